@@ -1,0 +1,104 @@
+"""What Atlas holds: projects, invitations, and what could not be read of them."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class Source(StrEnum):
+    """The lists in which Atlas keeps pending people; the policy's `sources`."""
+
+    INVITES = "invites"
+    USERS = "users"
+    ORG_USERS = "org_users"
+    ORG_INVITES = "org_invites"
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableDate:
+    """A date that Atlas sent and nobody can read; it is never guessed at.
+
+    Attributes:
+        raw: What Atlas sent, as text.
+    """
+
+    raw: str
+
+
+Moment: TypeAlias = datetime | UnreadableDate | None
+"""Aware UTC, or what was sent instead of a date, or None where nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project (a "group" in the API's paths) that the credentials can see.
+
+    Attributes:
+        id: 24 lower-case hex digits; the reader checked it.
+        name: As Atlas wrote it; may hold spaces.
+        org_id: The organization that owns it.
+        tags: Key and value, in Atlas's order; empty when there are none.
+    """
+
+    id: str
+    name: str
+    org_id: str
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """One pending invitation, as Atlas described it.
+
+    Attributes:
+        id: As Atlas sent it; "" when it sent none. Selection keeps one whose form is wrong.
+        project_id: The project that was asked, not what the answer says of itself.
+        username: The invited person's address; None when Atlas left it out.
+        roles: An open set; empty when Atlas sent none.
+        inviter: An e-mail address, or the public key of an API key; None when left out.
+        created_at: When Atlas sent the invitation.
+        expires_at: When it ends by itself (30 days later in every recording).
+        status: `PENDING`, `INVITATION_EXPIRED`, `INVITATION_REJECTED`, …; an open set.
+        team_ids: Teams that come with it; the organization's lists alone have them.
+        origin: What only the source's own calls need (to invite again): ordered pairs.
+    """
+
+    id: str
+    project_id: str
+    project_name: str
+    org_id: str
+    username: str | None
+    roles: tuple[str, ...]
+    inviter: str | None
+    created_at: Moment
+    expires_at: Moment
+    source: Source = Source.INVITES
+    status: str | None = "PENDING"
+    team_ids: tuple[str, ...] = field(default=())
+    origin: tuple[tuple[str, str], ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A project whose listing is not known to be complete; it loses nothing.
+
+    Attributes:
+        reason: One sentence for a person.
+        http_status: The last answer's; None when there was none.
+        error_code: Atlas's `errorCode`; None when there was none.
+    """
+
+    project_id: str
+    project_name: str
+    reason: str
+    http_status: int | None = None
+    error_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A project that is no more when its turn comes (404). No failure."""
+
+    project_id: str
+    project_name: str

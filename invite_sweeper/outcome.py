@@ -1,0 +1,57 @@
+"""What became of one planned deletion. Only what Atlas said is claimed."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from invite_sweeper.errors import RunError
+
+
+class Outcome(StrEnum):
+    """The `outcome` of an audit line."""
+
+    DELETED = "deleted"
+    """Atlas said so: 204 (or another 2xx of a DELETE)."""
+    ALREADY_GONE = "already_gone"
+    """404, or 400 with `INVALID_INVITATION_ID` or `ALREADY_EXPIRED`."""
+    FAILED = "failed"
+    """Refused or given up; the invitation may still be there."""
+    UNKNOWN = "unknown"
+    """No answer and no proof; only after an interruption."""
+    SKIPPED = "skipped"
+    """A breaker, the deadline or a signal came before anything was sent."""
+
+
+@dataclass(slots=True)
+class Trail:
+    """What one deletion has been through so far; the deleter writes, the sweep reads.
+
+    It is mutable on purpose: a deletion that is cut off returns nothing, and the audit
+    must still tell what was sent and what Atlas had answered by then.
+
+    Attributes:
+        attempts: DELETE requests handed to the network.
+        awaiting: One of them has no answer yet.
+        http_status: The last answer's; None where there was none.
+        error_code: Atlas's `errorCode` of the last answer.
+    """
+
+    attempts: int = 0
+    awaiting: bool = False
+    http_status: int | None = None
+    error_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """The end of one planned deletion.
+
+    Attributes:
+        ends_run: Set when the answer was about the run and not about this invitation
+            (credentials refused, version gone): nothing more may be sent.
+    """
+
+    outcome: Outcome
+    attempts: int
+    http_status: int | None = None
+    error_code: str | None = None
+    ends_run: RunError | None = None
