@@ -18,7 +18,9 @@ Trouble with one project or one invitation is no exception: it is a value
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar, override
+from typing import ClassVar
+
+from typing_extensions import override
 
 
 class ExitCode(IntEnum):
