@@ -1,0 +1,42 @@
+"""What a sweep tells the audit log: intents before, outcomes after."""
+
+from datetime import datetime
+
+from invite_sweeper.audit.log import AuditLog
+from invite_sweeper.audit.record import invitation_fields
+from invite_sweeper.outcome import Deletion, Planned
+
+
+class SweepJournal:
+    """Writes one sweep's `intent` and `outcome` lines.
+
+    Args:
+        now: The instant of the run, by which ages are told.
+    """
+
+    def __init__(self, log: AuditLog, now: datetime) -> None:
+        self._log = log
+        self._now = now
+
+    def intent(self, planned: Planned) -> None:
+        """Note that a DELETE is about to be sent; on disk once `durable` has returned."""
+        self._log.write("intent", **self._fields(planned))
+
+    def outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
+        """Note what became of one planned deletion."""
+        self._log.write(
+            "outcome",
+            **self._fields(planned),
+            outcome=deletion.outcome.value,
+            attempts=deletion.attempts,
+            http_status=deletion.http_status,
+            error_code=deletion.error_code,
+            duration_ms=round(duration_ms, 1),
+        )
+
+    async def durable(self) -> None:
+        """Return when all that was noted is on disk."""
+        await self._log.durable()
+
+    def _fields(self, planned: Planned) -> dict[str, object]:
+        return {**invitation_fields(planned.invitation, self._now), "rule": planned.rule}

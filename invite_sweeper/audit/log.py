@@ -1,0 +1,148 @@
+"""The audit log as the run writes it: a structlog logger of its own over the sink."""
+
+from collections.abc import Callable, MutableMapping
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from structlog import BoundLoggerBase
+
+from invite_sweeper.audit.place import open_place
+from invite_sweeper.audit.record import (
+    RESERVED,
+    SEALED_EVENT,
+    instant,
+    line_hash,
+    render,
+    seal,
+)
+from invite_sweeper.audit.writer import Sink
+
+
+class _Chain:
+    """The processors: number and date a line, chain it to the one before, make it bytes."""
+
+    def __init__(self, run_id: str, last_hash: str, clock: Callable[[], datetime]) -> None:
+        self.run_id = run_id
+        self.seq = 0
+        self.last_hash = last_hash
+        self._clock = clock
+
+    def stamp(
+        self, _logger: object, _method: str, fields: MutableMapping[str, object]
+    ) -> dict[str, object]:
+        event = fields.pop("event")
+        return {
+            "ts": instant(self._clock()),
+            "run_id": self.run_id,
+            "seq": self.seq + 1,
+            "event": event,
+            "prev": self.last_hash,
+            **fields,
+        }
+
+    def chain(self, _logger: object, _method: str, fields: MutableMapping[str, object]) -> bytes:
+        line = render(fields)
+        if fields["event"] == SEALED_EVENT:
+            line = seal(line)
+        self.seq += 1
+        self.last_hash = line_hash(line)
+        return line
+
+
+class _Logger(BoundLoggerBase):
+    """structlog's way from an event to the sink, without levels."""
+
+    def write(self, event: str, fields: dict[str, object]) -> None:
+        self._proxy_to_logger("append", event, **fields)
+
+
+class AuditLog:
+    """The audit log of one run, open for appending.
+
+    Attributes:
+        path: As it was given.
+        set_aside: Where a torn last line of an earlier run was moved; None where there was none.
+    """
+
+    def __init__(self, path: Path, chain: _Chain, sink: Sink, set_aside: Path | None) -> None:
+        self.path = path
+        self.set_aside = set_aside
+        self._chain = chain
+        self._sink = sink
+        self._logger = _Logger(sink, [chain.stamp, chain.chain], {})
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        run_id: str,
+        clock: Callable[[], datetime],
+        copy: BinaryIO | None = None,
+    ) -> "AuditLog":
+        """Open the file at its end, or create it, 0600; missing folders become 0700.
+
+        Args:
+            path: The file itself, without placeholders.
+            run_id: Written into every line.
+            clock: The instant of a line, aware.
+            copy: Where each line goes as well, as standard output's buffer. Losing it stops
+                nothing; `copy_failure` tells.
+
+        Raises:
+            AuditUnwritable: It cannot be had safely. Nothing was deleted.
+        """
+        absolute = path.absolute()
+        place = open_place(absolute)
+        chain = _Chain(run_id, place.last_hash, clock)
+        return cls(path, chain, Sink(absolute, place, copy), place.set_aside)
+
+    @property
+    def position(self) -> int:
+        """The byte offset after the last line written; the next one begins there."""
+        return self._sink.position
+
+    @property
+    def last_hash(self) -> str:
+        """The hash of the last line written, 64 hex; the next line's `prev`."""
+        return self._chain.last_hash
+
+    @property
+    def copy_failure(self) -> Exception | None:
+        """Why the copy ended early; None while it is complete, or where none was asked for."""
+        return self._sink.copy_failure
+
+    def write(self, event: str, **fields: object) -> None:
+        """Add one line. It is chained at once, and on disk after the next `durable`.
+
+        Args:
+            event: As in the contract's table.
+            fields: The further fields, in their order.
+
+        Raises:
+            AuditUnwritable: The log has failed; nothing may be sent after that.
+            ValueError: A field has a name that the log itself writes.
+        """
+        if not RESERVED.isdisjoint(fields):
+            raise ValueError(f"The audit log writes these itself: {RESERVED & fields.keys()}")
+        self._sink.check()
+        self._logger.write(event, fields)
+
+    async def durable(self) -> None:
+        """Return when every line written so far is on disk.
+
+        All who wait meanwhile share one write and one sync.
+
+        Raises:
+            AuditUnwritable: They are not; nothing may be sent after that.
+        """
+        await self._sink.durable()
+
+    async def close(self) -> None:
+        """Put every line on disk, unless the log has failed, and close the file.
+
+        Raises:
+            AuditUnwritable: The last lines cannot be put on disk. The file is closed.
+        """
+        await self._sink.close()

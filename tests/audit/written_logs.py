@@ -1,0 +1,97 @@
+"""Audit logs to test with, written by the log itself, and what they hold."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from invite_sweeper.audit import AuditLog, invitation_fields
+from invite_sweeper.inventory import Invitation
+
+NOW = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
+PROJECT_ID = "a" * 24
+
+
+def an_invitation(number: int = 1, **changes) -> Invitation:
+    """An invitation 20 days old; `number` makes its id."""
+    values = {
+        "id": f"{number:024x}",
+        "project_id": PROJECT_ID,
+        "project_name": "Blue Lagoon",
+        "org_id": "b" * 24,
+        "username": f"person-{number}@example.com",
+        "roles": ("GROUP_READ_ONLY",),
+        "inviter": "abcdefgh",
+        "created_at": NOW - timedelta(days=20),
+        "expires_at": NOW + timedelta(days=10),
+    }
+    return Invitation(**{**values, **changes})
+
+
+class TickingClock:
+    """Each look at it is a millisecond later."""
+
+    def __init__(self, start: datetime = NOW) -> None:
+        self.now = start
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(milliseconds=1)
+        return self.now
+
+
+def opened(path: Path, run_id: str = "run-1", **options) -> AuditLog:
+    return AuditLog.open(path, run_id=run_id, clock=TickingClock(), **options)
+
+
+def lines_of(path: Path) -> list[bytes]:
+    """The lines, each without its newline; the file ends with one."""
+    *lines, rest = path.read_bytes().split(b"\n")
+    assert rest == b""
+    return lines
+
+
+def fields_of(invitation: Invitation, rule: str = "forgotten") -> dict[str, object]:
+    return {**invitation_fields(invitation, NOW), "rule": rule}
+
+
+def write_run(
+    path: Path,
+    run_id: str = "run-1",
+    *,
+    numbers: Iterable[int] = range(1, 4),
+    mode: str = "sweep",
+    started: dict[str, object] | None = None,
+    totals: dict[str, object] | None = None,
+) -> None:
+    """One whole run: started, planned, intents and outcomes, finished."""
+    fields = [fields_of(an_invitation(number)) for number in numbers]
+    head = {"mode": mode, "policy_sha256": "c" * 64, "shard": None, **(started or {})}
+    events = [("run_started", head), *(("planned", each) for each in fields)]
+    if mode == "sweep":
+        events += [("intent", each) for each in fields]
+        events += [("outcome", each | answer()) for each in fields]
+    tail = {"projects_seen": 1, "invitations_seen": len(fields), "exit_code": 0}
+    write_events(path, run_id, [*events, ("run_finished", tail | (totals or {}))])
+
+
+def write_events(path: Path, run_id: str, events: Iterable[tuple[str, dict[str, object]]]) -> None:
+    """These lines and no others."""
+
+    async def write() -> None:
+        log = opened(path, run_id)
+        for event, fields in events:
+            log.write(event, **fields)
+        await log.close()
+
+    asyncio.run(write())
+
+
+def answer(outcome: str = "deleted") -> dict[str, object]:
+    """The further fields of an `outcome` line."""
+    return {
+        "outcome": outcome,
+        "attempts": 0 if outcome == "skipped" else 1,
+        "http_status": {"deleted": 204, "already_gone": 404}.get(outcome),
+        "error_code": None,
+        "duration_ms": 12.5,
+    }
