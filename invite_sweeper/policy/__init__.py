@@ -1,0 +1,67 @@
+"""YAML text to a frozen policy, or every fault of it with line and column. Pure."""
+
+import hashlib
+
+from pydantic import ValidationError
+
+from invite_sweeper.errors import PolicyFault
+from invite_sweeper.policy.document import read
+from invite_sweeper.policy.duration import DurationError, parse_duration
+from invite_sweeper.policy.faults import faults_of
+from invite_sweeper.policy.fields import READABLE_SOURCES
+from invite_sweeper.policy.model import (
+    AuditSettings,
+    Execution,
+    Keep,
+    Limits,
+    Matcher,
+    Notification,
+    Organization,
+    Policy,
+    PolicyFile,
+    ProjectScope,
+    Rule,
+)
+from invite_sweeper.policy.schema import json_schema
+
+__all__ = [
+    "READABLE_SOURCES",
+    "AuditSettings",
+    "DurationError",
+    "Execution",
+    "Keep",
+    "Limits",
+    "Matcher",
+    "Notification",
+    "Organization",
+    "Policy",
+    "ProjectScope",
+    "Rule",
+    "json_schema",
+    "parse_duration",
+    "parse_policy",
+]
+
+
+def parse_policy(data: bytes, name: str) -> Policy:
+    """Read a policy from the bytes of a file, whatever they are.
+
+    Args:
+        data: The whole file.
+        name: What the person calls the file; it stands before each fault.
+
+    Raises:
+        PolicyFault: The file has faults, all of which are listed. Atlas was not called.
+    """
+    document = read(data)
+    written: PolicyFile | None = None
+    error: ValidationError | None = None
+    if document.root is not None:
+        try:
+            written = PolicyFile.model_validate(document.root.value)
+        except ValidationError as caught:
+            error = caught
+    faults = faults_of(document, error)
+    if faults or written is None:
+        raise PolicyFault(name, faults)
+    return Policy.model_validate({**dict(written), "sha256": hashlib.sha256(data).hexdigest()})

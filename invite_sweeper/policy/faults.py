@@ -1,0 +1,168 @@
+"""What is wrong with a file, as faults that a person can mend."""
+
+import json
+from collections.abc import Iterator
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from invite_sweeper.errors import Fault
+from invite_sweeper.policy.checks import findings
+from invite_sweeper.policy.document import Document, Node
+from invite_sweeper.policy.fields import WRONG
+from invite_sweeper.policy.model import PolicyFile
+from invite_sweeper.policy.words import Mark, Path, kind, listed, nearest, place_in_words
+
+_WANTED = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "`true` or `false`",
+    "tuple_type": "a list",
+    "dict_type": "a mapping of keys",
+    "model_type": "a mapping of keys",
+    "literal_error": "one of a few words",
+}
+_BOUNDS = {
+    "greater_than_equal": ("is below {ge}", "write {ge} or more"),
+    "greater_than": ("is not above {gt}", "write a number above {gt}"),
+    "less_than_equal": ("is above {le}", "write {le} or less"),
+    "less_than": ("is not below {lt}", "write a number below {lt}"),
+    "finite_number": ("is no number that can be counted with", "write a finite number"),
+}
+_MOST_SUGGESTIONS = 100
+"""Looking for the nearest word is slow; a file with more unknown keys is no policy at all."""
+
+
+def faults_of(document: Document, error: ValidationError | None) -> tuple[Fault, ...]:
+    """Give every fault of a file once, in the order of the file.
+
+    Args:
+        document: What was read.
+        error: What the models say of its data; None where they have no complaint.
+    """
+    found = {
+        Fault(*document.place(flaw.index), place_in_words(flaw.path), flaw.what, flaw.mend)
+        for flaw in document.flaws
+    }
+    if document.root is not None:
+        found.update(_of_models(document, error) if error is not None else ())
+        for path, what, mend in findings(document.root.value):
+            found.add(_fault(document, path, what, mend))
+    return tuple(sorted(found))
+
+
+def _fault(document: Document, path: Path, what: str, mend: str) -> Fault:
+    node, _ = document.find(path)
+    empty = node.value is Mark.EMPTY
+    line, column = document.place(node.key_index if empty else node.index)
+    return Fault(line, column, place_in_words(path), what, mend)
+
+
+def _of_models(document: Document, error: ValidationError) -> Iterator[Fault]:
+    suggestions = _MOST_SUGGESTIONS
+    for detail in error.errors(include_url=False):
+        path = tuple(step for step in detail["loc"] if step != "[key]")
+        if detail["type"] == "extra_forbidden":
+            suggestions -= 1
+            mend = _better_key(path) if suggestions >= 0 else "remove it"
+            node, _ = document.find(path)
+            place = document.place(node.key_index)
+            yield Fault(*place, place_in_words(path), "is no key that is known here", mend)
+        elif detail["type"] == "missing":
+            yield _fault(document, path, "is missing", f"add {_example(path)}")
+        elif detail["input"] is not Mark.UNREADABLE:
+            # An id that stands alone was read as a mapping: the fault is the entry's own.
+            node, path = document.find(path)
+            if detail["type"] == "too_short" and node.children:
+                continue  # It is not empty: its entries are faulty, and that is told.
+            yield _fault(document, path, *_what_and_mend(detail, path, node))
+
+
+def _what_and_mend(detail: ErrorDetails, path: Path, node: Node) -> tuple[str, str]:
+    context = detail.get("ctx", {})
+    if detail["type"] == WRONG:
+        return context["what"], context["mend"]
+    if node.value is Mark.EMPTY:
+        field = _field(path)
+        remove = "" if field is None or field.is_required() else "remove it, or "
+        return "is empty", f"{remove}write {_example(path)}"
+    if detail["type"] in _BOUNDS:
+        what, mend = _BOUNDS[detail["type"]]
+        bounds = {name: f"{bound:.9g}" for name, bound in context.items()}
+        return f"{kind(node.value, node.text)} {what.format(**bounds)}", mend.format(**bounds)
+    if detail["type"] == "too_short":
+        return "is an empty list", f"write one entry or more, as {_example(path)}"
+    if detail["type"] == "literal_error":
+        return _unknown_word(path, node)
+    wanted = _WANTED.get(detail["type"], "something else")
+    return f"is {kind(node.value, node.text)}, where {wanted} belongs", _retype(wanted, path, node)
+
+
+def _retype(wanted: str, path: Path, node: Node) -> str:
+    """Say how a value becomes one of the wanted type; by example where it cannot."""
+    single = node.text is not None
+    if wanted == _WANTED["string_type"] and single:
+        return f"quote it: {json.dumps(node.text, ensure_ascii=False)}"
+    if wanted == _WANTED["tuple_type"] and single:
+        return f"put it in brackets: [{json.dumps(node.text, ensure_ascii=False)}]"
+    return f"write {_example(path)}"
+
+
+def _unknown_word(path: Path, node: Node) -> tuple[str, str]:
+    field = _field(path)
+    words = get_args(field.annotation) if field else ()
+    like = nearest(node.value, words) if isinstance(node.value, str) else None
+    what = f"{kind(node.value, node.text)} is no word that is known here"
+    return what, f"write {listed((like,) if like else words)}"
+
+
+def _better_key(path: Path) -> str:
+    wrong = str(path[-1])
+    here = _keys(path[:-1])
+    if like := nearest(wrong, here):
+        return f"write `{like}`"
+    for name, info in PolicyFile.model_fields.items():
+        model = _model_in(info.annotation)
+        if model is not None and wrong in model.model_fields:
+            return f"it belongs under `{name}`"
+    if wrong in PolicyFile.model_fields:
+        return "it belongs at the top of the file"
+    return f"remove it, or write {listed(here)}"
+
+
+def _keys(path: Path) -> tuple[str, ...]:
+    field = _field(path)
+    model = _model_in(field.annotation) if field else PolicyFile
+    return tuple(model.model_fields) if model else ()
+
+
+def _example(path: Path) -> str:
+    """Show the last key on a way with a right value, in YAML."""
+    field = _field(path)
+    if field is None or not field.examples:
+        return "`version: 1`"
+    name = next(step for step in reversed(path) if isinstance(step, str))
+    example = field.examples[0]
+    value = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
+    return f"`{name}: {value}`"
+
+
+def _field(path: Path) -> FieldInfo | None:
+    """Find the description of the last key on a way that a model describes."""
+    model: type[BaseModel] | None = PolicyFile
+    found: FieldInfo | None = None
+    for step in path:
+        if model is not None and isinstance(step, str):
+            found = model.model_fields[step]
+            model = _model_in(found.annotation)
+    return found
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    models = (_model_in(argument) for argument in get_args(annotation))
+    return next((model for model in models if model is not None), None)

@@ -1,0 +1,189 @@
+"""The kinds of values that a policy's keys hold, each checked by its own rule."""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from typing import Annotated, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, WithJsonSchema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from invite_sweeper.inventory import Source
+from invite_sweeper.policy import duration
+from invite_sweeper.policy.words import Mark, kind, listed, nearest, shown
+
+READABLE_SOURCES: frozenset[Source] = frozenset({Source.INVITES})
+"""The lists that this version reads. A policy that names another one is faulty."""
+
+STATUSES = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
+"""What the lists of users are asked for; `ACTIVE` is no status of an invitation.
+
+Source: the parameter `orgMembershipStatuses` of `listGroupUsers`, Atlas Administration API,
+version 2025-02-19.
+"""
+
+_MOST = 1_000_000_000
+WRONG = "wrong"
+"""The type of each error that is raised here; its context holds `what` and `mend`."""
+
+
+def wrong(what: str, mend: str) -> PydanticCustomError:
+    """Make the error that a validator raises, in the words that the person will read."""
+    return PydanticCustomError(WRONG, "{what}; {mend}", {"what": what, "mend": mend})
+
+
+def _sound(value: str) -> str:
+    """Refuse a text that is empty, or holds what nobody sees and a glob then misses."""
+    if not value.strip():
+        raise wrong("is empty", "write a text, or remove it")
+    if bad := [character for character in value if unicodedata.category(character) in _UNSEEN]:
+        raise wrong(f"holds a character that nobody sees ({shown(bad[0])})", "remove it")
+    if value != value.strip():
+        raise wrong(f"{shown(value)} begins or ends with a space", "remove the space")
+    return value
+
+
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def _id(value: str) -> str:
+    if re.fullmatch(r"[0-9a-f]{24}", value):
+        return value
+    if re.fullmatch(r"[0-9a-f]{24}", value.lower()):
+        raise wrong(f"{shown(value)} has upper-case letters", f"write {shown(value.lower())}")
+    raise wrong(f"{shown(value)} is no id", "write 24 digits and letters from a to f")
+
+
+def _matching(pattern: str, name: str, mend: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value):
+            return value
+        raise wrong(f"{shown(value)} is no {name}", mend)
+
+    return check
+
+
+def _version(value: object) -> object:
+    # A literal alone would take `yes` and `1.0`, which Python holds equal to 1.
+    if type(value) is int and value == 1:
+        return value
+    if isinstance(value, Mark):
+        raise wrong("is empty", "write `version: 1`")
+    raise wrong(f"{kind(value)} is no version that this program reads", "write `version: 1`")
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str):
+        what = "is empty" if isinstance(value, Mark) else f"is {kind(value)} and has no unit"
+        raise wrong(what, "write a number and its unit: `90s`, `30m`, `12h`, `14d` or `2w`")
+    try:
+        return duration.parse_duration(value)
+    except duration.DurationError as error:
+        raise wrong(f"{shown(value)} {error.what}", error.mend) from None
+
+
+def _day(value: object) -> object:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise wrong(f"there is no day {shown(value)}", "write a day of the calendar") from None
+    what = "is empty" if isinstance(value, Mark) else f"is {kind(value)}, where a day belongs"
+    raise wrong(what, "write year, month and day, as `2027-03-31`")
+
+
+def _source(value: object) -> object:
+    words = tuple(Source)
+    if isinstance(value, str) and value in words:
+        source = Source(value)
+        if source in READABLE_SOURCES:
+            return source
+        raise wrong(
+            f"`{source}` is a list that this version does not read yet",
+            f"write {listed(sorted(READABLE_SOURCES))}",
+        )
+    raise _unknown_word(value, words, "source")
+
+
+def _status(value: str) -> str:
+    if value in STATUSES:
+        return value
+    if value.upper() == "ACTIVE":
+        raise wrong("`ACTIVE` is no status of an invitation", f"write {listed(STATUSES)}")
+    raise _unknown_word(value, STATUSES, "status")
+
+
+def _unknown_word(value: object, words: tuple[str, ...], name: str) -> PydanticCustomError:
+    like = nearest(value, words) if isinstance(value, str) else None
+    what = "is empty" if isinstance(value, Mark) else f"{kind(value)} is no {name}"
+    return wrong(what, f"write {listed((like,) if like else words)}")
+
+
+def _one_line(value: str) -> str:
+    return " ".join(value.split())
+
+
+class _Pairs:
+    """Reads a mapping of texts, and keeps it as frozen pairs in the order of the file."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        mapping = handler.generate_schema(dict[Text, Text])
+        return core_schema.no_info_after_validator_function(
+            lambda read: tuple(read.items()), mapping
+        )
+
+
+Text: TypeAlias = Annotated[str, AfterValidator(_sound), Field(json_schema_extra={"minLength": 1})]
+Sentence: TypeAlias = Annotated[str, AfterValidator(_one_line), AfterValidator(_sound)]
+Texts: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
+AtlasId: TypeAlias = Annotated[
+    str, AfterValidator(_id), Field(json_schema_extra={"pattern": "^[0-9a-f]{24}$"})
+]
+CredentialsName: TypeAlias = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            "[A-Z0-9_]+",
+            "name for credentials",
+            "write upper-case letters, digits and `_`: the end of the variables' names",
+        )
+    ),
+    Field(json_schema_extra={"pattern": "^[A-Z0-9_]+$"}),
+]
+Variable: TypeAlias = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            "[A-Z_][A-Z0-9_]*",
+            "name of an environment variable",
+            "write the variable's name, in upper case, never the address or secret itself",
+        )
+    ),
+    Field(json_schema_extra={"pattern": "^[A-Z_][A-Z0-9_]*$"}),
+]
+Version: TypeAlias = Annotated[int, BeforeValidator(_version), WithJsonSchema({"const": 1})]
+Duration: TypeAlias = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    WithJsonSchema({"type": "string", "pattern": f"^({duration.SHORT}|{duration.ISO})$"}),
+]
+Day: TypeAlias = Annotated[
+    date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})
+]
+KnownSource: TypeAlias = Annotated[
+    Source, BeforeValidator(_source), WithJsonSchema({"enum": [str(source) for source in Source]})
+]
+Status: TypeAlias = Annotated[
+    str, AfterValidator(_status), Field(json_schema_extra={"enum": list(STATUSES)})
+]
+Tags: TypeAlias = Annotated[tuple[tuple[str, str], ...], _Pairs]
+Count: TypeAlias = Annotated[int, Field(ge=0, le=_MOST)]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

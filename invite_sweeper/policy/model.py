@@ -1,0 +1,358 @@
+"""A policy that is right: frozen values, named as the keys of the file."""
+
+from datetime import date, timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from invite_sweeper.inventory import Source
+from invite_sweeper.policy.fields import (
+    AtlasId,
+    Count,
+    CredentialsName,
+    Day,
+    Duration,
+    KnownSource,
+    Sentence,
+    Share,
+    Status,
+    Tags,
+    Text,
+    Texts,
+    Variable,
+    Version,
+)
+from invite_sweeper.policy.words import Mark
+
+_ATLAS_ENDS_AFTER = timedelta(days=30)
+"""The life of an invitation of the `invites` list. Source: every recorded answer."""
+
+
+class Part(BaseModel):
+    """A part of the policy: no key but its own, no value turned from one type to another."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class Organization(Part):
+    """An organization whose projects may be swept."""
+
+    id: AtlasId = Field(
+        description="The organization's id; a text of 24 hex digits, in quotes.",
+        examples=["5efda682a3f2ed2e7dd6cde4"],
+    )
+    credentials: CredentialsName | None = Field(
+        default=None,
+        description=(
+            "The end of the names of the environment variables that hold this organization's "
+            "credentials: PROD stands for MONGODB_ATLAS_CLIENT_ID_PROD and so on."
+        ),
+        examples=["PROD"],
+    )
+
+
+def _organization(value: object) -> object:
+    """Let an entry that is no mapping stand for its id."""
+    return value if isinstance(value, dict | Organization) else {"id": value}
+
+
+OrganizationEntry = Annotated[Organization, BeforeValidator(_organization)]
+
+
+class ProjectScope(Part):
+    """Which projects of the organizations are looked at."""
+
+    include: Texts = Field(
+        default=("*",),
+        description="Globs on a project's name, or 24-hex ids; any may match.",
+        examples=[["*"], ["sandbox-*"]],
+    )
+    exclude: tuple[Text, ...] = Field(
+        default=(),
+        description="The same; a project that matches is left alone, whatever include says.",
+        examples=[["prod-*"]],
+    )
+    tags: Tags = Field(
+        default=(),
+        description="Keys and values; all must be on the project.",
+        examples=[{"env": "sandbox"}],
+    )
+
+
+class Matcher(Part):
+    """What picks an invitation: all that is given must hold."""
+
+    name: Text = Field(description="Its name in the audit log.", examples=["forgotten"])
+    older_than: Duration | None = Field(
+        default=None,
+        description="At least this long since the invitation was made.",
+        examples=["14d", "36h", "P14D"],
+    )
+    expired: bool | None = Field(
+        default=None,
+        description="True: its end has passed. False: it has not.",
+        examples=[True],
+    )
+    expires_within: Duration | None = Field(
+        default=None,
+        description="Its end has not passed, and will within this time.",
+        examples=["3d"],
+    )
+    usernames: Texts | None = Field(
+        default=None,
+        description="Globs on the invited address, in quotes; any may match.",
+        examples=[["*@gmail.com"]],
+    )
+    inviters: Texts | None = Field(
+        default=None,
+        description="Globs on who invited: an address, or the public key of an API key.",
+        examples=[["*@contractor.example.com"]],
+    )
+    roles: Texts | None = Field(
+        default=None,
+        description="Role names; the invitation has any of them.",
+        examples=[["GROUP_OWNER"]],
+    )
+    projects: Texts | None = Field(
+        default=None,
+        description="Globs on the project's name, or 24-hex ids; any may match.",
+        examples=[["sandbox-*"]],
+    )
+    statuses: Annotated[tuple[Status, ...], Field(min_length=1)] | None = Field(
+        default=None,
+        description="The invitation's status is any of them.",
+        examples=[["INVITATION_EXPIRED", "INVITATION_REJECTED"]],
+    )
+
+
+class Rule(Matcher):
+    """What makes an invitation stale. It has a condition of time or status, always."""
+
+
+class Keep(Matcher):
+    """What keeps an invitation, whatever the rules say."""
+
+    reason: Sentence | None = Field(
+        default=None, description="Why, for the auditor.", examples=["they travel"]
+    )
+    until: Day | None = Field(
+        default=None,
+        description="The last day on which the entry holds (UTC).",
+        examples=["2027-03-31"],
+    )
+
+    def holds(self, today: date) -> bool:
+        """Tell whether the entry is still in force; it is on its last day."""
+        return self.until is None or today <= self.until
+
+
+class Limits(Part):
+    """What a run may not pass. Zero means zero, never "no limit"."""
+
+    max_deletions: Count = Field(default=100, description="Deletions in one run.", examples=[100])
+    max_deletions_per_project: Count = Field(
+        default=25, description="Deletions in one project and one run.", examples=[25]
+    )
+    max_share: Share = Field(
+        default=0.5,
+        description="Stale among the invitations seen, where more than 10 are stale.",
+        examples=[0.5],
+    )
+    max_unreadable_projects: Count = Field(
+        default=10,
+        description="With more unreadable projects than this nothing is deleted.",
+        examples=[10],
+    )
+    over_limit: Literal["refuse", "trim"] = Field(
+        default="refuse",
+        description="More stale than a limit: refuse all, or trim to the oldest.",
+        examples=["refuse"],
+    )
+    quarantine: bool = Field(
+        default=False,
+        description="A changed policy makes the next run a dry run that shows the difference.",
+        examples=[False],
+    )
+    max_population_drop: Share = Field(
+        default=0.3,
+        description=(
+            "When projects or invitations are fewer than at the last complete run by more than "
+            "this share, nothing is deleted."
+        ),
+        examples=[0.3],
+    )
+    max_bounces: Count = Field(
+        default=3,
+        description="An invitation that came back this often after its deletion is kept.",
+        examples=[3],
+    )
+    max_failure_share: Share = Field(
+        default=0.2,
+        description="Failures among the last answers; above it the sweep stops sending.",
+        examples=[0.2],
+    )
+    max_already_gone_share: Share = Field(
+        default=0.5,
+        description='"Already gone" among the last answers; above it the sweep stops sending.',
+        examples=[0.5],
+    )
+    breaker_window: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=50, description="How many of the last answers these shares count.", examples=[50]
+    )
+    canary: Count = Field(
+        default=5,
+        description="The first deletions, sent alone; none may fail. 0 turns it off.",
+        examples=[5],
+    )
+
+
+class Execution(Part):
+    """How the requests are sent."""
+
+    concurrency: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        default=20, description="Requests in flight.", examples=[20]
+    )
+    max_requests_per_second: Annotated[
+        float | None,
+        Field(gt=0, allow_inf_nan=False),
+        BeforeValidator(lambda value: None if value is Mark.EMPTY else value),
+    ] = Field(
+        default=None,
+        description="A ceiling of one's own over all requests; null for none.",
+        examples=[10],
+    )
+    attempts: Annotated[int, Field(ge=1, le=20)] = Field(
+        default=5, description="Tries of one request, the first included.", examples=[5]
+    )
+    deadline: Duration = Field(
+        default=timedelta(hours=1), description="For the run, from its start.", examples=["1h"]
+    )
+    grace: Duration = Field(
+        default=timedelta(seconds=20),
+        description="For what is in flight when a signal or the deadline comes.",
+        examples=["20s"],
+    )
+    reserve: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = Field(
+        default=0.1,
+        description="The share of Atlas's rate limits that is left to other programs.",
+        examples=[0.1],
+    )
+
+
+class AuditSettings(Part):
+    """Where the audit log is."""
+
+    path: Text = Field(
+        default="audit/invite-sweeper.jsonl",
+        description="A file; it is made, with its folder, where there is none.",
+        examples=["audit/invite-sweeper.jsonl"],
+    )
+
+
+class Notification(Part):
+    """Who is told of a run. Addresses and secrets are in the environment, never here."""
+
+    kind: Literal["slack", "webhook", "ping"] = Field(
+        description="A Slack-compatible webhook, a plain one in JSON, or a dead-man ping.",
+        examples=["slack"],
+    )
+    url_env: Variable = Field(
+        description="The environment variable that holds the address.", examples=["SLACK_URL"]
+    )
+    secret_env: Variable | None = Field(
+        default=None,
+        description="For a webhook: the variable that holds the key of its signature.",
+        examples=["WEBHOOK_SECRET"],
+    )
+    when: Literal["always", "changes", "failures"] = Field(
+        default="always", description="After which runs.", examples=["failures"]
+    )
+
+
+class PolicyFile(Part):
+    """What stands in the file."""
+
+    version: Version = Field(description="The version of this format.", examples=[1])
+    organizations: Annotated[tuple[OrganizationEntry, ...], Field(min_length=1)] = Field(
+        description="The allow-list: a project of another organization is never touched.",
+        examples=[["5efda682a3f2ed2e7dd6cde4"]],
+    )
+    projects: ProjectScope = Field(
+        default=ProjectScope(),
+        description="Which projects; by default all of them.",
+        examples=[{"exclude": ["prod-*"]}],
+    )
+    sources: Annotated[tuple[KnownSource, ...], Field(min_length=1)] = Field(
+        default=(Source.INVITES,),
+        description="Which of Atlas's lists of pending people are read.",
+        examples=[["invites"]],
+    )
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1)] = Field(
+        description="An invitation is stale when at least one matches; the first is named.",
+        examples=[[{"name": "forgotten", "older_than": "14d"}]],
+    )
+    keep: tuple[Keep, ...] = Field(
+        default=(),
+        description="A match keeps the invitation, whatever the rules say.",
+        examples=[[{"name": "board", "usernames": ["*@board.example.com"]}]],
+    )
+    limits: Limits = Field(
+        default=Limits(), description="What a run may not pass.", examples=[{"max_deletions": 100}]
+    )
+    execution: Execution = Field(
+        default=Execution(), description="How requests are sent.", examples=[{"concurrency": 20}]
+    )
+    audit: AuditSettings = Field(
+        default=AuditSettings(),
+        description="Where the log is.",
+        examples=[{"path": "audit/invite-sweeper.jsonl"}],
+    )
+    notify: tuple[Notification, ...] = Field(
+        default=(),
+        description="Who is told of a run.",
+        examples=[[{"kind": "slack", "url_env": "SLACK_URL", "when": "failures"}]],
+    )
+
+
+class Policy(PolicyFile):
+    """A policy that has no fault. `parse_policy` makes it, and checks more than the types do.
+
+    Attributes:
+        sha256: Of the file's bytes, 64 hex digits.
+    """
+
+    sha256: str
+
+    @property
+    def organization_ids(self) -> frozenset[str]:
+        """The ids of the allow-list."""
+        return frozenset(organization.id for organization in self.organizations)
+
+    def warnings(self, today: date) -> tuple[str, ...]:
+        """Say what is no fault and yet may not be meant; a sentence each, in the file's order.
+
+        Args:
+            today: The day of the run, in UTC.
+        """
+        return (*self._never_matching(), *self._ended(today))
+
+    def _never_matching(self) -> tuple[str, ...]:
+        old = [
+            f"The rule `{rule.name}` may never match: Atlas ends an invitation of the `invites` "
+            f"list after {_ATLAS_ENDS_AFTER.days} days."
+            for rule in self.rules
+            if rule.older_than is not None and rule.older_than >= _ATLAS_ENDS_AFTER
+        ]
+        never = [
+            f"`{entry.name}` never matches: what has expired does not expire within a time to come."
+            for entry in (*self.rules, *self.keep)
+            if entry.expired and entry.expires_within is not None
+        ]
+        return (*(old if Source.INVITES in self.sources else ()), *never)
+
+    def _ended(self, today: date) -> tuple[str, ...]:
+        return tuple(
+            f"The keep entry `{entry.name}` ended on {entry.until} and no longer holds."
+            for entry in self.keep
+            if not entry.holds(today)
+        )

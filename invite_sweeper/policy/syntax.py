@@ -1,0 +1,76 @@
+"""What YAML's own complaints mean, in words of ours."""
+
+from dataclasses import dataclass
+
+import yaml
+
+_QUOTE = "put the text in quotes"
+# A part of what PyYAML or libyaml says, and what it comes from in nearly all files.
+_MEANINGS = (
+    (
+        "scanning an alias",
+        "a text that begins with `*` stands without quotes",
+        'put it in quotes: "*@example.com"',
+    ),
+    ("scanning an anchor", "a text that begins with `&` stands without quotes", _QUOTE),
+    (
+        "mapping values are not allowed",
+        "a colon stands where no key may be",
+        "put quotes around a text that holds `: `, or mend the indentation",
+    ),
+    (
+        "could not find expected ':'",
+        "a key has no colon after it",
+        "write `key: value`, and indent the lines of one block alike",
+    ),
+    (
+        "quoted scalar",
+        "a text in quotes is not well formed",
+        "close its quotes, and double each `\\`",
+    ),
+    ("flow sequence", "a list in brackets is not closed or lacks a comma", "write `[a, b]`"),
+    ("flow mapping", "a mapping in braces is not closed or lacks a comma", "write `{a: 1, b: 2}`"),
+    (
+        "block",
+        "the indentation does not fit the lines before",
+        "indent the keys of one mapping, and the dashes of one list, alike",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """Why a text is no YAML.
+
+    Attributes:
+        index: Where, in characters from the beginning of the text.
+    """
+
+    index: int
+    what: str
+    mend: str
+
+
+def explain(error: Exception, text: str) -> Complaint:
+    """Say what is wrong with a text that is no YAML, and where."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        # Numbers inside an escape or a directive that no character or version has.
+        return Complaint(0, "the text is no valid YAML", "look for an escape or a directive in it")
+    at = error.problem_mark.index
+    said = f"{error.context or ''} {error.problem or ''}"
+    if "cannot start any token" in said:
+        return _bad_beginning(at, text[at : at + 1])
+    if said.startswith(("while scanning an alias", "while scanning an anchor")):
+        at = error.context_mark.index if error.context_mark else at
+    for part, what, mend in _MEANINGS:
+        if part in said:
+            return Complaint(at, what, mend)
+    return Complaint(
+        at, "the text is no valid YAML", "look at what stands just before: quotes, brackets, colons"
+    )
+
+
+def _bad_beginning(at: int, character: str) -> Complaint:
+    if character == "\t":
+        return Complaint(at, "a tab stands where YAML wants spaces", "indent with spaces")
+    return Complaint(at, f"a text begins with `{character}` and stands without quotes", _QUOTE)
