@@ -1,0 +1,3 @@
+{{- define "invite-sweeper.labels" -}}
+app.kubernetes.io/name: invite-sweeper
+{{- end }}
