@@ -1,0 +1,69 @@
+"""A simulated Atlas: the same paths, headers, bodies, limits and faults, held in memory.
+
+It answers over real sockets, so that the program needs no test mode. What it sends is
+compared with recordings of Atlas in the tests.
+
+```python
+sim = SimulatedAtlas()                       # clock=, monotonic=, sleep=, seed=
+sim.add_organization("5efda682a3f2ed2e7dd6cde4", "Example Org")
+project = sim.add_project("Data Lake", tags={"env": "sandbox"})
+sim.invite(project, "ada@example.com", age=timedelta(days=20))
+account = sim.add_service_account()          # or add_api_key(), add_token()
+async with serve(sim) as base_url:           # host=, port=, ssl_context=
+    run_with({"MONGODB_ATLAS_BASE_URL": base_url, **account.environment()})
+assert sim.invitations(project) == ()
+```
+
+What it holds (`Holdings`): `add_organization(org_id, name)`, `add_project(name, org_id=None, *,
+project_id, tags, created, hidden) -> id`, `remove_project(id)`, `invite(project_id, username, *,
+age, roles, inviter, **overrides) -> id` where an override is a field by Atlas's name, `MISSING`
+to leave it out, `invitations(project_id) -> ids`, `invitation_count()`, `accept(project_id,
+invitation_id)`. `seed.fill(sim, projects=, invitations_per_project=, seed=)` makes an organization.
+
+Who may ask: `add_service_account(*org_ids)`, `add_api_key`, `add_token` give an `Account` with
+`name`, `secret`, `environment()`, and `access`, `roles`, `access_list` to set; `forbid(scope_id,
+access=Access.READ)` and `allow(scope_id)` for everybody. `oauth.expires_in_s`, `.live_tokens`,
+`.requests_per_minute`, `.expire(*tokens)`, `.live(account)`, `.issued`, `.revoked`.
+`digest.algorithm`, `.nonce_life_s`, `.nonce_uses`, `.rising_counts`, `.forget_nonces()`.
+
+How it answers: `date_offset`, `gone_status` (404 or 400 for an unknown invitation), `gzip`,
+`mailroom.per_minute`, `rate_limits_served`, `versions.gone` (a set of family and version, `*` for
+all), `versions.exact`, `paging` (see `Paging`), `throttling.headers`, `.retry_after`, `.enforced`,
+`set_bucket(endpoint_set, scope_id=None, *, capacity, refill, period_s, anchor_s)`,
+`spend(endpoint_set, scope_id, tokens)`; the sets are the keys of `ENDPOINT_SETS`.
+
+What goes wrong: `faults.add(fault, method="*", path="*", nth=1, times=1)`,
+`faults.randomly(fault, rate, method="*", path="*")`, `faults.latency(base_s, jitter_s)`,
+`faults.clear()`; the faults are made by the functions of the module `faults`.
+
+What it has been asked: `requests`, `deleted`, `deletes_received`, and in `journal`:
+`statuses`, `received`, `confirmed`, `deletes_after_confirmation`, `enabled`.
+"""
+
+from . import faults
+from .accounts import Access, Account
+from .endpoint_sets import ENDPOINT_SETS
+from .faults import Fault, Visit
+from .journal import Asked
+from .json_types import MISSING, Json, Missing
+from .paging import Paging
+from .seed import fill
+from .server import serve
+from .state import SimulatedAtlas
+
+__all__ = [
+    "ENDPOINT_SETS",
+    "MISSING",
+    "Access",
+    "Account",
+    "Asked",
+    "Fault",
+    "Json",
+    "Missing",
+    "Paging",
+    "SimulatedAtlas",
+    "Visit",
+    "faults",
+    "fill",
+    "serve",
+]

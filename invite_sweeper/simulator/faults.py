@@ -1,0 +1,149 @@
+"""What can go wrong with a request."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, TypeAlias
+
+from .answers import Answer, Style, error, lacks_role, reason
+from .json_types import Json
+
+Broken: TypeAlias = Literal["reset", "hang"]
+
+
+class Visit(NamedTuple):
+    """A request as an effect sees it; ids are empty where the path has none."""
+
+    method: str
+    path: str
+    scope_id: str = ""
+    item_id: str = ""
+
+
+Effect: TypeAlias = Callable[[Visit], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong with a request. Made by the functions below.
+
+    Attributes:
+        delay_s: Waited before anything else.
+        before: Called just before the request is carried out.
+        after: Called just after it was.
+        instead: Sent in place of the true answer; `challenge` is the first 401 of Digest.
+        broken: The connection is reset, or nothing is ever said.
+        late: `instead` and `broken` come after the request was carried out.
+        body: Replaces the body of the true answer.
+        cut: The body ends half way, and so does the connection.
+        media: Replaces the `Content-Type` of the true answer.
+    """
+
+    delay_s: float = 0.0
+    before: Effect | None = None
+    after: Effect | None = None
+    instead: Answer | Literal["challenge"] | None = None
+    broken: Broken | None = None
+    late: bool = False
+    body: bytes | None = None
+    cut: bool = False
+    media: str | None = None
+
+
+def delay(seconds: float) -> Fault:
+    """The answer comes so much later."""
+    return Fault(delay_s=seconds)
+
+
+def effect(*, before: Effect | None = None, after: Effect | None = None) -> Fault:
+    """Something else happens in Atlas just then: somebody accepts, a project goes."""
+    return Fault(before=before, after=after)
+
+
+def answers(answer: Answer, *, late: bool = False) -> Fault:
+    """Any other answer."""
+    return Fault(instead=answer, late=late)
+
+
+def fails(
+    status: int = 500,
+    code: str = "UNEXPECTED_ERROR",
+    detail: str = "Unexpected error.",
+    *parameters: Json,
+    retry_after: str | None = None,
+    late: bool = False,
+) -> Fault:
+    """An `ApiError`, before the request was carried out or, when `late`, after."""
+    answer = error(status, code, detail, *parameters)
+    if retry_after is not None:
+        answer = replace(answer, extra=(*answer.extra, ("Retry-After", retry_after)))
+    return answers(answer, late=late)
+
+
+def html(status: int = 502, *, retry_after: str | None = None, late: bool = False) -> Fault:
+    """The page of a proxy in front; no `Date`, and the connection ends.
+
+    Source: recording of a 502.
+    """
+    line = f"{status} {reason(status)}"
+    page = (
+        f"<html>\n<head>\n    <title>{line}</title>\n</head>\n<body>\n    <h1>{line}</h1>\n"
+        "    <p>upstream connect error</p>\n</body>\n</html>"
+    )
+    extra = [("Connection", "close"), ("Server", "proxy")]
+    if retry_after is not None:
+        extra.append(("Retry-After", retry_after))
+    return answers(Answer(status, page.encode(), "text/html", Style.BARE, tuple(extra)), late=late)
+
+
+def empty(status: int) -> Fault:
+    """No body and no `Content-Type`, as 405 and older 401 have been seen."""
+    return answers(Answer(status, b"", None, Style.EDGE))
+
+
+def upgrade() -> Fault:
+    """405 while Atlas is being upgraded; it passes.
+
+    Source: list of errors in the fact sheet; its detail is assumed.
+    """
+    detail = "Writes are not allowed during app upgrades."
+    return fails(405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES", detail)
+
+
+def redirect(location: str, status: int = 302) -> Fault:
+    """Sends the client elsewhere."""
+    return answers(Answer(status, b"", None, Style.EDGE, (("Location", location),)))
+
+
+def challenge() -> Fault:
+    """The first 401, credentials good or not."""
+    return Fault(instead="challenge")
+
+
+def role_missing(code: str = "USER_UNAUTHORIZED") -> Fault:
+    """The second 401, roles good or not; it comes up now and then and passes."""
+    return answers(lacks_role(code))
+
+
+def reset(*, late: bool = False) -> Fault:
+    """The connection is reset, before the request was carried out or, when `late`, after."""
+    return Fault(broken="reset", late=late)
+
+
+def hang(*, late: bool = False) -> Fault:
+    """No answer ever comes; the connection stays open until the server ends."""
+    return Fault(broken="hang", late=late)
+
+
+def truncated() -> Fault:
+    """The body ends half way and so does the connection."""
+    return Fault(cut=True)
+
+
+def malformed(body: bytes = b'[{"id":"') -> Fault:
+    """A body that is no JSON, with a head that says it is."""
+    return Fault(body=body)
+
+
+def mislabelled(media: str = "text/html") -> Fault:
+    """The true answer under another `Content-Type`."""
+    return Fault(media=media)

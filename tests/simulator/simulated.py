@@ -1,0 +1,77 @@
+"""An organization on a socket, and a client that shows all of an answer."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import aiohttp
+import orjson
+
+from invite_sweeper.simulator import SimulatedAtlas, serve
+
+ORG = "5efda682a3f2ed2e7dd6cde4"
+NOW = datetime(2026, 8, 10, 3, 4, 57, tzinfo=UTC)
+V2023 = "application/vnd.atlas.2023-01-01+json"
+V2025 = "application/vnd.atlas.2025-02-19+json"
+RATES = "application/vnd.atlas.2025-03-12+json"
+
+
+class Clock:
+    """Monotonic seconds that only a test moves."""
+
+    def __init__(self):
+        self.now_s = 1000.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@dataclass(frozen=True)
+class Got:
+    status: int
+    headers: Mapping[str, str]
+    raw_headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def json(self):
+        return orjson.loads(self.body)
+
+    @property
+    def code(self):
+        return self.json()["errorCode"]
+
+
+class Asker:
+    def __init__(self, session, base_url, token):
+        self.session = session
+        self.base_url = base_url
+        self.token = token
+
+    async def __call__(self, method, path, *, accept=V2023, headers=None, **rest):
+        sent = {"Accept": accept} if accept else {"Accept": "*/*"}
+        if self.token:
+            sent["Authorization"] = f"Bearer {self.token}"
+        sent |= headers or {}
+        url = f"{self.base_url}{path if path.startswith('/api/') else '/api/atlas/v2' + path}"
+        async with self.session.request(
+            method, url, headers=sent, allow_redirects=False, **rest
+        ) as answer:
+            body = await answer.read()
+            raw = tuple((name.decode(), value.decode()) for name, value in answer.raw_headers)
+            return Got(answer.status, answer.headers.copy(), raw, body)
+
+
+def organization(**settings):
+    """A simulated Atlas with one organization that has a name and nothing else."""
+    sim = SimulatedAtlas(lambda: NOW, **settings)
+    sim.add_organization(ORG, "Example Org")
+    return sim
+
+
+@asynccontextmanager
+async def asking(sim: SimulatedAtlas, *, token: str | None = None) -> AsyncIterator[Asker]:
+    """Serve `sim` and ask it with a ready token of its first organization."""
+    bearer = sim.add_token().secret if token is None else token
+    async with serve(sim) as base_url, aiohttp.ClientSession() as session:
+        yield Asker(session, base_url, bearer)
