@@ -1,0 +1,32 @@
+"""All that speaks to MongoDB Atlas, and nothing of sweeping."""
+
+from invite_sweeper.atlas.client import Atlas, ClientOptions, connect
+from invite_sweeper.atlas.credentials import (
+    ApiKey,
+    BearerToken,
+    Credentials,
+    Secret,
+    ServiceAccount,
+    credentials_from,
+)
+from invite_sweeper.atlas.deleter import AtlasDeleter
+from invite_sweeper.atlas.operations import parse_base_url
+from invite_sweeper.atlas.ratelimit import BucketKey, RateLimiter
+from invite_sweeper.atlas.reader import AtlasReader
+
+__all__ = [
+    "ApiKey",
+    "Atlas",
+    "AtlasDeleter",
+    "AtlasReader",
+    "BearerToken",
+    "BucketKey",
+    "ClientOptions",
+    "Credentials",
+    "RateLimiter",
+    "Secret",
+    "ServiceAccount",
+    "connect",
+    "credentials_from",
+    "parse_base_url",
+]

@@ -1,0 +1,105 @@
+"""What came back to one try: an answer of Atlas, or no whole answer. Pure values."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import orjson
+
+_CODE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
+_MAX_DETAIL: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer.
+
+    Attributes:
+        headers: Looked up without regard to case.
+        body: Unpacked; empty for a DELETE that was done.
+        value: What the caller's reading made of the body; None where it read nothing.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    value: object = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """No whole answer, or one that is nonsense.
+
+    Attributes:
+        reason: What happened, in words for a person, without a full stop.
+        passing: Another try may do better.
+        http_status: Of the answer that could not be used; None where none came.
+    """
+
+    reason: str
+    passing: bool = True
+    http_status: int | None = None
+
+
+Result: TypeAlias = Answer | Broken
+
+
+@dataclass(frozen=True, slots=True)
+class AtlasError:
+    """An error body, as far as it says anything.
+
+    Attributes:
+        code: Atlas's `errorCode` (or OAuth's `error`); None where it gave none.
+        detail: Its sentence, made printable; "" where it gave none.
+        parameters: Numbers and texts, in Atlas's order.
+    """
+
+    code: str | None = None
+    detail: str = ""
+    parameters: tuple[object, ...] = ()
+
+
+def error_of(answer: Answer) -> AtlasError:
+    """Read an error answer, whatever it looks like; it never fails.
+
+    Source:
+        `ApiError` of the OpenAPI document and the recordings (read 2026-08): bodies come
+        without `errorCode`, with null, as HTML and empty; `X-Error-Code` repeats the code.
+    """
+    try:
+        loaded: object = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        loaded = None
+    body = loaded if isinstance(loaded, dict) else {}
+    # OAuth writes a word into `error`, where Atlas writes the status as a number.
+    code = (
+        _code(body.get("errorCode"))
+        or _code(answer.headers.get("X-Error-Code"))
+        or _code(body.get("error"))
+    )
+    detail = body.get("detail") or body.get("error_description")
+    parameters = body.get("parameters")
+    return AtlasError(
+        code,
+        printable(detail) if isinstance(detail, str) else "",
+        tuple(parameters) if isinstance(parameters, list) else (),
+    )
+
+
+def is_atlas_speaking(answer: Answer) -> bool:
+    """Tell whether the answer can be Atlas's own: a page of HTML is a proxy's.
+
+    Source: the recordings; Atlas sends JSON, or no content type at all.
+    """
+    return not answer.headers.get("Content-Type", "").lower().startswith("text/html")
+
+
+def printable(text: str) -> str:
+    """Cut a text of Atlas's to one line that is safe to show."""
+    shown = "".join(c if c.isprintable() else " " for c in text[: _MAX_DETAIL + 1])
+    return shown if len(shown) <= _MAX_DETAIL else f"{shown[:_MAX_DETAIL]}…"
+
+
+def _code(value: object) -> str | None:
+    return value if isinstance(value, str) and _CODE.fullmatch(value) else None

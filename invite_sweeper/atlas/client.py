@@ -1,0 +1,204 @@
+"""The way to Atlas: opens one connection for a run and closes it behind it."""
+
+import asyncio
+import platform
+import random as random_module
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from ssl import SSLContext
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from invite_sweeper import __version__
+from invite_sweeper.atlas.authentication import (
+    Authentication,
+    BearerAuthentication,
+    DigestAuthentication,
+)
+from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Credentials
+from invite_sweeper.atlas.deleter import AtlasDeleter
+from invite_sweeper.atlas.faults import Waits
+from invite_sweeper.atlas.line import Line
+from invite_sweeper.atlas.observed import Observed
+from invite_sweeper.atlas.operations import is_loopback
+from invite_sweeper.atlas.ratelimit import RateLimiter
+from invite_sweeper.atlas.reader import AtlasReader
+from invite_sweeper.atlas.retry import Persistence
+from invite_sweeper.atlas.slots import Counters, Slot, Slots
+from invite_sweeper.atlas.tokens import ServiceAccountAuthentication
+from invite_sweeper.atlas.transport import Log, Transport
+
+USER_AGENT: Final = (
+    f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
+)
+_PATIENCE_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """How the client goes about it.
+
+    Attributes:
+        concurrency: Requests in flight.
+        attempts: Tries of a request, the first included.
+        deadline_s: When to stop waiting for anything, on the clock of `monotonic`; None for
+            an hour from the start.
+        total_timeout_s: For one try. Real answers have been seen after 50 s and more.
+        connect_timeout_s: For its name, connection and TLS together.
+        max_body_bytes: Of one answer, unpacked.
+        ssl_context: None for the system's authorities.
+        sleep: Waits seconds.
+        random: From 0 up to 1.
+        monotonic: Seconds, rising; the clock that the limiter was made with.
+    """
+
+    concurrency: int = 20
+    attempts: int = 5
+    deadline_s: float | None = None
+    total_timeout_s: float = 120.0
+    connect_timeout_s: float = 10.0
+    max_body_bytes: int = 64 * 1024 * 1024
+    ssl_context: SSLContext | None = None
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    random: Callable[[], float] = random_module.random
+    monotonic: Callable[[], float] = time.monotonic
+
+
+class Atlas:
+    """One run's connection.
+
+    Attributes:
+        reader: Reads.
+        counters: What was sent so far.
+    """
+
+    def __init__(
+        self, transport: Transport, actor: str, counters: Counters, seen: Observed
+    ) -> None:
+        self.reader = AtlasReader(transport, actor)
+        self.counters = counters
+        self._transport = transport
+        self._observed = seen
+
+    def deleter(self) -> AtlasDeleter:
+        """Make what can delete. A dry run never asks for it."""
+        return AtlasDeleter(self._transport)
+
+    @property
+    def clock_skew_s(self) -> float | None:
+        """Our clock minus Atlas's, by its first good answer; None before that."""
+        return self._observed.clock_skew_s
+
+    @property
+    def sunset(self) -> date | None:
+        """The day from which Atlas may drop what is in use here; None where it names none."""
+        return self._observed.sunset
+
+    @property
+    def deprecation(self) -> date | None:
+        """The day from which Atlas advises against it; None where it names none."""
+        return self._observed.deprecation
+
+
+@asynccontextmanager
+async def connect(
+    base_url: URL,
+    credentials: Credentials,
+    *,
+    options: ClientOptions,
+    limiter: RateLimiter,
+    clock: Callable[[], datetime],
+    log: Log,
+) -> AsyncIterator[Atlas]:
+    """Open the connection for a run. Nothing is sent before it is used.
+
+    At its end, however it comes, a token that was fetched is revoked.
+
+    Args:
+        base_url: As `operations.parse_base_url` reads it.
+        credentials: As `credentials.credentials_from` reads them.
+        options: How to go about it.
+        limiter: On the clock of `options.monotonic`.
+        clock: Aware UTC; compared with Atlas's `Date`.
+        log: Told of each retry, for those who look closely.
+    """
+    counters, observed = Counters(), Observed(clock)
+    persistence = _persistence(options)
+    proxy, proxy_headers = _proxy_for(base_url)
+    timeout = aiohttp.ClientTimeout(
+        total=options.total_timeout_s, connect=options.connect_timeout_s
+    )
+    async with aiohttp.ClientSession(
+        # `Slots` is the bound: a second one here could only make a request wait twice.
+        connector=aiohttp.TCPConnector(limit=0, ssl=options.ssl_context or True),
+        headers={"User-Agent": USER_AGENT},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=timeout,
+        proxy=proxy,
+    ) as session:
+        waits = Waits(options.total_timeout_s, options.connect_timeout_s)
+        line = Line(session, base_url, waits, options.max_body_bytes, counters, proxy_headers)
+        authentication = _authentication(credentials, line, persistence, observed)
+
+        def slot() -> Slot:
+            return Slot(authentication.signer(), counters, options.max_body_bytes)
+
+        transport = Transport(
+            line,
+            authentication,
+            limiter,
+            Slots(options.concurrency, slot),
+            persistence=persistence,
+            observed=observed,
+            log=log,
+        )
+        try:
+            yield Atlas(transport, credentials.actor, counters, observed)
+        finally:
+            await authentication.close()
+
+
+def _persistence(options: ClientOptions) -> Persistence:
+    deadline_s = options.deadline_s
+    if deadline_s is None:
+        deadline_s = options.monotonic() + _PATIENCE_S
+    return Persistence(
+        options.attempts, deadline_s, options.sleep, options.random, options.monotonic
+    )
+
+
+def _authentication(
+    credentials: Credentials, line: Line, persistence: Persistence, observed: Observed
+) -> Authentication:
+    match credentials:
+        case BearerToken():
+            return BearerAuthentication(credentials)
+        case ApiKey():
+            return DigestAuthentication(credentials)
+        case _:
+            return ServiceAccountAuthentication(credentials, line, persistence, observed)
+
+
+def _proxy_for(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
+    """Find the proxy that the environment names, once; loopback has none.
+
+    The library's own look at the environment would be repeated for each request, in a
+    thread, and would take credentials from a `.netrc` beside ours.
+    """
+    host = base_url.host or ""
+    if is_loopback(host) or urllib.request.proxy_bypass(host):
+        return None, None
+    address = urllib.request.getproxies().get(base_url.scheme)
+    if not address:
+        return None, None
+    proxy = URL(address)
+    if proxy.user is None:
+        return proxy, None
+    login = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
+    return proxy.with_user(None), {"Proxy-Authorization": login}

@@ -1,0 +1,218 @@
+"""Who the program is to Atlas: read from the environment or from mounted files."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias, final
+
+from typing_extensions import override
+
+from invite_sweeper.errors import UsageFault
+
+_MAX_SECRET_BYTES: Final = 16 * 1024
+
+_CLIENT_ID: Final = "MONGODB_ATLAS_CLIENT_ID"
+_CLIENT_SECRET: Final = "MONGODB_ATLAS_CLIENT_SECRET"  # noqa: S105 - a variable's name
+_PUBLIC_KEY: Final = "MONGODB_ATLAS_PUBLIC_API_KEY"
+_PRIVATE_KEY: Final = "MONGODB_ATLAS_PRIVATE_API_KEY"
+_ACCESS_TOKEN: Final = "MONGODB_ATLAS_ACCESS_TOKEN"  # noqa: S105 - a variable's name
+
+
+@final
+class Secret:
+    """A value that shows itself only where it is asked to, by `reveal`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself; for the wire and for nothing else."""
+        return self._value
+
+    @override
+    def __repr__(self) -> str:
+        return "***"
+
+    @override
+    def __reduce__(self) -> str:
+        message = "a secret is not written down"
+        raise TypeError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """A service account: its id and secret are exchanged for one token a run."""
+
+    client_id: str
+    client_secret: Secret
+
+    @property
+    def actor(self) -> str:
+        """The name under which the audit log knows it."""
+        return self.client_id
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key, which proves itself by HTTP Digest."""
+
+    public_key: str
+    private_key: Secret
+
+    @property
+    def actor(self) -> str:
+        """The name under which the audit log knows it."""
+        return self.public_key
+
+
+@dataclass(frozen=True, slots=True)
+class BearerToken:
+    """A token that somebody else fetched; it is neither renewed nor revoked here."""
+
+    token: Secret
+
+    @property
+    def actor(self) -> str:
+        """The name under which the audit log knows it; a token has none of its own."""
+        return "token"
+
+
+Credentials: TypeAlias = ServiceAccount | ApiKey | BearerToken
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value and the variable that gave it, so that a fault can name it."""
+
+    variable: str
+    value: str
+
+
+def credentials_from(
+    environment: Mapping[str, str],
+    read_file: Callable[[Path], bytes],
+    *,
+    suffix: str = "",
+) -> Credentials:
+    """Read the one kind of credentials that the environment gives.
+
+    Each variable may end in `_FILE` and then names a file that holds the value; one
+    newline at the file's end is not part of it. An empty variable counts as not set.
+
+    Args:
+        environment: The variables, as `os.environ`.
+        read_file: Gives a file's bytes, or raises OSError.
+        suffix: The name of one organization's credentials, as `SANDBOX` for
+            `MONGODB_ATLAS_CLIENT_ID_SANDBOX`; empty for the plain variables.
+
+    Raises:
+        UsageFault: None, half a pair, two kinds, a variable given twice, a file that
+            cannot be read, or a value that cannot be a secret. Names the variables,
+            never a value.
+    """
+    names = [
+        f"{name}_{suffix}" if suffix else name
+        for name in (_CLIENT_ID, _CLIENT_SECRET, _PUBLIC_KEY, _PRIVATE_KEY, _ACCESS_TOKEN)
+    ]
+    given = {name: _value_of(name, environment, read_file) for name in names}
+    client_id, client_secret, public_key, private_key, access_token = names
+    kinds = ((client_id, client_secret), (public_key, private_key), (access_token,))
+    _exactly_one_kind(kinds, given)
+    if access := given[access_token]:
+        return BearerToken(Secret(access.value))
+    if (account := given[client_id]) and (secret := given[client_secret]):
+        return ServiceAccount(_user_name(account), Secret(secret.value))
+    if (public := given[public_key]) and (private := given[private_key]):
+        return ApiKey(_public_key(public, client_id), Secret(private.value))
+    raise AssertionError  # pragma: no cover - _exactly_one_kind leaves no other case
+
+
+def _exactly_one_kind(
+    kinds: tuple[tuple[str, ...], ...], given: Mapping[str, _Given | None]
+) -> None:
+    """Refuse everything but one kind, whole."""
+    begun = [kind for kind in kinds if any(given[name] for name in kind)]
+    if not begun:
+        choices = ", or ".join(" and ".join(kind) for kind in kinds)
+        raise UsageFault(
+            "No credentials are given.",
+            mend=f"Set {choices} (or the same names with _FILE).",
+        )
+    if len(begun) > 1:
+        found = ", ".join(
+            value.variable for kind in begun for name in kind if (value := given[name])
+        )
+        raise UsageFault(
+            f"More than one kind of credentials is given: {found}.", mend="Leave one kind."
+        )
+    missing = [name for name in begun[0] if not given[name]]
+    if missing:
+        there = next(value.variable for name in begun[0] if (value := given[name]))
+        raise UsageFault(
+            f"{there} is set and {missing[0]} is not.",
+            mend=f"Set {missing[0]} or {missing[0]}_FILE as well.",
+        )
+
+
+def _value_of(
+    name: str, environment: Mapping[str, str], read_file: Callable[[Path], bytes]
+) -> _Given | None:
+    """One variable's value, from itself or from the file that its `_FILE` names."""
+    plain = environment.get(name, "")
+    by_file = f"{name}_FILE"
+    path = environment.get(by_file, "")
+    if plain and path:
+        raise UsageFault(f"{name} and {by_file} are both set.", mend="Set one of them.")
+    if plain:
+        return _Given(name, _checked(name, plain))
+    if not path:
+        return None
+    return _Given(by_file, _checked(by_file, _file_text(by_file, Path(path), read_file)))
+
+
+def _file_text(variable: str, path: Path, read_file: Callable[[Path], bytes]) -> str:
+    """The text of a mounted secret, without the newline that editors put at its end."""
+    try:
+        data = read_file(path)
+    except OSError as error:
+        why = error.strerror or "it cannot be read"
+        raise UsageFault(f"{variable} names {path}, which cannot be read: {why}.") from None
+    if len(data) > _MAX_SECRET_BYTES:
+        raise UsageFault(f"{variable} names {path}, which is too long for a secret.")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        # The exception carries the bytes: it must not travel in the fault's chain.
+        text = ""
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise UsageFault(f"{variable} names {path}, which holds no text.")
+    return text
+
+
+def _checked(variable: str, value: str) -> str:
+    """A value that can stand in a header; one that cannot is named, never shown."""
+    if not all(character.isprintable() and not character.isspace() for character in value):
+        raise UsageFault(
+            f"The value of {variable} holds a blank, a line break or a control character.",
+            mend="Check how it was copied.",
+        )
+    return value
+
+
+def _user_name(given: _Given) -> str:
+    """The part before the colon of Basic and Digest, which cannot hold one itself."""
+    if ":" in given.value:
+        raise UsageFault(f"The value of {given.variable} holds a colon.")
+    return given.value
+
+
+def _public_key(given: _Given, client_id: str) -> str:
+    if given.value.startswith("mdb_sa_"):
+        raise UsageFault(
+            f"{given.variable} holds the id of a service account.",
+            mend=f"Put it into {client_id}, and its secret beside it.",
+        )
+    return _user_name(given)

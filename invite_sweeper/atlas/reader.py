@@ -1,0 +1,152 @@
+"""Reads projects, their pending invitations, and the rate limits."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from invite_sweeper.atlas.answers import Answer, Result, error_of, is_atlas_speaking
+from invite_sweeper.atlas.limits import RateLimit
+from invite_sweeper.atlas.operations import LIST_GROUP_INVITES, LIST_GROUPS, LIST_RATE_LIMITS
+from invite_sweeper.atlas.transport import Transport, request_for
+from invite_sweeper.atlas.verdicts import ends_run, in_words, refuses_first_call
+from invite_sweeper.atlas.wire import (
+    parse_invitations,
+    parse_page,
+    parse_project,
+    parse_rate_limit,
+)
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
+from invite_sweeper.inventory import Gone, Invitation, Project, Unreadable
+
+PAGES_CAP: Final = 10_000
+_NOT_FOUND: Final = 404
+
+
+@dataclass(frozen=True, slots=True)
+class _Projects:
+    items: tuple[Project | Unreadable, ...]
+    has_next: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    invitations: tuple[Invitation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _RateLimits:
+    items: tuple[RateLimit, ...]
+
+
+class AtlasReader:
+    """Reads, and has nothing to delete with."""
+
+    def __init__(self, transport: Transport, actor: str) -> None:
+        self._transport = transport
+        self._actor = actor
+
+    async def projects(self) -> AsyncIterator[Project | Unreadable]:
+        """Give each project that the credentials can see, once, page by page.
+
+        In Atlas's order; `Unreadable` where an id has a wrong form. Pages are counted on our
+        own address, up to the one without a next link, or without a new project.
+
+        Raises:
+            CredentialsRefused: 401, or 403, to the list.
+            AtlasUnavailable: It cannot be read to the end, or makes no sense. What was given
+                so far is not all there is.
+
+        Source: `listGroups` of the OpenAPI document; see `wire.parse_page` on its oddities.
+        """
+        seen: set[tuple[str, str]] = set()
+        for number in range(1, PAGES_CAP + 1):
+            page = await self._projects_page(number)
+            fresh = 0
+            for item in page.items:
+                known = (item.id, "") if isinstance(item, Project) else _known(item)
+                if known not in seen:
+                    seen.add(known)
+                    fresh += 1
+                    yield item
+            if not page.has_next or not fresh:
+                return
+        raise AtlasUnavailable(f"Its list of projects goes on after {PAGES_CAP} pages.")
+
+    async def _projects_page(self, number: int) -> _Projects:
+        request = request_for(LIST_GROUPS, scope_id=self._actor, page=number, read=_read_projects)
+        result = await self._transport.call(request)
+        if isinstance(result, Answer) and isinstance(result.value, _Projects):
+            return result.value
+        raise refuses_first_call(result)
+
+    async def invitations(self, project: Project) -> tuple[Invitation, ...] | Unreadable | Gone:
+        """Give a project's pending invitations, all of them or none.
+
+        In Atlas's order; empty when there are none. `Gone` where the project is no more,
+        `Unreadable` where the list cannot be trusted to be whole.
+
+        Raises:
+            RunError: The answer was about the run: credentials, access list, version.
+        """
+
+        def read(body: bytes) -> _Listing:
+            return _Listing(parse_invitations(body, project))
+
+        request = request_for(LIST_GROUP_INVITES, project.id, scope_id=project.id, read=read)
+        result = await self._transport.call(request)
+        if isinstance(result, Answer) and isinstance(result.value, _Listing):
+            return result.value.invitations
+        if about_run := ends_run(result):
+            raise about_run
+        return _of_no_use(project, result)
+
+    async def rate_limits(self) -> tuple[RateLimit, ...]:
+        """Give the figures of Atlas's buckets; empty where it does not tell them.
+
+        Raises:
+            CredentialsRefused: The answer was about the credentials.
+
+        Source: `listRateLimits` of the OpenAPI document, 2025-03-12.
+        """
+        request = request_for(
+            LIST_RATE_LIMITS, scope_id=self._actor, page=1, read=_read_rate_limits
+        )
+        result = await self._transport.call(request)
+        if isinstance(result, Answer) and isinstance(result.value, _RateLimits):
+            return result.value.items
+        about_run = ends_run(result)
+        if isinstance(about_run, CredentialsRefused):
+            raise about_run
+        return ()
+
+
+def _of_no_use(project: Project, result: Result) -> Unreadable | Gone:
+    status = result.status if isinstance(result, Answer) else result.http_status
+    if isinstance(result, Answer) and status == _NOT_FOUND and is_atlas_speaking(result):
+        return Gone(project.id, project.name)
+    return Unreadable(
+        project.id,
+        project.name,
+        f"{_sentence(in_words(result))}.",
+        http_status=status,
+        error_code=error_of(result).code if isinstance(result, Answer) else None,
+    )
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _known(item: Unreadable) -> tuple[str, str]:
+    """What tells a project without a right id from another: its name helps out."""
+    return item.project_id, item.project_name
+
+
+def _read_projects(body: bytes) -> _Projects:
+    page = parse_page(body)
+    return _Projects(tuple(map(parse_project, page.results)), page.has_next)
+
+
+def _read_rate_limits(body: bytes) -> _RateLimits:
+    found = map(parse_rate_limit, parse_page(body).results)
+    return _RateLimits(tuple(item for item in found if item is not None))

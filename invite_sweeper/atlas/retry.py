@@ -1,0 +1,187 @@
+"""Which failures are tried again, how often, and after how long."""
+
+import asyncio
+import math
+import random as random_module
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+from typing import Final
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result
+
+from invite_sweeper.atlas.answers import Answer, Broken, Result, error_of
+from invite_sweeper.atlas.headers import bounded_wait_s, retry_after_s
+
+BACKOFF_BASE_S: Final = 0.5
+BACKOFF_CAP_S: Final = 30.0
+_THROTTLED_STEPS_S: Final = (1.0, 10.0, 20.0, 40.0)
+_THROTTLED_JITTER: Final = 0.25
+
+_UNAUTHORIZED: Final = 401
+_NOT_ALLOWED: Final = 405
+_TOO_MANY: Final = 429
+_PASSING: Final = frozenset({500, 502, 503, 504})
+_UPGRADE: Final = "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
+
+
+class Kind(Enum):
+    """What a result asks for."""
+
+    FINAL = auto()
+    """It is what it is."""
+    PASSING = auto()
+    """Another try may do better; counted against `attempts`."""
+    THROTTLED = auto()
+    """429: not counted, bounded by the deadline."""
+    UNAUTHORIZED = auto()
+    """401: seen with good credentials, so asked once more before it is believed."""
+
+
+def kind_of(result: Result) -> Kind:
+    """Judge one result.
+
+    Source:
+        https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08): 405 with
+        `WRITES_NOT_ALLOWED_DURING_APP_UPGRADES` is maintenance and passes.
+    """
+    if isinstance(result, Broken):
+        return Kind.PASSING if result.passing else Kind.FINAL
+    if result.status == _TOO_MANY:
+        return Kind.THROTTLED
+    if result.status == _UNAUTHORIZED:
+        return Kind.UNAUTHORIZED
+    in_upgrade = result.status == _NOT_ALLOWED and error_of(result).code == _UPGRADE
+    return Kind.PASSING if in_upgrade or result.status in _PASSING else Kind.FINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """How long one goes on.
+
+    Attributes:
+        attempts: Tries of a request, the first included; a 429 and the first 401 are not counted.
+        deadline_s: On the clock of `monotonic`; no wait goes beyond it.
+        sleep: Waits seconds.
+        random: From 0 up to 1.
+        monotonic: Seconds, rising.
+    """
+
+    attempts: int = 5
+    deadline_s: float = math.inf
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    random: Callable[[], float] = random_module.random
+    monotonic: Callable[[], float] = time.monotonic
+
+
+@dataclass(slots=True)
+class Course:
+    """The retries of one request, from its first failure on."""
+
+    persistence: Persistence
+    clock: Callable[[], datetime]
+    on_wait: Callable[[Result, float], None]
+    counted: int = 0
+    throttled: int = 0
+    unauthorized: int = 0
+    _kind: Kind = field(default=Kind.FINAL)
+
+    async def run(self, first: Result, again: Callable[[], Awaitable[Result]]) -> Result:
+        """Go on from a first failure until a result stands; that result.
+
+        Most requests succeed at once and must not pay for this, so the caller makes the first
+        try itself, and what tenacity takes for its first attempt only replays that result.
+        """
+        pending = [first]
+
+        async def attempt() -> Result:
+            result = pending.pop() if pending else await again()
+            self._note(result)
+            return result
+
+        retrying = AsyncRetrying(
+            retry=retry_if_result(lambda _: self._kind is not Kind.FINAL),
+            wait=self._wait_s,
+            stop=self._must_stop,
+            sleep=self.persistence.sleep,
+            before_sleep=self._tell,
+            retry_error_callback=_last,
+        )
+        return await retrying(attempt)
+
+    def _note(self, result: Result) -> None:
+        self._kind = kind_of(result)
+        self.counted += self._kind is Kind.PASSING
+        self.throttled += self._kind is Kind.THROTTLED
+        self.unauthorized += self._kind is Kind.UNAUTHORIZED
+
+    def _must_stop(self, state: RetryCallState) -> bool:
+        wakes_s = self.persistence.monotonic() + state.upcoming_sleep
+        spent = {
+            Kind.PASSING: self.counted >= self.persistence.attempts,
+            Kind.UNAUTHORIZED: self.unauthorized > 1,
+        }
+        return spent.get(self._kind, False) or wakes_s >= self.persistence.deadline_s
+
+    def _wait_s(self, state: RetryCallState) -> float:
+        result = _last(state)
+        asked_s = retry_after_s(result.headers, self.clock) if isinstance(result, Answer) else None
+        if self._kind is Kind.THROTTLED and isinstance(result, Answer):
+            return self._throttled_s(asked_s or told_bucket(result).wait_s)
+        step_s = BACKOFF_BASE_S * 2.0 ** max(self.counted - 1, 0)
+        wait_s = self.persistence.random() * min(step_s, BACKOFF_CAP_S)
+        return max(wait_s, asked_s or 0.0)
+
+    def _throttled_s(self, asked_s: float | None) -> float:
+        """At least what Atlas asks for; from the second 429 on at least 10, 20, 40 s.
+
+        Source: https://www.mongodb.com/docs/atlas/api/api-rate-limit (read 2026-08).
+        """
+        step_s = _THROTTLED_STEPS_S[min(self.throttled, len(_THROTTLED_STEPS_S)) - 1]
+        step_s *= 1.0 + _THROTTLED_JITTER * self.persistence.random()
+        return max(asked_s or 0.0, step_s)
+
+    def _tell(self, state: RetryCallState) -> None:
+        self.on_wait(_last(state), state.upcoming_sleep)
+
+
+def _last(state: RetryCallState) -> Result:
+    """The result of the try that has just ended."""
+    outcome = state.outcome
+    assert outcome is not None  # noqa: S101 - tenacity asks only after a try
+    result: Result = outcome.result()
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class ToldBucket:
+    """What the body of a 429 says of its bucket; None where it does not.
+
+    Attributes:
+        wait_s: Between the floor and the cap.
+        refill: Capacity, tokens that come back, and every how many seconds they do.
+    """
+
+    wait_s: float | None = None
+    refill: tuple[int, int, int] | None = None
+
+
+def told_bucket(answer: Answer) -> ToldBucket:
+    """Read what a 429 says in its body, for want of headers.
+
+    Source:
+        https://www.mongodb.com/docs/atlas/api/api-rate-limit (read 2026-08): the parameters
+        are path, seconds to wait, capacity, refill and its period in seconds.
+    """
+    error = error_of(answer)
+    if error.code != "RATE_LIMITED_TOKEN_BUCKET":
+        return ToldBucket()
+    match error.parameters:
+        case (_, int(wait_s), int(capacity), int(refill), int(period_s)):
+            return ToldBucket(bounded_wait_s(float(wait_s)), (capacity, refill, period_s))
+        case (_, int(wait_s), *_):
+            return ToldBucket(bounded_wait_s(float(wait_s)))
+        case _:
+            return ToldBucket()

@@ -1,0 +1,124 @@
+"""Places on the wire: how many requests are in flight, and what each one really sends."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+
+from invite_sweeper.atlas.faults import NEVER_SENT, LinkCut, TooLong
+from invite_sweeper.outcome import Trail
+
+_UNAUTHORIZED: Final = 401
+
+
+@dataclass(slots=True)
+class Counters:
+    """What was sent, over the whole run.
+
+    Attributes:
+        requests: On the wire: unsigned first requests, token calls and retries among them.
+        retries: Tries after the first of a request.
+        rate_limited: Answers with 429.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+
+
+class Slot:
+    """One place on the wire, with a signer of its own.
+
+    Attributes:
+        middlewares: For one request at a time, signer outside, so that the inner one counts
+            what the signer sends a second time, too.
+        sent: How often its request went out; twice where the signer met a new challenge.
+        refusal: The body of the last 401, which is read here to free its connection before
+            the signer sends again.
+    """
+
+    def __init__(
+        self, signer: aiohttp.DigestAuthMiddleware | None, counters: Counters, max_bytes: int
+    ) -> None:
+        self._counters = counters
+        self._max_bytes = max_bytes
+        self._trail: Trail | None = None
+        self.sent = 0
+        self.refusal = b""
+        self.middlewares: Sequence[aiohttp.ClientMiddlewareType] = (
+            (signer, self._send) if signer else (self._send,)
+        )
+
+    def begin(self, trail: Trail | None) -> None:
+        """Take up one request; what happens to it is told to `trail`."""
+        self._trail = trail
+        self.sent = 0
+        self.refusal = b""
+
+    async def _send(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        trail = self._trail or Trail()
+        awaited_before = trail.awaiting
+        self.sent += 1
+        self._counters.requests += 1
+        trail.attempts += 1
+        trail.awaiting = True
+        try:
+            response = await handler(request)
+        except NEVER_SENT:
+            self._counters.requests -= 1
+            trail.awaiting = awaited_before
+            raise
+        except TimeoutError:
+            raise
+        except (aiohttp.ServerDisconnectedError, OSError):
+            raise LinkCut from None
+        trail.awaiting = False
+        trail.http_status = response.status
+        if response.status == _UNAUTHORIZED:
+            self.refusal = await read_body(response, self._max_bytes)
+        return response
+
+
+class Slots:
+    """As many places as requests may be in flight; the last one given back goes out first.
+
+    So a run that needs few warms few: a signer's first request is refused on purpose.
+    """
+
+    def __init__(self, size: int, make: Callable[[], Slot]) -> None:
+        self._gate = asyncio.Semaphore(size)
+        self._free: list[Slot] = []
+        self._make = make
+
+    @asynccontextmanager
+    async def one(self, trail: Trail | None) -> AsyncIterator[Slot]:
+        """Hold one place, for one try and never while waiting between tries."""
+        async with self._gate:
+            slot = self._free.pop() if self._free else self._make()
+            slot.begin(trail)
+            try:
+                yield slot
+            finally:
+                self._free.append(slot)
+
+
+async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """Read a body to its end, unpacked.
+
+    Raises:
+        TooLong: It is longer than `max_bytes`.
+        aiohttp.ClientError: It was cut short.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := await response.content.readany():
+        size += len(chunk)
+        if size > max_bytes:
+            raise TooLong
+        chunks.append(chunk)
+    return b"".join(chunks)

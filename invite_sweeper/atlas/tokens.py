@@ -1,0 +1,220 @@
+"""The token of a service account: one a run, renewed before it ends, revoked at its end."""
+
+import asyncio
+import base64
+import math
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Final
+
+import aiohttp
+import orjson
+
+from invite_sweeper.atlas.answers import Answer, Result
+from invite_sweeper.atlas.authentication import bearer
+from invite_sweeper.atlas.credentials import Secret, ServiceAccount
+from invite_sweeper.atlas.line import Line
+from invite_sweeper.atlas.observed import Observed
+from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of
+from invite_sweeper.atlas.verdicts import in_words
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
+
+TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path
+REVOKE_PATH: Final = "/api/oauth/revoke"
+
+_LIFE_S: Final = 3600.0
+_MARGIN_S: Final = 600.0
+_MARGIN_SHARE: Final = 0.2
+_RENEWAL_RETRY_S: Final = 30.0
+_WINDOW_S: Final = 60.0
+_REQUESTS_A_WINDOW: Final = 10
+"""Source: https://www.mongodb.com/docs/atlas/api/api-authentication: 10, later 50 a minute."""
+_OK: Final = 200
+_GOODBYE_S: Final = 5.0
+_LAST_WORD_S: Final = 1.0
+_REFUSED: Final = frozenset({400, 401, 403})
+_MEND: Final = "Check the client id and secret of the service account, and that it is alive."
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    token: Secret
+    header: Secret
+    renew_at_s: float
+    ends_at_s: float
+
+
+class ServiceAccountAuthentication:
+    """Fetches one token for all who ask, however many ask at once."""
+
+    def __init__(
+        self, account: ServiceAccount, line: Line, persistence: Persistence, observed: Observed
+    ) -> None:
+        pair = f"{account.client_id}:{account.client_secret.reveal()}".encode()
+        self._basic = Secret(f"Basic {base64.b64encode(pair).decode('ascii')}")
+        self._line = line
+        self._persistence = persistence
+        self._observed = observed
+        self._token: _Token | None = None
+        self._issued: list[_Token] = []
+        self._renewal: asyncio.Task[_Token] | None = None
+        self._refusal: CredentialsRefused | None = None
+        self._sent_s: deque[float] = deque(maxlen=_REQUESTS_A_WINDOW)
+
+    async def authorization(self) -> Secret:
+        """Give the header, with a token that is good for a while yet.
+
+        Raises:
+            CredentialsRefused: Atlas takes neither id nor secret.
+            AtlasUnavailable: The token endpoint cannot be reached or answers nonsense.
+        """
+        token = self._token
+        if token is None or self._persistence.monotonic() >= token.renew_at_s:
+            token = await self._renewed()
+        return token.header
+
+    async def renew(self, used: Secret | None) -> None:
+        """Fetch a new token where the refused one is still in use.
+
+        Raises:
+            RunError: As `authorization`.
+        """
+        if self._token is not None and self._token.header is used:
+            self._token = None
+        if self._token is None:
+            await self._renewed()
+
+    def signer(self) -> aiohttp.DigestAuthMiddleware | None:
+        """None: the header is all."""
+        return None
+
+    async def close(self) -> None:
+        """Revoke what was issued, within seconds, and also while being cancelled once more.
+
+        Source: at most 100 tokens of a service account may be alive at a time.
+        """
+        goodbye = asyncio.create_task(self._revoke())
+        try:
+            await asyncio.wait({goodbye}, timeout=_GOODBYE_S)
+        except asyncio.CancelledError:
+            await asyncio.wait({goodbye}, timeout=_LAST_WORD_S)
+            raise
+        finally:
+            goodbye.cancel()
+
+    async def _renewed(self) -> _Token:
+        if self._refusal is not None:
+            raise self._refusal
+        if self._renewal is None:
+            self._renewal = asyncio.create_task(self._fetch())
+            self._renewal.add_done_callback(_retrieve)
+        # Shielded: whoever is cancelled meanwhile takes nothing from the others, and a token
+        # that is on its way is known at the end and revoked.
+        return await asyncio.shield(self._renewal)
+
+    async def _fetch(self) -> _Token:
+        before = self._token
+        try:
+            result = await self._post()
+            if kind_of(result) in {Kind.PASSING, Kind.THROTTLED}:
+                result = await Course(self._persistence, self._observed.clock, self._count).run(
+                    result, self._post
+                )
+            token = self._token_of(result)
+        except AtlasUnavailable:
+            # The old one is still good for a while, and the endpoint may come back.
+            now_s = self._persistence.monotonic()
+            if before is None or now_s >= before.ends_at_s:
+                raise
+            token = replace(before, renew_at_s=now_s + _RENEWAL_RETRY_S)
+        except CredentialsRefused as error:
+            self._refusal = error
+            raise
+        finally:
+            self._renewal = None
+        self._token = token
+        return token
+
+    def _count(self, _result: Result, _wait_s: float) -> None:
+        self._line.counters.retries += 1
+
+    async def _post(self) -> Result:
+        """Ask for a token, never more often than the endpoint lets anybody ask."""
+        if len(self._sent_s) == _REQUESTS_A_WINDOW:
+            wait_s = self._sent_s[0] + _WINDOW_S - self._persistence.monotonic()
+            if wait_s > 0:
+                await self._persistence.sleep(wait_s)
+        self._sent_s.append(self._persistence.monotonic())
+        return await self._line.post_form(
+            TOKEN_PATH,
+            {"grant_type": "client_credentials"},
+            {"Accept": "application/json", "Authorization": self._basic.reveal()},
+        )
+
+    def _token_of(self, result: Result) -> _Token:
+        if isinstance(result, Answer) and result.status in _REFUSED:
+            raise CredentialsRefused(f"Atlas refuses a token: {in_words(result)}.", mend=_MEND)
+        if not isinstance(result, Answer) or result.status != _OK:
+            raise AtlasUnavailable(f"No token can be had: {in_words(result)}.")
+        told = parse_token(result.body)
+        if told is None:
+            raise AtlasUnavailable("Atlas answered nonsense when asked for a token.")
+        now_s = self._persistence.monotonic()
+        margin_s = min(_MARGIN_S, _MARGIN_SHARE * told.life_s)
+        token = _Token(
+            told.token,
+            bearer(told.token),
+            renew_at_s=now_s + told.life_s - margin_s,
+            ends_at_s=now_s + told.life_s,
+        )
+        self._issued.append(token)
+        return token
+
+    async def _revoke(self) -> None:
+        if self._renewal is not None:
+            await asyncio.wait({self._renewal}, timeout=_LAST_WORD_S)
+            if self._renewal is not None:
+                self._renewal.cancel()
+        for token in self._issued:
+            if self._persistence.monotonic() < token.ends_at_s:
+                # Best effort: one that stays alive ends by itself within the hour.
+                await self._line.post_form(
+                    REVOKE_PATH,
+                    {"token": token.token.reveal(), "token_type_hint": "access_token"},
+                    {"Accept": "application/json", "Authorization": self._basic.reveal()},
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class ToldToken:
+    """What the token endpoint gives: the token, and for how long it is good."""
+
+    token: Secret
+    life_s: float
+
+
+def parse_token(body: bytes) -> ToldToken | None:
+    """Read the answer of the token endpoint; None where it gives no bearer token.
+
+    Source: https://www.mongodb.com/docs/atlas/api/api-authentication (read 2026-08).
+    """
+    try:
+        loaded: object = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    told = loaded if isinstance(loaded, dict) else {}
+    token, life_s = told.get("access_token"), told.get("expires_in")
+    kind = told.get("token_type", "Bearer")
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        return None
+    if not token or " " in token or not isinstance(kind, str) or kind.lower() != "bearer":
+        return None
+    if not isinstance(life_s, int | float) or not math.isfinite(life_s) or life_s <= 0:
+        life_s = _LIFE_S
+    return ToldToken(Secret(token), float(life_s))
+
+
+def _retrieve(task: asyncio.Task[_Token]) -> None:
+    """Look at a failure that nobody waits for any more, so that it is not reported as lost."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,183 @@
+"""One request to Atlas: its bucket, its place on the wire, its tries."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from invite_sweeper.atlas.answers import Answer, Broken, Result, error_of
+from invite_sweeper.atlas.authentication import Authentication
+from invite_sweeper.atlas.credentials import Secret
+from invite_sweeper.atlas.headers import count_of, retry_after_s
+from invite_sweeper.atlas.line import Line
+from invite_sweeper.atlas.observed import Observed
+from invite_sweeper.atlas.operations import Operation, target
+from invite_sweeper.atlas.ratelimit import BucketKey, RateLimiter
+from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of, told_bucket
+from invite_sweeper.atlas.slots import Slots
+from invite_sweeper.atlas.verdicts import is_plain_refusal
+from invite_sweeper.atlas.wire import Nonsense
+from invite_sweeper.outcome import Trail
+
+_OK: Final = 200
+_REFUSED: Final = 400
+_TOO_MANY: Final = 429
+_UNAVAILABLE: Final = 503
+
+
+class Log(Protocol):
+    """What the client says to those who look closely."""
+
+    def debug(self, event: str, **fields: object) -> object:
+        """Say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, before it is sent.
+
+    Attributes:
+        key: The bucket that it draws from.
+        read: Makes a value of a 200's body or raises Nonsense, which is then tried again.
+        trail: Told about what happens to it.
+    """
+
+    operation: Operation
+    path: str
+    key: BucketKey
+    read: Callable[[bytes], object] | None = None
+    trail: Trail | None = None
+
+
+def request_for(
+    operation: Operation,
+    *ids: str,
+    scope_id: str,
+    page: int | None = None,
+    read: Callable[[bytes], object] | None = None,
+    trail: Trail | None = None,
+) -> Request:
+    """Make a request; nothing but `OPERATIONS` can be made.
+
+    Raises:
+        UnsendableError: As `operations.target`.
+    """
+    path = target(operation, *ids, page=page)
+    return Request(operation, path, BucketKey(operation.endpoint_set, scope_id), read, trail)
+
+
+class Transport:
+    """Sends requests and goes on until a result stands."""
+
+    def __init__(
+        self,
+        line: Line,
+        authentication: Authentication,
+        limiter: RateLimiter,
+        slots: Slots,
+        *,
+        persistence: Persistence,
+        observed: Observed,
+        log: Log,
+    ) -> None:
+        self._line = line
+        self._authentication = authentication
+        self._slots = slots
+        self._persistence = persistence
+        self._observed = observed
+        self._log = log
+        self._unpaced = 0
+        self.limiter = limiter
+
+    async def call(self, request: Request, *, admitted: bool = False) -> Result:
+        """Send a request until its result stands.
+
+        Args:
+            request: What to send.
+            admitted: The turn of its first try was taken already.
+
+        Raises:
+            RunError: No token can be had.
+        """
+        if not admitted:
+            await self.limiter.acquire(request.key)
+        used = await self._authentication.authorization()
+        result = await self._try(request, used)
+        if kind_of(result) is Kind.FINAL:
+            return result
+        return await self._go_on(request, result, used)
+
+    async def _go_on(self, request: Request, first: Result, used: Secret | None) -> Result:
+        last = first
+
+        async def again() -> Result:
+            nonlocal last, used
+            if is_plain_refusal(last):
+                await self._authentication.renew(used)
+            await self.limiter.acquire(request.key)
+            used = await self._authentication.authorization()
+            last = await self._try(request, used)
+            return last
+
+        def on_wait(result: Result, wait_s: float) -> None:
+            self._line.counters.retries += 1
+            why = result.reason if isinstance(result, Broken) else result.status
+            self._log.debug("trying again", path=request.path, wait_s=round(wait_s, 3), why=why)
+
+        return await Course(self._persistence, self._observed.clock, on_wait).run(first, again)
+
+    async def _try(self, request: Request, authorization: Secret | None) -> Result:
+        """Send a request once; the place on the wire is given back with the answer."""
+        headers = {"Accept": request.operation.media_type}
+        if authorization is not None:
+            headers["Authorization"] = authorization.reveal()
+        await self._pace()
+        async with self._slots.one(request.trail) as slot:
+            sent_s = self._persistence.monotonic()
+            result = await self._line.exchange(
+                request.operation.method, request.path, headers, slot
+            )
+            self._unpaced += max(slot.sent - 1, 0)
+        self._settle(request, result, sent_s)
+        return self._noted(request, result) if isinstance(result, Answer) else result
+
+    async def _pace(self) -> None:
+        """Wait for a turn under the overall ceiling, outside of the request's own timeout.
+
+        What a signer sent a second time within a request is paid for by the next one.
+        """
+        await self.limiter.ceiling()
+        while self._unpaced:
+            self._unpaced -= 1
+            await self.limiter.ceiling()
+
+    def _settle(self, request: Request, result: Result, sent_s: float) -> None:
+        """Tell the bucket what became of its token."""
+        key, limiter = request.key, self.limiter
+        headers = result.headers if isinstance(result, Answer) else {}
+        status = result.status if isinstance(result, Answer) else None
+        asked_s = retry_after_s(headers, self._observed.clock)
+        if isinstance(result, Answer) and status == _TOO_MANY:
+            self._line.counters.rate_limited += 1
+            told = told_bucket(result)
+            if told.refill is not None:
+                limiter.learn_refill(key, *told.refill)
+            limiter.throttled(key, asked_s or told.wait_s, sent_s=sent_s)
+        elif status == _UNAVAILABLE and asked_s is not None:
+            limiter.throttled(key, asked_s, sent_s=sent_s)
+        else:
+            limit = count_of(headers, "RateLimit-Limit")
+            remaining = count_of(headers, "RateLimit-Remaining")
+            limiter.learn(key, limit=limit, remaining=remaining, sent_s=sent_s)
+
+    def _noted(self, request: Request, answer: Answer) -> Result:
+        """Take what the answer tells on the side, and read its body."""
+        status = answer.status
+        self._observed.take(answer.headers, good=status < 300)  # noqa: PLR2004
+        if request.trail is not None:
+            request.trail.error_code = error_of(answer).code if status >= _REFUSED else None
+        if status != _OK or request.read is None:
+            return answer
+        try:
+            return replace(answer, value=request.read(answer.body))
+        except Nonsense as error:
+            return Broken(f"Atlas answered nonsense: {error}", http_status=status)

@@ -1,0 +1,115 @@
+"""What an answer means beyond the one thing that was asked. Pure."""
+
+from typing import Final
+
+from invite_sweeper.atlas.answers import Answer, Broken, Result, error_of, is_atlas_speaking
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, RunError
+
+_DONE: Final = frozenset({200, 202, 204})
+_GONE_CODES: Final = frozenset({"INVALID_INVITATION_ID", "ALREADY_EXPIRED"})
+_ACCESS_LIST: Final = ("_WHITELIST", "_ACCESS_LIST")
+_PLAIN_REFUSAL: Final = frozenset({None, "UNEXPECTED_ERROR"})
+
+ACCESS_LIST_MEND: Final = (
+    "Add the address that this runs from to the access list of the API key or service account."
+)
+_KEY_MEND: Final = "Check the credentials, and that they have not expired."
+_VERSION_MEND: Final = "Atlas has dropped the version that this program speaks: upgrade it."
+
+
+def is_plain_refusal(result: Result) -> bool:
+    """Tell a 401 about the credentials from one about a role.
+
+    Source:
+        The recordings (read 2026-08): a bad key, an unknown one and the digest challenge share
+        a body without `errorCode`, or with `UNEXPECTED_ERROR`; a missing role is 401 as well,
+        with a code such as `USER_UNAUTHORIZED`.
+    """
+    return (
+        isinstance(result, Answer)
+        and result.status == 401  # noqa: PLR2004
+        and error_of(result).code in _PLAIN_REFUSAL
+    )
+
+
+def ends_run(result: Result) -> RunError | None:
+    """Say whether an answer is about the run, not about what was asked; None where not.
+
+    Source: https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08).
+    """
+    if not isinstance(result, Answer):
+        return None
+    if is_plain_refusal(result):
+        return CredentialsRefused("Atlas refuses the credentials (401).", mend=_KEY_MEND)
+    match result.status:
+        case 402:
+            return AtlasUnavailable("Atlas says that the account is suspended (402).")
+        case 403 if (error_of(result).code or "").endswith(_ACCESS_LIST):
+            return CredentialsRefused(
+                f"{_told(result)}: Atlas does not take these credentials from this address.",
+                mend=ACCESS_LIST_MEND,
+            )
+        case 406 | 410:
+            return AtlasUnavailable(f"{_told(result)}.", mend=_VERSION_MEND)
+        case _:
+            return None
+
+
+def refuses_first_call(result: Result) -> RunError:
+    """Say why the list of projects, which every run begins with, cannot be read."""
+    if about_run := ends_run(result):
+        return about_run
+    if isinstance(result, Answer) and result.status in {401, 403}:
+        mend = ACCESS_LIST_MEND if result.status == 403 else _KEY_MEND  # noqa: PLR2004
+        return CredentialsRefused(f"{_told(result)} to the list of projects.", mend=mend)
+    mend = ""
+    if isinstance(result, Answer) and (is_redirect(result) or not is_atlas_speaking(result)):
+        mend = "Check the base URL and the proxy."
+    return AtlasUnavailable(
+        f"Its list of projects cannot be read to the end: {in_words(result)}.", mend=mend
+    )
+
+
+def is_done(answer: Answer) -> bool:
+    """Tell whether Atlas said that a DELETE was done.
+
+    Source: the recordings (read 2026-08): 204; other DELETEs answer 200 or 202 with `{}`.
+    """
+    return answer.status in _DONE and is_atlas_speaking(answer)
+
+
+def is_gone(answer: Answer) -> bool:
+    """Tell whether Atlas said that what was to be deleted is no more.
+
+    Source:
+        https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08) names 400 with
+        `INVALID_INVITATION_ID`; clients have seen 404. Another 400 is a failure.
+    """
+    if answer.status == 404:  # noqa: PLR2004
+        return is_atlas_speaking(answer)
+    return answer.status == 400 and error_of(answer).code in _GONE_CODES  # noqa: PLR2004
+
+
+def is_redirect(answer: Answer) -> bool:
+    """Tell whether the answer points elsewhere."""
+    return 300 <= answer.status < 400  # noqa: PLR2004
+
+
+def in_words(result: Result) -> str:
+    """Say what a result that was of no use was, without a full stop."""
+    if isinstance(result, Broken):
+        status = f" (HTTP {result.http_status})" if result.http_status else ""
+        return f"{result.reason}{status}"
+    if is_redirect(result):
+        # The Location may hold a token in its query: it is not repeated.
+        return f"{_told(result)} with a redirect, which is not followed"
+    if not is_atlas_speaking(result):
+        return f"{_told(result)} with a page of HTML, which is not Atlas's"
+    return _told(result)
+
+
+def _told(answer: Answer) -> str:
+    error = error_of(answer)
+    code = f" {error.code}" if error.code else ""
+    detail = f" ({error.detail.rstrip('.')})" if error.detail else ""
+    return f"Atlas answered {answer.status}{code}{detail}"
