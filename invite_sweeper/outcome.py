@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from invite_sweeper.errors import RunError
+from invite_sweeper.inventory import Invitation
 
 
 class Outcome(StrEnum):
@@ -21,7 +22,15 @@ class Outcome(StrEnum):
     """A breaker, the deadline or a signal came before anything was sent."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One planned deletion: an invitation, and the rule that makes it stale."""
+
+    invitation: Invitation
+    rule: str
+
+
+@dataclass(slots=True, eq=False)
 class Trail:
     """What one deletion has been through so far; the deleter writes, the sweep reads.
 
@@ -33,12 +42,22 @@ class Trail:
         awaiting: One of them has no answer yet.
         http_status: The last answer's; None where there was none.
         error_code: Atlas's `errorCode` of the last answer.
+        called_off: The sweep sets it when nothing more may be sent: a deleter looks at it
+            before each request and, where it is set, ends with `cut_off()` instead.
     """
 
     attempts: int = 0
     awaiting: bool = False
     http_status: int | None = None
     error_code: str | None = None
+    called_off: bool = False
+
+    def cut_off(self) -> "Deletion":
+        """Give the end of a deletion that an interruption cut off here."""
+        if self.attempts == 0:
+            return Deletion(Outcome.SKIPPED, 0)
+        ended = Outcome.UNKNOWN if self.awaiting or self.http_status is None else Outcome.FAILED
+        return Deletion(ended, self.attempts, self.http_status, self.error_code)
 
 
 @dataclass(frozen=True, slots=True)

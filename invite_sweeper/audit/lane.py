@@ -26,7 +26,7 @@ class PlannedLane:
         self._fd = fd
         self._next = span.start
         self._stop = span.stop
-        self._run_id = run_id
+        self._expected = ("planned", run_id, span.project_id)
         self._lines: deque[bytes] = deque()
         self._head: Planned | None = None
 
@@ -82,7 +82,7 @@ class PlannedLane:
     def _parse(self, line: bytes) -> Planned:
         try:
             record = orjson.loads(line)
-            if record["event"] != "planned" or record["run_id"] != self._run_id:
+            if (record["event"], record["run_id"], record["project_id"]) != self._expected:
                 raise ValueError
             return Planned(*planned_invitation(record))
         except (KeyError, TypeError, ValueError):

@@ -1,0 +1,125 @@
+"""The plan as it comes to be: each listing judged, counted, and its stale ones on disk."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from invite_sweeper.audit import AuditLog, PlannedSpan, invitation_fields
+from invite_sweeper.guard import Census, OldestFirst
+from invite_sweeper.inventory import Gone, Unreadable
+from invite_sweeper.policy import Limits
+from invite_sweeper.selection import Decision, Selector
+from invite_sweeper.walk import Found
+
+_LINES_A_FLUSH = 1000
+
+
+class Draft:
+    """Takes what a walk finds; ends as a plan in the audit log, project by project.
+
+    Memory holds counts, and one span a project that has stale invitations; with
+    `over_limit: trim` also the oldest stale ones up to `max_deletions`.
+
+    Attributes:
+        kept: Invitations kept, by reason.
+        stale: Invitations that a rule makes stale, trimmed ones included.
+        spans: Where the planned lines of each project stand in the log.
+        oldest: When the oldest invitation in scope was sent; None where none has a date.
+    """
+
+    def __init__(self, log: AuditLog, selector: Selector, limits: Limits, now: datetime) -> None:
+        self._log = log
+        self._selector = selector
+        self._now = now
+        self._trim = OldestFirst(limits) if limits.over_limit == "trim" else None
+        self._unflushed = 0
+        self.kept: Counter[str] = Counter()
+        self.stale = 0
+        self.unreadable = 0
+        self.spans: list[PlannedSpan] = []
+        self.oldest: datetime | None = None
+
+    async def visit(self, found: Found) -> None:
+        """Judge one project's listing; a project that is gone holds nothing to judge."""
+        if isinstance(found, Gone):
+            return
+        if isinstance(found, Unreadable):
+            self._note_unreadable(found)
+        else:
+            unique = {i.id or n: i for n, i in enumerate(found.invitations)}
+            self._judge([self._selector.decide(invitation) for invitation in unique.values()])
+        if self._unflushed > _LINES_A_FLUSH:
+            self._unflushed = 0
+            await self._log.durable()
+
+    async def finish(self) -> None:
+        """Put the whole plan on disk.
+
+        Raises:
+            AuditUnwritable: It is not on disk; nothing was deleted.
+        """
+        if self._trim is not None:
+            for project_id, decisions in self._trim.take(seen=self.seen, stale=self.stale):
+                self._plan(project_id, decisions)
+        await self._log.durable()
+
+    def census(self) -> Census:
+        """Count the plan, for the guard."""
+        return Census(
+            invitations_seen=self.seen,
+            projects_unreadable=self.unreadable,
+            doomed={span.project_id: span.count for span in self.spans},
+        )
+
+    @property
+    def seen(self) -> int:
+        """How many invitations were in scope, stale and kept together."""
+        return self.stale + self.kept.total()
+
+    @property
+    def planned(self) -> int:
+        """How many deletions the plan holds so far."""
+        return sum(span.count for span in self.spans)
+
+    @property
+    def trimmed(self) -> int:
+        """How many stale ones are left for another night; known once finished."""
+        return self.stale - self.planned if self._trim is not None else 0
+
+    def _judge(self, decisions: Sequence[Decision]) -> None:
+        stale = [decision for decision in decisions if decision.stale]
+        self.stale += len(stale)
+        for decision in decisions:
+            if decision.kept is not None:
+                self.kept[decision.kept] += 1
+            created_at = decision.invitation.created_at
+            if isinstance(created_at, datetime):
+                self.oldest = min(self.oldest or created_at, created_at)
+        if not stale:
+            return
+        if self._trim is not None:
+            self._trim.offer(stale)
+        else:
+            self._plan(stale[0].invitation.project_id, stale)
+
+    def _plan(self, project_id: str, decisions: Sequence[Decision]) -> None:
+        start = self._log.position
+        for decision in decisions:
+            fields = invitation_fields(decision.invitation, self._now)
+            self._log.write("planned", **fields, rule=decision.rule)
+        self._unflushed += len(decisions)
+        self.spans.append(
+            PlannedSpan(project_id, start, self._log.position, len(decisions)),
+        )
+
+    def _note_unreadable(self, found: Unreadable) -> None:
+        self.unreadable += 1
+        self._unflushed += 1
+        self._log.write(
+            "project_unreadable",
+            project_id=found.project_id,
+            project_name=found.project_name,
+            reason=found.reason,
+            http_status=found.http_status,
+            error_code=found.error_code,
+        )

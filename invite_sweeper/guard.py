@@ -1,0 +1,140 @@
+"""May this plan be carried out? Counts x limits -> yes, or every reason why not. Pure.
+
+Each limit is a ceiling that may be reached and not passed; 0 means zero. `trim` takes the
+oldest up to the same ceilings, so a trimmed plan passes the same questions.
+"""
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.policy import Limits
+from invite_sweeper.selection import Decision
+
+SHARE_COUNTS_ABOVE = 10
+"""Up to so many stale invitations `max_share` says nothing: in a small organization
+half of the invitations is one or two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What a walk counted.
+
+    Attributes:
+        invitations_seen: In scope, stale and kept together.
+        doomed: What the plan deletes, by project id; projects without any are left out.
+    """
+
+    invitations_seen: int
+    projects_unreadable: int
+    doomed: Mapping[str, int]
+
+    @property
+    def deletions(self) -> int:
+        """How many invitations the plan deletes."""
+        return sum(self.doomed.values())
+
+
+def share_limit(limits: Limits, *, seen: int, stale: int) -> int | None:
+    """Give how many of the invitations seen may go; None where the share says nothing.
+
+    Exact: 0.29 of 100 is 29, which a product of floats misses.
+    """
+    if stale <= SHARE_COUNTS_ABOVE:
+        return None
+    return int(Fraction(str(limits.max_share)) * seen)
+
+
+def refusals(census: Census, limits: Limits) -> tuple[str, ...]:
+    """Give a sentence with both numbers for each limit that the plan passes."""
+    found: list[str] = []
+    total, seen = census.deletions, census.invitations_seen
+    if census.projects_unreadable > limits.max_unreadable_projects:
+        found.append(
+            f"{census.projects_unreadable} projects could not be read, "
+            f"over max_unreadable_projects: {limits.max_unreadable_projects}."
+        )
+    if total > limits.max_deletions:
+        found.append(f"{total} stale invitations are over max_deletions: {limits.max_deletions}.")
+    for project_id, count in census.doomed.items():
+        if count > limits.max_deletions_per_project:
+            found.append(
+                f"{count} stale invitations in project {project_id} are over "
+                f"max_deletions_per_project: {limits.max_deletions_per_project}."
+            )
+    allowed = share_limit(limits, seen=seen, stale=total)
+    if allowed is not None and total > allowed:
+        found.append(
+            f"{total} stale of {seen} invitations ({total / seen:.1%}) "
+            f"are over max_share: {limits.max_share}."
+        )
+    return tuple(found)
+
+
+def raise_if_unsafe(census: Census, limits: Limits) -> None:
+    """Let a plan pass that keeps every limit.
+
+    Raises:
+        GuardRefused: It passes at least one; nothing was deleted.
+    """
+    found = refusals(census, limits)
+    if found:
+        most = 5
+        shown = (*found[:most], *([f"And {len(found) - most} more."] if len(found) > most else ()))
+        raise GuardRefused(
+            " ".join(shown),
+            mend="Read the plan; then raise the limit, narrow the rules, "
+            "or let the oldest go first with over_limit: trim.",
+        )
+
+
+class OldestFirst:
+    """Keeps the oldest stale invitations up to the limits, in memory bounded by them.
+
+    Projects are offered one at a time; `take` gives what may go tonight.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._heap: list[tuple[float, int, Decision]] = []
+        self._offered = 0
+
+    def offer(self, stale: Sequence[Decision]) -> None:
+        """Take the stale invitations of one project into account."""
+        per_project = self._limits.max_deletions_per_project
+        for decision in heapq.nsmallest(per_project, stale, key=_age_order):
+            # The order of arrival breaks ties, so decisions are never compared themselves.
+            self._offered += 1
+            entry = (-_created(decision), -self._offered, decision)
+            if len(self._heap) < self._limits.max_deletions:
+                heapq.heappush(self._heap, entry)
+            elif self._heap:
+                heapq.heappushpop(self._heap, entry)
+
+    def take(self, *, seen: int, stale: int) -> Iterable[tuple[str, tuple[Decision, ...]]]:
+        """Give what may go, project by project, the project of the oldest first.
+
+        Args:
+            seen: The invitations in scope.
+            stale: Those that are stale, before anything is left for another night.
+        """
+        oldest = [decision for *_, decision in sorted(self._heap, reverse=True)]
+        allowed = share_limit(self._limits, seen=seen, stale=stale)
+        by_project: dict[str, list[Decision]] = {}
+        for decision in oldest[:allowed]:
+            by_project.setdefault(decision.invitation.project_id, []).append(decision)
+        return ((project_id, tuple(found)) for project_id, found in by_project.items())
+
+
+def _created(decision: Decision) -> float:
+    created_at = decision.invitation.created_at
+    # Only an invitation with a readable date is ever stale.
+    assert isinstance(created_at, datetime)  # noqa: S101
+    return created_at.timestamp()
+
+
+def _age_order(decision: Decision) -> tuple[float, str]:
+    return _created(decision), decision.invitation.id

@@ -1,0 +1,99 @@
+"""What a run is asked to do, and what it needs of the world."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from invite_sweeper.outcome import Outcome
+from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.report.summary import Summary
+from invite_sweeper.shard import Shard
+from invite_sweeper.sweep import Deleter
+from invite_sweeper.walk import Reader
+
+
+class Connection(Protocol):
+    """What a run needs of Atlas."""
+
+    @property
+    def reader(self) -> Reader:
+        """Give the part that reads, and cannot delete."""
+        ...
+
+    def deleter(self) -> Deleter:
+        """Give the part that deletes; called by a sweep alone."""
+        ...
+
+    @property
+    def clock_skew_s(self) -> float | None:
+        """How far our clock is ahead of Atlas's; None while no answer had a date."""
+        ...
+
+    @property
+    def sunset(self) -> str | None:
+        """The day on which Atlas says that it stops serving a list; None where it does not."""
+        ...
+
+    def estimate_s(self, deletions: Mapping[str, int]) -> float:
+        """Give the seconds that Atlas's limits ask for so many deletions a project."""
+        ...
+
+
+class View(Protocol):
+    """What a person sees while it runs."""
+
+    def walking(self, projects: int) -> None:
+        """So many projects are about to be read."""
+        ...
+
+    def walked(self) -> None:
+        """One project has been read, or could not be."""
+        ...
+
+    def sweeping(self, deletions: int) -> None:
+        """So many deletions are about to begin."""
+        ...
+
+    def swept(self, outcome: Outcome) -> None:
+        """One deletion has ended."""
+        ...
+
+    def warn(self, sentence: str) -> None:
+        """Something deserves a look, and does not stop the run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a run is asked to do.
+
+    Attributes:
+        now: The one instant of the run, aware UTC.
+        dry_run: Stop before the first DELETE.
+        clock: Monotonic seconds; the run began at `started_s` on it.
+        confirm: Asked once, after the guard, before the first DELETE; None asks nobody.
+        preamble: The fields of the `run_started` line.
+    """
+
+    policy: Policy
+    now: datetime
+    run_id: str
+    dry_run: bool
+    clock: Callable[[], float]
+    started_s: float
+    shard: Shard | None = None
+    confirm: Callable[[Summary], Awaitable[bool]] | None = None
+    preamble: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of this run: the shard's part of them where there are several."""
+        whole = self.policy.limits
+        return self.shard.share_of(whole) if self.shard is not None else whole
+
+    @property
+    def deadline_left_s(self) -> float:
+        """Seconds until the deadline; 0.0 when it has passed."""
+        spent_s = self.clock() - self.started_s
+        return max(0.0, self.policy.execution.deadline.total_seconds() - spent_s)

@@ -1,0 +1,180 @@
+"""One run, its steps in order: survey, draw up the plan, guard, ask, sweep."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TypeVar
+
+from invite_sweeper.audit import AuditLog, PlannedLane, SweepJournal
+from invite_sweeper.breaker import Breaker
+from invite_sweeper.draft import Draft
+from invite_sweeper.errors import GuardRefused, RunError, StoppedEarly
+from invite_sweeper.guard import raise_if_unsafe
+from invite_sweeper.job import Connection, Job, View
+from invite_sweeper.outcome import Outcome
+from invite_sweeper.scope import Scope
+from invite_sweeper.selection import Selector
+from invite_sweeper.stop import Stop
+from invite_sweeper.sweep import Pace, Sweep
+from invite_sweeper.totals import Ended, Totals
+from invite_sweeper.walk import Found, Territory, survey, walk
+
+T = TypeVar("T")
+CLOCK_MAY_DIFFER_S = 300.0
+_WORKERS_A_SLOT = 2
+"""Workers for each request in flight: one sends while another waits for disk or backoff."""
+
+
+class Run:
+    """One run of the job against Atlas, accounted for in the audit log."""
+
+    def __init__(
+        self,
+        job: Job,
+        atlas: Connection,
+        log: AuditLog,
+        totals: Totals,
+        *,
+        stop: Stop,
+        view: View,
+    ) -> None:
+        self._job = job
+        self._atlas = atlas
+        self._log = log
+        self._totals = totals
+        self._stop = stop
+        self._view = view
+        self._workers = job.policy.execution.concurrency * _WORKERS_A_SLOT
+
+    async def run(self) -> Ended:
+        """Carry out the job; what went wrong is in what it returns.
+
+        Everything up to `run_finished` is on disk then, unless the log itself failed.
+        """
+        error: RunError | None = None
+        deadline = f"the deadline of {self._job.policy.execution.deadline} came"
+        alarm = asyncio.get_running_loop().call_later(
+            self._job.deadline_left_s, self._stop.ask, deadline
+        )
+        try:
+            self._log.write("run_started", **self._job.preamble)
+            await self._steps()
+        except RunError as trouble:
+            error = trouble
+        finally:
+            alarm.cancel()
+        self._totals.sunset = self._atlas.sunset
+        return await self._totals.close(self._log, error)
+
+    async def _steps(self) -> None:
+        territory = await self._unless_stopped(self._survey())
+        draft = await self._unless_stopped(self._draw_up(territory))
+        census = draft.census()
+        self._totals.estimate_s = self._atlas.estimate_s(census.doomed)
+        raise_if_unsafe(census, self._job.limits)
+        if self._job.dry_run or not census.deletions:
+            return
+        await self._ask()
+        await self._sweep(draft)
+
+    async def _survey(self) -> Territory:
+        scope = Scope(self._job.policy)
+        territory = await survey(self._atlas.reader, scope)
+        self._totals.begun = True
+        _check_clock(self._atlas.clock_skew_s)
+        for sentence in scope.unmatched():
+            self._view.warn(sentence)
+        shard = self._job.shard
+        if shard is not None:
+            territory = Territory(
+                tuple(p for p in territory.projects if shard.holds(p.id)),
+                tuple(u for u in territory.unreadable if shard.holds(u.project_id)),
+            )
+        self._totals.projects_seen = len(territory.projects) + len(territory.unreadable)
+        return territory
+
+    async def _draw_up(self, territory: Territory) -> Draft:
+        job = self._job
+        draft = Draft(self._log, Selector(job.policy, job.now), job.limits, job.now)
+        self._totals.draft = draft
+        self._view.walking(len(territory.projects))
+
+        async def visit(found: Found) -> None:
+            await draft.visit(found)
+            self._view.walked()
+
+        for unreadable in territory.unreadable:
+            await draft.visit(unreadable)
+        await walk(self._atlas.reader, territory.projects, visit, workers=self._workers)
+        await draft.finish()
+        return draft
+
+    async def _ask(self) -> None:
+        confirm = self._job.confirm
+        if confirm is not None and not await confirm(self._totals.summary()):
+            raise GuardRefused("The person at the terminal did not say yes.")
+        if self._stop.reason is not None:
+            raise self._stopped(state="Nothing was deleted.")
+
+    async def _sweep(self, draft: Draft) -> None:
+        job, stop = self._job, self._stop
+        sweep = Sweep(
+            self._atlas.deleter(),
+            SweepJournal(self._log, job.now),
+            stop=stop,
+            breaker=Breaker(job.limits),
+            clock=job.clock,
+            pace=Pace(
+                workers=self._workers,
+                canary=job.limits.canary,
+                grace_s=job.policy.execution.grace.total_seconds(),
+            ),
+            swept=self._view.swept,
+        )
+        self._totals.tally = tally = sweep.tally
+        self._view.sweeping(draft.planned)
+        try:
+            with PlannedLane.reading(self._log.path, job.run_id) as lane:
+                await sweep.run(lane(span) for span in draft.spans)
+        except RunError as error:
+            error.state = f"{tally[Outcome.DELETED]} invitations had been deleted by then."
+            raise
+        if sweep.broken is not None:
+            self._view.warn(f"The sweep stopped itself: {sweep.broken}")
+        if stop.reason is not None and (tally[Outcome.SKIPPED] or tally[Outcome.UNKNOWN]):
+            raise self._stopped(state="What was done is in the audit log.")
+
+    def _stopped(self, *, state: str) -> StoppedEarly:
+        return StoppedEarly(
+            f"Stopped early: {self._stop.reason}.",
+            state=state,
+            mend="The same command goes on where it stopped.",
+        )
+
+    async def _unless_stopped(self, step: Coroutine[object, object, T]) -> T:
+        """Carry out a step that deletes nothing; a stop ends it at once."""
+        task = asyncio.ensure_future(step)
+        bell = asyncio.ensure_future(self._stop.asked.wait())
+        try:
+            await asyncio.wait((task, bell), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise self._stopped(state="Nothing was deleted.")
+        finally:
+            bell.cancel()
+            task.cancel()
+            await asyncio.gather(task, bell, return_exceptions=True)
+
+
+def _check_clock(skew_s: float | None) -> None:
+    """Refuse to judge ages by a clock that Atlas's own contradicts."""
+    if skew_s is None:
+        raise GuardRefused(
+            "Atlas's answer carried no readable Date, so this clock could not be checked.",
+            mend="Look for a proxy that removes the Date header.",
+        )
+    if abs(skew_s) > CLOCK_MAY_DIFFER_S:
+        way = "ahead of" if skew_s > 0 else "behind"
+        raise GuardRefused(
+            f"This clock is {abs(skew_s):.0f} s {way} Atlas's.",
+            mend="Set the clock (NTP): ages are counted by it.",
+        )

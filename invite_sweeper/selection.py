@@ -1,0 +1,132 @@
+"""invitation x policy x now -> a Decision with its reason. Pure.
+
+The order in which an invitation is judged is the order of `Selector.decide`:
+
+1. an id of a wrong form, or somebody who is no longer only invited: kept;
+2. a `keep` entry matches: kept, whatever the rules say;
+3. no date of invitation, an unreadable one, one in the future: kept;
+4. a `keep` entry that cannot be judged (it asks for what Atlas did not send): kept;
+5. the first rule that matches makes it stale;
+6. a rule that cannot be judged, or none that matches: kept.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from invite_sweeper.criteria import (
+    PENDING,
+    USER_LISTS,
+    Answer,
+    Criterion,
+    all_hold,
+    criteria_of,
+    date_fault,
+    rule_criteria,
+)
+from invite_sweeper.inventory import Invitation
+from invite_sweeper.policy import Policy
+
+_ID = re.compile(r"[a-f0-9]{24}")
+_NOT_ACTIVE = frozenset({PENDING, "INVITATION_EXPIRED", "INVITATION_REJECTED"})
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to become of one invitation.
+
+    Attributes:
+        rule: The name of the first rule that makes it stale; None when it is kept.
+        kept: Why it is kept (`too_young`, `no_rule`, `keep:NAME`, `no_date`, …); None when
+            it is stale. Just one of the two is set.
+    """
+
+    invitation: Invitation
+    rule: str | None
+    kept: str | None
+
+    @property
+    def stale(self) -> bool:
+        """Whether at least one rule matched and nothing keeps it."""
+        return self.rule is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How one rule or keep entry answered, for `explain`.
+
+    Attributes:
+        kind: `rule` or `keep`.
+        answer: True when it matches, False when not, else why it cannot be judged.
+        criteria: Each key of the entry with its own answer, in a fixed order.
+    """
+
+    kind: str
+    name: str
+    answer: Answer
+    criteria: tuple[tuple[str, Answer], ...]
+
+
+class Selector:
+    """The policy, ready to judge invitations at one instant.
+
+    Args:
+        now: The one instant of the run, aware UTC.
+    """
+
+    def __init__(self, policy: Policy, now: datetime) -> None:
+        self._now = now
+        self._rules = tuple((rule.name, rule_criteria(rule, now)) for rule in policy.rules)
+        self._keep = tuple(
+            (entry.name, criteria_of(entry, now))
+            for entry in policy.keep
+            if entry.until is None or now.date() <= entry.until
+        )
+
+    def decide(self, invitation: Invitation) -> Decision:
+        """Judge one invitation; the module's docstring has the order."""
+        kept = self._kept(invitation)
+        if kept is not None:
+            return Decision(invitation, None, kept)
+        reason = "no_rule"
+        for name, criteria in self._rules:
+            answer = all_hold(criteria, invitation)
+            if answer is True:
+                return Decision(invitation, name, None)
+            if isinstance(answer, str):
+                reason = answer
+            elif reason == "no_rule" and _only_too_young(criteria, invitation):
+                reason = "too_young"
+        return Decision(invitation, None, reason)
+
+    def findings(self, invitation: Invitation) -> tuple[Finding, ...]:
+        """Say of each keep entry that holds today and of each rule how it answers."""
+        kinds = (("keep", self._keep), ("rule", self._rules))
+        return tuple(
+            Finding(
+                kind,
+                name,
+                all_hold(criteria, invitation),
+                tuple((key, ask(invitation)) for key, ask in criteria),
+            )
+            for kind, entries in kinds
+            for name, criteria in entries
+        )
+
+    def _kept(self, invitation: Invitation) -> str | None:
+        if _ID.fullmatch(invitation.id) is None:
+            return "unreadable_id"
+        if invitation.source in USER_LISTS and invitation.status not in _NOT_ACTIVE:
+            return "not_pending"
+        unjudged = None
+        for name, criteria in self._keep:
+            answer = all_hold(criteria, invitation)
+            if answer is True:
+                return f"keep:{name}"
+            if isinstance(answer, str):
+                unjudged = unjudged or answer
+        return date_fault(invitation.created_at, self._now) or unjudged
+
+
+def _only_too_young(criteria: tuple[Criterion, ...], invitation: Invitation) -> bool:
+    return all(ask(invitation) is True for key, ask in criteria if key != "older_than")

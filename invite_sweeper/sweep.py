@@ -1,0 +1,222 @@
+"""Planned deletions, several at a time, each outcome recorded.
+
+For each deletion the order is: a turn at its bucket, `intent` on disk, DELETE, `outcome`.
+The plan is read from disk lane by lane (a lane is one project): a lane whose bucket is dry
+steps aside until there is a token again, and holds up nobody.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from invite_sweeper.breaker import Breaker
+from invite_sweeper.errors import RunError
+from invite_sweeper.inventory import Invitation
+from invite_sweeper.lanes import Lane, Lanes
+from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
+from invite_sweeper.stop import Stop
+
+_SKIPPED = Deletion(Outcome.SKIPPED, 0)
+_LINES_A_FLUSH = 1000
+
+
+class Deleter(Protocol):
+    """What a sweep needs of Atlas; only a sweep is ever given one."""
+
+    def admit(self, invitation: Invitation) -> float:
+        """Take the turn of one deletion (0.0), or give the seconds until there may be one."""
+        ...
+
+    async def delete(self, invitation: Invitation, trail: Trail) -> Deletion:
+        """Revoke one invitation that was admitted; trouble with it is a value."""
+        ...
+
+
+class Journal(Protocol):
+    """What a sweep needs of the audit log."""
+
+    def intent(self, planned: Planned) -> None:
+        """Note that a DELETE is about to be sent."""
+        ...
+
+    def outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
+        """Note what became of it."""
+        ...
+
+    async def durable(self) -> None:
+        """Return when all that was noted is on disk."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a sweep goes about it.
+
+    Attributes:
+        workers: Deletions open at a time; those that wait for Atlas hold no connection.
+        canary: The first so many go out alone; 0 for none.
+        grace_s: How long what is in flight may go on after a stop.
+    """
+
+    workers: int
+    canary: int
+    grace_s: float
+
+
+class Sweep:
+    """One pass over a plan.
+
+    Args:
+        clock: Monotonic seconds.
+        swept: Called after each outcome, for the progress that a person sees.
+
+    Attributes:
+        tally: Deletions by outcome; adds up to the plan once `run` has returned or raised.
+        broken: Why the breaker ended the sweep; None when it did not.
+    """
+
+    def __init__(
+        self,
+        deleter: Deleter,
+        journal: Journal,
+        *,
+        stop: Stop,
+        breaker: Breaker,
+        clock: Callable[[], float],
+        pace: Pace,
+        swept: Callable[[Outcome], None] = lambda _: None,
+    ) -> None:
+        self._deleter = deleter
+        self._journal = journal
+        self._stop = stop
+        self._breaker = breaker
+        self._clock = clock
+        self._pace = pace
+        self._swept = swept
+        self._error: RunError | None = None
+        self._open: set[Trail] = set()
+        self.tally: Counter[Outcome] = Counter()
+        self.broken: str | None = None
+
+    async def run(self, lanes: Iterable[Lane]) -> None:
+        """Carry out the plan; every planned deletion gets one outcome.
+
+        Raises:
+            RunError: The audit log failed, or an answer was about the run (credentials,
+                version). What was in flight has ended; the rest is `skipped`.
+        """
+        queue = Lanes(lanes, self._deleter.admit, self._clock)
+        if self._pace.canary:
+            await self._phase(queue, most=self._pace.canary)
+        await self._phase(queue, most=None)
+        await self._skip(queue)
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def _ended(self) -> bool:
+        return self._stop.asked.is_set() or self._error is not None or self.broken is not None
+
+    async def _phase(self, queue: Lanes, *, most: int | None) -> None:
+        """Delete until the queue is empty, `most` are done, or the sweep has to end."""
+        turns = _Turns(queue, most)
+        count = self._pace.workers if most is None else min(self._pace.workers, most)
+        workers = [asyncio.create_task(self._work(turns)) for _ in range(count)]
+        guard = asyncio.create_task(self._cut_off(workers))
+        try:
+            await asyncio.gather(*workers, return_exceptions=True)
+        finally:
+            guard.cancel()
+            for worker in workers:
+                worker.cancel()
+            ended = await asyncio.gather(guard, *workers, return_exceptions=True)
+        for result in ended:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _cut_off(self, workers: list["asyncio.Task[None]"]) -> None:
+        """After a stop, give what is in flight its grace, and then end it."""
+        await self._stop.asked.wait()
+        self._call_off()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.given_up.wait(), self._pace.grace_s)
+        for worker in workers:
+            worker.cancel()
+
+    async def _work(self, turns: "_Turns") -> None:
+        while not self._ended:
+            planned = turns.take()
+            if planned is None:
+                return
+            if isinstance(planned, float):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.asked.wait(), planned)
+                continue
+            await self._one(planned)
+
+    async def _one(self, planned: Planned) -> None:
+        trail = Trail()
+        self._open.add(trail)
+        started_s = self._clock()
+        try:
+            self._journal.intent(planned)
+            await self._journal.durable()
+            ended = self._ended
+            deletion = _SKIPPED if ended else await self._deleter.delete(planned.invitation, trail)
+        except asyncio.CancelledError:
+            self._record(planned, trail.cut_off(), started_s)
+            raise
+        except RunError as error:
+            # The audit log failed before anything was sent for this one.
+            self._end(error)
+            deletion = trail.cut_off()
+        finally:
+            self._open.discard(trail)
+        self._record(planned, deletion, started_s)
+
+    def _record(self, planned: Planned, deletion: Deletion, started_s: float) -> None:
+        self.tally[deletion.outcome] += 1
+        if deletion.ends_run is not None:
+            self._end(deletion.ends_run)
+        if deletion.outcome is not Outcome.SKIPPED:
+            self.broken = self.broken or self._breaker.record(deletion.outcome)
+        try:
+            self._journal.outcome(planned, deletion, (self._clock() - started_s) * 1000)
+        except RunError as error:
+            self._end(error)
+        self._swept(deletion.outcome)
+
+    def _end(self, error: RunError) -> None:
+        """Send nothing more: the run has met trouble that is not about one invitation."""
+        self._error = self._error or error
+        self._call_off()
+
+    def _call_off(self) -> None:
+        for trail in self._open:
+            trail.called_off = True
+
+    async def _skip(self, queue: Lanes) -> None:
+        """Record what the end of the sweep left undone."""
+        for count, planned in enumerate(queue.left(), start=1):
+            self._record(planned, _SKIPPED, self._clock())
+            if count % _LINES_A_FLUSH == 0 and self._error is None:
+                await self._journal.durable()
+
+
+class _Turns:
+    """The queue, ending after `most` turns (the canary)."""
+
+    def __init__(self, queue: Lanes, most: int | None) -> None:
+        self._queue = queue
+        self._left = most
+
+    def take(self) -> Planned | float | None:
+        if self._left == 0:
+            return None
+        found = self._queue.take()
+        if self._left is not None and isinstance(found, Planned):
+            self._left -= 1
+        return found

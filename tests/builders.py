@@ -1,0 +1,65 @@
+"""One line a case: values as the program makes them, the rest filled in."""
+
+from datetime import UTC, datetime, timedelta
+
+import yaml
+
+from invite_sweeper.inventory import Invitation, Project, Source
+from invite_sweeper.policy import Policy, parse_policy
+
+NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
+ORG = "5efda682a3f2ed2e7dd6cde4"
+OTHER_ORG = "0123456789abcdef01234567"
+PROJECT = "6a793fd0c0eb9e7a177181d4"
+
+
+def object_id(number: int) -> str:
+    """A well-formed id of its own for each number."""
+    return f"{number:024x}"
+
+
+def invitation(number: int = 1, **changes: object) -> Invitation:
+    """A pending invitation, 20 days old unless told otherwise (`age=` or `created_at=`)."""
+    age = changes.pop("age", timedelta(days=20))
+    created_at = changes.pop("created_at", NOW - age)
+    known: dict[str, object] = {
+        "id": object_id(number),
+        "project_id": PROJECT,
+        "project_name": "Sandbox Alpha",
+        "org_id": ORG,
+        "username": f"person-{number}@example.com",
+        "roles": ("GROUP_READ_ONLY",),
+        "inviter": "nmtxqlkl",
+        "created_at": created_at,
+        "expires_at": created_at + timedelta(days=30) if isinstance(created_at, datetime) else None,
+        "source": Source.INVITES,
+    }
+    return Invitation(**{**known, **changes})
+
+
+def project(number: int = 1, **changes: object) -> Project:
+    """A project of the policy's organization."""
+    known: dict[str, object] = {"id": object_id(number), "name": f"Project {number}", "org_id": ORG}
+    return Project(**{**known, **changes})
+
+
+def policy(**changes: object) -> Policy:
+    """A policy with one rule, `forgotten`: older than 14 days; keys as in the file."""
+    known: dict[str, object] = {
+        "version": 1,
+        "organizations": [ORG],
+        "rules": [{"name": "forgotten", "older_than": "14d"}],
+    }
+    return parse_policy(policy_bytes({**known, **changes}), "policy.yaml")
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes no aliases, which a policy may not have."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def policy_bytes(keys: object) -> bytes:
+    """The YAML of a policy file."""
+    return yaml.dump(keys, Dumper=_Plain, sort_keys=False).encode()

@@ -1,0 +1,123 @@
+"""Fakes with state: an Atlas in memory and a journal that remembers, told when to fail."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from invite_sweeper.errors import AuditUnwritable
+from invite_sweeper.inventory import Gone, Invitation, Project, Unreadable
+from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
+
+
+@dataclass
+class FakeAtlas:
+    """Implements Reader and Deleter.
+
+    Attributes:
+        holds: Invitations by project id.
+        answers: What a listing answers instead, by project id (a value, or an error to raise).
+        fails: What becomes of a deletion, by invitation id: an outcome, or a whole Deletion.
+        dry: Seconds that a project's bucket makes wait, by project id; each wait is told once.
+        gate: While it is clear, deletions hang; set by default.
+    """
+
+    listed: list[Project | Unreadable] = field(default_factory=list)
+    holds: dict[str, tuple[Invitation, ...]] = field(default_factory=dict)
+    answers: dict[str, object] = field(default_factory=dict)
+    fails: dict[str, Deletion] = field(default_factory=dict)
+    dry: dict[str, list[float]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def projects(self) -> AsyncIterator[Project | Unreadable]:
+        for project in self.listed:
+            yield project
+
+    async def invitations(self, project: Project) -> tuple[Invitation, ...] | Unreadable | Gone:
+        self.asked.append(project.id)
+        await asyncio.sleep(0)
+        answer = self.answers.get(project.id, self.holds.get(project.id, ()))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def admit(self, invitation: Invitation) -> float:
+        waits = self.dry.get(invitation.project_id)
+        return waits.pop(0) if waits else 0.0
+
+    async def delete(self, invitation: Invitation, trail: Trail) -> Deletion:
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        trail.attempts += 1
+        trail.awaiting = True
+        try:
+            await asyncio.sleep(0)
+            await self.gate.wait()
+        finally:
+            self.in_flight -= 1
+        trail.awaiting = False
+        trail.http_status = 204
+        ended = self.fails.get(invitation.id)
+        if ended is None:
+            self.deleted.append(invitation.id)
+            return Deletion(Outcome.DELETED, 1, 204)
+        return ended
+
+
+@dataclass
+class FakeJournal:
+    """Remembers what it is told, in order; fails from `fails_at` durable calls on."""
+
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    on_disk: int = 0
+    fails_at: int | None = None
+    calls: int = 0
+
+    @property
+    def failed(self) -> bool:
+        return self.fails_at is not None and self.calls >= self.fails_at
+
+    def intent(self, planned: Planned) -> None:
+        self._add("intent", planned)
+
+    def outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
+        assert duration_ms >= 0
+        self._add(deletion.outcome.value, planned)
+
+    async def durable(self) -> None:
+        self.calls += 1
+        await asyncio.sleep(0)
+        if self.failed:
+            raise AuditUnwritable("The disk is full.")
+        self.on_disk = len(self.lines)
+
+    def _add(self, what: str, planned: Planned) -> None:
+        if self.failed:
+            raise AuditUnwritable("The disk is full.")
+        self.lines.append((what, planned.invitation.id))
+
+    def outcomes(self) -> dict[str, str]:
+        return {who: what for what, who in self.lines if what != "intent"}
+
+
+class ListLane:
+    """A lane over a list; counts how often it was told to rest."""
+
+    def __init__(self, planned: list[Planned]) -> None:
+        self.left = list(planned)
+        self.rests = 0
+
+    def head(self) -> Planned | None:
+        return self.left[0] if self.left else None
+
+    def advance(self) -> None:
+        self.left.pop(0)
+
+    def rest(self) -> None:
+        self.rests += 1

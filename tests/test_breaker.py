@@ -1,0 +1,66 @@
+"""A sweep stops by itself when its answers are too bad, and not before."""
+
+import pytest
+from builders import policy
+
+from invite_sweeper.breaker import Breaker
+from invite_sweeper.outcome import Outcome
+
+DELETED, FAILED, GONE = Outcome.DELETED, Outcome.FAILED, Outcome.ALREADY_GONE
+
+
+def told(outcomes, **limits):
+    """What the breaker says after each outcome; the first sentence, and after how many."""
+    breaker = Breaker(policy(limits=limits).limits)
+    for number, outcome in enumerate(outcomes, start=1):
+        sentence = breaker.record(outcome)
+        if sentence is not None:
+            return number, sentence
+    return None
+
+
+def test_canary_with_more_than_half_failing_stops_the_sweep():
+    number, sentence = told([FAILED, DELETED, FAILED, DELETED, FAILED], canary=5)
+    assert (number, sentence) == (5, "3 of the first 5 deletions (the canary) failed.")
+
+
+def test_canary_with_half_failing_goes_on():
+    assert told([FAILED, FAILED, DELETED, DELETED], canary=4) is None
+
+
+def test_canary_of_zero_asks_nothing():
+    assert told([FAILED] * 9, canary=0, breaker_window=10) is None
+
+
+def test_canary_counts_all_of_its_outcomes_though_the_window_is_shorter():
+    assert (
+        told([FAILED, FAILED, FAILED, DELETED], canary=4, breaker_window=1, max_failure_share=1.0)
+        is not None
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "key"), [(FAILED, "max_failure_share"), (GONE, "max_already_gone_share")]
+)
+def test_share_is_reached_and_not_passed(outcome, key):
+    limits = {"canary": 0, "breaker_window": 10, key: 0.3}
+    assert told([outcome] * 3 + [DELETED] * 7, **limits) is None
+    number, sentence = told([outcome] * 4 + [DELETED] * 6, **limits)
+    assert number == 10
+    assert f"over {key}: 0.3" in sentence
+    assert sentence.startswith("4 of the last 10 deletions")
+
+
+def test_window_must_be_full_before_the_shares_are_asked():
+    assert told([FAILED] * 9, canary=0, breaker_window=10) is None
+    assert told([FAILED] * 10, canary=0, breaker_window=10)[0] == 10
+
+
+def test_only_the_last_answers_count():
+    long_ago = [FAILED] * 2 + [DELETED] * 20
+    assert told(long_ago, canary=0, breaker_window=10, max_failure_share=0.2) is None
+
+
+def test_share_is_exact_where_floats_are_not():
+    outcomes = [FAILED] * 29 + [DELETED] * 71
+    assert told(outcomes, canary=0, breaker_window=100, max_failure_share=0.29) is None

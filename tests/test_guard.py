@@ -1,0 +1,214 @@
+"""Caps that cap: each limit at its edge, with 0, and what trimming may take."""
+
+from datetime import timedelta
+from fractions import Fraction
+
+import pytest
+from builders import invitation, object_id, policy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.guard import Census, OldestFirst, raise_if_unsafe, refusals, share_limit
+from invite_sweeper.selection import Decision
+
+WIDE = {
+    "max_deletions": 10**6,
+    "max_deletions_per_project": 10**6,
+    "max_share": 1.0,
+    "max_unreadable_projects": 10**6,
+}
+
+
+def limits(**changes):
+    return policy(limits={**WIDE, **changes}).limits
+
+
+def census(*doomed, seen=10**6, unreadable=0):
+    return Census(seen, unreadable, {object_id(n): count for n, count in enumerate(doomed)})
+
+
+def test_as_many_as_max_deletions_pass_and_one_more_does_not():
+    assert refusals(census(2, 3), limits(max_deletions=5)) == ()
+    (why,) = refusals(census(3, 3), limits(max_deletions=5))
+    assert why == "6 stale invitations are over max_deletions: 5."
+
+
+def test_zero_max_deletions_means_zero():
+    assert refusals(census(), limits(max_deletions=0)) == ()
+    assert refusals(census(1), limits(max_deletions=0)) != ()
+
+
+def test_zero_per_project_means_zero():
+    assert refusals(census(), limits(max_deletions_per_project=0)) == ()
+    assert refusals(census(1), limits(max_deletions_per_project=0)) != ()
+
+
+def test_per_project_limit_counts_each_project_alone():
+    assert refusals(census(3, 3, 3), limits(max_deletions_per_project=3)) == ()
+    (why,) = refusals(census(3, 4, 3), limits(max_deletions_per_project=3))
+    assert why == (
+        f"4 stale invitations in project {object_id(1)} are over max_deletions_per_project: 3."
+    )
+
+
+def test_share_says_nothing_where_ten_are_stale_and_speaks_at_eleven():
+    assert refusals(census(10, seen=10), limits(max_share=0.5)) == ()
+    (why,) = refusals(census(11, seen=11), limits(max_share=0.5))
+    assert why == "11 stale of 11 invitations (100.0%) are over max_share: 0.5."
+
+
+def test_share_is_reached_and_not_passed():
+    assert refusals(census(50, seen=100), limits(max_share=0.5)) == ()
+    assert refusals(census(51, seen=100), limits(max_share=0.5)) != ()
+
+
+def test_share_is_exact_where_floats_are_not():
+    assert refusals(census(29, seen=100), limits(max_share=0.29)) == ()
+    assert share_limit(limits(max_share=0.29), seen=100, stale=29) == 29
+    assert refusals(census(30, seen=100), limits(max_share=0.29)) != ()
+
+
+def test_zero_share_means_zero_above_ten():
+    assert refusals(census(10, seen=100), limits(max_share=0)) == ()
+    assert refusals(census(11, seen=100), limits(max_share=0)) != ()
+
+
+def test_unreadable_projects_up_to_the_limit_pass():
+    assert refusals(census(unreadable=10), limits(max_unreadable_projects=10)) == ()
+    (why,) = refusals(census(unreadable=11), limits(max_unreadable_projects=10))
+    assert why == "11 projects could not be read, over max_unreadable_projects: 10."
+
+
+def test_zero_unreadable_projects_means_every_project_must_be_readable():
+    assert refusals(census(unreadable=0), limits(max_unreadable_projects=0)) == ()
+    assert refusals(census(unreadable=1), limits(max_unreadable_projects=0)) != ()
+
+
+def test_every_limit_that_is_passed_is_told():
+    tight = dict.fromkeys(WIDE, 0)
+    assert len(refusals(census(11, seen=11, unreadable=1), limits(**tight))) == 4
+
+
+def test_refusal_carries_the_first_five_reasons_and_counts_the_rest():
+    with pytest.raises(GuardRefused) as caught:
+        raise_if_unsafe(census(*[2] * 8), limits(max_deletions_per_project=1))
+    assert caught.value.what.count("max_deletions_per_project") == 5
+    assert caught.value.what.endswith("And 3 more.")
+    assert caught.value.state == "Nothing was deleted."
+
+
+def test_five_reasons_are_all_told():
+    with pytest.raises(GuardRefused) as caught:
+        raise_if_unsafe(census(*[2] * 5), limits(max_deletions_per_project=1))
+    assert "more." not in caught.value.what
+
+
+def test_plan_within_its_limits_passes():
+    raise_if_unsafe(census(1), limits())
+
+
+def stale(number, *, days=20, project=1):
+    one = invitation(number, project_id=object_id(project), age=timedelta(days=days))
+    return Decision(one, "r", None)
+
+
+def taken(oldest, **counts):
+    return {
+        project_id: [d.invitation.id for d in found] for project_id, found in oldest.take(**counts)
+    }
+
+
+def test_trim_takes_the_oldest_up_to_max_deletions():
+    oldest = OldestFirst(limits(max_deletions=2))
+    oldest.offer([stale(1, days=20), stale(2, days=40)])
+    oldest.offer([stale(3, days=30, project=2)])
+    assert taken(oldest, seen=100, stale=3) == {
+        object_id(1): [object_id(2)],
+        object_id(2): [object_id(3)],
+    }
+
+
+def test_trim_holds_the_limit_of_each_project_before_that_of_the_run():
+    oldest = OldestFirst(limits(max_deletions=3, max_deletions_per_project=1))
+    oldest.offer([stale(1, days=90), stale(2, days=80)])
+    oldest.offer([stale(3, days=20, project=2)])
+    assert taken(oldest, seen=100, stale=3) == {
+        object_id(1): [object_id(1)],
+        object_id(2): [object_id(3)],
+    }
+
+
+def test_trim_with_zero_takes_none():
+    oldest = OldestFirst(limits(max_deletions=0))
+    oldest.offer([stale(1)])
+    assert taken(oldest, seen=1, stale=1) == {}
+
+
+def test_trim_holds_the_share_where_more_than_ten_are_stale():
+    oldest = OldestFirst(limits(max_share=0.5))
+    oldest.offer([stale(n, days=20 + n) for n in range(1, 12)])
+    (found,) = taken(oldest, seen=11, stale=11).values()
+    assert found == [object_id(n) for n in (11, 10, 9, 8, 7)]
+
+
+def test_trim_breaks_ties_by_what_came_first():
+    oldest = OldestFirst(limits(max_deletions=1))
+    oldest.offer([stale(2), stale(1)])
+    oldest.offer([stale(3, project=2)])
+    assert taken(oldest, seen=3, stale=3) == {object_id(1): [object_id(1)]}
+
+
+counts = st.dictionaries(st.integers(1, 6).map(object_id), st.integers(1, 30), max_size=6)
+some_limits = st.builds(
+    limits,
+    max_deletions=st.integers(0, 60),
+    max_deletions_per_project=st.integers(0, 30),
+    max_share=st.integers(0, 100).map(lambda n: n / 100),
+    max_unreadable_projects=st.integers(0, 3),
+)
+
+
+@given(doomed=counts, kept=st.integers(0, 60), unreadable=st.integers(0, 4), limits=some_limits)
+def test_plan_that_passed_satisfies_every_limit_recomputed(doomed, kept, unreadable, limits):
+    total = sum(doomed.values())
+    found = refusals(Census(total + kept, unreadable, doomed), limits)
+    share = Fraction(round(limits.max_share * 100), 100)
+    holds = (
+        total <= limits.max_deletions
+        and all(count <= limits.max_deletions_per_project for count in doomed.values())
+        and (total <= 10 or Fraction(total, total + kept) <= share)
+        and unreadable <= limits.max_unreadable_projects
+    )
+    assert (found == ()) is holds
+
+
+@given(
+    ages=st.lists(st.tuples(st.integers(1, 5), st.integers(1, 60)), max_size=60),
+    kept=st.integers(0, 60),
+    limits=some_limits,
+)
+def test_trimmed_plan_passes_its_own_guard_and_takes_the_oldest_of_each_project(ages, kept, limits):
+    by_project = {}
+    for number, (project, days) in enumerate(ages, start=1):
+        by_project.setdefault(project, []).append(stale(number, days=days, project=project))
+    oldest = OldestFirst(limits)
+    for found in by_project.values():
+        oldest.offer(found)
+    seen = len(ages) + kept
+    plan = dict(oldest.take(seen=seen, stale=len(ages)))
+    doomed = {project_id: len(found) for project_id, found in plan.items()}
+    share = share_limit(limits, seen=seen, stale=len(ages))
+    assert sum(doomed.values()) <= limits.max_deletions
+    assert all(count <= limits.max_deletions_per_project for count in doomed.values())
+    assert share is None or sum(doomed.values()) <= share
+    for project, found in by_project.items():
+        taken = plan.get(object_id(project), ())
+        left = [d for d in found if d not in taken]
+        assert all(
+            t.invitation.created_at <= other.invitation.created_at for t in taken for other in left
+        )
+
+
+def test_census_adds_up():
+    assert census(1, 2, 3).deletions == 6

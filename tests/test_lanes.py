@@ -1,0 +1,83 @@
+"""A dry lane steps aside and holds up nobody."""
+
+from builders import invitation, object_id
+from fakes import ListLane
+
+from invite_sweeper.lanes import Lanes
+from invite_sweeper.outcome import Planned
+
+
+def lane(project, *numbers):
+    return ListLane([Planned(invitation(n, project_id=object_id(project)), "r") for n in numbers])
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def drained(lanes):
+    found = []
+    while (one := lanes.take()) is not None:
+        found.append(int(one.invitation.id, 16) if isinstance(one, Planned) else one)
+    return found
+
+
+def test_lanes_are_worked_off_one_after_another():
+    lanes = Lanes([lane(1, 1, 2), lane(2), lane(3, 3)], lambda _: 0.0, Clock())
+    assert drained(lanes) == [1, 2, 3]
+
+
+def test_no_lanes_end_at_once():
+    assert Lanes([], lambda _: 0.0, Clock()).take() is None
+
+
+def test_dry_lane_rests_while_the_others_go_on_and_then_goes_first():
+    clock = Clock()
+    waits = {1: [0.0, 5.0]}
+
+    def admit(one):
+        left = waits.get(int(one.project_id, 16))
+        return left.pop(0) if left else 0.0
+
+    hot, other = lane(1, 1, 2, 3), lane(2, 4, 5)
+    lanes = Lanes([hot, other], admit, clock)
+    assert [int(lanes.take().invitation.id, 16) for _ in range(2)] == [1, 4]
+    assert hot.rests == 1
+    clock.now += 5
+    assert drained(lanes) == [2, 3, 5]
+
+
+def test_when_all_lanes_are_dry_the_shortest_wait_is_told():
+    clock = Clock()
+    waits = {1: [7.0], 2: [3.0]}
+    lanes = Lanes([lane(1, 1), lane(2, 2)], lambda i: waits[int(i.project_id, 16)].pop(0), clock)
+    assert lanes.take() == 3.0
+    clock.now += 1
+    assert lanes.take() == 2.0
+
+
+def test_time_that_has_passed_is_no_negative_wait():
+    clock = Clock()
+    waits = [4.0, 0.5]
+    lanes = Lanes([lane(1, 1)], lambda _: waits.pop(0), clock)
+    assert lanes.take() == 4.0
+    clock.now += 4
+    assert lanes.take() == 0.5
+
+
+def test_left_gives_every_deletion_that_was_not_taken_also_of_dry_lanes():
+    waits = {1: [9.0]}
+
+    def admit(one):
+        left = waits.get(int(one.project_id, 16))
+        return left.pop(0) if left else 0.0
+
+    lanes = Lanes([lane(1, 1, 2), lane(2, 3, 4)], admit, Clock())
+    taken = lanes.take()
+    left = [int(p.invitation.id, 16) for p in lanes.left()]
+    assert taken.invitation.id == object_id(3)
+    assert sorted(left) == [1, 2, 4]
+    assert lanes.take() is None

@@ -1,0 +1,63 @@
+"""Which projects a policy may touch, and which of its globs never matched one."""
+
+import pytest
+from builders import ORG, OTHER_ORG, object_id, policy, project
+
+from invite_sweeper.scope import Scope
+
+
+def holds(one, **projects):
+    return Scope(policy(projects=projects)).holds(one)
+
+
+def test_without_filters_every_project_of_the_organizations_is_in_scope():
+    assert Scope(policy()).holds(project())
+
+
+def test_project_of_another_organization_is_never_in_scope():
+    scope = Scope(policy(projects={"include": ["*"]}))
+    assert not scope.holds(project(org_id=OTHER_ORG))
+    assert not scope.owns(project(org_id=OTHER_ORG))
+    assert scope.owns(project(org_id=ORG))
+
+
+def test_project_of_another_organization_counts_for_no_glob():
+    scope = Scope(policy(projects={"include": ["sandbox-*"]}))
+    scope.holds(project(name="sandbox-1", org_id=OTHER_ORG))
+    assert scope.unmatched() == ("projects.include 'sandbox-*' matched no project.",)
+
+
+@pytest.mark.parametrize("name", ["sandbox-1", "SANDBOX-1", "Sandbox-"])
+def test_include_compares_case_insensitively(name):
+    assert holds(project(name=name), include=["Sandbox-*"])
+    assert not holds(project(name="x" + name), include=["Sandbox-*"])
+
+
+def test_exclude_beats_include():
+    assert not holds(project(name="prod-1"), include=["prod-1"], exclude=["PROD-*"])
+
+
+def test_include_and_exclude_take_ids():
+    assert holds(project(7), include=[object_id(7)])
+    assert not holds(project(8), include=[object_id(7)])
+    assert not holds(project(7), exclude=[object_id(7)])
+
+
+def test_all_tags_must_be_on_the_project():
+    both = {"env": "sandbox", "team": "data"}
+    assert holds(project(tags=(("Env", "Sandbox"), ("team", "data"), ("x", "y"))), tags=both)
+    assert not holds(project(tags=(("env", "sandbox"),)), tags=both)
+    assert not holds(project(tags=(("env", "prod"), ("team", "data"))), tags=both)
+
+
+def test_decomposed_letters_are_the_same_name():
+    assert not holds(project(name="caf\u0065\u0301"), exclude=["CAF\u00c9"])
+
+
+def test_globs_that_matched_nothing_are_told_and_the_star_never_is():
+    scope = Scope(policy(projects={"include": ["*", "a-*"], "exclude": ["prd-*", "b-*"]}))
+    scope.holds(project(name="b-1"))
+    assert scope.unmatched() == (
+        "projects.include 'a-*' matched no project.",
+        "projects.exclude 'prd-*' matched no project.",
+    )

@@ -1,0 +1,331 @@
+"""Who is stale and who is kept: each reason at its edge, and what must hold for everybody."""
+
+from datetime import timedelta
+
+import pytest
+from builders import NOW, invitation, policy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invite_sweeper.inventory import Source, UnreadableDate
+from invite_sweeper.selection import Selector
+
+SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
+
+
+def decide(one, now=NOW, **changes):
+    return Selector(policy(**changes), now).decide(one)
+
+
+def rule(**matcher):
+    return {"rules": [{"name": "r", **matcher}]}
+
+
+def kept_by(**matcher):
+    return {"keep": [{"name": "k", **matcher}]}
+
+
+# --- older_than ----------------------------------------------------------------------------
+
+
+def test_invitation_exactly_older_than_old_is_stale():
+    assert decide(invitation(age=14 * DAY)).rule == "forgotten"
+
+
+def test_invitation_one_second_younger_than_older_than_is_kept_as_too_young():
+    decision = decide(invitation(age=14 * DAY - SECOND))
+    assert (decision.stale, decision.kept) == (False, "too_young")
+
+
+def test_invitation_a_microsecond_younger_is_kept():
+    assert not decide(invitation(age=14 * DAY - timedelta(microseconds=1))).stale
+
+
+def test_invitation_sent_at_this_very_instant_is_too_young_and_not_from_the_future():
+    assert decide(invitation(age=timedelta())).kept == "too_young"
+
+
+# --- dates that cannot be counted from -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("created_at", "reason"),
+    [
+        (None, "no_date"),
+        (UnreadableDate("last spring"), "unreadable_date"),
+        (NOW + timedelta(microseconds=1), "future_date"),
+    ],
+    ids=["missing", "unreadable", "future"],
+)
+def test_invitation_whose_date_cannot_be_judged_is_kept_under_its_reason(created_at, reason):
+    assert decide(invitation(created_at=created_at)).kept == reason
+
+
+def test_invitation_without_date_is_kept_though_another_rule_asks_only_for_expiry():
+    one = invitation(created_at=None, expires_at=NOW - DAY)
+    assert decide(one, **rule(expired=True)).kept == "no_date"
+
+
+@pytest.mark.parametrize(
+    "bad_id",
+    ["", "x", "5EFDA682A3F2ED2E7DD6CDE4", "5efda682a3f2ed2e7dd6cde4\n", "a" * 25, "../" * 8],
+)
+def test_invitation_whose_id_has_a_wrong_form_is_kept(bad_id):
+    assert decide(invitation(id=bad_id)).kept == "unreadable_id"
+
+
+# --- expired, expires_within ---------------------------------------------------------------
+
+
+def test_invitation_that_expires_now_has_expired():
+    assert decide(invitation(expires_at=NOW), **rule(expired=True)).stale
+
+
+def test_invitation_that_expires_in_a_second_has_not_expired():
+    assert not decide(invitation(expires_at=NOW + SECOND), **rule(expired=True)).stale
+
+
+def test_expired_false_asks_for_those_that_have_not():
+    both = rule(older_than="1d", expired=False)
+    assert decide(invitation(expires_at=NOW + SECOND), **both).stale
+    assert not decide(invitation(expires_at=NOW), **both).stale
+
+
+@pytest.mark.parametrize(
+    ("left", "stale"),
+    [
+        (timedelta(days=3), True),
+        (timedelta(days=3) + SECOND, False),
+        (SECOND, True),
+        (timedelta(), False),
+        (-SECOND, False),
+    ],
+    ids=["exactly", "a second more", "a second", "now", "past"],
+)
+def test_expires_within_holds_from_a_moment_before_the_end_to_exactly_the_span(left, stale):
+    assert decide(invitation(expires_at=NOW + left), **rule(expires_within="3d")).stale is stale
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "reason"),
+    [(None, "no_date"), (UnreadableDate("soon"), "unreadable_date")],
+    ids=["missing", "unreadable"],
+)
+def test_rule_that_needs_an_expiry_that_nobody_can_read_keeps(expires_at, reason):
+    assert decide(invitation(expires_at=expires_at), **rule(expired=True)).kept == reason
+
+
+def test_rule_that_cannot_be_judged_does_not_hide_a_later_rule_that_matches():
+    rules = {"rules": [{"name": "a", "expired": True}, {"name": "b", "older_than": "14d"}]}
+    assert decide(invitation(expires_at=None), **rules).rule == "b"
+
+
+# --- names ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["usernames", "inviters", "projects"])
+def test_globs_compare_case_insensitively_against_the_whole_name(key):
+    one = invitation(
+        username="Ann@GMail.com", inviter="Ann@GMail.com", project_name="Ann@GMail.com"
+    )
+    assert decide(one, **rule(older_than="1d", **{key: ["*@gmail.COM"]})).stale
+    assert not decide(one, **rule(older_than="1d", **{key: ["gmail.com"]})).stale
+
+
+def test_projects_globs_match_the_id_too():
+    one = invitation()
+    assert decide(one, **rule(older_than="1d", projects=[one.project_id])).stale
+
+
+def test_roles_match_when_any_is_held_whatever_the_case():
+    one = invitation(roles=("GROUP_READ_ONLY", "GROUP_OWNER"))
+    assert decide(one, **rule(older_than="1d", roles=["group_owner", "X"])).stale
+    assert not decide(one, **rule(older_than="1d", roles=["ORG_OWNER"])).stale
+
+
+def test_statuses_match_whatever_the_case():
+    one = invitation(status="INVITATION_EXPIRED")
+    assert decide(one, **rule(statuses=["INVITATION_EXPIRED"])).stale
+    assert not decide(one, **rule(statuses=["INVITATION_REJECTED"])).stale
+
+
+@pytest.mark.parametrize(
+    ("changes", "matcher", "reason"),
+    [
+        ({"username": None}, {"usernames": ["*"]}, "no_username"),
+        ({"inviter": None}, {"inviters": ["*"]}, "no_inviter"),
+        ({"roles": ()}, {"roles": ["GROUP_OWNER"]}, "no_roles"),
+        ({"status": None}, {"statuses": ["PENDING"]}, "no_status"),
+    ],
+    ids=["username", "inviter", "roles", "status"],
+)
+def test_what_atlas_left_out_makes_no_rule_match_and_every_keep_entry_hold(
+    changes, matcher, reason
+):
+    one = invitation(**changes)
+    assert decide(one, **rule(older_than="1d", **matcher)).kept == reason
+    assert decide(one, **kept_by(**matcher)).kept == reason
+
+
+def test_all_that_a_rule_gives_must_hold():
+    both = rule(older_than="14d", usernames=["*@gmail.com"])
+    assert decide(invitation(username="a@gmail.com"), **both).stale
+    assert decide(invitation(username="a@example.com"), **both).kept == "no_rule"
+    assert decide(invitation(username="a@gmail.com", age=DAY), **both).kept == "too_young"
+    assert decide(invitation(username="a@example.com", age=DAY), **both).kept == "no_rule"
+
+
+def test_first_rule_that_matches_is_the_one_named():
+    rules = {
+        "rules": [
+            {"name": "a", "older_than": "30d"},
+            {"name": "b", "older_than": "2d"},
+            {"name": "c", "older_than": "1d"},
+        ]
+    }
+    assert decide(invitation(), **rules).rule == "b"
+
+
+# --- keep ----------------------------------------------------------------------------------
+
+
+def test_keep_beats_every_rule():
+    assert decide(invitation(), **kept_by(usernames=["PERSON-*"])).kept == "keep:k"
+
+
+def test_keep_is_named_even_where_the_invitation_is_young():
+    assert decide(invitation(age=DAY), **kept_by(usernames=["person-*"])).kept == "keep:k"
+
+
+def test_keep_entry_holds_on_its_last_day_and_not_on_the_next():
+    entry = kept_by(usernames=["*"], until=NOW.date())
+    assert decide(invitation(), **entry).kept == "keep:k"
+    late = NOW.replace(hour=23, minute=59, second=59, microsecond=999_999)
+    assert decide(invitation(), now=late, **entry).kept == "keep:k"
+    assert decide(invitation(), now=late + timedelta(microseconds=1), **entry).stale
+
+
+def test_keep_that_does_not_match_keeps_nobody():
+    assert decide(invitation(), **kept_by(usernames=["board@*"])).stale
+
+
+def test_keep_that_matches_wins_over_a_keep_that_cannot_be_judged():
+    entries = {"keep": [{"name": "a", "inviters": ["x"]}, {"name": "b", "usernames": ["*"]}]}
+    assert decide(invitation(inviter=None), **entries).kept == "keep:b"
+
+
+# --- lists that hold members ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+@pytest.mark.parametrize("status", ["ACTIVE", "SOMETHING_NEW", None])
+def test_person_of_a_users_list_who_is_not_known_to_be_pending_is_kept(source, status):
+    one = invitation(source=source, status=status)
+    assert decide(one).kept == "not_pending"
+    assert decide(one, **rule(statuses=["PENDING"])).kept == "not_pending"
+
+
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+def test_pending_of_a_users_list_is_stale_only_where_the_rule_names_the_status(source):
+    one = invitation(source=source, status="PENDING")
+    assert decide(one).kept == "no_rule"
+    assert decide(one, **rule(older_than="14d", statuses=["PENDING"])).stale
+
+
+@pytest.mark.parametrize("status", ["INVITATION_EXPIRED", "INVITATION_REJECTED"])
+def test_expired_and_rejected_of_a_users_list_need_not_be_named(status):
+    assert decide(invitation(source=Source.USERS, status=status)).stale
+
+
+# --- explain -------------------------------------------------------------------------------
+
+
+def test_findings_tell_each_entry_and_each_of_its_keys():
+    both = {**rule(older_than="14d", usernames=["*@gmail.com"]), **kept_by(inviters=["x"])}
+    found = Selector(policy(**both), NOW).findings(invitation(inviter=None))
+    assert [(f.kind, f.name, f.answer) for f in found] == [
+        ("keep", "k", "no_inviter"),
+        ("rule", "r", False),
+    ]
+    assert dict(found[1].criteria)["older_than"] is True
+    assert dict(found[1].criteria)["usernames"] is False
+
+
+# --- what must hold for everybody ----------------------------------------------------------
+
+ages = st.timedeltas(min_value=timedelta(days=-2), max_value=timedelta(days=90))
+dates = st.one_of(
+    st.none(),
+    st.builds(UnreadableDate, st.text(max_size=5)),
+    st.builds(lambda age: NOW - age, ages),
+)
+names = st.one_of(
+    st.none(), st.sampled_from(["a@gmail.com", "B@Example.com", "c@board.example.com"])
+)
+invitations = st.builds(
+    invitation,
+    number=st.integers(1, 10**6),
+    created_at=dates,
+    expires_at=dates,
+    username=names,
+    inviter=names,
+    roles=st.lists(st.sampled_from(["GROUP_OWNER", "GROUP_READ_ONLY"]), max_size=2).map(tuple),
+    status=st.sampled_from(["PENDING", "INVITATION_EXPIRED", None]),
+    source=st.sampled_from(list(Source)),
+)
+matchers = st.fixed_dictionaries(
+    {},
+    optional={
+        "usernames": st.just(["*@gmail.com"]),
+        "inviters": st.just(["*@example.com"]),
+        "roles": st.just(["GROUP_OWNER"]),
+        "projects": st.just(["sandbox*"]),
+        "older_than": st.sampled_from(["1d", "14d"]),
+        "expired": st.booleans(),
+    },
+)
+rule_lists = st.lists(matchers, min_size=1, max_size=3).map(
+    lambda found: [{"older_than": "7d", **m, "name": f"r{n}"} for n, m in enumerate(found)]
+)
+keep_lists = st.lists(matchers.filter(bool), max_size=3).map(
+    lambda found: [{**m, "name": f"k{n}"} for n, m in enumerate(found)]
+)
+
+
+@given(one=invitations, rules=rule_lists, keep=keep_lists)
+def test_every_invitation_gets_exactly_one_decision(one, rules, keep):
+    decision = decide(one, rules=rules, keep=keep)
+    assert (decision.rule is None) != (decision.kept is None)
+    assert decision.stale == (decision.rule in {r["name"] for r in rules})
+
+
+@given(one=invitations, older_than=st.integers(1, 60), later=st.integers(0, 10**7))
+def test_stale_by_age_stays_stale_as_now_grows(one, older_than, later):
+    rules = [{"name": "r", "older_than": f"{older_than}d", "statuses": ["PENDING"]}]
+    if decide(one, rules=rules).stale:
+        assert decide(one, now=NOW + timedelta(seconds=later), rules=rules).stale
+
+
+@given(one=invitations, rules=rule_lists, keep=keep_lists, more=matchers.filter(bool))
+def test_one_more_keep_entry_never_deletes_more(one, rules, keep, more):
+    before = decide(one, rules=rules, keep=keep)
+    after = decide(one, rules=rules, keep=[*keep, {**more, "name": "more"}])
+    assert before.stale or not after.stale
+
+
+@given(one=invitations, shorter=st.integers(1, 60), longer=st.integers(0, 60))
+def test_a_longer_older_than_never_deletes_more(one, shorter, longer):
+    few = decide(one, rules=[{"name": "r", "older_than": f"{shorter + longer}d"}])
+    many = decide(one, rules=[{"name": "r", "older_than": f"{shorter}d"}])
+    assert many.stale or not few.stale
+
+
+@given(one=invitations, rules=rule_lists, keep=keep_lists)
+def test_explain_agrees_with_the_decision(one, rules, keep):
+    selector = Selector(policy(rules=rules, keep=keep), NOW)
+    decision = selector.decide(one)
+    matching = [f.name for f in selector.findings(one) if f.kind == "rule" and f.answer is True]
+    if decision.stale:
+        assert decision.rule == matching[0]
+        assert all(f.answer is False for f in selector.findings(one) if f.kind == "keep")

@@ -1,0 +1,307 @@
+"""Each planned deletion ends once; intents come first; nothing is sent after trouble."""
+
+import asyncio
+
+import pytest
+from builders import invitation, object_id, policy
+from fakes import FakeAtlas, FakeJournal, ListLane
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from invite_sweeper.breaker import Breaker
+from invite_sweeper.errors import AtlasUnavailable, AuditUnwritable, CredentialsRefused
+from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
+from invite_sweeper.stop import Stop
+from invite_sweeper.sweep import Pace, Sweep
+
+
+def lanes(*sizes):
+    number = 0
+    found = []
+    for project, size in enumerate(sizes, start=1):
+        planned = []
+        for _ in range(size):
+            number += 1
+            planned.append(Planned(invitation(number, project_id=object_id(project)), "r"))
+        found.append(ListLane(planned))
+    return found
+
+
+def sweeper(atlas, journal, *, stop=None, workers=4, canary=0, grace_s=5.0, swept=None, **limits):
+    return Sweep(
+        atlas,
+        journal,
+        stop=stop or Stop(),
+        breaker=Breaker(policy(limits={"canary": canary, **limits}).limits),
+        clock=asyncio.get_running_loop().time,
+        pace=Pace(workers=workers, canary=canary, grace_s=grace_s),
+        swept=swept or (lambda _: None),
+    )
+
+
+async def test_every_planned_deletion_is_sent_once_and_recorded():
+    atlas, journal = FakeAtlas(), FakeJournal()
+    sweep = sweeper(atlas, journal)
+    await sweep.run(lanes(3, 2))
+    assert sorted(atlas.deleted) == [object_id(n) for n in range(1, 6)]
+    assert journal.outcomes() == dict.fromkeys(atlas.deleted, "deleted")
+    assert sweep.tally == {Outcome.DELETED: 5}
+
+
+async def test_intent_is_on_disk_before_the_delete_is_sent():
+    atlas, journal = FakeAtlas(), FakeJournal()
+    seen = []
+    send = atlas.delete
+
+    async def delete(one, trail):
+        seen.append(("intent", one.id) in journal.lines[: journal.on_disk])
+        return await send(one, trail)
+
+    atlas.delete = delete
+    await sweeper(atlas, journal).run(lanes(10))
+    assert seen == [True] * 10
+
+
+async def test_not_more_deletions_are_open_than_workers():
+    atlas = FakeAtlas()
+    await sweeper(atlas, FakeJournal(), workers=3).run(lanes(20))
+    assert 1 < atlas.most_in_flight <= 3
+
+
+async def test_failed_deletion_is_recorded_and_the_rest_is_done():
+    atlas = FakeAtlas(fails={object_id(2): Deletion(Outcome.FAILED, 5, 500, "UNEXPECTED_ERROR")})
+    journal = FakeJournal()
+    sweep = sweeper(atlas, journal)
+    await sweep.run(lanes(3))
+    assert journal.outcomes()[object_id(2)] == "failed"
+    assert sweep.tally == {Outcome.DELETED: 2, Outcome.FAILED: 1}
+
+
+async def test_empty_plan_sends_nothing():
+    sweep = sweeper(FakeAtlas(), FakeJournal(), canary=5)
+    await sweep.run([])
+    assert sweep.tally == {}
+
+
+async def test_answer_about_the_run_ends_it_and_the_rest_is_skipped():
+    refused = Deletion(Outcome.FAILED, 1, 403, None, CredentialsRefused("not from here"))
+    atlas, journal = FakeAtlas(fails={object_id(2): refused}), FakeJournal()
+    sweep = sweeper(atlas, journal, workers=1)
+    with pytest.raises(CredentialsRefused):
+        await sweep.run(lanes(4))
+    assert atlas.deleted == [object_id(1)]
+    assert sweep.tally == {Outcome.DELETED: 1, Outcome.FAILED: 1, Outcome.SKIPPED: 2}
+    assert len(journal.outcomes()) == 4
+
+
+async def test_first_of_two_such_answers_is_the_one_told():
+    first = Deletion(Outcome.FAILED, 1, 410, None, AtlasUnavailable("gone"))
+    second = Deletion(Outcome.FAILED, 1, 403, None, CredentialsRefused("no"))
+    atlas = FakeAtlas(fails={object_id(1): first, object_id(2): second})
+    with pytest.raises(AtlasUnavailable):
+        await sweeper(atlas, FakeJournal(), workers=2).run(lanes(2))
+
+
+@pytest.mark.parametrize("fails_at", range(1, 8))
+async def test_nothing_is_sent_once_the_audit_log_has_failed(fails_at):
+    atlas, journal = FakeAtlas(), FakeJournal(fails_at=fails_at)
+    sweep = sweeper(atlas, journal, workers=1)
+    with pytest.raises(AuditUnwritable):
+        await sweep.run(lanes(8))
+    assert len(atlas.deleted) == fails_at - 1
+    assert sweep.tally.total() == 8
+    assert sweep.tally[Outcome.DELETED] == len(atlas.deleted)
+
+
+async def test_deletions_waiting_to_send_are_called_off_when_the_log_fails():
+    journal = FakeJournal(fails_at=2)
+    trails = []
+
+    class Waiting(FakeAtlas):
+        async def delete(self, one, trail):
+            trails.append(trail)
+            while not trail.called_off:
+                await asyncio.sleep(0)
+            return trail.cut_off()
+
+    sweep = sweeper(Waiting(), journal, workers=2)
+    with pytest.raises(AuditUnwritable):
+        await asyncio.wait_for(sweep.run(lanes(3)), 5)
+    assert sweep.tally == {Outcome.SKIPPED: 3}
+    assert all(trail.called_off for trail in trails)
+
+
+async def test_stop_lets_what_is_in_flight_finish_and_skips_the_rest():
+    atlas, journal, stop = FakeAtlas(), FakeJournal(), Stop()
+    atlas.gate.clear()
+    sweep = sweeper(atlas, journal, stop=stop, workers=2)
+    running = asyncio.create_task(sweep.run(lanes(6)))
+    while atlas.in_flight < 2:
+        await asyncio.sleep(0)
+    stop.ask("SIGTERM")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    atlas.gate.set()
+    await running
+    assert sweep.tally == {Outcome.DELETED: 2, Outcome.SKIPPED: 4}
+    assert len(journal.outcomes()) == 6
+
+
+async def test_what_does_not_finish_within_the_grace_is_unknown():
+    atlas, journal, stop = FakeAtlas(), FakeJournal(), Stop()
+    atlas.gate.clear()
+    sweep = sweeper(atlas, journal, stop=stop, workers=2, grace_s=0.01)
+    running = asyncio.create_task(sweep.run(lanes(3)))
+    while atlas.in_flight < 2:
+        await asyncio.sleep(0)
+    stop.ask("SIGTERM")
+    await running
+    assert sweep.tally == {Outcome.UNKNOWN: 2, Outcome.SKIPPED: 1}
+    assert journal.outcomes() == {
+        object_id(1): "unknown",
+        object_id(2): "unknown",
+        object_id(3): "skipped",
+    }
+
+
+async def test_second_signal_ends_at_once_whatever_the_grace():
+    atlas, stop = FakeAtlas(), Stop()
+    atlas.gate.clear()
+    sweep = sweeper(atlas, FakeJournal(), stop=stop, workers=2, grace_s=3600)
+    running = asyncio.create_task(sweep.run(lanes(2)))
+    while atlas.in_flight < 2:
+        await asyncio.sleep(0)
+    stop.ask("SIGTERM")
+    stop.at_once("SIGTERM again")
+    await asyncio.wait_for(running, 5)
+    assert sweep.tally == {Outcome.UNKNOWN: 2}
+    assert stop.reason == "SIGTERM"
+
+
+async def test_stop_before_the_first_deletion_skips_everything():
+    atlas, stop = FakeAtlas(), Stop()
+    stop.ask("deadline")
+    sweep = sweeper(atlas, FakeJournal(), stop=stop)
+    await sweep.run(lanes(3))
+    assert (atlas.deleted, sweep.tally) == ([], {Outcome.SKIPPED: 3})
+
+
+async def test_stop_wakes_a_sweep_whose_lanes_are_all_dry():
+    atlas, stop = FakeAtlas(dry={object_id(1): [3600.0]}), Stop()
+    sweep = sweeper(atlas, FakeJournal(), stop=stop)
+    running = asyncio.create_task(sweep.run(lanes(1)))
+    await asyncio.sleep(0.01)
+    stop.ask("SIGTERM")
+    await asyncio.wait_for(running, 5)
+    assert sweep.tally == {Outcome.SKIPPED: 1}
+
+
+async def test_dry_lane_is_taken_up_again_when_its_time_comes():
+    atlas = FakeAtlas(dry={object_id(1): [0.01, 0.01]})
+    sweep = sweeper(atlas, FakeJournal())
+    await sweep.run(lanes(2, 2))
+    assert sweep.tally == {Outcome.DELETED: 4}
+    assert set(atlas.deleted[:2]) == {object_id(3), object_id(4)}
+
+
+async def test_canary_goes_out_alone():
+    atlas = FakeAtlas()
+    open_at = []
+    sweep = sweeper(
+        atlas, FakeJournal(), workers=50, canary=5, swept=lambda _: open_at.append(atlas.in_flight)
+    )
+    await sweep.run(lanes(30))
+    assert max(open_at[:5]) <= 4
+    assert max(open_at) > 5
+    assert sweep.tally == {Outcome.DELETED: 30}
+
+
+async def test_canary_that_fails_stops_the_sweep_before_anything_else_is_sent():
+    failed = Deletion(Outcome.FAILED, 5, 500)
+    atlas = FakeAtlas(fails={object_id(n): failed for n in range(1, 100)})
+    sweep = sweeper(atlas, FakeJournal(), workers=50, canary=5)
+    await sweep.run(lanes(30))
+    assert sweep.tally == {Outcome.FAILED: 5, Outcome.SKIPPED: 25}
+    assert "canary" in sweep.broken
+
+
+async def test_breaker_stops_the_sweep_and_the_rest_is_skipped():
+    failed = Deletion(Outcome.FAILED, 5, 500)
+    atlas = FakeAtlas(fails={object_id(n): failed for n in range(10, 100)})
+    sweep = sweeper(atlas, FakeJournal(), workers=1, breaker_window=10, max_failure_share=0.5)
+    await sweep.run(lanes(99))
+    assert sweep.tally == {Outcome.DELETED: 9, Outcome.FAILED: 6, Outcome.SKIPPED: 84}
+
+
+async def test_defect_in_a_worker_comes_out_as_itself():
+    class Broken(FakeAtlas):
+        async def delete(self, one, trail):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await sweeper(Broken(), FakeJournal()).run(lanes(2))
+
+
+@pytest.mark.parametrize(
+    ("trail", "outcome"),
+    [
+        (Trail(), Outcome.SKIPPED),
+        (Trail(attempts=1, awaiting=True), Outcome.UNKNOWN),
+        (Trail(attempts=2, awaiting=True, http_status=500), Outcome.UNKNOWN),
+        (Trail(attempts=1, http_status=429), Outcome.FAILED),
+        (Trail(attempts=1), Outcome.UNKNOWN),
+    ],
+    ids=["not sent", "in flight", "in flight again", "between tries", "connection lost"],
+)
+def test_deletion_that_is_cut_off_claims_only_what_is_known(trail, outcome):
+    ended = trail.cut_off()
+    assert (ended.outcome, ended.attempts, ended.http_status) == (
+        outcome,
+        trail.attempts,
+        trail.http_status,
+    )
+
+
+endings = st.sampled_from(
+    [
+        Deletion(Outcome.FAILED, 5, 500),
+        Deletion(Outcome.ALREADY_GONE, 1, 404),
+        Deletion(Outcome.FAILED, 1, 403, None, CredentialsRefused("no")),
+    ]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 6), max_size=6),
+    fails=st.dictionaries(st.integers(1, 36), endings, max_size=8),
+    dry=st.dictionaries(st.integers(1, 6), st.lists(st.just(0.001), max_size=2), max_size=3),
+    workers=st.integers(1, 9),
+    canary=st.integers(0, 6),
+    fails_at=st.one_of(st.none(), st.integers(1, 40)),
+)
+def test_outcomes_are_the_plan_each_once_for_any_concurrency_and_any_faults(
+    sizes, fails, dry, workers, canary, fails_at
+):
+    async def go():
+        atlas = FakeAtlas(
+            fails={object_id(n): ended for n, ended in fails.items()},
+            dry={object_id(n): list(waits) for n, waits in dry.items()},
+        )
+        journal = FakeJournal(fails_at=fails_at)
+        sweep = sweeper(atlas, journal, workers=workers, canary=canary)
+        try:
+            await sweep.run(lanes(*sizes))
+            whole = True
+        except (CredentialsRefused, AuditUnwritable) as error:
+            whole = isinstance(error, CredentialsRefused)
+        assert sweep.tally.total() == sum(sizes)
+        assert len(atlas.deleted) == len(set(atlas.deleted)) == sweep.tally[Outcome.DELETED]
+        outcomes = [line for line in journal.lines if line[0] != "intent"]
+        assert len({who for _, who in outcomes}) == len(outcomes)
+        if whole:
+            assert len(outcomes) == sum(sizes)
+        intents = {who for what, who in journal.lines if what == "intent"}
+        assert set(atlas.deleted) <= intents
+
+    asyncio.run(go())

@@ -1,0 +1,114 @@
+"""Every project in scope is asked once, and what cannot be read is a value."""
+
+import asyncio
+
+import pytest
+from builders import OTHER_ORG, invitation, policy, project
+from fakes import FakeAtlas
+
+from invite_sweeper.errors import AtlasUnavailable, AuditUnwritable, GuardRefused
+from invite_sweeper.inventory import Gone, Unreadable
+from invite_sweeper.scope import Scope
+from invite_sweeper.walk import Listing, survey, walk
+
+
+async def found_by(atlas, projects, workers=3):
+    found = []
+
+    async def visit(one):
+        found.append(one)
+
+    await walk(atlas, tuple(projects), visit, workers=workers)
+    return found
+
+
+async def test_survey_keeps_the_projects_in_scope_in_atlas_order():
+    mine = [project(n) for n in (3, 1, 2)]
+    atlas = FakeAtlas(listed=[mine[0], project(9, org_id=OTHER_ORG), *mine[1:]])
+    territory = await survey(atlas, Scope(policy()))
+    assert territory.projects == tuple(mine)
+
+
+async def test_project_of_another_organization_is_never_asked_for_its_invitations():
+    foreign = project(9, org_id=OTHER_ORG)
+    atlas = FakeAtlas(listed=[project(1), foreign])
+    territory = await survey(atlas, Scope(policy()))
+    await found_by(atlas, territory.projects)
+    assert atlas.asked == [project(1).id]
+
+
+async def test_survey_without_a_project_of_the_organizations_is_refused():
+    atlas = FakeAtlas(listed=[project(1, org_id=OTHER_ORG)])
+    with pytest.raises(GuardRefused, match="No project"):
+        await survey(atlas, Scope(policy()))
+
+
+async def test_empty_list_of_projects_is_refused_and_not_taken_for_nothing_to_do():
+    with pytest.raises(GuardRefused):
+        await survey(FakeAtlas(), Scope(policy()))
+
+
+async def test_filters_that_leave_no_project_are_no_error():
+    atlas = FakeAtlas(listed=[project(1)])
+    territory = await survey(atlas, Scope(policy(projects={"exclude": ["*"]})))
+    assert territory.projects == ()
+    assert await found_by(atlas, territory.projects) == []
+
+
+async def test_project_listed_in_a_form_that_nobody_can_ask_about_is_told():
+    odd = Unreadable("??", "Odd", "unreadable id")
+    territory = await survey(FakeAtlas(listed=[project(1), odd]), Scope(policy()))
+    assert territory.unreadable == (odd,)
+
+
+async def test_each_project_is_visited_once_with_what_became_of_it():
+    lost = Unreadable(project(2).id, "Project 2", "no role", 401)
+    gone = Gone(project(3).id, "Project 3")
+    atlas = FakeAtlas(
+        holds={project(1).id: (invitation(1),)},
+        answers={lost.project_id: lost, gone.project_id: gone},
+    )
+    found = await found_by(atlas, [project(1), project(2), project(3)])
+    assert sorted(map(repr, found)) == sorted(
+        map(repr, [Listing(project(1), (invitation(1),)), lost, gone])
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2, 50])
+async def test_many_projects_are_each_asked_once_whatever_the_number_of_workers(workers):
+    projects = [project(n) for n in range(20)]
+    atlas = FakeAtlas()
+    await found_by(atlas, projects, workers=workers)
+    assert sorted(atlas.asked) == sorted(p.id for p in projects)
+
+
+async def test_trouble_with_the_run_ends_the_walk_as_itself():
+    atlas = FakeAtlas(answers={project(2).id: AtlasUnavailable("no longer served")})
+    with pytest.raises(AtlasUnavailable, match="no longer served"):
+        await found_by(atlas, [project(n) for n in range(1, 9)], workers=2)
+    assert len(atlas.asked) < 8
+
+
+async def test_visit_that_fails_ends_the_walk_and_nothing_more_is_asked():
+    atlas = FakeAtlas()
+
+    async def visit(_):
+        raise AuditUnwritable("disk full")
+
+    with pytest.raises(AuditUnwritable):
+        await walk(atlas, tuple(project(n) for n in range(50)), visit, workers=2)
+    assert len(atlas.asked) <= 2
+
+
+async def test_not_more_listings_than_workers_are_in_memory():
+    open_now = most = 0
+
+    async def visit(_):
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await asyncio.sleep(0)
+        open_now -= 1
+
+    await walk(FakeAtlas(), tuple(project(n) for n in range(30)), visit, workers=4)
+    assert 1 <= most <= 4
