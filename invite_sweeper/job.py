@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from invite_sweeper.outcome import Outcome
@@ -31,7 +31,7 @@ class Connection(Protocol):
         ...
 
     @property
-    def sunset(self) -> str | None:
+    def sunset(self) -> date | None:
         """The day on which Atlas says that it stops serving a list; None where it does not."""
         ...
 

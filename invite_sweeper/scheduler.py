@@ -62,7 +62,8 @@ class Run:
             error = trouble
         finally:
             alarm.cancel()
-        self._totals.sunset = self._atlas.sunset
+        sunset = self._atlas.sunset
+        self._totals.sunset = sunset.isoformat() if sunset is not None else None
         return await self._totals.close(self._log, error)
 
     async def _steps(self) -> None:

@@ -1,0 +1,68 @@
+"""`demo`: the whole job against the simulated Atlas; no account, no network."""
+
+from collections.abc import Mapping
+
+import typer
+
+POLICY = """\
+version: 1
+organizations: ["{org_id}"]
+rules:
+  - name: forgotten
+    older_than: 14d
+  - name: outsiders
+    older_than: 3d
+    usernames: ["*@contractors.example.com"]
+keep:
+  - name: board
+    usernames: ["*@board.example.com"]
+    reason: they travel
+limits:
+  max_share: 0.8
+audit:
+  path: {audit}
+"""
+
+
+def demo() -> None:
+    """Watch a dry run, a sweep and a second sweep against a simulated Atlas.
+
+    Example: invite-sweeper demo
+    """
+    import os
+    import tempfile
+    from pathlib import Path
+
+    from rich.rule import Rule
+
+    from invite_sweeper.cli.rehearsal import Rehearsal, serving
+    from invite_sweeper.cli.results import stdout_console
+    from invite_sweeper.cli.running import Order, execute
+    from invite_sweeper.simulator.seed import ORG_ID
+
+    folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
+    policy, audit = folder / "policy.yaml", folder / "audit.jsonl"
+    policy.write_text(POLICY.format(org_id=ORG_ID, audit=audit), "utf-8")
+    sim, account = Rehearsal(projects=6, invitations=5).build()
+    console = stdout_console()
+    steps = (("A dry run deletes nothing", True), ("The sweep", False), ("A second sweep", False))
+    environment = {**_without_credentials(os.environ), **account.environment()}
+    codes = []
+    with serving(sim) as base_url:
+        for title, dry_run in steps:
+            console.print(Rule(title))
+            order = Order(policy=policy, base_url=base_url, dry_run=dry_run, yes=True, calm=True)
+            codes.append(execute(order, environment))
+    console.print(Rule())
+    typer.echo(f"The policy and the audit log of these runs are in {folder}")
+    raise typer.Exit(max(codes))
+
+
+def _without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    """Leave the person's own credentials out of it, whatever they are."""
+    return {k: v for k, v in environment.items() if not k.startswith("MONGODB_ATLAS_")}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file to the program."""
+    app.command()(demo)

@@ -1,0 +1,40 @@
+"""Errors become a sentence on stderr and an exit code; bad input is never a traceback."""
+
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import typer
+
+from invite_sweeper.errors import ExitCode, PolicyFault, RunError
+
+
+def explain(error: RunError) -> None:
+    """Tell the person what happened, what state things are in, and the mend."""
+    if isinstance(error, PolicyFault):
+        for line in error.lines():
+            typer.echo(line, err=True)
+    typer.secho(f"Error: {error.what}", err=True, fg=typer.colors.RED)
+    for part in (error.state, error.mend):
+        if part:
+            typer.echo(f"  {part}", err=True)
+
+
+def carry_out(program: Callable[[], object]) -> None:
+    """Run the program and leave with the contract's exit code.
+
+    Ctrl-C before a run begins ends with the code of an early stop; once it has begun the run
+    listens to signals itself.
+    """
+    signal.signal(signal.SIGINT, _leave)
+    try:
+        program()
+    except RunError as error:
+        explain(error)
+        sys.exit(int(error.exit_code))
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    typer.echo("Stopped before anything was sent.", err=True)
+    sys.exit(int(ExitCode.STOPPED))

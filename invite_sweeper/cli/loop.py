@@ -1,0 +1,15 @@
+"""The event loop: uvloop where the platform has it, else asyncio's own."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+
+def event_loop(work: Coroutine[object, object, int]) -> int:
+    """Run a coroutine to its end."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None
+    try:
+        from uvloop import new_event_loop as factory
+    except ImportError:
+        factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)

@@ -1,0 +1,75 @@
+"""The options that several commands share, spelt once."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+
+class Output(StrEnum):
+    """What stdout carries."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+PolicyPath: TypeAlias = Annotated[
+    Path,
+    typer.Option(
+        "--policy",
+        envvar="INVITE_SWEEPER_POLICY",
+        help="The policy.",
+        metavar="PATH",
+    ),
+]
+BaseUrl: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--base-url",
+        envvar="MONGODB_ATLAS_BASE_URL",
+        help="Where Atlas is; https only, but for loopback.",
+        metavar="URL",
+    ),
+]
+AuditPath: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--audit-log", help="The audit log, instead of the policy's.", metavar="PATH"),
+]
+PlanOut: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--out", help="Save the plan, for sweep --plan.", metavar="FILE"),
+]
+Format: TypeAlias = Annotated[
+    Output, typer.Option("--output", help="What stdout carries.", case_sensitive=False)
+]
+DetailedExitCode: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--detailed-exitcode", help="A dry run that finds stale invitations ends with 10."
+    ),
+]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Ask no question on a terminal.")]
+ShardOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        help="Take part I of N of the projects; auto/N reads JOB_COMPLETION_INDEX.",
+        metavar="I/N",
+    ),
+]
+MetricsFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--metrics-file", help="Write a Prometheus textfile.", metavar="PATH"),
+]
+Deadline: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--deadline", help="End the run after this long, as 30m or 1h.", metavar="DURATION"
+    ),
+]
+Quiet: TypeAlias = Annotated[bool, typer.Option("-q", "--quiet", help="Warnings and errors only.")]
+Verbose: TypeAlias = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+
+DEFAULT_POLICY = Path("config/policy.yaml")
+DEFAULT_BASE_URL = "https://cloud.mongodb.com"

@@ -1,0 +1,37 @@
+"""Policies come from files; an option may change what is in them."""
+
+from pathlib import Path
+
+from invite_sweeper.errors import UsageFault
+from invite_sweeper.policy import DurationError, Policy, parse_duration, parse_policy
+from invite_sweeper.policy.document import MAX_BYTES
+
+
+def read(path: Path, *, deadline: str | None = None) -> Policy:
+    """Read a policy from its file.
+
+    Args:
+        deadline: What `--deadline` says instead of the policy.
+
+    Raises:
+        UsageFault: There is no such file, it cannot be read, or the deadline is no duration.
+        PolicyFault: It has faults; all of them are told.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageFault(
+            f"The policy {path} cannot be read: {error.strerror}.",
+            mend="Name it with --policy PATH, or in INVITE_SWEEPER_POLICY.",
+        ) from None
+    policy = parse_policy(data, str(path))
+    if deadline is None:
+        return policy
+    try:
+        execution = policy.execution.model_copy(update={"deadline": parse_duration(deadline)})
+    except DurationError as error:
+        raise UsageFault(
+            f"--deadline {deadline!r} is no duration: {error}.", mend="Write 30m or 1h."
+        ) from None
+    return policy.model_copy(update={"execution": execution})
