@@ -1,6 +1,6 @@
 """A request that has passed the door: what the operations see, and what an operation is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -60,6 +60,8 @@ class Operation:
         family: Its name among the versions that are gone.
         java_method: As the `X-Java-Method` header names it.
         needs: The least access to the project or organization.
+        versions: Oldest first.
+        retirements: What the answers of a version say of its end, where they say anything.
     """
 
     handler: Handler
@@ -67,8 +69,8 @@ class Operation:
     java_method: str
     endpoint_set: EndpointSet
     needs: Access
-    versions: tuple[str, ...] = ("2023-01-01",)
-    retirement: Retirement | None = None
+    versions: tuple[str, ...]
+    retirements: Mapping[str, Retirement]
 
 
 def media_type(version: str) -> str:

@@ -97,10 +97,11 @@ def _carry_out(
     operation: Operation,
     base_url: str,
 ) -> Reply:
-    java, retirement = operation.java_method, operation.retirement
+    java = operation.java_method
     version, refusal = sim.versions.resolve(
         asking.headers.get("Accept", ""), operation.versions, operation.family, asking.path
     )
+    retirement = _retirement(sim, operation, version)
     refusal = refusal or _scope(sim, place.scope_id, account, operation)
     if refusal is not None:
         return Reply(refusal, java, retirement)
@@ -124,6 +125,12 @@ def _carry_out(
         asking.client_ip,
     )
     return Reply(operation.handler(call), java, retirement, rate)
+
+
+def _retirement(sim: SimulatedAtlas, operation: Operation, version: str) -> Retirement | None:
+    told = operation.retirements.get(version)
+    moved = sim.versions.sunsets.get(operation.family) if sim.versions.sunsets else None
+    return told._replace(sunset=moved) if told is not None and moved is not None else told
 
 
 def _scope(

@@ -10,8 +10,8 @@ from .records import Group, Invite, Organization
 
 LIFETIME: Final = timedelta(days=30)
 """From invitation to expiry. Source: all 2,225 invitations in the recordings."""
-# An API key's public part, as `inviterUsername` was in every recording of a project.
-_INVITER: Final = "wkzjqvtb"
+INVITER: Final = "wkzjqvtb"
+"""An API key's public part. Source: as `inviterUsername` is in every recording of a project."""
 
 
 class Holdings:
@@ -67,7 +67,7 @@ class Holdings:
         *,
         age: timedelta = timedelta(0),
         roles: Sequence[str] = ("GROUP_READ_ONLY",),
-        inviter: str = _INVITER,
+        inviter: str = INVITER,
         **overrides: Json | Missing,
     ) -> str:
         """A project invitation of the old kind, sent `age` ago; gives its id.
@@ -102,7 +102,3 @@ class Holdings:
     def invitation_count(self) -> int:
         """How many project invitations there are in all."""
         return sum(len(group.invites) for group in self.groups.values())
-
-    def accept(self, project_id: str, invitation_id: str) -> None:
-        """The invited person says yes: the invitation is no more. No error when it is not."""
-        self.groups[project_id].invites.pop(invitation_id, None)

@@ -3,6 +3,8 @@
 from collections import Counter, deque
 from typing import Final, NamedTuple
 
+from .records import Removal
+
 _KEPT: Final = 10_000
 
 
@@ -29,7 +31,8 @@ class Journal:
         requests: The last 10,000.
         statuses: How often each status was answered; 0 for no answer.
         received: How often each method arrived, whatever came of it.
-        deleted: Ids in the order in which they were deleted.
+        deleted: Ids of invitations and users in the order in which they were deleted.
+        removed: The users among them, with what they were.
         confirmed: Ids whose deletion was answered with 204.
         deletes_after_confirmation: Ids that were asked to be deleted after that, once a time.
     """
@@ -40,6 +43,7 @@ class Journal:
         self.statuses: Counter[int] = Counter()
         self.received: Counter[str] = Counter()
         self.deleted: list[str] = []
+        self.removed: list[Removal] = []
         self.confirmed: set[str] = set()
         self.deletes_after_confirmation: list[str] = []
 

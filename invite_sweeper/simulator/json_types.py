@@ -24,8 +24,12 @@ def dump(document: Json) -> bytes:
 
 
 def document(fields: Mapping[str, Json | Missing]) -> bytes:
-    """Like `dump`, with the keys whose value is `MISSING` left out."""
-    return dump({key: value for key, value in fields.items() if not isinstance(value, Missing)})
+    """Like `dump`, with the keys whose value is `MISSING` left out, and made to be kept.
+
+    orjson gives its bytes with up to 4 KiB behind them; a copy has none.
+    """
+    told = {key: value for key, value in fields.items() if not isinstance(value, Missing)}
+    return memoryview(dump(told)).tobytes()
 
 
 def load_object(body: bytes) -> dict[str, object] | None:

@@ -1,20 +1,22 @@
 """Pages of a list, with the oddities that Atlas has been seen to have."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import parse_qs
 
 from .answers import Answer, error
+from .calls import Call
 from .json_types import Json, dump
 
+_Item = TypeVar("_Item")
 _DEFAULT: Final = 100
 _MAX: Final = 500
 
 
 @dataclass(slots=True)
 class Paging:
-    """What is odd about the pages of `/groups`; by default nothing is.
+    """What is odd about the pages of a list; by default nothing is.
 
     Attributes:
         extra_count: Added to `totalCount`.
@@ -24,7 +26,6 @@ class Paging:
         loop: Every page is the first one, and has a `next`.
         unsorted: Projects come in the order of their making, not by name.
         link_host: Links name this host instead of the server's own.
-        broken_from: From this page on the answer is a 500.
     """
 
     extra_count: int = 0
@@ -33,7 +34,9 @@ class Paging:
     loop: bool = False
     unsorted: bool = False
     link_host: str | None = None
-    broken_from: int | None = None
+
+
+_EVEN: Final = Paging()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +67,32 @@ def page_query(query: str) -> PageQuery | Answer:
 
 
 def page(
-    items: Sequence[bytes | None], asked: PageQuery, url: str, oddities: Paging, names: str = ""
-) -> bytes:
-    """One page as Atlas writes it.
+    call: Call,
+    items: Sequence[_Item],
+    render: Callable[[_Item], bytes | None],
+    asked: PageQuery,
+    oddities: Paging | None = None,
+    names: str = "",
+) -> Answer:
+    """One page as Atlas writes it; only what is on it is rendered.
 
-    An item that is None holds a place and is counted, but is not shown. `url` is absolute
-    and has no query; `names` are query parameters that the links have before those of
-    pages, as `name=&`.
+    An item rendered as None holds a place and is counted, but is not shown. `names` are
+    query parameters that the links have before those of pages, as `name=&`.
 
     Source: order of keys and of the links' parameters as in the recordings.
     """
-    size = min(asked.size, oddities.page_size or asked.size)
-    number = 1 if oddities.loop else asked.number
+    odd = oddities or _EVEN
+    size = min(asked.size, odd.page_size or asked.size)
+    number = 1 if odd.loop else asked.number
     first = (number - 1) * size
-    full = items[max(0, first - oddities.repeats) if number > 1 else first : first + size]
-    more = oddities.loop or len(items) > first + size
-    shown = [item for item in full if item is not None]
-    links = _links(asked, url, names, more=more)
-    total = len(items) + oddities.extra_count
+    start = max(0, first - odd.repeats) if number > 1 else first
+    rendered = (render(item) for item in items[start : first + size])
+    shown = b",".join(item for item in rendered if item is not None)
+    more = odd.loop or len(items) > first + size
+    links = _links(asked, call.url().rstrip("/"), names, more=more)
+    total = len(items) + odd.extra_count
     tail = b',"totalCount":%d}' % total if asked.count else b"}"
-    return b'{"links":%b,"results":[%b]%b' % (dump(links), b",".join(shown), tail)
+    return call.raw(b'{"links":%b,"results":[%b]%b' % (dump(links), shown, tail))
 
 
 def _links(asked: PageQuery, url: str, names: str, *, more: bool) -> Json:

@@ -1,19 +1,19 @@
 """Operations on projects and organizations: the lists, and one of each."""
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from .accounts import Access
 from .answers import Answer
 from .calls import Call
 from .ids import atlas_time
 from .json_types import Json, dump
-from .paging import Paging, page, page_query
+from .paging import page, page_query
 from .records import Group, Organization
 
 # Source: the links of a project in the recordings, in their order; the last keeps its old name.
 _SUBRESOURCES = ("containers", "clusters", "databaseUsers", "peers", "processes", "whitelist")
 _BUILD = "203ac0360368239eed8f27b82e06b1be8429648c"
-_PLAIN = Paging()
 
 
 def list_groups(call: Call) -> Answer:
@@ -47,8 +47,9 @@ def list_orgs(call: Call) -> Answer:
     name = asked.rest.get("name", [""])[0]
     seen = [call.sim.organizations[each] for each in call.account.org_ids]
     found = [each for each in seen if each.name.lower().startswith(name.lower())]
-    items = [dump(_organization(call, each)) for each in sorted(found, key=_name)]
-    return call.raw(page(items, asked, call.url(), _PLAIN, names=f"name={name}&"))
+    found.sort(key=lambda organization: organization.name.encode())
+    names = f"name={quote(name)}&"
+    return page(call, found, lambda each: dump(_organization(call, each)), asked, names=names)
 
 
 def get_org(call: Call) -> Answer:
@@ -80,15 +81,15 @@ def _group_page(call: Call, groups: Sequence[Group]) -> Answer:
     if isinstance(asked, Answer):
         return asked
     sim, account = call.sim, call.account
-    oddities = sim.paging
     seen = [each for each in groups if sim.may(account, each.org_id, each.id) > Access.NONE]
-    if not oddities.unsorted:
+    if not sim.paging.unsorted:
         seen.sort(key=lambda group: group.name.encode())
-    items = [None if each.hidden else _group_item(call, each) for each in seen]
-    return call.raw(page(items, asked, call.url().rstrip("/"), oddities))
+    return page(call, seen, lambda each: _group_item(call, each), asked, sim.paging)
 
 
-def _group_item(call: Call, group: Group) -> bytes:
+def _group_item(call: Call, group: Group) -> bytes | None:
+    if group.hidden:
+        return None
     return dump(_group(group, [{"href": _href(call, "groups", group.id), "rel": "self"}]))
 
 
@@ -118,7 +119,3 @@ def _organization(call: Call, organization: Organization) -> Json:
 def _href(call: Call, collection: str, own_id: str) -> str:
     host = call.sim.paging.link_host or call.base_url
     return f"{host}/api/atlas/v2/{collection}/{own_id}"
-
-
-def _name(organization: Organization) -> bytes:
-    return organization.name.encode()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Status(StrEnum):
@@ -59,6 +60,15 @@ class Organization:
     id: str
     name: str
     users: dict[str, User] = field(default_factory=dict)
+
+
+class Removal(NamedTuple):
+    """A user that was removed over HTTP, and what it was at that moment."""
+
+    scope_id: str
+    user_id: str
+    username: str
+    status: Status
 
 
 @dataclass(slots=True)

@@ -10,17 +10,17 @@ from .buckets import Limits
 from .digest import DigestDesk
 from .endpoint_sets import ENDPOINT_SETS
 from .fault_plan import FaultPlan
-from .holdings import Holdings
 from .ids import utc_now
 from .journal import Asked, Journal
 from .mailroom import Mailroom
 from .oauth import OAuthDesk
 from .paging import Paging
+from .people import People
 from .throttling import Throttling
 from .versions import Versions
 
 
-class SimulatedAtlas(Holdings):
+class SimulatedAtlas(People):
     """An Atlas in memory; `serve` gives it a socket.
 
     Attributes:
@@ -37,6 +37,7 @@ class SimulatedAtlas(Holdings):
         throttling: Buckets. See `throttling`.
         versions: Versions that are gone. See `versions`.
         paging: Oddities of `/groups`. See `paging`.
+        user_paging: The same for the lists of users.
         faults: What goes wrong. See `fault_plan`.
         journal: What it has been asked. See `journal`.
     """
@@ -63,6 +64,7 @@ class SimulatedAtlas(Holdings):
         self.throttling = Throttling(monotonic)
         self.versions = Versions()
         self.paging = Paging()
+        self.user_paging = Paging()
         self.faults = FaultPlan(seed)
         self.journal = Journal()
         self._forbidden: dict[str, Access] = {}

@@ -17,11 +17,13 @@ class Versions:
     Attributes:
         exact: Whether only a version's own date is taken, as the documentation has it.
         gone: Family of operations and version that are no longer served; `*` for all versions.
+        sunsets: What the `Sunset` header of a family says instead of the ordinary.
     """
 
     def __init__(self) -> None:
         self.exact = False
         self.gone: set[tuple[str, str]] = set()
+        self.sunsets: dict[str, str] = {}
 
     def resolve(
         self, accept: str, versions: Sequence[str], family: str, path: str

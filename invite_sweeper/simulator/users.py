@@ -1,0 +1,130 @@
+"""Operations on users: `/groups/{groupId}/users` and `/orgs/{orgId}/users`.
+
+Version 2023-01-01 knows active users only, and says nothing of it.
+Source: descriptions in the OpenAPI document.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from .answers import Answer, error
+from .calls import Call
+from .heads import Retirement
+from .json_types import Json, dump
+from .paging import page, page_query
+from .people import OPEN
+from .records import Organization, Removal, Status, User
+from .user_documents import group_document, old_document, org_document
+
+OLD: Final = "2023-01-01"
+NEW: Final = "2025-02-19"
+RETIREMENTS: Final = {
+    OLD: Retirement("Wed, 19 Feb 2025 00:00:00 GMT", "Thu, 1 Jul 2027 00:00:00 GMT")
+}
+"""Source: the older version's end is in the OpenAPI document; its headers are assumed."""
+
+
+def list_users(call: Call) -> Answer:
+    """`GET …/users`: active and pending ones, others only when asked for."""
+    asked = page_query(call.query)
+    if isinstance(asked, Answer):
+        return asked
+    wanted = _statuses(call, asked.rest)
+    if isinstance(wanted, Answer):
+        return wanted
+    name = asked.rest.get("username", [""])[0].lower() if call.version == NEW else ""
+    everyone = asked.rest.get("includeOrgUsers", ["false"])[0] == "true"
+    shown = [
+        user
+        for user in organization(call).users.values()
+        if user.status in wanted
+        and name in ("", user.username.lower())
+        and (_belongs(call, user) or (everyone and _sees_all(user)))
+    ]
+    shown.sort(key=lambda user: user.username)
+    document = _document(call)
+    return page(call, shown, lambda user: dump(document(user)), asked, call.sim.user_paging)
+
+
+def get_user(call: Call) -> Answer:
+    """`GET …/users/{userId}`; a status that was not asked for is as good as not there."""
+    asked = page_query(call.query)
+    if isinstance(asked, Answer):
+        return asked
+    wanted = _statuses(call, asked.rest)
+    if isinstance(wanted, Answer):
+        return wanted
+    user = _find(call)
+    if user is None or user.status not in wanted:
+        return no_such_user(call)
+    return call.json(_document(call)(user))
+
+
+def delete_user(call: Call) -> Answer:
+    """`DELETE …/users/{userId}`: removes whoever it is, whatever the status."""
+    user = _find(call)
+    if user is None or (call.version == OLD and user.status is not Status.ACTIVE):
+        return no_such_user(call)
+    if in_group(call):
+        del user.group_roles[call.scope_id]
+    else:
+        del organization(call).users[user.id]
+    journal = call.sim.journal
+    journal.deleted.append(user.id)
+    journal.removed.append(Removal(call.scope_id, user.id, user.username, user.status))
+    return call.raw(b"", 204)
+
+
+def in_group(call: Call) -> bool:
+    """Whether the path names a project; else it names an organization."""
+    return call.scope_id in call.sim.groups
+
+
+def organization(call: Call) -> Organization:
+    """The organization in the path, or the one that has the project in it."""
+    group = call.sim.groups.get(call.scope_id)
+    return call.sim.organizations[call.scope_id if group is None else group.org_id]
+
+
+def no_such_user(call: Call) -> Answer:
+    """404. Source: codes from the list of errors; the details are assumed."""
+    if in_group(call):
+        detail = f"The user with ID {call.item_id} is not in the group."
+        return error(404, "USER_NOT_IN_GROUP", detail, call.item_id)
+    detail = f"The user with ID {call.item_id} is not in the organization."
+    return error(404, "USER_NOT_IN_ORG", detail, call.item_id)
+
+
+def _find(call: Call) -> User | None:
+    user = organization(call).users.get(call.item_id)
+    return user if user is not None and _belongs(call, user) else None
+
+
+def _belongs(call: Call, user: User) -> bool:
+    return not in_group(call) or call.scope_id in user.group_roles
+
+
+def _sees_all(user: User) -> bool:
+    return not {"ORG_OWNER", "ORG_READ_ONLY"}.isdisjoint(user.org_roles)
+
+
+def _document(call: Call) -> Callable[[User], Json]:
+    if call.version == OLD:
+        return old_document
+    return group_document(call.scope_id) if in_group(call) else org_document
+
+
+def _statuses(call: Call, query: dict[str, list[str]]) -> frozenset[Status] | Answer:
+    """Which statuses are asked for. An older version ignores the question."""
+    if call.version == OLD:
+        return frozenset({Status.ACTIVE})
+    many, one = query.get("orgMembershipStatuses", []), query.get("orgMembershipStatus", [])
+    if many and one:
+        name = "orgMembershipStatus"
+    else:
+        try:
+            return frozenset(map(Status, many or one)) or OPEN
+        except ValueError:
+            name = "orgMembershipStatuses" if many else "orgMembershipStatus"
+    detail = f"An invalid value was specified for the query parameter {name}."
+    return error(400, "INVALID_QUERY_PARAMETER", detail, name)
