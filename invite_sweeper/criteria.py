@@ -1,6 +1,6 @@
 """What each key of a rule or keep entry asks of an invitation. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -57,24 +57,29 @@ def _may_go_unnamed(invitation: Invitation) -> Answer:
 
 def criteria_of(entry: Rule | Keep, now: datetime) -> tuple[Criterion, ...]:
     """Give the questions of an entry, one a key that it has, in a fixed order."""
-    found: list[Criterion] = []
+    return (*_of_time(entry, now), *_of_names(entry))
+
+
+def _of_time(entry: Rule | Keep, now: datetime) -> Iterator[Criterion]:
     if entry.older_than is not None:
-        found.append(("older_than", _older_than(entry.older_than, now)))
+        yield ("older_than", _older_than(entry.older_than, now))
     if entry.expired is not None:
-        found.append(("expired", _expired(entry.expired, now)))
+        yield ("expired", _expired(entry.expired, now))
     if entry.expires_within is not None:
-        found.append(("expires_within", _expires_within(entry.expires_within, now)))
+        yield ("expires_within", _expires_within(entry.expires_within, now))
+
+
+def _of_names(entry: Rule | Keep) -> Iterator[Criterion]:
     if entry.usernames is not None:
-        found.append(("usernames", _name(entry.usernames, lambda i: i.username, "no_username")))
+        yield ("usernames", _name(entry.usernames, lambda i: i.username, "no_username"))
     if entry.inviters is not None:
-        found.append(("inviters", _name(entry.inviters, lambda i: i.inviter, "no_inviter")))
+        yield ("inviters", _name(entry.inviters, lambda i: i.inviter, "no_inviter"))
     if entry.roles is not None:
-        found.append(("roles", _roles(entry.roles)))
+        yield ("roles", _roles(entry.roles))
     if entry.projects is not None:
-        found.append(("projects", _projects(entry.projects)))
+        yield ("projects", _projects(entry.projects))
     if entry.statuses is not None:
-        found.append(("statuses", _statuses(entry.statuses)))
-    return tuple(found)
+        yield ("statuses", _statuses(entry.statuses))
 
 
 def _older_than(age: timedelta, now: datetime) -> Callable[[Invitation], Answer]:

@@ -13,12 +13,13 @@ class Question:
 
     Args:
         show: Shows the plan to the person, on stderr.
+        organizations: Whose invitations they are.
     """
 
-    def __init__(self, stop: Stop, show: Callable[[Summary], None], where: str) -> None:
+    def __init__(self, stop: Stop, show: Callable[[Summary], None], organizations: str) -> None:
         self._stop = stop
         self._show = show
-        self._where = where
+        self._organizations = organizations
 
     @staticmethod
     def can_ask() -> bool:
@@ -31,8 +32,8 @@ class Question:
         planned = summary.stale - summary.trimmed
         seconds = f", about {summary.estimate_s:.0f} s" if summary.estimate_s else ""
         sys.stderr.write(
-            f"Delete these {planned} of {summary.invitations_seen} invitations {self._where}"
-            f"{seconds}? There is no undo. [yes/no] "
+            f"Delete these {planned} of {summary.invitations_seen} invitations of organization "
+            f"{self._organizations}{seconds}? There is no undo. [yes/no] "
         )
         sys.stderr.flush()
         return (await self._line()).strip().lower() in {"y", "yes"}

@@ -85,16 +85,19 @@ def serve_until_stopped(
         if duration_s is not None:
             loop.call_later(duration_s, stopped.set)
         async with serve(sim, host, port) as base_url:
-            lines = exports(base_url, account)
-            if env_file is not None:
-                env_file.write_text(lines, "utf-8")
-            typer.echo(
-                f"# A simulated Atlas at {base_url}; Ctrl-C ends it. In another terminal:\n"
-                f"{lines}# Its organization, for the policy: {ORG_ID}\n"
-                f"# It holds {sim.invitation_count()} invitations in {rehearsal.projects} projects."
-            )
+            announce(base_url)
             await stopped.wait()
         return 0
+
+    def announce(base_url: str) -> None:
+        lines = exports(base_url, account)
+        if env_file is not None:
+            env_file.write_text(lines, "utf-8")
+        typer.echo(
+            f"# A simulated Atlas at {base_url}; Ctrl-C ends it. In another terminal:\n"
+            f"{lines}# Its organization, for the policy: {ORG_ID}\n"
+            f"# It holds {sim.invitation_count()} invitations in {rehearsal.projects} projects."
+        )
 
     try:
         return event_loop(work())

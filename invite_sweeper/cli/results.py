@@ -1,4 +1,4 @@
-"""What a run shows: progress while it goes on, then its result on stdout and its error on stderr."""
+"""What a run shows: its progress, then its result on stdout and its error on stderr."""
 
 import os
 import sys

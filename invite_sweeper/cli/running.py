@@ -166,6 +166,7 @@ class _Wiring:
         order = self._order
         asks = not order.dry_run and not order.yes and Question.can_ask()
         show = partial(results.show_plan, order, audit, audit.position)
+        organizations = ", ".join(sorted(self._policy.organization_ids))
         return Job(
             policy=self._policy,
             now=self._now,
@@ -174,7 +175,7 @@ class _Wiring:
             clock=time.monotonic,
             started_s=self._started_s,
             shard=self._shard,
-            confirm=Question(self._stop, show) if asks else None,
+            confirm=Question(self._stop, show, organizations) if asks else None,
             preamble={
                 "mode": order.mode,
                 "tool_version": __version__,

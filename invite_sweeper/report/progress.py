@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar on a terminal, a log line now and then elsewhere."""
+"""What a person sees while a run goes on: a bar on a terminal, a log line elsewhere."""
 
 from collections import Counter
 from collections.abc import Callable
