@@ -3,10 +3,10 @@
 from invite_sweeper.atlas.answers import Answer, Result
 from invite_sweeper.atlas.operations import DELETE_GROUP_INVITE, UnsendableError
 from invite_sweeper.atlas.ratelimit import BucketKey
-from invite_sweeper.atlas.transport import Transport, request_for
+from invite_sweeper.atlas.transport import Request, Transport, request_for
 from invite_sweeper.atlas.verdicts import ends_run, is_done, is_gone
 from invite_sweeper.errors import RunError
-from invite_sweeper.inventory import Invitation
+from invite_sweeper.inventory import Invitation, Source
 from invite_sweeper.outcome import Deletion, Outcome, Trail
 
 _STATE = "No further deletion is sent; the audit log tells what was done."
@@ -35,13 +35,7 @@ class AtlasDeleter:
         Source: `deleteGroupInvite` of the OpenAPI document; `verdicts` on its answers.
         """
         try:
-            request = request_for(
-                DELETE_GROUP_INVITE,
-                invitation.project_id,
-                invitation.id,
-                scope_id=invitation.project_id,
-                trail=trail,
-            )
+            request = _request(invitation, trail)
             result = await self._transport.call(request, admitted=True)
         except UnsendableError:
             # Selection keeps such an invitation; should one come all the same, nothing is sent.
@@ -49,6 +43,16 @@ class AtlasDeleter:
         except RunError as error:
             return _deletion(Outcome.FAILED, trail, error)
         return _deletion(_outcome(result), trail, ends_run(result))
+
+
+def _request(invitation: Invitation, trail: Trail) -> Request:
+    if invitation.source is not Source.INVITES:
+        message = f"not of the source that is deleted from: {invitation.source}"
+        raise UnsendableError(message)
+    project_id = invitation.project_id
+    return request_for(
+        DELETE_GROUP_INVITE, project_id, invitation.id, scope_id=project_id, trail=trail
+    )
 
 
 def _outcome(result: Result) -> Outcome:

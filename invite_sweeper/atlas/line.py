@@ -70,7 +70,7 @@ class Line:
         try:
             async with opened as response:
                 # A DELETE that was done says all by its status, even if its body breaks off.
-                reads = reads_body or not response.ok
+                reads = reads_body or response.status >= 300  # noqa: PLR2004
                 body = await read_body(response, self.max_body_bytes) if reads else b""
                 return Answer(response.status, response.headers, body or slot.refusal)
         except _WIRE_ERRORS as error:

@@ -56,7 +56,7 @@ LIST_RATE_LIMITS: Final = Operation(
     "/api/atlas/v2/rateLimits",
     V2025_03_12,
     RATE_LIMITS_USER,
-    query="itemsPerPage=500&includeCount=false",
+    query="itemsPerPage=500",
     paged=True,
 )
 

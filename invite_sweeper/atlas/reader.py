@@ -70,7 +70,7 @@ class AtlasReader:
                     yield item
             if not page.has_next or not fresh:
                 return
-        raise AtlasUnavailable(f"Its list of projects goes on after {PAGES_CAP} pages.")
+        raise AtlasUnavailable(f"The list of projects goes on after {PAGES_CAP} pages.")
 
     async def _projects_page(self, number: int) -> _Projects:
         request = request_for(LIST_GROUPS, scope_id=self._actor, page=number, read=_read_projects)

@@ -82,7 +82,7 @@ class Course:
 
     persistence: Persistence
     clock: Callable[[], datetime]
-    on_wait: Callable[[Result, float], None]
+    on_wait: Callable[[Result, float], None] = lambda _result, _wait_s: None
     counted: int = 0
     throttled: int = 0
     unauthorized: int = 0

@@ -80,7 +80,11 @@ class Slot:
         trail.awaiting = False
         trail.http_status = response.status
         if response.status == _UNAUTHORIZED:
-            self.refusal = await read_body(response, self._max_bytes)
+            try:
+                self.refusal = await read_body(response, self._max_bytes)
+            except BaseException:
+                response.close()
+                raise
         return response
 
 

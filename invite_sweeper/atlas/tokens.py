@@ -117,8 +117,8 @@ class ServiceAccountAuthentication:
         try:
             result = await self._post()
             if kind_of(result) in {Kind.PASSING, Kind.THROTTLED}:
-                result = await Course(self._persistence, self._observed.clock, self._count).run(
-                    result, self._post
+                result = await Course(self._persistence, self._observed.clock).run(
+                    result, self._post_again
                 )
             token = self._token_of(result)
         except AtlasUnavailable:
@@ -135,8 +135,9 @@ class ServiceAccountAuthentication:
         self._token = token
         return token
 
-    def _count(self, _result: Result, _wait_s: float) -> None:
+    async def _post_again(self) -> Result:
         self._line.counters.retries += 1
+        return await self._post()
 
     async def _post(self) -> Result:
         """Ask for a token, never more often than the endpoint lets anybody ask."""

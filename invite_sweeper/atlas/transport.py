@@ -111,6 +111,7 @@ class Transport:
 
         async def again() -> Result:
             nonlocal last, used
+            self._line.counters.retries += 1
             if is_plain_refusal(last):
                 await self._authentication.renew(used)
             await self.limiter.acquire(request.key)
@@ -119,7 +120,6 @@ class Transport:
             return last
 
         def on_wait(result: Result, wait_s: float) -> None:
-            self._line.counters.retries += 1
             why = result.reason if isinstance(result, Broken) else result.status
             self._log.debug("trying again", path=request.path, wait_s=round(wait_s, 3), why=why)
 

@@ -66,7 +66,7 @@ def refuses_first_call(result: Result) -> RunError:
     if isinstance(result, Answer) and (is_redirect(result) or not is_atlas_speaking(result)):
         mend = "Check the base URL and the proxy."
     return AtlasUnavailable(
-        f"Its list of projects cannot be read to the end: {in_words(result)}.", mend=mend
+        f"The list of projects cannot be read to the end: {in_words(result)}.", mend=mend
     )
 
 

@@ -96,16 +96,20 @@ def parse_invitations(body: bytes, project: Project) -> tuple[Invitation, ...]:
         `GroupInvitation` of the OpenAPI document: no field is required. The recordings
         (read 2026-08): `inviterUsername` is often an API key's public key.
     """
-    found: dict[str, Invitation] = {}
-    nameless: list[Invitation] = []
+    found: list[Invitation] = []
+    by_id: dict[str, Invitation] = {}
     for element in _array(_loaded(body), "the list"):
         invitation = _invitation(_object(element, "an invitation"), project)
-        if not invitation.id:
-            nameless.append(invitation)
-        elif found.setdefault(invitation.id, invitation) != invitation:
-            message = "the list holds one id twice with different contents"
-            raise Nonsense(message)
-    return (*found.values(), *nameless)
+        if (
+            invitation.id
+            and (before := by_id.setdefault(invitation.id, invitation)) is not invitation
+        ):
+            if before != invitation:
+                message = "the list holds one id twice with different contents"
+                raise Nonsense(message)
+        else:
+            found.append(invitation)
+    return tuple(found)
 
 
 def _invitation(item: dict[str, object], project: Project) -> Invitation:

@@ -1,0 +1,164 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from invite_sweeper.atlas.answers import Answer, AtlasError, Broken, error_of, printable
+from invite_sweeper.atlas.verdicts import (
+    ends_run,
+    in_words,
+    is_done,
+    is_gone,
+    is_plain_refusal,
+    refuses_first_call,
+)
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
+
+HTML = {"Content-Type": "text/html; charset=utf-8"}
+
+
+def answer(status, code=None, *, headers=(), body=None, detail=None):
+    if body is None:
+        body = json.dumps({"error": status, "errorCode": code, "detail": detail}).encode()
+    return Answer(status, CIMultiDict(headers), body)
+
+
+def test_the_code_of_the_body_comes_before_that_of_the_header():
+    told = answer(404, "IN_BODY", headers={"x-error-code": "IN_HEADER"}, detail="Gone.")
+
+    assert error_of(told) == AtlasError("IN_BODY", "Gone.", ())
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"null", b'{"errorCode":null}', b'{"errorCode":"x y"}']
+)
+def test_the_header_stands_in_where_the_body_says_nothing(body):
+    headers = {"X-Error-Code": "IN_HEADER"}
+
+    assert error_of(answer(404, headers=headers, body=body)).code == "IN_HEADER"
+    assert error_of(answer(404, body=body)).code is None
+
+
+def test_the_word_of_oauth_is_a_code_and_the_number_of_atlas_is_not():
+    body = b'{"error":"invalid_client","error_description":"Invalid credentials provided."}'
+
+    assert error_of(answer(401, body=body)) == AtlasError(
+        "invalid_client", "Invalid credentials provided."
+    )
+    assert error_of(answer(401, body=b'{"error":401}')).code is None
+
+
+@given(st.binary(max_size=100))
+def test_no_body_is_too_odd_for_an_error(body):
+    assert error_of(answer(500, body=body)).code is None or body
+
+
+def test_a_detail_is_one_printable_line_of_bounded_length():
+    assert printable("a\nb\x1b[31mc\u202e") == "a b [31mc "
+    assert printable("x" * 300) == "x" * 300
+    assert printable("x" * 301) == "x" * 300 + "…"
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_a_deletion_is_done_with_these(status):
+    assert is_done(answer(status, body=b""))
+
+
+@pytest.mark.parametrize("status", [201, 203, 205, 206, 301, 302, 400, 404, 500])
+def test_a_deletion_is_not_done_with_these(status):
+    assert not is_done(answer(status, body=b""))
+
+
+def test_a_page_of_html_never_says_that_something_is_done_or_gone():
+    assert not is_done(answer(200, headers=HTML, body=b"<html>Please sign in</html>"))
+    assert not is_gone(answer(404, headers=HTML, body=b"<html>No such page</html>"))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "gone"),
+    [
+        (404, None, True),
+        (404, "GROUP_NOT_FOUND", True),
+        (404, "UNEXPECTED_ERROR", True),
+        (400, "INVALID_INVITATION_ID", True),
+        (400, "ALREADY_EXPIRED", True),
+        (400, "CANNOT_DELETE_ORG_INVITATION", False),
+        (400, None, False),
+        (409, "INVALID_INVITATION_ID", False),
+        (410, None, False),
+        (500, "ALREADY_EXPIRED", False),
+    ],
+)
+def test_gone_is_404_or_a_400_that_says_so(status, code, gone):
+    assert is_gone(answer(status, code)) is gone
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (401, None, CredentialsRefused),
+        (401, "UNEXPECTED_ERROR", CredentialsRefused),
+        (401, "USER_UNAUTHORIZED", None),
+        (401, "NOT_IN_GROUP", None),
+        (402, "ACCOUNT_SUSPENDED", AtlasUnavailable),
+        (403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", CredentialsRefused),
+        (403, "IP_ADDRESS_NOT_ON_WHITELIST", CredentialsRefused),
+        (403, "ORG_REQUIRES_WHITELIST", CredentialsRefused),
+        (403, "RESOURCE_REQUIRES_ACCESS_LIST", CredentialsRefused),
+        (403, "ACCESS_FORBIDDEN", None),
+        (403, None, None),
+        (404, None, None),
+        (406, "INVALID_VERSION_DATE", AtlasUnavailable),
+        (410, "VERSION_GONE", AtlasUnavailable),
+        (429, "RATE_LIMITED", None),
+        (500, "UNEXPECTED_ERROR", None),
+    ],
+)
+def test_what_is_about_the_run_ends_it_and_nothing_else_does(status, code, error):
+    found = ends_run(answer(status, code))
+
+    assert (type(found) if found else None) is error
+
+
+@pytest.mark.parametrize("status", [401, 403, 406, 410])
+def test_what_ends_the_run_says_how_to_mend_it(status):
+    code = "ORG_REQUIRES_ACCESS_LIST" if status == 403 else None
+
+    assert ends_run(answer(status, code)).mend
+
+
+def test_no_answer_is_not_about_the_run():
+    assert ends_run(Broken("timed out after 120 s")) is None
+    assert not is_plain_refusal(Broken("timed out after 120 s"))
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "words"),
+    [
+        (answer(401), CredentialsRefused, "401"),
+        (answer(401, "USER_UNAUTHORIZED"), CredentialsRefused, "USER_UNAUTHORIZED"),
+        (answer(403, "ACCESS_FORBIDDEN"), CredentialsRefused, "access list"),
+        (answer(404), AtlasUnavailable, "404"),
+        (answer(406), AtlasUnavailable, "upgrade"),
+        (answer(500), AtlasUnavailable, "500"),
+        (answer(302, headers={"Location": "https://x.example/?token=t"}), AtlasUnavailable, "base"),
+        (answer(200, headers=HTML, body=b"<html>"), AtlasUnavailable, "HTML"),
+        (Broken("name not found: x"), AtlasUnavailable, "name not found"),
+        (Broken("Atlas answered nonsense", http_status=200), AtlasUnavailable, "HTTP 200"),
+    ],
+)
+def test_a_first_call_that_fails_says_why_and_ends_the_run(result, error, words):
+    found = refuses_first_call(result)
+
+    assert type(found) is error
+    assert words in str(found)
+
+
+def test_a_redirects_address_is_not_repeated():
+    told = in_words(answer(307, headers={"Location": "https://evil.example.com/?token=hush"}))
+
+    assert "not followed" in told
+    assert "hush" not in told
+    assert "evil" not in told

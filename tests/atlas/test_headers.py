@@ -1,0 +1,114 @@
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invite_sweeper.atlas.headers import bounded_wait_s, count_of, date_of, retry_after_s
+from invite_sweeper.atlas.observed import Observed
+
+NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("raw", "wait_s"),
+    [
+        ("55", 55.0),
+        (" 55 ", 55.0),
+        ("2.5", 2.5),
+        ("1", 1.0),
+        ("0", 1.0),
+        ("-5", 1.0),
+        ("120", 120.0),
+        ("121", 120.0),
+        ("86400", 120.0),
+        ("inf", 120.0),
+        ("1e400", 120.0),
+        ("nan", None),
+        ("", None),
+        ("soon", None),
+        ("Wed, 25 Nov 2026 01:00:40 GMT", 40.0),
+        ("Wed, 25 Nov 2026 01:00:40 -0000", 40.0),
+        ("Tue, 24 Nov 2026 01:00:00 GMT", 1.0),
+        ("Fri, 25 Dec 2026 01:00:00 GMT", 120.0),
+        ("Wed, 99 Nov 2026 01:00:40 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_between_1_and_120_or_says_nothing(raw, wait_s):
+    assert retry_after_s({"Retry-After": raw}, lambda: NOW) == wait_s
+
+
+def test_a_missing_retry_after_says_nothing():
+    assert retry_after_s({}, lambda: NOW) is None
+
+
+@given(st.text(max_size=40))
+def test_no_text_makes_a_wait_that_is_too_short_or_too_long(raw):
+    wait_s = retry_after_s({"Retry-After": raw}, lambda: NOW)
+
+    assert wait_s is None or 1.0 <= wait_s <= 120.0
+
+
+@given(st.floats())
+def test_a_bounded_wait_is_bounded(wait_s):
+    bounded = bounded_wait_s(wait_s)
+
+    assert bounded is None or 1.0 <= bounded <= 120.0
+
+
+@pytest.mark.parametrize(
+    ("raw", "count"),
+    [
+        ("0", 0),
+        ("1194", 1194),
+        ("", None),
+        ("-1", None),
+        ("1.5", None),
+        ("\u0661", None),
+        ("9" * 9, 999_999_999),
+        ("9" * 10, None),
+    ],
+)
+def test_a_count_is_a_number_from_0_or_says_nothing(raw, count):
+    assert count_of({"RateLimit-Limit": raw}, "RateLimit-Limit") == count
+
+
+@pytest.mark.parametrize(
+    ("raw", "moment"),
+    [
+        ("Thu, 1 Jul 2027 00:00:00 GMT", datetime(2027, 7, 1, tzinfo=UTC)),
+        ("Thu, 01 Jul 2027 02:00:00 +0200", datetime(2027, 7, 1, tzinfo=UTC)),
+        ("Thu, 1 Jul 2027 00:00:00 -0000", datetime(2027, 7, 1, tzinfo=UTC)),
+        ("@1688169599", None),
+        ("", None),
+        ("never", None),
+        ("Fri, 31 Dec 9999 23:59:59 -1400", None),
+    ],
+)
+def test_a_date_header_is_an_instant_in_utc_or_says_nothing(raw, moment):
+    assert date_of({"Sunset": raw}, "Sunset") == moment
+
+
+def test_the_skew_is_that_of_the_first_good_answer():
+    observed = Observed(lambda: NOW)
+
+    observed.take({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, good=False)
+    assert observed.clock_skew_s is None
+    observed.take({}, good=True)
+    observed.take({"Date": "some day"}, good=True)
+    assert observed.clock_skew_s is None
+    observed.take({"Date": "Wed, 25 Nov 2026 00:54:59 GMT"}, good=True)
+    observed.take({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, good=True)
+    assert observed.clock_skew_s == 301.0
+
+
+def test_the_last_readable_sunset_holds():
+    observed = Observed(lambda: NOW)
+
+    observed.take({"Sunset": "Thu, 1 Jul 2027 00:00:00 GMT"}, good=True)
+    observed.take({"Sunset": "Wed, 1 Sep 2027 00:00:00 GMT", "Deprecation": "@1"}, good=False)
+    observed.take({"Sunset": "one day"}, good=True)
+    observed.take({}, good=True)
+
+    assert observed.sunset.isoformat() == "2027-09-01"
+    assert observed.deprecation is None

@@ -1,0 +1,148 @@
+"""Everything that Atlas was recorded to send is read."""
+
+import gzip
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from builders import project
+from multidict import CIMultiDict
+
+from invite_sweeper.atlas.answers import Answer, error_of, is_atlas_speaking
+from invite_sweeper.atlas.headers import count_of, date_of
+from invite_sweeper.atlas.retry import Kind, kind_of
+from invite_sweeper.atlas.verdicts import ends_run, in_words, is_done, is_gone, is_plain_refusal
+from invite_sweeper.atlas.wire import parse_invitations, parse_page, parse_project
+from invite_sweeper.inventory import Project
+
+FOLDER = Path(__file__).parents[2].parent / "shared" / "recordings"
+
+pytestmark = pytest.mark.skipif(
+    not FOLDER.exists(), reason="the recordings are not beside the checkout"
+)
+
+
+def recorded(name):
+    """One recording as the transport gives it on: body unpacked, headers without case."""
+    data = (FOLDER / name).read_bytes()
+    end = b"\r\n\r\n" if b"\r\n\r\n" in data else b"\n\n"
+    head, _, body = data.partition(end)
+    first, *lines = head.decode().splitlines()
+    headers = CIMultiDict(tuple(line.split(": ", 1)) for line in lines)
+    if headers.get("Content-Encoding") == "gzip":
+        body = gzip.decompress(body)
+    return Answer(int(first.split()[1]), headers, body)
+
+
+@pytest.mark.parametrize(
+    "name", ["project-invite-list-latest.http", "project-invite-list-earliest.http"]
+)
+def test_a_list_of_invitations_is_read_packed_or_not(name):
+    answer = recorded(name)
+    asked = project(1, id=answer.body.split(b'"groupId":"')[1][:24].decode())
+
+    (found,) = parse_invitations(answer.body, asked)
+
+    assert found.project_id == asked.id
+    assert found.expires_at - found.created_at == timedelta(days=30)
+    assert int(found.id[:8], 16) == found.created_at.timestamp()
+    assert found.username.endswith("@mongodb.com")
+    assert "@" not in found.inviter
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "has_next"),
+    [
+        ("groups-list-200-smallest.http", None, False),
+        ("groups-list-200-latest.http", None, False),
+        ("groups-list-200-page1-of-3-next-250.http", 100, True),
+    ],
+)
+def test_a_page_of_projects_is_read(name, count, has_next):
+    page = parse_page(recorded(name).body)
+
+    assert page.has_next is has_next
+    assert count is None or len(page.results) == count
+    assert all(isinstance(parse_project(item), Project) for item in page.results)
+
+
+def test_tags_are_read_where_there_are_some():
+    import orjson
+
+    found = parse_project(orjson.loads(recorded("group-get-200-latest-tags.http").body))
+
+    assert found.tags
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "project-invite-delete-latest.http",
+        "org-invite-delete-latest.http",
+        "delete-200-empty-object.http",
+    ],
+)
+def test_a_deletion_is_done_whether_204_or_200(name):
+    answer = recorded(name)
+
+    assert is_done(answer)
+    assert not is_gone(answer)
+    assert ends_run(answer) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [
+        (
+            "error-400-with-X-Error-Code.http",
+            400,
+            "CANNOT_TERMINATE_CLUSTER_WHEN_TERMINATION_PROTECTION_ENABLED",
+        ),
+        ("error-401-digest-2026-08-with-errorCode.http", 401, "UNEXPECTED_ERROR"),
+        ("error-401-digest-no-errorCode.http", 401, None),
+        ("error-404-GROUP_NOT_FOUND-with-X-Error-Code.http", 404, "GROUP_NOT_FOUND"),
+        ("error-404-RESOURCE_NOT_FOUND.http", 404, "RESOURCE_NOT_FOUND"),
+        ("error-405-DELETE-groups-empty-id.http", 405, None),
+        ("error-409-GROUP_ALREADY_EXISTS.http", 409, "GROUP_ALREADY_EXISTS"),
+        ("error-500-UNEXPECTED_ERROR-with-X-Error-Code.http", 500, "UNEXPECTED_ERROR"),
+        ("error-502-html-from-proxy.http", 502, None),
+    ],
+)
+def test_an_error_is_read_whatever_it_looks_like(name, status, code):
+    answer = recorded(name)
+
+    assert (answer.status, error_of(answer).code) == (status, code)
+    assert str(status) in in_words(answer)
+    assert not is_done(answer)
+
+
+@pytest.mark.parametrize(
+    "name", ["error-401-digest-2026-08-with-errorCode.http", "error-401-digest-no-errorCode.http"]
+)
+def test_both_forms_of_the_challenge_are_about_the_credentials(name):
+    assert is_plain_refusal(recorded(name))
+
+
+def test_a_page_of_html_is_not_atlas_speaking():
+    assert not is_atlas_speaking(recorded("error-502-html-from-proxy.http"))
+    assert is_atlas_speaking(recorded("error-405-DELETE-groups-empty-id.http"))
+
+
+def test_a_404_is_gone_and_another_400_is_not():
+    assert is_gone(recorded("error-404-GROUP_NOT_FOUND-with-X-Error-Code.http"))
+    assert is_gone(recorded("error-404-RESOURCE_NOT_FOUND.http"))
+    assert not is_gone(recorded("error-400-with-X-Error-Code.http"))
+
+
+def test_the_dates_of_deprecation_and_sunset_are_read_without_a_zero_before_the_day():
+    headers = recorded("project-invite-delete-latest.http").headers
+
+    assert date_of(headers, "Sunset") == datetime(2027, 7, 1, tzinfo=UTC)
+    assert date_of(headers, "Deprecation") == datetime(2023, 10, 4, tzinfo=UTC)
+    assert count_of(headers, "RateLimit-Remaining") == 1194
+    assert count_of(headers, "RateLimit-Limit") == 1200
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in FOLDER.glob("error-50*")))
+def test_a_recorded_server_error_passes(name):
+    assert kind_of(recorded(name)) is Kind.PASSING
