@@ -1,0 +1,444 @@
+"""The program as a process against a simulated Atlas: what it does, says and leaves behind."""
+
+import json
+import signal
+import stat
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from running import Desk, desk_in, wait_until
+
+from invite_sweeper.simulator import MISSING, faults
+
+DAYS = timedelta(days=1)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as found:
+        yield found
+
+
+def stock(desk: Desk, projects=3, stale=2, young=1) -> list[str]:
+    """Fill the Atlas; gives the project ids."""
+    ids = []
+    for number in range(projects):
+        project = desk.sim.add_project(f"Project {number}")
+        ids.append(project)
+        for n in range(stale):
+            desk.sim.invite(project, f"stale-{number}-{n}@example.com", age=20 * DAYS)
+        for n in range(young):
+            desk.sim.invite(project, f"young-{number}-{n}@example.com", age=2 * DAYS)
+    return ids
+
+
+def names(lines):
+    return sorted((line["project_id"], line["invitation_id"]) for line in lines)
+
+
+# --- the job -------------------------------------------------------------------------------
+
+
+def test_dry_run_and_sweep_name_the_same_invitations_and_the_dry_run_sends_no_delete(desk):
+    stock(desk)
+    dry = desk.plan()
+    assert (dry.code, desk.deletes(), desk.sim.invitation_count()) == (0, 0, 9)
+    planned = names(desk.lines("planned"))
+    swept = desk.sweep()
+    assert swept.code == 0
+    assert desk.sim.invitation_count() == 3
+    assert len(planned) == 6
+    assert names(desk.lines("planned")[6:]) == planned
+    assert names(desk.lines("intent")) == planned == names(desk.lines("outcome"))
+    assert {line["outcome"] for line in desk.lines("outcome")} == {"deleted"}
+
+
+def test_second_sweep_deletes_nothing(desk):
+    stock(desk)
+    assert desk.sweep().code == 0
+    before = desk.deletes()
+    again = desk.sweep()
+    assert (again.code, again.summary["stale"], desk.deletes()) == (0, 0, before)
+
+
+def test_sweep_dry_run_is_the_same_command_as_plan(desk):
+    stock(desk)
+    first, second = desk.plan().summary, desk.sweep("--dry-run").summary
+    for key in ("run_id", "now", "duration_s", "audit_last_hash", "oldest_pending_days"):
+        first.pop(key), second.pop(key)
+    assert first == second
+    assert first["mode"] == "dry-run"
+
+
+def test_summary_holds_the_contract_s_fields_and_adds_up(desk):
+    stock(desk)
+    summary = desk.sweep().summary
+    assert summary["projects_seen"] == 3
+    assert summary["invitations_seen"] == summary["stale"] + summary["kept"] == 9
+    assert summary["kept_by_reason"] == {"too_young": 3}
+    assert summary["deleted"] == 6
+    for key in (
+        "projects_unreadable",
+        "trimmed",
+        "already_gone",
+        "failed",
+        "unknown",
+        "skipped",
+        "retries",
+        "rate_limited",
+        "exit_code",
+    ):
+        assert summary[key] == 0, key
+    assert summary["requests"] == 1 + 3 + 6
+    assert summary["duration_s"] > 0
+    assert summary["audit_log"] == "audit/invite-sweeper.jsonl"
+
+
+def test_audit_log_is_private_chained_and_has_every_event_in_order(desk):
+    stock(desk, projects=1, stale=1, young=0)
+    desk.sweep()
+    assert stat.S_IMODE(desk.log_path.stat().st_mode) == 0o600
+    events = [line["event"] for line in desk.lines()]
+    assert events == ["run_started", "planned", "intent", "outcome", "run_finished"]
+    assert [line["seq"] for line in desk.lines()] == [1, 2, 3, 4, 5]
+    started = desk.lines()[0]
+    assert started["prev"] == "0" * 64
+    assert (started["mode"], started["policy_path"], started["shard"]) == (
+        "sweep",
+        "policy.yaml",
+        None,
+    )
+    assert started["actor"] == "token"
+    assert len(started["policy_sha256"]) == 64
+    assert desk.lines()[-1]["exit_code"] == 0
+
+
+def test_project_of_another_organization_is_never_asked_for_its_invitations(desk):
+    mine = stock(desk, projects=1)
+    other = "0123456789abcdef01234567"
+    desk.sim.add_organization(other, "Elsewhere")
+    foreign = desk.sim.add_project("Foreign", other)
+    desk.sim.invite(foreign, "somebody@example.com", age=90 * DAYS)
+    desk.account.org_ids = (*desk.account.org_ids, other)
+    assert desk.sweep().code == 0
+    asked = {ask.path for ask in desk.sim.requests if "/invites" in ask.path}
+    assert all(mine[0] in path for path in asked)
+    assert desk.sim.invitations(foreign) != ()
+
+
+def test_invitation_without_a_readable_date_is_kept_and_counted_under_its_reason(desk):
+    project = desk.sim.add_project("Odd")
+    desk.sim.invite(project, "a@example.com", age=20 * DAYS, createdAt=MISSING)
+    desk.sim.invite(project, "b@example.com", age=20 * DAYS, createdAt="last spring")
+    desk.sim.invite(project, "c@example.com", age=20 * DAYS, createdAt="2099-01-01T00:00:00Z")
+    desk.sim.invite(project, "d@example.com", age=20 * DAYS, id="not-an-id")
+    summary = desk.sweep().summary
+    assert summary["kept_by_reason"] == {
+        "no_date": 1,
+        "unreadable_date": 1,
+        "future_date": 1,
+        "unreadable_id": 1,
+    }
+    assert desk.deletes() == 0
+
+
+# --- exit codes ----------------------------------------------------------------------------
+
+
+def test_one_unreadable_project_leaves_the_others_swept_and_ends_with_4(desk):
+    ids = stock(desk)
+    desk.sim.forbid(ids[1])
+    done = desk.sweep()
+    assert (done.code, done.summary["exit_code"]) == (4, 4)
+    assert (done.summary["deleted"], done.summary["projects_unreadable"]) == (4, 1)
+    (lost,) = desk.lines("project_unreadable")
+    assert (lost["project_id"], lost["project_name"]) == (ids[1], "Project 1")
+    assert lost["http_status"] == 401
+    assert lost["reason"]
+
+
+def test_unreadable_project_with_max_unreadable_0_deletes_nothing_and_ends_with_3(desk):
+    ids = stock(desk)
+    desk.sim.forbid(ids[1])
+    desk.keys["limits"]["max_unreadable_projects"] = 0
+    done = desk.sweep()
+    assert (done.code, desk.deletes()) == (3, 0)
+    assert "max_unreadable_projects: 0" in done.err
+    assert "Nothing was deleted." in done.err
+    assert done.summary["exit_code"] == 3
+
+
+def test_project_that_is_gone_when_its_turn_comes_is_no_failure(desk):
+    ids = stock(desk)
+    desk.sim.faults.add(faults.fails(404, "GROUP_NOT_FOUND"), path=f"*{ids[0]}/invites")
+    done = desk.sweep()
+    assert (done.code, done.summary["projects_unreadable"], done.summary["deleted"]) == (0, 0, 4)
+
+
+def test_more_stale_than_a_limit_refuses_all(desk):
+    stock(desk)
+    desk.keys["limits"] = {"max_deletions": 5, "max_share": 1.0}
+    done = desk.sweep()
+    assert (done.code, desk.deletes()) == (3, 0)
+    assert "6 stale invitations are over max_deletions: 5." in done.err
+    assert len(desk.lines("planned")) == 6
+
+
+def test_trim_deletes_the_oldest_and_counts_the_rest(desk):
+    project = desk.sim.add_project("Backlog")
+    oldest = [desk.sim.invite(project, f"p{n}@example.com", age=n * DAYS) for n in range(20, 26)]
+    desk.keys["limits"] = {"max_deletions": 2, "over_limit": "trim"}
+    done = desk.sweep()
+    assert (done.code, done.summary["trimmed"], done.summary["deleted"]) == (0, 4, 2)
+    assert set(desk.sim.deleted) == set(oldest[-2:])
+    assert len(desk.lines("planned")) == 2
+
+
+def test_deletion_that_atlas_refuses_ends_with_4_and_the_rest_is_done(desk):
+    stock(desk)
+    one = desk.sim.invitations(stock(desk, projects=1)[0])[0]
+    desk.sim.faults.add(
+        faults.fails(400, "CANNOT_DELETE_ORG_INVITATION"), method="DELETE", path=f"*{one}", times=99
+    )
+    done = desk.sweep()
+    assert (done.code, done.summary["failed"], done.summary["skipped"]) == (4, 1, 0)
+    (failed,) = [line for line in desk.lines("outcome") if line["outcome"] == "failed"]
+    assert (failed["invitation_id"], failed["http_status"], failed["error_code"]) == (
+        one,
+        400,
+        "CANNOT_DELETE_ORG_INVITATION",
+    )
+
+
+@pytest.mark.parametrize(
+    "way", [timedelta(minutes=6), timedelta(minutes=-6)], ids=["ahead", "behind"]
+)
+def test_clock_more_than_5_minutes_off_is_refused(desk, way):
+    stock(desk)
+    desk.sim.date_offset = way
+    done = desk.sweep()
+    assert (done.code, desk.deletes()) == (3, 0)
+    assert "clock" in done.err
+
+
+def test_clock_less_than_5_minutes_off_is_taken(desk):
+    stock(desk)
+    desk.sim.date_offset = timedelta(minutes=4)
+    assert desk.sweep().code == 0
+
+
+def test_no_project_of_the_organizations_in_sight_is_refused(desk):
+    stock(desk)
+    desk.keys["organizations"] = ["0123456789abcdef01234567"]
+    done = desk.sweep()
+    assert (done.code, desk.deletes()) == (3, 0)
+    assert "organizations" in done.err
+
+
+def test_refused_credentials_end_with_5_and_no_result(desk):
+    stock(desk)
+    done = desk.sweep(MONGODB_ATLAS_ACCESS_TOKEN="wrong")
+    assert (done.code, done.out, desk.deletes()) == (5, "", 0)
+
+
+def test_atlas_that_cannot_be_reached_ends_with_6_and_no_result(desk):
+    desk.keys["execution"] = {"attempts": 1}
+    done = desk.sweep("--base-url", "http://127.0.0.1:9")
+    assert (done.code, done.out) == (6, "")
+    assert "127.0.0.1" in done.err
+
+
+def test_version_that_is_gone_ends_with_6(desk):
+    stock(desk)
+    desk.sim.faults.add(faults.fails(410, "VERSION_GONE"), path="*/groups", times=99)
+    done = desk.sweep()
+    assert (done.code, desk.deletes()) == (6, 0)
+
+
+def test_audit_log_that_cannot_be_opened_ends_with_7_and_atlas_is_not_called(desk):
+    stock(desk)
+    (desk.folder / "audit").write_text("a file where the folder should be")
+    done = desk.sweep()
+    assert (done.code, done.out, list(desk.sim.requests)) == (7, "", [])
+
+
+def test_detailed_exitcode_tells_of_stale_invitations_on_a_dry_run_only(desk):
+    stock(desk)
+    done = desk.plan("--detailed-exitcode")
+    assert (done.code, done.summary["exit_code"]) == (10, 10)
+    assert desk.sweep("--detailed-exitcode").code == 0
+    assert desk.plan("--detailed-exitcode").code == 0
+
+
+def test_faulty_policy_ends_with_2_and_atlas_is_not_called(desk):
+    desk.keys["ruels"] = []
+    done = desk.sweep()
+    assert (done.code, done.out, list(desk.sim.requests)) == (2, "", [])
+    assert "policy.yaml:" in done.err
+    assert "rules" in done.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"MONGODB_ATLAS_ACCESS_TOKEN": None}, "MONGODB_ATLAS_CLIENT_ID"),
+        (
+            {"MONGODB_ATLAS_ACCESS_TOKEN": None, "MONGODB_ATLAS_CLIENT_ID": "mdb_sa_id_x"},
+            "MONGODB_ATLAS_CLIENT_SECRET",
+        ),
+        (
+            {"MONGODB_ATLAS_PUBLIC_API_KEY": "abcdefgh", "MONGODB_ATLAS_PRIVATE_API_KEY": "x"},
+            "MONGODB_ATLAS_ACCESS_TOKEN",
+        ),
+    ],
+    ids=["none", "half a pair", "two kinds"],
+)
+def test_missing_or_doubled_credentials_end_with_2(desk, changes, said):
+    done = desk.sweep(**changes)
+    assert (done.code, done.out, list(desk.sim.requests)) == (2, "", [])
+    assert said in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--base-url", "http://atlas.example.com"),
+        ("--shard", "4/3"),
+        ("--deadline", "soon"),
+        ("--output", "xml"),
+        ("--no-such-option",),
+        ("--policy", "missing.yaml"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_2_and_atlas_is_not_called(desk, arguments):
+    done = desk.run("sweep", "--policy", "policy.yaml", *arguments)
+    assert (done.code, done.out, list(desk.sim.requests)) == (2, "", [])
+    assert "Traceback" not in done.err
+
+
+# --- signals, deadline, lock ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(desk, number):
+    stock(desk, projects=4, stale=20, young=0)
+    desk.keys["execution"] = {"concurrency": 4}
+    desk.sim.faults.latency(0.05)
+    process = desk.start("sweep", "--policy", "policy.yaml", "--output", "json")
+    wait_until(lambda: desk.deletes() >= 8)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 8, err
+    summary = json.loads(out)
+    outcomes = [line["outcome"] for line in desk.lines("outcome")]
+    assert len(outcomes) == 80
+    assert outcomes.count("deleted") == len(desk.sim.deleted) == summary["deleted"]
+    assert outcomes.count("skipped") == summary["skipped"] > 0
+    assert desk.lines()[-1]["event"] == "run_finished"
+    assert desk.sweep().code == 0
+    assert desk.sim.invitation_count() == 0
+
+
+def test_deadline_ends_the_sweep_with_8(desk):
+    stock(desk, projects=4, stale=20, young=0)
+    desk.keys["execution"] = {"concurrency": 1}
+    desk.sim.faults.latency(0.1)
+    done = desk.sweep("--deadline", "2s")
+    assert (done.code, done.summary["exit_code"]) == (8, 8)
+    assert done.summary["deleted"] + done.summary["skipped"] == 80
+    assert "deadline" in done.err
+
+
+def test_signal_while_reading_deletes_nothing(desk):
+    stock(desk)
+    desk.sim.faults.add(faults.hang(), path="*/invites", times=99)
+    process = desk.start("sweep", "--policy", "policy.yaml", "--output", "json")
+    wait_until(lambda: desk.sim.journal.received.total() > 1)
+    process.terminate()
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, desk.deletes()) == (8, 0)
+    assert json.loads(out)["exit_code"] == 8
+    assert b"Nothing was deleted." in err
+
+
+def test_second_run_on_the_same_log_ends_with_9_and_says_who_holds_it(desk):
+    stock(desk)
+    desk.sim.faults.add(faults.hang(), path="*/groups", times=99)
+    first = desk.start("sweep", "--policy", "policy.yaml")
+    wait_until(lambda: desk.sim.journal.received.total() > 0)
+    try:
+        second = desk.plan()
+        assert (second.code, second.out) == (9, "")
+        assert str(first.pid) in second.err
+    finally:
+        first.kill()
+        first.communicate()
+    desk.sim.faults.clear()
+    assert desk.plan().code == 0
+
+
+# --- what is shown -------------------------------------------------------------------------
+
+
+def test_text_result_goes_to_stdout_and_the_log_to_stderr_as_json_lines(desk):
+    stock(desk)
+    done = desk.run("sweep", "--policy", "policy.yaml")
+    assert "stale-0-0@example.com" in done.out
+    assert "deleted" in done.out
+    for line in done.err.splitlines():
+        assert json.loads(line)["level"]
+
+
+def test_quiet_run_that_went_well_says_nothing(desk):
+    stock(desk)
+    done = desk.run("sweep", "--policy", "policy.yaml", "-q")
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_names_cannot_move_the_cursor(desk):
+    project = desk.sim.add_project("Evil \x1b[2J project")
+    desk.sim.invite(project, "a\x1b]0;x\x07\r\u202eb@example.com", age=20 * DAYS)
+    done = desk.run("plan", "--policy", "policy.yaml")
+    assert done.code == 0
+    for char in ("\x1b", "\x07", "\r", "\u202e"):
+        assert char not in done.out
+
+
+def test_glob_that_matches_no_project_is_told(desk):
+    stock(desk)
+    desk.keys["projects"] = {"exclude": ["prd-*"]}
+    done = desk.plan()
+    assert done.code == 0
+    assert "prd-*" in done.err
+
+
+def test_policy_path_comes_from_the_environment(desk):
+    stock(desk)
+    done = desk.run("plan", "--output", "json", INVITE_SWEEPER_POLICY="policy.yaml")
+    assert done.summary["stale"] == 6
+
+
+def test_audit_path_option_overrides_the_policy(desk):
+    stock(desk)
+    done = desk.plan("--audit-log", "elsewhere/{date}.jsonl")
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    assert done.summary["audit_log"] == f"elsewhere/{day}.jsonl"
+    assert (desk.folder / "elsewhere" / f"{day}.jsonl").exists()
+
+
+def test_shards_together_sweep_every_invitation_once(desk):
+    stock(desk, projects=12)
+    deleted = 0
+    for index in "123":
+        log = f"audit/shard-{index}.jsonl"
+        deleted += desk.sweep("--shard", f"{index}/3", "--audit-log", log).summary["deleted"]
+    assert deleted == 24 == len(desk.sim.deleted)
+    assert desk.sim.invitation_count() == 12
+
+
+def test_indexed_job_finds_its_shard_by_itself(desk):
+    stock(desk, projects=12)
+    done = desk.plan("--shard", "auto/3", JOB_COMPLETION_INDEX="1")
+    assert done.code == 0
+    assert desk.lines("run_started")[-1]["shard"] == "2/3"

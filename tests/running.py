@@ -1,0 +1,133 @@
+"""Runs the program as its users do: a process, an environment, a folder."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builders import policy_bytes
+
+from invite_sweeper.cli.rehearsal import serving
+from invite_sweeper.simulator import Account, SimulatedAtlas
+from invite_sweeper.simulator.seed import ORG_ID
+
+COMMAND = (sys.executable, "-m", "invite_sweeper")
+WIDE = {"max_deletions": 10_000, "max_deletions_per_project": 10_000, "max_share": 1.0}
+
+
+@dataclass(frozen=True)
+class Done:
+    """A process that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def summary(self) -> dict[str, object]:
+        """The one object on stdout."""
+        return json.loads(self.out)
+
+
+@dataclass
+class Desk:
+    """A simulated Atlas that is served, a folder with a policy, and the program to run there.
+
+    Attributes:
+        keys: The policy; written before each run.
+        account: Whose credentials the environment holds.
+    """
+
+    folder: Path
+    sim: SimulatedAtlas
+    account: Account
+    base_url: str
+    keys: dict[str, object] = field(default_factory=dict)
+
+    def write_policy(self) -> Path:
+        path = self.folder / "policy.yaml"
+        path.write_bytes(policy_bytes(self.keys))
+        return path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("MONGODB_ATLAS_")}
+        return {**kept, "MONGODB_ATLAS_BASE_URL": self.base_url, **self.account.environment()}
+
+    def start(self, *arguments: str, **changes: str | None) -> "subprocess.Popen[bytes]":
+        """Start the program; `changes` of the environment, None takes a variable away."""
+        self.write_policy()
+        environment = {**self.environment, **changes}
+        return subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            env={k: v for k, v in environment.items() if v is not None},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def run(self, *arguments: str, **changes: str | None) -> Done:
+        process = self.start(*arguments, **changes)
+        out, err = process.communicate(timeout=120)
+        return Done(process.returncode, out.decode(), err.decode())
+
+    def sweep(self, *arguments: str, **changes: str | None) -> Done:
+        return self.run(
+            "sweep", "--policy", "policy.yaml", "--output", "json", *arguments, **changes
+        )
+
+    def plan(self, *arguments: str, **changes: str | None) -> Done:
+        return self.run(
+            "plan", "--policy", "policy.yaml", "--output", "json", *arguments, **changes
+        )
+
+    @property
+    def log_path(self) -> Path:
+        return self.folder / "audit" / "invite-sweeper.jsonl"
+
+    def lines(self, event: str | None = None) -> list[dict[str, object]]:
+        """The audit log's lines."""
+        found = [json.loads(line) for line in self.log_path.read_text("utf-8").splitlines()]
+        return [line for line in found if event in (None, line["event"])]
+
+    def deletes(self) -> int:
+        """DELETE requests that the simulated Atlas received."""
+        return self.sim.deletes_received
+
+
+@contextmanager
+def desk_in(folder: Path, sim: SimulatedAtlas | None = None, kind: str = "token") -> Iterator[Desk]:
+    """Serve a simulated Atlas with one organization while the block runs."""
+    atlas = sim or SimulatedAtlas()
+    if ORG_ID not in atlas.organizations:
+        atlas.add_organization(ORG_ID, "Example Industries")
+    make = {
+        "token": atlas.add_token,
+        "api-key": atlas.add_api_key,
+        "service-account": atlas.add_service_account,
+    }
+    account = make[kind]()
+    with serving(atlas) as base_url:
+        keys: dict[str, object] = {
+            "version": 1,
+            "organizations": [ORG_ID],
+            "rules": [{"name": "forgotten", "older_than": "14d"}],
+            "limits": dict(WIDE),
+        }
+        yield Desk(folder, atlas, account, base_url, keys)
+
+
+def wait_until(condition: "threading.Event | object", timeout_s: float = 30.0) -> None:
+    """Wait for a condition (a callable), asking often; fail when it never holds."""
+    import time
+
+    end_s = time.monotonic() + timeout_s
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end_s, "the condition never came to hold"
+        time.sleep(0.005)
