@@ -25,7 +25,7 @@ NEVER_SENT: Final = (
 """Exceptions of a try for which there was no connection: no byte of it has left."""
 
 
-class LinkCut(Exception):  # noqa: N818 - reads as what it is
+class LinkCut(Exception):
     """The connection broke after the request may have gone out.
 
     It is no exception of the HTTP library on purpose: the library sends a DELETE a second
@@ -34,7 +34,7 @@ class LinkCut(Exception):  # noqa: N818 - reads as what it is
     """
 
 
-class TooLong(Exception):  # noqa: N818 - reads as what it is
+class TooLong(Exception):
     """The body is longer than any answer of Atlas."""
 
 

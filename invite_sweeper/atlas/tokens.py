@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import math
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import Final
@@ -210,7 +209,7 @@ def parse_token(body: bytes) -> ToldToken | None:
         return None
     if not token or " " in token or not isinstance(kind, str) or kind.lower() != "bearer":
         return None
-    if not isinstance(life_s, int | float) or not math.isfinite(life_s) or life_s <= 0:
+    if not isinstance(life_s, int | float) or life_s <= 0:
         life_s = _LIFE_S
     return ToldToken(Secret(token), float(life_s))
 

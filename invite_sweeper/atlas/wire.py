@@ -18,7 +18,7 @@ from invite_sweeper.inventory import Invitation, Moment, Project, Unreadable, Un
 _MAX_RAW: Final = 200
 
 
-class Nonsense(ValueError):  # noqa: N818 - reads as what it is
+class Nonsense(ValueError):
     """The body is not what the operation answers. No part of it is used."""
 
 
@@ -100,15 +100,12 @@ def parse_invitations(body: bytes, project: Project) -> tuple[Invitation, ...]:
     by_id: dict[str, Invitation] = {}
     for element in _array(_loaded(body), "the list"):
         invitation = _invitation(_object(element, "an invitation"), project)
-        if (
-            invitation.id
-            and (before := by_id.setdefault(invitation.id, invitation)) is not invitation
-        ):
-            if before != invitation:
-                message = "the list holds one id twice with different contents"
-                raise Nonsense(message)
-        else:
+        before = by_id.setdefault(invitation.id, invitation) if invitation.id else invitation
+        if before is invitation:
             found.append(invitation)
+        elif before != invitation:
+            message = "the list holds one id twice with different contents"
+            raise Nonsense(message)
     return tuple(found)
 
 

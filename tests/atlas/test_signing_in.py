@@ -1,0 +1,483 @@
+"""The three kinds of credentials against a simulated Atlas that really checks them."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, ExitCode
+from invite_sweeper.outcome import Outcome, Trail
+from invite_sweeper.simulator import faults, serve
+
+KINDS = ["service_account", "api_key", "token"]
+TOKEN_PATH, REVOKE_PATH = "/api/oauth/token", "/api/oauth/revoke"
+
+
+def filled(sim, projects=3, invitations=4):
+    made = [sim.add_project(f"Project {n}") for n in range(projects)]
+    for one in made:
+        for number in range(invitations):
+            sim.invite(one, f"person-{number}@example.com", age=timedelta(days=20))
+    return made
+
+
+async def everything(atlas):
+    """All invitations of all projects, read at once."""
+    projects = [item async for item in atlas.reader.projects()]
+    listed = await asyncio.gather(*map(atlas.reader.invitations, projects))
+    return [one for listing in listed for one in listing]
+
+
+async def sweep(atlas):
+    """Delete everything at once."""
+    deleter = atlas.deleter()
+    found = await everything(atlas)
+    assert all(deleter.admit(one) == 0.0 for one in found)
+    return await asyncio.gather(*(deleter.delete(one, Trail()) for one in found))
+
+
+def asked(sim, path):
+    return sum(request.path == path for request in sim.requests)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_each_kind_of_credentials_lists_and_deletes(sim, online, kind):
+    filled(sim)
+
+    async with online(getattr(sim, f"add_{kind}")()) as atlas:
+        outcomes = [deletion.outcome for deletion in await sweep(atlas)]
+
+    assert outcomes == [Outcome.DELETED] * 12
+    assert sim.invitation_count() == 0
+    assert atlas.counters.retries == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_wrong_credentials_end_the_run_with_5(sim, connecting, kind):
+    wrong = {
+        "service_account": ServiceAccount("mdb_sa_id_0", Secret("wrong")),
+        "api_key": ApiKey("abcdefgh", Secret("wrong")),
+        "token": BearerToken(Secret("wrong")),
+    }[kind]
+
+    async with serve(sim) as base_url, connecting(base_url, wrong) as atlas:
+        with pytest.raises(CredentialsRefused) as caught:
+            await everything(atlas)
+
+    assert caught.value.exit_code is ExitCode.CREDENTIALS
+    assert caught.value.mend
+    assert "wrong" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_address_that_is_not_on_the_access_list_ends_the_run_with_5(sim, online, kind):
+    account = getattr(sim, f"add_{kind}")()
+    account.access_list = ("192.0.2.1",)
+
+    async with online(account) as atlas:
+        with pytest.raises(CredentialsRefused, match="access list"):
+            await everything(atlas)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_missing_role_in_one_project_leaves_the_others_alone(sim, online, kind):
+    first, *_ = filled(sim)
+    sim.forbid(first)
+
+    async with online(getattr(sim, f"add_{kind}")()) as atlas:
+        projects = [item async for item in atlas.reader.projects()]
+        listings = [await atlas.reader.invitations(one) for one in projects]
+
+    unreadable = listings[[one.id for one in projects].index(first)]
+    assert (unreadable.http_status, unreadable.error_code) == (401, "USER_UNAUTHORIZED")
+    assert sorted(len(each) for each in listings if each is not unreadable) == [4, 4]
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
+async def test_a_challenge_is_used_again_by_each_signer_with_rising_counts(sim, online, algorithm):
+    filled(sim, projects=10, invitations=10)
+    sim.digest.algorithm = algorithm
+    sim.digest.rising_counts = True
+
+    async with online(sim.add_api_key(), concurrency=8) as atlas:
+        deletions = await sweep(atlas)
+
+    assert {deletion.outcome for deletion in deletions} == {Outcome.DELETED}
+    assert sim.journal.statuses[401] <= 8
+    assert atlas.counters.retries == 0
+
+
+async def test_one_request_at_a_time_warms_one_signer(sim, online):
+    projects = filled(sim)
+
+    async with online(sim.add_api_key(), concurrency=20) as atlas:
+        async for one in atlas.reader.projects():
+            await atlas.reader.invitations(one)
+
+    assert sim.journal.statuses[401] == 1
+    assert atlas.counters.requests == len(projects) + 2
+
+
+@pytest.mark.parametrize("uses", [1, 3])
+async def test_a_nonce_that_is_used_up_is_replaced_without_a_retry(sim, online, uses):
+    filled(sim)
+    sim.digest.nonce_uses = uses
+
+    async with online(sim.add_api_key()) as atlas:
+        deletions = await sweep(atlas)
+
+    assert {deletion.outcome for deletion in deletions} == {Outcome.DELETED}
+    assert atlas.counters.retries == 0
+
+
+async def test_the_counter_tells_what_was_really_on_the_wire(sim, online):
+    filled(sim)
+    sim.digest.nonce_uses = 2
+
+    async with online(sim.add_api_key(), concurrency=3) as atlas:
+        await sweep(atlas)
+
+    assert atlas.counters.requests == sum(sim.journal.received.values())
+
+
+async def test_a_signed_deletion_tells_of_both_requests_that_went_out(sim, online):
+    filled(sim, projects=1, invitations=1)
+    trail = Trail()
+
+    async with online(sim.add_api_key()) as atlas:
+        (one,) = await everything(atlas)
+        sim.digest.forget_nonces()
+        atlas.deleter().admit(one)
+        deletion = await atlas.deleter().delete(one, trail)
+
+    assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, 2)
+    assert (trail.attempts, trail.awaiting, trail.http_status) == (2, False, 204)
+    assert sim.deletes_received == 2
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        'Digest nonce="abc", algorithm=MD5, qop="auth"',
+        'Digest realm="MMS Public API", nonce="", algorithm=MD5, qop="auth"',
+        'Digest realm="MMS Public API", nonce="abc", algorithm=ROT13, qop="auth"',
+        'Digest realm="MMS Public API", nonce="abc", algorithm=MD5, qop="other"',
+        'Basic realm="MMS Public API"',
+        "Digest",
+    ],
+)
+async def test_a_challenge_that_cannot_be_met_gives_no_secret_away(sim, online, challenge):
+    answer = faults.empty(401).instead
+    odd = faults.answers(replace(answer, extra=(("Www-Authenticate", challenge),)))
+    sim.faults.add(odd, times=None)
+    account = sim.add_api_key()
+
+    async with online(account) as atlas:
+        with pytest.raises((CredentialsRefused, AtlasUnavailable)) as caught:
+            await everything(atlas)
+
+    assert account.secret not in str(caught.value)
+
+
+async def test_one_token_serves_all_who_ask_at_once_and_is_revoked(sim, online):
+    projects = filled(sim, projects=30)
+    account = sim.add_service_account()
+
+    async with online(account, concurrency=30) as atlas:
+        found = await everything(atlas)
+        assert sim.oauth.live(account) == 1
+
+    assert len(found) == 4 * len(projects)
+    assert (sim.oauth.issued, sim.oauth.revoked, sim.oauth.live(account)) == (1, 1, 0)
+
+
+async def test_no_token_is_asked_for_before_it_is_needed(sim, online):
+    async with online(sim.add_service_account()):
+        pass
+
+    assert sim.journal.received["POST"] == 0
+
+
+async def test_a_token_is_renewed_before_it_ends(sim, online, fake_time):
+    filled(sim)
+    sim.oauth.expires_in_s = 3600
+
+    async with online(sim.add_service_account()) as atlas:
+        await everything(atlas)
+        fake_time.now_s += 2999
+        await everything(atlas)
+        assert sim.oauth.issued == 1
+        fake_time.now_s += 1
+        await everything(atlas)
+
+    assert sim.oauth.issued == 2
+    assert sim.journal.statuses[401] == 0
+    assert sim.oauth.revoked == 2
+
+
+async def test_a_token_that_ends_mid_run_is_renewed_once_for_all(sim, online):
+    filled(sim, projects=12)
+
+    async with online(sim.add_service_account(), concurrency=12) as atlas:
+        projects = [item async for item in atlas.reader.projects()]
+        sim.oauth.expire()
+        listings = await asyncio.gather(*map(atlas.reader.invitations, projects))
+
+    assert [len(listing) for listing in listings] == [4] * 12
+    assert sim.oauth.issued == 2
+    assert 1 <= sim.journal.statuses[401] <= 12
+
+
+async def test_a_deletion_goes_on_with_a_new_token(sim, online):
+    filled(sim, projects=1, invitations=1)
+
+    async with online(sim.add_service_account()) as atlas:
+        (one,) = await everything(atlas)
+        sim.oauth.expire()
+        atlas.deleter().admit(one)
+        deletion = await atlas.deleter().delete(one, Trail())
+
+    assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, 2)
+
+
+async def test_a_role_that_is_missing_asks_for_no_new_token(sim, online):
+    first, *_ = filled(sim)
+    sim.forbid(first)
+
+    async with online(sim.add_service_account()) as atlas:
+        async for one in atlas.reader.projects():
+            await atlas.reader.invitations(one)
+
+    assert sim.oauth.issued == 1
+
+
+async def test_an_account_that_dies_mid_run_ends_it_for_all_with_one_more_token_call(sim, online):
+    filled(sim, projects=12)
+    account = sim.add_service_account()
+
+    async with online(account, concurrency=12) as atlas:
+        projects = [item async for item in atlas.reader.projects()]
+        sim.oauth.expire()
+        refused = faults.answers(faults.fails(401, "invalid_client").instead)
+        sim.faults.add(refused, path=TOKEN_PATH, times=None)
+        results = await asyncio.gather(
+            *map(atlas.reader.invitations, projects), return_exceptions=True
+        )
+
+    assert {type(result) for result in results} == {CredentialsRefused}
+    assert asked(sim, TOKEN_PATH) == 2
+
+
+async def test_a_deletion_without_a_token_is_failed_and_ends_the_run(sim, online):
+    filled(sim, projects=1, invitations=1)
+
+    async with online(sim.add_service_account()) as atlas:
+        (one,) = await everything(atlas)
+        sim.oauth.expire()
+        sim.faults.add(faults.fails(403, "access_denied"), path=TOKEN_PATH, times=None)
+        atlas.deleter().admit(one)
+        deletion = await atlas.deleter().delete(one, Trail())
+
+    assert deletion.outcome is Outcome.FAILED
+    assert isinstance(deletion.ends_run, CredentialsRefused)
+    assert sim.invitation_count() == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+async def test_a_refused_token_is_not_asked_for_again(sim, online, status):
+    sim.faults.add(faults.fails(status, "invalid_request"), path=TOKEN_PATH, times=None)
+
+    async with online(sim.add_service_account()) as atlas:
+        for _ in range(3):
+            with pytest.raises(CredentialsRefused, match="token"):
+                await everything(atlas)
+
+    assert asked(sim, TOKEN_PATH) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.fails(500),
+        faults.html(502),
+        faults.reset(),
+        faults.truncated(),
+        faults.fails(429, "RATE_LIMITED", retry_after="3"),
+    ],
+)
+async def test_a_token_call_that_fails_in_passing_is_made_again(sim, online, fault):
+    filled(sim)
+    sim.faults.add(fault, path=TOKEN_PATH)
+
+    async with online(sim.add_service_account()) as atlas:
+        assert len(await everything(atlas)) == 12
+
+    assert asked(sim, TOKEN_PATH) == 2
+    assert atlas.counters.retries == 1
+
+
+async def test_the_token_endpoints_own_limit_is_honoured(sim, online, fake_time):
+    sim.faults.add(faults.fails(429, "RATE_LIMITED", retry_after="30"), path=TOKEN_PATH, times=2)
+
+    async with online(sim.add_service_account()) as atlas:
+        await everything(atlas)
+
+    assert fake_time.slept == [30, 30]
+
+
+async def test_no_more_than_10_tokens_a_minute_are_asked_for(sim, online, fake_time):
+    filled(sim, projects=1)
+
+    async with online(sim.add_service_account()) as atlas:
+        begin_s = fake_time.now_s
+        for _ in range(10):
+            await everything(atlas)
+            sim.oauth.expire()
+        assert (asked(sim, TOKEN_PATH), fake_time.now_s - begin_s < 60) == (10, True)
+        await everything(atlas)
+
+    assert asked(sim, TOKEN_PATH) == 11
+    assert fake_time.now_s - begin_s >= 60
+
+
+@pytest.mark.parametrize(
+    "fault", [faults.fails(500), faults.reset(), faults.fails(404), faults.redirect("/x")]
+)
+async def test_a_token_endpoint_that_is_not_there_ends_the_run_with_6(sim, online, fault):
+    sim.faults.add(fault, path=TOKEN_PATH, times=None)
+
+    async with online(sim.add_service_account()) as atlas:
+        with pytest.raises(AtlasUnavailable) as caught:
+            await everything(atlas)
+
+    assert caught.value.exit_code is ExitCode.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"access_token":5}',
+        b'{"access_token":""}',
+        b'{"access_token":"a b"}',
+        b'{"access_token":"a\\r\\nX-Evil: 1"}',
+        b'{"access_token":"\\u00e4"}',
+        b'{"access_token":"abc","token_type":"mac"}',
+        b'{"access_token":"abc","token_type":null}',
+    ],
+)
+async def test_a_token_that_makes_no_sense_ends_the_run_with_6(sim, online, body):
+    sim.faults.add(faults.malformed(body), path=TOKEN_PATH)
+
+    async with online(sim.add_service_account()) as atlas:
+        with pytest.raises(AtlasUnavailable, match="nonsense"):
+            await everything(atlas)
+
+
+@pytest.mark.parametrize("life", [b"null", b'"long"', b"-5", b"0"])
+async def test_a_token_without_a_sound_life_is_good_for_an_hour(sim, online, fake_time, life):
+    account = sim.add_service_account()
+    good = sim.add_token()
+    body = b'{"access_token":"%s","token_type":"bearer","expires_in":%s}'
+    sim.faults.add(
+        faults.malformed(body % (good.secret.encode(), life)), path=TOKEN_PATH, times=None
+    )
+
+    async with online(account) as atlas:
+        await everything(atlas)
+        fake_time.now_s += 2999
+        await everything(atlas)
+        assert asked(sim, TOKEN_PATH) == 1
+        fake_time.now_s += 1
+        await everything(atlas)
+
+    assert asked(sim, TOKEN_PATH) == 2
+
+
+async def test_an_endpoint_that_fails_at_the_renewal_leaves_the_old_token_in_use(
+    sim, online, fake_time
+):
+    filled(sim)
+
+    async with online(sim.add_service_account()) as atlas:
+        await everything(atlas)
+        fake_time.now_s += 3001
+        sim.faults.add(faults.fails(500), path=TOKEN_PATH, times=None)
+        assert len(await everything(atlas)) == 12
+        sim.faults.clear()
+        fake_time.now_s += 31
+        assert len(await everything(atlas)) == 12
+
+    assert sim.oauth.issued == 2
+
+
+async def test_a_token_is_revoked_after_a_cancellation(sim, online):
+    account = sim.add_service_account()
+    reading = asyncio.Event()
+
+    async def run():
+        async with online(account) as atlas:
+            await everything(atlas)
+            reading.set()
+            await asyncio.Event().wait()
+
+    # The server must outlive the run, to see what it does at its end.
+    running = asyncio.create_task(run())
+    await reading.wait()
+    running.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert (sim.oauth.revoked, sim.oauth.live(account)) == (1, 0)
+
+
+async def test_a_token_on_its_way_when_the_run_is_cancelled_is_revoked(sim, online):
+    account = sim.add_service_account()
+    sim.faults.add(faults.delay(0.05), path=TOKEN_PATH)
+
+    async def run():
+        async with online(account) as atlas:
+            await everything(atlas)
+
+    running = asyncio.create_task(run())
+    while not sim.journal.received["POST"]:
+        await asyncio.sleep(0.001)
+    running.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert (sim.oauth.issued, sim.oauth.revoked) == (1, 1)
+
+
+async def test_a_second_cancellation_does_not_wait_for_a_revocation_that_hangs(sim, connecting):
+    account = sim.add_service_account()
+    sim.faults.add(faults.hang(), path=REVOKE_PATH, times=None)
+
+    async def run(base_url):
+        async with connecting(base_url, account) as atlas:
+            await everything(atlas)
+
+    async with serve(sim) as base_url:
+        running = asyncio.create_task(run(base_url))
+        while sim.journal.received["POST"] < 2:
+            await asyncio.sleep(0.001)
+        running.cancel()
+        loop = asyncio.get_running_loop()
+        begin_s = loop.time()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert loop.time() - begin_s < 3
+
+
+@pytest.mark.parametrize("fault", [faults.fails(500), faults.reset(), faults.fails(401, "x")])
+async def test_a_revocation_that_fails_is_no_failure_of_the_run(sim, online, fault):
+    sim.faults.add(fault, path=REVOKE_PATH, times=None)
+
+    async with online(sim.add_service_account()) as atlas:
+        await everything(atlas)
+
+    assert asked(sim, REVOKE_PATH) == 1
