@@ -1,0 +1,151 @@
+"""What is told of a run, and to which address: pure, and never a secret in sight.
+
+Messages hold numbers, and of names only those that the policy gives its own entries: no
+person, project or address of the organization leaves by this door.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+import orjson
+
+from invite_sweeper.errors import ExitCode
+from invite_sweeper.policy import Notification
+from invite_sweeper.report.facts import RunFacts
+
+SIGNATURE_HEADER = "X-Invite-Sweeper-Signature"
+TIMESTAMP_HEADER = "X-Invite-Sweeper-Timestamp"
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one channel is to be sent.
+
+    Attributes:
+        url: Secret.
+    """
+
+    url: str
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class NotSent(Exception):
+    """Why a message was not sent; its text is safe to show."""
+
+
+def wants(channel: Notification, facts: RunFacts) -> bool:
+    """Whether the channel wants to hear of such a run.
+
+    `changes` is a run that touched something, or a dry run that found something stale;
+    `failures` one that did not do all it set out to do, which `changes` hears of, too. A ping
+    hears of every run: what watches for silence must.
+    """
+    if channel.kind == "ping" or channel.when == "always" or not facts.succeeded:
+        return True
+    return channel.when == "changes" and facts.changed
+
+
+def compose(
+    channel: Notification, environment: Mapping[str, str], facts: RunFacts | None
+) -> Message:
+    """Put together what the channel is sent; without facts, that a run begins. Pure.
+
+    Raises:
+        NotSent: A variable is missing, or the address may not be used.
+
+    Source:
+        Slack, "Sending messages using incoming webhooks" (`text`) and "Formatting text"
+        (`&`, `<`, `>` escaped). The paths `/start` and `/fail` are those of healthchecks.io,
+        "Pinging API". Read 2026-11-25.
+    """
+    url = _address(channel, environment)
+    if channel.kind == "ping":
+        return _ping(url, facts)
+    if facts is None:
+        raise NotSent("it is only told of a run's end")
+    if channel.kind == "slack":
+        return _json_message(url, orjson.dumps({"text": _slack_text(facts)}), {})
+    body = orjson.dumps({**asdict(facts), "succeeded": facts.succeeded})
+    return _json_message(url, body, _signature(channel, environment, facts, body))
+
+
+def headline(facts: RunFacts) -> str:
+    """The run in one sentence."""
+    states = {
+        ExitCode.DONE: "done",
+        ExitCode.STALE: "done, there are stale invitations",
+        ExitCode.REFUSED: "refused by a guard, nothing was deleted",
+        ExitCode.PARTLY: "partly done",
+        ExitCode.STOPPED: "stopped early",
+    }
+    said = (state for code, state in states.items() if code == facts.exit_code)
+    state = next(said, "failed")
+    return f"invite_sweeper {facts.mode}: {state} (exit code {facts.exit_code})"
+
+
+def _slack_text(facts: RunFacts) -> str:
+    counts = {
+        "seen": facts.invitations_seen,
+        "stale": facts.stale,
+        "trimmed": facts.trimmed,
+        "deleted": facts.deleted,
+        "already gone": facts.already_gone,
+        "failed": facts.failed,
+        "unknown": facts.unknown,
+        "skipped": facts.skipped,
+        "kept": facts.kept,
+        "projects unread": facts.projects_unreadable,
+    }
+    always = {"seen", "stale", "kept"}
+    told = [f"{name} {number:,}" for name, number in counts.items() if number or name in always]
+    text = f"{headline(facts)}\n{', '.join(told)}; {facts.duration_s:.0f} s, run {facts.run_id}"
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _json_message(url: str, body: bytes, headers: Mapping[str, str]) -> Message:
+    return Message(url, body, {"Content-Type": "application/json", **headers})
+
+
+def _signature(
+    channel: Notification, environment: Mapping[str, str], facts: RunFacts, body: bytes
+) -> dict[str, str]:
+    """HMAC-SHA256 over `TIMESTAMP.BODY`: an old message sent again can be told from a new one."""
+    if channel.secret_env is None:
+        return {}
+    key = environment.get(channel.secret_env, "")
+    if not key:
+        raise NotSent(f"the variable {channel.secret_env} with its key is not set")
+    timestamp = str(int(facts.finished_at.timestamp()))
+    digest = hmac.new(key.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
+    return {TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: f"sha256={digest.hexdigest()}"}
+
+
+def _ping(url: str, facts: RunFacts | None) -> Message:
+    if facts is None:
+        return Message(_below(url, "start"), b"", {})
+    ending = url if facts.succeeded else _below(url, "fail")
+    return Message(ending, headline(facts).encode(), {"Content-Type": "text/plain"})
+
+
+def _below(url: str, name: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
+
+
+def _address(channel: Notification, environment: Mapping[str, str]) -> str:
+    url = environment.get(channel.url_env, "").strip()
+    if not url:
+        raise NotSent(f"the variable {channel.url_env} with its address is not set")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise NotSent(f"what {channel.url_env} holds is no URL") from None
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        raise NotSent(f"the address in {channel.url_env} does not begin with https://")
+    return url

@@ -1,0 +1,154 @@
+"""The run's figures for Prometheus: as a textfile for node_exporter, or to a Pushgateway.
+
+Units are base units and stand in the name, as Prometheus asks: ages and spans are seconds, a
+day is an instant. All are gauges: each run is a process of its own and starts from nothing.
+
+Trouble here never changes what the run came to: it is returned as a sentence for the log.
+Needs the extra `metrics`.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry, Gauge, pushadd_to_gateway, write_to_textfile
+from prometheus_client.parser import text_string_to_metric_families
+
+from invite_sweeper.report.facts import RunFacts
+
+JOB = "invite_sweeper"
+TIMEOUT_S = 10.0
+LAST_SUCCESS = "invite_sweeper_last_success_timestamp_seconds"
+
+_DAY_S = 86_400.0
+_COUNTS = {
+    "projects_seen": "Projects in the policy's scope.",
+    "projects_unreadable": "Projects in scope that could not be read; they lose nothing.",
+    "invitations_seen": "Pending invitations in scope.",
+    "stale": "Invitations that a rule matches and no keep entry protects.",
+    "trimmed": "Stale invitations left for another run, to stay within the limits.",
+    "requests": "Requests sent to Atlas.",
+    "retries": "Requests sent again after a failure.",
+    "rate_limited": "Answers of Atlas with status 429.",
+}
+"""Attributes of `RunFacts`; the metric is `invite_sweeper_` and the name."""
+_OUTCOMES = ("deleted", "already_gone", "failed", "unknown", "skipped")
+
+
+def write_textfile(path: Path, facts: RunFacts) -> tuple[str, ...]:
+    """Write all metrics to a file, whole or not at all.
+
+    After a run that did not succeed, the instant of the last success is carried over from the
+    file that stood there, so that an alert on its age still works.
+
+    Returns:
+        What went wrong, a sentence each; empty when the file is written.
+    """
+    try:
+        registry = _registry(facts, _last_success(path))
+        write_to_textfile(str(path), registry)
+    except OSError as error:
+        return (f"The metrics could not be written to {path}: {error.strerror}.",)
+    return ()
+
+
+def push(url: str, facts: RunFacts) -> tuple[str, ...]:
+    """Send all metrics to a Pushgateway, in the group of this job and shard.
+
+    The instant of the last success is only sent by a run that succeeded; the gateway keeps the
+    one before. It blocks for at most `TIMEOUT_S` a network step: call it in a thread.
+
+    Args:
+        url: Of the gateway; it may hold credentials and is never repeated.
+        facts: Of the run.
+
+    Returns:
+        What went wrong, a sentence each; empty when the gateway took them.
+    """
+    group = {"shard": facts.shard.replace("/", "-of-")} if facts.shard else {}
+    try:
+        if urlsplit(url).scheme not in {"http", "https"}:
+            return ("The metrics were not pushed: the gateway's address is no http(s) URL.",)
+        pushadd_to_gateway(
+            url, job=JOB, registry=_registry(facts, None), grouping_key=group, timeout=TIMEOUT_S
+        )
+    except Exception as error:  # noqa: BLE001 - no gateway may change what the run came to
+        return (f"The metrics could not be pushed to the gateway: {_kind(error)}.",)
+    return ()
+
+
+def _registry(facts: RunFacts, last_success_s: float | None) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    for name, help_text, value in _single(facts, last_success_s):
+        Gauge(name, help_text, registry=registry).set(value)
+    labelled = (
+        ("invite_sweeper_run_mode", "1 for the mode of the last run.", "mode", {facts.mode: 1}),
+        (
+            "invite_sweeper_outcomes",
+            "What became of the planned deletions of the last run.",
+            "outcome",
+            {name: getattr(facts, name) for name in _OUTCOMES},
+        ),
+        (
+            "invite_sweeper_kept",
+            "Invitations that the last run kept, by the reason.",
+            "reason",
+            facts.kept_by_reason,
+        ),
+    )
+    for name, help_text, label, values in labelled:
+        _labelled(registry, name, help_text, label, values)
+    return registry
+
+
+def _single(facts: RunFacts, last_success_s: float | None) -> Iterator[tuple[str, str, float]]:
+    for name, help_text in _COUNTS.items():
+        yield f"invite_sweeper_{name}", help_text, getattr(facts, name)
+    finished_s = facts.finished_at.timestamp()
+    yield "invite_sweeper_last_run_timestamp_seconds", "When the last run ended.", finished_s
+    yield "invite_sweeper_last_run_exit_code", "Exit code of the last run.", facts.exit_code
+    yield "invite_sweeper_run_duration_seconds", "Time the last run took.", facts.duration_s
+    success_s = finished_s if facts.succeeded else last_success_s
+    if success_s is not None:
+        yield LAST_SUCCESS, "When the last run that did all it set out to do ended.", success_s
+    if facts.oldest_pending_days is not None:
+        oldest_s = facts.oldest_pending_days * _DAY_S
+        help_text = "Age of the oldest pending invitation in scope."
+        yield "invite_sweeper_oldest_pending_age_seconds", help_text, oldest_s
+    if facts.days_to_sunset is not None:
+        ends = facts.finished_at + timedelta(days=facts.days_to_sunset)
+        help_text = "When Atlas ends the API version in use."
+        yield "invite_sweeper_api_sunset_timestamp_seconds", help_text, ends.timestamp()
+
+
+def _labelled(
+    registry: CollectorRegistry,
+    name: str,
+    help_text: str,
+    label: str,
+    values: Mapping[str, int],
+) -> None:
+    gauge = Gauge(name, help_text, [label], registry=registry)
+    for value, number in values.items():
+        text = value.encode("utf-8", "backslashreplace").decode("utf-8")
+        gauge.labels(text).set(number)
+
+
+def _last_success(path: Path) -> float | None:
+    """From the file of the run before; None where there is none, or none that can be read."""
+    try:
+        families = tuple(text_string_to_metric_families(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+    samples = (sample for family in families for sample in family.samples)
+    return next((sample.value for sample in samples if sample.name == LAST_SUCCESS), None)
+
+
+def _kind(error: Exception) -> str:
+    """What sort of trouble it was; never its text, which may repeat the address."""
+    code = getattr(error, "code", None)
+    if isinstance(code, int):
+        return f"it answered {code}"
+    reason = getattr(error, "reason", error)
+    return type(reason if isinstance(reason, Exception) else error).__name__

@@ -1,0 +1,314 @@
+"""What Prometheus gets, read back by its own parser and judged by its own tool."""
+
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from invite_sweeper.report.facts import RunFacts
+from invite_sweeper.report.metrics import push, write_textfile
+
+MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
+FACTS = RunFacts(
+    run_id="run-1",
+    mode="sweep",
+    exit_code=0,
+    finished_at=datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC),
+    projects_seen=40,
+    projects_unreadable=2,
+    invitations_seen=30,
+    stale=9,
+    trimmed=1,
+    kept=21,
+    kept_by_reason={"too_young": 20, "keep:board": 1},
+    deleted=5,
+    already_gone=1,
+    failed=1,
+    unknown=1,
+    skipped=1,
+    requests=90,
+    retries=3,
+    rate_limited=2,
+    duration_s=12.5,
+    oldest_pending_days=45.5,
+    days_to_sunset=200.0,
+)
+
+
+def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def written(path: Path, facts: RunFacts = FACTS) -> dict[str, float]:
+    """The samples without labels, by name without the prefix."""
+    assert write_textfile(path, facts) == ()
+    found = samples(path.read_text(encoding="utf-8"))
+    return {
+        name.removeprefix("invite_sweeper_"): value
+        for (name, labels), value in found.items()
+        if not labels
+    }
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "invite_sweeper.prom"
+
+
+def test_every_figure_of_the_run_is_there_in_base_units(path):
+    finished_s = FACTS.finished_at.timestamp()
+    assert written(path) == {
+        "projects_seen": 40,
+        "projects_unreadable": 2,
+        "invitations_seen": 30,
+        "stale": 9,
+        "trimmed": 1,
+        "requests": 90,
+        "retries": 3,
+        "rate_limited": 2,
+        "last_run_timestamp_seconds": finished_s,
+        "last_run_exit_code": 0,
+        "run_duration_seconds": 12.5,
+        "last_success_timestamp_seconds": finished_s,
+        "oldest_pending_age_seconds": 45.5 * 86_400,
+        "api_sunset_timestamp_seconds": finished_s + 200 * 86_400,
+    }
+
+
+def test_outcomes_and_reasons_are_labels(path):
+    write_textfile(path, FACTS)
+    found = samples(path.read_text(encoding="utf-8"))
+    outcomes = {
+        dict(labels)["outcome"]: value
+        for (name, labels), value in found.items()
+        if name == "invite_sweeper_outcomes"
+    }
+    assert outcomes == {"deleted": 5, "already_gone": 1, "failed": 1, "unknown": 1, "skipped": 1}
+    assert found["invite_sweeper_kept", (("reason", "keep:board"),)] == 1
+    assert found["invite_sweeper_run_mode", (("mode", "sweep"),)] == 1
+
+
+def test_what_nobody_knows_is_left_out_rather_than_zero(path):
+    found = written(path, replace(FACTS, oldest_pending_days=None, days_to_sunset=None))
+    assert "oldest_pending_age_seconds" not in found
+    assert "api_sunset_timestamp_seconds" not in found
+
+
+@pytest.mark.parametrize("exit_code", [0, 10])
+def test_a_run_that_did_all_it_set_out_to_do_is_a_success(path, exit_code):
+    found = written(path, replace(FACTS, exit_code=exit_code))
+    assert found["last_success_timestamp_seconds"] == FACTS.finished_at.timestamp()
+
+
+@pytest.mark.parametrize("exit_code", [3, 4, 5, 6, 7, 8])
+def test_after_another_run_the_last_success_is_carried_over(path, exit_code):
+    written(path)
+    later = replace(FACTS, exit_code=exit_code, finished_at=datetime(2026, 11, 26, tzinfo=UTC))
+    found = written(path, later)
+    assert found["last_success_timestamp_seconds"] == FACTS.finished_at.timestamp()
+    assert found["last_run_timestamp_seconds"] == later.finished_at.timestamp()
+
+
+@pytest.mark.parametrize("before", [b"", b"\xff\xfe", b"no metrics {", b"invite_sweeper_x{a="])
+def test_a_file_that_is_no_metrics_file_is_replaced(path, before):
+    path.write_bytes(before)
+    assert "last_success_timestamp_seconds" not in written(path, replace(FACTS, exit_code=4))
+
+
+def test_a_folder_that_is_not_there_is_said_and_nothing_is_raised(tmp_path):
+    (said,) = write_textfile(tmp_path / "absent" / "m.prom", FACTS)
+    assert "could not be written" in said
+
+
+def test_a_reader_never_sees_half_a_file(path, monkeypatch):
+    written(path)
+    whole = path.read_bytes()
+
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", full)
+    monkeypatch.setattr(os, "replace", full)
+    (said,) = write_textfile(path, replace(FACTS, stale=1))
+    assert "No space left" in said
+    assert path.read_bytes() == whole
+
+
+@given(st.dictionaries(st.text(st.characters()), st.integers(0, 10**9), max_size=4))
+def test_any_reason_is_a_label_that_the_parser_reads_back(tmp_path_factory, reasons):
+    path = tmp_path_factory.mktemp("metrics") / "m.prom"
+    assert write_textfile(path, replace(FACTS, kept_by_reason=reasons)) == ()
+    # newline="": Python would take a lone carriage return in a label for a line's end
+    found = samples(path.read_bytes().decode("utf-8"))
+    values = sorted(v for (name, _), v in found.items() if name == "invite_sweeper_kept")
+    assert math.fsum(values) == sum(reasons.values())
+
+
+def promtool(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    found = shutil.which("promtool")
+    if found is None:
+        if os.environ.get("INVITE_SWEEPER_REQUIRE_PROMTOOL"):
+            pytest.fail("promtool is required here and is not installed")
+        pytest.skip("promtool is not installed (Debian's package promtool)")
+    return subprocess.run(  # noqa: PLW1510 - the caller looks at the code
+        [found, *arguments], input=stdin, capture_output=True, cwd=MONITORING
+    )
+
+
+def test_promtool_finds_nothing_to_lint_in_what_is_really_written(path):
+    write_textfile(path, FACTS)
+    done = promtool("check", "metrics", stdin=path.read_bytes())
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_promtool_would_find_a_unit_that_is_no_base_unit():
+    done = promtool("check", "metrics", stdin=b"# HELP a_days x\n# TYPE a_days gauge\na_days 1\n")
+    assert done.returncode != 0
+
+
+def test_promtool_accepts_the_alert_rules():
+    done = promtool("check", "rules", "alerts.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_fires_at_its_boundary_and_not_before():
+    done = promtool("test", "rules", "alerts_test.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rules = yaml.safe_load((MONITORING / "alerts.yaml").read_text())
+    tests = yaml.safe_load((MONITORING / "alerts_test.yaml").read_text())
+    names = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    cases = [case for test in tests["tests"] for case in test["alert_rule_test"]]
+    assert {case["alertname"] for case in cases if case.get("exp_alerts")} == names
+    assert {case["alertname"] for case in cases if not case.get("exp_alerts")} == names
+
+
+def expressions(dashboard: dict) -> list[str]:
+    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+
+def test_alerts_and_dashboard_speak_of_metrics_that_are_written_and_of_no_other(path):
+    write_textfile(path, FACTS)
+    known = {name for name, _ in samples(path.read_text(encoding="utf-8"))}
+    text = (MONITORING / "alerts.yaml").read_text()
+    rules = [rule["expr"] for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+    dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+    used = set(re.findall(r"\binvite_sweeper_\w+", " ".join([*rules, *expressions(dashboard)])))
+    assert used <= known
+    assert known - used == {"invite_sweeper_run_mode"}
+
+
+def test_promtool_accepts_every_expression_of_the_dashboard(tmp_path):
+    dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+    rules = [
+        {"record": f"panel:{number}", "expr": expr.replace("$job", ".*")}
+        for number, expr in enumerate(expressions(dashboard))
+    ]
+    file = tmp_path / "dashboard.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    done = promtool("check", "rules", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_panels_of_the_dashboard_have_ids_of_their_own_and_do_not_overlap():
+    panels = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    places = [panel["gridPos"] for panel in panels]
+    taken = [
+        (x, y)
+        for place in places
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(set(taken)) == len(taken)
+    assert max(x for x, _ in taken) < 24
+
+
+class Gateway:
+    """A Pushgateway that remembers what it was sent, and answers as told."""
+
+    def __init__(self, status: int = 200) -> None:
+        seen = self.seen = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def _take(self):
+                length = int(self.headers["Content-Length"])
+                seen.append((self.command, self.path, self.rfile.read(length).decode()))
+                self.send_response(status)
+                self.end_headers()
+
+            do_POST = do_PUT = _take  # noqa: N815 - the names that the server looks for
+
+            def log_message(self, *_arguments):
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = Thread(target=self.server.serve_forever, args=(0.02,))
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_exc):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+
+def test_a_push_adds_to_the_group_of_job_and_shard():
+    with Gateway() as gateway:
+        assert push(gateway.url, replace(FACTS, shard="2/3")) == ()
+    ((method, path, body),) = gateway.seen
+    assert method == "POST"  # PUT would drop the last success that a failed run does not send
+    assert path == "/metrics/job/invite_sweeper/shard/2-of-3"
+    assert samples(body)["invite_sweeper_stale", ()] == 9
+
+
+def test_a_push_after_a_failed_run_leaves_the_last_success_to_the_gateway():
+    with Gateway() as gateway:
+        assert push(gateway.url, replace(FACTS, exit_code=4)) == ()
+    assert ("invite_sweeper_last_success_timestamp_seconds", ()) not in samples(gateway.seen[0][2])
+
+
+def test_a_gateway_that_refuses_is_said_without_its_address():
+    with Gateway(status=500) as gateway:
+        (said,) = push(f"{gateway.url}/token-s3cret", FACTS)
+    assert "it answered 500" in said
+    assert "s3cret" not in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:s3cret@127.0.0.1:1",
+        "http://127.0.0.1:1/s3cret",
+        "ftp://s3cret",
+        "s3cret",
+        "http://[s3cret",
+        "",
+    ],
+)
+def test_no_address_of_a_gateway_raises_or_is_repeated(url):
+    (said,) = push(url, FACTS)
+    assert "not" in said
+    assert "s3cret" not in said
