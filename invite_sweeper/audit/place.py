@@ -44,7 +44,7 @@ def open_place(path: Path) -> Place:
             or the file holds something that is no audit log. Nothing was changed.
     """
     try:
-        _make_folder(path.parent)
+        make_folder(path.parent)
         refuse_open_folder(path.parent)
         fd = _open_file(path)
     except OSError as error:
@@ -73,8 +73,12 @@ def _refused(path: Path, error: OSError) -> AuditUnwritable:
     )
 
 
-def _make_folder(folder: Path) -> None:
-    """Make what is missing, 0700, and put each new name on disk: a log must not vanish with it."""
+def make_folder(folder: Path) -> None:
+    """Make what is missing, 0700, and put each new name on disk: a log must not vanish with it.
+
+    Raises:
+        OSError: It cannot be made.
+    """
     missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
     for each in reversed(missing):
         each.mkdir(mode=0o700, exist_ok=True)

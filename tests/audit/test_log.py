@@ -31,7 +31,7 @@ async def test_a_line_begins_with_the_five_fields_of_the_contract_in_their_order
     (line,) = lines_of(path)
     assert list(json.loads(line)) == ["ts", "run_id", "seq", "event", "prev", "zebra", "ant"]
     assert line.startswith(
-        b'{"ts":"2026-11-25T01:02:03.001000Z","run_id":"run-1","seq":1,'
+        b'{"ts":"2026-11-25T01:00:00.001000Z","run_id":"run-1","seq":1,'
         b'"event":"project_unreadable","prev":"' + b"0" * 64 + b'","zebra":1,"ant":null}'
     )
 

@@ -2,30 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+
+from builders import NOW, invitation
 
 from invite_sweeper.audit import AuditLog, invitation_fields
 from invite_sweeper.inventory import Invitation
-
-NOW = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
-PROJECT_ID = "a" * 24
-
-
-def an_invitation(number: int = 1, **changes) -> Invitation:
-    """An invitation 20 days old; `number` makes its id."""
-    values = {
-        "id": f"{number:024x}",
-        "project_id": PROJECT_ID,
-        "project_name": "Blue Lagoon",
-        "org_id": "b" * 24,
-        "username": f"person-{number}@example.com",
-        "roles": ("GROUP_READ_ONLY",),
-        "inviter": "abcdefgh",
-        "created_at": NOW - timedelta(days=20),
-        "expires_at": NOW + timedelta(days=10),
-    }
-    return Invitation(**{**values, **changes})
 
 
 class TickingClock:
@@ -64,7 +47,7 @@ def write_run(
     totals: dict[str, object] | None = None,
 ) -> None:
     """One whole run: started, planned, intents and outcomes, finished."""
-    fields = [fields_of(an_invitation(number)) for number in numbers]
+    fields = [fields_of(invitation(number)) for number in numbers]
     head = {"mode": mode, "policy_sha256": "c" * 64, "shard": None, **(started or {})}
     events = [("run_started", head), *(("planned", each) for each in fields)]
     if mode == "sweep":

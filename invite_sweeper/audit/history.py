@@ -1,0 +1,223 @@
+"""What earlier runs left in the audit log: how they ended, and what they did not finish."""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import TypeAlias
+
+from invite_sweeper.audit.lines import records
+from invite_sweeper.audit.record import Record, planned_invitation
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.inventory import Invitation
+
+_RUNS = frozenset({b"run_started", b"run_finished"})
+_OUTCOMES = frozenset({b"outcome"})
+_ANSWERS = frozenset({b"run_started", b"intent", b"outcome"})
+_COMPLETE = frozenset({0, 4, 10})
+"""Exit codes of a run that read all it could and was not stopped: its counts can be held
+against the next one's. 3 is not among them, or one bad night would become the measure."""
+
+_Key: TypeAlias = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """One run, as its first and its last line tell it.
+
+    Attributes:
+        started: The record of its `run_started`; empty where another line came first.
+        totals: The record of its `run_finished`; empty while it is unfinished.
+    """
+
+    run_id: str
+    started: Record = field(default_factory=dict)
+    totals: Record = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it wrote its last line."""
+        return bool(self.totals)
+
+    @property
+    def mode(self) -> str | None:
+        """`sweep`, `dry-run`, …; None where it is not known."""
+        return _text(self.started.get("mode"))
+
+    @property
+    def policy_sha256(self) -> str | None:
+        """The hash of its policy's bytes, 64 hex; None where it is not known."""
+        return _text(self.started.get("policy_sha256"))
+
+    @property
+    def shard(self) -> str | None:
+        """Its part, as `1/4`; None for a run over everything."""
+        return _text(self.started.get("shard"))
+
+    @property
+    def exit_code(self) -> int | None:
+        """The code it ended with; None while it is unfinished."""
+        code = self.totals.get("exit_code")
+        return code if type(code) is int else None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIntent:
+    """A call that was about to be sent, and of which no outcome is known.
+
+    Attributes:
+        mode: The mode of the run that wrote it; None where it is not known.
+    """
+
+    run_id: str
+    mode: str | None
+    invitation: Invitation
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """What a complete run saw."""
+
+    run_id: str
+    projects: int
+    invitations: int
+
+
+def past_runs(*paths: Path) -> Iterator[PastRun]:
+    """The runs of some logs, in their order; one run is in memory at a time.
+
+    Raises:
+        GuardRefused: A line is damaged.
+        UsageFault: A file cannot be read.
+    """
+    run: PastRun | None = None
+    for record in records(paths, _RUNS):
+        run_id = str(record.get("run_id"))
+        if run is not None and run.run_id != run_id:
+            yield run
+            run = None
+        if record.get("event") == "run_started":
+            run = PastRun(run_id, started=record)
+        else:
+            yield PastRun(run_id, run.started if run else {}, record)
+            run = None
+    if run is not None:
+        yield run
+
+
+def unfinished_intents(*paths: Path) -> tuple[OpenIntent, ...]:
+    """The intents without an outcome, in their order, whichever run they are of.
+
+    An outcome with `recovers` answers the intent of the run that it names. Memory holds the
+    intents that are open at one time, which are as many as a run had in flight.
+
+    Raises:
+        GuardRefused: A line is damaged, so not everything is known that was sent.
+        UsageFault: A file cannot be read.
+    """
+    modes: dict[object, str | None] = {}
+    unanswered: dict[_Key, Record] = {}
+    for record in records(paths, _ANSWERS):
+        run_id = record.get("run_id")
+        match record.get("event"):
+            case "run_started":
+                modes = {run_id: _text(record.get("mode"))} | {
+                    run: modes.get(run) for run, *_ in unanswered
+                }
+            case "intent":
+                unanswered[_key(record, run_id)] = record
+            case _:
+                unanswered.pop(_key(record, record.get("recovers", run_id)), None)
+    return tuple(_open_intent(record, modes) for record in unanswered.values())
+
+
+def last_sweep_policy(*paths: Path) -> str | None:
+    """The policy hash of the last sweep that finished, 64 hex; None where there is none.
+
+    Raises:
+        GuardRefused: A line is damaged.
+        UsageFault: A file cannot be read.
+    """
+    last = None
+    for run in past_runs(*paths):
+        if run.finished and run.mode == "sweep":
+            last = run.policy_sha256
+    return last
+
+
+def last_population(*paths: Path, shard: str | None = None) -> Population | None:
+    """What the last complete run of the same shard saw; None where there is none.
+
+    Complete is a run that ended with 0, 4 or 10: it was neither refused nor stopped.
+
+    Raises:
+        GuardRefused: A line is damaged.
+        UsageFault: A file cannot be read.
+    """
+    last = None
+    for run in past_runs(*paths):
+        if run.exit_code in _COMPLETE and run.shard == shard:
+            last = _population(run) or last
+    return last
+
+
+class Bounces:
+    """How often a person's invitation to a project was deleted before.
+
+    Memory holds 8 bytes a deletion.
+    """
+
+    def __init__(self, *paths: Path) -> None:
+        """Read it from the logs.
+
+        Raises:
+            GuardRefused: A line is damaged.
+            UsageFault: A file cannot be read.
+        """
+        doors = array("Q")
+        for record in records(paths, _OUTCOMES):
+            username, project_id = _text(record.get("username")), _text(record.get("project_id"))
+            if record.get("outcome") == "deleted" and username and project_id:
+                doors.append(_door(username, project_id))
+        self._doors = array("Q", sorted(doors))
+
+    def count(self, username: str, project_id: str) -> int:
+        """Deletions of an invitation of this person to this project; case does not matter."""
+        door = _door(username, project_id)
+        return bisect_right(self._doors, door) - bisect_left(self._doors, door)
+
+
+def _door(username: str, project_id: str) -> int:
+    """64 bits for a person and a project. Two of them meeting by chance keeps an invitation."""
+    text = f"{username.casefold()}\0{project_id}".encode("utf-8", "backslashreplace")
+    return int.from_bytes(blake2b(text, digest_size=8).digest())
+
+
+def _key(record: Record, run_id: object) -> _Key:
+    return (run_id, *(record.get(name) for name in ("source", "project_id", "invitation_id")))
+
+
+def _open_intent(record: Record, modes: Mapping[object, str | None]) -> OpenIntent:
+    try:
+        invitation, rule = planned_invitation(record)
+    except ValueError as error:
+        raise GuardRefused(
+            f"An intent of run {record.get('run_id')} cannot be read: {error}.",
+            mend="See what `audit verify` says of the audit log.",
+        ) from error
+    run_id = record.get("run_id")
+    return OpenIntent(str(run_id), modes.get(run_id), invitation, rule)
+
+
+def _population(run: PastRun) -> Population | None:
+    projects, invitations = map(run.totals.get, ("projects_seen", "invitations_seen"))
+    if type(projects) is int and type(invitations) is int:
+        return Population(run.run_id, projects, invitations)
+    return None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,122 @@
+"""Reads the lines of audit logs back, one at a time, whatever the size of the files."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+import orjson
+from typing_extensions import override
+
+from invite_sweeper.audit.record import Record
+from invite_sweeper.errors import GuardRefused, UsageFault
+
+BLOCK_BYTES = 1 << 18
+_EVENT = re.compile(rb'"event"\s*:\s*"([^"\\]*)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a line stands.
+
+    Attributes:
+        line: From 1.
+    """
+
+    path: Path
+    line: int
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a line says of its place in the log."""
+
+    run_id: str
+    seq: int
+    event: str
+    prev: str
+
+    @classmethod
+    def of(cls, line: bytes) -> "Head | None":
+        """Read it from a line without its newline; None when this is no line of an audit log."""
+        record = parse(line)
+        if record is None:
+            return None
+        run_id, seq, event, prev = map(record.get, ("run_id", "seq", "event", "prev"))
+        if not (isinstance(run_id, str) and isinstance(event, str) and isinstance(prev, str)):
+            return None
+        return cls(run_id, seq, event, prev) if type(seq) is int else None
+
+
+def parse(line: bytes) -> Record | None:
+    """One line as a record; None when it is no JSON object."""
+    try:
+        record = orjson.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def open_log(path: Path) -> BinaryIO:
+    """Open an audit log to be read.
+
+    Raises:
+        UsageFault: It cannot be read.
+    """
+    try:
+        return path.open("rb", buffering=BLOCK_BYTES)
+    except OSError as error:
+        raise UsageFault(
+            f"The audit log {path} cannot be read: {error.strerror or error}.",
+            mend="Name files that exist and that this user may read.",
+        ) from error
+
+
+def refuse_damaged(place: Spot) -> NoReturn:
+    """Raise what a damaged line means to a run that has to rely on the log.
+
+    Raises:
+        GuardRefused: Always.
+    """
+    raise GuardRefused(
+        f"The audit log is damaged at {place}, so earlier runs cannot be known from it.",
+        mend="See what `audit verify` says of it; move the file away to begin a new one.",
+    )
+
+
+def records(
+    paths: Sequence[Path],
+    events: frozenset[bytes] | None = None,
+    *,
+    damaged: Callable[[Spot], object] = refuse_damaged,
+) -> Iterator[Record]:
+    """The records of some files, one after another, in the order of their lines.
+
+    A last line that a crash has torn is left out. Only lines of the events asked for are
+    parsed, which is several times faster than parsing all.
+
+    Args:
+        paths: In the order in which they were written.
+        events: Names of events; None gives all.
+        damaged: Told of each line that is no record; what it raises ends the reading.
+
+    Raises:
+        GuardRefused: A line is damaged, and `damaged` was left as it is.
+        UsageFault: A file cannot be read.
+    """
+    for path in paths:
+        with open_log(path) as file:
+            for number, line in enumerate(file, 1):
+                event = _EVENT.search(line)
+                if event and events is not None and event[1] not in events:
+                    continue
+                record = parse(line) if event else None
+                if record is not None:
+                    yield record
+                elif line.endswith(b"\n"):
+                    damaged(Spot(path, number))

@@ -1,0 +1,109 @@
+"""Where the audit log of a run is, where its lock is, and which files came before."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from invite_sweeper.errors import UsageFault
+
+DEFAULT_PATH = "audit/invite-sweeper.jsonl"
+_STDOUT = "-"
+_PLACEHOLDER = re.compile(r"\{(date|run_id)\}")
+_ANY_OF = {"date": r"\d{4}-\d\d-\d\d", "run_id": r"[\w-]+"}
+_ROTATED = r"(?:-\d{8}(?:-\d+)?|\.\d+)?"
+"""What logrotate adds to a name, with `dateext` and without it."""
+_BEGINNING = re.compile(rb'\s*\{\s*"ts"\s*:\s*"([^"]*)"')
+_BEGINNING_BYTES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class AuditTarget:
+    """What `audit.path` or `--audit-log` asks for.
+
+    Attributes:
+        template: A path that may hold `{date}` and `{run_id}`.
+        copy_to_stdout: Each line goes to standard output as well.
+    """
+
+    template: str
+    copy_to_stdout: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "AuditTarget":
+        """Read `FILE`, `FILE -` (with a copy on standard output) or `-` (the default file and it).
+
+        Raises:
+            UsageFault: There is no file in it, or braces around something else.
+        """
+        template, copy = text, False
+        if text == _STDOUT or text.endswith(f" {_STDOUT}"):
+            template, copy = text.removesuffix(_STDOUT).rstrip() or DEFAULT_PATH, True
+        if re.search(r"[{}]", _PLACEHOLDER.sub("", template)):
+            raise UsageFault(
+                f"The audit log's path {template} holds braces around something else.",
+                mend="It may hold {date} and {run_id}.",
+            )
+        if not Path(template).name:
+            raise UsageFault(f"The audit log's path {template!r} names no file.")
+        return cls(template, copy)
+
+    def path(self, *, now: datetime, run_id: str) -> Path:
+        """The file of one run; `{date}` is the day of `now` in UTC."""
+        values = {"date": now.astimezone(UTC).date().isoformat(), "run_id": run_id}
+        return Path(_PLACEHOLDER.sub(lambda found: values[found[1]], self.template))
+
+    @property
+    def lock_path(self) -> Path:
+        """The lock of all runs with this template, in the last folder that they share.
+
+        `audit/log.jsonl.lock` for `audit/log.jsonl`; `audit/date-run_id.jsonl.lock` for
+        `audit/{date}/{run_id}.jsonl`.
+        """
+        folder, varying = self._split()
+        return folder / (_PLACEHOLDER.sub(r"\1", "-".join(varying)) + ".lock")
+
+    def files(self) -> tuple[Path, ...]:
+        """The logs of earlier runs, rotated ones too, the oldest first; empty where none is."""
+        folder, varying = self._split()
+        *folders, last = map(_pattern, varying)
+        found = [folder]
+        for pattern in (*folders, last + _ROTATED):
+            name = re.compile(pattern)
+            inside = (each for parent in found if parent.is_dir() for each in parent.iterdir())
+            found = [each for each in inside if name.fullmatch(each.name)]
+        return in_order(path for path in found if path.is_file())
+
+    def _split(self) -> tuple[Path, tuple[str, ...]]:
+        """The folder that no placeholder changes, and the parts below it."""
+        parts = Path(self.template).parts
+        varying = [number for number, part in enumerate(parts) if _PLACEHOLDER.search(part)]
+        fixed = min((*varying, len(parts) - 1))
+        return Path(*parts[:fixed]), parts[fixed:]
+
+
+def in_order(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Audit logs, the one that begins first first: a rotated log is read as it was written.
+
+    One whose beginning cannot be told comes last, with its like by name.
+    """
+    return tuple(sorted(paths, key=lambda path: (_beginning(path) or "~", str(path))))
+
+
+def _beginning(path: Path) -> str:
+    """The `ts` of the file's first line; all are UTC of one form, so they sort as text."""
+    try:
+        with path.open("rb") as file:
+            found = _BEGINNING.match(file.read(_BEGINNING_BYTES))
+    except OSError:
+        return ""
+    return found[1].decode("ascii", "replace") if found else ""
+
+
+def _pattern(part: str) -> str:
+    """A regular expression for all names that a part of a template may become."""
+    pieces = _PLACEHOLDER.split(part)
+    return "".join(
+        _ANY_OF[piece] if number % 2 else re.escape(piece) for number, piece in enumerate(pieces)
+    )
