@@ -1,6 +1,6 @@
 """Answers as data: a status, a body and what is special about the head."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from http import HTTPStatus
 from typing import Final
@@ -16,6 +16,7 @@ class Style(Enum):
 
     API = "api"
     NOT_FOUND = "not found"
+    NO_GROUP = "no group"
     CHALLENGE = "challenge"
     EDGE = "edge"
     BARE = "bare"
@@ -104,7 +105,8 @@ def method_not_allowed(allow: str) -> Answer:
 
 def group_not_found(group_id: str) -> Answer:
     """404 for a project that is not there. Source: recording of 2026-08-10."""
-    return error(404, "GROUP_NOT_FOUND", f"No group with ID {group_id} exists.", group_id)
+    answer = error(404, "GROUP_NOT_FOUND", f"No group with ID {group_id} exists.", group_id)
+    return replace(answer, style=Style.NO_GROUP)
 
 
 def resource_not_found(what: str) -> Answer:

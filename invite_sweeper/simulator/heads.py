@@ -24,13 +24,14 @@ _SERVICE: Final = (("X-Mongodb-Service-Version", _BUILD),)
 
 _STANDING: Final = {
     Style.API: _HARDENING + _SERVER + _FRAME + _JAVA + _SERVICE,
-    Style.NOT_FOUND: _HARDENING + _SERVER + _FRAME + _JAVA + _VARY,
+    Style.NOT_FOUND: _HARDENING + _SERVER + _FRAME + _JAVA + _SERVICE + _VARY,
+    Style.NO_GROUP: _HARDENING + _SERVER + _FRAME + _JAVA + _VARY,
     Style.CHALLENGE: _SERVER + _VARY,
     Style.EDGE: _HARDENING + _SERVER,
     Style.BARE: (),
 }
-_WITH_TIMES: Final = frozenset({Style.API, Style.NOT_FOUND, Style.CHALLENGE, Style.EDGE})
-_WITH_METHOD: Final = frozenset({Style.API, Style.NOT_FOUND})
+_WITH_METHOD: Final = frozenset({Style.API, Style.NOT_FOUND, Style.NO_GROUP})
+_WITH_TIMES: Final = _WITH_METHOD | {Style.CHALLENGE, Style.EDGE}
 _NO_BODY: Final = 204
 
 

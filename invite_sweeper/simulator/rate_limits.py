@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from .accounts import Access
-from .answers import Answer, error, lacks_role, resource_not_found
+from .answers import Answer, group_not_found, lacks_role, resource_not_found
 from .calls import Call
 from .endpoint_sets import ENDPOINT_SETS, EndpointSet
 from .json_types import Json, dump
@@ -69,8 +69,7 @@ def _refusal(call: Call, query: Mapping[str, list[str]]) -> Answer | None:
     if scope == "GROUP":
         group = sim.groups.get(scope_id)
         if group is None:
-            detail = f"No group with ID {scope_id} exists."
-            return error(404, "GROUP_NOT_FOUND", detail, scope_id)
+            return group_not_found(scope_id)
         if sim.may(call.account, group.org_id, scope_id) < Access.READ:
             return lacks_role()
     if scope == "ORGANIZATION" and sim.may(call.account, scope_id, scope_id) < Access.READ:

@@ -42,9 +42,11 @@ def route(path: str) -> Route | None:
     parts = path[len(PREFIX) :].split("/")
     if parts[-1] == "":
         parts.pop()
+    if parts and parts[0]:
+        return None
     if len(parts) <= 1:
         return Route("", "", "")
-    if parts[0] or len(parts) > _DEEPEST + 1:
+    if len(parts) > _DEEPEST + 1:
         return None
     _, collection, scope_id, below, item_id = (*parts, "", "", "")[: _DEEPEST + 1]
     template = collection + ("/{}" if scope_id else "")
