@@ -9,20 +9,10 @@ from invite_sweeper.policy.document import read
 from invite_sweeper.policy.duration import DurationError, parse_duration
 from invite_sweeper.policy.faults import faults_of
 from invite_sweeper.policy.fields import READABLE_SOURCES
-from invite_sweeper.policy.model import (
-    AuditSettings,
-    Execution,
-    Keep,
-    Limits,
-    Matcher,
-    Notification,
-    Organization,
-    Policy,
-    PolicyFile,
-    ProjectScope,
-    Rule,
-)
+from invite_sweeper.policy.matchers import Keep, Matcher, Rule
+from invite_sweeper.policy.model import Organization, Policy, PolicyFile, ProjectScope
 from invite_sweeper.policy.schema import json_schema
+from invite_sweeper.policy.settings import AuditSettings, Execution, Limits, Notification
 
 __all__ = [
     "READABLE_SOURCES",

@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from invite_sweeper.policy.matchers import CONDITIONS, SELECTIONS
 from invite_sweeper.policy.words import Path, listed, shown
 
-_TIME = ("older_than", "expired", "expires_within", "statuses")
-_MATCHERS = (*_TIME, "usernames", "inviters", "roles", "projects")
+_MATCHERS = (*CONDITIONS, *SELECTIONS)
 _PLACEHOLDERS = ("{date}", "{run_id}")
 
 
@@ -78,7 +78,7 @@ def _repeated(
 
 def _without_condition(path: Path, rule: dict[str, object]) -> Iterator[Finding]:
     if (
-        any(key in rule for key in _TIME if key != "expired")
+        any(key in rule for key in CONDITIONS if key != "expired")
         or rule.get("expired", False) is not False
     ):
         return

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
@@ -10,9 +11,9 @@ from pydantic_core import ErrorDetails
 
 from invite_sweeper.errors import Fault
 from invite_sweeper.policy.checks import findings
-from invite_sweeper.policy.document import Document, Node
 from invite_sweeper.policy.fields import WRONG
 from invite_sweeper.policy.model import PolicyFile
+from invite_sweeper.policy.tree import Document, Node
 from invite_sweeper.policy.words import Mark, Path, kind, listed, nearest, place_in_words
 
 _WANTED = {
@@ -32,6 +33,9 @@ _BOUNDS = {
     "less_than": ("is not below {lt}", "write a number below {lt}"),
     "finite_number": ("is no number that can be counted with", "write a finite number"),
 }
+_OF_KEY = "[key]"
+"""What pydantic adds to the way when the fault is in a key."""
+_LIKENESS_OF_KEYS = 0.7
 _MOST_SUGGESTIONS = 100
 """Looking for the nearest word is slow; a file with more unknown keys is no policy at all."""
 
@@ -64,73 +68,93 @@ def _fault(document: Document, path: Path, what: str, mend: str) -> Fault:
 def _of_models(document: Document, error: ValidationError) -> Iterator[Fault]:
     suggestions = _MOST_SUGGESTIONS
     for detail in error.errors(include_url=False):
-        path = tuple(step for step in detail["loc"] if step != "[key]")
+        path = tuple(step for step in detail["loc"] if step != _OF_KEY)
         if detail["type"] == "extra_forbidden":
             suggestions -= 1
             mend = _better_key(path) if suggestions >= 0 else "remove it"
-            node, _ = document.find(path)
-            place = document.place(node.key_index)
-            yield Fault(*place, place_in_words(path), "is no key that is known here", mend)
+            yield _fault_of_key(document, path, "is no key that is known here", mend)
         elif detail["type"] == "missing":
             yield _fault(document, path, "is missing", f"add {_example(path)}")
+        elif detail["loc"][-1:] == (_OF_KEY,):
+            what, mend = _words(detail, kind(path[-1]))
+            yield _fault_of_key(document, path, what, mend)
         elif detail["input"] is not Mark.UNREADABLE:
             # An id that stands alone was read as a mapping: the fault is the entry's own.
             node, path = document.find(path)
-            if detail["type"] == "too_short" and node.children:
-                continue  # It is not empty: its entries are faulty, and that is told.
-            yield _fault(document, path, *_what_and_mend(detail, path, node))
+            if detail["type"] != "too_short" or not node.children:
+                yield _fault(document, path, *_what_and_mend(detail, path, node))
+
+
+def _fault_of_key(document: Document, path: Path, what: str, mend: str) -> Fault:
+    node, _ = document.find(path)
+    return Fault(*document.place(node.key_index), place_in_words(path), what, mend)
 
 
 def _what_and_mend(detail: ErrorDetails, path: Path, node: Node) -> tuple[str, str]:
-    context = detail.get("ctx", {})
-    if detail["type"] == WRONG:
-        return context["what"], context["mend"]
+    subject = kind(node.value, node.text)
     if node.value is Mark.EMPTY:
         field = _field(path)
         remove = "" if field is None or field.is_required() else "remove it, or "
         return "is empty", f"{remove}write {_example(path)}"
-    if detail["type"] in _BOUNDS:
-        what, mend = _BOUNDS[detail["type"]]
-        bounds = {name: f"{bound:.9g}" for name, bound in context.items()}
-        return f"{kind(node.value, node.text)} {what.format(**bounds)}", mend.format(**bounds)
     if detail["type"] == "too_short":
         return "is an empty list", f"write one entry or more, as {_example(path)}"
     if detail["type"] == "literal_error":
-        return _unknown_word(path, node)
-    wanted = _WANTED.get(detail["type"], "something else")
-    return f"is {kind(node.value, node.text)}, where {wanted} belongs", _retype(wanted, path, node)
+        return _unknown_word(subject, path, node)
+    if wanted := _WANTED.get(detail["type"]):
+        return f"is {subject}, where {wanted} belongs", _retype(wanted, path, node)
+    return _words(detail, subject)
+
+
+def _words(detail: ErrorDetails, subject: str) -> tuple[str, str]:
+    """Put the value before what our own rules, or a bound, say of it."""
+    context = detail.get("ctx", {})
+    if detail["type"] == WRONG:
+        return f"{subject} {context['what']}", context["mend"]
+    what, mend = _BOUNDS[detail["type"]]
+    bounds = {name: f"{bound:.10g}" for name, bound in context.items()}
+    return f"{subject} {what.format(**bounds)}", mend.format(**bounds)
 
 
 def _retype(wanted: str, path: Path, node: Node) -> str:
     """Say how a value becomes one of the wanted type; by example where it cannot."""
-    single = node.text is not None
-    if wanted == _WANTED["string_type"] and single:
-        return f"quote it: {json.dumps(node.text, ensure_ascii=False)}"
-    if wanted == _WANTED["tuple_type"] and single:
-        return f"put it in brackets: [{json.dumps(node.text, ensure_ascii=False)}]"
+    quoted = json.dumps(node.text, ensure_ascii=False)
+    if wanted == _WANTED["string_type"] and node.text is not None:
+        return f"quote it: {quoted}"
+    if wanted == _WANTED["tuple_type"] and node.text is not None:
+        return f"put it in brackets: [{quoted}]"
     return f"write {_example(path)}"
 
 
-def _unknown_word(path: Path, node: Node) -> tuple[str, str]:
+def _unknown_word(subject: str, path: Path, node: Node) -> tuple[str, str]:
     field = _field(path)
     words = get_args(field.annotation) if field else ()
     like = nearest(node.value, words) if isinstance(node.value, str) else None
-    what = f"{kind(node.value, node.text)} is no word that is known here"
-    return what, f"write {listed((like,) if like else words)}"
+    mend = f"write {listed((like,) if like else words)}"
+    return f"{subject} is no word that is known here", mend
 
 
 def _better_key(path: Path) -> str:
+    """Say which key was meant: one from elsewhere, one that is like it, or any of these."""
     wrong = str(path[-1])
     here = _keys(path[:-1])
-    if like := nearest(wrong, here):
+    homes = _homes()
+    if wrong in homes:
+        return f"it belongs {homes[wrong]}"
+    if like := nearest(wrong, here, _LIKENESS_OF_KEYS):
         return f"write `{like}`"
+    if like := nearest(wrong, homes, _LIKENESS_OF_KEYS):
+        return f"write `{like}` {homes[like]}"
+    return f"remove it, or write {listed(here)}"
+
+
+@cache
+def _homes() -> dict[str, str]:
+    homes = dict.fromkeys(PolicyFile.model_fields, "at the top of the file")
     for name, info in PolicyFile.model_fields.items():
         model = _model_in(info.annotation)
-        if model is not None and wrong in model.model_fields:
-            return f"it belongs under `{name}`"
-    if wrong in PolicyFile.model_fields:
-        return "it belongs at the top of the file"
-    return f"remove it, or write {listed(here)}"
+        for key in model.model_fields if model else ():
+            homes.setdefault(key, f"under `{name}`")
+    return homes
 
 
 def _keys(path: Path) -> tuple[str, ...]:
@@ -140,24 +164,27 @@ def _keys(path: Path) -> tuple[str, ...]:
 
 
 def _example(path: Path) -> str:
-    """Show the last key on a way with a right value, in YAML."""
-    field = _field(path)
-    if field is None or not field.examples:
+    """Show the last described key on a way with a right value, in YAML."""
+    name, field = _described(path)
+    if field is None:
         return "`version: 1`"
-    name = next(step for step in reversed(path) if isinstance(step, str))
-    example = field.examples[0]
+    example = (field.examples or [""])[0]
     value = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
     return f"`{name}: {value}`"
 
 
 def _field(path: Path) -> FieldInfo | None:
-    """Find the description of the last key on a way that a model describes."""
+    return _described(path)[1]
+
+
+def _described(path: Path) -> tuple[str, FieldInfo | None]:
+    """Find the last key on a way that a model describes."""
     model: type[BaseModel] | None = PolicyFile
-    found: FieldInfo | None = None
+    found: tuple[str, FieldInfo | None] = ("", None)
     for step in path:
         if model is not None and isinstance(step, str):
-            found = model.model_fields[step]
-            model = _model_in(found.annotation)
+            found = (step, model.model_fields[step])
+            model = _model_in(model.model_fields[step].annotation)
     return found
 
 

@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from invite_sweeper.inventory import Source
 from invite_sweeper.policy import duration
-from invite_sweeper.policy.words import Mark, kind, listed, nearest, shown
+from invite_sweeper.policy.words import listed, nearest
 
 READABLE_SOURCES: frozenset[Source] = frozenset({Source.INVITES})
 """The lists that this version reads. A policy that names another one is faulty."""
@@ -29,18 +29,23 @@ WRONG = "wrong"
 
 
 def wrong(what: str, mend: str) -> PydanticCustomError:
-    """Make the error that a validator raises, in the words that the person will read."""
+    """Make the error that a validator raises, in the words that the person will read.
+
+    Args:
+        what: The sentence without its subject: the value, as the file has it, comes before.
+        mend: What to write instead.
+    """
     return PydanticCustomError(WRONG, "{what}; {mend}", {"what": what, "mend": mend})
 
 
 def _sound(value: str) -> str:
     """Refuse a text that is empty, or holds what nobody sees and a glob then misses."""
     if not value.strip():
-        raise wrong("is empty", "write a text, or remove it")
-    if bad := [character for character in value if unicodedata.category(character) in _UNSEEN]:
-        raise wrong(f"holds a character that nobody sees ({shown(bad[0])})", "remove it")
+        raise wrong("is empty", "write something, or remove it")
+    if any(unicodedata.category(character) in _UNSEEN for character in value):
+        raise wrong("holds a character that nobody sees", "remove it")
     if value != value.strip():
-        raise wrong(f"{shown(value)} begins or ends with a space", "remove the space")
+        raise wrong("begins or ends with a space", "remove the space")
     return value
 
 
@@ -51,15 +56,15 @@ def _id(value: str) -> str:
     if re.fullmatch(r"[0-9a-f]{24}", value):
         return value
     if re.fullmatch(r"[0-9a-f]{24}", value.lower()):
-        raise wrong(f"{shown(value)} has upper-case letters", f"write {shown(value.lower())}")
-    raise wrong(f"{shown(value)} is no id", "write 24 digits and letters from a to f")
+        raise wrong("has upper-case letters", f"write `{value.lower()}`")
+    raise wrong("is no id", "write 24 digits and letters from a to f")
 
 
 def _matching(pattern: str, name: str, mend: str) -> Callable[[str], str]:
     def check(value: str) -> str:
         if re.fullmatch(pattern, value):
             return value
-        raise wrong(f"{shown(value)} is no {name}", mend)
+        raise wrong(f"is no {name}", mend)
 
     return check
 
@@ -68,21 +73,21 @@ def _version(value: object) -> object:
     # A literal alone would take `yes` and `1.0`, which Python holds equal to 1.
     if type(value) is int and value == 1:
         return value
-    if isinstance(value, Mark):
-        raise wrong("is empty", "write `version: 1`")
-    raise wrong(f"{kind(value)} is no version that this program reads", "write `version: 1`")
+    raise wrong("is no version that this program reads", "write `version: 1`")
 
 
 def _duration(value: object) -> object:
     if isinstance(value, timedelta):
         return value
     if not isinstance(value, str):
-        what = "is empty" if isinstance(value, Mark) else f"is {kind(value)} and has no unit"
-        raise wrong(what, "write a number and its unit: `90s`, `30m`, `12h`, `14d` or `2w`")
+        raise wrong(
+            "has no unit of time",
+            "write a number and its unit: `90s`, `30m`, `12h`, `14d` or `2w`",
+        )
     try:
         return duration.parse_duration(value)
     except duration.DurationError as error:
-        raise wrong(f"{shown(value)} {error.what}", error.mend) from None
+        raise wrong(error.what, error.mend) from None
 
 
 def _day(value: object) -> object:
@@ -92,36 +97,36 @@ def _day(value: object) -> object:
         try:
             return date.fromisoformat(value)
         except ValueError:
-            raise wrong(f"there is no day {shown(value)}", "write a day of the calendar") from None
-    what = "is empty" if isinstance(value, Mark) else f"is {kind(value)}, where a day belongs"
-    raise wrong(what, "write year, month and day, as `2027-03-31`")
+            pass
+    raise wrong("is no day of the calendar", "write year, month and day, as `2027-03-31`")
 
 
 def _source(value: object) -> object:
     words = tuple(Source)
-    if isinstance(value, str) and value in words:
-        source = Source(value)
-        if source in READABLE_SOURCES:
-            return source
+    if not isinstance(value, str) or value not in words:
+        raise _unknown_word(value, words, "source")
+    source = Source(value)
+    if source not in READABLE_SOURCES:
         raise wrong(
-            f"`{source}` is a list that this version does not read yet",
+            "is a list that this version does not read yet",
             f"write {listed(sorted(READABLE_SOURCES))}",
         )
-    raise _unknown_word(value, words, "source")
+    return source
 
 
 def _status(value: str) -> str:
     if value in STATUSES:
         return value
     if value.upper() == "ACTIVE":
-        raise wrong("`ACTIVE` is no status of an invitation", f"write {listed(STATUSES)}")
+        raise wrong(
+            "is the status of a member, never of an invitation", f"write {listed(STATUSES)}"
+        )
     raise _unknown_word(value, STATUSES, "status")
 
 
 def _unknown_word(value: object, words: tuple[str, ...], name: str) -> PydanticCustomError:
     like = nearest(value, words) if isinstance(value, str) else None
-    what = "is empty" if isinstance(value, Mark) else f"{kind(value)} is no {name}"
-    return wrong(what, f"write {listed((like,) if like else words)}")
+    return wrong(f"is no {name}", f"write {listed((like,) if like else words)}")
 
 
 def _one_line(value: str) -> str:
@@ -137,7 +142,9 @@ class _Pairs:
     ) -> CoreSchema:
         mapping = handler.generate_schema(dict[Text, Text])
         return core_schema.no_info_after_validator_function(
-            lambda read: tuple(read.items()), mapping
+            lambda read: tuple(read.items()),
+            mapping,
+            serialization=core_schema.plain_serializer_function_ser_schema(dict),
         )
 
 

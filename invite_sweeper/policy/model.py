@@ -1,37 +1,28 @@
 """A policy that is right: frozen values, named as the keys of the file."""
 
 from datetime import date, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from invite_sweeper.inventory import Source
 from invite_sweeper.policy.fields import (
     AtlasId,
-    Count,
     CredentialsName,
-    Day,
-    Duration,
     KnownSource,
-    Sentence,
-    Share,
-    Status,
     Tags,
     Text,
     Texts,
-    Variable,
     Version,
 )
-from invite_sweeper.policy.words import Mark
+from invite_sweeper.policy.matchers import Keep, Rule
+from invite_sweeper.policy.part import Part
+from invite_sweeper.policy.settings import AuditSettings, Execution, Limits, Notification
 
 _ATLAS_ENDS_AFTER = timedelta(days=30)
 """The life of an invitation of the `invites` list. Source: every recorded answer."""
-
-
-class Part(BaseModel):
-    """A part of the policy: no key but its own, no value turned from one type to another."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
 class Organization(Part):
@@ -56,7 +47,17 @@ def _organization(value: object) -> object:
     return value if isinstance(value, dict | Organization) else {"id": value}
 
 
-OrganizationEntry = Annotated[Organization, BeforeValidator(_organization)]
+class _OrId:
+    """Tells editors of the short form."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string", "pattern": "^[0-9a-f]{24}$"}, handler(schema)]}
+
+
+OrganizationEntry: TypeAlias = Annotated[Organization, BeforeValidator(_organization), _OrId]
 
 
 class ProjectScope(Part):
@@ -76,196 +77,6 @@ class ProjectScope(Part):
         default=(),
         description="Keys and values; all must be on the project.",
         examples=[{"env": "sandbox"}],
-    )
-
-
-class Matcher(Part):
-    """What picks an invitation: all that is given must hold."""
-
-    name: Text = Field(description="Its name in the audit log.", examples=["forgotten"])
-    older_than: Duration | None = Field(
-        default=None,
-        description="At least this long since the invitation was made.",
-        examples=["14d", "36h", "P14D"],
-    )
-    expired: bool | None = Field(
-        default=None,
-        description="True: its end has passed. False: it has not.",
-        examples=[True],
-    )
-    expires_within: Duration | None = Field(
-        default=None,
-        description="Its end has not passed, and will within this time.",
-        examples=["3d"],
-    )
-    usernames: Texts | None = Field(
-        default=None,
-        description="Globs on the invited address, in quotes; any may match.",
-        examples=[["*@gmail.com"]],
-    )
-    inviters: Texts | None = Field(
-        default=None,
-        description="Globs on who invited: an address, or the public key of an API key.",
-        examples=[["*@contractor.example.com"]],
-    )
-    roles: Texts | None = Field(
-        default=None,
-        description="Role names; the invitation has any of them.",
-        examples=[["GROUP_OWNER"]],
-    )
-    projects: Texts | None = Field(
-        default=None,
-        description="Globs on the project's name, or 24-hex ids; any may match.",
-        examples=[["sandbox-*"]],
-    )
-    statuses: Annotated[tuple[Status, ...], Field(min_length=1)] | None = Field(
-        default=None,
-        description="The invitation's status is any of them.",
-        examples=[["INVITATION_EXPIRED", "INVITATION_REJECTED"]],
-    )
-
-
-class Rule(Matcher):
-    """What makes an invitation stale. It has a condition of time or status, always."""
-
-
-class Keep(Matcher):
-    """What keeps an invitation, whatever the rules say."""
-
-    reason: Sentence | None = Field(
-        default=None, description="Why, for the auditor.", examples=["they travel"]
-    )
-    until: Day | None = Field(
-        default=None,
-        description="The last day on which the entry holds (UTC).",
-        examples=["2027-03-31"],
-    )
-
-    def holds(self, today: date) -> bool:
-        """Tell whether the entry is still in force; it is on its last day."""
-        return self.until is None or today <= self.until
-
-
-class Limits(Part):
-    """What a run may not pass. Zero means zero, never "no limit"."""
-
-    max_deletions: Count = Field(default=100, description="Deletions in one run.", examples=[100])
-    max_deletions_per_project: Count = Field(
-        default=25, description="Deletions in one project and one run.", examples=[25]
-    )
-    max_share: Share = Field(
-        default=0.5,
-        description="Stale among the invitations seen, where more than 10 are stale.",
-        examples=[0.5],
-    )
-    max_unreadable_projects: Count = Field(
-        default=10,
-        description="With more unreadable projects than this nothing is deleted.",
-        examples=[10],
-    )
-    over_limit: Literal["refuse", "trim"] = Field(
-        default="refuse",
-        description="More stale than a limit: refuse all, or trim to the oldest.",
-        examples=["refuse"],
-    )
-    quarantine: bool = Field(
-        default=False,
-        description="A changed policy makes the next run a dry run that shows the difference.",
-        examples=[False],
-    )
-    max_population_drop: Share = Field(
-        default=0.3,
-        description=(
-            "When projects or invitations are fewer than at the last complete run by more than "
-            "this share, nothing is deleted."
-        ),
-        examples=[0.3],
-    )
-    max_bounces: Count = Field(
-        default=3,
-        description="An invitation that came back this often after its deletion is kept.",
-        examples=[3],
-    )
-    max_failure_share: Share = Field(
-        default=0.2,
-        description="Failures among the last answers; above it the sweep stops sending.",
-        examples=[0.2],
-    )
-    max_already_gone_share: Share = Field(
-        default=0.5,
-        description='"Already gone" among the last answers; above it the sweep stops sending.',
-        examples=[0.5],
-    )
-    breaker_window: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=50, description="How many of the last answers these shares count.", examples=[50]
-    )
-    canary: Count = Field(
-        default=5,
-        description="The first deletions, sent alone; none may fail. 0 turns it off.",
-        examples=[5],
-    )
-
-
-class Execution(Part):
-    """How the requests are sent."""
-
-    concurrency: Annotated[int, Field(ge=1, le=1_000)] = Field(
-        default=20, description="Requests in flight.", examples=[20]
-    )
-    max_requests_per_second: Annotated[
-        float | None,
-        Field(gt=0, allow_inf_nan=False),
-        BeforeValidator(lambda value: None if value is Mark.EMPTY else value),
-    ] = Field(
-        default=None,
-        description="A ceiling of one's own over all requests; null for none.",
-        examples=[10],
-    )
-    attempts: Annotated[int, Field(ge=1, le=20)] = Field(
-        default=5, description="Tries of one request, the first included.", examples=[5]
-    )
-    deadline: Duration = Field(
-        default=timedelta(hours=1), description="For the run, from its start.", examples=["1h"]
-    )
-    grace: Duration = Field(
-        default=timedelta(seconds=20),
-        description="For what is in flight when a signal or the deadline comes.",
-        examples=["20s"],
-    )
-    reserve: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = Field(
-        default=0.1,
-        description="The share of Atlas's rate limits that is left to other programs.",
-        examples=[0.1],
-    )
-
-
-class AuditSettings(Part):
-    """Where the audit log is."""
-
-    path: Text = Field(
-        default="audit/invite-sweeper.jsonl",
-        description="A file; it is made, with its folder, where there is none.",
-        examples=["audit/invite-sweeper.jsonl"],
-    )
-
-
-class Notification(Part):
-    """Who is told of a run. Addresses and secrets are in the environment, never here."""
-
-    kind: Literal["slack", "webhook", "ping"] = Field(
-        description="A Slack-compatible webhook, a plain one in JSON, or a dead-man ping.",
-        examples=["slack"],
-    )
-    url_env: Variable = Field(
-        description="The environment variable that holds the address.", examples=["SLACK_URL"]
-    )
-    secret_env: Variable | None = Field(
-        default=None,
-        description="For a webhook: the variable that holds the key of its signature.",
-        examples=["WEBHOOK_SECRET"],
-    )
-    when: Literal["always", "changes", "failures"] = Field(
-        default="always", description="After which runs.", examples=["failures"]
     )
 
 

@@ -1,7 +1,6 @@
 """What a person reads about a value: shown safely, called by its kind, the nearest right word."""
 
 import difflib
-import unicodedata
 from collections.abc import Iterable
 from datetime import date, datetime
 from enum import Enum
@@ -31,7 +30,7 @@ def shown(text: str) -> str:
 
 
 def _visible(character: str) -> str:
-    if unicodedata.category(character)[0] != "C" and character not in "\u2028\u2029":
+    if character.isprintable():
         return character
     return character.encode("unicode_escape", "backslashreplace").decode("ascii")
 
@@ -70,12 +69,17 @@ _KINDS: dict[type, str] = {
 }
 
 
-def nearest(word: str, right: Iterable[str]) -> str | None:
-    """Find the right word that is most like a wrong one; None where none is like it."""
+def nearest(word: str, right: Iterable[str], likeness: float = 0.55) -> str | None:
+    """Find the right word that is most like a wrong one; None where none is like it.
+
+    Args:
+        likeness: At least this ratio, as difflib counts it: 1 is the same word. What stands
+            by default takes `EXPIRED` for `INVITATION_EXPIRED`.
+    """
     if len(word) > _LONGEST_COMPARED:
         return None
     folded = {candidate.casefold(): candidate for candidate in right}
-    found = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.55)
+    found = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=likeness)
     return folded[found[0]] if found else None
 
 

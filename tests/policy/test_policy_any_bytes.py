@@ -1,0 +1,97 @@
+"""Whatever the bytes are, they are a policy or a list of faults, and nothing else happens."""
+
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from invite_sweeper.errors import PolicyFault
+from invite_sweeper.policy import Policy, parse_policy
+from invite_sweeper.policy.document import read
+
+RIGHT = """\
+version: 1
+organizations: ["5efda682a3f2ed2e7dd6cde4", {id: 5efda682a3f2ed2e7dd6cde5, credentials: A}]
+projects: {include: ["*"], tags: {env: sandbox}}
+sources: [invites]
+rules:
+  - {name: forgotten, older_than: 14d, usernames: ["*@gmail.com"]}
+  - {name: ended, expired: true, statuses: [PENDING]}
+keep:
+  - {name: board, roles: [GROUP_OWNER], reason: they travel, until: 2027-03-31}
+limits: {max_deletions: 0, max_share: 0.5, over_limit: trim}
+execution: {max_requests_per_second: null, deadline: 1h}
+audit: {path: a.jsonl}
+notify: [{kind: slack, url_env: A}]
+"""
+PIECES = st.sampled_from(
+    [
+        *"[]{},:-?&*!|>'\"%@`#~=\t\n\r\\ \u2028\x85\ufeff",
+        *("- ", ": ", "? ", "\n  ", "*a", "&a ", "<<: ", "---\n", "...\n", "%YAML 1.1\n", "|9\n"),
+        *("!!python/object:os.system ", "!!binary ", "!<x> ", "!!set ", "!!timestamp x"),
+        *("2027-02-31", "99999-01-01", "2001-12-14t21:59:43.10-99:99", "0001-01-01 00:00:00+23:59"),
+        *("1:30", "190:20:30.15", "0x", "0b_", "0o8", "1_", "-_", ".inf", "-.inf", ".nan", "1e999"),
+        *("9" * 30, "9" * 5_000, "-1", "0", "1.5", "true", "off", "null"),
+        *('"\\ud800"', '"\\UFFFFFFFF"', '"\\x00"', '"\\u202e"', '"\\N"'),
+        *("version: 1\n", "organizations: ", "rules: ", "keep: ", "name: ", "older_than: "),
+        *("limits: ", "max_share: ", "projects: ", "tags: ", "notify: ", "until: ", "audit: "),
+        *("14d", "P1Y", "0s", "PENDING", "[" * 25, "{a: " * 25),
+    ]
+)
+YAMLISH = st.lists(PIECES, max_size=25).map("".join)
+# A right policy in which a part was replaced: nearer to what people write.
+DAMAGED = st.builds(
+    lambda start, length, piece: RIGHT[:start] + piece + RIGHT[start + length :],
+    st.integers(0, len(RIGHT)),
+    st.integers(0, 40),
+    PIECES,
+)
+BYTES = st.one_of(st.binary(), YAMLISH.map(str.encode), DAMAGED.map(str.encode))
+
+
+def test_the_undamaged_text_is_a_policy(faults_of):
+    assert faults_of(RIGHT) == []
+
+
+@given(BYTES)
+@example(b"\xff\xfe\x00")
+@example(b"a: " + b"[" * 2_000)
+@example(b"a: " + b"1" * 100_000)
+def test_any_bytes_are_a_policy_or_faults_with_a_place_and_a_mend(data):
+    try:
+        outcome = parse_policy(data, "p")
+    except PolicyFault as fault:
+        outcome = fault
+    if isinstance(outcome, Policy):
+        assert outcome.rules
+        assert outcome.organizations
+        return
+    assert outcome.faults
+    lines = data.count(b"\n") + data.count(b"\r") + 1
+    for fault, line in zip(outcome.faults, outcome.lines(), strict=True):
+        assert 1 <= fault.line <= lines
+        assert fault.column >= 1
+        assert all((fault.where, fault.what, fault.mend))
+        assert line.isprintable() or "quote it" in line or "brackets" in line
+        assert "nput should" not in line
+
+
+@given(st.one_of(YAMLISH, DAMAGED))
+def test_both_parsers_come_to_the_same_plain_data(text):
+    python, c = (
+        read(text.encode(), loader)
+        for loader in (yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    )
+    if not (python.flaws or c.flaws):
+        assert python.root is not None
+        assert c.root is not None
+        assert repr(python.root.value) == repr(c.root.value)
+
+
+@given(st.integers(0, len(RIGHT)), st.text(max_size=30))
+def test_a_remark_anywhere_at_the_end_of_a_line_changes_nothing_but_the_hash(place, remark):
+    ends = [index for index, character in enumerate(RIGHT) if character == "\n"]
+    at = ends[place % len(ends)]
+    clean = "".join(character for character in remark if character.isprintable())
+    changed = parse_policy(f"{RIGHT[:at]} # {clean}{RIGHT[at:]}".encode(), "p")
+    plain = parse_policy(RIGHT.encode(), "p")
+    assert changed.model_copy(update={"sha256": plain.sha256}) == plain

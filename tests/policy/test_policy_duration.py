@@ -1,0 +1,108 @@
+"""Durations are read exactly, and nothing that is none."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invite_sweeper.policy import DurationError, parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("30m", timedelta(minutes=30)),
+        ("12h", timedelta(hours=12)),
+        ("14d", timedelta(days=14)),
+        ("2w", timedelta(days=14)),
+        ("1s", timedelta(seconds=1)),
+        ("014d", timedelta(days=14)),
+        ("P14D", timedelta(days=14)),
+        ("P2W", timedelta(days=14)),
+        ("PT12H", timedelta(hours=12)),
+        ("PT30M", timedelta(minutes=30)),
+        ("PT90S", timedelta(seconds=90)),
+        ("P1DT2H3M4S", timedelta(days=1, hours=2, minutes=3, seconds=4)),
+        ("36500d", timedelta(days=36_500)),
+        ("0" * 5_000 + "1d", timedelta(days=1)),
+    ],
+)
+def test_a_duration_is_its_number_times_its_unit(text, expected):
+    assert parse_duration(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("0d", "no time at all"),
+        ("PT0S", "no time at all"),
+        ("000w", "no time at all"),
+        ("-1d", "below zero"),
+        ("-P1D", "below zero"),
+        ("36501d", "longer than 100 years"),
+        ("3153600001s", "longer than 100 years"),
+        ("P36500DT1S", "longer than 100 years"),
+        ("999999999999999s", "longer than 100 years"),
+        ("9" * 5_000 + "s", "longer than 100 years"),
+        ("P" + "9" * 5_000 + "W", "longer than 100 years"),
+        ("P1Y", "years or months"),
+        ("P1M", "years or months"),
+        ("P1Y2M3D", "years or months"),
+        ("P0.5Y", "years or months"),
+        *(
+            (text, "is no duration")
+            for text in (
+                "",
+                "d",
+                "14",
+                "14 d",
+                " 14d",
+                "14d\n",
+                "14D",
+                "1.5d",
+                "1d12h",
+                "+1d",
+                "P",
+                "PT",
+                "P1DT",
+                "P1H",
+                "PT1D",
+                "P1W1D",
+                "p14d",
+                "٣d",
+                "²d",
+                "two weeks",
+            )
+        ),
+    ],
+)
+def test_what_is_no_duration_above_zero_is_refused_with_its_mend(text, what):
+    with pytest.raises(DurationError) as caught:
+        parse_duration(text)
+    assert what in caught.value.what
+    assert caught.value.mend
+    assert str(caught.value) == f"{caught.value.what}; {caught.value.mend}"
+
+
+@given(st.integers(1, 36_500 * 86_400), st.sampled_from("smhdw"))
+def test_the_short_form_and_iso_8601_mean_the_same(number, unit):
+    iso = f"P{'T' if unit in 'smh' else ''}{number}{unit.upper()}"
+    results = []
+    for text in (f"{number}{unit}", iso):
+        try:
+            results.append(parse_duration(text))
+        except DurationError as error:
+            results.append(error.what)
+    assert results[0] == results[1]
+
+
+@given(st.text())
+def test_any_text_is_a_duration_above_zero_or_a_duration_error(text):
+    try:
+        duration = parse_duration(text)
+    except DurationError as error:
+        duration = None
+        mend = error.mend
+    assert mend if duration is None else duration > timedelta(0)

@@ -1,0 +1,142 @@
+"""What a policy without a fault offers: frozen values, and warnings."""
+
+from datetime import date, timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from invite_sweeper.inventory import Source
+from invite_sweeper.policy import Keep, Organization, Policy, Rule
+
+TODAY = date(2027, 3, 31)
+
+
+def test_an_organization_is_an_id_or_an_id_with_the_name_of_its_credentials(policy_of):
+    first, second = "5efda682a3f2ed2e7dd6cde4", "5efda682a3f2ed2e7dd6cde5"
+    text = f"version: 1\norganizations: [{first}, {{id: {second}, credentials: PROD_2}}]\n"
+    from invite_sweeper.policy import parse_policy
+
+    policy = parse_policy(f"{text}rules: [{{name: a, expired: true}}]\n".encode(), "p")
+    assert policy.organizations == (
+        Organization(id=first),
+        Organization(id=second, credentials="PROD_2"),
+    )
+    assert policy.organization_ids == frozenset({first, second})
+
+
+def test_notifications_are_read_with_their_default(policy_of):
+    policy = policy_of(
+        "notify:\n"
+        "  - {kind: slack, url_env: SLACK_URL}\n"
+        "  - {kind: webhook, url_env: HOOK_URL, secret_env: _KEY1, when: changes}\n"
+        "  - {kind: ping, url_env: PING_URL, when: always}\n"
+    )
+    assert [entry.model_dump() for entry in policy.notify] == [
+        {"kind": "slack", "url_env": "SLACK_URL", "secret_env": None, "when": "always"},
+        {"kind": "webhook", "url_env": "HOOK_URL", "secret_env": "_KEY1", "when": "changes"},
+        {"kind": "ping", "url_env": "PING_URL", "secret_env": None, "when": "always"},
+    ]
+
+
+def test_every_matcher_of_a_keep_entry_is_read(policy_of):
+    (entry,) = policy_of(
+        "keep:\n"
+        "  - name: all\n"
+        "    older_than: 1d\n"
+        "    expired: false\n"
+        "    expires_within: PT2H\n"
+        "    usernames: ['*@a.example.com', b@example.com]\n"
+        "    inviters: [abcdefgh]\n"
+        "    roles: [GROUP_OWNER]\n"
+        "    projects: ['Prod *', '0123456789abcdef01234567']\n"
+        "    statuses: [PENDING, INVITATION_EXPIRED, INVITATION_REJECTED]\n"
+        "    reason: |\n"
+        "      they  travel\n"
+        "      a lot\n"
+        "    until: '2027-03-31'\n"
+    ).keep
+    assert entry == Keep(
+        name="all",
+        older_than=timedelta(days=1),
+        expired=False,
+        expires_within=timedelta(hours=2),
+        usernames=("*@a.example.com", "b@example.com"),
+        inviters=("abcdefgh",),
+        roles=("GROUP_OWNER",),
+        projects=("Prod *", "0123456789abcdef01234567"),
+        statuses=("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED"),
+        reason="they travel a lot",
+        until=date(2027, 3, 31),
+    )
+
+
+def test_nothing_of_a_policy_can_be_changed(policy_of):
+    policy = policy_of("")
+    for part, key in (
+        (policy, "rules"),
+        (policy.limits, "max_deletions"),
+        (policy.rules[0], "older_than"),
+        (policy.projects, "include"),
+    ):
+        with pytest.raises(ValidationError):
+            setattr(part, key, None)
+
+
+def test_a_policy_can_be_a_key_and_is_equal_to_one_of_the_same_file(policy_of):
+    text = "projects: {tags: {env: sandbox}}\n"
+    assert {policy_of(text): 1}[policy_of(text)] == 1
+    assert policy_of(text) != policy_of("")
+
+
+def test_a_policy_is_dumped_without_a_warning(policy_of):
+    dumped = policy_of("projects: {tags: {env: sandbox}}\n").model_dump(mode="json")
+    assert dumped["projects"]["tags"] == {"env": "sandbox"}
+    assert dumped["sources"] == ["invites"]
+
+
+def test_a_policy_of_nothing_unusual_has_no_warning(policy_of):
+    assert policy_of("keep: [{name: b, roles: [x]}]\n").warnings(TODAY) == ()
+
+
+@pytest.mark.parametrize(
+    ("until", "holds"), [("2027-03-30", False), ("2027-03-31", True), ("2027-04-01", True)]
+)
+def test_a_keep_entry_holds_on_its_last_day_and_not_after(until, holds, policy_of):
+    policy = policy_of(f"keep: [{{name: board, roles: [x], until: {until}}}]\n")
+    (entry,) = policy.keep
+    assert entry.holds(TODAY) is holds
+    assert policy.warnings(TODAY) == (
+        () if holds else (f"The keep entry `board` ended on {until} and no longer holds.",)
+    )
+
+
+def test_a_keep_entry_without_an_end_always_holds():
+    assert Keep(name="a", roles=("x",)).holds(date.max)
+
+
+def with_rules(policy: Policy, *rules: Rule, sources=(Source.INVITES,)) -> Policy:
+    return policy.model_copy(update={"rules": rules, "sources": sources})
+
+
+def test_thirty_days_may_never_match_where_atlas_ends_invitations_after_thirty(policy_of):
+    rules = (
+        Rule(name="just", older_than=timedelta(days=30)),
+        Rule(name="less", older_than=timedelta(days=30) - timedelta(seconds=1)),
+        Rule(name="other", expired=True),
+    )
+    (warning,) = with_rules(policy_of(""), *rules).warnings(TODAY)
+    assert warning.startswith("The rule `just` may never match: Atlas ends an invitation of the")
+    assert with_rules(policy_of(""), *rules, sources=(Source.USERS,)).warnings(TODAY) == ()
+
+
+def test_a_condition_that_contradicts_itself_is_told(policy_of):
+    span = timedelta(days=1)
+    rules = (
+        Rule(name="never", expired=True, expires_within=span),
+        Rule(name="fine", expired=False, expires_within=span),
+        Rule(name="good", expires_within=span),
+    )
+    (warning,) = with_rules(policy_of(""), *rules).warnings(TODAY)
+    assert warning.startswith("`never` never matches: ")
+    (warning,) = policy_of("keep: [{name: k, expired: yes, expires_within: 1d}]\n").warnings(TODAY)
+    assert warning.startswith("`k` never matches: ")
