@@ -109,7 +109,8 @@ def _words(detail: ErrorDetails, subject: str) -> tuple[str, str]:
     """Put the value before what our own rules, or a bound, say of it."""
     context = detail.get("ctx", {})
     if detail["type"] == WRONG:
-        return f"{subject} {context['what']}", context["mend"]
+        who = subject if context["shown"] else "what stands here"
+        return f"{who} {context['what']}", context["mend"]
     what, mend = _BOUNDS[detail["type"]]
     bounds = {name: f"{bound:.10g}" for name, bound in context.items()}
     return f"{subject} {what.format(**bounds)}", mend.format(**bounds)

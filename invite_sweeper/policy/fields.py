@@ -28,14 +28,16 @@ WRONG = "wrong"
 """The type of each error that is raised here; its context holds `what` and `mend`."""
 
 
-def wrong(what: str, mend: str) -> PydanticCustomError:
+def wrong(what: str, mend: str, *, shown: bool = True) -> PydanticCustomError:
     """Make the error that a validator raises, in the words that the person will read.
 
     Args:
         what: The sentence without its subject: the value, as the file has it, comes before.
         mend: What to write instead.
+        shown: The value may be printed.
     """
-    return PydanticCustomError(WRONG, "{what}; {mend}", {"what": what, "mend": mend})
+    context = {"what": what, "mend": mend, "shown": shown}
+    return PydanticCustomError(WRONG, "{what}; {mend}", context)
 
 
 def _sound(value: str) -> str:
@@ -64,7 +66,8 @@ def _matching(pattern: str, name: str, mend: str) -> Callable[[str], str]:
     def check(value: str) -> str:
         if re.fullmatch(pattern, value):
             return value
-        raise wrong(f"is no {name}", mend)
+        # Not shown: an address or a secret that was pasted here must not reach a log.
+        raise wrong(f"is no {name}", mend, shown=False)
 
     return check
 

@@ -1,7 +1,7 @@
 """Whatever the bytes are, they are a policy or a list of faults, and nothing else happens."""
 
 import yaml
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from invite_sweeper.errors import PolicyFault
@@ -52,6 +52,7 @@ def test_the_undamaged_text_is_a_policy(faults_of):
     assert faults_of(RIGHT) == []
 
 
+@settings(deadline=None)
 @given(BYTES)
 @example(b"\xff\xfe\x00")
 @example(b"a: " + b"[" * 2_000)
@@ -75,6 +76,7 @@ def test_any_bytes_are_a_policy_or_faults_with_a_place_and_a_mend(data):
         assert "nput should" not in line
 
 
+@settings(deadline=None)
 @given(st.one_of(YAMLISH, DAMAGED))
 def test_both_parsers_come_to_the_same_plain_data(text):
     python, c = (
@@ -87,6 +89,7 @@ def test_both_parsers_come_to_the_same_plain_data(text):
         assert repr(python.root.value) == repr(c.root.value)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(RIGHT)), st.text(max_size=30))
 def test_a_remark_anywhere_at_the_end_of_a_line_changes_nothing_but_the_hash(place, remark):
     ends = [index for index, character in enumerate(RIGHT) if character == "\n"]

@@ -134,11 +134,11 @@ def test_only_the_whole_number_one_is_a_version(version, what, faults_of):
         (f"{{id: {ID}, secret: x}}", "[0].secret: is no key that is known here; "),
         (
             f"{{id: {ID}, credentials: prod}}",
-            "[0].credentials: the text `prod` is no name for credentials",
+            "[0].credentials: what stands here is no name for credentials",
         ),
         (
             f"{{id: {ID}, credentials: ''}}",
-            "[0].credentials: the text `` is no name for credentials",
+            "[0].credentials: what stands here is no name for credentials",
         ),
         (f"{{id: {ID}, credentials: ~}}", "[0].credentials: is empty; remove it, or write"),
         (f"{ID}, {ID}", f"[1]: repeats `{ID}` of organizations[0]; keep one of the two"),
@@ -602,7 +602,7 @@ def test_the_ends_of_the_bounds_are_allowed(text, faults_after_head):
             "the text `slak` is no word that is known here; write `slack`",
         ),
         ("{kind: slack, url_env: 'https://example.com/x'}", "never the address or secret itself"),
-        ("{kind: slack, url_env: 1A}", "`1A` is no name of an environment variable; "),
+        ("{kind: slack, url_env: 1A}", "what stands here is no name of an environment variable; "),
         ("{kind: webhook, url_env: A}", "notify[0].secret_env: is missing; name the variable"),
         (
             "{kind: ping, url_env: A, secret_env: B}",
@@ -623,3 +623,25 @@ def test_a_list_where_a_mapping_belongs_is_quoted_in_one_line(faults_after_head)
     (fault,) = faults_after_head('limits: "a\\nb\\e[31m"\n')
     assert "is the text `a\\nb\\x1b[31m`, where a mapping of keys belongs; " in fault
     assert fault.isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "notify: [{kind: slack, url_env: 'https://hooks.example.com/S3CRET'}]",
+        "notify: [{kind: webhook, url_env: A, secret_env: mdb_S3CRET}]",
+        "client_secret: S3CRET",
+        "notify: [{kind: slack, url_env: A, secret: S3CRET}]",
+    ],
+)
+def test_a_secret_that_was_pasted_into_the_policy_is_not_printed(text, faults_after_head):
+    (fault,) = faults_after_head(text + "\n")
+    assert "S3CRET" not in fault
+
+
+def test_a_secret_that_was_pasted_as_the_name_of_credentials_is_not_printed(faults_of):
+    (fault,) = faults_of(
+        f"version: 1\norganizations: [{{id: {ID}, credentials: mdb_S3CRET}}]\n"
+        "rules: [{name: a, expired: true}]\n"
+    )
+    assert "S3CRET" not in fault
