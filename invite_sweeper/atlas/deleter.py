@@ -42,7 +42,10 @@ class AtlasDeleter:
             return _deletion(Outcome.FAILED, trail)
         except RunError as error:
             return _deletion(Outcome.FAILED, trail, error)
-        return _deletion(_outcome(result), trail, ends_run(result))
+        outcome, about_run = _outcome(result), ends_run(result)
+        if outcome is Outcome.FAILED and trail.called_off and about_run is None:
+            return trail.cut_off()
+        return _deletion(outcome, trail, about_run)
 
 
 def _request(invitation: Invitation, trail: Trail) -> Request:

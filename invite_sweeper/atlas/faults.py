@@ -34,6 +34,10 @@ class LinkCut(Exception):
     """
 
 
+class CalledOff(Exception):
+    """Nothing more may be sent for this request; this try was not."""
+
+
 class TooLong(Exception):
     """The body is longer than any answer of Atlas."""
 
@@ -51,6 +55,7 @@ _ALWAYS_THE_SAME: Final[tuple[tuple[tuple[type[Exception], ...], Broken], ...]] 
         (LinkCut, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError),
         Broken("the connection was cut before the answer was there"),
     ),
+    ((CalledOff,), Broken("called off", passing=False)),
     ((TooLong,), Broken("the answer is longer than any of Atlas's", passing=False)),
     ((aiohttp.ClientPayloadError,), Broken("the answer was cut short")),
     ((aiohttp.ClientResponseError,), Broken("the answer is not HTTP")),

@@ -9,10 +9,10 @@ import aiohttp
 from yarl import URL
 
 from invite_sweeper.atlas.answers import Answer, Result
-from invite_sweeper.atlas.faults import LinkCut, TooLong, Waits, broken
+from invite_sweeper.atlas.faults import CalledOff, LinkCut, TooLong, Waits, broken
 from invite_sweeper.atlas.slots import Counters, Slot, read_body
 
-_WIRE_ERRORS: Final = (aiohttp.ClientError, OSError, LinkCut, TooLong)
+_WIRE_ERRORS: Final = (aiohttp.ClientError, OSError, LinkCut, CalledOff, TooLong)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ BACKOFF_CAP_S: Final = 30.0
 _THROTTLED_STEPS_S: Final = (1.0, 10.0, 20.0, 40.0)
 _THROTTLED_JITTER: Final = 0.25
 
+_LOOK_UP_S: Final = 1.0
+
 _UNAUTHORIZED: Final = 401
 _NOT_ALLOWED: Final = 405
 _TOO_MANY: Final = 429
@@ -75,6 +77,15 @@ class Persistence:
     random: Callable[[], float] = random_module.random
     monotonic: Callable[[], float] = time.monotonic
 
+    async def wait(self, seconds: float, called_off: Callable[[], bool] | None) -> None:
+        """Wait; what can be called off looks up once a second whether it was."""
+        if called_off is None:
+            await self.sleep(seconds)
+            return
+        until_s = self.monotonic() + seconds
+        while (left_s := until_s - self.monotonic()) > 0 and not called_off():
+            await self.sleep(min(left_s, _LOOK_UP_S))
+
 
 @dataclass(slots=True)
 class Course:
@@ -83,6 +94,7 @@ class Course:
     persistence: Persistence
     clock: Callable[[], datetime]
     on_wait: Callable[[Result, float], None] = lambda _result, _wait_s: None
+    called_off: Callable[[], bool] | None = None
     counted: int = 0
     throttled: int = 0
     unauthorized: int = 0
@@ -105,7 +117,7 @@ class Course:
             retry=retry_if_result(lambda _: self._kind is not Kind.FINAL),
             wait=self._wait_s,
             stop=self._must_stop,
-            sleep=self.persistence.sleep,
+            sleep=self._sleep,
             before_sleep=self._tell,
             retry_error_callback=_last,
         )
@@ -123,7 +135,12 @@ class Course:
             Kind.PASSING: self.counted >= self.persistence.attempts,
             Kind.UNAUTHORIZED: self.unauthorized > 1,
         }
-        return spent.get(self._kind, False) or wakes_s >= self.persistence.deadline_s
+        too_late = wakes_s >= self.persistence.deadline_s
+        called_off = self.called_off is not None and self.called_off()
+        return spent.get(self._kind, False) or too_late or called_off
+
+    async def _sleep(self, seconds: float) -> None:
+        await self.persistence.wait(seconds, self.called_off)
 
     def _wait_s(self, state: RetryCallState) -> float:
         result = _last(state)

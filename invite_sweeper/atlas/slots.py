@@ -8,7 +8,7 @@ from typing import Final
 
 import aiohttp
 
-from invite_sweeper.atlas.faults import NEVER_SENT, LinkCut, TooLong
+from invite_sweeper.atlas.faults import NEVER_SENT, CalledOff, LinkCut, TooLong
 from invite_sweeper.outcome import Trail
 
 _UNAUTHORIZED: Final = 401
@@ -62,6 +62,8 @@ class Slot:
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         trail = self._trail or Trail()
+        if trail.called_off:
+            raise CalledOff
         awaited_before = trail.awaiting
         self.sent += 1
         self._counters.requests += 1

@@ -47,6 +47,10 @@ class Request:
     read: Callable[[bytes], object] | None = None
     trail: Trail | None = None
 
+    def called_off(self) -> bool:
+        """Tell whether nothing more may be sent for it."""
+        return self.trail is not None and self.trail.called_off
+
 
 def request_for(
     operation: Operation,
@@ -114,7 +118,7 @@ class Transport:
             self._line.counters.retries += 1
             if is_plain_refusal(last):
                 await self._authentication.renew(used)
-            await self.limiter.acquire(request.key)
+            await self._turn(request)
             used = await self._authentication.authorization()
             last = await self._try(request, used)
             return last
@@ -123,7 +127,19 @@ class Transport:
             why = result.reason if isinstance(result, Broken) else result.status
             self._log.debug("trying again", path=request.path, wait_s=round(wait_s, 3), why=why)
 
-        return await Course(self._persistence, self._observed.clock, on_wait).run(first, again)
+        called_off = request.called_off if request.trail else None
+        course = Course(self._persistence, self._observed.clock, on_wait, called_off)
+        return await course.run(first, again)
+
+    async def _turn(self, request: Request) -> None:
+        """Take the turn of one more try, unless it is called off meanwhile."""
+        if request.trail is None:
+            await self.limiter.acquire(request.key)
+            return
+        while wait_s := self.limiter.reserve(request.key):
+            await self._persistence.wait(wait_s, request.called_off)
+            if request.called_off():
+                return
 
     async def _try(self, request: Request, authorization: Secret | None) -> Result:
         """Send a request once; the place on the wire is given back with the answer."""

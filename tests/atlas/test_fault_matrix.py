@@ -1,0 +1,463 @@
+"""What can go wrong with a request, each with its result, its tries and what Atlas then holds."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from builders import object_id
+
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
+from invite_sweeper.inventory import Gone, Project, Unreadable
+from invite_sweeper.outcome import Outcome, Trail
+from invite_sweeper.simulator import faults
+
+DELETED, GONE, FAILED = Outcome.DELETED, Outcome.ALREADY_GONE, Outcome.FAILED
+INVITES = "/api/atlas/v2/groups/*/invites"
+ALWAYS = None
+
+
+@pytest.fixture
+def account(sim):
+    return sim.add_service_account()
+
+
+@pytest.fixture
+def alpha(sim):
+    """A project with two invitations, of which the first is to be deleted."""
+    made = sim.add_project("Alpha")
+    for name in ("ada", "bob"):
+        sim.invite(made, f"{name}@example.com", age=timedelta(days=20))
+    return made
+
+
+async def deleting(sim, atlas, project_id):
+    """List, then meet the faults that a test has planned for DELETE; the outcome and its trail."""
+    one = (await atlas.reader.invitations(Project(project_id, "Alpha", "0" * 24)))[0]
+    trail = Trail()
+    assert atlas.deleter().admit(one) == 0.0
+    return await atlas.deleter().delete(one, trail), trail
+
+
+MATRIX = {
+    "500 in passing": (faults.fails(500), 2, DELETED, 3, 1, None),
+    "500 that lasts": (faults.fails(500), ALWAYS, FAILED, 5, 2, "UNEXPECTED_ERROR"),
+    "500 although it was done": (faults.fails(500, late=True), 1, GONE, 2, 1, None),
+    "502 with a page": (faults.html(502), 1, DELETED, 2, 1, None),
+    "502 with a page that lasts": (faults.html(502), ALWAYS, FAILED, 5, 2, None),
+    "503 with a page": (faults.html(503, retry_after="2"), 1, DELETED, 2, 1, None),
+    "504": (faults.fails(504), 1, DELETED, 2, 1, None),
+    "429": (faults.fails(429, "RATE_LIMITED", retry_after="3"), 9, DELETED, 10, 1, None),
+    "429 without a time": (faults.fails(429, "RATE_LIMITED"), 1, DELETED, 2, 1, None),
+    "429 with 0": (faults.fails(429, "RATE_LIMITED", retry_after="0"), 1, DELETED, 2, 1, None),
+    "429 with an age": (faults.fails(429, "X", retry_after="999999"), 1, DELETED, 2, 1, None),
+    "429 with a date": (
+        faults.fails(429, "X", retry_after="Wed, 25 Nov 2026 01:00:00 GMT"),
+        1,
+        DELETED,
+        2,
+        1,
+        None,
+    ),
+    "reset before it was done": (faults.reset(), 1, DELETED, 2, 1, None),
+    "reset after it was done": (faults.reset(late=True), 1, GONE, 2, 1, None),
+    "reset that lasts": (faults.reset(), ALWAYS, FAILED, 5, 2, None),
+    "upgrade that passes": (faults.upgrade(), 3, DELETED, 4, 1, None),
+    "upgrade that lasts": (
+        faults.upgrade(),
+        ALWAYS,
+        FAILED,
+        5,
+        2,
+        "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES",
+    ),
+    "another 405": (faults.empty(405), ALWAYS, FAILED, 1, 2, None),
+    "401 in passing": (faults.challenge(), 1, DELETED, 2, 1, None),
+    "401 of a role in passing": (faults.role_missing(), 1, DELETED, 2, 1, None),
+    "401 of a role that lasts": (
+        faults.role_missing(),
+        ALWAYS,
+        FAILED,
+        2,
+        2,
+        "USER_UNAUTHORIZED",
+    ),
+    "403": (faults.fails(403, "ACCESS_FORBIDDEN"), ALWAYS, FAILED, 1, 2, "ACCESS_FORBIDDEN"),
+    "404": (faults.fails(404, "RESOURCE_NOT_FOUND"), 1, GONE, 1, 2, "RESOURCE_NOT_FOUND"),
+    "400 that says gone": (
+        faults.fails(400, "INVALID_INVITATION_ID"),
+        1,
+        GONE,
+        1,
+        2,
+        "INVALID_INVITATION_ID",
+    ),
+    "400 that says expired": (
+        faults.fails(400, "ALREADY_EXPIRED"),
+        1,
+        GONE,
+        1,
+        2,
+        "ALREADY_EXPIRED",
+    ),
+    "another 400": (
+        faults.fails(400, "CANNOT_DELETE_ORG_INVITATION"),
+        1,
+        FAILED,
+        1,
+        2,
+        "CANNOT_DELETE_ORG_INVITATION",
+    ),
+    "a redirect": (faults.redirect("https://evil.example.com/"), ALWAYS, FAILED, 1, 2, None),
+    "a page of HTML with 200": (faults.html(200), ALWAYS, FAILED, 1, 2, None),
+    "a 204 that calls itself HTML is no word of Atlas": (
+        faults.mislabelled(),
+        1,
+        FAILED,
+        1,
+        1,
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MATRIX)
+async def test_a_deletion_meets(sim, online, account, alpha, name):
+    fault, times, outcome, tries, left, code = MATRIX[name]
+    sim.faults.add(fault, method="DELETE", times=times)
+
+    async with online(account) as atlas:
+        deletion, trail = await deleting(sim, atlas, alpha)
+
+    assert (deletion.outcome, deletion.ends_run) == (outcome, None)
+    assert (deletion.attempts, sim.deletes_received) == (tries, tries)
+    assert sim.invitation_count() == left
+    assert sim.journal.deletes_after_confirmation == []
+    if outcome is FAILED:
+        assert deletion.error_code == code
+    assert (trail.attempts, trail.http_status) == (deletion.attempts, deletion.http_status)
+
+
+ENDS = {
+    "401 that lasts": (faults.challenge(), CredentialsRefused, 2),
+    "402": (faults.fails(402, "ACCOUNT_SUSPENDED"), AtlasUnavailable, 1),
+    "the access list": (faults.fails(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), CredentialsRefused, 1),
+    "406": (faults.fails(406, "INVALID_VERSION_DATE"), AtlasUnavailable, 1),
+    "410": (faults.fails(410, "VERSION_GONE"), AtlasUnavailable, 1),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+async def test_a_deletion_ends_the_run_by(sim, online, account, alpha, name):
+    fault, error, tries = ENDS[name]
+    sim.faults.add(fault, method="DELETE", times=None)
+
+    async with online(account) as atlas:
+        deletion, _ = await deleting(sim, atlas, alpha)
+
+    assert deletion.outcome is FAILED
+    assert isinstance(deletion.ends_run, error)
+    assert (deletion.attempts, sim.deletes_received, sim.invitation_count()) == (tries, tries, 2)
+
+
+@pytest.mark.parametrize("name", ENDS)
+async def test_a_list_ends_the_run_by(sim, online, account, alpha, name):
+    fault, error, tries = ENDS[name]
+    sim.faults.add(fault, path=INVITES, times=None)
+
+    async with online(account) as atlas:
+        with pytest.raises(error):
+            await deleting(sim, atlas, alpha)
+
+    assert sum(asked.path.endswith("/invites") for asked in sim.requests) == tries
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_deletion_that_hangs_is_cut_by_its_timeout_and_tried_again(
+    sim, online, account, alpha, late
+):
+    sim.faults.add(faults.hang(late=late), method="DELETE")
+
+    async with online(account, total_timeout_s=0.3) as atlas:
+        deletion, trail = await deleting(sim, atlas, alpha)
+
+    assert deletion.outcome is (GONE if late else DELETED)
+    assert (deletion.attempts, trail.awaiting, sim.invitation_count()) == (2, False, 1)
+
+
+async def test_a_trail_that_never_had_an_answer_says_that_one_is_awaited(
+    sim, online, account, alpha
+):
+    sim.faults.add(faults.reset(), method="DELETE", times=None)
+
+    async with online(account, attempts=2) as atlas:
+        deletion, trail = await deleting(sim, atlas, alpha)
+
+    assert (deletion.http_status, deletion.error_code) == (None, None)
+    assert (trail.attempts, trail.awaiting) == (2, True)
+
+
+async def test_what_was_deleted_is_not_asked_for_again_when_its_answer_breaks_off(
+    sim, online, account, alpha
+):
+    done = replace(faults.fails(late=True).instead, status=200, body=b'{"long": "enough"}')
+    sim.faults.add(replace(faults.truncated(), instead=done, late=True), method="DELETE")
+
+    async with online(account) as atlas:
+        deletion, _ = await deleting(sim, atlas, alpha)
+
+    assert (deletion.outcome, sim.deletes_received) == (DELETED, 1)
+
+
+LISTS = {
+    "500 in passing": (faults.fails(500), 4, 2, 5),
+    "500 that lasts": (faults.fails(500), ALWAYS, Unreadable, 5),
+    "502 with a page": (faults.html(502), 1, 2, 2),
+    "503 with a page that lasts": (faults.html(503), ALWAYS, Unreadable, 5),
+    "429": (faults.fails(429, "RATE_LIMITED", retry_after="1"), 3, 2, 4),
+    "a reset": (faults.reset(), 1, 2, 2),
+    "a truncated body": (faults.truncated(), 1, 2, 2),
+    "a truncated body that lasts": (faults.truncated(), ALWAYS, Unreadable, 5),
+    "a malformed body": (faults.malformed(), 1, 2, 2),
+    "a malformed body that lasts": (faults.malformed(), ALWAYS, Unreadable, 5),
+    "a page of HTML with 200 that lasts": (faults.html(200), ALWAYS, Unreadable, 5),
+    "an empty body that lasts": (faults.malformed(b""), ALWAYS, Unreadable, 5),
+    "a role that is missing": (faults.role_missing(), ALWAYS, Unreadable, 2),
+    "a project that is gone": (faults.fails(404, "GROUP_NOT_FOUND"), 1, Gone, 1),
+    "a redirect": (faults.redirect("https://evil.example.com/"), ALWAYS, Unreadable, 1),
+    "another content type": (faults.mislabelled("text/plain"), ALWAYS, 2, 1),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_a_list_meets(sim, online, account, alpha, name):
+    fault, times, result, tries = LISTS[name]
+    sim.faults.add(fault, path=INVITES, times=times)
+
+    async with online(account) as atlas:
+        found = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
+
+    if isinstance(result, int):
+        assert len(found) == result
+    else:
+        assert isinstance(found, result)
+    assert sum(asked.path.endswith("/invites") for asked in sim.requests) == tries
+
+
+async def test_a_redirect_is_followed_nowhere(sim, online, account, alpha):
+    sim.faults.add(faults.redirect(f"/api/atlas/v2/groups/{alpha}"), path=INVITES, times=None)
+
+    async with online(account) as atlas:
+        await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
+
+    paths = [asked.path for asked in sim.requests if "oauth" not in asked.path]
+    assert paths == [f"/api/atlas/v2/groups/{alpha}/invites"]
+
+
+async def test_pages_with_every_oddity_give_each_project_once(sim, online, account):
+    made = {sim.add_project(f"Project {n:02}") for n in range(25)}
+    sim.paging.page_size = 7
+    sim.paging.extra_count = 50
+    sim.paging.repeats = 2
+    sim.paging.link_host = "evil.example.com"
+
+    async with online(account) as atlas:
+        found = [item.id async for item in atlas.reader.projects()]
+
+    assert len(found) == 25
+    assert set(found) == made
+
+
+async def test_a_loop_of_pages_ends(sim, online, account):
+    made = [sim.add_project(f"Project {n}") for n in range(3)]
+    sim.paging.loop = True
+
+    async with online(account) as atlas:
+        found = [item.id async for item in atlas.reader.projects()]
+
+    assert sorted(found) == sorted(made)
+    assert sum("/groups?" in asked.path for asked in sim.requests) == 2
+
+
+async def test_a_list_of_projects_that_breaks_off_ends_the_run(sim, online, account):
+    for number in range(9):
+        sim.add_project(f"Project {number}")
+    sim.paging.page_size = 4
+    sim.faults.add(faults.fails(500), path="/api/atlas/v2/groups", nth=2, times=None)
+
+    async with online(account) as atlas:
+        with pytest.raises(AtlasUnavailable, match="to the end"):
+            [item async for item in atlas.reader.projects()]
+
+
+async def test_a_project_that_was_never_there_is_gone(sim, online, account):
+    async with online(account) as atlas:
+        found = await atlas.reader.invitations(Project(object_id(5), "Never", "0" * 24))
+
+    assert isinstance(found, Gone)
+
+
+async def test_a_deletion_in_a_project_that_is_gone_is_already_gone(sim, online, account, alpha):
+    async with online(account) as atlas:
+        one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
+        sim.remove_project(alpha)
+        atlas.deleter().admit(one)
+        deletion = await atlas.deleter().delete(one, Trail())
+
+    assert deletion.outcome is GONE
+
+
+@pytest.mark.parametrize("status", [400, 404])
+async def test_an_invitation_that_was_accepted_meanwhile_is_already_gone(
+    sim, online, account, alpha, status
+):
+    sim.gone_status = status
+
+    async with online(account) as atlas:
+        one, other = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
+        sim.accept(alpha, one.id)
+        atlas.deleter().admit(one)
+        deletion = await atlas.deleter().delete(one, Trail())
+
+    assert (deletion.outcome, deletion.http_status) == (GONE, status)
+    assert sim.invitations(alpha) == (other.id,)
+
+
+async def test_a_longer_answer_than_any_of_atlas_is_not_read_on(sim, online, account, alpha):
+    sim.faults.add(faults.malformed(b"[" + b" " * 5000 + b"]"), path=INVITES, times=None)
+
+    async with online(account, max_body_bytes=5000) as atlas:
+        found = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
+
+    assert "longer" in found.reason
+    assert sum(asked.path.endswith("/invites") for asked in sim.requests) == 1
+
+
+async def test_answers_come_packed_and_the_clock_and_the_sunset_are_read(sim, online, account):
+    sim.add_project("Alpha")
+    sim.gzip = True
+    sim.date_offset = timedelta(minutes=-6)
+
+    async with online(account) as atlas:
+        assert atlas.clock_skew_s is None
+        (one,) = [item async for item in atlas.reader.projects()]
+        assert atlas.sunset is None
+        await atlas.reader.invitations(one)
+
+    assert 359 <= atlas.clock_skew_s <= 362
+    assert (atlas.sunset.isoformat(), atlas.deprecation.isoformat()) == ("2027-07-01", "2023-10-04")
+
+
+async def test_a_clock_without_a_date_to_compare_is_not_known(connecting, answering):
+    answering.get(
+        "https://atlas.example.com/api/atlas/v2/groups/" + object_id(1) + "/invites", body=b"[]"
+    )
+
+    async with connecting("https://atlas.example.com") as atlas:
+        await atlas.reader.invitations(Project(object_id(1), "A", "0" * 24))
+
+    assert atlas.clock_skew_s is None
+
+
+async def test_the_rate_limits_are_read_where_atlas_tells_them(sim, online, account):
+    async with online(account) as atlas:
+        told = {(one.endpoint_set, one.scope) for one in await atlas.reader.rate_limits()}
+        sim.rate_limits_served = False
+        assert await atlas.reader.rate_limits() == ()
+
+    assert ("projects_group", "GROUP") in told
+
+
+@pytest.mark.parametrize("fault", [faults.fails(500), faults.fails(410), faults.malformed(b"[]")])
+async def test_rate_limits_that_cannot_be_read_are_none(sim, online, account, fault):
+    sim.faults.add(fault, path="*/rateLimits", times=None)
+
+    async with online(account) as atlas:
+        assert await atlas.reader.rate_limits() == ()
+
+
+async def test_rate_limits_that_are_refused_for_the_credentials_end_the_run(sim, online):
+    account = sim.add_api_key()
+    account.access_list = ()
+
+    async with online(account) as atlas:
+        with pytest.raises(CredentialsRefused):
+            await atlas.reader.rate_limits()
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (faults.reset(late=True), Outcome.UNKNOWN),
+        (faults.fails(500), FAILED),
+        (faults.fails(429, "RATE_LIMITED", retry_after="100"), FAILED),
+    ],
+)
+async def test_a_deletion_that_is_called_off_sends_nothing_more(
+    sim, online, account, alpha, fault, outcome
+):
+    trail = Trail()
+
+    def call_off(visit):
+        trail.called_off = True
+
+    sim.faults.add(replace(fault, before=call_off), method="DELETE", times=None)
+
+    async with online(account) as atlas:
+        one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
+        atlas.deleter().admit(one)
+        deletion = await atlas.deleter().delete(one, trail)
+
+    assert (deletion.outcome, deletion.attempts, sim.deletes_received) == (outcome, 1, 1)
+
+
+async def test_a_deletion_that_is_called_off_before_it_began_is_skipped(
+    sim, online, account, alpha
+):
+    async with online(account) as atlas:
+        one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
+        atlas.deleter().admit(one)
+        deletion = await atlas.deleter().delete(one, Trail(called_off=True))
+
+    assert (deletion.outcome, deletion.attempts) == (Outcome.SKIPPED, 0)
+    assert sim.deletes_received == 0
+
+
+async def test_an_answer_that_came_is_believed_although_it_was_called_off(
+    sim, online, account, alpha
+):
+    trail = Trail()
+
+    def call_off(visit):
+        trail.called_off = True
+
+    sim.faults.add(faults.effect(before=call_off), method="DELETE")
+
+    async with online(account) as atlas:
+        one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
+        atlas.deleter().admit(one)
+        deletion = await atlas.deleter().delete(one, trail)
+
+    assert deletion.outcome is DELETED
+
+
+@pytest.mark.parametrize("wait", ["bucket", "backoff"])
+async def test_a_long_wait_is_given_up_within_a_second_when_it_is_called_off(
+    sim, online, account, alpha, fake_time, wait
+):
+    trail = Trail()
+    asks = "100" if wait == "backoff" else None
+    sim.faults.add(faults.fails(429, "RATE_LIMITED", retry_after=asks), method="DELETE", times=None)
+
+    async def sleep(seconds):
+        await inner_sleep(seconds)
+        trail.called_off = fake_time.now_s > begin_s + 14.5
+
+    inner_sleep = fake_time.sleep
+    begin_s = fake_time.now_s
+    async with online(account, sleep=sleep) as atlas:
+        one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
+        atlas.deleter().admit(one)
+        deletion = await atlas.deleter().delete(one, trail)
+
+    assert deletion.outcome is FAILED
+    assert fake_time.now_s - begin_s <= 16
