@@ -1,15 +1,15 @@
 """All that speaks to MongoDB Atlas, and nothing of sweeping."""
 
 from invite_sweeper.atlas.client import Atlas, ClientOptions, connect
-from invite_sweeper.atlas.credentials import (
+from invite_sweeper.atlas.credentials import credentials_from
+from invite_sweeper.atlas.deleter import AtlasDeleter
+from invite_sweeper.atlas.identity import (
     ApiKey,
     BearerToken,
     Credentials,
     Secret,
     ServiceAccount,
-    credentials_from,
 )
-from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.operations import parse_base_url
 from invite_sweeper.atlas.ratelimit import BucketKey, RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader

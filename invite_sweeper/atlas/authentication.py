@@ -4,7 +4,7 @@ from typing import Protocol
 
 import aiohttp
 
-from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Secret
+from invite_sweeper.atlas.identity import ApiKey, BearerToken, Secret
 
 
 class Authentication(Protocol):

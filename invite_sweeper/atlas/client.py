@@ -4,8 +4,7 @@ import asyncio
 import platform
 import random as random_module
 import time
-import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -21,12 +20,12 @@ from invite_sweeper.atlas.authentication import (
     BearerAuthentication,
     DigestAuthentication,
 )
-from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.faults import Waits
+from invite_sweeper.atlas.identity import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.line import Line
 from invite_sweeper.atlas.observed import Observed
-from invite_sweeper.atlas.operations import is_loopback
+from invite_sweeper.atlas.proxy import proxy_for
 from invite_sweeper.atlas.ratelimit import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.atlas.retry import Persistence
@@ -130,7 +129,7 @@ async def connect(
     """
     counters, observed = Counters(), Observed(clock)
     persistence = _persistence(options)
-    proxy, proxy_headers = _proxy_for(base_url)
+    proxy, proxy_headers = proxy_for(base_url)
     timeout = aiohttp.ClientTimeout(
         total=options.total_timeout_s, connect=options.connect_timeout_s
     )
@@ -183,22 +182,3 @@ def _authentication(
             return DigestAuthentication(credentials)
         case _:
             return ServiceAccountAuthentication(credentials, line, persistence, observed)
-
-
-def _proxy_for(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
-    """Find the proxy that the environment names, once; loopback has none.
-
-    The library's own look at the environment would be repeated for each request, in a
-    thread, and would take credentials from a `.netrc` beside ours.
-    """
-    host = base_url.host or ""
-    if is_loopback(host) or urllib.request.proxy_bypass(host):
-        return None, None
-    address = urllib.request.getproxies().get(base_url.scheme)
-    if not address:
-        return None, None
-    proxy = URL(address)
-    if proxy.user is None:
-        return proxy, None
-    login = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
-    return proxy.with_user(None), {"Proxy-Authorization": login}

@@ -3,7 +3,8 @@
 from invite_sweeper.atlas.answers import Answer, Result
 from invite_sweeper.atlas.operations import DELETE_GROUP_INVITE, UnsendableError
 from invite_sweeper.atlas.ratelimit import BucketKey
-from invite_sweeper.atlas.transport import Request, Transport, request_for
+from invite_sweeper.atlas.request import Request, request_for
+from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import ends_run, is_done, is_gone
 from invite_sweeper.errors import RunError
 from invite_sweeper.inventory import Invitation, Source

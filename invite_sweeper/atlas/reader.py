@@ -7,14 +7,11 @@ from typing import Final
 from invite_sweeper.atlas.answers import Answer, Result, error_of, is_atlas_speaking
 from invite_sweeper.atlas.limits import RateLimit
 from invite_sweeper.atlas.operations import LIST_GROUP_INVITES, LIST_GROUPS, LIST_RATE_LIMITS
-from invite_sweeper.atlas.transport import Transport, request_for
+from invite_sweeper.atlas.request import request_for
+from invite_sweeper.atlas.told_limits import parse_rate_limit
+from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import ends_run, in_words, refuses_first_call
-from invite_sweeper.atlas.wire import (
-    parse_invitations,
-    parse_page,
-    parse_project,
-    parse_rate_limit,
-)
+from invite_sweeper.atlas.wire import parse_invitations, parse_page, parse_project
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.inventory import Gone, Invitation, Project, Unreadable
 

@@ -7,21 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import aiohttp
-import orjson
 
 from invite_sweeper.atlas.answers import Answer, Result
 from invite_sweeper.atlas.authentication import bearer
-from invite_sweeper.atlas.credentials import Secret, ServiceAccount
+from invite_sweeper.atlas.identity import Secret, ServiceAccount
 from invite_sweeper.atlas.line import Line
+from invite_sweeper.atlas.oauth import REVOKE_PATH, TOKEN_PATH, parse_token
 from invite_sweeper.atlas.observed import Observed
 from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of
 from invite_sweeper.atlas.verdicts import in_words
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 
-TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path
-REVOKE_PATH: Final = "/api/oauth/revoke"
-
-_LIFE_S: Final = 3600.0
 _MARGIN_S: Final = 600.0
 _MARGIN_SHARE: Final = 0.2
 _RENEWAL_RETRY_S: Final = 30.0
@@ -183,35 +179,6 @@ class ServiceAccountAuthentication:
                     {"token": token.token.reveal(), "token_type_hint": "access_token"},
                     {"Accept": "application/json", "Authorization": self._basic.reveal()},
                 )
-
-
-@dataclass(frozen=True, slots=True)
-class ToldToken:
-    """What the token endpoint gives: the token, and for how long it is good."""
-
-    token: Secret
-    life_s: float
-
-
-def parse_token(body: bytes) -> ToldToken | None:
-    """Read the answer of the token endpoint; None where it gives no bearer token.
-
-    Source: https://www.mongodb.com/docs/atlas/api/api-authentication (read 2026-08).
-    """
-    try:
-        loaded: object = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    told = loaded if isinstance(loaded, dict) else {}
-    token, life_s = told.get("access_token"), told.get("expires_in")
-    kind = told.get("token_type", "Bearer")
-    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-        return None
-    if not token or " " in token or not isinstance(kind, str) or kind.lower() != "bearer":
-        return None
-    if not isinstance(life_s, int | float) or life_s <= 0:
-        life_s = _LIFE_S
-    return ToldToken(Secret(token), float(life_s))
 
 
 def _retrieve(task: asyncio.Task[_Token]) -> None:

@@ -1,22 +1,21 @@
 """One request to Atlas: its bucket, its place on the wire, its tries."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 from invite_sweeper.atlas.answers import Answer, Broken, Result, error_of
 from invite_sweeper.atlas.authentication import Authentication
-from invite_sweeper.atlas.credentials import Secret
 from invite_sweeper.atlas.headers import count_of, retry_after_s
+from invite_sweeper.atlas.identity import Secret
 from invite_sweeper.atlas.line import Line
 from invite_sweeper.atlas.observed import Observed
-from invite_sweeper.atlas.operations import Operation, target
-from invite_sweeper.atlas.ratelimit import BucketKey, RateLimiter
-from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of, told_bucket
+from invite_sweeper.atlas.ratelimit import RateLimiter
+from invite_sweeper.atlas.refusals import told_bucket
+from invite_sweeper.atlas.request import Request
+from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of
 from invite_sweeper.atlas.slots import Slots
 from invite_sweeper.atlas.verdicts import is_plain_refusal
 from invite_sweeper.atlas.wire import Nonsense
-from invite_sweeper.outcome import Trail
 
 _OK: Final = 200
 _REFUSED: Final = 400
@@ -29,44 +28,6 @@ class Log(Protocol):
 
     def debug(self, event: str, **fields: object) -> object:
         """Say it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request, before it is sent.
-
-    Attributes:
-        key: The bucket that it draws from.
-        read: Makes a value of a 200's body or raises Nonsense, which is then tried again.
-        trail: Told about what happens to it.
-    """
-
-    operation: Operation
-    path: str
-    key: BucketKey
-    read: Callable[[bytes], object] | None = None
-    trail: Trail | None = None
-
-    def called_off(self) -> bool:
-        """Tell whether nothing more may be sent for it."""
-        return self.trail is not None and self.trail.called_off
-
-
-def request_for(
-    operation: Operation,
-    *ids: str,
-    scope_id: str,
-    page: int | None = None,
-    read: Callable[[bytes], object] | None = None,
-    trail: Trail | None = None,
-) -> Request:
-    """Make a request; nothing but `OPERATIONS` can be made.
-
-    Raises:
-        UnsendableError: As `operations.target`.
-    """
-    path = target(operation, *ids, page=page)
-    return Request(operation, path, BucketKey(operation.endpoint_set, scope_id), read, trail)
 
 
 class Transport:

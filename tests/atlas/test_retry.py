@@ -8,14 +8,8 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from invite_sweeper.atlas.answers import Answer, Broken
-from invite_sweeper.atlas.retry import (
-    Course,
-    Kind,
-    Persistence,
-    ToldBucket,
-    kind_of,
-    told_bucket,
-)
+from invite_sweeper.atlas.refusals import ToldBucket, told_bucket
+from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 CUT = Broken("cut")

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.atlas.limits import Limit, RateLimit
+from invite_sweeper.atlas.told_limits import parse_rate_limit
 from invite_sweeper.atlas.wire import (
     Nonsense,
     parse_invitations,
     parse_moment,
     parse_page,
     parse_project,
-    parse_rate_limit,
 )
 from invite_sweeper.inventory import Invitation, Project, Source, Unreadable, UnreadableDate
 
