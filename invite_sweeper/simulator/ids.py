@@ -39,11 +39,3 @@ class IdMaker:
         """
         seconds = int(moment.timestamp()) & 0xFFFFFFFF
         return f"{seconds:08x}{_MACHINE}{next(self._numbers) & 0xFFFFFF:06x}"
-
-
-def neighbour(object_id: str) -> str:
-    """The id that follows, as an invitation's and its user's ids often do.
-
-    Source: 633 pairs in the recordings, no two the same, often one apart.
-    """
-    return f"{(int(object_id, 16) + 1) & ((1 << 96) - 1):024x}"

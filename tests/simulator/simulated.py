@@ -74,4 +74,7 @@ async def asking(sim: SimulatedAtlas, *, token: str | None = None) -> AsyncItera
     """Serve `sim` and ask it with a ready token of its first organization."""
     bearer = sim.add_token().secret if token is None else token
     async with serve(sim) as base_url, aiohttp.ClientSession() as session:
+        # aiohttp sends a GET or DELETE again by itself when a connection breaks; here a
+        # request is to be one request.
+        session._retry_connection = False
         yield Asker(session, base_url, bearer)

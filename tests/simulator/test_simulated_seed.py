@@ -1,0 +1,68 @@
+"""The example organization: believable, and the same for a seed."""
+
+import orjson
+from simulator.simulated import NOW
+
+from invite_sweeper.simulator import SimulatedAtlas, fill
+
+
+def filled(seed=0, projects=20, invitations=12):
+    sim = SimulatedAtlas(lambda: NOW)
+    made = fill(sim, projects=projects, invitations_per_project=invitations, seed=seed, now=NOW)
+    return sim, made
+
+
+def everything(sim):
+    return [
+        (group.name, group.tags, group.created, [each.document for each in group.invites.values()])
+        for group in sim.groups.values()
+    ]
+
+
+def test_the_same_seed_makes_the_same_organization_and_another_one_another():
+    assert everything(filled(1)[0]) == everything(filled(1)[0])
+    assert everything(filled(1)[0]) != everything(filled(2)[0])
+
+
+def test_there_is_as_much_as_was_asked_for():
+    sim, made = filled(projects=7, invitations=3)
+    assert (len(made.projects), made.invitations) == (7, 21)
+    assert tuple(sim.groups) == made.projects
+    assert sim.invitation_count() == 21
+    assert {group.org_id for group in sim.groups.values()} == {made.org_id}
+
+
+def test_names_are_unique_and_some_hold_spaces():
+    sim, _ = filled(projects=300, invitations=0)
+    names = [group.name for group in sim.groups.values()]
+    assert len(set(names)) == 300
+    assert any(" " in name for name in names)
+    assert all(len(name) <= 64 for name in names)
+
+
+def test_ages_roles_inviters_and_addresses_differ():
+    sim, _ = filled()
+    documents = [
+        orjson.loads(each.document)
+        for group in sim.groups.values()
+        for each in group.invites.values()
+    ]
+    ages = sorted((NOW.timestamp() - int(each["id"][:8], 16)) / 86_400 for each in documents)
+    assert 0 <= ages[0] < 3
+    assert 27 < ages[-1] < 30
+    assert len({tuple(each["roles"]) for each in documents}) >= 3
+    inviters = {each["inviterUsername"] for each in documents}
+    assert any("@" in each for each in inviters)
+    assert any("@" not in each for each in inviters)
+    domains = {each["username"].rsplit("@")[1] for each in documents}
+    assert "board.example.com" in domains
+    assert all(each.rsplit(".", 2)[-2] == "example" for each in domains)
+    tags = {tag for group in sim.groups.values() for tag in group.tags}
+    assert {key for key, _ in tags} == {"env", "team"}
+
+
+def test_an_organization_that_is_there_is_filled_and_not_replaced():
+    sim = SimulatedAtlas(lambda: NOW)
+    sim.add_organization("a" * 24, "Mine")
+    made = fill(sim, projects=1, invitations_per_project=1, org_id="a" * 24)
+    assert (made.org_id, sim.organizations["a" * 24].name) == ("a" * 24, "Mine")
