@@ -12,7 +12,7 @@ import aiohttp
 
 from invite_sweeper.atlas.answers import Broken
 
-_WRONG_NAME: Final = 62
+_WRONG_NAME: Final = frozenset({62, 64})
 _EXPIRED: Final = 10
 _UNKNOWN_ISSUER: Final = frozenset({18, 19, 20, 21})
 _PROXY_WANTS_PASSWORD: Final = 407
@@ -97,7 +97,7 @@ def _no_connection(error: BaseException, host: str, waits: Waits) -> Broken:
 
 def _certificate(error: Exception, host: str) -> str:
     code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else None
-    if code == _WRONG_NAME:
+    if code in _WRONG_NAME:
         return f"certificate not valid for {host}"
     if code == _EXPIRED:
         return f"certificate of {host} has expired"

@@ -1,0 +1,82 @@
+"""No secret, token or digest response leaves the client but on the wire."""
+
+import asyncio
+import gc
+import logging
+import re
+import traceback
+from datetime import timedelta
+
+import pytest
+
+from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
+from invite_sweeper.errors import RunError
+from invite_sweeper.outcome import Trail
+from invite_sweeper.simulator import faults, serve
+
+SECRET = "kitten-7f3a9c1e"
+TOKEN = "puppy-51b2d8e0"
+CREDENTIALS = {
+    "service account": ServiceAccount("mdb_sa_id_1", Secret(SECRET)),
+    "API key": ApiKey("abcdefgh", Secret(SECRET)),
+    "token": BearerToken(Secret(TOKEN)),
+}
+FAULTS = {
+    "nothing": None,
+    "500": faults.fails(500),
+    "a page": faults.html(502),
+    "401": faults.challenge(),
+    "403": faults.fails(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"),
+    "410": faults.fails(410, "VERSION_GONE"),
+    "a reset": faults.reset(),
+    "a hang": faults.hang(),
+    "a truncated body": faults.truncated(),
+    "a malformed body": faults.malformed(),
+    "a redirect": faults.redirect(f"https://evil.example.com/?token={TOKEN}"),
+}
+LEAK = re.compile(
+    rf"{SECRET}|{TOKEN}|response=\"?[0-9a-f]{{32}}|Bearer [a-z]|Basic [A-Za-z0-9]|grant_type=",
+    re.ASCII,
+)
+
+
+async def everything(connecting, base_url, credentials):
+    """List and delete, and give all that a person could see of how it ended."""
+    seen = []
+    async with connecting(base_url, credentials, total_timeout_s=0.2, attempts=2) as atlas:
+        seen.append(f"{atlas!r} {vars(atlas)!r} {vars(atlas.reader)!r}")
+        try:
+            async for project in atlas.reader.projects():
+                found = await atlas.reader.invitations(project)
+                seen.append(repr(found))
+                for one in found if isinstance(found, tuple) else ():
+                    atlas.deleter().admit(one)
+                    seen.append(repr(await atlas.deleter().delete(one, Trail())))
+        except RunError as error:
+            told = traceback.TracebackException.from_exception(error, capture_locals=True)
+            seen += [str(error), repr(error), *told.format()]
+    return seen
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("kind", CREDENTIALS)
+async def test_no_secret_is_seen(sim, connecting, diary, caplog, monkeypatch, kind, fault):
+    monkeypatch.setattr("invite_sweeper.simulator.oauth.secrets.token_urlsafe", lambda _: TOKEN)
+    caplog.set_level(logging.DEBUG)
+    asyncio.get_running_loop().set_debug(True)
+    project = sim.add_project("Alpha")
+    sim.invite(project, "ada@example.com", age=timedelta(days=20))
+    good = {"service account": sim.add_service_account, "API key": sim.add_api_key}
+    account = good.get(kind, sim.add_token)()
+    if FAULTS[fault] is not None:
+        sim.faults.add(FAULTS[fault], times=None)
+
+    async with serve(sim) as base_url:
+        seen = await everything(connecting, base_url, account)
+        seen += await everything(connecting, base_url, CREDENTIALS[kind])
+    gc.collect()
+
+    text = "\n".join([*seen, repr(diary.lines), caplog.text])
+    assert len(seen) > 2
+    assert not LEAK.search(text)
+    assert account.secret not in text

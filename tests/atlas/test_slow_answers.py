@@ -1,0 +1,159 @@
+"""Answers that take a minute and more, on a loop whose clock jumps while nothing happens."""
+
+import asyncio
+import selectors
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from builders import object_id
+
+from invite_sweeper.atlas import ClientOptions, RateLimiter, connect, credentials_from
+from invite_sweeper.atlas.operations import parse_base_url
+from invite_sweeper.inventory import Project, Unreadable
+from invite_sweeper.outcome import Outcome, Trail
+from invite_sweeper.simulator import SimulatedAtlas, faults, serve
+
+
+class JumpingSelector(selectors.DefaultSelector):
+    """Looks at the sockets, and skips the time for which nothing would happen on them."""
+
+    skipped_s = 0.0
+    settle_s = 0.005
+
+    def select(self, timeout=None):
+        ready = super().select(self.settle_s if timeout is None or timeout > 0 else 0)
+        if not ready and timeout is not None and timeout > self.settle_s:
+            self.skipped_s += timeout
+        return ready
+
+
+def jumping_loop():
+    selector = JumpingSelector()
+    loop = asyncio.SelectorEventLoop(selector)
+    loop.time = lambda: time.monotonic() + selector.skipped_s
+    return loop
+
+
+def on_a_jumping_clock(scenario):
+    """Run it, and give what it gives and the seconds that passed for it."""
+    with asyncio.Runner(loop_factory=jumping_loop) as runner:
+        loop = runner.get_loop()
+        begin_s = loop.time()
+        return runner.run(scenario()), loop.time() - begin_s
+
+
+class Diary:
+    def debug(self, event, **fields):
+        return None
+
+
+def sim_with(fault, *, times=1):
+    sim = SimulatedAtlas()
+    sim.add_organization("5efda682a3f2ed2e7dd6cde4", "Example Org")
+    project = sim.add_project("Alpha", project_id=object_id(1))
+    sim.invite(project, "ada@example.com", age=timedelta(days=20))
+    sim.faults.add(fault, method="DELETE", times=times)
+    return sim
+
+
+async def delete_one(sim, **options):
+    loop = asyncio.get_running_loop()
+    async with (
+        serve(sim) as base_url,
+        connect(
+            parse_base_url(base_url),
+            credentials_from(sim.add_token().environment(), None),
+            options=ClientOptions(monotonic=loop.time, **options),
+            limiter=RateLimiter(loop.time, asyncio.sleep),
+            clock=lambda: datetime.now(UTC),
+            log=Diary(),
+        ) as atlas,
+    ):
+        (one,) = await atlas.reader.invitations(Project(object_id(1), "Alpha", "0" * 24))
+        atlas.deleter().admit(one)
+        return await atlas.deleter().delete(one, Trail())
+
+
+@pytest.mark.parametrize("seconds", [60, 100, 118])
+def test_an_answer_after_so_long_is_taken_and_not_asked_for_again(seconds):
+    sim = sim_with(faults.delay(seconds))
+
+    deletion, took_s = on_a_jumping_clock(lambda: delete_one(sim))
+
+    assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, 1)
+    assert seconds <= took_s < seconds + 5
+
+
+def test_an_answer_that_never_comes_is_cut_after_120_s_and_told():
+    sim = sim_with(faults.hang(), times=None)
+
+    deletion, took_s = on_a_jumping_clock(lambda: delete_one(sim, attempts=1))
+
+    assert (deletion.outcome, deletion.attempts) == (Outcome.FAILED, 1)
+    assert 119 <= took_s < 125
+
+
+def test_each_try_has_its_own_120_s():
+    sim = sim_with(faults.delay(130), times=2)
+
+    deletion, took_s = on_a_jumping_clock(lambda: delete_one(sim))
+
+    assert (deletion.outcome, deletion.attempts) == (Outcome.ALREADY_GONE, 3)
+    assert 240 <= took_s < 260
+
+
+def test_a_list_that_times_out_says_so():
+    sim = sim_with(faults.reset())
+    sim.faults.add(faults.hang(), path="*/invites", times=None)
+
+    async def scenario():
+        loop = asyncio.get_running_loop()
+        async with (
+            serve(sim) as base_url,
+            connect(
+                parse_base_url(base_url),
+                credentials_from(sim.add_token().environment(), None),
+                options=ClientOptions(monotonic=loop.time, attempts=2),
+                limiter=RateLimiter(loop.time, asyncio.sleep),
+                clock=lambda: datetime.now(UTC),
+                log=Diary(),
+            ) as atlas,
+        ):
+            return await atlas.reader.invitations(Project(object_id(1), "Alpha", "0" * 24))
+
+    found, _ = on_a_jumping_clock(scenario)
+
+    assert isinstance(found, Unreadable)
+    assert found.reason == "Timed out after 120 s."
+
+
+def test_a_ceiling_below_a_request_a_minute_cuts_no_request():
+    sim = sim_with(faults.delay(0))
+    for number in range(8):
+        sim.invite(object_id(1), f"person-{number}@example.com", age=timedelta(days=20))
+
+    async def scenario():
+        loop = asyncio.get_running_loop()
+        async with (
+            serve(sim) as base_url,
+            connect(
+                parse_base_url(base_url),
+                credentials_from(sim.add_api_key().environment(), None),
+                options=ClientOptions(monotonic=loop.time),
+                limiter=RateLimiter(loop.time, asyncio.sleep, max_requests_per_second=0.02),
+                clock=lambda: datetime.now(UTC),
+                log=Diary(),
+            ) as atlas,
+        ):
+            found = await atlas.reader.invitations(Project(object_id(1), "Alpha", "0" * 24))
+            deleter = atlas.deleter()
+            assert all(deleter.admit(one) == 0.0 for one in found)
+            await asyncio.gather(*(deleter.delete(one, Trail()) for one in found))
+            return atlas.counters
+
+    counters, took_s = on_a_jumping_clock(scenario)
+
+    assert sim.invitation_count() == 0
+    assert counters.retries == 0
+    assert took_s >= 50 * (counters.requests - 2)
