@@ -645,3 +645,21 @@ def test_a_secret_that_was_pasted_as_the_name_of_credentials_is_not_printed(faul
         "rules: [{name: a, expired: true}]\n"
     )
     assert "S3CRET" not in fault
+
+
+def test_a_faulty_entry_does_not_hide_that_a_later_one_repeats_a_name(faults_of):
+    faults = faults_of(
+        f"version: 1\norganizations: [7, {ID}, {ID}]\n"
+        "rules: [{name: a, expired: true}, {expired: true}, {name: a, expired: true}]\n"
+    )
+    assert [fault.split("; ")[0].split(": ", 1)[1] for fault in faults] == [
+        "organizations[0]: is the number `7`, where a text belongs",
+        f"organizations[2]: repeats `{ID}` of organizations[1]",
+        "rules[1].name: is missing",
+        "rules[2]: repeats `a` of rules[0]",
+    ]
+
+
+def test_a_key_that_is_no_text_is_one_fault_and_not_an_unknown_key_besides(faults_after_head):
+    assert len(faults_after_head("on: 1\n")) == 1
+    assert len(faults_after_head("? [a]\n: 1\n")) == 1
