@@ -15,6 +15,7 @@ from .faults import Fault, Visit
 from .sending import Rendered
 from .state import SimulatedAtlas
 
+_NO_CONTENT: Final = 204
 # A reset that the other side sees as one: no lingering, what is unsent is dropped.
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
@@ -76,7 +77,9 @@ def _spoilt(replied: Reply, faults: Sequence[Fault]) -> Reply:
     answer = replied.answer
     for fault in faults:
         if fault.body is not None:
-            answer = replace(answer, body=fault.body)
+            # A 204 has no place for a body; other deletions of Atlas do answer 200.
+            status = 200 if answer.status == _NO_CONTENT else answer.status
+            answer = replace(answer, body=fault.body, status=status)
         if fault.media is not None:
             answer = replace(answer, media=fault.media)
     return replace(replied, answer=answer)

@@ -6,6 +6,7 @@ Source: descriptions in the OpenAPI document.
 
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import parse_qs
 
 from .answers import Answer, error
 from .calls import Call
@@ -48,10 +49,7 @@ def list_users(call: Call) -> Answer:
 
 def get_user(call: Call) -> Answer:
     """`GET …/users/{userId}`; a status that was not asked for is as good as not there."""
-    asked = page_query(call.query)
-    if isinstance(asked, Answer):
-        return asked
-    wanted = _statuses(call, asked.rest)
+    wanted = _statuses(call, parse_qs(call.query))
     if isinstance(wanted, Answer):
         return wanted
     user = _find(call)

@@ -47,11 +47,6 @@ DIFFERENCES = {
             else schema
         )
     ),
-    "classes of letters are no Python": lambda _, schema: (
-        schema | {"pattern": re.sub(r"\\p\{\w\}", r"\\w", schema["pattern"])}
-        if "\\p{" in schema.get("pattern", "")
-        else schema
-    ),
 }
 # Statuses that no operation declares, and the one that a single operation does not.
 UNDECLARED = {402, 405, 406, 410}
@@ -78,6 +73,9 @@ def resolved(document, schema, loosen, name="", above=()):
     for each in loosen:
         schema = each(name, schema)
     result = dict(strip(schema, "discriminator"))
+    if "pattern" in schema:
+        # Python's `re` knows no classes of letters; `\\w` is near enough for names.
+        result["pattern"] = re.sub(r"\\p\{\w\}", r"\\w", schema["pattern"])
     if "properties" in schema:
         result["properties"] = {
             key: resolved(document, value, loosen, key, above)
@@ -126,13 +124,10 @@ def faults_of(document, asked, got, loosen):
     validator = OAS30Validator(
         resolved(document, schema, loosen), format_checker=oas30_format_checker
     )
-    try:
-        return [
-            f"{method} {template} {key} {error.json_path}: {error.message}"
-            for error in validator.iter_errors(got.json())
-        ]
-    except re.error as error:
-        return [f"{method} {template} {key}: {error}"]
+    return [
+        f"{method} {template} {key} {error.json_path}: {error.message}"
+        for error in validator.iter_errors(got.json())
+    ]
 
 
 STATUSES = ("ACTIVE", "PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")

@@ -1,5 +1,7 @@
 """Who may ask the simulated Atlas: service accounts, API keys, tokens, roles, addresses."""
 
+from dataclasses import replace
+
 import aiohttp
 import pytest
 from simulator.simulated import ORG, V2023, Clock, asking, organization
@@ -122,25 +124,14 @@ async def test_an_api_key_opens_by_digest_and_its_challenge_is_good_for_later_ca
     assert sim.journal.statuses == {401: 1, 200: 3}
 
 
-@pytest.mark.parametrize("wrong", ["name", "secret"])
+@pytest.mark.parametrize("wrong", [{"name": "zzzzzzzz"}, {"secret": "guessed"}])
 async def test_an_unknown_key_and_a_wrong_secret_get_the_challenge_again(wrong):
     sim = organization()
-    account = sim.add_api_key()
-    setattr(account, wrong, "zzzzzzzz")
-    if wrong == "secret":
-        sim.accounts.add(sim.add_api_key())
-    known = sim.add_api_key()
-    client = digest_client(account if wrong == "name" else _with_secret(known, "zzzz"))
+    client = digest_client(replace(sim.add_api_key(), **wrong))
     async with serve(sim) as url, client, client.get(f"{url}/api/atlas/v2/groups") as answer:
         assert answer.status == 401
         assert answer.headers["Www-Authenticate"].startswith("Digest ")
-        assert sim.journal.statuses == {401: 2}
-
-
-def _with_secret(account, secret):
-    from dataclasses import replace
-
-    return replace(account, secret=secret)
+    assert sim.journal.statuses == {401: 2}
 
 
 async def test_a_nonce_is_good_for_its_uses_and_its_life():
@@ -165,7 +156,7 @@ async def test_a_nonce_is_good_for_its_uses_and_its_life():
         assert sim.journal.statuses[401] == 4
 
 
-def reply(sim, account, nonce, *, count, method="GET", uri="/x", **fields):
+def reply(sim, account, nonce, *, count, method="GET", uri="/x"):
     """A reply made by hand, with the desk's own hash."""
     told = {
         "username": account.name,
@@ -178,7 +169,7 @@ def reply(sim, account, nonce, *, count, method="GET", uri="/x", **fields):
         "cnonce": "c0ffee",
     }
     told["response"] = sim.digest._response(told, account.secret, method)
-    return told | fields
+    return told
 
 
 async def test_counts_must_rise_within_a_nonce_only_where_that_is_asked_for():
@@ -202,8 +193,7 @@ async def test_counts_must_rise_within_a_nonce_only_where_that_is_asked_for():
         {"qop": "auth-int"},
         {"uri": "/y"},
         {"algorithm": "SHA-256"},
-        {"nc": "one"},
-        {"nonce": "unknown"},
+        {"nc": "00000003"},
         {"response": ""},
     ],
 )
@@ -216,6 +206,23 @@ async def test_a_reply_with_one_wrong_field_does_not_hold(changed):
     )
     wrong = reply(sim, account, nonce, count="00000002") | changed
     assert not sim.digest.holds(wrong, account.secret, "GET", "/x")
+
+
+@pytest.mark.parametrize(("count", "known"), [("one", True), ("00000001", False)])
+async def test_a_count_that_is_no_number_and_an_unknown_nonce_do_not_hold(count, known):
+    sim = organization()
+    account = sim.add_api_key()
+    nonce = sim.digest.fields(sim.digest.challenge())["nonce"] if known else "A" * 32
+    told = reply(sim, account, nonce, count=count)
+    assert not sim.digest.holds(told, account.secret, "GET", "/x")
+
+
+async def test_revoking_what_is_not_live_is_200_all_the_same():
+    sim = organization()
+    account = sim.add_service_account()
+    async with asking(sim, token="") as ask:
+        got = await fetch_token(ask, account, path="/api/oauth/revoke", token="unknown")
+    assert (got.status, sim.oauth.revoked) == (200, 0)
 
 
 async def test_old_nonces_are_dropped_so_that_memory_stays_flat():
@@ -302,3 +309,16 @@ def test_each_kind_of_credential_names_its_environment_variables():
     ]
     assert all(each.secret in each.environment().values() for each in kinds)
     assert all(each.secret not in repr(each) for each in kinds)
+
+
+async def test_the_root_names_the_key_that_asks():
+    sim = organization()
+    account = sim.add_api_key()
+    async with (
+        serve(sim) as url,
+        digest_client(account) as client,
+        client.get(f"{url}/api/atlas/v2") as answer,
+    ):
+        key = (await answer.json(content_type=None))["apiKey"]
+    assert key["publicKey"] == account.name
+    assert key["roles"] == [{"orgId": ORG, "roleName": "ORG_OWNER"}]

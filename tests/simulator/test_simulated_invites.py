@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from simulator.simulated import asking, organization
+from simulator.simulated import Clock, asking, organization
 
 from invite_sweeper.simulator import MISSING
 
@@ -76,6 +76,26 @@ async def test_inviting_answers_200_with_the_document_and_an_id_made_at_that_sec
     assert int(made.json()["id"][:8], 16) == sim.clock().timestamp()
     assert (again.status, again.code) == (409, "USER_ALREADY_INVITED")
     assert nobody.status == 400
+
+
+async def test_a_body_that_is_no_json_object_is_400():
+    sim = organization()
+    project = sim.add_project("Data Lake")
+    async with asking(sim) as ask:
+        for body in (b"{", b"[]"):
+            assert (await ask("POST", f"/groups/{project}/invites", data=body)).status == 400
+
+
+async def test_ten_invitations_of_an_address_are_forgotten_after_a_minute():
+    clock = Clock()
+    sim = organization(monotonic=clock)
+    sim.mailroom.per_minute = 1
+    assert sim.mailroom.refuse("192.0.2.1") is None
+    assert sim.mailroom.refuse("192.0.2.2") is None
+    clock.now_s += 59
+    assert sim.mailroom.refuse("192.0.2.1") is not None
+    clock.now_s += 1
+    assert sim.mailroom.refuse("192.0.2.1") is None
 
 
 async def test_the_eleventh_invitation_of_a_minute_is_refused_with_400():

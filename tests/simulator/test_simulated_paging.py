@@ -184,3 +184,13 @@ async def test_the_root_tells_which_key_asks():
         got = await ask("GET", "")
     assert got.json()["apiKey"] is None
     assert got.json()["appName"] == "MongoDB Atlas"
+
+
+async def test_a_project_that_was_removed_is_unknown_from_then_on():
+    sim = filled(1)
+    (project,) = sim.groups
+    async with asking(sim) as ask:
+        assert (await ask("GET", f"/groups/{project}")).status == 200
+        sim.remove_project(project)
+        got = await ask("GET", f"/groups/{project}")
+    assert (got.status, got.code) == (404, "GROUP_NOT_FOUND")

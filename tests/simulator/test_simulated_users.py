@@ -59,6 +59,12 @@ async def test_a_list_shows_active_and_pending_and_others_only_when_asked_for(si
             assert ids(named) == {people["ACTIVE"]}
 
 
+async def test_a_page_out_of_bounds_is_400(sim, project):
+    async with asking(sim) as ask:
+        for path in lists(project):
+            assert (await ask("GET", f"{path}?pageNum=0", accept=V2025)).status == 400
+
+
 @pytest.mark.parametrize(
     "query", ["orgMembershipStatuses=GONE", f"{ALL}&orgMembershipStatus=ACTIVE"]
 )
