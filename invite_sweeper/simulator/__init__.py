@@ -18,7 +18,13 @@ What it holds (`Holdings`): `add_organization(org_id, name)`, `add_project(name,
 project_id, tags, created, hidden) -> id`, `remove_project(id)`, `invite(project_id, username, *,
 age, roles, inviter, **overrides) -> id` where an override is a field by Atlas's name, `MISSING`
 to leave it out, `invitations(project_id) -> ids`, `invitation_count()`, `accept(project_id,
-invitation_id)`. `seed.fill(sim, projects=, invitations_per_project=, seed=)` makes an organization.
+invitation_id)` (a member from then on). `fill(sim, projects=, invitations_per_project=, people=0,
+seed=0, now=None, org_id=)` makes an organization, the same for a seed.
+
+Its people (`People`), as the newer calls and the web interface make them: `add_user(username,
+org_id=None, *, status="PENDING", age, org_roles, group_roles, team_ids, inviter) -> user id`,
+`user(user_id) -> User` (its `invitation_id` is that of `/orgs/{id}/invites`), `users(org_id=None)`,
+`set_status(user_id, "ACTIVE")`.
 
 Who may ask: `add_service_account(*org_ids)`, `add_api_key`, `add_token` give an `Account` with
 `name`, `secret`, `environment()`, and `access`, `roles`, `access_list` to set; `forbid(scope_id,
@@ -28,16 +34,22 @@ access=Access.READ)` and `allow(scope_id)` for everybody. `oauth.expires_in_s`, 
 
 How it answers: `date_offset`, `gone_status` (404 or 400 for an unknown invitation), `gzip`,
 `mailroom.per_minute`, `rate_limits_served`, `versions.gone` (a set of family and version, `*` for
-all), `versions.exact`, `paging` (see `Paging`), `throttling.headers`, `.retry_after`, `.enforced`,
+all; families are groups, orgs, invites, org_invites, users, org_users, rate_limits, root),
+`versions.exact`, `versions.sunsets` (family to header), `paging` and `user_paging` (see `Paging`),
+`throttling.headers`, `.retry_after`, `.enforced`,
 `set_bucket(endpoint_set, scope_id=None, *, capacity, refill, period_s, anchor_s)`,
 `spend(endpoint_set, scope_id, tokens)`; the sets are the keys of `ENDPOINT_SETS`.
 
 What goes wrong: `faults.add(fault, method="*", path="*", nth=1, times=1)`,
 `faults.randomly(fault, rate, method="*", path="*")`, `faults.latency(base_s, jitter_s)`,
-`faults.clear()`; the faults are made by the functions of the module `faults`.
+`faults.clear()`. A path is a glob without the query. The faults are made by the functions of the
+module `faults`: `fails`, `html`, `empty`, `upgrade`, `redirect`, `challenge`, `role_missing`,
+`answers`, `reset`, `hang`, `truncated`, `malformed`, `mislabelled`, `delay`, and `effect(before=,
+after=)` for what somebody else does just then; `late=True` lets the request be carried out first.
 
 What it has been asked: `requests`, `deleted`, `deletes_received`, and in `journal`:
-`statuses`, `received`, `confirmed`, `deletes_after_confirmation`, `enabled`.
+`statuses`, `received`, `confirmed`, `deletes_after_confirmation`, `removed` (users, with what they
+were when they were removed), `enabled`.
 """
 
 from . import faults
@@ -47,6 +59,7 @@ from .faults import Fault, Visit
 from .journal import Asked
 from .json_types import MISSING, Json, Missing
 from .paging import Paging
+from .records import Removal, Status, User
 from .seed import fill
 from .server import serve
 from .state import SimulatedAtlas
@@ -61,7 +74,10 @@ __all__ = [
     "Json",
     "Missing",
     "Paging",
+    "Removal",
     "SimulatedAtlas",
+    "Status",
+    "User",
     "Visit",
     "faults",
     "fill",

@@ -1,5 +1,6 @@
 """A believable organization, the same for the same seed: for the demo, rehearsals and load."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -40,16 +41,28 @@ _ROLES: Final = (
     *(("GROUP_OWNER",),) * 2,
     ("GROUP_CLUSTER_MANAGER", "GROUP_DATA_ACCESS_READ_WRITE"),
 )
+_STATUSES: Final = (
+    *(("ACTIVE",) * 5),
+    *(("PENDING",) * 3),
+    *("INVITATION_EXPIRED", "INVITATION_EXPIRED", "INVITATION_REJECTED"),
+)
 _MONTH_S: Final = 30 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What `fill` made: project ids and invitation ids, in the order of their making."""
+    """What `fill` made.
+
+    Attributes:
+        projects: Ids, in the order of their making.
+        invitations: How many, of the older kind.
+        users: Ids of the people, in the order of their making.
+    """
 
     org_id: str
     projects: tuple[str, ...]
     invitations: int
+    users: tuple[str, ...] = ()
 
 
 def fill(
@@ -57,14 +70,16 @@ def fill(
     *,
     projects: int,
     invitations_per_project: int,
+    people: int = 0,
     seed: int = 0,
     now: datetime | None = None,
     org_id: str = ORG_ID,
 ) -> Filled:
     """Fill `sim` with one organization of that many projects and invitations.
 
-    Ages are spread over the 30 days of an invitation's life. Project names and usernames
-    are told apart by a number only once the plain ones are used up.
+    Ages are spread over the 30 days of an invitation's life. Project names are told apart
+    by a number only once the plain ones are used up. `people` are members of the
+    organization and those invited to it in the newer way, in all four statuses.
     """
     dice = Random(seed)  # noqa: S311 - an example, not a secret
     if org_id not in sim.organizations:
@@ -73,7 +88,8 @@ def fill(
     made = tuple(_project(sim, number, instant, dice, org_id) for number in range(projects))
     for project_id in made:
         _invite_all(sim, project_id, invitations_per_project, instant, dice)
-    return Filled(org_id, made, projects * invitations_per_project)
+    users = tuple(_person(sim, number, made, dice, org_id) for number in range(people))
+    return Filled(org_id, made, projects * invitations_per_project, users)
 
 
 def _project(sim: SimulatedAtlas, number: int, instant: datetime, dice: Random, org_id: str) -> str:
@@ -98,6 +114,21 @@ def _invite_all(
             roles=dice.choice(_ROLES),
             inviter=_inviter(dice),
         )
+
+
+def _person(
+    sim: SimulatedAtlas, number: int, projects: Sequence[str], dice: Random, org_id: str
+) -> str:
+    joins = dice.sample(projects, k=min(len(projects), dice.randint(0, 2)))
+    return sim.add_user(
+        _address(number, dice),
+        org_id,
+        status=dice.choice(_STATUSES),
+        age=timedelta(seconds=dice.randrange(_MONTH_S)),
+        org_roles=(dice.choice(("ORG_MEMBER", "ORG_READ_ONLY")),),
+        group_roles={project_id: dice.choice(_ROLES) for project_id in joins},
+        inviter=_inviter(dice),
+    )
 
 
 def _address(index: int, dice: Random) -> str:

@@ -3,7 +3,7 @@
 import orjson
 from simulator.simulated import NOW
 
-from invite_sweeper.simulator import SimulatedAtlas, fill
+from invite_sweeper.simulator import SimulatedAtlas, Status, fill
 
 
 def filled(seed=0, projects=20, invitations=12):
@@ -66,3 +66,16 @@ def test_an_organization_that_is_there_is_filled_and_not_replaced():
     sim.add_organization("a" * 24, "Mine")
     made = fill(sim, projects=1, invitations_per_project=1, org_id="a" * 24)
     assert (made.org_id, sim.organizations["a" * 24].name) == ("a" * 24, "Mine")
+
+
+def test_people_of_all_statuses_are_made_on_demand_and_the_same_for_a_seed():
+    def people(seed):
+        sim = SimulatedAtlas(lambda: NOW)
+        made = fill(sim, projects=3, invitations_per_project=1, people=60, seed=seed)
+        return [sim.user(each) for each in made.users]
+
+    first = people(1)
+    assert first == people(1) != people(2)
+    assert len(first) == 60
+    assert {each.status for each in first} == set(Status)
+    assert any(len(each.group_roles) == 2 for each in first)
