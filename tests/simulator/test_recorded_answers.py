@@ -5,7 +5,6 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import aiohttp
 import orjson
 import pytest
 from simulator.simulated import asking, organization
@@ -321,4 +320,3 @@ def test_every_recording_is_read_here():
     }
     missing = {path.name for path in RECORDINGS.glob("*.http")} - others
     assert {name for name in missing if name not in known} == set()
-    assert aiohttp.__version__
