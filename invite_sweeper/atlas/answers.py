@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias
 
 import orjson
+from typing_extensions import override
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
 _MAX_DETAIL: Final = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer.
+class Answer(NamedTuple):
+    """A whole answer. A named tuple, as one is made for every request.
 
     Attributes:
         headers: Looked up without regard to case.
@@ -22,9 +22,14 @@ class Answer:
     """
 
     status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    value: object = field(default=None, repr=False)
+    headers: Mapping[str, str]
+    body: bytes
+    value: object = None
+
+    @override
+    def __repr__(self) -> str:
+        """Show no header and no body: they may hold what is not for logs."""
+        return f"Answer(status={self.status})"
 
 
 @dataclass(frozen=True, slots=True)

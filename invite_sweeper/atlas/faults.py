@@ -4,7 +4,6 @@ An exception of the HTTP library carries the request's headers, and with them th
 credentials: it is turned into text here and goes no further.
 """
 
-import ssl
 from dataclasses import dataclass
 from typing import Final
 
@@ -96,7 +95,7 @@ def _no_connection(error: BaseException, host: str, waits: Waits) -> Broken:
 
 
 def _certificate(error: Exception, host: str) -> str:
-    code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else None
+    code: object = getattr(error, "verify_code", None)
     if code in _WRONG_NAME:
         return f"certificate not valid for {host}"
     if code == _EXPIRED:

@@ -16,9 +16,9 @@ V2023_01_01: Final = "application/vnd.atlas.2023-01-01+json"
 V2025_03_12: Final = "application/vnd.atlas.2025-03-12+json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Operation:
-    """One operation of the API, as the client uses it.
+    """One operation of the API, as the client uses it. Each is only equal to itself.
 
     Attributes:
         method: `GET` or `DELETE`.

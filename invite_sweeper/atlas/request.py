@@ -1,16 +1,15 @@
 """A request before it is sent; only what `operations` knows can become one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from invite_sweeper.atlas.operations import Operation, target
 from invite_sweeper.atlas.ratelimit import BucketKey
 from invite_sweeper.outcome import Trail
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request, before it is sent.
+class Request(NamedTuple):
+    """One request, before it is sent. A named tuple, as one is made for every request.
 
     Attributes:
         key: The bucket that it draws from.

@@ -1,8 +1,7 @@
 """Places on the wire: how many requests are in flight, and what each one really sends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -101,16 +100,17 @@ class Slots:
         self._free: list[Slot] = []
         self._make = make
 
-    @asynccontextmanager
-    async def one(self, trail: Trail | None) -> AsyncIterator[Slot]:
-        """Hold one place, for one try and never while waiting between tries."""
-        async with self._gate:
-            slot = self._free.pop() if self._free else self._make()
-            slot.begin(trail)
-            try:
-                yield slot
-            finally:
-                self._free.append(slot)
+    async def take(self, trail: Trail | None) -> Slot:
+        """Wait for a place; for one try, and never while waiting between tries."""
+        await self._gate.acquire()
+        slot = self._free.pop() if self._free else self._make()
+        slot.begin(trail)
+        return slot
+
+    def give_back(self, slot: Slot) -> None:
+        """Let another request have the place."""
+        self._free.append(slot)
+        self._gate.release()
 
 
 async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

@@ -1,6 +1,5 @@
 """One request to Atlas: its bucket, its place on the wire, its tries."""
 
-from dataclasses import replace
 from typing import Final, Protocol
 
 from invite_sweeper.atlas.answers import Answer, Broken, Result, error_of
@@ -9,7 +8,7 @@ from invite_sweeper.atlas.headers import count_of, retry_after_s
 from invite_sweeper.atlas.identity import Secret
 from invite_sweeper.atlas.line import Line
 from invite_sweeper.atlas.observed import Observed
-from invite_sweeper.atlas.ratelimit import RateLimiter
+from invite_sweeper.atlas.ratelimit import BucketKey, RateLimiter
 from invite_sweeper.atlas.refusals import told_bucket
 from invite_sweeper.atlas.request import Request
 from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of
@@ -20,7 +19,7 @@ from invite_sweeper.atlas.wire import Nonsense
 _OK: Final = 200
 _REFUSED: Final = 400
 _TOO_MANY: Final = 429
-_UNAVAILABLE: Final = 503
+_SLOW_DOWN: Final = frozenset({_TOO_MANY, 503})
 
 
 class Log(Protocol):
@@ -108,13 +107,14 @@ class Transport:
         if authorization is not None:
             headers["Authorization"] = authorization.reveal()
         await self._pace()
-        async with self._slots.one(request.trail) as slot:
-            sent_s = self._persistence.monotonic()
-            result = await self._line.exchange(
-                request.operation.method, request.path, headers, slot
-            )
+        operation, slot = request.operation, await self._slots.take(request.trail)
+        sent_s = self._persistence.monotonic()
+        try:
+            result = await self._line.exchange(operation.method, request.path, headers, slot)
+        finally:
             self._unpaced += max(slot.sent - 1, 0)
-        self._settle(request, result, sent_s)
+            self._slots.give_back(slot)
+        self._settle(request.key, result, sent_s)
         return self._noted(request, result) if isinstance(result, Answer) else result
 
     async def _pace(self) -> None:
@@ -127,24 +127,28 @@ class Transport:
             self._unpaced -= 1
             await self.limiter.ceiling()
 
-    def _settle(self, request: Request, result: Result, sent_s: float) -> None:
+    def _settle(self, key: BucketKey, result: Result, sent_s: float) -> None:
         """Tell the bucket what became of its token."""
-        key, limiter = request.key, self.limiter
-        headers = result.headers if isinstance(result, Answer) else {}
-        status = result.status if isinstance(result, Answer) else None
-        asked_s = retry_after_s(headers, self._observed.clock)
-        if isinstance(result, Answer) and status == _TOO_MANY:
+        if not isinstance(result, Answer):
+            self.limiter.learn(key, limit=None, remaining=None, sent_s=sent_s)
+        elif result.status not in _SLOW_DOWN or not self._slow_down(key, result, sent_s):
+            limit = count_of(result.headers, "RateLimit-Limit")
+            remaining = count_of(result.headers, "RateLimit-Remaining")
+            self.limiter.learn(key, limit=limit, remaining=remaining, sent_s=sent_s)
+
+    def _slow_down(self, key: BucketKey, answer: Answer, sent_s: float) -> bool:
+        """Let the bucket wait where the answer asks for it; whether it did."""
+        asked_s = retry_after_s(answer.headers, self._observed.clock)
+        if answer.status == _TOO_MANY:
             self._line.counters.rate_limited += 1
-            told = told_bucket(result)
+            told = told_bucket(answer)
             if told.refill is not None:
-                limiter.learn_refill(key, *told.refill)
-            limiter.throttled(key, asked_s or told.wait_s, sent_s=sent_s)
-        elif status == _UNAVAILABLE and asked_s is not None:
-            limiter.throttled(key, asked_s, sent_s=sent_s)
-        else:
-            limit = count_of(headers, "RateLimit-Limit")
-            remaining = count_of(headers, "RateLimit-Remaining")
-            limiter.learn(key, limit=limit, remaining=remaining, sent_s=sent_s)
+                self.limiter.learn_refill(key, *told.refill)
+            self.limiter.throttled(key, asked_s or told.wait_s, sent_s=sent_s)
+            return True
+        if asked_s is not None:
+            self.limiter.throttled(key, asked_s, sent_s=sent_s)
+        return asked_s is not None
 
     def _noted(self, request: Request, answer: Answer) -> Result:
         """Take what the answer tells on the side, and read its body."""
@@ -155,6 +159,6 @@ class Transport:
         if status != _OK or request.read is None:
             return answer
         try:
-            return replace(answer, value=request.read(answer.body))
+            return answer._replace(value=request.read(answer.body))
         except Nonsense as error:
             return Broken(f"Atlas answered nonsense: {error}", http_status=status)

@@ -1,11 +1,14 @@
 """What can go wrong with a request, each with its result, its tries and what Atlas then holds."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from builders import object_id
 
+from invite_sweeper.atlas import BucketKey
+from invite_sweeper.atlas.limits import PROJECTS_GROUP
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.inventory import Gone, Project, Unreadable
 from invite_sweeper.outcome import Outcome, Trail
@@ -445,19 +448,82 @@ async def test_a_long_wait_is_given_up_within_a_second_when_it_is_called_off(
     sim, online, account, alpha, fake_time, wait
 ):
     trail = Trail()
-    asks = "100" if wait == "backoff" else None
-    sim.faults.add(faults.fails(429, "RATE_LIMITED", retry_after=asks), method="DELETE", times=None)
+
+    def empty_bucket(visit):
+        if wait == "bucket":
+            key = BucketKey(PROJECTS_GROUP, alpha)
+            atlas._transport.limiter.throttled(key, 100.0, sent_s=fake_time.now_s)
 
     async def sleep(seconds):
         await inner_sleep(seconds)
         trail.called_off = fake_time.now_s > begin_s + 14.5
 
-    inner_sleep = fake_time.sleep
-    begin_s = fake_time.now_s
+    asks = "100" if wait == "backoff" else None
+    slow = replace(faults.fails(503, retry_after=asks), before=empty_bucket)
+    sim.faults.add(slow, method="DELETE", times=None)
+    inner_sleep, begin_s = fake_time.sleep, fake_time.now_s
     async with online(account, sleep=sleep) as atlas:
         one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
         atlas.deleter().admit(one)
         deletion = await atlas.deleter().delete(one, trail)
 
-    assert deletion.outcome is FAILED
-    assert fake_time.now_s - begin_s <= 16
+    assert (deletion.outcome, sim.deletes_received) == (FAILED, 1)
+    assert 14 <= fake_time.now_s - begin_s <= 16
+
+
+async def test_many_deletions_at_once_with_random_faults_all_end_well(sim, online, account):
+    for number in range(40):
+        project = sim.add_project(f"Project {number}")
+        for person in range(25):
+            sim.invite(project, f"person-{person}@example.com", age=timedelta(days=20))
+    sim.faults.randomly(faults.fails(500), 0.05)
+    sim.faults.randomly(faults.reset(), 0.01)
+    sim.faults.randomly(faults.reset(late=True), 0.01)
+    sim.faults.randomly(faults.challenge(), 0.01)
+    trails = []
+
+    async def delete(deleter, one):
+        assert deleter.admit(one) == 0.0
+        trails.append(Trail())
+        return await deleter.delete(one, trails[-1])
+
+    async with online(account, concurrency=30, attempts=9) as atlas:
+        projects = [item async for item in atlas.reader.projects()]
+        listings = await asyncio.gather(*map(atlas.reader.invitations, projects))
+        deleter = atlas.deleter()
+        deletions = await asyncio.gather(
+            *(delete(deleter, one) for listing in listings for one in listing)
+        )
+
+    assert {deletion.outcome for deletion in deletions} <= {DELETED, GONE}
+    assert len(deletions) == 1000
+    assert sim.invitation_count() == 0
+    assert sim.journal.deletes_after_confirmation == []
+    assert sum(trail.attempts for trail in trails) == sim.deletes_received
+    assert max(trail.attempts for trail in trails) <= 9
+    assert not any(trail.awaiting for trail in trails)
+    assert atlas.counters.requests == sum(sim.journal.received.values())
+
+
+async def test_a_503_that_names_a_time_lets_its_bucket_wait_and_no_other(
+    sim, online, account, alpha, fake_time
+):
+    beta = sim.add_project("Beta")
+    sim.invite(beta, "eve@example.com", age=timedelta(days=20))
+    sim.faults.add(faults.html(503, retry_after="7"), method="DELETE")
+    waits = []
+
+    async def sleep(seconds):
+        waits.append((atlas.deleter().admit(other), atlas.deleter().admit(elsewhere)))
+        await inner_sleep(seconds)
+
+    inner_sleep = fake_time.sleep
+    async with online(account, sleep=sleep) as atlas:
+        one, other = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
+        (elsewhere,) = await atlas.reader.invitations(Project(beta, "Beta", "0" * 24))
+        atlas.deleter().admit(one)
+        deletion = await atlas.deleter().delete(one, Trail())
+
+    assert deletion.outcome is DELETED
+    assert waits[0][0] > 6
+    assert waits[0][1] == 0.0

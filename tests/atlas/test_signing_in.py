@@ -481,3 +481,27 @@ async def test_a_revocation_that_fails_is_no_failure_of_the_run(sim, online, fau
         await everything(atlas)
 
     assert asked(sim, REVOKE_PATH) == 1
+
+
+async def test_a_token_call_that_waits_for_its_turn_does_not_hold_up_the_end(sim, connecting):
+    sim.faults.add(faults.fails(503), path=TOKEN_PATH, times=None)
+    waiting = asyncio.Event()
+
+    async def sleep(seconds):
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async def run(base_url):
+        async with connecting(base_url, sim.add_service_account(), sleep=sleep) as atlas:
+            await everything(atlas)
+
+    async with serve(sim) as base_url:
+        running = asyncio.create_task(run(base_url))
+        await waiting.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await asyncio.sleep(0)
+        assert not any("_fetch" in repr(task) for task in asyncio.all_tasks())
+
+    assert asked(sim, REVOKE_PATH) == 0
