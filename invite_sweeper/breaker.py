@@ -1,6 +1,6 @@
 """When a sweep had better stop by itself: what the last answers looked like. Pure."""
 
-from collections import deque
+from collections import Counter, deque
 from fractions import Fraction
 
 from invite_sweeper.outcome import Outcome
@@ -17,35 +17,48 @@ class Breaker:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._last: deque[Outcome] = deque(maxlen=limits.breaker_window)
+        self._last: deque[Outcome] = deque()
+        self._among_last: Counter[Outcome] = Counter()
         self._seen = 0
         self._failed = 0
+        self._most_failed = self._most(limits.max_failure_share)
+        self._most_gone = self._most(limits.max_already_gone_share)
 
     def record(self, outcome: Outcome) -> str | None:
         """Take one outcome into account; give a sentence when the sweep should stop."""
+        if len(self._last) == self._limits.breaker_window:
+            self._among_last[self._last.popleft()] -= 1
         self._last.append(outcome)
+        self._among_last[outcome] += 1
         self._seen += 1
         self._failed += outcome is Outcome.FAILED
         if self._seen == self._limits.canary:
             return self._canary()
         if len(self._last) < self._limits.breaker_window:
             return None
-        return self._share(
-            Outcome.FAILED, "failed", "max_failure_share", self._limits.max_failure_share
-        ) or self._share(
-            Outcome.ALREADY_GONE,
-            "were gone already",
-            "max_already_gone_share",
-            self._limits.max_already_gone_share,
-        )
+        return self._shares()
+
+    def _most(self, share: float) -> int:
+        """How many of a full window are just not too many; as the policy's digits say it."""
+        return int(Fraction(str(share)) * self._limits.breaker_window)
+
+    def _shares(self) -> str | None:
+        limits, last = self._limits, self._among_last
+        if last[Outcome.FAILED] > self._most_failed:
+            return self._too_many(
+                Outcome.FAILED, f"failed, over max_failure_share: {limits.max_failure_share}"
+            )
+        if last[Outcome.ALREADY_GONE] > self._most_gone:
+            return self._too_many(
+                Outcome.ALREADY_GONE,
+                f"were gone already, over max_already_gone_share: {limits.max_already_gone_share}",
+            )
+        return None
+
+    def _too_many(self, outcome: Outcome, words: str) -> str:
+        return f"{self._among_last[outcome]} of the last {len(self._last)} deletions {words}."
 
     def _canary(self) -> str | None:
         if self._failed * 2 <= self._seen:
             return None
         return f"{self._failed} of the first {self._seen} deletions (the canary) failed."
-
-    def _share(self, outcome: Outcome, words: str, key: str, limit: float) -> str | None:
-        count = self._last.count(outcome)
-        if count <= Fraction(str(limit)) * len(self._last):
-            return None
-        return f"{count} of the last {len(self._last)} deletions {words}, over {key}: {limit}."

@@ -1,7 +1,7 @@
 """The plan as it comes to be: each listing judged, counted, and its stale ones on disk."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from invite_sweeper.audit import AuditLog, PlannedSpan, invitation_fields
@@ -17,6 +17,8 @@ _LINES_A_FLUSH = 1000
 class Draft:
     """Takes what a walk finds; ends as a plan in the audit log, project by project.
 
+    `amend` may keep what the policy alone would not: see `amendments`.
+
     Memory holds counts, and one span a project that has stale invitations; with
     `over_limit: trim` also the oldest stale ones up to `max_deletions`.
 
@@ -27,10 +29,18 @@ class Draft:
         oldest: When the oldest invitation in scope was sent; None where none has a date.
     """
 
-    def __init__(self, log: AuditLog, selector: Selector, limits: Limits, now: datetime) -> None:
+    def __init__(
+        self,
+        log: AuditLog,
+        selector: Selector,
+        limits: Limits,
+        now: datetime,
+        amend: Callable[[Decision], Decision] = lambda decision: decision,
+    ) -> None:
         self._log = log
         self._selector = selector
         self._now = now
+        self._amend = amend
         self._trim = OldestFirst(limits) if limits.over_limit == "trim" else None
         self._unflushed = 0
         self.kept: Counter[str] = Counter()
@@ -47,7 +57,8 @@ class Draft:
             self._note_unreadable(found)
         else:
             unique = {i.id or n: i for n, i in enumerate(found.invitations)}
-            self._judge([self._selector.decide(invitation) for invitation in unique.values()])
+            decide, amend = self._selector.decide, self._amend
+            self._judge([amend(decide(invitation)) for invitation in unique.values()])
         if self._unflushed > _LINES_A_FLUSH:
             self._unflushed = 0
             await self._log.durable()
@@ -106,7 +117,8 @@ class Draft:
         start = self._log.position
         for decision in decisions:
             fields = invitation_fields(decision.invitation, self._now)
-            self._log.write("planned", **fields, rule=decision.rule)
+            bounced = {"bounced": decision.bounced} if decision.bounced else {}
+            self._log.write("planned", **fields, rule=decision.rule, **bounced)
         self._unflushed += len(decisions)
         self.spans.append(
             PlannedSpan(project_id, start, self._log.position, len(decisions)),

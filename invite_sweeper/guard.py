@@ -17,6 +17,7 @@ from invite_sweeper.selection import Decision
 SHARE_COUNTS_ABOVE = 10
 """Up to so many stale invitations `max_share` says nothing: in a small organization
 half of the invitations is one or two."""
+CLOCK_MAY_DIFFER_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,59 @@ def raise_if_unsafe(census: Census, limits: Limits) -> None:
             mend="Read the plan; then raise the limit, narrow the rules, "
             "or let the oldest go first with over_limit: trim.",
         )
+
+
+def raise_if_clock_differs(skew_s: float | None) -> None:
+    """Let a run pass whose clock agrees with Atlas's: ages are counted by it.
+
+    Args:
+        skew_s: Ours minus Atlas's; None where its answer had no readable `Date`.
+
+    Raises:
+        GuardRefused: They differ by more than 5 minutes, or nobody can tell.
+    """
+    if skew_s is None:
+        raise GuardRefused(
+            "Atlas's answer carried no readable Date, so this clock could not be checked.",
+            mend="Look for a proxy that removes the Date header.",
+        )
+    if abs(skew_s) > CLOCK_MAY_DIFFER_S:
+        way = "ahead of" if skew_s > 0 else "behind"
+        raise GuardRefused(
+            f"This clock is {abs(skew_s):.0f} s {way} Atlas's.",
+            mend="Set the clock (NTP): ages are counted by it.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """How many there are: what a run saw, or what the last one left behind."""
+
+    projects: int
+    invitations: int
+
+
+def raise_if_fewer(before: Population, seen: Population, limits: Limits) -> None:
+    """Let a run pass that sees about as much as the last complete one left.
+
+    A listing that lost a page looks like a small organization. Up to 10 the share says
+    nothing: there, one acceptance is a tenth.
+
+    Raises:
+        GuardRefused: Projects or invitations are fewer by more than `max_population_drop`.
+    """
+    drop = Fraction(str(limits.max_population_drop))
+    for name, was, now in (
+        ("projects", before.projects, seen.projects),
+        ("invitations", before.invitations, seen.invitations),
+    ):
+        if was > SHARE_COUNTS_ABOVE and was - now > drop * was:
+            raise GuardRefused(
+                f"{now} {name} are seen where the last complete run left {was}, "
+                f"a fall over max_population_drop: {limits.max_population_drop}.",
+                mend="Find out where they went; where it is as it should be, "
+                "--accept-population lets it pass once.",
+            )
 
 
 class OldestFirst:

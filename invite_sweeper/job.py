@@ -1,13 +1,19 @@
 """What a run is asked to do, and what it needs of the world."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Protocol
 
+from invite_sweeper.amendments import as_decided
+from invite_sweeper.audit import PlannedSpan
+from invite_sweeper.audit.history import OpenIntent
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.guard import Population
 from invite_sweeper.outcome import Outcome
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.report.summary import Summary
+from invite_sweeper.selection import Decision
 from invite_sweeper.shard import Shard
 from invite_sweeper.sweep import Deleter
 from invite_sweeper.walk import Reader
@@ -74,6 +80,13 @@ class Job:
         clock: Monotonic seconds; the run began at `started_s` on it.
         confirm: Asked once, after the guard, before the first DELETE; None asks nobody.
         preamble: The fields of the `run_started` line.
+        amend: A second look at each decision; it only ever keeps more.
+        before: What the last complete run left; None where nothing is known, or not asked.
+        open_intents: What a run that was cut off left unsettled.
+        passed: Called when the plan is on disk and has passed the guard; gives sentences for
+            a person.
+        refusal: What the run ends with after the guard, whatever the plan, and sentences for
+            a person; None for nothing.
     """
 
     policy: Policy
@@ -85,6 +98,11 @@ class Job:
     shard: Shard | None = None
     confirm: Callable[[Summary], Awaitable[bool]] | None = None
     preamble: Mapping[str, object] = field(default_factory=dict)
+    amend: Callable[[Decision], Decision] = as_decided
+    before: Population | None = None
+    open_intents: tuple[OpenIntent, ...] = ()
+    passed: Callable[[Sequence[PlannedSpan]], tuple[str, ...]] | None = None
+    refusal: Callable[[], tuple[GuardRefused, tuple[str, ...]] | None] | None = None
 
     @property
     def limits(self) -> Limits:

@@ -8,9 +8,15 @@ from invite_sweeper.audit import AuditLog, PlannedLane, SweepJournal
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.draft import Draft
 from invite_sweeper.errors import GuardRefused, RunError, StoppedEarly
-from invite_sweeper.guard import raise_if_unsafe
+from invite_sweeper.guard import (
+    Population,
+    raise_if_clock_differs,
+    raise_if_fewer,
+    raise_if_unsafe,
+)
 from invite_sweeper.job import Connection, Job, View
 from invite_sweeper.outcome import Outcome
+from invite_sweeper.recovery import recover
 from invite_sweeper.scope import Scope
 from invite_sweeper.selection import Selector
 from invite_sweeper.stop import Stop
@@ -19,7 +25,6 @@ from invite_sweeper.totals import Ended, Totals
 from invite_sweeper.walk import Found, Territory, survey, walk
 
 T = TypeVar("T")
-CLOCK_MAY_DIFFER_S = 300.0
 _WORKERS_A_SLOT = 2
 """Workers for each request in flight: one sends while another waits for disk or backoff."""
 
@@ -68,22 +73,44 @@ class Run:
 
     async def _steps(self) -> None:
         territory = await self._unless_stopped(self._survey())
+        if self._job.open_intents and not self._job.dry_run:
+            await self._unless_stopped(self._recover())
         draft = await self._unless_stopped(self._draw_up(territory))
-        census = draft.census()
-        self._totals.estimate_s = self._atlas.estimate_s(census.doomed)
-        raise_if_unsafe(census, self._job.limits)
-        if self._job.dry_run or not census.deletions:
+        self._guard(draft)
+        if self._job.dry_run or not draft.planned:
             return
         await self._ask()
         await self._sweep(draft)
+
+    async def _recover(self) -> None:
+        """Settle what an earlier run left open, before anything of this one."""
+        job = self._job
+        reader, log = self._atlas.reader, self._log
+        settled, lost = await recover(reader, job.open_intents, log, job.now)
+        self._totals.recovered = settled
+        self._warn(*lost)
+
+    def _guard(self, draft: Draft) -> None:
+        """Let the plan pass, or raise; nothing was sent so far."""
+        job, census = self._job, draft.census()
+        self._totals.estimate_s = self._atlas.estimate_s(census.doomed)
+        if job.before is not None:
+            seen = Population(self._totals.projects_seen, draft.seen)
+            raise_if_fewer(job.before, seen, job.limits)
+        raise_if_unsafe(census, job.limits)
+        refused = job.refusal() if job.refusal is not None else None
+        if refused is not None:
+            self._warn(*refused[1])
+            raise refused[0]
+        if job.passed is not None:
+            self._warn(*job.passed(draft.spans))
 
     async def _survey(self) -> Territory:
         scope = Scope(self._job.policy)
         territory = await survey(self._atlas.reader, scope)
         self._totals.begun = True
-        _check_clock(self._atlas.clock_skew_s)
-        for sentence in scope.unmatched():
-            self._view.warn(sentence)
+        raise_if_clock_differs(self._atlas.clock_skew_s)
+        self._warn(*scope.unmatched())
         shard = self._job.shard
         if shard is not None:
             territory = Territory(
@@ -95,7 +122,7 @@ class Run:
 
     async def _draw_up(self, territory: Territory) -> Draft:
         job = self._job
-        draft = Draft(self._log, Selector(job.policy, job.now), job.limits, job.now)
+        draft = Draft(self._log, Selector(job.policy, job.now), job.limits, job.now, job.amend)
         self._totals.draft = draft
         self._view.walking(len(territory.projects))
 
@@ -140,9 +167,14 @@ class Run:
             error.state = f"{tally[Outcome.DELETED]} invitations had been deleted by then."
             raise
         if sweep.broken is not None:
-            self._view.warn(f"The sweep stopped itself: {sweep.broken}")
+            self._warn(f"The sweep stopped itself: {sweep.broken}")
         if stop.reason is not None and (tally[Outcome.SKIPPED] or tally[Outcome.UNKNOWN]):
             raise self._stopped(state="What was done is in the audit log.")
+
+    def _warn(self, *sentences: str) -> None:
+        for sentence in sentences:
+            self._totals.warnings.append(sentence)
+            self._view.warn(sentence)
 
     def _stopped(self, *, state: str) -> StoppedEarly:
         return StoppedEarly(
@@ -164,18 +196,3 @@ class Run:
             bell.cancel()
             task.cancel()
             await asyncio.gather(task, bell, return_exceptions=True)
-
-
-def _check_clock(skew_s: float | None) -> None:
-    """Refuse to judge ages by a clock that Atlas's own contradicts."""
-    if skew_s is None:
-        raise GuardRefused(
-            "Atlas's answer carried no readable Date, so this clock could not be checked.",
-            mend="Look for a proxy that removes the Date header.",
-        )
-    if abs(skew_s) > CLOCK_MAY_DIFFER_S:
-        way = "ahead of" if skew_s > 0 else "behind"
-        raise GuardRefused(
-            f"This clock is {abs(skew_s):.0f} s {way} Atlas's.",
-            mend="Set the clock (NTP): ages are counted by it.",
-        )

@@ -39,11 +39,13 @@ class Decision:
         rule: The name of the first rule that makes it stale; None when it is kept.
         kept: Why it is kept (`too_young`, `no_rule`, `keep:NAME`, `no_date`, …); None when
             it is stale. Just one of the two is set.
+        bounced: How often a run deleted this person's invitation to this project before.
     """
 
     invitation: Invitation
     rule: str | None
     kept: str | None
+    bounced: int = 0
 
     @property
     def stale(self) -> bool:

@@ -72,6 +72,7 @@ class Totals:
         self.warnings: list[str] = []
         self.sunset: str | None = None
         self.estimate_s: float | None = None
+        self.recovered = 0
 
     def summary(self) -> Summary:
         """Give the totals as they stand now."""
@@ -83,6 +84,7 @@ class Totals:
             rate_limited=self._wire.rate_limited,
             duration_s=round(self._elapsed_s(), 3),
             estimate_s=self.estimate_s,
+            recovered=self.recovered,
             sunset=self.sunset,
             warnings=tuple(self.warnings),
             deleted=self.tally[Outcome.DELETED],

@@ -1,7 +1,11 @@
 """A sweep stops by itself when its answers are too bad, and not before."""
 
+from fractions import Fraction
+
 import pytest
 from builders import policy
+from hypothesis import given
+from hypothesis import strategies as st
 
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.outcome import Outcome
@@ -64,3 +68,25 @@ def test_only_the_last_answers_count():
 def test_share_is_exact_where_floats_are_not():
     outcomes = [FAILED] * 29 + [DELETED] * 71
     assert told(outcomes, canary=0, breaker_window=100, max_failure_share=0.29) is None
+
+
+@given(
+    st.lists(st.sampled_from([DELETED, FAILED, GONE]), max_size=60),
+    st.integers(1, 12),
+    st.sampled_from([0.0, 0.1, 0.29, 0.5, 1.0]),
+)
+def test_running_counts_say_what_counting_the_window_anew_says(outcomes, window, share):
+    def too_many_after(number):
+        last = outcomes[max(0, number - window) : number]
+        most = Fraction(str(share)) * window
+        return len(last) == window and max(last.count(FAILED), last.count(GONE)) > most
+
+    first = next((n for n in range(1, len(outcomes) + 1) if too_many_after(n)), None)
+    found = told(
+        outcomes,
+        canary=0,
+        breaker_window=window,
+        max_failure_share=share,
+        max_already_gone_share=share,
+    )
+    assert (found and found[0]) == first

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.guard import Census, OldestFirst, raise_if_unsafe, refusals, share_limit
+from invite_sweeper.guard import (
+    Census,
+    OldestFirst,
+    Population,
+    raise_if_clock_differs,
+    raise_if_fewer,
+    raise_if_unsafe,
+    refusals,
+    share_limit,
+)
 from invite_sweeper.selection import Decision
 
 WIDE = {
@@ -212,3 +221,50 @@ def test_trimmed_plan_passes_its_own_guard_and_takes_the_oldest_of_each_project(
 
 def test_census_adds_up():
     assert census(1, 2, 3).deletions == 6
+
+
+@pytest.mark.parametrize("skew_s", [0.0, 300.0, -300.0])
+def test_clock_up_to_5_minutes_off_passes(skew_s):
+    raise_if_clock_differs(skew_s)
+
+
+@pytest.mark.parametrize(
+    ("skew_s", "said"),
+    [(300.5, "ahead of"), (-300.5, "behind"), (None, "no readable Date")],
+    ids=["ahead", "behind", "unknown"],
+)
+def test_clock_that_is_further_off_or_cannot_be_checked_is_refused(skew_s, said):
+    with pytest.raises(GuardRefused, match=said):
+        raise_if_clock_differs(skew_s)
+
+
+def fewer(before, now, **changes):
+    raise_if_fewer(Population(*before), Population(*now), limits(**changes))
+
+
+def test_population_may_fall_by_the_share_and_not_by_one_more():
+    fewer((100, 100), (70, 70), max_population_drop=0.3)
+    with pytest.raises(GuardRefused, match=r"69 projects are seen where .* left 100"):
+        fewer((100, 100), (69, 100), max_population_drop=0.3)
+    with pytest.raises(GuardRefused, match=r"69 invitations are seen where .* left 100"):
+        fewer((100, 100), (100, 69), max_population_drop=0.3)
+
+
+def test_population_may_grow():
+    fewer((100, 100), (1000, 1000), max_population_drop=0)
+
+
+def test_population_drop_of_zero_lets_nothing_be_missing():
+    fewer((11, 11), (11, 11), max_population_drop=0)
+    with pytest.raises(GuardRefused):
+        fewer((11, 11), (10, 11), max_population_drop=0)
+
+
+def test_population_of_ten_says_nothing_and_of_eleven_speaks():
+    fewer((10, 10), (0, 0), max_population_drop=0.3)
+    with pytest.raises(GuardRefused):
+        fewer((11, 11), (0, 11), max_population_drop=0.3)
+
+
+def test_population_share_is_exact_where_floats_are_not():
+    fewer((100, 100), (71, 71), max_population_drop=0.29)

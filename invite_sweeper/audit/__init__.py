@@ -17,7 +17,6 @@ from invite_sweeper.audit.lines import Spot, records
 from invite_sweeper.audit.lock import AuditLock
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.audit.paths import AuditTarget, in_order
-from invite_sweeper.audit.planned import read_planned
 from invite_sweeper.audit.record import PlannedSpan, invitation_fields, planned_invitation
 from invite_sweeper.audit.show import Choice, show
 from invite_sweeper.audit.verify import Verification, verify
@@ -44,7 +43,6 @@ __all__ = [
     "last_sweep_policy",
     "past_runs",
     "planned_invitation",
-    "read_planned",
     "records",
     "show",
     "unfinished_intents",

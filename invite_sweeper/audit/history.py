@@ -79,7 +79,7 @@ class OpenIntent:
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """What a complete run saw."""
+    """What a complete run left behind: what it saw, less what it deleted or found gone."""
 
     run_id: str
     projects: int
@@ -213,10 +213,12 @@ def _open_intent(record: Record, modes: Mapping[object, str | None]) -> OpenInte
 
 
 def _population(run: PastRun) -> Population | None:
-    projects, invitations = map(run.totals.get, ("projects_seen", "invitations_seen"))
-    if type(projects) is int and type(invitations) is int:
-        return Population(run.run_id, projects, invitations)
-    return None
+    names = ("projects_seen", "invitations_seen", "deleted", "already_gone")
+    projects, seen, deleted, gone = map(run.totals.get, names)
+    if type(projects) is not int or type(seen) is not int:
+        return None
+    removed = (count for count in (deleted, gone) if type(count) is int)
+    return Population(run.run_id, projects, seen - sum(removed))
 
 
 def _text(value: object) -> str | None:

@@ -82,10 +82,10 @@ class PlannedLane:
     def _parse(self, line: bytes) -> Planned:
         try:
             record = orjson.loads(line)
-            if (record["event"], record["run_id"], record["project_id"]) != self._expected:
-                raise ValueError
-            return Planned(*planned_invitation(record))
+            told = (record["event"], record["run_id"], record["project_id"])
+            planned = Planned(*planned_invitation(record))
         except (KeyError, TypeError, ValueError):
-            raise AuditUnwritable(
-                "The plan in the audit log is not what this run wrote there."
-            ) from None
+            told, planned = None, None
+        if planned is None or told != self._expected:
+            raise AuditUnwritable("The plan in the audit log is not what this run wrote there.")
+        return planned

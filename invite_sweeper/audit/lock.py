@@ -11,7 +11,7 @@ from typing import Self
 import orjson
 from filelock import FileLock, Timeout
 
-from invite_sweeper.audit.place import make_folder, refuse_open_folder
+from invite_sweeper.audit.folder import prepare_folder
 from invite_sweeper.audit.record import instant
 from invite_sweeper.errors import AuditUnwritable, LockHeld
 
@@ -42,8 +42,7 @@ class AuditLock:
             AuditUnwritable: The lock file cannot be had safely. Nothing was deleted.
         """
         try:
-            make_folder(self._path.parent)
-            refuse_open_folder(self._path.parent)
+            prepare_folder(self._path.parent)
             self._lock.acquire(blocking=False)
         except Timeout:
             raise self._held() from None

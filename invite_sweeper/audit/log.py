@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from structlog import BoundLoggerBase
 
+from invite_sweeper.audit.appender import Appender
 from invite_sweeper.audit.place import open_place
 from invite_sweeper.audit.record import (
     RESERVED,
@@ -16,7 +17,7 @@ from invite_sweeper.audit.record import (
     render,
     seal,
 )
-from invite_sweeper.audit.writer import Sink
+from invite_sweeper.audit.writer import Writer
 
 
 class _Chain:
@@ -65,12 +66,15 @@ class AuditLog:
         set_aside: Where a torn last line of an earlier run was moved; None where there was none.
     """
 
-    def __init__(self, path: Path, chain: _Chain, sink: Sink, set_aside: Path | None) -> None:
+    def __init__(
+        self, path: Path, chain: _Chain, file: Appender, writer: Writer, set_aside: Path | None
+    ) -> None:
         self.path = path
         self.set_aside = set_aside
         self._chain = chain
-        self._sink = sink
-        self._logger = _Logger(sink, [chain.stamp, chain.chain], {})
+        self._file = file
+        self._writer = writer
+        self._logger = _Logger(writer, [chain.stamp, chain.chain], {})
 
     @classmethod
     def open(
@@ -96,12 +100,13 @@ class AuditLog:
         absolute = path.absolute()
         place = open_place(absolute)
         chain = _Chain(run_id, place.last_hash, clock)
-        return cls(path, chain, Sink(absolute, place, copy), place.set_aside)
+        file = Appender(absolute, place, copy)
+        return cls(path, chain, file, Writer(file, place.size), place.set_aside)
 
     @property
     def position(self) -> int:
         """The byte offset after the last line written; the next one begins there."""
-        return self._sink.position
+        return self._writer.position
 
     @property
     def last_hash(self) -> str:
@@ -111,7 +116,7 @@ class AuditLog:
     @property
     def copy_failure(self) -> Exception | None:
         """Why the copy ended early; None while it is complete, or where none was asked for."""
-        return self._sink.copy_failure
+        return self._file.copy_failure
 
     def write(self, event: str, **fields: object) -> None:
         """Add one line. It is chained at once, and on disk after the next `durable`.
@@ -126,7 +131,7 @@ class AuditLog:
         """
         if not RESERVED.isdisjoint(fields):
             raise ValueError(f"The audit log writes these itself: {RESERVED & fields.keys()}")
-        self._sink.check()
+        self._writer.check()
         self._logger.write(event, fields)
 
     async def durable(self) -> None:
@@ -137,7 +142,7 @@ class AuditLog:
         Raises:
             AuditUnwritable: They are not; nothing may be sent after that.
         """
-        await self._sink.durable()
+        await self._writer.durable()
 
     async def close(self) -> None:
         """Put every line on disk, unless the log has failed, and close the file.
@@ -145,4 +150,4 @@ class AuditLog:
         Raises:
             AuditUnwritable: The last lines cannot be put on disk. The file is closed.
         """
-        await self._sink.close()
+        await self._writer.close()

@@ -3,16 +3,17 @@
 import errno
 import os
 import stat
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
+from invite_sweeper.audit.folder import fsync_folder, prepare_folder
 from invite_sweeper.audit.record import FIRST_PREV
 from invite_sweeper.audit.tail import Tail, read_tail
 from invite_sweeper.errors import AuditUnwritable
 
 _NEW = os.O_CREAT | os.O_EXCL
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_OURS = os.O_NOFOLLOW | os.O_CLOEXEC
 _COPY_BYTES = 1 << 20
 
 
@@ -41,24 +42,19 @@ def open_place(path: Path) -> Place:
 
     Raises:
         AuditUnwritable: The file or the folder cannot be had, or others could write to it,
-            or the file holds something that is no audit log. Nothing was changed.
+            or the file holds something that is no audit log. What it holds is as it was.
     """
     try:
-        make_folder(path.parent)
-        refuse_open_folder(path.parent)
-        fd = _open_file(path)
+        with ExitStack() as undo:
+            prepare_folder(path.parent)
+            fd = _open_file(path)
+            undo.callback(os.close, fd)
+            _secure(fd, path)
+            tail = read_tail(fd, path)
+            set_aside = _set_aside(fd, path, tail) if tail.torn else None
+            undo.pop_all()
     except OSError as error:
         raise _refused(path, error) from error
-    try:
-        refuse_open_file(path, os.fstat(fd))
-        tail = read_tail(fd, path)
-        set_aside = _set_aside(fd, path, tail) if tail.torn else None
-    except OSError as error:
-        os.close(fd)
-        raise _refused(path, error) from error
-    except BaseException:
-        os.close(fd)
-        raise
     return Place(fd, tail.size, tail.last_hash or FIRST_PREV, set_aside)
 
 
@@ -73,96 +69,41 @@ def _refused(path: Path, error: OSError) -> AuditUnwritable:
     )
 
 
-def make_folder(folder: Path) -> None:
-    """Make what is missing, 0700, and put each new name on disk: a log must not vanish with it.
-
-    Raises:
-        OSError: It cannot be made.
-    """
-    missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
-    for each in reversed(missing):
-        each.mkdir(mode=0o700, exist_ok=True)
-        fsync_folder(each.parent)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Put the folder's names on disk: a file that is synced alone may lose its name.
-
-    Raises:
-        OSError: It cannot be done.
-    """
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def refuse_open_folder(folder: Path) -> None:
-    """Refuse a folder in which others could put a file of theirs in our file's place.
-
-    One that all may write to passes only with the sticky bit (as /tmp has it): there nobody
-    can rename what is not theirs. Above the folder the same holds, but a folder of this user's
-    own may lie in one that is open to all: it can be taken away, which is noticed.
-
-    Raises:
-        AuditUnwritable: It is refused. Nothing was changed.
-        OSError: It cannot be looked at.
-    """
-    status = folder.lstat()
-    if stat.S_ISLNK(status.st_mode):
-        _refuse(f"The audit log's folder {folder} is a symbolic link.", "Name the folder itself.")
-    if not stat.S_ISDIR(status.st_mode):
-        _refuse(f"{folder} is no folder.", "Name a file in a folder.")
-    below = None
-    for each in (resolved := folder.resolve(), *resolved.parents):
-        status = each.stat()
-        is_open = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
-        if is_open and below != os.geteuid():
-            _refuse(f"Everybody can write to {each}.", f"Take that away: chmod o-w {each}")
-        below = status.st_uid
-
-
-def refuse_open_file(path: Path, status: os.stat_result) -> None:
-    """Refuse what is no plain file of this user's (or root's), or what others can write.
-
-    Raises:
-        AuditUnwritable: It is refused. Nothing was changed.
-    """
-    if not stat.S_ISREG(status.st_mode):
-        _refuse(f"The audit log {path} is no plain file.", "Name a file.")
-    if status.st_uid not in (0, os.geteuid()):
-        _refuse(f"The audit log {path} belongs to another user.", "Name another file.")
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        _refuse(f"Others can write to the audit log {path}.", f"Take that away: chmod 600 {path}")
-
-
-def _refuse(what: str, mend: str) -> NoReturn:
-    raise AuditUnwritable(what, mend=mend)
-
-
 def _open_file(path: Path) -> int:
+    """Open it, new or old. Whoever made the name puts it on disk."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | _OURS
     try:
-        fd = os.open(path, _FLAGS | _NEW, 0o600)
+        fd = os.open(path, flags | _NEW, 0o600)
     except FileExistsError:
-        return _narrowed(os.open(path, _FLAGS))
+        return os.open(path, flags)
     fsync_folder(path.parent)
     return fd
 
 
-def _narrowed(fd: int) -> int:
-    """Take group write from a file of our own.
+def _secure(fd: int, path: Path) -> None:
+    """Refuse what is no plain file of this user's (or root's), or what others can write.
 
-    Kubernetes gives it to every file of a volume that is mounted with an `fsGroup`.
+    Group write is taken from a file of our own: Kubernetes gives it to every file of a volume
+    that is mounted with an `fsGroup`.
 
     Source:
-        `SetVolumeOwnership` in kubernetes/kubernetes, pkg/volume/volume_linux.go, sets
-        mode 0660 on files (assumed to be still so).
+        `SetVolumeOwnership` in kubernetes/kubernetes, pkg/volume/volume_linux.go, sets mode
+        0660 on files (assumed to be still so).
     """
     status = os.fstat(fd)
-    if status.st_uid == os.geteuid() and status.st_mode & stat.S_IWGRP:
+    is_ours = status.st_uid == os.geteuid()
+    if not stat.S_ISREG(status.st_mode):
+        raise AuditUnwritable(f"The audit log {path} is no plain file.", mend="Name a file.")
+    if not is_ours and status.st_uid != 0:
+        raise AuditUnwritable(
+            f"The audit log {path} belongs to another user.", mend="Name another file."
+        )
+    if status.st_mode & (stat.S_IWOTH | (0 if is_ours else stat.S_IWGRP)):
+        raise AuditUnwritable(
+            f"Others can write to the audit log {path}.", mend=f"Take that away: chmod 600 {path}"
+        )
+    if status.st_mode & stat.S_IWGRP:
         os.fchmod(fd, stat.S_IMODE(status.st_mode) & ~stat.S_IWGRP)
-    return fd
 
 
 def _set_aside(fd: int, path: Path, tail: Tail) -> Path:
@@ -173,6 +114,10 @@ def _set_aside(fd: int, path: Path, tail: Tail) -> Path:
         while block := os.pread(fd, _COPY_BYTES, at):
             at += os.write(copy, block)
         os.fsync(copy)
+    except OSError:
+        with suppress(OSError):
+            aside.unlink()
+        raise
     finally:
         os.close(copy)
     fsync_folder(path.parent)
@@ -186,6 +131,6 @@ def _new_file_beside(path: Path) -> tuple[Path, int]:
     while True:
         aside = path.with_name(f"{path.name}.torn-{number}")
         try:
-            return aside, os.open(aside, os.O_WRONLY | _NEW | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            return aside, os.open(aside, os.O_WRONLY | _NEW | _OURS, 0o600)
         except FileExistsError:
             number += 1

@@ -1,58 +1,37 @@
-"""The append-only file under the audit log: whole lines, on disk in groups, or not at all."""
+"""Lines on disk in groups: one write and one sync for all who wait."""
 
 import asyncio
-import os
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
 
-from invite_sweeper.audit.place import Place
+from invite_sweeper.audit.appender import Appender
 from invite_sweeper.errors import AuditUnwritable
 
 _DRAIN_BYTES = 1 << 18
 """So much is held in memory at most before it is handed to the system."""
 
-_SENT = "Each deletion that was sent has its intent in it; none is sent after this."
 
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why nothing can be written any more."""
-
-    what: str
-    state: str = _SENT
-    mend: str = ""
-    cause: OSError | None = None
-
-
-class Sink:
+class Writer:
     """Takes lines in order and puts them on disk.
 
-    Lines are appended by the event loop alone. They are written by a thread of the sink's
+    Lines are appended by the event loop alone. They are written by a thread of the writer's
     own, together with all that came meanwhile, and synced once for all who wait. After the
     first failure nothing is written any more, and everybody who comes is told.
 
     Attributes:
         position: The byte offset after the last line appended, whether on disk yet or not.
-        copy_failure: Why the copy ended early; None while it is complete.
     """
 
-    def __init__(self, path: Path, place: Place, copy: BinaryIO | None = None) -> None:
-        self.position = place.size
-        self.copy_failure: Exception | None = None
-        self._path = path
-        self._fd = place.fd
-        self._copy = copy
-        self._written = place.size
-        self._settled = place.size
+    def __init__(self, file: Appender, position: int) -> None:
+        self.position = position
+        self._file = file
+        self._settled = position
         self._pending: deque[bytes] = deque()
-        self._pending_from = place.size
+        self._pending_from = position
         self._writing = Lock()
-        self._failure: Failure | None = None
+        self._failure: AuditUnwritable | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
         self._waiting: list[asyncio.Future[None]] = []
         self._riding: list[asyncio.Future[None]] = []
@@ -63,26 +42,26 @@ class Sink:
         """Take one line, without its newline. It is not on disk yet.
 
         Raises:
-            AuditUnwritable: The sink has failed before, or fails now.
+            AuditUnwritable: The writer has failed before, or fails now.
         """
         self.check()
         self._pending.append(line)
         self.position += len(line) + 1
         if self.position - self._pending_from >= _DRAIN_BYTES:
             self._pending_from = self.position
-            self._drain()
+            self._guarded(self._drain)
             self.check()
 
     def check(self) -> None:
-        """Raise what has failed before, if anything.
+        """Do nothing while all is well.
 
         Raises:
-            AuditUnwritable: The sink has failed.
+            AuditUnwritable: The writer has failed.
         """
         if (failure := self._failure) is not None:
             raise AuditUnwritable(
                 failure.what, state=failure.state, mend=failure.mend
-            ) from failure.cause
+            ) from failure.__cause__
 
     async def durable(self) -> None:
         """Wait until everything appended so far is on disk.
@@ -108,7 +87,7 @@ class Sink:
         self.check()
 
     async def close(self) -> None:
-        """Put everything on disk, unless the sink has failed, and close the file.
+        """Put everything on disk, unless the writer has failed, and close the file.
 
         Raises:
             AuditUnwritable: The last lines cannot be put on disk. The file is closed.
@@ -118,10 +97,8 @@ class Sink:
                 await self.durable()
         finally:
             self._thread.shutdown()  # a group that runs on must not meet another file's number
-            if self._fd >= 0:
-                self._failure = self._failure or Failure("The audit log is closed.")
-                os.close(self._fd)
-                self._fd = -1
+            self._failure = self._failure or AuditUnwritable("The audit log is closed.", state="")
+            self._file.close()
 
     def _call(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let a group begin soon, if none runs: after those who are about to append."""
@@ -132,11 +109,10 @@ class Sink:
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._riding, self._waiting = self._waiting, []
         self._riding_to = self._pending_from = self.position
-        loop.run_in_executor(self._thread, self._commit).add_done_callback(
-            lambda _: self._end(loop)
-        )
+        group = loop.run_in_executor(self._thread, self._guarded, self._commit)
+        group.add_done_callback(self._end)
 
-    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _end(self, group: asyncio.Future[None]) -> None:
         """Wake all who rode with the group; on a failure all who wait, too."""
         self._running = False
         self._settled, self._riding_to = self._riding_to, -1
@@ -147,91 +123,29 @@ class Sink:
             if not waiter.done():
                 waiter.set_result(None)
         if self._waiting:
-            self._call(loop)
+            self._call(group.get_loop())
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """Take a step; whatever goes wrong in it, nothing is written after that."""
+        try:
+            step()
+        except AuditUnwritable as failure:
+            self._failure = failure
+        except BaseException as error:
+            self._failure = AuditUnwritable(
+                f"The audit log cannot be written: {error!r}.", state="None is sent after this."
+            )
+            raise
 
     def _commit(self) -> None:
-        """One group, in the thread: write what is pending and sync it.
-
-        `fsync`, not `fdatasync`: a log grows with each group, so its size has to go to the
-        file system's journal either way, and the two cost the same.
-        """
+        """One group, in the thread: write what is pending and sync it."""
         self._drain()
         if self._failure is None:
-            try:
-                os.fsync(self._fd)
-            except OSError as error:
-                self._fail(error)
+            self._file.sync()
 
     def _drain(self) -> None:
-        """Hand what is pending to the system, whole lines in order, from either thread."""
+        """Hand what is pending to the system, in order, from either thread."""
         with self._writing:
-            lines = []
-            with suppress(IndexError):
-                while True:
-                    lines.append(self._pending.popleft())
-            if self._failure is None:
-                try:
-                    if self._is_in_place() and lines:
-                        self._write(b"\n".join((*lines, b"")))
-                except OSError as error:
-                    self._fail(error)
-
-    def _is_in_place(self) -> bool:
-        """Whether the name still leads to our file, and nobody else has written to it."""
-        ours = os.fstat(self._fd)
-        try:
-            named = self._path.lstat()
-        except FileNotFoundError:
-            named = None
-        if named is None or (named.st_dev, named.st_ino) != (ours.st_dev, ours.st_ino):
-            self._failure = Failure(
-                f"The audit log {self._path} was taken away while it was being written.",
-                state="None is sent after this.",
-                mend="Bring it back from where it was moved; its last lines are in it.",
-            )
-            return False
-        if ours.st_size != self._written:
-            self._failure = Failure(
-                f"The audit log {self._path} was changed by somebody else while it was written.",
-                state="No deletion is sent after this.",
-                mend="See what `audit verify` says of it.",
-            )
-            return False
-        return True
-
-    def _write(self, data: bytes) -> None:
-        """Append all of it; where that fails, cut the last line that is not whole off again.
-
-        The whole lines stay: an outcome among them is known to nobody else.
-
-        Raises:
-            OSError: Not all of it was written. The file ends with a whole line.
-        """
-        done = 0
-        try:
-            while done < len(data):
-                done += os.write(self._fd, memoryview(data)[done:])
-        except OSError:
-            whole = data.rfind(b"\n", 0, done) + 1
-            with suppress(OSError):
-                os.ftruncate(self._fd, self._written + whole)
-                os.fsync(self._fd)
-            raise
-        self._written += done
-        self._repeat(data)
-
-    def _repeat(self, data: bytes) -> None:
-        """Copy to where a cluster collects it. The file is the log; a lost copy stops nothing."""
-        if self._copy is not None:
-            try:
-                self._copy.write(data)
-                self._copy.flush()
-            except (OSError, ValueError) as error:
-                self.copy_failure, self._copy = error, None
-
-    def _fail(self, error: OSError) -> None:
-        self._failure = Failure(
-            f"The audit log {self._path} cannot be written: {error.strerror or error}.",
-            mend="Make room or mend the disk, then run the same command again: it goes on.",
-            cause=error,
-        )
+            lines = [self._pending.popleft() for _ in range(len(self._pending))]
+            if lines and self._failure is None:
+                self._file.append(b"\n".join((*lines, b"")))

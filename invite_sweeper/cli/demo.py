@@ -35,9 +35,10 @@ def demo() -> None:
 
     from rich.rule import Rule
 
+    from invite_sweeper.cli.order import Order
     from invite_sweeper.cli.rehearsal import Rehearsal, serving
     from invite_sweeper.cli.results import stdout_console
-    from invite_sweeper.cli.running import Order, execute
+    from invite_sweeper.cli.running import execute
     from invite_sweeper.simulator.seed import ORG_ID
 
     folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))

@@ -1,6 +1,7 @@
 """The event loop: uvloop where the platform has it, else asyncio's own."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 
 
@@ -11,5 +12,6 @@ def event_loop(work: Coroutine[object, object, int]) -> int:
         from uvloop import new_event_loop as factory
     except ImportError:
         factory = None
+    gc.freeze()  # what is there now stays: looking it through again and again finds no garbage
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(work)

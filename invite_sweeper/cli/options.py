@@ -71,5 +71,31 @@ Deadline: TypeAlias = Annotated[
 Quiet: TypeAlias = Annotated[bool, typer.Option("-q", "--quiet", help="Warnings and errors only.")]
 Verbose: TypeAlias = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 
+SavedPlanFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--plan", help="Delete what this saved plan lists at most.", metavar="FILE"),
+]
+PlanMaxAge: TypeAlias = Annotated[
+    str, typer.Option("--plan-max-age", help="How old the plan may be.", metavar="DURATION")
+]
+RequireApproval: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--require-approval",
+        help="The plan must be signed by the holder of this public key.",
+        metavar="KEYFILE",
+    ),
+]
+AcceptPolicy: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--accept-policy", help="Lift the quarantine of this policy once.", metavar="SHA256"
+    ),
+]
+AcceptPopulation: TypeAlias = Annotated[
+    bool,
+    typer.Option("--accept-population", help="Let a fall of projects or invitations pass once."),
+]
+
 DEFAULT_POLICY = Path("config/policy.yaml")
 DEFAULT_BASE_URL = "https://cloud.mongodb.com"

@@ -1,5 +1,6 @@
 """Policies come from files; an option may change what is in them."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from invite_sweeper.errors import UsageFault
@@ -28,10 +29,20 @@ def read(path: Path, *, deadline: str | None = None) -> Policy:
     policy = parse_policy(data, str(path))
     if deadline is None:
         return policy
+    span = duration("--deadline", deadline)
+    execution = policy.execution.model_copy(update={"deadline": span})
+    return policy.model_copy(update={"execution": execution})
+
+
+def duration(option: str, text: str) -> timedelta:
+    """Read a duration that an option gives.
+
+    Raises:
+        UsageFault: It is none, or not above zero.
+    """
     try:
-        execution = policy.execution.model_copy(update={"deadline": parse_duration(deadline)})
+        return parse_duration(text)
     except DurationError as error:
         raise UsageFault(
-            f"--deadline {deadline!r} is no duration: {error}.", mend="Write 30m or 1h."
+            f"{option} {text!r} is no duration: {error}.", mend="Write 30m, 1h or 2d."
         ) from None
-    return policy.model_copy(update={"execution": execution})

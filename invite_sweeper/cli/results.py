@@ -4,22 +4,20 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from rich.console import Console
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.cli.exits import explain
 from invite_sweeper.cli.options import Output
+from invite_sweeper.cli.order import Order
 from invite_sweeper.job import View
 from invite_sweeper.report.progress import BarView, LineView, Log
 from invite_sweeper.report.rows import read_shown
 from invite_sweeper.report.summary import Summary
 from invite_sweeper.report.table import plan_only, show
 from invite_sweeper.totals import Ended
-
-if TYPE_CHECKING:
-    from invite_sweeper.cli.running import Order
 
 _ROWS = 50
 _ROWS_VERBOSE = 1_000_000
@@ -34,20 +32,20 @@ class ClosableView(View, Protocol):
         ...
 
 
-def view_for(order: "Order", log: Log) -> ClosableView:
+def view_for(order: Order, log: Log) -> ClosableView:
     """Choose how the progress is shown: a bar for a person, lines for a log."""
     if sys.stderr.isatty() and not (order.quiet or order.calm):
         return BarView(log, Console(stderr=True))
     return LineView(log, time.monotonic)
 
 
-def show_plan(order: "Order", audit: AuditLog, start: int, summary: Summary) -> None:
+def show_plan(order: Order, audit: AuditLog, start: int, summary: Summary) -> None:
     """Show the plan on stderr, before the question; it is on disk by then."""
     shown = read_shown(audit.path, summary.run_id, start=start, most=_rows(order))
     plan_only(Console(stderr=True), summary, shown)
 
 
-def tell(order: "Order", ended: Ended, path: Path, start: int) -> int:
+def tell(order: Order, ended: Ended, path: Path, start: int) -> int:
     """Write the result to stdout where there is one, and the error to stderr.
 
     Returns:
@@ -73,5 +71,5 @@ def stdout_console() -> Console:
     return Console(width=width or _PLAIN_WIDTH)
 
 
-def _rows(order: "Order") -> int:
+def _rows(order: Order) -> int:
     return _ROWS_VERBOSE if order.verbose else _ROWS

@@ -1,5 +1,6 @@
 """`sweep` and `plan`: the run itself, from the command line."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,6 +8,8 @@ import typer
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     DEFAULT_POLICY,
+    AcceptPolicy,
+    AcceptPopulation,
     AuditPath,
     BaseUrl,
     Deadline,
@@ -14,16 +17,22 @@ from invite_sweeper.cli.options import (
     Format,
     MetricsFile,
     Output,
+    PlanMaxAge,
     PlanOut,
     PolicyPath,
     Quiet,
+    RequireApproval,
+    SavedPlanFile,
     ShardOption,
     Verbose,
     Yes,
 )
 
+plans = typer.Typer(help="Find stale invitations and delete nothing: sweep --dry-run.")
+
 
 def sweep(
+    ctx: typer.Context,
     policy: PolicyPath = DEFAULT_POLICY,
     base_url: BaseUrl = DEFAULT_BASE_URL,
     audit_log: AuditPath = None,
@@ -31,6 +40,11 @@ def sweep(
         bool, typer.Option("--dry-run", help="Stop before the first DELETE.")
     ] = False,
     out: PlanOut = None,
+    saved: SavedPlanFile = None,
+    plan_max_age: PlanMaxAge = "24h",
+    require_approval: RequireApproval = None,
+    accept_policy: AcceptPolicy = None,
+    accept_population: AcceptPopulation = False,
     output: Format = Output.TEXT,
     detailed_exitcode: DetailedExitCode = False,
     yes: Yes = False,
@@ -44,14 +58,25 @@ def sweep(
 
     Example: invite-sweeper sweep --policy config/policy.yaml --dry-run
     """
-    from invite_sweeper.cli.running import Order, execute
+    from invite_sweeper.cli.order import Order
+    from invite_sweeper.cli.policy_files import duration
+    from invite_sweeper.cli.running import execute
+    from invite_sweeper.errors import UsageFault
 
+    if require_approval is not None and saved is None:
+        raise UsageFault("--require-approval needs a plan.", mend="Name it with --plan FILE.")
     order = Order(
         policy=policy,
+        policy_named=_was_named(ctx, "policy"),
         base_url=base_url,
         audit_log=audit_log,
         dry_run=dry_run,
         out=out,
+        plan=saved,
+        plan_max_age=duration("--plan-max-age", plan_max_age),
+        require_approval=require_approval,
+        accept_policy=accept_policy,
+        accept_population=accept_population,
         output=output,
         detailed_exitcode=detailed_exitcode,
         yes=yes,
@@ -64,11 +89,14 @@ def sweep(
     raise typer.Exit(execute(order))
 
 
+@plans.callback(invoke_without_command=True)
 def plan(
+    ctx: typer.Context,
     policy: PolicyPath = DEFAULT_POLICY,
     base_url: BaseUrl = DEFAULT_BASE_URL,
     audit_log: AuditPath = None,
     out: PlanOut = None,
+    accept_population: AcceptPopulation = False,
     output: Format = Output.TEXT,
     detailed_exitcode: DetailedExitCode = False,
     shard: ShardOption = None,
@@ -81,12 +109,16 @@ def plan(
 
     Example: invite-sweeper plan --policy config/policy.yaml --detailed-exitcode
     """
+    if ctx.invoked_subcommand is not None:
+        return
     sweep(
+        ctx,
         policy=policy,
         base_url=base_url,
         audit_log=audit_log,
         dry_run=True,
         out=out,
+        accept_population=accept_population,
         output=output,
         detailed_exitcode=detailed_exitcode,
         shard=shard,
@@ -97,7 +129,28 @@ def plan(
     )
 
 
+@plans.command()
+def approve(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The saved plan.")],
+    key: Annotated[
+        Path, typer.Option("--key", metavar="PRIVATE_KEY", help="An ed25519 key of yours.")
+    ],
+) -> None:
+    """Approve a saved plan: sign its digest, into FILE.sig beside it.
+
+    Example: invite-sweeper plan approve plan.jsonl --key ~/.ssh/id_ed25519
+    """
+    from invite_sweeper.cli.plan_files import approve as sign
+
+    typer.echo(f"The approval is in {sign(file, key)}.")
+
+
+def _was_named(ctx: typer.Context, parameter: str) -> bool:
+    source = ctx.get_parameter_source(parameter)
+    return source is not None and source.name != "DEFAULT"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to the program."""
     app.command()(sweep)
-    app.command()(plan)
+    app.add_typer(plans, name="plan")

@@ -1,0 +1,118 @@
+"""`audit verify` and `audit show`: the audit log, proven and read."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from invite_sweeper.cli.options import Format, Output
+
+DEFAULT_LOG = Path("audit/invite-sweeper.jsonl")
+
+audits = typer.Typer(help="Read and verify audit logs.", no_args_is_help=True)
+
+
+@audits.command()
+def verify(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Audit logs, rotated ones too.")
+    ],
+    continuation: Annotated[
+        bool,
+        typer.Option(
+            "--continuation", help="The first file goes on with the chain of one not given."
+        ),
+    ] = False,
+    output: Format = Output.TEXT,
+) -> None:
+    """Verify the chain, the numbers, and that every intent has an outcome.
+
+    Ends with 0 where the logs are sound (a torn last line alone is a warning), with 3 where
+    they are damaged or incomplete; then the first line that is wrong is named.
+
+    Example: invite-sweeper audit verify audit/invite-sweeper.jsonl
+    """
+    import sys
+
+    import orjson
+
+    from invite_sweeper.audit import in_order
+    from invite_sweeper.audit import verify as follow
+
+    found = follow(in_order(files), continuation=continuation)
+    for warning in found.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
+    if output is Output.JSON:
+        wrong = found.finding
+        told = {
+            "sound": wrong is None,
+            "lines": found.lines,
+            "runs": found.runs,
+            "last_hash": found.last_hash,
+            "warnings": found.warnings,
+            "file": str(wrong.spot.path) if wrong else None,
+            "line": wrong.spot.line if wrong else None,
+            "damage": str(wrong.kind) if wrong else None,
+            "what": wrong.what if wrong else None,
+        }
+        sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
+    elif found.finding is None:
+        typer.echo(f"Sound: {found.lines:,} lines of {found.runs:,} runs.")
+        typer.echo(f"Last line {found.last_hash}")
+    else:
+        wrong = found.finding
+        typer.echo(f"{wrong.spot.path}:{wrong.spot.line}: {wrong.kind}: {wrong.what}")
+    raise typer.Exit(int(found.exit_code))
+
+
+@audits.command()
+def show(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Audit logs.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="A run's id, or its beginning.")] = None,
+    project: Annotated[str | None, typer.Option(help="An id, or a glob on the name.")] = None,
+    username: Annotated[str | None, typer.Option(help="A glob on the invited address.")] = None,
+    outcome: Annotated[str | None, typer.Option(help="deleted, failed, …")] = None,
+    day: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day in UTC.")
+    ] = None,
+    event: Annotated[str | None, typer.Option(help="planned, intent, outcome, …")] = None,
+    output: Format = Output.TEXT,
+) -> None:
+    """Show lines of audit logs, as a table or (--output json) as they are.
+
+    Example: invite-sweeper audit show --outcome failed --day 2026-11-25
+    """
+    import sys
+
+    import orjson
+
+    from invite_sweeper.audit import Choice, in_order
+    from invite_sweeper.audit import show as choose
+    from invite_sweeper.cli.results import stdout_console
+    from invite_sweeper.report.lines import LineTable
+
+    choice = Choice(
+        run=run,
+        project=project,
+        username=username,
+        outcome=outcome,
+        day=day.date() if day is not None else None,
+        event=event,
+    )
+    records = choose(in_order(files or [DEFAULT_LOG]), choice)
+    if output is Output.JSON:
+        for record in records:
+            sys.stdout.buffer.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+        return
+    table = LineTable(stdout_console())
+    for record in records:
+        table.add(record)
+    table.close()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file to the program."""
+    app.add_typer(audits, name="audit")

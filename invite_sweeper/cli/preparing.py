@@ -1,0 +1,206 @@
+"""What is settled before a run begins: its plan, its precedents, its question."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from invite_sweeper import __version__
+from invite_sweeper.amendments import amendments
+from invite_sweeper.audit import AuditLog, AuditTarget, PlannedLane, PlannedSpan, invitation_fields
+from invite_sweeper.cli import plan_files, results
+from invite_sweeper.cli.asking import Question
+from invite_sweeper.cli.order import Order
+from invite_sweeper.cli.precedents import Precedents, keep_copy, kept_policy
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.job import Job
+from invite_sweeper.plan import Basis, Ceiling, SavedPlan, check
+from invite_sweeper.policy import Policy
+from invite_sweeper.quarantine import Comparison
+from invite_sweeper.selection import Decision, Selector
+from invite_sweeper.shard import Shard
+from invite_sweeper.stop import Stop
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a run before it begins.
+
+    Attributes:
+        started_s: On the monotonic clock.
+    """
+
+    order: Order
+    policy: Policy
+    now: datetime
+    run_id: str
+    base_url: str
+    actor: str
+    shard: Shard | None
+    target: AuditTarget
+    started_s: float
+
+    @property
+    def basis(self) -> Basis:
+        """What a plan of this run stands on."""
+        return Basis(
+            run_id=self.run_id,
+            now=self.now.isoformat(),
+            tool_version=__version__,
+            base_url=self.base_url,
+            organizations=tuple(sorted(self.policy.organization_ids)),
+            policy_sha256=self.policy.sha256,
+        )
+
+
+class Preparation:
+    """Makes the job of a run; the lock of the audit log is held by now.
+
+    Attributes:
+        dry_run: Asked for, or forced by the quarantine of a changed policy.
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._precedents = Precedents.of(facts.target)
+        self._comparison = self._quarantine()
+        self._saved = self._load_plan()
+        self._ceiling = Ceiling(self._saved) if self._saved is not None else None
+        self.dry_run = facts.order.dry_run or self._comparison is not None
+
+    @property
+    def mode(self) -> str:
+        """The run's name in the audit log."""
+        return "dry-run" if self.dry_run else "sweep"
+
+    def job(self, audit: AuditLog, stop: Stop) -> Job:
+        """Give what the run is asked to do.
+
+        Raises:
+            RunError: An earlier run's log is damaged, or the policy's copy cannot be kept.
+        """
+        facts, order, limits = self._facts, self._facts.order, self._facts.policy.limits
+        if limits.quarantine and not self.dry_run:
+            keep_copy(facts.target, facts.policy, order.policy.read_bytes())
+        shard = str(facts.shard) if facts.shard is not None else None
+        return Job(
+            policy=facts.policy,
+            now=facts.now,
+            run_id=facts.run_id,
+            dry_run=self.dry_run,
+            clock=time.monotonic,
+            started_s=facts.started_s,
+            shard=facts.shard,
+            confirm=self._question(audit, stop),
+            preamble=self._preamble(shard),
+            amend=self._amend(),
+            before=None if order.accept_population else self._precedents.population(shard),
+            open_intents=self._precedents.open_intents(),
+            passed=partial(self._passed, audit),
+            refusal=self._refusal,
+        )
+
+    def _load_plan(self) -> SavedPlan | None:
+        facts, order = self._facts, self._facts.order
+        if order.plan is None:
+            return None
+        saved = plan_files.load(order.plan)
+        check(
+            saved,
+            facts.basis,
+            now=facts.now,
+            max_age=order.plan_max_age,
+            same_policy=order.policy_named,
+        )
+        if order.require_approval is not None:
+            plan_files.require_approval(order.plan, saved.digest, order.require_approval)
+        if self._precedents.has_carried_out(saved.digest):
+            raise GuardRefused(
+                f"The plan {order.plan} has been carried out already.",
+                mend="Make another with: invite-sweeper plan --out FILE",
+            )
+        return saved
+
+    def _quarantine(self) -> Comparison | None:
+        facts = self._facts
+        if not facts.policy.limits.quarantine or facts.order.dry_run:
+            return None
+        last = self._precedents.last_policy_sha256()
+        if last in {None, facts.policy.sha256} or facts.order.accept_policy == facts.policy.sha256:
+            return None
+        before = kept_policy(facts.target, last or "")
+        return Comparison(Selector(before, facts.now) if before is not None else None)
+
+    def _question(self, audit: AuditLog, stop: Stop) -> Question | None:
+        order = self._facts.order
+        if self.dry_run or order.yes or not Question.can_ask():
+            return None
+        show = partial(results.show_plan, order, audit, audit.position)
+        return Question(stop, show, ", ".join(sorted(self._facts.policy.organization_ids)))
+
+    def _preamble(self, shard: str | None) -> Mapping[str, object]:
+        facts = self._facts
+        preamble: dict[str, object] = {
+            "mode": self.mode,
+            "tool_version": __version__,
+            "policy_sha256": facts.policy.sha256,
+            "policy_path": str(facts.order.policy),
+            "base_url": facts.base_url,
+            "actor": facts.actor,
+            "now": facts.now.isoformat().replace("+00:00", "Z"),
+            "shard": shard,
+        }
+        if self._saved is not None:
+            preamble["plan_sha256"] = self._saved.digest
+        return preamble
+
+    def _amend(self) -> Callable[[Decision], Decision]:
+        limits = self._facts.policy.limits
+        keep_more = amendments(
+            bounces=self._precedents.bounces(),
+            max_bounces=limits.max_bounces,
+            ceiling=self._ceiling,
+        )
+        comparison = self._comparison
+        if comparison is None:
+            return keep_more
+        return lambda decision: comparison.look(keep_more(decision))
+
+    def _passed(self, audit: AuditLog, spans: Sequence[PlannedSpan]) -> tuple[str, ...]:
+        """Save the plan where that was asked for; say what a saved one no longer covers."""
+        if self._facts.order.out is not None:
+            plan_files.save(self._facts.order.out, self._facts.basis, self._rows(audit, spans))
+        return tuple(_left_out(self._ceiling)) if self._ceiling is not None else ()
+
+    def _rows(
+        self, audit: AuditLog, spans: Sequence[PlannedSpan]
+    ) -> Iterator[Mapping[str, object]]:
+        facts = self._facts
+        with PlannedLane.reading(audit.path, facts.run_id) as lane:
+            for span in spans:
+                planned = lane(span)
+                while (one := planned.head()) is not None:
+                    planned.advance()
+                    yield {**invitation_fields(one.invitation, facts.now), "rule": one.rule}
+
+    def _refusal(self) -> tuple[GuardRefused, tuple[str, ...]] | None:
+        """End a quarantined run, once its plan is there to be read."""
+        found = self._comparison
+        if found is None:
+            return None
+        said = [f"The new policy adds {who}" for who in found.added[:_SHOWN]]
+        said += [f"The new policy takes away {who}" for who in found.removed[:_SHOWN]]
+        if found.before is None:
+            said.append("No copy of the policy before was kept, so all that is stale counts as new")
+        return found.refusal(self._facts.policy.sha256), tuple(said)
+
+
+def _left_out(ceiling: Ceiling) -> Iterator[str]:
+    """Say what a saved plan lists and this run does not delete."""
+    for reason, count in sorted(ceiling.kept.items()):
+        yield f"{count} of the plan's invitations are kept now: {reason}."
+    if ceiling.unseen:
+        yield f"{ceiling.unseen} of the plan's invitations are not there any more."

@@ -1,0 +1,210 @@
+"""The saved plan: what may be deleted at most, under a digest. Pure.
+
+A plan is JSON Lines: a header, one line an invitation with its evidence, and a last line with
+the SHA-256 of all the bytes before it. It is a ceiling and no order: a sweep by a plan reads
+the present state again and deletes what is both in the plan and still stale.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import TypeAlias
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.inventory import Invitation
+
+FORMAT = "invite-sweeper plan 1"
+MAX_AGE = timedelta(hours=24)
+_MAKE_ANOTHER = "Make another with: invite-sweeper plan --out FILE"
+
+Key: TypeAlias = tuple[str, str, str]
+"""Source, project id, invitation id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a plan was made of; a sweep by it must stand on the same.
+
+    Attributes:
+        organizations: Ids, sorted.
+        now: The instant of the run that made it, RFC 3339.
+        policy_sha256: Of the policy's bytes.
+    """
+
+    run_id: str
+    now: str
+    tool_version: str
+    base_url: str
+    organizations: tuple[str, ...]
+    policy_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlan:
+    """A plan whose digest is right.
+
+    Attributes:
+        digest: 64 hex; what an approval signs.
+        made_at: Aware.
+        evidence: `created_at` and `username` as they were, by invitation.
+    """
+
+    basis: Basis
+    digest: str
+    made_at: datetime
+    evidence: Mapping[Key, tuple[str | None, str | None]]
+
+
+class _Header(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    plan: str
+    run_id: str
+    now: str
+    tool_version: str
+    base_url: str
+    organizations: tuple[str, ...]
+    policy_sha256: str
+
+
+def write(basis: Basis, rows: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
+    """Give the lines of a plan's file, each with its newline.
+
+    Args:
+        rows: The invitations' fields as the audit log's `planned` lines hold them.
+    """
+    digest = hashlib.sha256()
+    for row in chain([{"plan": FORMAT, **asdict(basis)}], rows):
+        line = orjson.dumps(row) + b"\n"
+        digest.update(line)
+        yield line
+    yield orjson.dumps({"sha256": digest.hexdigest()}) + b"\n"
+
+
+def read(lines: Iterable[bytes]) -> SavedPlan:
+    """Read a plan's file.
+
+    Raises:
+        GuardRefused: It is no plan, or was edited or cut. Nothing was deleted.
+    """
+    digest = hashlib.sha256()
+    evidence: dict[Key, tuple[str | None, str | None]] = {}
+    header: _Header | None = None
+    last: bytes | None = None
+    for line in lines:
+        if last is not None:
+            digest.update(last)
+            header = _take(last, header, evidence)
+        last = line
+    if header is None or last is None:
+        raise _edited("It is no plan, or was cut")
+    if last != orjson.dumps({"sha256": digest.hexdigest()}) + b"\n":
+        raise _edited("Its digest does not fit: it was edited or cut")
+    made_at = _instant(header.now)
+    basis = Basis(**header.model_dump(exclude={"plan"}))
+    return SavedPlan(basis, digest.hexdigest(), made_at, evidence)
+
+
+def check(
+    saved: SavedPlan, present: Basis, *, now: datetime, max_age: timedelta, same_policy: bool
+) -> None:
+    """Let a plan pass that belongs to this run.
+
+    Args:
+        present: What this run stands on.
+        same_policy: The policy was named, so it must be the plan's own.
+
+    Raises:
+        GuardRefused: It is too old, from the future, or of another organization, host or policy.
+    """
+    made, basis = saved.made_at, saved.basis
+    if made > now:
+        raise _refused(f"The plan was made at {basis.now}, which is still to come.")
+    if now - made > max_age:
+        raise _refused(f"The plan was made at {basis.now}, over {max_age} ago.")
+    if basis.organizations != present.organizations:
+        raise _refused("The plan belongs to other organizations than the policy.")
+    if basis.base_url != present.base_url:
+        raise _refused(f"The plan belongs to {basis.base_url}, not to {present.base_url}.")
+    if same_policy and basis.policy_sha256 != present.policy_sha256:
+        raise _refused("The plan was made by another policy.")
+
+
+class Ceiling:
+    """What a plan lets through, and what has become of the rest.
+
+    Attributes:
+        kept: Of the planned ones, how many are seen but kept now, by reason.
+    """
+
+    def __init__(self, saved: SavedPlan) -> None:
+        self._left = dict(saved.evidence)
+        self.kept: dict[str, int] = {}
+
+    def admits(self, invitation: Invitation) -> bool:
+        """Tell whether a stale invitation is in the plan, and the one that was meant."""
+        evidence = self._left.pop(_key(invitation), None)
+        if evidence is None:
+            return False
+        created_at = invitation.created_at
+        same = isinstance(created_at, datetime) and evidence[0] is not None
+        return (
+            same
+            and evidence[1] == invitation.username
+            and created_at == _instant(evidence[0] or "")
+        )
+
+    def note_kept(self, invitation: Invitation, reason: str) -> None:
+        """Take into account that an invitation is kept now, whatever the plan says."""
+        if self._left.pop(_key(invitation), None) is not None:
+            self.kept[reason] = self.kept.get(reason, 0) + 1
+
+    @property
+    def unseen(self) -> int:
+        """How many planned ones are not there any more, or could not be read."""
+        return len(self._left)
+
+
+def _take(
+    line: bytes, header: _Header | None, evidence: dict[Key, tuple[str | None, str | None]]
+) -> _Header:
+    """Read one line; the first is the header."""
+    try:
+        if header is None:
+            header = _Header.model_validate_json(line)
+            if header.plan != FORMAT:
+                raise _edited("It is a plan of another format")
+            return header
+        row = orjson.loads(line)
+        key = tuple(str(row[name]) for name in ("source", "project_id", "invitation_id"))
+        evidence[key[0], key[1], key[2]] = (row["created_at"], row["username"])
+    except (ValidationError, ValueError, KeyError, TypeError):
+        raise _edited("It is no plan, or was edited") from None
+    return header
+
+
+def _key(invitation: Invitation) -> Key:
+    return invitation.source.value, invitation.project_id, invitation.id
+
+
+def _instant(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise _edited("It holds a date that is none") from None
+    if found.tzinfo is None:
+        raise _edited("It holds a date without a zone")
+    return found
+
+
+def _edited(why: str) -> GuardRefused:
+    return _refused(f"The plan cannot be used. {why}.")
+
+
+def _refused(what: str) -> GuardRefused:
+    return GuardRefused(what, mend=_MAKE_ANOTHER)

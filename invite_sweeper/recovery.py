@@ -1,0 +1,66 @@
+"""What a run that was cut off left open: each intent without an outcome gets one.
+
+Nobody knows whether the DELETE of such an intent was sent. Atlas is asked whether the
+invitation is still there, and only that is claimed: gone is `already_gone` (by our DELETE or
+otherwise), still there is `failed`. Where Atlas cannot be asked, the intent stays open.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from invite_sweeper.audit import AuditLog, invitation_fields
+from invite_sweeper.audit.history import OpenIntent
+from invite_sweeper.inventory import Gone, Project, Unreadable
+from invite_sweeper.outcome import Outcome
+from invite_sweeper.walk import Reader
+
+
+async def recover(
+    reader: Reader, intents: Sequence[OpenIntent], log: AuditLog, now: datetime
+) -> tuple[int, tuple[str, ...]]:
+    """Ask Atlas about each open intent, and write its outcome.
+
+    Returns:
+        How many were settled, and a sentence for each project that could not be asked.
+
+    Raises:
+        RunError: Atlas's answer was about the run, or the log cannot be written.
+    """
+    settled = 0
+    lost: list[str] = []
+    by_project: dict[str, list[OpenIntent]] = {}
+    for intent in intents:
+        by_project.setdefault(intent.invitation.project_id, []).append(intent)
+    for project_id, group in by_project.items():
+        first = group[0].invitation
+        found = await reader.invitations(
+            Project(project_id, first.project_name, first.org_id),
+        )
+        if isinstance(found, Unreadable):
+            lost.append(
+                f"{len(group)} deletions of an earlier run in {first.project_name} stay "
+                f"unsettled: {found.reason}"
+            )
+            continue
+        there = set() if isinstance(found, Gone) else {each.id for each in found}
+        for intent in group:
+            _settle(intent, log, now, still_there=intent.invitation.id in there)
+        settled += len(group)
+    await log.durable()
+    return settled, tuple(lost)
+
+
+def _settle(intent: OpenIntent, log: AuditLog, now: datetime, *, still_there: bool) -> None:
+    outcome = Outcome.FAILED if still_there else Outcome.ALREADY_GONE
+    log.write(
+        "outcome",
+        **invitation_fields(intent.invitation, now),
+        rule=intent.rule,
+        outcome=outcome.value,
+        attempts=0,
+        http_status=None,
+        error_code=None,
+        duration_ms=None,
+        recovered=True,
+        recovers=intent.run_id,
+    )

@@ -1,0 +1,222 @@
+"""What an earlier run left: open intents, a population, a policy; and damage that refuses."""
+
+import json
+import signal
+from datetime import timedelta
+
+import pytest
+from running import desk_in, wait_until
+
+from invite_sweeper.simulator import faults
+
+DAYS = timedelta(days=1)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as found:
+        yield found
+
+
+def stock(desk, projects=2, stale=3, young=0):
+    ids = []
+    for number in range(projects):
+        project = desk.sim.add_project(f"Project {number} {len(desk.sim.requests)}")
+        ids.append(project)
+        for n in range(stale):
+            desk.sim.invite(project, f"s{n}@example.com", age=20 * DAYS)
+        for n in range(young):
+            desk.sim.invite(project, f"y{n}@example.com", age=2 * DAYS)
+    return ids
+
+
+def verified(desk):
+    return desk.run("audit", "verify", "audit/invite-sweeper.jsonl", "--output", "json")
+
+
+def killed_in_flight(desk, *, late):
+    """Kill a sweep while its DELETEs hang, before or after they were carried out."""
+    desk.sim.faults.add(faults.hang(late=late), method="DELETE", times=999)
+    process = desk.start("sweep", "--policy", "policy.yaml")
+    wait_until(lambda: desk.deletes() >= 3)
+    process.kill()
+    process.communicate()
+    desk.sim.faults.clear()
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["carried out", "not carried out"])
+def test_next_sweep_settles_the_intents_of_a_killed_one_before_its_own(desk, late):
+    stock(desk)
+    killed_in_flight(desk, late=late)
+    assert verified(desk).code == 3
+    opened = len(desk.lines("intent"))
+    done = desk.sweep()
+    assert (done.code, done.summary["recovered"]) == (0, opened)
+    recovered = [line for line in desk.lines("outcome") if line.get("recovered")]
+    assert [line["outcome"] for line in recovered] == [
+        "already_gone" if late else "failed"
+    ] * opened
+    assert {line["recovers"] for line in recovered} == {desk.lines("run_started")[0]["run_id"]}
+    events = [line["event"] for line in desk.lines() if line["run_id"] == done.summary["run_id"]]
+    assert events[: opened + 1] == ["run_started", *["outcome"] * opened]
+    assert desk.sim.invitation_count() == 0
+    assert verified(desk).code == 0
+
+
+def test_dry_run_leaves_open_intents_for_the_next_sweep(desk):
+    stock(desk)
+    killed_in_flight(desk, late=True)
+    assert desk.plan().code == 0
+    assert not [line for line in desk.lines("outcome") if line.get("recovered")]
+    assert desk.sweep().summary["recovered"] > 0
+
+
+def test_open_intent_of_a_project_that_cannot_be_asked_stays_open_and_is_said(desk):
+    (project, _) = stock(desk)
+    killed_in_flight(desk, late=True)
+    desk.sim.forbid(project)
+    done = desk.sweep()
+    assert done.code == 4
+    assert any("stay unsettled" in sentence for sentence in done.summary["warnings"])
+    desk.sim.allow(project)
+    assert desk.sweep().code == 0
+    assert verified(desk).code == 0
+
+
+def test_signal_twice_ends_at_once_with_the_intents_on_disk(desk):
+    stock(desk)
+    desk.sim.faults.add(faults.hang(late=True), method="DELETE", times=999)
+    process = desk.start("sweep", "--policy", "policy.yaml", "--output", "json")
+    wait_until(lambda: desk.deletes() >= 3)
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr is not None
+    while b"stopping" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=10)
+    assert process.returncode == 8
+    summary = json.loads(out)
+    assert summary["unknown"] == len(desk.lines("intent")) > 0
+    assert verified(desk).code == 0
+
+
+# --- population ----------------------------------------------------------------------------
+
+
+def test_listing_that_lost_projects_is_refused_with_both_numbers(desk):
+    ids = stock(desk, projects=20, stale=0, young=1)
+    assert desk.sweep().code == 0
+    for project in ids[:8]:
+        desk.sim.remove_project(project)
+    stock(desk, projects=1, stale=1)
+    done = desk.sweep()
+    assert (done.code, desk.deletes()) == (3, 0)
+    assert "13 projects are seen where the last complete run left 20" in done.err
+    assert desk.sweep("--accept-population").code == 0
+    assert desk.sweep().code == 0
+
+
+def test_own_deletions_are_no_fall_of_the_population(desk):
+    stock(desk, projects=2, stale=10, young=1)
+    assert desk.sweep().summary["deleted"] == 20
+    assert desk.sweep().code == 0
+
+
+def test_refused_run_does_not_become_the_measure(desk):
+    ids = stock(desk, projects=20, stale=0, young=1)
+    assert desk.sweep().code == 0
+    for project in ids[:8]:
+        desk.sim.remove_project(project)
+    assert desk.sweep().code == 3
+    assert desk.sweep().code == 3
+
+
+# --- quarantine ----------------------------------------------------------------------------
+
+
+def test_changed_policy_is_quarantined_until_it_is_accepted(desk):
+    desk.keys["limits"]["quarantine"] = True
+    stock(desk, projects=1, stale=2, young=2)
+    assert desk.sweep().code == 0
+    desk.keys["rules"] = [{"name": "all", "older_than": "1d"}]
+    done = desk.sweep()
+    assert (done.code, done.summary["mode"], desk.deletes()) == (3, "dry-run", 2)
+    assert "adds 2 stale invitations and takes 0 away" in done.err
+    assert sum("The new policy adds" in s for s in done.summary["warnings"]) == 2
+    assert desk.sweep().code == 3
+    sha256 = desk.lines("run_started")[-1]["policy_sha256"]
+    assert desk.sweep("--accept-policy", "0" * 64).code == 3
+    assert desk.sweep("--accept-policy", sha256).summary["deleted"] == 2
+    assert desk.sweep().code == 0
+
+
+def test_first_sweep_and_an_unchanged_policy_are_not_quarantined(desk):
+    desk.keys["limits"]["quarantine"] = True
+    stock(desk, projects=1, stale=1)
+    assert desk.sweep().code == 0
+    assert desk.sweep().code == 0
+
+
+def test_without_quarantine_a_changed_policy_is_swept(desk):
+    stock(desk, projects=1, stale=1, young=1)
+    assert desk.sweep().code == 0
+    desk.keys["rules"] = [{"name": "all", "older_than": "1d"}]
+    assert desk.sweep().summary["deleted"] == 1
+
+
+def test_quarantine_tells_what_the_new_policy_takes_away(desk):
+    desk.keys["limits"]["quarantine"] = True
+    stock(desk, projects=1, stale=1)
+    assert desk.sweep().code == 0
+    stock(desk, projects=1, stale=2)
+    desk.keys["keep"] = [{"name": "everybody", "usernames": ["*"]}]
+    done = desk.sweep()
+    assert done.code == 3
+    assert "adds 0 stale invitations and takes 2 away" in done.err
+
+
+# --- bounces -------------------------------------------------------------------------------
+
+
+def test_invitation_that_comes_back_is_marked_and_kept_at_max_bounces(desk):
+    desk.keys["limits"]["max_bounces"] = 2
+    project = desk.sim.add_project("Terraform")
+    for bounced in range(2):
+        desk.sim.invite(project, "Back@Example.com", age=20 * DAYS)
+        assert desk.sweep().summary["deleted"] == 1
+        assert desk.lines("planned")[-1].get("bounced", 0) == bounced
+    desk.sim.invite(project, "back@example.com", age=20 * DAYS)
+    done = desk.sweep()
+    assert (done.code, done.summary["kept_by_reason"]) == (0, {"bounced": 1})
+
+
+# --- damage --------------------------------------------------------------------------------
+
+
+def test_damaged_log_refuses_the_next_sweep(desk):
+    stock(desk)
+    assert desk.sweep().code == 0
+    data = bytearray(desk.log_path.read_bytes())
+    at = data.index(b'"event":"outcome"')
+    data[at + 3] ^= 1
+    desk.log_path.write_bytes(data)
+    stock(desk)
+    before = desk.deletes()
+    done = desk.sweep()
+    assert verified(desk).code == 3
+    assert (done.code, desk.deletes()) in {(3, before), (7, before)}
+
+
+def test_torn_last_line_is_set_aside_said_and_never_lost(desk):
+    stock(desk)
+    assert desk.sweep().code == 0
+    with desk.log_path.open("ab") as file:
+        file.write(b'{"ts":"2026-11-25T01:0')
+    assert verified(desk).code == 0
+    done = desk.sweep()
+    assert done.code == 0
+    assert "set aside" in done.err
+    assert (desk.folder / "audit" / "invite-sweeper.jsonl.torn-1").read_bytes() == (
+        b'{"ts":"2026-11-25T01:0'
+    )
+    assert verified(desk).code == 0

@@ -1,0 +1,320 @@
+"""`plan --out` and `sweep --plan`: what was reviewed is what is deleted, at most and once."""
+
+import random
+import subprocess
+from datetime import timedelta
+
+import orjson
+import pytest
+from running import desk_in
+
+DAYS = timedelta(days=1)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as found:
+        yield found
+
+
+def stock(desk, count=3):
+    project = desk.sim.add_project("Project")
+    ids = [
+        desk.sim.invite(project, f"p{n}@example.com", age=20 * DAYS + n * timedelta(hours=1))
+        for n in range(count)
+    ]
+    return project, ids
+
+
+def saved(desk):
+    done = desk.plan("--out", "plan.jsonl")
+    assert done.code == 0, done.err
+    return desk.folder / "plan.jsonl"
+
+
+def by_plan(desk, *arguments, **changes):
+    return desk.sweep("--plan", "plan.jsonl", *arguments, **changes)
+
+
+def test_plan_is_private_and_sweep_by_it_deletes_just_what_it_lists(desk):
+    project, ids = stock(desk)
+    path = saved(desk)
+    assert path.stat().st_mode & 0o777 == 0o600
+    late = desk.sim.invite(project, "late@example.com", age=20 * DAYS)
+    done = by_plan(desk)
+    assert done.code == 0
+    assert sorted(desk.sim.deleted) == sorted(ids)
+    assert desk.sim.invitations(project) == (late,)
+    assert done.summary["kept_by_reason"] == {"not_in_plan": 1}
+    assert desk.lines("run_started")[-1]["plan_sha256"]
+
+
+def test_what_is_gone_or_accepted_since_is_left_out_and_said(desk):
+    project, ids = stock(desk)
+    saved(desk)
+    desk.sim.accept(project, ids[0])
+    done = by_plan(desk)
+    assert (done.code, sorted(desk.sim.deleted)) == (0, sorted(ids[1:]))
+    assert "1 of the plan's invitations are not there any more." in done.summary["warnings"]
+
+
+def test_what_is_protected_since_is_left_out_and_said_where_no_policy_was_named(desk):
+    _, ids = stock(desk)
+    saved(desk)
+    desk.keys["keep"] = [{"name": "board", "usernames": ["p1@*"]}]
+    (desk.folder / "config").mkdir()
+    desk.write_policy()
+    (desk.folder / "config" / "policy.yaml").write_bytes((desk.folder / "policy.yaml").read_bytes())
+    done = desk.run("sweep", "--plan", "plan.jsonl", "--output", "json")
+    assert done.code == 0, done.err
+    assert sorted(desk.sim.deleted) == sorted([ids[0], ids[2]])
+    assert "1 of the plan's invitations are kept now: keep:board." in done.summary["warnings"]
+
+
+def test_plan_of_another_policy_is_refused_where_the_policy_is_named(desk):
+    stock(desk)
+    saved(desk)
+    desk.keys["rules"] = [{"name": "forgotten", "older_than": "13d"}]
+    done = by_plan(desk)
+    assert (done.code, desk.deletes()) == (3, 0)
+    assert "another policy" in done.err
+
+
+def test_plan_that_was_carried_out_is_refused(desk):
+    stock(desk)
+    saved(desk)
+    assert by_plan(desk).code == 0
+    before = desk.deletes()
+    again = by_plan(desk)
+    assert (again.code, desk.deletes()) == (3, before)
+    assert "carried out already" in again.err
+
+
+def test_dry_run_of_a_plan_does_not_use_it_up(desk):
+    _, ids = stock(desk)
+    saved(desk)
+    assert by_plan(desk, "--dry-run").code == 0
+    assert desk.deletes() == 0
+    assert by_plan(desk).code == 0
+    assert sorted(desk.sim.deleted) == sorted(ids)
+
+
+def test_plan_of_another_organization_is_refused(desk):
+    stock(desk)
+    saved(desk)
+    desk.keys["organizations"].append("0123456789abcdef01234567")
+    done = desk.run("sweep", "--policy", "policy.yaml", "--plan", "plan.jsonl")
+    assert (done.code, desk.deletes()) == (3, 0)
+    assert "other organizations" in done.err
+
+
+def test_plan_of_another_host_is_refused(desk):
+    stock(desk)
+    saved(desk)
+    done = by_plan(desk, "--base-url", desk.base_url.replace("127.0.0.1", "localhost"))
+    assert (done.code, desk.deletes()) == (3, 0)
+    assert "localhost" in done.err
+
+
+def test_plan_that_is_too_old_is_refused(desk):
+    stock(desk)
+    saved(desk)
+    done = by_plan(desk, "--plan-max-age", "1s")
+    assert done.code in {0, 3}
+    path = desk.folder / "plan.jsonl"
+    path.write_bytes(aged(path.read_bytes(), hours=25))
+    done = by_plan(desk)
+    assert (done.code, desk.deletes() <= 3) == (3, True)
+
+
+def aged(data, *, hours):
+    """The same plan as somebody would write it who made it that long ago."""
+    import hashlib
+    from datetime import datetime
+
+    *body, _ = data.splitlines(keepends=True)
+    header = orjson.loads(body[0])
+    header["now"] = (datetime.fromisoformat(header["now"]) - timedelta(hours=hours)).isoformat()
+    body[0] = orjson.dumps(header) + b"\n"
+    return b"".join(
+        [*body, orjson.dumps({"sha256": hashlib.sha256(b"".join(body)).hexdigest()}), b"\n"]
+    )
+
+
+def test_plan_over_24_hours_old_is_refused_by_default(desk):
+    stock(desk)
+    path = saved(desk)
+    path.write_bytes(aged(path.read_bytes(), hours=24.1))
+    done = by_plan(desk)
+    assert (done.code, desk.deletes()) == (3, 0)
+    assert "ago" in done.err
+    assert by_plan(desk, "--plan-max-age", "2d").code == 0
+
+
+def test_no_plan_is_saved_where_the_guard_refuses(desk):
+    stock(desk)
+    desk.keys["limits"]["max_deletions"] = 2
+    assert desk.plan("--out", "plan.jsonl").code == 3
+    assert not (desk.folder / "plan.jsonl").exists()
+
+
+def test_missing_plan_is_wrong_usage(desk):
+    stock(desk)
+    assert by_plan(desk).code == 2
+
+
+def tampered(data, dice):
+    """One of the ways to get something else deleted: a field changed, an id added, resealed."""
+    import hashlib
+
+    *body, last = data.splitlines(keepends=True)
+    rows = [orjson.loads(line) for line in body]
+    victim = dice.choice(rows[1:])
+    way = dice.choice(["field", "add", "header", "reseal-field", "reseal-add", "cut"])
+    if way == "cut":
+        return data[: dice.randrange(len(data) - 1)]
+    if way.endswith("field"):
+        name = dice.choice(["invitation_id", "project_id", "username", "created_at"])
+        victim[name] = f"{dice.getrandbits(96):024x}"
+    elif way.endswith("add"):
+        rows.append({**victim, "invitation_id": f"{dice.getrandbits(96):024x}"})
+    else:
+        rows[0]["policy_sha256"] = f"{dice.getrandbits(256):064x}"
+    body = [orjson.dumps(row) + b"\n" for row in rows]
+    if way.startswith("reseal"):
+        last = orjson.dumps({"sha256": hashlib.sha256(b"".join(body)).hexdigest()}) + b"\n"
+    return b"".join([*body, last])
+
+
+def test_two_hundred_tampered_plans_read_as_nothing_beyond_the_true_one(desk):
+    from invite_sweeper.errors import GuardRefused
+    from invite_sweeper.plan import read
+
+    stock(desk, 5)
+    true = read(saved(desk).read_bytes().splitlines(keepends=True))
+    data = (desk.folder / "plan.jsonl").read_bytes()
+    dice = random.Random(7)
+    refused = 0
+    for _ in range(200):
+        changed = tampered(data, dice)
+        try:
+            plan = read(changed.splitlines(keepends=True))
+        except GuardRefused:
+            refused += 1
+            continue
+        assert plan.digest != true.digest
+    assert refused > 100
+
+
+@pytest.mark.slow
+def test_tampered_and_resealed_plans_delete_nothing_beyond_what_is_stale(desk):
+    project, ids = stock(desk, 4)
+    young = desk.sim.invite(project, "young@example.com", age=2 * DAYS)
+    data = saved(desk).read_bytes()
+    dice = random.Random(11)
+    for _ in range(6):
+        (desk.folder / "plan.jsonl").write_bytes(tampered(data, dice))
+        assert by_plan(desk).code in {0, 3}
+    assert young in desk.sim.invitations(project)
+    assert set(desk.sim.deleted) <= set(ids)
+
+
+# --- approval ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keys(tmp_path):
+    pytest.importorskip("cryptography", reason="approvals need the extra `approval`")
+    from cryptography.hazmat.primitives import serialization as s
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    for name in ("boss", "mallory"):
+        private = Ed25519PrivateKey.generate()
+        (tmp_path / f"{name}.pem").write_bytes(
+            private.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
+        )
+        (tmp_path / f"{name}.pub").write_bytes(
+            private.public_key().public_bytes(s.Encoding.OpenSSH, s.PublicFormat.OpenSSH)
+        )
+    return tmp_path
+
+
+def test_plan_that_its_approver_signed_is_carried_out(desk, keys):
+    _, ids = stock(desk)
+    saved(desk)
+    approved = desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem")
+    assert (approved.code, "plan.jsonl.sig" in approved.out) == (0, True)
+    assert by_plan(desk, "--require-approval", "boss.pub").code == 0
+    assert sorted(desk.sim.deleted) == sorted(ids)
+
+
+@pytest.mark.parametrize("how", ["none", "other key", "other plan", "garbage", "edited after"])
+def test_plan_without_its_approver_s_signature_is_refused(desk, keys, how):
+    stock(desk)
+    path = saved(desk)
+    if how != "none":
+        key = "mallory.pem" if how == "other key" else "boss.pem"
+        assert desk.run("plan", "approve", "plan.jsonl", "--key", key).code == 0
+    if how == "other plan":
+        desk.plan("--out", "plan.jsonl")
+    if how == "garbage":
+        (desk.folder / "plan.jsonl.sig").write_bytes(b"\xff\xfe not base64")
+    if how == "edited after":
+        path.write_bytes(aged(path.read_bytes(), hours=1))
+    done = by_plan(desk, "--require-approval", "boss.pub")
+    assert (done.code, desk.deletes()) == (3, 0)
+    assert "no approval" in done.err
+
+
+def test_two_hundred_resealed_plans_without_the_key_are_all_refused(desk, keys):
+    from invite_sweeper.cli.approval import verify
+    from invite_sweeper.errors import GuardRefused
+    from invite_sweeper.plan import read
+
+    stock(desk, 5)
+    data = saved(desk).read_bytes()
+    assert desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem").code == 0
+    signature = (desk.folder / "plan.jsonl.sig").read_text().strip()
+    key = desk.folder / "boss.pub"
+    assert verify(read(data.splitlines(keepends=True)).digest, signature, key)
+    dice = random.Random(3)
+    for _ in range(200):
+        try:
+            plan = read(tampered(data, dice).splitlines(keepends=True))
+        except GuardRefused:
+            continue
+        assert not verify(plan.digest, signature, key)
+
+
+@pytest.mark.parametrize("key", ["missing.pub", "boss.pem", "policy.yaml"])
+def test_key_that_is_none_is_wrong_usage(desk, keys, key):
+    stock(desk)
+    saved(desk)
+    assert desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem").code == 0
+    done = by_plan(desk, "--require-approval", key)
+    assert (done.code, desk.deletes()) == (2, 0)
+    assert "PRIVATE" not in done.err
+
+
+def test_approval_is_made_with_keys_of_ssh_too(desk, tmp_path):
+    pytest.importorskip("cryptography")
+    stock(desk)
+    saved(desk)
+    made = (
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "ssh")],
+            check=False,
+        )
+        if __import__("shutil").which("ssh-keygen")
+        else None
+    )
+    if made is None:
+        pytest.skip("this machine lacks ssh-keygen")
+    assert desk.run("plan", "approve", "plan.jsonl", "--key", "ssh").code == 0
+    assert by_plan(desk, "--require-approval", "ssh.pub").code == 0
+
+
+def test_require_approval_without_a_plan_is_wrong_usage(desk):
+    stock(desk)
+    done = desk.sweep("--require-approval", "boss.pub")
+    assert (done.code, desk.deletes()) == (2, 0)

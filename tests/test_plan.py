@@ -1,0 +1,204 @@
+"""A saved plan is what was reviewed, or nothing: edits, cuts, age, and what it lets through."""
+
+import hashlib
+from dataclasses import replace
+from datetime import timedelta
+
+import orjson
+import pytest
+from builders import NOW, ORG, invitation, object_id
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invite_sweeper.audit import invitation_fields
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.inventory import Source, UnreadableDate
+from invite_sweeper.plan import MAX_AGE, Basis, Ceiling, check, read, write
+
+BASIS = Basis(
+    run_id="r1",
+    now=NOW.isoformat(),
+    tool_version="0.1.0",
+    base_url="https://cloud.mongodb.com",
+    organizations=(ORG,),
+    policy_sha256="a" * 64,
+)
+
+
+def lines(*numbers, basis=BASIS):
+    rows = ({**invitation_fields(invitation(n), NOW), "rule": "r"} for n in numbers)
+    return list(write(basis, rows))
+
+
+def saved(*numbers, basis=BASIS):
+    return read(lines(*numbers, basis=basis))
+
+
+def checked(plan=None, *, now=NOW, max_age=MAX_AGE, same_policy=True, **present):
+    check(
+        plan or saved(1),
+        replace(BASIS, **present),
+        now=now,
+        max_age=max_age,
+        same_policy=same_policy,
+    )
+
+
+def resealed(body):
+    """What somebody who knows the format, and has no key, would write."""
+    digest = hashlib.sha256(b"".join(body)).hexdigest()
+    return [*body, orjson.dumps({"sha256": digest}) + b"\n"]
+
+
+def test_plan_reads_back_as_it_was_written():
+    plan = saved(1, 2)
+    assert plan.basis == BASIS
+    assert plan.made_at == NOW
+    assert set(plan.evidence) == {
+        ("invites", invitation(n).project_id, object_id(n)) for n in (1, 2)
+    }
+
+
+def test_plan_of_nothing_is_a_plan():
+    assert saved().evidence == {}
+
+
+def test_digest_is_that_of_all_the_bytes_before_the_last_line():
+    *body, last = lines(1, 2)
+    assert orjson.loads(last) == {"sha256": hashlib.sha256(b"".join(body)).hexdigest()}
+    assert read([*body, last]).digest == orjson.loads(last)["sha256"]
+
+
+@given(data=st.data(), size=st.integers(0, 4))
+def test_any_change_of_any_byte_is_refused(data, size):
+    whole = bytearray(b"".join(lines(*range(1, size + 1))))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    whole[at] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(GuardRefused, match="plan"):
+        read(bytes(whole).splitlines(keepends=True))
+
+
+@given(data=st.data(), size=st.integers(1, 4))
+def test_any_cut_is_refused(data, size):
+    whole = b"".join(lines(*range(1, size + 1)))
+    kept = data.draw(st.integers(0, len(whole) - 1))
+    with pytest.raises(GuardRefused):
+        read(whole[:kept].splitlines(keepends=True))
+
+
+@pytest.mark.parametrize("change", ["remove", "add", "swap"])
+def test_line_removed_added_or_moved_is_refused(change):
+    found = lines(1, 2, 3)
+    changed = {
+        "remove": [found[0], *found[2:]],
+        "add": [*found[:2], lines(9)[1], *found[2:]],
+        "swap": [found[0], found[2], found[1], *found[3:]],
+    }[change]
+    with pytest.raises(GuardRefused, match="edited or cut"):
+        read(changed)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        [b"{}\n"],
+        [b'{"plan":"another 1"}\n'],
+        [b"[]\n"],
+        [lines()[0].replace(b"plan 1", b"plan 2")],
+        [lines()[0], b'{"source":"invites"}\n'],
+        [lines()[0], b"7\n"],
+        [lines()[0].replace(NOW.isoformat().encode(), b"yesterday")],
+        [lines()[0].replace(NOW.isoformat().encode(), b"2026-11-25T01:00:00")],
+    ],
+    ids=["empty", "no header", "other", "array", "format", "row", "number", "date", "no zone"],
+)
+def test_what_is_no_plan_is_refused_though_its_digest_fits(body):
+    with pytest.raises(GuardRefused):
+        read(resealed(body))
+
+
+def test_plan_exactly_as_old_as_it_may_be_passes_and_a_microsecond_more_does_not():
+    checked(now=NOW + MAX_AGE)
+    with pytest.raises(GuardRefused, match="ago"):
+        checked(now=NOW + MAX_AGE + timedelta(microseconds=1))
+
+
+def test_plan_from_the_future_is_refused():
+    checked(now=NOW)
+    with pytest.raises(GuardRefused, match="still to come"):
+        checked(now=NOW - timedelta(microseconds=1))
+
+
+@pytest.mark.parametrize(
+    ("present", "said"),
+    [
+        ({"organizations": (ORG, "0" * 24)}, "organizations"),
+        ({"organizations": ()}, "organizations"),
+        ({"base_url": "https://cloud.mongodbgov.com"}, "mongodbgov"),
+        ({"policy_sha256": "b" * 64}, "another policy"),
+    ],
+    ids=["more", "none", "host", "policy"],
+)
+def test_plan_of_another_organization_host_or_policy_is_refused(present, said):
+    with pytest.raises(GuardRefused, match=said):
+        checked(**present)
+
+
+def test_policy_is_not_compared_where_none_was_named():
+    checked(same_policy=False, policy_sha256="b" * 64)
+
+
+def test_refusal_says_how_to_make_another():
+    with pytest.raises(GuardRefused) as caught:
+        checked(base_url="https://elsewhere.example.com")
+    assert "invite-sweeper plan --out FILE" in caught.value.mend
+    assert caught.value.state == "Nothing was deleted."
+
+
+def test_ceiling_admits_what_was_planned_once_and_nothing_else():
+    ceiling = Ceiling(saved(1, 2))
+    assert ceiling.admits(invitation(1))
+    assert not ceiling.admits(invitation(1))
+    assert not ceiling.admits(invitation(3))
+    assert ceiling.unseen == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"username": "other@example.com"},
+        {"username": None},
+        {"created_at": NOW - timedelta(days=19)},
+        {"created_at": None},
+        {"created_at": UnreadableDate("x")},
+        {"project_id": object_id(99)},
+        {"source": Source.ORG_INVITES},
+    ],
+    ids=lambda c: next(iter(c)) + str(next(iter(c.values())))[:12],
+)
+def test_ceiling_does_not_admit_what_is_not_the_one_that_was_meant(changes):
+    assert not Ceiling(saved(1)).admits(invitation(1, **changes))
+
+
+def test_same_instant_written_in_another_way_is_the_same():
+    local = NOW.astimezone().replace(tzinfo=NOW.astimezone().tzinfo) - timedelta(days=20)
+    assert Ceiling(saved(1)).admits(invitation(1, created_at=local))
+
+
+def test_what_is_kept_now_is_counted_by_its_reason():
+    ceiling = Ceiling(saved(1, 2, 3))
+    ceiling.note_kept(invitation(1), "keep:board")
+    ceiling.note_kept(invitation(2), "keep:board")
+    ceiling.note_kept(invitation(9), "too_young")
+    assert ceiling.kept == {"keep:board": 2}
+    assert ceiling.unseen == 1
+
+
+@given(planned=st.sets(st.integers(1, 30)), present=st.lists(st.integers(1, 30), max_size=40))
+def test_nothing_beyond_the_plan_ever_passes_and_nothing_twice(planned, present):
+    ceiling = Ceiling(saved(*planned))
+    passed = [n for n in present if ceiling.admits(invitation(n))]
+    assert set(passed) <= planned
+    assert len(passed) == len(set(passed))
+    assert ceiling.unseen == len(planned) - len(passed)
