@@ -91,6 +91,7 @@ async def test_a_connection_that_is_never_made_is_given_up(connecting, monkeypat
 
 async def test_a_server_that_does_not_speak_http_is_said(connecting):
     async def babble(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
         writer.write(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
         await writer.drain()
         writer.close()
