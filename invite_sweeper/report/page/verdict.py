@@ -1,0 +1,141 @@
+"""The word on top of the page, and what a reader must know before trusting the rest. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from invite_sweeper.report.page.counted import LogFile
+from invite_sweeper.report.page.heads import Chosen
+from invite_sweeper.report.page.model import Verification
+from invite_sweeper.report.page.rows import Run, Verdict
+from invite_sweeper.report.page.values import shortened, text, whole
+
+WORST_FIRST = (
+    Verdict.FAILED,
+    Verdict.UNFINISHED,
+    Verdict.REFUSED,
+    Verdict.STOPPED,
+    Verdict.PARTIAL,
+    Verdict.CLEAN,
+)
+
+MOST_WARNINGS = 10
+
+_CLAIMS = ("deleted", "already_gone", "failed")
+_SENTENCES = {
+    Verdict.FAILED: "The run ended with exit code {code}; see the README for what it means.",
+    Verdict.UNFINISHED: "The run has no last line: it was cut off, or it is still at work.",
+    Verdict.REFUSED: "A guard refused the plan. Nothing was deleted.",
+    Verdict.STOPPED: "A signal or the deadline came first; the same command goes on from there.",
+    Verdict.PARTIAL: "Some projects could not be read, or some deletions failed; the rest is done.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What both passes found, before it is put into words."""
+
+    current: tuple[Run, ...]
+    previous: tuple[Run, ...]
+    chosen: Chosen
+    logs: tuple[LogFile, ...]
+
+    def obstacle(self) -> str:
+        """Why the runs cannot be compared, as a sentence; empty where they can."""
+        if not self.previous:
+            return "There is no earlier complete run of this policy in these logs to compare with."
+        if len(self.chosen.finished) < len(self.current):
+            return "The newest run is not finished, so it is not compared with the one before."
+        listed = {text(line.get("run_id")): line for line in self.chosen.finished}
+        if not all(_complete(run, listed.get(run.run_id, {})) for run in self.current):
+            return "The newest run did not list everything, so it is not compared with another."
+        return ""
+
+
+def _complete(run: Run, final: Mapping[str, object]) -> bool:
+    """Whether the run's planned lines are all that it found stale."""
+    stale, trimmed = whole(final.get("stale")), whole(final.get("trimmed")) or 0
+    seen = whole(final.get("projects_seen"))
+    return bool(seen) and stale is not None and run.tally.planned == stale - trimmed
+
+
+def verdict(findings: Findings, verification: Verification | None) -> tuple[Verdict, str]:
+    """The worst that holds, with its sentence."""
+    if verification is not None and not verification.sound:
+        said = text(verification.message)
+        return Verdict.DAMAGED, f"The audit log is not as it was written. {said}".strip()
+    if not findings.current:
+        return Verdict.EMPTY, "There is no run in these logs."
+    if findings.chosen.missing_shards:
+        return Verdict.UNFINISHED, "Not every shard of this run is in these logs."
+    worst = min(findings.current, key=lambda run: WORST_FIRST.index(run.verdict))
+    if worst.verdict is Verdict.CLEAN:
+        return Verdict.CLEAN, _clean(worst)
+    sentence = _SENTENCES[worst.verdict].format(code=worst.exit_code)
+    said = next((text(line.get("error")) for line in _last_lines(findings, worst)), "")
+    return worst.verdict, f"{sentence} {said}".strip()
+
+
+def _last_lines(findings: Findings, run: Run) -> Iterator[Mapping[str, object]]:
+    return (line for line in findings.chosen.finished if text(line.get("run_id")) == run.run_id)
+
+
+def _clean(run: Run) -> str:
+    if run.mode == "sweep":
+        return "The sweep did all that it set out to do."
+    return "The dry run read everything. Nothing was deleted, as asked."
+
+
+def notes(findings: Findings, *, compared: bool) -> tuple[str, ...]:
+    """What limits the figures, a sentence each; empty where nothing does."""
+    return (*_gaps(findings), *_differences(findings, compared=compared))
+
+
+def _gaps(findings: Findings) -> Iterator[str]:
+    chosen = findings.chosen
+    if chosen.missing_shards:
+        names = shortened(", ".join(map(str, chosen.missing_shards)), 80)
+        yield f"Of {chosen.of_shards} shards these are missing from the logs: {names}."
+    for log in findings.logs:
+        if log.unread:
+            yield f"{log.unread:,} of {log.lines:,} lines of {log.name} are no audit lines."
+    if chosen.other_series:
+        yield (
+            f"The logs hold runs of {chosen.other_series} other pair(s) of host and policy; all"
+            " but the list of runs and the deletions by night is about the newest run's."
+        )
+
+
+def _differences(findings: Findings, *, compared: bool) -> Iterator[str]:
+    if not compared and findings.current:
+        yield findings.obstacle()
+    policies = {run.policy_sha256 for run in (*findings.current, *findings.previous)}
+    if compared and len(policies) > 1:
+        yield "The policy was changed between the two runs that are compared."
+    for line in findings.chosen.finished:
+        if compared and whole(line.get("trimmed")):
+            yield "The plan was trimmed: what counts as gone below may only have been left out."
+            break
+    yield from _false_claims(findings)
+    yield from _warnings(findings)
+
+
+def _warnings(findings: Findings) -> Iterator[str]:
+    """What the runs themselves warned of."""
+    for line in findings.chosen.finished:
+        said = line.get("warnings")
+        found = said if isinstance(said, list) else []
+        yield from (f"The run warned: {text(warning)}" for warning in found[:MOST_WARNINGS])
+
+
+def _false_claims(findings: Findings) -> Iterator[str]:
+    """The run's own totals against its lines: neither is believed over the other."""
+    tallies = {run.run_id: run.tally for run in findings.current}
+    for line in findings.chosen.finished:
+        run_id = text(line.get("run_id"))
+        for name in _CLAIMS:
+            claimed, counted = whole(line.get(name)), getattr(tallies.get(run_id), name, None)
+            if claimed is not None and counted is not None and claimed != counted:
+                yield (
+                    f"Run {run_id} says {claimed:,} {name.replace('_', ' ')};"
+                    f" its lines come to {counted:,}."
+                )

@@ -1,0 +1,475 @@
+"""What the page's model makes of audit logs."""
+
+import sqlite3
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report.logbook import NOW, Logbook, invitation
+
+from invite_sweeper.errors import UsageFault
+from invite_sweeper.outcome import Outcome
+from invite_sweeper.report.ages import LABELS, AgeHistogram, age_class
+from invite_sweeper.report.page import Chain, summarise
+from invite_sweeper.report.page.rows import Verdict
+
+SOUND = Chain(sound=True, message="The chain is sound.", last_hash="d" * 64)
+
+
+@pytest.fixture
+def book(tmp_path):
+    return Logbook(tmp_path / "audit.jsonl")
+
+
+def model(*books: Logbook, verification=None):
+    return summarise([book.path for book in books], verification)
+
+
+def ids(cut) -> set[int]:
+    return {int(entry.invitation_id, 16) for entry in cut.rows}
+
+
+def test_an_empty_log_is_told_as_such(book):
+    found = model(book)
+    assert found.verdict is Verdict.EMPTY
+    assert found.current == ()
+    assert found.invitations.total == 0
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "verdict"),
+    [
+        (0, Verdict.CLEAN),
+        (10, Verdict.CLEAN),
+        (1, Verdict.FAILED),
+        (3, Verdict.REFUSED),
+        (4, Verdict.PARTIAL),
+        (5, Verdict.FAILED),
+        (6, Verdict.FAILED),
+        (7, Verdict.FAILED),
+        (8, Verdict.STOPPED),
+        (99, Verdict.FAILED),
+    ],
+)
+def test_the_verdict_follows_the_exit_code_of_the_newest_run(book, exit_code, verdict):
+    book.sweep("run-1", {1: "deleted"}, days_ago=1)
+    book.start("run-2")
+    book.finish(exit_code, error="It is said why.")
+    found = model(book, verification=SOUND)
+    assert found.verdict is verdict
+    assert verdict is Verdict.CLEAN or "It is said why." in found.sentence
+
+
+def test_a_run_without_a_last_line_is_unfinished(book):
+    book.start("run-1")
+    book.line("planned", **invitation(1))
+    book.line("intent", **invitation(1))
+    found = model(book)
+    assert found.verdict is Verdict.UNFINISHED
+    assert found.tally.open == 1
+    assert found.invitations.rows[0].state == "no outcome"
+
+
+def test_a_damaged_chain_beats_every_other_verdict(book):
+    book.sweep("run-1", {1: "deleted"})
+    damaged = Chain(sound=False, message="Line 2 was edited.", last_hash="")
+    found = model(book, verification=damaged)
+    assert found.verdict is Verdict.DAMAGED
+    assert "Line 2 was edited." in found.sentence
+
+
+def test_the_newest_run_is_the_one_that_began_last_not_the_one_written_last(tmp_path):
+    late, early = Logbook(tmp_path / "a.jsonl"), Logbook(tmp_path / "b.jsonl")
+    late.sweep("late", {1: "deleted"})
+    early.sweep("early", {2: "deleted"}, days_ago=3)
+    for order in ([late, early], [early, late]):
+        assert [run.run_id for run in model(*order).current] == ["late"]
+
+
+def test_totals_are_counted_from_the_lines(book):
+    outcomes = dict(enumerate([*Outcome] * 2))
+    book.sweep("run-1", outcomes)
+    tally = model(book).tally
+    counts = (tally.deleted, tally.already_gone, tally.failed, tally.unknown, tally.skipped)
+    assert counts == (2, 2, 2, 2, 2)
+    assert (tally.planned, tally.open) == (10, 0)
+
+
+def test_a_run_that_claims_more_than_its_lines_show_is_found_out(book):
+    book.sweep("run-1", {1: "deleted", 2: "failed"}, deleted=3)
+    assert "Run run-1 says 3 deleted; its lines come to 1." in model(book).notes
+
+
+def test_a_run_that_tells_the_truth_has_no_such_note(book):
+    book.sweep("run-1", {1: "deleted"}, days_ago=1)
+    book.sweep("run-2", {2: "deleted", 3: "failed", 4: "already_gone"})
+    assert model(book).notes == ()
+
+
+def test_what_went_wrong_stands_first_then_the_oldest(book):
+    book.start("run-1")
+    states = ["deleted", "failed", "skipped", "unknown", "deleted"]
+    for number, state in enumerate(states):
+        book.line("planned", **invitation(number, age_days=float(number)))
+        book.line("outcome", **invitation(number), outcome=state, attempts=2, http_status=500)
+    book.finish(4)
+    rows = model(book).invitations.rows
+    assert [row.state for row in rows] == ["failed", "unknown", "skipped", "deleted", "deleted"]
+    assert [row.age_days for row in rows[-2:]] == [4.0, 0.0]
+    assert rows[0].detail == "HTTP 500, 2 attempts"
+
+
+class TestSinceTheRunBefore:
+    def test_new_persisting_and_gone_are_told_apart(self, book):
+        book.sweep("run-1", {1: "deleted", 2: "failed", 3: "skipped"}, days_ago=1)
+        book.sweep("run-2", {2: "deleted", 4: "deleted"})
+        found = model(book).comparison
+        assert ids(found.new) == {4}
+        assert ids(found.persisting) == {2}
+        assert ids(found.gone) == {1, 3}
+        where = {int(entry.invitation_id, 16): entry.state for entry in found.gone.rows}
+        assert where[1] == "deleted by the run before"
+        assert where[3].startswith("accepted")
+        assert found.since == NOW - timedelta(days=1)
+
+    def test_what_was_in_a_project_that_cannot_be_read_now_is_not_called_gone(self, book):
+        book.sweep("run-1", {1: "failed"}, days_ago=1)
+        book.start("run-2")
+        book.line("project_unreadable", project_id="a" * 24, project_name="x", reason="401")
+        book.finish(4, projects_unreadable=1)
+        found = model(book).comparison
+        assert (found.gone.total, found.unseen) == (0, 1)
+
+    @pytest.mark.parametrize(
+        ("final", "why"),
+        [
+            ({"exit_code": 6, "projects_seen": 0}, "did not list everything"),
+            ({"exit_code": 3, "projects_seen": 0}, "did not list everything"),
+            ({"exit_code": 8, "stale": 9}, "did not list everything"),
+        ],
+    )
+    def test_a_run_that_did_not_list_everything_is_not_compared(self, book, final, why):
+        book.sweep("run-1", {1: "failed"}, days_ago=1)
+        book.start("run-2")
+        book.finish(**final)
+        found = model(book)
+        assert found.comparison is None
+        assert any(why in note for note in found.notes)
+
+    def test_an_unfinished_run_is_not_compared(self, book):
+        book.sweep("run-1", {1: "failed"}, days_ago=1)
+        book.start("run-2")
+        assert model(book).comparison is None
+
+    def test_an_unfinished_run_in_between_is_passed_over(self, book):
+        book.sweep("run-1", {1: "failed"}, days_ago=2)
+        book.start("run-2", days_ago=1)
+        book.line("planned", **invitation(7))
+        book.sweep("run-3", {1: "failed"})
+        assert ids(model(book).comparison.persisting) == {1}
+
+    def test_a_run_of_another_policy_or_host_is_no_run_before(self, book):
+        book.start("other", days_ago=1, policy_path="config/other.yaml")
+        book.finish()
+        book.sweep("run-1", {1: "deleted"})
+        found = model(book)
+        assert found.comparison is None
+        assert any("1 other pair(s) of host and policy" in note for note in found.notes)
+
+    def test_a_changed_policy_and_a_trimmed_plan_are_said(self, book):
+        book.start("run-1", days_ago=1, policy_sha256="e" * 64)
+        book.finish()
+        book.start("run-2")
+        book.line("planned", **invitation(1))
+        book.finish(stale=3, trimmed=2)
+        notes = model(book).notes
+        assert any("policy was changed" in note for note in notes)
+        assert any("trimmed" in note for note in notes)
+
+    @given(st.sets(st.integers(1, 30)), st.sets(st.integers(1, 30)))
+    @settings(max_examples=25, deadline=None)
+    def test_every_invitation_is_in_exactly_one_list(self, tmp_path_factory, before, now):
+        book = Logbook(tmp_path_factory.mktemp("logs") / "audit.jsonl")
+        book.sweep("run-1", dict.fromkeys(before, "failed"), days_ago=1)
+        book.sweep("run-2", dict.fromkeys(now, "failed"))
+        found = model(book).comparison
+        assert ids(found.new) == now - before
+        assert ids(found.persisting) == now & before
+        assert ids(found.gone) == before - now
+
+
+class TestShards:
+    def shard(self, path: Path, number: int, *, of: int = 3, days_ago: float = 0) -> Logbook:
+        book = Logbook(path / f"{number}-{days_ago}.jsonl")
+        book.start(f"run-{number}-{days_ago}", shard=f"{number}/{of}", days_ago=days_ago)
+        book.line("planned", **invitation(number))
+        book.line("intent", **invitation(number))
+        book.line("outcome", **invitation(number), outcome="deleted")
+        book.finish(stale=1, deleted=1)
+        return book
+
+    def test_the_shards_of_a_night_are_added_up(self, tmp_path):
+        found = model(*(self.shard(tmp_path, number) for number in (1, 2, 3)))
+        assert found.verdict is Verdict.CLEAN
+        assert (found.tally.deleted, found.totals.stale, found.invitations.total) == (3, 3, 3)
+
+    def test_a_missing_shard_is_named_and_the_run_is_not_clean(self, tmp_path):
+        found = model(self.shard(tmp_path, 1), self.shard(tmp_path, 3))
+        assert found.verdict is Verdict.UNFINISHED
+        assert "Of 3 shards these are missing from the logs: 2." in found.notes
+
+    def test_a_shard_of_another_night_does_not_stand_in_for_tonights(self, tmp_path):
+        books = [self.shard(tmp_path, number) for number in (1, 3)]
+        found = model(*books, self.shard(tmp_path, 2, days_ago=1))
+        assert "Of 3 shards these are missing from the logs: 2." in found.notes
+        assert found.verdict is Verdict.UNFINISHED
+
+    def test_two_nights_of_shards_are_compared_shard_by_shard(self, tmp_path):
+        books = [self.shard(tmp_path, n, days_ago=d) for n in (1, 2, 3) for d in (0, 1)]
+        found = model(*books)
+        assert ids(found.comparison.persisting) == {1, 2, 3}
+
+
+class TestCopiesAndRotation:
+    def test_a_file_given_twice_is_read_once(self, book):
+        book.sweep("run-1", {1: "deleted"})
+        found = model(book, book)
+        assert (found.tally.deleted, len(found.files)) == (1, 1)
+
+    def test_a_copy_of_a_log_counts_nothing_twice(self, book, tmp_path):
+        book.sweep("run-1", {1: "deleted", 2: "failed"})
+        copy = tmp_path / "copy.jsonl"
+        copy.write_bytes(book.path.read_bytes())
+        found = summarise([book.path, copy])
+        assert (found.tally.planned, found.tally.deleted, found.invitations.total) == (2, 1, 2)
+
+    def test_a_log_rotated_in_the_middle_of_a_run_is_one_run_whatever_the_order(self, book):
+        book.sweep("run-1", {1: "deleted", 2: "failed"})
+        lines = book.path.read_bytes().splitlines(keepends=True)
+        first, second = book.path.with_name("z.jsonl"), book.path.with_name("a.jsonl")
+        first.write_bytes(b"".join(lines[:4]))
+        second.write_bytes(b"".join(lines[4:]))
+        found = summarise([second, first])
+        assert (found.tally.planned, found.tally.deleted, found.tally.failed) == (2, 1, 1)
+
+    def test_an_outcome_recovered_by_the_next_run_belongs_to_the_run_that_sent_it(self, book):
+        book.start("killed", days_ago=1)
+        book.line("planned", **invitation(1))
+        book.line("intent", **invitation(1))
+        book.start("next")
+        recovered = {"outcome": "deleted", "recovered": True, "recovers": "killed"}
+        book.line("outcome", **invitation(1), **recovered)
+        book.finish()
+        found = model(book)
+        assert found.tally.deleted == 0
+        assert found.notes == (
+            "There is no earlier complete run of this policy in these logs to compare with.",
+        )
+        killed = next(run for run in found.runs.rows if run.run_id == "killed")
+        assert (killed.tally.deleted, killed.tally.open) == (1, 0)
+
+
+def test_ages_are_classed_by_project_and_by_inviter(book):
+    book.start("run-1", mode="dry-run")
+    for number, (project, inviter, age) in enumerate(
+        [("a", "x", 2.9), ("a", "y", 3.0), ("b", "x", 364.9), ("b", "x", 365.0), ("b", "x", None)]
+    ):
+        fields = {"project_id": project, "project_name": project.upper(), "inviter": inviter}
+        book.line("planned", **invitation(number, **fields, age_days=age))
+    book.finish(stale=5, kept_ages={"0": 4, "none": 1})
+    found = model(book)
+    assert dict(zip(LABELS, found.stale_ages, strict=True)) == {
+        **dict.fromkeys(LABELS, 0),
+        "0-3": 1,
+        "3-7": 1,
+        "180-365": 1,
+        "365+": 1,
+        "unknown": 1,
+    }
+    assert [(row.name, row.total) for row in found.by_project.rows.rows] == [("B", 3), ("A", 2)]
+    assert [(row.name, row.total) for row in found.by_inviter.rows.rows] == [("x", 4), ("y", 1)]
+    assert found.kept_ages == (4, *[0] * 8, 1)
+
+
+def test_what_has_no_row_of_its_own_is_in_the_rest(book):
+    book.start("run-1", mode="dry-run")
+    for number in range(60):
+        book.line("planned", **invitation(number, project_id=f"{number:024x}"))
+    book.finish(stale=60)
+    table = model(book).by_project
+    assert (len(table.rows.rows), table.rows.more) == (50, 10)
+    assert sum(table.rest) == 10
+
+
+@given(st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)))
+def test_every_age_is_in_one_class(age):
+    histogram = AgeHistogram()
+    histogram.add(age)
+    assert sum(histogram.field().values()) == 1
+    assert 0 <= age_class(age) < len(LABELS)
+
+
+def test_deletions_are_counted_by_the_night_on_which_their_run_began(book):
+    book.sweep("run-1", {1: "deleted"}, days_ago=2)
+    book.sweep("run-2", {2: "deleted"}, days_ago=1.5)
+    book.sweep("run-3", {3: "failed", 4: "skipped"})
+    book.start("dry", mode="dry-run")
+    book.line("planned", **invitation(9))
+    book.finish()
+    nights = {night.day: night for night in model(book).nights.rows}
+    assert {day: night.tally.deleted for day, night in nights.items()} == {
+        "2026-11-23": 2,
+        "2026-11-25": 0,
+    }
+    assert nights["2026-11-25"].tally.planned == 2
+
+
+def test_coverage_gives_the_reasons_of_the_projects_not_read(book):
+    book.start("run-1")
+    for number, reason in enumerate(["no role", "no role", "timeout"]):
+        book.line("project_unreadable", project_id=f"{number}", project_name="p", reason=reason)
+    book.finish(4, projects_seen=10, projects_unreadable=3)
+    found = model(book).coverage
+    assert (found.seen, found.unreadable) == (10, 3)
+    assert found.reasons.rows == (("no role", 2), ("timeout", 1))
+
+
+def test_exemptions_have_reason_end_and_count_and_say_when_they_ended(book):
+    book.start("run-1")
+    entries = [
+        {"name": "board", "reason": "they travel", "until": "2026-11-25", "matched": 2},
+        {"name": "past", "reason": None, "until": "2026-11-24", "matched": 0},
+        {"name": "endless", "reason": None, "until": None},
+    ]
+    book.finish(kept=5, kept_by_reason={"keep:endless": 3, "keep:board": 2}, keep_entries=entries)
+    found = {entry.name: entry for entry in model(book).exemptions.rows}
+    assert (found["board"].reason, found["board"].ended) == ("they travel", False)
+    assert found["past"].ended
+    assert (found["endless"].matched, found["endless"].ended) == (3, False)
+
+
+def test_without_a_list_of_them_exemptions_are_known_by_what_they_kept(book):
+    book.start("run-1")
+    book.finish(kept=5, kept_by_reason={"keep:board": 2, "too_young": 3})
+    found = model(book)
+    assert [(entry.name, entry.matched) for entry in found.exemptions.rows] == [("board", 2)]
+    assert found.kept_by_reason.rows == (("too_young", 3), ("keep:board", 2))
+
+
+def test_an_invitation_that_came_back_is_known_by_person_and_project(book):
+    book.sweep("run-1", {1: "deleted"}, days_ago=2)
+    book.start("run-2", days_ago=1)
+    book.deletions({2: "deleted"}, username="PERSON-1@example.com")
+    book.finish(stale=1, deleted=1)
+    book.start("run-3")
+    book.line("planned", **invitation(3, username="person-1@example.com"))
+    book.line("planned", **invitation(4, username="person-1@example.com", project_id="f" * 24))
+    book.line("planned", **invitation(5, username=None))
+    book.line("planned", **invitation(6, bounced=7))
+    book.finish(stale=4)
+    found = model(book).bounces
+    assert [(int(row.invitation_id, 16), row.bounced) for row in found.rows] == [(6, 7), (3, 2)]
+    assert found.rows[1].last_deleted.startswith("2026-11-24")
+
+
+def test_lists_are_cut_and_say_how_long_they_are(book):
+    book.sweep("run-1", {}, days_ago=1)
+    book.sweep("run-2", dict.fromkeys(range(600), "deleted"))
+    found = model(book)
+    assert (len(found.invitations.rows), found.invitations.total) == (500, 600)
+    assert (len(found.comparison.new.rows), found.comparison.new.more) == (100, 500)
+
+
+def test_warnings_of_the_run_are_passed_on(book):
+    book.start("run-1")
+    book.finish(warnings=["The keep entry board has ended."])
+    assert "The run warned: The keep entry board has ended." in model(book).notes
+
+
+def test_a_file_that_is_not_there_is_a_usage_fault(tmp_path):
+    with pytest.raises(UsageFault, match="cannot be read"):
+        summarise([tmp_path / "absent.jsonl"])
+
+
+def test_a_full_temporary_folder_is_a_usage_fault(book, monkeypatch):
+    book.sweep("run-1", {1: "deleted"})
+    real = sqlite3.connect
+
+    def cramped(*arguments, **options):
+        connection = real(*arguments, **options)
+        connection.execute("PRAGMA max_page_count = 3")
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", cramped)
+    with pytest.raises(UsageFault, match="temporary folder"):
+        model(book)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=40),
+            st.dictionaries(
+                st.sampled_from(
+                    [
+                        *("ts", "run_id", "seq", "event", "now", "mode", "shard", "outcome"),
+                        *("invitation_id", "project_id", "username", "age_days", "exit_code"),
+                        *("kept_by_reason", "keep_entries", "kept_ages", "warnings", "recovers"),
+                        *("stale", "projects_seen", "duration_s", "roles", "reason"),
+                    ]
+                ),
+                st.one_of(
+                    st.sampled_from(
+                        [
+                            *("run_started", "run_finished", "planned", "intent", "outcome"),
+                            *("project_unreadable", "deleted", "2/3", "99999/999999", "r"),
+                            *("2026-11-25T01:02:03Z", "0001-01-01T00:00:00+23:59", "NaN"),
+                        ]
+                    ),
+                    st.recursive(
+                        st.one_of(
+                            st.none(),
+                            st.booleans(),
+                            st.integers(),
+                            st.floats(),
+                            st.text(st.characters(), max_size=5),
+                        ),
+                        lambda inner: st.one_of(
+                            st.lists(inner, max_size=3),
+                            st.dictionaries(st.text(max_size=3), inner, max_size=3),
+                        ),
+                        max_leaves=5,
+                    ),
+                ),
+                max_size=9,
+            ),
+        ),
+        max_size=12,
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_no_line_whatever_stops_a_report(tmp_path_factory, lines):
+    book = Logbook(tmp_path_factory.mktemp("logs") / "audit.jsonl")
+    kinds = Counter(map(type, lines))
+    for line in lines:
+        if isinstance(line, bytes):
+            book.raw(line.replace(b"\n", b" "))
+        else:
+            book.any(line)
+    found = model(book)
+    assert sum(log.lines for log in found.files) == kinds.total()
+
+
+def test_a_line_of_many_megabytes_is_passed_over_in_flat_memory(book):
+    book.sweep("run-1", {1: "deleted"})
+    with book.path.open("ab") as stream:
+        for _ in range(20):
+            stream.write(b"x" * (1 << 20))
+        stream.write(b"\n")
+    book.sweep("run-2", {1: "deleted"})
+    found = model(book)
+    assert found.current[0].run_id == "run-2"
+    assert [(log.lines, log.unread) for log in found.files] == [(11, 1)]

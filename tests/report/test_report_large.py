@@ -1,0 +1,99 @@
+"""A report of a million audit lines: flat memory, a page of bounded size."""
+
+import hashlib
+import subprocess
+import sys
+
+import orjson
+import pytest
+from report.logbook import BASE_URL, invitation
+
+LINES = 1_000_000
+MEMORY_MIB = 200
+PAGE_MIB = 2
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from invite_sweeper.report.page import report
+report([Path(sys.argv[1])], Path(sys.argv[2]), "html", None)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def million_lines(path) -> None:
+    """Two sweeps, the second of most of the lines: planned, intent and outcome of each."""
+    prev, seq = "0" * 64, 0
+
+    def line(event: str, **fields) -> bytes:
+        nonlocal prev, seq
+        seq += 1
+        head = {"ts": f"{day}T01:02:03.000001Z", "run_id": day, "seq": seq, "event": event}
+        raw = orjson.dumps({**head, "prev": prev, **fields})
+        prev = hashlib.sha256(raw).hexdigest()
+        return raw + b"\n"
+
+    def fields(number: int) -> dict[str, object]:
+        return invitation(
+            number,
+            project_id=f"{number // 7:024x}",
+            project_name=f"project {number // 7}",
+            inviter=f"inviter-{number % 5000}@example.com",
+            age_days=float(number % 500),
+        )
+
+    with path.open("wb") as stream:
+        for day, count in (("2026-11-24", 33_332), ("2026-11-25", 300_000)):
+            seq = 0
+            start = {"mode": "sweep", "base_url": BASE_URL, "policy_path": "policy.yaml"}
+            stream.write(line("run_started", now=f"{day}T01:02:03Z", shard=None, **start))
+            stream.writelines(line("planned", **fields(number)) for number in range(count))
+            for number in range(count):
+                stream.write(line("intent", **fields(number)))
+                stream.write(line("outcome", **fields(number), outcome="deleted", attempts=1))
+            totals = {"stale": count, "deleted": count, "projects_seen": 50_000}
+            stream.write(line("run_finished", exit_code=0, **totals))
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """The page of a million lines, and what the program that made it used of memory."""
+    folder = tmp_path_factory.mktemp("large")
+    log, page = folder / "audit.jsonl", folder / "report.html"
+    million_lines(log)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, log, page], check=True, capture_output=True, text=True
+    )
+    with log.open("rb") as stream:
+        lines = sum(1 for _ in stream)
+    log.unlink()
+    return page, lines, int(done.stdout) / 1024
+
+
+@pytest.mark.slow
+def test_a_report_of_a_million_lines_takes_less_than_200_mib(large):
+    _, lines, memory_mib = large
+    assert lines == LINES
+    assert memory_mib < MEMORY_MIB
+
+
+@pytest.mark.slow
+def test_its_page_says_how_much_is_not_on_it(large):
+    page, _, _ = large
+    made = page.read_text(encoding="utf-8")
+    assert len(made) < PAGE_MIB << 20
+    assert "500 of 300,000 rows are shown here; 299,500 more are in the audit log" in made
+    assert "266,668 new, 33,332 still there, 0 gone" in made
+
+
+@pytest.mark.slow
+def test_its_page_opens_in_the_browser_in_less_than_3_seconds(large, chromium):
+    page, _, _ = large
+    with chromium.new_context() as context:
+        tab = context.new_page()
+        tab.goto(page.as_uri(), wait_until="load")
+        opened_ms = tab.evaluate(
+            "new Promise(done => requestAnimationFrame(() => setTimeout(() => done("
+            "performance.now()))))"
+        )
+    assert opened_ms < 3000

@@ -1,0 +1,274 @@
+"""The page and its Markdown, without a browser: escaping, hashes, bounds."""
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from report.hostile import HOSTILE
+from report.logbook import Logbook, invitation
+
+from invite_sweeper.errors import UsageFault
+from invite_sweeper.report.page import Chain, render, report, summarise
+from invite_sweeper.report.page.text import literal, sentence
+from invite_sweeper.report.page.values import LONGEST, shortened, text, visible
+
+FIELDS = ("username", "project_name", "inviter", "rule", "invitation_id")
+
+
+def hostile_book(path: Path, value: str) -> Logbook:
+    """Every text of a log is the value."""
+    book = Logbook(path)
+    everything = dict.fromkeys(FIELDS, value) | {"roles": [value, value], "source": value}
+    head = dict.fromkeys(("policy_path", "base_url", "actor", "tool_version", "mode"), value)
+    for number, days in ((1, 1), (2, 0)):
+        book.run_id, book.seq = f"{value}{number}", 0
+        now = f"2026-11-{25 - days}T01:02:03Z"
+        common = {"run_id": book.run_id, "ts": now}
+        book.any({**common, "event": "run_started", "seq": 1, "now": now, **head})
+        for event in ("planned", "outcome"):
+            line = {**invitation(number), **everything, "outcome": "failed", "error_code": value}
+            book.any({**common, "event": event, **line})
+        lost = {"project_id": value, "project_name": value, "reason": value, "error_code": value}
+        book.any({**common, "event": "project_unreadable", **lost})
+        keep = {"name": value, "reason": value, "until": value, "matched": 1}
+        final = {
+            "exit_code": 4,
+            "stale": 1,
+            "projects_seen": 3,
+            "kept": 1,
+            "kept_by_reason": {f"keep:{value}": 1},
+            "keep_entries": [keep],
+            "warnings": [value],
+            "error": value,
+            "sunset": value,
+        }
+        book.any({**common, "event": "run_finished", **final})
+    return book
+
+
+@pytest.fixture(params=HOSTILE.values(), ids=HOSTILE.keys())
+def hostile(request, tmp_path):
+    """A model in which every text is hostile, and the text."""
+    book = hostile_book(tmp_path / "audit.jsonl", request.param)
+    chain = Chain(sound=False, message=request.param, last_hash=request.param)
+    return summarise([book.path], chain), request.param
+
+
+class Tags(HTMLParser):
+    """The tags of a page, the names of their attributes, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def shown(value: str) -> str:
+    """How the page shows a value in a cell."""
+    return shortened(visible(text(value)), 60)
+
+
+def test_no_hostile_value_adds_a_tag_or_an_attribute(hostile, tmp_path):
+    model, _ = hostile
+    tame = summarise([hostile_book(tmp_path / "tame.jsonl", "tame").path], Chain(False, "x", "x"))
+    found, expected = Tags(render(model, "html")), Tags(render(tame, "html"))
+    assert found.tags == expected.tags
+    assert found.attributes - expected.attributes <= {"title"}
+
+
+def test_every_hostile_value_shows_as_text(hostile):
+    model, value = hostile
+    page = Tags(render(model, "html"))
+    assert page.text.count(shown(value)) >= len(FIELDS) - 1
+    assert "pwned = 1" not in "".join(page.attributes)
+
+
+def test_no_invisible_character_reaches_the_page(hostile):
+    model, _ = hostile
+    for fmt in ("html", "md"):
+        made = render(model, fmt)
+        assert visible(made.replace("\n", "")) == made.replace("\n", "")
+        made.encode("utf-8")
+
+
+def test_markdown_renders_every_hostile_value_as_code_and_nothing_else(hostile):
+    model, value = hostile
+    tokens = MarkdownIt("gfm-like", {"linkify": True, "html": True}).parse(render(model, "md"))
+    inline = [child for token in tokens for child in token.children or ()]
+    kinds = {token.type for token in inline}
+    assert kinds <= {"text", "code_inline", "softbreak", "strong_open", "strong_close"}
+    strong = [inline[i + 1].content for i, t in enumerate(inline) if t.type == "strong_open"]
+    assert all(value not in caption for caption in strong)
+    assert not [token for token in tokens if token.type in {"html_block", "fence"}]
+    contents = {token.content for token in inline if token.type == "code_inline"}
+    expected = shortened(visible(text(value)), 40).strip()
+    assert expected in {content.strip() for content in contents}
+
+
+def test_every_table_of_the_markdown_has_as_many_cells_in_each_row_as_in_its_head(hostile):
+    model, _ = hostile
+    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(render(model, "md"))
+    widths: list[int] = []
+    head = 0
+    for token in tokens:
+        if token.type == "thead_open":
+            head = 0
+        head += token.type == "th_open"
+        if token.type == "tr_open":
+            widths.append(0)
+        widths[-1:] = [widths[-1] + 1] if token.type == "td_open" else widths[-1:]
+        if token.type == "tr_close" and widths[-1]:
+            assert widths[-1] == head
+    assert widths
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30))
+def test_a_code_span_gives_back_what_was_put_in(value):
+    seen = visible(value)
+    if not seen.strip():
+        return
+    (paragraph,) = (
+        token for token in MarkdownIt("commonmark").parse(literal(seen)) if token.type == "inline"
+    )
+    (code,) = paragraph.children
+    assert (code.type, code.content.strip()) == ("code_inline", seen.strip())
+
+
+@pytest.mark.parametrize(
+    "said", ["See http://example.com.", "www.example.com", "@team", "<b>", "a_b_c", "1 * 2 * 3"]
+)
+def test_a_sentence_with_anything_but_words_is_code(said):
+    assert sentence(said) == f"`{said}`"
+
+
+def test_a_sentence_of_words_stays_a_sentence():
+    assert sentence("A guard refused the plan. (3 of 4)") == "A guard refused the plan. (3 of 4)"
+
+
+@given(st.text(st.characters()))
+def test_visible_text_holds_no_control_and_is_not_changed_by_a_second_look(value):
+    seen = visible(value)
+    assert seen.isprintable() or any(char.isspace() for char in seen)
+    assert visible(seen) == seen
+
+
+@given(st.text(st.characters(), min_size=LONGEST + 1, max_size=LONGEST + 50))
+def test_a_long_value_is_cut_and_its_length_said(value):
+    kept = text(value)
+    assert len(kept) < LONGEST * 8
+    assert kept.endswith(f"… ({len(value)} characters)")
+
+
+def quiet_page(tmp_path) -> str:
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.sweep("run-1", {1: "deleted"}, days_ago=1)
+    book.sweep("run-2", {1: "failed", 2: "deleted"}, exit_code=4)
+    return render(summarise([book.path]), "html")
+
+
+def test_the_content_security_policy_names_the_one_style_and_the_one_script(tmp_path):
+    page = quiet_page(tmp_path)
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["img-src"] == "data:"
+    for tag in ("style", "script"):
+        (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert rules[f"{tag}-src"] == f"'sha256-{digest}'"
+
+
+def test_the_page_has_no_inline_style_handler_or_address(tmp_path):
+    page = Tags(quiet_page(tmp_path))
+    assert "style" not in page.attributes
+    assert not [name for name in page.attributes if name.startswith("on")]
+    assert not page.attributes & {"src", "srcset", "action", "xlink:href"}
+    hrefs = re.findall(r'href="([^"]*)"', quiet_page(tmp_path))
+    assert all(href.startswith("#") or href == "data:," for href in hrefs)
+
+
+def test_ids_are_unique_and_links_lead_to_one(tmp_path):
+    page = quiet_page(tmp_path)
+    ids = re.findall(r'\bid="([^"]*)"', page)
+    assert len(set(ids)) == len(ids)
+    wanted = re.findall(r'(?:href="#|aria-labelledby="|aria-controls=")([^"]*)"', page)
+    assert set(wanted) <= set(ids)
+
+
+def test_a_report_is_the_same_every_time(tmp_path):
+    assert quiet_page(tmp_path) == render(summarise([tmp_path / "audit.jsonl"]), "html")
+
+
+def test_a_report_goes_to_its_file_for_the_owner_alone(tmp_path):
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.sweep("run-1", {1: "deleted"})
+    out = tmp_path / "report.html"
+    report([book.path], out, "html", None)
+    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.jsonl", "report.html"]
+
+
+def test_a_report_without_a_file_goes_to_stdout(tmp_path, capsys):
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.sweep("run-1", {1: "deleted"})
+    report([book.path], None, "md", None)
+    assert capsys.readouterr().out.startswith("# Invitations swept, 2026-11-25: clean\n")
+
+
+def test_a_report_that_cannot_be_written_leaves_what_stood_there(tmp_path, monkeypatch):
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.sweep("run-1", {1: "deleted"})
+    out = tmp_path / "report.html"
+    out.write_text("before")
+
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(UsageFault, match="No space left"):
+        report([book.path], out, "html", None)
+    assert out.read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.jsonl", "report.html"]
+
+
+def test_a_folder_that_is_not_there_is_a_usage_fault(tmp_path):
+    book = Logbook(tmp_path / "audit.jsonl")
+    with pytest.raises(UsageFault, match="cannot be written"):
+        report([book.path], tmp_path / "absent" / "report.html", "html", None)
+
+
+def test_an_empty_log_makes_a_page_that_says_so(tmp_path):
+    page = render(summarise([Logbook(tmp_path / "audit.jsonl").path]), "html")
+    assert "There is no run in these logs." in page
+
+
+def test_markdown_of_a_long_log_stays_within_what_a_pull_request_takes(tmp_path):
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.start("run-1")
+    book.finish()
+    book.start("run-2")
+    for number in range(300):
+        names = {"project_id": f"{number:024x}", "inviter": f"inviter-{number}@example.com"}
+        book.line("planned", **invitation(number, **names))
+        book.line("outcome", **invitation(number, **names), outcome="failed", error_code="X" * 40)
+    book.finish(4, stale=300)
+    made = render(summarise([book.path]), "md")
+    assert len(made) < 65_536
+    assert "250 more are in the audit log" in made
