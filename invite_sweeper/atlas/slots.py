@@ -66,7 +66,7 @@ class Slot:
         awaited_before = trail.awaiting
         self.sent += 1
         self._counters.requests += 1
-        trail.attempts += 1
+        trail.attempts += self.sent == 1  # what a signer sends again is the same try
         trail.awaiting = True
         try:
             response = await handler(request)
