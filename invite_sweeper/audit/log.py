@@ -1,4 +1,4 @@
-"""The audit log as the run writes it: a structlog logger of its own over the sink."""
+"""The audit log as the run writes it: a structlog logger of its own over the writer."""
 
 from collections.abc import Callable, MutableMapping
 from datetime import datetime

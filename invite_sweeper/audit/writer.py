@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Lock
 
 from invite_sweeper.audit.appender import Appender
@@ -49,7 +50,7 @@ class Writer:
         self.position += len(line) + 1
         if self.position - self._pending_from >= _DRAIN_BYTES:
             self._pending_from = self.position
-            self._guarded(self._drain)
+            self._drain()
             self.check()
 
     def check(self) -> None:
@@ -99,6 +100,7 @@ class Writer:
             self._thread.shutdown()  # a group that runs on must not meet another file's number
             self._failure = self._failure or AuditUnwritable("The audit log is closed.", state="")
             self._file.close()
+            self._wake()
 
     def _call(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let a group begin soon, if none runs: after those who are about to append."""
@@ -107,23 +109,46 @@ class Writer:
             loop.call_soon(self._begin, loop)
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._failure is not None:
+            self._wake()
+            return
         self._riding, self._waiting = self._waiting, []
         self._riding_to = self._pending_from = self.position
-        group = loop.run_in_executor(self._thread, self._guarded, self._commit)
-        group.add_done_callback(self._end)
+        loop.run_in_executor(self._thread, self._commit).add_done_callback(self._end)
 
     def _end(self, group: asyncio.Future[None]) -> None:
-        """Wake all who rode with the group; on a failure all who wait, too."""
+        """Wake all who rode with the group, and let the next one begin if somebody waits."""
         self._running = False
         self._settled, self._riding_to = self._riding_to, -1
+        self._wake()
+        if self._waiting:
+            self._call(group.get_loop())
+
+    def _wake(self) -> None:
+        """Wake those who rode; after a failure all, as nothing is written any more."""
         woken, self._riding = self._riding, []
         if self._failure is not None:
             woken, self._waiting = woken + self._waiting, []
         for waiter in woken:
             if not waiter.done():
                 waiter.set_result(None)
-        if self._waiting:
-            self._call(group.get_loop())
+
+    def _commit(self) -> None:
+        """One group, in the thread."""
+        self._drain()
+        if self._failure is None:
+            self._guarded(self._file.sync)
+
+    def _drain(self) -> None:
+        """Hand what is pending to the system, in order, from either thread.
+
+        A failure is noted before the other thread can have a turn: a line after a gap would
+        break the chain.
+        """
+        with self._writing:
+            if self._failure is None:
+                lines = [self._pending.popleft() for _ in range(len(self._pending))]
+                self._guarded(partial(self._file.append, b"\n".join((*lines, b""))))
 
     def _guarded(self, step: Callable[[], None]) -> None:
         """Take a step; whatever goes wrong in it, nothing is written after that."""
@@ -133,19 +158,8 @@ class Writer:
             self._failure = failure
         except BaseException as error:
             self._failure = AuditUnwritable(
-                f"The audit log cannot be written: {error!r}.", state="None is sent after this."
+                f"The audit log cannot be written: {error!r}.",
+                state="No deletion is sent after this.",
             )
-            raise
-
-    def _commit(self) -> None:
-        """One group, in the thread: write what is pending and sync it."""
-        self._drain()
-        if self._failure is None:
-            self._file.sync()
-
-    def _drain(self) -> None:
-        """Hand what is pending to the system, in order, from either thread."""
-        with self._writing:
-            lines = [self._pending.popleft() for _ in range(len(self._pending))]
-            if lines and self._failure is None:
-                self._file.append(b"\n".join((*lines, b"")))
+            if not isinstance(error, Exception):
+                raise
