@@ -2,7 +2,10 @@
 
 import base64
 import hashlib
+import os
 import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,8 +16,9 @@ from markdown_it import MarkdownIt
 from report.hostile import HOSTILE
 from report.logbook import Logbook, invitation
 
+from invite_sweeper import audit
 from invite_sweeper.errors import UsageFault
-from invite_sweeper.report.page import Chain, render, report, summarise
+from invite_sweeper.report.page import Chain, chain_of, render, report, summarise
 from invite_sweeper.report.page.text import literal, sentence
 from invite_sweeper.report.page.values import LONGEST, shortened, text, visible
 
@@ -272,3 +276,51 @@ def test_markdown_of_a_long_log_stays_within_what_a_pull_request_takes(tmp_path)
     made = render(summarise([book.path]), "md")
     assert len(made) < 65_536
     assert "250 more are in the audit log" in made
+
+
+def test_without_the_extra_it_is_said_what_to_install(tmp_path, monkeypatch):
+    book = Logbook(tmp_path / "audit.jsonl")
+    monkeypatch.setitem(sys.modules, "pygal", None)
+    monkeypatch.delitem(sys.modules, "invite_sweeper.report.page.rendering", raising=False)
+    for name in ("charts", "sections", "closing", "grid"):
+        monkeypatch.delitem(sys.modules, f"invite_sweeper.report.page.{name}", raising=False)
+    with pytest.raises(UsageFault, match=re.escape("invite-sweeper[report]")):
+        render(summarise([book.path]), "html")
+
+
+def test_a_pipe_is_written_and_not_replaced(tmp_path):
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.sweep("run-1", {1: "deleted"})
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_text, encoding="utf-8")
+        report([book.path], pipe, "md", None)
+        assert read.result(10).startswith("# Invitations swept")
+    assert pipe.is_fifo()
+
+
+def test_drawing_leaves_no_hook_in_the_import_system(tmp_path):
+    quiet_page(tmp_path)
+    assert not [finder for finder in sys.meta_path if type(finder).__module__ == "pygal"]
+
+
+def test_a_sound_chain_is_put_into_words(tmp_path):
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.sweep("run-1", {1: "deleted"})
+    chain = chain_of(audit.verify([book.path]))
+    assert chain.sound
+    assert chain.message.startswith("The chain is sound: 5 lines, 1 run.")
+    assert chain.last_hash == book.prev
+
+
+def test_a_damaged_chain_names_the_line_and_the_damage(tmp_path):
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.sweep("run-1", {1: "deleted"})
+    lines = book.path.read_bytes().replace(b"person-1@", b"person-2@", 1)
+    book.path.write_bytes(lines)
+    chain = chain_of(audit.verify([book.path]))
+    assert not chain.sound
+    assert "audit.jsonl, line 2" in chain.message
+    page = render(summarise([book.path], chain), "html")
+    assert '<p class="word">damaged chain</p>' in page

@@ -28,5 +28,6 @@ def chain_of(found: "audit.Verification") -> Chain:
         wrong = found.finding
         place = f"{wrong.spot.path.name}, line {wrong.spot.line:,}"
         return Chain(sound=False, message=f"{place}: {wrong.kind}. {wrong.what}", last_hash="")
-    said = f"The chain is sound: {found.lines:,} lines, {found.runs:,} runs."
+    plural = "s" if found.runs != 1 else ""
+    said = f"The chain is sound: {found.lines:,} lines, {found.runs:,} run{plural}."
     return Chain(sound=True, message=" ".join((said, *found.warnings)), last_hash=found.last_hash)

@@ -28,7 +28,7 @@ def tiles(model: ReportModel) -> tuple[tuple[str, Cell], ...]:
         ("Kept", totals.kept),
         ("Trimmed", totals.trimmed or None),
         ("Projects unread", model.coverage.unreadable),
-        ("In the air", tally.open or None),
+        ("No outcome", tally.open or None),
     )
     return tuple((name, count(number)) for name, number in found if number is not None)
 
