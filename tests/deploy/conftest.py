@@ -3,8 +3,11 @@
 import importlib.util
 import os
 import shutil
+import sys
 
 import pytest
+from deploy.containers import Containers, run
+from deploy.manifests import ROOT
 
 REQUIRED = "INVITE_SWEEPER_REQUIRE_DEPLOY_TOOLS"
 """Set to 1, a tool that is missing fails the test instead of skipping it."""
@@ -36,3 +39,41 @@ def pytest_runtest_setup(item):
     if os.environ.get(REQUIRED) == "1":
         pytest.fail(f"{reason} ({REQUIRED}=1 forbids to skip)", pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def dist(tmp_path_factory):
+    """The sdist and the wheel, built once: what is tested is what would be published."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--outdir", folder, ROOT, timeout_s=180)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def containers(tmp_path_factory):
+    """A podman over a storage of its own, with the base in it; gone afterwards."""
+    made = Containers(tmp_path_factory.mktemp("containers")).set_up()
+    try:
+        made.make_base()
+        yield made
+    finally:
+        made.tear_down()
+        shutil.rmtree(made.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def context(dist, tmp_path_factory):
+    """The folder that the image is built from: the lock and the wheel."""
+    folder = tmp_path_factory.mktemp("context")
+    shutil.copy(ROOT / "requirements.lock", folder)
+    (folder / "dist").mkdir()
+    for wheel in dist.glob("*.whl"):
+        shutil.copy(wheel, folder / "dist")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def image(containers, context):
+    """The image's id, built from the Dockerfile as it is."""
+    containers.fetch_wheels()
+    return containers.build(context)

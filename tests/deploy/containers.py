@@ -1,0 +1,174 @@
+"""A podman of the tests' own: its storage, its settings, the base and the image."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.manifests import DEPLOY, ROOT
+
+BASE = "docker.io/library/python:3.13-slim"
+IMAGE = "localhost/invite-sweeper:0.1.0"
+HARDENED = (
+    "--read-only",
+    "--user=10001:10001",
+    "--cap-drop=all",
+    "--security-opt=no-new-privileges",
+)
+
+STORAGE = """
+[storage]
+driver = "overlay"
+graphroot = "{folder}/graph"
+runroot = "{folder}/run"
+"""
+# Locks of its own, so that no other podman of the machine is disturbed. The defaults ask for
+# more open files and processes than a container on a small machine gets.
+ENGINE = """
+[containers]
+default_ulimits = ["nofile=1024:20000", "nproc={processes}:{processes}"]
+[engine]
+lock_type = "file"
+tmp_dir = "{folder}/tmp"
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+"""
+PIP = """
+[global]
+no-index = true
+find-links = /wheels
+"""
+# Python for the image; the rest makes of it the machine that cron and systemd run on.
+PACKAGES = ("python3", "python3-venv", "ca-certificates", "cron", "logrotate", "systemd-sysv")
+WHEELS = (
+    *("--require-hashes", "--no-deps", "--only-binary=:all:"),
+    *("--python-version=3.13", "--implementation=cp"),
+    *("--abi=cp313", "--abi=abi3", "--abi=none"),
+    *("--platform=any", "--platform=manylinux2014_x86_64"),
+    *("--platform=manylinux_2_17_x86_64", "--platform=manylinux_2_28_x86_64"),
+)
+
+
+def run(*command, timeout_s=120, check=True, **options):
+    """Run a command; its output as text, and an assertion that tells it if it fails."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+        **options,
+    )
+    assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@dataclass(frozen=True)
+class Containers:
+    """Podman and buildah over a storage of their own.
+
+    Attributes:
+        folder: Where the storage and the settings are.
+    """
+
+    folder: Path
+
+    def set_up(self):
+        processes = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        (self.folder / "storage.conf").write_text(STORAGE.format(folder=self.folder))
+        (self.folder / "containers.conf").write_text(
+            ENGINE.format(folder=self.folder, processes=processes)
+        )
+        (self.folder / "pip.conf").write_text(PIP)
+        return self
+
+    @property
+    def environment(self):
+        return os.environ | {
+            "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
+            "CONTAINERS_CONF": str(self.folder / "containers.conf"),
+            "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",
+        }
+
+    def podman(self, *arguments, **options):
+        return run("podman", *arguments, env=self.environment, **options)
+
+    def start(self, *arguments):
+        """Start a container and leave it running; its process on the host side."""
+        return subprocess.Popen(
+            ["podman", "run", "--rm", "--pull=never", *map(str, arguments)],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def make_base(self):
+        """Make what stands in for the official image: Debian's Python, pip under /usr/local."""
+        archive = self.folder / "base.tar"
+        run(
+            "mmdebstrap",
+            "--quiet",
+            "--variant=essential",
+            f"--include={','.join(PACKAGES)}",
+            "--dpkgopt=path-exclude=/usr/share/man/*",
+            "--dpkgopt=path-exclude=/usr/share/doc/*",
+            "--dpkgopt=path-exclude=/usr/share/locale/*",
+            '--customize-hook=chroot "$1" python3 -m venv --copies /usr/local',
+            "trixie",
+            archive,
+            timeout_s=300,
+        )
+        self.podman("import", "--quiet", archive, BASE)
+        archive.unlink()
+
+    def fetch_wheels(self):
+        """Fetch what the lock names, for the image's Python; pip holds it to its hashes."""
+        wheels = self.folder / "wheels"
+        lock = ROOT / "requirements.lock"
+        run(sys.executable, "-m", "pip", "download", "-q", "-d", wheels, *WHEELS, "-r", lock)
+        return wheels
+
+    def build(self, context, *, tag=IMAGE):
+        """Build the image from a folder that holds the lock and dist/; its id."""
+        done = run(
+            "buildah",
+            "build",
+            "--quiet",
+            "--no-cache",
+            "--layers=false",
+            "--isolation=chroot",
+            "--pull-never",
+            "--timestamp=0",
+            f"--volume={self.folder}/wheels:/wheels:ro",
+            f"--volume={self.folder}/pip.conf:/etc/pip.conf:ro",
+            f"--file={DEPLOY}/docker/Dockerfile",
+            f"--tag={tag}",
+            context,
+            env=self.environment,
+            timeout_s=300,
+        )
+        return done.stdout.strip()
+
+    def running(self, name):
+        """Whether a container of that name is up."""
+        done = self.podman("ps", "--quiet", f"--filter=name=^{name}$")
+        return bool(done.stdout.strip())
+
+    def tear_down(self):
+        self.podman("rm", "--all", "--force", "--time=0", check=False)
+        self.podman("volume", "rm", "--all", "--force", check=False)
+        self.podman("rmi", "--all", "--force", check=False)
+
+
+def until(condition, *, within_s, step_s=0.02):
+    """Wait for a condition; its value, or an assertion that it never came."""
+    give_up = time.monotonic() + within_s
+    while not (value := condition()):
+        assert time.monotonic() < give_up, f"{condition} did not come true in {within_s} s"
+        time.sleep(step_s)
+    return value

@@ -1,0 +1,128 @@
+"""An organization to sweep, and the files that a container is given to do it."""
+
+import os
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from deploy.manifests import DEPLOY
+
+from invite_sweeper.audit.verify import verify
+from invite_sweeper.cli.rehearsal import serving
+from invite_sweeper.simulator import SimulatedAtlas
+
+ORGANIZATION = "5efda682a3f2ed2e7dd6cde4"
+USER = 10001
+POLICY = """\
+version: 1
+organizations: ["{organization}"]
+rules:
+  - name: forgotten
+    older_than: 14d
+limits:
+  max_deletions: {cap}
+  max_deletions_per_project: {cap}
+  max_share: 1.0
+execution:
+  grace: 10s
+"""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A simulated Atlas on loopback, and the folders that are mounted.
+
+    Attributes:
+        folder: Holds `policy/`, `secrets/` and `audit/`.
+        stale: Ids of the invitations that are over 14 days old.
+        fresh: Ids of the others.
+    """
+
+    sim: SimulatedAtlas
+    base_url: str
+    folder: Path
+    stale: frozenset[str]
+    fresh: frozenset[str]
+
+    @property
+    def audit(self):
+        return self.folder / "audit"
+
+    @property
+    def mounts(self):
+        """What `podman run` needs to see the folders where the manifests mount them."""
+        return (
+            f"--volume={self.folder}/policy:/etc/invite-sweeper:ro",
+            f"--volume={self.folder}/secrets:/run/secrets/invite-sweeper:ro",
+            f"--volume={self.audit}:/var/lib/invite-sweeper",
+            *(f"--env={name}={value}" for name, value in self.environment.items()),
+        )
+
+    @property
+    def environment(self):
+        return {
+            "MONGODB_ATLAS_BASE_URL": self.base_url,
+            "MONGODB_ATLAS_CLIENT_ID_FILE": "/run/secrets/invite-sweeper/client-id",
+            "MONGODB_ATLAS_CLIENT_SECRET_FILE": "/run/secrets/invite-sweeper/client-secret",
+        }
+
+    def assert_untouched(self):
+        """Nothing was deleted, and nobody tried."""
+        assert self.sim.deletes_received == 0
+
+    def assert_swept_once(self):
+        """Every stale invitation was deleted, each of them once, and no other."""
+        assert set(self.sim.deleted) == self.stale
+        assert [i for i, times in Counter(self.sim.deleted).items() if times > 1] == []
+        assert self.sim.journal.deletes_after_confirmation == []
+
+    def assert_sound(self, *logs):
+        """The logs verify together."""
+        found = verify([self.audit / name for name in logs])
+        assert found.finding is None, found.finding
+        return found
+
+
+@contextmanager
+def staged(folder, *, projects, stale, fresh=1, cap=100_000, latency_s=0.0, owner=USER):
+    """Serve an organization with so many invitations a project while the block runs."""
+    sim = SimulatedAtlas()
+    sim.add_organization(ORGANIZATION, "Example Org")
+    old, young = set(), set()
+    for number in range(projects):
+        project = sim.add_project(f"project {number}")
+        for each in range(stale):
+            who = f"old{each}@example.com"
+            old.add(sim.invite(project, who, age=timedelta(days=15 + each % 10)))
+        for each in range(fresh):
+            young.add(sim.invite(project, f"new{each}@example.com", age=timedelta(days=each % 13)))
+    if latency_s:
+        sim.faults.latency(latency_s)
+    laid_out(folder, sim.add_service_account(), cap=cap, owner=owner)
+    with serving(sim) as base_url:
+        yield Stage(sim, base_url, folder, frozenset(old), frozenset(young))
+
+
+def laid_out(folder, account, *, cap, owner):
+    """Write the files as a Secret, a ConfigMap and a volume would be mounted."""
+    variables = account.environment()
+    files = {
+        "policy/policy.yaml": POLICY.format(organization=ORGANIZATION, cap=cap),
+        "secrets/client-id": variables["MONGODB_ATLAS_CLIENT_ID"],
+        "secrets/client-secret": variables["MONGODB_ATLAS_CLIENT_SECRET"],
+    }
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o440)
+        os.chown(path, 0, owner)
+    (folder / "audit").mkdir(mode=0o700)
+    os.chown(folder / "audit", owner, owner)
+
+
+def shipped_policy():
+    """The policy that the manifests bring along."""
+    return DEPLOY / "kubernetes/base/policy.yaml"

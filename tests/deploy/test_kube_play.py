@@ -1,0 +1,117 @@
+"""The Job of the CronJob's template, run for real with its ConfigMap, Secret and volume."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from deploy.containers import IMAGE
+from deploy.manifests import KUBERNETES, built, documents
+from deploy.stage import shipped_policy, staged
+
+from invite_sweeper.errors import ExitCode
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.deploy_tools(
+        *("root", "podman", "buildah", "runc", "mmdebstrap", "catatonit", "kustomize"),
+        "python:build",
+    ),
+]
+
+CONTAINER = "by-hand-pod-invite-sweeper"
+READ_BY_ALL = 0o444
+
+
+def playable(overlay, stage):
+    """What `kubectl create job --from=cronjob/…` makes, and what it mounts; no word more.
+
+    Changed are the image's name, Atlas's address, the policy's organization, and one mode:
+    podman 5.4 knows no fsGroup, by which Kubernetes lets the group read the Secret.
+    """
+    found = documents(built(KUBERNETES / "overlays" / overlay))
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "by-hand"},
+        "spec": found["CronJob", "invite-sweeper"]["spec"]["jobTemplate"]["spec"],
+    }
+    pod = job["spec"]["template"]["spec"]
+    (box,) = pod["containers"]
+    box["image"] = IMAGE
+    box["env"].append({"name": "MONGODB_ATLAS_BASE_URL", "value": stage.base_url})
+    (secret,) = (v["secret"] for v in pod["volumes"] if "secret" in v)
+    secret["defaultMode"] = READ_BY_ALL
+    policy = found["ConfigMap", "invite-sweeper-policy"]
+    policy["data"]["policy.yaml"] = (stage.folder / "policy/policy.yaml").read_text()
+    return [policy, secret_of(stage), found["PersistentVolumeClaim", "invite-sweeper-audit"], job]
+
+
+def secret_of(stage):
+    files = sorted((stage.folder / "secrets").iterdir())
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "invite-sweeper-atlas"},
+        "stringData": {path.name: path.read_text() for path in files},
+    }
+
+
+@pytest.fixture
+def played(containers, image, tmp_path):
+    """Play an overlay to its end: its exit code, its output, and how it was contained."""
+    path = tmp_path / "play.yaml"
+
+    def play(overlay, stage):
+        path.write_text(yaml.safe_dump_all(playable(overlay, stage)))
+        containers.podman("kube", "play", "--network=host", path)
+        code = int(containers.podman("wait", CONTAINER).stdout)
+        logs = containers.podman("logs", CONTAINER)
+        inspected = json.loads(containers.podman("inspect", CONTAINER).stdout)[0]
+        containers.podman("kube", "down", path)
+        return code, logs.stdout + logs.stderr, inspected
+
+    yield play
+    containers.podman("kube", "down", "--force", path, check=False)
+
+
+def audit_folder(containers):
+    mountpoint = "{{.Mountpoint}}"
+    done = containers.podman("volume", "inspect", f"--format={mountpoint}", "invite-sweeper-audit")
+    return Path(done.stdout.strip())
+
+
+def test_the_dry_run_lists_and_the_armed_overlay_deletes(played, containers, tmp_path):
+    with staged(tmp_path, projects=4, stale=20) as stage:
+        code, said, _ = played("dry-run", stage)
+        assert code == ExitCode.DONE, said
+        assert "nothing was deleted" in said
+        stage.assert_untouched()
+
+        code, said, _ = played("sweep", stage)
+        assert code == ExitCode.DONE, said
+        stage.assert_swept_once()
+        log = audit_folder(containers) / "invite-sweeper.jsonl"
+        assert stage.assert_sound(log).runs == 2
+
+
+def test_the_pod_is_held_as_the_manifest_says(played, tmp_path):
+    with staged(tmp_path, projects=1, stale=1) as stage:
+        _, _, inspected = played("dry-run", stage)
+    host = inspected["HostConfig"]
+
+    assert host["ReadonlyRootfs"] is True
+    assert inspected["Config"]["User"] == "10001:10001"
+    assert not inspected["EffectiveCaps"]
+    assert not inspected["BoundingCaps"]
+    assert host["Memory"] == 128 * 1024 * 1024
+    assert "no-new-privileges" in " ".join(host["SecurityOpt"])
+
+
+def test_the_policy_as_it_is_shipped_has_no_project_in_sight_and_refuses(played, tmp_path):
+    with staged(tmp_path, projects=2, stale=2) as stage:
+        (stage.folder / "policy/policy.yaml").write_text(shipped_policy().read_text())
+        code, _, _ = played("sweep", stage)
+
+        assert code == ExitCode.REFUSED
+        stage.assert_untouched()

@@ -1,0 +1,105 @@
+"""systemd itself runs the shipped units, with every restriction that this kernel knows."""
+
+import re
+
+import pytest
+from deploy.machine import LOG, started
+from deploy.manifests import DEPLOY
+from deploy.stage import staged
+
+from invite_sweeper.errors import ExitCode
+
+SERVICE = (DEPLOY / "systemd/invite-sweeper.service").read_text()
+EXEC_START = re.compile(r"^ExecStart=.*?[^\\]\n", re.MULTILINE | re.DOTALL)
+UNIT = "/etc/systemd/system/invite-sweeper.service"
+# The container has no user namespaces to give; everything else of the unit is in force.
+OF_THE_TEST = "[Service]\nPrivateUsers=no\nEnvironment=MONGODB_ATLAS_BASE_URL={}\n"
+PROBE = r"""#!/bin/sh
+attempt() { if "$@" >/dev/null 2>&1; then echo "yes: $*"; else echo "no: $*"; fi; }
+attempt touch /etc/written
+attempt touch /opt/invite-sweeper/written
+attempt touch /var/lib/invite-sweeper/written
+attempt cat /etc/shadow
+attempt ls /proc/1/cmdline
+attempt date --set 2020-01-01
+attempt unshare --mount true
+attempt hostname other
+attempt cat "$CREDENTIALS_DIRECTORY/client-secret"
+grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr '\t' ' '
+"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.deploy_tools("root", "podman", "buildah", "runc", "mmdebstrap", "python:build"),
+]
+
+
+@pytest.fixture(scope="module")
+def machine(containers, image, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("machine")
+    with (
+        staged(folder, projects=2, stale=3, owner=0) as stage,
+        started(containers, image, stage) as up,
+    ):
+        up.write(f"{UNIT}.d/test.conf", OF_THE_TEST.format(stage.base_url))
+        up.ship("systemd/invite-sweeper.timer", UNIT.replace(".service", ".timer"))
+        yield up
+
+
+def start(machine, unit_text):
+    """Install the service and run it once; its exit code and what it logged."""
+    machine.write(UNIT, unit_text)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("journalctl", "--rotate", "--vacuum-time=1s", check=False)
+    machine.run("systemctl", "start", "invite-sweeper.service", check=False)
+    shown = machine.run("systemctl", "show", "--property=ExecMainStatus", "invite-sweeper.service")
+    log = machine.run("journalctl", "--unit=invite-sweeper.service", "--output=cat")
+    machine.run("systemctl", "stop", "invite-sweeper.service")
+    return int(shown.stdout.strip().partition("=")[2]), log.stdout
+
+
+def test_as_shipped_it_lists_and_with_the_one_word_changed_it_sweeps(machine):
+    code, log = start(machine, SERVICE)
+    assert code == ExitCode.DONE, log
+    assert "Dry run: nothing was deleted" in log
+    machine.stage.assert_untouched()
+
+    code, log = start(machine, re.sub(r"^    plan ", "    sweep ", SERVICE, flags=re.MULTILINE))
+    assert code == ExitCode.DONE, log
+    machine.stage.assert_swept_once()
+    machine.fetch("invite-sweeper.jsonl")
+    assert machine.stage.assert_sound("invite-sweeper.jsonl").runs == 2
+    assert machine.run("stat", "-c", "%U %a", LOG).stdout.split() == ["invite-sweeper", "600"]
+
+
+def test_inside_it_nothing_but_its_own_folder_and_credentials_is_in_reach(machine):
+    machine.write("/usr/local/bin/probe", PROBE, mode="0755")
+    code, log = start(machine, EXEC_START.sub("ExecStart=probe\n", SERVICE))
+
+    assert code == 0, log
+    allowed = set(re.findall(r"^yes: (.*)$", log, re.MULTILINE))
+    assert allowed == {
+        "touch /var/lib/invite-sweeper/written",
+        "cat /run/credentials/invite-sweeper.service/client-secret",
+    }
+    assert log.count("no: ") == 7
+    assert re.search(r"^CapBnd: 0+$", log, re.MULTILINE)
+    assert re.search(r"^NoNewPrivs: 1$", log, re.MULTILINE)
+    assert re.search(r"^Seccomp: 2$", log, re.MULTILINE)
+
+
+def test_the_timer_waits_for_the_night(machine):
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "enable", "--now", "invite-sweeper.timer")
+    listed = machine.run("systemctl", "list-timers", "--no-pager", "invite-sweeper.timer").stdout
+
+    assert re.search(r"03:(1[7-9]|[2-4]\d):\d\d .*invite-sweeper\.service", listed)
+
+
+def test_wrong_credentials_are_not_tried_again(machine):
+    machine.write("/etc/invite-sweeper/client-secret", "mdb_sa_sk_wrong", mode="0400")
+    code, log = start(machine, SERVICE)
+
+    assert code == ExitCode.CREDENTIALS
+    assert "mdb_sa_sk_wrong" not in log
+    assert "Scheduled restart job" not in log

@@ -1,0 +1,153 @@
+"""The systemd units: what systemd says of them, and what the program says under them."""
+
+import ctypes
+import re
+import sys
+from configparser import ConfigParser
+
+import pytest
+from deploy.containers import run
+from deploy.manifests import DEPLOY, changed_lines
+
+from invite_sweeper.errors import ExitCode
+
+UNITS = DEPLOY / "systemd"
+SERVICE = (UNITS / "invite-sweeper.service").read_text()
+TIMER = (UNITS / "invite-sweeper.timer").read_text()
+
+REFUSE_EXEC_GAIN = 1
+PR_SET_MDWE = 65  # linux/prctl.h: what MemoryDenyWriteExecute= stands for
+
+
+class Unit(ConfigParser):
+    """A unit file. Repeated keys are joined by newlines; continued lines are one."""
+
+    def __init__(self, text):
+        super().__init__(interpolation=None, strict=False, delimiters=("=",))
+        self.optionxform = str
+        self.read_string(joined(text))
+
+
+def joined(text):
+    """The text with repeated keys numbered, as ConfigParser knows no lists."""
+    seen = {}
+    lines = []
+    for line in text.replace("\\\n", " ").splitlines():
+        key = line.partition("=")[0]
+        if "=" in line and not line.startswith("#"):
+            seen[key] = seen.get(key, 0) + 1
+            name = key if seen[key] == 1 else f"{key}.{seen[key]}"
+            lines.append(line.replace(key, name, 1))
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+@pytest.fixture
+def service():
+    return Unit(SERVICE)["Service"]
+
+
+def test_the_service_is_a_dry_run_and_a_word_on_a_line_of_its_own_arms_it(service):
+    armed = re.sub(r"^    plan \\$", r"    sweep \\", SERVICE, flags=re.MULTILINE)
+
+    assert service["ExecStart"].split()[1] == "plan"
+    assert changed_lines(SERVICE, armed) == (["plan \\"], ["sweep \\"])
+    assert Unit(armed)["Service"]["ExecStart"].split()[1] == "sweep"
+
+
+@pytest.fixture
+def in_place(tmp_path):
+    """Verify a unit where the program is installed as the unit says, and nowhere else."""
+
+    def verify(*names):
+        script = (
+            "mount -t tmpfs none /opt && mkdir -p /opt/invite-sweeper/bin && "
+            f"ln -s {sys.executable} /opt/invite-sweeper/bin/invite-sweeper && "
+            f"systemd-analyze verify --man=no {' '.join(str(UNITS / name) for name in names)}"
+        )
+        return run("unshare", "--mount", "sh", "-c", script, check=False)
+
+    return verify
+
+
+@pytest.mark.deploy_tools("root", "systemd-analyze", "unshare")
+def test_systemd_has_nothing_to_say_of_the_units(in_place):
+    done = in_place("invite-sweeper.service", "invite-sweeper.timer")
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.deploy_tools("systemd-analyze")
+def test_the_exposure_is_at_most_two():
+    done = run(
+        "systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager",
+        UNITS / "invite-sweeper.service", check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout
+    exposure = re.search(r"exposure level for invite-sweeper\.service: ([\d.]+)", done.stdout)
+    assert float(exposure.group(1)) <= 2.0
+
+
+@pytest.mark.deploy_tools("systemd-analyze")
+def test_the_timer_runs_once_a_day_off_the_hour_and_makes_up_for_a_night_missed():
+    timer = Unit(TIMER)["Timer"]
+    done = run("systemd-analyze", "calendar", "--iterations=3", timer["OnCalendar"])
+    moments = re.findall(r"(?:elapse|Iteration #\d): \w+ ([\d-]+) ([\d:]+)", done.stdout)
+
+    assert len({day for day, _ in moments}) == 3
+    assert {moment for _, moment in moments} == {"03:17:00"}
+    assert timer["Persistent"] == "yes"
+    assert timer["RandomizedDelaySec"] == "30min"
+
+
+def test_the_deadlines_agree_with_each_other(service):
+    deadline_min = int(re.search(r"--deadline (\d+)m", service["ExecStart"]).group(1))
+    start_min = int(re.fullmatch(r"(\d+)min", service["TimeoutStartSec"]).group(1))
+
+    assert deadline_min + 1 < start_min
+    assert int(re.fullmatch(r"(\d+)s", service["TimeoutStopSec"]).group(1)) >= 30
+
+
+def test_only_what_may_pass_is_tried_again(service):
+    never = {int(code) for code in service["RestartPreventExitStatus"].split()}
+    may_pass = {ExitCode.PARTLY, ExitCode.UNREACHABLE, ExitCode.STOPPED}
+
+    assert service["Restart"] == "on-failure"
+    failures = set(ExitCode) - {ExitCode.DONE, ExitCode.STALE}
+    assert never == failures - may_pass
+    assert Unit(SERVICE)["Unit"]["StartLimitBurst"] == "3"
+
+
+def test_credentials_are_loaded_by_systemd_and_named_as_files(service):
+    loaded = {v.split(":")[0] for k, v in service.items() if k.startswith("LoadCredential")}
+    named = dict(v.split("=") for k, v in service.items() if k.startswith("Environment"))
+    secrets = {name: path for name, path in named.items() if "ATLAS" in name}
+
+    assert len(secrets) == 2
+    assert all(name.endswith("_FILE") for name in secrets)
+    assert {path.removeprefix("%d/") for path in secrets.values()} <= loaded
+    assert "policy.yaml" in loaded
+
+
+def test_the_log_is_the_one_that_is_rotated_and_belongs_to_a_user_that_stays(service):
+    rotated = (DEPLOY / "cron/invite-sweeper.logrotate").read_text()
+    users = (UNITS / "invite-sweeper.sysusers").read_text()
+
+    assert "--audit-log ${STATE_DIRECTORY}/invite-sweeper.jsonl" in service["ExecStart"]
+    assert f"\n/var/lib/{service['StateDirectory']}/*.jsonl {{" in rotated
+    assert f"\nu {service['User']} " in users
+
+
+def refuse_memory_that_is_written_and_run():
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def test_the_program_runs_where_no_memory_may_be_both_written_and_run():
+    imports = "import aiohttp, orjson, pydantic, uvloop, yaml; print(uvloop.new_event_loop())"
+
+    done = run(sys.executable, "-c", imports, preexec_fn=refuse_memory_that_is_written_and_run)
+    assert "uvloop.Loop" in done.stdout
