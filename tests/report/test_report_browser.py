@@ -12,7 +12,7 @@ from report.logbook import Logbook, invitation
 
 from invite_sweeper.report.ages import LABELS
 from invite_sweeper.report.page import Chain, report
-from invite_sweeper.report.page.values import shortened, text, visible
+from invite_sweeper.report.values import shortened, text, visible
 
 PEOPLE = 40
 STATES = ("deleted", "deleted", "failed", "unknown", "already_gone", "skipped")
@@ -372,10 +372,8 @@ def test_axe_finds_no_violation(chromium, page_file, axe, scheme, width):
     ] == []
 
 
-def test_pictures_of_it_are_taken_where_they_are_asked_for(chromium, page_file):
-    folder = os.environ.get("INVITE_SWEEPER_SCREENSHOTS")
-    if not folder:
-        pytest.skip("INVITE_SWEEPER_SCREENSHOTS names no folder")
+def test_pictures_of_it_are_taken_in_light_dark_and_narrow(chromium, page_file, tmp_path):
+    folder = Path(os.environ.get("INVITE_SWEEPER_SCREENSHOTS") or tmp_path)
     for name, scheme, width in (
         ("light", "light", 1200),
         ("dark", "dark", 1200),
@@ -383,5 +381,7 @@ def test_pictures_of_it_are_taken_where_they_are_asked_for(chromium, page_file):
     ):
         options = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
         with opened(chromium, page_file, **options) as (tab, _):
-            taken = tab.screenshot(path=Path(folder) / f"report-{name}.png", full_page=True)
-            assert taken.startswith(b"\x89PNG")
+            tab.screenshot(path=folder / f"report-{name}.png", full_page=True)
+        picture = (folder / f"report-{name}.png").read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert int.from_bytes(picture[16:20], "big") == width
