@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.report.page.values import shortened, text, visible
+from invite_sweeper.report.values import shortened, text, visible
 
 _PAGE = 500
 _RUN_CHARS = 25

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from invite_sweeper.report.page.values import number, parse_line, text
+from invite_sweeper.report.values import number, parse_line, text
 
 
 @dataclass(frozen=True, slots=True)

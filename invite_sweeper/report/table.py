@@ -7,9 +7,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.report.page.values import visible
 from invite_sweeper.report.rows import Row, Shown
 from invite_sweeper.report.summary import Summary
+from invite_sweeper.report.values import visible
 
 _OUTCOME_STYLES = {
     "deleted": "green",

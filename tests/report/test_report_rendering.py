@@ -20,7 +20,7 @@ from invite_sweeper import audit
 from invite_sweeper.errors import UsageFault
 from invite_sweeper.report.page import Chain, chain_of, render, report, summarise
 from invite_sweeper.report.page.text import literal, sentence
-from invite_sweeper.report.page.values import LONGEST, shortened, text, visible
+from invite_sweeper.report.values import LONGEST, shortened, text, visible
 
 FIELDS = ("username", "project_name", "inviter", "rule", "invitation_id")
 

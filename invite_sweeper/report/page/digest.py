@@ -13,8 +13,8 @@ from invite_sweeper.report.page.ledger import ledger
 from invite_sweeper.report.page.lines import in_order
 from invite_sweeper.report.page.model import ReportModel, Verification
 from invite_sweeper.report.page.rows import Comparison, Run
-from invite_sweeper.report.page.values import number, text, whole
 from invite_sweeper.report.page.verdict import Findings, notes, verdict
+from invite_sweeper.report.values import number, text, whole
 
 Finals = Sequence[Mapping[str, object]]
 

@@ -12,7 +12,7 @@ from invite_sweeper.report.page.heads import CURRENT
 from invite_sweeper.report.page.ledger import INDEXES, Rows
 from invite_sweeper.report.page.lines import raw_lines
 from invite_sweeper.report.page.rows import OUTCOMES
-from invite_sweeper.report.page.values import instant, number, parse_line, text, whole
+from invite_sweeper.report.values import instant, number, parse_line, text, whole
 
 _COUNTED = ("planned", "intents", *OUTCOMES)
 

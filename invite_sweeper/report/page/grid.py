@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 from invite_sweeper.report.page.charts import Chart
 from invite_sweeper.report.page.rows import Cut
-from invite_sweeper.report.page.values import shortened, visible
+from invite_sweeper.report.values import shortened, visible
 
 T = TypeVar("T")
 Kind: TypeAlias = Literal["text", "prose", "number", "date", "state", "code"]

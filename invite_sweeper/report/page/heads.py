@@ -9,7 +9,7 @@ from pathlib import Path
 
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.report.page.lines import raw_lines
-from invite_sweeper.report.page.values import instant, parse_line, text, whole
+from invite_sweeper.report.values import instant, parse_line, text, whole
 
 CURRENT, PREVIOUS = 1, 0
 """A run's role in the comparison; every other run has none."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from invite_sweeper.errors import UsageFault
-from invite_sweeper.report.page.values import parse_line, text
+from invite_sweeper.report.values import parse_line, text
 
 LONGEST_LINE = 1 << 23
 """Bytes; what is longer is no audit line and is skipped to its end."""

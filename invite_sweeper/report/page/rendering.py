@@ -14,7 +14,7 @@ from invite_sweeper.report.page.model import ReportModel
 from invite_sweeper.report.page.rows import Verdict
 from invite_sweeper.report.page.sections import sections
 from invite_sweeper.report.page.text import literal, sentence
-from invite_sweeper.report.page.values import visible
+from invite_sweeper.report.values import visible
 
 MOODS = {
     Verdict.CLEAN: "good",

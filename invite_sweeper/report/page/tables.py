@@ -7,7 +7,7 @@ from invite_sweeper.errors import ExitCode
 from invite_sweeper.report.ages import LABELS
 from invite_sweeper.report.page.counted import AgeRow, AgeTable, Blind, Coverage, Exemption, Night
 from invite_sweeper.report.page.rows import Cut, Run, Tally, Verdict
-from invite_sweeper.report.page.values import instant, number, text, whole
+from invite_sweeper.report.values import instant, number, text, whole
 
 SHOWN_ROWS = 50
 SHOWN_NIGHTS = 60

@@ -7,7 +7,7 @@ from invite_sweeper.report.page.counted import LogFile
 from invite_sweeper.report.page.heads import Chosen
 from invite_sweeper.report.page.model import Verification
 from invite_sweeper.report.page.rows import Run, Verdict
-from invite_sweeper.report.page.values import shortened, text, whole
+from invite_sweeper.report.values import shortened, text, whole
 
 WORST_FIRST = (
     Verdict.FAILED,
