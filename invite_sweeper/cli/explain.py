@@ -1,0 +1,60 @@
+"""`explain`: why an invitation is stale or kept."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from invite_sweeper.cli.options import (
+    DEFAULT_BASE_URL,
+    DEFAULT_POLICY,
+    AuditPath,
+    BaseUrl,
+    Format,
+    Output,
+    PolicyPath,
+    Quiet,
+    Verbose,
+)
+
+
+def explain(
+    term: Annotated[
+        str,
+        typer.Argument(metavar="TERM", help="An invitation's id, an address, or a glob on either."),
+    ],
+    policy: PolicyPath = DEFAULT_POLICY,
+    base_url: BaseUrl = DEFAULT_BASE_URL,
+    audit_log: AuditPath = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option("--plan", help="Keep to this saved plan, as a sweep would.", metavar="FILE"),
+    ] = None,
+    output: Format = Output.TEXT,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say of an invitation how each rule and keep entry answers, and what is decided.
+
+    Nothing is written and nothing is deleted. Ends with 0 whether something was found or not,
+    and with 4 where a project could not be read, since what is sought may be there.
+
+    Example: invite-sweeper explain ada@example.com
+    """
+    import sys
+
+    from invite_sweeper.cli.explaining import Wish
+    from invite_sweeper.cli.explaining import explain as look
+    from invite_sweeper.cli.results import stdout_console
+
+    explained = look(Wish(term, policy, base_url, audit_log, plan, quiet, verbose))
+    if output is Output.JSON:
+        sys.stdout.buffer.write(explained.to_json())
+    else:
+        explained.show(stdout_console())
+    raise typer.Exit(explained.exit_code)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file to the program."""
+    app.command()(explain)

@@ -1,0 +1,140 @@
+"""The walk of `explain`: it reads what a dry run reads, and writes nothing anywhere."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from invite_sweeper.amendments import amendments
+from invite_sweeper.atlas import credentials_from, parse_base_url
+from invite_sweeper.audit import AuditTarget
+from invite_sweeper.cli import messages, plan_files, policy_files
+from invite_sweeper.cli.connecting import connected
+from invite_sweeper.cli.loop import event_loop
+from invite_sweeper.cli.noting import NotingScope
+from invite_sweeper.cli.precedents import Precedents
+from invite_sweeper.errors import ExitCode
+from invite_sweeper.guard import raise_if_clock_differs
+from invite_sweeper.inventory import Gone, Invitation, Unreadable
+from invite_sweeper.matching import Globs, fold
+from invite_sweeper.plan import Ceiling
+from invite_sweeper.policy import Policy
+from invite_sweeper.report.explained import Explained
+from invite_sweeper.report.explanation import Explainer, Explanation
+from invite_sweeper.selection import Decision
+from invite_sweeper.walk import Found, Reader, survey, walk
+
+_WORKERS_A_SLOT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One `explain`, as typed.
+
+    Attributes:
+        plan: A saved plan that the decision is to keep to.
+    """
+
+    term: str
+    policy: Path
+    base_url: str
+    audit_log: str | None
+    plan: Path | None
+    quiet: bool
+    verbose: bool
+
+
+def explain(wish: Wish, environment: Mapping[str, str] = os.environ) -> Explained:
+    """Look for what the wish names, and give what was found.
+
+    Raises:
+        RunError: Usage, policy, audit log, plan, or Atlas's answers were about the run.
+    """
+    box: list[Explained] = []
+
+    async def work() -> int:
+        box.append(await _Search(wish, environment).run())
+        return 0
+
+    event_loop(work())
+    return box[0]
+
+
+def _amend(wish: Wish, policy: Policy) -> Callable[[Decision], Decision]:
+    """Give the second look that a sweep would have: earlier deletions, and a saved plan."""
+    target = AuditTarget.parse(wish.audit_log or policy.audit.path)
+    return amendments(
+        bounces=Precedents.of(target).bounces(),
+        max_bounces=policy.limits.max_bounces,
+        ceiling=Ceiling(plan_files.load(wish.plan)) if wish.plan is not None else None,
+    )
+
+
+class _Search:
+    """One search over all lists that the policy names."""
+
+    def __init__(self, wish: Wish, environment: Mapping[str, str]) -> None:
+        self._started_s = time.monotonic()
+        self._now = datetime.now(UTC)
+        self._policy = policy_files.read(wish.policy)
+        self._base_url = parse_base_url(wish.base_url)
+        self._credentials = credentials_from(environment, Path.read_bytes)
+        self._log = messages.configure(quiet=wish.quiet, verbose=wish.verbose)
+        self._term = wish.term
+        self._globs = Globs((wish.term,))
+        self._explainer = Explainer(self._policy, self._now, _amend(wish, self._policy))
+        self._found: list[Explanation] = []
+        self._lost: list[Unreadable] = []
+        self._seen = 0
+
+    async def run(self) -> Explained:
+        """Walk, and explain what fits the term."""
+        execution = self._policy.execution
+        async with connected(
+            self._base_url,
+            self._credentials,
+            execution,
+            deadline_s=self._started_s + execution.deadline.total_seconds(),
+            shards=1,
+            log=self._log,
+        ) as connection:
+            scope = NotingScope(self._policy)
+            projects = await self._walk(connection.reader, scope)
+            raise_if_clock_differs(connection.clock_skew_s)
+        self._found.sort(key=lambda e: (e.invitation.project_name, e.invitation.id))
+        return Explained(
+            term=self._term,
+            now=self._now,
+            policy_sha256=self._policy.sha256,
+            sources=tuple(self._policy.sources),
+            projects=projects,
+            invitations=self._seen,
+            out_of_scope=tuple(project.name for project in scope.left_alone),
+            unreadable=tuple(self._lost),
+            found=tuple(self._found),
+            exit_code=int(ExitCode.PARTLY if self._lost else ExitCode.DONE),
+        )
+
+    async def _walk(self, reader: Reader, scope: NotingScope) -> int:
+        territory = await survey(reader, scope)
+        self._lost.extend(territory.unreadable)
+        workers = self._policy.execution.concurrency * _WORKERS_A_SLOT
+        await walk(reader, territory.projects, self._visit, workers=workers)
+        return len(territory.projects)
+
+    async def _visit(self, found: Found) -> None:
+        if isinstance(found, Gone):
+            return
+        if isinstance(found, Unreadable):
+            self._lost.append(found)
+            return
+        self._seen += len(found.invitations)
+        self._found += [self._explainer.explain(i) for i in found.invitations if self._is_meant(i)]
+
+    def _is_meant(self, invitation: Invitation) -> bool:
+        names = (invitation.id, invitation.username or "")
+        # An address may hold what a glob reads as its own, so it is compared as it is, too.
+        term = fold(self._term)
+        return any(fold(name) == term or self._globs.match(name) for name in names if name)

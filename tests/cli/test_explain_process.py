@@ -1,0 +1,175 @@
+"""`explain` as a process: why an invitation is stale or kept, and that it changes nothing."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from running import desk_in
+
+from invite_sweeper.simulator import MISSING, faults
+
+DAYS = timedelta(days=1)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as found:
+        found.keys["rules"] = [
+            {"name": "forgotten", "older_than": "14d"},
+            {"name": "outsiders", "older_than": "3d", "usernames": ["*@mail.example.org"]},
+        ]
+        found.keys["keep"] = [
+            {"name": "board", "usernames": ["*@board.example.com"], "reason": "they travel"},
+            {"name": "lapsed", "usernames": ["*"], "until": "2020-01-31"},
+        ]
+        yield found
+
+
+def ask(desk, term, *arguments, code=0, **changes):
+    done = desk.run(
+        "explain", term, "--policy", "policy.yaml", "--output", "json", *arguments, **changes
+    )
+    assert done.code == code, done.err
+    return json.loads(done.out)
+
+
+def entry(told, kind, name):
+    return next(each for each in told[kind] if each["name"] == name)
+
+
+def test_stale_invitation_is_explained_rule_by_rule_and_key_by_key(desk):
+    project = desk.sim.add_project("Search")
+    desk.sim.invite(project, "Ada@example.com", age=20 * DAYS)
+    (told,) = ask(desk, "ada@EXAMPLE.com")["found"]
+    assert told["decision"]["stale"] is True
+    assert told["decision"]["rule"] == "forgotten"
+    forgotten = entry(told, "rules", "forgotten")
+    assert forgotten["matched"] is True
+    older = forgotten["keys"][0]
+    assert (older["key"], older["asked"], older["has"], older["holds"]) == (
+        "older_than",
+        "14 days",
+        "20 days",
+        True,
+    )
+    outsiders = entry(told, "rules", "outsiders")
+    assert outsiders["matched"] is False
+    assert {key["key"]: key["holds"] for key in outsiders["keys"]}["usernames"] is False
+    assert entry(told, "keep", "board")["matched"] is False
+
+
+def test_kept_invitation_names_the_entry_and_its_reason(desk):
+    project = desk.sim.add_project("Search")
+    desk.sim.invite(project, "ada@board.example.com", age=20 * DAYS)
+    (told,) = ask(desk, "*@board.example.com")["found"]
+    assert told["decision"]["kept"] == "keep:board"
+    assert entry(told, "keep", "board")["note"] == "they travel"
+    assert entry(told, "rules", "forgotten")["matched"] is True
+
+
+def test_keep_entry_that_has_ended_is_told_and_keeps_nothing(desk):
+    project = desk.sim.add_project("Search")
+    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    (told,) = ask(desk, "ada@example.com")["found"]
+    lapsed = entry(told, "keep", "lapsed")
+    assert (lapsed["ended"], lapsed["matched"]) == (True, False)
+    assert "2020-01-31" in lapsed["note"]
+    assert told["decision"]["stale"] is True
+
+
+def test_term_may_be_an_id_in_whatever_project_it_is(desk):
+    for name in ("Alpha", "Beta"):
+        project = desk.sim.add_project(name)
+        desk.sim.invite(project, f"{name}@example.com", age=DAYS)
+        last = desk.sim.invite(project, "other@example.com", age=2 * DAYS)
+    told = ask(desk, last.upper())
+    assert [each["invitation_id"] for each in told["found"]] == [last]
+    assert told["found"][0]["decision"]["kept"] == "too_young"
+    assert (told["projects"], told["invitations"]) == (2, 4)
+
+
+def test_what_cannot_be_judged_says_what_atlas_left_out(desk):
+    project = desk.sim.add_project("Search")
+    desk.sim.invite(project, "ada@example.com", createdAt=MISSING)
+    (told,) = ask(desk, "ada@example.com")["found"]
+    assert told["decision"]["kept"] == "no_date"
+    assert entry(told, "rules", "forgotten")["unjudged"] == "no_date"
+
+
+def test_nothing_found_says_what_was_looked_through_and_what_was_left_alone(desk):
+    desk.keys["projects"] = {"exclude": ["prod-*"]}
+    desk.sim.add_project("Search")
+    hidden = desk.sim.add_project("prod-billing")
+    desk.sim.invite(hidden, "ada@example.com", age=20 * DAYS)
+    done = desk.run("explain", "ada@example.com", "--policy", "policy.yaml")
+    assert done.code == 0
+    assert "Nothing found for 'ada@example.com'" in done.out
+    assert "0 invitations in 1 project (invites)" in done.out
+    assert "prod-billing" in done.out
+
+
+def test_project_that_cannot_be_read_ends_with_4_and_is_named(desk):
+    desk.sim.add_project("Search")
+    shut = desk.sim.add_project("Vault")
+    desk.sim.faults.add(faults.role_missing(), path=f"*/{shut}/invites", times=10)
+    told = ask(desk, "ada@example.com", code=4)
+    assert [lost["project_name"] for lost in told["unreadable"]] == ["Vault"]
+
+
+def test_invitation_that_bounced_too_often_is_kept_for_that_reason(desk):
+    desk.keys["limits"]["max_bounces"] = 1
+    project = desk.sim.add_project("Search")
+    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    assert desk.sweep().code == 0
+    desk.sim.invite(project, "ADA@example.com", age=20 * DAYS)
+    (told,) = ask(desk, "ada@example.com")["found"]
+    assert (told["by_policy"]["stale"], told["decision"]["kept"]) == (True, "bounced")
+    assert told["decision"]["bounced"] == 1
+
+
+def test_saved_plan_that_does_not_list_it_keeps_it(desk):
+    project = desk.sim.add_project("Search")
+    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    assert desk.plan("--out", "plan.jsonl").code == 0
+    desk.sim.invite(project, "bo@example.com", age=20 * DAYS)
+    told = ask(desk, "*@example.com", "--plan", "plan.jsonl")["found"]
+    assert {each["username"]: each["decision"]["kept"] for each in told} == {
+        "ada@example.com": None,
+        "bo@example.com": "not_in_plan",
+    }
+
+
+def test_explain_sends_no_delete_and_writes_no_file(desk):
+    project = desk.sim.add_project("Search")
+    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    ask(desk, "ada@example.com")
+    assert {asked.method for asked in desk.sim.requests} == {"GET"}
+    assert [path.name for path in desk.folder.iterdir()] == ["policy.yaml"]
+
+
+def test_text_shows_no_control_character_of_a_name(desk):
+    project = desk.sim.add_project("Search")
+    desk.sim.invite(project, "ada\x1b[2K@example.com", age=20 * DAYS)
+    done = desk.run("explain", "ada*", "--policy", "policy.yaml")
+    assert done.code == 0
+    assert "\x1b" not in done.out
+    assert "Decision: stale by the rule `forgotten`" in done.out
+
+
+def test_address_with_a_character_of_globs_is_found_as_it_is(desk):
+    project = desk.sim.add_project("Search")
+    desk.sim.invite(project, "[ada]@example.com", age=20 * DAYS)
+    assert len(ask(desk, "[ada]@example.com")["found"]) == 1
+
+
+def test_refused_credentials_end_with_5_and_nothing_on_stdout(desk):
+    desk.sim.add_project("Search")
+    done = desk.run("explain", "ada", "--policy", "policy.yaml", MONGODB_ATLAS_ACCESS_TOKEN="wrong")
+    assert (done.code, done.out) == (5, "")
+
+
+def test_clock_more_than_5_minutes_off_ends_with_3_since_ages_would_be_wrong(desk):
+    desk.sim.add_project("Search")
+    desk.sim.date_offset = timedelta(minutes=6)
+    done = desk.run("explain", "ada", "--policy", "policy.yaml")
+    assert (done.code, done.out) == (3, "")
