@@ -1,8 +1,8 @@
 """The audit log: append (fsync in groups, chained), read back, verify."""
 
+from invite_sweeper.audit.bounces import Bounces
 from invite_sweeper.audit.damage import Damage, Finding
 from invite_sweeper.audit.history import (
-    Bounces,
     OpenIntent,
     PastRun,
     Population,
@@ -12,12 +12,12 @@ from invite_sweeper.audit.history import (
     unfinished_intents,
 )
 from invite_sweeper.audit.journal import SweepJournal
-from invite_sweeper.audit.lane import PlannedLane
+from invite_sweeper.audit.lane import PlannedLane, PlannedSpan
 from invite_sweeper.audit.lines import Spot, records
 from invite_sweeper.audit.lock import AuditLock
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.audit.paths import AuditTarget, in_order
-from invite_sweeper.audit.record import PlannedSpan, invitation_fields, planned_invitation
+from invite_sweeper.audit.record import invitation_fields, planned_invitation
 from invite_sweeper.audit.show import Choice, show
 from invite_sweeper.audit.verify import Verification, verify
 

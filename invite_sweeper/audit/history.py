@@ -1,10 +1,7 @@
 """What earlier runs left in the audit log: how they ended, and what they did not finish."""
 
-from array import array
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,7 +11,6 @@ from invite_sweeper.errors import GuardRefused
 from invite_sweeper.inventory import Invitation
 
 _RUNS = frozenset({b"run_started", b"run_finished"})
-_OUTCOMES = frozenset({b"outcome"})
 _ANSWERS = frozenset({b"run_started", b"intent", b"outcome"})
 _COMPLETE = frozenset({0, 4, 10})
 """Exit codes of a run that read all it could and was not stopped: its counts can be held
@@ -162,38 +158,6 @@ def last_population(*paths: Path, shard: str | None = None) -> Population | None
         if run.exit_code in _COMPLETE and run.shard == shard:
             last = _population(run) or last
     return last
-
-
-class Bounces:
-    """How often a person's invitation to a project was deleted before.
-
-    Memory holds 8 bytes a deletion.
-    """
-
-    def __init__(self, *paths: Path) -> None:
-        """Read it from the logs.
-
-        Raises:
-            GuardRefused: A line is damaged.
-            UsageFault: A file cannot be read.
-        """
-        doors = array("Q")
-        for record in records(paths, _OUTCOMES):
-            username, project_id = _text(record.get("username")), _text(record.get("project_id"))
-            if record.get("outcome") == "deleted" and username and project_id:
-                doors.append(_door(username, project_id))
-        self._doors = array("Q", sorted(doors))
-
-    def count(self, username: str, project_id: str) -> int:
-        """Deletions of an invitation of this person to this project; case does not matter."""
-        door = _door(username, project_id)
-        return bisect_right(self._doors, door) - bisect_left(self._doors, door)
-
-
-def _door(username: str, project_id: str) -> int:
-    """64 bits for a person and a project. Two of them meeting by chance keeps an invitation."""
-    text = f"{username.casefold()}\0{project_id}".encode("utf-8", "backslashreplace")
-    return int.from_bytes(blake2b(text, digest_size=8).digest())
 
 
 def _key(record: Record, run_id: object) -> _Key:

@@ -4,15 +4,32 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
-from invite_sweeper.audit.record import PlannedSpan, planned_invitation
+from invite_sweeper.audit.record import planned_invitation
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.outcome import Planned
 
 _BLOCK_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSpan:
+    """Where one project's `planned` lines stand in the log, one after another.
+
+    Attributes:
+        start: Byte offset of the first line.
+        stop: Byte offset after the last line's newline.
+        count: Lines between the two.
+    """
+
+    project_id: str
+    start: int
+    stop: int
+    count: int
 
 
 class PlannedLane:

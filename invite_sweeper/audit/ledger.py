@@ -7,7 +7,7 @@ import orjson
 
 from invite_sweeper.audit.damage import Damage, Finding
 from invite_sweeper.audit.lines import Spot, parse
-from invite_sweeper.audit.record import seal_holds
+from invite_sweeper.audit.seal import seal_holds
 from invite_sweeper.outcome import Outcome
 
 NOTED = frozenset({b"intent", b"outcome", b"run_finished"})

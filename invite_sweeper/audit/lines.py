@@ -77,14 +77,14 @@ def open_log(path: Path) -> BinaryIO:
         ) from error
 
 
-def refuse_damaged(place: Spot) -> NoReturn:
+def refuse_damaged(spot: Spot) -> NoReturn:
     """Raise what a damaged line means to a run that has to rely on the log.
 
     Raises:
         GuardRefused: Always.
     """
     raise GuardRefused(
-        f"The audit log is damaged at {place}, so earlier runs cannot be known from it.",
+        f"The audit log is damaged at {spot}, so earlier runs cannot be known from it.",
         mend="See what `audit verify` says of it; move the file away to begin a new one.",
     )
 
@@ -97,8 +97,8 @@ def records(
 ) -> Iterator[Record]:
     """The records of some files, one after another, in the order of their lines.
 
-    A last line that a crash has torn is left out. Only lines of the events asked for are
-    parsed, which is several times faster than parsing all.
+    A last line that is torn or no record is left out: the next run sets it aside. Only lines
+    of the events asked for are parsed, which is several times faster than parsing all.
 
     Args:
         paths: In the order in which they were written.
@@ -110,13 +110,23 @@ def records(
         UsageFault: A file cannot be read.
     """
     for path in paths:
-        with open_log(path) as file:
-            for number, line in enumerate(file, 1):
-                event = _EVENT.search(line)
-                if event and events is not None and event[1] not in events:
-                    continue
-                record = parse(line) if event else None
-                if record is not None:
-                    yield record
-                elif line.endswith(b"\n"):
-                    damaged(Spot(path, number))
+        yield from _records_of(path, events, damaged)
+
+
+def _records_of(
+    path: Path, events: frozenset[bytes] | None, damaged: Callable[[Spot], object]
+) -> Iterator[Record]:
+    unreadable: int | None = None
+    with open_log(path) as file:
+        for number, line in enumerate(file, 1):
+            if unreadable is not None:  # and this line shows that it was not the last
+                damaged(Spot(path, unreadable))
+                unreadable = None
+            event = _EVENT.search(line)
+            if event and events is not None and event[1] not in events:
+                continue
+            record = parse(line) if event and line.endswith(b"\n") else None
+            if record is None:
+                unreadable = number
+            else:
+                yield record

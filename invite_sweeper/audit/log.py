@@ -9,14 +9,8 @@ from structlog import BoundLoggerBase
 
 from invite_sweeper.audit.appender import Appender
 from invite_sweeper.audit.place import open_place
-from invite_sweeper.audit.record import (
-    RESERVED,
-    SEALED_EVENT,
-    instant,
-    line_hash,
-    render,
-    seal,
-)
+from invite_sweeper.audit.record import RESERVED, instant, line_hash, render
+from invite_sweeper.audit.seal import SEALED_EVENT, seal
 from invite_sweeper.audit.writer import Writer
 
 

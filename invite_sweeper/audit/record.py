@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TypeAlias
@@ -17,31 +16,10 @@ FIRST_PREV = "0" * 64
 RESERVED = frozenset({"ts", "run_id", "seq", "event", "prev", "seal"})
 """What the log itself writes into a line; no caller may."""
 
-SEALED_EVENT = "run_finished"
-"""The event whose line seals itself: nothing need follow it that could vouch for it."""
-
 Record: TypeAlias = Mapping[str, object]
 """One line, read back."""
 
-
-@dataclass(frozen=True, slots=True)
-class PlannedSpan:
-    """Where one project's `planned` lines stand in the log, one after another.
-
-    Attributes:
-        start: Byte offset of the first line.
-        stop: Byte offset after the last line's newline.
-        count: Lines between the two.
-    """
-
-    project_id: str
-    start: int
-    stop: int
-    count: int
-
-
 _TENTH_OF_A_DAY = timedelta(seconds=8640)
-_SEAL = re.compile(rb',"([^"]{4})":"([\x20-\x7e]{64})"\}$')
 _WRITTEN_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 
 
@@ -65,23 +43,6 @@ def render(value: object) -> bytes:
         return orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z)
     except TypeError:
         return orjson.dumps(_plain(value), default=str, option=orjson.OPT_UTC_Z)
-
-
-def seal(line: bytes) -> bytes:
-    """The line with a last field `seal`: the SHA-256 of the line without that field."""
-    return b'%b,"seal":"%b"}' % (line[:-1], line_hash(line).encode())
-
-
-def seal_holds(line: bytes) -> bool | None:
-    """Whether the seal of a `run_finished` line is that of its contents; None without a seal.
-
-    A field of the same length in its place counts as a broken one: a bit in its name may
-    have turned.
-    """
-    found = _SEAL.search(line)
-    if found is None:
-        return None
-    return found[1] == b"seal" and line_hash(line[: found.start()] + b"}") == found[2].decode()
 
 
 def _plain(value: object) -> object:

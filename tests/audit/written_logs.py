@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def write_events(path: Path, run_id: str, events: Iterable[tuple[str, dict[str, 
             log.write(event, **fields)
         await log.close()
 
-    asyncio.run(write())
+    with ThreadPoolExecutor(1) as thread:  # a test may have a loop of its own
+        thread.submit(lambda: asyncio.run(write())).result()
 
 
 def answer(outcome: str = "deleted") -> dict[str, object]:

@@ -1,0 +1,44 @@
+"""Invitations that come back after a run deleted them, as another robot makes them."""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from hashlib import blake2b
+from pathlib import Path
+
+from invite_sweeper.audit.lines import records
+from invite_sweeper.outcome import Outcome
+
+_OUTCOMES = frozenset({b"outcome"})
+
+
+class Bounces:
+    """How often a person's invitation to a project was deleted before.
+
+    Memory holds 8 bytes a deletion.
+    """
+
+    def __init__(self, *paths: Path) -> None:
+        """Read it from the logs.
+
+        Raises:
+            GuardRefused: A line is damaged.
+            UsageFault: A file cannot be read.
+        """
+        doors = array("Q")
+        for record in records(paths, _OUTCOMES):
+            username, project_id = record.get("username"), record.get("project_id")
+            is_deleted = record.get("outcome") == Outcome.DELETED
+            if is_deleted and isinstance(username, str) and isinstance(project_id, str):
+                doors.append(_door(username, project_id))
+        self._doors = array("Q", sorted(doors))
+
+    def count(self, username: str, project_id: str) -> int:
+        """Deletions of an invitation of this person to this project; case does not matter."""
+        door = _door(username, project_id)
+        return bisect_right(self._doors, door) - bisect_left(self._doors, door)
+
+
+def _door(username: str, project_id: str) -> int:
+    """64 bits for a person and a project. Two of them meeting by chance keeps an invitation."""
+    text = f"{username.casefold()}\0{project_id}".encode("utf-8", "backslashreplace")
+    return int.from_bytes(blake2b(text, digest_size=8).digest())

@@ -1,0 +1,159 @@
+"""Group commit: who waits for which sync."""
+
+import asyncio
+import os
+import threading
+
+import pytest
+from audit.written_logs import lines_of, opened
+
+from invite_sweeper.audit import verify
+from invite_sweeper.errors import AuditUnwritable
+
+
+class CountedSync:
+    """Counts the syncs; each waits until it may go on."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def __call__(self, fd: int) -> None:
+        self.count += 1
+        self.begun.set()
+        assert self.go_on.wait(10)
+
+
+@pytest.fixture
+def log(tmp_path):
+    return opened(tmp_path / "log.jsonl")
+
+
+@pytest.fixture
+def sync(log, monkeypatch):
+    sync = CountedSync()
+    monkeypatch.setattr(os, "fsync", sync)
+    return sync
+
+
+async def one(log, number):
+    log.write("intent", number=number)
+    await log.durable()
+
+
+async def test_fifty_at_once_share_one_sync(log, sync):
+    await asyncio.gather(*(one(log, number) for number in range(50)))
+    assert sync.count == 1
+    assert len(lines_of(log.path)) == 50
+    await log.close()
+
+
+async def test_those_who_come_during_a_sync_share_the_next(log, sync):
+    sync.go_on.clear()
+    first = asyncio.ensure_future(one(log, 0))
+    await asyncio.to_thread(sync.begun.wait, 10)
+    late = [asyncio.ensure_future(one(log, number)) for number in range(1, 30)]
+    await asyncio.sleep(0)
+    assert not first.done()
+    sync.go_on.set()
+    await asyncio.gather(first, *late)
+    assert sync.count == 2
+    await log.close()
+
+
+async def test_one_who_adds_nothing_joins_the_sync_that_runs(log, sync):
+    sync.go_on.clear()
+    first = asyncio.ensure_future(one(log, 0))
+    await asyncio.to_thread(sync.begun.wait, 10)
+    second = asyncio.ensure_future(log.durable())
+    await asyncio.sleep(0)
+    assert not second.done()
+    sync.go_on.set()
+    await asyncio.gather(first, second)
+    assert sync.count == 1
+    await log.close()
+
+
+async def test_nothing_new_needs_no_sync(log, sync):
+    await log.durable()
+    assert sync.count == 0
+    await one(log, 1)
+    await log.durable()
+    await log.durable()
+    assert sync.count == 1
+    await log.close()
+    assert sync.count == 1
+
+
+async def test_line_is_not_durable_before_its_own_sync_has_ended(log, sync):
+    sync.go_on.clear()
+    first = asyncio.ensure_future(one(log, 0))
+    await asyncio.to_thread(sync.begun.wait, 10)
+    late = asyncio.ensure_future(one(log, 1))
+    await asyncio.sleep(0)
+    sync.begun.clear()
+    sync.go_on.set()
+    sync.go_on = threading.Event()
+    await first
+    await asyncio.to_thread(sync.begun.wait, 10)
+    await asyncio.sleep(0)
+    assert not late.done()
+    sync.go_on.set()
+    await late
+    await log.close()
+
+
+async def test_a_waiter_that_is_cancelled_takes_nobody_with_it(log, sync):
+    sync.go_on.clear()
+    waiters = [asyncio.ensure_future(one(log, number)) for number in range(3)]
+    await asyncio.to_thread(sync.begun.wait, 10)
+    waiters[1].cancel()
+    await asyncio.sleep(0)
+    sync.go_on.set()
+    results = await asyncio.gather(*waiters, return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), asyncio.CancelledError, type(None)]
+    await log.close()
+    assert len(lines_of(log.path)) == 3
+
+
+async def test_those_who_wait_when_the_log_is_closed_are_told_or_served(log):
+    waiters = [asyncio.ensure_future(one(log, number)) for number in range(5)]
+    await asyncio.sleep(0)
+    await log.close()
+    late = asyncio.ensure_future(log.durable())
+    results = await asyncio.gather(*waiters, late, return_exceptions=True)
+    assert results[:5] == [None] * 5
+    assert isinstance(results[5], AuditUnwritable)
+
+
+async def test_close_lets_a_group_end_first_even_when_it_is_cancelled(log, sync):
+    sync.go_on.clear()
+    log.write("run_finished")
+    closing = asyncio.ensure_future(log.close())
+    await asyncio.to_thread(sync.begun.wait, 10)
+    cancelled = threading.Event()
+    release = asyncio.to_thread(lambda: cancelled.wait(10) and sync.go_on.set())
+    releasing = asyncio.ensure_future(release)
+    await asyncio.sleep(0)
+    closing.cancel()
+    cancelled.set()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await releasing
+    assert verify([log.path]).finding is None
+
+
+async def test_many_writers_keep_the_chain_whole_with_drains_in_between(log):
+    async def many(start):
+        for number in range(60):
+            log.write("planned", number=start + number, ballast="x" * 900)
+            if number % 7 == 0:
+                await log.durable()
+
+    await asyncio.gather(*map(many, range(20)))
+    log.write("run_finished")
+    await log.close()
+    result = verify([log.path])
+    assert (result.lines, result.finding) == (1201, None)

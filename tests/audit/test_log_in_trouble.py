@@ -1,0 +1,289 @@
+"""The log when the disk is full, broken, taken away, or somebody else's."""
+
+import asyncio
+import errno
+import io
+import json
+import os
+import threading
+
+import pytest
+from audit.written_logs import lines_of, opened
+
+from invite_sweeper.audit import verify
+from invite_sweeper.errors import AuditUnwritable
+
+SENT = "Each deletion that was sent has its intent in the log; none is sent after this."
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "log.jsonl"
+
+
+class Disk:
+    """Takes so many more bytes, then it is full; a write that would pass the end is cut."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.write_really = os.write
+
+    def write(self, fd: int, data: bytes) -> int:
+        taken = bytes(data)[: self.room]
+        if not taken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.room -= len(taken)
+        return self.write_really(fd, taken)
+
+
+async def refused_for_ever(log) -> AuditUnwritable:
+    """Every way to write is refused, twice; the first refusal is given back."""
+    raised = []
+    for _ in range(2):
+        with pytest.raises(AuditUnwritable) as failed:
+            log.write("intent")
+        raised.append(failed.value)
+        with pytest.raises(AuditUnwritable) as failed:
+            await log.durable()
+        raised.append(failed.value)
+    assert len({str(each) for each in raised}) == 1
+    assert len({id(each) for each in raised}) == 4
+    return raised[0]
+
+
+@pytest.mark.parametrize("room", [0, 1, 150, 151, 152, 299, 300, 301, 450, 600])
+async def test_full_disk_leaves_whole_lines_alone_and_fails_for_ever(path, monkeypatch, room):
+    log = opened(path)
+    log.write("run_started")
+    await log.durable()
+    monkeypatch.setattr(os, "write", Disk(room).write)
+    for number in range(8):
+        log.write("planned", number=number)
+    with pytest.raises(AuditUnwritable, match="No space left on device") as failed:
+        await log.durable()
+    monkeypatch.undo()
+    assert failed.value.state == SENT
+    assert failed.value.mend
+    assert failed.value.exit_code == 7
+    assert str(await refused_for_ever(log)) == str(failed.value)
+    await log.close()
+    whole = lines_of(path)
+    assert [json.loads(line)["seq"] for line in whole] == list(range(1, len(whole) + 1))
+    assert sum(map(len, whole[1:])) + len(whole[1:]) <= room
+    assert len(whole) == 1 + room // (len(whole[-1]) + 1) or room < 150
+
+
+async def test_next_run_goes_on_after_the_whole_lines_of_a_full_disk(path, monkeypatch):
+    log = opened(path, "run-1")
+    log.write("run_started")
+    await log.durable()
+    monkeypatch.setattr(os, "write", Disk(200).write)
+    log.write("planned")
+    log.write("planned")
+    with pytest.raises(AuditUnwritable):
+        await log.durable()
+    monkeypatch.undo()
+    await log.close()
+    log = opened(path, "run-2")
+    assert log.set_aside is None
+    log.write("run_finished")
+    await log.close()
+    assert verify([path]).finding is None
+
+
+async def test_a_short_write_is_gone_on_with(path, monkeypatch):
+    really = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: really(fd, bytes(data)[:7]))
+    log = opened(path)
+    log.write("run_started")
+    log.write("run_finished")
+    await log.close()
+    monkeypatch.undo()
+    assert verify([path]).finding is None
+    assert len(lines_of(path)) == 2
+
+
+async def test_a_cut_that_fails_too_does_not_hide_why(path, monkeypatch):
+    def no_cut(fd, size):
+        raise OSError(errno.EIO, "cut failed")
+
+    log = opened(path)
+    log.write("run_started")
+    monkeypatch.setattr(os, "write", Disk(3).write)
+    monkeypatch.setattr(os, "ftruncate", no_cut)
+    with pytest.raises(AuditUnwritable, match="No space left"):
+        await log.durable()
+    await log.close()
+
+
+async def test_a_failed_sync_is_a_failure_for_everyone_who_waits(path, monkeypatch):
+    def broken(fd):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    log = opened(path)
+    monkeypatch.setattr(os, "fsync", broken)
+
+    async def one(number):
+        log.write("intent", number=number)
+        await log.durable()
+
+    results = await asyncio.gather(*map(one, range(20)), return_exceptions=True)
+    assert all(isinstance(result, AuditUnwritable) for result in results)
+    assert "Input/output error" in str(results[0])
+    monkeypatch.undo()
+    await refused_for_ever(log)
+    await log.close()
+    assert len(lines_of(path)) == 20
+
+
+async def test_whoever_comes_during_a_group_that_fails_is_told_too(path, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow_and_broken(fd):
+        begun.set()
+        go_on.wait(10)
+        raise OSError(errno.EIO, "broken")
+
+    log = opened(path)
+    monkeypatch.setattr(os, "fsync", slow_and_broken)
+    log.write("intent", number=1)
+    rider = asyncio.ensure_future(log.durable())
+    await asyncio.to_thread(begun.wait, 10)
+    log.write("intent", number=2)
+    late = asyncio.ensure_future(log.durable())
+    await asyncio.sleep(0)
+    go_on.set()
+    results = await asyncio.gather(rider, late, return_exceptions=True)
+    assert [type(each) for each in results] == [AuditUnwritable, AuditUnwritable]
+    await log.close()
+    assert len(lines_of(path)) == 1
+
+
+async def test_unlinked_file_is_noticed_before_the_next_group(path):
+    log = opened(path)
+    log.write("run_started")
+    await log.durable()
+    path.unlink()
+    log.write("intent")
+    with pytest.raises(AuditUnwritable, match="taken away") as failed:
+        await log.durable()
+    assert failed.value.state == (
+        "Each deletion that was sent had its intent in that file; none is sent after this."
+    )
+    await log.close()
+    assert not path.exists()
+
+
+async def test_file_that_was_replaced_gets_no_line_of_ours(path):
+    log = opened(path)
+    log.write("run_started")
+    await log.durable()
+    path.rename(path.with_name("moved"))
+    path.write_bytes(b"")
+    log.write("intent")
+    with pytest.raises(AuditUnwritable, match="taken away"):
+        await log.durable()
+    await log.close()
+    assert path.read_bytes() == b""
+
+
+async def test_folder_that_was_moved_away_is_noticed(tmp_path):
+    path = tmp_path / "folder" / "log.jsonl"
+    log = opened(path)
+    path.parent.rename(tmp_path / "elsewhere")
+    log.write("run_started")
+    with pytest.raises(AuditUnwritable, match="taken away"):
+        await log.durable()
+    await log.close()
+
+
+@pytest.mark.parametrize("change", [b"x", None])
+async def test_file_that_somebody_else_wrote_to_or_cut_is_noticed(path, change):
+    log = opened(path)
+    log.write("run_started")
+    await log.durable()
+    if change is None:
+        os.truncate(path, 5)
+    else:
+        with path.open("ab") as other:
+            other.write(change)
+    before = path.read_bytes()
+    log.write("intent")
+    with pytest.raises(AuditUnwritable, match="Somebody else") as failed:
+        await log.durable()
+    assert failed.value.state == "No deletion is sent after this."
+    await log.close()
+    assert path.read_bytes() == before
+
+
+async def test_a_defect_in_a_group_is_a_failure_and_wakes_who_waits(path, monkeypatch):
+    log = opened(path)
+
+    def defect(fd, data):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(os, "write", defect)
+    log.write("intent")
+    with pytest.raises(AuditUnwritable, match=r"MemoryError.*no room") as failed:
+        await log.durable()
+    assert failed.value.state == "No deletion is sent after this."
+    await log.close()
+
+
+async def test_much_without_durable_goes_to_the_system_and_fails_at_once_when_full(
+    path, monkeypatch
+):
+    log = opened(path)
+    line = "x" * 1000
+    for _ in range(200):
+        log.write("planned", line=line)
+    assert path.stat().st_size == 0
+    for _ in range(100):
+        log.write("planned", line=line)
+    assert path.stat().st_size > 1 << 18
+    monkeypatch.setattr(os, "write", Disk(0).write)
+    lines = 0
+    with pytest.raises(AuditUnwritable, match="No space"):  # noqa: PT012  which one fails is asserted
+        while lines < 1000:
+            log.write("planned", line=line)
+            lines += 1
+    assert 100 < lines < 300
+    monkeypatch.undo()
+    await log.close()
+    assert verify([path]).finding.what.startswith("Run run-1 has no end")
+
+
+async def test_close_tells_of_lines_that_did_not_get_to_the_disk(path, monkeypatch):
+    log = opened(path)
+    log.write("run_finished")
+    monkeypatch.setattr(os, "write", Disk(0).write)
+    with pytest.raises(AuditUnwritable, match="No space"):
+        await log.close()
+    await log.close()
+
+
+async def test_copy_gets_each_line_and_its_loss_stops_nothing(path):
+    copy = io.BytesIO()
+    log = opened(path, copy=copy)
+    log.write("run_started")
+    await log.durable()
+    assert copy.getvalue() == path.read_bytes() != b""
+    assert log.copy_failure is None
+    copy.close()
+    log.write("run_finished")
+    await log.close()
+    assert isinstance(log.copy_failure, ValueError)
+    assert len(lines_of(path)) == 2
+
+
+async def test_a_broken_pipe_as_copy_stops_nothing(path):
+    class Gone(io.BytesIO):
+        def flush(self):
+            raise BrokenPipeError
+
+    log = opened(path, copy=Gone())
+    log.write("run_started")
+    log.write("run_finished")
+    await log.close()
+    assert isinstance(log.copy_failure, BrokenPipeError)
+    assert verify([path]).finding is None
