@@ -9,11 +9,14 @@ import random
 import selectors
 from dataclasses import dataclass, field
 
+START_S = 1000.0
+"""What the virtual clock shows at first."""
+
 
 class _Leaping(selectors.SelectSelector):
     """A selector that adds the time it would have waited to `now_s`."""
 
-    now_s = 1000.0
+    now_s = START_S
 
     def select(self, timeout=None):
         if timeout is None:
@@ -52,7 +55,7 @@ class Server:
     capacity: int = 60
     refill: int = 60
     period_s: float = 2.0
-    anchor_s: float = 1000.0
+    anchor_s: float = START_S
     drip: bool = False
     headers: bool = True
     level: float = math.nan
@@ -101,55 +104,100 @@ class Server:
             return allowed, None, None, math.ceil(wait_s)
         return allowed, self.capacity, int(self.level), math.ceil(wait_s)
 
-    def bound_s(self, count, *, reserve=0.1, start_s=1000.0):
-        """Seconds in which a client that knows all could have sent `count` requests."""
-        floor = reserve * self.capacity
-        level, tick, sent = float(self.capacity), 0, 0
-        first = (
-            self.anchor_s
-            + math.ceil((start_s - self.anchor_s) / self.period_s + 1e-9) * self.period_s
+    def bound_s(self, count, *, reserve=0.1, start_s=START_S, pace_per_s=math.inf, others=0):
+        """Seconds in which one who knows the ticks could have sent `count` requests.
+
+        `others`: what another program takes between two ticks; it is left to it.
+        """
+        floor = max(reserve * self.capacity, others)
+        level = float(self.capacity)
+        tick_s = self.anchor_s + self.period_s * math.ceil(
+            (start_s - self.anchor_s) / self.period_s
         )
-        while True:
-            sent += max(0, math.floor(level - floor))
-            if sent >= count:
-                return max(0.0, first - start_s + (tick - 1) * self.period_s) if tick else 0.0
-            level = min(self.capacity, min(level, floor) + self.refill)
-            tick += 1
+        now_s = start_s
+        for _ in range(count):
+            if level - 1 < floor:
+                now_s = max(now_s, tick_s)
+            while now_s >= tick_s:
+                level = min(self.capacity, level - others + self.refill)
+                tick_s += self.period_s
+            level -= 1
+            now_s += 1 / pace_per_s
+        return now_s - start_s
 
 
-async def sweep(
-    limiter,
-    server,
-    key,
-    count,
-    *,
-    concurrency=20,
-    latency_s=0.05,
-    jitter=0.0,
-    rng=None,
-    loop=None,
-    admit=True,
-):
-    """Send `count` requests as a client does: token first, slot second."""
-    rng = rng or random.Random(0)
-    slots = asyncio.Semaphore(concurrency)
-    left = [count]
-    done = [0.0]
+@dataclass
+class Client:
+    """Sends as the program does: so many workers, a request's token first.
 
-    async def one():
-        while True:
-            await limiter.acquire(key)
-            async with slots:
-                sent_s = loop.time()
-                await asyncio.sleep(latency_s / 2 * (1 + jitter * rng.random()))
-                allowed, limit, remaining, retry_after_s = server.request()
-                await asyncio.sleep(latency_s / 2 * (1 + jitter * rng.random()))
-            if allowed:
-                limiter.learn(key, limit=limit, remaining=remaining, sent_s=sent_s)
-                break
-            limiter.throttled(key, retry_after_s, sent_s=sent_s)
-        left[0] -= 1
-        done[0] = loop.time()
+    `tell`: it reads a bucket's figures from the body of a 429.
+    """
 
-    await asyncio.gather(*(one() for _ in range(count)))
-    return done[0] - 1000.0
+    loop: object
+    limiter: object
+    server: Server
+    key: object
+    concurrency: int = 20
+    latency_s: float = 0.05
+    jitter: float = 0.5
+    tell: bool = True
+    rng: random.Random = field(default_factory=lambda: random.Random(0))
+
+    @property
+    def pace_per_s(self):
+        return self.concurrency / (self.latency_s * (1 + self.jitter / 2))
+
+    async def exchange(self):
+        """One request whose token was taken; gives whether it was allowed."""
+        sent_s = self.loop.time()
+        await asyncio.sleep(self.latency_s / 2 * (1 + self.jitter * self.rng.random()))
+        allowed, limit, remaining, retry_after_s = self.server.request()
+        await asyncio.sleep(self.latency_s / 2 * (1 + self.jitter * self.rng.random()))
+        if allowed:
+            self.limiter.learn(self.key, limit=limit, remaining=remaining, sent_s=sent_s)
+            return True
+        if self.tell:
+            figures = self.server.capacity, self.server.refill, self.server.period_s
+            self.limiter.learn_refill(self.key, *figures)
+        self.limiter.throttled(self.key, retry_after_s, sent_s=sent_s)
+        return False
+
+    async def sweep(self, count):
+        """Send `count` requests as the sweep does; gives the seconds it took."""
+        slots = asyncio.Semaphore(self.concurrency)
+        began_s = self.loop.time()
+
+        async def one():
+            try:
+                while not await self.exchange():
+                    await self.turn()
+            finally:
+                slots.release()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(count):
+                await slots.acquire()
+                await self.turn()
+                group.create_task(one())
+        return self.loop.time() - began_s
+
+    async def turn(self):
+        while wait_s := self.limiter.reserve(self.key):
+            await asyncio.sleep(wait_s)
+
+    async def walk(self, count):
+        """Send `count` requests as the walk does: all queue for their token at once."""
+        slots = asyncio.Semaphore(self.concurrency)
+        began_s = self.loop.time()
+
+        async def one():
+            while True:
+                await self.limiter.acquire(self.key)
+                async with slots:
+                    if await self.exchange():
+                        return
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(count):
+                group.create_task(one())
+        return self.loop.time() - began_s

@@ -91,10 +91,7 @@ class RateLimiter:
         """Take a token and give 0.0, or take nothing and give the seconds to wait."""
         now_s = self._clock()
         bucket = self._buckets.get(key) or self._open(key, now_s)
-        wait_s = bucket.wait_s(now_s)
-        if wait_s == 0.0:
-            bucket.take(now_s)
-        return wait_s
+        return bucket.try_take(now_s)
 
     async def acquire(self, key: BucketKey) -> None:
         """Take a token as soon as there is one; first come, first served for each bucket.
@@ -175,11 +172,12 @@ class RateLimiter:
         bucket = self._buckets.get(key) or self._open(key, now_s)
         limit = Limit(capacity, refill, period_s)
         if limit.sane:
-            bucket.relearn(limit.part(self._parts(key.endpoint_set)))
+            bucket.relearn(limit.part(self._parts(key.endpoint_set)), now_s)
             self._tell(key, bucket, now_s)
 
     def seed(self, rate_limits: Iterable[RateLimit]) -> None:
         """Take the answer of `GET /rateLimits` for every bucket of those endpoint sets."""
+        now_s = self._clock()
         for rate_limit in rate_limits:
             endpoint_set = ours(rate_limit)
             if endpoint_set is None or not rate_limit.limit.sane:
@@ -188,7 +186,7 @@ class RateLimiter:
             self._seeded[endpoint_set] = rate_limit.limit
             for key, bucket in self._buckets.items():
                 if key.endpoint_set == endpoint_set:
-                    bucket.relearn(rate_limit.limit.part(self._parts(endpoint_set)))
+                    bucket.relearn(rate_limit.limit.part(self._parts(endpoint_set)), now_s)
 
     def estimate_s(self, counts: Mapping[BucketKey, int]) -> float:
         """Give the seconds that the buckets allow for so many requests each, from now."""
