@@ -1,0 +1,145 @@
+"""`audit.path`: placeholders, the copy, the lock, and the files of earlier runs."""
+
+import os
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from audit.written_logs import write_run
+
+from invite_sweeper.audit import AuditTarget, in_order
+from invite_sweeper.audit.paths import DEFAULT_PATH
+from invite_sweeper.errors import UsageFault
+
+LATE = datetime(2026, 11, 25, 23, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "template", "copy"),
+    [
+        ("audit/log.jsonl", "audit/log.jsonl", False),
+        ("my audit/log.jsonl", "my audit/log.jsonl", False),
+        ("audit/log.jsonl -", "audit/log.jsonl", True),
+        ("audit/log.jsonl  -", "audit/log.jsonl", True),
+        ("-", DEFAULT_PATH, True),
+        (" -", DEFAULT_PATH, True),
+        ("log-", "log-", False),
+        ("audit/{date}/{run_id}.jsonl", "audit/{date}/{run_id}.jsonl", False),
+    ],
+)
+def test_dash_adds_a_copy_to_the_file_before_it_or_to_the_default(text, template, copy):
+    assert AuditTarget.parse(text) == AuditTarget(template, copy)
+
+
+@pytest.mark.parametrize("text", ["{day}.jsonl", "a}b", "{", "{{date}}", "{run_id", "{DATE}"])
+def test_braces_around_anything_else_are_a_usage_fault(text):
+    with pytest.raises(UsageFault, match="braces") as failed:
+        AuditTarget.parse(text)
+    assert failed.value.mend == "It may hold {date} and {run_id}."
+
+
+@pytest.mark.parametrize("text", ["", "/", ".", "/ -"])
+def test_a_path_without_a_file_is_a_usage_fault(text):
+    with pytest.raises(UsageFault, match="names no file"):
+        AuditTarget.parse(text)
+
+
+def test_placeholders_become_the_day_in_utc_and_the_run():
+    target = AuditTarget("audit/{date}/{date}-{run_id}.jsonl")
+    tokyo = LATE.astimezone(timezone(timedelta(hours=9)))
+    expected = Path("audit/2026-11-25/2026-11-25-r1.jsonl")
+    assert target.path(now=LATE, run_id="r1") == expected
+    assert target.path(now=tokyo, run_id="r1") == expected
+    assert AuditTarget("plain.jsonl").path(now=LATE, run_id="r1") == Path("plain.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("template", "lock"),
+    [
+        ("audit/log.jsonl", "audit/log.jsonl.lock"),
+        ("log.jsonl", "log.jsonl.lock"),
+        ("/var/log/a.jsonl", "/var/log/a.jsonl.lock"),
+        ("audit/{date}.jsonl", "audit/date.jsonl.lock"),
+        ("audit/{date}/{run_id}.jsonl", "audit/date-run_id.jsonl.lock"),
+        ("{date}/x/log.jsonl", "date-x-log.jsonl.lock"),
+        ("/a/{run_id}/b/log.jsonl", "/a/run_id-b-log.jsonl.lock"),
+    ],
+)
+def test_all_runs_of_a_template_share_one_lock(template, lock):
+    assert AuditTarget(template).lock_path == Path(lock)
+
+
+def files_of(folder, template, *names) -> list[str]:
+    """The names found among those made; each file begins a minute after the one before."""
+    for minute, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(
+            f'{{"ts":"2026-11-25T01:{minute:02}:00.000000Z","run_id":"r"}}\n'
+        )
+    found = AuditTarget(f"{folder}/{template}").files()
+    return [str(path.relative_to(folder)) for path in found]
+
+
+def test_files_of_a_plain_path_are_it_and_its_rotated_ones(tmp_path):
+    ours = [
+        "log.jsonl-20261001",
+        "log.jsonl-20261101-2",
+        "log.jsonl.1",
+        "log.jsonl.12",
+        "log.jsonl",
+    ]
+    others = [
+        "log.jsonl.lock",
+        ".log.jsonl.lock.holder",
+        "log.jsonl.torn-1",
+        "log.jsonl-2026",
+        "log.jsonl.1.gz",
+        "logXjsonl",
+        "other.jsonl",
+        "alog.jsonl",
+    ]
+    assert files_of(tmp_path, "log.jsonl", *ours, *others) == ours
+
+
+def test_files_of_a_template_are_those_it_can_have_named(tmp_path):
+    ours = ["2026-11-24/run-1.jsonl", "2026-11-24/run-2.jsonl-20261125", "2026-11-25/r_3.jsonl"]
+    others = ["2026-11-24/run-1.jsonl.lock", "24/run-1.jsonl", "2026-11-24/run 1.jsonl", "x.jsonl"]
+    assert files_of(tmp_path, "{date}/{run_id}.jsonl", *ours, *others) == ours
+
+
+def test_parts_after_a_placeholder_are_taken_literally(tmp_path):
+    names = ["a/x.y/log.jsonl", "a/xzy/log.jsonl"]
+    assert files_of(tmp_path, "{run_id}/x.y/log.jsonl", *names) == names[:1]
+
+
+def test_files_are_in_the_order_of_their_first_lines_not_of_their_names(tmp_path):
+    names = ["log.jsonl.2", "log.jsonl.1", "log.jsonl"]
+    assert files_of(tmp_path, "log.jsonl", *names) == names
+
+
+def test_no_folder_no_files_and_folders_are_no_files(tmp_path):
+    assert AuditTarget(f"{tmp_path}/missing/log.jsonl").files() == ()
+    assert AuditTarget(f"{tmp_path}/{{date}}/{{run_id}}.jsonl").files() == ()
+    (tmp_path / "log.jsonl").mkdir()
+    assert AuditTarget(f"{tmp_path}/log.jsonl").files() == ()
+
+
+def test_relative_template_looks_in_the_folder_at_hand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "log.jsonl")
+    assert AuditTarget("log.jsonl").files() == (Path("log.jsonl"),)
+
+
+def test_what_cannot_be_told_comes_last_by_name(tmp_path):
+    for name, content in [("b", ""), ("a", "no log"), ("z", '{ "ts" : "2026-01-01"}'), ("y", "{}")]:
+        (tmp_path / name).write_text(content)
+    names = ["gone", "b", "y", "a", "z"]
+    found = in_order(tmp_path / name for name in names)
+    assert [path.name for path in found] == ["z", "a", "b", "gone", "y"]
+
+
+def test_only_the_beginning_of_a_file_is_read_to_order_it(tmp_path):
+    path = tmp_path / "big"
+    path.write_bytes(b'{"ts":"2026-01-01"')
+    os.truncate(path, 1 << 33)
+    assert in_order([path]) == (path,)
