@@ -78,7 +78,7 @@ class Bucket:
             return 0.0
         if self._demand is not None and self._demand <= free:
             return 0.0
-        wait_s = max(0.0, self._last_s + self._gap_s(now_s, free) - now_s)
+        wait_s = max(0.0, self._last_s + self._gap_s(free) - now_s)
         # Answers on their way may say that there is more than was kept for looking.
         return min(wait_s, self._soon_s) if free + out > self._looks else wait_s
 
@@ -104,14 +104,14 @@ class Bucket:
         """When to ask again while an answer is on its way that may change things."""
         return min(max(0.005, self.level.rtt_s / 4), 0.25)
 
-    def _gap_s(self, now_s: float, free: float) -> float:
+    def _gap_s(self, free: float) -> float:
         """How far apart to look for a tick whose time is not known, with what is free."""
         ticks = self.level.ticks
         if ticks.sure:
-            return max(0.0, ticks.due_s - now_s) / free
+            return max(0.0, ticks.due_s - self._last_s) / free
         # The period is unknown as well: look ever more rarely, from a tenth of a second on.
         growth = math.exp(math.log(max(ticks.period_s, 0.2) / 0.1) / self._looks) - 1
-        return max(0.1, now_s - ticks.since_s) * growth
+        return max(0.1, self._last_s - ticks.since_s) * growth
 
     def _dry_s(self, now_s: float, hoped: float, short: float) -> float:
         """When there may be a token again.
