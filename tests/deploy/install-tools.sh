@@ -1,27 +1,31 @@
 #!/bin/bash
-# Installs what the tests of deploy/ need, on Debian 13 as root, with uv on the PATH:
+# Installs what the tests of deploy/ need, on Debian 13 as root with Python 3.11 or newer.
 #
-#   bash tests/deploy/install-tools.sh FOLDER
-#   PATH="FOLDER/commands:$PATH" INVITE_SWEEPER_REQUIRE_DEPLOY_TOOLS=1 pytest tests/deploy
-#
-# Debian's packages go to the system, everything else below FOLDER.
+# Debian's packages go to the system, everything else below build/deploy-tools, where the
+# tests find it by themselves. INVITE_SWEEPER_REQUIRE_DEPLOY_TOOLS=1 makes them fail, and not
+# skip, where something is missing.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-folder=$(mkdir -p "$1" && cd "$1" && pwd)
+cd "$(dirname "$0")/../.."
+folder=$PWD/build/deploy-tools
 
-debian=(podman buildah runc conmon netavark mmdebstrap cron kustomize logrotate)
-if ! dpkg-query --show --showformat='${db:Status-Status}\n' "${debian[@]}" 2>/dev/null |
-    grep -c '^installed$' | grep -qx "${#debian[@]}"; then
+debian=(podman buildah runc conmon netavark catatonit mmdebstrap kustomize systemd)
+if ! dpkg --status "${debian[@]}" >/dev/null 2>&1; then
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${debian[@]}"
+    DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq -y --no-install-recommends "${debian[@]}" >/dev/null
 fi
 
-uv venv --quiet --allow-existing "$folder/python"
-uv pip install --quiet --python "$folder/python" \
-    --requirements "$here/../../pyproject.toml" --extra deploy-checks
+# Two environments, because checkov holds back what the maker of the bill of materials needs.
+for extra in deploy-checks release; do
+    python3 -m venv "$folder/$extra"
+    "$folder/$extra/bin/pip" install --quiet uv
+    "$folder/$extra/bin/uv" pip install --quiet --python "$folder/$extra/bin/python" \
+        --requirements pyproject.toml --extra "$extra"
+done
 
 mkdir -p "$folder/commands"
-for command in checkov hadolint kubernetes-validate zizmor; do
-    ln -sf "$folder/python/bin/$command" "$folder/commands/$command"
-done
-[ -x "$folder/commands/helm" ] || "$folder/python/bin/python" "$here/fetch_helm.py" "$folder"
+ln -sf "$folder"/deploy-checks/bin/{checkov,hadolint,kubernetes-validate,zizmor} \
+    "$folder"/release/bin/{cyclonedx-py,pyproject-build} "$folder/commands"
+if [ ! -x "$folder/commands/helm" ]; then
+    "$folder/release/bin/python" tests/deploy/fetch_helm.py "$folder/commands"
+fi

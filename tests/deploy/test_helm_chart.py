@@ -64,6 +64,7 @@ def test_the_mode_is_the_one_line_that_arms_it(template):
         {"shards": 0},
         {"retries": -1},
         {"deadlineMinutes": "60"},
+        {"deadlineMinutes": 301},
         {"credentials": {"secret": "x"}},
         {"policy": ""},
     ],
@@ -76,7 +77,7 @@ def test_a_value_that_the_schema_does_not_know_is_refused(template, values):
     assert "values don't meet the specifications of the schema" in done.stderr
 
 
-@pytest.mark.parametrize("minutes", [1, 60, 360])
+@pytest.mark.parametrize("minutes", [1, 60, 300])
 @pytest.mark.parametrize("retries", [0, 2])
 def test_the_deadlines_follow_from_the_one_value(template, minutes, retries):
     rendered = documents(template(deadlineMinutes=minutes, retries=retries).stdout)

@@ -14,7 +14,7 @@ MIB = 1024 * 1024
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.deploy_tools("root", "podman", "buildah", "runc", "mmdebstrap", "python:build"),
+    pytest.mark.deploy_tools("root", "podman", "buildah", "runc", "mmdebstrap", "pyproject-build"),
 ]
 
 HOW_LONG_S = """

@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.deploy_tools(
         *("root", "podman", "buildah", "runc", "mmdebstrap", "catatonit", "kustomize"),
-        "python:build",
+        "pyproject-build",
     ),
 ]
 

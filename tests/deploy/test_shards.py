@@ -82,7 +82,7 @@ def pods(containers, image, sharded):
 
 
 needs_containers = pytest.mark.deploy_tools(
-    "root", "podman", "buildah", "runc", "mmdebstrap", "kustomize", "python:build"
+    "root", "podman", "buildah", "runc", "mmdebstrap", "kustomize", "pyproject-build"
 )
 
 

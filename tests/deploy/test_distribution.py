@@ -1,0 +1,103 @@
+"""The sdist and the wheel as they would be published, and their bill of materials."""
+
+import json
+import re
+import sys
+import tarfile
+import tomllib
+import zipfile
+
+import pytest
+from deploy.containers import run
+from deploy.manifests import ROOT
+
+import invite_sweeper
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCK = (ROOT / "requirements.lock").read_text()
+VERSION = invite_sweeper.__version__
+ENTRY = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>\S+)(?P<marker> ;[^\\]*)? \\$", re.MULTILINE)
+
+
+def canonical(name):
+    """A project's name as the package index compares it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def locked():
+    """The locked versions, by name."""
+    return {canonical(found["name"]): found["version"] for found in ENTRY.finditer(LOCK)}
+
+
+def test_the_lock_names_no_registry_and_holds_every_entry_to_its_hashes():
+    entries = re.split(r"\n(?=\w)", LOCK.strip())
+
+    assert "://" not in LOCK
+    assert len(entries) == len(locked()) > 10
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
+
+
+def test_the_lock_has_all_that_the_project_needs():
+    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["speed"]]
+    names = {canonical(re.match(r"[\w.-]+", each).group()) for each in wanted}
+
+    assert names <= set(locked())
+
+
+@pytest.mark.slow
+@pytest.mark.deploy_tools("pyproject-build")
+def test_the_wheel_holds_the_package_with_its_types_and_licence_and_nothing_else(dist):
+    (wheel,) = dist.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    info = f"invite_sweeper-{VERSION}.dist-info"
+
+    assert wheel.name == f"invite_sweeper-{VERSION}-py3-none-any.whl"
+    assert {"invite_sweeper/py.typed", f"{info}/licenses/LICENSE"} <= names
+    assert {name.split("/")[0] for name in names} == {"invite_sweeper", info}
+    sources = {str(p.relative_to(ROOT)) for p in (ROOT / "invite_sweeper").rglob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == sources
+
+
+@pytest.mark.slow
+@pytest.mark.deploy_tools("pyproject-build")
+def test_the_sdist_holds_what_it_takes_to_check_and_to_deploy_it(dist):
+    (sdist,) = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+
+    assert {"requirements.lock", "pyproject.toml", "LICENSE", "README.md"} <= names
+    assert {"deploy/docker/Dockerfile", "deploy/helm/Chart.yaml", "config/policy.yaml"} <= names
+    assert "tests/deploy/conftest.py" in names
+    assert not [name for name in names if "__pycache__" in name or name.startswith(".git/")]
+
+
+@pytest.mark.slow
+@pytest.mark.deploy_tools("pyproject-build")
+def test_the_wheel_installed_alone_from_the_lock_shows_its_demo(dist, tmp_path):
+    (wheel,) = dist.glob("*.whl")
+    run(sys.executable, "-m", "venv", tmp_path / "venv")
+    pip = (tmp_path / "venv/bin/python", "-m", "pip", "install", "--quiet", "--no-deps")
+    run(*pip, "--require-hashes", "--requirement", ROOT / "requirements.lock")
+    run(*pip, "--no-index", wheel)
+
+    program = tmp_path / "venv/bin/invite-sweeper"
+    assert VERSION in run(program, "--version", cwd=tmp_path).stdout
+    shown = run(program, "demo", cwd=tmp_path)
+    assert "nothing was deleted" in shown.stdout
+
+
+@pytest.mark.deploy_tools("cyclonedx-py")
+def test_the_bill_of_materials_lists_every_locked_package_with_its_hashes(tmp_path):
+    path = tmp_path / "sbom.cdx.json"
+    run(
+        "cyclonedx-py", "requirements", "--pyproject=pyproject.toml", "--output-reproducible",
+        "--output-format=JSON", f"--output-file={path}", "requirements.lock", cwd=ROOT,
+    )  # fmt: skip
+    bill = json.loads(path.read_text())
+
+    assert bill["bomFormat"] == "CycloneDX"
+    assert bill["metadata"]["component"]["name"] == PROJECT["name"]
+    listed = {canonical(c["name"]): c for c in bill["components"]}
+    assert {name: c["version"] for name, c in listed.items()} == locked()
+    assert all(c["externalReferences"][0]["hashes"] for c in listed.values())
