@@ -181,10 +181,10 @@ class Level:
 
     def _rose(self, now_s: float, level: float, sent_s: float) -> None:
         rise = level - self.left + self._settled
-        watched = now_s - self._heard_s < self.ticks.period_s / 4
+        flowed = (now_s - self._sent_s) * self.limit.refill / self.limit.period_s
         if self._presumed is not None:
             self._presumed = None  # the tick brought more than we dared to count
-        elif rise < self.step / 2 and watched and not self.others.per_s:
+        elif rise < self.step / 2 and rise < 2 * flowed + 2:
             self._drips = min(self._drips + 1, 2 * DRIPS)
         else:
             self._drips = max(self._drips - 1, 0)

@@ -88,32 +88,31 @@ class Ticks:
 
     def seen(self, low_s: float, high_s: float) -> None:
         """Note a jump: a tick came after `low_s` and by `high_s`."""
-        self._sightings += 1
         low_s = max(low_s, high_s - self.period_s)  # of several it was the last
-        if high_s + MARGIN_S < self.earliest_s:
-            self.doubt()
-        else:
+        if self.sure and high_s + MARGIN_S >= self.earliest_s:
             low_s = min(max(low_s, self.earliest_s), high_s)
+            high_s = min(high_s, max(low_s, self.latest_s))
+        else:
+            self.doubt()
+        self._sightings += 1
         last, self._seen = self._seen, (low_s, high_s)
         if not self.sure and last is not None:
             self._learn(low_s - last[1], high_s - last[0])
-        if self.sure:
-            self.earliest_s = self.since_s = low_s + self.period_s
-            self.latest_s = min(high_s, max(low_s, self.latest_s)) + self.period_s
-        else:
-            self.earliest_s = self.since_s = high_s
-            self.latest_s = low_s + self.period_s
+        self.earliest_s = self.since_s = low_s + self.period_s if self.sure else high_s
+        self.latest_s = (high_s if self.sure else low_s) + self.period_s
 
     def _learn(self, shortest_s: float, longest_s: float) -> None:
         """Learn the period from two ticks seen; Atlas's are whole seconds."""
+        apart_s = self.period_s * max(1, round((shortest_s + longest_s) / 2 / self.period_s))
+        if shortest_s <= apart_s <= longest_s <= shortest_s + self.period_s:
+            self.sure = True  # as it was, ticks between the two unseen
+            return
         low_s, high_s = max(shortest_s, self._span_s[0]), min(longest_s, self._span_s[1])
         if low_s > high_s:
             low_s, high_s = shortest_s, longest_s
         self._span_s = (max(low_s, 0.0), high_s)
         whole_s = math.ceil(low_s)
-        if low_s <= self.period_s <= high_s and high_s - low_s <= self.period_s:
-            self.sure = True
-        elif 0 < whole_s <= high_s < whole_s + 1:
+        if 0 < whole_s <= high_s < whole_s + 1:
             self.period_s, self.sure = float(whole_s), True
         elif high_s - low_s <= high_s / 8:
             self.period_s, self.sure = (low_s + high_s) / 2, True
