@@ -1,7 +1,7 @@
 """What is wrong with an audit log: which line, and what was done to it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
@@ -49,12 +49,14 @@ class Expected:
         run_id: The run of the line before; "" at the beginning.
         seq: The number of the line before in its run, plus 1.
         before: The line before; None at the beginning of a file.
+        runs: All runs so far.
     """
 
     prev: str
     run_id: str
     seq: int
     before: bytes | None
+    runs: Container[str] = ()
 
 
 @dataclass(slots=True)
@@ -84,16 +86,16 @@ def diagnose(spot: Spot, line: bytes, expected: Expected, rest: Iterator[bytes])
         rest: The lines after it, each without its newline; read as far as is needed.
     """
     if expected.before is not None and Head.of(expected.before) is None:
-        return _spoiled(_before(spot), expected.before)
+        return spoiled(_before(spot), expected.before)
     following = next(rest, None)
     after = rest if following is None else chain((following,), rest)
     head = Head.of(line)
     if head is not None and head.prev == expected.prev:
-        return _edited(spot)
+        return edited(spot)
     if _prev(following) == expected.prev:
         return _stray(spot, line, expected, after)
     if head is None:
-        return _spoiled(spot, line)
+        return spoiled(spot, line)
     vouched = following is None or _prev(following) == line_hash(line)
     return _break(spot, line, head, expected, after, vouched=vouched)
 
@@ -113,16 +115,15 @@ def _break(
         vouched: The next line, if there is one, says that this one is intact.
     """
     if head.seq == expected.seq and expected.before is not None:
-        return _spoiled(_before(spot), expected.before) if vouched else _edited(spot)
+        return spoiled(_before(spot), expected.before) if vouched else edited(spot)
     if _look_later(line, expected, after).successor:
         return _reordered(spot)
     if expected.before is None:
-        return _removed(spot) if vouched else _edited(spot)
+        return _removed(spot) if vouched else edited(spot)
     if head.seq == 1 and seal_holds(expected.before) is False:
-        return _edited(_before(spot))
-    if head.run_id == expected.run_id and head.seq < expected.seq:
-        return _inserted(spot)
-    return _removed(spot)
+        return edited(_before(spot))
+    goes_on = head.run_id == expected.run_id and head.seq > expected.seq
+    return _inserted(spot) if head.run_id in expected.runs and not goes_on else _removed(spot)
 
 
 def contradicted(spot: Spot, line: bytes, rest: Iterator[bytes]) -> Finding | None:
@@ -134,7 +135,14 @@ def contradicted(spot: Spot, line: bytes, rest: Iterator[bytes]) -> Finding | No
     following = next(rest, None)
     if following is None or _prev(following) in (None, line_hash(line)):
         return None
-    return _spoiled(spot, line)
+    return spoiled(spot, line)
+
+
+def spoiled(spot: Spot, line: bytes) -> Finding:
+    """Name a line that is not what was written: its end is missing, or else it was edited."""
+    if line.endswith(b"}"):
+        return edited(spot)
+    return Finding(spot, Damage.CUT_SHORT, "The line's end is missing.")
 
 
 def _stray(spot: Spot, line: bytes, expected: Expected, after: Iterator[bytes]) -> Finding:
@@ -165,7 +173,8 @@ def _before(spot: Spot) -> Spot:
     return Spot(spot.path, spot.line - 1)
 
 
-def _edited(spot: Spot) -> Finding:
+def edited(spot: Spot) -> Finding:
+    """Name a line whose contents were changed."""
     return Finding(spot, Damage.EDITED, "The line is not as it was written.")
 
 
@@ -179,9 +188,3 @@ def _removed(spot: Spot) -> Finding:
 
 def _reordered(spot: Spot) -> Finding:
     return Finding(spot, Damage.REORDERED, "Lines are not in the order in which they were written.")
-
-
-def _spoiled(spot: Spot, line: bytes) -> Finding:
-    if line.endswith(b"}"):
-        return _edited(spot)
-    return Finding(spot, Damage.CUT_SHORT, "The line's end is missing.")

@@ -1,11 +1,11 @@
 """What a verifier remembers of the lines it has followed: runs, and intents not yet answered."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import orjson
 
-from invite_sweeper.audit.damage import Damage, Finding
+from invite_sweeper.audit.damage import Damage, Finding, edited
 from invite_sweeper.audit.lines import Spot, parse
 from invite_sweeper.audit.seal import seal_holds
 from invite_sweeper.outcome import Outcome
@@ -13,8 +13,10 @@ from invite_sweeper.outcome import Outcome
 NOTED = frozenset({b"intent", b"outcome", b"run_finished"})
 """The events whose lines mean something to it; the others are followed and forgotten."""
 
+_NAMED = 5
+"""Runs without an end that a warning names; the last ones."""
 _FIRST = b',"invitation_id":"'
-_AFTER = b'","project_name":'
+_AFTER = b',"project_name":'
 _SOURCE = b',"source":"'
 
 
@@ -25,6 +27,7 @@ class Ledger:
         runs: How many have begun.
         run_id: The one at hand; "" before the first.
         finished: It has written its last line.
+        known: All so far.
         unfinished: Earlier ones that did not, in order.
         unsealed: Last lines of runs that nothing vouches for.
         elsewhere: Outcomes that recover runs of files that were not given.
@@ -34,11 +37,11 @@ class Ledger:
         self.runs = 0
         self.run_id = ""
         self.finished = True
+        self.known: set[str] = set()
         self.unfinished: list[str] = []
         self.unsealed = 0
         self.elsewhere = 0
         self._open: dict[tuple[str, bytes], tuple[Path, int]] = {}
-        self._known: set[str] = set()
         self._seen_whole = True
 
     def begin(self, run_id: str, *, whole: bool = True) -> None:
@@ -49,7 +52,7 @@ class Ledger:
         self.run_id = run_id
         self.finished = False
         self._seen_whole = whole
-        self._known.add(run_id)
+        self.known.add(run_id)
 
     def note(self, event: bytes, line: bytes, at: int, path: Path, number: int) -> Finding | None:
         """Account for one line; give what is wrong with it, if anything.
@@ -66,9 +69,7 @@ class Ledger:
             held = seal_holds(line)
             self.unsealed += held is None
             if held is False:
-                return Finding(
-                    Spot(path, number), Damage.EDITED, "The line is not as it was written."
-                )
+                return edited(Spot(path, number))
             return None
         key = _key(line, at)
         if event == b"intent":
@@ -98,6 +99,16 @@ class Ledger:
             )
         return None
 
+    def warnings(self) -> Iterator[str]:
+        """What a person may want to know although nothing is wrong, a sentence each."""
+        if self.unfinished:
+            runs = ", ".join(self.unfinished[-_NAMED:])
+            yield f"{len(self.unfinished)} runs have no end, and others came after them: {runs}."
+        if self.unsealed:
+            yield f"{self.unsealed} runs end with a line that carries no seal."
+        if self.elsewhere:
+            yield f"{self.elsewhere} outcomes finish runs that are in none of these files."
+
     def _intent(self, key: bytes, path: Path, number: int) -> Finding | None:
         before = self._open.setdefault((self.run_id, key), (path, number))
         if before == (path, number):
@@ -112,7 +123,7 @@ class Ledger:
         record = parse(line) or {}
         recovers = record.get("recovers")
         if isinstance(recovers, str):
-            if recovers not in self._known:
+            if recovers not in self.known:
                 self.elsewhere += 1
                 return None
             if self._open.pop((recovers, key), None) is not None:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
 
 import orjson
@@ -74,6 +75,19 @@ def _no_log(path: Path) -> AuditUnwritable:
         f"{path} is no audit log, or its end is damaged by more than one torn line.",
         mend="See what `audit verify` says of it, or name another file.",
     )
+
+
+def is_tear(rest: bytes) -> bool:
+    """Whether a crash may have left this after a log's last newline.
+
+    Not where a whole line is followed by more: then it is the newline that was changed.
+    """
+    text = rest.decode("utf-8", "replace")
+    try:
+        _, end = JSONDecoder().raw_decode(text)
+    except (JSONDecodeError, RecursionError):
+        return True
+    return end == len(text)
 
 
 def is_line(line: bytes) -> bool:

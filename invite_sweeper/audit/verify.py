@@ -4,20 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
-from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
 
-from invite_sweeper.audit.damage import Damage, Expected, Finding, contradicted, diagnose
+from invite_sweeper.audit.damage import Expected, Finding, contradicted, diagnose, edited, spoiled
 from invite_sweeper.audit.ledger import NOTED, Ledger
 from invite_sweeper.audit.lines import BLOCK_BYTES, Head, Spot, open_log
 from invite_sweeper.audit.record import FIRST_PREV, render
+from invite_sweeper.audit.tail import is_tear
 from invite_sweeper.errors import ExitCode
 
 _TS_BYTES = len('{"ts":"2026-11-25T01:02:03.000000Z')
 """What comes before `run_id`; of one length in every line."""
 _PREV_BYTES = len('","prev":""') + len(FIRST_PREV)
-_NAMED = 5
-"""Runs without an end that a warning names; the last ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,33 +73,33 @@ class _Follower:
         self._prev = FIRST_PREV.encode()
         self._seq = 0
         self._run = b""
-        self._spot = Spot(Path(), 0)
         self._path = Path()
         self._number = 0
         self._before: bytes | None = None
-        self._torn: Spot | None = None
+        self._torn: list[Spot] = []
         self._finding: Finding | None = None
 
     def follow(self, path: Path, *, continuation: bool) -> Finding | None:
         """Follow one file to its end; give the first thing that is wrong."""
-        self._path, self._number, self._before, self._torn = path, 0, None, None
+        self._path, self._number, self._before = path, 0, None
         with open_log(path) as file:
             self._join(Head.of(file.readline()), continuation=continuation)
             file.seek(0)
             while block := file.readlines(BLOCK_BYTES):
                 lines = iter(block)
                 for line in lines:
-                    self._number += 1
                     if line[-1:] != b"\n":
-                        return self._end_torn(line)
+                        return self._end_of_file(line)
+                    self._number += 1
                     if not self._step(line[:-1]):
                         rest = (each.removesuffix(b"\n") for each in chain(lines, file))
                         return self._diagnose(line[:-1], rest)
-        return None
+            return self._end_of_file(b"")
 
     def end(self) -> Finding | None:
         """Close the accounts after the last file."""
-        return self._ledger.end(Spot(self._path, self._number), torn=self._torn is not None)
+        last = Spot(self._path, self._number)
+        return self._ledger.end(last, torn=last in self._torn)
 
     def result(self, finding: Finding | None) -> Verification:
         return Verification(
@@ -167,31 +165,25 @@ class _Follower:
         spot = Spot(self._path, self._number)
         if self._finding is not None:
             return contradicted(spot, line, rest) or self._finding
-        expected = Expected(self._prev.decode(), self._ledger.run_id, self._seq + 1, self._before)
+        ledger = self._ledger
+        expected = Expected(
+            self._prev.decode(), ledger.run_id, self._seq + 1, self._before, ledger.known
+        )
         return diagnose(spot, line, expected, rest)
 
-    def _end_torn(self, rest: bytes) -> Finding | None:
-        """A file ends without a newline: a crash does that, unless a whole line is there."""
-        self._torn = Spot(self._path, self._number)
-        text = rest.decode("utf-8", "replace")
-        try:
-            _, end = JSONDecoder().raw_decode(text)
-        except (JSONDecodeError, RecursionError):
+    def _end_of_file(self, rest: bytes) -> Finding | None:
+        """Look at what no later line vouches for: the last whole line, and what follows it."""
+        if self._before is not None and Head.of(self._before) is None:
+            return spoiled(Spot(self._path, self._number), self._before)
+        if not rest:
             return None
-        if end == len(text):
-            return None
-        return Finding(self._torn, Damage.EDITED, "The line is not as it was written.")
+        self._number += 1
+        self._torn.append(Spot(self._path, self._number))
+        return None if is_tear(rest) else edited(self._torn[-1])
 
     def _warnings(self) -> Iterator[str]:
-        ledger = self._ledger
-        if self._torn is not None:
-            yield f"{self._torn}: the line is torn, as a crash leaves it; it announced nothing."
-        if ledger.unfinished:
-            runs = ", ".join(ledger.unfinished[-_NAMED:])
-            yield f"{len(ledger.unfinished)} runs have no end, and others came after them: {runs}."
-        if ledger.unsealed:
-            yield f"{ledger.unsealed} runs end with a line that carries no seal."
-        if ledger.elsewhere:
-            yield f"{ledger.elsewhere} outcomes finish runs that are in none of these files."
+        for spot in self._torn:
+            yield f"{spot}: the line is torn, as a crash leaves it; it announced nothing."
+        yield from self._ledger.warnings()
         if not self._lines:
             yield "There is no line in it."
