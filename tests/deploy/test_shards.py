@@ -61,6 +61,13 @@ class Pods:
     def logs(self):
         return [f"shard-{index}.jsonl" for index in range(SHARDS)]
 
+    def verified(self):
+        """What the image's own `audit verify` says of the three logs together."""
+        paths = [f"/var/lib/invite-sweeper/{name}" for name in self.logs]
+        arguments = (*HARDENED, *self.stage.mounts, "--network=none", IMAGE, "audit", "verify")
+        done = self.containers.podman("run", "--rm", "--pull=never", *arguments, *paths)
+        return done.returncode
+
 
 def ended(pods):
     """What each said at its end."""
@@ -98,6 +105,7 @@ def test_three_at_once_delete_every_stale_invitation_of_300_projects_once(pods, 
         assert all(summary["deleted"] > 0 for _, summary in outcomes)
         stage.assert_swept_once()
         assert stage.assert_sound(*three.logs).runs == SHARDS
+        assert three.verified() == ExitCode.DONE
 
 
 @pytest.mark.slow

@@ -1,0 +1,62 @@
+"""What `deploy/README.md` tells people to type is there, and does what it says."""
+
+import re
+import shutil
+
+import pytest
+import yaml
+from deploy.manifests import DEPLOY, ROOT, built, changed_lines, container, cronjob, documents
+from deploy.stage import shipped_policy
+
+from invite_sweeper.errors import ExitCode
+from invite_sweeper.policy import parse_policy
+
+README = (DEPLOY / "README.md").read_text()
+
+
+def test_every_file_that_it_names_is_there():
+    named = set(re.findall(r"\b(?:deploy|config)/[\w./-]*\w", README))
+    table = set(re.findall(r"`((?:cron|systemd|kubernetes|helm)/)`", README))
+    overlays = set(re.findall(r"`((?:overlays|components)/[\w./-]*\w)`", README))
+
+    assert len(named) > 8
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert table == {"cron/", "systemd/", "kubernetes/", "helm/"}
+    assert [name for name in overlays if not (DEPLOY / "kubernetes" / name).exists()] == []
+
+
+def test_it_tells_every_exit_code_that_a_night_can_end_with():
+    told = {int(code) for code in re.findall(r"(?:^|· |\*\* )(\d+) [a-zA]", README, re.MULTILINE)}
+
+    assert told == set(ExitCode) - {ExitCode.DEFECT, ExitCode.STALE}
+
+
+@pytest.mark.deploy_tools("kustomize")
+def test_the_overlay_that_it_shows_builds_and_its_one_line_more_arms_it(tmp_path):
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    shutil.copy(ROOT / "config/policy.yaml", tmp_path)
+    (shown,) = re.findall(r"```yaml\n# kustomization\.yaml\n(.*?)```", README, re.DOTALL)
+    digest = f"sha256:{'a' * 64}"
+    overlay = tmp_path / "kustomization.yaml"
+    overlay.write_text(shown.replace("sha256:…", digest))
+    dry = built(tmp_path)
+    (line,) = re.findall(r"`(components: \[deploy/[\w/]+\])`", README)
+    overlay.write_text(f"{overlay.read_text()}{line}\n")
+
+    policy = documents(dry)["ConfigMap", "invite-sweeper-policy"]["data"]["policy.yaml"]
+    assert policy == (tmp_path / "policy.yaml").read_text()
+    assert container(cronjob(dry))["image"] == f"registry.example.com/invite-sweeper@{digest}"
+    assert changed_lines(dry, built(tmp_path)) == (["- plan"], ["- sweep"])
+
+
+def test_the_policy_that_the_manifests_ship_has_no_fault():
+    policy = parse_policy(shipped_policy().read_bytes(), "policy.yaml")
+
+    assert [each.id for each in policy.organizations] == ["0" * 24]
+    assert policy.limits.max_deletions == 25
+
+
+def test_the_chart_ships_the_same_policy():
+    values = yaml.safe_load((DEPLOY / "helm/values.yaml").read_text())
+
+    assert values["policy"] == shipped_policy().read_text()
