@@ -79,8 +79,7 @@ class Bucket:
         if self._demand is not None and self._demand <= free:
             return 0.0
         wait_s = max(0.0, self._last_s + self._gap_s(free) - now_s)
-        # Answers on their way may say that there is more than was kept for looking.
-        return min(wait_s, self._soon_s) if free + out > self._looks else wait_s
+        return min(wait_s, self._soon_s) if out else wait_s  # the answer may be the tick's
 
     def _allowed_out(self) -> float:
         """How many may be without an answer at a time, as far as the bucket has a say."""
