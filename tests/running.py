@@ -48,6 +48,7 @@ class Desk:
     account: Account
     base_url: str
     keys: dict[str, object] = field(default_factory=dict)
+    projects: list[str] = field(default_factory=list)
 
     def write_policy(self) -> Path:
         path = self.folder / "policy.yaml"

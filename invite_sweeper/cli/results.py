@@ -3,24 +3,32 @@
 import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
+from typing_extensions import override
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.cli.exits import explain
 from invite_sweeper.cli.options import Output
 from invite_sweeper.cli.order import Order
+from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.job import View
+from invite_sweeper.policy import Limits
+from invite_sweeper.report.kept import KeptNames
 from invite_sweeper.report.progress import BarView, LineView, Log
-from invite_sweeper.report.rows import read_shown
+from invite_sweeper.report.question import question
+from invite_sweeper.report.readback import read_shown
+from invite_sweeper.report.rows import Shown
 from invite_sweeper.report.summary import Summary
 from invite_sweeper.report.table import plan_only, show
 from invite_sweeper.totals import Ended
 
 _ROWS = 50
-_ROWS_VERBOSE = 1_000_000
+_ROWS_VERBOSE = 1_000
 _PLAIN_WIDTH = 120
 
 
@@ -32,6 +40,15 @@ class ClosableView(View, Protocol):
         ...
 
 
+class _Result(Console):
+    """The console of a result: that nobody reads on changes nothing about the run."""
+
+    @override
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        _write_no_more()
+
+
 def view_for(order: Order, log: Log) -> ClosableView:
     """Choose how the progress is shown: a bar for a person, lines for a log."""
     if sys.stderr.isatty() and not (order.quiet or order.calm):
@@ -39,25 +56,41 @@ def view_for(order: Order, log: Log) -> ClosableView:
     return LineView(log, time.monotonic)
 
 
-def show_plan(order: Order, audit: AuditLog, start: int, summary: Summary) -> None:
-    """Show the plan on stderr, before the question; it is on disk by then."""
-    shown = read_shown(audit.path, summary.run_id, start=start, most=_rows(order))
-    plan_only(Console(stderr=True), summary, shown)
+def presentation(
+    order: Order, audit: AuditLog, limits: Limits
+) -> Callable[[Console, Summary], None]:
+    """Give what shows the plan and the question; the plan is on disk by then.
+
+    The run begins in the log where the log ends now.
+    """
+    read = partial(_read, order, audit.path, audit.position)
+
+    def present(console: Console, summary: Summary) -> None:
+        shown = read(summary)
+        if shown.planned != summary.stale - summary.trimmed:
+            raise AuditUnwritable("The plan cannot be read back from the audit log.")
+        plan_only(console, summary, shown)
+        console.print(question(summary, shown, limits))
+
+    return present
 
 
-def tell(order: Order, ended: Ended, path: Path, start: int) -> int:
+def tell(order: Order, ended: Ended, path: Path, start: int, kept: KeptNames | None = None) -> int:
     """Write the result to stdout where there is one, and the error to stderr.
+
+    Args:
+        start: The byte offset at which the run begins in the log.
+        kept: The kept invitations by name, where they are to be told.
 
     Returns:
         The exit code.
     """
     if ended.begun:
         if order.output is Output.JSON:
-            sys.stdout.buffer.write(ended.summary.to_json())
-            sys.stdout.buffer.flush()
+            _write_bytes(ended.summary.to_json())
         elif not order.quiet:
-            shown = read_shown(path, ended.summary.run_id, start=start, most=_rows(order))
-            show(stdout_console(), ended.summary, shown)
+            shown = _read(order, path, start, ended.summary)
+            show(stdout_console(), ended.summary, shown, kept=kept)
     if ended.error is not None:
         explain(ended.error)
     return ended.summary.exit_code
@@ -65,11 +98,34 @@ def tell(order: Order, ended: Ended, path: Path, start: int) -> int:
 
 def stdout_console() -> Console:
     """The console of the result: as wide as the terminal, or wide enough for a file."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stdout.isatty():
-        return Console()
+        return _Result()
     width = int(os.environ.get("COLUMNS", "0")) if os.environ.get("COLUMNS", "").isdecimal() else 0
-    return Console(width=width or _PLAIN_WIDTH)
+    return _Result(width=width or _PLAIN_WIDTH)
 
 
-def _rows(order: Order) -> int:
-    return _ROWS_VERBOSE if order.verbose else _ROWS
+def _read(order: Order, path: Path, start: int, summary: Summary) -> Shown:
+    """Read the run back; where the log cannot be read the totals are told all the same."""
+    most = _ROWS_VERBOSE if order.verbose else _ROWS
+    planned = summary.stale - summary.trimmed
+    try:
+        return read_shown(path, summary.run_id, start=start, most=most, planned=planned)
+    except OSError:
+        return Shown()
+
+
+def _write_bytes(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        _write_no_more()
+
+
+def _write_no_more() -> None:
+    """Let the interpreter's last flush go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -20,6 +20,7 @@ class Summary:
         rate_limited: Answers 429.
         duration_s: From the start of the run.
         audit_last_hash: SHA-256 of the log's last line, to be kept elsewhere.
+        recovered: Intents of an earlier run that was cut off, settled by this one.
         estimate_s: How long the deletions should take by Atlas's limits.
         warnings: Sentences for a person.
     """
@@ -46,6 +47,7 @@ class Summary:
     audit_log: str = ""
     exit_code: int = 0
     audit_last_hash: str = ""
+    recovered: int = 0
     estimate_s: float | None = None
     sunset: str | None = None
     oldest_pending_days: float | None = None

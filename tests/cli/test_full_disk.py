@@ -1,0 +1,143 @@
+"""A log that cannot be written: no deletion without an intent on disk, exit 7, a readable log."""
+
+import os
+import shutil
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from running import COMMAND, Done, desk_in, wait_until
+
+DAYS = timedelta(days=1)
+
+
+def can_mount():
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        return False
+    tried = subprocess.run(
+        ["unshare", "--mount", "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/mnt"],
+        capture_output=True,
+        check=False,
+    )
+    return tried.returncode == 0
+
+
+needs_mount = pytest.mark.skipif(
+    not can_mount(), reason="a disk of a fixed size needs root, unshare and mount"
+)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as found:
+        yield found
+
+
+def stock(desk, count):
+    project = desk.sim.add_project("Project")
+    for n in range(count):
+        desk.sim.invite(project, f"p{n}@example.com", age=20 * DAYS)
+
+
+def sweep_on_small_disk(desk, size_bytes):
+    """Sweep with the audit log on a tmpfs of its own, and bring the log back from it."""
+    desk.write_policy()
+    small = desk.folder / "small"
+    small.mkdir(exist_ok=True)
+    script = (
+        f"mount -t tmpfs -o size={size_bytes},mode=700 tmpfs {small} && "
+        f'"$@"; code=$?; cp -a {small}/. {desk.folder}/saved/; exit $code'
+    )
+    (desk.folder / "saved").mkdir(exist_ok=True)
+    done = subprocess.run(
+        [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            *COMMAND,
+            "sweep",
+            "--policy",
+            "policy.yaml",
+            "--output",
+            "json",
+            "--audit-log",
+            f"{small}/log.jsonl",
+        ],
+        cwd=desk.folder,
+        env=desk.environment,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@needs_mount
+@pytest.mark.parametrize("kib", [4, 16, 32, 64, 128, 192], ids=lambda k: f"{k} KiB")
+def test_full_disk_at_any_stage_sends_nothing_that_is_not_on_disk(desk, kib):
+    stock(desk, 120)
+    done = sweep_on_small_disk(desk, kib * 1024)
+    saved = Path(desk.folder / "saved" / "log.jsonl")
+    lines = saved.read_bytes() if saved.exists() else b""
+    intents = {
+        part.split(b'"', 1)[0].decode()
+        for line in lines.split(b"\n")
+        if b'"event":"intent"' in line
+        for part in line.split(b'"invitation_id":"')[1:]
+    }
+    assert done.code in {0, 7}, done.err
+    assert set(desk.sim.deleted) <= intents
+    assert lines == b"" or lines.endswith(b"\n")
+    if done.code == 7:
+        assert "cannot be" in done.err
+    if done.code == 0:
+        assert len(desk.sim.deleted) == 120
+
+
+@needs_mount
+def test_some_size_of_disk_ends_with_7_after_some_deletions_and_counts_them(desk):
+    stock(desk, 400)
+    done = sweep_on_small_disk(desk, 300 * 1024)
+    assert done.code == 7
+    assert 0 < len(desk.sim.deleted) < 400
+    assert done.summary["deleted"] == len(desk.sim.deleted)
+    assert done.summary["exit_code"] == 7
+    assert f"{len(desk.sim.deleted)} invitations had been deleted" in done.err
+
+
+def test_log_that_is_taken_away_stops_the_sweep_with_7(desk):
+    stock(desk, 200)
+    desk.keys["execution"] = {"concurrency": 2}
+    desk.sim.faults.latency(0.02)
+    process = desk.start("sweep", "--policy", "policy.yaml")
+    wait_until(lambda: desk.deletes() >= 10)
+    moved = desk.log_path.rename(desk.folder / "moved.jsonl")
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 7, err
+    intents = moved.read_bytes().count(b'"event":"intent"')
+    assert len(desk.sim.deleted) <= intents
+    assert len(desk.sim.deleted) < 200
+
+
+def test_read_only_log_sends_nothing(desk):
+    stock(desk, 2)
+    desk.log_path.parent.mkdir(mode=0o700)
+    desk.log_path.touch(mode=0o600)
+    flagged = (
+        shutil.which("chattr")
+        and subprocess.run(
+            ["chattr", "+i", str(desk.log_path)], check=False, capture_output=True
+        ).returncode
+        == 0
+    )
+    if not flagged:
+        pytest.skip("an immutable file needs root, chattr and a file system that knows it")
+    try:
+        done = desk.sweep()
+    finally:
+        subprocess.run(["chattr", "-i", str(desk.log_path)], check=True)
+    assert (done.code, desk.deletes(), list(desk.sim.requests)) == (7, 0, [])

@@ -1,0 +1,73 @@
+"""Killed at any moment: nothing was deleted without an intent on disk, and the next run goes on."""
+
+import json
+import os
+import random
+from datetime import timedelta
+
+import pytest
+from running import desk_in, wait_until
+
+KILLS = int(os.environ.get("INVITE_SWEEPER_KILLS", "20"))
+"""How often; 200 for the whole soak: INVITE_SWEEPER_KILLS=200 pytest tests/cli/test_killed.py"""
+_DELETIONS = 300
+_PROJECTS = 15
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as found:
+        found.projects = [found.sim.add_project(f"Project {n}") for n in range(_PROJECTS)]
+        found.sim.faults.latency(0.003, 0.002)
+        yield found
+
+
+def restock(desk):
+    """Fill up to 300 stale invitations; gives the ids that a sweep may delete, and the others."""
+    stale, young = set(), set()
+    for project in desk.projects:
+        for n in range(_DELETIONS // _PROJECTS):
+            stale.add(desk.sim.invite(project, f"s{n}@example.com", age=timedelta(days=20)))
+        young.add(desk.sim.invite(project, "young@example.com", age=timedelta(days=1)))
+    return stale, young
+
+
+def whole_lines(desk):
+    """The log's whole lines, as a reader finds them after the crash."""
+    data = desk.log_path.read_bytes() if desk.log_path.exists() else b""
+    return [json.loads(line) for line in data.split(b"\n")[:-1]]
+
+
+def sweep_and_kill(desk, dice):
+    """Start a sweep and kill it after a random number of requests."""
+    before = desk.sim.journal.received.total()
+    moment = dice.randint(0, _DELETIONS + _PROJECTS + 5)
+    process = desk.start("sweep", "--policy", "policy.yaml")
+    wait_until(
+        lambda: process.poll() is not None or desk.sim.journal.received.total() - before >= moment
+    )
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.slow
+def test_sweep_killed_at_random_moments_never_deletes_without_an_intent_on_disk(desk):
+    dice = random.Random(os.environ.get("INVITE_SWEEPER_SEED", "1"))
+    desk.keys["limits"]["max_bounces"] = 10**6
+    everything, kept = set(), set()
+    for _ in range(KILLS):
+        stale, young = restock(desk)
+        everything |= stale
+        kept |= young
+        sweep_and_kill(desk, dice)
+        lines = whole_lines(desk)
+        intents = {line["invitation_id"] for line in lines if line["event"] == "intent"}
+        assert set(desk.sim.deleted) <= intents
+        assert set(desk.sim.deleted) <= everything
+        done = desk.sweep("--accept-population")
+        assert done.code == 0, done.err
+        assert set(desk.sim.deleted) == everything
+        verified = desk.run("audit", "verify", "audit/invite-sweeper.jsonl")
+        assert verified.code == 0, verified.out
+        for project in desk.projects:
+            assert set(desk.sim.invitations(project)) <= kept

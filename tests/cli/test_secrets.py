@@ -1,0 +1,110 @@
+"""No secret, token or digest response anywhere: output, log, audit lines, errors, with -v."""
+
+import base64
+from datetime import timedelta
+
+import pytest
+from running import desk_in
+
+from invite_sweeper.simulator import SimulatedAtlas, faults
+
+tokens: list[str] = []
+"""Every token that the simulated Atlas gave out."""
+
+_KINDS = ["token", "api-key", "service-account"]
+
+
+@pytest.fixture(params=_KINDS)
+def desk(request, tmp_path):
+    sim = SimulatedAtlas()
+    tokens.clear()
+    admit = sim.accounts.admit
+
+    def noted(token, account):
+        tokens.append(token)
+        admit(token, account)
+
+    sim.accounts.admit = noted
+    with desk_in(tmp_path, sim, kind=request.param) as found:
+        project = found.sim.add_project("Project")
+        for n in range(3):
+            found.sim.invite(project, f"p{n}@example.com", age=timedelta(days=20))
+        yield found
+
+
+def secrets_of(desk):
+    """All that must not be seen: the secret itself, what is made of it, and every token."""
+    account = desk.account
+    pair = base64.b64encode(f"{account.name}:{account.secret}".encode()).decode()
+    return [account.secret, pair, *tokens]
+
+
+def assert_silent(desk, done):
+    told = done.out + done.err
+    for path in desk.folder.rglob("*"):
+        if path.is_file() and path.name not in {"secret", "client"}:
+            told += path.read_text("utf-8", "replace")
+    for secret in secrets_of(desk):
+        assert secret not in told
+    for word in ("Authorization", "Bearer ", 'response="', "Traceback"):
+        assert word not in told
+
+
+def test_sweep_that_goes_well_shows_none(desk):
+    assert_silent(desk, done := desk.run("sweep", "--policy", "policy.yaml", "-v"))
+    assert done.code == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.fails(500),
+        faults.fails(401, "USER_UNAUTHORIZED"),
+        faults.challenge(),
+        faults.fails(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"),
+        faults.reset(),
+        faults.malformed(),
+        faults.redirect("https://elsewhere.example.com/steal?x=1"),
+        faults.html(502),
+    ],
+    ids=["500", "401 role", "401", "403", "reset", "malformed", "redirect", "502"],
+)
+@pytest.mark.parametrize("path", ["*/groups", "*/invites*", "*"], ids=["list", "invites", "all"])
+def test_failures_show_none(desk, fault, path):
+    desk.keys["execution"] = {"attempts": 2}
+    desk.sim.faults.add(fault, path=path, times=99)
+    done = desk.run("sweep", "--policy", "policy.yaml", "-v")
+    assert done.code != 1, done.err
+    assert_silent(desk, done)
+
+
+def test_credentials_from_files_show_none_and_work(desk):
+    changes: dict[str, str | None] = {}
+    for name, value in desk.account.environment().items():
+        path = desk.folder / (
+            "secret" if "SECRET" in name or "PRIVATE" in name or "TOKEN" in name else "client"
+        )
+        path.write_text(value + "\n")
+        changes |= {name: None, f"{name}_FILE": str(path)}
+    done = desk.sweep("-v", **changes)
+    assert (done.code, done.summary["deleted"]) == (0, 3)
+    assert_silent(desk, done)
+
+
+def test_wrong_secret_is_not_told_either(desk):
+    changes = {
+        name: value + "wrong"
+        for name, value in desk.account.environment().items()
+        if "SECRET" in name or "PRIVATE" in name or "TOKEN" in name
+    }
+    done = desk.sweep("-v", **changes)
+    assert (done.code, desk.deletes()) == (5, 0)
+    assert_silent(desk, done)
+
+
+def test_token_of_a_service_account_is_revoked_at_the_end(tmp_path):
+    with desk_in(tmp_path, kind="service-account") as desk:
+        desk.sim.add_project("Project")
+        assert desk.sweep().code == 0
+        assert desk.sim.oauth.issued == 1
+        assert not desk.sim.oauth.live(desk.account)
