@@ -26,19 +26,23 @@ class Bounces:
         """
         doors = array("Q")
         for record in records(paths, _OUTCOMES):
-            username, project_id = record.get("username"), record.get("project_id")
+            username = record.get("username")
+            place_id = record.get("project_id") or record.get("org_id")
             is_deleted = record.get("outcome") == Outcome.DELETED
-            if is_deleted and isinstance(username, str) and isinstance(project_id, str):
-                doors.append(_door(username, project_id))
+            if is_deleted and isinstance(username, str) and isinstance(place_id, str):
+                doors.append(_door(username, place_id))
         self._doors = array("Q", sorted(doors))
 
     def count(self, username: str, project_id: str) -> int:
-        """Deletions of an invitation of this person to this project; case does not matter."""
+        """Deletions of an invitation of this person to this project; case does not matter.
+
+        For an invitation to an organization its id stands in the project's place.
+        """
         door = _door(username, project_id)
         return bisect_right(self._doors, door) - bisect_left(self._doors, door)
 
 
-def _door(username: str, project_id: str) -> int:
-    """64 bits for a person and a project. Two of them meeting by chance keeps an invitation."""
-    text = f"{username.casefold()}\0{project_id}".encode("utf-8", "backslashreplace")
+def _door(username: str, place_id: str) -> int:
+    """64 bits for a person and a place. Two of them meeting by chance keeps an invitation."""
+    text = f"{username.casefold()}\0{place_id}".encode("utf-8", "backslashreplace")
     return int.from_bytes(blake2b(text, digest_size=8).digest())

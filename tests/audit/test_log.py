@@ -107,7 +107,7 @@ async def test_file_is_0600_and_missing_folders_become_0700(tmp_path):
 
 async def test_what_json_cannot_hold_is_written_visibly(path):
     log = opened(path)
-    log.write("planned", username="a\udc80b", huge=2**70, roles=("x\ud800",), deep={"k\udc81": {3}})
+    log.write("planned", username="a\udc80b", huge=2**70, roles=("x\ud800",), deep={"k\udc81": [3]})
     await log.close()
     (line,) = lines_of(path)
     record = json.loads(line)

@@ -1,0 +1,222 @@
+"""One line: its bytes, its seal, and the way from an invitation to its fields and back."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from enum import Enum
+from pathlib import PurePosixPath
+
+import orjson
+import pytest
+from builders import NOW, invitation
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invite_sweeper.audit import invitation_fields, planned_invitation
+from invite_sweeper.audit.record import instant, render
+from invite_sweeper.audit.seal import seal, seal_holds
+from invite_sweeper.inventory import Invitation, Source, UnreadableDate
+
+MICROSECOND = timedelta(microseconds=1)
+TEXT = st.text()
+IDS = st.from_regex(r"[0-9a-f]{24}", fullmatch=True)
+INSTANTS = st.integers(0, 2**52).map(lambda us: datetime(1970, 1, 1, tzinfo=UTC) + us * MICROSECOND)
+MOMENTS = st.one_of(
+    st.none(),
+    INSTANTS,
+    st.sampled_from(["", "soon", "2026-13-45T00:00:00Z", "2026-01-01"]).map(UnreadableDate),
+)
+INVITATIONS = st.builds(
+    Invitation,
+    id=IDS | st.just(""),
+    project_id=IDS,
+    project_name=TEXT,
+    org_id=IDS,
+    username=st.none() | TEXT,
+    roles=st.lists(TEXT).map(tuple),
+    inviter=st.none() | TEXT,
+    created_at=MOMENTS,
+    expires_at=MOMENTS,
+    source=st.sampled_from(Source),
+    status=st.sampled_from([None, "PENDING", "INVITATION_EXPIRED"]),
+    team_ids=st.lists(IDS).map(tuple),
+    origin=st.lists(st.tuples(TEXT, TEXT)).map(tuple),
+)
+
+
+def placed(one: Invitation) -> Invitation:
+    """An organization's invitation has no project but the organization itself."""
+    if one.source in {Source.INVITES, Source.USERS}:
+        return one
+    return replace(one, project_id=one.org_id, project_name="")
+
+
+@given(INVITATIONS.map(placed), TEXT)
+def test_an_invitation_comes_back_from_its_line_as_it_was(given_one, rule):
+    line = render({**invitation_fields(given_one, NOW), "rule": rule})
+    assert planned_invitation(orjson.loads(line)) == (given_one, rule)
+
+
+def test_fields_are_those_of_the_contract_in_its_order():
+    fields = invitation_fields(invitation(7), NOW)
+    assert list(fields) == [
+        "invitation_id",
+        "project_id",
+        "project_name",
+        "org_id",
+        "username",
+        "roles",
+        "inviter",
+        "created_at",
+        "expires_at",
+        "age_days",
+        "source",
+    ]
+    assert orjson.loads(render(fields)) == {
+        "invitation_id": "000000000000000000000007",
+        "project_id": "6a793fd0c0eb9e7a177181d4",
+        "project_name": "Sandbox Alpha",
+        "org_id": "5efda682a3f2ed2e7dd6cde4",
+        "username": "person-7@example.com",
+        "roles": ["GROUP_READ_ONLY"],
+        "inviter": "nmtxqlkl",
+        "created_at": "2026-11-05T01:00:00Z",
+        "expires_at": "2026-12-05T01:00:00Z",
+        "age_days": 20.0,
+        "source": "invites",
+    }
+
+
+def test_what_only_some_sources_have_follows_where_it_says_more_than_the_usual():
+    fields = invitation_fields(
+        invitation(status="INVITATION_EXPIRED", team_ids=("t",), origin=(("a", "b"),)), NOW
+    )
+    assert list(fields)[11:] == ["status", "team_ids", "origin"]
+    assert list(invitation_fields(invitation(status=None), NOW))[11:] == ["status"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "written"),
+    [
+        (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "2026-01-02T03:04:05Z"),
+        (datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC), "2026-01-02T03:04:05.000678Z"),
+        (datetime(2026, 1, 2, 3, tzinfo=timezone(timedelta(hours=2))), "2026-01-02T01:00:00Z"),
+        (UnreadableDate("the other day"), "the other day"),
+        (None, None),
+    ],
+)
+def test_dates_are_rfc_3339_in_utc_or_what_was_sent_or_null(moment, written):
+    fields = invitation_fields(invitation(created_at=moment, expires_at=moment), NOW)
+    assert (fields["created_at"], fields["expires_at"]) == (written, written)
+
+
+@pytest.mark.parametrize(
+    ("age", "days"),
+    [
+        (timedelta(days=14), 14.0),
+        (timedelta(days=14) - timedelta(microseconds=1), 13.9),
+        (timedelta(hours=2, minutes=24), 0.1),
+        (timedelta(hours=2, minutes=24) - timedelta(seconds=1), 0.0),
+        (timedelta(0), 0.0),
+        (timedelta(microseconds=-1), -0.1),
+        (timedelta(days=3, hours=7, minutes=12), 3.3),
+    ],
+)
+def test_age_is_floored_to_a_tenth_of_a_day(age, days):
+    assert invitation_fields(invitation(age=age), NOW)["age_days"] == days
+
+
+@pytest.mark.parametrize("moment", [None, UnreadableDate("x")])
+def test_without_a_readable_date_there_is_no_age(moment):
+    assert invitation_fields(invitation(created_at=moment), NOW)["age_days"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (name, value)
+        for name, values in {
+            "invitation_id": (None, 1),
+            "project_id": (None,),
+            "project_name": (None,),
+            "org_id": (None,),
+            "username": (1, []),
+            "roles": (None, "A", [1]),
+            "inviter": (1,),
+            "created_at": (1,),
+            "expires_at": ([],),
+            "source": (None, "elsewhere"),
+            "rule": (None, 1),
+            "status": (1,),
+            "team_ids": (None, [1]),
+            "origin": (None, [1], [["a"]], [["a", 1]], [["a", "b", "c"]], ["ab"]),
+        }.items()
+        for value in values
+    ],
+)
+def test_field_of_another_kind_is_a_value_error_that_names_it(name, value):
+    record = {**orjson.loads(render(invitation_fields(invitation(), NOW))), "rule": "r"}
+    with pytest.raises(ValueError, match=name if value != "elsewhere" else value):
+        planned_invitation({**record, name: value})
+
+
+@pytest.mark.parametrize("name", [*invitation_fields(invitation(), NOW), "rule"])
+def test_field_that_is_missing_is_a_value_error(name):
+    record = {**orjson.loads(render(invitation_fields(invitation(), NOW))), "rule": "r"}
+    if name == "age_days":
+        return
+    del record[name]
+    with pytest.raises(ValueError, match=name):
+        planned_invitation(record)
+
+
+def test_instants_have_microseconds_always_and_are_utc():
+    assert instant(datetime(2026, 1, 2, tzinfo=UTC)) == "2026-01-02T00:00:00.000000Z"
+    late = datetime(2026, 1, 2, 0, 0, 0, 5, tzinfo=timezone(timedelta(hours=-1)))
+    assert instant(late) == "2026-01-02T01:00:00.000005Z"
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (NOW, b'"2026-11-25T01:00:00Z"'),
+        (PurePosixPath("a/b"), b'"a/b"'),
+        (Colour.RED, b'"red"'),
+        ("\ud800", b'"\\\\ud800"'),
+        (["\udcff", 1, None, True, 1.5], b'["\\\\udcff",1,null,true,1.5]'),
+        ({"\ud800": {"a": ("\ud800",)}}, b'{"\\\\ud800":{"a":["\\\\ud800"]}}'),
+        ([NOW, "\ud800"], b'["2026-11-25T01:00:00Z","\\\\ud800"]'),
+        ([frozenset({1})], b'["frozenset({1})"]'),
+        ([frozenset({1}), "\ud800"], b'["frozenset({1})","\\\\ud800"]'),
+        ([2**63 - 1, "\ud800"], b'[9223372036854775807,"\\\\ud800"]'),
+        ([2**70, -(2**70)], b'["1180591620717411303424","-1180591620717411303424"]'),
+        ({1: "\ud800"}, b'{"1":"\\\\ud800"}'),
+        ([PurePosixPath("x"), "\ud800"], b'["x","\\\\ud800"]'),
+        ([float("nan")], b"[null]"),
+    ],
+    ids=repr,
+)
+def test_whatever_a_caller_gives_becomes_json(value, written):
+    assert render(value) == written
+
+
+# The seal -------------------------------------------------------------------------------------
+
+
+def test_sealed_line_holds_and_an_unsealed_one_says_so():
+    assert seal_holds(seal(b'{"a":1}')) is True
+    assert seal_holds(b'{"a":1}') is None
+    assert seal_holds(b'{"other":"' + b"0" * 64 + b'"}') is None
+    assert seal_holds(b'{"a":1,"seal":"' + b"0" * 63 + b'"}') is None
+
+
+@pytest.mark.parametrize("key", [b"sEal", b"hash"])
+def test_field_of_the_same_form_in_its_place_is_a_broken_seal(key):
+    assert seal_holds(seal(b'{"a":1}').replace(b"seal", key)) is False
+
+
+def test_changed_line_does_not_hold():
+    assert seal_holds(seal(b'{"a":1}').replace(b"1", b"2", 1)) is False

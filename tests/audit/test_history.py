@@ -1,0 +1,293 @@
+"""What is read back of earlier runs."""
+
+import pytest
+from audit.written_logs import answer, fields_of, write_events, write_run
+from builders import PROJECT, invitation
+
+from invite_sweeper.audit import (
+    Bounces,
+    PastRun,
+    Population,
+    last_population,
+    last_sweep_policy,
+    past_runs,
+    unfinished_intents,
+)
+from invite_sweeper.errors import GuardRefused, UsageFault
+from invite_sweeper.inventory import Source
+
+STARTED = ("run_started", {"mode": "sweep"})
+FINISHED = ("run_finished", {"exit_code": 0})
+
+
+def intent(number=1, rule="forgotten", **changes):
+    return ("intent", fields_of(invitation(number, **changes), rule))
+
+
+def outcome(number=1, kind="deleted", more=None, **changes):
+    return ("outcome", fields_of(invitation(number, **changes)) | answer(kind) | (more or {}))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "log.jsonl"
+
+
+# Runs -----------------------------------------------------------------------------------------
+
+
+def test_no_file_no_runs(path):
+    path.touch()
+    assert list(past_runs()) == []
+    assert list(past_runs(path)) == []
+    with pytest.raises(UsageFault):
+        list(past_runs(path.with_name("missing")))
+
+
+def test_each_run_is_told_by_its_first_and_last_line(path):
+    write_run(path, "one", mode="dry-run", started={"policy_sha256": "d" * 64, "shard": "1/4"})
+    write_run(path, "two", totals={"exit_code": 4})
+    first, second = past_runs(path)
+    assert (first.run_id, first.mode, first.shard, first.finished) == (
+        "one",
+        "dry-run",
+        "1/4",
+        True,
+    )
+    assert (first.policy_sha256, first.exit_code) == ("d" * 64, 0)
+    assert first.started["event"] == "run_started"
+    assert first.totals["invitations_seen"] == 3
+    assert (second.run_id, second.mode, second.shard, second.exit_code) == ("two", "sweep", None, 4)
+
+
+def test_unfinished_runs_are_among_them_in_their_order(path):
+    write_events(path, "killed-1", [STARTED])
+    write_events(path, "killed-2", [STARTED])
+    write_run(path, "whole")
+    write_events(path, "killed-3", [STARTED])
+    runs = list(past_runs(path))
+    assert [run.run_id for run in runs] == ["killed-1", "killed-2", "whole", "killed-3"]
+    assert [run.finished for run in runs] == [False, False, True, False]
+    assert runs[0].exit_code is None
+
+
+def test_a_run_may_be_cut_in_two_files_or_begin_with_another_line(tmp_path):
+    write_events(tmp_path / "1", "run", [STARTED])
+    write_events(tmp_path / "2", "run", [FINISHED])
+    (whole,) = past_runs(tmp_path / "1", tmp_path / "2")
+    assert (whole.finished, whole.mode) == (True, "sweep")
+    (half,) = past_runs(tmp_path / "2")
+    assert (half.finished, half.mode, half.policy_sha256) == (True, None, None)
+    assert half == PastRun("run", totals=half.totals)
+
+
+@pytest.mark.parametrize("code", [None, "0", 0.0, True])
+def test_exit_code_of_another_kind_is_not_taken_for_one(code):
+    assert PastRun("r", totals={"exit_code": code}).exit_code is None
+
+
+# Open intents ---------------------------------------------------------------------------------
+
+
+def open_numbers(*paths) -> list[tuple[str, int]]:
+    found = unfinished_intents(*paths)
+    return [(each.run_id, int(each.invitation.id, 16)) for each in found]
+
+
+def test_finished_runs_leave_no_intent_open(path):
+    write_run(path)
+    assert unfinished_intents(path) == ()
+
+
+def test_open_intent_comes_back_as_the_invitation_it_is_about(path):
+    write_events(path, "killed", [STARTED, intent(1), intent(2, rule="other"), outcome(1)])
+    (left,) = unfinished_intents(path)
+    assert (left.invitation, left.rule) == (invitation(2), "other")
+    assert (left.run_id, left.mode) == ("killed", "sweep")
+
+
+def test_open_intents_of_several_runs_are_all_found_with_their_modes(path):
+    write_events(path, "one", [("run_started", {"mode": "restore"}), intent(1)])
+    write_events(path, "two", [STARTED, intent(2), intent(1)])
+    write_run(path, "three")
+    found = unfinished_intents(path)
+    assert [(each.run_id, each.mode) for each in found] == [
+        ("one", "restore"),
+        ("two", "sweep"),
+        ("two", "sweep"),
+    ]
+    assert open_numbers(path) == [("one", 1), ("two", 2), ("two", 1)]
+
+
+def test_recovered_outcome_answers_the_run_that_it_names_and_no_other(path):
+    write_events(path, "one", [STARTED, intent(1)])
+    write_events(path, "two", [STARTED, intent(1)])
+    write_events(path, "three", [STARTED, outcome(1, more={"recovers": "two"}), FINISHED])
+    assert open_numbers(path) == [("one", 1)]
+
+
+def test_outcome_of_a_later_run_answers_nothing_by_itself(path):
+    write_events(path, "one", [STARTED, intent(1)])
+    write_events(path, "two", [STARTED, intent(1), outcome(1), FINISHED])
+    assert open_numbers(path) == [("one", 1)]
+
+
+@pytest.mark.parametrize(
+    "change", [{"project_id": "f" * 24}, {"source": Source.USERS}, {"id": "f" * 24}]
+)
+def test_outcome_of_another_invitation_answers_nothing(path, change):
+    write_events(path, "one", [STARTED, intent(1), outcome(1, **change)])
+    assert len(unfinished_intents(path)) == 1
+
+
+def test_intent_in_a_rotated_file_is_answered_in_the_next(tmp_path):
+    write_events(tmp_path / "1", "one", [STARTED, intent(1), intent(2)])
+    write_events(tmp_path / "2", "two", [outcome(2, more={"recovers": "one"}), FINISHED])
+    assert open_numbers(tmp_path / "1", tmp_path / "2") == [("one", 1)]
+    assert [each.mode for each in unfinished_intents(tmp_path / "1", tmp_path / "2")] == ["sweep"]
+
+
+@pytest.mark.parametrize("rest", [b'{"ts":"2026', b'{"ts":"2026\n', b"\0\0\0", b"\n"])
+def test_torn_last_line_is_nothing(path, rest):
+    write_events(path, "one", [STARTED, intent(1)])
+    path.write_bytes(path.read_bytes() + rest)
+    assert open_numbers(path) == [("one", 1)]
+
+
+def test_last_line_without_its_newline_is_a_torn_one(path):
+    write_events(path, "one", [STARTED, intent(1), intent(2)])
+    path.write_bytes(path.read_bytes()[:-1])
+    assert open_numbers(path) == [("one", 1)]
+
+
+def test_torn_end_of_an_earlier_file_is_nothing(tmp_path):
+    write_events(tmp_path / "1", "one", [STARTED, intent(1)])
+    (tmp_path / "1").write_bytes((tmp_path / "1").read_bytes() + b"{")
+    write_run(tmp_path / "2", "two")
+    assert open_numbers(tmp_path / "1", tmp_path / "2") == [("one", 1)]
+
+
+@pytest.mark.parametrize("line", [b"\n", b"text\n", b'{"event":"intent"\n', b'["event"]\n'])
+def test_damaged_line_before_the_last_refuses(path, line):
+    write_events(path, "one", [STARTED, intent(1)])
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + line + second)
+    with pytest.raises(GuardRefused, match=f"{path}:2") as failed:
+        unfinished_intents(path)
+    assert failed.value.exit_code == 3
+    assert "audit verify" in failed.value.mend
+
+
+def test_intent_that_holds_no_invitation_refuses(path):
+    write_events(path, "one", [STARTED, ("intent", {"invitation_id": "x"})])
+    with pytest.raises(
+        GuardRefused, match=r"intent of run one cannot be read: `\w+` is not a text"
+    ):
+        unfinished_intents(path)
+
+
+# Policy and population ------------------------------------------------------------------------
+
+
+def test_last_sweep_that_finished_names_the_policy(path):
+    path.touch()
+    assert last_sweep_policy(path) is None
+    write_run(path, "1", started={"policy_sha256": "1" * 64})
+    write_run(path, "2", started={"policy_sha256": "2" * 64})
+    write_run(path, "3", started={"policy_sha256": "3" * 64}, mode="dry-run")
+    write_events(path, "4", [("run_started", {"mode": "sweep", "policy_sha256": "4" * 64})])
+    assert last_sweep_policy(path) == "2" * 64
+
+
+def seen(projects, invitations, code=0, **more):
+    return {"projects_seen": projects, "invitations_seen": invitations, "exit_code": code, **more}
+
+
+def test_no_complete_run_no_population(path):
+    path.touch()
+    assert last_population(path) is None
+    write_events(path, "killed", [STARTED])
+    assert last_population(path) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "counts"),
+    [
+        (0, True),
+        (4, True),
+        (10, True),
+        (3, False),
+        (8, False),
+        (6, False),
+        (7, False),
+        (None, False),
+    ],
+)
+def test_only_runs_that_were_neither_refused_nor_stopped_are_a_measure(path, code, counts):
+    write_run(path, "good", totals=seen(10, 100))
+    write_run(path, "later", totals=seen(5, 50, code))
+    expected = Population("later", 5, 50) if counts else Population("good", 10, 100)
+    assert last_population(path) == expected
+
+
+def test_what_a_run_took_away_is_not_expected_again(path):
+    write_run(path, "r", totals=seen(10, 100, deleted=7, already_gone=2))
+    assert last_population(path) == Population("r", 10, 91)
+
+
+def test_runs_of_other_shards_are_no_measure(path):
+    write_run(path, "whole", totals=seen(40, 400))
+    write_run(path, "part", totals=seen(10, 100), started={"shard": "2/4"})
+    assert last_population(path) == Population("whole", 40, 400)
+    assert last_population(path, shard="2/4") == Population("part", 10, 100)
+    assert last_population(path, shard="1/4") is None
+
+
+@pytest.mark.parametrize("wrong", [{"projects_seen": "5"}, {"invitations_seen": None}])
+def test_totals_that_are_no_numbers_are_no_measure(path, wrong):
+    write_run(path, "good", totals=seen(10, 100))
+    write_run(path, "odd", totals={**seen(5, 50), **wrong})
+    assert last_population(path) == Population("good", 10, 100)
+
+
+# Bounces --------------------------------------------------------------------------------------
+
+
+def test_bounces_count_what_was_deleted_and_nothing_else(path):
+    person = "person-1@example.com"
+    thrice = [intent(1), outcome(1)] * 3
+    others = [intent(1), outcome(1, "already_gone"), intent(1), outcome(1, "failed")]
+    write_events(path, "r", [STARTED, *thrice, *others])
+    bounces = Bounces(path)
+    assert bounces.count(person, PROJECT) == 3
+    assert bounces.count("PERSON-1@Example.com", PROJECT) == 3
+    assert bounces.count("person-2@example.com", PROJECT) == 0
+    assert bounces.count(person, "f" * 24) == 0
+
+
+def test_bounces_of_several_files_add_up_and_people_stay_apart(tmp_path):
+    write_run(tmp_path / "1", "one", numbers=range(1, 50))
+    write_run(tmp_path / "2", "two", numbers=range(25, 75))
+    bounces = Bounces(tmp_path / "1", tmp_path / "2")
+    counts = [bounces.count(f"person-{number}@example.com", PROJECT) for number in range(80)]
+    assert counts == [0] + [1] * 24 + [2] * 25 + [1] * 25 + [0] * 5
+    assert Bounces().count("person-1@example.com", PROJECT) == 0
+
+
+def test_invitation_to_an_organization_bounces_there(path):
+    fields = {"outcome": "deleted", "username": "a@example.com", "project_id": None}
+    write_events(path, "r", [("outcome", fields | {"org_id": "b" * 24})])
+    assert Bounces(path).count("a@example.com", "b" * 24) == 1
+
+
+def test_bounces_know_a_name_that_json_could_not_hold(path):
+    write_events(path, "r", [outcome(1, username="a\udc80")])
+    assert Bounces(path).count("a\udc80", PROJECT) == 1
+
+
+def test_outcomes_without_a_person_or_a_project_count_for_nobody(path):
+    nameless = {"outcome": "deleted", "username": None, "project_id": PROJECT}
+    homeless = {"outcome": "deleted", "username": "a@example.com", "project_id": None}
+    write_events(path, "r", [("outcome", nameless), ("outcome", homeless)])
+    assert Bounces(path).count("None", PROJECT) == 0
+    assert Bounces(path).count("a@example.com", "None") == 0

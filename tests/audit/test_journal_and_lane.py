@@ -1,0 +1,131 @@
+"""What a sweep writes of its deletions, and how the plan is read back."""
+
+import json
+
+import pytest
+from audit.written_logs import fields_of, lines_of, opened
+from builders import NOW, PROJECT, invitation
+
+from invite_sweeper.audit import PlannedLane, PlannedSpan, SweepJournal
+from invite_sweeper.errors import AuditUnwritable
+from invite_sweeper.outcome import Deletion, Outcome, Planned
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "log.jsonl"
+
+
+async def planned(path, *numbers, run_id="run-1", **changes) -> PlannedSpan:
+    log = opened(path, run_id)
+    log.write("run_started")
+    start = log.position
+    for number in numbers:
+        log.write("planned", **fields_of(invitation(number, **changes)))
+    span = PlannedSpan(PROJECT, start, log.position, len(numbers))
+    log.write("run_finished")
+    await log.close()
+    return span
+
+
+def read(path, span, run_id="run-1") -> list[Planned]:
+    taken = []
+    with PlannedLane.reading(path, run_id) as lane_of:
+        lane = lane_of(span)
+        while (head := lane.head()) is not None:
+            assert lane.head() is head
+            taken.append(head)
+            lane.advance()
+    return taken
+
+
+async def test_intent_and_outcome_have_the_fields_of_the_contract(path):
+    log = opened(path)
+    journal = SweepJournal(log, NOW)
+    doomed = Planned(invitation(3), "forgotten")
+    journal.intent(doomed)
+    await journal.durable()
+    assert len(lines_of(path)) == 1
+    journal.outcome(doomed, Deletion(Outcome.ALREADY_GONE, 2, 404, "GONE"), 12.3456)
+    await log.close()
+    intent, outcome = (json.loads(line) for line in lines_of(path))
+    described = json.loads(json.dumps(fields_of(invitation(3))))
+    assert {name: intent[name] for name in list(intent)[5:]} == described
+    told = described | {
+        "outcome": "already_gone",
+        "attempts": 2,
+        "http_status": 404,
+        "error_code": "GONE",
+        "duration_ms": 12.3,
+    }
+    assert {name: outcome[name] for name in told} == told
+    assert (intent["event"], outcome["event"]) == ("intent", "outcome")
+    assert list(outcome)[5 : 5 + len(told)] == list(told)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 500])
+async def test_plan_comes_back_in_its_order(path, count):
+    span = await planned(path, *range(count))
+    expected = [Planned(invitation(number), "forgotten") for number in range(count)]
+    assert read(path, span) == expected
+
+
+async def test_line_longer_than_a_block_comes_back(path):
+    roles = ("R" * 200_000, "S")
+    span = await planned(path, 1, 2, roles=roles)
+    assert [each.invitation.roles for each in read(path, span)] == [roles, roles]
+
+
+async def test_lane_that_rested_goes_on_where_it_was(path):
+    span = await planned(path, *range(5))
+    with PlannedLane.reading(path, "run-1") as lane_of:
+        lane = lane_of(span)
+        seen = []
+        while (head := lane.head()) is not None:
+            seen.append(int(head.invitation.id, 16))
+            lane.rest()
+            assert lane.head() == head
+            lane.advance()
+            lane.rest()
+    assert seen == [0, 1, 2, 3, 4]
+
+
+CHANGES = {
+    "another event": lambda data: data.replace(b'"event":"planned"', b'"event":"planted"', 1),
+    "another run": lambda data: data.replace(b"run-1", b"run-9"),
+    "another project": lambda data: data.replace(PROJECT.encode(), b"f" * 24),
+    "another kind": lambda data: data.replace(b'"roles":[', b'"roles":1,"x":[', 1),
+    "no id": lambda data: data.replace(b"invitation_id", b"invitation_ix"),
+    "cut": lambda data: data[:-900],
+    "no json": lambda data: data.replace(b'"prev"', b"prev"),
+    "moved": lambda data: b"[]\n" + data,
+    "emptied": lambda data: b"",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_plan_that_is_not_as_it_was_written_is_refused(path, change):
+    span = await planned(path, 1, 2, 3)
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(AuditUnwritable, match="plan in the audit log is"):
+        read(path, span)
+
+
+async def test_plan_of_another_run_is_refused(path):
+    span = await planned(path, 1)
+    with pytest.raises(AuditUnwritable):
+        read(path, span, "run-2")
+
+
+async def test_span_of_another_project_is_refused(path):
+    span = await planned(path, 1)
+    with pytest.raises(AuditUnwritable):
+        read(path, PlannedSpan("f" * 24, span.start, span.stop, 1))
+
+
+def test_missing_log_and_symlink_are_refused(path):
+    with pytest.raises(AuditUnwritable, match="cannot be read: No such file"):
+        read(path, PlannedSpan(PROJECT, 0, 1, 1))
+    path.symlink_to("/etc/hostname")
+    with pytest.raises(AuditUnwritable, match="cannot be read"):
+        read(path, PlannedSpan(PROJECT, 0, 1, 1))
