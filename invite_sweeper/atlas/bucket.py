@@ -36,7 +36,7 @@ class Bucket:
     def __init__(self, limit: Limit, reserve: float, now_s: float) -> None:
         self._share = reserve
         self._last_s = -math.inf  # when the last token was taken
-        self._demand: int | None = None
+        self._demand: int | None = None  # requests to come; None where nobody knows
         self.level = Level(limit, now_s)
         self.penalty = Penalty()
         self.unfamiliar = False
@@ -113,13 +113,7 @@ class Bucket:
         return max(0.1, self._last_s - ticks.since_s) * growth
 
     def _dry_s(self, now_s: float, hoped: float, short: float) -> float:
-        """When there may be a token again.
-
-        Args:
-            now_s: Now.
-            hoped: What is free if the last answer holds all requests that are out.
-            short: What is missing for one token.
-        """
+        """When there may be a token; `hoped` is free if no request that is out counts."""
         level, ticks = self.level, self.level.ticks
         if level.drips:
             return max(0.001, short * level.limit.period_s / level.limit.refill)
@@ -175,9 +169,10 @@ class Bucket:
         self.level.refused(now_s, sent_s)
         self.penalty.begin(now_s, retry_after_s, jitter=jitter, sent_s=sent_s)
 
-    def expect(self, count: int | None) -> None:
-        """Say how many requests are still to come; None where nobody knows."""
+    def expect(self, count: int) -> bool:
+        """Say how many requests are still to come; tells whether that makes a difference."""
         self._demand = count
+        return count > self.level.limit.capacity - self._floor - self._looks
 
     def idle(self, now_s: float) -> bool:
         """Tell whether forgetting it does no harm: nothing out, full but for the reserve."""

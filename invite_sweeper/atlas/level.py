@@ -2,35 +2,14 @@
 
 import math
 from collections import deque
-from typing import NamedTuple
 
 from invite_sweeper.atlas.limits import Limit
 from invite_sweeper.atlas.others import Others
 from invite_sweeper.atlas.penalty import LOST_AFTER_S
-from invite_sweeper.atlas.ticks import Ticks
+from invite_sweeper.atlas.ticks import Doubt, Presumed, Ticks
 
 DRIPS = 3
 """So many small rises more than jumps, and the refill is taken to be continuous."""
-
-
-class _Doubt(NamedTuple):
-    """The highest answer that is either old or a tick's, until a later one tells."""
-
-    rise: float
-    level: float
-    heard_s: float
-
-
-class _Presumed(NamedTuple):
-    """A tick that was counted because it was due.
-
-    Attributes:
-        before: The level before it.
-        full: The level after it, had nobody else spent anything.
-    """
-
-    before: float
-    full: float
 
 
 class Level:
@@ -48,23 +27,12 @@ class Level:
         met: There was any answer.
     """
 
+    # fmt: off
     __slots__ = (
-        "_credited_s",
-        "_doubt",
-        "_drips",
-        "_heard_s",
-        "_presumed",
-        "_sent_s",
-        "_settled",
-        "left",
-        "limit",
-        "met",
-        "others",
-        "out",
-        "rtt_s",
-        "ticks",
-        "told",
+        "_credited_s", "_doubt", "_drips", "_heard_s", "_presumed", "_sent_s", "_settled",
+        "left", "limit", "met", "others", "out", "rtt_s", "ticks", "told",
     )
+    # fmt: on
 
     def __init__(self, limit: Limit, now_s: float) -> None:
         self.limit = limit
@@ -76,9 +44,9 @@ class Level:
         self.others = Others(limit.refill, limit.period_s)
         self._sent_s = self._heard_s = now_s  # of the request whose answer said `left`
         self._settled = 0  # answers since
-        self._doubt = _Doubt(0.0, 0.0, now_s)
+        self._doubt = Doubt(0.0, 0.0, now_s)
         self._credited_s = -math.inf
-        self._presumed: _Presumed | None = None
+        self._presumed: Presumed | None = None
         self._drips = 0
 
     @property
@@ -119,11 +87,11 @@ class Level:
     def _credit(self, now_s: float, count: int) -> None:
         capacity, gain = self.limit.capacity, count * self.limit.refill
         self._credited_s = self.ticks.latest_s - self.ticks.period_s
-        self._presumed = _Presumed(self.left, min(capacity, self.left + gain))
+        self._presumed = Presumed(self.left, min(capacity, self.left + gain))
         spent = self.others.per_s * max(0.0, self._credited_s - self._sent_s)
         self.left = min(capacity, max(0.0, self.left - spent) + gain)
         self._sent_s = self._heard_s = self._credited_s
-        self._doubt = _Doubt(0.0, 0.0, now_s)
+        self._doubt = Doubt(0.0, 0.0, now_s)
         self.others.ticked()
 
     def settle(self, now_s: float, sent_s: float | None) -> float:
@@ -153,7 +121,7 @@ class Level:
         else:
             self.others.saw(-1.0, 0.0, len(self.out))
             if remaining - self.left > self._doubt.rise:
-                self._doubt = _Doubt(remaining - self.left, remaining, now_s)
+                self._doubt = Doubt(remaining - self.left, remaining, now_s)
 
     def _fell(self, now_s: float, level: float, sent_s: float) -> None:
         newest = sent_s >= self._sent_s
@@ -168,7 +136,7 @@ class Level:
             self._drips -= 1
         self.say(now_s, level, sent_s)
 
-    def _prove(self, presumed: _Presumed, level: float, sent_s: float) -> None:
+    def _prove(self, presumed: Presumed, level: float, sent_s: float) -> None:
         """Decide whether the tick that was counted has come; not every answer tells."""
         if level > presumed.before:
             self._presumed = None
@@ -201,7 +169,7 @@ class Level:
         self._heard_s = now_s
         self._settled = 0
         if sent_s >= self._doubt.heard_s:
-            self._doubt = _Doubt(0.0, 0.0, now_s)
+            self._doubt = Doubt(0.0, 0.0, now_s)
 
     def refused(self, now_s: float, sent_s: float) -> None:
         """Set the level to nothing: a request that went out then was a 429."""

@@ -8,13 +8,13 @@ whatever became of it: by `throttled` when the answer was a 429, by `learn` in a
 (no answer at all: `learn(key, limit=None, remaining=None)`).
 """
 
-import asyncio
 import random as _random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from invite_sweeper.atlas.bucket import Bucket
 from invite_sweeper.atlas.limits import Limit, RateLimit, limit_of, ours
+from invite_sweeper.atlas.turns import Ceiling, Turns
 
 FORGET_ABOVE = 1024
 """So many buckets are kept before those that are as good as full are forgotten."""
@@ -31,17 +31,6 @@ class BucketKey(NamedTuple):
 
     endpoint_set: str
     scope_id: str
-
-
-class _Gate:
-    """Who waits for one bucket: in the order of coming, the first of them on the clock."""
-
-    __slots__ = ("lock", "news", "waiting")
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.news: asyncio.Future[None] | None = None
-        self.waiting = 0
 
 
 class RateLimiter:
@@ -74,16 +63,13 @@ class RateLimiter:
                 count a user or an organization. A project's bucket is one shard's alone.
         """
         self._clock = clock
-        self._sleep = sleep
         self._reserve = reserve
-        self._gap_s = 1 / max_requests_per_second if max_requests_per_second else 0.0
         self._random = random
         self._shared_by = shared_by
         self._buckets: dict[BucketKey, Bucket] = {}
-        self._gates: dict[BucketKey, _Gate] = {}
         self._seeded: dict[str, Limit] = {}
-        self._ceiling_lock = asyncio.Lock()
-        self._next_slot_s = clock()
+        self._turns = Turns(clock, sleep, self.reserve)
+        self._ceiling = Ceiling(clock, sleep, max_requests_per_second)
         self._forget_above = FORGET_ABOVE
         self.blind = True
 
@@ -96,43 +82,14 @@ class RateLimiter:
     async def acquire(self, key: BucketKey) -> None:
         """Take a token as soon as there is one; first come, first served for each bucket.
 
-        Cancelled while it waits, it has taken nothing.
+        Cancelled while it waits, it has taken nothing. Those who `reserve` meanwhile do not
+        queue: they may come first.
         """
-        gate = self._gates.get(key)
-        if gate is None:
-            if self.reserve(key) == 0.0:
-                return
-            gate = self._gates[key] = _Gate()
-        gate.waiting += 1
-        try:
-            async with gate.lock:
-                while (wait_s := self.reserve(key)) > 0.0:
-                    await self._pause(gate, wait_s)
-        finally:
-            gate.waiting -= 1
-            if not gate.waiting:
-                del self._gates[key]
-
-    async def _pause(self, gate: _Gate, wait_s: float) -> None:
-        """Wait for the time to pass or for an answer that says there is a token now."""
-        nap = asyncio.ensure_future(self._sleep(wait_s))
-        gate.news = asyncio.get_running_loop().create_future()
-        try:
-            await asyncio.wait((nap, gate.news), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gate.news.cancel()
-            gate.news = None
-            nap.cancel()
+        await self._turns.take(key)
 
     async def ceiling(self) -> None:
         """Wait for this request's turn under `max_requests_per_second`, evenly spaced."""
-        if not self._gap_s:
-            return
-        async with self._ceiling_lock:
-            while (wait_s := self._next_slot_s - self._clock()) > 0.0:
-                await self._sleep(wait_s)
-            # A timer that fires late is made up for, by a tenth of a second and no more.
-            self._next_slot_s = max(self._next_slot_s, self._clock() - 0.1) + self._gap_s
+        await self._ceiling.take()
 
     def learn(
         self,
@@ -155,8 +112,11 @@ class RateLimiter:
             self.blind = False
         now_s = self._clock()
         bucket = self._buckets.get(key) or self._open(key, now_s)
-        bucket.answered(now_s, limit=limit, remaining=remaining, sent_s=sent_s)
-        self._tell(key, bucket, now_s)
+        parts = self._parts(key.endpoint_set)
+        part = limit if limit is None or parts == 1 else limit / parts
+        rest = remaining if remaining is None or parts == 1 else remaining / parts
+        bucket.answered(now_s, limit=part, remaining=rest, sent_s=sent_s)
+        self._turns.tell(key, bucket.wait_s, now_s)
 
     def throttled(
         self, key: BucketKey, retry_after_s: float | None, *, sent_s: float | None = None
@@ -173,7 +133,7 @@ class RateLimiter:
         limit = Limit(capacity, refill, period_s)
         if limit.sane:
             bucket.relearn(limit.part(self._parts(key.endpoint_set)), now_s)
-            self._tell(key, bucket, now_s)
+            self._turns.tell(key, bucket.wait_s, now_s)
 
     def seed(self, rate_limits: Iterable[RateLimit]) -> None:
         """Take the answer of `GET /rateLimits` for every bucket of those endpoint sets."""
@@ -188,21 +148,34 @@ class RateLimiter:
                 if key.endpoint_set == endpoint_set:
                     bucket.relearn(rate_limit.limit.part(self._parts(endpoint_set)), now_s)
 
+    def unfamiliar(self, key: BucketKey) -> bool:
+        """Tell whether a header named a capacity that no source gives a refill for.
+
+        Then how fast the bucket is refilled has to be found out by looking. It is worth one
+        `GET /rateLimits` for its scope, handed to `learn_refill`.
+        """
+        bucket = self._buckets.get(key)
+        return bucket is not None and bucket.unfamiliar
+
+    def expect(self, counts: Mapping[BucketKey, int]) -> None:
+        """Say how many requests are still to come, so that none is held back for nothing.
+
+        A bucket's last tokens are otherwise spent one by one, to see when more will come.
+        """
+        now_s = self._clock()
+        for key, count in counts.items():
+            bucket = self._buckets.get(key) or self._fresh(key, now_s)
+            if bucket.expect(count):
+                self._buckets[key] = bucket
+
     def estimate_s(self, counts: Mapping[BucketKey, int]) -> float:
         """Give the seconds that the buckets allow for so many requests each, from now."""
         now_s = self._clock()
-        slowest_s = sum(counts.values()) * self._gap_s
+        slowest_s = sum(counts.values()) * self._ceiling.gap_s
         for key, count in counts.items():
             bucket = self._buckets.get(key) or self._fresh(key, now_s)
             slowest_s = max(slowest_s, bucket.estimate_s(now_s, count))
         return slowest_s
-
-    def _tell(self, key: BucketKey, bucket: Bucket, now_s: float) -> None:
-        gate = self._gates.get(key)
-        if gate is None or gate.news is None or gate.news.done():
-            return
-        if bucket.wait_s(now_s) == 0.0:
-            gate.news.set_result(None)
 
     def _parts(self, endpoint_set: str) -> int:
         return 1 if endpoint_set.endswith("_group") else self._shared_by

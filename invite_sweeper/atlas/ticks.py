@@ -8,6 +8,7 @@ Source: `RateLimit-Remaining` in 14,505 recorded answers of 2026-01 to 2026-08.
 """
 
 import math
+from typing import NamedTuple
 
 MARGIN_S = 0.002
 """Waited beyond the latest instant of a tick, for clocks and timers that are not exact."""
@@ -128,3 +129,23 @@ class Ticks:
             self.period_s, self.sure = period_s, True
             self._span_s = (0.0, math.inf)
             self.restart(now_s, now_s)
+
+
+class Doubt(NamedTuple):
+    """The highest answer that is either old or a tick's, until a later one tells."""
+
+    rise: float
+    level: float
+    heard_s: float
+
+
+class Presumed(NamedTuple):
+    """A tick that was counted because it was due.
+
+    Attributes:
+        before: The level before it.
+        full: The level after it, had nobody else spent anything.
+    """
+
+    before: float
+    full: float
