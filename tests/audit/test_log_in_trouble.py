@@ -253,6 +253,79 @@ async def test_much_without_durable_goes_to_the_system_and_fails_at_once_when_fu
     assert verify([path]).finding.what.startswith("Run run-1 has no end")
 
 
+LONG = "x" * (1 << 18)
+"""One line with it is more than is held in memory."""
+
+
+async def test_failure_just_before_a_group_begins_is_told_to_those_who_wait(path, monkeypatch):
+    log = opened(path)
+    log.write("run_started")
+    waiter = asyncio.ensure_future(log.durable())
+    await asyncio.sleep(0)
+    monkeypatch.setattr(os, "write", Disk(0).write)
+    with pytest.raises(AuditUnwritable, match="No space"):
+        log.write("planned", line=LONG)
+    with pytest.raises(AuditUnwritable, match="No space"):
+        await waiter
+    await log.close()
+    assert path.read_bytes() == b""
+
+
+class WatchedLock:
+    """A lock that tells when a second one asks for it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.asked = 0
+        self.twice = threading.Event()
+
+    def __enter__(self):
+        self.asked += 1
+        if self.asked == 2:
+            self.twice.set()
+        self.lock.acquire()
+
+    def __exit__(self, *_):
+        self.lock.release()
+
+
+async def test_no_line_follows_one_that_failed_in_the_other_thread(path, monkeypatch):
+    log = opened(path)
+    log._writer._writing = lock = WatchedLock()
+    begun = threading.Event()
+
+    def fails_when_the_other_thread_is_at_the_door(fd, data):
+        begun.set()
+        assert lock.twice.wait(10)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", fails_when_the_other_thread_is_at_the_door)
+    log.write("run_started")
+    waiter = asyncio.ensure_future(log.durable())
+    await asyncio.to_thread(begun.wait, 10)
+    with pytest.raises(AuditUnwritable, match="No space"):
+        log.write("planned", line=LONG)
+    monkeypatch.undo()
+    with pytest.raises(AuditUnwritable, match="No space"):
+        await waiter
+    await log.close()
+    assert path.read_bytes() == b""
+
+
+async def test_interrupt_in_the_middle_of_a_write_ends_the_log_too(path, monkeypatch):
+    def interrupted(fd, data):
+        raise KeyboardInterrupt
+
+    log = opened(path)
+    monkeypatch.setattr(os, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        log.write("planned", line=LONG)
+    monkeypatch.undo()
+    with pytest.raises(AuditUnwritable, match="KeyboardInterrupt"):
+        log.write("planned")
+    await log.close()
+
+
 async def test_close_tells_of_lines_that_did_not_get_to_the_disk(path, monkeypatch):
     log = opened(path)
     log.write("run_finished")

@@ -10,6 +10,7 @@ from builders import invitation
 
 from invite_sweeper.audit import Damage, verify
 from invite_sweeper.errors import UsageFault
+from invite_sweeper.inventory import Source
 
 STARTED = ("run_started", {"mode": "sweep"})
 FINISHED = ("run_finished", {"exit_code": 0})
@@ -357,7 +358,7 @@ def test_one_invitation_may_be_deleted_twice_in_a_row(path):
 
 @pytest.mark.parametrize("change", ["project_id", "source", "id"])
 def test_outcome_of_another_invitation_does_not_answer(path, change):
-    other = {"project_id": "f" * 24, "source": "users", "id": "f" * 24}[change]
+    other = {"project_id": "f" * 24, "source": Source.USERS, "id": "f" * 24}[change]
     write_events(path, "r", [STARTED, intent(1, **{change: other}), outcome(1), FINISHED])
     assert found(path) == (3, Damage.UNANNOUNCED)
 

@@ -1,0 +1,143 @@
+"""The log under SIGKILL, and on a disk that is really full."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from invite_sweeper.audit import AuditTarget, Damage, records, verify
+
+KILLS = 100 if os.environ.get("INVITE_SWEEPER_SOAK") == "full" else 10
+
+ANNOUNCE = """
+import asyncio, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from invite_sweeper.audit import AuditLog
+
+async def worker(log, start):
+    for number in range(start, start + 100_000):
+        log.write("planned", number=number, ballast="x" * 300)
+        await log.durable()
+        print(number, flush=True)
+
+async def main():
+    path, run_id = Path(sys.argv[1]), sys.argv[2]
+    log = AuditLog.open(path, run_id=run_id, clock=lambda: datetime.now(UTC))
+    await asyncio.gather(*(worker(log, n * 1_000_000) for n in range(20)))
+
+asyncio.run(main())
+"""
+FILL = """
+import asyncio, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from invite_sweeper.audit import AuditLog
+from invite_sweeper.errors import AuditUnwritable
+
+async def main():
+    log = AuditLog.open(Path(sys.argv[1]), run_id=sys.argv[2], clock=lambda: datetime.now(UTC))
+    for number in range(10_000):
+        log.write("planned", number=number)
+        await log.durable()
+        print(number, flush=True)
+
+try:
+    asyncio.run(main())
+except AuditUnwritable as failure:
+    print(failure, file=sys.stderr)
+    sys.exit(failure.exit_code)
+"""
+
+
+def announced(output: str) -> set[int]:
+    """The numbers told after they were durable; the last may have been cut off."""
+    return {int(line) for line in output.splitlines(keepends=True) if line.endswith("\n")}
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_every_line_that_was_announced_is_in_the_log(tmp_path):
+    path, random = tmp_path / "log.jsonl", Random(7)
+    told = set()
+    for kill in range(KILLS):
+        command = [sys.executable, "-c", ANNOUNCE, str(path), f"run-{kill}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            told = announced(
+                "".join(process.stdout.readline() for _ in range(random.randrange(1, 400)))
+            )
+            process.kill()
+            told |= announced(process.stdout.read())
+        lines = records([path], frozenset({b"planned"}))
+        written = {line["number"] for line in lines if line["run_id"] == f"run-{kill}"}
+        assert told
+        assert told <= written
+    found = verify([path]).finding
+    assert found is None or found.kind == Damage.CUT_SHORT
+    assert found is None or found.spot.line == len(path.read_bytes().splitlines())
+
+
+@pytest.fixture
+def in_a_namespace():
+    """Runs a shell script where a small disk can be mounted."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        pytest.skip("no unshare here")
+    prefix = [unshare, "--mount", "--map-root-user", "sh", "-ec"]
+    probe = [*prefix, "mount -t tmpfs -o size=64k none /mnt"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no disk can be mounted here")
+
+    def run(script: str, *args: str) -> subprocess.CompletedProcess[str]:
+        command = [*prefix, script, "sh", *args]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    return run
+
+
+@pytest.mark.parametrize("size_kib", [4, 8, 20, 64])
+def test_full_disk_ends_with_7_and_a_log_that_can_be_read(in_a_namespace, tmp_path, size_kib):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "fill.py").write_text(FILL)
+    script = f"""
+        cd {tmp_path}
+        mount -t tmpfs -o size={size_kib}k,mode=0700 none disk
+        code=0; {sys.executable} fill.py disk/log.jsonl one || code=$?
+        again=0; {sys.executable} fill.py disk/log.jsonl two >/dev/null || again=$?
+        cp disk/* .
+        echo $code $again >codes
+    """
+    result = in_a_namespace(script)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "codes").read_text() == "7 7\n"
+    assert "No space left on device" in result.stderr
+    log = tmp_path / "log.jsonl"
+    told = announced(result.stdout)
+    assert told <= {r["number"] for r in records([log]) if r["run_id"] == "one"}
+    assert told == set(range(len(told)))
+    assert log.read_bytes().endswith(b"\n")
+    assert log.stat().st_size <= size_kib * 1024
+    assert AuditTarget(str(log)).files() == (log,)
+    assert not list(tmp_path.glob("*.torn*"))
+    found = verify([log]).finding
+    assert found.kind == Damage.CUT_SHORT
+    assert "has no end" in found.what
+
+
+def test_read_only_disk_ends_with_7(in_a_namespace, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "fill.py").write_text(FILL)
+    script = f"""
+        cd {tmp_path}
+        mount -t tmpfs -o size=64k,ro none disk
+        code=0; {sys.executable} fill.py disk/log.jsonl one || code=$?
+        echo $code >codes
+    """
+    result = in_a_namespace(script)
+    assert (tmp_path / "codes").read_text() == "7\n", result.stderr
+    assert "Read-only file system" in result.stderr
+    assert result.stdout == ""
+    assert list(Path(tmp_path / "disk").iterdir()) == []

@@ -1,0 +1,65 @@
+"""Verifying against reading: the same file, the same minute, `sha256sum` and `wc` together."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from audit.written_logs import answer, fields_of, opened
+from builders import invitation
+
+VERIFY = """
+import resource, sys
+from pathlib import Path
+from invite_sweeper.audit.verify import verify
+result = verify([Path(sys.argv[1])])
+assert result.finding is None, result.finding
+print(result.lines, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+async def write_log(path, deletions: int) -> int:
+    """A sweep of so many deletions, 50 in flight; how many lines it has."""
+    log = opened(path)
+    log.write("run_started", mode="sweep")
+    fields = [fields_of(invitation(number)) for number in range(deletions)]
+    for each in fields:
+        log.write("planned", **each)
+    for start in range(0, deletions, 50):
+        for each in fields[start : start + 50]:
+            log.write("intent", **each)
+        for each in fields[start : start + 50]:
+            log.write("outcome", **each, **answer())
+    log.write("run_finished", exit_code=0)
+    await log.close()
+    return 3 * deletions + 2
+
+
+def seconds(*command: str) -> tuple[float, str]:
+    start = time.perf_counter()
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return time.perf_counter() - start, done.stdout
+
+
+@pytest.mark.benchmark
+async def test_verifying_a_million_lines_takes_at_most_three_times_reading_them(tmp_path):
+    path = tmp_path / "log.jsonl"
+    lines = await write_log(path, 333_333)
+    rounds = []
+    for _ in range(3):
+        reading = seconds("sha256sum", str(path))[0] + seconds("wc", str(path))[0]
+        verifying, told = seconds(sys.executable, "-c", VERIFY, str(path))
+        assert told.split()[0] == str(lines)
+        rounds.append(verifying / reading)
+    print(f"verify / (sha256sum + wc): {min(rounds):.2f}", file=sys.stderr)  # noqa: T201  the figure
+    assert min(rounds) <= 3
+
+
+@pytest.mark.slow
+async def test_memory_does_not_grow_with_the_log(tmp_path):
+    small, large = tmp_path / "small", tmp_path / "large"
+    await write_log(small, 300)
+    await write_log(large, 40_000)
+    kib = [int(seconds(sys.executable, "-c", VERIFY, str(p))[1].split()[1]) for p in (small, large)]
+    assert large.stat().st_size > 50 << 20
+    assert kib[1] - kib[0] < 8 << 10
