@@ -1,22 +1,82 @@
 """Every file of `deploy/` ships as a dry run, and one line is all that arms it."""
 
 import re
+import shutil
+from dataclasses import dataclass
 
 import pytest
+import yaml
 from deploy.manifests import DEPLOY, KUBERNETES, built, changed_lines, container, cronjob
 
-DRY = {"plan", "--dry-run"}
+
+@dataclass(frozen=True)
+class Arming:
+    """A file that runs the program, and the one line of it that arms it.
+
+    Attributes:
+        shipped: The line as it ships, a pattern.
+        armed: What a person makes of it.
+        command: The command that the file runs, given its text.
+    """
+
+    file: str
+    shipped: str
+    armed: str
+    command: object
 
 
-def job_lines(text):
-    return [line for line in text.splitlines() if "bin/invite-sweeper " in line]
+def of_crontab(text):
+    (job,) = (line for line in text.splitlines() if "/bin/invite-sweeper " in line)
+    return job.split()[7]
 
 
-def test_the_crontab_is_a_dry_run():
-    (line,) = job_lines((DEPLOY / "cron/invite-sweeper.crontab").read_text())
+def of_service(text):
+    (start,) = re.findall(r"^ExecStart=((?:.*\\\n)*.*)", text, re.MULTILINE)
+    return start.replace("\\\n", " ").split()[1]
 
-    assert " plan " in line
-    assert "sweep" not in re.sub(r"invite-sweeper", "", line)
+
+def of_dockerfile(text):
+    (command,) = re.findall(r"^CMD (.*)", text, re.MULTILINE)
+    return yaml.safe_load(command)[0]
+
+
+def of_values(text):
+    return {"dry-run": "plan", "sweep": "sweep"}[yaml.safe_load(text)["mode"]]
+
+
+def of_cronjob(text):
+    return container(yaml.safe_load(text))["args"][0]
+
+
+ARMINGS = [
+    Arming("cron/invite-sweeper.crontab", r" plan ", " sweep ", of_crontab),
+    Arming("systemd/invite-sweeper.service", r"^    plan \\$", r"    sweep \\\\", of_service),
+    Arming("docker/Dockerfile", r'^CMD \["plan"\]$', 'CMD ["sweep"]', of_dockerfile),
+    Arming("helm/values.yaml", r"^mode: dry-run$", "mode: sweep", of_values),
+    Arming("kubernetes/base/cronjob.yaml", r"^( +)- plan$", r"\1- sweep", of_cronjob),
+]
+
+
+@pytest.mark.parametrize("arming", ARMINGS, ids=lambda arming: arming.file)
+def test_it_is_a_dry_run_and_one_line_makes_a_sweep_of_it(arming):
+    shipped = (DEPLOY / arming.file).read_text()
+    armed, times = re.subn(arming.shipped, arming.armed, shipped, flags=re.MULTILINE)
+    removed, added = changed_lines(shipped, armed)
+
+    assert times == len(removed) == len(added) == 1
+    assert arming.command(shipped) == "plan"
+    assert arming.command(armed) == "sweep"
+
+
+def test_no_other_file_runs_the_program():
+    """A file that comes to run it has to come into the list above."""
+    runs = re.compile(r"bin/invite-sweeper\b|--audit-log|ENTRYPOINT|^\s+args:", re.MULTILINE)
+    indirect = {"README.md", "helm/templates/cronjob.yaml"}
+    indirect.add("kubernetes/components/sharded/kustomization.yaml")
+    files = [p for p in DEPLOY.rglob("*") if p.is_file() and "monitoring" not in p.parts]
+    running = {str(p.relative_to(DEPLOY)) for p in files if runs.search(p.read_text())}
+
+    assert running - indirect == {arming.file for arming in ARMINGS} - {"helm/values.yaml"}
 
 
 @pytest.mark.deploy_tools("kustomize")
@@ -44,3 +104,19 @@ def test_the_overlays_differ_in_the_one_line_that_arms():
     removed, added = changed_lines(dry, armed)
     assert removed == []
     assert [line.split("  #")[0] for line in added] == ["components: [../../components/armed]"]
+
+
+@pytest.mark.deploy_tools("kustomize")
+def test_the_sharded_overlay_is_a_dry_run_and_its_commented_line_arms_it(tmp_path):
+    shutil.copytree(KUBERNETES, tmp_path, dirs_exist_ok=True)
+    overlay = tmp_path / "overlays/sharded"
+    dry = built(overlay)
+    path = overlay / "kustomization.yaml"
+    armed, times = re.subn(
+        r"^  # (- ../../components/armed)", r"  \1", path.read_text(), flags=re.MULTILINE
+    )
+    path.write_text(armed)
+
+    assert times == 1
+    assert container(cronjob(dry))["args"][0] == "plan"
+    assert changed_lines(dry, built(overlay)) == (["- plan"], ["- sweep"])
