@@ -70,16 +70,16 @@ class Bucket:
             return self.penalty.wait_s(now_s)
         out = len(level.out)
         if out >= self._allowed_out():
-            return self._soon_s
+            return self._soon_s(now_s)
         free = level.left - out - self._held(now_s)
         if free < 1.0:
-            return self._dry_s(now_s, free + out, 1.0 - free)
+            return self._dry_s(now_s, 1.0 - free)
         if free > self._looks or not level.told or level.ticks.known or level.drips:
             return 0.0
         if self._demand is not None and self._demand <= free:
             return 0.0
         wait_s = max(0.0, self._last_s + self._gap_s(free) - now_s)
-        return min(wait_s, self._soon_s) if out else wait_s  # the answer may be the tick's
+        return min(wait_s, self._soon_s(now_s)) if out else wait_s  # the answer may be the tick's
 
     def _allowed_out(self) -> float:
         """How many may be without an answer at a time, as far as the bucket has a say."""
@@ -98,10 +98,9 @@ class Bucket:
         ahead = others.ahead(ahead_s, len(self.level.out))
         return max(self._floor, ahead) + others.per_s * self.level.rtt_s
 
-    @property
-    def _soon_s(self) -> float:
+    def _soon_s(self, now_s: float) -> float:
         """When to ask again while an answer is on its way that may change things."""
-        return min(max(0.005, self.level.rtt_s / 4), 0.25)
+        return min(max(0.005, self.level.rtt_s / 4, (now_s - self._last_s) / 4), 1.0)
 
     def _gap_s(self, free: float) -> float:
         """How far apart to look for a tick whose time is not known, with what is free."""
@@ -112,19 +111,19 @@ class Bucket:
         growth = math.exp(math.log(max(ticks.period_s, 0.2) / 0.1) / self._looks) - 1
         return max(0.1, self._last_s - ticks.since_s) * growth
 
-    def _dry_s(self, now_s: float, hoped: float, short: float) -> float:
-        """When there may be a token; `hoped` is free if no request that is out counts."""
+    def _dry_s(self, now_s: float, short: float) -> float:
+        """When there may be a token again, where so much is missing for one."""
         level, ticks = self.level, self.level.ticks
         if level.drips:
             return max(0.001, short * level.limit.period_s / level.limit.refill)
         wait_s = ticks.latest_s + MARGIN_S - now_s
         if wait_s <= 0.0 or level.doubtful:  # one goes to look, and is not followed
             alone = not level.out or now_s - self._last_s > ticks.period_s
-            return 0.0 if alone else self._soon_s
-        if hoped >= 1.0:
-            return min(wait_s, self._soon_s)
+            return 0.0 if alone else self._soon_s(now_s)
+        if level.out:
+            return min(wait_s, self._soon_s(now_s))
         per_s = level.others.per_s
-        if per_s and hoped + self._held(now_s) >= self._floor + 1 + per_s * level.rtt_s:
+        if per_s and level.left >= self._floor + 1 + per_s * level.rtt_s:
             wait_s = min(wait_s, max(short / per_s, 0.001))  # what is held for others shrinks
         return wait_s
 
