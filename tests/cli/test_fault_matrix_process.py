@@ -1,0 +1,237 @@
+"""What goes wrong, with the exit code, the audit lines, and what the server holds afterwards."""
+
+from datetime import timedelta
+
+import pytest
+from running import desk_in
+
+from invite_sweeper.simulator import faults
+
+DAYS = timedelta(days=1)
+INVITES = "*/invites"
+ONE_DELETE = {"method": "DELETE", "path": "*/invites/*"}
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as found:
+        for number in range(2):
+            project = found.sim.add_project(f"Project {number}")
+            found.projects.append(project)
+            for n in range(2):
+                found.sim.invite(project, f"p{n}@example.com", age=20 * DAYS)
+        found.keys["execution"] = {"attempts": 3}
+        yield found
+
+
+def outcomes(desk):
+    return sorted(line["outcome"] for line in desk.lines("outcome"))
+
+
+# --- faults of a DELETE --------------------------------------------------------------------
+
+PASSING = {
+    "500 JSON": faults.fails(500),
+    "502 HTML": faults.html(502),
+    "503 HTML": faults.html(503),
+    "504": faults.fails(504),
+    "405 in upgrade": faults.upgrade(),
+    "reset before": faults.reset(),
+    "401 passing": faults.challenge(),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+def test_fault_that_passes_is_outlived_and_the_deletion_counted_once(desk, fault):
+    desk.sim.faults.add(fault, **ONE_DELETE)
+    done = desk.sweep()
+    assert (done.code, outcomes(desk)) == (0, ["deleted"] * 4)
+    assert done.summary["retries"] == 1
+    assert sorted(line["attempts"] for line in desk.lines("outcome")) == [1, 1, 1, 2]
+    assert desk.sim.invitation_count() == 0
+    assert desk.sim.journal.deletes_after_confirmation == []
+
+
+@pytest.mark.parametrize(
+    "late", [faults.reset(late=True), faults.fails(500, late=True)], ids=["reset", "500"]
+)
+def test_deletion_that_took_place_without_an_answer_is_already_gone_by_the_next_try(desk, late):
+    desk.sim.faults.add(late, **ONE_DELETE)
+    done = desk.sweep()
+    assert (done.code, outcomes(desk)) == (0, ["already_gone", *["deleted"] * 3])
+    (gone,) = [line for line in desk.lines("outcome") if line["outcome"] == "already_gone"]
+    assert (gone["attempts"], gone["http_status"]) == (2, 404)
+    assert desk.sim.invitation_count() == 0
+
+
+LASTING = {
+    "500 JSON": (faults.fails(500), 3, 500),
+    "502 HTML": (faults.html(502), 3, 502),
+    "405 in upgrade": (faults.upgrade(), 3, 405),
+    "reset": (faults.reset(), 3, None),
+    "other 400": (faults.fails(400, "CANNOT_DELETE_ORG_INVITATION"), 1, 400),
+    "403 of one project": (faults.fails(403, "ACCESS_FORBIDDEN"), 1, 403),
+    "redirect": (faults.redirect("https://elsewhere.example.com/"), 1, 302),
+    "401 role": (faults.role_missing(), 2, 401),
+}
+
+
+@pytest.mark.parametrize(("fault", "tries", "status"), LASTING.values(), ids=LASTING.keys())
+def test_fault_that_lasts_fails_that_deletion_after_its_tries_and_ends_with_4(
+    desk, fault, tries, status
+):
+    one = desk.sim.invitations(desk.projects[0])[0]
+    desk.sim.faults.add(fault, method="DELETE", path=f"*{one}", times=99)
+    done = desk.sweep()
+    assert (done.code, outcomes(desk)) == (4, [*["deleted"] * 3, "failed"])
+    (failed,) = [line for line in desk.lines("outcome") if line["outcome"] == "failed"]
+    assert (failed["invitation_id"], failed["attempts"], failed["http_status"]) == (
+        one,
+        tries,
+        status,
+    )
+    assert desk.sim.invitation_count() == 1
+    assert desk.deletes() == 3 + tries
+
+
+@pytest.mark.parametrize("status", [404, 400], ids=["404", "400 INVALID_INVITATION_ID"])
+def test_invitation_that_is_gone_when_its_turn_comes_is_no_failure(desk, status):
+    desk.sim.gone_status = status
+    project = desk.projects[0]
+    one = desk.sim.invitations(project)[0]
+    vanish = faults.effect(before=lambda _: desk.sim.accept(project, one))
+    desk.sim.faults.add(vanish, method="DELETE", path=f"*{one}")
+    done = desk.sweep()
+    assert (done.code, outcomes(desk)) == (0, ["already_gone", *["deleted"] * 3])
+    (gone,) = [line for line in desk.lines("outcome") if line["outcome"] == "already_gone"]
+    assert gone["http_status"] == status
+
+
+RUN_ENDING = {
+    "401 lasting": (faults.challenge(), 5),
+    "403 access list": (faults.fails(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), 5),
+    "406": (faults.fails(406, "INVALID_VERSION_DATE"), 6),
+    "410": (faults.fails(410, "VERSION_GONE"), 6),
+}
+
+
+@pytest.mark.parametrize(("fault", "code"), RUN_ENDING.values(), ids=RUN_ENDING.keys())
+def test_answer_about_the_run_ends_the_sweep_and_the_rest_is_skipped(desk, fault, code):
+    desk.keys["execution"]["concurrency"] = 1
+    desk.keys["limits"]["canary"] = 0
+    desk.sim.faults.add(fault, method="DELETE", path="*", nth=2, times=99)
+    done = desk.sweep()
+    assert done.code == code, done.err
+    told = outcomes(desk)
+    assert len(told) == 4
+    assert told.count("skipped") >= 1
+    assert told.count("deleted") == len(desk.sim.deleted)
+    assert desk.lines()[-1]["exit_code"] == code
+    assert "Nothing was deleted." not in done.err
+
+
+# --- faults of a listing -------------------------------------------------------------------
+
+UNREADABLE = {
+    "500": (faults.fails(500), 500),
+    "502 HTML": (faults.html(502), 502),
+    "malformed": (faults.malformed(), 200),
+    "truncated": (faults.truncated(), None),
+    "401 role": (faults.role_missing(), 401),
+    "403": (faults.fails(403, "ACCESS_FORBIDDEN"), 403),
+    "redirect": (faults.redirect("https://elsewhere.example.com/"), 302),
+}
+
+
+@pytest.mark.parametrize(("fault", "status"), UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_listing_that_is_not_known_to_be_complete_loses_nothing(desk, fault, status):
+    project = desk.projects[0]
+    desk.sim.faults.add(fault, path=f"*{project}/invites", times=99)
+    done = desk.sweep()
+    assert (done.code, outcomes(desk)) == (4, ["deleted"] * 2)
+    (lost,) = desk.lines("project_unreadable")
+    assert (lost["project_id"], lost["http_status"]) == (project, status)
+    assert len(desk.sim.invitations(project)) == 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [faults.fails(500), faults.reset(), faults.truncated(), faults.malformed()],
+    ids=["500", "reset", "truncated", "malformed"],
+)
+def test_listing_that_fails_once_is_read_again(desk, fault):
+    desk.sim.faults.add(fault, path=INVITES)
+    done = desk.sweep()
+    assert (done.code, done.summary["deleted"]) == (0, 4)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [faults.fails(500), faults.malformed(), faults.html(503), faults.reset()],
+    ids=["500", "malformed", "503", "reset"],
+)
+def test_list_of_projects_that_cannot_be_read_ends_with_6(desk, fault):
+    desk.sim.faults.add(fault, path="*/groups", times=99)
+    done = desk.sweep()
+    assert (done.code, done.out, desk.deletes()) == (6, "", 0)
+
+
+def test_second_page_that_cannot_be_read_ends_with_6_and_nothing_is_deleted(desk):
+    for number in range(600):
+        desk.sim.add_project(f"More {number}")
+    desk.sim.faults.add(faults.fails(500), path="*/groups", nth=2, times=99)
+    done = desk.sweep()
+    assert (done.code, desk.deletes()) == (6, 0)
+
+
+def test_list_of_projects_that_repeats_its_pages_for_ever_is_read_once(desk):
+    desk.sim.paging.loop = True
+    done = desk.sweep()
+    assert (done.code, done.summary["projects_seen"], done.summary["deleted"]) == (0, 2, 4)
+
+
+def test_token_that_ends_in_the_middle_of_a_run_is_renewed(tmp_path):
+    with desk_in(tmp_path, kind="service-account") as desk:
+        project = desk.sim.add_project("Project")
+        for n in range(6):
+            desk.sim.invite(project, f"p{n}@example.com", age=20 * DAYS)
+        end = faults.effect(before=lambda _: desk.sim.oauth.expire())
+        desk.sim.faults.add(end, **ONE_DELETE)
+        done = desk.sweep()
+        assert (done.code, done.summary["deleted"]) == (0, 6)
+        assert desk.sim.oauth.issued == 2
+        assert not desk.sim.oauth.live(desk.account)
+
+
+def test_token_that_is_refused_ends_with_5(tmp_path):
+    with desk_in(tmp_path, kind="service-account") as desk:
+        desk.sim.add_project("Project")
+        done = desk.sweep(MONGODB_ATLAS_CLIENT_SECRET="mdb_sa_sk_wrong")
+        assert (done.code, done.out) == (5, "")
+
+
+def test_hanging_answer_is_bounded_by_the_deadline(desk):
+    desk.sim.faults.add(faults.hang(), method="DELETE", path="*", times=99)
+    desk.keys["execution"] |= {"grace": "1s"}
+    done = desk.sweep("--deadline", "3s")
+    assert (done.code, outcomes(desk)) == (8, ["unknown"] * 4)
+    assert desk.sim.invitation_count() == 4
+
+
+def test_many_at_once_under_random_faults_are_all_done_and_none_is_sent_twice(tmp_path):
+    with desk_in(tmp_path) as desk:
+        for number in range(50):
+            project = desk.sim.add_project(f"Project {number}")
+            for n in range(10):
+                desk.sim.invite(project, f"p{n}@example.com", age=20 * DAYS)
+        desk.sim.faults.randomly(faults.fails(500), 0.05)
+        desk.sim.faults.randomly(faults.reset(late=True), 0.01)
+        desk.sim.faults.latency(0.005)
+        desk.keys["execution"] = {"concurrency": 50, "attempts": 8}
+        done = desk.sweep()
+        assert done.code == 0, done.err
+        assert set(outcomes(desk)) <= {"deleted", "already_gone"}
+        assert len(outcomes(desk)) == 500
+        assert desk.sim.journal.deletes_after_confirmation == []
+        assert max(line["attempts"] for line in desk.lines("outcome")) <= 8
+        assert desk.sim.invitation_count() == 0
