@@ -15,7 +15,8 @@ from invite_sweeper.errors import ExitCode
 
 _TS_BYTES = len('{"ts":"2026-11-25T01:02:03.000000Z')
 """What comes before `run_id`; of one length in every line."""
-_PREV_BYTES = len('","prev":""') + len(FIRST_PREV)
+_PREV = b'","prev":"%b"'
+_PREV_BYTES = len(_PREV % FIRST_PREV.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,22 +133,25 @@ class _Follower:
         A line in our writer's form is compared byte by byte, which is several times faster
         than parsing it: the chain vouches for the rest.
         """
-        head = b'%b%d,"event":"' % (self._run, self._seq + 1)
+        seq = self._seq + 1
+        head = b'%b%d,"event":"' % (self._run, seq)
         start = _TS_BYTES + len(head)
         end = line.find(b'"', start)
-        if line.startswith(head, _TS_BYTES) and line.startswith(b'","prev":"%b"' % self._prev, end):
-            event, at = line[start:end], end + _PREV_BYTES
-            self._seq += 1
+        at = end + _PREV_BYTES
+        if line[_TS_BYTES:start] == head and line[end:at] == _PREV % self._prev:
+            self._seq = seq
+            event = line[start:end]
         elif (parsed := Head.of(line)) is not None and self._takes(parsed):
             event, at = parsed.event.encode(), -1
         else:
             return False
         self._prev = sha256(line).hexdigest().encode()
-        self._lines += 1
         self._before = line
+        self._lines += 1
         if event in NOTED:
             self._finding = self._ledger.note(event, line, at, self._path, self._number)
-        return self._finding is None
+            return self._finding is None
+        return True
 
     def _takes(self, head: Head) -> bool:
         """Whether a line begins a run here, or goes on with the one at hand in another form."""
