@@ -107,14 +107,16 @@ class Level:
 
     def hear(self, now_s: float, remaining: float, sent_s: float) -> None:
         """Take an answer's `RateLimit-Remaining`, whatever it is."""
-        self.told = True
+        first, self.told = not self.told, True
         self.rtt_s += (min(now_s - sent_s, 5.0) - self.rtt_s) / 8
         remaining = min(max(remaining, 0.0), self.limit.capacity)
         if sent_s < self._credited_s:  # from before a tick that is counted already
             self.left = min(self.left, remaining + self.limit.refill)
             return
         self._settled += 1
-        if remaining <= self.left:
+        if first:  # what an earlier run left is no sign of others
+            self.say(now_s, remaining, sent_s)
+        elif remaining <= self.left:
             self._fell(now_s, remaining, sent_s)
         elif sent_s >= self._heard_s:
             self._rose(now_s, remaining, sent_s)
