@@ -1,0 +1,42 @@
+"""`python tests/benchmarks`: measures everything and writes the table, in Markdown.
+
+With names (`loopback distant by_hand memory price hot shared`) it measures those alone.
+"""
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import figures
+
+
+def main(names: list[str]) -> int:
+    """Measure and write; 1 where a figure does not hold."""
+    wanted = [each for each in figures.ALL if not names or each.__name__ in names]
+    write("| what | measured | must hold | |\n|---|---|---|---|\n")
+    found = []
+    for measure in wanted:
+        figure = measure()
+        found.append(figure)
+        verdict = "holds" if figure.holds else "**does not hold**"
+        write(f"| {figure.what} | {figure.found} | {figure.limit} | {verdict} |\n")
+    write(
+        f"\n{platform.python_implementation()} {platform.python_version()}, "
+        f"{os.cpu_count()} cores; the simulated Atlas has one of them.\n"
+    )
+    for figure in found:
+        if figure.drawing:
+            write(f"\n{figure.what}\n\n```\n{figure.drawing}\n```\n")
+    return 0 if all(figure.holds for figure in found) else 1
+
+
+def write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,79 @@
+"""What the wire alone costs: the same requests as a sweep, by aiohttp, and nothing else.
+
+No policy, no plan, no guard, no limits, no retries, no log: what anybody would write who only
+wants the invitations gone, 50 requests in flight, on uvloop where it exists.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable
+
+import aiohttp
+import orjson
+
+IN_FLIGHT = 50
+ACCEPT = "application/vnd.atlas.2023-01-01+json"
+
+
+async def main() -> None:
+    base = os.environ["MONGODB_ATLAS_BASE_URL"]
+    client_id = os.environ["MONGODB_ATLAS_CLIENT_ID"]
+    secret = os.environ["MONGODB_ATLAS_CLIENT_SECRET"]
+    login = {"Authorization": aiohttp.encode_basic_auth(client_id, secret)}
+    connector = aiohttp.TCPConnector(limit=IN_FLIGHT)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        form = {"grant_type": "client_credentials"}
+        async with session.post(f"{base}/api/oauth/token", data=form, headers=login) as answer:
+            token = orjson.loads(await answer.read())["access_token"]
+        headers = {"Accept": ACCEPT, "Authorization": f"Bearer {token}"}
+        groups = f"{base}/api/atlas/v2/groups"
+        doomed: list[str] = []
+
+        async def read(project_id: str) -> None:
+            url = f"{groups}/{project_id}/invites"
+            async with session.get(url, headers=headers) as answer:
+                found = orjson.loads(await answer.read())
+            doomed.extend(f"{url}/{invitation['id']}" for invitation in found)
+
+        async def delete(url: str) -> None:
+            async with session.delete(url, headers=headers) as answer:
+                await answer.read()
+
+        await in_flight(await list_projects(session, groups, headers), read)
+        await in_flight(doomed, delete)
+        async with session.post(f"{base}/api/oauth/revoke", data={"token": token}, headers=login):
+            pass
+
+
+async def list_projects(
+    session: aiohttp.ClientSession, groups: str, headers: dict[str, str]
+) -> list[str]:
+    projects: list[str] = []
+    number, more = 1, True
+    while more:
+        url = f"{groups}?itemsPerPage=500&includeCount=false&pageNum={number}"
+        async with session.get(url, headers=headers) as answer:
+            page = orjson.loads(await answer.read())
+        projects += [project["id"] for project in page["results"]]
+        more = any(link["rel"] == "next" for link in page["links"])
+        number += 1
+    return projects
+
+
+async def in_flight(items: Iterable[str], work: Callable[[str], Awaitable[None]]) -> None:
+    queue = iter(items)
+
+    async def worker() -> None:
+        for item in queue:
+            await work(item)
+
+    await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
+
+
+if __name__ == "__main__":
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        new_event_loop = None
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main())

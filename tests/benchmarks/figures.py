@@ -1,0 +1,149 @@
+"""The figures that must hold, each measured when it is asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.hot import Hot, run_hot
+from benchmarks.measuring import (
+    BARE,
+    KEPT_DAYS,
+    MEMORY,
+    ONE_BY_ONE,
+    UNSYNCED,
+    Load,
+    Pairs,
+    in_turn,
+    middle_s,
+    others,
+    real_disk,
+    swept,
+)
+
+LOOPBACK = Load(projects=200, each=60)
+DISTANT = Load(projects=200, each=20, latency_s=0.010)
+BY_HAND = Load(projects=20, each=20, latency_s=0.010)
+FEW_KEPT = Load(projects=200, each=20, age_days=KEPT_DAYS)
+MANY_KEPT = Load(projects=20_000, each=20, age_days=KEPT_DAYS)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table.
+
+    Attributes:
+        what: What was measured.
+        found: What came out, in words.
+        limit: What must hold, in words.
+        holds: Whether it does.
+        drawing: To be shown below the table; "" where there is none.
+    """
+
+    what: str
+    found: str
+    limit: str
+    holds: bool
+    drawing: str = ""
+
+
+def loopback(pairs: int = 5) -> Figure:
+    """12,000 deletions against the bare script."""
+    found = in_turn(
+        lambda: swept(LOOPBACK, audit=real_disk()), lambda: others(LOOPBACK, BARE), pairs
+    )
+    return _against_bare("12,000 deletions in 200 projects, loopback", found, 1.35)
+
+
+def distant(pairs: int = 5) -> Figure:
+    """4,000 deletions at 10 ms against the bare script."""
+    found = in_turn(lambda: swept(DISTANT, audit=real_disk()), lambda: others(DISTANT, BARE), pairs)
+    return _against_bare("4,000 deletions in 200 projects, 10 ms", found, 1.15)
+
+
+def by_hand() -> Figure:
+    """400 deletions at 10 ms against a loop of `curl`."""
+    slow = others(BY_HAND, ONE_BY_ONE)
+    quick = [swept(BY_HAND, audit=real_disk()) for _ in range(4)][1:]
+    times = slow.wall_s / middle_s(quick)
+    return Figure(
+        "400 deletions in 20 projects, 10 ms, against one `curl` after another",
+        f"{middle_s(quick):.2f} s : {slow.wall_s:.1f} s = {times:.0f} times faster",
+        "20 times faster",
+        times >= 20,
+    )
+
+
+def memory() -> Figure:
+    """Listing 100 times as many kept invitations."""
+    few, many = (swept(load, audit=real_disk(), dry_run=True) for load in (FEW_KEPT, MANY_KEPT))
+    more_mib = many.peak_mib - few.peak_mib
+    return Figure(
+        "peak memory of listing 4,000 and 400,000 kept invitations",
+        f"{few.peak_mib:.0f} MiB and {many.peak_mib:.0f} MiB: {more_mib:.0f} MiB more "
+        f"({many.wall_s:.0f} s)",
+        "less than 30 MiB more",
+        more_mib < 30,
+    )
+
+
+def price(pairs: int = 5) -> Figure:
+    """What chain and fsync cost: the same sweep with its log in memory, never synced."""
+    found = in_turn(
+        lambda: swept(LOOPBACK, audit=real_disk()),
+        lambda: swept(LOOPBACK, audit=MEMORY, program=UNSYNCED),
+        pairs,
+    )
+    ratio = median(found.ratios)
+    return Figure(
+        "12,000 deletions, audit log on disk and synced, against one in memory and not",
+        f"{middle_s(found.ones):.2f} s : {middle_s(found.others):.2f} s = {ratio:.2f}",
+        "1.15",
+        ratio <= 1.15,
+    )
+
+
+def hot() -> Figure:
+    """A bucket of 60 that 301 requests must go through."""
+    found = run_hot()
+    return _of_buckets("300 deletions through a bucket of 60 a 2 s", found, 0.01, 1.05)
+
+
+def shared() -> Figure:
+    """The same bucket, and a second client that spends half of it."""
+    found = run_hot(other_per_s=15.0)
+    return _of_buckets("the same, and a second client draws half of it", found, 0.02, 1.15)
+
+
+ALL: tuple[Callable[[], Figure], ...] = (loopback, distant, by_hand, memory, price, hot, shared)
+
+
+def _against_bare(what: str, found: Pairs, limit: float) -> Figure:
+    for one, other in zip(found.ones, found.others, strict=True):
+        assert one.received == other.received, "not the same requests"
+    ratio = median(found.ratios)
+    each = ", ".join(f"{each:.2f}" for each in sorted(found.ratios))
+    return Figure(
+        f"{what}, against a bare aiohttp script",
+        f"{middle_s(found.ones):.2f} s : {middle_s(found.others):.2f} s = {ratio:.2f} "
+        f"({each}; processor {found.cpu_ratio:.2f})",
+        f"{limit}",
+        ratio <= limit,
+    )
+
+
+def _of_buckets(what: str, found: Hot, refused: float, limit: float) -> Figure:
+    ratio = found.took_s / found.bound_s
+    beside = found.ordinary_s <= found.half_s
+    second = found.other
+    drawn = len(second.spent_s)
+    told = f"; the second client got {drawn} of {drawn + second.refused}" if second.per_s else ""
+    return Figure(
+        what,
+        f"{found.refused_share:.2%} of {found.answers} answers are 429; {found.took_s:.2f} s, "
+        f"bound {found.bound_s:.2f} s: {ratio:.2f}; {found.ordinary_s - found.began_s:.1f} s for "
+        f"the 60 projects beside it, its second half began at "
+        f"{found.half_s - found.began_s:.1f} s{told}",
+        f"{refused:.0%}; {limit}; before the second half",
+        found.refused_share <= refused and ratio <= limit and beside,
+        found.drawing(),
+    )

@@ -1,0 +1,226 @@
+"""One measurement: a fresh simulated Atlas, one command against it, what that took."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from builders import policy_bytes
+
+from invite_sweeper.simulator.seed import ORG_ID
+
+HERE = Path(__file__).parent
+STALE_DAYS, KEPT_DAYS = 20.0, 2.0
+OURS = (sys.executable, "-m", "invite_sweeper")
+BARE = (sys.executable, str(HERE / "bare.py"))
+ONE_BY_ONE = ("/bin/sh", str(HERE / "one_by_one.sh"))
+UNSYNCED = (
+    sys.executable,
+    "-c",
+    "import os; os.fsync = lambda _: None; from invite_sweeper.cli import main; main()",
+)
+"""The program on a disk that is never waited for: the product has no such mode."""
+MEMORY = Path("/dev/shm")
+"""Where Linux has a file system in memory."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the simulated Atlas holds, all of it stale, or all of it kept."""
+
+    projects: int
+    each: int
+    age_days: float = STALE_DAYS
+    latency_s: float = 0.0
+
+    @property
+    def invitations(self) -> int:
+        return self.projects * self.each
+
+
+@dataclass(frozen=True)
+class Took:
+    """What one run of a command took, and what the simulated Atlas says of it.
+
+    Attributes:
+        peak_mib: The most memory that was resident.
+        received: Requests by method; the same for all who do the same work.
+    """
+
+    wall_s: float
+    cpu_s: float
+    peak_mib: float
+    received: Mapping[str, int]
+    deleted: int
+    left: int
+    atlas_cpu_s: float
+
+
+@dataclass
+class Atlas:
+    """A simulated Atlas in a process of its own.
+
+    Attributes:
+        environment: Points a client at it.
+        told: What it said at its end; empty before.
+    """
+
+    environment: dict[str, str]
+    told: dict[str, object] = field(default_factory=dict)
+
+
+@contextmanager
+def fresh_atlas(load: Load) -> Iterator[Atlas]:
+    """Start one with its load; ends with the block."""
+    asked = {
+        "projects": load.projects,
+        "each": load.each,
+        "age_days": load.age_days,
+        "latency_s": load.latency_s,
+    }
+    command = [sys.executable, str(HERE / "atlas_process.py"), json.dumps(asked)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=quiet_environment()
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            atlas = Atlas(json.loads(process.stdout.readline()))
+            yield atlas
+        finally:
+            process.stdin.close()
+            last = process.stdout.read()
+    atlas.told = json.loads(last)
+
+
+def measured(load: Load, command: Sequence[str], **variables: str) -> Took:
+    """Run a command to its end against a fresh simulated Atlas."""
+    with tempfile.TemporaryDirectory() as folder:
+        note = Path(folder) / "took.json"
+        stopwatch = (sys.executable, "-I", "-S", str(HERE / "stopwatch.py"), str(note))
+        with fresh_atlas(load) as atlas:
+            done = subprocess.run(
+                [*stopwatch, *command],
+                env={**quiet_environment(), **atlas.environment, **variables},
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
+        took = json.loads(note.read_bytes())
+    assert took.pop("code") == 0, done.stderr.decode()
+    told = atlas.told
+    return Took(
+        **took,
+        received=told["received"],
+        deleted=told["deleted"],
+        left=told["left"],
+        atlas_cpu_s=told["cpu_s"],
+    )
+
+
+def swept(load: Load, *, audit: Path, dry_run: bool = False, program: Sequence[str] = OURS) -> Took:
+    """Run the program, its audit log in a new folder below `audit`."""
+    with tempfile.TemporaryDirectory(dir=audit) as folder:
+        policy = Path(folder) / "policy.yaml"
+        policy.write_bytes(policy_bytes(wide_policy(f"{folder}/audit.jsonl")))
+        what = ["plan"] if dry_run else ["sweep", "--yes"]
+        took = measured(load, [*program, *what, "--policy", str(policy), "--output", "json"])
+    left = load.invitations if dry_run else 0
+    assert (took.deleted, took.left) == (load.invitations - left, left)
+    return took
+
+
+def others(load: Load, command: Sequence[str]) -> Took:
+    """Run what the program is measured against; it deletes the same, and keeps no log."""
+    took = measured(load, command)
+    assert (took.deleted, took.left) == (load.invitations, 0)
+    return took
+
+
+def wide_policy(audit: str, *, concurrency: int = 50) -> dict[str, object]:
+    """The defaults, but for limits that let a whole load through, and requests in flight."""
+    return {
+        "version": 1,
+        "organizations": [ORG_ID],
+        "rules": [{"name": "forgotten", "older_than": "14d"}],
+        "limits": {
+            "max_deletions": 1_000_000,
+            "max_deletions_per_project": 10_000,
+            "max_share": 1.0,
+        },
+        "execution": {"concurrency": concurrency},
+        "audit": {"path": audit},
+    }
+
+
+def quiet_environment() -> dict[str, str]:
+    """The environment without what changes a measurement, or where it goes.
+
+    A program that may not keep its bytecode would be compiled anew for each run.
+    """
+    loud = ("MONGODB_ATLAS_", "INVITE_SWEEPER_", "COVERAGE_", "PYTHONDONTWRITEBYTECODE")
+    return {k: v for k, v in os.environ.items() if not k.startswith(loud)}
+
+
+def real_disk() -> Path:
+    """Give a folder whose files are on a disk: an fsync in memory costs nothing.
+
+    Raises:
+        RuntimeError: There is none; TMPDIR may name one.
+    """
+    for folder in (Path(tempfile.gettempdir()), Path("/var/tmp"), HERE):
+        if folder.is_dir() and _file_system(folder) not in {"tmpfs", "ramfs"}:
+            return folder
+    raise RuntimeError("no folder on a disk; name one in TMPDIR")
+
+
+def _file_system(folder: Path) -> str:
+    """The type of the file system that a folder is on, as Linux tells it."""
+    place, found = str(folder.resolve()), ("", "")
+    for line in Path("/proc/self/mounts").read_text("utf-8").splitlines():
+        _, point, kind, *_ = line.split()
+        inside = place == point or place.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(found[0]):
+            found = (point, kind)
+    return found[1]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Two things measured in turn, so that a busy machine slows both.
+
+    Attributes:
+        ratios: Wall time of the one over the other, pair by pair.
+    """
+
+    ones: tuple[Took, ...]
+    others: tuple[Took, ...]
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        pairs = zip(self.ones, self.others, strict=True)
+        return tuple(one.wall_s / other.wall_s for one, other in pairs)
+
+    @property
+    def cpu_ratio(self) -> float:
+        """The median of what the processor's time says, which a busy machine changes less."""
+        pairs = zip(self.ones, self.others, strict=True)
+        return median(one.cpu_s / other.cpu_s for one, other in pairs)
+
+
+def in_turn(one: Callable[[], Took], other: Callable[[], Took], pairs: int) -> Pairs:
+    """Measure both so many times, one after the other; a first pair warms up and is dropped."""
+    took = [(other(), one()) for _ in range(pairs + 1)][1:]
+    return Pairs(tuple(second for _, second in took), tuple(first for first, _ in took))
+
+
+def middle_s(times: Sequence[Took]) -> float:
+    """The median of the wall times."""
+    return median(took.wall_s for took in times)
