@@ -51,7 +51,7 @@ def _plain(value: object) -> object:
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, Mapping):
         return {str(_plain(str(key))): _plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple)):
         return [_plain(part) for part in value]
     if value is None or isinstance(value, (bool, float, datetime)):
         return value
