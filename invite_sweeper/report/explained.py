@@ -61,8 +61,9 @@ class Explained:
             yield Text("")
         if not self.found:
             yield Text(f"Nothing found for {visible(self.term)!r}.", style="bold")
+        projects = f"{self.projects:,} project{'s' * (self.projects != 1)}"
         yield Text(
-            f"Looked through: {self.invitations:,} invitations in {self.projects:,} project{'s' * (self.projects != 1)} "
+            f"Looked through: {self.invitations:,} invitations in {projects} "
             f"({', '.join(self.sources)})."
         )
         if self.out_of_scope:

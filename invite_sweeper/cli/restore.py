@@ -1,0 +1,74 @@
+"""`restore`: invites again those that a run deleted."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from invite_sweeper.cli.options import (
+    DEFAULT_BASE_URL,
+    BaseUrl,
+    Format,
+    Output,
+    Quiet,
+    Verbose,
+)
+
+
+def restore(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Audit logs that tell what was deleted.")
+    ],
+    run: Annotated[
+        str | None,
+        typer.Option(help="The run to undo: its id, or its beginning; needed where there are two."),
+    ] = None,
+    username: Annotated[
+        str | None, typer.Option(help="A glob on the addresses to invite again.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say who would be invited, and invite nobody.")
+    ] = False,
+    base_url: BaseUrl = DEFAULT_BASE_URL,
+    audit_log: Annotated[
+        str | None,
+        typer.Option("--audit-log", help="Where this is told; the newest FILE.", metavar="PATH"),
+    ] = None,
+    deadline: Annotated[
+        str,
+        typer.Option("--deadline", help="End after this long, as 30m or 1h.", metavar="DURATION"),
+    ] = "1h",
+    yes: Annotated[bool, typer.Option("--yes", help="Ask no question.")] = False,
+    output: Format = Output.TEXT,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Invite again those that a run deleted, with their roles and teams, 10 a minute.
+
+    Each gets a new invitation and a new mail. Whoever is invited or a member again is left
+    alone, so that the same command twice invites nobody twice.
+
+    Example: invite-sweeper restore audit/invite-sweeper.jsonl --dry-run
+    """
+    from invite_sweeper.cli.restoring import Wish
+    from invite_sweeper.cli.restoring import restore as invite_again
+
+    wish = Wish(
+        files=files,
+        base_url=base_url,
+        audit_log=audit_log,
+        dry_run=dry_run,
+        run=run,
+        username=username,
+        deadline=deadline,
+        yes=yes,
+        output=output,
+        quiet=quiet,
+        verbose=verbose,
+    )
+    raise typer.Exit(invite_again(wish))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file to the program."""
+    app.command()(restore)

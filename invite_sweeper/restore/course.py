@@ -1,0 +1,99 @@
+"""One restore, its steps in order: who is gone still, ask, invite, tell."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from invite_sweeper.audit import AuditLog
+from invite_sweeper.errors import GuardRefused, RunError, StoppedEarly
+from invite_sweeper.restore.account import Account
+from invite_sweeper.restore.journal import RestoreJournal
+from invite_sweeper.restore.look import Roll, missing
+from invite_sweeper.restore.pace import Pace
+from invite_sweeper.restore.passing import Inviter, Restoration
+from invite_sweeper.restore.values import Restored
+from invite_sweeper.stop import Stop
+
+T = TypeVar("T")
+_NOBODY = "Nobody was invited."
+_AGAIN = "The same command goes on where it stopped."
+
+
+class World(Protocol):
+    """What a restore needs of Atlas."""
+
+    def roll(self) -> Roll:
+        """Give the part that reads who is there."""
+        ...
+
+    def inviter(self) -> Inviter:
+        """Give the part that invites; a dry run never asks for it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """One restore.
+
+    Attributes:
+        account: Filled in as it goes.
+        confirm: Asked once, before the first POST; None asks nobody.
+        preamble: The fields of the `run_started` line.
+    """
+
+    atlas: World
+    log: AuditLog
+    account: Account
+    stop: Stop
+    pace: Pace
+    confirm: Callable[[Account], Awaitable[bool]] | None = None
+    preamble: Mapping[str, object] = field(default_factory=dict)
+
+    async def run(self) -> RunError | None:
+        """Carry it out; what stopped it is what it returns. `Account.close` is to follow."""
+        account = self.account
+        try:
+            self.log.write("run_started", **self.preamble)
+            await self._steps()
+        except RunError as error:
+            return error
+        if self.stop.reason is not None and account.tally[Restored.SKIPPED]:
+            done = account.tally[Restored.RESTORED]
+            return self._stopped(f"{done} people had been invited by then.")
+        return None
+
+    async def _steps(self) -> None:
+        account, roll = self.account, self.atlas.roll()
+        gone, settled = await self._unless_stopped(missing(roll, account.wanted))
+        account.gone, account.ends, account.begun = gone, settled, True
+        if account.dry_run:
+            return
+        if gone and self.confirm is not None and not await self.confirm(account):
+            raise GuardRefused("The person at the terminal did not say yes.", state=_NOBODY)
+        restoration = Restoration(
+            self.atlas.inviter(),
+            roll,
+            RestoreJournal(self.log, account.now),
+            stop=self.stop,
+            pace=self.pace,
+        )
+        account.ends = restoration.ends
+        await restoration.run(gone, settled)
+
+    def _stopped(self, state: str) -> StoppedEarly:
+        return StoppedEarly(f"Stopped early: {self.stop.reason}.", state=state, mend=_AGAIN)
+
+    async def _unless_stopped(self, step: Coroutine[object, object, T]) -> T:
+        """Carry out a step that invites nobody; a stop ends it at once."""
+        task = asyncio.ensure_future(step)
+        bell = asyncio.ensure_future(self.stop.asked.wait())
+        try:
+            await asyncio.wait((task, bell), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise self._stopped(_NOBODY)
+        finally:
+            bell.cancel()
+            task.cancel()
+            await asyncio.gather(task, bell, return_exceptions=True)

@@ -1,0 +1,264 @@
+"""`restore` as a process: what comes back, what does not, and what is told of it."""
+
+import json
+import signal
+from datetime import timedelta
+
+import pytest
+from running import desk_in, wait_until
+
+from invite_sweeper.simulator import faults
+
+DAYS = timedelta(days=1)
+LOG = "audit/invite-sweeper.jsonl"
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as found:
+        found.sim.mailroom.per_minute = None
+        yield found
+
+
+def swept(desk, people=3, projects=1):
+    """Sweep so many people out of each project; gives the project ids."""
+    ids = [desk.sim.add_project(f"Project {number}") for number in range(projects)]
+    for project in ids:
+        for number in range(people):
+            desk.sim.invite(
+                project,
+                f"person-{number}@example.com",
+                age=(20 + number) * DAYS,
+                roles=("GROUP_READ_ONLY", "GROUP_DATA_ACCESS_READ_ONLY"),
+            )
+        desk.sim.invite(project, "young@example.com", age=DAYS)
+    assert desk.sweep().code == 0
+    return ids
+
+
+def restore(desk, *arguments, code=0, yes=True, **changes):
+    question = ("--yes",) if yes else ()
+    done = desk.run("restore", LOG, "--output", "json", *question, *arguments, **changes)
+    assert done.code == code, done.err
+    return json.loads(done.out)
+
+
+def restored_lines(desk):
+    """Lines of the last run of the log."""
+    last = desk.lines()[-1]["run_id"]
+    return [line for line in desk.lines() if line["run_id"] == last]
+
+
+def invited(desk, project):
+    group = desk.sim.groups[project]
+    return {each.username: json.loads(each.document)["roles"] for each in group.invites.values()}
+
+
+def test_restore_brings_back_exactly_what_the_run_deleted_with_its_roles(desk):
+    (project,) = swept(desk)
+    told = restore(desk)
+    assert (told["wanted"], told["restored"], told["already_there"]) == (3, 3, 0)
+    assert invited(desk, project) == {
+        "young@example.com": ["GROUP_READ_ONLY"],
+        **{
+            f"person-{n}@example.com": ["GROUP_READ_ONLY", "GROUP_DATA_ACCESS_READ_ONLY"]
+            for n in range(3)
+        },
+    }
+
+
+def test_restore_twice_brings_back_nothing_more(desk):
+    swept(desk)
+    restore(desk)
+    before = desk.sim.journal.received["POST"]
+    told = restore(desk)
+    assert (told["restored"], told["already_there"]) == (0, 3)
+    assert desk.sim.journal.received["POST"] == before
+    assert desk.sim.invitation_count() == 4
+
+
+def test_each_post_has_an_intent_before_and_an_outcome_after_and_the_log_verifies(desk):
+    swept(desk)
+    restore(desk)
+    lines = restored_lines(desk)
+    assert lines[0]["mode"] == "restore"
+    assert [line["event"] for line in lines] == [
+        "run_started",
+        *["intent", "outcome"] * 3,
+        "run_finished",
+    ]
+    sweep_id = desk.lines()[0]["run_id"]
+    outcome = lines[2]
+    assert (outcome["outcome"], outcome["http_status"], outcome["restores"]) == (
+        "restored",
+        200,
+        sweep_id,
+    )
+    assert desk.run("audit", "verify", LOG).code == 0
+
+
+def test_already_there_is_told_without_an_intent_and_the_log_verifies(desk):
+    swept(desk)
+    restore(desk)
+    restore(desk)
+    assert [line["event"] for line in restored_lines(desk)] == [
+        "run_started",
+        *["outcome"] * 3,
+        "run_finished",
+    ]
+    assert desk.run("audit", "verify", LOG).code == 0
+
+
+def test_who_is_pending_or_a_member_again_is_left_alone(desk):
+    (project,) = swept(desk)
+    desk.sim.invite(project, "PERSON-0@example.com")
+    roles = {project: ("GROUP_OWNER",)}
+    desk.sim.add_user("person-1@example.com", status="ACTIVE", group_roles=roles)
+    told = restore(desk)
+    said = {each["username"]: each["outcome"] for each in told["invitations"]}
+    assert said == {
+        "person-0@example.com": "already_there",
+        "person-1@example.com": "already_there",
+        "person-2@example.com": "restored",
+    }
+
+
+def test_dry_run_says_who_would_be_invited_and_sends_no_post(desk):
+    swept(desk)
+    told = restore(desk, "--dry-run", yes=False)
+    assert {each["outcome"] for each in told["invitations"]} == {"would_restore"}
+    assert (told["to_restore"], told["restored"]) == (3, 0)
+    assert desk.sim.journal.received["POST"] == 0
+    assert desk.run("audit", "verify", LOG).code == 0
+
+
+def test_username_chooses(desk):
+    (project,) = swept(desk)
+    assert restore(desk, "--username", "PERSON-1*")["restored"] == 1
+    assert set(invited(desk, project)) == {"young@example.com", "person-1@example.com"}
+
+
+def test_two_runs_with_deletions_need_the_name_of_one(desk):
+    (project,) = swept(desk, people=1)
+    first = desk.lines()[0]["run_id"]
+    desk.sim.invite(project, "later@example.com", age=20 * DAYS)
+    assert desk.sweep().code == 0
+    asked = desk.run("restore", LOG, "--yes")
+    assert (asked.code, asked.out) == (2, "")
+    assert first in asked.err
+    told = restore(desk, "--run", first)
+    assert [each["username"] for each in told["invitations"]] == ["person-0@example.com"]
+
+
+def test_without_a_yes_and_without_a_terminal_nothing_is_asked_of_atlas(desk):
+    swept(desk)
+    before = len(desk.sim.requests)
+    done = desk.run("restore", LOG)
+    assert (done.code, done.out) == (2, "")
+    assert len(desk.sim.requests) == before
+
+
+def test_damaged_log_is_refused_and_nobody_is_invited(desk):
+    swept(desk)
+    desk.log_path.write_bytes(desk.log_path.read_bytes().replace(b"person-1@", b"mallory@"))
+    before = len(desk.sim.requests)
+    done = desk.run("restore", LOG, "--yes", "--output", "json")
+    assert (done.code, done.out) == (3, "")
+    assert "damaged" in done.err
+    assert len(desk.sim.requests) == before
+
+
+def test_log_of_another_atlas_is_refused(desk):
+    swept(desk)
+    done = desk.run("restore", LOG, "--yes", "--base-url", "http://127.0.0.1:9")
+    assert (done.code, done.out) == (3, "")
+
+
+def test_lost_answers_invite_nobody_twice(desk):
+    (project,) = swept(desk)
+    desk.sim.faults.add(faults.reset(late=True), method="POST", times=1)
+    told = restore(desk)
+    assert told["restored"] == 3
+    assert len(invited(desk, project)) == len(desk.sim.invitations(project)) == 4
+    assert desk.sim.journal.received["POST"] == 3
+
+
+def test_project_that_cannot_be_read_fails_its_people_and_the_rest_comes_back(desk):
+    shut, open_ = swept(desk, people=1, projects=2)
+    desk.sim.faults.add(faults.role_missing(), path=f"*/{shut}/users*", times=9)
+    told = restore(desk, code=4)
+    assert (told["restored"], told["failed"]) == (1, 1)
+    assert "person-0@example.com" in invited(desk, open_)
+    assert desk.run("audit", "verify", LOG).code == 0
+
+
+def test_refused_credentials_end_with_5_and_the_log_tells(desk):
+    swept(desk)
+    done = desk.run("restore", LOG, "--yes", "--output", "json", MONGODB_ATLAS_ACCESS_TOKEN="wrong")
+    assert (done.code, done.out) == (5, "")
+    assert restored_lines(desk)[-1]["exit_code"] == 5
+    assert desk.run("audit", "verify", LOG).code == 0
+
+
+def test_signal_ends_with_8_and_the_same_command_goes_on(desk):
+    (project,) = swept(desk)
+    desk.sim.faults.latency(0.3)
+    process = desk.start("restore", LOG, "--yes", "--output", "json")
+    wait_until(lambda: desk.sim.journal.received["POST"] >= 1)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    told = json.loads(out)
+    assert process.returncode == 8
+    assert told["restored"] + told["skipped"] == 3
+    assert told["skipped"] >= 1
+    assert desk.run("audit", "verify", LOG).code == 0
+    desk.sim.faults.clear()
+    again = restore(desk)
+    assert again["restored"] == told["skipped"]
+    assert len(invited(desk, project)) == 4
+
+
+def test_deadline_ends_with_8_where_atlas_takes_no_more_invitations(desk):
+    swept(desk, people=2)
+    desk.sim.mailroom.per_minute = 1
+    told = restore(desk, "--deadline", "3s", code=8)
+    assert told["restored"] == 1
+    assert desk.run("audit", "verify", LOG).code == 0
+
+
+def test_killed_restore_is_gone_on_with_by_the_same_command(desk):
+    (project,) = swept(desk)
+    desk.sim.faults.latency(0.3)
+    process = desk.start("restore", LOG, "--yes")
+    wait_until(lambda: desk.sim.journal.received["POST"] >= 2)
+    process.kill()
+    process.communicate(timeout=60)
+    desk.sim.faults.clear()
+    restore(desk)
+    assert len(invited(desk, project)) == len(desk.sim.invitations(project)) == 4
+
+
+def test_another_run_that_holds_the_lock_ends_with_9(desk):
+    swept(desk)
+    desk.sim.faults.latency(1.0)
+    first = desk.start("restore", LOG, "--yes")
+    before = desk.sim.journal.received["GET"]
+    wait_until(lambda: desk.sim.journal.received["GET"] > before)
+    second = desk.run("restore", LOG, "--yes")
+    assert second.code == 9
+    desk.sim.faults.clear()
+    first.communicate(timeout=60)
+
+
+def test_text_says_what_became_of_each(desk):
+    swept(desk, people=1)
+    done = desk.run("restore", LOG, "--yes")
+    assert done.code == 0
+    assert "person-0@example.com" in done.out
+    assert "1 restored" in done.out
+
+
+def test_restore_does_not_count_as_the_population_that_the_next_sweep_is_held_against(desk):
+    swept(desk)
+    restore(desk)
+    assert desk.sweep().code == 0

@@ -1,0 +1,138 @@
+"""What a restore reads out of audit logs, and what it refuses."""
+
+import pytest
+from audit.written_logs import answer, fields_of, lines_of, write_events, write_run
+from builders import invitation
+
+from invite_sweeper.errors import GuardRefused, UsageFault
+from invite_sweeper.restore import deletions, raise_if_damaged
+
+URL = "https://atlas.example.com"
+
+
+@pytest.fixture
+def log(tmp_path):
+    tmp_path.chmod(0o700)
+    return tmp_path / "audit.jsonl"
+
+
+def names(found):
+    return [each.invitation.username for each in found]
+
+
+def run_with(log, run_id, *outcomes, base_url=URL):
+    """A sweep with one outcome after another, each of a person of its own number."""
+    events = [("run_started", {"mode": "sweep", "base_url": base_url})]
+    for number, outcome in outcomes:
+        fields = fields_of(invitation(number))
+        events += [("intent", fields), ("outcome", fields | answer(outcome))]
+    write_events(log, run_id, [*events, ("run_finished", {"exit_code": 0})])
+
+
+def test_only_what_was_deleted_is_given(log):
+    run_with(
+        log, "run-1", (1, "deleted"), (2, "already_gone"), (3, "failed"), (4, "accepted_during")
+    )
+    found = deletions([log], base_url=URL)
+    assert names(found) == ["person-1@example.com", "person-4@example.com"]
+    assert {each.run_id for each in found} == {"run-1"}
+
+
+def test_what_was_deleted_comes_back_with_all_that_is_known_of_it(log):
+    run_with(log, "run-1", (1, "deleted"))
+    (found,) = deletions([log], base_url=URL)
+    assert found.invitation == invitation(1)
+    assert found.rule == "forgotten"
+
+
+def test_two_runs_with_deletions_ask_for_the_one_that_is_meant(log):
+    run_with(log, "run-1", (1, "deleted"))
+    run_with(log, "run-2", (2, "deleted"))
+    with pytest.raises(UsageFault, match=r"run-1 \(1\), run-2 \(1\)"):
+        deletions([log], base_url=URL)
+    assert names(deletions([log], base_url=URL, run="run-2")) == ["person-2@example.com"]
+
+
+def test_beginning_of_two_runs_is_not_enough(log):
+    run_with(log, "run-1", (1, "deleted"))
+    run_with(log, "run-2", (2, "deleted"))
+    with pytest.raises(UsageFault):
+        deletions([log], base_url=URL, run="run-")
+
+
+def test_run_that_deleted_nothing_does_not_stand_in_the_way(log):
+    run_with(log, "run-1", (1, "deleted"))
+    write_run(log, "run-2", mode="dry-run")
+    assert names(deletions([log], base_url=URL)) == ["person-1@example.com"]
+
+
+def test_run_that_is_not_there_is_a_usage_error(log):
+    run_with(log, "run-1", (1, "deleted"))
+    with pytest.raises(UsageFault, match="no deletion of a run nowhere"):
+        deletions([log], base_url=URL, run="nowhere")
+
+
+def test_username_is_a_glob_and_case_does_not_matter(log):
+    run_with(log, "run-1", (1, "deleted"), (12, "deleted"), (2, "deleted"))
+    found = deletions([log], base_url=URL, username="PERSON-1*")
+    assert names(found) == ["person-1@example.com", "person-12@example.com"]
+
+
+def test_one_door_of_a_person_is_given_once(log):
+    again = invitation(2, username="PERSON-1@example.com")
+    events = [("run_started", {"mode": "sweep", "base_url": URL})]
+    for each in (invitation(1), again):
+        events += [("intent", fields_of(each)), ("outcome", fields_of(each) | answer())]
+    write_events(log, "run-1", events)
+    assert names(deletions([log], base_url=URL)) == ["person-1@example.com"]
+
+
+def test_run_against_another_atlas_is_refused(log):
+    run_with(log, "run-1", (1, "deleted"), base_url="https://elsewhere.example.com")
+    with pytest.raises(GuardRefused, match="against https://elsewhere"):
+        deletions([log], base_url=URL)
+
+
+def test_rotated_files_are_read_together(tmp_path, log):
+    older = tmp_path / "audit.jsonl.1"
+    run_with(older, "run-1", (1, "deleted"))
+    run_with(log, "run-2", (2, "deleted"))
+    assert names(deletions([older, log], base_url=URL, run="run-1")) == ["person-1@example.com"]
+
+
+def test_sound_log_passes_without_a_word(log):
+    run_with(log, "run-1", (1, "deleted"))
+    assert raise_if_damaged([log]) == ()
+
+
+def test_edited_log_is_refused(log):
+    run_with(log, "run-1", (1, "deleted"), (2, "deleted"))
+    log.write_bytes(log.read_bytes().replace(b"person-1@", b"person-9@"))
+    with pytest.raises(GuardRefused, match="damaged"):
+        raise_if_damaged([log])
+
+
+def test_log_with_a_line_taken_out_is_refused(log):
+    run_with(log, "run-1", (1, "deleted"), (2, "deleted"))
+    kept = lines_of(log)
+    del kept[2]
+    log.write_bytes(b"\n".join(kept) + b"\n")
+    with pytest.raises(GuardRefused):
+        raise_if_damaged([log])
+
+
+def test_log_of_a_run_that_was_killed_passes_and_says_so(log):
+    fields = fields_of(invitation(1))
+    write_events(
+        log,
+        "run-1",
+        [
+            ("run_started", {"mode": "sweep", "base_url": URL}),
+            ("intent", fields),
+            ("outcome", fields | answer()),
+            ("intent", fields_of(invitation(2))),
+        ],
+    )
+    (said,) = raise_if_damaged([log])
+    assert "no end" in said
+    assert names(deletions([log], base_url=URL)) == ["person-1@example.com"]
