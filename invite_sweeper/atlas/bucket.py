@@ -116,8 +116,9 @@ class Bucket:
         level, ticks = self.level, self.level.ticks
         if level.drips:
             return max(0.001, short * level.limit.period_s / level.limit.refill)
-        wait_s = ticks.latest_s + MARGIN_S - now_s
-        if wait_s <= 0.0 or level.doubtful:  # one goes to look, and is not followed
+        wait_s = max(0.001, ticks.latest_s + MARGIN_S - now_s)
+        overdue = level.told and not ticks.sure and now_s >= ticks.latest_s + MARGIN_S
+        if overdue or level.doubtful:  # one goes to look, and is not followed
             alone = not level.out or now_s - self._last_s > ticks.period_s
             return 0.0 if alone else self._soon_s(now_s)
         if level.out:
