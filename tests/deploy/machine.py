@@ -13,7 +13,7 @@ NAME = "machine"
 INIT = ("/sbin/init", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1")
 LOG = "/var/lib/invite-sweeper/invite-sweeper.jsonl"
 SENDMAIL = """#!/bin/sh
-{ echo "To: $*"; cat; echo; echo "--end of mail--"; } >> /tmp/sent
+{ echo "Told: $*"; cat; echo; echo "--end of mail--"; } >> /tmp/sent
 """
 
 
