@@ -17,7 +17,7 @@ from rich.console import Console
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas import credentials_from, parse_base_url
-from invite_sweeper.audit import AuditLock, AuditLog, AuditTarget, in_order
+from invite_sweeper.audit import AuditLock, AuditLog, AuditTarget, in_order, unfinished_intents
 from invite_sweeper.cli import messages, policy_files
 from invite_sweeper.cli.asking import Question
 from invite_sweeper.cli.connecting import connected
@@ -109,6 +109,8 @@ class _OneRestore:
 
     async def _against_atlas(self, wanted: Sequence[Deleted], audit: AuditLog) -> Account:
         account = Account(self._run_id, self._now, self._wish.dry_run, str(audit.path), wanted)
+        earlier = unfinished_intents(*self._target.files())
+        unsettled = tuple(intent for intent in earlier if intent.mode == "restore")
         deadline_s = self._deadline.total_seconds()
         alarm = asyncio.get_running_loop().call_later(
             deadline_s, self._stop.ask, f"the deadline of {self._deadline} came"
@@ -131,6 +133,7 @@ class _OneRestore:
                     Pace(time.monotonic, self._rest),
                     None if self._wish.yes else self._ask,
                     self._preamble(),
+                    unsettled,
                 )
                 error = await course.run()
         finally:

@@ -1,11 +1,11 @@
 """One restore, its steps in order: who is gone still, ask, invite, tell."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit import AuditLog, OpenIntent
 from invite_sweeper.errors import GuardRefused, RunError, StoppedEarly
 from invite_sweeper.restore.account import Account
 from invite_sweeper.restore.journal import RestoreJournal
@@ -40,6 +40,7 @@ class Course:
         account: Filled in as it goes.
         confirm: Asked once, before the first POST; None asks nobody.
         preamble: The fields of the `run_started` line.
+        unsettled: What a restore that was killed left without an outcome.
     """
 
     atlas: World
@@ -49,6 +50,7 @@ class Course:
     pace: Pace
     confirm: Callable[[Account], Awaitable[bool]] | None = None
     preamble: Mapping[str, object] = field(default_factory=dict)
+    unsettled: Sequence[OpenIntent] = ()
 
     async def run(self) -> RunError | None:
         """Carry it out; what stopped it is what it returns. `Account.close` is to follow."""
@@ -71,10 +73,13 @@ class Course:
             return
         if gone and self.confirm is not None and not await self.confirm(account):
             raise GuardRefused("The person at the terminal did not say yes.", state=_NOBODY)
+        journal = RestoreJournal(self.log, account.now)
+        for intent in self.unsettled:
+            journal.unsettled(intent)
         restoration = Restoration(
             self.atlas.inviter(),
             roll,
-            RestoreJournal(self.log, account.now),
+            journal,
             stop=self.stop,
             pace=self.pace,
         )

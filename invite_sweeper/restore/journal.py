@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from invite_sweeper.audit import AuditLog, invitation_fields
-from invite_sweeper.restore.values import Deleted, End
+from invite_sweeper.audit import AuditLog, OpenIntent, invitation_fields
+from invite_sweeper.restore.values import Deleted, End, Restored
 
 
 class RestoreJournal:
@@ -33,6 +33,24 @@ class RestoreJournal:
             http_status=end.http_status,
             error_code=end.error_code,
             duration_ms=round(duration_ms, 1),
+        )
+
+    def unsettled(self, intent: OpenIntent) -> None:
+        """Note of a POST that a restore before was killed over that nobody knows its end.
+
+        Whoever it invited is there, and is left alone; whoever it did not is invited again.
+        """
+        self._log.write(
+            "outcome",
+            **invitation_fields(intent.invitation, self._now),
+            rule=intent.rule,
+            outcome=Restored.UNKNOWN.value,
+            attempts=0,
+            http_status=None,
+            error_code=None,
+            duration_ms=None,
+            recovered=True,
+            recovers=intent.run_id,
         )
 
     async def durable(self) -> None:

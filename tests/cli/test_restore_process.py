@@ -234,8 +234,10 @@ def test_killed_restore_is_gone_on_with_by_the_same_command(desk):
     process.kill()
     process.communicate(timeout=60)
     desk.sim.faults.clear()
+    assert desk.run("audit", "verify", LOG).code == 3
     restore(desk)
     assert len(invited(desk, project)) == len(desk.sim.invitations(project)) == 4
+    assert desk.run("audit", "verify", LOG).code == 0
 
 
 def test_another_run_that_holds_the_lock_ends_with_9(desk):
