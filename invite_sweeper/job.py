@@ -57,8 +57,8 @@ class View(Protocol):
         """One project has been read, or could not be."""
         ...
 
-    def sweeping(self, deletions: int) -> None:
-        """So many deletions are about to begin."""
+    def sweeping(self, deletions: int, estimate_s: float) -> None:
+        """So many deletions are about to begin, and should take so long by Atlas's limits."""
         ...
 
     def swept(self, outcome: Outcome) -> None:

@@ -138,10 +138,11 @@ class Run:
 
     async def _ask(self) -> None:
         confirm = self._job.confirm
-        if confirm is not None and not await confirm(self._totals.summary()):
-            raise GuardRefused("The person at the terminal did not say yes.")
+        agreed = confirm is None or await confirm(self._totals.summary())
         if self._stop.reason is not None:
             raise self._stopped(state="Nothing was deleted.")
+        if not agreed:
+            raise GuardRefused("The person at the terminal did not say yes.")
 
     async def _sweep(self, draft: Draft) -> None:
         job, stop = self._job, self._stop
@@ -159,7 +160,7 @@ class Run:
             swept=self._view.swept,
         )
         self._totals.tally = tally = sweep.tally
-        self._view.sweeping(draft.planned)
+        self._view.sweeping(draft.planned, self._totals.estimate_s or 0.0)
         try:
             with PlannedLane.reading(self._log.path, job.run_id) as lane:
                 await sweep.run(lane(span) for span in draft.spans)

@@ -51,10 +51,11 @@ def demo() -> None:
     codes = []
     with serving(sim) as base_url:
         for title, dry_run in steps:
-            console.print(Rule(title))
+            console.print(Rule(title, style="dim"), "")
             order = Order(policy=policy, base_url=base_url, dry_run=dry_run, yes=True, calm=True)
             codes.append(execute(order, environment))
-    console.print(Rule())
+            console.print()
+    console.print(Rule(style="dim"))
     typer.echo(f"The policy and the audit log of these runs are in {folder}")
     raise typer.Exit(max(codes))
 

@@ -3,31 +3,58 @@
 import logging
 import os
 import sys
+from typing import TextIO, cast
 
 import structlog
+
+from invite_sweeper.report.values import visible
+
+
+class _Stderr:
+    """Whatever stderr is at the moment: a progress bar takes its place, and writes above itself."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def configure(*, quiet: bool, verbose: bool) -> structlog.typing.FilteringBoundLogger:
     """Set the log up once, and give it.
 
     `NO_COLOR` is honoured. The audit log is another one and is not affected.
+
+    Args:
+        quiet: Warnings and errors only.
+        verbose: Say everything; `quiet` goes first.
     """
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
     terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor
     if terminal:
-        renderer = structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ)
+        renderer = structlog.dev.ConsoleRenderer(colors=not os.environ.get("NO_COLOR"))
     else:
         renderer = structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=True),
+            *([_shown] if terminal else []),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),
         cache_logger_on_first_use=False,
     )
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return log
+
+
+def _shown(
+    _log: object, _method: str, fields: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Spell out what could move the cursor; JSON escapes it by itself."""
+    return {
+        key: visible(value) if isinstance(value, str) else value for key, value in fields.items()
+    }

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import partial, reduce
 
 from invite_sweeper import __version__
 from invite_sweeper.amendments import amendments
@@ -16,8 +16,9 @@ from invite_sweeper.cli.precedents import Precedents, keep_copy, kept_policy
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.job import Job
 from invite_sweeper.plan import Basis, Ceiling, SavedPlan, check
-from invite_sweeper.policy import Policy
+from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.quarantine import Comparison
+from invite_sweeper.report.kept import KeptNames
 from invite_sweeper.selection import Decision, Selector
 from invite_sweeper.shard import Shard
 from invite_sweeper.stop import Stop
@@ -61,6 +62,7 @@ class Preparation:
 
     Attributes:
         dry_run: Asked for, or forced by the quarantine of a changed policy.
+        kept: Takes down the kept invitations by name, where the result is to tell them.
     """
 
     def __init__(self, facts: Facts) -> None:
@@ -70,11 +72,17 @@ class Preparation:
         self._saved = self._load_plan()
         self._ceiling = Ceiling(self._saved) if self._saved is not None else None
         self.dry_run = facts.order.dry_run or self._comparison is not None
+        self.kept = KeptNames(facts.now) if facts.order.verbose else None
 
     @property
     def mode(self) -> str:
         """The run's name in the audit log."""
         return "dry-run" if self.dry_run else "sweep"
+
+    @property
+    def _limits(self) -> Limits:
+        whole, shard = self._facts.policy.limits, self._facts.shard
+        return shard.share_of(whole) if shard is not None else whole
 
     def job(self, audit: AuditLog, stop: Stop) -> Job:
         """Give what the run is asked to do.
@@ -136,10 +144,9 @@ class Preparation:
 
     def _question(self, audit: AuditLog, stop: Stop) -> Question | None:
         order = self._facts.order
-        if self.dry_run or order.yes or not Question.can_ask():
+        if self.dry_run or order.yes or not Question.is_due():
             return None
-        show = partial(results.show_plan, order, audit, audit.position)
-        return Question(stop, show, ", ".join(sorted(self._facts.policy.organization_ids)))
+        return Question(stop, results.presentation(order, audit, self._limits))
 
     def _preamble(self, shard: str | None) -> Mapping[str, object]:
         facts = self._facts
@@ -164,10 +171,10 @@ class Preparation:
             max_bounces=limits.max_bounces,
             ceiling=self._ceiling,
         )
-        comparison = self._comparison
-        if comparison is None:
-            return keep_more
-        return lambda decision: comparison.look(keep_more(decision))
+        looks = [keep_more]
+        looks += [self._comparison.look] if self._comparison is not None else []
+        looks += [self.kept.note] if self.kept is not None else []
+        return lambda decision: reduce(lambda so_far, look: look(so_far), looks, decision)
 
     def _passed(self, audit: AuditLog, spans: Sequence[PlannedSpan]) -> tuple[str, ...]:
         """Save the plan where that was asked for; say what a saved one no longer covers."""

@@ -18,8 +18,9 @@ from invite_sweeper.cli.order import Order
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.job import View
 from invite_sweeper.policy import Limits
+from invite_sweeper.report.bar import BarView
 from invite_sweeper.report.kept import KeptNames
-from invite_sweeper.report.progress import BarView, LineView, Log
+from invite_sweeper.report.progress import LineView, Log
 from invite_sweeper.report.question import question
 from invite_sweeper.report.readback import read_shown
 from invite_sweeper.report.rows import Shown
@@ -70,7 +71,7 @@ def presentation(
         if shown.planned != summary.stale - summary.trimmed:
             raise AuditUnwritable("The plan cannot be read back from the audit log.")
         plan_only(console, summary, shown)
-        console.print(question(summary, shown, limits))
+        console.print(question(summary, shown, limits), end="")
 
     return present
 

@@ -76,7 +76,7 @@ class _OneRun:
                 for warning in facts.policy.warnings(facts.now.date()):
                     self._log.warning(warning)
                 ended = await self._against_atlas(preparation, audit)
-        return results.tell(facts.order, ended, path, start)
+        return results.tell(facts.order, ended, path, start, preparation.kept)
 
     def _open_log(self, path: Path) -> AuditLog:
         copy = sys.stdout.buffer if self._facts.target.copy_to_stdout else None

@@ -1,29 +1,34 @@
-"""The planned deletions of one run, read back from its audit log for people to look at."""
+"""What a terminal shows of one run, as values that are fit to be shown."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from invite_sweeper.report.values import number, parse_line, text
+from invite_sweeper.report.values import number, text, visible, whole
+
+_LONGEST = 120
+_MOST_ROLES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One stale invitation as a table shows it.
+    """One invitation as a terminal shows it; every text is visible already.
 
     Attributes:
         age_days: None where there is no readable date.
         outcome: None while nothing has been done about it (a dry run).
+        detail: What Atlas last answered, where the outcome is not known to be good.
+        bounced: How often a run deleted this person's invitation to this project before.
     """
 
     project: str
     username: str
     age_days: float | None
     rule: str
-    roles: str
+    roles: tuple[str, ...]
     inviter: str
     outcome: str | None = None
     detail: str = ""
+    bounced: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,68 +40,95 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What a terminal shows of a run.
+class Group:
+    """The planned deletions of one project.
 
     Attributes:
-        rows: The first of them, project by project.
-        lost: Projects that could not be read; the first of them.
+        rows: The oldest of them, oldest first; at least one.
+        count: All of them.
     """
 
     rows: tuple[Row, ...]
-    lost: tuple[Lost, ...]
+    count: int
+
+    @property
+    def project(self) -> str:
+        """The project's name."""
+        return self.rows[0].project
+
+    @property
+    def hidden(self) -> int:
+        """How many have no row."""
+        return self.count - len(self.rows)
 
 
-def read_shown(path: Path, run_id: str, *, start: int, most: int) -> Shown:
-    """Read a run's first `most` planned deletions with their outcomes.
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a terminal shows of a run, cut to a length that a person reads.
 
-    Args:
-        start: The byte offset at which the run begins in the log.
-        most: Rows in memory at a time; the rest of the run is only passed over.
+    Attributes:
+        groups: The first projects of the plan, by name.
+        projects: All projects of the plan.
+        planned: All deletions of the plan.
+        most_in_project: In the project that has most of them.
+        organizations: Whose they are; sorted.
+        oldest: Of the whole plan; None where it is empty.
+        newest: Of the whole plan.
+        unfinished: Deletions that failed or of which nothing is known; the first of them.
+        returned: Planned ones that came back after an earlier deletion; the first of them.
+        returned_count: All of those.
+        lost: Projects that could not be read; the first of them.
+        swept_s: From the first call to the last answer; None where none was sent.
     """
-    rows: dict[tuple[str, str, str], Row] = {}
-    lost: list[Lost] = []
-    for line in _lines(path, run_id, start):
-        event = line.get("event")
-        if event == "planned" and len(rows) < most:
-            rows[_key(line)] = _row(line)
-        elif event == "outcome" and (row := rows.get(_key(line))) is not None:
-            rows[_key(line)] = replace(row, outcome=text(line.get("outcome")), detail=_detail(line))
-        elif event == "project_unreadable" and len(lost) < most:
-            lost.append(Lost(text(line.get("project_name")), text(line.get("reason"))))
-    return Shown(tuple(rows.values()), tuple(lost))
+
+    groups: tuple[Group, ...] = ()
+    projects: int = 0
+    planned: int = 0
+    most_in_project: int = 0
+    organizations: tuple[str, ...] = ()
+    oldest: Row | None = None
+    newest: Row | None = None
+    unfinished: tuple[Row, ...] = ()
+    returned: tuple[Row, ...] = ()
+    returned_count: int = 0
+    lost: tuple[Lost, ...] = ()
+    swept_s: float | None = None
 
 
-def _lines(path: Path, run_id: str, start: int) -> Iterator[Mapping[str, object]]:
-    with path.open("rb") as file:
-        file.seek(start)
-        for raw in file:
-            line = parse_line(raw)
-            if line is not None and line.get("run_id") == run_id:
-                yield line
+def name(value: object) -> str:
+    """Give a name for the terminal: cut where it is long, and nothing in it without a shape."""
+    return visible(text(value, _LONGEST))
 
 
-def _key(line: Mapping[str, object]) -> tuple[str, str, str]:
-    return (
-        text(line.get("source")),
-        text(line.get("project_id")),
-        text(line.get("invitation_id")),
-    )
-
-
-def _row(line: Mapping[str, object]) -> Row:
+def row(line: Mapping[str, object]) -> Row:
+    """Give what a `planned` or `outcome` line tells."""
+    roles = line.get("roles")
+    outcome = name(line.get("outcome"))
     return Row(
-        project=text(line.get("project_name")),
-        username=text(line.get("username")),
+        project=_whose(line),
+        username=name(line.get("username")),
         age_days=number(line.get("age_days")),
-        rule=text(line.get("rule")),
-        roles=text(line.get("roles")),
-        inviter=text(line.get("inviter")),
+        rule=name(line.get("rule")),
+        roles=tuple(map(name, roles[:_MOST_ROLES])) if isinstance(roles, list) else (),
+        inviter=name(line.get("inviter")),
+        outcome=outcome or None,
+        detail=_detail(line) if outcome in {"failed", "unknown"} else "",
+        bounced=whole(line.get("bounced")) or 0,
     )
+
+
+def lost(line: Mapping[str, object]) -> Lost:
+    """Give what a `project_unreadable` line tells."""
+    return Lost(_whose(line), visible(text(line.get("reason"))))
+
+
+def _whose(line: Mapping[str, object]) -> str:
+    """The project's name; an organization's own list has none."""
+    if line.get("project_name") is None and line.get("project_id") is None:
+        return f"organization {name(line.get('org_id'))}".rstrip()
+    return name(line.get("project_name"))
 
 
 def _detail(line: Mapping[str, object]) -> str:
-    if line.get("outcome") not in {"failed", "unknown"}:
-        return ""
-    status, code = text(line.get("http_status")), text(line.get("error_code"))
+    status, code = name(line.get("http_status")), name(line.get("error_code"))
     return " ".join(part for part in (status, code) if part) or "no answer"

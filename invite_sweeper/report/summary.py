@@ -21,6 +21,11 @@ class Summary:
         duration_s: From the start of the run.
         audit_last_hash: SHA-256 of the log's last line, to be kept elsewhere.
         recovered: Intents of an earlier run that was cut off, settled by this one.
+        accepted_before: Active members by the time of their turn; they were left alone.
+        accepted_during: Became active members while the DELETE was on its way.
+        sunset: The first day on which Atlas stops serving something that was in use.
+        sources_retired: Sources that Atlas serves no longer.
+        organizations: Whose projects they are, by id.
         estimate_s: How long the deletions should take by Atlas's limits.
         warnings: Sentences for a person.
     """
@@ -40,6 +45,8 @@ class Summary:
     failed: int = 0
     unknown: int = 0
     skipped: int = 0
+    accepted_before: int = 0
+    accepted_during: int = 0
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0
@@ -50,7 +57,10 @@ class Summary:
     recovered: int = 0
     estimate_s: float | None = None
     sunset: str | None = None
+    deprecation: str | None = None
+    sources_retired: tuple[str, ...] = ()
     oldest_pending_days: float | None = None
+    organizations: tuple[str, ...] = ()
     error: str | None = None
     warnings: tuple[str, ...] = ()
 

@@ -1,152 +1,165 @@
-"""A run on the terminal: the plan as a table by project, what was kept and why, the totals."""
+"""A run on the terminal: the plan by project, what was kept and why, the trouble, the totals."""
 
-from collections.abc import Iterator
-from itertools import groupby
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from invite_sweeper.report import wording
+from invite_sweeper.report.closing import closing
+from invite_sweeper.report.grouped import OUTCOME_STYLES, grouped
+from invite_sweeper.report.kept import KeptNames
 from invite_sweeper.report.rows import Row, Shown
 from invite_sweeper.report.summary import Summary
+from invite_sweeper.report.trimmed import Trimmed
 from invite_sweeper.report.values import visible
 
-_OUTCOME_STYLES = {
-    "deleted": "green",
-    "already_gone": "cyan",
-    "failed": "bold red",
-    "unknown": "bold red",
-    "skipped": "yellow",
-}
-_STRONG_ROLES = ("OWNER", "ADMIN")
-_ROLES_FROM_WIDTH = 96
-_INVITER_FROM_WIDTH = 124
 
+def show(
+    console: Console, summary: Summary, shown: Shown, *, kept: KeptNames | None = None
+) -> None:
+    """Write a run to the console; names cannot move the cursor or fake a line.
 
-def show(console: Console, summary: Summary, shown: Shown) -> None:
-    """Write a run to the console; names cannot move the cursor or fake a line."""
-    console.print(Group(*_parts(console.width, summary, shown)))
+    Args:
+        kept: The kept invitations by name; None tells their number alone.
+    """
+    _write(console, _parts(console.width, summary, shown, kept))
 
 
 def plan_only(console: Console, summary: Summary, shown: Shown) -> None:
     """Write the plan alone, before the question on a terminal."""
-    console.print(Group(*_plan(console.width, summary, shown)))
+    _write(console, _plan(console.width, summary, shown))
 
 
-def _parts(width: int, summary: Summary, shown: Shown) -> Iterator[RenderableType]:
+def _write(console: Console, parts: Iterable[RenderableType]) -> None:
+    for part in parts:
+        if isinstance(part, Text) and part.no_wrap:
+            console.print(part, soft_wrap=True)
+        else:
+            console.print(Trimmed(part), end="")
+
+
+def _parts(
+    width: int, summary: Summary, shown: Shown, kept: KeptNames | None
+) -> Iterator[RenderableType]:
     yield from _plan(width, summary, shown)
+    yield from _unfinished(summary, shown)
+    yield from _returned(shown)
     yield from _lost(summary, shown)
-    if summary.kept:
-        yield Text.assemble((f"Kept {summary.kept:,}: ", "bold"), _kept(summary))
-    yield from _totals(summary)
+    yield from _kept(summary, kept)
+    yield from closing(summary, shown)
 
 
 def _plan(width: int, summary: Summary, shown: Shown) -> Iterator[RenderableType]:
-    if not summary.stale:
-        if summary.error is None:
-            yield Text("No stale invitations.", style="green")
+    yield from grouped(shown.groups, width)
+    if hidden := shown.projects - len(shown.groups):
+        count = shown.planned - sum(group.count for group in shown.groups)
+        rest = f"… {count:,} more in {wording.counted(hidden, 'other project')}"
+        yield Text(rest, style="dim")
+    if shown.planned > sum(len(group.rows) for group in shown.groups):
+        yield _see_all(summary, "planned")
+        yield Text("")
+
+
+def _unfinished(summary: Summary, shown: Shown) -> Iterator[RenderableType]:
+    count = summary.failed + summary.unknown
+    if not count:
         return
-    yield _table(width, shown.rows)
-    planned = summary.stale - summary.trimmed
-    if planned > len(shown.rows):
-        rest = planned - len(shown.rows)
-        yield Text(
-            f"… and {rest:,} more; all of them: invite-sweeper audit show --run {summary.run_id}"
-        )
+    yield _heading("Not deleted, as far as is known", count, "bold red")
+    yield _list(
+        (f"{row.username or '(no address)'} in {row.project or '(no name)'}", _why(row))
+        for row in shown.unfinished
+    )
+    yield from _rest(count - len(shown.unfinished))
     yield Text("")
 
 
-def _table(width: int, rows: tuple[Row, ...]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    outcomes = any(row.outcome for row in rows)
-    table.add_column("AGE", justify="right", no_wrap=True)
-    table.add_column("INVITED", overflow="fold", ratio=3)
-    table.add_column("RULE", overflow="fold", ratio=2)
-    if width >= _ROLES_FROM_WIDTH:
-        table.add_column("ROLES", overflow="fold", ratio=2)
-    if width >= _INVITER_FROM_WIDTH:
-        table.add_column("INVITED BY", overflow="fold", ratio=2)
-    if outcomes:
-        table.add_column("OUTCOME", overflow="fold", ratio=2)
-    table.expand = width < _ROLES_FROM_WIDTH
-    for number, (project, group) in enumerate(groupby(rows, key=lambda row: row.project)):
-        if number:
-            table.add_row()
-        table.add_row("", Text(visible(project) or "(no name)", style="bold"))
-        for row in group:
-            table.add_row(*_cells(row, width, outcomes=outcomes))
-    return table
+def _why(row: Row) -> Text:
+    outcome = row.outcome or ""
+    return Text.assemble((outcome, OUTCOME_STYLES.get(outcome, "")), f": {row.detail}")
 
 
-def _cells(row: Row, width: int, *, outcomes: bool) -> Iterator[Text]:
-    yield Text(f"{row.age_days:.1f} d" if row.age_days is not None else "?")
-    yield Text(visible(row.username) or "(no address)")
-    yield Text(visible(row.rule))
-    if width >= _ROLES_FROM_WIDTH:
-        strong = any(word in row.roles for word in _STRONG_ROLES)
-        yield Text(visible(row.roles), style="bold magenta" if strong else "")
-    if width >= _INVITER_FROM_WIDTH:
-        yield Text(visible(row.inviter))
-    if outcomes:
-        outcome = row.outcome or "skipped"
-        said = f"{outcome.replace('_', ' ')} {row.detail}".strip()
-        yield Text(visible(said), style=_OUTCOME_STYLES.get(outcome, ""))
+def _returned(shown: Shown) -> Iterator[RenderableType]:
+    if not shown.returned_count:
+        return
+    yield _heading("Back after an earlier deletion", shown.returned_count, "bold yellow")
+    yield _list(
+        (
+            f"{row.username or '(no address)'} in {row.project or '(no name)'}",
+            Text(f"deleted {wording.counted(row.bounced, 'time')} before"),
+        )
+        for row in shown.returned
+    )
+    yield from _rest(shown.returned_count - len(shown.returned))
+    yield Text("")
 
 
 def _lost(summary: Summary, shown: Shown) -> Iterator[RenderableType]:
-    if not summary.projects_unreadable:
+    count = summary.projects_unreadable
+    if not count:
         return
-    yield Text(f"{_count(summary.projects_unreadable, 'project')} not read:", style="bold yellow")
-    for lost in shown.lost:
-        yield Text(f"  {visible(lost.project) or '(no name)'}: {visible(lost.reason)}")
-    if (rest := summary.projects_unreadable - len(shown.lost)) > 0:
-        yield Text(f"  … and {rest:,} more")
+    yield _heading("Projects not read; they lose nothing", count, "bold yellow")
+    yield _list((lost.project or "(no name)", Text(lost.reason)) for lost in shown.lost)
+    if count > len(shown.lost):
+        yield from _rest(count - len(shown.lost))
+        yield _see_all(summary, "project_unreadable")
     yield Text("")
 
 
-def _kept(summary: Summary) -> str:
+def _kept(summary: Summary, names: KeptNames | None) -> Iterator[RenderableType]:
+    if not summary.kept:
+        return
+    yield _heading("Kept", summary.kept, "bold")
     by_count = sorted(summary.kept_by_reason.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{count:,} {visible(why).replace('_', ' ')}" for why, count in by_count)
-
-
-def _totals(summary: Summary) -> Iterator[RenderableType]:
-    seen = (
-        f"{_count(summary.invitations_seen, 'invitation')} in "
-        f"{_count(summary.projects_seen, 'project')}, {summary.stale:,} stale"
-    )
-    trimmed = f" ({summary.trimmed:,} left for another night)" if summary.trimmed else ""
-    yield Text.assemble(("Seen: ", "bold"), seen + trimmed)
-    if summary.mode == "dry-run":
-        yield Text.assemble(("Dry run: ", "bold"), "nothing was deleted")
+    if names is None:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(overflow="fold")
+        for why, count in by_count:
+            table.add_row(f"{count:,}", Text(wording.reason(why)))
+        yield Padding(table, (0, 0, 0, 2))
     else:
-        yield Text.assemble(("Done: ", "bold"), _done(summary))
-    yield Text.assemble(("Cost: ", "bold"), _cost(summary))
-    yield Text.assemble(("Audit: ", "bold"), visible(summary.audit_log))
-    yield Text(f"       last line {summary.audit_last_hash}", style="dim")
+        for why, count in by_count:
+            yield Text.assemble(f"  {wording.reason(why)}", (f"  {count:,}", "dim"))
+            yield from _kept_names(names.rows.get(why, ()), count)
+    yield Text("")
 
 
-def _done(summary: Summary) -> str:
-    counts = (
-        ("deleted", summary.deleted),
-        ("already gone", summary.already_gone),
-        ("failed", summary.failed),
-        ("unknown", summary.unknown),
-        ("skipped", summary.skipped),
-    )
-    told = ", ".join(f"{count:,} {name}" for name, count in counts if count)
-    return told or "nothing was deleted"
+def _kept_names(rows: Sequence[Row], count: int) -> Iterator[RenderableType]:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        who = f"{row.username or '(no address)'} in {row.project or '(no name)'}"
+        table.add_row(wording.age(row.age_days), Text(who))
+    if rows:
+        yield Padding(table, (0, 0, 0, 4))
+    yield from (Padding(part, (0, 0, 0, 2)) for part in _rest(count - len(rows)))
 
 
-def _cost(summary: Summary) -> str:
-    cost = f"{_count(summary.requests, 'request')} in {summary.duration_s:.1f} s"
-    if summary.retries:
-        cost += f", {_count(summary.retries, 'retry', 'retries')}"
-    if summary.rate_limited:
-        cost += f", {summary.rate_limited:,} answers 429"
-    if summary.estimate_s is not None and summary.stale:
-        cost += f"; by Atlas's limits the deletions take {summary.estimate_s:.0f} s"
-    return cost
+def _heading(title: str, count: int, style: str) -> Text:
+    return Text.assemble((title, style), (f"  {count:,}", "dim"))
 
 
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def _list(items: Iterable[tuple[str, Text]]) -> Padding:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for who, what in items:
+        table.add_row(Text(who), what)
+    return Padding(table, (0, 0, 0, 2))
+
+
+def _rest(count: int) -> Iterator[Text]:
+    if count > 0:
+        yield Text(f"  … {count:,} more", style="dim")
+
+
+def _see_all(summary: Summary, event: str) -> Text:
+    """The command in one line, however narrow the terminal is: it is there to be copied."""
+    log = shlex.quote(visible(summary.audit_log))
+    command = f"invite-sweeper audit show {log} --run {visible(summary.run_id)} --event {event}"
+    return Text.assemble(("All of them: ", "dim"), command, no_wrap=True)

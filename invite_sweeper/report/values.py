@@ -31,15 +31,15 @@ def parse_line(raw: bytes) -> Mapping[str, object] | None:
     return found if isinstance(found, dict) else None
 
 
-def text(value: object) -> str:
-    """The value as text of at most `LONGEST` characters that UTF-8 can hold."""
+def text(value: object, longest: int = LONGEST) -> str:
+    """The value as text of at most `longest` characters that UTF-8 can hold."""
     if value is None:
         return ""
     if isinstance(value, (list, tuple)):
-        return text(", ".join(text(item) for item in value[:LONGEST]))
+        return text(", ".join(text(item) for item in value[:LONGEST]), longest)
     written = value if isinstance(value, str) else str(value)
-    if len(written) > LONGEST:
-        written = f"{written[:LONGEST]}… ({len(written):,} characters)"
+    if len(written) > longest:
+        written = f"{written[:longest]}… ({len(written):,} characters)"
     if written.isascii():
         return written
     return written.encode("utf-8", "backslashreplace").decode("utf-8")

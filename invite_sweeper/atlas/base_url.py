@@ -1,0 +1,44 @@
+"""Where Atlas is, read from what a person wrote."""
+
+import ipaddress
+
+from yarl import URL
+
+from invite_sweeper.errors import UsageFault
+
+
+def parse_base_url(text: str) -> URL:
+    """Read the address of Atlas, without a slash at its end.
+
+    Raises:
+        UsageFault: No `https` address of a host (plain `http` is for loopback alone), or
+            one with a user name, a query or a fragment. Never repeats a user name.
+    """
+    mend = "Write it as https://cloud.mongodb.com."
+    try:
+        url = URL(text.strip().rstrip("/"))
+        host, port = url.host, url.port
+    except ValueError:
+        host, port, url = None, None, URL()
+    if not host or url.scheme not in {"http", "https"} or port == 0:
+        raise UsageFault("The base URL is not an http address with a host.", mend=mend)
+    if url.raw_user is not None or url.raw_password is not None:
+        raise UsageFault("The base URL holds a user name or password.", mend=mend)
+    if "?" in text or "#" in text:
+        raise UsageFault("The base URL holds a query or a fragment.", mend=mend)
+    if url.scheme == "http" and not is_loopback(host):
+        raise UsageFault(
+            f"The base URL would send credentials to {host} unencrypted.",
+            mend="Use https; http is for loopback addresses alone.",
+        )
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine by its very name, without asking a resolver."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

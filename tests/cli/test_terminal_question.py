@@ -1,0 +1,147 @@
+"""The question before a deletion, on a real pseudo-terminal."""
+
+import signal
+from datetime import timedelta
+
+import pytest
+from running import desk_in
+from terminals import terminal_of
+
+from invite_sweeper.simulator.seed import ORG_ID
+
+DAYS = timedelta(days=1)
+SWEEP = ("sweep", "--policy", "policy.yaml")
+ASKS = "Type yes or no: "
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as found:
+        project = found.sim.add_project("Data Lake")
+        for age in (20, 29, 25):
+            found.sim.invite(project, f"aged-{age}@example.com", age=age * DAYS)
+        found.sim.invite(project, "young@example.com", age=2 * DAYS)
+        found.keys["limits"] = {"max_deletions": 40, "max_deletions_per_project": 7}
+        yield found
+
+
+def test_question_shows_the_plan_the_organization_count_limits_oldest_and_newest(desk):
+    with terminal_of(desk, *SWEEP) as terminal:
+        text = terminal.read_until(ASKS)
+        assert desk.deletes() == 0
+        plan, _, question = text.partition("Delete 3 invitations?")
+        assert "aged-25@example.com" in plan
+        told = dict(line.split(None, 1) for line in question.splitlines()[1:8] if line)
+        assert ORG_ID in told["organization"]
+        assert "3 of the 4 seen" in told["count"]
+        assert "40 a run, 7 a project, 50% of those seen (this is 75%)" in told["limits"]
+        assert "29.0 d  aged-29@example.com in Data Lake" in told["oldest"]
+        assert "20.0 d  aged-20@example.com in Data Lake" in told["newest"]
+        assert "There is no undo." in question
+
+
+@pytest.mark.parametrize("answer", ["yes\n", "y\n", " YES \n"], ids=repr)
+def test_yes_deletes(desk, answer):
+    with terminal_of(desk, *SWEEP) as terminal:
+        terminal.read_until(ASKS)
+        terminal.type(answer)
+        code, text = terminal.end()
+    assert (code, len(desk.sim.deleted)) == (0, 3)
+    assert "3 deleted" in text
+
+
+@pytest.mark.parametrize("answer", ["no\n", "\n", "yes please\n", "yess\n", "ja\n"], ids=repr)
+def test_all_but_yes_deletes_nothing_and_ends_with_3(desk, answer):
+    with terminal_of(desk, *SWEEP) as terminal:
+        terminal.read_until(ASKS)
+        terminal.type(answer)
+        code, text = terminal.end()
+    assert (code, desk.deletes()) == (3, 0)
+    assert "did not say yes" in text
+    assert desk.lines()[-1]["exit_code"] == 3
+
+
+def test_end_of_input_is_no_yes(desk):
+    with terminal_of(desk, *SWEEP) as terminal:
+        terminal.read_until(ASKS)
+        terminal.end_input()
+        code, _ = terminal.end()
+    assert (code, desk.deletes()) == (3, 0)
+
+
+def test_yes_without_its_newline_is_no_yes_when_the_input_ends(desk):
+    with terminal_of(desk, *SWEEP) as terminal:
+        terminal.read_until(ASKS)
+        terminal.type("ye")
+        terminal.end_input()
+        terminal.end_input()
+        code, _ = terminal.end()
+    assert (code, desk.deletes()) == (3, 0)
+
+
+@pytest.mark.parametrize("typed", ["", "ye\x04"], ids=["nothing typed", "half an answer typed"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_signal_during_the_question_ends_the_run_with_8(desk, number, typed):
+    with terminal_of(desk, *SWEEP) as terminal:
+        terminal.read_until(ASKS)
+        terminal.type(typed)
+        terminal.process.send_signal(number)
+        code, text = terminal.end()
+    assert (code, desk.deletes()) == (8, 0)
+    assert "Nothing was deleted." in text
+    assert desk.lines()[-1]["exit_code"] == 8
+
+
+def test_deadline_during_the_question_ends_the_run_with_8(desk):
+    with terminal_of(desk, *SWEEP, "--deadline", "3s") as terminal:
+        terminal.read_until(ASKS)
+        code, _ = terminal.end()
+    assert (code, desk.deletes()) == (8, 0)
+
+
+def test_what_was_typed_before_the_question_is_no_answer_to_it(desk):
+    with terminal_of(desk, *SWEEP) as terminal:
+        terminal.type("yes\n")
+        terminal.read_until(ASKS)
+        assert desk.deletes() == 0
+        terminal.type("no\n")
+        code, _ = terminal.end()
+    assert (code, desk.deletes()) == (3, 0)
+
+
+@pytest.mark.parametrize("apart", [("stderr",), ("stdout", "stderr")], ids=" and ".join)
+def test_question_reaches_the_person_though_output_goes_elsewhere(desk, apart):
+    with terminal_of(desk, *SWEEP, apart=apart) as terminal:
+        text = terminal.read_until(ASKS)
+        assert "aged-29@example.com" in text
+        terminal.type("yes\n")
+        code, _ = terminal.end()
+    assert (code, len(desk.sim.deleted)) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(*SWEEP, "--yes"), (*SWEEP, "--dry-run"), ("plan", "--policy", "policy.yaml")]
+)
+def test_nobody_is_asked_with_yes_or_on_a_dry_run(desk, arguments):
+    with terminal_of(desk, *arguments) as terminal:
+        code, text = terminal.end()
+    assert code == 0
+    assert ASKS not in text
+
+
+def test_nobody_is_asked_where_there_is_nothing_to_delete(desk):
+    desk.keys["rules"] = [{"name": "ancient", "older_than": "30d"}]
+    with terminal_of(desk, *SWEEP) as terminal:
+        code, text = terminal.end()
+    assert code == 0
+    assert ASKS not in text
+
+
+def test_names_in_the_question_cannot_move_the_cursor(desk):
+    project = desk.sim.add_project("Evil \x1b[2J\x1b[1;1H")
+    desk.sim.invite(project, "a\x1b]0;x\x07\r\u202eb@example.com", age=30 * DAYS)
+    with terminal_of(desk, *SWEEP, NO_COLOR="1") as terminal:
+        text = terminal.read_until(ASKS)
+    assert "a[U+001B]]0;x[U+0007][U+000D][U+202E]b@example.com" in text
+    assert "\x1b[2J" not in text
+    assert not set(text) & set("\x07\u202e")

@@ -1,0 +1,126 @@
+"""Runs as a terminal shows them: an audit log, its summary, and what is written of it."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+
+from builders import NOW
+from builders import invitation as pending
+from report.logbook import Logbook, invitation
+from rich.console import Console
+
+from invite_sweeper.report.kept import KeptNames
+from invite_sweeper.report.readback import read_shown
+from invite_sweeper.report.rows import Shown
+from invite_sweeper.report.summary import Summary
+from invite_sweeper.report.table import show
+from invite_sweeper.selection import Decision
+
+RUN = "20261125T010203Z-0badcafe"
+HASH = "5" * 64
+ROLES = (
+    ["GROUP_READ_ONLY"],
+    ["GROUP_OWNER"],
+    ["GROUP_DATA_ACCESS_READ_ONLY"],
+    ["GROUP_CLUSTER_MANAGER", "GROUP_DATA_ACCESS_READ_WRITE"],
+    ["GROUP_DATA_ACCESS_ADMIN"],
+    ["GROUP_NEVER_HEARD_OF"],
+)
+
+
+@dataclass
+class Scene:
+    """One run: its log, written line by line, and the summary that goes with it."""
+
+    path: Path
+    book: Logbook = field(init=False)
+    counts: dict[str, object] = field(default_factory=dict)
+    planned: list[dict[str, object]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.book = Logbook(self.path)
+        self.book.start(RUN)
+
+    def plan(self, project: str, number: int, **changes) -> dict[str, object]:
+        """Plan one deletion; its age falls from one to the next in any order of numbers."""
+        known = {
+            "project_id": f"{sum(map(ord, project[:50])):024x}",
+            "project_name": project,
+            "username": f"person-{number}@example.com",
+            "roles": ROLES[number % len(ROLES)],
+            "inviter": "nmtxqlkl" if number % 2 else "ada.brandt@example.com",
+            "age_days": 15.0 + (number * 7) % 90 / 2,
+            "rule": "forgotten" if number % 3 else "outsiders",
+        }
+        line = invitation(number, **{**known, **changes})
+        self.book.line("planned", **line)
+        self.planned.append(line)
+        return line
+
+    def lose(self, project: str, reason: str) -> None:
+        """A project that cannot be read."""
+        self.book.line("project_unreadable", project_name=project, reason=reason)
+
+    def sweep(self, *outcomes: str) -> None:
+        """Carry out what is planned, each with its outcome; one that is short is deleted."""
+        told = [*outcomes, *["deleted"] * (len(self.planned) - len(outcomes))]
+        for line, outcome in zip(self.planned, told, strict=True):
+            answers = {"failed": (500, "UNEXPECTED_ERROR"), "unknown": (None, None)}
+            status, code = answers.get(outcome, (204, None))
+            if outcome != "skipped":
+                self.book.line("intent", **line)
+            ended = {"outcome": outcome, "http_status": status, "error_code": code}
+            self.book.line("outcome", **line, **ended)
+            self.counts[outcome] = int(self.counts.get(outcome, 0)) + 1
+
+    def summary(self, **changes) -> Summary:
+        """The totals; those that are not given follow from the log."""
+        stale = len(self.planned)
+        known = {
+            "run_id": RUN,
+            "mode": "dry-run",
+            "now": "2026-11-25T01:02:03Z",
+            "projects_seen": 12,
+            "invitations_seen": stale + int(changes.get("kept", 0)),
+            "stale": stale,
+            "requests": 13 + stale,
+            "duration_s": 3.25,
+            "estimate_s": 0.0,
+            "audit_log": "audit/invite-sweeper.jsonl",
+            "audit_last_hash": HASH,
+            **self.counts,
+        }
+        return Summary(**{**known, **changes})
+
+    def shown(self, summary: Summary, most: int = 50) -> Shown:
+        """What is read back from the log."""
+        planned = summary.stale - summary.trimmed
+        return read_shown(self.path, RUN, start=0, most=most, planned=planned)
+
+    def printed(
+        self, width: int, summary: Summary, most: int = 50, kept: KeptNames | None = None
+    ) -> str:
+        """The text on a terminal that is so wide, without colour."""
+        return on_terminal(
+            width, lambda console: show(console, summary, self.shown(summary, most), kept=kept)
+        )
+
+
+def on_terminal(width: int, write) -> str:
+    """What is written to a console that is so wide."""
+    console = Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
+    write(console)
+    return console.file.getvalue()
+
+
+def kept_names(most: int, *kept: tuple[str, int], **changes) -> KeptNames:
+    """Names of so many invitations kept for each reason."""
+    names = KeptNames(NOW, most)
+    number = 0
+    for reason, count in kept:
+        for _ in range(count):
+            number += 1
+            one = pending(number, age=timedelta(days=1, hours=number), **changes)
+            names.note(Decision(one, None, reason))
+    return names

@@ -1,0 +1,196 @@
+"""What a run looks like at 60, 80 and 140 columns, text by text."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from report.hostile import HOSTILE
+from report.scenes import Scene, kept_names, on_terminal
+from report.snapshots import held
+from rich.cells import cell_len
+
+from invite_sweeper.policy import Limits
+from invite_sweeper.report.question import question
+
+WIDTHS = (60, 80, 140)
+TO_BE_COPIED = re.compile(r"All of them: |Audit  |Last hash +[0-9a-f]{64}$")
+REASON = "Atlas answered 401 USER_UNAUTHORIZED: the credentials lack the role Project Owner."
+
+
+@pytest.fixture
+def scene(tmp_path) -> Scene:
+    return Scene(tmp_path / "audit.jsonl")
+
+
+def plan_some(scene: Scene) -> None:
+    for number in range(5):
+        scene.plan("Data Lake", number)
+    for number in range(5, 7):
+        scene.plan("Billing (staging)", number, inviter="wkzjqvtb", rule="forgotten")
+
+
+def dry_run(scene: Scene, width: int) -> str:
+    plan_some(scene)
+    reasons = {"too_young": 11, "keep:board": 2, "no_date": 1}
+    return scene.printed(width, scene.summary(kept=14, kept_by_reason=reasons, estimate_s=95.4))
+
+
+def sweep(scene: Scene, width: int) -> str:
+    plan_some(scene)
+    scene.sweep("deleted", "failed", "already_gone", "unknown", "skipped")
+    summary = scene.summary(mode="sweep", exit_code=4, retries=3, rate_limited=1)
+    return scene.printed(width, summary)
+
+
+def nothing_stale(scene: Scene, width: int) -> str:
+    return scene.printed(width, scene.summary(kept=3, kept_by_reason={"too_young": 3}))
+
+
+def nothing_at_all(scene: Scene, width: int) -> str:
+    return scene.printed(width, scene.summary(projects_seen=1, requests=2))
+
+
+def cut(scene: Scene, width: int) -> str:
+    for project in range(8):
+        for number in range(14):
+            scene.plan(f"Project {project + 1}", 14 * project + number)
+    return scene.printed(width, scene.summary(exit_code=10), most=20)
+
+
+def refused(scene: Scene, width: int) -> str:
+    plan_some(scene)
+    summary = scene.summary(mode="sweep", exit_code=3, error="7 stale are over max_deletions: 5.")
+    return scene.printed(width, summary)
+
+
+def apart(scene: Scene, width: int) -> str:
+    scene.lose("prod-eu", REASON)
+    scene.lose("", "No answer within 90 s.")
+    scene.plan("Data Lake", 1, bounced=2)
+    scene.plan("Data Lake", 2)
+    scene.sweep()
+    return scene.printed(
+        width,
+        scene.summary(
+            mode="sweep",
+            stale=6,
+            trimmed=4,
+            invitations_seen=9,
+            projects_unreadable=2,
+            kept=3,
+            kept_by_reason={"bounced": 2, "a_new_reason": 1},
+            exit_code=4,
+            recovered=1,
+            sunset="2027-05-01",
+        ),
+    )
+
+
+def many_lost(scene: Scene, width: int) -> str:
+    for number in range(5):
+        scene.lose(f"prod-{number}", REASON)
+    return scene.printed(width, scene.summary(projects_unreadable=5, exit_code=4), most=3)
+
+
+def verbose(scene: Scene, width: int) -> str:
+    plan_some(scene)
+    kept = (("too_young", 4), ("keep:board", 2))
+    summary = scene.summary(kept=9, kept_by_reason={"too_young": 6, "keep:board": 2, "no_date": 1})
+    return scene.printed(width, summary, kept=kept_names(6, *kept))
+
+
+def stopped(scene: Scene, width: int) -> str:
+    plan_some(scene)
+    scene.sweep(*["deleted"] * 2, *["skipped"] * 5)
+    return scene.printed(width, scene.summary(mode="sweep", exit_code=8))
+
+
+def failed(scene: Scene, width: int) -> str:
+    """The audit log could not be written: there is a plan, and no more."""
+    plan_some(scene)
+    return scene.printed(width, scene.summary(mode="sweep", exit_code=7, skipped=7))
+
+
+def hostile(scene: Scene, width: int) -> str:
+    wide = "\u6771\u4eac\u7814\u7a76\u6240"
+    names = {
+        "wide": f"{wide * 3}@\u4f8b\u3048.example",
+        "four bytes": "\U0001f99c\U0001f1ee\U0001f1f8\U0002070e@example.com",
+        "combining": "z\u0335\u0321\u034e@example.com",
+        "right to left": "\u05e9\u05dc\u05d5\u05dd@example.com",
+        "override": "invoice\u202egnp.exe",
+        "controls": "a\x00b\x07c\x1b[31md\re\nf\tg\x7fh\x85i\u2028j",
+        "long": "x" * 10_000,
+        "long and wide": wide * 2_000,
+        "surrogate": "a\ud800b",
+        "nothing": "",
+    }
+    for number, (project, name) in enumerate(names.items()):
+        whose = project if number % 2 else name
+        scene.plan(whose, number, username=name, inviter=name, rule=name[:30], roles=[name, name])
+    reasons = {f"keep:{name[:20]}": 1 for name in names.values()}
+    return scene.printed(width, scene.summary(kept=len(reasons), kept_by_reason=reasons))
+
+
+def asked(scene: Scene, width: int) -> str:
+    plan_some(scene)
+    summary = scene.summary(invitations_seen=21, kept=14, estimate_s=12.0)
+    asks = question(summary, scene.shown(summary), Limits())
+    return on_terminal(width, lambda console: console.print(asks, end=""))
+
+
+def asked_trimmed(scene: Scene, width: int) -> str:
+    scene.plan("Data Lake", 1)
+    scene.plan("Elsewhere", 2, org_id="c" * 24)
+    summary = scene.summary(stale=40, trimmed=38, invitations_seen=60)
+    asks = question(summary, scene.shown(summary), Limits(over_limit="trim", max_deletions=2))
+    return on_terminal(width, lambda console: console.print(asks, end=""))
+
+
+CASES: tuple[Callable[[Scene, int], str], ...] = (
+    *(dry_run, sweep, nothing_stale, nothing_at_all, cut, refused, apart, many_lost),
+    *(verbose, stopped, failed, hostile, asked, asked_trimmed),
+)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_text_is_the_one_that_is_held_and_fits_the_terminal(scene, case, width):
+    printed = case(scene, width)
+    for line in printed.split("\n"):
+        assert cell_len(line) <= width or TO_BE_COPIED.match(line)
+        assert line == line.rstrip()
+    held(f"{case.__name__}-{width}", printed)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+@pytest.mark.parametrize("width", [1, 7, 20, 500])
+def test_no_width_is_too_odd(scene, case, width):
+    assert case(scene, width)
+
+
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE.keys())
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_name_moves_the_cursor_or_begins_a_line_of_its_own(scene, value, width):
+    scene.lose(value, value)
+    scene.plan(value, 1, username=value, inviter=value, rule=value, roles=[value], bounced=1)
+    scene.sweep("failed")
+    summary = scene.summary(
+        mode="sweep",
+        projects_unreadable=1,
+        kept=1,
+        kept_by_reason={f"keep:{value}": 1},
+        audit_log=value,
+        exit_code=4,
+    )
+    names = kept_names(9, (f"keep:{value}", 1), username=value, project_name=value)
+    printed = scene.printed(width, summary, kept=names)
+    printed += on_terminal(
+        width,
+        lambda console: console.print(question(summary, scene.shown(summary), Limits()), end=""),
+    )
+    assert not set(printed) & set(
+        "\x00\x07\x1b\r\t\x7f\x85\u2028\u202e\u2066\u2067\u200b\u200d\ufeff"
+    )
+    lines = printed.split("\n")
+    assert all(cell_len(line) <= width or TO_BE_COPIED.match(line) for line in lines)

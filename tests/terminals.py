@@ -1,0 +1,99 @@
+"""A pseudo-terminal with the program on it, and a person who reads and types."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from running import COMMAND, Desk
+
+_END_OF_INPUT = b"\x04"
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+
+
+@dataclass
+class Terminal:
+    """The person's side of it.
+
+    Attributes:
+        seen: All that came to the screen so far.
+    """
+
+    process: "subprocess.Popen[bytes]"
+    descriptor: int
+    seen: bytes = b""
+
+    def read_until(self, words: str, timeout_s: float = 30.0) -> str:
+        """Read until the words are on the screen; gives all that is there."""
+        end_s = time.monotonic() + timeout_s
+        while words.encode() not in self.seen:
+            assert time.monotonic() < end_s, f"{words!r} never came: {self.text}"
+            assert self._read(end_s - time.monotonic()), f"{words!r} never came: {self.text}"
+        return self.text
+
+    def type(self, keys: str) -> None:
+        os.write(self.descriptor, keys.encode())
+
+    def end_input(self) -> None:
+        """Press Ctrl-D."""
+        os.write(self.descriptor, _END_OF_INPUT)
+
+    def end(self, timeout_s: float = 30.0) -> tuple[int, str]:
+        """Read to the end; gives the exit code and all that was on the screen."""
+        while self._read(timeout_s):
+            pass
+        return self.process.wait(timeout_s), self.text
+
+    @property
+    def text(self) -> str:
+        """What came to the screen, without colours."""
+        return _COLOUR.sub("", self.seen.decode()).replace("\r\n", "\n")
+
+    def _read(self, timeout_s: float) -> bool:
+        ready, _, _ = select.select([self.descriptor], [], [], max(timeout_s, 0))
+        assert ready, f"nothing came any more: {self.text}"
+        try:
+            piece = os.read(self.descriptor, 65536)
+        except OSError:  # Linux says EIO where the other side is closed
+            piece = b""
+        self.seen += piece
+        return bool(piece)
+
+
+@contextmanager
+def terminal_of(
+    desk: Desk, *arguments: str, columns: int = 100, apart: tuple[str, ...] = (), **changes: str
+) -> Iterator[Terminal]:
+    """Start the program with a terminal as stdin, stdout and stderr.
+
+    Args:
+        apart: `stdout` or `stderr`, which goes elsewhere then.
+        changes: Of the environment.
+    """
+    desk.write_policy()
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    kept = {k: v for k, v in desk.environment.items() if k not in {"COLUMNS", "LINES", "NO_COLOR"}}
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *COMMAND, *arguments],
+        cwd=desk.folder,
+        env={**kept, "TERM": "xterm-256color", **changes},
+        stdin=theirs,
+        stdout=subprocess.DEVNULL if "stdout" in apart else theirs,
+        stderr=subprocess.DEVNULL if "stderr" in apart else theirs,
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(process, ours)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
