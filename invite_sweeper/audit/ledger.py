@@ -145,7 +145,7 @@ def _key(line: bytes, at: int) -> bytes:
 
     Cut out of a line in our writer's form, or made like that out of one in another form.
     """
-    if at >= 0 and line.startswith(_FIRST, at):
+    if line.startswith(_FIRST, at):
         end, source = line.find(_AFTER, at), line.rfind(_SOURCE)
         if at < end < source:
             return line[at:end] + line[source : line.find(b'"', source + len(_SOURCE)) + 1]

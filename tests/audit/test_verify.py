@@ -1,6 +1,7 @@
 """What `audit verify` says of sound logs and of each kind of damage, line by line."""
 
 import json
+import re
 from hashlib import sha256
 from pathlib import Path
 
@@ -40,10 +41,25 @@ def damaged(path, change) -> list[bytes]:
     return lines
 
 
+SENTENCES = {
+    Damage.EDITED: r"The line is not as it was written\.",
+    Damage.REMOVED: r"Lines before this one are missing\.",
+    Damage.INSERTED: r"The line was not written here\.",
+    Damage.REORDERED: r"Lines are not in the order in which they were written\.",
+    Damage.CUT_SHORT: r"The line's end is missing\."
+    r"|Run .+ has no end, and \d+ of its intents no outcome: it was killed, or lines were cut "
+    r"off\. The next sweep finishes what was killed\.",
+    Damage.UNANSWERED: r"\d+ intents have no outcome; this is the first, of run .+\."
+    r"|The intent has no outcome before line \d+\.",
+    Damage.UNANNOUNCED: r"The outcome is of something without an intent\.",
+}
+
+
 def found(*paths: Path, **options) -> tuple[int, str]:
     finding = verify(paths, **options).finding
     assert finding is not None
-    assert finding.what.endswith(".")
+    assert finding.spot.path in paths
+    assert re.fullmatch(SENTENCES[finding.kind], finding.what)
     return finding.spot.line, finding.kind
 
 
@@ -404,10 +420,11 @@ def test_recovering_the_same_intent_twice_is_found(path):
 
 
 def test_recovering_a_run_of_a_file_that_was_not_given_is_told(path):
-    write_events(path, "next", [STARTED, outcome(1, recovers="elsewhere"), FINISHED])
+    others = [outcome(number, recovers="elsewhere") for number in (1, 2, 3)]
+    write_events(path, "next", [STARTED, *others, FINISHED])
     result = verify([path])
     assert result.finding is None
-    assert result.warnings == ("1 outcomes finish runs that are in none of these files.",)
+    assert result.warnings == ("3 outcomes finish runs that are in none of these files.",)
 
 
 def test_only_the_last_unfinished_runs_are_named(path):
