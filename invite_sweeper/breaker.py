@@ -13,6 +13,7 @@ class Breaker:
     Two questions are asked. After the canary (the first few deletions, which go out alone):
     did more than half of them fail? After that, once the window is full: is the share of
     failures, or of invitations that were gone already, among the last answers too high?
+    The removal of somebody who had just accepted counts as a failure.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -26,6 +27,7 @@ class Breaker:
 
     def record(self, outcome: Outcome) -> str | None:
         """Take one outcome into account; give a sentence when the sweep should stop."""
+        outcome = Outcome.FAILED if outcome is Outcome.ACCEPTED_DURING else outcome
         if len(self._last) == self._limits.breaker_window:
             self._among_last[self._last.popleft()] -= 1
         self._last.append(outcome)

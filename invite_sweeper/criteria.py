@@ -1,6 +1,6 @@
 """What each key of a rule or keep entry asks of an invitation. Pure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -77,7 +77,8 @@ def _of_names(entry: Rule | Keep) -> Iterator[Criterion]:
     if entry.roles is not None:
         yield ("roles", _roles(entry.roles))
     if entry.projects is not None:
-        yield ("projects", _projects(entry.projects))
+        # A rule speaks of all that a deletion takes away, a keep entry of any part of it.
+        yield ("projects", _projects(entry.projects, all if isinstance(entry, Rule) else any))
     if entry.statuses is not None:
         yield ("statuses", _statuses(entry.statuses))
 
@@ -125,16 +126,27 @@ def _roles(wanted: tuple[str, ...]) -> Callable[[Invitation], Answer]:
     folded = frozenset(map(fold, wanted))
 
     def ask(invitation: Invitation) -> Answer:
-        if not invitation.roles:
-            return "no_roles"
-        return not folded.isdisjoint(map(fold, invitation.roles))
+        held = (*invitation.roles, *(role for _, role in invitation.origin))
+        return not folded.isdisjoint(map(fold, held)) if held else "no_roles"
 
     return ask
 
 
-def _projects(patterns: tuple[str, ...]) -> Callable[[Invitation], Answer]:
+def _projects(
+    patterns: tuple[str, ...], quantifier: Callable[[Iterable[bool]], bool]
+) -> Callable[[Invitation], Answer]:
+    """Ask about the project, or about those that an organization's invitation reaches."""
     globs = Globs(patterns)
-    return lambda i: globs.match(i.project_name) or globs.match(i.project_id)
+
+    def ask(invitation: Invitation) -> Answer:
+        if not invitation.source.of_organization:
+            return globs.match(invitation.project_name) or globs.match(invitation.project_id)
+        reached = invitation.reaches
+        return bool(reached) and quantifier(
+            globs.match(group_id) or globs.match(name) for group_id, name in reached
+        )
+
+    return ask
 
 
 def _statuses(wanted: tuple[str, ...]) -> Callable[[Invitation], Answer]:

@@ -1,12 +1,12 @@
 """The plan as it comes to be: each listing judged, counted, and its stale ones on disk."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from invite_sweeper.audit import AuditLog, PlannedSpan, invitation_fields
 from invite_sweeper.guard import Census, OldestFirst
-from invite_sweeper.inventory import Gone, Unreadable
+from invite_sweeper.inventory import Gone, Place, Project, Retired, Unreadable
 from invite_sweeper.policy import Limits
 from invite_sweeper.selection import Decision, Selector
 from invite_sweeper.walk import Found
@@ -23,6 +23,7 @@ class Draft:
     `over_limit: trim` also the oldest stale ones up to `max_deletions`.
 
     Attributes:
+        retired: Sources that Atlas serves no longer.
         kept: Invitations kept, by reason.
         stale: Invitations that a rule makes stale, trimmed ones included.
         spans: Where the planned lines of each project stand in the log.
@@ -46,14 +47,18 @@ class Draft:
         self.kept: Counter[str] = Counter()
         self.stale = 0
         self.unreadable = 0
+        self.retired: list[Retired] = []
+        self._doomed: Counter[Place] = Counter()
         self.spans: list[PlannedSpan] = []
         self.oldest: datetime | None = None
 
     async def visit(self, found: Found) -> None:
-        """Judge one project's listing; a project that is gone holds nothing to judge."""
+        """Judge one list; a project that is gone holds nothing to judge."""
         if isinstance(found, Gone):
             return
-        if isinstance(found, Unreadable):
+        if isinstance(found, Retired):
+            self._note_retired(found)
+        elif isinstance(found, Unreadable):
             self._note_unreadable(found)
         else:
             unique = {i.id or n: i for n, i in enumerate(found.invitations)}
@@ -70,17 +75,23 @@ class Draft:
             AuditUnwritable: It is not on disk; nothing was deleted.
         """
         if self._trim is not None:
-            for project_id, decisions in self._trim.take(seen=self.seen, stale=self.stale):
-                self._plan(project_id, decisions)
+            for decisions in self._trim.take(seen=self.seen, stale=self.stale):
+                self._plan(decisions)
         await self._log.durable()
 
     def census(self) -> Census:
-        """Count the plan, for the guard."""
+        """Count the plan, for the guard; a project's lists count together."""
+        doomed: Counter[str] = Counter()
+        for span in self.spans:
+            doomed[span.project_id] += span.count
         return Census(
-            invitations_seen=self.seen,
-            projects_unreadable=self.unreadable,
-            doomed={span.project_id: span.count for span in self.spans},
+            invitations_seen=self.seen, projects_unreadable=self.unreadable, doomed=doomed
         )
+
+    @property
+    def doomed(self) -> Mapping[Place, int]:
+        """What the plan deletes, by the list that it is in."""
+        return self._doomed
 
     @property
     def seen(self) -> int:
@@ -111,9 +122,13 @@ class Draft:
         if self._trim is not None:
             self._trim.offer(stale)
         else:
-            self._plan(stale[0].invitation.project_id, stale)
+            self._plan(stale)
 
-    def _plan(self, project_id: str, decisions: Sequence[Decision]) -> None:
+    def _plan(self, decisions: Sequence[Decision]) -> None:
+        """Write the planned deletions of one list, one after another."""
+        first = decisions[0].invitation
+        project = Project(first.project_id, first.project_name, first.org_id)
+        self._doomed[Place(project, first.source)] += len(decisions)
         start = self._log.position
         for decision in decisions:
             fields = invitation_fields(decision.invitation, self._now)
@@ -121,16 +136,28 @@ class Draft:
             self._log.write("planned", **fields, rule=decision.rule, **bounced)
         self._unflushed += len(decisions)
         self.spans.append(
-            PlannedSpan(project_id, start, self._log.position, len(decisions)),
+            PlannedSpan(first.project_id, start, self._log.position, len(decisions)),
         )
 
     def _note_unreadable(self, found: Unreadable) -> None:
         self.unreadable += 1
         self._unflushed += 1
+        of_organization = found.source.of_organization
         self._log.write(
             "project_unreadable",
-            project_id=found.project_id,
-            project_name=found.project_name,
+            project_id=None if of_organization else found.project_id,
+            project_name=None if of_organization else found.project_name,
+            reason=found.reason,
+            http_status=found.http_status,
+            error_code=found.error_code,
+            source=found.source,
+        )
+
+    def _note_retired(self, found: Retired) -> None:
+        self.retired.append(found)
+        self._log.write(
+            "source_retired",
+            source=found.source,
             reason=found.reason,
             http_status=found.http_status,
             error_code=found.error_code,

@@ -5,6 +5,7 @@ oldest up to the same ceilings, so a trimmed plan passes the same questions.
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -168,8 +169,10 @@ class OldestFirst:
             elif self._heap:
                 heapq.heappushpop(self._heap, entry)
 
-    def take(self, *, seen: int, stale: int) -> Iterable[tuple[str, tuple[Decision, ...]]]:
-        """Give what may go, project by project, the project of the oldest first.
+    def take(self, *, seen: int, stale: int) -> Iterable[tuple[Decision, ...]]:
+        """Give what may go, list by list, the list of the oldest first; none is empty.
+
+        The lists of one project share its limit.
 
         Args:
             seen: The invitations in scope.
@@ -177,10 +180,16 @@ class OldestFirst:
         """
         oldest = [decision for *_, decision in sorted(self._heap, reverse=True)]
         allowed = share_limit(self._limits, seen=seen, stale=stale)
-        by_project: dict[str, list[Decision]] = {}
+        per_project: Counter[str] = Counter()
+        by_list: dict[tuple[str, str], list[Decision]] = {}
         for decision in oldest[:allowed]:
-            by_project.setdefault(decision.invitation.project_id, []).append(decision)
-        return ((project_id, tuple(found)) for project_id, found in by_project.items())
+            project_id = decision.invitation.project_id
+            if per_project[project_id] == self._limits.max_deletions_per_project:
+                continue
+            per_project[project_id] += 1
+            key = (decision.invitation.source, project_id)
+            by_list.setdefault(key, []).append(decision)
+        return map(tuple, by_list.values())
 
 
 def _created(decision: Decision) -> float:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 
 class Source(StrEnum):
@@ -13,6 +13,21 @@ class Source(StrEnum):
     USERS = "users"
     ORG_USERS = "org_users"
     ORG_INVITES = "org_invites"
+
+    @property
+    def of_organization(self) -> bool:
+        """Whether the list belongs to an organization and not to a project."""
+        return self in {Source.ORG_USERS, Source.ORG_INVITES}
+
+    @property
+    def successors(self) -> str:
+        """The sources to write once Atlas has retired this one; "" where none takes its place.
+
+        Source: the descriptions of the deprecated operations in Atlas's OpenAPI document.
+        """
+        return {Source.INVITES: "users and org_users", Source.ORG_INVITES: "org_users"}.get(
+            self, ""
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +62,31 @@ class Project:
     tags: tuple[tuple[str, str], ...] = ()
 
 
+class Place(NamedTuple):
+    """One list to read: whose, and which.
+
+    Attributes:
+        project: For a list of an organization it stands for that: its id twice, and no name.
+    """
+
+    project: Project
+    source: Source
+
+
+def organization_place(org_id: str, source: Source) -> Place:
+    """Give the place of an organization's list."""
+    return Place(Project(org_id, "", org_id), source)
+
+
 @dataclass(frozen=True, slots=True)
 class Invitation:
     """One pending invitation, as Atlas described it.
 
     Attributes:
         id: As Atlas sent it; "" when it sent none. Selection keeps one whose form is wrong.
-        project_id: The project that was asked, not what the answer says of itself.
+            In the lists of users it is the user's id.
+        project_id: The project that was asked, not what the answer says of itself; the
+            organization's id for a list of an organization. It is what stands in the paths.
         username: The invited person's address; None when Atlas left it out.
         roles: An open set; empty when Atlas sent none.
         inviter: An e-mail address, or the public key of an API key; None when left out.
@@ -62,6 +95,9 @@ class Invitation:
         status: `PENDING`, `INVITATION_EXPIRED`, `INVITATION_REJECTED`, …; an open set.
         team_ids: Teams that come with it; the organization's lists alone have them.
         origin: What only the source's own calls need (to invite again): ordered pairs.
+        reaches: Projects that come with an organization's invitation, id and name; the name
+            is "" until the survey gave it. Always empty in the lists of projects.
+        reaches_outside: One of those is not in the policy's scope, or nobody has seen it.
     """
 
     id: str
@@ -77,13 +113,16 @@ class Invitation:
     status: str | None = "PENDING"
     team_ids: tuple[str, ...] = field(default=())
     origin: tuple[tuple[str, str], ...] = field(default=())
+    reaches: tuple[tuple[str, str], ...] = field(default=())
+    reaches_outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A project whose listing is not known to be complete; it loses nothing.
+    """A list that is not known to be complete; what it may hold is left alone.
 
     Attributes:
+        project_id: The organization's id for a list of an organization.
         reason: One sentence for a person.
         http_status: The last answer's; None when there was none.
         error_code: Atlas's `errorCode`; None when there was none.
@@ -94,6 +133,12 @@ class Unreadable:
     reason: str
     http_status: int | None = None
     error_code: str | None = None
+    source: Source = Source.INVITES
+
+
+@dataclass(frozen=True, slots=True)
+class Retired(Unreadable):
+    """A list that Atlas serves no longer (410), whatever project is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +147,10 @@ class Gone:
 
     project_id: str
     project_name: str
+
+
+def same_person_key(invitation: Invitation) -> tuple[str, str] | None:
+    """Give what two doors of one person share; None where nobody knows whose door it is."""
+    if invitation.username is None:
+        return None
+    return invitation.org_id, invitation.username.casefold()

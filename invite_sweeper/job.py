@@ -10,6 +10,7 @@ from invite_sweeper.audit import PlannedSpan
 from invite_sweeper.audit.history import OpenIntent
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.guard import Population
+from invite_sweeper.inventory import Place, Source
 from invite_sweeper.outcome import Outcome
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.report.summary import Summary
@@ -41,8 +42,22 @@ class Connection(Protocol):
         """The day on which Atlas says that it stops serving a list; None where it does not."""
         ...
 
-    def estimate_s(self, deletions: Mapping[str, int]) -> float:
-        """Give the seconds that Atlas's limits ask for so many deletions a project."""
+    @property
+    def sunsets(self) -> Mapping[Source, date]:
+        """The same for each source that Atlas names a day for."""
+        ...
+
+    @property
+    def deprecation(self) -> date | None:
+        """The day from which Atlas advises against what is in use; None where it does not."""
+        ...
+
+    async def learn_limits(self) -> None:
+        """Ask Atlas for its limits, if it tells them; nothing depends on the answer."""
+        ...
+
+    def estimate_s(self, deletions: Mapping[Place, int]) -> float:
+        """Give the seconds that Atlas's limits ask for so many deletions a list."""
         ...
 
 
@@ -67,6 +82,10 @@ class View(Protocol):
 
     def warn(self, sentence: str) -> None:
         """Something deserves a look, and does not stop the run."""
+        ...
+
+    def alarm(self, sentence: str) -> None:
+        """Something has to be seen to, though the run goes on."""
         ...
 
 

@@ -20,6 +20,10 @@ class Outcome(StrEnum):
     """No answer and no proof; only after an interruption."""
     SKIPPED = "skipped"
     """A breaker, the deadline or a signal came before anything was sent."""
+    ACCEPTED_BEFORE = "accepted_before"
+    """The person is an active member by now; the membership was left alone."""
+    ACCEPTED_DURING = "accepted_during"
+    """The person became an active member while the DELETE was on its way, and was removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,9 @@ class Trail:
         error_code: Atlas's `errorCode` of the last answer.
         called_off: The sweep sets it when nothing more may be sent: a deleter looks at it
             before each request and, where it is set, ends with `cut_off()` instead.
+        seen_before: The status that Atlas told just before the DELETE; None where not asked.
+        seen_after: The one that it told afterwards, or `gone`.
+        settled: What is known already, should nothing more be learnt.
     """
 
     attempts: int = 0
@@ -51,13 +58,30 @@ class Trail:
     http_status: int | None = None
     error_code: str | None = None
     called_off: bool = False
+    seen_before: str | None = None
+    seen_after: str | None = None
+    settled: Outcome | None = None
 
     def cut_off(self) -> "Deletion":
         """Give the end of a deletion that an interruption cut off here."""
+        if self.settled is not None:
+            return self.ended(self.settled)
         if self.attempts == 0:
-            return Deletion(Outcome.SKIPPED, 0)
-        ended = Outcome.UNKNOWN if self.awaiting or self.http_status is None else Outcome.FAILED
-        return Deletion(ended, self.attempts, self.http_status, self.error_code)
+            return Deletion(Outcome.SKIPPED, 0, seen_before=self.seen_before)
+        unsure = self.awaiting or self.http_status is None
+        return self.ended(Outcome.UNKNOWN if unsure else Outcome.FAILED)
+
+    def ended(self, outcome: Outcome, ends_run: RunError | None = None) -> "Deletion":
+        """Give the end of the deletion, with all that it has been through."""
+        return Deletion(
+            outcome,
+            self.attempts,
+            self.http_status,
+            self.error_code,
+            ends_run,
+            self.seen_before,
+            self.seen_after,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +91,8 @@ class Deletion:
     Attributes:
         ends_run: Set when the answer was about the run and not about this invitation
             (credentials refused, version gone): nothing more may be sent.
+        seen_before: As in `Trail`.
+        seen_after: As in `Trail`.
     """
 
     outcome: Outcome
@@ -74,3 +100,5 @@ class Deletion:
     http_status: int | None = None
     error_code: str | None = None
     ends_run: RunError | None = None
+    seen_before: str | None = None
+    seen_after: str | None = None

@@ -23,7 +23,7 @@ MAX_AGE = timedelta(hours=24)
 _MAKE_ANOTHER = "Make another with: invite-sweeper plan --out FILE"
 
 Key: TypeAlias = tuple[str, str, str]
-"""Source, project id, invitation id."""
+"""Source, project id (or the organization's, for a list of one), invitation id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +181,9 @@ def _take(
                 raise _edited("It is a plan of another format")
             return header
         row = orjson.loads(line)
-        key = tuple(str(row[name]) for name in ("source", "project_id", "invitation_id"))
-        evidence[key[0], key[1], key[2]] = (row["created_at"], row["username"])
+        scope_id = row["org_id"] if row["project_id"] is None else row["project_id"]
+        key = (str(row["source"]), str(scope_id), str(row["invitation_id"]))
+        evidence[key] = (row["created_at"], row["username"])
     except (ValidationError, ValueError, KeyError, TypeError):
         raise _edited("It is no plan, or was edited") from None
     return header

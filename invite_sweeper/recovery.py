@@ -20,25 +20,28 @@ async def recover(
 ) -> tuple[int, tuple[str, ...]]:
     """Ask Atlas about each open intent, and write its outcome.
 
+    Each is looked for in the list that it came from.
+
     Returns:
-        How many were settled, and a sentence for each project that could not be asked.
+        How many were settled, and a sentence for each list that could not be asked.
 
     Raises:
         RunError: Atlas's answer was about the run, or the log cannot be written.
     """
     settled = 0
     lost: list[str] = []
-    by_project: dict[str, list[OpenIntent]] = {}
+    by_list: dict[tuple[str, str], list[OpenIntent]] = {}
     for intent in intents:
-        by_project.setdefault(intent.invitation.project_id, []).append(intent)
-    for project_id, group in by_project.items():
+        key = (intent.invitation.source, intent.invitation.project_id)
+        by_list.setdefault(key, []).append(intent)
+    for group in by_list.values():
         first = group[0].invitation
-        found = await reader.invitations(
-            Project(project_id, first.project_name, first.org_id),
-        )
+        project = Project(first.project_id, first.project_name, first.org_id)
+        found = await reader.invitations(project, first.source)
         if isinstance(found, Unreadable):
+            where = first.project_name or f"organization {first.org_id}"
             lost.append(
-                f"{len(group)} deletions of an earlier run in {first.project_name} stay "
+                f"{len(group)} deletions of an earlier run in {where} stay "
                 f"unsettled: {found.reason}"
             )
             continue
@@ -61,6 +64,8 @@ def _settle(intent: OpenIntent, log: AuditLog, now: datetime, *, still_there: bo
         http_status=None,
         error_code=None,
         duration_ms=None,
+        seen_before=None,
+        seen_after=None,
         recovered=True,
         recovers=intent.run_id,
     )

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
+from datetime import date
 from typing import TypeVar
 
 from invite_sweeper.audit import AuditLog, PlannedLane, SweepJournal
@@ -15,7 +17,8 @@ from invite_sweeper.guard import (
     raise_if_unsafe,
 )
 from invite_sweeper.job import Connection, Job, View
-from invite_sweeper.outcome import Outcome
+from invite_sweeper.notices import Notice, of_removed_member, of_retired, of_sunsets
+from invite_sweeper.outcome import Deletion, Outcome, Planned
 from invite_sweeper.recovery import recover
 from invite_sweeper.scope import Scope
 from invite_sweeper.selection import Selector
@@ -67,8 +70,8 @@ class Run:
             error = trouble
         finally:
             alarm.cancel()
-        sunset = self._atlas.sunset
-        self._totals.sunset = sunset.isoformat() if sunset is not None else None
+        self._totals.sunset = _written(self._atlas.sunset)
+        self._totals.deprecation = _written(self._atlas.deprecation)
         return await self._totals.close(self._log, error)
 
     async def _steps(self) -> None:
@@ -93,9 +96,11 @@ class Run:
     def _guard(self, draft: Draft) -> None:
         """Let the plan pass, or raise; nothing was sent so far."""
         job, census = self._job, draft.census()
-        self._totals.estimate_s = self._atlas.estimate_s(census.doomed)
+        self._totals.estimate_s = self._atlas.estimate_s(draft.doomed)
         if job.before is not None:
-            seen = Population(self._totals.projects_seen, draft.seen)
+            # A list that Atlas retired holds nobody any more, and nobody has left.
+            least = job.before.invitations if draft.retired else 0
+            seen = Population(self._totals.projects_seen, max(draft.seen, least))
             raise_if_fewer(job.before, seen, job.limits)
         raise_if_unsafe(census, job.limits)
         refused = job.refusal() if job.refusal is not None else None
@@ -110,12 +115,15 @@ class Run:
         territory = await survey(self._atlas.reader, scope)
         self._totals.begun = True
         raise_if_clock_differs(self._atlas.clock_skew_s)
+        await self._atlas.learn_limits()
         self._warn(*scope.unmatched())
         shard = self._job.shard
         if shard is not None:
-            territory = Territory(
-                tuple(p for p in territory.projects if shard.holds(p.id)),
-                tuple(u for u in territory.unreadable if shard.holds(u.project_id)),
+            territory = replace(
+                territory,
+                projects=tuple(p for p in territory.projects if shard.holds(p.id)),
+                unreadable=tuple(u for u in territory.unreadable if shard.holds(u.project_id)),
+                organizations=tuple(o for o in territory.organizations if shard.holds(o)),
             )
         self._totals.projects_seen = len(territory.projects) + len(territory.unreadable)
         return territory
@@ -124,7 +132,8 @@ class Run:
         job = self._job
         draft = Draft(self._log, Selector(job.policy, job.now), job.limits, job.now, job.amend)
         self._totals.draft = draft
-        self._view.walking(len(territory.projects))
+        sources = job.policy.sources
+        self._view.walking(len(territory.places(sources)))
 
         async def visit(found: Found) -> None:
             await draft.visit(found)
@@ -132,7 +141,10 @@ class Run:
 
         for unreadable in territory.unreadable:
             await draft.visit(unreadable)
-        await walk(self._atlas.reader, territory.projects, visit, workers=self._workers)
+        try:
+            await walk(self._atlas.reader, territory, sources, visit, workers=self._workers)
+        finally:
+            self._tell_of_lists(draft)
         await draft.finish()
         return draft
 
@@ -156,8 +168,9 @@ class Run:
                 workers=self._workers,
                 canary=job.limits.canary,
                 grace_s=job.policy.execution.grace.total_seconds(),
+                several_doors=len(job.policy.sources) > 1,
             ),
-            swept=self._view.swept,
+            swept=self._swept,
         )
         self._totals.tally = tally = sweep.tally
         self._view.sweeping(draft.planned, self._totals.estimate_s or 0.0)
@@ -171,6 +184,25 @@ class Run:
             self._warn(f"The sweep stopped itself: {sweep.broken}")
         if stop.reason is not None and (tally[Outcome.SKIPPED] or tally[Outcome.UNKNOWN]):
             raise self._stopped(state="What was done is in the audit log.")
+
+    def _tell_of_lists(self, draft: Draft) -> None:
+        """Tell of lists that have ended, and of those that soon will."""
+        ended = {each.source for each in draft.retired}
+        coming = {s: day for s, day in self._atlas.sunsets.items() if s not in ended}
+        self._notify(*map(of_retired, draft.retired))
+        self._notify(*of_sunsets(coming, self._job.now.date()))
+
+    def _swept(self, planned: Planned, deletion: Deletion) -> None:
+        """Show that one deletion has ended; a member that was removed is told at once."""
+        self._view.swept(deletion.outcome)
+        if deletion.outcome is Outcome.ACCEPTED_DURING:
+            path, run_id = str(self._log.path), self._job.run_id
+            self._notify(of_removed_member(planned.invitation, path, run_id))
+
+    def _notify(self, *notices: Notice) -> None:
+        for sentence, urgent in notices:
+            self._totals.warnings.append(sentence)
+            (self._view.alarm if urgent else self._view.warn)(sentence)
 
     def _warn(self, *sentences: str) -> None:
         for sentence in sentences:
@@ -197,3 +229,7 @@ class Run:
             bell.cancel()
             task.cancel()
             await asyncio.gather(task, bell, return_exceptions=True)
+
+
+def _written(day: date | None) -> str | None:
+    return day.isoformat() if day is not None else None

@@ -2,7 +2,8 @@
 
 The order in which an invitation is judged is the order of `Selector.decide`:
 
-1. an id of a wrong form, or somebody who is no longer only invited: kept;
+1. an id of a wrong form, somebody who is no longer only invited, or an invitation that
+   reaches a project out of the policy's scope: kept;
 2. a `keep` entry matches: kept, whatever the rules say;
 3. no date of invitation, an unreadable one, one in the future: kept;
 4. a `keep` entry that cannot be judged (it asks for what Atlas did not send): kept;
@@ -120,6 +121,8 @@ class Selector:
             return "unreadable_id"
         if invitation.source in USER_LISTS and invitation.status not in _NOT_ACTIVE:
             return "not_pending"
+        if invitation.reaches_outside:
+            return "reaches_out_of_scope"
         unjudged = None
         for name, criteria in self._keep:
             answer = all_hold(criteria, invitation)

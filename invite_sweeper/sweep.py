@@ -14,7 +14,7 @@ from typing import Protocol
 
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.errors import RunError
-from invite_sweeper.inventory import Invitation
+from invite_sweeper.inventory import Invitation, same_person_key
 from invite_sweeper.lanes import Lane, Lanes
 from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
 from invite_sweeper.stop import Stop
@@ -59,11 +59,14 @@ class Pace:
         workers: Deletions open at a time; those that wait for Atlas hold no connection.
         canary: The first so many go out alone; 0 for none.
         grace_s: How long what is in flight may go on after a stop.
+        several_doors: One person may be in the plan more than once, in several lists; where
+            one deletion closes the others' doors, too, that is no sign of trouble.
     """
 
     workers: int
     canary: int
     grace_s: float
+    several_doors: bool = False
 
 
 class Sweep:
@@ -71,7 +74,7 @@ class Sweep:
 
     Args:
         clock: Monotonic seconds.
-        swept: Called after each outcome, for the progress that a person sees.
+        swept: Called after each outcome, when it is in the log.
 
     Attributes:
         tally: Deletions by outcome; adds up to the plan once `run` has returned or raised.
@@ -87,7 +90,7 @@ class Sweep:
         breaker: Breaker,
         clock: Callable[[], float],
         pace: Pace,
-        swept: Callable[[Outcome], None] = lambda _: None,
+        swept: Callable[[Planned, Deletion], None] = lambda _planned, _deletion: None,
     ) -> None:
         self._deleter = deleter
         self._journal = journal
@@ -96,6 +99,7 @@ class Sweep:
         self._clock = clock
         self._pace = pace
         self._swept = swept
+        self._people: set[int] | None = set() if pace.several_doors else None
         self._error: RunError | None = None
         self._open: set[Trail] = set()
         self.tally: Counter[Outcome] = Counter()
@@ -181,13 +185,25 @@ class Sweep:
         self.tally[deletion.outcome] += 1
         if deletion.ends_run is not None:
             self._end(deletion.ends_run)
-        if deletion.outcome is not Outcome.SKIPPED:
+        if deletion.outcome is not Outcome.SKIPPED and not self._was_expected(planned, deletion):
             self.broken = self.broken or self._breaker.record(deletion.outcome)
         try:
             self._journal.outcome(planned, deletion, (self._clock() - started_s) * 1000)
         except RunError as error:
             self._end(error)
-        self._swept(deletion.outcome)
+        self._swept(planned, deletion)
+
+    def _was_expected(self, planned: Planned, deletion: Deletion) -> bool:
+        """Tell whether a door was shut with another one of the same person, in this sweep."""
+        person = same_person_key(planned.invitation)
+        if self._people is None or person is None:
+            return False
+        known = hash(person)
+        if deletion.outcome is Outcome.ALREADY_GONE:
+            return known in self._people
+        if deletion.outcome is Outcome.DELETED:
+            self._people.add(known)
+        return False
 
     def _end(self, error: RunError) -> None:
         """Send nothing more: the run has met trouble that is not about one invitation."""

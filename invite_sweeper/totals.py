@@ -13,7 +13,8 @@ from invite_sweeper.outcome import Outcome
 from invite_sweeper.report.summary import Summary
 
 _DAY_S = 86_400.0
-_UNFINISHED = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED)
+_UNFINISHED = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.ACCEPTED_DURING)
+"""What keeps a run from ending with 0: undone, or done to an active member."""
 
 
 class Wire(Protocol):
@@ -71,6 +72,7 @@ class Totals:
         self.tally: Counter[Outcome] = Counter()
         self.warnings: list[str] = []
         self.sunset: str | None = None
+        self.deprecation: str | None = None
         self.estimate_s: float | None = None
         self.recovered = 0
 
@@ -86,12 +88,15 @@ class Totals:
             estimate_s=self.estimate_s,
             recovered=self.recovered,
             sunset=self.sunset,
+            deprecation=self.deprecation,
             warnings=tuple(self.warnings),
             deleted=self.tally[Outcome.DELETED],
             already_gone=self.tally[Outcome.ALREADY_GONE],
             failed=self.tally[Outcome.FAILED],
             unknown=self.tally[Outcome.UNKNOWN],
             skipped=self.tally[Outcome.SKIPPED],
+            accepted_before=self.tally[Outcome.ACCEPTED_BEFORE],
+            accepted_during=self.tally[Outcome.ACCEPTED_DURING],
         )
         draft = self.draft
         if draft is None:
@@ -99,6 +104,7 @@ class Totals:
         return replace(
             summary,
             projects_unreadable=draft.unreadable,
+            sources_retired=tuple(each.source.value for each in draft.retired),
             invitations_seen=draft.seen,
             stale=draft.stale,
             trimmed=draft.trimmed,
@@ -126,8 +132,8 @@ class Totals:
         summary = self.summary()
         if error is not None:
             return replace(summary, exit_code=int(error.exit_code), error=error.what)
-        partly = summary.projects_unreadable or any(self.tally[o] for o in _UNFINISHED)
-        if partly:
+        partly = summary.projects_unreadable or summary.sources_retired
+        if partly or any(self.tally[o] for o in _UNFINISHED):
             return replace(summary, exit_code=int(ExitCode.PARTLY))
         told = self._stale_is_told and summary.mode == "dry-run" and summary.stale
         return replace(summary, exit_code=int(ExitCode.STALE if told else ExitCode.DONE))

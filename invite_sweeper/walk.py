@@ -1,12 +1,22 @@
 """Projects and their invitations, as a stream; and what could not be read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
-from invite_sweeper.errors import GuardRefused, RunError
-from invite_sweeper.inventory import Gone, Invitation, Project, Unreadable
+from invite_sweeper.errors import AtlasUnavailable, GuardRefused, RunError
+from invite_sweeper.inventory import (
+    Gone,
+    Invitation,
+    Place,
+    Project,
+    Retired,
+    Source,
+    Unreadable,
+    organization_place,
+)
+from invite_sweeper.notices import mend_of
 from invite_sweeper.scope import Scope
 
 
@@ -17,16 +27,18 @@ class Reader(Protocol):
         """Give every project that the credentials can see, once each."""
         ...
 
-    async def invitations(self, project: Project) -> tuple[Invitation, ...] | Unreadable | Gone:
-        """Give all pending invitations of one project, or why that is not known."""
+    async def invitations(
+        self, project: Project, source: Source
+    ) -> tuple[Invitation, ...] | Unreadable | Gone:
+        """Give all that one list of a project or organization holds, or why it is not known."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One project and all of its pending invitations; complete."""
+    """One list and all that it holds; complete."""
 
-    project: Project
+    place: Place
     invitations: tuple[Invitation, ...]
 
 
@@ -35,15 +47,51 @@ Found: TypeAlias = Listing | Unreadable | Gone
 
 @dataclass(frozen=True, slots=True)
 class Territory:
-    """The projects to walk.
+    """What there is to walk.
 
     Attributes:
         projects: Those in scope, in Atlas's order.
         unreadable: Projects that were listed in a form that nobody can ask about.
+        organizations: Those of the policy that own a project in sight, in that order.
+        names: Of every project in sight, by id.
+        in_scope: Ids of all projects that the policy speaks of, those of other shards too.
     """
 
     projects: tuple[Project, ...]
-    unreadable: tuple[Unreadable, ...]
+    unreadable: tuple[Unreadable, ...] = ()
+    organizations: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    in_scope: frozenset[str] = frozenset()
+
+    def places(self, sources: Iterable[Source]) -> tuple[Place, ...]:
+        """Give the lists to read: an organization's first, then project by project."""
+        wanted = tuple(sources)
+        of_organizations = (
+            organization_place(org_id, source)
+            for source in wanted
+            if source.of_organization
+            for org_id in self.organizations
+        )
+        of_projects = (
+            Place(project, source)
+            for project in self.projects
+            for source in wanted
+            if not source.of_organization
+        )
+        return (*of_organizations, *of_projects)
+
+    def located(self, invitation: Invitation) -> Invitation:
+        """Give an organization's invitation with the names of the projects that it reaches.
+
+        It reaches outside where one of them is not in scope, or not in sight at all.
+        """
+        if not invitation.reaches:
+            return invitation
+        return replace(
+            invitation,
+            reaches=tuple((i, self.names.get(i, "")) for i, _ in invitation.reaches),
+            reaches_outside=any(i not in self.in_scope for i, _ in invitation.reaches),
+        )
 
 
 async def survey(reader: Reader, scope: Scope) -> Territory:
@@ -58,51 +106,99 @@ async def survey(reader: Reader, scope: Scope) -> Territory:
     """
     projects: list[Project] = []
     unreadable: list[Unreadable] = []
-    owned = 0
+    owners: dict[str, None] = {}
+    names: dict[str, str] = {}
     async for project in reader.projects():
         if isinstance(project, Unreadable):
             unreadable.append(project)
             continue
-        owned += scope.owns(project)
+        names[project.id] = project.name
+        if scope.owns(project):
+            owners[project.org_id] = None
         if scope.holds(project):
             projects.append(project)
-    if not owned:
+    if not owners:
         raise GuardRefused(
             "No project of the policy's organizations is in sight.",
             mend="Check the ids under organizations, and whose credentials these are "
             "(a credential belongs to one organization).",
         )
-    return Territory(tuple(projects), tuple(unreadable))
+    in_scope = frozenset(project.id for project in projects)
+    return Territory(tuple(projects), tuple(unreadable), tuple(owners), names, in_scope)
 
 
 async def walk(
     reader: Reader,
-    projects: tuple[Project, ...],
+    territory: Territory,
+    sources: Iterable[Source],
     visit: Callable[[Found], Awaitable[None]],
     *,
     workers: int,
 ) -> None:
-    """Read each project's invitations, several at a time, and hand each result to `visit`.
+    """Read list by list, several at a time, and hand each result to `visit`.
 
-    `visit` is called once a project, in no fixed order; not more than `workers` listings are
-    in memory.
+    `visit` is called once a list, in no fixed order; not more than `workers` listings are in
+    memory. A list that Atlas serves no longer ends its source and no other: the rest of that
+    source is not asked for, and `visit` is told once.
 
     Raises:
-        RunError: Reading or `visit` met trouble that is about the run; nothing was deleted.
+        RunError: Reading or `visit` met trouble that is about the run, or Atlas serves none
+            of the sources any longer; nothing was deleted.
     """
-    queue = iter(projects)
-
-    async def work(shared: Iterator[Project]) -> None:
-        for project in shared:
-            found = await reader.invitations(project)
-            await visit(Listing(project, found) if isinstance(found, tuple) else found)
-
+    places = territory.places(sources)
+    steps = _Steps(reader, territory, visit, places)
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(workers, len(projects))):
-                group.create_task(work(queue))
+            for _ in range(min(workers, len(places))):
+                group.create_task(steps.work())
     except* RunError as errors:
         raise _first(errors) from None
+    steps.raise_if_nothing_is_served()
+
+
+class _Steps:
+    """What the workers of one walk share: the places left, and the sources that have ended."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        territory: Territory,
+        visit: Callable[[Found], Awaitable[None]],
+        places: tuple[Place, ...],
+    ) -> None:
+        self._reader = reader
+        self._territory = territory
+        self._visit = visit
+        self._sources = {place.source for place in places}
+        self._left = iter(places)
+        self._retired: dict[Source, Retired] = {}
+
+    async def work(self) -> None:
+        """Read what is left, one list after another."""
+        for project, source in self._left:
+            if source not in self._retired:
+                found = await self._reader.invitations(project, source)
+                await self._hand_over(Place(project, source), found)
+
+    async def _hand_over(
+        self, place: Place, found: tuple[Invitation, ...] | Unreadable | Gone
+    ) -> None:
+        if isinstance(found, tuple):
+            await self._visit(Listing(place, tuple(map(self._territory.located, found))))
+        elif not isinstance(found, Retired) or self._ends(found):
+            await self._visit(found)
+
+    def _ends(self, found: Retired) -> bool:
+        """Note that a source has ended; whether that is news."""
+        return self._retired.setdefault(found.source, found) is found
+
+    def raise_if_nothing_is_served(self) -> None:
+        """Let a walk pass that had at least one list that Atlas serves."""
+        if self._retired and self._retired.keys() == self._sources:
+            raise AtlasUnavailable(
+                " ".join(each.reason for each in self._retired.values()),
+                mend=" ".join(map(mend_of, self._retired)),
+            )
 
 
 def _first(errors: BaseExceptionGroup[RunError]) -> RunError:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from invite_sweeper.errors import AuditUnwritable
-from invite_sweeper.inventory import Gone, Invitation, Project, Unreadable
+from invite_sweeper.inventory import Gone, Invitation, Project, Source, Unreadable
 from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
 
 
@@ -14,16 +14,16 @@ class FakeAtlas:
     """Implements Reader and Deleter.
 
     Attributes:
-        holds: Invitations by project id.
-        answers: What a listing answers instead, by project id (a value, or an error to raise).
+        holds: Invitations by project id; by source and id for another source than `invites`.
+        answers: What a listing answers instead, likewise (a value, or an error to raise).
         fails: What becomes of a deletion, by invitation id: an outcome, or a whole Deletion.
         dry: Seconds that a project's bucket makes wait, by project id; each wait is told once.
         gate: While it is clear, deletions hang; set by default.
     """
 
     listed: list[Project | Unreadable] = field(default_factory=list)
-    holds: dict[str, tuple[Invitation, ...]] = field(default_factory=dict)
-    answers: dict[str, object] = field(default_factory=dict)
+    holds: dict[object, tuple[Invitation, ...]] = field(default_factory=dict)
+    answers: dict[object, object] = field(default_factory=dict)
     fails: dict[str, Deletion] = field(default_factory=dict)
     dry: dict[str, list[float]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -39,10 +39,13 @@ class FakeAtlas:
         for project in self.listed:
             yield project
 
-    async def invitations(self, project: Project) -> tuple[Invitation, ...] | Unreadable | Gone:
+    async def invitations(
+        self, project: Project, source: Source = Source.INVITES
+    ) -> tuple[Invitation, ...] | Unreadable | Gone:
         self.asked.append(project.id)
         await asyncio.sleep(0)
-        answer = self.answers.get(project.id, self.holds.get(project.id, ()))
+        key = project.id if source is Source.INVITES else (source, project.id)
+        answer = self.answers.get(key, self.holds.get(key, ()))
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -124,7 +124,8 @@ def stale(number, *, days=20, project=1):
 
 def taken(oldest, **counts):
     return {
-        project_id: [d.invitation.id for d in found] for project_id, found in oldest.take(**counts)
+        found[0].invitation.project_id: [d.invitation.id for d in found]
+        for found in oldest.take(**counts)
     }
 
 
@@ -205,7 +206,7 @@ def test_trimmed_plan_passes_its_own_guard_and_takes_the_oldest_of_each_project(
     for found in by_project.values():
         oldest.offer(found)
     seen = len(ages) + kept
-    plan = dict(oldest.take(seen=seen, stale=len(ages)))
+    plan = {d[0].invitation.project_id: d for d in oldest.take(seen=seen, stale=len(ages))}
     doomed = {project_id: len(found) for project_id, found in plan.items()}
     share = share_limit(limits, seen=seen, stale=len(ages))
     assert sum(doomed.values()) <= limits.max_deletions

@@ -35,7 +35,7 @@ def sweeper(atlas, journal, *, stop=None, workers=4, canary=0, grace_s=5.0, swep
         breaker=Breaker(policy(limits={"canary": canary, **limits}).limits),
         clock=asyncio.get_running_loop().time,
         pace=Pace(workers=workers, canary=canary, grace_s=grace_s),
-        swept=swept or (lambda _: None),
+        swept=swept or (lambda *_: None),
     )
 
 
@@ -208,7 +208,7 @@ async def test_canary_goes_out_alone():
     atlas = FakeAtlas()
     open_at = []
     sweep = sweeper(
-        atlas, FakeJournal(), workers=50, canary=5, swept=lambda _: open_at.append(atlas.in_flight)
+        atlas, FakeJournal(), workers=50, canary=5, swept=lambda *_: open_at.append(atlas.in_flight)
     )
     await sweep.run(lanes(30))
     assert max(open_at[:5]) <= 4

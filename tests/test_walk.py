@@ -7,9 +7,13 @@ from builders import OTHER_ORG, invitation, policy, project
 from fakes import FakeAtlas
 
 from invite_sweeper.errors import AtlasUnavailable, AuditUnwritable, GuardRefused
-from invite_sweeper.inventory import Gone, Unreadable
+from invite_sweeper.inventory import Gone, Place, Source, Unreadable
 from invite_sweeper.scope import Scope
-from invite_sweeper.walk import Listing, survey, walk
+from invite_sweeper.walk import Listing, Territory, survey, walk
+
+
+def territory_of(count):
+    return Territory(tuple(project(n) for n in range(count)))
 
 
 async def found_by(atlas, projects, workers=3):
@@ -18,7 +22,7 @@ async def found_by(atlas, projects, workers=3):
     async def visit(one):
         found.append(one)
 
-    await walk(atlas, tuple(projects), visit, workers=workers)
+    await walk(atlas, Territory(tuple(projects)), (Source.INVITES,), visit, workers=workers)
     return found
 
 
@@ -70,7 +74,7 @@ async def test_each_project_is_visited_once_with_what_became_of_it():
     )
     found = await found_by(atlas, [project(1), project(2), project(3)])
     assert sorted(map(repr, found)) == sorted(
-        map(repr, [Listing(project(1), (invitation(1),)), lost, gone])
+        map(repr, [Listing(Place(project(1), Source.INVITES), (invitation(1),)), lost, gone])
     )
 
 
@@ -96,7 +100,7 @@ async def test_visit_that_fails_ends_the_walk_and_nothing_more_is_asked():
         raise AuditUnwritable("disk full")
 
     with pytest.raises(AuditUnwritable):
-        await walk(atlas, tuple(project(n) for n in range(50)), visit, workers=2)
+        await walk(atlas, territory_of(50), (Source.INVITES,), visit, workers=2)
     assert len(atlas.asked) <= 2
 
 
@@ -110,5 +114,5 @@ async def test_not_more_listings_than_workers_are_in_memory():
         await asyncio.sleep(0)
         open_now -= 1
 
-    await walk(FakeAtlas(), tuple(project(n) for n in range(30)), visit, workers=4)
+    await walk(FakeAtlas(), territory_of(30), (Source.INVITES,), visit, workers=4)
     assert 1 <= most <= 4

@@ -10,7 +10,7 @@ from invite_sweeper.atlas.identity import (
     Secret,
     ServiceAccount,
 )
-from invite_sweeper.atlas.operations import parse_base_url
+from invite_sweeper.atlas.base_url import parse_base_url
 from invite_sweeper.atlas.ratelimit import BucketKey, RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
 

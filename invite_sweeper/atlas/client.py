@@ -4,7 +4,7 @@ import asyncio
 import platform
 import random as random_module
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -23,15 +23,19 @@ from invite_sweeper.atlas.authentication import (
 from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.faults import Waits
 from invite_sweeper.atlas.identity import ApiKey, BearerToken, Credentials
+from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.line import Line
 from invite_sweeper.atlas.observed import Observed
 from invite_sweeper.atlas.proxy import proxy_for
 from invite_sweeper.atlas.ratelimit import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.atlas.retry import Persistence
+from invite_sweeper.atlas.roll import AtlasRoll
 from invite_sweeper.atlas.slots import Counters, Slot, Slots
+from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.tokens import ServiceAccountAuthentication
 from invite_sweeper.atlas.transport import Log, Transport
+from invite_sweeper.inventory import Source
 
 USER_AGENT: Final = (
     f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
@@ -89,6 +93,14 @@ class Atlas:
         """Make what can delete. A dry run never asks for it."""
         return AtlasDeleter(self._transport)
 
+    def inviter(self) -> AtlasInviter:
+        """Make what can invite. `restore` alone asks for it."""
+        return AtlasInviter(self._transport)
+
+    def roll(self) -> AtlasRoll:
+        """Make what reads who is there already."""
+        return AtlasRoll(self._transport, self.reader)
+
     @property
     def clock_skew_s(self) -> float | None:
         """Our clock minus Atlas's, by its first good answer; None before that."""
@@ -98,6 +110,16 @@ class Atlas:
     def sunset(self) -> date | None:
         """The day from which Atlas may drop what is in use here; None where it names none."""
         return self._observed.sunset
+
+    @property
+    def sunsets(self) -> Mapping[Source, date]:
+        """The day from which Atlas may drop a list, by source; those without one are left out."""
+        told = self._observed.sunsets
+        days = (
+            (source, [told[each] for each in (calls.listing, calls.deletion) if each in told])
+            for source, calls in SOURCES.items()
+        )
+        return {source: min(named) for source, named in days if named}
 
     @property
     def deprecation(self) -> date | None:

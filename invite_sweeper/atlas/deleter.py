@@ -1,28 +1,51 @@
 """Deletes invitations. Whoever holds no deleter cannot delete."""
 
+from collections import Counter
+from dataclasses import replace
+
 from invite_sweeper.atlas.answers import Answer, Result
-from invite_sweeper.atlas.operations import DELETE_GROUP_INVITE, UnsendableError
+from invite_sweeper.atlas.operations import UnsendableError
 from invite_sweeper.atlas.ratelimit import BucketKey
-from invite_sweeper.atlas.request import Request, request_for
+from invite_sweeper.atlas.removal import UserRemoval
+from invite_sweeper.atlas.request import request_for
+from invite_sweeper.atlas.sources import SOURCES, Calls
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import ends_run, is_done, is_gone
 from invite_sweeper.errors import RunError
-from invite_sweeper.inventory import Invitation, Source
+from invite_sweeper.inventory import Invitation
 from invite_sweeper.outcome import Deletion, Outcome, Trail
 
 _STATE = "No further deletion is sent; the audit log tells what was done."
 
 
 class AtlasDeleter:
-    """Sends the DELETE of one source, and no other request."""
+    """Sends the DELETE of each source, and what has to be read around it; nothing else."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._taken: Counter[BucketKey] = Counter()
 
     def admit(self, invitation: Invitation) -> float:
-        """Take the turn of one deletion and give 0.0, or take nothing and give seconds to wait."""
-        key = BucketKey(DELETE_GROUP_INVITE.endpoint_set, invitation.project_id)
-        return self._transport.limiter.reserve(key)
+        """Take the turns of one deletion and give 0.0, or give seconds to wait.
+
+        All of its turns are taken before its first request, so that nothing waits for a
+        bucket between a read and the DELETE. What was taken before one was missing is kept
+        for the next that asks.
+        """
+        calls = SOURCES.get(invitation.source)
+        if calls is None:
+            return 0.0
+        turns = calls.turns(invitation.project_id, invitation.org_id)
+        if len(turns) == 1:
+            return self._transport.limiter.reserve(turns[0])
+        needed = Counter(turns)
+        for key, count in needed.items():
+            while self._taken[key] < count:
+                if wait_s := self._transport.limiter.reserve(key):
+                    return wait_s
+                self._taken[key] += 1
+        self._taken -= needed
+        return 0.0
 
     async def delete(self, invitation: Invitation, trail: Trail) -> Deletion:
         """Delete one invitation that `admit` let through.
@@ -33,30 +56,43 @@ class AtlasDeleter:
             invitation: As it was listed.
             trail: Told of each try as it happens.
 
-        Source: `deleteGroupInvite` of the OpenAPI document; `verdicts` on its answers.
+        Source:
+            `deleteGroupInvite`, `deleteOrgInvite`, `removeGroupUser` and `removeOrgUser` of
+            the OpenAPI document; `verdicts` on their answers.
         """
+        calls = SOURCES.get(invitation.source)
         try:
-            request = _request(invitation, trail)
-            result = await self._transport.call(request, admitted=True)
+            if calls is None:
+                return trail.ended(Outcome.FAILED)
+            if calls.reading is not None:
+                return _told(await self._remove(calls, invitation, trail))
+            return _told(await self._revoke(calls, invitation, trail))
         except UnsendableError:
             # Selection keeps such an invitation; should one come all the same, nothing is sent.
-            return _deletion(Outcome.FAILED, trail)
+            return trail.ended(Outcome.FAILED)
         except RunError as error:
-            return _deletion(Outcome.FAILED, trail, error)
+            return _told(trail.ended(trail.settled or Outcome.FAILED, error))
+
+    async def _revoke(self, calls: Calls, invitation: Invitation, trail: Trail) -> Deletion:
+        """Send a DELETE that cannot hit an accepted invitation."""
+        scope_id = invitation.project_id
+        request = request_for(
+            calls.deletion, scope_id, invitation.id, scope_id=scope_id, trail=trail
+        )
+        result = await self._transport.call(request, admitted=True)
         outcome, about_run = _outcome(result), ends_run(result)
         if outcome is Outcome.FAILED and trail.called_off and about_run is None:
             return trail.cut_off()
-        return _deletion(outcome, trail, about_run)
+        return trail.ended(outcome, about_run)
 
-
-def _request(invitation: Invitation, trail: Trail) -> Request:
-    if invitation.source is not Source.INVITES:
-        message = f"not of the source that is deleted from: {invitation.source}"
-        raise UnsendableError(message)
-    project_id = invitation.project_id
-    return request_for(
-        DELETE_GROUP_INVITE, project_id, invitation.id, scope_id=project_id, trail=trail
-    )
+    async def _remove(self, calls: Calls, invitation: Invitation, trail: Trail) -> Deletion:
+        """Remove an invited user, with a look before and after."""
+        assert calls.reading is not None  # noqa: S101 - the caller looked
+        removal = UserRemoval(self._transport, calls, calls.reading, invitation, trail)
+        try:
+            return await removal.run()
+        finally:
+            self._taken.update(removal.turns_left)
 
 
 def _outcome(result: Result) -> Outcome:
@@ -67,7 +103,10 @@ def _outcome(result: Result) -> Outcome:
     return Outcome.FAILED
 
 
-def _deletion(outcome: Outcome, trail: Trail, about_run: RunError | None = None) -> Deletion:
-    # A run that was deleting cannot say that nothing was deleted.
-    ends = type(about_run)(about_run.what, state=_STATE, mend=about_run.mend) if about_run else None
-    return Deletion(outcome, trail.attempts, trail.http_status, trail.error_code, ends)
+def _told(deletion: Deletion) -> Deletion:
+    """Say it of a run that was deleting: that nothing was deleted cannot be said."""
+    error = deletion.ends_run
+    if error is None:
+        return deletion
+    ends = type(error)(error.what, state=_STATE, mend=error.mend)
+    return replace(deletion, ends_run=ends)

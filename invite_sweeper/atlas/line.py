@@ -36,7 +36,7 @@ class Line:
         path: str,
         headers: Mapping[str, str],
         slot: Slot,
-        form: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | bytes | None = None,
     ) -> Result:
         """Send one request and read its answer. Redirects are not followed."""
         try:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 
 from invite_sweeper.atlas.headers import date_of
+from invite_sweeper.atlas.operations import Operation
 
 
 class Observed:
@@ -12,8 +13,8 @@ class Observed:
     Attributes:
         clock_skew_s: Our clock minus Atlas's at the first good answer with a `Date`, to the
             second; None until there was one.
-        sunset: The day from which Atlas may drop the operation; None where it names none.
-        deprecation: The day from which it advises against it.
+        sunsets: The day from which Atlas may drop an operation, by what was asked.
+        deprecations: The day from which it advises against it, likewise.
 
     Source:
         The recordings (read 2026-08): both headers come on the answers about invitations,
@@ -22,26 +23,40 @@ class Observed:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
-        self._raw_sunset: str | None = None
-        self._raw_deprecation: str | None = None
+        self._raw: dict[tuple[str, Operation | None], str] = {}
         self.clock_skew_s: float | None = None
-        self.sunset: date | None = None
-        self.deprecation: date | None = None
+        self.sunsets: dict[Operation | None, date] = {}
+        self.deprecations: dict[Operation | None, date] = {}
 
-    def take(self, headers: Mapping[str, str], *, good: bool) -> None:
+    @property
+    def sunset(self) -> date | None:
+        """The first of all sunsets; None where Atlas names none."""
+        return min(self.sunsets.values(), default=None)
+
+    @property
+    def deprecation(self) -> date | None:
+        """The first of all deprecations; None where Atlas names none."""
+        return min(self.deprecations.values(), default=None)
+
+    def take(
+        self, headers: Mapping[str, str], *, good: bool, operation: Operation | None = None
+    ) -> None:
         """Take note of one answer's headers; `good` where its status was 2xx."""
         if good and self.clock_skew_s is None and (theirs := date_of(headers, "Date")):
             self.clock_skew_s = (self.clock() - theirs).total_seconds()
-        raw = headers.get("Sunset")
-        if raw is not None and raw != self._raw_sunset:
-            self._raw_sunset = raw
-            self.sunset = _day(headers, "Sunset") or self.sunset
-        raw = headers.get("Deprecation")
-        if raw is not None and raw != self._raw_deprecation:
-            self._raw_deprecation = raw
-            self.deprecation = _day(headers, "Deprecation") or self.deprecation
+        self._day("Sunset", headers, operation, self.sunsets)
+        self._day("Deprecation", headers, operation, self.deprecations)
 
-
-def _day(headers: Mapping[str, str], name: str) -> date | None:
-    moment = date_of(headers, name)
-    return moment.date() if moment else None
+    def _day(
+        self,
+        name: str,
+        headers: Mapping[str, str],
+        operation: Operation | None,
+        known: dict[Operation | None, date],
+    ) -> None:
+        raw, key = headers.get(name), (name, operation)
+        if raw is None or raw == self._raw.get(key):
+            return
+        self._raw[key] = raw
+        if moment := date_of(headers, name):
+            known[operation] = moment.date()

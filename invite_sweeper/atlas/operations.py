@@ -1,18 +1,23 @@
 """Every request that can be sent at all, and the one function that makes a path."""
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final
 
-from yarl import URL
-
-from invite_sweeper.atlas.limits import PROJECTS_GROUP, PROJECTS_USER, RATE_LIMITS_USER
-from invite_sweeper.errors import UsageFault
+from invite_sweeper.atlas.limits import (
+    CLOUD_USERS_GROUP,
+    CLOUD_USERS_ORG,
+    ORGANIZATIONS_ORG,
+    PROJECTS_GROUP,
+    PROJECTS_USER,
+    RATE_LIMITS_USER,
+)
 
 _ID: Final = re.compile(r"[a-f0-9]{24}")
 
 V2023_01_01: Final = "application/vnd.atlas.2023-01-01+json"
+V2025_02_19: Final = "application/vnd.atlas.2025-02-19+json"
+"""Of everything about users: the one before lists, and deletes, active members alone."""
 V2025_03_12: Final = "application/vnd.atlas.2025-03-12+json"
 
 
@@ -21,7 +26,7 @@ class Operation:
     """One operation of the API, as the client uses it. Each is only equal to itself.
 
     Attributes:
-        method: `GET` or `DELETE`.
+        method: `GET`, `DELETE` or `POST`.
         template: The path, with `{}` where an id stands.
         media_type: The pinned version; an older or newer one is another operation.
         endpoint_set: Whose bucket it draws from, as `limits` names it.
@@ -60,13 +65,87 @@ LIST_RATE_LIMITS: Final = Operation(
     paged=True,
 )
 
+_NOT_ACTIVE: Final = (
+    "orgMembershipStatuses=PENDING&orgMembershipStatuses=INVITATION_EXPIRED"
+    "&orgMembershipStatuses=INVITATION_REJECTED"
+)
+_ANY_STATUS: Final = f"{_NOT_ACTIVE}&orgMembershipStatuses=ACTIVE"
+"""A read without them hides who has expired or declined, and looks as if nobody were there."""
+_USERS_PAGE: Final = f"{_NOT_ACTIVE}&itemsPerPage=500&includeCount=false"
+_GROUP_USERS: Final = "/api/atlas/v2/groups/{}/users"
+_ORG_USERS: Final = "/api/atlas/v2/orgs/{}/users"
+_GROUP_USER: Final = "/api/atlas/v2/groups/{}/users/{}"
+_ORG_USER: Final = "/api/atlas/v2/orgs/{}/users/{}"
+
+LIST_GROUP_USERS: Final = Operation(
+    "GET", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, query=_USERS_PAGE, paged=True
+)
+GET_GROUP_USER: Final = Operation(
+    "GET", _GROUP_USER, V2025_02_19, CLOUD_USERS_GROUP, query=_ANY_STATUS
+)
+REMOVE_GROUP_USER: Final = Operation("DELETE", _GROUP_USER, V2025_02_19, CLOUD_USERS_GROUP)
+LIST_ORG_USERS: Final = Operation(
+    "GET", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, query=_USERS_PAGE, paged=True
+)
+GET_ORG_USER: Final = Operation("GET", _ORG_USER, V2025_02_19, CLOUD_USERS_ORG, query=_ANY_STATUS)
+REMOVE_ORG_USER: Final = Operation("DELETE", _ORG_USER, V2025_02_19, CLOUD_USERS_ORG)
+LIST_ORG_INVITES: Final = Operation(
+    "GET", "/api/atlas/v2/orgs/{}/invites", V2023_01_01, ORGANIZATIONS_ORG
+)
+DELETE_ORG_INVITE: Final = Operation(
+    "DELETE", "/api/atlas/v2/orgs/{}/invites/{}", V2023_01_01, ORGANIZATIONS_ORG
+)
+_PRESENT_PAGE: Final = (
+    "orgMembershipStatuses=PENDING&orgMembershipStatuses=ACTIVE&itemsPerPage=500&includeCount=false"
+)
+LIST_GROUP_PEOPLE: Final = Operation(
+    "GET", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, query=_PRESENT_PAGE, paged=True
+)
+"""Who is there already, members among them: asked before inviting again, never for a deletion."""
+LIST_ORG_PEOPLE: Final = Operation(
+    "GET", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, query=_PRESENT_PAGE, paged=True
+)
+CREATE_GROUP_INVITE: Final = Operation(
+    "POST", "/api/atlas/v2/groups/{}/invites", V2023_01_01, PROJECTS_GROUP
+)
+ADD_GROUP_USER: Final = Operation("POST", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP)
+ADD_ORG_USER: Final = Operation("POST", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG)
+
 OPERATIONS: Final = frozenset(
-    {LIST_GROUPS, LIST_GROUP_INVITES, DELETE_GROUP_INVITE, LIST_RATE_LIMITS}
+    {
+        LIST_GROUP_PEOPLE,
+        LIST_ORG_PEOPLE,
+        CREATE_GROUP_INVITE,
+        ADD_GROUP_USER,
+        ADD_ORG_USER,
+        LIST_GROUPS,
+        LIST_GROUP_INVITES,
+        DELETE_GROUP_INVITE,
+        LIST_GROUP_USERS,
+        GET_GROUP_USER,
+        REMOVE_GROUP_USER,
+        LIST_ORG_USERS,
+        GET_ORG_USER,
+        REMOVE_ORG_USER,
+        LIST_ORG_INVITES,
+        DELETE_ORG_INVITE,
+        LIST_RATE_LIMITS,
+    }
 )
 """Nothing else can be sent; a new source adds its own here.
 
 Source: https://www.mongodb.com/docs/atlas/reference/api-resources-spec/ (v2), read 2026-08.
 """
+
+
+_FORMS: Final = {
+    operation: re.compile(
+        re.escape(operation.template).replace(r"\{\}", _ID.pattern)
+        + (re.escape(f"?{operation.query}") if operation.query else "")
+        + (r"&pageNum=[1-9][0-9]*" if operation.paged else "")
+    )
+    for operation in OPERATIONS
+}
 
 
 class UnsendableError(ValueError):
@@ -108,38 +187,10 @@ def target(operation: Operation, *ids: str, page: int | None = None) -> str:
     return f"{path}?{operation.query}" if operation.query else path
 
 
-def parse_base_url(text: str) -> URL:
-    """Read the address of Atlas, without a slash at its end.
+def is_sendable(operation: Operation, path: str) -> bool:
+    """Tell whether a path is just what `target` writes for the operation.
 
-    Raises:
-        UsageFault: No `https` address of a host (plain `http` is for loopback alone), or
-            one with a user name, a query or a fragment. Never repeats a user name.
+    Asked once more where requests go out, so that one that was made by other hands is not sent.
     """
-    mend = "Write it as https://cloud.mongodb.com."
-    try:
-        url = URL(text.strip().rstrip("/"))
-        host, port = url.host, url.port
-    except ValueError:
-        host, port, url = None, None, URL()
-    if not host or url.scheme not in {"http", "https"} or port == 0:
-        raise UsageFault("The base URL is not an http address with a host.", mend=mend)
-    if url.raw_user is not None or url.raw_password is not None:
-        raise UsageFault("The base URL holds a user name or password.", mend=mend)
-    if "?" in text or "#" in text:
-        raise UsageFault("The base URL holds a query or a fragment.", mend=mend)
-    if url.scheme == "http" and not is_loopback(host):
-        raise UsageFault(
-            f"The base URL would send credentials to {host} unencrypted.",
-            mend="Use https; http is for loopback addresses alone.",
-        )
-    return url
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine by its very name, without asking a resolver."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    form = _FORMS.get(operation)
+    return form is not None and form.fullmatch(path) is not None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import aiohttp
 from yarl import URL
 
-from invite_sweeper.atlas.operations import is_loopback
+from invite_sweeper.atlas.base_url import is_loopback
 
 
 def proxy_for(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:

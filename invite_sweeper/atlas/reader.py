@@ -6,28 +6,33 @@ from typing import Final
 
 from invite_sweeper.atlas.answers import Answer, Result, error_of, is_atlas_speaking
 from invite_sweeper.atlas.limits import RateLimit
-from invite_sweeper.atlas.operations import LIST_GROUP_INVITES, LIST_GROUPS, LIST_RATE_LIMITS
-from invite_sweeper.atlas.request import request_for
+from invite_sweeper.atlas.operations import LIST_GROUPS, LIST_RATE_LIMITS
+from invite_sweeper.atlas.request import Request, request_for
+from invite_sweeper.atlas.sources import SOURCES, Calls, Rows
 from invite_sweeper.atlas.told_limits import parse_rate_limit
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import ends_run, in_words, refuses_first_call
-from invite_sweeper.atlas.wire import parse_invitations, parse_page, parse_project
+from invite_sweeper.atlas.wire import parse_page, parse_project
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
-from invite_sweeper.inventory import Gone, Invitation, Project, Unreadable
+from invite_sweeper.inventory import (
+    Gone,
+    Invitation,
+    Place,
+    Project,
+    Retired,
+    Source,
+    Unreadable,
+)
 
 PAGES_CAP: Final = 10_000
 _NOT_FOUND: Final = 404
+_GONE_FOR_GOOD: Final = 410
 
 
 @dataclass(frozen=True, slots=True)
 class _Projects:
     items: tuple[Project | Unreadable, ...]
     has_next: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    invitations: tuple[Invitation, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +81,35 @@ class AtlasReader:
             return result.value
         raise refuses_first_call(result)
 
-    async def invitations(self, project: Project) -> tuple[Invitation, ...] | Unreadable | Gone:
-        """Give a project's pending invitations, all of them or none.
+    async def invitations(
+        self, project: Project, source: Source = Source.INVITES
+    ) -> tuple[Invitation, ...] | Unreadable | Gone:
+        """Give all that one list holds, or nothing of it.
 
-        In Atlas's order; empty when there are none. `Gone` where the project is no more,
-        `Unreadable` where the list cannot be trusted to be whole.
+        In Atlas's order, each id once; empty when it holds nothing. `Gone` where the project
+        is no more, `Retired` where Atlas serves the list no longer, `Unreadable` where it
+        cannot be trusted to be whole.
+
+        Args:
+            project: For a list of an organization it stands for that, with its id.
+            source: Which list.
 
         Raises:
             RunError: The answer was about the run: credentials, access list, version.
         """
-
-        def read(body: bytes) -> _Listing:
-            return _Listing(parse_invitations(body, project))
-
-        request = request_for(LIST_GROUP_INVITES, project.id, scope_id=project.id, read=read)
-        result = await self._transport.call(request)
-        if isinstance(result, Answer) and isinstance(result.value, _Listing):
-            return result.value.invitations
-        if about_run := ends_run(result):
-            raise about_run
-        return _of_no_use(project, result)
+        calls, place = SOURCES[source], Place(project, source)
+        found: dict[str | int, Invitation] = {}
+        for number in range(1, PAGES_CAP + 1):
+            result = await self._transport.call(_listing(calls, project, number))
+            if not (isinstance(result, Answer) and isinstance(result.value, Rows)):
+                return _of_no_use(place, result)
+            before = len(found)
+            for row in result.value.invitations:
+                # Without an id it is nobody's double; selection keeps it.
+                found.setdefault(row.id or len(found), row)
+            if not result.value.has_next or len(found) == before:
+                return tuple(found.values())
+        return _unreadable(place, f"The list goes on after {PAGES_CAP} pages.")
 
     async def rate_limits(self) -> tuple[RateLimit, ...]:
         """Give the figures of Atlas's buckets; empty where it does not tell them.
@@ -117,21 +131,58 @@ class AtlasReader:
         return ()
 
 
-def _of_no_use(project: Project, result: Result) -> Unreadable | Gone:
-    status = result.status if isinstance(result, Answer) else result.http_status
-    if isinstance(result, Answer) and status == _NOT_FOUND and is_atlas_speaking(result):
-        return Gone(project.id, project.name)
-    return Unreadable(
+def _listing(calls: Calls, project: Project, number: int) -> Request:
+    return request_for(
+        calls.listing,
         project.id,
-        project.name,
-        f"{_sentence(in_words(result))}.",
-        http_status=status,
-        error_code=error_of(result).code if isinstance(result, Answer) else None,
+        scope_id=project.id,
+        page=number if calls.listing.paged else None,
+        read=lambda body: calls.rows(body, project),
     )
 
 
-def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:]
+def _of_no_use(place: Place, result: Result) -> Unreadable | Gone:
+    """Say what an answer means that was not the list.
+
+    Raises:
+        RunError: It was about the run.
+    """
+    if isinstance(result, Answer) and result.status == _GONE_FOR_GOOD:
+        return _retired(place, result)
+    if about_run := ends_run(result):
+        raise about_run
+    status = result.status if isinstance(result, Answer) else result.http_status
+    if isinstance(result, Answer) and _says_gone(result) and not place.source.of_organization:
+        return Gone(place.project.id, place.project.name)
+    code = error_of(result).code if isinstance(result, Answer) else None
+    return _unreadable(place, f"{in_words(result)}.", status, code)
+
+
+def _says_gone(answer: Answer) -> bool:
+    return answer.status == _NOT_FOUND and is_atlas_speaking(answer)
+
+
+def _retired(place: Place, answer: Answer) -> Retired:
+    return Retired(
+        place.project.id,
+        place.project.name,
+        f"Atlas serves the list {place.source} no longer ({answer.status}).",
+        answer.status,
+        error_of(answer).code,
+        place.source,
+    )
+
+
+def _unreadable(
+    place: Place, words: str, status: int | None = None, code: str | None = None
+) -> Unreadable:
+    project, source = place
+    reason = words[:1].upper() + words[1:]
+    if source.of_organization:
+        reason = f"The list {source} of organization {project.id}: {reason}"
+    elif source is not Source.INVITES:
+        reason = f"The list {source}: {reason}"
+    return Unreadable(project.id, project.name, reason, status, code, source)
 
 
 def _known(item: Unreadable) -> tuple[str, str]:

@@ -1,8 +1,9 @@
 """A request before it is sent; only what `operations` knows can become one."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from invite_sweeper.atlas.answers import Result
 from invite_sweeper.atlas.operations import Operation, target
 from invite_sweeper.atlas.ratelimit import BucketKey
 from invite_sweeper.outcome import Trail
@@ -15,6 +16,9 @@ class Request(NamedTuple):
         key: The bucket that it draws from.
         read: Makes a value of a 200's body or raises Nonsense, which is then tried again.
         trail: Told about what happens to it.
+        body: JSON; None where there is none.
+        part_of: The deletion that it is a step of, and is called off with.
+        before_again: Asked before each further try; a result that it gives ends the request.
     """
 
     operation: Operation
@@ -22,10 +26,19 @@ class Request(NamedTuple):
     key: BucketKey
     read: Callable[[bytes], object] | None = None
     trail: Trail | None = None
+    body: bytes | None = None
+    part_of: Trail | None = None
+    before_again: Callable[[], Awaitable[Result | None]] | None = None
+
+    @property
+    def may_be_called_off(self) -> bool:
+        """Whether somebody can say that nothing more may be sent for it."""
+        return self.trail is not None or self.part_of is not None
 
     def called_off(self) -> bool:
         """Tell whether nothing more may be sent for it."""
-        return self.trail is not None and self.trail.called_off
+        owner = self.trail or self.part_of
+        return owner is not None and owner.called_off
 
 
 def request_for(
@@ -35,6 +48,7 @@ def request_for(
     page: int | None = None,
     read: Callable[[bytes], object] | None = None,
     trail: Trail | None = None,
+    body: bytes | None = None,
 ) -> Request:
     """Make a request; nothing but `OPERATIONS` can be made.
 
@@ -42,4 +56,4 @@ def request_for(
         UnsendableError: As `operations.target`.
     """
     path = target(operation, *ids, page=page)
-    return Request(operation, path, BucketKey(operation.endpoint_set, scope_id), read, trail)
+    return Request(operation, path, BucketKey(operation.endpoint_set, scope_id), read, trail, body)

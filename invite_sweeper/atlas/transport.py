@@ -8,6 +8,7 @@ from invite_sweeper.atlas.headers import count_of, retry_after_s
 from invite_sweeper.atlas.identity import Secret
 from invite_sweeper.atlas.line import Line
 from invite_sweeper.atlas.observed import Observed
+from invite_sweeper.atlas.operations import UnsendableError, is_sendable
 from invite_sweeper.atlas.ratelimit import BucketKey, RateLimiter
 from invite_sweeper.atlas.refusals import told_bucket
 from invite_sweeper.atlas.request import Request
@@ -61,7 +62,9 @@ class Transport:
 
         Raises:
             RunError: No token can be had.
+            UnsendableError: It is none that `operations.target` makes. Nothing was sent.
         """
+        _raise_if_unsendable(request)
         if not admitted:
             await self.limiter.acquire(request.key)
         used = await self._authentication.authorization()
@@ -69,6 +72,24 @@ class Transport:
         if kind_of(result) is Kind.FINAL:
             return result
         return await self._go_on(request, result, used)
+
+    async def once(self, request: Request) -> Result:
+        """Send what must not be done twice: one try, and another only after a 401.
+
+        Raises:
+            RunError: No token can be had.
+            UnsendableError: It is none that `operations.target` makes. Nothing was sent.
+        """
+        _raise_if_unsendable(request)
+        await self.limiter.acquire(request.key)
+        used = await self._authentication.authorization()
+        result = await self._try(request, used)
+        if not is_plain_refusal(result):
+            return result
+        self._line.counters.retries += 1
+        await self._authentication.renew(used)
+        await self.limiter.acquire(request.key)
+        return await self._try(request, await self._authentication.authorization())
 
     async def _go_on(self, request: Request, first: Result, used: Secret | None) -> Result:
         last = first
@@ -80,14 +101,15 @@ class Transport:
                 await self._authentication.renew(used)
             await self._turn(request)
             used = await self._authentication.authorization()
-            last = await self._try(request, used)
+            stopped = await request.before_again() if request.before_again else None
+            last = stopped or await self._try(request, used)
             return last
 
         def on_wait(result: Result, wait_s: float) -> None:
             why = result.reason if isinstance(result, Broken) else result.status
             self._log.debug("trying again", path=request.path, wait_s=round(wait_s, 3), why=why)
 
-        called_off = request.called_off if request.trail else None
+        called_off = request.called_off if request.may_be_called_off else None
         course = Course(self._persistence, self._observed.clock, on_wait, called_off)
         return await course.run(first, again)
 
@@ -104,13 +126,17 @@ class Transport:
     async def _try(self, request: Request, authorization: Secret | None) -> Result:
         """Send a request once; the place on the wire is given back with the answer."""
         headers = {"Accept": request.operation.media_type}
+        if request.body is not None:
+            headers["Content-Type"] = request.operation.media_type
         if authorization is not None:
             headers["Authorization"] = authorization.reveal()
         await self._pace()
         operation, slot = request.operation, await self._slots.take(request.trail)
         sent_s = self._persistence.monotonic()
         try:
-            result = await self._line.exchange(operation.method, request.path, headers, slot)
+            result = await self._line.exchange(
+                operation.method, request.path, headers, slot, request.body
+            )
         finally:
             self._unpaced += max(slot.sent - 1, 0)
             self._slots.give_back(slot)
@@ -153,7 +179,8 @@ class Transport:
     def _noted(self, request: Request, answer: Answer) -> Result:
         """Take what the answer tells on the side, and read its body."""
         status = answer.status
-        self._observed.take(answer.headers, good=status < 300)  # noqa: PLR2004
+        good = status < 300  # noqa: PLR2004
+        self._observed.take(answer.headers, good=good, operation=request.operation)
         if request.trail is not None:
             request.trail.error_code = error_of(answer).code if status >= _REFUSED else None
         if status != _OK or request.read is None:
@@ -162,3 +189,9 @@ class Transport:
             return answer._replace(value=request.read(answer.body))
         except Nonsense as error:
             return Broken(f"Atlas answered nonsense: {error}", http_status=status)
+
+
+def _raise_if_unsendable(request: Request) -> None:
+    if not is_sendable(request.operation, request.path):
+        message = f"not a request of this program: {request.operation.method} {request.path}"
+        raise UnsendableError(message)

@@ -4,7 +4,7 @@ Lenient where Atlas may vary (unknown keys, missing fields, odd dates), strict w
 mistake would lose an invitation: half a list is not a list.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -95,10 +95,22 @@ def parse_invitations(body: bytes, project: Project) -> tuple[Invitation, ...]:
         `GroupInvitation` of the OpenAPI document: no field is required. The recordings
         (read 2026-08): `inviterUsername` is often an API key's public key.
     """
+    return parse_array(body, lambda item: _invitation(item, project))
+
+
+def parse_array(
+    body: bytes, read: Callable[[dict[str, object]], Invitation]
+) -> tuple[Invitation, ...]:
+    """Read a bare array of invitations; one that is listed twice is given once.
+
+    Raises:
+        Nonsense: The body is no array of objects, `read` raised it, or an id is listed twice
+            with different contents.
+    """
     found: list[Invitation] = []
     by_id: dict[str, Invitation] = {}
     for element in _array(_loaded(body), "the list"):
-        invitation = _invitation(_object(element, "an invitation"), project)
+        invitation = read(_object(element, "an invitation"))
         before = by_id.setdefault(invitation.id, invitation) if invitation.id else invitation
         if before is invitation:
             found.append(invitation)

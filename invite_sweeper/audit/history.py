@@ -16,6 +16,9 @@ _COMPLETE = frozenset({0, 4, 10})
 """Exit codes of a run that read all it could and was not stopped: its counts can be held
 against the next one's. 3 is not among them, or one bad night would become the measure."""
 
+_CLOSED = ("deleted", "already_gone", "accepted_before", "accepted_during")
+"""Outcomes after which an invitation is pending no longer."""
+
 _Key: TypeAlias = tuple[object, ...]
 
 
@@ -51,6 +54,12 @@ class PastRun:
     def shard(self) -> str | None:
         """Its part, as `1/4`; None for a run over everything."""
         return _text(self.started.get("shard"))
+
+    @property
+    def organizations(self) -> frozenset[str] | None:
+        """The organizations it was over; None where its first line does not tell."""
+        told = self.started.get("organizations")
+        return frozenset(map(str, told)) if isinstance(told, list) else None
 
     @property
     def exit_code(self) -> int | None:
@@ -144,8 +153,12 @@ def last_sweep_policy(*paths: Path) -> str | None:
     return last
 
 
-def last_population(*paths: Path, shard: str | None = None) -> Population | None:
+def last_population(
+    *paths: Path, shard: str | None = None, organizations: frozenset[str] | None = None
+) -> Population | None:
     """What the last complete run of the same shard saw; None where there is none.
+
+    With `organizations`, only runs over just these count; None takes any.
 
     Complete is a run that ended with 0, 4 or 10: it was neither refused nor stopped.
 
@@ -155,7 +168,8 @@ def last_population(*paths: Path, shard: str | None = None) -> Population | None
     """
     last = None
     for run in past_runs(*paths):
-        if run.exit_code in _COMPLETE and run.shard == shard:
+        same = organizations is None or run.organizations in (None, organizations)
+        if run.exit_code in _COMPLETE and run.shard == shard and same:
             last = _population(run) or last
     return last
 
@@ -177,11 +191,10 @@ def _open_intent(record: Record, modes: Mapping[object, str | None]) -> OpenInte
 
 
 def _population(run: PastRun) -> Population | None:
-    names = ("projects_seen", "invitations_seen", "deleted", "already_gone")
-    projects, seen, deleted, gone = map(run.totals.get, names)
+    projects, seen = map(run.totals.get, ("projects_seen", "invitations_seen"))
     if type(projects) is not int or type(seen) is not int:
         return None
-    removed = (count for count in (deleted, gone) if type(count) is int)
+    removed = (count for count in map(run.totals.get, _CLOSED) if type(count) is int)
     return Population(run.run_id, projects, seen - sum(removed))
 
 

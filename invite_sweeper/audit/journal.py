@@ -32,6 +32,8 @@ class SweepJournal:
             http_status=deletion.http_status,
             error_code=deletion.error_code,
             duration_ms=round(duration_ms, 1),
+            seen_before=deletion.seen_before,
+            seen_after=deletion.seen_after,
         )
 
     async def durable(self) -> None:

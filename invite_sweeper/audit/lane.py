@@ -99,8 +99,8 @@ class PlannedLane:
     def _parse(self, line: bytes) -> Planned:
         try:
             record = orjson.loads(line)
-            told = (record["event"], record["run_id"], record["project_id"])
             planned = Planned(*planned_invitation(record))
+            told = (record["event"], record["run_id"], planned.invitation.project_id)
         except (KeyError, TypeError, ValueError):
             told, planned = None, None
         if planned is None or told != self._expected:

@@ -63,17 +63,19 @@ def _plain(value: object) -> object:
 def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object]:
     """The fields by which the audit log describes an invitation, in the contract's order.
 
-    `age_days` is floored to one decimal; None where there is no readable date. `status`,
-    `team_ids` and `origin` follow only where they say more than the usual.
+    `age_days` is floored to one decimal; None where there is no readable date. An
+    organization's invitation has no project. `status`, `team_ids`, `origin` and `reaches`
+    follow only where they say more than the usual.
 
     Args:
         invitation: As Atlas described it.
         now: The run's one instant, aware.
     """
+    of_organization = invitation.source.of_organization
     fields: dict[str, object] = {
         "invitation_id": invitation.id,
-        "project_id": invitation.project_id,
-        "project_name": invitation.project_name,
+        "project_id": None if of_organization else invitation.project_id,
+        "project_name": None if of_organization else invitation.project_name,
         "org_id": invitation.org_id,
         "username": invitation.username,
         "roles": invitation.roles,
@@ -89,6 +91,8 @@ def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object
         fields["team_ids"] = invitation.team_ids
     if invitation.origin:
         fields["origin"] = invitation.origin
+    if invitation.reaches:
+        fields["reaches"] = invitation.reaches
     return fields
 
 
@@ -100,20 +104,23 @@ def planned_invitation(record: Record) -> tuple[Invitation, str]:
     Raises:
         ValueError: The record lacks a field or holds one of another kind. It names the field.
     """
+    source = Source(_text(record, "source"))
+    of_organization = source.of_organization
     invitation = Invitation(
         id=_text(record, "invitation_id"),
-        project_id=_text(record, "project_id"),
-        project_name=_text(record, "project_name"),
+        project_id=_text(record, "org_id" if of_organization else "project_id"),
+        project_name="" if of_organization else _text(record, "project_name"),
         org_id=_text(record, "org_id"),
         username=_text_or_none(record, "username"),
         roles=_texts(record, "roles"),
         inviter=_text_or_none(record, "inviter"),
         created_at=_moment(record, "created_at"),
         expires_at=_moment(record, "expires_at"),
-        source=Source(_text(record, "source")),
+        source=source,
         status=_text_or_none(record, "status") if "status" in record else "PENDING",
         team_ids=_texts(record, "team_ids") if "team_ids" in record else (),
         origin=_pairs(record, "origin") if "origin" in record else (),
+        reaches=_pairs(record, "reaches") if "reaches" in record else (),
     )
     return invitation, _text(record, "rule")
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, date, datetime
 from functools import partial
 
@@ -19,9 +20,13 @@ from invite_sweeper.atlas import (
     RateLimiter,
     connect,
 )
-from invite_sweeper.atlas.limits import PROJECTS_GROUP
+from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.transport import Log
+from invite_sweeper.errors import RunError
+from invite_sweeper.inventory import Place, Source
 from invite_sweeper.policy import Execution
+
+_LIMITS_WITHIN_S = 3.0
 
 
 class Connected:
@@ -50,9 +55,28 @@ class Connected:
         """The day on which Atlas stops serving what is in use."""
         return self.atlas.sunset
 
-    def estimate_s(self, deletions: Mapping[str, int]) -> float:
-        """The seconds that the buckets ask for so many deletions a project."""
-        counts = {BucketKey(PROJECTS_GROUP, project): n for project, n in deletions.items()}
+    @property
+    def sunsets(self) -> Mapping[Source, date]:
+        """The same for each source that Atlas names a day for."""
+        return self.atlas.sunsets
+
+    @property
+    def deprecation(self) -> date | None:
+        """The day from which Atlas advises against what is in use."""
+        return self.atlas.deprecation
+
+    async def learn_limits(self) -> None:
+        """Ask Atlas for its limits; where it does not tell them soon, the documented ones hold."""
+        with suppress(TimeoutError, RunError):
+            async with asyncio.timeout(_LIMITS_WITHIN_S):
+                self.limiter.seed(await self.atlas.reader.rate_limits())
+
+    def estimate_s(self, deletions: Mapping[Place, int]) -> float:
+        """The seconds that the buckets ask for so many deletions a list."""
+        counts: Counter[BucketKey] = Counter()
+        for (project, source), deleted in deletions.items():
+            for key in SOURCES[source].turns(project.id, project.org_id):
+                counts[key] += deleted
         return self.limiter.estimate_s(counts)
 
 

@@ -121,7 +121,7 @@ class _Search:
         territory = await survey(reader, scope)
         self._lost.extend(territory.unreadable)
         workers = self._policy.execution.concurrency * _WORKERS_A_SLOT
-        await walk(reader, territory.projects, self._visit, workers=workers)
+        await walk(reader, territory, self._policy.sources, self._visit, workers=workers)
         return len(territory.projects)
 
     async def _visit(self, found: Found) -> None:

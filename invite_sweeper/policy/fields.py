@@ -13,7 +13,7 @@ from invite_sweeper.inventory import Source
 from invite_sweeper.policy import duration
 from invite_sweeper.policy.words import listed, nearest
 
-READABLE_SOURCES: frozenset[Source] = frozenset({Source.INVITES})
+READABLE_SOURCES: frozenset[Source] = frozenset(Source)
 """The lists that this version reads. A policy that names another one is faulty."""
 
 STATUSES = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")

@@ -39,6 +39,8 @@ class RunFacts:
     failed: int = 0
     unknown: int = 0
     skipped: int = 0
+    accepted_before: int = 0
+    accepted_during: int = 0
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0
@@ -56,4 +58,5 @@ class RunFacts:
     def changed(self) -> bool:
         """Whether a person would find Atlas, or the list of what is stale, not as they left it."""
         touched = self.deleted + self.already_gone + self.failed + self.unknown + self.skipped
+        touched += self.accepted_before + self.accepted_during
         return touched > 0 or (self.mode == "dry-run" and self.stale > 0)

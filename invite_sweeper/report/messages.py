@@ -99,6 +99,8 @@ def _slack_text(facts: RunFacts) -> str:
         "failed": facts.failed,
         "unknown": facts.unknown,
         "skipped": facts.skipped,
+        "accepted before": facts.accepted_before,
+        "accepted during": facts.accepted_during,
         "kept": facts.kept,
         "projects unread": facts.projects_unreadable,
     }

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry, Gauge, pushadd_to_gateway, write_to_textfile
 from prometheus_client.parser import text_string_to_metric_families
 
+from invite_sweeper.outcome import Outcome
 from invite_sweeper.report.facts import RunFacts
 
 JOB = "invite_sweeper"
@@ -33,7 +34,7 @@ _COUNTS = {
     "rate_limited": "Answers of Atlas with status 429.",
 }
 """Attributes of `RunFacts`; the metric is `invite_sweeper_` and the name."""
-_OUTCOMES = ("deleted", "already_gone", "failed", "unknown", "skipped")
+_OUTCOMES = tuple(outcome.value for outcome in Outcome)
 
 
 def write_textfile(path: Path, facts: RunFacts) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invite_sweeper.atlas.base_url import is_loopback, parse_base_url
 from invite_sweeper.atlas.operations import (
     DELETE_GROUP_INVITE,
     LIST_GROUP_INVITES,
@@ -13,8 +14,6 @@ from invite_sweeper.atlas.operations import (
     OPERATIONS,
     Operation,
     UnsendableError,
-    is_loopback,
-    parse_base_url,
     target,
 )
 from invite_sweeper.errors import UsageFault
@@ -97,14 +96,20 @@ def test_an_operation_of_somebodys_own_making_cannot_be_sent():
         target(homemade, PROJECT)
 
 
-def test_the_only_deletion_is_that_of_one_invitation():
-    assert [o.template for o in OPERATIONS if o.method != "GET"] == [
-        "/api/atlas/v2/groups/{}/invites/{}"
+def test_the_only_deletions_are_those_of_the_four_lists():
+    assert sorted(o.template for o in OPERATIONS if o.method == "DELETE") == [
+        "/api/atlas/v2/groups/{}/invites/{}",
+        "/api/atlas/v2/groups/{}/users/{}",
+        "/api/atlas/v2/orgs/{}/invites/{}",
+        "/api/atlas/v2/orgs/{}/users/{}",
     ]
 
 
-def test_the_versions_are_pinned():
-    assert {o.media_type for o in OPERATIONS - {LIST_RATE_LIMITS}} == {
+def test_the_versions_are_pinned_and_nothing_about_users_is_asked_in_the_older_one():
+    users = {o for o in OPERATIONS if "/users" in o.template}
+    assert len(users) >= 6
+    assert {o.media_type for o in users} == {"application/vnd.atlas.2025-02-19+json"}
+    assert {o.media_type for o in OPERATIONS - users - {LIST_RATE_LIMITS}} == {
         "application/vnd.atlas.2023-01-01+json"
     }
     assert LIST_RATE_LIMITS.media_type == "application/vnd.atlas.2025-03-12+json"

@@ -100,7 +100,15 @@ def test_outcomes_and_reasons_are_labels(path):
         for (name, labels), value in found.items()
         if name == "invite_sweeper_outcomes"
     }
-    assert outcomes == {"deleted": 5, "already_gone": 1, "failed": 1, "unknown": 1, "skipped": 1}
+    assert outcomes == {
+        "deleted": 5,
+        "already_gone": 1,
+        "failed": 1,
+        "unknown": 1,
+        "skipped": 1,
+        "accepted_before": 0,
+        "accepted_during": 0,
+    }
     assert found["invite_sweeper_kept", (("reason", "keep:board"),)] == 1
     assert found["invite_sweeper_run_mode", (("mode", "sweep"),)] == 1
 

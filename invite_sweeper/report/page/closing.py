@@ -57,7 +57,7 @@ def _nights(model: ReportModel) -> Section | None:
 
 
 def _wrong(night: Night) -> int:
-    return night.tally.failed + night.tally.unknown
+    return night.tally.failed + night.tally.unknown + night.tally.accepted_during
 
 
 def _coverage(model: ReportModel) -> Section | None:

@@ -100,6 +100,10 @@ def _whereabouts(row: sqlite3.Row) -> str:
         return "deleted by the run before"
     if row["outcome"] == "already_gone":
         return "gone before the run before came to it"
+    if row["outcome"] == "accepted_before":
+        return "accepted before the run before came to it"
+    if row["outcome"] == "accepted_during":
+        return "removed by the run before, just as it was accepted"
     return "accepted, revoked, expired or no longer stale"
 
 

@@ -20,6 +20,8 @@ def tiles(model: ReportModel) -> tuple[tuple[str, Cell], ...]:
         ("Failed", tally.failed),
         ("Unknown", tally.unknown),
         ("Skipped", tally.skipped),
+        ("Accepted before", tally.accepted_before or None),
+        ("Accepted during", tally.accepted_during or None),
     )
     found = (
         ("Seen", totals.invitations_seen),

@@ -47,6 +47,8 @@ class Tally:
     """What became of the planned invitations, counted line by line.
 
     Attributes:
+        accepted_before: Active members by the time of their turn, and left alone.
+        accepted_during: Removed in the moment in which they became active members.
         open: Intents without an outcome: sent, perhaps, and nobody knows.
     """
 
@@ -56,6 +58,8 @@ class Tally:
     failed: int = 0
     unknown: int = 0
     skipped: int = 0
+    accepted_before: int = 0
+    accepted_during: int = 0
     open: int = 0
 
 

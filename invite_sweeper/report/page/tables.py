@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.report.ages import LABELS
@@ -12,10 +13,15 @@ from invite_sweeper.report.values import instant, number, text, whole
 SHOWN_ROWS = 50
 SHOWN_NIGHTS = 60
 
+_OPEN = (
+    "max(0, intents - deleted - already_gone - failed - unknown"
+    " - accepted_before - accepted_during)"
+)
 _TALLY = (
     "sum(planned) AS planned, sum(deleted) AS deleted, sum(already_gone) AS already_gone,"
     " sum(failed) AS failed, sum(unknown) AS unknown, sum(skipped) AS skipped,"
-    " sum(max(0, intents - deleted - already_gone - failed - unknown)) AS open"
+    " sum(accepted_before) AS accepted_before, sum(accepted_during) AS accepted_during,"
+    f" sum({_OPEN}) AS open"
 )
 
 
@@ -45,8 +51,7 @@ def age_table(db: sqlite3.Connection, by: str, name: str, everything: Sequence[i
 
 def tally_of(row: sqlite3.Row) -> Tally:
     """The counts of one row that names them."""
-    names = ("planned", "deleted", "already_gone", "failed", "unknown", "skipped", "open")
-    return Tally(*(row[name] or 0 for name in names))
+    return Tally(**{each.name: row[each.name] or 0 for each in fields(Tally)})
 
 
 def current_tally(db: sqlite3.Connection) -> Tally:
@@ -70,7 +75,7 @@ def nights(db: sqlite3.Connection) -> Cut[Night]:
 def runs(db: sqlite3.Connection, condition: str = "1", limit: int = SHOWN_ROWS) -> Cut[Run]:
     """Runs in the logs, the newest first."""
     rows = db.execute(
-        f"SELECT runs.*, line, max(0, intents - deleted - already_gone - failed - unknown) AS open"
+        f"SELECT runs.*, line, {_OPEN} AS open"
         f" FROM runs LEFT JOIN finals USING (run_id) WHERE {condition}"
         " ORDER BY started DESC, ord DESC LIMIT ?",
         (limit,),

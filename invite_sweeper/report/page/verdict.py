@@ -20,7 +20,7 @@ WORST_FIRST = (
 
 MOST_WARNINGS = 10
 
-_CLAIMS = ("deleted", "already_gone", "failed")
+_CLAIMS = ("deleted", "already_gone", "failed", "accepted_before", "accepted_during")
 _SENTENCES = {
     Verdict.FAILED: "The run ended with exit code {code}; see the README for what it means.",
     Verdict.UNFINISHED: "The run has no last line: it was cut off, or it is still at work.",
