@@ -45,7 +45,7 @@ class AuditLock:
             prepare_folder(self._path.parent)
             self._lock.acquire(blocking=False)
         except Timeout:
-            raise self._held() from None
+            raise self.held_by_another() from None
         except OSError as error:
             raise AuditUnwritable(
                 f"The audit log's lock {self._path} cannot be had: {error.strerror or error}.",
@@ -86,7 +86,8 @@ class AuditLock:
             finally:
                 os.close(fd)
 
-    def _held(self) -> LockHeld:
+    def held_by_another(self) -> LockHeld:
+        """Say that another run holds it, and which, as far as that run has told."""
         try:
             told = orjson.loads(self._holder_path.read_bytes())
             who = (

@@ -1,0 +1,144 @@
+"""The looks of `doctor`, in the order in which a sweep comes upon what they tell of."""
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from yarl import URL
+
+from invite_sweeper.atlas import Credentials, credentials_from, parse_base_url
+from invite_sweeper.audit import AuditLock, AuditTarget
+from invite_sweeper.cli import messages, policy_files
+from invite_sweeper.cli.audit import DEFAULT_LOG
+from invite_sweeper.cli.connecting import connected
+from invite_sweeper.cli.loop import event_loop
+from invite_sweeper.cli.precedents import Precedents
+from invite_sweeper.cli.visiting import Visit
+from invite_sweeper.doctor import (
+    Check,
+    Checkup,
+    audit_checks,
+    credentials_check,
+    earlier_runs,
+    failed,
+    lock_check,
+    ok,
+    policy_checks,
+    quarantine_check,
+    warning,
+)
+from invite_sweeper.errors import RunError
+from invite_sweeper.policy import Execution, Policy
+
+_PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One `doctor`, as typed."""
+
+    policy: Path
+    base_url: str
+    audit_log: str | None
+    quiet: bool
+    verbose: bool
+
+
+def check(wish: Wish, environment: Mapping[str, str] = os.environ) -> Checkup:
+    """Look at everything; what is wrong is in what it gives, and never raised."""
+    box: list[Checkup] = []
+
+    async def work() -> int:
+        doctor = _Doctor(wish, environment)
+        box.append(Checkup(doctor.now, [check async for check in doctor.checks()]))
+        return 0
+
+    event_loop(work())
+    return box[0]
+
+
+class _Doctor:
+    """What one checkup has found out so far."""
+
+    def __init__(self, wish: Wish, environment: Mapping[str, str]) -> None:
+        self.now = datetime.now(UTC)
+        self._wish = wish
+        self._environment = environment
+        self._log = messages.configure(quiet=wish.quiet, verbose=wish.verbose)
+        self._policy: Policy | None = None
+        self._base_url: URL | None = None
+        self._credentials: Credentials | None = None
+        self._target: AuditTarget | None = None
+
+    async def checks(self) -> AsyncIterator[Check]:
+        """Give one line after another."""
+        for each in (self._of_policy, self._of_credentials, self._of_audit):
+            for found in each():
+                yield found
+        async for found in self._of_atlas():
+            yield found
+        for found in self._of_quarantine():
+            yield found
+
+    def _of_policy(self) -> Iterator[Check]:
+        try:
+            self._policy = policy_files.read(self._wish.policy)
+        except RunError as error:
+            yield failed("policy", error)
+            return
+        yield from policy_checks(self._policy, self._wish.policy, self.now)
+
+    def _of_credentials(self) -> Iterator[Check]:
+        try:
+            self._base_url = parse_base_url(self._wish.base_url)
+            yield ok("base URL", f"Atlas is asked at {self._base_url}.")
+        except RunError as error:
+            yield failed("base URL", error)
+        try:
+            self._credentials = credentials_from(self._environment, Path.read_bytes)
+        except RunError as error:
+            yield failed("credentials", error)
+            return
+        yield credentials_check(self._credentials, self.now)
+
+    def _of_audit(self) -> Iterator[Check]:
+        named = self._policy.audit.path if self._policy is not None else str(DEFAULT_LOG)
+        try:
+            target = self._target = AuditTarget.parse(self._wish.audit_log or named)
+        except RunError as error:
+            yield failed("audit log", error)
+            return
+        lock = AuditLock(target.lock_path, now=self.now, command=shlex.join(sys.argv))
+        yield lock_check(lock, target.lock_path)
+        yield from earlier_runs(target.files())
+        yield from audit_checks(target.path(now=self.now, run_id="run"))
+
+    async def _of_atlas(self) -> AsyncIterator[Check]:
+        if self._base_url is None or self._credentials is None:
+            yield warning("Atlas", "It was not asked: there is no address or no credentials.")
+            return
+        policy = self._policy
+        async with connected(
+            self._base_url,
+            self._credentials,
+            policy.execution if policy is not None else Execution(),
+            deadline_s=time.monotonic() + _PATIENCE_S,
+            shards=1,
+            log=self._log,
+        ) as connection:
+            async for found in Visit(connection, policy, self.now).checks():
+                yield found
+
+    def _of_quarantine(self) -> Iterator[Check]:
+        if self._policy is None or self._target is None:
+            return
+        try:
+            last = Precedents.of(self._target).last_policy_sha256()
+        except RunError:
+            return  # said already
+        yield quarantine_check(self._policy, last)

@@ -1,0 +1,164 @@
+"""What Atlas's answers say of the next sweep. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import Final
+
+from invite_sweeper.atlas.limits import RateLimit, limit_of, ours
+from invite_sweeper.doctor.census import Census
+from invite_sweeper.doctor.values import Check, failed, ok, warning
+from invite_sweeper.errors import AtlasUnavailable, GuardRefused
+from invite_sweeper.guard import CLOCK_MAY_DIFFER_S
+from invite_sweeper.inventory import Project, Source, Unreadable
+from invite_sweeper.notices import TOLD_FROM_DAYS, mend_of
+from invite_sweeper.policy import Limits
+
+_WORTH_A_LOOK_S: Final = 60.0
+_UNAUTHORIZED: Final = 401
+_NAMED: Final = 10
+_ROLES: Final[Mapping[Source, tuple[str, str]]] = {
+    Source.INVITES: ("Project Owner", "Project Owner"),
+    Source.USERS: ("Project Read Only", "Project Access Manager or Project Owner"),
+    Source.ORG_USERS: ("Organization Member", "Organization Owner"),
+    Source.ORG_INVITES: ("Organization Owner", "Organization Owner"),
+}
+"""To list, and to delete. Source: the roles that the OpenAPI document names (read 2026-08)."""
+_SETS: Final[Mapping[Source, str]] = {
+    Source.INVITES: "projects_group",
+    Source.USERS: "cloud_users_group",
+    Source.ORG_USERS: "cloud_users_org",
+    Source.ORG_INVITES: "organizations_org",
+}
+
+
+def clock_check(skew_s: float | None) -> Check:
+    """Hold our clock against Atlas's; ages are counted by ours."""
+    name, mend = "clock", "Set this machine's clock by NTP."
+    if skew_s is None:
+        return warning(name, "No answer of Atlas had a date.")
+    told = f"This machine's clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'}"
+    if abs(skew_s) > CLOCK_MAY_DIFFER_S:
+        return failed(name, GuardRefused(f"{told} Atlas's.", mend=mend))
+    if abs(skew_s) > _WORTH_A_LOOK_S:
+        return warning(name, f"{told} Atlas's.", mend)
+    return ok(name, f"{told} Atlas's.")
+
+
+def list_checks(sources: Sequence[Source], census: Census, limits: Limits) -> Iterator[Check]:
+    """Tell of each list of the policy whether it can be read, and by which role deleted from."""
+    if census.retired.keys() >= set(sources):
+        what = " ".join(each.reason for each in census.retired.values())
+        yield failed("lists", AtlasUnavailable(what, mend=mend_of(sources[0])))
+        return
+    for source in sources:
+        yield _of_list(source, census)
+    projects = {lost.project_id for lost in census.unreadable}
+    if len(projects) > limits.max_unreadable_projects:
+        yield failed(
+            "lists",
+            GuardRefused(
+                f"{len(projects)} projects cannot be read, over max_unreadable_projects: "
+                f"{limits.max_unreadable_projects}.",
+                mend="Give the credentials the role there, or leave the projects out.",
+            ),
+        )
+    if census.passed_over:
+        yield warning("lists", f"{census.passed_over} lists were not looked at: there are many.")
+
+
+def _of_list(source: Source, census: Census) -> Check:
+    name = f"list {source}"
+    if source in census.retired:
+        return warning(name, census.retired[source].reason, mend_of(source))
+    lost = [each for each in census.unreadable if each.source is source]
+    reading, deleting = _ROLES[source]
+    if lost:
+        where = _some([each.project_name or each.project_id for each in lost])
+        if any(each.http_status == _UNAUTHORIZED for each in lost):
+            mend = f"Give the credentials the role {deleting} there, or leave it out."
+            return warning(name, f"The role is missing in {len(lost)}: {where}.", mend)
+        return warning(name, f"{len(lost)} cannot be read: {where}. {lost[0].reason}")
+    held = f"{census.pending[source]:,} wait in {census.read[source]:,} of them"
+    if reading == deleting:
+        return ok(name, f"{held}; the role {deleting} is there.")
+    return ok(name, f"{held}; a deletion needs {deleting}, which reading cannot tell.")
+
+
+def rate_limit_checks(
+    told: Sequence[RateLimit], sources: Sequence[Source], reserve: float
+) -> Iterator[Check]:
+    """Tell what Atlas allows, and what the policy's reserve leaves of it."""
+    known = {ours(each): each.limit for each in told if each.limit.sane}
+    for name in dict.fromkeys(["projects_user", *(_SETS[source] for source in sources)]):
+        limit = known.get(name, limit_of(name))
+        whence = "" if name in known else " (as documented; Atlas does not tell)"
+        left = limit.capacity - min(reserve * limit.capacity, limit.capacity - 1)
+        yield ok(
+            f"rate limit {name}",
+            f"{limit.capacity:g} requests, {limit.refill:g} more every {limit.period_s:g} s"
+            f"{whence}; a reserve of {reserve:.0%} leaves {left:g}.",
+        )
+
+
+def sunset_checks(
+    sunsets: Mapping[Source, date], sources: Sequence[Source], today: date
+) -> Iterator[Check]:
+    """Tell until when Atlas serves each list, and which of the policy's still work after that."""
+    for source, day in sorted(sunsets.items()):
+        left = (day - today).days
+        when = f"Atlas serves it until {day}, {left} days from now."
+        if source in sources and left <= TOLD_FROM_DAYS:
+            yield warning(f"sunset {source}", when, mend_of(source))
+        else:
+            yield ok(f"sunset {source}", when)
+    lasting = [source for source in sources if source not in sunsets]
+    if lasting:
+        yield ok("sunset", f"Without an end that Atlas names: {', '.join(lasting)}.")
+    elif sunsets:
+        first = min(day for source, day in sunsets.items() if source in sources)
+        yield ok("sunset", f"None of the policy's lists works after {first}.")
+
+
+def coverage_checks(
+    in_scope: int,
+    left_alone: Sequence[Project],
+    outside: Census,
+    covered: Census,
+    unnamed: Census,
+) -> Iterator[Check]:
+    """Tell what the policy covers and what it does not, with counts where they can be read.
+
+    Args:
+        in_scope: Projects that the policy speaks of.
+        left_alone: Other projects of its organizations.
+        outside: The policy's lists of those.
+        covered: The policy's lists of its own projects and organizations.
+        unnamed: Their other lists.
+    """
+    name = "coverage"
+    yield ok(name, f"{in_scope} of {in_scope + len(left_alone)} projects are in scope.")
+    if left_alone:
+        names = _some([project.name for project in left_alone])
+        lost = f", {len(outside.unreadable)} could not be read" if outside.unreadable else ""
+        yield ok(name, f"Left alone: {names}; {outside.pending.total():,} wait there{lost}.")
+    known = set().union(*covered.people.values())
+    for source in Source:
+        if source not in unnamed.read:
+            continue
+        others = len(unnamed.people.get(source, set()) - known)
+        what = f"{others:,} people wait in the list {source} alone, which is not among sources."
+        yield warning(name, what, f"Add {source} to sources.") if others else ok(name, what)
+    for source, lost_there in _by_source(unnamed.unreadable).items():
+        yield ok(name, f"The list {source}, not among sources, cannot be read in {lost_there}.")
+
+
+def _by_source(unreadable: Sequence[Unreadable]) -> Mapping[Source, int]:
+    counts: dict[Source, int] = {}
+    for each in unreadable:
+        counts[each.source] = counts.get(each.source, 0) + 1
+    return counts
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + rest
