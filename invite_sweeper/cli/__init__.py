@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from invite_sweeper import __version__
-from invite_sweeper.cli import audit, demo, explain, policies, restore, simulate, sweep
+from invite_sweeper.cli import audit, demo, doctor, explain, policies, restore, simulate, sweep
 from invite_sweeper.cli.exits import carry_out
 
 app = typer.Typer(
@@ -38,7 +38,7 @@ def _root(
     """Keeps a MongoDB Atlas organization free of stale pending invitations."""
 
 
-for module in (demo, sweep, explain, restore, policies, audit, simulate):
+for module in (demo, sweep, explain, restore, doctor, policies, audit, simulate):
     module.register(app)
 
 
