@@ -9,14 +9,31 @@ from typing import Annotated
 import typer
 
 from invite_sweeper import __version__
-from invite_sweeper.cli import audit, demo, doctor, explain, policies, restore, simulate, sweep
+from invite_sweeper.cli import (
+    audit,
+    demo,
+    doctor,
+    explain,
+    policies,
+    report,
+    restore,
+    simulate,
+    sweep,
+)
 from invite_sweeper.cli.exits import carry_out
 
 app = typer.Typer(
     name="invite-sweeper",
     help="Keeps a MongoDB Atlas organization free of stale pending invitations.",
-    epilog="Try it without an account: invite-sweeper demo",
+    epilog=(
+        "Exit codes: 0 done, 1 a defect, 2 wrong usage or a faulty policy, 3 a guard refused, "
+        "4 partly done, 5 credentials refused, 6 Atlas is out of reach, 7 the audit log cannot "
+        "be written, 8 stopped early, 9 another run holds the lock, 10 a dry run found stale "
+        "invitations (--detailed-exitcode).\n\n"
+        "Try it without an account: invite-sweeper demo"
+    ),
     no_args_is_help=True,
+    rich_markup_mode=None,  # plain text: it reads like a manual page, is searched, and starts faster
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -38,7 +55,7 @@ def _root(
     """Keeps a MongoDB Atlas organization free of stale pending invitations."""
 
 
-for module in (demo, sweep, explain, restore, doctor, policies, audit, simulate):
+for module in (demo, sweep, explain, restore, doctor, policies, audit, report, simulate):
     module.register(app)
 
 

@@ -16,7 +16,7 @@ audits = typer.Typer(help="Read and verify audit logs.", no_args_is_help=True)
 @audits.command()
 def verify(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Audit logs, rotated ones too.")
+        list[Path], typer.Argument(metavar="FILE", help="Audit logs, rotated ones too.")
     ],
     continuation: Annotated[
         bool,
@@ -26,7 +26,7 @@ def verify(
     ] = False,
     output: Format = Output.TEXT,
 ) -> None:
-    """Verify the chain, the numbers, and that every intent has an outcome.
+    """Verify the chain, and that every intent has an outcome.
 
     Ends with 0 where the logs are sound (a torn last line alone is a warning), with 3 where
     they are damaged or incomplete; then the first line that is wrong is named.
@@ -69,19 +69,29 @@ def verify(
 @audits.command()
 def show(
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Audit logs.")
+        list[Path] | None,
+        typer.Argument(metavar="FILE", help="Audit logs; without any, the usual one."),
     ] = None,
-    run: Annotated[str | None, typer.Option(help="A run's id, or its beginning.")] = None,
-    project: Annotated[str | None, typer.Option(help="An id, or a glob on the name.")] = None,
-    username: Annotated[str | None, typer.Option(help="A glob on the invited address.")] = None,
-    outcome: Annotated[str | None, typer.Option(help="deleted, failed, …")] = None,
+    run: Annotated[
+        str | None, typer.Option(metavar="ID", help="A run's id, or its beginning.")
+    ] = None,
+    project: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="An id, or a glob on the name.")
+    ] = None,
+    username: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="On the invited address.")
+    ] = None,
+    outcome: Annotated[str | None, typer.Option(metavar="NAME", help="deleted, failed, …")] = None,
     day: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day in UTC.")
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="A day in UTC."),
     ] = None,
-    event: Annotated[str | None, typer.Option(help="planned, intent, outcome, …")] = None,
+    event: Annotated[
+        str | None, typer.Option(metavar="NAME", help="planned, intent, outcome, …")
+    ] = None,
     output: Format = Output.TEXT,
 ) -> None:
-    """Show lines of audit logs, as a table or (--output json) as they are.
+    """Show lines of audit logs, as a table or as they are.
 
     Example: invite-sweeper audit show --outcome failed --day 2026-11-25
     """

@@ -25,7 +25,9 @@ audit:
 
 
 def demo() -> None:
-    """Watch a dry run, a sweep and a second sweep against a simulated Atlas.
+    """Watch two sweeps of a simulated Atlas; no account, no network.
+
+    A dry run goes first, and the second sweep finds nothing left.
 
     Example: invite-sweeper demo
     """

@@ -34,7 +34,9 @@ def explain(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Say of an invitation how each rule and keep entry answers, and what is decided.
+    """Say how each rule answers to an invitation, and what is decided.
+
+    So does each keep entry.
 
     Nothing is written and nothing is deleted. Ends with 0 whether something was found or not,
     and with 4 where a project could not be read, since what is sought may be there.

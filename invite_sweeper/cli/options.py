@@ -62,14 +62,22 @@ MetricsFile: TypeAlias = Annotated[
     Path | None,
     typer.Option("--metrics-file", help="Write a Prometheus textfile.", metavar="PATH"),
 ]
+Pushgateway: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--pushgateway", help="Push the metrics there, too.", metavar="URL"),
+]
 Deadline: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--deadline", help="End the run after this long, as 30m or 1h.", metavar="DURATION"
     ),
 ]
-Quiet: TypeAlias = Annotated[bool, typer.Option("-q", "--quiet", help="Warnings and errors only.")]
-Verbose: TypeAlias = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+Quiet: TypeAlias = Annotated[
+    bool, typer.Option("-q", "--quiet", help="No result as text; warnings and errors alone.")
+]
+Verbose: TypeAlias = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Name what was kept, cut lists later, log more.")
+]
 
 SavedPlanFile: TypeAlias = Annotated[
     Path | None,

@@ -12,7 +12,7 @@ from invite_sweeper.cli.options import DEFAULT_POLICY
 def validate(
     path: Annotated[
         Path,
-        typer.Argument(envvar="INVITE_SWEEPER_POLICY", metavar="[POLICY]", help="The policy."),
+        typer.Argument(envvar="INVITE_SWEEPER_POLICY", metavar="POLICY", help="The policy."),
     ] = DEFAULT_POLICY,
 ) -> None:
     """Tell every fault of a policy at once; no network.

@@ -41,9 +41,9 @@ class Precedents:
         """Give the intents of runs that were cut off."""
         return unfinished_intents(*self.files)
 
-    def population(self, shard: str | None) -> Population | None:
-        """Give what the last complete run of this shard left behind."""
-        last = last_population(*self.files, shard=shard)
+    def population(self, shard: str | None, organizations: frozenset[str]) -> Population | None:
+        """Give what the last complete run of this shard and these organizations left behind."""
+        last = last_population(*self.files, shard=shard, organizations=organizations)
         return Population(last.projects, last.invitations) if last is not None else None
 
     def bounces(self) -> Bounces:

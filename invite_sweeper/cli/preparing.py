@@ -8,12 +8,20 @@ from functools import partial, reduce
 
 from invite_sweeper import __version__
 from invite_sweeper.amendments import amendments
-from invite_sweeper.audit import AuditLog, AuditTarget, PlannedLane, PlannedSpan, invitation_fields
+from invite_sweeper.audit import (
+    AuditLog,
+    AuditTarget,
+    OpenIntent,
+    PlannedLane,
+    PlannedSpan,
+    invitation_fields,
+)
 from invite_sweeper.cli import plan_files, results
 from invite_sweeper.cli.asking import Question
 from invite_sweeper.cli.order import Order
 from invite_sweeper.cli.precedents import Precedents, keep_copy, kept_policy
 from invite_sweeper.errors import GuardRefused
+from invite_sweeper.guard import Population
 from invite_sweeper.job import Job
 from invite_sweeper.plan import Basis, Ceiling, SavedPlan, check
 from invite_sweeper.policy import Limits, Policy
@@ -105,11 +113,22 @@ class Preparation:
             confirm=self._question(audit, stop),
             preamble=self._preamble(shard),
             amend=self._amend(),
-            before=None if order.accept_population else self._precedents.population(shard),
-            open_intents=self._precedents.open_intents(),
+            before=self._population(shard),
+            open_intents=self._open_intents(),
             passed=partial(self._passed, audit),
             refusal=self._refusal,
         )
+
+    def _population(self, shard: str | None) -> Population | None:
+        if self._facts.order.accept_population:
+            return None
+        return self._precedents.population(shard, self._facts.policy.organization_ids)
+
+    def _open_intents(self) -> tuple[OpenIntent, ...]:
+        """Those of this run's organizations; another credential's are another run's to settle."""
+        mine = self._facts.policy.organization_ids
+        found = self._precedents.open_intents()
+        return tuple(intent for intent in found if intent.invitation.org_id in mine)
 
     def _load_plan(self) -> SavedPlan | None:
         facts, order = self._facts, self._facts.order
@@ -159,6 +178,7 @@ class Preparation:
             "actor": facts.actor,
             "now": facts.now.isoformat().replace("+00:00", "Z"),
             "shard": shard,
+            "organizations": sorted(facts.policy.organization_ids),
         }
         if self._saved is not None:
             preamble["plan_sha256"] = self._saved.digest

@@ -17,14 +17,17 @@ from invite_sweeper.cli.options import (
 
 def restore(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Audit logs that tell what was deleted.")
+        list[Path], typer.Argument(metavar="FILE", help="Audit logs that tell what was deleted.")
     ],
     run: Annotated[
         str | None,
-        typer.Option(help="The run to undo: its id, or its beginning; needed where there are two."),
+        typer.Option(
+            metavar="ID",
+            help="The run to undo: its id, or its beginning; needed where there are two.",
+        ),
     ] = None,
     username: Annotated[
-        str | None, typer.Option(help="A glob on the addresses to invite again.")
+        str | None, typer.Option(metavar="GLOB", help="On the addresses to invite again.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say who would be invited, and invite nobody.")
@@ -43,9 +46,9 @@ def restore(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Invite again those that a run deleted, with their roles and teams, 10 a minute.
+    """Invite again those that a run deleted.
 
-    Each gets a new invitation and a new mail. Whoever is invited or a member again is left
+    With their roles and teams, 10 a minute. Each gets a new invitation and a new mail. Whoever is invited or a member again is left
     alone, so that the same command twice invites nobody twice.
 
     Example: invite-sweeper restore audit/invite-sweeper.jsonl --dry-run

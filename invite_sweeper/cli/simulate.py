@@ -7,33 +7,51 @@ import typer
 
 
 def simulate(
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)] = 0,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    projects: Annotated[int, typer.Option(help="How many projects it holds.", min=1)] = 12,
+    port: Annotated[
+        int, typer.Option(metavar="N", help="The port; 0 takes a free one.", min=0, max=65535)
+    ] = 0,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    projects: Annotated[
+        int, typer.Option(metavar="N", help="How many projects it holds.", min=1)
+    ] = 12,
     invitations: Annotated[
-        int, typer.Option(help="How many invitations each project holds.", min=0)
+        int, typer.Option(metavar="N", help="How many invitations each project holds.", min=0)
     ] = 5,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same organization.")] = 1,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="The same seed makes the same organization.")
+    ] = 1,
     credentials: Annotated[
-        str, typer.Option(help="service-account, api-key or token.")
+        str, typer.Option(metavar="KIND", help="service-account, api-key or token.")
     ] = "service-account",
-    latency_ms: Annotated[float, typer.Option(help="How long an answer takes.", min=0)] = 0,
+    latency_ms: Annotated[
+        float, typer.Option(metavar="MS", help="How long an answer takes.", min=0)
+    ] = 0,
     error_rate: Annotated[
-        float, typer.Option(help="The share of requests that fail with 500.", min=0, max=1)
+        float,
+        typer.Option(
+            metavar="SHARE", help="The share of requests that fail with 500.", min=0, max=1
+        ),
     ] = 0,
     reset_rate: Annotated[
         float,
-        typer.Option(help="The share of connections cut after the work was done.", min=0, max=1),
+        typer.Option(
+            metavar="SHARE",
+            help="The share of connections cut after the work was done.",
+            min=0,
+            max=1,
+        ),
     ] = 0,
     limits: Annotated[bool, typer.Option(help="Answer 429 as Atlas's limits say.")] = True,
     duration: Annotated[
-        float | None, typer.Option(help="End after so many seconds.", min=0)
+        float | None, typer.Option(metavar="S", help="End after so many seconds.", min=0)
     ] = None,
     env_file: Annotated[
-        Path | None, typer.Option(help="Write the exports to this file, too.")
+        Path | None, typer.Option(metavar="PATH", help="Write the exports to this file, too.")
     ] = None,
 ) -> None:
-    """Serve the simulated Atlas, and print what to export to point the program at it.
+    """Serve a simulated Atlas on a port.
+
+    It prints what to export to point the program at it.
 
     Example: invite-sweeper simulate --port 8080 --projects 200 --latency-ms 10
     """

@@ -20,6 +20,7 @@ from invite_sweeper.cli.options import (
     PlanMaxAge,
     PlanOut,
     PolicyPath,
+    Pushgateway,
     Quiet,
     RequireApproval,
     SavedPlanFile,
@@ -29,7 +30,7 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.uncollected import uncollected
 
-plans = typer.Typer(help="Find stale invitations and delete nothing: sweep --dry-run.")
+plans = typer.Typer()
 
 
 def sweep(
@@ -51,11 +52,14 @@ def sweep(
     yes: Yes = False,
     shard: ShardOption = None,
     metrics_file: MetricsFile = None,
+    pushgateway: Pushgateway = None,
     deadline: Deadline = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Find stale invitations, and delete them; every step in the audit log.
+    """Find stale invitations and delete them.
+
+    Every step is in the audit log. On a terminal the plan is shown first, and a question asked.
 
     Example: invite-sweeper sweep --policy config/policy.yaml --dry-run
     """
@@ -84,6 +88,7 @@ def sweep(
         yes=yes,
         shard=shard,
         metrics_file=metrics_file,
+        pushgateway=pushgateway,
         deadline=deadline,
         quiet=quiet,
         verbose=verbose,
@@ -103,11 +108,12 @@ def plan(
     detailed_exitcode: DetailedExitCode = False,
     shard: ShardOption = None,
     metrics_file: MetricsFile = None,
+    pushgateway: Pushgateway = None,
     deadline: Deadline = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Find stale invitations and delete nothing: the same as sweep --dry-run.
+    """Find stale invitations and delete nothing: sweep --dry-run.
 
     Example: invite-sweeper plan --policy config/policy.yaml --detailed-exitcode
     """
@@ -125,6 +131,7 @@ def plan(
         detailed_exitcode=detailed_exitcode,
         shard=shard,
         metrics_file=metrics_file,
+        pushgateway=pushgateway,
         deadline=deadline,
         quiet=quiet,
         verbose=verbose,
@@ -138,7 +145,7 @@ def approve(
         Path, typer.Option("--key", metavar="PRIVATE_KEY", help="An ed25519 key of yours.")
     ],
 ) -> None:
-    """Approve a saved plan: sign its digest, into FILE.sig beside it.
+    """Approve a saved plan: sign it, into FILE.sig beside it.
 
     Example: invite-sweeper plan approve plan.jsonl --key ~/.ssh/id_ed25519
     """

@@ -1,0 +1,136 @@
+"""One run: its audit log, its connection, its end."""
+
+import secrets
+import sys
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
+from yarl import URL
+
+from invite_sweeper.atlas import Credentials
+from invite_sweeper.audit import AuditLog
+from invite_sweeper.cli import results
+from invite_sweeper.cli.connecting import Connected, connected
+from invite_sweeper.cli.preparing import Facts, Preparation
+from invite_sweeper.errors import RunError
+from invite_sweeper.job import View
+from invite_sweeper.report.kept import KeptNames
+from invite_sweeper.report.summary import Summary
+from invite_sweeper.scheduler import Run
+from invite_sweeper.stop import Stop
+from invite_sweeper.totals import Ended, Totals
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What there is to tell of one run.
+
+    Attributes:
+        ended: None where it did not come to a run; `error` then says why.
+        path: Its audit log, in which it begins at byte `start`.
+        kept: The kept invitations by name, where the result is to tell them.
+    """
+
+    ended: Ended | None
+    error: RunError | None
+    path: Path = Path()
+    start: int = 0
+    kept: KeptNames | None = None
+
+
+def run_id_at(now: datetime) -> str:
+    """Give a run an id that sorts by time and is its own."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+class OneRun:
+    """One run's parts, put together."""
+
+    def __init__(
+        self,
+        facts: Facts,
+        base_url: URL,
+        credentials: Credentials,
+        stop: Stop,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._facts = facts
+        self._base_url = base_url
+        self._credentials = credentials
+        self._stop = stop
+        self._log = log
+
+    async def run(self) -> Told:
+        """Carry it out; the lock is held by now.
+
+        Raises:
+            RunError: It did not come to a run: audit log, plan, precedents.
+        """
+        facts = self._facts
+        path = facts.target.path(now=facts.now, run_id=facts.run_id)
+        preparation = Preparation(facts)
+        audit = self._open_log(path)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(audit.close)
+            start = audit.position
+            ended = await self._against_atlas(preparation, audit)
+        return Told(ended, ended.error, path, start, preparation.kept)
+
+    def _open_log(self, path: Path) -> AuditLog:
+        copy = sys.stdout.buffer if self._facts.target.copy_to_stdout else None
+        clock = partial(datetime.now, UTC)
+        audit = AuditLog.open(path, run_id=self._facts.run_id, clock=clock, copy=copy)
+        if audit.set_aside is not None:
+            self._log.warning("a torn last line was set aside", file=str(audit.set_aside))
+        return audit
+
+    async def _against_atlas(self, preparation: Preparation, audit: AuditLog) -> Ended:
+        facts = self._facts
+        job = preparation.job(audit, self._stop)
+        execution = facts.policy.execution
+        async with connected(
+            self._base_url,
+            self._credentials,
+            execution,
+            deadline_s=facts.started_s + execution.deadline.total_seconds(),
+            shards=facts.shard.count if facts.shard is not None else 1,
+            log=self._log,
+        ) as connection:
+            view = results.view_for(facts.order, self._log)
+            totals = self._totals(connection, audit, preparation.mode)
+            try:
+                return await self._carry_out(
+                    Run(job, connection, audit, totals, stop=self._stop, view=view),
+                    connection,
+                    view,
+                )
+            finally:
+                view.close()
+
+    async def _carry_out(self, run: Run, connection: Connected, view: View) -> Ended:
+        ended = await run.run()
+        if connection.limiter.blind and ended.summary.requests > 1:
+            view.warn("Atlas told nothing of its rate limits; the documented ones were kept to.")
+        return ended
+
+    def _totals(self, connection: Connected, audit: AuditLog, mode: str) -> Totals:
+        facts = self._facts
+        start = Summary(
+            run_id=facts.run_id,
+            mode=mode,
+            now=facts.now.isoformat().replace("+00:00", "Z"),
+            audit_log=str(audit.path),
+            organizations=tuple(sorted(facts.policy.organization_ids)),
+        )
+        return Totals(
+            start,
+            facts.now,
+            connection.atlas.counters,
+            lambda: time.monotonic() - facts.started_s,
+            stale_is_told=facts.order.detailed_exitcode,
+        )

@@ -1,0 +1,52 @@
+"""`report`: one self-contained page, or Markdown, from audit logs."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Form(StrEnum):
+    """What the report is written as."""
+
+    HTML = "html"
+    MARKDOWN = "md"
+
+
+def report(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="Audit logs, of one or many runs.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="PATH", help="The page; stdout without it.")
+    ] = None,
+    form: Annotated[
+        Form, typer.Option("--format", help="A page, or Markdown for a pull request.")
+    ] = Form.HTML,
+) -> None:
+    """Make one page from audit logs.
+
+    It tells what was done, kept and seen, and whether the logs are sound.
+
+    Example: invite-sweeper report audit/invite-sweeper.jsonl --out report.html
+    """
+    from invite_sweeper.audit import in_order, verify
+    from invite_sweeper.errors import UsageFault
+
+    try:
+        from invite_sweeper.report.page import chain_of
+        from invite_sweeper.report.page import report as make
+    except ImportError:
+        raise UsageFault(
+            "The report needs the extra `report`.", mend="pip install 'invite-sweeper[report]'"
+        ) from None
+    paths = in_order(files)
+    make(paths, out, form.value, chain_of(verify(paths)))
+    if out is not None:
+        typer.echo(f"The report is in {out}.", err=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file to the program."""
+    app.command()(report)
