@@ -42,6 +42,7 @@ def machine(containers, image, tmp_path_factory):
         started(containers, image, stage) as up,
     ):
         up.write(f"{UNIT}.d/test.conf", OF_THE_TEST.format(stage.base_url))
+        up.ship("systemd/invite-sweeper.service", UNIT)
         up.ship("systemd/invite-sweeper.timer", UNIT.replace(".service", ".timer"))
         yield up
 
