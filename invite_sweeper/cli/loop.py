@@ -4,6 +4,8 @@ import asyncio
 import gc
 from collections.abc import Callable, Coroutine
 
+_OBJECTS_A_LOOK = 10_000
+
 
 def event_loop(work: Coroutine[object, object, int]) -> int:
     """Run a coroutine to its end."""
@@ -12,6 +14,9 @@ def event_loop(work: Coroutine[object, object, int]) -> int:
         from uvloop import new_event_loop as factory
     except ImportError:
         factory = None
-    gc.freeze()  # what is there now stays: looking it through again and again finds no garbage
+    # What is there now stays, and a run makes little garbage that counting references leaves:
+    # looking for it after every 700 objects took a tenth of the time.
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_A_LOOK)
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(work)
