@@ -33,7 +33,7 @@ app = typer.Typer(
         "Try it without an account: invite-sweeper demo"
     ),
     no_args_is_help=True,
-    rich_markup_mode=None,  # plain text: it reads like a manual page, is searched, and starts faster
+    rich_markup_mode=None,  # plain text reads like a manual page, and starts faster
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -25,8 +25,9 @@ def doctor(
 ) -> None:
     """Look at what a sweep stands on.
 
-    Policy, credentials, roles, clock, limits, audit log. It reads only. Ends with 0 where all is well, with 4 where something is worth a look, and
-    else with the code that a sweep would end with.
+    Policy, credentials, roles, clock, limits, audit log. It reads only. Ends with 0 where all
+    is well, with 4 where something is worth a look, and else with the code that a sweep would
+    end with.
 
     Example: invite-sweeper doctor --policy config/policy.yaml
     """

@@ -76,7 +76,7 @@ Quiet: TypeAlias = Annotated[
     bool, typer.Option("-q", "--quiet", help="No result as text; warnings and errors alone.")
 ]
 Verbose: TypeAlias = Annotated[
-    bool, typer.Option("-v", "--verbose", help="Name what was kept, cut lists later, log more.")
+    bool, typer.Option("-v", "--verbose", help="Say more; a run names what it keeps.")
 ]
 
 SavedPlanFile: TypeAlias = Annotated[

@@ -48,8 +48,9 @@ def restore(
 ) -> None:
     """Invite again those that a run deleted.
 
-    With their roles and teams, 10 a minute. Each gets a new invitation and a new mail. Whoever is invited or a member again is left
-    alone, so that the same command twice invites nobody twice.
+    With their roles and teams, 10 a minute. Each gets a new invitation and a new mail. Whoever
+    is invited or a member again is left alone, so that the same command twice invites nobody
+    twice.
 
     Example: invite-sweeper restore audit/invite-sweeper.jsonl --dry-run
     """

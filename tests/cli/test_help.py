@@ -1,0 +1,228 @@
+"""`--help` of every command reads like a manual page, and what it names is there."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from running import COMMAND
+from typer.main import get_command
+
+from invite_sweeper.cli import app
+
+WIDTH = 80
+
+
+def commands(group=None, path=()):
+    """Every command and group, with the words that call it."""
+    here = group or get_command(app)
+    yield path, here
+    for name, command in getattr(here, "commands", {}).items():
+        yield from commands(command, (*path, name))
+
+
+ALL = dict(commands())
+RUN = {path: command for path, command in ALL.items() if path and path != ("audit",)}
+
+
+def shown(*words: str) -> str:
+    environment = {**os.environ, "COLUMNS": str(WIDTH)}
+    done = subprocess.run(
+        [*COMMAND, *words, "--help"],
+        env=environment,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == b""
+    return done.stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[tuple[str, ...], str]:
+    return {path: shown(*path) for path in ALL}
+
+
+def test_commands_of_the_contract_are_there():
+    assert {path[0] for path in RUN} >= {
+        *("demo", "sweep", "plan", "validate", "schema", "simulate", "restore"),
+    }
+    assert {("audit", "show"), ("audit", "verify"), ("plan", "approve")} <= set(RUN)
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_page_is_plain_text_that_fits_a_terminal(pages, path):
+    lines = pages[path].splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    assert not set(pages[path]) & set("\x1b│╭╰")
+    assert lines[0].startswith("Usage: ")
+    assert re.fullmatch(r"  [A-Z](?:[^.]|\.\w)*\.", lines[2]), "one sentence says what it does"
+    assert "  -h, --help" in pages[path]
+
+
+@pytest.mark.parametrize("path", RUN, ids=" ".join)
+def test_page_has_an_example_that_the_command_takes(pages, path):
+    (example,) = re.findall(r"^  Example: (.+)$", pages[path], re.MULTILINE)
+    words = shlex.split(re.split(r" [>|] ", example)[0])
+    assert words[: len(path) + 1] == ["invite-sweeper", *path]
+    arguments = words[len(path) + 1 :]
+    with ALL[path].make_context("x", arguments, resilient_parsing=True) as context:
+        assert not context.args
+    known = {option for parameter in ALL[path].params for option in parameter.opts}
+    assert {word for word in arguments if word.startswith("-")} <= known
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_option_and_argument_says_what_it_is_for(path):
+    for parameter in ALL[path].params:
+        assert getattr(parameter, "help", None), parameter.name
+
+
+def test_list_of_commands_cuts_no_sentence_short(pages):
+    for path in ((), ("audit",), ("plan",)):
+        listed = pages[path].partition("Commands:\n")[2].partition("\n\n")[0]
+        assert listed
+        for line in listed.splitlines():
+            assert line.endswith("."), line
+            assert not line.endswith("..."), line
+
+
+def test_first_page_names_every_exit_code_and_the_demo(pages):
+    told = " ".join(pages[()].split())
+    for code in range(11):
+        assert re.search(rf"[:,] {code} \w", told), code
+    assert "invite-sweeper demo" in told
+
+
+def test_no_arguments_show_the_first_page():
+    done = subprocess.run([*COMMAND], capture_output=True, timeout=60, check=False)
+    assert b"Commands:" in done.stdout + done.stderr
+
+
+def test_unknown_command_is_a_usage_error_without_a_traceback():
+    done = subprocess.run([*COMMAND, "swep"], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"No such command 'swep'" in done.stderr
+    assert b"-h' for help" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_version_is_told_in_one_line():
+    done = subprocess.run([*COMMAND, "--version"], capture_output=True, timeout=60, check=True)
+    assert re.fullmatch(rb"invite-sweeper \d+\.\d+\.\d+\S*\n", done.stdout)
+
+
+# --- how fast it starts --------------------------------------------------------------------
+
+_MOST = 1.5
+_ROUNDS = 12
+_SCRIPT = Path(sys.executable).with_name("invite-sweeper")
+
+
+def cpu_s(*command: str) -> float:
+    """The processor time of a process, which other processes do not lengthen."""
+    silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+    pid = os.posix_spawn(command[0], list(command), os.environ, file_actions=silent)
+    _, status, used = os.wait4(pid, 0)
+    assert status == 0, command
+    return used.ru_utime + used.ru_stime
+
+
+@pytest.mark.skipif(not _SCRIPT.exists(), reason="the program is not installed as a script")
+def test_version_takes_at_most_1_5_times_the_import_of_typer():
+    ours, bare = [], []
+    for _ in range(_ROUNDS):
+        ours.append(cpu_s(str(_SCRIPT), "--version"))
+        bare.append(cpu_s(sys.executable, "-c", "import typer"))
+    ratio = min(ours) / min(bare)
+    assert ratio <= _MOST, f"{ratio:.2f}"
+
+
+def test_version_loads_nothing_that_only_a_run_needs():
+    loads = "import sys; from invite_sweeper.cli import app; print(*sys.modules, sep='\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", loads], capture_output=True, timeout=60, check=True, text=True
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    heavy = {"aiohttp", "asyncio", "pydantic", "yaml", "rich", "structlog", "tenacity", "orjson"}
+    assert not loaded & (heavy | {"jinja2", "pygal", "prometheus_client", "uvloop", "cryptography"})
+
+
+# --- completion ----------------------------------------------------------------------------
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def completion(shell: str, typed: str, **changes: str) -> str:
+    """What the program answers to the script of a shell."""
+    environment = {
+        **os.environ,
+        "_INVITE_SWEEPER_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split(" ")) - 1),
+        "_TYPER_COMPLETE_ARGS": typed,
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        **changes,
+    }
+    done = subprocess.run(
+        [str(_SCRIPT)], env=environment, capture_output=True, timeout=60, check=True, text=True
+    )
+    return done.stdout
+
+
+def installed(shell: str) -> bool:
+    return any((Path(folder) / shell).exists() for folder in os.get_exec_path())
+
+
+@pytest.mark.skipif(not _SCRIPT.exists(), reason="the program is not installed as a script")
+@pytest.mark.parametrize("shell", SHELLS)
+class TestCompletion:
+    def test_commands_and_options_are_completed(self, shell):
+        found = completion(shell, "invite-sweeper sw")
+        assert "sweep" in found
+        assert "simulate" not in found
+        found = completion(shell, "invite-sweeper sweep --dry")
+        assert "--dry-run" in found
+        assert "--deadline" not in found
+        assert "verify" in completion(shell, "invite-sweeper audit v")
+
+    def test_script_of_the_shell_calls_the_program(self, shell):
+        environment = {**os.environ, "_INVITE_SWEEPER_COMPLETE": f"source_{shell}"}
+        done = subprocess.run(
+            [str(_SCRIPT)], env=environment, capture_output=True, timeout=60, check=True, text=True
+        )
+        assert f"_INVITE_SWEEPER_COMPLETE=complete_{shell}" in done.stdout
+        assert "invite-sweeper" in done.stdout
+        if installed(shell):
+            syntax = [shell, "--no-execute"] if shell == "fish" else [shell, "-n"]
+            checked = subprocess.run(
+                syntax, input=done.stdout, capture_output=True, timeout=60, check=False, text=True
+            )
+            assert (checked.returncode, checked.stderr) == (0, "")
+
+    def test_shell_that_asks_is_shown_its_script_and_gets_it_installed(self, shell, tmp_path):
+        if not installed(shell):
+            pytest.skip(f"{shell} is not installed")
+        path = os.pathsep.join((str(_SCRIPT.parent), *os.get_exec_path()))
+        environment = {"HOME": str(tmp_path), "PATH": path, "LANG": "C.UTF-8"}
+
+        def in_shell(command: str) -> str:
+            done = subprocess.run(
+                [shell, "-c", f"{command}; true"],
+                env=environment,
+                cwd=tmp_path,
+                capture_output=True,
+                timeout=60,
+                check=True,
+                text=True,
+            )
+            assert done.stderr == ""
+            return done.stdout
+
+        assert f"complete_{shell}" in in_shell("invite-sweeper --show-completion")
+        assert f"{shell} completion installed" in in_shell("invite-sweeper --install-completion")
+        written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+        assert any(f"complete_{shell}" in text for text in written)
