@@ -1,0 +1,105 @@
+"""Metrics and messages of real runs; trouble with them changes nothing but what is said."""
+
+import json
+import threading
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from running import desk_in
+
+pytest.importorskip("prometheus_client", reason="metrics need the extra `metrics`")
+DAYS = timedelta(days=1)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as found:
+        project = found.sim.add_project("Project")
+        for n in range(3):
+            found.sim.invite(project, f"p{n}@example.com", age=20 * DAYS)
+        yield found
+
+
+class Ear(BaseHTTPRequestHandler):
+    """Takes what it is told, and answers as its server is set."""
+
+    def do_POST(self):  # noqa: N802 - the library calls it so
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.heard.append((self.path, dict(self.headers), body))
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    do_PUT = do_GET = do_POST  # noqa: N815
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def ear():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Ear)
+    server.heard, server.status = [], 200
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_metrics_file_tells_what_the_run_came_to(desk):
+    assert desk.sweep("--metrics-file", "run.prom").code == 0
+    text = (desk.folder / "run.prom").read_text()
+    assert "\ninvite_sweeper_" in text
+    assert any(
+        line.startswith("invite_sweeper_") and line.endswith(" 3.0") for line in text.splitlines()
+    )
+
+
+def test_metrics_file_that_cannot_be_written_changes_no_outcome_and_is_said(desk):
+    done = desk.sweep("--metrics-file", "no/such/folder/run.prom")
+    assert (done.code, done.summary["deleted"]) == (0, 3)
+    assert "run.prom" in done.err
+
+
+def test_pushgateway_hears_of_the_run(desk, ear):
+    assert desk.sweep("--pushgateway", ear.url).code == 0
+    assert any(b"invite_sweeper_" in body for _, _, body in ear.heard)
+
+
+def test_ping_hears_of_start_and_success(desk, ear):
+    desk.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
+    assert desk.sweep(PING_URL=f"{ear.url}/ping").code == 0
+    assert [path for path, *_ in ear.heard] == ["/ping/start", "/ping"]
+
+
+def test_ping_hears_of_a_failure(desk, ear):
+    desk.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
+    desk.keys["limits"]["max_deletions"] = 0
+    assert desk.sweep(PING_URL=f"{ear.url}/ping").code == 3
+    assert [path for path, *_ in ear.heard] == ["/ping/start", "/ping/fail"]
+
+
+def test_webhook_is_told_of_changes_signed_and_without_a_name(desk, ear):
+    desk.keys["notify"] = [
+        {"kind": "webhook", "url_env": "HOOK", "secret_env": "KEY", "when": "changes"}
+    ]
+    assert desk.sweep(HOOK=f"{ear.url}/hook", KEY="very-secret").code == 0
+    ((path, headers, body),) = ear.heard
+    assert path == "/hook"
+    assert json.loads(body)
+    assert b"p0@example.com" not in body
+    assert headers["X-Invite-Sweeper-Signature"].startswith("sha256=")
+    assert desk.sweep(HOOK=f"{ear.url}/hook", KEY="very-secret").code == 0
+    assert len(ear.heard) == 1
+
+
+def test_webhook_that_fails_changes_no_outcome_and_is_said_without_its_address(desk, ear):
+    ear.status = 500
+    desk.keys["notify"] = [{"kind": "slack", "url_env": "SLACK_URL"}]
+    done = desk.sweep(SLACK_URL=f"{ear.url}/secret-path")
+    assert (done.code, done.summary["deleted"]) == (0, 3)
+    assert "SLACK_URL" in done.err
+    assert "secret-path" not in done.err

@@ -1,0 +1,104 @@
+"""Several organizations, each with its own credential: each on its own, and one object in all."""
+
+from datetime import timedelta
+
+import pytest
+from running import desk_in
+
+from invite_sweeper.simulator.seed import ORG_ID
+
+OTHER = "0123456789abcdef01234567"
+DAYS = timedelta(days=1)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """Two organizations of two projects; ALPHA and BETA name their credentials."""
+    with desk_in(tmp_path) as found:
+        found.sim.add_organization(OTHER, "Elsewhere")
+        for org_id in (ORG_ID, OTHER):
+            for number in range(2):
+                project = found.sim.add_project(f"{org_id[:4]} {number}", org_id)
+                found.projects.append(project)
+                found.sim.invite(project, "old@example.com", age=20 * DAYS)
+        found.keys["organizations"] = [
+            {"id": ORG_ID, "credentials": "ALPHA"},
+            {"id": OTHER, "credentials": "BETA"},
+        ]
+        beta = found.sim.add_token(OTHER)
+        found.changes = {
+            "MONGODB_ATLAS_ACCESS_TOKEN": None,
+            "MONGODB_ATLAS_ACCESS_TOKEN_ALPHA": found.account.secret,
+            "MONGODB_ATLAS_ACCESS_TOKEN_BETA": beta.secret,
+        }
+        yield found
+
+
+def test_each_organization_is_swept_with_its_own_credential_and_told_on_its_own(desk):
+    done = desk.sweep(**desk.changes)
+    assert done.code == 0, done.err
+    summary = done.summary
+    assert (summary["deleted"], summary["projects_seen"], len(summary["runs"])) == (4, 4, 2)
+    assert [run["organizations"] for run in summary["runs"]] == [[ORG_ID], [OTHER]]
+    assert [run["deleted"] for run in summary["runs"]] == [2, 2]
+    assert sorted(summary["organizations"]) == sorted([ORG_ID, OTHER])
+    assert [line["organizations"] for line in desk.lines("run_started")] == [[ORG_ID], [OTHER]]
+    assert desk.run("audit", "verify", "audit/invite-sweeper.jsonl").code == 0
+
+
+def test_one_that_fails_does_not_stop_the_other_and_ends_with_4(desk):
+    done = desk.sweep(**desk.changes | {"MONGODB_ATLAS_ACCESS_TOKEN_ALPHA": "wrong"})
+    assert done.code == 4
+    assert done.summary["exit_code"] == 4
+    assert done.summary["deleted"] == 2
+    assert desk.sim.invitations(desk.projects[0]) != ()
+    assert desk.sim.invitations(desk.projects[2]) == ()
+
+
+def test_limits_are_those_of_each_organization(desk):
+    desk.keys["limits"]["max_deletions"] = 2
+    assert desk.sweep(**desk.changes).summary["deleted"] == 4
+    desk.keys["limits"]["max_deletions"] = 0
+    desk.sim.invite(desk.projects[2], "new@example.com", age=20 * DAYS)
+    done = desk.sweep(**desk.changes)
+    assert (done.code, done.summary["deleted"]) == (4, 0)
+    assert [run["exit_code"] for run in done.summary["runs"]] == [0, 3]
+
+
+def test_all_that_fail_alike_end_with_their_own_code(desk):
+    desk.keys["limits"]["max_deletions"] = 0
+    assert desk.sweep(**desk.changes).code == 3
+
+
+def test_missing_credentials_of_one_are_wrong_usage_before_atlas_is_called(desk):
+    done = desk.sweep(**desk.changes | {"MONGODB_ATLAS_ACCESS_TOKEN_BETA": None})
+    assert (done.code, list(desk.sim.requests)) == (2, [])
+    assert "MONGODB_ATLAS_CLIENT_ID_BETA" in done.err
+
+
+def test_text_tells_each_organization(desk):
+    done = desk.run("sweep", "--policy", "policy.yaml", **desk.changes)
+    assert done.code == 0
+    for project in range(2):
+        assert f"{ORG_ID[:4]} {project}" in done.out
+        assert f"{OTHER[:4]} {project}" in done.out
+
+
+def test_saved_plan_of_several_credentials_is_refused_as_wrong_usage(desk):
+    done = desk.plan("--out", "plan.jsonl", **desk.changes)
+    assert (done.code, list(desk.sim.requests)) == (2, [])
+
+
+def test_several_organizations_of_one_credential_are_one_run(desk):
+    both = desk.sim.add_token(ORG_ID, OTHER)
+    desk.keys["organizations"] = [ORG_ID, OTHER]
+    done = desk.sweep(MONGODB_ATLAS_ACCESS_TOKEN=both.secret)
+    assert (done.code, done.summary["deleted"], "runs" in done.summary) == (0, 4, False)
+
+
+def test_population_of_one_organization_is_not_held_against_another(desk):
+    for number in range(20):
+        project = desk.sim.add_project(f"more {number}")
+        desk.sim.invite(project, "young@example.com", age=1 * DAYS)
+    assert desk.sweep(**desk.changes).code == 0
+    assert desk.sweep(**desk.changes).code == 0
