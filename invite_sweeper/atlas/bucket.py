@@ -10,6 +10,9 @@ from invite_sweeper.atlas.ticks import MARGIN_S
 FIRST = 10
 """So many go out before the first answer: the bucket may be smaller than documented."""
 
+AGAIN = 8
+"""So many tokens are kept to see whether a tick that was seen once comes again on time."""
+
 
 class Bucket:
     """A bucket that is full at first. Seconds are monotonic.
@@ -22,16 +25,11 @@ class Bucket:
             period are guesses, which `relearn` ends.
     """
 
+    # fmt: off
     __slots__ = (
-        "_demand",
-        "_floor",
-        "_last_s",
-        "_looks",
-        "_share",
-        "level",
-        "penalty",
-        "unfamiliar",
+        "_demand", "_floor", "_last_s", "_looks", "_share", "level", "penalty", "unfamiliar",
     )
+    # fmt: on
 
     def __init__(self, limit: Limit, reserve: float, now_s: float) -> None:
         self._share = reserve
@@ -74,7 +72,8 @@ class Bucket:
         free = level.left - out - self._held(now_s)
         if free < 1.0:
             return self._dry_s(now_s, 1.0 - free)
-        if free > self._looks or not level.told or level.ticks.known or level.drips:
+        looks = min(self._looks, AGAIN) if level.ticks.expected else self._looks
+        if free > looks or not level.told or level.ticks.known or level.drips:
             return 0.0
         if self._demand is not None and self._demand <= free:
             return 0.0
@@ -142,7 +141,7 @@ class Bucket:
             return
         if proven and not level.told:
             level.refilled(now_s)
-        level.left -= 1
+        level.left = max(0.0, level.left - 1)
 
     def _resize(self, capacity: float) -> None:
         """Take another capacity from a header: then refill and period are guesses, too."""

@@ -73,7 +73,7 @@ class Level:
         """Count what time alone brought: lost requests, ticks that are due for certain."""
         while self.out and now_s - self.out[0] > LOST_AFTER_S:
             self.out.popleft()
-            self.left -= 1
+            self.left = max(0.0, self.left - 1)
         if self._drips >= DRIPS:
             self._drip(now_s)
         elif (self.ticks.sure or not self.told) and (count := self.ticks.passed(now_s)):

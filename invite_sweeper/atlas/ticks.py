@@ -56,9 +56,14 @@ class Ticks:
         return self.latest_s - self.earliest_s <= self.period_s / 4
 
     @property
+    def expected(self) -> bool:
+        """Whether the next one is expected at its time, as one was seen before."""
+        return self.sure and self._sightings > 0 and self._narrow
+
+    @property
     def due_s(self) -> float:
         """By when to have spent what a tick would make useless."""
-        return self.earliest_s if self._sightings and self._narrow else self.latest_s
+        return self.earliest_s if self.expected else self.latest_s
 
     def confirm(self) -> None:
         """Note that a tick that was counted unseen has come."""
