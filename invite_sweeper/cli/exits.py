@@ -1,5 +1,6 @@
 """Errors become a sentence on stderr and an exit code; bad input is never a traceback."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -11,14 +12,20 @@ from invite_sweeper.errors import ExitCode, PolicyFault, RunError
 
 
 def explain(error: RunError) -> None:
-    """Tell the person what happened, what state things are in, and the mend."""
+    """Tell the person what happened, what state things are in, and the mend.
+
+    A name in it can neither move the cursor nor begin a line of its own.
+    """
+    from invite_sweeper.report.values import visible
+
     if isinstance(error, PolicyFault):
         for line in error.lines():
-            typer.echo(line, err=True)
-    typer.secho(f"Error: {error.what}", err=True, fg=typer.colors.RED)
+            typer.echo(visible(line), err=True)
+    colour = None if os.environ.get("NO_COLOR") else typer.colors.RED
+    typer.secho(f"Error: {visible(error.what)}", err=True, fg=colour)
     for part in (error.state, error.mend):
         if part:
-            typer.echo(f"  {part}", err=True)
+            typer.echo(f"  {visible(part)}", err=True)
 
 
 def carry_out(program: Callable[[], object]) -> None:

@@ -9,6 +9,7 @@ from rich.progress import (
     Task,
     TextColumn,
 )
+from rich.table import Column
 from rich.text import Text
 from typing_extensions import override
 
@@ -16,7 +17,13 @@ from invite_sweeper.outcome import Outcome
 from invite_sweeper.report import wording
 from invite_sweeper.report.progress import Log, remaining_s
 
+_BAR_FROM_WIDTH = 70
+"""Below it the numbers alone fit."""
 _TROUBLE = (Outcome.FAILED, Outcome.UNKNOWN)
+
+
+def _one_line() -> Column:
+    return Column(no_wrap=True)
 
 
 class _Pace(ProgressColumn):
@@ -45,12 +52,19 @@ class BarView:
 
     def __init__(self, log: Log, console: Console) -> None:
         self._log = log
+        wide = console.width >= _BAR_FROM_WIDTH
+        bar = BarColumn(
+            bar_width=None,
+            complete_style="cyan",
+            finished_style="green",
+            table_column=Column(ratio=1),
+        )
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),
-            MofNCompleteColumn(separator="/"),
-            _Pace(),
-            _Trouble(),
+            TextColumn("{task.description}", markup=False, table_column=_one_line()),
+            *([bar] if wide else []),
+            MofNCompleteColumn(table_column=_one_line()),
+            _Pace(_one_line()),
+            _Trouble(_one_line()),
             console=console,
             transient=True,
             expand=True,

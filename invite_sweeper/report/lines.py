@@ -53,9 +53,7 @@ class LineTable:
         self._rows = 0
 
     def _page(self, *, show_header: bool) -> Table:
-        table = Table(
-            box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=show_header
-        )
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=show_header)
         table.add_column("TIME (UTC)", width=19, no_wrap=True)
         table.add_column("RUN", width=_RUN_CHARS, no_wrap=True)
         table.add_column("EVENT", width=12, no_wrap=True)

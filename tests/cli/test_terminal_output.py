@@ -1,0 +1,206 @@
+"""What goes to stdout and what to stderr, on a terminal and without one."""
+
+import json
+import re
+import shlex
+import subprocess
+from datetime import timedelta
+
+import pytest
+from running import COMMAND, desk_in
+from terminals import terminal_of
+
+DAYS = timedelta(days=1)
+PLAN = ("plan", "--policy", "policy.yaml")
+SWEEP = ("sweep", "--policy", "policy.yaml")
+COLOUR = re.compile("\x1b\\[[0-9;]*(3|9|4)[0-7]m")
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as found:
+        found.projects = [found.sim.add_project(name) for name in ("Data Lake", "Billing")]
+        for project in found.projects:
+            for number in range(3):
+                found.sim.invite(project, f"stale-{number}@example.com", age=20 * DAYS)
+            found.sim.invite(project, "young@example.com", age=2 * DAYS)
+        yield found
+
+
+# --- quiet and verbose ---------------------------------------------------------------------
+
+
+def test_quiet_run_leaves_stdout_empty_and_says_errors_and_warnings_on_stderr(desk):
+    desk.sim.forbid(desk.projects[0])
+    desk.keys["projects"] = {"exclude": ["no-such-*"]}
+    desk.keys["limits"] = {"max_deletions": 1, "max_share": 1.0}
+    done = desk.run(*SWEEP, "-q")
+    assert (done.code, done.out) == (3, "")
+    assert "no-such-*" in done.err
+    assert "3 stale invitations are over max_deletions: 1." in done.err
+    levels = {json.loads(line)["level"] for line in done.err.splitlines() if line[:1] == "{"}
+    assert levels <= {"warning", "error"}
+
+
+def test_quiet_run_still_writes_the_one_object_where_it_was_asked_for(desk):
+    done = desk.plan("-q")
+    assert done.summary["stale"] == 6
+    assert done.err == ""
+
+
+def test_verbose_run_names_those_that_were_kept_and_why(desk):
+    brief, verbose = desk.run(*PLAN).out, desk.run(*PLAN, "-v").out
+    assert "young@example.com" not in brief
+    assert "2  too young for every rule" in brief
+    kept = verbose[verbose.index("too young for every rule") :]
+    assert "2.0 d  young@example.com in Data Lake" in kept
+    assert "2.0 d  young@example.com in Billing" in kept
+
+
+def test_long_list_is_cut_and_the_command_that_it_names_shows_the_rest(desk):
+    for number in range(60):
+        desk.sim.invite(desk.projects[0], f"more-{number}@example.com", age=40 * DAYS)
+    done = desk.run(*PLAN, COLUMNS="60")
+    assert done.out.count("more-") == 10
+    (hint,) = [line for line in done.out.splitlines() if line.startswith("All of them: ")]
+    words = shlex.split(hint.removeprefix("All of them: invite-sweeper "))
+    everything = desk.run(*words, "--output", "json")
+    assert len(everything.out.splitlines()) == 66
+    assert all(json.loads(line)["event"] == "planned" for line in everything.out.splitlines())
+
+
+# --- no terminal ---------------------------------------------------------------------------
+
+
+def test_without_a_terminal_nothing_but_text_is_written(desk):
+    done = desk.run(*SWEEP)
+    assert not set(done.out + done.err) & set("\x1b\r")
+    assert all(json.loads(line)["event"] for line in done.err.splitlines())
+    assert "6 deleted" in done.out
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "140"])
+def test_columns_say_how_wide_a_file_is_to_be(desk, columns):
+    done = desk.run(*PLAN, COLUMNS=columns)
+    lines = [x for x in done.out.splitlines() if not x.startswith(("Audit", "Last hash"))]
+    assert max(map(len, lines)) <= int(columns)
+    assert ("INVITED BY" in done.out) == (columns in {"80", "140"})
+
+
+def test_reader_that_goes_away_changes_nothing_about_the_run(desk):
+    desk.write_policy()
+    process = subprocess.Popen(
+        [*COMMAND, *SWEEP],
+        cwd=desk.folder,
+        env=desk.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    err = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait(60) == 0, err
+    assert "Traceback" not in err
+    assert "Exception" not in err
+    assert len(desk.sim.deleted) == 6
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_output_that_cannot_hold_a_letter_spells_it_out(desk, encoding):
+    desk.sim.invite(desk.projects[0], "\u6771\u4eac@example.com", age=20 * DAYS)
+    desk.write_policy()
+    done = subprocess.run(
+        [*COMMAND, *PLAN],
+        cwd=desk.folder,
+        env={**desk.environment, "PYTHONIOENCODING": encoding, "COLUMNS": "60"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\u6771\\u4eac@example.com" in done.stdout
+
+
+# --- a terminal ----------------------------------------------------------------------------
+
+
+def test_terminal_gets_colours_a_bar_that_is_taken_away_and_the_result(desk):
+    with terminal_of(desk, *SWEEP, "--yes") as terminal:
+        code, text = terminal.end()
+        raw = terminal.seen.decode()
+    assert code == 0
+    assert COLOUR.search(raw)
+    assert "Reading" in text
+    assert "Deleting" in text
+    result = raw[raw.rindex("Deleting") :]
+    assert result.index("\x1b[2K") < result.index("AGE")
+    assert raw.count("\x1b[?25l") == raw.count("\x1b[?25h")
+
+
+@pytest.mark.parametrize("arguments", [SWEEP, PLAN], ids=["sweep", "plan"])
+def test_no_color_takes_the_colours_away_and_owners_still_stand_out(desk, arguments):
+    desk.sim.invite(desk.projects[0], "o@example.com", age=20 * DAYS, roles=["GROUP_OWNER"])
+    yes = ["--yes"] if arguments is SWEEP else []
+    with terminal_of(desk, *arguments, *yes, NO_COLOR="1") as terminal:
+        code, text = terminal.end()
+        raw = terminal.seen.decode()
+    assert code == 0
+    assert not COLOUR.search(raw)
+    assert "GROUP_OWNER" in text
+    assert "read only" in text
+    assert "GROUP_READ_ONLY" not in text
+
+
+def test_quiet_run_on_a_terminal_shows_neither_bar_nor_result(desk):
+    with terminal_of(desk, *SWEEP, "--yes", "-q") as terminal:
+        assert terminal.end() == (0, "")
+
+
+def test_log_on_a_terminal_spells_out_what_would_move_the_cursor(desk):
+    desk.keys["limits"] |= {"quarantine": True}
+    assert desk.sweep().code == 0
+    desk.sim.invite(desk.projects[0], "evil\x1b[2J@example.com", age=9 * DAYS)
+    desk.keys["rules"] = [{"name": "stricter", "older_than": "7d"}]
+    with terminal_of(desk, *SWEEP, "--yes") as terminal:
+        code, text = terminal.end()
+    assert code == 3
+    assert "The new policy adds Data Lake: evil[U+001B][2J@example.com" in text
+    assert "\x1b[2J" not in text
+
+
+def test_no_color_takes_the_colour_of_an_error_away(desk):
+    desk.keys["limits"] = {"max_deletions": 1}
+    for changes, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        with terminal_of(desk, *SWEEP, "-q", **changes) as terminal:
+            code, text = terminal.end()
+            raw = terminal.seen.decode()
+        assert code == 3
+        assert "Error: 6 stale invitations are over max_deletions: 1." in text
+        assert bool(COLOUR.search(raw)) == coloured
+
+
+def test_error_spells_out_what_would_move_the_cursor(desk):
+    done = desk.run("sweep", "--policy", "evil\x1b[2J\r.yaml")
+    assert (done.code, done.out) == (2, "")
+    assert "evil[U+001B][2J[U+000D].yaml" in done.err
+    assert "\x1b" not in done.err
+
+
+def test_json_on_a_terminal_is_one_object_with_no_colour(desk):
+    with terminal_of(desk, *PLAN, "--output", "json", "-q") as terminal:
+        code, text = terminal.end()
+        raw = terminal.seen.decode()
+    assert code == 0
+    assert "\x1b" not in raw
+    assert json.loads(text)["stale"] == 6
+
+
+@pytest.mark.parametrize("columns", [20, 60, 80, 140])
+def test_terminal_of_any_width_gets_the_result(desk, columns):
+    with terminal_of(desk, *PLAN, columns=columns) as terminal:
+        code, text = terminal.end()
+    assert code == 0
+    assert "Dry run" in text
+    assert "stale-0@example.com" in text.replace("\n", "").replace(" ", "")

@@ -1,0 +1,160 @@
+"""Progress: its rate, its remaining time, and what it leaves behind."""
+
+from io import StringIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from invite_sweeper.outcome import Outcome
+from invite_sweeper.report.bar import BarView
+from invite_sweeper.report.progress import LineView, remaining_s
+
+
+class FakeLog:
+    def __init__(self):
+        self.said = []
+
+    def info(self, event, **fields):
+        self.said.append(("info", event, fields))
+
+    def warning(self, event, **fields):
+        self.said.append(("warning", event, fields))
+
+    def error(self, event, **fields):
+        self.said.append(("error", event, fields))
+
+
+class FakeClock:
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+# --- the remaining time --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("left", "rate", "elapsed_s", "estimate_s", "expected"),
+    [
+        (100, 10.0, 5.0, 0.0, 10.0),  # no estimate: the rate alone
+        (100, 100.0, 5.0, 60.0, 55.0),  # a fast burst: what the limits have left
+        (100, 1.0, 5.0, 60.0, 100.0),  # slower than the limits: the rate
+        (100, 1.0, 90.0, 60.0, 100.0),  # the estimate is spent: the rate
+        (100, None, 0.0, 60.0, 60.0),  # nothing done yet: the estimate
+        (100, None, 0.0, 0.0, None),  # nothing is known
+        (0, 10.0, 5.0, 60.0, 0.0),  # done
+    ],
+)
+def test_remaining_time_is_the_rate_s_but_never_less_than_the_estimate_has_left(
+    left, rate, elapsed_s, estimate_s, expected
+):
+    assert remaining_s(left, rate, elapsed_s, estimate_s) == expected
+
+
+@given(
+    st.integers(0, 10**6),
+    st.none() | st.floats(0.001, 1e6),
+    st.floats(0, 1e6),
+    st.floats(0, 1e6),
+)
+def test_remaining_time_is_never_negative_and_keeps_to_the_estimate(left, rate, elapsed, estimate):
+    found = remaining_s(left, rate, elapsed, estimate)
+    assert found is None or found >= 0
+    if left and estimate > elapsed:
+        assert found is not None
+        assert found >= estimate - elapsed
+
+
+# --- lines in a log ------------------------------------------------------------------------
+
+
+def test_line_is_said_at_the_begin_and_then_every_30_s_at_most():
+    log, clock = FakeLog(), FakeClock()
+    view = LineView(log, clock)
+    view.sweeping(100, 60.0)
+    for _ in range(59):
+        clock.now_s += 1.0
+        view.swept(Outcome.DELETED)
+    assert [event for _, event, _ in log.said] == ["deleting invitations"] * 2
+    begin, later = (fields for _, _, fields in log.said)
+    assert begin == {"total": 100, "estimate_s": 60.0}
+    assert later == {"done": 30, "total": 100, "a_second": 1.0, "remaining_s": 70, "deleted": 30}
+
+
+def test_line_keeps_to_the_estimate():
+    log, clock = FakeLog(), FakeClock()
+    view = LineView(log, clock)
+    view.sweeping(100, 600.0)
+    for _ in range(30):
+        clock.now_s += 1.0
+        view.swept(Outcome.DELETED)
+    assert log.said[-1][2]["remaining_s"] == 570
+
+
+def test_walk_is_told_apart_from_the_sweep():
+    log, clock = FakeLog(), FakeClock()
+    view = LineView(log, clock)
+    view.walking(3)
+    view.walked()
+    view.sweeping(2, 0.0)
+    assert [(event, fields) for _, event, fields in log.said] == [
+        ("reading projects", {"total": 3}),
+        ("deleting invitations", {"total": 2}),
+    ]
+
+
+@pytest.mark.parametrize("make", [LineView, BarView])
+def test_warnings_and_alarms_go_to_the_log(make):
+    log = FakeLog()
+    view = make(log, FakeClock() if make is LineView else Console(file=StringIO()))
+    view.warn("look")
+    view.alarm("see to it")
+    view.close()
+    assert log.said == [("warning", "look", {}), ("error", "see to it", {})]
+
+
+# --- the bar -------------------------------------------------------------------------------
+
+
+def bar(width: int) -> tuple[BarView, Console]:
+    console = Console(file=StringIO(), width=width, force_terminal=True, color_system=None)
+    view = BarView(FakeLog(), console)
+    view._progress.live.auto_refresh = False
+    return view, console
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_bar_shows_how_many_and_how_many_failed_in_one_line(width):
+    view, _ = bar(width)
+    view.sweeping(40, 120.0)
+    for outcome in (*[Outcome.DELETED] * 9, Outcome.FAILED):
+        view.swept(outcome)
+    paper = Console(file=StringIO(), width=width)
+    paper.print(view._progress.get_renderable())
+    view.close()
+    (line,) = paper.file.getvalue().splitlines()
+    assert len(line) <= width
+    assert "10/40" in line
+    assert "1 failed" in line
+    assert "2:00 left" in line or "1:59 left" in line
+
+
+def test_bar_is_taken_away_after_the_last_step():
+    view, console = bar(80)
+    view.walking(2)
+    assert view._progress.live.is_started
+    view.walked()
+    assert view._progress.live.is_started
+    view.walked()
+    assert not view._progress.live.is_started
+    assert console.file.getvalue().endswith("\x1b[2K")
+
+
+def test_bar_of_nothing_is_never_begun():
+    view, _ = bar(80)
+    view.walking(0)
+    assert not view._progress.live.is_started
