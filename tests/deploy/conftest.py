@@ -20,15 +20,6 @@ def pytest_configure(config):
         "markers",
         "deploy_tools(*names): needs these commands; `root` is a right",
     )
-    config.addinivalue_line("markers", "xdist_group(name): of pytest-xdist, which may be absent")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keep these tests on one worker (`--dist loadgroup`): base and image are made once."""
-    for item in items:
-        if item.path.is_relative_to(ROOT / "tests/deploy"):
-            item.add_marker(pytest.mark.xdist_group("deploy"))
 
 
 def present(name):
