@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from invite_sweeper.plan import Ceiling
+from invite_sweeper.ceiling import Ceiling
 from invite_sweeper.selection import Decision
 
 BOUNCED = "bounced"

@@ -2,16 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from invite_sweeper.audit import AuditLog, PlannedSpan, invitation_fields
-from invite_sweeper.guard import Census, OldestFirst
+from invite_sweeper.guard import Census
 from invite_sweeper.inventory import Gone, Place, Project, Retired, Unreadable
 from invite_sweeper.policy import Limits
+from invite_sweeper.report.ages import AgeHistogram
 from invite_sweeper.selection import Decision, Selector
+from invite_sweeper.trimming import OldestFirst
 from invite_sweeper.walk import Found
 
 _LINES_A_FLUSH = 1000
+_DAY = timedelta(days=1)
 
 
 class Draft:
@@ -25,6 +28,7 @@ class Draft:
     Attributes:
         retired: Sources that Atlas serves no longer.
         kept: Invitations kept, by reason.
+        kept_ages: How old they are, in classes.
         stale: Invitations that a rule makes stale, trimmed ones included.
         spans: Where the planned lines of each project stand in the log.
         oldest: When the oldest invitation in scope was sent; None where none has a date.
@@ -45,6 +49,7 @@ class Draft:
         self._trim = OldestFirst(limits) if limits.over_limit == "trim" else None
         self._unflushed = 0
         self.kept: Counter[str] = Counter()
+        self.kept_ages = AgeHistogram()
         self.stale = 0
         self.unreadable = 0
         self.retired: list[Retired] = []
@@ -112,11 +117,14 @@ class Draft:
         stale = [decision for decision in decisions if decision.stale]
         self.stale += len(stale)
         for decision in decisions:
-            if decision.kept is not None:
-                self.kept[decision.kept] += 1
             created_at = decision.invitation.created_at
+            age_days = None
             if isinstance(created_at, datetime):
                 self.oldest = min(self.oldest or created_at, created_at)
+                age_days = (self._now - created_at) / _DAY
+            if decision.kept is not None:
+                self.kept[decision.kept] += 1
+                self.kept_ages.add(age_days)
         if not stale:
             return
         if self._trim is not None:

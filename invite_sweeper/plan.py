@@ -16,7 +16,6 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.inventory import Invitation
 
 FORMAT = "invite-sweeper plan 1"
 MAX_AGE = timedelta(hours=24)
@@ -105,7 +104,7 @@ def read(lines: Iterable[bytes]) -> SavedPlan:
         raise _edited("It is no plan, or was cut")
     if last != orjson.dumps({"sha256": digest.hexdigest()}) + b"\n":
         raise _edited("Its digest does not fit: it was edited or cut")
-    made_at = _instant(header.now)
+    made_at = instant(header.now)
     basis = Basis(**header.model_dump(exclude={"plan"}))
     return SavedPlan(basis, digest.hexdigest(), made_at, evidence)
 
@@ -135,41 +134,6 @@ def check(
         raise _refused("The plan was made by another policy.")
 
 
-class Ceiling:
-    """What a plan lets through, and what has become of the rest.
-
-    Attributes:
-        kept: Of the planned ones, how many are seen but kept now, by reason.
-    """
-
-    def __init__(self, saved: SavedPlan) -> None:
-        self._left = dict(saved.evidence)
-        self.kept: dict[str, int] = {}
-
-    def admits(self, invitation: Invitation) -> bool:
-        """Tell whether a stale invitation is in the plan, and the one that was meant."""
-        evidence = self._left.pop(_key(invitation), None)
-        if evidence is None:
-            return False
-        created_at = invitation.created_at
-        same = isinstance(created_at, datetime) and evidence[0] is not None
-        return (
-            same
-            and evidence[1] == invitation.username
-            and created_at == _instant(evidence[0] or "")
-        )
-
-    def note_kept(self, invitation: Invitation, reason: str) -> None:
-        """Take into account that an invitation is kept now, whatever the plan says."""
-        if self._left.pop(_key(invitation), None) is not None:
-            self.kept[reason] = self.kept.get(reason, 0) + 1
-
-    @property
-    def unseen(self) -> int:
-        """How many planned ones are not there any more, or could not be read."""
-        return len(self._left)
-
-
 def _take(
     line: bytes, header: _Header | None, evidence: dict[Key, tuple[str | None, str | None]]
 ) -> _Header:
@@ -189,11 +153,12 @@ def _take(
     return header
 
 
-def _key(invitation: Invitation) -> Key:
-    return invitation.source.value, invitation.project_id, invitation.id
+def instant(text: str) -> datetime:
+    """Read a date of a plan, with its zone.
 
-
-def _instant(text: str) -> datetime:
+    Raises:
+        GuardRefused: It is none.
+    """
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

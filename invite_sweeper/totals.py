@@ -1,7 +1,7 @@
 """What a run has counted so far, and its last line."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -10,6 +10,7 @@ from invite_sweeper.audit import AuditLog
 from invite_sweeper.draft import Draft
 from invite_sweeper.errors import AuditUnwritable, ExitCode, RunError
 from invite_sweeper.outcome import Outcome
+from invite_sweeper.policy import Keep
 from invite_sweeper.report.summary import Summary
 
 _DAY_S = 86_400.0
@@ -45,6 +46,7 @@ class Totals:
     Args:
         start: A summary that holds what is known from the start.
         elapsed_s: Seconds since the run began.
+        keep: The policy's exemptions; the log tells how many each one kept.
         stale_is_told: A dry run that finds stale invitations ends with a code of its own.
 
     Attributes:
@@ -59,12 +61,14 @@ class Totals:
         wire: Wire,
         elapsed_s: Callable[[], float],
         *,
+        keep: Sequence[Keep] = (),
         stale_is_told: bool = False,
     ) -> None:
         self._start = start
         self._now = now
         self._wire = wire
         self._elapsed_s = elapsed_s
+        self._keep = keep
         self._stale_is_told = stale_is_told
         self.begun = False
         self.projects_seen = 0
@@ -121,12 +125,28 @@ class Totals:
         """
         try:
             finished = self._finished(error)
-            log.write("run_finished", **finished.totals())
+            log.write("run_finished", **finished.totals(), **self._in_the_log_alone())
             await log.durable()
         except AuditUnwritable as trouble:
             error = error if isinstance(error, AuditUnwritable) else trouble
             finished = self._finished(error)
         return Ended(replace(finished, audit_last_hash=log.last_hash), error, self.begun)
+
+    def _in_the_log_alone(self) -> dict[str, object]:
+        """Give what the report page tells of those that were kept, in a few numbers."""
+        draft = self.draft
+        if draft is None:
+            return {}
+        entries = [
+            {
+                "name": entry.name,
+                "reason": entry.reason,
+                "until": entry.until.isoformat() if entry.until else None,
+                "matched": draft.kept[f"keep:{entry.name}"],
+            }
+            for entry in self._keep
+        ]
+        return {"kept_ages": draft.kept_ages.field(), "keep_entries": entries}
 
     def _finished(self, error: RunError | None) -> Summary:
         summary = self.summary()

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from invite_sweeper.amendments import amendments, as_decided
 from invite_sweeper.audit import invitation_fields
-from invite_sweeper.plan import Basis, Ceiling, read, write
+from invite_sweeper.ceiling import Ceiling
+from invite_sweeper.plan import Basis, read, write
 from invite_sweeper.quarantine import Comparison
 from invite_sweeper.selection import Decision
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.guard import (
     Census,
-    OldestFirst,
     Population,
     raise_if_clock_differs,
     raise_if_fewer,
@@ -20,6 +19,7 @@ from invite_sweeper.guard import (
     share_limit,
 )
 from invite_sweeper.selection import Decision
+from invite_sweeper.trimming import OldestFirst
 
 WIDE = {
     "max_deletions": 10**6,

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import invitation_fields
+from invite_sweeper.ceiling import Ceiling
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.inventory import Source, UnreadableDate
-from invite_sweeper.plan import MAX_AGE, Basis, Ceiling, check, read, write
+from invite_sweeper.plan import MAX_AGE, Basis, check, read, write
 
 BASIS = Basis(
     run_id="r1",

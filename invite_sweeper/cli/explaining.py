@@ -10,6 +10,7 @@ from pathlib import Path
 from invite_sweeper.amendments import amendments
 from invite_sweeper.atlas import credentials_from, parse_base_url
 from invite_sweeper.audit import AuditTarget
+from invite_sweeper.ceiling import Ceiling
 from invite_sweeper.cli import messages, plan_files, policy_files
 from invite_sweeper.cli.connecting import connected
 from invite_sweeper.cli.loop import event_loop
@@ -19,7 +20,6 @@ from invite_sweeper.errors import ExitCode
 from invite_sweeper.guard import raise_if_clock_differs
 from invite_sweeper.inventory import Gone, Invitation, Unreadable
 from invite_sweeper.matching import Globs, fold
-from invite_sweeper.plan import Ceiling
 from invite_sweeper.policy import Policy
 from invite_sweeper.report.explained import Explained
 from invite_sweeper.report.explanation import Explainer, Explanation

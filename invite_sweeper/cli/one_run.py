@@ -132,5 +132,6 @@ class OneRun:
             facts.now,
             connection.atlas.counters,
             lambda: time.monotonic() - facts.started_s,
+            keep=facts.policy.keep,
             stale_is_told=facts.order.detailed_exitcode,
         )

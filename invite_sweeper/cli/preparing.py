@@ -16,6 +16,7 @@ from invite_sweeper.audit import (
     PlannedSpan,
     invitation_fields,
 )
+from invite_sweeper.ceiling import Ceiling
 from invite_sweeper.cli import plan_files, results
 from invite_sweeper.cli.asking import Question
 from invite_sweeper.cli.order import Order
@@ -23,7 +24,7 @@ from invite_sweeper.cli.precedents import Precedents, keep_copy, kept_policy
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.guard import Population
 from invite_sweeper.job import Job
-from invite_sweeper.plan import Basis, Ceiling, SavedPlan, check
+from invite_sweeper.plan import Basis, SavedPlan, check
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.quarantine import Comparison
 from invite_sweeper.report.kept import KeptNames

@@ -24,7 +24,7 @@ def desk(tmp_path):
 class Ear(BaseHTTPRequestHandler):
     """Takes what it is told, and answers as its server is set."""
 
-    def do_POST(self):  # noqa: N802 - the library calls it so
+    def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.heard.append((self.path, dict(self.headers), body))
         self.send_response(self.server.status)
