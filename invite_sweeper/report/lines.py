@@ -1,15 +1,21 @@
-"""Audit lines on the terminal: a table that is written as it is read, in flat memory."""
+"""Audit lines on the terminal: written as they are read, in flat memory."""
 
 from collections.abc import Mapping
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.report.values import shortened, text, visible
+from invite_sweeper.report.rows import name
+from invite_sweeper.report.trimmed import Trimmed
+from invite_sweeper.report.values import text
 
 _PAGE = 500
-_RUN_CHARS = 25
+_TIME_CELLS, _RUN_CELLS, _EVENT_CELLS = 19, 25, 18
+_GAP = 2
+_TABLE_FROM_WIDTH = 130
+"""Below it a line of the log takes two on the terminal."""
 
 
 class LineTable:
@@ -20,23 +26,23 @@ class LineTable:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._wide = console.width >= _TABLE_FROM_WIDTH
         self._table = self._page(show_header=True)
         self._rows = 0
         self._shown = 0
 
     def add(self, record: Mapping[str, object]) -> None:
         """Show one record."""
-        event = text(record.get("event"))
-        self._table.add_row(
-            text(record.get("ts"))[:19].replace("T", " "),
-            visible(text(record.get("run_id")))[:_RUN_CHARS],
-            Text(visible(event)),
-            Text(visible(text(record.get("project_name")))),
-            Text(visible(text(record.get("username")))),
-            Text(visible(shortened(_said(event, record), 200))),
-        )
-        self._rows += 1
+        time = name(text(record.get("ts"))[:_TIME_CELLS].replace("T", " "))
+        run, event = name(record.get("run_id")), name(record.get("event"))
+        project, username = name(record.get("project_name")), name(record.get("username"))
+        said = _said(record)
         self._shown += 1
+        if not self._wide:
+            self._two_lines(f"{time}  {run}  {event}", project, username, said)
+            return
+        self._table.add_row(*map(Text, (time, run[:_RUN_CELLS], event, project, username, said)))
+        self._rows += 1
         if self._rows == _PAGE:
             self._flush()
 
@@ -46,38 +52,51 @@ class LineTable:
         if not self._shown:
             self._console.print(Text("No such lines."))
 
+    def _two_lines(self, head: str, project: str, username: str, said: str) -> None:
+        whose = " in ".join(filter(None, (username, project)))
+        below = ": ".join(filter(None, (whose, said)))
+        self._console.print(Trimmed(Text(head, style="dim", overflow="fold")), end="")
+        if below:
+            part = Padding(Text(below, overflow="fold"), (0, 0, 0, _GAP))
+            self._console.print(Trimmed(part), end="")
+
     def _flush(self) -> None:
         if self._rows:
-            self._console.print(self._table)
+            self._console.print(Trimmed(self._table), end="")
         self._table = self._page(show_header=False)
         self._rows = 0
 
     def _page(self, *, show_header: bool) -> Table:
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=show_header)
-        table.add_column("TIME (UTC)", width=19, no_wrap=True)
-        table.add_column("RUN", width=_RUN_CHARS, no_wrap=True)
-        table.add_column("EVENT", width=12, no_wrap=True)
-        free = max(self._console.width - 19 - _RUN_CHARS - 12 - 12, 24)
+        table = Table(
+            box=None, padding=(0, _GAP, 0, 0), header_style="dim", show_header=show_header
+        )
+        table.add_column("TIME (UTC)", width=_TIME_CELLS, no_wrap=True)
+        table.add_column("RUN", width=_RUN_CELLS, no_wrap=True)
+        table.add_column("EVENT", width=_EVENT_CELLS, overflow="fold")
+        taken = _TIME_CELLS + _RUN_CELLS + _EVENT_CELLS + 6 * _GAP
+        free = max(self._console.width - taken, 24)
         table.add_column("PROJECT", width=free // 4, overflow="fold")
         table.add_column("INVITED", width=free // 3, overflow="fold")
         table.add_column("WHAT", width=free - free // 4 - free // 3, overflow="fold")
         return table
 
 
-def _said(event: str, record: Mapping[str, object]) -> str:
+def _said(record: Mapping[str, object]) -> str:
     """What is worth a word in a line of this event."""
-    if event == "outcome":
-        names = ("outcome", "http_status", "error_code")
-        return " ".join(filter(None, (text(record.get(name)) for name in names)))
-    if event in {"planned", "intent"}:
-        return text(record.get("rule"))
-    if event == "project_unreadable":
-        return text(record.get("reason"))
-    if event == "run_started":
-        return f"{text(record.get('mode'))} by {text(record.get('actor'))}"
-    if event == "run_finished":
-        return (
-            f"exit {text(record.get('exit_code'))}, {text(record.get('stale'))} stale, "
-            f"{text(record.get('deleted'))} deleted"
-        )
-    return ""
+    match record.get("event"):
+        case "outcome":
+            names = ("outcome", "http_status", "error_code")
+            return " ".join(filter(None, (name(record.get(key)) for key in names)))
+        case "planned" | "intent":
+            return name(record.get("rule"))
+        case "project_unreadable" | "source_retired":
+            return name(record.get("reason"))
+        case "run_started":
+            return f"{name(record.get('mode'))} by {name(record.get('actor'))}"
+        case "run_finished":
+            return (
+                f"exit {name(record.get('exit_code'))}, {name(record.get('stale'))} stale, "
+                f"{name(record.get('deleted'))} deleted"
+            )
+        case _:
+            return ""

@@ -10,6 +10,7 @@ from report.snapshots import held
 from rich.cells import cell_len
 
 from invite_sweeper.policy import Limits
+from invite_sweeper.report.lines import LineTable
 from invite_sweeper.report.question import question
 
 WIDTHS = (60, 80, 140)
@@ -147,9 +148,33 @@ def asked_trimmed(scene: Scene, width: int) -> str:
     return on_terminal(width, lambda console: console.print(asks, end=""))
 
 
+def listed(scene: Scene, width: int) -> str:
+    """`audit show` of a whole run."""
+    plan_some(scene)
+    scene.lose("prod-eu", REASON)
+    scene.plan("\u6771\u4eac " * 3, 7, username="a\x1b[31m@\u4f8b\u3048.example [bold]b[/]")
+    scene.sweep("deleted", "failed", "already_gone", "unknown", "skipped")
+    scene.book.finish(4, stale=8, deleted=4)
+    return lines_of(width, scene.book.events())
+
+
+def listed_nothing(_scene: Scene, width: int) -> str:
+    return lines_of(width, [])
+
+
+def lines_of(width: int, records) -> str:
+    def write(console):
+        table = LineTable(console)
+        for record in records:
+            table.add(record)
+        table.close()
+
+    return on_terminal(width, write)
+
+
 CASES: tuple[Callable[[Scene, int], str], ...] = (
     *(dry_run, sweep, nothing_stale, nothing_at_all, cut, refused, apart, many_lost),
-    *(verbose, stopped, failed, hostile, asked, asked_trimmed),
+    *(verbose, stopped, failed, hostile, asked, asked_trimmed, listed, listed_nothing),
 )
 
 
@@ -189,6 +214,19 @@ def test_no_name_moves_the_cursor_or_begins_a_line_of_its_own(scene, value, widt
         width,
         lambda console: console.print(question(summary, scene.shown(summary), Limits()), end=""),
     )
+    fields = (
+        "ts",
+        "run_id",
+        "event",
+        "project_name",
+        "username",
+        "reason",
+        "rule",
+        "actor",
+        "mode",
+    )
+    for event in (value, "planned", "outcome", "project_unreadable", "run_started", "run_finished"):
+        printed += lines_of(width, [{**dict.fromkeys(fields, value), "event": event}])
     assert not set(printed) & set(
         "\x00\x07\x1b\r\t\x7f\x85\u2028\u202e\u2066\u2067\u200b\u200d\ufeff"
     )
