@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from builders import NOW
@@ -62,7 +63,7 @@ def test_second_run_is_told_who_holds_it_since_when_and_with_which_command(path,
         f"Another run holds the lock {path}: process {holder.pid} on {socket.gethostname()}, "
         "since 2026-01-02T00:00:00.000000Z (the first)."
     )
-    assert failed.value.mend
+    assert failed.value.mend == "Let it end, or stop it; a lock ends with its process."
 
 
 def test_a_refused_run_takes_nothing_from_the_holder(path, holder):
@@ -84,6 +85,15 @@ def test_a_lock_whose_process_was_killed_does_not_block(path, holder):
         pass
 
 
+def test_lock_may_be_given_back_by_another_thread(path):
+    held = lock(path)
+    held.__enter__()
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(held.__exit__, None, None, None).result()
+    with lock(path):
+        pass
+
+
 def test_an_error_inside_the_block_frees_the_lock(path):
     with pytest.raises(ZeroDivisionError), lock(path):
         raise ZeroDivisionError
@@ -99,7 +109,7 @@ def test_a_holder_that_did_not_say_who_it_is_holds_all_the_same(path, told):
             side.unlink()
         else:
             side.write_bytes(told)
-        with pytest.raises(LockHeld, match="a process that did not say which"), lock(path):
+        with pytest.raises(LockHeld, match=r": a process that did not say which\."), lock(path):
             pass
 
 
@@ -142,8 +152,11 @@ def test_symlink_as_the_lock_is_refused(path):
     path.symlink_to(path.with_name("precious"))
     with pytest.raises(AuditUnwritable, match="cannot be had") as failed, lock(path):
         pass
+    assert failed.value.what == (
+        f"The audit log's lock {path} cannot be had: Too many levels of symbolic links."
+    )
     assert failed.value.state == "Nothing was deleted."
-    assert failed.value.mend
+    assert failed.value.mend == "Name an audit log in a folder that this user may write to."
     assert not path.with_name("precious").exists()
 
 

@@ -212,7 +212,11 @@ async def test_read_only_disk_is_refused_with_a_mend(path, monkeypatch):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(os, "open", read_only)
-    assert "a folder that this user may write to" in refused(path, "Read-only file system").mend
+    failure = refused(path, "Read-only file system")
+    assert failure.what == f"The audit log {path} cannot be opened: Read-only file system."
+    assert failure.mend == (
+        "Name a file on a disk with room, in a folder that this user may write to."
+    )
 
 
 # The torn end ---------------------------------------------------------------------------------

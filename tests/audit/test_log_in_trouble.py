@@ -63,7 +63,10 @@ async def test_full_disk_leaves_whole_lines_alone_and_fails_for_ever(path, monke
         await log.durable()
     monkeypatch.undo()
     assert failed.value.state == SENT
-    assert failed.value.mend
+    assert failed.value.what == f"The audit log {path} cannot be written: No space left on device."
+    assert failed.value.mend == (
+        "Make room or mend the disk, then run the same command again: it goes on."
+    )
     assert failed.value.exit_code == 7
     assert str(await refused_for_ever(log)) == str(failed.value)
     await log.close()
