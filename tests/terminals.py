@@ -9,9 +9,10 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from running import COMMAND, Desk
 
@@ -72,20 +73,34 @@ class Terminal:
 def terminal_of(
     desk: Desk, *arguments: str, columns: int = 100, apart: tuple[str, ...] = (), **changes: str
 ) -> Iterator[Terminal]:
-    """Start the program with a terminal as stdin, stdout and stderr.
+    """Start the program at a desk with a terminal as stdin, stdout and stderr.
 
     Args:
         apart: `stdout` or `stderr`, which goes elsewhere then.
         changes: Of the environment.
     """
     desk.write_policy()
+    environment = {**desk.environment, **changes}
+    with terminal(arguments, desk.folder, environment, columns, apart) as found:
+        yield found
+
+
+@contextmanager
+def terminal(
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    columns: int,
+    apart: tuple[str, ...] = (),
+) -> Iterator[Terminal]:
+    """Start the program with a terminal, which is its controlling one, too."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    kept = {k: v for k, v in desk.environment.items() if k not in {"COLUMNS", "LINES", "NO_COLOR"}}
+    kept = {k: v for k, v in environment.items() if k not in {"COLUMNS", "LINES"}}
     process = subprocess.Popen(
         ["setsid", "--ctty", *COMMAND, *arguments],
-        cwd=desk.folder,
-        env={**kept, "TERM": "xterm-256color", **changes},
+        cwd=folder,
+        env={**kept, "TERM": "xterm-256color"},
         stdin=theirs,
         stdout=subprocess.DEVNULL if "stdout" in apart else theirs,
         stderr=subprocess.DEVNULL if "stderr" in apart else theirs,

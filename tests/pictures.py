@@ -1,0 +1,104 @@
+"""Makes the pictures of README.md from a real run of the demo: `python tests/pictures.py`.
+
+`demo.svg` is what the demo prints on a terminal; `report.png` is the report of its audit log,
+as a browser (Debian's chromium, where there is one) shows it.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from rich.console import Console
+from rich.text import Text
+from running import COMMAND
+from terminals import terminal
+
+FOLDER = Path(__file__).parent.parent / ".github" / "pictures"
+COLUMNS = 120
+_FONTS = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
+_FONT_FACES = re.compile(r"@font-face \{.*?\}\n?", re.DOTALL)
+_FAMILY = re.compile(r"font-family: Fira Code, monospace")
+_CHAR_WIDTH = 12.2
+"""In the picture's own units. Source: rich, `Console.export_svg`."""
+_REPORT_SIZE = (1440, 1500)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@contextmanager
+def demo() -> Iterator[tuple[str, Path]]:
+    """Run the demo on a terminal; gives what it printed, colours and all, and its audit log."""
+    environment = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "TMPDIR"}}
+    with terminal(["demo"], Path.cwd(), environment, COLUMNS) as found:
+        code, text = found.end(120)
+    assert code == 0, text
+    folder = Path(text.split()[-1])
+    assert folder.name.startswith("invite-sweeper-demo-")
+    try:
+        yield found.seen.decode(), folder / "audit.jsonl"
+    finally:
+        shutil.rmtree(folder)
+
+
+def text_of(svg: str) -> str:
+    """Read the text of a picture, each piece at the column at which it is drawn."""
+    lines: dict[float, str] = {}
+    parts = ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
+    drawn = [part for part in parts if "clip-path" in part.attrib]
+    for part in sorted(drawn, key=lambda part: float(part.attrib["x"])):
+        y, column = float(part.attrib["y"]), round(float(part.attrib["x"]) / _CHAR_WIDTH)
+        lines[y] = lines.get(y, "").ljust(column) + (part.text or "").replace("\xa0", " ")
+    return "\n".join(line.rstrip() for _, line in sorted(lines.items())).strip("\n")
+
+
+def picture(printed: str) -> str:
+    """Draw what a terminal showed. The picture asks nothing of any network."""
+    paper = Console(record=True, width=COLUMNS, file=StringIO(), color_system="truecolor")
+    paper.print(Text.from_ansi(printed.replace("\r\n", "\n").rstrip()), soft_wrap=True)
+    drawn = paper.export_svg(title="invite-sweeper demo", unique_id="demo")
+    plain = _FAMILY.sub(f"font-family: {_FONTS}", _FONT_FACES.sub("", drawn))
+    return "\n".join(line.rstrip() for line in plain.splitlines()) + "\n"
+
+
+def photograph(log: Path, browser: str, out: Path) -> None:
+    """Make the report of an audit log, and a picture of its upper part."""
+    page = log.with_name("report.html")
+    subprocess.run([*COMMAND, "report", str(log), "--out", str(page)], check=True)
+    width, height = _REPORT_SIZE
+    subprocess.run(
+        [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--hide-scrollbars",
+            f"--window-size={width},{height}",
+            f"--screenshot={out}",
+            page.as_uri(),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=120,
+    )
+
+
+def main() -> None:
+    """Make them all."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with demo() as (printed, log):
+        FOLDER.joinpath("demo.svg").write_text(picture(printed), "utf-8")
+        browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+        if browser is None:
+            sys.stderr.write("There is no chromium: report.png stays as it is.\n")
+            return
+        photograph(log, browser, FOLDER / "report.png")
+
+
+if __name__ == "__main__":
+    main()
