@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from invite_sweeper.report.rows import Group, Lost, Row, Shown, lost, row
+from invite_sweeper.report.rows import ASTRAY, Group, Lost, Row, Shown, lost, row
 from invite_sweeper.report.values import instant, number, parse_line, text
 
 _Line: TypeAlias = Mapping[str, object]
@@ -54,7 +54,7 @@ class _Reading:
     def __init__(self, most: int, most_a_project: int) -> None:
         self._most = most
         self._plan = _Plan(most, most_a_project)
-        self._unfinished: list[Row] = []
+        self._astray: list[Row] = []
         self._lost: list[Lost] = []
         self._ended: datetime | None = None
         self.began: datetime | None = None
@@ -74,7 +74,7 @@ class _Reading:
         took = self._ended - self.began if self._ended and self.began else None
         return replace(
             self._plan.shown(),
-            unfinished=tuple(self._unfinished),
+            astray=tuple(self._astray),
             lost=tuple(self._lost),
             swept_s=took.total_seconds() if took is not None else None,
         )
@@ -83,8 +83,8 @@ class _Reading:
         if line.get("outcome") != "skipped":
             self._ended = instant(line.get("ts")) or self._ended
         self._plan.note_outcome(line)
-        if line.get("outcome") in {"failed", "unknown"} and len(self._unfinished) < self._most:
-            self._unfinished.append(row(line))
+        if line.get("outcome") in ASTRAY and len(self._astray) < self._most:
+            self._astray.append(row(line))
 
 
 @dataclass(slots=True)

@@ -7,6 +7,8 @@ from invite_sweeper.report.values import number, text, visible, whole
 
 _LONGEST = 120
 _MOST_ROLES = 20
+ASTRAY = frozenset({"failed", "unknown", "accepted_during"})
+"""Outcomes that somebody has to look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,7 @@ class Row:
     Attributes:
         age_days: None where there is no readable date.
         outcome: None while nothing has been done about it (a dry run).
-        detail: What Atlas last answered, where the outcome is not known to be good.
+        detail: What there is to know of an outcome that is not as planned.
         bounced: How often a run deleted this person's invitation to this project before.
     """
 
@@ -74,7 +76,7 @@ class Shown:
         organizations: Whose they are; sorted.
         oldest: Of the whole plan; None where it is empty.
         newest: Of the whole plan.
-        unfinished: Deletions that failed or of which nothing is known; the first of them.
+        astray: Deletions that did not go as planned; the first of them.
         returned: Planned ones that came back after an earlier deletion; the first of them.
         returned_count: All of those.
         lost: Projects that could not be read; the first of them.
@@ -88,7 +90,7 @@ class Shown:
     organizations: tuple[str, ...] = ()
     oldest: Row | None = None
     newest: Row | None = None
-    unfinished: tuple[Row, ...] = ()
+    astray: tuple[Row, ...] = ()
     returned: tuple[Row, ...] = ()
     returned_count: int = 0
     lost: tuple[Lost, ...] = ()
@@ -112,7 +114,7 @@ def row(line: Mapping[str, object]) -> Row:
         roles=tuple(map(name, roles[:_MOST_ROLES])) if isinstance(roles, list) else (),
         inviter=name(line.get("inviter")),
         outcome=outcome or None,
-        detail=_detail(line) if outcome in {"failed", "unknown"} else "",
+        detail=_detail(line) if outcome in ASTRAY else "",
         bounced=whole(line.get("bounced")) or 0,
     )
 
@@ -130,5 +132,7 @@ def _whose(line: Mapping[str, object]) -> str:
 
 
 def _detail(line: Mapping[str, object]) -> str:
+    if line.get("outcome") == "accepted_during":
+        return "an active member by then, and removed as one"
     status, code = name(line.get("http_status")), name(line.get("error_code"))
     return " ".join(part for part in (status, code) if part) or "no answer"

@@ -46,7 +46,7 @@ def _parts(
     width: int, summary: Summary, shown: Shown, kept: KeptNames | None
 ) -> Iterator[RenderableType]:
     yield from _plan(width, summary, shown)
-    yield from _unfinished(summary, shown)
+    yield from _astray(summary, shown)
     yield from _returned(shown)
     yield from _lost(summary, shown)
     yield from _kept(summary, kept)
@@ -64,22 +64,23 @@ def _plan(width: int, summary: Summary, shown: Shown) -> Iterator[RenderableType
         yield Text("")
 
 
-def _unfinished(summary: Summary, shown: Shown) -> Iterator[RenderableType]:
-    count = summary.failed + summary.unknown
+def _astray(summary: Summary, shown: Shown) -> Iterator[RenderableType]:
+    count = summary.failed + summary.unknown + summary.accepted_during
     if not count:
         return
-    yield _heading("Not deleted, as far as is known", count, "bold red")
+    yield _heading("Not as planned", count, "bold red")
     yield _list(
         (f"{row.username or '(no address)'} in {row.project or '(no name)'}", _why(row))
-        for row in shown.unfinished
+        for row in shown.astray
     )
-    yield from _rest(count - len(shown.unfinished))
+    yield from _rest(count - len(shown.astray))
     yield Text("")
 
 
 def _why(row: Row) -> Text:
     outcome = row.outcome or ""
-    return Text.assemble((outcome, OUTCOME_STYLES.get(outcome, "")), f": {row.detail}")
+    said = outcome.replace("_", " ")
+    return Text.assemble((said, OUTCOME_STYLES.get(outcome, "")), f": {row.detail}")
 
 
 def _returned(shown: Shown) -> Iterator[RenderableType]:

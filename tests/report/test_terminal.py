@@ -38,7 +38,10 @@ def dry_run(scene: Scene, width: int) -> str:
 
 def sweep(scene: Scene, width: int) -> str:
     plan_some(scene)
-    scene.sweep("deleted", "failed", "already_gone", "unknown", "skipped")
+    scene.sweep(
+        *("deleted", "failed", "already_gone", "unknown"),
+        *("skipped", "accepted_before", "accepted_during"),
+    )
     summary = scene.summary(mode="sweep", exit_code=4, retries=3, rate_limited=1)
     return scene.printed(width, summary)
 

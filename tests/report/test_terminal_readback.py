@@ -1,11 +1,14 @@
 """What is read back from an audit log for the terminal: cut fairly, in flat memory."""
 
 import pytest
+from builders import NOW, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 from report.scenes import RUN, Scene
 
+from invite_sweeper.report.kept import KeptNames
 from invite_sweeper.report.readback import read_shown
+from invite_sweeper.selection import Decision
 
 
 @pytest.fixture
@@ -80,8 +83,8 @@ def test_failures_are_shown_though_their_rows_are_cut(scene):
         scene.plan("Data Lake", number)
     scene.sweep(*["deleted"] * 27, "failed", "unknown", "failed")
     shown = read(scene, most=2)
-    assert [row.outcome for row in shown.unfinished] == ["failed", "unknown"]
-    assert [row.detail for row in shown.unfinished] == ["500 UNEXPECTED_ERROR", "no answer"]
+    assert [row.outcome for row in shown.astray] == ["failed", "unknown"]
+    assert [row.detail for row in shown.astray] == ["500 UNEXPECTED_ERROR", "no answer"]
 
 
 def test_time_of_the_deletions_is_from_the_first_call_to_the_last_answer(scene):
@@ -172,3 +175,18 @@ def test_long_plan_is_read_in_flat_memory(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_at_most_1000_kept_names_are_in_memory():
+    names = kept_names_by_default(1_001)
+    assert sum(map(len, names.rows.values())) == 1_000
+
+
+def kept_names_by_default(count: int) -> KeptNames:
+    names = KeptNames(NOW)
+    for number in range(count):
+        decision = Decision(invitation(number), None, "too_young" if number % 2 else "no_rule")
+        assert names.note(decision) is decision
+    stale = Decision(invitation(), "forgotten", None)
+    assert names.note(stale) is stale
+    return names
