@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,6 +12,8 @@ from invite_sweeper.report.rows import ASTRAY, Group, Lost, Row, Shown, lost, ro
 from invite_sweeper.report.values import instant, number, parse_line, text
 
 _Line: TypeAlias = Mapping[str, object]
+_Aged: TypeAlias = tuple[float, _Line]
+"""A line with its age in days; one without a readable date counts as just sent."""
 _Key: TypeAlias = tuple[str, str, str]
 
 _HEAD_BYTES = 160
@@ -94,16 +97,16 @@ class _OneProject:
     id: str
     most: int
     count: int = 0
-    lines: list[_Line] = field(default_factory=list)
+    lines: list[_Aged] = field(default_factory=list)
 
-    def take(self, line: _Line) -> None:
+    def take(self, aged: _Aged) -> None:
         self.count += 1
-        self.lines.append(line)
+        self.lines.append(aged)
         if len(self.lines) > 2 * self.most:
             self.cut(self.most)
 
     def cut(self, most: int) -> None:
-        self.lines.sort(key=_age, reverse=True)
+        self.lines.sort(key=itemgetter(0), reverse=True)
         del self.lines[most:]
 
 
@@ -120,23 +123,24 @@ class _Plan:
         self._organizations: set[str] = set()
         self._returned: list[Row] = []
         self._returned_count = 0
-        self._oldest: _Line | None = None
-        self._newest: _Line | None = None
+        self._oldest: _Aged | None = None
+        self._newest: _Aged | None = None
 
     def take(self, line: _Line) -> None:
         project_id = text(line.get("project_id") or line.get("org_id"))
         if self._open is None or self._open.id != project_id:
             self._close_project()
             self._open = _OneProject(project_id, self._most_a_project)
-        self._open.take(line)
+        aged = (number(line.get("age_days")) or 0.0, line)
+        self._open.take(aged)
         self._organizations.add(text(line.get("org_id")))
         if line.get("bounced"):
             self._returned_count += 1
             self._returned.extend([row(line)] * (len(self._returned) < self._most))
-        if self._oldest is None or _age(line) > _age(self._oldest):
-            self._oldest = line
-        if self._newest is None or _age(line) < _age(self._newest):
-            self._newest = line
+        if self._oldest is None or aged[0] > self._oldest[0]:
+            self._oldest = aged
+        if self._newest is None or aged[0] < self._newest[0]:
+            self._newest = aged
 
     def note_outcome(self, line: _Line) -> None:
         self._close_project()
@@ -157,8 +161,8 @@ class _Plan:
             planned=self._counts.total(),
             most_in_project=max(self._counts.values(), default=0),
             organizations=tuple(sorted(self._organizations)),
-            oldest=row(self._oldest) if self._oldest is not None else None,
-            newest=row(self._newest) if self._newest is not None else None,
+            oldest=row(self._oldest[1]) if self._oldest is not None else None,
+            newest=row(self._newest[1]) if self._newest is not None else None,
             returned=tuple(self._returned),
             returned_count=self._returned_count,
         )
@@ -177,14 +181,9 @@ class _Plan:
         known = self._groups.get(one.id, [])
         one.cut(min(self._most_a_project - len(known), self._most - len(self._rows)))
         if one.lines:
-            found = {_key(line): row(line) for line in one.lines}
+            found = {_key(line): row(line) for _, line in one.lines}
             self._groups[one.id] = [*known, *found]
             self._rows.update(found)
-
-
-def _age(line: _Line) -> float:
-    """In days; one without a readable date counts as just sent."""
-    return number(line.get("age_days")) or 0.0
 
 
 def _key(line: _Line) -> _Key:
