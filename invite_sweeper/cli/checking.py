@@ -5,8 +5,9 @@ import shlex
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from yarl import URL
@@ -16,12 +17,14 @@ from invite_sweeper.audit import AuditLock, AuditTarget
 from invite_sweeper.cli import messages, policy_files
 from invite_sweeper.cli.audit import DEFAULT_LOG
 from invite_sweeper.cli.connecting import connected
+from invite_sweeper.cli.dividing import divided
 from invite_sweeper.cli.loop import event_loop
 from invite_sweeper.cli.precedents import Precedents
 from invite_sweeper.cli.visiting import Visit
 from invite_sweeper.doctor import (
     Check,
     Checkup,
+    State,
     audit_checks,
     credentials_check,
     earlier_runs,
@@ -32,7 +35,7 @@ from invite_sweeper.doctor import (
     quarantine_check,
     warning,
 )
-from invite_sweeper.errors import RunError
+from invite_sweeper.errors import ExitCode, RunError
 from invite_sweeper.policy import Execution, Policy
 
 _PATIENCE_S = 120.0
@@ -72,7 +75,7 @@ class _Doctor:
         self._log = messages.configure(quiet=wish.quiet, verbose=wish.verbose)
         self._policy: Policy | None = None
         self._base_url: URL | None = None
-        self._credentials: Credentials | None = None
+        self._parts: list[tuple[str, Policy | None, Credentials]] = []
         self._target: AuditTarget | None = None
 
     async def checks(self) -> AsyncIterator[Check]:
@@ -99,12 +102,15 @@ class _Doctor:
             yield ok("base URL", f"Atlas is asked at {self._base_url}.")
         except RunError as error:
             yield failed("base URL", error)
-        try:
-            self._credentials = credentials_from(self._environment, Path.read_bytes)
-        except RunError as error:
-            yield failed("credentials", error)
-            return
-        yield credentials_check(self._credentials, self.now)
+        parts = [("", None)] if self._policy is None else divided(self._policy)
+        for name, part in parts:
+            try:
+                credentials = credentials_from(self._environment, Path.read_bytes, suffix=name)
+            except RunError as error:
+                yield _named(name, failed("credentials", error))
+                continue
+            self._parts.append((name, part, credentials))
+            yield _named(name, credentials_check(credentials, self.now))
 
     def _of_audit(self) -> Iterator[Check]:
         named = self._policy.audit.path if self._policy is not None else str(DEFAULT_LOG)
@@ -119,20 +125,28 @@ class _Doctor:
         yield from audit_checks(target.path(now=self.now, run_id="run"))
 
     async def _of_atlas(self) -> AsyncIterator[Check]:
-        if self._base_url is None or self._credentials is None:
+        if self._base_url is None or not self._parts:
             yield warning("Atlas", "It was not asked: there is no address or no credentials.")
             return
-        policy = self._policy
+        visits = [await self._visit(*part) for part in self._parts]
+        partly = not all(any(c.state is State.FAILED for c in visit) for visit in visits)
+        for found in chain.from_iterable(visits):
+            # One organization that fails does not stop the others, and the whole ends with 4.
+            fails = partly and found.state is State.FAILED
+            yield replace(found, code=ExitCode.PARTLY) if fails else found
+
+    async def _visit(self, name: str, part: Policy | None, credentials: Credentials) -> list[Check]:
+        assert self._base_url is not None  # noqa: S101 - looked at by whoever calls
         async with connected(
             self._base_url,
-            self._credentials,
-            policy.execution if policy is not None else Execution(),
+            credentials,
+            part.execution if part is not None else Execution(),
             deadline_s=time.monotonic() + _PATIENCE_S,
             shards=1,
             log=self._log,
         ) as connection:
-            async for found in Visit(connection, policy, self.now).checks():
-                yield found
+            visit = Visit(connection, part, self.now)
+            return [_named(name, found) async for found in visit.checks()]
 
     def _of_quarantine(self) -> Iterator[Check]:
         if self._policy is None or self._target is None:
@@ -142,3 +156,8 @@ class _Doctor:
         except RunError:
             return  # said already
         yield quarantine_check(self._policy, last)
+
+
+def _named(name: str, check: Check) -> Check:
+    """Say which credentials of the policy a line is about, where it names any."""
+    return replace(check, name=f"{check.name} ({name})") if name else check

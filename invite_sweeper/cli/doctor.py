@@ -31,15 +31,13 @@ def doctor(
 
     Example: invite-sweeper doctor --policy config/policy.yaml
     """
-    import sys
-
     from invite_sweeper.cli.checked import show
     from invite_sweeper.cli.checking import Wish, check
-    from invite_sweeper.cli.results import stdout_console
+    from invite_sweeper.cli.results import stdout_console, write_bytes
 
     checkup = check(Wish(policy, base_url, audit_log, quiet, verbose))
     if output is Output.JSON:
-        sys.stdout.buffer.write(checkup.to_json())
+        write_bytes(checkup.to_json())
     else:
         show(stdout_console(), checkup)
     raise typer.Exit(checkup.exit_code)

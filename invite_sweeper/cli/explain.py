@@ -43,15 +43,13 @@ def explain(
 
     Example: invite-sweeper explain ada@example.com
     """
-    import sys
-
     from invite_sweeper.cli.explaining import Wish
     from invite_sweeper.cli.explaining import explain as look
-    from invite_sweeper.cli.results import stdout_console
+    from invite_sweeper.cli.results import stdout_console, write_bytes
 
     explained = look(Wish(term, policy, base_url, audit_log, plan, quiet, verbose))
     if output is Output.JSON:
-        sys.stdout.buffer.write(explained.to_json())
+        write_bytes(explained.to_json())
     else:
         explained.show(stdout_console())
     raise typer.Exit(explained.exit_code)

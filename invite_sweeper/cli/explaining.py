@@ -8,15 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from invite_sweeper.amendments import amendments
-from invite_sweeper.atlas import credentials_from, parse_base_url
+from invite_sweeper.atlas import Credentials, parse_base_url
 from invite_sweeper.audit import AuditTarget
 from invite_sweeper.ceiling import Ceiling
 from invite_sweeper.cli import messages, plan_files, policy_files
 from invite_sweeper.cli.connecting import connected
+from invite_sweeper.cli.dividing import with_credentials
 from invite_sweeper.cli.loop import event_loop
 from invite_sweeper.cli.noting import NotingScope
 from invite_sweeper.cli.precedents import Precedents
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.errors import ExitCode, RunError
 from invite_sweeper.guard import raise_if_clock_differs
 from invite_sweeper.inventory import Gone, Invitation, Unreadable
 from invite_sweeper.matching import Globs, fold
@@ -24,7 +25,7 @@ from invite_sweeper.policy import Policy
 from invite_sweeper.report.explained import Explained
 from invite_sweeper.report.explanation import Explainer, Explanation
 from invite_sweeper.selection import Decision
-from invite_sweeper.walk import Found, Reader, survey, walk
+from invite_sweeper.walk import Found, survey, walk
 
 _WORKERS_A_SLOT = 2
 
@@ -80,49 +81,61 @@ class _Search:
         self._now = datetime.now(UTC)
         self._policy = policy_files.read(wish.policy)
         self._base_url = parse_base_url(wish.base_url)
-        self._credentials = credentials_from(environment, Path.read_bytes)
+        self._parts = with_credentials(self._policy, environment)
         self._log = messages.configure(quiet=wish.quiet, verbose=wish.verbose)
         self._term = wish.term
         self._globs = Globs((wish.term,))
         self._explainer = Explainer(self._policy, self._now, _amend(wish, self._policy))
         self._found: list[Explanation] = []
         self._lost: list[Unreadable] = []
-        self._seen = 0
+        self._left_alone: list[str] = []
+        self._projects = self._seen = 0
 
     async def run(self) -> Explained:
         """Walk, and explain what fits the term."""
-        execution = self._policy.execution
-        async with connected(
-            self._base_url,
-            self._credentials,
-            execution,
-            deadline_s=self._started_s + execution.deadline.total_seconds(),
-            shards=1,
-            log=self._log,
-        ) as connection:
-            scope = NotingScope(self._policy)
-            projects = await self._walk(connection.reader, scope)
-            raise_if_clock_differs(connection.clock_skew_s)
+        for part, credentials in self._parts:
+            try:
+                await self._ask(part, credentials)
+            except RunError as error:
+                if len(self._parts) == 1:
+                    raise
+                organizations = ", ".join(sorted(part.organization_ids))
+                self._lost.append(
+                    Unreadable(organizations, f"organization {organizations}", error.what)
+                )
         self._found.sort(key=lambda e: (e.invitation.project_name, e.invitation.id))
         return Explained(
             term=self._term,
             now=self._now,
             policy_sha256=self._policy.sha256,
             sources=tuple(self._policy.sources),
-            projects=projects,
+            projects=self._projects,
             invitations=self._seen,
-            out_of_scope=tuple(project.name for project in scope.left_alone),
+            out_of_scope=tuple(self._left_alone),
             unreadable=tuple(self._lost),
             found=tuple(self._found),
             exit_code=int(ExitCode.PARTLY if self._lost else ExitCode.DONE),
         )
 
-    async def _walk(self, reader: Reader, scope: NotingScope) -> int:
-        territory = await survey(reader, scope)
-        self._lost.extend(territory.unreadable)
-        workers = self._policy.execution.concurrency * _WORKERS_A_SLOT
-        await walk(reader, territory, self._policy.sources, self._visit, workers=workers)
-        return len(territory.projects)
+    async def _ask(self, part: Policy, credentials: Credentials) -> None:
+        """Walk the organizations of one credential."""
+        execution = part.execution
+        async with connected(
+            self._base_url,
+            credentials,
+            execution,
+            deadline_s=self._started_s + execution.deadline.total_seconds(),
+            shards=1,
+            log=self._log,
+        ) as connection:
+            scope = NotingScope(part)
+            territory = await survey(connection.reader, scope)
+            raise_if_clock_differs(connection.clock_skew_s)
+            self._lost.extend(territory.unreadable)
+            self._left_alone.extend(project.name for project in scope.left_alone)
+            workers = execution.concurrency * _WORKERS_A_SLOT
+            await walk(connection.reader, territory, part.sources, self._visit, workers=workers)
+            self._projects += len(territory.projects)
 
     async def _visit(self, found: Found) -> None:
         if isinstance(found, Gone):

@@ -37,6 +37,12 @@ def restore(
         str | None,
         typer.Option("--audit-log", help="Where this is told; the newest FILE.", metavar="PATH"),
     ] = None,
+    credentials: Annotated[
+        str | None,
+        typer.Option(
+            "--credentials", help="The organization's, by its name in the policy.", metavar="NAME"
+        ),
+    ] = None,
     deadline: Annotated[
         str,
         typer.Option("--deadline", help="End after this long, as 30m or 1h.", metavar="DURATION"),
@@ -61,6 +67,7 @@ def restore(
         files=files,
         base_url=base_url,
         audit_log=audit_log,
+        credentials=credentials,
         dry_run=dry_run,
         run=run,
         username=username,

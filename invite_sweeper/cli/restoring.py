@@ -25,7 +25,7 @@ from invite_sweeper.cli.exits import explain
 from invite_sweeper.cli.loop import event_loop
 from invite_sweeper.cli.options import Output
 from invite_sweeper.cli.restored import show, show_plan
-from invite_sweeper.cli.results import stdout_console
+from invite_sweeper.cli.results import stdout_console, write_bytes
 from invite_sweeper.cli.signals import heard_as
 from invite_sweeper.errors import UsageFault
 from invite_sweeper.policy import Execution
@@ -41,11 +41,13 @@ class Wish:
     Attributes:
         files: Audit logs that tell what was deleted.
         audit_log: Where this restore is told; None for the newest of the files.
+        credentials: The name of the organization's, as the policy gives it; None for the plain.
     """
 
     files: Sequence[Path]
     base_url: str
     audit_log: str | None
+    credentials: str | None
     dry_run: bool
     run: str | None
     username: str | None
@@ -74,7 +76,9 @@ class _OneRestore:
         self._now = now = datetime.now(UTC)
         self._deadline = policy_files.duration("--deadline", wish.deadline)
         self._base_url = parse_base_url(wish.base_url)
-        self._credentials = credentials_from(environment, Path.read_bytes)
+        self._credentials = credentials_from(
+            environment, Path.read_bytes, suffix=wish.credentials or ""
+        )
         self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self._files = in_order(wish.files)
         self._target = AuditTarget.parse(wish.audit_log or str(self._files[-1]))
@@ -176,8 +180,7 @@ class _OneRestore:
     def _tell(self, account: Account) -> int:
         if account.begun:
             if self._wish.output is Output.JSON:
-                sys.stdout.buffer.write(account.to_json())
-                sys.stdout.buffer.flush()
+                write_bytes(account.to_json())
             elif not self._wish.quiet:
                 show(stdout_console(), account)
         if account.error is not None:

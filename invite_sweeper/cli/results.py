@@ -88,7 +88,7 @@ def tell(order: Order, ended: Ended, path: Path, start: int, kept: KeptNames | N
     """
     if ended.begun:
         if order.output is Output.JSON:
-            _write_bytes(ended.summary.to_json())
+            write_bytes(ended.summary.to_json())
         elif not order.quiet:
             shown = _read(order, path, start, ended.summary)
             show(stdout_console(), ended.summary, shown, kept=kept)
@@ -117,7 +117,8 @@ def _read(order: Order, path: Path, start: int, summary: Summary) -> Shown:
         return Shown()
 
 
-def _write_bytes(data: bytes) -> None:
+def write_bytes(data: bytes) -> None:
+    """Write a result to stdout; that nobody reads on changes nothing about the run."""
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

@@ -4,13 +4,13 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
-from invite_sweeper.atlas import Credentials, credentials_from, parse_base_url
+from invite_sweeper.atlas import Credentials, parse_base_url
 from invite_sweeper.audit import AuditLock, AuditTarget
 from invite_sweeper.cli import afterwards, messages, policy_files, telling
+from invite_sweeper.cli.dividing import with_credentials
 from invite_sweeper.cli.loop import event_loop
 from invite_sweeper.cli.one_run import OneRun, Told, run_id_at
 from invite_sweeper.cli.order import Order
@@ -41,7 +41,7 @@ class _Session:
         self._now = datetime.now(UTC)
         self._policy = policy_files.read(order.policy, deadline=order.deadline)
         self._base_url = parse_base_url(order.base_url)
-        self._parts = tuple(self._divide())
+        self._parts = self._divide()
         self._target = AuditTarget.parse(order.audit_log or self._policy.audit.path)
         index = environment.get("JOB_COMPLETION_INDEX")
         self._shard = Shard.parse(order.shard, completion_index=index) if order.shard else None
@@ -82,24 +82,19 @@ class _Session:
                 raise
             return Told(None, error)
 
-    def _divide(self) -> Iterator[tuple[Policy, Credentials]]:
+    def _divide(self) -> tuple[tuple[Policy, Credentials], ...]:
         """Give each credential its organizations; all of them are there before Atlas is called.
 
         Raises:
             UsageFault: Credentials are missing, or one saved plan is to serve several.
         """
-        groups: dict[str, list[str]] = {}
-        for organization in self._policy.organizations:
-            groups.setdefault(organization.credentials or "", []).append(organization.id)
-        if len(groups) > 1 and (self._order.out or self._order.plan):
+        parts = with_credentials(self._policy, self._environment)
+        if len(parts) > 1 and (self._order.out or self._order.plan):
             raise UsageFault(
                 "A saved plan belongs to one credential, and the policy names several.",
                 mend="Write a policy for each.",
             )
-        for name, ids in groups.items():
-            chosen = tuple(o for o in self._policy.organizations if o.id in ids)
-            part = self._policy.model_copy(update={"organizations": chosen})
-            yield part, credentials_from(self._environment, Path.read_bytes, suffix=name)
+        return parts
 
     async def _announce(self, told: list[Told], code: int) -> None:
         summary = telling.together(told, code)

@@ -1,0 +1,85 @@
+"""`explain`, `doctor` and `restore` where the policy names credentials of several organizations."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from running import desk_in
+
+from invite_sweeper.simulator.seed import ORG_ID
+
+OTHER = "0123456789abcdef01234567"
+LOG = "audit/invite-sweeper.jsonl"
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """Two organizations with a project each; ALPHA and BETA name their credentials."""
+    with desk_in(tmp_path) as found:
+        found.sim.mailroom.per_minute = None
+        found.sim.add_organization(OTHER, "Elsewhere")
+        for org_id in (ORG_ID, OTHER):
+            project = found.sim.add_project(f"Of {org_id[:4]}", org_id)
+            found.projects.append(project)
+            found.sim.invite(project, "old@example.com", age=timedelta(days=20))
+        found.keys["organizations"] = [
+            {"id": ORG_ID, "credentials": "ALPHA"},
+            {"id": OTHER, "credentials": "BETA"},
+        ]
+        found.changes = {
+            "MONGODB_ATLAS_ACCESS_TOKEN": None,
+            "MONGODB_ATLAS_ACCESS_TOKEN_ALPHA": found.account.secret,
+            "MONGODB_ATLAS_ACCESS_TOKEN_BETA": found.sim.add_token(OTHER).secret,
+        }
+        yield found
+
+
+@pytest.fixture
+def broken(desk):
+    """The same, with credentials of one that Atlas refuses."""
+    return {**desk.changes, "MONGODB_ATLAS_ACCESS_TOKEN_ALPHA": "wrong"}
+
+
+def run(desk, *arguments, code, changes):
+    done = desk.run(*arguments, "--output", "json", **changes)
+    assert done.code == code, done.err
+    return json.loads(done.out)
+
+
+def test_explain_looks_through_each_with_its_own_credentials(desk):
+    told = run(desk, "explain", "old*", "--policy", "policy.yaml", code=0, changes=desk.changes)
+    assert [each["org_id"] for each in told["found"]] == [OTHER, ORG_ID]
+    assert told["projects"] == 2
+
+
+def test_explain_goes_on_where_one_cannot_be_asked_and_ends_with_4(desk, broken):
+    told = run(desk, "explain", "old*", "--policy", "policy.yaml", code=4, changes=broken)
+    assert [each["org_id"] for each in told["found"]] == [OTHER]
+    assert ORG_ID in told["unreadable"][0]["project_name"]
+
+
+def test_doctor_looks_at_each_and_names_the_credentials(desk):
+    checks = run(desk, "doctor", "--policy", "policy.yaml", code=0, changes=desk.changes)["checks"]
+    names = {check["check"] for check in checks}
+    assert names >= {"credentials (ALPHA)", "credentials (BETA)", "clock (BETA)", "policy"}
+
+
+def test_doctor_ends_with_4_as_a_sweep_would_where_one_of_two_is_refused(desk, broken):
+    told = run(desk, "doctor", "--policy", "policy.yaml", code=4, changes=broken)
+    failed = [check["check"] for check in told["checks"] if check["state"] == "failed"]
+    assert failed == ["credentials (ALPHA)"]
+    assert desk.sweep(**broken).code == 4
+
+
+def test_restore_takes_the_credentials_of_the_organization_by_name(desk):
+    assert desk.sweep(**desk.changes).code == 0
+    first = desk.lines("run_started")[1]
+    told = run(
+        desk,
+        *("restore", LOG, "--yes", "--run", first["run_id"], "--credentials", "BETA"),
+        code=0,
+        changes=desk.changes,
+    )
+    assert told["restored"] == 1
+    assert desk.sim.invitations(desk.projects[0]) == ()
+    assert len(desk.sim.invitations(desk.projects[1])) == 1
