@@ -71,8 +71,8 @@ class Course:
         account.gone, account.ends, account.begun = gone, settled, True
         if account.dry_run:
             return
-        if gone and self.confirm is not None and not await self.confirm(account):
-            raise GuardRefused("The person at the terminal did not say yes.", state=_NOBODY)
+        if gone:
+            await self._ask()
         journal = RestoreJournal(self.log, account.now)
         for intent in self.unsettled:
             journal.unsettled(intent)
@@ -85,6 +85,12 @@ class Course:
         )
         account.ends = restoration.ends
         await restoration.run(gone, settled)
+
+    async def _ask(self) -> None:
+        if self.confirm is not None and not await self.confirm(self.account):
+            if self.stop.reason is not None:
+                raise self._stopped(_NOBODY)
+            raise GuardRefused("The person at the terminal did not say yes.", state=_NOBODY)
 
     def _stopped(self, state: str) -> StoppedEarly:
         return StoppedEarly(f"Stopped early: {self.stop.reason}.", state=state, mend=_AGAIN)

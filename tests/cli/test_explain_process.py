@@ -173,3 +173,44 @@ def test_clock_more_than_5_minutes_off_ends_with_3_since_ages_would_be_wrong(des
     desk.sim.date_offset = timedelta(minutes=6)
     done = desk.run("explain", "ada", "--policy", "policy.yaml")
     assert (done.code, done.out) == (3, "")
+
+
+def test_every_list_of_the_policy_is_looked_through_and_each_door_is_told(desk):
+    desk.keys["sources"] = ["invites", "users", "org_users"]
+    desk.keys["rules"].append(
+        {"name": "waiting", "older_than": "14d", "statuses": ["PENDING", "INVITATION_EXPIRED"]}
+    )
+    project = desk.sim.add_project("Search")
+    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    roles = {project: ("GROUP_READ_ONLY",)}
+    desk.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
+    told = ask(desk, "ada@example.com")
+    found = {each["source"]: each["decision"] for each in told["found"]}
+    assert told["sources"] == ["invites", "users", "org_users"]
+    assert {source: one["rule"] for source, one in found.items()} == {
+        "invites": "forgotten",
+        "users": "waiting",
+        "org_users": "waiting",
+    }
+
+
+def test_pending_user_is_kept_by_a_rule_without_statuses_and_the_key_says_so(desk):
+    desk.keys["sources"] = ["org_users"]
+    desk.sim.add_project("Search")
+    desk.sim.add_user("ada@example.com", age=20 * DAYS)
+    (told,) = ask(desk, "ada@example.com")["found"]
+    assert told["decision"]["stale"] is False
+    keys = {key["key"]: key for key in entry(told, "rules", "forgotten")["keys"]}
+    assert keys["older_than"]["holds"] is True
+    assert (keys["statuses"]["holds"], keys["statuses"]["has"]) == (False, "PENDING")
+    assert "PENDING" in keys["statuses"]["asked"]
+
+
+def test_list_that_has_ended_ends_with_4_and_the_others_are_looked_through(desk):
+    desk.keys["sources"] = ["invites", "users"]
+    desk.sim.versions.gone.add(("invites", "*"))
+    project = desk.sim.add_project("Search")
+    desk.sim.add_user("ada@example.com", group_roles={project: ("GROUP_OWNER",)})
+    told = ask(desk, "ada@example.com", code=4)
+    assert [each["source"] for each in told["found"]] == ["users"]
+    assert [lost["source"] for lost in told["unreadable"]] == ["invites"]

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from running import desk_in, wait_until
+from terminals import terminal_of
 
 from invite_sweeper.simulator import faults
 
@@ -264,3 +265,106 @@ def test_restore_does_not_count_as_the_population_that_the_next_sweep_is_held_ag
     swept(desk)
     restore(desk)
     assert desk.sweep().code == 0
+
+
+# --- the question ----------------------------------------------------------------------------
+
+ASKS = "Type yes or no: "
+
+
+def test_question_shows_whom_a_yes_invites_and_a_yes_invites_them(desk):
+    swept(desk)
+    with terminal_of(desk, "restore", LOG) as terminal:
+        shown = terminal.read_until(ASKS)
+        assert "person-1@example.com" in shown
+        assert "Invite these 3 people again?" in shown
+        assert desk.sim.journal.received["POST"] == 0
+        terminal.type("yes\n")
+        code, _ = terminal.end()
+    assert (code, desk.sim.invitation_count()) == (0, 4)
+
+
+def test_all_but_yes_invites_nobody_and_ends_with_3(desk):
+    swept(desk)
+    with terminal_of(desk, "restore", LOG) as terminal:
+        terminal.read_until(ASKS)
+        terminal.type("no\n")
+        code, _ = terminal.end()
+    assert (code, desk.sim.journal.received["POST"]) == (3, 0)
+    assert desk.run("audit", "verify", LOG).code == 0
+
+
+def test_signal_during_the_question_ends_with_8(desk):
+    swept(desk)
+    with terminal_of(desk, "restore", LOG) as terminal:
+        terminal.read_until(ASKS)
+        terminal.process.send_signal(signal.SIGTERM)
+        code, text = terminal.end()
+    assert (code, desk.sim.journal.received["POST"]) == (8, 0)
+    assert "Nobody was invited." in text
+
+
+# --- the newer lists -------------------------------------------------------------------------
+
+
+def person(desk, name, **changes):
+    """Who a user of the simulated Atlas is; None where there is none of that name."""
+    found = [desk.sim.user(each) for each in desk.sim.users()]
+    return next((user for user in found if user.username == name), None)
+
+
+@pytest.fixture
+def crowd(desk):
+    """A policy for users, and a project."""
+    desk.keys["rules"] = [
+        {"name": "waiting", "older_than": "14d", "statuses": ["PENDING", "INVITATION_EXPIRED"]}
+    ]
+    return desk, desk.sim.add_project("Search")
+
+
+@pytest.mark.parametrize("source", ["org_users", "org_invites"])
+def test_organization_s_invitation_comes_back_with_its_projects_and_teams(crowd, source):
+    desk, project = crowd
+    desk.keys["sources"] = [source]
+    team = "0123456789abcdef01234567"
+    desk.sim.add_user(
+        "ada@example.com",
+        age=20 * DAYS,
+        org_roles=("ORG_MEMBER", "ORG_BILLING_READ_ONLY"),
+        group_roles={project: ("GROUP_OWNER", "GROUP_READ_ONLY")},
+        team_ids=(team,),
+    )
+    assert desk.sweep().summary["deleted"] == 1
+    assert person(desk, "ada@example.com") is None
+    assert restore(desk)["restored"] == 1
+    ada = person(desk, "ada@example.com")
+    assert ada.status == "PENDING"
+    assert ada.org_roles == ("ORG_MEMBER", "ORG_BILLING_READ_ONLY")
+    assert ada.group_roles == {project: ("GROUP_OWNER", "GROUP_READ_ONLY")}
+    assert ada.team_ids == (team,)
+    assert restore(desk)["already_there"] == 1
+    assert desk.run("audit", "verify", LOG).code == 0
+
+
+def test_project_s_user_comes_back_into_the_project(crowd):
+    desk, project = crowd
+    desk.keys["sources"] = ["users"]
+    roles = {project: ("GROUP_OWNER",)}
+    desk.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
+    assert desk.sweep().summary["deleted"] == 1
+    assert restore(desk)["restored"] == 1
+    assert person(desk, "ada@example.com").group_roles == roles
+
+
+def test_member_who_accepted_while_the_deletion_was_on_its_way_is_brought_back(crowd):
+    desk, project = crowd
+    desk.keys["sources"] = ["users"]
+    roles = {project: ("GROUP_OWNER",)}
+    ada = desk.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
+    accepts = faults.effect(before=lambda _visit: desk.sim.set_status(ada, "ACTIVE"))
+    desk.sim.faults.add(accepts, method="DELETE")
+    assert desk.sweep().code == 4
+    (outcome,) = desk.lines("outcome")
+    assert outcome["outcome"] == "accepted_during"
+    assert restore(desk)["restored"] == 1
+    assert person(desk, "ada@example.com").group_roles == roles
