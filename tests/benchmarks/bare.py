@@ -13,6 +13,7 @@ import orjson
 
 IN_FLIGHT = 50
 ACCEPT = "application/vnd.atlas.2023-01-01+json"
+ACCEPT_LIMITS = "application/vnd.atlas.2025-03-12+json"
 
 
 async def main() -> None:
@@ -27,6 +28,9 @@ async def main() -> None:
             token = orjson.loads(await answer.read())["access_token"]
         headers = {"Accept": ACCEPT, "Authorization": f"Bearer {token}"}
         groups = f"{base}/api/atlas/v2/groups"
+        limits = f"{base}/api/atlas/v2/rateLimits?itemsPerPage=500&pageNum=1"
+        async with session.get(limits, headers={**headers, "Accept": ACCEPT_LIMITS}) as answer:
+            await answer.read()
         doomed: list[str] = []
 
         async def read(project_id: str) -> None:

@@ -119,7 +119,7 @@ ALL: tuple[Callable[[], Figure], ...] = (loopback, distant, by_hand, memory, pri
 
 def _against_bare(what: str, found: Pairs, limit: float) -> Figure:
     for one, other in zip(found.ones, found.others, strict=True):
-        assert one.received == other.received, "not the same requests"
+        assert one.received == other.received, f"{one.received} are not {other.received}"
     ratio = median(found.ratios)
     each = ", ".join(f"{each:.2f}" for each in sorted(found.ratios))
     return Figure(

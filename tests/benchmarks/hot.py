@@ -6,7 +6,6 @@ one that everything is timed by; the program runs as its users run it.
 
 import asyncio
 import math
-import os
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from benchmarks.measuring import OURS, STALE_DAYS, quiet_environment, wide_policy
 from builders import policy_bytes
 
+from invite_sweeper.errors import ExitCode
 from invite_sweeper.simulator import Account, Asked, SimulatedAtlas, serve
 from invite_sweeper.simulator.seed import ORG_ID, ORG_NAME
 
@@ -85,12 +85,13 @@ class Hot:
 
     @property
     def took_s(self) -> float:
-        return self.sent_s[-1] - self.began_s
+        """From the first request of all to the hot project's last; infinite where it gave up."""
+        return self.sent_s[-1] - self.began_s if len(self.sent_s) > HOT else math.inf
 
     @property
     def half_s(self) -> float:
-        """When the second half of the hot project's deletions began."""
-        return self.sent_s[1 + HOT // 2]
+        """When the second half of the hot project's deletions began, if it did."""
+        return self.sent_s[1 + HOT // 2] if len(self.sent_s) > 1 + HOT // 2 else math.inf
 
     def ticks_until(self, at_s: float) -> int:
         """Refills since the program's first request, the first one not counted."""
@@ -118,16 +119,17 @@ class Hot:
         ticks = 0
         while True:
             at_s = self.anchor_s + (self._first_tick + ticks) * PERIOD_S
-            if self.allowed_until(at_s + PERIOD_S / 2) >= len(self.sent_s):
+            if self.allowed_until(at_s + PERIOD_S / 2) > HOT:
                 return max(0.0, at_s - self.began_s)
             ticks += 1
 
     def drawing(self) -> str:
         """Requests sent against the bucket's curve, as text, some forty lines of it."""
-        whole = len(self.sent_s)
-        step_s = max(0.5, math.ceil(self.took_s / _LINES * 2) / 2)
+        whole = HOT + 1
+        shown_s = self.sent_s[-1] - self.began_s
+        step_s = max(0.5, math.ceil(shown_s / _LINES * 2) / 2)
         lines = [f"{'':8}# sent to the hot project, | what its bucket allows at most"]
-        for step in range(math.ceil(self.took_s / step_s) + 1):
+        for step in range(math.ceil(shown_s / step_s) + 1):
             at_s = self.began_s + step * step_s
             sent = sum(each_s <= at_s for each_s in self.sent_s)
             allowed = min(self.allowed_until(at_s), whole)
@@ -159,7 +161,6 @@ async def _run_hot(other: SecondClient, phase_s: float) -> Hot:
         spending = asyncio.create_task(other.spend(sim, hot))
         await _sweep(base_url, sim.add_service_account())
         spending.cancel()
-    assert sim.invitation_count() == 0
     return _read(sim.requests, hot, anchor_s, other)
 
 
@@ -186,14 +187,13 @@ async def _sweep(base_url: str, account: Account) -> None:
             stderr=asyncio.subprocess.PIPE,
         )
         _, err = await process.communicate()
-    assert process.returncode == os.EX_OK, err.decode()
+    assert process.returncode in {ExitCode.DONE, ExitCode.STOPPED}, err.decode()
 
 
 def _read(requests: Sequence[Asked], hot: str, anchor_s: float, other: SecondClient) -> Hot:
     hot_ones = [asked for asked in requests if hot in asked.path]
     ordinary = [asked for asked in requests if "/invites" in asked.path and hot not in asked.path]
     sent_s = tuple(asked.at_s for asked in hot_ones if asked.status < 400)
-    assert len(sent_s) == HOT + 1
     return Hot(
         began_s=requests[0].at_s,
         sent_s=sent_s,
