@@ -10,7 +10,8 @@ from rich.text import Text
 
 from invite_sweeper.criteria import Answer
 from invite_sweeper.inventory import Unreadable
-from invite_sweeper.report.explanation import Explanation, Verdict, in_words
+from invite_sweeper.report.explanation import Explanation, Verdict
+from invite_sweeper.report.reasons import in_words
 from invite_sweeper.report.values import visible
 
 

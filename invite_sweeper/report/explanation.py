@@ -8,6 +8,7 @@ from invite_sweeper.audit import invitation_fields
 from invite_sweeper.criteria import Answer
 from invite_sweeper.inventory import Invitation, Moment, UnreadableDate
 from invite_sweeper.policy import Keep, Policy, Rule
+from invite_sweeper.report.reasons import in_words
 from invite_sweeper.selection import Decision, Finding, Selector
 
 _UNNAMED = "PENDING of the users lists only where a rule names it"
@@ -120,34 +121,6 @@ class Explainer:
         return make
 
 
-def in_words(decision: Decision) -> str:
-    """Say what becomes of the invitation, and why."""
-    if decision.rule is not None:
-        back = f"; deleted before: {decision.bounced}, and back" if decision.bounced else ""
-        return f"stale by the rule `{decision.rule}`: a sweep would delete it{back}"
-    return f"kept: {_WHY.get(decision.kept or '', _named(decision))}"
-
-
-_WHY = {
-    "no_rule": "no rule matches",
-    "too_young": "a rule would match, but it is not old enough yet",
-    "no_date": "Atlas does not say when it was sent",
-    "unreadable_date": "the date at which it was sent cannot be read",
-    "future_date": "it was sent in the future, by its date",
-    "unreadable_id": "its id has a wrong form",
-    "not_pending": "the person is no longer only invited",
-    "bounced": "it was deleted `limits.max_bounces` times before and came back each time",
-    "not_in_plan": "the saved plan does not list it",
-}
-
-
-def _named(decision: Decision) -> str:
-    why = decision.kept or ""
-    if why.startswith("keep:"):
-        return f"the keep entry `{why.removeprefix('keep:')}` matches"
-    return f"an entry cannot be judged ({why.replace('_', ' ')})"
-
-
 def _asked(entry: Rule | Keep, key: str) -> str:
     value: object = getattr(entry, key)
     if value is None:
@@ -167,10 +140,16 @@ def _has(invitation: Invitation, key: str, now: datetime) -> str:
         "usernames": invitation.username,
         "inviters": invitation.inviter,
         "roles": ", ".join(invitation.roles),
-        "projects": f"{invitation.project_name} ({invitation.project_id})",
+        "projects": _projects(invitation),
         "statuses": invitation.status,
     }
     return found[key] or ""
+
+
+def _projects(invitation: Invitation) -> str:
+    if not invitation.source.of_organization:
+        return f"{invitation.project_name} ({invitation.project_id})"
+    return ", ".join(f"{name} ({id_})".lstrip() for id_, name in invitation.reaches)
 
 
 def _age(created_at: Moment, now: datetime) -> str:

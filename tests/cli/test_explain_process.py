@@ -214,3 +214,15 @@ def test_list_that_has_ended_ends_with_4_and_the_others_are_looked_through(desk)
     told = ask(desk, "ada@example.com", code=4)
     assert [each["source"] for each in told["found"]] == ["users"]
     assert [lost["source"] for lost in told["unreadable"]] == ["invites"]
+
+
+def test_organization_s_invitation_that_reaches_a_project_left_alone_is_kept_and_says_so(desk):
+    desk.keys["sources"] = ["org_users"]
+    desk.keys["rules"] = [{"name": "gone", "older_than": "1d", "statuses": ["PENDING"]}]
+    desk.keys["projects"] = {"exclude": ["prod-*"]}
+    desk.sim.add_project("Search")
+    prod = desk.sim.add_project("prod-billing")
+    desk.sim.add_user("ada@example.com", age=20 * DAYS, group_roles={prod: ("GROUP_OWNER",)})
+    (told,) = ask(desk, "ada@example.com")["found"]
+    assert told["decision"]["kept"] == "reaches_out_of_scope"
+    assert "the policy leaves alone" in told["decision"]["in_words"]

@@ -1,0 +1,117 @@
+"""The audit log's folder, file and lock, looked at without touching them."""
+
+import fcntl
+import os
+import stat
+
+import pytest
+from audit.written_logs import fields_of, write_events, write_run
+from builders import NOW, invitation
+
+from invite_sweeper.audit import AuditLock
+from invite_sweeper.doctor import State, audit_checks, earlier_runs, lock_check
+from invite_sweeper.errors import ExitCode
+
+
+@pytest.fixture
+def folder(tmp_path):
+    inside = tmp_path / "audit"
+    inside.mkdir(mode=0o700)
+    return inside
+
+
+def states(path):
+    return [(check.name, check.state) for check in audit_checks(path)]
+
+
+def test_folder_that_is_not_there_is_fine_and_is_not_made(tmp_path):
+    path = tmp_path / "deep" / "er" / "log.jsonl"
+    assert states(path) == [("audit folder", State.OK), ("audit log", State.OK)]
+    assert not (tmp_path / "deep").exists()
+
+
+def test_private_log_is_fine(folder):
+    write_run(folder / "log.jsonl")
+    before = (folder / "log.jsonl").read_bytes()
+    assert states(folder / "log.jsonl") == [("audit folder", State.OK), ("audit log", State.OK)]
+    assert (folder / "log.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("mode", "state"), [(0o600, State.OK), (0o640, State.WARNING), (0o602, State.FAILED)]
+)
+def test_log_that_others_can_reach_is_told_by_how_far(folder, mode, state):
+    path = folder / "log.jsonl"
+    write_run(path)
+    path.chmod(mode)
+    last = list(audit_checks(path))[-1]
+    assert last.state is state
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    if state is State.FAILED:
+        assert last.code is ExitCode.AUDIT
+
+
+def test_log_that_is_a_link_or_a_folder_fails(folder):
+    (folder / "other").mkdir()
+    (folder / "log.jsonl").symlink_to(folder / "other")
+    for name in ("log.jsonl", "other"):
+        assert [c.state for c in audit_checks(folder / name)][-1] is State.FAILED
+
+
+def test_folder_that_all_may_write_to_fails_with_the_mend(folder):
+    folder.chmod(0o777)
+    (check,) = audit_checks(folder / "log.jsonl")
+    assert (check.state, check.code) == (State.FAILED, ExitCode.AUDIT)
+    assert "chmod o-w" in check.mend
+
+
+def test_full_disk_is_a_warning(folder, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: Room())
+    assert states(folder / "log.jsonl")[0] == ("audit folder", State.WARNING)
+
+
+class Room:
+    """A disk with a kibibyte left."""
+
+    free = 1024
+
+
+def test_lock_that_nobody_holds_is_fine_and_no_file_is_made(folder):
+    path = folder / "log.jsonl.lock"
+    lock = AuditLock(path, now=NOW, command="doctor")
+    assert lock_check(lock, path).state is State.OK
+    assert not path.exists()
+
+
+def test_lock_that_was_held_once_is_free_and_stays_free(folder):
+    path = folder / "log.jsonl.lock"
+    lock = AuditLock(path, now=NOW, command="sweep")
+    with lock:
+        pass
+    assert lock_check(lock, path).state is State.OK
+    with lock:  # the look has not kept it
+        pass
+
+
+def test_lock_that_is_held_names_the_holder_and_is_not_broken(folder):
+    path = folder / "log.jsonl.lock"
+    with AuditLock(path, now=NOW, command="invite-sweeper sweep"):
+        check = lock_check(AuditLock(path, now=NOW, command="doctor"), path)
+        assert (check.state, check.code) == (State.FAILED, ExitCode.LOCKED)
+        assert f"process {os.getpid()}" in check.what
+        with path.open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_no_run_so_far_is_fine():
+    assert [check.what for check in earlier_runs([])] == ["None yet."]
+
+
+def test_run_without_an_end_is_a_warning_with_what_it_left_open(folder):
+    path = folder / "log.jsonl"
+    events = [("run_started", {"mode": "sweep"}), ("intent", fields_of(invitation(1)))]
+    write_events(path, "run-1", events)
+    (check,) = earlier_runs([path])
+    assert check.state is State.WARNING
+    assert "run-1" in check.what
+    assert check.mend.startswith("1 of its calls")

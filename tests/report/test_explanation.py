@@ -1,0 +1,99 @@
+"""An explanation says what the run would do, and shows what that stands on."""
+
+from datetime import timedelta
+
+import pytest
+from builders import NOW, invitation, policy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invite_sweeper.amendments import as_decided
+from invite_sweeper.inventory import Source, UnreadableDate
+from invite_sweeper.report.explanation import Explainer
+from invite_sweeper.report.reasons import in_words
+from invite_sweeper.selection import Decision, Selector
+
+POLICY = policy(
+    rules=[
+        {"name": "forgotten", "older_than": "14d"},
+        {"name": "outsiders", "older_than": "3d", "usernames": ["*@mail.example.org"]},
+        {"name": "owners", "expired": True, "roles": ["GROUP_OWNER"]},
+    ],
+    keep=[
+        {"name": "board", "usernames": ["*@board.example.com"]},
+        {"name": "lapsed", "usernames": ["*"], "until": "2020-01-31"},
+    ],
+)
+
+
+def explained(one):
+    return Explainer(POLICY, NOW, as_decided).explain(one)
+
+
+ANY = st.builds(
+    invitation,
+    username=st.sampled_from(
+        ["ada@example.com", "bo@mail.example.org", "cy@board.example.com", None]
+    ),
+    created_at=st.one_of(
+        st.none(),
+        st.just(UnreadableDate("soon")),
+        st.integers(-5, 40).map(lambda days: NOW - timedelta(days=days)),
+    ),
+    roles=st.sampled_from([(), ("GROUP_OWNER",), ("GROUP_READ_ONLY",)]),
+    source=st.sampled_from(Source),
+    status=st.sampled_from(["PENDING", "INVITATION_EXPIRED", "ACTIVE", None]),
+    id=st.sampled_from(["0123456789abcdef01234567", ""]),
+)
+
+
+@given(ANY)
+def test_decision_is_the_run_s_own(one):
+    assert explained(one).decision == Selector(POLICY, NOW).decide(one)
+
+
+@given(ANY)
+def test_rule_that_decides_is_the_first_whose_every_key_holds(one):
+    told = explained(one)
+    if told.decision.rule is None:
+        return
+    rules = [verdict for verdict in told.verdicts if verdict.kind == "rule"]
+    first = next(v for v in rules if all(key.answer is True for key in v.keys))
+    assert (first.name, first.answer) == (told.decision.rule, True)
+
+
+@given(ANY)
+def test_every_entry_of_the_policy_is_told_once_and_each_record_is_plain(one):
+    told = explained(one)
+    assert sorted(v.name for v in told.verdicts) == [
+        *("board", "forgotten", "lapsed", "outsiders", "owners"),
+    ]
+    record = told.record(NOW)
+    assert [each["name"] for each in record["rules"]] == ["forgotten", "outsiders", "owners"]
+    assert record["decision"]["stale"] is (told.decision.rule is not None)
+
+
+@pytest.mark.parametrize(
+    ("age", "has"),
+    [
+        (timedelta(days=14), "14 days"),
+        (timedelta(days=14) - timedelta(seconds=1), "13.99 days"),
+        (timedelta(hours=36), "1.5 days"),
+    ],
+)
+def test_age_just_below_the_limit_does_not_read_as_the_limit(age, has):
+    (key, _) = explained(invitation(age=age)).verdicts[2].keys
+    assert (key.name, key.has) == ("older_than", has)
+
+
+@pytest.mark.parametrize(
+    ("decision", "words"),
+    [
+        (Decision(invitation(), "forgotten", None), "stale by the rule `forgotten`"),
+        (Decision(invitation(), "forgotten", None, 2), "deleted before: 2"),
+        (Decision(invitation(), None, "keep:board"), "the keep entry `board` matches"),
+        (Decision(invitation(), None, "no_inviter"), "cannot be judged (no inviter)"),
+    ],
+)
+def test_reason_is_told_in_words(decision, words):
+    assert words in in_words(decision)
