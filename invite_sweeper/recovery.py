@@ -3,6 +3,8 @@
 Nobody knows whether the DELETE of such an intent was sent. Atlas is asked whether the
 invitation is still there, and only that is claimed: gone is `already_gone` (by our DELETE or
 otherwise), still there is `failed`. Where Atlas cannot be asked, the intent stays open.
+
+An intent of a restore is of a POST, and whoever is there may be there without it: `unknown`.
 """
 
 from collections.abc import Sequence
@@ -13,6 +15,8 @@ from invite_sweeper.audit.history import OpenIntent
 from invite_sweeper.inventory import Gone, Project, Unreadable
 from invite_sweeper.outcome import Outcome
 from invite_sweeper.walk import Reader
+
+_RESTORE = "restore"
 
 
 async def recover(
@@ -32,6 +36,10 @@ async def recover(
     lost: list[str] = []
     by_list: dict[tuple[str, str], list[OpenIntent]] = {}
     for intent in intents:
+        if intent.mode == _RESTORE:
+            _settle(intent, log, now, Outcome.UNKNOWN)
+            settled += 1
+            continue
         key = (intent.invitation.source, intent.invitation.project_id)
         by_list.setdefault(key, []).append(intent)
     for group in by_list.values():
@@ -47,14 +55,15 @@ async def recover(
             continue
         there = set() if isinstance(found, Gone) else {each.id for each in found}
         for intent in group:
-            _settle(intent, log, now, still_there=intent.invitation.id in there)
+            still_there = intent.invitation.id in there
+            outcome = Outcome.FAILED if still_there else Outcome.ALREADY_GONE
+            _settle(intent, log, now, outcome)
         settled += len(group)
     await log.durable()
     return settled, tuple(lost)
 
 
-def _settle(intent: OpenIntent, log: AuditLog, now: datetime, *, still_there: bool) -> None:
-    outcome = Outcome.FAILED if still_there else Outcome.ALREADY_GONE
+def _settle(intent: OpenIntent, log: AuditLog, now: datetime, outcome: Outcome) -> None:
     log.write(
         "outcome",
         **invitation_fields(intent.invitation, now),

@@ -241,6 +241,20 @@ def test_killed_restore_is_gone_on_with_by_the_same_command(desk):
     assert desk.run("audit", "verify", LOG).code == 0
 
 
+def test_sweep_after_a_killed_restore_claims_nothing_of_its_post_and_makes_the_log_whole(desk):
+    swept(desk)
+    desk.sim.faults.add(faults.hang(), method="POST", times=9)
+    process = desk.start("restore", LOG, "--yes")
+    wait_until(lambda: desk.sim.journal.received["POST"] >= 1)
+    process.kill()
+    process.communicate(timeout=60)
+    desk.sim.faults.clear()
+    assert desk.sweep().code == 0
+    (settled,) = [line for line in restored_lines(desk) if line["event"] == "outcome"]
+    assert (settled["outcome"], settled["recovered"]) == ("unknown", True)
+    assert desk.run("audit", "verify", LOG).code == 0
+
+
 def test_another_run_that_holds_the_lock_ends_with_9(desk):
     swept(desk)
     desk.sim.faults.latency(1.0)
