@@ -9,7 +9,7 @@ from typing import TypeVar
 from invite_sweeper.audit import AuditLog, PlannedLane, SweepJournal
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.draft import Draft
-from invite_sweeper.errors import GuardRefused, RunError, StoppedEarly
+from invite_sweeper.errors import CredentialsRefused, GuardRefused, RunError, StoppedEarly
 from invite_sweeper.guard import (
     Population,
     raise_if_clock_differs,
@@ -68,6 +68,8 @@ class Run:
             await self._steps()
         except RunError as trouble:
             error = trouble
+            answered = self._atlas.clock_skew_s is not None
+            self._totals.begun |= answered and not isinstance(trouble, CredentialsRefused)
         finally:
             alarm.cancel()
         self._totals.sunset = _written(self._atlas.sunset)

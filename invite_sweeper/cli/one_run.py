@@ -79,6 +79,12 @@ class OneRun:
             stack.push_async_callback(audit.close)
             start = audit.position
             ended = await self._against_atlas(preparation, audit)
+        self._log.info(
+            "finished",
+            exit_code=ended.summary.exit_code,
+            audit_log=str(path),
+            last_hash=ended.summary.audit_last_hash,
+        )
         return Told(ended, ended.error, path, start, preparation.kept)
 
     def _open_log(self, path: Path) -> AuditLog:

@@ -65,7 +65,7 @@ class Limits(Part):
     )
     canary: Count = Field(
         default=5,
-        description="The first deletions, sent alone; none may fail. 0 turns it off.",
+        description="The first deletions, sent alone; most of them failing stops the sweep. 0: none.",
         examples=[5],
     )
 

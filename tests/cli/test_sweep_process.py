@@ -442,3 +442,27 @@ def test_indexed_job_finds_its_shard_by_itself(desk):
     done = desk.plan("--shard", "auto/3", JOB_COMPLETION_INDEX="1")
     assert done.code == 0
     assert desk.lines("run_started")[-1]["shard"] == "2/3"
+
+
+def test_result_is_told_once_atlas_has_answered_whatever_came_after(desk):
+    stock(desk, projects=600, stale=0, young=0)
+    desk.keys["execution"] = {"attempts": 1}
+    desk.sim.faults.add(faults.fails(500), path="*/groups", nth=2, times=99)
+    done = desk.sweep()
+    assert (done.code, done.summary["exit_code"]) == (6, 6)
+
+
+def test_refusal_for_want_of_a_project_in_sight_is_told_as_a_result(desk):
+    stock(desk)
+    desk.keys["organizations"] = ["0123456789abcdef01234567"]
+    assert desk.sweep().summary["exit_code"] == 3
+
+
+def test_last_hash_goes_to_the_log_and_the_summary_and_is_that_of_the_last_line(desk):
+    import hashlib
+
+    stock(desk)
+    done = desk.sweep()
+    last = desk.log_path.read_bytes().splitlines()[-1]
+    assert done.summary["audit_last_hash"] == hashlib.sha256(last).hexdigest()
+    assert done.summary["audit_last_hash"] in done.err
