@@ -65,7 +65,7 @@ class Limits(Part):
     )
     canary: Count = Field(
         default=5,
-        description="The first deletions, sent alone; if most fail the sweep stops. 0 turns it off.",
+        description="The first deletions, sent alone; if most fail the sweep stops. 0: none.",
         examples=[5],
     )
 
