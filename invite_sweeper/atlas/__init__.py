@@ -1,5 +1,6 @@
 """All that speaks to MongoDB Atlas, and nothing of sweeping."""
 
+from invite_sweeper.atlas.base_url import parse_base_url
 from invite_sweeper.atlas.client import Atlas, ClientOptions, connect
 from invite_sweeper.atlas.credentials import credentials_from
 from invite_sweeper.atlas.deleter import AtlasDeleter
@@ -10,7 +11,6 @@ from invite_sweeper.atlas.identity import (
     Secret,
     ServiceAccount,
 )
-from invite_sweeper.atlas.base_url import parse_base_url
 from invite_sweeper.atlas.ratelimit import BucketKey, RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
 

@@ -1,0 +1,171 @@
+"""Every request that the client can make, against Atlas's own OpenAPI document."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import orjson
+import pytest
+from openapi_schema_validator import OAS30Validator, oas30_format_checker
+
+from invite_sweeper.atlas.line import Line
+from invite_sweeper.atlas.operations import OPERATIONS
+from invite_sweeper.inventory import Project, Source
+from invite_sweeper.outcome import Trail
+
+ORG = "5efda682a3f2ed2e7dd6cde4"
+DOCUMENT = Path(__file__).parents[3] / "shared" / "atlas-openapi.json"
+pytestmark = pytest.mark.skipif(
+    not DOCUMENT.is_file(), reason="the OpenAPI document lies beside the repository, not in it"
+)
+
+
+@pytest.fixture(scope="module")
+def document():
+    return orjson.loads(DOCUMENT.read_bytes())
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """Everything that goes out: method, path with query, headers, body."""
+    seen = []
+    exchange = Line.exchange
+
+    async def noting(self, method, path, headers, slot, form=None):
+        seen.append((method, path, dict(headers), form))
+        return await exchange(self, method, path, headers, slot, form)
+
+    monkeypatch.setattr(Line, "exchange", noting)
+    return seen
+
+
+async def ask_everything(sim, online):
+    """Use all that the client can do, by its public parts."""
+    project_id = sim.add_project("Alpha")
+    project, organization = Project(project_id, "Alpha", ORG), Project(ORG, "", ORG)
+    sim.invite(project_id, "ada@example.com", age=timedelta(days=20))
+    for name in ("bob", "cyd", "dan"):
+        sim.add_user(f"{name}@example.com", group_roles={project_id: ["GROUP_OWNER"]})
+    async with online() as atlas:
+        assert [each async for each in atlas.reader.projects()] == [project]
+        await atlas.reader.rate_limits()
+        listed = {
+            source: await atlas.reader.invitations(
+                organization if source.of_organization else project, source
+            )
+            for source in Source
+        }
+        assert all(listed.values())
+        deleter, inviter, roll = atlas.deleter(), atlas.inviter(), atlas.roll()
+        for number, source in enumerate(Source):
+            one = listed[source][min(number, len(listed[source]) - 1)]
+            assert deleter.admit(one) == 0.0
+            await deleter.delete(one, Trail())
+            await roll.present(one)
+            await inviter.invite(one, Trail())
+
+
+def resolved(document, value):
+    """A value of the document with its references put in place."""
+    if isinstance(value, dict) and "$ref" in value:
+        _, *parts = value["$ref"].split("/")
+        found = document
+        for part in parts:
+            found = found[part]
+        return resolved(document, found)
+    if isinstance(value, dict):
+        return {key: resolved(document, each) for key, each in value.items()}
+    return [resolved(document, each) for each in value] if isinstance(value, list) else value
+
+
+def declared(document, method, path):
+    """The operation of a request, and the values in its path."""
+    for template, methods in document["paths"].items():
+        form = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template)
+        found = re.fullmatch(form, path)
+        if found and method.lower() in methods:
+            return resolved(document, methods[method.lower()]), found.groupdict()
+    raise AssertionError(f"{method} {path} is not in the document")
+
+
+def read(values, schema):
+    """The values of a parameter as the schema's type."""
+    if schema["type"] == "array":
+        return values
+    assert len(values) == 1, "given twice"
+    kinds = {"integer": int, "boolean": lambda text: {"true": True, "false": False}[text]}
+    return kinds.get(schema["type"], str)(values[0])
+
+
+def faults_of(document, method, target, headers, body):
+    """What the document has against one request."""
+    path, _, query = target.partition("?")
+    operation, in_path = declared(document, method, path)
+    given = {key: [value] for key, value in in_path.items()}
+    for key, value in parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)):
+        given.setdefault(key, []).append(value)
+    yield from faults_of_parameters(operation["parameters"], given)
+    good = [each for status, each in operation["responses"].items() if status[0] == "2"]
+    if not any(headers["Accept"] in each.get("content", {}) for each in good):
+        yield f"{method} {path} answers no {headers['Accept']}"
+    yield from faults_of_body(operation, headers.get("Content-Type"), body)
+
+
+def faults_of_parameters(parameters, given):
+    known = {each["name"]: each for each in parameters}
+    for name in given.keys() - known.keys():
+        yield f"there is no parameter {name}"
+    for name in given.keys() & known.keys():
+        schema = known[name]["schema"]
+        for error in OAS30Validator(schema).iter_errors(read(given[name], schema)):
+            yield f"{name}: {error.message}"
+    for name in {name for name, each in known.items() if each.get("required")} - given.keys():
+        yield f"{name} is missing"
+
+
+def faults_of_body(operation, media, body):
+    content = operation.get("requestBody", {}).get("content", {})
+    if body is None:
+        return ["the body is missing"] if content else []
+    if media not in content:
+        return [f"there is no body of {media}"]
+    checker = OAS30Validator(content[media]["schema"], format_checker=oas30_format_checker)
+    return [error.message for error in checker.iter_errors(orjson.loads(body))]
+
+
+async def test_each_request_is_as_the_document_has_it(sim, online, sent, document):
+    await ask_everything(sim, online)
+
+    found = [fault for request in sent for fault in faults_of(document, *request)]
+    assert found == []
+
+
+async def test_there_is_no_request_that_was_not_tried(sim, online, sent):
+    await ask_everything(sim, online)
+
+    asked = {
+        (method, re.sub(r"[a-f0-9]{24}", "{}", path.partition("&pageNum=")[0]), headers["Accept"])
+        for method, path, headers, _ in sent
+    }
+    known = {
+        (o.method, o.template + (f"?{o.query}" if o.query else ""), o.media_type)
+        for o in OPERATIONS
+    }
+    assert asked == known
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "accept", "said"),
+    [
+        ("GET", f"/groups/{ORG}/invites?pageNum=1", "2023-01-01", "no parameter pageNum"),
+        ("GET", f"/groups/{ORG}/users?orgMembershipStatuses=GONE", "2025-02-19", "is not one of"),
+        ("GET", "/groups?itemsPerPage=501", "2023-01-01", "greater than"),
+        ("GET", f"/groups/{ORG}/users", "2025-03-12", "answers no"),
+        ("GET", "/groups/UPPER/invites", "2023-01-01", "does not match"),
+    ],
+)
+def test_the_check_itself_finds_what_is_wrong(document, method, target, accept, said):
+    headers = {"Accept": f"application/vnd.atlas.{accept}+json"}
+    (fault,) = faults_of(document, method, f"/api/atlas/v2{target}", headers, None)
+    assert said in fault

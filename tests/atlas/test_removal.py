@@ -1,0 +1,339 @@
+"""One user's invitation is ended, or an active member is left alone: moment by moment."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from invite_sweeper.inventory import Project, Source
+from invite_sweeper.outcome import Outcome, Trail
+from invite_sweeper.simulator import Access, faults
+
+ORG = "5efda682a3f2ed2e7dd6cde4"
+IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
+STATUSES = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
+
+
+@pytest.fixture
+def alpha(sim):
+    sim.throttling.enforced = False
+    return sim.add_project("Alpha")
+
+
+@pytest.fixture
+def invite(sim, alpha):
+    """Make an invited user; the id."""
+
+    def make(status="PENDING", name="ada@example.com"):
+        return sim.add_user(
+            name, status=status, age=timedelta(days=20), group_roles={alpha: ["GROUP_OWNER"]}
+        )
+
+    return make
+
+
+def place_of(sim, source):
+    if source.of_organization:
+        return Project(ORG, "", ORG)
+    project_id, group = next(iter(sim.groups.items()))
+    return Project(project_id, group.name, ORG)
+
+
+async def remove(sim, atlas, source, then=lambda: None, trail=None):
+    """List, let `then` happen, delete the first; how it ended."""
+    one = (await atlas.reader.invitations(place_of(sim, source), source))[0]
+    then()
+    deleter = atlas.deleter()
+    assert deleter.admit(one) == 0.0
+    return await deleter.delete(one, trail or Trail())
+
+
+def deletes(sim):
+    return sim.journal.received["DELETE"]
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize(("source", "after"), [(Source.USERS, None), (Source.ORG_USERS, "gone")])
+async def test_invited_user_is_removed_and_both_looks_are_told(
+    sim, online, invite, status, source, after
+):
+    user = invite(status)
+    async with online() as atlas:
+        ended = await remove(sim, atlas, source)
+
+    assert (ended.outcome, ended.attempts, ended.http_status) == (Outcome.DELETED, 1, 204)
+    assert (ended.seen_before, ended.seen_after) == (status, after or status)
+    assert [each.user_id for each in sim.journal.removed] == [user]
+
+
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+async def test_who_has_accepted_since_the_listing_is_left_alone(sim, online, invite, source):
+    user = invite()
+    async with online() as atlas:
+        ended = await remove(sim, atlas, source, lambda: sim.set_status(user, "ACTIVE"))
+
+    assert (ended.outcome, ended.attempts) == (Outcome.ACCEPTED_BEFORE, 0)
+    assert (ended.seen_before, ended.seen_after) == ("ACTIVE", None)
+    assert deletes(sim) == 0
+
+
+@pytest.mark.parametrize("when", ["read", "delete"])
+async def test_who_accepts_between_the_read_and_the_deletion_is_found_out(
+    sim, online, invite, when
+):
+    user = invite()
+    accept = lambda _: sim.set_status(user, "ACTIVE")  # noqa: E731
+    if when == "read":
+        sim.faults.add(faults.effect(after=accept), method="GET", path=IN_PROJECT)
+    else:
+        sim.faults.add(faults.effect(before=accept), method="DELETE")
+    async with online() as atlas:
+        ended = await remove(sim, atlas, Source.USERS)
+
+    assert ended.outcome is Outcome.ACCEPTED_DURING
+    assert (ended.seen_before, ended.seen_after) == ("PENDING", "ACTIVE")
+
+
+async def test_who_has_gone_by_then_is_already_gone_and_nothing_is_sent(sim, online, invite):
+    user = invite()
+    async with online() as atlas:
+        ended = await remove(
+            sim, atlas, Source.USERS, lambda: sim.organizations[ORG].users.pop(user)
+        )
+
+    assert (ended.outcome, ended.attempts, deletes(sim)) == (Outcome.ALREADY_GONE, 0, 0)
+
+
+async def test_who_was_invited_again_since_the_listing_is_another_invitation(sim, online, invite):
+    user = invite("INVITATION_EXPIRED")
+
+    def again():
+        sim.set_status(user, "PENDING")
+
+    async with online() as atlas:
+        ended = await remove(sim, atlas, Source.USERS, again)
+
+    assert (ended.outcome, ended.seen_before, deletes(sim)) == (
+        Outcome.ALREADY_GONE,
+        "PENDING",
+        0,
+    )
+
+
+async def test_another_date_of_invitation_is_another_invitation(sim, online, invite):
+    user = invite()
+
+    def again():
+        sim.user(user).since += timedelta(seconds=1)
+
+    async with online() as atlas:
+        ended = await remove(sim, atlas, Source.USERS, again)
+
+    assert (ended.outcome, deletes(sim)) == (Outcome.ALREADY_GONE, 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "seen"),
+    [
+        (b"[]", None),
+        (b"{}", None),
+        (b'{"id":"%b","username":"ada@example.com"}', None),
+        (b'{"id":"%b","username":"ada@example.com","orgMembershipStatus":"NEW"}', "NEW"),
+        (b'{"id":"%b","username":"bob@example.com","orgMembershipStatus":"PENDING"}', "PENDING"),
+        (b'{"id":"000000000000000000000000","orgMembershipStatus":"PENDING"}', None),
+    ],
+)
+async def test_standing_that_nobody_can_judge_sends_nothing(sim, online, invite, body, seen):
+    user = invite()
+    told = body.replace(b"%b", user.encode())
+    sim.faults.add(faults.malformed(told), method="GET", path=IN_PROJECT, times=None)
+    async with online() as atlas:
+        ended = await remove(sim, atlas, Source.USERS)
+
+    assert (ended.outcome, ended.seen_before, ended.attempts) == (Outcome.FAILED, seen, 0)
+    assert deletes(sim) == 0
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 500])
+async def test_read_that_fails_sends_nothing_and_says_what_atlas_answered(
+    sim, online, invite, status
+):
+    invite()
+    fault = faults.fails(status, "USER_UNAUTHORIZED")
+    sim.faults.add(fault, method="GET", path=IN_PROJECT, times=None)
+    async with online() as atlas:
+        ended = await remove(sim, atlas, Source.USERS)
+
+    assert (ended.outcome, ended.attempts, deletes(sim)) == (Outcome.FAILED, 0, 0)
+    assert (ended.http_status, ended.error_code) == (status, "USER_UNAUTHORIZED")
+    assert ended.ends_run is None
+
+
+async def test_each_further_try_reads_again_and_stops_at_a_member(sim, online, invite):
+    user = invite()
+    sim.faults.add(faults.fails(500), method="DELETE", times=None)
+    sim.faults.add(
+        faults.effect(before=lambda _: sim.set_status(user, "ACTIVE")),
+        method="GET",
+        path=IN_PROJECT,
+        nth=3,
+    )
+    async with online() as atlas:
+        ended = await remove(sim, atlas, Source.USERS)
+
+    assert (ended.outcome, ended.attempts, deletes(sim)) == (Outcome.ACCEPTED_BEFORE, 2, 2)
+    assert sim.journal.removed == []
+
+
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+async def test_deletion_whose_answer_was_lost_is_not_sent_again(sim, online, invite, source):
+    invite()
+    sim.faults.add(faults.fails(500, late=True), method="DELETE")
+    async with online() as atlas:
+        ended = await remove(sim, atlas, source)
+
+    assert (ended.outcome, ended.attempts, deletes(sim)) == (Outcome.ALREADY_GONE, 1, 1)
+
+
+async def test_member_removed_by_a_deletion_whose_answer_was_lost_is_found_out(sim, online, invite):
+    user = invite()
+    accept = faults.effect(before=lambda _: sim.set_status(user, "ACTIVE"))
+    sim.faults.add(accept, method="DELETE")
+    sim.faults.add(faults.reset(late=True), method="DELETE")
+    async with online() as atlas:
+        ended = await remove(sim, atlas, Source.USERS)
+
+    assert (ended.outcome, ended.seen_after) == (Outcome.ACCEPTED_DURING, "ACTIVE")
+
+
+async def test_deletion_that_keeps_failing_leaves_a_user_that_is_still_there_failed(
+    sim, online, invite
+):
+    user = invite()
+    sim.faults.add(faults.fails(500), method="DELETE", times=None)
+    async with online(attempts=3) as atlas:
+        ended = await remove(sim, atlas, Source.USERS)
+
+    assert (ended.outcome, ended.attempts, ended.seen_after) == (Outcome.FAILED, 3, "PENDING")
+    assert sim.user(user).group_roles
+
+
+async def test_refused_deletion_is_a_failure_and_needs_no_second_look(sim, online, invite):
+    invite()
+    sim.faults.add(faults.fails(403, "ACCESS_FORBIDDEN"), method="DELETE", times=None)
+    async with online() as atlas:
+        ended = await remove(sim, atlas, Source.USERS)
+
+    assert (ended.outcome, ended.http_status, ended.seen_after) == (Outcome.FAILED, 403, None)
+
+
+async def test_without_a_look_into_the_organization_the_project_is_asked(sim, online, invite):
+    invite()
+    account = sim.add_token()
+    sim.forbid(ORG, Access.NONE)
+    async with online(account) as atlas:
+        ended = await remove(sim, atlas, Source.USERS)
+
+    assert (ended.outcome, ended.seen_after) == (Outcome.DELETED, None)
+
+
+async def test_deletion_that_atlas_confirms_and_does_not_show_is_no_deletion(sim, online, invite):
+    user = invite()
+
+    def back(_):
+        sim.user(user).group_roles[next(iter(sim.groups))] = ("GROUP_OWNER",)
+
+    sim.faults.add(faults.effect(after=back), method="DELETE")
+    async with online() as atlas:
+        ended = await remove(sim, atlas, Source.USERS)
+
+    assert (ended.outcome, ended.http_status) == (Outcome.FAILED, 204)
+
+
+async def test_called_off_between_read_and_deletion_nothing_is_sent(sim, online, invite):
+    invite()
+    trail = Trail()
+
+    def call_off(_):
+        trail.called_off = True
+
+    sim.faults.add(faults.effect(after=call_off), method="GET", path=IN_PROJECT)
+    async with online() as atlas:
+        ended = await remove(sim, atlas, Source.USERS, trail=trail)
+
+    assert (ended.outcome, deletes(sim)) == (Outcome.SKIPPED, 0)
+
+
+async def test_cut_off_after_the_confirmation_it_is_deleted_all_the_same(sim, online, invite):
+    invite()
+    trail, looking = Trail(), asyncio.Event()
+    sim.faults.add(
+        replace(faults.hang(), before=lambda _: looking.set()), method="GET", path=IN_ORG
+    )
+    async with online() as atlas:
+        task = asyncio.create_task(remove(sim, atlas, Source.USERS, trail=trail))
+        for _ in range(1000):
+            if trail.settled is not None:
+                break
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    ended = trail.cut_off()
+    assert (ended.outcome, ended.seen_before, ended.seen_after) == (
+        Outcome.DELETED,
+        "PENDING",
+        None,
+    )
+
+
+async def test_all_turns_of_a_deletion_are_taken_before_its_first_request(sim, online, invite):
+    for number in range(3):
+        invite(name=f"p{number}@example.com")
+    async with online() as atlas:
+        listed = await atlas.reader.invitations(place_of(sim, Source.USERS), Source.USERS)
+        deleter, limiter = atlas.deleter(), atlas._transport.limiter
+        taken = []
+        reserve = limiter.reserve
+        limiter.reserve = lambda key: taken.append(key.endpoint_set) or reserve(key)
+        assert deleter.admit(listed[0]) == 0.0
+
+    assert taken == ["cloud_users_group", "cloud_users_group", "cloud_users_org"]
+
+
+async def test_turns_that_were_not_needed_are_kept_for_the_next(sim, online, invite):
+    users = [invite(name=f"p{number}@example.com") for number in range(2)]
+    async with online() as atlas:
+        listed = await atlas.reader.invitations(place_of(sim, Source.USERS), Source.USERS)
+        deleter, limiter = atlas.deleter(), atlas._transport.limiter
+        sim.set_status(users[0], "ACTIVE")
+        assert deleter.admit(listed[0]) == 0.0
+        assert (await deleter.delete(listed[0], Trail())).outcome is Outcome.ACCEPTED_BEFORE
+        taken = []
+        reserve = limiter.reserve
+        limiter.reserve = lambda key: taken.append(key.endpoint_set) or reserve(key)
+        assert deleter.admit(listed[1]) == 0.0
+
+    assert taken == ["cloud_users_group"]
+
+
+async def test_bucket_of_the_organization_that_is_dry_makes_wait_and_nothing_is_lost(
+    sim, online, invite
+):
+    invite()
+    async with online() as atlas:
+        (one,) = await atlas.reader.invitations(place_of(sim, Source.USERS), Source.USERS)
+        deleter, limiter = atlas.deleter(), atlas._transport.limiter
+        reserve, taken, dry = limiter.reserve, [], [7.0]
+        limiter.reserve = lambda key: (
+            dry.pop()
+            if dry and key.endpoint_set == "cloud_users_org"
+            else taken.append(key.endpoint_set) or reserve(key)
+        )
+        assert deleter.admit(one) == 7.0
+        assert deleter.admit(one) == 0.0
+
+    assert sorted(taken) == ["cloud_users_group", "cloud_users_group", "cloud_users_org"]

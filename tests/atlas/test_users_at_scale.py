@@ -1,0 +1,172 @@
+"""Ten thousand deletions of invited users, while some of them accept at random moments."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from builders import policy
+from fakes import ListLane
+
+from invite_sweeper.atlas.limits import Limit, RateLimit
+from invite_sweeper.breaker import Breaker
+from invite_sweeper.inventory import Project, Source
+from invite_sweeper.outcome import Outcome, Planned
+from invite_sweeper.simulator import faults
+from invite_sweeper.stop import Stop
+from invite_sweeper.sweep import Pace, Sweep
+
+ORG = "5efda682a3f2ed2e7dd6cde4"
+DELETIONS, PROJECTS = 10_000, 20
+IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
+pytestmark = pytest.mark.slow
+
+
+class Outcomes:
+    """A journal that keeps how each deletion ended."""
+
+    def __init__(self):
+        self.ended = {}
+
+    def intent(self, planned):
+        assert planned.invitation.id not in self.ended
+
+    def outcome(self, planned, deletion, duration_ms):
+        assert planned.invitation.id not in self.ended
+        self.ended[planned.invitation.id] = deletion
+
+    async def durable(self):
+        pass
+
+    def those(self, outcome):
+        return {who for who, deletion in self.ended.items() if deletion.outcome is outcome}
+
+
+class Watch:
+    """What the simulated Atlas last showed of each user, and who was to be removed all the same.
+
+    Attributes:
+        wrongs: Ids of DELETE requests that came after a read that had shown ACTIVE.
+        reads: How many reads of one user were answered.
+    """
+
+    def __init__(self, sim):
+        self._users = sim.organizations[ORG].users
+        self._shown = {}
+        self.reads = 0
+        self.wrongs = []
+        sim.faults.randomly(faults.effect(after=self._note), 1.0, method="GET", path=IN_PROJECT)
+        sim.faults.randomly(faults.effect(before=self._look), 1.0, method="DELETE", path="*")
+
+    def _note(self, visit):
+        self.reads += 1
+        user = self._users.get(visit.item_id)
+        self._shown[visit.item_id] = user and user.status.value
+
+    def _look(self, visit):
+        if self._shown[visit.item_id] == "ACTIVE":
+            self.wrongs.append(visit.item_id)
+
+
+@pytest.fixture
+def crowd(sim):
+    """So many projects with so many invited users; their lanes and the watch over them."""
+    sim.throttling.enforced = sim.throttling.headers = False
+    sim.journal.enabled = False
+    sim.gone_status = 404
+    for number in range(PROJECTS):
+        project = sim.add_project(f"Project {number}")
+        for person in range(DELETIONS // PROJECTS):
+            status = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")[person % 3]
+            sim.add_user(
+                f"p{person}-{number}@example.com",
+                status=status,
+                age=timedelta(days=20),
+                group_roles={project: ["GROUP_OWNER"]},
+            )
+    return Watch(sim)
+
+
+def accepting(sim, share, **where):
+    """Let that share of the users accept just before, or after, a kind of request."""
+    moment = where.pop("moment")
+
+    def accept(visit):
+        sim.set_status(visit.item_id, "ACTIVE")
+
+    sim.faults.randomly(faults.effect(**{moment: accept}), share, **where)
+
+
+async def sweep_all(sim, atlas):
+    """List every project, then delete all that was listed; no bucket runs dry meanwhile."""
+    plenty = Limit(1_000_000, 1_000_000, 60)
+    atlas._transport.limiter.seed(
+        RateLimit("mongoDbCloudUsers", scope, plenty) for scope in ("GROUP", "ORGANIZATION")
+    )
+    lanes = []
+    for project_id, group in sim.groups.items():
+        project = Project(project_id, group.name, ORG)
+        listed = await atlas.reader.invitations(project, Source.USERS)
+        lanes.append(ListLane([Planned(one, "rule") for one in listed]))
+    assert sum(len(lane.left) for lane in lanes) == DELETIONS
+    journal = Outcomes()
+    lenient = policy(limits={"max_failure_share": 1.0, "max_already_gone_share": 1.0}).limits
+    sweep = Sweep(
+        atlas.deleter(),
+        journal,
+        stop=Stop(),
+        breaker=Breaker(lenient),
+        clock=asyncio.get_running_loop().time,
+        pace=Pace(workers=40, canary=0, grace_s=5.0),
+    )
+    await sweep.run(lanes)
+    assert len(journal.ended) == DELETIONS
+    return journal
+
+
+def removed_members(sim):
+    return {each.user_id for each in sim.journal.removed if each.status == "ACTIVE"}
+
+
+async def test_no_member_is_removed_unnoticed_and_none_after_a_read_that_showed_one(
+    sim, online, crowd
+):
+    accepting(sim, 0.03, moment="before", method="GET", path=IN_PROJECT)
+    accepting(sim, 0.02, moment="after", method="GET", path=IN_PROJECT)
+    accepting(sim, 0.02, moment="before", method="DELETE", path=IN_PROJECT)
+    sim.faults.randomly(faults.fails(500), 0.01)
+    sim.faults.randomly(faults.fails(500, late=True), 0.02, method="DELETE")
+    async with online(concurrency=40, attempts=9) as atlas:
+        journal = await sweep_all(sim, atlas)
+
+    removed = removed_members(sim)
+    assert len(removed) > 200
+    assert crowd.wrongs == []
+    # Whoever accepts after a removal whose answer was lost cannot be told from one who did
+    # before it, so he is told, too; nobody else is.
+    told = journal.those(Outcome.ACCEPTED_DURING)
+    assert removed <= told
+    assert all(journal.ended[who].http_status != 204 for who in told - removed)
+    assert len(told - removed) < 50
+    assert len(journal.those(Outcome.ACCEPTED_BEFORE)) > 200
+    assert all(
+        sim.user(who).status == "ACTIVE" and sim.user(who).group_roles
+        for who in journal.those(Outcome.ACCEPTED_BEFORE)
+    )
+    assert crowd.reads > DELETIONS
+
+
+async def test_acceptances_outside_the_window_cost_nobody_a_membership(sim, online, crowd):
+    accepting(sim, 0.05, moment="before", method="GET", path=IN_PROJECT)
+    accepting(sim, 0.05, moment="after", method="GET", path=IN_ORG)
+    async with online(concurrency=40) as atlas:
+        journal = await sweep_all(sim, atlas)
+
+    assert removed_members(sim) == set()
+    assert crowd.wrongs == []
+    ended = {outcome: len(journal.those(outcome)) for outcome in Outcome}
+    assert ended[Outcome.ACCEPTED_BEFORE] > 300
+    assert ended[Outcome.ACCEPTED_BEFORE] + ended[Outcome.DELETED] == DELETIONS
+    assert all(
+        (deletion.seen_before == "ACTIVE") == (deletion.outcome is Outcome.ACCEPTED_BEFORE)
+        for deletion in journal.ended.values()
+    )
