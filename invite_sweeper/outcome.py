@@ -1,6 +1,6 @@
 """What became of one planned deletion. Only what Atlas said is claimed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from invite_sweeper.errors import RunError
@@ -28,10 +28,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One planned deletion: an invitation, and the rule that makes it stale."""
+    """One planned deletion: an invitation, and the rule that makes it stale.
+
+    Attributes:
+        words: How its line in the audit log describes both: members of a JSON object, without
+            its braces; empty for one that does not come from there.
+    """
 
     invitation: Invitation
     rule: str
+    words: bytes = field(default=b"", repr=False, compare=False)
 
 
 @dataclass(slots=True, eq=False)

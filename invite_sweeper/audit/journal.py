@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from invite_sweeper.audit.log import AuditLog
-from invite_sweeper.audit.record import invitation_fields
+from invite_sweeper.audit.words import words_for
 from invite_sweeper.outcome import Deletion, Planned
 
 
@@ -20,13 +20,13 @@ class SweepJournal:
 
     def intent(self, planned: Planned) -> None:
         """Note that a DELETE is about to be sent; on disk once `durable` has returned."""
-        self._log.write("intent", **self._fields(planned))
+        self._log.write("intent", words=self._words(planned))
 
     def outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
         """Note what became of one planned deletion."""
         self._log.write(
             "outcome",
-            **self._fields(planned),
+            words=self._words(planned),
             outcome=deletion.outcome.value,
             attempts=deletion.attempts,
             http_status=deletion.http_status,
@@ -40,5 +40,6 @@ class SweepJournal:
         """Return when all that was noted is on disk."""
         await self._log.durable()
 
-    def _fields(self, planned: Planned) -> dict[str, object]:
-        return {**invitation_fields(planned.invitation, self._now), "rule": planned.rule}
+    def _words(self, planned: Planned) -> bytes:
+        """Say it as the plan on disk does, byte for byte."""
+        return planned.words or words_for(planned.invitation, planned.rule, self._now)

@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 
 from invite_sweeper.audit.record import planned_invitation
+from invite_sweeper.audit.words import words_of
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.outcome import Planned
 
@@ -99,7 +100,8 @@ class PlannedLane:
     def _parse(self, line: bytes) -> Planned:
         try:
             record = orjson.loads(line)
-            planned = Planned(*planned_invitation(record))
+            invitation, rule = planned_invitation(record)
+            planned = Planned(invitation, rule, words_of(line, rule))
             told = (record["event"], record["run_id"], planned.invitation.project_id)
         except (KeyError, TypeError, ValueError):
             told, planned = None, None

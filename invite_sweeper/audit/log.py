@@ -11,6 +11,7 @@ from invite_sweeper.audit.appender import Appender
 from invite_sweeper.audit.place import open_place
 from invite_sweeper.audit.record import RESERVED, instant, line_hash, render
 from invite_sweeper.audit.seal import SEALED_EVENT, seal
+from invite_sweeper.audit.words import with_words
 from invite_sweeper.audit.writer import Writer
 
 
@@ -37,7 +38,10 @@ class _Chain:
         }
 
     def chain(self, _logger: object, _method: str, fields: MutableMapping[str, object]) -> bytes:
+        words = fields.pop("words")
         line = render(fields)
+        if isinstance(words, bytes) and words:
+            line = with_words(line, words)
         if fields["event"] == SEALED_EVENT:
             line = seal(line)
         self.seq += 1
@@ -48,8 +52,8 @@ class _Chain:
 class _Logger(BoundLoggerBase):
     """structlog's way from an event to the sink, without levels."""
 
-    def write(self, event: str, fields: dict[str, object]) -> None:
-        self._proxy_to_logger("append", event, **fields)
+    def write(self, event: str, words: object, fields: dict[str, object]) -> None:
+        self._proxy_to_logger("append", event, words=words, **fields)
 
 
 class AuditLog:
@@ -112,11 +116,12 @@ class AuditLog:
         """Why the copy ended early; None while it is complete, or where none was asked for."""
         return self._file.copy_failure
 
-    def write(self, event: str, **fields: object) -> None:
+    def write(self, event: str, *, words: bytes = b"", **fields: object) -> None:
         """Add one line. It is chained at once, and on disk after the next `durable`.
 
         Args:
             event: As in the contract's table.
+            words: Fields that are rendered already, as `words` makes them; they come first.
             fields: The further fields, in their order.
 
         Raises:
@@ -126,7 +131,7 @@ class AuditLog:
         if not RESERVED.isdisjoint(fields):
             raise ValueError(f"The audit log writes these itself: {RESERVED & fields.keys()}")
         self._writer.check()
-        self._logger.write(event, fields)
+        self._logger.write(event, words, fields)
 
     async def durable(self) -> None:
         """Return when every line written so far is on disk.

@@ -63,6 +63,29 @@ async def test_intent_and_outcome_have_the_fields_of_the_contract(path):
     assert list(outcome)[5 : 5 + len(told)] == list(told)
 
 
+AWKWARD = '","rule":"x","prev":"' + "0" * 64 + '"} \\ \u202e \n'
+
+
+@pytest.mark.parametrize("further", [{}, {"bounced": 2}])
+async def test_intent_and_outcome_repeat_the_words_of_the_plan_byte_for_byte(path, further):
+    log = opened(path)
+    start = log.position
+    fields = fields_of(invitation(3, username=AWKWARD, project_name=AWKWARD)) | {"rule": AWKWARD}
+    log.write("planned", **fields, **further)
+    span = PlannedSpan(PROJECT, start, log.position, 1)
+    await log.durable()
+    journal = SweepJournal(log, NOW)
+    (doomed,) = read(path, span)
+    journal.intent(doomed)
+    journal.outcome(doomed, Deletion(Outcome.DELETED, 1, 204), 1.0)
+    log.write("like an intent", **fields)
+    await log.close()
+    _, intent, outcome, rendered = (line.split(b',"prev":"', 1)[1][65:] for line in lines_of(path))
+    assert intent == rendered
+    assert outcome.startswith(rendered[:-1] + b',"outcome":"deleted"')
+    assert Planned(doomed.invitation, doomed.rule) == doomed
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 500])
 async def test_plan_comes_back_in_its_order(path, count):
     span = await planned(path, *range(count))

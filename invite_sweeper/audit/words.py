@@ -1,0 +1,45 @@
+"""The words in which the plan on disk describes a deletion, repeated by the lines after it."""
+
+from datetime import datetime
+
+from invite_sweeper.audit.record import FIRST_PREV, invitation_fields, render
+from invite_sweeper.inventory import Invitation
+
+_PREV = b'"prev":"'
+
+
+def words_for(invitation: Invitation, rule: str, now: datetime) -> bytes:
+    """Describe a deletion: members of a JSON object, without its braces.
+
+    Args:
+        now: The run's one instant, aware.
+    """
+    return render({**invitation_fields(invitation, now), "rule": rule})[1:-1]
+
+
+def words_of(line: bytes, rule: str) -> bytes:
+    """Give the part of a `planned` line that describes its invitation and the rule.
+
+    Args:
+        line: As it was written.
+        rule: As the line has it.
+
+    Raises:
+        ValueError: It is no such line.
+    """
+    last = b',"rule":' + render(rule)
+    return line[_after_head(line) + 1 : line.rindex(last) + len(last)]
+
+
+def with_words(line: bytes, words: bytes) -> bytes:
+    """Put words into a line of the log, before the fields that it has beyond its head."""
+    at = _after_head(line)
+    return b"%b,%b%b" % (line[:at], words, line[at:])
+
+
+def _after_head(line: bytes) -> int:
+    """Find where `prev` ends, the last of the fields that the log itself writes.
+
+    Within a text each quote has its backslash, so what is found is the key.
+    """
+    return line.index(_PREV) + len(_PREV) + len(FIRST_PREV) + 1
