@@ -25,9 +25,13 @@ def missing(what: str) -> None:
     pytest.skip(what)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """Debian's chromium, headless, driven by playwright."""
+    """Debian's chromium, headless, driven by playwright.
+
+    Not for the whole session: its driver keeps an event loop running, and no asynchronous
+    test of another file could run beside it.
+    """
     path = shutil.which("chromium")
     if path is None:
         missing("chromium is not installed (Debian's package chromium)")
