@@ -1,0 +1,349 @@
+"""The four lists of invited people, end to end: the program as a process, Atlas over HTTP."""
+
+import shlex
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from running import desk_in
+
+from invite_sweeper.simulator import Access, faults
+from invite_sweeper.simulator.seed import ORG_ID
+
+ALL = ["invites", "users", "org_users", "org_invites"]
+OLD = timedelta(days=20)
+STALE = {
+    "name": "stale",
+    "older_than": "14d",
+    "statuses": ["PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED"],
+}
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as made:
+        made.keys["rules"] = [dict(STALE)]
+        yield made
+
+
+def outcomes(desk, *names):
+    return [tuple(line[name] for name in names) for line in desk.lines("outcome")]
+
+
+def http_date(days):
+    day = datetime.now(UTC) + timedelta(days=days)
+    return f"{day:%a}, {day.day} {day:%b %Y} 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("source", "in_project"),
+    [("invites", True), ("users", True), ("org_users", False), ("org_invites", False)],
+)
+def test_each_source_alone_is_read_and_closed_by_its_own_call(desk, source, in_project):
+    project = desk.sim.add_project("Sandbox")
+    desk.sim.invite(project, "ada@example.com", age=OLD)
+    desk.sim.invite(project, "new@example.com", age=timedelta(days=1))
+    desk.sim.add_user("bob@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    desk.sim.add_user("cyd@example.com", age=timedelta(days=1))
+    desk.keys["sources"] = [source]
+    done = desk.sweep()
+
+    assert done.code == 0, done.err
+    who = "ada@example.com" if source == "invites" else "bob@example.com"
+    assert outcomes(desk, "source", "username", "outcome") == [(source, who, "deleted")]
+    (planned,) = desk.lines("planned")
+    assert (planned["project_id"], planned["project_name"], planned["org_id"]) == (
+        (project, "Sandbox", ORG_ID) if in_project else (None, None, ORG_ID)
+    )
+    scope = f"groups/{project}" if in_project else f"orgs/{ORG_ID}"
+    (delete,) = [each for each in desk.sim.requests if each.method == "DELETE"]
+    assert delete.path.startswith(f"/api/atlas/v2/{scope}/{source.removeprefix('org_')}/")
+    assert desk.run("audit", "verify", str(desk.log_path)).code == 0
+
+
+def test_pending_users_need_their_status_in_the_rule_and_expired_ones_do_not(desk):
+    project = desk.sim.add_project("Sandbox")
+    for status in ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED", "ACTIVE"):
+        desk.sim.add_user(
+            f"{status.lower()}@example.com",
+            status=status,
+            age=OLD,
+            group_roles={project: ["GROUP_OWNER"]},
+        )
+    desk.keys |= {"sources": ["users"], "rules": [{"name": "old", "older_than": "14d"}]}
+    done = desk.sweep()
+
+    assert done.code == 0
+    assert sorted(outcomes(desk, "username", "outcome")) == [
+        ("invitation_expired@example.com", "deleted"),
+        ("invitation_rejected@example.com", "deleted"),
+    ]
+    assert done.summary["invitations_seen"] == 3
+
+
+def test_users_are_read_page_after_page(desk):
+    project = desk.sim.add_project("Sandbox")
+    for number in range(1203):
+        desk.sim.add_user(
+            f"p{number:04}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]}
+        )
+    desk.keys["sources"] = ["users"]
+    planned = desk.plan()
+
+    assert planned.summary["stale"] == 1203
+    listings = [each for each in desk.sim.requests if "/users?" in each.path]
+    assert [each.path.rpartition("pageNum=")[2] for each in listings] == ["1", "2", "3"]
+
+
+def test_invitation_that_reaches_a_project_out_of_scope_is_kept(desk):
+    sandbox, prod = desk.sim.add_project("Sandbox"), desk.sim.add_project("prod-1")
+    desk.sim.add_user("in@example.com", age=OLD, group_roles={sandbox: ["GROUP_OWNER"]})
+    both = {sandbox: ["GROUP_OWNER"], prod: ["GROUP_OWNER"]}
+    desk.sim.add_user("both@example.com", age=OLD, group_roles=both)
+    desk.sim.add_user("ghost@example.com", age=OLD, group_roles={"0" * 24: ["GROUP_OWNER"]})
+    desk.sim.add_user("none@example.com", age=OLD)
+    desk.keys |= {"sources": ["org_users", "org_invites"], "projects": {"exclude": ["prod-*"]}}
+    done = desk.sweep()
+
+    assert done.summary["kept_by_reason"] == {"reaches_out_of_scope": 4}
+    assert {name for name, _ in outcomes(desk, "username", "outcome")} == {
+        "in@example.com",
+        "none@example.com",
+    }
+    (first, *_) = [line for line in desk.lines("planned") if line["username"] == "in@example.com"]
+    assert first["reaches"] == [[sandbox, "Sandbox"]]
+
+
+def test_keep_entry_for_a_project_protects_what_reaches_it(desk):
+    sandbox, prod = desk.sim.add_project("Sandbox"), desk.sim.add_project("prod-1")
+    desk.sim.add_user("in@example.com", age=OLD, group_roles={sandbox: ["GROUP_OWNER"]})
+    both = {sandbox: ["GROUP_OWNER"], prod: ["GROUP_OWNER"]}
+    desk.sim.add_user("both@example.com", age=OLD, group_roles=both)
+    desk.keys |= {
+        "sources": ["org_users"],
+        "keep": [{"name": "production", "projects": ["PROD-*"]}],
+    }
+    done = desk.sweep()
+
+    assert done.summary["kept_by_reason"] == {"keep:production": 1}
+    assert outcomes(desk, "username") == [("in@example.com",)]
+
+
+def test_one_person_with_several_doors_has_each_closed_by_its_own_call(desk):
+    project = desk.sim.add_project("Sandbox")
+    for number in range(40):
+        name = f"p{number}@example.com"
+        desk.sim.invite(project, name, age=OLD)
+        desk.sim.add_user(name, age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    desk.keys["sources"] = ALL
+    desk.keys["limits"] |= {"breaker_window": 10}
+    done = desk.sweep()
+
+    assert done.code == 0, done.err
+    assert (done.summary["stale"], done.summary["skipped"]) == (160, 0)
+    assert done.summary["deleted"] + done.summary["already_gone"] == 160
+    assert desk.sim.invitation_count() == len(desk.sim.users()) == 0
+    assert desk.sweep().summary["invitations_seen"] == 0
+
+
+def test_list_that_may_not_be_read_is_unreadable_alone(desk):
+    project = desk.sim.add_project("Sandbox")
+    desk.sim.invite(project, "ada@example.com", age=OLD)
+    desk.sim.add_user("bob@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    missing = faults.role_missing()
+    desk.sim.faults.add(missing, path=f"*/orgs/{ORG_ID}/users", times=None)
+    desk.sim.faults.add(missing, path=f"*/groups/{project}/users", times=None)
+    desk.keys["sources"] = ["invites", "users", "org_users"]
+    done = desk.sweep()
+
+    assert (done.code, done.summary["projects_unreadable"]) == (4, 2)
+    assert outcomes(desk, "username") == [("ada@example.com",)]
+    lost = {line["source"]: line for line in desk.lines("project_unreadable")}
+    assert (lost["users"]["project_id"], lost["org_users"]["project_id"]) == (project, None)
+    assert f"org_users of organization {ORG_ID}" in lost["org_users"]["reason"]
+    assert "users" in lost["users"]["reason"]
+
+
+def test_unreadable_lists_count_against_the_limit(desk):
+    project = desk.sim.add_project("Sandbox")
+    desk.sim.invite(project, "ada@example.com", age=OLD)
+    desk.sim.forbid(ORG_ID, Access.NONE)
+    desk.sim.faults.add(faults.role_missing(), path="*/orgs/*/users", times=None)
+    desk.keys["sources"] = ["invites", "org_users"]
+    desk.keys["limits"] |= {"max_unreadable_projects": 0}
+
+    assert desk.sweep().code == 3
+    assert desk.deletes() == 0
+
+
+def test_member_who_was_removed_is_told_with_the_line_that_mends_it(desk):
+    project = desk.sim.add_project("Sandbox")
+    user = desk.sim.add_user("o'neil@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    accept = faults.effect(before=lambda _: desk.sim.set_status(user, "ACTIVE"))
+    desk.sim.faults.add(accept, method="DELETE")
+    desk.keys["sources"] = ["users"]
+    done = desk.sweep()
+
+    assert (done.code, done.summary["accepted_during"], done.summary["deleted"]) == (4, 1, 0)
+    assert outcomes(desk, "outcome", "seen_before", "seen_after") == [
+        ("accepted_during", "PENDING", "ACTIVE")
+    ]
+    (sentence,) = [each for each in done.summary["warnings"] if "restore" in each]
+    command = shlex.split(sentence.partition("To invite them again: ")[2])
+    assert command == [
+        "invite-sweeper",
+        "restore",
+        "audit/invite-sweeper.jsonl",
+        "--run",
+        done.summary["run_id"],
+        "--username",
+        "o'neil@example.com",
+    ]
+    assert '"level": "error"' in done.err
+    assert "o'neil@example.com accepted" in done.err
+
+
+def test_who_accepted_in_time_is_left_alone_and_that_is_no_failure(desk):
+    project = desk.sim.add_project("Sandbox")
+    user = desk.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    accept = faults.effect(before=lambda _: desk.sim.set_status(user, "ACTIVE"))
+    desk.sim.faults.add(accept, method="GET", path="*/groups/*/users/*")
+    desk.keys["sources"] = ["users"]
+    done = desk.sweep()
+
+    assert (done.code, done.summary["accepted_before"], desk.deletes()) == (0, 1, 0)
+    assert outcomes(desk, "outcome", "attempts", "seen_before") == [
+        ("accepted_before", 0, "ACTIVE")
+    ]
+
+
+def retire(sim, *families):
+    sim.versions.gone |= {(family, "*") for family in families}
+
+
+def test_after_its_end_a_source_ends_alone_and_the_others_do_their_part(desk):
+    for name in ("Alpha", "Beta", "Gamma"):
+        project = desk.sim.add_project(name)
+        desk.sim.invite(project, "ada@example.com", age=OLD)
+        desk.sim.add_user(f"{name}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    retire(desk.sim, "invites")
+    desk.keys["sources"] = ["invites", "users"]
+    done = desk.sweep()
+
+    assert (done.code, done.summary["deleted"]) == (4, 3)
+    assert done.summary["sources_retired"] == ["invites"]
+    assert done.summary["projects_unreadable"] == 0
+    (line,) = desk.lines("source_retired")
+    assert (line["source"], line["http_status"], line["error_code"]) == (
+        "invites",
+        410,
+        "VERSION_GONE",
+    )
+    assert "write users and org_users instead of invites" in done.err
+
+
+def test_end_of_a_source_is_not_taken_for_a_fall_of_the_population(desk):
+    project = desk.sim.add_project("Alpha")
+    for number in range(30):
+        desk.sim.invite(project, f"p{number}@example.com", age=timedelta(days=1))
+    desk.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    desk.keys["sources"] = ["invites", "users"]
+    assert desk.plan().code == 0
+    retire(desk.sim, "invites")
+
+    assert (desk.sweep().code, desk.deletes()) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("sources", "families", "named"),
+    [
+        (["invites"], ["invites"], "write users and org_users instead of invites"),
+        (["org_invites"], ["org_invites"], "write org_users instead of org_invites"),
+        (["users"], ["users"], "Upgrade"),
+        (["invites", "org_invites"], ["invites", "org_invites"], "org_users instead of org_inv"),
+    ],
+)
+def test_after_the_end_of_its_only_sources_a_run_ends_and_names_what_to_write(
+    desk, sources, families, named
+):
+    project = desk.sim.add_project("Alpha")
+    desk.sim.invite(project, "ada@example.com", age=OLD)
+    desk.sim.add_user("bob@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    retire(desk.sim, *families)
+    desk.keys["sources"] = sources
+    done = desk.sweep()
+
+    assert (done.code, desk.deletes()) == (6, 0)
+    assert named in done.err
+    assert sorted(done.summary["sources_retired"]) == sorted(sources)
+
+
+def test_406_still_ends_the_run_whatever_other_sources_there_are(desk):
+    project = desk.sim.add_project("Alpha")
+    fault = faults.fails(406, "INVALID_VERSION_DATE")
+    desk.sim.faults.add(fault, path=f"*/groups/{project}/invites", times=None)
+    desk.keys["sources"] = ["invites", "users"]
+
+    assert desk.sweep().code == 6
+
+
+@pytest.mark.parametrize(
+    ("days", "level"), [(400, None), (181, None), (180, "warning"), (31, "warning"), (30, "error")]
+)
+def test_end_that_is_near_is_warned_of_and_one_that_is_very_near_is_an_error(desk, days, level):
+    desk.sim.add_project("Alpha")
+    desk.sim.versions.sunsets["invites"] = http_date(days)
+    desk.keys["sources"] = ["invites", "users"]
+    done = desk.plan()
+
+    said = [line for line in done.err.splitlines() if "no longer on" in line]
+    assert len(said) == (level is not None)
+    assert all(f'"level": "{level}"' in line and "users and org_users" in line for line in said)
+    (finished,) = desk.lines("run_finished")
+    assert finished["sunset"] == f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}"
+    assert finished["deprecation"] == "2023-10-04"
+    assert done.code == 0
+
+
+def test_trimmed_plan_holds_the_limit_of_a_project_over_all_its_lists(desk):
+    project = desk.sim.add_project("Alpha")
+    for number in range(12):
+        desk.sim.invite(project, f"p{number}@example.com", age=OLD + timedelta(days=number / 10))
+        desk.sim.add_user(
+            f"q{number}@example.com",
+            age=OLD + timedelta(days=number / 10),
+            group_roles={project: ["GROUP_OWNER"]},
+        )
+    desk.keys["sources"] = ["invites", "users"]
+    desk.keys["limits"] = {
+        "max_deletions_per_project": 5,
+        "over_limit": "trim",
+        "max_share": 1.0,
+    }
+    done = desk.sweep()
+
+    assert (done.code, done.summary["deleted"], done.summary["trimmed"]) == (0, 5, 19)
+    assert {line["source"] for line in desk.lines("planned")} == {"invites", "users"}
+
+
+def test_lists_of_one_project_count_together_against_its_limit(desk):
+    project = desk.sim.add_project("Alpha")
+    for number in range(3):
+        desk.sim.invite(project, f"p{number}@example.com", age=OLD)
+        desk.sim.add_user(f"q{number}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    desk.keys["sources"] = ["invites", "users"]
+    desk.keys["limits"] |= {"max_deletions_per_project": 5}
+    done = desk.sweep()
+
+    assert (done.code, desk.deletes()) == (3, 0)
+    assert "6 stale invitations in project" in done.err
+
+
+@pytest.mark.parametrize("source", ["users", "org_users", "org_invites"])
+def test_saved_plan_of_any_source_is_carried_out(desk, source):
+    project = desk.sim.add_project("Alpha")
+    desk.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    desk.keys["sources"] = [source]
+    assert desk.plan("--out", "plan.jsonl").code == 0
+    done = desk.sweep("--plan", "plan.jsonl")
+
+    assert (done.code, done.summary["deleted"]) == (0, 1), done.err
