@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from invite_sweeper.inventory import Invitation, Moment, Source, UnreadableDate
+from invite_sweeper.inventory import USER_LISTS, Invitation, Moment, UnreadableDate
 from invite_sweeper.matching import Globs, fold
 from invite_sweeper.policy import Keep, Rule
 
-USER_LISTS = frozenset({Source.USERS, Source.ORG_USERS})
 PENDING = "PENDING"
 
 Answer: TypeAlias = bool | str

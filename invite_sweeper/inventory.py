@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 
 class Source(StrEnum):
@@ -28,6 +28,10 @@ class Source(StrEnum):
         return {Source.INVITES: "users and org_users", Source.ORG_INVITES: "org_users"}.get(
             self, ""
         )
+
+
+USER_LISTS: Final = frozenset({Source.USERS, Source.ORG_USERS})
+"""Lists of people with a status, whose removal hits an accepted membership as well."""
 
 
 @dataclass(frozen=True, slots=True)

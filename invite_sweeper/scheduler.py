@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from invite_sweeper.audit import AuditLog, PlannedLane, SweepJournal
 from invite_sweeper.breaker import Breaker
+from invite_sweeper.bulletin import Bulletin
 from invite_sweeper.draft import Draft
 from invite_sweeper.errors import CredentialsRefused, GuardRefused, RunError, StoppedEarly
 from invite_sweeper.guard import (
@@ -17,8 +18,7 @@ from invite_sweeper.guard import (
     raise_if_unsafe,
 )
 from invite_sweeper.job import Connection, Job, View
-from invite_sweeper.notices import Notice, of_removed_member, of_retired, of_sunsets
-from invite_sweeper.outcome import Deletion, Outcome, Planned
+from invite_sweeper.outcome import Outcome
 from invite_sweeper.recovery import recover
 from invite_sweeper.scope import Scope
 from invite_sweeper.selection import Selector
@@ -51,6 +51,7 @@ class Run:
         self._totals = totals
         self._stop = stop
         self._view = view
+        self._bulletin = Bulletin(job, log, totals, view)
         self._workers = job.policy.execution.concurrency * _WORKERS_A_SLOT
 
     async def run(self) -> Ended:
@@ -93,7 +94,7 @@ class Run:
         reader, log = self._atlas.reader, self._log
         settled, lost = await recover(reader, job.open_intents, log, job.now)
         self._totals.recovered = settled
-        self._warn(*lost)
+        self._bulletin.warn(*lost)
 
     def _guard(self, draft: Draft) -> None:
         """Let the plan pass, or raise; nothing was sent so far."""
@@ -107,10 +108,10 @@ class Run:
         raise_if_unsafe(census, job.limits)
         refused = job.refusal() if job.refusal is not None else None
         if refused is not None:
-            self._warn(*refused[1])
+            self._bulletin.warn(*refused[1])
             raise refused[0]
         if job.passed is not None:
-            self._warn(*job.passed(draft.spans))
+            self._bulletin.warn(*job.passed(draft.spans))
 
     async def _survey(self) -> Territory:
         scope = Scope(self._job.policy)
@@ -118,7 +119,7 @@ class Run:
         self._totals.begun = True
         raise_if_clock_differs(self._atlas.clock_skew_s)
         await self._atlas.learn_limits()
-        self._warn(*scope.unmatched())
+        self._bulletin.warn(*scope.unmatched())
         shard = self._job.shard
         if shard is not None:
             territory = replace(
@@ -146,7 +147,7 @@ class Run:
         try:
             await walk(self._atlas.reader, territory, sources, visit, workers=self._workers)
         finally:
-            self._tell_of_lists(draft)
+            self._bulletin.lists(draft.retired, self._atlas.sunsets)
         await draft.finish()
         return draft
 
@@ -172,7 +173,7 @@ class Run:
                 grace_s=job.policy.execution.grace.total_seconds(),
                 several_doors=len(job.policy.sources) > 1,
             ),
-            swept=self._swept,
+            swept=self._bulletin.swept,
         )
         self._totals.tally = tally = sweep.tally
         self._view.sweeping(draft.planned, self._totals.estimate_s or 0.0)
@@ -182,34 +183,12 @@ class Run:
         except RunError as error:
             error.state = f"{tally[Outcome.DELETED]} invitations had been deleted by then."
             raise
+        finally:
+            self._bulletin.closing()
         if sweep.broken is not None:
-            self._warn(f"The sweep stopped itself: {sweep.broken}")
+            self._bulletin.warn(f"The sweep stopped itself: {sweep.broken}")
         if stop.reason is not None and (tally[Outcome.SKIPPED] or tally[Outcome.UNKNOWN]):
             raise self._stopped(state="What was done is in the audit log.")
-
-    def _tell_of_lists(self, draft: Draft) -> None:
-        """Tell of lists that have ended, and of those that soon will."""
-        ended = {each.source for each in draft.retired}
-        coming = {s: day for s, day in self._atlas.sunsets.items() if s not in ended}
-        self._notify(*map(of_retired, draft.retired))
-        self._notify(*of_sunsets(coming, self._job.now.date()))
-
-    def _swept(self, planned: Planned, deletion: Deletion) -> None:
-        """Show that one deletion has ended; a member that was removed is told at once."""
-        self._view.swept(deletion.outcome)
-        if deletion.outcome is Outcome.ACCEPTED_DURING:
-            path, run_id = str(self._log.path), self._job.run_id
-            self._notify(of_removed_member(planned.invitation, path, run_id))
-
-    def _notify(self, *notices: Notice) -> None:
-        for sentence, urgent in notices:
-            self._totals.warnings.append(sentence)
-            (self._view.alarm if urgent else self._view.warn)(sentence)
-
-    def _warn(self, *sentences: str) -> None:
-        for sentence in sentences:
-            self._totals.warnings.append(sentence)
-            self._view.warn(sentence)
 
     def _stopped(self, *, state: str) -> StoppedEarly:
         return StoppedEarly(

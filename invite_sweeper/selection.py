@@ -17,7 +17,6 @@ from datetime import datetime
 
 from invite_sweeper.criteria import (
     PENDING,
-    USER_LISTS,
     Answer,
     Criterion,
     all_hold,
@@ -25,7 +24,7 @@ from invite_sweeper.criteria import (
     date_fault,
     rule_criteria,
 )
-from invite_sweeper.inventory import Invitation
+from invite_sweeper.inventory import USER_LISTS, Invitation
 from invite_sweeper.policy import Policy
 
 _ID = re.compile(r"[a-f0-9]{24}")

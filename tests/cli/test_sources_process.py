@@ -4,7 +4,7 @@ import shlex
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from running import desk_in
+from running import desk_in, wait_until
 
 from invite_sweeper.simulator import Access, faults
 from invite_sweeper.simulator.seed import ORG_ID
@@ -347,3 +347,35 @@ def test_saved_plan_of_any_source_is_carried_out(desk, source):
     done = desk.sweep("--plan", "plan.jsonl")
 
     assert (done.code, done.summary["deleted"]) == (0, 1), done.err
+
+
+def test_removal_that_could_not_be_looked_at_afterwards_is_told(desk):
+    project = desk.sim.add_project("Alpha")
+    desk.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    desk.sim.faults.add(faults.role_missing(), path="*/orgs/*/users/*", times=None)
+    desk.keys["sources"] = ["users"]
+    done = desk.sweep()
+
+    assert (done.code, done.summary["deleted"]) == (0, 1)
+    assert "1 of the removed users could not be looked at afterwards" in done.err
+
+
+@pytest.mark.parametrize("source", ["users", "org_users", "org_invites"])
+@pytest.mark.parametrize("late", [True, False], ids=["carried out", "not carried out"])
+def test_open_intent_of_a_killed_run_is_looked_for_in_its_own_list(desk, source, late):
+    project = desk.sim.add_project("Alpha")
+    desk.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    desk.keys["sources"] = [source]
+    desk.sim.faults.add(faults.hang(late=late), method="DELETE", times=999)
+    process = desk.start("sweep", "--policy", "policy.yaml")
+    wait_until(lambda: desk.deletes() >= 1)
+    process.kill()
+    process.communicate()
+    desk.sim.faults.clear()
+    done = desk.sweep()
+
+    assert (done.code, done.summary["recovered"]) == (0, 1)
+    ends = outcomes(desk, "source", "outcome")
+    assert ends[0] == (source, "already_gone" if late else "failed")
+    assert ends[1:] == ([] if late else [(source, "deleted")])
+    assert desk.run("audit", "verify", str(desk.log_path)).code == 0

@@ -1,0 +1,63 @@
+"""What a run tells a person while it goes on, and keeps for its summary."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Final
+
+from invite_sweeper.audit import AuditLog
+from invite_sweeper.inventory import USER_LISTS, Retired, Source
+from invite_sweeper.job import Job, View
+from invite_sweeper.notices import (
+    Notice,
+    of_removed_member,
+    of_retired,
+    of_sunsets,
+    of_unverified,
+)
+from invite_sweeper.outcome import Deletion, Outcome, Planned
+from invite_sweeper.totals import Totals
+
+MOST_KEPT: Final = 1000
+"""So many sentences are kept for the summary; the log has all of them."""
+
+
+class Bulletin:
+    """Says things at once, and puts them among the warnings of the summary."""
+
+    def __init__(self, job: Job, log: AuditLog, totals: Totals, view: View) -> None:
+        self._job = job
+        self._log = log
+        self._totals = totals
+        self._view = view
+        self._unverified = 0
+
+    def warn(self, *sentences: str) -> None:
+        """Say what deserves a look."""
+        self._notify(map(Notice, sentences))
+
+    def lists(self, retired: Iterable[Retired], sunsets: Mapping[Source, date]) -> None:
+        """Tell of lists that have ended, and of those that soon will."""
+        ended = {each.source: each for each in retired}
+        coming = {source: day for source, day in sunsets.items() if source not in ended}
+        self._notify(map(of_retired, ended.values()))
+        self._notify(of_sunsets(coming, self._job.now.date()))
+
+    def swept(self, planned: Planned, deletion: Deletion) -> None:
+        """Show that one deletion has ended; a member that was removed is told at once."""
+        self._view.swept(deletion.outcome)
+        if deletion.outcome is Outcome.ACCEPTED_DURING:
+            path, run_id = str(self._log.path), self._job.run_id
+            self._notify([of_removed_member(planned.invitation, path, run_id)])
+        elif deletion.outcome is Outcome.DELETED and deletion.seen_after is None:
+            self._unverified += planned.invitation.source in USER_LISTS
+
+    def closing(self) -> None:
+        """Tell what a sweep could not find out."""
+        if self._unverified:
+            self._notify([of_unverified(self._unverified)])
+
+    def _notify(self, notices: Iterable[Notice]) -> None:
+        for sentence, urgent in notices:
+            if len(self._totals.warnings) < MOST_KEPT:
+                self._totals.warnings.append(sentence)
+            (self._view.alarm if urgent else self._view.warn)(sentence)

@@ -1,0 +1,57 @@
+"""The sentences beside the numbers, each at the day or the case that calls for it."""
+
+from datetime import date, timedelta
+
+import pytest
+from builders import invitation
+
+from invite_sweeper.inventory import Retired, Source
+from invite_sweeper.notices import (
+    mend_of,
+    of_removed_member,
+    of_retired,
+    of_sunsets,
+    of_unverified,
+)
+
+TODAY = date(2026, 11, 25)
+
+
+@pytest.mark.parametrize(
+    ("days", "urgent"), [(180, False), (31, False), (30, True), (1, True), (0, True), (-9, True)]
+)
+def test_end_of_a_list_is_told_from_180_days_and_urgent_from_30(days, urgent):
+    (notice,) = of_sunsets({Source.INVITES: TODAY + timedelta(days=days)}, TODAY)
+    assert notice.urgent is urgent
+    assert "users and org_users instead of invites" in notice.sentence
+    assert (f"in {days} days" in notice.sentence) == (days > 0)
+
+
+def test_end_that_is_further_off_is_not_told():
+    assert of_sunsets({Source.INVITES: TODAY + timedelta(days=181)}, TODAY) == ()
+    assert of_sunsets({}, TODAY) == ()
+
+
+@pytest.mark.parametrize("source", Source)
+def test_each_source_names_what_takes_its_place_or_an_upgrade(source):
+    said = mend_of(source)
+    assert ("Upgrade" in said) == (source in {Source.USERS, Source.ORG_USERS})
+    assert (f"instead of {source}." in said) == (source in {Source.INVITES, Source.ORG_INVITES})
+
+
+def test_retired_list_is_urgent_and_says_the_mend():
+    notice = of_retired(Retired("", "", "It is over.", 410, "VERSION_GONE", Source.ORG_INVITES))
+    assert notice == (f"It is over. {mend_of(Source.ORG_INVITES)}", True)
+
+
+def test_removed_member_without_an_address_is_named_by_its_id():
+    one = invitation(7, username=None, project_name="")
+    notice = of_removed_member(one, "a log.jsonl", "run-1")
+    assert notice.urgent
+    assert notice.sentence.startswith(f"{one.id} accepted")
+    assert one.org_id in notice.sentence
+    assert notice.sentence.endswith("invite-sweeper restore 'a log.jsonl' --run run-1")
+
+
+def test_users_that_could_not_be_looked_at_are_counted():
+    assert of_unverified(3).sentence.startswith("3 of the removed users")
