@@ -1,0 +1,133 @@
+"""The four lists, read whole or not at all."""
+
+import pytest
+
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
+from invite_sweeper.inventory import Gone, Project, Retired, Source, Unreadable
+from invite_sweeper.simulator import faults
+
+ORG = "5efda682a3f2ed2e7dd6cde4"
+
+
+@pytest.fixture
+def people(sim):
+    """A project in which everybody is invited by every way; its id."""
+    sim.throttling.enforced = False
+    project = sim.add_project("Alpha")
+    for number in range(5):
+        sim.invite(project, f"p{number}@example.com")
+        sim.add_user(f"q{number}@example.com", group_roles={project: ["GROUP_OWNER"]})
+    return project
+
+
+async def listing(atlas, source, project_id):
+    place = Project(ORG, "", ORG) if source.of_organization else Project(project_id, "Alpha", ORG)
+    return await atlas.reader.invitations(place, source)
+
+
+@pytest.mark.parametrize("source", Source)
+async def test_each_list_gives_what_it_holds_under_its_own_source(sim, online, people, source):
+    async with online() as atlas:
+        found = await listing(atlas, source, people)
+
+    assert len({each.id for each in found}) == 5
+    assert {each.source for each in found} == {source}
+
+
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+async def test_only_those_who_are_not_active_are_asked_for(sim, online, people, source):
+    for number, status in enumerate(("ACTIVE", "INVITATION_EXPIRED", "INVITATION_REJECTED")):
+        sim.set_status(sim.users()[number], status)
+    async with online() as atlas:
+        found = await listing(atlas, source, people)
+
+    told = sorted(each.status for each in found)
+    assert told == ["INVITATION_EXPIRED", "INVITATION_REJECTED", "PENDING", "PENDING"]
+
+
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+async def test_page_that_cannot_be_read_makes_the_whole_list_unreadable(
+    sim, online, people, source
+):
+    for number in range(600):
+        sim.add_user(f"r{number}@example.com", group_roles={people: ["GROUP_OWNER"]})
+    sim.faults.add(faults.fails(500), path="*/users", nth=2, times=None)
+    async with online() as atlas:
+        found = await listing(atlas, source, people)
+
+    assert isinstance(found, Unreadable)
+    assert (found.source, found.http_status) == (source, 500)
+    assert str(source) in found.reason
+
+
+async def test_person_who_slips_to_the_next_page_meanwhile_is_given_once(sim, online, people):
+    for number in range(600):
+        sim.add_user(f"r{number:03}@example.com", group_roles={people: ["GROUP_OWNER"]})
+    slip = faults.effect(
+        after=lambda _: sim.add_user("a@example.com", group_roles={people: ["GROUP_OWNER"]})
+    )
+    sim.faults.add(slip, path="*/users")
+    async with online() as atlas:
+        found = await listing(atlas, Source.USERS, people)
+
+    assert len(found) == len({each.id for each in found}) == 605
+
+
+@pytest.mark.parametrize("source", Source)
+async def test_missing_role_is_unreadable_and_names_its_list(sim, online, people, source):
+    sim.faults.add(faults.role_missing(), times=None)
+    async with online() as atlas:
+        found = await listing(atlas, source, people)
+
+    assert isinstance(found, Unreadable)
+    assert not isinstance(found, Retired)
+    assert (found.source, found.error_code) == (source, "USER_UNAUTHORIZED")
+    assert source is Source.INVITES or f"The list {source}" in found.reason
+    assert not source.of_organization or ORG in found.reason
+
+
+@pytest.mark.parametrize("source", Source)
+async def test_404_is_a_project_that_is_gone_but_no_organization(sim, online, people, source):
+    sim.faults.add(faults.fails(404, "NOT_FOUND"), times=None)
+    async with online() as atlas:
+        found = await listing(atlas, source, people)
+
+    assert isinstance(found, Unreadable if source.of_organization else Gone)
+
+
+@pytest.mark.parametrize("source", Source)
+async def test_410_retires_the_list(sim, online, people, source):
+    sim.versions.gone |= {(source.value, "*")}
+    async with online() as atlas:
+        found = await listing(atlas, source, people)
+
+    assert isinstance(found, Retired)
+    assert (found.source, found.http_status, found.error_code) == (source, 410, "VERSION_GONE")
+    assert str(source) in found.reason
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (faults.fails(406, "INVALID_VERSION_DATE"), AtlasUnavailable),
+        (faults.fails(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), CredentialsRefused),
+    ],
+)
+async def test_answer_about_the_run_ends_it_in_any_list(sim, online, people, source, fault, error):
+    sim.faults.add(fault, times=None)
+    async with online() as atlas:
+        with pytest.raises(error):
+            await listing(atlas, source, people)
+
+
+@pytest.mark.parametrize("source", Source)
+async def test_the_end_that_atlas_names_is_known_by_source(sim, online, people, source):
+    async with online() as atlas:
+        await listing(atlas, source, people)
+        told = dict(atlas.sunsets)
+
+    older = source in {Source.INVITES, Source.ORG_INVITES}
+    assert {key: day.isoformat() for key, day in told.items()} == (
+        {source: "2027-07-01"} if older else {}
+    )
