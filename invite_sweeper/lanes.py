@@ -88,3 +88,20 @@ class Lanes:
     def _wake(self) -> None:
         while self._waiting and self._waiting[0][0] <= self._clock():
             self._ready.appendleft(heapq.heappop(self._waiting)[2])
+
+
+class Turns:
+    """The lanes, ending after `most` deletions (the canary); None for no end of its own."""
+
+    def __init__(self, queue: Lanes, most: int | None) -> None:
+        self._queue = queue
+        self._left = most
+
+    def take(self) -> Planned | float | None:
+        """Give what the lanes give, or None once `most` were given."""
+        if self._left == 0:
+            return None
+        found = self._queue.take()
+        if self._left is not None and isinstance(found, Planned):
+            self._left -= 1
+        return found

@@ -15,7 +15,7 @@ from typing import Protocol
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.errors import RunError
 from invite_sweeper.inventory import Invitation, same_person_key
-from invite_sweeper.lanes import Lane, Lanes
+from invite_sweeper.lanes import Lane, Lanes, Turns
 from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
 from invite_sweeper.stop import Stop
 
@@ -126,7 +126,7 @@ class Sweep:
 
     async def _phase(self, queue: Lanes, *, most: int | None) -> None:
         """Delete until the queue is empty, `most` are done, or the sweep has to end."""
-        turns = _Turns(queue, most)
+        turns = Turns(queue, most)
         count = self._pace.workers if most is None else min(self._pace.workers, most)
         workers = [asyncio.create_task(self._work(turns)) for _ in range(count)]
         guard = asyncio.create_task(self._cut_off(workers))
@@ -150,7 +150,7 @@ class Sweep:
         for worker in workers:
             worker.cancel()
 
-    async def _work(self, turns: "_Turns") -> None:
+    async def _work(self, turns: Turns) -> None:
         while not self._ended:
             planned = turns.take()
             if planned is None:
@@ -220,19 +220,3 @@ class Sweep:
             self._record(planned, _SKIPPED, self._clock())
             if count % _LINES_A_FLUSH == 0 and self._error is None:
                 await self._journal.durable()
-
-
-class _Turns:
-    """The queue, ending after `most` turns (the canary)."""
-
-    def __init__(self, queue: Lanes, most: int | None) -> None:
-        self._queue = queue
-        self._left = most
-
-    def take(self) -> Planned | float | None:
-        if self._left == 0:
-            return None
-        found = self._queue.take()
-        if self._left is not None and isinstance(found, Planned):
-            self._left -= 1
-        return found

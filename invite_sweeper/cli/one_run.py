@@ -16,7 +16,8 @@ from invite_sweeper.atlas import Credentials
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.cli import results
 from invite_sweeper.cli.connecting import Connected, connected
-from invite_sweeper.cli.preparing import Facts, Preparation
+from invite_sweeper.cli.facts import Facts
+from invite_sweeper.cli.preparing import Preparation
 from invite_sweeper.errors import RunError
 from invite_sweeper.job import View
 from invite_sweeper.report.kept import KeptNames

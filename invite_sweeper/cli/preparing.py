@@ -2,15 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial, reduce
 
 from invite_sweeper import __version__
 from invite_sweeper.amendments import amendments
 from invite_sweeper.audit import (
     AuditLog,
-    AuditTarget,
     OpenIntent,
     PlannedLane,
     PlannedSpan,
@@ -19,51 +16,19 @@ from invite_sweeper.audit import (
 from invite_sweeper.ceiling import Ceiling
 from invite_sweeper.cli import plan_files, results
 from invite_sweeper.cli.asking import Question
-from invite_sweeper.cli.order import Order
+from invite_sweeper.cli.facts import Facts
 from invite_sweeper.cli.precedents import Precedents, keep_copy, kept_policy
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.guard import Population
 from invite_sweeper.job import Job
-from invite_sweeper.plan import Basis, SavedPlan, check
-from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.plan import SavedPlan, check
+from invite_sweeper.policy import Limits
 from invite_sweeper.quarantine import Comparison
 from invite_sweeper.report.kept import KeptNames
 from invite_sweeper.selection import Decision, Selector
-from invite_sweeper.shard import Shard
 from invite_sweeper.stop import Stop
 
 _SHOWN = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of a run before it begins.
-
-    Attributes:
-        started_s: On the monotonic clock.
-    """
-
-    order: Order
-    policy: Policy
-    now: datetime
-    run_id: str
-    base_url: str
-    actor: str
-    shard: Shard | None
-    target: AuditTarget
-    started_s: float
-
-    @property
-    def basis(self) -> Basis:
-        """What a plan of this run stands on."""
-        return Basis(
-            run_id=self.run_id,
-            now=self.now.isoformat(),
-            tool_version=__version__,
-            base_url=self.base_url,
-            organizations=tuple(sorted(self.policy.organization_ids)),
-            policy_sha256=self.policy.sha256,
-        )
 
 
 class Preparation:

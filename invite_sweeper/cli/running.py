@@ -11,10 +11,10 @@ from invite_sweeper.atlas import Credentials, parse_base_url
 from invite_sweeper.audit import AuditLock, AuditTarget
 from invite_sweeper.cli import afterwards, messages, policy_files, telling
 from invite_sweeper.cli.dividing import with_credentials
+from invite_sweeper.cli.facts import Facts
 from invite_sweeper.cli.loop import event_loop
 from invite_sweeper.cli.one_run import OneRun, Told, run_id_at
 from invite_sweeper.cli.order import Order
-from invite_sweeper.cli.preparing import Facts
 from invite_sweeper.cli.signals import heard_as
 from invite_sweeper.errors import RunError, UsageFault
 from invite_sweeper.policy import Policy
