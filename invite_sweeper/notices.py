@@ -59,8 +59,8 @@ def of_removed_member(invitation: Invitation, audit_log: str, run_id: str) -> No
 def of_unverified(count: int) -> Notice:
     """Tell that removed users could not be looked at afterwards."""
     return Notice(
-        f"{count} of the removed users could not be looked at afterwards, so nobody knows whether one of "
-        "them had just accepted. The look needs the role Organization Member."
+        f"{count} of the removed users could not be looked at afterwards, so nobody knows "
+        "whether one of them had just accepted. The look needs the role Organization Member."
     )
 
 

@@ -20,13 +20,13 @@ class SweepJournal:
 
     def intent(self, planned: Planned) -> None:
         """Note that a DELETE is about to be sent; on disk once `durable` has returned."""
-        self._log.write("intent", words=self._words(planned))
+        self._log.write("intent", self._words(planned))
 
     def outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
         """Note what became of one planned deletion."""
         self._log.write(
             "outcome",
-            words=self._words(planned),
+            self._words(planned),
             outcome=deletion.outcome.value,
             attempts=deletion.attempts,
             http_status=deletion.http_status,

@@ -116,7 +116,7 @@ class AuditLog:
         """Why the copy ended early; None while it is complete, or where none was asked for."""
         return self._file.copy_failure
 
-    def write(self, event: str, *, words: bytes = b"", **fields: object) -> None:
+    def write(self, event: str, words: bytes = b"", /, **fields: object) -> None:
         """Add one line. It is chained at once, and on disk after the next `durable`.
 
         Args:
