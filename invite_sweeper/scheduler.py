@@ -24,8 +24,9 @@ from invite_sweeper.scope import Scope
 from invite_sweeper.selection import Selector
 from invite_sweeper.stop import Stop
 from invite_sweeper.sweep import Pace, Sweep
+from invite_sweeper.territory import Territory
 from invite_sweeper.totals import Ended, Totals
-from invite_sweeper.walk import Found, Territory, survey, walk
+from invite_sweeper.walk import Found, survey, walk
 
 T = TypeVar("T")
 _WORKERS_A_SLOT = 2

@@ -20,7 +20,8 @@ from invite_sweeper.scope import Scope
 from invite_sweeper.selection import Selector
 from invite_sweeper.stop import Stop
 from invite_sweeper.sweep import Pace, Sweep
-from invite_sweeper.walk import Territory, survey, walk
+from invite_sweeper.territory import Territory
+from invite_sweeper.walk import survey, walk
 
 A, B = object_id(1), object_id(2)
 ORG_LISTS = [Source.ORG_USERS, Source.ORG_INVITES]

@@ -9,7 +9,8 @@ from fakes import FakeAtlas
 from invite_sweeper.errors import AtlasUnavailable, AuditUnwritable, GuardRefused
 from invite_sweeper.inventory import Gone, Place, Source, Unreadable
 from invite_sweeper.scope import Scope
-from invite_sweeper.walk import Listing, Territory, survey, walk
+from invite_sweeper.territory import Territory
+from invite_sweeper.walk import Listing, survey, walk
 
 
 def territory_of(count):

@@ -69,13 +69,8 @@ class UserRemoval:
 
     def _removal(self) -> Request:
         scope_id = self._invitation.project_id
-        request = request_for(
-            self._calls.deletion,
-            scope_id,
-            self._invitation.id,
-            scope_id=scope_id,
-            trail=self._trail,
-        )
+        ids = (scope_id, self._invitation.id)
+        request = request_for(self._calls.deletion, *ids, scope_id=scope_id, trail=self._trail)
         return request._replace(before_again=self._look_again)
 
     async def _look_again(self) -> Result | None:
@@ -108,9 +103,7 @@ class UserRemoval:
         listed = self._invitation
         if standing.status == _ACTIVE:
             return Outcome.ACCEPTED_BEFORE
-        if standing.status not in _INVITED or _folded(standing.username) != _folded(
-            listed.username
-        ):
+        if standing.status not in _INVITED or not _same(standing.username, listed.username):
             return Outcome.FAILED
         invited_again = standing.status == _PENDING and listed.status != _PENDING
         if invited_again or standing.invited_at != listed.created_at:
@@ -119,11 +112,11 @@ class UserRemoval:
 
     def _tell_failure(self, result: Result) -> None:
         """Let the audit say why nothing was sent."""
+        trail = self._trail
         if isinstance(result, Answer):
-            self._trail.http_status = result.status
-            self._trail.error_code = error_of(result).code
+            trail.http_status, trail.error_code = result.status, error_of(result).code
         else:
-            self._trail.http_status = result.http_status
+            trail.http_status = result.http_status
 
     async def _conclude(self, result: Result) -> Deletion:
         """Say what became of the DELETE, by its answer and by what Atlas shows now."""
@@ -197,8 +190,8 @@ class UserRemoval:
         return True
 
 
-def _folded(name: str | None) -> str | None:
-    return name.casefold() if name is not None else None
+def _same(name: str | None, other: str | None) -> bool:
+    return (name or "").casefold() == (other or "").casefold()
 
 
 def _is_plain(result: Result) -> bool:

@@ -22,7 +22,8 @@ from invite_sweeper.doctor import (
 from invite_sweeper.errors import RunError
 from invite_sweeper.inventory import Project, Source
 from invite_sweeper.policy import Execution, Policy
-from invite_sweeper.walk import Territory, survey
+from invite_sweeper.territory import Territory
+from invite_sweeper.walk import survey
 
 _DEFAULT_SOURCES = (Source.INVITES,)
 

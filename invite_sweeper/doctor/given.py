@@ -12,7 +12,7 @@ from invite_sweeper.doctor.values import Check, failed, ok, warning
 from invite_sweeper.errors import CredentialsRefused, GuardRefused, RunError
 from invite_sweeper.inventory import Project
 from invite_sweeper.policy import Policy
-from invite_sweeper.walk import Territory
+from invite_sweeper.territory import Territory
 
 _POLICY: Final = "policy"
 _CREDENTIALS: Final = "credentials"
