@@ -65,6 +65,16 @@ def test_only_the_last_answers_count():
     assert told(long_ago, canary=0, breaker_window=10, max_failure_share=0.2) is None
 
 
+def test_failures_that_left_the_window_are_counted_no_more_and_no_less_than_once():
+    limits = {"canary": 0, "breaker_window": 10, "max_failure_share": 0.2}
+    anew = [FAILED] * 2 + [DELETED] * 10
+    assert told([*anew, FAILED, FAILED], **limits) is None
+    assert told([*anew, FAILED, FAILED, FAILED], **limits) == (
+        15,
+        "3 of the last 10 deletions failed, over max_failure_share: 0.2.",
+    )
+
+
 def test_share_is_exact_where_floats_are_not():
     outcomes = [FAILED] * 29 + [DELETED] * 71
     assert told(outcomes, canary=0, breaker_window=100, max_failure_share=0.29) is None

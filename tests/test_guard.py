@@ -18,6 +18,7 @@ from invite_sweeper.guard import (
     refusals,
     share_limit,
 )
+from invite_sweeper.inventory import Source
 from invite_sweeper.selection import Decision
 from invite_sweeper.trimming import OldestFirst
 
@@ -107,6 +108,19 @@ def test_refusal_carries_the_first_five_reasons_and_counts_the_rest():
     assert caught.value.state == "Nothing was deleted."
 
 
+def test_refusal_tells_its_reasons_in_a_row_and_how_to_mend_it():
+    with pytest.raises(GuardRefused) as caught:
+        raise_if_unsafe(census(2), limits(max_deletions=1, max_deletions_per_project=1))
+    assert caught.value.what == (
+        "2 stale invitations are over max_deletions: 1. "
+        f"2 stale invitations in project {object_id(0)} are over max_deletions_per_project: 1."
+    )
+    assert caught.value.mend == (
+        "Read the plan; then raise the limit, narrow the rules, "
+        "or let the oldest go first with over_limit: trim."
+    )
+
+
 def test_five_reasons_are_all_told():
     with pytest.raises(GuardRefused) as caught:
         raise_if_unsafe(census(*[2] * 5), limits(max_deletions_per_project=1))
@@ -117,8 +131,8 @@ def test_plan_within_its_limits_passes():
     raise_if_unsafe(census(1), limits())
 
 
-def stale(number, *, days=20, project=1):
-    one = invitation(number, project_id=object_id(project), age=timedelta(days=days))
+def stale(number, *, days=20, project=1, source=Source.INVITES):
+    one = invitation(number, project_id=object_id(project), age=timedelta(days=days), source=source)
     return Decision(one, "r", None)
 
 
@@ -147,6 +161,15 @@ def test_trim_holds_the_limit_of_each_project_before_that_of_the_run():
         object_id(1): [object_id(1)],
         object_id(2): [object_id(3)],
     }
+
+
+def test_trim_lets_the_lists_of_a_project_share_its_limit_and_goes_on_to_the_next_project():
+    oldest = OldestFirst(limits(max_deletions_per_project=2))
+    oldest.offer([stale(1, days=90), stale(2, days=70)])
+    oldest.offer([stale(3, days=80, source=Source.USERS), stale(4, days=60, source=Source.USERS)])
+    oldest.offer([stale(5, days=50, project=2)])
+    found = [[d.invitation.id for d in part] for part in oldest.take(seen=100, stale=5)]
+    assert found == [[object_id(1)], [object_id(3)], [object_id(5)]]
 
 
 def test_trim_with_zero_takes_none():
@@ -229,14 +252,26 @@ def test_clock_up_to_5_minutes_off_passes(skew_s):
     raise_if_clock_differs(skew_s)
 
 
+SET_IT = "Set the clock (NTP): ages are counted by it."
+
+
 @pytest.mark.parametrize(
-    ("skew_s", "said"),
-    [(300.5, "ahead of"), (-300.5, "behind"), (None, "no readable Date")],
+    ("skew_s", "what", "mend"),
+    [
+        (301.5, "This clock is 302 s ahead of Atlas's.", SET_IT),
+        (-300.5, "This clock is 300 s behind Atlas's.", SET_IT),
+        (
+            None,
+            "Atlas's answer carried no readable Date, so this clock could not be checked.",
+            "Look for a proxy that removes the Date header.",
+        ),
+    ],
     ids=["ahead", "behind", "unknown"],
 )
-def test_clock_that_is_further_off_or_cannot_be_checked_is_refused(skew_s, said):
-    with pytest.raises(GuardRefused, match=said):
+def test_clock_that_is_further_off_or_cannot_be_checked_is_refused(skew_s, what, mend):
+    with pytest.raises(GuardRefused) as caught:
         raise_if_clock_differs(skew_s)
+    assert (caught.value.what, caught.value.mend) == (what, mend)
 
 
 def fewer(before, now, **changes):
@@ -249,6 +284,15 @@ def test_population_may_fall_by_the_share_and_not_by_one_more():
         fewer((100, 100), (69, 100), max_population_drop=0.3)
     with pytest.raises(GuardRefused, match=r"69 invitations are seen where .* left 100"):
         fewer((100, 100), (100, 69), max_population_drop=0.3)
+
+
+def test_population_refusal_names_the_option_that_lets_it_pass_once():
+    with pytest.raises(GuardRefused) as caught:
+        fewer((100, 100), (69, 100), max_population_drop=0.3)
+    assert caught.value.mend == (
+        "Find out where they went; where it is as it should be, "
+        "--accept-population lets it pass once."
+    )
 
 
 def test_population_may_grow():

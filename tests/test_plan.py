@@ -1,7 +1,7 @@
 """A saved plan is what was reviewed, or nothing: edits, cuts, age, and what it lets through."""
 
 import hashlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 import orjson
@@ -60,6 +60,18 @@ def test_plan_reads_back_as_it_was_written():
     }
 
 
+def test_invitation_of_an_organization_stands_in_the_plan_under_the_organization():
+    one = invitation(1, source=Source.ORG_INVITES, project_id=ORG, project_name="")
+    plan = read(write(BASIS, [invitation_fields(one, NOW)]))
+    assert set(plan.evidence) == {("org_invites", ORG, object_id(1))}
+    assert Ceiling(plan).admits(one)
+
+
+def test_header_names_the_format_and_what_the_plan_was_made_of():
+    header = orjson.loads(lines()[0])
+    assert header == {"plan": "invite-sweeper plan 1", **asdict(BASIS), "organizations": [ORG]}
+
+
 def test_plan_of_nothing_is_a_plan():
     assert saved().evidence == {}
 
@@ -95,34 +107,63 @@ def test_line_removed_added_or_moved_is_refused(change):
         "add": [*found[:2], lines(9)[1], *found[2:]],
         "swap": [found[0], found[2], found[1], *found[3:]],
     }[change]
-    with pytest.raises(GuardRefused, match="edited or cut"):
+    with pytest.raises(GuardRefused) as caught:
         read(changed)
+    assert caught.value.what == (
+        "The plan cannot be used. Its digest does not fit: it was edited or cut."
+    )
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "why"),
     [
-        [],
-        [b"{}\n"],
-        [b'{"plan":"another 1"}\n'],
-        [b"[]\n"],
-        [lines()[0].replace(b"plan 1", b"plan 2")],
-        [lines()[0], b'{"source":"invites"}\n'],
-        [lines()[0], b"7\n"],
-        [lines()[0].replace(NOW.isoformat().encode(), b"yesterday")],
-        [lines()[0].replace(NOW.isoformat().encode(), b"2026-11-25T01:00:00")],
+        ([], "It is no plan, or was cut"),
+        ([b"{}\n"], "It is no plan, or was edited"),
+        ([b'{"plan":"another 1"}\n'], "It is no plan, or was edited"),
+        ([b"[]\n"], "It is no plan, or was edited"),
+        ([lines()[0].replace(b"plan 1", b"plan 2")], "It is a plan of another format"),
+        ([lines()[0].replace(b"{", b'{"more":1,', 1)], "It is no plan, or was edited"),
+        ([lines()[0], b'{"source":"invites"}\n'], "It is no plan, or was edited"),
+        ([lines()[0], b"7\n"], "It is no plan, or was edited"),
+        (
+            [lines()[0].replace(NOW.isoformat().encode(), b"yesterday")],
+            "It holds a date that is none",
+        ),
+        (
+            [lines()[0].replace(NOW.isoformat().encode(), b"2026-11-25T01:00:00")],
+            "It holds a date without a zone",
+        ),
     ],
-    ids=["empty", "no header", "other", "array", "format", "row", "number", "date", "no zone"],
+    ids=[
+        "empty",
+        "no header",
+        "other",
+        "array",
+        "format",
+        "key",
+        "row",
+        "number",
+        "date",
+        "no zone",
+    ],
 )
-def test_what_is_no_plan_is_refused_though_its_digest_fits(body):
-    with pytest.raises(GuardRefused):
+def test_what_is_no_plan_is_refused_though_its_digest_fits(body, why):
+    with pytest.raises(GuardRefused) as caught:
         read(resealed(body))
+    assert caught.value.what == f"The plan cannot be used. {why}."
+
+
+def test_file_without_a_line_is_no_plan():
+    with pytest.raises(GuardRefused, match="It is no plan, or was cut"):
+        read([])
 
 
 def test_plan_exactly_as_old_as_it_may_be_passes_and_a_microsecond_more_does_not():
-    checked(now=NOW + MAX_AGE)
+    day = timedelta(hours=24)
+    assert day == MAX_AGE
+    checked(now=NOW + day)
     with pytest.raises(GuardRefused, match="ago"):
-        checked(now=NOW + MAX_AGE + timedelta(microseconds=1))
+        checked(now=NOW + day + timedelta(microseconds=1))
 
 
 def test_plan_from_the_future_is_refused():
@@ -131,19 +172,26 @@ def test_plan_from_the_future_is_refused():
         checked(now=NOW - timedelta(microseconds=1))
 
 
+OTHER_ORGANIZATIONS = "The plan belongs to other organizations than the policy."
+
+
 @pytest.mark.parametrize(
     ("present", "said"),
     [
-        ({"organizations": (ORG, "0" * 24)}, "organizations"),
-        ({"organizations": ()}, "organizations"),
-        ({"base_url": "https://cloud.mongodbgov.com"}, "mongodbgov"),
-        ({"policy_sha256": "b" * 64}, "another policy"),
+        ({"organizations": (ORG, "0" * 24)}, OTHER_ORGANIZATIONS),
+        ({"organizations": ()}, OTHER_ORGANIZATIONS),
+        (
+            {"base_url": "https://cloud.mongodbgov.com"},
+            "The plan belongs to https://cloud.mongodb.com, not to https://cloud.mongodbgov.com.",
+        ),
+        ({"policy_sha256": "b" * 64}, "The plan was made by another policy."),
     ],
     ids=["more", "none", "host", "policy"],
 )
 def test_plan_of_another_organization_host_or_policy_is_refused(present, said):
-    with pytest.raises(GuardRefused, match=said):
+    with pytest.raises(GuardRefused) as caught:
         checked(**present)
+    assert caught.value.what == said
 
 
 def test_policy_is_not_compared_where_none_was_named():
@@ -153,7 +201,7 @@ def test_policy_is_not_compared_where_none_was_named():
 def test_refusal_says_how_to_make_another():
     with pytest.raises(GuardRefused) as caught:
         checked(base_url="https://elsewhere.example.com")
-    assert "invite-sweeper plan --out FILE" in caught.value.mend
+    assert caught.value.mend == "Make another with: invite-sweeper plan --out FILE"
     assert caught.value.state == "Nothing was deleted."
 
 
@@ -180,6 +228,18 @@ def test_ceiling_admits_what_was_planned_once_and_nothing_else():
 )
 def test_ceiling_does_not_admit_what_is_not_the_one_that_was_meant(changes):
     assert not Ceiling(saved(1)).admits(invitation(1, **changes))
+
+
+def test_planned_line_without_a_date_lets_nothing_through():
+    plan = read(write(BASIS, [invitation_fields(invitation(1, created_at=None), NOW)]))
+    assert not Ceiling(plan).admits(invitation(1))
+    assert not Ceiling(plan).admits(invitation(1, created_at=None))
+
+
+def test_planned_line_without_an_address_admits_who_still_has_none():
+    plan = read(write(BASIS, [invitation_fields(invitation(1, username=None), NOW)]))
+    assert Ceiling(plan).admits(invitation(1, username=None))
+    assert not Ceiling(plan).admits(invitation(1))
 
 
 def test_same_instant_written_in_another_way_is_the_same():

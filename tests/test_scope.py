@@ -54,6 +54,24 @@ def test_decomposed_letters_are_the_same_name():
     assert not holds(project(name="caf\u0065\u0301"), exclude=["CAF\u00c9"])
 
 
+@pytest.mark.parametrize(
+    ("glob", "name"), [("ann*", "Ann\u00c9"), ("[\u00e9a]nn", "ANN")], ids=["name", "glob"]
+)
+def test_plain_letters_and_accented_ones_are_folded_alike(glob, name):
+    assert holds(project(name=name), include=[glob])
+
+
+def test_star_is_not_told_though_there_was_no_project_at_all():
+    assert Scope(policy(projects={"include": ["*"]})).unmatched() == ()
+
+
+def test_include_that_matched_by_name_or_by_id_is_not_told():
+    scope = Scope(policy(projects={"include": ["a-*", object_id(7)]}))
+    scope.holds(project(name="A-1"))
+    scope.holds(project(7))
+    assert scope.unmatched() == ()
+
+
 def test_globs_that_matched_nothing_are_told_and_the_star_never_is():
     scope = Scope(policy(projects={"include": ["*", "a-*"], "exclude": ["prd-*", "b-*"]}))
     scope.holds(project(name="b-1"))

@@ -69,7 +69,15 @@ def test_invitation_without_date_is_kept_though_another_rule_asks_only_for_expir
 
 @pytest.mark.parametrize(
     "bad_id",
-    ["", "x", "5EFDA682A3F2ED2E7DD6CDE4", "5efda682a3f2ed2e7dd6cde4\n", "a" * 25, "../" * 8],
+    [
+        "",
+        "x",
+        "5EFDA682A3F2ED2E7DD6CDE4",
+        "5efda682a3f2ed2e7dd6cde4\n",
+        "a" * 25,
+        "g" + "a" * 23,
+        "../" * 8,
+    ],
 )
 def test_invitation_whose_id_has_a_wrong_form_is_kept(bad_id):
     assert decide(invitation(id=bad_id)).kept == "unreadable_id"
@@ -133,6 +141,13 @@ def test_globs_compare_case_insensitively_against_the_whole_name(key):
     assert not decide(one, **rule(older_than="1d", **{key: ["gmail.com"]})).stale
 
 
+@pytest.mark.parametrize("name", ["a@x.example.com", "b@x.example.com"])
+def test_any_glob_of_a_list_may_match_and_none_that_is_not_there(name):
+    lists = rule(older_than="1d", usernames=["a@*", "b@*"])
+    assert decide(invitation(username=name), **lists).stale
+    assert not decide(invitation(username="c" + name), **lists).stale
+
+
 def test_projects_globs_match_the_id_too():
     one = invitation()
     assert decide(one, **rule(older_than="1d", projects=[one.project_id])).stale
@@ -194,6 +209,14 @@ def test_keep_beats_every_rule():
     assert decide(invitation(), **kept_by(usernames=["PERSON-*"])).kept == "keep:k"
 
 
+def test_decision_names_the_invitation_that_was_judged_stale_kept_or_of_no_rule():
+    one = invitation()
+    keys = {}, kept_by(usernames=["*"]), rule(usernames=["nobody"], older_than="1d")
+    decisions = [decide(one, **matcher) for matcher in keys]
+    assert [d.kept for d in decisions] == [None, "keep:k", "no_rule"]
+    assert all(d.invitation is one and d.bounced == 0 for d in decisions)
+
+
 def test_keep_is_named_even_where_the_invitation_is_young():
     assert decide(invitation(age=DAY), **kept_by(usernames=["person-*"])).kept == "keep:k"
 
@@ -250,6 +273,38 @@ def test_findings_tell_each_entry_and_each_of_its_keys():
     ]
     assert dict(found[1].criteria)["older_than"] is True
     assert dict(found[1].criteria)["usernames"] is False
+
+
+def test_findings_name_the_keys_as_the_policy_writes_them_and_in_its_order():
+    asked = {
+        "older_than": "14d",
+        "expired": False,
+        "expires_within": "30d",
+        "usernames": ["*"],
+        "inviters": ["*"],
+        "roles": ["GROUP_READ_ONLY"],
+        "projects": ["*"],
+        "statuses": ["PENDING"],
+    }
+    (found,) = Selector(policy(**rule(**asked)), NOW).findings(invitation())
+    assert found.answer is True
+    assert found.criteria == tuple((key, True) for key in asked)
+
+
+def test_findings_tell_what_a_rule_says_of_statuses_without_naming_them():
+    (found,) = Selector(policy(), NOW).findings(invitation(source=Source.USERS))
+    assert found.criteria == (("older_than", True), ("statuses", False))
+
+
+@pytest.mark.parametrize(
+    ("created_at", "reason"),
+    [(None, "no_date"), (UnreadableDate("last spring"), "unreadable_date")],
+    ids=["missing", "unreadable"],
+)
+def test_findings_say_why_an_age_cannot_be_told(created_at, reason):
+    (found,) = Selector(policy(), NOW).findings(invitation(created_at=created_at))
+    assert found.answer == reason
+    assert dict(found.criteria)["older_than"] == reason
 
 
 # --- what must hold for everybody ----------------------------------------------------------
