@@ -10,6 +10,7 @@ from invite_sweeper.atlas.ticks import MARGIN_S
 FIRST = 10
 """So many go out before the first answer: the bucket may be smaller than documented."""
 
+LEAST_S = 0.001  # no wait is shorter
 AGAIN = 8
 """So many tokens are kept to see whether a tick that was seen once comes again on time."""
 
@@ -51,7 +52,7 @@ class Bucket:
         """Take a token and give 0.0, or give the seconds until it is worth asking again."""
         wait_s = self.wait_s(now_s)
         if wait_s > 0.0:
-            return wait_s
+            return max(wait_s, LEAST_S)  # or rounding would have one ask without end
         if self.penalty.pending:
             self.penalty.probe(now_s)
         if self._demand:
@@ -84,18 +85,18 @@ class Bucket:
         """How many may be without an answer at a time, as far as the bucket has a say."""
         if not self.level.met:
             return FIRST
-        # The reserve is what a tick that did not come is found out with.
+        # A tick that did not come is found out with the reserve.
         return max(1.0, self._floor) if self.level.unproven else math.inf
 
     def _held(self, now_s: float) -> float:
         """What is left to others: the reserve, or more where they are known to spend more."""
-        others, ticks = self.level.others, self.level.ticks
+        level, others, ticks = self.level, self.level.others, self.level.ticks
         if not others.per_s:
             return self._floor
         # Until the next tick that is; where it is not known when, one must go on looking.
         ahead_s = ticks.latest_s - now_s if ticks.known else 0.0
-        ahead = others.ahead(ahead_s, len(self.level.out))
-        return max(self._floor, ahead) + others.per_s * self.level.rtt_s
+        held = max(self._floor, others.ahead(ahead_s, len(level.out))) + others.per_s * level.rtt_s
+        return min(held, level.limit.capacity - 1)
 
     def _soon_s(self, now_s: float) -> float:
         """When to ask again while an answer is on its way that may change things."""
@@ -114,8 +115,8 @@ class Bucket:
         """When there may be a token again, where so much is missing for one."""
         level, ticks = self.level, self.level.ticks
         if level.drips:
-            return max(0.001, short * level.limit.period_s / level.limit.refill)
-        wait_s = max(0.001, ticks.latest_s + MARGIN_S - now_s)
+            return max(LEAST_S, short * level.limit.period_s / level.limit.refill)
+        wait_s = max(LEAST_S, ticks.latest_s + MARGIN_S - now_s)
         overdue = level.told and not ticks.sure and now_s >= ticks.latest_s + MARGIN_S
         if overdue or level.doubtful:  # one goes to look, and is not followed
             alone = not level.out or now_s - self._last_s > ticks.period_s
@@ -124,7 +125,7 @@ class Bucket:
             return min(wait_s, self._soon_s(now_s))
         per_s = level.others.per_s
         if per_s and level.left >= self._floor + 1 + per_s * level.rtt_s:
-            wait_s = min(wait_s, max(short / per_s, 0.001))  # what is held for others shrinks
+            wait_s = min(wait_s, max(short / per_s, LEAST_S))  # what is held for others shrinks
         return wait_s
 
     def answered(
@@ -134,9 +135,9 @@ class Bucket:
         level = self.level
         sent_s = level.settle(now_s, sent_s)
         proven = self.penalty.success(sent_s)
-        if limit is not None and 0 < limit < math.inf and limit != level.limit.capacity:
-            self._resize(limit)
         if remaining is not None:
+            if limit is not None and 0 < limit < math.inf and limit != level.limit.capacity:
+                self._resize(limit)
             level.hear(now_s, remaining, sent_s)
             return
         if proven and not level.told:
@@ -145,9 +146,11 @@ class Bucket:
 
     def _resize(self, capacity: float) -> None:
         """Take another capacity from a header: then refill and period are guesses, too."""
-        level = self.level
-        refill = min(level.limit.refill, capacity)
-        level.relimit(Limit(capacity, refill, level.limit.period_s))
+        level, known = self.level, self.level.limit
+        refill = min(known.refill, capacity)
+        if capacity > known.capacity:  # a raised limit: raised as a whole, we assume
+            refill *= capacity / known.capacity
+        level.relimit(Limit(capacity, refill, known.period_s))
         level.left = capacity  # the `remaining` that came with it is heard next
         level.ticks.doubt()
         self.unfamiliar = True

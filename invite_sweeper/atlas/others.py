@@ -22,6 +22,7 @@ class Others:
         """Take other figures of the bucket."""
         self._period_s = period_s
         self._fair_per_s = refill / period_s / 2
+        self.per_s = min(self.per_s, self._fair_per_s)
         self._shortest_s = period_s / 32  # below it one foreign request looks like a flood
 
     def saw(self, lost: float, watched_s: float, out: int) -> None:

@@ -88,6 +88,20 @@ def test_a_limit_other_than_known_wins_and_makes_the_refill_a_guess_until_it_is_
     assert bucket.level.left == 59
 
 
+def test_a_raised_limit_is_taken_to_have_its_refill_raised_as_well():
+    bucket = bucket_at(limit=Limit(1200, 500, 60))
+    assert bucket.try_take(0.0) == 0.0
+    answer(bucket, 0.1, 2399, limit=2400, sent_s=0.0)
+    assert bucket.level.limit == Limit(2400, 1000, 60)
+
+
+def test_a_limit_without_a_remaining_says_nothing():
+    bucket = bucket_at()
+    assert bucket.try_take(0.0) == 0.0
+    answer(bucket, 0.1, None, limit=10**9, sent_s=0.0)
+    assert bucket.level.limit == LIMIT
+
+
 def test_an_answer_that_comes_late_does_not_raise_the_level():
     level = Level(LIMIT, 0.0)
     level.hear(1.0, 10, 0.9)
