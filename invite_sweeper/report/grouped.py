@@ -63,15 +63,29 @@ def _indented(part: RenderableType) -> Padding:
 
 def _cells(row: Row) -> tuple[Text, ...]:
     """Give the cells in the order of `_HEADS`."""
-    outcome = row.outcome or "skipped"
     return (
         Text(wording.age(row.age_days)),
-        Text(row.username or "(no address)"),
+        _invited(row),
         Text(row.rule),
         wording.roles(row.roles),
         Text(row.inviter),
-        Text(outcome.replace("_", " "), style=OUTCOME_STYLES.get(outcome, "")),
+        Text("\n").join(map(_outcome, (row, *row.doors))),
     )
+
+
+def _invited(row: Row) -> Text:
+    """Give the address; a person with several doors is told which lists they are in."""
+    address = Text(row.username or "(no address)")
+    if not row.doors:
+        return address
+    lists = ", ".join(each.source for each in (row, *row.doors))
+    doors = Text(f"{len(row.doors) + 1} doors: {lists}", style="dim")
+    return Text("\n").join((address, doors))
+
+
+def _outcome(row: Row) -> Text:
+    outcome = row.outcome or "skipped"
+    return Text(outcome.replace("_", " "), style=OUTCOME_STYLES.get(outcome, ""))
 
 
 def _widths(rows: Sequence[Sequence[Text]], width: int, *, outcomes: bool) -> tuple[int, ...]:
@@ -109,7 +123,7 @@ def _two_lines(rows: Sequence[Sequence[Text]], width: int, *, outcomes: bool) ->
     table.add_column(overflow="fold")
     room = width - _INDENT - _GAP - max(row[0].cell_len for row in rows)
     for age, invited, rule, roles, inviter, outcome in rows:
-        said = [outcome] if outcomes else []
+        said = list(outcome.split()) if outcomes else []
         said += [Text(str(rule), style="dim"), *roles.split()]
         said += [Text(f"by {inviter}", style="dim")] if inviter else []
         table.add_row(age, Text("\n").join((invited, *_filled(said, room))))

@@ -20,6 +20,9 @@ class Row:
         outcome: None while nothing has been done about it (a dry run).
         detail: What there is to know of an outcome that is not as planned.
         bounced: How often a run deleted this person's invitation to this project before.
+        source: The list that it is in.
+        project_id: None of an organization's own list.
+        doors: The person's further invitations, in other lists; shown with this one.
     """
 
     project: str
@@ -31,6 +34,10 @@ class Row:
     outcome: str | None = None
     detail: str = ""
     bounced: int = 0
+    source: str = ""
+    org_id: str = ""
+    project_id: str | None = None
+    doors: tuple["Row", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +55,12 @@ class Group:
     Attributes:
         rows: The oldest of them, oldest first; at least one.
         count: All of them.
+        merged: How many are shown in the row of another, as a further door of one person.
     """
 
     rows: tuple[Row, ...]
     count: int
+    merged: int = 0
 
     @property
     def project(self) -> str:
@@ -61,7 +70,7 @@ class Group:
     @property
     def hidden(self) -> int:
         """How many have no row."""
-        return self.count - len(self.rows)
+        return self.count - len(self.rows) - self.merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +125,9 @@ def row(line: Mapping[str, object]) -> Row:
         outcome=outcome or None,
         detail=_detail(line) if outcome in ASTRAY else "",
         bounced=whole(line.get("bounced")) or 0,
+        source=name(line.get("source")),
+        org_id=name(line.get("org_id")),
+        project_id=name(line.get("project_id")) or None,
     )
 
 

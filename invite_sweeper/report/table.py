@@ -10,6 +10,7 @@ from rich.text import Text
 
 from invite_sweeper.report import wording
 from invite_sweeper.report.closing import closing
+from invite_sweeper.report.doors import one_row_a_person
 from invite_sweeper.report.grouped import OUTCOME_STYLES, grouped
 from invite_sweeper.report.kept import KeptNames
 from invite_sweeper.report.rows import Row, Shown
@@ -54,7 +55,7 @@ def _parts(
 
 
 def _plan(width: int, summary: Summary, shown: Shown) -> Iterator[RenderableType]:
-    yield from grouped(shown.groups, width)
+    yield from grouped(one_row_a_person(shown.groups), width)
     if hidden := shown.projects - len(shown.groups):
         count = shown.planned - sum(group.count for group in shown.groups)
         rest = f"… {count:,} more in {wording.counted(hidden, 'other project')}"
