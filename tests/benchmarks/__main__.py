@@ -1,6 +1,6 @@
 """`python tests/benchmarks`: measures everything and writes the table, in Markdown.
 
-With names (`loopback distant by_hand memory price hot shared`) it measures those alone.
+With names (`loopback distant by_hand by_hand_key memory price hot shared`) it measures those.
 """
 
 import os

@@ -1,8 +1,8 @@
 """The simulated Atlas in a process of its own: no limits, nothing that goes wrong.
 
-`python atlas_process.py '{"projects": 200, "each": 60, "age_days": 20, "latency_s": 0}'`
-writes one JSON object when it listens (the environment to point a client at it), and at the
-end of its standard input another one (what it was asked and what is left).
+Its argument is a `measuring.Load` in JSON. It writes one JSON object when it listens (the
+environment to point a client at it), and at the end of its standard input another one (what it
+was asked and what is left).
 """
 
 import asyncio
@@ -53,8 +53,10 @@ def tell(words: dict[str, object]) -> None:
 
 
 def main() -> None:
-    sim = build(**json.loads(sys.argv[1]))
-    account = sim.add_service_account()
+    asked = json.loads(sys.argv[1])
+    add_account = "add_api_key" if asked.pop("api_key") else "add_service_account"
+    sim = build(**asked)
+    account = getattr(sim, add_account)()
     gc.collect()
     gc.freeze()  # what it holds is not garbage, and looking it through would cost the client time
     event_loop(serve_until_told(sim, account))

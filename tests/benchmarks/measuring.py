@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -32,12 +32,17 @@ MEMORY = Path("/dev/shm")
 
 @dataclass(frozen=True)
 class Load:
-    """What the simulated Atlas holds, all of it stale, or all of it kept."""
+    """What the simulated Atlas holds, all of it stale, or all of it kept.
+
+    Attributes:
+        api_key: Whether it is asked with an API key (HTTP Digest) instead of a service account.
+    """
 
     projects: int
     each: int
     age_days: float = STALE_DAYS
     latency_s: float = 0.0
+    api_key: bool = False
 
     @property
     def invitations(self) -> int:
@@ -78,13 +83,7 @@ class Atlas:
 @contextmanager
 def fresh_atlas(load: Load) -> Iterator[Atlas]:
     """Start one with its load; ends with the block."""
-    asked = {
-        "projects": load.projects,
-        "each": load.each,
-        "age_days": load.age_days,
-        "latency_s": load.latency_s,
-    }
-    command = [sys.executable, str(HERE / "atlas_process.py"), json.dumps(asked)]
+    command = [sys.executable, str(HERE / "atlas_process.py"), json.dumps(asdict(load))]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=quiet_environment()
     ) as process:
