@@ -56,6 +56,10 @@ class Connection(Protocol):
         """Ask Atlas for its limits, if it tells them; nothing depends on the answer."""
         ...
 
+    async def expect(self, deletions: Mapping[Place, int]) -> None:
+        """Prepare for so many deletions in each list; nothing depends on it but the time."""
+        ...
+
     def estimate_s(self, deletions: Mapping[Place, int]) -> float:
         """Give the seconds that Atlas's limits ask for so many deletions a list."""
         ...

@@ -162,6 +162,7 @@ class Run:
 
     async def _sweep(self, draft: Draft) -> None:
         job, stop = self._job, self._stop
+        await self._atlas.expect(draft.doomed)
         sweep = Sweep(
             self._atlas.deleter(),
             SweepJournal(self._log, job.now),

@@ -64,6 +64,13 @@ LIST_RATE_LIMITS: Final = Operation(
     query="itemsPerPage=500",
     paged=True,
 )
+LIST_PROJECT_RATE_LIMITS: Final = Operation(
+    "GET", "/api/atlas/v2/rateLimits?groupId={}", V2025_03_12, RATE_LIMITS_USER
+)
+"""The limits as they are in one project; the list without a scope tells the usual ones."""
+LIST_ORG_RATE_LIMITS: Final = Operation(
+    "GET", "/api/atlas/v2/rateLimits?orgId={}", V2025_03_12, RATE_LIMITS_USER
+)
 
 _NOT_ACTIVE: Final = (
     "orgMembershipStatuses=PENDING&orgMembershipStatuses=INVITATION_EXPIRED"
@@ -129,6 +136,8 @@ OPERATIONS: Final = frozenset(
         REMOVE_ORG_USER,
         LIST_ORG_INVITES,
         DELETE_ORG_INVITE,
+        LIST_ORG_RATE_LIMITS,
+        LIST_PROJECT_RATE_LIMITS,
         LIST_RATE_LIMITS,
     }
 )

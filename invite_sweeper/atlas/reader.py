@@ -6,7 +6,12 @@ from typing import Final
 
 from invite_sweeper.atlas.answers import Answer, Result, error_of, is_atlas_speaking
 from invite_sweeper.atlas.limits import RateLimit
-from invite_sweeper.atlas.operations import LIST_GROUPS, LIST_RATE_LIMITS
+from invite_sweeper.atlas.operations import (
+    LIST_GROUPS,
+    LIST_ORG_RATE_LIMITS,
+    LIST_PROJECT_RATE_LIMITS,
+    LIST_RATE_LIMITS,
+)
 from invite_sweeper.atlas.request import Request, request_for
 from invite_sweeper.atlas.sources import SOURCES, Calls, Rows
 from invite_sweeper.atlas.told_limits import parse_rate_limit
@@ -111,17 +116,26 @@ class AtlasReader:
                 return tuple(found.values())
         return _unreadable(place, f"The list goes on after {PAGES_CAP} pages.")
 
-    async def rate_limits(self) -> tuple[RateLimit, ...]:
+    async def rate_limits(
+        self, *, project_id: str | None = None, org_id: str | None = None
+    ) -> tuple[RateLimit, ...]:
         """Give the figures of Atlas's buckets; empty where it does not tell them.
+
+        With the id of a project or an organization, those in force there; else the usual ones.
 
         Raises:
             CredentialsRefused: The answer was about the credentials.
 
         Source: `listRateLimits` of the OpenAPI document, 2025-03-12.
         """
-        request = request_for(
-            LIST_RATE_LIMITS, scope_id=self._actor, page=1, read=_read_rate_limits
-        )
+        if project_id is not None or org_id is not None:
+            operation = LIST_PROJECT_RATE_LIMITS if project_id else LIST_ORG_RATE_LIMITS
+            asked = project_id or org_id or ""
+            request = request_for(operation, asked, scope_id=self._actor, read=_read_rate_limits)
+        else:
+            request = request_for(
+                LIST_RATE_LIMITS, scope_id=self._actor, page=1, read=_read_rate_limits
+            )
         result = await self._transport.call(request)
         if isinstance(result, Answer) and isinstance(result.value, _RateLimits):
             return result.value.items

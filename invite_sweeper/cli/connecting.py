@@ -20,6 +20,7 @@ from invite_sweeper.atlas import (
     RateLimiter,
     connect,
 )
+from invite_sweeper.atlas.limits import ours
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.transport import Log
 from invite_sweeper.errors import RunError
@@ -27,6 +28,8 @@ from invite_sweeper.inventory import Place, Source
 from invite_sweeper.policy import Execution
 
 _LIMITS_WITHIN_S = 3.0
+_STRANGE_BUCKETS = 100
+"""So many buckets of an unusual size are asked about at most; the others are found out by use."""
 
 
 class Connected:
@@ -71,13 +74,41 @@ class Connected:
             async with asyncio.timeout(_LIMITS_WITHIN_S):
                 self.limiter.seed(await self.atlas.reader.rate_limits())
 
+    async def expect(self, deletions: Mapping[Place, int]) -> None:
+        """Prepare the buckets for what is to come: those of an unusual size are asked about."""
+        counts = _turns(deletions)
+        strange = [key for key in counts if self.limiter.unfamiliar(key)]
+        for key in strange[:_STRANGE_BUCKETS]:
+            with suppress(TimeoutError, RunError):
+                async with asyncio.timeout(_LIMITS_WITHIN_S):
+                    await self._ask_about(key)
+        self.limiter.expect(counts)
+
+    async def _ask_about(self, key: BucketKey) -> None:
+        of_project = key.endpoint_set.endswith("_group")
+        found = await self.atlas.reader.rate_limits(
+            project_id=key.scope_id if of_project else None,
+            org_id=None if of_project else key.scope_id,
+        )
+        for each in found:
+            if ours(each) == key.endpoint_set:
+                limit = each.limit
+                self.limiter.learn_refill(
+                    key, round(limit.capacity), round(limit.refill), limit.period_s
+                )
+
     def estimate_s(self, deletions: Mapping[Place, int]) -> float:
         """The seconds that the buckets ask for so many deletions a list."""
-        counts: Counter[BucketKey] = Counter()
-        for (project, source), deleted in deletions.items():
-            for key in SOURCES[source].turns(project.id, project.org_id):
-                counts[key] += deleted
-        return self.limiter.estimate_s(counts)
+        return self.limiter.estimate_s(_turns(deletions))
+
+
+def _turns(deletions: Mapping[Place, int]) -> Counter[BucketKey]:
+    """Give how many requests draw from each bucket."""
+    counts: Counter[BucketKey] = Counter()
+    for (project, source), deleted in deletions.items():
+        for key in SOURCES[source].turns(project.id, project.org_id):
+            counts[key] += deleted
+    return counts
 
 
 @asynccontextmanager

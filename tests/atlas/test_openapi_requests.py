@@ -50,6 +50,8 @@ async def ask_everything(sim, online):
     async with online() as atlas:
         assert [each async for each in atlas.reader.projects()] == [project]
         await atlas.reader.rate_limits()
+        await atlas.reader.rate_limits(project_id=project_id)
+        await atlas.reader.rate_limits(org_id=ORG)
         listed = {
             source: await atlas.reader.invitations(
                 organization if source.of_organization else project, source

@@ -1,0 +1,60 @@
+"""A run keeps to Atlas's buckets: it learns them, and says so where Atlas tells nothing."""
+
+from datetime import timedelta
+
+import pytest
+from running import desk_in
+
+DAYS = timedelta(days=1)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as found:
+        found.projects.append(found.sim.add_project("Hot"))
+        for n in range(40):
+            found.sim.invite(found.projects[0], f"p{n}@example.com", age=20 * DAYS)
+        yield found
+
+
+def paths(desk):
+    return [asked.path for asked in desk.sim.requests]
+
+
+def test_limits_are_asked_for_once_at_the_start(desk):
+    assert desk.sweep().code == 0
+    assert sum("/rateLimits" in path for path in paths(desk)) == 1
+
+
+def test_project_with_a_bucket_of_unusual_size_is_asked_about_before_it_is_swept(desk):
+    desk.sim.set_bucket("projects_group", desk.projects[0], capacity=30, refill=30, period_s=1)
+    done = desk.sweep()
+    assert (done.code, done.summary["deleted"], done.summary["rate_limited"]) == (0, 40, 0)
+    asked = [path for path in paths(desk) if "/rateLimits" in path]
+    assert len(asked) == 2
+    assert desk.projects[0] in asked[1]
+
+
+@pytest.mark.parametrize("headers", [True, False], ids=["with headers", "without"])
+def test_atlas_that_tells_no_limits_is_swept_by_the_documented_ones(desk, headers):
+    desk.sim.rate_limits_served = False
+    desk.sim.throttling.headers = headers
+    done = desk.sweep()
+    assert (done.code, done.summary["deleted"]) == (0, 40)
+    assert done.err.count("told nothing of its rate limits") == (0 if headers else 1)
+
+
+def test_limits_that_do_not_answer_hold_nobody_up_for_long(desk):
+    from invite_sweeper.simulator import faults
+
+    desk.sim.faults.add(faults.hang(), path="*/rateLimits*", times=99)
+    done = desk.sweep()
+    assert (done.code, done.summary["deleted"]) == (0, 40)
+    assert done.summary["duration_s"] < 30
+
+
+def test_max_requests_per_second_is_a_ceiling_over_all(desk):
+    desk.keys["execution"] = {"max_requests_per_second": 20}
+    done = desk.sweep()
+    assert (done.code, done.summary["deleted"]) == (0, 40)
+    assert done.summary["requests"] <= 20 * (done.summary["duration_s"] + 1)
