@@ -167,13 +167,19 @@ def test_listing_that_fails_once_is_read_again(desk, fault):
 
 @pytest.mark.parametrize(
     "fault",
-    [faults.fails(500), faults.malformed(), faults.html(503), faults.reset()],
-    ids=["500", "malformed", "503", "reset"],
+    [faults.fails(500), faults.html(503), faults.reset()],
+    ids=["500", "503", "reset"],
 )
 def test_list_of_projects_that_cannot_be_read_ends_with_6(desk, fault):
     desk.sim.faults.add(fault, path="*/groups", times=99)
     done = desk.sweep()
     assert (done.code, done.out, desk.deletes()) == (6, "", 0)
+
+
+def test_list_of_projects_that_is_nonsense_ends_with_6_and_tells_it_as_a_result(desk):
+    desk.sim.faults.add(faults.malformed(), path="*/groups", times=99)
+    done = desk.sweep()
+    assert (done.code, done.summary["exit_code"], desk.deletes()) == (6, 6, 0)
 
 
 def test_second_page_that_cannot_be_read_ends_with_6_and_nothing_is_deleted(desk):
