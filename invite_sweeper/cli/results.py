@@ -18,7 +18,6 @@ from invite_sweeper.cli.order import Order
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.job import View
 from invite_sweeper.policy import Limits
-from invite_sweeper.report.bar import BarView
 from invite_sweeper.report.kept import KeptNames
 from invite_sweeper.report.progress import LineView, Log
 from invite_sweeper.report.question import question
@@ -53,6 +52,8 @@ class _Result(Console):
 def view_for(order: Order, log: Log) -> ClosableView:
     """Choose how the progress is shown: a bar for a person, lines for a log."""
     if sys.stderr.isatty() and not (order.quiet or order.calm):
+        from invite_sweeper.report.bar import BarView
+
         return BarView(log, Console(stderr=True))
     return LineView(log, time.monotonic)
 

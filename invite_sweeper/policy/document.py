@@ -6,6 +6,7 @@ from typing import cast
 
 import yaml
 from yaml.constructor import SafeConstructor
+from yaml.reader import Reader
 from yaml.resolver import Resolver
 
 from invite_sweeper.policy.syntax import explain
@@ -29,7 +30,7 @@ _CONSTRUCT = cast(
     },
 )
 # YAML's own set of printable characters; the parsers name no place for the others.
-_UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE = Reader.NON_PRINTABLE
 # What YAML takes a value for, where it cannot be read as such or is not for policies.
 _TAKEN_FOR = {
     f"{_TAG}int": "a number and is none that can be used",
