@@ -191,7 +191,7 @@ async def _sweep(base_url: str, account: Account) -> None:
 
 
 def _read(requests: Sequence[Asked], hot: str, anchor_s: float, other: SecondClient) -> Hot:
-    hot_ones = [asked for asked in requests if hot in asked.path]
+    hot_ones = [asked for asked in requests if f"/groups/{hot}/" in asked.path]
     ordinary = [asked for asked in requests if "/invites" in asked.path and hot not in asked.path]
     sent_s = tuple(asked.at_s for asked in hot_ones if asked.status < 400)
     return Hot(
