@@ -37,10 +37,14 @@ def verify(
 
     import orjson
 
-    from invite_sweeper.audit import in_order
+    from invite_sweeper.audit import in_order, past_runs
     from invite_sweeper.audit import verify as follow
+    from invite_sweeper.audit.shards import missing_shards
 
-    found = follow(in_order(files), continuation=continuation)
+    paths = in_order(files)
+    found = follow(paths, continuation=continuation)
+    if found.finding is None and (missing := missing_shards(past_runs(*paths))):
+        typer.echo(f"Warning: no log of shard {', '.join(missing)} is among these.", err=True)
     for warning in found.warnings:
         typer.echo(f"Warning: {warning}", err=True)
     if output is Output.JSON:

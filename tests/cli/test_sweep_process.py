@@ -435,6 +435,11 @@ def test_shards_together_sweep_every_invitation_once(desk):
         deleted += desk.sweep("--shard", f"{index}/3", "--audit-log", log).summary["deleted"]
     assert deleted == 24 == len(desk.sim.deleted)
     assert desk.sim.invitation_count() == 12
+    logs = [f"audit/shard-{index}.jsonl" for index in "123"]
+    together = desk.run("audit", "verify", *logs)
+    assert (together.code, together.err) == (0, "")
+    alone = desk.run("audit", "verify", logs[0], logs[2])
+    assert (alone.code, "no log of shard 2/3" in alone.err) == (0, True)
 
 
 def test_indexed_job_finds_its_shard_by_itself(desk):
