@@ -15,7 +15,10 @@ from benchmarks import figures
 
 def main(names: list[str]) -> int:
     """Measure and write; 1 where a figure does not hold."""
-    wanted = [each for each in figures.ALL if not names or each.__name__ in names]
+    known = {each.__name__: each for each in figures.ALL}
+    if unknown := set(names) - set(known):
+        sys.exit(f"{', '.join(sorted(unknown))}: none of {', '.join(known)}")
+    wanted = [known[name] for name in names or known]
     write("| what | measured | must hold | |\n|---|---|---|---|\n")
     found = []
     for measure in wanted:
