@@ -7,6 +7,7 @@ RunError
 ├── GuardRefused         3   a guard refused; nothing was deleted
 ├── CredentialsRefused   5   Atlas does not take the credentials
 ├── AtlasUnavailable     6   Atlas cannot be reached, answers nonsense, or dropped the version
+│   └── VersionGone      6   it dropped the version of one list (410); other lists may go on
 ├── AuditUnwritable      7   the audit log cannot be written; nothing is sent after that
 ├── StoppedEarly         8   a signal or the deadline came first
 └── LockHeld             9   another run holds the lock of the audit log
@@ -126,6 +127,10 @@ class AtlasUnavailable(RunError):
     """Atlas cannot be reached, answers nonsense, or no longer serves the version."""
 
     exit_code = ExitCode.UNREACHABLE
+
+
+class VersionGone(AtlasUnavailable):
+    """Atlas no longer serves the version in use (410). A run over other lists, too, goes on."""
 
 
 class AuditUnwritable(RunError):

@@ -187,6 +187,8 @@ class Run:
             raise
         finally:
             self._bulletin.closing()
+        for source, what in sweep.retired.items():
+            self._bulletin.warn(f"The list {source.value} ended in mid-sweep: {what}")
         if sweep.broken is not None:
             self._bulletin.warn(f"The sweep stopped itself: {sweep.broken}")
         if stop.reason is not None and (tally[Outcome.SKIPPED] or tally[Outcome.UNKNOWN]):

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from invite_sweeper.breaker import Breaker
-from invite_sweeper.errors import RunError
-from invite_sweeper.inventory import Invitation, same_person_key
+from invite_sweeper.errors import RunError, VersionGone
+from invite_sweeper.inventory import Invitation, Source, same_person_key
 from invite_sweeper.lanes import Lane, Lanes, Turns
 from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
 from invite_sweeper.stop import Stop
@@ -59,8 +59,9 @@ class Pace:
         workers: Deletions open at a time; those that wait for Atlas hold no connection.
         canary: The first so many go out alone; 0 for none.
         grace_s: How long what is in flight may go on after a stop.
-        several_doors: One person may be in the plan more than once, in several lists; where
-            one deletion closes the others' doors, too, that is no sign of trouble.
+        several_doors: The plan is of several lists. One person may be in it more than once;
+            where one deletion closes the others' doors, too, that is no sign of trouble. A
+            list that Atlas drops (410) ends alone.
     """
 
     workers: int
@@ -79,6 +80,7 @@ class Sweep:
     Attributes:
         tally: Deletions by outcome; adds up to the plan once `run` has returned or raised.
         broken: Why the breaker ended the sweep; None when it did not.
+        retired: Lists that Atlas dropped in mid-sweep, with what it said; the others went on.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Sweep:
         self._open: set[Trail] = set()
         self.tally: Counter[Outcome] = Counter()
         self.broken: str | None = None
+        self.retired: dict[Source, str] = {}
 
     async def run(self, lanes: Iterable[Lane]) -> None:
         """Carry out the plan; every planned deletion gets one outcome.
@@ -162,9 +165,12 @@ class Sweep:
             await self._one(planned)
 
     async def _one(self, planned: Planned) -> None:
+        started_s = self._clock()
+        if planned.invitation.source in self.retired:
+            self._record(planned, _SKIPPED, started_s)
+            return
         trail = Trail()
         self._open.add(trail)
-        started_s = self._clock()
         try:
             self._journal.intent(planned)
             await self._journal.durable()
@@ -183,15 +189,24 @@ class Sweep:
 
     def _record(self, planned: Planned, deletion: Deletion, started_s: float) -> None:
         self.tally[deletion.outcome] += 1
-        if deletion.ends_run is not None:
+        about_list = self._retires(planned, deletion)
+        if deletion.ends_run is not None and not about_list:
             self._end(deletion.ends_run)
-        if deletion.outcome is not Outcome.SKIPPED and not self._was_expected(planned, deletion):
+        counts = deletion.outcome is not Outcome.SKIPPED and not about_list
+        if counts and not self._was_expected(planned, deletion):
             self.broken = self.broken or self._breaker.record(deletion.outcome)
         try:
             self._journal.outcome(planned, deletion, (self._clock() - started_s) * 1000)
         except RunError as error:
             self._end(error)
         self._swept(planned, deletion)
+
+    def _retires(self, planned: Planned, deletion: Deletion) -> bool:
+        """Tell whether an answer ends its own list alone, since the sweep has others."""
+        if not (self._pace.several_doors and isinstance(deletion.ends_run, VersionGone)):
+            return False
+        self.retired.setdefault(planned.invitation.source, deletion.ends_run.what)
+        return True
 
     def _was_expected(self, planned: Planned, deletion: Deletion) -> bool:
         """Tell whether a door was shut with another one of the same person, in this sweep."""

@@ -1,6 +1,7 @@
 """Each planned deletion ends once; intents come first; nothing is sent after trouble."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from builders import invitation, object_id, policy
@@ -9,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invite_sweeper.breaker import Breaker
-from invite_sweeper.errors import AtlasUnavailable, AuditUnwritable, CredentialsRefused
+from invite_sweeper.errors import (
+    AtlasUnavailable,
+    AuditUnwritable,
+    CredentialsRefused,
+    VersionGone,
+)
+from invite_sweeper.inventory import Source
 from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
 from invite_sweeper.stop import Stop
 from invite_sweeper.sweep import Pace, Sweep
@@ -92,6 +99,47 @@ async def test_answer_about_the_run_ends_it_and_the_rest_is_skipped():
     assert atlas.deleted == [object_id(1)]
     assert sweep.tally == {Outcome.DELETED: 1, Outcome.FAILED: 1, Outcome.SKIPPED: 2}
     assert len(journal.outcomes()) == 4
+
+
+def several(atlas, journal, **changes):
+    sweep = sweeper(atlas, journal, **changes)
+    sweep._pace = replace(sweep._pace, several_doors=True)
+    return sweep
+
+
+def two_lists():
+    gone, others = lanes(4, 4)
+    others.left = [
+        replace(one, invitation=replace(one.invitation, source=Source.USERS)) for one in others.left
+    ]
+    return [gone, others]
+
+
+async def test_list_that_atlas_drops_ends_alone_where_the_sweep_has_others():
+    dropped = Deletion(Outcome.FAILED, 1, 410, "VERSION_GONE", VersionGone("410 VERSION_GONE"))
+    atlas = FakeAtlas(fails={object_id(n): dropped for n in range(1, 5)})
+    journal = FakeJournal()
+    sweep = several(atlas, journal, workers=1)
+    await sweep.run(two_lists())
+    assert atlas.deleted == [object_id(n) for n in range(5, 9)]
+    assert sweep.tally == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
+    assert sweep.retired == {Source.INVITES: "410 VERSION_GONE"}
+    assert len(journal.outcomes()) == 8
+
+
+async def test_dropped_list_is_no_reason_for_the_breaker():
+    dropped = Deletion(Outcome.FAILED, 1, 410, None, VersionGone("gone"))
+    atlas = FakeAtlas(fails={object_id(n): dropped for n in range(1, 5)})
+    sweep = several(atlas, FakeJournal(), workers=8, canary=5)
+    await sweep.run(two_lists())
+    assert (sweep.broken, sweep.tally[Outcome.DELETED]) == (None, 4)
+
+
+async def test_only_list_that_atlas_drops_ends_the_run():
+    dropped = Deletion(Outcome.FAILED, 1, 410, None, VersionGone("gone"))
+    atlas = FakeAtlas(fails={object_id(1): dropped})
+    with pytest.raises(VersionGone):
+        await sweeper(atlas, FakeJournal(), workers=1).run(lanes(3))
 
 
 async def test_first_of_two_such_answers_is_the_one_told():

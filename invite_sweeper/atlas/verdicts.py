@@ -3,7 +3,7 @@
 from typing import Final
 
 from invite_sweeper.atlas.answers import Answer, Broken, Result, error_of, is_atlas_speaking
-from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, RunError
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, RunError, VersionGone
 
 _DONE: Final = frozenset({200, 202, 204})
 _GONE_CODES: Final = frozenset({"INVALID_INVITATION_ID", "ALREADY_EXPIRED"})
@@ -49,8 +49,9 @@ def ends_run(result: Result) -> RunError | None:
                 f"{_told(result)}: Atlas does not take these credentials from this address.",
                 mend=ACCESS_LIST_MEND,
             )
-        case 406 | 410:
-            return AtlasUnavailable(f"{_told(result)}.", mend=_VERSION_MEND)
+        case (406 | 410) as status:
+            kind = VersionGone if status == 410 else AtlasUnavailable  # noqa: PLR2004
+            return kind(f"{_told(result)}.", mend=_VERSION_MEND)
         case _:
             return None
 

@@ -14,7 +14,7 @@ from invite_sweeper.atlas.verdicts import (
     is_plain_refusal,
     refuses_first_call,
 )
-from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, VersionGone
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 
@@ -111,7 +111,7 @@ def test_gone_is_404_or_a_400_that_says_so(status, code, gone):
         (403, None, None),
         (404, None, None),
         (406, "INVALID_VERSION_DATE", AtlasUnavailable),
-        (410, "VERSION_GONE", AtlasUnavailable),
+        (410, "VERSION_GONE", VersionGone),
         (429, "RATE_LIMITED", None),
         (500, "UNEXPECTED_ERROR", None),
     ],

@@ -379,3 +379,20 @@ def test_open_intent_of_a_killed_run_is_looked_for_in_its_own_list(desk, source,
     assert ends[0] == (source, "already_gone" if late else "failed")
     assert ends[1:] == ([] if late else [(source, "deleted")])
     assert desk.run("audit", "verify", str(desk.log_path)).code == 0
+
+
+def test_list_that_ends_in_mid_sweep_ends_alone_and_is_said(desk):
+    project = desk.sim.add_project("Alpha")
+    for number in range(4):
+        desk.sim.invite(project, f"p{number}@example.com", age=OLD)
+        desk.sim.add_user(f"u{number}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    gone = faults.fails(410, "VERSION_GONE")
+    desk.sim.faults.add(gone, method="DELETE", path="*/invites/*", times=99)
+    desk.keys["sources"] = ["invites", "users"]
+    desk.keys["execution"] = {"concurrency": 1}
+    done = desk.sweep()
+
+    assert (done.code, done.summary["deleted"]) == (4, 4)
+    assert done.summary["failed"] + done.summary["skipped"] == 4
+    assert "The list invites ended in mid-sweep" in done.err
+    assert len(desk.sim.invitations(project)) == 4
