@@ -21,6 +21,7 @@ from invite_sweeper.cli.precedents import Precedents, keep_copy, kept_policy
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.guard import Population
 from invite_sweeper.job import Job
+from invite_sweeper.leftovers import Leftovers
 from invite_sweeper.plan import SavedPlan, check
 from invite_sweeper.policy import Limits
 from invite_sweeper.quarantine import Comparison
@@ -47,6 +48,7 @@ class Preparation:
         self._ceiling = Ceiling(self._saved) if self._saved is not None else None
         self.dry_run = facts.order.dry_run or self._comparison is not None
         self.kept = KeptNames(facts.now) if facts.order.verbose else None
+        self._leftovers = Leftovers() if len(facts.policy.sources) > 1 else None
 
     @property
     def mode(self) -> str:
@@ -160,13 +162,16 @@ class Preparation:
         looks = [keep_more]
         looks += [self._comparison.look] if self._comparison is not None else []
         looks += [self.kept.note] if self.kept is not None else []
+        looks += [self._leftovers.look] if self._leftovers is not None else []
         return lambda decision: reduce(lambda so_far, look: look(so_far), looks, decision)
 
     def _passed(self, audit: AuditLog, spans: Sequence[PlannedSpan]) -> tuple[str, ...]:
         """Save the plan where that was asked for; say what a saved one no longer covers."""
         if self._facts.order.out is not None:
             plan_files.save(self._facts.order.out, self._facts.basis, self._rows(audit, spans))
-        return tuple(_left_out(self._ceiling)) if self._ceiling is not None else ()
+        left_out = tuple(_left_out(self._ceiling)) if self._ceiling is not None else ()
+        stays = self._leftovers.sentences() if self._leftovers is not None else ()
+        return (*left_out, *stays)
 
     def _rows(
         self, audit: AuditLog, spans: Sequence[PlannedSpan]

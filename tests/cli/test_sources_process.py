@@ -396,3 +396,16 @@ def test_list_that_ends_in_mid_sweep_ends_alone_and_is_said(desk):
     assert done.summary["failed"] + done.summary["skipped"] == 4
     assert "The list invites ended in mid-sweep" in done.err
     assert len(desk.sim.invitations(project)) == 4
+
+
+def test_organization_invitation_that_stays_is_said_apart(desk):
+    project = desk.sim.add_project("Alpha")
+    desk.sim.invite(project, "ada@example.com", age=OLD)
+    desk.sim.add_user("ada@example.com", age=timedelta(days=1))
+    desk.keys["sources"] = ["invites", "org_invites"]
+    done = desk.sweep()
+
+    assert (done.code, done.summary["deleted"]) == (0, 1)
+    assert done.summary["warnings"] == [
+        "An organization invitation stays of 1 whose project invitation goes: ada@example.com."
+    ]
