@@ -8,7 +8,7 @@ from builders import PROJECT, invitation, object_id, project
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas.deleter import AtlasDeleter
-from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, VersionGone
 from invite_sweeper.inventory import Gone, Source, Unreadable
 from invite_sweeper.outcome import Outcome, Trail
 
@@ -77,7 +77,7 @@ async def test_a_deletions_outcome_and_tries(connecting, answering, status, code
         (403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", CredentialsRefused, 1),
         (403, "ORG_REQUIRES_WHITELIST", CredentialsRefused, 1),
         (406, "INVALID_VERSION_DATE", AtlasUnavailable, 1),
-        (410, "VERSION_GONE", AtlasUnavailable, 1),
+        (410, "VERSION_GONE", VersionGone, 1),
     ],
 )
 async def test_a_deletion_whose_answer_is_about_the_run_ends_it(
@@ -259,7 +259,7 @@ def page(*numbers, has_next=False):
         (403, "ACCESS_FORBIDDEN", CredentialsRefused, 1),
         (404, None, AtlasUnavailable, 1),
         (406, None, AtlasUnavailable, 1),
-        (410, "VERSION_GONE", AtlasUnavailable, 1),
+        (410, "VERSION_GONE", VersionGone, 1),
         (500, None, AtlasUnavailable, 5),
         (302, None, AtlasUnavailable, 1),
     ],
