@@ -15,7 +15,7 @@ class Stop:
         self.given_up = asyncio.Event()
 
     def ask(self, reason: str) -> None:
-        """Ask to stop; asked again by a signal, the run gives up at once."""
+        """Ask to stop; the first reason stands, and asking again changes nothing."""
         if self.reason is None:
             self.reason = reason
             self.asked.set()
