@@ -222,22 +222,3 @@ def test_hanging_answer_is_bounded_by_the_deadline(desk):
     done = desk.sweep("--deadline", "3s")
     assert (done.code, outcomes(desk)) == (8, ["unknown"] * 4)
     assert desk.sim.invitation_count() == 4
-
-
-def test_many_at_once_under_random_faults_are_all_done_and_none_is_sent_twice(tmp_path):
-    with desk_in(tmp_path) as desk:
-        for number in range(50):
-            project = desk.sim.add_project(f"Project {number}")
-            for n in range(10):
-                desk.sim.invite(project, f"p{n}@example.com", age=20 * DAYS)
-        desk.sim.faults.randomly(faults.fails(500), 0.05)
-        desk.sim.faults.randomly(faults.reset(late=True), 0.01)
-        desk.sim.faults.latency(0.005)
-        desk.keys["execution"] = {"concurrency": 50, "attempts": 8}
-        done = desk.sweep()
-        assert done.code == 0, done.err
-        assert set(outcomes(desk)) <= {"deleted", "already_gone"}
-        assert len(outcomes(desk)) == 500
-        assert desk.sim.journal.deletes_after_confirmation == []
-        assert max(line["attempts"] for line in desk.lines("outcome")) <= 8
-        assert desk.sim.invitation_count() == 0
