@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from invite_sweeper.audit import AuditLog, PlannedSpan, invitation_fields
+from invite_sweeper.audit import AuditLog, PlannedSpan, words_for
 from invite_sweeper.guard import Census
 from invite_sweeper.inventory import Gone, Place, Project, Retired, Unreadable
 from invite_sweeper.policy import Limits
@@ -139,9 +139,10 @@ class Draft:
         self._doomed[Place(project, first.source)] += len(decisions)
         start = self._log.position
         for decision in decisions:
-            fields = invitation_fields(decision.invitation, self._now)
-            bounced = {"bounced": decision.bounced} if decision.bounced else {}
-            self._log.write("planned", **fields, rule=decision.rule, **bounced)
+            assert decision.rule is not None  # noqa: S101 - it is stale by that rule
+            words = words_for(decision.invitation, decision.rule, self._now)
+            bounced = b',"bounced":%d' % decision.bounced if decision.bounced else b""
+            self._log.write_rendered(b"planned", words + bounced)
         self._unflushed += len(decisions)
         self.spans.append(
             PlannedSpan(first.project_id, start, self._log.position, len(decisions)),

@@ -20,6 +20,7 @@ from invite_sweeper.audit.paths import AuditTarget, in_order
 from invite_sweeper.audit.record import invitation_fields, planned_invitation
 from invite_sweeper.audit.show import Choice, show
 from invite_sweeper.audit.verify import Verification, verify
+from invite_sweeper.audit.words import words_for
 
 __all__ = [
     "AuditLock",
@@ -47,4 +48,5 @@ __all__ = [
     "show",
     "unfinished_intents",
     "verify",
+    "words_for",
 ]

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from invite_sweeper.audit.log import AuditLog
-from invite_sweeper.audit.words import words_for
+from invite_sweeper.audit.words import members, words_for
 from invite_sweeper.outcome import Deletion, Planned
 
 
@@ -20,21 +20,20 @@ class SweepJournal:
 
     def intent(self, planned: Planned) -> None:
         """Note that a DELETE is about to be sent; on disk once `durable` has returned."""
-        self._log.write("intent", self._words(planned))
+        self._log.write_rendered(b"intent", self._words(planned))
 
     def outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
         """Note what became of one planned deletion."""
-        self._log.write(
-            "outcome",
-            self._words(planned),
-            outcome=deletion.outcome.value,
-            attempts=deletion.attempts,
-            http_status=deletion.http_status,
-            error_code=deletion.error_code,
-            duration_ms=round(duration_ms, 1),
-            seen_before=deletion.seen_before,
-            seen_after=deletion.seen_after,
-        )
+        told = {
+            "outcome": deletion.outcome,
+            "attempts": deletion.attempts,
+            "http_status": deletion.http_status,
+            "error_code": deletion.error_code,
+            "duration_ms": round(duration_ms, 1),
+            "seen_before": deletion.seen_before,
+            "seen_after": deletion.seen_after,
+        }
+        self._log.write_rendered(b"outcome", b"%b,%b" % (self._words(planned), members(told)))
 
     async def durable(self) -> None:
         """Return when all that was noted is on disk."""

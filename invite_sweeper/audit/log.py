@@ -9,9 +9,8 @@ from structlog import BoundLoggerBase
 
 from invite_sweeper.audit.appender import Appender
 from invite_sweeper.audit.place import open_place
-from invite_sweeper.audit.record import RESERVED, instant, line_hash, render
+from invite_sweeper.audit.record import RESERVED, instant, line_hash, render, rendered_instant
 from invite_sweeper.audit.seal import SEALED_EVENT, seal
-from invite_sweeper.audit.words import with_words
 from invite_sweeper.audit.writer import Writer
 
 
@@ -20,6 +19,7 @@ class _Chain:
 
     def __init__(self, run_id: str, last_hash: str, clock: Callable[[], datetime]) -> None:
         self.run_id = run_id
+        self._run_id = render(run_id)
         self.seq = 0
         self.last_hash = last_hash
         self._clock = clock
@@ -38,12 +38,24 @@ class _Chain:
         }
 
     def chain(self, _logger: object, _method: str, fields: MutableMapping[str, object]) -> bytes:
-        words = fields.pop("words")
         line = render(fields)
-        if isinstance(words, bytes) and words:
-            line = with_words(line, words)
-        if fields["event"] == SEALED_EVENT:
-            line = seal(line)
+        return self._linked(seal(line) if fields["event"] == SEALED_EVENT else line)
+
+    def rendered(self, event: bytes, members: bytes) -> bytes:
+        """Do both at once for a line whose own fields are bytes already; the bytes are the same."""
+        return self._linked(
+            b'{"ts":%b,"run_id":%b,"seq":%d,"event":"%b","prev":"%b",%b}'
+            % (
+                rendered_instant(self._clock()),
+                self._run_id,
+                self.seq + 1,
+                event,
+                self.last_hash.encode(),
+                members,
+            )
+        )
+
+    def _linked(self, line: bytes) -> bytes:
         self.seq += 1
         self.last_hash = line_hash(line)
         return line
@@ -52,8 +64,8 @@ class _Chain:
 class _Logger(BoundLoggerBase):
     """structlog's way from an event to the sink, without levels."""
 
-    def write(self, event: str, words: object, fields: dict[str, object]) -> None:
-        self._proxy_to_logger("append", event, words=words, **fields)
+    def write(self, event: str, fields: dict[str, object]) -> None:
+        self._proxy_to_logger("append", event, **fields)
 
 
 class AuditLog:
@@ -116,12 +128,11 @@ class AuditLog:
         """Why the copy ended early; None while it is complete, or where none was asked for."""
         return self._file.copy_failure
 
-    def write(self, event: str, words: bytes = b"", /, **fields: object) -> None:
+    def write(self, event: str, /, **fields: object) -> None:
         """Add one line. It is chained at once, and on disk after the next `durable`.
 
         Args:
             event: As in the contract's table.
-            words: Fields that are rendered already, as `words` makes them; they come first.
             fields: The further fields, in their order.
 
         Raises:
@@ -131,7 +142,23 @@ class AuditLog:
         if not RESERVED.isdisjoint(fields):
             raise ValueError(f"The audit log writes these itself: {RESERVED & fields.keys()}")
         self._writer.check()
-        self._logger.write(event, words, fields)
+        self._logger.write(event, fields)
+
+    def write_rendered(self, event: bytes, members: bytes) -> None:
+        """Add one line as `write` does, of fields that are bytes already.
+
+        There are three such lines for each deletion, and a dictionary of each would be a
+        fifth of all that a sweep does.
+
+        Args:
+            event: A name of the contract's table, of letters and underscores.
+            members: The further fields as members of a JSON object, without its braces, as
+                `words` makes them; none of the names that the log itself writes.
+
+        Raises:
+            AuditUnwritable: The log has failed; nothing may be sent after that.
+        """
+        self._writer.append(self._chain.rendered(event, members))
 
     async def durable(self) -> None:
         """Return when every line written so far is on disk.

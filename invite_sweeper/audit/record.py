@@ -28,6 +28,13 @@ def instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
+def rendered_instant(moment: datetime) -> bytes:
+    """Give the same as JSON, with its quotes."""
+    if moment.microsecond:  # then orjson writes them, and is four times as fast
+        return orjson.dumps(moment, option=orjson.OPT_UTC_Z)
+    return b'"%b"' % instant(moment).encode()
+
+
 def line_hash(line: bytes) -> str:
     """What the next line's `prev` must be: SHA-256 of a line without its newline, 64 hex."""
     return sha256(line).hexdigest()
@@ -130,7 +137,7 @@ def _written(moment: Moment) -> str | None:
         return None
     if isinstance(moment, UnreadableDate):
         return moment.raw
-    return moment.astimezone(UTC).isoformat()[:-6] + "Z"
+    return orjson.dumps(moment.astimezone(UTC), option=orjson.OPT_UTC_Z)[1:-1].decode()
 
 
 def _age_days(created_at: Moment, now: datetime) -> float | None:
@@ -147,16 +154,17 @@ def _text(record: Record, name: str) -> str:
 
 
 def _text_or_none(record: Record, name: str) -> str | None:
-    if record.get(name, name) is None:
-        return None
-    return _text(record, name)
+    value = record.get(name, name)  # what is missing is no text, and `_text` says so
+    return None if value is None else _text(record, name)
 
 
 def _texts(record: Record, name: str) -> tuple[str, ...]:
     value = record.get(name)
-    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
-        raise ValueError(f"`{name}` is not a list of texts")
-    return tuple(value)
+    if isinstance(value, list):
+        texts = tuple(part for part in value if isinstance(part, str))
+        if len(texts) == len(value):
+            return texts
+    raise ValueError(f"`{name}` is not a list of texts")
 
 
 def _pairs(record: Record, name: str) -> tuple[tuple[str, str], ...]:

@@ -1,5 +1,6 @@
 """The words in which the plan on disk describes a deletion, repeated by the lines after it."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from invite_sweeper.audit.record import FIRST_PREV, invitation_fields, render
@@ -14,7 +15,12 @@ def words_for(invitation: Invitation, rule: str, now: datetime) -> bytes:
     Args:
         now: The run's one instant, aware.
     """
-    return render({**invitation_fields(invitation, now), "rule": rule})[1:-1]
+    return members({**invitation_fields(invitation, now), "rule": rule})
+
+
+def members(fields: Mapping[str, object]) -> bytes:
+    """Render fields as members of a JSON object, without its braces."""
+    return render(fields)[1:-1]
 
 
 def words_of(line: bytes, rule: str) -> bytes:
@@ -29,12 +35,6 @@ def words_of(line: bytes, rule: str) -> bytes:
     """
     last = b',"rule":' + render(rule)
     return line[_after_head(line) + 1 : line.rindex(last) + len(last)]
-
-
-def with_words(line: bytes, words: bytes) -> bytes:
-    """Put words into a line of the log, before the fields that it has beyond its head."""
-    at = _after_head(line)
-    return b"%b,%b%b" % (line[:at], words, line[at:])
 
 
 def _after_head(line: bytes) -> int:

@@ -45,7 +45,8 @@ class Writer:
         Raises:
             AuditUnwritable: The writer has failed before, or fails now.
         """
-        self.check()
+        if self._failure is not None:
+            self.check()
         self._pending.append(line)
         self.position += len(line) + 1
         if self.position - self._pending_from >= _DRAIN_BYTES:

@@ -1,6 +1,5 @@
 """One line: its bytes, its seal, and the way from an invitation to its fields and back."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
 from pathlib import PurePosixPath
@@ -40,6 +39,8 @@ INVITATIONS = st.builds(
     status=st.sampled_from([None, "PENDING", "INVITATION_EXPIRED"]),
     team_ids=st.lists(IDS).map(tuple),
     origin=st.lists(st.tuples(TEXT, TEXT)).map(tuple),
+    reaches=st.lists(st.tuples(TEXT, TEXT)).map(tuple),
+    reaches_outside=st.just(value=False),  # one that does is kept, and has no line
 )
 
 
@@ -47,7 +48,7 @@ def placed(one: Invitation) -> Invitation:
     """An organization's invitation has no project but the organization itself."""
     if one.source in {Source.INVITES, Source.USERS}:
         return one
-    return replace(one, project_id=one.org_id, project_name="")
+    return one._replace(project_id=one.org_id, project_name="")
 
 
 @given(INVITATIONS.map(placed), TEXT)
