@@ -1,7 +1,6 @@
 """What else may keep a stale invitation: it comes back again and again, or no plan lists it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Protocol
 
 from invite_sweeper.ceiling import Ceiling
@@ -47,7 +46,7 @@ def _bounced(decision: Decision, bounces: Bounces, max_bounces: int) -> Decision
     count = bounces.count(invitation.username, invitation.project_id)
     if count >= max_bounces and count > 0:
         return Decision(invitation, None, BOUNCED, count)
-    return replace(decision, bounced=count)
+    return decision._replace(bounced=count) if count else decision
 
 
 def _capped(decision: Decision, ceiling: Ceiling) -> Decision:

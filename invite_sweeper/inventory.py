@@ -1,6 +1,6 @@
 """What Atlas holds: projects, invitations, and what could not be read of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
@@ -17,7 +17,7 @@ class Source(StrEnum):
     @property
     def of_organization(self) -> bool:
         """Whether the list belongs to an organization and not to a project."""
-        return self in {Source.ORG_USERS, Source.ORG_INVITES}
+        return self is Source.ORG_USERS or self is Source.ORG_INVITES
 
     @property
     def successors(self) -> str:
@@ -82,9 +82,8 @@ def organization_place(org_id: str, source: Source) -> Place:
     return Place(Project(org_id, "", org_id), source)
 
 
-@dataclass(frozen=True, slots=True)
-class Invitation:
-    """One pending invitation, as Atlas described it.
+class Invitation(NamedTuple):
+    """One pending invitation, as Atlas described it. A named tuple: a run makes many.
 
     Attributes:
         id: As Atlas sent it; "" when it sent none. Selection keeps one whose form is wrong.
@@ -115,9 +114,9 @@ class Invitation:
     expires_at: Moment
     source: Source = Source.INVITES
     status: str | None = "PENDING"
-    team_ids: tuple[str, ...] = field(default=())
-    origin: tuple[tuple[str, str], ...] = field(default=())
-    reaches: tuple[tuple[str, str], ...] = field(default=())
+    team_ids: tuple[str, ...] = ()
+    origin: tuple[tuple[str, str], ...] = ()
+    reaches: tuple[tuple[str, str], ...] = ()
     reaches_outside: bool = False
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from invite_sweeper.errors import RunError
 from invite_sweeper.inventory import Invitation
@@ -90,9 +91,8 @@ class Trail:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Deletion:
-    """The end of one planned deletion.
+class Deletion(NamedTuple):
+    """The end of one planned deletion. A named tuple: a run makes many.
 
     Attributes:
         ends_run: Set when the answer was about the run and not about this invitation

@@ -14,6 +14,7 @@ The order in which an invitation is judged is the order of `Selector.decide`:
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from invite_sweeper.criteria import (
     PENDING,
@@ -31,9 +32,8 @@ _ID = re.compile(r"[a-f0-9]{24}")
 _NOT_ACTIVE = frozenset({PENDING, "INVITATION_EXPIRED", "INVITATION_REJECTED"})
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What is to become of one invitation.
+class Decision(NamedTuple):
+    """What is to become of one invitation. A named tuple: a run makes many.
 
     Attributes:
         rule: The name of the first rule that makes it stale; None when it is kept.

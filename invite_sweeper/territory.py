@@ -1,7 +1,7 @@
 """What there is to walk: projects in scope, organizations, and the lists of both. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from invite_sweeper.inventory import (
     Invitation,
@@ -55,8 +55,7 @@ class Territory:
         """
         if not invitation.reaches:
             return invitation
-        return replace(
-            invitation,
+        return invitation._replace(
             reaches=tuple((i, self.names.get(i, "")) for i, _ in invitation.reaches),
             reaches_outside=any(i not in self.in_scope for i, _ in invitation.reaches),
         )

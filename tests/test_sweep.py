@@ -110,7 +110,7 @@ def several(atlas, journal, **changes):
 def two_lists():
     gone, others = lanes(4, 4)
     others.left = [
-        replace(one, invitation=replace(one.invitation, source=Source.USERS)) for one in others.left
+        replace(one, invitation=one.invitation._replace(source=Source.USERS)) for one in others.left
     ]
     return [gone, others]
 

@@ -1,7 +1,6 @@
 """Deletes invitations. Whoever holds no deleter cannot delete."""
 
 from collections import Counter
-from dataclasses import replace
 
 from invite_sweeper.atlas.answers import Answer, Result
 from invite_sweeper.atlas.operations import UnsendableError
@@ -109,4 +108,4 @@ def _told(deletion: Deletion) -> Deletion:
     if error is None:
         return deletion
     ends = type(error)(error.what, state=_STATE, mend=error.mend)
-    return replace(deletion, ends_run=ends)
+    return deletion._replace(ends_run=ends)
