@@ -34,6 +34,17 @@ def parse_base_url(text: str) -> URL:
     return url
 
 
+def target_url(base_url: URL, target: str) -> URL:
+    """Give the address of a path, or of a path and a query, both encoded.
+
+    Nothing but the path is new where there is no query, and yarl makes that three times as
+    fast as an address that it has to take apart; every DELETE is such a one.
+    """
+    if "?" in target:
+        return URL(f"{base_url}{target}", encoded=True)
+    return base_url.with_path(f"{base_url.raw_path.rstrip('/')}{target}", encoded=True)
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether a host is this machine by its very name, without asking a resolver."""
     if host.lower() == "localhost":

@@ -8,6 +8,7 @@ import aiohttp
 from yarl import URL
 
 from invite_sweeper.atlas.answers import Answer, Result
+from invite_sweeper.atlas.base_url import target_url
 from invite_sweeper.atlas.faults import CalledOff, LinkCut, TooLong, Waits, broken
 from invite_sweeper.atlas.slots import Counters, Slot, read_body
 
@@ -42,7 +43,7 @@ class Line:
         try:
             async with self.session.request(
                 method,
-                URL(f"{self.base_url}{path}", encoded=True),
+                target_url(self.base_url, path),
                 data=form,
                 headers=headers,
                 middlewares=slot.middlewares,

@@ -180,20 +180,16 @@ def target(operation: Operation, *ids: str, page: int | None = None) -> str:
         UnsendableError: The operation is unknown, an id has a wrong form, there are too few
             or too many, or the page does not belong there.
     """
-    fits = (
-        operation in OPERATIONS
-        and len(ids) == operation.template.count("{}")
-        and all(map(is_id, ids))
-        and (page is not None) == operation.paged
-        and (page is None or page >= 1)
-    )
-    if not fits:
-        message = f"not a request of this program: {operation.method} {operation.template}"
-        raise UnsendableError(message)
-    path = operation.template.format(*ids)
-    if page is not None:
-        return f"{path}?{operation.query}&pageNum={page}"
-    return f"{path}?{operation.query}" if operation.query else path
+    if len(ids) == operation.template.count("{}") and (page is not None) == operation.paged:
+        path = operation.template.format(*ids)
+        if operation.query:
+            path = f"{path}?{operation.query}"
+        if page is not None:
+            path = f"{path}&pageNum={page}"
+        if is_sendable(operation, path):  # an id is right where the whole has the right form
+            return path
+    message = f"not a request of this program: {operation.method} {operation.template}"
+    raise UnsendableError(message)
 
 
 def is_sendable(operation: Operation, path: str) -> bool:
