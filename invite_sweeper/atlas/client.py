@@ -26,6 +26,7 @@ from invite_sweeper.atlas.identity import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.line import Line
 from invite_sweeper.atlas.observed import Observed
+from invite_sweeper.atlas.overdue import Overdue
 from invite_sweeper.atlas.proxy import proxy_for
 from invite_sweeper.atlas.ratelimit import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
@@ -152,15 +153,11 @@ async def connect(
     counters, observed = Counters(), Observed(clock)
     persistence = _persistence(options)
     proxy, proxy_headers = proxy_for(base_url)
-    timeout = aiohttp.ClientTimeout(
-        total=options.total_timeout_s, connect=options.connect_timeout_s
-    )
     async with aiohttp.ClientSession(
         # `Slots` is the bound: a second one here could only make a request wait twice.
         connector=aiohttp.TCPConnector(limit=0, ssl=options.ssl_context or True),
         headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=timeout,
         proxy=proxy,
     ) as session:
         waits = Waits(options.total_timeout_s, options.connect_timeout_s)
@@ -174,7 +171,7 @@ async def connect(
             line,
             authentication,
             limiter,
-            Slots(options.concurrency, slot),
+            Slots(options.concurrency, slot, Overdue(options.total_timeout_s)),
             persistence=persistence,
             observed=observed,
             log=log,

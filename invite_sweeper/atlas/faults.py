@@ -4,7 +4,7 @@ An exception of the HTTP library carries the request's headers, and with them th
 credentials: it is turned into text here and goes no further.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
@@ -43,10 +43,24 @@ class TooLong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """How long one try may take, to tell it to people."""
+    """How long one try may take.
+
+    Attributes:
+        timeout: Both, for the HTTP library.
+        timeout_if_watched: The same where `overdue` watches the total.
+    """
 
     total_s: float
     connect_s: float
+    timeout: aiohttp.ClientTimeout = field(init=False)
+    timeout_if_watched: aiohttp.ClientTimeout = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the library's values once, not for every request."""
+        both = aiohttp.ClientTimeout(total=self.total_s, connect=self.connect_s)
+        object.__setattr__(self, "timeout", both)
+        watched = aiohttp.ClientTimeout(total=None, connect=self.connect_s)
+        object.__setattr__(self, "timeout_if_watched", watched)
 
 
 _ALWAYS_THE_SAME: Final[tuple[tuple[tuple[type[Exception], ...], Broken], ...]] = (

@@ -1,5 +1,6 @@
 """The connection to Atlas: one session, one address, and what each try on it is."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -40,20 +41,30 @@ class Line:
         form: Mapping[str, str] | bytes | None = None,
     ) -> Result:
         """Send one request and read its answer. Redirects are not followed."""
+        watch = slot.watch
         try:
-            async with self.session.request(
+            response = await self.session.request(
                 method,
                 target_url(self.base_url, path),
                 data=form,
                 headers=headers,
                 middlewares=slot.middlewares,
                 allow_redirects=False,
+                read_until_eof=method != "DELETE",  # what its answer says stands in its head
                 proxy_headers=self.proxy_headers,
-            ) as response:
+                timeout=self.waits.timeout if watch is None else self.waits.timeout_if_watched,
+            )
+            try:
                 # A DELETE that was done says all by its status, even if its body breaks off.
                 done = method == "DELETE" and response.status < 300  # noqa: PLR2004
                 body = b"" if done else await read_body(response, self.max_body_bytes)
                 return Answer(response.status, response.headers, body or slot.refusal)
+            finally:
+                response.release()
+        except asyncio.CancelledError:
+            if watch is None or not watch.was_it():
+                raise
+            return broken(TimeoutError(), self.base_url.host or "", self.waits)
         except _WIRE_ERRORS as error:
             return broken(error, self.base_url.host or "", self.waits)
 

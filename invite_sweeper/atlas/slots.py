@@ -8,6 +8,7 @@ from typing import Final
 import aiohttp
 
 from invite_sweeper.atlas.faults import NEVER_SENT, CalledOff, LinkCut, TooLong
+from invite_sweeper.atlas.overdue import Overdue, Watch
 from invite_sweeper.outcome import Trail
 
 _UNAUTHORIZED: Final = 401
@@ -37,6 +38,7 @@ class Slot:
         sent: How often its request went out; twice where the signer met a new challenge.
         refusal: The body of the last 401, which is read here to free its connection before
             the signer sends again.
+        watch: Ends the request when it takes too long; None where a timer of its own does.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Slot:
         self._trail: Trail | None = None
         self.sent = 0
         self.refusal = b""
+        self.watch: Watch | None = None
         self.middlewares: Sequence[aiohttp.ClientMiddlewareType] = (
             (signer, self._send) if signer else (self._send,)
         )
@@ -95,20 +98,24 @@ class Slots:
     So a run that needs few warms few: a signer's first request is refused on purpose.
     """
 
-    def __init__(self, size: int, make: Callable[[], Slot]) -> None:
+    def __init__(self, size: int, make: Callable[[], Slot], overdue: Overdue) -> None:
         self._gate = asyncio.Semaphore(size)
         self._free: list[Slot] = []
         self._make = make
+        self._overdue = overdue
 
     async def take(self, trail: Trail | None) -> Slot:
         """Wait for a place; for one try, and never while waiting between tries."""
         await self._gate.acquire()
         slot = self._free.pop() if self._free else self._make()
         slot.begin(trail)
+        slot.watch = self._overdue.watch()
         return slot
 
     def give_back(self, slot: Slot) -> None:
         """Let another request have the place."""
+        if slot.watch is not None:
+            self._overdue.let_go(slot.watch)
         self._free.append(slot)
         self._gate.release()
 
