@@ -118,13 +118,12 @@ class Draft:
         self.stale += len(stale)
         for decision in decisions:
             created_at = decision.invitation.created_at
-            age_days = None
-            if isinstance(created_at, datetime):
-                self.oldest = min(self.oldest or created_at, created_at)
-                age_days = (self._now - created_at) / _DAY
+            sent_at = created_at if isinstance(created_at, datetime) else None
+            if sent_at is not None and (self.oldest is None or sent_at < self.oldest):
+                self.oldest = sent_at
             if decision.kept is not None:
                 self.kept[decision.kept] += 1
-                self.kept_ages.add(age_days)
+                self.kept_ages.add(None if sent_at is None else (self._now - sent_at) / _DAY)
         if not stale:
             return
         if self._trim is not None:

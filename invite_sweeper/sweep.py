@@ -210,8 +210,7 @@ class Sweep:
 
     def _was_expected(self, planned: Planned, deletion: Deletion) -> bool:
         """Tell whether a door was shut with another one of the same person, in this sweep."""
-        person = same_person_key(planned.invitation)
-        if self._people is None or person is None:
+        if self._people is None or (person := same_person_key(planned.invitation)) is None:
             return False
         known = hash(person)
         if deletion.outcome is Outcome.ALREADY_GONE:

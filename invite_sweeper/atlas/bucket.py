@@ -68,9 +68,10 @@ class Bucket:
         if self.penalty.pending:
             return self.penalty.wait_s(now_s)
         out = len(level.out)
-        if out >= self._allowed_out():
+        if (level.unproven or not level.met) and out >= self._allowed_out():
             return self._soon_s(now_s)
-        free = level.left - out - self._held(now_s)
+        held = self._held(now_s) if level.others.per_s else self._floor
+        free = level.left - out - held
         if free < 1.0:
             return self._dry_s(now_s, 1.0 - free)
         looks = min(self._looks, AGAIN) if level.ticks.expected else self._looks
@@ -82,11 +83,9 @@ class Bucket:
         return min(wait_s, self._soon_s(now_s)) if out else wait_s  # the answer may be the tick's
 
     def _allowed_out(self) -> float:
-        """How many may be without an answer at a time, as far as the bucket has a say."""
-        if not self.level.met:
-            return FIRST
+        """How many may be without an answer at a time, while the level is not to be relied on."""
         # A tick that did not come is found out with the reserve.
-        return max(1.0, self._floor) if self.level.unproven else math.inf
+        return max(1.0, self._floor) if self.level.met else FIRST
 
     def _held(self, now_s: float) -> float:
         """What is left to others: the reserve, or more where they are known to spend more."""
@@ -134,7 +133,7 @@ class Bucket:
         """Settle a request; the headers' word counts before ours where there is one."""
         level = self.level
         sent_s = level.settle(now_s, sent_s)
-        proven = self.penalty.success(sent_s)
+        proven = self.penalty.pending and self.penalty.success(sent_s)
         if remaining is not None:
             if limit is not None and 0 < limit < math.inf and limit != level.limit.capacity:
                 self._resize(limit)

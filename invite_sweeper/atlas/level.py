@@ -71,13 +71,14 @@ class Level:
 
     def roll(self, now_s: float) -> None:
         """Count what time alone brought: lost requests, ticks that are due for certain."""
-        while self.out and now_s - self.out[0] > LOST_AFTER_S:
-            self.out.popleft()
+        out, ticks = self.out, self.ticks
+        while out and now_s - out[0] > LOST_AFTER_S:
+            out.popleft()
             self.left = max(0.0, self.left - 1)
         if self._drips >= DRIPS:
             self._drip(now_s)
-        elif (self.ticks.sure or not self.told) and (count := self.ticks.passed(now_s)):
-            self._credit(now_s, count)
+        elif now_s >= ticks.latest_s and (ticks.sure or not self.told):
+            self._credit(now_s, ticks.passed(now_s))
 
     def _drip(self, now_s: float) -> None:
         grown = max(0.0, now_s - self._heard_s) * self.limit.refill / self.limit.period_s
@@ -85,6 +86,8 @@ class Level:
         self._heard_s = max(now_s, self._heard_s)
 
     def _credit(self, now_s: float, count: int) -> None:
+        if not count:
+            return
         capacity, gain = self.limit.capacity, count * self.limit.refill
         self._credited_s = self.ticks.latest_s - self.ticks.period_s
         self._presumed = Presumed(self.left, min(capacity, self.left + gain))

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from invite_sweeper.atlas.limits import (
@@ -147,14 +148,16 @@ Source: https://www.mongodb.com/docs/atlas/reference/api-resources-spec/ (v2), r
 """
 
 
-_FORMS: Final = {
-    operation: re.compile(
+@cache
+def _form(operation: Operation) -> re.Pattern[str] | None:
+    """Give what all of its paths look like; None for one that is none of ours."""
+    if operation not in OPERATIONS:
+        return None
+    return re.compile(
         re.escape(operation.template).replace(r"\{\}", _ID.pattern)
         + (re.escape(f"?{operation.query}") if operation.query else "")
         + (r"&pageNum=[1-9][0-9]*" if operation.paged else "")
     )
-    for operation in OPERATIONS
-}
 
 
 class UnsendableError(ValueError):
@@ -197,5 +200,5 @@ def is_sendable(operation: Operation, path: str) -> bool:
 
     Asked once more where requests go out, so that one that was made by other hands is not sent.
     """
-    form = _FORMS.get(operation)
+    form = _form(operation)
     return form is not None and form.fullmatch(path) is not None

@@ -87,6 +87,11 @@ class RateLimiter:
         """
         await self._turns.take(key)
 
+    @property
+    def paced(self) -> bool:
+        """Whether there is a ceiling over all requests."""
+        return self._ceiling.gap_s > 0.0
+
     async def ceiling(self) -> None:
         """Wait for this request's turn under `max_requests_per_second`, evenly spaced."""
         await self._ceiling.take()
@@ -178,7 +183,8 @@ class RateLimiter:
         return slowest_s
 
     def _parts(self, endpoint_set: str) -> int:
-        return 1 if endpoint_set.endswith("_group") else self._shared_by
+        alone = self._shared_by == 1 or endpoint_set.endswith("_group")
+        return 1 if alone else self._shared_by
 
     def _fresh(self, key: BucketKey, now_s: float) -> Bucket:
         limit = self._seeded.get(key.endpoint_set) or limit_of(key.endpoint_set)

@@ -130,7 +130,8 @@ class Transport:
             headers["Content-Type"] = request.operation.media_type
         if authorization is not None:
             headers["Authorization"] = authorization.reveal()
-        await self._pace()
+        if self.limiter.paced:
+            await self._pace()
         operation, slot = request.operation, await self._slots.take(request.trail)
         sent_s = self._persistence.monotonic()
         try:
