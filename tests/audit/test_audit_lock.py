@@ -135,6 +135,21 @@ def test_side_file_that_cannot_be_written_does_not_matter(path):
         pass
 
 
+def test_symlink_put_in_the_side_files_place_is_not_written_through(path, monkeypatch):
+    """Between the removal of an old side file and the making of the new one."""
+    really, target = os.open, path.with_name("precious")
+
+    def planted(name, *how, **more):
+        if str(name).endswith(".holder"):
+            name.symlink_to(target)
+        return really(name, *how, **more)
+
+    monkeypatch.setattr(os, "open", planted)
+    with lock(path), pytest.raises(LockHeld, match="did not say which"), lock(path):
+        pass
+    assert not target.exists()
+
+
 def test_missing_folder_is_made_0700(path):
     with lock(path):
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700

@@ -10,6 +10,7 @@ import pytest
 from audit.written_logs import lines_of, opened, write_run
 
 from invite_sweeper.audit import verify
+from invite_sweeper.audit.folder import fsync_folder
 from invite_sweeper.audit.record import line_hash
 from invite_sweeper.audit.tail import read_tail
 from invite_sweeper.errors import AuditUnwritable
@@ -55,6 +56,12 @@ async def test_new_file_and_new_folders_have_their_names_on_disk(tmp_path, monke
     assert syncs.holds(path.parent.parent)
     assert syncs.holds(tmp_path)
     assert not syncs.holds(tmp_path.parent)
+
+
+def test_what_is_no_folder_is_not_synced_as_one(path):
+    path.touch()
+    with pytest.raises(NotADirectoryError):
+        fsync_folder(path)
 
 
 async def test_old_file_in_an_old_folder_needs_no_sync_to_be_opened(path, monkeypatch):
@@ -357,6 +364,20 @@ def test_full_disk_while_setting_aside_leaves_the_log_as_it_was(path, monkeypatc
     refused(path, "No space left")
     assert path.read_bytes() == content
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_copy_that_cannot_be_taken_back_does_not_hide_why_it_failed(path, monkeypatch):
+    def full(fd, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def held(_path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    write_run(path)
+    path.write_bytes(path.read_bytes() + b"torn")
+    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(Path, "unlink", held)
+    refused(path, "No space left")
 
 
 @pytest.mark.parametrize("length", [1, 100, 65_000, 65_535, 65_536, 65_537, 131_072, 400_000])

@@ -86,6 +86,12 @@ def test_exit_code_of_another_kind_is_not_taken_for_one(code):
     assert PastRun("r", totals={"exit_code": code}).exit_code is None
 
 
+@pytest.mark.parametrize("value", [None, 1, ["sweep"]])
+def test_what_a_first_line_tells_in_another_kind_is_not_known(value):
+    run = PastRun("r", started={"mode": value, "policy_sha256": value, "shard": value})
+    assert (run.mode, run.policy_sha256, run.shard) == (None, None, None)
+
+
 # Open intents ---------------------------------------------------------------------------------
 
 
@@ -140,6 +146,20 @@ def test_outcome_of_another_invitation_answers_nothing(path, change):
     assert len(unfinished_intents(path)) == 1
 
 
+def test_only_an_outcome_answers_an_intent_whatever_else_is_said_of_it(path):
+    fields = fields_of(invitation(1))
+    write_events(path, "one", [STARTED, intent(1), ("planned", fields), ("restore", fields)])
+    assert open_numbers(path) == [("one", 1)]
+
+
+def test_open_intent_of_a_run_that_began_in_a_missing_file_has_no_mode(path):
+    write_events(path, "half", [intent(1)])
+    (alone,) = unfinished_intents(path)
+    write_run(path, "next")
+    (followed,) = unfinished_intents(path)
+    assert (alone.run_id, alone.mode) == (followed.run_id, followed.mode) == ("half", None)
+
+
 def test_intent_in_a_rotated_file_is_answered_in_the_next(tmp_path):
     write_events(tmp_path / "1", "one", [STARTED, intent(1), intent(2)])
     write_events(tmp_path / "2", "two", [outcome(2, more={"recovers": "one"}), FINISHED])
@@ -182,8 +202,9 @@ def test_intent_that_holds_no_invitation_refuses(path):
     write_events(path, "one", [STARTED, ("intent", {"invitation_id": "x"})])
     with pytest.raises(
         GuardRefused, match=r"intent of run one cannot be read: `\w+` is not a text"
-    ):
+    ) as failed:
         unfinished_intents(path)
+    assert failed.value.mend == "See what `audit verify` says of the audit log."
 
 
 # Policy and population ------------------------------------------------------------------------
@@ -243,6 +264,23 @@ def test_runs_of_other_shards_are_no_measure(path):
     assert last_population(path, shard="1/4") is None
 
 
+def test_runs_over_other_organizations_are_no_measure_where_some_are_asked_for(path):
+    two, one = ["a" * 24, "b" * 24], ["a" * 24]
+    write_run(path, "both", totals=seen(40, 400), started={"organizations": two})
+    write_run(path, "one", totals=seen(10, 100), started={"organizations": one})
+    measures = [
+        last_population(path, organizations=frozenset(asked)).run_id for asked in (two, one)
+    ]
+    assert measures == ["both", "one"]
+    assert last_population(path, organizations=frozenset(["c" * 24])) is None
+    assert last_population(path).run_id == "one"
+
+
+def test_run_that_does_not_tell_its_organizations_is_a_measure_for_any(path):
+    write_run(path, "older", totals=seen(10, 100))
+    assert last_population(path, organizations=frozenset(["c" * 24])).run_id == "older"
+
+
 @pytest.mark.parametrize("wrong", [{"projects_seen": "5"}, {"invitations_seen": None}])
 def test_totals_that_are_no_numbers_are_no_measure(path, wrong):
     write_run(path, "good", totals=seen(10, 100))
@@ -263,6 +301,11 @@ def test_bounces_count_what_was_deleted_and_nothing_else(path):
     assert bounces.count("PERSON-1@Example.com", PROJECT) == 3
     assert bounces.count("person-2@example.com", PROJECT) == 0
     assert bounces.count(person, "f" * 24) == 0
+
+
+def test_lines_of_other_events_are_no_bounces_whatever_they_say(path):
+    write_events(path, "r", [("restore", fields_of(invitation(1)) | {"outcome": "deleted"})])
+    assert Bounces(path).count("person-1@example.com", PROJECT) == 0
 
 
 def test_bounces_of_several_files_add_up_and_people_stay_apart(tmp_path):

@@ -21,6 +21,10 @@ def test_run_over_everything_has_no_shards():
     assert missing_shards([]) == ()
 
 
+def test_run_over_everything_hides_no_shard_after_it():
+    assert missing_shards(runs(None, "2/2")) == ("1/2",)
+
+
 def test_only_the_newest_division_counts():
     old = runs("1/3", now="2026-11-01T01:00:00Z")
     assert missing_shards([*old, *runs("1/2", "2/2")]) == ()

@@ -80,6 +80,14 @@ def test_damaged_lines_are_told_and_skipped_where_that_is_asked_for(path):
         list(show([path], Choice()))
 
 
+def test_damaged_line_of_another_event_does_not_stop_a_choice_by_event(path):
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b'"rule"', b"rule", 1))
+    assert chosen(path, event="intent") == [4, 7]
+    with pytest.raises(GuardRefused):
+        chosen(path)
+
+
 def test_events_not_asked_for_are_not_even_parsed(path):
     lines = path.read_bytes().splitlines(keepends=True)
     lines[2] = lines[2].replace(b'"rule"', b"rule", 1)
