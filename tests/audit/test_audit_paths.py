@@ -53,6 +53,14 @@ def test_placeholders_become_the_day_in_utc_and_the_run():
     assert AuditTarget("plain.jsonl").path(now=LATE, run_id="r1") == Path("plain.jsonl")
 
 
+@pytest.mark.usefixtures("machine_zone")
+def test_day_is_that_of_utc_whatever_the_zone_of_the_machine():
+    midnight = datetime(2026, 11, 25, tzinfo=UTC)
+    for now in (midnight, midnight + timedelta(hours=23, minutes=59)):
+        path = AuditTarget("{date}.jsonl").path(now=now, run_id="r1")
+        assert path == Path("2026-11-25.jsonl")
+
+
 @pytest.mark.parametrize(
     ("template", "lock"),
     [
@@ -136,6 +144,12 @@ def test_what_cannot_be_told_comes_last_by_name(tmp_path):
     names = ["gone", "b", "y", "a", "z"]
     found = in_order(tmp_path / name for name in names)
     assert [path.name for path in found] == ["z", "a", "b", "gone", "y"]
+
+
+def test_beginning_with_bytes_that_are_no_text_still_has_a_place(tmp_path):
+    (tmp_path / "a").write_bytes(b'{"ts":"2026-11-\xff"}')
+    (tmp_path / "b").write_bytes(b'{"ts":"2026-10-01"}')
+    assert in_order([tmp_path / "a", tmp_path / "b"]) == (tmp_path / "b", tmp_path / "a")
 
 
 def test_only_the_beginning_of_a_file_is_read_to_order_it(tmp_path):

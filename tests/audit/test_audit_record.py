@@ -88,10 +88,14 @@ def test_fields_are_those_of_the_contract_in_its_order():
 
 
 def test_what_only_some_sources_have_follows_where_it_says_more_than_the_usual():
-    fields = invitation_fields(
-        invitation(status="INVITATION_EXPIRED", team_ids=("t",), origin=(("a", "b"),)), NOW
-    )
-    assert list(fields)[11:] == ["status", "team_ids", "origin"]
+    more = {
+        "status": "INVITATION_EXPIRED",
+        "team_ids": ("t",),
+        "origin": (("a", "b"),),
+        "reaches": (("c", "d"),),
+    }
+    fields = invitation_fields(invitation(**more), NOW)
+    assert list(fields.items())[11:] == list(more.items())
     assert list(invitation_fields(invitation(status=None), NOW))[11:] == ["status"]
 
 
@@ -150,6 +154,7 @@ def test_without_a_readable_date_there_is_no_age(moment):
             "status": (1,),
             "team_ids": (None, [1]),
             "origin": (None, [1], [["a"]], [["a", 1]], [["a", "b", "c"]], ["ab"]),
+            "reaches": (None, [["a", 1]]),
         }.items()
         for value in values
     ],
@@ -174,6 +179,15 @@ def test_instants_have_microseconds_always_and_are_utc():
     assert instant(datetime(2026, 1, 2, tzinfo=UTC)) == "2026-01-02T00:00:00.000000Z"
     late = datetime(2026, 1, 2, 0, 0, 0, 5, tzinfo=timezone(timedelta(hours=-1)))
     assert instant(late) == "2026-01-02T01:00:00.000005Z"
+
+
+@pytest.mark.usefixtures("machine_zone")
+def test_instants_and_dates_are_utc_whatever_the_zone_of_the_machine():
+    assert instant(NOW) == "2026-11-25T01:00:00.000000Z"
+    one = invitation(created_at=NOW, expires_at=NOW)
+    fields = invitation_fields(one, NOW)
+    assert (fields["created_at"], fields["expires_at"]) == ("2026-11-25T01:00:00Z",) * 2
+    assert planned_invitation(orjson.loads(render({**fields, "rule": "r"})))[0] == one
 
 
 class Colour(Enum):
