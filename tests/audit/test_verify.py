@@ -5,6 +5,7 @@ import re
 from hashlib import sha256
 from pathlib import Path
 
+import orjson
 import pytest
 from audit.written_logs import answer, fields_of, write_events, write_run
 from builders import invitation
@@ -111,8 +112,27 @@ def test_log_in_another_form_of_json_is_followed_as_well(path):
     assert found(path) == (3, Damage.EDITED)
 
 
+def test_a_sound_log_has_no_more_lines_parsed_the_longer_it_is(tmp_path, monkeypatch):
+    """Parsing each would take several times as long, and a log grows for years."""
+    parsed, really = [], orjson.loads
+    monkeypatch.setattr(orjson, "loads", lambda line: parsed.append(line) or really(line))
+    counts = []
+    for deletions in (2, 200):
+        path = tmp_path / f"{deletions}.jsonl"
+        write_run(path, "run-1", numbers=range(deletions))
+        parsed.clear()
+        assert verify([path]).finding is None
+        counts.append(len(parsed))
+    assert counts[0] == counts[1] <= 3
+
+
 def test_run_id_with_letters_that_json_escapes_is_followed(path):
     write_run(path, 'run "quoted" \\ ü')
+    assert verify([path]).finding is None
+
+
+def test_run_id_however_long_is_followed(path):
+    write_run(path, "r" * 300)
     assert verify([path]).finding is None
 
 
@@ -136,6 +156,17 @@ def test_an_edited_number_is_named(path, number):
     def change(lines):
         seq = json.loads(lines[number - 1])["seq"]
         lines[number - 1] = edit(lines[number - 1], f'"seq":{seq}', f'"seq":{seq + 40}')
+
+    damaged(path, change)
+    assert found(path) == (number, Damage.EDITED)
+
+
+@pytest.mark.parametrize("number", [4, 11, 15, 22])
+@pytest.mark.parametrize("by", [-2, -1, 1, 2])
+def test_an_edited_number_is_named_however_near_it_is(path, number, by):
+    def change(lines):
+        seq = json.loads(lines[number - 1])["seq"]
+        lines[number - 1] = edit(lines[number - 1], f'"seq":{seq},', f'"seq":{seq + by},')
 
     damaged(path, change)
     assert found(path) == (number, Damage.EDITED)
