@@ -79,8 +79,11 @@ class AtlasDeleter:
             calls.deletion, scope_id, invitation.id, scope_id=scope_id, trail=trail
         )
         result = await self._transport.call(request, admitted=True)
-        outcome, about_run = _outcome(result), ends_run(result)
-        if outcome is Outcome.FAILED and trail.called_off and about_run is None:
+        outcome = _outcome(result)
+        if outcome is not Outcome.FAILED:
+            return trail.ended(outcome)
+        about_run = ends_run(result)
+        if trail.called_off and about_run is None:
             return trail.cut_off()
         return trail.ended(outcome, about_run)
 

@@ -23,7 +23,7 @@ class Observed:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
-        self._raw: dict[tuple[str, Operation | None], str] = {}
+        self._raw: dict[Operation | None, tuple[str | None, str | None]] = {}
         self.clock_skew_s: float | None = None
         self.sunsets: dict[Operation | None, date] = {}
         self.deprecations: dict[Operation | None, date] = {}
@@ -44,19 +44,11 @@ class Observed:
         """Take note of one answer's headers; `good` where its status was 2xx."""
         if good and self.clock_skew_s is None and (theirs := date_of(headers, "Date")):
             self.clock_skew_s = (self.clock() - theirs).total_seconds()
-        self._day("Sunset", headers, operation, self.sunsets)
-        self._day("Deprecation", headers, operation, self.deprecations)
-
-    def _day(
-        self,
-        name: str,
-        headers: Mapping[str, str],
-        operation: Operation | None,
-        known: dict[Operation | None, date],
-    ) -> None:
-        raw, key = headers.get(name), (name, operation)
-        if raw is None or raw == self._raw.get(key):
+        raw = headers.get("Sunset"), headers.get("Deprecation")
+        if raw == self._raw.get(operation):
             return
-        self._raw[key] = raw
-        if moment := date_of(headers, name):
-            known[operation] = moment.date()
+        self._raw[operation] = raw
+        if moment := date_of(headers, "Sunset"):
+            self.sunsets[operation] = moment.date()
+        if moment := date_of(headers, "Deprecation"):
+            self.deprecations[operation] = moment.date()

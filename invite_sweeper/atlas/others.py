@@ -37,6 +37,8 @@ class Others:
         self._lost += lost
         self.taken += lost
         self._watched_s += watched_s
+        if self._lost <= 1.0 and not self.per_s:  # nobody there, as almost always
+            return
         watched_s = max(self._watched_s, self._shortest_s)
         # One token is what a lost answer looks like. Between the bounds nothing new is known.
         least = max(self._lost - out - 1.0, 0.0) / watched_s
