@@ -67,8 +67,9 @@ class AtlasRoll:
             before = len(names)
             names.update(map(fold, page.names))
             if not page.has_next or len(names) == before:
-                break
-        return frozenset(names)
+                return frozenset(names)
+        why = f"The list of people goes on after {PAGES_CAP} pages."
+        return Unreadable(scope_id, invitation.project_name, why)
 
     async def _page(
         self, operation: Operation, scope_id: str, number: int, invitation: Invitation

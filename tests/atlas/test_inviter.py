@@ -89,6 +89,13 @@ async def test_organization_s_roles_its_projects_and_teams_go_back_as_they_were(
     }
 
 
+async def test_organization_s_invitation_without_projects_names_none(overheard, monkeypatch):
+    alone = {**OF_ORGANIZATION, "origin": ((PROJECT, ""), ("", "GROUP_OWNER"))}
+    monkeypatch.setitem(PEOPLE, Source.ORG_USERS, alone)
+    *_, body = await overheard(Source.ORG_USERS)
+    assert body["roles"] == {"orgRoles": ["ORG_MEMBER", "ORG_READ_ONLY"]}
+
+
 @pytest.mark.skipif(not DOCUMENT.is_file(), reason="the OpenAPI document lies beside the checkout")
 @pytest.mark.parametrize("source", Source)
 async def test_each_request_is_one_of_atlas_s_own_document(overheard, source):
@@ -168,6 +175,16 @@ async def test_refused_credentials_end_the_run_after_one_more_try(online, sim, p
     assert sim.journal.received["POST"] == 2
 
 
+async def test_refused_token_ends_the_run_and_nobody_is_invited(online, sim, project):
+    sim.faults.add(faults.fails(401, "invalid_client"), path="/api/oauth/token", times=None)
+    async with online(sim.add_service_account()) as atlas:
+        found = await atlas.inviter().invite(invitation(1), Trail())
+    assert found.reply is Reply.REFUSED
+    assert found.ends_run is not None
+    assert found.ends_run.exit_code == 5
+    assert sim.invitation_count() == 0
+
+
 async def test_signed_post_arrives_once_and_has_its_effect_once(online, sim, project):
     async with online(sim.add_api_key()) as atlas:
         found = await atlas.inviter().invite(invitation(1), Trail())
@@ -244,6 +261,33 @@ async def test_roll_of_a_project_that_is_gone_is_unreadable(online, sim):
     found = await present(online)
     assert isinstance(found, Unreadable)
     assert found.http_status == 404
+
+
+async def test_roll_of_a_project_that_goes_between_its_two_lists_is_unreadable(
+    online, sim, project
+):
+    sim.faults.add(faults.effect(after=lambda _: sim.remove_project(project)), path="*/users")
+    found = await present(online)
+    assert isinstance(found, Unreadable)
+    assert (found.reason, found.http_status) == ("The project is no more.", 404)
+
+
+async def test_roll_that_goes_on_and_on_is_unreadable_and_never_taken_for_whole(
+    online, sim, project, monkeypatch
+):
+    monkeypatch.setattr("invite_sweeper.atlas.roll.PAGES_CAP", 1)
+    for number in range(501):
+        sim.add_user(f"p{number}@example.com", group_roles={project: ("GROUP_OWNER",)})
+    found = await present(online, Source.USERS)
+    assert isinstance(found, Unreadable)
+    assert "1 pages" in found.reason
+
+
+async def test_roll_of_what_is_no_id_asks_nobody(online, sim):
+    async with online() as atlas:
+        found = await atlas.roll().present(invitation(1, project_id="../orgs"))
+    assert isinstance(found, Unreadable)
+    assert sim.requests == ()
 
 
 async def test_person_without_an_address_makes_the_roll_nonsense(online, sim, project):
