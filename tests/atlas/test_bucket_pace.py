@@ -115,6 +115,17 @@ def test_a_refill_that_drips_is_used_as_it_comes():
     assert atlas.refusals <= 0.01 * atlas.answers
 
 
+def test_the_estimate_for_a_refill_that_drips_is_within_15_percent_of_what_it_takes():
+    async def main(loop):
+        limiter = limiter_for(loop, (60, 60, 2.0))
+        ours = Client(loop, limiter, Server(loop.time, drip=True), KEY)
+        await ours.sweep(300)
+        return limiter.estimate_s({KEY: 600}), await ours.sweep(600)
+
+    estimate_s, took_s = run(main)
+    assert estimate_s == pytest.approx(took_s, rel=0.15)
+
+
 @pytest.mark.parametrize("phase", PHASES)
 def test_without_headers_it_counts_for_itself_and_needs_a_period_more_at_most(phase):
     took_s, _, atlas, ours = outcome(301, phase=phase, server={"headers": False})

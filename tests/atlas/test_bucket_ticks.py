@@ -51,6 +51,27 @@ def test_two_jumps_teach_the_period_in_whole_seconds(told_s):
     assert ticks.period_s == (7.0 if told_s == 60.0 else 1.0)  # 7 ticks of 1 s fit as well
 
 
+def test_two_jumps_that_name_no_whole_second_teach_the_middle_once_it_is_certain_enough():
+    ticks = Ticks(60.0, 0.0)
+    ticks.doubt()
+    ticks.seen(10.0, 11.0)
+    ticks.seen(40.0, 42.6)  # 29.0 to 32.6 s apart: one part in 9
+    assert ticks.sure
+    assert ticks.period_s == pytest.approx(30.8)
+
+
+def test_jumps_that_contradict_the_earlier_ones_are_believed_for_the_bucket_has_changed():
+    ticks = Ticks(60.0, 0.0)
+    ticks.doubt()
+    ticks.seen(5.0, 10.0)
+    ticks.seen(20.0, 30.0)
+    ticks.seen(31.0, 32.0)
+    assert not ticks.sure  # 10 to 12 s, by all of them
+    ticks.seen(56.8, 56.9)  # and now 24.8 to 25.9
+    assert ticks.sure
+    assert ticks.period_s == 25.0
+
+
 def test_a_jump_long_before_its_time_makes_the_period_a_guess():
     ticks = Ticks(60.0, 0.0)
     ticks.seen(9.9, 10.1)

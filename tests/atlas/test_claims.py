@@ -30,6 +30,11 @@ def test_what_is_no_end_is_none(claims):
     assert ends_at(token(claims)) is None
 
 
+@pytest.mark.parametrize("middle", ["b", "\u00e4", "bm8", ""])
+def test_middle_part_that_is_no_json_in_base64_is_no_end(middle):
+    assert ends_at(Secret(f"e30.{middle}.c2ln")) is None
+
+
 @given(st.text())
 def test_any_text_gives_an_end_or_none(text):
     found = ends_at(Secret(text))

@@ -471,6 +471,39 @@ async def test_a_long_wait_is_given_up_within_a_second_when_it_is_called_off(
     assert 14 <= fake_time.now_s - begin_s <= 16
 
 
+async def test_another_try_waits_for_the_turn_of_its_bucket_and_is_sent_then(
+    sim, online, account, alpha, fake_time
+):
+    def empty_bucket(visit):
+        key = BucketKey(PROJECTS_GROUP, alpha)
+        atlas._transport.limiter.throttled(key, None, sent_s=fake_time.now_s)
+
+    slow = replace(faults.fails(500), before=empty_bucket)
+    sim.faults.add(slow, method="DELETE")
+    begin_s = fake_time.now_s
+    async with online(account) as atlas:
+        deletion, _ = await deleting(sim, atlas, alpha)
+
+    assert (deletion.outcome, sim.deletes_received) == (DELETED, 2)
+    assert 60 <= fake_time.now_s - begin_s <= 62  # nothing comes back before the next refill
+
+
+async def test_a_429_of_atlas_s_own_teaches_the_size_of_its_bucket(sim, online, account, alpha):
+    def fill(_=None):
+        sim.set_bucket("projects_group", capacity=3, refill=3, period_s=7)
+
+    fill()
+    sim.throttling.headers = False
+    sim.spend("projects_group", alpha, 3)
+    sim.faults.add(faults.effect(before=fill), path=INVITES, nth=2)
+    async with online(account) as atlas:
+        found = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
+        estimate_s = atlas._transport.limiter.estimate_s({BucketKey(PROJECTS_GROUP, alpha): 30})
+
+    assert (len(found), atlas.counters.rate_limited) == (2, 1)
+    assert 9 * 7 <= estimate_s <= 15 * 7  # 3 at a time, of which some are left to others
+
+
 async def test_many_deletions_at_once_with_random_faults_all_end_well(sim, online, account):
     for number in range(40):
         project = sim.add_project(f"Project {number}")

@@ -60,6 +60,19 @@ async def test_page_that_cannot_be_read_makes_the_whole_list_unreadable(
     assert str(source) in found.reason
 
 
+async def test_list_that_goes_on_and_on_is_unreadable_and_never_taken_for_whole(
+    sim, online, people, monkeypatch
+):
+    monkeypatch.setattr("invite_sweeper.atlas.reader.PAGES_CAP", 1)
+    for number in range(600):
+        sim.add_user(f"r{number}@example.com", group_roles={people: ["GROUP_OWNER"]})
+    async with online() as atlas:
+        found = await listing(atlas, Source.USERS, people)
+
+    assert isinstance(found, Unreadable)
+    assert "1 pages" in found.reason
+
+
 async def test_person_who_slips_to_the_next_page_meanwhile_is_given_once(sim, online, people):
     for number in range(600):
         sim.add_user(f"r{number:03}@example.com", group_roles={people: ["GROUP_OWNER"]})

@@ -81,6 +81,11 @@ def test_assignment_that_says_little_still_reaches_something(assignment):
     assert len(org_user({**COMMON, "roles": roles}, HOME).reaches) == 1
 
 
+def test_user_of_an_organization_alone_reaches_no_project():
+    one = org_user({**COMMON, "roles": {"orgRoles": ["ORG_MEMBER"]}}, HOME)
+    assert (one.roles, one.origin, one.reaches) == (("ORG_MEMBER",), (), ())
+
+
 @pytest.mark.parametrize("roles", [None, [], "ORG_MEMBER", {"groupRoleAssignments": {}}])
 def test_roles_that_cannot_be_read_are_nonsense_and_not_none(roles):
     with pytest.raises(Nonsense):

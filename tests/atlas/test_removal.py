@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from invite_sweeper.atlas.turns import Ceiling
 from invite_sweeper.inventory import Project, Source
 from invite_sweeper.outcome import Outcome, Trail
 from invite_sweeper.simulator import Access, faults
@@ -208,13 +209,14 @@ async def test_member_removed_by_a_deletion_whose_answer_was_lost_is_found_out(s
     assert (ended.outcome, ended.seen_after) == (Outcome.ACCEPTED_DURING, "ACTIVE")
 
 
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
 async def test_deletion_that_keeps_failing_leaves_a_user_that_is_still_there_failed(
-    sim, online, invite
+    sim, online, invite, source
 ):
     user = invite()
     sim.faults.add(faults.fails(500), method="DELETE", times=None)
     async with online(attempts=3) as atlas:
-        ended = await remove(sim, atlas, Source.USERS)
+        ended = await remove(sim, atlas, source)
 
     assert (ended.outcome, ended.attempts, ended.seen_after) == (Outcome.FAILED, 3, "PENDING")
     assert sim.user(user).group_roles
@@ -237,6 +239,46 @@ async def test_without_a_look_into_the_organization_the_project_is_asked(sim, on
         ended = await remove(sim, atlas, Source.USERS)
 
     assert (ended.outcome, ended.seen_after) == (Outcome.DELETED, None)
+
+
+async def test_user_whom_the_project_alone_still_shows_was_not_deleted(sim, online, invite):
+    invite()
+    sim.faults.add(faults.fails(500), method="DELETE", times=None)
+    sim.faults.add(faults.fails(403, "ACCESS_FORBIDDEN"), path=IN_ORG, times=None)
+    async with online(attempts=2) as atlas:
+        ended = await remove(sim, atlas, Source.USERS)
+
+    assert (ended.outcome, ended.attempts, ended.seen_after) == (Outcome.FAILED, 2, "PENDING")
+
+
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+async def test_failed_deletion_after_which_nobody_can_be_asked_is_not_called_done(
+    sim, online, invite, source
+):
+    invite()
+    sim.faults.add(faults.fails(500), method="DELETE")
+    sim.faults.add(faults.fails(500), method="GET", path="*/users/*", nth=2, times=None)
+    async with online(attempts=3) as atlas:
+        ended = await remove(sim, atlas, source)
+
+    assert (ended.outcome, ended.attempts, ended.seen_after) == (Outcome.FAILED, 1, None)
+    assert deletes(sim) == 1  # what could not be read again is not sent again
+
+
+async def test_called_off_with_its_answer_lost_and_nobody_to_ask_is_unknown(sim, online, invite):
+    invite()
+    trail = Trail()
+
+    def call_off(_):
+        trail.called_off = True
+
+    lost = replace(faults.reset(late=True), before=call_off)
+    sim.faults.add(lost, method="DELETE")
+    sim.faults.add(faults.fails(403, "ACCESS_FORBIDDEN"), path="*/users/*", nth=3, times=None)
+    async with online() as atlas:
+        ended = await remove(sim, atlas, Source.USERS, trail=trail)
+
+    assert (ended.outcome, ended.attempts, deletes(sim)) == (Outcome.UNKNOWN, 1, 1)
 
 
 async def test_deletion_that_atlas_confirms_and_does_not_show_is_no_deletion(sim, online, invite):
@@ -264,6 +306,24 @@ async def test_called_off_between_read_and_deletion_nothing_is_sent(sim, online,
         ended = await remove(sim, atlas, Source.USERS, trail=trail)
 
     assert (ended.outcome, deletes(sim)) == (Outcome.SKIPPED, 0)
+
+
+async def test_called_off_while_the_deletion_waits_under_the_ceiling_nothing_is_sent(
+    sim, online, invite, fake_time
+):
+    invite()
+    trail = Trail()
+
+    async def wait(seconds):
+        trail.called_off = trail.seen_before is not None
+        await fake_time.sleep(seconds)
+
+    async with online() as atlas:
+        atlas._transport.limiter._ceiling = Ceiling(fake_time.monotonic, wait, 1.0)
+        ended = await remove(sim, atlas, Source.USERS, trail=trail)
+
+    assert (ended.outcome, ended.seen_before) == (Outcome.SKIPPED, "PENDING")
+    assert (ended.attempts, deletes(sim)) == (0, 0)
 
 
 async def test_cut_off_after_the_confirmation_it_is_deleted_all_the_same(sim, online, invite):

@@ -342,6 +342,30 @@ async def test_no_more_than_10_tokens_a_minute_are_asked_for(sim, online, fake_t
     assert fake_time.now_s - begin_s >= 60
 
 
+async def test_an_eleventh_token_that_is_asked_for_after_a_minute_waits_for_nothing(
+    sim, online, fake_time
+):
+    async with online(sim.add_service_account()) as atlas:
+        for _ in range(10):
+            await everything(atlas)
+            sim.oauth.expire()
+        fake_time.now_s += 60
+        waits = len(fake_time.slept)
+        await everything(atlas)
+        await everything(atlas)
+
+    assert asked(sim, TOKEN_PATH) == 11
+    assert max(fake_time.slept[waits:], default=0) < 1
+
+
+async def test_a_token_that_has_ended_by_itself_is_not_revoked(sim, online, fake_time):
+    async with online(sim.add_service_account()) as atlas:
+        await everything(atlas)
+        fake_time.now_s += 3600
+
+    assert (sim.oauth.issued, asked(sim, REVOKE_PATH)) == (1, 0)
+
+
 @pytest.mark.parametrize(
     "fault", [faults.fails(500), faults.reset(), faults.fails(404), faults.redirect("/x")]
 )
