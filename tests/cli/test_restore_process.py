@@ -219,6 +219,19 @@ def test_signal_ends_with_8_and_the_same_command_goes_on(desk):
     assert len(invited(desk, project)) == 4
 
 
+def test_signal_while_it_reads_who_is_there_invites_nobody_and_ends_with_8(desk):
+    swept(desk)
+    before = desk.sim.journal.received["GET"]
+    desk.sim.faults.add(faults.hang(), path="*/users", times=None)
+    process = desk.start("restore", LOG, "--yes", "--output", "json")
+    wait_until(lambda: desk.sim.journal.received["GET"] > before)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, desk.sim.journal.received["POST"]) == (8, b"", 0)
+    assert b"Nobody was invited." in err
+    assert desk.run("audit", "verify", LOG).code == 0
+
+
 def test_deadline_ends_with_8_where_atlas_takes_no_more_invitations(desk):
     swept(desk, people=2)
     desk.sim.mailroom.per_minute = 1
@@ -273,6 +286,13 @@ def test_text_says_what_became_of_each(desk):
     assert done.code == 0
     assert "person-0@example.com" in done.out
     assert "1 restored" in done.out
+
+
+def test_quiet_restore_that_went_well_says_nothing(desk):
+    (project,) = swept(desk)
+    done = desk.run("restore", LOG, "--yes", "--quiet")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert len(desk.sim.invitations(project)) == 4
 
 
 def test_restore_does_not_count_as_the_population_that_the_next_sweep_is_held_against(desk):

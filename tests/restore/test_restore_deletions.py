@@ -87,6 +87,16 @@ def test_one_door_of_a_person_is_given_once(log):
     assert names(deletions([log], base_url=URL)) == ["person-1@example.com"]
 
 
+@pytest.mark.parametrize("lacks", ["source", "roles", "username", "rule"])
+def test_deletion_that_does_not_say_all_that_it_should_is_refused_and_named(log, lacks):
+    fields = fields_of(invitation(1)) | answer("deleted")
+    del fields[lacks]
+    write_events(log, "run-1", [("run_started", {"mode": "sweep"}), ("outcome", fields)])
+    with pytest.raises(GuardRefused, match="run-1 cannot be read") as refused:
+        deletions([log], base_url=URL)
+    assert refused.value.state == "Nobody was invited."
+
+
 def test_run_against_another_atlas_is_refused(log):
     run_with(log, "run-1", (1, "deleted"), base_url="https://elsewhere.example.com")
     with pytest.raises(GuardRefused, match="against https://elsewhere"):

@@ -135,6 +135,34 @@ async def test_nothing_is_sent_once_the_log_has_failed():
     assert it.tally == {Restored.RESTORED: 1, Restored.SKIPPED: 2}
 
 
+async def test_outcome_that_cannot_be_written_ends_the_restore_after_what_was_sent():
+    class Torn(Diary):
+        def outcome(self, each, end, duration_ms):
+            raise AuditUnwritable("The disk is full.")
+
+    post = FakePost()
+    it = restoration(post, Torn())
+    with pytest.raises(AuditUnwritable):
+        await it.run([deleted(1), deleted(2)], {})
+    assert post.sent == [ADA]
+    assert it.tally == {Restored.RESTORED: 1, Restored.SKIPPED: 1}
+
+
+@pytest.mark.parametrize(("tries", "told"), [(0, Restored.SKIPPED), (1, Restored.FAILED)])
+async def test_post_that_a_stop_finds_before_it_was_sent_is_not_called_unknown(tries, told):
+    stop = Stop()
+
+    class Waiting(FakePost):
+        async def invite(self, invitation, trail):
+            trail.attempts += tries  # a connection that was not made is a try, and nothing sent
+            stop.ask("SIGTERM came")
+            await asyncio.Event().wait()
+
+    it = restoration(Waiting(), stop=stop, grace_s=0.01)
+    await it.run([deleted(1)], {})
+    assert it.tally == {told: 1}
+
+
 async def test_stop_while_waiting_for_a_turn_skips_the_rest():
     stop, clock = Stop(), Clock()
 
