@@ -114,7 +114,7 @@ def sunset_checks(
     lasting = [source for source in sources if source not in sunsets]
     if lasting:
         yield ok("sunset", f"Without an end that Atlas names: {', '.join(lasting)}.")
-    elif sunsets:
+    else:
         first = min(day for source, day in sunsets.items() if source in sources)
         yield ok("sunset", f"None of the policy's lists works after {first}.")
 

@@ -137,6 +137,20 @@ def test_missing_credentials_name_the_variables_and_atlas_is_not_asked(desk):
     assert desk.sim.requests == ()
 
 
+def test_base_url_that_is_none_ends_with_2_and_the_rest_is_looked_at_all_the_same(desk):
+    checks = look(desk, code=2, MONGODB_ATLAS_BASE_URL="ftp://atlas.example.com")
+    assert (states(checks, "base URL"), states(checks, "policy")) == ({"failed"}, {"ok"})
+    assert "was not asked" in said(checks, "Atlas")
+    assert desk.sim.requests == ()
+
+
+def test_audit_path_that_is_none_ends_with_2_and_the_rest_is_looked_at_all_the_same(desk):
+    checks = look(desk, "--audit-log", "audit/{week}.jsonl", code=2)
+    assert states(checks, "audit log") == {"failed"}
+    assert states(checks, "organizations") == {"ok"}
+    assert of(checks, "lock") == of(checks, "quarantine") == []
+
+
 def test_refused_credentials_end_with_5(desk):
     checks = look(desk, code=5, MONGODB_ATLAS_ACCESS_TOKEN="wrong")
     assert "failed" in states(checks, "credentials")

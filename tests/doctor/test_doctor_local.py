@@ -3,6 +3,7 @@
 import fcntl
 import os
 import stat
+from pathlib import Path
 
 import pytest
 from audit.written_logs import fields_of, write_events, write_run
@@ -70,6 +71,43 @@ def test_full_disk_is_a_warning(folder, monkeypatch):
     assert states(folder / "log.jsonl")[0] == ("audit folder", State.WARNING)
 
 
+def test_disk_that_cannot_be_looked_at_fails_with_the_system_s_own_words(folder, monkeypatch):
+    def broken(_path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("shutil.disk_usage", broken)
+    (check,) = audit_checks(folder / "log.jsonl")
+    assert (check.state, check.code) == (State.FAILED, ExitCode.AUDIT)
+    assert "Input/output error" in check.what
+
+
+def test_folder_that_others_can_look_into_is_fine_and_told(folder):
+    folder.chmod(0o750)
+    first = next(audit_checks(folder / "log.jsonl"))
+    assert first.state is State.OK
+    assert "0750" in first.what
+
+
+@pytest.mark.parametrize("barred", ["audit", "log.jsonl"])
+def test_folder_or_log_that_this_user_cannot_write_fails_with_a_mend(folder, monkeypatch, barred):
+    write_run(folder / "log.jsonl")
+    # Whoever runs this as root could write to anything.
+    monkeypatch.setattr("os.access", lambda path, _mode: Path(path).name != barred)
+    last = list(audit_checks(folder / "log.jsonl"))[-1]
+    assert (last.state, last.code) == (State.FAILED, ExitCode.AUDIT)
+    assert "This user cannot write to" in last.what
+    assert last.mend
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_log_of_another_user_fails(folder):
+    write_run(folder / "log.jsonl")
+    os.chown(folder / "log.jsonl", 65534, 65534)
+    last = list(audit_checks(folder / "log.jsonl"))[-1]
+    assert (last.state, last.code) == (State.FAILED, ExitCode.AUDIT)
+    assert "belongs to another user" in last.what
+
+
 class Room:
     """A disk with a kibibyte left."""
 
@@ -91,6 +129,14 @@ def test_lock_that_was_held_once_is_free_and_stays_free(folder):
     assert lock_check(lock, path).state is State.OK
     with lock:  # the look has not kept it
         pass
+
+
+def test_lock_that_is_a_link_is_not_followed_and_fails(folder):
+    path = folder / "log.jsonl.lock"
+    path.symlink_to(folder / "elsewhere")
+    check = lock_check(AuditLock(path, now=NOW, command="doctor"), path)
+    assert (check.state, check.code) == (State.FAILED, ExitCode.AUDIT)
+    assert not (folder / "elsewhere").exists()
 
 
 def test_lock_that_is_held_names_the_holder_and_is_not_broken(folder):

@@ -1,0 +1,95 @@
+"""What is told of lists, clocks and organizations, and how the lists are counted."""
+
+from datetime import date
+
+import pytest
+from builders import ORG, OTHER_ORG, invitation, object_id, policy, project
+from fakes import FakeAtlas
+
+from invite_sweeper.doctor import (
+    Census,
+    State,
+    clock_check,
+    count_lists,
+    coverage_checks,
+    list_checks,
+    organization_checks,
+    sunset_checks,
+)
+from invite_sweeper.doctor.census import MOST_LISTS
+from invite_sweeper.errors import CredentialsRefused
+from invite_sweeper.inventory import Gone, Place, Retired, Source, Unreadable
+from invite_sweeper.territory import Territory
+
+LIMITS = policy().limits
+
+
+def places(count, source=Source.INVITES):
+    return [Place(project(number), source) for number in range(1, count + 1)]
+
+
+async def test_project_that_goes_meanwhile_counts_as_nothing_and_not_as_unreadable():
+    atlas = FakeAtlas(
+        holds={object_id(1): (invitation(1),)}, answers={object_id(2): Gone(object_id(2), "P")}
+    )
+    census = await count_lists(atlas, places(2), workers=2)
+    assert (census.read, census.pending) == ({Source.INVITES: 1}, {Source.INVITES: 1})
+    assert census.unreadable == []
+
+
+async def test_list_that_has_ended_is_not_asked_for_again():
+    ended = Retired(object_id(1), "P", "Gone.", 410)
+    atlas = FakeAtlas(answers={object_id(number): ended for number in range(1, 4)})
+    census = await count_lists(atlas, places(3), workers=1)
+    assert (list(census.retired), atlas.asked) == ([Source.INVITES], [object_id(1)])
+
+
+async def test_answer_about_the_run_ends_the_count_as_itself():
+    atlas = FakeAtlas(answers={object_id(1): CredentialsRefused("Not from here.")})
+    with pytest.raises(CredentialsRefused, match="Not from here"):
+        await count_lists(atlas, places(4), workers=4)
+
+
+async def test_no_more_than_the_most_lists_are_asked_for_and_the_rest_is_told():
+    atlas = FakeAtlas()
+    census = await count_lists(atlas, places(MOST_LISTS + 2), workers=9)
+    assert (len(atlas.asked), census.passed_over) == (MOST_LISTS, 2)
+    (_, last) = list_checks([Source.INVITES], census, LIMITS)
+    assert last.state is State.WARNING
+    assert last.what.startswith("2 lists were not looked at")
+
+
+def test_list_that_fails_for_another_reason_than_a_role_gives_that_reason():
+    lost = Unreadable(object_id(1), "Vault", "Atlas answered 500.", 500)
+    (check,) = list_checks([Source.INVITES], Census(unreadable=[lost]), LIMITS)
+    assert check.state is State.WARNING
+    assert check.what == "1 cannot be read: Vault. Atlas answered 500."
+
+
+def test_answers_without_a_date_leave_the_clock_unknown():
+    assert clock_check(None).state is State.WARNING
+
+
+def test_source_without_an_end_is_named_beside_the_one_that_has_one():
+    day, today = date(2027, 7, 1), date(2026, 11, 25)
+    sources = [Source.INVITES, Source.USERS]
+    *_, last = sunset_checks({Source.INVITES: day}, sources, today)
+    assert last.what == "Without an end that Atlas names: users."
+    *_, last = sunset_checks(dict.fromkeys(sources, day), sources, today)
+    assert last.what == "None of the policy's lists works after 2027-07-01."
+
+
+def test_unnamed_list_that_cannot_be_read_is_told_and_nothing_is_said_of_whom_it_holds():
+    lost = Unreadable(object_id(1), "Vault", "401.", 401, source=Source.USERS)
+    checks = list(coverage_checks(1, [], Census(), Census(), Census(unreadable=[lost, lost])))
+    assert [check.state for check in checks] == [State.OK, State.OK]
+    assert checks[-1].what == "The list users, not among sources, cannot be read in 2."
+
+
+def test_projects_of_another_organization_in_sight_are_told_and_are_no_trouble():
+    foreign = [project(number, org_id=OTHER_ORG) for number in (1, 2)]
+    told = organization_checks(policy(), Territory((project(3),), organizations=(ORG,)), foreign)
+    *_, last = told
+    assert last.state is State.OK
+    assert last.what.startswith("2 projects of other organizations are in sight, and never touched")
+    assert OTHER_ORG in last.what
