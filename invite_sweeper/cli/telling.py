@@ -1,6 +1,5 @@
 """What a command ends with: the result of its one run, or of several put together."""
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -53,8 +52,7 @@ def tell_all(order: Order, told: Sequence[Told]) -> int:
     begun = [asdict(each.ended.summary) for each in told if each.ended and each.ended.begun]
     if total is not None and begun:
         whole = {**asdict(total), "runs": begun}
-        sys.stdout.buffer.write(orjson.dumps(whole, option=orjson.OPT_APPEND_NEWLINE))
-        sys.stdout.buffer.flush()
+        results.write_bytes(orjson.dumps(whole, option=orjson.OPT_APPEND_NEWLINE))
     for each in told:
         if each.error is not None:
             explain(each.error)

@@ -84,6 +84,33 @@ def test_text_tells_each_organization(desk):
         assert f"{OTHER[:4]} {project}" in done.out
 
 
+def test_text_tells_the_error_of_one_and_the_result_of_the_other(desk):
+    wrong = desk.changes | {"MONGODB_ATLAS_ACCESS_TOKEN_ALPHA": "wrong"}
+    done = desk.run("sweep", "--policy", "policy.yaml", **wrong)
+    assert done.code == 4
+    assert "Error: " in done.err
+    assert f"{OTHER[:4]} 0" in done.out
+    assert f"{ORG_ID[:4]} 0" not in done.out
+
+
+@pytest.mark.parametrize("output", ["json", "text"])
+def test_log_that_cannot_be_opened_ends_all_with_7_and_tells_no_result(desk, output):
+    (desk.folder / "log.jsonl").mkdir()
+    log = ("--audit-log", "log.jsonl")
+    done = desk.run("sweep", "--policy", "policy.yaml", "--output", output, *log, **desk.changes)
+    assert (done.code, done.out, desk.deletes()) == (7, "", 0)
+    assert done.err.count("Error: ") == 2
+
+
+def test_reader_that_goes_away_changes_nothing_about_the_runs(desk):
+    process = desk.start("sweep", "--policy", "policy.yaml", "--output", "json", **desk.changes)
+    process.stdout.close()
+    process.stdout = None
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, len(desk.sim.deleted)) == (0, 4), err
+    assert b"Traceback" not in err
+
+
 def test_saved_plan_of_several_credentials_is_refused_as_wrong_usage(desk):
     done = desk.plan("--out", "plan.jsonl", **desk.changes)
     assert (done.code, list(desk.sim.requests)) == (2, [])
