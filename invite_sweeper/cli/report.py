@@ -32,15 +32,9 @@ def report(
     Example: invite-sweeper report audit/invite-sweeper.jsonl --out report.html
     """
     from invite_sweeper.audit import in_order, verify
-    from invite_sweeper.errors import UsageFault
+    from invite_sweeper.report.page import chain_of
+    from invite_sweeper.report.page import report as make
 
-    try:
-        from invite_sweeper.report.page import chain_of
-        from invite_sweeper.report.page import report as make
-    except ImportError:
-        raise UsageFault(
-            "The report needs the extra `report`.", mend="pip install 'invite-sweeper[report]'"
-        ) from None
     paths = in_order(files)
     make(paths, out, form.value, chain_of(verify(paths)))
     if out is not None:
