@@ -116,6 +116,33 @@ def test_project_that_cannot_be_read_ends_with_4_and_is_named(desk):
     assert [lost["project_name"] for lost in told["unreadable"]] == ["Vault"]
 
 
+def test_project_that_goes_meanwhile_is_no_trouble(desk):
+    gone = desk.sim.add_project("Vault")
+    desk.sim.faults.add(faults.fails(404, "GROUP_NOT_FOUND"), path=f"*/{gone}/invites")
+    told = ask(desk, "ada@example.com")
+    assert (told["found"], told["unreadable"]) == ([], [])
+
+
+def test_text_names_a_project_that_could_not_be_read(desk):
+    desk.sim.forbid(desk.sim.add_project("Vault"))
+    done = desk.run("explain", "ada@example.com", "--policy", "policy.yaml")
+    assert done.code == 4
+    assert "Could not be read: Vault" in done.out
+
+
+def test_text_says_what_the_policy_alone_would_do_and_what_cannot_be_judged(desk):
+    desk.keys["limits"]["max_bounces"] = 1
+    project = desk.sim.add_project("Search")
+    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    assert desk.sweep().code == 0
+    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    done = desk.run("explain", "ada@example.com", "--policy", "policy.yaml")
+    assert "By the policy alone: stale" in done.out
+    desk.sim.invite(project, "eve@example.com", createdAt=MISSING)
+    done = desk.run("explain", "eve@example.com", "--policy", "policy.yaml")
+    assert "cannot be judged" in done.out
+
+
 def test_invitation_that_bounced_too_often_is_kept_for_that_reason(desk):
     desk.keys["limits"]["max_bounces"] = 1
     project = desk.sim.add_project("Search")

@@ -164,6 +164,36 @@ def test_without_quarantine_a_changed_policy_is_swept(desk):
     assert desk.sweep().summary["deleted"] == 1
 
 
+@pytest.mark.parametrize("spoilt", [None, b"", b"version: 1", b"another"])
+def test_without_a_good_copy_of_the_policy_before_all_that_is_stale_counts_as_new(desk, spoilt):
+    desk.keys["limits"]["quarantine"] = True
+    stock(desk, projects=1, stale=1)
+    assert desk.sweep().code == 0
+    (copy,) = (desk.folder / "audit").rglob("policy-*.yaml")
+    if spoilt is None:
+        copy.unlink()
+    else:
+        copy.write_bytes(spoilt if spoilt != b"another" else copy.read_bytes() + b"\n")
+    stock(desk, projects=1, stale=2)
+    desk.keys["rules"] = [{"name": "forgotten", "older_than": "13d"}]
+    done = desk.sweep()
+    assert (done.code, desk.deletes()) == (3, 1)
+    assert "adds 2 stale invitations" in done.err
+    assert any("No copy of the policy before was kept" in s for s in done.summary["warnings"])
+
+
+def test_policy_whose_copy_cannot_be_kept_sweeps_nothing_and_ends_with_7(desk):
+    desk.keys["limits"]["quarantine"] = True
+    stock(desk)
+    assert desk.sweep("--dry-run").code == 0
+    sha256 = desk.lines("run_started")[-1]["policy_sha256"]
+    lock = next((desk.folder / "audit").rglob("*.lock"))
+    lock.with_name(f"policy-{sha256[:16]}.yaml").mkdir()
+    done = desk.sweep()
+    assert (done.code, desk.deletes()) == (7, 0)
+    assert "copy" in done.err
+
+
 def test_quarantine_tells_what_the_new_policy_takes_away(desk):
     desk.keys["limits"]["quarantine"] = True
     stock(desk, projects=1, stale=1)

@@ -158,6 +158,15 @@ def test_no_plan_is_saved_where_the_guard_refuses(desk):
     assert not (desk.folder / "plan.jsonl").exists()
 
 
+def test_plan_that_cannot_be_written_ends_with_2_and_leaves_no_part_of_it(desk):
+    stock(desk)
+    (desk.folder / "plan.jsonl").mkdir()
+    done = desk.plan("--out", "plan.jsonl")
+    assert (done.code, desk.deletes()) == (2, 0)
+    assert "plan.jsonl cannot be written" in done.err
+    assert not list(desk.folder.glob(".plan*"))
+
+
 def test_missing_plan_is_wrong_usage(desk):
     stock(desk)
     assert by_plan(desk).code == 2
@@ -294,6 +303,24 @@ def test_key_that_is_none_is_wrong_usage(desk, keys, key):
     done = by_plan(desk, "--require-approval", key)
     assert (done.code, desk.deletes()) == (2, 0)
     assert "PRIVATE" not in done.err
+
+
+@pytest.mark.parametrize("key", ["missing.pem", "boss.pub", "policy.yaml"])
+def test_key_that_cannot_sign_is_wrong_usage_and_approves_nothing(desk, keys, key):
+    stock(desk)
+    saved(desk)
+    done = desk.run("plan", "approve", "plan.jsonl", "--key", key)
+    assert done.code == 2
+    assert not (desk.folder / "plan.jsonl.sig").exists()
+
+
+def test_approval_that_cannot_be_written_is_wrong_usage(desk, keys):
+    stock(desk)
+    saved(desk)
+    (desk.folder / "plan.jsonl.sig").mkdir()
+    done = desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem")
+    assert done.code == 2
+    assert "plan.jsonl.sig cannot be written" in done.err
 
 
 def test_approval_is_made_with_keys_of_ssh_too(desk, tmp_path):

@@ -1,12 +1,15 @@
 """The program as a process against a simulated Atlas: what it does, says and leaves behind."""
 
 import json
+import os
 import signal
 import stat
+import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from running import Desk, desk_in, wait_until
+from running import COMMAND, Desk, desk_in, wait_until
 
 from invite_sweeper.simulator import MISSING, faults
 
@@ -140,6 +143,15 @@ def test_invitation_without_a_readable_date_is_kept_and_counted_under_its_reason
         "unreadable_id": 1,
     }
     assert desk.deletes() == 0
+
+
+def test_validate_says_what_may_not_be_meant_and_ends_with_0_all_the_same(desk):
+    desk.keys["keep"] = [{"name": "lapsed", "usernames": ["*"], "until": "2020-01-31"}]
+    done = desk.run("validate", "policy.yaml")
+    assert done.code == 0
+    assert done.out.startswith("policy.yaml is a valid policy")
+    assert "policy.yaml: warning: The keep entry `lapsed` ended on 2020-01-31" in done.err
+    assert desk.sim.requests == ()
 
 
 # --- exit codes ----------------------------------------------------------------------------
@@ -348,6 +360,27 @@ def test_deadline_ends_the_sweep_with_8(desk):
     assert (done.code, done.summary["exit_code"]) == (8, 8)
     assert done.summary["deleted"] + done.summary["skipped"] == 80
     assert "deadline" in done.err
+
+
+def test_signal_before_the_run_has_begun_ends_with_8_and_atlas_is_not_called(desk):
+    policy = desk.write_policy()
+    policy.unlink()
+    os.mkfifo(policy)
+    process = subprocess.Popen(
+        [*COMMAND, "validate", str(policy)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    writer = []
+
+    def is_read():
+        with suppress(OSError):  # nobody has it open yet
+            writer.append(os.open(policy, os.O_WRONLY | os.O_NONBLOCK))
+        return writer
+
+    wait_until(is_read)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    os.close(writer[0])
+    assert (process.returncode, err) == (8, b"Stopped before anything was sent.\n")
 
 
 def test_signal_while_reading_deletes_nothing(desk):

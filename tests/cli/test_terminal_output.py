@@ -87,10 +87,11 @@ def test_columns_say_how_wide_a_file_is_to_be(desk, columns):
     assert ("INVITED BY" in done.out) == (columns in {"80", "140"})
 
 
-def test_reader_that_goes_away_changes_nothing_about_the_run(desk):
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_reader_that_goes_away_changes_nothing_about_the_run(desk, output):
     desk.write_policy()
     process = subprocess.Popen(
-        [*COMMAND, *SWEEP],
+        [*COMMAND, *SWEEP, "--output", output],
         cwd=desk.folder,
         env=desk.environment,
         stdin=subprocess.DEVNULL,
@@ -104,6 +105,18 @@ def test_reader_that_goes_away_changes_nothing_about_the_run(desk):
     assert "Traceback" not in err
     assert "Exception" not in err
     assert len(desk.sim.deleted) == 6
+
+
+def test_report_goes_to_stdout_and_with_out_to_its_file_alone(desk):
+    pytest.importorskip("jinja2", reason="a report needs the extra `report`")
+    assert desk.run(*SWEEP).code == 0
+    log = "audit/invite-sweeper.jsonl"
+    shown = desk.run("report", log, "--format", "md")
+    assert (shown.code, shown.err) == (0, "")
+    assert "stale-0@example.com" in shown.out
+    written = desk.run("report", log, "--format", "md", "--out", "report.md")
+    assert (written.code, written.out) == (0, "")
+    assert "stale-0@example.com" in (desk.folder / "report.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

@@ -1,10 +1,13 @@
 """The question before a deletion, on a real pseudo-terminal."""
 
+import os
+import pty
 import signal
+import subprocess
 from datetime import timedelta
 
 import pytest
-from running import desk_in
+from running import COMMAND, desk_in
 from terminals import terminal_of
 
 from invite_sweeper.simulator.seed import ORG_ID
@@ -117,6 +120,34 @@ def test_question_reaches_the_person_though_output_goes_elsewhere(desk, apart):
         terminal.type("yes\n")
         code, _ = terminal.end()
     assert (code, len(desk.sim.deleted)) == (0, 3)
+
+
+def test_terminal_that_goes_away_during_the_question_is_no_yes(desk):
+    with terminal_of(desk, *SWEEP) as terminal:
+        terminal.read_until(ASKS)
+        os.close(terminal.descriptor)
+        terminal.descriptor = os.open(os.devnull, os.O_RDONLY)
+        terminal.process.wait(30)
+    assert desk.deletes() == 0
+
+
+def test_terminal_to_answer_on_without_one_to_ask_on_is_refused(desk):
+    desk.write_policy()
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [*COMMAND, *SWEEP],
+        cwd=desk.folder,
+        env=desk.environment,
+        stdin=theirs,
+        capture_output=True,
+        start_new_session=True,  # it has no terminal of its own to open
+        check=False,
+        timeout=60,
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert (done.returncode, desk.deletes()) == (3, 0)
+    assert b"none to ask on" in done.stderr
 
 
 @pytest.mark.parametrize(

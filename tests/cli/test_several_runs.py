@@ -1,0 +1,44 @@
+"""The one exit code of several runs."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from invite_sweeper.cli.one_run import Told
+from invite_sweeper.cli.telling import exit_code
+from invite_sweeper.errors import AuditUnwritable, CredentialsRefused, LockHeld, StoppedEarly
+
+REFUSED, STOPPED = CredentialsRefused("401."), StoppedEarly("SIGTERM came.")
+UNWRITABLE, LOCKED = AuditUnwritable("The disk is full."), LockHeld("Another run.")
+
+
+def told(end):
+    if isinstance(end, int):
+        return Told(SimpleNamespace(summary=SimpleNamespace(exit_code=end)), None)
+    return Told(None, end)
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [
+        ([0, 0], 0),
+        ([10, 10], 10),
+        ([0, 10], 10),
+        ([3, 3], 3),
+        ([0, 3], 4),
+        ([REFUSED, 0], 4),
+        ([REFUSED, REFUSED], 5),
+        ([LOCKED, 10], 4),
+        ([0, STOPPED], 8),
+        ([UNWRITABLE, 0], 7),
+        ([UNWRITABLE, STOPPED, 0], 8),
+        ([STOPPED, 5], 8),
+    ],
+)
+def test_code_is_their_own_where_they_agree_and_else_the_plainest_truth(ends, code):
+    assert exit_code([told(end) for end in ends]) == code
+    assert exit_code([told(end) for end in reversed(ends)]) == code
+
+
+def test_run_that_tells_nothing_at_all_is_a_defect():
+    assert exit_code([Told(None, None)]) == 1
