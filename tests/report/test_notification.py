@@ -14,7 +14,7 @@ from aiohttp import web
 from invite_sweeper.policy import Notification
 from invite_sweeper.report import notification
 from invite_sweeper.report.facts import RunFacts
-from invite_sweeper.report.messages import headline, wants
+from invite_sweeper.report.messages import NotSent, compose, headline, wants
 from invite_sweeper.report.notification import announce_end, announce_start
 
 QUIET = RunFacts(
@@ -112,6 +112,14 @@ async def test_a_webhook_holds_the_summary_and_a_signature_over_time_and_body():
     sent = json.loads(body)
     assert (sent["deleted"], sent["exit_code"], sent["succeeded"]) == (3, 0, True)
     assert sent["finished_at"] == "2026-11-25T01:02:03+00:00"
+
+
+@pytest.mark.parametrize("channel", [SLACK, WEBHOOK])
+def test_the_begin_of_a_run_is_told_to_a_ping_alone(channel):
+    urls = {"CHAT_URL": "https://a.example.com", "HOOK_URL": "https://b.example.com"}
+    with pytest.raises(NotSent, match="only told of a run's end"):
+        compose(channel, urls | {"HOOK_KEY": "k3y", "PING_URL": "https://c.example.com"}, None)
+    assert compose(PING, {"PING_URL": "https://c.example.com/x"}, None).url.endswith("/x/start")
 
 
 async def test_a_webhook_without_a_key_is_not_signed():

@@ -135,6 +135,22 @@ class TestSinceTheRunBefore:
         assert where[3].startswith("accepted")
         assert found.since == NOW - timedelta(days=1)
 
+    @pytest.mark.parametrize(
+        ("outcome", "where"),
+        [
+            ("deleted", "deleted by the run before"),
+            ("already_gone", "gone before the run before came to it"),
+            ("accepted_before", "accepted before the run before came to it"),
+            ("accepted_during", "removed by the run before, just as it was accepted"),
+            ("failed", "accepted, revoked, expired or no longer stale"),
+        ],
+    )
+    def test_what_is_gone_went_the_way_that_the_run_before_tells(self, book, outcome, where):
+        book.sweep("run-1", {1: outcome}, days_ago=1)
+        book.sweep("run-2", {})
+        (entry,) = model(book).comparison.gone.rows
+        assert entry.state == where
+
     def test_what_was_in_a_project_that_cannot_be_read_now_is_not_called_gone(self, book):
         book.sweep("run-1", {1: "failed"}, days_ago=1)
         book.start("run-2")
@@ -325,6 +341,26 @@ def test_deletions_are_counted_by_the_night_on_which_their_run_began(book):
         "2026-11-25": 0,
     }
     assert nights["2026-11-25"].tally.planned == 2
+
+
+def test_events_and_outcomes_that_nobody_knows_yet_count_as_nothing(book):
+    book.start("run-1")
+    book.line("planned", **invitation(1))
+    book.line("run_paused", exit_code=3)
+    book.line("outcome", **invitation(1), outcome="postponed")
+    book.finish(stale=1, keep_entries=["board", {"name": "real", "matched": 1}])
+    found = model(book)
+    assert (found.verdict, found.tally.planned, found.tally.deleted) == (Verdict.CLEAN, 1, 0)
+    assert [entry.name for entry in found.exemptions.rows] == ["real"]
+
+
+def test_projects_that_an_older_run_could_not_read_are_not_tonight_s(book):
+    for run, days_ago in (("run-1", 2), ("run-2", 1), ("run-3", 0)):
+        book.start(run, days_ago=days_ago)
+        if run == "run-1":
+            book.line("project_unreadable", project_id="1", project_name="p", reason="no role")
+        book.finish()
+    assert model(book).coverage.reasons.total == 0
 
 
 def test_coverage_gives_the_reasons_of_the_projects_not_read(book):

@@ -186,6 +186,28 @@ def quiet_page(tmp_path) -> str:
     return render(summarise([book.path]), "html")
 
 
+def test_a_page_says_what_its_run_does_not_say_and_leaves_out_what_is_not_there(tmp_path):
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.start("run-1")
+    book.finish(projects_seen=None, kept=None, kept_by_reason={"too_young": 2})
+    page = render(summarise([book.path]), "html")
+    assert "The newest run does not say how many projects were in scope." in page
+    assert "Kept, by reason" in page
+    assert "invitations were kept." not in page
+    assert "Exemptions" not in page
+    assert "The chain was not checked for this report." in page
+
+
+def test_a_page_says_how_many_stood_in_projects_that_could_not_be_read(tmp_path):
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.sweep("run-1", {1: "failed"}, days_ago=1)
+    book.start("run-2")
+    book.line("project_unreadable", project_id="a" * 24, project_name="x", reason="401")
+    book.finish(4, projects_unreadable=1)
+    page = render(summarise([book.path]), "html")
+    assert "1 more were in projects that could not be read this time; nobody" in page
+
+
 def test_the_content_security_policy_names_the_one_style_and_the_one_script(tmp_path):
     page = quiet_page(tmp_path)
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)

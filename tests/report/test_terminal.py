@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.lines import LineTable
 from invite_sweeper.report.question import question
+from invite_sweeper.report.rows import Shown
 
 WIDTHS = (60, 80, 140)
 TO_BE_COPIED = re.compile(r"All of them: |Audit  |Last hash +[0-9a-f]{64}$")
@@ -173,6 +174,48 @@ def lines_of(width: int, records) -> str:
         table.close()
 
     return on_terminal(width, write)
+
+
+def test_lists_that_have_ended_are_named_and_a_log_without_a_line_has_no_last_hash(scene):
+    plan_some(scene)
+    printed = scene.printed(
+        80, scene.summary(sources_retired=("invites", "org_invites"), audit_last_hash="")
+    )
+    assert "Atlas no longer serves these lists: invites, org_invites" in printed
+    assert "Last hash" not in printed
+
+
+def test_person_with_two_doors_is_told_which_lists_they_are_in(scene):
+    one = {"username": "ann@example.com", "project_id": "a" * 24}
+    scene.plan("Data Lake", 1, **one)
+    scene.plan("Data Lake", 2, source="users", **one)
+    scene.sweep("deleted", "failed")
+    printed = scene.printed(100, scene.summary(mode="sweep"))
+    assert printed.count("ann@example.com") == 2  # one row, and the failure below it
+    assert "2 doors: users, invites" in printed  # the older one first
+
+
+def test_kept_invitation_without_a_date_is_named_without_an_age():
+    names = kept_names(5, ("no_date", 1), created_at=None)
+    (row,) = names.rows["no_date"]
+    assert (row.username, row.age_days) == ("person-1@example.com", None)
+
+
+def test_question_leaves_out_what_nobody_knows(scene):
+    summary = scene.summary(stale=1, estimate_s=None)
+    asks = question(summary, Shown(organizations=("o" * 24,), planned=1), Limits())
+    printed = on_terminal(80, lambda console: console.print(asks, end=""))
+    assert "limits" in printed
+    assert not set(printed.split()) & {"oldest", "newest", "time"}
+
+
+@pytest.mark.parametrize("count", [499, 500, 501, 1000])
+def test_long_log_is_shown_to_its_last_line_under_one_head(count):
+    records = [{"ts": "2026-11-25T01:02:03Z", "event": "intent"}] * count
+    printed = lines_of(140, records).splitlines()
+    assert (len(printed), printed[0].split()[0]) == (count + 1, "TIME")
+    assert sum(line.startswith("TIME") for line in printed) == 1
+    assert len(lines_of(80, records).splitlines()) == count  # nothing to say below each
 
 
 CASES: tuple[Callable[[Scene, int], str], ...] = (

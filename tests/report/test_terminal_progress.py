@@ -154,6 +154,15 @@ def test_bar_is_taken_away_after_the_last_step():
     assert console.file.getvalue().endswith("\x1b[2K")
 
 
+def test_sweep_that_begins_before_all_was_read_has_the_bar_for_itself():
+    view, _ = bar(80)
+    view.walking(3)
+    view.walked()
+    view.sweeping(2, 0.0)
+    assert [task.description for task in view._progress.tasks] == ["Deleting"]
+    view.close()
+
+
 def test_bar_of_nothing_is_never_begun():
     view, _ = bar(80)
     view.walking(0)
