@@ -12,6 +12,7 @@ import pytest
 from running import COMMAND, Desk, desk_in, wait_until
 
 from invite_sweeper.simulator import MISSING, faults
+from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
 
@@ -220,6 +221,29 @@ def test_deletion_that_atlas_refuses_ends_with_4_and_the_rest_is_done(desk):
         400,
         "CANNOT_DELETE_ORG_INVITATION",
     )
+
+
+def test_canary_that_fails_ends_with_4_says_so_and_leaves_the_rest_alone(desk):
+    stock(desk, projects=4, stale=5)
+    desk.keys["limits"]["canary"] = 3
+    refused = faults.fails(400, "CANNOT_DELETE_ORG_INVITATION")
+    desk.sim.faults.add(refused, method="DELETE", times=None)
+    done = desk.sweep()
+    assert (done.code, desk.deletes()) == (4, 3)
+    assert (done.summary["failed"], done.summary["skipped"], done.summary["deleted"]) == (3, 17, 0)
+    assert [w for w in done.summary["warnings"] if "The sweep stopped itself" in w]
+    assert "The sweep stopped itself" in done.err
+
+
+def test_project_that_is_listed_under_no_id_is_unreadable_and_the_rest_is_swept(desk):
+    ids = ["../orgs", *stock(desk)[1:]]
+    rows = [{"id": id_, "name": f"Project {n}", "orgId": ORG_ID} for n, id_ in enumerate(ids)]
+    body = json.dumps({"results": rows, "links": []}).encode()
+    desk.sim.faults.add(faults.malformed(body), path="*/groups", times=None)
+    done = desk.sweep()
+    assert (done.code, done.summary["projects_unreadable"], done.summary["deleted"]) == (4, 1, 4)
+    (lost,) = desk.lines("project_unreadable")
+    assert (lost["project_id"], lost["reason"]) == ("../orgs", "Its id has a wrong form.")
 
 
 @pytest.mark.parametrize(
