@@ -1,5 +1,6 @@
 """A saved plan as a ceiling: what it lets through, and what has become of the rest. Pure."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from invite_sweeper.inventory import Invitation
@@ -37,6 +38,13 @@ class Ceiling:
     def unseen(self) -> int:
         """How many planned ones are not there any more, or could not be read."""
         return len(self._left)
+
+    def left_out(self) -> Iterator[str]:
+        """Say what the plan lists and this run does not delete."""
+        for reason, count in sorted(self.kept.items()):
+            yield f"{count} of the plan's invitations are kept now: {reason}."
+        if self.unseen:
+            yield f"{self.unseen} of the plan's invitations are not there any more."
 
 
 def _key(invitation: Invitation) -> Key:

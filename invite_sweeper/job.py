@@ -13,10 +13,10 @@ from invite_sweeper.guard import Population
 from invite_sweeper.inventory import Place, Source
 from invite_sweeper.outcome import Outcome
 from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.ports import Deleter
 from invite_sweeper.report.summary import Summary
 from invite_sweeper.selection import Decision
 from invite_sweeper.shard import Shard
-from invite_sweeper.sweep import Deleter
 from invite_sweeper.walk import Reader
 
 

@@ -1,16 +1,13 @@
 """One run, its steps in order: survey, draw up the plan, guard, ask, sweep."""
 
 import asyncio
-from collections.abc import Coroutine
-from dataclasses import replace
 from datetime import date
-from typing import TypeVar
 
 from invite_sweeper.audit import AuditLog, PlannedLane, SweepJournal
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.bulletin import Bulletin
 from invite_sweeper.draft import Draft
-from invite_sweeper.errors import CredentialsRefused, GuardRefused, RunError, StoppedEarly
+from invite_sweeper.errors import CredentialsRefused, GuardRefused, RunError
 from invite_sweeper.guard import (
     Population,
     raise_if_clock_differs,
@@ -22,13 +19,12 @@ from invite_sweeper.outcome import Outcome
 from invite_sweeper.recovery import recover
 from invite_sweeper.scope import Scope
 from invite_sweeper.selection import Selector
-from invite_sweeper.stop import Stop
+from invite_sweeper.stop import NOTHING_DELETED, Stop
 from invite_sweeper.sweep import Pace, Sweep
 from invite_sweeper.territory import Territory
 from invite_sweeper.totals import Ended, Totals
 from invite_sweeper.walk import Found, survey, walk
 
-T = TypeVar("T")
 _WORKERS_A_SLOT = 2
 """Workers for each request in flight: one sends while another waits for disk or backoff."""
 
@@ -79,10 +75,10 @@ class Run:
         return await self._totals.close(self._log, error)
 
     async def _steps(self) -> None:
-        territory = await self._unless_stopped(self._survey())
+        territory = await self._stop.unless_asked(self._survey())
         if self._job.open_intents and not self._job.dry_run:
-            await self._unless_stopped(self._recover())
-        draft = await self._unless_stopped(self._draw_up(territory))
+            await self._stop.unless_asked(self._recover())
+        draft = await self._stop.unless_asked(self._draw_up(territory))
         self._guard(draft)
         if self._job.dry_run or not draft.planned:
             return
@@ -123,12 +119,7 @@ class Run:
         self._bulletin.warn(*scope.unmatched())
         shard = self._job.shard
         if shard is not None:
-            territory = replace(
-                territory,
-                projects=tuple(p for p in territory.projects if shard.holds(p.id)),
-                unreadable=tuple(u for u in territory.unreadable if shard.holds(u.project_id)),
-                organizations=tuple(o for o in territory.organizations if shard.holds(o)),
-            )
+            territory = territory.part(shard.holds)
         self._totals.projects_seen = len(territory.projects) + len(territory.unreadable)
         return territory
 
@@ -156,7 +147,7 @@ class Run:
         confirm = self._job.confirm
         agreed = confirm is None or await confirm(self._totals.summary())
         if self._stop.reason is not None:
-            raise self._stopped(state="Nothing was deleted.")
+            raise self._stop.as_error(state=NOTHING_DELETED)
         if not agreed:
             raise GuardRefused("The person at the terminal did not say yes.")
 
@@ -187,33 +178,12 @@ class Run:
             raise
         finally:
             self._bulletin.closing()
-        for source, what in sweep.retired.items():
+        for source, what in sweep.doors.retired.items():
             self._bulletin.warn(f"The list {source.value} ended in mid-sweep: {what}")
         if sweep.broken is not None:
             self._bulletin.warn(f"The sweep stopped itself: {sweep.broken}")
         if stop.reason is not None and (tally[Outcome.SKIPPED] or tally[Outcome.UNKNOWN]):
-            raise self._stopped(state="What was done is in the audit log.")
-
-    def _stopped(self, *, state: str) -> StoppedEarly:
-        return StoppedEarly(
-            f"Stopped early: {self._stop.reason}.",
-            state=state,
-            mend="The same command goes on where it stopped.",
-        )
-
-    async def _unless_stopped(self, step: Coroutine[object, object, T]) -> T:
-        """Carry out a step that deletes nothing; a stop ends it at once."""
-        task = asyncio.ensure_future(step)
-        bell = asyncio.ensure_future(self._stop.asked.wait())
-        try:
-            await asyncio.wait((task, bell), return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise self._stopped(state="Nothing was deleted.")
-        finally:
-            bell.cancel()
-            task.cancel()
-            await asyncio.gather(task, bell, return_exceptions=True)
+            raise stop.as_error(state="What was done is in the audit log.")
 
 
 def _written(day: date | None) -> str | None:

@@ -1,6 +1,13 @@
 """Why and how a run ends early: once asked politely, twice at once."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Final, TypeVar
+
+from invite_sweeper.errors import StoppedEarly
+
+T = TypeVar("T")
+NOTHING_DELETED: Final = "Nothing was deleted."
 
 
 class Stop:
@@ -24,3 +31,34 @@ class Stop:
         """Stop without waiting for what is in flight."""
         self.ask(reason)
         self.given_up.set()
+
+    def as_error(self, *, state: str) -> StoppedEarly:
+        """Say that the run ended early, and in which state that leaves things."""
+        return StoppedEarly(
+            f"Stopped early: {self.reason}.",
+            state=state,
+            mend="The same command goes on where it stopped.",
+        )
+
+    async def unless_asked(
+        self, step: Coroutine[object, object, T], *, state: str = NOTHING_DELETED
+    ) -> T:
+        """Carry out a step that changes nothing at Atlas; a wish to stop ends it at once.
+
+        Args:
+            state: What a person is told of the state that this leaves.
+
+        Raises:
+            StoppedEarly: It was cut off.
+        """
+        task = asyncio.ensure_future(step)
+        bell = asyncio.ensure_future(self.asked.wait())
+        try:
+            await asyncio.wait((task, bell), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise self.as_error(state=state)
+        finally:
+            bell.cancel()
+            task.cancel()
+            await asyncio.gather(task, bell, return_exceptions=True)

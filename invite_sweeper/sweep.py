@@ -10,45 +10,17 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from invite_sweeper.breaker import Breaker
-from invite_sweeper.errors import RunError, VersionGone
-from invite_sweeper.inventory import Invitation, Source, same_person_key
+from invite_sweeper.doors import Doors
+from invite_sweeper.errors import RunError
 from invite_sweeper.lanes import Lane, Lanes, Turns
 from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
+from invite_sweeper.ports import Deleter, Journal
 from invite_sweeper.stop import Stop
 
 _SKIPPED = Deletion(Outcome.SKIPPED, 0)
 _LINES_A_FLUSH = 1000
-
-
-class Deleter(Protocol):
-    """What a sweep needs of Atlas; only a sweep is ever given one."""
-
-    def admit(self, invitation: Invitation) -> float:
-        """Take the turn of one deletion (0.0), or give the seconds until there may be one."""
-        ...
-
-    async def delete(self, invitation: Invitation, trail: Trail) -> Deletion:
-        """Revoke one invitation that was admitted; trouble with it is a value."""
-        ...
-
-
-class Journal(Protocol):
-    """What a sweep needs of the audit log."""
-
-    def intent(self, planned: Planned) -> None:
-        """Note that a DELETE is about to be sent."""
-        ...
-
-    def outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
-        """Note what became of it."""
-        ...
-
-    async def durable(self) -> None:
-        """Return when all that was noted is on disk."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +31,7 @@ class Pace:
         workers: Deletions open at a time; those that wait for Atlas hold no connection.
         canary: The first so many go out alone; 0 for none.
         grace_s: How long what is in flight may go on after a stop.
-        several_doors: The plan is of several lists. One person may be in it more than once;
-            where one deletion closes the others' doors, too, that is no sign of trouble. A
-            list that Atlas drops (410) ends alone.
+        several_doors: The plan is of several lists; see `doors`.
     """
 
     workers: int
@@ -80,7 +50,7 @@ class Sweep:
     Attributes:
         tally: Deletions by outcome; adds up to the plan once `run` has returned or raised.
         broken: Why the breaker ended the sweep; None when it did not.
-        retired: Lists that Atlas dropped in mid-sweep, with what it said; the others went on.
+        doors: Lists that Atlas dropped in mid-sweep are among what it knows.
     """
 
     def __init__(
@@ -101,12 +71,11 @@ class Sweep:
         self._clock = clock
         self._pace = pace
         self._swept = swept
-        self._people: set[int] | None = set() if pace.several_doors else None
         self._error: RunError | None = None
         self._open: set[Trail] = set()
         self.tally: Counter[Outcome] = Counter()
         self.broken: str | None = None
-        self.retired: dict[Source, str] = {}
+        self.doors = Doors(several=pace.several_doors)
 
     async def run(self, lanes: Iterable[Lane]) -> None:
         """Carry out the plan; every planned deletion gets one outcome.
@@ -166,7 +135,7 @@ class Sweep:
 
     async def _one(self, planned: Planned) -> None:
         started_s = self._clock()
-        if planned.invitation.source in self.retired:
+        if planned.invitation.source in self.doors.retired:
             self._record(planned, _SKIPPED, started_s)
             return
         trail = Trail()
@@ -189,35 +158,17 @@ class Sweep:
 
     def _record(self, planned: Planned, deletion: Deletion, started_s: float) -> None:
         self.tally[deletion.outcome] += 1
-        about_list = self._retires(planned, deletion)
+        about_list = self.doors.retires(planned.invitation, deletion)
         if deletion.ends_run is not None and not about_list:
             self._end(deletion.ends_run)
         counts = deletion.outcome is not Outcome.SKIPPED and not about_list
-        if counts and not self._was_expected(planned, deletion):
+        if counts and not self.doors.were_shut(planned.invitation, deletion):
             self.broken = self.broken or self._breaker.record(deletion.outcome)
         try:
             self._journal.outcome(planned, deletion, (self._clock() - started_s) * 1000)
         except RunError as error:
             self._end(error)
         self._swept(planned, deletion)
-
-    def _retires(self, planned: Planned, deletion: Deletion) -> bool:
-        """Tell whether an answer ends its own list alone, since the sweep has others."""
-        if not (self._pace.several_doors and isinstance(deletion.ends_run, VersionGone)):
-            return False
-        self.retired.setdefault(planned.invitation.source, deletion.ends_run.what)
-        return True
-
-    def _was_expected(self, planned: Planned, deletion: Deletion) -> bool:
-        """Tell whether a door was shut with another one of the same person, in this sweep."""
-        if self._people is None or (person := same_person_key(planned.invitation)) is None:
-            return False
-        known = hash(person)
-        if deletion.outcome is Outcome.ALREADY_GONE:
-            return known in self._people
-        if deletion.outcome is Outcome.DELETED:
-            self._people.add(known)
-        return False
 
     def _end(self, error: RunError) -> None:
         """Send nothing more: the run has met trouble that is not about one invitation."""

@@ -1,7 +1,7 @@
 """What there is to walk: projects in scope, organizations, and the lists of both. Pure."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from invite_sweeper.inventory import (
     Invitation,
@@ -47,6 +47,18 @@ class Territory:
             if not source.of_organization
         )
         return (*of_organizations, *of_projects)
+
+    def part(self, holds: Callable[[str], bool]) -> "Territory":
+        """Give the part of it whose projects' and organizations' ids are held.
+
+        Names, and what is in scope, stay whole: an invitation may reach another part.
+        """
+        return replace(
+            self,
+            projects=tuple(p for p in self.projects if holds(p.id)),
+            unreadable=tuple(u for u in self.unreadable if holds(u.project_id)),
+            organizations=tuple(o for o in self.organizations if holds(o)),
+        )
 
     def located(self, invitation: Invitation) -> Invitation:
         """Give an organization's invitation with the names of the projects that it reaches.

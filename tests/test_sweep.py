@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invite_sweeper.breaker import Breaker
+from invite_sweeper.doors import Doors
 from invite_sweeper.errors import (
     AtlasUnavailable,
     AuditUnwritable,
@@ -103,7 +104,7 @@ async def test_answer_about_the_run_ends_it_and_the_rest_is_skipped():
 
 def several(atlas, journal, **changes):
     sweep = sweeper(atlas, journal, **changes)
-    sweep._pace = replace(sweep._pace, several_doors=True)
+    sweep.doors = Doors(several=True)
     return sweep
 
 
@@ -123,7 +124,7 @@ async def test_list_that_atlas_drops_ends_alone_where_the_sweep_has_others():
     await sweep.run(two_lists())
     assert atlas.deleted == [object_id(n) for n in range(5, 9)]
     assert sweep.tally == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
-    assert sweep.retired == {Source.INVITES: "410 VERSION_GONE"}
+    assert sweep.doors.retired == {Source.INVITES: "410 VERSION_GONE"}
     assert len(journal.outcomes()) == 8
 
 

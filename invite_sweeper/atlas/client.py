@@ -1,7 +1,6 @@
 """The way to Atlas: opens one connection for a run and closes it behind it."""
 
 import asyncio
-import platform
 import random as random_module
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -14,7 +13,6 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from invite_sweeper import __version__
 from invite_sweeper.atlas.authentication import (
     Authentication,
     BearerAuthentication,
@@ -24,7 +22,7 @@ from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.faults import Waits
 from invite_sweeper.atlas.identity import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.inviter import AtlasInviter
-from invite_sweeper.atlas.line import Line
+from invite_sweeper.atlas.line import USER_AGENT, Line
 from invite_sweeper.atlas.observed import Observed
 from invite_sweeper.atlas.overdue import Overdue
 from invite_sweeper.atlas.proxy import proxy_for
@@ -38,9 +36,6 @@ from invite_sweeper.atlas.tokens import ServiceAccountAuthentication
 from invite_sweeper.atlas.transport import Log, Transport
 from invite_sweeper.inventory import Source
 
-USER_AGENT: Final = (
-    f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
-)
 _PATIENCE_S: Final = 3600.0
 
 

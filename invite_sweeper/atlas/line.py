@@ -1,6 +1,7 @@
 """The connection to Atlas: one session, one address, and what each try on it is."""
 
 import asyncio
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -8,11 +9,15 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
+from invite_sweeper import __version__
 from invite_sweeper.atlas.answers import Answer, Result
 from invite_sweeper.atlas.base_url import target_url
 from invite_sweeper.atlas.faults import CalledOff, LinkCut, TooLong, Waits, broken
 from invite_sweeper.atlas.slots import Counters, Slot, read_body
 
+USER_AGENT: Final = (
+    f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
+)
 _WIRE_ERRORS: Final = (aiohttp.ClientError, OSError, LinkCut, CalledOff, TooLong)
 
 

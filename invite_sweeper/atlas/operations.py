@@ -51,11 +51,10 @@ LIST_GROUPS: Final = Operation(
     query="itemsPerPage=500&includeCount=false",
     paged=True,
 )
-LIST_GROUP_INVITES: Final = Operation(
-    "GET", "/api/atlas/v2/groups/{}/invites", V2023_01_01, PROJECTS_GROUP
-)
+_GROUP_INVITES: Final = "/api/atlas/v2/groups/{}/invites"
+LIST_GROUP_INVITES: Final = Operation("GET", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
 DELETE_GROUP_INVITE: Final = Operation(
-    "DELETE", "/api/atlas/v2/groups/{}/invites/{}", V2023_01_01, PROJECTS_GROUP
+    "DELETE", f"{_GROUP_INVITES}/{{}}", V2023_01_01, PROJECTS_GROUP
 )
 LIST_RATE_LIMITS: Final = Operation(
     "GET",
@@ -113,9 +112,7 @@ LIST_GROUP_PEOPLE: Final = Operation(
 LIST_ORG_PEOPLE: Final = Operation(
     "GET", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, query=_PRESENT_PAGE, paged=True
 )
-CREATE_GROUP_INVITE: Final = Operation(
-    "POST", "/api/atlas/v2/groups/{}/invites", V2023_01_01, PROJECTS_GROUP
-)
+CREATE_GROUP_INVITE: Final = Operation("POST", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
 ADD_GROUP_USER: Final = Operation("POST", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP)
 ADD_ORG_USER: Final = Operation("POST", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG)
 
@@ -184,15 +181,13 @@ def target(operation: Operation, *ids: str, page: int | None = None) -> str:
             or too many, or the page does not belong there.
     """
     if len(ids) == operation.template.count("{}") and (page is not None) == operation.paged:
-        path = operation.template.format(*ids)
-        if operation.query:
-            path = f"{path}?{operation.query}"
+        query = f"?{operation.query}" if operation.query else ""
+        path = operation.template.format(*ids) + query
         if page is not None:
             path = f"{path}&pageNum={page}"
         if is_sendable(operation, path):  # an id is right where the whole has the right form
             return path
-    message = f"not a request of this program: {operation.method} {operation.template}"
-    raise UnsendableError(message)
+    raise UnsendableError(f"not a request of ours: {operation.method} {operation.template}")
 
 
 def is_sendable(operation: Operation, path: str) -> bool:

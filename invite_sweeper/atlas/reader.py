@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
-from invite_sweeper.atlas.answers import Answer, Result, error_of, is_atlas_speaking
+from invite_sweeper.atlas.answers import Answer
 from invite_sweeper.atlas.limits import RateLimit
+from invite_sweeper.atlas.listing_verdicts import no_list, unreadable
 from invite_sweeper.atlas.operations import (
     LIST_GROUPS,
     LIST_ORG_RATE_LIMITS,
@@ -16,22 +17,12 @@ from invite_sweeper.atlas.request import Request, request_for
 from invite_sweeper.atlas.sources import SOURCES, Calls, Rows
 from invite_sweeper.atlas.told_limits import parse_rate_limit
 from invite_sweeper.atlas.transport import Transport
-from invite_sweeper.atlas.verdicts import ends_run, in_words, refuses_first_call
+from invite_sweeper.atlas.verdicts import ends_run, refuses_first_call
 from invite_sweeper.atlas.wire import parse_page, parse_project
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
-from invite_sweeper.inventory import (
-    Gone,
-    Invitation,
-    Place,
-    Project,
-    Retired,
-    Source,
-    Unreadable,
-)
+from invite_sweeper.inventory import Gone, Invitation, Place, Project, Source, Unreadable
 
 PAGES_CAP: Final = 10_000
-_NOT_FOUND: Final = 404
-_GONE_FOR_GOOD: Final = 410
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +98,14 @@ class AtlasReader:
         for number in range(1, PAGES_CAP + 1):
             result = await self._transport.call(_listing(calls, project, number))
             if not (isinstance(result, Answer) and isinstance(result.value, Rows)):
-                return _of_no_use(place, result)
+                return no_list(place, result)
             before = len(found)
             for row in result.value.invitations:
                 # Without an id it is nobody's double; selection keeps it.
                 found.setdefault(row.id or len(found), row)
             if not result.value.has_next or len(found) == before:
                 return tuple(found.values())
-        return _unreadable(place, f"The list goes on after {PAGES_CAP} pages.")
+        return unreadable(place, f"The list goes on after {PAGES_CAP} pages.")
 
     async def rate_limits(
         self, *, project_id: str | None = None, org_id: str | None = None
@@ -153,50 +144,6 @@ def _listing(calls: Calls, project: Project, number: int) -> Request:
         page=number if calls.listing.paged else None,
         read=lambda body: calls.rows(body, project),
     )
-
-
-def _of_no_use(place: Place, result: Result) -> Unreadable | Gone:
-    """Say what an answer means that was not the list.
-
-    Raises:
-        RunError: It was about the run.
-    """
-    if isinstance(result, Answer) and result.status == _GONE_FOR_GOOD:
-        return _retired(place, result)
-    if about_run := ends_run(result):
-        raise about_run
-    status = result.status if isinstance(result, Answer) else result.http_status
-    if isinstance(result, Answer) and _says_gone(result) and not place.source.of_organization:
-        return Gone(place.project.id, place.project.name)
-    code = error_of(result).code if isinstance(result, Answer) else None
-    return _unreadable(place, f"{in_words(result)}.", status, code)
-
-
-def _says_gone(answer: Answer) -> bool:
-    return answer.status == _NOT_FOUND and is_atlas_speaking(answer)
-
-
-def _retired(place: Place, answer: Answer) -> Retired:
-    return Retired(
-        place.project.id,
-        place.project.name,
-        f"Atlas serves the list {place.source} no longer ({answer.status}).",
-        answer.status,
-        error_of(answer).code,
-        place.source,
-    )
-
-
-def _unreadable(
-    place: Place, words: str, status: int | None = None, code: str | None = None
-) -> Unreadable:
-    project, source = place
-    reason = words[:1].upper() + words[1:]
-    if source.of_organization:
-        reason = f"The list {source} of organization {project.id}: {reason}"
-    elif source is not Source.INVITES:
-        reason = f"The list {source}: {reason}"
-    return Unreadable(project.id, project.name, reason, status, code, source)
 
 
 def _known(item: Unreadable) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import ends_run, is_done, is_gone
 from invite_sweeper.errors import RunError
 from invite_sweeper.inventory import Invitation
+from invite_sweeper.matching import fold
 from invite_sweeper.outcome import Deletion, Outcome, Trail
 
 _ACTIVE: Final = "ACTIVE"
@@ -103,7 +104,8 @@ class UserRemoval:
         listed = self._invitation
         if standing.status == _ACTIVE:
             return Outcome.ACCEPTED_BEFORE
-        if standing.status not in _INVITED or not _same(standing.username, listed.username):
+        same_person = fold(standing.username or "") == fold(listed.username or "")
+        if standing.status not in _INVITED or not same_person:
             return Outcome.FAILED
         invited_again = standing.status == _PENDING and listed.status != _PENDING
         if invited_again or standing.invited_at != listed.created_at:
@@ -129,7 +131,8 @@ class UserRemoval:
         done = isinstance(result, Answer) and is_done(result)
         if done:
             trail.settled = Outcome.DELETED
-        elif trail.attempts == 1 and _is_plain(result):
+        elif trail.attempts == 1 and isinstance(result, Answer) and result.status < _SERVER_ERROR:
+            # It says for certain that nothing was removed.
             return trail.ended(_refused(result), about_run)
         there = await self._look_back()
         return trail.ended(self._outcome(result, there=there, done=done), about_run)
@@ -190,15 +193,7 @@ class UserRemoval:
         return True
 
 
-def _same(name: str | None, other: str | None) -> bool:
-    return (name or "").casefold() == (other or "").casefold()
-
-
-def _is_plain(result: Result) -> bool:
-    """Tell an answer that says for certain that nothing was removed by it."""
-    return isinstance(result, Answer) and result.status < _SERVER_ERROR
-
-
 def _refused(result: Result) -> Outcome:
-    gone = isinstance(result, Answer) and is_gone(result)
-    return Outcome.ALREADY_GONE if gone else Outcome.FAILED
+    return (
+        Outcome.ALREADY_GONE if isinstance(result, Answer) and is_gone(result) else Outcome.FAILED
+    )

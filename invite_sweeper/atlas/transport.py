@@ -194,5 +194,4 @@ class Transport:
 
 def _raise_if_unsendable(request: Request) -> None:
     if not is_sendable(request.operation, request.path):
-        message = f"not a request of this program: {request.operation.method} {request.path}"
-        raise UnsendableError(message)
+        raise UnsendableError(f"not a request of ours: {request.operation.method} {request.path}")

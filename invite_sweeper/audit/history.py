@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
 
 from invite_sweeper.audit.lines import records
 from invite_sweeper.audit.record import Record, planned_invitation
@@ -18,8 +17,6 @@ against the next one's. 3 is not among them, or one bad night would become the m
 
 _CLOSED = ("deleted", "already_gone", "accepted_before", "accepted_during")
 """Outcomes after which an invitation is pending no longer."""
-
-_Key: TypeAlias = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +121,7 @@ def unfinished_intents(*paths: Path) -> tuple[OpenIntent, ...]:
         UsageFault: A file cannot be read.
     """
     modes: dict[object, str | None] = {}
-    unanswered: dict[_Key, Record] = {}
+    unanswered: dict[tuple[object, ...], Record] = {}
     for record in records(paths, _ANSWERS):
         run_id = record.get("run_id")
         match record.get("event"):
@@ -174,7 +171,7 @@ def last_population(
     return last
 
 
-def _key(record: Record, run_id: object) -> _Key:
+def _key(record: Record, run_id: object) -> tuple[object, ...]:
     return (run_id, *(record.get(name) for name in ("source", "project_id", "invitation_id")))
 
 

@@ -169,7 +169,7 @@ class Preparation:
         """Save the plan where that was asked for; say what a saved one no longer covers."""
         if self._facts.order.out is not None:
             plan_files.save(self._facts.order.out, self._facts.basis, self._rows(audit, spans))
-        left_out = tuple(_left_out(self._ceiling)) if self._ceiling is not None else ()
+        left_out = tuple(self._ceiling.left_out()) if self._ceiling is not None else ()
         stays = self._leftovers.sentences() if self._leftovers is not None else ()
         return (*left_out, *stays)
 
@@ -194,11 +194,3 @@ class Preparation:
         if found.before is None:
             said.append("No copy of the policy before was kept, so all that is stale counts as new")
         return found.refusal(self._facts.policy.sha256), tuple(said)
-
-
-def _left_out(ceiling: Ceiling) -> Iterator[str]:
-    """Say what a saved plan lists and this run does not delete."""
-    for reason, count in sorted(ceiling.kept.items()):
-        yield f"{count} of the plan's invitations are kept now: {reason}."
-    if ceiling.unseen:
-        yield f"{ceiling.unseen} of the plan's invitations are not there any more."

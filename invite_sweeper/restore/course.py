@@ -1,12 +1,11 @@
 """One restore, its steps in order: who is gone still, ask, invite, tell."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from invite_sweeper.audit import AuditLog, OpenIntent
-from invite_sweeper.errors import GuardRefused, RunError, StoppedEarly
+from invite_sweeper.errors import GuardRefused, RunError
 from invite_sweeper.restore.account import Account
 from invite_sweeper.restore.journal import RestoreJournal
 from invite_sweeper.restore.look import Roll, missing
@@ -15,9 +14,7 @@ from invite_sweeper.restore.passing import Inviter, Restoration
 from invite_sweeper.restore.values import Restored
 from invite_sweeper.stop import Stop
 
-T = TypeVar("T")
 _NOBODY = "Nobody was invited."
-_AGAIN = "The same command goes on where it stopped."
 
 
 class World(Protocol):
@@ -62,12 +59,12 @@ class Course:
             return error
         if self.stop.reason is not None and account.tally[Restored.SKIPPED]:
             done = account.tally[Restored.RESTORED]
-            return self._stopped(f"{done} people had been invited by then.")
+            return self.stop.as_error(state=f"{done} people had been invited by then.")
         return None
 
     async def _steps(self) -> None:
         account, roll = self.account, self.atlas.roll()
-        gone, settled = await self._unless_stopped(missing(roll, account.wanted))
+        gone, settled = await self.stop.unless_asked(missing(roll, account.wanted), state=_NOBODY)
         account.gone, account.ends, account.begun = gone, settled, True
         if account.dry_run:
             return
@@ -89,22 +86,5 @@ class Course:
     async def _ask(self) -> None:
         if self.confirm is not None and not await self.confirm(self.account):
             if self.stop.reason is not None:
-                raise self._stopped(_NOBODY)
+                raise self.stop.as_error(state=_NOBODY)
             raise GuardRefused("The person at the terminal did not say yes.", state=_NOBODY)
-
-    def _stopped(self, state: str) -> StoppedEarly:
-        return StoppedEarly(f"Stopped early: {self.stop.reason}.", state=state, mend=_AGAIN)
-
-    async def _unless_stopped(self, step: Coroutine[object, object, T]) -> T:
-        """Carry out a step that invites nobody; a stop ends it at once."""
-        task = asyncio.ensure_future(step)
-        bell = asyncio.ensure_future(self.stop.asked.wait())
-        try:
-            await asyncio.wait((task, bell), return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise self._stopped(_NOBODY)
-        finally:
-            bell.cancel()
-            task.cancel()
-            await asyncio.gather(task, bell, return_exceptions=True)
