@@ -58,7 +58,7 @@ from .endpoint_sets import ENDPOINT_SETS
 from .faults import Fault, Visit
 from .journal import Asked
 from .json_types import MISSING, Json, Missing
-from .paging import Paging
+from .oddities import Paging
 from .records import Removal, Status, User
 from .seed import fill
 from .server import serve

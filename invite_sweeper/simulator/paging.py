@@ -1,4 +1,4 @@
-"""Pages of a list, with the oddities that Atlas has been seen to have."""
+"""Pages of a list, even or odd."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,32 +8,11 @@ from urllib.parse import parse_qs
 from .answers import Answer, error
 from .calls import Call
 from .json_types import Json, dump
+from .oddities import Paging
 
 _Item = TypeVar("_Item")
 _DEFAULT: Final = 100
 _MAX: Final = 500
-
-
-@dataclass(slots=True)
-class Paging:
-    """What is odd about the pages of a list; by default nothing is.
-
-    Attributes:
-        extra_count: Added to `totalCount`.
-        page_size: A page holds at most so many, whatever was asked for, and has a `next` where
-            there is more: short pages that are not the last. None for no such bound.
-        repeats: The last so many of a page come again on the next one.
-        loop: Every page is the first one, and has a `next`.
-        unsorted: Projects come in the order of their making, not by name.
-        link_host: Links name this host instead of the server's own.
-    """
-
-    extra_count: int = 0
-    page_size: int | None = None
-    repeats: int = 0
-    loop: bool = False
-    unsorted: bool = False
-    link_host: str | None = None
 
 
 _EVEN: Final = Paging()

@@ -14,7 +14,7 @@ from .ids import utc_now
 from .journal import Asked, Journal
 from .mailroom import Mailroom
 from .oauth import OAuthDesk
-from .paging import Paging
+from .oddities import Paging
 from .people import People
 from .throttling import Throttling
 from .versions import Versions
@@ -36,7 +36,7 @@ class SimulatedAtlas(People):
         oauth: Tokens. See `oauth`.
         throttling: Buckets. See `throttling`.
         versions: Versions that are gone. See `versions`.
-        paging: Oddities of `/groups`. See `paging`.
+        paging: Oddities of `/groups`. See `oddities`.
         user_paging: The same for the lists of users.
         faults: What goes wrong. See `fault_plan`.
         journal: What it has been asked. See `journal`.
