@@ -20,7 +20,7 @@ from invite_sweeper.errors import (
 from invite_sweeper.inventory import Source
 from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
 from invite_sweeper.stop import Stop
-from invite_sweeper.sweep import Pace, Sweep
+from invite_sweeper.sweep import _LINES_A_FLUSH, Pace, Sweep
 
 
 def lanes(*sizes):
@@ -233,6 +233,16 @@ async def test_stop_before_the_first_deletion_skips_everything():
     sweep = sweeper(atlas, FakeJournal(), stop=stop)
     await sweep.run(lanes(3))
     assert (atlas.deleted, sweep.tally) == ([], {Outcome.SKIPPED: 3})
+
+
+async def test_many_that_are_skipped_reach_the_disk_while_they_are_written():
+    journal, stop = FakeJournal(), Stop()
+    stop.ask("deadline")
+    sweep = sweeper(FakeAtlas(), journal, stop=stop)
+    await sweep.run(lanes(2 * _LINES_A_FLUSH + 1))
+    assert journal.calls >= 2
+    assert journal.on_disk >= 2 * _LINES_A_FLUSH
+    assert sweep.tally == {Outcome.SKIPPED: 2 * _LINES_A_FLUSH + 1}
 
 
 async def test_stop_wakes_a_sweep_whose_lanes_are_all_dry():
