@@ -14,6 +14,7 @@ from invite_sweeper.errors import UsageFault
 from invite_sweeper.outcome import Outcome
 from invite_sweeper.report.ages import LABELS, AgeHistogram, age_class
 from invite_sweeper.report.page import Chain, summarise
+from invite_sweeper.report.page.ledger import ledger
 from invite_sweeper.report.page.rows import Verdict
 
 SOUND = Chain(sound=True, message="The chain is sound.", last_hash="d" * 64)
@@ -442,6 +443,11 @@ def test_a_full_temporary_folder_is_a_usage_fault(book, monkeypatch):
     monkeypatch.setattr(sqlite3, "connect", cramped)
     with pytest.raises(UsageFault, match="temporary folder"):
         model(book)
+
+
+def test_a_fault_of_the_program_is_not_blamed_on_the_temporary_folder():
+    with pytest.raises(sqlite3.OperationalError, match="no such table"), ledger() as connection:
+        connection.execute("SELECT * FROM nowhere")
 
 
 @given(

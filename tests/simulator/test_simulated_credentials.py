@@ -49,6 +49,21 @@ async def test_a_token_is_good_for_its_life_and_not_a_second_longer():
         assert (await ask("GET", "/groups")).status == 401
 
 
+async def test_a_token_that_was_ended_before_its_time_ends_no_other_when_that_comes():
+    clock = Clock()
+    sim = organization(monotonic=clock)
+    account = sim.add_service_account()
+    async with asking(sim) as ask:
+        early = (await fetch_token(ask, account)).json()["access_token"]
+        clock.now_s += 10
+        await fetch_token(ask, account)
+    sim.oauth.expire(early)
+    clock.now_s += sim.oauth.expires_in_s - 10
+    assert sim.oauth.live(account) == 1
+    clock.now_s += 10
+    assert sim.oauth.live(account) == 0
+
+
 async def test_a_wrong_secret_is_an_oauth_error_whose_error_is_text():
     sim = organization()
     account = sim.add_service_account()

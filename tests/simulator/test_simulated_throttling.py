@@ -121,6 +121,16 @@ async def test_calls_of_one_project_share_a_bucket_and_its_users_have_their_own(
     assert (own, org) == ("1199", "499")
 
 
+def test_other_figures_for_one_scope_leave_the_bucket_of_another_as_it_was():
+    sim = organization(monotonic=Clock())
+    one, other = sim.add_project("one"), sim.add_project("other")
+    assert [sim.spend("projects_group", each, 1000) for each in (one, other)] == [1000, 1000]
+    sim.set_bucket("projects_group", one, capacity=300, refill=1)
+    assert [sim.spend("projects_group", each, 999) for each in (one, other)] == [300, 200]
+    sim.set_bucket("projects_group", capacity=7, refill=1)
+    assert sim.spend("projects_group", other, 999) == 7
+
+
 async def test_another_client_spends_from_the_same_bucket():
     sim = organization()
     project = sim.add_project("Data Lake")

@@ -324,6 +324,14 @@ async def test_people_with_a_role_in_the_organization_alone_are_shown_in_a_proje
     assert ids(everyone) == {owner}
 
 
+def test_member_who_accepts_an_older_invitation_is_one_person_still_and_gains_its_roles(sim):
+    first, second = sim.add_project("First"), sim.add_project("Second")
+    user = sim.add_user("ada@example.com", status="ACTIVE", group_roles={first: ("GROUP_OWNER",)})
+    sim.accept(second, sim.invite(second, "Ada@Example.com", roles=("GROUP_READ_ONLY",)))
+    assert tuple(sim.users()) == (user,)
+    assert sim.user(user).group_roles == {first: ("GROUP_OWNER",), second: ("GROUP_READ_ONLY",)}
+
+
 def test_somebody_who_is_gone_may_still_accept_without_harm(sim):
     sim.set_status("0" * 24, "ACTIVE")
     with pytest.raises(KeyError):

@@ -1,0 +1,39 @@
+"""The question shows what stands in the audit log, and is not asked about anything else."""
+
+from io import StringIO
+from types import SimpleNamespace
+
+import pytest
+from audit.written_logs import fields_of, write_events
+from builders import invitation
+from rich.console import Console
+
+from invite_sweeper.cli.order import Order
+from invite_sweeper.cli.results import presentation
+from invite_sweeper.errors import AuditUnwritable
+from invite_sweeper.policy import Limits
+from invite_sweeper.report.summary import Summary
+
+RUN = "run-1"
+
+
+def shown(path, stale):
+    """What is asked about so many stale invitations, where the log has one planned line."""
+    path.parent.chmod(0o700)
+    planned = ("planned", fields_of(invitation(1)))
+    write_events(path, RUN, [("run_started", {"mode": "sweep"}), planned])
+    audit = SimpleNamespace(path=path, position=0)
+    summary = Summary(run_id=RUN, mode="sweep", now="2026-11-25T01:00:00Z", stale=stale)
+    console = Console(file=StringIO(), width=100)
+    presentation(Order(path, "https://atlas.example.com"), audit, Limits())(console, summary)
+    return console.file.getvalue()
+
+
+def test_plan_that_stands_in_the_log_is_asked_about(tmp_path):
+    assert "Delete 1 invitation?" in shown(tmp_path / "log.jsonl", stale=1)
+
+
+@pytest.mark.parametrize("stale", [0, 2])
+def test_plan_of_which_the_log_holds_another_number_is_not_asked_about(tmp_path, stale):
+    with pytest.raises(AuditUnwritable, match="cannot be read back"):
+        shown(tmp_path / "log.jsonl", stale=stale)
