@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import invitation_fields, planned_invitation
-from invite_sweeper.audit.record import instant, render
+from invite_sweeper.audit.record import instant, render, rendered_instant
 from invite_sweeper.audit.seal import seal, seal_holds
 from invite_sweeper.inventory import Invitation, Source, UnreadableDate
 
@@ -179,6 +179,12 @@ def test_instants_have_microseconds_always_and_are_utc():
     assert instant(datetime(2026, 1, 2, tzinfo=UTC)) == "2026-01-02T00:00:00.000000Z"
     late = datetime(2026, 1, 2, 0, 0, 0, 5, tzinfo=timezone(timedelta(hours=-1)))
     assert instant(late) == "2026-01-02T01:00:00.000005Z"
+
+
+@pytest.mark.parametrize("microsecond", [0, 1, 999_999])
+def test_instant_rendered_in_haste_is_the_same_with_and_without_a_fraction(microsecond):
+    moment = datetime(2026, 1, 2, 3, 4, 5, microsecond, tzinfo=UTC)
+    assert rendered_instant(moment) == render(instant(moment))
 
 
 @pytest.mark.usefixtures("machine_zone")
