@@ -332,7 +332,17 @@ async def test_first_line_torn_leaves_an_empty_log(path, rest):
         b"x" * ((1 << 24) + (1 << 17)),
         b'{"ts":"' + b"\0" * ((1 << 24) + (1 << 17)),
     ],
-    ids=lambda content: repr(content[:20]),
+    ids=[
+        "notes",
+        "no newline",
+        "nearly a first line",
+        "other records",
+        "other lists",
+        "more than zeros",
+        "many short lines",
+        "one long line",
+        "one long torn line",
+    ],
 )
 def test_another_kind_of_file_is_refused_and_left_as_it_is(path, content):
     path.write_bytes(content)
