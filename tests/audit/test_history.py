@@ -195,7 +195,9 @@ def test_damaged_line_before_the_last_refuses(path, line):
     with pytest.raises(GuardRefused, match=f"{path}:2") as failed:
         unfinished_intents(path)
     assert failed.value.exit_code == 3
-    assert "audit verify" in failed.value.mend
+    assert failed.value.mend == (
+        "See what `audit verify` says of it; move the file away to begin a new one."
+    )
 
 
 def test_intent_that_holds_no_invitation_refuses(path):
