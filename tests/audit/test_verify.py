@@ -534,6 +534,14 @@ def test_continuation_still_finds_what_is_wrong_later(path):
     assert found(second, continuation=True) == (4, Damage.REMOVED)
 
 
+@pytest.mark.parametrize("seq", ['"6"', "6.0", "true", "null"])
+def test_first_line_of_a_continuation_whose_number_is_no_whole_one_is_found(path, seq):
+    _, second = cut_in_two(path, 5)
+    data = second.read_bytes()
+    second.write_bytes(data.replace(b'"seq":6,', f'"seq":{seq},'.encode(), 1))
+    assert found(second, continuation=True) == (1, Damage.EDITED)
+
+
 def test_an_outcome_without_an_intent_is_found_in_the_second_run_of_a_continuation(path):
     write_run(path, "run-1")
     write_events(path, "run-2", [STARTED, outcome(5), FINISHED])
