@@ -187,7 +187,10 @@ def test_torn_end_of_an_earlier_file_is_nothing(tmp_path):
     assert open_numbers(tmp_path / "1", tmp_path / "2") == [("one", 1)]
 
 
-@pytest.mark.parametrize("line", [b"\n", b"text\n", b'{"event":"intent"\n', b'["event"]\n'])
+@pytest.mark.parametrize(
+    "line",
+    [b"\n", b"text\n", b'{"event":"intent"\n', b'["event"]\n', b'[{"event":"intent"}]\n'],
+)
 def test_damaged_line_before_the_last_refuses(path, line):
     write_events(path, "one", [STARTED, intent(1)])
     first, second = path.read_bytes().splitlines(keepends=True)

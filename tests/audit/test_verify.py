@@ -91,7 +91,7 @@ def test_empty_log_is_sound_and_said_to_be_empty(path):
 def test_missing_file_is_a_usage_fault(path):
     with pytest.raises(UsageFault, match=r"cannot be read: No such file or directory\.") as failed:
         verify([path])
-    assert failed.value.mend
+    assert failed.value.mend == "Name files that exist and that this user may read."
 
 
 def test_log_in_another_form_of_json_is_followed_as_well(path):
@@ -239,6 +239,11 @@ def test_an_emptied_line_is_told(path, number):
 def test_a_foreign_line_is_told(path, at, what):
     damaged(path, lambda lines: [*lines[: at - 1], what, *lines[at - 1 :]])
     assert found(path) == (at, Damage.INSERTED)
+
+
+def test_a_foreign_line_that_is_json_and_no_record_is_told(path):
+    damaged(path, lambda lines: [*lines[:4], b'[{"event":"outcome"}]\n', *lines[4:]])
+    assert found(path) == (5, Damage.INSERTED)
 
 
 @pytest.mark.parametrize("at", range(1, 24))
