@@ -1,8 +1,33 @@
 """What tests of the audit log share as fixtures."""
 
+import os
+import signal
 import time
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_test_waits_for_ever():
+    """Whoever is never woken fails the test, after a minute of nothing; at once in a mutant.
+
+    Counted in ticks, of which a process that is stopped or has no turn hears but one.
+    """
+    patience = 4 if os.environ.get("MUTANT_UNDER_TEST") else 60
+    idle, spent = 0, 0.0
+
+    def tick(*_):
+        nonlocal idle, spent
+        now = time.process_time()
+        idle, spent = (idle + 1 if now - spent < 0.01 else 0), now
+        if idle >= patience:
+            pytest.fail("waits for what never comes")
+
+    before = signal.signal(signal.SIGALRM, tick)
+    signal.setitimer(signal.ITIMER_REAL, 1, 1)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(params=["UTC-9", "UTC+9"])
