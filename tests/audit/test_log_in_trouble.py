@@ -39,15 +39,20 @@ class Disk:
 async def refused_for_ever(log) -> AuditUnwritable:
     """Every way to write is refused, twice; the first refusal is given back."""
     raised = []
+    position = log.position
     for _ in range(2):
         with pytest.raises(AuditUnwritable) as failed:
             log.write("intent")
         raised.append(failed.value)
         with pytest.raises(AuditUnwritable) as failed:
+            log.write_rendered(b"intent", b'"number":1')
+        raised.append(failed.value)
+        with pytest.raises(AuditUnwritable) as failed:
             await log.durable()
         raised.append(failed.value)
     assert len({str(each) for each in raised}) == 1
-    assert len({id(each) for each in raised}) == 4
+    assert len({id(each) for each in raised}) == 6
+    assert log.position == position
     return raised[0]
 
 
@@ -173,6 +178,9 @@ async def test_unlinked_file_is_noticed_before_the_next_group(path):
     assert failed.value.state == (
         "Each deletion that was sent had its intent in that file; none is sent after this."
     )
+    assert failed.value.mend == (
+        "Bring it back from where it was moved, then run the same command again."
+    )
     await log.close()
     assert not path.exists()
 
@@ -215,6 +223,7 @@ async def test_file_that_somebody_else_wrote_to_or_cut_is_noticed(path, change):
     with pytest.raises(AuditUnwritable, match="Somebody else") as failed:
         await log.durable()
     assert failed.value.state == "No deletion is sent after this."
+    assert failed.value.mend == "See what `audit verify` says of it."
     await log.close()
     assert path.read_bytes() == before
 
