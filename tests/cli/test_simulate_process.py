@@ -34,8 +34,8 @@ def simulate(tmp_path):
 
     yield start
     for process in running:
-        process.kill()
-        process.communicate()
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 def sweep(folder, exported):
@@ -79,10 +79,10 @@ def test_sweep_outlives_the_faults_that_it_is_told_to_make(simulate, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_it_ends_by_itself_with_0_after_its_duration(simulate):
-    process, _ = simulate("--duration", "0.2")
-    process.communicate(timeout=30)
-    assert process.returncode == 0
+def test_it_ends_by_itself_with_0_after_its_duration_and_says_its_exports_without_a_file():
+    done = ended("--duration", "0.2")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b"\nexport MONGODB_ATLAS_") == 3
 
 
 def ended(*arguments):
