@@ -93,11 +93,17 @@ def error_of(answer: Answer) -> AtlasError:
 
 
 def is_atlas_speaking(answer: Answer) -> bool:
-    """Tell whether the answer can be Atlas's own: a page of HTML is a proxy's.
+    """Tell whether the answer can be Atlas's own: a page or a plain text is a proxy's.
 
-    Source: the recordings; Atlas sends JSON, or no content type at all.
+    Source: the recordings (read 2026-08); Atlas sends JSON, or no content type at all.
     """
-    return not answer.headers.get("Content-Type", "").lower().startswith("text/html")
+    return is_json(answer) or not answer.headers.get("Content-Type", "").strip()
+
+
+def is_json(answer: Answer) -> bool:
+    """Tell whether the answer says that it is JSON, of any of Atlas's versions."""
+    media_type, _, _ = answer.headers.get("Content-Type", "").lower().partition(";")
+    return media_type.strip().endswith(("/json", "+json"))
 
 
 def printable(text: str) -> str:

@@ -2,10 +2,18 @@
 
 from typing import Final
 
-from invite_sweeper.atlas.answers import Answer, Broken, Result, error_of, is_atlas_speaking
+from invite_sweeper.atlas.answers import (
+    Answer,
+    Broken,
+    Result,
+    error_of,
+    is_atlas_speaking,
+    is_json,
+)
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, RunError, VersionGone
 
-_DONE: Final = frozenset({200, 202, 204})
+_DONE: Final = 204
+_DONE_WITH_A_BODY: Final = frozenset({200, 202})
 _GONE_CODES: Final = frozenset({"INVALID_INVITATION_ID", "ALREADY_EXPIRED"})
 _ACCESS_LIST: Final = ("_WHITELIST", "_ACCESS_LIST")
 _PLAIN_REFUSAL: Final = frozenset({None, "UNEXPECTED_ERROR"})
@@ -74,9 +82,13 @@ def refuses_first_call(result: Result) -> RunError:
 def is_done(answer: Answer) -> bool:
     """Tell whether Atlas said that a DELETE was done.
 
-    Source: the recordings (read 2026-08): 204; other DELETEs answer 200 or 202 with `{}`.
+    Source: the OpenAPI document has 204 alone; the recordings (read 2026-08) have other DELETEs
+        that answer 200 or 202 with `{}`. Anything in front of Atlas may say 200, too, so that
+        has to be JSON.
     """
-    return answer.status in _DONE and is_atlas_speaking(answer)
+    if answer.status == _DONE:
+        return is_atlas_speaking(answer)
+    return answer.status in _DONE_WITH_A_BODY and is_json(answer)
 
 
 def is_gone(answer: Answer) -> bool:
@@ -105,7 +117,7 @@ def in_words(result: Result) -> str:
         # The Location may hold a token in its query: it is not repeated.
         return f"{_told(result)} with a redirect, which is not followed"
     if not is_atlas_speaking(result):
-        return f"{_told(result)} with a page of HTML, which is not Atlas's"
+        return f"{_told(result)} which is no JSON, so not Atlas's own"
     return _told(result)
 
 

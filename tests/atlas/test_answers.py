@@ -61,19 +61,42 @@ def test_a_detail_is_one_printable_line_of_bounded_length():
     assert printable("x" * 301) == "x" * 300 + "…"
 
 
-@pytest.mark.parametrize("status", [200, 202, 204])
-def test_a_deletion_is_done_with_these(status):
-    assert is_done(answer(status, body=b""))
+TYPES = {
+    None: True,
+    "": True,
+    "application/json": True,
+    "Application/JSON; charset=utf-8": True,
+    "application/vnd.atlas.2023-01-01+json;charset=utf-8": True,
+    "text/html": False,
+    "text/html; charset=utf-8": False,
+    "text/plain": False,
+    "text/json-of-sorts": False,
+    "application/octet-stream": False,
+    "text/plain; like=application/json": False,
+}
+"""Content types, and whether Atlas may have sent it."""
+
+
+def typed(status, media_type, body=b""):
+    headers = {} if media_type is None else {"Content-Type": media_type}
+    return answer(status, headers=headers, body=body)
+
+
+@pytest.mark.parametrize(("media_type", "may_be"), TYPES.items())
+def test_204_is_done_and_404_is_gone_unless_another_than_atlas_says_so(media_type, may_be):
+    assert is_done(typed(204, media_type)) is may_be
+    assert is_gone(typed(404, media_type)) is may_be
+
+
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize(("media_type", "may_be"), TYPES.items())
+def test_200_and_202_are_done_only_where_they_are_json(status, media_type, may_be):
+    assert is_done(typed(status, media_type, b"{}")) is (may_be and bool(media_type))
 
 
 @pytest.mark.parametrize("status", [201, 203, 205, 206, 301, 302, 400, 404, 500])
 def test_a_deletion_is_not_done_with_these(status):
-    assert not is_done(answer(status, body=b""))
-
-
-def test_a_page_of_html_never_says_that_something_is_done_or_gone():
-    assert not is_done(answer(200, headers=HTML, body=b"<html>Please sign in</html>"))
-    assert not is_gone(answer(404, headers=HTML, body=b"<html>No such page</html>"))
+    assert not is_done(typed(status, "application/json"))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +167,7 @@ def test_no_answer_is_not_about_the_run():
         (answer(406), AtlasUnavailable, "upgrade"),
         (answer(500), AtlasUnavailable, "500"),
         (answer(302, headers={"Location": "https://x.example/?token=t"}), AtlasUnavailable, "base"),
-        (answer(200, headers=HTML, body=b"<html>"), AtlasUnavailable, "HTML"),
+        (answer(200, headers=HTML, body=b"<html>"), AtlasUnavailable, "no JSON"),
         (Broken("name not found: x"), AtlasUnavailable, "name not found"),
         (Broken("Atlas answered nonsense", http_status=200), AtlasUnavailable, "HTTP 200"),
     ],
