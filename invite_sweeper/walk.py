@@ -1,6 +1,7 @@
 """Projects and their invitations, as a stream; and what could not be read."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -94,7 +95,8 @@ async def walk(
 
     Raises:
         RunError: Reading or `visit` met trouble that is about the run, or Atlas serves none
-            of the sources any longer; nothing was deleted.
+            of the sources any longer, or knows none of the projects that it has just listed;
+            nothing was deleted.
     """
     places = territory.places(sources)
     steps = _Steps(reader, territory, visit, places)
@@ -105,6 +107,7 @@ async def walk(
     except* RunError as errors:
         raise _first(errors) from None
     steps.raise_if_nothing_is_served()
+    steps.raise_if_all_is_gone()
 
 
 class _Steps:
@@ -120,9 +123,10 @@ class _Steps:
         self._reader = reader
         self._territory = territory
         self._visit = visit
-        self._sources = {place.source for place in places}
+        self._asked = Counter(place.source for place in places)
         self._left = iter(places)
         self._retired: dict[Source, Retired] = {}
+        self._gone: Counter[Source] = Counter()
 
     async def work(self) -> None:
         """Read what is left, one list after another."""
@@ -134,6 +138,7 @@ class _Steps:
     async def _hand_over(
         self, place: Place, found: tuple[Invitation, ...] | Unreadable | Gone
     ) -> None:
+        self._gone[place.source] += isinstance(found, Gone)
         if isinstance(found, tuple):
             await self._visit(Listing(place, tuple(map(self._territory.located, found))))
         elif not isinstance(found, Retired) or self._ends(found):
@@ -145,11 +150,24 @@ class _Steps:
 
     def raise_if_nothing_is_served(self) -> None:
         """Let a walk pass that had at least one list that Atlas serves."""
-        if self._retired and self._retired.keys() == self._sources:
+        if self._retired and self._retired.keys() == self._asked.keys():
             raise AtlasUnavailable(
                 " ".join(each.reason for each in self._retired.values()),
                 mend=" ".join(map(mend_of, self._retired)),
             )
+
+    def raise_if_all_is_gone(self) -> None:
+        """Let a walk pass that found something in each source.
+
+        A project may go between the survey and its turn. That several do, and all of them,
+        is somebody who does not know the call; a run that saw nothing would look clean.
+        """
+        for source, gone in self._gone.items():
+            if 1 < gone == self._asked[source]:
+                raise AtlasUnavailable(
+                    f"Atlas listed {gone} projects, and then knew none of them (404 to {source}).",
+                    mend="Check the base URL and the proxy, and what Atlas says of this list.",
+                )
 
 
 def _first(errors: BaseExceptionGroup[RunError]) -> RunError:

@@ -79,6 +79,27 @@ async def test_each_project_is_visited_once_with_what_became_of_it():
     )
 
 
+def all_gone(count):
+    return {project(n).id: Gone(project(n).id, f"Project {n}") for n in range(count)}
+
+
+async def test_one_project_that_went_since_the_survey_is_no_failure():
+    (found,) = await found_by(FakeAtlas(answers=all_gone(1)), [project(0)])
+    assert isinstance(found, Gone)
+
+
+async def test_several_of_which_one_is_there_may_have_gone():
+    atlas = FakeAtlas(answers=all_gone(3), holds={project(3).id: ()})
+    assert len(await found_by(atlas, [project(n) for n in range(4)])) == 4
+
+
+@pytest.mark.parametrize("count", [2, 20])
+async def test_two_that_are_all_gone_are_a_call_that_nobody_knows_and_end_the_run(count):
+    atlas = FakeAtlas(answers=all_gone(count))
+    with pytest.raises(AtlasUnavailable, match=f"listed {count} projects.*404 to invites"):
+        await found_by(atlas, [project(n) for n in range(count)])
+
+
 @pytest.mark.parametrize("workers", [1, 2, 50])
 async def test_many_projects_are_each_asked_once_whatever_the_number_of_workers(workers):
     projects = [project(n) for n in range(20)]
