@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from invite_sweeper.audit import AuditLog, PlannedSpan, words_for
+from invite_sweeper.audit import AuditLog, PlannedSpan, SpanNotes, words_for
 from invite_sweeper.guard import Census
 from invite_sweeper.inventory import Gone, Place, Project, Retired, Unreadable
 from invite_sweeper.policy import Limits
@@ -136,16 +136,15 @@ class Draft:
         first = decisions[0].invitation
         project = Project(first.project_id, first.project_name, first.org_id)
         self._doomed[Place(project, first.source)] += len(decisions)
-        start = self._log.position
+        notes = SpanNotes(self._log, first.project_id)
         for decision in decisions:
             assert decision.rule is not None  # noqa: S101 - it is stale by that rule
             words = words_for(decision.invitation, decision.rule, self._now)
             bounced = b',"bounced":%d' % decision.bounced if decision.bounced else b""
             self._log.write_rendered(b"planned", words + bounced)
+            notes.line()
         self._unflushed += len(decisions)
-        self.spans.append(
-            PlannedSpan(first.project_id, start, self._log.position, len(decisions)),
-        )
+        self.spans.append(notes.span())
 
     def _note_unreadable(self, found: Unreadable) -> None:
         self.unreadable += 1

@@ -12,13 +12,14 @@ from invite_sweeper.audit.history import (
     unfinished_intents,
 )
 from invite_sweeper.audit.journal import SweepJournal
-from invite_sweeper.audit.lane import PlannedLane, PlannedSpan
+from invite_sweeper.audit.lane import PlannedLane
 from invite_sweeper.audit.lines import Spot, records
 from invite_sweeper.audit.lock import AuditLock
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.audit.paths import AuditTarget, in_order
 from invite_sweeper.audit.record import invitation_fields, planned_invitation
 from invite_sweeper.audit.show import Choice, show
+from invite_sweeper.audit.span import PlannedSpan, SpanNotes
 from invite_sweeper.audit.verify import Verification, verify
 from invite_sweeper.audit.words import words_for
 
@@ -35,6 +36,7 @@ __all__ = [
     "PlannedLane",
     "PlannedSpan",
     "Population",
+    "SpanNotes",
     "Spot",
     "SweepJournal",
     "Verification",

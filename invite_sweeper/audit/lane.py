@@ -4,46 +4,32 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from invite_sweeper.audit.record import planned_invitation
-from invite_sweeper.audit.words import words_of
+from invite_sweeper.audit.span import Block, PlannedSpan
+from invite_sweeper.audit.words import is_chained, words_of
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.outcome import Planned
 
-_BLOCK_BYTES = 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedSpan:
-    """Where one project's `planned` lines stand in the log, one after another.
-
-    Attributes:
-        start: Byte offset of the first line.
-        stop: Byte offset after the last line's newline.
-        count: Lines between the two.
-    """
-
-    project_id: str
-    start: int
-    stop: int
-    count: int
+_NOT_OURS = "The plan in the audit log is not what this run wrote there."
 
 
 class PlannedLane:
     """The planned deletions of one span of the log, one after another.
 
-    A block of lines is in memory while the lane is at work, and only an offset while it
-    rests. All lanes share one file descriptor, so their number costs no files.
+    A block of lines is in memory while the lane is at work, and only its place while it
+    rests. Each block is held against what was written before any line of it is believed.
+    All lanes share one file descriptor, so their number costs no files.
     """
 
     def __init__(self, fd: int, span: PlannedSpan, run_id: str) -> None:
         self._fd = fd
-        self._next = span.start
-        self._stop = span.stop
+        self._start = span.start
+        self._blocks = deque(span.blocks)
+        self._taken = 0  # lines of the first block
         self._expected = ("planned", run_id, span.project_id)
         self._lines: deque[bytes] = deque()
         self._head: Planned | None = None
@@ -71,31 +57,35 @@ class PlannedLane:
         Raises:
             AuditUnwritable: What stands there is no planned line of this run.
         """
-        if self._head is None and self._next < self._stop:
+        if self._head is None and self._blocks:
             if not self._lines:
-                self._read()
+                self._lines = deque(self._read(self._blocks[0])[self._taken :])
             self._head = self._parse(self._lines[0])
         return self._head
 
     def advance(self) -> None:
         """Take the head."""
-        self._next += len(self._lines.popleft()) + 1
+        self._lines.popleft()
         self._head = None
+        self._taken += 1
+        if not self._lines:
+            self._start, self._taken = self._blocks.popleft().stop, 0
 
     def rest(self) -> None:
         """Forget the lines in memory; they are read again when the lane goes on."""
         self._lines.clear()
         self._head = None
 
-    def _read(self) -> None:
-        size = _BLOCK_BYTES
-        while not self._lines:
-            block = os.pread(self._fd, min(size, self._stop - self._next), self._next)
-            whole = block[: block.rfind(b"\n") + 1]
-            if not whole and len(block) < size:
-                raise AuditUnwritable("The plan in the audit log is cut short.")
-            self._lines.extend(whole.split(b"\n")[:-1])
-            size *= 2  # a line longer than a block
+    def _read(self, block: Block) -> list[bytes]:
+        """Give the lines of a block, all of them as they were written."""
+        size = block.stop - self._start
+        data = os.pread(self._fd, size, self._start)
+        if len(data) < size:
+            raise AuditUnwritable("The plan in the audit log is cut short.")
+        lines = data.split(b"\n")[:-1]
+        if not is_chained(lines, block.last_hash):
+            raise AuditUnwritable(_NOT_OURS)
+        return lines
 
     def _parse(self, line: bytes) -> Planned:
         try:
@@ -106,5 +96,5 @@ class PlannedLane:
         except (KeyError, TypeError, ValueError):
             told, planned = None, None
         if planned is None or told != self._expected:
-            raise AuditUnwritable("The plan in the audit log is not what this run wrote there.")
+            raise AuditUnwritable(_NOT_OURS)
         return planned

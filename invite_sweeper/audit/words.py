@@ -1,9 +1,9 @@
 """The words in which the plan on disk describes a deletion, repeated by the lines after it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from invite_sweeper.audit.record import FIRST_PREV, invitation_fields, render
+from invite_sweeper.audit.record import FIRST_PREV, invitation_fields, line_hash, render
 from invite_sweeper.inventory import Invitation
 
 _PREV = b'"prev":"'
@@ -35,6 +35,17 @@ def words_of(line: bytes, rule: str) -> bytes:
     """
     last = b',"rule":' + render(rule)
     return line[_after_head(line) + 1 : line.rindex(last) + len(last)]
+
+
+def is_chained(lines: Sequence[bytes], last_hash: str) -> bool:
+    """Tell whether each line holds the hash of the one before, and the last one has this hash."""
+    before = None
+    for line in lines:
+        end = line.find(_PREV) + len(_PREV) + len(FIRST_PREV)
+        if before is not None and line[end - len(FIRST_PREV) : end] != before:
+            return False
+        before = line_hash(line).encode()
+    return before == last_hash.encode()
 
 
 def _after_head(line: bytes) -> int:

@@ -1,14 +1,21 @@
 """What a sweep writes of its deletions, and how the plan is read back."""
 
+import asyncio
 import json
 import os
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from audit.written_logs import fields_of, lines_of, opened
 from builders import NOW, PROJECT, invitation
+from hypothesis import given
+from hypothesis import strategies as st
 
-from invite_sweeper.audit import PlannedLane, PlannedSpan, SweepJournal
+from invite_sweeper.audit import PlannedLane, PlannedSpan, SpanNotes, SweepJournal
+from invite_sweeper.audit.span import BLOCK_BYTES, Block
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.outcome import Deletion, Outcome, Planned
 
@@ -21,10 +28,12 @@ def path(tmp_path):
 async def planned(path, *numbers, run_id="run-1", **changes) -> PlannedSpan:
     log = opened(path, run_id)
     log.write("run_started")
-    start = log.position
+    notes = SpanNotes(log, PROJECT)
     for number in numbers:
         log.write("planned", **fields_of(invitation(number, **changes)))
-    span = PlannedSpan(PROJECT, start, log.position, len(numbers))
+        notes.line()
+    span = notes.span()
+    assert span.count == len(numbers)
     log.write("run_finished")
     await log.close()
     return span
@@ -77,10 +86,11 @@ AWKWARD = '","rule":"x","prev":"' + "0" * 64 + '"} \\ \u202e \n'
 @pytest.mark.parametrize("further", [{}, {"bounced": 2}])
 async def test_intent_and_outcome_repeat_the_words_of_the_plan_byte_for_byte(path, further):
     log = opened(path)
-    start = log.position
+    notes = SpanNotes(log, PROJECT)
     fields = fields_of(invitation(3, username=AWKWARD, project_name=AWKWARD)) | {"rule": AWKWARD}
     log.write("planned", **fields, **further)
-    span = PlannedSpan(PROJECT, start, log.position, 1)
+    notes.line()
+    span = notes.span()
     await log.durable()
     journal = SweepJournal(log, NOW + timedelta(days=3))  # ages are the plan's
     (doomed,) = read(path, span)
@@ -106,7 +116,7 @@ async def test_lines_are_read_a_block_at_a_time(path, monkeypatch):
     blocks, really = [], os.pread
     monkeypatch.setattr(os, "pread", lambda *args: blocks.append(args) or really(*args))
     assert len(read(path, span)) == 500
-    assert len(blocks) <= 1 + (span.stop - span.start) // 60_000
+    assert len(blocks) == len(span.blocks) <= 1 + (span.blocks[-1].stop - span.start) // 60_000
 
 
 async def test_line_longer_than_a_block_comes_back(path):
@@ -129,6 +139,7 @@ async def test_lane_that_rested_goes_on_where_it_was(path):
     assert seen == [0, 1, 2, 3, 4]
 
 
+NOWHERE = PlannedSpan(PROJECT, 0, (Block(1, "0" * 64),), 1)
 REFUSED = r"^The plan in the audit log is (cut short|not what this run wrote there)\. "
 CHANGES = {
     "another event": lambda data: data.replace(b'"event":"planned"', b'"event":"planted"', 1),
@@ -151,6 +162,60 @@ async def test_plan_that_is_not_as_it_was_written_is_refused(path, change):
         read(path, span)
 
 
+@given(line=st.integers(0, 9), at=st.integers(0, 10_000), flip=st.integers(1, 255))
+def test_no_line_of_a_block_is_believed_where_one_byte_of_it_is_another(line, at, flip):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "log.jsonl"
+        span = asyncio.run(planned(path, *range(10)))
+        lines = path.read_bytes().split(b"\n")
+        hit = bytearray(lines[1 + line])
+        hit[at % len(hit)] ^= flip
+        lines[1 + line] = bytes(hit)
+        path.write_bytes(b"\n".join(lines))
+        with PlannedLane.reading(path, "run-1") as lane_of:
+            lane = lane_of(span)
+            with pytest.raises(AuditUnwritable, match=REFUSED):
+                lane.head()
+
+
+@pytest.mark.parametrize("number", [0, 3, 5, 9])
+async def test_lane_that_rested_believes_nothing_that_was_changed_meanwhile(path, number):
+    span = await planned(path, *range(10))
+    with PlannedLane.reading(path, "run-1") as lane_of:
+        lane = lane_of(span)
+        for _ in range(4):
+            lane.head()
+            lane.advance()
+        lane.rest()
+        data = path.read_bytes()
+        path.write_bytes(data.replace(f"{number:024x}".encode(), b"f" * 24))
+        with pytest.raises(AuditUnwritable, match=REFUSED):
+            lane.head()
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+async def test_block_ends_with_the_line_that_reaches_its_size(path, over):
+    log = opened(path)
+    log.write("run_started")
+    notes = SpanNotes(log, PROJECT)
+    fields = fields_of(invitation(1, roles=()))
+    start = log.position
+    log.write("planned", **fields)
+    notes.line()
+    one = log.position - start
+    roles = ("R" * (BLOCK_BYTES - 2 * one - 2 + over),)
+    log.write("planned", **fields_of(invitation(2, roles=roles)))
+    notes.line()
+    reached = log.position - start
+    log.write("planned", **fields)
+    notes.line()
+    span = notes.span()
+    await log.close()
+    assert reached == BLOCK_BYTES + over
+    assert len(span.blocks) == (1 if over < 0 else 2)
+    assert len(read(path, span)) == 3
+
+
 async def test_plan_of_another_run_is_refused(path):
     span = await planned(path, 1)
     with pytest.raises(AuditUnwritable):
@@ -160,12 +225,12 @@ async def test_plan_of_another_run_is_refused(path):
 async def test_span_of_another_project_is_refused(path):
     span = await planned(path, 1)
     with pytest.raises(AuditUnwritable):
-        read(path, PlannedSpan("f" * 24, span.start, span.stop, 1))
+        read(path, replace(span, project_id="f" * 24))
 
 
 def test_missing_log_and_symlink_are_refused(path):
     with pytest.raises(AuditUnwritable, match="cannot be read: No such file"):
-        read(path, PlannedSpan(PROJECT, 0, 1, 1))
+        read(path, NOWHERE)
     path.symlink_to("/etc/hostname")
     with pytest.raises(AuditUnwritable, match="cannot be read"):
-        read(path, PlannedSpan(PROJECT, 0, 1, 1))
+        read(path, NOWHERE)

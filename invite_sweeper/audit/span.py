@@ -1,0 +1,64 @@
+"""Where a project's planned lines stand in the log, and by what they are known again."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from invite_sweeper.audit.log import AuditLog
+
+BLOCK_BYTES = 65_536
+
+
+class Block(NamedTuple):
+    """So many whole lines as are read back, and held against what was written, at a time.
+
+    Attributes:
+        stop: Byte offset after the last line's newline.
+        last_hash: Of the last line. Each line holds the hash of the one before, so this one
+            tells whether all of them are as they were written.
+    """
+
+    stop: int
+    last_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSpan:
+    """Where one project's `planned` lines stand in the log, one after another.
+
+    Attributes:
+        start: Byte offset of the first line.
+        blocks: One after another, from `start` on; empty where there is no line.
+        count: Lines in all of them.
+    """
+
+    project_id: str
+    start: int
+    blocks: tuple[Block, ...]
+    count: int
+
+
+class SpanNotes:
+    """Takes down where the lines of a span come to stand, from the moment it is made."""
+
+    def __init__(self, log: AuditLog, project_id: str) -> None:
+        self._log = log
+        self._project_id = project_id
+        self._start = self._block_start = log.position
+        self._blocks: list[Block] = []
+        self._count = 0
+
+    def line(self) -> None:
+        """Note that one more line of it was written, and no other."""
+        self._count += 1
+        if self._log.position - self._block_start >= BLOCK_BYTES:
+            self._end_block()
+
+    def span(self) -> PlannedSpan:
+        """Give what was noted; that was the last line."""
+        if self._log.position > self._block_start:
+            self._end_block()
+        return PlannedSpan(self._project_id, self._start, tuple(self._blocks), self._count)
+
+    def _end_block(self) -> None:
+        self._block_start = self._log.position
+        self._blocks.append(Block(self._log.position, self._log.last_hash))
