@@ -97,6 +97,19 @@ async def test_a_field_that_the_log_writes_itself_is_refused_and_takes_no_number
     assert [json.loads(line)["seq"] for line in lines_of(path)] == [1]
 
 
+@pytest.mark.parametrize("run_id", ["run-1", 'run "quoted" \\ \u00fc'])
+async def test_rendered_line_is_byte_for_byte_what_its_fields_would_have_made(path, run_id):
+    rendered = opened(path.with_name("rendered"), run_id)
+    log = opened(path, run_id)
+    for number in range(3):
+        log.write("intent", number=number)
+        rendered.write_rendered(b"intent", b'"number":%d' % number)
+        assert (rendered.position, rendered.last_hash) == (log.position, log.last_hash)
+    await log.close()
+    await rendered.close()
+    assert rendered.path.read_bytes() == path.read_bytes()
+
+
 async def test_file_is_0600_and_missing_folders_become_0700(tmp_path):
     path = tmp_path / "a" / "b" / "log.jsonl"
     await opened(path).close()
