@@ -134,7 +134,8 @@ async def test_after_close_nothing_can_be_written_and_closing_again_is_nothing(p
     log = opened(path)
     await log.close()
     await log.close()
-    with pytest.raises(AuditUnwritable, match="closed"):
+    with pytest.raises(AuditUnwritable) as failed:
         log.write("planned")
+    assert (failed.value.what, failed.value.state) == ("The audit log is closed.", "")
     with pytest.raises(AuditUnwritable, match="closed"):
         await log.durable()
