@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import stat
 
 import pytest
@@ -130,10 +131,14 @@ async def test_what_json_cannot_hold_is_written_visibly(path):
     assert record["deep"] == {"k\\udc81": [3]}
 
 
-async def test_after_close_nothing_can_be_written_and_closing_again_is_nothing(path):
+async def test_after_close_nothing_can_be_written_and_closing_again_is_nothing(path, monkeypatch):
     log = opened(path)
     await log.close()
+    closed = []
+    monkeypatch.setattr(os, "close", closed.append)
     await log.close()
+    monkeypatch.undo()
+    assert closed == []
     with pytest.raises(AuditUnwritable) as failed:
         log.write("planned")
     assert (failed.value.what, failed.value.state) == ("The audit log is closed.", "")
