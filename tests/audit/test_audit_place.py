@@ -327,7 +327,7 @@ async def test_first_line_torn_leaves_an_empty_log(path, rest):
         b'{"tsx',
         b'{"a":1}\n{"b":2}\n',
         b"[1]\n[2]\n",
-        b"\0\0x",
+        b"\0\0X",
         b"x\n" * 100_000,
         b"x" * ((1 << 24) + (1 << 17)),
         b'{"ts":"' + b"\0" * ((1 << 24) + (1 << 17)),
@@ -347,7 +347,8 @@ async def test_first_line_torn_leaves_an_empty_log(path, rest):
 def test_another_kind_of_file_is_refused_and_left_as_it_is(path, content):
     path.write_bytes(content)
     path.chmod(0o600)
-    assert "audit verify" in refused(path, "is no audit log").mend
+    mend = refused(path, "is no audit log").mend
+    assert mend == "See what `audit verify` says of it, or name another file."
     assert path.read_bytes() == content
     assert list(path.parent.iterdir()) == [path]
 
