@@ -6,7 +6,7 @@ goes first, since the lane that had to wait has the most left to do.
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from invite_sweeper.inventory import Invitation
@@ -68,16 +68,12 @@ class Lanes:
             return max(0.0, self._waiting[0][0] - self._clock())
         return None
 
-    def left(self) -> Iterator[Planned]:
-        """Take what is left, without any turn at a bucket."""
-        lanes = [*self._ready, *(lane for *_, lane in self._waiting)]
+    def left(self) -> tuple[Lane, ...]:
+        """Give away the lanes that are not at their end; no turn at a bucket is taken."""
+        lanes = (*self._ready, *(lane for *_, lane in self._waiting))
         self._ready.clear()
         self._waiting.clear()
-        for lane in lanes:
-            while (planned := lane.head()) is not None:
-                lane.advance()
-                yield planned
-            lane.rest()
+        return lanes
 
     def _step_aside(self, wait_s: float) -> None:
         lane = self._ready.popleft()

@@ -48,7 +48,8 @@ class Sweep:
         swept: Called after each outcome, when it is in the log.
 
     Attributes:
-        tally: Deletions by outcome; adds up to the plan once `run` has returned or raised.
+        tally: Deletions by outcome; once `run` has returned or raised it adds up to the plan,
+            but for a lane that cannot be read back.
         broken: Why the breaker ended the sweep; None when it did not.
         doors: Lists that Atlas dropped in mid-sweep are among what it knows.
     """
@@ -71,18 +72,20 @@ class Sweep:
         self._clock = clock
         self._pace = pace
         self._swept = swept
-        self._error: RunError | None = None
+        self._error: Exception | None = None
         self._open: set[Trail] = set()
+        self._unflushed = 0
         self.tally: Counter[Outcome] = Counter()
         self.broken: str | None = None
         self.doors = Doors(several=pace.several_doors)
 
     async def run(self, lanes: Iterable[Lane]) -> None:
-        """Carry out the plan; every planned deletion gets one outcome.
+        """Carry out the plan; every planned deletion that can be read back gets one outcome.
 
         Raises:
             RunError: The audit log failed, or an answer was about the run (credentials,
                 version). What was in flight has ended; the rest is `skipped`.
+            Exception: A defect of the program, with which a sweep ends in the same way.
         """
         queue = Lanes(lanes, self._deleter.admit, self._clock)
         if self._pace.canary:
@@ -123,15 +126,15 @@ class Sweep:
             worker.cancel()
 
     async def _work(self, turns: Turns) -> None:
-        while not self._ended:
-            planned = turns.take()
-            if planned is None:
-                return
-            if isinstance(planned, float):
+        try:
+            while not self._ended and (planned := turns.take()) is not None:
+                if isinstance(planned, Planned):
+                    await self._one(planned)
+                    continue
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.asked.wait(), planned)
-                continue
-            await self._one(planned)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing more may be sent
+            self._end(error)
 
     async def _one(self, planned: Planned) -> None:
         started_s = self._clock()
@@ -148,8 +151,7 @@ class Sweep:
         except asyncio.CancelledError:
             self._record(planned, trail.cut_off(), started_s)
             raise
-        except RunError as error:
-            # The audit log failed before anything was sent for this one.
+        except Exception as error:  # noqa: BLE001 - the audit log's failure, or a defect
             self._end(error)
             deletion = trail.cut_off()
         finally:
@@ -170,7 +172,7 @@ class Sweep:
             self._end(error)
         self._swept(planned, deletion)
 
-    def _end(self, error: RunError) -> None:
+    def _end(self, error: Exception) -> None:
         """Send nothing more: the run has met trouble that is not about one invitation."""
         self._error = self._error or error
         self._call_off()
@@ -181,7 +183,17 @@ class Sweep:
 
     async def _skip(self, queue: Lanes) -> None:
         """Record what the end of the sweep left undone."""
-        for count, planned in enumerate(queue.left(), start=1):
+        for lane in queue.left():
+            try:
+                await self._skip_lane(lane)
+            except Exception as error:  # noqa: BLE001 - one that cannot be read hides no other
+                self._end(error)
+
+    async def _skip_lane(self, lane: Lane) -> None:
+        while (planned := lane.head()) is not None:
+            lane.advance()
             self._record(planned, _SKIPPED, self._clock())
-            if count % _LINES_A_FLUSH == 0 and self._error is None:
+            self._unflushed += 1
+            if self._unflushed % _LINES_A_FLUSH == 0 and self._error is None:
                 await self._journal.durable()
+        lane.rest()

@@ -77,7 +77,7 @@ def test_left_gives_every_deletion_that_was_not_taken_also_of_dry_lanes():
 
     lanes = Lanes([lane(1, 1, 2), lane(2, 3, 4)], admit, Clock())
     taken = lanes.take()
-    left = [int(p.invitation.id, 16) for p in lanes.left()]
+    left = [int(p.invitation.id, 16) for each in lanes.left() for p in each.left]
     assert taken.invitation.id == object_id(3)
     assert sorted(left) == [1, 2, 4]
     assert lanes.take() is None

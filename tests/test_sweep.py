@@ -162,22 +162,108 @@ async def test_nothing_is_sent_once_the_audit_log_has_failed(fails_at):
     assert sweep.tally[Outcome.DELETED] == len(atlas.deleted)
 
 
-async def test_deletions_waiting_to_send_are_called_off_when_the_log_fails():
-    journal = FakeJournal(fails_at=2)
-    trails = []
+class FirstOneSynced(FakeJournal):
+    """Syncs once, and fails when that deletion is on its way."""
 
-    class Waiting(FakeAtlas):
-        async def delete(self, one, trail):
-            trails.append(trail)
-            while not trail.called_off:
+    def __init__(self, trails, failure):
+        super().__init__()
+        self.trails, self.failure = trails, failure
+
+    async def durable(self):
+        self.calls += 1
+        if self.calls > 1:
+            while not self.trails:
                 await asyncio.sleep(0)
-            return trail.cut_off()
+            raise self.failure
 
-    sweep = sweeper(Waiting(), journal, workers=2)
-    with pytest.raises(AuditUnwritable):
+
+class Waiting(FakeAtlas):
+    """Sends nothing before it is called off, and then never."""
+
+    def __init__(self, trails):
+        super().__init__()
+        self.trails = trails
+
+    async def delete(self, one, trail):
+        self.trails.append(trail)
+        while not trail.called_off:
+            await asyncio.sleep(0)
+        return trail.cut_off()
+
+
+@pytest.mark.parametrize("failure", [AuditUnwritable("The disk is full."), KeyError("a defect")])
+async def test_deletion_waiting_to_send_is_called_off_when_the_log_fails(failure):
+    trails = []
+    journal = FirstOneSynced(trails, failure)
+    sweep = sweeper(Waiting(trails), journal, workers=2)
+    with pytest.raises(type(failure)):
         await asyncio.wait_for(sweep.run(lanes(3)), 5)
     assert sweep.tally == {Outcome.SKIPPED: 3}
-    assert all(trail.called_off for trail in trails)
+    assert [trail.called_off for trail in trails] == [True]
+
+
+class Defective(FakeAtlas):
+    async def delete(self, one, trail):
+        if len(self.deleted) == 3:
+            raise KeyError("a defect")
+        return await super().delete(one, trail)
+
+
+async def test_defect_in_one_deletion_ends_the_sweep_and_all_have_their_outcome():
+    atlas, journal = Defective(), FakeJournal()
+    sweep = sweeper(atlas, journal, workers=1)
+    with pytest.raises(KeyError):
+        await sweep.run(lanes(30))
+    assert len(atlas.deleted) == 3
+    assert sweep.tally == {Outcome.DELETED: 3, Outcome.SKIPPED: 27}
+    assert len(journal.outcomes()) == 30
+
+
+async def test_defect_in_what_is_told_of_an_outcome_ends_the_sweep():
+    atlas, journal = FakeAtlas(), FakeJournal()
+    sweep = sweeper(atlas, journal, workers=1)
+    sweep._swept = lambda _planned, deletion: deletion.outcome is Outcome.DELETED and {}["x"]
+    with pytest.raises(KeyError):
+        await sweep.run(lanes(10))
+    assert len(atlas.deleted) == 1
+    assert len(journal.outcomes()) == 10
+
+
+class Unreadable(ListLane):
+    """Cannot be read from its third deletion on."""
+
+    def head(self):
+        if len(self.left) <= 2:
+            raise AuditUnwritable("The plan in the audit log is cut short.")
+        return super().head()
+
+
+async def test_lane_that_cannot_be_read_back_ends_the_sweep_and_hides_no_other_lane():
+    atlas, journal = FakeAtlas(), FakeJournal()
+    (bad,), (good,) = lanes(4), lanes(4)
+    sweep = sweeper(atlas, journal, workers=1)
+    with pytest.raises(AuditUnwritable, match="cut short"):
+        await sweep.run([Unreadable(bad.left), good])
+    assert len(atlas.deleted) == 2
+    assert sweep.tally == {Outcome.DELETED: 2, Outcome.SKIPPED: 4}
+
+
+@pytest.mark.parametrize("ends_by", ["stop", "breaker"])
+async def test_what_ends_the_sweep_between_intent_and_delete_keeps_the_delete_back(ends_by):
+    atlas, stop = FakeAtlas(), Stop()
+
+    class Ending(FakeJournal):
+        async def durable(self):
+            await super().durable()
+            if ends_by == "stop":
+                stop.ask("SIGTERM")
+            else:
+                sweep.broken = "too many failed"
+
+    sweep = sweeper(atlas, Ending(), stop=stop, workers=1)
+    await sweep.run(lanes(3))
+    assert atlas.deleted == []
+    assert sweep.tally == {Outcome.SKIPPED: 3}
 
 
 async def test_stop_lets_what_is_in_flight_finish_and_skips_the_rest():
