@@ -63,6 +63,7 @@ class Run:
         )
         try:
             self._log.write("run_started", **self._job.preamble)
+            await self._log.durable()
             await self._steps()
         except RunError as trouble:
             error = trouble

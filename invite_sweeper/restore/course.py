@@ -54,6 +54,7 @@ class Course:
         account = self.account
         try:
             self.log.write("run_started", **self.preamble)
+            await self.log.durable()
             await self._steps()
         except RunError as error:
             return error

@@ -8,6 +8,8 @@ from datetime import timedelta
 import pytest
 from running import desk_in, wait_until
 
+from invite_sweeper.simulator import faults
+
 KILLS = int(os.environ.get("INVITE_SWEEPER_KILLS", "20"))
 """How often; 200 for the whole soak: INVITE_SWEEPER_KILLS=200 pytest tests/cli/test_killed.py"""
 _DELETIONS = 300
@@ -71,3 +73,12 @@ def test_sweep_killed_at_random_moments_never_deletes_without_an_intent_on_disk(
         assert verified.code == 0, verified.out
         for project in desk.projects:
             assert set(desk.sim.invitations(project)) <= kept
+
+
+def test_run_killed_at_its_first_request_has_its_start_on_disk(desk):
+    desk.sim.faults.add(faults.hang(), times=None)
+    process = desk.start("sweep", "--policy", "policy.yaml")
+    wait_until(lambda: process.poll() is not None or desk.sim.journal.received.total() >= 1)
+    process.kill()
+    process.communicate()
+    assert [line["event"] for line in whole_lines(desk)] == ["run_started"]
