@@ -3,18 +3,19 @@
 import fnmatch
 import re
 from collections.abc import Iterable
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 
 def fold(name: str) -> str:
     """Give the form of a name that comparisons use: case does not count.
 
-    Composed and decomposed letters are one letter (NFC), since a person cannot tell
-    them apart on a screen.
+    Nor does what a person cannot see on a screen: how a letter is composed (NFC), signs
+    without a shape of their own, and space at either end.
     """
     if name.isascii():
-        return name.lower()
-    return normalize("NFC", normalize("NFC", name).casefold())
+        return name.strip().lower()
+    shown = "".join(sign for sign in normalize("NFC", name) if category(sign) != "Cf")
+    return normalize("NFC", shown.casefold()).strip()
 
 
 class Globs:

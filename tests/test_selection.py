@@ -148,6 +148,22 @@ def test_any_glob_of_a_list_may_match_and_none_that_is_not_there(name):
     assert not decide(invitation(username="c" + name), **lists).stale
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ceo@board.example.com ",
+        " ceo@board.example.com",
+        "ceo\u200b@board.example.com",
+        "ceo@board\u00ad.example.com\ufeff",
+        "\u2066ceo@board.example.com\u2069\u00a0",
+    ],
+    ids=["space after", "space before", "no width", "soft hyphen", "direction"],
+)
+def test_what_nobody_can_see_in_a_name_lets_nothing_slip_past_a_keep_entry(name):
+    keep = [{"name": "board", "usernames": ["*@board.example.com"]}]
+    assert decide(invitation(1, username=name), keep=keep).kept == "keep:board"
+
+
 def test_projects_globs_match_the_id_too():
     one = invitation()
     assert decide(one, **rule(older_than="1d", projects=[one.project_id])).stale
