@@ -66,9 +66,8 @@ class Draft:
         elif isinstance(found, Unreadable):
             self._note_unreadable(found)
         else:
-            unique = {i.id or n: i for n, i in enumerate(found.invitations)}
             decide, amend = self._selector.decide, self._amend
-            self._judge([amend(decide(invitation)) for invitation in unique.values()])
+            self._judge([amend(decide(invitation)) for invitation in found.invitations])
         if self._unflushed > _LINES_A_FLUSH:
             self._unflushed = 0
             await self._log.durable()

@@ -1,6 +1,6 @@
 """What a run is asked to do, and what it needs of the world."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Protocol
@@ -28,8 +28,8 @@ class Connection(Protocol):
         """Give the part that reads, and cannot delete."""
         ...
 
-    def deleter(self) -> Deleter:
-        """Give the part that deletes; called by a sweep alone."""
+    def deleter(self, sources: Iterable[Source]) -> Deleter:
+        """Give the part that deletes from these lists; called by a sweep alone."""
         ...
 
     @property

@@ -156,7 +156,7 @@ class Run:
         job, stop = self._job, self._stop
         await self._atlas.expect(draft.doomed)
         sweep = Sweep(
-            self._atlas.deleter(),
+            self._atlas.deleter(job.policy.sources),
             SweepJournal(self._log, job.now),
             stop=stop,
             breaker=Breaker(job.limits),

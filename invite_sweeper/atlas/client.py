@@ -3,7 +3,7 @@
 import asyncio
 import random as random_module
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -85,9 +85,9 @@ class Atlas:
         self._transport = transport
         self._observed = seen
 
-    def deleter(self) -> AtlasDeleter:
-        """Make what can delete. A dry run never asks for it."""
-        return AtlasDeleter(self._transport)
+    def deleter(self, sources: Iterable[Source]) -> AtlasDeleter:
+        """Make what can delete from these lists alone. A dry run never asks for it."""
+        return AtlasDeleter(self._transport, sources)
 
     def inviter(self) -> AtlasInviter:
         """Make what can invite. `restore` alone asks for it."""

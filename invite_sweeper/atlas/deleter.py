@@ -1,6 +1,7 @@
 """Deletes invitations. Whoever holds no deleter cannot delete."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 from invite_sweeper.atlas.answers import Answer, Result
 from invite_sweeper.atlas.operations import UnsendableError
@@ -11,17 +12,22 @@ from invite_sweeper.atlas.sources import SOURCES, Calls
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import ends_run, is_done, is_gone
 from invite_sweeper.errors import RunError
-from invite_sweeper.inventory import Invitation
+from invite_sweeper.inventory import Invitation, Source
 from invite_sweeper.outcome import Deletion, Outcome, Trail
 
 _STATE = "No further deletion is sent; the audit log tells what was done."
 
 
 class AtlasDeleter:
-    """Sends the DELETE of each source, and what has to be read around it; nothing else."""
+    """Sends the DELETE of its sources, and what has to be read around it; nothing else.
 
-    def __init__(self, transport: Transport) -> None:
+    Args:
+        sources: From no other list is anything deleted.
+    """
+
+    def __init__(self, transport: Transport, sources: Iterable[Source]) -> None:
         self._transport = transport
+        self._calls = {source: SOURCES[source] for source in sources}
         self._taken: Counter[BucketKey] = Counter()
 
     def admit(self, invitation: Invitation) -> float:
@@ -31,7 +37,7 @@ class AtlasDeleter:
         bucket between a read and the DELETE. What was taken before one was missing is kept
         for the next that asks.
         """
-        calls = SOURCES.get(invitation.source)
+        calls = self._calls.get(invitation.source)
         if calls is None:
             return 0.0
         turns = calls.turns(invitation.project_id, invitation.org_id)
@@ -59,7 +65,7 @@ class AtlasDeleter:
             `deleteGroupInvite`, `deleteOrgInvite`, `removeGroupUser` and `removeOrgUser` of
             the OpenAPI document; `verdicts` on their answers.
         """
-        calls = SOURCES.get(invitation.source)
+        calls = self._calls.get(invitation.source)
         try:
             if calls is None:
                 return trail.ended(Outcome.FAILED)

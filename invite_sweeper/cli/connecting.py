@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, date, datetime
 from functools import partial
@@ -44,9 +44,9 @@ class Connected:
         """The part that reads."""
         return self.atlas.reader
 
-    def deleter(self) -> AtlasDeleter:
-        """The part that deletes."""
-        return self.atlas.deleter()
+    def deleter(self, sources: Iterable[Source]) -> AtlasDeleter:
+        """The part that deletes, from these lists alone."""
+        return self.atlas.deleter(sources)
 
     @property
     def clock_skew_s(self) -> float | None:

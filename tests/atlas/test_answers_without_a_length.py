@@ -11,6 +11,7 @@ from yarl import URL
 
 from invite_sweeper.atlas import ClientOptions, RateLimiter, connect
 from invite_sweeper.atlas.identity import BearerToken, Secret
+from invite_sweeper.inventory import Source
 from invite_sweeper.outcome import Outcome, Trail
 
 GONE = b'{"errorCode": "INVALID_INVITATION_ID"}'
@@ -57,7 +58,7 @@ async def deleting(server):
         clock=lambda: datetime.now(UTC),
         log=Silent(),
     ) as atlas:
-        deleter = atlas.deleter()
+        deleter = atlas.deleter(Source)
 
         async def delete(number):
             one = invitation(number)

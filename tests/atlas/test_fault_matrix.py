@@ -10,7 +10,7 @@ from builders import object_id
 from invite_sweeper.atlas import BucketKey
 from invite_sweeper.atlas.limits import PROJECTS_GROUP
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
-from invite_sweeper.inventory import Gone, Project, Unreadable
+from invite_sweeper.inventory import Gone, Project, Source, Unreadable
 from invite_sweeper.outcome import Outcome, Trail
 from invite_sweeper.simulator import faults
 
@@ -37,8 +37,8 @@ async def deleting(sim, atlas, project_id):
     """List, then meet the faults that a test has planned for DELETE; the outcome and its trail."""
     one = (await atlas.reader.invitations(Project(project_id, "Alpha", "0" * 24)))[0]
     trail = Trail()
-    assert atlas.deleter().admit(one) == 0.0
-    return await atlas.deleter().delete(one, trail), trail
+    assert atlas.deleter(Source).admit(one) == 0.0
+    return await atlas.deleter(Source).delete(one, trail), trail
 
 
 MATRIX = {
@@ -303,8 +303,8 @@ async def test_a_deletion_in_a_project_that_is_gone_is_already_gone(sim, online,
     async with online(account) as atlas:
         one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
         sim.remove_project(alpha)
-        atlas.deleter().admit(one)
-        deletion = await atlas.deleter().delete(one, Trail())
+        atlas.deleter(Source).admit(one)
+        deletion = await atlas.deleter(Source).delete(one, Trail())
 
     assert deletion.outcome is GONE
 
@@ -318,8 +318,8 @@ async def test_an_invitation_that_was_accepted_meanwhile_is_already_gone(
     async with online(account) as atlas:
         one, other = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
         sim.accept(alpha, one.id)
-        atlas.deleter().admit(one)
-        deletion = await atlas.deleter().delete(one, Trail())
+        atlas.deleter(Source).admit(one)
+        deletion = await atlas.deleter(Source).delete(one, Trail())
 
     assert (deletion.outcome, deletion.http_status) == (GONE, status)
     assert sim.invitations(alpha) == (other.id,)
@@ -407,8 +407,8 @@ async def test_a_deletion_that_is_called_off_sends_nothing_more(
 
     async with online(account) as atlas:
         one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
-        atlas.deleter().admit(one)
-        deletion = await atlas.deleter().delete(one, trail)
+        atlas.deleter(Source).admit(one)
+        deletion = await atlas.deleter(Source).delete(one, trail)
 
     assert (deletion.outcome, deletion.attempts, sim.deletes_received) == (outcome, 1, 1)
 
@@ -418,8 +418,8 @@ async def test_a_deletion_that_is_called_off_before_it_began_is_skipped(
 ):
     async with online(account) as atlas:
         one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
-        atlas.deleter().admit(one)
-        deletion = await atlas.deleter().delete(one, Trail(called_off=True))
+        atlas.deleter(Source).admit(one)
+        deletion = await atlas.deleter(Source).delete(one, Trail(called_off=True))
 
     assert (deletion.outcome, deletion.attempts) == (Outcome.SKIPPED, 0)
     assert sim.deletes_received == 0
@@ -437,8 +437,8 @@ async def test_an_answer_that_came_is_believed_although_it_was_called_off(
 
     async with online(account) as atlas:
         one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
-        atlas.deleter().admit(one)
-        deletion = await atlas.deleter().delete(one, trail)
+        atlas.deleter(Source).admit(one)
+        deletion = await atlas.deleter(Source).delete(one, trail)
 
     assert deletion.outcome is DELETED
 
@@ -464,8 +464,8 @@ async def test_a_long_wait_is_given_up_within_a_second_when_it_is_called_off(
     inner_sleep, begin_s = fake_time.sleep, fake_time.now_s
     async with online(account, sleep=sleep) as atlas:
         one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
-        atlas.deleter().admit(one)
-        deletion = await atlas.deleter().delete(one, trail)
+        atlas.deleter(Source).admit(one)
+        deletion = await atlas.deleter(Source).delete(one, trail)
 
     assert (deletion.outcome, sim.deletes_received) == (FAILED, 1)
     assert 14 <= fake_time.now_s - begin_s <= 16
@@ -523,7 +523,7 @@ async def test_many_deletions_at_once_with_random_faults_all_end_well(sim, onlin
     async with online(account, concurrency=30, attempts=9) as atlas:
         projects = [item async for item in atlas.reader.projects()]
         listings = await asyncio.gather(*map(atlas.reader.invitations, projects))
-        deleter = atlas.deleter()
+        deleter = atlas.deleter(Source)
         deletions = await asyncio.gather(
             *(delete(deleter, one) for listing in listings for one in listing)
         )
@@ -547,15 +547,15 @@ async def test_a_503_that_names_a_time_lets_its_bucket_wait_and_no_other(
     waits = []
 
     async def sleep(seconds):
-        waits.append((atlas.deleter().admit(other), atlas.deleter().admit(elsewhere)))
+        waits.append((atlas.deleter(Source).admit(other), atlas.deleter(Source).admit(elsewhere)))
         await inner_sleep(seconds)
 
     inner_sleep = fake_time.sleep
     async with online(account, sleep=sleep) as atlas:
         one, other = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
         (elsewhere,) = await atlas.reader.invitations(Project(beta, "Beta", "0" * 24))
-        atlas.deleter().admit(one)
-        deletion = await atlas.deleter().delete(one, Trail())
+        atlas.deleter(Source).admit(one)
+        deletion = await atlas.deleter(Source).delete(one, Trail())
 
     assert deletion.outcome is DELETED
     assert waits[0][0] > 6

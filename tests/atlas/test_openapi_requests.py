@@ -59,7 +59,7 @@ async def ask_everything(sim, online):
             for source in Source
         }
         assert all(listed.values())
-        deleter, inviter, roll = atlas.deleter(), atlas.inviter(), atlas.roll()
+        deleter, inviter, roll = atlas.deleter(Source), atlas.inviter(), atlas.roll()
         for number, source in enumerate(Source):
             one = listed[source][min(number, len(listed[source]) - 1)]
             assert deleter.admit(one) == 0.0

@@ -46,7 +46,7 @@ async def remove(sim, atlas, source, then=lambda: None, trail=None):
     """List, let `then` happen, delete the first; how it ended."""
     one = (await atlas.reader.invitations(place_of(sim, source), source))[0]
     then()
-    deleter = atlas.deleter()
+    deleter = atlas.deleter(Source)
     assert deleter.admit(one) == 0.0
     return await deleter.delete(one, trail or Trail())
 
@@ -355,7 +355,7 @@ async def test_all_turns_of_a_deletion_are_taken_before_its_first_request(sim, o
         invite(name=f"p{number}@example.com")
     async with online() as atlas:
         listed = await atlas.reader.invitations(place_of(sim, Source.USERS), Source.USERS)
-        deleter, limiter = atlas.deleter(), atlas._transport.limiter
+        deleter, limiter = atlas.deleter(Source), atlas._transport.limiter
         taken = []
         reserve = limiter.reserve
         limiter.reserve = lambda key: taken.append(key.endpoint_set) or reserve(key)
@@ -368,7 +368,7 @@ async def test_turns_that_were_not_needed_are_kept_for_the_next(sim, online, inv
     users = [invite(name=f"p{number}@example.com") for number in range(2)]
     async with online() as atlas:
         listed = await atlas.reader.invitations(place_of(sim, Source.USERS), Source.USERS)
-        deleter, limiter = atlas.deleter(), atlas._transport.limiter
+        deleter, limiter = atlas.deleter(Source), atlas._transport.limiter
         sim.set_status(users[0], "ACTIVE")
         assert deleter.admit(listed[0]) == 0.0
         assert (await deleter.delete(listed[0], Trail())).outcome is Outcome.ACCEPTED_BEFORE
@@ -386,7 +386,7 @@ async def test_bucket_of_the_organization_that_is_dry_makes_wait_and_nothing_is_
     invite()
     async with online() as atlas:
         (one,) = await atlas.reader.invitations(place_of(sim, Source.USERS), Source.USERS)
-        deleter, limiter = atlas.deleter(), atlas._transport.limiter
+        deleter, limiter = atlas.deleter(Source), atlas._transport.limiter
         reserve, taken, dry = limiter.reserve, [], [7.0]
         limiter.reserve = lambda key: (
             dry.pop()

@@ -11,6 +11,7 @@ import pytest
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
 from invite_sweeper.errors import RunError
+from invite_sweeper.inventory import Source
 from invite_sweeper.outcome import Trail
 from invite_sweeper.simulator import faults, serve
 
@@ -50,8 +51,8 @@ async def everything(connecting, base_url, credentials):
                 found = await atlas.reader.invitations(project)
                 seen.append(repr(found))
                 for one in found if isinstance(found, tuple) else ():
-                    atlas.deleter().admit(one)
-                    seen.append(repr(await atlas.deleter().delete(one, Trail())))
+                    atlas.deleter(Source).admit(one)
+                    seen.append(repr(await atlas.deleter(Source).delete(one, Trail())))
         except RunError as error:
             told = traceback.TracebackException.from_exception(error, capture_locals=True)
             seen += [str(error), repr(error), *told.format()]

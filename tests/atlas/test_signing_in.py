@@ -8,6 +8,7 @@ import pytest
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, ExitCode
+from invite_sweeper.inventory import Source
 from invite_sweeper.outcome import Outcome, Trail
 from invite_sweeper.simulator import faults, serve
 
@@ -32,7 +33,7 @@ async def everything(atlas):
 
 async def sweep(atlas):
     """Delete everything at once."""
-    deleter = atlas.deleter()
+    deleter = atlas.deleter(Source)
     found = await everything(atlas)
     assert all(deleter.admit(one) == 0.0 for one in found)
     return await asyncio.gather(*(deleter.delete(one, Trail()) for one in found))
@@ -149,8 +150,8 @@ async def test_an_unsigned_request_and_its_signed_repeat_are_one_try(sim, online
     async with online(sim.add_api_key()) as atlas:
         (one,) = await everything(atlas)
         sim.digest.forget_nonces()
-        atlas.deleter().admit(one)
-        deletion = await atlas.deleter().delete(one, trail)
+        atlas.deleter(Source).admit(one)
+        deletion = await atlas.deleter(Source).delete(one, trail)
 
     assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, 1)
     assert (trail.attempts, trail.awaiting, trail.http_status) == (1, False, 204)
@@ -236,8 +237,8 @@ async def test_a_deletion_goes_on_with_a_new_token(sim, online):
     async with online(sim.add_service_account()) as atlas:
         (one,) = await everything(atlas)
         sim.oauth.expire()
-        atlas.deleter().admit(one)
-        deletion = await atlas.deleter().delete(one, Trail())
+        atlas.deleter(Source).admit(one)
+        deletion = await atlas.deleter(Source).delete(one, Trail())
 
     assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, 2)
 
@@ -277,8 +278,8 @@ async def test_a_deletion_without_a_token_is_failed_and_ends_the_run(sim, online
         (one,) = await everything(atlas)
         sim.oauth.expire()
         sim.faults.add(faults.fails(403, "access_denied"), path=TOKEN_PATH, times=None)
-        atlas.deleter().admit(one)
-        deletion = await atlas.deleter().delete(one, Trail())
+        atlas.deleter(Source).admit(one)
+        deletion = await atlas.deleter(Source).delete(one, Trail())
 
     assert deletion.outcome is Outcome.FAILED
     assert isinstance(deletion.ends_run, CredentialsRefused)

@@ -30,7 +30,7 @@ def tries(answering):
 
 async def deletion_of(connecting, one=ONE, **options):
     async with connecting(BASE, **options) as atlas:
-        deleter = atlas.deleter()
+        deleter = atlas.deleter(Source)
         assert deleter.admit(one) == 0.0
         return await deleter.delete(one, Trail())
 
@@ -365,3 +365,14 @@ async def test_retries_are_told_to_those_who_look_closely(connecting, answering,
         500,
         "the connection was cut before the answer was there",
     ]
+
+
+@pytest.mark.parametrize("source", Source)
+async def test_deleter_of_other_lists_sends_nothing_for_this_one(answering, connecting, source):
+    one = invitation(1, source=source)
+    async with connecting(BASE) as atlas:
+        deleter = atlas.deleter([other for other in Source if other is not source])
+        assert deleter.admit(one) == 0.0
+        ended = await deleter.delete(one, Trail())
+    assert (ended.outcome, ended.attempts) == (Outcome.FAILED, 0)
+    assert tries(answering) == 0

@@ -10,7 +10,7 @@ from builders import object_id
 
 from invite_sweeper.atlas import ClientOptions, RateLimiter, connect, credentials_from
 from invite_sweeper.atlas.base_url import parse_base_url
-from invite_sweeper.inventory import Project, Unreadable
+from invite_sweeper.inventory import Project, Source, Unreadable
 from invite_sweeper.outcome import Outcome, Trail
 from invite_sweeper.simulator import SimulatedAtlas, faults, serve
 
@@ -71,8 +71,8 @@ async def delete_one(sim, **options):
         ) as atlas,
     ):
         (one,) = await atlas.reader.invitations(Project(object_id(1), "Alpha", "0" * 24))
-        atlas.deleter().admit(one)
-        return await atlas.deleter().delete(one, Trail())
+        atlas.deleter(Source).admit(one)
+        return await atlas.deleter(Source).delete(one, Trail())
 
 
 @pytest.mark.parametrize("seconds", [60, 100, 118])
@@ -147,7 +147,7 @@ def test_a_ceiling_below_a_request_a_minute_cuts_no_request():
             ) as atlas,
         ):
             found = await atlas.reader.invitations(Project(object_id(1), "Alpha", "0" * 24))
-            deleter = atlas.deleter()
+            deleter = atlas.deleter(Source)
             assert all(deleter.admit(one) == 0.0 for one in found)
             await asyncio.gather(*(deleter.delete(one, Trail()) for one in found))
             return atlas.counters

@@ -111,7 +111,7 @@ async def sweep_all(sim, atlas):
     journal = Outcomes()
     lenient = policy(limits={"max_failure_share": 1.0, "max_already_gone_share": 1.0}).limits
     sweep = Sweep(
-        atlas.deleter(),
+        atlas.deleter(Source),
         journal,
         stop=Stop(),
         breaker=Breaker(lenient),
