@@ -36,7 +36,7 @@ class Ceiling:
 
     @property
     def unseen(self) -> int:
-        """How many planned ones are not there any more, or could not be read."""
+        """How many planned ones were not seen: gone, or in a list that was not read."""
         return len(self._left)
 
     def left_out(self) -> Iterator[str]:
@@ -44,7 +44,10 @@ class Ceiling:
         for reason, count in sorted(self.kept.items()):
             yield f"{count} of the plan's invitations are kept now: {reason}."
         if self.unseen:
-            yield f"{self.unseen} of the plan's invitations are not there any more."
+            yield (
+                f"{self.unseen} of the plan's invitations were not seen: "
+                "gone, or in a list that was not read."
+            )
 
 
 def _key(invitation: Invitation) -> Key:
