@@ -1,31 +1,65 @@
 """Saved plans come from files and go to files; approvals stand beside them."""
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from invite_sweeper.errors import GuardRefused, UsageFault
 from invite_sweeper.plan import Basis, SavedPlan, read, write
+
+_PLACE_MEND: Final = "Name a file with --out, on a disk with room, in a folder that takes one."
+
+
+def try_place(path: Path) -> None:
+    """Let a run begin that is to save its plan there; nothing is left behind.
+
+    Raises:
+        UsageFault: No plan can be saved there. Atlas was not called.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        partial = _partial(path)
+        os.close(_opened(partial))
+        partial.unlink()
+    except OSError as error:
+        raise UsageFault(
+            f"The plan {path} cannot be saved: {error.strerror}.", mend=_PLACE_MEND
+        ) from None
 
 
 def save(path: Path, basis: Basis, rows: Iterable[Mapping[str, object]]) -> None:
     """Write a plan, whole or not at all; 0600.
 
     Raises:
-        UsageFault: It cannot be written. Nothing was deleted.
+        GuardRefused: It was not saved, whatever `try_place` found. Nothing was deleted: a sweep
+            that is to leave its plan behind does not begin without it.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _partial(path)
     try:
-        partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(_opened(partial), "wb") as file:
             file.writelines(write(basis, rows))
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UsageFault(f"The plan {path} cannot be written: {error.strerror}.") from None
+        with suppress(OSError):
+            partial.unlink()
+        raise GuardRefused(
+            f"The plan {path} was not saved: {error.strerror}.", mend=_PLACE_MEND
+        ) from None
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+def _opened(partial: Path) -> int:
+    partial.unlink(missing_ok=True)
+    return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def load(path: Path) -> SavedPlan:
@@ -39,7 +73,10 @@ def load(path: Path) -> SavedPlan:
         with path.open("rb") as file:
             return read(file)
     except OSError as error:
-        raise UsageFault(f"The plan {path} cannot be read: {error.strerror}.") from None
+        raise UsageFault(
+            f"The plan {path} cannot be read: {error.strerror}.",
+            mend="Name one that was saved with: invite-sweeper plan --out FILE",
+        ) from None
 
 
 def signature_path(plan: Path) -> Path:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from invite_sweeper.atlas import Credentials, parse_base_url
 from invite_sweeper.audit import AuditLock, AuditTarget
-from invite_sweeper.cli import afterwards, messages, policy_files, telling
+from invite_sweeper.cli import afterwards, messages, plan_files, policy_files, telling
 from invite_sweeper.cli.dividing import with_credentials
 from invite_sweeper.cli.facts import Facts
 from invite_sweeper.cli.loop import event_loop
@@ -49,11 +49,17 @@ class _Session:
         self._stop = Stop()
 
     async def run(self) -> int:
-        """Carry out each run while the lock is held, and tell what came of them."""
+        """Carry out each run while the lock is held, and tell what came of them.
+
+        Raises:
+            RunError: It did not come to a run.
+        """
         with (
             AuditLock(self._target.lock_path, now=self._now, command=shlex.join(sys.argv)),
             heard_as(self._stop, self._log),
         ):
+            if self._order.out is not None:
+                plan_files.try_place(self._order.out)
             self._warn(await afterwards.begin(self._policy.notify, self._environment))
             for warning in self._policy.warnings(self._now.date()):
                 self._log.warning(warning)

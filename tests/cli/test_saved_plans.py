@@ -8,6 +8,9 @@ import orjson
 import pytest
 from running import desk_in
 
+from invite_sweeper.cli import plan_files
+from invite_sweeper.simulator import faults
+
 DAYS = timedelta(days=1)
 
 
@@ -173,18 +176,64 @@ def test_no_plan_is_saved_where_the_guard_refuses(desk):
     assert not (desk.folder / "plan.jsonl").exists()
 
 
-def test_plan_that_cannot_be_written_ends_with_2_and_leaves_no_part_of_it(desk):
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("missing/plan.jsonl", ("plan",)),
+        ("missing/plan.jsonl", ("sweep", "--dry-run")),
+        ("missing/plan.jsonl", ("sweep", "--yes")),
+        ("policy.yaml/plan.jsonl", ("plan",)),
+        ("folder", ("plan",)),
+        (".", ("plan",)),
+        ("n" * 250, ("plan",)),
+    ],
+    ids=["plan", "dry run", "sweep", "in a file", "a folder", "this folder", "too long a name"],
+)
+def test_place_where_no_plan_can_be_saved_ends_with_2_before_atlas_is_called(desk, place, words):
     stock(desk)
-    (desk.folder / "plan.jsonl").mkdir()
-    done = desk.plan("--out", "plan.jsonl")
-    assert (done.code, desk.deletes()) == (2, 0)
-    assert "plan.jsonl cannot be written" in done.err
+    (desk.folder / "folder").mkdir()
+    done = desk.run(*words, "--policy", "policy.yaml", "--output", "json", "--out", place)
+    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert f"The plan {place} cannot be saved" in done.err
+    assert "Atlas was not called." in done.err
+    assert [path.name for path in sorted(desk.folder.iterdir())] == [
+        "audit",
+        "folder",
+        "policy.yaml",
+    ]
+
+
+def test_trying_the_place_leaves_nothing_behind_and_touches_no_plan_that_is_there(tmp_path):
+    earlier = tmp_path / "plan.jsonl"
+    earlier.write_text("an earlier plan")
+    plan_files.try_place(earlier)
+    plan_files.try_place(tmp_path / "another.jsonl")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [
+        ("plan.jsonl", "an earlier plan")
+    ]
+
+
+@pytest.mark.parametrize("words", [("plan",), ("sweep", "--yes")], ids=str)
+def test_plan_that_cannot_be_saved_after_the_walk_ends_with_3_and_the_truth(desk, words):
+    project, _ = stock(desk)
+    taken = desk.folder / "plan.jsonl"
+    desk.sim.faults.add(
+        faults.effect(before=lambda _: taken.mkdir(exist_ok=True)), path=f"*{project}/invites"
+    )
+    done = desk.run(*words, "--policy", "policy.yaml", "--output", "json", "--out", "plan.jsonl")
+    assert (done.code, done.summary["exit_code"], desk.deletes()) == (3, 3, 0)
+    assert "The plan plan.jsonl was not saved" in done.err
+    assert "Nothing was deleted." in done.err
+    assert "Atlas was not called" not in done.err
     assert not list(desk.folder.glob(".plan*"))
 
 
 def test_missing_plan_is_wrong_usage(desk):
     stock(desk)
-    assert by_plan(desk).code == 2
+    done = by_plan(desk)
+    assert done.code == 2
+    assert "plan.jsonl cannot be read" in done.err
+    assert "Name one that was saved with: invite-sweeper plan --out FILE" in done.err
 
 
 def tampered(data, dice):
