@@ -5,10 +5,12 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
 
 from invite_sweeper.policy import parse_policy
 
-CONFIG = Path(__file__).parents[2] / "config"
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "config"
 PLACEHOLDER = "000000000000000000000000"
 
 
@@ -26,9 +28,36 @@ def test_there_is_a_default_and_some_for_the_common_cases():
     }
 
 
-def test_a_shipped_policy_has_no_fault_and_no_warning(shipped):
-    policy = parse_policy(shipped.read_bytes(), shipped.name)
+def policies_under(folder):
+    """The policies in a folder's YAML files, by file: whole files, and values of others."""
+    found = {}
+    for path in sorted(folder.rglob("*.y*ml")):
+        text = path.read_text("utf-8")
+        if "templates" in path.parts or "organizations:" not in text:
+            continue
+        keys = yaml.safe_load(text)
+        whole = "organizations" in keys
+        inside = text if whole else next(v for v in keys.values() if "organizations:" in str(v))
+        found[path.relative_to(ROOT).as_posix()] = inside
+    return found
+
+
+SHIPPED = {**policies_under(ROOT / "config"), **policies_under(ROOT / "deploy")}
+
+
+def test_policies_are_shipped_for_the_command_line_for_kustomize_and_for_helm():
+    assert {
+        "config/policy.yaml",
+        "deploy/kubernetes/base/policy.yaml",
+        "deploy/helm/values.yaml",
+    } < set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_policy_that_is_shipped_anywhere_has_no_fault_and_no_warning(name):
+    policy = parse_policy(SHIPPED[name].encode(), name)
     assert policy.warnings(date(2026, 11, 25)) == ()
+    assert policy.organization_ids == frozenset({PLACEHOLDER})
 
 
 def test_a_shipped_policy_names_the_placeholder_and_says_to_replace_it(shipped):
