@@ -28,7 +28,7 @@ def test_every_file_that_it_names_is_there():
 def test_it_tells_every_exit_code_that_a_night_can_end_with():
     told = {int(code) for code in re.findall(r"(?:^|· |\*\* )(\d+) [a-zA]", README, re.MULTILINE)}
 
-    assert told == set(ExitCode) - {ExitCode.DEFECT, ExitCode.STALE}
+    assert told == set(ExitCode) - {ExitCode.STALE}
 
 
 @pytest.mark.deploy_tools("kustomize")

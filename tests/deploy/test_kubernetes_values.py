@@ -73,7 +73,15 @@ def rules_for(job, code):
 
 
 @pytest.mark.parametrize(
-    "code", [ExitCode.USAGE, ExitCode.REFUSED, ExitCode.CREDENTIALS, ExitCode.LOCKED]
+    "code",
+    [
+        ExitCode.DEFECT,
+        ExitCode.USAGE,
+        ExitCode.REFUSED,
+        ExitCode.CREDENTIALS,
+        ExitCode.AUDIT,
+        ExitCode.LOCKED,
+    ],
 )
 def test_what_would_end_the_same_way_again_fails_at_once(job, code):
     assert rules_for(job, code) == ["FailJob"]
