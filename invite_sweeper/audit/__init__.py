@@ -4,11 +4,9 @@ from invite_sweeper.audit.bounces import Bounces
 from invite_sweeper.audit.damage import Damage, Finding
 from invite_sweeper.audit.history import (
     OpenIntent,
-    PastRun,
     Population,
     last_population,
     last_sweep_policy,
-    past_runs,
     unfinished_intents,
 )
 from invite_sweeper.audit.journal import SweepJournal
@@ -18,6 +16,7 @@ from invite_sweeper.audit.lock import AuditLock
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.audit.paths import AuditTarget, in_order
 from invite_sweeper.audit.record import invitation_fields, planned_invitation
+from invite_sweeper.audit.runs import PastRun, past_runs
 from invite_sweeper.audit.show import Choice, show
 from invite_sweeper.audit.span import PlannedSpan, SpanNotes
 from invite_sweeper.audit.verify import Verification, verify

@@ -1,15 +1,15 @@
 """What earlier runs left in the audit log: how they ended, and what they did not finish."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from invite_sweeper.audit.lines import records
 from invite_sweeper.audit.record import Record, planned_invitation
+from invite_sweeper.audit.runs import PastRun, past_runs
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.inventory import Invitation
 
-_RUNS = frozenset({b"run_started", b"run_finished"})
 _ANSWERS = frozenset({b"run_started", b"intent", b"outcome"})
 _COMPLETE = frozenset({0, 4, 10})
 """Exit codes of a run that read all it could and was not stopped: its counts can be held
@@ -20,63 +20,19 @@ _CLOSED = ("deleted", "already_gone", "accepted_before", "accepted_during")
 
 
 @dataclass(frozen=True, slots=True)
-class PastRun:
-    """One run, as its first and its last line tell it.
-
-    Attributes:
-        started: The record of its `run_started`; empty where another line came first.
-        totals: The record of its `run_finished`; empty while it is unfinished.
-    """
-
-    run_id: str
-    started: Record = field(default_factory=dict)
-    totals: Record = field(default_factory=dict)
-
-    @property
-    def finished(self) -> bool:
-        """Whether it wrote its last line."""
-        return bool(self.totals)
-
-    @property
-    def mode(self) -> str | None:
-        """`sweep`, `dry-run`, …; None where it is not known."""
-        return _text(self.started.get("mode"))
-
-    @property
-    def policy_sha256(self) -> str | None:
-        """The hash of its policy's bytes, 64 hex; None where it is not known."""
-        return _text(self.started.get("policy_sha256"))
-
-    @property
-    def shard(self) -> str | None:
-        """Its part, as `1/4`; None for a run over everything."""
-        return _text(self.started.get("shard"))
-
-    @property
-    def organizations(self) -> frozenset[str] | None:
-        """The organizations it was over; None where its first line does not tell."""
-        told = self.started.get("organizations")
-        return frozenset(map(str, told)) if isinstance(told, list) else None
-
-    @property
-    def exit_code(self) -> int | None:
-        """The code it ended with; None while it is unfinished."""
-        code = self.totals.get("exit_code")
-        return code if type(code) is int else None
-
-
-@dataclass(frozen=True, slots=True)
 class OpenIntent:
     """A call that was about to be sent, and of which no outcome is known.
 
     Attributes:
         mode: The mode of the run that wrote it; None where it is not known.
+        base_url: The Atlas that this run asked; None where it is not known.
     """
 
     run_id: str
     mode: str | None
     invitation: Invitation
     rule: str
+    base_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,28 +42,6 @@ class Population:
     run_id: str
     projects: int
     invitations: int
-
-
-def past_runs(*paths: Path) -> Iterator[PastRun]:
-    """The runs of some logs, in their order; one run is in memory at a time.
-
-    Raises:
-        GuardRefused: A line is damaged.
-        UsageFault: A file cannot be read.
-    """
-    run: PastRun | None = None
-    for record in records(paths, _RUNS):
-        run_id = str(record.get("run_id"))
-        if run is not None and run.run_id != run_id:
-            yield run
-            run = None
-        if record.get("event") == "run_started":
-            run = PastRun(run_id, started=record)
-        else:
-            yield PastRun(run_id, run.started if run else {}, record)
-            run = None
-    if run is not None:
-        yield run
 
 
 def unfinished_intents(*paths: Path) -> tuple[OpenIntent, ...]:
@@ -120,20 +54,20 @@ def unfinished_intents(*paths: Path) -> tuple[OpenIntent, ...]:
         GuardRefused: A line is damaged, so not everything is known that was sent.
         UsageFault: A file cannot be read.
     """
-    modes: dict[object, str | None] = {}
+    starts: dict[object, PastRun] = {}
     unanswered: dict[tuple[object, ...], Record] = {}
     for record in records(paths, _ANSWERS):
         run_id = record.get("run_id")
         match record.get("event"):
             case "run_started":
-                modes = {run_id: _text(record.get("mode"))} | {
-                    run: modes.get(run) for run, *_ in unanswered
-                }
+                still_open = {run for run, *_ in unanswered}
+                starts = {run: start for run, start in starts.items() if run in still_open}
+                starts[run_id] = PastRun(str(run_id), started=record)
             case "intent":
                 unanswered[_key(record, run_id)] = record
             case _:
                 unanswered.pop(_key(record, record.get("recovers", run_id)), None)
-    return tuple(_open_intent(record, modes) for record in unanswered.values())
+    return tuple(_open_intent(record, starts) for record in unanswered.values())
 
 
 def last_sweep_policy(*paths: Path) -> str | None:
@@ -151,11 +85,15 @@ def last_sweep_policy(*paths: Path) -> str | None:
 
 
 def last_population(
-    *paths: Path, shard: str | None = None, organizations: frozenset[str] | None = None
+    *paths: Path,
+    shard: str | None = None,
+    organizations: frozenset[str] | None = None,
+    base_url: str | None = None,
 ) -> Population | None:
     """What the last complete run of the same shard saw; None where there is none.
 
-    With `organizations`, only runs over just these count; None takes any.
+    With `organizations` or `base_url`, only runs over just these, or of this Atlas, count;
+    None takes any. A run that does not tell counts for each.
 
     Complete is a run that ended with 0, 4 or 10: it was neither refused nor stopped.
 
@@ -166,6 +104,7 @@ def last_population(
     last = None
     for run in past_runs(*paths):
         same = organizations is None or run.organizations in (None, organizations)
+        same &= base_url is None or run.base_url in (None, base_url)
         if run.exit_code in _COMPLETE and run.shard == shard and same:
             last = _population(run) or last
     return last
@@ -175,7 +114,7 @@ def _key(record: Record, run_id: object) -> tuple[object, ...]:
     return (run_id, *(record.get(name) for name in ("source", "project_id", "invitation_id")))
 
 
-def _open_intent(record: Record, modes: Mapping[object, str | None]) -> OpenIntent:
+def _open_intent(record: Record, starts: Mapping[object, PastRun]) -> OpenIntent:
     try:
         invitation, rule = planned_invitation(record)
     except ValueError as error:
@@ -184,7 +123,8 @@ def _open_intent(record: Record, modes: Mapping[object, str | None]) -> OpenInte
             mend="See what `audit verify` says of the audit log.",
         ) from error
     run_id = record.get("run_id")
-    return OpenIntent(str(run_id), modes.get(run_id), invitation, rule)
+    run = starts.get(run_id, PastRun(str(run_id)))
+    return OpenIntent(run.run_id, run.mode, invitation, rule, run.base_url)
 
 
 def _population(run: PastRun) -> Population | None:
@@ -193,7 +133,3 @@ def _population(run: PastRun) -> Population | None:
         return None
     removed = (count for count in map(run.totals.get, _CLOSED) if type(count) is int)
     return Population(run.run_id, projects, seen - sum(removed))
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

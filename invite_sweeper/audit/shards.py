@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from invite_sweeper.audit.history import PastRun
+from invite_sweeper.audit.runs import PastRun
 
 
 def missing_shards(runs: Iterable[PastRun]) -> tuple[str, ...]:

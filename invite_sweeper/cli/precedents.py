@@ -14,7 +14,7 @@ from invite_sweeper.audit import (
     past_runs,
     unfinished_intents,
 )
-from invite_sweeper.audit.history import PastRun
+from invite_sweeper.audit.runs import PastRun
 from invite_sweeper.errors import AuditUnwritable, PolicyFault
 from invite_sweeper.guard import Population
 from invite_sweeper.policy import Policy, parse_policy
@@ -37,13 +37,26 @@ class Precedents:
         """Find the logs that runs with this path have written so far."""
         return cls(target.files())
 
-    def open_intents(self) -> tuple[OpenIntent, ...]:
-        """Give the intents of runs that were cut off."""
-        return unfinished_intents(*self.files)
+    def open_intents(self, organizations: frozenset[str], base_url: str) -> tuple[OpenIntent, ...]:
+        """Give the intents of runs that were cut off, as far as they are this run's to settle.
 
-    def population(self, shard: str | None, organizations: frozenset[str]) -> Population | None:
-        """Give what the last complete run of this shard and these organizations left behind."""
-        last = last_population(*self.files, shard=shard, organizations=organizations)
+        Those of another organization are for its own credentials, and those of another Atlas
+        are not known to this one: what is pending there would seem to be gone. A run that did
+        not tell which Atlas it asked is taken to be of this.
+        """
+        return tuple(
+            intent
+            for intent in unfinished_intents(*self.files)
+            if intent.invitation.org_id in organizations and intent.base_url in {None, base_url}
+        )
+
+    def population(
+        self, shard: str | None, organizations: frozenset[str], base_url: str
+    ) -> Population | None:
+        """Give what the last complete run of the same shard, organizations and Atlas left."""
+        last = last_population(
+            *self.files, shard=shard, organizations=organizations, base_url=base_url
+        )
         return Population(last.projects, last.invitations) if last is not None else None
 
     def bounces(self) -> Bounces:

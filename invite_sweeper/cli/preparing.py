@@ -8,7 +8,6 @@ from invite_sweeper import __version__
 from invite_sweeper.amendments import amendments
 from invite_sweeper.audit import (
     AuditLog,
-    OpenIntent,
     PlannedLane,
     PlannedSpan,
     invitation_fields,
@@ -82,7 +81,9 @@ class Preparation:
             preamble=self._preamble(shard),
             amend=self._amend(),
             before=self._population(shard),
-            open_intents=self._open_intents(),
+            open_intents=self._precedents.open_intents(
+                facts.policy.organization_ids, facts.base_url
+            ),
             passed=partial(self._passed, audit),
             refusal=self._refusal,
         )
@@ -90,13 +91,8 @@ class Preparation:
     def _population(self, shard: str | None) -> Population | None:
         if self._facts.order.accept_population:
             return None
-        return self._precedents.population(shard, self._facts.policy.organization_ids)
-
-    def _open_intents(self) -> tuple[OpenIntent, ...]:
-        """Those of this run's organizations; another credential's are another run's to settle."""
-        mine = self._facts.policy.organization_ids
-        found = self._precedents.open_intents()
-        return tuple(intent for intent in found if intent.invitation.org_id in mine)
+        organizations = self._facts.policy.organization_ids
+        return self._precedents.population(shard, organizations, self._facts.base_url)
 
     def _load_plan(self) -> SavedPlan | None:
         facts, order = self._facts, self._facts.order

@@ -88,8 +88,9 @@ def test_exit_code_of_another_kind_is_not_taken_for_one(code):
 
 @pytest.mark.parametrize("value", [None, 1, ["sweep"]])
 def test_what_a_first_line_tells_in_another_kind_is_not_known(value):
-    run = PastRun("r", started={"mode": value, "policy_sha256": value, "shard": value})
-    assert (run.mode, run.policy_sha256, run.shard) == (None, None, None)
+    names = ("mode", "policy_sha256", "shard", "base_url")
+    run = PastRun("r", started=dict.fromkeys(names, value))
+    assert [getattr(run, name) for name in names] == [None] * 4
 
 
 # Open intents ---------------------------------------------------------------------------------
@@ -123,6 +124,19 @@ def test_open_intents_of_several_runs_are_all_found_with_their_modes(path):
         ("two", "sweep"),
     ]
     assert open_numbers(path) == [("one", 1), ("two", 2), ("two", 1)]
+
+
+def test_open_intents_tell_which_atlas_their_run_asked_whatever_runs_came_after(path):
+    write_events(path, "silent", [STARTED, intent(1)])
+    for run_id in ("one", "two"):
+        start = ("run_started", {"mode": "sweep", "base_url": f"https://{run_id}.example.com"})
+        write_events(path, run_id, [start, intent(1), intent(2), outcome(2)])
+    write_run(path, "three", started={"base_url": "https://three.example.com"})
+    assert [(each.run_id, each.base_url) for each in unfinished_intents(path)] == [
+        ("silent", None),
+        ("one", "https://one.example.com"),
+        ("two", "https://two.example.com"),
+    ]
 
 
 def test_recovered_outcome_answers_the_run_that_it_names_and_no_other(path):
@@ -284,6 +298,21 @@ def test_runs_over_other_organizations_are_no_measure_where_some_are_asked_for(p
 def test_run_that_does_not_tell_its_organizations_is_a_measure_for_any(path):
     write_run(path, "older", totals=seen(10, 100))
     assert last_population(path, organizations=frozenset(["c" * 24])).run_id == "older"
+
+
+def test_runs_against_another_atlas_are_no_measure_where_one_is_asked_for(path):
+    ours, theirs = "https://a.example.com", "https://b.example.com"
+    write_run(path, "ours", totals=seen(40, 400), started={"base_url": ours})
+    write_run(path, "theirs", totals=seen(10, 100), started={"base_url": theirs})
+    measures = [last_population(path, base_url=asked).run_id for asked in (ours, theirs)]
+    assert measures == ["ours", "theirs"]
+    assert last_population(path, base_url="https://c.example.com") is None
+    assert last_population(path).run_id == "theirs"
+
+
+def test_run_that_does_not_tell_its_atlas_is_a_measure_for_any(path):
+    write_run(path, "older", totals=seen(10, 100))
+    assert last_population(path, base_url="https://c.example.com").run_id == "older"
 
 
 @pytest.mark.parametrize("wrong", [{"projects_seen": "5"}, {"invitations_seen": None}])

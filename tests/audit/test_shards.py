@@ -1,6 +1,6 @@
 """A shard whose log is not among the files is told."""
 
-from invite_sweeper.audit.history import PastRun
+from invite_sweeper.audit.runs import PastRun
 from invite_sweeper.audit.shards import missing_shards
 
 

@@ -5,11 +5,15 @@ import signal
 from datetime import timedelta
 
 import pytest
+from audit.written_logs import fields_of, write_events, write_run
+from builders import ORG, OTHER_ORG, invitation, object_id
 from running import desk_in, wait_until
 
+from invite_sweeper.cli.precedents import Precedents
 from invite_sweeper.simulator import faults
 
 DAYS = timedelta(days=1)
+HERE, ELSEWHERE = "https://here.example.com", "https://elsewhere.example.com"
 
 
 @pytest.fixture
@@ -100,7 +104,61 @@ def test_signal_twice_ends_at_once_with_the_intents_on_disk(desk):
     assert verified(desk).code == 0
 
 
+@pytest.mark.parametrize("org_id", [ORG, OTHER_ORG])
+@pytest.mark.parametrize("base_url", [HERE, ELSEWHERE, None])
+def test_open_intents_are_those_of_our_organizations_at_our_atlas_or_at_one_not_told(
+    tmp_path, org_id, base_url
+):
+    log = tmp_path / "log.jsonl"
+    told = {} if base_url is None else {"base_url": base_url}
+    one = fields_of(invitation(1, org_id=org_id))
+    write_events(log, "killed", [("run_started", {"mode": "sweep", **told}), ("intent", one)])
+    found = Precedents([log]).open_intents(frozenset([ORG]), HERE)
+    ours = org_id == ORG and base_url != ELSEWHERE
+    assert [each.invitation.id for each in found] == [object_id(1)] * ours
+
+
+def test_open_intents_of_another_organization_stay_open_for_a_run_over_it(desk):
+    stock(desk)
+    killed_in_flight(desk, late=False)
+    opened = len(desk.lines("intent"))
+    organizations = desk.keys["organizations"]
+    desk.sim.add_organization(OTHER_ORG, "Other Industries")
+    desk.sim.add_project("Elsewhere", OTHER_ORG)
+    desk.keys["organizations"] = [OTHER_ORG]
+    theirs = desk.sim.add_token(OTHER_ORG)
+    done = desk.sweep(MONGODB_ATLAS_ACCESS_TOKEN=theirs.secret)
+    assert (done.code, done.summary["warnings"], desk.lines("outcome")) == (0, [], [])
+    desk.keys["organizations"] = organizations
+    assert desk.sweep().summary["recovered"] == opened
+
+
+def test_open_intents_of_another_atlas_stay_open_for_a_run_against_it(desk):
+    stock(desk)
+    killed_in_flight(desk, late=False)
+    opened = len(desk.lines("intent"))
+    with desk_in(desk.folder) as other:
+        other.sim.add_project("Empty")
+        done = other.sweep()
+    assert (done.code, done.summary["recovered"], desk.lines("outcome")) == (0, 0, [])
+    settled = desk.sweep()
+    assert (settled.code, settled.summary["recovered"]) == (0, opened)
+    recovered = [line["outcome"] for line in desk.lines("outcome") if line.get("recovered")]
+    assert recovered == ["failed"] * opened
+    assert verified(desk).code == 0
+
+
 # --- population ----------------------------------------------------------------------------
+
+
+def test_population_of_another_atlas_is_not_held_against_this_one(desk):
+    stock(desk, projects=20, stale=0, young=1)
+    assert desk.sweep().code == 0
+    with desk_in(desk.folder) as other:
+        stock(other, projects=1, stale=1)
+        done = other.sweep()
+        assert (done.code, done.summary["deleted"]) == (0, 1), done.err
+    assert desk.sweep().code == 0
 
 
 def test_listing_that_lost_projects_is_refused_with_both_numbers(desk):
@@ -129,6 +187,39 @@ def test_refused_run_does_not_become_the_measure(desk):
         desk.sim.remove_project(project)
     assert desk.sweep().code == 3
     assert desk.sweep().code == 3
+
+
+# --- plans ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "done"),
+    [(0, True), (4, True), (3, False), (6, False), (7, False), (8, False), (10, False)],
+)
+def test_plan_is_used_up_by_a_sweep_that_ended_with_0_or_4_and_by_no_other(tmp_path, code, done):
+    log = tmp_path / "log.jsonl"
+    write_run(log, started={"plan_sha256": "a" * 64}, totals={"exit_code": code})
+    assert Precedents([log]).has_carried_out("a" * 64) is done
+    assert Precedents([log]).has_carried_out("b" * 64) is False
+
+
+def test_plan_is_not_used_up_by_a_dry_run_or_by_a_sweep_without_an_end(tmp_path):
+    log = tmp_path / "log.jsonl"
+    write_run(log, "looked", mode="dry-run", started={"plan_sha256": "a" * 64})
+    write_events(log, "killed", [("run_started", {"mode": "sweep", "plan_sha256": "a" * 64})])
+    assert Precedents([log]).has_carried_out("a" * 64) is False
+
+
+def test_plan_whose_sweep_ended_with_4_is_refused_the_next_time(desk):
+    stock(desk, projects=1)
+    assert desk.plan("--out", "plan.jsonl").code == 0
+    desk.sim.faults.add(faults.fails(403, "ACCESS_FORBIDDEN"), method="DELETE", times=1)
+    first = desk.sweep("--plan", "plan.jsonl")
+    assert (first.code, first.summary["deleted"], first.summary["failed"]) == (4, 2, 1)
+    before = desk.deletes()
+    again = desk.sweep("--plan", "plan.jsonl")
+    assert (again.code, desk.deletes()) == (3, before)
+    assert "carried out already" in again.err
 
 
 # --- quarantine ----------------------------------------------------------------------------
