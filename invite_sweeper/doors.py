@@ -12,7 +12,7 @@ class Doors:
         several: The plan is of several lists; of a single one nothing is known or noted.
 
     Attributes:
-        retired: Lists that Atlas dropped in mid-sweep, with what it said; the others went on.
+        retired: Lists that Atlas dropped in mid-sweep, and what to say of each; others went on.
     """
 
     def __init__(self, *, several: bool) -> None:
@@ -24,7 +24,8 @@ class Doors:
         """Tell whether an answer ends its own list alone, since there are others."""
         if not (self._several and isinstance(deletion.ends_run, VersionGone)):
             return False
-        self.retired.setdefault(invitation.source, deletion.ends_run.what)
+        said = " ".join(filter(None, (deletion.ends_run.what, deletion.ends_run.mend)))
+        self.retired.setdefault(invitation.source, said)
         return True
 
     def were_shut(self, invitation: Invitation, deletion: Deletion) -> bool:

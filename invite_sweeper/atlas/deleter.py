@@ -88,7 +88,7 @@ class AtlasDeleter:
         outcome = _outcome(result)
         if outcome is not Outcome.FAILED:
             return trail.ended(outcome)
-        about_run = ends_run(result)
+        about_run = ends_run(result, invitation.source)
         if trail.called_off and about_run is None:
             return trail.cut_off()
         return trail.ended(outcome, about_run)

@@ -11,6 +11,8 @@ from invite_sweeper.atlas.answers import (
     is_json,
 )
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, RunError, VersionGone
+from invite_sweeper.inventory import Source
+from invite_sweeper.notices import mend_of
 
 _DONE: Final = 204
 _DONE_WITH_A_BODY: Final = frozenset({200, 202})
@@ -40,8 +42,11 @@ def is_plain_refusal(result: Result) -> bool:
     )
 
 
-def ends_run(result: Result) -> RunError | None:
+def ends_run(result: Result, source: Source | None = None) -> RunError | None:
     """Say whether an answer is about the run, not about what was asked; None where not.
+
+    Args:
+        source: The list that was asked of, where a 410 means that Atlas has retired it.
 
     Source: https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08).
     """
@@ -59,7 +64,9 @@ def ends_run(result: Result) -> RunError | None:
             )
         case (406 | 410) as status:
             kind = VersionGone if status == 410 else AtlasUnavailable  # noqa: PLR2004
-            return kind(f"{_told(result)}.", mend=_VERSION_MEND)
+            retired = source if kind is VersionGone else None
+            mend = mend_of(retired) if retired is not None else _VERSION_MEND
+            return kind(f"{_told(result)}.", mend=mend)
         case _:
             return None
 

@@ -15,6 +15,7 @@ from invite_sweeper.atlas.verdicts import (
     refuses_first_call,
 )
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, VersionGone
+from invite_sweeper.inventory import Source
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 
@@ -150,6 +151,22 @@ def test_what_ends_the_run_says_how_to_mend_it(status):
     code = "ORG_REQUIRES_ACCESS_LIST" if status == 403 else None
 
     assert ends_run(answer(status, code)).mend
+
+
+@pytest.mark.parametrize(
+    ("status", "source", "mend"),
+    [
+        (410, Source.INVITES, "Under sources, write users and org_users instead of invites."),
+        (410, Source.ORG_INVITES, "Under sources, write org_users instead of org_invites."),
+        (410, Source.USERS, "Upgrade this program"),
+        (410, None, "upgrade it."),
+        (406, Source.INVITES, "upgrade it."),
+    ],
+)
+def test_retired_list_is_mended_by_its_successor_and_a_dropped_version_by_an_upgrade(
+    status, source, mend
+):
+    assert mend in ends_run(answer(status), source).mend
 
 
 def test_no_answer_is_not_about_the_run():

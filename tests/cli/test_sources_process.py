@@ -395,7 +395,20 @@ def test_list_that_ends_in_mid_sweep_ends_alone_and_is_said(desk):
     assert (done.code, done.summary["deleted"]) == (4, 4)
     assert done.summary["failed"] + done.summary["skipped"] == 4
     assert "The list invites ended in mid-sweep" in done.err
+    assert "write users and org_users instead of invites" in done.err
     assert len(desk.sim.invitations(project)) == 4
+
+
+def test_only_list_that_ends_in_mid_sweep_names_its_successor(desk):
+    project = desk.sim.add_project("Alpha")
+    desk.sim.invite(project, "ada@example.com", age=OLD)
+    gone = faults.fails(410, "VERSION_GONE")
+    desk.sim.faults.add(gone, method="DELETE", path="*/invites/*", times=99)
+    done = desk.sweep()
+
+    assert (done.code, done.summary["deleted"]) == (6, 0)
+    assert "Under sources, write users and org_users instead of invites." in done.err
+    assert "upgrade" not in done.err
 
 
 def test_organization_invitation_that_stays_is_said_apart(desk):
