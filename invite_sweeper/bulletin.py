@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Final
 
-from invite_sweeper.audit import AuditLog
-from invite_sweeper.inventory import USER_LISTS, Retired, Source
+from invite_sweeper.audit import AuditLog, OpenIntent
+from invite_sweeper.inventory import USER_LISTS, Invitation, Retired, Source
 from invite_sweeper.job import Job, View
 from invite_sweeper.notices import (
     Notice,
+    of_idle,
     of_removed_member,
     of_retired,
     of_sunsets,
@@ -35,6 +36,10 @@ class Bulletin:
         """Say what deserves a look."""
         self._notify(map(Notice, sentences))
 
+    def idle(self, kept: Mapping[str, int]) -> None:
+        """Tell of keep entries that kept nobody."""
+        self._notify(of_idle(self._job.policy.keep, kept, self._job.now.date()))
+
     def lists(self, retired: Iterable[Retired], sunsets: Mapping[Source, date]) -> None:
         """Tell of lists that have ended, and of those that soon will."""
         ended = {each.source: each for each in retired}
@@ -46,15 +51,27 @@ class Bulletin:
         """Show that one deletion has ended; a member that was removed is told at once."""
         self._view.swept(deletion.outcome)
         if deletion.outcome is Outcome.ACCEPTED_DURING:
-            path, run_id = str(self._log.path), self._job.run_id
-            self._notify([of_removed_member(planned.invitation, path, run_id)])
+            self._removed_member(planned.invitation)
         elif deletion.outcome is Outcome.DELETED and deletion.seen_after is None:
             self._unverified += planned.invitation.source in USER_LISTS
 
+    def settled(self, intent: OpenIntent, outcome: Outcome) -> None:
+        """Count what an earlier run had left open; a member that it removed is told at once."""
+        self._totals.recovered[outcome] += 1
+        if outcome is Outcome.ACCEPTED_DURING:
+            self._removed_member(intent.invitation)
+        elif outcome is Outcome.UNKNOWN:
+            self._unverified += not intent.of_restore
+
     def closing(self) -> None:
-        """Tell what a sweep could not find out."""
+        """Tell what could not be found out so far."""
         if self._unverified:
             self._notify([of_unverified(self._unverified)])
+        self._unverified = 0
+
+    def _removed_member(self, invitation: Invitation) -> None:
+        path, run_id = str(self._log.path), self._job.run_id
+        self._notify([of_removed_member(invitation, path, run_id)])
 
     def _notify(self, notices: Iterable[Notice]) -> None:
         for sentence, urgent in notices:

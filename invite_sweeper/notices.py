@@ -1,11 +1,12 @@
 """What a person is told of a run beside its numbers. Pure."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Final, NamedTuple
 
 from invite_sweeper.inventory import Invitation, Retired, Source
+from invite_sweeper.policy import Keep
 
 TOLD_FROM_DAYS: Final = 180
 """So long before its end a list is warned of: time to change a policy and watch it."""
@@ -61,6 +62,20 @@ def of_unverified(count: int) -> Notice:
     return Notice(
         f"{count} of the removed users could not be looked at afterwards, so nobody knows "
         "whether one of them had just accepted. The look needs the role Organization Member."
+    )
+
+
+def of_idle(keep: Iterable[Keep], kept: Mapping[str, int], today: date) -> tuple[Notice, ...]:
+    """Tell of the keep entries in force that kept nobody: a misspelt one looks like one in order.
+
+    Args:
+        kept: Invitations by the reason for which they were kept.
+        today: The day of the run.
+    """
+    return tuple(
+        Notice(f"The keep entry {entry.name!r} kept nobody: is it spelt right?")
+        for entry in keep
+        if entry.holds(today) and not kept.get(f"keep:{entry.name}")
     )
 
 

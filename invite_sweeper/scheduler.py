@@ -16,7 +16,7 @@ from invite_sweeper.guard import (
 )
 from invite_sweeper.job import Connection, Job, View
 from invite_sweeper.outcome import Outcome
-from invite_sweeper.recovery import recover
+from invite_sweeper.recovery import Recovery
 from invite_sweeper.scope import Scope
 from invite_sweeper.selection import Selector
 from invite_sweeper.stop import NOTHING_DELETED, Stop
@@ -80,6 +80,8 @@ class Run:
         if self._job.open_intents and not self._job.dry_run:
             await self._stop.unless_asked(self._recover())
         draft = await self._stop.unless_asked(self._draw_up(territory))
+        if self._job.dry_run and draft.seen:
+            self._bulletin.idle(draft.kept)
         self._guard(draft)
         if self._job.dry_run or not draft.planned:
             return
@@ -88,11 +90,12 @@ class Run:
 
     async def _recover(self) -> None:
         """Settle what an earlier run left open, before anything of this one."""
-        job = self._job
-        reader, log = self._atlas.reader, self._log
-        settled, lost = await recover(reader, job.open_intents, log, job.now)
-        self._totals.recovered = settled
-        self._bulletin.warn(*lost)
+        job, bulletin = self._job, self._bulletin
+        recovery = Recovery(self._atlas.reader, self._log, job.now, bulletin.settled)
+        try:
+            bulletin.warn(*await recovery.run(job.open_intents))
+        finally:
+            bulletin.closing()
 
     def _guard(self, draft: Draft) -> None:
         """Let the plan pass, or raise; nothing was sent so far."""
@@ -103,7 +106,7 @@ class Run:
             least = job.before.invitations if draft.retired else 0
             seen = Population(self._totals.projects_seen, max(draft.seen, least))
             raise_if_fewer(job.before, seen, job.limits)
-        raise_if_unsafe(census, job.limits)
+        raise_if_unsafe(census, job.limits, str(job.shard) if job.shard else None)
         refused = job.refusal() if job.refusal is not None else None
         if refused is not None:
             self._bulletin.warn(*refused[1])

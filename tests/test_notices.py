@@ -3,11 +3,12 @@
 from datetime import date, timedelta
 
 import pytest
-from builders import invitation
+from builders import invitation, policy
 
 from invite_sweeper.inventory import Retired, Source
 from invite_sweeper.notices import (
     mend_of,
+    of_idle,
     of_removed_member,
     of_retired,
     of_sunsets,
@@ -55,3 +56,23 @@ def test_removed_member_without_an_address_is_named_by_its_id():
 
 def test_users_that_could_not_be_looked_at_are_counted():
     assert of_unverified(3).sentence.startswith("3 of the removed users")
+
+
+@pytest.mark.parametrize(
+    ("kept", "idle"),
+    [
+        ({"keep:board": 1, "keep:vendors": 2}, []),
+        ({"keep:board": 1, "too_young": 5}, ["vendors"]),
+        ({"too_young": 5}, ["board", "vendors"]),
+    ],
+)
+def test_keep_entries_in_force_that_kept_nobody_are_told_and_ended_ones_are_not(kept, idle):
+    keep = policy(
+        keep=[
+            {"name": "board", "usernames": ["*@board.exmaple.com"]},
+            {"name": "vendors", "usernames": ["v@example.com"], "until": TODAY},
+            {"name": "ended", "usernames": ["e@example.com"], "until": TODAY - timedelta(days=1)},
+        ]
+    ).keep
+    told = [notice.sentence for notice in of_idle(keep, kept, TODAY)]
+    assert told == [f"The keep entry {name!r} kept nobody: is it spelt right?" for name in idle]
