@@ -555,6 +555,14 @@ def test_an_outcome_without_an_intent_is_found_in_the_second_run_of_a_continuati
     assert found(path, continuation=True) == (7, Damage.UNANNOUNCED)
 
 
+def test_continuation_that_begins_with_a_run_knows_all_intents_of_it(path):
+    write_run(path, "run-1")
+    write_events(path, "run-2", [STARTED, outcome(5), FINISHED])
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[11:]))
+    assert found(path, continuation=True) == (2, Damage.UNANNOUNCED)
+
+
 def test_damaged_first_line_of_a_later_file_is_found(tmp_path):
     first, second = tmp_path / "1", tmp_path / "2"
     write_run(first, "one")
