@@ -11,6 +11,7 @@ from audit.written_logs import answer, fields_of, write_events, write_run
 from builders import invitation
 
 from invite_sweeper.audit import Damage, verify
+from invite_sweeper.audit.lines import BLOCK_BYTES
 from invite_sweeper.errors import UsageFault
 from invite_sweeper.inventory import Source
 
@@ -266,6 +267,15 @@ def test_a_moved_line_is_told_where_the_order_ends(path, at, to):
         return
     damaged(path, change)
     assert found(path) == (min(at, to) + 1, Damage.REORDERED)
+
+
+def test_a_line_moved_farther_than_is_read_at_once_is_told(path):
+    write_run(path, numbers=range(400))
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines.insert(-1, lines.pop(1))
+    path.write_bytes(b"".join(lines))
+    assert path.stat().st_size > 2 * BLOCK_BYTES
+    assert found(path) == (2, Damage.REORDERED)
 
 
 def test_a_moved_block_is_told(path):
