@@ -347,8 +347,11 @@ async def test_first_line_torn_leaves_an_empty_log(path, rest):
 def test_another_kind_of_file_is_refused_and_left_as_it_is(path, content):
     path.write_bytes(content)
     path.chmod(0o600)
-    mend = refused(path, "is no audit log").mend
-    assert mend == "See what `audit verify` says of it, or name another file."
+    failure = refused(path, "is no audit log")
+    assert failure.what == (
+        f"{path} is no audit log, or its end is damaged by more than one torn line."
+    )
+    assert failure.mend == "See what `audit verify` says of it, or name another file."
     assert path.read_bytes() == content
     assert list(path.parent.iterdir()) == [path]
 
