@@ -46,17 +46,23 @@ def share_limit(limits: Limits, *, seen: int, stale: int) -> int | None:
     return int(Fraction(str(limits.max_share)) * seen)
 
 
-def refusals(census: Census, limits: Limits) -> tuple[str, ...]:
-    """Give a sentence with both numbers for each limit that the plan passes."""
+def refusals(census: Census, limits: Limits, shard: str | None = None) -> tuple[str, ...]:
+    """Give a sentence with both numbers for each limit that the plan passes.
+
+    Args:
+        shard: The one whose part of the limits these are, as `1/3`; None for the whole.
+    """
     found: list[str] = []
+    part = f", the part of shard {shard}" if shard is not None else ""
     total, seen = census.deletions, census.invitations_seen
     if census.projects_unreadable > limits.max_unreadable_projects:
         found.append(
             f"{census.projects_unreadable} projects could not be read, "
-            f"over max_unreadable_projects: {limits.max_unreadable_projects}."
+            f"over max_unreadable_projects: {limits.max_unreadable_projects}{part}."
         )
     if total > limits.max_deletions:
-        found.append(f"{total} stale invitations are over max_deletions: {limits.max_deletions}.")
+        most = f"{limits.max_deletions}{part}"
+        found.append(f"{total} stale invitations are over max_deletions: {most}.")
     for project_id, count in census.doomed.items():
         if count > limits.max_deletions_per_project:
             found.append(
@@ -72,13 +78,16 @@ def refusals(census: Census, limits: Limits) -> tuple[str, ...]:
     return tuple(found)
 
 
-def raise_if_unsafe(census: Census, limits: Limits) -> None:
+def raise_if_unsafe(census: Census, limits: Limits, shard: str | None = None) -> None:
     """Let a plan pass that keeps every limit.
+
+    Args:
+        shard: As for `refusals`.
 
     Raises:
         GuardRefused: It passes at least one; nothing was deleted.
     """
-    found = refusals(census, limits)
+    found = refusals(census, limits, shard)
     if found:
         most = 5
         shown = (*found[:most], *([f"And {len(found) - most} more."] if len(found) > most else ()))

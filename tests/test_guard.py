@@ -95,6 +95,15 @@ def test_zero_unreadable_projects_means_every_project_must_be_readable():
     assert refusals(census(unreadable=1), limits(max_unreadable_projects=0)) != ()
 
 
+def test_limits_that_shards_divide_are_told_as_the_part_of_the_shard_and_no_other():
+    tight = limits(**dict.fromkeys(WIDE, 0))
+    found = refusals(census(11, seen=11, unreadable=1), tight, "1/3")
+    part = ", the part of shard 1/3."
+    assert [why.endswith(part) for why in found] == [True, True, False, False]
+    assert found[0] == f"1 projects could not be read, over max_unreadable_projects: 0{part}"
+    assert found[1] == f"11 stale invitations are over max_deletions: 0{part}"
+
+
 def test_every_limit_that_is_passed_is_told():
     tight = dict.fromkeys(WIDE, 0)
     assert len(refusals(census(11, seen=11, unreadable=1), limits(**tight))) == 4
