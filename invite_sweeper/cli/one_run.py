@@ -1,7 +1,6 @@
 """One run: its audit log, its connection, its end."""
 
 import secrets
-import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from invite_sweeper.cli import results
 from invite_sweeper.cli.connecting import Connected, connected
 from invite_sweeper.cli.facts import Facts
 from invite_sweeper.cli.preparing import Preparation
+from invite_sweeper.cli.streams import copy_on_stdout
 from invite_sweeper.errors import RunError
 from invite_sweeper.job import View
 from invite_sweeper.report.kept import KeptNames
@@ -89,7 +89,7 @@ class OneRun:
         return Told(ended, ended.error, path, start, preparation.kept)
 
     def _open_log(self, path: Path) -> AuditLog:
-        copy = sys.stdout.buffer if self._facts.target.copy_to_stdout else None
+        copy = copy_on_stdout() if self._facts.target.copy_to_stdout else None
         clock = partial(datetime.now, UTC)
         audit = AuditLog.open(path, run_id=self._facts.run_id, clock=clock, copy=copy)
         if audit.set_aside is not None:

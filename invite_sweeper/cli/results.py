@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
-from typing_extensions import override
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.cli.exits import explain
@@ -38,15 +37,6 @@ class ClosableView(View, Protocol):
     def close(self) -> None:
         """Take it away before the result is shown."""
         ...
-
-
-class _Result(Console):
-    """The console of a result: that nobody reads on changes nothing about the run."""
-
-    @override
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        _write_no_more()
 
 
 def view_for(order: Order, log: Log) -> ClosableView:
@@ -103,9 +93,9 @@ def stdout_console() -> Console:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stdout.isatty():
-        return _Result()
+        return Console()
     width = int(os.environ.get("COLUMNS", "0")) if os.environ.get("COLUMNS", "").isdecimal() else 0
-    return _Result(width=width or _PLAIN_WIDTH)
+    return Console(width=width or _PLAIN_WIDTH)
 
 
 def _read(order: Order, path: Path, start: int, summary: Summary) -> Shown:
@@ -119,16 +109,6 @@ def _read(order: Order, path: Path, start: int, summary: Summary) -> Shown:
 
 
 def write_bytes(data: bytes) -> None:
-    """Write a result to stdout; that nobody reads on changes nothing about the run."""
-    try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        _write_no_more()
-
-
-def _write_no_more() -> None:
-    """Let the interpreter's last flush go nowhere."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    """Write a result to stdout."""
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
