@@ -99,7 +99,8 @@ def test_dangling_symlink_makes_no_file(path):
 def test_symlink_as_the_folder_is_refused(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    refused(tmp_path / "link" / "log.jsonl", "folder .*link is a symbolic link")
+    failure = refused(tmp_path / "link" / "log.jsonl", "folder .*link is a symbolic link")
+    assert failure.mend == "Name the folder itself."
     assert list((tmp_path / "real").iterdir()) == []
 
 
@@ -153,7 +154,8 @@ def test_somebody_elses_folder_inside_a_world_writable_one_is_refused(tmp_path, 
 def test_file_that_the_world_can_write_is_refused(path):
     path.touch()
     path.chmod(0o602)
-    assert "chmod 600" in refused(path, "Others can write").mend
+    failure = refused(path, f"Others can write to the audit log {path}")
+    assert failure.mend == f"Take that away: chmod 600 {path}"
     assert mode_of(path) == 0o602
 
 
@@ -183,7 +185,8 @@ class Owner:
 def test_another_users_file_is_refused(path, monkeypatch):
     path.touch(mode=0o600)
     Owner(monkeypatch, 4243)
-    refused(path, "belongs to another user")
+    failure = refused(path, "belongs to another user")
+    assert failure.mend == "Name another file."
 
 
 async def test_roots_file_passes_for_another_user(path, monkeypatch):
@@ -203,7 +206,7 @@ def test_roots_file_that_the_group_can_write_is_refused_for_another_user(path, m
 def test_fifo_folder_and_device_are_refused(tmp_path):
     os.mkfifo(tmp_path / "fifo", 0o600)
     (tmp_path / "folder").mkdir()
-    refused(tmp_path / "fifo", "is no plain file")
+    assert refused(tmp_path / "fifo", "is no plain file").mend == "Name a file."
     refused(tmp_path / "folder", "Is a directory")
     with pytest.raises(AuditUnwritable):
         opened(Path("/dev/full"))
