@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from invite_sweeper.cli.offline import offline
 from invite_sweeper.cli.options import Format, Output
 
 DEFAULT_LOG = Path("audit/invite-sweeper.jsonl")
@@ -14,6 +15,7 @@ audits = typer.Typer(help="Read and verify audit logs.", no_args_is_help=True)
 
 
 @audits.command()
+@offline
 def verify(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE", help="Audit logs, rotated ones too.")
@@ -71,6 +73,7 @@ def verify(
 
 
 @audits.command()
+@offline
 def show(
     files: Annotated[
         list[Path] | None,

@@ -4,17 +4,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from functools import wraps
 from types import FrameType
-from typing import ParamSpec, TypeVar
 
 import typer
 
 from invite_sweeper.cli.streams import lost_result, secure
 from invite_sweeper.errors import ExitCode, PolicyFault, RunError
-
-_Given = ParamSpec("_Given")
-_Told = TypeVar("_Told")
 
 
 def explain(error: RunError) -> None:
@@ -32,20 +27,6 @@ def explain(error: RunError) -> None:
     for part in (error.state, error.mend):
         if part:
             typer.echo(f"  {visible(part)}", err=True)
-
-
-def offline(command: Callable[_Given, _Told]) -> Callable[_Given, _Told]:
-    """Mark a command that never calls Atlas: that it was not called is beside the point."""
-
-    @wraps(command)
-    def run(*arguments: _Given.args, **options: _Given.kwargs) -> _Told:
-        try:
-            return command(*arguments, **options)
-        except RunError as error:
-            error.state = ""
-            raise
-
-    return run
 
 
 def carry_out(program: Callable[[], object]) -> None:

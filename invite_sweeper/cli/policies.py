@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from invite_sweeper.cli.offline import offline
 from invite_sweeper.cli.options import DEFAULT_POLICY
 
 
+@offline
 def validate(
     path: Annotated[
         Path,

@@ -44,5 +44,5 @@ def duration(option: str, text: str) -> timedelta:
         return parse_duration(text)
     except DurationError as error:
         raise UsageFault(
-            f"{option} {text!r} is no duration: {error}.", mend="Write 30m, 1h or 2d."
+            f"{option} {text!r} {error.what}.", mend=f"{error.mend[:1].upper()}{error.mend[1:]}."
         ) from None

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from invite_sweeper.cli.offline import offline
+
 
 class Form(StrEnum):
     """What the report is written as."""
@@ -14,6 +16,7 @@ class Form(StrEnum):
     MARKDOWN = "md"
 
 
+@offline
 def report(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE", help="Audit logs, of one or many runs.")

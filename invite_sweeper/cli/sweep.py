@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from invite_sweeper.cli.offline import offline
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     DEFAULT_POLICY,
@@ -139,6 +140,7 @@ def plan(
 
 
 @plans.command()
+@offline
 def approve(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The saved plan.")],
     key: Annotated[

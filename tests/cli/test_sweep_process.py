@@ -353,6 +353,37 @@ def test_wrong_usage_ends_with_2_and_atlas_is_not_called(desk, arguments):
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize(
+    ("text", "mend"),
+    [
+        ("5", "Write a whole number and its unit: `90s`, `30m`, `12h`, `14d` or `2w`."),
+        ("0s", "Write a duration above zero, as `14d`."),
+    ],
+)
+def test_duration_that_is_none_is_said_once_with_its_mend(desk, text, mend):
+    done = desk.run("sweep", "--policy", "policy.yaml", "--deadline", text)
+    what = "is no duration" if text == "5" else "is no time at all"
+    assert done.code == 2
+    assert done.err == f"Error: --deadline '{text}' {what}.\n  Atlas was not called.\n  {mend}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("audit", "verify", "nope"),
+        ("audit", "show", "nope"),
+        ("report", "nope"),
+        ("validate", "nope"),
+        ("plan", "approve", "nope", "--key", "nope"),
+    ],
+    ids=" ".join,
+)
+def test_command_that_never_calls_atlas_does_not_say_that_it_did_not(desk, words):
+    done = desk.run(*words)
+    assert (done.code, "cannot be read" in done.err) == (2, True)
+    assert "Atlas" not in done.err
+
+
 # --- signals, deadline, lock ---------------------------------------------------------------
 
 
@@ -482,6 +513,14 @@ def test_audit_path_option_overrides_the_policy(desk):
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     assert done.summary["audit_log"] == f"elsewhere/{day}.jsonl"
     assert (desk.folder / "elsewhere" / f"{day}.jsonl").exists()
+
+
+def test_refusal_of_a_shard_says_that_the_limit_is_its_part_of_the_policy_s(desk):
+    stock(desk, projects=12)
+    desk.keys["limits"]["max_deletions"] = 4
+    done = desk.sweep("--shard", "1/2")
+    assert (done.code, desk.deletes()) == (3, 0)
+    assert "are over max_deletions: 2, the part of shard 1/2." in done.err
 
 
 def test_shards_together_sweep_every_invitation_once(desk):
