@@ -119,7 +119,10 @@ def _file_text(variable: str, path: Path, read_file: Callable[[Path], bytes]) ->
         data = read_file(path)
     except OSError as error:
         why = error.strerror or "it cannot be read"
-        raise UsageFault(f"{variable} names {path}, which cannot be read: {why}.") from None
+        raise UsageFault(
+            f"{variable} names {path}, which cannot be read: {why}.",
+            mend="Name a file that exists and that this user may read; in a container, mount it.",
+        ) from None
     if len(data) > _MAX_SECRET_BYTES:
         raise UsageFault(f"{variable} names {path}, which is too long for a secret.")
     try:

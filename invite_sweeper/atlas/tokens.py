@@ -15,7 +15,7 @@ from invite_sweeper.atlas.line import Line
 from invite_sweeper.atlas.oauth import REVOKE_PATH, TOKEN_PATH, parse_token
 from invite_sweeper.atlas.observed import Observed
 from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of
-from invite_sweeper.atlas.verdicts import in_words
+from invite_sweeper.atlas.verdicts import in_words, way_mend
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 
 _MARGIN_S: Final = 600.0
@@ -151,7 +151,9 @@ class ServiceAccountAuthentication:
         if isinstance(result, Answer) and result.status in _REFUSED:
             raise CredentialsRefused(f"Atlas refuses a token: {in_words(result)}.", mend=_MEND)
         if not isinstance(result, Answer) or result.status != _OK:
-            raise AtlasUnavailable(f"No token can be had: {in_words(result)}.")
+            raise AtlasUnavailable(
+                f"No token can be had: {in_words(result)}.", mend=way_mend(result)
+            )
         told = parse_token(result.body)
         if told is None:
             raise AtlasUnavailable("Atlas answered nonsense when asked for a token.")

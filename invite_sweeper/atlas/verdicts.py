@@ -23,6 +23,7 @@ _PLAIN_REFUSAL: Final = frozenset({None, "UNEXPECTED_ERROR"})
 ACCESS_LIST_MEND: Final = (
     "Add the address that this runs from to the access list of the API key or service account."
 )
+_WAY_MEND: Final = "Check the base URL, the proxy, and that this network lets one reach Atlas."
 _KEY_MEND: Final = "Check the credentials, and that they have not expired."
 _VERSION_MEND: Final = "Atlas has dropped the version that this program speaks: upgrade it."
 
@@ -78,12 +79,17 @@ def refuses_first_call(result: Result) -> RunError:
     if isinstance(result, Answer) and result.status in {401, 403}:
         mend = ACCESS_LIST_MEND if result.status == 403 else _KEY_MEND  # noqa: PLR2004
         return CredentialsRefused(f"{_told(result)} to the list of projects.", mend=mend)
-    mend = ""
-    if isinstance(result, Answer) and (is_redirect(result) or not is_atlas_speaking(result)):
-        mend = "Check the base URL and the proxy."
     return AtlasUnavailable(
-        f"The list of projects cannot be read to the end: {in_words(result)}.", mend=mend
+        f"The list of projects cannot be read to the end: {in_words(result)}.",
+        mend=way_mend(result),
     )
+
+
+def way_mend(result: Result) -> str:
+    """Say what to do about what stands between here and Atlas; "" where Atlas itself answered."""
+    if isinstance(result, Broken):
+        return _WAY_MEND
+    return _WAY_MEND if is_redirect(result) or not is_atlas_speaking(result) else ""
 
 
 def is_done(answer: Answer) -> bool:

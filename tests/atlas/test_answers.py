@@ -196,6 +196,13 @@ def test_a_first_call_that_fails_says_why_and_ends_the_run(result, error, words)
     assert words in str(found)
 
 
+@pytest.mark.parametrize("result", [Broken("name not found: x"), answer(302), answer(500)])
+def test_what_stands_before_atlas_has_a_mend_and_an_error_of_its_own_has_none(result):
+    by_atlas = isinstance(result, Answer) and result.status == 500
+
+    assert bool(refuses_first_call(result).mend) is not by_atlas
+
+
 def test_a_redirects_address_is_not_repeated():
     told = in_words(answer(307, headers={"Location": "https://evil.example.com/?token=hush"}))
 

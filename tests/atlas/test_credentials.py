@@ -118,6 +118,7 @@ def test_a_file_that_is_not_there_is_named_with_its_variable(tmp_path):
     assert f"{TOKEN}_FILE" in told
     assert str(tmp_path / "nowhere") in told
     assert "No such file" in told
+    assert "Name a file that exists and that this user may read" in told
 
 
 def test_a_failure_without_a_reason_still_says_which_file():
