@@ -10,6 +10,7 @@ import orjson
 from typing_extensions import override
 
 from invite_sweeper.audit.record import Record
+from invite_sweeper.audit.tail import is_line, may_begin
 from invite_sweeper.errors import GuardRefused, UsageFault
 
 BLOCK_BYTES = 1 << 18
@@ -85,8 +86,25 @@ def refuse_damaged(spot: Spot) -> NoReturn:
     """
     raise GuardRefused(
         f"The audit log is damaged at {spot}, so earlier runs cannot be known from it.",
-        mend="See what `audit verify` says of it; move the file away to begin a new one.",
+        mend="See what `audit verify` says of it. Moving the file away begins a new one, which "
+        "knows nothing of this one's open deletions, used-up plans and bounced invitations.",
     )
+
+
+def refuse_stranger(path: Path) -> None:
+    """Let a file pass that begins as an audit log does: empty, or with at least a torn line.
+
+    Raises:
+        GuardRefused: Its first line is none of an audit log.
+        UsageFault: It cannot be read.
+    """
+    with open_log(path) as file:
+        first = file.readline(BLOCK_BYTES)
+    if not (is_line(first) or may_begin(first)):
+        raise GuardRefused(
+            f"{Spot(path, 1)} is no line of an audit log.",
+            mend="Name an audit log; `audit verify` tells what is wrong with a damaged one.",
+        )
 
 
 def records(

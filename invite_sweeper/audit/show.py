@@ -6,7 +6,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from invite_sweeper.audit.lines import Spot, records, refuse_damaged
+from invite_sweeper.audit.lines import Spot, records, refuse_damaged, refuse_stranger
 from invite_sweeper.audit.record import Record
 
 
@@ -59,9 +59,12 @@ def show(
         damaged: Told of each line that is no record; what it raises ends the reading.
 
     Raises:
-        GuardRefused: A line is damaged, and `damaged` was left as it is.
+        GuardRefused: A line is damaged, and `damaged` was left as it is; or a file begins
+            with what is no line of an audit log.
         UsageFault: A file cannot be read.
     """
+    for path in paths:
+        refuse_stranger(path)
     events = None if choice.event is None else frozenset({choice.event.encode()})
     return filter(choice.takes, records(paths, events, damaged=damaged))
 

@@ -46,12 +46,12 @@ def read_tail(fd: int, path: Path) -> Tail:
     if not torn and lines and not is_line(lines[-1]):
         torn = lines.pop() + b"\n"
     last = lines[-1] if lines else None
-    if torn and not (_may_begin(torn) if last is None else is_line(last)):
+    if torn and not (may_begin(torn) if last is None else is_line(last)):
         raise _no_log(path)
     return Tail(end - len(torn), None if last is None else line_hash(last), bool(torn))
 
 
-def _may_begin(torn: bytes) -> bool:
+def may_begin(torn: bytes) -> bool:
     """Whether a crash may have left this of a file's first line: its beginning, or nothing."""
     return _BEGINNING.startswith(torn[: len(_BEGINNING)]) or not torn.strip(b"\0")
 

@@ -213,7 +213,8 @@ def test_damaged_line_before_the_last_refuses(path, line):
         unfinished_intents(path)
     assert failed.value.exit_code == 3
     assert failed.value.mend == (
-        "See what `audit verify` says of it; move the file away to begin a new one."
+        "See what `audit verify` says of it. Moving the file away begins a new one, which "
+        "knows nothing of this one's open deletions, used-up plans and bounced invitations."
     )
 
 

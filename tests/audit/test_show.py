@@ -10,6 +10,23 @@ from invite_sweeper.audit import Choice, Spot, records, show
 from invite_sweeper.errors import GuardRefused
 
 
+@pytest.mark.parametrize("content", [b"junk", b"junk\n", b'{"a":1}\n', b"one\ntwo\n", b"[]\n"])
+def test_file_that_begins_with_no_line_of_an_audit_log_is_refused(tmp_path, content):
+    path = tmp_path / "other.txt"
+    path.write_bytes(content)
+    with pytest.raises(GuardRefused, match=r"other.txt:1 is no line of an audit log"):
+        show([path], Choice())
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"ts":"2026-11', b"\0\0\0"])
+def test_file_that_is_empty_or_holds_the_torn_beginning_of_a_log_has_no_such_lines(
+    tmp_path, content
+):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(content)
+    assert list(show([path], Choice())) == []
+
+
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "log.jsonl"
