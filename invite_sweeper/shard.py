@@ -8,6 +8,9 @@ from typing_extensions import override
 from invite_sweeper.errors import UsageFault
 from invite_sweeper.policy import Limits
 
+MOST = 100
+"""So many shards can share Atlas's smallest buckets (300, and 100 a minute), and each goes on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -24,17 +27,17 @@ class Shard:
         """Read `I/N`, or `auto/N` where I is one above the index of an Indexed Job's pod.
 
         Raises:
-            UsageFault: Not of that form, or I is not from 1 to N.
+            UsageFault: Not of that form, I is not from 1 to N, or there are too many.
         """
         first, slash, second = text.partition("/")
         if first == "auto" and completion_index is not None and completion_index.isdecimal():
             first = str(int(completion_index) + 1)
         whole = slash and all(part.isascii() and part.isdecimal() for part in (first, second))
-        if not whole or not 1 <= int(first) <= int(second):
+        if not whole or not 1 <= int(first) <= int(second) <= MOST:
             raise UsageFault(
                 f"--shard {text!r} is no shard.",
-                mend="Write I/N with I from 1 to N, as 2/3; or auto/N inside an Indexed Job, "
-                "which reads JOB_COMPLETION_INDEX.",
+                mend=f"Write I/N with I from 1 to N and N up to {MOST}, as 2/3; or auto/N inside "
+                "an Indexed Job, which reads JOB_COMPLETION_INDEX.",
             )
         return cls(int(first), int(second))
 

@@ -55,3 +55,9 @@ def test_auto_with_an_index_beyond_the_count_is_refused():
 def test_shards_are_about_even():
     held = [sum(Shard(i, 3).holds(object_id(n)) for n in range(3000)) for i in (1, 2, 3)]
     assert all(900 < count < 1100 for count in held)
+
+
+def test_a_hundred_shards_are_the_most():
+    assert Shard.parse("100/100") == Shard(100, 100)
+    with pytest.raises(UsageFault, match="is no shard"):
+        Shard.parse("1/101")

@@ -121,7 +121,7 @@ class OneRun:
 
     async def _carry_out(self, run: Run, connection: Connected, view: View) -> Ended:
         ended = await run.run()
-        if connection.limiter.blind and ended.summary.requests > 1:
+        if connection.limiter.blind and ended.summary.projects_seen:
             view.warn("Atlas told nothing of its rate limits; the documented ones were kept to.")
         return ended
 

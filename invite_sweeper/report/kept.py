@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from invite_sweeper.report.rows import Row, name
 from invite_sweeper.selection import Decision
 
 _MOST = 1_000
-_DAY_S = 86_400.0
+_TENTH_OF_A_DAY = timedelta(seconds=8640)
 
 
 class KeptNames:
@@ -39,7 +39,8 @@ class KeptNames:
         created_at = invitation.created_at
         age_days = None
         if isinstance(created_at, datetime):
-            age_days = (self._now - created_at).total_seconds() / _DAY_S
+            # As the log does it: 13.99 days are no 14 to a rule, and must not look like them.
+            age_days = ((self._now - created_at) // _TENTH_OF_A_DAY) / 10
         return Row(
             project=name(invitation.project_name) or f"organization {name(invitation.org_id)}",
             username=name(invitation.username),
