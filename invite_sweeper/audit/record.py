@@ -29,8 +29,8 @@ def instant(moment: datetime) -> str:
 
 
 def rendered_instant(moment: datetime) -> bytes:
-    """Give the same as JSON, with its quotes."""
-    if moment.microsecond:  # then orjson writes them, and is four times as fast
+    """Give the same as JSON, with its quotes, for any aware moment."""
+    if moment.microsecond and moment.tzinfo is UTC:  # orjson then agrees, four times as fast
         return orjson.dumps(moment, option=orjson.OPT_UTC_Z)
     return b'"%b"' % instant(moment).encode()
 

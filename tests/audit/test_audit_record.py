@@ -187,6 +187,12 @@ def test_instant_rendered_in_haste_is_the_same_with_and_without_a_fraction(micro
     assert rendered_instant(moment) == render(instant(moment))
 
 
+@given(INSTANTS, st.integers(-23 * 60 - 59, 23 * 60 + 59))
+def test_instant_rendered_in_haste_is_the_same_in_any_zone(moment, offset_min):
+    there = moment.astimezone(timezone(timedelta(minutes=offset_min)))
+    assert rendered_instant(there) == render(instant(moment))
+
+
 @pytest.mark.usefixtures("machine_zone")
 def test_instants_and_dates_are_utc_whatever_the_zone_of_the_machine():
     assert instant(NOW) == "2026-11-25T01:00:00.000000Z"
