@@ -11,7 +11,10 @@ from invite_sweeper.policy.words import Mark
 
 
 class Limits(Part):
-    """What a run may not pass. Zero means zero, never "no limit"."""
+    """What a run may not pass.
+
+    Zero means zero, never "no limit"; only `max_share` says nothing where 10 or fewer are stale.
+    """
 
     max_deletions: Count = Field(default=100, description="Deletions in one run.", examples=[100])
     max_deletions_per_project: Count = Field(

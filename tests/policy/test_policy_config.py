@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from invite_sweeper.guard import SHARE_COUNTS_ABOVE
 from invite_sweeper.policy import parse_policy
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,13 @@ def test_policies_are_shipped_for_the_command_line_for_kustomize_and_for_helm():
         "deploy/kubernetes/base/policy.yaml",
         "deploy/helm/values.yaml",
     } < set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", ["README.md", "config/policy.yaml", "config/policy.schema.json"])
+def test_who_says_that_0_means_zero_says_that_a_share_counts_above_10(name):
+    words = " ".join((ROOT / name).read_text("utf-8").replace("`", "").replace("\n#", "").split())
+    (said,) = re.findall(r"(?:0|Zero) means zero[^.]*\.", words)
+    assert f"only max_share says nothing where {SHARE_COUNTS_ABOVE} or fewer are stale" in said
 
 
 @pytest.mark.parametrize("name", SHIPPED)
