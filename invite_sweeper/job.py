@@ -14,17 +14,17 @@ from invite_sweeper.inventory import Place, Source
 from invite_sweeper.outcome import Outcome
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.ports import Deleter
+from invite_sweeper.recovery import Witness
 from invite_sweeper.report.summary import Summary
 from invite_sweeper.selection import Decision
 from invite_sweeper.shard import Shard
-from invite_sweeper.walk import Reader
 
 
 class Connection(Protocol):
     """What a run needs of Atlas."""
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> Witness:
         """Give the part that reads, and cannot delete."""
         ...
 

@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from invite_sweeper.errors import RunError
 from invite_sweeper.inventory import Invitation
+
+ACTIVE: Final = "ACTIVE"
+"""The status of a member, as Atlas writes it."""
+GONE: Final = "gone"
+"""What is noted in place of a status where Atlas says that there is no such user."""
 
 
 class Outcome(StrEnum):
@@ -25,6 +30,19 @@ class Outcome(StrEnum):
     """The person is an active member by now; the membership was left alone."""
     ACCEPTED_DURING = "accepted_during"
     """The person became an active member while the DELETE was on its way, and was removed."""
+
+
+class Aftermath(NamedTuple):
+    """What Atlas shows of an invited user, once a deletion was sent or may have been.
+
+    Attributes:
+        status: As Atlas tells it, or `GONE`; None where the organization may not be asked.
+        there: Whether the membership that the invitation was to is still there; None where
+            nobody tells.
+    """
+
+    status: str | None
+    there: bool | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,77 +4,126 @@ Nobody knows whether the DELETE of such an intent was sent. Atlas is asked wheth
 invitation is still there, and only that is claimed: gone is `already_gone` (by our DELETE or
 otherwise), still there is `failed`. Where Atlas cannot be asked, the intent stays open.
 
+A list of users shows whoever accepted as little as whoever was removed. So of a user that it
+does not show Atlas is asked what has become, and a member whom the DELETE has hit is found.
+
 An intent of a restore is of a POST, and whoever is there may be there without it: `unknown`.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Final, Protocol
 
-from invite_sweeper.audit import AuditLog, invitation_fields
-from invite_sweeper.audit.history import OpenIntent
-from invite_sweeper.inventory import Gone, Project, Unreadable
-from invite_sweeper.outcome import Outcome
+from invite_sweeper.audit import AuditLog, OpenIntent, invitation_fields
+from invite_sweeper.inventory import USER_LISTS, Gone, Invitation, Project, Unreadable
+from invite_sweeper.outcome import ACTIVE, GONE, Aftermath, Outcome
 from invite_sweeper.walk import Reader
 
-_RESTORE = "restore"
+_NO_MEMBERS: Final = frozenset({"PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED", GONE})
 
 
-async def recover(
-    reader: Reader, intents: Sequence[OpenIntent], log: AuditLog, now: datetime
-) -> tuple[int, tuple[str, ...]]:
-    """Ask Atlas about each open intent, and write its outcome.
+class Witness(Reader, Protocol):
+    """What a recovery needs of Atlas."""
 
-    Each is looked for in the list that it came from.
+    async def aftermath(self, invitation: Invitation) -> Aftermath | Unreadable:
+        """Give what has become of somebody whom a list of users does not show."""
+        ...
 
-    Returns:
-        How many were settled, and a sentence for each list that could not be asked.
 
-    Raises:
-        RunError: Atlas's answer was about the run, or the log cannot be written.
+class Recovery:
+    """Asks Atlas about open intents, and writes their outcomes.
+
+    Args:
+        settled: Told of each one at once, as what comes after it may end the run.
     """
-    settled = 0
-    lost: list[str] = []
-    by_list: dict[tuple[str, str], list[OpenIntent]] = {}
-    for intent in intents:
-        if intent.mode == _RESTORE:
-            _settle(intent, log, now, Outcome.UNKNOWN)
-            settled += 1
-            continue
-        key = (intent.invitation.source, intent.invitation.project_id)
-        by_list.setdefault(key, []).append(intent)
-    for group in by_list.values():
+
+    def __init__(
+        self,
+        witness: Witness,
+        log: AuditLog,
+        now: datetime,
+        settled: Callable[[OpenIntent, Outcome], None],
+    ) -> None:
+        self._witness = witness
+        self._log = log
+        self._now = now
+        self._settled = settled
+
+    async def run(self, intents: Sequence[OpenIntent]) -> tuple[str, ...]:
+        """Look for each in the list that it came from, and settle it.
+
+        Returns:
+            A sentence for each list that could not be asked.
+
+        Raises:
+            RunError: Atlas's answer was about the run, or the log cannot be written.
+        """
+        by_list: dict[tuple[str, str], list[OpenIntent]] = {}
+        for intent in intents:
+            if intent.of_restore:
+                self._settle(intent, Outcome.UNKNOWN)
+                continue
+            key = (intent.invitation.source, intent.invitation.project_id)
+            by_list.setdefault(key, []).append(intent)
+        lost = [sentence for group in by_list.values() for sentence in await self._list(group)]
+        await self._log.durable()
+        return tuple(lost)
+
+    async def _list(self, group: Sequence[OpenIntent]) -> Sequence[str]:
+        """Settle what came from one list; give sentences about what could not be."""
         first = group[0].invitation
         project = Project(first.project_id, first.project_name, first.org_id)
-        found = await reader.invitations(project, first.source)
+        found = await self._witness.invitations(project, first.source)
         if isinstance(found, Unreadable):
-            where = first.project_name or f"organization {first.org_id}"
-            lost.append(
-                f"{len(group)} deletions of an earlier run in {where} stay "
-                f"unsettled: {found.reason}"
-            )
-            continue
+            return [_unsettled(first, len(group), found.reason)]
         there = set() if isinstance(found, Gone) else {each.id for each in found}
+        reasons: Counter[str] = Counter()
         for intent in group:
-            still_there = intent.invitation.id in there
-            outcome = Outcome.FAILED if still_there else Outcome.ALREADY_GONE
-            _settle(intent, log, now, outcome)
-        settled += len(group)
-    await log.durable()
-    return settled, tuple(lost)
+            if intent.invitation.id in there:
+                self._settle(intent, Outcome.FAILED)
+            elif first.source not in USER_LISTS or isinstance(found, Gone):
+                # With a project all memberships of it are gone: nobody was hit by us.
+                self._settle(intent, Outcome.ALREADY_GONE)
+            else:
+                reasons.update(await self._unseen(intent))
+        return [_unsettled(first, count, reason) for reason, count in reasons.items()]
+
+    async def _unseen(self, intent: OpenIntent) -> Sequence[str]:
+        """Settle a user that is not invited any more; give why that could not be done."""
+        seen = await self._witness.aftermath(intent.invitation)
+        if isinstance(seen, Unreadable):
+            return (seen.reason,)
+        self._settle(intent, _outcome_of(seen), seen.status)
+        return ()
+
+    def _settle(self, intent: OpenIntent, outcome: Outcome, seen: str | None = None) -> None:
+        self._log.write(
+            "outcome",
+            **invitation_fields(intent.invitation, self._now),
+            rule=intent.rule,
+            outcome=outcome.value,
+            attempts=0,
+            http_status=None,
+            error_code=None,
+            duration_ms=None,
+            seen_before=None,
+            seen_after=seen,
+            recovered=True,
+            recovers=intent.run_id,
+        )
+        self._settled(intent, outcome)
 
 
-def _settle(intent: OpenIntent, log: AuditLog, now: datetime, outcome: Outcome) -> None:
-    log.write(
-        "outcome",
-        **invitation_fields(intent.invitation, now),
-        rule=intent.rule,
-        outcome=outcome.value,
-        attempts=0,
-        http_status=None,
-        error_code=None,
-        duration_ms=None,
-        seen_before=None,
-        seen_after=None,
-        recovered=True,
-        recovers=intent.run_id,
-    )
+def _outcome_of(seen: Aftermath) -> Outcome:
+    """Say what is certain of a user whom the list of the invited does not show."""
+    if seen.there:
+        return Outcome.ACCEPTED_BEFORE if seen.status == ACTIVE else Outcome.FAILED
+    if seen.status == ACTIVE:
+        return Outcome.ACCEPTED_DURING
+    return Outcome.ALREADY_GONE if seen.status in _NO_MEMBERS else Outcome.UNKNOWN
+
+
+def _unsettled(first: Invitation, count: int, reason: str) -> str:
+    where = first.project_name or f"organization {first.org_id}"
+    return f"{count} deletions of an earlier run in {where} stay unsettled: {reason}"

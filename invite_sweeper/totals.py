@@ -52,6 +52,7 @@ class Totals:
     Attributes:
         begun: Atlas has given the list of projects.
         tally: Deletions by outcome.
+        recovered: What an earlier run had left open, by outcome; not among the others.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Totals:
         self.sunset: str | None = None
         self.deprecation: str | None = None
         self.estimate_s: float | None = None
-        self.recovered = 0
+        self.recovered: Counter[Outcome] = Counter()
 
     def summary(self) -> Summary:
         """Give the totals as they stand now."""
@@ -90,7 +91,7 @@ class Totals:
             rate_limited=self._wire.rate_limited,
             duration_s=round(self._elapsed_s(), 3),
             estimate_s=self.estimate_s,
-            recovered=self.recovered,
+            recovered=self.recovered.total(),
             sunset=self.sunset,
             deprecation=self.deprecation,
             warnings=tuple(self.warnings),
@@ -153,7 +154,9 @@ class Totals:
         if error is not None:
             return replace(summary, exit_code=int(error.exit_code), error=error.what)
         partly = summary.projects_unreadable or summary.sources_retired
-        if partly or any(self.tally[o] for o in _UNFINISHED):
+        # Of what an earlier run left open this one may have done the rest, but for that.
+        hit = self.recovered[Outcome.ACCEPTED_DURING]
+        if partly or hit or any(self.tally[o] for o in _UNFINISHED):
             return replace(summary, exit_code=int(ExitCode.PARTLY))
         told = self._stale_is_told and summary.mode == "dry-run" and summary.stale
         return replace(summary, exit_code=int(ExitCode.STALE if told else ExitCode.DONE))

@@ -1,10 +1,15 @@
 """What a run says while it goes on, and how much of it the summary keeps."""
 
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+from builders import invitation
 
+from invite_sweeper.audit import OpenIntent
 from invite_sweeper.bulletin import MOST_KEPT, Bulletin
+from invite_sweeper.inventory import Source
+from invite_sweeper.outcome import Outcome
 
 
 @pytest.mark.parametrize("count", [MOST_KEPT - 1, MOST_KEPT, MOST_KEPT + 1])
@@ -16,3 +21,39 @@ def test_no_more_than_1000_sentences_are_kept_for_the_summary_and_every_one_is_s
         bulletin.warn(sentence)
     assert said == sentences
     assert totals.warnings == sentences[:1000]
+
+
+@pytest.fixture
+def desk():
+    """A bulletin, what it warned of, its alarms, and the totals."""
+    totals, warned, alarmed = SimpleNamespace(warnings=[], recovered=Counter()), [], []
+    view = SimpleNamespace(warn=warned.append, alarm=alarmed.append)
+    job, log = SimpleNamespace(run_id="run-2"), SimpleNamespace(path="log.jsonl")
+    bulletin = Bulletin(job, log, totals, view)
+    return SimpleNamespace(bulletin=bulletin, totals=totals, warned=warned, alarmed=alarmed)
+
+
+def settle(desk, outcome, mode="sweep"):
+    one = invitation(1, source=Source.USERS)
+    desk.bulletin.settled(OpenIntent("run-1", mode, one, "stale"), outcome)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_of_what_an_earlier_run_left_open_a_removed_member_alone_is_an_alarm(desk, outcome):
+    settle(desk, outcome)
+    hit = outcome is Outcome.ACCEPTED_DURING
+    assert desk.totals.recovered == {outcome: 1}
+    assert len(desk.alarmed) == hit
+    assert all("restore log.jsonl --run run-2 --username" in said for said in desk.alarmed)
+    assert (desk.warned, desk.totals.warnings) == ([], desk.alarmed)
+
+
+@pytest.mark.parametrize(("mode", "told"), [("sweep", 1), (None, 1), ("restore", 0)])
+def test_users_whom_nobody_could_look_at_are_told_once_and_those_of_a_restore_never(
+    desk, mode, told
+):
+    settle(desk, Outcome.UNKNOWN, mode)
+    desk.bulletin.closing()
+    desk.bulletin.closing()
+    assert len(desk.warned) == told
+    assert all(said.startswith("1 of the removed users") for said in desk.warned)

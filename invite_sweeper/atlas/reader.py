@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
-from invite_sweeper.atlas.answers import Answer
+from invite_sweeper.atlas.aftermath import find_out
+from invite_sweeper.atlas.answers import Answer, Result
 from invite_sweeper.atlas.limits import RateLimit
 from invite_sweeper.atlas.listing_verdicts import no_list, unreadable
 from invite_sweeper.atlas.operations import (
@@ -12,7 +13,9 @@ from invite_sweeper.atlas.operations import (
     LIST_ORG_RATE_LIMITS,
     LIST_PROJECT_RATE_LIMITS,
     LIST_RATE_LIMITS,
+    Operation,
 )
+from invite_sweeper.atlas.people import parse_standing
 from invite_sweeper.atlas.request import Request, request_for
 from invite_sweeper.atlas.sources import SOURCES, Calls, Rows
 from invite_sweeper.atlas.told_limits import parse_rate_limit
@@ -21,6 +24,7 @@ from invite_sweeper.atlas.verdicts import ends_run, refuses_first_call
 from invite_sweeper.atlas.wire import parse_page, parse_project
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.inventory import Gone, Invitation, Place, Project, Source, Unreadable
+from invite_sweeper.outcome import Aftermath
 
 PAGES_CAP: Final = 10_000
 
@@ -107,6 +111,22 @@ class AtlasReader:
                 return tuple(found.values())
         return unreadable(place, f"The list goes on after {PAGES_CAP} pages.")
 
+    async def aftermath(self, invitation: Invitation) -> Aftermath | Unreadable:
+        """Give what has become of an invited user, as `aftermath.find_out` does.
+
+        Raises:
+            CredentialsRefused: The answer was about the credentials.
+        """
+
+        async def ask(operation: Operation, scope_id: str) -> Result:
+            ids = (scope_id, invitation.id)
+            request = request_for(operation, *ids, scope_id=scope_id, read=parse_standing)
+            result = await self._transport.call(request)
+            _raise_if_refused(result)
+            return result
+
+        return await find_out(ask, invitation)
+
     async def rate_limits(
         self, *, project_id: str | None = None, org_id: str | None = None
     ) -> tuple[RateLimit, ...]:
@@ -130,10 +150,14 @@ class AtlasReader:
         result = await self._transport.call(request)
         if isinstance(result, Answer) and isinstance(result.value, _RateLimits):
             return result.value.items
-        about_run = ends_run(result)
-        if isinstance(about_run, CredentialsRefused):
-            raise about_run
+        _raise_if_refused(result)
         return ()
+
+
+def _raise_if_refused(result: Result) -> None:
+    about_run = ends_run(result)
+    if isinstance(about_run, CredentialsRefused):
+        raise about_run
 
 
 def _listing(calls: Calls, project: Project, number: int) -> Request:

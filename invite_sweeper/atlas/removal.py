@@ -9,6 +9,7 @@ can look into: who accepts in it is removed, and is found afterwards where Atlas
 
 from typing import Final
 
+from invite_sweeper.atlas.aftermath import look_back, standing_in
 from invite_sweeper.atlas.answers import Answer, Broken, Result, error_of
 from invite_sweeper.atlas.operations import GET_ORG_USER, Operation
 from invite_sweeper.atlas.people import Standing, parse_standing
@@ -19,12 +20,10 @@ from invite_sweeper.atlas.verdicts import ends_run, is_done, is_gone
 from invite_sweeper.errors import RunError
 from invite_sweeper.inventory import Invitation
 from invite_sweeper.matching import fold
-from invite_sweeper.outcome import Deletion, Outcome, Trail
+from invite_sweeper.outcome import ACTIVE, GONE, Deletion, Outcome, Trail
 
-_ACTIVE: Final = "ACTIVE"
 _PENDING: Final = "PENDING"
 _INVITED: Final = frozenset({_PENDING, "INVITATION_EXPIRED", "INVITATION_REJECTED"})
-_GONE: Final = "gone"
 _SERVER_ERROR: Final = 500
 
 
@@ -88,12 +87,12 @@ class UserRemoval:
             self._reading, scope_id, admitted=admitted and self._turn(), part_of=self._trail
         )
         self._about_run = ends_run(result)
-        standing = result.value if isinstance(result, Answer) else None
-        if isinstance(standing, Standing) and standing.id == self._invitation.id:
+        standing = standing_in(result, self._invitation)
+        if standing is not None:
             self._trail.seen_before = standing.status
             return self._allowed(standing)
         if isinstance(result, Answer) and is_gone(result):
-            self._trail.seen_before = _GONE
+            self._trail.seen_before = GONE
             return Outcome.ALREADY_GONE
         if self._trail.attempts == 0:
             self._tell_failure(result)
@@ -102,7 +101,7 @@ class UserRemoval:
     def _allowed(self, standing: Standing) -> Outcome | None:
         """Judge what was read; the rule was about the invitation that was listed."""
         listed = self._invitation
-        if standing.status == _ACTIVE:
+        if standing.status == ACTIVE:
             return Outcome.ACCEPTED_BEFORE
         same_person = fold(standing.username or "") == fold(listed.username or "")
         if standing.status not in _INVITED or not same_person:
@@ -141,7 +140,7 @@ class UserRemoval:
         """Weigh the answer to the DELETE against what is there now; None where not known."""
         if there:
             return Outcome.FAILED
-        if self._trail.seen_after == _ACTIVE:
+        if self._trail.seen_after == ACTIVE:
             return Outcome.ACCEPTED_DURING
         if done:
             return Outcome.DELETED
@@ -152,32 +151,14 @@ class UserRemoval:
         return self._stopped or _refused(result)
 
     async def _look_back(self) -> bool | None:
-        """Read the person in the organization; whether the membership is still there.
+        """Note what the person has become; whether the membership is still there."""
+        look = await look_back(self._ask, self._invitation, self._reading)
+        self._trail.seen_after = look.aftermath.status
+        return look.aftermath.there
 
-        The organization tells both: what the person has become, and the projects left. Where
-        it may not be asked, the project is: it tells the one thing.
-        """
-        org_id, user_id = self._invitation.org_id, self._invitation.id
-        answer = await self._read(GET_ORG_USER, org_id, admitted=self._turn())
-        if isinstance(answer, Answer) and isinstance(answer.value, Standing):
-            return self._still(answer.value)
-        if isinstance(answer, Answer) and is_gone(answer):
-            self._trail.seen_after = _GONE
-            return False
-        if self._reading is GET_ORG_USER:
-            return None
-        answer = await self._read(self._reading, self._invitation.project_id, admitted=False)
-        if isinstance(answer, Answer) and isinstance(answer.value, Standing):
-            self._trail.seen_after = answer.value.status
-            return answer.value.id == user_id
-        return False if isinstance(answer, Answer) and is_gone(answer) else None
-
-    def _still(self, standing: Standing) -> bool | None:
-        self._trail.seen_after = standing.status
-        if self._reading is GET_ORG_USER:
-            return True
-        projects = standing.projects
-        return None if projects is None else self._invitation.project_id in projects
+    async def _ask(self, operation: Operation, scope_id: str) -> Result:
+        admitted = operation is GET_ORG_USER and self._turn()
+        return await self._read(operation, scope_id, admitted=admitted)
 
     async def _read(
         self, operation: Operation, scope_id: str, *, admitted: bool, part_of: Trail | None = None

@@ -34,6 +34,11 @@ class OpenIntent:
     rule: str
     base_url: str | None = None
 
+    @property
+    def of_restore(self) -> bool:
+        """Whether the call was to invite somebody again, and not to delete."""
+        return self.mode == "restore"
+
 
 @dataclass(frozen=True, slots=True)
 class Population:

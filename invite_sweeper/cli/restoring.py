@@ -114,7 +114,7 @@ class _OneRestore:
     async def _against_atlas(self, wanted: Sequence[Deleted], audit: AuditLog) -> Account:
         account = Account(self._run_id, self._now, self._wish.dry_run, str(audit.path), wanted)
         earlier = unfinished_intents(*self._target.files())
-        unsettled = tuple(intent for intent in earlier if intent.mode == "restore")
+        unsettled = tuple(intent for intent in earlier if intent.of_restore)
         deadline_s = self._deadline.total_seconds()
         alarm = asyncio.get_running_loop().call_later(
             deadline_s, self._stop.ask, f"the deadline of {self._deadline} came"
