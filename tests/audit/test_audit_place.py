@@ -58,6 +58,18 @@ async def test_new_file_and_new_folders_have_their_names_on_disk(tmp_path, monke
     assert not syncs.holds(tmp_path.parent)
 
 
+async def test_folder_that_another_run_makes_at_the_same_moment_is_used(tmp_path, monkeypatch):
+    really = Path.mkdir
+
+    def both(folder, **how):
+        really(folder, mode=0o700)
+        really(folder, **how)
+
+    monkeypatch.setattr(Path, "mkdir", both)
+    await opened(tmp_path / "audit" / "log.jsonl").close()
+    assert mode_of(tmp_path / "audit") == 0o700
+
+
 def test_what_is_no_folder_is_not_synced_as_one(path):
     path.touch()
     with pytest.raises(NotADirectoryError):
