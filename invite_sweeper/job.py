@@ -38,6 +38,16 @@ class Connection(Protocol):
         ...
 
     @property
+    def heard(self) -> bool:
+        """Tell whether Atlas has answered anything."""
+        ...
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Give what the answers left open, as sentences for a person."""
+        ...
+
+    @property
     def sunset(self) -> date | None:
         """The day on which Atlas says that it stops serving a list; None where it does not."""
         ...

@@ -67,8 +67,8 @@ class Run:
             await self._steps()
         except RunError as trouble:
             error = trouble
-            answered = self._atlas.clock_skew_s is not None
-            self._totals.begun |= answered and not isinstance(trouble, CredentialsRefused)
+            refused = isinstance(trouble, CredentialsRefused)
+            self._totals.begun |= self._atlas.heard and not refused
         finally:
             alarm.cancel()
         self._totals.sunset = _written(self._atlas.sunset)
@@ -120,7 +120,7 @@ class Run:
         self._totals.begun = True
         raise_if_clock_differs(self._atlas.clock_skew_s)
         await self._atlas.learn_limits()
-        self._bulletin.warn(*scope.unmatched())
+        self._bulletin.warn(*self._atlas.remarks, *scope.unmatched())
         shard = self._job.shard
         if shard is not None:
             territory = territory.part(shard.holds)

@@ -75,6 +75,7 @@ class Atlas:
     Attributes:
         reader: Reads.
         counters: What was sent so far.
+        observed: What the answers told on the side.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Atlas:
         self.reader = AtlasReader(transport, actor)
         self.counters = counters
         self._transport = transport
-        self._observed = seen
+        self.observed = seen
 
     def deleter(self, sources: Iterable[Source]) -> AtlasDeleter:
         """Make what can delete from these lists alone. A dry run never asks for it."""
@@ -100,17 +101,17 @@ class Atlas:
     @property
     def clock_skew_s(self) -> float | None:
         """Our clock minus Atlas's, by its first good answer; None before that."""
-        return self._observed.clock_skew_s
+        return self.observed.clock_skew_s
 
     @property
     def sunset(self) -> date | None:
         """The day from which Atlas may drop what is in use here; None where it names none."""
-        return self._observed.sunset
+        return self.observed.sunset
 
     @property
     def sunsets(self) -> Mapping[Source, date]:
         """The day from which Atlas may drop a list, by source; those without one are left out."""
-        told = self._observed.sunsets
+        told = self.observed.sunsets
         days = (
             (source, [told[each] for each in (calls.listing, calls.deletion) if each in told])
             for source, calls in SOURCES.items()
@@ -120,7 +121,7 @@ class Atlas:
     @property
     def deprecation(self) -> date | None:
         """The day from which Atlas advises against it; None where it names none."""
-        return self._observed.deprecation
+        return self.observed.deprecation
 
 
 @asynccontextmanager

@@ -13,6 +13,8 @@ class Observed:
     Attributes:
         clock_skew_s: Our clock minus Atlas's at the first good answer with a `Date`, to the
             second; None until there was one.
+        heard: There was any answer, whatever it said.
+        remarks: Sentences for a person about what the answers left open.
         sunsets: The day from which Atlas may drop an operation, by what was asked.
         deprecations: The day from which it advises against it, likewise.
 
@@ -25,6 +27,8 @@ class Observed:
         self.clock = clock
         self._raw: dict[Operation | None, tuple[str | None, str | None]] = {}
         self.clock_skew_s: float | None = None
+        self.heard = False
+        self.remarks: list[str] = []
         self.sunsets: dict[Operation | None, date] = {}
         self.deprecations: dict[Operation | None, date] = {}
 
@@ -42,6 +46,7 @@ class Observed:
         self, headers: Mapping[str, str], *, good: bool, operation: Operation | None = None
     ) -> None:
         """Take note of one answer's headers; `good` where its status was 2xx."""
+        self.heard = True
         if good and self.clock_skew_s is None and (theirs := date_of(headers, "Date")):
             self.clock_skew_s = (self.clock() - theirs).total_seconds()
         raw = headers.get("Sunset"), headers.get("Deprecation")

@@ -70,6 +70,11 @@ class AtlasReader:
                     seen.add(known)
                     fresh += 1
                     yield item
+            if page.has_next and not fresh:
+                self._transport.observed.remarks.append(
+                    f"The list of projects repeats itself from page {number} on, so there may be "
+                    "projects that were not seen."
+                )
             if not page.has_next or not fresh:
                 return
         raise AtlasUnavailable(f"The list of projects goes on after {PAGES_CAP} pages.")

@@ -48,7 +48,7 @@ class Transport:
         self._authentication = authentication
         self._slots = slots
         self._persistence = persistence
-        self._observed = observed
+        self.observed = observed
         self._log = log
         self._unpaced = 0
         self.limiter = limiter
@@ -110,7 +110,7 @@ class Transport:
             self._log.debug("trying again", path=request.path, wait_s=round(wait_s, 3), why=why)
 
         called_off = request.called_off if request.may_be_called_off else None
-        course = Course(self._persistence, self._observed.clock, on_wait, called_off)
+        course = Course(self._persistence, self.observed.clock, on_wait, called_off)
         return await course.run(first, again)
 
     async def _turn(self, request: Request) -> None:
@@ -165,7 +165,7 @@ class Transport:
 
     def _slow_down(self, key: BucketKey, answer: Answer, sent_s: float) -> bool:
         """Let the bucket wait where the answer asks for it; whether it did."""
-        asked_s = retry_after_s(answer.headers, self._observed.clock)
+        asked_s = retry_after_s(answer.headers, self.observed.clock)
         if answer.status == _TOO_MANY:
             self._line.counters.rate_limited += 1
             told = told_bucket(answer)
@@ -181,7 +181,7 @@ class Transport:
         """Take what the answer tells on the side, and read its body."""
         status = answer.status
         good = status < 300  # noqa: PLR2004
-        self._observed.take(answer.headers, good=good, operation=request.operation)
+        self.observed.take(answer.headers, good=good, operation=request.operation)
         if request.trail is not None:
             request.trail.error_code = error_of(answer).code if status >= _REFUSED else None
         if status != _OK or request.read is None:

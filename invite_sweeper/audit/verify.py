@@ -157,7 +157,7 @@ class _Follower:
         """Whether a line begins a run here, or goes on with the one at hand in another form."""
         if head.prev.encode() != self._prev:
             return False
-        if head.seq == 1:
+        if head.seq == 1 and (self._ledger.finished or head.run_id != self._ledger.run_id):
             self._begin(head.run_id, 1)
             return True
         if (head.run_id, head.seq) != (self._ledger.run_id, self._seq + 1):
@@ -189,5 +189,5 @@ class _Follower:
         for spot in self._torn:
             yield f"{spot}: the line is torn, as a crash leaves it; it announced nothing."
         yield from self._ledger.warnings()
-        if not self._lines:
+        if not self._lines and not self._number:
             yield "There is no line in it."

@@ -54,6 +54,16 @@ class Connected:
         return self.atlas.clock_skew_s
 
     @property
+    def heard(self) -> bool:
+        """Whether Atlas has answered anything."""
+        return self.atlas.observed.heard
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the answers left open, for a person."""
+        return tuple(self.atlas.observed.remarks)
+
+    @property
     def sunset(self) -> date | None:
         """The day on which Atlas stops serving what is in use."""
         return self.atlas.sunset

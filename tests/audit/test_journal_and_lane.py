@@ -216,6 +216,22 @@ async def test_block_ends_with_the_line_that_reaches_its_size(path, over):
     assert len(read(path, span)) == 3
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"rule": 1}, {"source": "letters"}, {"roles": "OWNER"}, {"invitation_id": None}],
+    ids=["nothing", "rule", "source", "roles", "id"],
+)
+async def test_line_that_is_well_chained_and_holds_no_invitation_is_refused(path, fields):
+    log = opened(path)
+    notes = SpanNotes(log, PROJECT)
+    log.write("planned", **({**fields_of(invitation(1)), **fields} if fields else {}))
+    notes.line()
+    span = notes.span()
+    await log.close()
+    with pytest.raises(AuditUnwritable, match=REFUSED):
+        read(path, span)
+
+
 async def test_plan_of_another_run_is_refused(path):
     span = await planned(path, 1)
     with pytest.raises(AuditUnwritable):

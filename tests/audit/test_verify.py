@@ -127,6 +127,23 @@ def test_a_sound_log_has_no_more_lines_parsed_the_longer_it_is(tmp_path, monkeyp
     assert counts[0] == counts[1] <= 3
 
 
+@pytest.mark.parametrize("seq", [2, 3, 5, 11])
+def test_number_that_is_edited_to_one_begins_no_run(path, seq):
+    """From 3 to 1 it is one bit."""
+    lines = damaged(path, lambda _: None)
+    lines[seq - 1] = edit(lines[seq - 1], f'"seq":{seq},', '"seq":1,')
+    path.write_bytes(b"".join(lines))
+    assert found(path) == (seq, Damage.EDITED)
+
+
+def test_log_without_its_first_line_is_not_said_to_be_empty(path):
+    lines = damaged(path, lambda _: None)
+    path.write_bytes(b"".join(lines[1:]))
+    result = verify([path])
+    assert result.finding is not None
+    assert result.warnings == ()
+
+
 def test_run_id_with_letters_that_json_escapes_is_followed(path):
     write_run(path, 'run "quoted" \\ ü')
     assert verify([path]).finding is None

@@ -165,15 +165,16 @@ def test_listing_that_fails_once_is_read_again(desk, fault):
     assert (done.code, done.summary["deleted"]) == (0, 4)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [faults.fails(500), faults.html(503), faults.reset()],
-    ids=["500", "503", "reset"],
-)
-def test_list_of_projects_that_cannot_be_read_ends_with_6(desk, fault):
-    desk.sim.faults.add(fault, path="*/groups", times=99)
+def test_list_of_projects_that_nobody_answers_ends_with_6_and_no_result(desk):
+    desk.sim.faults.add(faults.reset(), path="*/groups", times=99)
     done = desk.sweep()
     assert (done.code, done.out, desk.deletes()) == (6, "", 0)
+
+
+def test_list_of_projects_that_a_page_answers_ends_with_6(desk):
+    desk.sim.faults.add(faults.html(503), path="*/groups", times=99)
+    done = desk.sweep()
+    assert (done.code, done.summary["exit_code"], desk.deletes()) == (6, 6, 0)
 
 
 def test_list_of_projects_that_is_nonsense_ends_with_6_and_tells_it_as_a_result(desk):
@@ -194,6 +195,14 @@ def test_list_of_projects_that_repeats_its_pages_for_ever_is_read_once(desk):
     desk.sim.paging.loop = True
     done = desk.sweep()
     assert (done.code, done.summary["projects_seen"], done.summary["deleted"]) == (0, 2, 4)
+    assert any("repeats itself from page 2 on" in said for said in done.summary["warnings"])
+
+
+@pytest.mark.parametrize("status", [500, 410, 406, 302])
+def test_first_answer_that_ends_the_run_has_a_result_all_the_same(desk, status):
+    desk.sim.faults.add(faults.fails(status), path="*/groups", times=None)
+    done = desk.sweep()
+    assert (done.code, done.summary["exit_code"], done.summary["deleted"]) == (6, 6, 0)
 
 
 def test_token_that_ends_in_the_middle_of_a_run_is_renewed(tmp_path):
