@@ -93,11 +93,20 @@ class Turns:
         self._queue = queue
         self._left = most
 
-    def take(self) -> Planned | float | None:
-        """Give what the lanes give, or None once `most` were given."""
-        if self._left == 0:
-            return None
-        found = self._queue.take()
-        if self._left is not None and isinstance(found, Planned):
-            self._left -= 1
-        return found
+    def fill(self, group: list[Planned], room: int) -> float | None:
+        """Add those that may go now to a group, until there is no room for more of them.
+
+        What was taken before anything is raised stands in the group.
+
+        Returns:
+            The seconds until there may be more, where fewer were found; None where the group
+            is full, or nobody is left.
+        """
+        while len(group) < room and self._left != 0:
+            found = self._queue.take()
+            if not isinstance(found, Planned):
+                return found
+            group.append(found)
+            if self._left is not None:
+                self._left -= 1
+        return None

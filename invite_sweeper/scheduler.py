@@ -172,7 +172,8 @@ class Run:
             ),
             swept=self._bulletin.swept,
         )
-        self._totals.tally = tally = sweep.tally
+        reckoning = sweep.reckoning
+        self._totals.tally = tally = reckoning.tally
         self._view.sweeping(draft.planned, self._totals.estimate_s or 0.0)
         try:
             with PlannedLane.reading(self._log.path, job.run_id) as lane:
@@ -182,10 +183,10 @@ class Run:
             raise
         finally:
             self._bulletin.closing()
-        for source, what in sweep.doors.retired.items():
+        for source, what in reckoning.doors.retired.items():
             self._bulletin.warn(f"The list {source.value} ended in mid-sweep: {what}")
-        if sweep.broken is not None:
-            self._bulletin.warn(f"The sweep stopped itself: {sweep.broken}")
+        if reckoning.broken is not None:
+            self._bulletin.warn(f"The sweep stopped itself: {reckoning.broken}")
         if stop.reason is not None and (tally[Outcome.SKIPPED] or tally[Outcome.UNKNOWN]):
             raise stop.as_error(state="What was done is in the audit log.")
 

@@ -2,24 +2,24 @@
 
 For each deletion the order is: a turn at its bucket, `intent` on disk, DELETE, `outcome`.
 The plan is read from disk lane by lane (a lane is one project): a lane whose bucket is dry
-steps aside until there is a token again, and holds up nobody.
+steps aside until there is a token again, and holds up nobody. One task announces deletions,
+one sync of the disk for a group of them; the others send what was announced.
 """
 
 import asyncio
 import contextlib
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from invite_sweeper.announced import Announced
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.doors import Doors
-from invite_sweeper.errors import RunError
 from invite_sweeper.lanes import Lane, Lanes, Turns
-from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
+from invite_sweeper.outcome import Deletion, Planned, Trail
 from invite_sweeper.ports import Deleter, Journal
+from invite_sweeper.reckoning import Reckoning
 from invite_sweeper.stop import Stop
 
-_SKIPPED = Deletion(Outcome.SKIPPED, 0)
 _LINES_A_FLUSH = 1000
 
 
@@ -48,10 +48,8 @@ class Sweep:
         swept: Called after each outcome, when it is in the log.
 
     Attributes:
-        tally: Deletions by outcome; once `run` has returned or raised it adds up to the plan,
-            but for a lane that cannot be read back.
-        broken: Why the breaker ended the sweep; None when it did not.
-        doors: Lists that Atlas dropped in mid-sweep are among what it knows.
+        reckoning: How it stands; once `run` has returned or raised its tally adds up to the
+            plan, but for a lane that cannot be read back.
     """
 
     def __init__(
@@ -68,16 +66,19 @@ class Sweep:
         self._deleter = deleter
         self._journal = journal
         self._stop = stop
-        self._breaker = breaker
         self._clock = clock
         self._pace = pace
-        self._swept = swept
-        self._error: Exception | None = None
-        self._open: set[Trail] = set()
         self._unflushed = 0
-        self.tally: Counter[Outcome] = Counter()
-        self.broken: str | None = None
-        self.doors = Doors(several=pace.several_doors)
+        self._announced = Announced(0)
+        self.reckoning = Reckoning(
+            journal,
+            stop=stop,
+            breaker=breaker,
+            doors=Doors(several=pace.several_doors),
+            clock=clock,
+            swept=swept,
+            ends=self._take_no_more,
+        )
 
     async def run(self, lanes: Iterable[Lane]) -> None:
         """Carry out the plan; every planned deletion that can be read back gets one outcome.
@@ -92,94 +93,91 @@ class Sweep:
             await self._phase(queue, most=self._pace.canary)
         await self._phase(queue, most=None)
         await self._skip(queue)
-        if self._error is not None:
-            raise self._error
-
-    @property
-    def _ended(self) -> bool:
-        return self._stop.asked.is_set() or self._error is not None or self.broken is not None
+        if self.reckoning.error is not None:
+            raise self.reckoning.error
 
     async def _phase(self, queue: Lanes, *, most: int | None) -> None:
         """Delete until the queue is empty, `most` are done, or the sweep has to end."""
-        turns = Turns(queue, most)
         count = self._pace.workers if most is None else min(self._pace.workers, most)
-        workers = [asyncio.create_task(self._work(turns)) for _ in range(count)]
-        guard = asyncio.create_task(self._cut_off(workers))
+        self._announced = Announced(count)
+        tasks = [asyncio.create_task(self._announce(Turns(queue, most)))]
+        tasks += [asyncio.create_task(self._work()) for _ in range(count)]
+        guard = asyncio.create_task(self._cut_off(tasks))
         try:
-            await asyncio.gather(*workers, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             guard.cancel()
-            for worker in workers:
-                worker.cancel()
-            ended = await asyncio.gather(guard, *workers, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(guard, *tasks, return_exceptions=True)
+        self.reckoning.skip(self._announced.left())
         for result in ended:
             if isinstance(result, Exception):
                 raise result
 
-    async def _cut_off(self, workers: list["asyncio.Task[None]"]) -> None:
+    def _take_no_more(self) -> None:
+        self._announced.close()
+
+    async def _cut_off(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
         """After a stop, give what is in flight its grace, and then end it."""
         await self._stop.asked.wait()
-        self._call_off()
+        self.reckoning.call_off()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.given_up.wait(), self._pace.grace_s)
-        for worker in workers:
-            worker.cancel()
+        for task in tasks:
+            task.cancel()
 
-    async def _work(self, turns: Turns) -> None:
+    async def _announce(self, turns: Turns) -> None:
+        """Have the intents of all that may be sent on disk, in groups, as there is room."""
+        group: list[Planned] = []
         try:
-            while not self._ended and (planned := turns.take()) is not None:
-                if isinstance(planned, Planned):
-                    await self._one(planned)
-                    continue
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.asked.wait(), planned)
+            while (room := await self._announced.room()) and not self.reckoning.ended:
+                wait_s = turns.fill(group, room)
+                if group:
+                    await self._write_ahead(group)
+                elif wait_s is None:
+                    return
+                else:
+                    await self._announced.rest(wait_s)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing more may be sent
-            self._end(error)
+            self.reckoning.end(error)
+        finally:
+            self._announced.close()
+            self.reckoning.skip(group)
+
+    async def _write_ahead(self, group: list[Planned]) -> None:
+        for planned in group:
+            self._journal.intent(planned)
+        await self._journal.durable()
+        self._announced.put(group)
+        group.clear()
+
+    async def _work(self) -> None:
+        """Send what is announced, one after another."""
+        try:
+            while (planned := await self._announced.get()) is not None:
+                await self._one(planned)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing more may be sent
+            self.reckoning.end(error)
 
     async def _one(self, planned: Planned) -> None:
-        started_s = self._clock()
-        if planned.invitation.source in self.doors.retired:
-            self._record(planned, _SKIPPED, started_s)
+        reckoning, started_s = self.reckoning, self._clock()
+        if reckoning.ended or planned.invitation.source in reckoning.doors.retired:
+            reckoning.skip((planned,))
             return
         trail = Trail()
-        self._open.add(trail)
+        reckoning.open.add(trail)
         try:
-            self._journal.intent(planned)
-            await self._journal.durable()
-            ended = self._ended
-            deletion = _SKIPPED if ended else await self._deleter.delete(planned.invitation, trail)
+            deletion = await self._deleter.delete(planned.invitation, trail)
         except asyncio.CancelledError:
-            self._record(planned, trail.cut_off(), started_s)
+            reckoning.record(planned, trail.cut_off(), started_s)
             raise
-        except Exception as error:  # noqa: BLE001 - the audit log's failure, or a defect
-            self._end(error)
+        except Exception as error:  # noqa: BLE001 - a defect
+            reckoning.end(error)
             deletion = trail.cut_off()
         finally:
-            self._open.discard(trail)
-        self._record(planned, deletion, started_s)
-
-    def _record(self, planned: Planned, deletion: Deletion, started_s: float) -> None:
-        self.tally[deletion.outcome] += 1
-        about_list = self.doors.retires(planned.invitation, deletion)
-        if deletion.ends_run is not None and not about_list:
-            self._end(deletion.ends_run)
-        counts = deletion.outcome is not Outcome.SKIPPED and not about_list
-        if counts and not self.doors.were_shut(planned.invitation, deletion):
-            self.broken = self.broken or self._breaker.record(deletion.outcome)
-        try:
-            self._journal.outcome(planned, deletion, (self._clock() - started_s) * 1000)
-        except RunError as error:
-            self._end(error)
-        self._swept(planned, deletion)
-
-    def _end(self, error: Exception) -> None:
-        """Send nothing more: the run has met trouble that is not about one invitation."""
-        self._error = self._error or error
-        self._call_off()
-
-    def _call_off(self) -> None:
-        for trail in self._open:
-            trail.called_off = True
+            reckoning.open.discard(trail)
+        reckoning.record(planned, deletion, started_s)
 
     async def _skip(self, queue: Lanes) -> None:
         """Record what the end of the sweep left undone."""
@@ -187,13 +185,13 @@ class Sweep:
             try:
                 await self._skip_lane(lane)
             except Exception as error:  # noqa: BLE001 - one that cannot be read hides no other
-                self._end(error)
+                self.reckoning.end(error)
 
     async def _skip_lane(self, lane: Lane) -> None:
         while (planned := lane.head()) is not None:
             lane.advance()
-            self._record(planned, _SKIPPED, self._clock())
+            self.reckoning.skip((planned,))
             self._unflushed += 1
-            if self._unflushed % _LINES_A_FLUSH == 0 and self._error is None:
+            if self._unflushed % _LINES_A_FLUSH == 0 and self.reckoning.error is None:
                 await self._journal.durable()
         lane.rest()

@@ -184,7 +184,7 @@ async def swept(planned, outcome, *, several_doors):
         pace=Pace(workers=1, canary=0, grace_s=1.0, several_doors=several_doors),
     )
     await sweep.run([ListLane(planned)])
-    return sweep.broken
+    return sweep.reckoning.broken
 
 
 async def test_door_that_was_shut_with_another_of_the_same_person_is_no_sign_of_trouble():

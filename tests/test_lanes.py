@@ -1,9 +1,10 @@
 """A dry lane steps aside and holds up nobody."""
 
+import pytest
 from builders import invitation, object_id
 from fakes import ListLane
 
-from invite_sweeper.lanes import Lanes
+from invite_sweeper.lanes import Lanes, Turns
 from invite_sweeper.outcome import Planned
 
 
@@ -81,3 +82,45 @@ def test_left_gives_every_deletion_that_was_not_taken_also_of_dry_lanes():
     assert taken.invitation.id == object_id(3)
     assert sorted(left) == [1, 2, 4]
     assert lanes.take() is None
+
+
+def filled(turns, room):
+    group = []
+    return turns.fill(group, room), [int(one.invitation.id, 16) for one in group]
+
+
+def free(*numbers):
+    return Lanes([lane(1, *numbers)], lambda _: 0.0, Clock())
+
+
+def test_group_is_filled_to_its_room_and_no_further():
+    turns = Turns(free(1, 2, 3), None)
+    assert filled(turns, 2) == (None, [1, 2])
+    assert filled(turns, 2) == (None, [3])
+    assert filled(turns, 2) == (None, [])
+
+
+@pytest.mark.parametrize("most", [0, 1, 2])
+def test_turns_end_after_the_canary_whatever_room_there_is(most):
+    turns = Turns(free(1, 2, 3), most)
+    assert filled(turns, 9) == (None, [1, 2, 3][:most])
+    assert filled(turns, 9) == (None, [])
+
+
+def test_group_that_a_dry_lane_ends_tells_the_wait():
+    waits = [0.0, 4.0]
+    turns = Turns(Lanes([lane(1, 1, 2)], lambda _: waits.pop(0), Clock()), None)
+    assert filled(turns, 5) == (4.0, [1])
+
+
+def test_what_was_taken_before_a_lane_cannot_be_read_stands_in_the_group():
+    class Torn(ListLane):
+        def head(self):
+            if len(self.left) == 1:
+                raise ValueError("torn")
+            return super().head()
+
+    group = []
+    with pytest.raises(ValueError, match="torn"):
+        Turns(Lanes([Torn(lane(1, 1, 2).left)], lambda _: 0.0, Clock()), None).fill(group, 5)
+    assert [int(one.invitation.id, 16) for one in group] == [1]

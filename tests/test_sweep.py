@@ -53,7 +53,7 @@ async def test_every_planned_deletion_is_sent_once_and_recorded():
     await sweep.run(lanes(3, 2))
     assert sorted(atlas.deleted) == [object_id(n) for n in range(1, 6)]
     assert journal.outcomes() == dict.fromkeys(atlas.deleted, "deleted")
-    assert sweep.tally == {Outcome.DELETED: 5}
+    assert sweep.reckoning.tally == {Outcome.DELETED: 5}
 
 
 async def test_intent_is_on_disk_before_the_delete_is_sent():
@@ -82,13 +82,13 @@ async def test_failed_deletion_is_recorded_and_the_rest_is_done():
     sweep = sweeper(atlas, journal)
     await sweep.run(lanes(3))
     assert journal.outcomes()[object_id(2)] == "failed"
-    assert sweep.tally == {Outcome.DELETED: 2, Outcome.FAILED: 1}
+    assert sweep.reckoning.tally == {Outcome.DELETED: 2, Outcome.FAILED: 1}
 
 
 async def test_empty_plan_sends_nothing():
     sweep = sweeper(FakeAtlas(), FakeJournal(), canary=5)
     await sweep.run([])
-    assert sweep.tally == {}
+    assert sweep.reckoning.tally == {}
 
 
 async def test_answer_about_the_run_ends_it_and_the_rest_is_skipped():
@@ -98,13 +98,13 @@ async def test_answer_about_the_run_ends_it_and_the_rest_is_skipped():
     with pytest.raises(CredentialsRefused):
         await sweep.run(lanes(4))
     assert atlas.deleted == [object_id(1)]
-    assert sweep.tally == {Outcome.DELETED: 1, Outcome.FAILED: 1, Outcome.SKIPPED: 2}
+    assert sweep.reckoning.tally == {Outcome.DELETED: 1, Outcome.FAILED: 1, Outcome.SKIPPED: 2}
     assert len(journal.outcomes()) == 4
 
 
 def several(atlas, journal, **changes):
     sweep = sweeper(atlas, journal, **changes)
-    sweep.doors = Doors(several=True)
+    sweep.reckoning.doors = Doors(several=True)
     return sweep
 
 
@@ -123,8 +123,8 @@ async def test_list_that_atlas_drops_ends_alone_where_the_sweep_has_others():
     sweep = several(atlas, journal, workers=1)
     await sweep.run(two_lists())
     assert atlas.deleted == [object_id(n) for n in range(5, 9)]
-    assert sweep.tally == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
-    assert sweep.doors.retired == {Source.INVITES: "410 VERSION_GONE"}
+    assert sweep.reckoning.tally == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
+    assert sweep.reckoning.doors.retired == {Source.INVITES: "410 VERSION_GONE"}
     assert len(journal.outcomes()) == 8
 
 
@@ -133,7 +133,7 @@ async def test_dropped_list_is_no_reason_for_the_breaker():
     atlas = FakeAtlas(fails={object_id(n): dropped for n in range(1, 5)})
     sweep = several(atlas, FakeJournal(), workers=8, canary=5)
     await sweep.run(two_lists())
-    assert (sweep.broken, sweep.tally[Outcome.DELETED]) == (None, 4)
+    assert (sweep.reckoning.broken, sweep.reckoning.tally[Outcome.DELETED]) == (None, 4)
 
 
 async def test_only_list_that_atlas_drops_ends_the_run():
@@ -158,8 +158,8 @@ async def test_nothing_is_sent_once_the_audit_log_has_failed(fails_at):
     with pytest.raises(AuditUnwritable):
         await sweep.run(lanes(8))
     assert len(atlas.deleted) == fails_at - 1
-    assert sweep.tally.total() == 8
-    assert sweep.tally[Outcome.DELETED] == len(atlas.deleted)
+    assert sweep.reckoning.tally.total() == 8
+    assert sweep.reckoning.tally[Outcome.DELETED] == len(atlas.deleted)
 
 
 class FirstOneSynced(FakeJournal):
@@ -198,8 +198,8 @@ async def test_deletion_waiting_to_send_is_called_off_when_the_log_fails(failure
     sweep = sweeper(Waiting(trails), journal, workers=2)
     with pytest.raises(type(failure)):
         await asyncio.wait_for(sweep.run(lanes(3)), 5)
-    assert sweep.tally == {Outcome.SKIPPED: 3}
-    assert [trail.called_off for trail in trails] == [True]
+    assert sweep.reckoning.tally == {Outcome.SKIPPED: 3}
+    assert [trail.called_off for trail in trails] == [True, True]
 
 
 class Defective(FakeAtlas):
@@ -215,14 +215,16 @@ async def test_defect_in_one_deletion_ends_the_sweep_and_all_have_their_outcome(
     with pytest.raises(KeyError):
         await sweep.run(lanes(30))
     assert len(atlas.deleted) == 3
-    assert sweep.tally == {Outcome.DELETED: 3, Outcome.SKIPPED: 27}
+    assert sweep.reckoning.tally == {Outcome.DELETED: 3, Outcome.SKIPPED: 27}
     assert len(journal.outcomes()) == 30
 
 
 async def test_defect_in_what_is_told_of_an_outcome_ends_the_sweep():
     atlas, journal = FakeAtlas(), FakeJournal()
     sweep = sweeper(atlas, journal, workers=1)
-    sweep._swept = lambda _planned, deletion: deletion.outcome is Outcome.DELETED and {}["x"]
+    sweep.reckoning._swept = lambda _planned, deletion: (
+        deletion.outcome is Outcome.DELETED and {}["x"]
+    )
     with pytest.raises(KeyError):
         await sweep.run(lanes(10))
     assert len(atlas.deleted) == 1
@@ -245,7 +247,7 @@ async def test_lane_that_cannot_be_read_back_ends_the_sweep_and_hides_no_other_l
     with pytest.raises(AuditUnwritable, match="cut short"):
         await sweep.run([Unreadable(bad.left), good])
     assert len(atlas.deleted) == 2
-    assert sweep.tally == {Outcome.DELETED: 2, Outcome.SKIPPED: 4}
+    assert sweep.reckoning.tally == {Outcome.DELETED: 2, Outcome.SKIPPED: 4}
 
 
 @pytest.mark.parametrize("ends_by", ["stop", "breaker"])
@@ -258,12 +260,12 @@ async def test_what_ends_the_sweep_between_intent_and_delete_keeps_the_delete_ba
             if ends_by == "stop":
                 stop.ask("SIGTERM")
             else:
-                sweep.broken = "too many failed"
+                sweep.reckoning.broken = "too many failed"
 
     sweep = sweeper(atlas, Ending(), stop=stop, workers=1)
     await sweep.run(lanes(3))
     assert atlas.deleted == []
-    assert sweep.tally == {Outcome.SKIPPED: 3}
+    assert sweep.reckoning.tally == {Outcome.SKIPPED: 3}
 
 
 async def test_stop_lets_what_is_in_flight_finish_and_skips_the_rest():
@@ -278,7 +280,7 @@ async def test_stop_lets_what_is_in_flight_finish_and_skips_the_rest():
         await asyncio.sleep(0)
     atlas.gate.set()
     await running
-    assert sweep.tally == {Outcome.DELETED: 2, Outcome.SKIPPED: 4}
+    assert sweep.reckoning.tally == {Outcome.DELETED: 2, Outcome.SKIPPED: 4}
     assert len(journal.outcomes()) == 6
 
 
@@ -291,7 +293,7 @@ async def test_what_does_not_finish_within_the_grace_is_unknown():
         await asyncio.sleep(0)
     stop.ask("SIGTERM")
     await running
-    assert sweep.tally == {Outcome.UNKNOWN: 2, Outcome.SKIPPED: 1}
+    assert sweep.reckoning.tally == {Outcome.UNKNOWN: 2, Outcome.SKIPPED: 1}
     assert journal.outcomes() == {
         object_id(1): "unknown",
         object_id(2): "unknown",
@@ -309,7 +311,7 @@ async def test_second_signal_ends_at_once_whatever_the_grace():
     stop.ask("SIGTERM")
     stop.at_once("SIGTERM again")
     await asyncio.wait_for(running, 5)
-    assert sweep.tally == {Outcome.UNKNOWN: 2}
+    assert sweep.reckoning.tally == {Outcome.UNKNOWN: 2}
     assert stop.reason == "SIGTERM"
 
 
@@ -318,7 +320,7 @@ async def test_stop_before_the_first_deletion_skips_everything():
     stop.ask("deadline")
     sweep = sweeper(atlas, FakeJournal(), stop=stop)
     await sweep.run(lanes(3))
-    assert (atlas.deleted, sweep.tally) == ([], {Outcome.SKIPPED: 3})
+    assert (atlas.deleted, sweep.reckoning.tally) == ([], {Outcome.SKIPPED: 3})
 
 
 async def test_many_that_are_skipped_reach_the_disk_while_they_are_written():
@@ -328,7 +330,7 @@ async def test_many_that_are_skipped_reach_the_disk_while_they_are_written():
     await sweep.run(lanes(2 * _LINES_A_FLUSH + 1))
     assert journal.calls >= 2
     assert journal.on_disk >= 2 * _LINES_A_FLUSH
-    assert sweep.tally == {Outcome.SKIPPED: 2 * _LINES_A_FLUSH + 1}
+    assert sweep.reckoning.tally == {Outcome.SKIPPED: 2 * _LINES_A_FLUSH + 1}
 
 
 async def test_stop_wakes_a_sweep_whose_lanes_are_all_dry():
@@ -338,14 +340,14 @@ async def test_stop_wakes_a_sweep_whose_lanes_are_all_dry():
     await asyncio.sleep(0.01)
     stop.ask("SIGTERM")
     await asyncio.wait_for(running, 5)
-    assert sweep.tally == {Outcome.SKIPPED: 1}
+    assert sweep.reckoning.tally == {Outcome.SKIPPED: 1}
 
 
 async def test_dry_lane_is_taken_up_again_when_its_time_comes():
     atlas = FakeAtlas(dry={object_id(1): [0.01, 0.01]})
     sweep = sweeper(atlas, FakeJournal())
     await sweep.run(lanes(2, 2))
-    assert sweep.tally == {Outcome.DELETED: 4}
+    assert sweep.reckoning.tally == {Outcome.DELETED: 4}
     assert set(atlas.deleted[:2]) == {object_id(3), object_id(4)}
 
 
@@ -358,7 +360,7 @@ async def test_canary_goes_out_alone():
     await sweep.run(lanes(30))
     assert max(open_at[:5]) <= 4
     assert max(open_at) > 5
-    assert sweep.tally == {Outcome.DELETED: 30}
+    assert sweep.reckoning.tally == {Outcome.DELETED: 30}
 
 
 async def test_canary_that_fails_stops_the_sweep_before_anything_else_is_sent():
@@ -366,8 +368,8 @@ async def test_canary_that_fails_stops_the_sweep_before_anything_else_is_sent():
     atlas = FakeAtlas(fails={object_id(n): failed for n in range(1, 100)})
     sweep = sweeper(atlas, FakeJournal(), workers=50, canary=5)
     await sweep.run(lanes(30))
-    assert sweep.tally == {Outcome.FAILED: 5, Outcome.SKIPPED: 25}
-    assert "canary" in sweep.broken
+    assert sweep.reckoning.tally == {Outcome.FAILED: 5, Outcome.SKIPPED: 25}
+    assert "canary" in sweep.reckoning.broken
 
 
 async def test_breaker_stops_the_sweep_and_the_rest_is_skipped():
@@ -375,7 +377,7 @@ async def test_breaker_stops_the_sweep_and_the_rest_is_skipped():
     atlas = FakeAtlas(fails={object_id(n): failed for n in range(10, 100)})
     sweep = sweeper(atlas, FakeJournal(), workers=1, breaker_window=10, max_failure_share=0.5)
     await sweep.run(lanes(99))
-    assert sweep.tally == {Outcome.DELETED: 9, Outcome.FAILED: 6, Outcome.SKIPPED: 84}
+    assert sweep.reckoning.tally == {Outcome.DELETED: 9, Outcome.FAILED: 6, Outcome.SKIPPED: 84}
 
 
 async def test_defect_in_a_worker_comes_out_as_itself():
@@ -440,8 +442,10 @@ def test_outcomes_are_the_plan_each_once_for_any_concurrency_and_any_faults(
             whole = True
         except (CredentialsRefused, AuditUnwritable) as error:
             whole = isinstance(error, CredentialsRefused)
-        assert sweep.tally.total() == sum(sizes)
-        assert len(atlas.deleted) == len(set(atlas.deleted)) == sweep.tally[Outcome.DELETED]
+        assert sweep.reckoning.tally.total() == sum(sizes)
+        assert (
+            len(atlas.deleted) == len(set(atlas.deleted)) == sweep.reckoning.tally[Outcome.DELETED]
+        )
         outcomes = [line for line in journal.lines if line[0] != "intent"]
         assert len({who for _, who in outcomes}) == len(outcomes)
         if whole:

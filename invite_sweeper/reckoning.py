@@ -1,0 +1,101 @@
+"""What a sweep has come to: each outcome recorded, and whether it may go on."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from invite_sweeper.breaker import Breaker
+from invite_sweeper.doors import Doors
+from invite_sweeper.errors import RunError
+from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
+from invite_sweeper.ports import Journal
+from invite_sweeper.stop import Stop
+
+SKIPPED = Deletion(Outcome.SKIPPED, 0)
+
+
+class Reckoning:
+    """Takes the end of each planned deletion.
+
+    Args:
+        clock: Monotonic seconds.
+        swept: Called after each outcome, when it is in the log.
+        ends: Called when nothing new may be sent; also when that was so already.
+
+    Attributes:
+        tally: Deletions by outcome.
+        error: What ended the sweep; None where nothing did.
+        broken: Why the breaker ended the sweep; None when it did not.
+        doors: Lists that Atlas dropped in mid-sweep are among what it knows.
+        open: What is on its way; whoever sends puts it there and takes it away.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        stop: Stop,
+        breaker: Breaker,
+        doors: Doors,
+        clock: Callable[[], float],
+        swept: Callable[[Planned, Deletion], None],
+        ends: Callable[[], None],
+    ) -> None:
+        self._journal = journal
+        self._stop = stop
+        self._breaker = breaker
+        self._clock = clock
+        self._swept = swept
+        self._ends = ends
+        self.doors = doors
+        self.tally: Counter[Outcome] = Counter()
+        self.error: Exception | None = None
+        self.broken: str | None = None
+        self.open: set[Trail] = set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing new may be sent."""
+        return self.error is not None or self.broken is not None or self._stop.reason is not None
+
+    def record(self, planned: Planned, deletion: Deletion, started_s: float) -> None:
+        """Take the end of one deletion, which began then.
+
+        Raises:
+            Exception: A defect in what is told of it; it is counted, and in the log.
+        """
+        self.tally[deletion.outcome] += 1
+        about_list = self.doors.retires(planned.invitation, deletion)
+        if deletion.ends_run is not None and not about_list:
+            self.end(deletion.ends_run)
+        counts = deletion.outcome is not Outcome.SKIPPED and not about_list
+        if counts and not self.doors.were_shut(planned.invitation, deletion):
+            self._judge(deletion.outcome)
+        try:
+            self._journal.outcome(planned, deletion, (self._clock() - started_s) * 1000)
+        except RunError as error:
+            self.end(error)
+        self._swept(planned, deletion)
+
+    def skip(self, left: Iterable[Planned]) -> None:
+        """Record of each that it was not sent."""
+        for planned in left:
+            try:
+                self.record(planned, SKIPPED, self._clock())
+            except Exception as error:  # noqa: BLE001 - one defect hides no other deletion
+                self.end(error)
+
+    def end(self, error: Exception) -> None:
+        """Send nothing more: the run has met trouble that is not about one invitation."""
+        self.error = self.error or error
+        self.call_off()
+
+    def call_off(self) -> None:
+        """Let what is on its way try no further, and nothing new be sent."""
+        for trail in self.open:
+            trail.called_off = True
+        self._ends()
+
+    def _judge(self, outcome: Outcome) -> None:
+        if self.broken is None and (broken := self._breaker.record(outcome)) is not None:
+            self.broken = broken
+            self._ends()
