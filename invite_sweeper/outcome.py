@@ -1,5 +1,6 @@
 """What became of one planned deletion. Only what Atlas said is claimed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -76,6 +77,7 @@ class Trail:
         seen_before: The status that Atlas told just before the DELETE; None where not asked.
         seen_after: The one that it told afterwards, or `gone`.
         settled: What is known already, should nothing more be learnt.
+        rests: The deleter calls it when it begins to wait between two tries.
     """
 
     attempts: int = 0
@@ -86,6 +88,7 @@ class Trail:
     seen_before: str | None = None
     seen_after: str | None = None
     settled: Outcome | None = None
+    rests: Callable[[], None] | None = None
 
     def cut_off(self) -> "Deletion":
         """Give the end of a deletion that an interruption cut off here."""

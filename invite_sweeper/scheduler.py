@@ -25,9 +25,6 @@ from invite_sweeper.territory import Territory
 from invite_sweeper.totals import Ended, Totals
 from invite_sweeper.walk import Found, survey, walk
 
-_WORKERS_A_SLOT = 2
-"""Workers for each request in flight: one sends while another waits for disk or backoff."""
-
 
 class Run:
     """One run of the job against Atlas, accounted for in the audit log."""
@@ -49,7 +46,7 @@ class Run:
         self._stop = stop
         self._view = view
         self._bulletin = Bulletin(job, log, totals, view)
-        self._workers = job.policy.execution.concurrency * _WORKERS_A_SLOT
+        self._concurrency = job.policy.execution.concurrency
 
     async def run(self) -> Ended:
         """Carry out the job; what went wrong is in what it returns.
@@ -141,7 +138,7 @@ class Run:
         for unreadable in territory.unreadable:
             await draft.visit(unreadable)
         try:
-            await walk(self._atlas.reader, territory, sources, visit, workers=self._workers)
+            await walk(self._atlas.reader, territory, sources, visit, workers=self._concurrency)
         finally:
             self._bulletin.lists(draft.retired, self._atlas.sunsets)
         await draft.finish()
@@ -165,7 +162,8 @@ class Run:
             breaker=Breaker(job.limits),
             clock=job.clock,
             pace=Pace(
-                workers=self._workers,
+                workers=self._concurrency,
+                stand_ins=self._concurrency,
                 canary=job.limits.canary,
                 grace_s=job.policy.execution.grace.total_seconds(),
                 several_doors=len(job.policy.sources) > 1,

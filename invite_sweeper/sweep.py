@@ -8,7 +8,7 @@ one sync of the disk for a group of them; the others send what was announced.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from invite_sweeper.announced import Announced
@@ -28,7 +28,8 @@ class Pace:
     """How a sweep goes about it.
 
     Attributes:
-        workers: Deletions open at a time; those that wait for Atlas hold no connection.
+        workers: So many send at a time; whoever waits between tries is stood in for.
+        stand_ins: So many do that at most.
         canary: The first so many go out alone; 0 for none.
         grace_s: How long what is in flight may go on after a stop.
         several_doors: The plan is of several lists; see `doors`.
@@ -37,6 +38,7 @@ class Pace:
     workers: int
     canary: int
     grace_s: float
+    stand_ins: int = 0
     several_doors: bool = False
 
 
@@ -70,6 +72,8 @@ class Sweep:
         self._pace = pace
         self._unflushed = 0
         self._announced = Announced(0)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._most_tasks = 0
         self.reckoning = Reckoning(
             journal,
             stop=stop,
@@ -100,11 +104,13 @@ class Sweep:
         """Delete until the queue is empty, `most` are done, or the sweep has to end."""
         count = self._pace.workers if most is None else min(self._pace.workers, most)
         self._announced = Announced(count)
-        tasks = [asyncio.create_task(self._announce(Turns(queue, most)))]
+        self._tasks = tasks = [asyncio.create_task(self._announce(Turns(queue, most)))]
+        self._most_tasks = 1 + count + self._pace.stand_ins
         tasks += [asyncio.create_task(self._work()) for _ in range(count)]
-        guard = asyncio.create_task(self._cut_off(tasks))
+        guard = asyncio.create_task(self._cut_off())
         try:
-            await asyncio.gather(*tasks, return_exceptions=True)
+            while left := [task for task in tasks if not task.done()]:
+                await asyncio.wait(left)
         finally:
             guard.cancel()
             for task in tasks:
@@ -118,13 +124,18 @@ class Sweep:
     def _take_no_more(self) -> None:
         self._announced.close()
 
-    async def _cut_off(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
+    def _stand_in(self) -> None:
+        """Let somebody else send while a deletion waits between its tries."""
+        if len(self._tasks) < self._most_tasks:
+            self._tasks.append(asyncio.create_task(self._work()))
+
+    async def _cut_off(self) -> None:
         """After a stop, give what is in flight its grace, and then end it."""
         await self._stop.asked.wait()
         self.reckoning.call_off()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.given_up.wait(), self._pace.grace_s)
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
 
     async def _announce(self, turns: Turns) -> None:
@@ -165,7 +176,7 @@ class Sweep:
         if reckoning.ended or planned.invitation.source in reckoning.doors.retired:
             reckoning.skip((planned,))
             return
-        trail = Trail()
+        trail = Trail(rests=self._stand_in)
         reckoning.open.add(trail)
         try:
             deletion = await self._deleter.delete(planned.invitation, trail)

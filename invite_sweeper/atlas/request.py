@@ -35,9 +35,14 @@ class Request(NamedTuple):
         """Whether somebody can say that nothing more may be sent for it."""
         return self.trail is not None or self.part_of is not None
 
+    @property
+    def owner(self) -> Trail | None:
+        """The deletion that it is of; None where it is of none."""
+        return self.trail or self.part_of
+
     def called_off(self) -> bool:
         """Tell whether nothing more may be sent for it."""
-        owner = self.trail or self.part_of
+        owner = self.owner
         return owner is not None and owner.called_off
 
 

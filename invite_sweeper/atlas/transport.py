@@ -108,6 +108,8 @@ class Transport:
         def on_wait(result: Result, wait_s: float) -> None:
             why = result.reason if isinstance(result, Broken) else result.status
             self._log.debug("trying again", path=request.path, wait_s=round(wait_s, 3), why=why)
+            if (owner := request.owner) is not None and owner.rests is not None:
+                owner.rests()
 
         called_off = request.called_off if request.may_be_called_off else None
         course = Course(self._persistence, self.observed.clock, on_wait, called_off)
