@@ -3,11 +3,10 @@
 import secrets
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
     from invite_sweeper.report.kept import KeptNames
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """What there is to tell of one run.
 
     Attributes:
