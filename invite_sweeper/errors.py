@@ -17,9 +17,8 @@ Trouble with one project or one invitation is no exception: it is a value
 (`inventory.Unreadable`, an outcome `failed`), and the run goes on.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from typing_extensions import override
 
@@ -71,8 +70,7 @@ class UsageFault(RunError):
         super().__init__(what, state="Atlas was not called.", mend=mend)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Fault:
+class Fault(NamedTuple):
     """One fault of a policy.
 
     Attributes:

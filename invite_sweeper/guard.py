@@ -5,8 +5,8 @@ the oldest up to the same ceilings, so a trimmed plan passes the same questions.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.policy import Limits
@@ -17,8 +17,7 @@ half of the invitations is one or two."""
 CLOCK_MAY_DIFFER_S = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Census:
+class Census(NamedTuple):
     """What a walk counted.
 
     Attributes:
@@ -120,8 +119,7 @@ def raise_if_clock_differs(skew_s: float | None) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Population:
+class Population(NamedTuple):
     """How many there are: what a run saw, or what the last one left behind."""
 
     projects: int

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.draft import Draft
@@ -26,8 +26,7 @@ class Wire(Protocol):
     rate_limited: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How a run ended.
 
     Attributes:

@@ -1,9 +1,8 @@
 """Reads who the program is to Atlas from the environment or from mounted files."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from invite_sweeper.atlas.identity import (
     ApiKey,
@@ -23,8 +22,7 @@ _PRIVATE_KEY: Final = "MONGODB_ATLAS_PRIVATE_API_KEY"
 _ACCESS_TOKEN: Final = "MONGODB_ATLAS_ACCESS_TOKEN"  # noqa: S105 - a variable's name
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
+class _Given(NamedTuple):
     """A value and the variable that gave it, so that a fault can name it."""
 
     variable: str

@@ -8,7 +8,7 @@ Source:
 
 import math
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 PROJECTS_GROUP = "projects_group"
 PROJECTS_USER = "projects_user"
@@ -19,8 +19,7 @@ CLOUD_USERS_ORG = "cloud_users_org"
 RATE_LIMITS_USER = "rate_limits_user"
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """A bucket's figures: it holds `capacity`, and `refill` tokens come every `period_s`."""
 
     capacity: float
@@ -42,8 +41,7 @@ class Limit:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
+class RateLimit(NamedTuple):
     """One entry of `GET /rateLimits`, as it stands there.
 
     Attributes:

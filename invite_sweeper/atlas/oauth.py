@@ -1,7 +1,6 @@
 """The token endpoint: its paths and what it answers. Pure."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -13,8 +12,7 @@ REVOKE_PATH: Final = "/api/oauth/revoke"
 _LIFE_S: Final = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class ToldToken:
+class ToldToken(NamedTuple):
     """What the token endpoint gives: the token, and for how long it is good."""
 
     token: Secret

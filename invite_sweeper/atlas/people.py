@@ -6,7 +6,7 @@ so what cannot be read of those is no empty set but nonsense, or a project nobod
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -14,8 +14,7 @@ from invite_sweeper.atlas.wire import Nonsense, parse_moment
 from invite_sweeper.inventory import Invitation, Moment, Project, Source
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What Atlas says of one user at one moment.
 
     Attributes:

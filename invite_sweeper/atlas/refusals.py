@@ -1,13 +1,12 @@
 """What the body of a 429 says. Pure."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from invite_sweeper.atlas.answers import Answer, error_of
 from invite_sweeper.atlas.headers import bounded_wait_s
 
 
-@dataclass(frozen=True, slots=True)
-class ToldBucket:
+class ToldBucket(NamedTuple):
     """What the body of a 429 says of its bucket; None where it does not.
 
     Attributes:

@@ -1,6 +1,6 @@
 """Reads who is invited or a member already, so that nobody is invited twice."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from invite_sweeper.atlas.answers import Answer, error_of
 from invite_sweeper.atlas.operations import (
@@ -18,8 +18,7 @@ from invite_sweeper.inventory import Gone, Invitation, Project, Source, Unreadab
 from invite_sweeper.matching import fold
 
 
-@dataclass(frozen=True, slots=True)
-class _People:
+class _People(NamedTuple):
     names: tuple[str, ...]
     has_next: bool
 

@@ -1,7 +1,10 @@
-"""The audit log: append (fsync in groups, chained), read back, verify."""
+"""The audit log: append (fsync in groups, chained), read back, verify.
+
+What a person does with a log that is there (`damage`, `show`, `verify`) has a module each and is
+taken from it: no run needs it.
+"""
 
 from invite_sweeper.audit.bounces import Bounces
-from invite_sweeper.audit.damage import Damage, Finding
 from invite_sweeper.audit.history import (
     OpenIntent,
     Population,
@@ -17,9 +20,7 @@ from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.audit.paths import AuditTarget, in_order
 from invite_sweeper.audit.record import invitation_fields, planned_invitation
 from invite_sweeper.audit.runs import PastRun, past_runs
-from invite_sweeper.audit.show import Choice, show
 from invite_sweeper.audit.span import PlannedSpan, SpanNotes
-from invite_sweeper.audit.verify import Verification, verify
 from invite_sweeper.audit.words import words_for
 
 __all__ = [
@@ -27,9 +28,6 @@ __all__ = [
     "AuditLog",
     "AuditTarget",
     "Bounces",
-    "Choice",
-    "Damage",
-    "Finding",
     "OpenIntent",
     "PastRun",
     "PlannedLane",
@@ -38,7 +36,6 @@ __all__ = [
     "SpanNotes",
     "Spot",
     "SweepJournal",
-    "Verification",
     "in_order",
     "invitation_fields",
     "last_population",
@@ -46,8 +43,6 @@ __all__ = [
     "past_runs",
     "planned_invitation",
     "records",
-    "show",
     "unfinished_intents",
-    "verify",
     "words_for",
 ]

@@ -1,8 +1,8 @@
 """What earlier runs left in the audit log: how they ended, and what they did not finish."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from invite_sweeper.audit.lines import records
 from invite_sweeper.audit.record import Record, planned_invitation
@@ -19,8 +19,7 @@ _CLOSED = ("deleted", "already_gone", "accepted_before", "accepted_during")
 """Outcomes after which an invitation is pending no longer."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenIntent:
+class OpenIntent(NamedTuple):
     """A call that was about to be sent, and of which no outcome is known.
 
     Attributes:
@@ -40,8 +39,7 @@ class OpenIntent:
         return self.mode == "restore"
 
 
-@dataclass(frozen=True, slots=True)
-class Population:
+class Population(NamedTuple):
     """What a complete run left behind: what it saw, less what it deleted or found gone."""
 
     run_id: str

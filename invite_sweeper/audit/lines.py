@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO, NamedTuple, NoReturn
 
 import orjson
 from typing_extensions import override
@@ -17,8 +16,7 @@ BLOCK_BYTES = 1 << 18
 _EVENT = re.compile(rb'"event"\s*:\s*"([^"\\]*)"')
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(NamedTuple):
     """Where a line stands.
 
     Attributes:
@@ -33,8 +31,7 @@ class Spot:
         return f"{self.path}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """What a line says of its place in the log."""
 
     run_id: str

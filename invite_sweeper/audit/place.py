@@ -4,8 +4,8 @@ import errno
 import os
 import stat
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from invite_sweeper.audit.folder import fsync_folder, prepare_folder
 from invite_sweeper.audit.record import FIRST_PREV
@@ -17,8 +17,7 @@ _OURS = os.O_NOFOLLOW | os.O_CLOEXEC
 _COPY_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """An open audit log.
 
     Attributes:

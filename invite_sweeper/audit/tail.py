@@ -1,9 +1,9 @@
 """The end of an audit log: its last whole line, and what a crash left after it."""
 
 import os
-from dataclasses import dataclass
 from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -18,8 +18,7 @@ _MOST_BYTES = 1 << 24
 """Two lines are never longer than this; a file without line ends is no audit log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
+class Tail(NamedTuple):
     """How an audit log ends.
 
     Attributes:

@@ -2,29 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invite_sweeper.policy import Notification
-from invite_sweeper.report.facts import RunFacts
 from invite_sweeper.report.summary import Summary
 
-_SAME = frozenset(RunFacts.__dataclass_fields__) & frozenset(Summary.__dataclass_fields__)
-
-
-def facts_of(summary: Summary, *, shard: str | None) -> RunFacts:
-    """Give a run's numbers, without a name of anybody."""
-    known = {name: getattr(summary, name) for name in _SAME}
-    now = datetime.fromisoformat(summary.now).astimezone(UTC)
-    return RunFacts(
-        **{
-            **known,
-            "kept_by_reason": dict(summary.kept_by_reason),
-            "finished_at": datetime.now(UTC),
-            "days_to_sunset": _days_until(summary.sunset, now),
-            "shard": shard,
-        }
-    )
+if TYPE_CHECKING:
+    from invite_sweeper.report.facts import RunFacts
 
 
 async def begin(
@@ -41,12 +27,18 @@ async def begin(
 async def end(
     notifications: tuple[Notification, ...],
     environment: Mapping[str, str],
-    facts: RunFacts,
+    summary: Summary,
     *,
+    shard: str | None,
     metrics_file: Path | None,
     pushgateway: str | None,
 ) -> tuple[str, ...]:
     """Write metrics and tell people how a run ended; gives what went wrong, never raises."""
+    if not notifications and metrics_file is None and pushgateway is None:
+        return ()
+    from invite_sweeper.report.facts import facts_of
+
+    facts = facts_of(summary, shard=shard, finished_at=datetime.now(UTC))
     said: list[str] = []
     if metrics_file is not None or pushgateway is not None:
         said += await _metrics(facts, metrics_file, pushgateway)
@@ -58,7 +50,7 @@ async def end(
 
 
 async def _metrics(
-    facts: RunFacts, metrics_file: Path | None, pushgateway: str | None
+    facts: "RunFacts", metrics_file: Path | None, pushgateway: str | None
 ) -> tuple[str, ...]:
     try:
         from invite_sweeper.report.metrics import push, write_textfile
@@ -70,10 +62,3 @@ async def _metrics(
     if pushgateway is not None:
         said += await asyncio.to_thread(push, pushgateway, facts)
     return said
-
-
-def _days_until(sunset: str | None, now: datetime) -> float | None:
-    if sunset is None:
-        return None
-    end_of_service = datetime.combine(date.fromisoformat(sunset), datetime.min.time(), UTC)
-    return (end_of_service - now).total_seconds() / 86_400

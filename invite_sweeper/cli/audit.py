@@ -40,8 +40,8 @@ def verify(
     import orjson
 
     from invite_sweeper.audit import in_order, past_runs
-    from invite_sweeper.audit import verify as follow
     from invite_sweeper.audit.shards import missing_shards
+    from invite_sweeper.audit.verify import verify as follow
 
     paths = in_order(files)
     found = follow(paths, continuation=continuation)
@@ -106,8 +106,9 @@ def show(
 
     import orjson
 
-    from invite_sweeper.audit import Choice, in_order
-    from invite_sweeper.audit import show as choose
+    from invite_sweeper.audit import in_order
+    from invite_sweeper.audit.show import Choice
+    from invite_sweeper.audit.show import show as choose
     from invite_sweeper.cli.results import stdout_console
     from invite_sweeper.report.lines import LineTable
 

@@ -1,7 +1,7 @@
 """What is known of a run before it begins."""
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from invite_sweeper import __version__
 from invite_sweeper.audit import AuditTarget
@@ -11,8 +11,7 @@ from invite_sweeper.policy import Policy
 from invite_sweeper.shard import Shard
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of a run before it begins.
 
     Attributes:

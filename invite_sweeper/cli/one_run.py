@@ -3,10 +3,10 @@
 import secrets
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
@@ -20,15 +20,16 @@ from invite_sweeper.cli.preparing import Preparation
 from invite_sweeper.cli.streams import copy_on_stdout
 from invite_sweeper.errors import RunError
 from invite_sweeper.job import View
-from invite_sweeper.report.kept import KeptNames
 from invite_sweeper.report.summary import Summary
 from invite_sweeper.scheduler import Run
 from invite_sweeper.stop import Stop
 from invite_sweeper.totals import Ended, Totals
 
+if TYPE_CHECKING:
+    from invite_sweeper.report.kept import KeptNames
 
-@dataclass(frozen=True, slots=True)
-class Told:
+
+class Told(NamedTuple):
     """What there is to tell of one run.
 
     Attributes:
@@ -41,7 +42,7 @@ class Told:
     error: RunError | None
     path: Path = Path()
     start: int = 0
-    kept: KeptNames | None = None
+    kept: "KeptNames | None" = None
 
 
 def run_id_at(now: datetime) -> str:

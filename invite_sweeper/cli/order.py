@@ -1,14 +1,13 @@
 """What the person asked for, as typed."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from invite_sweeper.cli.options import Output
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """One `sweep` or `plan`, as typed.
 
     Attributes:

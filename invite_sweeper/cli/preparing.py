@@ -3,17 +3,13 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial, reduce
+from typing import TYPE_CHECKING
 
 from invite_sweeper import __version__
 from invite_sweeper.amendments import amendments
-from invite_sweeper.audit import (
-    AuditLog,
-    PlannedLane,
-    PlannedSpan,
-    invitation_fields,
-)
+from invite_sweeper.audit import AuditLog, PlannedLane, PlannedSpan, invitation_fields
 from invite_sweeper.ceiling import Ceiling
-from invite_sweeper.cli import plan_files, results
+from invite_sweeper.cli import plan_files
 from invite_sweeper.cli.asking import Question
 from invite_sweeper.cli.facts import Facts
 from invite_sweeper.cli.precedents import Precedents, keep_copy, kept_policy
@@ -24,9 +20,11 @@ from invite_sweeper.leftovers import Leftovers
 from invite_sweeper.plan import SavedPlan, check
 from invite_sweeper.policy import Limits
 from invite_sweeper.quarantine import Comparison
-from invite_sweeper.report.kept import KeptNames
 from invite_sweeper.selection import Decision, Selector
 from invite_sweeper.stop import Stop
+
+if TYPE_CHECKING:
+    from invite_sweeper.report.kept import KeptNames
 
 _SHOWN = 20
 
@@ -46,7 +44,7 @@ class Preparation:
         self._saved = self._load_plan()
         self._ceiling = Ceiling(self._saved) if self._saved is not None else None
         self.dry_run = facts.order.dry_run or self._comparison is not None
-        self.kept = KeptNames(facts.now) if facts.order.verbose else None
+        self.kept = self._kept_names()
         self._leftovers = Leftovers() if len(facts.policy.sources) > 1 else None
 
     @property
@@ -87,6 +85,13 @@ class Preparation:
             passed=partial(self._passed, audit),
             refusal=self._refusal,
         )
+
+    def _kept_names(self) -> "KeptNames | None":
+        if not self._facts.order.verbose:
+            return None
+        from invite_sweeper.report.kept import KeptNames
+
+        return KeptNames(self._facts.now)
 
     def _population(self, shard: str | None) -> Population | None:
         if self._facts.order.accept_population:
@@ -129,7 +134,9 @@ class Preparation:
         order = self._facts.order
         if self.dry_run or order.yes or not Question.is_due():
             return None
-        return Question(stop, results.presentation(order, audit, self._limits))
+        from invite_sweeper.cli.tables import presentation
+
+        return Question(stop, presentation(order, audit, self._limits))
 
     def _preamble(self, shard: str | None) -> Mapping[str, object]:
         facts = self._facts

@@ -34,7 +34,8 @@ def report(
 
     Example: invite-sweeper report audit/invite-sweeper.jsonl --out report.html
     """
-    from invite_sweeper.audit import in_order, verify
+    from invite_sweeper.audit import in_order
+    from invite_sweeper.audit.verify import verify
     from invite_sweeper.report.page import chain_of
     from invite_sweeper.report.page import report as make
 

@@ -106,12 +106,12 @@ class _Session:
         summary = telling.together(told, code)
         if summary is None:
             return
-        facts = afterwards.facts_of(summary, shard=str(self._shard) if self._shard else None)
         self._warn(
             await afterwards.end(
                 self._policy.notify,
                 self._environment,
-                facts,
+                summary,
+                shard=str(self._shard) if self._shard else None,
                 metrics_file=self._order.metrics_file,
                 pushgateway=self._order.pushgateway,
             )

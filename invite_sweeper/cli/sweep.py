@@ -29,7 +29,6 @@ from invite_sweeper.cli.options import (
     Verbose,
     Yes,
 )
-from invite_sweeper.cli.uncollected import uncollected
 
 plans = typer.Typer()
 
@@ -64,11 +63,10 @@ def sweep(
 
     Example: invite-sweeper sweep --policy config/policy.yaml --dry-run
     """
-    with uncollected():
-        from invite_sweeper.cli.order import Order
-        from invite_sweeper.cli.policy_files import duration
-        from invite_sweeper.cli.running import execute
-        from invite_sweeper.errors import UsageFault
+    from invite_sweeper.cli.order import Order
+    from invite_sweeper.cli.policy_files import duration
+    from invite_sweeper.cli.running import execute
+    from invite_sweeper.errors import UsageFault
 
     if require_approval is not None and saved is None:
         raise UsageFault("--require-approval needs a plan.", mend="Name it with --plan FILE.")

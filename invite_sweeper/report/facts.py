@@ -1,9 +1,10 @@
 """What one run came to, as the numbers that metrics and notifications speak of."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime
 
 from invite_sweeper.errors import ExitCode
+from invite_sweeper.report.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +61,28 @@ class RunFacts:
         touched = self.deleted + self.already_gone + self.failed + self.unknown + self.skipped
         touched += self.accepted_before + self.accepted_during
         return touched > 0 or (self.mode == "dry-run" and self.stale > 0)
+
+
+_SAME = frozenset(RunFacts.__dataclass_fields__) & frozenset(Summary.__dataclass_fields__)
+
+
+def facts_of(summary: Summary, *, shard: str | None, finished_at: datetime) -> RunFacts:
+    """Give a run's numbers, without a name of anybody."""
+    known = {name: getattr(summary, name) for name in _SAME}
+    now = datetime.fromisoformat(summary.now).astimezone(UTC)
+    return RunFacts(
+        **{
+            **known,
+            "kept_by_reason": dict(summary.kept_by_reason),
+            "finished_at": finished_at,
+            "days_to_sunset": _days_until(summary.sunset, now),
+            "shard": shard,
+        }
+    )
+
+
+def _days_until(sunset: str | None, now: datetime) -> float | None:
+    if sunset is None:
+        return None
+    end_of_service = datetime.combine(date.fromisoformat(sunset), datetime.min.time(), UTC)
+    return (end_of_service - now).total_seconds() / 86_400

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from invite_sweeper.audit import Damage, Verification, planned_invitation, records, verify
+from invite_sweeper.audit import planned_invitation, records
+from invite_sweeper.audit.damage import Damage
 from invite_sweeper.audit.record import Record
+from invite_sweeper.audit.verify import Verification, verify
 from invite_sweeper.errors import GuardRefused, UsageFault
 from invite_sweeper.inventory import Invitation
 from invite_sweeper.matching import fold

@@ -6,7 +6,7 @@ from audit.damages import DAMAGES
 from audit.written_logs import answer, fields_of, write_events, write_run
 from builders import invitation
 
-from invite_sweeper.audit import verify
+from invite_sweeper.audit.verify import verify
 
 FULL = os.environ.get("INVITE_SWEEPER_SOAK") == "full"
 CASES = 1000 if FULL else 160

@@ -7,7 +7,7 @@ import threading
 import pytest
 from audit.written_logs import lines_of, opened
 
-from invite_sweeper.audit import verify
+from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import AuditUnwritable
 
 

@@ -10,7 +10,7 @@ import threading
 import pytest
 from audit.written_logs import lines_of, opened
 
-from invite_sweeper.audit import verify
+from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import AuditUnwritable
 
 SENT = "Each deletion that was sent has its intent in the log; none is sent after this."

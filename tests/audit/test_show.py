@@ -6,7 +6,8 @@ import pytest
 from audit.written_logs import answer, fields_of, opened, write_events
 from builders import invitation
 
-from invite_sweeper.audit import Choice, Spot, records, show
+from invite_sweeper.audit import Spot, records
+from invite_sweeper.audit.show import Choice, show
 from invite_sweeper.errors import GuardRefused
 
 

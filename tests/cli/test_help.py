@@ -11,7 +11,7 @@ import pytest
 from running import COMMAND
 from typer.main import get_command
 
-from invite_sweeper.cli import app
+from invite_sweeper.cli.program import app
 
 WIDTH = 80
 
@@ -142,7 +142,7 @@ def test_version_takes_at_most_1_5_times_the_import_of_typer():
 
 
 def test_version_loads_nothing_that_only_a_run_needs():
-    loads = "import sys; from invite_sweeper.cli import app; print(*sys.modules, sep='\\n')"
+    loads = "import sys; from invite_sweeper.cli.program import app; print(*sys.modules, sep='\\n')"
     done = subprocess.run(
         [sys.executable, "-c", loads], capture_output=True, timeout=60, check=True, text=True
     )

@@ -9,7 +9,7 @@ from builders import invitation
 from rich.console import Console
 
 from invite_sweeper.cli.order import Order
-from invite_sweeper.cli.results import presentation
+from invite_sweeper.cli.tables import presentation
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.summary import Summary

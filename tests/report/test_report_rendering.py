@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from report.hostile import HOSTILE
 from report.logbook import Logbook, invitation
 
-from invite_sweeper import audit
+from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import UsageFault
 from invite_sweeper.report.page import Chain, chain_of, render, report, summarise
 from invite_sweeper.report.page.text import literal, sentence
@@ -330,7 +330,7 @@ def test_drawing_leaves_no_hook_in_the_import_system(tmp_path):
 def test_a_sound_chain_is_put_into_words(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"})
-    chain = chain_of(audit.verify([book.path]))
+    chain = chain_of(verify([book.path]))
     assert chain.sound
     assert chain.message.startswith("The chain is sound: 5 lines, 1 run.")
     assert chain.last_hash == book.prev
@@ -341,7 +341,7 @@ def test_a_damaged_chain_names_the_line_and_the_damage(tmp_path):
     book.sweep("run-1", {1: "deleted"})
     lines = book.path.read_bytes().replace(b"person-1@", b"person-2@", 1)
     book.path.write_bytes(lines)
-    chain = chain_of(audit.verify([book.path]))
+    chain = chain_of(verify([book.path]))
     assert not chain.sound
     assert "audit.jsonl, line 2" in chain.message
     page = render(summarise([book.path], chain), "html")

@@ -1,7 +1,6 @@
 """What one source asks of Atlas; each of the four fills this in, in a file of its own."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from invite_sweeper.atlas.operations import Operation
@@ -20,8 +19,7 @@ class Rows(NamedTuple):
     has_next: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Calls:
+class Calls(NamedTuple):
     """One source's own calls, and how its answers are read.
 
     Attributes:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from invite_sweeper import audit
+    from invite_sweeper.audit.verify import Verification as Followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Chain:
     last_hash: str
 
 
-def chain_of(found: "audit.Verification") -> Chain:
+def chain_of(found: "Followed") -> Chain:
     """Put into words what the verification found."""
     if found.finding is not None:
         wrong = found.finding
