@@ -1,13 +1,13 @@
 """One line of the audit log: its fields and its bytes."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TypeAlias
 
 import orjson
 
-from invite_sweeper.inventory import Invitation, Moment, UnreadableDate
+from invite_sweeper.inventory import Invitation, Moment
 
 FIRST_PREV = "0" * 64
 """The `prev` of a file's first line."""
@@ -18,7 +18,7 @@ RESERVED = frozenset({"ts", "run_id", "seq", "event", "prev", "seal"})
 Record: TypeAlias = Mapping[str, object]
 """One line, read back."""
 
-_TENTH_OF_A_DAY = timedelta(seconds=8640)
+_TENTH_OF_A_DAY_S = 8640
 
 
 def instant(moment: datetime) -> str:
@@ -76,6 +76,14 @@ def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object
         invitation: As Atlas described it.
         now: The run's one instant, aware.
     """
+    return renderable_fields(invitation, now) | {
+        "created_at": _written(invitation.created_at),
+        "expires_at": _written(invitation.expires_at),
+    }
+
+
+def renderable_fields(invitation: Invitation, now: datetime) -> dict[str, object]:
+    """Give the same with its dates as `render` takes them, which writes them itself."""
     of_organization = invitation.source.of_organization
     fields: dict[str, object] = {
         "invitation_id": invitation.id,
@@ -85,8 +93,8 @@ def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object
         "username": invitation.username,
         "roles": invitation.roles,
         "inviter": invitation.inviter,
-        "created_at": _written(invitation.created_at),
-        "expires_at": _written(invitation.expires_at),
+        "created_at": _in_utc(invitation.created_at),
+        "expires_at": _in_utc(invitation.expires_at),
         "age_days": _age_days(invitation.created_at, now),
         "source": invitation.source,
     }
@@ -102,14 +110,18 @@ def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object
 
 
 def _written(moment: Moment) -> str | None:
-    if moment is None:
-        return None
-    if isinstance(moment, UnreadableDate):
-        return moment.raw
-    return orjson.dumps(moment.astimezone(UTC), option=orjson.OPT_UTC_Z)[1:-1].decode()
+    written = _in_utc(moment)
+    return render(written)[1:-1].decode() if isinstance(written, datetime) else written
+
+
+def _in_utc(moment: Moment) -> datetime | str | None:
+    if isinstance(moment, datetime):
+        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return None if moment is None else moment.raw
 
 
 def _age_days(created_at: Moment, now: datetime) -> float | None:
     if not isinstance(created_at, datetime):
         return None
-    return ((now - created_at) // _TENTH_OF_A_DAY) / 10
+    age = now - created_at  # its days alone may be below zero
+    return (age.days * 10 + age.seconds // _TENTH_OF_A_DAY_S) / 10

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from invite_sweeper.audit.record import FIRST_PREV, invitation_fields, line_hash, render
+from invite_sweeper.audit.record import FIRST_PREV, line_hash, render, renderable_fields
 from invite_sweeper.inventory import Invitation
 
 _PREV = b'"prev":"'
@@ -15,7 +15,9 @@ def words_for(invitation: Invitation, rule: str, now: datetime) -> bytes:
     Args:
         now: The run's one instant, aware.
     """
-    return members({**invitation_fields(invitation, now), "rule": rule})
+    fields = renderable_fields(invitation, now)
+    fields["rule"] = rule
+    return members(fields)
 
 
 def members(fields: Mapping[str, object]) -> bytes:

@@ -10,7 +10,7 @@ from builders import NOW, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.audit import invitation_fields, planned_invitation
+from invite_sweeper.audit import invitation_fields, planned_invitation, words_for
 from invite_sweeper.audit.record import instant, render, rendered_instant
 from invite_sweeper.audit.seal import seal, seal_holds
 from invite_sweeper.inventory import Invitation, Source, UnreadableDate
@@ -55,6 +55,27 @@ def placed(one: Invitation) -> Invitation:
 def test_an_invitation_comes_back_from_its_line_as_it_was(given_one, rule):
     line = render({**invitation_fields(given_one, NOW), "rule": rule})
     assert planned_invitation(orjson.loads(line)) == (given_one, rule)
+
+
+@given(INVITATIONS.map(placed), TEXT, st.integers(-23 * 60 - 59, 23 * 60 + 59))
+def test_words_of_the_plan_are_its_fields_whatever_zone_a_date_is_in(given_one, rule, offset_min):
+    zone = timezone(timedelta(minutes=offset_min))
+    there = [
+        moment.astimezone(zone) if isinstance(moment, datetime) else moment
+        for moment in (given_one.created_at, given_one.expires_at)
+    ]
+    fields = {**invitation_fields(given_one, NOW), "rule": rule}
+    one = given_one._replace(created_at=there[0], expires_at=there[1])
+    assert b"{%b}" % words_for(one, rule, NOW) == render(fields)
+
+
+@pytest.mark.parametrize(
+    "moment", [NOW, UnreadableDate("a\ud800"), None], ids=["read", "odd", "none"]
+)
+def test_words_of_the_plan_are_its_fields_though_no_json_holds_a_name(moment):
+    one = invitation(username="a\ud800", created_at=moment, expires_at=moment)
+    fields = {**invitation_fields(one, NOW), "rule": "\udcff"}
+    assert b"{%b}" % words_for(one, "\udcff", NOW) == render(fields)
 
 
 def test_fields_are_those_of_the_contract_in_its_order():
@@ -196,7 +217,8 @@ def test_instant_rendered_in_haste_is_the_same_in_any_zone(moment, offset_min):
 @pytest.mark.usefixtures("machine_zone")
 def test_instants_and_dates_are_utc_whatever_the_zone_of_the_machine():
     assert instant(NOW) == "2026-11-25T01:00:00.000000Z"
-    one = invitation(created_at=NOW, expires_at=NOW)
+    there = NOW.astimezone(timezone(timedelta(hours=2)))
+    one = invitation(created_at=NOW, expires_at=there)
     fields = invitation_fields(one, NOW)
     assert (fields["created_at"], fields["expires_at"]) == ("2026-11-25T01:00:00Z",) * 2
     assert planned_invitation(orjson.loads(render({**fields, "rule": "r"})))[0] == one
