@@ -2,11 +2,25 @@
 
 import re
 from datetime import datetime
+from operator import itemgetter
 
 from invite_sweeper.audit.record import Record
 from invite_sweeper.inventory import Invitation, Moment, Source, UnreadableDate
 
-_WRITTEN_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
+_WRITTEN_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z")
+_TEXTS = itemgetter(
+    "invitation_id",
+    "project_id",
+    "project_name",
+    "org_id",
+    "username",
+    "inviter",
+    "created_at",
+    "expires_at",
+    "source",
+    "rule",
+)
+_OF_PROJECTS = {source.value: source for source in Source if not source.of_organization}
 
 
 def planned_invitation(record: Record) -> tuple[Invitation, str]:
@@ -17,6 +31,43 @@ def planned_invitation(record: Record) -> tuple[Invitation, str]:
     Raises:
         ValueError: The record lacks a field or holds one of another kind. It names the field.
     """
+    return _usual(record) or _any(record)
+
+
+def _usual(record: Record) -> tuple[Invitation, str] | None:
+    """Read at once what nearly every line is: a project's, with all texts and nothing rare.
+
+    None for any other line, be it right or wrong.
+    """
+    try:
+        texts, roles = _TEXTS(record), record["roles"]
+        if not isinstance(roles, list):
+            return None
+        "".join(texts)  # a TypeError where one of them is no text
+        "".join(roles)
+    except (KeyError, TypeError):
+        return None
+    id_, project_id, name, org_id, username, inviter, created, expires, source, rule = texts
+    rare = "status" in record or "team_ids" in record or "origin" in record or "reaches" in record
+    if rare or source not in _OF_PROJECTS:
+        return None
+    invitation = Invitation(
+        id_,
+        project_id,
+        name,
+        org_id,
+        username,
+        tuple(roles),
+        inviter,
+        _read_moment(created),
+        _read_moment(expires),
+        _OF_PROJECTS[source],
+    )
+    return invitation, rule
+
+
+def _any(record: Record) -> tuple[Invitation, str]:
+    """Read a line field by field; the first that is not right is named."""
     source = Source(_text(record, "source"))
     of_organization = source.of_organization
     invitation = Invitation(
@@ -73,8 +124,10 @@ def _pairs(record: Record, name: str) -> tuple[tuple[str, str], ...]:
 
 def _moment(record: Record, name: str) -> Moment:
     text = _text_or_none(record, name)
-    if text is None:
-        return None
+    return None if text is None else _read_moment(text)
+
+
+def _read_moment(text: str) -> datetime | UnreadableDate:
     if _WRITTEN_DATE.fullmatch(text) is None:
         return UnreadableDate(text)
     try:

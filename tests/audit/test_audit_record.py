@@ -78,6 +78,31 @@ def test_words_of_the_plan_are_its_fields_though_no_json_holds_a_name(moment):
     assert b"{%b}" % words_for(one, "\udcff", NOW) == render(fields)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("source", Source.USERS),
+        ("status", "INVITATION_EXPIRED"),
+        ("team_ids", ("t",)),
+        ("origin", (("a", "b"),)),
+        ("reaches", (("c", "d"),)),
+        ("username", None),
+        ("roles", ()),
+    ],
+)
+def test_a_line_that_is_not_like_most_comes_back_too(name, value):
+    one = invitation(**{name: value})
+    line = render({**invitation_fields(one, NOW), "rule": "r"})
+    assert planned_invitation(orjson.loads(line)) == (one, "r")
+
+
+@pytest.mark.parametrize("source", [Source.ORG_USERS, Source.ORG_INVITES])
+def test_line_of_an_organization_names_no_project_whatever_it_says(source):
+    record = {**orjson.loads(render(invitation_fields(invitation(), NOW))), "rule": "r"}
+    one, _ = planned_invitation({**record, "source": source.value})
+    assert (one.project_id, one.project_name, one.source) == (one.org_id, "", source)
+
+
 def test_fields_are_those_of_the_contract_in_its_order():
     fields = invitation_fields(invitation(7), NOW)
     assert list(fields) == [
@@ -166,7 +191,7 @@ def test_without_a_readable_date_there_is_no_age(moment):
             "project_name": (None,),
             "org_id": (None,),
             "username": (1, []),
-            "roles": (None, "A", [1]),
+            "roles": (None, "A", [1], {"A": 1}),
             "inviter": (1,),
             "created_at": (1,),
             "expires_at": ([],),
