@@ -41,9 +41,10 @@ def amendments(
 def _bounced(decision: Decision, bounces: Bounces, max_bounces: int) -> Decision:
     """Keep what was deleted `max_bounces` times and is back: two robots must not fight for ever."""
     invitation = decision.invitation
-    if not decision.stale or invitation.username is None:
+    username = invitation.username
+    if decision.rule is None or username is None:
         return decision
-    count = bounces.count(invitation.username, invitation.project_id)
+    count = bounces.count(username, invitation.project_id)
     if count >= max_bounces and count > 0:
         return Decision(invitation, None, BOUNCED, count)
     return decision._replace(bounced=count) if count else decision

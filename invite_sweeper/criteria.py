@@ -83,11 +83,13 @@ def _of_names(entry: Rule | Keep) -> Iterator[Criterion]:
 
 
 def _older_than(age: timedelta, now: datetime) -> Callable[[Invitation], Answer]:
+    latest = now - age
+
     def ask(invitation: Invitation) -> Answer:
         created_at = invitation.created_at
         if not isinstance(created_at, datetime):
             return date_fault(created_at, now) or False
-        return now - created_at >= age
+        return created_at <= latest
 
     return ask
 

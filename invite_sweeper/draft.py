@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from invite_sweeper.audit import AuditLog, PlannedSpan, SpanNotes, words_for
 from invite_sweeper.guard import Census
-from invite_sweeper.inventory import Gone, Place, Project, Retired, Unreadable
+from invite_sweeper.inventory import Gone, Moment, Place, Project, Retired, Unreadable
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.ages import AgeHistogram
 from invite_sweeper.selection import Decision, Selector
@@ -14,7 +14,6 @@ from invite_sweeper.trimming import OldestFirst
 from invite_sweeper.walk import Found
 
 _LINES_A_FLUSH = 1000
-_DAY = timedelta(days=1)
 
 
 class Draft:
@@ -113,22 +112,27 @@ class Draft:
         return self.stale - self.planned if self._trim is not None else 0
 
     def _judge(self, decisions: Sequence[Decision]) -> None:
-        stale = [decision for decision in decisions if decision.stale]
-        self.stale += len(stale)
         for decision in decisions:
-            created_at = decision.invitation.created_at
-            sent_at = created_at if isinstance(created_at, datetime) else None
-            if sent_at is not None and (self.oldest is None or sent_at < self.oldest):
-                self.oldest = sent_at
             if decision.kept is not None:
-                self.kept[decision.kept] += 1
-                self.kept_ages.add(None if sent_at is None else (self._now - sent_at) / _DAY)
+                self._note_kept(decision.kept, decision.invitation.created_at)
+        stale = [decision for decision in decisions if decision.rule is not None]
+        self.stale += len(stale)
+        self._note_oldest([decision.invitation.created_at for decision in decisions])
         if not stale:
             return
         if self._trim is not None:
             self._trim.offer(stale)
         else:
             self._plan(stale)
+
+    def _note_kept(self, reason: str, sent_at: Moment) -> None:
+        self.kept[reason] += 1
+        # Whole days will do: each class of ages begins with one.
+        self.kept_ages.add((self._now - sent_at).days if isinstance(sent_at, datetime) else None)
+
+    def _note_oldest(self, sent: Sequence[Moment]) -> None:
+        dates = [moment for moment in (self.oldest, *sent) if isinstance(moment, datetime)]
+        self.oldest = min(dates, default=None)
 
     def _plan(self, decisions: Sequence[Decision]) -> None:
         """Write the planned deletions of one list, one after another."""

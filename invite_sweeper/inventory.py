@@ -17,7 +17,7 @@ class Source(StrEnum):
     @property
     def of_organization(self) -> bool:
         """Whether the list belongs to an organization and not to a project."""
-        return self is Source.ORG_USERS or self is Source.ORG_INVITES
+        return self in _OF_ORGANIZATIONS
 
     @property
     def successors(self) -> str:
@@ -29,6 +29,8 @@ class Source(StrEnum):
             self, ""
         )
 
+
+_OF_ORGANIZATIONS: Final = frozenset({Source.ORG_USERS, Source.ORG_INVITES})
 
 USER_LISTS: Final = frozenset({Source.USERS, Source.ORG_USERS})
 """Lists of people with a status, whose removal hits an accepted membership as well."""

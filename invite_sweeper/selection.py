@@ -79,6 +79,7 @@ class Selector:
     def __init__(self, policy: Policy, now: datetime) -> None:
         self._now = now
         self._rules = tuple((rule.name, rule_criteria(rule, now)) for rule in policy.rules)
+        self._steps = tuple((*rule, _but_for_age(rule[1])) for rule in self._rules)
         self._keep = tuple(
             (entry.name, criteria_of(entry, now))
             for entry in policy.keep
@@ -91,13 +92,13 @@ class Selector:
         if kept is not None:
             return Decision(invitation, None, kept)
         reason = "no_rule"
-        for name, criteria in self._rules:
+        for name, criteria, but_for_age in self._steps:
             answer = all_hold(criteria, invitation)
             if answer is True:
                 return Decision(invitation, name, None)
             if isinstance(answer, str):
                 reason = answer
-            elif reason == "no_rule" and _only_too_young(criteria, invitation):
+            elif reason == "no_rule" and all_hold(but_for_age, invitation) is True:
                 reason = "too_young"
         return Decision(invitation, None, reason)
 
@@ -132,5 +133,5 @@ class Selector:
         return date_fault(invitation.created_at, self._now) or unjudged
 
 
-def _only_too_young(criteria: tuple[Criterion, ...], invitation: Invitation) -> bool:
-    return all(ask(invitation) is True for key, ask in criteria if key != "older_than")
+def _but_for_age(criteria: tuple[Criterion, ...]) -> tuple[Criterion, ...]:
+    return tuple(criterion for criterion in criteria if criterion[0] != "older_than")

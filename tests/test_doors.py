@@ -4,7 +4,7 @@ import pytest
 from builders import NOW, ORG, PROJECT, invitation, object_id, policy, project
 from fakes import FakeAtlas, FakeJournal, ListLane
 
-from invite_sweeper.audit.record import invitation_fields, planned_invitation
+from invite_sweeper.audit import invitation_fields, planned_invitation
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.errors import AtlasUnavailable
 from invite_sweeper.inventory import (

@@ -121,20 +121,21 @@ def parse_array(
 
 
 def _invitation(item: dict[str, object], project: Project) -> Invitation:
-    group_id = item.get("groupId")
+    get = item.get
+    group_id = get("groupId")
     if group_id is not None and group_id != project.id:
         message = "the list holds an invitation to another project"
         raise Nonsense(message)
     return Invitation(
-        id=_text(item.get("id")) or "",
-        project_id=project.id,
-        project_name=project.name,
-        org_id=project.org_id,
-        username=_text(item.get("username")),
-        roles=_texts(item.get("roles")),
-        inviter=_text(item.get("inviterUsername")),
-        created_at=parse_moment(item.get("createdAt")),
-        expires_at=parse_moment(item.get("expiresAt")),
+        _text(get("id")) or "",
+        project.id,
+        project.name,
+        project.org_id,
+        _text(get("username")),
+        _texts(get("roles")),
+        _text(get("inviterUsername")),
+        parse_moment(get("createdAt")),
+        parse_moment(get("expiresAt")),
     )
 
 
@@ -150,6 +151,8 @@ def parse_moment(value: object) -> Moment:
         return UnreadableDate(orjson.dumps(value).decode()[:_MAX_RAW])
     try:
         moment = datetime.fromisoformat(value)
+        if moment.tzinfo is UTC:
+            return moment
         return moment.astimezone(UTC) if moment.tzinfo else UnreadableDate(value[:_MAX_RAW])
     except (ValueError, OverflowError):
         return UnreadableDate(value[:_MAX_RAW])
@@ -184,7 +187,7 @@ def _text(value: object) -> str | None:
 
 def _texts(value: object) -> tuple[str, ...]:
     items: Iterable[object] = value if isinstance(value, list) else ()
-    return tuple(item for item in items if isinstance(item, str))
+    return tuple([item for item in items if isinstance(item, str)])
 
 
 def _tags(value: object) -> tuple[tuple[str, str], ...]:

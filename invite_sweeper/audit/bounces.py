@@ -2,7 +2,6 @@
 
 from array import array
 from bisect import bisect_left, bisect_right
-from hashlib import blake2b
 from pathlib import Path
 
 from invite_sweeper.audit.lines import records
@@ -24,14 +23,14 @@ class Bounces:
             GuardRefused: A line is damaged.
             UsageFault: A file cannot be read.
         """
-        doors = array("Q")
+        doors = array("q")
         for record in records(paths, _OUTCOMES):
             username = record.get("username")
             place_id = record.get("project_id") or record.get("org_id")
             is_deleted = record.get("outcome") == Outcome.DELETED
             if is_deleted and isinstance(username, str) and isinstance(place_id, str):
                 doors.append(_door(username, place_id))
-        self._doors = array("Q", sorted(doors))
+        self._doors = array("q", sorted(doors))
 
     def count(self, username: str, project_id: str) -> int:
         """Deletions of an invitation of this person to this project; case does not matter.
@@ -39,10 +38,10 @@ class Bounces:
         For an invitation to an organization its id stands in the project's place.
         """
         door = _door(username, project_id)
-        return bisect_right(self._doors, door) - bisect_left(self._doors, door)
+        first = bisect_left(self._doors, door)
+        return bisect_right(self._doors, door, first) - first
 
 
 def _door(username: str, place_id: str) -> int:
     """64 bits for a person and a place. Two of them meeting by chance keeps an invitation."""
-    text = f"{username.casefold()}\0{place_id}".encode("utf-8", "backslashreplace")
-    return int.from_bytes(blake2b(text, digest_size=8).digest())
+    return hash((username.casefold().encode("utf-8", "backslashreplace"), place_id))

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from invite_sweeper.audit.lines import records
-from invite_sweeper.audit.record import Record, planned_invitation
+from invite_sweeper.audit.planned import planned_invitation
+from invite_sweeper.audit.record import Record
 from invite_sweeper.audit.runs import PastRun, past_runs
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.inventory import Invitation

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from invite_sweeper.audit.record import planned_invitation
+from invite_sweeper.audit.planned import planned_invitation
 from invite_sweeper.audit.span import Block, PlannedSpan
 from invite_sweeper.audit.words import is_chained, words_of
 from invite_sweeper.errors import AuditUnwritable

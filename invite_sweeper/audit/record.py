@@ -1,14 +1,13 @@
-"""One line of the audit log: its fields, its bytes, and the way back to an invitation."""
+"""One line of the audit log: its fields and its bytes."""
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TypeAlias
 
 import orjson
 
-from invite_sweeper.inventory import Invitation, Moment, Source, UnreadableDate
+from invite_sweeper.inventory import Invitation, Moment
 
 FIRST_PREV = "0" * 64
 """The `prev` of a file's first line."""
@@ -19,8 +18,7 @@ RESERVED = frozenset({"ts", "run_id", "seq", "event", "prev", "seal"})
 Record: TypeAlias = Mapping[str, object]
 """One line, read back."""
 
-_TENTH_OF_A_DAY = timedelta(seconds=8640)
-_WRITTEN_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
+_TENTH_OF_A_DAY_S = 8640
 
 
 def instant(moment: datetime) -> str:
@@ -78,6 +76,14 @@ def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object
         invitation: As Atlas described it.
         now: The run's one instant, aware.
     """
+    return renderable_fields(invitation, now) | {
+        "created_at": _written(invitation.created_at),
+        "expires_at": _written(invitation.expires_at),
+    }
+
+
+def renderable_fields(invitation: Invitation, now: datetime) -> dict[str, object]:
+    """Give the same with its dates as `render` takes them, which writes them itself."""
     of_organization = invitation.source.of_organization
     fields: dict[str, object] = {
         "invitation_id": invitation.id,
@@ -87,8 +93,8 @@ def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object
         "username": invitation.username,
         "roles": invitation.roles,
         "inviter": invitation.inviter,
-        "created_at": _written(invitation.created_at),
-        "expires_at": _written(invitation.expires_at),
+        "created_at": _in_utc(invitation.created_at),
+        "expires_at": _in_utc(invitation.expires_at),
         "age_days": _age_days(invitation.created_at, now),
         "source": invitation.source,
     }
@@ -103,89 +109,19 @@ def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object
     return fields
 
 
-def planned_invitation(record: Record) -> tuple[Invitation, str]:
-    """The invitation and the rule's name that a `planned`, `intent` or `outcome` line holds.
-
-    The inverse of `invitation_fields`.
-
-    Raises:
-        ValueError: The record lacks a field or holds one of another kind. It names the field.
-    """
-    source = Source(_text(record, "source"))
-    of_organization = source.of_organization
-    invitation = Invitation(
-        id=_text(record, "invitation_id"),
-        project_id=_text(record, "org_id" if of_organization else "project_id"),
-        project_name="" if of_organization else _text(record, "project_name"),
-        org_id=_text(record, "org_id"),
-        username=_text_or_none(record, "username"),
-        roles=_texts(record, "roles"),
-        inviter=_text_or_none(record, "inviter"),
-        created_at=_moment(record, "created_at"),
-        expires_at=_moment(record, "expires_at"),
-        source=source,
-        status=_text_or_none(record, "status") if "status" in record else "PENDING",
-        team_ids=_texts(record, "team_ids") if "team_ids" in record else (),
-        origin=_pairs(record, "origin") if "origin" in record else (),
-        reaches=_pairs(record, "reaches") if "reaches" in record else (),
-    )
-    return invitation, _text(record, "rule")
-
-
 def _written(moment: Moment) -> str | None:
-    if moment is None:
-        return None
-    if isinstance(moment, UnreadableDate):
-        return moment.raw
-    return orjson.dumps(moment.astimezone(UTC), option=orjson.OPT_UTC_Z)[1:-1].decode()
+    written = _in_utc(moment)
+    return render(written)[1:-1].decode() if isinstance(written, datetime) else written
+
+
+def _in_utc(moment: Moment) -> datetime | str | None:
+    if isinstance(moment, datetime):
+        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return None if moment is None else moment.raw
 
 
 def _age_days(created_at: Moment, now: datetime) -> float | None:
     if not isinstance(created_at, datetime):
         return None
-    return ((now - created_at) // _TENTH_OF_A_DAY) / 10
-
-
-def _text(record: Record, name: str) -> str:
-    value = record.get(name)
-    if not isinstance(value, str):
-        raise ValueError(f"`{name}` is not a text")  # noqa: TRY004  one kind of error for a line
-    return value
-
-
-def _text_or_none(record: Record, name: str) -> str | None:
-    value = record.get(name, name)  # what is missing is no text, and `_text` says so
-    return None if value is None else _text(record, name)
-
-
-def _texts(record: Record, name: str) -> tuple[str, ...]:
-    value = record.get(name)
-    if isinstance(value, list):
-        texts = tuple(part for part in value if isinstance(part, str))
-        if len(texts) == len(value):
-            return texts
-    raise ValueError(f"`{name}` is not a list of texts")
-
-
-def _pairs(record: Record, name: str) -> tuple[tuple[str, str], ...]:
-    value = record.get(name)
-    if not isinstance(value, list):
-        raise ValueError(f"`{name}` is not a list of pairs")  # noqa: TRY004  as above
-    pairs = []
-    for part in value:
-        if not isinstance(part, list) or [type(half) for half in part] != [str, str]:
-            raise ValueError(f"`{name}` is not a list of pairs")
-        pairs.append((part[0], part[1]))
-    return tuple(pairs)
-
-
-def _moment(record: Record, name: str) -> Moment:
-    text = _text_or_none(record, name)
-    if text is None:
-        return None
-    if _WRITTEN_DATE.fullmatch(text) is None:
-        return UnreadableDate(text)
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return UnreadableDate(text)
+    age = now - created_at  # its days alone may be below zero
+    return (age.days * 10 + age.seconds // _TENTH_OF_A_DAY_S) / 10

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from invite_sweeper.audit.record import FIRST_PREV, invitation_fields, line_hash, render
+from invite_sweeper.audit.record import FIRST_PREV, line_hash, render, renderable_fields
 from invite_sweeper.inventory import Invitation
 
 _PREV = b'"prev":"'
+_AFTER_PREV = len(_PREV) + len(FIRST_PREV) + len(b'",')
+"""From there to what follows the fields that the log itself writes."""
 
 
 def words_for(invitation: Invitation, rule: str, now: datetime) -> bytes:
@@ -15,7 +17,9 @@ def words_for(invitation: Invitation, rule: str, now: datetime) -> bytes:
     Args:
         now: The run's one instant, aware.
     """
-    return members({**invitation_fields(invitation, now), "rule": rule})
+    fields = renderable_fields(invitation, now)
+    fields["rule"] = rule
+    return members(fields)
 
 
 def members(fields: Mapping[str, object]) -> bytes:
@@ -34,23 +38,15 @@ def words_of(line: bytes, rule: str) -> bytes:
         ValueError: It is no such line.
     """
     last = b',"rule":' + render(rule)
-    return line[_after_head(line) + 1 : line.rindex(last) + len(last)]
+    # Within a text each quote has its backslash, so what is found is the key.
+    return line[line.index(_PREV) + _AFTER_PREV : line.rindex(last) + len(last)]
 
 
 def is_chained(lines: Sequence[bytes], last_hash: str) -> bool:
     """Tell whether each line holds the hash of the one before, and the last one has this hash."""
     before = None
     for line in lines:
-        end = line.find(_PREV) + len(_PREV) + len(FIRST_PREV)
-        if before is not None and line[end - len(FIRST_PREV) : end] != before:
+        if before is not None and not line.startswith(before, line.find(_PREV) + len(_PREV)):
             return False
         before = line_hash(line).encode()
     return before == last_hash.encode()
-
-
-def _after_head(line: bytes) -> int:
-    """Find where `prev` ends, the last of the fields that the log itself writes.
-
-    Within a text each quote has its backslash, so what is found is the key.
-    """
-    return line.index(_PREV) + len(_PREV) + len(FIRST_PREV) + 1

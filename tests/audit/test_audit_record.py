@@ -10,7 +10,7 @@ from builders import NOW, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.audit import invitation_fields, planned_invitation
+from invite_sweeper.audit import invitation_fields, planned_invitation, words_for
 from invite_sweeper.audit.record import instant, render, rendered_instant
 from invite_sweeper.audit.seal import seal, seal_holds
 from invite_sweeper.inventory import Invitation, Source, UnreadableDate
@@ -55,6 +55,52 @@ def placed(one: Invitation) -> Invitation:
 def test_an_invitation_comes_back_from_its_line_as_it_was(given_one, rule):
     line = render({**invitation_fields(given_one, NOW), "rule": rule})
     assert planned_invitation(orjson.loads(line)) == (given_one, rule)
+
+
+@given(INVITATIONS.map(placed), TEXT, st.integers(-23 * 60 - 59, 23 * 60 + 59))
+def test_words_of_the_plan_are_its_fields_whatever_zone_a_date_is_in(given_one, rule, offset_min):
+    zone = timezone(timedelta(minutes=offset_min))
+    there = [
+        moment.astimezone(zone) if isinstance(moment, datetime) else moment
+        for moment in (given_one.created_at, given_one.expires_at)
+    ]
+    fields = {**invitation_fields(given_one, NOW), "rule": rule}
+    one = given_one._replace(created_at=there[0], expires_at=there[1])
+    assert b"{%b}" % words_for(one, rule, NOW) == render(fields)
+
+
+@pytest.mark.parametrize(
+    "moment", [NOW, UnreadableDate("a\ud800"), None], ids=["read", "odd", "none"]
+)
+def test_words_of_the_plan_are_its_fields_though_no_json_holds_a_name(moment):
+    one = invitation(username="a\ud800", created_at=moment, expires_at=moment)
+    fields = {**invitation_fields(one, NOW), "rule": "\udcff"}
+    assert b"{%b}" % words_for(one, "\udcff", NOW) == render(fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("source", Source.USERS),
+        ("status", "INVITATION_EXPIRED"),
+        ("team_ids", ("t",)),
+        ("origin", (("a", "b"),)),
+        ("reaches", (("c", "d"),)),
+        ("username", None),
+        ("roles", ()),
+    ],
+)
+def test_a_line_that_is_not_like_most_comes_back_too(name, value):
+    one = invitation(**{name: value})
+    line = render({**invitation_fields(one, NOW), "rule": "r"})
+    assert planned_invitation(orjson.loads(line)) == (one, "r")
+
+
+@pytest.mark.parametrize("source", [Source.ORG_USERS, Source.ORG_INVITES])
+def test_line_of_an_organization_names_no_project_whatever_it_says(source):
+    record = {**orjson.loads(render(invitation_fields(invitation(), NOW))), "rule": "r"}
+    one, _ = planned_invitation({**record, "source": source.value})
+    assert (one.project_id, one.project_name, one.source) == (one.org_id, "", source)
 
 
 def test_fields_are_those_of_the_contract_in_its_order():
@@ -145,7 +191,7 @@ def test_without_a_readable_date_there_is_no_age(moment):
             "project_name": (None,),
             "org_id": (None,),
             "username": (1, []),
-            "roles": (None, "A", [1]),
+            "roles": (None, "A", [1], {"A": 1}),
             "inviter": (1,),
             "created_at": (1,),
             "expires_at": ([],),
@@ -196,7 +242,8 @@ def test_instant_rendered_in_haste_is_the_same_in_any_zone(moment, offset_min):
 @pytest.mark.usefixtures("machine_zone")
 def test_instants_and_dates_are_utc_whatever_the_zone_of_the_machine():
     assert instant(NOW) == "2026-11-25T01:00:00.000000Z"
-    one = invitation(created_at=NOW, expires_at=NOW)
+    there = NOW.astimezone(timezone(timedelta(hours=2)))
+    one = invitation(created_at=NOW, expires_at=there)
     fields = invitation_fields(one, NOW)
     assert (fields["created_at"], fields["expires_at"]) == ("2026-11-25T01:00:00Z",) * 2
     assert planned_invitation(orjson.loads(render({**fields, "rule": "r"})))[0] == one
