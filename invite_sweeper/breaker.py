@@ -1,6 +1,6 @@
 """When a sweep had better stop by itself: what the last answers looked like. Pure."""
 
-from collections import Counter, deque
+from collections import deque
 from fractions import Fraction
 
 from invite_sweeper.outcome import Outcome
@@ -19,7 +19,8 @@ class Breaker:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._last: deque[Outcome] = deque()
-        self._among_last: Counter[Outcome] = Counter()
+        self._last_failed = 0
+        self._last_gone = 0
         self._seen = 0
         self._failed = 0
         self._most_failed = self._most(limits.max_failure_share)
@@ -29,9 +30,9 @@ class Breaker:
         """Take one outcome into account; give a sentence when the sweep should stop."""
         outcome = Outcome.FAILED if outcome is Outcome.ACCEPTED_DURING else outcome
         if len(self._last) == self._limits.breaker_window:
-            self._among_last[self._last.popleft()] -= 1
+            self._count(self._last.popleft(), -1)
         self._last.append(outcome)
-        self._among_last[outcome] += 1
+        self._count(outcome, 1)
         self._seen += 1
         self._failed += outcome is Outcome.FAILED
         if self._seen == self._limits.canary:
@@ -40,25 +41,31 @@ class Breaker:
             return None
         return self._shares()
 
+    def _count(self, outcome: Outcome, by: int) -> None:
+        if outcome is Outcome.FAILED:
+            self._last_failed += by
+        elif outcome is Outcome.ALREADY_GONE:
+            self._last_gone += by
+
     def _most(self, share: float) -> int:
         """How many of a full window are just not too many; as the policy's digits say it."""
         return int(Fraction(str(share)) * self._limits.breaker_window)
 
     def _shares(self) -> str | None:
-        limits, last = self._limits, self._among_last
-        if last[Outcome.FAILED] > self._most_failed:
+        limits = self._limits
+        if self._last_failed > self._most_failed:
             return self._too_many(
-                Outcome.FAILED, f"failed, over max_failure_share: {limits.max_failure_share}"
+                self._last_failed, f"failed, over max_failure_share: {limits.max_failure_share}"
             )
-        if last[Outcome.ALREADY_GONE] > self._most_gone:
+        if self._last_gone > self._most_gone:
             return self._too_many(
-                Outcome.ALREADY_GONE,
+                self._last_gone,
                 f"were gone already, over max_already_gone_share: {limits.max_already_gone_share}",
             )
         return None
 
-    def _too_many(self, outcome: Outcome, words: str) -> str:
-        return f"{self._among_last[outcome]} of the last {len(self._last)} deletions {words}."
+    def _too_many(self, count: int, words: str) -> str:
+        return f"{count} of the last {len(self._last)} deletions {words}."
 
     def _canary(self) -> str | None:
         if self._failed * 2 <= self._seen:
