@@ -9,6 +9,7 @@ from invite_sweeper.atlas.answers import (
     error_of,
     is_atlas_speaking,
     is_json,
+    is_page,
 )
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, RunError, VersionGone
 from invite_sweeper.inventory import Source
@@ -97,10 +98,10 @@ def is_done(answer: Answer) -> bool:
 
     Source: the OpenAPI document has 204 alone; the recordings (read 2026-08) have other DELETEs
         that answer 200 or 202 with `{}`. Anything in front of Atlas may say 200, too, so that
-        has to be JSON.
+        has to be JSON; a 204 is taken at its word, unless it comes with a page.
     """
     if answer.status == _DONE:
-        return is_atlas_speaking(answer)
+        return not is_page(answer)
     return answer.status in _DONE_WITH_A_BODY and is_json(answer)
 
 
@@ -111,9 +112,14 @@ def is_gone(answer: Answer) -> bool:
         https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08) names 400 with
         `INVALID_INVITATION_ID`; clients have seen 404. Another 400 is a failure.
     """
-    if answer.status == 404:  # noqa: PLR2004
-        return is_atlas_speaking(answer)
-    return answer.status == 400 and error_of(answer).code in _GONE_CODES  # noqa: PLR2004
+    return says_gone(answer) or (
+        answer.status == 400 and error_of(answer).code in _GONE_CODES  # noqa: PLR2004
+    )
+
+
+def says_gone(answer: Answer) -> bool:
+    """Tell whether it is a 404, whatever it is written in but a page."""
+    return answer.status == 404 and not is_page(answer)  # noqa: PLR2004
 
 
 def is_redirect(answer: Answer) -> bool:

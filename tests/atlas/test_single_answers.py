@@ -192,6 +192,17 @@ async def test_a_404_is_a_project_that_is_gone(connecting, answering):
     assert await listing_of(connecting) == Gone(PROJECT, ALPHA.name)
 
 
+@pytest.mark.parametrize("media_type", ["text/plain; charset=utf-8", "application/octet-stream"])
+async def test_a_404_that_is_no_json_and_no_page_is_gone_in_a_list_and_a_deletion(
+    connecting, answering, media_type
+):
+    for method, url in ((answering.get, INVITES), (answering.delete, DELETE)):
+        method(url, status=404, body="404: Not Found", headers={"Content-Type": media_type})
+
+    assert await listing_of(connecting) == Gone(PROJECT, ALPHA.name)
+    assert (await deletion_of(connecting)).outcome is Outcome.ALREADY_GONE
+
+
 async def test_a_proxys_404_is_not_believed(connecting, answering):
     answering.get(INVITES, status=404, body="<html>", content_type="text/html")
 
