@@ -131,21 +131,23 @@ class ServiceAccountAuthentication:
         return token
 
     async def _post_again(self) -> Result:
-        self._line.counters.retries += 1
-        return await self._post()
+        return await self._post(again=True)
 
-    async def _post(self) -> Result:
+    async def _post(self, *, again: bool = False) -> Result:
         """Ask for a token, never more often than the endpoint lets anybody ask."""
         if len(self._sent_s) == _REQUESTS_A_WINDOW:
             wait_s = self._sent_s[0] + _WINDOW_S - self._persistence.monotonic()
             if wait_s > 0:
                 await self._persistence.sleep(wait_s)
         self._sent_s.append(self._persistence.monotonic())
-        return await self._line.post_form(
+        self._line.counters.retries += again
+        result = await self._line.post_form(
             TOKEN_PATH,
             {"grant_type": "client_credentials"},
             {"Accept": "application/json", "Authorization": self._basic.reveal()},
         )
+        self._line.counters.rate_limited += kind_of(result) is Kind.THROTTLED
+        return result
 
     def _token_of(self, result: Result) -> _Token:
         if isinstance(result, Answer) and result.status in _REFUSED:

@@ -326,6 +326,7 @@ async def test_the_token_endpoints_own_limit_is_honoured(sim, online, fake_time)
         await everything(atlas)
 
     assert fake_time.slept == [30, 30]
+    assert (atlas.counters.rate_limited, atlas.counters.retries) == (2, 2)
 
 
 async def test_no_more_than_10_tokens_a_minute_are_asked_for(sim, online, fake_time):
