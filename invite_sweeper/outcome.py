@@ -68,7 +68,8 @@ class Trail:
     must still tell what was sent and what Atlas had answered by then.
 
     Attributes:
-        attempts: Tries; an unsigned request that a sign-in needs is part of its try.
+        attempts: Tries that were sent, also those that a 429 answered, which the policy's
+            `attempts` leaves out; an unsigned request that a sign-in needs is part of its try.
         awaiting: One of them has no answer yet.
         http_status: The last answer's; None where there was none.
         error_code: Atlas's `errorCode` of the last answer.

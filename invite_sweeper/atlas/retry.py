@@ -40,7 +40,7 @@ class Kind(Enum):
     THROTTLED = auto()
     """429: not counted, bounded by the deadline."""
     UNAUTHORIZED = auto()
-    """401: seen with good credentials, so asked once more before it is believed."""
+    """401: seen with good credentials, so asked once more before it is believed; counted."""
 
 
 def kind_of(result: Result) -> Kind:
@@ -65,7 +65,7 @@ class Persistence:
     """How long one goes on.
 
     Attributes:
-        attempts: Tries of a request, the first included; a 429 and the first 401 are not counted.
+        attempts: Tries of a request, the first included; one that a 429 answers is not counted.
         deadline_s: On the clock of `monotonic`; no wait goes beyond it.
         sleep: Waits seconds.
         random: From 0 up to 1.
@@ -126,19 +126,17 @@ class Course:
 
     def _note(self, result: Result) -> None:
         self._kind = kind_of(result)
-        self.counted += self._kind is Kind.PASSING
+        self.counted += self._kind is not Kind.THROTTLED
         self.throttled += self._kind is Kind.THROTTLED
         self.unauthorized += self._kind is Kind.UNAUTHORIZED
 
     def _must_stop(self, state: RetryCallState) -> bool:
         wakes_s = self.persistence.monotonic() + state.upcoming_sleep
-        spent = {
-            Kind.PASSING: self.counted >= self.persistence.attempts,
-            Kind.UNAUTHORIZED: self.unauthorized > 1,
-        }
+        tried = self._kind is not Kind.THROTTLED and self.counted >= self.persistence.attempts
+        spent = tried or (self._kind is Kind.UNAUTHORIZED and self.unauthorized > 1)
         too_late = wakes_s >= self.persistence.deadline_s
         called_off = self.called_off is not None and self.called_off()
-        return spent.get(self._kind, False) or too_late or called_off
+        return spent or too_late or called_off
 
     async def _sleep(self, seconds: float) -> None:
         await self.persistence.wait(seconds, self.called_off)

@@ -74,7 +74,7 @@ class Transport:
         return await self._go_on(request, result, used)
 
     async def once(self, request: Request) -> Result:
-        """Send what must not be done twice: one try, and another only after a 401.
+        """Send what must not be done twice: one try, and another (if any) only after a 401.
 
         Raises:
             RunError: No token can be had.
@@ -84,7 +84,7 @@ class Transport:
         await self.limiter.acquire(request.key)
         used = await self._authentication.authorization()
         result = await self._try(request, used)
-        if not is_plain_refusal(result):
+        if not is_plain_refusal(result) or self._persistence.attempts == 1:
             return result
         self._line.counters.retries += 1
         await self._authentication.renew(used)

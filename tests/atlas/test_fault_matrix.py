@@ -140,6 +140,35 @@ async def test_a_deletion_meets(sim, online, account, alpha, name):
     assert (trail.attempts, trail.http_status) == (deletion.attempts, deletion.http_status)
 
 
+COUNTED = {
+    "a 401 and two 500s": ([faults.challenge(), *[faults.fails(500)] * 2], 2, FAILED, 2),
+    "a role's 401 and a 500": ([faults.role_missing(), faults.fails(500)], 2, FAILED, 2),
+    "one 401 where one try is all": ([faults.challenge()], 1, FAILED, 1),
+    "a 500 and a 401": ([faults.fails(500), faults.challenge()], 2, FAILED, 2),
+    "429s around a 500": (
+        [*[faults.fails(429)] * 2, faults.fails(500), faults.fails(429)],
+        2,
+        DELETED,
+        5,
+    ),
+}
+"""Answers in their order, `attempts`, and the outcome after so many tries."""
+
+
+@pytest.mark.parametrize("name", COUNTED)
+async def test_only_what_429_answers_is_sent_beyond_attempts_and_all_is_told(
+    sim, online, account, alpha, name
+):
+    answers, attempts, outcome, tries = COUNTED[name]
+    for number, fault in enumerate(answers, start=1):
+        sim.faults.add(fault, method="DELETE", nth=number)
+
+    async with online(account, attempts=attempts) as atlas:
+        deletion, _ = await deleting(sim, atlas, alpha)
+
+    assert (deletion.outcome, deletion.attempts, sim.deletes_received) == (outcome, tries, tries)
+
+
 ENDS = {
     "401 that lasts": (faults.challenge(), CredentialsRefused, 2),
     "402": (faults.fails(402, "ACCOUNT_SUSPENDED"), AtlasUnavailable, 1),

@@ -185,6 +185,17 @@ async def test_refused_token_ends_the_run_and_nobody_is_invited(online, sim, pro
     assert sim.invitation_count() == 0
 
 
+@pytest.mark.parametrize(("attempts", "posts"), [(1, 1), (2, 2), (5, 2)])
+async def test_post_that_401_answers_is_sent_once_more_where_attempts_allow_it(
+    online, sim, project, attempts, posts
+):
+    sim.faults.add(faults.challenge(), method="POST", path="*/invites", times=None)
+    async with online(attempts=attempts) as atlas:
+        await atlas.inviter().invite(invitation(1, project_id=project), Trail())
+
+    assert sum(asked.path.endswith("/invites") for asked in sim.requests) == posts
+
+
 async def test_signed_post_arrives_once_and_has_its_effect_once(online, sim, project):
     async with online(sim.add_api_key()) as atlas:
         found = await atlas.inviter().invite(invitation(1), Trail())
