@@ -75,6 +75,8 @@ MATRIX = {
     ),
     "another 405": (faults.empty(405), ALWAYS, FAILED, 1, 2, None),
     "401 in passing": (faults.challenge(), 1, DELETED, 2, 1, None),
+    "401 that lasts": (faults.challenge(), ALWAYS, FAILED, 2, 2, "UNEXPECTED_ERROR"),
+    "401 without a word that lasts": (faults.empty(401), ALWAYS, FAILED, 2, 2, None),
     "401 of a role in passing": (faults.role_missing(), 1, DELETED, 2, 1, None),
     "401 of a role that lasts": (
         faults.role_missing(),
@@ -170,7 +172,6 @@ async def test_only_what_429_answers_is_sent_beyond_attempts_and_all_is_told(
 
 
 ENDS = {
-    "401 that lasts": (faults.challenge(), CredentialsRefused, 2),
     "402": (faults.fails(402, "ACCOUNT_SUSPENDED"), AtlasUnavailable, 1),
     "the access list": (faults.fails(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), CredentialsRefused, 1),
     "406": (faults.fails(406, "INVALID_VERSION_DATE"), AtlasUnavailable, 1),
@@ -254,6 +255,9 @@ LISTS = {
     "a page of HTML with 200 that lasts": (faults.html(200), ALWAYS, Unreadable, 5),
     "an empty body that lasts": (faults.malformed(b""), ALWAYS, Unreadable, 5),
     "a role that is missing": (faults.role_missing(), ALWAYS, Unreadable, 2),
+    "a 401 in passing": (faults.challenge(), 1, 2, 2),
+    "a 401 that lasts": (faults.challenge(), ALWAYS, Unreadable, 2),
+    "a 401 without a word that lasts": (faults.empty(401), ALWAYS, Unreadable, 2),
     "a project that is gone": (faults.fails(404, "GROUP_NOT_FOUND"), 1, Gone, 1),
     "a redirect": (faults.redirect("https://evil.example.com/"), ALWAYS, Unreadable, 1),
     "another content type": (faults.mislabelled("text/plain"), ALWAYS, 2, 1),
