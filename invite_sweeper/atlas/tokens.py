@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import math
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import Final
@@ -21,6 +22,7 @@ from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 _MARGIN_S: Final = 600.0
 _MARGIN_SHARE: Final = 0.2
 _RENEWAL_RETRY_S: Final = 30.0
+_TRUST_S: Final = 60.0
 _WINDOW_S: Final = 60.0
 _REQUESTS_A_WINDOW: Final = 10
 """Source: https://www.mongodb.com/docs/atlas/api/api-authentication: 10, later 50 a minute."""
@@ -55,6 +57,7 @@ class ServiceAccountAuthentication:
         self._renewal: asyncio.Task[_Token] | None = None
         self._refusal: CredentialsRefused | None = None
         self._sent_s: deque[float] = deque(maxlen=_REQUESTS_A_WINDOW)
+        self._trusted_until_s = -math.inf
 
     async def authorization(self) -> Secret:
         """Give the header, with a token that is good for a while yet.
@@ -69,13 +72,17 @@ class ServiceAccountAuthentication:
         return token.header
 
     async def renew(self, used: Secret | None) -> None:
-        """Fetch a new token where the refused one is still in use.
+        """Fetch a new token where the refused one is still in use; it is trusted for a minute.
+
+        A project that answers 401 to any token would else have one fetched for each request.
 
         Raises:
             RunError: As `authorization`.
         """
-        if self._token is not None and self._token.header is used:
-            self._token = None
+        now_s = self._persistence.monotonic()
+        in_use = self._token is not None and self._token.header is used
+        if in_use and now_s >= self._trusted_until_s:
+            self._token, self._trusted_until_s = None, now_s + _TRUST_S
         if self._token is None:
             await self._renewed()
 

@@ -113,7 +113,10 @@ class Transport:
 
         called_off = request.called_off if request.may_be_called_off else None
         course = Course(self._persistence, self.observed.clock, on_wait, called_off)
-        return await course.run(first, again)
+        result = await course.run(first, again)
+        if is_plain_refusal(result):  # it stands, but those that follow need a good token
+            await self._authentication.renew(used)
+        return result
 
     async def _turn(self, request: Request) -> None:
         """Take the turn of one more try, unless it is called off meanwhile."""
