@@ -8,10 +8,9 @@ from invite_sweeper.atlas.headers import count_of, retry_after_s
 from invite_sweeper.atlas.identity import Secret
 from invite_sweeper.atlas.line import Line
 from invite_sweeper.atlas.observed import Observed
-from invite_sweeper.atlas.operations import UnsendableError, is_sendable
 from invite_sweeper.atlas.ratelimit import BucketKey, RateLimiter
 from invite_sweeper.atlas.refusals import told_bucket
-from invite_sweeper.atlas.request import Request
+from invite_sweeper.atlas.request import Request, raise_if_unsendable
 from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of
 from invite_sweeper.atlas.slots import Slots
 from invite_sweeper.atlas.verdicts import is_plain_refusal
@@ -64,7 +63,7 @@ class Transport:
             RunError: No token can be had.
             UnsendableError: It is none that `operations.target` makes. Nothing was sent.
         """
-        _raise_if_unsendable(request)
+        raise_if_unsendable(request)
         if not admitted:
             await self.limiter.acquire(request.key)
         used = await self._authentication.authorization()
@@ -80,7 +79,7 @@ class Transport:
             RunError: No token can be had.
             UnsendableError: It is none that `operations.target` makes. Nothing was sent.
         """
-        _raise_if_unsendable(request)
+        raise_if_unsendable(request)
         await self.limiter.acquire(request.key)
         used = await self._authentication.authorization()
         result = await self._try(request, used)
@@ -195,8 +194,3 @@ class Transport:
             return answer._replace(value=request.read(answer.body))
         except Nonsense as error:
             return Broken(f"Atlas answered nonsense: {error}", http_status=status)
-
-
-def _raise_if_unsendable(request: Request) -> None:
-    if not is_sendable(request.operation, request.path):
-        raise UnsendableError(f"not a request of ours: {request.operation.method} {request.path}")
