@@ -185,7 +185,8 @@ class Run:
             self._bulletin.warn(f"The list {source.value} ended in mid-sweep: {what}")
         if reckoning.broken is not None:
             self._bulletin.warn(f"The sweep stopped itself: {reckoning.broken}")
-        if stop.reason is not None and (tally[Outcome.SKIPPED] or tally[Outcome.UNKNOWN]):
+        undone = reckoning.cut_short or tally[Outcome.SKIPPED] or tally[Outcome.UNKNOWN]
+        if stop.reason is not None and undone:
             raise stop.as_error(state="What was done is in the audit log.")
 
 

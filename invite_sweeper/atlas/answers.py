@@ -48,6 +48,9 @@ class Broken:
     http_status: int | None = None
 
 
+CALLED_OFF: Final = Broken("called off", passing=False)
+"""A try that was not sent, as nothing more may be."""
+
 Result: TypeAlias = Answer | Broken
 
 

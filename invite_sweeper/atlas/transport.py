@@ -85,23 +85,21 @@ class Transport:
         result = await self._try(request, used)
         if not is_plain_refusal(result) or self._persistence.attempts == 1:
             return result
-        self._line.counters.retries += 1
         await self._authentication.renew(used)
         await self.limiter.acquire(request.key)
-        return await self._try(request, await self._authentication.authorization())
+        return await self._try(request, await self._authentication.authorization(), again=True)
 
     async def _go_on(self, request: Request, first: Result, used: Secret | None) -> Result:
         last = first
 
         async def again() -> Result:
             nonlocal last, used
-            self._line.counters.retries += 1
             if is_plain_refusal(last):
                 await self._authentication.renew(used)
             await self._turn(request)
             used = await self._authentication.authorization()
             stopped = await request.before_again() if request.before_again else None
-            last = stopped or await self._try(request, used)
+            last = stopped or await self._try(request, used, again=True)
             return last
 
         def on_wait(result: Result, wait_s: float) -> None:
@@ -113,7 +111,9 @@ class Transport:
         called_off = request.called_off if request.may_be_called_off else None
         course = Course(self._persistence, self.observed.clock, on_wait, called_off)
         result = await course.run(first, again)
-        if is_plain_refusal(result):  # it stands, but those that follow need a good token
+        if request.owner is not None:
+            request.owner.cut_short |= course.cut_short
+        if is_plain_refusal(result) and not course.cut_short:  # what follows needs a good token
             await self._authentication.renew(used)
         return result
 
@@ -127,7 +127,9 @@ class Transport:
             if request.called_off():
                 return
 
-    async def _try(self, request: Request, authorization: Secret | None) -> Result:
+    async def _try(
+        self, request: Request, authorization: Secret | None, *, again: bool = False
+    ) -> Result:
         """Send a request once; the place on the wire is given back with the answer."""
         headers = {"Accept": request.operation.media_type}
         if request.body is not None:
@@ -144,6 +146,7 @@ class Transport:
             )
         finally:
             self._unpaced += max(slot.sent - 1, 0)
+            self._line.counters.retries += again and slot.sent > 0
             self._slots.give_back(slot)
         self._settle(request.key, result, sent_s)
         return self._noted(request, result) if isinstance(result, Answer) else result

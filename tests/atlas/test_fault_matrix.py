@@ -426,6 +426,7 @@ async def test_rate_limits_that_are_refused_for_the_credentials_end_the_run(sim,
         (faults.reset(late=True), Outcome.UNKNOWN),
         (faults.fails(500), FAILED),
         (faults.fails(429, "RATE_LIMITED", retry_after="100"), FAILED),
+        (faults.challenge(), FAILED),
     ],
 )
 async def test_a_deletion_that_is_called_off_sends_nothing_more(
@@ -444,6 +445,38 @@ async def test_a_deletion_that_is_called_off_sends_nothing_more(
         deletion = await atlas.deleter(Source).delete(one, trail)
 
     assert (deletion.outcome, deletion.attempts, sim.deletes_received) == (outcome, 1, 1)
+    assert (deletion.cut_short, atlas.counters.retries) == (True, 0)
+
+
+@pytest.mark.parametrize("fault", [faults.fails(403, "ACCESS_FORBIDDEN"), faults.fails(500)])
+async def test_a_failure_that_stands_was_not_cut_short_although_it_was_called_off(
+    sim, online, account, alpha, fault
+):
+    trail = Trail()
+
+    def call_off(visit):
+        trail.called_off = True
+
+    sim.faults.add(replace(fault, before=call_off), method="DELETE", times=None)
+
+    async with online(account, attempts=1) as atlas:
+        one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
+        atlas.deleter(Source).admit(one)
+        deletion = await atlas.deleter(Source).delete(one, trail)
+
+    assert (deletion.outcome, deletion.cut_short) == (FAILED, False)
+
+
+async def test_no_try_of_a_deletion_follows_a_wait_that_the_deadline_ends(
+    sim, online, account, alpha, fake_time
+):
+    sim.faults.add(faults.fails(429, "X", retry_after="100"), method="DELETE", times=None)
+
+    async with online(account, deadline_s=fake_time.now_s + 50) as atlas:
+        deletion, _ = await deleting(sim, atlas, alpha)
+
+    assert (deletion.outcome, deletion.cut_short) == (FAILED, True)
+    assert (sim.deletes_received, atlas.counters.retries) == (1, 0)
 
 
 async def test_a_deletion_that_is_called_off_before_it_began_is_skipped(
