@@ -101,4 +101,7 @@ class Reckoning:
     def _judge(self, outcome: Outcome) -> None:
         if self.broken is None and (broken := self._breaker.record(outcome)) is not None:
             self.broken = broken
+            for trail in self.open:
+                # Whoever has sent a try goes on: its end had better be known.
+                trail.called_off |= trail.attempts == 0
             self._ends()
