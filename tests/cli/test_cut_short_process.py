@@ -90,6 +90,26 @@ def test_deadline_between_two_tries_of_a_list_ends_with_8_and_blames_nobody(desk
     assert desk.lines("project_unreadable") == []
 
 
+@pytest.mark.parametrize("kind", ["token", "service-account"])
+@pytest.mark.parametrize("ends_by", ["signal", "deadline"])
+def test_stop_before_the_first_answer_came_has_a_result_all_the_same(tmp_path, kind, ends_by):
+    with desk_in(tmp_path, kind=kind) as desk:
+        desk.sim.faults.add(faults.hang(), times=None)
+        if ends_by == "signal":
+            code, summary, _ = stopped(desk, desk.sim.journal.received.total, signal.SIGTERM)
+        else:
+            done = desk.sweep("--deadline", "2s")
+            code, summary = done.code, done.summary
+    assert (code, summary["exit_code"], summary["requests"]) == (8, 8, 1)
+    assert (summary["projects_seen"], summary["deleted"]) == (0, 0)
+
+
+def test_stop_before_anything_was_sent_has_no_result(desk):
+    desk.base_url = "http://127.0.0.1:9"  # nobody listens
+    done = desk.sweep("--deadline", "1s")
+    assert (done.code, done.out) == (8, "")
+
+
 def test_deadline_while_the_token_endpoint_makes_wait_ends_with_8(tmp_path):
     with desk_in(tmp_path, kind="service-account") as desk:
         desk.sim.invite(desk.sim.add_project("Project"), "ada@example.com", age=20 * DAYS)
