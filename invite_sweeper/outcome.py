@@ -68,7 +68,8 @@ class Trail:
     must still tell what was sent and what Atlas had answered by then.
 
     Attributes:
-        attempts: Tries; an unsigned request that a sign-in needs is part of its try.
+        attempts: Tries that were sent, also those that a 429 answered, which the policy's
+            `attempts` leaves out; an unsigned request that a sign-in needs is part of its try.
         awaiting: One of them has no answer yet.
         http_status: The last answer's; None where there was none.
         error_code: Atlas's `errorCode` of the last answer.
@@ -76,6 +77,7 @@ class Trail:
             before each request and, where it is set, ends with `cut_off()` instead.
         seen_before: The status that Atlas told just before the DELETE; None where not asked.
         seen_after: The one that it told afterwards, or `gone`.
+        cut_short: It would have gone on, had more been allowed to be sent.
         settled: What is known already, should nothing more be learnt.
         rests: The deleter calls it when it begins to wait between two tries.
     """
@@ -85,6 +87,7 @@ class Trail:
     http_status: int | None = None
     error_code: str | None = None
     called_off: bool = False
+    cut_short: bool = False
     seen_before: str | None = None
     seen_after: str | None = None
     settled: Outcome | None = None
@@ -97,7 +100,8 @@ class Trail:
         if self.attempts == 0:
             return Deletion(Outcome.SKIPPED, 0, seen_before=self.seen_before)
         unsure = self.awaiting or self.http_status is None
-        return self.ended(Outcome.UNKNOWN if unsure else Outcome.FAILED)
+        ended = self.ended(Outcome.UNKNOWN if unsure else Outcome.FAILED)
+        return ended._replace(cut_short=True)
 
     def ended(self, outcome: Outcome, ends_run: RunError | None = None) -> "Deletion":
         """Give the end of the deletion, with all that it has been through."""
@@ -109,6 +113,7 @@ class Trail:
             ends_run,
             self.seen_before,
             self.seen_after,
+            cut_short=self.cut_short,
         )
 
 
@@ -120,6 +125,7 @@ class Deletion(NamedTuple):
             (credentials refused, version gone): nothing more may be sent.
         seen_before: As in `Trail`.
         seen_after: As in `Trail`.
+        cut_short: As in `Trail`.
     """
 
     outcome: Outcome
@@ -129,3 +135,4 @@ class Deletion(NamedTuple):
     ends_run: RunError | None = None
     seen_before: str | None = None
     seen_after: str | None = None
+    cut_short: bool = False

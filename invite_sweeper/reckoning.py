@@ -24,6 +24,7 @@ class Reckoning:
     Attributes:
         tally: Deletions by outcome.
         error: What ended the sweep; None where nothing did.
+        cut_short: A deletion has failed that might have been tried again.
         broken: Why the breaker ended the sweep; None when it did not.
         doors: Lists that Atlas dropped in mid-sweep are among what it knows.
         open: What is on its way; whoever sends puts it there and takes it away.
@@ -50,6 +51,7 @@ class Reckoning:
         self.tally: Counter[Outcome] = Counter()
         self.error: Exception | None = None
         self.broken: str | None = None
+        self.cut_short = False
         self.open: set[Trail] = set()
 
     @property
@@ -64,6 +66,7 @@ class Reckoning:
             Exception: A defect in what is told of it; it is counted, and in the log.
         """
         self.tally[deletion.outcome] += 1
+        self.cut_short |= deletion.cut_short and deletion.outcome is Outcome.FAILED
         about_list = self.doors.retires(planned.invitation, deletion)
         if deletion.ends_run is not None and not about_list:
             self.end(deletion.ends_run)
@@ -98,4 +101,7 @@ class Reckoning:
     def _judge(self, outcome: Outcome) -> None:
         if self.broken is None and (broken := self._breaker.record(outcome)) is not None:
             self.broken = broken
+            for trail in self.open:
+                # Whoever has sent a try goes on: its end had better be known.
+                trail.called_off |= trail.attempts == 0
             self._ends()

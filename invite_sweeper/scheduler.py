@@ -7,7 +7,7 @@ from invite_sweeper.audit import AuditLog, PlannedLane, SweepJournal
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.bulletin import Bulletin
 from invite_sweeper.draft import Draft
-from invite_sweeper.errors import CredentialsRefused, GuardRefused, RunError
+from invite_sweeper.errors import CredentialsRefused, GuardRefused, RunError, StoppedEarly
 from invite_sweeper.guard import (
     Population,
     raise_if_clock_differs,
@@ -65,7 +65,8 @@ class Run:
         except RunError as trouble:
             error = trouble
             refused = isinstance(trouble, CredentialsRefused)
-            self._totals.begun |= self._atlas.heard and not refused
+            cut_off = isinstance(trouble, StoppedEarly) and self._totals.summary().requests > 0
+            self._totals.begun |= cut_off or (self._atlas.heard and not refused)
         finally:
             alarm.cancel()
         self._totals.sunset = _written(self._atlas.sunset)
@@ -185,7 +186,8 @@ class Run:
             self._bulletin.warn(f"The list {source.value} ended in mid-sweep: {what}")
         if reckoning.broken is not None:
             self._bulletin.warn(f"The sweep stopped itself: {reckoning.broken}")
-        if stop.reason is not None and (tally[Outcome.SKIPPED] or tally[Outcome.UNKNOWN]):
+        undone = reckoning.cut_short or tally[Outcome.SKIPPED] or tally[Outcome.UNKNOWN]
+        if stop.reason is not None and undone:
             raise stop.as_error(state="What was done is in the audit log.")
 
 

@@ -49,7 +49,7 @@ class Totals:
         stale_is_told: A dry run that finds stale invitations ends with a code of its own.
 
     Attributes:
-        begun: Atlas has given the list of projects.
+        begun: Atlas has given the list of projects, or has been asked for it when a stop came.
         tally: Deletions by outcome.
         recovered: What an earlier run had left open, by outcome; not among the others.
     """

@@ -380,6 +380,40 @@ async def test_breaker_stops_the_sweep_and_the_rest_is_skipped():
     assert sweep.reckoning.tally == {Outcome.DELETED: 9, Outcome.FAILED: 6, Outcome.SKIPPED: 84}
 
 
+class SlowToSend(FakeAtlas):
+    """Lets the deletions of some wait before they are sent, and tries those of others again."""
+
+    def __init__(self, waiting, trying):
+        failed = Deletion(Outcome.FAILED, 1, 500)
+        super().__init__(fails={object_id(n): failed for n in (1, 2, 3)})
+        self.waiting, self.trying = waiting, trying
+        self.broken = asyncio.Event()
+
+    async def delete(self, one, trail):
+        if one.id in self.waiting:
+            await self.broken.wait()
+            if trail.called_off:
+                return trail.cut_off()
+        if one.id in self.trying:
+            trail.attempts += 1
+            await self.broken.wait()
+            assert not trail.called_off
+        return await super().delete(one, trail)
+
+
+async def test_breaker_keeps_back_what_was_not_sent_and_lets_a_try_be_followed_by_another():
+    atlas = SlowToSend({object_id(4), object_id(5)}, {object_id(6)})
+    journal = FakeJournal()
+    sweep = sweeper(atlas, journal, workers=6, breaker_window=3, max_failure_share=0.5)
+    sweep.reckoning._swept = lambda *_: sweep.reckoning.broken and atlas.broken.set()
+    await asyncio.wait_for(sweep.run(lanes(8)), 5)
+    assert atlas.deleted == [object_id(6)]
+    assert sweep.reckoning.tally == {Outcome.FAILED: 3, Outcome.DELETED: 1, Outcome.SKIPPED: 4}
+    assert {who for who, what in journal.outcomes().items() if what == "skipped"} == {
+        object_id(n) for n in (4, 5, 7, 8)
+    }
+
+
 async def test_defect_in_a_worker_comes_out_as_itself():
     class Broken(FakeAtlas):
         async def delete(self, one, trail):

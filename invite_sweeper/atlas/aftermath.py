@@ -7,7 +7,7 @@ from invite_sweeper.atlas.answers import Answer, Result, error_of
 from invite_sweeper.atlas.operations import GET_ORG_USER, Operation
 from invite_sweeper.atlas.people import Standing
 from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.atlas.verdicts import in_words, is_gone
+from invite_sweeper.atlas.verdicts import in_words, is_gone, is_plain_refusal
 from invite_sweeper.inventory import Invitation, Unreadable
 from invite_sweeper.outcome import GONE, Aftermath
 
@@ -73,7 +73,8 @@ async def find_out(ask: Ask, invitation: Invitation) -> Aftermath | Unreadable:
     if status is not None and there is None:
         # The organization knows the person, and told no projects.
         there = (await look_into_project(ask, invitation, reading)).there
-    may_not_ask = isinstance(answer, Answer) and answer.status in _REFUSALS
+    refused = isinstance(answer, Answer) and answer.status in _REFUSALS
+    may_not_ask = refused and not is_plain_refusal(answer)
     if there is None or (status is None and not may_not_ask):
         return _unreadable(invitation, answer)
     return Aftermath(status, there)

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
 _MAX_DETAIL: Final = 300
+_PAGES: Final = frozenset({"text/html", "application/xhtml+xml"})
 
 
 class Answer(NamedTuple):
@@ -46,6 +47,9 @@ class Broken:
     passing: bool = True
     http_status: int | None = None
 
+
+CALLED_OFF: Final = Broken("called off", passing=False)
+"""A try that was not sent, as nothing more may be."""
 
 Result: TypeAlias = Answer | Broken
 
@@ -102,14 +106,27 @@ def is_atlas_speaking(answer: Answer) -> bool:
 
 def is_json(answer: Answer) -> bool:
     """Tell whether the answer says that it is JSON, of any of Atlas's versions."""
-    media_type, _, _ = answer.headers.get("Content-Type", "").lower().partition(";")
-    return media_type.strip().endswith(("/json", "+json"))
+    return _media_type(answer).endswith(("/json", "+json"))
+
+
+def is_page(answer: Answer) -> bool:
+    """Tell whether the answer is a page for people: that of a proxy, or of a wrong address.
+
+    What says no more than its status may come as anything else: servers write theirs as plain
+    text, and where a body is left out they name its type as they like.
+    """
+    return _media_type(answer) in _PAGES
 
 
 def printable(text: str) -> str:
     """Cut a text of Atlas's to one line that is safe to show."""
     shown = "".join(c if c.isprintable() else " " for c in text[: _MAX_DETAIL + 1])
     return shown if len(shown) <= _MAX_DETAIL else f"{shown[:_MAX_DETAIL]}…"
+
+
+def _media_type(answer: Answer) -> str:
+    media_type, _, _ = answer.headers.get("Content-Type", "").lower().partition(";")
+    return media_type.strip()
 
 
 def _code(value: object) -> str | None:

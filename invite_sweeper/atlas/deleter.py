@@ -11,7 +11,7 @@ from invite_sweeper.atlas.request import request_for
 from invite_sweeper.atlas.sources import SOURCES, Calls
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import ends_run, is_done, is_gone
-from invite_sweeper.errors import RunError
+from invite_sweeper.errors import AtlasUnavailable, RunError
 from invite_sweeper.inventory import Invitation, Source
 from invite_sweeper.outcome import Deletion, Outcome, Trail
 
@@ -76,6 +76,8 @@ class AtlasDeleter:
             # Selection keeps such an invitation; should one come all the same, nothing is sent.
             return trail.ended(Outcome.FAILED)
         except RunError as error:
+            if trail.called_off and isinstance(error, AtlasUnavailable):
+                return trail.cut_off()  # there was no time for a token
             return _told(trail.ended(trail.settled or Outcome.FAILED, error))
 
     async def _revoke(self, calls: Calls, invitation: Invitation, trail: Trail) -> Deletion:
@@ -89,7 +91,7 @@ class AtlasDeleter:
         if outcome is not Outcome.FAILED:
             return trail.ended(outcome)
         about_run = ends_run(result, invitation.source)
-        if trail.called_off and about_run is None:
+        if trail.called_off and not isinstance(result, Answer):
             return trail.cut_off()
         return trail.ended(outcome, about_run)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import aiohttp
 
-from invite_sweeper.atlas.answers import Broken
+from invite_sweeper.atlas.answers import CALLED_OFF, Broken
 
 _WRONG_NAME: Final = frozenset({62, 64})
 _EXPIRED: Final = 10
@@ -68,7 +68,7 @@ _ALWAYS_THE_SAME: Final[tuple[tuple[tuple[type[Exception], ...], Broken], ...]] 
         (LinkCut, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError),
         Broken("the connection was cut before the answer was there"),
     ),
-    ((CalledOff,), Broken("called off", passing=False)),
+    ((CalledOff,), CALLED_OFF),
     ((TooLong,), Broken("the answer is longer than any of Atlas's", passing=False)),
     ((aiohttp.ClientPayloadError,), Broken("the answer was cut short")),
     ((aiohttp.ClientResponseError,), Broken("the answer is not HTTP")),

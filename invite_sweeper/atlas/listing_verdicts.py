@@ -2,11 +2,10 @@
 
 from typing import Final
 
-from invite_sweeper.atlas.answers import Answer, Result, error_of, is_atlas_speaking
-from invite_sweeper.atlas.verdicts import ends_run, in_words
+from invite_sweeper.atlas.answers import Answer, Result, error_of
+from invite_sweeper.atlas.verdicts import ends_run, in_words, says_gone
 from invite_sweeper.inventory import Gone, Place, Retired, Source, Unreadable
 
-_NOT_FOUND: Final = 404
 _GONE_FOR_GOOD: Final = 410
 
 
@@ -21,7 +20,7 @@ def no_list(place: Place, result: Result) -> Unreadable | Gone:
     if about_run := ends_run(result):
         raise about_run
     status = result.status if isinstance(result, Answer) else result.http_status
-    if isinstance(result, Answer) and _says_gone(result) and not place.source.of_organization:
+    if isinstance(result, Answer) and says_gone(result) and not place.source.of_organization:
         return Gone(place.project.id, place.project.name)
     code = error_of(result).code if isinstance(result, Answer) else None
     return unreadable(place, f"{in_words(result)}.", status, code)
@@ -42,10 +41,6 @@ def unreadable(
     elif source is not Source.INVITES:
         reason = f"The list {source}: {reason}"
     return Unreadable(project.id, project.name, reason, status, code, source)
-
-
-def _says_gone(answer: Answer) -> bool:
-    return answer.status == _NOT_FOUND and is_atlas_speaking(answer)
 
 
 def _retired(place: Place, answer: Answer) -> Retired:

@@ -14,6 +14,7 @@ class Observed:
         clock_skew_s: Our clock minus Atlas's at the first good answer with a `Date`, to the
             second; None until there was one.
         heard: There was any answer, whatever it said.
+        welcomed: There was a good one, so Atlas takes the credentials.
         remarks: Sentences for a person about what the answers left open.
         sunsets: The day from which Atlas may drop an operation, by what was asked.
         deprecations: The day from which it advises against it, likewise.
@@ -28,6 +29,7 @@ class Observed:
         self._raw: dict[Operation | None, tuple[str | None, str | None]] = {}
         self.clock_skew_s: float | None = None
         self.heard = False
+        self.welcomed = False
         self.remarks: list[str] = []
         self.sunsets: dict[Operation | None, date] = {}
         self.deprecations: dict[Operation | None, date] = {}
@@ -47,6 +49,7 @@ class Observed:
     ) -> None:
         """Take note of one answer's headers; `good` where its status was 2xx."""
         self.heard = True
+        self.welcomed |= good
         if good and self.clock_skew_s is None and (theirs := date_of(headers, "Date")):
             self.clock_skew_s = (self.clock() - theirs).total_seconds()
         raw = headers.get("Sunset"), headers.get("Deprecation")

@@ -20,7 +20,7 @@ from invite_sweeper.atlas.request import Request, request_for
 from invite_sweeper.atlas.sources import SOURCES, Calls, Rows
 from invite_sweeper.atlas.told_limits import parse_rate_limit
 from invite_sweeper.atlas.transport import Transport
-from invite_sweeper.atlas.verdicts import ends_run, refuses_first_call
+from invite_sweeper.atlas.verdicts import breaks_off, ends_run, refuses_first_call
 from invite_sweeper.atlas.wire import parse_page, parse_project
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.inventory import Gone, Invitation, Place, Project, Source, Unreadable
@@ -54,7 +54,7 @@ class AtlasReader:
         own address, up to the one without a next link, or without a new project.
 
         Raises:
-            CredentialsRefused: 401, or 403, to the list.
+            CredentialsRefused: 401, or 403, to its first page.
             AtlasUnavailable: It cannot be read to the end, or makes no sense. What was given
                 so far is not all there is.
 
@@ -84,7 +84,7 @@ class AtlasReader:
         result = await self._transport.call(request)
         if isinstance(result, Answer) and isinstance(result.value, _Projects):
             return result.value
-        raise refuses_first_call(result)
+        raise refuses_first_call(result) if number == 1 else breaks_off(result)
 
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
@@ -100,7 +100,7 @@ class AtlasReader:
             source: Which list.
 
         Raises:
-            RunError: The answer was about the run: credentials, access list, version.
+            RunError: The answer was about the run: access list, version; or no token can be had.
         """
         calls, place = SOURCES[source], Place(project, source)
         found: dict[str | int, Invitation] = {}
@@ -120,7 +120,7 @@ class AtlasReader:
         """Give what has become of an invited user, as `aftermath.find_out` does.
 
         Raises:
-            CredentialsRefused: The answer was about the credentials.
+            CredentialsRefused: The access list refuses them, or the token endpoint.
         """
 
         async def ask(operation: Operation, scope_id: str) -> Result:
@@ -140,7 +140,7 @@ class AtlasReader:
         With the id of a project or an organization, those in force there; else the usual ones.
 
         Raises:
-            CredentialsRefused: The answer was about the credentials.
+            CredentialsRefused: The access list refuses them, or the token endpoint.
 
         Source: `listRateLimits` of the OpenAPI document, 2025-03-12.
         """

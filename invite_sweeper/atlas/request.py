@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from invite_sweeper.atlas.answers import Result
-from invite_sweeper.atlas.operations import Operation, target
+from invite_sweeper.atlas.operations import Operation, UnsendableError, is_sendable, target
 from invite_sweeper.atlas.ratelimit import BucketKey
 from invite_sweeper.outcome import Trail
 
@@ -62,3 +62,13 @@ def request_for(
     """
     path = target(operation, *ids, page=page)
     return Request(operation, path, BucketKey(operation.endpoint_set, scope_id), read, trail, body)
+
+
+def raise_if_unsendable(request: Request) -> None:
+    """Let only what `operations.target` makes pass, whoever has made the request.
+
+    Raises:
+        UnsendableError: It is something else.
+    """
+    if not is_sendable(request.operation, request.path):
+        raise UnsendableError(f"not a request of ours: {request.operation.method} {request.path}")

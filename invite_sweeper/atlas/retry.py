@@ -12,7 +12,7 @@ from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
-from invite_sweeper.atlas.answers import Answer, Broken, Result, error_of
+from invite_sweeper.atlas.answers import CALLED_OFF, Answer, Broken, Result, error_of
 from invite_sweeper.atlas.headers import retry_after_s
 from invite_sweeper.atlas.refusals import told_bucket
 
@@ -22,6 +22,7 @@ _THROTTLED_STEPS_S: Final = (1.0, 10.0, 20.0, 40.0)
 _THROTTLED_JITTER: Final = 0.25
 
 _LOOK_UP_S: Final = 1.0
+_PAST_THE_DEADLINE_S: Final = 1.0
 
 _UNAUTHORIZED: Final = 401
 _NOT_ALLOWED: Final = 405
@@ -40,7 +41,7 @@ class Kind(Enum):
     THROTTLED = auto()
     """429: not counted, bounded by the deadline."""
     UNAUTHORIZED = auto()
-    """401: seen with good credentials, so asked once more before it is believed."""
+    """401: seen with good credentials, so asked once more before it is believed; counted."""
 
 
 def kind_of(result: Result) -> Kind:
@@ -65,8 +66,8 @@ class Persistence:
     """How long one goes on.
 
     Attributes:
-        attempts: Tries of a request, the first included; a 429 and the first 401 are not counted.
-        deadline_s: On the clock of `monotonic`; no wait goes beyond it.
+        attempts: Tries of a request, the first included; one that a 429 answers is not counted.
+        deadline_s: On the clock of `monotonic`; nothing is tried again from then on.
         sleep: Waits seconds.
         random: From 0 up to 1.
         monotonic: Seconds, rising.
@@ -90,7 +91,14 @@ class Persistence:
 
 @dataclass(slots=True)
 class Course:
-    """The retries of one request, from its first failure on."""
+    """The retries of one request, from its first failure on.
+
+    A wait that would go beyond the deadline ends just after it: whoever ends the run then says
+    that the deadline came, and nobody blames Atlas. No try follows such a wait.
+
+    Attributes:
+        cut_short: It ended because nothing more might be sent, and would have gone on.
+    """
 
     persistence: Persistence
     clock: Callable[[], datetime]
@@ -99,6 +107,7 @@ class Course:
     counted: int = 0
     throttled: int = 0
     unauthorized: int = 0
+    cut_short: bool = False
     _kind: Kind = field(default=Kind.FINAL)
 
     async def run(self, first: Result, again: Callable[[], Awaitable[Result]]) -> Result:
@@ -107,12 +116,15 @@ class Course:
         Most requests succeed at once and must not pay for this, so the caller makes the first
         try itself, and what tenacity takes for its first attempt only replays that result.
         """
-        pending = [first]
+        last: Result | None = None
 
         async def attempt() -> Result:
-            result = pending.pop() if pending else await again()
-            self._note(result)
-            return result
+            nonlocal last
+            if last is not None and self._is_over():
+                return last
+            last = first if last is None else await again()
+            self._note(last)
+            return last
 
         retrying = AsyncRetrying(
             retry=retry_if_result(lambda _: self._kind is not Kind.FINAL),
@@ -126,24 +138,31 @@ class Course:
 
     def _note(self, result: Result) -> None:
         self._kind = kind_of(result)
-        self.counted += self._kind is Kind.PASSING
+        self.cut_short = result is CALLED_OFF
+        self.counted += self._kind is not Kind.THROTTLED
         self.throttled += self._kind is Kind.THROTTLED
         self.unauthorized += self._kind is Kind.UNAUTHORIZED
 
-    def _must_stop(self, state: RetryCallState) -> bool:
-        wakes_s = self.persistence.monotonic() + state.upcoming_sleep
-        spent = {
-            Kind.PASSING: self.counted >= self.persistence.attempts,
-            Kind.UNAUTHORIZED: self.unauthorized > 1,
-        }
-        too_late = wakes_s >= self.persistence.deadline_s
+    def _must_stop(self, _state: RetryCallState) -> bool:
+        tried = self._kind is not Kind.THROTTLED and self.counted >= self.persistence.attempts
+        spent = tried or (self._kind is Kind.UNAUTHORIZED and self.unauthorized > 1)
+        self.cut_short = not spent and self._is_over()
+        return spent or self.cut_short
+
+    def _is_over(self) -> bool:
+        """Tell whether nothing more may be sent."""
         called_off = self.called_off is not None and self.called_off()
-        return spent.get(self._kind, False) or too_late or called_off
+        return called_off or self.persistence.monotonic() >= self.persistence.deadline_s
 
     async def _sleep(self, seconds: float) -> None:
         await self.persistence.wait(seconds, self.called_off)
 
     def _wait_s(self, state: RetryCallState) -> float:
+        left_s = self.persistence.deadline_s - self.persistence.monotonic()
+        wait_s = self._asked_s(state)
+        return wait_s if wait_s < left_s else left_s + _PAST_THE_DEADLINE_S
+
+    def _asked_s(self, state: RetryCallState) -> float:
         result = _last(state)
         asked_s = retry_after_s(result.headers, self.clock) if isinstance(result, Answer) else None
         if self._kind is Kind.THROTTLED and isinstance(result, Answer):

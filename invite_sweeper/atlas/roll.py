@@ -12,7 +12,7 @@ from invite_sweeper.atlas.operations import (
 from invite_sweeper.atlas.reader import PAGES_CAP, AtlasReader
 from invite_sweeper.atlas.request import request_for
 from invite_sweeper.atlas.transport import Transport
-from invite_sweeper.atlas.verdicts import ends_run, in_words
+from invite_sweeper.atlas.verdicts import ends_run, in_words, refuses_credentials
 from invite_sweeper.atlas.wire import Nonsense, parse_page
 from invite_sweeper.inventory import Gone, Invitation, Project, Source, Unreadable
 from invite_sweeper.matching import fold
@@ -36,7 +36,8 @@ class AtlasRoll:
         Folded, as `matching.fold` does. `Unreadable` where not everybody is known.
 
         Raises:
-            RunError: The answer was about the run: credentials, access list, version.
+            RunError: The answer was about the run: credentials (where it is the first good one
+                that is missing), access list, version.
 
         Source:
             `listGroupUsers` of the OpenAPI document: people invited by the older call are in
@@ -85,7 +86,8 @@ class AtlasRoll:
         result = await self._transport.call(request)
         if isinstance(result, Answer) and isinstance(result.value, _People):
             return result.value
-        if about_run := ends_run(result):
+        taken = self._transport.observed.welcomed
+        if about_run := ends_run(result) or (None if taken else refuses_credentials(result)):
             raise about_run
         words = in_words(result)
         told = f"{words[:1].upper()}{words[1:]}."

@@ -21,7 +21,7 @@ class Counters:
     Attributes:
         requests: On the wire: unsigned first requests, token calls and retries among them.
         retries: Tries after the first of a request.
-        rate_limited: Answers with 429.
+        rate_limited: Answers with 429, those to token calls among them.
     """
 
     requests: int = 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import math
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import Final
@@ -21,6 +22,7 @@ from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 _MARGIN_S: Final = 600.0
 _MARGIN_SHARE: Final = 0.2
 _RENEWAL_RETRY_S: Final = 30.0
+_TRUST_S: Final = 60.0
 _WINDOW_S: Final = 60.0
 _REQUESTS_A_WINDOW: Final = 10
 """Source: https://www.mongodb.com/docs/atlas/api/api-authentication: 10, later 50 a minute."""
@@ -55,6 +57,7 @@ class ServiceAccountAuthentication:
         self._renewal: asyncio.Task[_Token] | None = None
         self._refusal: CredentialsRefused | None = None
         self._sent_s: deque[float] = deque(maxlen=_REQUESTS_A_WINDOW)
+        self._trusted_until_s = -math.inf
 
     async def authorization(self) -> Secret:
         """Give the header, with a token that is good for a while yet.
@@ -69,13 +72,17 @@ class ServiceAccountAuthentication:
         return token.header
 
     async def renew(self, used: Secret | None) -> None:
-        """Fetch a new token where the refused one is still in use.
+        """Fetch a new token where the refused one is still in use; it is trusted for a minute.
+
+        A project that answers 401 to any token would else have one fetched for each request.
 
         Raises:
             RunError: As `authorization`.
         """
-        if self._token is not None and self._token.header is used:
-            self._token = None
+        now_s = self._persistence.monotonic()
+        in_use = self._token is not None and self._token.header is used
+        if in_use and now_s >= self._trusted_until_s:
+            self._token, self._trusted_until_s = None, now_s + _TRUST_S
         if self._token is None:
             await self._renewed()
 
@@ -131,21 +138,23 @@ class ServiceAccountAuthentication:
         return token
 
     async def _post_again(self) -> Result:
-        self._line.counters.retries += 1
-        return await self._post()
+        return await self._post(again=True)
 
-    async def _post(self) -> Result:
+    async def _post(self, *, again: bool = False) -> Result:
         """Ask for a token, never more often than the endpoint lets anybody ask."""
         if len(self._sent_s) == _REQUESTS_A_WINDOW:
             wait_s = self._sent_s[0] + _WINDOW_S - self._persistence.monotonic()
             if wait_s > 0:
                 await self._persistence.sleep(wait_s)
         self._sent_s.append(self._persistence.monotonic())
-        return await self._line.post_form(
+        self._line.counters.retries += again
+        result = await self._line.post_form(
             TOKEN_PATH,
             {"grant_type": "client_credentials"},
             {"Accept": "application/json", "Authorization": self._basic.reveal()},
         )
+        self._line.counters.rate_limited += kind_of(result) is Kind.THROTTLED
+        return result
 
     def _token_of(self, result: Result) -> _Token:
         if isinstance(result, Answer) and result.status in _REFUSED:

@@ -8,10 +8,9 @@ from invite_sweeper.atlas.headers import count_of, retry_after_s
 from invite_sweeper.atlas.identity import Secret
 from invite_sweeper.atlas.line import Line
 from invite_sweeper.atlas.observed import Observed
-from invite_sweeper.atlas.operations import UnsendableError, is_sendable
 from invite_sweeper.atlas.ratelimit import BucketKey, RateLimiter
 from invite_sweeper.atlas.refusals import told_bucket
-from invite_sweeper.atlas.request import Request
+from invite_sweeper.atlas.request import Request, raise_if_unsendable
 from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of
 from invite_sweeper.atlas.slots import Slots
 from invite_sweeper.atlas.verdicts import is_plain_refusal
@@ -64,7 +63,7 @@ class Transport:
             RunError: No token can be had.
             UnsendableError: It is none that `operations.target` makes. Nothing was sent.
         """
-        _raise_if_unsendable(request)
+        raise_if_unsendable(request)
         if not admitted:
             await self.limiter.acquire(request.key)
         used = await self._authentication.authorization()
@@ -74,35 +73,33 @@ class Transport:
         return await self._go_on(request, result, used)
 
     async def once(self, request: Request) -> Result:
-        """Send what must not be done twice: one try, and another only after a 401.
+        """Send what must not be done twice: one try, and another (if any) only after a 401.
 
         Raises:
             RunError: No token can be had.
             UnsendableError: It is none that `operations.target` makes. Nothing was sent.
         """
-        _raise_if_unsendable(request)
+        raise_if_unsendable(request)
         await self.limiter.acquire(request.key)
         used = await self._authentication.authorization()
         result = await self._try(request, used)
-        if not is_plain_refusal(result):
+        if not is_plain_refusal(result) or self._persistence.attempts == 1:
             return result
-        self._line.counters.retries += 1
         await self._authentication.renew(used)
         await self.limiter.acquire(request.key)
-        return await self._try(request, await self._authentication.authorization())
+        return await self._try(request, await self._authentication.authorization(), again=True)
 
     async def _go_on(self, request: Request, first: Result, used: Secret | None) -> Result:
         last = first
 
         async def again() -> Result:
             nonlocal last, used
-            self._line.counters.retries += 1
             if is_plain_refusal(last):
                 await self._authentication.renew(used)
             await self._turn(request)
             used = await self._authentication.authorization()
             stopped = await request.before_again() if request.before_again else None
-            last = stopped or await self._try(request, used)
+            last = stopped or await self._try(request, used, again=True)
             return last
 
         def on_wait(result: Result, wait_s: float) -> None:
@@ -113,7 +110,12 @@ class Transport:
 
         called_off = request.called_off if request.may_be_called_off else None
         course = Course(self._persistence, self.observed.clock, on_wait, called_off)
-        return await course.run(first, again)
+        result = await course.run(first, again)
+        if request.owner is not None:
+            request.owner.cut_short |= course.cut_short
+        if is_plain_refusal(result) and not course.cut_short:  # what follows needs a good token
+            await self._authentication.renew(used)
+        return result
 
     async def _turn(self, request: Request) -> None:
         """Take the turn of one more try, unless it is called off meanwhile."""
@@ -125,7 +127,9 @@ class Transport:
             if request.called_off():
                 return
 
-    async def _try(self, request: Request, authorization: Secret | None) -> Result:
+    async def _try(
+        self, request: Request, authorization: Secret | None, *, again: bool = False
+    ) -> Result:
         """Send a request once; the place on the wire is given back with the answer."""
         headers = {"Accept": request.operation.media_type}
         if request.body is not None:
@@ -142,6 +146,7 @@ class Transport:
             )
         finally:
             self._unpaced += max(slot.sent - 1, 0)
+            self._line.counters.retries += again and slot.sent > 0
             self._slots.give_back(slot)
         self._settle(request.key, result, sent_s)
         return self._noted(request, result) if isinstance(result, Answer) else result
@@ -192,8 +197,3 @@ class Transport:
             return answer._replace(value=request.read(answer.body))
         except Nonsense as error:
             return Broken(f"Atlas answered nonsense: {error}", http_status=status)
-
-
-def _raise_if_unsendable(request: Request) -> None:
-    if not is_sendable(request.operation, request.path):
-        raise UnsendableError(f"not a request of ours: {request.operation.method} {request.path}")

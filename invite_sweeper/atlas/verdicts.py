@@ -9,6 +9,7 @@ from invite_sweeper.atlas.answers import (
     error_of,
     is_atlas_speaking,
     is_json,
+    is_page,
 )
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, RunError, VersionGone
 from invite_sweeper.inventory import Source
@@ -18,7 +19,8 @@ _DONE: Final = 204
 _DONE_WITH_A_BODY: Final = frozenset({200, 202})
 _GONE_CODES: Final = frozenset({"INVALID_INVITATION_ID", "ALREADY_EXPIRED"})
 _ACCESS_LIST: Final = ("_WHITELIST", "_ACCESS_LIST")
-_PLAIN_REFUSAL: Final = frozenset({None, "UNEXPECTED_ERROR"})
+PLAIN_REFUSAL: Final = frozenset({None, "UNEXPECTED_ERROR"})
+"""The codes of a 401 that names no missing role."""
 
 ACCESS_LIST_MEND: Final = (
     "Add the address that this runs from to the access list of the API key or service account."
@@ -39,22 +41,24 @@ def is_plain_refusal(result: Result) -> bool:
     return (
         isinstance(result, Answer)
         and result.status == 401  # noqa: PLR2004
-        and error_of(result).code in _PLAIN_REFUSAL
+        and error_of(result).code in PLAIN_REFUSAL
     )
 
 
 def ends_run(result: Result, source: Source | None = None) -> RunError | None:
     """Say whether an answer is about the run, not about what was asked; None where not.
 
+    A 401 is not, once Atlas has taken the credentials (`refuses_first_call`): it has been
+    seen with good ones, and is that project's. Those that end in mid-run are refused by the
+    token endpoint, or stopped by the limits and the breaker.
+
     Args:
         source: The list that was asked of, where a 410 means that Atlas has retired it.
 
-    Source: https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08).
+    Source: https://www.mongodb.com/docs/atlas/reference/api-errors, the recordings (read 2026-08).
     """
     if not isinstance(result, Answer):
         return None
-    if is_plain_refusal(result):
-        return CredentialsRefused("Atlas refuses the credentials (401).", mend=_KEY_MEND)
     match result.status:
         case 402:
             return AtlasUnavailable("Atlas says that the account is suspended (402).")
@@ -72,14 +76,26 @@ def ends_run(result: Result, source: Source | None = None) -> RunError | None:
             return None
 
 
+def refuses_credentials(result: Result) -> CredentialsRefused | None:
+    """Say that a 401 is about the credentials; of use while Atlas has not taken them yet."""
+    if not is_plain_refusal(result):
+        return None
+    return CredentialsRefused("Atlas refuses the credentials (401).", mend=_KEY_MEND)
+
+
 def refuses_first_call(result: Result) -> RunError:
     """Say why the list of projects, which every run begins with, cannot be read."""
-    if about_run := ends_run(result):
+    if about_run := ends_run(result) or refuses_credentials(result):
         return about_run
     if isinstance(result, Answer) and result.status in {401, 403}:
         mend = ACCESS_LIST_MEND if result.status == 403 else _KEY_MEND  # noqa: PLR2004
         return CredentialsRefused(f"{_told(result)} to the list of projects.", mend=mend)
-    return AtlasUnavailable(
+    return breaks_off(result)
+
+
+def breaks_off(result: Result) -> RunError:
+    """Say why the list of projects cannot be read on: one of its pages was given by then."""
+    return ends_run(result) or AtlasUnavailable(
         f"The list of projects cannot be read to the end: {in_words(result)}.",
         mend=way_mend(result),
     )
@@ -97,10 +113,10 @@ def is_done(answer: Answer) -> bool:
 
     Source: the OpenAPI document has 204 alone; the recordings (read 2026-08) have other DELETEs
         that answer 200 or 202 with `{}`. Anything in front of Atlas may say 200, too, so that
-        has to be JSON.
+        has to be JSON; a 204 is taken at its word, unless it comes with a page.
     """
     if answer.status == _DONE:
-        return is_atlas_speaking(answer)
+        return not is_page(answer)
     return answer.status in _DONE_WITH_A_BODY and is_json(answer)
 
 
@@ -111,9 +127,14 @@ def is_gone(answer: Answer) -> bool:
         https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08) names 400 with
         `INVALID_INVITATION_ID`; clients have seen 404. Another 400 is a failure.
     """
-    if answer.status == 404:  # noqa: PLR2004
-        return is_atlas_speaking(answer)
-    return answer.status == 400 and error_of(answer).code in _GONE_CODES  # noqa: PLR2004
+    return says_gone(answer) or (
+        answer.status == 400 and error_of(answer).code in _GONE_CODES  # noqa: PLR2004
+    )
+
+
+def says_gone(answer: Answer) -> bool:
+    """Tell whether it is a 404, whatever it is written in but a page."""
+    return answer.status == 404 and not is_page(answer)  # noqa: PLR2004
 
 
 def is_redirect(answer: Answer) -> bool:

@@ -5,6 +5,7 @@ from datetime import date
 from typing import Final
 
 from invite_sweeper.atlas.limits import RateLimit, limit_of, ours
+from invite_sweeper.atlas.verdicts import PLAIN_REFUSAL
 from invite_sweeper.doctor.census import Census
 from invite_sweeper.doctor.values import Check, failed, ok, warning
 from invite_sweeper.errors import AtlasUnavailable, GuardRefused
@@ -74,7 +75,7 @@ def _of_list(source: Source, census: Census) -> Check:
     reading, deleting = _ROLES[source]
     if lost:
         where = _some([each.project_name or each.project_id for each in lost])
-        if any(each.http_status == _UNAUTHORIZED for each in lost):
+        if any(map(_names_a_role, lost)):
             mend = f"Give the credentials the role {deleting} there, or leave it out."
             return warning(name, f"The role is missing in {len(lost)}: {where}.", mend)
         return warning(name, f"{len(lost)} cannot be read: {where}. {lost[0].reason}")
@@ -82,6 +83,10 @@ def _of_list(source: Source, census: Census) -> Check:
     if reading == deleting:
         return ok(name, f"{held}; the role {deleting} is there.")
     return ok(name, f"{held}; a deletion needs {deleting}, which reading cannot tell.")
+
+
+def _names_a_role(lost: Unreadable) -> bool:
+    return lost.http_status == _UNAUTHORIZED and lost.error_code not in PLAIN_REFUSAL
 
 
 def rate_limit_checks(

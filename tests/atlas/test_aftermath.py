@@ -145,7 +145,15 @@ async def test_answer_of_the_project_about_somebody_else_is_none(sim, look):
     assert isinstance(await look(), Unreadable)
 
 
-async def test_refused_credentials_end_the_run(sim, look):
-    sim.faults.add(faults.fails(401, None), path=IN_ORG, times=None)
+@pytest.mark.parametrize("code", [None, "UNEXPECTED_ERROR"])
+async def test_401_that_names_no_role_is_no_refusal_and_nothing_is_said(sim, alpha, look, code):
+    sim.faults.add(faults.fails(401, code), path=IN_ORG, times=None)
+    seen = await look(then=gone_from_project(sim, alpha))
+    assert isinstance(seen, Unreadable)
+    assert (seen.http_status, seen.error_code) == (401, code)
+
+
+async def test_access_list_ends_the_run(sim, look):
+    sim.faults.add(faults.fails(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), path=IN_ORG, times=None)
     with pytest.raises(CredentialsRefused):
         await look()

@@ -75,6 +75,8 @@ MATRIX = {
     ),
     "another 405": (faults.empty(405), ALWAYS, FAILED, 1, 2, None),
     "401 in passing": (faults.challenge(), 1, DELETED, 2, 1, None),
+    "401 that lasts": (faults.challenge(), ALWAYS, FAILED, 2, 2, "UNEXPECTED_ERROR"),
+    "401 without a word that lasts": (faults.empty(401), ALWAYS, FAILED, 2, 2, None),
     "401 of a role in passing": (faults.role_missing(), 1, DELETED, 2, 1, None),
     "401 of a role that lasts": (
         faults.role_missing(),
@@ -140,8 +142,36 @@ async def test_a_deletion_meets(sim, online, account, alpha, name):
     assert (trail.attempts, trail.http_status) == (deletion.attempts, deletion.http_status)
 
 
+COUNTED = {
+    "a 401 and two 500s": ([faults.challenge(), *[faults.fails(500)] * 2], 2, FAILED, 2),
+    "a role's 401 and a 500": ([faults.role_missing(), faults.fails(500)], 2, FAILED, 2),
+    "one 401 where one try is all": ([faults.challenge()], 1, FAILED, 1),
+    "a 500 and a 401": ([faults.fails(500), faults.challenge()], 2, FAILED, 2),
+    "429s around a 500": (
+        [*[faults.fails(429)] * 2, faults.fails(500), faults.fails(429)],
+        2,
+        DELETED,
+        5,
+    ),
+}
+"""Answers in their order, `attempts`, and the outcome after so many tries."""
+
+
+@pytest.mark.parametrize("name", COUNTED)
+async def test_only_what_429_answers_is_sent_beyond_attempts_and_all_is_told(
+    sim, online, account, alpha, name
+):
+    answers, attempts, outcome, tries = COUNTED[name]
+    for number, fault in enumerate(answers, start=1):
+        sim.faults.add(fault, method="DELETE", nth=number)
+
+    async with online(account, attempts=attempts) as atlas:
+        deletion, _ = await deleting(sim, atlas, alpha)
+
+    assert (deletion.outcome, deletion.attempts, sim.deletes_received) == (outcome, tries, tries)
+
+
 ENDS = {
-    "401 that lasts": (faults.challenge(), CredentialsRefused, 2),
     "402": (faults.fails(402, "ACCOUNT_SUSPENDED"), AtlasUnavailable, 1),
     "the access list": (faults.fails(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), CredentialsRefused, 1),
     "406": (faults.fails(406, "INVALID_VERSION_DATE"), AtlasUnavailable, 1),
@@ -225,6 +255,9 @@ LISTS = {
     "a page of HTML with 200 that lasts": (faults.html(200), ALWAYS, Unreadable, 5),
     "an empty body that lasts": (faults.malformed(b""), ALWAYS, Unreadable, 5),
     "a role that is missing": (faults.role_missing(), ALWAYS, Unreadable, 2),
+    "a 401 in passing": (faults.challenge(), 1, 2, 2),
+    "a 401 that lasts": (faults.challenge(), ALWAYS, Unreadable, 2),
+    "a 401 without a word that lasts": (faults.empty(401), ALWAYS, Unreadable, 2),
     "a project that is gone": (faults.fails(404, "GROUP_NOT_FOUND"), 1, Gone, 1),
     "a redirect": (faults.redirect("https://evil.example.com/"), ALWAYS, Unreadable, 1),
     "another content type": (faults.mislabelled("text/plain"), ALWAYS, 2, 1),
@@ -393,6 +426,7 @@ async def test_rate_limits_that_are_refused_for_the_credentials_end_the_run(sim,
         (faults.reset(late=True), Outcome.UNKNOWN),
         (faults.fails(500), FAILED),
         (faults.fails(429, "RATE_LIMITED", retry_after="100"), FAILED),
+        (faults.challenge(), FAILED),
     ],
 )
 async def test_a_deletion_that_is_called_off_sends_nothing_more(
@@ -411,6 +445,38 @@ async def test_a_deletion_that_is_called_off_sends_nothing_more(
         deletion = await atlas.deleter(Source).delete(one, trail)
 
     assert (deletion.outcome, deletion.attempts, sim.deletes_received) == (outcome, 1, 1)
+    assert (deletion.cut_short, atlas.counters.retries) == (True, 0)
+
+
+@pytest.mark.parametrize("fault", [faults.fails(403, "ACCESS_FORBIDDEN"), faults.fails(500)])
+async def test_a_failure_that_stands_was_not_cut_short_although_it_was_called_off(
+    sim, online, account, alpha, fault
+):
+    trail = Trail()
+
+    def call_off(visit):
+        trail.called_off = True
+
+    sim.faults.add(replace(fault, before=call_off), method="DELETE", times=None)
+
+    async with online(account, attempts=1) as atlas:
+        one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
+        atlas.deleter(Source).admit(one)
+        deletion = await atlas.deleter(Source).delete(one, trail)
+
+    assert (deletion.outcome, deletion.cut_short) == (FAILED, False)
+
+
+async def test_no_try_of_a_deletion_follows_a_wait_that_the_deadline_ends(
+    sim, online, account, alpha, fake_time
+):
+    sim.faults.add(faults.fails(429, "X", retry_after="100"), method="DELETE", times=None)
+
+    async with online(account, deadline_s=fake_time.now_s + 50) as atlas:
+        deletion, _ = await deleting(sim, atlas, alpha)
+
+    assert (deletion.outcome, deletion.cut_short) == (FAILED, True)
+    assert (sim.deletes_received, atlas.counters.retries) == (1, 0)
 
 
 async def test_a_deletion_that_is_called_off_before_it_began_is_skipped(

@@ -10,6 +10,7 @@ from aiohttp.test_utils import TestServer
 from builders import ORG, PROJECT, invitation
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
+from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.inventory import Source, Unreadable
 from invite_sweeper.invited import Reply
 from invite_sweeper.outcome import Trail
@@ -167,11 +168,10 @@ async def test_each_answer_says_whether_atlas_has_acted_and_is_not_tried_again(
     assert sim.journal.received["POST"] == 1
 
 
-async def test_refused_credentials_end_the_run_after_one_more_try(online, sim, project):
+async def test_401_that_lasts_is_of_this_invitation_after_one_more_try(online, sim, project):
     sim.faults.add(faults.challenge(), method="POST", times=5)
     found = await reply_to(online, sim, project)
-    assert found.ends_run is not None
-    assert found.ends_run.exit_code == 5
+    assert (found.reply, found.http_status, found.ends_run) == (Reply.REFUSED, 401, None)
     assert sim.journal.received["POST"] == 2
 
 
@@ -183,6 +183,17 @@ async def test_refused_token_ends_the_run_and_nobody_is_invited(online, sim, pro
     assert found.ends_run is not None
     assert found.ends_run.exit_code == 5
     assert sim.invitation_count() == 0
+
+
+@pytest.mark.parametrize(("attempts", "posts"), [(1, 1), (2, 2), (5, 2)])
+async def test_post_that_401_answers_is_sent_once_more_where_attempts_allow_it(
+    online, sim, project, attempts, posts
+):
+    sim.faults.add(faults.challenge(), method="POST", path="*/invites", times=None)
+    async with online(attempts=attempts) as atlas:
+        await atlas.inviter().invite(invitation(1, project_id=project), Trail())
+
+    assert sum(asked.path.endswith("/invites") for asked in sim.requests) == posts
 
 
 async def test_signed_post_arrives_once_and_has_its_effect_once(online, sim, project):
@@ -255,6 +266,23 @@ async def test_roll_of_which_one_list_cannot_be_read_is_unreadable(online, sim, 
     found = await present(online)
     assert isinstance(found, Unreadable)
     assert (found.http_status, found.error_code) == (401, "USER_UNAUTHORIZED")
+
+
+async def test_roll_refused_with_401_ends_the_run_where_no_good_answer_came_before_it(
+    online, sim, project
+):
+    sim.faults.add(faults.challenge(), path="*/groups/*/users", times=None)
+    with pytest.raises(CredentialsRefused):
+        await present(online)
+
+
+async def test_roll_refused_with_401_after_a_good_answer_is_unreadable(online, sim, project):
+    sim.faults.add(faults.challenge(), path="*/groups/*/users", times=None)
+    async with online() as atlas:
+        assert [one.id async for one in atlas.reader.projects()] == [project]
+        found = await atlas.roll().present(invitation(1))
+    assert isinstance(found, Unreadable)
+    assert found.http_status == 401
 
 
 async def test_roll_of_a_project_that_is_gone_is_unreadable(online, sim):

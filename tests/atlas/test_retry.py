@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from invite_sweeper.atlas.answers import Answer, Broken
+from invite_sweeper.atlas.answers import CALLED_OFF, Answer, Broken
 from invite_sweeper.atlas.refusals import ToldBucket, told_bucket
 from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of
 
@@ -38,8 +38,9 @@ class Tries:
         self.made += 1
         return self.results[min(self.made, len(self.results)) - 1]
 
-    async def run(self):
-        return await Course(self.persistence, lambda: NOW).run(self.results[0], self.again)
+    async def run(self, *, called_off=None):
+        self.course = Course(self.persistence, lambda: NOW, called_off=called_off)
+        return await self.course.run(self.results[0], self.again)
 
 
 @pytest.mark.parametrize(
@@ -176,23 +177,64 @@ async def test_the_deadline_bounds_a_429_that_lasts(fake_time):
     tries = Tries(fake_time, failed(429), random=0.0, deadline_s=fake_time.now_s + 100)
 
     assert (await tries.run()).status == 429
-    assert fake_time.slept == [1, 10, 20, 40]
+    assert fake_time.slept == [1, 10, 20, 40, 30]
+    assert tries.made == 5
 
 
-async def test_no_wait_goes_beyond_the_deadline(fake_time):
-    tries = Tries(fake_time, failed(503, retry_after="10"), deadline_s=fake_time.now_s + 10)
+@pytest.mark.parametrize("asks_s", ["10", "11", "120"])
+async def test_a_wait_to_the_deadline_or_beyond_ends_a_second_after_it_and_no_try_follows(
+    fake_time, asks_s
+):
+    tries = Tries(fake_time, failed(503, retry_after=asks_s), deadline_s=fake_time.now_s + 10)
 
-    await tries.run()
+    assert (await tries.run()).status == 503
+    assert (tries.made, fake_time.slept, tries.course.cut_short) == (1, [11], True)
 
-    assert (tries.made, fake_time.slept) == (1, [])
+
+async def test_a_try_follows_a_wait_that_ends_just_before_the_deadline(fake_time):
+    tries = Tries(fake_time, failed(503, retry_after="10"), GOOD, deadline_s=fake_time.now_s + 10.1)
+
+    assert await tries.run() is GOOD
+    assert (tries.made, fake_time.slept, tries.course.cut_short) == (2, [10], False)
 
 
-async def test_a_wait_that_ends_just_before_the_deadline_is_made(fake_time):
-    tries = Tries(fake_time, failed(503, retry_after="10"), deadline_s=fake_time.now_s + 10.1)
+@pytest.mark.parametrize("left_s", [0, -5])
+async def test_nothing_is_waited_for_once_the_deadline_has_come(fake_time, left_s):
+    tries = Tries(fake_time, failed(503), deadline_s=fake_time.now_s + left_s)
 
-    await tries.run()
+    assert (await tries.run()).status == 503
+    assert (tries.made, fake_time.slept, tries.course.cut_short) == (1, [], True)
 
-    assert (tries.made, fake_time.slept) == (2, [10])
+
+@pytest.mark.parametrize("status", [401, 429, 500])
+async def test_a_wait_that_is_called_off_is_followed_by_no_try(fake_time, status):
+    tries = Tries(fake_time, failed(status, retry_after="20"))
+    begin_s = fake_time.now_s
+
+    result = await tries.run(called_off=lambda: fake_time.now_s > begin_s + 4.5)
+
+    assert result.status == status
+    assert (tries.made, sum(fake_time.slept), tries.course.cut_short) == (1, 5, True)
+
+
+@pytest.mark.parametrize(
+    "results",
+    [[failed(500), failed(403)], [failed(500), failed(500)], [failed(401), failed(401)]],
+    ids=["final", "spent", "401 twice"],
+)
+async def test_what_ends_by_itself_was_not_cut_short_though_it_was_called_off(fake_time, results):
+    tries = Tries(fake_time, *results, attempts=2)
+
+    await tries.run(called_off=lambda: tries.made == 2)
+
+    assert (tries.made, tries.course.cut_short) == (2, False)
+
+
+async def test_a_try_that_is_called_off_at_the_last_moment_was_cut_short(fake_time):
+    tries = Tries(fake_time, failed(500), CALLED_OFF)
+
+    assert await tries.run() is CALLED_OFF
+    assert tries.course.cut_short
 
 
 async def test_a_401_is_asked_once_more_before_it_is_believed(fake_time):
@@ -204,14 +246,23 @@ async def test_a_401_is_asked_once_more_before_it_is_believed(fake_time):
     assert await passing.run() is GOOD
 
 
-async def test_a_401_is_asked_once_more_even_if_one_attempt_is_all(fake_time):
+async def test_a_401_is_not_asked_again_where_one_attempt_is_all(fake_time):
     tries = Tries(fake_time, failed(401), GOOD, attempts=1)
 
-    assert await tries.run() is GOOD
+    assert (await tries.run()).status == 401
+    assert tries.made == 1
 
 
-async def test_a_401_between_other_failures_is_not_counted_with_them(fake_time):
-    tries = Tries(fake_time, CUT, failed(401), CUT, GOOD, attempts=3)
+@pytest.mark.parametrize(("attempts", "last"), [(3, CUT), (4, GOOD)])
+async def test_a_401_between_other_failures_is_counted_with_them(fake_time, attempts, last):
+    tries = Tries(fake_time, CUT, failed(401), CUT, GOOD, attempts=attempts)
+
+    assert await tries.run() is last
+    assert tries.made == attempts
+
+
+async def test_a_429_between_401s_is_counted_with_neither(fake_time):
+    tries = Tries(fake_time, failed(401), failed(429), failed(429), GOOD, attempts=2)
 
     assert await tries.run() is GOOD
 
@@ -249,7 +300,7 @@ def test_no_course_makes_more_tries_than_it_may(results, attempts):
 
     seen = tries.results[: tries.made]
     assert last is seen[-1]
-    assert sum(kind_of(r) is Kind.PASSING for r in seen) <= attempts
+    assert sum(kind_of(r) in {Kind.PASSING, Kind.UNAUTHORIZED} for r in seen) <= attempts
     assert sum(kind_of(r) is Kind.UNAUTHORIZED for r in seen) <= 2
     assert all(kind_of(r) is not Kind.FINAL for r in seen[:-1])
 

@@ -243,6 +243,37 @@ async def test_a_deletion_goes_on_with_a_new_token(sim, online):
     assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, 2)
 
 
+async def test_a_401_that_no_new_token_mends_asks_for_one_a_minute(sim, online, fake_time):
+    filled(sim, projects=1, invitations=25)
+    sim.faults.add(faults.challenge(), method="DELETE", times=None)
+
+    async with online(sim.add_service_account()) as atlas:
+        begin_s = fake_time.now_s
+        deletions = await sweep(atlas)
+        assert (sim.oauth.issued, fake_time.now_s - begin_s < 60) == (2, True)
+        fake_time.now_s += 60
+        await sweep(atlas)
+
+    assert {(each.outcome, each.ends_run) for each in deletions} == {(Outcome.FAILED, None)}
+    assert sim.oauth.issued == 3
+
+
+async def test_a_token_that_ends_where_one_try_is_all_fails_that_deletion_and_no_other(sim, online):
+    filled(sim, projects=1, invitations=3)
+
+    async with online(sim.add_service_account(), attempts=1) as atlas:
+        found = await everything(atlas)
+        sim.oauth.expire()
+        assert all(atlas.deleter(Source).admit(one) == 0.0 for one in found)
+        deletions = [await atlas.deleter(Source).delete(one, Trail()) for one in found]
+
+    assert [(each.outcome, each.attempts, each.ends_run) for each in deletions] == [
+        (Outcome.FAILED, 1, None),
+        (Outcome.DELETED, 1, None),
+        (Outcome.DELETED, 1, None),
+    ]
+
+
 async def test_a_role_that_is_missing_asks_for_no_new_token(sim, online):
     first, *_ = filled(sim)
     sim.forbid(first)
@@ -326,16 +357,18 @@ async def test_the_token_endpoints_own_limit_is_honoured(sim, online, fake_time)
         await everything(atlas)
 
     assert fake_time.slept == [30, 30]
+    assert (atlas.counters.rate_limited, atlas.counters.retries) == (2, 2)
 
 
 async def test_no_more_than_10_tokens_a_minute_are_asked_for(sim, online, fake_time):
     filled(sim, projects=1)
+    sim.oauth.expires_in_s = 1
 
     async with online(sim.add_service_account()) as atlas:
         begin_s = fake_time.now_s
         for _ in range(10):
             await everything(atlas)
-            sim.oauth.expire()
+            fake_time.now_s += 1
         assert (asked(sim, TOKEN_PATH), fake_time.now_s - begin_s < 60) == (10, True)
         await everything(atlas)
 
@@ -346,10 +379,11 @@ async def test_no_more_than_10_tokens_a_minute_are_asked_for(sim, online, fake_t
 async def test_an_eleventh_token_that_is_asked_for_after_a_minute_waits_for_nothing(
     sim, online, fake_time
 ):
+    sim.oauth.expires_in_s = 1
     async with online(sim.add_service_account()) as atlas:
         for _ in range(10):
             await everything(atlas)
-            sim.oauth.expire()
+            fake_time.now_s += 1
         fake_time.now_s += 60
         waits = len(fake_time.slept)
         await everything(atlas)

@@ -47,6 +47,8 @@ async def deletion_of(connecting, one=ONE, **options):
         (400, "ALREADY_EXPIRED", Outcome.ALREADY_GONE, 1),
         (400, "CANNOT_DELETE_ORG_INVITATION", Outcome.FAILED, 1),
         (400, None, Outcome.FAILED, 1),
+        (401, None, Outcome.FAILED, 2),
+        (401, "UNEXPECTED_ERROR", Outcome.FAILED, 2),
         (401, "USER_UNAUTHORIZED", Outcome.FAILED, 2),
         (403, "ACCESS_FORBIDDEN", Outcome.FAILED, 1),
         (405, None, Outcome.FAILED, 1),
@@ -72,7 +74,6 @@ async def test_a_deletions_outcome_and_tries(connecting, answering, status, code
 @pytest.mark.parametrize(
     ("status", "code", "error_type", "made"),
     [
-        (401, "UNEXPECTED_ERROR", CredentialsRefused, 2),
         (402, "ACCOUNT_SUSPENDED", AtlasUnavailable, 1),
         (403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", CredentialsRefused, 1),
         (403, "ORG_REQUIRES_WHITELIST", CredentialsRefused, 1),
@@ -151,6 +152,8 @@ async def listing_of(connecting, **options):
 @pytest.mark.parametrize(
     ("status", "code", "made"),
     [
+        (401, None, 2),
+        (401, "UNEXPECTED_ERROR", 2),
         (401, "USER_UNAUTHORIZED", 2),
         (401, "NOT_IN_GROUP", 2),
         (403, "ACCESS_FORBIDDEN", 1),
@@ -192,6 +195,17 @@ async def test_a_404_is_a_project_that_is_gone(connecting, answering):
     assert await listing_of(connecting) == Gone(PROJECT, ALPHA.name)
 
 
+@pytest.mark.parametrize("media_type", ["text/plain; charset=utf-8", "application/octet-stream"])
+async def test_a_404_that_is_no_json_and_no_page_is_gone_in_a_list_and_a_deletion(
+    connecting, answering, media_type
+):
+    for method, url in ((answering.get, INVITES), (answering.delete, DELETE)):
+        method(url, status=404, body="404: Not Found", headers={"Content-Type": media_type})
+
+    assert await listing_of(connecting) == Gone(PROJECT, ALPHA.name)
+    assert (await deletion_of(connecting)).outcome is Outcome.ALREADY_GONE
+
+
 async def test_a_proxys_404_is_not_believed(connecting, answering):
     answering.get(INVITES, status=404, body="<html>", content_type="text/html")
 
@@ -222,7 +236,6 @@ async def test_nonsense_that_passes_does_no_harm(connecting, answering):
 @pytest.mark.parametrize(
     ("status", "code", "error_type"),
     [
-        (401, None, CredentialsRefused),
         (402, None, AtlasUnavailable),
         (403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", CredentialsRefused),
         (406, "INVALID_VERSION_DATE", AtlasUnavailable),
@@ -296,6 +309,26 @@ async def test_a_later_page_that_fails_leaves_no_half_list_in_silence(connecting
     answering.get(GROUPS + "2", status=500, repeat=True)
 
     with pytest.raises(AtlasUnavailable, match="to the end"):
+        await projects_of(connecting)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error_type"),
+    [
+        (401, None, AtlasUnavailable),
+        (401, "USER_UNAUTHORIZED", AtlasUnavailable),
+        (403, "ACCESS_FORBIDDEN", AtlasUnavailable),
+        (403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", CredentialsRefused),
+        (410, "VERSION_GONE", VersionGone),
+    ],
+)
+async def test_credentials_that_were_good_for_the_first_page_are_not_blamed_for_a_later_one(
+    connecting, answering, status, code, error_type
+):
+    answering.get(GROUPS + "1", payload=page(1, has_next=True))
+    answering.get(GROUPS + "2", status=status, payload=error(code), repeat=True)
+
+    with pytest.raises(error_type):
         await projects_of(connecting)
 
 

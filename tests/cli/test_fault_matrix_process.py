@@ -73,6 +73,8 @@ LASTING = {
     "403 of one project": (faults.fails(403, "ACCESS_FORBIDDEN"), 1, 403),
     "redirect": (faults.redirect("https://elsewhere.example.com/"), 1, 302),
     "401 role": (faults.role_missing(), 2, 401),
+    "401 generic": (faults.challenge(), 2, 401),
+    "401 empty": (faults.empty(401), 2, 401),
 }
 
 
@@ -108,7 +110,6 @@ def test_invitation_that_is_gone_when_its_turn_comes_is_no_failure(desk, status)
 
 
 RUN_ENDING = {
-    "401 lasting": (faults.challenge(), 5),
     "403 access list": (faults.fails(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), 5),
     "406": (faults.fails(406, "INVALID_VERSION_DATE"), 6),
     "410": (faults.fails(410, "VERSION_GONE"), 6),
@@ -138,6 +139,8 @@ UNREADABLE = {
     "malformed": (faults.malformed(), 200),
     "truncated": (faults.truncated(), None),
     "401 role": (faults.role_missing(), 401),
+    "401 generic": (faults.challenge(), 401),
+    "401 empty": (faults.empty(401), 401),
     "403": (faults.fails(403, "ACCESS_FORBIDDEN"), 403),
     "redirect": (faults.redirect("https://elsewhere.example.com/"), 302),
 }
@@ -163,6 +166,24 @@ def test_listing_that_fails_once_is_read_again(desk, fault):
     desk.sim.faults.add(fault, path=INVITES)
     done = desk.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 4)
+
+
+@pytest.mark.parametrize(
+    "fault", [faults.challenge(), faults.role_missing()], ids=["generic", "role"]
+)
+def test_401_to_the_first_call_ends_with_5(desk, fault):
+    desk.sim.faults.add(fault, path="*/groups", times=None)
+    done = desk.sweep()
+    assert (done.code, done.out, desk.deletes()) == (5, "", 0)
+
+
+def test_credentials_that_end_in_mid_sweep_fail_the_canary_and_end_with_4(desk):
+    for n in range(20):
+        desk.sim.invite(desk.projects[0], f"more{n}@example.com", age=20 * DAYS)
+    desk.sim.faults.add(faults.challenge(), method="DELETE", path="*", times=None)
+    done = desk.sweep()
+    assert (done.code, done.summary["failed"], done.summary["skipped"]) == (4, 5, 19)
+    assert desk.deletes() == 10
 
 
 def test_list_of_projects_that_nobody_answers_ends_with_6_and_no_result(desk):

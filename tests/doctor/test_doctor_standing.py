@@ -86,6 +86,20 @@ def test_unnamed_list_that_cannot_be_read_is_told_and_nothing_is_said_of_whom_it
     assert checks[-1].what == "The list users, not among sources, cannot be read in 2."
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("USER_UNAUTHORIZED", "The role is missing in 1: Vault."),
+        ("UNEXPECTED_ERROR", "1 cannot be read: Vault. 401."),
+        (None, "1 cannot be read: Vault. 401."),
+    ],
+)
+def test_role_is_missed_only_where_a_401_names_one(code, said):
+    lost = Unreadable(object_id(1), "Vault", "401.", 401, code)
+    (only,) = list_checks([Source.INVITES], Census(unreadable=[lost]), LIMITS)
+    assert (only.state, only.what) == (State.WARNING, said)
+
+
 def test_projects_of_another_organization_in_sight_are_told_and_are_no_trouble():
     foreign = [project(number, org_id=OTHER_ORG) for number in (1, 2)]
     told = organization_checks(policy(), Territory((project(3),), organizations=(ORG,)), foreign)

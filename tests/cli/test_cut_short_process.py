@@ -1,0 +1,123 @@
+"""What a signal or the deadline cuts short ends with 8, and is told as it is known."""
+
+import json
+import signal
+from datetime import timedelta
+
+import pytest
+from running import desk_in, wait_until
+
+from invite_sweeper.simulator import faults
+
+DAYS = timedelta(days=1)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as found:
+        project = found.sim.add_project("Project")
+        found.projects.append(project)
+        found.sim.invite(project, "ada@example.com", age=20 * DAYS)
+        yield found
+
+
+def stopped(desk, when, *signals):
+    """Start a sweep, wait until `when`, and send signals; the exit code and the summary."""
+    process = desk.start("sweep", "--policy", "policy.yaml", "--output", "json")
+    wait_until(when)
+    for number in signals:
+        process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out and json.loads(out), err.decode()
+
+
+def ended(desk):
+    (line,) = desk.lines("outcome")
+    return line["outcome"], line["attempts"], line["http_status"]
+
+
+SLOW = {
+    "503": (faults.fails(503, retry_after="60"), 503),
+    "429": (faults.fails(429, "RATE_LIMITED", retry_after="60"), 429),
+    "500": (faults.fails(500, retry_after="60"), 500),
+}
+
+
+@pytest.mark.parametrize("name", ["503", "429", "500"])
+def test_signal_between_two_tries_of_the_last_deletion_ends_with_8_and_counts_no_retry(desk, name):
+    fault, status = SLOW[name]
+    desk.sim.faults.add(fault, method="DELETE", path="*", times=None)
+    code, summary, err = stopped(desk, lambda: desk.sim.journal.statuses[status], signal.SIGTERM)
+    assert (code, ended(desk)) == (8, ("failed", 1, status)), err
+    assert (summary["exit_code"], summary["failed"], summary["retries"]) == (8, 1, 0)
+    assert desk.deletes() == 1
+    assert "Stopped early" in err
+
+
+def test_two_signals_between_two_tries_end_with_8_likewise(desk):
+    desk.sim.faults.add(SLOW["503"][0], method="DELETE", path="*", times=None)
+    code, summary, err = stopped(
+        desk, lambda: desk.sim.journal.statuses[503], signal.SIGTERM, signal.SIGTERM
+    )
+    assert (code, ended(desk), summary["retries"]) == (8, ("failed", 1, 503), 0), err
+
+
+def test_refusal_that_comes_after_the_signal_was_cut_short_by_nothing_and_ends_with_4(desk):
+    late = faults.Fault(delay_s=1.0, instead=faults.fails(403, "ACCESS_FORBIDDEN").instead)
+    desk.sim.faults.add(late, method="DELETE", path="*")
+    code, _, err = stopped(desk, desk.deletes, signal.SIGTERM)
+    assert (code, ended(desk)) == (4, ("failed", 1, 403)), err
+
+
+@pytest.mark.parametrize("name", ["503", "429", "500"])
+def test_deadline_between_two_tries_of_the_last_deletion_ends_with_8(desk, name):
+    fault, status = SLOW[name]
+    desk.sim.faults.add(fault, method="DELETE", path="*", times=None)
+    done = desk.sweep("--deadline", "2s")
+    assert (done.code, ended(desk)) == (8, ("failed", 1, status)), done.err
+    assert "the deadline of 0:00:02 came" in done.err
+    assert (desk.deletes(), desk.sim.invitation_count()) == (1, 1)
+
+
+@pytest.mark.parametrize("path", ["*/groups", "*/invites"])
+@pytest.mark.parametrize("name", ["503", "429"])
+def test_deadline_between_two_tries_of_a_list_ends_with_8_and_blames_nobody(desk, name, path):
+    desk.sim.faults.add(SLOW[name][0], path=path, times=None)
+    done = desk.sweep("--deadline", "2s")
+    assert (done.code, done.summary["exit_code"], desk.deletes()) == (8, 8, 0)
+    assert "the deadline of 0:00:02 came" in done.err
+    assert "cannot be read" not in done.err
+    assert desk.lines("project_unreadable") == []
+
+
+@pytest.mark.parametrize("kind", ["token", "service-account"])
+@pytest.mark.parametrize("ends_by", ["signal", "deadline"])
+def test_stop_before_the_first_answer_came_has_a_result_all_the_same(tmp_path, kind, ends_by):
+    with desk_in(tmp_path, kind=kind) as desk:
+        desk.sim.faults.add(faults.hang(), times=None)
+        if ends_by == "signal":
+            code, summary, _ = stopped(desk, desk.sim.journal.received.total, signal.SIGTERM)
+        else:
+            done = desk.sweep("--deadline", "2s")
+            code, summary = done.code, done.summary
+    assert (code, summary["exit_code"], summary["requests"]) == (8, 8, 1)
+    assert (summary["projects_seen"], summary["deleted"]) == (0, 0)
+
+
+def test_stop_before_anything_was_sent_has_no_result(desk):
+    desk.base_url = "http://127.0.0.1:9"  # nobody listens
+    done = desk.sweep("--deadline", "1s")
+    assert (done.code, done.out) == (8, "")
+
+
+def test_deadline_while_the_token_endpoint_makes_wait_ends_with_8(tmp_path):
+    with desk_in(tmp_path, kind="service-account") as desk:
+        desk.sim.invite(desk.sim.add_project("Project"), "ada@example.com", age=20 * DAYS)
+        desk.sim.faults.add(
+            faults.effect(after=lambda _: desk.sim.oauth.expire()), path="*/invites"
+        )
+        desk.sim.faults.add(SLOW["503"][0], path="*/oauth/token", nth=2, times=None)
+        done = desk.sweep("--deadline", "2s")
+        assert done.code == 8, done.err
+        assert ended(desk)[0] == "failed"
+        assert desk.sim.invitation_count() == 1
