@@ -28,6 +28,10 @@ class Doors:
         self.retired.setdefault(invitation.source, said)
         return True
 
+    def has_ended(self, invitation: Invitation) -> bool:
+        """Tell whether Atlas has dropped the list that it is in."""
+        return invitation.source in self.retired
+
     def were_shut(self, invitation: Invitation, deletion: Deletion) -> bool:
         """Tell whether a door was shut with another one of the same person, in this sweep.
 

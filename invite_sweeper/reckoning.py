@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.doors import Doors
 from invite_sweeper.errors import RunError
+from invite_sweeper.lanes import Lane
 from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
 from invite_sweeper.ports import Journal
 from invite_sweeper.stop import Stop
 
-SKIPPED = Deletion(Outcome.SKIPPED, 0)
+LINES_A_FLUSH = 1000
+"""So many lines are written at most before the disk has them."""
+_SKIPPED = Deletion(Outcome.SKIPPED, 0)
 
 
 class Reckoning:
@@ -47,6 +50,7 @@ class Reckoning:
         self._clock = clock
         self._swept = swept
         self._ends = ends
+        self._unflushed = 0
         self.doors = doors
         self.tally: Counter[Outcome] = Counter()
         self.error: Exception | None = None
@@ -83,9 +87,32 @@ class Reckoning:
         """Record of each that it was not sent."""
         for planned in left:
             try:
-                self.record(planned, SKIPPED, self._clock())
+                self.record(planned, _SKIPPED, self._clock())
             except Exception as error:  # noqa: BLE001 - one defect hides no other deletion
                 self.end(error)
+
+    def skip_retired(self, group: list[Planned]) -> None:
+        """Take out of a group, and record, what is in a list that Atlas has dropped."""
+        if self.doors.retired:
+            self.skip(each for each in group if self.doors.has_ended(each.invitation))
+            group[:] = [each for each in group if not self.doors.has_ended(each.invitation)]
+
+    async def skip_lanes(self, lanes: Iterable[Lane]) -> None:
+        """Record of all that is left in these that it was not sent."""
+        for lane in lanes:
+            try:
+                await self._skip_lane(lane)
+            except Exception as error:  # noqa: BLE001 - one that cannot be read hides no other
+                self.end(error)
+
+    async def _skip_lane(self, lane: Lane) -> None:
+        while (planned := lane.head()) is not None:
+            lane.advance()
+            self.skip((planned,))
+            self._unflushed += 1
+            if self._unflushed % LINES_A_FLUSH == 0 and self.error is None:
+                await self._journal.durable()
+        lane.rest()
 
     def end(self, error: Exception) -> None:
         """Send nothing more: the run has met trouble that is not about one invitation."""

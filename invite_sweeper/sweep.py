@@ -20,8 +20,6 @@ from invite_sweeper.ports import Deleter, Journal
 from invite_sweeper.reckoning import Reckoning
 from invite_sweeper.stop import Stop
 
-_LINES_A_FLUSH = 1000
-
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -70,7 +68,6 @@ class Sweep:
         self._stop = stop
         self._clock = clock
         self._pace = pace
-        self._unflushed = 0
         self._announced = Announced(0)
         self._tasks: list[asyncio.Task[None]] = []
         self._most_tasks = 0
@@ -96,7 +93,7 @@ class Sweep:
         if self._pace.canary:
             await self._phase(queue, most=self._pace.canary)
         await self._phase(queue, most=None)
-        await self._skip(queue)
+        await self.reckoning.skip_lanes(queue.left())
         if self.reckoning.error is not None:
             raise self.reckoning.error
 
@@ -157,6 +154,7 @@ class Sweep:
             self.reckoning.skip(group)
 
     async def _write_ahead(self, group: list[Planned]) -> None:
+        self.reckoning.skip_retired(group)
         for planned in group:
             self._journal.intent(planned)
         await self._journal.durable()
@@ -173,7 +171,7 @@ class Sweep:
 
     async def _one(self, planned: Planned) -> None:
         reckoning, started_s = self.reckoning, self._clock()
-        if reckoning.ended or planned.invitation.source in reckoning.doors.retired:
+        if reckoning.ended or reckoning.doors.has_ended(planned.invitation):
             reckoning.skip((planned,))
             return
         trail = Trail(rests=self._stand_in)
@@ -189,20 +187,3 @@ class Sweep:
         finally:
             reckoning.open.discard(trail)
         reckoning.record(planned, deletion, started_s)
-
-    async def _skip(self, queue: Lanes) -> None:
-        """Record what the end of the sweep left undone."""
-        for lane in queue.left():
-            try:
-                await self._skip_lane(lane)
-            except Exception as error:  # noqa: BLE001 - one that cannot be read hides no other
-                self.reckoning.end(error)
-
-    async def _skip_lane(self, lane: Lane) -> None:
-        while (planned := lane.head()) is not None:
-            lane.advance()
-            self.reckoning.skip((planned,))
-            self._unflushed += 1
-            if self._unflushed % _LINES_A_FLUSH == 0 and self.reckoning.error is None:
-                await self._journal.durable()
-        lane.rest()

@@ -19,8 +19,9 @@ from invite_sweeper.errors import (
 )
 from invite_sweeper.inventory import Source
 from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
+from invite_sweeper.reckoning import LINES_A_FLUSH
 from invite_sweeper.stop import Stop
-from invite_sweeper.sweep import _LINES_A_FLUSH, Pace, Sweep
+from invite_sweeper.sweep import Pace, Sweep
 
 
 def lanes(*sizes):
@@ -35,14 +36,25 @@ def lanes(*sizes):
     return found
 
 
-def sweeper(atlas, journal, *, stop=None, workers=4, canary=0, grace_s=5.0, swept=None, **limits):
+def sweeper(
+    atlas,
+    journal,
+    *,
+    stop=None,
+    workers=4,
+    stand_ins=0,
+    canary=0,
+    grace_s=5.0,
+    swept=None,
+    **limits,
+):
     return Sweep(
         atlas,
         journal,
         stop=stop or Stop(),
         breaker=Breaker(policy(limits={"canary": canary, **limits}).limits),
         clock=asyncio.get_running_loop().time,
-        pace=Pace(workers=workers, canary=canary, grace_s=grace_s),
+        pace=Pace(workers=workers, canary=canary, grace_s=grace_s, stand_ins=stand_ins),
         swept=swept or (lambda *_: None),
     )
 
@@ -74,6 +86,58 @@ async def test_not_more_deletions_are_open_than_workers():
     atlas = FakeAtlas()
     await sweeper(atlas, FakeJournal(), workers=3).run(lanes(20))
     assert 1 < atlas.most_in_flight <= 3
+
+
+class Resting(FakeAtlas):
+    """Some wait between their tries until `gate` is set; `resting` counts them."""
+
+    def __init__(self, *numbers):
+        super().__init__()
+        self.gate.clear()
+        self.slow = {object_id(number) for number in numbers}
+        self.resting = 0
+
+    async def delete(self, one, trail):
+        if one.id in self.slow:
+            trail.attempts = 1
+            trail.http_status = 500
+            trail.rests()
+            self.resting += 1
+            await self.gate.wait()
+        self.deleted.append(one.id)
+        return Deletion(Outcome.DELETED, 1, 204)
+
+
+async def settled():
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("stand_ins", "done"), [(0, []), (1, [3]), (2, [3, 4])], ids=["none", "one", "two"]
+)
+async def test_one_that_waits_between_its_tries_is_stood_in_for(stand_ins, done):
+    # 1 and 2 wait; with one to stand in 3 goes out, and then the next that waits holds it up.
+    atlas = Resting(1, 2, *([4] if stand_ins == 1 else []))
+    sweep = sweeper(atlas, FakeJournal(), workers=2, stand_ins=stand_ins)
+    running = asyncio.create_task(sweep.run(lanes(4)))
+    await settled()
+    assert sorted(int(each, 16) for each in atlas.deleted) == done
+    atlas.gate.set()
+    await asyncio.wait_for(running, 5)
+    assert sweep.reckoning.tally == {Outcome.DELETED: 4}
+
+
+async def test_those_who_stand_in_are_cut_off_with_the_rest():
+    atlas, stop = Resting(1, 2, 3), Stop()
+    sweep = sweeper(atlas, FakeJournal(), workers=1, stand_ins=2, stop=stop, grace_s=0.01)
+    running = asyncio.create_task(sweep.run(lanes(5)))
+    while atlas.resting < 3:
+        await asyncio.sleep(0)
+    stop.ask("SIGTERM")
+    await asyncio.wait_for(running, 5)
+    assert atlas.deleted == []
+    assert sweep.reckoning.tally == {Outcome.FAILED: 3, Outcome.SKIPPED: 2}
 
 
 async def test_failed_deletion_is_recorded_and_the_rest_is_done():
@@ -126,6 +190,16 @@ async def test_list_that_atlas_drops_ends_alone_where_the_sweep_has_others():
     assert sweep.reckoning.tally == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
     assert sweep.reckoning.doors.retired == {Source.INVITES: "410 VERSION_GONE"}
     assert len(journal.outcomes()) == 8
+
+
+async def test_nothing_is_announced_of_a_list_once_it_is_dropped():
+    dropped = Deletion(Outcome.FAILED, 1, 410, "VERSION_GONE", VersionGone("410 VERSION_GONE"))
+    atlas = FakeAtlas(fails={object_id(n): dropped for n in range(1, 5)})
+    journal = FakeJournal()
+    await several(atlas, journal, workers=1).run(two_lists())
+    intents = [who for what, who in journal.lines if what == "intent"]
+    # The second was announced while the first one was on its way.
+    assert intents == [object_id(n) for n in (1, 2, 5, 6, 7, 8)]
 
 
 async def test_dropped_list_is_no_reason_for_the_breaker():
@@ -327,10 +401,10 @@ async def test_many_that_are_skipped_reach_the_disk_while_they_are_written():
     journal, stop = FakeJournal(), Stop()
     stop.ask("deadline")
     sweep = sweeper(FakeAtlas(), journal, stop=stop)
-    await sweep.run(lanes(2 * _LINES_A_FLUSH + 1))
+    await sweep.run(lanes(2 * LINES_A_FLUSH + 1))
     assert journal.calls >= 2
-    assert journal.on_disk >= 2 * _LINES_A_FLUSH
-    assert sweep.reckoning.tally == {Outcome.SKIPPED: 2 * _LINES_A_FLUSH + 1}
+    assert journal.on_disk >= 2 * LINES_A_FLUSH
+    assert sweep.reckoning.tally == {Outcome.SKIPPED: 2 * LINES_A_FLUSH + 1}
 
 
 async def test_stop_wakes_a_sweep_whose_lanes_are_all_dry():

@@ -71,6 +71,22 @@ async def test_a_deletions_outcome_and_tries(connecting, answering, status, code
     assert tries(answering) == made
 
 
+@pytest.mark.parametrize(("refusals", "rests"), [(0, 0), (1, 1), (3, 3)])
+async def test_deletion_says_so_each_time_that_it_waits_for_another_try(
+    connecting, answering, refusals, rests
+):
+    for _ in range(refusals):
+        answering.delete(DELETE, status=500, payload=error("UNEXPECTED_ERROR"))
+    answering.delete(DELETE, status=204)
+    counted = []
+    async with connecting(BASE) as atlas:
+        deleter = atlas.deleter(Source)
+        trail = Trail(rests=lambda: counted.append(tries(answering)))
+        ended = await deleter.delete(ONE, trail)
+    assert ended.outcome is Outcome.DELETED
+    assert counted == [number + 1 for number in range(rests)]
+
+
 @pytest.mark.parametrize(
     ("status", "code", "error_type", "made"),
     [
