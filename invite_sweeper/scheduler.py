@@ -25,6 +25,9 @@ from invite_sweeper.territory import Territory
 from invite_sweeper.totals import Ended, Totals
 from invite_sweeper.walk import Found, survey, walk
 
+_READERS_A_SLOT = 2
+"""Lists asked for at a time, for each request in flight: one may wait between its tries."""
+
 
 class Run:
     """One run of the job against Atlas, accounted for in the audit log."""
@@ -138,8 +141,9 @@ class Run:
 
         for unreadable in territory.unreadable:
             await draft.visit(unreadable)
+        readers = self._concurrency * _READERS_A_SLOT
         try:
-            await walk(self._atlas.reader, territory, sources, visit, workers=self._concurrency)
+            await walk(self._atlas.reader, territory, sources, visit, workers=readers)
         finally:
             self._bulletin.lists(draft.retired, self._atlas.sunsets)
         await draft.finish()
