@@ -1,6 +1,8 @@
 """`plan --out` and `sweep --plan`: what was reviewed is what is deleted, at most and once."""
 
+import os
 import random
+import stat
 import subprocess
 from datetime import timedelta
 
@@ -9,6 +11,7 @@ import pytest
 from running import desk_in
 
 from invite_sweeper.cli import plan_files
+from invite_sweeper.errors import UsageFault
 from invite_sweeper.simulator import faults
 
 DAYS = timedelta(days=1)
@@ -211,6 +214,40 @@ def test_trying_the_place_leaves_nothing_behind_and_touches_no_plan_that_is_ther
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [
         ("plan.jsonl", "an earlier plan")
     ]
+
+
+def test_plan_to_a_pipe_is_refused_before_atlas_is_called_and_the_pipe_stays(desk):
+    stock(desk)
+    pipe = desk.folder / "pipe"
+    os.mkfifo(pipe)
+    done = desk.plan("--out", "pipe")
+    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert "The plan pipe cannot be saved: it is no plain file" in done.err
+    assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices, and can break them")
+def test_plan_to_a_device_is_refused_and_the_device_stays(tmp_path):
+    null = tmp_path / "null"
+    os.mknod(null, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    with pytest.raises(UsageFault, match="no plain file"):
+        plan_files.try_place(null)
+    assert null.is_char_device()
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["to a file", "to none yet"])
+def test_plan_to_a_link_is_saved_where_it_leads_and_the_link_stays(desk, there):
+    _, ids = stock(desk)
+    link, behind = desk.folder / "plan.jsonl", desk.folder / "audit" / "of-tonight.jsonl"
+    behind.parent.mkdir()
+    if there:
+        behind.write_text("an earlier plan")
+    link.symlink_to(behind)
+    saved(desk)
+    assert link.is_symlink()
+    assert not behind.is_symlink()
+    assert by_plan(desk).code == 0
+    assert sorted(desk.sim.deleted) == sorted(ids)
 
 
 @pytest.mark.parametrize("words", [("plan",), ("sweep", "--yes")], ids=str)

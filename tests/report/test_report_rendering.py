@@ -322,6 +322,16 @@ def test_a_pipe_is_written_and_not_replaced(tmp_path):
     assert pipe.is_fifo()
 
 
+def test_a_link_is_followed_and_stays_one(tmp_path):
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.sweep("run-1", {1: "deleted"})
+    link, file = tmp_path / "link.md", tmp_path / "report.md"
+    link.symlink_to(file)
+    report([book.path], link, "md", None)
+    assert link.is_symlink()
+    assert file.read_text().startswith("# Invitations swept")
+
+
 def test_drawing_leaves_no_hook_in_the_import_system(tmp_path):
     quiet_page(tmp_path)
     assert not [finder for finder in sys.meta_path if type(finder).__module__ == "pygal"]
