@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from invite_sweeper.atlas import Credentials, parse_base_url
 from invite_sweeper.audit import AuditLock, AuditTarget
 from invite_sweeper.cli import afterwards, messages, plan_files, policy_files, telling
+from invite_sweeper.cli.clashes import others_of, raise_if_same
 from invite_sweeper.cli.dividing import with_credentials
 from invite_sweeper.cli.facts import Facts
 from invite_sweeper.cli.loop import event_loop
@@ -43,6 +44,8 @@ class _Session:
         self._base_url = parse_base_url(order.base_url)
         self._parts = self._divide()
         self._target = AuditTarget.parse(order.audit_log or self._policy.audit.path)
+        outputs = {"--out": order.out, "--metrics-file": order.metrics_file}
+        raise_if_same(outputs, others_of(order, self._target, self._now))
         index = environment.get("JOB_COMPLETION_INDEX")
         self._shard = Shard.parse(order.shard, completion_index=index) if order.shard else None
         self._log = messages.configure(quiet=order.quiet or order.calm, verbose=order.verbose)
