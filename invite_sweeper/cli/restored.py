@@ -14,7 +14,10 @@ _STYLES = {"restored": "green", "failed": "bold red", "unknown": "bold red", "sk
 
 def show(console: Console, account: Account) -> None:
     """Write what became of each, and the totals; names cannot move the cursor."""
-    console.print(_table(account, account.wanted))
+    if account.wanted:
+        console.print(_table(account, account.wanted))
+    else:
+        console.print("Nothing to invite again: the log tells of no such deletion.")
     for line in _totals(account):
         console.print(line, soft_wrap=True)
 
