@@ -54,6 +54,14 @@ class Ledger:
         self._seen_whole = whole
         self.known.add(run_id)
 
+    def begun_before(self, run_id: str, path: Path, number: int) -> Finding | None:
+        """Tell that a run which is about to begin has begun before: a copy, whatever its chain."""
+        if run_id not in self.known:
+            return None
+        return Finding(
+            Spot(path, number), Damage.INSERTED, f"The run {run_id} has begun before this line."
+        )
+
     def note(self, event: bytes, line: bytes, at: int, path: Path, number: int) -> Finding | None:
         """Account for one line; give what is wrong with it, if anything.
 
