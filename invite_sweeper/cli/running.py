@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from invite_sweeper.atlas import Credentials, parse_base_url
 from invite_sweeper.audit import AuditLock, AuditTarget
-from invite_sweeper.cli import afterwards, messages, plan_files, policy_files, telling
+from invite_sweeper.cli import afterwards, messages, plan_files, policy_files, telling, trouble
 from invite_sweeper.cli.clashes import others_of, raise_if_same
 from invite_sweeper.cli.dividing import with_credentials
 from invite_sweeper.cli.facts import Facts
@@ -67,6 +67,7 @@ class _Session:
             for warning in self._policy.warnings(self._now.date()):
                 self._log.warning(warning)
             told = [await self._one(part) for part in self._parts]
+            self._warn(tuple(trouble.by_name(self._order, told)))
             code = telling.tell_all(self._order, told)
             await self._announce(told, code)
         return code
