@@ -68,7 +68,7 @@ class Visit:
         yield ok("access list", "Atlas takes the credentials from this address.")
         for found in organization_checks(policy, territory, scope.foreign):
             yield found
-        for sentence in scope.unmatched():
+        for sentence in scope.unmatched_globs():
             yield warning("policy", sentence)
         async for found in self._of_lists(policy, territory, scope):
             yield found
