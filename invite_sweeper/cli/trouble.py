@@ -6,8 +6,8 @@ from typing import Final
 from invite_sweeper.cli.one_run import Told
 from invite_sweeper.cli.options import Output
 from invite_sweeper.cli.order import Order
+from invite_sweeper.plural import counted
 from invite_sweeper.report.summary import Summary
-from invite_sweeper.report.wording import counted
 
 NAMED: Final = 10
 """So many are named of each kind: a mail from cron is read, and the audit log has all."""

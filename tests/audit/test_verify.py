@@ -52,7 +52,8 @@ SENTENCES = {
     Damage.CUT_SHORT: r"The line's end is missing\."
     r"|Run .+ has no end, and \d+ of its intents no outcome: it was killed, or lines were cut "
     r"off\. The next sweep finishes what was killed\.",
-    Damage.UNANSWERED: r"\d+ intents have no outcome; this is the first, of run .+\."
+    Damage.UNANSWERED: r"(?:1 intent has|(?:[2-9]|\d\d+) intents have) no outcome; "
+    r"this is the first, of run .+\."
     r"|The intent has no outcome before line \d+\.",
     Damage.UNANNOUNCED: r"The outcome is of something without an intent\.",
 }
@@ -108,7 +109,7 @@ def test_log_in_another_form_of_json_is_followed_as_well(path):
     path.write_bytes(b"".join(lines))
     result = verify([path])
     assert (result.finding, result.lines, result.runs) == (None, 4, 1)
-    assert result.warnings == ("1 runs end with a line that carries no seal.",)
+    assert result.warnings == ("1 run ends with a line that carries no seal.",)
     lines[2] = edit(lines[2], '"deleted"', '"failed"')
     path.write_bytes(b"".join(lines))
     assert found(path) == (3, Damage.EDITED)
@@ -325,7 +326,7 @@ def test_an_edited_last_line_is_found_by_its_seal(path, old):
     damaged(path, lambda lines: lines.__setitem__(21, edit(lines[21], old, new)))
     result = verify([path])
     if old == '"seal":"':  # no bit flip, and it could be a log without seals
-        assert result.warnings == ("1 runs end with a line that carries no seal.",)
+        assert result.warnings == ("1 run ends with a line that carries no seal.",)
     else:
         assert found(path) == (22, Damage.EDITED)
 
@@ -451,7 +452,7 @@ def test_killed_run_that_a_later_one_recovered_is_sound_and_told(path):
     write_events(path, "next", [STARTED, recovered, FINISHED])
     result = verify([path])
     assert result.finding is None
-    assert result.warnings == ("1 runs have no end, and others came after them: killed.",)
+    assert result.warnings == ("1 run has no end, and others came after it: killed.",)
 
 
 def test_recovery_may_come_before_the_run_that_it_belongs_to_has_started(path):
@@ -483,6 +484,18 @@ def test_recovering_a_run_of_a_file_that_was_not_given_is_told(path):
     result = verify([path])
     assert result.finding is None
     assert result.warnings == ("3 outcomes finish runs that are in none of these files.",)
+
+
+def test_one_outcome_that_recovers_a_run_of_a_file_that_was_not_given_is_one(path):
+    write_events(path, "next", [STARTED, outcome(1, recovers="elsewhere"), FINISHED])
+    said = "1 outcome finishes a run that is in none of these files."
+    assert verify([path]).warnings == (said,)
+
+
+def test_two_intents_without_an_outcome_are_two(path):
+    write_events(path, "r", [STARTED, intent(1), intent(2), FINISHED])
+    assert found(path) == (2, Damage.UNANSWERED)
+    assert verify([path]).finding.what.startswith("2 intents have no outcome; this is the first")
 
 
 def test_only_the_last_unfinished_runs_are_named(path):

@@ -65,7 +65,10 @@ def test_what_is_gone_or_accepted_since_is_left_out_and_said(desk):
 
 
 def said_unseen(count):
-    return f"{count} of the plan's invitations were not seen: gone, or in a list that was not read."
+    were = "was" if count == 1 else "were"
+    return (
+        f"{count} of the plan's invitations {were} not seen: gone, or in a list that was not read."
+    )
 
 
 def test_the_planned_ones_of_an_unreadable_project_are_never_said_to_be_gone(desk):
@@ -89,7 +92,7 @@ def test_what_is_protected_since_is_left_out_and_said_where_no_policy_was_named(
     done = desk.run("sweep", "--plan", "plan.jsonl", "--output", "json")
     assert done.code == 0, done.err
     assert sorted(desk.sim.deleted) == sorted([ids[0], ids[2]])
-    assert "1 of the plan's invitations are kept now: keep:board." in done.summary["warnings"]
+    assert "1 of the plan's invitations is kept now: keep:board." in done.summary["warnings"]
 
 
 def test_plan_of_another_policy_is_refused_where_the_policy_is_named(desk):

@@ -205,7 +205,7 @@ def test_a_page_says_how_many_stood_in_projects_that_could_not_be_read(tmp_path)
     book.line("project_unreadable", project_id="a" * 24, project_name="x", reason="401")
     book.finish(4, projects_unreadable=1)
     page = render(summarise([book.path]), "html")
-    assert "1 more were in projects that could not be read this time; nobody" in page
+    assert "1 more was in projects that could not be read this time; nobody" in page
 
 
 def test_the_content_security_policy_names_the_one_style_and_the_one_script(tmp_path):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypeAlias
 
+from invite_sweeper.plural import fitting
 from invite_sweeper.report.ages import LABELS
 from invite_sweeper.report.page.charts import Chart, Series, stacked
 from invite_sweeper.report.page.closing import closing
@@ -75,8 +76,8 @@ def _since(found: Comparison | None) -> Section | None:
     said = [f"Against the run of {since}: {_counts(found)}."]
     if found.unseen:
         said.append(
-            f"{found.unseen:,} more were in projects that could not be read this time; nobody"
-            " knows of them."
+            f"{found.unseen:,} more {fitting(found.unseen, 'was', 'were')} in projects that could"
+            " not be read this time; nobody knows of them."
         )
     where: EntryColumn = (Column("Where it went", "state"), _STATE[1])
     lists = (
