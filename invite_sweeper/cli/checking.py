@@ -35,7 +35,7 @@ from invite_sweeper.doctor import (
     quarantine_check,
     warning,
 )
-from invite_sweeper.errors import ExitCode, RunError
+from invite_sweeper.errors import ExitCode, RunError, UsageFault
 from invite_sweeper.policy import Execution, Policy
 
 _PATIENCE_S = 120.0
@@ -137,16 +137,19 @@ class _Doctor:
 
     async def _visit(self, name: str, part: Policy | None, credentials: Credentials) -> list[Check]:
         assert self._base_url is not None  # noqa: S101 - looked at by whoever calls
-        async with connected(
-            self._base_url,
-            credentials,
-            part.execution if part is not None else Execution(),
-            deadline_s=time.monotonic() + _PATIENCE_S,
-            shards=1,
-            log=self._log,
-        ) as connection:
-            visit = Visit(connection, part, self.now)
-            return [_named(name, found) async for found in visit.checks()]
+        try:
+            async with connected(
+                self._base_url,
+                credentials,
+                part.execution if part is not None else Execution(),
+                deadline_s=time.monotonic() + _PATIENCE_S,
+                shards=1,
+                log=self._log,
+            ) as connection:
+                visit = Visit(connection, part, self.now)
+                return [_named(name, found) async for found in visit.checks()]
+        except UsageFault as error:
+            return [_named(name, failed("proxy", error))]
 
     def _of_quarantine(self) -> Iterator[Check]:
         if self._policy is None or self._target is None:

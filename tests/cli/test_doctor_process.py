@@ -144,6 +144,15 @@ def test_base_url_that_is_none_ends_with_2_and_the_rest_is_looked_at_all_the_sam
     assert desk.sim.requests == ()
 
 
+def test_proxy_that_is_none_ends_with_2_and_the_rest_is_looked_at_all_the_same(desk):
+    elsewhere = ("--base-url", "https://atlas.example.com")
+    free = dict.fromkeys(("https_proxy", "NO_PROXY", "no_proxy"))
+    checks = look(desk, *elsewhere, code=2, HTTPS_PROXY="ada:hush@proxy:3128", **free)
+    assert (states(checks, "proxy"), states(checks, "quarantine")) == ({"failed"}, {"ok"})
+    assert "HTTPS_PROXY" in said(checks, "proxy")
+    assert "hush" not in json.dumps(checks)
+
+
 def test_audit_path_that_is_none_ends_with_2_and_the_rest_is_looked_at_all_the_same(desk):
     checks = look(desk, "--audit-log", "audit/{week}.jsonl", code=2)
     assert states(checks, "audit log") == {"failed"}
