@@ -115,7 +115,7 @@ class _Doctor:
     def _of_audit(self) -> Iterator[Check]:
         named = self._policy.audit.path if self._policy is not None else str(DEFAULT_LOG)
         try:
-            target = self._target = AuditTarget.parse(self._wish.audit_log or named)
+            target = self._target = AuditTarget.chosen(self._wish.audit_log, named)
         except RunError as error:
             yield failed("audit log", error)
             return

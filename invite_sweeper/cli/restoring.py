@@ -80,7 +80,7 @@ class _OneRestore:
         )
         self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self._files = in_order(wish.files)
-        self._target = AuditTarget.parse(wish.audit_log or str(self._files[-1]))
+        self._target = AuditTarget.chosen(wish.audit_log, str(self._files[-1]))
         self._log = messages.configure(quiet=wish.quiet, verbose=wish.verbose)
         self._stop = Stop()
 

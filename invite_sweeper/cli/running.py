@@ -41,13 +41,16 @@ class _Session:
         self._started_s = time.monotonic()
         self._now = datetime.now(UTC)
         self._policy = policy_files.read(order.policy, deadline=order.deadline)
+        _raise_if_idle(order, self._policy)
         self._base_url = parse_base_url(order.base_url)
         self._parts = self._divide()
-        self._target = AuditTarget.parse(order.audit_log or self._policy.audit.path)
+        self._target = AuditTarget.chosen(order.audit_log, self._policy.audit.path)
         outputs = {"--out": order.out, "--metrics-file": order.metrics_file}
         raise_if_same(outputs, others_of(order, self._target, self._now))
         index = environment.get("JOB_COMPLETION_INDEX")
-        self._shard = Shard.parse(order.shard, completion_index=index) if order.shard else None
+        self._shard = (
+            Shard.parse(order.shard, completion_index=index) if order.shard is not None else None
+        )
         self._log = messages.configure(quiet=order.quiet or order.calm, verbose=order.verbose)
         self._stop = Stop()
 
@@ -124,3 +127,16 @@ class _Session:
     def _warn(self, sentences: tuple[str, ...]) -> None:
         for sentence in sentences:
             self._log.warning(sentence)
+
+
+def _raise_if_idle(order: Order, policy: Policy) -> None:
+    """Let an order pass whose safeguard has something to guard.
+
+    Raises:
+        UsageFault: Whoever typed it believes in a quarantine that is not there.
+    """
+    if order.accept_policy is not None and not policy.limits.quarantine:
+        raise UsageFault(
+            "--accept-policy lifts a quarantine, and the policy sets none.",
+            mend="Leave it out, or write limits: {quarantine: true}.",
+        )

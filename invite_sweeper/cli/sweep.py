@@ -80,6 +80,8 @@ def sweep(
         return
     if require_approval is not None and saved is None:
         raise UsageFault("--require-approval needs a plan.", mend="Name it with --plan FILE.")
+    if saved is None and _was_named(ctx, "plan_max_age"):
+        raise UsageFault("--plan-max-age needs a plan.", mend="Name it with --plan FILE.")
     order = Order(
         policy=policy,
         policy_named=_was_named(ctx, "policy"),

@@ -296,6 +296,14 @@ def test_quarantine_tells_what_the_new_policy_takes_away(desk):
     assert "adds 0 stale invitations and takes 2 away" in done.err
 
 
+@pytest.mark.parametrize("words", [("sweep", "--yes"), ("plan",)], ids=" ".join)
+def test_accepting_a_policy_that_nothing_holds_is_wrong_usage(desk, words):
+    stock(desk, projects=1, stale=1)
+    done = desk.run(*words, "--policy", "policy.yaml", "--accept-policy", "0" * 64)
+    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert "--accept-policy lifts a quarantine, and the policy sets none." in done.err
+
+
 # --- bounces -------------------------------------------------------------------------------
 
 

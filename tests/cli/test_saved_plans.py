@@ -460,3 +460,10 @@ def test_require_approval_without_a_plan_is_wrong_usage(desk):
     stock(desk)
     done = desk.sweep("--require-approval", "boss.pub")
     assert (done.code, desk.deletes()) == (2, 0)
+
+
+def test_plan_max_age_without_a_plan_is_wrong_usage_even_where_it_says_the_default(desk):
+    stock(desk)
+    done = desk.sweep("--plan-max-age", "24h")
+    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert "--plan-max-age needs a plan." in done.err

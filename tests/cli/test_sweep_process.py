@@ -591,3 +591,22 @@ def test_proxy_that_is_none_is_wrong_usage_and_nothing_is_connected(desk, words)
     assert "Atlas was not called." in done.err
     assert "hush" not in done.err
     assert desk.run("audit", "verify", log).code == 0
+
+
+@pytest.mark.parametrize("option", ["--audit-log", "--shard"])
+def test_option_that_is_given_and_empty_is_wrong_usage(desk, option):
+    stock(desk, projects=1, stale=1)
+    done = desk.sweep(option, "")
+    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert "''" in done.err
+
+
+@pytest.mark.parametrize(
+    "words", [("explain", "ada"), ("restore", "log.jsonl"), ("doctor",)], ids=str
+)
+def test_empty_audit_log_is_wrong_usage_of_every_command_that_takes_one(desk, words):
+    (desk.folder / "log.jsonl").touch(0o600)
+    policy = [] if words[0] == "restore" else ["--policy", "policy.yaml"]
+    done = desk.run(*words, *policy, "--audit-log", "")
+    assert done.code == 2
+    assert "names no file" in done.out + done.err
