@@ -225,6 +225,18 @@ def test_no_color_takes_the_colours_away_and_owners_still_stand_out(desk, argume
     assert "GROUP_READ_ONLY" not in text
 
 
+def test_dumb_terminal_gets_no_escape_sequence_and_the_whole_result(desk):
+    desk.keys["projects"] = {"exclude": ["no-such-*"]}
+    desk.keys["limits"]["max_unreadable_projects"] = 0
+    with terminal_of(desk, *SWEEP, "--yes", "-v", TERM="dumb") as terminal:
+        code, text = terminal.end()
+        raw = terminal.seen.decode()
+    assert code == 0
+    assert "no-such-*" in text
+    assert "6 deleted" in text
+    assert "\x1b" not in raw
+
+
 def test_quiet_run_on_a_terminal_shows_neither_bar_nor_result(desk):
     with terminal_of(desk, *SWEEP, "--yes", "-q") as terminal:
         assert terminal.end() == (0, "")
@@ -244,7 +256,7 @@ def test_log_on_a_terminal_spells_out_what_would_move_the_cursor(desk):
 
 def test_no_color_takes_the_colour_of_an_error_away(desk):
     desk.keys["limits"] = {"max_deletions": 1}
-    for changes, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+    for changes, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
         with terminal_of(desk, *SWEEP, "-q", **changes) as terminal:
             code, text = terminal.end()
             raw = terminal.seen.decode()
