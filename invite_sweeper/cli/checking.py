@@ -92,9 +92,15 @@ class _Doctor:
         try:
             self._policy = policy_files.read(self._wish.policy)
         except RunError as error:
-            yield failed("policy", error)
+            found = failed("policy", error)
+            yield found if found.mend else replace(found, mend=self._validate())
             return
         yield from policy_checks(self._policy, self._wish.policy, self.now)
+
+    def _validate(self) -> str:
+        """Say where the faults are told, of which a line of the doctor's gives the number."""
+        command = ["invite-sweeper", "validate", str(self._wish.policy)]
+        return f"See each, and its mend: {shlex.join(command)}"
 
     def _of_credentials(self) -> Iterator[Check]:
         try:

@@ -115,7 +115,11 @@ def test_token_s_end_is_told_where_it_tells_it(desk):
 def test_policy_with_faults_is_told_and_the_rest_is_looked_at_all_the_same(desk):
     desk.keys["rulez"] = []
     checks = look(desk, code=2)
-    assert states(checks, "policy") == {"failed"}
+    (check,) = of(checks, "policy")
+    assert (check["state"], check["what"]) == ("failed", "policy.yaml has 1 fault.")
+    command = "invite-sweeper validate policy.yaml"
+    assert check["mend"] == f"See each, and its mend: {command}"
+    assert "rulez" in desk.run(*command.split()[1:]).err
     assert states(checks, "clock") == {"ok"}
     assert "1 project of" in said(checks, "organizations")
 
