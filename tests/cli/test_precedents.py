@@ -336,6 +336,35 @@ def test_damaged_log_refuses_the_next_sweep(desk):
     assert (done.code, desk.deletes()) in {(3, before), (7, before)}
 
 
+@pytest.mark.parametrize("event", ["run_started", "intent", "outcome", "run_finished"])
+def test_line_that_a_run_goes_by_and_cannot_be_read_refuses_it(desk, event):
+    stock(desk)
+    assert [desk.sweep().code for _ in range(2)] == [0, 0]
+    whole = b'"event":"%b",' % event.encode()
+    desk.log_path.write_bytes(desk.log_path.read_bytes().replace(whole, whole[:-1], 1))
+    stock(desk)
+    before = desk.deletes()
+    done = desk.sweep()
+    assert (done.code, desk.deletes()) == (3, before)
+    assert "The audit log is damaged at " in done.err
+
+
+@pytest.mark.parametrize("how", ["edited", "removed", "swapped"])
+def test_change_that_leaves_each_line_readable_stops_no_run_and_is_found_by_verify(desk, how):
+    stock(desk)
+    assert desk.sweep().code == 0
+    lines = desk.log_path.read_bytes().splitlines(keepends=True)
+    if how == "edited":
+        lines[1] = lines[1].replace(b"@example.com", b"@example.net")
+    elif how == "removed":
+        del lines[1]
+    else:
+        lines[1], lines[2] = lines[2], lines[1]
+    desk.log_path.write_bytes(b"".join(lines))
+    assert desk.sweep().code == 0
+    assert verified(desk).code == 3
+
+
 def test_torn_last_line_is_set_aside_said_and_never_lost(desk):
     stock(desk)
     assert desk.sweep().code == 0
