@@ -300,6 +300,16 @@ def test_markdown_of_a_long_log_stays_within_what_a_pull_request_takes(tmp_path)
     assert "250 more are in the audit log" in made
 
 
+@pytest.mark.parametrize(("form", "shown"), [("md", 50), ("html", 500)])
+def test_one_that_is_not_shown_is_one(tmp_path, form, shown):
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.start("run-1")
+    for number in range(shown + 1):
+        book.line("planned", **invitation(number))
+    book.finish(stale=shown + 1)
+    assert "1 more is in the audit log" in render(summarise([book.path]), form)
+
+
 def test_without_the_extra_it_is_said_what_to_install(tmp_path, monkeypatch):
     book = Logbook(tmp_path / "audit.jsonl")
     monkeypatch.setitem(sys.modules, "pygal", None)

@@ -102,7 +102,7 @@ def _gaps(findings: Findings) -> Iterator[str]:
             yield f"{log.unread:,} of {counted(log.lines, 'line')} of {log.name} {said}."
     if chosen.other_series:
         yield (
-            f"The logs hold runs of {chosen.other_series} other pair(s) of host and policy; all"
+            f"The logs hold runs of {counted(chosen.other_series, 'other pair')} of host and policy; all"
             " but the list of runs and the deletions by night is about the newest run's."
         )
 
