@@ -334,6 +334,11 @@ def test_population_may_fall_by_the_share_and_not_by_one_more():
         fewer((100, 100), (100, 69), max_population_drop=0.3)
 
 
+def test_population_of_one_is_one():
+    with pytest.raises(GuardRefused, match=r"^1 project is seen where .* left 100"):
+        fewer((100, 100), (1, 100), max_population_drop=0.3)
+
+
 def test_population_refusal_names_the_option_that_lets_it_pass_once():
     with pytest.raises(GuardRefused) as caught:
         fewer((100, 100), (69, 100), max_population_drop=0.3)

@@ -652,6 +652,27 @@ def test_missing_file_given_twice_is_still_said_to_be_missing(path):
         verify([path, path])
 
 
+def test_file_given_twice_is_told_before_one_that_is_missing(tmp_path, path):
+    write_run(path)
+    with pytest.raises(UsageFault, match="given twice"):
+        verify([tmp_path / "missing", path, path])
+
+
+def test_two_runs_without_a_seal_are_two(path):
+    for run_id in ("run-1", "run-2"):
+        write_events(path, run_id, [STARTED])
+        prev = path.read_bytes().splitlines()[-1]
+        record = {
+            "ts": "2026-11-25T01:02:03.000000Z",
+            "run_id": run_id,
+            "seq": 2,
+            "event": "run_finished",
+        }
+        line = orjson.dumps({**record, "prev": sha256(prev).hexdigest(), "exit_code": 0})
+        path.write_bytes(path.read_bytes() + line + b"\n")
+    assert verify([path]).warnings == ("2 runs end with a line that carries no seal.",)
+
+
 def test_copy_of_a_log_is_found_at_its_first_line(tmp_path, path):
     write_run(path)
     copy = tmp_path / "copy"

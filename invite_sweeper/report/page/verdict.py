@@ -101,8 +101,9 @@ def _gaps(findings: Findings) -> Iterator[str]:
             said = fitting(log.unread, "is no audit line", "are no audit lines")
             yield f"{log.unread:,} of {counted(log.lines, 'line')} of {log.name} {said}."
     if chosen.other_series:
+        pairs = counted(chosen.other_series, "other pair")
         yield (
-            f"The logs hold runs of {counted(chosen.other_series, 'other pair')} of host and policy; all"
+            f"The logs hold runs of {pairs} of host and policy; all"
             " but the list of runs and the deletions by night is about the newest run's."
         )
 
