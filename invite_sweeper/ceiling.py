@@ -5,6 +5,7 @@ from datetime import datetime
 
 from invite_sweeper.inventory import Invitation
 from invite_sweeper.plan import Key, SavedPlan, instant
+from invite_sweeper.plural import fitting
 
 
 class Ceiling:
@@ -42,10 +43,12 @@ class Ceiling:
     def left_out(self) -> Iterator[str]:
         """Say what the plan lists and this run does not delete."""
         for reason, count in sorted(self.kept.items()):
-            yield f"{count} of the plan's invitations are kept now: {reason}."
+            are = fitting(count, "is", "are")
+            yield f"{count:,} of the plan's invitations {are} kept now: {reason}."
         if self.unseen:
             yield (
-                f"{self.unseen} of the plan's invitations were not seen: "
+                f"{self.unseen:,} of the plan's invitations "
+                f"{fitting(self.unseen, 'was', 'were')} not seen: "
                 "gone, or in a list that was not read."
             )
 

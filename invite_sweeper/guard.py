@@ -9,12 +9,21 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from invite_sweeper.errors import GuardRefused
+from invite_sweeper.plural import counted, fitting
 from invite_sweeper.policy import Limits
 
 SHARE_COUNTS_ABOVE = 10
 """Up to so many stale invitations `max_share` says nothing: in a small organization
 half of the invitations is one or two."""
 CLOCK_MAY_DIFFER_S = 300.0
+_READABLE = (
+    "Give the credentials the role in those projects, exclude them, or raise "
+    "max_unreadable_projects; the audit log names each with its reason."
+)
+_FEWER = (
+    "Read the plan; then raise the limit, narrow the rules, "
+    "or let the oldest go first with over_limit: trim."
+)
 
 
 class Census(NamedTuple):
@@ -56,22 +65,22 @@ def refusals(census: Census, limits: Limits, shard: str | None = None) -> tuple[
     total, seen = census.deletions, census.invitations_seen
     if census.projects_unreadable > limits.max_unreadable_projects:
         found.append(
-            f"{census.projects_unreadable} projects could not be read, "
+            f"{counted(census.projects_unreadable, 'project')} could not be read, "
             f"over max_unreadable_projects: {limits.max_unreadable_projects}{part}."
         )
     if total > limits.max_deletions:
         most = f"{limits.max_deletions}{part}"
-        found.append(f"{total} stale invitations are over max_deletions: {most}.")
+        found.append(f"{_stale_are(total)} over max_deletions: {most}.")
     for project_id, count in census.doomed.items():
         if count > limits.max_deletions_per_project:
             found.append(
-                f"{count} stale invitations in project {project_id} are over "
+                f"{_stale_are(count, f' in project {project_id}')} over "
                 f"max_deletions_per_project: {limits.max_deletions_per_project}."
             )
     allowed = share_limit(limits, seen=seen, stale=total)
     if allowed is not None and total > allowed:
         found.append(
-            f"{total} stale of {seen} invitations ({total / seen:.1%}) "
+            f"{total:,} stale of {counted(seen, 'invitation')} ({total / seen:.1%}) "
             f"are over max_share: {limits.max_share}."
         )
     return tuple(found)
@@ -90,11 +99,19 @@ def raise_if_unsafe(census: Census, limits: Limits, shard: str | None = None) ->
     if found:
         most = 5
         shown = (*found[:most], *([f"And {len(found) - most} more."] if len(found) > most else ()))
-        raise GuardRefused(
-            " ".join(shown),
-            mend="Read the plan; then raise the limit, narrow the rules, "
-            "or let the oldest go first with over_limit: trim.",
-        )
+        raise GuardRefused(" ".join(shown), mend=_mend(census, limits, len(found)))
+
+
+def _mend(census: Census, limits: Limits, reasons: int) -> str:
+    """Say what helps: no narrower rule makes a project readable."""
+    unreadable = census.projects_unreadable > limits.max_unreadable_projects
+    mends = [_READABLE] if unreadable else []
+    mends += [_FEWER] if reasons > unreadable else []
+    return " ".join(mends)
+
+
+def _stale_are(count: int, where: str = "") -> str:
+    return f"{counted(count, 'stale invitation')}{where} {fitting(count, 'is', 'are')}"
 
 
 def raise_if_clock_differs(skew_s: float | None) -> None:
@@ -137,12 +154,13 @@ def raise_if_fewer(before: Population, seen: Population, limits: Limits) -> None
     """
     drop = Fraction(str(limits.max_population_drop))
     for name, was, now in (
-        ("projects", before.projects, seen.projects),
-        ("invitations", before.invitations, seen.invitations),
+        ("project", before.projects, seen.projects),
+        ("invitation", before.invitations, seen.invitations),
     ):
         if was > SHARE_COUNTS_ABOVE and was - now > drop * was:
             raise GuardRefused(
-                f"{now} {name} are seen where the last complete run left {was}, "
+                f"{counted(now, name)} {fitting(now, 'is', 'are')} seen "
+                f"where the last complete run left {was:,}, "
                 f"a fall over max_population_drop: {limits.max_population_drop}.",
                 mend="Find out where they went; where it is as it should be, "
                 "--accept-population lets it pass once.",

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Final, NamedTuple
 
 from invite_sweeper.inventory import Invitation, Retired, Source
+from invite_sweeper.plural import counted
 from invite_sweeper.policy import Keep
 
 TOLD_FROM_DAYS: Final = 180
@@ -88,5 +89,5 @@ def mend_of(source: Source) -> str:
 
 def _of_sunset(source: Source, day: date, today: date) -> str:
     left = (day - today).days
-    when = f"on {day}, in {left} days" if left > 0 else f"since {day}, by its own word"
+    when = f"on {day}, in {counted(left, 'day')}" if left > 0 else f"since {day}, by its own word"
     return f"Atlas serves the list {source} no longer {when}. {mend_of(source)}"

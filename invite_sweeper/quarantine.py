@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from invite_sweeper.errors import GuardRefused
+from invite_sweeper.plural import counted
 from invite_sweeper.selection import Decision, Selector
 
 _MOST = 1000
@@ -40,6 +41,7 @@ class Comparison:
         """Give the refusal that a changed policy ends with, once its effect was shown."""
         return GuardRefused(
             "The policy has changed since the last sweep (quarantine). "
-            f"It adds {self.added_count} stale invitations and takes {self.removed_count} away.",
+            f"It adds {counted(self.added_count, 'stale invitation')} "
+            f"and takes {self.removed_count:,} away.",
             mend=f"Read the plan; then lift it once with --accept-policy {policy_sha256}",
         )

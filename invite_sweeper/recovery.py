@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from invite_sweeper.audit import AuditLog, OpenIntent, invitation_fields
 from invite_sweeper.inventory import USER_LISTS, Gone, Invitation, Project, Unreadable
 from invite_sweeper.outcome import ACTIVE, GONE, Aftermath, Outcome
+from invite_sweeper.plural import counted, fitting
 from invite_sweeper.walk import Reader
 
 _NO_MEMBERS: Final = frozenset({"PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED", GONE})
@@ -126,4 +127,5 @@ def _outcome_of(seen: Aftermath) -> Outcome:
 
 def _unsettled(first: Invitation, count: int, reason: str) -> str:
     where = first.project_name or f"organization {first.org_id}"
-    return f"{count} deletions of an earlier run in {where} stay unsettled: {reason}"
+    deletions, stay = counted(count, "deletion"), fitting(count, "stays", "stay")
+    return f"{deletions} of an earlier run in {where} {stay} unsettled: {reason}"

@@ -16,6 +16,7 @@ from invite_sweeper.guard import (
 )
 from invite_sweeper.job import Connection, Job, View
 from invite_sweeper.outcome import Outcome
+from invite_sweeper.plural import counted
 from invite_sweeper.recovery import Recovery
 from invite_sweeper.scope import Scope
 from invite_sweeper.selection import Selector
@@ -182,7 +183,9 @@ class Run:
             with PlannedLane.reading(self._log.path, job.run_id) as lane:
                 await sweep.run(lane(span) for span in draft.spans)
         except RunError as error:
-            error.state = f"{tally[Outcome.DELETED]} invitations had been deleted by then."
+            error.state = (
+                f"{counted(tally[Outcome.DELETED], 'invitation')} had been deleted by then."
+            )
             raise
         finally:
             self._bulletin.closing()

@@ -34,7 +34,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 @contextmanager
 def demo() -> Iterator[tuple[str, Path]]:
     """Run the demo on a terminal; gives what it printed, colours and all, and its audit log."""
-    environment = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "TMPDIR"}}
+    kept = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "TMPDIR"}}
+    environment = {**kept, "TERM": "xterm-256color"}
     with terminal(["demo"], Path.cwd(), environment, COLUMNS) as found:
         code, text = found.end(120)
     assert code == 0, text

@@ -80,7 +80,7 @@ def terminal_of(
         changes: Of the environment.
     """
     desk.write_policy()
-    environment = {**desk.environment, **changes}
+    environment = {**desk.environment, "TERM": "xterm-256color", **changes}
     with terminal(arguments, desk.folder, environment, columns, apart) as found:
         yield found
 
@@ -100,7 +100,7 @@ def terminal(
     process = subprocess.Popen(
         ["setsid", "--ctty", *COMMAND, *arguments],
         cwd=folder,
-        env={**kept, "TERM": "xterm-256color"},
+        env=kept,
         stdin=theirs,
         stdout=subprocess.DEVNULL if "stdout" in apart else theirs,
         stderr=subprocess.DEVNULL if "stderr" in apart else theirs,

@@ -100,7 +100,7 @@ def test_limits_that_shards_divide_are_told_as_the_part_of_the_shard_and_no_othe
     found = refusals(census(11, seen=11, unreadable=1), tight, "1/3")
     part = ", the part of shard 1/3."
     assert [why.endswith(part) for why in found] == [True, True, False, False]
-    assert found[0] == f"1 projects could not be read, over max_unreadable_projects: 0{part}"
+    assert found[0] == f"1 project could not be read, over max_unreadable_projects: 0{part}"
     assert found[1] == f"11 stale invitations are over max_deletions: 0{part}"
 
 
@@ -127,6 +127,45 @@ def test_refusal_tells_its_reasons_in_a_row_and_how_to_mend_it():
     assert caught.value.mend == (
         "Read the plan; then raise the limit, narrow the rules, "
         "or let the oldest go first with over_limit: trim."
+    )
+
+
+READABLE = (
+    "Give the credentials the role in those projects, exclude them, or raise "
+    "max_unreadable_projects; the audit log names each with its reason."
+)
+
+
+def test_for_projects_that_cannot_be_read_no_narrower_rule_is_advised():
+    with pytest.raises(GuardRefused) as caught:
+        raise_if_unsafe(census(1, unreadable=1), limits(max_unreadable_projects=0))
+    assert caught.value.mend == READABLE
+
+
+def test_both_mends_are_told_where_projects_and_deletions_are_too_many():
+    tight = limits(max_unreadable_projects=0, max_deletions=1)
+    with pytest.raises(GuardRefused) as caught:
+        raise_if_unsafe(census(2, unreadable=1), tight)
+    assert caught.value.mend.startswith(f"{READABLE} Read the plan; then raise the limit")
+
+
+def test_as_many_unreadable_projects_as_may_be_are_no_reason_for_a_mend():
+    with pytest.raises(GuardRefused) as caught:
+        raise_if_unsafe(census(2, unreadable=1), limits(max_unreadable_projects=1, max_deletions=1))
+    assert READABLE not in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, "1 stale invitation is over"), (2, "2 stale invitations are over")]
+)
+def test_one_stale_invitation_is_over_a_limit_and_two_are(count, said):
+    (why,) = refusals(census(count), limits(max_deletions=0))
+    assert why == f"{said} max_deletions: 0."
+    (why,) = refusals(census(count), limits(max_deletions_per_project=0))
+    assert why.startswith(
+        said.replace(" is", f" in project {object_id(0)} is").replace(
+            " are", f" in project {object_id(0)} are"
+        )
     )
 
 
@@ -293,6 +332,11 @@ def test_population_may_fall_by_the_share_and_not_by_one_more():
         fewer((100, 100), (69, 100), max_population_drop=0.3)
     with pytest.raises(GuardRefused, match=r"69 invitations are seen where .* left 100"):
         fewer((100, 100), (100, 69), max_population_drop=0.3)
+
+
+def test_population_of_one_is_one():
+    with pytest.raises(GuardRefused, match=r"^1 project is seen where .* left 100"):
+        fewer((100, 100), (1, 100), max_population_drop=0.3)
 
 
 def test_population_refusal_names_the_option_that_lets_it_pass_once():

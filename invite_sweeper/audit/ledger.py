@@ -9,6 +9,7 @@ from invite_sweeper.audit.damage import Damage, Finding, edited
 from invite_sweeper.audit.lines import Spot, parse
 from invite_sweeper.audit.seal import seal_holds
 from invite_sweeper.outcome import Outcome
+from invite_sweeper.plural import counted, fitting
 
 NOTED = frozenset({b"intent", b"outcome", b"run_finished"})
 """The events whose lines mean something to it; the others are followed and forgotten."""
@@ -54,6 +55,14 @@ class Ledger:
         self._seen_whole = whole
         self.known.add(run_id)
 
+    def begun_before(self, run_id: str, path: Path, number: int) -> Finding | None:
+        """Tell that a run which is about to begin has begun before: a copy, whatever its chain."""
+        if run_id not in self.known:
+            return None
+        return Finding(
+            Spot(path, number), Damage.INSERTED, f"The run {run_id} has begun before this line."
+        )
+
     def note(self, event: bytes, line: bytes, at: int, path: Path, number: int) -> Finding | None:
         """Account for one line; give what is wrong with it, if anything.
 
@@ -95,7 +104,8 @@ class Ledger:
             return Finding(
                 Spot(path, number),
                 Damage.UNANSWERED,
-                f"{len(self._open)} intents have no outcome; this is the first, of run {run_id}.",
+                f"{counted(len(self._open), 'intent')} {fitting(len(self._open), 'has', 'have')} "
+                f"no outcome; this is the first, of run {run_id}.",
             )
         return None
 
@@ -103,11 +113,15 @@ class Ledger:
         """What a person may want to know although nothing is wrong, a sentence each."""
         if self.unfinished:
             runs = ", ".join(self.unfinished[-_NAMED:])
-            yield f"{len(self.unfinished)} runs have no end, and others came after them: {runs}."
+            many = len(self.unfinished)
+            have, them = fitting(many, "has", "have"), fitting(many, "it", "them")
+            yield f"{counted(many, 'run')} {have} no end, and others came after {them}: {runs}."
         if self.unsealed:
-            yield f"{self.unsealed} runs end with a line that carries no seal."
+            end = fitting(self.unsealed, "ends", "end")
+            yield f"{counted(self.unsealed, 'run')} {end} with a line that carries no seal."
         if self.elsewhere:
-            yield f"{self.elsewhere} outcomes finish runs that are in none of these files."
+            finish = fitting(self.elsewhere, "finishes a run that is", "finish runs that are")
+            yield f"{counted(self.elsewhere, 'outcome')} {finish} in none of these files."
 
     def _intent(self, key: bytes, path: Path, number: int) -> Finding | None:
         before = self._open.setdefault((self.run_id, key), (path, number))

@@ -1,7 +1,7 @@
 """Reads the lines of audit logs back, one at a time, whatever the size of the files."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, NoReturn
 
@@ -102,6 +102,27 @@ def refuse_stranger(path: Path) -> None:
             f"{Spot(path, 1)} is no line of an audit log.",
             mend="Name an audit log; `audit verify` tells what is wrong with a damaged one.",
         )
+
+
+def refuse_doubles(paths: Iterable[Path]) -> None:
+    """Let files pass that are each given once.
+
+    Raises:
+        UsageFault: Two names are of one file: its lines would count twice.
+    """
+    known: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:  # said by whoever opens it
+            continue
+        identity = (status.st_dev, status.st_ino)
+        if identity in known:
+            raise UsageFault(
+                f"{known[identity]} and {path} are one audit log, given twice.",
+                mend="Name each file once.",
+            )
+        known[identity] = path
 
 
 def records(

@@ -49,6 +49,15 @@ class AuditTarget:
             raise UsageFault(f"The audit log's path {template!r} names no file.")
         return cls(template, copy)
 
+    @classmethod
+    def chosen(cls, option: str | None, otherwise: str) -> "AuditTarget":
+        """Read what an option names; where it was not given, what holds otherwise.
+
+        Raises:
+            UsageFault: As for `parse`; an option that is given and empty names no file.
+        """
+        return cls.parse(otherwise if option is None else option)
+
     def path(self, *, now: datetime, run_id: str) -> Path:
         """The file of one run; `{date}` is the day of `now` in UTC."""
         values = {"date": now.astimezone(UTC).date().isoformat(), "run_id": run_id}

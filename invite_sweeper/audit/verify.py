@@ -8,7 +8,7 @@ from pathlib import Path
 
 from invite_sweeper.audit.damage import Expected, Finding, contradicted, diagnose, edited, spoiled
 from invite_sweeper.audit.ledger import NOTED, Ledger
-from invite_sweeper.audit.lines import BLOCK_BYTES, Head, Spot, open_log
+from invite_sweeper.audit.lines import BLOCK_BYTES, Head, Spot, open_log, refuse_doubles
 from invite_sweeper.audit.record import FIRST_PREV, render
 from invite_sweeper.audit.tail import is_tear
 from invite_sweeper.errors import ExitCode
@@ -55,8 +55,9 @@ def verify(paths: Sequence[Path], *, continuation: bool = False) -> Verification
             first line is taken at its word.
 
     Raises:
-        UsageFault: A file cannot be read.
+        UsageFault: A file cannot be read, or is given twice.
     """
+    refuse_doubles(paths)
     follower = _Follower()
     for number, path in enumerate(paths):
         finding = follower.follow(path, continuation=continuation and number == 0)
@@ -158,8 +159,10 @@ class _Follower:
         if head.prev.encode() != self._prev:
             return False
         if head.seq == 1 and (self._ledger.finished or head.run_id != self._ledger.run_id):
-            self._begin(head.run_id, 1)
-            return True
+            self._finding = self._ledger.begun_before(head.run_id, self._path, self._number)
+            if self._finding is None:
+                self._begin(head.run_id, 1)
+            return self._finding is None
         if (head.run_id, head.seq) != (self._ledger.run_id, self._seq + 1):
             return False
         self._seq += 1

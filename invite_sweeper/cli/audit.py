@@ -42,6 +42,7 @@ def verify(
     from invite_sweeper.audit import in_order, past_runs
     from invite_sweeper.audit.shards import missing_shards
     from invite_sweeper.audit.verify import verify as follow
+    from invite_sweeper.plural import counted
 
     paths = in_order(files)
     found = follow(paths, continuation=continuation)
@@ -64,7 +65,7 @@ def verify(
         }
         sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
     elif found.finding is None:
-        typer.echo(f"Sound: {found.lines:,} lines of {found.runs:,} runs.")
+        typer.echo(f"Sound: {counted(found.lines, 'line')} of {counted(found.runs, 'run')}.")
         typer.echo(f"Last line {found.last_hash}")
     else:
         wrong = found.finding

@@ -35,7 +35,7 @@ from invite_sweeper.doctor import (
     quarantine_check,
     warning,
 )
-from invite_sweeper.errors import ExitCode, RunError
+from invite_sweeper.errors import ExitCode, RunError, UsageFault
 from invite_sweeper.policy import Execution, Policy
 
 _PATIENCE_S = 120.0
@@ -92,9 +92,15 @@ class _Doctor:
         try:
             self._policy = policy_files.read(self._wish.policy)
         except RunError as error:
-            yield failed("policy", error)
+            found = failed("policy", error)
+            yield found if found.mend else replace(found, mend=self._validate())
             return
         yield from policy_checks(self._policy, self._wish.policy, self.now)
+
+    def _validate(self) -> str:
+        """Say where the faults are told, of which a line of the doctor's gives the number."""
+        command = ["invite-sweeper", "validate", str(self._wish.policy)]
+        return f"See each, and its mend: {shlex.join(command)}"
 
     def _of_credentials(self) -> Iterator[Check]:
         try:
@@ -115,7 +121,7 @@ class _Doctor:
     def _of_audit(self) -> Iterator[Check]:
         named = self._policy.audit.path if self._policy is not None else str(DEFAULT_LOG)
         try:
-            target = self._target = AuditTarget.parse(self._wish.audit_log or named)
+            target = self._target = AuditTarget.chosen(self._wish.audit_log, named)
         except RunError as error:
             yield failed("audit log", error)
             return
@@ -137,16 +143,19 @@ class _Doctor:
 
     async def _visit(self, name: str, part: Policy | None, credentials: Credentials) -> list[Check]:
         assert self._base_url is not None  # noqa: S101 - looked at by whoever calls
-        async with connected(
-            self._base_url,
-            credentials,
-            part.execution if part is not None else Execution(),
-            deadline_s=time.monotonic() + _PATIENCE_S,
-            shards=1,
-            log=self._log,
-        ) as connection:
-            visit = Visit(connection, part, self.now)
-            return [_named(name, found) async for found in visit.checks()]
+        try:
+            async with connected(
+                self._base_url,
+                credentials,
+                part.execution if part is not None else Execution(),
+                deadline_s=time.monotonic() + _PATIENCE_S,
+                shards=1,
+                log=self._log,
+            ) as connection:
+                visit = Visit(connection, part, self.now)
+                return [_named(name, found) async for found in visit.checks()]
+        except UsageFault as error:
+            return [_named(name, failed("proxy", error))]
 
     def _of_quarantine(self) -> Iterator[Check]:
         if self._policy is None or self._target is None:

@@ -1,6 +1,5 @@
 """Errors become a sentence on stderr and an exit code; bad input is never a traceback."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from types import FrameType
 
 import typer
 
+from invite_sweeper.cli import colours
 from invite_sweeper.cli.streams import lost_result, secure
 from invite_sweeper.errors import ExitCode, PolicyFault, RunError
 
@@ -22,7 +22,7 @@ def explain(error: RunError) -> None:
     if isinstance(error, PolicyFault):
         for line in error.lines():
             typer.echo(visible(line), err=True)
-    colour = None if os.environ.get("NO_COLOR") else typer.colors.RED
+    colour = typer.colors.RED if colours.are_wanted() else None
     typer.secho(f"Error: {visible(error.what)}", err=True, fg=colour)
     for part in (error.state, error.mend):
         if part:

@@ -65,7 +65,7 @@ def explain(wish: Wish, environment: Mapping[str, str] = os.environ) -> Explaine
 
 def _amend(wish: Wish, policy: Policy) -> Callable[[Decision], Decision]:
     """Give the second look that a sweep would have: earlier deletions, and a saved plan."""
-    target = AuditTarget.parse(wish.audit_log or policy.audit.path)
+    target = AuditTarget.chosen(wish.audit_log, policy.audit.path)
     return amendments(
         bounces=Precedents.of(target).bounces(),
         max_bounces=policy.limits.max_bounces,

@@ -1,12 +1,12 @@
 """The program's own log, on stderr: colours for a terminal, JSON lines elsewhere."""
 
 import logging
-import os
 import sys
 from typing import TextIO, cast
 
 import structlog
 
+from invite_sweeper.cli import colours
 from invite_sweeper.report.values import visible
 
 
@@ -23,7 +23,7 @@ class _Stderr:
 def configure(*, quiet: bool, verbose: bool) -> structlog.typing.FilteringBoundLogger:
     """Set the log up once, and give it.
 
-    `NO_COLOR` is honoured. The audit log is another one and is not affected.
+    `NO_COLOR` and `TERM=dumb` are honoured. The audit log is another one and is not affected.
 
     Args:
         quiet: Warnings and errors only.
@@ -33,7 +33,7 @@ def configure(*, quiet: bool, verbose: bool) -> structlog.typing.FilteringBoundL
     terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor
     if terminal:
-        renderer = structlog.dev.ConsoleRenderer(colors=not os.environ.get("NO_COLOR"))
+        renderer = structlog.dev.ConsoleRenderer(colors=colours.are_wanted())
     else:
         renderer = structlog.processors.JSONRenderer()
     structlog.configure(

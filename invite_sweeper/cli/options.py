@@ -81,7 +81,7 @@ Verbose: TypeAlias = Annotated[
 
 SavedPlanFile: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--plan", help="Delete what this saved plan lists at most.", metavar="FILE"),
+    typer.Option("--plan", help="Keep to what this saved plan lists.", metavar="FILE"),
 ]
 PlanMaxAge: TypeAlias = Annotated[
     str, typer.Option("--plan-max-age", help="How old the plan may be.", metavar="DURATION")

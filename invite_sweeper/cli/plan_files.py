@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from invite_sweeper.errors import GuardRefused, UsageFault
+from invite_sweeper.outfile import replaceable
 from invite_sweeper.plan import Basis, SavedPlan, read, write
 
 _PLACE_MEND: Final = "Name a file with --out, on a disk with room, in a folder that takes one."
@@ -16,13 +17,13 @@ _PLACE_MEND: Final = "Name a file with --out, on a disk with room, in a folder t
 def try_place(path: Path) -> None:
     """Let a run begin that is to save its plan there; nothing is left behind.
 
+    A pipe or a device is refused: a plan is read back, and is there whole or not at all.
+
     Raises:
         UsageFault: No plan can be saved there. Atlas was not called.
     """
     try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        partial = _partial(path)
+        partial = _partial(_target(path))
         os.close(_opened(partial))
         partial.unlink()
     except OSError as error:
@@ -38,19 +39,33 @@ def save(path: Path, basis: Basis, rows: Iterable[Mapping[str, object]]) -> None
         GuardRefused: It was not saved, whatever `try_place` found. Nothing was deleted: a sweep
             that is to leave its plan behind does not begin without it.
     """
-    partial = _partial(path)
+    try:
+        _replace(_target(path), basis, rows)
+    except OSError as error:
+        raise GuardRefused(
+            f"The plan {path} was not saved: {error.strerror}.", mend=_PLACE_MEND
+        ) from None
+
+
+def _target(path: Path) -> Path:
+    target = replaceable(path)
+    if target is None:
+        raise OSError(errno.EINVAL, "it is no plain file, and a plan has to be read back")
+    return target
+
+
+def _replace(target: Path, basis: Basis, rows: Iterable[Mapping[str, object]]) -> None:
+    partial = _partial(target)
     try:
         with os.fdopen(_opened(partial), "wb") as file:
             file.writelines(write(basis, rows))
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
+        partial.replace(target)
+    except OSError:
         with suppress(OSError):
             partial.unlink()
-        raise GuardRefused(
-            f"The plan {path} was not saved: {error.strerror}.", mend=_PLACE_MEND
-        ) from None
+        raise
 
 
 def _partial(path: Path) -> Path:

@@ -12,6 +12,7 @@ import typer
 
 from invite_sweeper.cli.loop import event_loop
 from invite_sweeper.errors import UsageFault
+from invite_sweeper.plural import counted
 from invite_sweeper.simulator import Account, SimulatedAtlas, faults, fill, serve
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -96,7 +97,8 @@ def serve_until_stopped(
         typer.echo(
             f"# A simulated Atlas at {base_url}; Ctrl-C ends it. In another terminal:\n"
             f"{lines}# Its organization, for the policy: {ORG_ID}\n"
-            f"# It holds {sim.invitation_count()} invitations in {rehearsal.projects} projects."
+            f"# It holds {counted(sim.invitation_count(), 'invitation')} "
+            f"in {counted(rehearsal.projects, 'project')}."
         )
 
     try:

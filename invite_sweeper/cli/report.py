@@ -36,9 +36,11 @@ def report(
     """
     from invite_sweeper.audit import in_order
     from invite_sweeper.audit.verify import verify
+    from invite_sweeper.cli.clashes import raise_if_same
     from invite_sweeper.report.page import chain_of
     from invite_sweeper.report.page import report as make
 
+    raise_if_same({"--out": out}, (("the audit log", path) for path in files))
     paths = in_order(files)
     make(paths, out, form.value, chain_of(verify(paths)))
     if out is not None:

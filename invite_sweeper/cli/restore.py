@@ -47,7 +47,7 @@ def restore(
         str,
         typer.Option("--deadline", help="End after this long, as 30m or 1h.", metavar="DURATION"),
     ] = "1h",
-    yes: Annotated[bool, typer.Option("--yes", help="Ask no question.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask no question on a terminal.")] = False,
     output: Format = Output.TEXT,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -56,7 +56,7 @@ def restore(
 
     With their roles and teams, 10 a minute. Each gets a new invitation and a new mail. Whoever
     is invited or a member again is left alone, so that the same command twice invites nobody
-    twice.
+    twice. On a terminal they are shown first, and a question asked.
 
     Example: invite-sweeper restore audit/invite-sweeper.jsonl --dry-run
     """

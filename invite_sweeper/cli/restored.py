@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from invite_sweeper.plural import counted, fitting
 from invite_sweeper.report.values import visible
 from invite_sweeper.restore import A_MINUTE, Account, Deleted
 
@@ -14,7 +15,10 @@ _STYLES = {"restored": "green", "failed": "bold red", "unknown": "bold red", "sk
 
 def show(console: Console, account: Account) -> None:
     """Write what became of each, and the totals; names cannot move the cursor."""
-    console.print(_table(account, account.wanted))
+    if account.wanted:
+        console.print(_table(account, account.wanted))
+    else:
+        console.print("Nothing to invite again: the log tells of no such deletion.")
     for line in _totals(account):
         console.print(line, soft_wrap=True)
 
@@ -23,8 +27,10 @@ def show_plan(console: Console, account: Account) -> None:
     """Write whom a yes would invite, before the question."""
     console.print(_table(account, account.gone))
     minutes = (len(account.gone) - 1) // A_MINUTE
-    takes = f", which takes {minutes} minutes at {A_MINUTE} a minute" if minutes else ""
-    console.print(f"Invite these {len(account.gone)} people again{takes}?", soft_wrap=True)
+    takes = f", which takes {counted(minutes, 'minute')} at {A_MINUTE} a minute" if minutes else ""
+    people = counted(len(account.gone), "person", "people")
+    who = fitting(len(account.gone), "this", "these") + f" {people}"
+    console.print(f"Invite {who} again{takes}?", soft_wrap=True)
 
 
 def _table(account: Account, shown: Sequence[Deleted]) -> Table:

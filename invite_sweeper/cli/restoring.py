@@ -27,7 +27,6 @@ from invite_sweeper.cli.options import Output
 from invite_sweeper.cli.restored import show, show_plan
 from invite_sweeper.cli.results import stdout_console, write_bytes
 from invite_sweeper.cli.signals import heard_as
-from invite_sweeper.errors import UsageFault
 from invite_sweeper.policy import Execution
 from invite_sweeper.report.summary import Summary
 from invite_sweeper.restore import Account, Course, Deleted, Pace, deletions, raise_if_damaged
@@ -81,9 +80,7 @@ class _OneRestore:
         )
         self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self._files = in_order(wish.files)
-        self._target = AuditTarget.parse(wish.audit_log or str(self._files[-1]))
-        if not (wish.dry_run or wish.yes or Question.is_due()):
-            raise UsageFault("Nobody is there to be asked.", mend="Say --yes, or --dry-run.")
+        self._target = AuditTarget.chosen(wish.audit_log, str(self._files[-1]))
         self._log = messages.configure(quiet=wish.quiet, verbose=wish.verbose)
         self._stop = Stop()
 
@@ -135,7 +132,7 @@ class _OneRestore:
                     account,
                     self._stop,
                     Pace(time.monotonic, self._rest),
-                    None if self._wish.yes else self._ask,
+                    self._ask if Question.is_due() and not self._wish.yes else None,
                     self._preamble(),
                     unsettled,
                 )

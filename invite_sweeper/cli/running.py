@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 from invite_sweeper.atlas import Credentials, parse_base_url
 from invite_sweeper.audit import AuditLock, AuditTarget
-from invite_sweeper.cli import afterwards, messages, plan_files, policy_files, telling
+from invite_sweeper.cli import afterwards, messages, plan_files, policy_files, telling, trouble
+from invite_sweeper.cli.clashes import others_of, raise_if_same
 from invite_sweeper.cli.dividing import with_credentials
 from invite_sweeper.cli.facts import Facts
 from invite_sweeper.cli.loop import event_loop
@@ -40,11 +41,16 @@ class _Session:
         self._started_s = time.monotonic()
         self._now = datetime.now(UTC)
         self._policy = policy_files.read(order.policy, deadline=order.deadline)
+        _raise_if_idle(order, self._policy)
         self._base_url = parse_base_url(order.base_url)
         self._parts = self._divide()
-        self._target = AuditTarget.parse(order.audit_log or self._policy.audit.path)
+        self._target = AuditTarget.chosen(order.audit_log, self._policy.audit.path)
+        outputs = {"--out": order.out, "--metrics-file": order.metrics_file}
+        raise_if_same(outputs, others_of(order, self._target, self._now))
         index = environment.get("JOB_COMPLETION_INDEX")
-        self._shard = Shard.parse(order.shard, completion_index=index) if order.shard else None
+        self._shard = (
+            Shard.parse(order.shard, completion_index=index) if order.shard is not None else None
+        )
         self._log = messages.configure(quiet=order.quiet or order.calm, verbose=order.verbose)
         self._stop = Stop()
 
@@ -64,6 +70,7 @@ class _Session:
             for warning in self._policy.warnings(self._now.date()):
                 self._log.warning(warning)
             told = [await self._one(part) for part in self._parts]
+            self._warn(tuple(trouble.by_name(self._order, told)))
             code = telling.tell_all(self._order, told)
             await self._announce(told, code)
         return code
@@ -120,3 +127,16 @@ class _Session:
     def _warn(self, sentences: tuple[str, ...]) -> None:
         for sentence in sentences:
             self._log.warning(sentence)
+
+
+def _raise_if_idle(order: Order, policy: Policy) -> None:
+    """Let an order pass whose safeguard has something to guard.
+
+    Raises:
+        UsageFault: Whoever typed it believes in a quarantine that is not there.
+    """
+    if order.accept_policy is not None and not policy.limits.quarantine:
+        raise UsageFault(
+            "--accept-policy lifts a quarantine, and the policy sets none.",
+            mend="Leave it out, or write limits: {quarantine: true}.",
+        )

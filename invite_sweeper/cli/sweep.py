@@ -1,7 +1,9 @@
 """`sweep` and `plan`: the run itself, from the command line."""
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ParamSpec
 
 import typer
 
@@ -31,6 +33,12 @@ from invite_sweeper.cli.options import (
 )
 
 plans = typer.Typer()
+
+_Given = ParamSpec("_Given")
+_PLAN_HELP = """Find stale invitations and delete nothing: sweep --dry-run.
+
+Example: invite-sweeper plan --policy config/policy.yaml --detailed-exitcode
+"""
 
 
 def sweep(
@@ -68,8 +76,12 @@ def sweep(
     from invite_sweeper.cli.running import execute
     from invite_sweeper.errors import UsageFault
 
+    if ctx.invoked_subcommand is not None:  # `plan approve`: `plan` is this command, too
+        return
     if require_approval is not None and saved is None:
         raise UsageFault("--require-approval needs a plan.", mend="Name it with --plan FILE.")
+    if saved is None and _was_named(ctx, "plan_max_age"):
+        raise UsageFault("--plan-max-age needs a plan.", mend="Name it with --plan FILE.")
     order = Order(
         policy=policy,
         policy_named=_was_named(ctx, "policy"),
@@ -95,46 +107,18 @@ def sweep(
     raise typer.Exit(execute(order))
 
 
-@plans.callback(invoke_without_command=True)
-def plan(
-    ctx: typer.Context,
-    policy: PolicyPath = DEFAULT_POLICY,
-    base_url: BaseUrl = DEFAULT_BASE_URL,
-    audit_log: AuditPath = None,
-    out: PlanOut = None,
-    accept_population: AcceptPopulation = False,
-    output: Format = Output.TEXT,
-    detailed_exitcode: DetailedExitCode = False,
-    shard: ShardOption = None,
-    metrics_file: MetricsFile = None,
-    pushgateway: Pushgateway = None,
-    deadline: Deadline = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Find stale invitations and delete nothing: sweep --dry-run.
+def _dry(command: Callable[_Given, None]) -> Callable[_Given, None]:
+    """Give the same command, options and all, as a dry run: the two spellings are one."""
 
-    Example: invite-sweeper plan --policy config/policy.yaml --detailed-exitcode
-    """
-    if ctx.invoked_subcommand is not None:
-        return
-    sweep(
-        ctx,
-        policy=policy,
-        base_url=base_url,
-        audit_log=audit_log,
-        dry_run=True,
-        out=out,
-        accept_population=accept_population,
-        output=output,
-        detailed_exitcode=detailed_exitcode,
-        shard=shard,
-        metrics_file=metrics_file,
-        pushgateway=pushgateway,
-        deadline=deadline,
-        quiet=quiet,
-        verbose=verbose,
-    )
+    @wraps(command)
+    def run(*arguments: _Given.args, **options: _Given.kwargs) -> None:
+        options["dry_run"] = True
+        command(*arguments, **options)
+
+    return run
+
+
+plans.callback(invoke_without_command=True, help=_PLAN_HELP)(_dry(sweep))
 
 
 @plans.command()

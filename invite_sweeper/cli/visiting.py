@@ -21,6 +21,7 @@ from invite_sweeper.doctor import (
 )
 from invite_sweeper.errors import RunError
 from invite_sweeper.inventory import Project, Source
+from invite_sweeper.plural import counted
 from invite_sweeper.policy import Execution, Policy
 from invite_sweeper.territory import Territory
 from invite_sweeper.walk import survey
@@ -59,7 +60,8 @@ class Visit:
         owners = sorted({each.org_id for each in seen if isinstance(each, Project)})
         return ok(
             "organizations",
-            f"Atlas takes the credentials; {len(seen)} projects of {', '.join(owners) or 'none'}.",
+            f"Atlas takes the credentials; {counted(len(seen), 'project')} "
+            f"of {', '.join(owners) or 'none'}.",
         )
 
     async def _by_policy(self, policy: Policy) -> AsyncIterator[Check]:
@@ -68,7 +70,7 @@ class Visit:
         yield ok("access list", "Atlas takes the credentials from this address.")
         for found in organization_checks(policy, territory, scope.foreign):
             yield found
-        for sentence in scope.unmatched():
+        for sentence in scope.unmatched_globs():
             yield warning("policy", sentence)
         async for found in self._of_lists(policy, territory, scope):
             yield found

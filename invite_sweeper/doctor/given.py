@@ -11,6 +11,7 @@ from invite_sweeper.atlas.verdicts import ACCESS_LIST_MEND
 from invite_sweeper.doctor.values import Check, failed, ok, warning
 from invite_sweeper.errors import CredentialsRefused, GuardRefused, RunError
 from invite_sweeper.inventory import Project
+from invite_sweeper.plural import counted, fitting
 from invite_sweeper.policy import Policy
 from invite_sweeper.territory import Territory
 
@@ -24,7 +25,8 @@ def policy_checks(policy: Policy, path: Path, now: datetime) -> Iterator[Check]:
     """Tell what the policy is, and what in it may not be meant."""
     yield ok(
         _POLICY,
-        f"{path} is valid: {len(policy.rules)} rules, {len(policy.keep)} keep entries, "
+        f"{path} is valid: {counted(len(policy.rules), 'rule')}, "
+        f"{counted(len(policy.keep), 'keep entry', 'keep entries')}, "
         f"sources {', '.join(policy.sources)} (SHA-256 {policy.sha256}).",
     )
     for sentence in policy.warnings(now.date()):
@@ -73,7 +75,9 @@ def organization_checks(
         yield warning(_ORGANIZATIONS, what, mend)
     if foreign:
         owners = ", ".join(sorted({project.org_id for project in foreign}))
-        what = f"{len(foreign)} projects of other organizations are in sight, and never touched"
+        are = fitting(len(foreign), "is", "are")
+        projects = counted(len(foreign), "project")
+        what = f"{projects} of other organizations {are} in sight, and never touched"
         yield ok(_ORGANIZATIONS, f"{what}: {owners}.")
 
 

@@ -13,6 +13,7 @@ from invite_sweeper.audit import AuditLock, past_runs, unfinished_intents
 from invite_sweeper.audit.folder import prepare_folder
 from invite_sweeper.doctor.values import Check, failed, ok, warning
 from invite_sweeper.errors import AuditUnwritable, GuardRefused
+from invite_sweeper.plural import fitting
 
 _FOLDER: Final = "audit folder"
 _LOG: Final = "audit log"
@@ -102,10 +103,11 @@ def earlier_runs(files: Sequence[Path]) -> Iterator[Check]:
     if last is None:
         yield ok(_RUNS, "None yet.")
     elif not last.finished:
+        are = fitting(len(unsettled), "is", "are")
         yield warning(
             _RUNS,
             f"The last one, {last.run_id}, has no end: it was killed, or it runs.",
-            f"{len(unsettled)} of its calls are unsettled; the next sweep settles them.",
+            f"{len(unsettled)} of its calls {are} unsettled; the next sweep settles them.",
         )
     else:
         code = f"exit code {last.exit_code}"

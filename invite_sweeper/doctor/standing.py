@@ -12,6 +12,7 @@ from invite_sweeper.errors import AtlasUnavailable, GuardRefused
 from invite_sweeper.guard import CLOCK_MAY_DIFFER_S
 from invite_sweeper.inventory import Project, Source, Unreadable
 from invite_sweeper.notices import TOLD_FROM_DAYS, mend_of
+from invite_sweeper.plural import counted, fitting
 from invite_sweeper.policy import Limits
 
 _WORTH_A_LOOK_S: Final = 60.0
@@ -58,13 +59,15 @@ def list_checks(sources: Sequence[Source], census: Census, limits: Limits) -> It
         yield failed(
             "lists",
             GuardRefused(
-                f"{len(projects)} projects cannot be read, over max_unreadable_projects: "
-                f"{limits.max_unreadable_projects}.",
+                f"{counted(len(projects), 'project')} cannot be read, "
+                f"over max_unreadable_projects: {limits.max_unreadable_projects}.",
                 mend="Give the credentials the role there, or leave the projects out.",
             ),
         )
     if census.passed_over:
-        yield warning("lists", f"{census.passed_over} lists were not looked at: there are many.")
+        lists = counted(census.passed_over, "list")
+        was = fitting(census.passed_over, "was", "were")
+        yield warning("lists", f"{lists} {was} not looked at: there are many.")
 
 
 def _of_list(source: Source, census: Census) -> Check:
@@ -79,7 +82,9 @@ def _of_list(source: Source, census: Census) -> Check:
             mend = f"Give the credentials the role {deleting} there, or leave it out."
             return warning(name, f"The role is missing in {len(lost)}: {where}.", mend)
         return warning(name, f"{len(lost)} cannot be read: {where}. {lost[0].reason}")
-    held = f"{census.pending[source]:,} wait in {census.read[source]:,} of them"
+    pending = census.pending[source]
+    wait = fitting(pending, "waits", "wait")
+    held = f"{pending:,} {wait} in {census.read[source]:,} of them"
     if reading == deleting:
         return ok(name, f"{held}; the role {deleting} is there.")
     return ok(name, f"{held}; a deletion needs {deleting}, which reading cannot tell.")
@@ -141,17 +146,21 @@ def coverage_checks(
         unnamed: Their other lists.
     """
     name = "coverage"
-    yield ok(name, f"{in_scope} of {in_scope + len(left_alone)} projects are in scope.")
+    all_projects = counted(in_scope + len(left_alone), "project")
+    yield ok(name, f"{in_scope} of {all_projects} {fitting(in_scope, 'is', 'are')} in scope.")
     if left_alone:
         names = _some([project.name for project in left_alone])
         lost = f", {len(outside.unreadable)} could not be read" if outside.unreadable else ""
-        yield ok(name, f"Left alone: {names}; {outside.pending.total():,} wait there{lost}.")
+        waiting = outside.pending.total()
+        wait = fitting(waiting, "waits", "wait")
+        yield ok(name, f"Left alone: {names}; {waiting:,} {wait} there{lost}.")
     known = set().union(*covered.people.values())
     for source in Source:
         if source not in unnamed.read:
             continue
         others = len(unnamed.people.get(source, set()) - known)
-        what = f"{others:,} people wait in the list {source} alone, which is not among sources."
+        who = f"{counted(others, 'person', 'people')} {fitting(others, 'waits', 'wait')}"
+        what = f"{who} in the list {source} alone, which is not among sources."
         yield warning(name, what, f"Add {source} to sources.") if others else ok(name, what)
     for source, lost_there in _by_source(unnamed.unreadable).items():
         yield ok(name, f"The list {source}, not among sources, cannot be read in {lost_there}.")

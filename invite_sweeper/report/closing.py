@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper.errors import ExitCode
+from invite_sweeper.plural import counted
 from invite_sweeper.report import wording
 from invite_sweeper.report.rows import Shown
 from invite_sweeper.report.summary import Summary
@@ -50,7 +51,7 @@ def _lines(summary: Summary, shown: Shown) -> Iterator[tuple[str, str, str]]:
     yield "Seen", "bold", _seen(summary)
     yield "Stale", "bold", _stale(summary, shown)
     if summary.recovered:
-        settled = wording.counted(summary.recovered, "deletion")
+        settled = counted(summary.recovered, "deletion")
         yield "Settled", "bold", f"{settled} that an earlier run had left open"
     yield "Time", "bold", _time(summary, shown)
     if summary.sources_retired:
@@ -80,8 +81,8 @@ def _done(summary: Summary) -> str:
 
 
 def _seen(summary: Summary) -> str:
-    invitations = wording.counted(summary.invitations_seen, "invitation")
-    projects = wording.counted(summary.projects_seen, "project")
+    invitations = counted(summary.invitations_seen, "invitation")
+    projects = counted(summary.projects_seen, "project")
     lost = f", {summary.projects_unreadable:,} of them not read"
     return f"{invitations} in {projects}{lost if summary.projects_unreadable else ''}"
 
@@ -89,17 +90,17 @@ def _seen(summary: Summary) -> str:
 def _stale(summary: Summary, shown: Shown) -> str:
     if not summary.stale:
         return "none"
-    where = f" in {wording.counted(shown.projects, 'project')}" if shown.projects else ""
-    trimmed = f", {summary.trimmed:,} more are left for another night" if summary.trimmed else ""
+    where = f" in {counted(shown.projects, 'project')}" if shown.projects else ""
+    trimmed = f", {wording.left_over(summary.trimmed)}" if summary.trimmed else ""
     return f"{summary.stale - summary.trimmed:,}{where}{trimmed}"
 
 
 def _time(summary: Summary, shown: Shown) -> str:
-    told = f"{wording.duration(summary.duration_s)}, {wording.counted(summary.requests, 'request')}"
+    told = f"{wording.duration(summary.duration_s)}, {counted(summary.requests, 'request')}"
     if summary.retries:
-        told += f", {wording.counted(summary.retries, 'retry', 'retries')}"
+        told += f", {counted(summary.retries, 'retry', 'retries')}"
     if summary.rate_limited:
-        told += f", {wording.counted(summary.rate_limited, 'answer')} 429"
+        told += f", {counted(summary.rate_limited, 'answer')} 429"
     return told + _against_estimate(summary, shown)
 
 
@@ -109,7 +110,7 @@ def _against_estimate(summary: Summary, shown: Shown) -> str:
         return ""
     limits = wording.limits(summary.estimate_s)
     if shown.swept_s is None:
-        return f"; {wording.counted(shown.planned, 'deletion')}: {limits}"
+        return f"; {counted(shown.planned, 'deletion')}: {limits}"
     return f"; the deletions {wording.duration(shown.swept_s)}, {limits}"
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from invite_sweeper.criteria import Answer
 from invite_sweeper.inventory import Unreadable
+from invite_sweeper.plural import counted
 from invite_sweeper.report.explanation import Explanation, Verdict
 from invite_sweeper.report.reasons import in_words
 from invite_sweeper.report.values import visible
@@ -62,11 +63,11 @@ class Explained:
             yield Text("")
         if not self.found:
             yield Text(f"Nothing found for {visible(self.term)!r}.", style="bold")
-        projects = f"{self.projects:,} project{'s' * (self.projects != 1)}"
-        yield Text(
-            f"Looked through: {self.invitations:,} invitations in {projects} "
-            f"({', '.join(self.sources)})."
+        invitations, projects = (
+            counted(self.invitations, "invitation"),
+            counted(self.projects, "project"),
         )
+        yield Text(f"Looked through: {invitations} in {projects} ({', '.join(self.sources)}).")
         if self.out_of_scope:
             yield Text(
                 f"Not looked through, as the policy leaves them alone: "

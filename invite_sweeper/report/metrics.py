@@ -7,15 +7,23 @@ Trouble here never changes what the run came to: it is returned as a sentence fo
 Needs the extra `metrics`.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from prometheus_client import CollectorRegistry, Gauge, pushadd_to_gateway, write_to_textfile
+from prometheus_client import (
+    CollectorRegistry,
+    Gauge,
+    generate_latest,
+    pushadd_to_gateway,
+    write_to_textfile,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from invite_sweeper.outcome import Outcome
+from invite_sweeper.outfile import replaceable
 from invite_sweeper.report.facts import RunFacts
 
 JOB = "invite_sweeper"
@@ -38,7 +46,7 @@ _OUTCOMES = tuple(outcome.value for outcome in Outcome)
 
 
 def write_textfile(path: Path, facts: RunFacts) -> tuple[str, ...]:
-    """Write all metrics to a file, whole or not at all.
+    """Write all metrics to a file, whole or not at all; a pipe or a device is written through.
 
     After a run that did not succeed, the instant of the last success is carried over from the
     file that stood there, so that an alert on its age still works.
@@ -47,8 +55,11 @@ def write_textfile(path: Path, facts: RunFacts) -> tuple[str, ...]:
         What went wrong, a sentence each; empty when the file is written.
     """
     try:
-        registry = _registry(facts, _last_success(path))
-        write_to_textfile(str(path), registry)
+        target = replaceable(path)
+        if target is None:
+            _write_through(path, _registry(facts, None))
+        else:
+            write_to_textfile(str(target), _registry(facts, _last_success(target)))
     except OSError as error:
         return (f"The metrics could not be written to {path}: {error.strerror}.",)
     return ()
@@ -77,6 +88,14 @@ def push(url: str, facts: RunFacts) -> tuple[str, ...]:
     except Exception as error:  # noqa: BLE001 - no gateway may change what the run came to
         return (f"The metrics could not be pushed to the gateway: {_kind(error)}.",)
     return ()
+
+
+def _write_through(path: Path, registry: CollectorRegistry) -> None:
+    """Write to a pipe or a device; one that nobody reads is refused at once, not waited for."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(generate_latest(registry))
 
 
 def _registry(facts: RunFacts, last_success_s: float | None) -> CollectorRegistry:

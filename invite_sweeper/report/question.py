@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from invite_sweeper.plural import counted
 from invite_sweeper.report import wording
 from invite_sweeper.report.rows import Row, Shown
 from invite_sweeper.report.summary import Summary
@@ -39,7 +40,7 @@ def question(summary: Summary, shown: Shown, limits: Limits) -> RenderableType:
     table.add_column(overflow="fold")
     for word, said in _facts(summary, shown, limits):
         table.add_row(Text(f"  {word}", style="dim"), said)
-    planned = wording.counted(shown.planned, "invitation")
+    planned = counted(shown.planned, "invitation")
     title = Text(f"Delete {planned}?", style="bold")
     return Trimmed(Group(title, table, Text("There is no undo.")))
 
@@ -57,8 +58,8 @@ def _facts(summary: Summary, shown: Shown, limits: Limits) -> Iterator[tuple[str
 
 
 def _count(summary: Summary, shown: Shown) -> str:
-    projects = wording.counted(shown.projects, "project")
-    trimmed = f"; {summary.trimmed:,} more are left for another night" if summary.trimmed else ""
+    projects = counted(shown.projects, "project")
+    trimmed = f"; {wording.left_over(summary.trimmed)}" if summary.trimmed else ""
     return (
         f"{shown.planned:,} of the {summary.invitations_seen:,} seen, in {projects}, "
         f"at most {shown.most_in_project:,} in one{trimmed}"

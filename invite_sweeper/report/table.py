@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from invite_sweeper.plural import counted
 from invite_sweeper.report import wording
 from invite_sweeper.report.closing import closing
 from invite_sweeper.report.doors import one_row_a_person
@@ -58,7 +59,7 @@ def _plan(width: int, summary: Summary, shown: Shown) -> Iterator[RenderableType
     yield from grouped(one_row_a_person(shown.groups), width)
     if hidden := shown.projects - len(shown.groups):
         count = shown.planned - sum(group.count for group in shown.groups)
-        rest = f"… {count:,} more in {wording.counted(hidden, 'other project')}"
+        rest = f"… {count:,} more in {counted(hidden, 'other project')}"
         yield Text(rest, style="dim")
     if shown.planned > sum(len(group.rows) for group in shown.groups):
         yield _see_all(summary, "planned")
@@ -91,7 +92,7 @@ def _returned(shown: Shown) -> Iterator[RenderableType]:
     yield _list(
         (
             f"{row.username or '(no address)'} in {row.project or '(no name)'}",
-            Text(f"deleted {wording.counted(row.bounced, 'time')} before"),
+            Text(f"deleted {counted(row.bounced, 'time')} before"),
         )
         for row in shown.returned
     )

@@ -5,6 +5,7 @@ from typing import Final
 
 from rich.text import Text
 
+from invite_sweeper.plural import fitting
 from invite_sweeper.report.values import visible
 
 _USUAL_ROLES: Final = {
@@ -93,6 +94,6 @@ def limits(estimate_s: float) -> str:
     return f"about {duration(estimate_s)} by Atlas's limits"
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """Give a number with its noun."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def left_over(trimmed: int) -> str:
+    """Say how many stale invitations a trimmed plan leaves."""
+    return f"{trimmed:,} more {fitting(trimmed, 'is', 'are')} left for another night"

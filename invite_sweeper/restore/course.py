@@ -6,6 +6,7 @@ from typing import Protocol
 
 from invite_sweeper.audit import AuditLog, OpenIntent
 from invite_sweeper.errors import GuardRefused, RunError
+from invite_sweeper.plural import counted
 from invite_sweeper.restore.account import Account
 from invite_sweeper.restore.journal import RestoreJournal
 from invite_sweeper.restore.look import Roll, missing
@@ -59,8 +60,8 @@ class Course:
         except RunError as error:
             return error
         if self.stop.reason is not None and account.tally[Restored.SKIPPED]:
-            done = account.tally[Restored.RESTORED]
-            return self.stop.as_error(state=f"{done} people had been invited by then.")
+            done = counted(account.tally[Restored.RESTORED], "person", "people")
+            return self.stop.as_error(state=f"{done} had been invited by then.")
         return None
 
     async def _steps(self) -> None:

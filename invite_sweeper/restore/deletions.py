@@ -46,7 +46,7 @@ def raise_if_damaged(paths: Sequence[Path]) -> tuple[str, ...]:
 def deletions(
     paths: Sequence[Path], *, base_url: str, run: str | None = None, username: str | None = None
 ) -> tuple[Deleted, ...]:
-    """Give what one run deleted, in its order; a person's door once.
+    """Give what one run deleted, in its order; a person's door once. Empty where none did.
 
     Args:
         paths: In the order in which they were written.
@@ -55,7 +55,7 @@ def deletions(
         username: A glob on the addresses; None for all.
 
     Raises:
-        UsageFault: It is not clear which run is meant, or there is none.
+        UsageFault: It is not clear which run is meant, or there is none of that name.
         GuardRefused: The run was against another Atlas, or a line cannot be read.
     """
     hosts: dict[str, object] = {}
@@ -66,14 +66,18 @@ def deletions(
             hosts[run_id] = record.get("base_url")
         elif record.get("outcome") in _DELETED and run_id.startswith(run or ""):
             by_run.setdefault(run_id, []).append(_deleted(run_id, record))
-    run_id = _the_one(by_run, run)
-    if hosts.get(run_id) not in {None, base_url}:
+    undone = _the_one(by_run)
+    if undone is None:
+        if run and not any(each.startswith(run) for each in hosts):
+            raise UsageFault(f"The log holds no run {run}.", mend="See: audit show")
+        return ()
+    if hosts.get(undone) not in {None, base_url}:
         raise GuardRefused(
-            f"The run {run_id} was against {hosts[run_id]}, not against {base_url}.",
+            f"The run {undone} was against {hosts[undone]}, not against {base_url}.",
             state="Nobody was invited.",
             mend="Name its address with --base-url.",
         )
-    return tuple(_doors(by_run.get(run_id, []), username))
+    return tuple(_doors(by_run[undone], username))
 
 
 def _doors(deleted: Sequence[Deleted], username: str | None) -> Iterator[Deleted]:
@@ -95,12 +99,10 @@ def _fits(username: str | None, glob: str | None) -> bool:
     return glob is None or fnmatchcase(fold(username or ""), fold(glob))
 
 
-def _the_one(by_run: dict[str, list[Deleted]], run: str | None) -> str:
-    if not by_run:
-        named = f" of a run {run}" if run else ""
-        raise UsageFault(f"The log holds no deletion{named}.", mend="See: audit show")
-    if len(by_run) == 1:
-        return next(iter(by_run))
+def _the_one(by_run: dict[str, list[Deleted]]) -> str | None:
+    """Give the one run that there are deletions of; None where there are none."""
+    if len(by_run) <= 1:
+        return next(iter(by_run), None)
     last = [f"{run_id} ({len(found)})" for run_id, found in list(by_run.items())[-_NAMED:]]
     raise UsageFault(
         f"The log holds deletions of {len(by_run)} runs; the last ones: {', '.join(last)}.",

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trustme
 
-from invite_sweeper.errors import AtlasUnavailable, ExitCode
+from invite_sweeper.errors import AtlasUnavailable, ExitCode, UsageFault
 from invite_sweeper.simulator import serve
 
 NAME = "atlas.example.com"
@@ -253,6 +253,33 @@ async def test_a_proxy_that_is_not_there_is_said(connecting, monkeypatch, nobody
     told = await why_not(connecting, f"https://{NAME}")
 
     assert "no connection to the proxy 127.0.0.1: connection refused" in told
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "garbage",
+        "proxy.example.com:3128",
+        "ada:hush@proxy.example.com:3128",
+        "socks5://ada:hush@proxy.example.com:1080",
+        "http://",
+        "http://ada:hush@:3128",
+        "http://ada:hush@[proxy",
+        "http://ada:hush@proxy:port",
+        "//ada:hush@proxy:3128",
+    ],
+)
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
+async def test_an_address_that_is_no_proxy_s_is_wrong_usage_and_not_repeated(
+    sim, connecting, monkeypatch, variable, address
+):
+    monkeypatch.setenv(variable, address)
+    with pytest.raises(UsageFault) as failed:
+        async with connecting(f"https://{NAME}", sim.add_token()):
+            pass
+    assert failed.value.what == f"What {variable} holds is no proxy's address."
+    assert "http://HOST:PORT" in failed.value.mend
+    assert "hush" not in str(failed.value)
 
 
 async def test_loopback_is_never_asked_for_through_a_proxy(sim, connecting, monkeypatch, nobody):

@@ -44,6 +44,13 @@ def test_a_path_without_a_file_is_a_usage_fault(text):
         AuditTarget.parse(text)
 
 
+def test_option_that_is_given_is_the_path_and_an_empty_one_is_none():
+    assert AuditTarget.chosen(None, "b") == AuditTarget("b", copy_to_stdout=False)
+    assert AuditTarget.chosen("a -", "b") == AuditTarget("a", copy_to_stdout=True)
+    with pytest.raises(UsageFault, match="names no file"):
+        AuditTarget.chosen("", "b")
+
+
 def test_placeholders_become_the_day_in_utc_and_the_run():
     target = AuditTarget("audit/{date}/{date}-{run_id}.jsonl")
     tokyo = LATE.astimezone(timezone(timedelta(hours=9)))

@@ -47,12 +47,13 @@ def damaged(path, change) -> list[bytes]:
 SENTENCES = {
     Damage.EDITED: r"The line is not as it was written\.",
     Damage.REMOVED: r"Lines before this one are missing\.",
-    Damage.INSERTED: r"The line was not written here\.",
+    Damage.INSERTED: r"The line was not written here\.|The run .+ has begun before this line\.",
     Damage.REORDERED: r"Lines are not in the order in which they were written\.",
     Damage.CUT_SHORT: r"The line's end is missing\."
     r"|Run .+ has no end, and \d+ of its intents no outcome: it was killed, or lines were cut "
     r"off\. The next sweep finishes what was killed\.",
-    Damage.UNANSWERED: r"\d+ intents have no outcome; this is the first, of run .+\."
+    Damage.UNANSWERED: r"(?:1 intent has|(?:[2-9]|\d\d+) intents have) no outcome; "
+    r"this is the first, of run .+\."
     r"|The intent has no outcome before line \d+\.",
     Damage.UNANNOUNCED: r"The outcome is of something without an intent\.",
 }
@@ -108,7 +109,7 @@ def test_log_in_another_form_of_json_is_followed_as_well(path):
     path.write_bytes(b"".join(lines))
     result = verify([path])
     assert (result.finding, result.lines, result.runs) == (None, 4, 1)
-    assert result.warnings == ("1 runs end with a line that carries no seal.",)
+    assert result.warnings == ("1 run ends with a line that carries no seal.",)
     lines[2] = edit(lines[2], '"deleted"', '"failed"')
     path.write_bytes(b"".join(lines))
     assert found(path) == (3, Damage.EDITED)
@@ -153,12 +154,6 @@ def test_run_id_with_letters_that_json_escapes_is_followed(path):
 def test_run_id_however_long_is_followed(path):
     write_run(path, "r" * 300)
     assert verify([path]).finding is None
-
-
-def test_run_id_that_is_used_again_counts_as_another_run(path):
-    write_run(path, "same")
-    write_run(path, "same")
-    assert (verify([path]).runs, verify([path]).finding) == (2, None)
 
 
 # Damage ---------------------------------------------------------------------------------------
@@ -331,7 +326,7 @@ def test_an_edited_last_line_is_found_by_its_seal(path, old):
     damaged(path, lambda lines: lines.__setitem__(21, edit(lines[21], old, new)))
     result = verify([path])
     if old == '"seal":"':  # no bit flip, and it could be a log without seals
-        assert result.warnings == ("1 runs end with a line that carries no seal.",)
+        assert result.warnings == ("1 run ends with a line that carries no seal.",)
     else:
         assert found(path) == (22, Damage.EDITED)
 
@@ -457,7 +452,7 @@ def test_killed_run_that_a_later_one_recovered_is_sound_and_told(path):
     write_events(path, "next", [STARTED, recovered, FINISHED])
     result = verify([path])
     assert result.finding is None
-    assert result.warnings == ("1 runs have no end, and others came after them: killed.",)
+    assert result.warnings == ("1 run has no end, and others came after it: killed.",)
 
 
 def test_recovery_may_come_before_the_run_that_it_belongs_to_has_started(path):
@@ -489,6 +484,18 @@ def test_recovering_a_run_of_a_file_that_was_not_given_is_told(path):
     result = verify([path])
     assert result.finding is None
     assert result.warnings == ("3 outcomes finish runs that are in none of these files.",)
+
+
+def test_one_outcome_that_recovers_a_run_of_a_file_that_was_not_given_is_one(path):
+    write_events(path, "next", [STARTED, outcome(1, recovers="elsewhere"), FINISHED])
+    said = "1 outcome finishes a run that is in none of these files."
+    assert verify([path]).warnings == (said,)
+
+
+def test_two_intents_without_an_outcome_are_two(path):
+    write_events(path, "r", [STARTED, intent(1), intent(2), FINISHED])
+    assert found(path) == (2, Damage.UNANSWERED)
+    assert verify([path]).finding.what.startswith("2 intents have no outcome; this is the first")
 
 
 def test_only_the_last_unfinished_runs_are_named(path):
@@ -616,3 +623,89 @@ def test_torn_earlier_file_does_not_excuse_the_last_one(tmp_path):
     first.write_bytes(first.read_bytes() + b'{"t')
     write_events(second, "two", [STARTED])
     assert found(first, second) == (1, Damage.CUT_SHORT)
+
+
+# One file, one run --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["as it is", "by another way", "by a link", "by a hard link"])
+def test_one_file_given_twice_is_a_usage_fault_that_names_both(tmp_path, path, how):
+    write_run(path)
+    other = {
+        "as it is": path,
+        "by another way": tmp_path / "." / ".." / tmp_path.name / path.name,
+    }.get(how, tmp_path / "other")
+    if how == "by a link":
+        other.symlink_to(path)
+    elif how == "by a hard link":
+        other.hardlink_to(path)
+    between = tmp_path / "between"
+    write_run(between, "run-2")
+    with pytest.raises(UsageFault) as failed:
+        verify([path, between, other])
+    assert failed.value.what == f"{path} and {other} are one audit log, given twice."
+    assert failed.value.mend == "Name each file once."
+
+
+def test_missing_file_given_twice_is_still_said_to_be_missing(path):
+    with pytest.raises(UsageFault, match="cannot be read"):
+        verify([path, path])
+
+
+def test_file_given_twice_is_told_before_one_that_is_missing(tmp_path, path):
+    write_run(path)
+    with pytest.raises(UsageFault, match="given twice"):
+        verify([tmp_path / "missing", path, path])
+
+
+def test_two_runs_without_a_seal_are_two(path):
+    for run_id in ("run-1", "run-2"):
+        write_events(path, run_id, [STARTED])
+        prev = path.read_bytes().splitlines()[-1]
+        record = {
+            "ts": "2026-11-25T01:02:03.000000Z",
+            "run_id": run_id,
+            "seq": 2,
+            "event": "run_finished",
+        }
+        line = orjson.dumps({**record, "prev": sha256(prev).hexdigest(), "exit_code": 0})
+        path.write_bytes(path.read_bytes() + line + b"\n")
+    assert verify([path]).warnings == ("2 runs end with a line that carries no seal.",)
+
+
+def test_copy_of_a_log_is_found_at_its_first_line(tmp_path, path):
+    write_run(path)
+    copy = tmp_path / "copy"
+    copy.write_bytes(path.read_bytes())
+    result = verify([path, copy])
+    assert (result.lines, result.runs, result.exit_code) == (11, 1, 3)
+    finding = result.finding
+    assert (finding.spot.path, finding.spot.line, finding.kind) == (copy, 1, Damage.INSERTED)
+    assert finding.what == "The run run-1 has begun before this line."
+
+
+@pytest.mark.parametrize("apart", [0, 1], ids=["at once", "after another run"])
+def test_run_that_begins_twice_in_a_sound_chain_is_found_where_it_begins_again(path, apart):
+    for run_id in ("run-1", *["run-2"] * apart, "run-1"):
+        write_run(path, run_id)
+    assert found(path) == (11 * (1 + apart) + 1, Damage.INSERTED)
+
+
+def test_run_that_goes_on_in_the_next_file_has_begun_once(path):
+    first, second = cut_in_two(path, 5)
+    result = verify([first, second])
+    assert (result.finding, result.runs) == (None, 2)
+
+
+def test_run_of_a_continuation_that_begins_again_is_found(path):
+    _, second = cut_in_two(path, 5)
+    write_run(second, "run-1")
+    lines = second.read_bytes().count(b"\n")
+    assert found(second, continuation=True) == (lines - 10, Damage.INSERTED)
+
+
+def test_run_id_that_is_edited_to_an_earlier_one_is_an_edited_line(path):
+    lines = damaged(path, lambda _: None)
+    lines[11] = edit(lines[11], '"run-2"', '"run-1"')
+    path.write_bytes(b"".join(lines))
+    assert found(path) == (12, Damage.EDITED)

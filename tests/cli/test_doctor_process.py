@@ -70,7 +70,7 @@ def test_all_is_well_with_0_and_one_line_for_each_thing(desk):
         "rate limit projects_group",
         "quarantine",
     }
-    assert "1 wait in 1 of them; the role Project Owner is there" in said(checks, "list invites")
+    assert "1 waits in 1 of them; the role Project Owner is there" in said(checks, "list invites")
     assert "leaves 1080" in said(checks, "rate limit projects_group")
     assert "2027-07-01" in said(checks, "sunset invites")
     assert ORG_ID in said(checks, "organizations")
@@ -115,9 +115,13 @@ def test_token_s_end_is_told_where_it_tells_it(desk):
 def test_policy_with_faults_is_told_and_the_rest_is_looked_at_all_the_same(desk):
     desk.keys["rulez"] = []
     checks = look(desk, code=2)
-    assert states(checks, "policy") == {"failed"}
+    (check,) = of(checks, "policy")
+    assert (check["state"], check["what"]) == ("failed", "policy.yaml has 1 fault.")
+    command = "invite-sweeper validate policy.yaml"
+    assert check["mend"] == f"See each, and its mend: {command}"
+    assert "rulez" in desk.run(*command.split()[1:]).err
     assert states(checks, "clock") == {"ok"}
-    assert "1 projects" in said(checks, "organizations")
+    assert "1 project of" in said(checks, "organizations")
 
 
 def test_policy_s_warnings_end_with_4(desk):
@@ -142,6 +146,15 @@ def test_base_url_that_is_none_ends_with_2_and_the_rest_is_looked_at_all_the_sam
     assert (states(checks, "base URL"), states(checks, "policy")) == ({"failed"}, {"ok"})
     assert "was not asked" in said(checks, "Atlas")
     assert desk.sim.requests == ()
+
+
+def test_proxy_that_is_none_ends_with_2_and_the_rest_is_looked_at_all_the_same(desk):
+    elsewhere = ("--base-url", "https://atlas.example.com")
+    free = dict.fromkeys(("https_proxy", "NO_PROXY", "no_proxy"))
+    checks = look(desk, *elsewhere, code=2, HTTPS_PROXY="ada:hush@proxy:3128", **free)
+    assert (states(checks, "proxy"), states(checks, "quarantine")) == ({"failed"}, {"ok"})
+    assert "HTTPS_PROXY" in said(checks, "proxy")
+    assert "hush" not in json.dumps(checks)
 
 
 def test_audit_path_that_is_none_ends_with_2_and_the_rest_is_looked_at_all_the_same(desk):
@@ -233,7 +246,7 @@ def test_projects_left_alone_are_counted_with_whom_they_hold(desk):
     desk.sim.invite(prod, "bo@example.com")
     desk.sim.invite(prod, "cy@example.com")
     told = said(look(desk), "coverage")
-    assert "1 of 2 projects are in scope." in told
+    assert "1 of 2 projects is in scope." in told
     assert "Left alone: prod-billing; 2 wait there." in told
 
 
@@ -242,7 +255,7 @@ def test_people_whom_only_an_unnamed_list_holds_are_a_warning(desk):
     desk.sim.add_user("cy@example.com")
     told = [c for c in of(look(desk, code=4), "coverage") if c["state"] == "warning"]
     assert [check["what"].split(" which")[0] for check in told] == [
-        "1 people wait in the list users alone,",
+        "1 person waits in the list users alone,",
         "2 people wait in the list org_users alone,",
         "2 people wait in the list org_invites alone,",
     ]

@@ -81,6 +81,13 @@ def test_every_option_and_argument_says_what_it_is_for(path):
         assert getattr(parameter, "help", None), parameter.name
 
 
+def test_plan_takes_every_option_of_sweep_as_sweep_does(pages):
+    """The two spellings are one command."""
+    told = [pages[path].partition("Options:\n")[2] for path in (("sweep",), ("plan",))]
+    assert told[0]
+    assert told[0] == told[1].partition("\nCommands:")[0]
+
+
 def test_list_of_commands_cuts_no_sentence_short(pages):
     for path in ((), ("audit",), ("plan",)):
         listed = pages[path].partition("Commands:\n")[2].partition("\n\n")[0]

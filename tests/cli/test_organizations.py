@@ -129,3 +129,12 @@ def test_population_of_one_organization_is_not_held_against_another(desk):
         desk.sim.invite(project, "young@example.com", age=1 * DAYS)
     assert desk.sweep(**desk.changes).code == 0
     assert desk.sweep(**desk.changes).code == 0
+
+
+def test_organization_out_of_sight_is_said_beside_one_that_is_swept(desk):
+    desk.keys["organizations"] = [ORG_ID, OTHER]
+    done = desk.sweep()
+    assert (done.code, done.summary["deleted"]) == (0, 2)
+    (said,) = done.summary["warnings"]
+    assert said.startswith(f"No project of organization {OTHER} is in sight")
+    assert said in done.err

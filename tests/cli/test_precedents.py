@@ -81,7 +81,7 @@ def test_open_intent_of_a_project_that_cannot_be_asked_stays_open_and_is_said(de
     desk.sim.forbid(project)
     done = desk.sweep()
     assert done.code == 4
-    assert any("stay unsettled" in sentence for sentence in done.summary["warnings"])
+    assert any("unsettled" in sentence for sentence in done.summary["warnings"])
     desk.sim.allow(project)
     assert desk.sweep().code == 0
     assert verified(desk).code == 0
@@ -296,6 +296,14 @@ def test_quarantine_tells_what_the_new_policy_takes_away(desk):
     assert "adds 0 stale invitations and takes 2 away" in done.err
 
 
+@pytest.mark.parametrize("words", [("sweep", "--yes"), ("plan",)], ids=" ".join)
+def test_accepting_a_policy_that_nothing_holds_is_wrong_usage(desk, words):
+    stock(desk, projects=1, stale=1)
+    done = desk.run(*words, "--policy", "policy.yaml", "--accept-policy", "0" * 64)
+    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert "--accept-policy lifts a quarantine, and the policy sets none." in done.err
+
+
 # --- bounces -------------------------------------------------------------------------------
 
 
@@ -326,6 +334,35 @@ def test_damaged_log_refuses_the_next_sweep(desk):
     done = desk.sweep()
     assert verified(desk).code == 3
     assert (done.code, desk.deletes()) in {(3, before), (7, before)}
+
+
+@pytest.mark.parametrize("event", ["run_started", "intent", "outcome", "run_finished"])
+def test_line_that_a_run_goes_by_and_cannot_be_read_refuses_it(desk, event):
+    stock(desk)
+    assert [desk.sweep().code for _ in range(2)] == [0, 0]
+    whole = b'"event":"%b",' % event.encode()
+    desk.log_path.write_bytes(desk.log_path.read_bytes().replace(whole, whole[:-1], 1))
+    stock(desk)
+    before = desk.deletes()
+    done = desk.sweep()
+    assert (done.code, desk.deletes()) == (3, before)
+    assert "The audit log is damaged at " in done.err
+
+
+@pytest.mark.parametrize("how", ["edited", "removed", "swapped"])
+def test_change_that_leaves_each_line_readable_stops_no_run_and_is_found_by_verify(desk, how):
+    stock(desk)
+    assert desk.sweep().code == 0
+    lines = desk.log_path.read_bytes().splitlines(keepends=True)
+    if how == "edited":
+        lines[1] = lines[1].replace(b"@example.com", b"@example.net")
+    elif how == "removed":
+        del lines[1]
+    else:
+        lines[1], lines[2] = lines[2], lines[1]
+    desk.log_path.write_bytes(b"".join(lines))
+    assert desk.sweep().code == 0
+    assert verified(desk).code == 3
 
 
 def test_torn_last_line_is_set_aside_said_and_never_lost(desk):

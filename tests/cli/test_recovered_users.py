@@ -127,7 +127,7 @@ def test_user_whom_atlas_cannot_be_asked_about_now_is_found_out_another_time(des
     desk.sim.faults.add(faults.fails(500), path="*/orgs/*/users/*", times=None)
     done = desk.sweep()
     assert (done.summary["recovered"], ends(desk)) == (0, [])
-    assert "1 deletions of an earlier run in Sandbox stay unsettled: Atlas answered 500" in done.err
+    assert "1 deletion of an earlier run in Sandbox stays unsettled: Atlas answered 500" in done.err
 
     desk.sim.faults.clear()
     assert (desk.sweep().code, ends(desk)) == (4, [("accepted_during", "ACTIVE")])

@@ -151,12 +151,23 @@ def test_two_runs_with_deletions_need_the_name_of_one(desk):
     assert [each["username"] for each in told["invitations"]] == ["person-0@example.com"]
 
 
-def test_without_a_yes_and_without_a_terminal_nothing_is_asked_of_atlas(desk):
-    swept(desk)
+def test_without_a_terminal_nobody_is_asked_and_all_come_back(desk):
+    (project,) = swept(desk)
+    assert restore(desk, yes=False)["restored"] == 3
+    assert len(invited(desk, project)) == 4
+
+
+def test_log_without_a_deletion_ends_with_0_and_a_sentence(desk):
+    desk.sim.invite(desk.sim.add_project("Project"), "young@example.com", age=DAYS)
+    assert desk.sweep().code == 0
     before = len(desk.sim.requests)
     done = desk.run("restore", LOG)
-    assert (done.code, done.out) == (2, "")
+    assert (done.code, done.err.count("Error")) == (0, 0)
+    assert "Nothing to invite again" in done.out
+    told = restore(desk)
+    assert (told["wanted"], told["restored"], told["exit_code"]) == (0, 0, 0)
     assert len(desk.sim.requests) == before
+    assert desk.run("audit", "verify", LOG).code == 0
 
 
 def test_damaged_log_is_refused_and_nobody_is_invited(desk):
@@ -316,6 +327,14 @@ def test_question_shows_whom_a_yes_invites_and_a_yes_invites_them(desk):
         terminal.type("yes\n")
         code, _ = terminal.end()
     assert (code, desk.sim.invitation_count()) == (0, 4)
+
+
+def test_yes_on_a_terminal_skips_the_question(desk):
+    swept(desk)
+    with terminal_of(desk, "restore", LOG, "--yes") as terminal:
+        code, text = terminal.end()
+    assert (code, desk.sim.invitation_count()) == (0, 4)
+    assert ASKS not in text
 
 
 def test_all_but_yes_invites_nobody_and_ends_with_3(desk):

@@ -1,6 +1,8 @@
 """`plan --out` and `sweep --plan`: what was reviewed is what is deleted, at most and once."""
 
+import os
 import random
+import stat
 import subprocess
 from datetime import timedelta
 
@@ -9,6 +11,7 @@ import pytest
 from running import desk_in
 
 from invite_sweeper.cli import plan_files
+from invite_sweeper.errors import UsageFault
 from invite_sweeper.simulator import faults
 
 DAYS = timedelta(days=1)
@@ -62,7 +65,10 @@ def test_what_is_gone_or_accepted_since_is_left_out_and_said(desk):
 
 
 def said_unseen(count):
-    return f"{count} of the plan's invitations were not seen: gone, or in a list that was not read."
+    were = "was" if count == 1 else "were"
+    return (
+        f"{count} of the plan's invitations {were} not seen: gone, or in a list that was not read."
+    )
 
 
 def test_the_planned_ones_of_an_unreadable_project_are_never_said_to_be_gone(desk):
@@ -86,7 +92,7 @@ def test_what_is_protected_since_is_left_out_and_said_where_no_policy_was_named(
     done = desk.run("sweep", "--plan", "plan.jsonl", "--output", "json")
     assert done.code == 0, done.err
     assert sorted(desk.sim.deleted) == sorted([ids[0], ids[2]])
-    assert "1 of the plan's invitations are kept now: keep:board." in done.summary["warnings"]
+    assert "1 of the plan's invitations is kept now: keep:board." in done.summary["warnings"]
 
 
 def test_plan_of_another_policy_is_refused_where_the_policy_is_named(desk):
@@ -115,6 +121,17 @@ def test_dry_run_of_a_plan_does_not_use_it_up(desk):
     assert desk.deletes() == 0
     assert by_plan(desk).code == 0
     assert sorted(desk.sim.deleted) == sorted(ids)
+
+
+def test_plan_of_a_plan_is_its_dry_run_and_deletes_nothing_even_with_yes(desk):
+    stock(desk)
+    saved(desk)
+    late = desk.sim.add_project("Late")
+    desk.sim.invite(late, "late@example.com", age=20 * DAYS)
+    done = desk.plan("--plan", "plan.jsonl", "--yes", "--detailed-exitcode")
+    assert (done.code, desk.deletes()) == (10, 0), done.err
+    assert (done.summary["mode"], done.summary["stale"]) == ("dry-run", 3)
+    assert done.summary["kept_by_reason"] == {"not_in_plan": 1}
 
 
 def test_plan_of_another_organization_is_refused(desk):
@@ -211,6 +228,40 @@ def test_trying_the_place_leaves_nothing_behind_and_touches_no_plan_that_is_ther
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [
         ("plan.jsonl", "an earlier plan")
     ]
+
+
+def test_plan_to_a_pipe_is_refused_before_atlas_is_called_and_the_pipe_stays(desk):
+    stock(desk)
+    pipe = desk.folder / "pipe"
+    os.mkfifo(pipe)
+    done = desk.plan("--out", "pipe")
+    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert "The plan pipe cannot be saved: it is no plain file" in done.err
+    assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices, and can break them")
+def test_plan_to_a_device_is_refused_and_the_device_stays(tmp_path):
+    null = tmp_path / "null"
+    os.mknod(null, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    with pytest.raises(UsageFault, match="no plain file"):
+        plan_files.try_place(null)
+    assert null.is_char_device()
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["to a file", "to none yet"])
+def test_plan_to_a_link_is_saved_where_it_leads_and_the_link_stays(desk, there):
+    _, ids = stock(desk)
+    link, behind = desk.folder / "plan.jsonl", desk.folder / "audit" / "of-tonight.jsonl"
+    behind.parent.mkdir()
+    if there:
+        behind.write_text("an earlier plan")
+    link.symlink_to(behind)
+    saved(desk)
+    assert link.is_symlink()
+    assert not behind.is_symlink()
+    assert by_plan(desk).code == 0
+    assert sorted(desk.sim.deleted) == sorted(ids)
 
 
 @pytest.mark.parametrize("words", [("plan",), ("sweep", "--yes")], ids=str)
@@ -409,3 +460,10 @@ def test_require_approval_without_a_plan_is_wrong_usage(desk):
     stock(desk)
     done = desk.sweep("--require-approval", "boss.pub")
     assert (done.code, desk.deletes()) == (2, 0)
+
+
+def test_plan_max_age_without_a_plan_is_wrong_usage_even_where_it_says_the_default(desk):
+    stock(desk)
+    done = desk.sweep("--plan-max-age", "24h")
+    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert "--plan-max-age needs a plan." in done.err

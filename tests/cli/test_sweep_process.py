@@ -567,3 +567,46 @@ def test_last_hash_goes_to_the_log_and_the_summary_and_is_that_of_the_last_line(
     last = desk.log_path.read_bytes().splitlines()[-1]
     assert done.summary["audit_last_hash"] == hashlib.sha256(last).hexdigest()
     assert done.summary["audit_last_hash"] in done.err
+
+
+@pytest.mark.parametrize("words", [("sweep", "--output", "json"), ("plan",), ("restore", "LOG")])
+def test_proxy_that_is_none_is_wrong_usage_and_nothing_is_connected(desk, words):
+    stock(desk, projects=1, stale=1)
+    assert desk.plan().code == 0
+    log = "audit/invite-sweeper.jsonl"
+    policy = [] if words[0] == "restore" else ["--policy", "policy.yaml"]
+    given = [log if word == "LOG" else word for word in words]
+    done = desk.run(
+        *given,
+        *policy,
+        "--base-url",
+        "https://atlas.example.com",
+        HTTPS_PROXY="ada:hush@proxy.example.com:3128",
+        https_proxy=None,
+        NO_PROXY=None,
+        no_proxy=None,
+    )
+    assert (done.code, done.out) == (2, "")
+    assert "What HTTPS_PROXY holds is no proxy's address." in done.err
+    assert "Atlas was not called." in done.err
+    assert "hush" not in done.err
+    assert desk.run("audit", "verify", log).code == 0
+
+
+@pytest.mark.parametrize("option", ["--audit-log", "--shard"])
+def test_option_that_is_given_and_empty_is_wrong_usage(desk, option):
+    stock(desk, projects=1, stale=1)
+    done = desk.sweep(option, "")
+    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert "''" in done.err
+
+
+@pytest.mark.parametrize(
+    "words", [("explain", "ada"), ("restore", "log.jsonl"), ("doctor",)], ids=str
+)
+def test_empty_audit_log_is_wrong_usage_of_every_command_that_takes_one(desk, words):
+    (desk.folder / "log.jsonl").touch(0o600)
+    policy = [] if words[0] == "restore" else ["--policy", "policy.yaml"]
+    done = desk.run(*words, *policy, "--audit-log", "")
+    assert done.code == 2
+    assert "names no file" in done.out + done.err

@@ -10,6 +10,8 @@ import pytest
 from running import COMMAND, desk_in
 from terminals import terminal_of
 
+from invite_sweeper.simulator import faults
+
 DAYS = timedelta(days=1)
 PLAN = ("plan", "--policy", "policy.yaml")
 SWEEP = ("sweep", "--policy", "policy.yaml")
@@ -46,6 +48,63 @@ def test_quiet_run_still_writes_the_one_object_where_it_was_asked_for(desk):
     done = desk.plan("-q")
     assert done.summary["stale"] == 6
     assert done.err == ""
+
+
+def warned(done):
+    lines = [json.loads(line) for line in done.err.splitlines()]
+    assert {line["level"] for line in lines} <= {"warning"}
+    return [line["event"] for line in lines]
+
+
+@pytest.mark.parametrize("how", [("-q",), ("-q", "--output", "json")], ids=" ".join)
+def test_quiet_run_says_by_name_what_was_not_read_and_not_deleted(desk, how):
+    desk.sim.forbid(desk.projects[0])
+    desk.sim.faults.add(faults.fails(403, "ACCESS_FORBIDDEN"), method="DELETE", times=1)
+    done = desk.run(*SWEEP, *how)
+    assert done.code == 4
+    lost, failed = warned(done)
+    (unread,) = desk.lines("project_unreadable")
+    assert lost == f"Data Lake was not read: {unread['reason']}"
+    (row,) = [line for line in desk.lines("outcome") if line["outcome"] == "failed"]
+    who = f"{row['username']} in Billing"
+    assert failed == f"{who} may still be invited: failed, 403 ACCESS_FORBIDDEN"
+
+
+@pytest.mark.parametrize("count", [10, 11, 13])
+def test_ten_of_a_kind_are_named_and_the_others_are_counted(desk, count):
+    for number in range(count):
+        desk.sim.forbid(desk.sim.add_project(f"Locked {number}"))
+    desk.keys["limits"]["max_unreadable_projects"] = count
+    said = warned(desk.run(*SWEEP, "-q"))
+    assert sum(" was not read: " in sentence for sentence in said) == 10
+    rest = {10: [], 11: ["And 1 more project"], 13: ["And 3 more projects"]}[count]
+    log = "audit/invite-sweeper.jsonl"
+    assert said[10:] == [f"{each}; see the audit log {log}." for each in rest]
+
+
+def test_each_of_several_that_failed_is_named_once_and_the_eleventh_counted(desk):
+    for number in range(8):
+        desk.sim.invite(desk.projects[1], f"more-{number}@example.com", age=15 * DAYS)
+    desk.keys["limits"]["canary"] = 0
+    path = f"*{desk.projects[1]}/invites/*"
+    desk.sim.faults.add(faults.fails(403, "ACCESS_FORBIDDEN"), method="DELETE", path=path, times=99)
+    done = desk.sweep("-q")
+    undone = done.summary["failed"]
+    assert (done.code, undone) == (4, 11)
+    *named, rest = warned(done)
+    assert len(set(named)) == 10
+    assert rest == "And 1 more deletion; see the audit log audit/invite-sweeper.jsonl."
+
+
+def test_trouble_is_not_said_again_where_the_table_tells_it(desk):
+    desk.sim.forbid(desk.projects[0])
+    done = desk.run(*SWEEP)
+    assert done.code == 4
+    assert "Data Lake" in done.out
+    assert "Data Lake" not in done.err
+    with terminal_of(desk, *SWEEP, "--yes") as terminal:
+        code, text = terminal.end()
+    assert (code, text.count("Data Lake")) == (4, 1)
 
 
 def test_verbose_run_names_those_that_were_kept_and_why(desk):
@@ -166,6 +225,18 @@ def test_no_color_takes_the_colours_away_and_owners_still_stand_out(desk, argume
     assert "GROUP_READ_ONLY" not in text
 
 
+def test_dumb_terminal_gets_no_escape_sequence_and_the_whole_result(desk):
+    desk.keys["projects"] = {"exclude": ["no-such-*"]}
+    desk.keys["limits"]["max_unreadable_projects"] = 0
+    with terminal_of(desk, *SWEEP, "--yes", "-v", TERM="dumb") as terminal:
+        code, text = terminal.end()
+        raw = terminal.seen.decode()
+    assert code == 0
+    assert "no-such-*" in text
+    assert "6 deleted" in text
+    assert "\x1b" not in raw
+
+
 def test_quiet_run_on_a_terminal_shows_neither_bar_nor_result(desk):
     with terminal_of(desk, *SWEEP, "--yes", "-q") as terminal:
         assert terminal.end() == (0, "")
@@ -185,7 +256,7 @@ def test_log_on_a_terminal_spells_out_what_would_move_the_cursor(desk):
 
 def test_no_color_takes_the_colour_of_an_error_away(desk):
     desk.keys["limits"] = {"max_deletions": 1}
-    for changes, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+    for changes, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
         with terminal_of(desk, *SWEEP, "-q", **changes) as terminal:
             code, text = terminal.end()
             raw = terminal.seen.decode()

@@ -122,3 +122,11 @@ def test_what_is_left_out_has_the_defaults_of_the_contract():
         "grace": timedelta(seconds=20),
         "reserve": 0.1,
     }
+
+
+def test_empty_exclude_tags_and_keep_are_as_if_they_were_not_there():
+    head = b"version: 1\norganizations: [5efda682a3f2ed2e7dd6cde4]\n"
+    rules = b"rules: [{name: forgotten, older_than: 14d}]\n"
+    empty = parse_policy(head + b"projects: {exclude: [], tags: {}}\nkeep: []\n" + rules, "p")
+    plain = parse_policy(head + rules, "p")
+    assert empty.model_copy(update={"sha256": plain.sha256}) == plain

@@ -159,6 +159,34 @@ def test_a_reader_never_sees_half_a_file(path, monkeypatch):
     assert path.read_bytes() == whole
 
 
+def test_a_pipe_is_written_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert write_textfile(pipe, FACTS) == ()
+    assert samples(os.read(reader, 65_536).decode())[("invite_sweeper_stale", ())] == FACTS.stale
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_a_pipe_that_nobody_reads_is_said_and_not_waited_for(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (said,) = write_textfile(pipe, FACTS)
+    assert "could not be written" in said
+    assert pipe.is_fifo()
+
+
+def test_a_link_is_followed_and_the_last_success_is_found_behind_it(tmp_path):
+    link, file = tmp_path / "link.prom", tmp_path / "m.prom"
+    link.symlink_to(file)
+    written(link)
+    found = written(link, replace(FACTS, exit_code=4))
+    assert found["last_success_timestamp_seconds"] == FACTS.finished_at.timestamp()
+    assert link.is_symlink()
+    assert not file.is_symlink()
+
+
 @given(st.dictionaries(st.text(st.characters()), st.integers(0, 10**9), max_size=4))
 def test_any_reason_is_a_label_that_the_parser_reads_back(tmp_path_factory, reasons):
     path = tmp_path_factory.mktemp("metrics") / "m.prom"

@@ -194,7 +194,7 @@ class TestSinceTheRunBefore:
         book.sweep("run-1", {1: "deleted"})
         found = model(book)
         assert found.comparison is None
-        assert any("1 other pair(s) of host and policy" in note for note in found.notes)
+        assert any("1 other pair of host and policy" in note for note in found.notes)
 
     def test_a_changed_policy_and_a_trimmed_plan_are_said(self, book):
         book.start("run-1", days_ago=1, policy_sha256="e" * 64)

@@ -205,7 +205,7 @@ def test_a_page_says_how_many_stood_in_projects_that_could_not_be_read(tmp_path)
     book.line("project_unreadable", project_id="a" * 24, project_name="x", reason="401")
     book.finish(4, projects_unreadable=1)
     page = render(summarise([book.path]), "html")
-    assert "1 more were in projects that could not be read this time; nobody" in page
+    assert "1 more was in projects that could not be read this time; nobody" in page
 
 
 def test_the_content_security_policy_names_the_one_style_and_the_one_script(tmp_path):
@@ -300,6 +300,16 @@ def test_markdown_of_a_long_log_stays_within_what_a_pull_request_takes(tmp_path)
     assert "250 more are in the audit log" in made
 
 
+@pytest.mark.parametrize(("form", "shown"), [("md", 50), ("html", 500)])
+def test_one_that_is_not_shown_is_one(tmp_path, form, shown):
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.start("run-1")
+    for number in range(shown + 1):
+        book.line("planned", **invitation(number))
+    book.finish(stale=shown + 1)
+    assert "1 more is in the audit log" in render(summarise([book.path]), form)
+
+
 def test_without_the_extra_it_is_said_what_to_install(tmp_path, monkeypatch):
     book = Logbook(tmp_path / "audit.jsonl")
     monkeypatch.setitem(sys.modules, "pygal", None)
@@ -320,6 +330,16 @@ def test_a_pipe_is_written_and_not_replaced(tmp_path):
         report([book.path], pipe, "md", None)
         assert read.result(10).startswith("# Invitations swept")
     assert pipe.is_fifo()
+
+
+def test_a_link_is_followed_and_stays_one(tmp_path):
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.sweep("run-1", {1: "deleted"})
+    link, file = tmp_path / "link.md", tmp_path / "report.md"
+    link.symlink_to(file)
+    report([book.path], link, "md", None)
+    assert link.is_symlink()
+    assert file.read_text().startswith("# Invitations swept")
 
 
 def test_drawing_leaves_no_hook_in_the_import_system(tmp_path):

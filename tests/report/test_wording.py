@@ -3,7 +3,7 @@
 import pytest
 
 from invite_sweeper.report.values import number
-from invite_sweeper.report.wording import clock, duration
+from invite_sweeper.report.wording import clock, duration, left_over
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,8 @@ def test_clock_has_hours_from_an_hour_on(seconds, said):
 )
 def test_number_is_one_that_can_be_counted_with(value, found):
     assert number(value) == found
+
+
+@pytest.mark.parametrize(("trimmed", "said"), [(1, "1 more is left"), (2, "2 more are left")])
+def test_one_that_is_trimmed_is_left_and_two_are(trimmed, said):
+    assert left_over(trimmed) == f"{said} for another night"

@@ -68,8 +68,21 @@ def test_run_that_deleted_nothing_does_not_stand_in_the_way(log):
 
 def test_run_that_is_not_there_is_a_usage_error(log):
     run_with(log, "run-1", (1, "deleted"))
-    with pytest.raises(UsageFault, match="no deletion of a run nowhere"):
+    with pytest.raises(UsageFault, match="no run nowhere"):
         deletions([log], base_url=URL, run="nowhere")
+
+
+@pytest.mark.parametrize("run", [None, "run-2"], ids=["whichever", "by name"])
+def test_log_without_a_deletion_gives_nothing(log, run):
+    run_with(log, "run-1", (1, "already_gone"))
+    run_with(log, "run-2", (2, "failed"))
+    assert deletions([log], base_url=URL, run=run) == ()
+
+
+def test_run_that_deleted_nothing_gives_nothing_where_another_did(log):
+    run_with(log, "run-1", (1, "deleted"))
+    run_with(log, "run-2", (2, "failed"))
+    assert deletions([log], base_url=URL, run="run-2") == ()
 
 
 def test_username_is_a_glob_and_case_does_not_matter(log):

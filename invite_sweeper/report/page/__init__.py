@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from invite_sweeper.errors import UsageFault
+from invite_sweeper.outfile import replaceable
 from invite_sweeper.report.page.chain import Chain, chain_of
 from invite_sweeper.report.page.digest import summarise
 from invite_sweeper.report.page.model import ReportModel, Verification
@@ -57,10 +58,10 @@ def report(
 
 
 def _write(out: Path, text: str) -> None:
-    if out.exists() and not out.is_file():  # a pipe or a device is written, never replaced
+    target = replaceable(out)
+    if target is None:
         out.write_text(text, encoding="utf-8")
         return
-    target = out.resolve()
     descriptor, made = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

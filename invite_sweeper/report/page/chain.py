@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from invite_sweeper.plural import counted
+
 if TYPE_CHECKING:
     from invite_sweeper.audit.verify import Verification as Followed
 
@@ -28,6 +30,5 @@ def chain_of(found: "Followed") -> Chain:
         wrong = found.finding
         place = f"{wrong.spot.path.name}, line {wrong.spot.line:,}"
         return Chain(sound=False, message=f"{place}: {wrong.kind}. {wrong.what}", last_hash="")
-    plural = "s" if found.runs != 1 else ""
-    said = f"The chain is sound: {found.lines:,} lines, {found.runs:,} run{plural}."
+    said = f"The chain is sound: {counted(found.lines, 'line')}, {counted(found.runs, 'run')}."
     return Chain(sound=True, message=" ".join((said, *found.warnings)), last_hash=found.last_hash)

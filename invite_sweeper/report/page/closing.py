@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from invite_sweeper.plural import counted, fitting
 from invite_sweeper.report.page.charts import Chart, Series
 from invite_sweeper.report.page.counted import Blind, Exemption, LogFile, Night
 from invite_sweeper.report.page.grid import (
@@ -67,7 +68,8 @@ def _coverage(model: ReportModel) -> Section | None:
     if found.seen is None:
         said = "The newest run does not say how many projects were in scope."
     else:
-        said = f"{found.seen - found.unreadable:,} of {found.seen:,} projects in scope were read."
+        read, projects = found.seen - found.unreadable, counted(found.seen, "project")
+        said = f"{read:,} of {projects} in scope {fitting(read, 'was', 'were')} read."
     if not found.unreadable:
         return Section("coverage", "Coverage", (said,))
     reasons: tuple[tuple[Column, Callable[[tuple[str, int]], Cell]], ...] = (
@@ -96,7 +98,11 @@ def _kept(model: ReportModel) -> Section | None:
     if not model.kept_by_reason.total and not model.exemptions.total:
         return None
     kept = model.totals.kept
-    said = f"{kept:,} invitations were kept." if kept is not None else ""
+    said = (
+        f"{counted(kept, 'invitation')} {fitting(kept, 'was', 'were')} kept."
+        if kept is not None
+        else ""
+    )
     reasons: tuple[tuple[Column, Callable[[tuple[str, int]], Cell]], ...] = (
         (Column("Reason"), lambda pair: value(pair[0].replace("_", " "))),
         (Column("Invitations", "number"), lambda pair: count(pair[1])),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypeAlias
 
+from invite_sweeper.plural import counted, fitting
 from invite_sweeper.report.ages import LABELS
 from invite_sweeper.report.page.charts import Chart, Series, stacked
 from invite_sweeper.report.page.closing import closing
@@ -75,8 +76,8 @@ def _since(found: Comparison | None) -> Section | None:
     said = [f"Against the run of {since}: {_counts(found)}."]
     if found.unseen:
         said.append(
-            f"{found.unseen:,} more were in projects that could not be read this time; nobody"
-            " knows of them."
+            f"{found.unseen:,} more {fitting(found.unseen, 'was', 'were')} in projects that could"
+            " not be read this time; nobody knows of them."
         )
     where: EntryColumn = (Column("Where it went", "state"), _STATE[1])
     lists = (
@@ -137,7 +138,8 @@ def _ages_by(one: str, many: str, table: AgeTable) -> Figure:
     rest = tuple(map(sum, zip(*(row.counts for row in others), table.rest, strict=True)))
     series = stacked([(row.name, row.counts) for row in top], (f"all other {many}", rest))
     if table.rows.more:
-        named.append(AgeRow(f"({table.rows.more:,} other {many})", table.rest))
+        others_left = counted(table.rows.more, f"other {one}", f"other {many}")
+        named.append(AgeRow(f"({others_left})", table.rest))
     rows = Cut(tuple(named), len(named))
     return Figure(Chart(caption, LABELS, series), _age_grid(f"ages-{one}", caption, one, rows))
 

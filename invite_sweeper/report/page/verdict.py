@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from invite_sweeper.plural import counted, fitting
 from invite_sweeper.report.page.counted import LogFile
 from invite_sweeper.report.page.heads import Chosen
 from invite_sweeper.report.page.model import Verification
@@ -97,10 +98,12 @@ def _gaps(findings: Findings) -> Iterator[str]:
         yield f"Of {chosen.of_shards} shards these are missing from the logs: {names}."
     for log in findings.logs:
         if log.unread:
-            yield f"{log.unread:,} of {log.lines:,} lines of {log.name} are no audit lines."
+            said = fitting(log.unread, "is no audit line", "are no audit lines")
+            yield f"{log.unread:,} of {counted(log.lines, 'line')} of {log.name} {said}."
     if chosen.other_series:
+        pairs = counted(chosen.other_series, "other pair")
         yield (
-            f"The logs hold runs of {chosen.other_series} other pair(s) of host and policy; all"
+            f"The logs hold runs of {pairs} of host and policy; all"
             " but the list of runs and the deletions by night is about the newest run's."
         )
 

@@ -1,0 +1,111 @@
+"""What is written takes the place of no file that somebody needs, by whatever name."""
+
+from datetime import timedelta
+
+import pytest
+from running import desk_in
+
+DAYS = timedelta(days=1)
+LOG = "audit/invite-sweeper.jsonl"
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as found:
+        found.sim.invite(found.sim.add_project("Project"), "p@example.com", age=20 * DAYS)
+        yield found
+
+
+def refused(desk, done, option, place, what):
+    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert f"{option} {place} would take the place of {what}" in done.err
+    assert "Atlas was not called." in done.err
+
+
+@pytest.mark.parametrize("option", ["--out", "--metrics-file"])
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [
+        (LOG, "the audit log audit/invite-sweeper.jsonl"),
+        ("audit/../" + LOG, "the audit log audit/invite-sweeper.jsonl"),
+        (LOG + ".lock", "the lock audit/invite-sweeper.jsonl.lock"),
+        ("policy.yaml", "the policy policy.yaml"),
+        ("link", "the policy policy.yaml"),
+        ("hard-link", "the policy policy.yaml"),
+    ],
+)
+def test_output_in_the_place_of_what_the_run_needs_is_refused(desk, option, place, what):
+    policy = desk.write_policy()
+    (desk.folder / "link").symlink_to(policy)
+    (desk.folder / "hard-link").hardlink_to(policy)
+    before = policy.read_bytes()
+    for words in (("plan",), ("sweep", "--yes")):
+        done = desk.run(*words, "--policy", "policy.yaml", "--audit-log", LOG, option, place)
+        refused(desk, done, option, place, what)
+    assert policy.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("template", "place"),
+    [("audit/{run_id}.jsonl", "audit/2026.jsonl"), ("audit/2026.jsonl", "audit/2026.jsonl.1")],
+    ids=["of its own", "rotated"],
+)
+def test_output_in_the_place_of_a_log_of_an_earlier_run_is_refused(desk, template, place):
+    log = desk.folder / place
+    log.parent.mkdir()
+    log.touch(0o600)
+    done = desk.sweep("--audit-log", template, "--out", place)
+    refused(desk, done, "--out", place, f"the audit log {place}")
+
+
+def test_output_in_the_place_of_today_s_log_is_refused(desk):
+    from datetime import UTC, datetime
+
+    place = f"audit/{datetime.now(UTC).date()}.jsonl"
+    done = desk.sweep("--audit-log", "audit/{date}.jsonl", "--out", place)
+    refused(desk, done, "--out", place, f"the audit log {place}")
+
+
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [
+        ("plan.jsonl", "the plan plan.jsonl"),
+        ("plan.jsonl.sig", "the plan's approval plan.jsonl.sig"),
+        ("boss.pub", "the key boss.pub"),
+    ],
+)
+def test_output_in_the_place_of_the_plan_at_hand_is_refused(desk, place, what):
+    given = ("--plan", "plan.jsonl", "--require-approval", "boss.pub")
+    done = desk.sweep(*given, "--metrics-file", place)
+    refused(desk, done, "--metrics-file", place, what)
+
+
+def test_two_outputs_in_one_place_are_refused(desk):
+    done = desk.sweep("--out", "one", "--metrics-file", "./one")
+    refused(desk, done, "--out", "one", "--metrics-file one")
+
+
+def test_output_by_a_link_that_leads_to_itself_is_no_defect(desk):
+    (desk.folder / "loop").symlink_to("loop")
+    done = desk.plan("--out", "loop")
+    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert "The plan loop cannot be saved" in done.err
+
+
+def test_outputs_beside_the_log_and_the_policy_are_written(desk):
+    beside = ("--out", "audit/plan.jsonl", "--metrics-file", "policy.yaml.prom")
+    assert desk.plan(*beside).code == 0
+    assert desk.plan(*beside).code == 0
+    found = sorted(path.name for path in desk.folder.iterdir())
+    assert found == ["audit", "policy.yaml", "policy.yaml.prom"]
+
+
+@pytest.mark.parametrize("place", [LOG, "link"])
+def test_report_in_the_place_of_its_log_is_refused_and_the_log_stays(desk, place):
+    assert desk.sweep().code == 0
+    (desk.folder / "link").symlink_to(LOG)
+    before = desk.log_path.read_bytes()
+    done = desk.run("report", LOG, "--out", place)
+    assert done.code == 2
+    assert f"--out {place} would take the place of the audit log {LOG}" in done.err
+    assert desk.log_path.read_bytes() == before
