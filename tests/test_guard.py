@@ -104,6 +104,11 @@ def test_limits_that_shards_divide_are_told_as_the_part_of_the_shard_and_no_othe
     assert found[1] == f"11 stale invitations are over max_deletions: 0{part}"
 
 
+def test_refusal_of_a_shard_names_its_part():
+    with pytest.raises(GuardRefused, match="the part of shard 2/3"):
+        raise_if_unsafe(census(2), limits(max_deletions=1), "2/3")
+
+
 def test_every_limit_that_is_passed_is_told():
     tight = dict.fromkeys(WIDE, 0)
     assert len(refusals(census(11, seen=11, unreadable=1), limits(**tight))) == 4
@@ -209,6 +214,14 @@ def test_trim_holds_the_limit_of_each_project_before_that_of_the_run():
         object_id(1): [object_id(1)],
         object_id(2): [object_id(3)],
     }
+
+
+@pytest.mark.parametrize("days", [(80, 90), (90, 80)])
+def test_trim_takes_the_oldest_of_a_project_wherever_it_stands_in_the_list(days):
+    oldest = OldestFirst(limits(max_deletions_per_project=1))
+    oldest.offer([stale(1, days=days[0]), stale(2, days=days[1])])
+    ((found,),) = oldest.take(seen=100, stale=2)
+    assert found.invitation.id == object_id(1 + days.index(90))
 
 
 def test_trim_lets_the_lists_of_a_project_share_its_limit_and_goes_on_to_the_next_project():
