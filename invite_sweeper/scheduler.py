@@ -50,7 +50,7 @@ class Run:
         self._stop = stop
         self._view = view
         self._bulletin = Bulletin(job, log, totals, view)
-        self._concurrency = job.policy.execution.concurrency
+        self._readers = job.policy.execution.concurrency * _READERS_A_SLOT
 
     async def run(self) -> Ended:
         """Carry out the job; what went wrong is in what it returns.
@@ -142,9 +142,8 @@ class Run:
 
         for unreadable in territory.unreadable:
             await draft.visit(unreadable)
-        readers = self._concurrency * _READERS_A_SLOT
         try:
-            await walk(self._atlas.reader, territory, sources, visit, workers=readers)
+            await walk(self._atlas.reader, territory, sources, visit, workers=self._readers)
         finally:
             self._bulletin.lists(draft.retired, self._atlas.sunsets)
         await draft.finish()
@@ -159,7 +158,7 @@ class Run:
             raise GuardRefused("The person at the terminal did not say yes.")
 
     async def _sweep(self, draft: Draft) -> None:
-        job, stop = self._job, self._stop
+        job, stop, execution = self._job, self._stop, self._job.policy.execution
         await self._atlas.expect(draft.doomed)
         sweep = Sweep(
             self._atlas.deleter(job.policy.sources),
@@ -168,10 +167,10 @@ class Run:
             breaker=Breaker(job.limits),
             clock=job.clock,
             pace=Pace(
-                workers=self._concurrency,
-                stand_ins=self._concurrency,
+                workers=execution.concurrency,
+                stand_ins=execution.concurrency,
                 canary=job.limits.canary,
-                grace_s=job.policy.execution.grace.total_seconds(),
+                grace_s=execution.grace.total_seconds(),
                 several_doors=len(job.policy.sources) > 1,
             ),
             swept=self._bulletin.swept,
@@ -183,9 +182,8 @@ class Run:
             with PlannedLane.reading(self._log.path, job.run_id) as lane:
                 await sweep.run(lane(span) for span in draft.spans)
         except RunError as error:
-            error.state = (
-                f"{counted(tally[Outcome.DELETED], 'invitation')} had been deleted by then."
-            )
+            done = counted(tally[Outcome.DELETED], "invitation")
+            error.state = f"{done} had been deleted by then."
             raise
         finally:
             self._bulletin.closing()
