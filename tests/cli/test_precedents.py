@@ -38,11 +38,16 @@ def verified(desk):
     return desk.run("audit", "verify", "audit/invite-sweeper.jsonl", "--output", "json")
 
 
+def all_announced_are_sent(desk):
+    """A group of intents is on disk before the first of its DELETEs goes out."""
+    return desk.deletes() >= 3 and desk.deletes() == len(desk.lines("intent"))
+
+
 def killed_in_flight(desk, *, late):
-    """Kill a sweep while its DELETEs hang, before or after they were carried out."""
+    """Kill a sweep while all DELETEs that it announced hang, before or after their work."""
     desk.sim.faults.add(faults.hang(late=late), method="DELETE", times=999)
     process = desk.start("sweep", "--policy", "policy.yaml")
-    wait_until(lambda: desk.deletes() >= 3)
+    wait_until(lambda: all_announced_are_sent(desk))
     process.kill()
     process.communicate()
     desk.sim.faults.clear()
@@ -91,7 +96,7 @@ def test_signal_twice_ends_at_once_with_the_intents_on_disk(desk):
     stock(desk)
     desk.sim.faults.add(faults.hang(late=True), method="DELETE", times=999)
     process = desk.start("sweep", "--policy", "policy.yaml", "--output", "json")
-    wait_until(lambda: desk.deletes() >= 3)
+    wait_until(lambda: all_announced_are_sent(desk))
     process.send_signal(signal.SIGTERM)
     assert process.stderr is not None
     while b"stopping" not in process.stderr.readline():

@@ -7,6 +7,7 @@ import stat
 import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from running import COMMAND, Desk, desk_in, wait_until
@@ -431,10 +432,19 @@ def test_signal_before_the_run_has_begun_ends_with_8_and_atlas_is_not_called(des
             writer.append(os.open(policy, os.O_WRONLY | os.O_NONBLOCK))
         return writer
 
-    wait_until(is_read)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    os.close(writer[0])
+    def sleeps():
+        # A signal between the last look at signals and the read itself would be noticed after it.
+        told = Path(f"/proc/{process.pid}/stat").read_text("utf-8")
+        return told.rpartition(")")[2].split()[0] == "S"
+
+    try:
+        wait_until(is_read)
+        wait_until(sleeps)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        os.close(writer[0])
     assert (process.returncode, err) == (8, b"Stopped before anything was sent.\n")
 
 
