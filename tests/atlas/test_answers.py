@@ -76,12 +76,12 @@ TYPES = {
     "text/plain; like=application/json": False,
 }
 """Content types, and whether they are JSON, or none."""
-PAGES = {
+PAGES = (
     "text/html",
     "TEXT/HTML",
     "text/html; charset=utf-8",
     " application/xhtml+xml ;charset=utf-8",
-}
+)
 
 
 def typed(status, media_type, body=b""):
