@@ -46,7 +46,7 @@ class Line:
         form: Mapping[str, str] | bytes | None = None,
     ) -> Result:
         """Send one request and read its answer. Redirects are not followed."""
-        watch = slot.watch
+        watched = slot.watch.task is not None
         try:
             response = await self.session.request(
                 method,
@@ -57,7 +57,7 @@ class Line:
                 allow_redirects=False,
                 read_until_eof=method != "DELETE",  # what its answer says stands in its head
                 proxy_headers=self.proxy_headers,
-                timeout=self.waits.timeout if watch is None else self.waits.timeout_if_watched,
+                timeout=self.waits.timeout_if_watched if watched else self.waits.timeout,
             )
             try:
                 # A DELETE that was done says all by its status, even if its body breaks off.
@@ -65,9 +65,10 @@ class Line:
                 body = b"" if done else await read_body(response, self.max_body_bytes)
                 return Answer(response.status, response.headers, body or slot.refusal)
             finally:
-                response.release()
+                if not response.closed:  # a head without a body has freed its connection
+                    response.release()
         except asyncio.CancelledError:
-            if watch is None or not watch.was_it():
+            if not slot.watch.was_it():
                 raise
             return broken(TimeoutError(), self.base_url.host or "", self.waits)
         except _WIRE_ERRORS as error:

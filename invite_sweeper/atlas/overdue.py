@@ -10,31 +10,41 @@ _LOOK_EVERY_S = 1.0
 
 
 class Watch:
-    """One that is watched, from `Overdue.watch` to `Overdue.let_go`.
+    """Watches one task at a time, from `Overdue.watch` to `Overdue.let_go`.
 
     Attributes:
+        task: Whom; None where nobody is watched.
         ends_s: When it has taken too long, on the loop's clock.
     """
 
-    __slots__ = ("_before", "_task", "called_in", "ends_s")
+    __slots__ = ("_before", "called_in", "ends_s", "task")
 
-    def __init__(self, task: "asyncio.Task[object]", ends_s: float) -> None:
-        self._task = task
+    def __init__(self) -> None:
+        self.task: asyncio.Task[object] | None = None
+        self._before = 0
+        self.ends_s = 0.0
+        self.called_in = False
+
+    def begin(self, task: "asyncio.Task[object]", ends_s: float) -> None:
+        """Watch a task."""
+        self.task = task
         self._before = task.cancelling()
         self.ends_s = ends_s
         self.called_in = False
 
     def call_in(self) -> None:
         """Cancel the task where it waits; what it is in the midst of ends."""
-        self.called_in = True
-        self._task.cancel()
+        if self.task is not None:
+            self.called_in = True
+            self.task.cancel()
 
     def was_it(self) -> bool:
         """Tell, in an `except CancelledError`, whether this cancelled the task and nobody else.
 
         Then the cancellation is over, and the task goes on.
         """
-        return self.called_in and self._task.uncancel() <= self._before
+        task = self.task
+        return self.called_in and task is not None and task.uncancel() <= self._before
 
 
 class Overdue:
@@ -50,19 +60,19 @@ class Overdue:
         self._open: set[Watch] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self) -> Watch:
-        """Watch the task that this is called from."""
+    def watch(self, one: Watch) -> None:
+        """Watch the task that this is called from, by a watch that is idle."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - whoever awaits is in one
         loop = task.get_loop()
-        one = Watch(task, loop.time() + self._after_s)
+        one.begin(task, loop.time() + self._after_s)
         self._open.add(one)
         if self._timer is None:
             self._timer = loop.call_later(self._every_s, self._look, loop)
-        return one
 
     def let_go(self, one: Watch) -> None:
         """Watch it no longer."""
+        one.task = None
         self._open.discard(one)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -1,6 +1,7 @@
 """Places on the wire: how many requests are in flight, and what each one really sends."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -38,7 +39,7 @@ class Slot:
         sent: How often its request went out; twice where the signer met a new challenge.
         refusal: The body of the last 401, which is read here to free its connection before
             the signer sends again.
-        watch: Ends the request when it takes too long; None where a timer of its own does.
+        watch: Ends the request when it takes too long; idle where a timer of its own does.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Slot:
         self._trail: Trail | None = None
         self.sent = 0
         self.refusal = b""
-        self.watch: Watch | None = None
+        self.watch = Watch()
         self.middlewares: Sequence[aiohttp.ClientMiddlewareType] = (
             (signer, self._send) if signer else (self._send,)
         )
@@ -95,29 +96,54 @@ class Slot:
 class Slots:
     """As many places as requests may be in flight; the last one given back goes out first.
 
-    So a run that needs few warms few: a signer's first request is refused on purpose.
+    So a run that needs few warms few: a signer's first request is refused on purpose. Whoever
+    waits is handed a place directly, so nobody who comes later can be faster.
     """
 
     def __init__(self, size: int, make: Callable[[], Slot], overdue: Overdue) -> None:
-        self._gate = asyncio.Semaphore(size)
+        self._unmade = size
         self._free: list[Slot] = []
+        self._waiting: deque[asyncio.Future[Slot]] = deque()
         self._make = make
         self._overdue = overdue
 
-    async def take(self, trail: Trail | None) -> Slot:
-        """Wait for a place; for one try, and never while waiting between tries."""
-        await self._gate.acquire()
-        slot = self._free.pop() if self._free else self._make()
-        slot.begin(trail)
-        slot.watch = self._overdue.watch()
-        return slot
+    def spare(self, trail: Trail | None) -> Slot | None:
+        """Take a place that is free; for one try, and never while waiting between tries."""
+        if self._free:
+            return self._begin(self._free.pop(), trail)
+        if self._unmade:
+            self._unmade -= 1
+            return self._begin(self._make(), trail)
+        return None
+
+    async def wait(self, trail: Trail | None) -> Slot:
+        """Wait for a place, where none is spare."""
+        waiter: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            return self._begin(await waiter, trail)
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():  # it was handed over meanwhile
+                self._hand_on(waiter.result())
+            raise
 
     def give_back(self, slot: Slot) -> None:
         """Let another request have the place."""
-        if slot.watch is not None:
-            self._overdue.let_go(slot.watch)
+        self._overdue.let_go(slot.watch)
+        self._hand_on(slot)
+
+    def _begin(self, slot: Slot, trail: Trail | None) -> Slot:
+        slot.begin(trail)
+        self._overdue.watch(slot.watch)
+        return slot
+
+    def _hand_on(self, slot: Slot) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():  # whoever waited may have been cancelled
+                waiter.set_result(slot)
+                return
         self._free.append(slot)
-        self._gate.release()
 
 
 async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

@@ -138,7 +138,8 @@ class Transport:
             headers["Authorization"] = authorization.reveal()
         if self.limiter.paced:
             await self._pace()
-        operation, slot = request.operation, await self._slots.take(request.trail)
+        operation, trail = request.operation, request.trail
+        slot = self._slots.spare(trail) or await self._slots.wait(trail)
         sent_s = self._persistence.monotonic()
         try:
             result = await self._line.exchange(

@@ -5,14 +5,15 @@ import contextlib
 
 import pytest
 
-from invite_sweeper.atlas.overdue import Overdue
+from invite_sweeper.atlas.overdue import Overdue, Watch
 
 AFTER_S = 10.0
 
 
 async def watched(overdue, work):
     """Do the work under watch, as a request does it."""
-    watch = overdue.watch()
+    watch = Watch()
+    overdue.watch(watch)
     try:
         return await work
     except asyncio.CancelledError:
