@@ -10,6 +10,9 @@ from invite_sweeper.atlas.identity import ApiKey, BearerToken, Secret
 class Authentication(Protocol):
     """What the transport needs of a kind of credentials."""
 
+    def at_hand(self) -> Secret | None:
+        """Give the header where that takes no wait; None where it does, or where there is none."""
+
     async def authorization(self) -> Secret | None:
         """Give the `Authorization` header; None where a middleware signs each request.
 
@@ -40,6 +43,10 @@ class BearerAuthentication:
     def __init__(self, credentials: BearerToken) -> None:
         self._header = bearer(credentials.token)
 
+    def at_hand(self) -> Secret | None:
+        """Give the header."""
+        return self._header
+
     async def authorization(self) -> Secret | None:
         """Give the header."""
         return self._header
@@ -64,6 +71,10 @@ class DigestAuthentication:
 
     def __init__(self, credentials: ApiKey) -> None:
         self._credentials = credentials
+
+    def at_hand(self) -> Secret | None:
+        """None: there is no header."""
+        return None
 
     async def authorization(self) -> Secret | None:
         """None: the slot's signer writes the header."""

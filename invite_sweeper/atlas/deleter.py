@@ -71,7 +71,12 @@ class AtlasDeleter:
                 return trail.ended(Outcome.FAILED)
             if calls.reading is not None:
                 return _told(await self._remove(calls, invitation, trail))
-            return _told(await self._revoke(calls, invitation, trail))
+            scope_id = invitation.project_id
+            request = request_for(
+                calls.deletion, scope_id, invitation.id, scope_id=scope_id, trail=trail
+            )
+            result = await self._transport.call(request, admitted=True)
+            return _told(_revoked(result, invitation.source, trail))
         except UnsendableError:
             # Selection keeps such an invitation; should one come all the same, nothing is sent.
             return trail.ended(Outcome.FAILED)
@@ -79,21 +84,6 @@ class AtlasDeleter:
             if trail.called_off and isinstance(error, AtlasUnavailable):
                 return trail.cut_off()  # there was no time for a token
             return _told(trail.ended(trail.settled or Outcome.FAILED, error))
-
-    async def _revoke(self, calls: Calls, invitation: Invitation, trail: Trail) -> Deletion:
-        """Send a DELETE that cannot hit an accepted invitation."""
-        scope_id = invitation.project_id
-        request = request_for(
-            calls.deletion, scope_id, invitation.id, scope_id=scope_id, trail=trail
-        )
-        result = await self._transport.call(request, admitted=True)
-        outcome = _outcome(result)
-        if outcome is not Outcome.FAILED:
-            return trail.ended(outcome)
-        about_run = ends_run(result, invitation.source)
-        if trail.called_off and not isinstance(result, Answer):
-            return trail.cut_off()
-        return trail.ended(outcome, about_run)
 
     async def _remove(self, calls: Calls, invitation: Invitation, trail: Trail) -> Deletion:
         """Remove an invited user, with a look before and after."""
@@ -103,6 +93,16 @@ class AtlasDeleter:
             return await removal.run()
         finally:
             self._taken.update(removal.turns_left)
+
+
+def _revoked(result: Result, source: Source, trail: Trail) -> Deletion:
+    """Say what became of a DELETE that cannot hit an accepted invitation."""
+    outcome = _outcome(result)
+    if outcome is not Outcome.FAILED:
+        return trail.ended(outcome)
+    if trail.called_off and not isinstance(result, Answer):
+        return trail.cut_off()
+    return trail.ended(outcome, ends_run(result, source))
 
 
 def _outcome(result: Result) -> Outcome:

@@ -12,8 +12,9 @@ from yarl import URL
 from invite_sweeper import __version__
 from invite_sweeper.atlas.answers import Answer, Result
 from invite_sweeper.atlas.base_url import target_url
-from invite_sweeper.atlas.faults import CalledOff, LinkCut, TooLong, Waits, broken
-from invite_sweeper.atlas.slots import Counters, Slot, read_body
+from invite_sweeper.atlas.faults import NEVER_SENT, CalledOff, LinkCut, TooLong, Waits, broken
+from invite_sweeper.atlas.reply import read_body
+from invite_sweeper.atlas.slots import Counters, Slot
 
 USER_AGENT: Final = (
     f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
@@ -46,8 +47,11 @@ class Line:
         form: Mapping[str, str] | bytes | None = None,
     ) -> Result:
         """Send one request and read its answer. Redirects are not followed."""
+        signed = slot.middlewares is not None  # then the slot notes each time it goes out
         watched = slot.watch.task is not None
         try:
+            if not signed:
+                slot.goes_out()
             response = await self.session.request(
                 method,
                 target_url(self.base_url, path),
@@ -59,6 +63,8 @@ class Line:
                 proxy_headers=self.proxy_headers,
                 timeout=self.waits.timeout_if_watched if watched else self.waits.timeout,
             )
+            if not signed:
+                slot.answered(response.status)
             try:
                 # A DELETE that was done says all by its status, even if its body breaks off.
                 done = method == "DELETE" and response.status < 300  # noqa: PLR2004
@@ -72,6 +78,8 @@ class Line:
                 raise
             return broken(TimeoutError(), self.base_url.host or "", self.waits)
         except _WIRE_ERRORS as error:
+            if not signed and isinstance(error, NEVER_SENT):
+                slot.never_left()
             return broken(error, self.base_url.host or "", self.waits)
 
     async def post_form(

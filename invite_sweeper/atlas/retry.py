@@ -24,6 +24,7 @@ _THROTTLED_JITTER: Final = 0.25
 _LOOK_UP_S: Final = 1.0
 _PAST_THE_DEADLINE_S: Final = 1.0
 
+_REFUSED: Final = 400
 _UNAUTHORIZED: Final = 401
 _NOT_ALLOWED: Final = 405
 _TOO_MANY: Final = 429
@@ -53,6 +54,8 @@ def kind_of(result: Result) -> Kind:
     """
     if isinstance(result, Broken):
         return Kind.PASSING if result.passing else Kind.FINAL
+    if result.status < _REFUSED:  # as nearly all are
+        return Kind.FINAL
     if result.status == _TOO_MANY:
         return Kind.THROTTLED
     if result.status == _UNAUTHORIZED:

@@ -8,8 +8,9 @@ from typing import Final
 
 import aiohttp
 
-from invite_sweeper.atlas.faults import NEVER_SENT, CalledOff, LinkCut, TooLong
+from invite_sweeper.atlas.faults import NEVER_SENT, CalledOff
 from invite_sweeper.atlas.overdue import Overdue, Watch
+from invite_sweeper.atlas.reply import read_body
 from invite_sweeper.outcome import Trail
 
 _UNAUTHORIZED: Final = 401
@@ -31,11 +32,12 @@ class Counters:
 
 
 class Slot:
-    """One place on the wire, with a signer of its own.
+    """One place on the wire, with a signer of its own where requests are signed.
 
     Attributes:
-        middlewares: For one request at a time, signer outside, so that the inner one counts
-            what the signer sends a second time, too.
+        middlewares: For one request at a time, signer outside, so that the inner one notes
+            what the signer sends a second time, too. None where nobody signs: then whoever
+            sends tells the slot.
         sent: How often its request went out; twice where the signer met a new challenge.
         refusal: The body of the last 401, which is read here to free its connection before
             the signer sends again.
@@ -48,11 +50,12 @@ class Slot:
         self._counters = counters
         self._max_bytes = max_bytes
         self._trail: Trail | None = None
+        self._awaited_before = False
         self.sent = 0
         self.refusal = b""
         self.watch = Watch()
-        self.middlewares: Sequence[aiohttp.ClientMiddlewareType] = (
-            (signer, self._send) if signer else (self._send,)
+        self.middlewares: Sequence[aiohttp.ClientMiddlewareType] | None = (
+            (signer, self._send) if signer else None
         )
 
     def begin(self, trail: Trail | None) -> None:
@@ -61,29 +64,44 @@ class Slot:
         self.sent = 0
         self.refusal = b""
 
+    def goes_out(self) -> None:
+        """Note that the request is about to go out.
+
+        Raises:
+            CalledOff: It must not.
+        """
+        trail = self._trail
+        if trail is not None:
+            if trail.called_off:
+                raise CalledOff
+            trail.attempts += self.sent == 0  # what a signer sends again is the same try
+            self._awaited_before = trail.awaiting
+            trail.awaiting = True
+        self.sent += 1
+        self._counters.requests += 1
+
+    def never_left(self) -> None:
+        """Take that back: there was no connection, and no byte has left."""
+        self._counters.requests -= 1
+        if self._trail is not None:
+            self._trail.awaiting = self._awaited_before
+
+    def answered(self, status: int) -> None:
+        """Note that its answer has begun."""
+        if self._trail is not None:
+            self._trail.awaiting = False
+            self._trail.http_status = status
+
     async def _send(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        trail = self._trail or Trail()
-        if trail.called_off:
-            raise CalledOff
-        awaited_before = trail.awaiting
-        self.sent += 1
-        self._counters.requests += 1
-        trail.attempts += self.sent == 1  # what a signer sends again is the same try
-        trail.awaiting = True
+        self.goes_out()
         try:
             response = await handler(request)
         except NEVER_SENT:
-            self._counters.requests -= 1
-            trail.awaiting = awaited_before
+            self.never_left()
             raise
-        except TimeoutError:
-            raise
-        except (aiohttp.ServerDisconnectedError, OSError):
-            raise LinkCut from None
-        trail.awaiting = False
-        trail.http_status = response.status
+        self.answered(response.status)
         if response.status == _UNAUTHORIZED:
             try:
                 self.refusal = await read_body(response, self._max_bytes)
@@ -144,20 +162,3 @@ class Slots:
                 waiter.set_result(slot)
                 return
         self._free.append(slot)
-
-
-async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """Read a body to its end, unpacked.
-
-    Raises:
-        TooLong: It is longer than `max_bytes`.
-        aiohttp.ClientError: It was cut short.
-    """
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := await response.content.readany():
-        size += len(chunk)
-        if size > max_bytes:
-            raise TooLong
-        chunks.append(chunk)
-    return b"".join(chunks)

@@ -59,6 +59,12 @@ class ServiceAccountAuthentication:
         self._sent_s: deque[float] = deque(maxlen=_REQUESTS_A_WINDOW)
         self._trusted_until_s = -math.inf
 
+    def at_hand(self) -> Secret | None:
+        """Give the header while its token is good for a while yet; None where there is none."""
+        token = self._token
+        stale = token is None or self._persistence.monotonic() >= token.renew_at_s
+        return None if token is None or stale else token.header
+
     async def authorization(self) -> Secret:
         """Give the header, with a token that is good for a while yet.
 
@@ -66,10 +72,7 @@ class ServiceAccountAuthentication:
             CredentialsRefused: Atlas takes neither id nor secret.
             AtlasUnavailable: The token endpoint cannot be reached or answers nonsense.
         """
-        token = self._token
-        if token is None or self._persistence.monotonic() >= token.renew_at_s:
-            token = await self._renewed()
-        return token.header
+        return self.at_hand() or (await self._renewed()).header
 
     async def renew(self, used: Secret | None) -> None:
         """Fetch a new token where the refused one is still in use; it is trusted for a minute.

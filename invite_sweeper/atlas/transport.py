@@ -66,7 +66,8 @@ class Transport:
         raise_if_unsendable(request)
         if not admitted:
             await self.limiter.acquire(request.key)
-        used = await self._authentication.authorization()
+        authentication = self._authentication
+        used = authentication.at_hand() or await authentication.authorization()
         result = await self._try(request, used)
         if kind_of(result) is Kind.FINAL:
             return result
