@@ -45,17 +45,21 @@ class Announced:
         for _ in range(min(len(self._ready), len(self._idle))):
             _wake(self._idle.popleft())
 
-    async def get(self) -> Planned | None:
-        """Take the next one, or wait for it; None once it is closed and empty."""
-        while not self._ready:
-            if self._closed.is_set():
-                return None
-            waiter = asyncio.get_running_loop().create_future()
-            self._idle.append(waiter)
-            await waiter
+    def take(self) -> Planned | None:
+        """Take the next one; None where none is ready."""
+        if not self._ready:
+            return None
         planned = self._ready.popleft()
         if self._filler is not None and len(self._ready) * 2 <= self._most:
             self._let_fill()
+        return planned
+
+    async def get(self) -> Planned | None:
+        """Take the next one, or wait for it; None once it is closed and empty."""
+        while (planned := self.take()) is None and not self._closed.is_set():
+            waiter = asyncio.get_running_loop().create_future()
+            self._idle.append(waiter)
+            await waiter
         return planned
 
     def close(self) -> None:

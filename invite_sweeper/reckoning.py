@@ -63,20 +63,27 @@ class Reckoning:
         """Whether nothing new may be sent."""
         return self.error is not None or self.broken is not None or self._stop.reason is not None
 
+    def may_send(self, planned: Planned) -> bool:
+        """Tell whether one that was announced may still go out."""
+        return not (self.ended or self.doors.has_ended(planned.invitation))
+
     def record(self, planned: Planned, deletion: Deletion, started_s: float) -> None:
         """Take the end of one deletion, which began then.
 
         Raises:
             Exception: A defect in what is told of it; it is counted, and in the log.
         """
-        self.tally[deletion.outcome] += 1
-        self.cut_short |= deletion.cut_short and deletion.outcome is Outcome.FAILED
-        about_list = self.doors.retires(planned.invitation, deletion)
-        if deletion.ends_run is not None and not about_list:
-            self.end(deletion.ends_run)
-        counts = deletion.outcome is not Outcome.SKIPPED and not about_list
+        outcome = deletion.outcome
+        self.tally[outcome] += 1
+        self.cut_short |= deletion.cut_short and outcome is Outcome.FAILED
+        about_list = False
+        if deletion.ends_run is not None:
+            about_list = self.doors.retires(planned.invitation, deletion)
+            if not about_list:
+                self.end(deletion.ends_run)
+        counts = outcome is not Outcome.SKIPPED and not about_list
         if counts and not self.doors.were_shut(planned.invitation, deletion):
-            self._judge(deletion.outcome)
+            self._judge(outcome)
         try:
             self._journal.outcome(planned, deletion, (self._clock() - started_s) * 1000)
         except RunError as error:

@@ -163,17 +163,18 @@ class Sweep:
 
     async def _work(self) -> None:
         """Send what is announced, one after another."""
+        announced = self._announced
         try:
-            while (planned := await self._announced.get()) is not None:
-                await self._one(planned)
+            while (planned := announced.take() or await announced.get()) is not None:
+                if self.reckoning.may_send(planned):
+                    await self._send(planned)
+                else:
+                    self.reckoning.skip((planned,))
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing more may be sent
             self.reckoning.end(error)
 
-    async def _one(self, planned: Planned) -> None:
+    async def _send(self, planned: Planned) -> None:
         reckoning, started_s = self.reckoning, self._clock()
-        if reckoning.ended or reckoning.doors.has_ended(planned.invitation):
-            reckoning.skip((planned,))
-            return
         trail = Trail(rests=self._stand_in)
         reckoning.open.add(trail)
         try:

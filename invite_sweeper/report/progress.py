@@ -54,7 +54,7 @@ class LineView:
         self._total = 0
         self._done = 0
         self._estimate_s = 0.0
-        self._outcomes: Counter[str] = Counter()
+        self._outcomes: Counter[Outcome] = Counter()
         self._began_s = self._said_s = clock()
 
     def walking(self, projects: int) -> None:
@@ -71,7 +71,7 @@ class LineView:
 
     def swept(self, outcome: Outcome) -> None:
         """One deletion has ended."""
-        self._outcomes[outcome.value] += 1
+        self._outcomes[outcome] += 1
         self._step()
 
     def warn(self, sentence: str) -> None:
@@ -107,5 +107,5 @@ class LineView:
             total=self._total,
             a_second=round(rate, 1),
             remaining_s=round(left_s or 0.0),
-            **self._outcomes,
+            **{outcome.value: count for outcome, count in self._outcomes.items()},
         )
