@@ -86,7 +86,7 @@ class Draft:
         """Count the plan, for the guard; a project's lists count together."""
         doomed: Counter[str] = Counter()
         for span in self.spans:
-            doomed[span.project_id] += span.count
+            doomed[span.place.project.id] += span.count
         return Census(
             invitations_seen=self.seen, projects_unreadable=self.unreadable, doomed=doomed
         )
@@ -138,8 +138,9 @@ class Draft:
         """Write the planned deletions of one list, one after another."""
         first = decisions[0].invitation
         project = Project(first.project_id, first.project_name, first.org_id)
-        self._doomed[Place(project, first.source)] += len(decisions)
-        notes = SpanNotes(self._log, first.project_id)
+        place = Place(project, first.source)
+        self._doomed[place] += len(decisions)
+        notes = SpanNotes(self._log, place)
         for decision in decisions:
             assert decision.rule is not None  # noqa: S101 - it is stale by that rule
             words = words_for(decision.invitation, decision.rule, self._now)

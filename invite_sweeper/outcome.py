@@ -1,12 +1,12 @@
 """What became of one planned deletion. Only what Atlas said is claimed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from invite_sweeper.errors import RunError
-from invite_sweeper.inventory import Invitation
+from invite_sweeper.inventory import Doomed
 
 ACTIVE: Final = "ACTIVE"
 """The status of a member, as Atlas writes it."""
@@ -46,18 +46,18 @@ class Aftermath(NamedTuple):
     there: bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """One planned deletion: an invitation, and the rule that makes it stale.
+class Planned(NamedTuple):
+    """One planned deletion. A named tuple: a run makes many.
 
     Attributes:
+        rule: The one that makes it stale; "" where `words` tell it.
         words: How its line in the audit log describes both: members of a JSON object, without
             its braces; empty for one that does not come from there.
     """
 
-    invitation: Invitation
-    rule: str
-    words: bytes = field(default=b"", repr=False, compare=False)
+    invitation: Doomed
+    rule: str = ""
+    words: bytes = b""
 
 
 @dataclass(slots=True, eq=False)

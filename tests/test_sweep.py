@@ -1,7 +1,6 @@
 """Each planned deletion ends once; intents come first; nothing is sent after trouble."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 from builders import invitation, object_id, policy
@@ -175,7 +174,7 @@ def several(atlas, journal, **changes):
 def two_lists():
     gone, others = lanes(4, 4)
     others.left = [
-        replace(one, invitation=one.invitation._replace(source=Source.USERS)) for one in others.left
+        one._replace(invitation=one.invitation._replace(source=Source.USERS)) for one in others.left
     ]
     return [gone, others]
 

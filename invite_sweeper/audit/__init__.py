@@ -22,7 +22,7 @@ from invite_sweeper.audit.planned import planned_invitation
 from invite_sweeper.audit.record import invitation_fields
 from invite_sweeper.audit.runs import PastRun, past_runs
 from invite_sweeper.audit.span import PlannedSpan, SpanNotes
-from invite_sweeper.audit.words import words_for
+from invite_sweeper.audit.words import fields_in, words_for
 
 __all__ = [
     "AuditLock",
@@ -37,6 +37,7 @@ __all__ = [
     "SpanNotes",
     "Spot",
     "SweepJournal",
+    "fields_in",
     "in_order",
     "invitation_fields",
     "last_population",

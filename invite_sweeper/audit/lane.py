@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import orjson
-
-from invite_sweeper.audit.planned import planned_invitation
+from invite_sweeper.audit.planned import OnDisk
+from invite_sweeper.audit.record import render
 from invite_sweeper.audit.span import Block, PlannedSpan
 from invite_sweeper.audit.words import is_chained, words_of
 from invite_sweeper.errors import AuditUnwritable
+from invite_sweeper.inventory import Place
 from invite_sweeper.outcome import Planned
 
+_ID = b'"invitation_id":"'
+_RULE = b',"rule":"'
 _NOT_OURS = "The plan in the audit log is not what this run wrote there."
 
 
@@ -30,9 +32,10 @@ class PlannedLane:
         self._start = span.start
         self._blocks = deque(span.blocks)
         self._taken = 0  # lines of the first block
-        self._expected = ("planned", run_id, span.project_id)
-        self._lines: deque[bytes] = deque()
-        self._head: Planned | None = None
+        self._source, project = span.place.source, span.place.project
+        self._project_id, self._org_id = project.id, project.org_id
+        self._marks = _marks(span.place, run_id)
+        self._ahead: deque[Planned] = deque()
 
     @staticmethod
     @contextmanager
@@ -57,24 +60,21 @@ class PlannedLane:
         Raises:
             AuditUnwritable: What stands there is no planned line of this run.
         """
-        if self._head is None and self._blocks:
-            if not self._lines:
-                self._lines = deque(self._read(self._blocks[0])[self._taken :])
-            self._head = self._parse(self._lines[0])
-        return self._head
+        if not self._ahead and self._blocks:
+            lines = self._read(self._blocks[0])[self._taken :]
+            self._ahead.extend(map(self._planned, lines))
+        return self._ahead[0] if self._ahead else None
 
     def advance(self) -> None:
         """Take the head."""
-        self._lines.popleft()
-        self._head = None
+        self._ahead.popleft()
         self._taken += 1
-        if not self._lines:
+        if not self._ahead:
             self._start, self._taken = self._blocks.popleft().stop, 0
 
     def rest(self) -> None:
         """Forget the lines in memory; they are read again when the lane goes on."""
-        self._lines.clear()
-        self._head = None
+        self._ahead.clear()
 
     def _read(self, block: Block) -> list[bytes]:
         """Give the lines of a block, all of them as they were written."""
@@ -87,14 +87,31 @@ class PlannedLane:
             raise AuditUnwritable(_NOT_OURS)
         return lines
 
-    def _parse(self, line: bytes) -> Planned:
+    def _planned(self, line: bytes) -> Planned:
+        """Take out of a line what its deletion needs; nobody but this run can have written it.
+
+        That it is of the right run, list and project is looked at all the same, since by these
+        it is told what to delete.
+        """
         try:
-            record = orjson.loads(line)
-            invitation, rule = planned_invitation(record)
-            planned = Planned(invitation, rule, words_of(line, rule))
-            told = (record["event"], record["run_id"], planned.invitation.project_id)
-        except (KeyError, TypeError, ValueError):
-            told, planned = None, None
-        if planned is None or told != self._expected:
+            words = words_of(line)
+            end = words.index(b'"', len(_ID))
+            id_ = words[len(_ID) : end].decode()
+        except ValueError:
+            raise AuditUnwritable(_NOT_OURS) from None
+        of_run, of_list, of_source = self._marks
+        is_ours = of_run in line and words.startswith(_ID) and words.startswith(of_list, end)
+        if not (is_ours and of_source in words and _RULE in words):
             raise AuditUnwritable(_NOT_OURS)
-        return planned
+        one = OnDisk(id_, self._project_id, self._org_id, self._source, words)
+        return Planned(one, words=words)
+
+
+def _marks(place: Place, run_id: str) -> tuple[bytes, bytes, bytes]:
+    """Give what each planned line of a list holds: its run, whose list, and which."""
+    of_run = b',"run_id":%b,"seq":' % render(run_id)
+    project_id, org_id = render(place.project.id), render(place.project.org_id)
+    of_list = b'","project_id":%b,' % project_id
+    if place.source.of_organization:
+        of_list = b'","project_id":null,"project_name":null,"org_id":%b,' % org_id
+    return of_run, of_list, b',"source":%b,' % render(place.source)

@@ -2,25 +2,36 @@
 
 import re
 from datetime import datetime
-from operator import itemgetter
+from typing import NamedTuple
 
 from invite_sweeper.audit.record import Record
+from invite_sweeper.audit.words import fields_in
 from invite_sweeper.inventory import Invitation, Moment, Source, UnreadableDate
 
 _WRITTEN_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z")
-_TEXTS = itemgetter(
-    "invitation_id",
-    "project_id",
-    "project_name",
-    "org_id",
-    "username",
-    "inviter",
-    "created_at",
-    "expires_at",
-    "source",
-    "rule",
-)
-_OF_PROJECTS = {source.value: source for source in Source if not source.of_organization}
+
+
+class OnDisk(NamedTuple):
+    """The invitation of a planned line, taken out of it without reading the rest.
+
+    Attributes:
+        words: What the line says of it and of the rule, as `words` makes them.
+    """
+
+    id: str
+    project_id: str
+    org_id: str
+    source: Source
+    words: bytes
+
+    def in_full(self) -> Invitation:
+        """Read the rest.
+
+        Raises:
+            ValueError: As `planned_invitation`.
+        """
+        invitation, _ = planned_invitation(fields_in(self.words))
+        return invitation
 
 
 def planned_invitation(record: Record) -> tuple[Invitation, str]:
@@ -29,45 +40,8 @@ def planned_invitation(record: Record) -> tuple[Invitation, str]:
     The inverse of `record.invitation_fields`.
 
     Raises:
-        ValueError: The record lacks a field or holds one of another kind. It names the field.
+        ValueError: The record lacks a field or holds one of another kind. It names the first.
     """
-    return _usual(record) or _any(record)
-
-
-def _usual(record: Record) -> tuple[Invitation, str] | None:
-    """Read at once what nearly every line is: a project's, with all texts and nothing rare.
-
-    None for any other line, be it right or wrong.
-    """
-    try:
-        texts, roles = _TEXTS(record), record["roles"]
-        if not isinstance(roles, list):
-            return None
-        "".join(texts)  # a TypeError where one of them is no text
-        "".join(roles)
-    except (KeyError, TypeError):
-        return None
-    id_, project_id, name, org_id, username, inviter, created, expires, source, rule = texts
-    rare = "status" in record or "team_ids" in record or "origin" in record or "reaches" in record
-    if rare or source not in _OF_PROJECTS:
-        return None
-    invitation = Invitation(
-        id_,
-        project_id,
-        name,
-        org_id,
-        username,
-        tuple(roles),
-        inviter,
-        _read_moment(created),
-        _read_moment(expires),
-        _OF_PROJECTS[source],
-    )
-    return invitation, rule
-
-
-def _any(record: Record) -> tuple[Invitation, str]:
-    """Read a line field by field; the first that is not right is named."""
     source = Source(_text(record, "source"))
     of_organization = source.of_organization
     invitation = Invitation(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from invite_sweeper.audit.log import AuditLog
+from invite_sweeper.inventory import Place
 
 BLOCK_BYTES = 65_536
 
@@ -23,7 +24,7 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PlannedSpan:
-    """Where one project's `planned` lines stand in the log, one after another.
+    """Where the `planned` lines of one list stand in the log, one after another.
 
     Attributes:
         start: Byte offset of the first line.
@@ -31,7 +32,7 @@ class PlannedSpan:
         count: Lines in all of them.
     """
 
-    project_id: str
+    place: Place
     start: int
     blocks: tuple[Block, ...]
     count: int
@@ -40,9 +41,9 @@ class PlannedSpan:
 class SpanNotes:
     """Takes down where the lines of a span come to stand, from the moment it is made."""
 
-    def __init__(self, log: AuditLog, project_id: str) -> None:
+    def __init__(self, log: AuditLog, place: Place) -> None:
         self._log = log
-        self._project_id = project_id
+        self._place = place
         self._start = self._block_start = log.position
         self._blocks: list[Block] = []
         self._count = 0
@@ -57,7 +58,7 @@ class SpanNotes:
         """Give what was noted; that was the last line."""
         if self._log.position > self._block_start:
             self._end_block()
-        return PlannedSpan(self._project_id, self._start, tuple(self._blocks), self._count)
+        return PlannedSpan(self._place, self._start, tuple(self._blocks), self._count)
 
     def _end_block(self) -> None:
         self._block_start = self._log.position

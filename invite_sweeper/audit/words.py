@@ -3,12 +3,17 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import orjson
+
 from invite_sweeper.audit.record import FIRST_PREV, line_hash, render, renderable_fields
 from invite_sweeper.inventory import Invitation
 
 _PREV = b'"prev":"'
-_AFTER_PREV = len(_PREV) + len(FIRST_PREV) + len(b'",')
+_PLANNED = b'"event":"planned",' + _PREV
+_AFTER_PLANNED = len(_PLANNED) + len(FIRST_PREV) + len(b'",')
 """From there to what follows the fields that the log itself writes."""
+_FURTHER = b',"bounced":'
+"""Where a planned line tells more than the others about the same deletion."""
 
 
 def words_for(invitation: Invitation, rule: str, now: datetime) -> bytes:
@@ -27,19 +32,28 @@ def members(fields: Mapping[str, object]) -> bytes:
     return render(fields)[1:-1]
 
 
-def words_of(line: bytes, rule: str) -> bytes:
+def fields_in(words: bytes) -> Mapping[str, object]:
+    """Read what `words_for` has written, field by field.
+
+    Raises:
+        ValueError: They are no such words.
+    """
+    fields: dict[str, object] = orjson.loads(b"{%b}" % words)
+    return fields
+
+
+def words_of(line: bytes) -> bytes:
     """Give the part of a `planned` line that describes its invitation and the rule.
 
     Args:
         line: As it was written.
-        rule: As the line has it.
 
     Raises:
         ValueError: It is no such line.
     """
-    last = b',"rule":' + render(rule)
     # Within a text each quote has its backslash, so what is found is the key.
-    return line[line.index(_PREV) + _AFTER_PREV : line.rindex(last) + len(last)]
+    start, further = line.index(_PLANNED) + _AFTER_PLANNED, line.rfind(_FURTHER)
+    return line[start : further if further >= 0 else -1]
 
 
 def is_chained(lines: Sequence[bytes], last_hash: str) -> bool:

@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 from invite_sweeper.audit import PlannedLane, PlannedSpan, SpanNotes, SweepJournal
 from invite_sweeper.audit.span import BLOCK_BYTES, Block
 from invite_sweeper.errors import AuditUnwritable
+from invite_sweeper.inventory import Place, Project, Source
 from invite_sweeper.outcome import Deletion, Outcome, Planned
+
+PLACE = Place(Project(PROJECT, invitation(1).project_name, invitation(1).org_id), Source.INVITES)
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def path(tmp_path):
 async def planned(path, *numbers, run_id="run-1", **changes) -> PlannedSpan:
     log = opened(path, run_id)
     log.write("run_started")
-    notes = SpanNotes(log, PROJECT)
+    notes = SpanNotes(log, PLACE)
     for number in numbers:
         log.write("planned", **fields_of(invitation(number, **changes)))
         notes.line()
@@ -86,7 +89,7 @@ AWKWARD = '","rule":"x","prev":"' + "0" * 64 + '"} \\ \u202e \n'
 @pytest.mark.parametrize("further", [{}, {"bounced": 2}])
 async def test_intent_and_outcome_repeat_the_words_of_the_plan_byte_for_byte(path, further):
     log = opened(path)
-    notes = SpanNotes(log, PROJECT)
+    notes = SpanNotes(log, PLACE)
     fields = fields_of(invitation(3, username=AWKWARD, project_name=AWKWARD)) | {"rule": AWKWARD}
     log.write("planned", **fields, **further)
     notes.line()
@@ -101,14 +104,14 @@ async def test_intent_and_outcome_repeat_the_words_of_the_plan_byte_for_byte(pat
     _, intent, outcome, rendered = (line.split(b',"prev":"', 1)[1][65:] for line in lines_of(path))
     assert intent == rendered
     assert outcome.startswith(rendered[:-1] + b',"outcome":"deleted"')
-    assert Planned(doomed.invitation, doomed.rule) == doomed
+    assert doomed.invitation.in_full().username == AWKWARD
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 500])
 async def test_plan_comes_back_in_its_order(path, count):
     span = await planned(path, *range(count))
-    expected = [Planned(invitation(number), "forgotten") for number in range(count)]
-    assert read(path, span) == expected
+    expected = [invitation(number) for number in range(count)]
+    assert [each.invitation.in_full() for each in read(path, span)] == expected
 
 
 async def test_lines_are_read_a_block_at_a_time(path, monkeypatch):
@@ -122,7 +125,7 @@ async def test_lines_are_read_a_block_at_a_time(path, monkeypatch):
 async def test_line_longer_than_a_block_comes_back(path):
     roles = ("R" * 200_000, "S")
     span = await planned(path, 1, 2, roles=roles)
-    assert [each.invitation.roles for each in read(path, span)] == [roles, roles]
+    assert [each.invitation.in_full().roles for each in read(path, span)] == [roles, roles]
 
 
 async def test_lane_that_rested_goes_on_where_it_was(path):
@@ -139,7 +142,7 @@ async def test_lane_that_rested_goes_on_where_it_was(path):
     assert seen == [0, 1, 2, 3, 4]
 
 
-NOWHERE = PlannedSpan(PROJECT, 0, (Block(1, "0" * 64),), 1)
+NOWHERE = PlannedSpan(PLACE, 0, (Block(1, "0" * 64),), 1)
 REFUSED = r"^The plan in the audit log is (cut short|not what this run wrote there)\. "
 CHANGES = {
     "another event": lambda data: data.replace(b'"event":"planned"', b'"event":"planted"', 1),
@@ -197,7 +200,7 @@ async def test_lane_that_rested_believes_nothing_that_was_changed_meanwhile(path
 async def test_block_ends_with_the_line_that_reaches_its_size(path, over):
     log = opened(path)
     log.write("run_started")
-    notes = SpanNotes(log, PROJECT)
+    notes = SpanNotes(log, PLACE)
     fields = fields_of(invitation(1, roles=()))
     start = log.position
     log.write("planned", **fields)
@@ -218,12 +221,12 @@ async def test_block_ends_with_the_line_that_reaches_its_size(path, over):
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"rule": 1}, {"source": "letters"}, {"roles": "OWNER"}, {"invitation_id": None}],
-    ids=["nothing", "rule", "source", "roles", "id"],
+    [{}, {"rule": 1}, {"source": "letters"}, {"source": "users"}, {"invitation_id": None}],
+    ids=["nothing", "rule", "source", "another source", "id"],
 )
 async def test_line_that_is_well_chained_and_holds_no_invitation_is_refused(path, fields):
     log = opened(path)
-    notes = SpanNotes(log, PROJECT)
+    notes = SpanNotes(log, PLACE)
     log.write("planned", **({**fields_of(invitation(1)), **fields} if fields else {}))
     notes.line()
     span = notes.span()
@@ -241,7 +244,52 @@ async def test_plan_of_another_run_is_refused(path):
 async def test_span_of_another_project_is_refused(path):
     span = await planned(path, 1)
     with pytest.raises(AuditUnwritable):
-        read(path, replace(span, project_id="f" * 24))
+        read(path, replace(span, place=PLACE._replace(project=replace(PLACE.project, id="f" * 24))))
+
+
+@pytest.mark.parametrize("source", Source)
+async def test_span_of_another_list_of_the_same_project_is_refused(path, source):
+    span = await planned(path, 1)
+    other = replace(span, place=PLACE._replace(source=source))
+    if source is PLACE.source:
+        assert len(read(path, other)) == 1
+    else:
+        with pytest.raises(AuditUnwritable, match=REFUSED):
+            read(path, other)
+
+
+@pytest.mark.parametrize("source", Source)
+async def test_lines_of_each_list_come_back_with_what_their_deletion_needs(path, source):
+    org_id = invitation(1).org_id
+    scope_id = org_id if source.of_organization else PROJECT
+    one = invitation(1, source=source, project_id=scope_id)
+    if source.of_organization:
+        one = one._replace(project_name="")
+    log = opened(path)
+    notes = SpanNotes(log, Place(Project(scope_id, one.project_name, org_id), source))
+    log.write("planned", **fields_of(one))
+    notes.line()
+    await log.close()
+    (doomed,) = read(path, notes.span())
+    known = doomed.invitation
+    assert (known.id, known.project_id, known.org_id, known.source) == (
+        one.id,
+        scope_id,
+        org_id,
+        source,
+    )
+    assert known.in_full() == one
+
+
+async def test_line_whose_rest_is_no_invitation_is_found_out_by_who_needs_the_rest(path):
+    log = opened(path)
+    notes = SpanNotes(log, PLACE)
+    log.write("planned", **{**fields_of(invitation(1)), "roles": "OWNER"})
+    notes.line()
+    await log.close()
+    (doomed,) = read(path, notes.span())
+    with pytest.raises(ValueError, match="roles"):
+        doomed.invitation.in_full()
 
 
 def test_missing_log_and_symlink_are_refused(path):
