@@ -29,6 +29,10 @@ class Journal(Protocol):
         """Note what became of it."""
         ...
 
+    def flush(self) -> None:
+        """Write what was noted, if it is not yet; nobody knows when it will be on disk."""
+        ...
+
     async def durable(self) -> None:
         """Return when all that was noted is on disk."""
         ...

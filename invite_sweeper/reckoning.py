@@ -121,6 +121,13 @@ class Reckoning:
                 await self._journal.durable()
         lane.rest()
 
+    def write_out(self) -> None:
+        """Let nothing that was recorded be missing in the log, whatever comes next."""
+        try:
+            self._journal.flush()
+        except RunError as error:
+            self.end(error)
+
     def end(self, error: Exception) -> None:
         """Send nothing more: the run has met trouble that is not about one invitation."""
         self.error = self.error or error

@@ -90,10 +90,13 @@ class Sweep:
             Exception: A defect of the program, with which a sweep ends in the same way.
         """
         queue = Lanes(lanes, self._deleter.admit, self._clock)
-        if self._pace.canary:
-            await self._phase(queue, most=self._pace.canary)
-        await self._phase(queue, most=None)
-        await self.reckoning.skip_lanes(queue.left())
+        try:
+            if self._pace.canary:
+                await self._phase(queue, most=self._pace.canary)
+            await self._phase(queue, most=None)
+            await self.reckoning.skip_lanes(queue.left())
+        finally:
+            self.reckoning.write_out()
         if self.reckoning.error is not None:
             raise self.reckoning.error
 

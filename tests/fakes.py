@@ -79,6 +79,7 @@ class FakeJournal:
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     on_disk: int = 0
+    flushed: int = 0
     fails_at: int | None = None
     calls: int = 0
 
@@ -92,6 +93,9 @@ class FakeJournal:
     def outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
         assert duration_ms >= 0
         self._add(deletion.outcome.value, planned)
+
+    def flush(self) -> None:
+        self.flushed = len(self.lines)
 
     async def durable(self) -> None:
         self.calls += 1

@@ -290,6 +290,18 @@ async def test_defect_in_one_deletion_ends_the_sweep_and_all_have_their_outcome(
     assert len(atlas.deleted) == 3
     assert sweep.reckoning.tally == {Outcome.DELETED: 3, Outcome.SKIPPED: 27}
     assert len(journal.outcomes()) == 30
+    assert journal.flushed == len(journal.lines)
+
+
+async def test_outcomes_that_cannot_be_written_at_the_very_end_are_the_logs_failure():
+    class Full(FakeJournal):
+        def flush(self):
+            raise AuditUnwritable("The disk is full.")
+
+    sweep = sweeper(FakeAtlas(), Full())
+    with pytest.raises(AuditUnwritable, match="full"):
+        await sweep.run(lanes(3))
+    assert sweep.reckoning.tally == {Outcome.DELETED: 3}
 
 
 async def test_defect_in_what_is_told_of_an_outcome_ends_the_sweep():

@@ -1,14 +1,27 @@
 """What a sweep tells the audit log: intents before, outcomes after."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.audit.words import members, words_for
 from invite_sweeper.outcome import Deletion, Planned
 
+_MOST_KEPT = 1000
+
+
+class _Ended(NamedTuple):
+    moment: datetime
+    planned: Planned
+    deletion: Deletion
+    duration_ms: float
+
 
 class SweepJournal:
     """Writes one sweep's `intent` and `outcome` lines.
+
+    Outcomes come one by one in the midst of sending, and become lines together, with the date
+    at which each came: a line that nobody waits for costs half as much so.
 
     Args:
         now: The instant of the run, by which ages are told.
@@ -17,13 +30,29 @@ class SweepJournal:
     def __init__(self, log: AuditLog, now: datetime) -> None:
         self._log = log
         self._now = now
+        self._ended: list[_Ended] = []
 
     def intent(self, planned: Planned) -> None:
         """Note that a DELETE is about to be sent; on disk once `durable` has returned."""
+        if self._ended:
+            self.flush()
         self._log.write_rendered(b"intent", self._words(planned))
 
     def outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
-        """Note what became of one planned deletion."""
+        """Note what became of one planned deletion; in the log with the next `flush`."""
+        self._ended.append(_Ended(self._log.now(), planned, deletion, duration_ms))
+        if len(self._ended) >= _MOST_KEPT:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the lines of all outcomes that were noted."""
+        ended, self._ended = self._ended, []
+        for each in ended:
+            self._write(*each)
+
+    def _write(
+        self, moment: datetime, planned: Planned, deletion: Deletion, duration_ms: float
+    ) -> None:
         told = {
             "outcome": deletion.outcome,
             "attempts": deletion.attempts,
@@ -33,10 +62,12 @@ class SweepJournal:
             "seen_before": deletion.seen_before,
             "seen_after": deletion.seen_after,
         }
-        self._log.write_rendered(b"outcome", b"%b,%b" % (self._words(planned), members(told)))
+        words = b"%b,%b" % (self._words(planned), members(told))
+        self._log.write_rendered(b"outcome", words, moment)
 
     async def durable(self) -> None:
         """Return when all that was noted is on disk."""
+        self.flush()
         await self._log.durable()
 
     def _words(self, planned: Planned) -> bytes:

@@ -22,14 +22,14 @@ class _Chain:
         self._run_id = render(run_id)
         self.seq = 0
         self.last_hash = last_hash
-        self._clock = clock
+        self.clock = clock
 
     def stamp(
         self, _logger: object, _method: str, fields: MutableMapping[str, object]
     ) -> dict[str, object]:
         event = fields.pop("event")
         return {
-            "ts": instant(self._clock()),
+            "ts": instant(self.clock()),
             "run_id": self.run_id,
             "seq": self.seq + 1,
             "event": event,
@@ -41,12 +41,12 @@ class _Chain:
         line = render(fields)
         return self._linked(seal(line) if fields["event"] == SEALED_EVENT else line)
 
-    def rendered(self, event: bytes, members: bytes) -> bytes:
+    def rendered(self, event: bytes, members: bytes, moment: datetime) -> bytes:
         """Do both at once for a line whose own fields are bytes already; the bytes are the same."""
         return self._linked(
             b'{"ts":%b,"run_id":%b,"seq":%d,"event":"%b","prev":"%b",%b}'
             % (
-                rendered_instant(self._clock()),
+                rendered_instant(moment),
                 self._run_id,
                 self.seq + 1,
                 event,
@@ -144,7 +144,11 @@ class AuditLog:
         self._writer.check()
         self._logger.write(event, fields)
 
-    def write_rendered(self, event: bytes, members: bytes) -> None:
+    def now(self) -> datetime:
+        """Give the date of a line that would be written now."""
+        return self._chain.clock()
+
+    def write_rendered(self, event: bytes, members: bytes, moment: datetime | None = None) -> None:
         """Add one line as `write` does, of fields that are bytes already.
 
         There are three such lines for each deletion, and a dictionary of each would be a
@@ -154,11 +158,13 @@ class AuditLog:
             event: A name of the contract's table, of letters and underscores.
             members: The further fields as members of a JSON object, without its braces, as
                 `words` makes them; none of the names that the log itself writes.
+            moment: What `now` gave when it happened; None for now.
 
         Raises:
             AuditUnwritable: The log has failed; nothing may be sent after that.
         """
-        self._writer.append(self._chain.rendered(event, members))
+        chain = self._chain
+        self._writer.append(chain.rendered(event, members, moment or chain.clock()))
 
     async def durable(self) -> None:
         """Return when every line written so far is on disk.

@@ -34,6 +34,9 @@ class Outcomes:
         assert planned.invitation.id not in self.ended
         self.ended[planned.invitation.id] = deletion
 
+    def flush(self):
+        pass
+
     async def durable(self):
         pass
 

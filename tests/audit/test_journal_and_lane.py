@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +14,7 @@ from builders import NOW, PROJECT, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.audit import PlannedLane, PlannedSpan, SpanNotes, SweepJournal
+from invite_sweeper.audit import AuditLog, PlannedLane, PlannedSpan, SpanNotes, SweepJournal
 from invite_sweeper.audit.span import BLOCK_BYTES, Block
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.inventory import Place, Project, Source
@@ -64,6 +64,7 @@ async def test_intent_and_outcome_have_the_fields_of_the_contract(path):
         Outcome.ALREADY_GONE, 2, 404, "GONE", seen_before="PENDING", seen_after="ACTIVE"
     )
     journal.outcome(doomed, gone, 12.3456)
+    journal.flush()
     await log.close()
     intent, outcome = (json.loads(line) for line in lines_of(path))
     described = json.loads(json.dumps(fields_of(invitation(3))))
@@ -83,6 +84,56 @@ async def test_intent_and_outcome_have_the_fields_of_the_contract(path):
     assert list(outcome)[5:] == list(told)
 
 
+DONE = Deletion(Outcome.DELETED, 1, 204)
+
+
+async def test_outcome_has_the_date_at_which_it_came_and_comes_before_the_next_intent(path):
+    ticks = iter(range(1, 100))
+    log = AuditLog.open(path, run_id="run-1", clock=lambda: NOW + timedelta(seconds=next(ticks)))
+    journal = SweepJournal(log, NOW)
+    journal.intent(Planned(invitation(1), "r"))
+    journal.outcome(Planned(invitation(1), "r"), DONE, 1.0)
+    log.now()
+    log.now()
+    journal.intent(Planned(invitation(2), "r"))
+    await log.close()
+    lines = [json.loads(line) for line in lines_of(path)]
+    told = [(line["event"], datetime.fromisoformat(line["ts"]) - NOW) for line in lines]
+    assert told == [
+        ("intent", timedelta(seconds=1)),
+        ("outcome", timedelta(seconds=2)),
+        ("intent", timedelta(seconds=5)),
+    ]
+
+
+@pytest.mark.parametrize("how", ["flush", "durable", "intent"])
+async def test_outcomes_are_written_once_whoever_asks(path, how):
+    log = opened(path)
+    journal = SweepJournal(log, NOW)
+    for number in range(3):
+        journal.outcome(Planned(invitation(number), "r"), DONE, 1.0)
+    for _ in range(2):
+        if how == "durable":
+            await journal.durable()
+        elif how == "flush":
+            journal.flush()
+        else:
+            journal.intent(Planned(invitation(9), "r"))
+    await log.close()
+    events = [json.loads(line)["event"] for line in lines_of(path)]
+    assert events == ["outcome"] * 3 + (["intent"] * 2 if how == "intent" else [])
+
+
+@pytest.mark.parametrize(("count", "written"), [(999, 0), (1000, 1000), (1001, 1000)])
+async def test_no_more_than_a_thousand_outcomes_are_in_memory_alone(path, count, written):
+    log = opened(path)
+    journal = SweepJournal(log, NOW)
+    for _ in range(count):
+        journal.outcome(Planned(invitation(1), "r"), DONE, 1.0)
+    await log.close()
+    assert len(lines_of(path)) == written
+
+
 AWKWARD = '","rule":"x","prev":"' + "0" * 64 + '"} \\ \u202e \n'
 
 
@@ -99,6 +150,7 @@ async def test_intent_and_outcome_repeat_the_words_of_the_plan_byte_for_byte(pat
     (doomed,) = read(path, span)
     journal.intent(doomed)
     journal.outcome(doomed, Deletion(Outcome.DELETED, 1, 204), 1.0)
+    journal.flush()
     log.write("like an intent", **fields)
     await log.close()
     _, intent, outcome, rendered = (line.split(b',"prev":"', 1)[1][65:] for line in lines_of(path))
