@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 import orjson
@@ -125,7 +126,13 @@ def printable(text: str) -> str:
 
 
 def _media_type(answer: Answer) -> str:
-    media_type, _, _ = answer.headers.get("Content-Type", "").lower().partition(";")
+    return _without_parameters(answer.headers.get("Content-Type", ""))
+
+
+@lru_cache(maxsize=16)
+def _without_parameters(content_type: str) -> str:
+    """Give the type itself, in lower case; one run sees the same few again and again."""
+    media_type, _, _ = content_type.lower().partition(";")
     return media_type.strip()
 
 

@@ -42,7 +42,8 @@ def target_url(base_url: URL, target: str) -> URL:
     """
     if "?" in target:
         return URL(f"{base_url}{target}", encoded=True)
-    return base_url.with_path(f"{base_url.raw_path.rstrip('/')}{target}", encoded=True)
+    below = base_url.raw_path
+    return base_url.with_path(target if below == "/" else f"{below}{target}", encoded=True)
 
 
 def is_loopback(host: str) -> bool:

@@ -1,9 +1,10 @@
 """Every request that can be sent at all, and the one function that makes a path."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from invite_sweeper.atlas.limits import (
     CLOUD_USERS_GROUP,
@@ -145,16 +146,32 @@ Source: https://www.mongodb.com/docs/atlas/reference/api-resources-spec/ (v2), r
 """
 
 
+class _Form(NamedTuple):
+    """What all paths of an operation look like, worked out once.
+
+    Attributes:
+        places: For so many ids.
+        query: Follows the template.
+        fits: Matches a whole path and query of the operation, and nothing else.
+    """
+
+    places: int
+    query: str
+    fits: Callable[[str], re.Match[str] | None]
+
+
 @cache
-def _form(operation: Operation) -> re.Pattern[str] | None:
-    """Give what all of its paths look like; None for one that is none of ours."""
+def _form(operation: Operation) -> _Form | None:
+    """Give its form; None for one that is none of ours."""
     if operation not in OPERATIONS:
         return None
-    return re.compile(
+    query = f"?{operation.query}" if operation.query else ""
+    whole = re.compile(
         re.escape(operation.template).replace(r"\{\}", _ID.pattern)
-        + (re.escape(f"?{operation.query}") if operation.query else "")
+        + re.escape(query)
         + (r"&pageNum=[1-9][0-9]*" if operation.paged else "")
     )
+    return _Form(operation.template.count("{}"), query, whole.fullmatch)
 
 
 class UnsendableError(ValueError):
@@ -180,12 +197,12 @@ def target(operation: Operation, *ids: str, page: int | None = None) -> str:
         UnsendableError: The operation is unknown, an id has a wrong form, there are too few
             or too many, or the page does not belong there.
     """
-    if len(ids) == operation.template.count("{}") and (page is not None) == operation.paged:
-        query = f"?{operation.query}" if operation.query else ""
-        path = operation.template.format(*ids) + query
+    form = _form(operation)
+    if form and len(ids) == form.places and (page is not None) == operation.paged:
+        path = operation.template.format(*ids) + form.query
         if page is not None:
             path = f"{path}&pageNum={page}"
-        if is_sendable(operation, path):  # an id is right where the whole has the right form
+        if form.fits(path):  # an id is right where the whole has the right form
             return path
     raise UnsendableError(f"not a request of ours: {operation.method} {operation.template}")
 
@@ -196,4 +213,4 @@ def is_sendable(operation: Operation, path: str) -> bool:
     Asked once more where requests go out, so that one that was made by other hands is not sent.
     """
     form = _form(operation)
-    return form is not None and form.fullmatch(path) is not None
+    return form is not None and form.fits(path) is not None

@@ -117,11 +117,14 @@ class RateLimiter:
             self.blind = False
         now_s = self._clock()
         bucket = self._buckets.get(key) or self._open(key, now_s)
-        parts = self._parts(key.endpoint_set)
-        part = limit if limit is None or parts == 1 else limit / parts
-        rest = remaining if remaining is None or parts == 1 else remaining / parts
+        part: float | None = limit
+        rest: float | None = remaining
+        if (parts := self._parts(key.endpoint_set)) > 1:
+            part = limit / parts if limit is not None else None
+            rest = remaining / parts if remaining is not None else None
         bucket.answered(now_s, limit=part, remaining=rest, sent_s=sent_s)
-        self._turns.tell(key, bucket.wait_s, now_s)
+        if self._turns.anybody:
+            self._turns.tell(key, bucket.wait_s, now_s)
 
     def throttled(
         self, key: BucketKey, retry_after_s: float | None, *, sent_s: float | None = None

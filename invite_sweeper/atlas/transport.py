@@ -147,8 +147,10 @@ class Transport:
                 operation.method, request.path, headers, slot, request.body
             )
         finally:
-            self._unpaced += max(slot.sent - 1, 0)
-            self._line.counters.retries += again and slot.sent > 0
+            if slot.sent > 1:
+                self._unpaced += slot.sent - 1
+            if again and slot.sent:
+                self._line.counters.retries += 1
             self._slots.give_back(slot)
         self._settle(request.key, result, sent_s)
         return self._noted(request, result) if isinstance(result, Answer) else result

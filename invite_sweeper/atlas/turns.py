@@ -68,6 +68,11 @@ class Turns(Generic[Key]):
             if not nap.cancel():
                 nap.result()
 
+    @property
+    def anybody(self) -> bool:
+        """Whether anybody waits for a bucket."""
+        return bool(self._queues)
+
     def tell(self, key: Key, wait_s: Callable[[float], float], now_s: float) -> None:
         """Wake the first in the queue if its wait has become shorter than it thinks."""
         queue = self._queues.get(key)
