@@ -141,11 +141,12 @@ class Draft:
         place = Place(project, first.source)
         self._doomed[place] += len(decisions)
         notes = SpanNotes(self._log, place)
+        moment = self._log.now()
         for decision in decisions:
             assert decision.rule is not None  # noqa: S101 - it is stale by that rule
             words = words_for(decision.invitation, decision.rule, self._now)
             bounced = b',"bounced":%d' % decision.bounced if decision.bounced else b""
-            self._log.write_rendered(b"planned", words + bounced)
+            self._log.write_rendered(b"planned", words + bounced, moment)
             notes.line()
         self._unflushed += len(decisions)
         self.spans.append(notes.span())

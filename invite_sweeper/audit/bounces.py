@@ -37,6 +37,8 @@ class Bounces:
 
         For an invitation to an organization its id stands in the project's place.
         """
+        if not self._doors:
+            return 0
         door = _door(username, project_id)
         first = bisect_left(self._doors, door)
         return bisect_right(self._doors, door, first) - first

@@ -23,6 +23,8 @@ class _Chain:
         self.seq = 0
         self.last_hash = last_hash
         self.clock = clock
+        self._moment: datetime | None = None
+        self._instant = b""
 
     def stamp(
         self, _logger: object, _method: str, fields: MutableMapping[str, object]
@@ -43,10 +45,12 @@ class _Chain:
 
     def rendered(self, event: bytes, members: bytes, moment: datetime) -> bytes:
         """Do both at once for a line whose own fields are bytes already; the bytes are the same."""
+        if moment is not self._moment:  # lines that are written together share it
+            self._moment, self._instant = moment, rendered_instant(moment)
         return self._linked(
             b'{"ts":%b,"run_id":%b,"seq":%d,"event":"%b","prev":"%b",%b}'
             % (
-                rendered_instant(moment),
+                self._instant,
                 self._run_id,
                 self.seq + 1,
                 event,

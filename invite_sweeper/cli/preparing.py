@@ -166,6 +166,8 @@ class Preparation:
         looks += [self._comparison.look] if self._comparison is not None else []
         looks += [self.kept.note] if self.kept is not None else []
         looks += [self._leftovers.look] if self._leftovers is not None else []
+        if len(looks) == 1:
+            return keep_more
         return lambda decision: reduce(lambda so_far, look: look(so_far), looks, decision)
 
     def _passed(self, audit: AuditLog, spans: Sequence[PlannedSpan]) -> tuple[str, ...]:
