@@ -1,5 +1,6 @@
 """What a sweep needs of Atlas and of the audit log, whoever stands in for them."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from invite_sweeper.inventory import Doomed
@@ -21,8 +22,8 @@ class Deleter(Protocol):
 class Journal(Protocol):
     """What a sweep needs of the audit log."""
 
-    def intent(self, planned: Planned) -> None:
-        """Note that a DELETE is about to be sent."""
+    def intents(self, group: Iterable[Planned]) -> None:
+        """Note that these are about to be deleted."""
         ...
 
     def outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:

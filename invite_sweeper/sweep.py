@@ -158,8 +158,7 @@ class Sweep:
 
     async def _write_ahead(self, group: list[Planned]) -> None:
         self.reckoning.skip_retired(group)
-        for planned in group:
-            self._journal.intent(planned)
+        self._journal.intents(group)
         await self._journal.durable()
         self._announced.put(group)
         group.clear()

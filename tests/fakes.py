@@ -1,7 +1,7 @@
 """Fakes with state: an Atlas in memory and a journal that remembers, told when to fail."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 from invite_sweeper.errors import AuditUnwritable
@@ -87,8 +87,9 @@ class FakeJournal:
     def failed(self) -> bool:
         return self.fails_at is not None and self.calls >= self.fails_at
 
-    def intent(self, planned: Planned) -> None:
-        self._add("intent", planned)
+    def intents(self, group: Iterable[Planned]) -> None:
+        for planned in group:
+            self._add("intent", planned)
 
     def outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
         assert duration_ms >= 0

@@ -1,5 +1,6 @@
 """What a sweep tells the audit log: intents before, outcomes after."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -32,11 +33,12 @@ class SweepJournal:
         self._now = now
         self._ended: list[_Ended] = []
 
-    def intent(self, planned: Planned) -> None:
-        """Note that a DELETE is about to be sent; on disk once `durable` has returned."""
-        if self._ended:
-            self.flush()
-        self._log.write_rendered(b"intent", self._words(planned))
+    def intents(self, group: Iterable[Planned]) -> None:
+        """Note that these are about to be deleted; on disk once `durable` has returned."""
+        self.flush()
+        write, now = self._log.write_rendered, self._log.now()
+        for planned in group:
+            write(b"intent", self._words(planned), now)
 
     def outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
         """Note what became of one planned deletion; in the log with the next `flush`."""

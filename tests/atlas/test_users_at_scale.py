@@ -27,8 +27,8 @@ class Outcomes:
     def __init__(self):
         self.ended = {}
 
-    def intent(self, planned):
-        assert planned.invitation.id not in self.ended
+    def intents(self, group):
+        assert not any(planned.invitation.id in self.ended for planned in group)
 
     def outcome(self, planned, deletion, duration_ms):
         assert planned.invitation.id not in self.ended

@@ -57,7 +57,7 @@ async def test_intent_and_outcome_have_the_fields_of_the_contract(path):
     log = opened(path)
     journal = SweepJournal(log, NOW)
     doomed = Planned(invitation(3), "forgotten")
-    journal.intent(doomed)
+    journal.intents([doomed])
     await journal.durable()
     assert len(lines_of(path)) == 1
     gone = Deletion(
@@ -91,11 +91,11 @@ async def test_outcome_has_the_date_at_which_it_came_and_comes_before_the_next_i
     ticks = iter(range(1, 100))
     log = AuditLog.open(path, run_id="run-1", clock=lambda: NOW + timedelta(seconds=next(ticks)))
     journal = SweepJournal(log, NOW)
-    journal.intent(Planned(invitation(1), "r"))
+    journal.intents([Planned(invitation(1), "r")])
     journal.outcome(Planned(invitation(1), "r"), DONE, 1.0)
     log.now()
     log.now()
-    journal.intent(Planned(invitation(2), "r"))
+    journal.intents([Planned(invitation(2), "r")])
     await log.close()
     lines = [json.loads(line) for line in lines_of(path)]
     told = [(line["event"], datetime.fromisoformat(line["ts"]) - NOW) for line in lines]
@@ -118,7 +118,7 @@ async def test_outcomes_are_written_once_whoever_asks(path, how):
         elif how == "flush":
             journal.flush()
         else:
-            journal.intent(Planned(invitation(9), "r"))
+            journal.intents([Planned(invitation(9), "r")])
     await log.close()
     events = [json.loads(line)["event"] for line in lines_of(path)]
     assert events == ["outcome"] * 3 + (["intent"] * 2 if how == "intent" else [])
@@ -148,7 +148,7 @@ async def test_intent_and_outcome_repeat_the_words_of_the_plan_byte_for_byte(pat
     await log.durable()
     journal = SweepJournal(log, NOW + timedelta(days=3))  # ages are the plan's
     (doomed,) = read(path, span)
-    journal.intent(doomed)
+    journal.intents([doomed])
     journal.outcome(doomed, Deletion(Outcome.DELETED, 1, 204), 1.0)
     journal.flush()
     log.write("like an intent", **fields)
