@@ -31,6 +31,7 @@ class FakePost:
         unreadable: What a look answers instead, if anything.
         gate: While it is clear, POSTs hang.
         sent: Addresses in the order of their POSTs.
+        begun: POSTs so far, those that hang among them.
     """
 
     there: set[str] = field(default_factory=set)
@@ -39,6 +40,7 @@ class FakePost:
     unreadable: Unreadable | Exception | None = None
     sent: list[str] = field(default_factory=list)
     looks: int = 0
+    begun: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -47,6 +49,7 @@ class FakePost:
     async def invite(self, invitation: Invitation, trail: Trail) -> Invited:
         trail.attempts += 1
         trail.awaiting = True
+        self.begun += 1
         await self.gate.wait()
         trail.awaiting = False
         name = invitation.username or ""

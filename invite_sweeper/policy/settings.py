@@ -90,7 +90,11 @@ class Execution(Part):
         examples=[10],
     )
     attempts: Annotated[int, Field(ge=1, le=20)] = Field(
-        default=5, description="Tries of one request, the first included.", examples=[5]
+        default=5,
+        description=(
+            "Tries of one request, the first included; those that a 429 answers do not count."
+        ),
+        examples=[5],
     )
     deadline: Duration = Field(
         default=timedelta(hours=1), description="For the run, from its start.", examples=["1h"]

@@ -59,7 +59,8 @@ class Course:
             await self._steps()
         except RunError as error:
             return error
-        if self.stop.reason is not None and account.tally[Restored.SKIPPED]:
+        undone = account.tally[Restored.SKIPPED] or account.tally[Restored.UNKNOWN]
+        if self.stop.reason is not None and undone:
             done = counted(account.tally[Restored.RESTORED], "person", "people")
             return self.stop.as_error(state=f"{done} had been invited by then.")
         return None
