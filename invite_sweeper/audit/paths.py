@@ -1,5 +1,6 @@
 """Where the audit log of a run is, where its lock is, and which files came before."""
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -83,6 +84,17 @@ class AuditTarget:
             inside = (each for parent in found if parent.is_dir() for each in parent.iterdir())
             found = [each for each in inside if name.fullmatch(each.name)]
         return in_order(path for path in found if path.is_file())
+
+    def takes_for_log(self, path: Path) -> bool:
+        """Tell whether `files` would give a file of this name, were it there."""
+        folder, varying = self._split()
+        try:
+            parts = Path(os.path.realpath(path)).relative_to(os.path.realpath(folder)).parts
+        except ValueError:
+            return False
+        *folders, last = map(_pattern, varying)
+        patterns = (*folders, last + _ROTATED)
+        return len(parts) == len(patterns) and all(map(re.fullmatch, patterns, parts))
 
     def _split(self) -> tuple[Path, tuple[str, ...]]:
         """The folder that no placeholder changes, and the parts below it."""

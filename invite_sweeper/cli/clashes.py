@@ -34,6 +34,20 @@ def raise_if_same(outputs: Mapping[str, Path | None], others: Iterable[tuple[str
             )
 
 
+def raise_if_taken_for_log(outputs: Mapping[str, Path | None], target: AuditTarget) -> None:
+    """Let a command pass whose outputs no later run would read as audit logs.
+
+    Raises:
+        UsageFault: One of them has such a name. Atlas was not called.
+    """
+    for option, path in outputs.items():
+        if path is not None and target.takes_for_log(path):
+            raise UsageFault(
+                f"{option} {path} would be taken for an audit log: {target.template} names those.",
+                mend="Name a file elsewhere.",
+            )
+
+
 def others_of(order: Order, target: AuditTarget, now: datetime) -> Iterator[tuple[str, Path]]:
     """Give the files of a run that it must not lose; logs of earlier runs are among them."""
     yield "the policy", order.policy

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from invite_sweeper.atlas import Credentials, parse_base_url
 from invite_sweeper.audit import AuditLock, AuditTarget
 from invite_sweeper.cli import afterwards, messages, plan_files, policy_files, telling, trouble
-from invite_sweeper.cli.clashes import others_of, raise_if_same
+from invite_sweeper.cli.clashes import others_of, raise_if_same, raise_if_taken_for_log
 from invite_sweeper.cli.dividing import with_credentials
 from invite_sweeper.cli.facts import Facts
 from invite_sweeper.cli.loop import event_loop
@@ -47,6 +47,7 @@ class _Session:
         self._target = AuditTarget.chosen(order.audit_log, self._policy.audit.path)
         outputs = {"--out": order.out, "--metrics-file": order.metrics_file}
         raise_if_same(outputs, others_of(order, self._target, self._now))
+        raise_if_taken_for_log(outputs, self._target)
         index = environment.get("JOB_COMPLETION_INDEX")
         self._shard = (
             Shard.parse(order.shard, completion_index=index) if order.shard is not None else None

@@ -67,6 +67,40 @@ def test_output_in_the_place_of_today_s_log_is_refused(desk):
 
 
 @pytest.mark.parametrize(
+    ("template", "place"),
+    [
+        ("audit/{run_id}.jsonl", "audit/plan.jsonl"),
+        ("audit/{run_id}.jsonl", "audit/../audit/plan.jsonl"),
+        ("audit/{date}/{run_id}.jsonl", "audit/2026-11-25/plan.jsonl"),
+        ("audit/log.jsonl", "audit/log.jsonl.1"),
+        ("audit/log.jsonl", "audit/log.jsonl-20261125"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--out", "--metrics-file"])
+def test_output_that_a_later_run_would_read_as_a_log_is_refused(desk, template, place, option):
+    done = desk.sweep("--audit-log", template, option, place)
+    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert f"{option} {place} would be taken for an audit log: {template}" in done.err
+    assert not (desk.folder / place).exists()
+
+
+@pytest.mark.parametrize(
+    ("template", "place"),
+    [
+        ("audit/{run_id}.jsonl", "audit/plan.json"),
+        ("audit/{run_id}.jsonl", "audit/plans/one.jsonl"),
+        ("audit/{run_id}.jsonl", "plan.jsonl"),
+        ("audit/{date}/{run_id}.jsonl", "audit/plans/one.jsonl"),
+        ("audit/log.jsonl", "audit/log.jsonl.prom"),
+    ],
+)
+def test_output_beside_the_logs_that_is_named_unlike_them_is_written(desk, template, place):
+    (desk.folder / place).parent.mkdir(parents=True, exist_ok=True)
+    assert desk.plan("--audit-log", template, "--out", place).code == 0
+    assert (desk.folder / place).exists()
+
+
+@pytest.mark.parametrize(
     ("place", "what"),
     [
         ("plan.jsonl", "the plan plan.jsonl"),
