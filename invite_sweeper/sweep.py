@@ -165,28 +165,24 @@ class Sweep:
 
     async def _work(self) -> None:
         """Send what is announced, one after another."""
-        announced = self._announced
+        announced, reckoning = self._announced, self.reckoning
         try:
             while (planned := announced.take() or await announced.get()) is not None:
-                if self.reckoning.may_send(planned):
-                    await self._send(planned)
-                else:
-                    self.reckoning.skip((planned,))
+                if not reckoning.may_send(planned):
+                    reckoning.skip((planned,))
+                    continue
+                started_s, trail = self._clock(), Trail(rests=self._stand_in)
+                reckoning.open.add(trail)
+                try:
+                    deletion = await self._deleter.delete(planned.invitation, trail)
+                except asyncio.CancelledError:
+                    reckoning.record(planned, trail.cut_off(), started_s)
+                    raise
+                except Exception as error:  # noqa: BLE001 - a defect
+                    reckoning.end(error)
+                    deletion = trail.cut_off()
+                finally:
+                    reckoning.open.discard(trail)
+                reckoning.record(planned, deletion, started_s)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing more may be sent
-            self.reckoning.end(error)
-
-    async def _send(self, planned: Planned) -> None:
-        reckoning, started_s = self.reckoning, self._clock()
-        trail = Trail(rests=self._stand_in)
-        reckoning.open.add(trail)
-        try:
-            deletion = await self._deleter.delete(planned.invitation, trail)
-        except asyncio.CancelledError:
-            reckoning.record(planned, trail.cut_off(), started_s)
-            raise
-        except Exception as error:  # noqa: BLE001 - a defect
             reckoning.end(error)
-            deletion = trail.cut_off()
-        finally:
-            reckoning.open.discard(trail)
-        reckoning.record(planned, deletion, started_s)
