@@ -1,6 +1,7 @@
 """All that speaks to MongoDB Atlas, and nothing of sweeping."""
 
 from invite_sweeper.atlas.base_url import parse_base_url
+from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.client import Atlas, ClientOptions, connect
 from invite_sweeper.atlas.credentials import credentials_from
 from invite_sweeper.atlas.deleter import AtlasDeleter
@@ -11,7 +12,7 @@ from invite_sweeper.atlas.identity import (
     Secret,
     ServiceAccount,
 )
-from invite_sweeper.atlas.ratelimit import BucketKey, RateLimiter
+from invite_sweeper.atlas.ratelimit import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
 
 __all__ = [

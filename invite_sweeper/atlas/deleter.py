@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from invite_sweeper.atlas.answers import Answer, Result
+from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.operations import UnsendableError
-from invite_sweeper.atlas.ratelimit import BucketKey
 from invite_sweeper.atlas.removal import UserRemoval
 from invite_sweeper.atlas.request import request_for
 from invite_sweeper.atlas.sources import SOURCES, Calls

@@ -5,32 +5,27 @@ the ceiling over all requests.
 
 Each request takes its token first (`reserve` or `acquire`) and is settled once afterwards,
 whatever became of it: by `throttled` when the answer was a 429, by `learn` in any other case
-(no answer at all: `learn(key, limit=None, remaining=None)`).
+(no answer at all: `learn(key, limit=None, remaining=None)`). What answers tell is taken in when
+somebody asks next, with the time at which it came: several at once cost half as much.
 """
 
 import random as _random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from invite_sweeper.atlas.bucket import Bucket
-from invite_sweeper.atlas.limits import Limit, RateLimit, limit_of, ours
+from invite_sweeper.atlas.buckets import BucketKey, Buckets
+from invite_sweeper.atlas.limits import Limit, RateLimit
 from invite_sweeper.atlas.turns import Ceiling, Turns
 
-FORGET_ABOVE = 1024
-"""So many buckets are kept before those that are as good as full are forgotten."""
+_MOST_HEARD = 256
 
 
-class BucketKey(NamedTuple):
-    """Which bucket: an endpoint set (the constants of `limits`) and whose requests it counts.
-
-    A named tuple, as it is hashed for every request and that is the fastest there is.
-
-    Attributes:
-        scope_id: The project's or organization's id, or the credential's name.
-    """
-
-    endpoint_set: str
-    scope_id: str
+class _Heard(NamedTuple):
+    key: BucketKey
+    limit: int | None
+    remaining: int | None
+    sent_s: float | None
+    now_s: float
 
 
 class RateLimiter:
@@ -63,21 +58,19 @@ class RateLimiter:
                 count a user or an organization. A project's bucket is one shard's alone.
         """
         self._clock = clock
-        self._reserve = reserve
         self._random = random
-        self._shared_by = shared_by
-        self._buckets: dict[BucketKey, Bucket] = {}
-        self._seeded: dict[str, Limit] = {}
+        self._buckets = Buckets(reserve, shared_by)
+        self._heard: list[_Heard] = []
         self._turns = Turns(clock, sleep, self.reserve)
         self._ceiling = Ceiling(clock, sleep, max_requests_per_second)
-        self._forget_above = FORGET_ABOVE
         self.blind = True
 
     def reserve(self, key: BucketKey) -> float:
         """Take a token and give 0.0, or take nothing and give the seconds to wait."""
+        if self._heard:
+            self._take_in()
         now_s = self._clock()
-        bucket = self._buckets.get(key) or self._open(key, now_s)
-        return bucket.try_take(now_s)
+        return self._buckets.open(key, now_s).try_take(now_s)
 
     async def acquire(self, key: BucketKey) -> None:
         """Take a token as soon as there is one; first come, first served for each bucket.
@@ -115,46 +108,50 @@ class RateLimiter:
         """
         if remaining is not None:
             self.blind = False
-        now_s = self._clock()
-        bucket = self._buckets.get(key) or self._open(key, now_s)
-        part: float | None = limit
-        rest: float | None = remaining
-        if (parts := self._parts(key.endpoint_set)) > 1:
-            part = limit / parts if limit is not None else None
-            rest = remaining / parts if remaining is not None else None
-        bucket.answered(now_s, limit=part, remaining=rest, sent_s=sent_s)
-        if self._turns.anybody:
-            self._turns.tell(key, bucket.wait_s, now_s)
+        self._heard.append(_Heard(key, limit, remaining, sent_s, self._clock()))
+        if self._turns.anybody or len(self._heard) >= _MOST_HEARD:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        """Settle the requests of which `learn` was told, in the order of their answers."""
+        heard, self._heard = self._heard, []
+        for key, limit, remaining, sent_s, now_s in heard:
+            bucket = self._buckets.open(key, now_s)
+            part: float | None = limit
+            rest: float | None = remaining
+            if (parts := self._buckets.parts(key.endpoint_set)) > 1:
+                part = limit / parts if limit is not None else None
+                rest = remaining / parts if remaining is not None else None
+            bucket.answered(now_s, limit=part, remaining=rest, sent_s=sent_s)
+            if self._turns.anybody:
+                self._turns.tell(key, bucket.wait_s, now_s)
 
     def throttled(
         self, key: BucketKey, retry_after_s: float | None, *, sent_s: float | None = None
     ) -> None:
         """Settle one request that was a 429: its bucket waits, no other does."""
+        self._take_in()
         now_s = self._clock()
-        bucket = self._buckets.get(key) or self._open(key, now_s)
+        bucket = self._buckets.open(key, now_s)
         bucket.refused(now_s, retry_after_s, jitter=self._random(), sent_s=sent_s)
 
     def learn_refill(self, key: BucketKey, capacity: int, refill: int, period_s: float) -> None:
         """Take a 429's own words for its bucket (`parameters[2:5]` of the body)."""
+        self._take_in()
         now_s = self._clock()
-        bucket = self._buckets.get(key) or self._open(key, now_s)
+        bucket = self._buckets.open(key, now_s)
         limit = Limit(capacity, refill, period_s)
         if limit.sane:
-            bucket.relearn(limit.part(self._parts(key.endpoint_set)), now_s)
+            bucket.relearn(limit.part(self._buckets.parts(key.endpoint_set)), now_s)
             self._turns.tell(key, bucket.wait_s, now_s)
 
     def seed(self, rate_limits: Iterable[RateLimit]) -> None:
         """Take the answer of `GET /rateLimits` for every bucket of those endpoint sets."""
+        self._take_in()
         now_s = self._clock()
         for rate_limit in rate_limits:
-            endpoint_set = ours(rate_limit)
-            if endpoint_set is None or not rate_limit.limit.sane:
-                continue
-            self.blind = False
-            self._seeded[endpoint_set] = rate_limit.limit
-            for key, bucket in self._buckets.items():
-                if key.endpoint_set == endpoint_set:
-                    bucket.relearn(rate_limit.limit.part(self._parts(endpoint_set)), now_s)
+            if self._buckets.seed(rate_limit, now_s):
+                self.blind = False
 
     def unfamiliar(self, key: BucketKey) -> bool:
         """Tell whether a header named a capacity that no source gives a refill for.
@@ -162,6 +159,7 @@ class RateLimiter:
         Then how fast the bucket is refilled has to be found out by looking. It is worth one
         `GET /rateLimits` for its scope, handed to `learn_refill`.
         """
+        self._take_in()
         bucket = self._buckets.get(key)
         return bucket is not None and bucket.unfamiliar
 
@@ -170,32 +168,18 @@ class RateLimiter:
 
         A bucket's last tokens are otherwise spent one by one, to see when more will come.
         """
+        self._take_in()
         now_s = self._clock()
         for key, count in counts.items():
-            bucket = self._buckets.get(key) or self._fresh(key, now_s)
+            bucket = self._buckets.look(key, now_s)
             if bucket.expect(count):
-                self._buckets[key] = bucket
+                self._buckets.keep(key, bucket)
 
     def estimate_s(self, counts: Mapping[BucketKey, int]) -> float:
         """Give the seconds that the buckets allow for so many requests each, from now."""
+        self._take_in()
         now_s = self._clock()
         slowest_s = sum(counts.values()) * self._ceiling.gap_s
         for key, count in counts.items():
-            bucket = self._buckets.get(key) or self._fresh(key, now_s)
-            slowest_s = max(slowest_s, bucket.estimate_s(now_s, count))
+            slowest_s = max(slowest_s, self._buckets.look(key, now_s).estimate_s(now_s, count))
         return slowest_s
-
-    def _parts(self, endpoint_set: str) -> int:
-        alone = self._shared_by == 1 or endpoint_set.endswith("_group")
-        return 1 if alone else self._shared_by
-
-    def _fresh(self, key: BucketKey, now_s: float) -> Bucket:
-        limit = self._seeded.get(key.endpoint_set) or limit_of(key.endpoint_set)
-        return Bucket(limit.part(self._parts(key.endpoint_set)), self._reserve, now_s)
-
-    def _open(self, key: BucketKey, now_s: float) -> Bucket:
-        if len(self._buckets) >= self._forget_above:
-            self._buckets = {k: b for k, b in self._buckets.items() if not b.idle(now_s)}
-            self._forget_above = max(FORGET_ABOVE, 2 * len(self._buckets))
-        bucket = self._buckets[key] = self._fresh(key, now_s)
-        return bucket

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from invite_sweeper.atlas.answers import Result
+from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.operations import Operation, UnsendableError, is_sendable, target
-from invite_sweeper.atlas.ratelimit import BucketKey
 from invite_sweeper.outcome import Trail
 
 

@@ -4,11 +4,12 @@ from typing import Final, Protocol
 
 from invite_sweeper.atlas.answers import Answer, Broken, Result, error_of
 from invite_sweeper.atlas.authentication import Authentication
+from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.headers import count_of, retry_after_s
 from invite_sweeper.atlas.identity import Secret
 from invite_sweeper.atlas.line import Line
 from invite_sweeper.atlas.observed import Observed
-from invite_sweeper.atlas.ratelimit import BucketKey, RateLimiter
+from invite_sweeper.atlas.ratelimit import RateLimiter
 from invite_sweeper.atlas.refusals import told_bucket
 from invite_sweeper.atlas.request import Request, raise_if_unsendable
 from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of

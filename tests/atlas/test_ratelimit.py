@@ -5,10 +5,13 @@ import math
 
 import pytest
 from bucket_world import START_S, Client, Server, run
+from hypothesis import given
+from hypothesis import strategies as st
 
 from invite_sweeper.atlas import limits
+from invite_sweeper.atlas.buckets import FORGET_ABOVE, BucketKey
 from invite_sweeper.atlas.limits import PROJECTS_GROUP, PROJECTS_USER, Limit, RateLimit
-from invite_sweeper.atlas.ratelimit import FORGET_ABOVE, BucketKey, RateLimiter
+from invite_sweeper.atlas.ratelimit import RateLimiter
 
 KEY = BucketKey(PROJECTS_GROUP, "a" * 24)
 OTHER = BucketKey(PROJECTS_GROUP, "b" * 24)
@@ -170,7 +173,7 @@ def test_asking_for_an_estimate_opens_no_bucket():
     limiter = limiter_at()
     limiter.estimate_s({BucketKey(PROJECTS_GROUP, str(n)): 3 for n in range(100)})
     limiter.expect({BucketKey(PROJECTS_GROUP, str(n)): 3 for n in range(100)})
-    assert limiter._buckets == {}
+    assert len(limiter._buckets) == 0
 
 
 # --- only that bucket ------------------------------------------------------------------------
@@ -203,7 +206,7 @@ def test_a_bucket_that_is_short_waits_or_has_a_request_out_is_not_forgotten():
     assert limiter.reserve(out) == 0.0
     for number in range(3 * FORGET_ABOVE):
         exchange(limiter, BucketKey(PROJECTS_GROUP, str(number)), limit=1200, remaining=1199)
-    assert {short, waits, out} <= limiter._buckets.keys()
+    assert None not in map(limiter._buckets.get, (short, waits, out))
 
 
 # --- queues ----------------------------------------------------------------------------------
@@ -377,3 +380,46 @@ def test_who_is_cancelled_under_the_ceiling_costs_the_others_no_turn():
         return loop.time() - START_S
 
     assert run(main) == pytest.approx(2.0)
+
+
+# --- what is taken in later ------------------------------------------------------------------
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["reserve", "reserve", "reserve", "learn", "learn", "throttled", "estimate"]
+        ),
+        st.sampled_from([KEY, OTHER]),
+        st.floats(0.0, 20.0),  # seconds that pass before
+        st.one_of(st.none(), st.integers(0, 60)),  # what the header says is left
+    ),
+    max_size=80,
+)
+
+
+def ask(limiter, clock, what, key, left):
+    if what == "reserve":
+        return limiter.reserve(key)
+    if what == "learn":
+        return limiter.learn(key, limit=60, remaining=left, sent_s=clock.now_s - 0.01)
+    if what == "throttled":
+        return limiter.throttled(key, left)
+    return limiter.estimate_s({key: 100}), limiter.unfamiliar(key), limiter.blind
+
+
+@given(STEPS)
+def test_answers_that_are_taken_in_together_tell_the_same_as_each_at_its_time(steps):
+    clock = Clock()
+    at_once, together = limiter_at(clock), limiter_at(clock)
+    for what, key, passed_s, left in steps:
+        clock.now_s += passed_s
+        told = ask(at_once, clock, what, key, left)
+        at_once._take_in()
+        assert ask(together, clock, what, key, left) == told
+
+
+def test_no_more_than_so_many_answers_wait_to_be_taken_in():
+    limiter = limiter_at()
+    for _ in range(1000):
+        limiter.learn(KEY, limit=None, remaining=None)
+        assert len(limiter._heard) < 256

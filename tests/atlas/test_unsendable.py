@@ -6,8 +6,8 @@ from itertools import product
 import pytest
 
 from invite_sweeper.atlas import operations
+from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.operations import OPERATIONS, UnsendableError, is_sendable, target
-from invite_sweeper.atlas.ratelimit import BucketKey
 from invite_sweeper.atlas.request import Request, request_for
 
 ID = "6a793fd0c0eb9e7a177181d4"

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.operations import Operation
-from invite_sweeper.atlas.ratelimit import BucketKey
 from invite_sweeper.inventory import Invitation, Project, Source
 
 

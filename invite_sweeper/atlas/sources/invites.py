@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.operations import DELETE_GROUP_INVITE, LIST_GROUP_INVITES
-from invite_sweeper.atlas.ratelimit import BucketKey
 from invite_sweeper.atlas.sources.calls import Calls, Rows
 from invite_sweeper.atlas.wire import parse_invitations
 from invite_sweeper.inventory import Project, Source

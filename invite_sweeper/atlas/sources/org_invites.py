@@ -5,9 +5,9 @@ A deletion of one of them that was accepted meanwhile hits nothing.
 
 from typing import Final
 
+from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.operations import DELETE_ORG_INVITE, LIST_ORG_INVITES
 from invite_sweeper.atlas.people import org_invitation
-from invite_sweeper.atlas.ratelimit import BucketKey
 from invite_sweeper.atlas.sources.calls import Calls, Rows
 from invite_sweeper.atlas.wire import parse_array
 from invite_sweeper.inventory import Project, Source

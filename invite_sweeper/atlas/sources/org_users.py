@@ -6,9 +6,9 @@ from the organization and all of its projects, whatever the status.
 
 from typing import Final
 
+from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.operations import GET_ORG_USER, LIST_ORG_USERS, REMOVE_ORG_USER
 from invite_sweeper.atlas.people import org_user
-from invite_sweeper.atlas.ratelimit import BucketKey
 from invite_sweeper.atlas.sources.calls import Calls, Rows
 from invite_sweeper.atlas.wire import parse_page
 from invite_sweeper.inventory import Project, Source

@@ -5,6 +5,7 @@ The call that ends such an invitation removes the user from the project, whateve
 
 from typing import Final
 
+from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.operations import (
     GET_GROUP_USER,
     GET_ORG_USER,
@@ -12,7 +13,6 @@ from invite_sweeper.atlas.operations import (
     REMOVE_GROUP_USER,
 )
 from invite_sweeper.atlas.people import group_user
-from invite_sweeper.atlas.ratelimit import BucketKey
 from invite_sweeper.atlas.sources.calls import Calls, Rows
 from invite_sweeper.atlas.wire import parse_page
 from invite_sweeper.inventory import Project, Source
