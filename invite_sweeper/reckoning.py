@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.doors import Doors
-from invite_sweeper.errors import RunError
+from invite_sweeper.errors import AuditUnwritable, RunError
 from invite_sweeper.lanes import Lane
 from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
 from invite_sweeper.ports import Journal
@@ -130,7 +130,10 @@ class Reckoning:
 
     def end(self, error: Exception) -> None:
         """Send nothing more: the run has met trouble that is not about one invitation."""
-        self.error = self.error or error
+        # What is not in the log cannot be shown to anybody: that counts before all else.
+        graver = isinstance(error, AuditUnwritable) and not isinstance(self.error, AuditUnwritable)
+        if self.error is None or graver:
+            self.error = error
         self.call_off()
 
     def call_off(self) -> None:

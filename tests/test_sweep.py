@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from builders import invitation, object_id, policy
 from fakes import FakeAtlas, FakeJournal, ListLane
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from invite_sweeper.breaker import Breaker
@@ -293,6 +293,16 @@ async def test_defect_in_one_deletion_ends_the_sweep_and_all_have_their_outcome(
     assert journal.flushed == len(journal.lines)
 
 
+@pytest.mark.parametrize("log_first", [True, False])
+async def test_failure_of_the_log_counts_before_whatever_else_ended_the_sweep(log_first):
+    sweep = sweeper(FakeAtlas(), FakeJournal())
+    log, other = AuditUnwritable("The disk is full."), CredentialsRefused("no")
+    for error in (log, other) if log_first else (other, log):
+        sweep.reckoning.end(error)
+    with pytest.raises(AuditUnwritable):
+        await sweep.run(lanes(3))
+
+
 async def test_outcomes_that_cannot_be_written_at_the_very_end_are_the_logs_failure():
     class Full(FakeJournal):
         def flush(self):
@@ -538,6 +548,14 @@ endings = st.sampled_from(
 
 
 @settings(max_examples=60, deadline=None)
+@example(  # the second group meets a full disk while the first answer ends the run
+    sizes=[2],
+    fails={1: Deletion(Outcome.FAILED, 1, 403, None, CredentialsRefused("no"))},
+    dry={},
+    workers=1,
+    canary=0,
+    fails_at=2,
+)
 @given(
     sizes=st.lists(st.integers(0, 6), max_size=6),
     fails=st.dictionaries(st.integers(1, 36), endings, max_size=8),
