@@ -51,9 +51,9 @@ def words_of(line: bytes) -> bytes:
     Raises:
         ValueError: It is no such line.
     """
-    # Within a text each quote has its backslash, so what is found is the key.
-    start, further = line.index(_PLANNED) + _AFTER_PLANNED, line.rfind(_FURTHER)
-    return line[start : further if further >= 0 else -1]
+    # Within a text each quote has its backslash, so what is found is the key. Where nothing
+    # further is told, -1 leaves out the closing brace.
+    return line[line.index(_PLANNED) + _AFTER_PLANNED : line.rfind(_FURTHER)]
 
 
 def is_chained(lines: Sequence[bytes], last_hash: str) -> bool:

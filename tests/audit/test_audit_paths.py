@@ -85,14 +85,20 @@ def test_all_runs_of_a_template_share_one_lock(template, lock):
 
 
 def files_of(folder, template, *names) -> list[str]:
-    """The names found among those made; each file begins a minute after the one before."""
+    """The names found among those made; each file begins a minute after the one before.
+
+    A name is taken for a log's before there is such a file just where it is found afterwards.
+    """
+    target = AuditTarget(f"{folder}/{template}")
+    taken = {name for name in names if target.takes_for_log(folder / name)}
     for minute, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(
             f'{{"ts":"2026-11-25T01:{minute:02}:00.000000Z","run_id":"r"}}\n'
         )
-    found = AuditTarget(f"{folder}/{template}").files()
-    return [str(path.relative_to(folder)) for path in found]
+    found = [str(path.relative_to(folder)) for path in target.files()]
+    assert taken == set(found)
+    return found
 
 
 def test_files_of_a_plain_path_are_it_and_its_rotated_ones(tmp_path):
@@ -143,6 +149,21 @@ def test_relative_template_looks_in_the_folder_at_hand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "log.jsonl")
     assert AuditTarget("log.jsonl").files() == (Path("log.jsonl"),)
+
+
+def test_name_is_taken_for_a_log_s_by_whatever_way_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("audit")
+    target = AuditTarget("audit/{run_id}.jsonl")
+    for name in (
+        "audit/a.jsonl",
+        "./audit/x/../a.jsonl",
+        f"{tmp_path}/audit/a.jsonl",
+        "link/a.jsonl",
+    ):
+        assert target.takes_for_log(Path(name)), name
+    for name in ("a.jsonl", "audit/x/a.jsonl", "audit", "/audit/a.jsonl", "audit/a.json"):
+        assert not target.takes_for_log(Path(name)), name
 
 
 def test_what_cannot_be_told_comes_last_by_name(tmp_path):
