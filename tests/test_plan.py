@@ -263,3 +263,28 @@ def test_nothing_beyond_the_plan_ever_passes_and_nothing_twice(planned, present)
     assert set(passed) <= planned
     assert len(passed) == len(set(passed))
     assert ceiling.unseen == len(planned) - len(passed)
+
+
+@pytest.mark.parametrize(
+    ("kept", "count", "said"),
+    [
+        ((), 0, ()),
+        (("too_young",), 1, ("1 of the plan's invitations is kept now: too_young.",)),
+        (
+            ("too_young", "keep:boss", "too_young"),
+            3,
+            (
+                "1 of the plan's invitations is kept now: keep:boss.",
+                "2 of the plan's invitations are kept now: too_young.",
+            ),
+        ),
+        ((), 1, ("1 of the plan's invitations was not seen: ",)),
+        ((), 1200, ("1,200 of the plan's invitations were not seen: ",)),
+    ],
+)
+def test_what_a_plan_lists_and_a_run_leaves_is_told_by_reason(kept, count, said):
+    ceiling = Ceiling(saved(*range(1, count + 1)))
+    for number, reason in enumerate(kept, 1):
+        ceiling.note_kept(invitation(number), reason)
+    rest = "gone, or in a list that was not read."
+    assert tuple(ceiling.left_out()) == tuple(s if s.endswith(".") else s + rest for s in said)

@@ -45,9 +45,9 @@ def render(value: object) -> bytes:
     written out, a huge number its digits as text): a line is never lost for its contents.
     """
     try:
-        return orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z)
+        return orjson.dumps(value, option=orjson.OPT_UTC_Z)
     except TypeError:
-        return orjson.dumps(_plain(value), default=str, option=orjson.OPT_UTC_Z)
+        return orjson.dumps(_plain(value), option=orjson.OPT_UTC_Z)
 
 
 def _plain(value: object) -> object:
