@@ -8,12 +8,7 @@ from invite_sweeper.breaker import Breaker
 from invite_sweeper.bulletin import Bulletin
 from invite_sweeper.draft import Draft
 from invite_sweeper.errors import CredentialsRefused, GuardRefused, RunError, StoppedEarly
-from invite_sweeper.guard import (
-    Population,
-    raise_if_clock_differs,
-    raise_if_fewer,
-    raise_if_unsafe,
-)
+from invite_sweeper.guard import Population, raise_if_clock_differs, raise_if_fewer, raise_if_unsafe
 from invite_sweeper.job import Connection, Job, View
 from invite_sweeper.outcome import Outcome
 from invite_sweeper.plural import counted

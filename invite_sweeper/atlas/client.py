@@ -142,7 +142,6 @@ async def connect(
     Args:
         base_url: As `operations.parse_base_url` reads it.
         credentials: As `credentials.credentials_from` reads them.
-        options: How to go about it.
         limiter: On the clock of `options.monotonic`.
         clock: Aware UTC; compared with Atlas's `Date`.
         log: Told of each retry, for those who look closely.
@@ -181,9 +180,8 @@ async def connect(
 
 
 def _persistence(options: ClientOptions) -> Persistence:
-    deadline_s = options.deadline_s
-    if deadline_s is None:
-        deadline_s = options.monotonic() + _PATIENCE_S
+    patience_s = options.monotonic() + _PATIENCE_S
+    deadline_s = patience_s if options.deadline_s is None else options.deadline_s
     return Persistence(
         options.attempts, deadline_s, options.sleep, options.random, options.monotonic
     )

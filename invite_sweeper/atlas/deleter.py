@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 from invite_sweeper.atlas.answers import Answer, Result
 from invite_sweeper.atlas.buckets import BucketKey
-from invite_sweeper.atlas.operations import UnsendableError
 from invite_sweeper.atlas.removal import UserRemoval
 from invite_sweeper.atlas.request import request_for
 from invite_sweeper.atlas.sources import SOURCES, Calls
+from invite_sweeper.atlas.target import UnsendableError
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import ends_run, is_done, is_gone
 from invite_sweeper.errors import AtlasUnavailable, RunError

@@ -5,15 +5,10 @@ from typing import Final
 import orjson
 
 from invite_sweeper.atlas.answers import Answer, Result, error_of, is_atlas_speaking
-from invite_sweeper.atlas.operations import (
-    ADD_GROUP_USER,
-    ADD_ORG_USER,
-    CREATE_GROUP_INVITE,
-    UnsendableError,
-    is_id,
-)
+from invite_sweeper.atlas.operations import ADD_GROUP_USER, ADD_ORG_USER, CREATE_GROUP_INVITE
 from invite_sweeper.atlas.request import Request, request_for
 from invite_sweeper.atlas.retry import Kind, kind_of
+from invite_sweeper.atlas.target import UnsendableError, is_id
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import ends_run
 from invite_sweeper.errors import RunError

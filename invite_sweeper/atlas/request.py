@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from invite_sweeper.atlas.answers import Result
 from invite_sweeper.atlas.buckets import BucketKey
-from invite_sweeper.atlas.operations import Operation, UnsendableError, is_sendable, target
+from invite_sweeper.atlas.operations import Operation
+from invite_sweeper.atlas.target import UnsendableError, is_sendable, target
 from invite_sweeper.outcome import Trail
 
 
@@ -58,14 +59,14 @@ def request_for(
     """Make a request; nothing but `OPERATIONS` can be made.
 
     Raises:
-        UnsendableError: As `operations.target`.
+        UnsendableError: As `target.target`.
     """
     path = target(operation, *ids, page=page)
     return Request(operation, path, BucketKey(operation.endpoint_set, scope_id), read, trail, body)
 
 
 def raise_if_unsendable(request: Request) -> None:
-    """Let only what `operations.target` makes pass, whoever has made the request.
+    """Let only what `target.target` makes pass, whoever has made the request.
 
     Raises:
         UnsendableError: It is something else.

@@ -3,14 +3,10 @@
 from typing import NamedTuple
 
 from invite_sweeper.atlas.answers import Answer, error_of
-from invite_sweeper.atlas.operations import (
-    LIST_GROUP_PEOPLE,
-    LIST_ORG_PEOPLE,
-    Operation,
-    UnsendableError,
-)
+from invite_sweeper.atlas.operations import LIST_GROUP_PEOPLE, LIST_ORG_PEOPLE, Operation
 from invite_sweeper.atlas.reader import PAGES_CAP, AtlasReader
 from invite_sweeper.atlas.request import request_for
+from invite_sweeper.atlas.target import UnsendableError
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import ends_run, in_words, refuses_credentials
 from invite_sweeper.atlas.wire import Nonsense, parse_page

@@ -5,6 +5,7 @@ import base64
 import math
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -123,7 +124,7 @@ class ServiceAccountAuthentication:
             result = await self._post()
             if kind_of(result) in {Kind.PASSING, Kind.THROTTLED}:
                 result = await Course(self._persistence, self._observed.clock).run(
-                    result, self._post_again
+                    result, partial(self._post, again=True)
                 )
             token = self._token_of(result)
         except AtlasUnavailable:
@@ -139,9 +140,6 @@ class ServiceAccountAuthentication:
             self._renewal = None
         self._token = token
         return token
-
-    async def _post_again(self) -> Result:
-        return await self._post(again=True)
 
     async def _post(self, *, again: bool = False) -> Result:
         """Ask for a token, never more often than the endpoint lets anybody ask."""

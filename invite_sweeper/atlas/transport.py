@@ -54,32 +54,26 @@ class Transport:
         self.limiter = limiter
 
     async def call(self, request: Request, *, admitted: bool = False) -> Result:
-        """Send a request until its result stands.
-
-        Args:
-            request: What to send.
-            admitted: The turn of its first try was taken already.
+        """Send a request, whose first turn is taken where it was `admitted`, until it stands.
 
         Raises:
             RunError: No token can be had.
-            UnsendableError: It is none that `operations.target` makes. Nothing was sent.
+            UnsendableError: It is none that `target.target` makes. Nothing was sent.
         """
         raise_if_unsendable(request)
         if not admitted:
             await self.limiter.acquire(request.key)
-        authentication = self._authentication
-        used = authentication.at_hand() or await authentication.authorization()
+        used = self._authentication.at_hand() or await self._authentication.authorization()
         result = await self._try(request, used)
-        if kind_of(result) is Kind.FINAL:
-            return result
-        return await self._go_on(request, result, used)
+        stands = kind_of(result) is Kind.FINAL
+        return result if stands else await self._go_on(request, result, used)
 
     async def once(self, request: Request) -> Result:
         """Send what must not be done twice: one try, and another (if any) only after a 401.
 
         Raises:
             RunError: No token can be had.
-            UnsendableError: It is none that `operations.target` makes. Nothing was sent.
+            UnsendableError: It is none that `target.target` makes. Nothing was sent.
         """
         raise_if_unsendable(request)
         await self.limiter.acquire(request.key)
@@ -133,25 +127,25 @@ class Transport:
         self, request: Request, authorization: Secret | None, *, again: bool = False
     ) -> Result:
         """Send a request once; the place on the wire is given back with the answer."""
-        headers = {"Accept": request.operation.media_type}
+        line, operation, trail = self._line, request.operation, request.trail
+        headers = {"Accept": operation.media_type}
         if request.body is not None:
-            headers["Content-Type"] = request.operation.media_type
+            headers["Content-Type"] = operation.media_type
         if authorization is not None:
             headers["Authorization"] = authorization.reveal()
         if self.limiter.paced:
             await self._pace()
-        operation, trail = request.operation, request.trail
         slot = self._slots.spare(trail) or await self._slots.wait(trail)
         sent_s = self._persistence.monotonic()
         try:
-            result = await self._line.exchange(
+            result = await line.exchange(
                 operation.method, request.path, headers, slot, request.body
             )
         finally:
             if slot.sent > 1:
                 self._unpaced += slot.sent - 1
             if again and slot.sent:
-                self._line.counters.retries += 1
+                line.counters.retries += 1
             self._slots.give_back(slot)
         self._settle(request.key, result, sent_s)
         return self._noted(request, result) if isinstance(result, Answer) else result
@@ -191,8 +185,7 @@ class Transport:
 
     def _noted(self, request: Request, answer: Answer) -> Result:
         """Take what the answer tells on the side, and read its body."""
-        status = answer.status
-        good = status < 300  # noqa: PLR2004
+        status, good = answer.status, answer.status < 300  # noqa: PLR2004
         self.observed.take(answer.headers, good=good, operation=request.operation)
         if request.trail is not None:
             request.trail.error_code = error_of(answer).code if status >= _REFUSED else None

@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from invite_sweeper.atlas.operations import is_id
+from invite_sweeper.atlas.target import is_id
 from invite_sweeper.inventory import Invitation, Moment, Project, Unreadable, UnreadableDate
 
 _MAX_RAW: Final = 200

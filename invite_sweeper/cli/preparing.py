@@ -66,7 +66,7 @@ class Preparation:
         facts, order, limits = self._facts, self._facts.order, self._facts.policy.limits
         if limits.quarantine and not self.dry_run:
             keep_copy(facts.target, facts.policy, order.policy.read_bytes())
-        shard = str(facts.shard) if facts.shard is not None else None
+        shard = None if facts.shard is None else str(facts.shard)
         return Job(
             policy=facts.policy,
             now=facts.now,
@@ -156,14 +156,11 @@ class Preparation:
         return preamble
 
     def _amend(self) -> Callable[[Decision], Decision]:
-        limits = self._facts.policy.limits
+        most = self._facts.policy.limits.max_bounces
         keep_more = amendments(
-            bounces=self._precedents.bounces(),
-            max_bounces=limits.max_bounces,
-            ceiling=self._ceiling,
+            bounces=self._precedents.bounces(), max_bounces=most, ceiling=self._ceiling
         )
-        looks = [keep_more]
-        looks += [self._comparison.look] if self._comparison is not None else []
+        looks = [keep_more] if self._comparison is None else [keep_more, self._comparison.look]
         looks += [self.kept.note] if self.kept is not None else []
         looks += [self._leftovers.look] if self._leftovers is not None else []
         if len(looks) == 1:

@@ -13,9 +13,8 @@ from invite_sweeper.atlas.operations import (
     LIST_RATE_LIMITS,
     OPERATIONS,
     Operation,
-    UnsendableError,
-    target,
 )
+from invite_sweeper.atlas.target import UnsendableError, target
 from invite_sweeper.errors import UsageFault
 
 PROJECT, INVITATION = "6a793fd0c0eb9e7a177181d4", "6a793fd52c88faeba59bd5d0"

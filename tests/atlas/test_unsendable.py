@@ -7,8 +7,9 @@ import pytest
 
 from invite_sweeper.atlas import operations
 from invite_sweeper.atlas.buckets import BucketKey
-from invite_sweeper.atlas.operations import OPERATIONS, UnsendableError, is_sendable, target
+from invite_sweeper.atlas.operations import OPERATIONS
 from invite_sweeper.atlas.request import Request, request_for
+from invite_sweeper.atlas.target import UnsendableError, is_sendable, target
 
 ID = "6a793fd0c0eb9e7a177181d4"
 ALL = sorted(OPERATIONS, key=lambda each: (each.template, each.method, each.query))
