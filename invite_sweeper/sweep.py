@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from invite_sweeper.announced import Announced
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.doors import Doors
+from invite_sweeper.errors import RunError
 from invite_sweeper.lanes import Lane, Lanes, Turns
 from invite_sweeper.outcome import Deletion, Planned, Trail
 from invite_sweeper.ports import Deleter, Journal
 from invite_sweeper.reckoning import Reckoning
 from invite_sweeper.stop import Stop
+
+_WRITTEN_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +110,14 @@ class Sweep:
         self._tasks = tasks = [asyncio.create_task(self._announce(Turns(queue, most)))]
         self._most_tasks = 1 + count + self._pace.stand_ins
         tasks += [asyncio.create_task(self._work()) for _ in range(count)]
-        guard = asyncio.create_task(self._cut_off())
+        helpers = [asyncio.create_task(self._cut_off()), asyncio.create_task(self._keep_written())]
         try:
             while left := [task for task in tasks if not task.done()]:
                 await asyncio.wait(left)
         finally:
-            guard.cancel()
-            for task in tasks:
+            for task in (*helpers, *tasks):
                 task.cancel()
-            ended = await asyncio.gather(guard, *tasks, return_exceptions=True)
+            ended = await asyncio.gather(*helpers, *tasks, return_exceptions=True)
         self.reckoning.skip(self._announced.left())
         for result in ended:
             if isinstance(result, Exception):
@@ -137,6 +139,15 @@ class Sweep:
             await asyncio.wait_for(self._stop.given_up.wait(), self._pace.grace_s)
         for task in self._tasks:
             task.cancel()
+
+    async def _keep_written(self) -> None:
+        """Have on disk what has ended, also while nothing is announced: the wait may be long."""
+        try:
+            while True:
+                await asyncio.sleep(_WRITTEN_EVERY_S)
+                await self._journal.durable()
+        except RunError as error:
+            self.reckoning.end(error)
 
     async def _announce(self, turns: Turns) -> None:
         """Have the intents of all that may be sent on disk, in groups, as there is room."""

@@ -293,6 +293,31 @@ async def test_defect_in_one_deletion_ends_the_sweep_and_all_have_their_outcome(
     assert journal.flushed == len(journal.lines)
 
 
+async def test_what_has_ended_is_on_disk_soon_though_others_are_awaited_for_long(monkeypatch):
+    monkeypatch.setattr("invite_sweeper.sweep._WRITTEN_EVERY_S", 0.001)
+    atlas, journal = Resting(2), FakeJournal()
+    running = asyncio.ensure_future(sweeper(atlas, journal, workers=2).run(lanes(2)))
+    while ("deleted", object_id(1)) not in journal.lines[: journal.on_disk]:
+        await asyncio.sleep(0.001)
+    assert not running.done()
+    atlas.gate.set()
+    await running
+    assert journal.flushed == len(journal.lines) == 4
+
+
+async def test_log_that_fails_while_all_are_awaited_ends_the_sweep(monkeypatch):
+    monkeypatch.setattr("invite_sweeper.sweep._WRITTEN_EVERY_S", 0.001)
+    atlas, journal = Resting(1, 2), FakeJournal(fails_at=3)
+    sweep = sweeper(atlas, journal, workers=2)
+    running = asyncio.ensure_future(sweep.run(lanes(5)))
+    while sweep.reckoning.error is None:
+        await asyncio.sleep(0.001)
+    atlas.gate.set()
+    with pytest.raises(AuditUnwritable):
+        await running
+    assert atlas.deleted == [object_id(1), object_id(2)]
+
+
 @pytest.mark.parametrize("log_first", [True, False])
 async def test_failure_of_the_log_counts_before_whatever_else_ended_the_sweep(log_first):
     sweep = sweeper(FakeAtlas(), FakeJournal())
