@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.audit.words import members, words_for
-from invite_sweeper.outcome import Deletion, Planned
+from invite_sweeper.outcome import Deletion, Outcome, Planned
 
 _MOST_KEPT = 1000
 
@@ -55,16 +56,15 @@ class SweepJournal:
     def _write(
         self, moment: datetime, planned: Planned, deletion: Deletion, duration_ms: float
     ) -> None:
-        told = {
-            "outcome": deletion.outcome,
-            "attempts": deletion.attempts,
-            "http_status": deletion.http_status,
-            "error_code": deletion.error_code,
-            "duration_ms": round(duration_ms, 1),
-            "seen_before": deletion.seen_before,
-            "seen_after": deletion.seen_after,
-        }
-        words = b"%b,%b" % (self._words(planned), members(told))
+        end, seen = _told(
+            deletion.outcome,
+            deletion.attempts,
+            deletion.http_status,
+            deletion.error_code,
+            deletion.seen_before,
+            deletion.seen_after,
+        )
+        words = b'%b,%b,"duration_ms":%.1f,%b' % (self._words(planned), end, duration_ms, seen)
         self._log.write_rendered(b"outcome", words, moment)
 
     async def durable(self) -> None:
@@ -75,3 +75,22 @@ class SweepJournal:
     def _words(self, planned: Planned) -> bytes:
         """Say it as the plan on disk does, byte for byte."""
         return planned.words or words_for(planned.invitation.in_full(), planned.rule, self._now)
+
+
+@lru_cache(maxsize=64)
+def _told(
+    outcome: Outcome,
+    attempts: int,
+    http_status: int | None,
+    error_code: str | None,
+    seen_before: str | None,
+    seen_after: str | None,
+) -> tuple[bytes, bytes]:
+    """Say what became of a deletion: what stands before its duration, and what after it."""
+    before = {
+        "outcome": outcome,
+        "attempts": attempts,
+        "http_status": http_status,
+        "error_code": error_code,
+    }
+    return members(before), members({"seen_before": seen_before, "seen_after": seen_after})

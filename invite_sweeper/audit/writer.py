@@ -115,15 +115,15 @@ class Writer:
             return
         self._riding, self._waiting = self._waiting, []
         self._riding_to = self._pending_from = self.position
-        loop.run_in_executor(self._thread, self._commit).add_done_callback(self._end)
+        self._thread.submit(self._commit, loop)
 
-    def _end(self, group: asyncio.Future[None]) -> None:
+    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wake all who rode with the group, and let the next one begin if somebody waits."""
         self._running = False
         self._settled, self._riding_to = self._riding_to, -1
         self._wake()
         if self._waiting:
-            self._call(group.get_loop())
+            self._call(loop)
 
     def _wake(self) -> None:
         """Wake those who rode; after a failure all, as nothing is written any more."""
@@ -134,11 +134,14 @@ class Writer:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _commit(self) -> None:
-        """One group, in the thread."""
-        self._drain()
-        if self._failure is None:
-            self._guarded(self._file.sync)
+    def _commit(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One group, in the thread, which tells the loop by itself: it need not know the result."""
+        try:
+            self._drain()
+            if self._failure is None:
+                self._guarded(self._file.sync)
+        finally:
+            loop.call_soon_threadsafe(self._end, loop)
 
     def _drain(self) -> None:
         """Hand what is pending to the system, in order, from either thread.
