@@ -42,7 +42,8 @@ class Bucket:
         self._measure(limit)
 
     def _measure(self, limit: Limit) -> None:
-        self._floor = max(0.0, min(self._share * limit.capacity, limit.capacity - 1))
+        reserve = min(self._share * limit.capacity, limit.refill)  # or it returns after periods
+        self._floor = max(0.0, min(reserve, limit.capacity - 1))
         usable = limit.capacity - self._floor
         # Of the tokens kept for looking, a bucket that a tick fills loses those not yet used,
         # so they are few; what it would keep anyway costs nothing.

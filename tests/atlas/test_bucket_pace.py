@@ -251,6 +251,14 @@ def test_others_that_were_taken_for_fast_do_not_starve_a_bucket_that_is_refilled
     assert took_s < 120.0
 
 
+def test_reserve_that_was_spent_is_not_waited_for_when_the_refill_is_far_smaller():
+    took_s, _, atlas, _ = outcome(
+        60, phase=0.0, figures=(10, 100, 7.0), told=(1999, 1, 60.0), server={"headers": False}
+    )
+    assert len(atlas.allowed_at) == 60
+    assert took_s < 60 * 60 + 120.0, "a token a minute, as one is told, and none for the reserve"
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     told=st.tuples(
