@@ -42,8 +42,7 @@ class Bucket:
         self._measure(limit)
 
     def _measure(self, limit: Limit) -> None:
-        reserve = min(self._share * limit.capacity, limit.refill)  # or it returns after periods
-        self._floor = max(0.0, min(reserve, limit.capacity - 1))
+        self._floor = limit.reserve(self._share)
         usable = limit.capacity - self._floor
         # Of the tokens kept for looking, a bucket that a tick fills loses those not yet used,
         # so they are few; what it would keep anyway costs nothing.

@@ -28,7 +28,7 @@ from invite_sweeper.atlas.overdue import Overdue
 from invite_sweeper.atlas.proxy import proxy_for
 from invite_sweeper.atlas.ratelimit import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
-from invite_sweeper.atlas.reply import Reply
+from invite_sweeper.atlas.response import Response
 from invite_sweeper.atlas.retry import Persistence
 from invite_sweeper.atlas.roll import AtlasRoll
 from invite_sweeper.atlas.slots import Counters, Slot, Slots
@@ -140,7 +140,7 @@ async def connect(
     At its end, however it comes, a token that was fetched is revoked.
 
     Args:
-        base_url: As `operations.parse_base_url` reads it.
+        base_url: As `parse_base_url` reads it.
         credentials: As `credentials.credentials_from` reads them.
         limiter: On the clock of `options.monotonic`.
         clock: Aware UTC; compared with Atlas's `Date`.
@@ -155,7 +155,7 @@ async def connect(
         headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=proxy,
-        response_class=Reply,
+        response_class=Response,
     ) as session:
         waits = Waits(options.total_timeout_s, options.connect_timeout_s)
         line = Line(session, base_url, waits, options.max_body_bytes, counters, proxy_headers)

@@ -18,6 +18,8 @@ CLOUD_USERS_GROUP = "cloud_users_group"
 CLOUD_USERS_ORG = "cloud_users_org"
 RATE_LIMITS_USER = "rate_limits_user"
 
+_MOST_REFILLS = 10
+
 
 class Limit(NamedTuple):
     """A bucket's figures: it holds `capacity`, and `refill` tokens come every `period_s`."""
@@ -33,6 +35,15 @@ class Limit(NamedTuple):
             figure > 0 and math.isfinite(figure)
             for figure in (self.capacity, self.refill, self.period_s)
         )
+
+    def reserve(self, share: float) -> float:
+        """Give how much of the capacity such a share leaves to other programs.
+
+        No more than ten refills: once it is spent, it takes as many periods to come back, and
+        nothing goes out meanwhile. All buckets that are documented are refilled in three.
+        """
+        most = min(_MOST_REFILLS * self.refill, self.capacity - 1)
+        return max(0.0, min(share * self.capacity, most))
 
     def part(self, parts: int) -> "Limit":
         """Give one of so many equal parts; the period stays."""

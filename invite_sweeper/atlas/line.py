@@ -13,7 +13,7 @@ from invite_sweeper import __version__
 from invite_sweeper.atlas.answers import Answer, Result
 from invite_sweeper.atlas.base_url import target_url
 from invite_sweeper.atlas.faults import NEVER_SENT, CalledOff, LinkCut, TooLong, Waits, broken
-from invite_sweeper.atlas.reply import read_body
+from invite_sweeper.atlas.response import read_body
 from invite_sweeper.atlas.slots import Counters, Slot
 
 USER_AGENT: Final = (

@@ -6,7 +6,7 @@ the ceiling over all requests.
 Each request takes its token first (`reserve` or `acquire`) and is settled once afterwards,
 whatever became of it: by `throttled` when the answer was a 429, by `learn` in any other case
 (no answer at all: `learn(key, limit=None, remaining=None)`). What answers tell is taken in when
-somebody asks next, with the time at which it came: several at once cost half as much.
+somebody asks next, with the time at which it came: several at once cost less.
 """
 
 import random as _random

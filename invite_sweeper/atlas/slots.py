@@ -10,7 +10,7 @@ import aiohttp
 
 from invite_sweeper.atlas.faults import NEVER_SENT, CalledOff
 from invite_sweeper.atlas.overdue import Overdue, Watch
-from invite_sweeper.atlas.reply import read_body
+from invite_sweeper.atlas.response import read_body
 from invite_sweeper.outcome import Trail
 
 _UNAUTHORIZED: Final = 401

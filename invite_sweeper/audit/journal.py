@@ -23,7 +23,7 @@ class SweepJournal:
     """Writes one sweep's `intent` and `outcome` lines.
 
     Outcomes come one by one in the midst of sending, and become lines together, with the date
-    at which each came: a line that nobody waits for costs half as much so.
+    at which each came: nobody waits for a line, and several at once cost less.
 
     Args:
         now: The instant of the run, by which ages are told.

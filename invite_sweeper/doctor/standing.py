@@ -102,7 +102,7 @@ def rate_limit_checks(
     for name in dict.fromkeys(["projects_user", *(_SETS[source] for source in sources)]):
         limit = known.get(name, limit_of(name))
         whence = "" if name in known else " (as documented; Atlas does not tell)"
-        left = limit.capacity - min(reserve * limit.capacity, limit.capacity - 1)
+        left = limit.capacity - limit.reserve(reserve)
         yield ok(
             f"rate limit {name}",
             f"{limit.capacity:g} requests, {limit.refill:g} more every {limit.period_s:g} s"

@@ -382,6 +382,30 @@ def test_who_is_cancelled_under_the_ceiling_costs_the_others_no_turn():
     assert run(main) == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize(
+    ("share", "usable_now"), [(0.0, 1200), (0.1, 1080), (0.5, 600), (0.9, 120), (0.999, 1)]
+)
+def test_whatever_share_is_reserved_of_a_documented_bucket_is_left_to_others(share, usable_now):
+    limiter = limiter_at(reserve=share)
+    limiter.expect({KEY: usable_now})  # or the last ones are spent one by one
+    assert usable(limiter, KEY) == usable_now
+
+
+@pytest.mark.parametrize(
+    ("limit", "reserve"),
+    [
+        (Limit(100, 1, 60), 10.0),
+        (Limit(100, 0.9, 60), 9.0),
+        (Limit(2000, 1, 60), 10.0),
+        (Limit(2000, 100, 60), 200.0),
+        (Limit(1, 1, 60), 0.0),
+        (Limit(0.5, 1, 60), 0.0),
+    ],
+)
+def test_reserve_is_the_share_but_no_more_than_ten_refills_and_leaves_one(limit, reserve):
+    assert limit.reserve(0.1) == pytest.approx(reserve)
+
+
 # --- what is taken in later ------------------------------------------------------------------
 
 STEPS = st.lists(

@@ -7,7 +7,7 @@ from typing_extensions import override
 from invite_sweeper.atlas.faults import LinkCut, TooLong
 
 
-class Reply(aiohttp.ClientResponse):
+class Response(aiohttp.ClientResponse):
     """An answer whose broken connection is no reason for the library to send once more."""
 
     @override
