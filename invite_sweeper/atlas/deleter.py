@@ -55,11 +55,14 @@ class AtlasDeleter:
     async def delete(self, invitation: Doomed, trail: Trail) -> Deletion:
         """Delete one invitation that `admit` let through.
 
-        Never raises but when cancelled; then `trail` tells how far it had come.
+        Trouble with Atlas is a value. When it is cancelled, `trail` tells how far it had come.
 
         Args:
             invitation: As it was listed.
             trail: Told of each try as it happens.
+
+        Raises:
+            ValueError: As `Doomed.in_full`, where the whole is needed. Nothing was sent.
 
         Source:
             `deleteGroupInvite`, `deleteOrgInvite`, `removeGroupUser` and `removeOrgUser` of
