@@ -14,6 +14,7 @@ from invite_sweeper.trimming import OldestFirst
 from invite_sweeper.walk import Found
 
 _LINES_A_FLUSH = 1000
+_LINES_TOGETHER = 100
 
 
 class Draft:
@@ -142,14 +143,18 @@ class Draft:
         self._doomed[place] += len(decisions)
         notes = SpanNotes(self._log, place)
         moment = self._log.now()
-        for decision in decisions:
-            assert decision.rule is not None  # noqa: S101 - it is stale by that rule
-            words = words_for(decision.invitation, decision.rule, self._now)
-            bounced = b',"bounced":%d' % decision.bounced if decision.bounced else b""
-            self._log.write_rendered(b"planned", words + bounced, moment)
-            notes.line()
+        for start in range(0, len(decisions), _LINES_TOGETHER):
+            together = decisions[start : start + _LINES_TOGETHER]
+            self._log.write_rendered(b"planned", [(moment, self._words(one)) for one in together])
+            notes.lines(len(together))
         self._unflushed += len(decisions)
         self.spans.append(notes.span())
+
+    def _words(self, decision: Decision) -> bytes:
+        """Say why it is to be deleted; the same words stand in the lines that follow."""
+        assert decision.rule is not None  # noqa: S101 - it is stale by that rule
+        words = words_for(decision.invitation, decision.rule, self._now)
+        return b'%b,"bounced":%d' % (words, decision.bounced) if decision.bounced else words
 
     def _note_unreadable(self, found: Unreadable) -> None:
         self.unreadable += 1

@@ -37,9 +37,8 @@ class SweepJournal:
     def intents(self, group: Iterable[Planned]) -> None:
         """Note that these are about to be deleted; on disk once `durable` has returned."""
         self.flush()
-        write, now = self._log.write_rendered, self._log.now()
-        for planned in group:
-            write(b"intent", self._words(planned), now)
+        now, words = self._log.now(), self._words
+        self._log.write_rendered(b"intent", [(now, words(planned)) for planned in group])
 
     def outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
         """Note what became of one planned deletion; in the log with the next `flush`."""
@@ -50,12 +49,11 @@ class SweepJournal:
     def flush(self) -> None:
         """Write the lines of all outcomes that were noted."""
         ended, self._ended = self._ended, []
-        for each in ended:
-            self._write(*each)
+        if ended:
+            self._log.write_rendered(b"outcome", map(self._entry, ended))
 
-    def _write(
-        self, moment: datetime, planned: Planned, deletion: Deletion, duration_ms: float
-    ) -> None:
+    def _entry(self, ended: _Ended) -> tuple[datetime, bytes]:
+        moment, planned, deletion, duration_ms = ended
         end, seen = _told(
             deletion.outcome,
             deletion.attempts,
@@ -64,8 +62,8 @@ class SweepJournal:
             deletion.seen_before,
             deletion.seen_after,
         )
-        words = b'%b,%b,"duration_ms":%.1f,%b' % (self._words(planned), end, duration_ms, seen)
-        self._log.write_rendered(b"outcome", words, moment)
+        words = self._words(planned)
+        return moment, b'%b,%b,"duration_ms":%.1f,%b' % (words, end, duration_ms, seen)
 
     async def durable(self) -> None:
         """Return when all that was noted is on disk."""

@@ -1,6 +1,6 @@
 """The audit log as the run writes it: a structlog logger of its own over the writer."""
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -8,61 +8,10 @@ from typing import BinaryIO
 from structlog import BoundLoggerBase
 
 from invite_sweeper.audit.appender import Appender
+from invite_sweeper.audit.chain import Chain
 from invite_sweeper.audit.place import open_place
-from invite_sweeper.audit.record import RESERVED, instant, line_hash, render, rendered_instant
-from invite_sweeper.audit.seal import SEALED_EVENT, seal
+from invite_sweeper.audit.record import RESERVED
 from invite_sweeper.audit.writer import Writer
-
-
-class _Chain:
-    """The processors: number and date a line, chain it to the one before, make it bytes."""
-
-    def __init__(self, run_id: str, last_hash: str, clock: Callable[[], datetime]) -> None:
-        self.run_id = run_id
-        self._run_id = render(run_id)
-        self.seq = 0
-        self.last_hash = last_hash
-        self.clock = clock
-        self._moment: datetime | None = None
-        self._instant = b""
-
-    def stamp(
-        self, _logger: object, _method: str, fields: MutableMapping[str, object]
-    ) -> dict[str, object]:
-        event = fields.pop("event")
-        return {
-            "ts": instant(self.clock()),
-            "run_id": self.run_id,
-            "seq": self.seq + 1,
-            "event": event,
-            "prev": self.last_hash,
-            **fields,
-        }
-
-    def chain(self, _logger: object, _method: str, fields: MutableMapping[str, object]) -> bytes:
-        line = render(fields)
-        return self._linked(seal(line) if fields["event"] == SEALED_EVENT else line)
-
-    def rendered(self, event: bytes, members: bytes, moment: datetime) -> bytes:
-        """Do both at once for a line whose own fields are bytes already; the bytes are the same."""
-        if moment is not self._moment:  # lines that are written together share it
-            self._moment, self._instant = moment, rendered_instant(moment)
-        return self._linked(
-            b'{"ts":%b,"run_id":%b,"seq":%d,"event":"%b","prev":"%b",%b}'
-            % (
-                self._instant,
-                self._run_id,
-                self.seq + 1,
-                event,
-                self.last_hash.encode(),
-                members,
-            )
-        )
-
-    def _linked(self, line: bytes) -> bytes:
-        self.seq += 1
-        self.last_hash = line_hash(line)
-        return line
 
 
 class _Logger(BoundLoggerBase):
@@ -81,14 +30,14 @@ class AuditLog:
     """
 
     def __init__(
-        self, path: Path, chain: _Chain, file: Appender, writer: Writer, set_aside: Path | None
+        self, path: Path, chain: Chain, file: Appender, writer: Writer, set_aside: Path | None
     ) -> None:
         self.path = path
         self.set_aside = set_aside
         self._chain = chain
         self._file = file
         self._writer = writer
-        self._logger = _Logger(writer, [chain.stamp, chain.chain], {})
+        self._logger = _Logger(writer, [chain.stamp, chain.link], {})
 
     @classmethod
     def open(
@@ -113,7 +62,7 @@ class AuditLog:
         """
         absolute = path.absolute()
         place = open_place(absolute)
-        chain = _Chain(run_id, place.last_hash, clock)
+        chain = Chain(run_id, place.last_hash, clock)
         file = Appender(absolute, place, copy)
         return cls(path, chain, file, Writer(file, place.size), place.set_aside)
 
@@ -152,23 +101,22 @@ class AuditLog:
         """Give the date of a line that would be written now."""
         return self._chain.clock()
 
-    def write_rendered(self, event: bytes, members: bytes, moment: datetime | None = None) -> None:
-        """Add one line as `write` does, of fields that are bytes already.
+    def write_rendered(self, event: bytes, entries: Iterable[tuple[datetime, bytes]]) -> None:
+        """Add lines as `write` does, of fields that are bytes already.
 
         There are three such lines for each deletion, and a dictionary of each would be a
         fifth of all that a sweep does.
 
         Args:
             event: A name of the contract's table, of letters and underscores.
-            members: The further fields as members of a JSON object, without its braces, as
-                `words` makes them; none of the names that the log itself writes.
-            moment: What `now` gave when it happened; None for now.
+            entries: Of each line what `now` gave when it happened, and the further fields as
+                members of a JSON object, without its braces, as `words` makes them; none of
+                the names that the log itself writes.
 
         Raises:
             AuditUnwritable: The log has failed; nothing may be sent after that.
         """
-        chain = self._chain
-        self._writer.append(chain.rendered(event, members, moment or chain.clock()))
+        self._writer.append(*self._chain.lines(event, entries))
 
     async def durable(self) -> None:
         """Return when every line written so far is on disk.

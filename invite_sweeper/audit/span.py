@@ -48,9 +48,9 @@ class SpanNotes:
         self._blocks: list[Block] = []
         self._count = 0
 
-    def line(self) -> None:
-        """Note that one more line of it was written, and no other."""
-        self._count += 1
+    def lines(self, count: int) -> None:
+        """Note that so many more lines of it were written, and no other."""
+        self._count += count
         if self._log.position - self._block_start >= BLOCK_BYTES:
             self._end_block()
 

@@ -34,7 +34,7 @@ async def planned(path, *numbers, run_id="run-1", **changes) -> PlannedSpan:
     notes = SpanNotes(log, PLACE)
     for number in numbers:
         log.write("planned", **fields_of(invitation(number, **changes)))
-        notes.line()
+        notes.lines(1)
     span = notes.span()
     assert span.count == len(numbers)
     log.write("run_finished")
@@ -143,7 +143,7 @@ async def test_intent_and_outcome_repeat_the_words_of_the_plan_byte_for_byte(pat
     notes = SpanNotes(log, PLACE)
     fields = fields_of(invitation(3, username=AWKWARD, project_name=AWKWARD)) | {"rule": AWKWARD}
     log.write("planned", **fields, **further)
-    notes.line()
+    notes.lines(1)
     span = notes.span()
     await log.durable()
     journal = SweepJournal(log, NOW + timedelta(days=3))  # ages are the plan's
@@ -256,14 +256,14 @@ async def test_block_ends_with_the_line_that_reaches_its_size(path, over):
     fields = fields_of(invitation(1, roles=()))
     start = log.position
     log.write("planned", **fields)
-    notes.line()
+    notes.lines(1)
     one = log.position - start
     roles = ("R" * (BLOCK_BYTES - 2 * one - 2 + over),)
     log.write("planned", **fields_of(invitation(2, roles=roles)))
-    notes.line()
+    notes.lines(1)
     reached = log.position - start
     log.write("planned", **fields)
-    notes.line()
+    notes.lines(1)
     span = notes.span()
     await log.close()
     assert reached == BLOCK_BYTES + over
@@ -280,7 +280,7 @@ async def test_line_that_is_well_chained_and_holds_no_invitation_is_refused(path
     log = opened(path)
     notes = SpanNotes(log, PLACE)
     log.write("planned", **({**fields_of(invitation(1)), **fields} if fields else {}))
-    notes.line()
+    notes.lines(1)
     span = notes.span()
     await log.close()
     with pytest.raises(AuditUnwritable, match=REFUSED):
@@ -320,7 +320,7 @@ async def test_lines_of_each_list_come_back_with_what_their_deletion_needs(path,
     log = opened(path)
     notes = SpanNotes(log, Place(Project(scope_id, one.project_name, org_id), source))
     log.write("planned", **fields_of(one))
-    notes.line()
+    notes.lines(1)
     await log.close()
     (doomed,) = read(path, notes.span())
     known = doomed.invitation
@@ -337,7 +337,7 @@ async def test_line_whose_rest_is_no_invitation_is_found_out_by_who_needs_the_re
     log = opened(path)
     notes = SpanNotes(log, PLACE)
     log.write("planned", **{**fields_of(invitation(1)), "roles": "OWNER"})
-    notes.line()
+    notes.lines(1)
     await log.close()
     (doomed,) = read(path, notes.span())
     with pytest.raises(ValueError, match="roles"):

@@ -45,7 +45,7 @@ async def refused_for_ever(log) -> AuditUnwritable:
             log.write("intent")
         raised.append(failed.value)
         with pytest.raises(AuditUnwritable) as failed:
-            log.write_rendered(b"intent", b'"number":1')
+            log.write_rendered(b"intent", [(log.now(), b'"number":1')])
         raised.append(failed.value)
         with pytest.raises(AuditUnwritable) as failed:
             await log.durable()
