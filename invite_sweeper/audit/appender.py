@@ -1,6 +1,7 @@
 """The append-only file under the audit log: whole lines or nothing, and only in its place."""
 
 import os
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +14,7 @@ _TAKEN = "Each deletion that was sent had its intent in that file; none is sent 
 
 
 class Appender:
-    """Appends to an open file; whoever calls sees to it that one thread at a time does.
+    """Appends to an open file, in one thread; another may wait for the disk meanwhile.
 
     Args:
         path: Absolute.
@@ -30,6 +31,7 @@ class Appender:
         self._fd = place.fd
         self._size = place.size
         self._copy = copy
+        self._uncopied: deque[bytes] = deque()
 
     def append(self, data: bytes) -> None:
         """Hand whole lines to the system. They are not on disk before `sync`.
@@ -45,10 +47,11 @@ class Appender:
             self._write(data)
         except OSError as error:
             raise self._unwritable(error) from error
-        self._repeat(data)
+        if self._copy is not None:
+            self._uncopied.append(data)
 
     def sync(self) -> None:
-        """Put on disk what was appended.
+        """Copy what was appended, and put it on disk.
 
         `fsync`, not `fdatasync`: a log grows with each group, so its size has to go to the
         file system's journal either way, and the two cost the same.
@@ -57,13 +60,15 @@ class Appender:
             AuditUnwritable: It is not known what is on disk, and never will be: the system
                 forgets what it could not write.
         """
+        self._repeat()
         try:
             os.fsync(self._fd)
         except OSError as error:
             raise self._unwritable(error) from error
 
     def close(self) -> None:
-        """Close the file; again is nothing."""
+        """Close the file, and copy what is not copied yet; again is nothing."""
+        self._repeat()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -101,14 +106,19 @@ class Appender:
             raise
         self._size += done
 
-    def _repeat(self, data: bytes) -> None:
-        """Copy to where a cluster collects it; the file is the log."""
-        if self._copy is not None:
+    def _repeat(self) -> None:
+        """Copy to where a cluster collects it; the file is the log.
+
+        That may be a pipe whose reader is slow, so it is for the thread that may wait.
+        """
+        while self._uncopied and self._copy is not None:
             try:
-                self._copy.write(data)
+                self._copy.write(self._uncopied.popleft())
                 self._copy.flush()
             except (OSError, ValueError) as error:
                 self.copy_failure, self._copy = error, None
+        if self._copy is None:
+            self._uncopied.clear()
 
     def _unwritable(self, error: OSError) -> AuditUnwritable:
         return AuditUnwritable(

@@ -1,11 +1,9 @@
 """Lines on disk in groups: one write and one sync for all who wait."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Lock
 
 from invite_sweeper.audit.appender import Appender
 from invite_sweeper.errors import AuditUnwritable
@@ -17,9 +15,10 @@ _DRAIN_BYTES = 1 << 18
 class Writer:
     """Takes lines in order and puts them on disk.
 
-    Lines are appended by the event loop alone. They are written by a thread of the writer's
-    own, together with all that came meanwhile, and synced once for all who wait. After the
-    first failure nothing is written any more, and everybody who comes is told.
+    Lines are appended by the event loop alone, which hands them to the system together; a
+    thread of the writer's own waits for the disk, once for all who wait, and needs the loop
+    for little else. After the first failure nothing is written any more, and everybody who
+    comes is told.
 
     Attributes:
         position: The byte offset after the last line appended, whether on disk yet or not.
@@ -29,9 +28,8 @@ class Writer:
         self.position = position
         self._file = file
         self._settled = position
-        self._pending: deque[bytes] = deque()
+        self._pending: list[bytes] = []
         self._pending_from = position
-        self._writing = Lock()
         self._failure: AuditUnwritable | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
         self._waiting: list[asyncio.Future[None]] = []
@@ -49,7 +47,6 @@ class Writer:
         self._pending.extend(lines)
         self.position += sum(map(len, lines)) + len(lines)
         if self.position - self._pending_from >= _DRAIN_BYTES:
-            self._pending_from = self.position
             self._drain()
             self.check()
 
@@ -67,9 +64,10 @@ class Writer:
     async def durable(self) -> None:
         """Wait until everything appended so far is on disk.
 
-        Whoever comes while a group is being synced joins the next one, which begins when
-        everybody who was woken has had a turn to append; or the running one, when nothing
-        has been appended since it began.
+        The first who comes begins a group at once, so that the disk works while others go on.
+        Whoever comes while it is being synced joins the next one, which begins when everybody
+        who was woken has had a turn to append; or the running one, when nothing has been
+        appended since it began.
 
         Raises:
             AuditUnwritable: It is not, and never will be.
@@ -83,7 +81,8 @@ class Writer:
             self._riding.append(waiter)
         else:
             self._waiting.append(waiter)
-            self._call(loop)
+            if not self._running:
+                self._begin(loop)
         await waiter
         self.check()
 
@@ -102,27 +101,23 @@ class Writer:
             self._file.close()
             self._wake()
 
-    def _call(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let a group begin soon, if none runs: after those who are about to append."""
-        if not self._running:
-            self._running = True
-            loop.call_soon(self._begin, loop)
-
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._failure is not None:
+        self._drain()
+        self._running = self._failure is None
+        if not self._running:
             self._wake()
             return
         self._riding, self._waiting = self._waiting, []
-        self._riding_to = self._pending_from = self.position
-        self._thread.submit(self._commit, loop)
+        self._riding_to = self.position
+        self._thread.submit(self._sync, loop)
 
     def _end(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wake all who rode with the group, and let the next one begin if somebody waits."""
-        self._running = False
         self._settled, self._riding_to = self._riding_to, -1
         self._wake()
-        if self._waiting:
-            self._call(loop)
+        self._running = bool(self._waiting)
+        if self._running:
+            loop.call_soon(self._begin, loop)  # after those who were woken
 
     def _wake(self) -> None:
         """Wake those who rode; after a failure all, as nothing is written any more."""
@@ -133,25 +128,19 @@ class Writer:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _commit(self, loop: asyncio.AbstractEventLoop) -> None:
-        """One group, in the thread, which tells the loop by itself: it need not know the result."""
+    def _sync(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait for the disk, in the thread, which tells the loop by itself."""
         try:
-            self._drain()
-            if self._failure is None:
-                self._guarded(self._file.sync)
+            self._guarded(self._file.sync)
         finally:
             loop.call_soon_threadsafe(self._end, loop)
 
     def _drain(self) -> None:
-        """Hand what is pending to the system, in order, from either thread.
-
-        A failure is noted before the other thread can have a turn: a line after a gap would
-        break the chain.
-        """
-        with self._writing:
-            if self._failure is None:
-                lines = [self._pending.popleft() for _ in range(len(self._pending))]
-                self._guarded(partial(self._file.append, b"\n".join((*lines, b""))))
+        """Hand what is pending to the system, in order."""
+        self._pending_from = self.position
+        lines, self._pending = self._pending, []
+        if lines and self._failure is None:
+            self._guarded(partial(self._file.append, b"\n".join((*lines, b""))))
 
     def _guarded(self, step: Callable[[], None]) -> None:
         """Take a step; whatever goes wrong in it, nothing is written after that."""

@@ -43,10 +43,22 @@ async def one(log, number):
     await log.durable()
 
 
-async def test_fifty_at_once_share_one_sync(log, sync):
+async def test_the_first_of_fifty_waits_for_nobody_and_the_others_share_one_sync(log, sync):
     await asyncio.gather(*(one(log, number) for number in range(50)))
-    assert sync.count == 1
+    assert sync.count == 2
     assert len(lines_of(log.path)) == 50
+    await log.close()
+
+
+async def test_sync_is_under_way_when_the_one_who_asked_for_it_has_to_wait(log, sync):
+    sync.go_on.clear()
+    log.write("intent")
+    waiter = log.durable()
+    waiter.send(None)  # as far as it goes by itself: the loop has not had a turn
+    assert await asyncio.to_thread(sync.begun.wait, 10)
+    assert len(lines_of(log.path)) == 1
+    waiter.close()
+    sync.go_on.set()
     await log.close()
 
 

@@ -141,7 +141,7 @@ async def test_a_failed_sync_is_a_failure_for_everyone_who_waits(path, monkeypat
     monkeypatch.undo()
     await refused_for_ever(log)
     await log.close()
-    assert len(lines_of(path)) == 20
+    assert len(lines_of(path)) == 1
 
 
 async def test_whoever_comes_during_a_group_that_fails_is_told_too(path, monkeypatch):
@@ -269,57 +269,44 @@ LONG = "x" * (1 << 18)
 """One line with it is more than is held in memory."""
 
 
-async def test_failure_just_before_a_group_begins_is_told_to_those_who_wait(path, monkeypatch):
+async def test_failure_during_a_sync_is_told_to_those_who_wait_for_it_and_for_the_next(
+    path, monkeypatch
+):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow_at_first(fd):
+        if not begun.is_set():
+            begun.set()
+            assert go_on.wait(10)
+
     log = opened(path)
+    monkeypatch.setattr(os, "fsync", slow_at_first)
     log.write("run_started")
-    waiter = asyncio.ensure_future(log.durable())
+    rider = asyncio.ensure_future(log.durable())
+    await asyncio.to_thread(begun.wait, 10)
+    log.write("intent")
+    late = asyncio.ensure_future(log.durable())
     await asyncio.sleep(0)
     monkeypatch.setattr(os, "write", Disk(0).write)
     with pytest.raises(AuditUnwritable, match="No space"):
         log.write("planned", line=LONG)
-    with pytest.raises(AuditUnwritable, match="No space"):
-        await waiter
-    await log.close()
-    assert path.read_bytes() == b""
-
-
-class WatchedLock:
-    """A lock that tells when a second one asks for it."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.asked = 0
-        self.twice = threading.Event()
-
-    def __enter__(self):
-        self.asked += 1
-        if self.asked == 2:
-            self.twice.set()
-        self.lock.acquire()
-
-    def __exit__(self, *_):
-        self.lock.release()
-
-
-async def test_no_line_follows_one_that_failed_in_the_other_thread(path, monkeypatch):
-    log = opened(path)
-    log._writer._writing = lock = WatchedLock()
-    begun = threading.Event()
-
-    def fails_when_the_other_thread_is_at_the_door(fd, data):
-        begun.set()
-        assert lock.twice.wait(10)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "write", fails_when_the_other_thread_is_at_the_door)
-    log.write("run_started")
-    waiter = asyncio.ensure_future(log.durable())
-    await asyncio.to_thread(begun.wait, 10)
-    with pytest.raises(AuditUnwritable, match="No space"):
-        log.write("planned", line=LONG)
     monkeypatch.undo()
-    with pytest.raises(AuditUnwritable, match="No space"):
-        await waiter
+    go_on.set()
+    for waiter in (rider, late):
+        with pytest.raises(AuditUnwritable, match="No space"):
+            await waiter
+    await log.close()
+    assert len(lines_of(path)) == 1  # a line after a gap would break the chain
+
+
+async def test_failure_where_a_group_begins_is_told_to_those_who_wait(path, monkeypatch):
+    log = opened(path)
+    monkeypatch.setattr(os, "write", Disk(0).write)
+    log.write("run_started")
+    waiters = [asyncio.ensure_future(log.durable()) for _ in range(2)]
+    for waiter in waiters:
+        with pytest.raises(AuditUnwritable, match="No space"):
+            await waiter
     await log.close()
     assert path.read_bytes() == b""
 
@@ -372,3 +359,38 @@ async def test_a_broken_pipe_as_copy_stops_nothing(path):
     await log.close()
     assert isinstance(log.copy_failure, BrokenPipeError)
     assert verify([path]).finding is None
+
+
+async def test_copy_whose_reader_is_slow_holds_up_the_disk_and_not_the_loop(path):
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def write(self, data):
+            begun.set()
+            assert go_on.wait(10)
+            return super().write(data)
+
+    copy = Slow()
+    log = opened(path, copy=copy)
+    log.write("run_started", line=LONG)  # handed to the system at once
+    assert not begun.is_set()
+    waiter = asyncio.ensure_future(log.durable())
+    assert await asyncio.to_thread(begun.wait, 10)
+    log.write("intent", line=LONG)
+    assert not waiter.done()
+    go_on.set()
+    await waiter
+    await log.close()
+    assert copy.getvalue() == path.read_bytes()
+
+
+async def test_copy_of_a_log_that_fails_has_all_that_the_file_has(path, monkeypatch):
+    copy = io.BytesIO()
+    log = opened(path, copy=copy)
+    log.write("run_started", line=LONG)
+    monkeypatch.setattr(os, "write", Disk(0).write)
+    with pytest.raises(AuditUnwritable, match="No space"):
+        log.write("intent", line=LONG)
+    monkeypatch.undo()
+    await log.close()
+    assert copy.getvalue() == path.read_bytes() != b""
