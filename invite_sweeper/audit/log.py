@@ -5,16 +5,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from structlog import BoundLoggerBase
-
 from invite_sweeper.audit.appender import Appender
 from invite_sweeper.audit.chain import Chain
 from invite_sweeper.audit.place import open_place
 from invite_sweeper.audit.record import RESERVED
 from invite_sweeper.audit.writer import Writer
+from invite_sweeper.structured import structlog
 
 
-class _Logger(BoundLoggerBase):
+class _Logger(structlog.BoundLoggerBase):
     """structlog's way from an event to the sink, without levels."""
 
     def write(self, event: str, fields: dict[str, object]) -> None:

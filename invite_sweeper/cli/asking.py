@@ -7,13 +7,14 @@ import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
-
-from rich.console import Console
+from typing import TYPE_CHECKING, TextIO
 
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.report.summary import Summary
 from invite_sweeper.stop import Stop
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _TERMINAL = Path("/dev/tty")
 _MOST_BYTES = 1024
@@ -26,7 +27,7 @@ class Question:
         present: Writes the plan and the question for a person.
     """
 
-    def __init__(self, stop: Stop, present: Callable[[Console, Summary], None]) -> None:
+    def __init__(self, stop: Stop, present: "Callable[[Console, Summary], None]") -> None:
         self._stop = stop
         self._present = present
 
@@ -41,6 +42,8 @@ class Question:
         Raises:
             GuardRefused: The person cannot be shown what is asked. Nothing was deleted.
         """
+        from rich.console import Console
+
         with _where_the_person_looks() as stream:
             self._present(Console(file=stream), summary)
             # What was typed before the question was there answered another one.

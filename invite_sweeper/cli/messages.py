@@ -4,10 +4,9 @@ import logging
 import sys
 from typing import TextIO, cast
 
-import structlog
-
 from invite_sweeper.cli import colours
 from invite_sweeper.report.values import visible
+from invite_sweeper.structured import structlog
 
 
 class _Stderr:
@@ -33,7 +32,9 @@ def configure(*, quiet: bool, verbose: bool) -> structlog.typing.FilteringBoundL
     terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor
     if terminal:
-        renderer = structlog.dev.ConsoleRenderer(colors=colours.are_wanted())
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=colours.are_wanted(), exception_formatter=structlog.dev.plain_traceback
+        )
     else:
         renderer = structlog.processors.JSONRenderer()
     structlog.configure(

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
 from invite_sweeper.atlas import Credentials
@@ -23,6 +22,7 @@ from invite_sweeper.job import View
 from invite_sweeper.report.summary import Summary
 from invite_sweeper.scheduler import Run
 from invite_sweeper.stop import Stop
+from invite_sweeper.structured import structlog
 from invite_sweeper.totals import Ended, Totals
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class OneRun:
         base_url: URL,
         credentials: Credentials,
         stop: Stop,
-        log: FilteringBoundLogger,
+        log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         self._facts = facts
         self._base_url = base_url

@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
-
 from invite_sweeper.cli.exits import explain
 from invite_sweeper.cli.options import Output
 from invite_sweeper.cli.order import Order
@@ -16,6 +14,8 @@ from invite_sweeper.report.progress import LineView, Log
 from invite_sweeper.totals import Ended
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from invite_sweeper.report.kept import KeptNames
 
 _PLAIN_WIDTH = 120
@@ -32,6 +32,8 @@ class ClosableView(View, Protocol):
 def view_for(order: Order, log: Log) -> ClosableView:
     """Choose how the progress is shown: a bar for a person, lines for a log."""
     if sys.stderr.isatty() and not (order.quiet or order.calm):
+        from rich.console import Console
+
         from invite_sweeper.report.bar import BarView
 
         return BarView(log, Console(stderr=True))
@@ -62,8 +64,10 @@ def tell(
     return ended.summary.exit_code
 
 
-def stdout_console() -> Console:
+def stdout_console() -> "Console":
     """The console of the result: as wide as the terminal, or wide enough for a file."""
+    from rich.console import Console
+
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stdout.isatty():
