@@ -23,23 +23,24 @@ class Breaker:
         self._last_gone = 0
         self._seen = 0
         self._failed = 0
+        self._window = limits.breaker_window
         self._most_failed = self._most(limits.max_failure_share)
         self._most_gone = self._most(limits.max_already_gone_share)
 
     def record(self, outcome: Outcome) -> str | None:
         """Take one outcome into account; give a sentence when the sweep should stop."""
         outcome = Outcome.FAILED if outcome is Outcome.ACCEPTED_DURING else outcome
-        if len(self._last) == self._limits.breaker_window:
-            self._count(self._last.popleft(), -1)
-        self._last.append(outcome)
-        self._count(outcome, 1)
+        last = self._last
+        last.append(outcome)
+        if outcome is not Outcome.DELETED:
+            self._count(outcome, 1)
+            self._failed += outcome is Outcome.FAILED
+        if len(last) > self._window and (oldest := last.popleft()) is not Outcome.DELETED:
+            self._count(oldest, -1)
         self._seen += 1
-        self._failed += outcome is Outcome.FAILED
         if self._seen == self._limits.canary:
             return self._canary()
-        if len(self._last) < self._limits.breaker_window:
-            return None
-        return self._shares()
+        return self._shares() if len(last) == self._window else None
 
     def _count(self, outcome: Outcome, by: int) -> None:
         if outcome is Outcome.FAILED:

@@ -74,8 +74,9 @@ class Bucket:
         free = level.left - out - held
         if free < 1.0:
             return self._dry_s(now_s, 1.0 - free)
-        looks = min(self._looks, AGAIN) if level.ticks.expected else self._looks
-        if free > looks or not level.told or level.ticks.known or level.drips:
+        if free > self._looks or not level.told:
+            return 0.0
+        if (free > AGAIN and level.ticks.expected) or level.ticks.known or level.drips:
             return 0.0
         if self._demand is not None and self._demand <= free:
             return 0.0

@@ -10,6 +10,8 @@ from invite_sweeper.atlas.ticks import Doubt, Presumed, Ticks
 
 DRIPS = 3
 """So many small rises more than jumps, and the refill is taken to be continuous."""
+_SLOW_S = 5.0
+"""No round trip counts for more."""
 
 
 class Level:
@@ -100,7 +102,10 @@ class Level:
     def settle(self, now_s: float, sent_s: float | None) -> float:
         """Note that a request has its answer; gives when it went out."""
         taken_s = self.out.popleft() if self.out else now_s
-        sent_s = taken_s if sent_s is None else min(sent_s, now_s)
+        if sent_s is None:
+            sent_s = taken_s
+        elif sent_s > now_s:
+            sent_s = now_s
         self.roll(now_s)
         if not self.met:
             # Ticks before the first answer left no trace in a full bucket.
@@ -111,8 +116,10 @@ class Level:
     def hear(self, now_s: float, remaining: float, sent_s: float) -> None:
         """Take an answer's `RateLimit-Remaining`, whatever it is."""
         first, self.told = not self.told, True
-        self.rtt_s += (min(now_s - sent_s, 5.0) - self.rtt_s) / 8
-        remaining = min(max(remaining, 0.0), self.limit.capacity)
+        took_s = now_s - sent_s
+        self.rtt_s += ((took_s if took_s < _SLOW_S else _SLOW_S) - self.rtt_s) / 8
+        if not 0.0 <= remaining <= self.limit.capacity:
+            remaining = max(0.0, min(remaining, self.limit.capacity))
         if sent_s < self._credited_s:  # from before a tick that is counted already
             self.left = min(self.left, remaining + self.limit.refill)
             return
@@ -137,7 +144,7 @@ class Level:
             self._prove(self._presumed, level, sent_s)
         if newest:
             self.ticks.absent(sent_s)
-        if self.drips and self.left - level > 3 + len(self.out):
+        if self._drips >= DRIPS and self.left - level > 3 + len(self.out):
             self._drips -= 1
         self.say(now_s, level, sent_s)
 
@@ -170,10 +177,11 @@ class Level:
     def say(self, now_s: float, level: float, sent_s: float) -> None:
         """Set the level to what a request that went out then was told."""
         self.left = level
-        self._sent_s = max(sent_s, self._sent_s)
+        if sent_s > self._sent_s:
+            self._sent_s = sent_s
         self._heard_s = now_s
         self._settled = 0
-        if sent_s >= self._doubt.heard_s:
+        if self._doubt.rise and sent_s >= self._doubt.heard_s:
             self._doubt = Doubt(0.0, 0.0, now_s)
 
     def refused(self, now_s: float, sent_s: float) -> None:

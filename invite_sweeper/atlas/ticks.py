@@ -84,8 +84,8 @@ class Ticks:
         """Note that none had come when a request sent then was counted."""
         if sent_s >= self.latest_s:
             self.missed(sent_s)
-        else:
-            self.earliest_s = max(self.earliest_s, sent_s)
+        elif sent_s > self.earliest_s:
+            self.earliest_s = sent_s
 
     def missed(self, sent_s: float) -> None:
         """Note that one was due and had not come: the period is not what it was taken for."""
