@@ -74,14 +74,16 @@ class Bucket:
         free = level.left - out - held
         if free < 1.0:
             return self._dry_s(now_s, 1.0 - free)
-        if free > self._looks or not level.told:
-            return 0.0
-        if (free > AGAIN and level.ticks.expected) or level.ticks.known or level.drips:
-            return 0.0
-        if self._demand is not None and self._demand <= free:
+        if free > self._looks or not level.told or self._no_need_to_look(free):
             return 0.0
         wait_s = max(0.0, self._last_s + self._gap_s(free) - now_s)
         return min(wait_s, self._soon_s(now_s)) if out else wait_s  # the answer may be the tick's
+
+    def _no_need_to_look(self, free: float) -> bool:
+        """Whether what is free may be spent at once, though it is little."""
+        ticks = self.level.ticks
+        last_ones = self._demand is not None and self._demand <= free
+        return last_ones or (free > AGAIN and ticks.expected) or ticks.known or self.level.drips
 
     def _allowed_out(self) -> float:
         """How many may be without an answer at a time, while the level is not to be relied on."""
@@ -91,8 +93,6 @@ class Bucket:
     def _held(self, now_s: float) -> float:
         """What is left to others: the reserve, or more where they are known to spend more."""
         level, others, ticks = self.level, self.level.others, self.level.ticks
-        if not others.per_s:
-            return self._floor
         # Until the next tick that is; where it is not known when, one must go on looking.
         ahead_s = ticks.latest_s - now_s if ticks.known else 0.0
         held = max(self._floor, others.ahead(ahead_s, len(level.out))) + others.per_s * level.rtt_s

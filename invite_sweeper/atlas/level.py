@@ -102,10 +102,7 @@ class Level:
     def settle(self, now_s: float, sent_s: float | None) -> float:
         """Note that a request has its answer; gives when it went out."""
         taken_s = self.out.popleft() if self.out else now_s
-        if sent_s is None:
-            sent_s = taken_s
-        elif sent_s > now_s:
-            sent_s = now_s
+        sent_s = taken_s if sent_s is None else min(sent_s, now_s)
         self.roll(now_s)
         if not self.met:
             # Ticks before the first answer left no trace in a full bucket.
@@ -116,8 +113,7 @@ class Level:
     def hear(self, now_s: float, remaining: float, sent_s: float) -> None:
         """Take an answer's `RateLimit-Remaining`, whatever it is."""
         first, self.told = not self.told, True
-        took_s = now_s - sent_s
-        self.rtt_s += ((took_s if took_s < _SLOW_S else _SLOW_S) - self.rtt_s) / 8
+        self.rtt_s += (min(now_s - sent_s, _SLOW_S) - self.rtt_s) / 8
         if not 0.0 <= remaining <= self.limit.capacity:
             remaining = max(0.0, min(remaining, self.limit.capacity))
         if sent_s < self._credited_s:  # from before a tick that is counted already
@@ -177,8 +173,7 @@ class Level:
     def say(self, now_s: float, level: float, sent_s: float) -> None:
         """Set the level to what a request that went out then was told."""
         self.left = level
-        if sent_s > self._sent_s:
-            self._sent_s = sent_s
+        self._sent_s = max(sent_s, self._sent_s)
         self._heard_s = now_s
         self._settled = 0
         if self._doubt.rise and sent_s >= self._doubt.heard_s:
