@@ -60,7 +60,7 @@ class SavedPlan:
 
 
 class _Header(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     plan: str
     run_id: str
