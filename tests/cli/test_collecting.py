@@ -28,6 +28,18 @@ event_loop(work())
 """
 
 
+_TURNS = """
+import sys
+from invite_sweeper.cli.loop import event_loop
+
+async def work():
+    print(f"{sys.getswitchinterval():.4f}")
+    return 0
+
+event_loop(work())
+"""
+
+
 def told(script: str, *arguments: str) -> tuple[str, str]:
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments],
@@ -51,3 +63,7 @@ def test_no_look_falls_into_the_start_and_what_is_left_at_the_end_is_let_be(word
 
 def test_run_looks_at_its_own_objects_alone_and_after_every_10000():
     assert told(_IN_A_RUN) == ("True 10000 True\n", "")
+
+
+def test_thread_that_waited_for_the_disk_has_its_turn_within_half_a_millisecond():
+    assert told(_TURNS) == ("0.0005\n", "")
