@@ -117,8 +117,7 @@ class Appender:
                 self._copy.flush()
             except (OSError, ValueError) as error:
                 self.copy_failure, self._copy = error, None
-        if self._copy is None:
-            self._uncopied.clear()
+                self._uncopied.clear()
 
     def _unwritable(self, error: OSError) -> AuditUnwritable:
         return AuditUnwritable(

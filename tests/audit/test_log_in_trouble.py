@@ -394,3 +394,14 @@ async def test_copy_of_a_log_that_fails_has_all_that_the_file_has(path, monkeypa
     monkeypatch.undo()
     await log.close()
     assert copy.getvalue() == path.read_bytes() != b""
+
+
+async def test_line_that_was_taken_just_before_a_sync_failed_is_not_written_after_it(path):
+    log = opened(path)
+    log.write("run_started")
+    await log.durable()
+    log.write("intent")
+    log._writer._failure = AuditUnwritable("The disk is gone.", state="")  # as the thread does
+    log._writer._drain()
+    await log.close()
+    assert len(lines_of(path)) == 1
