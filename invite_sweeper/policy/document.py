@@ -31,6 +31,8 @@ _CONSTRUCT = cast(
 )
 # YAML's own set of printable characters; the parsers name no place for the others.
 _UNPRINTABLE = Reader.NON_PRINTABLE
+# Within a file it is invisible, and the two parsers do not read the same behind it.
+_BYTE_ORDER_MARK = re.compile("\ufeff")
 # What YAML takes a value for, where it cannot be read as such or is not for policies.
 _TAKEN_FOR = {
     f"{_TAG}int": "a number and is none that can be used",
@@ -51,8 +53,9 @@ def read(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> Document:
     except UnicodeDecodeError as error:
         before = data[: error.start].decode()
         return _hopeless(before, len(before), "the file is no UTF-8 text", "save it as UTF-8")
-    if bad := _UNPRINTABLE.search(text):
-        return _hopeless(text, bad.start(), f"{shown(bad[0])} may not stand in YAML", "remove it")
+    if bad := _UNPRINTABLE.search(text) or _BYTE_ORDER_MARK.search(text):
+        what = f"{shown(bad[0])} may not stand in a policy"
+        return _hopeless(text, bad.start(), what, "remove it")
     return _Builder(text, loader).document()
 
 

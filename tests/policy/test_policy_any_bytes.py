@@ -78,6 +78,7 @@ def test_any_bytes_are_a_policy_or_faults_with_a_place_and_a_mend(data):
 
 @settings(deadline=None)
 @given(st.one_of(YAMLISH, DAMAGED))
+@example("\u2028\ufeff-")
 def test_both_parsers_come_to_the_same_plain_data(text):
     python, c = (
         read(text.encode(), loader)

@@ -103,11 +103,17 @@ def test_bytes_that_are_no_utf_8_are_told_with_their_place(loader):
     assert said("a: b".encode("utf-16"), loader)[0].startswith("1:1: policy: the file is no UTF-8")
 
 
-@pytest.mark.parametrize("character", ["\x00", "\x07", "\x1b", "\x7f", "\x80", "\ufffe"])
-def test_a_character_that_yaml_does_not_allow_is_told_with_its_place(character, loader):
+@pytest.mark.parametrize("character", ["\x00", "\x07", "\x1b", "\x7f", "\x80", "\ufffe", "\ufeff"])
+def test_a_character_that_may_not_be_there_is_told_with_its_place(character, loader):
     (fault,) = said(f"a: b\nc: x{character}y\n", loader)
     assert fault.startswith("2:5: policy: `\\")
-    assert fault.endswith("` may not stand in YAML; remove it")
+    assert fault.endswith("` may not stand in a policy; remove it")
+
+
+@pytest.mark.parametrize("before", ["\ufeff", "\u2028", "a: b\n", "# said\n", "'"])
+def test_a_byte_order_mark_that_begins_no_file_is_refused(before, loader):
+    (fault,) = said(f"{before}\ufeff- a: b\n", loader)
+    assert fault.endswith("`\\ufeff` may not stand in a policy; remove it")
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}")])
