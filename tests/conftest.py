@@ -12,4 +12,5 @@ settings.register_profile(  # for mutmut: a mutant has to be found, not to be ma
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
 )
+settings.register_profile("many", settings.get_profile("here"), max_examples=2000)
 settings.load_profile("here")
