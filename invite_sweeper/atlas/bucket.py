@@ -10,7 +10,7 @@ from invite_sweeper.atlas.ticks import MARGIN_S
 FIRST = 10
 """So many go out before the first answer: the bucket may be smaller than documented."""
 
-LEAST_S = 0.001  # no wait is shorter
+LEAST_S, MOST_S = 0.001, 120.0  # no wait is shorter, or longer before one asks again
 AGAIN = 8
 """So many tokens are kept to see whether a tick that was seen once comes again on time."""
 
@@ -52,7 +52,7 @@ class Bucket:
         """Take a token and give 0.0, or give the seconds until it is worth asking again."""
         wait_s = self.wait_s(now_s)
         if wait_s > 0.0:
-            return max(wait_s, LEAST_S)  # or rounding would have one ask without end
+            return min(max(wait_s, LEAST_S), MOST_S)  # rounding must not have one ask without end
         if self.penalty.pending:
             self.penalty.probe(now_s)
         if self._demand:
