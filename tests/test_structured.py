@@ -6,7 +6,7 @@ import sys
 import pytest
 
 _TRACEBACK = """
-import io, sys
+import sys
 {before}
 from invite_sweeper.structured import structlog
 
@@ -34,6 +34,38 @@ def printed(program: str) -> str:
 
 def test_traceback_in_the_log_shows_no_local_variable_though_rich_is_installed():
     shown = printed(_TRACEBACK.format(before=""))
+    assert "ValueError: no" in shown
+    assert "a-very-secret-token" not in shown
+
+
+_ON_A_TERMINAL = """
+import io, sys
+{before}
+from invite_sweeper.cli import messages
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+def fails():
+    token = "a-very-secret-" + "token"
+    raise ValueError("no")
+
+sys.stderr = shown = Terminal()
+log = messages.configure(quiet=False, verbose=False)
+try:
+    fails()
+except ValueError:
+    log.exception("failed")
+print(shown.getvalue())
+"""
+
+
+@pytest.mark.parametrize("before", ["", "import structlog"])
+def test_program_s_own_log_shows_no_local_variable_though_somebody_loaded_structlog_with_rich(
+    before,
+):
+    shown = printed(_ON_A_TERMINAL.format(before=before))
     assert "ValueError: no" in shown
     assert "a-very-secret-token" not in shown
 

@@ -4,13 +4,13 @@ import math
 
 from invite_sweeper.atlas.level import Level
 from invite_sweeper.atlas.limits import Limit
-from invite_sweeper.atlas.penalty import Penalty
+from invite_sweeper.atlas.penalty import WAIT_CAP_S, Penalty
 from invite_sweeper.atlas.ticks import MARGIN_S
 
 FIRST = 10
 """So many go out before the first answer: the bucket may be smaller than documented."""
 
-LEAST_S, MOST_S = 0.001, 120.0  # no wait is shorter, or longer before one asks again
+LEAST_S = 0.001  # no wait is shorter
 AGAIN = 8
 """So many tokens are kept to see whether a tick that was seen once comes again on time."""
 
@@ -52,7 +52,7 @@ class Bucket:
         """Take a token and give 0.0, or give the seconds until it is worth asking again."""
         wait_s = self.wait_s(now_s)
         if wait_s > 0.0:
-            return min(max(wait_s, LEAST_S), MOST_S)  # rounding must not have one ask without end
+            return min(max(wait_s, LEAST_S), WAIT_CAP_S)  # or one would ask without end, or never
         if self.penalty.pending:
             self.penalty.probe(now_s)
         if self._demand:
@@ -96,7 +96,7 @@ class Bucket:
         # Until the next tick that is; where it is not known when, one must go on looking.
         ahead_s = ticks.latest_s - now_s if ticks.known else 0.0
         held = max(self._floor, others.ahead(ahead_s, len(level.out))) + others.per_s * level.rtt_s
-        return min(held, level.limit.capacity - 1)
+        return min(held, level.limit.capacity - 1) if others.per_s else self._floor
 
     def _soon_s(self, now_s: float) -> float:
         """When to ask again while an answer is on its way that may change things."""

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import Final
 
 RETRY_AFTER_FLOOR_S: Final = 1.0
@@ -31,12 +30,7 @@ def date_of(headers: Mapping[str, str], name: str) -> datetime | None:
 
 def count_of(headers: Mapping[str, str], name: str) -> int | None:
     """Read a header that holds a number of requests, from 0."""
-    return _count(headers.get(name, ""))
-
-
-@lru_cache(maxsize=4096)
-def _count(raw: str) -> int | None:
-    """Read a number; a bucket's level is one of few."""
+    raw = headers.get(name, "")
     return int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= _MAX_DIGITS else None
 
 

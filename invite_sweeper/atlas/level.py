@@ -10,8 +10,6 @@ from invite_sweeper.atlas.ticks import Doubt, Presumed, Ticks
 
 DRIPS = 3
 """So many small rises more than jumps, and the refill is taken to be continuous."""
-_SLOW_S = 5.0
-"""No round trip counts for more."""
 
 
 class Level:
@@ -113,9 +111,8 @@ class Level:
     def hear(self, now_s: float, remaining: float, sent_s: float) -> None:
         """Take an answer's `RateLimit-Remaining`, whatever it is."""
         first, self.told = not self.told, True
-        self.rtt_s += (min(now_s - sent_s, _SLOW_S) - self.rtt_s) / 8
-        if not 0.0 <= remaining <= self.limit.capacity:
-            remaining = max(0.0, min(remaining, self.limit.capacity))
+        self.rtt_s += (min(now_s - sent_s, 5.0) - self.rtt_s) / 8
+        remaining = min(max(remaining, 0.0), self.limit.capacity)
         if sent_s < self._credited_s:  # from before a tick that is counted already
             self.left = min(self.left, remaining + self.limit.refill)
             return

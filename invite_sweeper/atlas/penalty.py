@@ -3,7 +3,8 @@
 import math
 
 WAIT_FLOOR_S, WAIT_CAP_S = 1.0, 120.0
-"""What a `Retry-After` is held to: Atlas does send 0, and a huge one outlasts the run."""
+"""What a `Retry-After` is held to: Atlas does send 0, and a huge one outlasts the run. No bucket
+is waited for longer at a time, either."""
 STEPS_S = (10.0, 20.0, 40.0)
 """After a second 429 and the next ones, without a success between.
 

@@ -65,5 +65,5 @@ def test_run_looks_at_its_own_objects_alone_and_after_every_10000():
     assert told(_IN_A_RUN) == ("True 10000 True\n", "")
 
 
-def test_thread_that_waited_for_the_disk_has_its_turn_within_half_a_millisecond():
+def test_run_lets_threads_take_turns_every_half_millisecond():
     assert told(_TURNS) == ("0.0005\n", "")

@@ -623,7 +623,7 @@ def test_empty_audit_log_is_wrong_usage_of_every_command_that_takes_one(desk, wo
 
 
 @pytest.mark.parametrize("output", ["json", "text"])
-def test_run_whose_result_is_no_table_loads_nothing_that_draws_one(desk, output):
+def test_run_loads_what_draws_a_table_only_where_its_result_is_one(desk, output):
     stock(desk)
     done = desk.sweep("--yes", "--output", output, PYTHONPROFILEIMPORTTIME="1")
     assert done.code == 0

@@ -1,0 +1,33 @@
+"""The plan as it is written: all that is stale, in its order, however many go together."""
+
+import pytest
+from audit.written_logs import opened
+from builders import NOW, ORG, PROJECT, invitation, object_id, policy
+
+from invite_sweeper.audit import PlannedLane
+from invite_sweeper.draft import Draft
+from invite_sweeper.inventory import Place, Project, Source
+from invite_sweeper.selection import Selector
+from invite_sweeper.walk import Listing
+
+PLACE = Place(Project(PROJECT, "Sandbox Alpha", ORG), Source.INVITES)
+
+
+@pytest.mark.parametrize("count", [1, 99, 100, 101, 199, 200, 201, 450])
+async def test_each_stale_invitation_of_a_list_is_planned_once_and_comes_back_in_its_order(
+    tmp_path, count
+):
+    found, log = policy(), opened(tmp_path / "log.jsonl")
+    draft = Draft(log, Selector(found, NOW), found.limits, NOW)
+    await draft.visit(Listing(PLACE, tuple(invitation(number) for number in range(count))))
+    await draft.finish()
+    await log.close()
+    (span,) = draft.spans
+    assert (draft.planned, draft.stale, span.count) == (count, count, count)
+    taken = []
+    with PlannedLane.reading(log.path, "run-1") as lane_of:
+        lane = lane_of(span)
+        while (head := lane.head()) is not None:
+            taken.append(head.invitation.id)
+            lane.advance()
+    assert taken == [object_id(number) for number in range(count)]
