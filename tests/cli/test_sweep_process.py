@@ -526,7 +526,7 @@ def test_audit_path_option_overrides_the_policy(desk):
 
 
 def test_refusal_of_a_shard_says_that_the_limit_is_its_part_of_the_policy_s(desk):
-    stock(desk, projects=12)
+    stock(desk, projects=40)  # a shard has more than one of them, whatever their ids
     desk.keys["limits"]["max_deletions"] = 4
     done = desk.sweep("--shard", "1/2")
     assert (done.code, desk.deletes()) == (3, 0)
