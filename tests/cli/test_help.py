@@ -155,7 +155,7 @@ def test_version_loads_nothing_that_only_a_run_needs():
     )
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     heavy = {"aiohttp", "asyncio", "pydantic", "yaml", "rich", "structlog", "tenacity", "orjson"}
-    assert not loaded & (heavy | {"jinja2", "pygal", "prometheus_client", "uvloop", "cryptography"})
+    assert not loaded & (heavy | {"jinja2", "prometheus_client", "uvloop", "cryptography"})
 
 
 # --- completion ----------------------------------------------------------------------------

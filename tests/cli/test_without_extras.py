@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from running import desk_in
 
-EXTRAS = ("cryptography", "jinja2", "prometheus_client", "pygal", "uvloop")
+EXTRAS = ("cryptography", "jinja2", "prometheus_client", "uvloop")
 
 
 @pytest.fixture

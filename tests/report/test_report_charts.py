@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invite_sweeper.report.page.charts import HEIGHT, WIDTH, Chart, Series, stacked, svg, ticks
+from invite_sweeper.report.page.charts import HEIGHT, WIDTH, Chart, Series, stacked, ticks
+from invite_sweeper.report.page.rendering import svg
 
 
 def drawn(chart: Chart) -> ET.Element:
@@ -48,17 +49,55 @@ def test_there_is_a_bar_for_each_number_and_its_height_is_in_proportion(chart):
 def test_a_drawing_brings_no_style_script_link_id_or_comment(chart):
     text = svg(chart)
     root = drawn(chart)
-    assert {node.tag for node in root.iter()} <= {"svg", "g", "rect", "path", "text", "title"}
+    assert {node.tag for node in root.iter()} <= {
+        "svg",
+        "g",
+        "rect",
+        "line",
+        "text",
+        "title",
+        "desc",
+    }
     attributes = {name for node in root.iter() for name in node.attrib}
     assert not attributes & {"style", "id", "href", "onclick"}
     assert "<!--" not in text
     assert "http" not in text
 
 
+@given(charts())
+@settings(max_examples=20, deadline=None)
+def test_the_bars_of_a_label_stand_on_each_other_above_the_axis(chart):
+    root = drawn(chart)
+    axis = max(float(line.get("y1")) for line in root.iter("line"))
+    edges = [axis] * len(chart.labels)
+    for group in bars(root):
+        for column, rect in enumerate(group):
+            y, height = float(rect.get("y")), float(rect.get("height"))
+            assert y + height == pytest.approx(edges[column], abs=0.01)
+            edges[column] = y
+    assert min(edges) >= 0
+
+
+@given(charts())
+@settings(max_examples=10, deadline=None)
+def test_each_label_stands_under_the_middle_of_its_bar_and_within_the_drawing(chart):
+    root = drawn(chart)
+    middles = {
+        rect.find("title").text.partition(":")[0]: float(rect.get("x"))
+        + float(rect.get("width")) / 2
+        for rect in bars(root)[0]
+    }
+    axis = next(g for g in root.iter("g") if g.get("class") == "labels")
+    for text in axis.iter("text"):
+        middle = float(text.get("x"))
+        assert middle == pytest.approx(middles[text.text], abs=0.01)
+        assert middle + len(text.text) * 3.5 <= WIDTH
+
+
 def test_labels_do_not_run_into_each_other():
     labels = tuple(f"2026-11-{day:02}" for day in range(60))
     root = drawn(Chart("t", labels, (Series("s", (1,) * 60, 0),)))
-    axis = next(g for g in root.iter("g") if g.get("class") == "axis x")
+    axis = next(g for g in root.iter("g") if g.get("class") == "labels")
     written = [text for text in axis.iter("text") if text.text]
     assert 2 <= len(written) <= WIDTH // 70
 

@@ -312,7 +312,7 @@ def test_one_that_is_not_shown_is_one(tmp_path, form, shown):
 
 def test_without_the_extra_it_is_said_what_to_install(tmp_path, monkeypatch):
     book = Logbook(tmp_path / "audit.jsonl")
-    monkeypatch.setitem(sys.modules, "pygal", None)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
     monkeypatch.delitem(sys.modules, "invite_sweeper.report.page.rendering", raising=False)
     for name in ("charts", "sections", "closing", "grid"):
         monkeypatch.delitem(sys.modules, f"invite_sweeper.report.page.{name}", raising=False)
@@ -340,11 +340,6 @@ def test_a_link_is_followed_and_stays_one(tmp_path):
     report([book.path], link, "md", None)
     assert link.is_symlink()
     assert file.read_text().startswith("# Invitations swept")
-
-
-def test_drawing_leaves_no_hook_in_the_import_system(tmp_path):
-    quiet_page(tmp_path)
-    assert not [finder for finder in sys.meta_path if type(finder).__module__ == "pygal"]
 
 
 def test_a_sound_chain_is_put_into_words(tmp_path):

@@ -1,30 +1,25 @@
-"""Stacked bars as SVG without a style, script, link or identifier of its own.
+"""Stacked bars: where each bar, tick and label of a chart stands.
 
-pygal draws; what it adds for pages of its own (style sheet, configuration script, tooltips) is
-taken off again, so that the page's Content-Security-Policy can forbid all of it, and the page's
-style sheet gives the colours in light and dark. No text of a log gets into a drawing: the
-legend stands beside it, as HTML.
+`chart.svg.j2` draws what `layout` returns, without a style, script, link or identifier: the
+page's style sheet sets the colours in light and dark, and its Content-Security-Policy forbids
+the rest. No text of a log is part of a drawing: the legend stands beside it, as HTML.
 """
 
-import sys
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
-from xml.etree import ElementTree as ET
-
-import pygal  # type: ignore[import-untyped]
-from pygal.style import Style  # type: ignore[import-untyped]
-
-# pygal hooks itself into the import system for plug-ins of its own, in a form that Python 3.12
-# ignores and 3.11 warns of at every import that fails from then on.
-sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
 WIDTH, HEIGHT = 720, 300
 TICKS = 5
-LETTER = 8
-"""Width of a letter of a label, with its share of the space between two labels."""
 
-_DROPPED = {"defs", "title", "desc"}
+_TOP, _RIGHT, _BOTTOM = 12, 36, 28
+_GAP = 16
+"""Around the labels at the left of the axis."""
+_LETTER = 8
+"""Width of a letter of a label, with its share of the space between two labels."""
+_FILLED, _WIDEST = 0.8, 96
+"""Share of the space per label that its bar takes, and how wide a bar may be."""
 
 Row: TypeAlias = tuple[str, tuple[int, ...]]
 """A name and its numbers, one a label."""
@@ -50,8 +45,8 @@ class Chart:
     """Stacked bars: one a label, the series on top of each other.
 
     Attributes:
-        title: What a screen reader says in place of the drawing.
-        labels: Of our own making, never from a log.
+        title: What a screen reader reads in place of the drawing.
+        labels: Constants or dates, never text of a log.
     """
 
     title: str
@@ -64,79 +59,82 @@ class Chart:
         return sum(sum(series.values) for series in self.series)
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One rectangle, in units of the drawing; `y` is its upper edge."""
+
+    label: str
+    value: int
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the parts of a chart stand, in units of the drawing.
+
+    Attributes:
+        left: The vertical axis.
+        right: Where the horizontal lines end.
+        floor: The horizontal axis.
+        ticks: Text and height of each horizontal line.
+        labels: Each label that is written, and the middle of its bar.
+        bars: The bars of each series.
+    """
+
+    left: float
+    right: float
+    floor: float
+    ticks: tuple[tuple[str, float], ...]
+    labels: tuple[tuple[str, float], ...]
+    bars: tuple[tuple[Bar, ...], ...]
+
+
+def layout(chart: Chart) -> Layout:
+    """Place each bar, tick and label; of labels that would overlap, write every n-th only."""
+    columns = list(zip(*(series.values for series in chart.series), strict=True))
+    scale = ticks(max(map(sum, columns), default=0))
+    left, right, floor = _GAP + _LETTER * len(f"{scale[-1]:,}"), WIDTH - _RIGHT, HEIGHT - _BOTTOM
+    unit, step = (floor - _TOP) / scale[-1], (right - left) / len(columns)
+    width = min(step * _FILLED, _WIDEST)
+    middles = [left + step * (column + 0.5) for column in range(len(columns))]
+    every = math.ceil(_LETTER * max(map(len, chart.labels)) / step)
+
+    def bar(series: int, column: int) -> Bar:
+        values = columns[column]
+        return Bar(
+            label=chart.labels[column],
+            value=values[series],
+            x=middles[column] - width / 2,
+            y=floor - unit * sum(values[: series + 1]),
+            width=width,
+            height=unit * values[series],
+        )
+
+    return Layout(
+        left=left,
+        right=right,
+        floor=floor,
+        ticks=tuple((f"{tick:,}", floor - unit * tick) for tick in scale),
+        labels=tuple(zip(chart.labels, middles, strict=True))[::every],
+        bars=tuple(
+            tuple(bar(series, column) for column in range(len(columns)))
+            for series in range(len(chart.series))
+        ),
+    )
+
+
 def ticks(highest: int) -> tuple[int, ...]:
-    """Whole numbers from 0 to just over the highest, in round steps."""
+    """Return whole numbers in round steps, from 0 to the highest or just over it."""
     steps = (base * 10**power for power in range(20) for base in (1, 2, 5))
     step = next(step for step in steps if step * TICKS >= highest)
     return tuple(range(0, step * -(-max(highest, 1) // step) + 1, step))
 
 
-def svg(chart: Chart) -> str:
-    """Draw it; `<rect data-value>` is a bar, in the order of series, then labels."""
-    bars = pygal.StackedBar(
-        width=WIDTH,
-        height=HEIGHT,
-        js=[],
-        css=[],
-        no_prefix=True,
-        show_legend=False,
-        margin=8,
-        disable_xml_declaration=True,
-        truncate_label=-1,
-        style=Style(font_family="system-ui", label_font_size=12, major_label_font_size=12),
-    )
-    heights = [sum(column) for column in zip(*(s.values for s in chart.series), strict=True)]
-    scale = ticks(max(heights, default=0))
-    bars.range = (0, scale[-1])
-    bars.y_labels = scale
-    bars.value_formatter = "{:,.0f}".format
-    bars.x_labels = chart.labels
-    fitting = WIDTH // (LETTER * max(map(len, chart.labels), default=1))
-    if len(chart.labels) > fitting:
-        bars.x_labels_major_every = -(-len(chart.labels) // fitting)
-        bars.show_minor_x_labels = False
-    for series in chart.series:
-        bars.add("", series.values)
-    root = ET.fromstring(bars.render(is_unicode=True))  # noqa: S314 - our own drawing
-    return ET.tostring(_bare(root, chart), encoding="unicode")
-
-
-def _bare(root: ET.Element, chart: Chart) -> ET.Element:
-    """Only shapes, numbers and classes, with the values where a test or a pointer finds them."""
-    _strip(root)
-    root.attrib = {
-        "class": "chart",
-        "viewBox": root.attrib["viewBox"],
-        "role": "img",
-        "aria-label": chart.title,
-    }
-    for group, series in zip(_groups(root), chart.series, strict=True):
-        group.set("class", f"series tone-{series.tone}")
-        rects = group.iter("rect")
-        for rect, label, value in zip(rects, chart.labels, series.values, strict=True):
-            rect.set("data-value", str(value))
-            ET.SubElement(rect, "title").text = f"{label}: {value:,}"
-    return root
-
-
-def _strip(element: ET.Element) -> None:
-    for child in tuple(element):
-        child.tag = child.tag.rpartition("}")[2]
-        if child.tag in _DROPPED or "overlay" in child.get("class", ""):
-            element.remove(child)
-        else:
-            _strip(child)
-    element.tag = element.tag.rpartition("}")[2]
-    for name in ("id", "style"):
-        element.attrib.pop(name, None)
-
-
-def _groups(root: ET.Element) -> Iterator[ET.Element]:
-    return (group for group in root.iter("g") if group.get("class", "").startswith("series"))
-
-
 def stacked(rows: Sequence[Row], rest: Row) -> tuple[Series, ...]:
-    """A series a row, and one for all that have no row of their own, where there are any."""
+    """Return a series for each row, and one for all others if any of its numbers is not zero."""
     named = [Series(name, values, tone) for tone, (name, values) in enumerate(rows)]
     if any(rest[1]):
         named.append(Series(rest[0], rest[1], tone=len(TONES) - 1))
