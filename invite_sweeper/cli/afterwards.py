@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from invite_sweeper.policy import Notification
+from invite_sweeper.report.facts import RunFacts, facts_of
+from invite_sweeper.report.metrics import push, write_textfile
+from invite_sweeper.report.notification import announce_end, announce_start
 from invite_sweeper.report.summary import Summary
-
-if TYPE_CHECKING:
-    from invite_sweeper.report.facts import RunFacts
 
 
 async def begin(
@@ -19,8 +18,6 @@ async def begin(
     """Tell those who wait for a sign of life that a run begins; gives what went wrong."""
     if not notifications:
         return ()
-    from invite_sweeper.report.notification import announce_start
-
     return await announce_start(notifications, environment)
 
 
@@ -36,26 +33,18 @@ async def end(
     """Write metrics and tell people how a run ended; gives what went wrong, never raises."""
     if not notifications and metrics_file is None and pushgateway is None:
         return ()
-    from invite_sweeper.report.facts import facts_of
-
     facts = facts_of(summary, shard=shard, finished_at=datetime.now(UTC))
     said: list[str] = []
     if metrics_file is not None or pushgateway is not None:
         said += await _metrics(facts, metrics_file, pushgateway)
     if notifications:
-        from invite_sweeper.report.notification import announce_end
-
         said += await announce_end(notifications, environment, facts)
     return tuple(said)
 
 
 async def _metrics(
-    facts: "RunFacts", metrics_file: Path | None, pushgateway: str | None
+    facts: RunFacts, metrics_file: Path | None, pushgateway: str | None
 ) -> tuple[str, ...]:
-    try:
-        from invite_sweeper.report.metrics import push, write_textfile
-    except ImportError:
-        return ("Metrics need the extra `metrics`: pip install 'invite-sweeper[metrics]'",)
     said: tuple[str, ...] = ()
     if metrics_file is not None:
         said += write_textfile(metrics_file, facts)

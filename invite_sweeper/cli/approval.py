@@ -4,20 +4,11 @@ import base64
 import binascii
 from pathlib import Path
 
-from invite_sweeper.errors import UsageFault
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-try:
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-        Ed25519PrivateKey,
-        Ed25519PublicKey,
-    )
-except ImportError as error:
-    raise UsageFault(
-        "Approvals need the extra `approval`.",
-        mend="pip install 'invite-sweeper[approval]'",
-    ) from error
+from invite_sweeper.errors import UsageFault
 
 _CONTEXT = b"invite-sweeper plan approval v1\n"
 """What is signed names its purpose, so that no other signature of the key can pass for it."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from invite_sweeper.cli.approval import sign, verify
 from invite_sweeper.errors import GuardRefused, UsageFault
 from invite_sweeper.outfile import replaceable
 from invite_sweeper.plan import Basis, SavedPlan, read, write
@@ -106,8 +107,6 @@ def approve(plan: Path, key: Path) -> Path:
         UsageFault: The key cannot be read, or the file not written.
         GuardRefused: The plan is none.
     """
-    from invite_sweeper.cli.approval import sign
-
     path = signature_path(plan)
     signature = sign(load(plan).digest, key)
     try:
@@ -127,8 +126,6 @@ def require_approval(plan: Path, digest: str, key: Path) -> None:
         UsageFault: The key cannot be read.
         GuardRefused: There is no approval, or it does not fit the plan and the key.
     """
-    from invite_sweeper.cli.approval import verify
-
     path = signature_path(plan)
     try:
         signature = path.read_text("ascii").strip()

@@ -4,7 +4,6 @@ Units are base units and stand in the name, as Prometheus asks: ages and spans a
 day is an instant. All are gauges: each run is a process of its own and starts from nothing.
 
 Trouble here never changes what the run came to: it is returned as a sentence for the log.
-Needs the extra `metrics`.
 """
 
 import os

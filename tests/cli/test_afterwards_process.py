@@ -8,7 +8,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from running import desk_in
 
-pytest.importorskip("prometheus_client", reason="metrics need the extra `metrics`")
 DAYS = timedelta(days=1)
 
 

@@ -8,6 +8,8 @@ from datetime import timedelta
 
 import orjson
 import pytest
+from cryptography.hazmat.primitives import serialization as s
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from running import desk_in
 
 from invite_sweeper.cli import plan_files
@@ -348,10 +350,6 @@ def test_tampered_and_resealed_plans_delete_nothing_beyond_what_is_stale(desk):
 
 @pytest.fixture
 def keys(tmp_path):
-    pytest.importorskip("cryptography", reason="approvals need the extra `approval`")
-    from cryptography.hazmat.primitives import serialization as s
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     for name in ("boss", "mallory"):
         private = Ed25519PrivateKey.generate()
         (tmp_path / f"{name}.pem").write_bytes(
@@ -439,7 +437,6 @@ def test_approval_that_cannot_be_written_is_wrong_usage(desk, keys):
 
 
 def test_approval_is_made_with_keys_of_ssh_too(desk, tmp_path):
-    pytest.importorskip("cryptography")
     stock(desk)
     saved(desk)
     made = (

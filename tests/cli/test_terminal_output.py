@@ -167,7 +167,6 @@ def test_reader_that_goes_away_changes_nothing_about_the_run(desk, output):
 
 
 def test_report_goes_to_stdout_and_with_out_to_its_file_alone(desk):
-    pytest.importorskip("jinja2", reason="a report needs the extra `report`")
     assert desk.run(*SWEEP).code == 0
     log = "audit/invite-sweeper.jsonl"
     shown = desk.run("report", log, "--format", "md")

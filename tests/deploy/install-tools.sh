@@ -16,11 +16,11 @@ if ! dpkg --status "${debian[@]}" >/dev/null 2>&1; then
 fi
 
 # Two environments, because checkov holds back what the maker of the bill of materials needs.
-for extra in deploy-checks release; do
-    python3 -m venv "$folder/$extra"
-    "$folder/$extra/bin/pip" install --quiet uv
-    "$folder/$extra/bin/uv" pip install --quiet --python "$folder/$extra/bin/python" \
-        --requirements pyproject.toml --extra "$extra"
+for group in deploy-checks release; do
+    python3 -m venv "$folder/$group"
+    "$folder/$group/bin/pip" install --quiet uv
+    "$folder/$group/bin/uv" pip install --quiet --python "$folder/$group/bin/python" \
+        --group "$group"
 done
 
 mkdir -p "$folder/commands"

@@ -68,8 +68,9 @@ def test_it_starts_as_nobody_on_a_read_only_root_and_has_nothing_to_install_with
     assert there == {"modules": [], "user": [10001, 10001], "capabilities": 0, "writable": False}
 
 
-def test_metrics_and_the_report_come_with_it(containers, image):
-    assert python(containers, "import jinja2, prometheus_client; print('all')") == "all"
+def test_metrics_report_and_approval_come_with_it(containers, image):
+    needed = "import cryptography, jinja2, prometheus_client; print('all')"
+    assert python(containers, needed) == "all"
 
 
 def test_the_version_is_told_in_under_a_second(containers, image):

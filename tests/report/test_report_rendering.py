@@ -4,7 +4,6 @@ import base64
 import hashlib
 import os
 import re
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
@@ -308,16 +307,6 @@ def test_one_that_is_not_shown_is_one(tmp_path, form, shown):
         book.line("planned", **invitation(number))
     book.finish(stale=shown + 1)
     assert "1 more is in the audit log" in render(summarise([book.path]), form)
-
-
-def test_without_the_extra_it_is_said_what_to_install(tmp_path, monkeypatch):
-    book = Logbook(tmp_path / "audit.jsonl")
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    monkeypatch.delitem(sys.modules, "invite_sweeper.report.page.rendering", raising=False)
-    for name in ("charts", "sections", "closing", "grid"):
-        monkeypatch.delitem(sys.modules, f"invite_sweeper.report.page.{name}", raising=False)
-    with pytest.raises(UsageFault, match=re.escape("invite-sweeper[report]")):
-        render(summarise([book.path]), "html")
 
 
 def test_a_pipe_is_written_and_not_replaced(tmp_path):

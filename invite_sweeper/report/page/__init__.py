@@ -1,4 +1,4 @@
-"""A report of audit logs: one page, or Markdown. Needs the extra `report`."""
+"""A report of audit logs: one page, or Markdown."""
 
 import os
 import sys
@@ -12,6 +12,7 @@ from invite_sweeper.outfile import replaceable
 from invite_sweeper.report.page.chain import Chain, chain_of
 from invite_sweeper.report.page.digest import summarise
 from invite_sweeper.report.page.model import ReportModel, Verification
+from invite_sweeper.report.page.rendering import render_html, render_markdown
 
 __all__ = [
     "Chain",
@@ -41,7 +42,7 @@ def report(
         verification: What `audit.verify` says of the same files; None where nobody asked.
 
     Raises:
-        UsageFault: A log cannot be read, the extra is missing, or `out` cannot be written;
+        UsageFault: A log cannot be read, or `out` cannot be written;
             what stood there before stands there still.
     """
     text = render(summarise(paths, verification), fmt)
@@ -73,16 +74,5 @@ def _write(out: Path, text: str) -> None:
 
 
 def render(model: ReportModel, fmt: Format) -> str:
-    """The report as text.
-
-    Raises:
-        UsageFault: The extra `report` is not installed.
-    """
-    try:
-        from invite_sweeper.report.page.rendering import render_html, render_markdown
-    except ModuleNotFoundError as error:
-        raise UsageFault(
-            f"A report needs the Python package {error.name}, which is not installed.",
-            mend="Install invite-sweeper[report].",
-        ) from error
+    """Return the report as text."""
     return render_html(model) if fmt == "html" else render_markdown(model)

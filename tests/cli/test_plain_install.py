@@ -1,0 +1,91 @@
+"""An installation without extras has all commands."""
+
+import ast
+import os
+import re
+import sys
+import tomllib
+from datetime import timedelta
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization as s
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from running import desk_in
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+LOG = "audit/invite-sweeper.jsonl"
+
+
+def names_in(requirements: list[str]) -> set[str]:
+    """Names of distributions as the package index compares them (PEP 503)."""
+    return {canonical(re.match(r"[\w.-]+", each).group()) for each in requirements}
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def imported() -> set[str]:
+    """Distributions that any module of the package imports."""
+    names = set()
+    for path in (ROOT / "invite_sweeper").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(node.module.partition(".")[0])
+    # `_typeshed` exists for type checkers only.
+    foreign = names - {*sys.stdlib_module_names, "invite_sweeper", "_typeshed"}
+    found = packages_distributions()
+    return {canonical(found[name][0]) for name in foreign}
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """A desk whose program finds no uvloop: importing it fails as if it were not installed."""
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "uvloop.py").write_text("raise ModuleNotFoundError('No module named uvloop')\n")
+    with desk_in(tmp_path) as found:
+        found.sim.invite(found.sim.add_project("P"), "old@example.com", age=timedelta(days=20))
+        before = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
+        found.bare = {"PYTHONPATH": os.pathsep.join([str(bare), *before])}
+        yield found
+
+
+def test_every_imported_package_is_a_dependency_and_only_uvloop_is_an_extra():
+    direct = names_in(PROJECT["dependencies"])
+    # yarl is part of the interface of aiohttp, pydantic-core of that of pydantic.
+    installed = direct | names_in([each for name in direct for each in requires(name) or ()])
+    assert set(PROJECT["optional-dependencies"]) == {"speed", "dev"}
+    assert imported() - installed == {"uvloop"}
+    assert names_in(PROJECT["optional-dependencies"]["speed"]) == {"uvloop"}
+
+
+def test_sweep_verify_metrics_and_report_work(desk):
+    done = desk.sweep("--metrics-file", "run.prom", **desk.bare)
+    assert (done.code, done.summary["deleted"]) == (0, 1), done.err
+    assert (
+        'invite_sweeper_outcomes{outcome="deleted"} 1.0' in (desk.folder / "run.prom").read_text()
+    )
+    assert desk.run("audit", "verify", LOG, **desk.bare).code == 0
+    report = desk.run("report", LOG, **desk.bare)
+    assert (report.code, "old@example.com" in report.out) == (0, True), report.err
+
+
+def test_saved_plan_is_approved_and_swept(desk):
+    private = Ed25519PrivateKey.generate()
+    (desk.folder / "boss.pem").write_bytes(
+        private.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
+    )
+    (desk.folder / "boss.pub").write_bytes(
+        private.public_key().public_bytes(s.Encoding.OpenSSH, s.PublicFormat.OpenSSH)
+    )
+    assert desk.plan("--out", "plan.jsonl", **desk.bare).code == 0
+    approved = desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem", **desk.bare)
+    assert approved.code == 0, approved.err
+    done = desk.sweep("--plan", "plan.jsonl", "--require-approval", "boss.pub", **desk.bare)
+    assert (done.code, done.summary["deleted"]) == (0, 1), done.err
