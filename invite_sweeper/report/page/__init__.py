@@ -11,14 +11,13 @@ from invite_sweeper.errors import UsageFault
 from invite_sweeper.outfile import replaceable
 from invite_sweeper.report.page.chain import Chain, chain_of
 from invite_sweeper.report.page.digest import summarise
-from invite_sweeper.report.page.model import ReportModel, Verification
+from invite_sweeper.report.page.model import ReportModel
 from invite_sweeper.report.page.rendering import render_html, render_markdown
 
 __all__ = [
     "Chain",
     "Format",
     "ReportModel",
-    "Verification",
     "chain_of",
     "render",
     "report",
@@ -28,9 +27,7 @@ __all__ = [
 Format: TypeAlias = Literal["html", "md"]
 
 
-def report(
-    paths: Sequence[Path], out: Path | None, fmt: Format, verification: Verification | None
-) -> None:
+def report(paths: Sequence[Path], out: Path | None, fmt: Format, chain: Chain | None) -> None:
     """Make a report of audit logs and put it where it was asked for.
 
     The file is there whole or not at all, and for its owner alone: it names people.
@@ -39,13 +36,13 @@ def report(
         paths: Audit logs, in any order.
         out: None for stdout.
         fmt: A page, or Markdown.
-        verification: What `audit.verify` says of the same files; None where nobody asked.
+        chain: The result of `audit.verify` for the same files; None if it was not asked for.
 
     Raises:
         UsageFault: A log cannot be read, or `out` cannot be written;
             what stood there before stands there still.
     """
-    text = render(summarise(paths, verification), fmt)
+    text = render(summarise(paths, chain), fmt)
     if out is None:
         sys.stdout.write(text)
         return

@@ -1,17 +1,14 @@
-"""The verdict over the chain as the page takes it, from what `audit.verify` found."""
+"""The state of the hash chain in words, from what `audit.verify` found."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from invite_sweeper.audit.verify import Verification
 from invite_sweeper.plural import counted
-
-if TYPE_CHECKING:
-    from invite_sweeper.audit.verify import Verification as Followed
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A `Verification` of the page.
+    """Whether the chain of the logs is whole; every text may be hostile.
 
     Attributes:
         sound: Whether every line is as it was written.
@@ -24,8 +21,8 @@ class Chain:
     last_hash: str
 
 
-def chain_of(found: "Followed") -> Chain:
-    """Put into words what the verification found."""
+def chain_of(found: Verification) -> Chain:
+    """Return the result of a verification in words."""
     if found.finding is not None:
         wrong = found.finding
         place = f"{wrong.spot.path.name}, line {wrong.spot.line:,}"

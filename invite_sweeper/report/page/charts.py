@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 WIDTH, HEIGHT = 720, 300
 TICKS = 5
+REST_TONE = 5
+"""The last tone of the style sheet: grey."""
 
 _TOP, _RIGHT, _BOTTOM = 12, 36, 28
 _GAP = 16
@@ -137,9 +139,5 @@ def stacked(rows: Sequence[Row], rest: Row) -> tuple[Series, ...]:
     """Return a series for each row, and one for all others if any of its numbers is not zero."""
     named = [Series(name, values, tone) for tone, (name, values) in enumerate(rows)]
     if any(rest[1]):
-        named.append(Series(rest[0], rest[1], tone=len(TONES) - 1))
+        named.append(Series(rest[0], rest[1], tone=REST_TONE))
     return tuple(named)
-
-
-TONES = ("blue", "orange", "green", "purple", "ochre", "grey")
-"""What the tones are in the style sheet; the last is for the rest."""

@@ -1,13 +1,11 @@
 """The later sections of a report: nights, coverage, what was kept, the runs and the chain."""
 
-from collections.abc import Callable
-
 from invite_sweeper.plural import counted, fitting
 from invite_sweeper.report.page.charts import Chart, Series
 from invite_sweeper.report.page.counted import Blind, Exemption, LogFile, Night
 from invite_sweeper.report.page.grid import (
-    Cell,
     Column,
+    Columns,
     Figure,
     Grid,
     Section,
@@ -18,6 +16,7 @@ from invite_sweeper.report.page.grid import (
 )
 from invite_sweeper.report.page.model import ReportModel
 from invite_sweeper.report.page.rows import Cut, Run
+from invite_sweeper.report.values import text
 
 SHOWN_FILES = 50
 
@@ -38,7 +37,7 @@ def _nights(model: ReportModel) -> Section | None:
         Series("skipped", tuple(night.tally.skipped for night in found), 5),
     )
     caption = "Deletions by night"
-    columns: tuple[tuple[Column, Callable[[Night], Cell]], ...] = (
+    columns: Columns[Night] = (
         (Column("Day (UTC)", "date"), lambda night: value(night.day)),
         (Column("Runs", "number"), lambda night: count(night.runs)),
         (Column("Planned", "number"), lambda night: count(night.tally.planned)),
@@ -72,7 +71,7 @@ def _coverage(model: ReportModel) -> Section | None:
         said = f"{read:,} of {projects} in scope {fitting(read, 'was', 'were')} read."
     if not found.unreadable:
         return Section("coverage", "Coverage", (said,))
-    reasons: tuple[tuple[Column, Callable[[tuple[str, int]], Cell]], ...] = (
+    reasons: Columns[tuple[str, int]] = (
         (Column("Reason", "prose"), lambda pair: value(pair[0], 200)),
         (Column("Projects", "number"), lambda pair: count(pair[1])),
     )
@@ -84,7 +83,7 @@ def _coverage(model: ReportModel) -> Section | None:
     return Section("coverage", "Coverage", (said, lost), (), grids)
 
 
-def _blind_columns() -> tuple[tuple[Column, Callable[[Blind], Cell]], ...]:
+def _blind_columns() -> Columns[Blind]:
     return (
         (Column("Project"), lambda blind: value(blind.project or blind.project_id)),
         (Column("Reason", "prose"), lambda blind: value(blind.reason, 200)),
@@ -103,7 +102,7 @@ def _kept(model: ReportModel) -> Section | None:
         if kept is not None
         else ""
     )
-    reasons: tuple[tuple[Column, Callable[[tuple[str, int]], Cell]], ...] = (
+    reasons: Columns[tuple[str, int]] = (
         (Column("Reason"), lambda pair: value(pair[0].replace("_", " "))),
         (Column("Invitations", "number"), lambda pair: count(pair[1])),
     )
@@ -114,7 +113,7 @@ def _kept(model: ReportModel) -> Section | None:
 
 
 def _exemptions(found: Cut[Exemption]) -> Grid:
-    columns: tuple[tuple[Column, Callable[[Exemption], Cell]], ...] = (
+    columns: Columns[Exemption] = (
         (Column("Name"), lambda entry: value(entry.name)),
         (Column("Reason", "prose"), lambda entry: value(entry.reason or "(none given)", 200)),
         (Column("Until", "date"), lambda entry: value(entry.until or "(no end)")),
@@ -127,7 +126,7 @@ def _exemptions(found: Cut[Exemption]) -> Grid:
 def _runs(model: ReportModel) -> Section | None:
     if not model.runs.total:
         return None
-    columns: tuple[tuple[Column, Callable[[Run], Cell]], ...] = (
+    columns: Columns[Run] = (
         (Column("Began (UTC)", "date"), lambda run: moment(run.started)),
         (Column("Mode"), lambda run: value(run.mode)),
         (Column("State", "state"), lambda run: value(run.verdict.value)),
@@ -145,10 +144,12 @@ def _runs(model: ReportModel) -> Section | None:
 def _chain(model: ReportModel) -> Section | None:
     if not model.files:
         return None
-    said = [model.chain] if model.chain else ["The chain was not checked for this report."]
-    if model.last_hash:
-        said.append(f"Hash of the last line: {model.last_hash}")
-    columns: tuple[tuple[Column, Callable[[LogFile], Cell]], ...] = (
+    said = ["The chain was not checked for this report."]
+    if model.chain is not None:
+        said = [text(model.chain.message)]
+        if model.chain.last_hash:
+            said.append(f"Hash of the last line: {text(model.chain.last_hash)}")
+    columns: Columns[LogFile] = (
         (Column("File"), lambda log: value(log.name)),
         (Column("Lines", "number"), lambda log: count(log.lines)),
         (Column("No audit lines", "number"), lambda log: count(log.unread)),

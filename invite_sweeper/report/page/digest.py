@@ -6,12 +6,13 @@ from pathlib import Path
 
 from invite_sweeper.report.ages import counts_from
 from invite_sweeper.report.page import entries, tables
+from invite_sweeper.report.page.chain import Chain
 from invite_sweeper.report.page.counted import LogFile, Totals
 from invite_sweeper.report.page.gather import gather
 from invite_sweeper.report.page.heads import Chosen, read_heads
 from invite_sweeper.report.page.ledger import ledger
 from invite_sweeper.report.page.lines import in_order
-from invite_sweeper.report.page.model import ReportModel, Verification
+from invite_sweeper.report.page.model import ReportModel
 from invite_sweeper.report.page.rows import Comparison, Run
 from invite_sweeper.report.page.verdict import Findings, notes, verdict
 from invite_sweeper.report.values import number, text, whole
@@ -19,7 +20,7 @@ from invite_sweeper.report.values import number, text, whole
 Finals = Sequence[Mapping[str, object]]
 
 
-def summarise(paths: Sequence[Path], verification: Verification | None = None) -> ReportModel:
+def summarise(paths: Sequence[Path], chain: Chain | None = None) -> ReportModel:
     """Read the logs twice, first for their runs, then for their lines.
 
     The model is of bounded size whatever the logs hold: each list is cut, and says how long
@@ -27,7 +28,7 @@ def summarise(paths: Sequence[Path], verification: Verification | None = None) -
 
     Args:
         paths: Audit logs, rotated or of several shards.
-        verification: What `audit.verify` says of the same files; None where nobody asked.
+        chain: The result of `audit.verify` for the same files; None if it was not asked for.
 
     Raises:
         UsageFault: A file cannot be read, or the temporary folder is full.
@@ -36,14 +37,14 @@ def summarise(paths: Sequence[Path], verification: Verification | None = None) -
     with ledger() as db:
         chosen = read_heads(db, files)
         logs = gather(db, files)
-        return _model(db, chosen, logs, verification)
+        return _model(db, chosen, logs, chain)
 
 
 def _model(
     db: sqlite3.Connection,
     chosen: Chosen,
     logs: tuple[LogFile, ...],
-    verification: Verification | None,
+    chain: Chain | None,
 ) -> ReportModel:
     current = tables.runs(db, "role = 1", limit=1000).rows
     findings = Findings(
@@ -53,7 +54,7 @@ def _model(
         logs=logs,
     )
     final, sweeping = chosen.finished, any(run.mode == "sweep" for run in current)
-    word, sentence = verdict(findings, verification)
+    word, sentence = verdict(findings, chain)
     ages, kept = tables.stale_ages(db), tables.kept_by_reason(final)
     compared = _comparison(db, findings, sweeping=sweeping)
     day = min((run.started.date().isoformat() for run in current if run.started), default="")
@@ -77,9 +78,7 @@ def _model(
         bounces=entries.bounces(db, sweeping=sweeping),
         runs=tables.runs(db),
         files=logs,
-        chain="" if verification is None else text(verification.message),
-        chain_sound=None if verification is None else verification.sound,
-        last_hash="" if verification is None else text(verification.last_hash),
+        chain=chain,
         sunset=next((found for line in final if (found := text(line.get("sunset")))), ""),
     )
 

@@ -11,7 +11,7 @@ SHOWN_COMPARED = 100
 
 _FIELDS = (
     "i.invitation_id, i.project_id, i.project, i.username, i.inviter, i.roles, i.rule, i.age,"
-    " i.created, i.source, i.bounced, e.outcome, e.attempts, e.http_status, e.error_code"
+    " i.bounced, e.outcome, e.attempts, e.http_status, e.error_code"
 )
 _URGENCY = (
     "CASE coalesce(e.outcome, '') WHEN 'failed' THEN 0 WHEN 'unknown' THEN 1 WHEN '' THEN 2"
@@ -117,8 +117,6 @@ def _entry(row: sqlite3.Row, state: str, bounced: int | None = None, last: str =
         roles=row["roles"],
         rule=row["rule"],
         age_days=row["age"],
-        created_at=row["created"],
-        source=row["source"],
         state=state,
         detail=_detail(row),
         bounced=row["bounced"] if bounced is None else bounced,

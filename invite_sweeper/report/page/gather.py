@@ -35,7 +35,7 @@ class Gatherer:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._run = _Open()
-        self._items = Rows(db, "items", 15)
+        self._items = Rows(db, "items", 13)
         self._ends = Rows(db, "ends", 6)
         self._blind = Rows(db, "blind", 6)
         self._erased = Rows(db, "erased", 3)
@@ -117,8 +117,6 @@ class Gatherer:
                 *(text(line.get(name)) for name in (*fields, "rule")),
                 age,
                 age_class(age),
-                text(line.get("created_at")),
-                text(line.get("source")),
                 whole(line.get("bounced")) or 0,
                 text(line.get("username")).casefold(),
             )

@@ -1,6 +1,6 @@
 """Tables and sections as both renderings take them: every text cut and made visible."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias, TypeVar
@@ -47,7 +47,6 @@ class Grid:
         key: Unique on the page; lower-case letters and hyphens.
         total: Rows that there are, shown or not.
         filtered: Whether the page offers a filter for it.
-        where: The command that lists the rows which are not shown.
     """
 
     key: str
@@ -56,7 +55,6 @@ class Grid:
     rows: tuple[tuple[Cell, ...], ...]
     total: int
     filtered: bool = False
-    where: str = "invite-sweeper audit show"
 
     @property
     def more(self) -> int:
@@ -91,6 +89,10 @@ class Section:
     grids: tuple[Grid, ...] = ()
 
 
+Columns: TypeAlias = tuple[tuple[Column, Callable[[T], Cell]], ...]
+"""A table's columns, each with the function that makes its cell of a row."""
+
+
 def value(written: str, limit: int = WIDEST) -> Cell:
     """A text out of a log."""
     seen = visible(written)
@@ -116,18 +118,17 @@ def moment(when: datetime | None) -> Cell:
 def grid(
     key: str,
     caption: str,
-    columns: Iterable[tuple[Column, Callable[[T], Cell]]],
+    columns: Columns[T],
     cut: Cut[T],
     *,
     filtered: bool = False,
 ) -> Grid:
-    """Tabulate rows: each column with the function that makes its cell."""
-    pairs = tuple(columns)
+    """Return the rows as a table; it has a filter if `filtered` and more than one row."""
     return Grid(
         key=key,
         caption=caption,
-        columns=tuple(column for column, _ in pairs),
-        rows=tuple(tuple(cell(row) for _, cell in pairs) for row in cut.rows),
+        columns=tuple(column for column, _ in columns),
+        rows=tuple(tuple(cell(row) for _, cell in columns) for row in cut.rows),
         total=cut.total,
         filtered=filtered and len(cut.rows) > 1,
     )

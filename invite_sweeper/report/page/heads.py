@@ -29,16 +29,12 @@ class Chosen:
     """What the first pass found.
 
     Attributes:
-        current: Ordinals of the newest run, or of the newest of each shard; empty without runs.
-        previous: Ordinals of the run before, a shard each; empty where none can be compared.
         missing_shards: Numbers of the shards of the newest night that are not in the logs.
         of_shards: How many there should be; 0 where the newest run is whole.
         finished: The last lines of the current runs, in no order.
         other_series: How many further pairs of host and policy the logs hold runs of.
     """
 
-    current: tuple[int, ...]
-    previous: tuple[int, ...]
     missing_shards: tuple[int, ...]
     of_shards: int
     finished: tuple[Mapping[str, object], ...]
@@ -86,7 +82,7 @@ def _take(db: sqlite3.Connection, index: int, line: Mapping[str, object], raw: b
 def _choose(db: sqlite3.Connection) -> Chosen:
     newest = db.execute("SELECT * FROM runs ORDER BY started DESC, ord DESC LIMIT 1").fetchone()
     if newest is None:
-        return Chosen((), (), (), 0, (), 0)
+        return Chosen((), 0, (), 0)
     split = _SHARD.fullmatch(newest["shard"])
     of_shards = int(split[2]) if split else 0
     current, missing = _newest_of_each(db, newest, of_shards)
@@ -103,7 +99,7 @@ def _choose(db: sqlite3.Connection) -> Chosen:
         "SELECT count(*) FROM (SELECT DISTINCT base_url, policy_path FROM runs)"
     ).fetchone()[0]
     finished = tuple(line for line in parsed if line is not None)
-    return Chosen(current, previous, missing, of_shards, finished, series - 1)
+    return Chosen(missing, of_shards, finished, series - 1)
 
 
 def _newest_of_each(

@@ -5,7 +5,7 @@ file in the temporary folder, and is gone when it is closed, however the program
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from invite_sweeper.errors import UsageFault
@@ -32,8 +32,8 @@ CREATE TABLE runs (
 );
 CREATE TABLE items (
   role INTEGER NOT NULL, key TEXT NOT NULL, invitation_id TEXT, project_id TEXT, project TEXT,
-  username TEXT, inviter TEXT, roles TEXT, rule TEXT, age REAL, class INTEGER, created TEXT,
-  source TEXT, bounced INTEGER, person TEXT
+  username TEXT, inviter TEXT, roles TEXT, rule TEXT, age REAL, class INTEGER,
+  bounced INTEGER, person TEXT
 );
 CREATE TABLE ends (
   role INTEGER NOT NULL, key TEXT NOT NULL, outcome TEXT, attempts INTEGER,
@@ -107,13 +107,7 @@ class Rows:
 
     def flush(self) -> None:
         """Hand over what is left."""
-        _insert(self._connection, self._statement, self._rows)
+        self._connection.execute("BEGIN")
+        self._connection.executemany(self._statement, self._rows)
+        self._connection.execute("COMMIT")
         self._rows.clear()
-
-
-def _insert(
-    connection: sqlite3.Connection, statement: str, rows: Iterable[tuple[object, ...]]
-) -> None:
-    connection.execute("BEGIN")
-    connection.executemany(statement, rows)
-    connection.execute("COMMIT")

@@ -1,29 +1,10 @@
 """All that a report says, as one frozen value; nothing here reads, counts or renders."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
+from invite_sweeper.report.page.chain import Chain
 from invite_sweeper.report.page.counted import AgeTable, Coverage, Exemption, LogFile, Night, Totals
 from invite_sweeper.report.page.rows import Comparison, Cut, Entry, Run, Tally, Verdict
-
-
-class Verification(Protocol):
-    """The verdict over the chain of the logs; `audit.verify` gives one."""
-
-    @property
-    def sound(self) -> bool:
-        """Whether every line is as it was written."""
-        ...
-
-    @property
-    def message(self) -> str:
-        """The verdict as a sentence."""
-        ...
-
-    @property
-    def last_hash(self) -> str:
-        """SHA-256 of the last line, 64 hex digits."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +17,7 @@ class ReportModel:
         notes: What a reader must know before trusting the figures, a sentence each.
         kept_ages: Ages of the kept invitations by class; None where the log does not say.
         stale_ages: Ages of the stale ones by class.
-        chain: The chain's verdict; empty where it was not checked.
+        chain: None if the chain was not checked.
         sunset: When Atlas ends the API version, as the log has it; empty where it has not.
     """
 
@@ -59,7 +40,5 @@ class ReportModel:
     bounces: Cut[Entry]
     runs: Cut[Run]
     files: tuple[LogFile, ...]
-    chain: str
-    chain_sound: bool | None
-    last_hash: str
+    chain: Chain | None
     sunset: str

@@ -8,7 +8,6 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invite_sweeper.report.page.charts import HEIGHT, WIDTH, Chart, layout
-from invite_sweeper.report.page.grid import Section
 from invite_sweeper.report.page.masthead import facts, tiles, title
 from invite_sweeper.report.page.model import ReportModel
 from invite_sweeper.report.page.rows import Verdict
@@ -71,7 +70,6 @@ def svg(chart: Chart) -> str:
 
 
 def _parts(model: ReportModel) -> dict[str, object]:
-    found: tuple[Section, ...] = sections(model)
     return {
         "title": title(model),
         "verdict": model.verdict.value,
@@ -79,7 +77,7 @@ def _parts(model: ReportModel) -> dict[str, object]:
         "notes": model.notes,
         "tiles": tiles(model),
         "facts": facts(model),
-        "sections": found,
+        "sections": sections(model),
     }
 
 

@@ -83,7 +83,6 @@ class Run:
     policy_sha256: str
     actor: str
     tool_version: str
-    duration_s: float | None
     verdict: Verdict
     tally: Tally
 
@@ -107,8 +106,6 @@ class Entry:
     roles: str
     rule: str
     age_days: float | None
-    created_at: str
-    source: str
     state: str
     detail: str = ""
     bounced: int = 0

@@ -11,6 +11,7 @@ from invite_sweeper.report.page.counted import AgeRow, AgeTable
 from invite_sweeper.report.page.grid import (
     Cell,
     Column,
+    Columns,
     Figure,
     Grid,
     Section,
@@ -27,12 +28,12 @@ SERIES_SHOWN = 5
 
 EntryColumn: TypeAlias = tuple[Column, Callable[[Entry], Cell]]
 
-_WHO: tuple[EntryColumn, ...] = (
+_WHO: Columns[Entry] = (
     (Column("Invited"), lambda entry: value(entry.username or "(none)")),
     (Column("Project"), lambda entry: value(entry.project or entry.project_id, 40)),
     (Column("Age, days", "number"), lambda entry: age(entry.age_days)),
 )
-_WHY: tuple[EntryColumn, ...] = (
+_WHY: Columns[Entry] = (
     (Column("Role"), lambda entry: value(entry.roles, 40)),
     (Column("Invited by"), lambda entry: value(entry.inviter, 40)),
     (Column("Rule"), lambda entry: value(entry.rule, 30)),
@@ -127,7 +128,7 @@ def _all_ages(model: ReportModel) -> Figure:
     what = "pending" if model.kept_ages is not None else "stale"
     caption = f"Ages of all {what} invitations"
     rows = tuple(AgeRow(series.name, series.values) for series in named)
-    table = _age_grid("ages-all", caption, "", Cut(rows, len(rows)))
+    table = _age_grid("ages-all", caption, "", rows)
     return Figure(Chart(caption, LABELS, tuple(named)), table)
 
 
@@ -140,15 +141,15 @@ def _ages_by(one: str, many: str, table: AgeTable) -> Figure:
     if table.rows.more:
         others_left = counted(table.rows.more, f"other {one}", f"other {many}")
         named.append(AgeRow(f"({others_left})", table.rest))
-    rows = Cut(tuple(named), len(named))
-    return Figure(Chart(caption, LABELS, series), _age_grid(f"ages-{one}", caption, one, rows))
+    made = _age_grid(f"ages-{one}", caption, one, tuple(named))
+    return Figure(Chart(caption, LABELS, series), made)
 
 
-def _age_grid(key: str, caption: str, of: str, rows: Cut[AgeRow]) -> Grid:
+def _age_grid(key: str, caption: str, of: str, rows: tuple[AgeRow, ...]) -> Grid:
     def in_class(index: int) -> Callable[[AgeRow], Cell]:
         return lambda row: count(row.counts[index])
 
     classes = ((Column(name, "number"), in_class(index)) for index, name in enumerate(LABELS))
     first = (Column(of.capitalize() or "Invitations"), lambda row: value(row.name))
     whole = (Column("All", "number"), lambda row: count(row.total))
-    return grid(key, caption, (first, whole, *classes), rows)
+    return grid(key, caption, (first, whole, *classes), Cut(rows, len(rows)))

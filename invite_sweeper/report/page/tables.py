@@ -49,14 +49,14 @@ def age_table(db: sqlite3.Connection, by: str, name: str, everything: Sequence[i
     return AgeTable(Cut(rows, total), rest)
 
 
-def tally_of(row: sqlite3.Row) -> Tally:
+def _tally_of(row: sqlite3.Row) -> Tally:
     """The counts of one row that names them."""
     return Tally(**{each.name: row[each.name] or 0 for each in fields(Tally)})
 
 
 def current_tally(db: sqlite3.Connection) -> Tally:
     """The counts of the current runs together."""
-    return tally_of(db.execute(f"SELECT {_TALLY} FROM runs WHERE role = 1").fetchone())
+    return _tally_of(db.execute(f"SELECT {_TALLY} FROM runs WHERE role = 1").fetchone())
 
 
 def nights(db: sqlite3.Connection) -> Cut[Night]:
@@ -68,15 +68,14 @@ def nights(db: sqlite3.Connection) -> Cut[Night]:
         (SHOWN_NIGHTS,),
     ).fetchall()
     total = db.execute(f"SELECT count(*) FROM (SELECT 1 {days})").fetchone()[0]
-    found = tuple(Night(row["day"], row["runs"], tally_of(row)) for row in reversed(rows))
+    found = tuple(Night(row["day"], row["runs"], _tally_of(row)) for row in reversed(rows))
     return Cut(found, total)
 
 
 def runs(db: sqlite3.Connection, condition: str = "1", limit: int = SHOWN_ROWS) -> Cut[Run]:
     """Runs in the logs, the newest first."""
     rows = db.execute(
-        f"SELECT runs.*, line, {_OPEN} AS open"
-        f" FROM runs LEFT JOIN finals USING (run_id) WHERE {condition}"
+        f"SELECT *, {_OPEN} AS open FROM runs WHERE {condition}"
         " ORDER BY started DESC, ord DESC LIMIT ?",
         (limit,),
     ).fetchall()
@@ -87,18 +86,16 @@ def runs(db: sqlite3.Connection, condition: str = "1", limit: int = SHOWN_ROWS) 
 def _run(row: sqlite3.Row) -> Run:
     names = ("run_id", "mode", "shard", "base_url", "policy_path", "policy_sha256", "actor")
     texts = {name: str(row[name]) for name in (*names, "tool_version")}
-    began, ended = instant(row["started"]), instant(row["finished"])
     return Run(
-        started=began,
+        started=instant(row["started"]),
         exit_code=row["exit_code"],
-        duration_s=(ended - began).total_seconds() if began and ended else None,
-        verdict=verdict_of(row["exit_code"], ended=row["finished"] is not None),
-        tally=tally_of(row),
+        verdict=_verdict_of(row["exit_code"], ended=row["finished"] is not None),
+        tally=_tally_of(row),
         **texts,
     )
 
 
-def verdict_of(exit_code: int | None, *, ended: bool) -> Verdict:
+def _verdict_of(exit_code: int | None, *, ended: bool) -> Verdict:
     """The word for one run."""
     if not ended:
         return Verdict.UNFINISHED

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from invite_sweeper.plural import counted, fitting
+from invite_sweeper.report.page.chain import Chain
 from invite_sweeper.report.page.counted import LogFile
 from invite_sweeper.report.page.heads import Chosen
-from invite_sweeper.report.page.model import Verification
 from invite_sweeper.report.page.rows import Run, Verdict
 from invite_sweeper.report.values import shortened, text, whole
 
@@ -59,10 +59,10 @@ def _complete(run: Run, final: Mapping[str, object]) -> bool:
     return bool(seen) and stale is not None and run.tally.planned == stale - trimmed
 
 
-def verdict(findings: Findings, verification: Verification | None) -> tuple[Verdict, str]:
+def verdict(findings: Findings, chain: Chain | None) -> tuple[Verdict, str]:
     """The worst that holds, with its sentence."""
-    if verification is not None and not verification.sound:
-        said = text(verification.message)
+    if chain is not None and not chain.sound:
+        said = text(chain.message)
         return Verdict.DAMAGED, f"The audit log is not as it was written. {said}".strip()
     if not findings.current:
         return Verdict.EMPTY, "There is no run in these logs."
