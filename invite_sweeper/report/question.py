@@ -1,36 +1,17 @@
 """The question before a deletion: whose invitations, how many, within which limits, how old."""
 
 from collections.abc import Iterator
-from typing import Protocol
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper.plural import counted
+from invite_sweeper.policy import Limits
 from invite_sweeper.report import wording
 from invite_sweeper.report.rows import Row, Shown
 from invite_sweeper.report.summary import Summary
 from invite_sweeper.report.trimmed import Trimmed
-
-
-class Limits(Protocol):
-    """What the question tells of the policy's limits."""
-
-    @property
-    def max_deletions(self) -> int:
-        """Deletions in one run."""
-        ...
-
-    @property
-    def max_deletions_per_project(self) -> int:
-        """Deletions in one project and one run."""
-        ...
-
-    @property
-    def max_share(self) -> float:
-        """Stale among the invitations seen."""
-        ...
 
 
 def question(summary: Summary, shown: Shown, limits: Limits) -> RenderableType:
