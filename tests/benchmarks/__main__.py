@@ -1,6 +1,7 @@
 """`python tests/benchmarks`: measures everything and writes the table, in Markdown.
 
-With names (`loopback distant by_hand by_hand_key memory price hot shared`) it measures those.
+With names it measures those: `loopback distant by_hand by_hand_key memory price hot shared
+version structure`.
 """
 
 import os

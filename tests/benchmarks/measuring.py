@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,8 @@ from invite_sweeper.simulator.seed import ORG_ID
 HERE = Path(__file__).parent
 STALE_DAYS, KEPT_DAYS = 20.0, 2.0
 OURS = (sys.executable, "-m", "invite_sweeper")
+VERSION = (*OURS, "--version")
+TYPER = (sys.executable, "-c", "import typer")
 BARE = (sys.executable, str(HERE / "bare.py"))
 ONE_BY_ONE = ("/bin/sh", str(HERE / "one_by_one.sh"))
 UNSYNCED = (
@@ -218,6 +221,23 @@ def in_turn(one: Callable[[], Took], other: Callable[[], Took], pairs: int) -> P
     """Measure both so many times, one after the other; a first pair warms up and is dropped."""
     took = [(other(), one()) for _ in range(pairs + 1)][1:]
     return Pairs(tuple(second for _, second in took), tuple(first for first, _ in took))
+
+
+def started_in_turn(
+    one: Sequence[str], other: Sequence[str], pairs: int
+) -> tuple[list[float], list[float]]:
+    """Return the seconds that each of two short commands takes, run alternately.
+
+    A first pair writes the bytecode and is dropped.
+    """
+    took = [(_started_s(one), _started_s(other)) for _ in range(pairs + 1)][1:]
+    return [first for first, _ in took], [second for _, second in took]
+
+
+def _started_s(command: Sequence[str]) -> float:
+    started_s = time.perf_counter()
+    subprocess.run(command, check=True, env=quiet_environment(), stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started_s
 
 
 def middle_s(times: Sequence[Took]) -> float:
