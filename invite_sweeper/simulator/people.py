@@ -15,7 +15,7 @@ OPEN: Final = frozenset({Status.PENDING, Status.ACTIVE})
 class People(Holdings):
     """Users of organizations, on top of the projects and their older invitations."""
 
-    def add_user(  # noqa: PLR0913 - what a person may come with
+    def add_user(
         self,
         username: str,
         org_id: str | None = None,
