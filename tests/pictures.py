@@ -1,7 +1,8 @@
-"""Makes the pictures of README.md from a real run of the demo: `python tests/pictures.py`.
+"""Makes the pictures of README.md and ARCHITECTURE.md: `python tests/pictures.py [layout]`.
 
-`demo.svg` is what the demo prints on a terminal; `report.png` is the report of its audit log,
-as a browser (Debian's chromium, where there is one) shows it.
+`demo.svg` is what a real run of the demo prints on a terminal; `report.png` is the report of its
+audit log, as a browser (Debian's chromium, where there is one) shows it. `architecture.svg` has
+the layers of the package; with the argument `layout` it is the only one made.
 """
 
 import os
@@ -15,6 +16,7 @@ from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from architecture import charts, draw
 from rich.console import Console
 from rich.text import Text
 from running import COMMAND
@@ -89,9 +91,12 @@ def photograph(log: Path, browser: str, out: Path) -> None:
     )
 
 
-def main() -> None:
-    """Make them all."""
+def main(names: list[str]) -> None:
+    """Make them all, or with `layout` only the layers of the package."""
     FOLDER.mkdir(parents=True, exist_ok=True)
+    FOLDER.joinpath("architecture.svg").write_text(draw(charts()), "utf-8")
+    if names == ["layout"]:
+        return
     with demo() as (printed, log):
         FOLDER.joinpath("demo.svg").write_text(picture(printed), "utf-8")
         browser = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -102,4 +107,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
