@@ -1,7 +1,7 @@
 """`python tests/benchmarks`: measures everything and writes the table, in Markdown.
 
 With names it measures those: `loopback distant by_hand by_hand_key memory price hot shared
-version structure`.
+shared_unsaid nearly_taken nearly_taken_unsaid version structure`.
 """
 
 import os

@@ -21,14 +21,37 @@ from invite_sweeper.errors import ExitCode
 from invite_sweeper.simulator import Account, Asked, SimulatedAtlas, serve
 from invite_sweeper.simulator.seed import ORG_ID, ORG_NAME
 
-CAPACITY = REFILL = 60
-PERIOD_S = 2.0
-HOT = 300
-"""Stale invitations in the hot project; its listing draws one token more."""
 ORDINARY, EACH = 60, 10
 _LINES = 40
 _WIDTH = 60
-_PATIENCE = "2m"
+
+
+@dataclass(frozen=True)
+class Case:
+    """The hot project's bucket, and who draws from it.
+
+    Attributes:
+        deletions: Stale invitations in the hot project; its listing draws one token more.
+        other_per_s: Tokens that a second client wants each second.
+        headers: Whether answers carry `RateLimit-*` headers.
+        phase_s: How long before the start the bucket's last refill was.
+        deadline: The run's `--deadline`.
+    """
+
+    capacity: int = 60
+    refill: int = 60
+    period_s: float = 2.0
+    deletions: int = 300
+    other_per_s: float = 0.0
+    headers: bool = True
+    phase_s: float = 0.0
+    deadline: str = "2m"
+
+
+ALONE = Case()
+SHARED = Case(other_per_s=15.0)
+NEARLY_TAKEN = Case(refill=25, period_s=3.0, deletions=60, other_per_s=8.0, deadline="4m")
+"""The second client leaves a token for each 3 s, and the tokens that nobody has drawn yet."""
 
 
 @dataclass
@@ -63,7 +86,8 @@ class Hot:
     """How it went. Seconds on the simulated Atlas's clock.
 
     Attributes:
-        began_s: The program's first request of all.
+        began_s: The program's first request of all; `ended_s` when it exited.
+        tried_s: All its requests to the hot project, refused ones too.
         sent_s: The hot project's requests that were let through.
         ordinary_s: The last request to an ordinary project.
         answers: All of them; `refusals` are those with 429.
@@ -71,7 +95,10 @@ class Hot:
         other: The second client.
     """
 
+    case: Case
     began_s: float
+    ended_s: float
+    tried_s: tuple[float, ...]
     sent_s: tuple[float, ...]
     ordinary_s: float
     answers: int
@@ -86,20 +113,54 @@ class Hot:
     @property
     def took_s(self) -> float:
         """From the first request of all to the hot project's last; infinite where it gave up."""
-        return self.sent_s[-1] - self.began_s if len(self.sent_s) > HOT else math.inf
+        return (
+            self.sent_s[-1] - self.began_s if len(self.sent_s) > self.case.deletions else math.inf
+        )
 
     @property
     def half_s(self) -> float:
         """When the second half of the hot project's deletions began, if it did."""
-        return self.sent_s[1 + HOT // 2] if len(self.sent_s) > 1 + HOT // 2 else math.inf
+        half = 1 + self.case.deletions // 2
+        return self.sent_s[half] if len(self.sent_s) > half else math.inf
+
+    @property
+    def silence_s(self) -> float:
+        """The longest time in which the bucket had a token and nothing was sent to it.
+
+        It ends with the next request, or where the bucket is empty, or with the run while
+        deletions are left.
+        """
+        done = len(self.sent_s) > self.case.deletions
+        end_s = self.tried_s[-1] if done else self.ended_s
+        level, longest_s, since_s = self.case.capacity, 0.0, self.tried_s[0]
+        for at_s, drawn, ours in self._events(end_s):
+            if level > 0:
+                longest_s = max(longest_s, at_s - since_s)
+            if ours or level <= 0:
+                since_s = at_s
+            level = min(self.case.capacity, level - drawn)
+        return longest_s
+
+    def _events(self, end_s: float) -> list[tuple[float, int, bool]]:
+        """When the level changed, by how many tokens, and whether the program asked for one."""
+        let_through = set(self.sent_s)
+        ours = [(at_s, int(at_s in let_through), True) for at_s in self.tried_s]
+        others = [(at_s, 1, False) for at_s in self.other.spent_s]
+        refills = math.floor((end_s - self.anchor_s) / self.case.period_s)
+        ticks = [
+            (self.anchor_s + number * self.case.period_s, -self.case.refill, False)
+            for number in range(self._first_tick + 1, refills + 1)
+        ]
+        end = (end_s, 0, False)
+        return sorted(each for each in (*ours, *others, *ticks, end) if each[0] <= end_s)
 
     def ticks_until(self, at_s: float) -> int:
         """Refills since the program's first request, the first one not counted."""
-        return math.floor((at_s - self.anchor_s) / PERIOD_S) - self._first_tick
+        return math.floor((at_s - self.anchor_s) / self.case.period_s) - self._first_tick
 
     @property
     def _first_tick(self) -> int:
-        return math.floor((self.began_s - self.anchor_s) / PERIOD_S)
+        return math.floor((self.began_s - self.anchor_s) / self.case.period_s)
 
     def allowed_until(self, at_s: float) -> int:
         """Requests that one who knows all could have sent by then.
@@ -107,25 +168,25 @@ class Hot:
         What the second client drew is not there for it, up to the tick that comes next; it
         stands aside for each of those draws.
         """
-        started_s = self.anchor_s + self._first_tick * PERIOD_S
+        started_s = self.anchor_s + self._first_tick * self.case.period_s
         ticks = self.ticks_until(at_s)
-        next_s = started_s + (ticks + 1) * PERIOD_S
+        next_s = started_s + (ticks + 1) * self.case.period_s
         drawn = sum(started_s <= each_s < next_s for each_s in self.other.spent_s)
-        return CAPACITY + REFILL * ticks - drawn
+        return self.case.capacity + self.case.refill * ticks - drawn
 
     @property
     def bound_s(self) -> float:
         """The least time in which that one could have sent them all."""
         ticks = 0
         while True:
-            at_s = self.anchor_s + (self._first_tick + ticks) * PERIOD_S
-            if self.allowed_until(at_s + PERIOD_S / 2) > HOT:
+            at_s = self.anchor_s + (self._first_tick + ticks) * self.case.period_s
+            if self.allowed_until(at_s + self.case.period_s / 2) > self.case.deletions:
                 return max(0.0, at_s - self.began_s)
             ticks += 1
 
     def drawing(self) -> str:
         """Requests sent against the bucket's curve, as text, some forty lines of it."""
-        whole = HOT + 1
+        whole = self.case.deletions + 1
         shown_s = self.sent_s[-1] - self.began_s
         step_s = max(0.5, math.ceil(shown_s / _LINES * 2) / 2)
         lines = [f"{'':8}# sent to the hot project, | what its bucket allows at most"]
@@ -139,29 +200,29 @@ class Hot:
         return "\n".join(lines)
 
 
-def run_hot(*, other_per_s: float = 0.0, phase_s: float = 0.0) -> Hot:
-    """Sweep once beside a second client that draws `other_per_s` tokens a second.
-
-    `phase_s`: how long before its start the bucket's last tick was.
-    """
-    return asyncio.run(_run_hot(SecondClient(other_per_s), phase_s))
+def run_hot(case: Case = ALONE) -> Hot:
+    """Sweep once, beside a second client where the case has one."""
+    return asyncio.run(_run_hot(case))
 
 
-async def _run_hot(other: SecondClient, phase_s: float) -> Hot:
+async def _run_hot(case: Case) -> Hot:
     sim = SimulatedAtlas(monotonic=time.perf_counter)
     sim.add_organization(ORG_ID, ORG_NAME)
+    sim.throttling.headers = case.headers
     hot = sim.add_project("Hot")
     for number in range(ORDINARY):
         _invite(sim, sim.add_project(f"Ordinary {number}"), EACH)
-    _invite(sim, hot, HOT)
-    anchor_s = sim.monotonic() - phase_s
-    figures = {"capacity": CAPACITY, "refill": REFILL, "period_s": PERIOD_S}
+    _invite(sim, hot, case.deletions)
+    anchor_s = sim.monotonic() - case.phase_s
+    figures = {"capacity": case.capacity, "refill": case.refill, "period_s": case.period_s}
     sim.set_bucket("projects_group", hot, **figures, anchor_s=anchor_s)
+    other = SecondClient(case.other_per_s)
     async with serve(sim) as base_url:
         spending = asyncio.create_task(other.spend(sim, hot))
-        await _sweep(base_url, sim.add_service_account())
+        await _sweep(base_url, sim.add_service_account(), case.deadline)
+        ended_s = sim.monotonic()
         spending.cancel()
-    return _read(sim.requests, hot, anchor_s, other)
+    return _read(sim.requests, hot, case, anchor_s, ended_s, other)
 
 
 def _invite(sim: SimulatedAtlas, project_id: str, count: int) -> None:
@@ -169,11 +230,11 @@ def _invite(sim: SimulatedAtlas, project_id: str, count: int) -> None:
         sim.invite(project_id, f"person-{number}@example.com", age=timedelta(days=STALE_DAYS))
 
 
-async def _sweep(base_url: str, account: Account) -> None:
+async def _sweep(base_url: str, account: Account, deadline: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         policy = Path(folder) / "policy.yaml"
         policy.write_bytes(policy_bytes(wide_policy(f"{folder}/audit.jsonl", concurrency=20)))
-        arguments = ("sweep", "--yes", "--policy", str(policy), "--deadline", _PATIENCE)
+        arguments = ("sweep", "--yes", "--policy", str(policy), "--deadline", deadline)
         process = await asyncio.create_subprocess_exec(
             *(*OURS, *arguments),
             cwd=folder,
@@ -190,13 +251,22 @@ async def _sweep(base_url: str, account: Account) -> None:
     assert process.returncode in {ExitCode.DONE, ExitCode.STOPPED}, err.decode()
 
 
-def _read(requests: Sequence[Asked], hot: str, anchor_s: float, other: SecondClient) -> Hot:
+def _read(
+    requests: Sequence[Asked],
+    hot: str,
+    case: Case,
+    anchor_s: float,
+    ended_s: float,
+    other: SecondClient,
+) -> Hot:
     hot_ones = [asked for asked in requests if f"/groups/{hot}/" in asked.path]
     ordinary = [asked for asked in requests if "/invites" in asked.path and hot not in asked.path]
-    sent_s = tuple(asked.at_s for asked in hot_ones if asked.status < 400)
     return Hot(
+        case=case,
         began_s=requests[0].at_s,
-        sent_s=sent_s,
+        ended_s=ended_s,
+        tried_s=tuple(asked.at_s for asked in hot_ones),
+        sent_s=tuple(asked.at_s for asked in hot_ones if asked.status < 400),
         ordinary_s=ordinary[-1].at_s,
         answers=len(requests),
         refusals=sum(asked.status == 429 for asked in requests),
