@@ -50,7 +50,7 @@ class Case:
 
 ALONE = Case()
 SHARED = Case(other_per_s=15.0)
-NEARLY_TAKEN = Case(refill=25, period_s=3.0, deletions=60, other_per_s=8.0, deadline="4m")
+NEARLY_TAKEN = Case(refill=25, period_s=3.0, deletions=180, other_per_s=8.0, deadline="4m")
 """The second client leaves a token for each 3 s, and the tokens that nobody has drawn yet."""
 
 
