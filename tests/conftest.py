@@ -1,4 +1,7 @@
-"""How properties are searched: the same everywhere, and never failed for a slow machine."""
+"""How properties are searched, and which tests are left out unless they are asked for.
+
+Properties are searched the same way everywhere, and no slow machine fails them.
+"""
 
 from hypothesis import HealthCheck, Phase, settings
 
@@ -14,3 +17,12 @@ settings.register_profile(  # for mutmut: a mutant has to be found, not to be ma
 )
 settings.register_profile("many", settings.get_profile("here"), max_examples=2000)
 settings.load_profile("here")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out benchmarks unless `-m` names them: they take minutes and need a quiet machine."""
+    if "benchmark" in config.option.markexpr:
+        return
+    benchmarks = [item for item in items if item.get_closest_marker("benchmark")]
+    config.hook.pytest_deselected(items=benchmarks)
+    items[:] = [item for item in items if item not in benchmarks]
