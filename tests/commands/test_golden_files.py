@@ -1,0 +1,168 @@
+"""Audit logs and JSON results of whole runs, compared with the files in `golden`.
+
+Values that vary from run to run (times, run ids, hashes, the port, durations) are masked.
+Everything else must be identical: events, fields, their order, their format. After an intended
+change of the contract, write the files again: UPDATE_SNAPSHOTS=1 pytest tests/commands
+"""
+
+import os
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from builders import object_id
+from running import Desk, desk_in
+
+from invite_sweeper.simulator import faults
+from invite_sweeper.simulator.seed import ORG_ID
+
+GOLDEN = Path(__file__).parent / "golden"
+ALPHA, BETA = object_id(0xA), object_id(0xB)
+OLD = timedelta(days=20)
+LOG = "audit/invite-sweeper.jsonl"
+
+
+class CountedIds:
+    """Ids that do not depend on the time."""
+
+    def __init__(self) -> None:
+        self._count = 0x100
+
+    def at(self, _moment: datetime) -> str:
+        self._count += 1
+        return object_id(self._count)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """Two lists that are read one after the other, one that is unreadable, one DELETE at a time."""
+    with desk_in(tmp_path) as made:
+        sim = made.sim
+        sim.ids = CountedIds()
+        sim.mailroom.per_minute = None
+        sim.add_project("Sandbox Alpha", project_id=ALPHA)
+        sim.add_project("Sandbox Beta", project_id=BETA)
+        sim.faults.add(faults.delay(0.2), method="GET", path=f"*/groups/{BETA}/invites", times=None)
+        sim.faults.add(faults.fails(500), method="GET", path=f"*/groups/{BETA}/invites", times=None)
+        sim.faults.add(
+            faults.delay(0.4), method="GET", path=f"*/groups/{ALPHA}/invites", times=None
+        )
+        rule = {"name": "forgotten", "older_than": "14d", "statuses": ["PENDING"]}
+        made.keys |= {
+            "rules": [rule],
+            "sources": ["invites", "org_users"],
+            "execution": {"concurrency": 1, "attempts": 1},
+        }
+        made.keys["limits"] |= {"canary": 1, "breaker_window": 2, "max_failure_share": 0.5}
+        yield made
+
+
+def invite(desk: Desk, number: int, name: str, **more: object) -> str:
+    return desk.sim.invite(ALPHA, f"{name}@example.com", age=OLD, id=object_id(number), **more)
+
+
+def add_user(desk: Desk, name: str, **more: object) -> str:
+    return desk.sim.add_user(f"{name}@example.com", age=OLD, **more)
+
+
+def people(desk: Desk) -> None:
+    """Add invitations, and what happens to the deletion of each."""
+    sim = desk.sim
+    add_user(desk, "1-removed", group_roles={ALPHA: ["GROUP_OWNER"]}, team_ids=[object_id(0xC)])
+    member = add_user(desk, "2-accepted-before")
+    accept = faults.effect(before=lambda _: sim.set_status(member, "ACTIVE"))
+    sim.faults.add(accept, method="GET", path=f"*/orgs/{ORG_ID}/users/{member}")
+    invite(desk, 1, "deleted", roles=["GROUP_OWNER", "GROUP_READ_ONLY"])
+    gone = invite(desk, 2, "already-gone")
+    withdraw = faults.effect(before=lambda _: sim.groups[ALPHA].invites.pop(gone))
+    sim.faults.add(withdraw, method="DELETE", path=f"*/invites/{gone}")
+    invite(desk, 9, "deleted-too", inviter=None)
+    invite(desk, 3, 'na\u00efve "quoted" \\ \u202e name', inviter="ada@example.com")
+    for number, status in ((4, 400), (5, 503)):
+        refused = invite(desk, number, f"failed-{status}", expiresAt=None)
+        sim.faults.add(faults.fails(status), method="DELETE", path=f"*/invites/{refused}")
+    fraction = (sim.clock() - OLD - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.123Z")
+    invite(desk, 6, "skipped", createdAt=fraction)
+    invite(desk, 7, "skipped-too", expiresAt="soon")
+    sim.invite(ALPHA, "too-young@example.com", age=timedelta(days=1))
+
+
+class Masked:
+    """Replaces what varies; each run id and each hash becomes a number of its own."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {"0" * 64: "0" * 64}
+
+    def text(self, text: str) -> str:
+        text = re.sub(r"\b\d{8}T\d{6}Z-[0-9a-f]{8}\b", self._numbered("run"), text)
+        text = re.sub(r"\b[0-9a-f]{64}\b", self._numbered("hash"), text)
+        text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", "0000-00-00T00:00:00", text)
+        text = re.sub(r"(?<=:00)\.\d{6}(?=Z)", ".000000", text)
+        text = re.sub(r"(?<=//127\.0\.0\.1:)\d+", "0", text)
+        text = re.sub(r'(?<="duration_ms":)\d+\.\d(?=,|})', "0.0", text)
+        text = re.sub(r'(?<="duration_s":)\d+\.\d+', "0.0", text)
+        return re.sub(r'(?<="tool_version":")[^"]+', "0", text)
+
+    def _numbered(self, kind: str) -> Callable[[re.Match[str]], str]:
+        return lambda found: self._known.setdefault(
+            found[0], f"{kind}-{sum(each.startswith(kind) for each in self._known.values()) + 1}"
+        )
+
+
+def assert_golden(name: str, text: str) -> None:
+    path = GOLDEN / name
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        path.write_text(text, "utf-8")
+    assert text.splitlines() == path.read_text("utf-8").splitlines()
+    assert text == path.read_text("utf-8")
+
+
+def log_of(desk: Desk, masked: Masked) -> str:
+    assert desk.run("audit", "verify", LOG).code == 0
+    return masked.text(desk.log_path.read_text("utf-8"))
+
+
+def test_audit_log_and_json_result_of_dry_run_sweep_and_restore_are_the_golden_files(desk):
+    people(desk)
+    masked = Masked()
+    assert desk.plan().code == 4
+    swept = desk.sweep()
+    assert {line["outcome"] for line in desk.lines("outcome")} == {
+        *("deleted", "already_gone", "accepted_before", "failed", "skipped")
+    }
+    sweep_id = swept.summary["run_id"]
+    invite(desk, 8, "deleted")  # again: `bounced` in the next plan
+    assert desk.plan().code == 4
+    desk.sim.faults.add(faults.fails(400), method="POST", path=f"*/groups/{ALPHA}/invites")
+    restored = desk.run("restore", LOG, "--run", sweep_id, "--yes", "--output", "json")
+    assert restored.code == 4, restored.err
+    assert_golden("audit_log.jsonl", log_of(desk, masked))
+    assert_golden("sweep.json", masked.text(swept.out))
+    assert_golden("restore.json", masked.text(restored.out))
+
+
+def cut_after_first(desk: Desk, event: bytes, run: int) -> None:
+    """Cut the log as if the run had been killed just after its first line of that event."""
+    lines = desk.log_path.read_bytes().splitlines(keepends=True)
+    begins = [n for n, line in enumerate(lines) if b'"event":"run_started"' in line][run]
+    last = next(n for n in range(begins, len(lines)) if b'"event":"%b"' % event in lines[n])
+    desk.log_path.write_bytes(b"".join(lines[: last + 1]))
+
+
+def test_audit_log_of_recovered_runs_is_the_golden_file(desk):
+    desk.keys["sources"] = ["invites"]
+    invite(desk, 1, "first")
+    invite(desk, 2, "second")
+    assert desk.sweep().code == 4
+    cut_after_first(desk, b"intent", run=0)
+    assert desk.sweep().code == 4
+    invite(desk, 3, "third")
+    assert desk.sweep().code == 4
+    sweep_id = desk.lines("run_started")[-1]["run_id"]
+    restore = ("restore", LOG, "--run", str(sweep_id), "--yes")
+    assert desk.run(*restore).code == 0
+    cut_after_first(desk, b"intent", run=3)
+    assert desk.run(*restore).code == 0
+    assert_golden("audit_log_recovered.jsonl", log_of(desk, Masked()))
