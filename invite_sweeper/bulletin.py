@@ -51,7 +51,7 @@ class Bulletin:
         """Show that one deletion has ended; a member that was removed is told at once."""
         self._view.swept(deletion.outcome)
         if deletion.outcome is Outcome.ACCEPTED_DURING:
-            self._removed_member(planned.invitation.in_full())
+            self._removed_member(planned.invitation)
         elif deletion.outcome is Outcome.DELETED and deletion.seen_after is None:
             self._unverified += planned.invitation.source in USER_LISTS
 

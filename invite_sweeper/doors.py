@@ -1,7 +1,7 @@
 """What one deletion tells of the others where a sweep has several lists. Pure."""
 
 from invite_sweeper.errors import VersionGone
-from invite_sweeper.inventory import Doomed, Source, same_person_key
+from invite_sweeper.inventory import Invitation, Source, same_person_key
 from invite_sweeper.outcome import Deletion, Outcome
 
 
@@ -20,7 +20,7 @@ class Doors:
         self._people: set[int] = set()
         self.retired: dict[Source, str] = {}
 
-    def retires(self, invitation: Doomed, deletion: Deletion) -> bool:
+    def retires(self, invitation: Invitation, deletion: Deletion) -> bool:
         """Tell whether an answer ends its own list alone, since there are others."""
         if not (self._several and isinstance(deletion.ends_run, VersionGone)):
             return False
@@ -28,16 +28,16 @@ class Doors:
         self.retired.setdefault(invitation.source, said)
         return True
 
-    def has_ended(self, invitation: Doomed) -> bool:
+    def has_ended(self, invitation: Invitation) -> bool:
         """Tell whether Atlas has dropped the list that it is in."""
         return invitation.source in self.retired
 
-    def were_shut(self, invitation: Doomed, deletion: Deletion) -> bool:
+    def were_shut(self, invitation: Invitation, deletion: Deletion) -> bool:
         """Tell whether a door was shut with another one of the same person, in this sweep.
 
         Such an `already_gone` is no sign of trouble.
         """
-        if not self._several or (person := same_person_key(invitation.in_full())) is None:
+        if not self._several or (person := same_person_key(invitation)) is None:
             return False
         known = hash(person)
         if deletion.outcome is Outcome.ALREADY_GONE:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from invite_sweeper.audit import AuditLog, PlannedSpan, SpanNotes, words_for
+from invite_sweeper.audit import AuditLog, PlanSpan, PlanSpanBuilder, words_for
 from invite_sweeper.guard import Census
 from invite_sweeper.inventory import Gone, Moment, Place, Project, Retired, Unreadable
 from invite_sweeper.policy import Limits
@@ -54,7 +54,7 @@ class Draft:
         self.unreadable = 0
         self.retired: list[Retired] = []
         self._doomed: Counter[Place] = Counter()
-        self.spans: list[PlannedSpan] = []
+        self.spans: list[PlanSpan] = []
         self.oldest: datetime | None = None
 
     async def visit(self, found: Found) -> None:
@@ -141,7 +141,7 @@ class Draft:
         project = Project(first.project_id, first.project_name, first.org_id)
         place = Place(project, first.source)
         self._doomed[place] += len(decisions)
-        notes = SpanNotes(self._log, place)
+        notes = PlanSpanBuilder(self._log, place)
         moment = self._log.now()
         for start in range(0, len(decisions), _LINES_TOGETHER):
             together = decisions[start : start + _LINES_TOGETHER]

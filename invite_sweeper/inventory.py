@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 
 class Source(StrEnum):
@@ -120,34 +120,6 @@ class Invitation(NamedTuple):
     origin: tuple[tuple[str, str], ...] = ()
     reaches: tuple[tuple[str, str], ...] = ()
     reaches_outside: bool = False
-
-    def in_full(self) -> "Invitation":
-        """Give itself: as `Doomed` it is there in full."""
-        return self
-
-
-class Doomed(Protocol):
-    """What a deletion has to know of its invitation; the rest can be had where it is needed.
-
-    The attributes are those of `Invitation`.
-    """
-
-    @property
-    def id(self) -> str: ...  # noqa: D102 - as above
-    @property
-    def project_id(self) -> str: ...  # noqa: D102
-    @property
-    def org_id(self) -> str: ...  # noqa: D102
-    @property
-    def source(self) -> Source: ...  # noqa: D102
-
-    def in_full(self) -> Invitation:
-        """Give the whole of it.
-
-        Raises:
-            ValueError: What is known of it is no invitation.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)

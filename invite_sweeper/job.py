@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Protocol
 
 from invite_sweeper.amendments import as_decided
-from invite_sweeper.audit import PlannedSpan
+from invite_sweeper.audit import PlanSpan
 from invite_sweeper.audit.history import OpenIntent
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.guard import Population
@@ -134,7 +134,7 @@ class Job:
     amend: Callable[[Decision], Decision] = as_decided
     before: Population | None = None
     open_intents: tuple[OpenIntent, ...] = ()
-    passed: Callable[[Sequence[PlannedSpan]], tuple[str, ...]] | None = None
+    passed: Callable[[Sequence[PlanSpan]], tuple[str, ...]] | None = None
     refusal: Callable[[], tuple[GuardRefused, tuple[str, ...]] | None] | None = None
 
     @property

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from invite_sweeper.inventory import Doomed
+from invite_sweeper.inventory import Invitation
 from invite_sweeper.outcome import Planned
 
 
@@ -41,7 +41,7 @@ class Lanes:
     def __init__(
         self,
         lanes: Iterable[Lane],
-        admit: Callable[[Doomed], float],
+        admit: Callable[[Invitation], float],
         clock: Callable[[], float],
     ) -> None:
         self._ready = deque(lanes)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from invite_sweeper.errors import RunError
-from invite_sweeper.inventory import Doomed
+from invite_sweeper.inventory import Invitation
 
 ACTIVE: Final = "ACTIVE"
 """The status of a member, as Atlas writes it."""
@@ -55,7 +55,7 @@ class Planned(NamedTuple):
             its braces; empty for one that does not come from there.
     """
 
-    invitation: Doomed
+    invitation: Invitation
     rule: str = ""
     words: bytes = b""
 

@@ -3,18 +3,18 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from invite_sweeper.inventory import Doomed
+from invite_sweeper.inventory import Invitation
 from invite_sweeper.outcome import Deletion, Planned, Trail
 
 
 class Deleter(Protocol):
     """What a sweep needs of Atlas; only a sweep is ever given one."""
 
-    def admit(self, invitation: Doomed) -> float:
+    def admit(self, invitation: Invitation) -> float:
         """Take the turn of one deletion (0.0), or give the seconds until there may be one."""
         ...
 
-    async def delete(self, invitation: Doomed, trail: Trail) -> Deletion:
+    async def delete(self, invitation: Invitation, trail: Trail) -> Deletion:
         """Revoke one invitation that was admitted; trouble with it is a value."""
         ...
 

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import date
 
-from invite_sweeper.audit import AuditLog, PlannedLane, SweepJournal
+from invite_sweeper.audit import AuditLog, PlanReader, SweepJournal
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.bulletin import Bulletin
 from invite_sweeper.draft import Draft
@@ -174,7 +174,7 @@ class Run:
         self._totals.tally = tally = reckoning.tally
         self._view.sweeping(draft.planned, self._totals.estimate_s or 0.0)
         try:
-            with PlannedLane.reading(self._log.path, job.run_id) as lane:
+            with PlanReader.open(self._log.path, job.run_id) as lane:
                 await sweep.run(lane(span) for span in draft.spans)
         except RunError as error:
             done = counted(tally[Outcome.DELETED], "invitation")

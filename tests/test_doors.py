@@ -4,7 +4,7 @@ import pytest
 from builders import NOW, ORG, PROJECT, invitation, object_id, policy, project
 from fakes import FakeAtlas, FakeJournal, ListLane
 
-from invite_sweeper.audit import invitation_fields, planned_invitation
+from invite_sweeper.audit import invitation_fields, invitation_from_record
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.errors import AtlasUnavailable
 from invite_sweeper.inventory import (
@@ -149,7 +149,7 @@ def test_organization_line_names_no_project_and_reads_back(source):
         "reaches": [[A, "Alpha"]],
         "origin": [[A, "GROUP_OWNER"]],
     }
-    assert planned_invitation(as_read) == (one, "r")
+    assert invitation_from_record(as_read) == (one, "r")
 
 
 # --- one person, several doors ---------------------------------------------------------------

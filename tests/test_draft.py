@@ -4,7 +4,7 @@ import pytest
 from audit.written_logs import opened
 from builders import NOW, ORG, PROJECT, invitation, object_id, policy
 
-from invite_sweeper.audit import PlannedLane
+from invite_sweeper.audit import PlanReader
 from invite_sweeper.draft import Draft
 from invite_sweeper.inventory import Place, Project, Source
 from invite_sweeper.selection import Selector
@@ -25,7 +25,7 @@ async def test_each_stale_invitation_of_a_list_is_planned_once_and_comes_back_in
     (span,) = draft.spans
     assert (draft.planned, draft.stale, span.count) == (count, count, count)
     taken = []
-    with PlannedLane.reading(log.path, "run-1") as lane_of:
+    with PlanReader.open(log.path, "run-1") as lane_of:
         lane = lane_of(span)
         while (head := lane.head()) is not None:
             taken.append(head.invitation.id)

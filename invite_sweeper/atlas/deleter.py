@@ -12,7 +12,7 @@ from invite_sweeper.atlas.target import UnsendableError
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import ends_run, is_done, is_gone
 from invite_sweeper.errors import AtlasUnavailable, RunError
-from invite_sweeper.inventory import Doomed, Source
+from invite_sweeper.inventory import Invitation, Source
 from invite_sweeper.outcome import Deletion, Outcome, Trail
 
 _STATE = "No further deletion is sent; the audit log tells what was done."
@@ -30,7 +30,7 @@ class AtlasDeleter:
         self._calls = {source: SOURCES[source] for source in sources}
         self._taken: Counter[BucketKey] = Counter()
 
-    def admit(self, invitation: Doomed) -> float:
+    def admit(self, invitation: Invitation) -> float:
         """Take the turns of one deletion and give 0.0, or give seconds to wait.
 
         All of its turns are taken before its first request, so that nothing waits for a
@@ -52,7 +52,7 @@ class AtlasDeleter:
         self._taken -= needed
         return 0.0
 
-    async def delete(self, invitation: Doomed, trail: Trail) -> Deletion:
+    async def delete(self, invitation: Invitation, trail: Trail) -> Deletion:
         """Delete one invitation that `admit` let through.
 
         Trouble with Atlas is a value. When it is cancelled, `trail` tells how far it had come.
@@ -60,9 +60,6 @@ class AtlasDeleter:
         Args:
             invitation: As it was listed.
             trail: Told of each try as it happens.
-
-        Raises:
-            ValueError: As `Doomed.in_full`, where the whole is needed. Nothing was sent.
 
         Source:
             `deleteGroupInvite`, `deleteOrgInvite`, `removeGroupUser` and `removeOrgUser` of
@@ -88,10 +85,10 @@ class AtlasDeleter:
                 return trail.cut_off()  # there was no time for a token
             return _told(trail.ended(trail.settled or Outcome.FAILED, error))
 
-    async def _remove(self, calls: Calls, invitation: Doomed, trail: Trail) -> Deletion:
+    async def _remove(self, calls: Calls, invitation: Invitation, trail: Trail) -> Deletion:
         """Remove an invited user, with a look before and after."""
         assert calls.reading is not None  # noqa: S101 - the caller looked
-        removal = UserRemoval(self._transport, calls, calls.reading, invitation.in_full(), trail)
+        removal = UserRemoval(self._transport, calls, calls.reading, invitation, trail)
         try:
             return await removal.run()
         finally:

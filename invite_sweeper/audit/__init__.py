@@ -13,15 +13,15 @@ from invite_sweeper.audit.history import (
     unfinished_intents,
 )
 from invite_sweeper.audit.journal import SweepJournal
-from invite_sweeper.audit.lane import PlannedLane
+from invite_sweeper.audit.lane import PlanReader
 from invite_sweeper.audit.lines import Spot, records
 from invite_sweeper.audit.lock import AuditLock
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.audit.paths import AuditTarget, in_order
-from invite_sweeper.audit.planned import planned_invitation
+from invite_sweeper.audit.planned import invitation_from_record
 from invite_sweeper.audit.record import invitation_fields
 from invite_sweeper.audit.runs import PastRun, past_runs
-from invite_sweeper.audit.span import PlannedSpan, SpanNotes
+from invite_sweeper.audit.span import PlanSpan, PlanSpanBuilder
 from invite_sweeper.audit.words import fields_in, words_for
 
 __all__ = [
@@ -31,19 +31,19 @@ __all__ = [
     "Bounces",
     "OpenIntent",
     "PastRun",
-    "PlannedLane",
-    "PlannedSpan",
+    "PlanReader",
+    "PlanSpan",
+    "PlanSpanBuilder",
     "Population",
-    "SpanNotes",
     "Spot",
     "SweepJournal",
     "fields_in",
     "in_order",
     "invitation_fields",
+    "invitation_from_record",
     "last_population",
     "last_sweep_policy",
     "past_runs",
-    "planned_invitation",
     "records",
     "unfinished_intents",
     "words_for",

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from invite_sweeper.audit.lines import records
-from invite_sweeper.audit.planned import planned_invitation
+from invite_sweeper.audit.planned import invitation_from_record
 from invite_sweeper.audit.record import Record
 from invite_sweeper.audit.runs import PastRun, past_runs
 from invite_sweeper.errors import GuardRefused
@@ -120,7 +120,7 @@ def _key(record: Record, run_id: object) -> tuple[object, ...]:
 
 def _open_intent(record: Record, starts: Mapping[object, PastRun]) -> OpenIntent:
     try:
-        invitation, rule = planned_invitation(record)
+        invitation, rule = invitation_from_record(record)
     except ValueError as error:
         raise GuardRefused(
             f"An intent of run {record.get('run_id')} cannot be read: {error}.",

@@ -72,7 +72,7 @@ class SweepJournal:
 
     def _words(self, planned: Planned) -> bytes:
         """Say it as the plan on disk does, byte for byte."""
-        return planned.words or words_for(planned.invitation.in_full(), planned.rule, self._now)
+        return planned.words or words_for(planned.invitation, planned.rule, self._now)
 
 
 @lru_cache(maxsize=64)

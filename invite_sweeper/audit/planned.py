@@ -1,46 +1,21 @@
-"""The way back from a line of the audit log to its invitation."""
+"""Reads the invitation of an audit line."""
 
 import re
 from datetime import datetime
-from typing import NamedTuple
 
 from invite_sweeper.audit.record import Record
-from invite_sweeper.audit.words import fields_in
 from invite_sweeper.inventory import Invitation, Moment, Source, UnreadableDate
 
 _WRITTEN_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z")
 
 
-class OnDisk(NamedTuple):
-    """The invitation of a planned line, taken out of it without reading the rest.
+def invitation_from_record(record: Record) -> tuple[Invitation, str]:
+    """Return the invitation and the rule's name of a `planned`, `intent` or `outcome` line.
 
-    Attributes:
-        words: What the line says of it and of the rule, as `words` makes them.
-    """
-
-    id: str
-    project_id: str
-    org_id: str
-    source: Source
-    words: bytes
-
-    def in_full(self) -> Invitation:
-        """Read the rest.
-
-        Raises:
-            ValueError: As `planned_invitation`.
-        """
-        invitation, _ = planned_invitation(fields_in(self.words))
-        return invitation
-
-
-def planned_invitation(record: Record) -> tuple[Invitation, str]:
-    """The invitation and the rule's name that a `planned`, `intent` or `outcome` line holds.
-
-    The inverse of `record.invitation_fields`.
+    The inverse of `invitation_fields`.
 
     Raises:
-        ValueError: The record lacks a field or holds one of another kind. It names the first.
+        ValueError: A field is missing or has another type. The message names the first one.
     """
     source = Source(_text(record, "source"))
     of_organization = source.of_organization
@@ -71,7 +46,7 @@ def _text(record: Record, name: str) -> str:
 
 
 def _text_or_none(record: Record, name: str) -> str | None:
-    value = record.get(name, name)  # what is missing is no text, and `_text` says so
+    value = record.get(name, name)  # a missing field is not None: `_text` raises
     return None if value is None else _text(record, name)
 
 

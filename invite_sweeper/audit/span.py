@@ -9,7 +9,7 @@ from invite_sweeper.inventory import Place
 BLOCK_BYTES = 65_536
 
 
-class Block(NamedTuple):
+class PlanBlock(NamedTuple):
     """So many whole lines as are read back, and held against what was written, at a time.
 
     Attributes:
@@ -23,7 +23,7 @@ class Block(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedSpan:
+class PlanSpan:
     """Where the `planned` lines of one list stand in the log, one after another.
 
     Attributes:
@@ -34,18 +34,18 @@ class PlannedSpan:
 
     place: Place
     start: int
-    blocks: tuple[Block, ...]
+    blocks: tuple[PlanBlock, ...]
     count: int
 
 
-class SpanNotes:
+class PlanSpanBuilder:
     """Takes down where the lines of a span come to stand, from the moment it is made."""
 
     def __init__(self, log: AuditLog, place: Place) -> None:
         self._log = log
         self._place = place
         self._start = self._block_start = log.position
-        self._blocks: list[Block] = []
+        self._blocks: list[PlanBlock] = []
         self._count = 0
 
     def lines(self, count: int) -> None:
@@ -54,12 +54,12 @@ class SpanNotes:
         if self._log.position - self._block_start >= BLOCK_BYTES:
             self._end_block()
 
-    def span(self) -> PlannedSpan:
+    def span(self) -> PlanSpan:
         """Give what was noted; that was the last line."""
         if self._log.position > self._block_start:
             self._end_block()
-        return PlannedSpan(self._place, self._start, tuple(self._blocks), self._count)
+        return PlanSpan(self._place, self._start, tuple(self._blocks), self._count)
 
     def _end_block(self) -> None:
         self._block_start = self._log.position
-        self._blocks.append(Block(self._log.position, self._log.last_hash))
+        self._blocks.append(PlanBlock(self._log.position, self._log.last_hash))

@@ -1,15 +1,14 @@
 """The words in which the plan on disk describes a deletion, repeated by the lines after it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
 import orjson
 
-from invite_sweeper.audit.record import FIRST_PREV, line_hash, render, renderable_fields
+from invite_sweeper.audit.record import FIRST_PREV, render, renderable_fields
 from invite_sweeper.inventory import Invitation
 
-_PREV = b'"prev":"'
-_PLANNED = b'"event":"planned",' + _PREV
+_PLANNED = b'"event":"planned","prev":"'
 _AFTER_PLANNED = len(_PLANNED) + len(FIRST_PREV) + len(b'",')
 """From there to what follows the fields that the log itself writes."""
 _FURTHER = b',"bounced":'
@@ -54,13 +53,3 @@ def words_of(line: bytes) -> bytes:
     # Within a text each quote has its backslash, so what is found is the key. Where nothing
     # further is told, -1 leaves out the closing brace.
     return line[line.index(_PLANNED) + _AFTER_PLANNED : line.rfind(_FURTHER)]
-
-
-def is_chained(lines: Sequence[bytes], last_hash: str) -> bool:
-    """Tell whether each line holds the hash of the one before, and the last one has this hash."""
-    before = None
-    for line in lines:
-        if before is not None and not line.startswith(before, line.find(_PREV) + len(_PREV)):
-            return False
-        before = line_hash(line).encode()
-    return before == last_hash.encode()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from invite_sweeper import __version__
 from invite_sweeper.amendments import amendments
-from invite_sweeper.audit import AuditLog, PlannedLane, PlannedSpan, fields_in
+from invite_sweeper.audit import AuditLog, PlanReader, PlanSpan, fields_in
 from invite_sweeper.ceiling import Ceiling
 from invite_sweeper.cli import plan_files
 from invite_sweeper.cli.asking import Question
@@ -167,7 +167,7 @@ class Preparation:
             return keep_more
         return lambda decision: reduce(lambda so_far, look: look(so_far), looks, decision)
 
-    def _passed(self, audit: AuditLog, spans: Sequence[PlannedSpan]) -> tuple[str, ...]:
+    def _passed(self, audit: AuditLog, spans: Sequence[PlanSpan]) -> tuple[str, ...]:
         """Save the plan where that was asked for; say what a saved one no longer covers."""
         if self._facts.order.out is not None:
             plan_files.save(self._facts.order.out, self._facts.basis, self._rows(audit, spans))
@@ -175,11 +175,9 @@ class Preparation:
         stays = self._leftovers.sentences() if self._leftovers is not None else ()
         return (*left_out, *stays)
 
-    def _rows(
-        self, audit: AuditLog, spans: Sequence[PlannedSpan]
-    ) -> Iterator[Mapping[str, object]]:
+    def _rows(self, audit: AuditLog, spans: Sequence[PlanSpan]) -> Iterator[Mapping[str, object]]:
         facts = self._facts
-        with PlannedLane.reading(audit.path, facts.run_id) as lane:
+        with PlanReader.open(audit.path, facts.run_id) as lane:
             for span in spans:
                 planned = lane(span)
                 while (one := planned.head()) is not None:

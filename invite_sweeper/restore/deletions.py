@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from invite_sweeper.audit import planned_invitation, records
+from invite_sweeper.audit import invitation_from_record, records
 from invite_sweeper.audit.damage import Damage
 from invite_sweeper.audit.record import Record
 from invite_sweeper.audit.verify import Verification, verify
@@ -112,7 +112,7 @@ def _the_one(by_run: dict[str, list[Deleted]]) -> str | None:
 
 def _deleted(run_id: str, record: Record) -> Deleted:
     try:
-        invitation, rule = planned_invitation(record)
+        invitation, rule = invitation_from_record(record)
     except ValueError as error:
         raise GuardRefused(
             f"A deletion of run {run_id} cannot be read: {error}.", state="Nobody was invited."

@@ -397,35 +397,3 @@ async def test_bucket_of_the_organization_that_is_dry_makes_wait_and_nothing_is_
         assert deleter.admit(one) == 0.0
 
     assert sorted(taken) == ["cloud_users_group", "cloud_users_group", "cloud_users_org"]
-
-
-class Unreadable:
-    """An invitation whose line in the plan tells where it is, and nothing that can be read."""
-
-    def __init__(self, one):
-        self.id, self.project_id, self.org_id, self.source = (
-            one.id,
-            one.project_id,
-            one.org_id,
-            one.source,
-        )
-
-    def in_full(self):
-        raise ValueError("`created_at` is not a text")
-
-
-@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
-async def test_user_of_whom_the_plan_tells_too_little_is_neither_read_nor_removed(
-    sim, online, invite, source
-):
-    invite()
-    async with online() as atlas:
-        (one,) = await atlas.reader.invitations(place_of(sim, source), source)
-        asked, trail = len(sim.requests), Trail()
-        deleter = atlas.deleter(Source)
-        assert deleter.admit(Unreadable(one)) == 0.0
-        with pytest.raises(ValueError, match="created_at"):
-            await deleter.delete(Unreadable(one), trail)
-        assert len(sim.requests) == asked
-    assert trail.cut_off().outcome is Outcome.SKIPPED
-    assert deletes(sim) == 0

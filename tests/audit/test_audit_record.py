@@ -10,7 +10,7 @@ from builders import NOW, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.audit import invitation_fields, planned_invitation, words_for
+from invite_sweeper.audit import invitation_fields, invitation_from_record, words_for
 from invite_sweeper.audit.record import instant, render, rendered_instant
 from invite_sweeper.audit.seal import seal, seal_holds
 from invite_sweeper.inventory import Invitation, Source, UnreadableDate
@@ -54,7 +54,7 @@ def placed(one: Invitation) -> Invitation:
 @given(INVITATIONS.map(placed), TEXT)
 def test_an_invitation_comes_back_from_its_line_as_it_was(given_one, rule):
     line = render({**invitation_fields(given_one, NOW), "rule": rule})
-    assert planned_invitation(orjson.loads(line)) == (given_one, rule)
+    assert invitation_from_record(orjson.loads(line)) == (given_one, rule)
 
 
 @given(INVITATIONS.map(placed), TEXT, st.integers(-23 * 60 - 59, 23 * 60 + 59))
@@ -93,13 +93,13 @@ def test_words_of_the_plan_are_its_fields_though_no_json_holds_a_name(moment):
 def test_a_line_that_is_not_like_most_comes_back_too(name, value):
     one = invitation(**{name: value})
     line = render({**invitation_fields(one, NOW), "rule": "r"})
-    assert planned_invitation(orjson.loads(line)) == (one, "r")
+    assert invitation_from_record(orjson.loads(line)) == (one, "r")
 
 
 @pytest.mark.parametrize("source", [Source.ORG_USERS, Source.ORG_INVITES])
 def test_line_of_an_organization_names_no_project_whatever_it_says(source):
     record = {**orjson.loads(render(invitation_fields(invitation(), NOW))), "rule": "r"}
-    one, _ = planned_invitation({**record, "source": source.value})
+    one, _ = invitation_from_record({**record, "source": source.value})
     assert (one.project_id, one.project_name, one.source) == (one.org_id, "", source)
 
 
@@ -208,7 +208,7 @@ def test_without_a_readable_date_there_is_no_age(moment):
 def test_field_of_another_kind_is_a_value_error_that_names_it(name, value):
     record = {**orjson.loads(render(invitation_fields(invitation(), NOW))), "rule": "r"}
     with pytest.raises(ValueError, match=name if value != "elsewhere" else value):
-        planned_invitation({**record, name: value})
+        invitation_from_record({**record, name: value})
 
 
 @pytest.mark.parametrize("name", [*invitation_fields(invitation(), NOW), "rule"])
@@ -218,7 +218,7 @@ def test_field_that_is_missing_is_a_value_error(name):
         return
     del record[name]
     with pytest.raises(ValueError, match=name):
-        planned_invitation(record)
+        invitation_from_record(record)
 
 
 def test_instants_have_microseconds_always_and_are_utc():
@@ -246,7 +246,7 @@ def test_instants_and_dates_are_utc_whatever_the_zone_of_the_machine():
     one = invitation(created_at=NOW, expires_at=there)
     fields = invitation_fields(one, NOW)
     assert (fields["created_at"], fields["expires_at"]) == ("2026-11-25T01:00:00Z",) * 2
-    assert planned_invitation(orjson.loads(render({**fields, "rule": "r"})))[0] == one
+    assert invitation_from_record(orjson.loads(render({**fields, "rule": "r"})))[0] == one
 
 
 class Colour(Enum):

@@ -14,8 +14,8 @@ from builders import NOW, PROJECT, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.audit import AuditLog, PlannedLane, PlannedSpan, SpanNotes, SweepJournal
-from invite_sweeper.audit.span import BLOCK_BYTES, Block
+from invite_sweeper.audit import AuditLog, PlanReader, PlanSpan, PlanSpanBuilder, SweepJournal
+from invite_sweeper.audit.span import BLOCK_BYTES, PlanBlock
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.inventory import Place, Project, Source
 from invite_sweeper.outcome import Deletion, Outcome, Planned
@@ -28,10 +28,10 @@ def path(tmp_path):
     return tmp_path / "log.jsonl"
 
 
-async def planned(path, *numbers, run_id="run-1", **changes) -> PlannedSpan:
+async def planned(path, *numbers, run_id="run-1", **changes) -> PlanSpan:
     log = opened(path, run_id)
     log.write("run_started")
-    notes = SpanNotes(log, PLACE)
+    notes = PlanSpanBuilder(log, PLACE)
     for number in numbers:
         log.write("planned", **fields_of(invitation(number, **changes)))
         notes.lines(1)
@@ -44,7 +44,7 @@ async def planned(path, *numbers, run_id="run-1", **changes) -> PlannedSpan:
 
 def read(path, span, run_id="run-1") -> list[Planned]:
     taken = []
-    with PlannedLane.reading(path, run_id) as lane_of:
+    with PlanReader.open(path, run_id) as lane_of:
         lane = lane_of(span)
         while (head := lane.head()) is not None:
             assert lane.head() is head
@@ -140,7 +140,7 @@ AWKWARD = '","rule":"x","prev":"' + "0" * 64 + '"} \\ \u202e \n'
 @pytest.mark.parametrize("further", [{}, {"bounced": 2}])
 async def test_intent_and_outcome_repeat_the_words_of_the_plan_byte_for_byte(path, further):
     log = opened(path)
-    notes = SpanNotes(log, PLACE)
+    notes = PlanSpanBuilder(log, PLACE)
     fields = fields_of(invitation(3, username=AWKWARD, project_name=AWKWARD)) | {"rule": AWKWARD}
     log.write("planned", **fields, **further)
     notes.lines(1)
@@ -156,14 +156,14 @@ async def test_intent_and_outcome_repeat_the_words_of_the_plan_byte_for_byte(pat
     _, intent, outcome, rendered = (line.split(b',"prev":"', 1)[1][65:] for line in lines_of(path))
     assert intent == rendered
     assert outcome.startswith(rendered[:-1] + b',"outcome":"deleted"')
-    assert doomed.invitation.in_full().username == AWKWARD
+    assert doomed.invitation.username == AWKWARD
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 500])
 async def test_plan_comes_back_in_its_order(path, count):
     span = await planned(path, *range(count))
     expected = [invitation(number) for number in range(count)]
-    assert [each.invitation.in_full() for each in read(path, span)] == expected
+    assert [each.invitation for each in read(path, span)] == expected
 
 
 async def test_lines_are_read_a_block_at_a_time(path, monkeypatch):
@@ -177,12 +177,12 @@ async def test_lines_are_read_a_block_at_a_time(path, monkeypatch):
 async def test_line_longer_than_a_block_comes_back(path):
     roles = ("R" * 200_000, "S")
     span = await planned(path, 1, 2, roles=roles)
-    assert [each.invitation.in_full().roles for each in read(path, span)] == [roles, roles]
+    assert [each.invitation.roles for each in read(path, span)] == [roles, roles]
 
 
 async def test_lane_that_rested_goes_on_where_it_was(path):
     span = await planned(path, *range(5))
-    with PlannedLane.reading(path, "run-1") as lane_of:
+    with PlanReader.open(path, "run-1") as lane_of:
         lane = lane_of(span)
         seen = []
         while (head := lane.head()) is not None:
@@ -194,7 +194,7 @@ async def test_lane_that_rested_goes_on_where_it_was(path):
     assert seen == [0, 1, 2, 3, 4]
 
 
-NOWHERE = PlannedSpan(PLACE, 0, (Block(1, "0" * 64),), 1)
+NOWHERE = PlanSpan(PLACE, 0, (PlanBlock(1, "0" * 64),), 1)
 REFUSED = r"^The plan in the audit log is (cut short|not what this run wrote there)\. "
 CHANGES = {
     "another event": lambda data: data.replace(b'"event":"planned"', b'"event":"planted"', 1),
@@ -227,7 +227,7 @@ def test_no_line_of_a_block_is_believed_where_one_byte_of_it_is_another(line, at
         hit[at % len(hit)] ^= flip
         lines[1 + line] = bytes(hit)
         path.write_bytes(b"\n".join(lines))
-        with PlannedLane.reading(path, "run-1") as lane_of:
+        with PlanReader.open(path, "run-1") as lane_of:
             lane = lane_of(span)
             with pytest.raises(AuditUnwritable, match=REFUSED):
                 lane.head()
@@ -236,7 +236,7 @@ def test_no_line_of_a_block_is_believed_where_one_byte_of_it_is_another(line, at
 @pytest.mark.parametrize("number", [0, 3, 5, 9])
 async def test_lane_that_rested_believes_nothing_that_was_changed_meanwhile(path, number):
     span = await planned(path, *range(10))
-    with PlannedLane.reading(path, "run-1") as lane_of:
+    with PlanReader.open(path, "run-1") as lane_of:
         lane = lane_of(span)
         for _ in range(4):
             lane.head()
@@ -252,7 +252,7 @@ async def test_lane_that_rested_believes_nothing_that_was_changed_meanwhile(path
 async def test_block_ends_with_the_line_that_reaches_its_size(path, over):
     log = opened(path)
     log.write("run_started")
-    notes = SpanNotes(log, PLACE)
+    notes = PlanSpanBuilder(log, PLACE)
     fields = fields_of(invitation(1, roles=()))
     start = log.position
     log.write("planned", **fields)
@@ -273,12 +273,20 @@ async def test_block_ends_with_the_line_that_reaches_its_size(path, over):
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"rule": 1}, {"source": "letters"}, {"source": "users"}, {"invitation_id": None}],
-    ids=["nothing", "rule", "source", "another source", "id"],
+    [
+        {},
+        {"rule": 1},
+        {"source": "letters"},
+        {"source": "users"},
+        {"invitation_id": None},
+        {"roles": "OWNER"},
+        {"created_at": 1},
+    ],
+    ids=["nothing", "rule", "source", "another source", "id", "roles", "date"],
 )
-async def test_line_that_is_well_chained_and_holds_no_invitation_is_refused(path, fields):
+async def test_chained_line_that_is_not_an_invitation_of_the_list_is_refused(path, fields):
     log = opened(path)
-    notes = SpanNotes(log, PLACE)
+    notes = PlanSpanBuilder(log, PLACE)
     log.write("planned", **({**fields_of(invitation(1)), **fields} if fields else {}))
     notes.lines(1)
     span = notes.span()
@@ -318,30 +326,12 @@ async def test_lines_of_each_list_come_back_with_what_their_deletion_needs(path,
     if source.of_organization:
         one = one._replace(project_name="")
     log = opened(path)
-    notes = SpanNotes(log, Place(Project(scope_id, one.project_name, org_id), source))
+    notes = PlanSpanBuilder(log, Place(Project(scope_id, one.project_name, org_id), source))
     log.write("planned", **fields_of(one))
     notes.lines(1)
     await log.close()
     (doomed,) = read(path, notes.span())
-    known = doomed.invitation
-    assert (known.id, known.project_id, known.org_id, known.source) == (
-        one.id,
-        scope_id,
-        org_id,
-        source,
-    )
-    assert known.in_full() == one
-
-
-async def test_line_whose_rest_is_no_invitation_is_found_out_by_who_needs_the_rest(path):
-    log = opened(path)
-    notes = SpanNotes(log, PLACE)
-    log.write("planned", **{**fields_of(invitation(1)), "roles": "OWNER"})
-    notes.lines(1)
-    await log.close()
-    (doomed,) = read(path, notes.span())
-    with pytest.raises(ValueError, match="roles"):
-        doomed.invitation.in_full()
+    assert doomed.invitation == one
 
 
 def test_missing_log_and_symlink_are_refused(path):
