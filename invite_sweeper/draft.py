@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from invite_sweeper.audit import AuditLog, PlanSpan, PlanSpanBuilder, words_for
+from invite_sweeper.audit import AuditLog, PlanSpan, PlanSpanBuilder, invitation_fields
 from invite_sweeper.guard import Census
 from invite_sweeper.inventory import Gone, Moment, Place, Project, Retired, Unreadable
 from invite_sweeper.policy import Limits
@@ -14,7 +14,6 @@ from invite_sweeper.trimming import OldestFirst
 from invite_sweeper.walk import Found
 
 _LINES_A_FLUSH = 1000
-_LINES_TOGETHER = 100
 
 
 class Draft:
@@ -141,20 +140,14 @@ class Draft:
         project = Project(first.project_id, first.project_name, first.org_id)
         place = Place(project, first.source)
         self._doomed[place] += len(decisions)
-        notes = PlanSpanBuilder(self._log, place)
-        moment = self._log.now()
-        for start in range(0, len(decisions), _LINES_TOGETHER):
-            together = decisions[start : start + _LINES_TOGETHER]
-            self._log.write_rendered(b"planned", [(moment, self._words(one)) for one in together])
-            notes.lines(len(together))
+        builder = PlanSpanBuilder(self._log, place)
+        for decision in decisions:
+            fields = {**invitation_fields(decision.invitation, self._now), "rule": decision.rule}
+            if decision.bounced:
+                fields["bounced"] = decision.bounced
+            builder.write(fields)
         self._unflushed += len(decisions)
-        self.spans.append(notes.span())
-
-    def _words(self, decision: Decision) -> bytes:
-        """Say why it is to be deleted; the same words stand in the lines that follow."""
-        assert decision.rule is not None  # noqa: S101 - it is stale by that rule
-        words = words_for(decision.invitation, decision.rule, self._now)
-        return b'%b,"bounced":%d' % (words, decision.bounced) if decision.bounced else words
+        self.spans.append(builder.span())
 
     def _note_unreadable(self, found: Unreadable) -> None:
         self.unreadable += 1

@@ -50,14 +50,11 @@ class Planned(NamedTuple):
     """One planned deletion. A named tuple: a run makes many.
 
     Attributes:
-        rule: The one that makes it stale; "" where `words` tell it.
-        words: How its line in the audit log describes both: members of a JSON object, without
-            its braces; empty for one that does not come from there.
+        rule: The name of the rule that makes it stale.
     """
 
     invitation: Invitation
-    rule: str = ""
-    words: bytes = b""
+    rule: str
 
 
 @dataclass(slots=True, eq=False)

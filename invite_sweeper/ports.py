@@ -22,18 +22,14 @@ class Deleter(Protocol):
 class Journal(Protocol):
     """What a sweep needs of the audit log."""
 
-    def intents(self, group: Iterable[Planned]) -> None:
-        """Note that these are about to be deleted."""
+    def write_intents(self, group: Iterable[Planned]) -> None:
+        """Record that these are about to be deleted."""
         ...
 
-    def outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
-        """Note what became of it."""
-        ...
-
-    def flush(self) -> None:
-        """Write what was noted, if it is not yet; nobody knows when it will be on disk."""
+    def write_outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
+        """Record the outcome of one deletion."""
         ...
 
     async def durable(self) -> None:
-        """Return when all that was noted is on disk."""
+        """Return when every line so far is on disk."""
         ...

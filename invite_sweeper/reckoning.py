@@ -85,7 +85,7 @@ class Reckoning:
         if counts and not self.doors.were_shut(planned.invitation, deletion):
             self._judge(outcome)
         try:
-            self._journal.outcome(planned, deletion, (self._clock() - started_s) * 1000)
+            self._journal.write_outcome(planned, deletion, (self._clock() - started_s) * 1000)
         except RunError as error:
             self.end(error)
         self._swept(planned, deletion)
@@ -120,13 +120,6 @@ class Reckoning:
             if self._unflushed % LINES_A_FLUSH == 0 and self.error is None:
                 await self._journal.durable()
         lane.rest()
-
-    def write_out(self) -> None:
-        """Let nothing that was recorded be missing in the log, whatever comes next."""
-        try:
-            self._journal.flush()
-        except RunError as error:
-            self.end(error)
 
     def end(self, error: Exception) -> None:
         """Send nothing more: the run has met trouble that is not about one invitation."""

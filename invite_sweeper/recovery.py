@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
-from invite_sweeper.audit import AuditLog, OpenIntent, invitation_fields
+from invite_sweeper.audit import AuditLog, OpenIntent, invitation_fields, outcome_fields
 from invite_sweeper.inventory import USER_LISTS, Gone, Invitation, Project, Unreadable
 from invite_sweeper.outcome import ACTIVE, GONE, Aftermath, Outcome
 from invite_sweeper.plural import counted, fitting
@@ -103,15 +103,7 @@ class Recovery:
             "outcome",
             **invitation_fields(intent.invitation, self._now),
             rule=intent.rule,
-            outcome=outcome.value,
-            attempts=0,
-            http_status=None,
-            error_code=None,
-            duration_ms=None,
-            seen_before=None,
-            seen_after=seen,
-            recovered=True,
-            recovers=intent.run_id,
+            **outcome_fields(outcome, seen=(None, seen), recovers=intent.run_id),
         )
         self._settled(intent, outcome)
 

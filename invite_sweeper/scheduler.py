@@ -3,7 +3,7 @@
 import asyncio
 from datetime import date
 
-from invite_sweeper.audit import AuditLog, PlanReader, SweepJournal
+from invite_sweeper.audit import AuditLog, PlanReader, SweepRecorder
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.bulletin import Bulletin
 from invite_sweeper.draft import Draft
@@ -157,7 +157,7 @@ class Run:
         await self._atlas.expect(draft.doomed)
         sweep = Sweep(
             self._atlas.deleter(job.policy.sources),
-            SweepJournal(self._log, job.now),
+            SweepRecorder(self._log, job.now),
             stop=stop,
             breaker=Breaker(job.limits),
             clock=job.clock,

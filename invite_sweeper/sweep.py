@@ -93,13 +93,10 @@ class Sweep:
             Exception: A defect of the program, with which a sweep ends in the same way.
         """
         queue = Lanes(lanes, self._deleter.admit, self._clock)
-        try:
-            if self._pace.canary:
-                await self._phase(queue, most=self._pace.canary)
-            await self._phase(queue, most=None)
-            await self.reckoning.skip_lanes(queue.left())
-        finally:
-            self.reckoning.write_out()
+        if self._pace.canary:
+            await self._phase(queue, most=self._pace.canary)
+        await self._phase(queue, most=None)
+        await self.reckoning.skip_lanes(queue.left())
         if self.reckoning.error is not None:
             raise self.reckoning.error
 
@@ -169,7 +166,7 @@ class Sweep:
 
     async def _write_ahead(self, group: list[Planned]) -> None:
         self.reckoning.skip_retired(group)
-        self._journal.intents(group)
+        self._journal.write_intents(group)
         await self._journal.durable()
         self._announced.put(group)
         group.clear()

@@ -79,7 +79,6 @@ class FakeJournal:
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     on_disk: int = 0
-    flushed: int = 0
     fails_at: int | None = None
     calls: int = 0
 
@@ -87,16 +86,13 @@ class FakeJournal:
     def failed(self) -> bool:
         return self.fails_at is not None and self.calls >= self.fails_at
 
-    def intents(self, group: Iterable[Planned]) -> None:
+    def write_intents(self, group: Iterable[Planned]) -> None:
         for planned in group:
             self._add("intent", planned)
 
-    def outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
+    def write_outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
         assert duration_ms >= 0
         self._add(deletion.outcome.value, planned)
-
-    def flush(self) -> None:
-        self.flushed = len(self.lines)
 
     async def durable(self) -> None:
         self.calls += 1

@@ -1,4 +1,4 @@
-"""The plan as it is written: all that is stale, in its order, however many go together."""
+"""The plan as it is written: all that is stale, in its order."""
 
 import pytest
 from audit.written_logs import opened
@@ -13,7 +13,7 @@ from invite_sweeper.walk import Listing
 PLACE = Place(Project(PROJECT, "Sandbox Alpha", ORG), Source.INVITES)
 
 
-@pytest.mark.parametrize("count", [1, 99, 100, 101, 199, 200, 201, 450])
+@pytest.mark.parametrize("count", [1, 2, 450])
 async def test_each_stale_invitation_of_a_list_is_planned_once_and_comes_back_in_its_order(
     tmp_path, count
 ):

@@ -12,17 +12,19 @@ from invite_sweeper.audit.history import (
     last_sweep_policy,
     unfinished_intents,
 )
-from invite_sweeper.audit.journal import SweepJournal
+from invite_sweeper.audit.journal import SweepRecorder
 from invite_sweeper.audit.lane import PlanReader
 from invite_sweeper.audit.lines import Spot, records
 from invite_sweeper.audit.lock import AuditLock
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.audit.paths import AuditTarget, in_order
-from invite_sweeper.audit.planned import invitation_from_record
-from invite_sweeper.audit.record import invitation_fields
+from invite_sweeper.audit.record import (
+    invitation_fields,
+    invitation_from_record,
+    outcome_fields,
+)
 from invite_sweeper.audit.runs import PastRun, past_runs
 from invite_sweeper.audit.span import PlanSpan, PlanSpanBuilder
-from invite_sweeper.audit.words import fields_in, words_for
 
 __all__ = [
     "AuditLock",
@@ -36,15 +38,14 @@ __all__ = [
     "PlanSpanBuilder",
     "Population",
     "Spot",
-    "SweepJournal",
-    "fields_in",
+    "SweepRecorder",
     "in_order",
     "invitation_fields",
     "invitation_from_record",
     "last_population",
     "last_sweep_policy",
+    "outcome_fields",
     "past_runs",
     "records",
     "unfinished_intents",
-    "words_for",
 ]

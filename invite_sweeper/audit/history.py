@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from invite_sweeper.audit.lines import records
-from invite_sweeper.audit.planned import invitation_from_record
-from invite_sweeper.audit.record import Record
+from invite_sweeper.audit.record import Record, invitation_from_record
 from invite_sweeper.audit.runs import PastRun, past_runs
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.inventory import Invitation

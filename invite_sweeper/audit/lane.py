@@ -8,10 +8,8 @@ from pathlib import Path
 
 import orjson
 
-from invite_sweeper.audit.planned import invitation_from_record
-from invite_sweeper.audit.record import Record, line_hash
+from invite_sweeper.audit.record import Record, invitation_from_record, line_hash
 from invite_sweeper.audit.span import PlanBlock, PlanSpan
-from invite_sweeper.audit.words import words_of
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.outcome import Planned
 
@@ -90,10 +88,10 @@ class PlanReader:
                 raise AuditUnwritable(_CHANGED)
             record: Record = orjson.loads(line)
             expected_hash = record["prev"]
-            planned.append(self._planned(record, line))
+            planned.append(self._planned(record))
         return planned[::-1]
 
-    def _planned(self, record: Record, line: bytes) -> Planned:
+    def _planned(self, record: Record) -> Planned:
         """Read a line; check that it is of this run and list, since the DELETE depends on it."""
         try:
             invitation, rule = invitation_from_record(record)
@@ -104,4 +102,4 @@ class PlanReader:
         listed = (invitation.project_id, invitation.org_id, invitation.source)
         if not is_plan or listed != (project.id, project.org_id, source):
             raise AuditUnwritable(_CHANGED)
-        return Planned(invitation, rule, words_of(line))
+        return Planned(invitation, rule)

@@ -12,7 +12,7 @@ import orjson
 from filelock import FileLock, Timeout
 
 from invite_sweeper.audit.folder import prepare_folder
-from invite_sweeper.audit.record import instant
+from invite_sweeper.audit.record import format_timestamp
 from invite_sweeper.errors import AuditUnwritable, LockHeld
 
 
@@ -74,7 +74,7 @@ class AuditLock:
         holder = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
-            "since": instant(self._now),
+            "since": format_timestamp(self._now),
             "command": self._command,
         }
         with suppress(OSError):

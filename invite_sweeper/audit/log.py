@@ -1,23 +1,15 @@
-"""The audit log as the run writes it: a structlog logger of its own over the writer."""
+"""The audit log of one run: a hash chain of lines, written to disk in groups."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from invite_sweeper.audit.appender import Appender
-from invite_sweeper.audit.chain import Chain
+from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.place import open_place
 from invite_sweeper.audit.record import RESERVED
 from invite_sweeper.audit.writer import Writer
-from invite_sweeper.structured import structlog
-
-
-class _Logger(structlog.BoundLoggerBase):
-    """structlog's way from an event to the sink, without levels."""
-
-    def write(self, event: str, fields: dict[str, object]) -> None:
-        self._proxy_to_logger("append", event, **fields)
 
 
 class AuditLog:
@@ -29,14 +21,13 @@ class AuditLog:
     """
 
     def __init__(
-        self, path: Path, chain: Chain, file: Appender, writer: Writer, set_aside: Path | None
+        self, path: Path, chain: HashChain, file: Appender, writer: Writer, set_aside: Path | None
     ) -> None:
         self.path = path
         self.set_aside = set_aside
         self._chain = chain
         self._file = file
         self._writer = writer
-        self._logger = _Logger(writer, [chain.stamp, chain.link], {})
 
     @classmethod
     def open(
@@ -61,7 +52,7 @@ class AuditLog:
         """
         absolute = path.absolute()
         place = open_place(absolute)
-        chain = Chain(run_id, place.last_hash, clock)
+        chain = HashChain(run_id, place.last_hash, clock)
         file = Appender(absolute, place, copy)
         return cls(path, chain, file, Writer(file, place.size), place.set_aside)
 
@@ -94,28 +85,7 @@ class AuditLog:
         if not RESERVED.isdisjoint(fields):
             raise ValueError(f"The audit log writes these itself: {RESERVED & fields.keys()}")
         self._writer.check()
-        self._logger.write(event, fields)
-
-    def now(self) -> datetime:
-        """Give the date of a line that would be written now."""
-        return self._chain.clock()
-
-    def write_rendered(self, event: bytes, entries: Iterable[tuple[datetime, bytes]]) -> None:
-        """Add lines as `write` does, of fields that are bytes already.
-
-        There are three such lines for each deletion, and a dictionary of each would be a
-        fifth of all that a sweep does.
-
-        Args:
-            event: A name of the contract's table, of letters and underscores.
-            entries: Of each line what `now` gave when it happened, and the further fields as
-                members of a JSON object, without its braces, as `words` makes them; none of
-                the names that the log itself writes.
-
-        Raises:
-            AuditUnwritable: The log has failed; nothing may be sent after that.
-        """
-        self._writer.append(*self._chain.lines(event, entries))
+        self._writer.append(self._chain.add(event, fields))
 
     async def durable(self) -> None:
         """Return when every line written so far is on disk.

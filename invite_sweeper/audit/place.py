@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from invite_sweeper.audit.folder import fsync_folder, prepare_folder
-from invite_sweeper.audit.record import FIRST_PREV
+from invite_sweeper.audit.record import GENESIS_HASH
 from invite_sweeper.audit.tail import Tail, read_tail
 from invite_sweeper.errors import AuditUnwritable
 
@@ -54,7 +54,7 @@ def open_place(path: Path) -> Place:
             undo.pop_all()
     except OSError as error:
         raise _refused(path, error) from error
-    return Place(fd, tail.size, tail.last_hash or FIRST_PREV, set_aside)
+    return Place(fd, tail.size, tail.last_hash or GENESIS_HASH, set_aside)
 
 
 def _refused(path: Path, error: OSError) -> AuditUnwritable:

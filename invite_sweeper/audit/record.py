@@ -1,5 +1,6 @@
-"""One line of the audit log: its fields and its bytes."""
+"""One line of the audit log: its fields, its JSON, and the invitation that it describes."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -7,83 +8,72 @@ from typing import TypeAlias
 
 import orjson
 
-from invite_sweeper.inventory import Invitation, Moment
+from invite_sweeper.inventory import Invitation, Moment, Source, UnreadableDate
 
-FIRST_PREV = "0" * 64
+GENESIS_HASH = "0" * 64
 """The `prev` of a file's first line."""
 
 RESERVED = frozenset({"ts", "run_id", "seq", "event", "prev", "seal"})
-"""What the log itself writes into a line; no caller may."""
+"""Fields that the log itself writes into each line; callers cannot set them."""
 
 Record: TypeAlias = Mapping[str, object]
-"""One line, read back."""
+"""One line, parsed."""
 
 _TENTH_OF_A_DAY_S = 8640
-
-
-def instant(moment: datetime) -> str:
-    """RFC 3339, UTC, always with microseconds: `2026-11-25T01:02:03.000000Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
-
-
-def rendered_instant(moment: datetime) -> bytes:
-    """Give the same as JSON, with its quotes, for any aware moment."""
-    if moment.microsecond and moment.tzinfo is UTC:  # orjson then agrees, four times as fast
-        return orjson.dumps(moment, option=orjson.OPT_UTC_Z)
-    return b'"%b"' % instant(moment).encode()
+_WRITTEN_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z")
 
 
 def line_hash(line: bytes) -> str:
-    """What the next line's `prev` must be: SHA-256 of a line without its newline, 64 hex."""
+    """Return the `prev` of the next line: SHA-256 of a line without its newline, 64 hex."""
     return sha256(line).hexdigest()
 
 
-def render(value: object) -> bytes:
-    r"""JSON in UTF-8, without a newline, keys in the order given.
+def format_timestamp(moment: datetime) -> str:
+    """Return RFC 3339 in UTC, always with microseconds: `2026-11-25T01:02:03.000000Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
-    What JSON or UTF-8 cannot hold is replaced visibly (a lone surrogate becomes `\udc80`
-    written out, a huge number its digits as text): a line is never lost for its contents.
+
+def to_json(value: object) -> bytes:
+    r"""Return JSON in UTF-8, without a newline, keys in the order given.
+
+    What JSON or UTF-8 cannot represent is replaced visibly (a lone surrogate by the text
+    `\udc80`, a huge number by its digits as text): a line is never lost for its contents.
     """
     try:
         return orjson.dumps(value, option=orjson.OPT_UTC_Z)
     except TypeError:
-        return orjson.dumps(_plain(value), option=orjson.OPT_UTC_Z)
+        return orjson.dumps(_jsonable(value), option=orjson.OPT_UTC_Z)
 
 
-def _plain(value: object) -> object:
-    """The same value out of what orjson takes for certain."""
+def _jsonable(value: object) -> object:
+    """Return the same value, made of types that orjson accepts."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, Mapping):
-        return {str(_plain(str(key))): _plain(part) for key, part in value.items()}
+        return {str(_jsonable(str(key))): _jsonable(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
+        return [_jsonable(part) for part in value]
     if value is None or isinstance(value, (bool, float, datetime)):
         return value
     if isinstance(value, int) and value.bit_length() < 64:  # noqa: PLR2004  what JSON readers take
         return value
-    return _plain(str(value))
+    return _jsonable(str(value))
+
+
+# From an invitation to the fields of its lines ----------------------------------------------
 
 
 def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object]:
-    """The fields by which the audit log describes an invitation, in the contract's order.
+    """Return the fields that describe an invitation, in the contract's order.
 
     `age_days` is floored to one decimal; None where there is no readable date. An
     organization's invitation has no project. `status`, `team_ids`, `origin` and `reaches`
-    follow only where they say more than the usual.
+    follow only where they differ from the usual.
 
     Args:
         invitation: As Atlas described it.
         now: The run's one instant, aware.
     """
-    return renderable_fields(invitation, now) | {
-        "created_at": _written(invitation.created_at),
-        "expires_at": _written(invitation.expires_at),
-    }
-
-
-def renderable_fields(invitation: Invitation, now: datetime) -> dict[str, object]:
-    """Give the same with its dates as `render` takes them, which writes them itself."""
     of_organization = invitation.source.of_organization
     fields: dict[str, object] = {
         "invitation_id": invitation.id,
@@ -93,8 +83,8 @@ def renderable_fields(invitation: Invitation, now: datetime) -> dict[str, object
         "username": invitation.username,
         "roles": invitation.roles,
         "inviter": invitation.inviter,
-        "created_at": _in_utc(invitation.created_at),
-        "expires_at": _in_utc(invitation.expires_at),
+        "created_at": _date(invitation.created_at),
+        "expires_at": _date(invitation.expires_at),
         "age_days": _age_days(invitation.created_at, now),
         "source": invitation.source,
     }
@@ -109,19 +99,129 @@ def renderable_fields(invitation: Invitation, now: datetime) -> dict[str, object
     return fields
 
 
-def _written(moment: Moment) -> str | None:
-    written = _in_utc(moment)
-    return render(written)[1:-1].decode() if isinstance(written, datetime) else written
+def outcome_fields(
+    outcome: str,
+    *,
+    attempts: int = 0,
+    http_status: int | None = None,
+    error_code: str | None = None,
+    duration_ms: float | None = None,
+    seen: tuple[str | None, str | None] | None = None,
+    recovers: str | None = None,
+) -> dict[str, object]:
+    """Return the fields that an `outcome` line adds to those of its invitation.
+
+    Args:
+        outcome: One of the contract's values.
+        attempts: Requests that were sent.
+        http_status: Of the last response.
+        error_code: Atlas's `errorCode` of the last response.
+        duration_ms: None where this run sent nothing.
+        seen: The user's status before and after; a restore has no such fields.
+        recovers: The interrupted run whose intent this resolves; None for the run's own.
+    """
+    fields: dict[str, object] = {
+        "outcome": outcome,
+        "attempts": attempts,
+        "http_status": http_status,
+        "error_code": error_code,
+        "duration_ms": None if duration_ms is None else round(duration_ms, 1),
+    }
+    if seen is not None:
+        fields["seen_before"], fields["seen_after"] = seen
+    if recovers is not None:
+        fields["recovered"], fields["recovers"] = True, recovers
+    return fields
 
 
-def _in_utc(moment: Moment) -> datetime | str | None:
+def _date(moment: Moment) -> str | None:
+    """Return RFC 3339 in UTC, with microseconds only where there are any."""
     if isinstance(moment, datetime):
-        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+        return moment.astimezone(UTC).isoformat()[:-6] + "Z"
     return None if moment is None else moment.raw
 
 
 def _age_days(created_at: Moment, now: datetime) -> float | None:
     if not isinstance(created_at, datetime):
         return None
-    age = now - created_at  # its days alone may be below zero
+    age = now - created_at  # only its days can be negative
     return (age.days * 10 + age.seconds // _TENTH_OF_A_DAY_S) / 10
+
+
+# From a line back to its invitation ---------------------------------------------------------
+
+
+def invitation_from_record(record: Record) -> tuple[Invitation, str]:
+    """Return the invitation and the rule's name of a `planned`, `intent` or `outcome` line.
+
+    The inverse of `invitation_fields`.
+
+    Raises:
+        ValueError: A field is missing or has another type. The message names the first one.
+    """
+    source = Source(_text(record, "source"))
+    of_organization = source.of_organization
+    invitation = Invitation(
+        id=_text(record, "invitation_id"),
+        project_id=_text(record, "org_id" if of_organization else "project_id"),
+        project_name="" if of_organization else _text(record, "project_name"),
+        org_id=_text(record, "org_id"),
+        username=_text_or_none(record, "username"),
+        roles=_texts(record, "roles"),
+        inviter=_text_or_none(record, "inviter"),
+        created_at=_moment(record, "created_at"),
+        expires_at=_moment(record, "expires_at"),
+        source=source,
+        status=_text_or_none(record, "status") if "status" in record else "PENDING",
+        team_ids=_texts(record, "team_ids") if "team_ids" in record else (),
+        origin=_pairs(record, "origin") if "origin" in record else (),
+        reaches=_pairs(record, "reaches") if "reaches" in record else (),
+    )
+    return invitation, _text(record, "rule")
+
+
+def _text(record: Record, name: str) -> str:
+    value = record.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"`{name}` is not a text")  # noqa: TRY004  one kind of error for a line
+    return value
+
+
+def _text_or_none(record: Record, name: str) -> str | None:
+    value = record.get(name, name)  # a missing field is not None: `_text` raises
+    return None if value is None else _text(record, name)
+
+
+def _texts(record: Record, name: str) -> tuple[str, ...]:
+    value = record.get(name)
+    if isinstance(value, list):
+        texts = tuple(part for part in value if isinstance(part, str))
+        if len(texts) == len(value):
+            return texts
+    raise ValueError(f"`{name}` is not a list of texts")
+
+
+def _pairs(record: Record, name: str) -> tuple[tuple[str, str], ...]:
+    value = record.get(name)
+    if not isinstance(value, list):
+        raise ValueError(f"`{name}` is not a list of pairs")  # noqa: TRY004  as above
+    pairs = []
+    for part in value:
+        if not isinstance(part, list) or [type(half) for half in part] != [str, str]:
+            raise ValueError(f"`{name}` is not a list of pairs")
+        pairs.append((part[0], part[1]))
+    return tuple(pairs)
+
+
+def _moment(record: Record, name: str) -> Moment:
+    text = _text_or_none(record, name)
+    return None if text is None else _read_moment(text)
+
+
+def _read_moment(text: str) -> datetime | UnreadableDate:
+    if _WRITTEN_DATE.fullmatch(text) is None:
+        return UnreadableDate(text)
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return UnreadableDate(text)

@@ -1,5 +1,6 @@
-"""Where a project's planned lines stand in the log, and by what they are known again."""
+"""Where the planned lines of a list are in the log, and the hashes that prove them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,12 +11,12 @@ BLOCK_BYTES = 65_536
 
 
 class PlanBlock(NamedTuple):
-    """So many whole lines as are read back, and held against what was written, at a time.
+    """Whole lines that are read back, and verified, at a time.
 
     Attributes:
         stop: Byte offset after the last line's newline.
-        last_hash: Of the last line. Each line holds the hash of the one before, so this one
-            tells whether all of them are as they were written.
+        last_hash: Of the last line. Each line holds the hash of the line before, so this hash
+            proves all of them.
     """
 
     stop: int
@@ -24,7 +25,7 @@ class PlanBlock(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PlanSpan:
-    """Where the `planned` lines of one list stand in the log, one after another.
+    """Where the `planned` lines of one list are in the log, one after another.
 
     Attributes:
         start: Byte offset of the first line.
@@ -39,7 +40,7 @@ class PlanSpan:
 
 
 class PlanSpanBuilder:
-    """Takes down where the lines of a span come to stand, from the moment it is made."""
+    """Writes the `planned` lines of one list, and records where they are in the log."""
 
     def __init__(self, log: AuditLog, place: Place) -> None:
         self._log = log
@@ -48,14 +49,15 @@ class PlanSpanBuilder:
         self._blocks: list[PlanBlock] = []
         self._count = 0
 
-    def lines(self, count: int) -> None:
-        """Note that so many more lines of it were written, and no other."""
-        self._count += count
+    def write(self, fields: Mapping[str, object]) -> None:
+        """Write one line. The log gets no other line before `span` is called."""
+        self._log.write("planned", **fields)
+        self._count += 1
         if self._log.position - self._block_start >= BLOCK_BYTES:
             self._end_block()
 
     def span(self) -> PlanSpan:
-        """Give what was noted; that was the last line."""
+        """Return the span of all lines written."""
         if self._log.position > self._block_start:
             self._end_block()
         return PlanSpan(self._place, self._start, tuple(self._blocks), self._count)

@@ -9,14 +9,14 @@ from pathlib import Path
 from invite_sweeper.audit.damage import Expected, Finding, contradicted, diagnose, edited, spoiled
 from invite_sweeper.audit.ledger import NOTED, Ledger
 from invite_sweeper.audit.lines import BLOCK_BYTES, Head, Spot, open_log, refuse_doubles
-from invite_sweeper.audit.record import FIRST_PREV, render
+from invite_sweeper.audit.record import GENESIS_HASH, to_json
 from invite_sweeper.audit.tail import is_tear
 from invite_sweeper.errors import ExitCode
 
 _TS_BYTES = len('{"ts":"2026-11-25T01:02:03.000000Z')
 """What comes before `run_id`; of one length in every line."""
 _PREV = b'","prev":"%b"'
-_PREV_BYTES = len(_PREV % FIRST_PREV.encode())
+_PREV_BYTES = len(_PREV % GENESIS_HASH.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class _Follower:
     def __init__(self) -> None:
         self._ledger = Ledger()
         self._lines = 0
-        self._prev = FIRST_PREV.encode()
+        self._prev = GENESIS_HASH.encode()
         self._seq = 0
         self._run = b""
         self._path = Path()
@@ -121,11 +121,11 @@ class _Follower:
             if first.seq > 1:
                 self._begin(first.run_id, first.seq - 1, whole=False)
         elif first.prev.encode() != self._prev:
-            self._prev = FIRST_PREV.encode()
+            self._prev = GENESIS_HASH.encode()
 
     def _begin(self, run_id: str, seq: int, *, whole: bool = True) -> None:
         self._ledger.begin(run_id, whole=whole)
-        self._run = b'","run_id":%b,"seq":' % render(run_id)
+        self._run = b'","run_id":%b,"seq":' % to_json(run_id)
         self._seq = seq
 
     def _step(self, line: bytes) -> bool:

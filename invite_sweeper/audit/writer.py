@@ -37,15 +37,15 @@ class Writer:
         self._riding_to = -1
         self._running = False
 
-    def append(self, *lines: bytes) -> None:
-        """Take lines, without their newlines. They are not on disk yet.
+    def append(self, line: bytes) -> None:
+        """Take a line, without its newline. It is not on disk yet.
 
         Raises:
             AuditUnwritable: The writer has failed before, or fails now.
         """
         self.check()
-        self._pending.extend(lines)
-        self.position += sum(map(len, lines)) + len(lines)
+        self._pending.append(line)
+        self.position += len(line) + 1
         if self.position - self._pending_from >= _DRAIN_BYTES:
             self._drain()
             self.check()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from invite_sweeper import __version__
 from invite_sweeper.amendments import amendments
-from invite_sweeper.audit import AuditLog, PlanReader, PlanSpan, fields_in
+from invite_sweeper.audit import AuditLog, PlanReader, PlanSpan, invitation_fields
 from invite_sweeper.ceiling import Ceiling
 from invite_sweeper.cli import plan_files
 from invite_sweeper.cli.asking import Question
@@ -182,7 +182,7 @@ class Preparation:
                 planned = lane(span)
                 while (one := planned.head()) is not None:
                     planned.advance()
-                    yield fields_in(one.words)
+                    yield {**invitation_fields(one.invitation, facts.now), "rule": one.rule}
 
     def _refusal(self) -> tuple[GuardRefused, tuple[str, ...]] | None:
         """End a quarantined run, once its plan is there to be read."""

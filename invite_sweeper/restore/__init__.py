@@ -3,7 +3,7 @@
 from invite_sweeper.restore.account import Account
 from invite_sweeper.restore.course import Course
 from invite_sweeper.restore.deletions import deletions, raise_if_damaged
-from invite_sweeper.restore.journal import RestoreJournal
+from invite_sweeper.restore.journal import RestoreRecorder
 from invite_sweeper.restore.look import Roll, missing
 from invite_sweeper.restore.pace import A_MINUTE, Pace
 from invite_sweeper.restore.passing import Inviter, Restoration
@@ -18,7 +18,7 @@ __all__ = [
     "Inviter",
     "Pace",
     "Restoration",
-    "RestoreJournal",
+    "RestoreRecorder",
     "Restored",
     "Roll",
     "deletions",

@@ -8,7 +8,7 @@ from invite_sweeper.audit import AuditLog, OpenIntent
 from invite_sweeper.errors import GuardRefused, RunError
 from invite_sweeper.plural import counted
 from invite_sweeper.restore.account import Account
-from invite_sweeper.restore.journal import RestoreJournal
+from invite_sweeper.restore.journal import RestoreRecorder
 from invite_sweeper.restore.look import Roll, missing
 from invite_sweeper.restore.pace import Pace
 from invite_sweeper.restore.passing import Inviter, Restoration
@@ -73,7 +73,7 @@ class Course:
             return
         if gone:
             await self._ask()
-        journal = RestoreJournal(self.log, account.now)
+        journal = RestoreRecorder(self.log, account.now)
         for intent in self.unsettled:
             journal.unsettled(intent)
         restoration = Restoration(

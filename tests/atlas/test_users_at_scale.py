@@ -31,15 +31,12 @@ class Outcomes:
     def __init__(self):
         self.ended = {}
 
-    def intents(self, group):
+    def write_intents(self, group):
         assert not any(planned.invitation.id in self.ended for planned in group)
 
-    def outcome(self, planned, deletion, duration_ms):
+    def write_outcome(self, planned, deletion, duration_ms):
         assert planned.invitation.id not in self.ended
         self.ended[planned.invitation.id] = deletion
-
-    def flush(self):
-        pass
 
     async def durable(self):
         pass

@@ -14,7 +14,7 @@ from builders import NOW, PROJECT, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.audit import AuditLog, PlanReader, PlanSpan, PlanSpanBuilder, SweepJournal
+from invite_sweeper.audit import AuditLog, PlanReader, PlanSpan, PlanSpanBuilder, SweepRecorder
 from invite_sweeper.audit.span import BLOCK_BYTES, PlanBlock
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.inventory import Place, Project, Source
@@ -31,11 +31,10 @@ def path(tmp_path):
 async def planned(path, *numbers, run_id="run-1", **changes) -> PlanSpan:
     log = opened(path, run_id)
     log.write("run_started")
-    notes = PlanSpanBuilder(log, PLACE)
+    builder = PlanSpanBuilder(log, PLACE)
     for number in numbers:
-        log.write("planned", **fields_of(invitation(number, **changes)))
-        notes.lines(1)
-    span = notes.span()
+        builder.write(fields_of(invitation(number, **changes)))
+    span = builder.span()
     assert span.count == len(numbers)
     log.write("run_finished")
     await log.close()
@@ -55,16 +54,15 @@ def read(path, span, run_id="run-1") -> list[Planned]:
 
 async def test_intent_and_outcome_have_the_fields_of_the_contract(path):
     log = opened(path)
-    journal = SweepJournal(log, NOW)
-    doomed = Planned(invitation(3), "forgotten")
-    journal.intents([doomed])
-    await journal.durable()
+    recorder = SweepRecorder(log, NOW)
+    planned_one = Planned(invitation(3), "forgotten")
+    recorder.write_intents([planned_one])
+    await recorder.durable()
     assert len(lines_of(path)) == 1
     gone = Deletion(
         Outcome.ALREADY_GONE, 2, 404, "GONE", seen_before="PENDING", seen_after="ACTIVE"
     )
-    journal.outcome(doomed, gone, 12.3456)
-    journal.flush()
+    recorder.write_outcome(planned_one, gone, 12.3456)
     await log.close()
     intent, outcome = (json.loads(line) for line in lines_of(path))
     described = json.loads(json.dumps(fields_of(invitation(3))))
@@ -90,73 +88,41 @@ DONE = Deletion(Outcome.DELETED, 1, 204)
 async def test_outcome_has_the_date_at_which_it_came_and_comes_before_the_next_intent(path):
     ticks = iter(range(1, 100))
     log = AuditLog.open(path, run_id="run-1", clock=lambda: NOW + timedelta(seconds=next(ticks)))
-    journal = SweepJournal(log, NOW)
-    journal.intents([Planned(invitation(1), "r")])
-    journal.outcome(Planned(invitation(1), "r"), DONE, 1.0)
-    log.now()
-    log.now()
-    journal.intents([Planned(invitation(2), "r")])
+    recorder = SweepRecorder(log, NOW)
+    recorder.write_intents([Planned(invitation(1), "r")])
+    recorder.write_outcome(Planned(invitation(1), "r"), DONE, 1.0)
+    recorder.write_intents([Planned(invitation(2), "r")])
     await log.close()
     lines = [json.loads(line) for line in lines_of(path)]
     told = [(line["event"], datetime.fromisoformat(line["ts"]) - NOW) for line in lines]
     assert told == [
         ("intent", timedelta(seconds=1)),
         ("outcome", timedelta(seconds=2)),
-        ("intent", timedelta(seconds=5)),
+        ("intent", timedelta(seconds=3)),
     ]
-
-
-@pytest.mark.parametrize("how", ["flush", "durable", "intent"])
-async def test_outcomes_are_written_once_whoever_asks(path, how):
-    log = opened(path)
-    journal = SweepJournal(log, NOW)
-    for number in range(3):
-        journal.outcome(Planned(invitation(number), "r"), DONE, 1.0)
-    for _ in range(2):
-        if how == "durable":
-            await journal.durable()
-        elif how == "flush":
-            journal.flush()
-        else:
-            journal.intents([Planned(invitation(9), "r")])
-    await log.close()
-    events = [json.loads(line)["event"] for line in lines_of(path)]
-    assert events == ["outcome"] * 3 + (["intent"] * 2 if how == "intent" else [])
-
-
-@pytest.mark.parametrize(("count", "written"), [(999, 0), (1000, 1000), (1001, 1000)])
-async def test_no_more_than_a_thousand_outcomes_are_in_memory_alone(path, count, written):
-    log = opened(path)
-    journal = SweepJournal(log, NOW)
-    for _ in range(count):
-        journal.outcome(Planned(invitation(1), "r"), DONE, 1.0)
-    await log.close()
-    assert len(lines_of(path)) == written
 
 
 AWKWARD = '","rule":"x","prev":"' + "0" * 64 + '"} \\ \u202e \n'
 
 
 @pytest.mark.parametrize("further", [{}, {"bounced": 2}])
-async def test_intent_and_outcome_repeat_the_words_of_the_plan_byte_for_byte(path, further):
+async def test_intent_and_outcome_repeat_the_fields_of_the_plan_byte_for_byte(path, further):
     log = opened(path)
-    notes = PlanSpanBuilder(log, PLACE)
+    builder = PlanSpanBuilder(log, PLACE)
     fields = fields_of(invitation(3, username=AWKWARD, project_name=AWKWARD)) | {"rule": AWKWARD}
-    log.write("planned", **fields, **further)
-    notes.lines(1)
-    span = notes.span()
+    builder.write({**fields, **further})
+    span = builder.span()
     await log.durable()
-    journal = SweepJournal(log, NOW + timedelta(days=3))  # ages are the plan's
-    (doomed,) = read(path, span)
-    journal.intents([doomed])
-    journal.outcome(doomed, Deletion(Outcome.DELETED, 1, 204), 1.0)
-    journal.flush()
+    recorder = SweepRecorder(log, NOW)
+    (planned_one,) = read(path, span)
+    recorder.write_intents([planned_one])
+    recorder.write_outcome(planned_one, Deletion(Outcome.DELETED, 1, 204), 1.0)
     log.write("like an intent", **fields)
     await log.close()
     _, intent, outcome, rendered = (line.split(b',"prev":"', 1)[1][65:] for line in lines_of(path))
     assert intent == rendered
     assert outcome.startswith(rendered[:-1] + b',"outcome":"deleted"')
-    assert doomed.invitation.username == AWKWARD
+    assert planned_one.invitation.username == AWKWARD
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 500])
@@ -252,19 +218,16 @@ async def test_lane_that_rested_believes_nothing_that_was_changed_meanwhile(path
 async def test_block_ends_with_the_line_that_reaches_its_size(path, over):
     log = opened(path)
     log.write("run_started")
-    notes = PlanSpanBuilder(log, PLACE)
+    builder = PlanSpanBuilder(log, PLACE)
     fields = fields_of(invitation(1, roles=()))
     start = log.position
-    log.write("planned", **fields)
-    notes.lines(1)
+    builder.write(fields)
     one = log.position - start
     roles = ("R" * (BLOCK_BYTES - 2 * one - 2 + over),)
-    log.write("planned", **fields_of(invitation(2, roles=roles)))
-    notes.lines(1)
+    builder.write(fields_of(invitation(2, roles=roles)))
     reached = log.position - start
-    log.write("planned", **fields)
-    notes.lines(1)
-    span = notes.span()
+    builder.write(fields)
+    span = builder.span()
     await log.close()
     assert reached == BLOCK_BYTES + over
     assert len(span.blocks) == (1 if over < 0 else 2)
@@ -286,10 +249,9 @@ async def test_block_ends_with_the_line_that_reaches_its_size(path, over):
 )
 async def test_chained_line_that_is_not_an_invitation_of_the_list_is_refused(path, fields):
     log = opened(path)
-    notes = PlanSpanBuilder(log, PLACE)
-    log.write("planned", **({**fields_of(invitation(1)), **fields} if fields else {}))
-    notes.lines(1)
-    span = notes.span()
+    builder = PlanSpanBuilder(log, PLACE)
+    builder.write({**fields_of(invitation(1)), **fields} if fields else {})
+    span = builder.span()
     await log.close()
     with pytest.raises(AuditUnwritable, match=REFUSED):
         read(path, span)
@@ -326,12 +288,11 @@ async def test_lines_of_each_list_come_back_with_what_their_deletion_needs(path,
     if source.of_organization:
         one = one._replace(project_name="")
     log = opened(path)
-    notes = PlanSpanBuilder(log, Place(Project(scope_id, one.project_name, org_id), source))
-    log.write("planned", **fields_of(one))
-    notes.lines(1)
+    builder = PlanSpanBuilder(log, Place(Project(scope_id, one.project_name, org_id), source))
+    builder.write(fields_of(one))
     await log.close()
-    (doomed,) = read(path, notes.span())
-    assert doomed.invitation == one
+    (planned_one,) = read(path, builder.span())
+    assert planned_one.invitation == one
 
 
 def test_missing_log_and_symlink_are_refused(path):

@@ -2,14 +2,12 @@ import hashlib
 import json
 import os
 import stat
-from datetime import datetime, timedelta
 
 import pytest
 from audit.written_logs import (
     lines_of,
     opened,
 )
-from builders import NOW
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.errors import AuditUnwritable
@@ -98,33 +96,6 @@ async def test_a_field_that_the_log_writes_itself_is_refused_and_takes_no_number
     log.write("planned")
     await log.close()
     assert [json.loads(line)["seq"] for line in lines_of(path)] == [1]
-
-
-@pytest.mark.parametrize("run_id", ["run-1", 'run "quoted" \\ \u00fc'])
-@pytest.mark.parametrize("together", [(), (1,), (1, 1), (3,), (2, 0, 3)])
-async def test_rendered_lines_are_byte_for_byte_what_their_fields_would_have_made(
-    path, run_id, together
-):
-    rendered = opened(path.with_name("rendered"), run_id)
-    log = opened(path, run_id)
-    for count in together:
-        for number in range(count):
-            log.write("intent", number=number)
-        members = (b'"number":%d' % number for number in range(count))
-        rendered.write_rendered(b"intent", [(rendered.now(), one) for one in members])
-        assert (rendered.position, rendered.last_hash) == (log.position, log.last_hash)
-    await log.close()
-    await rendered.close()
-    assert rendered.path.read_bytes() == path.read_bytes()
-
-
-async def test_rendered_lines_bear_each_its_own_date(path):
-    log = opened(path)
-    moments = [NOW + timedelta(seconds=each) for each in (0, 0, 5, 0)]
-    log.write_rendered(b"outcome", [(moment, b'"number":1') for moment in moments])
-    await log.close()
-    written = [datetime.fromisoformat(json.loads(line)["ts"]) for line in lines_of(path)]
-    assert written == moments
 
 
 async def test_file_is_0600_and_missing_folders_become_0700(tmp_path):
