@@ -49,8 +49,8 @@ class Broken:
     http_status: int | None = None
 
 
-CALLED_OFF: Final = Broken("called off", passing=False)
-"""A try that was not sent, as nothing more may be."""
+CANCELLED: Final = Broken("cancelled", passing=False)
+"""An attempt that was not sent, because nothing more may be sent."""
 
 Result: TypeAlias = Answer | Broken
 

@@ -19,19 +19,17 @@ from invite_sweeper.atlas.authentication import (
     DigestAuthentication,
 )
 from invite_sweeper.atlas.deleter import AtlasDeleter
-from invite_sweeper.atlas.faults import Waits
 from invite_sweeper.atlas.identity import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.inviter import AtlasInviter
-from invite_sweeper.atlas.line import USER_AGENT, Line
+from invite_sweeper.atlas.line import USER_AGENT, HttpSession
 from invite_sweeper.atlas.observed import Observed
-from invite_sweeper.atlas.overdue import Overdue
 from invite_sweeper.atlas.proxy import proxy_for
 from invite_sweeper.atlas.ratelimit import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.atlas.response import Response
 from invite_sweeper.atlas.retry import Persistence
 from invite_sweeper.atlas.roll import AtlasRoll
-from invite_sweeper.atlas.slots import Counters, Slot, Slots
+from invite_sweeper.atlas.slots import ConnectionSlot, RequestCounters, SlotPool
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.tokens import ServiceAccountAuthentication
 from invite_sweeper.atlas.transport import Log, Transport
@@ -80,7 +78,7 @@ class Atlas:
     """
 
     def __init__(
-        self, transport: Transport, actor: str, counters: Counters, seen: Observed
+        self, transport: Transport, actor: str, counters: RequestCounters, seen: Observed
     ) -> None:
         self.reader = AtlasReader(transport, actor)
         self.counters = counters
@@ -146,29 +144,31 @@ async def connect(
         clock: Aware UTC; compared with Atlas's `Date`.
         log: Told of each retry, for those who look closely.
     """
-    counters, observed = Counters(), Observed(clock)
+    counters, observed = RequestCounters(), Observed(clock)
     persistence = _persistence(options)
     proxy, proxy_headers = proxy_for(base_url)
     async with aiohttp.ClientSession(
-        # `Slots` is the bound: a second one here could only make a request wait twice.
+        # `SlotPool` is the bound: a second one here could only make a request wait twice.
         connector=aiohttp.TCPConnector(limit=0, ssl=options.ssl_context or True),
         headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=proxy,
         response_class=Response,
+        timeout=aiohttp.ClientTimeout(
+            total=options.total_timeout_s, connect=options.connect_timeout_s
+        ),
     ) as session:
-        waits = Waits(options.total_timeout_s, options.connect_timeout_s)
-        line = Line(session, base_url, waits, options.max_body_bytes, counters, proxy_headers)
-        authentication = _authentication(credentials, line, persistence, observed)
+        http = HttpSession(session, base_url, options.max_body_bytes, counters, proxy_headers)
+        authentication = _authentication(credentials, http, persistence, observed)
 
-        def slot() -> Slot:
-            return Slot(authentication.signer(), counters, options.max_body_bytes)
+        def slot() -> ConnectionSlot:
+            return ConnectionSlot(authentication.signer(), counters, options.max_body_bytes)
 
         transport = Transport(
-            line,
+            http,
             authentication,
             limiter,
-            Slots(options.concurrency, slot, Overdue(options.total_timeout_s)),
+            SlotPool(options.concurrency, slot),
             persistence=persistence,
             observed=observed,
             log=log,
@@ -188,7 +188,7 @@ def _persistence(options: ClientOptions) -> Persistence:
 
 
 def _authentication(
-    credentials: Credentials, line: Line, persistence: Persistence, observed: Observed
+    credentials: Credentials, http: HttpSession, persistence: Persistence, observed: Observed
 ) -> Authentication:
     match credentials:
         case BearerToken():
@@ -196,4 +196,4 @@ def _authentication(
         case ApiKey():
             return DigestAuthentication(credentials)
         case _:
-            return ServiceAccountAuthentication(credentials, line, persistence, observed)
+            return ServiceAccountAuthentication(credentials, http, persistence, observed)

@@ -1,6 +1,5 @@
-"""The connection to Atlas: one session, one address, and what each try on it is."""
+"""The HTTP session with Atlas: one base URL, and one attempt of each request."""
 
-import asyncio
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,79 +11,85 @@ from yarl import URL
 from invite_sweeper import __version__
 from invite_sweeper.atlas.answers import Answer, Result
 from invite_sweeper.atlas.base_url import target_url
-from invite_sweeper.atlas.faults import NEVER_SENT, CalledOff, LinkCut, TooLong, Waits, broken
+from invite_sweeper.atlas.faults import (
+    NOT_SENT_ERRORS,
+    BodyTooLarge,
+    ConnectionLost,
+    RequestCancelled,
+    describe_error,
+)
 from invite_sweeper.atlas.response import read_body
-from invite_sweeper.atlas.slots import Counters, Slot
+from invite_sweeper.atlas.slots import ConnectionSlot, RequestCounters
 
 USER_AGENT: Final = (
     f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
 )
-_WIRE_ERRORS: Final = (aiohttp.ClientError, OSError, LinkCut, CalledOff, TooLong)
+_TRANSPORT_ERRORS: Final = (
+    aiohttp.ClientError,
+    OSError,
+    ConnectionLost,
+    RequestCancelled,
+    BodyTooLarge,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """Where all requests go out.
+class HttpSession:
+    """The session that sends every request.
 
     Attributes:
+        session: Its timeout holds for each attempt.
         base_url: The only address that anything is sent to.
         proxy_headers: How the proxy knows us; None where it need not.
     """
 
     session: aiohttp.ClientSession
     base_url: URL
-    waits: Waits
     max_body_bytes: int
-    counters: Counters
+    counters: RequestCounters
     proxy_headers: Mapping[str, str] | None = None
 
-    async def exchange(
+    async def send(
         self,
         method: str,
         path: str,
         headers: Mapping[str, str],
-        slot: Slot,
-        form: Mapping[str, str] | bytes | None = None,
+        slot: ConnectionSlot,
+        body: Mapping[str, str] | bytes | None = None,
     ) -> Result:
-        """Send one request and read its answer. Redirects are not followed."""
-        signed = slot.middlewares is not None  # then the slot notes each time it goes out
-        watched = slot.watch.task is not None
+        """Send one request and read its response. Redirects are not followed."""
+        signed = slot.middlewares is not None  # then the slot counts each request itself
         try:
             if not signed:
-                slot.goes_out()
+                slot.on_send()
             response = await self.session.request(
                 method,
                 target_url(self.base_url, path),
-                data=form,
+                data=body,
                 headers=headers,
                 middlewares=slot.middlewares,
                 allow_redirects=False,
-                read_until_eof=method != "DELETE",  # what its answer says stands in its head
+                read_until_eof=method != "DELETE",  # the head of its response is enough
                 proxy_headers=self.proxy_headers,
-                timeout=self.waits.timeout_if_watched if watched else self.waits.timeout,
             )
             if not signed:
-                slot.answered(response.status)
+                slot.on_response(response.status)
             try:
-                # A DELETE that was done says all by its status, even if its body breaks off.
+                # The status of a DELETE that was done is enough, even if the body breaks off.
                 done = method == "DELETE" and response.status < 300  # noqa: PLR2004
-                body = b"" if done else await read_body(response, self.max_body_bytes)
-                return Answer(response.status, response.headers, body or slot.refusal)
+                content = b"" if done else await read_body(response, self.max_body_bytes)
+                return Answer(response.status, response.headers, content or slot.last_401_body)
             finally:
                 if not response.closed:  # a head without a body has freed its connection
                     response.release()
-        except asyncio.CancelledError:
-            if not slot.watch.was_it():
-                raise
-            return broken(TimeoutError(), self.base_url.host or "", self.waits)
-        except _WIRE_ERRORS as error:
-            if not signed and isinstance(error, NEVER_SENT):
-                slot.never_left()
-            return broken(error, self.base_url.host or "", self.waits)
+        except _TRANSPORT_ERRORS as error:
+            if not signed and isinstance(error, NOT_SENT_ERRORS):
+                slot.on_not_sent()
+            return describe_error(error, self.base_url.host or "", self.session.timeout)
 
     async def post_form(
         self, path: str, form: Mapping[str, str], headers: Mapping[str, str]
     ) -> Result:
-        """Send one form to the token endpoint; it needs no place among the others."""
-        slot = Slot(None, self.counters, self.max_body_bytes)
-        return await self.exchange("POST", path, headers, slot, form)
+        """Send one form to the token endpoint; it needs no slot of the pool."""
+        slot = ConnectionSlot(None, self.counters, self.max_body_bytes)
+        return await self.send("POST", path, headers, slot, form)

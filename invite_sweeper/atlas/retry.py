@@ -12,7 +12,7 @@ from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
-from invite_sweeper.atlas.answers import CALLED_OFF, Answer, Broken, Result, error_of
+from invite_sweeper.atlas.answers import CANCELLED, Answer, Broken, Result, error_of
 from invite_sweeper.atlas.headers import retry_after_s
 from invite_sweeper.atlas.refusals import told_bucket
 
@@ -141,7 +141,7 @@ class Course:
 
     def _note(self, result: Result) -> None:
         self._kind = kind_of(result)
-        self.cut_short = result is CALLED_OFF
+        self.cut_short = result is CANCELLED
         self.counted += self._kind is not Kind.THROTTLED
         self.throttled += self._kind is Kind.THROTTLED
         self.unauthorized += self._kind is Kind.UNAUTHORIZED

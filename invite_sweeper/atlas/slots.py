@@ -1,4 +1,4 @@
-"""Places on the wire: how many requests are in flight, and what each one really sends."""
+"""Connection slots: how many requests are in flight, and what each one really sends."""
 
 import asyncio
 from collections import deque
@@ -8,8 +8,7 @@ from typing import Final
 
 import aiohttp
 
-from invite_sweeper.atlas.faults import NEVER_SENT, CalledOff
-from invite_sweeper.atlas.overdue import Overdue, Watch
+from invite_sweeper.atlas.faults import NOT_SENT_ERRORS, RequestCancelled
 from invite_sweeper.atlas.response import read_body
 from invite_sweeper.outcome import Trail
 
@@ -17,13 +16,13 @@ _UNAUTHORIZED: Final = 401
 
 
 @dataclass(slots=True)
-class Counters:
+class RequestCounters:
     """What was sent, over the whole run.
 
     Attributes:
-        requests: On the wire: unsigned first requests, token calls and retries among them.
-        retries: Tries after the first of a request.
-        rate_limited: Answers with 429, those to token calls among them.
+        requests: All that were sent: unsigned first requests, token calls and retries too.
+        retries: Attempts after the first of a request.
+        rate_limited: Responses with 429, those to token calls too.
     """
 
     requests: int = 0
@@ -31,63 +30,63 @@ class Counters:
     rate_limited: int = 0
 
 
-class Slot:
-    """One place on the wire, with a signer of its own where requests are signed.
+class ConnectionSlot:
+    """Room for one request in flight, with a signer of its own where requests are signed.
 
     Attributes:
-        middlewares: For one request at a time, signer outside, so that the inner one notes
-            what the signer sends a second time, too. None where nobody signs: then whoever
-            sends tells the slot.
-        sent: How often its request went out; twice where the signer met a new challenge.
-        refusal: The body of the last 401, which is read here to free its connection before
-            the signer sends again.
-        watch: Ends the request when it takes too long; idle where a timer of its own does.
+        middlewares: For one request at a time; the signer is outside, so that the inner one
+            counts what the signer sends a second time, too. None where no request is signed:
+            then the caller reports each request to the slot.
+        sent: How often its request was sent; twice where the signer met a new challenge.
+        last_401_body: Read here to free the connection before the signer sends again.
     """
 
     def __init__(
-        self, signer: aiohttp.DigestAuthMiddleware | None, counters: Counters, max_bytes: int
+        self,
+        signer: aiohttp.DigestAuthMiddleware | None,
+        counters: RequestCounters,
+        max_bytes: int,
     ) -> None:
         self._counters = counters
         self._max_bytes = max_bytes
         self._trail: Trail | None = None
         self._awaited_before = False
         self.sent = 0
-        self.refusal = b""
-        self.watch = Watch()
+        self.last_401_body = b""
         self.middlewares: Sequence[aiohttp.ClientMiddlewareType] | None = (
             (signer, self._send) if signer else None
         )
 
-    def begin(self, trail: Trail | None) -> None:
-        """Take up one request; what happens to it is told to `trail`."""
+    def start(self, trail: Trail | None) -> None:
+        """Begin one request; `trail` records what happens to it."""
         self._trail = trail
         self.sent = 0
-        self.refusal = b""
+        self.last_401_body = b""
 
-    def goes_out(self) -> None:
-        """Note that the request is about to go out.
+    def on_send(self) -> None:
+        """Record that the request is about to be sent.
 
         Raises:
-            CalledOff: It must not.
+            RequestCancelled: It must not be sent.
         """
         trail = self._trail
         if trail is not None:
             if trail.called_off:
-                raise CalledOff
-            trail.attempts += self.sent == 0  # what a signer sends again is the same try
+                raise RequestCancelled
+            trail.attempts += self.sent == 0  # what a signer sends again is the same attempt
             self._awaited_before = trail.awaiting
             trail.awaiting = True
         self.sent += 1
         self._counters.requests += 1
 
-    def never_left(self) -> None:
-        """Take that back: there was no connection, and no byte has left."""
+    def on_not_sent(self) -> None:
+        """Take that back: there was no connection, and no byte was sent."""
         self._counters.requests -= 1
         if self._trail is not None:
             self._trail.awaiting = self._awaited_before
 
-    def answered(self, status: int) -> None:
-        """Note that its answer has begun."""
+    def on_response(self, status: int) -> None:
+        """Record that its response has begun."""
         if self._trail is not None:
             self._trail.awaiting = False
             self._trail.http_status = status
@@ -95,70 +94,65 @@ class Slot:
     async def _send(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        self.goes_out()
+        self.on_send()
         try:
             response = await handler(request)
-        except NEVER_SENT:
-            self.never_left()
+        except NOT_SENT_ERRORS:
+            self.on_not_sent()
             raise
-        self.answered(response.status)
+        self.on_response(response.status)
         if response.status == _UNAUTHORIZED:
             try:
-                self.refusal = await read_body(response, self._max_bytes)
+                self.last_401_body = await read_body(response, self._max_bytes)
             except BaseException:
                 response.close()
                 raise
         return response
 
 
-class Slots:
-    """As many places as requests may be in flight; the last one given back goes out first.
+class SlotPool:
+    """As many slots as requests may be in flight; the last one released is used first.
 
-    So a run that needs few warms few: a signer's first request is refused on purpose. Whoever
-    waits is handed a place directly, so nobody who comes later can be faster.
+    So a run that needs few warms few: a signer's first request is refused on purpose. A
+    waiter receives a slot directly, so no later caller can overtake it.
     """
 
-    def __init__(self, size: int, make: Callable[[], Slot], overdue: Overdue) -> None:
+    def __init__(self, size: int, make: Callable[[], ConnectionSlot]) -> None:
         self._unmade = size
-        self._free: list[Slot] = []
-        self._waiting: deque[asyncio.Future[Slot]] = deque()
+        self._free: list[ConnectionSlot] = []
+        self._waiting: deque[asyncio.Future[ConnectionSlot]] = deque()
         self._make = make
-        self._overdue = overdue
 
-    def spare(self, trail: Trail | None) -> Slot | None:
-        """Take a place that is free; for one try, and never while waiting between tries."""
+    def acquire_nowait(self, trail: Trail | None) -> ConnectionSlot | None:
+        """Return a free slot for one attempt; None where all are in use."""
         if self._free:
-            return self._begin(self._free.pop(), trail)
-        if self._unmade:
+            slot = self._free.pop()
+        elif self._unmade:
             self._unmade -= 1
-            return self._begin(self._make(), trail)
-        return None
-
-    async def wait(self, trail: Trail | None) -> Slot:
-        """Wait for a place, where none is spare."""
-        waiter: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        try:
-            return self._begin(await waiter, trail)
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():  # it was handed over meanwhile
-                self._hand_on(waiter.result())
-            raise
-
-    def give_back(self, slot: Slot) -> None:
-        """Let another request have the place."""
-        self._overdue.let_go(slot.watch)
-        self._hand_on(slot)
-
-    def _begin(self, slot: Slot, trail: Trail | None) -> Slot:
-        slot.begin(trail)
-        self._overdue.watch(slot.watch)
+            slot = self._make()
+        else:
+            return None
+        slot.start(trail)
         return slot
 
-    def _hand_on(self, slot: Slot) -> None:
+    async def acquire(self, trail: Trail | None) -> ConnectionSlot:
+        """Wait for a slot, where none is free."""
+        waiter: asyncio.Future[ConnectionSlot] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            slot = await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():  # it was handed over meanwhile
+                self.release(waiter.result())
+            raise
+        slot.start(trail)
+        return slot
+
+    def release(self, slot: ConnectionSlot) -> None:
+        """Hand the slot to the first waiter, or keep it free."""
         while self._waiting:
             waiter = self._waiting.popleft()
-            if not waiter.done():  # whoever waited may have been cancelled
+            if not waiter.done():  # the waiter may have been cancelled
                 waiter.set_result(slot)
                 return
         self._free.append(slot)

@@ -13,7 +13,7 @@ import aiohttp
 from invite_sweeper.atlas.answers import Answer, Result
 from invite_sweeper.atlas.authentication import bearer
 from invite_sweeper.atlas.identity import Secret, ServiceAccount
-from invite_sweeper.atlas.line import Line
+from invite_sweeper.atlas.line import HttpSession
 from invite_sweeper.atlas.oauth import REVOKE_PATH, TOKEN_PATH, parse_token
 from invite_sweeper.atlas.observed import Observed
 from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of
@@ -46,11 +46,15 @@ class ServiceAccountAuthentication:
     """Fetches one token for all who ask, however many ask at once."""
 
     def __init__(
-        self, account: ServiceAccount, line: Line, persistence: Persistence, observed: Observed
+        self,
+        account: ServiceAccount,
+        http: HttpSession,
+        persistence: Persistence,
+        observed: Observed,
     ) -> None:
         pair = f"{account.client_id}:{account.client_secret.reveal()}".encode()
         self._basic = Secret(f"Basic {base64.b64encode(pair).decode('ascii')}")
-        self._line = line
+        self._http = http
         self._persistence = persistence
         self._observed = observed
         self._token: _Token | None = None
@@ -148,13 +152,13 @@ class ServiceAccountAuthentication:
             if wait_s > 0:
                 await self._persistence.sleep(wait_s)
         self._sent_s.append(self._persistence.monotonic())
-        self._line.counters.retries += again
-        result = await self._line.post_form(
+        self._http.counters.retries += again
+        result = await self._http.post_form(
             TOKEN_PATH,
             {"grant_type": "client_credentials"},
             {"Accept": "application/json", "Authorization": self._basic.reveal()},
         )
-        self._line.counters.rate_limited += kind_of(result) is Kind.THROTTLED
+        self._http.counters.rate_limited += kind_of(result) is Kind.THROTTLED
         return result
 
     def _token_of(self, result: Result) -> _Token:
@@ -186,7 +190,7 @@ class ServiceAccountAuthentication:
         for token in self._issued:
             if self._persistence.monotonic() < token.ends_at_s:
                 # Best effort: one that stays alive ends by itself within the hour.
-                await self._line.post_form(
+                await self._http.post_form(
                     REVOKE_PATH,
                     {"token": token.token.reveal(), "token_type_hint": "access_token"},
                     {"Accept": "application/json", "Authorization": self._basic.reveal()},

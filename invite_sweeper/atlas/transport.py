@@ -7,13 +7,13 @@ from invite_sweeper.atlas.authentication import Authentication
 from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.headers import count_of, retry_after_s
 from invite_sweeper.atlas.identity import Secret
-from invite_sweeper.atlas.line import Line
+from invite_sweeper.atlas.line import HttpSession
 from invite_sweeper.atlas.observed import Observed
 from invite_sweeper.atlas.ratelimit import RateLimiter
 from invite_sweeper.atlas.refusals import told_bucket
 from invite_sweeper.atlas.request import Request, raise_if_unsendable
 from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of
-from invite_sweeper.atlas.slots import Slots
+from invite_sweeper.atlas.slots import SlotPool
 from invite_sweeper.atlas.verdicts import is_plain_refusal
 from invite_sweeper.atlas.wire import Nonsense
 
@@ -35,16 +35,16 @@ class Transport:
 
     def __init__(
         self,
-        line: Line,
+        http: HttpSession,
         authentication: Authentication,
         limiter: RateLimiter,
-        slots: Slots,
+        slots: SlotPool,
         *,
         persistence: Persistence,
         observed: Observed,
         log: Log,
     ) -> None:
-        self._line = line
+        self._http = http
         self._authentication = authentication
         self._slots = slots
         self._persistence = persistence
@@ -127,7 +127,7 @@ class Transport:
         self, request: Request, authorization: Secret | None, *, again: bool = False
     ) -> Result:
         """Send a request once; the place on the wire is given back with the answer."""
-        line, operation, trail = self._line, request.operation, request.trail
+        http, operation, trail = self._http, request.operation, request.trail
         headers = {"Accept": operation.media_type}
         if request.body is not None:
             headers["Content-Type"] = operation.media_type
@@ -135,18 +135,16 @@ class Transport:
             headers["Authorization"] = authorization.reveal()
         if self.limiter.paced:
             await self._pace()
-        slot = self._slots.spare(trail) or await self._slots.wait(trail)
+        slot = self._slots.acquire_nowait(trail) or await self._slots.acquire(trail)
         sent_s = self._persistence.monotonic()
         try:
-            result = await line.exchange(
-                operation.method, request.path, headers, slot, request.body
-            )
+            result = await http.send(operation.method, request.path, headers, slot, request.body)
         finally:
             if slot.sent > 1:
                 self._unpaced += slot.sent - 1
             if again and slot.sent:
-                line.counters.retries += 1
-            self._slots.give_back(slot)
+                http.counters.retries += 1
+            self._slots.release(slot)
         self._settle(request.key, result, sent_s)
         return self._noted(request, result) if isinstance(result, Answer) else result
 
@@ -173,7 +171,7 @@ class Transport:
         """Let the bucket wait where the answer asks for it; whether it did."""
         asked_s = retry_after_s(answer.headers, self.observed.clock)
         if answer.status == _TOO_MANY:
-            self._line.counters.rate_limited += 1
+            self._http.counters.rate_limited += 1
             told = told_bucket(answer)
             if told.refill is not None:
                 self.limiter.learn_refill(key, *told.refill)

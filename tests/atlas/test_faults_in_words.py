@@ -1,4 +1,4 @@
-"""What people read when a connection fails, for what no socket of this machine does on its own."""
+"""How failures of a connection are described that no local socket can produce."""
 
 import errno
 import ssl
@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from invite_sweeper.atlas.faults import Waits, broken
+from invite_sweeper.atlas.faults import describe_error
 
 HOST = "atlas.example.com"
 KEY = ConnectionKey(HOST, 443, True, True, None, None, None)
@@ -49,7 +49,7 @@ def verification(code):
         (aiohttp.ClientError("odd"), "the sign-in challenge cannot be answered", False),
     ],
 )
-def test_a_fault_is_told_in_words(error, reason, passing):
-    found = broken(error, HOST, Waits(120.0, 10.0))
+def test_a_transport_error_is_described(error, reason, passing):
+    found = describe_error(error, HOST, aiohttp.ClientTimeout(total=120.0, connect=10.0))
 
     assert (found.reason, found.passing, found.http_status) == (reason, passing, None)

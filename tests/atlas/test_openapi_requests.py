@@ -9,7 +9,7 @@ import orjson
 import pytest
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
-from invite_sweeper.atlas.line import Line
+from invite_sweeper.atlas.line import HttpSession
 from invite_sweeper.atlas.operations import OPERATIONS
 from invite_sweeper.inventory import Project, Source
 from invite_sweeper.outcome import Trail
@@ -30,13 +30,13 @@ def document():
 def sent(monkeypatch):
     """Everything that goes out: method, path with query, headers, body."""
     seen = []
-    exchange = Line.exchange
+    send = HttpSession.send
 
     async def noting(self, method, path, headers, slot, form=None):
         seen.append((method, path, dict(headers), form))
-        return await exchange(self, method, path, headers, slot, form)
+        return await send(self, method, path, headers, slot, form)
 
-    monkeypatch.setattr(Line, "exchange", noting)
+    monkeypatch.setattr(HttpSession, "send", noting)
     return seen
 
 

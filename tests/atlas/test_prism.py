@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from invite_sweeper.atlas.line import Line
+from invite_sweeper.atlas.line import HttpSession
 from invite_sweeper.atlas.operations import OPERATIONS
 from invite_sweeper.atlas.request import request_for
 from invite_sweeper.inventory import Invitation, Source
@@ -80,14 +80,14 @@ def prism(tmp_path_factory):
 def answers(monkeypatch):
     """What Prism answers to all that the client sends."""
     seen = []
-    exchange = Line.exchange
+    send = HttpSession.send
 
     async def noting(self, *arguments):
-        answer = await exchange(self, *arguments)
+        answer = await send(self, *arguments)
         seen.append(answer)
         return answer
 
-    monkeypatch.setattr(Line, "exchange", noting)
+    monkeypatch.setattr(HttpSession, "send", noting)
     return seen
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from invite_sweeper.atlas.answers import CALLED_OFF, Answer, Broken
+from invite_sweeper.atlas.answers import CANCELLED, Answer, Broken
 from invite_sweeper.atlas.refusals import ToldBucket, told_bucket
 from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of
 
@@ -231,9 +231,9 @@ async def test_what_ends_by_itself_was_not_cut_short_though_it_was_called_off(fa
 
 
 async def test_a_try_that_is_called_off_at_the_last_moment_was_cut_short(fake_time):
-    tries = Tries(fake_time, failed(500), CALLED_OFF)
+    tries = Tries(fake_time, failed(500), CANCELLED)
 
-    assert await tries.run() is CALLED_OFF
+    assert await tries.run() is CANCELLED
     assert tries.course.cut_short
 
 

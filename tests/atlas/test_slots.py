@@ -1,92 +1,80 @@
-"""Places on the wire: never more than there are, first come first served, none is lost."""
+"""Connection slots: never more than the limit, first come first served, none is lost."""
 
 import asyncio
 import contextlib
 
 import pytest
 
-from invite_sweeper.atlas.overdue import Overdue
-from invite_sweeper.atlas.slots import Counters, Slot, Slots
+from invite_sweeper.atlas.slots import ConnectionSlot, RequestCounters, SlotPool
 
 
-def places(size):
+def pool_of(size):
     made = []
 
     def make():
-        made.append(Slot(None, Counters(), 1024))
+        made.append(ConnectionSlot(None, RequestCounters(), 1024))
         return made[-1]
 
-    return Slots(size, make, Overdue(10.0)), made
+    return SlotPool(size, make), made
 
 
 async def waiting(slots, count=1):
-    tasks = [asyncio.create_task(slots.wait(None)) for _ in range(count)]
+    tasks = [asyncio.create_task(slots.acquire(None)) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
-async def test_as_many_are_spare_as_there_are_and_not_one_more(size):
-    slots, made = places(size)
-    taken = [slots.spare(None) for _ in range(size)]
+async def test_as_many_slots_are_free_as_the_limit_and_not_one_more(size):
+    slots, made = pool_of(size)
+    taken = [slots.acquire_nowait(None) for _ in range(size)]
     assert taken == made
     assert len(set(taken)) == size
-    assert slots.spare(None) is None
+    assert slots.acquire_nowait(None) is None
 
 
-async def test_the_last_one_given_back_goes_out_first_and_no_new_one_is_made():
-    slots, made = places(5)
-    one, other = slots.spare(None), slots.spare(None)
-    slots.give_back(one)
-    slots.give_back(other)
-    assert slots.spare(None) is other
-    assert slots.spare(None) is one
+async def test_the_slot_released_last_is_used_first_and_no_new_one_is_made():
+    slots, made = pool_of(5)
+    one, other = slots.acquire_nowait(None), slots.acquire_nowait(None)
+    slots.release(one)
+    slots.release(other)
+    assert slots.acquire_nowait(None) is other
+    assert slots.acquire_nowait(None) is one
     assert made == [one, other]
 
 
-async def test_who_waits_is_served_in_the_order_of_coming_and_before_who_comes_later():
-    slots, _ = places(1)
-    only = slots.spare(None)
+async def test_waiters_are_served_in_their_order_and_before_later_callers():
+    slots, _ = pool_of(1)
+    only = slots.acquire_nowait(None)
     first, second = await waiting(slots, 2)
-    slots.give_back(only)
-    assert slots.spare(None) is None, "it is promised, though nobody has it yet"
+    slots.release(only)
+    assert slots.acquire_nowait(None) is None, (
+        "promised to the first waiter"
+    )
     assert await first is only
     assert not second.done()
-    slots.give_back(only)
+    slots.release(only)
     assert await second is only
 
 
-async def test_a_place_goes_past_one_who_was_cancelled_while_waiting():
-    slots, _ = places(1)
-    only = slots.spare(None)
+async def test_a_slot_skips_a_waiter_that_was_cancelled():
+    slots, _ = pool_of(1)
+    only = slots.acquire_nowait(None)
     first, second = await waiting(slots, 2)
     first.cancel()
-    slots.give_back(only)
+    slots.release(only)
     assert await second is only
     assert first.cancelled()
 
 
 @pytest.mark.parametrize("others", [0, 1])
-async def test_a_place_handed_to_one_who_is_cancelled_in_that_moment_is_not_lost(others):
-    slots, _ = places(1)
-    only = slots.spare(None)
+async def test_a_slot_handed_to_a_waiter_cancelled_at_that_moment_is_not_lost(others):
+    slots, _ = pool_of(1)
+    only = slots.acquire_nowait(None)
     first, *rest = await waiting(slots, 1 + others)
-    slots.give_back(only)
+    slots.release(only)
     first.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await first
     assert first.cancelled()
-    assert (await rest[0] if rest else slots.spare(None)) is only
-
-
-async def test_a_place_is_watched_from_taking_to_giving_back_alone():
-    slots, _ = places(1)
-    slot = slots.spare(None)
-    assert slot.watch.task is asyncio.current_task()
-    slots.give_back(slot)
-    assert slot.watch.task is None
-    slots.spare(None)
-    (waiter,) = await waiting(slots)
-    slots.give_back(slot)
-    assert await waiter is slot
-    assert slot.watch.task is waiter, "whoever was handed it is watched, not who gave it back"
+    assert (await rest[0] if rest else slots.acquire_nowait(None)) is only
