@@ -4,9 +4,10 @@ import logging
 import sys
 from typing import TextIO, cast
 
+import structlog
+
 from invite_sweeper.cli import colours
 from invite_sweeper.report.values import visible
-from invite_sweeper.structured import structlog
 
 
 class _Stderr:
@@ -31,6 +32,8 @@ def configure(*, quiet: bool, verbose: bool) -> structlog.typing.FilteringBoundL
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
     terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor
+    # rich, where it is installed, would show the values of local variables in a traceback, a
+    # token among them: the formatters are chosen here, and show lines of code alone.
     if terminal:
         renderer = structlog.dev.ConsoleRenderer(
             colors=colours.are_wanted(), exception_formatter=structlog.dev.plain_traceback
@@ -41,7 +44,7 @@ def configure(*, quiet: bool, verbose: bool) -> structlog.typing.FilteringBoundL
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=True),
-            *([_shown] if terminal else []),
+            _shown if terminal else structlog.processors.format_exc_info,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),

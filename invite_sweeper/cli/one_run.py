@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import structlog
 from yarl import URL
 
 from invite_sweeper.atlas import Credentials
@@ -22,7 +23,6 @@ from invite_sweeper.job import View
 from invite_sweeper.report.summary import Summary
 from invite_sweeper.scheduler import Run
 from invite_sweeper.stop import Stop
-from invite_sweeper.structured import structlog
 from invite_sweeper.totals import Ended, Totals
 
 if TYPE_CHECKING:

@@ -48,9 +48,7 @@ async def test_waiters_are_served_in_their_order_and_before_later_callers():
     only = slots.acquire_nowait(None)
     first, second = await waiting(slots, 2)
     slots.release(only)
-    assert slots.acquire_nowait(None) is None, (
-        "promised to the first waiter"
-    )
+    assert slots.acquire_nowait(None) is None, "promised to the first waiter"
     assert await first is only
     assert not second.done()
     slots.release(only)
