@@ -4,11 +4,15 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from invite_sweeper.inventory import USER_LISTS, Invitation, Moment, UnreadableDate
+from invite_sweeper.inventory import (
+    USER_LISTS,
+    Invitation,
+    MembershipStatus,
+    Moment,
+    UnreadableDate,
+)
 from invite_sweeper.matching import Globs, fold
 from invite_sweeper.policy import Keep, Rule
-
-PENDING = "PENDING"
 
 Answer: TypeAlias = bool | str
 """Whether a criterion holds; a text is the reason why that cannot be judged."""
@@ -51,7 +55,7 @@ def rule_criteria(rule: Rule, now: datetime) -> tuple[Criterion, ...]:
 
 
 def _may_go_unnamed(invitation: Invitation) -> Answer:
-    return invitation.source not in USER_LISTS or invitation.status != PENDING
+    return invitation.source not in USER_LISTS or invitation.status != MembershipStatus.PENDING
 
 
 def criteria_of(entry: Rule | Keep, now: datetime) -> tuple[Criterion, ...]:

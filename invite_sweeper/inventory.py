@@ -36,6 +36,30 @@ USER_LISTS: Final = frozenset({Source.USERS, Source.ORG_USERS})
 """Lists of people with a status, whose removal hits an accepted membership as well."""
 
 
+class MembershipStatus(StrEnum):
+    """The statuses of a user in a list of users, as Atlas writes them; others may come.
+
+    Source: `orgMembershipStatus` of `GroupUserResponse`, Atlas Administration API, version
+    2025-02-19.
+    """
+
+    ACTIVE = "ACTIVE"
+    """A member."""
+    PENDING = "PENDING"
+    INVITATION_EXPIRED = "INVITATION_EXPIRED"
+    INVITATION_REJECTED = "INVITATION_REJECTED"
+    GONE = "gone"
+    """Ours: recorded in place of a status where Atlas says that there is no such user."""
+
+
+INVITED_STATUSES: Final = (
+    MembershipStatus.PENDING,
+    MembershipStatus.INVITATION_EXPIRED,
+    MembershipStatus.INVITATION_REJECTED,
+)
+"""The statuses of an invitation: a user with one of them is not a member yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class UnreadableDate:
     """A date that Atlas sent and nobody can read; it is never guessed at.
@@ -97,7 +121,7 @@ class Invitation(NamedTuple):
         inviter: An e-mail address, or the public key of an API key; None when left out.
         created_at: When Atlas sent the invitation.
         expires_at: When it ends by itself (30 days later in every recording).
-        status: `PENDING`, `INVITATION_EXPIRED`, `INVITATION_REJECTED`, …; an open set.
+        status: A `MembershipStatus`, or another text; an open set.
         team_ids: Teams that come with it; the organization's lists alone have them.
         origin: What only the source's own calls need (to invite again): ordered pairs.
         reaches: Projects that come with an organization's invitation, id and name; the name
@@ -115,7 +139,7 @@ class Invitation(NamedTuple):
     created_at: Moment
     expires_at: Moment
     source: Source = Source.INVITES
-    status: str | None = "PENDING"
+    status: str | None = MembershipStatus.PENDING
     team_ids: tuple[str, ...] = ()
     origin: tuple[tuple[str, str], ...] = ()
     reaches: tuple[tuple[str, str], ...] = ()

@@ -3,15 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from invite_sweeper.errors import RunError
 from invite_sweeper.inventory import Invitation
-
-ACTIVE: Final = "ACTIVE"
-"""The status of a member, as Atlas writes it."""
-GONE: Final = "gone"
-"""What is noted in place of a status where Atlas says that there is no such user."""
 
 
 class Outcome(StrEnum):
@@ -37,7 +32,8 @@ class Aftermath(NamedTuple):
     """What Atlas shows of an invited user, once a deletion was sent or may have been.
 
     Attributes:
-        status: As Atlas tells it, or `GONE`; None where the organization may not be asked.
+        status: As Atlas sent it, or `MembershipStatus.GONE`; None where the organization may
+            not be asked.
         there: Whether the membership that the invitation was to is still there; None where
             nobody tells.
     """

@@ -16,12 +16,20 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from invite_sweeper.audit import AuditLog, OpenIntent, invitation_fields, outcome_fields
-from invite_sweeper.inventory import USER_LISTS, Gone, Invitation, Project, Unreadable
-from invite_sweeper.outcome import ACTIVE, GONE, Aftermath, Outcome
+from invite_sweeper.inventory import (
+    INVITED_STATUSES,
+    USER_LISTS,
+    Gone,
+    Invitation,
+    MembershipStatus,
+    Project,
+    Unreadable,
+)
+from invite_sweeper.outcome import Aftermath, Outcome
 from invite_sweeper.plural import counted, fitting
 from invite_sweeper.walk import Reader
 
-_NO_MEMBERS: Final = frozenset({"PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED", GONE})
+_NOT_MEMBERS: Final = frozenset({*INVITED_STATUSES, MembershipStatus.GONE})
 
 
 class Witness(Reader, Protocol):
@@ -111,10 +119,10 @@ class Recovery:
 def _outcome_of(seen: Aftermath) -> Outcome:
     """Say what is certain of a user whom the list of the invited does not show."""
     if seen.there:
-        return Outcome.ACCEPTED_BEFORE if seen.status == ACTIVE else Outcome.FAILED
-    if seen.status == ACTIVE:
+        return Outcome.ACCEPTED_BEFORE if seen.status == MembershipStatus.ACTIVE else Outcome.FAILED
+    if seen.status == MembershipStatus.ACTIVE:
         return Outcome.ACCEPTED_DURING
-    return Outcome.ALREADY_GONE if seen.status in _NO_MEMBERS else Outcome.UNKNOWN
+    return Outcome.ALREADY_GONE if seen.status in _NOT_MEMBERS else Outcome.UNKNOWN
 
 
 def _unsettled(first: Invitation, count: int, reason: str) -> str:

@@ -17,7 +17,6 @@ from datetime import datetime
 from typing import NamedTuple
 
 from invite_sweeper.criteria import (
-    PENDING,
     Answer,
     Criterion,
     all_hold,
@@ -25,11 +24,10 @@ from invite_sweeper.criteria import (
     date_fault,
     rule_criteria,
 )
-from invite_sweeper.inventory import USER_LISTS, Invitation
+from invite_sweeper.inventory import INVITED_STATUSES, USER_LISTS, Invitation
 from invite_sweeper.policy import Policy
 
 _ID = re.compile(r"[a-f0-9]{24}")
-_NOT_ACTIVE = frozenset({PENDING, "INVITATION_EXPIRED", "INVITATION_REJECTED"})
 
 
 class Decision(NamedTuple):
@@ -119,7 +117,7 @@ class Selector:
     def _kept(self, invitation: Invitation) -> str | None:
         if _ID.fullmatch(invitation.id) is None:
             return "unreadable_id"
-        if invitation.source in USER_LISTS and invitation.status not in _NOT_ACTIVE:
+        if invitation.source in USER_LISTS and invitation.status not in INVITED_STATUSES:
             return "not_pending"
         if invitation.reaches_outside:
             return "reaches_out_of_scope"

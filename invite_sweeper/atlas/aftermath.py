@@ -8,8 +8,8 @@ from invite_sweeper.atlas.operations import GET_ORG_USER, Operation
 from invite_sweeper.atlas.people import Standing
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.verdicts import in_words, is_gone, is_plain_refusal
-from invite_sweeper.inventory import Invitation, Unreadable
-from invite_sweeper.outcome import GONE, Aftermath
+from invite_sweeper.inventory import Invitation, MembershipStatus, Unreadable
+from invite_sweeper.outcome import Aftermath
 
 Ask: TypeAlias = Callable[[Operation, str], Awaitable[Result]]
 """Sends the reading of one user, below the id that is given, and reads a `Standing`."""
@@ -42,7 +42,7 @@ async def look_back(ask: Ask, invitation: Invitation, reading: Operation) -> Loo
     if standing is not None:
         return Look(_told(standing, invitation, reading), answer)
     if isinstance(answer, Answer) and is_gone(answer):
-        return Look(Aftermath(GONE, there=False), answer)
+        return Look(Aftermath(MembershipStatus.GONE, there=False), answer)
     if reading is GET_ORG_USER:
         return Look(Aftermath(None, there=None), answer)
     return Look(await look_into_project(ask, invitation, reading), answer)

@@ -11,6 +11,7 @@ from invite_sweeper.atlas.limits import (
     PROJECTS_USER,
     RATE_LIMITS_USER,
 )
+from invite_sweeper.inventory import INVITED_STATUSES, MembershipStatus
 
 V2023_01_01: Final = "application/vnd.atlas.2023-01-01+json"
 V2025_02_19: Final = "application/vnd.atlas.2025-02-19+json"
@@ -68,13 +69,14 @@ LIST_ORG_RATE_LIMITS: Final = Operation(
     "GET", "/api/atlas/v2/rateLimits?orgId={}", V2025_03_12, RATE_LIMITS_USER
 )
 
-_NOT_ACTIVE: Final = (
-    "orgMembershipStatuses=PENDING&orgMembershipStatuses=INVITATION_EXPIRED"
-    "&orgMembershipStatuses=INVITATION_REJECTED"
-)
-_ANY_STATUS: Final = f"{_NOT_ACTIVE}&orgMembershipStatuses=ACTIVE"
-"""A read without them hides who has expired or declined, and looks as if nobody were there."""
-_USERS_PAGE: Final = f"{_NOT_ACTIVE}&itemsPerPage=500&includeCount=false"
+
+def _with_status(*statuses: MembershipStatus) -> str:
+    return "&".join(f"orgMembershipStatuses={status}" for status in statuses)
+
+
+_ANY_STATUS: Final = _with_status(*INVITED_STATUSES, MembershipStatus.ACTIVE)
+"""A read without them hides users whose invitation expired or was rejected."""
+_USERS_PAGE: Final = f"{_with_status(*INVITED_STATUSES)}&itemsPerPage=500&includeCount=false"
 _GROUP_USERS: Final = "/api/atlas/v2/groups/{}/users"
 _ORG_USERS: Final = "/api/atlas/v2/orgs/{}/users"
 _GROUP_USER: Final = "/api/atlas/v2/groups/{}/users/{}"
@@ -98,9 +100,8 @@ LIST_ORG_INVITES: Final = Operation(
 DELETE_ORG_INVITE: Final = Operation(
     "DELETE", "/api/atlas/v2/orgs/{}/invites/{}", V2023_01_01, ORGANIZATIONS_ORG
 )
-_PRESENT_PAGE: Final = (
-    "orgMembershipStatuses=PENDING&orgMembershipStatuses=ACTIVE&itemsPerPage=500&includeCount=false"
-)
+_PRESENT: Final = _with_status(MembershipStatus.PENDING, MembershipStatus.ACTIVE)
+_PRESENT_PAGE: Final = f"{_PRESENT}&itemsPerPage=500&includeCount=false"
 LIST_GROUP_PEOPLE: Final = Operation(
     "GET", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, query=_PRESENT_PAGE, paged=True
 )

@@ -18,12 +18,10 @@ from invite_sweeper.atlas.sources import Calls
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import ends_run, is_done, is_gone
 from invite_sweeper.errors import RunError
-from invite_sweeper.inventory import Invitation
+from invite_sweeper.inventory import INVITED_STATUSES, Invitation, MembershipStatus
 from invite_sweeper.matching import fold
-from invite_sweeper.outcome import ACTIVE, GONE, Deletion, Outcome, Trail
+from invite_sweeper.outcome import Deletion, Outcome, Trail
 
-_PENDING: Final = "PENDING"
-_INVITED: Final = frozenset({_PENDING, "INVITATION_EXPIRED", "INVITATION_REJECTED"})
 _SERVER_ERROR: Final = 500
 
 
@@ -92,7 +90,7 @@ class UserRemoval:
             self._trail.seen_before = standing.status
             return self._allowed(standing)
         if isinstance(result, Answer) and is_gone(result):
-            self._trail.seen_before = GONE
+            self._trail.seen_before = MembershipStatus.GONE
             return Outcome.ALREADY_GONE
         if self._trail.attempts == 0:
             self._tell_failure(result)
@@ -101,12 +99,12 @@ class UserRemoval:
     def _allowed(self, standing: Standing) -> Outcome | None:
         """Judge what was read; the rule was about the invitation that was listed."""
         listed = self._invitation
-        if standing.status == ACTIVE:
+        if standing.status == MembershipStatus.ACTIVE:
             return Outcome.ACCEPTED_BEFORE
         same_person = fold(standing.username or "") == fold(listed.username or "")
-        if standing.status not in _INVITED or not same_person:
+        if standing.status not in INVITED_STATUSES or not same_person:
             return Outcome.FAILED
-        invited_again = standing.status == _PENDING and listed.status != _PENDING
+        invited_again = standing.status == MembershipStatus.PENDING != listed.status
         if invited_again or standing.invited_at != listed.created_at:
             return Outcome.ALREADY_GONE
         return None
@@ -140,7 +138,7 @@ class UserRemoval:
         """Weigh the answer to the DELETE against what is there now; None where not known."""
         if there:
             return Outcome.FAILED
-        if self._trail.seen_after == ACTIVE:
+        if self._trail.seen_after == MembershipStatus.ACTIVE:
             return Outcome.ACCEPTED_DURING
         if done:
             return Outcome.DELETED

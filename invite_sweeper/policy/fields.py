@@ -9,19 +9,13 @@ from typing import Annotated, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from invite_sweeper.inventory import Source
+from invite_sweeper.inventory import INVITED_STATUSES, MembershipStatus, Source
 from invite_sweeper.policy import duration
 from invite_sweeper.policy.words import listed, nearest
 
 READABLE_SOURCES: frozenset[Source] = frozenset(Source)
 """The lists that this version reads. A policy that names another one is faulty."""
 
-STATUSES = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
-"""What the lists of users are asked for; `ACTIVE` is no status of an invitation.
-
-Source: the parameter `orgMembershipStatuses` of `listGroupUsers`, Atlas Administration API,
-version 2025-02-19.
-"""
 
 _MOST = 1_000_000_000
 WRONG = "wrong"
@@ -118,13 +112,13 @@ def _source(value: object) -> object:
 
 
 def _status(value: str) -> str:
-    if value in STATUSES:
+    if value in INVITED_STATUSES:
         return value
-    if value.upper() == "ACTIVE":
+    if value.upper() == MembershipStatus.ACTIVE:
         raise wrong(
-            "is the status of a member, never of an invitation", f"write {listed(STATUSES)}"
+            "is the status of a member, never of an invitation", f"write {listed(INVITED_STATUSES)}"
         )
-    raise _unknown_word(value, STATUSES, "status")
+    raise _unknown_word(value, INVITED_STATUSES, "status")
 
 
 def _unknown_word(value: object, words: tuple[str, ...], name: str) -> PydanticCustomError:
@@ -192,7 +186,9 @@ KnownSource: TypeAlias = Annotated[
     Source, BeforeValidator(_source), WithJsonSchema({"enum": [str(source) for source in Source]})
 ]
 Status: TypeAlias = Annotated[
-    str, AfterValidator(_status), Field(json_schema_extra={"enum": list(STATUSES)})
+    str,
+    AfterValidator(_status),
+    Field(json_schema_extra={"enum": [str(status) for status in INVITED_STATUSES]}),
 ]
 Tags: TypeAlias = Annotated[tuple[tuple[str, str], ...], _Pairs]
 Count: TypeAlias = Annotated[int, Field(ge=0, le=_MOST)]
