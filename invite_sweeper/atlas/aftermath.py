@@ -67,7 +67,7 @@ async def find_out(ask: Ask, invitation: Invitation) -> Aftermath | Unreadable:
     Args:
         invitation: Of a list in `inventory.USER_LISTS`.
     """
-    reading = SOURCES[invitation.source].reading
+    reading = SOURCES[invitation.source].read_user
     assert reading is not None  # noqa: S101 - what can be accepted can be read
     (status, there), answer = await look_back(ask, invitation, reading)
     if status is not None and there is None:

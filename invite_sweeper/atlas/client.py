@@ -112,8 +112,8 @@ class Atlas:
         """The day from which Atlas may drop a list, by source; those without one are left out."""
         told = self.observed.sunsets
         days = (
-            (source, [told[each] for each in (calls.listing, calls.deletion) if each in told])
-            for source, calls in SOURCES.items()
+            (source, [told[each] for each in (api.list, api.delete) if each in told])
+            for source, api in SOURCES.items()
         )
         return {source: min(named) for source, named in days if named}
 

@@ -7,7 +7,7 @@ from invite_sweeper.atlas.answers import Answer, Result
 from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.removal import UserRemoval
 from invite_sweeper.atlas.request import request_for
-from invite_sweeper.atlas.sources import SOURCES, Calls
+from invite_sweeper.atlas.sources import SOURCES, SourceApi
 from invite_sweeper.atlas.target import UnsendableError
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import ends_run, is_done, is_gone
@@ -27,7 +27,7 @@ class AtlasDeleter:
 
     def __init__(self, transport: Transport, sources: Iterable[Source]) -> None:
         self._transport = transport
-        self._calls = {source: SOURCES[source] for source in sources}
+        self._apis = {source: SOURCES[source] for source in sources}
         self._taken: Counter[BucketKey] = Counter()
 
     def admit(self, invitation: Invitation) -> float:
@@ -37,10 +37,10 @@ class AtlasDeleter:
         bucket between a read and the DELETE. What was taken before one was missing is kept
         for the next that asks.
         """
-        calls = self._calls.get(invitation.source)
-        if calls is None:
+        api = self._apis.get(invitation.source)
+        if api is None:
             return 0.0
-        turns = calls.turns(invitation.project_id, invitation.org_id)
+        turns = api.tokens_per_deletion(invitation.project_id, invitation.org_id)
         if len(turns) == 1:
             return self._transport.limiter.reserve(turns[0])
         needed = Counter(turns)
@@ -65,15 +65,15 @@ class AtlasDeleter:
             `deleteGroupInvite`, `deleteOrgInvite`, `removeGroupUser` and `removeOrgUser` of
             the OpenAPI document; `verdicts` on their answers.
         """
-        calls = self._calls.get(invitation.source)
+        api = self._apis.get(invitation.source)
         try:
-            if calls is None:
+            if api is None:
                 return trail.ended(Outcome.FAILED)
-            if calls.reading is not None:
-                return _told(await self._remove(calls, invitation, trail))
+            if api.read_user is not None:
+                return _told(await self._remove(api, invitation, trail))
             scope_id = invitation.project_id
             request = request_for(
-                calls.deletion, scope_id, invitation.id, scope_id=scope_id, trail=trail
+                api.delete, scope_id, invitation.id, scope_id=scope_id, trail=trail
             )
             result = await self._transport.call(request, admitted=True)
             return _told(_revoked(result, invitation.source, trail))
@@ -85,10 +85,10 @@ class AtlasDeleter:
                 return trail.cut_off()  # there was no time for a token
             return _told(trail.ended(trail.settled or Outcome.FAILED, error))
 
-    async def _remove(self, calls: Calls, invitation: Invitation, trail: Trail) -> Deletion:
+    async def _remove(self, api: SourceApi, invitation: Invitation, trail: Trail) -> Deletion:
         """Remove an invited user, with a look before and after."""
-        assert calls.reading is not None  # noqa: S101 - the caller looked
-        removal = UserRemoval(self._transport, calls, calls.reading, invitation, trail)
+        assert api.read_user is not None  # noqa: S101 - the caller looked
+        removal = UserRemoval(self._transport, api, api.read_user, invitation, trail)
         try:
             return await removal.run()
         finally:

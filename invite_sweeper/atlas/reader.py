@@ -17,7 +17,7 @@ from invite_sweeper.atlas.operations import (
 )
 from invite_sweeper.atlas.people import parse_standing
 from invite_sweeper.atlas.request import Request, request_for
-from invite_sweeper.atlas.sources import SOURCES, Calls, Rows
+from invite_sweeper.atlas.sources import SOURCES, ListPage, SourceApi
 from invite_sweeper.atlas.told_limits import parse_rate_limit
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import breaks_off, ends_run, refuses_first_call
@@ -102,11 +102,11 @@ class AtlasReader:
         Raises:
             RunError: The answer was about the run: access list, version; or no token can be had.
         """
-        calls, place = SOURCES[source], Place(project, source)
+        api, place = SOURCES[source], Place(project, source)
         found: dict[str | int, Invitation] = {}
         for number in range(1, PAGES_CAP + 1):
-            result = await self._transport.call(_listing(calls, project, number))
-            if not (isinstance(result, Answer) and isinstance(result.value, Rows)):
+            result = await self._transport.call(_listing(api, project, number))
+            if not (isinstance(result, Answer) and isinstance(result.value, ListPage)):
                 return no_list(place, result)
             before = len(found)
             for row in result.value.invitations:
@@ -165,13 +165,13 @@ def _raise_if_refused(result: Result) -> None:
         raise about_run
 
 
-def _listing(calls: Calls, project: Project, number: int) -> Request:
+def _listing(api: SourceApi, project: Project, number: int) -> Request:
     return request_for(
-        calls.listing,
+        api.list,
         project.id,
         scope_id=project.id,
-        page=number if calls.listing.paged else None,
-        read=lambda body: calls.rows(body, project),
+        page=number if api.list.paged else None,
+        read=lambda body: api.parse_list(body, project),
     )
 
 

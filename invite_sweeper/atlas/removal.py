@@ -14,7 +14,7 @@ from invite_sweeper.atlas.answers import Answer, Broken, Result, error_of
 from invite_sweeper.atlas.operations import GET_ORG_USER, Operation
 from invite_sweeper.atlas.people import Standing, parse_standing
 from invite_sweeper.atlas.request import Request, request_for
-from invite_sweeper.atlas.sources import Calls
+from invite_sweeper.atlas.sources import SourceApi
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import ends_run, is_done, is_gone
 from invite_sweeper.errors import RunError
@@ -35,19 +35,19 @@ class UserRemoval:
     def __init__(
         self,
         transport: Transport,
-        calls: Calls,
+        api: SourceApi,
         reading: Operation,
         invitation: Invitation,
         trail: Trail,
     ) -> None:
         self._transport = transport
-        self._calls = calls
+        self._api = api
         self._reading = reading
         self._invitation = invitation
         self._trail = trail
         self._stopped: Outcome | None = None
         self._about_run: RunError | None = None
-        self.turns_left = calls.turns(invitation.project_id, invitation.org_id)
+        self.turns_left = api.tokens_per_deletion(invitation.project_id, invitation.org_id)
 
     async def run(self) -> Deletion:
         """Read, remove, read again.
@@ -68,7 +68,7 @@ class UserRemoval:
     def _removal(self) -> Request:
         scope_id = self._invitation.project_id
         ids = (scope_id, self._invitation.id)
-        request = request_for(self._calls.deletion, *ids, scope_id=scope_id, trail=self._trail)
+        request = request_for(self._api.delete, *ids, scope_id=scope_id, trail=self._trail)
         return request._replace(before_again=self._look_again)
 
     async def _look_again(self) -> Result | None:

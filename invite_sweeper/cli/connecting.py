@@ -116,7 +116,7 @@ def _turns(deletions: Mapping[Place, int]) -> Counter[BucketKey]:
     """Give how many requests draw from each bucket."""
     counts: Counter[BucketKey] = Counter()
     for (project, source), deleted in deletions.items():
-        for key in SOURCES[source].turns(project.id, project.org_id):
+        for key in SOURCES[source].tokens_per_deletion(project.id, project.org_id):
             counts[key] += deleted
     return counts
 

@@ -1,0 +1,102 @@
+"""The four lists in which Atlas keeps invited users, and the calls of each, as one table."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from invite_sweeper.atlas.buckets import BucketKey
+from invite_sweeper.atlas.operations import (
+    DELETE_GROUP_INVITE,
+    DELETE_ORG_INVITE,
+    GET_GROUP_USER,
+    GET_ORG_USER,
+    LIST_GROUP_INVITES,
+    LIST_GROUP_USERS,
+    LIST_ORG_INVITES,
+    LIST_ORG_USERS,
+    REMOVE_GROUP_USER,
+    REMOVE_ORG_USER,
+    Operation,
+)
+from invite_sweeper.atlas.people import group_user, org_invitation, org_user
+from invite_sweeper.atlas.wire import parse_array, parse_invitations, parse_page
+from invite_sweeper.inventory import Invitation, Project, Source
+
+
+class ListPage(NamedTuple):
+    """One response to a listing.
+
+    Attributes:
+        has_next: There is another page; always False for a list that is not paged.
+    """
+
+    invitations: tuple[Invitation, ...]
+    has_next: bool = False
+
+
+class SourceApi(NamedTuple):
+    """The calls of one source, and how its listing is parsed.
+
+    Attributes:
+        list: One id in its path: the project's or the organization's.
+        delete: That id and the invitation's.
+        parse_list: Parses a response to the listing. For a list of an organization the project
+            stands for the organization.
+        read_user: Reads one user, just before the deletion; None where an accepted invitation
+            cannot be hit. The two ids of the deletion.
+    """
+
+    list: Operation
+    delete: Operation
+    parse_list: Callable[[bytes, Project], ListPage]
+    read_user: Operation | None = None
+
+    def tokens_per_deletion(self, scope_id: str, org_id: str) -> tuple[BucketKey, ...]:
+        """Return the bucket of each request of one deletion, in their order.
+
+        Args:
+            scope_id: The id in the path.
+        """
+        delete = BucketKey(self.delete.endpoint_set, scope_id)
+        if self.read_user is None:
+            return (delete,)
+        read_before = BucketKey(self.read_user.endpoint_set, scope_id)
+        return (read_before, delete, BucketKey(GET_ORG_USER.endpoint_set, org_id))
+
+
+def _users(
+    parse_user: Callable[[dict[str, object], Project], Invitation],
+) -> Callable[[bytes, Project], ListPage]:
+    """Return the parser of a paged list of users."""
+
+    def parse_list(body: bytes, project: Project) -> ListPage:
+        page = parse_page(body)
+        return ListPage(tuple(parse_user(item, project) for item in page.results), page.has_next)
+
+    return parse_list
+
+
+def _group_invites(body: bytes, project: Project) -> ListPage:
+    return ListPage(parse_invitations(body, project))
+
+
+def _org_invites(body: bytes, organization: Project) -> ListPage:
+    return ListPage(parse_array(body, lambda item: org_invitation(item, organization)))
+
+
+SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
+    {
+        # The older generation: the DELETE of an invitation that was accepted hits nothing.
+        Source.INVITES: SourceApi(LIST_GROUP_INVITES, DELETE_GROUP_INVITE, _group_invites),
+        Source.ORG_INVITES: SourceApi(LIST_ORG_INVITES, DELETE_ORG_INVITE, _org_invites),
+        # The newer one, with what the web interface creates: the DELETE removes the user from
+        # the project, or from the organization and all of its projects, whatever the status.
+        Source.USERS: SourceApi(
+            LIST_GROUP_USERS, REMOVE_GROUP_USER, _users(group_user), GET_GROUP_USER
+        ),
+        Source.ORG_USERS: SourceApi(
+            LIST_ORG_USERS, REMOVE_ORG_USER, _users(org_user), GET_ORG_USER
+        ),
+    }
+)
+"""No other list can be read or deleted from."""
