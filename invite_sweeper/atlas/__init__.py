@@ -2,7 +2,7 @@
 
 from invite_sweeper.atlas.base_url import parse_base_url
 from invite_sweeper.atlas.buckets import BucketKey
-from invite_sweeper.atlas.client import Atlas, ClientOptions, connect
+from invite_sweeper.atlas.client import Atlas, connect
 from invite_sweeper.atlas.credentials import credentials_from
 from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.identity import (
@@ -14,6 +14,7 @@ from invite_sweeper.atlas.identity import (
 )
 from invite_sweeper.atlas.ratelimit import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
+from invite_sweeper.atlas.retry import RetryPolicy
 
 __all__ = [
     "ApiKey",
@@ -22,9 +23,9 @@ __all__ = [
     "AtlasReader",
     "BearerToken",
     "BucketKey",
-    "ClientOptions",
     "Credentials",
     "RateLimiter",
+    "RetryPolicy",
     "Secret",
     "ServiceAccount",
     "connect",

@@ -1,11 +1,7 @@
-"""The way to Atlas: opens one connection for a run and closes it behind it."""
+"""The client: opens one connection to Atlas for a run and closes it at its end."""
 
-import asyncio
-import random as random_module
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import date, datetime
 from ssl import SSLContext
 from typing import Final
@@ -27,7 +23,7 @@ from invite_sweeper.atlas.proxy import proxy_for
 from invite_sweeper.atlas.ratelimit import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.atlas.response import Response
-from invite_sweeper.atlas.retry import Persistence
+from invite_sweeper.atlas.retry import RetryPolicy
 from invite_sweeper.atlas.roll import AtlasRoll
 from invite_sweeper.atlas.slots import ConnectionSlot, RequestCounters, SlotPool
 from invite_sweeper.atlas.sources import SOURCES
@@ -35,37 +31,10 @@ from invite_sweeper.atlas.tokens import ServiceAccountAuthentication
 from invite_sweeper.atlas.transport import Log, Transport
 from invite_sweeper.inventory import Source
 
-_PATIENCE_S: Final = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class ClientOptions:
-    """How the client goes about it.
-
-    Attributes:
-        concurrency: Requests in flight.
-        attempts: Tries of a request, the first included.
-        deadline_s: When to stop waiting for anything, on the clock of `monotonic`; None for
-            an hour from the start.
-        total_timeout_s: For one try. Real answers have been seen after 50 s and more.
-        connect_timeout_s: For its name, connection and TLS together.
-        max_body_bytes: Of one answer, unpacked.
-        ssl_context: None for the system's authorities.
-        sleep: Waits seconds.
-        random: From 0 up to 1.
-        monotonic: Seconds, rising; the clock that the limiter was made with.
-    """
-
-    concurrency: int = 20
-    attempts: int = 5
-    deadline_s: float | None = None
-    total_timeout_s: float = 120.0
-    connect_timeout_s: float = 10.0
-    max_body_bytes: int = 64 * 1024 * 1024
-    ssl_context: SSLContext | None = None
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    random: Callable[[], float] = random_module.random
-    monotonic: Callable[[], float] = time.monotonic
+TIMEOUT: Final = aiohttp.ClientTimeout(total=120.0, connect=10.0)
+"""Of one attempt. Real responses have taken 50 s and more; `connect` includes name and TLS."""
+MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+"""Of one response, unpacked."""
 
 
 class Atlas:
@@ -124,14 +93,18 @@ class Atlas:
 
 
 @asynccontextmanager
-async def connect(
+async def connect(  # noqa: PLR0913 - the seven of a run, and three with defaults
     base_url: URL,
     credentials: Credentials,
     *,
-    options: ClientOptions,
+    concurrency: int,
+    retry_policy: RetryPolicy,
     limiter: RateLimiter,
     clock: Callable[[], datetime],
     log: Log,
+    http_timeout: aiohttp.ClientTimeout = TIMEOUT,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    ssl_context: SSLContext | None = None,
 ) -> AsyncIterator[Atlas]:
     """Open the connection for a run. Nothing is sent before it is used.
 
@@ -140,36 +113,35 @@ async def connect(
     Args:
         base_url: As `parse_base_url` reads it.
         credentials: As `credentials.credentials_from` reads them.
-        limiter: On the clock of `options.monotonic`.
+        concurrency: Requests in flight.
+        limiter: On the clock of `retry_policy.monotonic`.
         clock: Aware UTC; compared with Atlas's `Date`.
-        log: Told of each retry, for those who look closely.
+        log: Each retry is logged there, on the debug level.
+        ssl_context: None for the certificate authorities of the system.
     """
     counters, observed = RequestCounters(), Observed(clock)
-    persistence = _persistence(options)
     proxy, proxy_headers = proxy_for(base_url)
     async with aiohttp.ClientSession(
         # `SlotPool` is the bound: a second one here could only make a request wait twice.
-        connector=aiohttp.TCPConnector(limit=0, ssl=options.ssl_context or True),
+        connector=aiohttp.TCPConnector(limit=0, ssl=ssl_context or True),
         headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=proxy,
         response_class=Response,
-        timeout=aiohttp.ClientTimeout(
-            total=options.total_timeout_s, connect=options.connect_timeout_s
-        ),
+        timeout=http_timeout,
     ) as session:
-        http = HttpSession(session, base_url, options.max_body_bytes, counters, proxy_headers)
-        authentication = _authentication(credentials, http, persistence, observed)
+        http = HttpSession(session, base_url, max_body_bytes, counters, proxy_headers)
+        authentication = _authentication(credentials, http, retry_policy, observed)
 
         def slot() -> ConnectionSlot:
-            return ConnectionSlot(authentication.signer(), counters, options.max_body_bytes)
+            return ConnectionSlot(authentication.signer(), counters, max_body_bytes)
 
         transport = Transport(
             http,
             authentication,
             limiter,
-            SlotPool(options.concurrency, slot),
-            persistence=persistence,
+            SlotPool(concurrency, slot),
+            retry_policy=retry_policy,
             observed=observed,
             log=log,
         )
@@ -179,16 +151,8 @@ async def connect(
             await authentication.close()
 
 
-def _persistence(options: ClientOptions) -> Persistence:
-    patience_s = options.monotonic() + _PATIENCE_S
-    deadline_s = patience_s if options.deadline_s is None else options.deadline_s
-    return Persistence(
-        options.attempts, deadline_s, options.sleep, options.random, options.monotonic
-    )
-
-
 def _authentication(
-    credentials: Credentials, http: HttpSession, persistence: Persistence, observed: Observed
+    credentials: Credentials, http: HttpSession, retry_policy: RetryPolicy, observed: Observed
 ) -> Authentication:
     match credentials:
         case BearerToken():
@@ -196,4 +160,4 @@ def _authentication(
         case ApiKey():
             return DigestAuthentication(credentials)
         case _:
-            return ServiceAccountAuthentication(credentials, http, persistence, observed)
+            return ServiceAccountAuthentication(credentials, http, retry_policy, observed)

@@ -7,7 +7,7 @@ import orjson
 from invite_sweeper.atlas.answers import Answer, Result, error_of, is_atlas_speaking
 from invite_sweeper.atlas.operations import ADD_GROUP_USER, ADD_ORG_USER, CREATE_GROUP_INVITE
 from invite_sweeper.atlas.request import Request, request_for
-from invite_sweeper.atlas.retry import Kind, kind_of
+from invite_sweeper.atlas.retry import RetryDecision, classify
 from invite_sweeper.atlas.target import UnsendableError, is_id
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.verdicts import ends_run
@@ -72,7 +72,7 @@ def _reply(result: Result, trail: Trail) -> Reply:
         return Reply.THERE
     if result.status >= _SERVER:
         return Reply.UNSURE
-    passing = result.status in _NOT_YET and kind_of(result) is not Kind.FINAL
+    passing = result.status in _NOT_YET and classify(result) is not RetryDecision.DONE
     # Source: RATE_LIMITED_IP of the list of errors, and INVITATIONS_RATE_LIMITED_IP, both 400.
     if passing or (error_of(result).code or "").endswith(_LIMITED):
         return Reply.LATER

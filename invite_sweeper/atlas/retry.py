@@ -1,4 +1,4 @@
-"""Which failures are tried again, how often, and after how long."""
+"""Which failures are retried, how often, and after how long."""
 
 import asyncio
 import math
@@ -18,59 +18,59 @@ from invite_sweeper.atlas.refusals import told_bucket
 
 BACKOFF_BASE_S: Final = 0.5
 BACKOFF_CAP_S: Final = 30.0
-_THROTTLED_STEPS_S: Final = (1.0, 10.0, 20.0, 40.0)
-_THROTTLED_JITTER: Final = 0.25
+_RATE_LIMITED_STEPS_S: Final = (1.0, 10.0, 20.0, 40.0)
+_RATE_LIMITED_JITTER: Final = 0.25
 
-_LOOK_UP_S: Final = 1.0
+_CANCEL_CHECK_S: Final = 1.0
 _PAST_THE_DEADLINE_S: Final = 1.0
 
 _REFUSED: Final = 400
 _UNAUTHORIZED: Final = 401
 _NOT_ALLOWED: Final = 405
 _TOO_MANY: Final = 429
-_PASSING: Final = frozenset({500, 502, 503, 504})
+_TRANSIENT: Final = frozenset({500, 502, 503, 504})
 _UPGRADE: Final = "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
 
 
-class Kind(Enum):
-    """What a result asks for."""
+class RetryDecision(Enum):
+    """What to do with a result."""
 
-    FINAL = auto()
-    """It is what it is."""
-    PASSING = auto()
-    """Another try may do better; counted against `attempts`."""
-    THROTTLED = auto()
+    DONE = auto()
+    """It stands."""
+    RETRY = auto()
+    """Another attempt may succeed; counted against `attempts`."""
+    RATE_LIMITED = auto()
     """429: not counted, bounded by the deadline."""
-    UNAUTHORIZED = auto()
-    """401: seen with good credentials, so asked once more before it is believed; counted."""
+    REAUTHENTICATE = auto()
+    """401: seen with good credentials, so sent once more before it is believed; counted."""
 
 
-def kind_of(result: Result) -> Kind:
-    """Judge one result.
+def classify(result: Result) -> RetryDecision:
+    """Return what to do with a result.
 
     Source:
         https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08): 405 with
-        `WRITES_NOT_ALLOWED_DURING_APP_UPGRADES` is maintenance and passes.
+        `WRITES_NOT_ALLOWED_DURING_APP_UPGRADES` is maintenance and ends by itself.
     """
     if isinstance(result, Broken):
-        return Kind.PASSING if result.passing else Kind.FINAL
+        return RetryDecision.RETRY if result.passing else RetryDecision.DONE
     if result.status < _REFUSED:  # as nearly all are
-        return Kind.FINAL
+        return RetryDecision.DONE
     if result.status == _TOO_MANY:
-        return Kind.THROTTLED
+        return RetryDecision.RATE_LIMITED
     if result.status == _UNAUTHORIZED:
-        return Kind.UNAUTHORIZED
+        return RetryDecision.REAUTHENTICATE
     in_upgrade = result.status == _NOT_ALLOWED and error_of(result).code == _UPGRADE
-    return Kind.PASSING if in_upgrade or result.status in _PASSING else Kind.FINAL
+    return RetryDecision.RETRY if in_upgrade or result.status in _TRANSIENT else RetryDecision.DONE
 
 
 @dataclass(frozen=True, slots=True)
-class Persistence:
-    """How long one goes on.
+class RetryPolicy:
+    """How long a request is retried.
 
     Attributes:
-        attempts: Tries of a request, the first included; one that a 429 answers is not counted.
-        deadline_s: On the clock of `monotonic`; nothing is tried again from then on.
+        attempts: Of a request, the first included; one with the response 429 is not counted.
+        deadline_s: On the clock of `monotonic`; nothing is sent again from then on.
         sleep: Waits seconds.
         random: From 0 up to 1.
         monotonic: Seconds, rising.
@@ -82,114 +82,116 @@ class Persistence:
     random: Callable[[], float] = random_module.random
     monotonic: Callable[[], float] = time.monotonic
 
-    async def wait(self, seconds: float, called_off: Callable[[], bool] | None) -> None:
-        """Wait; what can be called off looks up once a second whether it was."""
-        if called_off is None:
+    async def wait(self, seconds: float, cancelled: Callable[[], bool] | None) -> None:
+        """Wait; where the wait can be cancelled, check once a second whether it was."""
+        if cancelled is None:
             await self.sleep(seconds)
             return
         until_s = self.monotonic() + seconds
-        while (left_s := until_s - self.monotonic()) > 0 and not called_off():
-            await self.sleep(min(left_s, _LOOK_UP_S))
+        while (left_s := until_s - self.monotonic()) > 0 and not cancelled():
+            await self.sleep(min(left_s, _CANCEL_CHECK_S))
 
 
 @dataclass(slots=True)
-class Course:
+class RetryLoop:
     """The retries of one request, from its first failure on.
 
-    A wait that would go beyond the deadline ends just after it: whoever ends the run then says
-    that the deadline came, and nobody blames Atlas. No try follows such a wait.
+    A wait that would go beyond the deadline ends just after it, so that the run ends with the
+    deadline as its reason and not with Atlas's last answer. No attempt follows such a wait.
 
     Attributes:
-        cut_short: It ended because nothing more might be sent, and would have gone on.
+        cut_short: It would have gone on, but nothing more may be sent.
     """
 
-    persistence: Persistence
+    policy: RetryPolicy
     clock: Callable[[], datetime]
     on_wait: Callable[[Result, float], None] = lambda _result, _wait_s: None
-    called_off: Callable[[], bool] | None = None
+    cancelled: Callable[[], bool] | None = None
     counted: int = 0
-    throttled: int = 0
-    unauthorized: int = 0
+    rate_limited: int = 0
+    refused: int = 0
     cut_short: bool = False
-    _kind: Kind = field(default=Kind.FINAL)
+    _decision: RetryDecision = field(default=RetryDecision.DONE)
 
     async def run(self, first: Result, again: Callable[[], Awaitable[Result]]) -> Result:
-        """Go on from a first failure until a result stands; that result.
+        """Retry after a first failure until a result stands, and return it.
 
-        Most requests succeed at once and must not pay for this, so the caller makes the first
-        try itself, and what tenacity takes for its first attempt only replays that result.
+        Most requests succeed at once and skip this, so the caller makes the first attempt
+        itself, and tenacity's first attempt only replays its result.
         """
         last: Result | None = None
 
         async def attempt() -> Result:
             nonlocal last
-            if last is not None and self._is_over():
+            if last is not None and self._may_not_send():
                 return last
             last = first if last is None else await again()
-            self._note(last)
+            self._record(last)
             return last
 
         retrying = AsyncRetrying(
-            retry=retry_if_result(lambda _: self._kind is not Kind.FINAL),
+            retry=retry_if_result(lambda _: self._decision is not RetryDecision.DONE),
             wait=self._wait_s,
             stop=self._must_stop,
             sleep=self._sleep,
-            before_sleep=self._tell,
+            before_sleep=self._report_wait,
             retry_error_callback=_last,
         )
         return await retrying(attempt)
 
-    def _note(self, result: Result) -> None:
-        self._kind = kind_of(result)
+    def _record(self, result: Result) -> None:
+        self._decision = classify(result)
         self.cut_short = result is CANCELLED
-        self.counted += self._kind is not Kind.THROTTLED
-        self.throttled += self._kind is Kind.THROTTLED
-        self.unauthorized += self._kind is Kind.UNAUTHORIZED
+        self.counted += self._decision is not RetryDecision.RATE_LIMITED
+        self.rate_limited += self._decision is RetryDecision.RATE_LIMITED
+        self.refused += self._decision is RetryDecision.REAUTHENTICATE
 
     def _must_stop(self, _state: RetryCallState) -> bool:
-        tried = self._kind is not Kind.THROTTLED and self.counted >= self.persistence.attempts
-        spent = tried or (self._kind is Kind.UNAUTHORIZED and self.unauthorized > 1)
-        self.cut_short = not spent and self._is_over()
+        counts = self._decision is not RetryDecision.RATE_LIMITED
+        spent = (counts and self.counted >= self.policy.attempts) or (
+            self._decision is RetryDecision.REAUTHENTICATE and self.refused > 1
+        )
+        self.cut_short = not spent and self._may_not_send()
         return spent or self.cut_short
 
-    def _is_over(self) -> bool:
-        """Tell whether nothing more may be sent."""
-        called_off = self.called_off is not None and self.called_off()
-        return called_off or self.persistence.monotonic() >= self.persistence.deadline_s
+    def _may_not_send(self) -> bool:
+        """Return whether nothing more may be sent."""
+        cancelled = self.cancelled is not None and self.cancelled()
+        return cancelled or self.policy.monotonic() >= self.policy.deadline_s
 
     async def _sleep(self, seconds: float) -> None:
-        await self.persistence.wait(seconds, self.called_off)
+        await self.policy.wait(seconds, self.cancelled)
 
     def _wait_s(self, state: RetryCallState) -> float:
-        left_s = self.persistence.deadline_s - self.persistence.monotonic()
-        wait_s = self._asked_s(state)
+        left_s = self.policy.deadline_s - self.policy.monotonic()
+        wait_s = self._backoff_s(state)
         return wait_s if wait_s < left_s else left_s + _PAST_THE_DEADLINE_S
 
-    def _asked_s(self, state: RetryCallState) -> float:
+    def _backoff_s(self, state: RetryCallState) -> float:
         result = _last(state)
         asked_s = retry_after_s(result.headers, self.clock) if isinstance(result, Answer) else None
-        if self._kind is Kind.THROTTLED and isinstance(result, Answer):
-            return self._throttled_s(asked_s or told_bucket(result).wait_s)
+        if self._decision is RetryDecision.RATE_LIMITED and isinstance(result, Answer):
+            return self._rate_limited_s(asked_s or told_bucket(result).wait_s)
         step_s = BACKOFF_BASE_S * 2.0 ** max(self.counted - 1, 0)
-        wait_s = self.persistence.random() * min(step_s, BACKOFF_CAP_S)
+        wait_s = self.policy.random() * min(step_s, BACKOFF_CAP_S)
         return max(wait_s, asked_s or 0.0)
 
-    def _throttled_s(self, asked_s: float | None) -> float:
+    def _rate_limited_s(self, asked_s: float | None) -> float:
         """At least what Atlas asks for; from the second 429 on at least 10, 20, 40 s.
 
         Source: https://www.mongodb.com/docs/atlas/api/api-rate-limit (read 2026-08).
         """
-        step_s = _THROTTLED_STEPS_S[min(self.throttled, len(_THROTTLED_STEPS_S)) - 1]
-        step_s *= 1.0 + _THROTTLED_JITTER * self.persistence.random()
+        step_s = _RATE_LIMITED_STEPS_S[min(self.rate_limited, len(_RATE_LIMITED_STEPS_S)) - 1]
+        step_s *= 1.0 + _RATE_LIMITED_JITTER * self.policy.random()
         return max(asked_s or 0.0, step_s)
 
-    def _tell(self, state: RetryCallState) -> None:
+    def _report_wait(self, state: RetryCallState) -> None:
         self.on_wait(_last(state), state.upcoming_sleep)
 
 
 def _last(state: RetryCallState) -> Result:
-    """The result of the try that has just ended."""
+    """Return the result of the attempt that has just ended."""
     outcome = state.outcome
-    assert outcome is not None  # noqa: S101 - tenacity asks only after a try
+    assert outcome is not None  # noqa: S101 - tenacity asks only after an attempt
     result: Result = outcome.result()
     return result

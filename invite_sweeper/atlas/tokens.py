@@ -16,7 +16,7 @@ from invite_sweeper.atlas.identity import Secret, ServiceAccount
 from invite_sweeper.atlas.line import HttpSession
 from invite_sweeper.atlas.oauth import REVOKE_PATH, TOKEN_PATH, parse_token
 from invite_sweeper.atlas.observed import Observed
-from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of
+from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
 from invite_sweeper.atlas.verdicts import in_words, way_mend
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 
@@ -49,13 +49,13 @@ class ServiceAccountAuthentication:
         self,
         account: ServiceAccount,
         http: HttpSession,
-        persistence: Persistence,
+        retry_policy: RetryPolicy,
         observed: Observed,
     ) -> None:
         pair = f"{account.client_id}:{account.client_secret.reveal()}".encode()
         self._basic = Secret(f"Basic {base64.b64encode(pair).decode('ascii')}")
         self._http = http
-        self._persistence = persistence
+        self._retry_policy = retry_policy
         self._observed = observed
         self._token: _Token | None = None
         self._issued: list[_Token] = []
@@ -67,7 +67,7 @@ class ServiceAccountAuthentication:
     def at_hand(self) -> Secret | None:
         """Give the header while its token is good for a while yet; None where there is none."""
         token = self._token
-        stale = token is None or self._persistence.monotonic() >= token.renew_at_s
+        stale = token is None or self._retry_policy.monotonic() >= token.renew_at_s
         return None if token is None or stale else token.header
 
     async def authorization(self) -> Secret:
@@ -87,7 +87,7 @@ class ServiceAccountAuthentication:
         Raises:
             RunError: As `authorization`.
         """
-        now_s = self._persistence.monotonic()
+        now_s = self._retry_policy.monotonic()
         in_use = self._token is not None and self._token.header is used
         if in_use and now_s >= self._trusted_until_s:
             self._token, self._trusted_until_s = None, now_s + _TRUST_S
@@ -126,14 +126,14 @@ class ServiceAccountAuthentication:
         before = self._token
         try:
             result = await self._post()
-            if kind_of(result) in {Kind.PASSING, Kind.THROTTLED}:
-                result = await Course(self._persistence, self._observed.clock).run(
+            if classify(result) in {RetryDecision.RETRY, RetryDecision.RATE_LIMITED}:
+                result = await RetryLoop(self._retry_policy, self._observed.clock).run(
                     result, partial(self._post, again=True)
                 )
             token = self._token_of(result)
         except AtlasUnavailable:
             # The old one is still good for a while, and the endpoint may come back.
-            now_s = self._persistence.monotonic()
+            now_s = self._retry_policy.monotonic()
             if before is None or now_s >= before.ends_at_s:
                 raise
             token = replace(before, renew_at_s=now_s + _RENEWAL_RETRY_S)
@@ -148,17 +148,17 @@ class ServiceAccountAuthentication:
     async def _post(self, *, again: bool = False) -> Result:
         """Ask for a token, never more often than the endpoint lets anybody ask."""
         if len(self._sent_s) == _REQUESTS_A_WINDOW:
-            wait_s = self._sent_s[0] + _WINDOW_S - self._persistence.monotonic()
+            wait_s = self._sent_s[0] + _WINDOW_S - self._retry_policy.monotonic()
             if wait_s > 0:
-                await self._persistence.sleep(wait_s)
-        self._sent_s.append(self._persistence.monotonic())
+                await self._retry_policy.sleep(wait_s)
+        self._sent_s.append(self._retry_policy.monotonic())
         self._http.counters.retries += again
         result = await self._http.post_form(
             TOKEN_PATH,
             {"grant_type": "client_credentials"},
             {"Accept": "application/json", "Authorization": self._basic.reveal()},
         )
-        self._http.counters.rate_limited += kind_of(result) is Kind.THROTTLED
+        self._http.counters.rate_limited += classify(result) is RetryDecision.RATE_LIMITED
         return result
 
     def _token_of(self, result: Result) -> _Token:
@@ -171,7 +171,7 @@ class ServiceAccountAuthentication:
         told = parse_token(result.body)
         if told is None:
             raise AtlasUnavailable("Atlas answered nonsense when asked for a token.")
-        now_s = self._persistence.monotonic()
+        now_s = self._retry_policy.monotonic()
         margin_s = min(_MARGIN_S, _MARGIN_SHARE * told.life_s)
         token = _Token(
             told.token,
@@ -188,7 +188,7 @@ class ServiceAccountAuthentication:
             if self._renewal is not None:
                 self._renewal.cancel()
         for token in self._issued:
-            if self._persistence.monotonic() < token.ends_at_s:
+            if self._retry_policy.monotonic() < token.ends_at_s:
                 # Best effort: one that stays alive ends by itself within the hour.
                 await self._http.post_form(
                     REVOKE_PATH,

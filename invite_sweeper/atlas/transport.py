@@ -12,7 +12,7 @@ from invite_sweeper.atlas.observed import Observed
 from invite_sweeper.atlas.ratelimit import RateLimiter
 from invite_sweeper.atlas.refusals import told_bucket
 from invite_sweeper.atlas.request import Request, raise_if_unsendable
-from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of
+from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
 from invite_sweeper.atlas.slots import SlotPool
 from invite_sweeper.atlas.verdicts import is_plain_refusal
 from invite_sweeper.atlas.wire import Nonsense
@@ -40,14 +40,14 @@ class Transport:
         limiter: RateLimiter,
         slots: SlotPool,
         *,
-        persistence: Persistence,
+        retry_policy: RetryPolicy,
         observed: Observed,
         log: Log,
     ) -> None:
         self._http = http
         self._authentication = authentication
         self._slots = slots
-        self._persistence = persistence
+        self._retry_policy = retry_policy
         self.observed = observed
         self._log = log
         self._unpaced = 0
@@ -65,7 +65,7 @@ class Transport:
             await self.limiter.acquire(request.key)
         used = self._authentication.at_hand() or await self._authentication.authorization()
         result = await self._try(request, used)
-        stands = kind_of(result) is Kind.FINAL
+        stands = classify(result) is RetryDecision.DONE
         return result if stands else await self._go_on(request, result, used)
 
     async def once(self, request: Request) -> Result:
@@ -79,7 +79,7 @@ class Transport:
         await self.limiter.acquire(request.key)
         used = await self._authentication.authorization()
         result = await self._try(request, used)
-        if not is_plain_refusal(result) or self._persistence.attempts == 1:
+        if not is_plain_refusal(result) or self._retry_policy.attempts == 1:
             return result
         await self._authentication.renew(used)
         await self.limiter.acquire(request.key)
@@ -105,11 +105,11 @@ class Transport:
                 owner.rests()
 
         called_off = request.called_off if request.may_be_called_off else None
-        course = Course(self._persistence, self.observed.clock, on_wait, called_off)
-        result = await course.run(first, again)
+        retry_loop = RetryLoop(self._retry_policy, self.observed.clock, on_wait, called_off)
+        result = await retry_loop.run(first, again)
         if request.owner is not None:
-            request.owner.cut_short |= course.cut_short
-        if is_plain_refusal(result) and not course.cut_short:  # what follows needs a good token
+            request.owner.cut_short |= retry_loop.cut_short
+        if is_plain_refusal(result) and not retry_loop.cut_short:  # what follows needs a good token
             await self._authentication.renew(used)
         return result
 
@@ -119,7 +119,7 @@ class Transport:
             await self.limiter.acquire(request.key)
             return
         while wait_s := self.limiter.reserve(request.key):
-            await self._persistence.wait(wait_s, request.called_off)
+            await self._retry_policy.wait(wait_s, request.called_off)
             if request.called_off():
                 return
 
@@ -136,7 +136,7 @@ class Transport:
         if self.limiter.paced:
             await self._pace()
         slot = self._slots.acquire_nowait(trail) or await self._slots.acquire(trail)
-        sent_s = self._persistence.monotonic()
+        sent_s = self._retry_policy.monotonic()
         try:
             result = await http.send(operation.method, request.path, headers, slot, request.body)
         finally:

@@ -15,9 +15,9 @@ from invite_sweeper.atlas import (
     AtlasDeleter,
     AtlasReader,
     BucketKey,
-    ClientOptions,
     Credentials,
     RateLimiter,
+    RetryPolicy,
     connect,
 )
 from invite_sweeper.atlas.limits import ours
@@ -144,13 +144,11 @@ async def connected(
         max_requests_per_second=execution.max_requests_per_second,
         shared_by=shards,
     )
-    options = ClientOptions(
-        concurrency=execution.concurrency, attempts=execution.attempts, deadline_s=deadline_s
-    )
     async with connect(
         base_url,
         credentials,
-        options=options,
+        concurrency=execution.concurrency,
+        retry_policy=RetryPolicy(execution.attempts, deadline_s),
         limiter=limiter,
         clock=partial(datetime.now, UTC),
         log=log,

@@ -12,8 +12,8 @@ from aioresponses import core
 
 from invite_sweeper.atlas import (
     BearerToken,
-    ClientOptions,
     RateLimiter,
+    RetryPolicy,
     Secret,
     connect,
     credentials_from,
@@ -77,13 +77,25 @@ def connecting(fake_time, diary):
     """Connect to an address with an account of the simulated Atlas, or ready credentials."""
 
     @asynccontextmanager
-    async def connected(base_url, account=None, *, clock=lambda: datetime.now(UTC), **options):
-        options = {
-            "sleep": fake_time.sleep,
-            "monotonic": fake_time.monotonic,
-            "random": lambda: 0.5,
-            **options,
-        }
+    async def connected(
+        base_url,
+        account=None,
+        *,
+        clock=lambda: datetime.now(UTC),
+        concurrency=20,
+        attempts=5,
+        deadline_s=None,
+        sleep=fake_time.sleep,
+        **options,
+    ):
+        hour_s = fake_time.monotonic() + 3600
+        retry_policy = RetryPolicy(
+            attempts,
+            hour_s if deadline_s is None else deadline_s,
+            sleep,
+            random=lambda: 0.5,
+            monotonic=fake_time.monotonic,
+        )
         credentials = (
             account
             if account is None or not hasattr(account, "environment")
@@ -92,10 +104,12 @@ def connecting(fake_time, diary):
         async with connect(
             parse_base_url(base_url),
             credentials or BearerToken(Secret("a-ready-token")),
-            options=ClientOptions(**options),
+            concurrency=concurrency,
+            retry_policy=retry_policy,
             limiter=RateLimiter(fake_time.monotonic, fake_time.sleep, random=lambda: 0.5),
             clock=clock,
             log=diary,
+            **options,
         ) as atlas:
             yield atlas
 

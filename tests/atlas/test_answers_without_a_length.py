@@ -9,7 +9,7 @@ import pytest
 from builders import invitation
 from yarl import URL
 
-from invite_sweeper.atlas import ClientOptions, RateLimiter, connect
+from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect
 from invite_sweeper.atlas.identity import BearerToken, Secret
 from invite_sweeper.inventory import Source
 from invite_sweeper.outcome import Outcome, Trail
@@ -53,7 +53,8 @@ async def deleting(server):
     async with connect(
         URL(f"http://127.0.0.1:{port}"),
         BearerToken(Secret("a-token")),
-        options=ClientOptions(attempts=1),
+        concurrency=1,
+        retry_policy=RetryPolicy(attempts=1),
         limiter=RateLimiter(time.monotonic, asyncio.sleep),
         clock=lambda: datetime.now(UTC),
         log=Silent(),

@@ -6,6 +6,7 @@ import socket
 import ssl
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 import trustme
 
@@ -84,7 +85,8 @@ async def test_a_connection_that_is_never_made_is_given_up(connecting, monkeypat
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", silence)
 
-    told = await why_not(connecting, f"https://{NAME}", attempts=2, connect_timeout_s=0.05)
+    timeout = aiohttp.ClientTimeout(total=120, connect=0.05)
+    told = await why_not(connecting, f"https://{NAME}", attempts=2, http_timeout=timeout)
 
     assert f"no connection to {NAME} within 0.05 s" in told
 

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
+import aiohttp
 import pytest
 from builders import object_id
 
@@ -210,7 +211,7 @@ async def test_a_deletion_that_hangs_is_cut_by_its_timeout_and_tried_again(
 ):
     sim.faults.add(faults.hang(late=late), method="DELETE")
 
-    async with online(account, total_timeout_s=0.3) as atlas:
+    async with online(account, http_timeout=aiohttp.ClientTimeout(total=0.3)) as atlas:
         deletion, trail = await deleting(sim, atlas, alpha)
 
     assert deletion.outcome is (GONE if late else DELETED)

@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 
 from invite_sweeper.atlas.answers import Answer, error_of, is_atlas_speaking
 from invite_sweeper.atlas.headers import count_of, date_of
-from invite_sweeper.atlas.retry import Kind, kind_of
+from invite_sweeper.atlas.retry import RetryDecision, classify
 from invite_sweeper.atlas.verdicts import ends_run, in_words, is_done, is_gone, is_plain_refusal
 from invite_sweeper.atlas.wire import parse_invitations, parse_page, parse_project
 from invite_sweeper.inventory import Project
@@ -145,4 +145,4 @@ def test_the_dates_of_deprecation_and_sunset_are_read_without_a_zero_before_the_
 
 @pytest.mark.parametrize("name", sorted(p.name for p in FOLDER.glob("error-50*")))
 def test_a_recorded_server_error_passes(name):
-    assert kind_of(recorded(name)) is Kind.PASSING
+    assert classify(recorded(name)) is RetryDecision.RETRY

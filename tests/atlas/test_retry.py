@@ -9,7 +9,7 @@ from multidict import CIMultiDict
 
 from invite_sweeper.atlas.answers import CANCELLED, Answer, Broken
 from invite_sweeper.atlas.refusals import ToldBucket, told_bucket
-from invite_sweeper.atlas.retry import Course, Kind, Persistence, kind_of
+from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 CUT = Broken("cut")
@@ -30,7 +30,7 @@ class Tries:
     def __init__(self, fake_time, *results, random=0.5, attempts=5, deadline_s=math.inf):
         self.results = list(results)
         self.made = 1
-        self.persistence = Persistence(
+        self.retry_policy = RetryPolicy(
             attempts, deadline_s, fake_time.sleep, lambda: random, fake_time.monotonic
         )
 
@@ -38,38 +38,38 @@ class Tries:
         self.made += 1
         return self.results[min(self.made, len(self.results)) - 1]
 
-    async def run(self, *, called_off=None):
-        self.course = Course(self.persistence, lambda: NOW, called_off=called_off)
-        return await self.course.run(self.results[0], self.again)
+    async def run(self, *, cancelled=None):
+        self.retry_loop = RetryLoop(self.retry_policy, lambda: NOW, cancelled=cancelled)
+        return await self.retry_loop.run(self.results[0], self.again)
 
 
 @pytest.mark.parametrize(
     ("result", "kind"),
     [
-        (GOOD, Kind.FINAL),
-        (failed(400), Kind.FINAL),
-        (failed(401), Kind.UNAUTHORIZED),
-        (failed(401, body=ROLE), Kind.UNAUTHORIZED),
-        (failed(403), Kind.FINAL),
-        (failed(404), Kind.FINAL),
-        (failed(405), Kind.FINAL),
-        (failed(405, body=UPGRADE), Kind.PASSING),
-        (failed(406), Kind.FINAL),
-        (failed(410), Kind.FINAL),
-        (failed(429), Kind.THROTTLED),
-        (failed(500), Kind.PASSING),
-        (failed(501), Kind.FINAL),
-        (failed(502), Kind.PASSING),
-        (failed(503), Kind.PASSING),
-        (failed(504), Kind.PASSING),
-        (failed(505), Kind.FINAL),
-        (failed(302), Kind.FINAL),
-        (CUT, Kind.PASSING),
-        (Broken("wrong certificate", passing=False), Kind.FINAL),
+        (GOOD, RetryDecision.DONE),
+        (failed(400), RetryDecision.DONE),
+        (failed(401), RetryDecision.REAUTHENTICATE),
+        (failed(401, body=ROLE), RetryDecision.REAUTHENTICATE),
+        (failed(403), RetryDecision.DONE),
+        (failed(404), RetryDecision.DONE),
+        (failed(405), RetryDecision.DONE),
+        (failed(405, body=UPGRADE), RetryDecision.RETRY),
+        (failed(406), RetryDecision.DONE),
+        (failed(410), RetryDecision.DONE),
+        (failed(429), RetryDecision.RATE_LIMITED),
+        (failed(500), RetryDecision.RETRY),
+        (failed(501), RetryDecision.DONE),
+        (failed(502), RetryDecision.RETRY),
+        (failed(503), RetryDecision.RETRY),
+        (failed(504), RetryDecision.RETRY),
+        (failed(505), RetryDecision.DONE),
+        (failed(302), RetryDecision.DONE),
+        (CUT, RetryDecision.RETRY),
+        (Broken("wrong certificate", passing=False), RetryDecision.DONE),
     ],
 )
 def test_what_is_tried_again(result, kind):
-    assert kind_of(result) is kind
+    assert classify(result) is kind
 
 
 async def test_tries_are_bounded_with_the_first_one_included(fake_time):
@@ -188,14 +188,14 @@ async def test_a_wait_to_the_deadline_or_beyond_ends_a_second_after_it_and_no_tr
     tries = Tries(fake_time, failed(503, retry_after=asks_s), deadline_s=fake_time.now_s + 10)
 
     assert (await tries.run()).status == 503
-    assert (tries.made, fake_time.slept, tries.course.cut_short) == (1, [11], True)
+    assert (tries.made, fake_time.slept, tries.retry_loop.cut_short) == (1, [11], True)
 
 
 async def test_a_try_follows_a_wait_that_ends_just_before_the_deadline(fake_time):
     tries = Tries(fake_time, failed(503, retry_after="10"), GOOD, deadline_s=fake_time.now_s + 10.1)
 
     assert await tries.run() is GOOD
-    assert (tries.made, fake_time.slept, tries.course.cut_short) == (2, [10], False)
+    assert (tries.made, fake_time.slept, tries.retry_loop.cut_short) == (2, [10], False)
 
 
 @pytest.mark.parametrize("left_s", [0, -5])
@@ -203,7 +203,7 @@ async def test_nothing_is_waited_for_once_the_deadline_has_come(fake_time, left_
     tries = Tries(fake_time, failed(503), deadline_s=fake_time.now_s + left_s)
 
     assert (await tries.run()).status == 503
-    assert (tries.made, fake_time.slept, tries.course.cut_short) == (1, [], True)
+    assert (tries.made, fake_time.slept, tries.retry_loop.cut_short) == (1, [], True)
 
 
 @pytest.mark.parametrize("status", [401, 429, 500])
@@ -211,10 +211,10 @@ async def test_a_wait_that_is_called_off_is_followed_by_no_try(fake_time, status
     tries = Tries(fake_time, failed(status, retry_after="20"))
     begin_s = fake_time.now_s
 
-    result = await tries.run(called_off=lambda: fake_time.now_s > begin_s + 4.5)
+    result = await tries.run(cancelled=lambda: fake_time.now_s > begin_s + 4.5)
 
     assert result.status == status
-    assert (tries.made, sum(fake_time.slept), tries.course.cut_short) == (1, 5, True)
+    assert (tries.made, sum(fake_time.slept), tries.retry_loop.cut_short) == (1, 5, True)
 
 
 @pytest.mark.parametrize(
@@ -225,16 +225,16 @@ async def test_a_wait_that_is_called_off_is_followed_by_no_try(fake_time, status
 async def test_what_ends_by_itself_was_not_cut_short_though_it_was_called_off(fake_time, results):
     tries = Tries(fake_time, *results, attempts=2)
 
-    await tries.run(called_off=lambda: tries.made == 2)
+    await tries.run(cancelled=lambda: tries.made == 2)
 
-    assert (tries.made, tries.course.cut_short) == (2, False)
+    assert (tries.made, tries.retry_loop.cut_short) == (2, False)
 
 
 async def test_a_try_that_is_called_off_at_the_last_moment_was_cut_short(fake_time):
     tries = Tries(fake_time, failed(500), CANCELLED)
 
     assert await tries.run() is CANCELLED
-    assert tries.course.cut_short
+    assert tries.retry_loop.cut_short
 
 
 async def test_a_401_is_asked_once_more_before_it_is_believed(fake_time):
@@ -300,9 +300,10 @@ def test_no_course_makes_more_tries_than_it_may(results, attempts):
 
     seen = tries.results[: tries.made]
     assert last is seen[-1]
-    assert sum(kind_of(r) in {Kind.PASSING, Kind.UNAUTHORIZED} for r in seen) <= attempts
-    assert sum(kind_of(r) is Kind.UNAUTHORIZED for r in seen) <= 2
-    assert all(kind_of(r) is not Kind.FINAL for r in seen[:-1])
+    counted = {RetryDecision.RETRY, RetryDecision.REAUTHENTICATE}
+    assert sum(classify(r) in counted for r in seen) <= attempts
+    assert sum(classify(r) is RetryDecision.REAUTHENTICATE for r in seen) <= 2
+    assert all(classify(r) is not RetryDecision.DONE for r in seen[:-1])
 
 
 @pytest.mark.parametrize(

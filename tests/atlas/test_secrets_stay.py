@@ -7,6 +7,7 @@ import re
 import traceback
 from datetime import timedelta
 
+import aiohttp
 import pytest
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
@@ -44,7 +45,8 @@ LEAK = re.compile(
 async def everything(connecting, base_url, credentials):
     """List and delete, and give all that a person could see of how it ended."""
     seen = []
-    async with connecting(base_url, credentials, total_timeout_s=0.2, attempts=2) as atlas:
+    timeout = aiohttp.ClientTimeout(total=0.2)
+    async with connecting(base_url, credentials, http_timeout=timeout, attempts=2) as atlas:
         seen.append(f"{atlas!r} {vars(atlas)!r} {vars(atlas.reader)!r}")
         try:
             async for project in atlas.reader.projects():

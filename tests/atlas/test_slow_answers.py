@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from builders import object_id
 
-from invite_sweeper.atlas import ClientOptions, RateLimiter, connect, credentials_from
+from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect, credentials_from
 from invite_sweeper.atlas.base_url import parse_base_url
 from invite_sweeper.inventory import Project, Source, Unreadable
 from invite_sweeper.outcome import Outcome, Trail
@@ -64,7 +64,8 @@ async def delete_one(sim, **options):
         connect(
             parse_base_url(base_url),
             credentials_from(sim.add_token().environment(), None),
-            options=ClientOptions(monotonic=loop.time, **options),
+            concurrency=20,
+            retry_policy=RetryPolicy(monotonic=loop.time, **options),
             limiter=RateLimiter(loop.time, asyncio.sleep),
             clock=lambda: datetime.now(UTC),
             log=Diary(),
@@ -114,7 +115,8 @@ def test_a_list_that_times_out_says_so():
             connect(
                 parse_base_url(base_url),
                 credentials_from(sim.add_token().environment(), None),
-                options=ClientOptions(monotonic=loop.time, attempts=2),
+                concurrency=20,
+                retry_policy=RetryPolicy(monotonic=loop.time, attempts=2),
                 limiter=RateLimiter(loop.time, asyncio.sleep),
                 clock=lambda: datetime.now(UTC),
                 log=Diary(),
@@ -140,7 +142,8 @@ def test_a_ceiling_below_a_request_a_minute_cuts_no_request():
             connect(
                 parse_base_url(base_url),
                 credentials_from(sim.add_api_key().environment(), None),
-                options=ClientOptions(monotonic=loop.time),
+                concurrency=20,
+                retry_policy=RetryPolicy(monotonic=loop.time),
                 limiter=RateLimiter(loop.time, asyncio.sleep, max_requests_per_second=0.02),
                 clock=lambda: datetime.now(UTC),
                 log=Diary(),
