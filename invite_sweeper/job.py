@@ -38,12 +38,12 @@ class Connection(Protocol):
         ...
 
     @property
-    def heard(self) -> bool:
+    def has_responded(self) -> bool:
         """Tell whether Atlas has answered anything."""
         ...
 
     @property
-    def remarks(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """Give what the answers left open, as sentences for a person."""
         ...
 
@@ -62,11 +62,11 @@ class Connection(Protocol):
         """The day from which Atlas advises against what is in use; None where it does not."""
         ...
 
-    async def learn_limits(self) -> None:
+    async def fetch_limits(self) -> None:
         """Ask Atlas for its limits, if it tells them; nothing depends on the answer."""
         ...
 
-    async def expect(self, deletions: Mapping[Place, int]) -> None:
+    async def prepare_for(self, deletions: Mapping[Place, int]) -> None:
         """Prepare for so many deletions in each list; nothing depends on it but the time."""
         ...
 

@@ -65,7 +65,7 @@ class Run:
             error = trouble
             refused = isinstance(trouble, CredentialsRefused)
             cut_off = isinstance(trouble, StoppedEarly) and self._totals.summary().requests > 0
-            self._totals.begun |= cut_off or (self._atlas.heard and not refused)
+            self._totals.begun |= cut_off or (self._atlas.has_responded and not refused)
         finally:
             alarm.cancel()
         self._totals.sunset = _written(self._atlas.sunset)
@@ -116,8 +116,8 @@ class Run:
         territory = await survey(self._atlas.reader, scope)
         self._totals.begun = True
         raise_if_clock_differs(self._atlas.clock_skew_s)
-        await self._atlas.learn_limits()
-        self._bulletin.warn(*self._atlas.remarks, *scope.unmatched())
+        await self._atlas.fetch_limits()
+        self._bulletin.warn(*self._atlas.warnings, *scope.unmatched())
         shard = self._job.shard
         if shard is not None:
             territory = territory.part(shard.holds)
@@ -154,7 +154,7 @@ class Run:
 
     async def _sweep(self, draft: Draft) -> None:
         job, stop, execution = self._job, self._stop, self._job.policy.execution
-        await self._atlas.expect(draft.doomed)
+        await self._atlas.prepare_for(draft.doomed)
         sweep = Sweep(
             self._atlas.deleter(job.policy.sources),
             SweepRecorder(self._log, job.now),

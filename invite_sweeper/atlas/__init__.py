@@ -2,7 +2,7 @@
 
 from invite_sweeper.atlas.base_url import parse_base_url
 from invite_sweeper.atlas.buckets import BucketKey
-from invite_sweeper.atlas.client import Atlas, connect
+from invite_sweeper.atlas.client import AtlasClient, connect
 from invite_sweeper.atlas.credentials import credentials_from
 from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.identity import (
@@ -18,7 +18,7 @@ from invite_sweeper.atlas.retry import RetryPolicy
 
 __all__ = [
     "ApiKey",
-    "Atlas",
+    "AtlasClient",
     "AtlasDeleter",
     "AtlasReader",
     "BearerToken",

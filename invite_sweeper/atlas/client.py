@@ -1,12 +1,15 @@
 """The client: opens one connection to Atlas for a run and closes it at its end."""
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime
 from ssl import SSLContext
 from typing import Final
 
 import aiohttp
+from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
 from invite_sweeper.atlas.authentication import (
@@ -14,11 +17,13 @@ from invite_sweeper.atlas.authentication import (
     BearerAuthentication,
     DigestAuthentication,
 )
+from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.identity import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.inviter import AtlasInviter
+from invite_sweeper.atlas.limits import ours
 from invite_sweeper.atlas.line import USER_AGENT, HttpSession
-from invite_sweeper.atlas.observed import Observed
+from invite_sweeper.atlas.observed import ServerInfo
 from invite_sweeper.atlas.proxy import proxy_for
 from invite_sweeper.atlas.ratelimit import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
@@ -28,60 +33,75 @@ from invite_sweeper.atlas.roll import AtlasRoll
 from invite_sweeper.atlas.slots import ConnectionSlot, RequestCounters, SlotPool
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.tokens import ServiceAccountAuthentication
-from invite_sweeper.atlas.transport import Log, Transport
-from invite_sweeper.inventory import Source
+from invite_sweeper.atlas.transport import Transport
+from invite_sweeper.errors import RunError
+from invite_sweeper.inventory import Place, Source
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=120.0, connect=10.0)
 """Of one attempt. Real responses have taken 50 s and more; `connect` includes name and TLS."""
+_LIMITS_TIMEOUT_S: Final = 3.0
+_MAX_UNUSUAL_BUCKETS: Final = 100
+"""The number of buckets of an unusual size to ask about; the others are learnt by use."""
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Of one response, unpacked."""
 
 
-class Atlas:
+class AtlasClient:
     """One run's connection.
 
     Attributes:
         reader: Reads.
+        limiter: The buckets of the credentials.
         counters: What was sent so far.
-        observed: What the answers told on the side.
     """
 
     def __init__(
-        self, transport: Transport, actor: str, counters: RequestCounters, seen: Observed
+        self, transport: Transport, actor: str, counters: RequestCounters, server: ServerInfo
     ) -> None:
         self.reader = AtlasReader(transport, actor)
+        self.limiter = transport.limiter
         self.counters = counters
         self._transport = transport
-        self.observed = seen
+        self._server = server
 
     def deleter(self, sources: Iterable[Source]) -> AtlasDeleter:
-        """Make what can delete from these lists alone. A dry run never asks for it."""
+        """Return what can delete from these lists alone. A dry run never calls it."""
         return AtlasDeleter(self._transport, sources)
 
     def inviter(self) -> AtlasInviter:
-        """Make what can invite. `restore` alone asks for it."""
+        """Return what can invite. Only `restore` calls it."""
         return AtlasInviter(self._transport)
 
     def roll(self) -> AtlasRoll:
-        """Make what reads who is there already."""
+        """Return what reads who is a member or invited already."""
         return AtlasRoll(self._transport, self.reader)
 
     @property
     def clock_skew_s(self) -> float | None:
-        """Our clock minus Atlas's, by its first good answer; None before that."""
-        return self.observed.clock_skew_s
+        """Our clock minus Atlas's, by its first good response; None before that."""
+        return self._server.clock_skew_s
+
+    @property
+    def has_responded(self) -> bool:
+        """Whether Atlas has sent any response."""
+        return self._server.has_responded
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the responses left open, as sentences for the operator."""
+        return tuple(self._server.warnings)
 
     @property
     def sunset(self) -> date | None:
-        """The day from which Atlas may drop what is in use here; None where it names none."""
-        return self.observed.sunset
+        """The day from which Atlas may drop what this run uses; None where it names none."""
+        return self._server.sunset
 
     @property
     def sunsets(self) -> Mapping[Source, date]:
         """The day from which Atlas may drop a list, by source; those without one are left out."""
-        told = self.observed.sunsets
+        announced = self._server.sunsets
         days = (
-            (source, [told[each] for each in (api.list, api.delete) if each in told])
+            (source, [announced[each] for each in (api.list, api.delete) if each in announced])
             for source, api in SOURCES.items()
         )
         return {source: min(named) for source, named in days if named}
@@ -89,7 +109,49 @@ class Atlas:
     @property
     def deprecation(self) -> date | None:
         """The day from which Atlas advises against it; None where it names none."""
-        return self.observed.deprecation
+        return self._server.deprecation
+
+    async def fetch_limits(self) -> None:
+        """Ask Atlas for its rate limits; without an answer in time the documented ones hold."""
+        with suppress(TimeoutError, RunError):
+            async with asyncio.timeout(_LIMITS_TIMEOUT_S):
+                self.limiter.seed(await self.reader.rate_limits())
+
+    async def prepare_for(self, deletions: Mapping[Place, int]) -> None:
+        """Prepare the buckets for the deletions to come; ask about those of an unusual size."""
+        tokens = _tokens_needed(deletions)
+        unusual = [key for key in tokens if self.limiter.unfamiliar(key)]
+        for key in unusual[:_MAX_UNUSUAL_BUCKETS]:
+            with suppress(TimeoutError, RunError):
+                async with asyncio.timeout(_LIMITS_TIMEOUT_S):
+                    await self._fetch_limit(key)
+        self.limiter.expect(tokens)
+
+    def estimate_s(self, deletions: Mapping[Place, int]) -> float:
+        """Return the seconds that the rate limits require for the deletions of each list."""
+        return self.limiter.estimate_s(_tokens_needed(deletions))
+
+    async def _fetch_limit(self, key: BucketKey) -> None:
+        of_project = key.endpoint_set.endswith("_group")
+        found = await self.reader.rate_limits(
+            project_id=key.scope_id if of_project else None,
+            org_id=None if of_project else key.scope_id,
+        )
+        for each in found:
+            if ours(each) == key.endpoint_set:
+                limit = each.limit
+                self.limiter.learn_refill(
+                    key, round(limit.capacity), round(limit.refill), limit.period_s
+                )
+
+
+def _tokens_needed(deletions: Mapping[Place, int]) -> Counter[BucketKey]:
+    """Return how many requests draw from each bucket."""
+    counts: Counter[BucketKey] = Counter()
+    for (project, source), deleted in deletions.items():
+        for key in SOURCES[source].tokens_per_deletion(project.id, project.org_id):
+            counts[key] += deleted
+    return counts
 
 
 @asynccontextmanager
@@ -101,11 +163,11 @@ async def connect(  # noqa: PLR0913 - the seven of a run, and three with default
     retry_policy: RetryPolicy,
     limiter: RateLimiter,
     clock: Callable[[], datetime],
-    log: Log,
+    log: FilteringBoundLogger,
     http_timeout: aiohttp.ClientTimeout = TIMEOUT,
     max_body_bytes: int = MAX_BODY_BYTES,
     ssl_context: SSLContext | None = None,
-) -> AsyncIterator[Atlas]:
+) -> AsyncIterator[AtlasClient]:
     """Open the connection for a run. Nothing is sent before it is used.
 
     At its end, however it comes, a token that was fetched is revoked.
@@ -119,7 +181,7 @@ async def connect(  # noqa: PLR0913 - the seven of a run, and three with default
         log: Each retry is logged there, on the debug level.
         ssl_context: None for the certificate authorities of the system.
     """
-    counters, observed = RequestCounters(), Observed(clock)
+    counters, server = RequestCounters(), ServerInfo(clock)
     proxy, proxy_headers = proxy_for(base_url)
     async with aiohttp.ClientSession(
         # `SlotPool` is the bound: a second one here could only make a request wait twice.
@@ -131,7 +193,7 @@ async def connect(  # noqa: PLR0913 - the seven of a run, and three with default
         timeout=http_timeout,
     ) as session:
         http = HttpSession(session, base_url, max_body_bytes, counters, proxy_headers)
-        authentication = _authentication(credentials, http, retry_policy, observed)
+        authentication = _authentication(credentials, http, retry_policy, server)
 
         def slot() -> ConnectionSlot:
             return ConnectionSlot(authentication.signer(), counters, max_body_bytes)
@@ -142,17 +204,17 @@ async def connect(  # noqa: PLR0913 - the seven of a run, and three with default
             limiter,
             SlotPool(concurrency, slot),
             retry_policy=retry_policy,
-            observed=observed,
+            server=server,
             log=log,
         )
         try:
-            yield Atlas(transport, credentials.actor, counters, observed)
+            yield AtlasClient(transport, credentials.actor, counters, server)
         finally:
             await authentication.close()
 
 
 def _authentication(
-    credentials: Credentials, http: HttpSession, retry_policy: RetryPolicy, observed: Observed
+    credentials: Credentials, http: HttpSession, retry_policy: RetryPolicy, server: ServerInfo
 ) -> Authentication:
     match credentials:
         case BearerToken():
@@ -160,4 +222,4 @@ def _authentication(
         case ApiKey():
             return DigestAuthentication(credentials)
         case _:
-            return ServiceAccountAuthentication(credentials, http, retry_policy, observed)
+            return ServiceAccountAuthentication(credentials, http, retry_policy, server)

@@ -1,4 +1,4 @@
-"""What the answers tell on the side: Atlas's clock, and when the version ends."""
+"""What the headers of every response say: Atlas's clock, and when the version ends."""
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -7,15 +7,15 @@ from invite_sweeper.atlas.headers import date_of
 from invite_sweeper.atlas.operations import Operation
 
 
-class Observed:
+class ServerInfo:
     """Read from each answer; headers that stay the same are read once.
 
     Attributes:
         clock_skew_s: Our clock minus Atlas's at the first good answer with a `Date`, to the
             second; None until there was one.
-        heard: There was any answer, whatever it said.
-        welcomed: There was a good one, so Atlas takes the credentials.
-        remarks: Sentences for a person about what the answers left open.
+        has_responded: There was any response.
+        authenticated: There was a good one, so Atlas accepts the credentials.
+        warnings: What the responses left open, as sentences for the operator.
         sunsets: The day from which Atlas may drop an operation, by what was asked.
         deprecations: The day from which it advises against it, likewise.
 
@@ -28,9 +28,9 @@ class Observed:
         self.clock = clock
         self._raw: dict[Operation | None, tuple[str | None, str | None]] = {}
         self.clock_skew_s: float | None = None
-        self.heard = False
-        self.welcomed = False
-        self.remarks: list[str] = []
+        self.has_responded = False
+        self.authenticated = False
+        self.warnings: list[str] = []
         self.sunsets: dict[Operation | None, date] = {}
         self.deprecations: dict[Operation | None, date] = {}
 
@@ -44,12 +44,12 @@ class Observed:
         """The first of all deprecations; None where Atlas names none."""
         return min(self.deprecations.values(), default=None)
 
-    def take(
+    def update(
         self, headers: Mapping[str, str], *, good: bool, operation: Operation | None = None
     ) -> None:
-        """Take note of one answer's headers; `good` where its status was 2xx."""
-        self.heard = True
-        self.welcomed |= good
+        """Read one response's headers; `good` where its status was 2xx."""
+        self.has_responded = True
+        self.authenticated |= good
         if good and self.clock_skew_s is None and (theirs := date_of(headers, "Date")):
             self.clock_skew_s = (self.clock() - theirs).total_seconds()
         raw = headers.get("Sunset"), headers.get("Deprecation")

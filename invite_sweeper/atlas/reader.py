@@ -71,7 +71,7 @@ class AtlasReader:
                     fresh += 1
                     yield item
             if page.has_next and not fresh:
-                self._transport.observed.remarks.append(
+                self._transport.server.warnings.append(
                     f"The list of projects repeats itself from page {number} on, so there may be "
                     "projects that were not seen."
                 )

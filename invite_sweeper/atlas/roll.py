@@ -82,7 +82,7 @@ class AtlasRoll:
         result = await self._transport.call(request)
         if isinstance(result, Answer) and isinstance(result.value, _People):
             return result.value
-        taken = self._transport.observed.welcomed
+        taken = self._transport.server.authenticated
         if about_run := ends_run(result) or (None if taken else refuses_credentials(result)):
             raise about_run
         words = in_words(result)

@@ -15,7 +15,7 @@ from invite_sweeper.atlas.authentication import bearer
 from invite_sweeper.atlas.identity import Secret, ServiceAccount
 from invite_sweeper.atlas.line import HttpSession
 from invite_sweeper.atlas.oauth import REVOKE_PATH, TOKEN_PATH, parse_token
-from invite_sweeper.atlas.observed import Observed
+from invite_sweeper.atlas.observed import ServerInfo
 from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
 from invite_sweeper.atlas.verdicts import in_words, way_mend
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
@@ -50,13 +50,13 @@ class ServiceAccountAuthentication:
         account: ServiceAccount,
         http: HttpSession,
         retry_policy: RetryPolicy,
-        observed: Observed,
+        server: ServerInfo,
     ) -> None:
         pair = f"{account.client_id}:{account.client_secret.reveal()}".encode()
         self._basic = Secret(f"Basic {base64.b64encode(pair).decode('ascii')}")
         self._http = http
         self._retry_policy = retry_policy
-        self._observed = observed
+        self._server = server
         self._token: _Token | None = None
         self._issued: list[_Token] = []
         self._renewal: asyncio.Task[_Token] | None = None
@@ -127,7 +127,7 @@ class ServiceAccountAuthentication:
         try:
             result = await self._post()
             if classify(result) in {RetryDecision.RETRY, RetryDecision.RATE_LIMITED}:
-                result = await RetryLoop(self._retry_policy, self._observed.clock).run(
+                result = await RetryLoop(self._retry_policy, self._server.clock).run(
                     result, partial(self._post, again=True)
                 )
             token = self._token_of(result)

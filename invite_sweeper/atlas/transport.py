@@ -1,6 +1,8 @@
 """One request to Atlas: its bucket, its place on the wire, its tries."""
 
-from typing import Final, Protocol
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
 
 from invite_sweeper.atlas.answers import Answer, Broken, Result, error_of
 from invite_sweeper.atlas.authentication import Authentication
@@ -8,7 +10,7 @@ from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.headers import count_of, retry_after_s
 from invite_sweeper.atlas.identity import Secret
 from invite_sweeper.atlas.line import HttpSession
-from invite_sweeper.atlas.observed import Observed
+from invite_sweeper.atlas.observed import ServerInfo
 from invite_sweeper.atlas.ratelimit import RateLimiter
 from invite_sweeper.atlas.refusals import told_bucket
 from invite_sweeper.atlas.request import Request, raise_if_unsendable
@@ -23,13 +25,6 @@ _TOO_MANY: Final = 429
 _SLOW_DOWN: Final = frozenset({_TOO_MANY, 503})
 
 
-class Log(Protocol):
-    """What the client says to those who look closely."""
-
-    def debug(self, event: str, **fields: object) -> object:
-        """Say it."""
-
-
 class Transport:
     """Sends requests and goes on until a result stands."""
 
@@ -41,14 +36,14 @@ class Transport:
         slots: SlotPool,
         *,
         retry_policy: RetryPolicy,
-        observed: Observed,
-        log: Log,
+        server: ServerInfo,
+        log: FilteringBoundLogger,
     ) -> None:
         self._http = http
         self._authentication = authentication
         self._slots = slots
         self._retry_policy = retry_policy
-        self.observed = observed
+        self.server = server
         self._log = log
         self._unpaced = 0
         self.limiter = limiter
@@ -105,7 +100,7 @@ class Transport:
                 owner.rests()
 
         called_off = request.called_off if request.may_be_called_off else None
-        retry_loop = RetryLoop(self._retry_policy, self.observed.clock, on_wait, called_off)
+        retry_loop = RetryLoop(self._retry_policy, self.server.clock, on_wait, called_off)
         result = await retry_loop.run(first, again)
         if request.owner is not None:
             request.owner.cut_short |= retry_loop.cut_short
@@ -169,7 +164,7 @@ class Transport:
 
     def _slow_down(self, key: BucketKey, answer: Answer, sent_s: float) -> bool:
         """Let the bucket wait where the answer asks for it; whether it did."""
-        asked_s = retry_after_s(answer.headers, self.observed.clock)
+        asked_s = retry_after_s(answer.headers, self.server.clock)
         if answer.status == _TOO_MANY:
             self._http.counters.rate_limited += 1
             told = told_bucket(answer)
@@ -184,7 +179,7 @@ class Transport:
     def _noted(self, request: Request, answer: Answer) -> Result:
         """Take what the answer tells on the side, and read its body."""
         status, good = answer.status, answer.status < 300  # noqa: PLR2004
-        self.observed.take(answer.headers, good=good, operation=request.operation)
+        self.server.update(answer.headers, good=good, operation=request.operation)
         if request.trail is not None:
             request.trail.error_code = error_of(answer).code if status >= _REFUSED else None
         if status != _OK or request.read is None:

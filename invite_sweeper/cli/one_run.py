@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 from yarl import URL
 
-from invite_sweeper.atlas import Credentials
+from invite_sweeper.atlas import AtlasClient, Credentials
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.cli import results
-from invite_sweeper.cli.connecting import Connected, connected
+from invite_sweeper.cli.connecting import connected
 from invite_sweeper.cli.facts import Facts
 from invite_sweeper.cli.preparing import Preparation
 from invite_sweeper.cli.streams import copy_on_stdout
@@ -120,13 +120,13 @@ class OneRun:
             finally:
                 view.close()
 
-    async def _carry_out(self, run: Run, connection: Connected, view: View) -> Ended:
+    async def _carry_out(self, run: Run, connection: AtlasClient, view: View) -> Ended:
         ended = await run.run()
         if connection.limiter.blind and ended.summary.projects_seen:
             view.warn("Atlas told nothing of its rate limits; the documented ones were kept to.")
         return ended
 
-    def _totals(self, connection: Connected, audit: AuditLog, mode: str) -> Totals:
+    def _totals(self, connection: AtlasClient, audit: AuditLog, mode: str) -> Totals:
         facts = self._facts
         start = Summary(
             run_id=facts.run_id,
@@ -138,7 +138,7 @@ class OneRun:
         return Totals(
             start,
             facts.now,
-            connection.atlas.counters,
+            connection.counters,
             lambda: time.monotonic() - facts.started_s,
             keep=facts.policy.keep,
             stale_is_told=facts.order.detailed_exitcode,

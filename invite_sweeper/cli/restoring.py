@@ -124,8 +124,7 @@ class _OneRestore:
                 deadline_s=self._started_s + deadline_s,
                 shards=1,
                 log=self._log,
-            ) as connection:
-                atlas = connection.atlas
+            ) as atlas:
                 course = Course(
                     atlas,
                     audit,

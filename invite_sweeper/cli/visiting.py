@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from invite_sweeper.cli.connecting import Connected
+from invite_sweeper.atlas import AtlasClient
 from invite_sweeper.cli.noting import NotingScope
 from invite_sweeper.doctor import (
     Check,
@@ -37,7 +37,7 @@ class Visit:
         policy: None where it has faults; then only what needs none is looked at.
     """
 
-    connection: Connected
+    connection: AtlasClient
     policy: Policy | None
     now: datetime
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.atlas.headers import bounded_wait_s, count_of, date_of, retry_after_s
-from invite_sweeper.atlas.observed import Observed
+from invite_sweeper.atlas.observed import ServerInfo
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 
@@ -90,25 +90,25 @@ def test_a_date_header_is_an_instant_in_utc_or_says_nothing(raw, moment):
 
 
 def test_the_skew_is_that_of_the_first_good_answer():
-    observed = Observed(lambda: NOW)
+    observed = ServerInfo(lambda: NOW)
 
-    observed.take({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, good=False)
+    observed.update({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, good=False)
     assert observed.clock_skew_s is None
-    observed.take({}, good=True)
-    observed.take({"Date": "some day"}, good=True)
+    observed.update({}, good=True)
+    observed.update({"Date": "some day"}, good=True)
     assert observed.clock_skew_s is None
-    observed.take({"Date": "Wed, 25 Nov 2026 00:54:59 GMT"}, good=True)
-    observed.take({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, good=True)
+    observed.update({"Date": "Wed, 25 Nov 2026 00:54:59 GMT"}, good=True)
+    observed.update({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, good=True)
     assert observed.clock_skew_s == 301.0
 
 
 def test_the_last_readable_sunset_holds():
-    observed = Observed(lambda: NOW)
+    observed = ServerInfo(lambda: NOW)
 
-    observed.take({"Sunset": "Thu, 1 Jul 2027 00:00:00 GMT"}, good=True)
-    observed.take({"Sunset": "Wed, 1 Sep 2027 00:00:00 GMT", "Deprecation": "@1"}, good=False)
-    observed.take({"Sunset": "one day"}, good=True)
-    observed.take({}, good=True)
+    observed.update({"Sunset": "Thu, 1 Jul 2027 00:00:00 GMT"}, good=True)
+    observed.update({"Sunset": "Wed, 1 Sep 2027 00:00:00 GMT", "Deprecation": "@1"}, good=False)
+    observed.update({"Sunset": "one day"}, good=True)
+    observed.update({}, good=True)
 
     assert observed.sunset.isoformat() == "2027-09-01"
     assert observed.deprecation is None
