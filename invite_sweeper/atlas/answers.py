@@ -11,6 +11,10 @@ from typing_extensions import override
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
 _MAX_DETAIL: Final = 300
+_ERROR_KEYS: Final = frozenset(
+    {"error", "errorCode", "errors", "error_description", "detail", "reason", "message"}
+)
+"""Of `ApiError` in the OpenAPI document, of OAuth, and of proxies."""
 _PAGES: Final = frozenset({"text/html", "application/xhtml+xml"})
 
 
@@ -94,6 +98,19 @@ def error_of(answer: Answer) -> AtlasError:
         code,
         printable(detail) if isinstance(detail, str) else "",
         tuple(parameters) if isinstance(parameters, list) else (),
+    )
+
+
+def is_error(answer: Answer) -> bool:
+    """Return whether the response is not a JSON object, or one that describes an error."""
+    try:
+        body: object = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return True
+    return (
+        not isinstance(body, dict)
+        or not _ERROR_KEYS.isdisjoint(body)
+        or error_of(answer).code is not None
     )
 
 

@@ -24,6 +24,7 @@ from invite_sweeper.atlas.slots import ConnectionSlot, RequestCounters
 USER_AGENT: Final = (
     f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
 )
+_NO_CONTENT: Final = 204
 _TRANSPORT_ERRORS: Final = (
     aiohttp.ClientError,
     OSError,
@@ -69,14 +70,14 @@ class HttpSession:
                 headers=headers,
                 middlewares=slot.middlewares,
                 allow_redirects=False,
-                read_until_eof=method != "DELETE",  # the head of its response is enough
+                read_until_eof=method != "DELETE",  # not for a body without a length
                 proxy_headers=self.proxy_headers,
             )
             if not signed:
                 slot.on_response(response.status)
             try:
-                # The status of a DELETE that was done is enough, even if the body breaks off.
-                done = method == "DELETE" and response.status < 300  # noqa: PLR2004
+                # A 204 has no body; one that is announced all the same is not waited for.
+                done = method == "DELETE" and response.status == _NO_CONTENT
                 content = b"" if done else await read_body(response, self.max_body_bytes)
                 return Answer(response.status, response.headers, content or slot.last_401_body)
             finally:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from invite_sweeper.atlas.answers import Answer, Result, error_of
-from invite_sweeper.atlas.verdicts import ends_run, in_words, says_gone
+from invite_sweeper.atlas.verdicts import ends_run, in_words, is_project_gone
 from invite_sweeper.inventory import Gone, Place, Retired, Source, Unreadable
 
 _GONE_FOR_GOOD: Final = 410
@@ -20,7 +20,7 @@ def no_list(place: Place, result: Result) -> Unreadable | Gone:
     if about_run := ends_run(result):
         raise about_run
     status = result.status if isinstance(result, Answer) else result.http_status
-    if isinstance(result, Answer) and says_gone(result) and not place.source.of_organization:
+    if isinstance(result, Answer) and is_project_gone(result) and not place.source.of_organization:
         return Gone(place.project.id, place.project.name)
     code = error_of(result).code if isinstance(result, Answer) else None
     return unreadable(place, f"{in_words(result)}.", status, code)

@@ -22,6 +22,7 @@ from invite_sweeper.inventory import INVITED_STATUSES, Invitation, MembershipSta
 from invite_sweeper.matching import fold
 from invite_sweeper.outcome import Deletion, Outcome, Trail
 
+_REDIRECT: Final = 300
 _SERVER_ERROR: Final = 500
 
 
@@ -128,8 +129,8 @@ class UserRemoval:
         done = isinstance(result, Answer) and is_done(result)
         if done:
             trail.settled = Outcome.DELETED
-        elif trail.attempts == 1 and isinstance(result, Answer) and result.status < _SERVER_ERROR:
-            # It says for certain that nothing was removed.
+        elif trail.attempts == 1 and isinstance(result, Answer) and _is_refusal(result):
+            # Nothing was removed: it is neither a doubtful success nor a server's error.
             return trail.ended(_refused(result), about_run)
         there = await self._look_back()
         return trail.ended(self._outcome(result, there=there, done=done), about_run)
@@ -170,6 +171,10 @@ class UserRemoval:
         """Use the next of the turns that were taken before."""
         self.turns_left = self.turns_left[1:]
         return True
+
+
+def _is_refusal(answer: Answer) -> bool:
+    return _REDIRECT <= answer.status < _SERVER_ERROR
 
 
 def _refused(result: Result) -> Outcome:

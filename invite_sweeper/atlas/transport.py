@@ -20,7 +20,7 @@ from invite_sweeper.atlas.verdicts import is_plain_refusal
 from invite_sweeper.atlas.wire import Nonsense
 
 _OK: Final = 200
-_REFUSED: Final = 400
+_NO_CONTENT: Final = 204
 _TOO_MANY: Final = 429
 _SLOW_DOWN: Final = frozenset({_TOO_MANY, 503})
 
@@ -181,7 +181,7 @@ class Transport:
         status, good = answer.status, answer.status < 300  # noqa: PLR2004
         self.server.update(answer.headers, good=good, operation=request.operation)
         if request.trail is not None:
-            request.trail.error_code = error_of(answer).code if status >= _REFUSED else None
+            request.trail.error_code = error_of(answer).code if status != _NO_CONTENT else None
         if status != _OK or request.read is None:
             return answer
         try:

@@ -8,6 +8,7 @@ from invite_sweeper.atlas.answers import (
     Result,
     error_of,
     is_atlas_speaking,
+    is_error,
     is_json,
     is_page,
 )
@@ -109,15 +110,15 @@ def way_mend(result: Result) -> str:
 
 
 def is_done(answer: Answer) -> bool:
-    """Tell whether Atlas said that a DELETE was done.
+    """Return whether Atlas said that a DELETE was done.
 
     Source: the OpenAPI document has 204 alone; the recordings (read 2026-08) have other DELETEs
-        that answer 200 or 202 with `{}`. Anything in front of Atlas may say 200, too, so that
-        has to be JSON; a 204 is taken at its word, unless it comes with a page.
+        that answer 200 or 202 with `{}`. A proxy may answer 200, too, so the body has to be a
+        JSON object that names no error; a 204 is believed, unless it comes as HTML.
     """
     if answer.status == _DONE:
         return not is_page(answer)
-    return answer.status in _DONE_WITH_A_BODY and is_json(answer)
+    return answer.status in _DONE_WITH_A_BODY and is_json(answer) and not is_error(answer)
 
 
 def is_gone(answer: Answer) -> bool:
@@ -132,8 +133,17 @@ def is_gone(answer: Answer) -> bool:
     )
 
 
+def is_project_gone(answer: Answer) -> bool:
+    """Return whether Atlas said that a project does not exist.
+
+    Source: the recordings (read 2026-08): 404 with `GROUP_NOT_FOUND`. Another 404 may be that
+        of a proxy or of a wrong address.
+    """
+    return says_gone(answer) and error_of(answer).code == "GROUP_NOT_FOUND"
+
+
 def says_gone(answer: Answer) -> bool:
-    """Tell whether it is a 404, whatever it is written in but a page."""
+    """Return whether it is a 404 in any form but HTML."""
     return answer.status == 404 and not is_page(answer)  # noqa: PLR2004
 
 

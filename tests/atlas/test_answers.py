@@ -102,6 +102,35 @@ def test_200_and_202_are_done_only_where_they_are_json(status, media_type, may_b
     assert is_done(typed(status, media_type, b"{}")) is (may_be and bool(media_type))
 
 
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html></html>",
+        b"{",
+        b"null",
+        b"[]",
+        b'"done"',
+        b'{"error":404}',
+        b'{"errorCode":"GROUP_NOT_FOUND"}',
+        b'{"detail":"No such group."}',
+        b'{"reason":"Not Found"}',
+        b'{"error":"invalid_client","error_description":"no"}',
+        b'{"errors":[]}',
+        b'{"message":"try later"}',
+    ],
+)
+def test_200_and_202_are_not_done_without_an_object_that_names_no_error(status, body):
+    assert not is_done(typed(status, "application/json", body))
+
+
+def test_200_is_not_done_where_a_header_names_an_error():
+    headers = {"Content-Type": "application/json", "X-Error-Code": "GROUP_NOT_FOUND"}
+    assert is_done(answer(200, headers={"Content-Type": "application/json"}, body=b"{}"))
+    assert not is_done(answer(200, headers=headers, body=b"{}"))
+
+
 @pytest.mark.parametrize("status", [201, 203, 205, 206, 301, 302, 400, 404, 500])
 def test_a_deletion_is_not_done_with_these(status):
     assert not is_done(typed(status, "application/json"))

@@ -100,8 +100,10 @@ async def test_missing_role_is_unreadable_and_names_its_list(sim, online, people
 
 
 @pytest.mark.parametrize("source", Source)
-async def test_404_is_a_project_that_is_gone_but_no_organization(sim, online, people, source):
-    sim.faults.add(faults.fails(404, "NOT_FOUND"), times=None)
+async def test_group_not_found_is_a_project_that_is_gone_but_never_an_organization(
+    sim, online, people, source
+):
+    sim.faults.add(faults.fails(404, "GROUP_NOT_FOUND"), times=None)
     async with online() as atlas:
         found = await listing(atlas, source, people)
 

@@ -69,6 +69,24 @@ async def test_invited_user_is_removed_and_both_looks_are_told(
     assert [each.user_id for each in sim.journal.removed] == [user]
 
 
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+@pytest.mark.parametrize(
+    ("late", "outcome"), [(False, Outcome.FAILED), (True, Outcome.ALREADY_GONE)]
+)
+async def test_an_error_object_with_200_or_202_is_checked_and_never_called_deleted(
+    sim, online, invite, source, status, late, outcome
+):
+    invite()
+    doubtful = replace(faults.fails(500, "UNEXPECTED_ERROR").instead, status=status)
+    sim.faults.add(faults.answers(doubtful, late=late), method="DELETE")
+    async with online() as atlas:
+        ended = await remove(sim, atlas, source)
+
+    assert (ended.outcome, ended.attempts, ended.http_status) == (outcome, 1, status)
+    assert ended.error_code == "UNEXPECTED_ERROR"
+
+
 @pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
 async def test_who_has_accepted_since_the_listing_is_left_alone(sim, online, invite, source):
     user = invite()

@@ -39,8 +39,8 @@ async def deletion_of(connecting, one=ONE, **options):
     ("status", "code", "outcome", "made"),
     [
         (204, None, Outcome.DELETED, 1),
-        (200, None, Outcome.DELETED, 1),
-        (202, None, Outcome.DELETED, 1),
+        (200, "GROUP_NOT_FOUND", Outcome.FAILED, 1),
+        (202, "UNEXPECTED_ERROR", Outcome.FAILED, 1),
         (404, None, Outcome.ALREADY_GONE, 1),
         (404, "GROUP_NOT_FOUND", Outcome.ALREADY_GONE, 1),
         (400, "INVALID_INVITATION_ID", Outcome.ALREADY_GONE, 1),
@@ -67,7 +67,7 @@ async def test_a_deletions_outcome_and_tries(connecting, answering, status, code
     deletion = await deletion_of(connecting)
 
     assert (deletion.outcome, deletion.ends_run) == (outcome, None)
-    assert deletion.error_code == (code if status >= 400 else None)
+    assert deletion.error_code == code
     assert tries(answering) == made
 
 
@@ -205,20 +205,50 @@ async def test_a_429_for_ever_ends_with_the_deadline(connecting, answering, fake
     assert tries(answering) > 5
 
 
-async def test_a_404_is_a_project_that_is_gone(connecting, answering):
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize(
+    ("body", "content_type", "outcome"),
+    [
+        ("{}", "application/json", Outcome.DELETED),
+        ("", "application/json", Outcome.FAILED),
+        ("<html></html>", "application/json", Outcome.FAILED),
+        ("<html></html>", "text/html", Outcome.FAILED),
+    ],
+)
+async def test_a_body_with_200_or_202_is_read_before_a_deletion_is_claimed(
+    connecting, answering, status, body, content_type, outcome
+):
+    answering.delete(DELETE, status=status, body=body, content_type=content_type, repeat=True)
+
+    deletion = await deletion_of(connecting)
+
+    assert (deletion.outcome, deletion.http_status) == (outcome, status)
+
+
+async def test_a_404_with_group_not_found_is_a_project_that_is_gone(connecting, answering):
     answering.get(INVITES, status=404, payload=error("GROUP_NOT_FOUND"))
 
     assert await listing_of(connecting) == Gone(PROJECT, ALPHA.name)
 
 
+@pytest.mark.parametrize("code", [None, "RESOURCE_NOT_FOUND", "group_not_found", "NOT_FOUND"])
+async def test_another_404_is_a_list_that_cannot_be_read(connecting, answering, code):
+    answering.get(INVITES, status=404, payload=error(code))
+
+    found = await listing_of(connecting)
+
+    assert isinstance(found, Unreadable)
+    assert (found.http_status, found.error_code) == (404, code)
+
+
 @pytest.mark.parametrize("media_type", ["text/plain; charset=utf-8", "application/octet-stream"])
-async def test_a_404_that_is_no_json_and_no_page_is_gone_in_a_list_and_a_deletion(
+async def test_a_404_that_is_neither_json_nor_html_is_gone_in_a_deletion_alone(
     connecting, answering, media_type
 ):
     for method, url in ((answering.get, INVITES), (answering.delete, DELETE)):
         method(url, status=404, body="404: Not Found", headers={"Content-Type": media_type})
 
-    assert await listing_of(connecting) == Gone(PROJECT, ALPHA.name)
+    assert isinstance(await listing_of(connecting), Unreadable)
     assert (await deletion_of(connecting)).outcome is Outcome.ALREADY_GONE
 
 
