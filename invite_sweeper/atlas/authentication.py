@@ -21,7 +21,7 @@ class Authentication(Protocol):
         """
 
     async def renew(self, used: Secret | None) -> None:
-        """Renew what a 401 called bad, once for all who were told so.
+        """Renew what a 401 refused, once for all requests that it refused.
 
         Args:
             used: The header that was refused; one that is no longer in use changes nothing.
@@ -52,7 +52,7 @@ class BearerAuthentication:
         return self._header
 
     async def renew(self, used: Secret | None) -> None:
-        """Do nothing: nobody here can renew it."""
+        """Do nothing: it cannot be renewed here."""
 
     def signer(self) -> aiohttp.DigestAuthMiddleware | None:
         """None: the header is all."""

@@ -23,7 +23,10 @@ from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 _MARGIN_S: Final = 600.0
 _MARGIN_SHARE: Final = 0.2
 _RENEWAL_RETRY_S: Final = 30.0
-_TRUST_S: Final = 60.0
+_REFRESH_COOLDOWN_S: Final = 60.0
+_EARLY_REFRESHES: Final = 5
+_EARLY_WINDOW_S: Final = 600.0
+"""After 401s, at once; then one a minute: a run of an hour stays below 100 live tokens."""
 _WINDOW_S: Final = 60.0
 _REQUESTS_A_WINDOW: Final = 10
 """Source: https://www.mongodb.com/docs/atlas/api/api-authentication: 10, later 50 a minute."""
@@ -62,7 +65,7 @@ class ServiceAccountAuthentication:
         self._renewal: asyncio.Task[_Token] | None = None
         self._refusal: CredentialsRefused | None = None
         self._sent_s: deque[float] = deque(maxlen=_REQUESTS_A_WINDOW)
-        self._trusted_until_s = -math.inf
+        self._refreshed_s: deque[float] = deque([-math.inf], maxlen=_EARLY_REFRESHES)
 
     def at_hand(self) -> Secret | None:
         """Give the header while its token is good for a while yet; None where there is none."""
@@ -80,19 +83,26 @@ class ServiceAccountAuthentication:
         return self.at_hand() or (await self._renewed()).header
 
     async def renew(self, used: Secret | None) -> None:
-        """Fetch a new token where the refused one is still in use; it is trusted for a minute.
+        """Fetch a new token where the refused one is still in use.
 
-        A project that answers 401 to any token would else have one fetched for each request.
+        A token that ends early is replaced at once, a few times. A project that answers 401 to
+        every token must not use up one for each request: after that there is one a minute.
 
         Raises:
             RunError: As `authorization`.
         """
         now_s = self._retry_policy.monotonic()
         in_use = self._token is not None and self._token.header is used
-        if in_use and now_s >= self._trusted_until_s:
-            self._token, self._trusted_until_s = None, now_s + _TRUST_S
+        if in_use and self._may_refresh(now_s):
+            self._token = None
+            self._refreshed_s.append(now_s)
         if self._token is None:
             await self._renewed()
+
+    def _may_refresh(self, now_s: float) -> bool:
+        recent = sum(now_s - each_s < _EARLY_WINDOW_S for each_s in self._refreshed_s)
+        cooled_down = now_s - self._refreshed_s[-1] >= _REFRESH_COOLDOWN_S
+        return cooled_down or recent < _EARLY_REFRESHES
 
     def signer(self) -> aiohttp.DigestAuthMiddleware | None:
         """None: the header is all."""

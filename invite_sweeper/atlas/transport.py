@@ -88,7 +88,9 @@ class Transport:
             if is_plain_refusal(last):
                 await self._authentication.renew(used)
             await self._turn(request)
-            used = await self._authentication.authorization()
+            before, used = used, await self._authentication.authorization()
+            if used is not before:  # a 401 to another token proves nothing about this one
+                retry_loop.refused = 0
             stopped = await request.before_again() if request.before_again else None
             last = stopped or await self._try(request, used, again=True)
             return last

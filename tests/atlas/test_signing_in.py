@@ -243,19 +243,78 @@ async def test_a_deletion_goes_on_with_a_new_token(sim, online):
     assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, 2)
 
 
-async def test_a_401_that_no_new_token_mends_asks_for_one_a_minute(sim, online, fake_time):
-    filled(sim, projects=1, invitations=25)
+@pytest.mark.parametrize("ends", [2, 3, 5])
+async def test_deletions_go_on_where_tokens_end_early_several_times_within_a_minute(
+    sim, online, fake_time, ends
+):
+    filled(sim, projects=1, invitations=ends)
+
+    async with online(sim.add_service_account()) as atlas:
+        found, begin_s = await everything(atlas), fake_time.now_s
+        deletions = []
+        for one in found:
+            sim.oauth.expire()
+            assert atlas.deleter(Source).admit(one) == 0.0
+            deletions.append(await atlas.deleter(Source).delete(one, Trail()))
+
+    assert [each.outcome for each in deletions] == [Outcome.DELETED] * ends
+    assert fake_time.now_s - begin_s < 60
+    assert sim.oauth.issued == 1 + ends
+
+
+async def test_a_project_that_refuses_every_token_uses_up_no_more_than_5_at_once(
+    sim, online, fake_time
+):
+    first, second = filled(sim, projects=2, invitations=12)
+    sim.faults.add(faults.challenge(), method="DELETE", path=f"*{first}*", times=None)
+
+    async with online(sim.add_service_account()) as atlas:
+        begin_s, outcomes = fake_time.now_s, {first: set(), second: set()}
+        found = await everything(atlas)
+        halves = [[one for one in found if one.project_id == each] for each in (first, second)]
+        for pair in zip(*halves, strict=True):
+            for one in pair:
+                assert atlas.deleter(Source).admit(one) == 0.0
+                deletion = await atlas.deleter(Source).delete(one, Trail())
+                outcomes[one.project_id].add(deletion.outcome)
+
+    assert outcomes == {first: {Outcome.FAILED}, second: {Outcome.DELETED}}
+    assert fake_time.now_s - begin_s < 60
+    assert sim.oauth.issued <= 1 + 5
+
+
+@pytest.mark.parametrize("ends", [1, 2, 3])
+async def test_a_deletion_goes_on_where_each_new_token_ends_before_its_first_use(
+    sim, online, fake_time, ends
+):
+    filled(sim, projects=1, invitations=1)
+
+    async with online(sim.add_service_account()) as atlas:
+        (one,), begin_s = await everything(atlas), fake_time.now_s
+        expire = faults.effect(before=lambda _: sim.oauth.expire())
+        sim.faults.add(expire, method="DELETE", times=ends)
+        assert atlas.deleter(Source).admit(one) == 0.0
+        deletion = await atlas.deleter(Source).delete(one, Trail())
+
+    assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, ends + 1)
+    assert fake_time.now_s - begin_s < 60
+
+
+async def test_a_401_that_no_new_token_cures_takes_5_at_once_and_then_one_a_minute(
+    sim, online, fake_time
+):
+    filled(sim, projects=1, invitations=15)
     sim.faults.add(faults.challenge(), method="DELETE", times=None)
 
     async with online(sim.add_service_account()) as atlas:
         begin_s = fake_time.now_s
         deletions = await sweep(atlas)
-        assert (sim.oauth.issued, fake_time.now_s - begin_s < 60) == (2, True)
+        assert (sim.oauth.issued, fake_time.now_s - begin_s < 60) == (1 + 5, True)
         fake_time.now_s += 60
         await sweep(atlas)
 
     assert {(each.outcome, each.ends_run) for each in deletions} == {(Outcome.FAILED, None)}
-    assert sim.oauth.issued == 3
+    assert sim.oauth.issued == 1 + 5 + 1
 
 
 async def test_a_token_that_ends_where_one_try_is_all_fails_that_deletion_and_no_other(sim, online):
