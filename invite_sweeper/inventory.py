@@ -172,7 +172,7 @@ class Retired(Unreadable):
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A project that is no more when its turn comes (404). No failure."""
+    """A project that no longer exists (404 with `GROUP_NOT_FOUND`). Not a failure."""
 
     project_id: str
     project_name: str

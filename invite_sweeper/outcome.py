@@ -13,7 +13,7 @@ class Outcome(StrEnum):
     """The `outcome` of an audit line."""
 
     DELETED = "deleted"
-    """Atlas said so: 204, or a 200 or 202 that is JSON."""
+    """Atlas said so: 204, or a 200 or 202 with a JSON object that names no error."""
     ALREADY_GONE = "already_gone"
     """404, or 400 with `INVALID_INVITATION_ID` or `ALREADY_EXPIRED`."""
     FAILED = "failed"

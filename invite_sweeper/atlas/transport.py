@@ -81,16 +81,16 @@ class Transport:
         return await self._try(request, await self._authentication.authorization(), again=True)
 
     async def _go_on(self, request: Request, first: Result, used: Secret | None) -> Result:
-        last = first
+        last, renewed = first, False
 
         async def again() -> Result:
-            nonlocal last, used
+            nonlocal last, used, renewed
             if is_plain_refusal(last):
                 await self._authentication.renew(used)
             await self._turn(request)
             before, used = used, await self._authentication.authorization()
-            if used is not before:  # a 401 to another token proves nothing about this one
-                retry_loop.refused = 0
+            if used is not before and not renewed:  # the 401 was about another token
+                renewed, retry_loop.refused = True, 0
             stopped = await request.before_again() if request.before_again else None
             last = stopped or await self._try(request, used, again=True)
             return last

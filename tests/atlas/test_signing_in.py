@@ -283,7 +283,7 @@ async def test_a_project_that_refuses_every_token_uses_up_no_more_than_5_at_once
     assert sim.oauth.issued <= 1 + 5
 
 
-@pytest.mark.parametrize("ends", [1, 2, 3])
+@pytest.mark.parametrize("ends", [1, 2])
 async def test_a_deletion_goes_on_where_each_new_token_ends_before_its_first_use(
     sim, online, fake_time, ends
 ):
@@ -303,12 +303,12 @@ async def test_a_deletion_goes_on_where_each_new_token_ends_before_its_first_use
 async def test_a_401_that_no_new_token_cures_takes_5_at_once_and_then_one_a_minute(
     sim, online, fake_time
 ):
-    filled(sim, projects=1, invitations=15)
+    filled(sim, projects=1, invitations=3)
     sim.faults.add(faults.challenge(), method="DELETE", times=None)
 
     async with online(sim.add_service_account()) as atlas:
         begin_s = fake_time.now_s
-        deletions = await sweep(atlas)
+        deletions = [each for _ in range(6) for each in await sweep(atlas)]
         assert (sim.oauth.issued, fake_time.now_s - begin_s < 60) == (1 + 5, True)
         fake_time.now_s += 60
         await sweep(atlas)
