@@ -155,7 +155,7 @@ def _tokens_needed(deletions: Mapping[Place, int]) -> Counter[BucketKey]:
 
 
 @asynccontextmanager
-async def connect(  # noqa: PLR0913 - the seven of a run, and three with defaults
+async def connect(
     base_url: URL,
     credentials: Credentials,
     *,
