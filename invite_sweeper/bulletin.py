@@ -7,16 +7,16 @@ from typing import Final
 from invite_sweeper.audit import AuditLog, OpenIntent
 from invite_sweeper.inventory import USER_LISTS, Invitation, Retired, Source
 from invite_sweeper.job import Job, View
-from invite_sweeper.notices import (
-    Notice,
-    of_idle,
-    of_removed_member,
-    of_retired,
-    of_sunsets,
-    of_unverified,
-)
 from invite_sweeper.outcome import Deletion, Outcome, Planned
-from invite_sweeper.totals import Totals
+from invite_sweeper.totals import (
+    RunCounts,
+    RunWarning,
+    removed_member_warning,
+    retired_warning,
+    sunset_warnings,
+    unused_keep_warnings,
+    unverified_warning,
+)
 
 MOST_KEPT: Final = 1000
 """So many sentences are kept for the summary; the log has all of them."""
@@ -25,27 +25,27 @@ MOST_KEPT: Final = 1000
 class Bulletin:
     """Says things at once, and puts them among the warnings of the summary."""
 
-    def __init__(self, job: Job, log: AuditLog, totals: Totals, view: View) -> None:
+    def __init__(self, job: Job, log: AuditLog, counts: RunCounts, view: View) -> None:
         self._job = job
         self._log = log
-        self._totals = totals
+        self._counts = counts
         self._view = view
         self._unverified = 0
 
     def warn(self, *sentences: str) -> None:
         """Say what deserves a look."""
-        self._notify(map(Notice, sentences))
+        self._notify(map(RunWarning, sentences))
 
     def idle(self, kept: Mapping[str, int]) -> None:
         """Tell of keep entries that kept nobody."""
-        self._notify(of_idle(self._job.policy.keep, kept, self._job.now.date()))
+        self._notify(unused_keep_warnings(self._job.policy.keep, kept, self._job.now.date()))
 
     def lists(self, retired: Iterable[Retired], sunsets: Mapping[Source, date]) -> None:
         """Tell of lists that have ended, and of those that soon will."""
         ended = {each.source: each for each in retired}
         coming = {source: day for source, day in sunsets.items() if source not in ended}
-        self._notify(map(of_retired, ended.values()))
-        self._notify(of_sunsets(coming, self._job.now.date()))
+        self._notify(map(retired_warning, ended.values()))
+        self._notify(sunset_warnings(coming, self._job.now.date()))
 
     def swept(self, planned: Planned, deletion: Deletion) -> None:
         """Show that one deletion has ended; a member that was removed is told at once."""
@@ -57,7 +57,7 @@ class Bulletin:
 
     def settled(self, intent: OpenIntent, outcome: Outcome) -> None:
         """Count what an earlier run had left open; a member that it removed is told at once."""
-        self._totals.recovered[outcome] += 1
+        self._counts.recovered[outcome] += 1
         if outcome is Outcome.ACCEPTED_DURING:
             self._removed_member(intent.invitation)
         elif outcome is Outcome.UNKNOWN:
@@ -66,15 +66,15 @@ class Bulletin:
     def closing(self) -> None:
         """Tell what could not be found out so far."""
         if self._unverified:
-            self._notify([of_unverified(self._unverified)])
+            self._notify([unverified_warning(self._unverified)])
         self._unverified = 0
 
     def _removed_member(self, invitation: Invitation) -> None:
         path, run_id = str(self._log.path), self._job.run_id
-        self._notify([of_removed_member(invitation, path, run_id)])
+        self._notify([removed_member_warning(invitation, path, run_id)])
 
-    def _notify(self, notices: Iterable[Notice]) -> None:
-        for sentence, urgent in notices:
-            if len(self._totals.warnings) < MOST_KEPT:
-                self._totals.warnings.append(sentence)
-            (self._view.alarm if urgent else self._view.warn)(sentence)
+    def _notify(self, warnings: Iterable[RunWarning]) -> None:
+        for text, urgent in warnings:
+            if len(self._counts.warnings) < MOST_KEPT:
+                self._counts.warnings.append(text)
+            (self._view.alarm if urgent else self._view.warn)(text)

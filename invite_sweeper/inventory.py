@@ -29,6 +29,13 @@ class Source(StrEnum):
             self, ""
         )
 
+    @property
+    def replacement_hint(self) -> str:
+        """What to do once Atlas has retired the list."""
+        if self.successors:
+            return f"Under sources, write {self.successors} instead of {self}."
+        return "Upgrade this program: it speaks a version of the list that Atlas drops."
+
 
 _OF_ORGANIZATIONS: Final = frozenset({Source.ORG_USERS, Source.ORG_INVITES})
 

@@ -15,9 +15,9 @@ from invite_sweeper.outcome import Outcome
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.ports import Deleter
 from invite_sweeper.recovery import Witness
-from invite_sweeper.report.summary import Summary
 from invite_sweeper.selection import Decision
 from invite_sweeper.shard import Shard
+from invite_sweeper.totals import RunSummary
 
 
 class Connection(Protocol):
@@ -129,7 +129,7 @@ class Job:
     clock: Callable[[], float]
     started_s: float
     shard: Shard | None = None
-    confirm: Callable[[Summary], Awaitable[bool]] | None = None
+    confirm: Callable[[RunSummary], Awaitable[bool]] | None = None
     preamble: Mapping[str, object] = field(default_factory=dict)
     amend: Callable[[Decision], Decision] = as_decided
     before: Population | None = None

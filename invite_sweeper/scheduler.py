@@ -1,7 +1,6 @@
 """One run, its steps in order: survey, draw up the plan, guard, ask, sweep."""
 
 import asyncio
-from datetime import date
 
 from invite_sweeper.audit import AuditLog, PlanReader, SweepRecorder
 from invite_sweeper.breaker import Breaker
@@ -18,7 +17,7 @@ from invite_sweeper.selection import Selector
 from invite_sweeper.stop import NOTHING_DELETED, Stop
 from invite_sweeper.sweep import Pace, Sweep
 from invite_sweeper.territory import Territory
-from invite_sweeper.totals import Ended, Totals
+from invite_sweeper.totals import RunCounts, RunResult
 from invite_sweeper.walk import Found, survey, walk
 
 _READERS_A_SLOT = 2
@@ -33,7 +32,7 @@ class Run:
         job: Job,
         atlas: Connection,
         log: AuditLog,
-        totals: Totals,
+        counts: RunCounts,
         *,
         stop: Stop,
         view: View,
@@ -41,13 +40,13 @@ class Run:
         self._job = job
         self._atlas = atlas
         self._log = log
-        self._totals = totals
+        self._counts = counts
         self._stop = stop
         self._view = view
-        self._bulletin = Bulletin(job, log, totals, view)
+        self._bulletin = Bulletin(job, log, counts, view)
         self._readers = job.policy.execution.concurrency * _READERS_A_SLOT
 
-    async def run(self) -> Ended:
+    async def run(self) -> RunResult:
         """Carry out the job; what went wrong is in what it returns.
 
         Everything up to `run_finished` is on disk then, unless the log itself failed.
@@ -64,13 +63,13 @@ class Run:
         except RunError as trouble:
             error = trouble
             refused = isinstance(trouble, CredentialsRefused)
-            cut_off = isinstance(trouble, StoppedEarly) and self._totals.summary().requests > 0
-            self._totals.begun |= cut_off or (self._atlas.has_responded and not refused)
+            cut_off = isinstance(trouble, StoppedEarly) and self._counts.summary().requests > 0
+            self._counts.reached_atlas |= cut_off or (self._atlas.has_responded and not refused)
         finally:
             alarm.cancel()
-        self._totals.sunset = _written(self._atlas.sunset)
-        self._totals.deprecation = _written(self._atlas.deprecation)
-        return await self._totals.close(self._log, error)
+        self._counts.sunset = self._atlas.sunset
+        self._counts.deprecation = self._atlas.deprecation
+        return await self._counts.close(self._log, error)
 
     async def _steps(self) -> None:
         territory = await self._stop.unless_asked(self._survey())
@@ -97,11 +96,11 @@ class Run:
     def _guard(self, draft: Draft) -> None:
         """Let the plan pass, or raise; nothing was sent so far."""
         job, census = self._job, draft.census()
-        self._totals.estimate_s = self._atlas.estimate_s(draft.doomed)
+        self._counts.estimate_s = self._atlas.estimate_s(draft.doomed)
         if job.before is not None:
             # A list that Atlas retired holds nobody any more, and nobody has left.
             least = job.before.invitations if draft.retired else 0
-            seen = Population(self._totals.projects_seen, max(draft.seen, least))
+            seen = Population(self._counts.projects_seen, max(draft.seen, least))
             raise_if_fewer(job.before, seen, job.limits)
         raise_if_unsafe(census, job.limits, str(job.shard) if job.shard else None)
         refused = job.refusal() if job.refusal is not None else None
@@ -114,20 +113,20 @@ class Run:
     async def _survey(self) -> Territory:
         scope = Scope(self._job.policy)
         territory = await survey(self._atlas.reader, scope)
-        self._totals.begun = True
+        self._counts.reached_atlas = True
         raise_if_clock_differs(self._atlas.clock_skew_s)
         await self._atlas.fetch_limits()
         self._bulletin.warn(*self._atlas.warnings, *scope.unmatched())
         shard = self._job.shard
         if shard is not None:
             territory = territory.part(shard.holds)
-        self._totals.projects_seen = len(territory.projects) + len(territory.unreadable)
+        self._counts.projects_seen = len(territory.projects) + len(territory.unreadable)
         return territory
 
     async def _draw_up(self, territory: Territory) -> Draft:
         job = self._job
         draft = Draft(self._log, Selector(job.policy, job.now), job.limits, job.now, job.amend)
-        self._totals.draft = draft
+        self._counts.draft = draft
         sources = job.policy.sources
         self._view.walking(len(territory.places(sources)))
 
@@ -146,7 +145,7 @@ class Run:
 
     async def _ask(self) -> None:
         confirm = self._job.confirm
-        agreed = confirm is None or await confirm(self._totals.summary())
+        agreed = confirm is None or await confirm(self._counts.summary())
         if self._stop.reason is not None:
             raise self._stop.as_error(state=NOTHING_DELETED)
         if not agreed:
@@ -171,8 +170,8 @@ class Run:
             swept=self._bulletin.swept,
         )
         reckoning = sweep.reckoning
-        self._totals.tally = tally = reckoning.tally
-        self._view.sweeping(draft.planned, self._totals.estimate_s or 0.0)
+        self._counts.outcomes = tally = reckoning.tally
+        self._view.sweeping(draft.planned, self._counts.estimate_s or 0.0)
         try:
             with PlanReader.open(self._log.path, job.run_id) as lane:
                 await sweep.run(lane(span) for span in draft.spans)
@@ -189,7 +188,3 @@ class Run:
         undone = reckoning.cut_short or tally[Outcome.SKIPPED] or tally[Outcome.UNKNOWN]
         if stop.reason is not None and undone:
             raise stop.as_error(state="What was done is in the audit log.")
-
-
-def _written(day: date | None) -> str | None:
-    return day.isoformat() if day is not None else None

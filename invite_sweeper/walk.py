@@ -16,7 +16,6 @@ from invite_sweeper.inventory import (
     Source,
     Unreadable,
 )
-from invite_sweeper.notices import mend_of
 from invite_sweeper.scope import Scope
 from invite_sweeper.territory import Territory
 
@@ -153,7 +152,7 @@ class _Steps:
         if self._retired and self._retired.keys() == self._asked.keys():
             raise AtlasUnavailable(
                 " ".join(each.reason for each in self._retired.values()),
-                mend=" ".join(map(mend_of, self._retired)),
+                mend=" ".join(each.replacement_hint for each in self._retired),
             )
 
     def raise_if_all_is_gone(self) -> None:

@@ -14,23 +14,23 @@ from invite_sweeper.outcome import Outcome
 
 @pytest.mark.parametrize("count", [MOST_KEPT - 1, MOST_KEPT, MOST_KEPT + 1])
 def test_no_more_than_1000_sentences_are_kept_for_the_summary_and_every_one_is_said(count):
-    totals, said = SimpleNamespace(warnings=[]), []
-    bulletin = Bulletin(None, None, totals, SimpleNamespace(warn=said.append))
+    counts, said = SimpleNamespace(warnings=[]), []
+    bulletin = Bulletin(None, None, counts, SimpleNamespace(warn=said.append))
     sentences = [f"Sentence {number}." for number in range(count)]
     for sentence in sentences:
         bulletin.warn(sentence)
     assert said == sentences
-    assert totals.warnings == sentences[:1000]
+    assert counts.warnings == sentences[:1000]
 
 
 @pytest.fixture
 def desk():
-    """A bulletin, what it warned of, its alarms, and the totals."""
-    totals, warned, alarmed = SimpleNamespace(warnings=[], recovered=Counter()), [], []
+    """A bulletin, what it warned of, its alarms, and the counts."""
+    counts, warned, alarmed = SimpleNamespace(warnings=[], recovered=Counter()), [], []
     view = SimpleNamespace(warn=warned.append, alarm=alarmed.append)
     job, log = SimpleNamespace(run_id="run-2"), SimpleNamespace(path="log.jsonl")
-    bulletin = Bulletin(job, log, totals, view)
-    return SimpleNamespace(bulletin=bulletin, totals=totals, warned=warned, alarmed=alarmed)
+    bulletin = Bulletin(job, log, counts, view)
+    return SimpleNamespace(bulletin=bulletin, counts=counts, warned=warned, alarmed=alarmed)
 
 
 def settle(desk, outcome, mode="sweep"):
@@ -42,10 +42,10 @@ def settle(desk, outcome, mode="sweep"):
 def test_of_what_an_earlier_run_left_open_a_removed_member_alone_is_an_alarm(desk, outcome):
     settle(desk, outcome)
     hit = outcome is Outcome.ACCEPTED_DURING
-    assert desk.totals.recovered == {outcome: 1}
+    assert desk.counts.recovered == {outcome: 1}
     assert len(desk.alarmed) == hit
     assert all("restore log.jsonl --run run-2 --username" in said for said in desk.alarmed)
-    assert (desk.warned, desk.totals.warnings) == ([], desk.alarmed)
+    assert (desk.warned, desk.counts.warnings) == ([], desk.alarmed)
 
 
 @pytest.mark.parametrize(("mode", "told"), [("sweep", 1), (None, 1), ("restore", 0)])

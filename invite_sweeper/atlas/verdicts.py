@@ -14,7 +14,6 @@ from invite_sweeper.atlas.answers import (
 )
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, RunError, VersionGone
 from invite_sweeper.inventory import Source
-from invite_sweeper.notices import mend_of
 
 _DONE: Final = 204
 _DONE_WITH_A_BODY: Final = frozenset({200, 202})
@@ -71,7 +70,7 @@ def ends_run(result: Result, source: Source | None = None) -> RunError | None:
         case (406 | 410) as status:
             kind = VersionGone if status == 410 else AtlasUnavailable  # noqa: PLR2004
             retired = source if kind is VersionGone else None
-            mend = mend_of(retired) if retired is not None else _VERSION_MEND
+            mend = retired.replacement_hint if retired is not None else _VERSION_MEND
             return kind(f"{_told(result)}.", mend=mend)
         case _:
             return None

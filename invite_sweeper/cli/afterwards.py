@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from invite_sweeper.policy import Notification
-from invite_sweeper.report.facts import RunFacts, facts_of
 from invite_sweeper.report.metrics import push, write_textfile
 from invite_sweeper.report.notification import announce_end, announce_start
-from invite_sweeper.report.summary import Summary
+from invite_sweeper.totals import RunSummary
 
 
 async def begin(
@@ -24,30 +24,29 @@ async def begin(
 async def end(
     notifications: tuple[Notification, ...],
     environment: Mapping[str, str],
-    summary: Summary,
+    summary: RunSummary,
     *,
-    shard: str | None,
     metrics_file: Path | None,
     pushgateway: str | None,
 ) -> tuple[str, ...]:
     """Write metrics and tell people how a run ended; gives what went wrong, never raises."""
     if not notifications and metrics_file is None and pushgateway is None:
         return ()
-    facts = facts_of(summary, shard=shard, finished_at=datetime.now(UTC))
+    summary = replace(summary, finished_at=datetime.now(UTC))
     said: list[str] = []
     if metrics_file is not None or pushgateway is not None:
-        said += await _metrics(facts, metrics_file, pushgateway)
+        said += await _metrics(summary, metrics_file, pushgateway)
     if notifications:
-        said += await announce_end(notifications, environment, facts)
+        said += await announce_end(notifications, environment, summary)
     return tuple(said)
 
 
 async def _metrics(
-    facts: RunFacts, metrics_file: Path | None, pushgateway: str | None
+    summary: RunSummary, metrics_file: Path | None, pushgateway: str | None
 ) -> tuple[str, ...]:
     said: tuple[str, ...] = ()
     if metrics_file is not None:
-        said += write_textfile(metrics_file, facts)
+        said += write_textfile(metrics_file, summary)
     if pushgateway is not None:
-        said += await asyncio.to_thread(push, pushgateway, facts)
+        said += await asyncio.to_thread(push, pushgateway, summary)
     return said

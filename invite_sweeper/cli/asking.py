@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.report.summary import Summary
 from invite_sweeper.stop import Stop
+from invite_sweeper.totals import RunSummary
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +27,7 @@ class Question:
         present: Writes the plan and the question for a person.
     """
 
-    def __init__(self, stop: Stop, present: "Callable[[Console, Summary], None]") -> None:
+    def __init__(self, stop: Stop, present: "Callable[[Console, RunSummary], None]") -> None:
         self._stop = stop
         self._present = present
 
@@ -36,7 +36,7 @@ class Question:
         """Whether a person sits there who can type an answer."""
         return sys.stdin.isatty()
 
-    async def __call__(self, summary: Summary) -> bool:
+    async def __call__(self, summary: RunSummary) -> bool:
         """Ask; an end of input, a signal or the deadline is no yes.
 
         Raises:

@@ -33,11 +33,11 @@ def doctor(
     """
     from invite_sweeper.cli.checked import show
     from invite_sweeper.cli.checking import Wish, check
-    from invite_sweeper.cli.results import stdout_console, write_bytes
+    from invite_sweeper.cli.results import stdout_console, write_json
 
     checkup = check(Wish(policy, base_url, audit_log, quiet, verbose))
     if output is Output.JSON:
-        write_bytes(checkup.to_json())
+        write_json(checkup.to_json())
     else:
         show(stdout_console(), checkup)
     raise typer.Exit(checkup.exit_code)

@@ -45,11 +45,11 @@ def explain(
     """
     from invite_sweeper.cli.explaining import Wish
     from invite_sweeper.cli.explaining import explain as look
-    from invite_sweeper.cli.results import stdout_console, write_bytes
+    from invite_sweeper.cli.results import stdout_console, write_json
 
     explained = look(Wish(term, policy, base_url, audit_log, plan, quiet, verbose))
     if output is Output.JSON:
-        write_bytes(explained.to_json())
+        write_json(explained.to_json())
     else:
         explained.show(stdout_console())
     raise typer.Exit(explained.exit_code)

@@ -20,10 +20,9 @@ from invite_sweeper.cli.preparing import Preparation
 from invite_sweeper.cli.streams import copy_on_stdout
 from invite_sweeper.errors import RunError
 from invite_sweeper.job import View
-from invite_sweeper.report.summary import Summary
 from invite_sweeper.scheduler import Run
 from invite_sweeper.stop import Stop
-from invite_sweeper.totals import Ended, Totals
+from invite_sweeper.totals import RunCounts, RunResult, RunSummary
 
 if TYPE_CHECKING:
     from invite_sweeper.report.kept import KeptNames
@@ -38,7 +37,7 @@ class Told(NamedTuple):
         kept: The kept invitations by name, where the result is to tell them.
     """
 
-    ended: Ended | None
+    ended: RunResult | None
     error: RunError | None
     path: Path = Path()
     start: int = 0
@@ -97,7 +96,7 @@ class OneRun:
             self._log.warning("a torn last line was set aside", file=str(audit.set_aside))
         return audit
 
-    async def _against_atlas(self, preparation: Preparation, audit: AuditLog) -> Ended:
+    async def _against_atlas(self, preparation: Preparation, audit: AuditLog) -> RunResult:
         facts = self._facts
         job = preparation.job(audit, self._stop)
         execution = facts.policy.execution
@@ -110,36 +109,37 @@ class OneRun:
             log=self._log,
         ) as connection:
             view = results.view_for(facts.order, self._log)
-            totals = self._totals(connection, audit, preparation.mode)
+            counts = self._counts(connection, audit, preparation.mode)
             try:
                 return await self._carry_out(
-                    Run(job, connection, audit, totals, stop=self._stop, view=view),
+                    Run(job, connection, audit, counts, stop=self._stop, view=view),
                     connection,
                     view,
                 )
             finally:
                 view.close()
 
-    async def _carry_out(self, run: Run, connection: AtlasClient, view: View) -> Ended:
+    async def _carry_out(self, run: Run, connection: AtlasClient, view: View) -> RunResult:
         ended = await run.run()
         if connection.limiter.blind and ended.summary.projects_seen:
             view.warn("Atlas told nothing of its rate limits; the documented ones were kept to.")
         return ended
 
-    def _totals(self, connection: AtlasClient, audit: AuditLog, mode: str) -> Totals:
+    def _counts(self, connection: AtlasClient, audit: AuditLog, mode: str) -> RunCounts:
         facts = self._facts
-        start = Summary(
+        start = RunSummary(
             run_id=facts.run_id,
             mode=mode,
             now=facts.now.isoformat().replace("+00:00", "Z"),
             audit_log=str(audit.path),
             organizations=tuple(sorted(facts.policy.organization_ids)),
+            shard=str(facts.shard) if facts.shard is not None else None,
         )
-        return Totals(
+        return RunCounts(
             start,
             facts.now,
             connection.counters,
             lambda: time.monotonic() - facts.started_s,
             keep=facts.policy.keep,
-            stale_is_told=facts.order.detailed_exitcode,
+            detailed_exit_code=facts.order.detailed_exitcode,
         )

@@ -25,12 +25,12 @@ from invite_sweeper.cli.exits import explain
 from invite_sweeper.cli.loop import event_loop
 from invite_sweeper.cli.options import Output
 from invite_sweeper.cli.restored import show, show_plan
-from invite_sweeper.cli.results import stdout_console, write_bytes
+from invite_sweeper.cli.results import stdout_console, write_json
 from invite_sweeper.cli.signals import heard_as
 from invite_sweeper.policy import Execution
-from invite_sweeper.report.summary import Summary
 from invite_sweeper.restore import Account, Course, Deleted, Pace, deletions, raise_if_damaged
 from invite_sweeper.stop import Stop
+from invite_sweeper.totals import RunSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +160,10 @@ class _OneRestore:
         }
 
     async def _ask(self, account: Account) -> bool:
-        def present(console: Console, _summary: Summary) -> None:
+        def present(console: Console, _summary: RunSummary) -> None:
             show_plan(console, account)
 
-        summary = Summary(run_id=self._run_id, mode="restore", now=self._now.isoformat())
+        summary = RunSummary(run_id=self._run_id, mode="restore", now=self._now.isoformat())
         return await Question(self._stop, present)(summary)
 
     async def _rest(self, seconds: float) -> None:
@@ -176,7 +176,7 @@ class _OneRestore:
     def _tell(self, account: Account) -> int:
         if account.begun:
             if self._wish.output is Output.JSON:
-                write_bytes(account.to_json())
+                write_json(account.to_json())
             elif not self._wish.quiet:
                 show(stdout_console(), account)
         if account.error is not None:

@@ -3,15 +3,18 @@
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+import orjson
 
 from invite_sweeper.cli.exits import explain
 from invite_sweeper.cli.options import Output
 from invite_sweeper.cli.order import Order
 from invite_sweeper.job import View
 from invite_sweeper.report.progress import LineView, Log
-from invite_sweeper.totals import Ended
+from invite_sweeper.totals import RunResult
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from invite_sweeper.report.kept import KeptNames
 
 _PLAIN_WIDTH = 120
+_JSON = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 
 
 class ClosableView(View, Protocol):
@@ -41,7 +45,7 @@ def view_for(order: Order, log: Log) -> ClosableView:
 
 
 def tell(
-    order: Order, ended: Ended, path: Path, start: int, kept: "KeptNames | None" = None
+    order: Order, ended: RunResult, path: Path, start: int, kept: "KeptNames | None" = None
 ) -> int:
     """Write the result to stdout where there is one, and the error to stderr.
 
@@ -52,9 +56,9 @@ def tell(
     Returns:
         The exit code.
     """
-    if ended.begun:
+    if ended.reached_atlas:
         if order.output is Output.JSON:
-            write_bytes(ended.summary.to_json())
+            write_json(ended.summary.to_json())
         elif not order.quiet:
             from invite_sweeper.cli.tables import show_run
 
@@ -76,7 +80,7 @@ def stdout_console() -> "Console":
     return Console(width=width or _PLAIN_WIDTH)
 
 
-def write_bytes(data: bytes) -> None:
-    """Write a result to stdout."""
-    sys.stdout.buffer.write(data)
+def write_json(result: Mapping[str, object]) -> None:
+    """Write a result to stdout, as one line."""
+    sys.stdout.buffer.write(orjson.dumps(result, option=_JSON))
     sys.stdout.buffer.flush()

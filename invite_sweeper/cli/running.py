@@ -21,6 +21,7 @@ from invite_sweeper.errors import RunError, UsageFault
 from invite_sweeper.policy import Policy
 from invite_sweeper.shard import Shard
 from invite_sweeper.stop import Stop
+from invite_sweeper.totals import merge_summaries
 
 
 def execute(order: Order, environment: Mapping[str, str] = os.environ) -> int:
@@ -111,15 +112,14 @@ class _Session:
         return parts
 
     async def _announce(self, told: list[Told], code: int) -> None:
-        summary = telling.together(told, code)
-        if summary is None:
+        summaries = [each.ended.summary for each in told if each.ended is not None]
+        if not summaries:
             return
         self._warn(
             await afterwards.end(
                 self._policy.notify,
                 self._environment,
-                summary,
-                shard=str(self._shard) if self._shard else None,
+                merge_summaries(summaries, code),
                 metrics_file=self._order.metrics_file,
                 pushgateway=self._order.pushgateway,
             )

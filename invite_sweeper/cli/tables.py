@@ -14,8 +14,8 @@ from invite_sweeper.report.kept import KeptNames
 from invite_sweeper.report.question import question
 from invite_sweeper.report.readback import read_shown
 from invite_sweeper.report.rows import Shown
-from invite_sweeper.report.summary import Summary
 from invite_sweeper.report.table import plan_only, show
+from invite_sweeper.totals import RunSummary
 
 _ROWS = 50
 _ROWS_VERBOSE = 1_000
@@ -23,14 +23,14 @@ _ROWS_VERBOSE = 1_000
 
 def presentation(
     order: Order, audit: AuditLog, limits: Limits
-) -> Callable[[Console, Summary], None]:
+) -> Callable[[Console, RunSummary], None]:
     """Give what shows the plan and the question; the plan is on disk by then.
 
     The run begins in the log where the log ends now.
     """
     read = partial(_read, order, audit.path, audit.position)
 
-    def present(console: Console, summary: Summary) -> None:
+    def present(console: Console, summary: RunSummary) -> None:
         shown = read(summary)
         if shown.planned != summary.stale - summary.trimmed:
             raise AuditUnwritable("The plan cannot be read back from the audit log.")
@@ -41,7 +41,12 @@ def presentation(
 
 
 def show_run(
-    console: Console, order: Order, summary: Summary, path: Path, start: int, kept: KeptNames | None
+    console: Console,
+    order: Order,
+    summary: RunSummary,
+    path: Path,
+    start: int,
+    kept: KeptNames | None,
 ) -> None:
     """Write what came of a run.
 
@@ -52,7 +57,7 @@ def show_run(
     show(console, summary, _read(order, path, start, summary), kept=kept)
 
 
-def _read(order: Order, path: Path, start: int, summary: Summary) -> Shown:
+def _read(order: Order, path: Path, start: int, summary: RunSummary) -> Shown:
     """Read the run back; where the log cannot be read the totals are told all the same."""
     most = _ROWS_VERBOSE if order.verbose else _ROWS
     planned = summary.stale - summary.trimmed

@@ -1,10 +1,6 @@
 """What a command ends with: the result of its one run, or of several put together."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-
-import orjson
 
 from invite_sweeper.cli import results
 from invite_sweeper.cli.exits import explain
@@ -12,13 +8,8 @@ from invite_sweeper.cli.one_run import Told
 from invite_sweeper.cli.options import Output
 from invite_sweeper.cli.order import Order
 from invite_sweeper.errors import ExitCode
-from invite_sweeper.report.summary import Summary
+from invite_sweeper.totals import merge_summaries
 
-_SUMMED = (
-    *("projects_seen", "projects_unreadable", "invitations_seen", "stale", "trimmed", "kept"),
-    *("deleted", "already_gone", "failed", "unknown", "skipped", "requests", "retries"),
-    *("rate_limited", "recovered", "accepted_before", "accepted_during"),
-)
 _GONE_WELL = frozenset({ExitCode.DONE, ExitCode.STALE})
 _FIRST = (ExitCode.STOPPED, ExitCode.AUDIT)
 
@@ -48,40 +39,15 @@ def tell_all(order: Order, told: Sequence[Told]) -> int:
         for each in told:
             _tell(order, each)
         return code
-    total = together(told, code)
-    begun = [asdict(each.ended.summary) for each in told if each.ended and each.ended.begun]
-    if total is not None and begun:
-        whole = {**asdict(total), "runs": begun}
-        results.write_bytes(orjson.dumps(whole, option=orjson.OPT_APPEND_NEWLINE))
+    ended = [each.ended for each in told if each.ended is not None]
+    runs = [each.summary.to_json() for each in ended if each.reached_atlas]
+    if runs:
+        total = merge_summaries([each.summary for each in ended], code)
+        results.write_json({**total.to_json(), "runs": runs})
     for each in told:
         if each.error is not None:
             explain(each.error)
     return code
-
-
-def together(told: Sequence[Told], code: int) -> Summary | None:
-    """Give one summary of several runs; None where it came to none."""
-    summaries = [each.ended.summary for each in told if each.ended is not None]
-    if not summaries:
-        return None
-    if len(summaries) == 1:
-        return replace(summaries[0], exit_code=code)
-    reasons: Counter[str] = Counter()
-    for each in summaries:
-        reasons.update(each.kept_by_reason)
-    totals = {name: sum(getattr(each, name) for each in summaries) for name in _SUMMED}
-    oldest = [s.oldest_pending_days for s in summaries if s.oldest_pending_days is not None]
-    return replace(
-        summaries[-1],
-        **totals,
-        kept_by_reason=dict(reasons),
-        organizations=tuple(i for each in summaries for i in each.organizations),
-        sunset=min((s.sunset for s in summaries if s.sunset), default=None),
-        oldest_pending_days=max(oldest, default=None),
-        warnings=tuple(w for each in summaries for w in each.warnings),
-        error=next((s.error for s in summaries if s.error), None),
-        exit_code=code,
-    )
 
 
 def _tell(order: Order, told: Told) -> None:

@@ -7,7 +7,7 @@ from invite_sweeper.cli.one_run import Told
 from invite_sweeper.cli.options import Output
 from invite_sweeper.cli.order import Order
 from invite_sweeper.plural import counted
-from invite_sweeper.report.summary import Summary
+from invite_sweeper.totals import RunSummary
 
 NAMED: Final = 10
 """So many are named of each kind: a mail from cron is read, and the audit log has all."""
@@ -25,15 +25,15 @@ def by_name(order: Order, told: Sequence[Told]) -> Iterator[str]:
             yield from _of(each, each.ended.summary)
 
 
-def _trouble(summary: Summary) -> int:
+def _trouble(summary: RunSummary) -> int:
     return summary.projects_unreadable + _undone(summary)
 
 
-def _undone(summary: Summary) -> int:
+def _undone(summary: RunSummary) -> int:
     return summary.failed + summary.unknown
 
 
-def _of(told: Told, summary: Summary) -> Iterator[str]:
+def _of(told: Told, summary: RunSummary) -> Iterator[str]:
     from invite_sweeper.report.readback import read_shown
 
     # Who became a member is among the same rows, and was told at once.

@@ -11,9 +11,9 @@ from invite_sweeper.doctor.values import Check, failed, ok, warning
 from invite_sweeper.errors import AtlasUnavailable, GuardRefused
 from invite_sweeper.guard import CLOCK_MAY_DIFFER_S
 from invite_sweeper.inventory import Project, Source, Unreadable
-from invite_sweeper.notices import TOLD_FROM_DAYS, mend_of
 from invite_sweeper.plural import counted, fitting
 from invite_sweeper.policy import Limits
+from invite_sweeper.totals import SUNSET_WARNING_DAYS
 
 _WORTH_A_LOOK_S: Final = 60.0
 _UNAUTHORIZED: Final = 401
@@ -50,7 +50,7 @@ def list_checks(sources: Sequence[Source], census: Census, limits: Limits) -> It
     """Tell of each list of the policy whether it can be read, and by which role deleted from."""
     if census.retired.keys() >= set(sources):
         what = " ".join(each.reason for each in census.retired.values())
-        yield failed("lists", AtlasUnavailable(what, mend=mend_of(sources[0])))
+        yield failed("lists", AtlasUnavailable(what, mend=sources[0].replacement_hint))
         return
     for source in sources:
         yield _of_list(source, census)
@@ -73,7 +73,7 @@ def list_checks(sources: Sequence[Source], census: Census, limits: Limits) -> It
 def _of_list(source: Source, census: Census) -> Check:
     name = f"list {source}"
     if source in census.retired:
-        return warning(name, census.retired[source].reason, mend_of(source))
+        return warning(name, census.retired[source].reason, source.replacement_hint)
     lost = [each for each in census.unreadable if each.source is source]
     reading, deleting = _ROLES[source]
     if lost:
@@ -117,8 +117,8 @@ def sunset_checks(
     for source, day in sorted(sunsets.items()):
         left = (day - today).days
         when = f"Atlas serves it until {day}, {left} days from now."
-        if source in sources and left <= TOLD_FROM_DAYS:
-            yield warning(f"sunset {source}", when, mend_of(source))
+        if source in sources and left <= SUNSET_WARNING_DAYS:
+            yield warning(f"sunset {source}", when, source.replacement_hint)
         else:
             yield ok(f"sunset {source}", when)
     lasting = [source for source in sources if source not in sunsets]

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-import orjson
-
 from invite_sweeper.errors import ExitCode, RunError
 
 
@@ -54,9 +52,9 @@ class Checkup:
         warned = any(check.state is State.WARNING for check in self.checks)
         return int(ExitCode.PARTLY if warned else ExitCode.DONE)
 
-    def to_json(self) -> bytes:
-        """Give the one object that `--output json` writes, with its newline."""
-        told = {
+    def to_json(self) -> dict[str, object]:
+        """Return the object that `--output json` writes."""
+        return {
             "now": self.now,
             "checks": [
                 {"check": c.name, "state": c.state, "what": c.what, "mend": c.mend or None}
@@ -64,7 +62,6 @@ class Checkup:
             ],
             "exit_code": self.exit_code,
         }
-        return orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
 
 
 def ok(name: str, what: str) -> Check:

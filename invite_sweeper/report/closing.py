@@ -12,8 +12,8 @@ from invite_sweeper.errors import ExitCode
 from invite_sweeper.plural import counted
 from invite_sweeper.report import wording
 from invite_sweeper.report.rows import Shown
-from invite_sweeper.report.summary import Summary
 from invite_sweeper.report.values import visible
+from invite_sweeper.totals import RunSummary
 
 _VERDICTS: Final = {
     ExitCode.DONE: ("Done", "bold green"),
@@ -26,7 +26,7 @@ _GAP: Final = 2
 _SUNSET_TOLD_DAYS: Final = 180
 
 
-def closing(summary: Summary, shown: Shown) -> Iterator[RenderableType]:
+def closing(summary: RunSummary, shown: Shown) -> Iterator[RenderableType]:
     """Give the totals, a line each after a word of their own.
 
     The log and its last hash are there to be copied: they stay in one line.
@@ -46,7 +46,7 @@ def closing(summary: Summary, shown: Shown) -> Iterator[RenderableType]:
         yield Text.assemble((last, "bold"), (summary.audit_last_hash, "dim"), no_wrap=True)
 
 
-def _lines(summary: Summary, shown: Shown) -> Iterator[tuple[str, str, str]]:
+def _lines(summary: RunSummary, shown: Shown) -> Iterator[tuple[str, str, str]]:
     yield *_verdict(summary), _done(summary)
     yield "Seen", "bold", _seen(summary)
     yield "Stale", "bold", _stale(summary, shown)
@@ -61,12 +61,12 @@ def _lines(summary: Summary, shown: Shown) -> Iterator[tuple[str, str, str]]:
         yield "Sunset", "bold yellow", f"Atlas stops serving what this run used on {summary.sunset}"
 
 
-def _verdict(summary: Summary) -> tuple[str, str]:
+def _verdict(summary: RunSummary) -> tuple[str, str]:
     word, style = _VERDICTS.get(ExitCode(summary.exit_code), ("Failed", "bold red"))
     return ("Dry run" if word == "Done" and summary.mode == "dry-run" else word), style
 
 
-def _done(summary: Summary) -> str:
+def _done(summary: RunSummary) -> str:
     counts = (
         ("deleted", summary.deleted),
         ("already gone", summary.already_gone),
@@ -80,14 +80,14 @@ def _done(summary: Summary) -> str:
     return told or "nothing was deleted"
 
 
-def _seen(summary: Summary) -> str:
+def _seen(summary: RunSummary) -> str:
     invitations = counted(summary.invitations_seen, "invitation")
     projects = counted(summary.projects_seen, "project")
     lost = f", {summary.projects_unreadable:,} of them not read"
     return f"{invitations} in {projects}{lost if summary.projects_unreadable else ''}"
 
 
-def _stale(summary: Summary, shown: Shown) -> str:
+def _stale(summary: RunSummary, shown: Shown) -> str:
     if not summary.stale:
         return "none"
     where = f" in {counted(shown.projects, 'project')}" if shown.projects else ""
@@ -95,7 +95,7 @@ def _stale(summary: Summary, shown: Shown) -> str:
     return f"{summary.stale - summary.trimmed:,}{where}{trimmed}"
 
 
-def _time(summary: Summary, shown: Shown) -> str:
+def _time(summary: RunSummary, shown: Shown) -> str:
     told = f"{wording.duration(summary.duration_s)}, {counted(summary.requests, 'request')}"
     if summary.retries:
         told += f", {counted(summary.retries, 'retry', 'retries')}"
@@ -104,7 +104,7 @@ def _time(summary: Summary, shown: Shown) -> str:
     return told + _against_estimate(summary, shown)
 
 
-def _against_estimate(summary: Summary, shown: Shown) -> str:
+def _against_estimate(summary: RunSummary, shown: Shown) -> str:
     """Hold the time of the deletions against what Atlas's limits ask for."""
     if summary.estimate_s is None or not summary.stale:
         return ""
@@ -114,7 +114,7 @@ def _against_estimate(summary: Summary, shown: Shown) -> str:
     return f"; the deletions {wording.duration(shown.swept_s)}, {limits}"
 
 
-def _sunset_is_near(summary: Summary) -> bool:
+def _sunset_is_near(summary: RunSummary) -> bool:
     if summary.sunset is None:
         return False
     today = datetime.fromisoformat(summary.now).date()

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-import orjson
 from rich.console import Console
 from rich.text import Text
 
@@ -36,9 +35,9 @@ class Explained:
     found: tuple[Explanation, ...]
     exit_code: int
 
-    def to_json(self) -> bytes:
-        """Give the one object that `--output json` writes, with its newline."""
-        told = {
+    def to_json(self) -> dict[str, object]:
+        """Return the object that `--output json` writes."""
+        return {
             "term": self.term,
             "now": self.now,
             "policy_sha256": self.policy_sha256,
@@ -50,7 +49,6 @@ class Explained:
             "found": [explanation.record(self.now) for explanation in self.found],
             "exit_code": self.exit_code,
         }
-        return orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
 
     def show(self, console: Console) -> None:
         """Write it to the console; names cannot move the cursor or fake a line."""

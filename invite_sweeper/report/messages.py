@@ -7,14 +7,14 @@ person, project or address of the organization leaves by this door.
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 import orjson
 
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.policy import Notification
-from invite_sweeper.report.facts import RunFacts
+from invite_sweeper.totals import RunSummary
 
 SIGNATURE_HEADER = "X-Invite-Sweeper-Signature"
 TIMESTAMP_HEADER = "X-Invite-Sweeper-Timestamp"
@@ -39,22 +39,22 @@ class NotSent(Exception):
     """Why a message was not sent; its text is safe to show."""
 
 
-def wants(channel: Notification, facts: RunFacts) -> bool:
+def wants(channel: Notification, summary: RunSummary) -> bool:
     """Whether the channel wants to hear of such a run.
 
     `changes` is a run that touched something, or a dry run that found something stale;
     `failures` one that did not do all it set out to do, which `changes` hears of, too. A ping
     hears of every run: what watches for silence must.
     """
-    if channel.kind == "ping" or channel.when == "always" or not facts.succeeded:
+    if channel.kind == "ping" or channel.when == "always" or not summary.succeeded:
         return True
-    return channel.when == "changes" and facts.changed
+    return channel.when == "changes" and summary.changed
 
 
 def compose(
-    channel: Notification, environment: Mapping[str, str], facts: RunFacts | None
+    channel: Notification, environment: Mapping[str, str], summary: RunSummary | None
 ) -> Message:
-    """Put together what the channel is sent; without facts, that a run begins. Pure.
+    """Put together what the channel is sent; without summary, that a run begins. Pure.
 
     Raises:
         NotSent: A variable is missing, or the address may not be used.
@@ -66,16 +66,16 @@ def compose(
     """
     url = _address(channel, environment)
     if channel.kind == "ping":
-        return _ping(url, facts)
-    if facts is None:
+        return _ping(url, summary)
+    if summary is None:
         raise NotSent("it is only told of a run's end")
     if channel.kind == "slack":
-        return _json_message(url, orjson.dumps({"text": _slack_text(facts)}), {})
-    body = orjson.dumps({**asdict(facts), "succeeded": facts.succeeded})
-    return _json_message(url, body, _signature(channel, environment, facts, body))
+        return _json_message(url, orjson.dumps({"text": _slack_text(summary)}), {})
+    body = orjson.dumps({**summary.to_metrics(), "succeeded": summary.succeeded})
+    return _json_message(url, body, _signature(channel, environment, summary, body))
 
 
-def headline(facts: RunFacts) -> str:
+def headline(summary: RunSummary) -> str:
     """The run in one sentence."""
     states = {
         ExitCode.DONE: "done",
@@ -84,29 +84,31 @@ def headline(facts: RunFacts) -> str:
         ExitCode.PARTLY: "partly done",
         ExitCode.STOPPED: "stopped early",
     }
-    said = (state for code, state in states.items() if code == facts.exit_code)
+    said = (state for code, state in states.items() if code == summary.exit_code)
     state = next(said, "failed")
-    return f"invite_sweeper {facts.mode}: {state} (exit code {facts.exit_code})"
+    return f"invite_sweeper {summary.mode}: {state} (exit code {summary.exit_code})"
 
 
-def _slack_text(facts: RunFacts) -> str:
+def _slack_text(summary: RunSummary) -> str:
     counts = {
-        "seen": facts.invitations_seen,
-        "stale": facts.stale,
-        "trimmed": facts.trimmed,
-        "deleted": facts.deleted,
-        "already gone": facts.already_gone,
-        "failed": facts.failed,
-        "unknown": facts.unknown,
-        "skipped": facts.skipped,
-        "accepted before": facts.accepted_before,
-        "accepted during": facts.accepted_during,
-        "kept": facts.kept,
-        "projects unread": facts.projects_unreadable,
+        "seen": summary.invitations_seen,
+        "stale": summary.stale,
+        "trimmed": summary.trimmed,
+        "deleted": summary.deleted,
+        "already gone": summary.already_gone,
+        "failed": summary.failed,
+        "unknown": summary.unknown,
+        "skipped": summary.skipped,
+        "accepted before": summary.accepted_before,
+        "accepted during": summary.accepted_during,
+        "kept": summary.kept,
+        "projects unread": summary.projects_unreadable,
     }
     always = {"seen", "stale", "kept"}
     told = [f"{name} {number:,}" for name, number in counts.items() if number or name in always]
-    text = f"{headline(facts)}\n{', '.join(told)}; {facts.duration_s:.0f} s, run {facts.run_id}"
+    text = (
+        f"{headline(summary)}\n{', '.join(told)}; {summary.duration_s:.0f} s, run {summary.run_id}"
+    )
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -115,7 +117,7 @@ def _json_message(url: str, body: bytes, headers: Mapping[str, str]) -> Message:
 
 
 def _signature(
-    channel: Notification, environment: Mapping[str, str], facts: RunFacts, body: bytes
+    channel: Notification, environment: Mapping[str, str], summary: RunSummary, body: bytes
 ) -> dict[str, str]:
     """HMAC-SHA256 over `TIMESTAMP.BODY`: an old message sent again can be told from a new one."""
     if channel.secret_env is None:
@@ -123,16 +125,16 @@ def _signature(
     key = environment.get(channel.secret_env, "")
     if not key:
         raise NotSent(f"the variable {channel.secret_env} with its key is not set")
-    timestamp = str(int(facts.finished_at.timestamp()))
+    timestamp = str(int(summary.finished_s))
     digest = hmac.new(key.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
     return {TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: f"sha256={digest.hexdigest()}"}
 
 
-def _ping(url: str, facts: RunFacts | None) -> Message:
-    if facts is None:
+def _ping(url: str, summary: RunSummary | None) -> Message:
+    if summary is None:
         return Message(_below(url, "start"), b"", {})
-    ending = url if facts.succeeded else _below(url, "fail")
-    return Message(ending, headline(facts).encode(), {"Content-Type": "text/plain"})
+    ending = url if summary.succeeded else _below(url, "fail")
+    return Message(ending, headline(summary).encode(), {"Content-Type": "text/plain"})
 
 
 def _below(url: str, name: str) -> str:

@@ -8,7 +8,6 @@ Trouble here never changes what the run came to: it is returned as a sentence fo
 
 import os
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from invite_sweeper.outcome import Outcome
 from invite_sweeper.outfile import replaceable
-from invite_sweeper.report.facts import RunFacts
+from invite_sweeper.totals import RunSummary
 
 JOB = "invite_sweeper"
 TIMEOUT_S = 10.0
@@ -40,11 +39,10 @@ _COUNTS = {
     "retries": "Requests sent again after a failure.",
     "rate_limited": "Answers of Atlas with status 429.",
 }
-"""Attributes of `RunFacts`; the metric is `invite_sweeper_` and the name."""
-_OUTCOMES = tuple(outcome.value for outcome in Outcome)
+"""Attributes of `RunSummary`; the metric is `invite_sweeper_` and the name."""
 
 
-def write_textfile(path: Path, facts: RunFacts) -> tuple[str, ...]:
+def write_textfile(path: Path, summary: RunSummary) -> tuple[str, ...]:
     """Write all metrics to a file, whole or not at all; a pipe or a device is written through.
 
     After a run that did not succeed, the instant of the last success is carried over from the
@@ -56,15 +54,15 @@ def write_textfile(path: Path, facts: RunFacts) -> tuple[str, ...]:
     try:
         target = replaceable(path)
         if target is None:
-            _write_through(path, _registry(facts, None))
+            _write_through(path, _registry(summary, None))
         else:
-            write_to_textfile(str(target), _registry(facts, _last_success(target)))
+            write_to_textfile(str(target), _registry(summary, _last_success(target)))
     except OSError as error:
         return (f"The metrics could not be written to {path}: {error.strerror}.",)
     return ()
 
 
-def push(url: str, facts: RunFacts) -> tuple[str, ...]:
+def push(url: str, summary: RunSummary) -> tuple[str, ...]:
     """Send all metrics to a Pushgateway, in the group of this job and shard.
 
     The instant of the last success is only sent by a run that succeeded; the gateway keeps the
@@ -72,17 +70,17 @@ def push(url: str, facts: RunFacts) -> tuple[str, ...]:
 
     Args:
         url: Of the gateway; it may hold credentials and is never repeated.
-        facts: Of the run.
+        summary: Of the run.
 
     Returns:
         What went wrong, a sentence each; empty when the gateway took them.
     """
-    group = {"shard": facts.shard.replace("/", "-of-")} if facts.shard else {}
+    group = {"shard": summary.shard.replace("/", "-of-")} if summary.shard else {}
     try:
         if urlsplit(url).scheme not in {"http", "https"}:
             return ("The metrics were not pushed: the gateway's address is no http(s) URL.",)
         pushadd_to_gateway(
-            url, job=JOB, registry=_registry(facts, None), grouping_key=group, timeout=TIMEOUT_S
+            url, job=JOB, registry=_registry(summary, None), grouping_key=group, timeout=TIMEOUT_S
         )
     except Exception as error:  # noqa: BLE001 - no gateway may change what the run came to
         return (f"The metrics could not be pushed to the gateway: {_kind(error)}.",)
@@ -97,23 +95,23 @@ def _write_through(path: Path, registry: CollectorRegistry) -> None:
         stream.write(generate_latest(registry))
 
 
-def _registry(facts: RunFacts, last_success_s: float | None) -> CollectorRegistry:
+def _registry(summary: RunSummary, last_success_s: float | None) -> CollectorRegistry:
     registry = CollectorRegistry()
-    for name, help_text, value in _single(facts, last_success_s):
+    for name, help_text, value in _single(summary, last_success_s):
         Gauge(name, help_text, registry=registry).set(value)
     labelled = (
-        ("invite_sweeper_run_mode", "1 for the mode of the last run.", "mode", {facts.mode: 1}),
+        ("invite_sweeper_run_mode", "1 for the mode of the last run.", "mode", {summary.mode: 1}),
         (
             "invite_sweeper_outcomes",
             "What became of the planned deletions of the last run.",
             "outcome",
-            {name: getattr(facts, name) for name in _OUTCOMES},
+            {outcome.value: getattr(summary, outcome) for outcome in Outcome},
         ),
         (
             "invite_sweeper_kept",
             "Invitations that the last run kept, by the reason.",
             "reason",
-            facts.kept_by_reason,
+            summary.kept_by_reason,
         ),
     )
     for name, help_text, label, values in labelled:
@@ -121,24 +119,24 @@ def _registry(facts: RunFacts, last_success_s: float | None) -> CollectorRegistr
     return registry
 
 
-def _single(facts: RunFacts, last_success_s: float | None) -> Iterator[tuple[str, str, float]]:
+def _single(summary: RunSummary, last_success_s: float | None) -> Iterator[tuple[str, str, float]]:
     for name, help_text in _COUNTS.items():
-        yield f"invite_sweeper_{name}", help_text, getattr(facts, name)
-    finished_s = facts.finished_at.timestamp()
+        yield f"invite_sweeper_{name}", help_text, getattr(summary, name)
+    finished_s = summary.finished_s
     yield "invite_sweeper_last_run_timestamp_seconds", "When the last run ended.", finished_s
-    yield "invite_sweeper_last_run_exit_code", "Exit code of the last run.", facts.exit_code
-    yield "invite_sweeper_run_duration_seconds", "Time the last run took.", facts.duration_s
-    success_s = finished_s if facts.succeeded else last_success_s
+    yield "invite_sweeper_last_run_exit_code", "Exit code of the last run.", summary.exit_code
+    yield "invite_sweeper_run_duration_seconds", "Time the last run took.", summary.duration_s
+    success_s = finished_s if summary.succeeded else last_success_s
     if success_s is not None:
         yield LAST_SUCCESS, "When the last run that did all it set out to do ended.", success_s
-    if facts.oldest_pending_days is not None:
-        oldest_s = facts.oldest_pending_days * _DAY_S
+    if summary.oldest_pending_days is not None:
+        oldest_s = summary.oldest_pending_days * _DAY_S
         help_text = "Age of the oldest pending invitation in scope."
         yield "invite_sweeper_oldest_pending_age_seconds", help_text, oldest_s
-    if facts.days_to_sunset is not None:
-        ends = facts.finished_at + timedelta(days=facts.days_to_sunset)
+    if summary.sunset_at is not None:
         help_text = "When Atlas ends the API version in use."
-        yield "invite_sweeper_api_sunset_timestamp_seconds", help_text, ends.timestamp()
+        sunset_s = summary.sunset_at.timestamp()
+        yield "invite_sweeper_api_sunset_timestamp_seconds", help_text, sunset_s
 
 
 def _labelled(

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import aiohttp
 
 from invite_sweeper.policy import Notification
-from invite_sweeper.report.facts import RunFacts
 from invite_sweeper.report.messages import NotSent, compose, wants
+from invite_sweeper.totals import RunSummary
 
 TIMEOUT_S = 10.0
 
@@ -32,26 +32,26 @@ async def announce_start(
 
 
 async def announce_end(
-    channels: Sequence[Notification], environment: Mapping[str, str], facts: RunFacts
+    channels: Sequence[Notification], environment: Mapping[str, str], summary: RunSummary
 ) -> tuple[str, ...]:
     """Tell every channel that wants to hear of this run how it went.
 
     Returns:
         What went wrong, a sentence each; empty when all were told.
     """
-    concerned = [channel for channel in channels if wants(channel, facts)]
-    return await _send_all(concerned, environment, facts)
+    concerned = [channel for channel in channels if wants(channel, summary)]
+    return await _send_all(concerned, environment, summary)
 
 
 async def _send_all(
-    channels: Sequence[Notification], environment: Mapping[str, str], facts: RunFacts | None
+    channels: Sequence[Notification], environment: Mapping[str, str], summary: RunSummary | None
 ) -> tuple[str, ...]:
     if not channels:
         return ()
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         said = await asyncio.gather(
-            *(_send(session, channel, environment, facts) for channel in channels)
+            *(_send(session, channel, environment, summary) for channel in channels)
         )
     return tuple(sentence for sentence in said if sentence)
 
@@ -60,11 +60,11 @@ async def _send(
     session: aiohttp.ClientSession,
     channel: Notification,
     environment: Mapping[str, str],
-    facts: RunFacts | None,
+    summary: RunSummary | None,
 ) -> str:
     """Send one message; returns what went wrong, or nothing."""
     try:
-        message = compose(channel, environment, facts)
+        message = compose(channel, environment, summary)
         async with session.post(
             message.url, data=message.body, headers=message.headers, allow_redirects=False
         ) as answer:

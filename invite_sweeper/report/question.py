@@ -10,11 +10,11 @@ from invite_sweeper.plural import counted
 from invite_sweeper.policy import Limits
 from invite_sweeper.report import wording
 from invite_sweeper.report.rows import Row, Shown
-from invite_sweeper.report.summary import Summary
 from invite_sweeper.report.trimmed import Trimmed
+from invite_sweeper.totals import RunSummary
 
 
-def question(summary: Summary, shown: Shown, limits: Limits) -> RenderableType:
+def question(summary: RunSummary, shown: Shown, limits: Limits) -> RenderableType:
     """Give the question, without the words that ask for the answer."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
@@ -26,7 +26,7 @@ def question(summary: Summary, shown: Shown, limits: Limits) -> RenderableType:
     return Trimmed(Group(title, table, Text("There is no undo.")))
 
 
-def _facts(summary: Summary, shown: Shown, limits: Limits) -> Iterator[tuple[str, Text]]:
+def _facts(summary: RunSummary, shown: Shown, limits: Limits) -> Iterator[tuple[str, Text]]:
     organizations = ", ".join(shown.organizations)
     yield "organization" if len(shown.organizations) == 1 else "organizations", Text(organizations)
     yield "count", Text(_count(summary, shown))
@@ -38,7 +38,7 @@ def _facts(summary: Summary, shown: Shown, limits: Limits) -> Iterator[tuple[str
         yield "time", Text(wording.limits(summary.estimate_s))
 
 
-def _count(summary: Summary, shown: Shown) -> str:
+def _count(summary: RunSummary, shown: Shown) -> str:
     projects = counted(shown.projects, "project")
     trimmed = f"; {wording.left_over(summary.trimmed)}" if summary.trimmed else ""
     return (
@@ -47,7 +47,7 @@ def _count(summary: Summary, shown: Shown) -> str:
     )
 
 
-def _limits(summary: Summary, shown: Shown, limits: Limits) -> str:
+def _limits(summary: RunSummary, shown: Shown, limits: Limits) -> str:
     share = shown.planned / summary.invitations_seen if summary.invitations_seen else 0.0
     return (
         f"{limits.max_deletions:,} a run, {limits.max_deletions_per_project:,} a project, "

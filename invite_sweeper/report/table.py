@@ -15,13 +15,13 @@ from invite_sweeper.report.doors import one_row_a_person
 from invite_sweeper.report.grouped import OUTCOME_STYLES, grouped
 from invite_sweeper.report.kept import KeptNames
 from invite_sweeper.report.rows import Row, Shown
-from invite_sweeper.report.summary import Summary
 from invite_sweeper.report.trimmed import Trimmed
 from invite_sweeper.report.values import visible
+from invite_sweeper.totals import RunSummary
 
 
 def show(
-    console: Console, summary: Summary, shown: Shown, *, kept: KeptNames | None = None
+    console: Console, summary: RunSummary, shown: Shown, *, kept: KeptNames | None = None
 ) -> None:
     """Write a run to the console; names cannot move the cursor or fake a line.
 
@@ -31,7 +31,7 @@ def show(
     _write(console, _parts(console.width, summary, shown, kept))
 
 
-def plan_only(console: Console, summary: Summary, shown: Shown) -> None:
+def plan_only(console: Console, summary: RunSummary, shown: Shown) -> None:
     """Write the plan alone, before the question on a terminal."""
     _write(console, _plan(console.width, summary, shown))
 
@@ -45,7 +45,7 @@ def _write(console: Console, parts: Iterable[RenderableType]) -> None:
 
 
 def _parts(
-    width: int, summary: Summary, shown: Shown, kept: KeptNames | None
+    width: int, summary: RunSummary, shown: Shown, kept: KeptNames | None
 ) -> Iterator[RenderableType]:
     yield from _plan(width, summary, shown)
     yield from _astray(summary, shown)
@@ -55,7 +55,7 @@ def _parts(
     yield from closing(summary, shown)
 
 
-def _plan(width: int, summary: Summary, shown: Shown) -> Iterator[RenderableType]:
+def _plan(width: int, summary: RunSummary, shown: Shown) -> Iterator[RenderableType]:
     yield from grouped(one_row_a_person(shown.groups), width)
     if hidden := shown.projects - len(shown.groups):
         count = shown.planned - sum(group.count for group in shown.groups)
@@ -66,7 +66,7 @@ def _plan(width: int, summary: Summary, shown: Shown) -> Iterator[RenderableType
         yield Text("")
 
 
-def _astray(summary: Summary, shown: Shown) -> Iterator[RenderableType]:
+def _astray(summary: RunSummary, shown: Shown) -> Iterator[RenderableType]:
     count = summary.failed + summary.unknown + summary.accepted_during
     if not count:
         return
@@ -100,7 +100,7 @@ def _returned(shown: Shown) -> Iterator[RenderableType]:
     yield Text("")
 
 
-def _lost(summary: Summary, shown: Shown) -> Iterator[RenderableType]:
+def _lost(summary: RunSummary, shown: Shown) -> Iterator[RenderableType]:
     count = summary.projects_unreadable
     if not count:
         return
@@ -112,7 +112,7 @@ def _lost(summary: Summary, shown: Shown) -> Iterator[RenderableType]:
     yield Text("")
 
 
-def _kept(summary: Summary, names: KeptNames | None) -> Iterator[RenderableType]:
+def _kept(summary: RunSummary, names: KeptNames | None) -> Iterator[RenderableType]:
     if not summary.kept:
         return
     yield _heading("Kept", summary.kept, "bold")
@@ -161,7 +161,7 @@ def _rest(count: int) -> Iterator[Text]:
         yield Text(f"  … {count:,} more", style="dim")
 
 
-def _see_all(summary: Summary, event: str) -> Text:
+def _see_all(summary: RunSummary, event: str) -> Text:
     """The command in one line, however narrow the terminal is: it is there to be copied."""
     log = shlex.quote(visible(summary.audit_log))
     command = f"invite-sweeper audit show {log} --run {visible(summary.run_id)} --event {event}"

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import orjson
-
 from invite_sweeper.audit import AuditLog, invitation_fields
 from invite_sweeper.errors import AuditUnwritable, ExitCode, RunError
 from invite_sweeper.restore.values import Deleted, End, Restored
@@ -55,9 +53,9 @@ class Account:
         except AuditUnwritable as trouble:
             self._end(error if isinstance(error, AuditUnwritable) else trouble)
 
-    def to_json(self) -> bytes:
-        """Give the one object that `--output json` writes, with its newline."""
-        told = {
+    def to_json(self) -> dict[str, object]:
+        """Return the object that `--output json` writes."""
+        return {
             "run_id": self.run_id,
             "mode": "restore",
             "now": self.now,
@@ -65,7 +63,6 @@ class Account:
             **self._totals(),
             "invitations": [self._record(each) for each in self.wanted],
         }
-        return orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
 
     def said_of(self, deleted: Deleted) -> str:
         """Give the outcome of one of them, or what would be done about it."""

@@ -12,7 +12,7 @@ from invite_sweeper.cli.order import Order
 from invite_sweeper.cli.tables import presentation
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.policy import Limits
-from invite_sweeper.report.summary import Summary
+from invite_sweeper.totals import RunSummary
 
 RUN = "run-1"
 
@@ -23,7 +23,7 @@ def shown(path, stale):
     planned = ("planned", fields_of(invitation(1)))
     write_events(path, RUN, [("run_started", {"mode": "sweep"}), planned])
     audit = SimpleNamespace(path=path, position=0)
-    summary = Summary(run_id=RUN, mode="sweep", now="2026-11-25T01:00:00Z", stale=stale)
+    summary = RunSummary(run_id=RUN, mode="sweep", now="2026-11-25T01:00:00Z", stale=stale)
     console = Console(file=StringIO(), width=100)
     presentation(Order(path, "https://atlas.example.com"), audit, Limits())(console, summary)
     return console.file.getvalue()

@@ -13,9 +13,9 @@ from rich.console import Console
 from invite_sweeper.report.kept import KeptNames
 from invite_sweeper.report.readback import read_shown
 from invite_sweeper.report.rows import Shown
-from invite_sweeper.report.summary import Summary
 from invite_sweeper.report.table import show
 from invite_sweeper.selection import Decision
+from invite_sweeper.totals import RunSummary
 
 RUN = "20261125T010203Z-0badcafe"
 HASH = "5" * 64
@@ -74,7 +74,7 @@ class Scene:
             self.book.line("outcome", **line, **ended)
             self.counts[outcome] = int(self.counts.get(outcome, 0)) + 1
 
-    def summary(self, **changes) -> Summary:
+    def summary(self, **changes) -> RunSummary:
         """The totals; those that are not given follow from the log."""
         stale = len(self.planned)
         known = {
@@ -91,15 +91,15 @@ class Scene:
             "audit_last_hash": HASH,
             **self.counts,
         }
-        return Summary(**{**known, **changes})
+        return RunSummary(**{**known, **changes})
 
-    def shown(self, summary: Summary, most: int = 50) -> Shown:
+    def shown(self, summary: RunSummary, most: int = 50) -> Shown:
         """What is read back from the log."""
         planned = summary.stale - summary.trimmed
         return read_shown(self.path, RUN, start=0, most=most, planned=planned)
 
     def printed(
-        self, width: int, summary: Summary, most: int = 50, kept: KeptNames | None = None
+        self, width: int, summary: RunSummary, most: int = 50, kept: KeptNames | None = None
     ) -> str:
         """The text on a terminal that is so wide, without colour."""
         return on_terminal(

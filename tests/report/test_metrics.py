@@ -18,13 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from invite_sweeper.report.facts import RunFacts
 from invite_sweeper.report.metrics import push, write_textfile
+from invite_sweeper.totals import RunSummary
 
 MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
-FACTS = RunFacts(
+SUMMARY = RunSummary(
     run_id="run-1",
     mode="sweep",
+    now="2026-11-25T01:02:00Z",
     exit_code=0,
     finished_at=datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC),
     projects_seen=40,
@@ -44,7 +45,7 @@ FACTS = RunFacts(
     rate_limited=2,
     duration_s=12.5,
     oldest_pending_days=45.5,
-    days_to_sunset=200.0,
+    sunset="2027-06-13",
 )
 
 
@@ -56,9 +57,9 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     }
 
 
-def written(path: Path, facts: RunFacts = FACTS) -> dict[str, float]:
+def written(path: Path, summary: RunSummary = SUMMARY) -> dict[str, float]:
     """The samples without labels, by name without the prefix."""
-    assert write_textfile(path, facts) == ()
+    assert write_textfile(path, summary) == ()
     found = samples(path.read_text(encoding="utf-8"))
     return {
         name.removeprefix("invite_sweeper_"): value
@@ -73,7 +74,7 @@ def path(tmp_path):
 
 
 def test_every_figure_of_the_run_is_there_in_base_units(path):
-    finished_s = FACTS.finished_at.timestamp()
+    finished_s = SUMMARY.finished_at.timestamp()
     assert written(path) == {
         "projects_seen": 40,
         "projects_unreadable": 2,
@@ -88,12 +89,12 @@ def test_every_figure_of_the_run_is_there_in_base_units(path):
         "run_duration_seconds": 12.5,
         "last_success_timestamp_seconds": finished_s,
         "oldest_pending_age_seconds": 45.5 * 86_400,
-        "api_sunset_timestamp_seconds": finished_s + 200 * 86_400,
+        "api_sunset_timestamp_seconds": datetime(2027, 6, 13, tzinfo=UTC).timestamp(),
     }
 
 
 def test_outcomes_and_reasons_are_labels(path):
-    write_textfile(path, FACTS)
+    write_textfile(path, SUMMARY)
     found = samples(path.read_text(encoding="utf-8"))
     outcomes = {
         dict(labels)["outcome"]: value
@@ -114,34 +115,34 @@ def test_outcomes_and_reasons_are_labels(path):
 
 
 def test_what_nobody_knows_is_left_out_rather_than_zero(path):
-    found = written(path, replace(FACTS, oldest_pending_days=None, days_to_sunset=None))
+    found = written(path, replace(SUMMARY, oldest_pending_days=None, sunset=None))
     assert "oldest_pending_age_seconds" not in found
     assert "api_sunset_timestamp_seconds" not in found
 
 
 @pytest.mark.parametrize("exit_code", [0, 10])
 def test_a_run_that_did_all_it_set_out_to_do_is_a_success(path, exit_code):
-    found = written(path, replace(FACTS, exit_code=exit_code))
-    assert found["last_success_timestamp_seconds"] == FACTS.finished_at.timestamp()
+    found = written(path, replace(SUMMARY, exit_code=exit_code))
+    assert found["last_success_timestamp_seconds"] == SUMMARY.finished_at.timestamp()
 
 
 @pytest.mark.parametrize("exit_code", [3, 4, 5, 6, 7, 8])
 def test_after_another_run_the_last_success_is_carried_over(path, exit_code):
     written(path)
-    later = replace(FACTS, exit_code=exit_code, finished_at=datetime(2026, 11, 26, tzinfo=UTC))
+    later = replace(SUMMARY, exit_code=exit_code, finished_at=datetime(2026, 11, 26, tzinfo=UTC))
     found = written(path, later)
-    assert found["last_success_timestamp_seconds"] == FACTS.finished_at.timestamp()
+    assert found["last_success_timestamp_seconds"] == SUMMARY.finished_at.timestamp()
     assert found["last_run_timestamp_seconds"] == later.finished_at.timestamp()
 
 
 @pytest.mark.parametrize("before", [b"", b"\xff\xfe", b"no metrics {", b"invite_sweeper_x{a="])
 def test_a_file_that_is_no_metrics_file_is_replaced(path, before):
     path.write_bytes(before)
-    assert "last_success_timestamp_seconds" not in written(path, replace(FACTS, exit_code=4))
+    assert "last_success_timestamp_seconds" not in written(path, replace(SUMMARY, exit_code=4))
 
 
 def test_a_folder_that_is_not_there_is_said_and_nothing_is_raised(tmp_path):
-    (said,) = write_textfile(tmp_path / "absent" / "m.prom", FACTS)
+    (said,) = write_textfile(tmp_path / "absent" / "m.prom", SUMMARY)
     assert "could not be written" in said
 
 
@@ -154,7 +155,7 @@ def test_a_reader_never_sees_half_a_file(path, monkeypatch):
 
     monkeypatch.setattr(os, "rename", full)
     monkeypatch.setattr(os, "replace", full)
-    (said,) = write_textfile(path, replace(FACTS, stale=1))
+    (said,) = write_textfile(path, replace(SUMMARY, stale=1))
     assert "No space left" in said
     assert path.read_bytes() == whole
 
@@ -163,8 +164,8 @@ def test_a_pipe_is_written_and_not_replaced(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    assert write_textfile(pipe, FACTS) == ()
-    assert samples(os.read(reader, 65_536).decode())[("invite_sweeper_stale", ())] == FACTS.stale
+    assert write_textfile(pipe, SUMMARY) == ()
+    assert samples(os.read(reader, 65_536).decode())[("invite_sweeper_stale", ())] == SUMMARY.stale
     os.close(reader)
     assert pipe.is_fifo()
 
@@ -172,7 +173,7 @@ def test_a_pipe_is_written_and_not_replaced(tmp_path):
 def test_a_pipe_that_nobody_reads_is_said_and_not_waited_for(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    (said,) = write_textfile(pipe, FACTS)
+    (said,) = write_textfile(pipe, SUMMARY)
     assert "could not be written" in said
     assert pipe.is_fifo()
 
@@ -181,8 +182,8 @@ def test_a_link_is_followed_and_the_last_success_is_found_behind_it(tmp_path):
     link, file = tmp_path / "link.prom", tmp_path / "m.prom"
     link.symlink_to(file)
     written(link)
-    found = written(link, replace(FACTS, exit_code=4))
-    assert found["last_success_timestamp_seconds"] == FACTS.finished_at.timestamp()
+    found = written(link, replace(SUMMARY, exit_code=4))
+    assert found["last_success_timestamp_seconds"] == SUMMARY.finished_at.timestamp()
     assert link.is_symlink()
     assert not file.is_symlink()
 
@@ -190,7 +191,7 @@ def test_a_link_is_followed_and_the_last_success_is_found_behind_it(tmp_path):
 @given(st.dictionaries(st.text(st.characters()), st.integers(0, 10**9), max_size=4))
 def test_any_reason_is_a_label_that_the_parser_reads_back(tmp_path_factory, reasons):
     path = tmp_path_factory.mktemp("metrics") / "m.prom"
-    assert write_textfile(path, replace(FACTS, kept_by_reason=reasons)) == ()
+    assert write_textfile(path, replace(SUMMARY, kept_by_reason=reasons)) == ()
     # newline="": Python would take a lone carriage return in a label for a line's end
     found = samples(path.read_bytes().decode("utf-8"))
     values = sorted(v for (name, _), v in found.items() if name == "invite_sweeper_kept")
@@ -209,7 +210,7 @@ def promtool(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess
 
 
 def test_promtool_finds_nothing_to_lint_in_what_is_really_written(path):
-    write_textfile(path, FACTS)
+    write_textfile(path, SUMMARY)
     done = promtool("check", "metrics", stdin=path.read_bytes())
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
@@ -240,7 +241,7 @@ def expressions(dashboard: dict) -> list[str]:
 
 
 def test_alerts_and_dashboard_speak_of_metrics_that_are_written_and_of_no_other(path):
-    write_textfile(path, FACTS)
+    write_textfile(path, SUMMARY)
     known = {name for name, _ in samples(path.read_text(encoding="utf-8"))}
     text = (MONITORING / "alerts.yaml").read_text()
     rules = [rule["expr"] for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
@@ -313,7 +314,7 @@ class Gateway:
 
 def test_a_push_adds_to_the_group_of_job_and_shard():
     with Gateway() as gateway:
-        assert push(gateway.url, replace(FACTS, shard="2/3")) == ()
+        assert push(gateway.url, replace(SUMMARY, shard="2/3")) == ()
     ((method, path, body),) = gateway.seen
     assert method == "POST"  # PUT would drop the last success that a failed run does not send
     assert path == "/metrics/job/invite_sweeper/shard/2-of-3"
@@ -322,13 +323,13 @@ def test_a_push_adds_to_the_group_of_job_and_shard():
 
 def test_a_push_after_a_failed_run_leaves_the_last_success_to_the_gateway():
     with Gateway() as gateway:
-        assert push(gateway.url, replace(FACTS, exit_code=4)) == ()
+        assert push(gateway.url, replace(SUMMARY, exit_code=4)) == ()
     assert ("invite_sweeper_last_success_timestamp_seconds", ()) not in samples(gateway.seen[0][2])
 
 
 def test_a_gateway_that_refuses_is_said_without_its_address():
     with Gateway(status=500) as gateway:
-        (said,) = push(f"{gateway.url}/token-s3cret", FACTS)
+        (said,) = push(f"{gateway.url}/token-s3cret", SUMMARY)
     assert "it answered 500" in said
     assert "s3cret" not in said
 
@@ -345,6 +346,6 @@ def test_a_gateway_that_refuses_is_said_without_its_address():
     ],
 )
 def test_no_address_of_a_gateway_raises_or_is_repeated(url):
-    (said,) = push(url, FACTS)
+    (said,) = push(url, SUMMARY)
     assert "not" in said
     assert "s3cret" not in said

@@ -13,13 +13,14 @@ from aiohttp import web
 
 from invite_sweeper.policy import Notification
 from invite_sweeper.report import notification
-from invite_sweeper.report.facts import RunFacts
 from invite_sweeper.report.messages import NotSent, compose, headline, wants
 from invite_sweeper.report.notification import announce_end, announce_start
+from invite_sweeper.totals import RunSummary
 
-QUIET = RunFacts(
+QUIET = RunSummary(
     run_id="run-1",
     mode="sweep",
+    now="2026-11-25T01:02:00Z",
     exit_code=0,
     finished_at=datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC),
     invitations_seen=1234,
@@ -150,7 +151,7 @@ async def test_a_ping_tells_of_start_success_and_failure():
 
 
 @pytest.mark.parametrize(
-    ("when", "facts", "told"),
+    ("when", "summary", "told"),
     [
         ("always", QUIET, True),
         ("changes", QUIET, False),
@@ -168,13 +169,13 @@ async def test_a_ping_tells_of_start_success_and_failure():
         ("failures", replace(QUIET, exit_code=8), True),
     ],
 )
-def test_when_decides_which_runs_are_told(when, facts, told):
-    assert wants(Notification(kind="slack", url_env="CHAT_URL", when=when), facts) is told
+def test_when_decides_which_runs_are_told(when, summary, told):
+    assert wants(Notification(kind="slack", url_env="CHAT_URL", when=when), summary) is told
 
 
-@pytest.mark.parametrize("facts", [QUIET, DELETED, FAILED])
-def test_a_ping_hears_of_every_run_whatever_its_when(facts):
-    assert wants(Notification(kind="ping", url_env="PING_URL", when="failures"), facts)
+@pytest.mark.parametrize("summary", [QUIET, DELETED, FAILED])
+def test_a_ping_hears_of_every_run_whatever_its_when(summary):
+    assert wants(Notification(kind="ping", url_env="PING_URL", when="failures"), summary)
 
 
 async def test_each_channel_is_told_although_another_fails():

@@ -6,13 +6,12 @@ import pytest
 from builders import invitation, policy
 
 from invite_sweeper.inventory import Retired, Source
-from invite_sweeper.notices import (
-    mend_of,
-    of_idle,
-    of_removed_member,
-    of_retired,
-    of_sunsets,
-    of_unverified,
+from invite_sweeper.totals import (
+    removed_member_warning,
+    retired_warning,
+    sunset_warnings,
+    unused_keep_warnings,
+    unverified_warning,
 )
 
 TODAY = date(2026, 11, 25)
@@ -22,41 +21,43 @@ TODAY = date(2026, 11, 25)
     ("days", "urgent"), [(180, False), (31, False), (30, True), (1, True), (0, True), (-9, True)]
 )
 def test_end_of_a_list_is_told_from_180_days_and_urgent_from_30(days, urgent):
-    (notice,) = of_sunsets({Source.INVITES: TODAY + timedelta(days=days)}, TODAY)
-    assert notice.urgent is urgent
-    assert "users and org_users instead of invites" in notice.sentence
+    (warning,) = sunset_warnings({Source.INVITES: TODAY + timedelta(days=days)}, TODAY)
+    assert warning.urgent is urgent
+    assert "users and org_users instead of invites" in warning.text
     left = "in 1 day. " if days == 1 else f"in {days} days. "
-    assert (left in notice.sentence) == (days > 0)
+    assert (left in warning.text) == (days > 0)
 
 
 def test_end_that_is_further_off_is_not_told():
-    assert of_sunsets({Source.INVITES: TODAY + timedelta(days=181)}, TODAY) == ()
-    assert of_sunsets({}, TODAY) == ()
+    assert sunset_warnings({Source.INVITES: TODAY + timedelta(days=181)}, TODAY) == ()
+    assert sunset_warnings({}, TODAY) == ()
 
 
 @pytest.mark.parametrize("source", Source)
 def test_each_source_names_what_takes_its_place_or_an_upgrade(source):
-    said = mend_of(source)
+    said = source.replacement_hint
     assert ("Upgrade" in said) == (source in {Source.USERS, Source.ORG_USERS})
     assert (f"instead of {source}." in said) == (source in {Source.INVITES, Source.ORG_INVITES})
 
 
 def test_retired_list_is_urgent_and_says_the_mend():
-    notice = of_retired(Retired("", "", "It is over.", 410, "VERSION_GONE", Source.ORG_INVITES))
-    assert notice == (f"It is over. {mend_of(Source.ORG_INVITES)}", True)
+    warning = retired_warning(
+        Retired("", "", "It is over.", 410, "VERSION_GONE", Source.ORG_INVITES)
+    )
+    assert warning == (f"It is over. {Source.ORG_INVITES.replacement_hint}", True)
 
 
 def test_removed_member_without_an_address_is_named_by_its_id():
     one = invitation(7, username=None, project_name="")
-    notice = of_removed_member(one, "a log.jsonl", "run-1")
-    assert notice.urgent
-    assert notice.sentence.startswith(f"{one.id} accepted")
-    assert one.org_id in notice.sentence
-    assert notice.sentence.endswith("invite-sweeper restore 'a log.jsonl' --run run-1")
+    warning = removed_member_warning(one, "a log.jsonl", "run-1")
+    assert warning.urgent
+    assert warning.text.startswith(f"{one.id} accepted")
+    assert one.org_id in warning.text
+    assert warning.text.endswith("invite-sweeper restore 'a log.jsonl' --run run-1")
 
 
 def test_users_that_could_not_be_looked_at_are_counted():
-    assert of_unverified(3).sentence.startswith("3 of the removed users")
+    assert unverified_warning(3).text.startswith("3 of the removed users")
 
 
 @pytest.mark.parametrize(
@@ -75,5 +76,5 @@ def test_keep_entries_in_force_that_kept_nobody_are_told_and_ended_ones_are_not(
             {"name": "ended", "usernames": ["e@example.com"], "until": TODAY - timedelta(days=1)},
         ]
     ).keep
-    told = [notice.sentence for notice in of_idle(keep, kept, TODAY)]
+    told = [warning.text for warning in unused_keep_warnings(keep, kept, TODAY)]
     assert told == [f"The keep entry {name!r} kept nobody: is it spelt right?" for name in idle]
