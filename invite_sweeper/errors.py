@@ -1,42 +1,151 @@
-"""What can stop a run, and its exit code. Imports nothing of ours.
+"""Exit codes, and the errors that stop a run. Imports nothing of this package.
 
-```
-RunError
-├── UsageFault           2   wrong usage; Atlas was not called
-│   └── PolicyFault      2   the policy has faults; every one is listed
-├── GuardRefused         3   a guard refused; nothing was deleted
-├── CredentialsRefused   5   Atlas does not take the credentials
-├── AtlasUnavailable     6   Atlas cannot be reached, answers nonsense, or dropped the version
-│   └── VersionGone      6   it dropped the version of one list (410); other lists may go on
-├── AuditUnwritable      7   the audit log cannot be written; nothing is sent after that
-├── StoppedEarly         8   a signal or the deadline came first
-└── LockHeld             9   another run holds the lock of the audit log
-```
-
-Trouble with one project or one invitation is no exception: it is a value
-(`inventory.Unreadable`, an outcome `failed`), and the run goes on.
+A failure with one project or one invitation is not an exception: it is a value
+(`inventory.Unreadable`, an outcome `failed`), and the run continues.
 """
 
-from enum import IntEnum
-from typing import ClassVar, NamedTuple
+from enum import IntEnum, StrEnum
+from typing import ClassVar, NamedTuple, Self
 
 from typing_extensions import override
 
 
-class ExitCode(IntEnum):
-    """What the process tells its caller; the table stands in README.md."""
+class RunStatus(StrEnum):
+    """How a run ended, for a reader who does not know the exit codes."""
 
-    DONE = 0
-    DEFECT = 1
-    USAGE = 2
-    REFUSED = 3
-    PARTLY = 4
-    CREDENTIALS = 5
-    UNREACHABLE = 6
-    AUDIT = 7
-    STOPPED = 8
-    LOCKED = 9
-    STALE = 10
+    DONE = "done"
+    PARTLY_DONE = "partly done"
+    STOPPED = "stopped"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class ExitCode(IntEnum):
+    """An exit code and what it means.
+
+    The tables of `--help`, README.md and deploy/ agree with it: a test compares them.
+
+    Attributes:
+        label: For `--help`, notifications and lists; no full stop.
+        meaning: For the table in README.md.
+        hint: What to do, for the table in README.md; empty when there is nothing to do.
+    """
+
+    label: str
+    meaning: str
+    hint: str
+    status: RunStatus
+
+    def __new__(
+        cls,
+        value: int,
+        label: str = "",
+        meaning: str = "",
+        hint: str = "",
+        status: RunStatus = RunStatus.FAILED,
+    ) -> Self:
+        """Return the member of a row; the defaults are for the type checker alone."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.label = label
+        member.meaning = meaning
+        member.hint = hint
+        member.status = status
+        return member
+
+    DONE = (0, "done", "Done, also when there was nothing to do.", "", RunStatus.DONE)
+    DEFECT = (1, "internal error", "Internal error.", "Please report it.")
+    USAGE = (
+        2,
+        "wrong usage or invalid policy",
+        "Wrong usage or invalid policy. Atlas was not called.",
+        "The message says where, and what to write.",
+    )
+    REFUSED = (
+        3,
+        "refused by a guard, nothing was deleted",
+        (
+            "A guard refused: limits, clock, plan, approval, population, quarantine, an unreadable "
+            "log, or no visible project. Nothing was deleted."
+        ),
+        (
+            "The message says what helps. Over a limit: read the plan, then raise the limit, "
+            "narrow the rules, or set `over_limit: trim`."
+        ),
+        RunStatus.REFUSED,
+    )
+    PARTLY = (
+        4,
+        "partly done",
+        (
+            "Partly done: some projects could not be read, or some deletions failed. Everything "
+            "else was done."
+        ),
+        "The audit log names each of them.",
+        RunStatus.PARTLY_DONE,
+    )
+    CREDENTIALS = (
+        5,
+        "credentials refused",
+        (
+            "Credentials refused: no access token, 401 for the first request, or an address that "
+            "is not on the IP access list."
+        ),
+        "Check the credentials, their role and the access list.",
+    )
+    UNREACHABLE = (
+        6,
+        "Atlas is not reachable",
+        (
+            "Atlas is not reachable, returns unexpected responses, or no longer serves the API "
+            "version."
+        ),
+        "Run the command again. After a 410, follow the message.",
+    )
+    AUDIT = (
+        7,
+        "the audit log cannot be written",
+        "The audit log cannot be written. No deletion was sent after that.",
+        "Free disk space, then run the command again: it processes the rest.",
+    )
+    STOPPED = (
+        8,
+        "stopped early",
+        "Stopped early by a signal or the deadline. The audit log is complete.",
+        "Run the command again: it processes the rest.",
+        RunStatus.STOPPED,
+    )
+    LOCKED = (
+        9,
+        "another run holds the lock",
+        "Another run holds the lock of the audit log.",
+        "The message names the run and its start.",
+    )
+    STALE = (
+        10,
+        "done, there are stale invitations",
+        "Done: a dry run with `--detailed-exitcode` found stale invitations.",
+        "",
+        RunStatus.DONE,
+    )
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same command may succeed when it is run again without a change."""
+        return self in {ExitCode.PARTLY, ExitCode.UNREACHABLE, ExitCode.STOPPED}
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the run did everything that was asked."""
+        return self.status is RunStatus.DONE
+
+    @property
+    def read_everything(self) -> bool:
+        """Whether a later run can compare its counts with this one.
+
+        REFUSED is not among them: an unusual run would become the measure.
+        """
+        return self.status in {RunStatus.DONE, RunStatus.PARTLY_DONE}
 
 
 class RunError(Exception):

@@ -97,7 +97,7 @@ class RunSummary:
     @property
     def succeeded(self) -> bool:
         """Whether the run did everything that was asked."""
-        return self.exit_code in {ExitCode.DONE, ExitCode.STALE}
+        return ExitCode(self.exit_code).succeeded
 
     @property
     def changed(self) -> bool:

@@ -71,9 +71,8 @@ def test_every_command_of_the_readme_works_in_the_order_of_the_page(desk):
 
 
 def test_exit_codes_of_the_readme_are_those_of_the_program():
-    section = README.split("## When it refuses")[1].split("##")[0]
-    codes = [int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)]
-    assert codes == [int(code) for code in ExitCode]
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|(?: (.*))? \|$", README, re.MULTILINE)
+    assert rows == [(str(code), code.meaning, code.hint) for code in ExitCode]
 
 
 def test_policy_of_the_readme_is_a_valid_one():

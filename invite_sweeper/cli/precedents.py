@@ -15,11 +15,11 @@ from invite_sweeper.audit import (
     unfinished_intents,
 )
 from invite_sweeper.audit.runs import PastRun
-from invite_sweeper.errors import AuditUnwritable, PolicyFault
+from invite_sweeper.errors import AuditUnwritable, ExitCode, PolicyFault
 from invite_sweeper.guard import Population
 from invite_sweeper.policy import Policy, parse_policy
 
-_DONE = frozenset({0, 4})
+_APPLIED = frozenset({ExitCode.DONE, ExitCode.PARTLY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,8 @@ class Precedents:
 
 
 def _carried_out(run: PastRun, digest: str) -> bool:
-    return (
-        run.mode == "sweep" and run.exit_code in _DONE and run.started.get("plan_sha256") == digest
-    )
+    applied = run.mode == "sweep" and run.exit_code in _APPLIED
+    return applied and run.started.get("plan_sha256") == digest
 
 
 def policy_copy(target: AuditTarget, sha256: str) -> Path:

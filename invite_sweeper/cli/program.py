@@ -20,15 +20,14 @@ from invite_sweeper.cli import (
     simulate,
     sweep,
 )
+from invite_sweeper.errors import ExitCode
 
 app = typer.Typer(
     name="invite-sweeper",
     help="Keeps a MongoDB Atlas organization free of stale pending invitations.",
     epilog=(
-        "Exit codes: 0 done, 1 a defect, 2 wrong usage or a faulty policy, 3 a guard refused, "
-        "4 partly done, 5 credentials refused, 6 Atlas is out of reach, 7 the audit log cannot "
-        "be written, 8 stopped early, 9 another run holds the lock, 10 a dry run found stale "
-        "invitations (--detailed-exitcode).\n\n"
+        f"Exit codes: {'; '.join(f'{code} {code.label}' for code in ExitCode)} "
+        "(--detailed-exitcode).\n\n"
         "Try it without an account: invite-sweeper demo"
     ),
     no_args_is_help=True,

@@ -10,7 +10,6 @@ from invite_sweeper.cli.order import Order
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.totals import merge_summaries
 
-_GONE_WELL = frozenset({ExitCode.DONE, ExitCode.STALE})
 _FIRST = (ExitCode.STOPPED, ExitCode.AUDIT)
 
 
@@ -26,7 +25,8 @@ def exit_code(told: Sequence[Told]) -> int:
     for code in _FIRST:
         if code in codes:
             return int(code)
-    return int(ExitCode.STALE if set(codes) <= _GONE_WELL else ExitCode.PARTLY)
+    succeeded = all(ExitCode(code).succeeded for code in codes)
+    return int(ExitCode.STALE if succeeded else ExitCode.PARTLY)
 
 
 def tell_all(order: Order, told: Sequence[Told]) -> int:

@@ -8,22 +8,21 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.errors import ExitCode, RunStatus
 from invite_sweeper.plural import counted
 from invite_sweeper.report import wording
 from invite_sweeper.report.rows import Shown
 from invite_sweeper.report.values import visible
-from invite_sweeper.totals import RunSummary
+from invite_sweeper.totals import SUNSET_WARNING_DAYS, RunSummary
 
-_VERDICTS: Final = {
-    ExitCode.DONE: ("Done", "bold green"),
-    ExitCode.STALE: ("Done", "bold green"),
-    ExitCode.REFUSED: ("Refused", "bold red"),
-    ExitCode.PARTLY: ("Partly done", "bold yellow"),
-    ExitCode.STOPPED: ("Stopped", "bold yellow"),
+_STYLES: Final = {
+    RunStatus.DONE: "bold green",
+    RunStatus.PARTLY_DONE: "bold yellow",
+    RunStatus.STOPPED: "bold yellow",
+    RunStatus.REFUSED: "bold red",
+    RunStatus.FAILED: "bold red",
 }
 _GAP: Final = 2
-_SUNSET_TOLD_DAYS: Final = 180
 
 
 def closing(summary: RunSummary, shown: Shown) -> Iterator[RenderableType]:
@@ -62,8 +61,9 @@ def _lines(summary: RunSummary, shown: Shown) -> Iterator[tuple[str, str, str]]:
 
 
 def _verdict(summary: RunSummary) -> tuple[str, str]:
-    word, style = _VERDICTS.get(ExitCode(summary.exit_code), ("Failed", "bold red"))
-    return ("Dry run" if word == "Done" and summary.mode == "dry-run" else word), style
+    status = ExitCode(summary.exit_code).status
+    done_nothing = status is RunStatus.DONE and summary.mode == "dry-run"
+    return ("Dry run" if done_nothing else status.capitalize()), _STYLES[status]
 
 
 def _done(summary: RunSummary) -> str:
@@ -118,4 +118,4 @@ def _sunset_is_near(summary: RunSummary) -> bool:
     if summary.sunset is None:
         return False
     today = datetime.fromisoformat(summary.now).date()
-    return (date.fromisoformat(summary.sunset) - today).days <= _SUNSET_TOLD_DAYS
+    return (date.fromisoformat(summary.sunset) - today).days <= SUNSET_WARNING_DAYS

@@ -77,16 +77,8 @@ def compose(
 
 def headline(summary: RunSummary) -> str:
     """The run in one sentence."""
-    states = {
-        ExitCode.DONE: "done",
-        ExitCode.STALE: "done, there are stale invitations",
-        ExitCode.REFUSED: "refused by a guard, nothing was deleted",
-        ExitCode.PARTLY: "partly done",
-        ExitCode.STOPPED: "stopped early",
-    }
-    said = (state for code, state in states.items() if code == summary.exit_code)
-    state = next(said, "failed")
-    return f"invite_sweeper {summary.mode}: {state} (exit code {summary.exit_code})"
+    code = ExitCode(summary.exit_code)
+    return f"invite_sweeper {summary.mode}: {code.label} (exit code {code})"
 
 
 def _slack_text(summary: RunSummary) -> str:

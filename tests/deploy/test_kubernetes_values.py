@@ -72,22 +72,12 @@ def rules_for(job, code):
     return [r["action"] for r in rules if code in r.get("onExitCodes", {}).get("values", [])]
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        ExitCode.DEFECT,
-        ExitCode.USAGE,
-        ExitCode.REFUSED,
-        ExitCode.CREDENTIALS,
-        ExitCode.AUDIT,
-        ExitCode.LOCKED,
-    ],
-)
+@pytest.mark.parametrize("code", [c for c in ExitCode if not (c.retryable or c.succeeded)])
 def test_what_would_end_the_same_way_again_fails_at_once(job, code):
     assert rules_for(job, code) == ["FailJob"]
 
 
-@pytest.mark.parametrize("code", [ExitCode.PARTLY, ExitCode.UNREACHABLE, ExitCode.STOPPED])
+@pytest.mark.parametrize("code", [code for code in ExitCode if code.retryable])
 def test_what_may_pass_is_tried_again(job, code):
     assert rules_for(job, code) == ["Count"]
 

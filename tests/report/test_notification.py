@@ -249,7 +249,7 @@ async def test_nobody_to_tell_opens_no_session(monkeypatch):
     [
         (0, "done"),
         (3, "refused by a guard, nothing was deleted"),
-        (5, "failed"),
+        (5, "credentials refused"),
         (8, "stopped early"),
         (10, "done, there are stale invitations"),
     ],

@@ -20,7 +20,7 @@ TOGETHER = timedelta(hours=12)
 _MARK = b'"event":"run_'
 """Inside a JSON string the quotes would be escaped, so no value can look like this."""
 _SHARD = re.compile(r"(\d{1,6})/(\d{1,6})")
-_COMPARABLE = (ExitCode.DONE, ExitCode.REFUSED, ExitCode.PARTLY, ExitCode.STALE)
+_COMPARABLE = tuple(c for c in ExitCode if c.read_everything or c is ExitCode.REFUSED)
 """Runs that ended so have listed everything; the others may have listed half."""
 
 

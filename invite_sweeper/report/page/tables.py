@@ -3,8 +3,9 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from typing import Final
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.errors import ExitCode, RunStatus
 from invite_sweeper.report.ages import LABELS
 from invite_sweeper.report.page.counted import AgeRow, AgeTable, Blind, Coverage, Exemption, Night
 from invite_sweeper.report.page.rows import Cut, Run, Tally, Verdict
@@ -95,18 +96,21 @@ def _run(row: sqlite3.Row) -> Run:
     )
 
 
+_VERDICTS: Final = {
+    RunStatus.DONE: Verdict.CLEAN,
+    RunStatus.PARTLY_DONE: Verdict.PARTIAL,
+    RunStatus.REFUSED: Verdict.REFUSED,
+    RunStatus.STOPPED: Verdict.STOPPED,
+    RunStatus.FAILED: Verdict.FAILED,
+}
+
+
 def _verdict_of(exit_code: int | None, *, ended: bool) -> Verdict:
     """The word for one run."""
     if not ended:
         return Verdict.UNFINISHED
-    words = {
-        ExitCode.DONE: Verdict.CLEAN,
-        ExitCode.STALE: Verdict.CLEAN,
-        ExitCode.PARTLY: Verdict.PARTIAL,
-        ExitCode.REFUSED: Verdict.REFUSED,
-        ExitCode.STOPPED: Verdict.STOPPED,
-    }
-    return next((word for code, word in words.items() if code == exit_code), Verdict.FAILED)
+    known = (code.status for code in ExitCode if code == exit_code)
+    return _VERDICTS[next(known, RunStatus.FAILED)]
 
 
 def coverage(db: sqlite3.Connection, seen: int | None) -> Coverage:

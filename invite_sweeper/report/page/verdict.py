@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from invite_sweeper.errors import ExitCode
 from invite_sweeper.plural import counted, fitting
 from invite_sweeper.report.page.chain import Chain
 from invite_sweeper.report.page.counted import LogFile
@@ -22,13 +23,6 @@ WORST_FIRST = (
 MOST_WARNINGS = 10
 
 _CLAIMS = ("deleted", "already_gone", "failed", "accepted_before", "accepted_during")
-_SENTENCES = {
-    Verdict.FAILED: "The run ended with exit code {code}; see the README for what it means.",
-    Verdict.UNFINISHED: "The run has no last line: it was cut off, or it is still at work.",
-    Verdict.REFUSED: "A guard refused the plan. Nothing was deleted.",
-    Verdict.STOPPED: "A signal or the deadline came first; the same command goes on from there.",
-    Verdict.PARTIAL: "Some projects could not be read, or some deletions failed; the rest is done.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +65,17 @@ def verdict(findings: Findings, chain: Chain | None) -> tuple[Verdict, str]:
     worst = min(findings.current, key=lambda run: WORST_FIRST.index(run.verdict))
     if worst.verdict is Verdict.CLEAN:
         return Verdict.CLEAN, _clean(worst)
-    sentence = _SENTENCES[worst.verdict].format(code=worst.exit_code)
+    sentence = _sentence(worst)
     said = next((text(line.get("error")) for line in _last_lines(findings, worst)), "")
     return worst.verdict, f"{sentence} {said}".strip()
+
+
+def _sentence(run: Run) -> str:
+    """Say how a run ended that did not do everything."""
+    if run.verdict is Verdict.UNFINISHED:
+        return "The run has no last line: it was interrupted, or it is still running."
+    label = next((f": {code.label}" for code in ExitCode if code == run.exit_code), "")
+    return f"The run ended with exit code {run.exit_code}{label}."
 
 
 def _last_lines(findings: Findings, run: Run) -> Iterator[Mapping[str, object]]:
