@@ -14,7 +14,7 @@ The order in which an invitation is judged is the order of `Selector.decide`:
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from invite_sweeper.criteria import (
     Answer,
@@ -28,6 +28,20 @@ from invite_sweeper.inventory import INVITED_STATUSES, USER_LISTS, Invitation
 from invite_sweeper.policy import Policy
 
 _ID = re.compile(r"[a-f0-9]{24}")
+KEEP_REASONS: Final = {
+    "too_young": "too young for every rule",
+    "no_rule": "no rule matches",
+    "no_date": "no date of invitation",
+    "unreadable_date": "its date cannot be read",
+    "future_date": "its date is in the future",
+    "unreadable_id": "its id has a wrong form",
+    "not_pending": "no longer only invited",
+    "reaches_out_of_scope": "linked to a project outside the policy's scope",
+    "bounced": "deleted and back too often (max_bounces)",
+    "not_in_plan": "not in the saved plan",
+}
+"""What the keys of `kept_by_reason` mean. The others are `keep:NAME` and, where an entry asks
+for a value that Atlas did not send, `no_` and the value's name."""
 
 
 class Decision(NamedTuple):

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from invite_sweeper.plural import fitting
 from invite_sweeper.report.values import visible
+from invite_sweeper.selection import KEEP_REASONS
 
 _USUAL_ROLES: Final = {
     "GROUP_READ_ONLY": "read only",
@@ -21,18 +22,6 @@ _USUAL_ROLES: Final = {
 """Those that neither administer nor own. Source: Atlas documentation, "Atlas User Roles"
 (read 2026-11-25). The set is open: a role that is not here stands out."""
 _STRONG = ("OWNER", "ADMIN")
-
-_REASONS: Final = {
-    "too_young": "too young for every rule",
-    "no_rule": "no rule matches",
-    "no_date": "no date of invitation",
-    "unreadable_date": "its date cannot be read",
-    "future_date": "its date is in the future",
-    "unreadable_id": "its id has a wrong form",
-    "not_pending": "no longer only invited",
-    "bounced": "deleted and back too often (max_bounces)",
-    "not_in_plan": "not in the saved plan",
-}
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
@@ -59,7 +48,7 @@ def reason(key: str) -> str:
     kind, _, entry = key.partition(":")
     if kind == "keep":
         return f"keep entry {visible(entry)}"
-    return _REASONS.get(key) or visible(key).replace("_", " ")
+    return KEEP_REASONS.get(key) or visible(key).replace("_", " ")
 
 
 def age(age_days: float | None) -> str:

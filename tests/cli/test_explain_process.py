@@ -252,4 +252,4 @@ def test_organization_s_invitation_that_reaches_a_project_left_alone_is_kept_and
     desk.sim.add_user("ada@example.com", age=20 * DAYS, group_roles={prod: ("GROUP_OWNER",)})
     (told,) = ask(desk, "ada@example.com")["found"]
     assert told["decision"]["kept"] == "reaches_out_of_scope"
-    assert "the policy leaves alone" in told["decision"]["in_words"]
+    assert "outside the policy's scope" in told["decision"]["in_words"]

@@ -7,11 +7,12 @@ from builders import NOW, invitation, policy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.amendments import as_decided
+from invite_sweeper.amendments import BOUNCED, NOT_IN_PLAN, as_decided
 from invite_sweeper.inventory import Source, UnreadableDate
 from invite_sweeper.report.explanation import Explainer
 from invite_sweeper.report.reasons import in_words
-from invite_sweeper.selection import Decision, Selector
+from invite_sweeper.report.wording import reason
+from invite_sweeper.selection import KEEP_REASONS, Decision, Selector
 
 POLICY = policy(
     rules=[
@@ -97,3 +98,13 @@ def test_age_just_below_the_limit_does_not_read_as_the_limit(age, has):
 )
 def test_reason_is_told_in_words(decision, words):
     assert words in in_words(decision)
+
+
+@pytest.mark.parametrize("key", KEEP_REASONS)
+def test_every_keep_reason_is_explained_as_the_table_shows_it(key):
+    assert in_words(Decision(invitation(), None, key)) == f"kept: {reason(key)}"
+
+
+def test_reasons_of_links_bounces_and_saved_plans_are_among_the_keep_reasons():
+    assert {BOUNCED, NOT_IN_PLAN} < KEEP_REASONS.keys()
+    assert reason("reaches_out_of_scope") == "linked to a project outside the policy's scope"
