@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from invite_sweeper.errors import GuardRefused
 
 FORMAT = "invite-sweeper plan 1"
-MAX_AGE = timedelta(hours=24)
 _MAKE_ANOTHER = "Make another with: invite-sweeper plan --out FILE"
 
 Key: TypeAlias = tuple[str, str, str]

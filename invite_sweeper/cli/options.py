@@ -6,6 +6,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from invite_sweeper.errors import ExitCode
+
 
 class Output(StrEnum):
     """What stdout carries."""
@@ -46,7 +48,8 @@ Format: TypeAlias = Annotated[
 DetailedExitCode: TypeAlias = Annotated[
     bool,
     typer.Option(
-        "--detailed-exitcode", help="A dry run that finds stale invitations ends with 10."
+        "--detailed-exitcode",
+        help=f"A dry run that finds stale invitations ends with {ExitCode.STALE}.",
     ),
 ]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Ask no question on a terminal.")]
@@ -107,3 +110,4 @@ AcceptPopulation: TypeAlias = Annotated[
 
 DEFAULT_POLICY = Path("config/policy.yaml")
 DEFAULT_BASE_URL = "https://cloud.mongodb.com"
+DEFAULT_PLAN_MAX_AGE = "24h"

@@ -10,6 +10,7 @@ import typer
 from invite_sweeper.cli.offline import offline
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
+    DEFAULT_PLAN_MAX_AGE,
     DEFAULT_POLICY,
     AcceptPolicy,
     AcceptPopulation,
@@ -51,7 +52,7 @@ def sweep(
     ] = False,
     out: PlanOut = None,
     saved: SavedPlanFile = None,
-    plan_max_age: PlanMaxAge = "24h",
+    plan_max_age: PlanMaxAge = DEFAULT_PLAN_MAX_AGE,
     require_approval: RequireApproval = None,
     accept_policy: AcceptPolicy = None,
     accept_population: AcceptPopulation = False,

@@ -1,7 +1,7 @@
 """Limits, execution, audit and notification: how a run is held and told of."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -10,74 +10,70 @@ from invite_sweeper.policy.part import Part
 from invite_sweeper.policy.words import Mark
 
 
+def _setting(*, default: object, description: str, example: object = None) -> Any:  # noqa: ANN401
+    """Return a field with its default, which is its example too, unless it is not plain YAML."""
+    return Field(
+        default=default,
+        description=description,
+        examples=[default if example is None else example],
+    )
+
+
 class Limits(Part):
     """What a run may not pass.
 
     Zero means zero, never "no limit"; only `max_share` says nothing where 10 or fewer are stale.
     """
 
-    max_deletions: Count = Field(default=100, description="Deletions in one run.", examples=[100])
-    max_deletions_per_project: Count = Field(
-        default=25, description="Deletions in one project and one run.", examples=[25]
+    max_deletions: Count = _setting(default=100, description="Deletions in one run.")
+    max_deletions_per_project: Count = _setting(
+        default=25, description="Deletions in one project and one run."
     )
-    max_share: Share = Field(
-        default=0.5,
-        description="Stale among the invitations seen, where more than 10 are stale.",
-        examples=[0.5],
+    max_share: Share = _setting(
+        default=0.5, description="Stale among the invitations seen, where more than 10 are stale."
     )
-    max_unreadable_projects: Count = Field(
-        default=10,
-        description="With more unreadable projects than this nothing is deleted.",
-        examples=[10],
+    max_unreadable_projects: Count = _setting(
+        default=10, description="With more unreadable projects than this nothing is deleted."
     )
-    over_limit: Literal["refuse", "trim"] = Field(
-        default="refuse",
-        description="More stale than a limit: refuse all, or trim to the oldest.",
-        examples=["refuse"],
+    over_limit: Literal["refuse", "trim"] = _setting(
+        default="refuse", description="More stale than a limit: refuse all, or trim to the oldest."
     )
-    quarantine: bool = Field(
+    quarantine: bool = _setting(
         default=False,
         description="A changed policy makes the next run a dry run that shows the difference.",
-        examples=[False],
     )
-    max_population_drop: Share = Field(
+    max_population_drop: Share = _setting(
         default=0.3,
         description=(
             "When projects or invitations are fewer than at the last complete run by more than "
             "this share, nothing is deleted."
         ),
-        examples=[0.3],
     )
-    max_bounces: Count = Field(
-        default=3,
-        description="An invitation that came back this often after its deletion is kept.",
-        examples=[3],
+    max_bounces: Count = _setting(
+        default=3, description="An invitation that came back this often after its deletion is kept."
     )
-    max_failure_share: Share = Field(
+    max_failure_share: Share = _setting(
         default=0.2,
         description="Failures among the last answers; above it the sweep stops sending.",
-        examples=[0.2],
     )
-    max_already_gone_share: Share = Field(
+    max_already_gone_share: Share = _setting(
         default=0.5,
         description='"Already gone" among the last answers; above it the sweep stops sending.',
-        examples=[0.5],
     )
-    breaker_window: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=50, description="How many of the last answers these shares count.", examples=[50]
+    breaker_window: Annotated[int, Field(ge=1, le=10_000)] = _setting(
+        default=50, description="How many of the last answers these shares count."
     )
-    canary: Count = Field(
+    canary: Count = _setting(
         default=5,
         description="The first deletions, sent alone; if most fail the sweep stops. 0: none.",
-        examples=[5],
     )
 
 
 class Execution(Part):
     """How the requests are sent."""
 
-    concurrency: Annotated[int, Field(ge=1, le=1_000)] = Field(
-        default=20, description="Requests in flight.", examples=[20]
+    concurrency: Annotated[int, Field(ge=1, le=1_000)] = _setting(
+        default=20, description="Requests in flight."
     )
     max_requests_per_second: Annotated[
         float | None,
@@ -89,35 +85,31 @@ class Execution(Part):
         description="A ceiling of one's own over all requests; null for none.",
         examples=[10],
     )
-    attempts: Annotated[int, Field(ge=1, le=20)] = Field(
+    attempts: Annotated[int, Field(ge=1, le=20)] = _setting(
         default=5,
         description=(
             "Tries of one request, the first included; those that a 429 answers do not count."
         ),
-        examples=[5],
     )
-    deadline: Duration = Field(
-        default=timedelta(hours=1), description="For the run, from its start.", examples=["1h"]
+    deadline: Duration = _setting(
+        default=timedelta(hours=1), description="For the run, from its start.", example="1h"
     )
-    grace: Duration = Field(
+    grace: Duration = _setting(
         default=timedelta(seconds=20),
         description="For what is in flight when a signal or the deadline comes.",
-        examples=["20s"],
+        example="20s",
     )
-    reserve: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = Field(
-        default=0.1,
-        description="The share of Atlas's rate limits that is left to other programs.",
-        examples=[0.1],
+    reserve: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = _setting(
+        default=0.1, description="The share of Atlas's rate limits that is left to other programs."
     )
 
 
 class AuditSettings(Part):
     """Where the audit log is."""
 
-    path: Text = Field(
+    path: Text = _setting(
         default="audit/invite-sweeper.jsonl",
         description="A file; it is made, with its folder, where there is none.",
-        examples=["audit/invite-sweeper.jsonl"],
     )
 
 

@@ -15,11 +15,13 @@ from invite_sweeper.inventory import Invitation, Unreadable
 from invite_sweeper.invited import Invited, Reply
 from invite_sweeper.matching import fold
 from invite_sweeper.outcome import Trail
+from invite_sweeper.policy import Execution
 from invite_sweeper.restore.look import Roll
 from invite_sweeper.restore.pace import Pace
 from invite_sweeper.restore.values import Deleted, End, Restored
 from invite_sweeper.stop import Stop
 
+_GRACE_S: Final = Execution().grace.total_seconds()
 _MOST_UNSURE: Final = 3
 _FINAL: Final[Mapping[Reply, Restored]] = {
     Reply.SENT: Restored.RESTORED,
@@ -72,7 +74,7 @@ class Restoration:
         *,
         stop: Stop,
         pace: Pace,
-        grace_s: float = 20.0,
+        grace_s: float = _GRACE_S,
     ) -> None:
         self._inviter = inviter
         self._roll = roll

@@ -11,8 +11,10 @@ import pytest
 from running import COMMAND
 from typer.main import get_command
 
+from invite_sweeper.cli.options import DEFAULT_PLAN_MAX_AGE
 from invite_sweeper.cli.program import app
 from invite_sweeper.errors import ExitCode
+from invite_sweeper.restore import A_MINUTE
 
 WIDTH = 80
 
@@ -234,3 +236,9 @@ class TestCompletion:
         assert f"{shell} completion installed" in in_shell("invite-sweeper --install-completion")
         written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
         assert any(f"complete_{shell}" in text for text in written)
+
+
+def test_help_names_the_rate_at_which_restore_invites_and_the_defaults_of_the_plan(pages):
+    assert f" {A_MINUTE} a minute." in pages[("restore",)]
+    assert f"[default: {DEFAULT_PLAN_MAX_AGE}]" in pages[("sweep",)]
+    assert f"ends with {ExitCode.STALE}." in " ".join(pages[("sweep",)].split())

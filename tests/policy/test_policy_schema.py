@@ -2,13 +2,13 @@
 
 import json
 import re
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
-from invite_sweeper.policy import json_schema, parse_policy
+from invite_sweeper.policy import Execution, json_schema, parse_duration, parse_policy
 
 CONFIG = Path(__file__).parents[2] / "config"
 SCHEMA = json_schema()
@@ -100,6 +100,12 @@ def test_every_key_has_a_description_and_an_example_that_fits():
             assert fits(schema, example), where
         if "default" in schema:
             assert fits(schema, schema["default"]), where
+
+
+def test_the_example_of_a_duration_is_its_default():
+    for name, field in Execution.model_fields.items():
+        if isinstance(field.default, timedelta):
+            assert parse_duration(field.examples[0]) == field.default, name
 
 
 BASE = 'version: 1\norganizations: ["5efda682a3f2ed2e7dd6cde4"]\n'
