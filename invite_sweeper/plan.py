@@ -7,7 +7,7 @@ the present state again and deletes what is both in the plan and still stale.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import TypeAlias
@@ -24,15 +24,16 @@ Key: TypeAlias = tuple[str, str, str]
 """Source, project id (or the organization's, for a list of one), invitation id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What a plan was made of; a sweep by it must stand on the same.
+class PlanContext(BaseModel):
+    """What a plan was made for; a sweep by it must agree with it.
 
     Attributes:
         organizations: Ids, sorted.
         now: The instant of the run that made it, RFC 3339.
         policy_sha256: Of the policy's bytes.
     """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     run_id: str
     now: str
@@ -52,32 +53,24 @@ class SavedPlan:
         evidence: `created_at` and `username` as they were, by invitation.
     """
 
-    basis: Basis
+    context: PlanContext
     digest: str
     made_at: datetime
     evidence: Mapping[Key, tuple[str | None, str | None]]
 
 
-class _Header(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
-
+class _Header(PlanContext):
     plan: str
-    run_id: str
-    now: str
-    tool_version: str
-    base_url: str
-    organizations: tuple[str, ...]
-    policy_sha256: str
 
 
-def write(basis: Basis, rows: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
+def write(context: PlanContext, rows: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
     """Give the lines of a plan's file, each with its newline.
 
     Args:
         rows: The invitations' fields as the audit log's `planned` lines hold them.
     """
     digest = hashlib.sha256()
-    for row in chain([{"plan": FORMAT, **asdict(basis)}], rows):
+    for row in chain([{"plan": FORMAT, **context.model_dump()}], rows):
         line = orjson.dumps(row) + b"\n"
         digest.update(line)
         yield line
@@ -104,12 +97,12 @@ def read(lines: Iterable[bytes]) -> SavedPlan:
     if last != orjson.dumps({"sha256": digest.hexdigest()}) + b"\n":
         raise _edited("Its digest does not fit: it was edited or cut")
     made_at = instant(header.now)
-    basis = Basis(**header.model_dump(exclude={"plan"}))
-    return SavedPlan(basis, digest.hexdigest(), made_at, evidence)
+    context = PlanContext(**header.model_dump(exclude={"plan"}))
+    return SavedPlan(context, digest.hexdigest(), made_at, evidence)
 
 
 def check(
-    saved: SavedPlan, present: Basis, *, now: datetime, max_age: timedelta, same_policy: bool
+    saved: SavedPlan, present: PlanContext, *, now: datetime, max_age: timedelta, same_policy: bool
 ) -> None:
     """Let a plan pass that belongs to this run.
 
@@ -120,16 +113,16 @@ def check(
     Raises:
         GuardRefused: It is too old, from the future, or of another organization, host or policy.
     """
-    made, basis = saved.made_at, saved.basis
+    made, context = saved.made_at, saved.context
     if made > now:
-        raise _refused(f"The plan was made at {basis.now}, which is still to come.")
+        raise _refused(f"The plan was made at {context.now}, which is still to come.")
     if now - made > max_age:
-        raise _refused(f"The plan was made at {basis.now}, over {max_age} ago.")
-    if basis.organizations != present.organizations:
+        raise _refused(f"The plan was made at {context.now}, over {max_age} ago.")
+    if context.organizations != present.organizations:
         raise _refused("The plan belongs to other organizations than the policy.")
-    if basis.base_url != present.base_url:
-        raise _refused(f"The plan belongs to {basis.base_url}, not to {present.base_url}.")
-    if same_policy and basis.policy_sha256 != present.policy_sha256:
+    if context.base_url != present.base_url:
+        raise _refused(f"The plan belongs to {context.base_url}, not to {present.base_url}.")
+    if same_policy and context.policy_sha256 != present.policy_sha256:
         raise _refused("The plan was made by another policy.")
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from invite_sweeper.amendments import amendments, as_decided
 from invite_sweeper.audit import invitation_fields
 from invite_sweeper.ceiling import Ceiling
-from invite_sweeper.plan import Basis, read, write
+from invite_sweeper.plan import PlanContext, read, write
 from invite_sweeper.quarantine import Comparison
 from invite_sweeper.selection import Decision
 
@@ -31,9 +31,16 @@ def amend(decision, *, bounces=None, max_bounces=3, ceiling=None):
 
 
 def ceiling_of(*numbers):
-    basis = Basis("r", NOW.isoformat(), "0", "https://x.example.com", (), "")
+    context = PlanContext(
+        run_id="r",
+        now=NOW.isoformat(),
+        tool_version="0",
+        base_url="https://x.example.com",
+        organizations=(),
+        policy_sha256="",
+    )
     rows = ({**invitation_fields(invitation(n), NOW), "rule": "r"} for n in numbers)
-    return Ceiling(read(write(basis, rows)))
+    return Ceiling(read(write(context, rows)))
 
 
 def test_without_precedents_a_decision_stays_as_it_is():

@@ -1,7 +1,6 @@
 """A saved plan is what was reviewed, or nothing: edits, cuts, age, and what it lets through."""
 
 import hashlib
-from dataclasses import asdict, replace
 from datetime import timedelta
 
 import orjson
@@ -14,10 +13,10 @@ from invite_sweeper.audit import invitation_fields
 from invite_sweeper.ceiling import Ceiling
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.inventory import Source, UnreadableDate
-from invite_sweeper.plan import Basis, check, read, write
+from invite_sweeper.plan import PlanContext, check, read, write
 
 MAX_AGE = timedelta(hours=24)
-BASIS = Basis(
+CONTEXT = PlanContext(
     run_id="r1",
     now=NOW.isoformat(),
     tool_version="0.1.0",
@@ -27,19 +26,19 @@ BASIS = Basis(
 )
 
 
-def lines(*numbers, basis=BASIS):
+def lines(*numbers, context=CONTEXT):
     rows = ({**invitation_fields(invitation(n), NOW), "rule": "r"} for n in numbers)
-    return list(write(basis, rows))
+    return list(write(context, rows))
 
 
-def saved(*numbers, basis=BASIS):
-    return read(lines(*numbers, basis=basis))
+def saved(*numbers, context=CONTEXT):
+    return read(lines(*numbers, context=context))
 
 
 def checked(plan=None, *, now=NOW, max_age=MAX_AGE, same_policy=True, **present):
     check(
         plan or saved(1),
-        replace(BASIS, **present),
+        CONTEXT.model_copy(update=present),
         now=now,
         max_age=max_age,
         same_policy=same_policy,
@@ -54,7 +53,7 @@ def resealed(body):
 
 def test_plan_reads_back_as_it_was_written():
     plan = saved(1, 2)
-    assert plan.basis == BASIS
+    assert plan.context == CONTEXT
     assert plan.made_at == NOW
     assert set(plan.evidence) == {
         ("invites", invitation(n).project_id, object_id(n)) for n in (1, 2)
@@ -63,14 +62,18 @@ def test_plan_reads_back_as_it_was_written():
 
 def test_invitation_of_an_organization_stands_in_the_plan_under_the_organization():
     one = invitation(1, source=Source.ORG_INVITES, project_id=ORG, project_name="")
-    plan = read(write(BASIS, [invitation_fields(one, NOW)]))
+    plan = read(write(CONTEXT, [invitation_fields(one, NOW)]))
     assert set(plan.evidence) == {("org_invites", ORG, object_id(1))}
     assert Ceiling(plan).admits(one)
 
 
 def test_header_names_the_format_and_what_the_plan_was_made_of():
     header = orjson.loads(lines()[0])
-    assert header == {"plan": "invite-sweeper plan 1", **asdict(BASIS), "organizations": [ORG]}
+    assert header == {
+        "plan": "invite-sweeper plan 1",
+        **CONTEXT.model_dump(),
+        "organizations": [ORG],
+    }
 
 
 def test_plan_of_nothing_is_a_plan():
@@ -231,13 +234,13 @@ def test_ceiling_does_not_admit_what_is_not_the_one_that_was_meant(changes):
 
 
 def test_planned_line_without_a_date_lets_nothing_through():
-    plan = read(write(BASIS, [invitation_fields(invitation(1, created_at=None), NOW)]))
+    plan = read(write(CONTEXT, [invitation_fields(invitation(1, created_at=None), NOW)]))
     assert not Ceiling(plan).admits(invitation(1))
     assert not Ceiling(plan).admits(invitation(1, created_at=None))
 
 
 def test_planned_line_without_an_address_admits_who_still_has_none():
-    plan = read(write(BASIS, [invitation_fields(invitation(1, username=None), NOW)]))
+    plan = read(write(CONTEXT, [invitation_fields(invitation(1, username=None), NOW)]))
     assert Ceiling(plan).admits(invitation(1, username=None))
     assert not Ceiling(plan).admits(invitation(1))
 

@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -19,6 +19,7 @@ from invite_sweeper.cli.audit import DEFAULT_LOG
 from invite_sweeper.cli.connecting import connected
 from invite_sweeper.cli.dividing import divided
 from invite_sweeper.cli.loop import event_loop
+from invite_sweeper.cli.order import RunOptions
 from invite_sweeper.cli.precedents import Precedents
 from invite_sweeper.cli.visiting import Visit
 from invite_sweeper.doctor import (
@@ -41,23 +42,12 @@ from invite_sweeper.policy import Execution, Policy
 _PATIENCE_S = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """One `doctor`, as typed."""
-
-    policy: Path
-    base_url: str
-    audit_log: str | None
-    quiet: bool
-    verbose: bool
-
-
-def check(wish: Wish, environment: Mapping[str, str] = os.environ) -> Checkup:
+def check(options: RunOptions, environment: Mapping[str, str] = os.environ) -> Checkup:
     """Look at everything; what is wrong is in what it gives, and never raised."""
     box: list[Checkup] = []
 
     async def work() -> int:
-        doctor = _Doctor(wish, environment)
+        doctor = _Doctor(options, environment)
         box.append(Checkup(doctor.now, [check async for check in doctor.checks()]))
         return 0
 
@@ -68,11 +58,11 @@ def check(wish: Wish, environment: Mapping[str, str] = os.environ) -> Checkup:
 class _Doctor:
     """What one checkup has found out so far."""
 
-    def __init__(self, wish: Wish, environment: Mapping[str, str]) -> None:
+    def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
         self.now = datetime.now(UTC)
-        self._wish = wish
+        self._options = options
         self._environment = environment
-        self._log = messages.configure(quiet=wish.quiet, verbose=wish.verbose)
+        self._log = messages.configure(quiet=options.quiet, verbose=options.verbose)
         self._policy: Policy | None = None
         self._base_url: URL | None = None
         self._parts: list[tuple[str, Policy | None, Credentials]] = []
@@ -90,21 +80,21 @@ class _Doctor:
 
     def _of_policy(self) -> Iterator[Check]:
         try:
-            self._policy = policy_files.read(self._wish.policy)
+            self._policy = policy_files.read(self._options.policy)
         except RunError as error:
             found = failed("policy", error)
             yield found if found.mend else replace(found, mend=self._validate())
             return
-        yield from policy_checks(self._policy, self._wish.policy, self.now)
+        yield from policy_checks(self._policy, self._options.policy, self.now)
 
     def _validate(self) -> str:
         """Say where the faults are told, of which a line of the doctor's gives the number."""
-        command = ["invite-sweeper", "validate", str(self._wish.policy)]
+        command = ["invite-sweeper", "validate", str(self._options.policy)]
         return f"See each, and its mend: {shlex.join(command)}"
 
     def _of_credentials(self) -> Iterator[Check]:
         try:
-            self._base_url = parse_base_url(self._wish.base_url)
+            self._base_url = parse_base_url(self._options.base_url)
             yield ok("base URL", f"Atlas is asked at {self._base_url}.")
         except RunError as error:
             yield failed("base URL", error)
@@ -121,7 +111,7 @@ class _Doctor:
     def _of_audit(self) -> Iterator[Check]:
         named = self._policy.audit.path if self._policy is not None else str(DEFAULT_LOG)
         try:
-            target = self._target = AuditTarget.chosen(self._wish.audit_log, named)
+            target = self._target = AuditTarget.chosen(self._options.audit_log, named)
         except RunError as error:
             yield failed("audit log", error)
             return

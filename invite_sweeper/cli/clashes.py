@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 from invite_sweeper.audit import AuditTarget
-from invite_sweeper.cli.order import Order
+from invite_sweeper.cli.order import RunOptions
 from invite_sweeper.cli.plan_files import signature_path
 from invite_sweeper.errors import UsageFault
 
@@ -48,18 +48,20 @@ def raise_if_taken_for_log(outputs: Mapping[str, Path | None], target: AuditTarg
             )
 
 
-def others_of(order: Order, target: AuditTarget, now: datetime) -> Iterator[tuple[str, Path]]:
+def others_of(
+    options: RunOptions, target: AuditTarget, now: datetime
+) -> Iterator[tuple[str, Path]]:
     """Give the files of a run that it must not lose; logs of earlier runs are among them."""
-    yield "the policy", order.policy
+    yield "the policy", options.policy
     yield "the lock", target.lock_path
     # An id that is still to be drawn names no file yet.
     for log in (target.path(now=now, run_id=""), *target.files()):
         yield "the audit log", log
-    if order.plan is not None:
-        yield "the plan", order.plan
-        yield "the plan's approval", signature_path(order.plan)
-    if order.require_approval is not None:
-        yield "the key", order.require_approval
+    if options.plan is not None:
+        yield "the plan", options.plan.path
+        yield "the plan's approval", signature_path(options.plan.path)
+        if options.plan.require_approval is not None:
+            yield "the key", options.plan.require_approval
 
 
 def _are_one(path: Path, other: Path) -> bool:

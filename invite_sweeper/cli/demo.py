@@ -37,7 +37,7 @@ def demo() -> None:
 
     from rich.rule import Rule
 
-    from invite_sweeper.cli.order import Order
+    from invite_sweeper.cli.order import RunOptions
     from invite_sweeper.cli.rehearsal import Rehearsal, serving
     from invite_sweeper.cli.results import stdout_console
     from invite_sweeper.cli.running import execute
@@ -54,8 +54,10 @@ def demo() -> None:
     with serving(sim) as base_url:
         for title, dry_run in steps:
             console.print(Rule(title, style="dim"), "")
-            order = Order(policy=policy, base_url=base_url, dry_run=dry_run, yes=True, calm=True)
-            codes.append(execute(order, environment))
+            options = RunOptions(
+                policy=policy, base_url=base_url, dry_run=dry_run, yes=True, quiet_progress=True
+            )
+            codes.append(execute(options, environment))
             console.print()
     console.print(Rule(style="dim"))
     typer.echo(f"The policy and the audit log of these runs are in {folder}")

@@ -32,10 +32,11 @@ def doctor(
     Example: invite-sweeper doctor --policy config/policy.yaml
     """
     from invite_sweeper.cli.checked import show
-    from invite_sweeper.cli.checking import Wish, check
+    from invite_sweeper.cli.checking import check
+    from invite_sweeper.cli.order import RunOptions
     from invite_sweeper.cli.results import stdout_console, write_json
 
-    checkup = check(Wish(policy, base_url, audit_log, quiet, verbose))
+    checkup = check(RunOptions(policy, base_url, audit_log=audit_log, quiet=quiet, verbose=verbose))
     if output is Output.JSON:
         write_json(checkup.to_json())
     else:

@@ -43,11 +43,12 @@ def explain(
 
     Example: invite-sweeper explain ada@example.com
     """
-    from invite_sweeper.cli.explaining import Wish
     from invite_sweeper.cli.explaining import explain as look
+    from invite_sweeper.cli.order import RunOptions
     from invite_sweeper.cli.results import stdout_console, write_json
 
-    explained = look(Wish(term, policy, base_url, audit_log, plan, quiet, verbose))
+    options = RunOptions(policy, base_url, audit_log=audit_log, quiet=quiet, verbose=verbose)
+    explained = look(term, options, plan=plan)
     if output is Output.JSON:
         write_json(explained.to_json())
     else:

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from invite_sweeper.cli.connecting import connected
 from invite_sweeper.cli.dividing import with_credentials
 from invite_sweeper.cli.loop import event_loop
 from invite_sweeper.cli.noting import NotingScope
+from invite_sweeper.cli.order import RunOptions
 from invite_sweeper.cli.precedents import Precedents
 from invite_sweeper.errors import ExitCode, RunError
 from invite_sweeper.guard import raise_if_clock_differs
@@ -30,25 +30,17 @@ from invite_sweeper.walk import Found, survey, walk
 _WORKERS_A_SLOT = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """One `explain`, as typed.
+def explain(
+    term: str,
+    options: RunOptions,
+    *,
+    plan: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Explained:
+    """Explain each invitation whose id or username matches the term.
 
-    Attributes:
-        plan: A saved plan that the decision is to keep to.
-    """
-
-    term: str
-    policy: Path
-    base_url: str
-    audit_log: str | None
-    plan: Path | None
-    quiet: bool
-    verbose: bool
-
-
-def explain(wish: Wish, environment: Mapping[str, str] = os.environ) -> Explained:
-    """Look for what the wish names, and give what was found.
+    Args:
+        plan: A saved plan that limits the decision, as in a sweep.
 
     Raises:
         RunError: Usage, policy, audit log, plan, or Atlas's answers were about the run.
@@ -56,36 +48,40 @@ def explain(wish: Wish, environment: Mapping[str, str] = os.environ) -> Explaine
     box: list[Explained] = []
 
     async def work() -> int:
-        box.append(await _Search(wish, environment).run())
+        box.append(await _Search(term, options, plan, environment).run())
         return 0
 
     event_loop(work())
     return box[0]
 
 
-def _amend(wish: Wish, policy: Policy) -> Callable[[Decision], Decision]:
+def _amend(
+    options: RunOptions, plan: Path | None, policy: Policy
+) -> Callable[[Decision], Decision]:
     """Give the second look that a sweep would have: earlier deletions, and a saved plan."""
-    target = AuditTarget.chosen(wish.audit_log, policy.audit.path)
+    target = AuditTarget.chosen(options.audit_log, policy.audit.path)
     return amendments(
         bounces=Precedents.of(target).bounces(),
         max_bounces=policy.limits.max_bounces,
-        ceiling=Ceiling(plan_files.load(wish.plan)) if wish.plan is not None else None,
+        ceiling=Ceiling(plan_files.load(plan)) if plan is not None else None,
     )
 
 
 class _Search:
     """One search over all lists that the policy names."""
 
-    def __init__(self, wish: Wish, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, term: str, options: RunOptions, plan: Path | None, environment: Mapping[str, str]
+    ) -> None:
         self._started_s = time.monotonic()
         self._now = datetime.now(UTC)
-        self._policy = policy_files.read(wish.policy)
-        self._base_url = parse_base_url(wish.base_url)
+        self._policy = policy_files.read(options.policy)
+        self._base_url = parse_base_url(options.base_url)
         self._parts = with_credentials(self._policy, environment)
-        self._log = messages.configure(quiet=wish.quiet, verbose=wish.verbose)
-        self._term = wish.term
-        self._globs = Globs((wish.term,))
-        self._explainer = Explainer(self._policy, self._now, _amend(wish, self._policy))
+        self._log = messages.configure(quiet=options.quiet, verbose=options.verbose)
+        self._term = term
+        self._globs = Globs((term,))
+        self._explainer = Explainer(self._policy, self._now, _amend(options, plan, self._policy))
         self._found: list[Explanation] = []
         self._lost: list[Unreadable] = []
         self._left_alone: list[str] = []

@@ -8,14 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import structlog
-from yarl import URL
-
-from invite_sweeper.atlas import AtlasClient, Credentials
+from invite_sweeper.atlas import AtlasClient
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.cli import results
 from invite_sweeper.cli.connecting import connected
-from invite_sweeper.cli.facts import Facts
+from invite_sweeper.cli.facts import RunContext
 from invite_sweeper.cli.preparing import Preparation
 from invite_sweeper.cli.streams import copy_on_stdout
 from invite_sweeper.errors import RunError
@@ -54,15 +51,11 @@ class OneRun:
 
     def __init__(
         self,
-        facts: Facts,
-        base_url: URL,
-        credentials: Credentials,
+        context: RunContext,
         stop: Stop,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
-        self._facts = facts
-        self._base_url = base_url
-        self._credentials = credentials
+        self._context = context
         self._stop = stop
         self._log = log
 
@@ -72,9 +65,9 @@ class OneRun:
         Raises:
             RunError: It did not come to a run: audit log, plan, precedents.
         """
-        facts = self._facts
-        path = facts.target.path(now=facts.now, run_id=facts.run_id)
-        preparation = Preparation(facts)
+        context = self._context
+        path = context.target.path(now=context.now, run_id=context.run_id)
+        preparation = Preparation(context)
         audit = self._open_log(path)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(audit.close)
@@ -89,26 +82,26 @@ class OneRun:
         return Told(ended, ended.error, path, start, preparation.kept)
 
     def _open_log(self, path: Path) -> AuditLog:
-        copy = copy_on_stdout() if self._facts.target.copy_to_stdout else None
+        copy = copy_on_stdout() if self._context.target.copy_to_stdout else None
         clock = partial(datetime.now, UTC)
-        audit = AuditLog.open(path, run_id=self._facts.run_id, clock=clock, copy=copy)
+        audit = AuditLog.open(path, run_id=self._context.run_id, clock=clock, copy=copy)
         if audit.set_aside is not None:
             self._log.warning("a torn last line was set aside", file=str(audit.set_aside))
         return audit
 
     async def _against_atlas(self, preparation: Preparation, audit: AuditLog) -> RunResult:
-        facts = self._facts
+        context = self._context
         job = preparation.job(audit, self._stop)
-        execution = facts.policy.execution
+        execution = context.policy.execution
         async with connected(
-            self._base_url,
-            self._credentials,
+            context.base_url,
+            context.credentials,
             execution,
-            deadline_s=facts.started_s + execution.deadline.total_seconds(),
-            shards=facts.shard.count if facts.shard is not None else 1,
+            deadline_s=context.started_s + execution.deadline.total_seconds(),
+            shards=context.shard.count if context.shard is not None else 1,
             log=self._log,
         ) as connection:
-            view = results.view_for(facts.order, self._log)
+            view = results.view_for(context.options, self._log)
             counts = self._counts(connection, audit, preparation.mode)
             try:
                 return await self._carry_out(
@@ -126,20 +119,20 @@ class OneRun:
         return ended
 
     def _counts(self, connection: AtlasClient, audit: AuditLog, mode: str) -> RunCounts:
-        facts = self._facts
+        context = self._context
         start = RunSummary(
-            run_id=facts.run_id,
+            run_id=context.run_id,
             mode=mode,
-            now=facts.now.isoformat().replace("+00:00", "Z"),
+            now=context.now.isoformat().replace("+00:00", "Z"),
             audit_log=str(audit.path),
-            organizations=tuple(sorted(facts.policy.organization_ids)),
-            shard=str(facts.shard) if facts.shard is not None else None,
+            organizations=tuple(sorted(context.policy.organization_ids)),
+            shard=str(context.shard) if context.shard is not None else None,
         )
         return RunCounts(
             start,
-            facts.now,
+            context.now,
             connection.counters,
-            lambda: time.monotonic() - facts.started_s,
-            keep=facts.policy.keep,
-            detailed_exit_code=facts.order.detailed_exitcode,
+            lambda: time.monotonic() - context.started_s,
+            keep=context.policy.keep,
+            detailed_exit_code=context.options.detailed_exitcode,
         )

@@ -10,7 +10,7 @@ from typing import Final
 from invite_sweeper.cli.approval import sign, verify
 from invite_sweeper.errors import GuardRefused, UsageFault
 from invite_sweeper.outfile import replaceable
-from invite_sweeper.plan import Basis, SavedPlan, read, write
+from invite_sweeper.plan import PlanContext, SavedPlan, read, write
 
 _PLACE_MEND: Final = "Name a file with --out, on a disk with room, in a folder that takes one."
 
@@ -33,7 +33,7 @@ def try_place(path: Path) -> None:
         ) from None
 
 
-def save(path: Path, basis: Basis, rows: Iterable[Mapping[str, object]]) -> None:
+def save(path: Path, context: PlanContext, rows: Iterable[Mapping[str, object]]) -> None:
     """Write a plan, whole or not at all; 0600.
 
     Raises:
@@ -41,7 +41,7 @@ def save(path: Path, basis: Basis, rows: Iterable[Mapping[str, object]]) -> None
             that is to leave its plan behind does not begin without it.
     """
     try:
-        _replace(_target(path), basis, rows)
+        _replace(_target(path), context, rows)
     except OSError as error:
         raise GuardRefused(
             f"The plan {path} was not saved: {error.strerror}.", mend=_PLACE_MEND
@@ -55,11 +55,11 @@ def _target(path: Path) -> Path:
     return target
 
 
-def _replace(target: Path, basis: Basis, rows: Iterable[Mapping[str, object]]) -> None:
+def _replace(target: Path, context: PlanContext, rows: Iterable[Mapping[str, object]]) -> None:
     partial = _partial(target)
     try:
         with os.fdopen(_opened(partial), "wb") as file:
-            file.writelines(write(basis, rows))
+            file.writelines(write(context, rows))
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from invite_sweeper.errors import UsageFault
-from invite_sweeper.policy import DurationError, Policy, parse_duration, parse_policy
+from invite_sweeper.policy import DurationError, Execution, Policy, parse_duration, parse_policy
 from invite_sweeper.policy.document import MAX_BYTES
 
 
@@ -27,11 +27,18 @@ def read(path: Path, *, deadline: str | None = None) -> Policy:
             mend="Name it with --policy PATH, or in INVITE_SWEEPER_POLICY.",
         ) from None
     policy = parse_policy(data, str(path))
+    return policy.model_copy(update={"execution": with_deadline(policy.execution, deadline)})
+
+
+def with_deadline(execution: Execution, deadline: str | None) -> Execution:
+    """Return the settings with the deadline of the option, where it was set.
+
+    Raises:
+        UsageFault: It is not a duration.
+    """
     if deadline is None:
-        return policy
-    span = duration("--deadline", deadline)
-    execution = policy.execution.model_copy(update={"deadline": span})
-    return policy.model_copy(update={"execution": execution})
+        return execution
+    return execution.model_copy(update={"deadline": duration("--deadline", deadline)})
 
 
 def duration(option: str, text: str) -> timedelta:

@@ -11,7 +11,7 @@ from invite_sweeper.audit import AuditLog, PlanReader, PlanSpan, invitation_fiel
 from invite_sweeper.ceiling import Ceiling
 from invite_sweeper.cli import plan_files
 from invite_sweeper.cli.asking import Question
-from invite_sweeper.cli.facts import Facts
+from invite_sweeper.cli.facts import RunContext
 from invite_sweeper.cli.precedents import Precedents, keep_copy, kept_policy
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.guard import Population
@@ -37,15 +37,15 @@ class Preparation:
         kept: Takes down the kept invitations by name, where the result is to tell them.
     """
 
-    def __init__(self, facts: Facts) -> None:
-        self._facts = facts
-        self._precedents = Precedents.of(facts.target)
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._precedents = Precedents.of(context.target)
         self._comparison = self._quarantine()
         self._saved = self._load_plan()
         self._ceiling = Ceiling(self._saved) if self._saved is not None else None
-        self.dry_run = facts.order.dry_run or self._comparison is not None
+        self.dry_run = context.options.dry_run or self._comparison is not None
         self.kept = self._kept_names()
-        self._leftovers = Leftovers() if len(facts.policy.sources) > 1 else None
+        self._leftovers = Leftovers() if len(context.policy.sources) > 1 else None
 
     @property
     def mode(self) -> str:
@@ -54,7 +54,7 @@ class Preparation:
 
     @property
     def _limits(self) -> Limits:
-        whole, shard = self._facts.policy.limits, self._facts.shard
+        whole, shard = self._context.policy.limits, self._context.shard
         return shard.share_of(whole) if shard is not None else whole
 
     def job(self, audit: AuditLog, stop: Stop) -> Job:
@@ -63,100 +63,104 @@ class Preparation:
         Raises:
             RunError: An earlier run's log is damaged, or the policy's copy cannot be kept.
         """
-        facts, order, limits = self._facts, self._facts.order, self._facts.policy.limits
+        context, options, limits = self._context, self._context.options, self._context.policy.limits
         if limits.quarantine and not self.dry_run:
-            keep_copy(facts.target, facts.policy, order.policy.read_bytes())
-        shard = None if facts.shard is None else str(facts.shard)
+            keep_copy(context.target, context.policy, options.policy.read_bytes())
+        shard = None if context.shard is None else str(context.shard)
         return Job(
-            policy=facts.policy,
-            now=facts.now,
-            run_id=facts.run_id,
+            policy=context.policy,
+            now=context.now,
+            run_id=context.run_id,
             dry_run=self.dry_run,
             clock=time.monotonic,
-            started_s=facts.started_s,
-            shard=facts.shard,
+            started_s=context.started_s,
+            shard=context.shard,
             confirm=self._question(audit, stop),
             preamble=self._preamble(shard),
             amend=self._amend(),
             before=self._population(shard),
             open_intents=self._precedents.open_intents(
-                facts.policy.organization_ids, facts.base_url
+                context.policy.organization_ids, str(context.base_url)
             ),
             passed=partial(self._passed, audit),
             refusal=self._refusal,
         )
 
     def _kept_names(self) -> "KeptNames | None":
-        if not self._facts.order.verbose:
+        if not self._context.options.verbose:
             return None
         from invite_sweeper.report.kept import KeptNames
 
-        return KeptNames(self._facts.now)
+        return KeptNames(self._context.now)
 
     def _population(self, shard: str | None) -> Population | None:
-        if self._facts.order.accept_population:
+        if self._context.options.accept_population:
             return None
-        organizations = self._facts.policy.organization_ids
-        return self._precedents.population(shard, organizations, self._facts.base_url)
+        organizations = self._context.policy.organization_ids
+        return self._precedents.population(shard, organizations, str(self._context.base_url))
 
     def _load_plan(self) -> SavedPlan | None:
-        facts, order = self._facts, self._facts.order
-        if order.plan is None:
+        context, options = self._context, self._context.options
+        if options.plan is None:
             return None
-        saved = plan_files.load(order.plan)
+        path, max_age, key = options.plan
+        saved = plan_files.load(path)
         check(
             saved,
-            facts.basis,
-            now=facts.now,
-            max_age=order.plan_max_age,
-            same_policy=order.policy_named,
+            context.plan_context,
+            now=context.now,
+            max_age=max_age,
+            same_policy=options.policy_named,
         )
-        if order.require_approval is not None:
-            plan_files.require_approval(order.plan, saved.digest, order.require_approval)
+        if key is not None:
+            plan_files.require_approval(path, saved.digest, key)
         if self._precedents.has_carried_out(saved.digest):
             raise GuardRefused(
-                f"The plan {order.plan} has been carried out already.",
+                f"The plan {path} has been carried out already.",
                 mend="Make another with: invite-sweeper plan --out FILE",
             )
         return saved
 
     def _quarantine(self) -> Comparison | None:
-        facts = self._facts
-        if not facts.policy.limits.quarantine or facts.order.dry_run:
+        context = self._context
+        if not context.policy.limits.quarantine or context.options.dry_run:
             return None
         last = self._precedents.last_policy_sha256()
-        if last in {None, facts.policy.sha256} or facts.order.accept_policy == facts.policy.sha256:
+        if (
+            last in {None, context.policy.sha256}
+            or context.options.accept_policy == context.policy.sha256
+        ):
             return None
-        before = kept_policy(facts.target, last or "")
-        return Comparison(Selector(before, facts.now) if before is not None else None)
+        before = kept_policy(context.target, last or "")
+        return Comparison(Selector(before, context.now) if before is not None else None)
 
     def _question(self, audit: AuditLog, stop: Stop) -> Question | None:
-        order = self._facts.order
-        if self.dry_run or order.yes or not Question.is_due():
+        options = self._context.options
+        if self.dry_run or options.yes or not Question.is_due():
             return None
         from invite_sweeper.cli.tables import presentation
 
-        return Question(stop, presentation(order, audit, self._limits))
+        return Question(stop, presentation(options, audit, self._limits))
 
     def _preamble(self, shard: str | None) -> Mapping[str, object]:
-        facts = self._facts
+        context = self._context
         preamble: dict[str, object] = {
             "mode": self.mode,
             "tool_version": __version__,
-            "policy_sha256": facts.policy.sha256,
-            "policy_path": str(facts.order.policy),
-            "base_url": facts.base_url,
-            "actor": facts.actor,
-            "now": facts.now.isoformat().replace("+00:00", "Z"),
+            "policy_sha256": context.policy.sha256,
+            "policy_path": str(context.options.policy),
+            "base_url": str(context.base_url),
+            "actor": context.credentials.actor,
+            "now": context.now.isoformat().replace("+00:00", "Z"),
             "shard": shard,
-            "organizations": sorted(facts.policy.organization_ids),
+            "organizations": sorted(context.policy.organization_ids),
         }
         if self._saved is not None:
             preamble["plan_sha256"] = self._saved.digest
         return preamble
 
     def _amend(self) -> Callable[[Decision], Decision]:
-        most = self._facts.policy.limits.max_bounces
+        most = self._context.policy.limits.max_bounces
         keep_more = amendments(
             bounces=self._precedents.bounces(), max_bounces=most, ceiling=self._ceiling
         )
@@ -169,15 +173,17 @@ class Preparation:
 
     def _passed(self, audit: AuditLog, spans: Sequence[PlanSpan]) -> tuple[str, ...]:
         """Save the plan where that was asked for; say what a saved one no longer covers."""
-        if self._facts.order.out is not None:
-            plan_files.save(self._facts.order.out, self._facts.basis, self._rows(audit, spans))
+        if self._context.options.out is not None:
+            plan_files.save(
+                self._context.options.out, self._context.plan_context, self._rows(audit, spans)
+            )
         left_out = tuple(self._ceiling.left_out()) if self._ceiling is not None else ()
         stays = self._leftovers.sentences() if self._leftovers is not None else ()
         return (*left_out, *stays)
 
     def _rows(self, audit: AuditLog, spans: Sequence[PlanSpan]) -> Iterator[Mapping[str, object]]:
-        facts = self._facts
-        with PlanReader.open(audit.path, facts.run_id) as lane:
+        context = self._context
+        with PlanReader.open(audit.path, context.run_id) as lane:
             for span in spans:
                 planned = lane(span)
                 while (one := planned.head()) is not None:
@@ -193,4 +199,4 @@ class Preparation:
         said += [f"The new policy takes away {who}" for who in found.removed[:_SHOWN]]
         if found.before is None:
             said.append("No copy of the policy before was kept, so all that is stale counts as new")
-        return found.refusal(self._facts.policy.sha256), tuple(said)
+        return found.refusal(self._context.policy.sha256), tuple(said)

@@ -44,9 +44,11 @@ def restore(
         ),
     ] = None,
     deadline: Annotated[
-        str,
-        typer.Option("--deadline", help="End after this long, as 30m or 1h.", metavar="DURATION"),
-    ] = "1h",
+        str | None,
+        typer.Option(
+            "--deadline", help="End after this long, as 30m; 1h by default.", metavar="DURATION"
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Ask no question on a terminal.")] = False,
     output: Format = Output.TEXT,
     quiet: Quiet = False,
@@ -60,24 +62,21 @@ def restore(
 
     Example: invite-sweeper restore audit/invite-sweeper.jsonl --dry-run
     """
-    from invite_sweeper.cli.restoring import Wish
+    from invite_sweeper.cli.order import RunOptions
+    from invite_sweeper.cli.restoring import Deletions
     from invite_sweeper.cli.restoring import restore as invite_again
 
-    wish = Wish(
-        files=files,
+    options = RunOptions(
         base_url=base_url,
         audit_log=audit_log,
-        credentials=credentials,
         dry_run=dry_run,
-        run=run,
-        username=username,
         deadline=deadline,
         yes=yes,
         output=output,
         quiet=quiet,
         verbose=verbose,
     )
-    raise typer.Exit(invite_again(wish))
+    raise typer.Exit(invite_again(Deletions(files, run, username, credentials), options))
 
 
 def register(app: typer.Typer) -> None:

@@ -8,10 +8,10 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -24,6 +24,7 @@ from invite_sweeper.cli.connecting import connected
 from invite_sweeper.cli.exits import explain
 from invite_sweeper.cli.loop import event_loop
 from invite_sweeper.cli.options import Output
+from invite_sweeper.cli.order import RunOptions
 from invite_sweeper.cli.restored import show, show_plan
 from invite_sweeper.cli.results import stdout_console, write_json
 from invite_sweeper.cli.signals import heard_as
@@ -33,55 +34,50 @@ from invite_sweeper.stop import Stop
 from invite_sweeper.totals import RunSummary
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """One `restore`, as typed.
+class Deletions(NamedTuple):
+    """The deletions to restore, as typed.
 
     Attributes:
-        files: Audit logs that tell what was deleted.
-        audit_log: Where this restore is told; None for the newest of the files.
-        credentials: The name of the organization's, as the policy gives it; None for the plain.
+        files: Audit logs that record them.
+        credentials: The suffix of the credentials in the environment, as the policy names it.
     """
 
     files: Sequence[Path]
-    base_url: str
-    audit_log: str | None
-    credentials: str | None
-    dry_run: bool
     run: str | None
     username: str | None
-    deadline: str
-    yes: bool
-    output: Output
-    quiet: bool
-    verbose: bool
+    credentials: str | None
 
 
-def restore(wish: Wish, environment: Mapping[str, str] = os.environ) -> int:
+def restore(
+    wanted: Deletions, options: RunOptions, environment: Mapping[str, str] = os.environ
+) -> int:
     """Invite again, show what became of it, and give the exit code.
 
     Raises:
         RunError: It did not come to a restore: usage, lock, a damaged log.
     """
-    return event_loop(_OneRestore(wish, environment).run())
+    return event_loop(_OneRestore(wanted, options, environment).run())
 
 
 class _OneRestore:
     """One restore's parts, made from what was typed and the environment."""
 
-    def __init__(self, wish: Wish, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, wanted: Deletions, options: RunOptions, environment: Mapping[str, str]
+    ) -> None:
         self._started_s = time.monotonic()
-        self._wish = wish
+        self._options = options
+        self._deletions = wanted
         self._now = now = datetime.now(UTC)
-        self._deadline = policy_files.duration("--deadline", wish.deadline)
-        self._base_url = parse_base_url(wish.base_url)
+        self._execution = policy_files.with_deadline(Execution(), options.deadline)
+        self._base_url = parse_base_url(options.base_url)
         self._credentials = credentials_from(
-            environment, Path.read_bytes, suffix=wish.credentials or ""
+            environment, Path.read_bytes, suffix=wanted.credentials or ""
         )
         self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-        self._files = in_order(wish.files)
-        self._target = AuditTarget.chosen(wish.audit_log, str(self._files[-1]))
-        self._log = messages.configure(quiet=wish.quiet, verbose=wish.verbose)
+        self._files = in_order(wanted.files)
+        self._target = AuditTarget.chosen(options.audit_log, str(self._files[-1]))
+        self._log = messages.configure(quiet=options.quiet, verbose=options.verbose)
         self._stop = Stop()
 
     async def run(self) -> int:
@@ -104,24 +100,24 @@ class _OneRestore:
         return deletions(
             self._files,
             base_url=str(self._base_url),
-            run=self._wish.run,
-            username=self._wish.username,
+            run=self._deletions.run,
+            username=self._deletions.username,
         )
 
     async def _against_atlas(self, wanted: Sequence[Deleted], audit: AuditLog) -> Account:
-        account = Account(self._run_id, self._now, self._wish.dry_run, str(audit.path), wanted)
+        account = Account(self._run_id, self._now, self._options.dry_run, str(audit.path), wanted)
         earlier = unfinished_intents(*self._target.files())
         unsettled = tuple(intent for intent in earlier if intent.of_restore)
-        deadline_s = self._deadline.total_seconds()
+        deadline = self._execution.deadline
         alarm = asyncio.get_running_loop().call_later(
-            deadline_s, self._stop.ask, f"the deadline of {self._deadline} came"
+            deadline.total_seconds(), self._stop.ask, f"the deadline of {deadline} came"
         )
         try:
             async with connected(
                 self._base_url,
                 self._credentials,
-                Execution(),
-                deadline_s=self._started_s + deadline_s,
+                self._execution,
+                deadline_s=self._started_s + deadline.total_seconds(),
                 shards=1,
                 log=self._log,
             ) as atlas:
@@ -131,7 +127,7 @@ class _OneRestore:
                     account,
                     self._stop,
                     Pace(time.monotonic, self._rest),
-                    self._ask if Question.is_due() and not self._wish.yes else None,
+                    self._ask if Question.is_due() and not self._options.yes else None,
                     self._preamble(),
                     unsettled,
                 )
@@ -155,7 +151,7 @@ class _OneRestore:
             "actor": self._credentials.actor,
             "now": self._now.isoformat().replace("+00:00", "Z"),
             "shard": None,
-            "dry_run": self._wish.dry_run,
+            "dry_run": self._options.dry_run,
             "files": [str(path) for path in self._files],
         }
 
@@ -175,9 +171,9 @@ class _OneRestore:
 
     def _tell(self, account: Account) -> int:
         if account.begun:
-            if self._wish.output is Output.JSON:
+            if self._options.output is Output.JSON:
                 write_json(account.to_json())
-            elif not self._wish.quiet:
+            elif not self._options.quiet:
                 show(stdout_console(), account)
         if account.error is not None:
             explain(account.error)

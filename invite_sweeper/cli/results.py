@@ -11,7 +11,7 @@ import orjson
 
 from invite_sweeper.cli.exits import explain
 from invite_sweeper.cli.options import Output
-from invite_sweeper.cli.order import Order
+from invite_sweeper.cli.order import RunOptions
 from invite_sweeper.job import View
 from invite_sweeper.report.progress import LineView, Log
 from invite_sweeper.totals import RunResult
@@ -33,9 +33,9 @@ class ClosableView(View, Protocol):
         ...
 
 
-def view_for(order: Order, log: Log) -> ClosableView:
+def view_for(options: RunOptions, log: Log) -> ClosableView:
     """Choose how the progress is shown: a bar for a person, lines for a log."""
-    if sys.stderr.isatty() and not (order.quiet or order.calm):
+    if sys.stderr.isatty() and not (options.quiet or options.quiet_progress):
         from rich.console import Console
 
         from invite_sweeper.report.bar import BarView
@@ -45,7 +45,7 @@ def view_for(order: Order, log: Log) -> ClosableView:
 
 
 def tell(
-    order: Order, ended: RunResult, path: Path, start: int, kept: "KeptNames | None" = None
+    options: RunOptions, ended: RunResult, path: Path, start: int, kept: "KeptNames | None" = None
 ) -> int:
     """Write the result to stdout where there is one, and the error to stderr.
 
@@ -57,12 +57,12 @@ def tell(
         The exit code.
     """
     if ended.reached_atlas:
-        if order.output is Output.JSON:
+        if options.output is Output.JSON:
             write_json(ended.summary.to_json())
-        elif not order.quiet:
+        elif not options.quiet:
             from invite_sweeper.cli.tables import show_run
 
-            show_run(stdout_console(), order, ended.summary, path, start, kept)
+            show_run(stdout_console(), options, ended.summary, path, start, kept)
     if ended.error is not None:
         explain(ended.error)
     return ended.summary.exit_code

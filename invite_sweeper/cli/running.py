@@ -12,10 +12,10 @@ from invite_sweeper.audit import AuditLock, AuditTarget
 from invite_sweeper.cli import afterwards, messages, plan_files, policy_files, telling, trouble
 from invite_sweeper.cli.clashes import others_of, raise_if_same, raise_if_taken_for_log
 from invite_sweeper.cli.dividing import with_credentials
-from invite_sweeper.cli.facts import Facts
+from invite_sweeper.cli.facts import RunContext
 from invite_sweeper.cli.loop import event_loop
 from invite_sweeper.cli.one_run import OneRun, Told, run_id_at
-from invite_sweeper.cli.order import Order
+from invite_sweeper.cli.order import RunOptions
 from invite_sweeper.cli.signals import heard_as
 from invite_sweeper.errors import RunError, UsageFault
 from invite_sweeper.policy import Policy
@@ -24,36 +24,40 @@ from invite_sweeper.stop import Stop
 from invite_sweeper.totals import merge_summaries
 
 
-def execute(order: Order, environment: Mapping[str, str] = os.environ) -> int:
+def execute(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
     """Carry out one `sweep` or `plan`, show its result, and give the exit code.
 
     Raises:
         RunError: It did not come to a run: usage, policy, lock, audit log, plan.
     """
-    return event_loop(_Session(order, environment).run())
+    return event_loop(_Session(options, environment).run())
 
 
 class _Session:
     """What all runs of one command share: policy, environment, lock, signals."""
 
-    def __init__(self, order: Order, environment: Mapping[str, str]) -> None:
-        self._order = order
+    def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
+        self._options = options
         self._environment = environment
         self._started_s = time.monotonic()
         self._now = datetime.now(UTC)
-        self._policy = policy_files.read(order.policy, deadline=order.deadline)
-        _raise_if_idle(order, self._policy)
-        self._base_url = parse_base_url(order.base_url)
+        self._policy = policy_files.read(options.policy, deadline=options.deadline)
+        _check_accept_policy(options, self._policy)
+        self._base_url = parse_base_url(options.base_url)
         self._parts = self._divide()
-        self._target = AuditTarget.chosen(order.audit_log, self._policy.audit.path)
-        outputs = {"--out": order.out, "--metrics-file": order.metrics_file}
-        raise_if_same(outputs, others_of(order, self._target, self._now))
+        self._target = AuditTarget.chosen(options.audit_log, self._policy.audit.path)
+        outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
+        raise_if_same(outputs, others_of(options, self._target, self._now))
         raise_if_taken_for_log(outputs, self._target)
         index = environment.get("JOB_COMPLETION_INDEX")
         self._shard = (
-            Shard.parse(order.shard, completion_index=index) if order.shard is not None else None
+            Shard.parse(options.shard, completion_index=index)
+            if options.shard is not None
+            else None
         )
-        self._log = messages.configure(quiet=order.quiet or order.calm, verbose=order.verbose)
+        self._log = messages.configure(
+            quiet=options.quiet or options.quiet_progress, verbose=options.verbose
+        )
         self._stop = Stop()
 
     async def run(self) -> int:
@@ -66,32 +70,32 @@ class _Session:
             AuditLock(self._target.lock_path, now=self._now, command=shlex.join(sys.argv)),
             heard_as(self._stop, self._log),
         ):
-            if self._order.out is not None:
-                plan_files.try_place(self._order.out)
+            if self._options.out is not None:
+                plan_files.try_place(self._options.out)
             self._warn(await afterwards.begin(self._policy.notify, self._environment))
             for warning in self._policy.warnings(self._now.date()):
                 self._log.warning(warning)
             told = [await self._one(part) for part in self._parts]
-            self._warn(tuple(trouble.by_name(self._order, told)))
-            code = telling.tell_all(self._order, told)
+            self._warn(tuple(trouble.by_name(self._options, told)))
+            code = telling.tell_all(self._options, told)
             await self._announce(told, code)
         return code
 
     async def _one(self, part: tuple[Policy, Credentials]) -> Told:
         policy, credentials = part
-        facts = Facts(
-            order=self._order,
+        context = RunContext(
+            options=self._options,
             policy=policy,
             now=self._now,
             run_id=run_id_at(self._now),
-            base_url=str(self._base_url),
-            actor=credentials.actor,
+            base_url=self._base_url,
+            credentials=credentials,
             shard=self._shard,
             target=self._target,
             started_s=self._started_s,
         )
         try:
-            return await OneRun(facts, self._base_url, credentials, self._stop, self._log).run()
+            return await OneRun(context, self._stop, self._log).run()
         except RunError as error:
             if len(self._parts) == 1:
                 raise
@@ -104,7 +108,7 @@ class _Session:
             UsageFault: Credentials are missing, or one saved plan is to serve several.
         """
         parts = with_credentials(self._policy, self._environment)
-        if len(parts) > 1 and (self._order.out or self._order.plan):
+        if len(parts) > 1 and (self._options.out or self._options.plan):
             raise UsageFault(
                 "A saved plan belongs to one credential, and the policy names several.",
                 mend="Write a policy for each.",
@@ -120,8 +124,8 @@ class _Session:
                 self._policy.notify,
                 self._environment,
                 merge_summaries(summaries, code),
-                metrics_file=self._order.metrics_file,
-                pushgateway=self._order.pushgateway,
+                metrics_file=self._options.metrics_file,
+                pushgateway=self._options.pushgateway,
             )
         )
 
@@ -130,13 +134,13 @@ class _Session:
             self._log.warning(sentence)
 
 
-def _raise_if_idle(order: Order, policy: Policy) -> None:
-    """Let an order pass whose safeguard has something to guard.
+def _check_accept_policy(options: RunOptions, policy: Policy) -> None:
+    """Check that `--accept-policy` has a quarantine to lift.
 
     Raises:
-        UsageFault: Whoever typed it believes in a quarantine that is not there.
+        UsageFault: The policy sets none.
     """
-    if order.accept_policy is not None and not policy.limits.quarantine:
+    if options.accept_policy is not None and not policy.limits.quarantine:
         raise UsageFault(
             "--accept-policy lifts a quarantine, and the policy sets none.",
             mend="Leave it out, or write limits: {quarantine: true}.",

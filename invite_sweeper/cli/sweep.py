@@ -72,7 +72,7 @@ def sweep(
 
     Example: invite-sweeper sweep --policy config/policy.yaml --dry-run
     """
-    from invite_sweeper.cli.order import Order
+    from invite_sweeper.cli.order import RunOptions, SavedPlanOptions
     from invite_sweeper.cli.policy_files import duration
     from invite_sweeper.cli.running import execute
     from invite_sweeper.errors import UsageFault
@@ -83,16 +83,18 @@ def sweep(
         raise UsageFault("--require-approval needs a plan.", mend="Name it with --plan FILE.")
     if saved is None and _was_named(ctx, "plan_max_age"):
         raise UsageFault("--plan-max-age needs a plan.", mend="Name it with --plan FILE.")
-    order = Order(
+    plan = None
+    if saved is not None:
+        max_age = duration("--plan-max-age", plan_max_age)
+        plan = SavedPlanOptions(saved, max_age, require_approval)
+    options = RunOptions(
         policy=policy,
         policy_named=_was_named(ctx, "policy"),
         base_url=base_url,
         audit_log=audit_log,
         dry_run=dry_run,
         out=out,
-        plan=saved,
-        plan_max_age=duration("--plan-max-age", plan_max_age),
-        require_approval=require_approval,
+        plan=plan,
         accept_policy=accept_policy,
         accept_population=accept_population,
         output=output,
@@ -105,7 +107,7 @@ def sweep(
         quiet=quiet,
         verbose=verbose,
     )
-    raise typer.Exit(execute(order))
+    raise typer.Exit(execute(options))
 
 
 def _dry(command: Callable[_Given, None]) -> Callable[_Given, None]:

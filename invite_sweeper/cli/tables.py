@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.cli.order import Order
+from invite_sweeper.cli.order import RunOptions
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.kept import KeptNames
@@ -22,13 +22,13 @@ _ROWS_VERBOSE = 1_000
 
 
 def presentation(
-    order: Order, audit: AuditLog, limits: Limits
+    options: RunOptions, audit: AuditLog, limits: Limits
 ) -> Callable[[Console, RunSummary], None]:
     """Give what shows the plan and the question; the plan is on disk by then.
 
     The run begins in the log where the log ends now.
     """
-    read = partial(_read, order, audit.path, audit.position)
+    read = partial(_read, options, audit.path, audit.position)
 
     def present(console: Console, summary: RunSummary) -> None:
         shown = read(summary)
@@ -42,7 +42,7 @@ def presentation(
 
 def show_run(
     console: Console,
-    order: Order,
+    options: RunOptions,
     summary: RunSummary,
     path: Path,
     start: int,
@@ -54,12 +54,12 @@ def show_run(
         start: The byte offset at which the run begins in the log.
         kept: The kept invitations by name, where they are to be told.
     """
-    show(console, summary, _read(order, path, start, summary), kept=kept)
+    show(console, summary, _read(options, path, start, summary), kept=kept)
 
 
-def _read(order: Order, path: Path, start: int, summary: RunSummary) -> Shown:
+def _read(options: RunOptions, path: Path, start: int, summary: RunSummary) -> Shown:
     """Read the run back; where the log cannot be read the totals are told all the same."""
-    most = _ROWS_VERBOSE if order.verbose else _ROWS
+    most = _ROWS_VERBOSE if options.verbose else _ROWS
     planned = summary.stale - summary.trimmed
     try:
         return read_shown(path, summary.run_id, start=start, most=most, planned=planned)

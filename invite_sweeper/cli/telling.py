@@ -6,7 +6,7 @@ from invite_sweeper.cli import results
 from invite_sweeper.cli.exits import explain
 from invite_sweeper.cli.one_run import Told
 from invite_sweeper.cli.options import Output
-from invite_sweeper.cli.order import Order
+from invite_sweeper.cli.order import RunOptions
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.totals import merge_summaries
 
@@ -29,15 +29,15 @@ def exit_code(told: Sequence[Told]) -> int:
     return int(ExitCode.STALE if succeeded else ExitCode.PARTLY)
 
 
-def tell_all(order: Order, told: Sequence[Told]) -> int:
+def tell_all(options: RunOptions, told: Sequence[Told]) -> int:
     """Write each result to stdout, and each error to stderr; gives the exit code.
 
     `--output json` stays one object: the totals of all runs, and each run under `runs`.
     """
     code = exit_code(told)
-    if len(told) == 1 or order.output is Output.TEXT:
+    if len(told) == 1 or options.output is Output.TEXT:
         for each in told:
-            _tell(order, each)
+            _tell(options, each)
         return code
     ended = [each.ended for each in told if each.ended is not None]
     runs = [each.summary.to_json() for each in ended if each.reached_atlas]
@@ -50,9 +50,9 @@ def tell_all(order: Order, told: Sequence[Told]) -> int:
     return code
 
 
-def _tell(order: Order, told: Told) -> None:
+def _tell(options: RunOptions, told: Told) -> None:
     if told.ended is not None:
-        results.tell(order, told.ended, told.path, told.start, told.kept)
+        results.tell(options, told.ended, told.path, told.start, told.kept)
     elif told.error is not None:
         explain(told.error)
 

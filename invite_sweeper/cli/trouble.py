@@ -5,7 +5,7 @@ from typing import Final
 
 from invite_sweeper.cli.one_run import Told
 from invite_sweeper.cli.options import Output
-from invite_sweeper.cli.order import Order
+from invite_sweeper.cli.order import RunOptions
 from invite_sweeper.plural import counted
 from invite_sweeper.totals import RunSummary
 
@@ -13,12 +13,12 @@ NAMED: Final = 10
 """So many are named of each kind: a mail from cron is read, and the audit log has all."""
 
 
-def by_name(order: Order, told: Sequence[Told]) -> Iterator[str]:
+def by_name(options: RunOptions, told: Sequence[Told]) -> Iterator[str]:
     """Give a sentence for each project that was not read and each deletion that is not known done.
 
     The audit log tells it, so this costs nothing where all went well.
     """
-    if not order.quiet and order.output is Output.TEXT:
+    if not options.quiet and options.output is Output.TEXT:
         return
     for each in told:
         if each.ended is not None and _trouble(each.ended.summary):

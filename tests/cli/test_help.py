@@ -14,6 +14,7 @@ from typer.main import get_command
 from invite_sweeper.cli.options import DEFAULT_PLAN_MAX_AGE
 from invite_sweeper.cli.program import app
 from invite_sweeper.errors import ExitCode
+from invite_sweeper.policy import Execution
 from invite_sweeper.restore import A_MINUTE
 
 WIDTH = 80
@@ -240,5 +241,7 @@ class TestCompletion:
 
 def test_help_names_the_rate_at_which_restore_invites_and_the_defaults_of_the_plan(pages):
     assert f" {A_MINUTE} a minute." in pages[("restore",)]
+    (deadline,) = Execution.model_fields["deadline"].examples
+    assert f"; {deadline} by default." in " ".join(pages[("restore",)].split())
     assert f"[default: {DEFAULT_PLAN_MAX_AGE}]" in pages[("sweep",)]
     assert f"ends with {ExitCode.STALE}." in " ".join(pages[("sweep",)].split())

@@ -8,7 +8,7 @@ from audit.written_logs import fields_of, write_events
 from builders import invitation
 from rich.console import Console
 
-from invite_sweeper.cli.order import Order
+from invite_sweeper.cli.order import RunOptions
 from invite_sweeper.cli.tables import presentation
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.policy import Limits
@@ -25,7 +25,7 @@ def shown(path, stale):
     audit = SimpleNamespace(path=path, position=0)
     summary = RunSummary(run_id=RUN, mode="sweep", now="2026-11-25T01:00:00Z", stale=stale)
     console = Console(file=StringIO(), width=100)
-    presentation(Order(path, "https://atlas.example.com"), audit, Limits())(console, summary)
+    presentation(RunOptions(path, "https://atlas.example.com"), audit, Limits())(console, summary)
     return console.file.getvalue()
 
 
