@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import structlog
+
 from invite_sweeper.atlas import AtlasClient
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.cli import results

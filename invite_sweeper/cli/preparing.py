@@ -188,7 +188,7 @@ class Preparation:
                 planned = lane(span)
                 while (one := planned.head()) is not None:
                     planned.advance()
-                    yield {**invitation_fields(one.invitation, facts.now), "rule": one.rule}
+                    yield {**invitation_fields(one.invitation, context.now), "rule": one.rule}
 
     def _refusal(self) -> tuple[GuardRefused, tuple[str, ...]] | None:
         """End a quarantined run, once its plan is there to be read."""

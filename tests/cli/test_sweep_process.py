@@ -620,14 +620,3 @@ def test_empty_audit_log_is_wrong_usage_of_every_command_that_takes_one(desk, wo
     done = desk.run(*words, *policy, "--audit-log", "")
     assert done.code == 2
     assert "names no file" in done.out + done.err
-
-
-@pytest.mark.parametrize("output", ["json", "text"])
-def test_run_loads_what_draws_a_table_only_where_its_result_is_one(desk, output):
-    stock(desk)
-    done = desk.sweep("--yes", "--output", output, PYTHONPROFILEIMPORTTIME="1")
-    assert done.code == 0
-    loaded = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
-    assert "structlog" in loaded
-    assert ("rich.console" in loaded) is (output == "text")
-    assert "pygments" not in loaded
