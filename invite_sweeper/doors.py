@@ -24,7 +24,7 @@ class Doors:
         """Tell whether an answer ends its own list alone, since there are others."""
         if not (self._several and isinstance(deletion.ends_run, VersionGone)):
             return False
-        said = " ".join(filter(None, (deletion.ends_run.what, deletion.ends_run.mend)))
+        said = " ".join(filter(None, (deletion.ends_run.message, deletion.ends_run.hint)))
         self.retired.setdefault(invitation.source, said)
         return True
 

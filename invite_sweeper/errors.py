@@ -152,22 +152,24 @@ class RunError(Exception):
     """The run cannot go on.
 
     Attributes:
-        what: What happened, one sentence.
-        state: What state things are in ("Nothing was deleted.").
-        mend: What the person can do about it; empty when there is nothing.
+        message: What happened, one sentence.
+        consequence: What state things are in ("Nothing was deleted.").
+        hint: What the person can do about it; empty when there is nothing.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.DEFECT
 
-    def __init__(self, what: str, *, state: str = "Nothing was deleted.", mend: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.state = state
-        self.mend = mend
+    def __init__(
+        self, message: str, *, consequence: str = "Nothing was deleted.", hint: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.consequence = consequence
+        self.hint = hint
 
     @override
     def __str__(self) -> str:
-        return " ".join(part for part in (self.what, self.state, self.mend) if part)
+        return " ".join(part for part in (self.message, self.consequence, self.hint) if part)
 
 
 class UsageFault(RunError):
@@ -175,8 +177,8 @@ class UsageFault(RunError):
 
     exit_code = ExitCode.USAGE
 
-    def __init__(self, what: str, *, mend: str = "") -> None:
-        super().__init__(what, state="Atlas was not called.", mend=mend)
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, consequence="Atlas was not called.", hint=hint)
 
 
 class Fault(NamedTuple):
@@ -187,14 +189,14 @@ class Fault(NamedTuple):
         column: From 1, in characters.
         where: The place in words, as `rules[0].older_than`.
         what: What is wrong.
-        mend: What to write instead.
+        hint: What to write instead.
     """
 
     line: int
     column: int
     where: str
     what: str
-    mend: str
+    hint: str
 
 
 class PolicyFault(UsageFault):
@@ -214,7 +216,7 @@ class PolicyFault(UsageFault):
     def lines(self) -> tuple[str, ...]:
         """One line a fault: `file:line:column: where: what, and the mend`."""
         return tuple(
-            f"{self.name}:{f.line}:{f.column}: {f.where}: {f.what}; {f.mend}" for f in self.faults
+            f"{self.name}:{f.line}:{f.column}: {f.where}: {f.what}; {f.hint}" for f in self.faults
         )
 
 

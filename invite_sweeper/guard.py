@@ -99,10 +99,10 @@ def raise_if_unsafe(census: Census, limits: Limits, shard: str | None = None) ->
     if found:
         most = 5
         shown = (*found[:most], *([f"And {len(found) - most} more."] if len(found) > most else ()))
-        raise GuardRefused(" ".join(shown), mend=_mend(census, limits, len(found)))
+        raise GuardRefused(" ".join(shown), hint=_hint(census, limits, len(found)))
 
 
-def _mend(census: Census, limits: Limits, reasons: int) -> str:
+def _hint(census: Census, limits: Limits, reasons: int) -> str:
     """Say what helps: no narrower rule makes a project readable."""
     unreadable = census.projects_unreadable > limits.max_unreadable_projects
     mends = [_READABLE] if unreadable else []
@@ -126,13 +126,13 @@ def raise_if_clock_differs(skew_s: float | None) -> None:
     if skew_s is None:
         raise GuardRefused(
             "Atlas's answer carried no readable Date, so this clock could not be checked.",
-            mend="Look for a proxy that removes the Date header.",
+            hint="Look for a proxy that removes the Date header.",
         )
     if abs(skew_s) > CLOCK_MAY_DIFFER_S:
         way = "ahead of" if skew_s > 0 else "behind"
         raise GuardRefused(
             f"This clock is {abs(skew_s):.0f} s {way} Atlas's.",
-            mend="Set the clock (NTP): ages are counted by it.",
+            hint="Set the clock (NTP): ages are counted by it.",
         )
 
 
@@ -162,6 +162,6 @@ def raise_if_fewer(before: Population, seen: Population, limits: Limits) -> None
                 f"{counted(now, name)} {fitting(now, 'is', 'are')} seen "
                 f"where the last complete run left {was:,}, "
                 f"a fall over max_population_drop: {limits.max_population_drop}.",
-                mend="Find out where they went; where it is as it should be, "
+                hint="Find out where they went; where it is as it should be, "
                 "--accept-population lets it pass once.",
             )

@@ -165,4 +165,4 @@ def _edited(why: str) -> GuardRefused:
 
 
 def _refused(what: str) -> GuardRefused:
-    return GuardRefused(what, mend=_MAKE_ANOTHER)
+    return GuardRefused(what, hint=_MAKE_ANOTHER)

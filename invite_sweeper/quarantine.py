@@ -43,5 +43,5 @@ class Comparison:
             "The policy has changed since the last sweep (quarantine). "
             f"It adds {counted(self.added_count, 'stale invitation')} "
             f"and takes {self.removed_count:,} away.",
-            mend=f"Read the plan; then lift it once with --accept-policy {policy_sha256}",
+            hint=f"Read the plan; then lift it once with --accept-policy {policy_sha256}",
         )

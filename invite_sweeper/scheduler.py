@@ -147,7 +147,7 @@ class Run:
         confirm = self._job.confirm
         agreed = confirm is None or await confirm(self._counts.summary())
         if self._stop.reason is not None:
-            raise self._stop.as_error(state=NOTHING_DELETED)
+            raise self._stop.as_error(consequence=NOTHING_DELETED)
         if not agreed:
             raise GuardRefused("The person at the terminal did not say yes.")
 
@@ -177,7 +177,7 @@ class Run:
                 await sweep.run(lane(span) for span in draft.spans)
         except RunError as error:
             done = counted(tally[Outcome.DELETED], "invitation")
-            error.state = f"{done} had been deleted by then."
+            error.consequence = f"{done} had been deleted by then."
             raise
         finally:
             self._bulletin.closing()
@@ -187,4 +187,4 @@ class Run:
             self._bulletin.warn(f"The sweep stopped itself: {reckoning.broken}")
         undone = reckoning.cut_short or tally[Outcome.SKIPPED] or tally[Outcome.UNKNOWN]
         if stop.reason is not None and undone:
-            raise stop.as_error(state="What was done is in the audit log.")
+            raise stop.as_error(consequence="What was done is in the audit log.")

@@ -36,7 +36,7 @@ class Shard:
         if not whole or not 1 <= int(first) <= int(second) <= MOST:
             raise UsageFault(
                 f"--shard {text!r} is no shard.",
-                mend=f"Write I/N with I from 1 to N and N up to {MOST}, as 2/3; or auto/N inside "
+                hint=f"Write I/N with I from 1 to N and N up to {MOST}, as 2/3; or auto/N inside "
                 "an Indexed Job, which reads JOB_COMPLETION_INDEX.",
             )
         return cls(int(first), int(second))

@@ -32,16 +32,16 @@ class Stop:
         self.ask(reason)
         self.given_up.set()
 
-    def as_error(self, *, state: str) -> StoppedEarly:
+    def as_error(self, *, consequence: str) -> StoppedEarly:
         """Say that the run ended early, and in which state that leaves things."""
         return StoppedEarly(
             f"Stopped early: {self.reason}.",
-            state=state,
-            mend="The same command goes on where it stopped.",
+            consequence=consequence,
+            hint="The same command goes on where it stopped.",
         )
 
     async def unless_asked(
-        self, step: Coroutine[object, object, T], *, state: str = NOTHING_DELETED
+        self, step: Coroutine[object, object, T], *, consequence: str = NOTHING_DELETED
     ) -> T:
         """Carry out a step that changes nothing at Atlas; a wish to stop ends it at once.
 
@@ -57,7 +57,7 @@ class Stop:
             await asyncio.wait((task, bell), return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
-            raise self.as_error(state=state)
+            raise self.as_error(consequence=consequence)
         finally:
             bell.cancel()
             task.cancel()

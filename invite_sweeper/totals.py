@@ -303,7 +303,7 @@ class RunCounts:
     def _finished(self, error: RunError | None) -> RunSummary:
         summary = self.summary()
         if error is not None:
-            return replace(summary, exit_code=int(error.exit_code), error=error.what)
+            return replace(summary, exit_code=int(error.exit_code), error=error.message)
         partly = summary.projects_unreadable or summary.sources_retired
         # This run may have completed what an interrupted one left open, but for a removed member.
         removed_member = self.recovered[Outcome.ACCEPTED_DURING]

@@ -71,7 +71,7 @@ async def survey(reader: Reader, scope: Scope) -> Territory:
     if not owners:
         raise GuardRefused(
             "No project of the policy's organizations is in sight.",
-            mend="Check the ids under organizations, and whose credentials these are "
+            hint="Check the ids under organizations, and whose credentials these are "
             "(a credential belongs to one organization).",
         )
     in_scope = frozenset(project.id for project in projects)
@@ -152,7 +152,7 @@ class _Steps:
         if self._retired and self._retired.keys() == self._asked.keys():
             raise AtlasUnavailable(
                 " ".join(each.reason for each in self._retired.values()),
-                mend=" ".join(each.replacement_hint for each in self._retired),
+                hint=" ".join(each.replacement_hint for each in self._retired),
             )
 
     def raise_if_all_is_gone(self) -> None:
@@ -165,7 +165,7 @@ class _Steps:
             if 1 < gone == self._asked[source]:
                 raise AtlasUnavailable(
                     f"Atlas listed {gone} projects, and then knew none of them (404 to {source}).",
-                    mend="Check the base URL and the proxy, and what Atlas says of this list.",
+                    hint="Check the base URL and the proxy, and what Atlas says of this list.",
                 )
 
 

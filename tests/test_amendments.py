@@ -143,5 +143,5 @@ def test_comparison_keeps_names_in_bounded_memory_and_counts_all():
     for _ in range(1500):
         found.look(STALE)
     assert (len(found.added), found.added_count) == (1000, 1500)
-    assert "adds 1,500" in found.refusal("f" * 64).what
-    assert "f" * 64 in found.refusal("f" * 64).mend
+    assert "adds 1,500" in found.refusal("f" * 64).message
+    assert "f" * 64 in found.refusal("f" * 64).hint

@@ -126,12 +126,12 @@ async def test_retired_source_is_told_once_and_not_asked_again():
     assert len(found) == len(atlas.asked) == 6
 
 
-async def test_walk_whose_every_source_is_retired_ends_the_run_and_says_the_mend():
+async def test_walk_whose_every_source_is_retired_ends_the_run_and_says_the_hint():
     territory = Territory((project(1),))
     atlas = FakeAtlas(answers={project(1).id: gone_for_good(Source.INVITES)})
     with pytest.raises(AtlasUnavailable) as caught:
         await walked(atlas, territory, Source.INVITES)
-    assert "users and org_users instead of invites" in caught.value.mend
+    assert "users and org_users instead of invites" in caught.value.hint
 
 
 # --- the audit log ---------------------------------------------------------------------------

@@ -117,19 +117,19 @@ def test_every_limit_that_is_passed_is_told():
 def test_refusal_carries_the_first_five_reasons_and_counts_the_rest():
     with pytest.raises(GuardRefused) as caught:
         raise_if_unsafe(census(*[2] * 8), limits(max_deletions_per_project=1))
-    assert caught.value.what.count("max_deletions_per_project") == 5
-    assert caught.value.what.endswith("And 3 more.")
-    assert caught.value.state == "Nothing was deleted."
+    assert caught.value.message.count("max_deletions_per_project") == 5
+    assert caught.value.message.endswith("And 3 more.")
+    assert caught.value.consequence == "Nothing was deleted."
 
 
-def test_refusal_tells_its_reasons_in_a_row_and_how_to_mend_it():
+def test_refusal_tells_its_reasons_in_a_row_and_how_to_fix_it():
     with pytest.raises(GuardRefused) as caught:
         raise_if_unsafe(census(2), limits(max_deletions=1, max_deletions_per_project=1))
-    assert caught.value.what == (
+    assert caught.value.message == (
         "2 stale invitations are over max_deletions: 1. "
         f"2 stale invitations in project {object_id(0)} are over max_deletions_per_project: 1."
     )
-    assert caught.value.mend == (
+    assert caught.value.hint == (
         "Read the plan; then raise the limit, narrow the rules, "
         "or let the oldest go first with over_limit: trim."
     )
@@ -144,20 +144,20 @@ READABLE = (
 def test_for_projects_that_cannot_be_read_no_narrower_rule_is_advised():
     with pytest.raises(GuardRefused) as caught:
         raise_if_unsafe(census(1, unreadable=1), limits(max_unreadable_projects=0))
-    assert caught.value.mend == READABLE
+    assert caught.value.hint == READABLE
 
 
 def test_both_mends_are_told_where_projects_and_deletions_are_too_many():
     tight = limits(max_unreadable_projects=0, max_deletions=1)
     with pytest.raises(GuardRefused) as caught:
         raise_if_unsafe(census(2, unreadable=1), tight)
-    assert caught.value.mend.startswith(f"{READABLE} Read the plan; then raise the limit")
+    assert caught.value.hint.startswith(f"{READABLE} Read the plan; then raise the limit")
 
 
-def test_as_many_unreadable_projects_as_may_be_are_no_reason_for_a_mend():
+def test_as_many_unreadable_projects_as_may_be_are_no_reason_for_a_hint():
     with pytest.raises(GuardRefused) as caught:
         raise_if_unsafe(census(2, unreadable=1), limits(max_unreadable_projects=1, max_deletions=1))
-    assert READABLE not in caught.value.mend
+    assert READABLE not in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_one_stale_invitation_is_over_a_limit_and_two_are(count, said):
 def test_five_reasons_are_all_told():
     with pytest.raises(GuardRefused) as caught:
         raise_if_unsafe(census(*[2] * 5), limits(max_deletions_per_project=1))
-    assert "more." not in caught.value.what
+    assert "more." not in caught.value.message
 
 
 def test_plan_within_its_limits_passes():
@@ -317,7 +317,7 @@ SET_IT = "Set the clock (NTP): ages are counted by it."
 
 
 @pytest.mark.parametrize(
-    ("skew_s", "what", "mend"),
+    ("skew_s", "what", "hint"),
     [
         (301.5, "This clock is 302 s ahead of Atlas's.", SET_IT),
         (-300.5, "This clock is 300 s behind Atlas's.", SET_IT),
@@ -329,10 +329,10 @@ SET_IT = "Set the clock (NTP): ages are counted by it."
     ],
     ids=["ahead", "behind", "unknown"],
 )
-def test_clock_that_is_further_off_or_cannot_be_checked_is_refused(skew_s, what, mend):
+def test_clock_that_is_further_off_or_cannot_be_checked_is_refused(skew_s, what, hint):
     with pytest.raises(GuardRefused) as caught:
         raise_if_clock_differs(skew_s)
-    assert (caught.value.what, caught.value.mend) == (what, mend)
+    assert (caught.value.message, caught.value.hint) == (what, hint)
 
 
 def fewer(before, now, **changes):
@@ -355,7 +355,7 @@ def test_population_of_one_is_one():
 def test_population_refusal_names_the_option_that_lets_it_pass_once():
     with pytest.raises(GuardRefused) as caught:
         fewer((100, 100), (69, 100), max_population_drop=0.3)
-    assert caught.value.mend == (
+    assert caught.value.hint == (
         "Find out where they went; where it is as it should be, "
         "--accept-population lets it pass once."
     )

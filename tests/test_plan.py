@@ -113,7 +113,7 @@ def test_line_removed_added_or_moved_is_refused(change):
     }[change]
     with pytest.raises(GuardRefused) as caught:
         read(changed)
-    assert caught.value.what == (
+    assert caught.value.message == (
         "The plan cannot be used. Its digest does not fit: it was edited or cut."
     )
 
@@ -154,7 +154,7 @@ def test_line_removed_added_or_moved_is_refused(change):
 def test_what_is_no_plan_is_refused_though_its_digest_fits(body, why):
     with pytest.raises(GuardRefused) as caught:
         read(resealed(body))
-    assert caught.value.what == f"The plan cannot be used. {why}."
+    assert caught.value.message == f"The plan cannot be used. {why}."
 
 
 def test_file_without_a_line_is_no_plan():
@@ -194,7 +194,7 @@ OTHER_ORGANIZATIONS = "The plan belongs to other organizations than the policy."
 def test_plan_of_another_organization_host_or_policy_is_refused(present, said):
     with pytest.raises(GuardRefused) as caught:
         checked(**present)
-    assert caught.value.what == said
+    assert caught.value.message == said
 
 
 def test_policy_is_not_compared_where_none_was_named():
@@ -204,8 +204,8 @@ def test_policy_is_not_compared_where_none_was_named():
 def test_refusal_says_how_to_make_another():
     with pytest.raises(GuardRefused) as caught:
         checked(base_url="https://elsewhere.example.com")
-    assert caught.value.mend == "Make another with: invite-sweeper plan --out FILE"
-    assert caught.value.state == "Nothing was deleted."
+    assert caught.value.hint == "Make another with: invite-sweeper plan --out FILE"
+    assert caught.value.consequence == "Nothing was deleted."
 
 
 def test_ceiling_admits_what_was_planned_once_and_nothing_else():

@@ -40,7 +40,7 @@ def test_each_source_names_what_takes_its_place_or_an_upgrade(source):
     assert (f"instead of {source}." in said) == (source in {Source.INVITES, Source.ORG_INVITES})
 
 
-def test_retired_list_is_urgent_and_says_the_mend():
+def test_retired_list_is_urgent_and_says_the_hint():
     warning = retired_warning(
         Retired("", "", "It is over.", 410, "VERSION_GONE", Source.ORG_INVITES)
     )

@@ -14,22 +14,22 @@ def parse_base_url(text: str) -> URL:
         UsageFault: No `https` address of a host (plain `http` is for loopback alone), or
             one with a user name, a query or a fragment. Never repeats a user name.
     """
-    mend = "Write it as https://cloud.mongodb.com."
+    hint = "Write it as https://cloud.mongodb.com."
     try:
         url = URL(text.strip().rstrip("/"))
         host, port = url.host, url.port
     except ValueError:
         host, port, url = None, None, URL()
     if not host or url.scheme not in {"http", "https"} or port == 0:
-        raise UsageFault("The base URL is not an http address with a host.", mend=mend)
+        raise UsageFault("The base URL is not an http address with a host.", hint=hint)
     if url.raw_user is not None or url.raw_password is not None:
-        raise UsageFault("The base URL holds a user name or password.", mend=mend)
+        raise UsageFault("The base URL holds a user name or password.", hint=hint)
     if "?" in text or "#" in text:
-        raise UsageFault("The base URL holds a query or a fragment.", mend=mend)
+        raise UsageFault("The base URL holds a query or a fragment.", hint=hint)
     if url.scheme == "http" and not is_loopback(host):
         raise UsageFault(
             f"The base URL would send credentials to {host} unencrypted.",
-            mend="Use https; http is for loopback addresses alone.",
+            hint="Use https; http is for loopback addresses alone.",
         )
     return url
 

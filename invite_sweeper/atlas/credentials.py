@@ -77,21 +77,21 @@ def _exactly_one_kind(
         choices = ", or ".join(" and ".join(kind) for kind in kinds)
         raise UsageFault(
             "No credentials are given.",
-            mend=f"Set {choices} (or the same names with _FILE).",
+            hint=f"Set {choices} (or the same names with _FILE).",
         )
     if len(begun) > 1:
         found = ", ".join(
             value.variable for kind in begun for name in kind if (value := given[name])
         )
         raise UsageFault(
-            f"More than one kind of credentials is given: {found}.", mend="Leave one kind."
+            f"More than one kind of credentials is given: {found}.", hint="Leave one kind."
         )
     missing = [name for name in begun[0] if not given[name]]
     if missing:
         there = next(value.variable for name in begun[0] if (value := given[name]))
         raise UsageFault(
             f"{there} is set and {missing[0]} is not.",
-            mend=f"Set {missing[0]} or {missing[0]}_FILE as well.",
+            hint=f"Set {missing[0]} or {missing[0]}_FILE as well.",
         )
 
 
@@ -103,7 +103,7 @@ def _value_of(
     by_file = f"{name}_FILE"
     path = environment.get(by_file, "")
     if plain and path:
-        raise UsageFault(f"{name} and {by_file} are both set.", mend="Set one of them.")
+        raise UsageFault(f"{name} and {by_file} are both set.", hint="Set one of them.")
     if plain:
         return _Given(name, _checked(name, plain))
     if not path:
@@ -119,7 +119,7 @@ def _file_text(variable: str, path: Path, read_file: Callable[[Path], bytes]) ->
         why = error.strerror or "it cannot be read"
         raise UsageFault(
             f"{variable} names {path}, which cannot be read: {why}.",
-            mend="Name a file that exists and that this user may read; in a container, mount it.",
+            hint="Name a file that exists and that this user may read; in a container, mount it.",
         ) from None
     if len(data) > _MAX_SECRET_BYTES:
         raise UsageFault(f"{variable} names {path}, which is too long for a secret.")
@@ -139,7 +139,7 @@ def _checked(variable: str, value: str) -> str:
     if not all(character.isprintable() and not character.isspace() for character in value):
         raise UsageFault(
             f"The value of {variable} holds a blank, a line break or a control character.",
-            mend="Check how it was copied.",
+            hint="Check how it was copied.",
         )
     return value
 
@@ -155,6 +155,6 @@ def _public_key(given: _Given, client_id: str) -> str:
     if given.value.startswith("mdb_sa_"):
         raise UsageFault(
             f"{given.variable} holds the id of a service account.",
-            mend=f"Put it into {client_id}, and its secret beside it.",
+            hint=f"Put it into {client_id}, and its secret beside it.",
         )
     return _user_name(given)

@@ -118,5 +118,5 @@ def _told(deletion: Deletion) -> Deletion:
     error = deletion.ends_run
     if error is None:
         return deletion
-    ends = type(error)(error.what, state=_STATE, mend=error.mend)
+    ends = type(error)(error.message, consequence=_STATE, hint=error.hint)
     return deletion._replace(ends_run=ends)

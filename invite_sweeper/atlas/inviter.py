@@ -116,4 +116,4 @@ def _organization_body(invitation: Invitation) -> dict[str, object]:
 
 
 def _told(error: RunError) -> RunError:
-    return type(error)(error.what, state=_STATE, mend=error.mend)
+    return type(error)(error.message, consequence=_STATE, hint=error.hint)

@@ -34,7 +34,7 @@ def proxy_for(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
         # It is not repeated: there may be a password in it.
         raise UsageFault(
             f"What {_variable(base_url.scheme)} holds is no proxy's address.",
-            mend="Write it as http://HOST:PORT; proxies of other kinds are not spoken to.",
+            hint="Write it as http://HOST:PORT; proxies of other kinds are not spoken to.",
         )
     if proxy.user is None:
         return proxy, None

@@ -17,7 +17,7 @@ from invite_sweeper.atlas.line import HttpSession
 from invite_sweeper.atlas.oauth import REVOKE_PATH, TOKEN_PATH, parse_token
 from invite_sweeper.atlas.observed import ServerInfo
 from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
-from invite_sweeper.atlas.verdicts import in_words, way_mend
+from invite_sweeper.atlas.verdicts import in_words, way_hint
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 
 _MARGIN_S: Final = 600.0
@@ -34,7 +34,7 @@ _OK: Final = 200
 _GOODBYE_S: Final = 5.0
 _LAST_WORD_S: Final = 1.0
 _REFUSED: Final = frozenset({400, 401, 403})
-_MEND: Final = "Check the client id and secret of the service account, and that it is alive."
+_HINT: Final = "Check the client id and secret of the service account, and that it is alive."
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +173,10 @@ class ServiceAccountAuthentication:
 
     def _token_of(self, result: Result) -> _Token:
         if isinstance(result, Answer) and result.status in _REFUSED:
-            raise CredentialsRefused(f"Atlas refuses a token: {in_words(result)}.", mend=_MEND)
+            raise CredentialsRefused(f"Atlas refuses a token: {in_words(result)}.", hint=_HINT)
         if not isinstance(result, Answer) or result.status != _OK:
             raise AtlasUnavailable(
-                f"No token can be had: {in_words(result)}.", mend=way_mend(result)
+                f"No token can be had: {in_words(result)}.", hint=way_hint(result)
             )
         told = parse_token(result.body)
         if told is None:

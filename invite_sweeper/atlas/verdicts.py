@@ -22,12 +22,12 @@ _ACCESS_LIST: Final = ("_WHITELIST", "_ACCESS_LIST")
 PLAIN_REFUSAL: Final = frozenset({None, "UNEXPECTED_ERROR"})
 """The codes of a 401 that names no missing role."""
 
-ACCESS_LIST_MEND: Final = (
+ACCESS_LIST_HINT: Final = (
     "Add the address that this runs from to the access list of the API key or service account."
 )
-_WAY_MEND: Final = "Check the base URL, the proxy, and that this network lets one reach Atlas."
-_KEY_MEND: Final = "Check the credentials, and that they have not expired."
-_VERSION_MEND: Final = "Atlas has dropped the version that this program speaks: upgrade it."
+_WAY_HINT: Final = "Check the base URL, the proxy, and that this network lets one reach Atlas."
+_KEY_HINT: Final = "Check the credentials, and that they have not expired."
+_VERSION_HINT: Final = "Atlas has dropped the version that this program speaks: upgrade it."
 
 
 def is_plain_refusal(result: Result) -> bool:
@@ -65,13 +65,13 @@ def ends_run(result: Result, source: Source | None = None) -> RunError | None:
         case 403 if (error_of(result).code or "").endswith(_ACCESS_LIST):
             return CredentialsRefused(
                 f"{_told(result)}: Atlas does not take these credentials from this address.",
-                mend=ACCESS_LIST_MEND,
+                hint=ACCESS_LIST_HINT,
             )
         case (406 | 410) as status:
             kind = VersionGone if status == 410 else AtlasUnavailable  # noqa: PLR2004
             retired = source if kind is VersionGone else None
-            mend = retired.replacement_hint if retired is not None else _VERSION_MEND
-            return kind(f"{_told(result)}.", mend=mend)
+            hint = retired.replacement_hint if retired is not None else _VERSION_HINT
+            return kind(f"{_told(result)}.", hint=hint)
         case _:
             return None
 
@@ -80,7 +80,7 @@ def refuses_credentials(result: Result) -> CredentialsRefused | None:
     """Say that a 401 is about the credentials; of use while Atlas has not taken them yet."""
     if not is_plain_refusal(result):
         return None
-    return CredentialsRefused("Atlas refuses the credentials (401).", mend=_KEY_MEND)
+    return CredentialsRefused("Atlas refuses the credentials (401).", hint=_KEY_HINT)
 
 
 def refuses_first_call(result: Result) -> RunError:
@@ -88,8 +88,8 @@ def refuses_first_call(result: Result) -> RunError:
     if about_run := ends_run(result) or refuses_credentials(result):
         return about_run
     if isinstance(result, Answer) and result.status in {401, 403}:
-        mend = ACCESS_LIST_MEND if result.status == 403 else _KEY_MEND  # noqa: PLR2004
-        return CredentialsRefused(f"{_told(result)} to the list of projects.", mend=mend)
+        hint = ACCESS_LIST_HINT if result.status == 403 else _KEY_HINT  # noqa: PLR2004
+        return CredentialsRefused(f"{_told(result)} to the list of projects.", hint=hint)
     return breaks_off(result)
 
 
@@ -97,15 +97,15 @@ def breaks_off(result: Result) -> RunError:
     """Say why the list of projects cannot be read on: one of its pages was given by then."""
     return ends_run(result) or AtlasUnavailable(
         f"The list of projects cannot be read to the end: {in_words(result)}.",
-        mend=way_mend(result),
+        hint=way_hint(result),
     )
 
 
-def way_mend(result: Result) -> str:
+def way_hint(result: Result) -> str:
     """Say what to do about what stands between here and Atlas; "" where Atlas itself answered."""
     if isinstance(result, Broken):
-        return _WAY_MEND
-    return _WAY_MEND if is_redirect(result) or not is_atlas_speaking(result) else ""
+        return _WAY_HINT
+    return _WAY_HINT if is_redirect(result) or not is_atlas_speaking(result) else ""
 
 
 def is_done(answer: Answer) -> bool:

@@ -83,14 +83,14 @@ class Appender:
         if named is None or not os.path.samestat(named, ours):
             raise AuditUnwritable(
                 f"The audit log {self._path} was taken away while it was being written.",
-                state=_TAKEN,
-                mend="Bring it back from where it was moved, then run the same command again.",
+                consequence=_TAKEN,
+                hint="Bring it back from where it was moved, then run the same command again.",
             )
         if ours.st_size != self._size:
             raise AuditUnwritable(
                 f"Somebody else has changed the audit log {self._path} while it was being written.",
-                state="No deletion is sent after this.",
-                mend="See what `audit verify` says of it.",
+                consequence="No deletion is sent after this.",
+                hint="See what `audit verify` says of it.",
             )
 
     def _write(self, data: bytes) -> None:
@@ -122,6 +122,6 @@ class Appender:
     def _unwritable(self, error: OSError) -> AuditUnwritable:
         return AuditUnwritable(
             f"The audit log {self._path} cannot be written: {error.strerror or error}.",
-            state=_SENT,
-            mend="Make room or mend the disk, then run the same command again: it goes on.",
+            consequence=_SENT,
+            hint="Make room or mend the disk, then run the same command again: it goes on.",
         )

@@ -46,7 +46,7 @@ def _make(folder: Path) -> None:
 def _refuse_links(folder: Path) -> None:
     if folder.is_symlink():
         raise AuditUnwritable(
-            f"The audit log's folder {folder} is a symbolic link.", mend="Name the folder itself."
+            f"The audit log's folder {folder} is a symbolic link.", hint="Name the folder itself."
         )
 
 
@@ -64,6 +64,6 @@ def _refuse_open(folder: Path) -> None:
         if is_open and below != os.geteuid():
             raise AuditUnwritable(
                 f"Everybody can write to {each}, where the audit log is.",
-                mend=f"Take that away: chmod o-w {each}",
+                hint=f"Take that away: chmod o-w {each}",
             )
         below = status.st_uid

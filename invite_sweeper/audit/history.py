@@ -123,7 +123,7 @@ def _open_intent(record: Record, starts: Mapping[object, PastRun]) -> OpenIntent
     except ValueError as error:
         raise GuardRefused(
             f"An intent of run {record.get('run_id')} cannot be read: {error}.",
-            mend="See what `audit verify` says of the audit log.",
+            hint="See what `audit verify` says of the audit log.",
         ) from error
     run_id = record.get("run_id")
     run = starts.get(run_id, PastRun(str(run_id)))

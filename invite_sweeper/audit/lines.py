@@ -71,7 +71,7 @@ def open_log(path: Path) -> BinaryIO:
     except OSError as error:
         raise UsageFault(
             f"The audit log {path} cannot be read: {error.strerror or error}.",
-            mend="Name files that exist and that this user may read.",
+            hint="Name files that exist and that this user may read.",
         ) from error
 
 
@@ -83,7 +83,7 @@ def refuse_damaged(spot: Spot) -> NoReturn:
     """
     raise GuardRefused(
         f"The audit log is damaged at {spot}, so earlier runs cannot be known from it.",
-        mend="See what `audit verify` says of it. Moving the file away begins a new one, which "
+        hint="See what `audit verify` says of it. Moving the file away begins a new one, which "
         "knows nothing of this one's open deletions, used-up plans and bounced invitations.",
     )
 
@@ -100,7 +100,7 @@ def refuse_stranger(path: Path) -> None:
     if not (is_line(first) or may_begin(first)):
         raise GuardRefused(
             f"{Spot(path, 1)} is no line of an audit log.",
-            mend="Name an audit log; `audit verify` tells what is wrong with a damaged one.",
+            hint="Name an audit log; `audit verify` tells what is wrong with a damaged one.",
         )
 
 
@@ -120,7 +120,7 @@ def refuse_doubles(paths: Iterable[Path]) -> None:
         if identity in known:
             raise UsageFault(
                 f"{known[identity]} and {path} are one audit log, given twice.",
-                mend="Name each file once.",
+                hint="Name each file once.",
             )
         known[identity] = path
 

@@ -49,7 +49,7 @@ class AuditLock:
         except OSError as error:
             raise AuditUnwritable(
                 f"The audit log's lock {self._path} cannot be had: {error.strerror or error}.",
-                mend="Name an audit log in a folder that this user may write to.",
+                hint="Name an audit log in a folder that this user may write to.",
             ) from error
         self._tell()
         return self
@@ -98,5 +98,5 @@ class AuditLock:
             who = "a process that did not say which"
         return LockHeld(
             f"Another run holds the lock {self._path}: {who}.",
-            mend="Let it end, or stop it; a lock ends with its process.",
+            hint="Let it end, or stop it; a lock ends with its process.",
         )

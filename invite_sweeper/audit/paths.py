@@ -44,7 +44,7 @@ class AuditTarget:
         if re.search(r"[{}]", _PLACEHOLDER.sub("", template)):
             raise UsageFault(
                 f"The audit log's path {template} holds braces around something else.",
-                mend="It may hold {date} and {run_id}.",
+                hint="It may hold {date} and {run_id}.",
             )
         if not Path(template).name:
             raise UsageFault(f"The audit log's path {template!r} names no file.")

@@ -60,11 +60,11 @@ def open_place(path: Path) -> Place:
 def _refused(path: Path, error: OSError) -> AuditUnwritable:
     if error.errno == errno.ELOOP:
         return AuditUnwritable(
-            f"The audit log {path} is a symbolic link.", mend="Name the file itself."
+            f"The audit log {path} is a symbolic link.", hint="Name the file itself."
         )
     return AuditUnwritable(
         f"The audit log {path} cannot be opened: {error.strerror or error}.",
-        mend="Name a file on a disk with room, in a folder that this user may write to.",
+        hint="Name a file on a disk with room, in a folder that this user may write to.",
     )
 
 
@@ -92,14 +92,14 @@ def _secure(fd: int, path: Path) -> None:
     status = os.fstat(fd)
     is_ours = status.st_uid == os.geteuid()
     if not stat.S_ISREG(status.st_mode):
-        raise AuditUnwritable(f"The audit log {path} is no plain file.", mend="Name a file.")
+        raise AuditUnwritable(f"The audit log {path} is no plain file.", hint="Name a file.")
     if not is_ours and status.st_uid != 0:
         raise AuditUnwritable(
-            f"The audit log {path} belongs to another user.", mend="Name another file."
+            f"The audit log {path} belongs to another user.", hint="Name another file."
         )
     if status.st_mode & (stat.S_IWOTH | (0 if is_ours else stat.S_IWGRP)):
         raise AuditUnwritable(
-            f"Others can write to the audit log {path}.", mend=f"Take that away: chmod 600 {path}"
+            f"Others can write to the audit log {path}.", hint=f"Take that away: chmod 600 {path}"
         )
     if status.st_mode & stat.S_IWGRP:
         os.fchmod(fd, stat.S_IMODE(status.st_mode) & ~stat.S_IWGRP)

@@ -72,7 +72,7 @@ def _last_two(fd: int, path: Path, end: int) -> tuple[list[bytes], bytes]:
 def _no_log(path: Path) -> AuditUnwritable:
     return AuditUnwritable(
         f"{path} is no audit log, or its end is damaged by more than one torn line.",
-        mend="See what `audit verify` says of it, or name another file.",
+        hint="See what `audit verify` says of it, or name another file.",
     )
 
 

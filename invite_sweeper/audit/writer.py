@@ -58,7 +58,7 @@ class Writer:
         """
         if (failure := self._failure) is not None:
             raise AuditUnwritable(
-                failure.what, state=failure.state, mend=failure.mend
+                failure.message, consequence=failure.consequence, hint=failure.hint
             ) from failure.__cause__
 
     async def durable(self) -> None:
@@ -97,7 +97,9 @@ class Writer:
                 await self.durable()
         finally:
             self._thread.shutdown()  # a group that runs on must not meet another file's number
-            self._failure = self._failure or AuditUnwritable("The audit log is closed.", state="")
+            self._failure = self._failure or AuditUnwritable(
+                "The audit log is closed.", consequence=""
+            )
             self._file.close()
             self._wake()
 
@@ -151,7 +153,7 @@ class Writer:
         except BaseException as error:
             self._failure = AuditUnwritable(
                 f"The audit log cannot be written: {error!r}.",
-                state="No deletion is sent after this.",
+                consequence="No deletion is sent after this.",
             )
             if not isinstance(error, Exception):
                 raise

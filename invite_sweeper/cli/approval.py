@@ -33,7 +33,7 @@ def sign(digest: str, key: Path) -> str:
     if not isinstance(private, Ed25519PrivateKey):
         raise UsageFault(
             f"{key} holds no private ed25519 key without a passphrase.",
-            mend="Make one: ssh-keygen -t ed25519 -f KEY, or openssl genpkey -algorithm ed25519",
+            hint="Make one: ssh-keygen -t ed25519 -f KEY, or openssl genpkey -algorithm ed25519",
         )
     return base64.b64encode(private.sign(_CONTEXT + digest.encode())).decode()
 
@@ -64,7 +64,7 @@ def _public(key: Path) -> Ed25519PublicKey:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         public = None
     if not isinstance(public, Ed25519PublicKey):
-        raise UsageFault(f"{key} holds no public ed25519 key.", mend="Give the .pub file.")
+        raise UsageFault(f"{key} holds no public ed25519 key.", hint="Give the .pub file.")
     return public
 
 

@@ -94,7 +94,7 @@ def _where_the_person_looks() -> Iterator[TextIO]:
     except OSError:
         raise GuardRefused(
             "There is a terminal to answer on, and none to ask on.",
-            mend="Let stderr be a terminal, or say --yes.",
+            hint="Let stderr be a terminal, or say --yes.",
         ) from None
     with stream:
         yield stream

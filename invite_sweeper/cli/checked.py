@@ -16,8 +16,8 @@ def show(console: Console, checkup: Checkup) -> None:
         line = Text.assemble(
             (f"{check.state:<{_WIDTH}}", _STYLES[check.state]),
             (f"  {check.name}: ", "bold"),
-            visible(check.what),
+            visible(check.message),
         )
         console.print(line, soft_wrap=True)
-        if check.mend:
-            console.print(Text(f"{'':<{_WIDTH}}  {visible(check.mend)}"), soft_wrap=True)
+        if check.hint:
+            console.print(Text(f"{'':<{_WIDTH}}  {visible(check.hint)}"), soft_wrap=True)

@@ -83,7 +83,7 @@ class _Doctor:
             self._policy = policy_files.read(self._options.policy)
         except RunError as error:
             found = failed("policy", error)
-            yield found if found.mend else replace(found, mend=self._validate())
+            yield found if found.hint else replace(found, hint=self._validate())
             return
         yield from policy_checks(self._policy, self._options.policy, self.now)
 

@@ -30,7 +30,7 @@ def raise_if_same(outputs: Mapping[str, Path | None], others: Iterable[tuple[str
         if _are_one(path, other):
             raise UsageFault(
                 f"{option} {path} would take the place of {what} {other}.",
-                mend="Name another file.",
+                hint="Name another file.",
             )
 
 
@@ -44,7 +44,7 @@ def raise_if_taken_for_log(outputs: Mapping[str, Path | None], target: AuditTarg
         if path is not None and target.takes_for_log(path):
             raise UsageFault(
                 f"{option} {path} would be taken for an audit log: {target.template} names those.",
-                mend="Name a file elsewhere.",
+                hint="Name a file elsewhere.",
             )
 
 

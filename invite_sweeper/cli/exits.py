@@ -23,8 +23,8 @@ def explain(error: RunError) -> None:
         for line in error.lines():
             typer.echo(visible(line), err=True)
     colour = typer.colors.RED if colours.are_wanted() else None
-    typer.secho(f"Error: {visible(error.what)}", err=True, fg=colour)
-    for part in (error.state, error.mend):
+    typer.secho(f"Error: {visible(error.message)}", err=True, fg=colour)
+    for part in (error.consequence, error.hint):
         if part:
             typer.echo(f"  {visible(part)}", err=True)
 

@@ -97,7 +97,7 @@ class _Search:
                     raise
                 organizations = ", ".join(sorted(part.organization_ids))
                 self._lost.append(
-                    Unreadable(organizations, f"organization {organizations}", error.what)
+                    Unreadable(organizations, f"organization {organizations}", error.message)
                 )
         self._found.sort(key=lambda e: (e.invitation.project_name, e.invitation.id))
         return Explained(

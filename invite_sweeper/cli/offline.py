@@ -21,7 +21,7 @@ def offline(command: Callable[_Given, _Told]) -> Callable[_Given, _Told]:
         try:
             return command(*arguments, **options)
         except RunError as error:
-            error.state = ""
+            error.consequence = ""
             raise
 
     return run

@@ -12,7 +12,7 @@ from invite_sweeper.errors import GuardRefused, UsageFault
 from invite_sweeper.outfile import replaceable
 from invite_sweeper.plan import PlanContext, SavedPlan, read, write
 
-_PLACE_MEND: Final = "Name a file with --out, on a disk with room, in a folder that takes one."
+_PLACE_HINT: Final = "Name a file with --out, on a disk with room, in a folder that takes one."
 
 
 def try_place(path: Path) -> None:
@@ -29,7 +29,7 @@ def try_place(path: Path) -> None:
         partial.unlink()
     except OSError as error:
         raise UsageFault(
-            f"The plan {path} cannot be saved: {error.strerror}.", mend=_PLACE_MEND
+            f"The plan {path} cannot be saved: {error.strerror}.", hint=_PLACE_HINT
         ) from None
 
 
@@ -44,7 +44,7 @@ def save(path: Path, context: PlanContext, rows: Iterable[Mapping[str, object]])
         _replace(_target(path), context, rows)
     except OSError as error:
         raise GuardRefused(
-            f"The plan {path} was not saved: {error.strerror}.", mend=_PLACE_MEND
+            f"The plan {path} was not saved: {error.strerror}.", hint=_PLACE_HINT
         ) from None
 
 
@@ -91,7 +91,7 @@ def load(path: Path) -> SavedPlan:
     except OSError as error:
         raise UsageFault(
             f"The plan {path} cannot be read: {error.strerror}.",
-            mend="Name one that was saved with: invite-sweeper plan --out FILE",
+            hint="Name one that was saved with: invite-sweeper plan --out FILE",
         ) from None
 
 
@@ -134,5 +134,5 @@ def require_approval(plan: Path, digest: str, key: Path) -> None:
     if not verify(digest, signature, key):
         raise GuardRefused(
             f"The plan has no approval by the key {key}.",
-            mend=f"Let its holder run: invite-sweeper plan approve {plan} --key PRIVATE_KEY",
+            hint=f"Let its holder run: invite-sweeper plan approve {plan} --key PRIVATE_KEY",
         )

@@ -24,7 +24,7 @@ def read(path: Path, *, deadline: str | None = None) -> Policy:
     except OSError as error:
         raise UsageFault(
             f"The policy {path} cannot be read: {error.strerror}.",
-            mend="Name it with --policy PATH, or in INVITE_SWEEPER_POLICY.",
+            hint="Name it with --policy PATH, or in INVITE_SWEEPER_POLICY.",
         ) from None
     policy = parse_policy(data, str(path))
     return policy.model_copy(update={"execution": with_deadline(policy.execution, deadline)})
@@ -51,5 +51,5 @@ def duration(option: str, text: str) -> timedelta:
         return parse_duration(text)
     except DurationError as error:
         raise UsageFault(
-            f"{option} {text!r} {error.what}.", mend=f"{error.mend[:1].upper()}{error.mend[1:]}."
+            f"{option} {text!r} {error.message}.", hint=f"{error.hint[:1].upper()}{error.hint[1:]}."
         ) from None

@@ -117,7 +117,7 @@ class Preparation:
         if self._precedents.has_carried_out(saved.digest):
             raise GuardRefused(
                 f"The plan {path} has been carried out already.",
-                mend="Make another with: invite-sweeper plan --out FILE",
+                hint="Make another with: invite-sweeper plan --out FILE",
             )
         return saved
 

@@ -106,7 +106,7 @@ def serve_until_stopped(
     except OSError as error:
         raise UsageFault(
             f"{host}:{port} cannot be listened on: {error.strerror or error}.",
-            mend="Name another --port, or 0 for a free one.",
+            hint="Name another --port, or 0 for a free one.",
         ) from None
 
 

@@ -111,7 +111,7 @@ class _Session:
         if len(parts) > 1 and (self._options.out or self._options.plan):
             raise UsageFault(
                 "A saved plan belongs to one credential, and the policy names several.",
-                mend="Write a policy for each.",
+                hint="Write a policy for each.",
             )
         return parts
 
@@ -143,5 +143,5 @@ def _check_accept_policy(options: RunOptions, policy: Policy) -> None:
     if options.accept_policy is not None and not policy.limits.quarantine:
         raise UsageFault(
             "--accept-policy lifts a quarantine, and the policy sets none.",
-            mend="Leave it out, or write limits: {quarantine: true}.",
+            hint="Leave it out, or write limits: {quarantine: true}.",
         )

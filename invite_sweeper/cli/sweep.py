@@ -80,9 +80,9 @@ def sweep(
     if ctx.invoked_subcommand is not None:  # `plan approve`: `plan` is this command, too
         return
     if require_approval is not None and saved is None:
-        raise UsageFault("--require-approval needs a plan.", mend="Name it with --plan FILE.")
+        raise UsageFault("--require-approval needs a plan.", hint="Name it with --plan FILE.")
     if saved is None and _was_named(ctx, "plan_max_age"):
-        raise UsageFault("--plan-max-age needs a plan.", mend="Name it with --plan FILE.")
+        raise UsageFault("--plan-max-age needs a plan.", hint="Name it with --plan FILE.")
     plan = None
     if saved is not None:
         max_age = duration("--plan-max-age", plan_max_age)

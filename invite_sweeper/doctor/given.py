@@ -7,7 +7,7 @@ from typing import Final
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.claims import ends_at
-from invite_sweeper.atlas.verdicts import ACCESS_LIST_MEND
+from invite_sweeper.atlas.verdicts import ACCESS_LIST_HINT
 from invite_sweeper.doctor.values import Check, failed, ok, warning
 from invite_sweeper.errors import CredentialsRefused, GuardRefused, RunError
 from invite_sweeper.inventory import Project
@@ -46,7 +46,7 @@ def quarantine_check(policy: Policy, last_sha256: str | None) -> Check:
         return ok(name, "On, and the policy is the last sweep's, or there was none.")
     error = GuardRefused(
         "The policy has changed since the last sweep, which holds the next one.",
-        mend=f"Read what it changes with `plan`; then sweep --accept-policy {policy.sha256}",
+        hint=f"Read what it changes with `plan`; then sweep --accept-policy {policy.sha256}",
     )
     return failed(name, error)
 
@@ -71,8 +71,8 @@ def organization_checks(
     yield ok(_ORGANIZATIONS, f"In sight: {', '.join(territory.organizations)}.")
     for org_id in sorted(policy.organization_ids - set(territory.organizations)):
         what = f"No project of organization {org_id} is in sight."
-        mend = "A credential belongs to one organization; check the id."
-        yield warning(_ORGANIZATIONS, what, mend)
+        hint = "A credential belongs to one organization; check the id."
+        yield warning(_ORGANIZATIONS, what, hint)
     if foreign:
         owners = ", ".join(sorted({project.org_id for project in foreign}))
         are = fitting(len(foreign), "is", "are")
@@ -87,7 +87,7 @@ def atlas_trouble(error: RunError) -> Check:
         return failed(_ORGANIZATIONS, error)
     if not isinstance(error, CredentialsRefused):
         return failed("Atlas", error)
-    return failed("access list" if error.mend == ACCESS_LIST_MEND else _CREDENTIALS, error)
+    return failed("access list" if error.hint == ACCESS_LIST_HINT else _CREDENTIALS, error)
 
 
 def _of_token(credentials: BearerToken, now: datetime) -> Check:
@@ -95,9 +95,9 @@ def _of_token(credentials: BearerToken, now: datetime) -> Check:
     if end is None:
         return ok(_CREDENTIALS, "A ready token; it does not tell when it ends.")
     told = f"A ready token that ends at {end:%Y-%m-%d %H:%M} UTC"
-    mend = "Fetch a new one, or give the credentials of a service account."
+    hint = "Fetch a new one, or give the credentials of a service account."
     if end <= now:
-        return failed(_CREDENTIALS, CredentialsRefused(f"{told}, which has passed.", mend=mend))
+        return failed(_CREDENTIALS, CredentialsRefused(f"{told}, which has passed.", hint=hint))
     if end - now < _SOON:
-        return warning(_CREDENTIALS, f"{told}, within the hour.", mend)
+        return warning(_CREDENTIALS, f"{told}, within the hour.", hint)
     return ok(_CREDENTIALS, f"{told}.")

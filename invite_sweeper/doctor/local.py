@@ -41,7 +41,7 @@ def _folder(folder: Path) -> Check:
     prepare_folder(there)  # makes nothing: it is there
     if not os.access(there, os.W_OK | os.X_OK):
         raise AuditUnwritable(
-            f"This user cannot write to {there}.", mend="Name an audit log elsewhere."
+            f"This user cannot write to {there}.", hint="Name an audit log elsewhere."
         )
     room = shutil.disk_usage(there).free
     if room < _ROOM_BYTES:
@@ -60,13 +60,13 @@ def _file(path: Path) -> Iterator[Check]:
         return
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
-        raise AuditUnwritable(f"The audit log {path} is no plain file.", mend="Name a file.")
+        raise AuditUnwritable(f"The audit log {path} is no plain file.", hint="Name a file.")
     if status.st_uid not in {0, os.geteuid()}:
         raise AuditUnwritable(f"The audit log {path} belongs to another user.")
     if status.st_mode & stat.S_IWOTH:
-        raise AuditUnwritable(f"Others can write to {path}.", mend=f"chmod 600 {path}")
+        raise AuditUnwritable(f"Others can write to {path}.", hint=f"chmod 600 {path}")
     if not os.access(path, os.R_OK | os.W_OK):
-        raise AuditUnwritable(f"This user cannot write to {path}.", mend=f"chmod 600 {path}")
+        raise AuditUnwritable(f"This user cannot write to {path}.", hint=f"chmod 600 {path}")
     if status.st_mode & _OTHERS:
         yield warning(_LOG, f"Others can read {path}.", f"chmod 600 {path}")
     else:

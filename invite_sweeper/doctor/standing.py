@@ -35,14 +35,14 @@ _SETS: Final[Mapping[Source, str]] = {
 
 def clock_check(skew_s: float | None) -> Check:
     """Hold our clock against Atlas's; ages are counted by ours."""
-    name, mend = "clock", "Set this machine's clock by NTP."
+    name, hint = "clock", "Set this machine's clock by NTP."
     if skew_s is None:
         return warning(name, "No answer of Atlas had a date.")
     told = f"This machine's clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'}"
     if abs(skew_s) > CLOCK_MAY_DIFFER_S:
-        return failed(name, GuardRefused(f"{told} Atlas's.", mend=mend))
+        return failed(name, GuardRefused(f"{told} Atlas's.", hint=hint))
     if abs(skew_s) > _WORTH_A_LOOK_S:
-        return warning(name, f"{told} Atlas's.", mend)
+        return warning(name, f"{told} Atlas's.", hint)
     return ok(name, f"{told} Atlas's.")
 
 
@@ -50,7 +50,7 @@ def list_checks(sources: Sequence[Source], census: Census, limits: Limits) -> It
     """Tell of each list of the policy whether it can be read, and by which role deleted from."""
     if census.retired.keys() >= set(sources):
         what = " ".join(each.reason for each in census.retired.values())
-        yield failed("lists", AtlasUnavailable(what, mend=sources[0].replacement_hint))
+        yield failed("lists", AtlasUnavailable(what, hint=sources[0].replacement_hint))
         return
     for source in sources:
         yield _of_list(source, census)
@@ -61,7 +61,7 @@ def list_checks(sources: Sequence[Source], census: Census, limits: Limits) -> It
             GuardRefused(
                 f"{counted(len(projects), 'project')} cannot be read, "
                 f"over max_unreadable_projects: {limits.max_unreadable_projects}.",
-                mend="Give the credentials the role there, or leave the projects out.",
+                hint="Give the credentials the role there, or leave the projects out.",
             ),
         )
     if census.passed_over:
@@ -79,8 +79,8 @@ def _of_list(source: Source, census: Census) -> Check:
     if lost:
         where = _some([each.project_name or each.project_id for each in lost])
         if any(map(_names_a_role, lost)):
-            mend = f"Give the credentials the role {deleting} there, or leave it out."
-            return warning(name, f"The role is missing in {len(lost)}: {where}.", mend)
+            hint = f"Give the credentials the role {deleting} there, or leave it out."
+            return warning(name, f"The role is missing in {len(lost)}: {where}.", hint)
         return warning(name, f"{len(lost)} cannot be read: {where}. {lost[0].reason}")
     pending = census.pending[source]
     wait = fitting(pending, "waits", "wait")

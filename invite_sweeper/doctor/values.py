@@ -24,15 +24,15 @@ class Check:
 
     Attributes:
         name: What was looked at.
-        what: One sentence for a person.
-        mend: What to do about it; "" where there is nothing to do.
+        message: One sentence for a person.
+        hint: What to do about it; "" where there is nothing to do.
         code: What a sweep would end with; 0 unless failed.
     """
 
     name: str
     state: State
-    what: str
-    mend: str = ""
+    message: str
+    hint: str = ""
     code: ExitCode = ExitCode.DONE
 
 
@@ -57,23 +57,23 @@ class Checkup:
         return {
             "now": self.now,
             "checks": [
-                {"check": c.name, "state": c.state, "what": c.what, "mend": c.mend or None}
+                {"check": c.name, "state": c.state, "what": c.message, "mend": c.hint or None}
                 for c in self.checks
             ],
             "exit_code": self.exit_code,
         }
 
 
-def ok(name: str, what: str) -> Check:
+def ok(name: str, message: str) -> Check:
     """Say that something is fine."""
-    return Check(name, State.OK, what)
+    return Check(name, State.OK, message)
 
 
-def warning(name: str, what: str, mend: str = "") -> Check:
+def warning(name: str, message: str, hint: str = "") -> Check:
     """Say that something is worth a look."""
-    return Check(name, State.WARNING, what, mend)
+    return Check(name, State.WARNING, message, hint)
 
 
 def failed(name: str, error: RunError) -> Check:
     """Say what would stop a sweep, and with which code."""
-    return Check(name, State.FAILED, error.what, error.mend, error.exit_code)
+    return Check(name, State.FAILED, error.message, error.hint, error.exit_code)

@@ -20,7 +20,7 @@ class Finding(NamedTuple):
 
     path: Path
     what: str
-    mend: str
+    hint: str
 
 
 def findings(data: object) -> Iterator[Finding]:

@@ -59,8 +59,8 @@ def read(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> Document:
     return _Builder(text, loader).document()
 
 
-def _hopeless(text: str, index: int, what: str, mend: str) -> Document:
-    return Document(None, (Flaw(index, (), what, mend),), line_counter(text))
+def _hopeless(text: str, index: int, what: str, hint: str) -> Document:
+    return Document(None, (Flaw(index, (), what, hint),), line_counter(text))
 
 
 def _index(event: yaml.Event) -> int:
@@ -95,7 +95,7 @@ class _Builder:
             pass
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             complaint = explain(error, self._text)
-            self._flaws.append(Flaw(complaint.index, (), complaint.what, complaint.mend))
+            self._flaws.append(Flaw(complaint.index, (), complaint.what, complaint.hint))
         return Document(root, tuple(self._flaws), self._place)
 
     def _only_document(self) -> Node | None:
@@ -111,8 +111,8 @@ class _Builder:
             return None
         return root
 
-    def _note(self, event: yaml.Event, path: Path, what: str, mend: str) -> None:
-        self._flaws.append(Flaw(_index(event), path, what, mend))
+    def _note(self, event: yaml.Event, path: Path, what: str, hint: str) -> None:
+        self._flaws.append(Flaw(_index(event), path, what, hint))
 
     def _node(self, event: yaml.Event, path: Path) -> Node:
         index = _index(event)

@@ -21,14 +21,14 @@ class DurationError(ValueError):
     """The text is no span of time that can be used.
 
     Attributes:
-        what: What is wrong with it.
-        mend: What to write instead.
+        message: What is wrong with it.
+        hint: What to write instead.
     """
 
-    def __init__(self, what: str, mend: str) -> None:
-        super().__init__(f"{what}; {mend}")
-        self.what = what
-        self.mend = mend
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(f"{message}; {hint}")
+        self.message = message
+        self.hint = hint
 
 
 def parse_duration(text: str) -> timedelta:

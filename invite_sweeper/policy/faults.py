@@ -48,21 +48,21 @@ def faults_of(document: Document, error: ValidationError | None) -> tuple[Fault,
         error: What the models say of its data; None where they have no complaint.
     """
     found = {
-        Fault(*document.place(flaw.index), place_in_words(flaw.path), flaw.what, flaw.mend)
+        Fault(*document.place(flaw.index), place_in_words(flaw.path), flaw.what, flaw.hint)
         for flaw in document.flaws
     }
     if document.root is not None:
         found.update(_of_models(document, error) if error is not None else ())
-        for path, what, mend in findings(document.root.value):
-            found.add(_fault(document, path, what, mend))
+        for path, what, hint in findings(document.root.value):
+            found.add(_fault(document, path, what, hint))
     return tuple(sorted(found))
 
 
-def _fault(document: Document, path: Path, what: str, mend: str) -> Fault:
+def _fault(document: Document, path: Path, what: str, hint: str) -> Fault:
     node, _ = document.find(path)
     empty = node.value is Mark.EMPTY
     line, column = document.place(node.key_index if empty else node.index)
-    return Fault(line, column, place_in_words(path), what, mend)
+    return Fault(line, column, place_in_words(path), what, hint)
 
 
 def _of_models(document: Document, error: ValidationError) -> Iterator[Fault]:
@@ -71,26 +71,26 @@ def _of_models(document: Document, error: ValidationError) -> Iterator[Fault]:
         path = tuple(step for step in detail["loc"] if step != _OF_KEY)
         if detail["type"] == "extra_forbidden":
             suggestions -= 1
-            mend = _better_key(path) if suggestions >= 0 else "remove it"
-            yield _fault_of_key(document, path, "is no key that is known here", mend)
+            hint = _better_key(path) if suggestions >= 0 else "remove it"
+            yield _fault_of_key(document, path, "is no key that is known here", hint)
         elif detail["type"] == "missing":
             yield _fault(document, path, "is missing", f"add {_example(path)}")
         elif detail["loc"][-1:] == (_OF_KEY,):
-            what, mend = _words(detail, kind(path[-1]))
-            yield _fault_of_key(document, path, what, mend)
+            what, hint = _words(detail, kind(path[-1]))
+            yield _fault_of_key(document, path, what, hint)
         elif detail["input"] is not Mark.UNREADABLE:
             # An id that stands alone was read as a mapping: the fault is the entry's own.
             node, path = document.find(path)
             if detail["type"] != "too_short" or not node.children:
-                yield _fault(document, path, *_what_and_mend(detail, path, node))
+                yield _fault(document, path, *_what_and_hint(detail, path, node))
 
 
-def _fault_of_key(document: Document, path: Path, what: str, mend: str) -> Fault:
+def _fault_of_key(document: Document, path: Path, what: str, hint: str) -> Fault:
     node, _ = document.find(path)
-    return Fault(*document.place(node.key_index), place_in_words(path), what, mend)
+    return Fault(*document.place(node.key_index), place_in_words(path), what, hint)
 
 
-def _what_and_mend(detail: ErrorDetails, path: Path, node: Node) -> tuple[str, str]:
+def _what_and_hint(detail: ErrorDetails, path: Path, node: Node) -> tuple[str, str]:
     subject = kind(node.value, node.text)
     if node.value is Mark.EMPTY:
         field = _field(path)
@@ -110,10 +110,10 @@ def _words(detail: ErrorDetails, subject: str) -> tuple[str, str]:
     context = detail.get("ctx", {})
     if detail["type"] == WRONG:
         who = subject if context["shown"] else "what stands here"
-        return f"{who} {context['what']}", context["mend"]
-    what, mend = _BOUNDS[detail["type"]]
+        return f"{who} {context['what']}", context["hint"]
+    what, hint = _BOUNDS[detail["type"]]
     bounds = {name: f"{bound:.10g}" for name, bound in context.items()}
-    return f"{subject} {what.format(**bounds)}", mend.format(**bounds)
+    return f"{subject} {what.format(**bounds)}", hint.format(**bounds)
 
 
 def _retype(wanted: str, path: Path, node: Node) -> str:
@@ -130,8 +130,8 @@ def _unknown_word(subject: str, path: Path, node: Node) -> tuple[str, str]:
     field = _field(path)
     words = get_args(field.annotation) if field else ()
     like = nearest(node.value, words) if isinstance(node.value, str) else None
-    mend = f"write {listed((like,) if like else words)}"
-    return f"{subject} is no word that is known here", mend
+    hint = f"write {listed((like,) if like else words)}"
+    return f"{subject} is no word that is known here", hint
 
 
 def _better_key(path: Path) -> str:

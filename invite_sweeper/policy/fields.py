@@ -22,16 +22,16 @@ WRONG = "wrong"
 """The type of each error that is raised here; its context holds `what` and `mend`."""
 
 
-def wrong(what: str, mend: str, *, shown: bool = True) -> PydanticCustomError:
+def wrong(what: str, hint: str, *, shown: bool = True) -> PydanticCustomError:
     """Make the error that a validator raises, in the words that the person will read.
 
     Args:
         what: The sentence without its subject: the value, as the file has it, comes before.
-        mend: What to write instead.
+        hint: What to write instead.
         shown: The value may be printed.
     """
-    context = {"what": what, "mend": mend, "shown": shown}
-    return PydanticCustomError(WRONG, "{what}; {mend}", context)
+    context = {"what": what, "hint": hint, "shown": shown}
+    return PydanticCustomError(WRONG, "{what}; {hint}", context)
 
 
 def _sound(value: str) -> str:
@@ -56,12 +56,12 @@ def _id(value: str) -> str:
     raise wrong("is no id", "write 24 digits and letters from a to f")
 
 
-def _matching(pattern: str, name: str, mend: str) -> Callable[[str], str]:
+def _matching(pattern: str, name: str, hint: str) -> Callable[[str], str]:
     def check(value: str) -> str:
         if re.fullmatch(pattern, value):
             return value
         # Not shown: an address or a secret that was pasted here must not reach a log.
-        raise wrong(f"is no {name}", mend, shown=False)
+        raise wrong(f"is no {name}", hint, shown=False)
 
     return check
 
@@ -84,7 +84,7 @@ def _duration(value: object) -> object:
     try:
         return duration.parse_duration(value)
     except duration.DurationError as error:
-        raise wrong(error.what, error.mend) from None
+        raise wrong(error.message, error.hint) from None
 
 
 def _day(value: object) -> object:

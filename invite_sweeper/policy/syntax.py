@@ -60,7 +60,7 @@ class Complaint:
 
     index: int
     what: str
-    mend: str
+    hint: str
 
 
 def explain(error: Exception, text: str) -> Complaint:
@@ -74,9 +74,9 @@ def explain(error: Exception, text: str) -> Complaint:
         return _bad_beginning(at, text[at : at + 1])
     if said.startswith(_BEGUN_EARLIER):
         at = error.context_mark.index if error.context_mark else at
-    for part, what, mend in _MEANINGS:
+    for part, what, hint in _MEANINGS:
         if part in said:
-            return Complaint(at, what, mend)
+            return Complaint(at, what, hint)
     return Complaint(at, _NOT_YAML, "look at what stands just before: quotes, brackets, colons")
 
 

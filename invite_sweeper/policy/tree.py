@@ -39,7 +39,7 @@ class Flaw:
     index: int
     path: Path
     what: str
-    mend: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class Account:
             "to_restore": len(self.gone),
             **{outcome.value: tally[outcome] for outcome in Restored},
             **{name: getattr(self, name) for name in _TOLD},
-            "error": self.error.what if self.error is not None else None,
+            "error": self.error.message if self.error is not None else None,
             "exit_code": self.exit_code,
         }
 

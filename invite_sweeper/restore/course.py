@@ -62,12 +62,14 @@ class Course:
         undone = account.tally[Restored.SKIPPED] or account.tally[Restored.UNKNOWN]
         if self.stop.reason is not None and undone:
             done = counted(account.tally[Restored.RESTORED], "person", "people")
-            return self.stop.as_error(state=f"{done} had been invited by then.")
+            return self.stop.as_error(consequence=f"{done} had been invited by then.")
         return None
 
     async def _steps(self) -> None:
         account, roll = self.account, self.atlas.roll()
-        gone, settled = await self.stop.unless_asked(missing(roll, account.wanted), state=_NOBODY)
+        gone, settled = await self.stop.unless_asked(
+            missing(roll, account.wanted), consequence=_NOBODY
+        )
         account.gone, account.ends, account.begun = gone, settled, True
         if account.dry_run:
             return
@@ -89,5 +91,5 @@ class Course:
     async def _ask(self) -> None:
         if self.confirm is not None and not await self.confirm(self.account):
             if self.stop.reason is not None:
-                raise self.stop.as_error(state=_NOBODY)
-            raise GuardRefused("The person at the terminal did not say yes.", state=_NOBODY)
+                raise self.stop.as_error(consequence=_NOBODY)
+            raise GuardRefused("The person at the terminal did not say yes.", consequence=_NOBODY)

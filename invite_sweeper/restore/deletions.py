@@ -38,8 +38,8 @@ def raise_if_damaged(paths: Sequence[Path]) -> tuple[str, ...]:
         return (*found.warnings, said)
     raise GuardRefused(
         f"The audit log is damaged: {said}",
-        state="Nobody was invited.",
-        mend="What it tells cannot be relied on; restore from an intact copy.",
+        consequence="Nobody was invited.",
+        hint="What it tells cannot be relied on; restore from an intact copy.",
     )
 
 
@@ -69,13 +69,13 @@ def deletions(
     undone = _the_one(by_run)
     if undone is None:
         if run and not any(each.startswith(run) for each in hosts):
-            raise UsageFault(f"The log holds no run {run}.", mend="See: audit show")
+            raise UsageFault(f"The log holds no run {run}.", hint="See: audit show")
         return ()
     if hosts.get(undone) not in {None, base_url}:
         raise GuardRefused(
             f"The run {undone} was against {hosts[undone]}, not against {base_url}.",
-            state="Nobody was invited.",
-            mend="Name its address with --base-url.",
+            consequence="Nobody was invited.",
+            hint="Name its address with --base-url.",
         )
     return tuple(_doors(by_run[undone], username))
 
@@ -106,7 +106,7 @@ def _the_one(by_run: dict[str, list[Deleted]]) -> str | None:
     last = [f"{run_id} ({len(found)})" for run_id, found in list(by_run.items())[-_NAMED:]]
     raise UsageFault(
         f"The log holds deletions of {len(by_run)} runs; the last ones: {', '.join(last)}.",
-        mend="Name the one to undo with --run ID.",
+        hint="Name the one to undo with --run ID.",
     )
 
 
@@ -115,7 +115,8 @@ def _deleted(run_id: str, record: Record) -> Deleted:
         invitation, rule = invitation_from_record(record)
     except ValueError as error:
         raise GuardRefused(
-            f"A deletion of run {run_id} cannot be read: {error}.", state="Nobody was invited."
+            f"A deletion of run {run_id} cannot be read: {error}.",
+            consequence="Nobody was invited.",
         ) from error
     return Deleted(run_id, invitation, rule)
 

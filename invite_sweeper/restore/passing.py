@@ -165,7 +165,7 @@ class Restoration:
         try:
             present = await self._roll.present(invitation)
         except RunError as error:
-            return End(Restored.UNKNOWN, attempts, reason=error.what, ends_run=error)
+            return End(Restored.UNKNOWN, attempts, reason=error.message, ends_run=error)
         if isinstance(present, Unreadable):
             return End(
                 Restored.UNKNOWN,

@@ -183,14 +183,14 @@ def test_what_is_about_the_run_ends_it_and_nothing_else_does(status, code, error
 
 
 @pytest.mark.parametrize("status", [403, 406, 410])
-def test_what_ends_the_run_says_how_to_mend_it(status):
+def test_what_ends_the_run_says_how_to_fix_it(status):
     code = "ORG_REQUIRES_ACCESS_LIST" if status == 403 else None
 
-    assert ends_run(answer(status, code)).mend
+    assert ends_run(answer(status, code)).hint
 
 
 @pytest.mark.parametrize(
-    ("status", "source", "mend"),
+    ("status", "source", "hint"),
     [
         (410, Source.INVITES, "Under sources, write users and org_users instead of invites."),
         (410, Source.ORG_INVITES, "Under sources, write org_users instead of org_invites."),
@@ -200,9 +200,9 @@ def test_what_ends_the_run_says_how_to_mend_it(status):
     ],
 )
 def test_retired_list_is_mended_by_its_successor_and_a_dropped_version_by_an_upgrade(
-    status, source, mend
+    status, source, hint
 ):
-    assert mend in ends_run(answer(status), source).mend
+    assert hint in ends_run(answer(status), source).hint
 
 
 def test_no_answer_is_not_about_the_run():
@@ -233,10 +233,10 @@ def test_a_first_call_that_fails_says_why_and_ends_the_run(result, error, words)
 
 
 @pytest.mark.parametrize("result", [Broken("name not found: x"), answer(302), answer(500)])
-def test_what_stands_before_atlas_has_a_mend_and_an_error_of_its_own_has_none(result):
+def test_what_stands_before_atlas_has_a_hint_and_an_error_of_its_own_has_none(result):
     by_atlas = isinstance(result, Answer) and result.status == 500
 
-    assert bool(refuses_first_call(result).mend) is not by_atlas
+    assert bool(refuses_first_call(result).hint) is not by_atlas
 
 
 def test_a_redirects_address_is_not_repeated():

@@ -279,8 +279,8 @@ async def test_an_address_that_is_no_proxy_s_is_wrong_usage_and_not_repeated(
     with pytest.raises(UsageFault) as failed:
         async with connecting(f"https://{NAME}", sim.add_token()):
             pass
-    assert failed.value.what == f"What {variable} holds is no proxy's address."
-    assert "http://HOST:PORT" in failed.value.mend
+    assert failed.value.message == f"What {variable} holds is no proxy's address."
+    assert "http://HOST:PORT" in failed.value.hint
     assert "hush" not in str(failed.value)
 
 

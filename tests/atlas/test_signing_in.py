@@ -68,7 +68,7 @@ async def test_wrong_credentials_end_the_run_with_5(sim, connecting, kind):
             await everything(atlas)
 
     assert caught.value.exit_code is ExitCode.CREDENTIALS
-    assert caught.value.mend
+    assert caught.value.hint
     assert "wrong" not in str(caught.value)
 
 

@@ -59,11 +59,11 @@ def test_second_run_is_told_who_holds_it_since_when_and_with_which_command(path,
     with pytest.raises(LockHeld) as failed, lock(path):
         pytest.fail("two hold the lock")
     assert failed.value.exit_code == 9
-    assert failed.value.what == (
+    assert failed.value.message == (
         f"Another run holds the lock {path}: process {holder.pid} on {socket.gethostname()}, "
         "since 2026-01-02T00:00:00.000000Z (the first)."
     )
-    assert failed.value.mend == "Let it end, or stop it; a lock ends with its process."
+    assert failed.value.hint == "Let it end, or stop it; a lock ends with its process."
 
 
 def test_a_refused_run_takes_nothing_from_the_holder(path, holder):
@@ -167,11 +167,11 @@ def test_symlink_as_the_lock_is_refused(path):
     path.symlink_to(path.with_name("precious"))
     with pytest.raises(AuditUnwritable, match="cannot be had") as failed, lock(path):
         pass
-    assert failed.value.what == (
+    assert failed.value.message == (
         f"The audit log's lock {path} cannot be had: Too many levels of symbolic links."
     )
-    assert failed.value.state == "Nothing was deleted."
-    assert failed.value.mend == "Name an audit log in a folder that this user may write to."
+    assert failed.value.consequence == "Nothing was deleted."
+    assert failed.value.hint == "Name an audit log in a folder that this user may write to."
     assert not path.with_name("precious").exists()
 
 

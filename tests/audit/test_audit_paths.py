@@ -35,7 +35,7 @@ def test_dash_adds_a_copy_to_the_file_before_it_or_to_the_default(text, template
 def test_braces_around_anything_else_are_a_usage_fault(text):
     with pytest.raises(UsageFault, match="braces") as failed:
         AuditTarget.parse(text)
-    assert failed.value.mend == "It may hold {date} and {run_id}."
+    assert failed.value.hint == "It may hold {date} and {run_id}."
 
 
 @pytest.mark.parametrize("text", ["", "/", ".", "/ -"])

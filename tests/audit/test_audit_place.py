@@ -28,7 +28,7 @@ def mode_of(path) -> int:
 def refused(path, match: str) -> AuditUnwritable:
     with pytest.raises(AuditUnwritable, match=match) as failed:
         opened(path)
-    assert failed.value.state == "Nothing was deleted."
+    assert failed.value.consequence == "Nothing was deleted."
     return failed.value
 
 
@@ -98,7 +98,7 @@ def test_symlink_as_the_file_is_refused_and_its_target_untouched(path):
     target.write_text("precious")
     path.symlink_to(target)
     failure = refused(path, "is a symbolic link")
-    assert failure.mend == "Name the file itself."
+    assert failure.hint == "Name the file itself."
     assert target.read_text() == "precious"
 
 
@@ -112,7 +112,7 @@ def test_symlink_as_the_folder_is_refused(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     failure = refused(tmp_path / "link" / "log.jsonl", "folder .*link is a symbolic link")
-    assert failure.mend == "Name the folder itself."
+    assert failure.hint == "Name the folder itself."
     assert list((tmp_path / "real").iterdir()) == []
 
 
@@ -128,7 +128,7 @@ def test_world_writable_folder_is_refused(tmp_path):
     folder.mkdir()
     folder.chmod(0o777)
     failure = refused(folder / "log.jsonl", f"Everybody can write to {folder}")
-    assert failure.mend == f"Take that away: chmod o-w {folder}"
+    assert failure.hint == f"Take that away: chmod o-w {folder}"
     assert list(folder.iterdir()) == []
 
 
@@ -167,7 +167,7 @@ def test_file_that_the_world_can_write_is_refused(path):
     path.touch()
     path.chmod(0o602)
     failure = refused(path, f"Others can write to the audit log {path}")
-    assert failure.mend == f"Take that away: chmod 600 {path}"
+    assert failure.hint == f"Take that away: chmod 600 {path}"
     assert mode_of(path) == 0o602
 
 
@@ -198,7 +198,7 @@ def test_another_users_file_is_refused(path, monkeypatch):
     path.touch(mode=0o600)
     Owner(monkeypatch, 4243)
     failure = refused(path, "belongs to another user")
-    assert failure.mend == "Name another file."
+    assert failure.hint == "Name another file."
 
 
 async def test_roots_file_passes_for_another_user(path, monkeypatch):
@@ -222,7 +222,7 @@ def test_roots_file_that_the_group_can_write_is_refused_for_another_user(path, m
 def test_fifo_folder_and_device_are_refused(tmp_path):
     os.mkfifo(tmp_path / "fifo", 0o600)
     (tmp_path / "folder").mkdir()
-    assert refused(tmp_path / "fifo", "is no plain file").mend == "Name a file."
+    assert refused(tmp_path / "fifo", "is no plain file").hint == "Name a file."
     refused(tmp_path / "folder", "Is a directory")
     with pytest.raises(AuditUnwritable):
         opened(Path("/dev/full"))
@@ -233,14 +233,14 @@ def test_a_file_where_a_folder_should_be_is_refused(tmp_path):
     refused(tmp_path / "file" / "log.jsonl", "Not a directory")
 
 
-async def test_read_only_disk_is_refused_with_a_mend(path, monkeypatch):
+async def test_read_only_disk_is_refused_with_a_hint(path, monkeypatch):
     def read_only(*_):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(os, "open", read_only)
     failure = refused(path, "Read-only file system")
-    assert failure.what == f"The audit log {path} cannot be opened: Read-only file system."
-    assert failure.mend == (
+    assert failure.message == f"The audit log {path} cannot be opened: Read-only file system."
+    assert failure.hint == (
         "Name a file on a disk with room, in a folder that this user may write to."
     )
 
@@ -367,10 +367,10 @@ def test_another_kind_of_file_is_refused_and_left_as_it_is(path, content):
     path.write_bytes(content)
     path.chmod(0o600)
     failure = refused(path, "is no audit log")
-    assert failure.what == (
+    assert failure.message == (
         f"{path} is no audit log, or its end is damaged by more than one torn line."
     )
-    assert failure.mend == "See what `audit verify` says of it, or name another file."
+    assert failure.hint == "See what `audit verify` says of it, or name another file."
     assert path.read_bytes() == content
     assert list(path.parent.iterdir()) == [path]
 

@@ -212,7 +212,7 @@ def test_damaged_line_before_the_last_refuses(path, line):
     with pytest.raises(GuardRefused, match=f"{path}:2") as failed:
         unfinished_intents(path)
     assert failed.value.exit_code == 3
-    assert failed.value.mend == (
+    assert failed.value.hint == (
         "See what `audit verify` says of it. Moving the file away begins a new one, which "
         "knows nothing of this one's open deletions, used-up plans and bounced invitations."
     )
@@ -224,7 +224,7 @@ def test_intent_that_holds_no_invitation_refuses(path):
         GuardRefused, match=r"intent of run one cannot be read: `\w+` is not a text"
     ) as failed:
         unfinished_intents(path)
-    assert failed.value.mend == "See what `audit verify` says of the audit log."
+    assert failed.value.hint == "See what `audit verify` says of the audit log."
 
 
 # Policy and population ------------------------------------------------------------------------

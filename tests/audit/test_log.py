@@ -128,6 +128,6 @@ async def test_after_close_nothing_can_be_written_and_closing_again_is_nothing(p
     assert closed == []
     with pytest.raises(AuditUnwritable) as failed:
         log.write("planned")
-    assert (failed.value.what, failed.value.state) == ("The audit log is closed.", "")
+    assert (failed.value.message, failed.value.consequence) == ("The audit log is closed.", "")
     with pytest.raises(AuditUnwritable, match="closed"):
         await log.durable()

@@ -64,9 +64,11 @@ async def test_full_disk_leaves_whole_lines_alone_and_fails_for_ever(path, monke
     with pytest.raises(AuditUnwritable, match="No space left on device") as failed:
         await log.durable()
     monkeypatch.undo()
-    assert failed.value.state == SENT
-    assert failed.value.what == f"The audit log {path} cannot be written: No space left on device."
-    assert failed.value.mend == (
+    assert failed.value.consequence == SENT
+    assert (
+        failed.value.message == f"The audit log {path} cannot be written: No space left on device."
+    )
+    assert failed.value.hint == (
         "Make room or mend the disk, then run the same command again: it goes on."
     )
     assert failed.value.exit_code == 7
@@ -172,10 +174,10 @@ async def test_unlinked_file_is_noticed_before_the_next_group(path):
     log.write("intent")
     with pytest.raises(AuditUnwritable, match="taken away") as failed:
         await log.durable()
-    assert failed.value.state == (
+    assert failed.value.consequence == (
         "Each deletion that was sent had its intent in that file; none is sent after this."
     )
-    assert failed.value.mend == (
+    assert failed.value.hint == (
         "Bring it back from where it was moved, then run the same command again."
     )
     await log.close()
@@ -219,8 +221,8 @@ async def test_file_that_somebody_else_wrote_to_or_cut_is_noticed(path, change):
     log.write("intent")
     with pytest.raises(AuditUnwritable, match="Somebody else") as failed:
         await log.durable()
-    assert failed.value.state == "No deletion is sent after this."
-    assert failed.value.mend == "See what `audit verify` says of it."
+    assert failed.value.consequence == "No deletion is sent after this."
+    assert failed.value.hint == "See what `audit verify` says of it."
     await log.close()
     assert path.read_bytes() == before
 
@@ -235,7 +237,7 @@ async def test_a_defect_in_a_group_is_a_failure_and_wakes_who_waits(path, monkey
     log.write("intent")
     with pytest.raises(AuditUnwritable, match=r"MemoryError.*no room") as failed:
         await log.durable()
-    assert failed.value.state == "No deletion is sent after this."
+    assert failed.value.consequence == "No deletion is sent after this."
     await log.close()
 
 
@@ -398,7 +400,9 @@ async def test_line_that_was_taken_just_before_a_sync_failed_is_not_written_afte
     log.write("run_started")
     await log.durable()
     log.write("intent")
-    log._writer._failure = AuditUnwritable("The disk is gone.", state="")  # as the thread does
+    log._writer._failure = AuditUnwritable(
+        "The disk is gone.", consequence=""
+    )  # as the thread does
     log._writer._drain()
     await log.close()
     assert len(lines_of(path)) == 1

@@ -94,7 +94,7 @@ def test_empty_log_is_sound_and_said_to_be_empty(path):
 def test_missing_file_is_a_usage_fault(path):
     with pytest.raises(UsageFault, match=r"cannot be read: No such file or directory\.") as failed:
         verify([path])
-    assert failed.value.mend == "Name files that exist and that this user may read."
+    assert failed.value.hint == "Name files that exist and that this user may read."
 
 
 def test_log_in_another_form_of_json_is_followed_as_well(path):
@@ -643,8 +643,8 @@ def test_one_file_given_twice_is_a_usage_fault_that_names_both(tmp_path, path, h
     write_run(between, "run-2")
     with pytest.raises(UsageFault) as failed:
         verify([path, between, other])
-    assert failed.value.what == f"{path} and {other} are one audit log, given twice."
-    assert failed.value.mend == "Name each file once."
+    assert failed.value.message == f"{path} and {other} are one audit log, given twice."
+    assert failed.value.hint == "Name each file once."
 
 
 def test_missing_file_given_twice_is_still_said_to_be_missing(path):

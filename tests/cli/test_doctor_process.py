@@ -326,7 +326,7 @@ def test_limits_that_atlas_does_not_tell_are_the_documented_ones(desk):
     assert "as documented" in said(look(desk), "rate limit projects_group")
 
 
-def test_text_has_a_line_for_each_and_the_mend_below(desk):
+def test_text_has_a_line_for_each_and_the_hint_below(desk):
     desk.sim.forbid(desk.sim.add_project("Va\x1b[2Kult"), Access.READ)
     done = desk.run("doctor", "--policy", "policy.yaml")
     assert done.code == 4

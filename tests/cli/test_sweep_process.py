@@ -355,17 +355,17 @@ def test_wrong_usage_ends_with_2_and_atlas_is_not_called(desk, arguments):
 
 
 @pytest.mark.parametrize(
-    ("text", "mend"),
+    ("text", "hint"),
     [
         ("5", "Write a whole number and its unit: `90s`, `30m`, `12h`, `14d` or `2w`."),
         ("0s", "Write a duration above zero, as `14d`."),
     ],
 )
-def test_duration_that_is_none_is_said_once_with_its_mend(desk, text, mend):
+def test_duration_that_is_none_is_said_once_with_its_hint(desk, text, hint):
     done = desk.run("sweep", "--policy", "policy.yaml", "--deadline", text)
     what = "is no duration" if text == "5" else "is no time at all"
     assert done.code == 2
-    assert done.err == f"Error: --deadline '{text}' {what}.\n  Atlas was not called.\n  {mend}\n"
+    assert done.err == f"Error: --deadline '{text}' {what}.\n  Atlas was not called.\n  {hint}\n"
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_the_mail_goes_to_root_and_lists_what_is_stale(mails, machine):
     machine.stage.assert_untouched()
 
 
-def test_a_run_that_fails_is_mailed_with_what_to_mend(mails):
+def test_a_run_that_fails_is_mailed_with_what_to_fix(mails):
     _, failed = mails
 
     assert "/etc/invite-sweeper/polcy.yaml" in failed

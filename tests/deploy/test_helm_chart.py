@@ -106,7 +106,7 @@ def test_a_digest_takes_the_place_of_the_tag(template):
     assert f"image: invite-sweeper@{digest}\n" in template(image={"digest": digest}).stdout
 
 
-def test_helm_finds_nothing_to_mend():
+def test_helm_finds_nothing_to_fix():
     run("helm", "lint", "--strict", CHART)
 
 

@@ -59,11 +59,11 @@ def test_log_that_is_a_link_or_a_folder_fails(folder):
         assert [c.state for c in audit_checks(folder / name)][-1] is State.FAILED
 
 
-def test_folder_that_all_may_write_to_fails_with_the_mend(folder):
+def test_folder_that_all_may_write_to_fails_with_the_hint(folder):
     folder.chmod(0o777)
     (check,) = audit_checks(folder / "log.jsonl")
     assert (check.state, check.code) == (State.FAILED, ExitCode.AUDIT)
-    assert "chmod o-w" in check.mend
+    assert "chmod o-w" in check.hint
 
 
 def test_full_disk_is_a_warning(folder, monkeypatch):
@@ -78,25 +78,25 @@ def test_disk_that_cannot_be_looked_at_fails_with_the_system_s_own_words(folder,
     monkeypatch.setattr("shutil.disk_usage", broken)
     (check,) = audit_checks(folder / "log.jsonl")
     assert (check.state, check.code) == (State.FAILED, ExitCode.AUDIT)
-    assert "Input/output error" in check.what
+    assert "Input/output error" in check.message
 
 
 def test_folder_that_others_can_look_into_is_fine_and_told(folder):
     folder.chmod(0o750)
     first = next(audit_checks(folder / "log.jsonl"))
     assert first.state is State.OK
-    assert "0750" in first.what
+    assert "0750" in first.message
 
 
 @pytest.mark.parametrize("barred", ["audit", "log.jsonl"])
-def test_folder_or_log_that_this_user_cannot_write_fails_with_a_mend(folder, monkeypatch, barred):
+def test_folder_or_log_that_this_user_cannot_write_fails_with_a_hint(folder, monkeypatch, barred):
     write_run(folder / "log.jsonl")
     # Whoever runs this as root could write to anything.
     monkeypatch.setattr("os.access", lambda path, _mode: Path(path).name != barred)
     last = list(audit_checks(folder / "log.jsonl"))[-1]
     assert (last.state, last.code) == (State.FAILED, ExitCode.AUDIT)
-    assert "This user cannot write to" in last.what
-    assert last.mend
+    assert "This user cannot write to" in last.message
+    assert last.hint
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
@@ -105,7 +105,7 @@ def test_log_of_another_user_fails(folder):
     os.chown(folder / "log.jsonl", 65534, 65534)
     last = list(audit_checks(folder / "log.jsonl"))[-1]
     assert (last.state, last.code) == (State.FAILED, ExitCode.AUDIT)
-    assert "belongs to another user" in last.what
+    assert "belongs to another user" in last.message
 
 
 class Room:
@@ -144,13 +144,13 @@ def test_lock_that_is_held_names_the_holder_and_is_not_broken(folder):
     with AuditLock(path, now=NOW, command="invite-sweeper sweep"):
         check = lock_check(AuditLock(path, now=NOW, command="doctor"), path)
         assert (check.state, check.code) == (State.FAILED, ExitCode.LOCKED)
-        assert f"process {os.getpid()}" in check.what
+        assert f"process {os.getpid()}" in check.message
         with path.open() as file, pytest.raises(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_no_run_so_far_is_fine():
-    assert [check.what for check in earlier_runs([])] == ["None yet."]
+    assert [check.message for check in earlier_runs([])] == ["None yet."]
 
 
 def test_run_without_an_end_is_a_warning_with_what_it_left_open(folder):
@@ -159,5 +159,5 @@ def test_run_without_an_end_is_a_warning_with_what_it_left_open(folder):
     write_events(path, "run-1", events)
     (check,) = earlier_runs([path])
     assert check.state is State.WARNING
-    assert "run-1" in check.what
-    assert check.mend.startswith("1 of its calls")
+    assert "run-1" in check.message
+    assert check.hint.startswith("1 of its calls")

@@ -56,14 +56,14 @@ async def test_no_more_than_the_most_lists_are_asked_for_and_the_rest_is_told():
     assert (len(atlas.asked), census.passed_over) == (MOST_LISTS, 2)
     (_, last) = list_checks([Source.INVITES], census, LIMITS)
     assert last.state is State.WARNING
-    assert last.what.startswith("2 lists were not looked at")
+    assert last.message.startswith("2 lists were not looked at")
 
 
 def test_list_that_fails_for_another_reason_than_a_role_gives_that_reason():
     lost = Unreadable(object_id(1), "Vault", "Atlas answered 500.", 500)
     (check,) = list_checks([Source.INVITES], Census(unreadable=[lost]), LIMITS)
     assert check.state is State.WARNING
-    assert check.what == "1 cannot be read: Vault. Atlas answered 500."
+    assert check.message == "1 cannot be read: Vault. Atlas answered 500."
 
 
 def test_answers_without_a_date_leave_the_clock_unknown():
@@ -74,16 +74,16 @@ def test_source_without_an_end_is_named_beside_the_one_that_has_one():
     day, today = date(2027, 7, 1), date(2026, 11, 25)
     sources = [Source.INVITES, Source.USERS]
     *_, last = sunset_checks({Source.INVITES: day}, sources, today)
-    assert last.what == "Without an end that Atlas names: users."
+    assert last.message == "Without an end that Atlas names: users."
     *_, last = sunset_checks(dict.fromkeys(sources, day), sources, today)
-    assert last.what == "None of the policy's lists works after 2027-07-01."
+    assert last.message == "None of the policy's lists works after 2027-07-01."
 
 
 def test_unnamed_list_that_cannot_be_read_is_told_and_nothing_is_said_of_whom_it_holds():
     lost = Unreadable(object_id(1), "Vault", "401.", 401, source=Source.USERS)
     checks = list(coverage_checks(1, [], Census(), Census(), Census(unreadable=[lost, lost])))
     assert [check.state for check in checks] == [State.OK, State.OK]
-    assert checks[-1].what == "The list users, not among sources, cannot be read in 2."
+    assert checks[-1].message == "The list users, not among sources, cannot be read in 2."
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_unnamed_list_that_cannot_be_read_is_told_and_nothing_is_said_of_whom_it
 def test_role_is_missed_only_where_a_401_names_one(code, said):
     lost = Unreadable(object_id(1), "Vault", "401.", 401, code)
     (only,) = list_checks([Source.INVITES], Census(unreadable=[lost]), LIMITS)
-    assert (only.state, only.what) == (State.WARNING, said)
+    assert (only.state, only.message) == (State.WARNING, said)
 
 
 def test_projects_of_another_organization_in_sight_are_told_and_are_no_trouble():
@@ -105,5 +105,7 @@ def test_projects_of_another_organization_in_sight_are_told_and_are_no_trouble()
     told = organization_checks(policy(), Territory((project(3),), organizations=(ORG,)), foreign)
     *_, last = told
     assert last.state is State.OK
-    assert last.what.startswith("2 projects of other organizations are in sight, and never touched")
-    assert OTHER_ORG in last.what
+    assert last.message.startswith(
+        "2 projects of other organizations are in sight, and never touched"
+    )
+    assert OTHER_ORG in last.message

@@ -57,7 +57,7 @@ def test_the_undamaged_text_is_a_policy(faults_of):
 @example(b"\xff\xfe\x00")
 @example(b"a: " + b"[" * 2_000)
 @example(b"a: " + b"1" * 100_000)
-def test_any_bytes_are_a_policy_or_faults_with_a_place_and_a_mend(data):
+def test_any_bytes_are_a_policy_or_faults_with_a_place_and_a_hint(data):
     try:
         outcome = parse_policy(data, "p")
     except PolicyFault as fault:
@@ -71,7 +71,7 @@ def test_any_bytes_are_a_policy_or_faults_with_a_place_and_a_mend(data):
     for fault, line in zip(outcome.faults, outcome.lines(), strict=True):
         assert 1 <= fault.line <= lines
         assert fault.column >= 1
-        assert all((fault.where, fault.what, fault.mend))
+        assert all((fault.where, fault.what, fault.hint))
         assert line.isprintable() or "quote it" in line or "brackets" in line
         assert "nput should" not in line
 

@@ -20,7 +20,7 @@ def said(data, loader):
     document = read(data if isinstance(data, bytes) else data.encode(), loader)
     return sorted(
         "{}:{}: {}: {}; {}".format(
-            *document.place(flaw.index), place_in_words(flaw.path), flaw.what, flaw.mend
+            *document.place(flaw.index), place_in_words(flaw.path), flaw.what, flaw.hint
         )
         for flaw in document.flaws
     )
@@ -130,9 +130,9 @@ def test_a_bottomless_file_is_a_fault_and_no_recursion_error(opening, loader):
 
 
 def test_every_alias_is_a_fault_of_its_own_and_its_anchor_is_none(loader):
-    mend = "write the value out; a text that begins with `*` needs quotes"
+    hint = "write the value out; a text that begins with `*` needs quotes"
     assert said("a: &x [1]\nb: *x\nc: [*x, *nobody]\n", loader) == [
-        f"{where}: `{alias}` is an alias, and none is followed; {mend}"
+        f"{where}: `{alias}` is an alias, and none is followed; {hint}"
         for where, alias in (("2:4: b", "*x"), ("3:5: c[0]", "*x"), ("3:9: c[1]", "*nobody"))
     ]
 

@@ -78,12 +78,12 @@ def test_a_duration_is_its_number_times_its_unit(text, expected):
         ),
     ],
 )
-def test_what_is_no_duration_above_zero_is_refused_with_its_mend(text, what):
+def test_what_is_no_duration_above_zero_is_refused_with_its_hint(text, what):
     with pytest.raises(DurationError) as caught:
         parse_duration(text)
-    assert what in caught.value.what
-    assert caught.value.mend
-    assert str(caught.value) == f"{caught.value.what}; {caught.value.mend}"
+    assert what in caught.value.message
+    assert caught.value.hint
+    assert str(caught.value) == f"{caught.value.message}; {caught.value.hint}"
 
 
 @given(st.integers(1, 36_500 * 86_400), st.sampled_from("smhdw"))
@@ -94,7 +94,7 @@ def test_the_short_form_and_iso_8601_mean_the_same(number, unit):
         try:
             results.append(parse_duration(text))
         except DurationError as error:
-            results.append(error.what)
+            results.append(error.message)
     assert results[0] == results[1]
 
 
@@ -104,5 +104,5 @@ def test_any_text_is_a_duration_above_zero_or_a_duration_error(text):
         duration = parse_duration(text)
     except DurationError as error:
         duration = None
-        mend = error.mend
-    assert mend if duration is None else duration > timedelta(0)
+        hint = error.hint
+    assert hint if duration is None else duration > timedelta(0)

@@ -159,7 +159,7 @@ def test_an_empty_list_of_organizations_or_rules_is_a_fault(faults_of):
 
 
 @pytest.mark.parametrize(
-    ("key", "mend"),
+    ("key", "hint"),
     [
         ("keeps", "write `keep`"),
         ("Rules", "write `rules`"),
@@ -171,11 +171,11 @@ def test_an_empty_list_of_organizations_or_rules_is_a_fault(faults_of):
     ],
 )
 def test_an_unknown_key_names_the_nearest_right_one_or_where_it_belongs(
-    key, mend, faults_after_head
+    key, hint, faults_after_head
 ):
     (fault,) = faults_after_head(f"{key}: x\n")
     assert fault.startswith("4:1: ")
-    assert f": is no key that is known here; {mend}" in fault
+    assert f": is no key that is known here; {hint}" in fault
     assert len(fault) < 250
 
 

@@ -52,9 +52,9 @@ async def test_last_line_that_cannot_be_written_ends_with_7_whatever_ended_it_be
     for error in (None, CredentialsRefused("401.")):
         account = await closed(Log(failing=True), error)
         assert account.exit_code == 7
-        assert account.error.what == "The disk is full."
+        assert account.error.message == "The disk is full."
 
 
 async def test_log_that_had_failed_before_is_told_by_its_first_failure():
     account = await closed(Log(failing=True), AuditUnwritable("No such folder."))
-    assert (account.exit_code, account.error.what) == (7, "No such folder.")
+    assert (account.exit_code, account.error.message) == (7, "No such folder.")

@@ -107,7 +107,7 @@ def test_deletion_that_does_not_say_all_that_it_should_is_refused_and_named(log,
     write_events(log, "run-1", [("run_started", {"mode": "sweep"}), ("outcome", fields)])
     with pytest.raises(GuardRefused, match="run-1 cannot be read") as refused:
         deletions([log], base_url=URL)
-    assert refused.value.state == "Nobody was invited."
+    assert refused.value.consequence == "Nobody was invited."
 
 
 def test_run_against_another_atlas_is_refused(log):

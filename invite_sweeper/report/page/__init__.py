@@ -51,7 +51,7 @@ def report(paths: Sequence[Path], out: Path | None, fmt: Format, chain: Chain | 
     except OSError as error:
         raise UsageFault(
             f"The report cannot be written to {out}: {error.strerror}.",
-            mend="Name a file in a folder that you may write to.",
+            hint="Name a file in a folder that you may write to.",
         ) from error
 
 

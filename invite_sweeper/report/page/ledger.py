@@ -76,7 +76,7 @@ def ledger() -> Iterator[sqlite3.Connection]:
             raise
         raise UsageFault(
             f"The temporary folder cannot hold what a report of these logs needs: {error}.",
-            mend="Make room there, or name a roomier folder in TMPDIR.",
+            hint="Make room there, or name a roomier folder in TMPDIR.",
         ) from error
     finally:
         connection.close()

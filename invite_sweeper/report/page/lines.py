@@ -27,7 +27,7 @@ def raw_lines(path: Path) -> Iterator[bytes]:
     except OSError as error:
         raise UsageFault(
             f"The audit log {path} cannot be read: {error.strerror}.",
-            mend="Name files that exist and that you may read.",
+            hint="Name files that exist and that you may read.",
         ) from error
 
 
