@@ -7,15 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from invite_sweeper.errors import AtlasUnavailable, GuardRefused, RunError
-from invite_sweeper.inventory import (
-    Gone,
-    Invitation,
-    Place,
-    Project,
-    Retired,
-    Source,
-    Unreadable,
-)
+from invite_sweeper.inventory import Gone, Invitation, Place, Project, Retired, Source, Unreadable
 from invite_sweeper.scope import Scope
 from invite_sweeper.territory import Territory
 

@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.doors import Doors
-from invite_sweeper.errors import (
-    AtlasUnavailable,
-    AuditUnwritable,
-    CredentialsRefused,
-    VersionGone,
-)
+from invite_sweeper.errors import AtlasUnavailable, AuditUnwritable, CredentialsRefused, VersionGone
 from invite_sweeper.inventory import Source
 from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
 from invite_sweeper.reckoning import LINES_A_FLUSH

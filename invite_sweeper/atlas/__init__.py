@@ -5,13 +5,7 @@ from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.client import AtlasClient, connect
 from invite_sweeper.atlas.credentials import credentials_from
 from invite_sweeper.atlas.deleter import AtlasDeleter
-from invite_sweeper.atlas.identity import (
-    ApiKey,
-    BearerToken,
-    Credentials,
-    Secret,
-    ServiceAccount,
-)
+from invite_sweeper.atlas.identity import ApiKey, BearerToken, Credentials, Secret, ServiceAccount
 from invite_sweeper.atlas.ratelimit import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.atlas.retry import RetryPolicy

@@ -4,13 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from invite_sweeper.atlas.identity import (
-    ApiKey,
-    BearerToken,
-    Credentials,
-    Secret,
-    ServiceAccount,
-)
+from invite_sweeper.atlas.identity import ApiKey, BearerToken, Credentials, Secret, ServiceAccount
 from invite_sweeper.errors import UsageFault
 
 _MAX_SECRET_BYTES: Final = 16 * 1024

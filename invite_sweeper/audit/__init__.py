@@ -18,11 +18,7 @@ from invite_sweeper.audit.lines import Spot, records
 from invite_sweeper.audit.lock import AuditLock
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.audit.paths import AuditTarget, in_order
-from invite_sweeper.audit.record import (
-    invitation_fields,
-    invitation_from_record,
-    outcome_fields,
-)
+from invite_sweeper.audit.record import invitation_fields, invitation_from_record, outcome_fields
 from invite_sweeper.audit.runs import PastRun, past_runs
 from invite_sweeper.audit.span import PlanSpan, PlanSpanBuilder
 

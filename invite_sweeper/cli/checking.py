@@ -14,7 +14,7 @@ from yarl import URL
 
 from invite_sweeper.atlas import Credentials, credentials_from, parse_base_url
 from invite_sweeper.audit import AuditLock, AuditTarget
-from invite_sweeper.cli import messages, policy_files
+from invite_sweeper.cli import messages
 from invite_sweeper.cli.audit import DEFAULT_LOG
 from invite_sweeper.cli.connecting import connected
 from invite_sweeper.cli.dividing import divided
@@ -37,7 +37,7 @@ from invite_sweeper.doctor import (
     warning,
 )
 from invite_sweeper.errors import ExitCode, RunError, UsageFault
-from invite_sweeper.policy import Execution, Policy
+from invite_sweeper.policy import Execution, Policy, loader
 
 _PATIENCE_S = 120.0
 
@@ -80,7 +80,7 @@ class _Doctor:
 
     def _of_policy(self) -> Iterator[Check]:
         try:
-            self._policy = policy_files.read(self._options.policy)
+            self._policy = loader.read(self._options.policy)
         except RunError as error:
             found = failed("policy", error)
             yield found if found.hint else replace(found, hint=self._validate())

@@ -10,7 +10,7 @@ from invite_sweeper.amendments import amendments
 from invite_sweeper.atlas import Credentials, parse_base_url
 from invite_sweeper.audit import AuditTarget
 from invite_sweeper.ceiling import Ceiling
-from invite_sweeper.cli import messages, plan_files, policy_files
+from invite_sweeper.cli import messages, plan_files
 from invite_sweeper.cli.connecting import connected
 from invite_sweeper.cli.dividing import with_credentials
 from invite_sweeper.cli.loop import event_loop
@@ -21,7 +21,7 @@ from invite_sweeper.errors import ExitCode, RunError
 from invite_sweeper.guard import raise_if_clock_differs
 from invite_sweeper.inventory import Gone, Invitation, Unreadable
 from invite_sweeper.matching import Globs, fold
-from invite_sweeper.policy import Policy
+from invite_sweeper.policy import Policy, loader
 from invite_sweeper.report.explained import Explained
 from invite_sweeper.report.explanation import Explainer, Explanation
 from invite_sweeper.selection import Decision
@@ -75,7 +75,7 @@ class _Search:
     ) -> None:
         self._started_s = time.monotonic()
         self._now = datetime.now(UTC)
-        self._policy = policy_files.read(options.policy)
+        self._policy = loader.read(options.policy)
         self._base_url = parse_base_url(options.base_url)
         self._parts = with_credentials(self._policy, environment)
         self._log = messages.configure(quiet=options.quiet, verbose=options.verbose)

@@ -23,7 +23,7 @@ def validate(
     """
     from datetime import UTC, datetime
 
-    from invite_sweeper.cli.policy_files import read
+    from invite_sweeper.policy.loader import read
 
     policy = read(path)
     for warning in policy.warnings(datetime.now(UTC).date()):

@@ -5,14 +5,7 @@ from typing import Annotated
 
 import typer
 
-from invite_sweeper.cli.options import (
-    DEFAULT_BASE_URL,
-    BaseUrl,
-    Format,
-    Output,
-    Quiet,
-    Verbose,
-)
+from invite_sweeper.cli.options import DEFAULT_BASE_URL, BaseUrl, Format, Output, Quiet, Verbose
 
 
 def restore(

@@ -18,7 +18,7 @@ from rich.console import Console
 from invite_sweeper import __version__
 from invite_sweeper.atlas import credentials_from, parse_base_url
 from invite_sweeper.audit import AuditLock, AuditLog, AuditTarget, in_order, unfinished_intents
-from invite_sweeper.cli import messages, policy_files
+from invite_sweeper.cli import messages
 from invite_sweeper.cli.asking import Question
 from invite_sweeper.cli.connecting import connected
 from invite_sweeper.cli.exits import explain
@@ -28,7 +28,7 @@ from invite_sweeper.cli.order import RunOptions
 from invite_sweeper.cli.restored import show, show_plan
 from invite_sweeper.cli.results import stdout_console, write_json
 from invite_sweeper.cli.signals import heard_as
-from invite_sweeper.policy import Execution
+from invite_sweeper.policy import Execution, loader
 from invite_sweeper.restore import Account, Course, Deleted, Pace, deletions, raise_if_damaged
 from invite_sweeper.stop import Stop
 from invite_sweeper.totals import RunSummary
@@ -69,7 +69,7 @@ class _OneRestore:
         self._options = options
         self._deletions = wanted
         self._now = now = datetime.now(UTC)
-        self._execution = policy_files.with_deadline(Execution(), options.deadline)
+        self._execution = loader.with_deadline(Execution(), options.deadline)
         self._base_url = parse_base_url(options.base_url)
         self._credentials = credentials_from(
             environment, Path.read_bytes, suffix=wanted.credentials or ""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from invite_sweeper.atlas import Credentials, parse_base_url
 from invite_sweeper.audit import AuditLock, AuditTarget
-from invite_sweeper.cli import afterwards, messages, plan_files, policy_files, telling, trouble
+from invite_sweeper.cli import afterwards, messages, plan_files, telling, trouble
 from invite_sweeper.cli.clashes import others_of, raise_if_same, raise_if_taken_for_log
 from invite_sweeper.cli.dividing import with_credentials
 from invite_sweeper.cli.facts import RunContext
@@ -18,7 +18,7 @@ from invite_sweeper.cli.one_run import OneRun, Told, run_id_at
 from invite_sweeper.cli.order import RunOptions
 from invite_sweeper.cli.signals import heard_as
 from invite_sweeper.errors import RunError, UsageFault
-from invite_sweeper.policy import Policy
+from invite_sweeper.policy import Policy, loader
 from invite_sweeper.shard import Shard
 from invite_sweeper.stop import Stop
 from invite_sweeper.totals import merge_summaries
@@ -41,7 +41,7 @@ class _Session:
         self._environment = environment
         self._started_s = time.monotonic()
         self._now = datetime.now(UTC)
-        self._policy = policy_files.read(options.policy, deadline=options.deadline)
+        self._policy = loader.read(options.policy, deadline=options.deadline)
         _check_accept_policy(options, self._policy)
         self._base_url = parse_base_url(options.base_url)
         self._parts = self._divide()

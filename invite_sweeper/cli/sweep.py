@@ -73,9 +73,9 @@ def sweep(
     Example: invite-sweeper sweep --policy config/policy.yaml --dry-run
     """
     from invite_sweeper.cli.order import RunOptions, SavedPlanOptions
-    from invite_sweeper.cli.policy_files import duration
     from invite_sweeper.cli.running import execute
     from invite_sweeper.errors import UsageFault
+    from invite_sweeper.policy.loader import duration
 
     if ctx.invoked_subcommand is not None:  # `plan approve`: `plan` is this command, too
         return

@@ -5,14 +5,23 @@ import hashlib
 from pydantic import ValidationError
 
 from invite_sweeper.errors import PolicyFault
-from invite_sweeper.policy.document import read
-from invite_sweeper.policy.duration import DurationError, parse_duration
-from invite_sweeper.policy.faults import faults_of
-from invite_sweeper.policy.fields import READABLE_SOURCES
-from invite_sweeper.policy.matchers import Keep, Matcher, Rule
-from invite_sweeper.policy.model import Organization, Policy, PolicyFile, ProjectScope
-from invite_sweeper.policy.schema import json_schema
-from invite_sweeper.policy.settings import AuditSettings, Execution, Limits, Notification
+from invite_sweeper.policy.model import (
+    AuditSettings,
+    Execution,
+    Keep,
+    Limits,
+    Matcher,
+    Notification,
+    Organization,
+    Policy,
+    PolicyFile,
+    ProjectScope,
+    Rule,
+    json_schema,
+)
+from invite_sweeper.policy.types import READABLE_SOURCES, DurationError, parse_duration
+from invite_sweeper.policy.validation import faults_of
+from invite_sweeper.policy.yaml_reader import read
 
 __all__ = [
     "READABLE_SOURCES",

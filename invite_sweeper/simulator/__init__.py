@@ -52,17 +52,17 @@ What it has been asked: `requests`, `deleted`, `deletes_received`, and in `journ
 were when they were removed), `enabled`.
 """
 
-from . import faults
-from .accounts import Access, Account
-from .endpoint_sets import ENDPOINT_SETS
-from .faults import Fault, Visit
-from .journal import Asked
-from .json_types import MISSING, Json, Missing
-from .oddities import Paging
-from .records import Removal, Status, User
-from .seed import fill
-from .server import serve
-from .state import SimulatedAtlas
+from invite_sweeper.simulator import faults
+from invite_sweeper.simulator.accounts import Access, Account
+from invite_sweeper.simulator.endpoint_sets import ENDPOINT_SETS
+from invite_sweeper.simulator.faults import Fault, Visit
+from invite_sweeper.simulator.journal import Asked
+from invite_sweeper.simulator.json_types import MISSING, Json, Missing
+from invite_sweeper.simulator.oddities import Paging
+from invite_sweeper.simulator.records import Removal, Status, User
+from invite_sweeper.simulator.seed import fill
+from invite_sweeper.simulator.server import serve
+from invite_sweeper.simulator.state import SimulatedAtlas
 
 __all__ = [
     "ENDPOINT_SETS",

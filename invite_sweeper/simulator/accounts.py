@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, TypeAlias
 
-from .digest import DigestDesk
+from invite_sweeper.simulator.digest import DigestDesk
 
 Kind: TypeAlias = Literal["service account", "API key", "token"]
 

@@ -5,7 +5,7 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Final
 
-from .json_types import Json, dump
+from invite_sweeper.simulator.json_types import Json, dump
 
 ERROR_MEDIA: Final = "application/json"
 """Errors carry neither a version nor a charset. Source: 8,738 of 8,831 recordings."""

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from .accounts import Access, Account
-from .answers import Answer
-from .endpoint_sets import EndpointSet
-from .heads import Retirement
-from .json_types import Json, dump
+from invite_sweeper.simulator.accounts import Access, Account
+from invite_sweeper.simulator.answers import Answer
+from invite_sweeper.simulator.endpoint_sets import EndpointSet
+from invite_sweeper.simulator.heads import Retirement
+from invite_sweeper.simulator.json_types import Json, dump
 
 if TYPE_CHECKING:
-    from .state import SimulatedAtlas
+    from invite_sweeper.simulator.state import SimulatedAtlas
 
 
 @dataclass(frozen=True, slots=True)

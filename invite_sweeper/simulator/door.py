@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .accounts import Access, Account
-from .answers import (
+from invite_sweeper.simulator.accounts import Access, Account
+from invite_sweeper.simulator.answers import (
     Answer,
     Rate,
     error,
@@ -15,12 +15,12 @@ from .answers import (
     resource_not_found,
     unauthorized,
 )
-from .calls import Call, Operation
-from .heads import Retirement
-from .ids import ID_FORM
-from .oauth import REVOKE_PATH, TOKEN_PATH
-from .routes import OPERATIONS, Route, allowed
-from .state import SimulatedAtlas
+from invite_sweeper.simulator.calls import Call, Operation
+from invite_sweeper.simulator.heads import Retirement
+from invite_sweeper.simulator.ids import ID_FORM
+from invite_sweeper.simulator.oauth import REVOKE_PATH, TOKEN_PATH
+from invite_sweeper.simulator.routes import OPERATIONS, Route, allowed
+from invite_sweeper.simulator.state import SimulatedAtlas
 
 
 class Asking(NamedTuple):

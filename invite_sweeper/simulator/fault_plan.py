@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from random import Random
 
-from .faults import Fault, delay
+from invite_sweeper.simulator.faults import Fault, delay
 
 
 @dataclass(slots=True)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
-from .answers import Answer, Style, error, lacks_role, reason
-from .json_types import Json
+from invite_sweeper.simulator.answers import Answer, Style, error, lacks_role, reason
+from invite_sweeper.simulator.json_types import Json
 
 Broken: TypeAlias = Literal["reset", "hang"]
 

@@ -7,7 +7,7 @@ costs more than all the rest of a DELETE.
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from .answers import Answer, Rate, Style, reason
+from invite_sweeper.simulator.answers import Answer, Rate, Style, reason
 
 _HARDENING: Final = (
     ("Referrer-Policy", "strict-origin-when-cross-origin"),

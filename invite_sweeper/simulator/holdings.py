@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from .ids import IdMaker, atlas_time
-from .json_types import Json, Missing, document
-from .records import Group, Invite, Organization
+from invite_sweeper.simulator.ids import IdMaker, atlas_time
+from invite_sweeper.simulator.json_types import Json, Missing, document
+from invite_sweeper.simulator.records import Group, Invite, Organization
 
 LIFETIME: Final = timedelta(days=30)
 """From invitation to expiry. Source: all 2,225 invitations in the recordings."""

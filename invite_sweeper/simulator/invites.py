@@ -3,11 +3,11 @@
 from typing import Final
 from urllib.parse import parse_qs
 
-from .answers import Answer, error, resource_not_found
-from .calls import Call
-from .heads import Retirement
-from .json_types import load_object
-from .records import Invite
+from invite_sweeper.simulator.answers import Answer, error, resource_not_found
+from invite_sweeper.simulator.calls import Call
+from invite_sweeper.simulator.heads import Retirement
+from invite_sweeper.simulator.json_types import load_object
+from invite_sweeper.simulator.records import Invite
 
 RETIREMENT: Final = Retirement("Wed, 4 Oct 2023 00:00:00 GMT", "Thu, 1 Jul 2027 00:00:00 GMT")
 """Source: recordings of 2026-08-10; the day has no leading zero."""

@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from typing import Final, NamedTuple
 
-from .records import Removal
+from invite_sweeper.simulator.records import Removal
 
 _KEPT: Final = 10_000
 

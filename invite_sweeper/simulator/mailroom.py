@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 
-from .answers import Answer, error
+from invite_sweeper.simulator.answers import Answer, error
 
 _MINUTE_S = 60
 

@@ -9,11 +9,11 @@ from typing import Final
 
 from aiohttp import web
 
-from .answers import unauthorized
-from .door import Reply
-from .faults import Fault, Visit
-from .sending import Rendered
-from .state import SimulatedAtlas
+from invite_sweeper.simulator.answers import unauthorized
+from invite_sweeper.simulator.door import Reply
+from invite_sweeper.simulator.faults import Fault, Visit
+from invite_sweeper.simulator.sending import Rendered
+from invite_sweeper.simulator.state import SimulatedAtlas
 
 _NO_CONTENT: Final = 204
 # A reset that the other side sees as one: no lingering, what is unsent is dropped.

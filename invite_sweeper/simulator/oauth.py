@@ -8,9 +8,9 @@ from math import inf
 from typing import Final
 from urllib.parse import parse_qs
 
-from .accounts import Account, Accounts
-from .answers import Answer, error
-from .json_types import Json, dump
+from invite_sweeper.simulator.accounts import Account, Accounts
+from invite_sweeper.simulator.answers import Answer, error
+from invite_sweeper.simulator.json_types import Json, dump
 
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path
 REVOKE_PATH: Final = "/api/oauth/revoke"

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 from urllib.parse import parse_qs
 
-from .answers import Answer, error
-from .calls import Call
-from .json_types import Json, dump
-from .oddities import Paging
+from invite_sweeper.simulator.answers import Answer, error
+from invite_sweeper.simulator.calls import Call
+from invite_sweeper.simulator.json_types import Json, dump
+from invite_sweeper.simulator.oddities import Paging
 
 _Item = TypeVar("_Item")
 _DEFAULT: Final = 100

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
-from .holdings import INVITER, LIFETIME, Holdings
-from .json_types import load_object
-from .records import Organization, Status, User
+from invite_sweeper.simulator.holdings import INVITER, LIFETIME, Holdings
+from invite_sweeper.simulator.json_types import load_object
+from invite_sweeper.simulator.records import Organization, Status, User
 
 OPEN: Final = frozenset({Status.PENDING, Status.ACTIVE})
 """What the lists of users show unless asked for more. Source: the OpenAPI document."""

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from .accounts import Access
-from .answers import Answer
-from .calls import Call
-from .ids import atlas_time
-from .json_types import Json, dump
-from .paging import page, page_query
-from .records import Group, Organization
+from invite_sweeper.simulator.accounts import Access
+from invite_sweeper.simulator.answers import Answer
+from invite_sweeper.simulator.calls import Call
+from invite_sweeper.simulator.ids import atlas_time
+from invite_sweeper.simulator.json_types import Json, dump
+from invite_sweeper.simulator.paging import page, page_query
+from invite_sweeper.simulator.records import Group, Organization
 
 # Source: the links of a project in the recordings, in their order; the last keeps its old name.
 _SUBRESOURCES = ("containers", "clusters", "databaseUsers", "peers", "processes", "whitelist")

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Final
 
-from .accounts import Access
-from .answers import Answer, group_not_found, lacks_role, resource_not_found
-from .calls import Call
-from .endpoint_sets import ENDPOINT_SETS, EndpointSet
-from .json_types import Json, dump
-from .paging import page, page_query
+from invite_sweeper.simulator.accounts import Access
+from invite_sweeper.simulator.answers import Answer, group_not_found, lacks_role, resource_not_found
+from invite_sweeper.simulator.calls import Call
+from invite_sweeper.simulator.endpoint_sets import ENDPOINT_SETS, EndpointSet
+from invite_sweeper.simulator.json_types import Json, dump
+from invite_sweeper.simulator.paging import page, page_query
 
 _SCOPES: Final = {"groupId": "GROUP", "orgId": "ORGANIZATION", "userId": "USER"}
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from . import invites, projects, rate_limits, user_invitations, users
-from .accounts import Access
-from .calls import Handler, Operation
-from .endpoint_sets import (
+from invite_sweeper.simulator import invites, projects, rate_limits, user_invitations, users
+from invite_sweeper.simulator.accounts import Access
+from invite_sweeper.simulator.calls import Handler, Operation
+from invite_sweeper.simulator.endpoint_sets import (
     ORGANIZATION,
     ORGANIZATION_USERS,
     ORGANIZATIONS,

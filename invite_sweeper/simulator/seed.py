@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Final
 
-from .state import SimulatedAtlas
+from invite_sweeper.simulator.state import SimulatedAtlas
 
 ORG_ID: Final = "5efda682a3f2ed2e7dd6cde4"
 ORG_NAME: Final = "Example Industries"

@@ -9,10 +9,10 @@ from typing import Final
 from aiohttp import web
 from typing_extensions import override
 
-from .answers import Answer
-from .door import Asking, Reply
-from .heads import render, shape
-from .state import SimulatedAtlas
+from invite_sweeper.simulator.answers import Answer
+from invite_sweeper.simulator.door import Asking, Reply
+from invite_sweeper.simulator.heads import render, shape
+from invite_sweeper.simulator.state import SimulatedAtlas
 
 _CLOSE: Final = ("Connection", "close")
 _ZIPPED: Final = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))

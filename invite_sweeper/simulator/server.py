@@ -12,13 +12,13 @@ from ssl import SSLContext
 
 from aiohttp import web
 
-from .door import Asking, reply
-from .faults import Visit
-from .journal import Asked
-from .mishaps import mishap, reset
-from .routes import route
-from .sending import Stationery
-from .state import SimulatedAtlas
+from invite_sweeper.simulator.door import Asking, reply
+from invite_sweeper.simulator.faults import Visit
+from invite_sweeper.simulator.journal import Asked
+from invite_sweeper.simulator.mishaps import mishap, reset
+from invite_sweeper.simulator.routes import route
+from invite_sweeper.simulator.sending import Stationery
+from invite_sweeper.simulator.state import SimulatedAtlas
 
 
 class Counter:

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Literal, TypeAlias
 
-from .answers import Answer, Rate, error
-from .buckets import Bucket, Limits
-from .endpoint_sets import EndpointSet
+from invite_sweeper.simulator.answers import Answer, Rate, error
+from invite_sweeper.simulator.buckets import Bucket, Limits
+from invite_sweeper.simulator.endpoint_sets import EndpointSet
 
 RetryAfter: TypeAlias = Literal["seconds", "missing", "zero", "huge", "date"]
 _HUGE_S = 86_400

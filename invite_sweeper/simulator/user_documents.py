@@ -5,9 +5,9 @@ Source: recordings of both lists, described in the notes on the recordings, sect
 
 from collections.abc import Callable
 
-from .ids import atlas_time
-from .json_types import Json
-from .records import Status, User
+from invite_sweeper.simulator.ids import atlas_time
+from invite_sweeper.simulator.json_types import Json
+from invite_sweeper.simulator.records import Status, User
 
 
 def org_document(user: User) -> Json:

@@ -3,16 +3,16 @@
 from typing import Final
 from urllib.parse import parse_qs
 
-from .answers import Answer, error, resource_not_found
-from .calls import Call
-from .heads import Retirement
-from .ids import atlas_time
-from .invites import no_such_invitation
-from .json_types import Json, load_object
-from .people import OPEN, by_name
-from .records import Status, User
-from .user_documents import group_document, org_document
-from .users import in_group, organization
+from invite_sweeper.simulator.answers import Answer, error, resource_not_found
+from invite_sweeper.simulator.calls import Call
+from invite_sweeper.simulator.heads import Retirement
+from invite_sweeper.simulator.ids import atlas_time
+from invite_sweeper.simulator.invites import no_such_invitation
+from invite_sweeper.simulator.json_types import Json, load_object
+from invite_sweeper.simulator.people import OPEN, by_name
+from invite_sweeper.simulator.records import Status, User
+from invite_sweeper.simulator.user_documents import group_document, org_document
+from invite_sweeper.simulator.users import in_group, organization
 
 RETIREMENT: Final = Retirement("Wed, 19 Feb 2025 00:00:00 GMT", "Thu, 1 Jul 2027 00:00:00 GMT")
 """Of `/orgs/{orgId}/invites`. Source: recordings of 2026-08-10."""

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qs
 
-from .answers import Answer, error
-from .calls import Call
-from .heads import Retirement
-from .json_types import Json, dump
-from .paging import page, page_query
-from .people import OPEN
-from .records import Organization, Removal, Status, User
-from .user_documents import group_document, old_document, org_document
+from invite_sweeper.simulator.answers import Answer, error
+from invite_sweeper.simulator.calls import Call
+from invite_sweeper.simulator.heads import Retirement
+from invite_sweeper.simulator.json_types import Json, dump
+from invite_sweeper.simulator.paging import page, page_query
+from invite_sweeper.simulator.people import OPEN
+from invite_sweeper.simulator.records import Organization, Removal, Status, User
+from invite_sweeper.simulator.user_documents import group_document, old_document, org_document
 
 OLD: Final = "2023-01-01"
 NEW: Final = "2025-02-19"

@@ -6,7 +6,7 @@ from functools import lru_cache
 from re import compile as pattern
 from typing import Final
 
-from .answers import Answer, error
+from invite_sweeper.simulator.answers import Answer, error
 
 _VERSIONED: Final = pattern(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json")
 

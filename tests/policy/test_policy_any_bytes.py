@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from invite_sweeper.errors import PolicyFault
 from invite_sweeper.policy import Policy, parse_policy
-from invite_sweeper.policy.document import read
+from invite_sweeper.policy.yaml_reader import read
 
 RIGHT = """\
 version: 1

@@ -5,8 +5,8 @@ from datetime import date, datetime
 import pytest
 import yaml
 
-from invite_sweeper.policy.document import LOADER, MAX_BYTES, MAX_DEPTH, read
-from invite_sweeper.policy.words import Mark, place_in_words
+from invite_sweeper.policy.messages import Mark, place_in_words
+from invite_sweeper.policy.yaml_reader import LOADER, MAX_BYTES, MAX_DEPTH, read
 
 LOADERS = [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)]
 

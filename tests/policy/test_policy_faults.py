@@ -414,9 +414,7 @@ def test_a_source_is_a_known_word(source, said, faults_after_head):
 
 
 def test_a_source_that_is_not_read_yet_is_a_fault_that_says_so(faults_after_head, monkeypatch):
-    monkeypatch.setattr(
-        "invite_sweeper.policy.fields.READABLE_SOURCES", frozenset({Source.INVITES})
-    )
+    monkeypatch.setattr("invite_sweeper.policy.types.READABLE_SOURCES", frozenset({Source.INVITES}))
     said = "is a list that this version does not read yet"
     assert faults_after_head("sources: [invites, users, org_users, org_invites]\n") == [
         f"4:{column}: sources[{position}]: the text `{source}` {said}; write `invites`"
@@ -429,7 +427,7 @@ def test_a_source_that_is_not_read_yet_is_a_fault_that_says_so(faults_after_head
 
 
 def test_widening_the_constant_is_all_it_takes_to_read_another_source(policy_of, monkeypatch):
-    monkeypatch.setattr("invite_sweeper.policy.fields.READABLE_SOURCES", frozenset(Source))
+    monkeypatch.setattr("invite_sweeper.policy.types.READABLE_SOURCES", frozenset(Source))
     policy = policy_of("sources: [invites, users, org_users, org_invites]\n")
     assert policy.sources == tuple(Source)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.policy.words import listed, nearest, place_in_words, shown
+from invite_sweeper.policy.messages import listed, nearest, place_in_words, shown
 
 
 def test_exactly_sixty_characters_are_shown_and_of_more_the_first_sixty():

@@ -4,8 +4,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from invite_sweeper.errors import UsageFault
-from invite_sweeper.policy import DurationError, Execution, Policy, parse_duration, parse_policy
-from invite_sweeper.policy.document import MAX_BYTES
+from invite_sweeper.policy import parse_policy
+from invite_sweeper.policy.model import Execution, Policy
+from invite_sweeper.policy.types import DurationError, parse_duration
+from invite_sweeper.policy.yaml_reader import MAX_BYTES
 
 
 def read(path: Path, *, deadline: str | None = None) -> Policy:

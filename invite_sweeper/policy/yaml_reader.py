@@ -1,7 +1,9 @@
-"""YAML text to plain data, with the place of everything in it."""
+"""YAML bytes -> data with line and column."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import cast
 
 import yaml
@@ -9,9 +11,169 @@ from yaml.constructor import SafeConstructor
 from yaml.reader import Reader
 from yaml.resolver import Resolver
 
-from invite_sweeper.policy.syntax import explain
-from invite_sweeper.policy.tree import Document, Flaw, Node, line_counter
-from invite_sweeper.policy.words import Mark, Path, shown
+from invite_sweeper.policy.messages import Mark, Path, shown
+
+# What was read of a file: plain data, and the place of everything in it.
+
+
+@dataclass(slots=True)
+class Node:
+    """One value of the file and its place.
+
+    Attributes:
+        index: Where it begins, in characters from the beginning of the text.
+        value: Plain data: dict, tuple, str, int, float, bool, date, datetime, or a `Mark`.
+        text: As it is written, without quotes; None for a list or a mapping.
+        key_index: Where its key begins; its own place where it has no key.
+        children: By key or by position, in the order of the file.
+    """
+
+    index: int
+    value: object
+    text: str | None = None
+    key_index: int = -1
+    children: "dict[str | int, Node]" = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """A fault whose place is not yet counted in lines.
+
+    Attributes:
+        index: In characters from the beginning of the text.
+    """
+
+    index: int
+    path: Path
+    what: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file that was read as far as it could be.
+
+    Attributes:
+        root: None where nothing could be used; then there is a flaw.
+        flaws: What YAML itself, or our limits to it, find wrong; in no order.
+        place: From an index to line and column, both from 1.
+    """
+
+    root: Node | None
+    flaws: tuple[Flaw, ...]
+    place: Callable[[int], tuple[int, int]]
+
+    def find(self, path: Path) -> tuple[Node, Path]:
+        """Find the deepest value on a way, and how much of the way leads to it.
+
+        Only where `root` is not None.
+        """
+        node = cast("Node", self.root)
+        for depth, step in enumerate(path):
+            if step not in node.children:
+                return node, path[:depth]
+            node = node.children[step]
+        return node, path
+
+
+def line_counter(text: str) -> Callable[[int], tuple[int, int]]:
+    """Give a function from a place in a text to its line and column, both from 1."""
+    starts = [0, *(match.end() for match in re.finditer(r"\r\n|\r|\n", text))]
+
+    def line_and_column(index: int) -> tuple[int, int]:
+        line = bisect_right(starts, index)
+        return line, index - starts[line - 1] + 1
+
+    return line_and_column
+
+
+# What YAML's own complaints mean, in words of ours.
+
+
+_NOT_YAML = "the text is no valid YAML"
+_QUOTE = "put the text in quotes"
+# A part of what PyYAML or libyaml says, and what it comes from in nearly all files.
+_MEANINGS = (
+    (
+        "scanning an alias",
+        "a text that begins with `*` stands without quotes",
+        'put it in quotes: "*@example.com"',
+    ),
+    ("scanning an anchor", "a text that begins with `&` stands without quotes", _QUOTE),
+    (
+        "mapping values are not allowed",
+        "a colon stands where no key may be",
+        "put quotes around a text that holds `: `, or mend the indentation",
+    ),
+    (
+        "could not find expected ':'",
+        "a key has no colon after it",
+        "write `key: value`, and indent the lines of one block alike",
+    ),
+    ("scanning a quoted scalar", "a text in quotes has no end", "close its quotes"),
+    ("quoted scalar", "a text in quotes holds an unknown escape", "double each backslash in it"),
+    ("flow sequence", "a list in brackets is not closed or lacks a comma", "write `[a, b]`"),
+    ("flow mapping", "a mapping in braces is not closed or lacks a comma", "write `{a: 1, b: 2}`"),
+    ("block scalar", "a text begins with `|` or `>` and stands without quotes", _QUOTE),
+    (
+        "parsing a block",
+        "the indentation does not fit the lines before",
+        "indent the keys of one mapping, and the dashes of one list, alike",
+    ),
+    ("document start>", "something stands after the end of a value", _QUOTE),
+    ("nesting depth", "the nesting is too deep", "nest less"),
+)
+# Where the beginning of the thing is the place to mend, and not where the parser gave up.
+_BEGUN_EARLIER = tuple(
+    f"while scanning {thing}"
+    for thing in (
+        "an alias",
+        "an anchor",
+        "a simple key",
+        "a quoted scalar",
+        "a double-quoted scalar",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """Why a text is no YAML.
+
+    Attributes:
+        index: Where, in characters from the beginning of the text.
+    """
+
+    index: int
+    what: str
+    hint: str
+
+
+def explain(error: Exception, text: str) -> Complaint:
+    """Say what is wrong with a text that is no YAML, and where."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        # The parser in Python trips over an escape or a directive with too large a number.
+        return Complaint(0, _NOT_YAML, "look for an escape (`\\U…`) or a directive (`%…`) in it")
+    at = error.problem_mark.index
+    said = f"{error.context or ''} {error.problem or ''}"
+    if "cannot start any token" in said:
+        return _bad_beginning(at, text[at : at + 1])
+    if said.startswith(_BEGUN_EARLIER):
+        at = error.context_mark.index if error.context_mark else at
+    for part, what, hint in _MEANINGS:
+        if part in said:
+            return Complaint(at, what, hint)
+    return Complaint(at, _NOT_YAML, "look at what stands just before: quotes, brackets, colons")
+
+
+def _bad_beginning(at: int, character: str) -> Complaint:
+    if character == "\t":
+        return Complaint(at, "a tab stands where YAML wants spaces", "indent with spaces")
+    return Complaint(at, f"a text begins with `{character}` and stands without quotes", _QUOTE)
+
+
+# YAML text to plain data, with the place of everything in it.
+
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 20
