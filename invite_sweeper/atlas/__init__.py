@@ -1,12 +1,18 @@
 """All that speaks to MongoDB Atlas, and nothing of sweeping."""
 
-from invite_sweeper.atlas.base_url import parse_base_url
-from invite_sweeper.atlas.buckets import BucketKey
 from invite_sweeper.atlas.client import AtlasClient, connect
-from invite_sweeper.atlas.credentials import credentials_from
+from invite_sweeper.atlas.credentials import (
+    ApiKey,
+    BearerToken,
+    Credentials,
+    Secret,
+    ServiceAccount,
+    credentials_from,
+)
 from invite_sweeper.atlas.deleter import AtlasDeleter
-from invite_sweeper.atlas.identity import ApiKey, BearerToken, Credentials, Secret, ServiceAccount
-from invite_sweeper.atlas.ratelimit import RateLimiter
+from invite_sweeper.atlas.http import parse_base_url
+from invite_sweeper.atlas.rate_limiter import RateLimiter
+from invite_sweeper.atlas.rate_limits import BucketKey
 from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.atlas.retry import RetryPolicy
 

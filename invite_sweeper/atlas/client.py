@@ -1,10 +1,12 @@
-"""The client: opens one connection to Atlas for a run and closes it at its end."""
+"""AtlasClient: connect; reader, deleter, inviter."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from functools import partial
 from ssl import SSLContext
 from typing import Final
 
@@ -12,30 +14,37 @@ import aiohttp
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
-from invite_sweeper.atlas.authentication import (
+from invite_sweeper.atlas.auth import (
     Authentication,
     BearerAuthentication,
     DigestAuthentication,
+    ServiceAccountAuthentication,
 )
-from invite_sweeper.atlas.buckets import BucketKey
+from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.deleter import AtlasDeleter
-from invite_sweeper.atlas.identity import ApiKey, BearerToken, Credentials
+from invite_sweeper.atlas.http import (
+    USER_AGENT,
+    ConnectionSlot,
+    HttpSession,
+    RequestCounters,
+    Response,
+    SlotPool,
+    proxy_for,
+)
 from invite_sweeper.atlas.inviter import AtlasInviter
-from invite_sweeper.atlas.limits import ours
-from invite_sweeper.atlas.line import USER_AGENT, HttpSession
-from invite_sweeper.atlas.observed import ServerInfo
-from invite_sweeper.atlas.proxy import proxy_for
-from invite_sweeper.atlas.ratelimit import RateLimiter
-from invite_sweeper.atlas.reader import AtlasReader
-from invite_sweeper.atlas.response import Response
+from invite_sweeper.atlas.rate_limiter import RateLimiter
+from invite_sweeper.atlas.rate_limits import BucketKey, ours
+from invite_sweeper.atlas.reader import AtlasReader, AtlasRoll
 from invite_sweeper.atlas.retry import RetryPolicy
-from invite_sweeper.atlas.roll import AtlasRoll
-from invite_sweeper.atlas.slots import ConnectionSlot, RequestCounters, SlotPool
+from invite_sweeper.atlas.server_info import ServerInfo
 from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.atlas.tokens import ServiceAccountAuthentication
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import RunError
 from invite_sweeper.inventory import Place, Source
+from invite_sweeper.policy import Execution
+
+# The client: opens one connection to Atlas for a run and closes it at its end.
+
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=120.0, connect=10.0)
 """Of one attempt. Real responses have taken 50 s and more; `connect` includes name and TLS."""
@@ -223,3 +232,41 @@ def _authentication(
             return DigestAuthentication(credentials)
         case _:
             return ServiceAccountAuthentication(credentials, http, retry_policy, server)
+
+
+# Connects a command to Atlas: the policy's limits, the process's clocks.
+
+
+@asynccontextmanager
+async def connected(
+    base_url: URL,
+    credentials: Credentials,
+    execution: Execution,
+    *,
+    deadline_s: float,
+    shards: int,
+    log: FilteringBoundLogger,
+) -> AsyncIterator[AtlasClient]:
+    """Connect for one run.
+
+    Args:
+        deadline_s: On the monotonic clock; nothing waits beyond it.
+        shards: The number of runs that share the buckets of the credentials.
+    """
+    limiter = RateLimiter(
+        time.monotonic,
+        asyncio.sleep,
+        reserve=execution.reserve,
+        max_requests_per_second=execution.max_requests_per_second,
+        shared_by=shards,
+    )
+    async with connect(
+        base_url,
+        credentials,
+        concurrency=execution.concurrency,
+        retry_policy=RetryPolicy(execution.attempts, deadline_s),
+        limiter=limiter,
+        clock=partial(datetime.now, UTC),
+        log=log,
+    ) as atlas:
+        yield atlas

@@ -4,13 +4,18 @@ from typing import Final
 
 import orjson
 
-from invite_sweeper.atlas.answers import Answer, Result, error_of, is_atlas_speaking
-from invite_sweeper.atlas.operations import ADD_GROUP_USER, ADD_ORG_USER, CREATE_GROUP_INVITE
-from invite_sweeper.atlas.request import Request, request_for
+from invite_sweeper.atlas.endpoints import (
+    ADD_GROUP_USER,
+    ADD_ORG_USER,
+    CREATE_GROUP_INVITE,
+    Request,
+    UnsendableError,
+    is_id,
+    request_for,
+)
+from invite_sweeper.atlas.responses import Answer, Result, ends_run, error_of, is_atlas_speaking
 from invite_sweeper.atlas.retry import RetryDecision, classify
-from invite_sweeper.atlas.target import UnsendableError, is_id
 from invite_sweeper.atlas.transport import Transport
-from invite_sweeper.atlas.verdicts import ends_run
 from invite_sweeper.errors import RunError
 from invite_sweeper.inventory import Invitation, Source
 from invite_sweeper.invited import Invited, Reply

@@ -12,9 +12,15 @@ from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
-from invite_sweeper.atlas.answers import CANCELLED, Answer, Broken, Result, error_of
-from invite_sweeper.atlas.headers import retry_after_s
-from invite_sweeper.atlas.refusals import told_bucket
+from invite_sweeper.atlas.responses import (
+    CANCELLED,
+    Answer,
+    Broken,
+    Result,
+    error_of,
+    retry_after_s,
+    told_bucket,
+)
 
 BACKOFF_BASE_S: Final = 0.5
 BACKOFF_CAP_S: Final = 30.0

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from invite_sweeper.atlas.buckets import BucketKey
-from invite_sweeper.atlas.operations import (
+from invite_sweeper.atlas.endpoints import (
     DELETE_GROUP_INVITE,
     DELETE_ORG_INVITE,
     GET_GROUP_USER,
@@ -18,8 +17,15 @@ from invite_sweeper.atlas.operations import (
     REMOVE_ORG_USER,
     Operation,
 )
-from invite_sweeper.atlas.people import group_user, org_invitation, org_user
-from invite_sweeper.atlas.wire import parse_array, parse_invitations, parse_page
+from invite_sweeper.atlas.parsing import (
+    group_user,
+    org_invitation,
+    org_user,
+    parse_array,
+    parse_invitations,
+    parse_page,
+)
+from invite_sweeper.atlas.rate_limits import BucketKey
 from invite_sweeper.inventory import Invitation, Project, Source
 
 

@@ -4,20 +4,25 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from invite_sweeper.atlas.answers import Answer, Broken, Result, error_of
-from invite_sweeper.atlas.authentication import Authentication
-from invite_sweeper.atlas.buckets import BucketKey
-from invite_sweeper.atlas.headers import count_of, retry_after_s
-from invite_sweeper.atlas.identity import Secret
-from invite_sweeper.atlas.line import HttpSession
-from invite_sweeper.atlas.observed import ServerInfo
-from invite_sweeper.atlas.ratelimit import RateLimiter
-from invite_sweeper.atlas.refusals import told_bucket
-from invite_sweeper.atlas.request import Request, raise_if_unsendable
+from invite_sweeper.atlas.auth import Authentication
+from invite_sweeper.atlas.credentials import Secret
+from invite_sweeper.atlas.endpoints import Request, raise_if_unsendable
+from invite_sweeper.atlas.http import HttpSession, SlotPool
+from invite_sweeper.atlas.parsing import Nonsense
+from invite_sweeper.atlas.rate_limiter import RateLimiter
+from invite_sweeper.atlas.rate_limits import BucketKey
+from invite_sweeper.atlas.responses import (
+    Answer,
+    Broken,
+    Result,
+    count_of,
+    error_of,
+    is_plain_refusal,
+    retry_after_s,
+    told_bucket,
+)
 from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
-from invite_sweeper.atlas.slots import SlotPool
-from invite_sweeper.atlas.verdicts import is_plain_refusal
-from invite_sweeper.atlas.wire import Nonsense
+from invite_sweeper.atlas.server_info import ServerInfo
 
 _OK: Final = 200
 _NO_CONTENT: Final = 204

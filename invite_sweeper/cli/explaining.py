@@ -8,10 +8,10 @@ from pathlib import Path
 
 from invite_sweeper.amendments import amendments
 from invite_sweeper.atlas import Credentials, parse_base_url
+from invite_sweeper.atlas.client import connected
 from invite_sweeper.audit import AuditTarget
 from invite_sweeper.ceiling import Ceiling
 from invite_sweeper.cli import messages, plan_files
-from invite_sweeper.cli.connecting import connected
 from invite_sweeper.cli.dividing import with_credentials
 from invite_sweeper.cli.loop import event_loop
 from invite_sweeper.cli.noting import NotingScope

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from invite_sweeper.atlas import AtlasClient
+from invite_sweeper.atlas.client import connected
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.cli import results
-from invite_sweeper.cli.connecting import connected
 from invite_sweeper.cli.facts import RunContext
 from invite_sweeper.cli.preparing import Preparation
 from invite_sweeper.cli.streams import copy_on_stdout

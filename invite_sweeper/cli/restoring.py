@@ -17,10 +17,10 @@ from rich.console import Console
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas import credentials_from, parse_base_url
+from invite_sweeper.atlas.client import connected
 from invite_sweeper.audit import AuditLock, AuditLog, AuditTarget, in_order, unfinished_intents
 from invite_sweeper.cli import messages
 from invite_sweeper.cli.asking import Question
-from invite_sweeper.cli.connecting import connected
 from invite_sweeper.cli.exits import explain
 from invite_sweeper.cli.loop import event_loop
 from invite_sweeper.cli.options import Output

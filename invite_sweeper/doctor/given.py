@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Credentials
-from invite_sweeper.atlas.claims import ends_at
-from invite_sweeper.atlas.verdicts import ACCESS_LIST_HINT
+from invite_sweeper.atlas.auth import ends_at
+from invite_sweeper.atlas.responses import ACCESS_LIST_HINT
 from invite_sweeper.doctor.values import Check, failed, ok, warning
 from invite_sweeper.errors import CredentialsRefused, GuardRefused, RunError
 from invite_sweeper.inventory import Project

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Final
 
-from invite_sweeper.atlas.limits import RateLimit, limit_of, ours
-from invite_sweeper.atlas.verdicts import PLAIN_REFUSAL
+from invite_sweeper.atlas.rate_limits import RateLimit, limit_of, ours
+from invite_sweeper.atlas.responses import PLAIN_REFUSAL
 from invite_sweeper.doctor.census import Census
 from invite_sweeper.doctor.values import Check, failed, ok, warning
 from invite_sweeper.errors import AtlasUnavailable, GuardRefused

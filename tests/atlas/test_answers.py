@@ -5,13 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from invite_sweeper.atlas.answers import Answer, AtlasError, Broken, error_of, printable
-from invite_sweeper.atlas.verdicts import (
+from invite_sweeper.atlas.responses import (
+    Answer,
+    AtlasError,
+    Broken,
     ends_run,
+    error_of,
     in_words,
     is_done,
     is_gone,
     is_plain_refusal,
+    printable,
     refuses_first_call,
 )
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, VersionGone

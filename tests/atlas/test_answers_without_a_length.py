@@ -10,7 +10,7 @@ from builders import invitation
 from yarl import URL
 
 from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect
-from invite_sweeper.atlas.identity import BearerToken, Secret
+from invite_sweeper.atlas.credentials import BearerToken, Secret
 from invite_sweeper.inventory import Source
 from invite_sweeper.outcome import Outcome, Trail
 

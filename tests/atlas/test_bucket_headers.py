@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.atlas.bucket import Bucket
-from invite_sweeper.atlas.level import Level
-from invite_sweeper.atlas.limits import Limit
+from invite_sweeper.atlas.rate_limits import Limit
+from invite_sweeper.atlas.token_bucket import Bucket, Level
 
 LIMIT = Limit(60, 60, 2)
 

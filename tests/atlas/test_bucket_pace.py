@@ -8,9 +8,8 @@ from bucket_world import START_S, Client, Server, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invite_sweeper.atlas.buckets import BucketKey
-from invite_sweeper.atlas.limits import PROJECTS_GROUP, Limit, RateLimit
-from invite_sweeper.atlas.ratelimit import RateLimiter
+from invite_sweeper.atlas.rate_limiter import RateLimiter
+from invite_sweeper.atlas.rate_limits import PROJECTS_GROUP, BucketKey, Limit, RateLimit
 
 KEY = BucketKey(PROJECTS_GROUP, "5efda682a3f2ed2e7dd6cde4")
 PHASES = (0.02, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95)

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from invite_sweeper.atlas.bucket import Bucket
-from invite_sweeper.atlas.limits import Limit
+from invite_sweeper.atlas.rate_limits import Limit
+from invite_sweeper.atlas.token_bucket import Bucket
 
 
 def bucket_at(now_s=0.0):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.atlas.ticks import MARGIN_S, Ticks
+from invite_sweeper.atlas.token_bucket import MARGIN_S, Ticks
 
 
 def test_unseen_the_next_tick_comes_within_a_period_of_the_beginning():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.atlas import Secret
-from invite_sweeper.atlas.claims import ends_at
+from invite_sweeper.atlas.auth import ends_at
 
 
 def token(claims):

@@ -3,8 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from invite_sweeper.atlas.credentials import credentials_from
-from invite_sweeper.atlas.identity import ApiKey, BearerToken, Secret, ServiceAccount
+from invite_sweeper.atlas.credentials import (
+    ApiKey,
+    BearerToken,
+    Secret,
+    ServiceAccount,
+    credentials_from,
+)
 from invite_sweeper.errors import ExitCode, UsageFault
 
 ID, SECRET = "MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"

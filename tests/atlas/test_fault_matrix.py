@@ -9,7 +9,7 @@ import pytest
 from builders import object_id
 
 from invite_sweeper.atlas import BucketKey
-from invite_sweeper.atlas.limits import PROJECTS_GROUP
+from invite_sweeper.atlas.rate_limits import PROJECTS_GROUP
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.inventory import Gone, Project, Source, Unreadable
 from invite_sweeper.outcome import Outcome, Trail

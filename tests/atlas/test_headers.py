@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.atlas.headers import bounded_wait_s, count_of, date_of, retry_after_s
-from invite_sweeper.atlas.observed import ServerInfo
+from invite_sweeper.atlas.responses import bounded_wait_s, count_of, date_of, retry_after_s
+from invite_sweeper.atlas.server_info import ServerInfo
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 

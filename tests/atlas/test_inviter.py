@@ -303,7 +303,7 @@ async def test_roll_of_a_project_that_goes_between_its_two_lists_is_unreadable(
 async def test_roll_that_goes_on_and_on_is_unreadable_and_never_taken_for_whole(
     online, sim, project, monkeypatch
 ):
-    monkeypatch.setattr("invite_sweeper.atlas.roll.PAGES_CAP", 1)
+    monkeypatch.setattr("invite_sweeper.atlas.reader.PAGES_CAP", 1)
     for number in range(501):
         sim.add_user(f"p{number}@example.com", group_roles={project: ("GROUP_OWNER",)})
     found = await present(online, Source.USERS)

@@ -9,8 +9,8 @@ import orjson
 import pytest
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
-from invite_sweeper.atlas.line import HttpSession
-from invite_sweeper.atlas.operations import OPERATIONS
+from invite_sweeper.atlas.endpoints import OPERATIONS
+from invite_sweeper.atlas.http import HttpSession
 from invite_sweeper.inventory import Project, Source
 from invite_sweeper.outcome import Trail
 

@@ -5,16 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.atlas.base_url import is_loopback, parse_base_url
-from invite_sweeper.atlas.operations import (
+from invite_sweeper.atlas.endpoints import (
     DELETE_GROUP_INVITE,
     LIST_GROUP_INVITES,
     LIST_GROUPS,
     LIST_RATE_LIMITS,
     OPERATIONS,
     Operation,
+    UnsendableError,
+    target,
 )
-from invite_sweeper.atlas.target import UnsendableError, target
+from invite_sweeper.atlas.http import is_loopback, parse_base_url
 from invite_sweeper.errors import UsageFault
 
 PROJECT, INVITATION = "6a793fd0c0eb9e7a177181d4", "6a793fd52c88faeba59bd5d0"

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.atlas.people import (
+from invite_sweeper.atlas.parsing import (
+    Nonsense,
     Standing,
     group_user,
     org_invitation,
     org_user,
     parse_standing,
 )
-from invite_sweeper.atlas.wire import Nonsense
 from invite_sweeper.inventory import Project, Source, UnreadableDate
 
 ORG, GROUP, USER = "5efda682a3f2ed2e7dd6cde4", "6a793fd0c0eb9e7a177181d4", "6" * 24

@@ -15,9 +15,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from invite_sweeper.atlas.line import HttpSession
-from invite_sweeper.atlas.operations import OPERATIONS
-from invite_sweeper.atlas.request import request_for
+from invite_sweeper.atlas.endpoints import OPERATIONS, request_for
+from invite_sweeper.atlas.http import HttpSession
 from invite_sweeper.inventory import Invitation, Source
 from invite_sweeper.outcome import Trail
 

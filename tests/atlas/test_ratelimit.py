@@ -8,10 +8,15 @@ from bucket_world import START_S, Client, Server, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.atlas import limits
-from invite_sweeper.atlas.buckets import FORGET_ABOVE, BucketKey
-from invite_sweeper.atlas.limits import PROJECTS_GROUP, PROJECTS_USER, Limit, RateLimit
-from invite_sweeper.atlas.ratelimit import RateLimiter
+from invite_sweeper.atlas import rate_limits
+from invite_sweeper.atlas.rate_limiter import FORGET_ABOVE, RateLimiter
+from invite_sweeper.atlas.rate_limits import (
+    PROJECTS_GROUP,
+    PROJECTS_USER,
+    BucketKey,
+    Limit,
+    RateLimit,
+)
 
 KEY = BucketKey(PROJECTS_GROUP, "a" * 24)
 OTHER = BucketKey(PROJECTS_GROUP, "b" * 24)
@@ -51,13 +56,13 @@ def usable(limiter, key):
 @pytest.mark.parametrize(
     ("endpoint_set", "capacity"),
     [
-        (limits.PROJECTS_GROUP, 1200),
-        (limits.PROJECTS_USER, 1200),
-        (limits.ORGANIZATIONS_ORG, 500),
-        (limits.ORGANIZATIONS_USER, 300),
-        (limits.CLOUD_USERS_GROUP, 1200),
-        (limits.CLOUD_USERS_ORG, 500),
-        (limits.RATE_LIMITS_USER, 300),
+        (rate_limits.PROJECTS_GROUP, 1200),
+        (rate_limits.PROJECTS_USER, 1200),
+        (rate_limits.ORGANIZATIONS_ORG, 500),
+        (rate_limits.ORGANIZATIONS_USER, 300),
+        (rate_limits.CLOUD_USERS_GROUP, 1200),
+        (rate_limits.CLOUD_USERS_ORG, 500),
+        (rate_limits.RATE_LIMITS_USER, 300),
         ("never_heard_of", 300),
     ],
 )
@@ -68,15 +73,15 @@ def test_untold_a_bucket_holds_what_is_documented(endpoint_set, capacity):
 @pytest.mark.parametrize(
     ("name", "scope", "ours"),
     [
-        ("Projects", "GROUP", limits.PROJECTS_GROUP),
-        ("projects_group", "GROUP", limits.PROJECTS_GROUP),
-        ("projects_user", "USER", limits.PROJECTS_USER),
-        ("Organizations", "ORGANIZATION", limits.ORGANIZATIONS_ORG),
-        ("organizations_organization", "ORGANIZATION", limits.ORGANIZATIONS_ORG),
-        ("organizations", "user", limits.ORGANIZATIONS_USER),
-        ("MongoDB Cloud Users", "GROUP", limits.CLOUD_USERS_GROUP),
-        ("mongoDBCloudUsers_organization", "ORGANIZATION", limits.CLOUD_USERS_ORG),
-        ("Rate Limits Inspection", "USER", limits.RATE_LIMITS_USER),
+        ("Projects", "GROUP", rate_limits.PROJECTS_GROUP),
+        ("projects_group", "GROUP", rate_limits.PROJECTS_GROUP),
+        ("projects_user", "USER", rate_limits.PROJECTS_USER),
+        ("Organizations", "ORGANIZATION", rate_limits.ORGANIZATIONS_ORG),
+        ("organizations_organization", "ORGANIZATION", rate_limits.ORGANIZATIONS_ORG),
+        ("organizations", "user", rate_limits.ORGANIZATIONS_USER),
+        ("MongoDB Cloud Users", "GROUP", rate_limits.CLOUD_USERS_GROUP),
+        ("mongoDBCloudUsers_organization", "ORGANIZATION", rate_limits.CLOUD_USERS_ORG),
+        ("Rate Limits Inspection", "USER", rate_limits.RATE_LIMITS_USER),
         ("rateLimitsInspection_group", "GROUP", None),
         ("MongoDB Cloud Users", "USER", None),
         ("Clusters", "GROUP", None),
@@ -85,7 +90,7 @@ def test_untold_a_bucket_holds_what_is_documented(endpoint_set, capacity):
     ],
 )
 def test_the_entries_of_rate_limits_are_matched_by_id_or_name_and_scope(name, scope, ours):
-    assert limits.ours(RateLimit(name, scope, Limit(10, 5, 60))) == ours
+    assert rate_limits.ours(RateLimit(name, scope, Limit(10, 5, 60))) == ours
 
 
 def test_what_rate_limits_says_holds_for_buckets_in_use_and_for_new_ones():
@@ -132,11 +137,11 @@ def test_a_bucket_of_a_size_nobody_told_of_is_unfamiliar_until_its_refill_is_lea
 
 @pytest.mark.parametrize(
     ("endpoint_set", "share"),
-    [(PROJECTS_GROUP, 1), (PROJECTS_USER, 4), (limits.ORGANIZATIONS_ORG, 4)],
+    [(PROJECTS_GROUP, 1), (PROJECTS_USER, 4), (rate_limits.ORGANIZATIONS_ORG, 4)],
 )
 def test_shards_divide_the_buckets_of_users_and_organizations_and_no_project_s(endpoint_set, share):
     limiter, key = limiter_at(reserve=0.0, shared_by=4), BucketKey(endpoint_set, "x")
-    capacity = limits.limit_of(endpoint_set).capacity
+    capacity = rate_limits.limit_of(endpoint_set).capacity
     assert usable(limiter, key) == capacity / share
     told = limiter_at(reserve=0.0, shared_by=4)
     exchange(told, key, limit=int(capacity), remaining=100)

@@ -8,11 +8,20 @@ import pytest
 from builders import project
 from multidict import CIMultiDict
 
-from invite_sweeper.atlas.answers import Answer, error_of, is_atlas_speaking
-from invite_sweeper.atlas.headers import count_of, date_of
+from invite_sweeper.atlas.parsing import parse_invitations, parse_page, parse_project
+from invite_sweeper.atlas.responses import (
+    Answer,
+    count_of,
+    date_of,
+    ends_run,
+    error_of,
+    in_words,
+    is_atlas_speaking,
+    is_done,
+    is_gone,
+    is_plain_refusal,
+)
 from invite_sweeper.atlas.retry import RetryDecision, classify
-from invite_sweeper.atlas.verdicts import ends_run, in_words, is_done, is_gone, is_plain_refusal
-from invite_sweeper.atlas.wire import parse_invitations, parse_page, parse_project
 from invite_sweeper.inventory import Project
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "recordings"

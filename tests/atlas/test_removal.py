@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from invite_sweeper.atlas.turns import Ceiling
+from invite_sweeper.atlas.rate_limiter import Ceiling
 from invite_sweeper.inventory import Project, Source
 from invite_sweeper.outcome import Outcome, Trail
 from invite_sweeper.simulator import Access, faults

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from invite_sweeper.atlas.answers import CANCELLED, Answer, Broken
-from invite_sweeper.atlas.refusals import ToldBucket, told_bucket
+from invite_sweeper.atlas.responses import CANCELLED, Answer, Broken, ToldBucket, told_bucket
 from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)

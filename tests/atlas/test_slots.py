@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from invite_sweeper.atlas.slots import ConnectionSlot, RequestCounters, SlotPool
+from invite_sweeper.atlas.http import ConnectionSlot, RequestCounters, SlotPool
 
 
 def pool_of(size):

@@ -5,11 +5,16 @@ from itertools import product
 
 import pytest
 
-from invite_sweeper.atlas import operations
-from invite_sweeper.atlas.buckets import BucketKey
-from invite_sweeper.atlas.operations import OPERATIONS
-from invite_sweeper.atlas.request import Request, request_for
-from invite_sweeper.atlas.target import UnsendableError, is_sendable, target
+from invite_sweeper.atlas import endpoints
+from invite_sweeper.atlas.endpoints import (
+    OPERATIONS,
+    Request,
+    UnsendableError,
+    is_sendable,
+    request_for,
+    target,
+)
+from invite_sweeper.atlas.rate_limits import BucketKey
 
 ID = "6a793fd0c0eb9e7a177181d4"
 ALL = sorted(OPERATIONS, key=lambda each: (each.template, each.method, each.query))
@@ -103,7 +108,7 @@ def test_an_operation_cannot_be_changed(operation):
 
 def test_every_listing_of_users_names_its_statuses_and_those_that_are_swept_not_the_active():
     assert {each.query.count("orgMembershipStatuses=") for each in LISTINGS} == {2, 3}
-    for one in (operations.LIST_GROUP_USERS, operations.LIST_ORG_USERS):
+    for one in (endpoints.LIST_GROUP_USERS, endpoints.LIST_ORG_USERS):
         told = [p for p in one.query.split("&") if p.startswith("orgMembershipStatuses=")]
         assert told == [
             "orgMembershipStatuses=PENDING",

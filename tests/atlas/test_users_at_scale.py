@@ -11,7 +11,7 @@ import pytest
 from builders import policy
 from fakes import ListLane
 
-from invite_sweeper.atlas.limits import Limit, RateLimit
+from invite_sweeper.atlas.rate_limits import Limit, RateLimit
 from invite_sweeper.breaker import Breaker
 from invite_sweeper.inventory import Project, Source
 from invite_sweeper.outcome import Outcome, Planned

@@ -6,15 +6,15 @@ from builders import ORG, PROJECT, object_id, project
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.atlas.limits import Limit, RateLimit
-from invite_sweeper.atlas.told_limits import parse_rate_limit
-from invite_sweeper.atlas.wire import (
+from invite_sweeper.atlas.parsing import (
     Nonsense,
     parse_invitations,
     parse_moment,
     parse_page,
     parse_project,
+    parse_rate_limit,
 )
+from invite_sweeper.atlas.rate_limits import Limit, RateLimit
 from invite_sweeper.inventory import Invitation, Project, Source, Unreadable, UnreadableDate
 
 ALPHA = project(1, name="Alpha Team")

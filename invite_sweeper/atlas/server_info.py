@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 
-from invite_sweeper.atlas.headers import date_of
-from invite_sweeper.atlas.operations import Operation
+from invite_sweeper.atlas.endpoints import Operation
+from invite_sweeper.atlas.responses import date_of
 
 
 class ServerInfo:

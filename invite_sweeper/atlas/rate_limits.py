@@ -1,14 +1,30 @@
-"""Which rate limits Atlas documents, and which of them a `GET /rateLimits` entry is. Pure.
-
-Source:
-    https://www.mongodb.com/docs/atlas/api/api-rate-limit ("Last updated April 10, 2026");
-    `RateLimitEndpointSetResponse` in the OpenAPI document of 2025-03-12. The figures are
-    "not part of the API contract": the headers and `GET /rateLimits` come first.
-"""
+"""Documented limits by endpoint set."""
 
 import math
 import re
 from typing import NamedTuple
+
+
+class BucketKey(NamedTuple):
+    """Which bucket: an endpoint set (the constants of `limits`) and whose requests it counts.
+
+    A named tuple, as it is hashed for every request and that is the fastest there is.
+
+    Attributes:
+        scope_id: The project's or organization's id, or the credential's name.
+    """
+
+    endpoint_set: str
+    scope_id: str
+
+
+# Which rate limits Atlas documents, and which of them a `GET /rateLimits` entry is. Pure.
+#
+# Source:
+#     https://www.mongodb.com/docs/atlas/api/api-rate-limit ("Last updated April 10, 2026");
+#     `RateLimitEndpointSetResponse` in the OpenAPI document of 2025-03-12. The figures are
+#     "not part of the API contract": the headers and `GET /rateLimits` come first.
+
 
 PROJECTS_GROUP = "projects_group"
 PROJECTS_USER = "projects_user"

@@ -1,24 +1,157 @@
-"""The token of a service account: one a run, renewed before it ends, revoked at its end."""
+"""Bearer, OAuth client credentials, Digest."""
 
 import asyncio
 import base64
+import binascii
 import math
 from collections import deque
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 import aiohttp
+import orjson
 
-from invite_sweeper.atlas.answers import Answer, Result
-from invite_sweeper.atlas.authentication import bearer
-from invite_sweeper.atlas.identity import Secret, ServiceAccount
-from invite_sweeper.atlas.line import HttpSession
-from invite_sweeper.atlas.oauth import REVOKE_PATH, TOKEN_PATH, parse_token
-from invite_sweeper.atlas.observed import ServerInfo
+from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Secret, ServiceAccount
+from invite_sweeper.atlas.http import HttpSession
+from invite_sweeper.atlas.responses import Answer, Result, in_words, way_hint
 from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
-from invite_sweeper.atlas.verdicts import in_words, way_hint
+from invite_sweeper.atlas.server_info import ServerInfo
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
+
+# How a request proves who sends it: a bearer token, or HTTP Digest.
+
+
+class Authentication(Protocol):
+    """What the transport needs of a kind of credentials."""
+
+    def at_hand(self) -> Secret | None:
+        """Give the header where that takes no wait; None where it does, or where there is none."""
+
+    async def authorization(self) -> Secret | None:
+        """Give the `Authorization` header; None where a middleware signs each request.
+
+        Raises:
+            RunError: Atlas refuses a token, or none can be fetched.
+        """
+
+    async def renew(self, used: Secret | None) -> None:
+        """Renew what a 401 refused, once for all requests that it refused.
+
+        Args:
+            used: The header that was refused; one that is no longer in use changes nothing.
+
+        Raises:
+            RunError: As `authorization`.
+        """
+
+    def signer(self) -> aiohttp.DigestAuthMiddleware | None:
+        """Make what signs the requests of one slot; None where the header does."""
+
+    async def close(self) -> None:
+        """Give back what Atlas keeps for this run. Never raises but when cancelled."""
+
+
+class BearerAuthentication:
+    """A token that was given ready-made."""
+
+    def __init__(self, credentials: BearerToken) -> None:
+        self._header = bearer(credentials.token)
+
+    def at_hand(self) -> Secret | None:
+        """Give the header."""
+        return self._header
+
+    async def authorization(self) -> Secret | None:
+        """Give the header."""
+        return self._header
+
+    async def renew(self, used: Secret | None) -> None:
+        """Do nothing: it cannot be renewed here."""
+
+    def signer(self) -> aiohttp.DigestAuthMiddleware | None:
+        """None: the header is all."""
+        return None
+
+    async def close(self) -> None:
+        """Do nothing: whoever fetched it may still use it."""
+
+
+class DigestAuthentication:
+    """An API key. Each slot has its own signer.
+
+    A signer re-uses the challenge with a counter that must rise. One signer for many
+    requests at a time sends its counters out of order, which a strict server refuses.
+    """
+
+    def __init__(self, credentials: ApiKey) -> None:
+        self._credentials = credentials
+
+    def at_hand(self) -> Secret | None:
+        """None: there is no header."""
+        return None
+
+    async def authorization(self) -> Secret | None:
+        """None: the slot's signer writes the header."""
+        return None
+
+    async def renew(self, used: Secret | None) -> None:
+        """Do nothing: a signer takes a new challenge from the 401 itself."""
+
+    def signer(self) -> aiohttp.DigestAuthMiddleware | None:
+        """Make a signer; MD5 for the commercial host, SHA-256 for Government, as asked."""
+        key = self._credentials
+        return aiohttp.DigestAuthMiddleware(key.public_key, key.private_key.reveal())
+
+    async def close(self) -> None:
+        """Do nothing: a key has no session."""
+
+
+def bearer(token: Secret) -> Secret:
+    """Write the header's value for a token."""
+    return Secret(f"Bearer {token.reveal()}")
+
+
+# The token endpoint: its paths and what it answers. Pure.
+
+
+TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path
+REVOKE_PATH: Final = "/api/oauth/revoke"
+
+_LIFE_S: Final = 3600.0
+
+
+class ToldToken(NamedTuple):
+    """What the token endpoint gives: the token, and for how long it is good."""
+
+    token: Secret
+    life_s: float
+
+
+def parse_token(body: bytes) -> ToldToken | None:
+    """Read the answer of the token endpoint; None where it gives no bearer token.
+
+    Source: https://www.mongodb.com/docs/atlas/api/api-authentication (read 2026-08).
+    """
+    try:
+        loaded: object = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    told = loaded if isinstance(loaded, dict) else {}
+    token, life_s = told.get("access_token"), told.get("expires_in")
+    kind = told.get("token_type", "Bearer")
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        return None
+    if not token or " " in token or not isinstance(kind, str) or kind.lower() != "bearer":
+        return None
+    if not isinstance(life_s, int | float) or life_s <= 0:
+        life_s = _LIFE_S
+    return ToldToken(Secret(token), float(life_s))
+
+
+# The token of a service account: one a run, renewed before it ends, revoked at its end.
+
 
 _MARGIN_S: Final = 600.0
 _MARGIN_SHARE: Final = 0.2
@@ -211,3 +344,30 @@ def _retrieve(task: asyncio.Task[_Token]) -> None:
     """Look at a failure that nobody waits for any more, so that it is not reported as lost."""
     if not task.cancelled():
         task.exception()
+
+
+# What a ready token says of itself. Pure; nothing of it is believed but its end.
+
+
+_PARTS: Final = 3
+
+
+def ends_at(token: Secret) -> datetime | None:
+    """Give the instant at which a token ends by its own word, aware UTC; None where it has none.
+
+    Source: RFC 7519, 4.1.4: `exp`, in seconds since 1970, in the second part of the token.
+    """
+    parts = token.reveal().split(".")
+    if len(parts) != _PARTS:
+        return None
+    try:
+        claims: object = orjson.loads(base64.urlsafe_b64decode(parts[1] + "=="))
+    except (binascii.Error, ValueError):
+        return None
+    ends_s = claims.get("exp") if isinstance(claims, dict) else None
+    if isinstance(ends_s, bool) or not isinstance(ends_s, int | float):
+        return None
+    try:
+        return datetime.fromtimestamp(ends_s, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
