@@ -4,23 +4,22 @@ What a person does with a log that is there (`damage`, `show`, `verify`) has a m
 taken from it: no run needs it.
 """
 
-from invite_sweeper.audit.bounces import Bounces
 from invite_sweeper.audit.history import (
+    Bounces,
     OpenIntent,
+    PastRun,
     Population,
     last_population,
     last_sweep_policy,
+    past_runs,
     unfinished_intents,
 )
-from invite_sweeper.audit.journal import SweepRecorder
-from invite_sweeper.audit.lane import PlanReader
-from invite_sweeper.audit.lines import Spot, records
 from invite_sweeper.audit.lock import AuditLock
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.audit.paths import AuditTarget, in_order
+from invite_sweeper.audit.reader import Spot, records
 from invite_sweeper.audit.record import invitation_fields, invitation_from_record, outcome_fields
-from invite_sweeper.audit.runs import PastRun, past_runs
-from invite_sweeper.audit.span import PlanSpan, PlanSpanBuilder
+from invite_sweeper.audit.write_ahead import PlanReader, PlanSpan, PlanSpanBuilder, SweepRecorder
 
 __all__ = [
     "AuditLock",

@@ -1,14 +1,103 @@
-"""What earlier runs left in the audit log: how they ended, and what they did not finish."""
+"""Runs, open intents, earlier deletions."""
 
-from collections.abc import Mapping
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from invite_sweeper.audit.lines import records
+from invite_sweeper.audit.reader import records
 from invite_sweeper.audit.record import Record, invitation_from_record
-from invite_sweeper.audit.runs import PastRun, past_runs
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.inventory import Invitation
+from invite_sweeper.outcome import Outcome
+
+# The runs of some audit logs, each as its first and its last line tell it.
+
+
+_RUNS = frozenset({b"run_started", b"run_finished"})
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """One run, as its first and its last line tell it.
+
+    Attributes:
+        started: The record of its `run_started`; empty where another line came first.
+        totals: The record of its `run_finished`; empty while it is unfinished.
+    """
+
+    run_id: str
+    started: Record = field(default_factory=dict)
+    totals: Record = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it wrote its last line."""
+        return bool(self.totals)
+
+    @property
+    def mode(self) -> str | None:
+        """`sweep`, `dry-run`, …; None where it is not known."""
+        return _text(self.started.get("mode"))
+
+    @property
+    def policy_sha256(self) -> str | None:
+        """The hash of its policy's bytes, 64 hex; None where it is not known."""
+        return _text(self.started.get("policy_sha256"))
+
+    @property
+    def base_url(self) -> str | None:
+        """The Atlas that it asked; None where it is not known."""
+        return _text(self.started.get("base_url"))
+
+    @property
+    def shard(self) -> str | None:
+        """Its part, as `1/4`; None for a run over everything."""
+        return _text(self.started.get("shard"))
+
+    @property
+    def organizations(self) -> frozenset[str] | None:
+        """The organizations it was over; None where its first line does not tell."""
+        told = self.started.get("organizations")
+        return frozenset(map(str, told)) if isinstance(told, list) else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """The code it ended with; None while it is unfinished."""
+        code = self.totals.get("exit_code")
+        return code if type(code) is int else None
+
+
+def past_runs(*paths: Path) -> Iterator[PastRun]:
+    """The runs of some logs, in their order; one run is in memory at a time.
+
+    Raises:
+        GuardRefused: A line is damaged.
+        UsageFault: A file cannot be read.
+    """
+    run: PastRun | None = None
+    for record in records(paths, _RUNS):
+        run_id = str(record.get("run_id"))
+        if run is not None and run.run_id != run_id:
+            yield run
+            run = None
+        if record.get("event") == "run_started":
+            run = PastRun(run_id, started=record)
+        else:
+            yield PastRun(run_id, run.started if run else {}, record)
+            run = None
+    if run is not None:
+        yield run
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+# What earlier runs left in the audit log: how they ended, and what they did not finish.
+
 
 _ANSWERS = frozenset({b"run_started", b"intent", b"outcome"})
 _COMPLETE = frozenset({0, 4, 10})
@@ -136,3 +225,72 @@ def _population(run: PastRun) -> Population | None:
         return None
     removed = (count for count in map(run.totals.get, _CLOSED) if type(count) is int)
     return Population(run.run_id, projects, seen - sum(removed))
+
+
+# Invitations that come back after a run deleted them, as another robot makes them.
+
+
+_OUTCOMES = frozenset({b"outcome"})
+
+
+class Bounces:
+    """How often a person's invitation to a project was deleted before.
+
+    Memory holds 8 bytes a deletion.
+    """
+
+    def __init__(self, *paths: Path) -> None:
+        """Read it from the logs.
+
+        Raises:
+            GuardRefused: A line is damaged.
+            UsageFault: A file cannot be read.
+        """
+        doors = array("q")
+        for record in records(paths, _OUTCOMES):
+            username = record.get("username")
+            place_id = record.get("project_id") or record.get("org_id")
+            is_deleted = record.get("outcome") == Outcome.DELETED
+            if is_deleted and isinstance(username, str) and isinstance(place_id, str):
+                doors.append(_door(username, place_id))
+        self._doors = array("q", sorted(doors))
+
+    def count(self, username: str, project_id: str) -> int:
+        """Deletions of an invitation of this person to this project; case does not matter.
+
+        For an invitation to an organization its id stands in the project's place.
+        """
+        if not self._doors:
+            return 0
+        door = _door(username, project_id)
+        first = bisect_left(self._doors, door)
+        return bisect_right(self._doors, door, first) - first
+
+
+def _door(username: str, place_id: str) -> int:
+    """64 bits for a person and a place. Two of them meeting by chance keeps an invitation."""
+    return hash((username.casefold().encode("utf-8", "backslashreplace"), place_id))
+
+
+# Whether the logs of all shards of a night are there.
+
+
+def missing_shards(runs: Iterable[PastRun]) -> tuple[str, ...]:
+    """Give the shards that none of the runs was, as `2/3`; empty where nothing is missing.
+
+    Only the newest division counts: who once ran three shards may run four by now.
+    """
+    newest: tuple[str, str] = ("", "")
+    seen: dict[str, set[int]] = {}
+    for run in runs:
+        index, slash, count = (run.shard or "").partition("/")
+        if not (slash and index.isdecimal() and count.isdecimal()):
+            continue
+        seen.setdefault(count, set()).add(int(index))
+        newest = max(newest, (str(run.started.get("now")), count))
+    count = newest[1]
+    if not count:
+        return ()
+    return tuple(
+        f"{index}/{count}" for index in range(1, int(count) + 1) if index not in seen[count]
+    )

@@ -11,8 +11,8 @@ from typing import Self
 import orjson
 from filelock import FileLock, Timeout
 
-from invite_sweeper.audit.folder import prepare_folder
 from invite_sweeper.audit.record import format_timestamp
+from invite_sweeper.audit.storage import prepare_folder
 from invite_sweeper.errors import AuditUnwritable, LockHeld
 
 

@@ -1,4 +1,4 @@
-"""Where the audit log of a run is, where its lock is, and which files came before."""
+"""Path template, rotated files."""
 
 import os
 import re
@@ -8,6 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from invite_sweeper.errors import UsageFault
+
+DEFAULT_LOG = Path("audit/invite-sweeper.jsonl")
+
+
+# Where the audit log of a run is, where its lock is, and which files came before.
+
 
 DEFAULT_PATH = "audit/invite-sweeper.jsonl"
 _STDOUT = "-"

@@ -1,7 +1,7 @@
-"""One line of the audit log: its fields, its JSON, and the invitation that it describes."""
+"""One line: fields <-> Invitation; sequence number, hash chain."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TypeAlias
@@ -9,6 +9,9 @@ from typing import TypeAlias
 import orjson
 
 from invite_sweeper.inventory import Invitation, Moment, Source, UnreadableDate
+
+# One line of the audit log: its fields, its JSON, and the invitation that it describes.
+
 
 GENESIS_HASH = "0" * 64
 """The `prev` of a file's first line."""
@@ -225,3 +228,64 @@ def _read_moment(text: str) -> datetime | UnreadableDate:
         return datetime.fromisoformat(text)
     except ValueError:
         return UnreadableDate(text)
+
+
+# The seal of a run's last line, which no later line may be there to vouch for.
+
+
+SEALED_EVENT = "run_finished"
+"""The event whose line seals itself: nothing need follow it that could vouch for it."""
+
+_SEAL = re.compile(rb',"([^"]{4})":"([\x20-\x7e]{64})"\}$')
+
+
+def seal(line: bytes) -> bytes:
+    """The line with a last field `seal`: the SHA-256 of the line without that field."""
+    return b'%b,"seal":"%b"}' % (line[:-1], line_hash(line).encode())
+
+
+def seal_holds(line: bytes) -> bool | None:
+    """Whether the seal of a `run_finished` line is that of its contents; None without a seal.
+
+    A field of the same length in its place counts as a broken one: a bit in its name may
+    have turned.
+    """
+    found = _SEAL.search(line)
+    if found is None:
+        return None
+    return found[1] == b"seal" and line_hash(line[: found.start()] + b"}") == found[2].decode()
+
+
+# The hash chain of one run's lines: numbered, dated, each with the hash of the one before.
+
+
+class HashChain:
+    """Makes the lines of one run.
+
+    Attributes:
+        last_hash: Of the last line, 64 hex; the next line's `prev`.
+    """
+
+    def __init__(self, run_id: str, last_hash: str, clock: Callable[[], datetime]) -> None:
+        self.last_hash = last_hash
+        self._run_id = run_id
+        self._seq = 0
+        self._clock = clock
+
+    def add(self, event: str, fields: Mapping[str, object]) -> bytes:
+        """Return the next line, without its newline."""
+        line = to_json(
+            {
+                "ts": format_timestamp(self._clock()),
+                "run_id": self._run_id,
+                "seq": self._seq + 1,
+                "event": event,
+                "prev": self.last_hash,
+                **fields,
+            }
+        )
+        if event == SEALED_EVENT:
+            line = seal(line)
+        self._seq += 1
+        self.last_hash = line_hash(line)
+        return line

@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
+from invite_sweeper.audit.paths import DEFAULT_LOG
 from invite_sweeper.cli.offline import offline
 from invite_sweeper.cli.options import Format, Output
-
-DEFAULT_LOG = Path("audit/invite-sweeper.jsonl")
 
 audits = typer.Typer(help="Read and verify audit logs.", no_args_is_help=True)
 
@@ -40,7 +39,7 @@ def verify(
     import orjson
 
     from invite_sweeper.audit import in_order, past_runs
-    from invite_sweeper.audit.shards import missing_shards
+    from invite_sweeper.audit.history import missing_shards
     from invite_sweeper.audit.verify import verify as follow
     from invite_sweeper.plural import counted
 
@@ -108,8 +107,8 @@ def show(
     import orjson
 
     from invite_sweeper.audit import in_order
-    from invite_sweeper.audit.show import Choice
-    from invite_sweeper.audit.show import show as choose
+    from invite_sweeper.audit.reader import Choice
+    from invite_sweeper.audit.reader import show as choose
     from invite_sweeper.cli.results import stdout_console
     from invite_sweeper.report.lines import LineTable
 

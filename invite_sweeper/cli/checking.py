@@ -15,8 +15,8 @@ from yarl import URL
 from invite_sweeper.atlas import Credentials, credentials_from, parse_base_url
 from invite_sweeper.atlas.client import connected
 from invite_sweeper.audit import AuditLock, AuditTarget
+from invite_sweeper.audit.paths import DEFAULT_LOG
 from invite_sweeper.cli import messages
-from invite_sweeper.cli.audit import DEFAULT_LOG
 from invite_sweeper.cli.dividing import divided
 from invite_sweeper.cli.loop import event_loop
 from invite_sweeper.cli.order import RunOptions

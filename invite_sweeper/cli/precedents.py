@@ -14,7 +14,7 @@ from invite_sweeper.audit import (
     past_runs,
     unfinished_intents,
 )
-from invite_sweeper.audit.runs import PastRun
+from invite_sweeper.audit.history import PastRun
 from invite_sweeper.errors import AuditUnwritable, ExitCode, PolicyFault
 from invite_sweeper.guard import Population
 from invite_sweeper.policy import Policy, parse_policy

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from invite_sweeper.audit import AuditLock, past_runs, unfinished_intents
-from invite_sweeper.audit.folder import prepare_folder
+from invite_sweeper.audit.storage import prepare_folder
 from invite_sweeper.doctor.values import Check, failed, ok, warning
 from invite_sweeper.errors import AuditUnwritable, GuardRefused
 from invite_sweeper.plural import fitting

@@ -5,8 +5,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from invite_sweeper.audit import invitation_from_record, records
-from invite_sweeper.audit.damage import Damage
 from invite_sweeper.audit.record import Record
+from invite_sweeper.audit.tampering import Damage
 from invite_sweeper.audit.verify import Verification, verify
 from invite_sweeper.errors import GuardRefused, UsageFault
 from invite_sweeper.inventory import Invitation

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from invite_sweeper.audit.damage import Damage
+from invite_sweeper.audit.tampering import Damage
 
 E, R, I, C, O = (  # noqa: E741  short for the table below
     Damage.EDITED,

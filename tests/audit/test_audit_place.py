@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from audit.written_logs import lines_of, opened, write_run
 
-from invite_sweeper.audit.folder import fsync_folder
 from invite_sweeper.audit.record import line_hash
-from invite_sweeper.audit.tail import read_tail
+from invite_sweeper.audit.storage import fsync_folder, read_tail
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import AuditUnwritable
 

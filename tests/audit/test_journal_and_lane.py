@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import AuditLog, PlanReader, PlanSpan, PlanSpanBuilder, SweepRecorder
-from invite_sweeper.audit.span import BLOCK_BYTES, PlanBlock
+from invite_sweeper.audit.write_ahead import BLOCK_BYTES, PlanBlock
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.inventory import Place, Project, Source
 from invite_sweeper.outcome import Deletion, Outcome, Planned

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from invite_sweeper.audit import AuditTarget, records
-from invite_sweeper.audit.damage import Damage
+from invite_sweeper.audit.tampering import Damage
 from invite_sweeper.audit.verify import verify
 
 KILLS = 100 if os.environ.get("INVITE_SWEEPER_SOAK") == "full" else 10

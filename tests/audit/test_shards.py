@@ -1,7 +1,6 @@
 """A shard whose log is not among the files is told."""
 
-from invite_sweeper.audit.runs import PastRun
-from invite_sweeper.audit.shards import missing_shards
+from invite_sweeper.audit.history import PastRun, missing_shards
 
 
 def runs(*shards, now="2026-11-25T01:00:00Z"):

@@ -7,7 +7,7 @@ from audit.written_logs import answer, fields_of, opened, write_events
 from builders import invitation
 
 from invite_sweeper.audit import Spot, records
-from invite_sweeper.audit.show import Choice, show
+from invite_sweeper.audit.reader import Choice, show
 from invite_sweeper.errors import GuardRefused
 
 

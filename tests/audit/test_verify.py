@@ -10,8 +10,8 @@ import pytest
 from audit.written_logs import answer, fields_of, write_events, write_run
 from builders import invitation
 
-from invite_sweeper.audit.damage import Damage
-from invite_sweeper.audit.lines import BLOCK_BYTES
+from invite_sweeper.audit.reader import BLOCK_BYTES
+from invite_sweeper.audit.tampering import Damage
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import UsageFault
 from invite_sweeper.inventory import Source

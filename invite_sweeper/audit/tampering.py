@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 
-from invite_sweeper.audit.lines import Head, Spot
-from invite_sweeper.audit.record import line_hash
-from invite_sweeper.audit.seal import seal_holds
+from invite_sweeper.audit.reader import Head, Spot
+from invite_sweeper.audit.record import line_hash, seal_holds
 
 _PREV = re.compile(rb'"prev"\s*:\s*"([0-9a-f]{64})"')
 
