@@ -53,16 +53,14 @@ were when they were removed), `enabled`.
 """
 
 from invite_sweeper.simulator import faults
-from invite_sweeper.simulator.accounts import Access, Account
-from invite_sweeper.simulator.endpoint_sets import ENDPOINT_SETS
+from invite_sweeper.simulator.auth import Access, Account
+from invite_sweeper.simulator.data import Asked, Paging, Removal, Status, User
 from invite_sweeper.simulator.faults import Fault, Visit
-from invite_sweeper.simulator.journal import Asked
-from invite_sweeper.simulator.json_types import MISSING, Json, Missing
-from invite_sweeper.simulator.oddities import Paging
-from invite_sweeper.simulator.records import Removal, Status, User
+from invite_sweeper.simulator.responses import MISSING, Json, Missing
 from invite_sweeper.simulator.seed import fill
 from invite_sweeper.simulator.server import serve
 from invite_sweeper.simulator.state import SimulatedAtlas
+from invite_sweeper.simulator.throttling import ENDPOINT_SETS
 
 __all__ = [
     "ENDPOINT_SETS",

@@ -5,19 +5,11 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
-from invite_sweeper.simulator.accounts import Access, Account, Accounts, Kind
-from invite_sweeper.simulator.buckets import Limits
-from invite_sweeper.simulator.digest import DigestDesk
-from invite_sweeper.simulator.endpoint_sets import ENDPOINT_SETS
-from invite_sweeper.simulator.fault_plan import FaultPlan
-from invite_sweeper.simulator.ids import utc_now
-from invite_sweeper.simulator.journal import Asked, Journal
-from invite_sweeper.simulator.mailroom import Mailroom
-from invite_sweeper.simulator.oauth import OAuthDesk
-from invite_sweeper.simulator.oddities import Paging
-from invite_sweeper.simulator.people import People
-from invite_sweeper.simulator.throttling import Throttling
-from invite_sweeper.simulator.versions import Versions
+from invite_sweeper.simulator.auth import Access, Account, Accounts, DigestDesk, Kind, OAuthDesk
+from invite_sweeper.simulator.data import Asked, Journal, Paging, People, utc_now
+from invite_sweeper.simulator.faults import FaultPlan
+from invite_sweeper.simulator.responses import Versions
+from invite_sweeper.simulator.throttling import ENDPOINT_SETS, Limits, Mailroom, Throttling
 
 
 class SimulatedAtlas(People):

@@ -1,13 +1,192 @@
-"""Which bucket a request draws from, and what a 429 says."""
+"""Token buckets per endpoint set."""
 
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import format_datetime
-from typing import Literal, TypeAlias
+from math import ceil
+from typing import Final, Literal, NamedTuple, TypeAlias
 
-from invite_sweeper.simulator.answers import Answer, Rate, error
-from invite_sweeper.simulator.buckets import Bucket, Limits
-from invite_sweeper.simulator.endpoint_sets import EndpointSet
+from invite_sweeper.simulator.responses import Answer, Rate, error
+
+# The endpoint sets that Atlas counts requests by, with the documented figures.
+#
+# Source: rate limit documentation of 2026-04-10, in the fact sheet, section 4.
+
+
+Scope: TypeAlias = Literal["GROUP", "ORGANIZATION", "USER"]
+
+_GROUP: Final = "/api/atlas/v2/groups/{groupId}"
+_ORG: Final = "/api/atlas/v2/orgs/{orgId}"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSet:
+    """Operations that share one bucket per scope.
+
+    Attributes:
+        id: Made after the one id that the documentation shows; the others are assumed.
+        capacity: Requests in a full bucket.
+        refill: Requests given back every `period_s`.
+        endpoints: Method and path template; only those that the simulated Atlas serves.
+    """
+
+    id: str
+    name: str
+    scope: Scope
+    capacity: int
+    refill: int
+    period_s: int
+    endpoints: tuple[tuple[str, str], ...]
+
+
+PROJECT: Final = EndpointSet(
+    "projects_group",
+    "Projects",
+    "GROUP",
+    1200,
+    500,
+    60,
+    (
+        ("GET", _GROUP),
+        ("GET", f"{_GROUP}/invites"),
+        ("POST", f"{_GROUP}/invites"),
+        ("GET", f"{_GROUP}/invites/{{invitationId}}"),
+        ("DELETE", f"{_GROUP}/invites/{{invitationId}}"),
+    ),
+)
+PROJECTS: Final = EndpointSet(
+    "projects_user", "Projects", "USER", 1200, 500, 60, (("GET", "/api/atlas/v2/groups"),)
+)
+ORGANIZATION: Final = EndpointSet(
+    "organizations_organization",
+    "Organizations",
+    "ORGANIZATION",
+    500,
+    250,
+    60,
+    (
+        ("GET", _ORG),
+        ("GET", f"{_ORG}/groups"),
+        ("GET", f"{_ORG}/invites"),
+        ("POST", f"{_ORG}/invites"),
+        ("GET", f"{_ORG}/invites/{{invitationId}}"),
+        ("DELETE", f"{_ORG}/invites/{{invitationId}}"),
+    ),
+)
+ORGANIZATIONS: Final = EndpointSet(
+    "organizations_user", "Organizations", "USER", 300, 100, 60, (("GET", "/api/atlas/v2/orgs"),)
+)
+PROJECT_USERS: Final = EndpointSet(
+    "mongoDbCloudUsers_group",
+    "MongoDB Cloud Users",
+    "GROUP",
+    1200,
+    500,
+    60,
+    (
+        ("GET", f"{_GROUP}/users"),
+        ("POST", f"{_GROUP}/users"),
+        ("GET", f"{_GROUP}/users/{{userId}}"),
+        ("DELETE", f"{_GROUP}/users/{{userId}}"),
+    ),
+)
+ORGANIZATION_USERS: Final = EndpointSet(
+    "mongoDbCloudUsers_organization",
+    "MongoDB Cloud Users",
+    "ORGANIZATION",
+    500,
+    250,
+    60,
+    (
+        ("GET", f"{_ORG}/users"),
+        ("POST", f"{_ORG}/users"),
+        ("GET", f"{_ORG}/users/{{userId}}"),
+        ("DELETE", f"{_ORG}/users/{{userId}}"),
+    ),
+)
+RATE_LIMITS: Final = EndpointSet(
+    "rateLimitsInspection_user",
+    "Rate Limits Inspection",
+    "USER",
+    300,
+    100,
+    60,
+    (
+        ("GET", "/api/atlas/v2/rateLimits"),
+        ("GET", "/api/atlas/v2/rateLimits/{endpointSetId}"),
+    ),
+)
+ROOT: Final = EndpointSet("root_user", "Root", "USER", 300, 100, 60, (("GET", "/api/atlas/v2"),))
+
+ENDPOINT_SETS: Final = {
+    each.id: each
+    for each in (
+        PROJECT,
+        PROJECTS,
+        ORGANIZATION,
+        ORGANIZATIONS,
+        PROJECT_USERS,
+        ORGANIZATION_USERS,
+        RATE_LIMITS,
+        ROOT,
+    )
+}
+"""By their id, in the order in which `/rateLimits` lists them."""
+
+
+# Token buckets that are refilled in steps, as Atlas does it.
+
+
+class Limits(NamedTuple):
+    """The figures of a bucket."""
+
+    capacity: int
+    refill: int
+    period_s: float
+
+
+@dataclass(slots=True)
+class Bucket:
+    """One bucket. Its level falls by one a request and jumps by `refill` every `period_s`.
+
+    Attributes:
+        anchor_s: The monotonic time from which the steps are counted.
+
+    Source: the recordings show falling runs of up to a minute and then a jump.
+    """
+
+    limits: Limits
+    anchor_s: float
+    level: int = field(init=False)
+    _steps: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.level = self.limits.capacity
+
+    def take(self, now_s: float, wanted: int = 1) -> int:
+        """Take up to `wanted` tokens; gives how many there were."""
+        self._refill(now_s)
+        taken = min(wanted, self.level)
+        self.level -= taken
+        return taken
+
+    def wait_s(self, now_s: float) -> int:
+        """Whole seconds to the next step, rounded up."""
+        elapsed = now_s - self.anchor_s
+        return max(0, ceil((self._steps + 1) * self.limits.period_s - elapsed))
+
+    def _refill(self, now_s: float) -> None:
+        steps = int((now_s - self.anchor_s) / self.limits.period_s)
+        if steps > self._steps:
+            gained = (steps - self._steps) * self.limits.refill
+            self.level = min(self.limits.capacity, self.level + gained)
+            self._steps = steps
+
+
+# Which bucket a request draws from, and what a 429 says.
+
 
 RetryAfter: TypeAlias = Literal["seconds", "missing", "zero", "huge", "date"]
 _HUGE_S = 86_400
@@ -103,3 +282,38 @@ class Throttling:
         common = self._raised.get((endpoint_set.id, ""))
         documented = Limits(endpoint_set.capacity, endpoint_set.refill, endpoint_set.period_s)
         return own or common or (documented, None)
+
+
+# The limit on invitations that one address may send.
+
+
+_MINUTE_S = 60
+
+
+class Mailroom:
+    """Counts invitations by the address that asked for them.
+
+    Attributes:
+        per_minute: None for any number.
+
+    Source: quoted in the notes on the recordings, section 3: 10 a minute, status 400.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self.per_minute: int | None = 10
+        self._monotonic = monotonic
+        self._sent: dict[str, deque[float]] = {}
+
+    def refuse(self, client_ip: str) -> Answer | None:
+        """Count one more invitation, or answer why it is not sent."""
+        if self.per_minute is None:
+            return None
+        sent = self._sent.setdefault(client_ip, deque())
+        now_s = self._monotonic()
+        while sent and sent[0] <= now_s - _MINUTE_S:
+            sent.popleft()
+        if len(sent) >= self.per_minute:
+            detail = f"At most {self.per_minute} invitations a minute may be sent from one address."
+            return error(400, "INVITATIONS_RATE_LIMITED_IP", detail, client_ip)
+        sent.append(now_s)
+        return None

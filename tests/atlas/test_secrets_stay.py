@@ -64,7 +64,7 @@ async def everything(connecting, base_url, credentials):
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("kind", CREDENTIALS)
 async def test_no_secret_is_seen(sim, connecting, diary, caplog, monkeypatch, kind, fault):
-    monkeypatch.setattr("invite_sweeper.simulator.oauth.secrets.token_urlsafe", lambda _: TOKEN)
+    monkeypatch.setattr("invite_sweeper.simulator.auth.secrets.token_urlsafe", lambda _: TOKEN)
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
     project = sim.add_project("Alpha")

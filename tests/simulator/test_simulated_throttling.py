@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from simulator.simulated import ORG, RATES, Clock, asking, organization
 
 from invite_sweeper.simulator import ENDPOINT_SETS
-from invite_sweeper.simulator.buckets import Bucket, Limits
+from invite_sweeper.simulator.throttling import Bucket, Limits
 
 
 def test_a_bucket_gives_back_in_steps_and_never_more_than_it_holds():

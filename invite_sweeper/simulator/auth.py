@@ -1,0 +1,336 @@
+"""Accounts, Digest, OAuth."""
+
+import base64
+import hashlib
+import secrets
+from base64 import b64encode
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from math import inf
+from re import compile as pattern
+from typing import Final, Literal, TypeAlias
+from urllib.parse import parse_qs
+
+from invite_sweeper.simulator.responses import Answer, Json, dump, error
+
+# HTTP Digest as Atlas asks for it, each reply really checked.
+
+
+Algorithm: TypeAlias = Literal["MD5", "SHA-256"]
+REALM: Final = "MMS Public API"
+_FIELD: Final = pattern(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
+_NONCES_KEPT: Final = 10_000
+
+
+@dataclass(slots=True)
+class _Nonce:
+    born_s: float
+    uses: int = 0
+    last_count: int = 0
+
+
+class DigestDesk:
+    """Makes challenges and checks replies.
+
+    Attributes:
+        algorithm: MD5 on the commercial host, SHA-256 for Government.
+        nonce_life_s: How long a nonce is good.
+        nonce_uses: How many replies a nonce is good for; None for any number.
+        rising_counts: Whether `nc` must rise from reply to reply, strictly, within a nonce.
+
+    Source: challenges in the recordings; the Government documentation for SHA-256.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self.algorithm: Algorithm = "MD5"
+        self.nonce_life_s = 300.0
+        self.nonce_uses: int | None = None
+        self.rising_counts = False
+        self._monotonic = monotonic
+        self._nonces: dict[str, _Nonce] = {}
+
+    def challenge(self) -> str:
+        """The `Www-Authenticate` header, with a new nonce of 32 base64 characters."""
+        nonce = base64.b64encode(secrets.token_bytes(24)).decode()
+        self._nonces[nonce] = _Nonce(self._monotonic())
+        if len(self._nonces) > _NONCES_KEPT:
+            del self._nonces[next(iter(self._nonces))]
+        return (
+            f'Digest realm="{REALM}", domain="", nonce="{nonce}", '
+            f'algorithm={self.algorithm}, qop="auth", stale=false'
+        )
+
+    def forget_nonces(self) -> None:
+        """No nonce given out before is good any more."""
+        self._nonces.clear()
+
+    def fields(self, header: str) -> dict[str, str]:
+        """The fields of an `Authorization` header, by their names."""
+        return {name: quoted or plain for name, quoted, plain in _FIELD.findall(header)}
+
+    def holds(self, reply: dict[str, str], password: str, method: str, uri: str) -> bool:
+        """Whether the reply was made with that password, for this request and now.
+
+        A reply that holds uses its nonce up by one.
+        """
+        if reply.get("realm") != REALM or reply.get("qop") != "auth" or reply.get("uri") != uri:
+            return False
+        if reply.get("algorithm", "MD5") != self.algorithm:
+            return False
+        expected = self._response(reply, password, method)
+        if not secrets.compare_digest(expected, reply.get("response", "")):
+            return False
+        return self._count(reply)
+
+    def _response(self, reply: dict[str, str], password: str, method: str) -> str:
+        ha1 = self._hash(f"{reply.get('username', '')}:{REALM}:{password}")
+        ha2 = self._hash(f"{method}:{reply['uri']}")
+        middle = ":".join(reply.get(name, "") for name in ("nonce", "nc", "cnonce", "qop"))
+        return self._hash(f"{ha1}:{middle}:{ha2}")
+
+    def _hash(self, text: str) -> str:
+        if self.algorithm == "MD5":
+            return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _count(self, reply: dict[str, str]) -> bool:
+        nonce = self._nonces.get(reply.get("nonce", ""))
+        try:
+            count = int(reply.get("nc", ""), 16)
+        except ValueError:
+            return False
+        if nonce is None or self._monotonic() - nonce.born_s > self.nonce_life_s:
+            return False
+        if self.nonce_uses is not None and nonce.uses >= self.nonce_uses:
+            return False
+        if self.rising_counts and count <= nonce.last_count:
+            return False
+        nonce.uses += 1
+        nonce.last_count = max(nonce.last_count, count)
+        return True
+
+
+# Who may ask: service accounts, API keys, ready tokens, and what each may do.
+
+
+Kind: TypeAlias = Literal["service account", "API key", "token"]
+
+
+class Access(IntEnum):
+    """What a role allows in one project or organization; each holds the one before."""
+
+    NONE = 0
+    READ = 1
+    OWNER = 2
+
+
+@dataclass(slots=True)
+class Account:
+    """One credential.
+
+    Attributes:
+        name: Client id, public key, or a name for a ready token: what a request is counted by.
+        secret: Client secret, private key, or the token itself.
+        org_ids: In Atlas exactly one; more let a test show projects of another organization.
+        roles: Access that differs from `access`, by project or organization id.
+        access_list: Addresses that may use it; None for any.
+    """
+
+    kind: Kind
+    name: str
+    secret: str = field(repr=False)
+    org_ids: tuple[str, ...]
+    access: Access = Access.OWNER
+    roles: dict[str, Access] = field(default_factory=dict)
+    access_list: tuple[str, ...] | None = None
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables that hand this credential to a program."""
+        if self.kind == "service account":
+            id_name, secret_name = "CLIENT_ID", "CLIENT_SECRET"
+        elif self.kind == "API key":
+            id_name, secret_name = "PUBLIC_API_KEY", "PRIVATE_API_KEY"
+        else:
+            return {"MONGODB_ATLAS_ACCESS_TOKEN": self.secret}
+        prefix = "MONGODB_ATLAS_"
+        return {prefix + id_name: self.name, prefix + secret_name: self.secret}
+
+    def may(self, org_id: str, scope_id: str) -> Access:
+        """What it may do in a project (or organization) of `org_id`."""
+        if org_id not in self.org_ids:
+            return Access.NONE
+        return self.roles.get(scope_id, self.access)
+
+
+class Accounts:
+    """All credentials, and who sent a request."""
+
+    def __init__(self, digest: DigestDesk) -> None:
+        self._digest = digest
+        self._keys: dict[str, Account] = {}
+        self._clients: dict[str, Account] = {}
+        self._bearers: dict[str, Account] = {}
+        self._added = 0
+
+    def __len__(self) -> int:
+        return self._added
+
+    def add(self, account: Account) -> None:
+        """From now on these credentials are known."""
+        self._added += 1
+        if account.kind == "service account":
+            basic = b64encode(f"{account.name}:{account.secret}".encode()).decode()
+            self._clients[f"Basic {basic}"] = account
+        elif account.kind == "API key":
+            self._keys[account.name] = account
+        else:
+            self._bearers[f"Bearer {account.secret}"] = account
+
+    def client(self, header: str) -> Account | None:
+        """The service account of a `Basic` header."""
+        return self._clients.get(header)
+
+    def admit(self, token: str, account: Account) -> None:
+        """Take requests that bear this token for the account's."""
+        self._bearers[f"Bearer {token}"] = account
+
+    def refuse(self, tokens: Iterable[str]) -> None:
+        """These tokens are no good any more."""
+        for token in tokens:
+            self._bearers.pop(f"Bearer {token}", None)
+
+    def sender(self, header: str, method: str, uri: str) -> Account | None:
+        """Whose request this is; None where the credentials are missing or wrong."""
+        bearer = self._bearers.get(header)
+        if bearer is not None or not header.startswith("Digest "):
+            return bearer
+        reply = self._digest.fields(header)
+        account = self._keys.get(reply.get("username", ""))
+        if account is None or not self._digest.holds(reply, account.secret, method, uri):
+            return None
+        return account
+
+
+# The token endpoint of service accounts: one token an answer, a cap, a limit, revocation.
+
+
+TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path
+REVOKE_PATH: Final = "/api/oauth/revoke"
+_JSON: Final = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    account: Account
+    ends_s: float
+
+
+class OAuthDesk:
+    """Gives out tokens and takes them back.
+
+    Attributes:
+        expires_in_s: How long a token is good.
+        live_tokens: How many tokens a service account may hold at once.
+        requests_per_minute: By address and service account; None for no limit.
+        issued: Tokens given out so far.
+        revoked: Tokens taken back so far.
+
+    Source: authentication documentation and quoted answers, in the fact sheet, section 3.2.
+    """
+
+    def __init__(self, accounts: Accounts, monotonic: Callable[[], float]) -> None:
+        self.expires_in_s = 3600
+        self.live_tokens = 100
+        self.requests_per_minute: int | None = 50
+        self.issued = 0
+        self.revoked = 0
+        self._accounts = accounts
+        self._monotonic = monotonic
+        self._tokens: dict[str, _Token] = {}
+        self._calls: dict[tuple[str, str], deque[float]] = {}
+        self._next_end_s = inf
+
+    def token(self, header: str, body: bytes, client_ip: str) -> Answer:
+        """`POST /api/oauth/token`."""
+        account = self._accounts.client(header)
+        limit = self.requests_per_minute
+        name = account.name if account is not None else ""
+        if limit is not None and self._too_many(client_ip, name, limit):
+            return error(
+                429,
+                "RATE_LIMITED",
+                f"Resource {TOKEN_PATH} is limited to {limit} requests every 1 minutes.",
+                *(TOKEN_PATH, limit, 1),
+            )
+        grant = parse_qs(body.decode("utf-8", "replace")).get("grant_type", [""])[0]
+        if account is None:
+            return _oauth_error(401, "invalid_client", "Invalid credentials provided.")
+        if grant != "client_credentials":
+            code = "unsupported_grant_type" if grant else "invalid_request"
+            return _oauth_error(400, code, "The grant type is missing or not supported.")
+        return self._issue(account)
+
+    def revoke(self, header: str, body: bytes) -> Answer:
+        """`POST /api/oauth/revoke`: 200 and nothing, whether the token was live or not."""
+        account = self._accounts.client(header)
+        if account is None:
+            return _oauth_error(401, "invalid_client", "Invalid credentials provided.")
+        token = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
+        if token in self._tokens and self._tokens[token].account is account:
+            self.expire(token)
+            self.revoked += 1
+        return Answer(200)
+
+    def expire(self, *tokens: str) -> None:
+        """End these tokens at once, or with none given all of them."""
+        for token in tokens or tuple(self._tokens):
+            self._tokens.pop(token, None)
+            self._accounts.refuse([token])
+
+    def expire_due(self) -> None:
+        """End the tokens whose time has come."""
+        now_s = self._monotonic()
+        if now_s < self._next_end_s:
+            return
+        due = [token for token, held in self._tokens.items() if held.ends_s <= now_s]
+        if due:
+            self.expire(*due)
+        self._next_end_s = min((held.ends_s for held in self._tokens.values()), default=inf)
+
+    def live(self, account: Account) -> int:
+        """How many tokens the account holds."""
+        self.expire_due()
+        return sum(held.account is account for held in self._tokens.values())
+
+    def _issue(self, account: Account) -> Answer:
+        if self.live(account) >= self.live_tokens:
+            return _oauth_error(403, "access_denied", "Access Token limit reached.")
+        token = secrets.token_urlsafe(48)
+        ends_s = self._monotonic() + self.expires_in_s
+        self._tokens[token] = _Token(account, ends_s)
+        self._next_end_s = min(self._next_end_s, ends_s)
+        self._accounts.admit(token, account)
+        self.issued += 1
+        body: dict[str, Json] = {
+            "access_token": token,
+            "expires_in": self.expires_in_s,
+            "token_type": "Bearer",
+        }
+        return Answer(200, dump(body), _JSON)
+
+    def _too_many(self, client_ip: str, name: str, limit: int) -> bool:
+        calls = self._calls.setdefault((client_ip, name), deque())
+        now_s = self._monotonic()
+        while calls and calls[0] <= now_s - 60:
+            calls.popleft()
+        if len(calls) >= limit:
+            return True
+        calls.append(now_s)
+        return False
+
+
+def _oauth_error(status: int, code: str, description: str) -> Answer:
+    """An OAuth error: here `error` is a string, in an `ApiError` it is a number."""
+    return Answer(status, dump({"error": code, "error_description": description}), _JSON)
