@@ -1,17 +1,72 @@
-"""What a run deleted, read back from its audit log."""
+"""What to restore, and who is still gone."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Protocol
 
 from invite_sweeper.audit import invitation_from_record, records
 from invite_sweeper.audit.record import Record
 from invite_sweeper.audit.tampering import Damage
 from invite_sweeper.audit.verify import Verification, verify
-from invite_sweeper.errors import GuardRefused, UsageFault
-from invite_sweeper.inventory import Invitation
+from invite_sweeper.errors import GuardRefused, RunError, UsageFault
+from invite_sweeper.inventory import Invitation, Source, Unreadable
 from invite_sweeper.matching import fold
-from invite_sweeper.restore.values import Deleted
+
+# What was deleted, and what becomes of it when it is invited again.
+
+
+class Restored(StrEnum):
+    """The `outcome` of an audit line of a restore."""
+
+    RESTORED = "restored"
+    """Atlas said so, or shows the person where nobody was before."""
+    ALREADY_THERE = "already_there"
+    """The person is invited, or a member, without us."""
+    FAILED = "failed"
+    """Refused or given up; nobody was invited."""
+    UNKNOWN = "unknown"
+    """No answer and no proof."""
+    SKIPPED = "skipped"
+    """A signal, the deadline or an answer about the run came before Atlas acted on anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What a run deleted.
+
+    Attributes:
+        run_id: The run that did.
+        rule: The rule that made it stale.
+    """
+
+    run_id: str
+    invitation: Invitation
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What became of one of them.
+
+    Attributes:
+        attempts: POSTs, as far as they were begun; 0 where none was needed.
+        reason: One sentence for a person; "" where the outcome says all.
+        ends_run: Set when the answer was about the run: nothing more may be sent.
+    """
+
+    outcome: Restored
+    attempts: int = 0
+    http_status: int | None = None
+    error_code: str | None = None
+    reason: str = ""
+    ends_run: RunError | None = None
+
+
+# What a run deleted, read back from its audit log.
+
 
 _DELETED = frozenset({"deleted", "accepted_during"})
 _EVENTS = frozenset({b"run_started", b"outcome"})
@@ -128,3 +183,56 @@ def _followed_to_the_end(found: Verification, paths: Sequence[Path]) -> bool:
         with path.open("rb") as file:
             total += sum(line.endswith(b"\n") for line in file)
     return found.lines == total
+
+
+# Who of the deleted is gone still: what is pending or active again is left alone.
+
+
+_Where = tuple[Source, str, str]
+
+
+class Roll(Protocol):
+    """Who is there already."""
+
+    async def present(self, invitation: Invitation) -> frozenset[str] | Unreadable:
+        """Give the folded addresses of all who are pending or active where it invites to."""
+        ...
+
+
+async def missing(
+    roll: Roll, wanted: Sequence[Deleted]
+) -> tuple[tuple[Deleted, ...], dict[Deleted, End]]:
+    """Tell who is gone still, in the order given, and what there is to say of the others.
+
+    Each list is read once.
+
+    Raises:
+        RunError: Atlas's answer was about the run. Nobody was invited.
+    """
+    known: dict[_Where, frozenset[str] | Unreadable] = {}
+    gone: list[Deleted] = []
+    settled: dict[Deleted, End] = {}
+    for each in wanted:
+        invitation = each.invitation
+        where = (invitation.source, invitation.org_id, invitation.project_id)
+        if where not in known:
+            known[where] = await roll.present(invitation)
+        end = _settled(invitation, known[where])
+        if end is None:
+            gone.append(each)
+        else:
+            settled[each] = end
+    return tuple(gone), settled
+
+
+def _settled(invitation: Invitation, present: frozenset[str] | Unreadable) -> End | None:
+    if isinstance(present, Unreadable):
+        return End(
+            Restored.FAILED,
+            http_status=present.http_status,
+            error_code=present.error_code,
+            reason=present.reason,
+        )
+    if not invitation.username or not invitation.roles:
+        return End(Restored.FAILED, reason="The log holds no address or no roles to invite with.")
+    return End(Restored.ALREADY_THERE) if fold(invitation.username) in present else None
