@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import yaml
 
-from invite_sweeper.inventory import Invitation, Project, Source
+from invite_sweeper.models import Invitation, Project, Source
 from invite_sweeper.policy import Policy, parse_policy
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)

@@ -5,8 +5,17 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 from invite_sweeper.errors import AuditUnwritable
-from invite_sweeper.inventory import Gone, Invitation, Project, Source, Unreadable
-from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
+from invite_sweeper.models import (
+    Deletion,
+    Gone,
+    Invitation,
+    Outcome,
+    Planned,
+    Project,
+    Source,
+    Trail,
+    Unreadable,
+)
 
 
 @dataclass

@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 from builders import invitation
 
 from invite_sweeper.errors import AuditUnwritable
-from invite_sweeper.inventory import Invitation, Unreadable
-from invite_sweeper.invited import Invited, Reply
-from invite_sweeper.matching import fold
-from invite_sweeper.outcome import Trail
+from invite_sweeper.models import Invitation, Invited, Reply, Trail, Unreadable
 from invite_sweeper.restore import Deleted, End
+from invite_sweeper.text import fold
 
 SENT = Invited(Reply.SENT, 200)
 LATER = Invited(Reply.LATER, 400, "INVITATIONS_RATE_LIMITED_IP")

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from builders import policy_bytes
 
-from invite_sweeper.cli.rehearsal import serving
+from invite_sweeper.cli.simulate import serving
 from invite_sweeper.simulator import Account, SimulatedAtlas
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -126,8 +127,6 @@ def desk_in(folder: Path, sim: SimulatedAtlas | None = None, kind: str = "token"
 
 def wait_until(condition: "threading.Event | object", timeout_s: float = 30.0) -> None:
     """Wait for a condition (a callable), asking often; fail when it never holds."""
-    import time
-
     end_s = time.monotonic() + timeout_s
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end_s, "the condition never came to hold"

@@ -4,12 +4,10 @@ from builders import NOW, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.amendments import amendments, as_decided
 from invite_sweeper.audit import invitation_fields
-from invite_sweeper.ceiling import Ceiling
-from invite_sweeper.plan import PlanContext, read, write
-from invite_sweeper.quarantine import Comparison
-from invite_sweeper.selection import Decision
+from invite_sweeper.sweep.previous_runs import Comparison
+from invite_sweeper.sweep.saved_plan import Ceiling, PlanContext, read, write
+from invite_sweeper.sweep.selection import Decision, amendments, as_decided
 
 STALE = Decision(invitation(1), "r", None)
 KEPT = Decision(invitation(1), None, "too_young")

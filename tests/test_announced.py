@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from builders import invitation
 
-from invite_sweeper.announced import Announced
-from invite_sweeper.outcome import Planned
+from invite_sweeper.models import Planned
+from invite_sweeper.sweep.work_queue import Announced
 
 
 def some(*numbers):

@@ -7,8 +7,8 @@ from builders import policy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.breaker import Breaker
-from invite_sweeper.outcome import Outcome
+from invite_sweeper.models import Outcome
+from invite_sweeper.sweep.guards import Breaker
 
 DELETED, FAILED, GONE = Outcome.DELETED, Outcome.FAILED, Outcome.ALREADY_GONE
 

@@ -7,9 +7,8 @@ import pytest
 from builders import invitation
 
 from invite_sweeper.audit import OpenIntent
-from invite_sweeper.bulletin import MOST_KEPT, Bulletin
-from invite_sweeper.inventory import Source
-from invite_sweeper.outcome import Outcome
+from invite_sweeper.models import Outcome, Source
+from invite_sweeper.sweep.run import MOST_KEPT, Bulletin
 
 
 @pytest.mark.parametrize("count", [MOST_KEPT - 1, MOST_KEPT, MOST_KEPT + 1])

@@ -5,23 +5,24 @@ from builders import NOW, ORG, PROJECT, invitation, object_id, policy, project
 from fakes import FakeAtlas, FakeJournal, ListLane
 
 from invite_sweeper.audit import invitation_fields, invitation_from_record
-from invite_sweeper.breaker import Breaker
 from invite_sweeper.errors import AtlasUnavailable
-from invite_sweeper.inventory import (
+from invite_sweeper.models import (
+    Deletion,
+    Outcome,
     Place,
+    Planned,
     Project,
     Retired,
     Source,
     organization_place,
     same_person_key,
 )
-from invite_sweeper.outcome import Deletion, Outcome, Planned
-from invite_sweeper.scope import Scope
-from invite_sweeper.selection import Selector
-from invite_sweeper.stop import Stop
-from invite_sweeper.sweep import Pace, Sweep
-from invite_sweeper.territory import Territory
-from invite_sweeper.walk import survey, walk
+from invite_sweeper.shutdown import Stop
+from invite_sweeper.sweep.discovery import survey, walk
+from invite_sweeper.sweep.executor import Pace, Sweep
+from invite_sweeper.sweep.guards import Breaker
+from invite_sweeper.sweep.scope import Scope, Territory
+from invite_sweeper.sweep.selection import Selector
 
 A, B = object_id(1), object_id(2)
 ORG_LISTS = [Source.ORG_USERS, Source.ORG_INVITES]

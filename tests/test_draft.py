@@ -5,10 +5,10 @@ from audit.written_logs import opened
 from builders import NOW, ORG, PROJECT, invitation, object_id, policy
 
 from invite_sweeper.audit import PlanReader
-from invite_sweeper.draft import Draft
-from invite_sweeper.inventory import Place, Project, Source
-from invite_sweeper.selection import Selector
-from invite_sweeper.walk import Listing
+from invite_sweeper.models import Place, Project, Source
+from invite_sweeper.sweep.discovery import Listing
+from invite_sweeper.sweep.plan import Draft
+from invite_sweeper.sweep.selection import Selector
 
 PLACE = Place(Project(PROJECT, "Sandbox Alpha", ORG), Source.INVITES)
 

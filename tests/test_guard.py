@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.guard import (
+from invite_sweeper.models import Source
+from invite_sweeper.sweep.guards import (
     Census,
     Population,
     raise_if_clock_differs,
@@ -18,9 +19,8 @@ from invite_sweeper.guard import (
     refusals,
     share_limit,
 )
-from invite_sweeper.inventory import Source
-from invite_sweeper.selection import Decision
-from invite_sweeper.trimming import OldestFirst
+from invite_sweeper.sweep.plan import OldestFirst
+from invite_sweeper.sweep.selection import Decision
 
 WIDE = {
     "max_deletions": 10**6,

@@ -4,8 +4,8 @@ import pytest
 from builders import invitation, object_id
 from fakes import ListLane
 
-from invite_sweeper.lanes import Lanes, Turns
-from invite_sweeper.outcome import Planned
+from invite_sweeper.models import Planned
+from invite_sweeper.sweep.work_queue import Lanes, Turns
 
 
 def lane(project, *numbers):

@@ -2,9 +2,9 @@
 
 from builders import invitation
 
-from invite_sweeper.inventory import Source
-from invite_sweeper.leftovers import Leftovers
-from invite_sweeper.selection import Decision
+from invite_sweeper.models import Source
+from invite_sweeper.sweep.plan import Leftovers
+from invite_sweeper.sweep.selection import Decision
 
 
 def told(*decisions):

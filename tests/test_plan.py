@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import invitation_fields
-from invite_sweeper.ceiling import Ceiling
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.inventory import Source, UnreadableDate
-from invite_sweeper.plan import PlanContext, check, read, write
+from invite_sweeper.models import Source, UnreadableDate
+from invite_sweeper.sweep.saved_plan import Ceiling, PlanContext, check, read, write
 
 MAX_AGE = timedelta(hours=24)
 CONTEXT = PlanContext(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from invite_sweeper.plural import counted, fitting
+from invite_sweeper.text import counted, fitting
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from running import desk_in
 
 from invite_sweeper.errors import ExitCode
+from invite_sweeper.policy import parse_policy
 from invite_sweeper.simulator.seed import ORG_ID
 
 ROOT = Path(__file__).parent.parent
@@ -76,8 +77,6 @@ def test_exit_codes_of_the_readme_are_those_of_the_program():
 
 
 def test_policy_of_the_readme_is_a_valid_one():
-    from invite_sweeper.policy import parse_policy
-
     (policy,) = blocks("yaml")
     assert parse_policy(policy.encode(), "README.md").rules[0].name == "forgotten"
 

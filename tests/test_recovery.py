@@ -8,9 +8,8 @@ from fakes import FakeAtlas
 
 from invite_sweeper.audit import OpenIntent
 from invite_sweeper.errors import CredentialsRefused
-from invite_sweeper.inventory import USER_LISTS, Gone, Source, Unreadable
-from invite_sweeper.outcome import Aftermath
-from invite_sweeper.recovery import Recovery
+from invite_sweeper.models import USER_LISTS, Aftermath, Gone, Source, Unreadable
+from invite_sweeper.sweep.previous_runs import Recovery
 
 BOTH = sorted(USER_LISTS)
 UNREADABLE = Unreadable(PROJECT, "Sandbox Alpha", "Atlas answered 500.")

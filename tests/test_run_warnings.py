@@ -5,8 +5,8 @@ from datetime import date, timedelta
 import pytest
 from builders import invitation, policy
 
-from invite_sweeper.inventory import Retired, Source
-from invite_sweeper.totals import (
+from invite_sweeper.models import Retired, Source
+from invite_sweeper.sweep.summary import (
     removed_member_warning,
     retired_warning,
     sunset_warnings,

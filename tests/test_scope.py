@@ -3,7 +3,7 @@
 import pytest
 from builders import ORG, OTHER_ORG, object_id, policy, project
 
-from invite_sweeper.scope import Scope
+from invite_sweeper.sweep.scope import Scope
 
 
 def holds(one, **projects):

@@ -7,8 +7,8 @@ from builders import NOW, invitation, policy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.inventory import Source, UnreadableDate
-from invite_sweeper.selection import Selector
+from invite_sweeper.models import Source, UnreadableDate
+from invite_sweeper.sweep.selection import Selector
 
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.errors import UsageFault
-from invite_sweeper.shard import Shard
+from invite_sweeper.sweep.scope import Shard
 
 
 @given(count=st.integers(1, 12), number=st.integers(0, 10**9))

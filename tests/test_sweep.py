@@ -8,14 +8,11 @@ from fakes import FakeAtlas, FakeJournal, ListLane
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from invite_sweeper.breaker import Breaker
-from invite_sweeper.doors import Doors
 from invite_sweeper.errors import AtlasUnavailable, AuditUnwritable, CredentialsRefused, VersionGone
-from invite_sweeper.inventory import Source
-from invite_sweeper.outcome import Deletion, Outcome, Planned, Trail
-from invite_sweeper.reckoning import LINES_A_FLUSH
-from invite_sweeper.stop import Stop
-from invite_sweeper.sweep import Pace, Sweep
+from invite_sweeper.models import Deletion, Outcome, Planned, Source, Trail
+from invite_sweeper.shutdown import Stop
+from invite_sweeper.sweep.executor import LINES_A_FLUSH, Doors, Pace, Sweep
+from invite_sweeper.sweep.guards import Breaker
 
 
 def lanes(*sizes):
@@ -288,7 +285,7 @@ async def test_defect_in_one_deletion_ends_the_sweep_and_all_have_their_outcome(
 
 
 async def test_what_has_ended_is_on_disk_soon_though_others_are_awaited_for_long(monkeypatch):
-    monkeypatch.setattr("invite_sweeper.sweep._WRITTEN_EVERY_S", 0.001)
+    monkeypatch.setattr("invite_sweeper.sweep.executor._WRITTEN_EVERY_S", 0.001)
     atlas, journal = Resting(2), FakeJournal()
     running = asyncio.ensure_future(sweeper(atlas, journal, workers=2).run(lanes(2)))
     while ("deleted", object_id(1)) not in journal.lines[: journal.on_disk]:
@@ -300,7 +297,7 @@ async def test_what_has_ended_is_on_disk_soon_though_others_are_awaited_for_long
 
 
 async def test_log_that_fails_while_all_are_awaited_ends_the_sweep(monkeypatch):
-    monkeypatch.setattr("invite_sweeper.sweep._WRITTEN_EVERY_S", 0.001)
+    monkeypatch.setattr("invite_sweeper.sweep.executor._WRITTEN_EVERY_S", 0.001)
     atlas, journal = Resting(1, 2), FakeJournal(fails_at=3)
     sweep = sweeper(atlas, journal, workers=2)
     running = asyncio.ensure_future(sweep.run(lanes(5)))

@@ -7,10 +7,9 @@ from builders import OTHER_ORG, invitation, policy, project
 from fakes import FakeAtlas
 
 from invite_sweeper.errors import AtlasUnavailable, AuditUnwritable, GuardRefused
-from invite_sweeper.inventory import Gone, Place, Source, Unreadable
-from invite_sweeper.scope import Scope
-from invite_sweeper.territory import Territory
-from invite_sweeper.walk import Listing, survey, walk
+from invite_sweeper.models import Gone, Place, Source, Unreadable
+from invite_sweeper.sweep.discovery import Listing, survey, walk
+from invite_sweeper.sweep.scope import Scope, Territory
 
 
 def territory_of(count):

@@ -40,7 +40,7 @@ from invite_sweeper.atlas.server_info import ServerInfo
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import RunError
-from invite_sweeper.inventory import Place, Source
+from invite_sweeper.models import Place, Source
 from invite_sweeper.policy import Execution
 
 # The client: opens one connection to Atlas for a run and closes it at its end.

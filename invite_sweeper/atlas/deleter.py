@@ -26,9 +26,16 @@ from invite_sweeper.atlas.responses import (
 from invite_sweeper.atlas.sources import SOURCES, SourceApi
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import AtlasUnavailable, RunError
-from invite_sweeper.inventory import INVITED_STATUSES, Invitation, MembershipStatus, Source
-from invite_sweeper.matching import fold
-from invite_sweeper.outcome import Deletion, Outcome, Trail
+from invite_sweeper.models import (
+    INVITED_STATUSES,
+    Deletion,
+    Invitation,
+    MembershipStatus,
+    Outcome,
+    Source,
+    Trail,
+)
+from invite_sweeper.text import fold
 
 # Removes one invited user, and never knowingly an active one.
 #

@@ -16,8 +16,7 @@ from invite_sweeper.atlas.rate_limits import (
     BucketKey,
 )
 from invite_sweeper.atlas.responses import Result
-from invite_sweeper.inventory import INVITED_STATUSES, MembershipStatus
-from invite_sweeper.outcome import Trail
+from invite_sweeper.models import INVITED_STATUSES, MembershipStatus, Trail
 
 # Every request that can be sent at all.
 

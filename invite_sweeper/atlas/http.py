@@ -18,7 +18,7 @@ from yarl import URL
 from invite_sweeper import __version__
 from invite_sweeper.atlas.responses import CANCELLED, Answer, Broken, Result
 from invite_sweeper.errors import UsageFault
-from invite_sweeper.outcome import Trail
+from invite_sweeper.models import Trail
 
 # Describe transport errors as text, without the class names of a library.
 #

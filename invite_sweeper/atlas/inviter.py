@@ -17,9 +17,7 @@ from invite_sweeper.atlas.responses import Answer, Result, ends_run, error_of, i
 from invite_sweeper.atlas.retry import RetryDecision, classify
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import RunError
-from invite_sweeper.inventory import Invitation, Source
-from invite_sweeper.invited import Invited, Reply
-from invite_sweeper.outcome import Trail
+from invite_sweeper.models import Invitation, Invited, Reply, Source, Trail
 
 _OPERATIONS: Final = {
     Source.INVITES: CREATE_GROUP_INVITE,

@@ -9,7 +9,7 @@ import orjson
 
 from invite_sweeper.atlas.endpoints import is_id
 from invite_sweeper.atlas.rate_limits import Limit, RateLimit
-from invite_sweeper.inventory import Invitation, Moment, Project, Source, Unreadable, UnreadableDate
+from invite_sweeper.models import Invitation, Moment, Project, Source, Unreadable, UnreadableDate
 
 # HTTP as data: the bytes of good answers to values. Pure.
 #

@@ -43,7 +43,8 @@ from invite_sweeper.atlas.responses import (
 from invite_sweeper.atlas.sources import SOURCES, ListPage, SourceApi
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
-from invite_sweeper.inventory import (
+from invite_sweeper.models import (
+    Aftermath,
     Gone,
     Invitation,
     MembershipStatus,
@@ -52,8 +53,7 @@ from invite_sweeper.inventory import (
     Source,
     Unreadable,
 )
-from invite_sweeper.matching import fold
-from invite_sweeper.outcome import Aftermath
+from invite_sweeper.text import fold
 
 # What has become of an invited user, once a deletion was sent or may have been.
 

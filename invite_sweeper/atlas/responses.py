@@ -13,7 +13,7 @@ import orjson
 from typing_extensions import override
 
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, RunError, VersionGone
-from invite_sweeper.inventory import Gone, Place, Retired, Source, Unreadable
+from invite_sweeper.models import Gone, Place, Retired, Source, Unreadable
 
 # What came back to one try: an answer of Atlas, or no whole answer. Pure values.
 

@@ -26,7 +26,7 @@ from invite_sweeper.atlas.parsing import (
     parse_page,
 )
 from invite_sweeper.atlas.rate_limits import BucketKey
-from invite_sweeper.inventory import Invitation, Project, Source
+from invite_sweeper.models import Invitation, Project, Source
 
 
 class ListPage(NamedTuple):

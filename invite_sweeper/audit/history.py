@@ -10,8 +10,7 @@ from typing import NamedTuple
 from invite_sweeper.audit.reader import records
 from invite_sweeper.audit.record import Record, invitation_from_record
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.inventory import Invitation
-from invite_sweeper.outcome import Outcome
+from invite_sweeper.models import Invitation, Outcome
 
 # The runs of some audit logs, each as its first and its last line tell it.
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import orjson
 
-from invite_sweeper.inventory import Invitation, Moment, Source, UnreadableDate
+from invite_sweeper.models import Invitation, Moment, Source, UnreadableDate
 
 # One line of the audit log: its fields, its JSON, and the invitation that it describes.
 

@@ -21,8 +21,8 @@ from invite_sweeper.audit.tampering import (
     spoiled,
 )
 from invite_sweeper.errors import ExitCode
-from invite_sweeper.outcome import Outcome
-from invite_sweeper.plural import counted, fitting
+from invite_sweeper.models import Outcome
+from invite_sweeper.text import counted, fitting
 
 # What a verifier remembers of the lines it has followed: runs, and intents not yet answered.
 

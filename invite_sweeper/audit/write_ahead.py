@@ -20,8 +20,7 @@ from invite_sweeper.audit.record import (
     outcome_fields,
 )
 from invite_sweeper.errors import AuditUnwritable
-from invite_sweeper.inventory import Place
-from invite_sweeper.outcome import Deletion, Planned
+from invite_sweeper.models import Deletion, Place, Planned
 
 # The lines of a sweep's deletions: intents before, outcomes after.
 

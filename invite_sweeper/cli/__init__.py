@@ -2,8 +2,7 @@
 
 import os
 
-from invite_sweeper.cli.exits import carry_out
-from invite_sweeper.cli.program import app
+from invite_sweeper.cli.main import run_app
 
 
 def main() -> None:
@@ -11,4 +10,4 @@ def main() -> None:
     # No other installed package may change how a policy is read.
     # Source: https://docs.pydantic.dev/latest/concepts/plugins/ (read 2026-08).
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
-    carry_out(app)
+    run_app()

@@ -1,16 +1,29 @@
 """`audit verify` and `audit show`: the audit log, proven and read."""
 
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 
+from invite_sweeper.audit import in_order, past_runs
+from invite_sweeper.audit.history import missing_shards
 from invite_sweeper.audit.paths import DEFAULT_LOG
-from invite_sweeper.cli.offline import offline
-from invite_sweeper.cli.options import Format, Output
+from invite_sweeper.audit.reader import Choice
+from invite_sweeper.audit.reader import show as choose
+from invite_sweeper.audit.verify import verify as follow
+from invite_sweeper.cli.console import stdout_console
+from invite_sweeper.cli.options import Format, Output, offline
+from invite_sweeper.report.tables import LineTable
+from invite_sweeper.text import counted
 
-audits = typer.Typer(help="Read and verify audit logs.", no_args_is_help=True)
+audits = typer.Typer(
+    help="Read and verify an audit log.", no_args_is_help=True, rich_markup_mode=None
+)
+app = typer.Typer(rich_markup_mode=None)
+app.add_typer(audits, name="audit")
 
 
 @audits.command()
@@ -34,15 +47,6 @@ def verify(
 
     Example: invite-sweeper audit verify audit/invite-sweeper.jsonl
     """
-    import sys
-
-    import orjson
-
-    from invite_sweeper.audit import in_order, past_runs
-    from invite_sweeper.audit.history import missing_shards
-    from invite_sweeper.audit.verify import verify as follow
-    from invite_sweeper.plural import counted
-
     paths = in_order(files)
     found = follow(paths, continuation=continuation)
     if found.finding is None and (missing := missing_shards(past_runs(*paths))):
@@ -102,16 +106,6 @@ def show(
 
     Example: invite-sweeper audit show --outcome failed --day 2026-11-25
     """
-    import sys
-
-    import orjson
-
-    from invite_sweeper.audit import in_order
-    from invite_sweeper.audit.reader import Choice
-    from invite_sweeper.audit.reader import show as choose
-    from invite_sweeper.cli.results import stdout_console
-    from invite_sweeper.report.lines import LineTable
-
     choice = Choice(
         run=run,
         project=project,
@@ -129,8 +123,3 @@ def show(
     for record in records:
         table.add(record)
     table.close()
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file to the program."""
-    app.add_typer(audits, name="audit")

@@ -1,8 +1,20 @@
 """`demo`: the whole job against the simulated Atlas; no account, no network."""
 
+import os
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import typer
+from rich.rule import Rule
+
+from invite_sweeper.cli.console import stdout_console
+from invite_sweeper.cli.options import RunOptions
+from invite_sweeper.cli.session import execute
+from invite_sweeper.cli.simulate import Rehearsal, serving
+from invite_sweeper.simulator.seed import ORG_ID
+
+app = typer.Typer(rich_markup_mode=None)
 
 POLICY = """\
 version: 1
@@ -24,25 +36,14 @@ audit:
 """
 
 
+@app.command()
 def demo() -> None:
-    """Watch two sweeps of a simulated Atlas; no account, no network.
+    """Show a dry run and two sweeps against a simulated Atlas.
 
     A dry run goes first, and the second sweep finds nothing left.
 
     Example: invite-sweeper demo
     """
-    import os
-    import tempfile
-    from pathlib import Path
-
-    from rich.rule import Rule
-
-    from invite_sweeper.cli.order import RunOptions
-    from invite_sweeper.cli.rehearsal import Rehearsal, serving
-    from invite_sweeper.cli.results import stdout_console
-    from invite_sweeper.cli.running import execute
-    from invite_sweeper.simulator.seed import ORG_ID
-
     folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
     policy, audit = folder / "policy.yaml", folder / "audit.jsonl"
     policy.write_text(POLICY.format(org_id=ORG_ID, audit=audit), "utf-8")
@@ -67,8 +68,3 @@ def demo() -> None:
 def _without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
     """Leave the person's own credentials out of it, whatever they are."""
     return {k: v for k, v in environment.items() if not k.startswith("MONGODB_ATLAS_")}
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this file to the program."""
-    app.command()(demo)

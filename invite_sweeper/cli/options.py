@@ -1,12 +1,17 @@
-"""The options that several commands share, spelt once."""
+"""Options that several commands share."""
 
+from collections.abc import Callable
+from datetime import timedelta
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 import typer
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.errors import ExitCode, RunError
+
+# The options that several commands share, spelt once.
 
 
 class Output(StrEnum):
@@ -111,3 +116,72 @@ AcceptPopulation: TypeAlias = Annotated[
 DEFAULT_POLICY = Path("config/policy.yaml")
 DEFAULT_BASE_URL = "https://cloud.mongodb.com"
 DEFAULT_PLAN_MAX_AGE = "24h"
+
+
+# Commands that never call Atlas.
+
+
+_Given = ParamSpec("_Given")
+_Told = TypeVar("_Told")
+
+
+def offline(command: Callable[_Given, _Told]) -> Callable[_Given, _Told]:
+    """Mark a command that never calls Atlas: what it did not do there is beside the point.
+
+    Its errors tell no state; they say what is wrong and how to mend it.
+    """
+
+    @wraps(command)
+    def run(*arguments: _Given.args, **options: _Given.kwargs) -> _Told:
+        try:
+            return command(*arguments, **options)
+        except RunError as error:
+            error.consequence = ""
+            raise
+
+    return run
+
+
+# The options of a command, as typed.
+
+
+class SavedPlanOptions(NamedTuple):
+    """The saved plan that a sweep must not exceed.
+
+    Attributes:
+        require_approval: The public key that must have signed the plan.
+    """
+
+    path: Path
+    max_age: timedelta
+    require_approval: Path | None = None
+
+
+class RunOptions(NamedTuple):
+    """The options of `sweep` and `plan`; `explain`, `doctor` and `restore` use a part of them.
+
+    Attributes:
+        policy_named: The policy was named by option or environment, not found by default.
+        out: Where to save the plan.
+        quiet_progress: No progress and no log below a warning, but the result (`demo`).
+    """
+
+    policy: Path = DEFAULT_POLICY
+    base_url: str = DEFAULT_BASE_URL
+    policy_named: bool = True
+    audit_log: str | None = None
+    dry_run: bool = False
+    out: Path | None = None
+    plan: SavedPlanOptions | None = None
+    accept_policy: str | None = None
+    accept_population: bool = False
+    output: Output = Output.TEXT
+    detailed_exitcode: bool = False
+    yes: bool = False
+    shard: str | None = None
+    metrics_file: Path | None = None
+    pushgateway: str | None = None
+    deadline: str | None = None
+    quiet: bool = False
+    verbose: bool = False
+    quiet_progress: bool = False

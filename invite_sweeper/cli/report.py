@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from invite_sweeper.cli.offline import offline
+from invite_sweeper.audit import in_order
+from invite_sweeper.audit.verify import verify
+from invite_sweeper.cli.options import offline
+from invite_sweeper.files import raise_if_same
+from invite_sweeper.report.html import chain_of
+from invite_sweeper.report.html import report as make
+
+app = typer.Typer(rich_markup_mode=None)
 
 
 class Form(StrEnum):
@@ -16,6 +23,7 @@ class Form(StrEnum):
     MARKDOWN = "md"
 
 
+@app.command()
 @offline
 def report(
     files: Annotated[
@@ -28,25 +36,14 @@ def report(
         Form, typer.Option("--format", help="A page, or Markdown for a pull request.")
     ] = Form.HTML,
 ) -> None:
-    """Make one page from audit logs.
+    """Write one page from audit logs.
 
     It tells what was done, kept and seen, and whether the logs are sound.
 
     Example: invite-sweeper report audit/invite-sweeper.jsonl --out report.html
     """
-    from invite_sweeper.audit import in_order
-    from invite_sweeper.audit.verify import verify
-    from invite_sweeper.cli.clashes import raise_if_same
-    from invite_sweeper.report.page import chain_of
-    from invite_sweeper.report.page import report as make
-
     raise_if_same({"--out": out}, (("the audit log", path) for path in files))
     paths = in_order(files)
     make(paths, out, form.value, chain_of(verify(paths)))
     if out is not None:
         typer.echo(f"The report is in {out}.", err=True)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this file to the program."""
-    app.command()(report)

@@ -1,14 +1,21 @@
-"""Standard streams that change nothing of a run: closed ones are opened, broken ones go quiet."""
+"""Standard streams that change nothing of a run, and colours."""
 
 import io
 import os
 import sys
 from typing import TYPE_CHECKING, BinaryIO
 
+import typer
 from typing_extensions import override
+
+from invite_sweeper.errors import PolicyFault, RunError
+from invite_sweeper.text import visible
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+
+# Standard streams that change nothing of a run: closed ones are opened, broken ones go quiet.
 
 
 class _Lenient(io.FileIO):
@@ -81,3 +88,30 @@ def lost_result() -> str | None:
 def _raw_stdout() -> _Lenient | None:
     raw: object = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     return raw if isinstance(raw, _Lenient) else None
+
+
+# Whether a terminal gets colours.
+
+
+def are_wanted() -> bool:
+    """Tell whether colours are wanted where there is a terminal; `rich` asks the same.
+
+    Source:
+        no-color.org; `TERM=dumb` is a terminal that shows escape sequences as they are.
+    """
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {"dumb", "unknown"}
+
+
+def print_error(error: RunError) -> None:
+    """Tell the person what happened, what state things are in, and the mend.
+
+    A name in it can neither move the cursor nor begin a line of its own.
+    """
+    if isinstance(error, PolicyFault):
+        for line in error.lines():
+            typer.echo(visible(line), err=True)
+    colour = typer.colors.RED if are_wanted() else None
+    typer.secho(f"Error: {visible(error.message)}", err=True, fg=colour)
+    for part in (error.consequence, error.hint):
+        if part:
+            typer.echo(f"  {visible(part)}", err=True)

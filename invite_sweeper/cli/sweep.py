@@ -7,7 +7,6 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from invite_sweeper.cli.offline import offline
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     DEFAULT_PLAN_MAX_AGE,
@@ -27,13 +26,23 @@ from invite_sweeper.cli.options import (
     Pushgateway,
     Quiet,
     RequireApproval,
+    RunOptions,
     SavedPlanFile,
+    SavedPlanOptions,
     ShardOption,
     Verbose,
     Yes,
+    offline,
 )
+from invite_sweeper.cli.session import execute
+from invite_sweeper.errors import UsageFault
+from invite_sweeper.policy.loader import duration
+from invite_sweeper.sweep.saved_plan import approve as sign
 
-plans = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)
+
+plans = typer.Typer(rich_markup_mode=None)
+app.add_typer(plans, name="plan")
 
 _Given = ParamSpec("_Given")
 _PLAN_HELP = """Find stale invitations and delete nothing: sweep --dry-run.
@@ -42,6 +51,7 @@ Example: invite-sweeper plan --policy config/policy.yaml --detailed-exitcode
 """
 
 
+@app.command()
 def sweep(
     ctx: typer.Context,
     policy: PolicyPath = DEFAULT_POLICY,
@@ -72,11 +82,6 @@ def sweep(
 
     Example: invite-sweeper sweep --policy config/policy.yaml --dry-run
     """
-    from invite_sweeper.cli.order import RunOptions, SavedPlanOptions
-    from invite_sweeper.cli.running import execute
-    from invite_sweeper.errors import UsageFault
-    from invite_sweeper.policy.loader import duration
-
     if ctx.invoked_subcommand is not None:  # `plan approve`: `plan` is this command, too
         return
     if require_approval is not None and saved is None:
@@ -136,17 +141,9 @@ def approve(
 
     Example: invite-sweeper plan approve plan.jsonl --key ~/.ssh/id_ed25519
     """
-    from invite_sweeper.cli.plan_files import approve as sign
-
     typer.echo(f"The approval is in {sign(file, key)}.")
 
 
 def _was_named(ctx: typer.Context, parameter: str) -> bool:
     source = ctx.get_parameter_source(parameter)
     return source is not None and source.name != "DEFAULT"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this file to the program."""
-    app.command()(sweep)
-    app.add_typer(plans, name="plan")

@@ -16,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import override
 
-from invite_sweeper.inventory import Source
+from invite_sweeper.models import Source
 from invite_sweeper.policy.messages import Mark
 from invite_sweeper.policy.types import (
     AtlasId,

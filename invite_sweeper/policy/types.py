@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from invite_sweeper.inventory import INVITED_STATUSES, MembershipStatus, Source
+from invite_sweeper.models import INVITED_STATUSES, MembershipStatus, Source
 from invite_sweeper.policy.messages import listed, nearest
 
 # Spans of time as people write them: `90s`, `30m`, `12h`, `14d`, `2w`, or ISO 8601 (`P14D`).

@@ -20,9 +20,9 @@ from prometheus_client import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from invite_sweeper.outcome import Outcome
-from invite_sweeper.outfile import replaceable
-from invite_sweeper.totals import RunSummary
+from invite_sweeper.files import replaceable
+from invite_sweeper.models import Outcome
+from invite_sweeper.sweep.summary import RunSummary
 
 JOB = "invite_sweeper"
 TIMEOUT_S = 10.0

@@ -7,13 +7,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
-from invite_sweeper.audit import invitation_from_record, records
-from invite_sweeper.audit.record import Record
+from invite_sweeper.audit.reader import records
+from invite_sweeper.audit.record import Record, invitation_from_record
 from invite_sweeper.audit.tampering import Damage
 from invite_sweeper.audit.verify import Verification, verify
 from invite_sweeper.errors import GuardRefused, RunError, UsageFault
-from invite_sweeper.inventory import Invitation, Source, Unreadable
-from invite_sweeper.matching import fold
+from invite_sweeper.models import Invitation, Source, Unreadable
+from invite_sweeper.text import fold
 
 # What was deleted, and what becomes of it when it is invited again.
 

@@ -9,14 +9,11 @@ from typing import Final, Protocol
 
 from invite_sweeper.audit import AuditLog, OpenIntent, invitation_fields, outcome_fields
 from invite_sweeper.errors import AuditUnwritable, ExitCode, GuardRefused, RunError
-from invite_sweeper.inventory import Invitation, Unreadable
-from invite_sweeper.invited import Invited, Reply
-from invite_sweeper.matching import fold
-from invite_sweeper.outcome import Trail
-from invite_sweeper.plural import counted
+from invite_sweeper.models import Invitation, Invited, Reply, Trail, Unreadable
 from invite_sweeper.policy import Execution
 from invite_sweeper.restore.deletions import Deleted, End, Restored, Roll, missing
-from invite_sweeper.stop import Stop
+from invite_sweeper.shutdown import Stop
+from invite_sweeper.text import counted, fold
 
 # How fast invitations may be sent.
 

@@ -5,8 +5,7 @@ from datetime import timedelta
 import pytest
 
 from invite_sweeper.errors import CredentialsRefused
-from invite_sweeper.inventory import Invitation, Source, Unreadable
-from invite_sweeper.outcome import Aftermath
+from invite_sweeper.models import Aftermath, Invitation, Source, Unreadable
 from invite_sweeper.simulator import faults
 
 ORG = "5efda682a3f2ed2e7dd6cde4"

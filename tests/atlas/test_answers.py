@@ -19,7 +19,7 @@ from invite_sweeper.atlas.responses import (
     refuses_first_call,
 )
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, VersionGone
-from invite_sweeper.inventory import Source
+from invite_sweeper.models import Source
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 

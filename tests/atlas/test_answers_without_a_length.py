@@ -11,8 +11,7 @@ from yarl import URL
 
 from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect
 from invite_sweeper.atlas.credentials import BearerToken, Secret
-from invite_sweeper.inventory import Source
-from invite_sweeper.outcome import Outcome, Trail
+from invite_sweeper.models import Outcome, Source, Trail
 
 GONE = b'{"errorCode": "INVALID_INVITATION_ID"}'
 ANOTHER = b"HTTP/1.1 204 No Content\r\n\r\n"

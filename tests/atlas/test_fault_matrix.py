@@ -11,8 +11,7 @@ from builders import object_id
 from invite_sweeper.atlas import BucketKey
 from invite_sweeper.atlas.rate_limits import PROJECTS_GROUP
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
-from invite_sweeper.inventory import Gone, Project, Source, Unreadable
-from invite_sweeper.outcome import Outcome, Trail
+from invite_sweeper.models import Gone, Outcome, Project, Source, Trail, Unreadable
 from invite_sweeper.simulator import faults
 
 DELETED, GONE, FAILED = Outcome.DELETED, Outcome.ALREADY_GONE, Outcome.FAILED

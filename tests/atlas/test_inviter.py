@@ -11,9 +11,7 @@ from builders import ORG, PROJECT, invitation
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from invite_sweeper.errors import CredentialsRefused
-from invite_sweeper.inventory import Source, Unreadable
-from invite_sweeper.invited import Reply
-from invite_sweeper.outcome import Trail
+from invite_sweeper.models import Reply, Source, Trail, Unreadable
 from invite_sweeper.simulator import faults
 
 DOCUMENT = Path(__file__).parents[2].parent / "shared" / "atlas-openapi.json"

@@ -3,7 +3,7 @@
 import pytest
 
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
-from invite_sweeper.inventory import Gone, Project, Retired, Source, Unreadable
+from invite_sweeper.models import Gone, Project, Retired, Source, Unreadable
 from invite_sweeper.simulator import faults
 
 ORG = "5efda682a3f2ed2e7dd6cde4"

@@ -11,8 +11,7 @@ from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from invite_sweeper.atlas.endpoints import OPERATIONS
 from invite_sweeper.atlas.http import HttpSession
-from invite_sweeper.inventory import Project, Source
-from invite_sweeper.outcome import Trail
+from invite_sweeper.models import Project, Source, Trail
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 DOCUMENT = Path(__file__).parents[3] / "shared" / "atlas-openapi.json"

@@ -15,7 +15,7 @@ from invite_sweeper.atlas.parsing import (
     org_user,
     parse_standing,
 )
-from invite_sweeper.inventory import Project, Source, UnreadableDate
+from invite_sweeper.models import Project, Source, UnreadableDate
 
 ORG, GROUP, USER = "5efda682a3f2ed2e7dd6cde4", "6a793fd0c0eb9e7a177181d4", "6" * 24
 ALPHA, HOME = Project(GROUP, "Alpha", ORG), Project(ORG, "", ORG)

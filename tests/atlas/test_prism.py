@@ -17,8 +17,7 @@ import pytest
 
 from invite_sweeper.atlas.endpoints import OPERATIONS, request_for
 from invite_sweeper.atlas.http import HttpSession
-from invite_sweeper.inventory import Invitation, Source
-from invite_sweeper.outcome import Trail
+from invite_sweeper.models import Invitation, Source, Trail
 
 DOCUMENT = Path(__file__).parents[3] / "shared" / "atlas-openapi.json"
 PRISM = os.environ.get("INVITE_SWEEPER_PRISM") or shutil.which("prism")

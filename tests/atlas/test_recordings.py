@@ -4,6 +4,7 @@ import gzip
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 from builders import project
 from multidict import CIMultiDict
@@ -22,7 +23,7 @@ from invite_sweeper.atlas.responses import (
     is_plain_refusal,
 )
 from invite_sweeper.atlas.retry import RetryDecision, classify
-from invite_sweeper.inventory import Project
+from invite_sweeper.models import Project
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "recordings"
 
@@ -76,8 +77,6 @@ def test_a_page_of_projects_is_read(name, count, has_next):
 
 
 def test_tags_are_read_where_there_are_some():
-    import orjson
-
     found = parse_project(orjson.loads(recorded("group-get-200-latest-tags.http").body))
 
     assert found.tags

@@ -8,8 +8,7 @@ from datetime import timedelta
 import pytest
 
 from invite_sweeper.atlas.rate_limiter import Ceiling
-from invite_sweeper.inventory import Project, Source
-from invite_sweeper.outcome import Outcome, Trail
+from invite_sweeper.models import Outcome, Project, Source, Trail
 from invite_sweeper.simulator import Access, faults
 
 ORG = "5efda682a3f2ed2e7dd6cde4"

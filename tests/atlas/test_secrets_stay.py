@@ -12,8 +12,7 @@ import pytest
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
 from invite_sweeper.errors import RunError
-from invite_sweeper.inventory import Source
-from invite_sweeper.outcome import Trail
+from invite_sweeper.models import Source, Trail
 from invite_sweeper.simulator import faults, serve
 
 SECRET = "kitten-7f3a9c1e"

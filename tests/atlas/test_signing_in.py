@@ -8,8 +8,7 @@ import pytest
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, ExitCode
-from invite_sweeper.inventory import Source
-from invite_sweeper.outcome import Outcome, Trail
+from invite_sweeper.models import Outcome, Source, Trail
 from invite_sweeper.simulator import faults, serve
 
 KINDS = ["service_account", "api_key", "token"]

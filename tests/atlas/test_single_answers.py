@@ -9,8 +9,7 @@ from builders import PROJECT, invitation, object_id, project
 from invite_sweeper import __version__
 from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, VersionGone
-from invite_sweeper.inventory import Gone, Source, Unreadable
-from invite_sweeper.outcome import Outcome, Trail
+from invite_sweeper.models import Gone, Outcome, Source, Trail, Unreadable
 
 BASE = "https://atlas.example.com"
 ONE = invitation(7)

@@ -10,8 +10,7 @@ from builders import object_id
 
 from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect, credentials_from
 from invite_sweeper.atlas.http import parse_base_url
-from invite_sweeper.inventory import Project, Source, Unreadable
-from invite_sweeper.outcome import Outcome, Trail
+from invite_sweeper.models import Outcome, Project, Source, Trail, Unreadable
 from invite_sweeper.simulator import SimulatedAtlas, faults, serve
 
 

@@ -12,12 +12,11 @@ from builders import policy
 from fakes import ListLane
 
 from invite_sweeper.atlas.rate_limits import Limit, RateLimit
-from invite_sweeper.breaker import Breaker
-from invite_sweeper.inventory import Project, Source
-from invite_sweeper.outcome import Outcome, Planned
+from invite_sweeper.models import Outcome, Planned, Project, Source
+from invite_sweeper.shutdown import Stop
 from invite_sweeper.simulator import faults
-from invite_sweeper.stop import Stop
-from invite_sweeper.sweep import Pace, Sweep
+from invite_sweeper.sweep.executor import Pace, Sweep
+from invite_sweeper.sweep.guards import Breaker
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 DELETIONS, PROJECTS = 10_000 if os.environ.get("INVITE_SWEEPER_SOAK") == "full" else 2_000, 20

@@ -15,7 +15,7 @@ from invite_sweeper.atlas.parsing import (
     parse_rate_limit,
 )
 from invite_sweeper.atlas.rate_limits import Limit, RateLimit
-from invite_sweeper.inventory import Invitation, Project, Source, Unreadable, UnreadableDate
+from invite_sweeper.models import Invitation, Project, Source, Unreadable, UnreadableDate
 
 ALPHA = project(1, name="Alpha Team")
 ONE = {

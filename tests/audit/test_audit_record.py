@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from invite_sweeper.audit import invitation_fields, invitation_from_record, outcome_fields
 from invite_sweeper.audit.record import format_timestamp, seal, seal_holds, to_json
-from invite_sweeper.inventory import Invitation, Source, UnreadableDate
+from invite_sweeper.models import Invitation, Source, UnreadableDate
 
 MICROSECOND = timedelta(microseconds=1)
 TEXT = st.text()

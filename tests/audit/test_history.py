@@ -14,7 +14,7 @@ from invite_sweeper.audit import (
     unfinished_intents,
 )
 from invite_sweeper.errors import GuardRefused, UsageFault
-from invite_sweeper.inventory import Source
+from invite_sweeper.models import Source
 
 STARTED = ("run_started", {"mode": "sweep"})
 FINISHED = ("run_finished", {"exit_code": 0})

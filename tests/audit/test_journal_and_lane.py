@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from invite_sweeper.audit import AuditLog, PlanReader, PlanSpan, PlanSpanBuilder, SweepRecorder
 from invite_sweeper.audit.write_ahead import BLOCK_BYTES, PlanBlock
 from invite_sweeper.errors import AuditUnwritable
-from invite_sweeper.inventory import Place, Project, Source
-from invite_sweeper.outcome import Deletion, Outcome, Planned
+from invite_sweeper.models import Deletion, Outcome, Place, Planned, Project, Source
 
 PLACE = Place(Project(PROJECT, invitation(1).project_name, invitation(1).org_id), Source.INVITES)
 

@@ -14,7 +14,7 @@ from invite_sweeper.audit.reader import BLOCK_BYTES
 from invite_sweeper.audit.tampering import Damage
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import UsageFault
-from invite_sweeper.inventory import Source
+from invite_sweeper.models import Source
 
 STARTED = ("run_started", {"mode": "sweep"})
 FINISHED = ("run_finished", {"exit_code": 0})

@@ -9,7 +9,7 @@ from pathlib import Path
 from builders import NOW, invitation
 
 from invite_sweeper.audit import AuditLog, invitation_fields
-from invite_sweeper.inventory import Invitation
+from invite_sweeper.models import Invitation
 
 
 class TickingClock:

@@ -13,7 +13,7 @@ import sys
 import threading
 from datetime import timedelta
 
-from invite_sweeper.cli.loop import event_loop
+from invite_sweeper.cli.console import event_loop
 from invite_sweeper.simulator import Account, SimulatedAtlas, serve
 from invite_sweeper.simulator.seed import ORG_ID, ORG_NAME
 

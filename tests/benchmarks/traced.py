@@ -96,7 +96,7 @@ def main(note: Path, arguments: list[str]) -> None:
     trace.start()
     from invite_sweeper.audit import PlannedLane
     from invite_sweeper.cli import main as run_command
-    from invite_sweeper.sweep import Sweep
+    from invite_sweeper.sweep.executor import Sweep
 
     trace.follow(Sweep, PlannedLane)
     try:

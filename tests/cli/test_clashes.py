@@ -1,6 +1,6 @@
 """What is written takes the place of no file that somebody needs, by whatever name."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from running import desk_in
@@ -59,8 +59,6 @@ def test_output_in_the_place_of_a_log_of_an_earlier_run_is_refused(desk, templat
 
 
 def test_output_in_the_place_of_today_s_log_is_refused(desk):
-    from datetime import UTC, datetime
-
     place = f"audit/{datetime.now(UTC).date()}.jsonl"
     done = desk.sweep("--audit-log", "audit/{date}.jsonl", "--out", place)
     refused(desk, done, "--out", place, f"the audit log {place}")

@@ -11,8 +11,8 @@ import pytest
 from running import COMMAND
 from typer.main import get_command
 
+from invite_sweeper.cli.main import COMMANDS, app
 from invite_sweeper.cli.options import DEFAULT_PLAN_MAX_AGE
-from invite_sweeper.cli.program import app
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.policy import Execution
 from invite_sweeper.restore import A_MINUTE
@@ -24,8 +24,9 @@ def commands(group=None, path=()):
     """Every command and group, with the words that call it."""
     here = group or get_command(app)
     yield path, here
-    for name, command in getattr(here, "commands", {}).items():
-        yield from commands(command, (*path, name))
+    if hasattr(here, "list_commands"):
+        for name in here.list_commands(None):
+            yield from commands(here.get_command(None, name), (*path, name))
 
 
 ALL = dict(commands())
@@ -65,6 +66,12 @@ def test_page_is_plain_text_that_fits_a_terminal(pages, path):
     assert lines[0].startswith("Usage: ")
     assert re.fullmatch(r"  [A-Z](?:[^.]|\.\w)*\.", lines[2]), "one sentence says what it does"
     assert "  -h, --help" in pages[path]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_table_of_commands_says_what_each_help_page_says_first(pages, name):
+    sentence = " ".join(pages[(name,)].split("\n\n")[1].split())
+    assert COMMANDS[name].help == sentence
 
 
 @pytest.mark.parametrize("path", RUN, ids=" ".join)
@@ -153,7 +160,7 @@ def test_version_takes_at_most_1_5_times_the_import_of_typer():
 
 
 def test_version_loads_nothing_that_only_a_run_needs():
-    loads = "import sys; from invite_sweeper.cli.program import app; print(*sys.modules, sep='\\n')"
+    loads = "import sys; from invite_sweeper.cli.main import app; print(*sys.modules, sep='\\n')"
     done = subprocess.run(
         [sys.executable, "-c", loads], capture_output=True, timeout=60, check=True, text=True
     )

@@ -8,11 +8,11 @@ from audit.written_logs import fields_of, write_events
 from builders import invitation
 from rich.console import Console
 
-from invite_sweeper.cli.order import RunOptions
-from invite_sweeper.cli.tables import presentation
+from invite_sweeper.cli.options import RunOptions
+from invite_sweeper.cli.results import presentation
 from invite_sweeper.errors import AuditUnwritable
 from invite_sweeper.policy import Limits
-from invite_sweeper.totals import RunSummary
+from invite_sweeper.sweep.summary import RunSummary
 
 RUN = "run-1"
 

@@ -9,8 +9,8 @@ from audit.written_logs import fields_of, write_events, write_run
 from builders import ORG, OTHER_ORG, invitation, object_id
 from running import desk_in, wait_until
 
-from invite_sweeper.cli.precedents import Precedents
 from invite_sweeper.simulator import faults
+from invite_sweeper.sweep.previous_runs import Precedents
 
 DAYS = timedelta(days=1)
 HERE, ELSEWHERE = "https://here.example.com", "https://elsewhere.example.com"

@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 from running import desk_in
 
+from invite_sweeper.simulator import faults
+
 DAYS = timedelta(days=1)
 
 
@@ -45,8 +47,6 @@ def test_atlas_that_tells_no_limits_is_swept_by_the_documented_ones(desk, header
 
 
 def test_limits_that_do_not_answer_hold_nobody_up_for_long(desk):
-    from invite_sweeper.simulator import faults
-
     desk.sim.faults.add(faults.hang(), path="*/rateLimits*", times=99)
     done = desk.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 40)

@@ -1,10 +1,11 @@
 """`plan --out` and `sweep --plan`: what was reviewed is what is deleted, at most and once."""
 
+import hashlib
 import os
 import random
 import stat
 import subprocess
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import orjson
 import pytest
@@ -12,9 +13,10 @@ from cryptography.hazmat.primitives import serialization as s
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from running import desk_in
 
-from invite_sweeper.cli import plan_files
-from invite_sweeper.errors import UsageFault
+from invite_sweeper.errors import GuardRefused, UsageFault
 from invite_sweeper.simulator import faults
+from invite_sweeper.sweep import saved_plan
+from invite_sweeper.sweep.saved_plan import read, verify
 
 DAYS = timedelta(days=1)
 
@@ -166,9 +168,6 @@ def test_plan_that_is_too_old_is_refused(desk):
 
 def aged(data, *, hours):
     """The same plan as somebody would write it who made it that long ago."""
-    import hashlib
-    from datetime import datetime
-
     *body, _ = data.splitlines(keepends=True)
     header = orjson.loads(body[0])
     header["now"] = (datetime.fromisoformat(header["now"]) - timedelta(hours=hours)).isoformat()
@@ -225,8 +224,8 @@ def test_place_where_no_plan_can_be_saved_ends_with_2_before_atlas_is_called(des
 def test_trying_the_place_leaves_nothing_behind_and_touches_no_plan_that_is_there(tmp_path):
     earlier = tmp_path / "plan.jsonl"
     earlier.write_text("an earlier plan")
-    plan_files.try_place(earlier)
-    plan_files.try_place(tmp_path / "another.jsonl")
+    saved_plan.try_place(earlier)
+    saved_plan.try_place(tmp_path / "another.jsonl")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [
         ("plan.jsonl", "an earlier plan")
     ]
@@ -247,7 +246,7 @@ def test_plan_to_a_device_is_refused_and_the_device_stays(tmp_path):
     null = tmp_path / "null"
     os.mknod(null, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
     with pytest.raises(UsageFault, match="no plain file"):
-        plan_files.try_place(null)
+        saved_plan.try_place(null)
     assert null.is_char_device()
 
 
@@ -291,8 +290,6 @@ def test_missing_plan_is_wrong_usage(desk):
 
 def tampered(data, dice):
     """One of the ways to get something else deleted: a field changed, an id added, resealed."""
-    import hashlib
-
     *body, last = data.splitlines(keepends=True)
     rows = [orjson.loads(line) for line in body]
     victim = dice.choice(rows[1:])
@@ -313,9 +310,6 @@ def tampered(data, dice):
 
 
 def test_two_hundred_tampered_plans_read_as_nothing_beyond_the_true_one(desk):
-    from invite_sweeper.errors import GuardRefused
-    from invite_sweeper.plan import read
-
     stock(desk, 5)
     true = read(saved(desk).read_bytes().splitlines(keepends=True))
     data = (desk.folder / "plan.jsonl").read_bytes()
@@ -389,10 +383,6 @@ def test_plan_without_its_approver_s_signature_is_refused(desk, keys, how):
 
 
 def test_two_hundred_resealed_plans_without_the_key_are_all_refused(desk, keys):
-    from invite_sweeper.cli.approval import verify
-    from invite_sweeper.errors import GuardRefused
-    from invite_sweeper.plan import read
-
     stock(desk, 5)
     data = saved(desk).read_bytes()
     assert desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem").code == 0

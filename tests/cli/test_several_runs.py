@@ -4,8 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from invite_sweeper.cli.one_run import Told
-from invite_sweeper.cli.telling import exit_code
+from invite_sweeper.cli.results import Told, exit_code
 from invite_sweeper.errors import AuditUnwritable, CredentialsRefused, LockHeld, StoppedEarly
 
 REFUSED, STOPPED = CredentialsRefused("401."), StoppedEarly("SIGTERM came.")

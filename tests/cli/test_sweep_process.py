@@ -1,5 +1,6 @@
 """The program as a process against a simulated Atlas: what it does, says and leaves behind."""
 
+import hashlib
 import json
 import os
 import signal
@@ -570,8 +571,6 @@ def test_refusal_for_want_of_a_project_in_sight_is_told_as_a_result(desk):
 
 
 def test_last_hash_goes_to_the_log_and_the_summary_and_is_that_of_the_last_line(desk):
-    import hashlib
-
     stock(desk)
     done = desk.sweep()
     last = desk.log_path.read_bytes().splitlines()[-1]

@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy.manifests import DEPLOY
 
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.cli.rehearsal import serving
+from invite_sweeper.cli.simulate import serving
 from invite_sweeper.simulator import SimulatedAtlas
 
 ORGANIZATION = "5efda682a3f2ed2e7dd6cde4"

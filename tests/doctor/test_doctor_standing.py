@@ -7,19 +7,17 @@ from builders import ORG, OTHER_ORG, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
 from invite_sweeper.doctor import (
-    Census,
     State,
     clock_check,
-    count_lists,
     coverage_checks,
     list_checks,
     organization_checks,
     sunset_checks,
 )
-from invite_sweeper.doctor.census import MOST_LISTS
 from invite_sweeper.errors import CredentialsRefused
-from invite_sweeper.inventory import Gone, Place, Retired, Source, Unreadable
-from invite_sweeper.territory import Territory
+from invite_sweeper.models import Gone, Place, Retired, Source, Unreadable
+from invite_sweeper.sweep.discovery import MOST_LISTS, Census, count_lists
+from invite_sweeper.sweep.scope import Territory
 
 LIMITS = policy().limits
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from invite_sweeper.guard import SHARE_COUNTS_ABOVE
 from invite_sweeper.policy import parse_policy
+from invite_sweeper.sweep.guards import SHARE_COUNTS_ABOVE
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"

@@ -3,7 +3,7 @@
 import hashlib
 from datetime import date, timedelta
 
-from invite_sweeper.inventory import Source
+from invite_sweeper.models import Source
 from invite_sweeper.policy import Keep, Organization, ProjectScope, Rule, parse_policy
 
 CONTRACT = b"""\

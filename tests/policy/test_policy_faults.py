@@ -3,7 +3,7 @@
 import pytest
 
 from invite_sweeper.errors import ExitCode, PolicyFault
-from invite_sweeper.inventory import Source
+from invite_sweeper.models import Source
 from invite_sweeper.policy import parse_policy
 
 ID = "5efda682a3f2ed2e7dd6cde4"

@@ -5,8 +5,8 @@ from datetime import date, timedelta
 import pytest
 from pydantic import ValidationError
 
-from invite_sweeper.inventory import Source
-from invite_sweeper.policy import Keep, Organization, Policy, Rule
+from invite_sweeper.models import Source
+from invite_sweeper.policy import Keep, Organization, Policy, Rule, parse_policy
 
 TODAY = date(2027, 3, 31)
 
@@ -14,7 +14,6 @@ TODAY = date(2027, 3, 31)
 def test_an_organization_is_an_id_or_an_id_with_the_name_of_its_credentials(policy_of):
     first, second = "5efda682a3f2ed2e7dd6cde4", "5efda682a3f2ed2e7dd6cde5"
     text = f"version: 1\norganizations: [{first}, {{id: {second}, credentials: PROD_2}}]\n"
-    from invite_sweeper.policy import parse_policy
 
     policy = parse_policy(f"{text}rules: [{{name: a, expired: true}}]\n".encode(), "p")
     assert policy.organizations == (

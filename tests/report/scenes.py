@@ -10,12 +10,10 @@ from builders import invitation as pending
 from report.logbook import Logbook, invitation
 from rich.console import Console
 
-from invite_sweeper.report.kept import KeptNames
-from invite_sweeper.report.readback import read_shown
-from invite_sweeper.report.rows import Shown
-from invite_sweeper.report.table import show
-from invite_sweeper.selection import Decision
-from invite_sweeper.totals import RunSummary
+from invite_sweeper.report.run_view import KeptNames, Shown, read_shown
+from invite_sweeper.report.tables import show
+from invite_sweeper.sweep.selection import Decision
+from invite_sweeper.sweep.summary import RunSummary
 
 RUN = "20261125T010203Z-0badcafe"
 HASH = "5" * 64

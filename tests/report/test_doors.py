@@ -1,7 +1,6 @@
 """The same person in two lists is one row with two doors."""
 
-from invite_sweeper.report.doors import one_row_a_person
-from invite_sweeper.report.rows import Group, Row
+from invite_sweeper.report.run_view import Group, Row, one_row_a_person
 
 
 def row(username="ann@example.com", source="invites", project="p1", outcome=None, org="o"):

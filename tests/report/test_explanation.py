@@ -7,12 +7,17 @@ from builders import NOW, invitation, policy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.amendments import BOUNCED, NOT_IN_PLAN, as_decided
-from invite_sweeper.inventory import Source, UnreadableDate
-from invite_sweeper.report.explanation import Explainer
-from invite_sweeper.report.reasons import in_words
-from invite_sweeper.report.wording import reason
-from invite_sweeper.selection import KEEP_REASONS, Decision, Selector
+from invite_sweeper.explain import Explainer, in_words
+from invite_sweeper.models import Source, UnreadableDate
+from invite_sweeper.report.formatting import reason
+from invite_sweeper.sweep.selection import (
+    BOUNCED,
+    KEEP_REASONS,
+    NOT_IN_PLAN,
+    Decision,
+    Selector,
+    as_decided,
+)
 
 POLICY = policy(
     rules=[

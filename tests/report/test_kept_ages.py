@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from builders import NOW, invitation
 
-from invite_sweeper.report.kept import KeptNames
-from invite_sweeper.selection import Decision
+from invite_sweeper.report.run_view import KeptNames
+from invite_sweeper.sweep.selection import Decision
 
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)

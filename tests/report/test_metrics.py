@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from invite_sweeper.report.metrics import push, write_textfile
-from invite_sweeper.totals import RunSummary
+from invite_sweeper.sweep.summary import RunSummary
 
 MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
 SUMMARY = RunSummary(

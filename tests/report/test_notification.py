@@ -12,10 +12,16 @@ import pytest
 from aiohttp import web
 
 from invite_sweeper.policy import Notification
-from invite_sweeper.report import notification
-from invite_sweeper.report.messages import NotSent, compose, headline, wants
-from invite_sweeper.report.notification import announce_end, announce_start
-from invite_sweeper.totals import RunSummary
+from invite_sweeper.report import webhooks
+from invite_sweeper.report.webhooks import (
+    NotSent,
+    announce_end,
+    announce_start,
+    compose,
+    headline,
+    wants,
+)
+from invite_sweeper.sweep.summary import RunSummary
 
 QUIET = RunSummary(
     run_id="run-1",
@@ -204,7 +210,7 @@ async def test_a_refusal_is_said(status):
 
 
 async def test_a_receiver_that_never_answers_is_left_after_the_timeout(monkeypatch):
-    monkeypatch.setattr(notification, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(webhooks, "TIMEOUT_S", 0.2)
     async with receiving(Receiver(silent=asyncio.Event())) as receiver:
         (said,) = await announce_end([SLACK], environment(receiver), DELETED)
     assert "no answer within" in said

@@ -10,9 +10,9 @@ import pytest
 from report.hostile import HOSTILE
 from report.logbook import Logbook, invitation
 
-from invite_sweeper.report.ages import LABELS
-from invite_sweeper.report.page import Chain, report
-from invite_sweeper.report.values import shortened, text, visible
+from invite_sweeper.report.html import Chain, report
+from invite_sweeper.sweep.plan import LABELS
+from invite_sweeper.text import shortened, text, visible
 
 PEOPLE = 40
 STATES = ("deleted", "deleted", "failed", "unknown", "already_gone", "skipped")

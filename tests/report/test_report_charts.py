@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invite_sweeper.report.page.charts import HEIGHT, WIDTH, Chart, Series, stacked, ticks
-from invite_sweeper.report.page.rendering import svg
+from invite_sweeper.report.html import svg
+from invite_sweeper.report.html.charts import HEIGHT, WIDTH, Chart, Series, stacked, ticks
 
 
 def drawn(chart: Chart) -> ET.Element:

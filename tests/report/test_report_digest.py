@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from report.logbook import NOW, Logbook, invitation
 
 from invite_sweeper.errors import UsageFault
-from invite_sweeper.outcome import Outcome
-from invite_sweeper.report.ages import LABELS, AgeHistogram, age_class
-from invite_sweeper.report.page import Chain, summarise
-from invite_sweeper.report.page.ledger import ledger
-from invite_sweeper.report.page.rows import Verdict
+from invite_sweeper.models import Outcome
+from invite_sweeper.report.html import Chain, summarise
+from invite_sweeper.report.html.database import ledger
+from invite_sweeper.report.html.model import Verdict
+from invite_sweeper.sweep.plan import LABELS, AgeHistogram, age_class
 
 SOUND = Chain(sound=True, message="The chain is sound.", last_hash="d" * 64)
 

@@ -17,9 +17,8 @@ from report.logbook import Logbook, invitation
 
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import UsageFault
-from invite_sweeper.report.page import Chain, chain_of, render, report, summarise
-from invite_sweeper.report.page.text import literal, sentence
-from invite_sweeper.report.values import LONGEST, shortened, text, visible
+from invite_sweeper.report.html import Chain, chain_of, literal, render, report, sentence, summarise
+from invite_sweeper.text import LONGEST, shortened, text, visible
 
 FIELDS = ("username", "project_name", "inviter", "rule", "invitation_id")
 

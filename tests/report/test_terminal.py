@@ -9,10 +9,10 @@ from report.scenes import Scene, kept_names, on_terminal
 from report.snapshots import held
 from rich.cells import cell_len
 
+from invite_sweeper.cli.confirm import question
 from invite_sweeper.policy import Limits
-from invite_sweeper.report.lines import LineTable
-from invite_sweeper.report.question import question
-from invite_sweeper.report.rows import Shown
+from invite_sweeper.report.run_view import Shown
+from invite_sweeper.report.tables import LineTable
 
 WIDTHS = (60, 80, 140)
 TO_BE_COPIED = re.compile(r"All of them: |Audit  |Last hash +[0-9a-f]{64}$")

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from invite_sweeper.outcome import Outcome
-from invite_sweeper.report.bar import BarView
-from invite_sweeper.report.progress import LineView, remaining_s
+from invite_sweeper.models import Outcome
+from invite_sweeper.report.progress import BarView, LineView, remaining_s
 
 
 class FakeLog:

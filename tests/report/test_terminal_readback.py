@@ -1,14 +1,15 @@
 """What is read back from an audit log for the terminal: cut fairly, in flat memory."""
 
+import tracemalloc
+
 import pytest
 from builders import NOW, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 from report.scenes import RUN, Scene
 
-from invite_sweeper.report.kept import KeptNames
-from invite_sweeper.report.readback import read_shown
-from invite_sweeper.selection import Decision
+from invite_sweeper.report.run_view import KeptNames, read_shown
+from invite_sweeper.sweep.selection import Decision
 
 
 @pytest.fixture
@@ -162,8 +163,6 @@ def test_no_more_rows_than_asked_and_every_one_counted(tmp_path_factory, counts,
 
 
 def test_long_plan_is_read_in_flat_memory(tmp_path):
-    import tracemalloc
-
     peaks = []
     for count in (500, 5_000):
         scene = Scene(tmp_path / f"{count}.jsonl")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from invite_sweeper.report.values import number
-from invite_sweeper.report.wording import clock, duration, left_over
+from invite_sweeper.report.formatting import clock, duration, left_over
+from invite_sweeper.text import number
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from restoring import FakePost, deleted
 
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.restore import Account, Course, Pace, Restored
-from invite_sweeper.stop import Stop
+from invite_sweeper.shutdown import Stop
 
 
 class World:

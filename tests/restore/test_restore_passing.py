@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from restoring import LATER, SENT, UNSURE, Clock, Diary, FakePost, deleted
 
 from invite_sweeper.errors import AuditUnwritable, CredentialsRefused
-from invite_sweeper.inventory import Source, Unreadable
-from invite_sweeper.invited import Invited, Reply
+from invite_sweeper.models import Invited, Reply, Source, Unreadable
 from invite_sweeper.restore import End, Pace, Restoration, Restored, missing
-from invite_sweeper.stop import Stop
+from invite_sweeper.shutdown import Stop
 
 ADA = "person-1@example.com"
 

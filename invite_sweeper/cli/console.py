@@ -1,0 +1,103 @@
+"""The log, the console on stdout, and the event loop."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, TextIO, cast
+
+import structlog
+from rich.console import Console
+
+from invite_sweeper.cli import streams
+from invite_sweeper.text import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+_PLAIN_WIDTH = 120
+
+
+def stdout_console() -> "Console":
+    """The console of the result: as wide as the terminal, or wide enough for a file."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if sys.stdout.isatty():
+        return Console()
+    width = int(os.environ.get("COLUMNS", "0")) if os.environ.get("COLUMNS", "").isdecimal() else 0
+    return Console(width=width or _PLAIN_WIDTH)
+
+
+# The program's own log, on stderr: colours for a terminal, JSON lines elsewhere.
+
+
+class _Stderr:
+    """Whatever stderr is at the moment: a progress bar takes its place, and writes above itself."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def configure(*, quiet: bool, verbose: bool) -> structlog.typing.FilteringBoundLogger:
+    """Set the log up once, and give it.
+
+    `NO_COLOR` and `TERM=dumb` are honoured. The audit log is another one and is not affected.
+
+    Args:
+        quiet: Warnings and errors only.
+        verbose: Say everything; `quiet` goes first.
+    """
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    terminal = sys.stderr.isatty()
+    renderer: structlog.typing.Processor
+    # rich, where it is installed, would show the values of local variables in a traceback, a
+    # token among them: the formatters are chosen here, and show lines of code alone.
+    if terminal:
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=streams.are_wanted(), exception_formatter=structlog.dev.plain_traceback
+        )
+    else:
+        renderer = structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=True),
+            _shown if terminal else structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),
+        cache_logger_on_first_use=False,
+    )
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return log
+
+
+def _shown(
+    _log: object, _method: str, fields: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Spell out what could move the cursor; JSON escapes it by itself."""
+    return {
+        key: visible(value) if isinstance(value, str) else value for key, value in fields.items()
+    }
+
+
+# The event loop: uvloop where it is installed, else asyncio's own.
+
+
+_loop_factory: Callable[[], asyncio.AbstractEventLoop] | None
+try:
+    from uvloop import new_event_loop as _loop_factory
+except ImportError:
+    _loop_factory = None
+
+
+def event_loop(work: Coroutine[object, object, int]) -> int:
+    """Run a coroutine to its end and return its result."""
+    with asyncio.Runner(loop_factory=_loop_factory) as runner:
+        return runner.run(work)

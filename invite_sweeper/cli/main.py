@@ -1,0 +1,119 @@
+"""The program: a table of its commands, and how it ends.
+
+A command's module is imported when the command is used, so that `--version` and `--help` do not
+wait for what one of them needs.
+"""
+
+import signal
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from types import FrameType
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+from typing_extensions import override
+
+from invite_sweeper import __version__
+from invite_sweeper.cli.streams import lost_result, print_error, secure
+from invite_sweeper.errors import ExitCode, RunError
+
+
+class _Command(NamedTuple):
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "demo": _Command("demo", "Show a dry run and two sweeps against a simulated Atlas."),
+    "sweep": _Command("sweep", "Find stale invitations and delete them."),
+    "plan": _Command("sweep", "Find stale invitations and delete nothing: sweep --dry-run."),
+    "explain": _Command("explain", "Explain why an invitation is kept or deleted."),
+    "restore": _Command("restore", "Re-invite people whose invitations a run deleted."),
+    "doctor": _Command("doctor", "Check that a sweep can run."),
+    "validate": _Command("validate", "Check a policy offline and list all errors."),
+    "schema": _Command("validate", "Print the policy's JSON Schema, for editors."),
+    "audit": _Command("audit", "Read and verify an audit log."),
+    "report": _Command("report", "Write one page from audit logs."),
+    "simulate": _Command("simulate", "Serve a simulated Atlas on a port, for rehearsals."),
+}
+
+
+class _LazyCommands(TyperGroup):
+    """The commands of the table, each imported when it is used.
+
+    Contexts and commands are typed as Any here: Typer keeps those types private.
+    """
+
+    @override
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    @override
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"invite_sweeper.cli.{COMMANDS[cmd_name].module}")
+        return get_group(module.app).commands[cmd_name]
+
+    @override
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+
+
+app = typer.Typer(
+    name="invite-sweeper",
+    cls=_LazyCommands,
+    help="Keeps a MongoDB Atlas organization free of stale pending invitations.",
+    epilog=(
+        f"Exit codes: {'; '.join(f'{code} {code.label}' for code in ExitCode)} "
+        "(--detailed-exitcode).\n\n"
+        "Try it without an account: invite-sweeper demo"
+    ),
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain text reads like a manual page, and starts faster
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"invite-sweeper {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Keeps a MongoDB Atlas organization free of stale pending invitations."""
+
+
+def run_app(program: Callable[[], object] = app) -> None:
+    """Run the program and leave with the contract's exit code.
+
+    Ctrl-C before a run begins ends with the code of an early stop; once it has begun the run
+    listens to signals itself.
+    """
+    secure()
+    signal.signal(signal.SIGINT, _leave)
+    try:
+        program()
+    except RunError as error:
+        print_error(error)
+        sys.exit(int(error.exit_code))
+    finally:
+        if (sentence := lost_result()) is not None:
+            typer.echo(sentence, err=True)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    typer.echo("Stopped before anything was sent.", err=True)
+    sys.exit(int(ExitCode.STOPPED))

@@ -1,0 +1,218 @@
+"""Projects and lists that a run covers; shards."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from typing_extensions import override
+
+from invite_sweeper.errors import UsageFault
+from invite_sweeper.models import Invitation, Place, Project, Source, Unreadable, organization_place
+from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.text import Globs, fold
+
+# Which projects a policy speaks of. Pure.
+
+
+class Scope:
+    """The projects that a policy may touch: organizations, include, exclude, tags.
+
+    It remembers which entries never matched a project, since a misspelt exemption that
+    matches nothing looks just like one that works; and which organizations own none in sight.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self._organizations = policy.organization_ids
+        self._out_of_sight = dict.fromkeys(each.id for each in policy.organizations)
+        self._include = Globs(policy.projects.include)
+        self._exclude = Globs(policy.projects.exclude)
+        self._tags = frozenset(
+            (fold(key), fold(value)) for key, value in dict(policy.projects.tags or {}).items()
+        )
+        self._unmatched = {
+            **{("projects.include", p): None for p in self._include.patterns if p != "*"},
+            **{("projects.exclude", p): None for p in self._exclude.patterns},
+        }
+
+    def owns(self, project: Project) -> bool:
+        """Tell whether the project belongs to an organization of the policy."""
+        self._out_of_sight.pop(project.org_id, None)
+        return project.org_id in self._organizations
+
+    def holds(self, project: Project) -> bool:
+        """Tell whether the policy may touch the project's invitations."""
+        if not self.owns(project):
+            return False
+        included = self._matches("projects.include", self._include, project)
+        excluded = self._matches("projects.exclude", self._exclude, project)
+        tags = frozenset((fold(key), fold(value)) for key, value in project.tags)
+        return included and not excluded and self._tags <= tags
+
+    def unmatched(self) -> tuple[str, ...]:
+        """Give a sentence for each organization and entry that fits none of the projects so far."""
+        absent = (
+            f"No project of organization {org_id} is in sight: check the id, and whose "
+            "credentials these are."
+            for org_id in self._out_of_sight
+        )
+        return (*absent, *self.unmatched_globs())
+
+    def unmatched_globs(self) -> tuple[str, ...]:
+        """Give a sentence for each entry that has matched none of the projects so far."""
+        return tuple(
+            f"{where} {pattern!r} matched no project." for where, pattern in self._unmatched
+        )
+
+    def _matches(self, where: str, globs: Globs, project: Project) -> bool:
+        hits = globs.matching(project.name) + globs.matching(project.id)
+        for pattern in hits:
+            self._unmatched.pop((where, pattern), None)
+        return bool(hits)
+
+
+# What there is to walk: projects in scope, organizations, and the lists of both. Pure.
+
+
+@dataclass(frozen=True, slots=True)
+class Territory:
+    """What there is to walk.
+
+    Attributes:
+        projects: Those in scope, in Atlas's order.
+        unreadable: Projects that were listed in a form that nobody can ask about.
+        organizations: Those of the policy that own a project in sight, in that order.
+        names: Of every project in sight, by id.
+        in_scope: Ids of all projects that the policy speaks of, those of other shards too.
+    """
+
+    projects: tuple[Project, ...]
+    unreadable: tuple[Unreadable, ...] = ()
+    organizations: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    in_scope: frozenset[str] = frozenset()
+
+    def places(self, sources: Iterable[Source]) -> tuple[Place, ...]:
+        """Give the lists to read: an organization's first, then project by project."""
+        wanted = tuple(sources)
+        of_organizations = (
+            organization_place(org_id, source)
+            for source in wanted
+            if source.of_organization
+            for org_id in self.organizations
+        )
+        of_projects = (
+            Place(project, source)
+            for project in self.projects
+            for source in wanted
+            if not source.of_organization
+        )
+        return (*of_organizations, *of_projects)
+
+    def part(self, holds: Callable[[str], bool]) -> "Territory":
+        """Give the part of it whose projects' and organizations' ids are held.
+
+        Names, and what is in scope, stay whole: an invitation may reach another part.
+        """
+        return replace(
+            self,
+            projects=tuple(p for p in self.projects if holds(p.id)),
+            unreadable=tuple(u for u in self.unreadable if holds(u.project_id)),
+            organizations=tuple(o for o in self.organizations if holds(o)),
+        )
+
+    def located(self, invitation: Invitation) -> Invitation:
+        """Give an organization's invitation with the names of the projects that it reaches.
+
+        It reaches outside where one of them is not in scope, or not in sight at all.
+        """
+        if not invitation.reaches:
+            return invitation
+        return invitation._replace(
+            reaches=tuple((i, self.names.get(i, "")) for i, _ in invitation.reaches),
+            reaches_outside=any(i not in self.in_scope for i, _ in invitation.reaches),
+        )
+
+
+# One of several runs that divide the projects between them. Pure.
+
+
+MOST = 100
+"""So many shards can share Atlas's smallest buckets (300, and 100 a minute), and each goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Shard `index` of `count`, counted from 1.
+
+    A project belongs to just one shard, whatever else there is: its id alone decides.
+    """
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str, *, completion_index: str | None = None) -> "Shard":
+        """Read `I/N`, or `auto/N` where I is one above the index of an Indexed Job's pod.
+
+        Raises:
+            UsageFault: Not of that form, I is not from 1 to N, or there are too many.
+        """
+        first, slash, second = text.partition("/")
+        if first == "auto" and completion_index is not None and completion_index.isdecimal():
+            first = str(int(completion_index) + 1)
+        whole = slash and all(part.isascii() and part.isdecimal() for part in (first, second))
+        if not whole or not 1 <= int(first) <= int(second) <= MOST:
+            raise UsageFault(
+                f"--shard {text!r} is no shard.",
+                hint=f"Write I/N with I from 1 to N and N up to {MOST}, as 2/3; or auto/N inside "
+                "an Indexed Job, which reads JOB_COMPLETION_INDEX.",
+            )
+        return cls(int(first), int(second))
+
+    def holds(self, project_id: str) -> bool:
+        """Tell whether the project belongs to this shard."""
+        digest = hashlib.sha256(project_id.encode()).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
+
+    def share_of(self, limits: Limits) -> Limits:
+        """Give this shard's part of the run's limits; the parts add up to the whole.
+
+        What counts within one project, or relative to what is seen, stays as it is.
+        """
+        return limits.model_copy(
+            update={
+                "max_deletions": self._part(limits.max_deletions),
+                "max_unreadable_projects": self._part(limits.max_unreadable_projects),
+            }
+        )
+
+    def _part(self, whole: int) -> int:
+        return (whole + self.count - self.index) // self.count
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+# A scope that remembers what it left alone, for commands that tell of it.
+
+
+class NotingScope(Scope):
+    """What a policy speaks of, and what it came by besides.
+
+    Attributes:
+        left_alone: Projects of the policy's organizations that it does not hold.
+        foreign: Projects of other organizations that the credentials can see.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(policy)
+        self.left_alone: list[Project] = []
+        self.foreign: list[Project] = []
+
+    @override
+    def holds(self, project: Project) -> bool:
+        held = super().holds(project)
+        if not held:
+            (self.left_alone if self.owns(project) else self.foreign).append(project)
+        return held

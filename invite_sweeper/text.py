@@ -1,0 +1,128 @@
+"""Plurals, case-folding and globs, printable text."""
+
+import fnmatch
+import re
+import unicodedata
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from unicodedata import category, normalize
+
+# Numbers with their words, as a person says them: one is never `1 projects`. Pure.
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Give a number with its noun."""
+    return f"{number:,} {fitting(number, one, many or one + 's')}"
+
+
+def fitting(number: int, one: str, many: str) -> str:
+    """Give the word that goes with a number: `is` or `are`, `has` or `have`."""
+    return one if number == 1 else many
+
+
+# Names and globs: how one name is compared with another, everywhere the same.
+
+
+def fold(name: str) -> str:
+    """Give the form of a name that comparisons use: case does not count.
+
+    Nor does what a person cannot see on a screen: how a letter is composed (NFC), signs
+    without a shape of their own, and space at either end.
+    """
+    if name.isascii():
+        return name.strip().lower()
+    shown = "".join(sign for sign in normalize("NFC", name) if category(sign) != "Cf")
+    return normalize("NFC", shown.casefold()).strip()
+
+
+class Globs:
+    """A list of globs (`*`, `?`, `[abc]`, `[!abc]`), of which any may match.
+
+    A glob is held against the whole name. An empty list matches nothing.
+    """
+
+    __slots__ = ("_any", "_each", "patterns")
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.patterns = tuple(patterns)
+        self._each = tuple(re.compile(fnmatch.translate(fold(p))) for p in self.patterns)
+        self._any = re.compile("|".join(f"(?:{p.pattern})" for p in self._each) or r"(?!)")
+
+    def match(self, name: str) -> bool:
+        """Tell whether any glob covers the whole name."""
+        return self._any.match(fold(name)) is not None
+
+    def matching(self, name: str) -> tuple[str, ...]:
+        """Give the globs that cover the name, as the person wrote them."""
+        folded = fold(name)
+        return tuple(p for p, r in zip(self.patterns, self._each, strict=True) if r.match(folded))
+
+
+# Values out of an audit line that anybody may have written: never trusted, never too long.
+
+
+LONGEST = 500
+"""Characters of a value that are kept at all; what is cut off is said in its place."""
+
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_PLAIN = re.compile(r"[ -~]*")
+
+
+def text(value: object, longest: int = LONGEST) -> str:
+    """The value as text of at most `longest` characters that UTF-8 can hold."""
+    if value is None:
+        return ""
+    if isinstance(value, (list, tuple)):
+        return text(", ".join(text(item) for item in value[:LONGEST]), longest)
+    written = value if isinstance(value, str) else str(value)
+    if len(written) > longest:
+        written = f"{written[:longest]}… ({len(written):,} characters)"
+    if written.isascii():
+        return written
+    return written.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def whole(value: object) -> int | None:
+    """A whole number that SQLite can hold, or None."""
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
+        return None
+    return value
+
+
+def number(value: object) -> float | None:
+    """A finite number as a float, or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if abs(found) < float("inf") else None
+
+
+def instant(value: object) -> datetime | None:
+    """An RFC 3339 date as aware UTC, or None where it is none; a date without a zone is none."""
+    try:
+        found = datetime.fromisoformat(text(value))
+        return found.astimezone(UTC) if found.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def visible(written: str) -> str:
+    """The text with everything that has no shape of its own spelt out, as `[U+202E]`.
+
+    Controls, marks that turn the direction, joiners, lone surrogates and characters of no
+    meaning can make one name look like another, or a line read backwards.
+    """
+    if _PLAIN.fullmatch(written):
+        return written
+    return "".join(
+        f"[U+{ord(char):04X}]" if unicodedata.category(char) in _UNPRINTABLE else char
+        for char in written
+    )
+
+
+def shortened(written: str, limit: int) -> str:
+    """The text, cut to `limit` characters, the ellipsis included."""
+    return written if len(written) <= limit else f"{written[: limit - 1]}…"
