@@ -14,7 +14,7 @@ from typing import Final
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.auth import ends_at
-from invite_sweeper.atlas.rate_limits import RateLimit, limit_of, ours
+from invite_sweeper.atlas.rate_limits import AdvertisedLimit, documented_limit, endpoint_set_of
 from invite_sweeper.atlas.responses import ACCESS_LIST_HINT, PLAIN_REFUSAL
 from invite_sweeper.audit import AuditLock, past_runs, unfinished_intents
 from invite_sweeper.audit.storage import prepare_folder
@@ -409,12 +409,12 @@ def _names_a_role(lost: Unreadable) -> bool:
 
 
 def rate_limit_checks(
-    told: Sequence[RateLimit], sources: Sequence[Source], reserve: float
+    told: Sequence[AdvertisedLimit], sources: Sequence[Source], reserve: float
 ) -> Iterator[Check]:
     """Tell what Atlas allows, and what the policy's reserve leaves of it."""
-    known = {ours(each): each.limit for each in told if each.limit.sane}
+    known = {endpoint_set_of(each): each.limit for each in told if each.limit.is_usable}
     for name in dict.fromkeys(["projects_user", *(_SETS[source] for source in sources)]):
-        limit = known.get(name, limit_of(name))
+        limit = known.get(name, documented_limit(name))
         whence = "" if name in known else " (as documented; Atlas does not tell)"
         left = limit.capacity - limit.reserve(reserve)
         yield ok(

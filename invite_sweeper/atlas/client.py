@@ -33,7 +33,7 @@ from invite_sweeper.atlas.http import (
 )
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.rate_limiter import RateLimiter
-from invite_sweeper.atlas.rate_limits import BucketKey, ours
+from invite_sweeper.atlas.rate_limits import BucketKey, endpoint_set_of
 from invite_sweeper.atlas.reader import AtlasReader, AtlasRoll
 from invite_sweeper.atlas.retry import RetryPolicy
 from invite_sweeper.atlas.server_info import ServerInfo
@@ -124,17 +124,16 @@ class AtlasClient:
         """Ask Atlas for its rate limits; without an answer in time the documented ones hold."""
         with suppress(TimeoutError, RunError):
             async with asyncio.timeout(_LIMITS_TIMEOUT_S):
-                self.limiter.seed(await self.reader.rate_limits())
+                self.limiter.apply_advertised(await self.reader.rate_limits())
 
     async def prepare_for(self, deletions: Mapping[Place, int]) -> None:
         """Prepare the buckets for the deletions to come; ask about those of an unusual size."""
         tokens = _tokens_needed(deletions)
-        unusual = [key for key in tokens if self.limiter.unfamiliar(key)]
+        unusual = [key for key in tokens if self.limiter.refill_unknown(key)]
         for key in unusual[:_MAX_UNUSUAL_BUCKETS]:
             with suppress(TimeoutError, RunError):
                 async with asyncio.timeout(_LIMITS_TIMEOUT_S):
                     await self._fetch_limit(key)
-        self.limiter.expect(tokens)
 
     def estimate_s(self, deletions: Mapping[Place, int]) -> float:
         """Return the seconds that the rate limits require for the deletions of each list."""
@@ -147,11 +146,8 @@ class AtlasClient:
             org_id=None if of_project else key.scope_id,
         )
         for each in found:
-            if ours(each) == key.endpoint_set:
-                limit = each.limit
-                self.limiter.learn_refill(
-                    key, round(limit.capacity), round(limit.refill), limit.period_s
-                )
+            if endpoint_set_of(each) == key.endpoint_set:
+                self.limiter.set_limit(key, each.limit)
 
 
 def _tokens_needed(deletions: Mapping[Place, int]) -> Counter[BucketKey]:
@@ -258,7 +254,7 @@ async def connected(
         asyncio.sleep,
         reserve=execution.reserve,
         max_requests_per_second=execution.max_requests_per_second,
-        shared_by=shards,
+        shards=shards,
     )
     async with connect(
         base_url,

@@ -1,6 +1,5 @@
 """Delete an invitation; check a user before and after."""
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
@@ -12,7 +11,6 @@ from invite_sweeper.atlas.endpoints import (
     request_for,
 )
 from invite_sweeper.atlas.parsing import Standing, parse_standing
-from invite_sweeper.atlas.rate_limits import BucketKey
 from invite_sweeper.atlas.reader import look_back, standing_in
 from invite_sweeper.atlas.responses import (
     Answer,
@@ -223,29 +221,18 @@ class AtlasDeleter:
     def __init__(self, transport: Transport, sources: Iterable[Source]) -> None:
         self._transport = transport
         self._apis = {source: SOURCES[source] for source in sources}
-        self._taken: Counter[BucketKey] = Counter()
 
     def admit(self, invitation: Invitation) -> float:
-        """Take the turns of one deletion and give 0.0, or give seconds to wait.
+        """Take the tokens of one deletion and return 0.0, or return seconds to wait.
 
-        All of its turns are taken before its first request, so that nothing waits for a
-        bucket between a read and the DELETE. What was taken before one was missing is kept
-        for the next that asks.
+        All of them are taken before its first request, so that nothing waits for a bucket
+        between a read and the DELETE.
         """
         api = self._apis.get(invitation.source)
         if api is None:
             return 0.0
-        turns = api.tokens_per_deletion(invitation.project_id, invitation.org_id)
-        if len(turns) == 1:
-            return self._transport.limiter.reserve(turns[0])
-        needed = Counter(turns)
-        for key, count in needed.items():
-            while self._taken[key] < count:
-                if wait_s := self._transport.limiter.reserve(key):
-                    return wait_s
-                self._taken[key] += 1
-        self._taken -= needed
-        return 0.0
+        tokens = api.tokens_per_deletion(invitation.project_id, invitation.org_id)
+        return self._transport.limiter.try_acquire(*tokens)
 
     async def delete(self, invitation: Invitation, trail: Trail) -> Deletion:
         """Delete one invitation that `admit` let through.
@@ -287,7 +274,7 @@ class AtlasDeleter:
         try:
             return await removal.run()
         finally:
-            self._taken.update(removal.turns_left)
+            self._transport.limiter.release(removal.turns_left)
 
 
 def _revoked(result: Result, source: Source, trail: Trail) -> Deletion:

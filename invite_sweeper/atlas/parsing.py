@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from invite_sweeper.atlas.endpoints import is_id
-from invite_sweeper.atlas.rate_limits import Limit, RateLimit
+from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketLimit
 from invite_sweeper.models import Invitation, Moment, Project, Source, Unreadable, UnreadableDate
 
 # HTTP as data: the bytes of good answers to values. Pure.
@@ -355,7 +355,7 @@ def _reached(origin: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]
 # What `GET /rateLimits` tells. Pure.
 
 
-def parse_rate_limit(item: dict[str, object]) -> RateLimit | None:
+def parse_rate_limit(item: dict[str, object]) -> AdvertisedLimit | None:
     """Read one entry of `GET /rateLimits`; None where it says nothing that can be used.
 
     Source: `RateLimitEndpointSetResponse` of the OpenAPI document, 2025-03-12.
@@ -367,7 +367,7 @@ def parse_rate_limit(item: dict[str, object]) -> RateLimit | None:
     period_s = _figure(item.get("refillDurationSeconds"))
     if not name or not scope or capacity is None or refill is None or period_s is None:
         return None
-    return RateLimit(name, scope, Limit(capacity, refill, period_s))
+    return AdvertisedLimit(name, scope, BucketLimit(capacity, refill, period_s))
 
 
 def _figure(value: object) -> float | None:

@@ -1,169 +1,101 @@
-"""RateLimiter: reserve, acquire, update from headers."""
+"""Keeps requests within Atlas's token buckets, so that a 429 is rare.
+
+One `TokenBucket` for each endpoint set and scope; this module adds the clock, the queues and the
+spacing of all requests. Each request acquires its token first and is completed once: by `on_429`,
+or else by `on_response`, also without any response (`limit=None, remaining=None`).
+"""
 
 import asyncio
-import random as _random
+import random as random_module
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Generic, NamedTuple, TypeVar
 
-from invite_sweeper.atlas.rate_limits import BucketKey, Limit, RateLimit, limit_of, ours
-from invite_sweeper.atlas.token_bucket import Bucket
+from invite_sweeper.atlas.rate_limits import (
+    AdvertisedLimit,
+    BucketKey,
+    BucketLimit,
+    documented_limit,
+    endpoint_set_of,
+)
+from invite_sweeper.atlas.token_bucket import TokenBucket
 
-# All buckets of a run, each opened when it is first drawn from. Pure: no clock of its own.
+MAX_IDLE_BUCKETS = 1024
+"""Above this number, buckets that are full again are forgotten."""
+_CATCH_UP_S = 0.1
+"""How late a timer may fire while the spacing still holds on average."""
 
 
-FORGET_ABOVE = 1024
-"""So many buckets are kept before those that are as good as full are forgotten."""
-
-
-class Buckets:
-    """The buckets that were drawn from, by key.
+class BucketStore:
+    """The buckets in use, each made when a request first draws from it.
 
     Args:
         reserve: The share of each bucket's capacity left to other programs.
-        shared_by: So many shards run at once; see `parts`.
+        shards: Number of shards that run at once; see `shards_sharing`.
     """
 
-    def __init__(self, reserve: float, shared_by: int) -> None:
+    def __init__(self, reserve: float, shards: int) -> None:
         self._reserve = reserve
-        self._shared_by = shared_by
-        self._open: dict[BucketKey, Bucket] = {}
-        self._seeded: dict[str, Limit] = {}
-        self._forget_above = FORGET_ABOVE
+        self._shards = shards
+        self._buckets: dict[BucketKey, TokenBucket] = {}
+        self._advertised: dict[str, BucketLimit] = {}
+        self._forget_above = MAX_IDLE_BUCKETS
 
     def __len__(self) -> int:
-        """Say how many are open."""
-        return len(self._open)
+        """Return how many buckets are kept."""
+        return len(self._buckets)
 
-    def get(self, key: BucketKey) -> Bucket | None:
-        """Give a bucket that is open."""
-        return self._open.get(key)
+    def __contains__(self, key: BucketKey) -> bool:
+        """Return whether a bucket is kept."""
+        return key in self._buckets
 
-    def open(self, key: BucketKey, now_s: float) -> Bucket:
-        """Give a bucket; one that nobody has drawn from is full."""
-        bucket = self._open.get(key)
+    def get(self, key: BucketKey, now_s: float) -> TokenBucket:
+        """Return a bucket and keep it; a new one is full."""
+        bucket = self._buckets.get(key)
         if bucket is None:
-            if len(self._open) >= self._forget_above:
-                self._open = {k: b for k, b in self._open.items() if not b.idle(now_s)}
-                self._forget_above = max(FORGET_ABOVE, 2 * len(self._open))
-            bucket = self._open[key] = self._fresh(key, now_s)
+            if len(self._buckets) >= self._forget_above:
+                kept = {k: b for k, b in self._buckets.items() if not b.is_full(now_s)}
+                self._buckets = kept
+                self._forget_above = max(MAX_IDLE_BUCKETS, 2 * len(kept))
+            bucket = self._buckets[key] = self._new(key, now_s)
         return bucket
 
-    def look(self, key: BucketKey, now_s: float) -> Bucket:
-        """Give a bucket to look at; one that nobody has drawn from is not kept."""
-        return self._open.get(key) or self._fresh(key, now_s)
+    def peek(self, key: BucketKey, now_s: float) -> TokenBucket:
+        """Return a bucket; a new one is not kept."""
+        return self._buckets.get(key) or self._new(key, now_s)
 
-    def keep(self, key: BucketKey, bucket: Bucket) -> None:
-        """Keep what `look` gave, as it has something to remember now."""
-        self._open[key] = bucket
-
-    def seed(self, rate_limit: RateLimit, now_s: float) -> bool:
-        """Take an entry of `GET /rateLimits` for all buckets of its endpoint set.
+    def apply_advertised(self, advertised: AdvertisedLimit, now_s: float) -> bool:
+        """Use an entry of `GET /rateLimits` for all buckets of its endpoint set.
 
         Returns:
-            Whether it is one of ours, with figures that one can wait by.
+            Whether its endpoint set is used here and its figures are usable.
         """
-        endpoint_set = ours(rate_limit)
-        if endpoint_set is None or not rate_limit.limit.sane:
+        endpoint_set = endpoint_set_of(advertised)
+        if endpoint_set is None or not advertised.limit.is_usable:
             return False
-        self._seeded[endpoint_set] = rate_limit.limit
-        for key, bucket in self._open.items():
+        self._advertised[endpoint_set] = advertised.limit
+        for key, bucket in self._buckets.items():
             if key.endpoint_set == endpoint_set:
-                bucket.relearn(rate_limit.limit.part(self.parts(endpoint_set)), now_s)
+                bucket.set_limit(self._own_share(endpoint_set, advertised.limit), now_s)
         return True
 
-    def parts(self, endpoint_set: str) -> int:
-        """Into how many parts a bucket is divided: a project's is one shard's alone."""
-        alone = self._shared_by == 1 or endpoint_set.endswith("_group")
-        return 1 if alone else self._shared_by
+    def set_limit(self, key: BucketKey, limit: BucketLimit, now_s: float) -> None:
+        """Use Atlas's own figures for one bucket."""
+        self.get(key, now_s).set_limit(self._own_share(key.endpoint_set, limit), now_s)
 
-    def _fresh(self, key: BucketKey, now_s: float) -> Bucket:
-        limit = self._seeded.get(key.endpoint_set) or limit_of(key.endpoint_set)
-        return Bucket(limit.part(self.parts(key.endpoint_set)), self._reserve, now_s)
+    def shards_sharing(self, endpoint_set: str) -> int:
+        """Return how many shards draw from one bucket: a project belongs to one shard."""
+        return 1 if endpoint_set.endswith("_group") else self._shards
 
+    def _new(self, key: BucketKey, now_s: float) -> TokenBucket:
+        limit = self._advertised.get(key.endpoint_set) or documented_limit(key.endpoint_set)
+        return TokenBucket(self._own_share(key.endpoint_set, limit), self._reserve, now_s)
 
-# Who waits for a turn, in the order of coming: for one bucket, or under the ceiling.
-
-
-Key = TypeVar("Key")
-
-_SOONER_S = 0.001  # a wait is not cut short for less
-_CATCH_UP_S = 0.1  # so late a timer may fire, and the spacing still hold on average
+    def _own_share(self, endpoint_set: str, limit: BucketLimit) -> BucketLimit:
+        return limit.divided_by(self.shards_sharing(endpoint_set))
 
 
-class _Queue:
-    """Those who wait for one bucket; only the first of them looks at the clock.
-
-    Attributes:
-        news: Done when that one shall ask again before its time, `until_s`.
-    """
-
-    __slots__ = ("lock", "news", "until_s", "waiting")
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.news: asyncio.Future[None] | None = None
-        self.until_s = 0.0
-        self.waiting = 0
-
-
-class Turns(Generic[Key]):
-    """A queue for each bucket that somebody waits for, and none for the others."""
-
-    def __init__(
-        self,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[object]],
-        reserve: Callable[[Key], float],
-    ) -> None:
-        self._clock = clock
-        self._sleep = sleep
-        self._reserve = reserve
-        self._queues: dict[Key, _Queue] = {}
-
-    async def take(self, key: Key) -> None:
-        """Reserve as soon as it can be had; cancelled while waiting, nothing was taken."""
-        queue = self._queues.get(key)
-        if queue is None:
-            if self._reserve(key) == 0.0:
-                return
-            queue = self._queues[key] = _Queue()
-        queue.waiting += 1
-        try:
-            async with queue.lock:
-                while (wait_s := self._reserve(key)) > 0.0:
-                    await self._pause(queue, wait_s)
-        finally:
-            queue.waiting -= 1
-            if not queue.waiting:
-                del self._queues[key]
-
-    async def _pause(self, queue: _Queue, wait_s: float) -> None:
-        nap = asyncio.ensure_future(self._sleep(wait_s))
-        queue.until_s = self._clock() + wait_s
-        queue.news = asyncio.get_running_loop().create_future()
-        try:
-            await asyncio.wait((nap, queue.news), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            queue.news = None
-            if not nap.cancel():
-                nap.result()
-
-    @property
-    def anybody(self) -> bool:
-        """Whether anybody waits for a bucket."""
-        return bool(self._queues)
-
-    def tell(self, key: Key, wait_s: Callable[[float], float], now_s: float) -> None:
-        """Wake the first in the queue if its wait has become shorter than it thinks."""
-        queue = self._queues.get(key)
-        if queue is None or queue.news is None or queue.news.done():
-            return
-        if now_s + wait_s(now_s) < queue.until_s - _SOONER_S:
-            queue.news.set_result(None)
-
-
-class Ceiling:
-    """Spaces requests evenly, so that there are never more than so many a second."""
+class RequestSpacing:
+    """Spaces requests evenly, at most `per_s` in a second; None for no spacing."""
 
     def __init__(
         self,
@@ -175,46 +107,24 @@ class Ceiling:
         self._sleep = sleep
         self._lock = asyncio.Lock()
         self._next_s = clock()
-        self.gap_s = 1 / per_s if per_s else 0.0
+        self.interval_s = 1 / per_s if per_s else 0.0
 
-    async def take(self) -> None:
-        """Wait for one's turn; cancelled while waiting, nobody else waits longer for it."""
-        if not self.gap_s:
+    async def wait(self) -> None:
+        """Wait for the next request's time; a wait that is cancelled costs the others nothing."""
+        if not self.interval_s:
             return
         async with self._lock:
             while (wait_s := self._next_s - self._clock()) > 0.0:
                 await self._sleep(wait_s)
-            self._next_s = max(self._next_s, self._clock() - _CATCH_UP_S) + self.gap_s
-
-
-# Waits for Atlas's token buckets, so that a 429 is almost never sent back to us.
-#
-# One `Bucket` (pure) an endpoint set and scope; this module adds the clock, the queues and
-# the ceiling over all requests.
-#
-# Each request takes its token first (`reserve` or `acquire`) and is settled once afterwards,
-# whatever became of it: by `throttled` when the answer was a 429, by `learn` in any other case
-# (no answer at all: `learn(key, limit=None, remaining=None)`). What answers tell is taken in when
-# somebody asks next, with the time at which it came: several at once cost less.
-
-
-_MOST_HEARD = 256
-
-
-class _Heard(NamedTuple):
-    key: BucketKey
-    limit: int | None
-    remaining: int | None
-    sent_s: float | None
-    now_s: float
+            self._next_s = max(self._next_s, self._clock() - _CATCH_UP_S) + self.interval_s
 
 
 class RateLimiter:
-    """The buckets of one run, and the ceiling over all its requests.
+    """The buckets of one run, and the spacing of all its requests.
 
     Attributes:
-        blind: No answer had a RateLimit header so far, and `GET /rateLimits` told nothing:
-            the documented figures and the 429s are all there is.
+        no_limit_headers: No response had a `RateLimit` header, and `GET /rateLimits` returned
+            nothing usable: the documented figures and 429s are all there is.
     """
 
     def __init__(
@@ -224,53 +134,90 @@ class RateLimiter:
         *,
         reserve: float = 0.1,
         max_requests_per_second: float | None = None,
-        random: Callable[[], float] = _random.random,
-        shared_by: int = 1,
+        random: Callable[[], float] = random_module.random,
+        shards: int = 1,
     ) -> None:
         """Start with every bucket full.
 
         Args:
             clock: Monotonic seconds.
-            sleep: Waits for so many seconds; `asyncio.sleep` outside tests.
+            sleep: Waits for seconds; `asyncio.sleep` outside tests.
             reserve: The share of each bucket's capacity left to other programs.
-            max_requests_per_second: The ceiling over all buckets; None for none.
+            max_requests_per_second: Over all buckets; None for no such limit.
             random: From 0 up to 1; jitter, so that two clients do not come back together.
-            shared_by: So many shards run at once: each takes its part of the buckets that
-                count a user or an organization. A project's bucket is one shard's alone.
+            shards: Number of shards that run at once. Each uses its part of the buckets that
+                count a user or an organization; a project's bucket belongs to one shard.
         """
         self._clock = clock
+        self._sleep = sleep
         self._random = random
-        self._buckets = Buckets(reserve, shared_by)
-        self._heard: list[_Heard] = []
-        self._turns = Turns(clock, sleep, self.reserve)
-        self._ceiling = Ceiling(clock, sleep, max_requests_per_second)
-        self.blind = True
+        self._buckets = BucketStore(reserve, shards)
+        self._queues: dict[BucketKey, list[asyncio.Event]] = {}
+        self._spacing = RequestSpacing(clock, sleep, max_requests_per_second)
+        self.no_limit_headers = True
 
-    def reserve(self, key: BucketKey) -> float:
-        """Take a token and give 0.0, or take nothing and give the seconds to wait."""
-        if self._heard:
-            self._take_in()
+    def try_acquire(self, *keys: BucketKey) -> float:
+        """Take one token for each key and return 0.0, or take none and return seconds to wait.
+
+        A key that occurs twice stands for two tokens. Taken together, because a caller that
+        holds one token while it waits for another could block itself.
+        """
         now_s = self._clock()
-        return self._buckets.open(key, now_s).try_take(now_s)
+        wanted = [(self._buckets.get(key, now_s), count) for key, count in Counter(keys).items()]
+        wait_s = max(bucket.wait_s(now_s, count) for bucket, count in wanted)
+        if wait_s == 0.0:
+            for bucket, count in wanted:
+                bucket.acquire(now_s, count)
+        return wait_s
+
+    def try_acquire_for_retry(self, key: BucketKey, since_s: float) -> float:
+        """Take a token for a retry that has waited since, as `TokenBucket.retry_wait_s`."""
+        now_s = self._clock()
+        bucket = self._buckets.get(key, now_s)
+        wait_s = bucket.retry_wait_s(now_s, since_s)
+        if wait_s == 0.0:
+            bucket.acquire(now_s)
+        return wait_s
 
     async def acquire(self, key: BucketKey) -> None:
         """Take a token as soon as there is one; first come, first served for each bucket.
 
-        Cancelled while it waits, it has taken nothing. Those who `reserve` meanwhile do not
-        queue: they may come first.
+        Cancelled while it waits, it has taken nothing. Callers of `try_acquire` do not queue:
+        they may come first.
         """
-        await self._turns.take(key)
+        if key not in self._queues and self.try_acquire(key) == 0.0:
+            return
+        queue = self._queues.setdefault(key, [])
+        turn = asyncio.Event()
+        queue.append(turn)
+        try:
+            if queue[0] is not turn:
+                await turn.wait()
+            while (wait_s := self.try_acquire(key)) > 0.0:
+                await self._sleep(wait_s)
+        finally:
+            queue.remove(turn)
+            if queue:
+                queue[0].set()
+            else:
+                del self._queues[key]
+
+    def release(self, keys: Iterable[BucketKey]) -> None:
+        """Return tokens that were not used."""
+        now_s = self._clock()
+        for key in keys:
+            self._buckets.get(key, now_s).release()
 
     @property
-    def paced(self) -> bool:
-        """Whether there is a ceiling over all requests."""
-        return self._ceiling.gap_s > 0.0
+    def is_spaced(self) -> bool:
+        """Whether there is a limit over all requests."""
+        return self._spacing.interval_s > 0.0
 
-    async def ceiling(self) -> None:
-        """Wait for this request's turn under `max_requests_per_second`, evenly spaced."""
-        await self._ceiling.take()
+    async def wait_for_spacing(self) -> None:
+        """Wait for the next request's time under `max_requests_per_second`."""
+        await self._spacing.wait()
 
-    def learn(
+    def on_response(
         self,
         key: BucketKey,
         *,
@@ -278,89 +225,56 @@ class RateLimiter:
         remaining: int | None,
         sent_s: float | None = None,
     ) -> None:
-        """Settle one request that was no 429, and take the headers' word for the level.
+        """Complete one request that was not a 429.
 
         Args:
-            key: The bucket that the request's token came from.
-            limit: `RateLimit-Limit`; None where it is missing or no number.
+            key: The bucket that its token came from.
+            limit: `RateLimit-Limit`; None where it is missing or not a number.
             remaining: `RateLimit-Remaining`, likewise.
-            sent_s: When the request went out, on the limiter's clock; where it is None,
-                answers are taken to come in the order of their tokens.
+            sent_s: When the request was sent, on the limiter's clock; None if it is not known.
         """
         if remaining is not None:
-            self.blind = False
-        self._heard.append(_Heard(key, limit, remaining, sent_s, self._clock()))
-        if self._turns.anybody or len(self._heard) >= _MOST_HEARD:
-            self._take_in()
+            self.no_limit_headers = False
+        now_s = self._clock()
+        shards = self._buckets.shards_sharing(key.endpoint_set)
+        self._buckets.get(key, now_s).on_response(
+            now_s,
+            limit=None if limit is None else limit / shards,
+            remaining=None if remaining is None else remaining / shards,
+            sent_s=sent_s,
+        )
 
-    def _take_in(self) -> None:
-        """Settle the requests of which `learn` was told, in the order of their answers."""
-        heard, self._heard = self._heard, []
-        for key, limit, remaining, sent_s, now_s in heard:
-            bucket = self._buckets.open(key, now_s)
-            part: float | None = limit
-            rest: float | None = remaining
-            if (parts := self._buckets.parts(key.endpoint_set)) > 1:
-                part = limit / parts if limit is not None else None
-                rest = remaining / parts if remaining is not None else None
-            bucket.answered(now_s, limit=part, remaining=rest, sent_s=sent_s)
-            if self._turns.anybody:
-                self._turns.tell(key, bucket.wait_s, now_s)
-
-    def throttled(
+    def on_429(
         self, key: BucketKey, retry_after_s: float | None, *, sent_s: float | None = None
     ) -> None:
-        """Settle one request that was a 429: its bucket waits, no other does."""
-        self._take_in()
+        """Complete one request that was a 429: its bucket waits, the others do not."""
         now_s = self._clock()
-        bucket = self._buckets.open(key, now_s)
-        bucket.refused(now_s, retry_after_s, jitter=self._random(), sent_s=sent_s)
+        bucket = self._buckets.get(key, now_s)
+        bucket.on_429(now_s, retry_after_s, jitter=self._random(), sent_s=sent_s)
 
-    def learn_refill(self, key: BucketKey, capacity: int, refill: int, period_s: float) -> None:
-        """Take a 429's own words for its bucket (`parameters[2:5]` of the body)."""
-        self._take_in()
+    def set_limit(self, key: BucketKey, limit: BucketLimit) -> None:
+        """Use Atlas's own figures for one bucket, from a 429 or from `GET /rateLimits`."""
+        if limit.is_usable:
+            self._buckets.set_limit(key, limit, self._clock())
+
+    def apply_advertised(self, limits: Iterable[AdvertisedLimit]) -> None:
+        """Use the response of `GET /rateLimits` for every bucket of those endpoint sets."""
         now_s = self._clock()
-        bucket = self._buckets.open(key, now_s)
-        limit = Limit(capacity, refill, period_s)
-        if limit.sane:
-            bucket.relearn(limit.part(self._buckets.parts(key.endpoint_set)), now_s)
-            self._turns.tell(key, bucket.wait_s, now_s)
+        for advertised in limits:
+            if self._buckets.apply_advertised(advertised, now_s):
+                self.no_limit_headers = False
 
-    def seed(self, rate_limits: Iterable[RateLimit]) -> None:
-        """Take the answer of `GET /rateLimits` for every bucket of those endpoint sets."""
-        self._take_in()
-        now_s = self._clock()
-        for rate_limit in rate_limits:
-            if self._buckets.seed(rate_limit, now_s):
-                self.blind = False
+    def refill_unknown(self, key: BucketKey) -> bool:
+        """Return whether a header named a capacity that no source has a refill for.
 
-    def unfamiliar(self, key: BucketKey) -> bool:
-        """Tell whether a header named a capacity that no source gives a refill for.
-
-        Then how fast the bucket is refilled has to be found out by looking. It is worth one
-        `GET /rateLimits` for its scope, handed to `learn_refill`.
+        Then one `GET /rateLimits` for its scope is worth its request; see `set_limit`.
         """
-        self._take_in()
-        bucket = self._buckets.get(key)
-        return bucket is not None and bucket.unfamiliar
-
-    def expect(self, counts: Mapping[BucketKey, int]) -> None:
-        """Say how many requests are still to come, so that none is held back for nothing.
-
-        A bucket's last tokens are otherwise spent one by one, to see when more will come.
-        """
-        self._take_in()
-        now_s = self._clock()
-        for key, count in counts.items():
-            bucket = self._buckets.look(key, now_s)
-            if bucket.expect(count):
-                self._buckets.keep(key, bucket)
+        return self._buckets.peek(key, self._clock()).refill_unknown
 
     def estimate_s(self, counts: Mapping[BucketKey, int]) -> float:
-        """Give the seconds that the buckets allow for so many requests each, from now."""
-        self._take_in()
+        """Return the seconds that the limits ask for this number of requests each, from now."""
         now_s = self._clock()
-        slowest_s = sum(counts.values()) * self._ceiling.gap_s
+        slowest_s = sum(counts.values()) * self._spacing.interval_s
         for key, count in counts.items():
-            slowest_s = max(slowest_s, self._buckets.look(key, now_s).estimate_s(now_s, count))
+            slowest_s = max(slowest_s, self._buckets.peek(key, now_s).estimate_s(now_s, count))
         return slowest_s

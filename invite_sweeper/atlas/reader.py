@@ -25,7 +25,7 @@ from invite_sweeper.atlas.parsing import (
     parse_rate_limit,
     parse_standing,
 )
-from invite_sweeper.atlas.rate_limits import RateLimit
+from invite_sweeper.atlas.rate_limits import AdvertisedLimit
 from invite_sweeper.atlas.responses import (
     Answer,
     Result,
@@ -168,7 +168,7 @@ class _Projects:
 
 @dataclass(frozen=True, slots=True)
 class _RateLimits:
-    items: tuple[RateLimit, ...]
+    items: tuple[AdvertisedLimit, ...]
 
 
 class AtlasReader:
@@ -265,7 +265,7 @@ class AtlasReader:
 
     async def rate_limits(
         self, *, project_id: str | None = None, org_id: str | None = None
-    ) -> tuple[RateLimit, ...]:
+    ) -> tuple[AdvertisedLimit, ...]:
         """Give the figures of Atlas's buckets; empty where it does not tell them.
 
         With the id of a project or an organization, those in force there; else the usual ones.
@@ -273,7 +273,7 @@ class AtlasReader:
         Raises:
             CredentialsRefused: The access list refuses them, or the token endpoint.
 
-        Source: `listRateLimits` of the OpenAPI document, 2025-03-12.
+        Source: `listAdvertisedLimits` of the OpenAPI document, 2025-03-12.
         """
         if project_id is not None or org_id is not None:
             operation = LIST_PROJECT_RATE_LIMITS if project_id else LIST_ORG_RATE_LIMITS

@@ -1,5 +1,6 @@
 """One request to Atlas: its bucket, its place on the wire, its tries."""
 
+from functools import partial
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
@@ -10,8 +11,9 @@ from invite_sweeper.atlas.endpoints import Request, raise_if_unsendable
 from invite_sweeper.atlas.http import HttpSession, SlotPool
 from invite_sweeper.atlas.parsing import Nonsense
 from invite_sweeper.atlas.rate_limiter import RateLimiter
-from invite_sweeper.atlas.rate_limits import BucketKey
+from invite_sweeper.atlas.rate_limits import BucketKey, BucketLimit
 from invite_sweeper.atlas.responses import (
+    CANCELLED,
     Answer,
     Broken,
     Result,
@@ -62,7 +64,10 @@ class Transport:
         """
         raise_if_unsendable(request)
         if not admitted:
-            await self.limiter.acquire(request.key)
+            if request.part_of is None:
+                await self.limiter.acquire(request.key)
+            elif not await self._acquire_for_retry(request):  # a read before one more DELETE
+                return CANCELLED
         used = self._authentication.at_hand() or await self._authentication.authorization()
         result = await self._try(request, used)
         stands = classify(result) is RetryDecision.DONE
@@ -82,7 +87,7 @@ class Transport:
         if not is_plain_refusal(result) or self._retry_policy.attempts == 1:
             return result
         await self._authentication.renew(used)
-        await self.limiter.acquire(request.key)
+        await self._acquire_for_retry(request)
         return await self._try(request, await self._authentication.authorization(), again=True)
 
     async def _go_on(self, request: Request, first: Result, used: Secret | None) -> Result:
@@ -92,7 +97,9 @@ class Transport:
             nonlocal last, used, renewed
             if is_plain_refusal(last):
                 await self._authentication.renew(used)
-            await self._turn(request)
+            if not await self._acquire_for_retry(request):
+                last = CANCELLED
+                return last
             before, used = used, await self._authentication.authorization()
             if used is not before and not renewed:  # the 401 was about another token
                 renewed, retry_loop.refused = True, 0
@@ -100,14 +107,13 @@ class Transport:
             last = stopped or await self._try(request, used, again=True)
             return last
 
-        def on_wait(result: Result, wait_s: float) -> None:
-            why = result.reason if isinstance(result, Broken) else result.status
-            self._log.debug("trying again", path=request.path, wait_s=round(wait_s, 3), why=why)
-            if (owner := request.owner) is not None and owner.rests is not None:
-                owner.rests()
-
         called_off = request.called_off if request.may_be_called_off else None
-        retry_loop = RetryLoop(self._retry_policy, self.server.clock, on_wait, called_off)
+        retry_loop = RetryLoop(
+            self._retry_policy,
+            self.server.clock,
+            partial(self._report_retry, request),
+            called_off,
+        )
         result = await retry_loop.run(first, again)
         if request.owner is not None:
             request.owner.cut_short |= retry_loop.cut_short
@@ -115,15 +121,21 @@ class Transport:
             await self._authentication.renew(used)
         return result
 
-    async def _turn(self, request: Request) -> None:
-        """Take the turn of one more try, unless it is called off meanwhile."""
-        if request.trail is None:
-            await self.limiter.acquire(request.key)
-            return
-        while wait_s := self.limiter.reserve(request.key):
-            await self._retry_policy.wait(wait_s, request.called_off)
+    def _report_retry(self, request: Request, result: Result, wait_s: float) -> None:
+        why = result.reason if isinstance(result, Broken) else result.status
+        self._log.debug("trying again", path=request.path, wait_s=round(wait_s, 3), why=why)
+        if (owner := request.owner) is not None and owner.rests is not None:
+            owner.rests()
+
+    async def _acquire_for_retry(self, request: Request) -> bool:
+        """Take a token for one more try; return False if the request was cancelled meanwhile."""
+        since_s = self._retry_policy.monotonic()
+        called_off = request.called_off if request.may_be_called_off else None
+        while wait_s := self.limiter.try_acquire_for_retry(request.key, since_s):
+            await self._retry_policy.wait(wait_s, called_off)
             if request.called_off():
-                return
+                return False
+        return True
 
     async def _try(
         self, request: Request, authorization: Secret | None, *, again: bool = False
@@ -135,7 +147,7 @@ class Transport:
             headers["Content-Type"] = operation.media_type
         if authorization is not None:
             headers["Authorization"] = authorization.reveal()
-        if self.limiter.paced:
+        if self.limiter.is_spaced:
             await self._pace()
         slot = self._slots.acquire_nowait(trail) or await self._slots.acquire(trail)
         sent_s = self._retry_policy.monotonic()
@@ -155,19 +167,19 @@ class Transport:
 
         What a signer sent a second time within a request is paid for by the next one.
         """
-        await self.limiter.ceiling()
+        await self.limiter.wait_for_spacing()
         while self._unpaced:
             self._unpaced -= 1
-            await self.limiter.ceiling()
+            await self.limiter.wait_for_spacing()
 
     def _settle(self, key: BucketKey, result: Result, sent_s: float) -> None:
         """Tell the bucket what became of its token."""
         if not isinstance(result, Answer):
-            self.limiter.learn(key, limit=None, remaining=None, sent_s=sent_s)
+            self.limiter.on_response(key, limit=None, remaining=None, sent_s=sent_s)
         elif result.status not in _SLOW_DOWN or not self._slow_down(key, result, sent_s):
             limit = count_of(result.headers, "RateLimit-Limit")
             remaining = count_of(result.headers, "RateLimit-Remaining")
-            self.limiter.learn(key, limit=limit, remaining=remaining, sent_s=sent_s)
+            self.limiter.on_response(key, limit=limit, remaining=remaining, sent_s=sent_s)
 
     def _slow_down(self, key: BucketKey, answer: Answer, sent_s: float) -> bool:
         """Let the bucket wait where the answer asks for it; whether it did."""
@@ -176,11 +188,11 @@ class Transport:
             self._http.counters.rate_limited += 1
             told = told_bucket(answer)
             if told.refill is not None:
-                self.limiter.learn_refill(key, *told.refill)
-            self.limiter.throttled(key, asked_s or told.wait_s, sent_s=sent_s)
+                self.limiter.set_limit(key, BucketLimit(*told.refill))
+            self.limiter.on_429(key, asked_s or told.wait_s, sent_s=sent_s)
             return True
         if asked_s is not None:
-            self.limiter.throttled(key, asked_s, sent_s=sent_s)
+            self.limiter.on_429(key, asked_s, sent_s=sent_s)
         return asked_s is not None
 
     def _noted(self, request: Request, answer: Answer) -> Result:

@@ -113,7 +113,7 @@ class OneRun:
 
     async def _carry_out(self, run: Run, connection: AtlasClient, view: View) -> RunResult:
         ended = await run.run()
-        if connection.limiter.blind and ended.summary.projects_seen:
+        if connection.limiter.no_limit_headers and ended.summary.projects_seen:
             view.warn("Atlas told nothing of its rate limits; the documented ones were kept to.")
         return ended
 

@@ -7,7 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from invite_sweeper.atlas.rate_limiter import Ceiling
+from invite_sweeper.atlas.rate_limiter import RequestSpacing
+from invite_sweeper.atlas.rate_limits import BucketKey
+from invite_sweeper.atlas.token_bucket import MAX_RETRY_DELAY_S
 from invite_sweeper.models import Outcome, Project, Source, Trail
 from invite_sweeper.simulator import Access, faults
 
@@ -336,7 +338,7 @@ async def test_called_off_while_the_deletion_waits_under_the_ceiling_nothing_is_
         await fake_time.sleep(seconds)
 
     async with online() as atlas:
-        atlas._transport.limiter._ceiling = Ceiling(fake_time.monotonic, wait, 1.0)
+        atlas._transport.limiter._spacing = RequestSpacing(fake_time.monotonic, wait, 1.0)
         ended = await remove(sim, atlas, Source.USERS, trail=trail)
 
     assert (ended.outcome, ended.seen_before) == (Outcome.SKIPPED, "PENDING")
@@ -367,50 +369,93 @@ async def test_cut_off_after_the_confirmation_it_is_deleted_all_the_same(sim, on
     )
 
 
-async def test_all_turns_of_a_deletion_are_taken_before_its_first_request(sim, online, invite):
-    for number in range(3):
-        invite(name=f"p{number}@example.com")
+def recorded(limiter):
+    """Record the keys of each successful acquisition."""
+    taken, try_acquire = [], limiter.try_acquire
+
+    def record(*keys):
+        wait_s = try_acquire(*keys)
+        if wait_s == 0.0:
+            taken.append(tuple(key.endpoint_set for key in keys))
+        return wait_s
+
+    limiter.try_acquire = record
+    return taken
+
+
+async def test_all_tokens_of_a_deletion_are_taken_before_its_first_request(sim, online, invite):
+    invite()
     async with online() as atlas:
-        listed = await atlas.reader.invitations(place_of(sim, Source.USERS), Source.USERS)
-        deleter, limiter = atlas.deleter(Source), atlas._transport.limiter
-        taken = []
-        reserve = limiter.reserve
-        limiter.reserve = lambda key: taken.append(key.endpoint_set) or reserve(key)
-        assert deleter.admit(listed[0]) == 0.0
+        (one,) = await atlas.reader.invitations(place_of(sim, Source.USERS), Source.USERS)
+        deleter, taken = atlas.deleter(Source), recorded(atlas._transport.limiter)
+        assert deleter.admit(one) == 0.0
+        assert (await deleter.delete(one, Trail())).outcome is Outcome.DELETED
 
-    assert taken == ["cloud_users_group", "cloud_users_group", "cloud_users_org"]
+    assert taken == [("cloud_users_group", "cloud_users_group", "cloud_users_org")]
 
 
-async def test_turns_that_were_not_needed_are_kept_for_the_next(sim, online, invite):
-    users = [invite(name=f"p{number}@example.com") for number in range(2)]
+async def test_tokens_that_were_not_needed_are_released(sim, online, invite):
+    user = invite()
     async with online() as atlas:
-        listed = await atlas.reader.invitations(place_of(sim, Source.USERS), Source.USERS)
+        (one,) = await atlas.reader.invitations(place_of(sim, Source.USERS), Source.USERS)
         deleter, limiter = atlas.deleter(Source), atlas._transport.limiter
-        sim.set_status(users[0], "ACTIVE")
-        assert deleter.admit(listed[0]) == 0.0
-        assert (await deleter.delete(listed[0], Trail())).outcome is Outcome.ACCEPTED_BEFORE
-        taken = []
-        reserve = limiter.reserve
-        limiter.reserve = lambda key: taken.append(key.endpoint_set) or reserve(key)
-        assert deleter.admit(listed[1]) == 0.0
+        sim.set_status(user, "ACTIVE")
+        assert deleter.admit(one) == 0.0
+        in_project = BucketKey("cloud_users_group", one.project_id)
+        in_org = BucketKey("cloud_users_org", ORG)
+        buckets = [limiter._buckets.peek(key, 0.0) for key in (in_project, in_org)]
+        assert [len(bucket.in_flight) for bucket in buckets] == [2, 1]
+        assert (await deleter.delete(one, Trail())).outcome is Outcome.ACCEPTED_BEFORE
 
-    assert taken == ["cloud_users_group"]
+    assert [len(bucket.in_flight) for bucket in buckets] == [0, 0]
 
 
-async def test_bucket_of_the_organization_that_is_dry_makes_wait_and_nothing_is_lost(
-    sim, online, invite
+async def test_an_empty_bucket_of_the_organization_takes_no_token_of_the_project(
+    sim, online, invite, fake_time
 ):
     invite()
     async with online() as atlas:
         (one,) = await atlas.reader.invitations(place_of(sim, Source.USERS), Source.USERS)
         deleter, limiter = atlas.deleter(Source), atlas._transport.limiter
-        reserve, taken, dry = limiter.reserve, [], [7.0]
-        limiter.reserve = lambda key: (
-            dry.pop()
-            if dry and key.endpoint_set == "cloud_users_org"
-            else taken.append(key.endpoint_set) or reserve(key)
-        )
+        taken = recorded(limiter)
+        limiter.on_429(BucketKey("cloud_users_org", ORG), 7.0)
         assert deleter.admit(one) == 7.0
+        assert taken == []
+        fake_time.now_s += 7.0
         assert deleter.admit(one) == 0.0
 
-    assert sorted(taken) == ["cloud_users_group", "cloud_users_group", "cloud_users_org"]
+
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+@pytest.mark.parametrize("refused", ["GET", "DELETE"])
+async def test_after_a_429_a_removal_goes_on_within_retry_after_and_one_second_a_request(
+    sim, online, invite, fake_time, source, refused
+):
+    """Its retry reads the user once more, from the bucket that its own token is taken from."""
+    invite()
+    path = IN_PROJECT if source is Source.USERS else IN_ORG
+    sim.faults.add(faults.fails(429, retry_after="7"), method=refused, path=path)
+    async with online() as atlas:
+        begin_s = fake_time.now_s
+        ended = await remove(sim, atlas, source)
+
+    assert ended.outcome is Outcome.DELETED
+    assert 7.0 <= fake_time.now_s - begin_s <= 7.0 + 2 * MAX_RETRY_DELAY_S
+
+
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+@pytest.mark.parametrize(
+    "next_fault", [faults.reset(), faults.html(502), faults.html(503)], ids=["reset", "502", "503"]
+)
+async def test_after_a_429_whose_next_try_fails_without_headers_it_goes_on_after_its_backoff(
+    sim, online, invite, fake_time, source, next_fault
+):
+    invite()
+    sim.faults.add(faults.fails(429, retry_after="3"), method="DELETE")
+    sim.faults.add(next_fault, method="DELETE", nth=2)
+    async with online() as atlas:
+        begin_s = fake_time.now_s
+        ended = await remove(sim, atlas, source)
+
+    assert ended.outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}
+    assert ended.attempts == 3
+    assert fake_time.now_s - begin_s <= 3.0 + 2.0 + 4 * MAX_RETRY_DELAY_S

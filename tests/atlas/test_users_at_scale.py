@@ -11,7 +11,7 @@ import pytest
 from builders import policy
 from fakes import ListLane
 
-from invite_sweeper.atlas.rate_limits import Limit, RateLimit
+from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketLimit
 from invite_sweeper.models import Outcome, Planned, Project, Source
 from invite_sweeper.shutdown import Stop
 from invite_sweeper.simulator import faults
@@ -101,9 +101,9 @@ def accepting(sim, share, **where):
 
 async def sweep_all(sim, atlas):
     """List every project, then delete all that was listed; no bucket runs dry meanwhile."""
-    plenty = Limit(1_000_000, 1_000_000, 60)
-    atlas._transport.limiter.seed(
-        RateLimit("mongoDbCloudUsers", scope, plenty) for scope in ("GROUP", "ORGANIZATION")
+    plenty = BucketLimit(1_000_000, 1_000_000, 60)
+    atlas._transport.limiter.apply_advertised(
+        AdvertisedLimit("mongoDbCloudUsers", scope, plenty) for scope in ("GROUP", "ORGANIZATION")
     )
     lanes = []
     for project_id, group in sim.groups.items():

@@ -14,7 +14,7 @@ from invite_sweeper.atlas.parsing import (
     parse_project,
     parse_rate_limit,
 )
-from invite_sweeper.atlas.rate_limits import Limit, RateLimit
+from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketLimit
 from invite_sweeper.models import Invitation, Project, Source, Unreadable, UnreadableDate
 
 ALPHA = project(1, name="Alpha Team")
@@ -270,7 +270,9 @@ RATE = {
 
 
 def test_a_rate_limit_is_the_one_in_force_and_not_the_default():
-    assert parse_rate_limit(RATE) == RateLimit("projects_group", "GROUP", Limit(60, 30, 2))
+    assert parse_rate_limit(RATE) == AdvertisedLimit(
+        "projects_group", "GROUP", BucketLimit(60, 30, 2)
+    )
 
 
 def test_a_rate_limit_may_be_known_by_its_name():

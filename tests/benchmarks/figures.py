@@ -1,11 +1,12 @@
 """The figures that must hold, each measured when it is asked for."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
 
 from benchmarks import structure as structures
-from benchmarks.hot import ALONE, NEARLY_TAKEN, SHARED, Hot, run_hot
+from benchmarks.hot import ALONE, CONTENDED, Scenario, run_hot
 from benchmarks.measuring import (
     BARE,
     KEPT_DAYS,
@@ -145,35 +146,47 @@ def price(pairs: int = 5) -> Figure:
 
 def hot() -> Figure:
     """A bucket of 60 that 301 requests must go through."""
-    return _of_buckets("300 deletions through a bucket of 60 a 2 s", run_hot(ALONE), 0.01, 1.05)
+    return _of_buckets("300 deletions through a bucket of 60 a 2 s", ALONE, 0.01, 1.05)
 
 
 def shared() -> Figure:
     """The same bucket, and a second client that spends half of it."""
-    found = run_hot(SHARED)
-    return _of_buckets("the same, and a second client draws half of it", found, 0.02, 1.15)
+    scenario = replace(ALONE, other_per_s=15.0)
+    return _of_buckets("the same, and a second client draws half of it", scenario, 0.02, 1.15)
 
 
-def shared_unsaid() -> Figure:
-    """The same beside a second client, and Atlas sends no `RateLimit` headers."""
-    found = run_hot(replace(SHARED, headers=False))
-    return _of_buckets("the same, without RateLimit headers", found, 0.02, 1.15)
+def no_headers() -> Figure:
+    """The same bucket, and no response has a `RateLimit` header."""
+    scenario = replace(ALONE, headers=False)
+    return _of_buckets("the same, alone and without `RateLimit` headers", scenario, 0.01, 1.25)
 
 
-def nearly_taken() -> Figure:
-    """A second client that draws almost all that a bucket is refilled by."""
-    return _of_silence(run_hot(NEARLY_TAKEN), "with RateLimit headers")
+def shared_no_headers() -> Figure:
+    """Without headers, and a second client that spends half of it."""
+    scenario = replace(ALONE, headers=False, other_per_s=15.0)
+    return _of_buckets("the same with the second client and no headers", scenario, 0.02, None)
 
 
-def nearly_taken_unsaid() -> Figure:
-    """The same without `RateLimit` headers."""
-    return _of_silence(run_hot(replace(NEARLY_TAKEN, headers=False)), "without RateLimit headers")
+def contended() -> Figure:
+    """A second client that spends nearly all that comes back."""
+    return _of_buckets(
+        "150 deletions, a bucket of 60 and 25 more a 3 s, 8 a second drawn by another",
+        CONTENDED,
+        0.02,
+        None,
+    )
+
+
+def contended_no_headers() -> Figure:
+    """The same without headers."""
+    scenario = replace(CONTENDED, headers=False)
+    return _of_buckets("the same without `RateLimit` headers", scenario, 0.02, None)
 
 
 ALL: tuple[Callable[[], Figure], ...] = (
     *(loopback, distant, by_hand, by_hand_key),
     *(memory, price, hot, shared),
-    *(shared_unsaid, nearly_taken, nearly_taken_unsaid),
+    *(no_headers, shared_no_headers, contended, contended_no_headers),
     *(version, structure),
 )
 
@@ -192,37 +205,24 @@ def _against_bare(what: str, found: Pairs, limit: float) -> Figure:
     )
 
 
-def _of_buckets(what: str, found: Hot, refused: float, limit: float) -> Figure:
+def _of_buckets(what: str, scenario: Scenario, refused: float, limit: float | None) -> Figure:
+    found = run_hot(scenario)
     ratio = found.took_s / found.bound_s
     beside = found.ordinary_s <= found.half_s
     second = found.other
     drawn = len(second.spent_s)
-    told = f"; the second client got {drawn} of {drawn + second.refused}" if second.per_s else ""
-    quiet = found.silence_s <= 10
+    shared = f"; the second client got {drawn} of {drawn + second.refused}" if second.per_s else ""
     return Figure(
         what,
         f"{found.refused_share:.2%} of {found.answers} answers are 429; {found.took_s:.2f} s, "
-        f"bound {found.bound_s:.2f} s: {ratio:.2f}; {found.ordinary_s - found.began_s:.1f} s for "
+        f"bound {found.bound_s:.2f} s: {ratio:.2f}; longest silence "
+        f"{found.longest_silence_s:.1f} s; {found.ordinary_s - found.began_s:.1f} s for "
         f"the 60 projects beside it, its second half began at "
-        f"{found.half_s - found.began_s:.1f} s; at most {found.silence_s:.1f} s without a request "
-        f"while there was a token{told}",
-        f"{refused:.0%}; {limit}; before the second half; 10 s",
-        found.refused_share <= refused and ratio <= limit and beside and quiet,
-        found.drawing(),
-    )
-
-
-def _of_silence(found: Hot, how: str) -> Figure:
-    case, second = found.case, found.other
-    drawn = len(second.spent_s)
-    return Figure(
-        f"{case.deletions} deletions, a second client draws {case.other_per_s:g} of the "
-        f"{case.refill / case.period_s:.1f} tokens a second, {how}",
-        f"at most {found.silence_s:.1f} s without a request while there was a token; "
-        f"{max(0, len(found.sent_s) - 1)} deleted in {found.ended_s - found.began_s:.0f} s; "
-        f"{found.refused_share:.2%} of {found.answers} answers are 429; the second client got "
-        f"{drawn} of {drawn + second.refused}",
-        "10 s; 2%",
-        found.silence_s <= 10 and found.refused_share <= 0.02,
+        f"{found.half_s - found.began_s:.1f} s{shared}",
+        f"{refused:.0%}; {limit or 'any time'}; silent for at most 10 s; before the second half",
+        found.refused_share <= refused
+        and ratio <= (limit or math.inf)
+        and found.longest_silence_s <= 10
+        and beside,
         found.drawing(),
     )

@@ -12,46 +12,44 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.measuring import OURS, STALE_DAYS, quiet_environment, wide_policy
 from builders import policy_bytes
 
 from invite_sweeper.errors import ExitCode
-from invite_sweeper.simulator import Account, Asked, SimulatedAtlas, serve
+from invite_sweeper.simulator import Account, Asked, SimulatedAtlas, faults, serve
 from invite_sweeper.simulator.seed import ORG_ID, ORG_NAME
 
+PHASE = 0.35
+"""How long before the first request the last refill was, as a share of the period."""
 ORDINARY, EACH = 60, 10
 _LINES = 40
 _WIDTH = 60
+_PATIENCE = "2m"
 
 
 @dataclass(frozen=True)
-class Case:
-    """The hot project's bucket, and who draws from it.
+class Scenario:
+    """The hot project's bucket, and what happens to it.
 
     Attributes:
         deletions: Stale invitations in the hot project; its listing draws one token more.
-        other_per_s: Tokens that a second client wants each second.
-        headers: Whether answers carry `RateLimit-*` headers.
-        phase_s: How long before the start the bucket's last refill was.
-        deadline: The run's `--deadline`.
+        headers: Whether responses carry `RateLimit` headers.
+        other_per_s: Tokens a second that a second client draws.
     """
 
     capacity: int = 60
     refill: int = 60
     period_s: float = 2.0
     deletions: int = 300
-    other_per_s: float = 0.0
     headers: bool = True
-    phase_s: float = 0.0
-    deadline: str = "2m"
+    other_per_s: float = 0.0
 
 
-ALONE = Case()
-SHARED = Case(other_per_s=15.0)
-NEARLY_TAKEN = Case(refill=25, period_s=3.0, deletions=180, other_per_s=8.0, deadline="4m")
-"""The second client leaves a token for each 3 s, and the tokens that nobody has drawn yet."""
+ALONE = Scenario()
+CONTENDED = Scenario(refill=25, period_s=3.0, deletions=150, other_per_s=8.0)
 
 
 @dataclass
@@ -86,19 +84,18 @@ class Hot:
     """How it went. Seconds on the simulated Atlas's clock.
 
     Attributes:
-        began_s: The program's first request of all; `ended_s` when it exited.
-        tried_s: All its requests to the hot project, refused ones too.
-        sent_s: The hot project's requests that were let through.
+        began_s: The program's first request of all.
+        asked_s: The hot project's requests.
+        sent_s: Those that were let through.
         ordinary_s: The last request to an ordinary project.
         answers: All of them; `refusals` are those with 429.
-        anchor_s: A tick of the hot project's bucket.
+        anchor_s: A refill of the hot project's bucket.
         other: The second client.
     """
 
-    case: Case
+    scenario: Scenario
     began_s: float
-    ended_s: float
-    tried_s: tuple[float, ...]
+    asked_s: tuple[float, ...]
     sent_s: tuple[float, ...]
     ordinary_s: float
     answers: int
@@ -114,53 +111,35 @@ class Hot:
     def took_s(self) -> float:
         """From the first request of all to the hot project's last; infinite where it gave up."""
         return (
-            self.sent_s[-1] - self.began_s if len(self.sent_s) > self.case.deletions else math.inf
+            self.sent_s[-1] - self.began_s
+            if len(self.sent_s) > self.scenario.deletions
+            else math.inf
         )
+
+    @property
+    def longest_silence_s(self) -> float:
+        """The longest time between two requests to the hot project.
+
+        Every period here is far below 10 s: in a longer silence the bucket had tokens.
+        """
+        return max(later - earlier for earlier, later in pairwise(self.asked_s))
 
     @property
     def half_s(self) -> float:
         """When the second half of the hot project's deletions began, if it did."""
-        half = 1 + self.case.deletions // 2
-        return self.sent_s[half] if len(self.sent_s) > half else math.inf
-
-    @property
-    def silence_s(self) -> float:
-        """The longest time in which the bucket had a token and nothing was sent to it.
-
-        It ends with the next request, or where the bucket is empty, or with the run while
-        deletions are left.
-        """
-        done = len(self.sent_s) > self.case.deletions
-        end_s = self.tried_s[-1] if done else self.ended_s
-        level, longest_s, since_s = self.case.capacity, 0.0, self.tried_s[0]
-        for at_s, drawn, ours in self._events(end_s):
-            if level > 0:
-                longest_s = max(longest_s, at_s - since_s)
-            if ours or level <= 0:
-                since_s = at_s
-            level = min(self.case.capacity, level - drawn)
-        return longest_s
-
-    def _events(self, end_s: float) -> list[tuple[float, int, bool]]:
-        """When the level changed, by how many tokens, and whether the program asked for one."""
-        let_through = set(self.sent_s)
-        ours = [(at_s, int(at_s in let_through), True) for at_s in self.tried_s]
-        others = [(at_s, 1, False) for at_s in self.other.spent_s]
-        refills = math.floor((end_s - self.anchor_s) / self.case.period_s)
-        ticks = [
-            (self.anchor_s + number * self.case.period_s, -self.case.refill, False)
-            for number in range(self._first_tick + 1, refills + 1)
-        ]
-        end = (end_s, 0, False)
-        return sorted(each for each in (*ours, *others, *ticks, end) if each[0] <= end_s)
+        return (
+            self.sent_s[1 + self.scenario.deletions // 2]
+            if len(self.sent_s) > 1 + self.scenario.deletions // 2
+            else math.inf
+        )
 
     def ticks_until(self, at_s: float) -> int:
         """Refills since the program's first request, the first one not counted."""
-        return math.floor((at_s - self.anchor_s) / self.case.period_s) - self._first_tick
+        return math.floor((at_s - self.anchor_s) / self.scenario.period_s) - self._first_tick
 
     @property
     def _first_tick(self) -> int:
-        return math.floor((self.began_s - self.anchor_s) / self.case.period_s)
+        return math.floor((self.began_s - self.anchor_s) / self.scenario.period_s)
 
     def allowed_until(self, at_s: float) -> int:
         """Requests that one who knows all could have sent by then.
@@ -168,25 +147,25 @@ class Hot:
         What the second client drew is not there for it, up to the tick that comes next; it
         stands aside for each of those draws.
         """
-        started_s = self.anchor_s + self._first_tick * self.case.period_s
+        started_s = self.anchor_s + self._first_tick * self.scenario.period_s
         ticks = self.ticks_until(at_s)
-        next_s = started_s + (ticks + 1) * self.case.period_s
+        next_s = started_s + (ticks + 1) * self.scenario.period_s
         drawn = sum(started_s <= each_s < next_s for each_s in self.other.spent_s)
-        return self.case.capacity + self.case.refill * ticks - drawn
+        return self.scenario.capacity + self.scenario.refill * ticks - drawn
 
     @property
     def bound_s(self) -> float:
         """The least time in which that one could have sent them all."""
         ticks = 0
         while True:
-            at_s = self.anchor_s + (self._first_tick + ticks) * self.case.period_s
-            if self.allowed_until(at_s + self.case.period_s / 2) > self.case.deletions:
+            at_s = self.anchor_s + (self._first_tick + ticks) * self.scenario.period_s
+            if self.allowed_until(at_s + self.scenario.period_s / 2) > self.scenario.deletions:
                 return max(0.0, at_s - self.began_s)
             ticks += 1
 
     def drawing(self) -> str:
         """Requests sent against the bucket's curve, as text, some forty lines of it."""
-        whole = self.case.deletions + 1
+        whole = self.scenario.deletions + 1
         shown_s = self.sent_s[-1] - self.began_s
         step_s = max(0.5, math.ceil(shown_s / _LINES * 2) / 2)
         lines = [f"{'':8}# sent to the hot project, | what its bucket allows at most"]
@@ -200,29 +179,33 @@ class Hot:
         return "\n".join(lines)
 
 
-def run_hot(case: Case = ALONE) -> Hot:
-    """Sweep once, beside a second client where the case has one."""
-    return asyncio.run(_run_hot(case))
+def run_hot(scenario: Scenario = ALONE) -> Hot:
+    """Sweep once."""
+    return asyncio.run(_run_hot(scenario))
 
 
-async def _run_hot(case: Case) -> Hot:
+async def _run_hot(scenario: Scenario) -> Hot:
     sim = SimulatedAtlas(monotonic=time.perf_counter)
+    sim.throttling.headers = scenario.headers
     sim.add_organization(ORG_ID, ORG_NAME)
-    sim.throttling.headers = case.headers
     hot = sim.add_project("Hot")
     for number in range(ORDINARY):
         _invite(sim, sim.add_project(f"Ordinary {number}"), EACH)
-    _invite(sim, hot, case.deletions)
-    anchor_s = sim.monotonic() - case.phase_s
-    figures = {"capacity": case.capacity, "refill": case.refill, "period_s": case.period_s}
-    sim.set_bucket("projects_group", hot, **figures, anchor_s=anchor_s)
-    other = SecondClient(case.other_per_s)
+    _invite(sim, hot, scenario.deletions)
+    other, anchors_s = SecondClient(scenario.other_per_s), []
+
+    def begin(_: object) -> None:
+        # Counted from the first request: a start that a busy machine slows moves no refill.
+        anchors_s.append(sim.monotonic() - PHASE * scenario.period_s)
+        figures = {name: getattr(scenario, name) for name in ("capacity", "refill", "period_s")}
+        sim.set_bucket("projects_group", hot, **figures, anchor_s=anchors_s[0])
+
+    sim.faults.add(faults.effect(before=begin))
     async with serve(sim) as base_url:
         spending = asyncio.create_task(other.spend(sim, hot))
-        await _sweep(base_url, sim.add_service_account(), case.deadline)
-        ended_s = sim.monotonic()
+        await _sweep(base_url, sim.add_service_account())
         spending.cancel()
-    return _read(sim.requests, hot, case, anchor_s, ended_s, other)
+    return _read(sim.requests, hot, scenario, anchors_s[0], other)
 
 
 def _invite(sim: SimulatedAtlas, project_id: str, count: int) -> None:
@@ -230,11 +213,11 @@ def _invite(sim: SimulatedAtlas, project_id: str, count: int) -> None:
         sim.invite(project_id, f"person-{number}@example.com", age=timedelta(days=STALE_DAYS))
 
 
-async def _sweep(base_url: str, account: Account, deadline: str) -> None:
+async def _sweep(base_url: str, account: Account) -> None:
     with tempfile.TemporaryDirectory() as folder:
         policy = Path(folder) / "policy.yaml"
         policy.write_bytes(policy_bytes(wide_policy(f"{folder}/audit.jsonl", concurrency=20)))
-        arguments = ("sweep", "--yes", "--policy", str(policy), "--deadline", deadline)
+        arguments = ("sweep", "--yes", "--policy", str(policy), "--deadline", _PATIENCE)
         process = await asyncio.create_subprocess_exec(
             *(*OURS, *arguments),
             cwd=folder,
@@ -252,21 +235,16 @@ async def _sweep(base_url: str, account: Account, deadline: str) -> None:
 
 
 def _read(
-    requests: Sequence[Asked],
-    hot: str,
-    case: Case,
-    anchor_s: float,
-    ended_s: float,
-    other: SecondClient,
+    requests: Sequence[Asked], hot: str, scenario: Scenario, anchor_s: float, other: SecondClient
 ) -> Hot:
     hot_ones = [asked for asked in requests if f"/groups/{hot}/" in asked.path]
     ordinary = [asked for asked in requests if "/invites" in asked.path and hot not in asked.path]
+    sent_s = tuple(asked.at_s for asked in hot_ones if asked.status < 400)
     return Hot(
-        case=case,
+        scenario=scenario,
+        asked_s=tuple(asked.at_s for asked in hot_ones),
         began_s=requests[0].at_s,
-        ended_s=ended_s,
-        tried_s=tuple(asked.at_s for asked in hot_ones),
-        sent_s=tuple(asked.at_s for asked in hot_ones if asked.status < 400),
+        sent_s=sent_s,
         ordinary_s=ordinary[-1].at_s,
         answers=len(requests),
         refusals=sum(asked.status == 429 for asked in requests),

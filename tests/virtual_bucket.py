@@ -1,4 +1,4 @@
-"""A world of buckets on a clock of its own: nothing in it waits for real.
+"""One bucket as Atlas keeps it, and a client, on a virtual clock: no test waits for real.
 
 `run` drives a coroutine on an event loop whose time jumps to the next timer.
 """
@@ -8,6 +8,8 @@ import math
 import random
 import selectors
 from dataclasses import dataclass, field
+
+from invite_sweeper.atlas.rate_limits import BucketLimit
 
 START_S = 1000.0
 """What the virtual clock shows at first."""
@@ -20,7 +22,7 @@ class _Leaping(selectors.SelectSelector):
 
     def select(self, timeout=None):
         if timeout is None:
-            raise RuntimeError("everything waits for something that never comes")
+            raise RuntimeError("every task waits for something that never comes")
         self.now_s += max(timeout, 0.0)
         return super().select(0)
 
@@ -83,14 +85,14 @@ class Server:
             self._tick = tick
 
     def spend(self, count=1):
-        """Another program's requests; gives how many of them there was a token for."""
+        """Spend as another program; return how many tokens there were."""
         self._roll()
         spent = min(count, int(self.level))
         self.level -= spent
         return spent
 
     def request(self):
-        """Give (allowed, limit, remaining, retry_after_s)."""
+        """Return (allowed, limit, remaining, retry_after_s)."""
         self._roll()
         self.answers += 1
         allowed = self.level >= 1
@@ -105,9 +107,9 @@ class Server:
         return allowed, self.capacity, int(self.level), math.ceil(wait_s)
 
     def bound_s(self, count, *, reserve=0.1, start_s=START_S, pace_per_s=math.inf, others=0):
-        """Seconds in which one who knows the ticks could have sent `count` requests.
+        """Return the least seconds for `count` requests, when every refill is known.
 
-        `others`: what another program takes between two ticks; it is left to it.
+        `others`: what another program takes between two refills; it is left to it.
         """
         floor = max(reserve * self.capacity, others)
         level = float(self.capacity)
@@ -128,9 +130,9 @@ class Server:
 
 @dataclass
 class Client:
-    """Sends as the program does: so many workers, a request's token first.
+    """Sends as the program does: a number of workers, each request's token first.
 
-    `tell`: it reads a bucket's figures from the body of a 429.
+    `figures_in_429`: it reads a bucket's figures from the body of a 429.
     """
 
     loop: object
@@ -140,7 +142,7 @@ class Client:
     concurrency: int = 20
     latency_s: float = 0.05
     jitter: float = 0.5
-    tell: bool = True
+    figures_in_429: bool = True
     rng: random.Random = field(default_factory=lambda: random.Random(0))
 
     @property
@@ -148,22 +150,23 @@ class Client:
         return self.concurrency / (self.latency_s * (1 + self.jitter / 2))
 
     async def exchange(self):
-        """One request whose token was taken; gives whether it was allowed."""
+        """Send one request whose token was acquired; return whether it was allowed."""
         sent_s = self.loop.time()
         await asyncio.sleep(self.latency_s / 2 * (1 + self.jitter * self.rng.random()))
         allowed, limit, remaining, retry_after_s = self.server.request()
         await asyncio.sleep(self.latency_s / 2 * (1 + self.jitter * self.rng.random()))
         if allowed:
-            self.limiter.learn(self.key, limit=limit, remaining=remaining, sent_s=sent_s)
+            self.limiter.on_response(self.key, limit=limit, remaining=remaining, sent_s=sent_s)
             return True
-        if self.tell:
-            figures = self.server.capacity, self.server.refill, self.server.period_s
-            self.limiter.learn_refill(self.key, *figures)
-        self.limiter.throttled(self.key, retry_after_s, sent_s=sent_s)
+        if self.figures_in_429:
+            server = self.server
+            limit = BucketLimit(server.capacity, server.refill, server.period_s)
+            self.limiter.set_limit(self.key, limit)
+        self.limiter.on_429(self.key, retry_after_s, sent_s=sent_s)
         return False
 
     async def sweep(self, count):
-        """Send `count` requests as the sweep does; gives the seconds it took."""
+        """Send `count` requests as a sweep does; return the seconds it took."""
         slots = asyncio.Semaphore(self.concurrency)
         began_s = self.loop.time()
 
@@ -182,11 +185,11 @@ class Client:
         return self.loop.time() - began_s
 
     async def turn(self):
-        while wait_s := self.limiter.reserve(self.key):
+        while wait_s := self.limiter.try_acquire(self.key):
             await asyncio.sleep(wait_s)
 
-    async def walk(self, count):
-        """Send `count` requests as the walk does: all queue for their token at once."""
+    async def list_all(self, count):
+        """Send `count` requests as the listing does: all queue for their token at once."""
         slots = asyncio.Semaphore(self.concurrency)
         began_s = self.loop.time()
 

@@ -1,0 +1,452 @@
+"""One bucket: what it believes of headers, how it waits after a 429, and that it never stops."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from invite_sweeper.atlas.rate_limits import BucketLimit
+from invite_sweeper.atlas.token_bucket import (
+    MAX_POLL_INTERVAL_S,
+    MAX_RETRY_DELAY_S,
+    MAX_UNCONFIRMED,
+    TokenBucket,
+)
+
+LIMIT = BucketLimit(60, 60, 2)
+
+
+def bucket_at(now_s=0.0, *, reserve=0.1, limit=LIMIT):
+    return TokenBucket(limit, reserve, now_s)
+
+
+def try_acquire(bucket, now_s, count=1):
+    wait_s = bucket.wait_s(now_s, count)
+    if wait_s == 0.0:
+        bucket.acquire(now_s, count)
+    return wait_s
+
+
+def send(bucket, now_s):
+    assert try_acquire(bucket, now_s) == 0.0
+    return now_s
+
+
+def respond(bucket, now_s, remaining, *, limit=60, sent_s=None):
+    bucket.on_response(now_s, limit=limit, remaining=remaining, sent_s=sent_s)
+
+
+def refuse(bucket, now_s, retry_after_s=None, *, sent_s=None, jitter=0.0):
+    bucket.on_429(now_s, retry_after_s, jitter=jitter, sent_s=sent_s)
+
+
+def spend(bucket, begin_s, end_s):
+    """Send what may be sent until then, each answered at once without a header."""
+    now_s, sent = begin_s, 0
+    while now_s < end_s:
+        wait_s = try_acquire(bucket, now_s)
+        if wait_s == 0.0:
+            respond(bucket, now_s, None, limit=None, sent_s=now_s)
+            sent += 1
+        now_s += wait_s
+    return sent
+
+
+# --- headers ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("reserve", "usable"), [(0.0, 60), (0.1, 54), (0.5, 30), (0.9, 6)])
+def test_without_headers_a_full_bucket_has_its_capacity_less_the_reserve(reserve, usable):
+    assert spend(bucket_at(reserve=reserve), 0.0, 2.0) == usable
+
+
+def test_without_headers_the_last_8_of_54_tokens_are_spread_over_the_period():
+    assert spend(bucket_at(), 0.0, 0.1) == 46
+
+
+def test_without_headers_a_period_after_the_first_response_brings_a_refill():
+    bucket = bucket_at()
+    assert spend(bucket, 0.0, 1.999) == 54
+    assert spend(bucket, 1.999, 3.99) == 54
+
+
+def test_before_the_first_response_8_requests_are_sent_and_no_more():
+    bucket = bucket_at()
+    for _ in range(MAX_UNCONFIRMED):
+        send(bucket, 0.0)
+    assert try_acquire(bucket, 0.0) > 0.0
+    respond(bucket, 0.1, 59, sent_s=0.0)
+    send(bucket, 0.1)
+
+
+def test_without_headers_no_more_than_8_requests_are_ever_in_flight():
+    bucket = bucket_at(limit=BucketLimit(1200, 500, 60))
+    send(bucket, 0.0)
+    respond(bucket, 0.0, None, limit=None)
+    for _ in range(MAX_UNCONFIRMED):
+        send(bucket, 0.1)
+    assert try_acquire(bucket, 0.1) > 0.0
+
+
+@pytest.mark.parametrize(("remaining", "is_sent"), [(7, True), (6, False), (0, False), (-3, False)])
+def test_a_remaining_header_counts_over_our_own_count(remaining, is_sent):
+    bucket = bucket_at()
+    send(bucket, 0.0)
+    respond(bucket, 0.1, remaining, sent_s=0.0)
+    assert (spend(bucket, 0.1, 0.9) > 0) == is_sent
+
+
+def test_a_remaining_above_the_limit_is_taken_for_the_limit():
+    bucket = bucket_at()
+    respond(bucket, 0.1, 10_000, sent_s=0.0)
+    assert bucket.level == 60
+
+
+@pytest.mark.parametrize("limit", [0, -1, math.nan, math.inf])
+def test_a_limit_that_cannot_be_one_is_ignored(limit):
+    bucket = bucket_at()
+    send(bucket, 0.0)
+    respond(bucket, 0.1, 59, limit=limit, sent_s=0.0)
+    assert bucket.limit == LIMIT
+    assert not bucket.refill_unknown
+
+
+def test_a_limit_other_than_known_wins_and_its_refill_is_a_guess_until_it_is_set():
+    bucket = bucket_at(limit=BucketLimit(1200, 500, 60))
+    send(bucket, 0.0)
+    respond(bucket, 0.1, 59, limit=60, sent_s=0.0)
+    assert bucket.limit == BucketLimit(60, 60, 60)
+    assert bucket.refill_unknown
+    bucket.set_limit(BucketLimit(60, 30, 2), 0.2)
+    assert bucket.limit == BucketLimit(60, 30, 2)
+    assert not bucket.refill_unknown
+    assert bucket.level == 59
+
+
+def test_a_raised_limit_is_taken_to_have_its_refill_raised_as_well():
+    bucket = bucket_at(limit=BucketLimit(1200, 500, 60))
+    send(bucket, 0.0)
+    respond(bucket, 0.1, 2399, limit=2400, sent_s=0.0)
+    assert bucket.limit == BucketLimit(2400, 1000, 60)
+
+
+def test_a_limit_without_a_remaining_is_ignored():
+    bucket = bucket_at()
+    send(bucket, 0.0)
+    respond(bucket, 0.1, None, limit=10**9, sent_s=0.0)
+    assert bucket.limit == LIMIT
+
+
+def test_a_response_that_comes_late_does_not_raise_the_level():
+    bucket = bucket_at()
+    respond(bucket, 1.0, 10, sent_s=0.9)
+    respond(bucket, 60.0, 55, sent_s=0.1)
+    assert bucket.level == 10
+
+
+def test_a_response_that_was_overtaken_does_not_raise_the_level():
+    bucket = bucket_at()
+    respond(bucket, 0.10, 57, sent_s=0.02)
+    respond(bucket, 0.11, 59, sent_s=0.00)
+    respond(bucket, 0.12, 58, sent_s=0.01)
+    assert bucket.level == 57
+
+
+def test_a_higher_level_in_a_response_to_a_later_request_is_a_refill():
+    bucket = bucket_at()
+    respond(bucket, 0.1, 10, sent_s=0.0)
+    respond(bucket, 0.5, 59, sent_s=0.4)
+    assert bucket.level == 59
+
+
+def test_a_response_without_headers_among_others_counts_for_one():
+    bucket = bucket_at()
+    for number in range(3):
+        send(bucket, number / 10)
+        remaining = 50 if number == 0 else None
+        respond(bucket, number / 10 + 0.05, remaining, sent_s=number / 10)
+    assert bucket.level == 48
+
+
+def test_a_token_that_is_never_completed_counts_as_spent_after_2_minutes():
+    bucket = bucket_at(limit=BucketLimit(60, 60, 1000))
+    send(bucket, 0.0)
+    bucket.wait_s(119.0)
+    assert len(bucket.in_flight) == 1
+    bucket.wait_s(121.0)
+    assert (len(bucket.in_flight), bucket.level) == (0, 59)
+
+
+def test_tokens_that_are_released_can_be_taken_again():
+    bucket = bucket_at()
+    assert try_acquire(bucket, 0.0, 3) == 0.0
+    for _ in range(3):
+        bucket.release()
+    assert bucket.is_full(0.0)
+
+
+def test_two_tokens_are_taken_together_or_not_at_all():
+    bucket = bucket_at(reserve=0.0)
+    send(bucket, 0.0)
+    respond(bucket, 0.0, 1, sent_s=0.0)
+    assert bucket.wait_s(0.3, 1) == 0.0
+    assert bucket.wait_s(0.3, 2) > 0.0
+
+
+def test_the_reserve_is_used_up_to_half_to_look_for_a_refill_that_does_not_come():
+    bucket = bucket_at(limit=BucketLimit(1200, 500, 600))
+    respond(bucket, 0.0, 120, limit=1200, sent_s=0.0)
+    level, now_s, sent = 120, 0.0, 0
+    while now_s < 2000.0:
+        wait_s = try_acquire(bucket, now_s)
+        if wait_s == 0.0:
+            sent += 1
+            level -= 1
+            respond(bucket, now_s, level, limit=1200, sent_s=now_s)
+            assert bucket.wait_s(now_s) <= MAX_POLL_INTERVAL_S or level <= 60
+        now_s += max(wait_s, 0.001)
+    assert sent > 2000 / MAX_POLL_INTERVAL_S / 4
+
+
+# --- after a 429 -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("retry_after_s", "wait_s"),
+    [
+        (None, 1.0),
+        (0.0, 1.0),
+        (-5.0, 1.0),
+        (math.nan, 1.0),
+        (1.0, 1.0),
+        (7.0, 7.0),
+        (120.0, 120.0),
+        (121.0, 120.0),
+        (1e9, 120.0),
+        (math.inf, 120.0),
+    ],
+)
+def test_retry_after_is_followed_from_1_to_120_seconds(retry_after_s, wait_s):
+    bucket = bucket_at()
+    send(bucket, 0.0)
+    refuse(bucket, 0.1, retry_after_s)
+    assert bucket.wait_s(0.1) == pytest.approx(wait_s)
+    assert bucket.retry_wait_s(0.1, 0.1) == pytest.approx(wait_s)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.999])
+@pytest.mark.parametrize("retry_after_s", [None, 0.0, 1.0])
+def test_refused_again_without_a_success_it_waits_10_20_40_and_40_seconds(jitter, retry_after_s):
+    bucket = bucket_at()
+    now_s = send(bucket, 0.0)
+    waits = []
+    for _ in range(5):
+        refuse(bucket, now_s, retry_after_s, jitter=jitter)
+        waits.append(bucket.wait_s(now_s))
+        now_s = send(bucket, now_s + waits[-1])
+    more = 1 + jitter / 4
+    assert waits == pytest.approx([1.0, 10 * more, 20 * more, 40 * more, 40 * more])
+
+
+def test_refused_again_it_waits_what_atlas_asks_for_where_that_is_a_real_time():
+    bucket = bucket_at()
+    now_s = send(bucket, 0.0)
+    for _ in range(3):
+        refuse(bucket, now_s, 3.0)
+        assert bucket.wait_s(now_s) == pytest.approx(3.0)
+        now_s = send(bucket, now_s + 3.0)
+
+
+def test_a_success_between_makes_the_next_429_a_first_one():
+    bucket = bucket_at()
+    send(bucket, 0.0)
+    refuse(bucket, 0.1)
+    send(bucket, 1.1)
+    respond(bucket, 1.2, 50)
+    send(bucket, 1.3)
+    refuse(bucket, 1.4)
+    assert bucket.wait_s(1.4) == pytest.approx(1.0)
+
+
+def test_requests_in_flight_that_are_refused_too_are_the_same_event():
+    bucket = bucket_at()
+    for _ in range(5):
+        send(bucket, 0.0)
+    for number in range(5):
+        refuse(bucket, 0.1 + number / 100, sent_s=0.0)
+    assert bucket.wait_s(0.14) <= 1.0
+
+
+def test_a_response_to_a_request_from_before_the_429_does_not_end_the_wait():
+    bucket = bucket_at()
+    send(bucket, 0.0)
+    send(bucket, 0.0)
+    refuse(bucket, 0.1, 5.0, sent_s=0.0)
+    respond(bucket, 0.2, 50, sent_s=0.0)
+    assert bucket.wait_s(0.2) == pytest.approx(4.9)
+
+
+def test_when_the_wait_is_over_one_is_sent_first_and_the_rest_on_its_success():
+    bucket = bucket_at()
+    send(bucket, 0.0)
+    refuse(bucket, 0.1)
+    send(bucket, 1.1)
+    assert 0.0 < bucket.wait_s(1.2) <= 1.0
+    respond(bucket, 1.3, 50, sent_s=1.1)
+    send(bucket, 1.3)
+
+
+def test_a_first_request_without_a_response_holds_the_bucket_for_5_seconds_at_most():
+    bucket = bucket_at()
+    send(bucket, 0.0)
+    refuse(bucket, 0.1)
+    send(bucket, 1.1)
+    assert bucket.wait_s(6.0) > 0.0
+    send(bucket, 6.2)
+
+
+@pytest.mark.parametrize("has_header", [True, False])
+def test_after_a_429_a_next_try_without_headers_does_not_stop_the_bucket(has_header):
+    """A reset, a 502 or a 503 has no `RateLimit` header."""
+    bucket = bucket_at(limit=BucketLimit(1200, 500, 60))
+    send(bucket, 0.0)
+    respond(bucket, 0.1, 700 if has_header else None, limit=1200, sent_s=0.0)
+    send(bucket, 0.2)
+    refuse(bucket, 0.3, 2.0, sent_s=0.2)
+    send(bucket, 2.3)
+    respond(bucket, 2.4, None, limit=None, sent_s=2.3)
+    assert bucket.retry_wait_s(2.4, 2.4) == 0.0
+    send(bucket, 2.4)
+
+
+def test_without_headers_the_end_of_retry_after_brings_a_refill_and_no_more():
+    bucket = TokenBucket(BucketLimit(60, 20, 60), 0.1, 0.0)
+    send(bucket, 0.0)
+    refuse(bucket, 0.1)
+    assert spend(bucket, 1.1, 60.9) == 20 - 6
+
+
+def test_a_full_bucket_is_one_with_nothing_in_flight_and_no_429():
+    bucket = bucket_at()
+    assert bucket.is_full(0.0)
+    send(bucket, 0.0)
+    assert not bucket.is_full(0.0)
+    refuse(bucket, 0.1)
+    assert not bucket.is_full(10.0)
+
+
+# --- properties ------------------------------------------------------------------------------
+
+ANY_COUNT = st.one_of(st.none(), st.integers(-10, 2000), st.integers(-(10**18), 10**18))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["acquire", "respond", "refuse"]),
+            st.floats(0.0, 30.0),
+            ANY_COUNT,
+            ANY_COUNT,
+            st.one_of(st.none(), st.floats(0.0, 100.0)),
+        ),
+        max_size=60,
+    )
+)
+def test_no_header_makes_it_wait_without_end_or_ask_without_a_wait(steps):
+    bucket, now_s = bucket_at(), 0.0
+    for what, later_s, limit, remaining, ago_s in steps:
+        now_s += later_s
+        sent_s = None if ago_s is None else now_s - ago_s
+        if what == "acquire":
+            assert 0.0 <= try_acquire(bucket, now_s) <= 120.001
+        elif what == "respond":
+            respond(bucket, now_s, remaining, limit=limit, sent_s=sent_s)
+        else:
+            refuse(bucket, now_s, limit, jitter=0.5, sent_s=sent_s)
+        assert 0.0 <= bucket.level <= bucket.limit.capacity
+        assert math.isfinite(bucket.estimate_s(now_s, 10))
+    for _ in range(20_000):
+        wait_s = try_acquire(bucket, now_s)
+        if wait_s == 0.0:
+            return
+        assert wait_s >= 0.0005
+        now_s += wait_s
+    pytest.fail("no request was ever sent")
+
+
+class RetryMachine(RuleBasedStateMachine):
+    """A request inside a retry is sent within `Retry-After` and one second.
+
+    Other requests of the same bucket acquire tokens and hold them, as a removal of a user holds
+    those of its later reads; responses come late, without headers, as a 429 or never.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.bucket = bucket_at(limit=BucketLimit(60, 25, 3))
+        self.now_s = 0.0
+        self.blocked_until_s = 0.0
+        self.waiting_since_s = None
+        self.held = 0
+
+    @rule(seconds=st.floats(0.0, 20.0))
+    def time_passes(self, seconds):
+        end_s = self.now_s + seconds
+        while self.waiting_since_s is not None and self.now_s < end_s:
+            wait_s = self.try_retry()
+            self.now_s = min(end_s, self.now_s + wait_s)
+        self.now_s = end_s
+        if self.waiting_since_s is not None:
+            self.try_retry()
+
+    @rule(count=st.integers(1, 3))
+    def another_request_acquires_and_holds(self, count):
+        if try_acquire(self.bucket, self.now_s, count) == 0.0:
+            self.held += count
+
+    @rule()
+    def a_retry_begins(self):
+        if self.waiting_since_s is None:
+            self.waiting_since_s = self.now_s
+            self.try_retry()
+
+    def try_retry(self):
+        wait_s = self.bucket.retry_wait_s(self.now_s, self.waiting_since_s)
+        if wait_s == 0.0:
+            self.bucket.acquire(self.now_s)
+            self.waiting_since_s = None
+            self.held += 1  # it may hold it, too, while it reads once more
+        return wait_s
+
+    @precondition(lambda self: self.held)
+    @rule(
+        remaining=st.one_of(st.none(), st.integers(0, 60)), ago_s=st.one_of(st.none(), st.just(0.1))
+    )
+    def a_response(self, remaining, ago_s):
+        self.held -= 1
+        sent_s = None if ago_s is None else self.now_s - ago_s
+        respond(self.bucket, self.now_s, remaining, sent_s=sent_s)
+
+    @precondition(lambda self: self.held)
+    @rule(retry_after_s=st.one_of(st.none(), st.floats(0.0, 30.0)))
+    def a_429(self, retry_after_s):
+        self.held -= 1
+        self.bucket.on_429(self.now_s, retry_after_s, jitter=0.5, sent_s=None)
+        # Without a time of its own, Atlas's documented steps are the time to wait.
+        asked_s = max(retry_after_s or 0.0, 1.0)
+        allowed_s = 50.0 if asked_s == 1.0 else asked_s
+        wait_s = self.bucket.wait_s(self.now_s)
+        assert wait_s <= max(self.blocked_until_s - self.now_s, allowed_s) + 0.001
+        self.blocked_until_s = max(self.blocked_until_s, self.now_s + wait_s)
+
+    @invariant()
+    def no_retry_waits_longer(self):
+        if self.waiting_since_s is not None:
+            until_s = max(self.waiting_since_s, self.blocked_until_s)
+            assert self.now_s <= until_s + MAX_RETRY_DELAY_S + 0.01
+
+
+RetryMachine.TestCase.settings = settings(max_examples=150, deadline=None)
+TestRetryMachine = RetryMachine.TestCase
