@@ -74,7 +74,7 @@ class ExitCode(IntEnum):
         ),
         RunStatus.REFUSED,
     )
-    PARTLY = (
+    PARTIAL = (
         4,
         "partly done",
         (
@@ -108,7 +108,7 @@ class ExitCode(IntEnum):
         "The audit log cannot be written. No deletion was sent after that.",
         "Free disk space, then run the command again: it processes the rest.",
     )
-    STOPPED = (
+    INTERRUPTED = (
         8,
         "stopped early",
         "Stopped early by a signal or the deadline. The audit log is complete.",
@@ -132,7 +132,7 @@ class ExitCode(IntEnum):
     @property
     def retryable(self) -> bool:
         """Whether the same command may succeed when it is run again without a change."""
-        return self in {ExitCode.PARTLY, ExitCode.UNREACHABLE, ExitCode.STOPPED}
+        return self in {ExitCode.PARTIAL, ExitCode.UNREACHABLE, ExitCode.INTERRUPTED}
 
     @property
     def succeeded(self) -> bool:
@@ -172,7 +172,7 @@ class RunError(Exception):
         return " ".join(part for part in (self.message, self.consequence, self.hint) if part)
 
 
-class UsageFault(RunError):
+class UsageError(RunError):
     """Wrong usage: options, environment, credentials that are missing or too many."""
 
     exit_code = ExitCode.USAGE
@@ -181,7 +181,7 @@ class UsageFault(RunError):
         super().__init__(message, consequence="Atlas was not called.", hint=hint)
 
 
-class Fault(NamedTuple):
+class PolicyIssue(NamedTuple):
     """One fault of a policy.
 
     Attributes:
@@ -195,11 +195,11 @@ class Fault(NamedTuple):
     line: int
     column: int
     where: str
-    what: str
+    message: str
     hint: str
 
 
-class PolicyFault(UsageFault):
+class InvalidPolicy(UsageError):
     """The policy has faults; all of them, in the order of the file.
 
     Attributes:
@@ -207,16 +207,17 @@ class PolicyFault(UsageFault):
         faults: At least one.
     """
 
-    def __init__(self, name: str, faults: tuple[Fault, ...]) -> None:
+    def __init__(self, name: str, issues: tuple[PolicyIssue, ...]) -> None:
         self.name = name
-        self.faults = faults
-        plural = "s" if len(faults) != 1 else ""
-        super().__init__(f"{name} has {len(faults)} fault{plural}.")
+        self.issues = issues
+        plural = "s" if len(issues) != 1 else ""
+        super().__init__(f"{name} has {len(issues)} fault{plural}.")
 
     def lines(self) -> tuple[str, ...]:
         """One line a fault: `file:line:column: where: what, and the mend`."""
         return tuple(
-            f"{self.name}:{f.line}:{f.column}: {f.where}: {f.what}; {f.hint}" for f in self.faults
+            f"{self.name}:{f.line}:{f.column}: {f.where}: {f.message}; {f.hint}"
+            for f in self.issues
         )
 
 
@@ -238,20 +239,20 @@ class AtlasUnavailable(RunError):
     exit_code = ExitCode.UNREACHABLE
 
 
-class VersionGone(AtlasUnavailable):
+class ApiVersionRetired(AtlasUnavailable):
     """Atlas no longer serves the version in use (410). A run over other lists, too, goes on."""
 
 
-class AuditUnwritable(RunError):
+class AuditLogError(RunError):
     """The audit log cannot be written. No deletion is sent after that."""
 
     exit_code = ExitCode.AUDIT
 
 
-class StoppedEarly(RunError):
+class Interrupted(RunError):
     """A signal or the deadline came before the end."""
 
-    exit_code = ExitCode.STOPPED
+    exit_code = ExitCode.INTERRUPTED
 
 
 class LockHeld(RunError):

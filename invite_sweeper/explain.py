@@ -5,19 +5,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from invite_sweeper.audit.record import invitation_fields
-from invite_sweeper.models import Invitation, Moment, UnreadableDate
+from invite_sweeper.models import Invitation, Timestamp, UnreadableDate
 from invite_sweeper.policy import Keep, Policy, Rule
-from invite_sweeper.sweep.selection import KEEP_REASONS, Answer, Decision, Finding, Selector
+from invite_sweeper.sweep.selection import (
+    KEEP_REASONS,
+    Decision,
+    EntryResult,
+    MatchResult,
+    Selector,
+)
 
 # Describe a decision in one sentence. Pure.
 
 
-def in_words(decision: Decision) -> str:
+def describe_decision(decision: Decision) -> str:
     """Return whether a sweep would delete the invitation, and why."""
     if decision.rule is not None:
-        back = f"; deleted before: {decision.bounced}, and back" if decision.bounced else ""
-        return f"stale by the rule `{decision.rule}`: a sweep would delete it{back}"
-    key = decision.kept or ""
+        note = f"; deleted before: {decision.bounced}, and back" if decision.bounced else ""
+        return f"stale by the rule `{decision.rule}`: a sweep would delete it{note}"
+    key = decision.keep_reason or ""
     return f"kept: {KEEP_REASONS.get(key) or _entry_reason(key)}"
 
 
@@ -31,12 +37,12 @@ def _entry_reason(key: str) -> str:
 # Why one invitation is stale or kept: every entry of the policy, key by key. Pure.
 
 
-_UNNAMED = "PENDING of the users lists only where a rule names it"
+_IMPLICIT_STATUSES = "PENDING of the users lists only where a rule names it"
 _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class KeyResult:
     """One key of an entry and what it says of the invitation.
 
     Attributes:
@@ -46,13 +52,13 @@ class Key:
     """
 
     name: str
-    asked: str
-    has: str
-    answer: Answer
+    expected: str
+    actual: str
+    result: MatchResult
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class EntryExplanation:
     """One keep entry or rule.
 
     Attributes:
@@ -63,8 +69,8 @@ class Verdict:
 
     kind: str
     name: str
-    answer: Answer | None
-    keys: tuple[Key, ...]
+    result: MatchResult | None
+    keys: tuple[KeyResult, ...]
     note: str = ""
 
 
@@ -78,20 +84,20 @@ class Explanation:
     """
 
     invitation: Invitation
-    verdicts: tuple[Verdict, ...]
+    entries: tuple[EntryExplanation, ...]
     by_policy: Decision
     decision: Decision
 
-    def record(self, now: datetime) -> dict[str, object]:
+    def to_record(self, now: datetime) -> dict[str, object]:
         """Give it as one JSON object, the invitation's fields as the audit log writes them."""
-        told: dict[str, object] = dict(invitation_fields(self.invitation, now))
+        record: dict[str, object] = dict(invitation_fields(self.invitation, now))
         for kind in ("keep", "rule"):
-            told[f"{kind}s" if kind == "rule" else kind] = [
-                _verdict_record(verdict) for verdict in self.verdicts if verdict.kind == kind
+            record[f"{kind}s" if kind == "rule" else kind] = [
+                _entry_record(verdict) for verdict in self.entries if verdict.kind == kind
             ]
-        told["by_policy"] = _decision_record(self.by_policy)
-        told["decision"] = _decision_record(self.decision)
-        return told
+        record["by_policy"] = _decision_record(self.by_policy)
+        record["decision"] = _decision_record(self.decision)
+        return record
 
 
 class Explainer:
@@ -103,106 +109,118 @@ class Explainer:
     """
 
     def __init__(
-        self, policy: Policy, now: datetime, amend: Callable[[Decision], Decision]
+        self, policy: Policy, now: datetime, decision_filter: Callable[[Decision], Decision]
     ) -> None:
         self._selector = Selector(policy, now)
         self._now = now
-        self._amend = amend
+        self._decision_filter = decision_filter
         self._entries: Mapping[tuple[str, str], Rule | Keep] = {
             **{("keep", entry.name): entry for entry in policy.keep},
             **{("rule", rule.name): rule for rule in policy.rules},
         }
-        self._ended = tuple(entry for entry in policy.keep if not entry.holds(now.date()))
+        self._expired = tuple(entry for entry in policy.keep if not entry.is_active(now.date()))
 
     def explain(self, invitation: Invitation) -> Explanation:
         """Ask every entry about one invitation."""
-        decided = self._selector.decide(invitation)
+        by_policy = self._selector.decide(invitation)
         return Explanation(
             invitation,
-            (*self._past(), *map(self._verdict(invitation), self._selector.findings(invitation))),
-            decided,
-            self._amend(decided),
+            (
+                *self._explain_expired(),
+                *map(self._explain_entry(invitation), self._selector.explain(invitation)),
+            ),
+            by_policy,
+            self._decision_filter(by_policy),
         )
 
-    def _past(self) -> Iterator[Verdict]:
-        for entry in self._ended:
-            yield Verdict("keep", entry.name, None, (), f"it ended on {entry.until}")
+    def _explain_expired(self) -> Iterator[EntryExplanation]:
+        for entry in self._expired:
+            yield EntryExplanation("keep", entry.name, None, (), f"it ended on {entry.until}")
 
-    def _verdict(self, invitation: Invitation) -> Callable[[Finding], Verdict]:
-        def make(finding: Finding) -> Verdict:
+    def _explain_entry(self, invitation: Invitation) -> Callable[[EntryResult], EntryExplanation]:
+        def make(finding: EntryResult) -> EntryExplanation:
             entry = self._entries[finding.kind, finding.name]
             keys = tuple(
-                Key(name, _asked(entry, name), _has(invitation, name, self._now), answer)
-                for name, answer in finding.criteria
+                KeyResult(
+                    name,
+                    _expected_text(entry, name),
+                    _actual_text(invitation, name, self._now),
+                    answer,
+                )
+                for name, answer in finding.conditions
             )
             note = (entry.reason or "") if isinstance(entry, Keep) else ""
-            return Verdict(finding.kind, finding.name, finding.answer, keys, note)
+            return EntryExplanation(finding.kind, finding.name, finding.result, keys, note)
 
         return make
 
 
-def _asked(entry: Rule | Keep, key: str) -> str:
+def _expected_text(entry: Rule | Keep, key: str) -> str:
     value: object = getattr(entry, key)
     if value is None:
-        return _UNNAMED  # `statuses`, which every rule without that key is asked all the same
+        return _IMPLICIT_STATUSES  # `statuses`, which every rule without that key is asked all the same
     if isinstance(value, timedelta):
-        return _span(value)
+        return _days_text(value)
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return str(value).lower()
 
 
-def _has(invitation: Invitation, key: str, now: datetime) -> str:
-    found: Mapping[str, str | None] = {
-        "older_than": _age(invitation.created_at, now),
-        "expired": _written(invitation.expires_at),
-        "expires_within": _written(invitation.expires_at),
+def _actual_text(invitation: Invitation, key: str, now: datetime) -> str:
+    values: Mapping[str, str | None] = {
+        "older_than": _age_text(invitation.created_at, now),
+        "expired": _timestamp_text(invitation.expires_at),
+        "expires_within": _timestamp_text(invitation.expires_at),
         "usernames": invitation.username,
         "inviters": invitation.inviter,
         "roles": ", ".join(invitation.roles),
-        "projects": _projects(invitation),
+        "projects": _projects_text(invitation),
         "statuses": invitation.status,
     }
-    return found[key] or ""
+    return values[key] or ""
 
 
-def _projects(invitation: Invitation) -> str:
-    if not invitation.source.of_organization:
+def _projects_text(invitation: Invitation) -> str:
+    if not invitation.source.is_organization_level:
         return f"{invitation.project_name} ({invitation.project_id})"
-    return ", ".join(f"{name} ({id_})".lstrip() for id_, name in invitation.reaches)
+    return ", ".join(f"{name} ({id_})".lstrip() for id_, name in invitation.linked_projects)
 
 
-def _age(created_at: Moment, now: datetime) -> str:
-    return _span(now - created_at) if isinstance(created_at, datetime) else _written(created_at)
+def _age_text(created_at: Timestamp, now: datetime) -> str:
+    return (
+        _days_text(now - created_at)
+        if isinstance(created_at, datetime)
+        else _timestamp_text(created_at)
+    )
 
 
-def _written(moment: Moment) -> str:
-    if isinstance(moment, datetime):
-        return moment.isoformat().replace("+00:00", "Z")
-    return moment.raw if isinstance(moment, UnreadableDate) else ""
+def _timestamp_text(timestamp: Timestamp) -> str:
+    if isinstance(timestamp, datetime):
+        return timestamp.isoformat().replace("+00:00", "Z")
+    return timestamp.raw if isinstance(timestamp, UnreadableDate) else ""
 
 
-def _span(span: timedelta) -> str:
+def _days_text(span: timedelta) -> str:
     """Days to the hundredth, floored: what is nearly old enough does not read as old enough."""
     return f"{span // (_DAY / 100) / 100:g} days" if span % _DAY else f"{span.days} days"
 
 
-def _verdict_record(verdict: Verdict) -> dict[str, object]:
+def _entry_record(entry: EntryExplanation) -> dict[str, object]:
     return {
-        "name": verdict.name,
-        "matched": verdict.answer is True,
-        "unjudged": verdict.answer if isinstance(verdict.answer, str) else None,
-        "ended": verdict.answer is None,
-        "note": verdict.note or None,
+        "name": entry.name,
+        "matched": entry.result is True,
+        "unjudged": entry.result if isinstance(entry.result, str) else None,
+        "ended": entry.result is None,
+        "note": entry.note or None,
         "keys": [
             {
                 "key": key.name,
-                "asked": key.asked,
-                "has": key.has,
-                "holds": key.answer is True,
-                "unjudged": key.answer if isinstance(key.answer, str) else None,
+                "asked": key.expected,
+                "has": key.actual,
+                "holds": key.result is True,
+                "unjudged": key.result if isinstance(key.result, str) else None,
             }
-            for key in verdict.keys
+            for key in entry.keys
         ],
     }
 
@@ -211,7 +229,7 @@ def _decision_record(decision: Decision) -> dict[str, object]:
     return {
         "stale": decision.stale,
         "rule": decision.rule,
-        "kept": decision.kept,
+        "kept": decision.keep_reason,
         "bounced": decision.bounced,
-        "in_words": in_words(decision),
+        "in_words": describe_decision(decision),
     }

@@ -7,17 +7,19 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 
-from invite_sweeper.errors import UsageFault
+from invite_sweeper.errors import UsageError
 
 
-def _are_one(path: Path, other: Path) -> bool:
+def _is_same_file(path: Path, other: Path) -> bool:
     try:
         return path.samefile(other)
     except OSError:  # one of them is not there yet
         return os.path.realpath(path) == os.path.realpath(other)
 
 
-def raise_if_same(outputs: Mapping[str, Path | None], others: Iterable[tuple[str, Path]]) -> None:
+def check_distinct_files(
+    outputs: Mapping[str, Path | None], others: Iterable[tuple[str, Path]]
+) -> None:
     """Let a command pass whose outputs are files of their own.
 
     Args:
@@ -32,8 +34,8 @@ def raise_if_same(outputs: Mapping[str, Path | None], others: Iterable[tuple[str
         return
     pairs = [*combinations(named, 2), *((one, other) for other in others for one in named)]
     for (option, path), (what, other) in pairs:
-        if _are_one(path, other):
-            raise UsageFault(
+        if _is_same_file(path, other):
+            raise UsageError(
                 f"{option} {path} would take the place of {what} {other}.",
                 hint="Name another file.",
             )
@@ -42,7 +44,7 @@ def raise_if_same(outputs: Mapping[str, Path | None], others: Iterable[tuple[str
 # Where a file that somebody asks for goes: the place of a plain one is taken, no other's.
 
 
-def replaceable(path: Path) -> Path | None:
+def regular_file_target(path: Path) -> Path | None:
     """Give the plain file, there or not yet, that a name stands for; links are followed.
 
     None for a pipe or a device: it can be written, and never be replaced. As root, a file in

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 from invite_sweeper.errors import RunError
 
 
-class Log(Protocol):
+class Logger(Protocol):
     """What the views need of the program's log."""
 
     def info(self, event: str, **fields: object) -> object:
@@ -37,12 +37,12 @@ class Source(StrEnum):
     ORG_INVITES = "org_invites"
 
     @property
-    def of_organization(self) -> bool:
+    def is_organization_level(self) -> bool:
         """Whether the list belongs to an organization and not to a project."""
-        return self in _OF_ORGANIZATIONS
+        return self in _ORGANIZATION_LEVEL
 
     @property
-    def successors(self) -> str:
+    def replacement(self) -> str:
         """The sources to write once Atlas has retired this one; "" where none takes its place.
 
         Source: the descriptions of the deprecated operations in Atlas's OpenAPI document.
@@ -54,14 +54,14 @@ class Source(StrEnum):
     @property
     def replacement_hint(self) -> str:
         """What to do once Atlas has retired the list."""
-        if self.successors:
-            return f"Under sources, write {self.successors} instead of {self}."
+        if self.replacement:
+            return f"Under sources, write {self.replacement} instead of {self}."
         return "Upgrade this program: it speaks a version of the list that Atlas drops."
 
 
-_OF_ORGANIZATIONS: Final = frozenset({Source.ORG_USERS, Source.ORG_INVITES})
+_ORGANIZATION_LEVEL: Final = frozenset({Source.ORG_USERS, Source.ORG_INVITES})
 
-USER_LISTS: Final = frozenset({Source.USERS, Source.ORG_USERS})
+SOURCES_OF_USERS: Final = frozenset({Source.USERS, Source.ORG_USERS})
 """Lists of people with a status, whose removal hits an accepted membership as well."""
 
 
@@ -100,7 +100,7 @@ class UnreadableDate:
     raw: str
 
 
-Moment: TypeAlias = datetime | UnreadableDate | None
+Timestamp: TypeAlias = datetime | UnreadableDate | None
 """Aware UTC, or what was sent instead of a date, or None where nothing was sent."""
 
 
@@ -121,7 +121,7 @@ class Project:
     tags: tuple[tuple[str, str], ...] = ()
 
 
-class Place(NamedTuple):
+class ListRef(NamedTuple):
     """One list to read: whose, and which.
 
     Attributes:
@@ -132,9 +132,9 @@ class Place(NamedTuple):
     source: Source
 
 
-def organization_place(org_id: str, source: Source) -> Place:
+def organization_list_ref(org_id: str, source: Source) -> ListRef:
     """Give the place of an organization's list."""
-    return Place(Project(org_id, "", org_id), source)
+    return ListRef(Project(org_id, "", org_id), source)
 
 
 class Invitation(NamedTuple):
@@ -152,10 +152,10 @@ class Invitation(NamedTuple):
         expires_at: When it ends by itself (30 days later in every recording).
         status: A `MembershipStatus`, or another text; an open set.
         team_ids: Teams that come with it; the organization's lists alone have them.
-        origin: What only the source's own calls need (to invite again): ordered pairs.
-        reaches: Projects that come with an organization's invitation, id and name; the name
+        project_roles: What only the source's own calls need (to invite again): ordered pairs.
+        linked_projects: Projects that come with an organization's invitation, id and name; the name
             is "" until the survey gave it. Always empty in the lists of projects.
-        reaches_outside: One of those is not in the policy's scope, or nobody has seen it.
+        links_out_of_scope: One of those is not in the policy's scope, or nobody has seen it.
     """
 
     id: str
@@ -165,18 +165,18 @@ class Invitation(NamedTuple):
     username: str | None
     roles: tuple[str, ...]
     inviter: str | None
-    created_at: Moment
-    expires_at: Moment
+    created_at: Timestamp
+    expires_at: Timestamp
     source: Source = Source.INVITES
     status: str | None = MembershipStatus.PENDING
     team_ids: tuple[str, ...] = ()
-    origin: tuple[tuple[str, str], ...] = ()
-    reaches: tuple[tuple[str, str], ...] = ()
-    reaches_outside: bool = False
+    project_roles: tuple[tuple[str, str], ...] = ()
+    linked_projects: tuple[tuple[str, str], ...] = ()
+    links_out_of_scope: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class ListUnreadable:
     """A list that is not known to be complete; what it may hold is left alone.
 
     Attributes:
@@ -195,19 +195,19 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
-class Retired(Unreadable):
+class SourceRetired(ListUnreadable):
     """A list that Atlas serves no longer (410), whatever project is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class ProjectGone:
     """A project that no longer exists (404 with `GROUP_NOT_FOUND`). Not a failure."""
 
     project_id: str
     project_name: str
 
 
-def same_person_key(invitation: Invitation) -> tuple[str, str] | None:
+def user_key(invitation: Invitation) -> tuple[str, str] | None:
     """Give what two doors of one person share; None where nobody knows whose door it is."""
     if invitation.username is None:
         return None
@@ -236,7 +236,7 @@ class Outcome(StrEnum):
     """The person became an active member while the DELETE was on its way, and was removed."""
 
 
-class Aftermath(NamedTuple):
+class UserStatus(NamedTuple):
     """What Atlas shows of an invited user, once a deletion was sent or may have been.
 
     Attributes:
@@ -247,10 +247,10 @@ class Aftermath(NamedTuple):
     """
 
     status: str | None
-    there: bool | None
+    still_member: bool | None
 
 
-class Planned(NamedTuple):
+class PlannedDeletion(NamedTuple):
     """One planned deletion. A named tuple: a run makes many.
 
     Attributes:
@@ -262,7 +262,7 @@ class Planned(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Trail:
+class DeletionProgress:
     """What one deletion has been through so far; the deleter writes, the sweep reads.
 
     It is mutable on purpose: a deletion that is cut off returns nothing, and the audit
@@ -284,41 +284,41 @@ class Trail:
     """
 
     attempts: int = 0
-    awaiting: bool = False
+    response_pending: bool = False
     http_status: int | None = None
     error_code: str | None = None
-    called_off: bool = False
-    cut_short: bool = False
+    cancelled: bool = False
+    retries_cut_short: bool = False
     seen_before: str | None = None
     seen_after: str | None = None
-    settled: Outcome | None = None
-    rests: Callable[[], None] | None = None
+    known_outcome: Outcome | None = None
+    on_backoff: Callable[[], None] | None = None
 
-    def cut_off(self) -> "Deletion":
+    def result_if_interrupted(self) -> "DeletionResult":
         """Give the end of a deletion that an interruption cut off here."""
-        if self.settled is not None:
-            return self.ended(self.settled)
+        if self.known_outcome is not None:
+            return self.result(self.known_outcome)
         if self.attempts == 0:
-            return Deletion(Outcome.SKIPPED, 0, seen_before=self.seen_before)
-        unsure = self.awaiting or self.http_status is None
-        ended = self.ended(Outcome.UNKNOWN if unsure else Outcome.FAILED)
-        return ended._replace(cut_short=True)
+            return DeletionResult(Outcome.SKIPPED, 0, seen_before=self.seen_before)
+        is_unknown = self.response_pending or self.http_status is None
+        result = self.result(Outcome.UNKNOWN if is_unknown else Outcome.FAILED)
+        return result._replace(retries_cut_short=True)
 
-    def ended(self, outcome: Outcome, ends_run: RunError | None = None) -> "Deletion":
+    def result(self, outcome: Outcome, fatal_error: RunError | None = None) -> "DeletionResult":
         """Give the end of the deletion, with all that it has been through."""
-        return Deletion(
+        return DeletionResult(
             outcome,
             self.attempts,
             self.http_status,
             self.error_code,
-            ends_run,
+            fatal_error,
             self.seen_before,
             self.seen_after,
-            cut_short=self.cut_short,
+            retries_cut_short=self.retries_cut_short,
         )
 
 
-class Deletion(NamedTuple):
+class DeletionResult(NamedTuple):
     """The end of one planned deletion. A named tuple: a run makes many.
 
     Attributes:
@@ -333,32 +333,32 @@ class Deletion(NamedTuple):
     attempts: int
     http_status: int | None = None
     error_code: str | None = None
-    ends_run: RunError | None = None
+    fatal_error: RunError | None = None
     seen_before: str | None = None
     seen_after: str | None = None
-    cut_short: bool = False
+    retries_cut_short: bool = False
 
 
 # What Atlas said to an invitation that was to be sent again.
 
 
-class Reply(Enum):
+class InviteStatus(Enum):
     """What one POST came to."""
 
-    SENT = auto()
+    CREATED = auto()
     """Atlas said so."""
-    THERE = auto()
+    ALREADY_PRESENT = auto()
     """Atlas says that the person is invited or a member already (409)."""
-    LATER = auto()
+    RETRY_LATER = auto()
     """Atlas has surely not acted on it, and may another time: a limit, no connection."""
-    UNSURE = auto()
+    UNKNOWN = auto()
     """Nobody knows whether Atlas acted on it: it must be looked for before it is sent again."""
-    REFUSED = auto()
+    REJECTED = auto()
     """Atlas refuses it, or it cannot be sent at all."""
 
 
 @dataclass(frozen=True, slots=True)
-class Invited:
+class InviteResult:
     """The end of one POST.
 
     Attributes:
@@ -367,7 +367,7 @@ class Invited:
         ends_run: Set when the answer was about the run and not about this invitation.
     """
 
-    reply: Reply
+    status: InviteStatus
     http_status: int | None = None
     error_code: str | None = None
-    ends_run: RunError | None = None
+    fatal_error: RunError | None = None

@@ -10,20 +10,20 @@ from unicodedata import category, normalize
 # Numbers with their words, as a person says them: one is never `1 projects`. Pure.
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
+def pluralize(number: int, singular: str, plural: str | None = None) -> str:
     """Give a number with its noun."""
-    return f"{number:,} {fitting(number, one, many or one + 's')}"
+    return f"{number:,} {plural_form(number, singular, plural or singular + 's')}"
 
 
-def fitting(number: int, one: str, many: str) -> str:
+def plural_form(number: int, singular: str, plural: str) -> str:
     """Give the word that goes with a number: `is` or `are`, `has` or `have`."""
-    return one if number == 1 else many
+    return singular if number == 1 else plural
 
 
 # Names and globs: how one name is compared with another, everywhere the same.
 
 
-def fold(name: str) -> str:
+def casefold_visible(name: str) -> str:
     """Give the form of a name that comparisons use: case does not count.
 
     Nor does what a person cannot see on a screen: how a letter is composed (NFC), signs
@@ -31,8 +31,8 @@ def fold(name: str) -> str:
     """
     if name.isascii():
         return name.strip().lower()
-    shown = "".join(sign for sign in normalize("NFC", name) if category(sign) != "Cf")
-    return normalize("NFC", shown.casefold()).strip()
+    visible_text = "".join(sign for sign in normalize("NFC", name) if category(sign) != "Cf")
+    return normalize("NFC", visible_text.casefold()).strip()
 
 
 class Globs:
@@ -45,51 +45,53 @@ class Globs:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = tuple(patterns)
-        self._each = tuple(re.compile(fnmatch.translate(fold(p))) for p in self.patterns)
+        self._each = tuple(
+            re.compile(fnmatch.translate(casefold_visible(p))) for p in self.patterns
+        )
         self._any = re.compile("|".join(f"(?:{p.pattern})" for p in self._each) or r"(?!)")
 
-    def match(self, name: str) -> bool:
+    def matches(self, name: str) -> bool:
         """Tell whether any glob covers the whole name."""
-        return self._any.match(fold(name)) is not None
+        return self._any.match(casefold_visible(name)) is not None
 
-    def matching(self, name: str) -> tuple[str, ...]:
+    def matching_patterns(self, name: str) -> tuple[str, ...]:
         """Give the globs that cover the name, as the person wrote them."""
-        folded = fold(name)
+        folded = casefold_visible(name)
         return tuple(p for p, r in zip(self.patterns, self._each, strict=True) if r.match(folded))
 
 
 # Values out of an audit line that anybody may have written: never trusted, never too long.
 
 
-LONGEST = 500
+MAX_TEXT_LENGTH = 500
 """Characters of a value that are kept at all; what is cut off is said in its place."""
 
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _PLAIN = re.compile(r"[ -~]*")
 
 
-def text(value: object, longest: int = LONGEST) -> str:
+def to_text(value: object, max_length: int = MAX_TEXT_LENGTH) -> str:
     """The value as text of at most `longest` characters that UTF-8 can hold."""
     if value is None:
         return ""
     if isinstance(value, (list, tuple)):
-        return text(", ".join(text(item) for item in value[:LONGEST]), longest)
-    written = value if isinstance(value, str) else str(value)
-    if len(written) > longest:
-        written = f"{written[:longest]}… ({len(written):,} characters)"
-    if written.isascii():
-        return written
-    return written.encode("utf-8", "backslashreplace").decode("utf-8")
+        return to_text(", ".join(to_text(item) for item in value[:MAX_TEXT_LENGTH]), max_length)
+    result = value if isinstance(value, str) else str(value)
+    if len(result) > max_length:
+        result = f"{result[:max_length]}… ({len(result):,} characters)"
+    if result.isascii():
+        return result
+    return result.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def whole(value: object) -> int | None:
+def to_int(value: object) -> int | None:
     """A whole number that SQLite can hold, or None."""
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
         return None
     return value
 
 
-def number(value: object) -> float | None:
+def to_float(value: object) -> float | None:
     """A finite number as a float, or None."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
@@ -100,29 +102,29 @@ def number(value: object) -> float | None:
     return found if abs(found) < float("inf") else None
 
 
-def instant(value: object) -> datetime | None:
+def to_datetime(value: object) -> datetime | None:
     """An RFC 3339 date as aware UTC, or None where it is none; a date without a zone is none."""
     try:
-        found = datetime.fromisoformat(text(value))
+        found = datetime.fromisoformat(to_text(value))
         return found.astimezone(UTC) if found.tzinfo else None
     except (ValueError, OverflowError):
         return None
 
 
-def visible(written: str) -> str:
+def escape_unprintable(value: str) -> str:
     """The text with everything that has no shape of its own spelt out, as `[U+202E]`.
 
     Controls, marks that turn the direction, joiners, lone surrogates and characters of no
     meaning can make one name look like another, or a line read backwards.
     """
-    if _PLAIN.fullmatch(written):
-        return written
+    if _PLAIN.fullmatch(value):
+        return value
     return "".join(
         f"[U+{ord(char):04X}]" if unicodedata.category(char) in _UNPRINTABLE else char
-        for char in written
+        for char in value
     )
 
 
-def shortened(written: str, limit: int) -> str:
+def truncate(value: str, limit: int) -> str:
     """The text, cut to `limit` characters, the ellipsis included."""
-    return written if len(written) <= limit else f"{written[: limit - 1]}…"
+    return value if len(value) <= limit else f"{value[: limit - 1]}…"

@@ -5,18 +5,24 @@ from dataclasses import dataclass, field
 
 from builders import invitation
 
-from invite_sweeper.errors import AuditUnwritable
-from invite_sweeper.models import Invitation, Invited, Reply, Trail, Unreadable
-from invite_sweeper.restore import Deleted, End
-from invite_sweeper.text import fold
+from invite_sweeper.errors import AuditLogError
+from invite_sweeper.models import (
+    DeletionProgress,
+    Invitation,
+    InviteResult,
+    InviteStatus,
+    ListUnreadable,
+)
+from invite_sweeper.restore import DeletedInvitation, RestoreResult
+from invite_sweeper.text import casefold_visible
 
-SENT = Invited(Reply.SENT, 200)
-LATER = Invited(Reply.LATER, 400, "INVITATIONS_RATE_LIMITED_IP")
-UNSURE = Invited(Reply.UNSURE)
+SENT = InviteResult(InviteStatus.CREATED, 200)
+LATER = InviteResult(InviteStatus.RETRY_LATER, 400, "INVITATIONS_RATE_LIMITED_IP")
+UNSURE = InviteResult(InviteStatus.UNKNOWN)
 
 
-def deleted(number: int = 1, **changes: object) -> Deleted:
-    return Deleted("run-1", invitation(number, **changes), "forgotten")
+def deleted(number: int = 1, **changes: object) -> DeletedInvitation:
+    return DeletedInvitation("run-1", invitation(number, **changes), "forgotten")
 
 
 @dataclass
@@ -32,61 +38,63 @@ class FakePost:
         begun: POSTs so far, those that hang among them.
     """
 
-    there: set[str] = field(default_factory=set)
-    replies: dict[str, list[Invited]] = field(default_factory=dict)
+    still_member: set[str] = field(default_factory=set)
+    replies: dict[str, list[InviteResult]] = field(default_factory=dict)
     arrives: set[str] = field(default_factory=set)
-    unreadable: Unreadable | Exception | None = None
-    sent: list[str] = field(default_factory=list)
+    unreadable: ListUnreadable | Exception | None = None
+    send_count: list[str] = field(default_factory=list)
     looks: int = 0
-    begun: int = 0
+    reached_atlas: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def invite(self, invitation: Invitation, trail: Trail) -> Invited:
-        trail.attempts += 1
-        trail.awaiting = True
-        self.begun += 1
+    async def invite(self, invitation: Invitation, progress: DeletionProgress) -> InviteResult:
+        progress.attempts += 1
+        progress.response_pending = True
+        self.reached_atlas += 1
         await self.gate.wait()
-        trail.awaiting = False
+        progress.response_pending = False
         name = invitation.username or ""
-        self.sent.append(name)
+        self.send_count.append(name)
         left = self.replies.get(name, [])
         reply = left.pop(0) if left else SENT
-        trail.http_status = reply.http_status
-        if reply.reply is Reply.SENT or name in self.arrives:
-            self.there.add(fold(name))
+        progress.http_status = reply.http_status
+        if reply.status is InviteStatus.CREATED or name in self.arrives:
+            self.still_member.add(casefold_visible(name))
         return reply
 
-    async def present(self, invitation: Invitation) -> frozenset[str] | Unreadable:
+    async def usernames(self, invitation: Invitation) -> frozenset[str] | ListUnreadable:
         self.looks += 1
         if isinstance(self.unreadable, Exception):
             raise self.unreadable
-        return self.unreadable or frozenset(self.there)
+        return self.unreadable or frozenset(self.still_member)
 
 
 @dataclass
-class Diary:
+class FakeRestoreLog:
     """Implements Journal; fails from `fails_at` durable calls on."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     fails_at: int | None = None
     calls: int = 0
 
-    def intent(self, each: Deleted) -> None:
+    def write_intent(self, each: DeletedInvitation) -> None:
         self._add("intent", each)
 
-    def outcome(self, each: Deleted, end: End, duration_ms: float) -> None:
+    def write_outcome(
+        self, each: DeletedInvitation, end: RestoreResult, duration_ms: float
+    ) -> None:
         assert duration_ms >= 0
         self._add(end.outcome.value, each)
 
-    async def durable(self) -> None:
+    async def sync(self) -> None:
         self.calls += 1
         if self.fails_at is not None and self.calls >= self.fails_at:
-            raise AuditUnwritable("The disk is full.")
+            raise AuditLogError("The disk is full.")
 
-    def _add(self, what: str, each: Deleted) -> None:
+    def _add(self, what: str, each: DeletedInvitation) -> None:
         self.lines.append((what, each.invitation.username or ""))
 
 
@@ -95,12 +103,12 @@ class Clock:
 
     def __init__(self) -> None:
         self.now_s = 0.0
-        self.rests: list[float] = []
+        self.on_backoff: list[float] = []
 
     def __call__(self) -> float:
         return self.now_s
 
     async def rest(self, seconds: float) -> None:
-        self.rests.append(seconds)
+        self.on_backoff.append(seconds)
         self.now_s += seconds
         await asyncio.sleep(0)

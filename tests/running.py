@@ -13,7 +13,7 @@ from pathlib import Path
 
 from builders import policy_bytes
 
-from invite_sweeper.cli.simulate import serving
+from invite_sweeper.cli.simulate import serve_in_thread
 from invite_sweeper.simulator import Account, SimulatedAtlas
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -115,7 +115,7 @@ def desk_in(folder: Path, sim: SimulatedAtlas | None = None, kind: str = "token"
         "service-account": atlas.add_service_account,
     }
     account = make[kind]()
-    with serving(atlas) as base_url:
+    with serve_in_thread(atlas) as base_url:
         keys: dict[str, object] = {
             "version": 1,
             "organizations": [ORG_ID],

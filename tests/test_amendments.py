@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import invitation_fields
-from invite_sweeper.sweep.previous_runs import Comparison
-from invite_sweeper.sweep.saved_plan import Ceiling, PlanContext, read, write
-from invite_sweeper.sweep.selection import Decision, amendments, as_decided
+from invite_sweeper.sweep.previous_runs import PolicyChange
+from invite_sweeper.sweep.saved_plan import PlanContext, SavedPlanFilter, parse_plan, render_lines
+from invite_sweeper.sweep.selection import Decision, decision_filter, no_filter
 
 STALE = Decision(invitation(1), "r", None)
 KEPT = Decision(invitation(1), None, "too_young")
@@ -25,7 +25,7 @@ class Deleted:
 
 
 def amend(decision, *, bounces=None, max_bounces=3, ceiling=None):
-    return amendments(bounces=bounces, max_bounces=max_bounces, ceiling=ceiling)(decision)
+    return decision_filter(history=bounces, max_bounces=max_bounces, plan_filter=ceiling)(decision)
 
 
 def ceiling_of(*numbers):
@@ -38,11 +38,11 @@ def ceiling_of(*numbers):
         policy_sha256="",
     )
     rows = ({**invitation_fields(invitation(n), NOW), "rule": "r"} for n in numbers)
-    return Ceiling(read(write(context, rows)))
+    return SavedPlanFilter(parse_plan(render_lines(context, rows)))
 
 
 def test_without_precedents_a_decision_stays_as_it_is():
-    assert amend(STALE) == STALE == as_decided(STALE)
+    assert amend(STALE) == STALE == no_filter(STALE)
 
 
 def test_invitation_that_came_back_less_often_than_max_bounces_is_marked():
@@ -52,11 +52,11 @@ def test_invitation_that_came_back_less_often_than_max_bounces_is_marked():
 
 def test_invitation_that_came_back_max_bounces_times_is_kept():
     found = amend(STALE, bounces=Deleted(3))
-    assert (found.kept, found.rule, found.bounced) == ("bounced", None, 3)
+    assert (found.keep_reason, found.rule, found.bounced) == ("bounced", None, 3)
 
 
 def test_max_bounces_of_zero_keeps_what_was_deleted_once_and_not_what_never_was():
-    assert amend(STALE, bounces=Deleted(1), max_bounces=0).kept == "bounced"
+    assert amend(STALE, bounces=Deleted(1), max_bounces=0).keep_reason == "bounced"
     assert amend(STALE, bounces=Deleted(0), max_bounces=0).stale
 
 
@@ -70,20 +70,20 @@ def test_kept_invitation_stays_kept_for_its_own_reason():
 
 
 def test_stale_invitation_that_no_plan_lists_is_kept():
-    assert amend(STALE, ceiling=ceiling_of(2)).kept == "not_in_plan"
+    assert amend(STALE, ceiling=ceiling_of(2)).keep_reason == "not_in_plan"
     assert amend(STALE, ceiling=ceiling_of(1)).stale
 
 
 def test_planned_invitation_that_is_kept_now_is_told():
     ceiling = ceiling_of(1)
     assert amend(KEPT, ceiling=ceiling) == KEPT
-    assert ceiling.kept == {"too_young": 1}
+    assert ceiling.kept_by_reason == {"too_young": 1}
 
 
 def test_bounced_invitation_of_a_plan_is_kept_and_told():
     ceiling = ceiling_of(1)
-    assert amend(STALE, bounces=Deleted(3), ceiling=ceiling).kept == "bounced"
-    assert ceiling.kept == {"bounced": 1}
+    assert amend(STALE, bounces=Deleted(3), ceiling=ceiling).keep_reason == "bounced"
+    assert ceiling.kept_by_reason == {"bounced": 1}
 
 
 @given(count=st.integers(0, 9), most=st.integers(0, 9), planned=st.booleans(), stale=st.booleans())
@@ -105,20 +105,20 @@ class Before:
 
 
 def test_comparison_tells_what_the_new_policy_adds_and_takes_away():
-    found = Comparison(Before(stale=False))
-    assert found.look(STALE) is STALE
+    found = PolicyChange(Before(stale=False))
+    assert found.observe(STALE) is STALE
     assert (found.added_count, found.removed_count) == (1, 0)
     assert found.added == ["Sandbox Alpha: person-1@example.com"]
-    found = Comparison(Before(stale=True))
-    assert found.look(KEPT) is KEPT
+    found = PolicyChange(Before(stale=True))
+    assert found.observe(KEPT) is KEPT
     assert (found.added_count, found.removed_count) == (0, 1)
     assert found.removed == ["Sandbox Alpha: person-1@example.com"]
 
 
 def test_comparison_says_nothing_of_what_both_policies_agree_on():
-    same, other = Comparison(Before(stale=True)), Comparison(Before(stale=False))
-    same.look(STALE)
-    other.look(KEPT)
+    same, other = PolicyChange(Before(stale=True)), PolicyChange(Before(stale=False))
+    same.observe(STALE)
+    other.observe(KEPT)
     assert (
         (same.added_count, same.removed_count)
         == (0, 0)
@@ -130,16 +130,16 @@ def test_comparison_says_nothing_of_what_both_policies_agree_on():
 
 
 def test_comparison_without_the_old_policy_counts_all_that_is_stale_as_new():
-    found = Comparison(None)
-    found.look(STALE)
-    found.look(KEPT)
+    found = PolicyChange(None)
+    found.observe(STALE)
+    found.observe(KEPT)
     assert (found.added_count, found.removed_count) == (1, 0)
 
 
 def test_comparison_keeps_names_in_bounded_memory_and_counts_all():
-    found = Comparison(None)
+    found = PolicyChange(None)
     for _ in range(1500):
-        found.look(STALE)
+        found.observe(STALE)
     assert (len(found.added), found.added_count) == (1000, 1500)
-    assert "adds 1,500" in found.refusal("f" * 64).message
-    assert "f" * 64 in found.refusal("f" * 64).hint
+    assert "adds 1,500" in found.as_error("f" * 64).message
+    assert "f" * 64 in found.as_error("f" * 64).hint

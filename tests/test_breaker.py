@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.models import Outcome
-from invite_sweeper.sweep.guards import Breaker
+from invite_sweeper.sweep.guards import CircuitBreaker
 
 DELETED, FAILED, GONE = Outcome.DELETED, Outcome.FAILED, Outcome.ALREADY_GONE
 
 
 def told(outcomes, **limits):
     """What the breaker says after each outcome; the first sentence, and after how many."""
-    breaker = Breaker(policy(limits=limits).limits)
+    breaker = CircuitBreaker(policy(limits=limits).limits)
     for number, outcome in enumerate(outcomes, start=1):
         sentence = breaker.record(outcome)
         if sentence is not None:

@@ -8,13 +8,13 @@ from builders import invitation
 
 from invite_sweeper.audit import OpenIntent
 from invite_sweeper.models import Outcome, Source
-from invite_sweeper.sweep.run import MOST_KEPT, Bulletin
+from invite_sweeper.sweep.run import MAX_WARNINGS, RunWarnings
 
 
-@pytest.mark.parametrize("count", [MOST_KEPT - 1, MOST_KEPT, MOST_KEPT + 1])
+@pytest.mark.parametrize("count", [MAX_WARNINGS - 1, MAX_WARNINGS, MAX_WARNINGS + 1])
 def test_no_more_than_1000_sentences_are_kept_for_the_summary_and_every_one_is_said(count):
     counts, said = SimpleNamespace(warnings=[]), []
-    bulletin = Bulletin(None, None, counts, SimpleNamespace(warn=said.append))
+    bulletin = RunWarnings(None, None, counts, SimpleNamespace(warning=said.append))
     sentences = [f"Sentence {number}." for number in range(count)]
     for sentence in sentences:
         bulletin.warn(sentence)
@@ -26,15 +26,15 @@ def test_no_more_than_1000_sentences_are_kept_for_the_summary_and_every_one_is_s
 def desk():
     """A bulletin, what it warned of, its alarms, and the counts."""
     counts, warned, alarmed = SimpleNamespace(warnings=[], recovered=Counter()), [], []
-    view = SimpleNamespace(warn=warned.append, alarm=alarmed.append)
+    view = SimpleNamespace(warning=warned.append, error=alarmed.append)
     job, log = SimpleNamespace(run_id="run-2"), SimpleNamespace(path="log.jsonl")
-    bulletin = Bulletin(job, log, counts, view)
+    bulletin = RunWarnings(job, log, counts, view)
     return SimpleNamespace(bulletin=bulletin, counts=counts, warned=warned, alarmed=alarmed)
 
 
 def settle(desk, outcome, mode="sweep"):
     one = invitation(1, source=Source.USERS)
-    desk.bulletin.settled(OpenIntent("run-1", mode, one, "stale"), outcome)
+    desk.bulletin.recovered(OpenIntent("run-1", mode, one, "stale"), outcome)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -52,7 +52,7 @@ def test_users_whom_nobody_could_look_at_are_told_once_and_those_of_a_restore_ne
     desk, mode, told
 ):
     settle(desk, Outcome.UNKNOWN, mode)
-    desk.bulletin.closing()
-    desk.bulletin.closing()
+    desk.bulletin.finish()
+    desk.bulletin.finish()
     assert len(desk.warned) == told
     assert all(said.startswith("1 of the removed users") for said in desk.warned)

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Source
 from invite_sweeper.sweep.guards import (
-    Census,
+    PlanCounts,
     Population,
-    raise_if_clock_differs,
-    raise_if_fewer,
-    raise_if_unsafe,
-    refusals,
+    check_clock,
+    check_limits,
+    check_population,
+    limit_violations,
     share_limit,
 )
 from invite_sweeper.sweep.plan import OldestFirst
@@ -35,69 +35,69 @@ def limits(**changes):
 
 
 def census(*doomed, seen=10**6, unreadable=0):
-    return Census(seen, unreadable, {object_id(n): count for n, count in enumerate(doomed)})
+    return PlanCounts(seen, unreadable, {object_id(n): count for n, count in enumerate(doomed)})
 
 
 def test_as_many_as_max_deletions_pass_and_one_more_does_not():
-    assert refusals(census(2, 3), limits(max_deletions=5)) == ()
-    (why,) = refusals(census(3, 3), limits(max_deletions=5))
+    assert limit_violations(census(2, 3), limits(max_deletions=5)) == ()
+    (why,) = limit_violations(census(3, 3), limits(max_deletions=5))
     assert why == "6 stale invitations are over max_deletions: 5."
 
 
 def test_zero_max_deletions_means_zero():
-    assert refusals(census(), limits(max_deletions=0)) == ()
-    assert refusals(census(1), limits(max_deletions=0)) != ()
+    assert limit_violations(census(), limits(max_deletions=0)) == ()
+    assert limit_violations(census(1), limits(max_deletions=0)) != ()
 
 
 def test_zero_per_project_means_zero():
-    assert refusals(census(), limits(max_deletions_per_project=0)) == ()
-    assert refusals(census(1), limits(max_deletions_per_project=0)) != ()
+    assert limit_violations(census(), limits(max_deletions_per_project=0)) == ()
+    assert limit_violations(census(1), limits(max_deletions_per_project=0)) != ()
 
 
 def test_per_project_limit_counts_each_project_alone():
-    assert refusals(census(3, 3, 3), limits(max_deletions_per_project=3)) == ()
-    (why,) = refusals(census(3, 4, 3), limits(max_deletions_per_project=3))
+    assert limit_violations(census(3, 3, 3), limits(max_deletions_per_project=3)) == ()
+    (why,) = limit_violations(census(3, 4, 3), limits(max_deletions_per_project=3))
     assert why == (
         f"4 stale invitations in project {object_id(1)} are over max_deletions_per_project: 3."
     )
 
 
 def test_share_says_nothing_where_ten_are_stale_and_speaks_at_eleven():
-    assert refusals(census(10, seen=10), limits(max_share=0.5)) == ()
-    (why,) = refusals(census(11, seen=11), limits(max_share=0.5))
+    assert limit_violations(census(10, seen=10), limits(max_share=0.5)) == ()
+    (why,) = limit_violations(census(11, seen=11), limits(max_share=0.5))
     assert why == "11 stale of 11 invitations (100.0%) are over max_share: 0.5."
 
 
 def test_share_is_reached_and_not_passed():
-    assert refusals(census(50, seen=100), limits(max_share=0.5)) == ()
-    assert refusals(census(51, seen=100), limits(max_share=0.5)) != ()
+    assert limit_violations(census(50, seen=100), limits(max_share=0.5)) == ()
+    assert limit_violations(census(51, seen=100), limits(max_share=0.5)) != ()
 
 
 def test_share_is_exact_where_floats_are_not():
-    assert refusals(census(29, seen=100), limits(max_share=0.29)) == ()
+    assert limit_violations(census(29, seen=100), limits(max_share=0.29)) == ()
     assert share_limit(limits(max_share=0.29), seen=100, stale=29) == 29
-    assert refusals(census(30, seen=100), limits(max_share=0.29)) != ()
+    assert limit_violations(census(30, seen=100), limits(max_share=0.29)) != ()
 
 
 def test_zero_share_means_zero_above_ten():
-    assert refusals(census(10, seen=100), limits(max_share=0)) == ()
-    assert refusals(census(11, seen=100), limits(max_share=0)) != ()
+    assert limit_violations(census(10, seen=100), limits(max_share=0)) == ()
+    assert limit_violations(census(11, seen=100), limits(max_share=0)) != ()
 
 
 def test_unreadable_projects_up_to_the_limit_pass():
-    assert refusals(census(unreadable=10), limits(max_unreadable_projects=10)) == ()
-    (why,) = refusals(census(unreadable=11), limits(max_unreadable_projects=10))
+    assert limit_violations(census(unreadable=10), limits(max_unreadable_projects=10)) == ()
+    (why,) = limit_violations(census(unreadable=11), limits(max_unreadable_projects=10))
     assert why == "11 projects could not be read, over max_unreadable_projects: 10."
 
 
 def test_zero_unreadable_projects_means_every_project_must_be_readable():
-    assert refusals(census(unreadable=0), limits(max_unreadable_projects=0)) == ()
-    assert refusals(census(unreadable=1), limits(max_unreadable_projects=0)) != ()
+    assert limit_violations(census(unreadable=0), limits(max_unreadable_projects=0)) == ()
+    assert limit_violations(census(unreadable=1), limits(max_unreadable_projects=0)) != ()
 
 
 def test_limits_that_shards_divide_are_told_as_the_part_of_the_shard_and_no_other():
     tight = limits(**dict.fromkeys(WIDE, 0))
-    found = refusals(census(11, seen=11, unreadable=1), tight, "1/3")
+    found = limit_violations(census(11, seen=11, unreadable=1), tight, "1/3")
     part = ", the part of shard 1/3."
     assert [why.endswith(part) for why in found] == [True, True, False, False]
     assert found[0] == f"1 project could not be read, over max_unreadable_projects: 0{part}"
@@ -106,17 +106,17 @@ def test_limits_that_shards_divide_are_told_as_the_part_of_the_shard_and_no_othe
 
 def test_refusal_of_a_shard_names_its_part():
     with pytest.raises(GuardRefused, match="the part of shard 2/3"):
-        raise_if_unsafe(census(2), limits(max_deletions=1), "2/3")
+        check_limits(census(2), limits(max_deletions=1), "2/3")
 
 
 def test_every_limit_that_is_passed_is_told():
     tight = dict.fromkeys(WIDE, 0)
-    assert len(refusals(census(11, seen=11, unreadable=1), limits(**tight))) == 4
+    assert len(limit_violations(census(11, seen=11, unreadable=1), limits(**tight))) == 4
 
 
 def test_refusal_carries_the_first_five_reasons_and_counts_the_rest():
     with pytest.raises(GuardRefused) as caught:
-        raise_if_unsafe(census(*[2] * 8), limits(max_deletions_per_project=1))
+        check_limits(census(*[2] * 8), limits(max_deletions_per_project=1))
     assert caught.value.message.count("max_deletions_per_project") == 5
     assert caught.value.message.endswith("And 3 more.")
     assert caught.value.consequence == "Nothing was deleted."
@@ -124,7 +124,7 @@ def test_refusal_carries_the_first_five_reasons_and_counts_the_rest():
 
 def test_refusal_tells_its_reasons_in_a_row_and_how_to_fix_it():
     with pytest.raises(GuardRefused) as caught:
-        raise_if_unsafe(census(2), limits(max_deletions=1, max_deletions_per_project=1))
+        check_limits(census(2), limits(max_deletions=1, max_deletions_per_project=1))
     assert caught.value.message == (
         "2 stale invitations are over max_deletions: 1. "
         f"2 stale invitations in project {object_id(0)} are over max_deletions_per_project: 1."
@@ -143,20 +143,20 @@ READABLE = (
 
 def test_for_projects_that_cannot_be_read_no_narrower_rule_is_advised():
     with pytest.raises(GuardRefused) as caught:
-        raise_if_unsafe(census(1, unreadable=1), limits(max_unreadable_projects=0))
+        check_limits(census(1, unreadable=1), limits(max_unreadable_projects=0))
     assert caught.value.hint == READABLE
 
 
 def test_both_mends_are_told_where_projects_and_deletions_are_too_many():
     tight = limits(max_unreadable_projects=0, max_deletions=1)
     with pytest.raises(GuardRefused) as caught:
-        raise_if_unsafe(census(2, unreadable=1), tight)
+        check_limits(census(2, unreadable=1), tight)
     assert caught.value.hint.startswith(f"{READABLE} Read the plan; then raise the limit")
 
 
 def test_as_many_unreadable_projects_as_may_be_are_no_reason_for_a_hint():
     with pytest.raises(GuardRefused) as caught:
-        raise_if_unsafe(census(2, unreadable=1), limits(max_unreadable_projects=1, max_deletions=1))
+        check_limits(census(2, unreadable=1), limits(max_unreadable_projects=1, max_deletions=1))
     assert READABLE not in caught.value.hint
 
 
@@ -164,9 +164,9 @@ def test_as_many_unreadable_projects_as_may_be_are_no_reason_for_a_hint():
     ("count", "said"), [(1, "1 stale invitation is over"), (2, "2 stale invitations are over")]
 )
 def test_one_stale_invitation_is_over_a_limit_and_two_are(count, said):
-    (why,) = refusals(census(count), limits(max_deletions=0))
+    (why,) = limit_violations(census(count), limits(max_deletions=0))
     assert why == f"{said} max_deletions: 0."
-    (why,) = refusals(census(count), limits(max_deletions_per_project=0))
+    (why,) = limit_violations(census(count), limits(max_deletions_per_project=0))
     assert why.startswith(
         said.replace(" is", f" in project {object_id(0)} is").replace(
             " are", f" in project {object_id(0)} are"
@@ -176,12 +176,12 @@ def test_one_stale_invitation_is_over_a_limit_and_two_are(count, said):
 
 def test_five_reasons_are_all_told():
     with pytest.raises(GuardRefused) as caught:
-        raise_if_unsafe(census(*[2] * 5), limits(max_deletions_per_project=1))
+        check_limits(census(*[2] * 5), limits(max_deletions_per_project=1))
     assert "more." not in caught.value.message
 
 
 def test_plan_within_its_limits_passes():
-    raise_if_unsafe(census(1), limits())
+    check_limits(census(1), limits())
 
 
 def stale(number, *, days=20, project=1, source=Source.INVITES):
@@ -192,14 +192,14 @@ def stale(number, *, days=20, project=1, source=Source.INVITES):
 def taken(oldest, **counts):
     return {
         found[0].invitation.project_id: [d.invitation.id for d in found]
-        for found in oldest.take(**counts)
+        for found in oldest.select(**counts)
     }
 
 
 def test_trim_takes_the_oldest_up_to_max_deletions():
     oldest = OldestFirst(limits(max_deletions=2))
-    oldest.offer([stale(1, days=20), stale(2, days=40)])
-    oldest.offer([stale(3, days=30, project=2)])
+    oldest.add([stale(1, days=20), stale(2, days=40)])
+    oldest.add([stale(3, days=30, project=2)])
     assert taken(oldest, seen=100, stale=3) == {
         object_id(1): [object_id(2)],
         object_id(2): [object_id(3)],
@@ -208,8 +208,8 @@ def test_trim_takes_the_oldest_up_to_max_deletions():
 
 def test_trim_holds_the_limit_of_each_project_before_that_of_the_run():
     oldest = OldestFirst(limits(max_deletions=3, max_deletions_per_project=1))
-    oldest.offer([stale(1, days=90), stale(2, days=80)])
-    oldest.offer([stale(3, days=20, project=2)])
+    oldest.add([stale(1, days=90), stale(2, days=80)])
+    oldest.add([stale(3, days=20, project=2)])
     assert taken(oldest, seen=100, stale=3) == {
         object_id(1): [object_id(1)],
         object_id(2): [object_id(3)],
@@ -219,37 +219,37 @@ def test_trim_holds_the_limit_of_each_project_before_that_of_the_run():
 @pytest.mark.parametrize("days", [(80, 90), (90, 80)])
 def test_trim_takes_the_oldest_of_a_project_wherever_it_stands_in_the_list(days):
     oldest = OldestFirst(limits(max_deletions_per_project=1))
-    oldest.offer([stale(1, days=days[0]), stale(2, days=days[1])])
-    ((found,),) = oldest.take(seen=100, stale=2)
+    oldest.add([stale(1, days=days[0]), stale(2, days=days[1])])
+    ((found,),) = oldest.select(seen=100, stale=2)
     assert found.invitation.id == object_id(1 + days.index(90))
 
 
 def test_trim_lets_the_lists_of_a_project_share_its_limit_and_goes_on_to_the_next_project():
     oldest = OldestFirst(limits(max_deletions_per_project=2))
-    oldest.offer([stale(1, days=90), stale(2, days=70)])
-    oldest.offer([stale(3, days=80, source=Source.USERS), stale(4, days=60, source=Source.USERS)])
-    oldest.offer([stale(5, days=50, project=2)])
-    found = [[d.invitation.id for d in part] for part in oldest.take(seen=100, stale=5)]
+    oldest.add([stale(1, days=90), stale(2, days=70)])
+    oldest.add([stale(3, days=80, source=Source.USERS), stale(4, days=60, source=Source.USERS)])
+    oldest.add([stale(5, days=50, project=2)])
+    found = [[d.invitation.id for d in part] for part in oldest.select(seen=100, stale=5)]
     assert found == [[object_id(1)], [object_id(3)], [object_id(5)]]
 
 
 def test_trim_with_zero_takes_none():
     oldest = OldestFirst(limits(max_deletions=0))
-    oldest.offer([stale(1)])
+    oldest.add([stale(1)])
     assert taken(oldest, seen=1, stale=1) == {}
 
 
 def test_trim_holds_the_share_where_more_than_ten_are_stale():
     oldest = OldestFirst(limits(max_share=0.5))
-    oldest.offer([stale(n, days=20 + n) for n in range(1, 12)])
+    oldest.add([stale(n, days=20 + n) for n in range(1, 12)])
     (found,) = taken(oldest, seen=11, stale=11).values()
     assert found == [object_id(n) for n in (11, 10, 9, 8, 7)]
 
 
 def test_trim_breaks_ties_by_what_came_first():
     oldest = OldestFirst(limits(max_deletions=1))
-    oldest.offer([stale(2), stale(1)])
-    oldest.offer([stale(3, project=2)])
+    oldest.add([stale(2), stale(1)])
+    oldest.add([stale(3, project=2)])
     assert taken(oldest, seen=3, stale=3) == {object_id(1): [object_id(1)]}
 
 
@@ -266,7 +266,7 @@ some_limits = st.builds(
 @given(doomed=counts, kept=st.integers(0, 60), unreadable=st.integers(0, 4), limits=some_limits)
 def test_plan_that_passed_satisfies_every_limit_recomputed(doomed, kept, unreadable, limits):
     total = sum(doomed.values())
-    found = refusals(Census(total + kept, unreadable, doomed), limits)
+    found = limit_violations(PlanCounts(total + kept, unreadable, doomed), limits)
     share = Fraction(round(limits.max_share * 100), 100)
     holds = (
         total <= limits.max_deletions
@@ -288,9 +288,9 @@ def test_trimmed_plan_passes_its_own_guard_and_takes_the_oldest_of_each_project(
         by_project.setdefault(project, []).append(stale(number, days=days, project=project))
     oldest = OldestFirst(limits)
     for found in by_project.values():
-        oldest.offer(found)
+        oldest.add(found)
     seen = len(ages) + kept
-    plan = {d[0].invitation.project_id: d for d in oldest.take(seen=seen, stale=len(ages))}
+    plan = {d[0].invitation.project_id: d for d in oldest.select(seen=seen, stale=len(ages))}
     doomed = {project_id: len(found) for project_id, found in plan.items()}
     share = share_limit(limits, seen=seen, stale=len(ages))
     assert sum(doomed.values()) <= limits.max_deletions
@@ -310,7 +310,7 @@ def test_census_adds_up():
 
 @pytest.mark.parametrize("skew_s", [0.0, 300.0, -300.0])
 def test_clock_up_to_5_minutes_off_passes(skew_s):
-    raise_if_clock_differs(skew_s)
+    check_clock(skew_s)
 
 
 SET_IT = "Set the clock (NTP): ages are counted by it."
@@ -331,12 +331,12 @@ SET_IT = "Set the clock (NTP): ages are counted by it."
 )
 def test_clock_that_is_further_off_or_cannot_be_checked_is_refused(skew_s, what, hint):
     with pytest.raises(GuardRefused) as caught:
-        raise_if_clock_differs(skew_s)
+        check_clock(skew_s)
     assert (caught.value.message, caught.value.hint) == (what, hint)
 
 
 def fewer(before, now, **changes):
-    raise_if_fewer(Population(*before), Population(*now), limits(**changes))
+    check_population(Population(*before), Population(*now), limits(**changes))
 
 
 def test_population_may_fall_by_the_share_and_not_by_one_more():

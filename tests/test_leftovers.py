@@ -3,15 +3,15 @@
 from builders import invitation
 
 from invite_sweeper.models import Source
-from invite_sweeper.sweep.plan import Leftovers
+from invite_sweeper.sweep.plan import RemainingOrgInvitations
 from invite_sweeper.sweep.selection import Decision
 
 
 def told(*decisions):
-    leftovers = Leftovers()
+    leftovers = RemainingOrgInvitations()
     for one in decisions:
-        assert leftovers.look(one) is one
-    return leftovers.sentences()
+        assert leftovers.observe(one) is one
+    return leftovers.warnings()
 
 
 def goes(username="ann@example.com", source=Source.INVITES):

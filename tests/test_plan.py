@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from invite_sweeper.audit import invitation_fields
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Source, UnreadableDate
-from invite_sweeper.sweep.saved_plan import Ceiling, PlanContext, check, read, write
+from invite_sweeper.sweep.saved_plan import (
+    PlanContext,
+    SavedPlanFilter,
+    check_applicable,
+    parse_plan,
+    render_lines,
+)
 
 MAX_AGE = timedelta(hours=24)
 CONTEXT = PlanContext(
@@ -27,15 +33,15 @@ CONTEXT = PlanContext(
 
 def lines(*numbers, context=CONTEXT):
     rows = ({**invitation_fields(invitation(n), NOW), "rule": "r"} for n in numbers)
-    return list(write(context, rows))
+    return list(render_lines(context, rows))
 
 
 def saved(*numbers, context=CONTEXT):
-    return read(lines(*numbers, context=context))
+    return parse_plan(lines(*numbers, context=context))
 
 
 def checked(plan=None, *, now=NOW, max_age=MAX_AGE, same_policy=True, **present):
-    check(
+    check_applicable(
         plan or saved(1),
         CONTEXT.model_copy(update=present),
         now=now,
@@ -53,17 +59,17 @@ def resealed(body):
 def test_plan_reads_back_as_it_was_written():
     plan = saved(1, 2)
     assert plan.context == CONTEXT
-    assert plan.made_at == NOW
-    assert set(plan.evidence) == {
+    assert plan.created_at == NOW
+    assert set(plan.invitations) == {
         ("invites", invitation(n).project_id, object_id(n)) for n in (1, 2)
     }
 
 
 def test_invitation_of_an_organization_stands_in_the_plan_under_the_organization():
     one = invitation(1, source=Source.ORG_INVITES, project_id=ORG, project_name="")
-    plan = read(write(CONTEXT, [invitation_fields(one, NOW)]))
-    assert set(plan.evidence) == {("org_invites", ORG, object_id(1))}
-    assert Ceiling(plan).admits(one)
+    plan = parse_plan(render_lines(CONTEXT, [invitation_fields(one, NOW)]))
+    assert set(plan.invitations) == {("org_invites", ORG, object_id(1))}
+    assert SavedPlanFilter(plan).allows(one)
 
 
 def test_header_names_the_format_and_what_the_plan_was_made_of():
@@ -76,13 +82,13 @@ def test_header_names_the_format_and_what_the_plan_was_made_of():
 
 
 def test_plan_of_nothing_is_a_plan():
-    assert saved().evidence == {}
+    assert saved().invitations == {}
 
 
 def test_digest_is_that_of_all_the_bytes_before_the_last_line():
     *body, last = lines(1, 2)
     assert orjson.loads(last) == {"sha256": hashlib.sha256(b"".join(body)).hexdigest()}
-    assert read([*body, last]).digest == orjson.loads(last)["sha256"]
+    assert parse_plan([*body, last]).digest == orjson.loads(last)["sha256"]
 
 
 @given(data=st.data(), size=st.integers(0, 4))
@@ -91,7 +97,7 @@ def test_any_change_of_any_byte_is_refused(data, size):
     at = data.draw(st.integers(0, len(whole) - 1))
     whole[at] ^= data.draw(st.integers(1, 255))
     with pytest.raises(GuardRefused, match="plan"):
-        read(bytes(whole).splitlines(keepends=True))
+        parse_plan(bytes(whole).splitlines(keepends=True))
 
 
 @given(data=st.data(), size=st.integers(1, 4))
@@ -99,7 +105,7 @@ def test_any_cut_is_refused(data, size):
     whole = b"".join(lines(*range(1, size + 1)))
     kept = data.draw(st.integers(0, len(whole) - 1))
     with pytest.raises(GuardRefused):
-        read(whole[:kept].splitlines(keepends=True))
+        parse_plan(whole[:kept].splitlines(keepends=True))
 
 
 @pytest.mark.parametrize("change", ["remove", "add", "swap"])
@@ -111,7 +117,7 @@ def test_line_removed_added_or_moved_is_refused(change):
         "swap": [found[0], found[2], found[1], *found[3:]],
     }[change]
     with pytest.raises(GuardRefused) as caught:
-        read(changed)
+        parse_plan(changed)
     assert caught.value.message == (
         "The plan cannot be used. Its digest does not fit: it was edited or cut."
     )
@@ -152,13 +158,13 @@ def test_line_removed_added_or_moved_is_refused(change):
 )
 def test_what_is_no_plan_is_refused_though_its_digest_fits(body, why):
     with pytest.raises(GuardRefused) as caught:
-        read(resealed(body))
+        parse_plan(resealed(body))
     assert caught.value.message == f"The plan cannot be used. {why}."
 
 
 def test_file_without_a_line_is_no_plan():
     with pytest.raises(GuardRefused, match="It is no plan, or was cut"):
-        read([])
+        parse_plan([])
 
 
 def test_plan_exactly_as_old_as_it_may_be_passes_and_a_microsecond_more_does_not():
@@ -208,11 +214,11 @@ def test_refusal_says_how_to_make_another():
 
 
 def test_ceiling_admits_what_was_planned_once_and_nothing_else():
-    ceiling = Ceiling(saved(1, 2))
-    assert ceiling.admits(invitation(1))
-    assert not ceiling.admits(invitation(1))
-    assert not ceiling.admits(invitation(3))
-    assert ceiling.unseen == 1
+    ceiling = SavedPlanFilter(saved(1, 2))
+    assert ceiling.allows(invitation(1))
+    assert not ceiling.allows(invitation(1))
+    assert not ceiling.allows(invitation(3))
+    assert ceiling.not_seen == 1
 
 
 @pytest.mark.parametrize(
@@ -229,42 +235,44 @@ def test_ceiling_admits_what_was_planned_once_and_nothing_else():
     ids=lambda c: next(iter(c)) + str(next(iter(c.values())))[:12],
 )
 def test_ceiling_does_not_admit_what_is_not_the_one_that_was_meant(changes):
-    assert not Ceiling(saved(1)).admits(invitation(1, **changes))
+    assert not SavedPlanFilter(saved(1)).allows(invitation(1, **changes))
 
 
 def test_planned_line_without_a_date_lets_nothing_through():
-    plan = read(write(CONTEXT, [invitation_fields(invitation(1, created_at=None), NOW)]))
-    assert not Ceiling(plan).admits(invitation(1))
-    assert not Ceiling(plan).admits(invitation(1, created_at=None))
+    plan = parse_plan(
+        render_lines(CONTEXT, [invitation_fields(invitation(1, created_at=None), NOW)])
+    )
+    assert not SavedPlanFilter(plan).allows(invitation(1))
+    assert not SavedPlanFilter(plan).allows(invitation(1, created_at=None))
 
 
 def test_planned_line_without_an_address_admits_who_still_has_none():
-    plan = read(write(CONTEXT, [invitation_fields(invitation(1, username=None), NOW)]))
-    assert Ceiling(plan).admits(invitation(1, username=None))
-    assert not Ceiling(plan).admits(invitation(1))
+    plan = parse_plan(render_lines(CONTEXT, [invitation_fields(invitation(1, username=None), NOW)]))
+    assert SavedPlanFilter(plan).allows(invitation(1, username=None))
+    assert not SavedPlanFilter(plan).allows(invitation(1))
 
 
 def test_same_instant_written_in_another_way_is_the_same():
     local = NOW.astimezone().replace(tzinfo=NOW.astimezone().tzinfo) - timedelta(days=20)
-    assert Ceiling(saved(1)).admits(invitation(1, created_at=local))
+    assert SavedPlanFilter(saved(1)).allows(invitation(1, created_at=local))
 
 
 def test_what_is_kept_now_is_counted_by_its_reason():
-    ceiling = Ceiling(saved(1, 2, 3))
-    ceiling.note_kept(invitation(1), "keep:board")
-    ceiling.note_kept(invitation(2), "keep:board")
-    ceiling.note_kept(invitation(9), "too_young")
-    assert ceiling.kept == {"keep:board": 2}
-    assert ceiling.unseen == 1
+    ceiling = SavedPlanFilter(saved(1, 2, 3))
+    ceiling.record_kept(invitation(1), "keep:board")
+    ceiling.record_kept(invitation(2), "keep:board")
+    ceiling.record_kept(invitation(9), "too_young")
+    assert ceiling.kept_by_reason == {"keep:board": 2}
+    assert ceiling.not_seen == 1
 
 
 @given(planned=st.sets(st.integers(1, 30)), present=st.lists(st.integers(1, 30), max_size=40))
 def test_nothing_beyond_the_plan_ever_passes_and_nothing_twice(planned, present):
-    ceiling = Ceiling(saved(*planned))
-    passed = [n for n in present if ceiling.admits(invitation(n))]
+    ceiling = SavedPlanFilter(saved(*planned))
+    passed = [n for n in present if ceiling.allows(invitation(n))]
     assert set(passed) <= planned
     assert len(passed) == len(set(passed))
-    assert ceiling.unseen == len(planned) - len(passed)
+    assert ceiling.not_seen == len(planned) - len(passed)
 
 
 @pytest.mark.parametrize(
@@ -285,8 +293,10 @@ def test_nothing_beyond_the_plan_ever_passes_and_nothing_twice(planned, present)
     ],
 )
 def test_what_a_plan_lists_and_a_run_leaves_is_told_by_reason(kept, count, said):
-    ceiling = Ceiling(saved(*range(1, count + 1)))
+    ceiling = SavedPlanFilter(saved(*range(1, count + 1)))
     for number, reason in enumerate(kept, 1):
-        ceiling.note_kept(invitation(number), reason)
+        ceiling.record_kept(invitation(number), reason)
     rest = "gone, or in a list that was not read."
-    assert tuple(ceiling.left_out()) == tuple(s if s.endswith(".") else s + rest for s in said)
+    assert tuple(ceiling.describe_difference()) == tuple(
+        s if s.endswith(".") else s + rest for s in said
+    )

@@ -8,20 +8,20 @@ from fakes import FakeAtlas
 
 from invite_sweeper.audit import OpenIntent
 from invite_sweeper.errors import CredentialsRefused
-from invite_sweeper.models import USER_LISTS, Aftermath, Gone, Source, Unreadable
+from invite_sweeper.models import SOURCES_OF_USERS, ListUnreadable, ProjectGone, Source, UserStatus
 from invite_sweeper.sweep.previous_runs import Recovery
 
-BOTH = sorted(USER_LISTS)
-UNREADABLE = Unreadable(PROJECT, "Sandbox Alpha", "Atlas answered 500.")
+BOTH = sorted(SOURCES_OF_USERS)
+UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "Atlas answered 500.")
 
 
 @dataclass
-class FakeWitness(FakeAtlas):
+class FakeUserStatusReader(FakeAtlas):
     """An Atlas that tells what became of each user, by id; an exception is raised."""
 
-    became: dict[str, Aftermath | Unreadable | Exception] = field(default_factory=dict)
+    became: dict[str, UserStatus | ListUnreadable | Exception] = field(default_factory=dict)
 
-    async def aftermath(self, one):
+    async def membership_status(self, one):
         answer = self.became[one.id]
         if isinstance(answer, Exception):
             raise answer
@@ -39,12 +39,12 @@ class FakeLog:
         assert event == "outcome"
         self.lines.append(fields)
 
-    async def durable(self):
+    async def sync(self):
         self.on_disk = len(self.lines)
 
 
 def one_of(source, number=1, **changes):
-    scope = {"project_id": ORG, "project_name": ""} if source.of_organization else {}
+    scope = {"project_id": ORG, "project_name": ""} if source.is_organization_level else {}
     return invitation(number, source=source, **{**scope, **changes})
 
 
@@ -84,7 +84,7 @@ async def test_user_whom_the_list_does_not_show_is_what_atlas_says_has_become_of
     status, there, outcome
 ):
     one = one_of(Source.USERS)
-    witness = FakeWitness(became={one.id: Aftermath(status, there)})
+    witness = FakeUserStatusReader(became={one.id: UserStatus(status, there)})
     (line,), said = await recovered(witness, one)
     assert (line["outcome"], line["seen_before"], line["seen_after"]) == (outcome, None, status)
     assert (line["recovered"], line["recovers"], line["attempts"]) == (True, "killed", 0)
@@ -95,19 +95,21 @@ async def test_user_whom_the_list_does_not_show_is_what_atlas_says_has_become_of
 async def test_who_is_listed_still_is_failed_and_nothing_more_is_asked(source):
     one = one_of(source)
     key = one.project_id if source is Source.INVITES else (source, one.project_id)
-    (line,), _ = await recovered(FakeWitness(holds={key: (one,)}), one)
+    (line,), _ = await recovered(FakeUserStatusReader(holds={key: (one,)}), one)
     assert (line["outcome"], line["seen_after"]) == ("failed", None)
 
 
-@pytest.mark.parametrize("source", sorted(set(Source) - USER_LISTS))
+@pytest.mark.parametrize("source", sorted(set(Source) - SOURCES_OF_USERS))
 async def test_invitation_without_a_status_that_is_not_listed_is_already_gone(source):
-    (line,), _ = await recovered(FakeWitness(), one_of(source))
+    (line,), _ = await recovered(FakeUserStatusReader(), one_of(source))
     assert (line["outcome"], line["seen_after"]) == ("already_gone", None)
 
 
 async def test_users_of_a_project_that_is_no_more_are_already_gone_and_nobody_was_hit():
     one = one_of(Source.USERS)
-    witness = FakeWitness(answers={(Source.USERS, PROJECT): Gone(PROJECT, "Sandbox Alpha")})
+    witness = FakeUserStatusReader(
+        answers={(Source.USERS, PROJECT): ProjectGone(PROJECT, "Sandbox Alpha")}
+    )
     (line,), _ = await recovered(witness, one)
     assert line["outcome"] == "already_gone"
 
@@ -115,8 +117,8 @@ async def test_users_of_a_project_that_is_no_more_are_already_gone_and_nobody_wa
 @pytest.mark.parametrize("source", BOTH)
 async def test_users_of_whom_nobody_tells_stay_open_and_are_counted_by_the_reason(source):
     ones = [one_of(source, number) for number in range(1, 5)]
-    known = Aftermath("gone", there=False)
-    witness = FakeWitness(
+    known = UserStatus("gone", still_member=False)
+    witness = FakeUserStatusReader(
         became={one.id: (known, UNREADABLE)[number % 2] for number, one in enumerate(ones, 1)}
     )
     lines, said = await recovered(witness, *ones)
@@ -129,7 +131,9 @@ async def test_users_of_whom_nobody_tells_stay_open_and_are_counted_by_the_reaso
 
 async def test_list_that_cannot_be_read_leaves_all_of_it_open():
     ones = [one_of(Source.USERS, number) for number in (1, 2)]
-    lines, said = await recovered(FakeWitness(answers={(Source.USERS, PROJECT): UNREADABLE}), *ones)
+    lines, said = await recovered(
+        FakeUserStatusReader(answers={(Source.USERS, PROJECT): UNREADABLE}), *ones
+    )
     assert lines == []
     assert said == (
         "2 deletions of an earlier run in Sandbox Alpha stay unsettled: Atlas answered 500.",
@@ -138,16 +142,16 @@ async def test_list_that_cannot_be_read_leaves_all_of_it_open():
 
 @pytest.mark.parametrize("source", Source)
 async def test_intent_of_a_restore_is_unknown_and_atlas_is_not_asked(source):
-    witness = FakeWitness()
+    witness = FakeUserStatusReader()
     (line,), said = await recovered(witness, one_of(source), mode="restore")
     assert (line["outcome"], said, witness.asked) == ("unknown", (), [])
 
 
 async def test_removed_member_is_told_though_the_next_question_ends_the_run():
     first, second = one_of(Source.USERS, 1), one_of(Source.USERS, 2)
-    witness = FakeWitness(
+    witness = FakeUserStatusReader(
         became={
-            first.id: Aftermath("ACTIVE", there=False),
+            first.id: UserStatus("ACTIVE", still_member=False),
             second.id: CredentialsRefused("Atlas refuses the credentials (401)."),
         }
     )

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 from builders import invitation, policy
 
-from invite_sweeper.models import Retired, Source
+from invite_sweeper.models import Source, SourceRetired
 from invite_sweeper.sweep.summary import (
     removed_member_warning,
     retired_warning,
@@ -42,7 +42,7 @@ def test_each_source_names_what_takes_its_place_or_an_upgrade(source):
 
 def test_retired_list_is_urgent_and_says_the_hint():
     warning = retired_warning(
-        Retired("", "", "It is over.", 410, "VERSION_GONE", Source.ORG_INVITES)
+        SourceRetired("", "", "It is over.", 410, "VERSION_GONE", Source.ORG_INVITES)
     )
     assert warning == (f"It is over. {Source.ORG_INVITES.replacement_hint}", True)
 

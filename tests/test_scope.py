@@ -3,28 +3,28 @@
 import pytest
 from builders import ORG, OTHER_ORG, object_id, policy, project
 
-from invite_sweeper.sweep.scope import Scope
+from invite_sweeper.sweep.scope import ProjectFilter
 
 
 def holds(one, **projects):
-    return Scope(policy(projects=projects)).holds(one)
+    return ProjectFilter(policy(projects=projects)).includes(one)
 
 
 def test_without_filters_every_project_of_the_organizations_is_in_scope():
-    assert Scope(policy()).holds(project())
+    assert ProjectFilter(policy()).includes(project())
 
 
 def test_project_of_another_organization_is_never_in_scope():
-    scope = Scope(policy(projects={"include": ["*"]}))
-    assert not scope.holds(project(org_id=OTHER_ORG))
-    assert not scope.owns(project(org_id=OTHER_ORG))
-    assert scope.owns(project(org_id=ORG))
+    scope = ProjectFilter(policy(projects={"include": ["*"]}))
+    assert not scope.includes(project(org_id=OTHER_ORG))
+    assert not scope.in_allowed_organization(project(org_id=OTHER_ORG))
+    assert scope.in_allowed_organization(project(org_id=ORG))
 
 
 def test_project_of_another_organization_counts_for_no_glob():
-    scope = Scope(policy(projects={"include": ["sandbox-*"]}))
-    scope.holds(project(name="sandbox-1", org_id=OTHER_ORG))
-    assert scope.unmatched_globs() == ("projects.include 'sandbox-*' matched no project.",)
+    scope = ProjectFilter(policy(projects={"include": ["sandbox-*"]}))
+    scope.includes(project(name="sandbox-1", org_id=OTHER_ORG))
+    assert scope.unused_patterns() == ("projects.include 'sandbox-*' matched no project.",)
 
 
 @pytest.mark.parametrize("name", ["sandbox-1", "SANDBOX-1", "Sandbox-"])
@@ -62,20 +62,20 @@ def test_plain_letters_and_accented_ones_are_folded_alike(glob, name):
 
 
 def test_star_is_not_told_though_there_was_no_project_at_all():
-    assert Scope(policy(projects={"include": ["*"]})).unmatched_globs() == ()
+    assert ProjectFilter(policy(projects={"include": ["*"]})).unused_patterns() == ()
 
 
 def test_include_that_matched_by_name_or_by_id_is_not_told():
-    scope = Scope(policy(projects={"include": ["a-*", object_id(7)]}))
-    scope.holds(project(name="A-1"))
-    scope.holds(project(7))
-    assert scope.unmatched_globs() == ()
+    scope = ProjectFilter(policy(projects={"include": ["a-*", object_id(7)]}))
+    scope.includes(project(name="A-1"))
+    scope.includes(project(7))
+    assert scope.unused_patterns() == ()
 
 
 def test_globs_that_matched_nothing_are_told_and_the_star_never_is():
-    scope = Scope(policy(projects={"include": ["*", "a-*"], "exclude": ["prd-*", "b-*"]}))
-    scope.holds(project(name="b-1"))
-    assert scope.unmatched_globs() == (
+    scope = ProjectFilter(policy(projects={"include": ["*", "a-*"], "exclude": ["prd-*", "b-*"]}))
+    scope.includes(project(name="b-1"))
+    assert scope.unused_patterns() == (
         "projects.include 'a-*' matched no project.",
         "projects.exclude 'prd-*' matched no project.",
     )
@@ -87,22 +87,22 @@ OUT_OF_SIGHT = (
 
 
 def test_organization_without_a_project_in_sight_is_told_beside_one_that_has_one():
-    scope = Scope(policy(organizations=[OTHER_ORG, ORG]))
-    scope.holds(project(org_id=ORG))
-    assert scope.unmatched() == (OUT_OF_SIGHT.format(OTHER_ORG),)
-    assert scope.owns(project(org_id=OTHER_ORG))
-    assert scope.unmatched() == ()
+    scope = ProjectFilter(policy(organizations=[OTHER_ORG, ORG]))
+    scope.includes(project(org_id=ORG))
+    assert scope.unused_entries() == (OUT_OF_SIGHT.format(OTHER_ORG),)
+    assert scope.in_allowed_organization(project(org_id=OTHER_ORG))
+    assert scope.unused_entries() == ()
 
 
 def test_organization_whose_project_is_out_of_scope_is_in_sight():
-    scope = Scope(policy(projects={"exclude": ["prod-*"]}))
-    assert not scope.holds(project(name="prod-1"))
-    assert scope.unmatched() == ()
+    scope = ProjectFilter(policy(projects={"exclude": ["prod-*"]}))
+    assert not scope.includes(project(name="prod-1"))
+    assert scope.unused_entries() == ()
 
 
 def test_organizations_out_of_sight_are_told_in_the_policy_s_order_and_before_the_globs():
-    scope = Scope(policy(organizations=[OTHER_ORG, ORG], projects={"include": ["a-*"]}))
-    assert scope.unmatched() == (
+    scope = ProjectFilter(policy(organizations=[OTHER_ORG, ORG], projects={"include": ["a-*"]}))
+    assert scope.unused_entries() == (
         OUT_OF_SIGHT.format(OTHER_ORG),
         OUT_OF_SIGHT.format(ORG),
         "projects.include 'a-*' matched no project.",

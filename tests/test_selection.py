@@ -35,7 +35,7 @@ def test_invitation_exactly_older_than_old_is_stale():
 
 def test_invitation_one_second_younger_than_older_than_is_kept_as_too_young():
     decision = decide(invitation(age=14 * DAY - SECOND))
-    assert (decision.stale, decision.kept) == (False, "too_young")
+    assert (decision.stale, decision.keep_reason) == (False, "too_young")
 
 
 def test_invitation_a_microsecond_younger_is_kept():
@@ -43,7 +43,7 @@ def test_invitation_a_microsecond_younger_is_kept():
 
 
 def test_invitation_sent_at_this_very_instant_is_too_young_and_not_from_the_future():
-    assert decide(invitation(age=timedelta())).kept == "too_young"
+    assert decide(invitation(age=timedelta())).keep_reason == "too_young"
 
 
 # --- dates that cannot be counted from -----------------------------------------------------
@@ -59,12 +59,12 @@ def test_invitation_sent_at_this_very_instant_is_too_young_and_not_from_the_futu
     ids=["missing", "unreadable", "future"],
 )
 def test_invitation_whose_date_cannot_be_judged_is_kept_under_its_reason(created_at, reason):
-    assert decide(invitation(created_at=created_at)).kept == reason
+    assert decide(invitation(created_at=created_at)).keep_reason == reason
 
 
 def test_invitation_without_date_is_kept_though_another_rule_asks_only_for_expiry():
     one = invitation(created_at=None, expires_at=NOW - DAY)
-    assert decide(one, **rule(expired=True)).kept == "no_date"
+    assert decide(one, **rule(expired=True)).keep_reason == "no_date"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_invitation_without_date_is_kept_though_another_rule_asks_only_for_expir
     ],
 )
 def test_invitation_whose_id_has_a_wrong_form_is_kept(bad_id):
-    assert decide(invitation(id=bad_id)).kept == "unreadable_id"
+    assert decide(invitation(id=bad_id)).keep_reason == "unreadable_id"
 
 
 # --- expired, expires_within ---------------------------------------------------------------
@@ -121,7 +121,7 @@ def test_expires_within_holds_from_a_moment_before_the_end_to_exactly_the_span(l
     ids=["missing", "unreadable"],
 )
 def test_rule_that_needs_an_expiry_that_nobody_can_read_keeps(expires_at, reason):
-    assert decide(invitation(expires_at=expires_at), **rule(expired=True)).kept == reason
+    assert decide(invitation(expires_at=expires_at), **rule(expired=True)).keep_reason == reason
 
 
 def test_rule_that_cannot_be_judged_does_not_hide_a_later_rule_that_matches():
@@ -161,7 +161,7 @@ def test_any_glob_of_a_list_may_match_and_none_that_is_not_there(name):
 )
 def test_what_nobody_can_see_in_a_name_lets_nothing_slip_past_a_keep_entry(name):
     keep = [{"name": "board", "usernames": ["*@board.example.com"]}]
-    assert decide(invitation(1, username=name), keep=keep).kept == "keep:board"
+    assert decide(invitation(1, username=name), keep=keep).keep_reason == "keep:board"
 
 
 def test_projects_globs_match_the_id_too():
@@ -195,16 +195,16 @@ def test_what_atlas_left_out_makes_no_rule_match_and_every_keep_entry_hold(
     changes, matcher, reason
 ):
     one = invitation(**changes)
-    assert decide(one, **rule(older_than="1d", **matcher)).kept == reason
-    assert decide(one, **kept_by(**matcher)).kept == reason
+    assert decide(one, **rule(older_than="1d", **matcher)).keep_reason == reason
+    assert decide(one, **kept_by(**matcher)).keep_reason == reason
 
 
 def test_all_that_a_rule_gives_must_hold():
     both = rule(older_than="14d", usernames=["*@gmail.com"])
     assert decide(invitation(username="a@gmail.com"), **both).stale
-    assert decide(invitation(username="a@example.com"), **both).kept == "no_rule"
-    assert decide(invitation(username="a@gmail.com", age=DAY), **both).kept == "too_young"
-    assert decide(invitation(username="a@example.com", age=DAY), **both).kept == "no_rule"
+    assert decide(invitation(username="a@example.com"), **both).keep_reason == "no_rule"
+    assert decide(invitation(username="a@gmail.com", age=DAY), **both).keep_reason == "too_young"
+    assert decide(invitation(username="a@example.com", age=DAY), **both).keep_reason == "no_rule"
 
 
 def test_first_rule_that_matches_is_the_one_named():
@@ -222,26 +222,26 @@ def test_first_rule_that_matches_is_the_one_named():
 
 
 def test_keep_beats_every_rule():
-    assert decide(invitation(), **kept_by(usernames=["PERSON-*"])).kept == "keep:k"
+    assert decide(invitation(), **kept_by(usernames=["PERSON-*"])).keep_reason == "keep:k"
 
 
 def test_decision_names_the_invitation_that_was_judged_stale_kept_or_of_no_rule():
     one = invitation()
     keys = {}, kept_by(usernames=["*"]), rule(usernames=["nobody"], older_than="1d")
     decisions = [decide(one, **matcher) for matcher in keys]
-    assert [d.kept for d in decisions] == [None, "keep:k", "no_rule"]
+    assert [d.keep_reason for d in decisions] == [None, "keep:k", "no_rule"]
     assert all(d.invitation is one and d.bounced == 0 for d in decisions)
 
 
 def test_keep_is_named_even_where_the_invitation_is_young():
-    assert decide(invitation(age=DAY), **kept_by(usernames=["person-*"])).kept == "keep:k"
+    assert decide(invitation(age=DAY), **kept_by(usernames=["person-*"])).keep_reason == "keep:k"
 
 
 def test_keep_entry_holds_on_its_last_day_and_not_on_the_next():
     entry = kept_by(usernames=["*"], until=NOW.date())
-    assert decide(invitation(), **entry).kept == "keep:k"
+    assert decide(invitation(), **entry).keep_reason == "keep:k"
     late = NOW.replace(hour=23, minute=59, second=59, microsecond=999_999)
-    assert decide(invitation(), now=late, **entry).kept == "keep:k"
+    assert decide(invitation(), now=late, **entry).keep_reason == "keep:k"
     assert decide(invitation(), now=late + timedelta(microseconds=1), **entry).stale
 
 
@@ -251,7 +251,7 @@ def test_keep_that_does_not_match_keeps_nobody():
 
 def test_keep_that_matches_wins_over_a_keep_that_cannot_be_judged():
     entries = {"keep": [{"name": "a", "inviters": ["x"]}, {"name": "b", "usernames": ["*"]}]}
-    assert decide(invitation(inviter=None), **entries).kept == "keep:b"
+    assert decide(invitation(inviter=None), **entries).keep_reason == "keep:b"
 
 
 # --- lists that hold members ---------------------------------------------------------------
@@ -261,14 +261,14 @@ def test_keep_that_matches_wins_over_a_keep_that_cannot_be_judged():
 @pytest.mark.parametrize("status", ["ACTIVE", "SOMETHING_NEW", None])
 def test_person_of_a_users_list_who_is_not_known_to_be_pending_is_kept(source, status):
     one = invitation(source=source, status=status)
-    assert decide(one).kept == "not_pending"
-    assert decide(one, **rule(statuses=["PENDING"])).kept == "not_pending"
+    assert decide(one).keep_reason == "not_pending"
+    assert decide(one, **rule(statuses=["PENDING"])).keep_reason == "not_pending"
 
 
 @pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
 def test_pending_of_a_users_list_is_stale_only_where_the_rule_names_the_status(source):
     one = invitation(source=source, status="PENDING")
-    assert decide(one).kept == "no_rule"
+    assert decide(one).keep_reason == "no_rule"
     assert decide(one, **rule(older_than="14d", statuses=["PENDING"])).stale
 
 
@@ -282,13 +282,13 @@ def test_expired_and_rejected_of_a_users_list_need_not_be_named(status):
 
 def test_findings_tell_each_entry_and_each_of_its_keys():
     both = {**rule(older_than="14d", usernames=["*@gmail.com"]), **kept_by(inviters=["x"])}
-    found = Selector(policy(**both), NOW).findings(invitation(inviter=None))
-    assert [(f.kind, f.name, f.answer) for f in found] == [
+    found = Selector(policy(**both), NOW).explain(invitation(inviter=None))
+    assert [(f.kind, f.name, f.result) for f in found] == [
         ("keep", "k", "no_inviter"),
         ("rule", "r", False),
     ]
-    assert dict(found[1].criteria)["older_than"] is True
-    assert dict(found[1].criteria)["usernames"] is False
+    assert dict(found[1].conditions)["older_than"] is True
+    assert dict(found[1].conditions)["usernames"] is False
 
 
 def test_findings_name_the_keys_as_the_policy_writes_them_and_in_its_order():
@@ -302,14 +302,14 @@ def test_findings_name_the_keys_as_the_policy_writes_them_and_in_its_order():
         "projects": ["*"],
         "statuses": ["PENDING"],
     }
-    (found,) = Selector(policy(**rule(**asked)), NOW).findings(invitation())
-    assert found.answer is True
-    assert found.criteria == tuple((key, True) for key in asked)
+    (found,) = Selector(policy(**rule(**asked)), NOW).explain(invitation())
+    assert found.result is True
+    assert found.conditions == tuple((key, True) for key in asked)
 
 
 def test_findings_tell_what_a_rule_says_of_statuses_without_naming_them():
-    (found,) = Selector(policy(), NOW).findings(invitation(source=Source.USERS))
-    assert found.criteria == (("older_than", True), ("statuses", False))
+    (found,) = Selector(policy(), NOW).explain(invitation(source=Source.USERS))
+    assert found.conditions == (("older_than", True), ("statuses", False))
 
 
 @pytest.mark.parametrize(
@@ -318,9 +318,9 @@ def test_findings_tell_what_a_rule_says_of_statuses_without_naming_them():
     ids=["missing", "unreadable"],
 )
 def test_findings_say_why_an_age_cannot_be_told(created_at, reason):
-    (found,) = Selector(policy(), NOW).findings(invitation(created_at=created_at))
-    assert found.answer == reason
-    assert dict(found.criteria)["older_than"] == reason
+    (found,) = Selector(policy(), NOW).explain(invitation(created_at=created_at))
+    assert found.result == reason
+    assert dict(found.conditions)["older_than"] == reason
 
 
 # --- what must hold for everybody ----------------------------------------------------------
@@ -367,7 +367,7 @@ keep_lists = st.lists(matchers.filter(bool), max_size=3).map(
 @given(one=invitations, rules=rule_lists, keep=keep_lists)
 def test_every_invitation_gets_exactly_one_decision(one, rules, keep):
     decision = decide(one, rules=rules, keep=keep)
-    assert (decision.rule is None) != (decision.kept is None)
+    assert (decision.rule is None) != (decision.keep_reason is None)
     assert decision.stale == (decision.rule in {r["name"] for r in rules})
 
 
@@ -396,7 +396,7 @@ def test_a_longer_older_than_never_deletes_more(one, shorter, longer):
 def test_explain_agrees_with_the_decision(one, rules, keep):
     selector = Selector(policy(rules=rules, keep=keep), NOW)
     decision = selector.decide(one)
-    matching = [f.name for f in selector.findings(one) if f.kind == "rule" and f.answer is True]
+    matching = [f.name for f in selector.explain(one) if f.kind == "rule" and f.result is True]
     if decision.stale:
         assert decision.rule == matching[0]
-        assert all(f.answer is False for f in selector.findings(one) if f.kind == "keep")
+        assert all(f.result is False for f in selector.explain(one) if f.kind == "keep")

@@ -5,27 +5,27 @@ from builders import object_id, policy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.errors import UsageFault
+from invite_sweeper.errors import UsageError
 from invite_sweeper.sweep.scope import Shard
 
 
 @given(count=st.integers(1, 12), number=st.integers(0, 10**9))
 def test_every_project_belongs_to_exactly_one_shard(count, number):
     shards = [Shard(index, count) for index in range(1, count + 1)]
-    assert sum(shard.holds(object_id(number)) for shard in shards) == 1
+    assert sum(shard.includes(object_id(number)) for shard in shards) == 1
 
 
 @given(count=st.integers(1, 12), cap=st.integers(0, 1000), lost=st.integers(0, 20))
 def test_parts_of_the_limits_add_up_to_the_whole(count, cap, lost):
     limits = policy(limits={"max_deletions": cap, "max_unreadable_projects": lost}).limits
-    parts = [Shard(index, count).share_of(limits) for index in range(1, count + 1)]
+    parts = [Shard(index, count).limits_for(limits) for index in range(1, count + 1)]
     assert sum(part.max_deletions for part in parts) == cap
     assert sum(part.max_unreadable_projects for part in parts) == lost
 
 
 def test_what_counts_within_a_project_stays_whole():
     limits = policy(limits={"max_deletions_per_project": 7}).limits
-    assert Shard(2, 3).share_of(limits).max_deletions_per_project == 7
+    assert Shard(2, 3).limits_for(limits).max_deletions_per_project == 7
 
 
 def test_shard_is_read_and_written_as_i_of_n():
@@ -43,21 +43,21 @@ def test_auto_is_one_above_the_completion_index():
     ["", "1", "/", "1/", "/2", "0/2", "3/2", "-1/2", "1/2/3", "a/b", "²/3", "1.0/2", "auto/2"],
 )
 def test_anything_else_is_refused(text):
-    with pytest.raises(UsageFault, match="--shard"):
+    with pytest.raises(UsageError, match="--shard"):
         Shard.parse(text)
 
 
 def test_auto_with_an_index_beyond_the_count_is_refused():
-    with pytest.raises(UsageFault):
+    with pytest.raises(UsageError):
         Shard.parse("auto/3", completion_index="3")
 
 
 def test_shards_are_about_even():
-    held = [sum(Shard(i, 3).holds(object_id(n)) for n in range(3000)) for i in (1, 2, 3)]
+    held = [sum(Shard(i, 3).includes(object_id(n)) for n in range(3000)) for i in (1, 2, 3)]
     assert all(900 < count < 1100 for count in held)
 
 
 def test_a_hundred_shards_are_the_most():
     assert Shard.parse("100/100") == Shard(100, 100)
-    with pytest.raises(UsageFault, match="is no shard"):
+    with pytest.raises(UsageError, match="is no shard"):
         Shard.parse("1/101")

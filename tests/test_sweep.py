@@ -4,15 +4,25 @@ import asyncio
 
 import pytest
 from builders import invitation, object_id, policy
-from fakes import FakeAtlas, FakeJournal, ListLane
+from fakes import FakeAtlas, FakeDeletionLog, ListQueue
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from invite_sweeper.errors import AtlasUnavailable, AuditUnwritable, CredentialsRefused, VersionGone
-from invite_sweeper.models import Deletion, Outcome, Planned, Source, Trail
-from invite_sweeper.shutdown import Stop
-from invite_sweeper.sweep.executor import LINES_A_FLUSH, Doors, Pace, Sweep
-from invite_sweeper.sweep.guards import Breaker
+from invite_sweeper.errors import (
+    ApiVersionRetired,
+    AtlasUnavailable,
+    AuditLogError,
+    CredentialsRefused,
+)
+from invite_sweeper.models import DeletionProgress, DeletionResult, Outcome, PlannedDeletion, Source
+from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.sweep.executor import (
+    LINES_PER_SYNC,
+    ExecutorOptions,
+    SourceTracker,
+    SweepExecutor,
+)
+from invite_sweeper.sweep.guards import CircuitBreaker
 
 
 def lanes(*sizes):
@@ -22,8 +32,8 @@ def lanes(*sizes):
         planned = []
         for _ in range(size):
             number += 1
-            planned.append(Planned(invitation(number, project_id=object_id(project)), "r"))
-        found.append(ListLane(planned))
+            planned.append(PlannedDeletion(invitation(number, project_id=object_id(project)), "r"))
+        found.append(ListQueue(planned))
     return found
 
 
@@ -39,28 +49,30 @@ def sweeper(
     swept=None,
     **limits,
 ):
-    return Sweep(
+    return SweepExecutor(
         atlas,
         journal,
-        stop=stop or Stop(),
-        breaker=Breaker(policy(limits={"canary": canary, **limits}).limits),
+        stop=stop or StopRequest(),
+        breaker=CircuitBreaker(policy(limits={"canary": canary, **limits}).limits),
         clock=asyncio.get_running_loop().time,
-        pace=Pace(workers=workers, canary=canary, grace_s=grace_s, stand_ins=stand_ins),
-        swept=swept or (lambda *_: None),
+        options=ExecutorOptions(
+            workers=workers, canary=canary, grace_s=grace_s, extra_workers=stand_ins
+        ),
+        on_deletion_done=swept or (lambda *_: None),
     )
 
 
 async def test_every_planned_deletion_is_sent_once_and_recorded():
-    atlas, journal = FakeAtlas(), FakeJournal()
+    atlas, journal = FakeAtlas(), FakeDeletionLog()
     sweep = sweeper(atlas, journal)
     await sweep.run(lanes(3, 2))
     assert sorted(atlas.deleted) == [object_id(n) for n in range(1, 6)]
     assert journal.outcomes() == dict.fromkeys(atlas.deleted, "deleted")
-    assert sweep.reckoning.tally == {Outcome.DELETED: 5}
+    assert sweep.recorder.outcomes == {Outcome.DELETED: 5}
 
 
 async def test_intent_is_on_disk_before_the_delete_is_sent():
-    atlas, journal = FakeAtlas(), FakeJournal()
+    atlas, journal = FakeAtlas(), FakeDeletionLog()
     seen = []
     send = atlas.delete
 
@@ -75,7 +87,7 @@ async def test_intent_is_on_disk_before_the_delete_is_sent():
 
 async def test_not_more_deletions_are_open_than_workers():
     atlas = FakeAtlas()
-    await sweeper(atlas, FakeJournal(), workers=3).run(lanes(20))
+    await sweeper(atlas, FakeDeletionLog(), workers=3).run(lanes(20))
     assert 1 < atlas.most_in_flight <= 3
 
 
@@ -92,11 +104,11 @@ class Resting(FakeAtlas):
         if one.id in self.slow:
             trail.attempts = 1
             trail.http_status = 500
-            trail.rests()
+            trail.on_backoff()
             self.resting += 1
             await self.gate.wait()
         self.deleted.append(one.id)
-        return Deletion(Outcome.DELETED, 1, 204)
+        return DeletionResult(Outcome.DELETED, 1, 204)
 
 
 async def settled():
@@ -110,56 +122,58 @@ async def settled():
 async def test_one_that_waits_between_its_tries_is_stood_in_for(stand_ins, done):
     # 1 and 2 wait; with one to stand in 3 goes out, and then the next that waits holds it up.
     atlas = Resting(1, 2, *([4] if stand_ins == 1 else []))
-    sweep = sweeper(atlas, FakeJournal(), workers=2, stand_ins=stand_ins)
+    sweep = sweeper(atlas, FakeDeletionLog(), workers=2, stand_ins=stand_ins)
     running = asyncio.create_task(sweep.run(lanes(4)))
     await settled()
     assert sorted(int(each, 16) for each in atlas.deleted) == done
     atlas.gate.set()
     await asyncio.wait_for(running, 5)
-    assert sweep.reckoning.tally == {Outcome.DELETED: 4}
+    assert sweep.recorder.outcomes == {Outcome.DELETED: 4}
 
 
 async def test_those_who_stand_in_are_cut_off_with_the_rest():
-    atlas, stop = Resting(1, 2, 3), Stop()
-    sweep = sweeper(atlas, FakeJournal(), workers=1, stand_ins=2, stop=stop, grace_s=0.01)
+    atlas, stop = Resting(1, 2, 3), StopRequest()
+    sweep = sweeper(atlas, FakeDeletionLog(), workers=1, stand_ins=2, stop=stop, grace_s=0.01)
     running = asyncio.create_task(sweep.run(lanes(5)))
     while atlas.resting < 3:
         await asyncio.sleep(0)
-    stop.ask("SIGTERM")
+    stop.request("SIGTERM")
     await asyncio.wait_for(running, 5)
     assert atlas.deleted == []
-    assert sweep.reckoning.tally == {Outcome.FAILED: 3, Outcome.SKIPPED: 2}
+    assert sweep.recorder.outcomes == {Outcome.FAILED: 3, Outcome.SKIPPED: 2}
 
 
 async def test_failed_deletion_is_recorded_and_the_rest_is_done():
-    atlas = FakeAtlas(fails={object_id(2): Deletion(Outcome.FAILED, 5, 500, "UNEXPECTED_ERROR")})
-    journal = FakeJournal()
+    atlas = FakeAtlas(
+        fails={object_id(2): DeletionResult(Outcome.FAILED, 5, 500, "UNEXPECTED_ERROR")}
+    )
+    journal = FakeDeletionLog()
     sweep = sweeper(atlas, journal)
     await sweep.run(lanes(3))
     assert journal.outcomes()[object_id(2)] == "failed"
-    assert sweep.reckoning.tally == {Outcome.DELETED: 2, Outcome.FAILED: 1}
+    assert sweep.recorder.outcomes == {Outcome.DELETED: 2, Outcome.FAILED: 1}
 
 
 async def test_empty_plan_sends_nothing():
-    sweep = sweeper(FakeAtlas(), FakeJournal(), canary=5)
+    sweep = sweeper(FakeAtlas(), FakeDeletionLog(), canary=5)
     await sweep.run([])
-    assert sweep.reckoning.tally == {}
+    assert sweep.recorder.outcomes == {}
 
 
 async def test_answer_about_the_run_ends_it_and_the_rest_is_skipped():
-    refused = Deletion(Outcome.FAILED, 1, 403, None, CredentialsRefused("not from here"))
-    atlas, journal = FakeAtlas(fails={object_id(2): refused}), FakeJournal()
+    refused = DeletionResult(Outcome.FAILED, 1, 403, None, CredentialsRefused("not from here"))
+    atlas, journal = FakeAtlas(fails={object_id(2): refused}), FakeDeletionLog()
     sweep = sweeper(atlas, journal, workers=1)
     with pytest.raises(CredentialsRefused):
         await sweep.run(lanes(4))
     assert atlas.deleted == [object_id(1)]
-    assert sweep.reckoning.tally == {Outcome.DELETED: 1, Outcome.FAILED: 1, Outcome.SKIPPED: 2}
+    assert sweep.recorder.outcomes == {Outcome.DELETED: 1, Outcome.FAILED: 1, Outcome.SKIPPED: 2}
     assert len(journal.outcomes()) == 4
 
 
 def several(atlas, journal, **changes):
     sweep = sweeper(atlas, journal, **changes)
-    sweep.reckoning.doors = Doors(several=True)
+    sweep.recorder.sources = SourceTracker(multiple_sources=True)
     return sweep
 
 
@@ -172,21 +186,25 @@ def two_lists():
 
 
 async def test_list_that_atlas_drops_ends_alone_where_the_sweep_has_others():
-    dropped = Deletion(Outcome.FAILED, 1, 410, "VERSION_GONE", VersionGone("410 VERSION_GONE"))
+    dropped = DeletionResult(
+        Outcome.FAILED, 1, 410, "VERSION_GONE", ApiVersionRetired("410 VERSION_GONE")
+    )
     atlas = FakeAtlas(fails={object_id(n): dropped for n in range(1, 5)})
-    journal = FakeJournal()
+    journal = FakeDeletionLog()
     sweep = several(atlas, journal, workers=1)
     await sweep.run(two_lists())
     assert atlas.deleted == [object_id(n) for n in range(5, 9)]
-    assert sweep.reckoning.tally == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
-    assert sweep.reckoning.doors.retired == {Source.INVITES: "410 VERSION_GONE"}
+    assert sweep.recorder.outcomes == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
+    assert sweep.recorder.sources.retired == {Source.INVITES: "410 VERSION_GONE"}
     assert len(journal.outcomes()) == 8
 
 
 async def test_nothing_is_announced_of_a_list_once_it_is_dropped():
-    dropped = Deletion(Outcome.FAILED, 1, 410, "VERSION_GONE", VersionGone("410 VERSION_GONE"))
+    dropped = DeletionResult(
+        Outcome.FAILED, 1, 410, "VERSION_GONE", ApiVersionRetired("410 VERSION_GONE")
+    )
     atlas = FakeAtlas(fails={object_id(n): dropped for n in range(1, 5)})
-    journal = FakeJournal()
+    journal = FakeDeletionLog()
     await several(atlas, journal, workers=1).run(two_lists())
     intents = [who for what, who in journal.lines if what == "intent"]
     # The second was announced while the first one was on its way.
@@ -194,47 +212,47 @@ async def test_nothing_is_announced_of_a_list_once_it_is_dropped():
 
 
 async def test_dropped_list_is_no_reason_for_the_breaker():
-    dropped = Deletion(Outcome.FAILED, 1, 410, None, VersionGone("gone"))
+    dropped = DeletionResult(Outcome.FAILED, 1, 410, None, ApiVersionRetired("gone"))
     atlas = FakeAtlas(fails={object_id(n): dropped for n in range(1, 5)})
-    sweep = several(atlas, FakeJournal(), workers=8, canary=5)
+    sweep = several(atlas, FakeDeletionLog(), workers=8, canary=5)
     await sweep.run(two_lists())
-    assert (sweep.reckoning.broken, sweep.reckoning.tally[Outcome.DELETED]) == (None, 4)
+    assert (sweep.recorder.breaker_reason, sweep.recorder.outcomes[Outcome.DELETED]) == (None, 4)
 
 
 async def test_only_list_that_atlas_drops_ends_the_run():
-    dropped = Deletion(Outcome.FAILED, 1, 410, None, VersionGone("gone"))
+    dropped = DeletionResult(Outcome.FAILED, 1, 410, None, ApiVersionRetired("gone"))
     atlas = FakeAtlas(fails={object_id(1): dropped})
-    with pytest.raises(VersionGone):
-        await sweeper(atlas, FakeJournal(), workers=1).run(lanes(3))
+    with pytest.raises(ApiVersionRetired):
+        await sweeper(atlas, FakeDeletionLog(), workers=1).run(lanes(3))
 
 
 async def test_first_of_two_such_answers_is_the_one_told():
-    first = Deletion(Outcome.FAILED, 1, 410, None, AtlasUnavailable("gone"))
-    second = Deletion(Outcome.FAILED, 1, 403, None, CredentialsRefused("no"))
+    first = DeletionResult(Outcome.FAILED, 1, 410, None, AtlasUnavailable("gone"))
+    second = DeletionResult(Outcome.FAILED, 1, 403, None, CredentialsRefused("no"))
     atlas = FakeAtlas(fails={object_id(1): first, object_id(2): second})
     with pytest.raises(AtlasUnavailable):
-        await sweeper(atlas, FakeJournal(), workers=2).run(lanes(2))
+        await sweeper(atlas, FakeDeletionLog(), workers=2).run(lanes(2))
 
 
 @pytest.mark.parametrize("fails_at", range(1, 8))
 async def test_nothing_is_sent_once_the_audit_log_has_failed(fails_at):
-    atlas, journal = FakeAtlas(), FakeJournal(fails_at=fails_at)
+    atlas, journal = FakeAtlas(), FakeDeletionLog(fails_at=fails_at)
     sweep = sweeper(atlas, journal, workers=1)
-    with pytest.raises(AuditUnwritable):
+    with pytest.raises(AuditLogError):
         await sweep.run(lanes(8))
     assert len(atlas.deleted) == fails_at - 1
-    assert sweep.reckoning.tally.total() == 8
-    assert sweep.reckoning.tally[Outcome.DELETED] == len(atlas.deleted)
+    assert sweep.recorder.outcomes.total() == 8
+    assert sweep.recorder.outcomes[Outcome.DELETED] == len(atlas.deleted)
 
 
-class FirstOneSynced(FakeJournal):
+class FirstOneSynced(FakeDeletionLog):
     """Syncs once, and fails when that deletion is on its way."""
 
     def __init__(self, trails, failure):
         super().__init__()
         self.trails, self.failure = trails, failure
 
-    async def durable(self):
+    async def sync(self):
         self.calls += 1
         if self.calls > 1:
             while not self.trails:
@@ -251,20 +269,20 @@ class Waiting(FakeAtlas):
 
     async def delete(self, one, trail):
         self.trails.append(trail)
-        while not trail.called_off:
+        while not trail.cancelled:
             await asyncio.sleep(0)
-        return trail.cut_off()
+        return trail.result_if_interrupted()
 
 
-@pytest.mark.parametrize("failure", [AuditUnwritable("The disk is full."), KeyError("a defect")])
+@pytest.mark.parametrize("failure", [AuditLogError("The disk is full."), KeyError("a defect")])
 async def test_deletion_waiting_to_send_is_called_off_when_the_log_fails(failure):
     trails = []
     journal = FirstOneSynced(trails, failure)
     sweep = sweeper(Waiting(trails), journal, workers=2)
     with pytest.raises(type(failure)):
         await asyncio.wait_for(sweep.run(lanes(3)), 5)
-    assert sweep.reckoning.tally == {Outcome.SKIPPED: 3}
-    assert [trail.called_off for trail in trails] == [True, True]
+    assert sweep.recorder.outcomes == {Outcome.SKIPPED: 3}
+    assert [trail.cancelled for trail in trails] == [True, True]
 
 
 class Defective(FakeAtlas):
@@ -275,18 +293,18 @@ class Defective(FakeAtlas):
 
 
 async def test_defect_in_one_deletion_ends_the_sweep_and_all_have_their_outcome():
-    atlas, journal = Defective(), FakeJournal()
+    atlas, journal = Defective(), FakeDeletionLog()
     sweep = sweeper(atlas, journal, workers=1)
     with pytest.raises(KeyError):
         await sweep.run(lanes(30))
     assert len(atlas.deleted) == 3
-    assert sweep.reckoning.tally == {Outcome.DELETED: 3, Outcome.SKIPPED: 27}
+    assert sweep.recorder.outcomes == {Outcome.DELETED: 3, Outcome.SKIPPED: 27}
     assert len(journal.outcomes()) == 30
 
 
 async def test_what_has_ended_is_on_disk_soon_though_others_are_awaited_for_long(monkeypatch):
-    monkeypatch.setattr("invite_sweeper.sweep.executor._WRITTEN_EVERY_S", 0.001)
-    atlas, journal = Resting(2), FakeJournal()
+    monkeypatch.setattr("invite_sweeper.sweep.executor._SYNC_INTERVAL_S", 0.001)
+    atlas, journal = Resting(2), FakeDeletionLog()
     running = asyncio.ensure_future(sweeper(atlas, journal, workers=2).run(lanes(2)))
     while ("deleted", object_id(1)) not in journal.lines[: journal.on_disk]:
         await asyncio.sleep(0.001)
@@ -297,45 +315,45 @@ async def test_what_has_ended_is_on_disk_soon_though_others_are_awaited_for_long
 
 
 async def test_log_that_fails_while_all_are_awaited_ends_the_sweep(monkeypatch):
-    monkeypatch.setattr("invite_sweeper.sweep.executor._WRITTEN_EVERY_S", 0.001)
-    atlas, journal = Resting(1, 2), FakeJournal(fails_at=3)
+    monkeypatch.setattr("invite_sweeper.sweep.executor._SYNC_INTERVAL_S", 0.001)
+    atlas, journal = Resting(1, 2), FakeDeletionLog(fails_at=3)
     sweep = sweeper(atlas, journal, workers=2)
     running = asyncio.ensure_future(sweep.run(lanes(5)))
-    while sweep.reckoning.error is None:
+    while sweep.recorder.error is None:
         await asyncio.sleep(0.001)
     atlas.gate.set()
-    with pytest.raises(AuditUnwritable):
+    with pytest.raises(AuditLogError):
         await running
     assert atlas.deleted == [object_id(1), object_id(2)]
 
 
 @pytest.mark.parametrize("log_first", [True, False])
 async def test_failure_of_the_log_counts_before_whatever_else_ended_the_sweep(log_first):
-    sweep = sweeper(FakeAtlas(), FakeJournal())
-    log, other = AuditUnwritable("The disk is full."), CredentialsRefused("no")
+    sweep = sweeper(FakeAtlas(), FakeDeletionLog())
+    log, other = AuditLogError("The disk is full."), CredentialsRefused("no")
     for error in (log, other) if log_first else (other, log):
-        sweep.reckoning.end(error)
-    with pytest.raises(AuditUnwritable):
+        sweep.recorder.abort(error)
+    with pytest.raises(AuditLogError):
         await sweep.run(lanes(3))
 
 
 async def test_last_outcome_that_cannot_be_written_is_a_failure_of_the_log():
-    class Full(FakeJournal):
+    class Full(FakeDeletionLog):
         def write_outcome(self, planned, deletion, duration_ms):
             if len(self.outcomes()) == 2:
-                raise AuditUnwritable("The disk is full.")
+                raise AuditLogError("The disk is full.")
             super().write_outcome(planned, deletion, duration_ms)
 
     sweep = sweeper(FakeAtlas(), Full())
-    with pytest.raises(AuditUnwritable, match="full"):
+    with pytest.raises(AuditLogError, match="full"):
         await sweep.run(lanes(3))
-    assert sweep.reckoning.tally == {Outcome.DELETED: 3}
+    assert sweep.recorder.outcomes == {Outcome.DELETED: 3}
 
 
 async def test_defect_in_what_is_told_of_an_outcome_ends_the_sweep():
-    atlas, journal = FakeAtlas(), FakeJournal()
+    atlas, journal = FakeAtlas(), FakeDeletionLog()
     sweep = sweeper(atlas, journal, workers=1)
-    sweep.reckoning._swept = lambda _planned, deletion: (
+    sweep.recorder._on_deletion_done = lambda _planned, deletion: (
         deletion.outcome is Outcome.DELETED and {}["x"]
     )
     with pytest.raises(KeyError):
@@ -344,69 +362,69 @@ async def test_defect_in_what_is_told_of_an_outcome_ends_the_sweep():
     assert len(journal.outcomes()) == 10
 
 
-class Unreadable(ListLane):
+class Unreadable(ListQueue):
     """Cannot be read from its third deletion on."""
 
-    def head(self):
+    def peek(self):
         if len(self.left) <= 2:
-            raise AuditUnwritable("The plan in the audit log is cut short.")
-        return super().head()
+            raise AuditLogError("The plan in the audit log is cut short.")
+        return super().peek()
 
 
 async def test_lane_that_cannot_be_read_back_ends_the_sweep_and_hides_no_other_lane():
-    atlas, journal = FakeAtlas(), FakeJournal()
+    atlas, journal = FakeAtlas(), FakeDeletionLog()
     (bad,), (good,) = lanes(4), lanes(4)
     sweep = sweeper(atlas, journal, workers=1)
-    with pytest.raises(AuditUnwritable, match="cut short"):
+    with pytest.raises(AuditLogError, match="cut short"):
         await sweep.run([Unreadable(bad.left), good])
     assert len(atlas.deleted) == 2
-    assert sweep.reckoning.tally == {Outcome.DELETED: 2, Outcome.SKIPPED: 4}
+    assert sweep.recorder.outcomes == {Outcome.DELETED: 2, Outcome.SKIPPED: 4}
 
 
 @pytest.mark.parametrize("ends_by", ["stop", "breaker"])
 async def test_what_ends_the_sweep_between_intent_and_delete_keeps_the_delete_back(ends_by):
-    atlas, stop = FakeAtlas(), Stop()
+    atlas, stop = FakeAtlas(), StopRequest()
 
-    class Ending(FakeJournal):
-        async def durable(self):
-            await super().durable()
+    class Ending(FakeDeletionLog):
+        async def sync(self):
+            await super().sync()
             if ends_by == "stop":
-                stop.ask("SIGTERM")
+                stop.request("SIGTERM")
             else:
-                sweep.reckoning.broken = "too many failed"
+                sweep.recorder.breaker_reason = "too many failed"
 
     sweep = sweeper(atlas, Ending(), stop=stop, workers=1)
     await sweep.run(lanes(3))
     assert atlas.deleted == []
-    assert sweep.reckoning.tally == {Outcome.SKIPPED: 3}
+    assert sweep.recorder.outcomes == {Outcome.SKIPPED: 3}
 
 
 async def test_stop_lets_what_is_in_flight_finish_and_skips_the_rest():
-    atlas, journal, stop = FakeAtlas(), FakeJournal(), Stop()
+    atlas, journal, stop = FakeAtlas(), FakeDeletionLog(), StopRequest()
     atlas.gate.clear()
     sweep = sweeper(atlas, journal, stop=stop, workers=2)
     running = asyncio.create_task(sweep.run(lanes(6)))
     while atlas.in_flight < 2:
         await asyncio.sleep(0)
-    stop.ask("SIGTERM")
+    stop.request("SIGTERM")
     for _ in range(5):
         await asyncio.sleep(0)
     atlas.gate.set()
     await running
-    assert sweep.reckoning.tally == {Outcome.DELETED: 2, Outcome.SKIPPED: 4}
+    assert sweep.recorder.outcomes == {Outcome.DELETED: 2, Outcome.SKIPPED: 4}
     assert len(journal.outcomes()) == 6
 
 
 async def test_what_does_not_finish_within_the_grace_is_unknown():
-    atlas, journal, stop = FakeAtlas(), FakeJournal(), Stop()
+    atlas, journal, stop = FakeAtlas(), FakeDeletionLog(), StopRequest()
     atlas.gate.clear()
     sweep = sweeper(atlas, journal, stop=stop, workers=2, grace_s=0.01)
     running = asyncio.create_task(sweep.run(lanes(3)))
     while atlas.in_flight < 2:
         await asyncio.sleep(0)
-    stop.ask("SIGTERM")
+    stop.request("SIGTERM")
     await running
-    assert sweep.reckoning.tally == {Outcome.UNKNOWN: 2, Outcome.SKIPPED: 1}
+    assert sweep.recorder.outcomes == {Outcome.UNKNOWN: 2, Outcome.SKIPPED: 1}
     assert journal.outcomes() == {
         object_id(1): "unknown",
         object_id(2): "unknown",
@@ -415,52 +433,52 @@ async def test_what_does_not_finish_within_the_grace_is_unknown():
 
 
 async def test_second_signal_ends_at_once_whatever_the_grace():
-    atlas, stop = FakeAtlas(), Stop()
+    atlas, stop = FakeAtlas(), StopRequest()
     atlas.gate.clear()
-    sweep = sweeper(atlas, FakeJournal(), stop=stop, workers=2, grace_s=3600)
+    sweep = sweeper(atlas, FakeDeletionLog(), stop=stop, workers=2, grace_s=3600)
     running = asyncio.create_task(sweep.run(lanes(2)))
     while atlas.in_flight < 2:
         await asyncio.sleep(0)
-    stop.ask("SIGTERM")
-    stop.at_once("SIGTERM again")
+    stop.request("SIGTERM")
+    stop.request_now("SIGTERM again")
     await asyncio.wait_for(running, 5)
-    assert sweep.reckoning.tally == {Outcome.UNKNOWN: 2}
+    assert sweep.recorder.outcomes == {Outcome.UNKNOWN: 2}
     assert stop.reason == "SIGTERM"
 
 
 async def test_stop_before_the_first_deletion_skips_everything():
-    atlas, stop = FakeAtlas(), Stop()
-    stop.ask("deadline")
-    sweep = sweeper(atlas, FakeJournal(), stop=stop)
+    atlas, stop = FakeAtlas(), StopRequest()
+    stop.request("deadline")
+    sweep = sweeper(atlas, FakeDeletionLog(), stop=stop)
     await sweep.run(lanes(3))
-    assert (atlas.deleted, sweep.reckoning.tally) == ([], {Outcome.SKIPPED: 3})
+    assert (atlas.deleted, sweep.recorder.outcomes) == ([], {Outcome.SKIPPED: 3})
 
 
 async def test_many_that_are_skipped_reach_the_disk_while_they_are_written():
-    journal, stop = FakeJournal(), Stop()
-    stop.ask("deadline")
+    journal, stop = FakeDeletionLog(), StopRequest()
+    stop.request("deadline")
     sweep = sweeper(FakeAtlas(), journal, stop=stop)
-    await sweep.run(lanes(2 * LINES_A_FLUSH + 1))
+    await sweep.run(lanes(2 * LINES_PER_SYNC + 1))
     assert journal.calls >= 2
-    assert journal.on_disk >= 2 * LINES_A_FLUSH
-    assert sweep.reckoning.tally == {Outcome.SKIPPED: 2 * LINES_A_FLUSH + 1}
+    assert journal.on_disk >= 2 * LINES_PER_SYNC
+    assert sweep.recorder.outcomes == {Outcome.SKIPPED: 2 * LINES_PER_SYNC + 1}
 
 
 async def test_stop_wakes_a_sweep_whose_lanes_are_all_dry():
-    atlas, stop = FakeAtlas(dry={object_id(1): [3600.0]}), Stop()
-    sweep = sweeper(atlas, FakeJournal(), stop=stop)
+    atlas, stop = FakeAtlas(dry={object_id(1): [3600.0]}), StopRequest()
+    sweep = sweeper(atlas, FakeDeletionLog(), stop=stop)
     running = asyncio.create_task(sweep.run(lanes(1)))
     await asyncio.sleep(0.01)
-    stop.ask("SIGTERM")
+    stop.request("SIGTERM")
     await asyncio.wait_for(running, 5)
-    assert sweep.reckoning.tally == {Outcome.SKIPPED: 1}
+    assert sweep.recorder.outcomes == {Outcome.SKIPPED: 1}
 
 
 async def test_dry_lane_is_taken_up_again_when_its_time_comes():
     atlas = FakeAtlas(dry={object_id(1): [0.01, 0.01]})
-    sweep = sweeper(atlas, FakeJournal())
+    sweep = sweeper(atlas, FakeDeletionLog())
     await sweep.run(lanes(2, 2))
-    assert sweep.reckoning.tally == {Outcome.DELETED: 4}
+    assert sweep.recorder.outcomes == {Outcome.DELETED: 4}
     assert set(atlas.deleted[:2]) == {object_id(3), object_id(4)}
 
 
@@ -468,36 +486,40 @@ async def test_canary_goes_out_alone():
     atlas = FakeAtlas()
     open_at = []
     sweep = sweeper(
-        atlas, FakeJournal(), workers=50, canary=5, swept=lambda *_: open_at.append(atlas.in_flight)
+        atlas,
+        FakeDeletionLog(),
+        workers=50,
+        canary=5,
+        swept=lambda *_: open_at.append(atlas.in_flight),
     )
     await sweep.run(lanes(30))
     assert max(open_at[:5]) <= 4
     assert max(open_at) > 5
-    assert sweep.reckoning.tally == {Outcome.DELETED: 30}
+    assert sweep.recorder.outcomes == {Outcome.DELETED: 30}
 
 
 async def test_canary_that_fails_stops_the_sweep_before_anything_else_is_sent():
-    failed = Deletion(Outcome.FAILED, 5, 500)
+    failed = DeletionResult(Outcome.FAILED, 5, 500)
     atlas = FakeAtlas(fails={object_id(n): failed for n in range(1, 100)})
-    sweep = sweeper(atlas, FakeJournal(), workers=50, canary=5)
+    sweep = sweeper(atlas, FakeDeletionLog(), workers=50, canary=5)
     await sweep.run(lanes(30))
-    assert sweep.reckoning.tally == {Outcome.FAILED: 5, Outcome.SKIPPED: 25}
-    assert "canary" in sweep.reckoning.broken
+    assert sweep.recorder.outcomes == {Outcome.FAILED: 5, Outcome.SKIPPED: 25}
+    assert "canary" in sweep.recorder.breaker_reason
 
 
 async def test_breaker_stops_the_sweep_and_the_rest_is_skipped():
-    failed = Deletion(Outcome.FAILED, 5, 500)
+    failed = DeletionResult(Outcome.FAILED, 5, 500)
     atlas = FakeAtlas(fails={object_id(n): failed for n in range(10, 100)})
-    sweep = sweeper(atlas, FakeJournal(), workers=1, breaker_window=10, max_failure_share=0.5)
+    sweep = sweeper(atlas, FakeDeletionLog(), workers=1, breaker_window=10, max_failure_share=0.5)
     await sweep.run(lanes(99))
-    assert sweep.reckoning.tally == {Outcome.DELETED: 9, Outcome.FAILED: 6, Outcome.SKIPPED: 84}
+    assert sweep.recorder.outcomes == {Outcome.DELETED: 9, Outcome.FAILED: 6, Outcome.SKIPPED: 84}
 
 
 class SlowToSend(FakeAtlas):
     """Lets the deletions of some wait before they are sent, and tries those of others again."""
 
     def __init__(self, waiting, trying):
-        failed = Deletion(Outcome.FAILED, 1, 500)
+        failed = DeletionResult(Outcome.FAILED, 1, 500)
         super().__init__(fails={object_id(n): failed for n in (1, 2, 3)})
         self.waiting, self.trying = waiting, trying
         self.broken = asyncio.Event()
@@ -505,23 +527,25 @@ class SlowToSend(FakeAtlas):
     async def delete(self, one, trail):
         if one.id in self.waiting:
             await self.broken.wait()
-            if trail.called_off:
-                return trail.cut_off()
+            if trail.cancelled:
+                return trail.result_if_interrupted()
         if one.id in self.trying:
             trail.attempts += 1
             await self.broken.wait()
-            assert not trail.called_off
+            assert not trail.cancelled
         return await super().delete(one, trail)
 
 
 async def test_breaker_keeps_back_what_was_not_sent_and_lets_a_try_be_followed_by_another():
     atlas = SlowToSend({object_id(4), object_id(5)}, {object_id(6)})
-    journal = FakeJournal()
+    journal = FakeDeletionLog()
     sweep = sweeper(atlas, journal, workers=6, breaker_window=3, max_failure_share=0.5)
-    sweep.reckoning._swept = lambda *_: sweep.reckoning.broken and atlas.broken.set()
+    sweep.recorder._on_deletion_done = lambda *_: (
+        sweep.recorder.breaker_reason and atlas.broken.set()
+    )
     await asyncio.wait_for(sweep.run(lanes(8)), 5)
     assert atlas.deleted == [object_id(6)]
-    assert sweep.reckoning.tally == {Outcome.FAILED: 3, Outcome.DELETED: 1, Outcome.SKIPPED: 4}
+    assert sweep.recorder.outcomes == {Outcome.FAILED: 3, Outcome.DELETED: 1, Outcome.SKIPPED: 4}
     assert {who for who, what in journal.outcomes().items() if what == "skipped"} == {
         object_id(n) for n in (4, 5, 7, 8)
     }
@@ -533,22 +557,22 @@ async def test_defect_in_a_worker_comes_out_as_itself():
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await sweeper(Broken(), FakeJournal()).run(lanes(2))
+        await sweeper(Broken(), FakeDeletionLog()).run(lanes(2))
 
 
 @pytest.mark.parametrize(
     ("trail", "outcome"),
     [
-        (Trail(), Outcome.SKIPPED),
-        (Trail(attempts=1, awaiting=True), Outcome.UNKNOWN),
-        (Trail(attempts=2, awaiting=True, http_status=500), Outcome.UNKNOWN),
-        (Trail(attempts=1, http_status=429), Outcome.FAILED),
-        (Trail(attempts=1), Outcome.UNKNOWN),
+        (DeletionProgress(), Outcome.SKIPPED),
+        (DeletionProgress(attempts=1, response_pending=True), Outcome.UNKNOWN),
+        (DeletionProgress(attempts=2, response_pending=True, http_status=500), Outcome.UNKNOWN),
+        (DeletionProgress(attempts=1, http_status=429), Outcome.FAILED),
+        (DeletionProgress(attempts=1), Outcome.UNKNOWN),
     ],
     ids=["not sent", "in flight", "in flight again", "between tries", "connection lost"],
 )
 def test_deletion_that_is_cut_off_claims_only_what_is_known(trail, outcome):
-    ended = trail.cut_off()
+    ended = trail.result_if_interrupted()
     assert (ended.outcome, ended.attempts, ended.http_status) == (
         outcome,
         trail.attempts,
@@ -558,9 +582,9 @@ def test_deletion_that_is_cut_off_claims_only_what_is_known(trail, outcome):
 
 endings = st.sampled_from(
     [
-        Deletion(Outcome.FAILED, 5, 500),
-        Deletion(Outcome.ALREADY_GONE, 1, 404),
-        Deletion(Outcome.FAILED, 1, 403, None, CredentialsRefused("no")),
+        DeletionResult(Outcome.FAILED, 5, 500),
+        DeletionResult(Outcome.ALREADY_GONE, 1, 404),
+        DeletionResult(Outcome.FAILED, 1, 403, None, CredentialsRefused("no")),
     ]
 )
 
@@ -568,7 +592,7 @@ endings = st.sampled_from(
 @settings(max_examples=60, deadline=None)
 @example(  # the second group meets a full disk while the first answer ends the run
     sizes=[2],
-    fails={1: Deletion(Outcome.FAILED, 1, 403, None, CredentialsRefused("no"))},
+    fails={1: DeletionResult(Outcome.FAILED, 1, 403, None, CredentialsRefused("no"))},
     dry={},
     workers=1,
     canary=0,
@@ -590,16 +614,18 @@ def test_outcomes_are_the_plan_each_once_for_any_concurrency_and_any_faults(
             fails={object_id(n): ended for n, ended in fails.items()},
             dry={object_id(n): list(waits) for n, waits in dry.items()},
         )
-        journal = FakeJournal(fails_at=fails_at)
+        journal = FakeDeletionLog(fails_at=fails_at)
         sweep = sweeper(atlas, journal, workers=workers, canary=canary)
         try:
             await sweep.run(lanes(*sizes))
             whole = True
-        except (CredentialsRefused, AuditUnwritable) as error:
+        except (CredentialsRefused, AuditLogError) as error:
             whole = isinstance(error, CredentialsRefused)
-        assert sweep.reckoning.tally.total() == sum(sizes)
+        assert sweep.recorder.outcomes.total() == sum(sizes)
         assert (
-            len(atlas.deleted) == len(set(atlas.deleted)) == sweep.reckoning.tally[Outcome.DELETED]
+            len(atlas.deleted)
+            == len(set(atlas.deleted))
+            == sweep.recorder.outcomes[Outcome.DELETED]
         )
         outcomes = [line for line in journal.lines if line[0] != "intent"]
         assert len({who for _, who in outcomes}) == len(outcomes)

@@ -74,7 +74,7 @@ class Server:
     def _ticks(self):
         return math.floor((self.clock() - self.anchor_s) / self.period_s)
 
-    def _roll(self):
+    def _members(self):
         if self.drip:
             grown = (self.clock() - self._at_s) * self.refill / self.period_s
             self.level = min(self.capacity, self.level + grown)
@@ -86,14 +86,14 @@ class Server:
 
     def spend(self, count=1):
         """Spend as another program; return how many tokens there were."""
-        self._roll()
+        self._members()
         spent = min(count, int(self.level))
         self.level -= spent
         return spent
 
     def request(self):
         """Return (allowed, limit, remaining, retry_after_s)."""
-        self._roll()
+        self._members()
         self.answers += 1
         allowed = self.level >= 1
         if allowed:
@@ -173,18 +173,18 @@ class Client:
         async def one():
             try:
                 while not await self.exchange():
-                    await self.turn()
+                    await self.acquire()
             finally:
                 slots.release()
 
         async with asyncio.TaskGroup() as group:
             for _ in range(count):
                 await slots.acquire()
-                await self.turn()
+                await self.acquire()
                 group.create_task(one())
         return self.loop.time() - began_s
 
-    async def turn(self):
+    async def acquire(self):
         while wait_s := self.limiter.try_acquire(self.key):
             await asyncio.sleep(wait_s)
 

@@ -1,13 +1,13 @@
 """All that speaks to MongoDB Atlas, and nothing of sweeping."""
 
-from invite_sweeper.atlas.client import AtlasClient, connect
+from invite_sweeper.atlas.client import RateLimitedAtlasClient, connect
 from invite_sweeper.atlas.credentials import (
     ApiKey,
     BearerToken,
     Credentials,
     Secret,
     ServiceAccount,
-    credentials_from,
+    read_credentials,
 )
 from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.http import parse_base_url
@@ -18,17 +18,17 @@ from invite_sweeper.atlas.retry import RetryPolicy
 
 __all__ = [
     "ApiKey",
-    "AtlasClient",
     "AtlasDeleter",
     "AtlasReader",
     "BearerToken",
     "BucketKey",
     "Credentials",
+    "RateLimitedAtlasClient",
     "RateLimiter",
     "RetryPolicy",
     "Secret",
     "ServiceAccount",
     "connect",
-    "credentials_from",
     "parse_base_url",
+    "read_credentials",
 ]

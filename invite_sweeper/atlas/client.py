@@ -15,10 +15,10 @@ from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
 from invite_sweeper.atlas.auth import (
-    Authentication,
-    BearerAuthentication,
-    DigestAuthentication,
-    ServiceAccountAuthentication,
+    Authenticator,
+    BearerAuthenticator,
+    DigestAuthenticator,
+    ServiceAccountAuthenticator,
 )
 from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.deleter import AtlasDeleter
@@ -26,21 +26,21 @@ from invite_sweeper.atlas.http import (
     USER_AGENT,
     ConnectionSlot,
     HttpSession,
+    NoResendClientResponse,
     RequestCounters,
-    Response,
     SlotPool,
-    proxy_for,
+    find_proxy,
 )
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.rate_limiter import RateLimiter
 from invite_sweeper.atlas.rate_limits import BucketKey, endpoint_set_of
-from invite_sweeper.atlas.reader import AtlasReader, AtlasRoll
+from invite_sweeper.atlas.reader import AtlasReader, MemberReader
 from invite_sweeper.atlas.retry import RetryPolicy
 from invite_sweeper.atlas.server_info import ServerInfo
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import Place, Source
+from invite_sweeper.models import ListRef, Source
 from invite_sweeper.policy import Execution
 
 # The client: opens one connection to Atlas for a run and closes it at its end.
@@ -55,7 +55,7 @@ MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Of one response, unpacked."""
 
 
-class AtlasClient:
+class RateLimitedAtlasClient:
     """One run's connection.
 
     Attributes:
@@ -81,9 +81,9 @@ class AtlasClient:
         """Return what can invite. Only `restore` calls it."""
         return AtlasInviter(self._transport)
 
-    def roll(self) -> AtlasRoll:
+    def members(self) -> MemberReader:
         """Return what reads who is a member or invited already."""
-        return AtlasRoll(self._transport, self.reader)
+        return MemberReader(self._transport, self.reader)
 
     @property
     def clock_skew_s(self) -> float | None:
@@ -126,7 +126,7 @@ class AtlasClient:
             async with asyncio.timeout(_LIMITS_TIMEOUT_S):
                 self.limiter.apply_advertised(await self.reader.rate_limits())
 
-    async def prepare_for(self, deletions: Mapping[Place, int]) -> None:
+    async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
         """Prepare the buckets for the deletions to come; ask about those of an unusual size."""
         tokens = _tokens_needed(deletions)
         unusual = [key for key in tokens if self.limiter.refill_unknown(key)]
@@ -135,7 +135,7 @@ class AtlasClient:
                 async with asyncio.timeout(_LIMITS_TIMEOUT_S):
                     await self._fetch_limit(key)
 
-    def estimate_s(self, deletions: Mapping[Place, int]) -> float:
+    def estimate_s(self, deletions: Mapping[ListRef, int]) -> float:
         """Return the seconds that the rate limits require for the deletions of each list."""
         return self.limiter.estimate_s(_tokens_needed(deletions))
 
@@ -150,7 +150,7 @@ class AtlasClient:
                 self.limiter.set_limit(key, each.limit)
 
 
-def _tokens_needed(deletions: Mapping[Place, int]) -> Counter[BucketKey]:
+def _tokens_needed(deletions: Mapping[ListRef, int]) -> Counter[BucketKey]:
     """Return how many requests draw from each bucket."""
     counts: Counter[BucketKey] = Counter()
     for (project, source), deleted in deletions.items():
@@ -172,7 +172,7 @@ async def connect(
     http_timeout: aiohttp.ClientTimeout = TIMEOUT,
     max_body_bytes: int = MAX_BODY_BYTES,
     ssl_context: SSLContext | None = None,
-) -> AsyncIterator[AtlasClient]:
+) -> AsyncIterator[RateLimitedAtlasClient]:
     """Open the connection for a run. Nothing is sent before it is used.
 
     At its end, however it comes, a token that was fetched is revoked.
@@ -187,25 +187,25 @@ async def connect(
         ssl_context: None for the certificate authorities of the system.
     """
     counters, server = RequestCounters(), ServerInfo(clock)
-    proxy, proxy_headers = proxy_for(base_url)
+    proxy, proxy_headers = find_proxy(base_url)
     async with aiohttp.ClientSession(
         # `SlotPool` is the bound: a second one here could only make a request wait twice.
         connector=aiohttp.TCPConnector(limit=0, ssl=ssl_context or True),
         headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=proxy,
-        response_class=Response,
+        response_class=NoResendClientResponse,
         timeout=http_timeout,
     ) as session:
         http = HttpSession(session, base_url, max_body_bytes, counters, proxy_headers)
-        authentication = _authentication(credentials, http, retry_policy, server)
+        authenticator = _authenticator(credentials, http, retry_policy, server)
 
         def slot() -> ConnectionSlot:
-            return ConnectionSlot(authentication.signer(), counters, max_body_bytes)
+            return ConnectionSlot(authenticator.digest_middleware(), counters, max_body_bytes)
 
         transport = Transport(
             http,
-            authentication,
+            authenticator,
             limiter,
             SlotPool(concurrency, slot),
             retry_policy=retry_policy,
@@ -213,28 +213,28 @@ async def connect(
             log=log,
         )
         try:
-            yield AtlasClient(transport, credentials.actor, counters, server)
+            yield RateLimitedAtlasClient(transport, credentials.actor, counters, server)
         finally:
-            await authentication.close()
+            await authenticator.close()
 
 
-def _authentication(
+def _authenticator(
     credentials: Credentials, http: HttpSession, retry_policy: RetryPolicy, server: ServerInfo
-) -> Authentication:
+) -> Authenticator:
     match credentials:
         case BearerToken():
-            return BearerAuthentication(credentials)
+            return BearerAuthenticator(credentials)
         case ApiKey():
-            return DigestAuthentication(credentials)
+            return DigestAuthenticator(credentials)
         case _:
-            return ServiceAccountAuthentication(credentials, http, retry_policy, server)
+            return ServiceAccountAuthenticator(credentials, http, retry_policy, server)
 
 
 # Connects a command to Atlas: the policy's limits, the process's clocks.
 
 
 @asynccontextmanager
-async def connected(
+async def connect_for_run(
     base_url: URL,
     credentials: Credentials,
     execution: Execution,
@@ -242,7 +242,7 @@ async def connected(
     deadline_s: float,
     shards: int,
     log: FilteringBoundLogger,
-) -> AsyncIterator[AtlasClient]:
+) -> AsyncIterator[RateLimitedAtlasClient]:
     """Connect for one run.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, TypeAlias, final
 
 from typing_extensions import override
 
-from invite_sweeper.errors import UsageFault
+from invite_sweeper.errors import UsageError
 
 # Who the program is to Atlas, as values that do not show their secrets.
 
@@ -21,7 +21,7 @@ class Secret:
     def __init__(self, value: str) -> None:
         self._value = value
 
-    def reveal(self) -> str:
+    def get_secret_value(self) -> str:
         """The value itself; for the wire and for nothing else."""
         return self._value
 
@@ -88,14 +88,14 @@ _PRIVATE_KEY: Final = "MONGODB_ATLAS_PRIVATE_API_KEY"
 _ACCESS_TOKEN: Final = "MONGODB_ATLAS_ACCESS_TOKEN"  # noqa: S105 - a variable's name
 
 
-class _Given(NamedTuple):
+class _Value(NamedTuple):
     """A value and the variable that gave it, so that a fault can name it."""
 
     variable: str
     value: str
 
 
-def credentials_from(
+def read_credentials(
     environment: Mapping[str, str],
     read_file: Callable[[Path], bytes],
     *,
@@ -121,74 +121,79 @@ def credentials_from(
         f"{name}_{suffix}" if suffix else name
         for name in (_CLIENT_ID, _CLIENT_SECRET, _PUBLIC_KEY, _PRIVATE_KEY, _ACCESS_TOKEN)
     ]
-    given = {name: _value_of(name, environment, read_file) for name in names}
+    values = {name: _read_value(name, environment, read_file) for name in names}
     client_id, client_secret, public_key, private_key, access_token = names
-    kinds = ((client_id, client_secret), (public_key, private_key), (access_token,))
-    _exactly_one_kind(kinds, given)
-    if access := given[access_token]:
+    variable_groups = ((client_id, client_secret), (public_key, private_key), (access_token,))
+    _check_one_kind(variable_groups, values)
+    if access := values[access_token]:
         return BearerToken(Secret(access.value))
-    if (account := given[client_id]) and (secret := given[client_secret]):
-        return ServiceAccount(_user_name(account), Secret(secret.value))
-    if (public := given[public_key]) and (private := given[private_key]):
-        return ApiKey(_public_key(public, client_id), Secret(private.value))
+    if (account := values[client_id]) and (secret := values[client_secret]):
+        return ServiceAccount(_validate_user_name(account), Secret(secret.value))
+    if (public := values[public_key]) and (private := values[private_key]):
+        return ApiKey(_validate_public_key(public, client_id), Secret(private.value))
     raise AssertionError  # pragma: no cover - _exactly_one_kind leaves no other case
 
 
-def _exactly_one_kind(
-    kinds: tuple[tuple[str, ...], ...], given: Mapping[str, _Given | None]
+def _check_one_kind(
+    variable_groups: tuple[tuple[str, ...], ...], values: Mapping[str, _Value | None]
 ) -> None:
     """Refuse everything but one kind, whole."""
-    begun = [kind for kind in kinds if any(given[name] for name in kind)]
-    if not begun:
-        choices = ", or ".join(" and ".join(kind) for kind in kinds)
-        raise UsageFault(
+    present_groups = [kind for kind in variable_groups if any(values[name] for name in kind)]
+    if not present_groups:
+        choices = ", or ".join(" and ".join(kind) for kind in variable_groups)
+        raise UsageError(
             "No credentials are given.",
             hint=f"Set {choices} (or the same names with _FILE).",
         )
-    if len(begun) > 1:
+    if len(present_groups) > 1:
         found = ", ".join(
-            value.variable for kind in begun for name in kind if (value := given[name])
+            value.variable for kind in present_groups for name in kind if (value := values[name])
         )
-        raise UsageFault(
+        raise UsageError(
             f"More than one kind of credentials is given: {found}.", hint="Leave one kind."
         )
-    missing = [name for name in begun[0] if not given[name]]
+    missing = [name for name in present_groups[0] if not values[name]]
     if missing:
-        there = next(value.variable for name in begun[0] if (value := given[name]))
-        raise UsageFault(
-            f"{there} is set and {missing[0]} is not.",
+        present_variable = next(
+            value.variable for name in present_groups[0] if (value := values[name])
+        )
+        raise UsageError(
+            f"{present_variable} is set and {missing[0]} is not.",
             hint=f"Set {missing[0]} or {missing[0]}_FILE as well.",
         )
 
 
-def _value_of(
+def _read_value(
     name: str, environment: Mapping[str, str], read_file: Callable[[Path], bytes]
-) -> _Given | None:
+) -> _Value | None:
     """One variable's value, from itself or from the file that its `_FILE` names."""
-    plain = environment.get(name, "")
-    by_file = f"{name}_FILE"
-    path = environment.get(by_file, "")
-    if plain and path:
-        raise UsageFault(f"{name} and {by_file} are both set.", hint="Set one of them.")
-    if plain:
-        return _Given(name, _checked(name, plain))
+    direct = environment.get(name, "")
+    file_variable = f"{name}_FILE"
+    path = environment.get(file_variable, "")
+    if direct and path:
+        raise UsageError(f"{name} and {file_variable} are both set.", hint="Set one of them.")
+    if direct:
+        return _Value(name, _validate(name, direct))
     if not path:
         return None
-    return _Given(by_file, _checked(by_file, _file_text(by_file, Path(path), read_file)))
+    return _Value(
+        file_variable,
+        _validate(file_variable, _read_secret_file(file_variable, Path(path), read_file)),
+    )
 
 
-def _file_text(variable: str, path: Path, read_file: Callable[[Path], bytes]) -> str:
+def _read_secret_file(variable: str, path: Path, read_file: Callable[[Path], bytes]) -> str:
     """The text of a mounted secret, without the newline that editors put at its end."""
     try:
         data = read_file(path)
     except OSError as error:
         why = error.strerror or "it cannot be read"
-        raise UsageFault(
+        raise UsageError(
             f"{variable} names {path}, which cannot be read: {why}.",
             hint="Name a file that exists and that this user may read; in a container, mount it.",
         ) from None
     if len(data) > _MAX_SECRET_BYTES:
-        raise UsageFault(f"{variable} names {path}, which is too long for a secret.")
+        raise UsageError(f"{variable} names {path}, which is too long for a secret.")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -196,31 +201,31 @@ def _file_text(variable: str, path: Path, read_file: Callable[[Path], bytes]) ->
         text = ""
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
-        raise UsageFault(f"{variable} names {path}, which holds no text.")
+        raise UsageError(f"{variable} names {path}, which holds no text.")
     return text
 
 
-def _checked(variable: str, value: str) -> str:
+def _validate(variable: str, value: str) -> str:
     """A value that can stand in a header; one that cannot is named, never shown."""
     if not all(character.isprintable() and not character.isspace() for character in value):
-        raise UsageFault(
+        raise UsageError(
             f"The value of {variable} holds a blank, a line break or a control character.",
             hint="Check how it was copied.",
         )
     return value
 
 
-def _user_name(given: _Given) -> str:
+def _validate_user_name(value: _Value) -> str:
     """The part before the colon of Basic and Digest, which cannot hold one itself."""
-    if ":" in given.value:
-        raise UsageFault(f"The value of {given.variable} holds a colon.")
-    return given.value
+    if ":" in value.value:
+        raise UsageError(f"The value of {value.variable} holds a colon.")
+    return value.value
 
 
-def _public_key(given: _Given, client_id: str) -> str:
-    if given.value.startswith("mdb_sa_"):
-        raise UsageFault(
-            f"{given.variable} holds the id of a service account.",
+def _validate_public_key(value: _Value, client_id: str) -> str:
+    if value.value.startswith("mdb_sa_"):
+        raise UsageError(
+            f"{value.variable} holds the id of a service account.",
             hint=f"Put it into {client_id}, and its secret beside it.",
         )
-    return _user_name(given)
+    return _validate_user_name(value)

@@ -5,35 +5,35 @@ from typing import Final
 
 from invite_sweeper.atlas.endpoints import (
     GET_ORG_USER,
-    Operation,
+    Endpoint,
+    InvalidRequest,
     Request,
-    UnsendableError,
-    request_for,
+    build_request,
 )
-from invite_sweeper.atlas.parsing import Standing, parse_standing
-from invite_sweeper.atlas.reader import look_back, standing_in
+from invite_sweeper.atlas.parsing import UserRecord, parse_user
+from invite_sweeper.atlas.reader import check_organization, user_in
 from invite_sweeper.atlas.responses import (
-    Answer,
-    Broken,
-    Result,
-    ends_run,
-    error_of,
-    is_done,
-    is_gone,
+    RequestFailed,
+    Response,
+    ResponseOrFailure,
+    fatal_error_for,
+    is_already_gone,
+    is_deleted,
+    parse_error,
 )
 from invite_sweeper.atlas.sources import SOURCES, SourceApi
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import AtlasUnavailable, RunError
 from invite_sweeper.models import (
     INVITED_STATUSES,
-    Deletion,
+    DeletionProgress,
+    DeletionResult,
     Invitation,
     MembershipStatus,
     Outcome,
     Source,
-    Trail,
 )
-from invite_sweeper.text import fold
+from invite_sweeper.text import casefold_visible
 
 # Removes one invited user, and never knowingly an active one.
 #
@@ -59,156 +59,176 @@ class UserRemoval:
         self,
         transport: Transport,
         api: SourceApi,
-        reading: Operation,
+        user_endpoint: Endpoint,
         invitation: Invitation,
-        trail: Trail,
+        progress: DeletionProgress,
     ) -> None:
         self._transport = transport
         self._api = api
-        self._reading = reading
+        self._user_endpoint = user_endpoint
         self._invitation = invitation
-        self._trail = trail
-        self._stopped: Outcome | None = None
-        self._about_run: RunError | None = None
-        self.turns_left = api.tokens_per_deletion(invitation.project_id, invitation.org_id)
+        self._progress = progress
+        self._blocking_outcome: Outcome | None = None
+        self._fatal_error: RunError | None = None
+        self.unused_tokens = api.tokens_per_deletion(invitation.project_id, invitation.org_id)
 
-    async def run(self) -> Deletion:
+    async def run(self) -> DeletionResult:
         """Read, remove, read again.
 
         Raises:
             RunError: No token can be had; `trail` tells how far it had come.
             UnsendableError: An id has a wrong form. Nothing was sent.
         """
-        trail = self._trail
-        stopped = await self._look(admitted=True)
-        if trail.called_off:
-            return trail.cut_off()
-        if stopped is not None:
-            return trail.ended(stopped, self._about_run)
-        result = await self._transport.call(self._removal(), admitted=self._turn())
-        return await self._conclude(result)
+        progress = self._progress
+        blocking_outcome = await self._check_before(token_taken=True)
+        if progress.cancelled:
+            return progress.result_if_interrupted()
+        if blocking_outcome is not None:
+            return progress.result(blocking_outcome, self._fatal_error)
+        result = await self._transport.send(self._delete_request(), token_taken=self._use_token())
+        return await self._finish(result)
 
-    def _removal(self) -> Request:
+    def _delete_request(self) -> Request:
         scope_id = self._invitation.project_id
         ids = (scope_id, self._invitation.id)
-        request = request_for(self._api.delete, *ids, scope_id=scope_id, trail=self._trail)
-        return request._replace(before_again=self._look_again)
+        request = build_request(self._api.delete, *ids, scope_id=scope_id, progress=self._progress)
+        return request._replace(before_retry=self._check_before_retry)
 
-    async def _look_again(self) -> Result | None:
+    async def _check_before_retry(self) -> ResponseOrFailure | None:
         """Read the user once more before another try; a result where there must be none."""
-        self._stopped = await self._look(admitted=False)
-        if self._stopped is None:
+        self._blocking_outcome = await self._check_before(token_taken=False)
+        if self._blocking_outcome is None:
             return None
-        return Broken("the user is not to be removed any more", passing=False)
+        return RequestFailed("the user is not to be removed any more", retryable=False)
 
-    async def _look(self, *, admitted: bool) -> Outcome | None:
+    async def _check_before(self, *, token_taken: bool) -> Outcome | None:
         """Read the user; give the outcome that this settles, or None where it may go on."""
         scope_id = self._invitation.project_id
-        result = await self._read(
-            self._reading, scope_id, admitted=admitted and self._turn(), part_of=self._trail
+        result = await self._read_user(
+            self._user_endpoint,
+            scope_id,
+            token_taken=token_taken and self._use_token(),
+            parent=self._progress,
         )
-        self._about_run = ends_run(result)
-        standing = standing_in(result, self._invitation)
-        if standing is not None:
-            self._trail.seen_before = standing.status
-            return self._allowed(standing)
-        if isinstance(result, Answer) and is_gone(result):
-            self._trail.seen_before = MembershipStatus.GONE
+        self._fatal_error = fatal_error_for(result)
+        user = user_in(result, self._invitation)
+        if user is not None:
+            self._progress.seen_before = user.status
+            return self._outcome_if_not_removable(user)
+        if isinstance(result, Response) and is_already_gone(result):
+            self._progress.seen_before = MembershipStatus.GONE
             return Outcome.ALREADY_GONE
-        if self._trail.attempts == 0:
-            self._tell_failure(result)
+        if self._progress.attempts == 0:
+            self._record_failure(result)
         return Outcome.FAILED
 
-    def _allowed(self, standing: Standing) -> Outcome | None:
+    def _outcome_if_not_removable(self, user: UserRecord) -> Outcome | None:
         """Judge what was read; the rule was about the invitation that was listed."""
         listed = self._invitation
-        if standing.status == MembershipStatus.ACTIVE:
+        if user.status == MembershipStatus.ACTIVE:
             return Outcome.ACCEPTED_BEFORE
-        same_person = fold(standing.username or "") == fold(listed.username or "")
-        if standing.status not in INVITED_STATUSES or not same_person:
+        is_same_user = casefold_visible(user.username or "") == casefold_visible(
+            listed.username or ""
+        )
+        if user.status not in INVITED_STATUSES or not is_same_user:
             return Outcome.FAILED
-        invited_again = standing.status == MembershipStatus.PENDING != listed.status
-        if invited_again or standing.invited_at != listed.created_at:
+        invited_again = user.status == MembershipStatus.PENDING != listed.status
+        if invited_again or user.invited_at != listed.created_at:
             return Outcome.ALREADY_GONE
         return None
 
-    def _tell_failure(self, result: Result) -> None:
+    def _record_failure(self, result: ResponseOrFailure) -> None:
         """Let the audit say why nothing was sent."""
-        trail = self._trail
-        if isinstance(result, Answer):
-            trail.http_status, trail.error_code = result.status, error_of(result).code
+        progress = self._progress
+        if isinstance(result, Response):
+            progress.http_status, progress.error_code = result.status, parse_error(result).code
         else:
-            trail.http_status = result.http_status
+            progress.http_status = result.http_status
 
-    async def _conclude(self, result: Result) -> Deletion:
+    async def _finish(self, result: ResponseOrFailure) -> DeletionResult:
         """Say what became of the DELETE, by its answer and by what Atlas shows now."""
-        trail = self._trail
-        about_run = ends_run(result) or self._about_run
-        if trail.attempts == 0:
-            return trail.cut_off() if trail.called_off else trail.ended(Outcome.FAILED, about_run)
-        if self._stopped is Outcome.ACCEPTED_BEFORE:
-            return trail.ended(Outcome.ACCEPTED_BEFORE)
-        done = isinstance(result, Answer) and is_done(result)
-        if done:
-            trail.settled = Outcome.DELETED
-        elif trail.attempts == 1 and isinstance(result, Answer) and _is_refusal(result):
+        progress = self._progress
+        fatal_error = fatal_error_for(result) or self._fatal_error
+        if progress.attempts == 0:
+            return (
+                progress.result_if_interrupted()
+                if progress.cancelled
+                else progress.result(Outcome.FAILED, fatal_error)
+            )
+        if self._blocking_outcome is Outcome.ACCEPTED_BEFORE:
+            return progress.result(Outcome.ACCEPTED_BEFORE)
+        deleted = isinstance(result, Response) and is_deleted(result)
+        if deleted:
+            progress.known_outcome = Outcome.DELETED
+        elif progress.attempts == 1 and isinstance(result, Response) and _is_refusal(result):
             # Nothing was removed: it is neither a doubtful success nor a server's error.
-            return trail.ended(_refused(result), about_run)
-        there = await self._look_back()
-        return trail.ended(self._outcome(result, there=there, done=done), about_run)
-
-    def _outcome(self, result: Result, *, there: bool | None, done: bool) -> Outcome:
-        """Weigh the answer to the DELETE against what is there now; None where not known."""
-        if there:
-            return Outcome.FAILED
-        if self._trail.seen_after == MembershipStatus.ACTIVE:
-            return Outcome.ACCEPTED_DURING
-        if done:
-            return Outcome.DELETED
-        if there is False:
-            return Outcome.ALREADY_GONE
-        if self._trail.called_off:
-            return self._trail.cut_off().outcome
-        return self._stopped or _refused(result)
-
-    async def _look_back(self) -> bool | None:
-        """Note what the person has become; whether the membership is still there."""
-        look = await look_back(self._ask, self._invitation, self._reading)
-        self._trail.seen_after = look.aftermath.status
-        return look.aftermath.there
-
-    async def _ask(self, operation: Operation, scope_id: str) -> Result:
-        admitted = operation is GET_ORG_USER and self._turn()
-        return await self._read(operation, scope_id, admitted=admitted)
-
-    async def _read(
-        self, operation: Operation, scope_id: str, *, admitted: bool, part_of: Trail | None = None
-    ) -> Result:
-        request = request_for(
-            operation, scope_id, self._invitation.id, scope_id=scope_id, read=parse_standing
+            return progress.result(_gone_or_failed(result), fatal_error)
+        still_member = await self._check_after()
+        return progress.result(
+            self._outcome(result, still_member=still_member, deleted=deleted), fatal_error
         )
-        return await self._transport.call(request._replace(part_of=part_of), admitted=admitted)
 
-    def _turn(self) -> bool:
+    def _outcome(
+        self, result: ResponseOrFailure, *, still_member: bool | None, deleted: bool
+    ) -> Outcome:
+        """Weigh the answer to the DELETE against what is there now; None where not known."""
+        if still_member:
+            return Outcome.FAILED
+        if self._progress.seen_after == MembershipStatus.ACTIVE:
+            return Outcome.ACCEPTED_DURING
+        if deleted:
+            return Outcome.DELETED
+        if still_member is False:
+            return Outcome.ALREADY_GONE
+        if self._progress.cancelled:
+            return self._progress.result_if_interrupted().outcome
+        return self._blocking_outcome or _gone_or_failed(result)
+
+    async def _check_after(self) -> bool | None:
+        """Note what the person has become; whether the membership is still there."""
+        check = await check_organization(self._read_after, self._invitation, self._user_endpoint)
+        self._progress.seen_after = check.user_status.status
+        return check.user_status.still_member
+
+    async def _read_after(self, endpoint: Endpoint, scope_id: str) -> ResponseOrFailure:
+        token_taken = endpoint is GET_ORG_USER and self._use_token()
+        return await self._read_user(endpoint, scope_id, token_taken=token_taken)
+
+    async def _read_user(
+        self,
+        endpoint: Endpoint,
+        scope_id: str,
+        *,
+        token_taken: bool,
+        parent: DeletionProgress | None = None,
+    ) -> ResponseOrFailure:
+        request = build_request(
+            endpoint, scope_id, self._invitation.id, scope_id=scope_id, parse=parse_user
+        )
+        return await self._transport.send(request._replace(parent=parent), token_taken=token_taken)
+
+    def _use_token(self) -> bool:
         """Use the next of the turns that were taken before."""
-        self.turns_left = self.turns_left[1:]
+        self.unused_tokens = self.unused_tokens[1:]
         return True
 
 
-def _is_refusal(answer: Answer) -> bool:
+def _is_refusal(answer: Response) -> bool:
     return _REDIRECT <= answer.status < _SERVER_ERROR
 
 
-def _refused(result: Result) -> Outcome:
+def _gone_or_failed(result: ResponseOrFailure) -> Outcome:
     return (
-        Outcome.ALREADY_GONE if isinstance(result, Answer) and is_gone(result) else Outcome.FAILED
+        Outcome.ALREADY_GONE
+        if isinstance(result, Response) and is_already_gone(result)
+        else Outcome.FAILED
     )
 
 
 # Deletes invitations. Whoever holds no deleter cannot delete.
 
 
-_STATE = "No further deletion is sent; the audit log tells what was done."
+_CONSEQUENCE = "No further deletion is sent; the audit log tells what was done."
 
 
 class AtlasDeleter:
@@ -222,7 +242,7 @@ class AtlasDeleter:
         self._transport = transport
         self._apis = {source: SOURCES[source] for source in sources}
 
-    def admit(self, invitation: Invitation) -> float:
+    def try_acquire(self, invitation: Invitation) -> float:
         """Take the tokens of one deletion and return 0.0, or return seconds to wait.
 
         All of them are taken before its first request, so that nothing waits for a bucket
@@ -234,7 +254,7 @@ class AtlasDeleter:
         tokens = api.tokens_per_deletion(invitation.project_id, invitation.org_id)
         return self._transport.limiter.try_acquire(*tokens)
 
-    async def delete(self, invitation: Invitation, trail: Trail) -> Deletion:
+    async def delete(self, invitation: Invitation, progress: DeletionProgress) -> DeletionResult:
         """Delete one invitation that `admit` let through.
 
         Trouble with Atlas is a value. When it is cancelled, `trail` tells how far it had come.
@@ -250,55 +270,61 @@ class AtlasDeleter:
         api = self._apis.get(invitation.source)
         try:
             if api is None:
-                return trail.ended(Outcome.FAILED)
+                return progress.result(Outcome.FAILED)
             if api.read_user is not None:
-                return _told(await self._remove(api, invitation, trail))
+                return _with_consequence(await self._remove_user(api, invitation, progress))
             scope_id = invitation.project_id
-            request = request_for(
-                api.delete, scope_id, invitation.id, scope_id=scope_id, trail=trail
+            request = build_request(
+                api.delete, scope_id, invitation.id, scope_id=scope_id, progress=progress
             )
-            result = await self._transport.call(request, admitted=True)
-            return _told(_revoked(result, invitation.source, trail))
-        except UnsendableError:
+            result = await self._transport.send(request, token_taken=True)
+            return _with_consequence(_result_of_revoke(result, invitation.source, progress))
+        except InvalidRequest:
             # Selection keeps such an invitation; should one come all the same, nothing is sent.
-            return trail.ended(Outcome.FAILED)
+            return progress.result(Outcome.FAILED)
         except RunError as error:
-            if trail.called_off and isinstance(error, AtlasUnavailable):
-                return trail.cut_off()  # there was no time for a token
-            return _told(trail.ended(trail.settled or Outcome.FAILED, error))
+            if progress.cancelled and isinstance(error, AtlasUnavailable):
+                return progress.result_if_interrupted()  # there was no time for a token
+            return _with_consequence(
+                progress.result(progress.known_outcome or Outcome.FAILED, error)
+            )
 
-    async def _remove(self, api: SourceApi, invitation: Invitation, trail: Trail) -> Deletion:
+    async def _remove_user(
+        self, api: SourceApi, invitation: Invitation, progress: DeletionProgress
+    ) -> DeletionResult:
         """Remove an invited user, with a look before and after."""
         assert api.read_user is not None  # noqa: S101 - the caller looked
-        removal = UserRemoval(self._transport, api, api.read_user, invitation, trail)
+        removal = UserRemoval(self._transport, api, api.read_user, invitation, progress)
         try:
             return await removal.run()
         finally:
-            self._transport.limiter.release(removal.turns_left)
+            self._transport.limiter.release(removal.unused_tokens)
 
 
-def _revoked(result: Result, source: Source, trail: Trail) -> Deletion:
+def _result_of_revoke(
+    result: ResponseOrFailure, source: Source, progress: DeletionProgress
+) -> DeletionResult:
     """Say what became of a DELETE that cannot hit an accepted invitation."""
-    outcome = _outcome(result)
+    outcome = _outcome_of_revoke(result)
     if outcome is not Outcome.FAILED:
-        return trail.ended(outcome)
-    if trail.called_off and not isinstance(result, Answer):
-        return trail.cut_off()
-    return trail.ended(outcome, ends_run(result, source))
+        return progress.result(outcome)
+    if progress.cancelled and not isinstance(result, Response):
+        return progress.result_if_interrupted()
+    return progress.result(outcome, fatal_error_for(result, source))
 
 
-def _outcome(result: Result) -> Outcome:
-    if isinstance(result, Answer) and is_done(result):
+def _outcome_of_revoke(result: ResponseOrFailure) -> Outcome:
+    if isinstance(result, Response) and is_deleted(result):
         return Outcome.DELETED
-    if isinstance(result, Answer) and is_gone(result):
+    if isinstance(result, Response) and is_already_gone(result):
         return Outcome.ALREADY_GONE
     return Outcome.FAILED
 
 
-def _told(deletion: Deletion) -> Deletion:
+def _with_consequence(deletion: DeletionResult) -> DeletionResult:
     """Say it of a run that was deleting: that nothing was deleted cannot be said."""
-    error = deletion.ends_run
+    error = deletion.fatal_error
     if error is None:
         return deletion
-    ends = type(error)(error.message, consequence=_STATE, hint=error.hint)
-    return deletion._replace(ends_run=ends)
+    restated = type(error)(error.message, consequence=_CONSEQUENCE, hint=error.hint)
+    return deletion._replace(fatal_error=restated)

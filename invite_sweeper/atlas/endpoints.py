@@ -15,8 +15,8 @@ from invite_sweeper.atlas.rate_limits import (
     RATE_LIMITS_USER,
     BucketKey,
 )
-from invite_sweeper.atlas.responses import Result
-from invite_sweeper.models import INVITED_STATUSES, MembershipStatus, Trail
+from invite_sweeper.atlas.responses import ResponseOrFailure
+from invite_sweeper.models import INVITED_STATUSES, DeletionProgress, MembershipStatus
 
 # Every request that can be sent at all.
 
@@ -28,7 +28,7 @@ V2025_03_12: Final = "application/vnd.atlas.2025-03-12+json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Operation:
+class Endpoint:
     """One operation of the API, as the client uses it. Each is only equal to itself.
 
     Attributes:
@@ -48,7 +48,7 @@ class Operation:
     paged: bool = False
 
 
-LIST_GROUPS: Final = Operation(
+LIST_GROUPS: Final = Endpoint(
     "GET",
     "/api/atlas/v2/groups",
     V2023_01_01,
@@ -57,11 +57,11 @@ LIST_GROUPS: Final = Operation(
     paged=True,
 )
 _GROUP_INVITES: Final = "/api/atlas/v2/groups/{}/invites"
-LIST_GROUP_INVITES: Final = Operation("GET", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
-DELETE_GROUP_INVITE: Final = Operation(
+LIST_GROUP_INVITES: Final = Endpoint("GET", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
+DELETE_GROUP_INVITE: Final = Endpoint(
     "DELETE", f"{_GROUP_INVITES}/{{}}", V2023_01_01, PROJECTS_GROUP
 )
-LIST_RATE_LIMITS: Final = Operation(
+LIST_RATE_LIMITS: Final = Endpoint(
     "GET",
     "/api/atlas/v2/rateLimits",
     V2025_03_12,
@@ -69,11 +69,11 @@ LIST_RATE_LIMITS: Final = Operation(
     query="itemsPerPage=500",
     paged=True,
 )
-LIST_PROJECT_RATE_LIMITS: Final = Operation(
+LIST_PROJECT_RATE_LIMITS: Final = Endpoint(
     "GET", "/api/atlas/v2/rateLimits?groupId={}", V2025_03_12, RATE_LIMITS_USER
 )
 """The limits as they are in one project; the list without a scope tells the usual ones."""
-LIST_ORG_RATE_LIMITS: Final = Operation(
+LIST_ORG_RATE_LIMITS: Final = Endpoint(
     "GET", "/api/atlas/v2/rateLimits?orgId={}", V2025_03_12, RATE_LIMITS_USER
 )
 
@@ -84,47 +84,49 @@ def _with_status(*statuses: MembershipStatus) -> str:
 
 _ANY_STATUS: Final = _with_status(*INVITED_STATUSES, MembershipStatus.ACTIVE)
 """A read without them hides users whose invitation expired or was rejected."""
-_USERS_PAGE: Final = f"{_with_status(*INVITED_STATUSES)}&itemsPerPage=500&includeCount=false"
+_INVITED_USERS_PAGE: Final = (
+    f"{_with_status(*INVITED_STATUSES)}&itemsPerPage=500&includeCount=false"
+)
 _GROUP_USERS: Final = "/api/atlas/v2/groups/{}/users"
 _ORG_USERS: Final = "/api/atlas/v2/orgs/{}/users"
 _GROUP_USER: Final = "/api/atlas/v2/groups/{}/users/{}"
 _ORG_USER: Final = "/api/atlas/v2/orgs/{}/users/{}"
 
-LIST_GROUP_USERS: Final = Operation(
-    "GET", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, query=_USERS_PAGE, paged=True
+LIST_GROUP_USERS: Final = Endpoint(
+    "GET", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, query=_INVITED_USERS_PAGE, paged=True
 )
-GET_GROUP_USER: Final = Operation(
+GET_GROUP_USER: Final = Endpoint(
     "GET", _GROUP_USER, V2025_02_19, CLOUD_USERS_GROUP, query=_ANY_STATUS
 )
-REMOVE_GROUP_USER: Final = Operation("DELETE", _GROUP_USER, V2025_02_19, CLOUD_USERS_GROUP)
-LIST_ORG_USERS: Final = Operation(
-    "GET", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, query=_USERS_PAGE, paged=True
+REMOVE_GROUP_USER: Final = Endpoint("DELETE", _GROUP_USER, V2025_02_19, CLOUD_USERS_GROUP)
+LIST_ORG_USERS: Final = Endpoint(
+    "GET", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, query=_INVITED_USERS_PAGE, paged=True
 )
-GET_ORG_USER: Final = Operation("GET", _ORG_USER, V2025_02_19, CLOUD_USERS_ORG, query=_ANY_STATUS)
-REMOVE_ORG_USER: Final = Operation("DELETE", _ORG_USER, V2025_02_19, CLOUD_USERS_ORG)
-LIST_ORG_INVITES: Final = Operation(
+GET_ORG_USER: Final = Endpoint("GET", _ORG_USER, V2025_02_19, CLOUD_USERS_ORG, query=_ANY_STATUS)
+REMOVE_ORG_USER: Final = Endpoint("DELETE", _ORG_USER, V2025_02_19, CLOUD_USERS_ORG)
+LIST_ORG_INVITES: Final = Endpoint(
     "GET", "/api/atlas/v2/orgs/{}/invites", V2023_01_01, ORGANIZATIONS_ORG
 )
-DELETE_ORG_INVITE: Final = Operation(
+DELETE_ORG_INVITE: Final = Endpoint(
     "DELETE", "/api/atlas/v2/orgs/{}/invites/{}", V2023_01_01, ORGANIZATIONS_ORG
 )
 _PRESENT: Final = _with_status(MembershipStatus.PENDING, MembershipStatus.ACTIVE)
-_PRESENT_PAGE: Final = f"{_PRESENT}&itemsPerPage=500&includeCount=false"
-LIST_GROUP_PEOPLE: Final = Operation(
-    "GET", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, query=_PRESENT_PAGE, paged=True
+_MEMBERS_PAGE: Final = f"{_PRESENT}&itemsPerPage=500&includeCount=false"
+LIST_GROUP_MEMBERS: Final = Endpoint(
+    "GET", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, query=_MEMBERS_PAGE, paged=True
 )
 """Who is there already, members among them: asked before inviting again, never for a deletion."""
-LIST_ORG_PEOPLE: Final = Operation(
-    "GET", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, query=_PRESENT_PAGE, paged=True
+LIST_ORG_MEMBERS: Final = Endpoint(
+    "GET", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, query=_MEMBERS_PAGE, paged=True
 )
-CREATE_GROUP_INVITE: Final = Operation("POST", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
-ADD_GROUP_USER: Final = Operation("POST", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP)
-ADD_ORG_USER: Final = Operation("POST", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG)
+CREATE_GROUP_INVITE: Final = Endpoint("POST", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
+ADD_GROUP_USER: Final = Endpoint("POST", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP)
+ADD_ORG_USER: Final = Endpoint("POST", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG)
 
-OPERATIONS: Final = frozenset(
+ENDPOINTS: Final = frozenset(
     {
-        LIST_GROUP_PEOPLE,
-        LIST_ORG_PEOPLE,
+        LIST_GROUP_MEMBERS,
+        LIST_ORG_MEMBERS,
         CREATE_GROUP_INVITE,
         ADD_GROUP_USER,
         ADD_ORG_USER,
@@ -156,7 +158,7 @@ Source: https://www.mongodb.com/docs/atlas/reference/api-resources-spec/ (v2), r
 _ID: Final = re.compile(r"[a-f0-9]{24}")
 
 
-class _Form(NamedTuple):
+class _PathPattern(NamedTuple):
     """What all paths of an operation look like, worked out once.
 
     Attributes:
@@ -165,26 +167,26 @@ class _Form(NamedTuple):
         fits: Matches a whole path and query of the operation, and nothing else.
     """
 
-    places: int
+    id_count: int
     query: str
-    fits: Callable[[str], re.Match[str] | None]
+    matches: Callable[[str], re.Match[str] | None]
 
 
 @cache
-def _form(operation: Operation) -> _Form | None:
+def _path_pattern(endpoint: Endpoint) -> _PathPattern | None:
     """Give its form; None for one that is none of ours."""
-    if operation not in OPERATIONS:
+    if endpoint not in ENDPOINTS:
         return None
-    query = f"?{operation.query}" if operation.query else ""
-    whole = re.compile(
-        re.escape(operation.template).replace(r"\{\}", _ID.pattern)
+    query = f"?{endpoint.query}" if endpoint.query else ""
+    pattern = re.compile(
+        re.escape(endpoint.template).replace(r"\{\}", _ID.pattern)
         + re.escape(query)
-        + (r"&pageNum=[1-9][0-9]*" if operation.paged else "")
+        + (r"&pageNum=[1-9][0-9]*" if endpoint.paged else "")
     )
-    return _Form(operation.template.count("{}"), query, whole.fullmatch)
+    return _PathPattern(endpoint.template.count("{}"), query, pattern.fullmatch)
 
 
-class UnsendableError(ValueError):
+class InvalidRequest(ValueError):
     """The request is none of `OPERATIONS`, or an id in it has a wrong form. Nothing is sent."""
 
 
@@ -193,7 +195,7 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def target(operation: Operation, *ids: str, page: int | None = None) -> str:
+def build_path(endpoint: Endpoint, *ids: str, page: int | None = None) -> str:
     """Write the path and query of a request. No other function does.
 
     An empty id would make another endpoint of the path, so each one is checked.
@@ -207,23 +209,23 @@ def target(operation: Operation, *ids: str, page: int | None = None) -> str:
         UnsendableError: The operation is unknown, an id has a wrong form, there are too few
             or too many, or the page does not belong there.
     """
-    form = _form(operation)
-    if form and len(ids) == form.places and (page is not None) == operation.paged:
-        path = operation.template.format(*ids) + form.query
+    pattern = _path_pattern(endpoint)
+    if pattern and len(ids) == pattern.id_count and (page is not None) == endpoint.paged:
+        path = endpoint.template.format(*ids) + pattern.query
         if page is not None:
             path = f"{path}&pageNum={page}"
-        if form.fits(path):  # an id is right where the whole has the right form
+        if pattern.matches(path):  # an id is right where the whole has the right form
             return path
-    raise UnsendableError(f"not a request of ours: {operation.method} {operation.template}")
+    raise InvalidRequest(f"not a request of ours: {endpoint.method} {endpoint.template}")
 
 
-def is_sendable(operation: Operation, path: str) -> bool:
+def is_valid_path(endpoint: Endpoint, path: str) -> bool:
     """Tell whether a path is just what `target` writes for the operation.
 
     Asked once more where requests go out, so that one that was made by other hands is not sent.
     """
-    form = _form(operation)
-    return form is not None and form.fits(path) is not None
+    pattern = _path_pattern(endpoint)
+    return pattern is not None and pattern.matches(path) is not None
 
 
 # A request before it is sent; only what `operations` knows can become one.
@@ -241,38 +243,38 @@ class Request(NamedTuple):
         before_again: Asked before each further try; a result that it gives ends the request.
     """
 
-    operation: Operation
+    endpoint: Endpoint
     path: str
     key: BucketKey
-    read: Callable[[bytes], object] | None = None
-    trail: Trail | None = None
+    parse: Callable[[bytes], object] | None = None
+    progress: DeletionProgress | None = None
     body: bytes | None = None
-    part_of: Trail | None = None
-    before_again: Callable[[], Awaitable[Result | None]] | None = None
+    parent: DeletionProgress | None = None
+    before_retry: Callable[[], Awaitable[ResponseOrFailure | None]] | None = None
 
     @property
-    def may_be_called_off(self) -> bool:
+    def can_be_cancelled(self) -> bool:
         """Whether somebody can say that nothing more may be sent for it."""
-        return self.trail is not None or self.part_of is not None
+        return self.progress is not None or self.parent is not None
 
     @property
-    def owner(self) -> Trail | None:
+    def owner_progress(self) -> DeletionProgress | None:
         """The deletion that it is of; None where it is of none."""
-        return self.trail or self.part_of
+        return self.progress or self.parent
 
-    def called_off(self) -> bool:
+    def is_cancelled(self) -> bool:
         """Tell whether nothing more may be sent for it."""
-        owner = self.owner
-        return owner is not None and owner.called_off
+        owner = self.owner_progress
+        return owner is not None and owner.cancelled
 
 
-def request_for(
-    operation: Operation,
+def build_request(
+    endpoint: Endpoint,
     *ids: str,
     scope_id: str,
     page: int | None = None,
-    read: Callable[[bytes], object] | None = None,
-    trail: Trail | None = None,
+    parse: Callable[[bytes], object] | None = None,
+    progress: DeletionProgress | None = None,
     body: bytes | None = None,
 ) -> Request:
     """Make a request; nothing but `OPERATIONS` can be made.
@@ -280,15 +282,17 @@ def request_for(
     Raises:
         UnsendableError: As `target.target`.
     """
-    path = target(operation, *ids, page=page)
-    return Request(operation, path, BucketKey(operation.endpoint_set, scope_id), read, trail, body)
+    path = build_path(endpoint, *ids, page=page)
+    return Request(
+        endpoint, path, BucketKey(endpoint.endpoint_set, scope_id), parse, progress, body
+    )
 
 
-def raise_if_unsendable(request: Request) -> None:
+def check_request(request: Request) -> None:
     """Let only what `target.target` makes pass, whoever has made the request.
 
     Raises:
         UnsendableError: It is something else.
     """
-    if not is_sendable(request.operation, request.path):
-        raise UnsendableError(f"not a request of ours: {request.operation.method} {request.path}")
+    if not is_valid_path(request.endpoint, request.path):
+        raise InvalidRequest(f"not a request of ours: {request.endpoint.method} {request.path}")

@@ -16,9 +16,9 @@ from typing_extensions import override
 from yarl import URL
 
 from invite_sweeper import __version__
-from invite_sweeper.atlas.responses import CANCELLED, Answer, Broken, Result
-from invite_sweeper.errors import UsageFault
-from invite_sweeper.models import Trail
+from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, ResponseOrFailure
+from invite_sweeper.errors import UsageError
+from invite_sweeper.models import DeletionProgress
 
 # Describe transport errors as text, without the class names of a library.
 #
@@ -26,10 +26,10 @@ from invite_sweeper.models import Trail
 # credentials: it is turned into text here and goes no further.
 
 
-_WRONG_NAME: Final = frozenset({62, 64})
-_EXPIRED: Final = 10
-_UNKNOWN_ISSUER: Final = frozenset({18, 19, 20, 21})
-_PROXY_WANTS_PASSWORD: Final = 407
+_HOSTNAME_MISMATCH_CODES: Final = frozenset({62, 64})
+_CERTIFICATE_EXPIRED_CODE: Final = 10
+_UNKNOWN_ISSUER_CODES: Final = frozenset({18, 19, 20, 21})
+_PROXY_AUTHENTICATION_REQUIRED: Final = 407
 
 NOT_SENT_ERRORS: Final = (
     aiohttp.ClientConnectorError,
@@ -55,58 +55,64 @@ class BodyTooLarge(Exception):
     """The body is longer than any response of Atlas."""
 
 
-_FIXED_FAILURES: Final[tuple[tuple[tuple[type[Exception], ...], Broken], ...]] = (
+_FIXED_FAILURES: Final[tuple[tuple[tuple[type[Exception], ...], RequestFailed], ...]] = (
     (
         (ConnectionLost, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError),
-        Broken("the connection was cut before the answer was there"),
+        RequestFailed("the connection was cut before the answer was there"),
     ),
     ((RequestCancelled,), CANCELLED),
-    ((BodyTooLarge,), Broken("the answer is longer than any of Atlas's", passing=False)),
-    ((aiohttp.ClientPayloadError,), Broken("the answer was cut short")),
-    ((aiohttp.ClientResponseError,), Broken("the answer is not HTTP")),
+    ((BodyTooLarge,), RequestFailed("the answer is longer than any of Atlas's", retryable=False)),
+    ((aiohttp.ClientPayloadError,), RequestFailed("the answer was cut short")),
+    ((aiohttp.ClientResponseError,), RequestFailed("the answer is not HTTP")),
 )
 
 
-def describe_error(error: BaseException, host: str, timeout: aiohttp.ClientTimeout) -> Broken:
+def describe_error(
+    error: BaseException, host: str, timeout: aiohttp.ClientTimeout
+) -> RequestFailed:
     """Return the failure that an exception of one attempt stands for."""
     if isinstance(error, NOT_SENT_ERRORS):
-        return _no_connection(error, host, timeout)
+        return _describe_connect_error(error, host, timeout)
     for kinds, failure in _FIXED_FAILURES:
         if isinstance(error, kinds):
             return failure
     if isinstance(error, TimeoutError):
-        return Broken(f"timed out after {timeout.total:g} s")
+        return RequestFailed(f"timed out after {timeout.total:g} s")
     if isinstance(error, OSError):
-        return Broken(f"the connection to {host} broke: {_system_error(error)}")
+        return RequestFailed(f"the connection to {host} broke: {_system_error(error)}")
     # What is left is a challenge that the digest sign-in cannot answer.
-    return Broken("the sign-in challenge cannot be answered", passing=False)
+    return RequestFailed("the sign-in challenge cannot be answered", retryable=False)
 
 
-def _no_connection(error: BaseException, host: str, timeout: aiohttp.ClientTimeout) -> Broken:
+def _describe_connect_error(
+    error: BaseException, host: str, timeout: aiohttp.ClientTimeout
+) -> RequestFailed:
     match error:
         case aiohttp.ClientHttpProxyError():
-            wants_password = error.status == _PROXY_WANTS_PASSWORD
-            return Broken(f"the proxy answered {error.status}", passing=not wants_password)
+            needs_password = error.status == _PROXY_AUTHENTICATION_REQUIRED
+            return RequestFailed(f"the proxy answered {error.status}", retryable=not needs_password)
         case aiohttp.ClientConnectorCertificateError():
-            return Broken(_certificate_error(error.certificate_error, host), passing=False)
+            return RequestFailed(_certificate_error(error.certificate_error, host), retryable=False)
         case aiohttp.ClientConnectorDNSError():
-            return Broken(f"name not found: {error.host}")
+            return RequestFailed(f"name not found: {error.host}")
         case aiohttp.ClientSSLError():
-            return Broken(f"no TLS connection to {host}")
+            return RequestFailed(f"no TLS connection to {host}")
         case aiohttp.ClientConnectorError():
             proxy = "the proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
-            return Broken(f"no connection to {proxy}{error.host}: {_system_error(error.os_error)}")
+            return RequestFailed(
+                f"no connection to {proxy}{error.host}: {_system_error(error.os_error)}"
+            )
         case _:
-            return Broken(f"no connection to {host} within {timeout.connect:g} s")
+            return RequestFailed(f"no connection to {host} within {timeout.connect:g} s")
 
 
 def _certificate_error(error: Exception, host: str) -> str:
     code: object = getattr(error, "verify_code", None)
-    if code in _WRONG_NAME:
+    if code in _HOSTNAME_MISMATCH_CODES:
         return f"certificate not valid for {host}"
-    if code == _EXPIRED:
+    if code == _CERTIFICATE_EXPIRED_CODE:
         return f"certificate of {host} has expired"
-    if code in _UNKNOWN_ISSUER:
+    if code in _UNKNOWN_ISSUER_CODES:
         return f"certificate of {host} is signed by an authority that is not known here"
     return f"certificate of {host} is refused"
 
@@ -120,7 +126,7 @@ def _system_error(error: OSError) -> str:
 # A response while it is received, as the HTTP library sees it.
 
 
-class Response(aiohttp.ClientResponse):
+class NoResendClientResponse(aiohttp.ClientResponse):
     """A response whose broken connection does not make the library send again."""
 
     @override
@@ -189,24 +195,24 @@ class ConnectionSlot:
 
     def __init__(
         self,
-        signer: aiohttp.DigestAuthMiddleware | None,
+        digest_middleware: aiohttp.DigestAuthMiddleware | None,
         counters: RequestCounters,
         max_bytes: int,
     ) -> None:
         self._counters = counters
         self._max_bytes = max_bytes
-        self._trail: Trail | None = None
-        self._awaited_before = False
-        self.sent = 0
+        self._progress: DeletionProgress | None = None
+        self._was_response_pending = False
+        self.send_count = 0
         self.last_401_body = b""
         self.middlewares: Sequence[aiohttp.ClientMiddlewareType] | None = (
-            (signer, self._send) if signer else None
+            (digest_middleware, self._send) if digest_middleware else None
         )
 
-    def start(self, trail: Trail | None) -> None:
+    def start(self, trail: DeletionProgress | None) -> None:
         """Begin one request; `trail` records what happens to it."""
-        self._trail = trail
-        self.sent = 0
+        self._progress = trail
+        self.send_count = 0
         self.last_401_body = b""
 
     def on_send(self) -> None:
@@ -215,27 +221,27 @@ class ConnectionSlot:
         Raises:
             RequestCancelled: It must not be sent.
         """
-        trail = self._trail
+        trail = self._progress
         if trail is not None:
-            if trail.called_off:
+            if trail.cancelled:
                 raise RequestCancelled
-            trail.attempts += self.sent == 0  # what a signer sends again is the same attempt
-            self._awaited_before = trail.awaiting
-            trail.awaiting = True
-        self.sent += 1
+            trail.attempts += self.send_count == 0  # what a signer sends again is the same attempt
+            self._was_response_pending = trail.response_pending
+            trail.response_pending = True
+        self.send_count += 1
         self._counters.requests += 1
 
     def on_not_sent(self) -> None:
         """Take that back: there was no connection, and no byte was sent."""
         self._counters.requests -= 1
-        if self._trail is not None:
-            self._trail.awaiting = self._awaited_before
+        if self._progress is not None:
+            self._progress.response_pending = self._was_response_pending
 
     def on_response(self, status: int) -> None:
         """Record that its response has begun."""
-        if self._trail is not None:
-            self._trail.awaiting = False
-            self._trail.http_status = status
+        if self._progress is not None:
+            self._progress.response_pending = False
+            self._progress.http_status = status
 
     async def _send(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -263,28 +269,28 @@ class SlotPool:
     waiter receives a slot directly, so no later caller can overtake it.
     """
 
-    def __init__(self, size: int, make: Callable[[], ConnectionSlot]) -> None:
-        self._unmade = size
+    def __init__(self, size: int, create_slot: Callable[[], ConnectionSlot]) -> None:
+        self._not_created = size
         self._free: list[ConnectionSlot] = []
-        self._waiting: deque[asyncio.Future[ConnectionSlot]] = deque()
-        self._make = make
+        self._waiters: deque[asyncio.Future[ConnectionSlot]] = deque()
+        self._create_slot = create_slot
 
-    def acquire_nowait(self, trail: Trail | None) -> ConnectionSlot | None:
+    def acquire_nowait(self, trail: DeletionProgress | None) -> ConnectionSlot | None:
         """Return a free slot for one attempt; None where all are in use."""
         if self._free:
             slot = self._free.pop()
-        elif self._unmade:
-            self._unmade -= 1
-            slot = self._make()
+        elif self._not_created:
+            self._not_created -= 1
+            slot = self._create_slot()
         else:
             return None
         slot.start(trail)
         return slot
 
-    async def acquire(self, trail: Trail | None) -> ConnectionSlot:
+    async def acquire(self, trail: DeletionProgress | None) -> ConnectionSlot:
         """Wait for a slot, where none is free."""
         waiter: asyncio.Future[ConnectionSlot] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        self._waiters.append(waiter)
         try:
             slot = await waiter
         except asyncio.CancelledError:
@@ -296,8 +302,8 @@ class SlotPool:
 
     def release(self, slot: ConnectionSlot) -> None:
         """Hand the slot to the first waiter, or keep it free."""
-        while self._waiting:
-            waiter = self._waiting.popleft()
+        while self._waiters:
+            waiter = self._waiters.popleft()
             if not waiter.done():  # the waiter may have been cancelled
                 waiter.set_result(slot)
                 return
@@ -321,29 +327,29 @@ def parse_base_url(text: str) -> URL:
     except ValueError:
         host, port, url = None, None, URL()
     if not host or url.scheme not in {"http", "https"} or port == 0:
-        raise UsageFault("The base URL is not an http address with a host.", hint=hint)
+        raise UsageError("The base URL is not an http address with a host.", hint=hint)
     if url.raw_user is not None or url.raw_password is not None:
-        raise UsageFault("The base URL holds a user name or password.", hint=hint)
+        raise UsageError("The base URL holds a user name or password.", hint=hint)
     if "?" in text or "#" in text:
-        raise UsageFault("The base URL holds a query or a fragment.", hint=hint)
+        raise UsageError("The base URL holds a query or a fragment.", hint=hint)
     if url.scheme == "http" and not is_loopback(host):
-        raise UsageFault(
+        raise UsageError(
             f"The base URL would send credentials to {host} unencrypted.",
             hint="Use https; http is for loopback addresses alone.",
         )
     return url
 
 
-def target_url(base_url: URL, target: str) -> URL:
+def absolute_url(base_url: URL, path: str) -> URL:
     """Give the address of a path, or of a path and a query, both encoded.
 
     Nothing but the path is new where there is no query, and yarl makes that three times as
     fast as an address that it has to take apart; every DELETE is such a one.
     """
-    if "?" in target:
-        return URL(f"{base_url}{target}", encoded=True)
-    below = base_url.raw_path
-    return base_url.with_path(target if below == "/" else f"{below}{target}", encoded=True)
+    if "?" in path:
+        return URL(f"{base_url}{path}", encoded=True)
+    base_path = base_url.raw_path
+    return base_url.with_path(path if base_path == "/" else f"{base_path}{path}", encoded=True)
 
 
 def is_loopback(host: str) -> bool:
@@ -395,7 +401,7 @@ class HttpSession:
         headers: Mapping[str, str],
         slot: ConnectionSlot,
         body: Mapping[str, str] | bytes | None = None,
-    ) -> Result:
+    ) -> ResponseOrFailure:
         """Send one request and read its response. Redirects are not followed."""
         signed = slot.middlewares is not None  # then the slot counts each request itself
         try:
@@ -403,7 +409,7 @@ class HttpSession:
                 slot.on_send()
             response = await self.session.request(
                 method,
-                target_url(self.base_url, path),
+                absolute_url(self.base_url, path),
                 data=body,
                 headers=headers,
                 middlewares=slot.middlewares,
@@ -417,7 +423,7 @@ class HttpSession:
                 # A 204 has no body; one that is announced all the same is not waited for.
                 done = method == "DELETE" and response.status == _NO_CONTENT
                 content = b"" if done else await read_body(response, self.max_body_bytes)
-                return Answer(response.status, response.headers, content or slot.last_401_body)
+                return Response(response.status, response.headers, content or slot.last_401_body)
             finally:
                 if not response.closed:  # a head without a body has freed its connection
                     response.release()
@@ -428,7 +434,7 @@ class HttpSession:
 
     async def post_form(
         self, path: str, form: Mapping[str, str], headers: Mapping[str, str]
-    ) -> Result:
+    ) -> ResponseOrFailure:
         """Send one form to the token endpoint; it needs no slot of the pool."""
         slot = ConnectionSlot(None, self.counters, self.max_body_bytes)
         return await self.send("POST", path, headers, slot, form)
@@ -440,7 +446,7 @@ class HttpSession:
 _SCHEMES: Final = frozenset({"http", "https"})
 
 
-def proxy_for(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
+def find_proxy(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
     """Find the proxy that the environment names, once; loopback has none.
 
     The library's own look at the environment would be repeated for each request, in a
@@ -455,11 +461,11 @@ def proxy_for(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
     address = urllib.request.getproxies().get(base_url.scheme)
     if not address:
         return None, None
-    proxy = _parsed(address)
+    proxy = _parse_proxy_url(address)
     if proxy is None:
         # It is not repeated: there may be a password in it.
-        raise UsageFault(
-            f"What {_variable(base_url.scheme)} holds is no proxy's address.",
+        raise UsageError(
+            f"What {_proxy_variable(base_url.scheme)} holds is no proxy's address.",
             hint="Write it as http://HOST:PORT; proxies of other kinds are not spoken to.",
         )
     if proxy.user is None:
@@ -468,7 +474,7 @@ def proxy_for(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
     return proxy.with_user(None), {"Proxy-Authorization": login}
 
 
-def _parsed(address: str) -> URL | None:
+def _parse_proxy_url(address: str) -> URL | None:
     try:
         proxy = URL(address)
     except ValueError:
@@ -476,7 +482,7 @@ def _parsed(address: str) -> URL | None:
     return proxy if proxy.scheme in _SCHEMES and proxy.host else None
 
 
-def _variable(scheme: str) -> str:
+def _proxy_variable(scheme: str) -> str:
     """Name the variable as it is written in the environment; the lower case one goes first."""
     name = f"{scheme}_proxy"
     return name if os.environ.get(name) else name.upper()

@@ -8,29 +8,35 @@ from invite_sweeper.atlas.endpoints import (
     ADD_GROUP_USER,
     ADD_ORG_USER,
     CREATE_GROUP_INVITE,
+    InvalidRequest,
     Request,
-    UnsendableError,
+    build_request,
     is_id,
-    request_for,
 )
-from invite_sweeper.atlas.responses import Answer, Result, ends_run, error_of, is_atlas_speaking
+from invite_sweeper.atlas.responses import (
+    Response,
+    ResponseOrFailure,
+    fatal_error_for,
+    looks_like_atlas,
+    parse_error,
+)
 from invite_sweeper.atlas.retry import RetryDecision, classify
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import Invitation, Invited, Reply, Source, Trail
+from invite_sweeper.models import DeletionProgress, Invitation, InviteResult, InviteStatus, Source
 
-_OPERATIONS: Final = {
+_ENDPOINTS: Final = {
     Source.INVITES: CREATE_GROUP_INVITE,
     Source.USERS: ADD_GROUP_USER,
     Source.ORG_USERS: ADD_ORG_USER,
     Source.ORG_INVITES: ADD_ORG_USER,
 }
-_DONE: Final = frozenset({200, 201})
+_CREATED_STATUSES: Final = frozenset({200, 201})
 _CONFLICT: Final = 409
-_SERVER: Final = 500
-_LIMITED: Final = "RATE_LIMITED_IP"
-_NOT_YET: Final = frozenset({429, 405})
-_STATE: Final = "Nothing more is invited; the audit log tells what was done."
+_SERVER_ERROR: Final = 500
+_RATE_LIMITED_CODE: Final = "RATE_LIMITED_IP"
+_RETRY_LATER_STATUSES: Final = frozenset({429, 405})
+_CONSEQUENCE: Final = "Nothing more is invited; the audit log tells what was done."
 
 
 class AtlasInviter:
@@ -39,7 +45,7 @@ class AtlasInviter:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    async def invite(self, invitation: Invitation, trail: Trail) -> Invited:
+    async def invite(self, invitation: Invitation, progress: DeletionProgress) -> InviteResult:
         """Invite one person again, with one POST; never raises but when cancelled.
 
         It is not tried again here: a POST that is done twice invites twice.
@@ -53,48 +59,58 @@ class AtlasInviter:
             What `org_invites` held is invited by the call that takes its place.
         """
         try:
-            result = await self._transport.once(_request(invitation, trail))
-        except UnsendableError:
-            return Invited(Reply.REFUSED)
+            result = await self._transport.send_once(_build_invite_request(invitation, progress))
+        except InvalidRequest:
+            return InviteResult(InviteStatus.REJECTED)
         except RunError as error:
-            return Invited(Reply.REFUSED, ends_run=_told(error))
-        about_run = ends_run(result)
-        code = error_of(result).code if isinstance(result, Answer) and not _done(result) else None
-        status = result.status if isinstance(result, Answer) else trail.http_status
-        ends = _told(about_run) if about_run is not None else None
-        return Invited(_reply(result, trail), status, code, ends)
+            return InviteResult(InviteStatus.REJECTED, fatal_error=_with_consequence(error))
+        fatal_error = fatal_error_for(result)
+        code = (
+            parse_error(result).code
+            if isinstance(result, Response) and not _is_created(result)
+            else None
+        )
+        status = result.status if isinstance(result, Response) else progress.http_status
+        restated = _with_consequence(fatal_error) if fatal_error is not None else None
+        return InviteResult(_invite_status(result, progress), status, code, restated)
 
 
-def _reply(result: Result, trail: Trail) -> Reply:
-    if not isinstance(result, Answer):
-        never_sent = not trail.awaiting and trail.http_status is None
-        return Reply.LATER if never_sent and result.passing else Reply.UNSURE
-    if _done(result):
-        return Reply.SENT
-    if result.status == _CONFLICT and is_atlas_speaking(result):
-        return Reply.THERE
-    if result.status >= _SERVER:
-        return Reply.UNSURE
-    passing = result.status in _NOT_YET and classify(result) is not RetryDecision.DONE
+def _invite_status(result: ResponseOrFailure, progress: DeletionProgress) -> InviteStatus:
+    if not isinstance(result, Response):
+        was_not_sent = not progress.response_pending and progress.http_status is None
+        return (
+            InviteStatus.RETRY_LATER if was_not_sent and result.retryable else InviteStatus.UNKNOWN
+        )
+    if _is_created(result):
+        return InviteStatus.CREATED
+    if result.status == _CONFLICT and looks_like_atlas(result):
+        return InviteStatus.ALREADY_PRESENT
+    if result.status >= _SERVER_ERROR:
+        return InviteStatus.UNKNOWN
+    is_retryable = (
+        result.status in _RETRY_LATER_STATUSES and classify(result) is not RetryDecision.DONE
+    )
     # Source: RATE_LIMITED_IP of the list of errors, and INVITATIONS_RATE_LIMITED_IP, both 400.
-    if passing or (error_of(result).code or "").endswith(_LIMITED):
-        return Reply.LATER
-    return Reply.REFUSED
+    if is_retryable or (parse_error(result).code or "").endswith(_RATE_LIMITED_CODE):
+        return InviteStatus.RETRY_LATER
+    return InviteStatus.REJECTED
 
 
-def _done(answer: Answer) -> bool:
-    return answer.status in _DONE and is_atlas_speaking(answer)
+def _is_created(response: Response) -> bool:
+    return response.status in _CREATED_STATUSES and looks_like_atlas(response)
 
 
-def _request(invitation: Invitation, trail: Trail) -> Request:
+def _build_invite_request(invitation: Invitation, progress: DeletionProgress) -> Request:
     if not invitation.username or not invitation.roles:
         message = "an invitation needs an address and roles"
-        raise UnsendableError(message)
-    operation = _OPERATIONS[invitation.source]
-    of_organization = operation is ADD_ORG_USER
-    scope_id = invitation.org_id if of_organization else invitation.project_id
-    body = _organization_body(invitation) if of_organization else _project_body(invitation)
-    return request_for(operation, scope_id, scope_id=scope_id, trail=trail, body=orjson.dumps(body))
+        raise InvalidRequest(message)
+    endpoint = _ENDPOINTS[invitation.source]
+    is_organization_level = endpoint is ADD_ORG_USER
+    scope_id = invitation.org_id if is_organization_level else invitation.project_id
+    body = _organization_body(invitation) if is_organization_level else _project_body(invitation)
+    return build_request(
+        endpoint, scope_id, scope_id=scope_id, progress=progress, body=orjson.dumps(body)
+    )
 
 
 def _project_body(invitation: Invitation) -> dict[str, object]:
@@ -104,7 +120,7 @@ def _project_body(invitation: Invitation) -> dict[str, object]:
 def _organization_body(invitation: Invitation) -> dict[str, object]:
     """Roles in the organization and in its projects, and teams, as they were."""
     groups: dict[str, list[str]] = {}
-    for group_id, role in invitation.origin:
+    for group_id, role in invitation.project_roles:
         if is_id(group_id) and role:
             groups.setdefault(group_id, []).append(role)
     roles: dict[str, object] = {"orgRoles": invitation.roles}
@@ -118,5 +134,5 @@ def _organization_body(invitation: Invitation) -> dict[str, object]:
     return body
 
 
-def _told(error: RunError) -> RunError:
-    return type(error)(error.message, consequence=_STATE, hint=error.hint)
+def _with_consequence(error: RunError) -> RunError:
+    return type(error)(error.message, consequence=_CONSEQUENCE, hint=error.hint)

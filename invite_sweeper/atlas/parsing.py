@@ -9,7 +9,14 @@ import orjson
 
 from invite_sweeper.atlas.endpoints import is_id
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketLimit
-from invite_sweeper.models import Invitation, Moment, Project, Source, Unreadable, UnreadableDate
+from invite_sweeper.models import (
+    Invitation,
+    ListUnreadable,
+    Project,
+    Source,
+    Timestamp,
+    UnreadableDate,
+)
 
 # HTTP as data: the bytes of good answers to values. Pure.
 #
@@ -17,10 +24,10 @@ from invite_sweeper.models import Invitation, Moment, Project, Source, Unreadabl
 # mistake would lose an invitation: half a list is not a list.
 
 
-_MAX_RAW: Final = 200
+_MAX_RAW_LENGTH: Final = 200
 
 
-class Nonsense(ValueError):
+class InvalidResponse(ValueError):
     """The body is not what the operation answers. No part of it is used."""
 
 
@@ -48,20 +55,22 @@ def parse_page(body: bytes) -> Page:
         The recordings (read 2026-08): no `next` link is the only sign of the last page;
         `totalCount` over-counts and short pages come with a `next`.
     """
-    page = _object(_loaded(body), "the page")
+    page = _require_object(_load_json(body), "the page")
     if "results" not in page:
         message = "the page has no results"
-        raise Nonsense(message)
-    results = tuple(_object(item, "a result") for item in _array(page["results"], "results"))
+        raise InvalidResponse(message)
+    results = tuple(
+        _require_object(item, "a result") for item in _require_array(page["results"], "results")
+    )
     links = page.get("links")
     rels = (
-        _object(link, "a link").get("rel")
-        for link in ([] if links is None else _array(links, "links"))
+        _require_object(link, "a link").get("rel")
+        for link in ([] if links is None else _require_array(links, "links"))
     )
     return Page(results, has_next="next" in rels)
 
 
-def parse_project(item: dict[str, object]) -> Project | Unreadable:
+def parse_project(item: dict[str, object]) -> Project | ListUnreadable:
     """Read one result of `GET /groups`; `Unreadable` where its id has a wrong form.
 
     Raises:
@@ -69,13 +78,13 @@ def parse_project(item: dict[str, object]) -> Project | Unreadable:
 
     Source: `Group` of the OpenAPI document: `name` and `orgId` are required, `id` is not.
     """
-    name, org_id = _text(item.get("name")), _text(item.get("orgId"))
+    name, org_id = _string_or_none(item.get("name")), _string_or_none(item.get("orgId"))
     if not name or not org_id:
         message = "a project without a name or an organization"
-        raise Nonsense(message)
-    group_id = _text(item.get("id")) or ""
+        raise InvalidResponse(message)
+    group_id = _string_or_none(item.get("id")) or ""
     if not is_id(group_id):
-        return Unreadable(group_id[:_MAX_RAW], name, "Its id has a wrong form.")
+        return ListUnreadable(group_id[:_MAX_RAW_LENGTH], name, "Its id has a wrong form.")
     return Project(group_id, name, org_id, _tags(item.get("tags")))
 
 
@@ -98,11 +107,11 @@ def parse_invitations(body: bytes, project: Project) -> tuple[Invitation, ...]:
         `GroupInvitation` of the OpenAPI document: no field is required. The recordings
         (read 2026-08): `inviterUsername` is often an API key's public key.
     """
-    return parse_array(body, lambda item: _invitation(item, project))
+    return parse_invitation_array(body, lambda item: _invitation(item, project))
 
 
-def parse_array(
-    body: bytes, read: Callable[[dict[str, object]], Invitation]
+def parse_invitation_array(
+    body: bytes, parse_item: Callable[[dict[str, object]], Invitation]
 ) -> tuple[Invitation, ...]:
     """Read a bare array of invitations; one that is listed twice is given once.
 
@@ -112,14 +121,14 @@ def parse_array(
     """
     found: list[Invitation] = []
     by_id: dict[str, Invitation] = {}
-    for element in _array(_loaded(body), "the list"):
-        invitation = read(_object(element, "an invitation"))
-        before = by_id.setdefault(invitation.id, invitation) if invitation.id else invitation
-        if before is invitation:
+    for element in _require_array(_load_json(body), "the list"):
+        invitation = parse_item(_require_object(element, "an invitation"))
+        first_seen = by_id.setdefault(invitation.id, invitation) if invitation.id else invitation
+        if first_seen is invitation:
             found.append(invitation)
-        elif before != invitation:
+        elif first_seen != invitation:
             message = "the list holds one id twice with different contents"
-            raise Nonsense(message)
+            raise InvalidResponse(message)
     return tuple(found)
 
 
@@ -128,21 +137,21 @@ def _invitation(item: dict[str, object], project: Project) -> Invitation:
     group_id = get("groupId")
     if group_id is not None and group_id != project.id:
         message = "the list holds an invitation to another project"
-        raise Nonsense(message)
+        raise InvalidResponse(message)
     return Invitation(
-        _text(get("id")) or "",
+        _string_or_none(get("id")) or "",
         project.id,
         project.name,
         project.org_id,
-        _text(get("username")),
-        _texts(get("roles")),
-        _text(get("inviterUsername")),
-        parse_moment(get("createdAt")),
-        parse_moment(get("expiresAt")),
+        _string_or_none(get("username")),
+        _strings(get("roles")),
+        _string_or_none(get("inviterUsername")),
+        parse_timestamp(get("createdAt")),
+        parse_timestamp(get("expiresAt")),
     )
 
 
-def parse_moment(value: object) -> Moment:
+def parse_timestamp(value: object) -> Timestamp:
     """Read a date as Atlas writes it; what is no instant is kept as it was sent.
 
     Fractions and offsets are read, and turned to UTC. A date without an offset could mean
@@ -151,44 +160,48 @@ def parse_moment(value: object) -> Moment:
     if value is None:
         return None
     if not isinstance(value, str):
-        return UnreadableDate(orjson.dumps(value).decode()[:_MAX_RAW])
+        return UnreadableDate(orjson.dumps(value).decode()[:_MAX_RAW_LENGTH])
     try:
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is UTC:
-            return moment
-        return moment.astimezone(UTC) if moment.tzinfo else UnreadableDate(value[:_MAX_RAW])
+        timestamp = datetime.fromisoformat(value)
+        if timestamp.tzinfo is UTC:
+            return timestamp
+        return (
+            timestamp.astimezone(UTC)
+            if timestamp.tzinfo
+            else UnreadableDate(value[:_MAX_RAW_LENGTH])
+        )
     except (ValueError, OverflowError):
-        return UnreadableDate(value[:_MAX_RAW])
+        return UnreadableDate(value[:_MAX_RAW_LENGTH])
 
 
-def _loaded(body: bytes) -> object:
+def _load_json(body: bytes) -> object:
     try:
         loaded: object = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         message = f"the body is no JSON ({error.msg})" if body else "the body is empty"
-        raise Nonsense(message) from None
+        raise InvalidResponse(message) from None
     return loaded
 
 
-def _object(value: object, what: str) -> dict[str, object]:
+def _require_object(value: object, name: str) -> dict[str, object]:
     if not isinstance(value, dict):
-        message = f"{what} is no object"
-        raise Nonsense(message)
+        message = f"{name} is no object"
+        raise InvalidResponse(message)
     return value
 
 
-def _array(value: object, what: str) -> list[object]:
+def _require_array(value: object, name: str) -> list[object]:
     if not isinstance(value, list):
-        message = f"{what} is no array"
-        raise Nonsense(message)
+        message = f"{name} is no array"
+        raise InvalidResponse(message)
     return value
 
 
-def _text(value: object) -> str | None:
+def _string_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def _strings(value: object) -> tuple[str, ...]:
     items: Iterable[object] = value if isinstance(value, list) else ()
     return tuple([item for item in items if isinstance(item, str)])
 
@@ -206,7 +219,7 @@ def _tags(value: object) -> tuple[tuple[str, str], ...]:
 # so what cannot be read of those is no empty set but nonsense, or a project nobody knows.
 
 
-class Standing(NamedTuple):
+class UserRecord(NamedTuple):
     """What Atlas says of one user at one moment.
 
     Attributes:
@@ -218,11 +231,11 @@ class Standing(NamedTuple):
     id: str | None
     username: str | None
     status: str | None
-    invited_at: Moment
-    projects: frozenset[str] | None
+    invited_at: Timestamp
+    project_ids: frozenset[str] | None
 
 
-def parse_standing(body: bytes) -> Standing:
+def parse_user(body: bytes) -> UserRecord:
     """Read one user, of a project or of an organization.
 
     Raises:
@@ -236,33 +249,33 @@ def parse_standing(body: bytes) -> Standing:
         item = None
     if not isinstance(item, dict):
         message = "the user is no object"
-        raise Nonsense(message)
+        raise InvalidResponse(message)
     roles = item.get("roles")
     assignments = roles.get("groupRoleAssignments") if isinstance(roles, dict) else None
-    told = (
-        frozenset(group_id for group_id, _ in _pairs(assignments))
+    project_ids = (
+        frozenset(group_id for group_id, _ in _project_roles(assignments))
         if isinstance(assignments, list)
         else None
     )
-    return Standing(
-        _text(item.get("id")),
-        _text(item.get("username")),
-        _text(item.get("orgMembershipStatus")),
-        parse_moment(item.get("invitationCreatedAt")),
-        told,
+    return UserRecord(
+        _string_or_none(item.get("id")),
+        _string_or_none(item.get("username")),
+        _string_or_none(item.get("orgMembershipStatus")),
+        parse_timestamp(item.get("invitationCreatedAt")),
+        project_ids,
     )
 
 
-def group_user(item: dict[str, object], project: Project) -> Invitation:
+def parse_group_user(item: dict[str, object], project: Project) -> Invitation:
     """Read one row of `GET /groups/{groupId}/users`.
 
     Source: `GroupUserResponse`, 2025-02-19: `roles` is a flat array of texts.
     """
-    return _user(item, project, Source.USERS, roles=_texts(item.get("roles")))
+    return _user_invitation(item, project, Source.USERS, roles=_strings(item.get("roles")))
 
 
-def org_user(item: dict[str, object], organization: Project) -> Invitation:
-    """Read one row of `GET /orgs/{orgId}/users`; `origin` holds its roles in projects.
+def parse_org_user(item: dict[str, object], organization: Project) -> Invitation:
+    """Read one row of `GET /orgs/{orgId}/users`; `project_roles` holds its roles in projects.
 
     Raises:
         Nonsense: Its roles cannot be read, so nobody knows which projects it reaches.
@@ -272,13 +285,15 @@ def org_user(item: dict[str, object], organization: Project) -> Invitation:
     roles = item.get("roles")
     if not isinstance(roles, dict):
         message = "a user of the organization without roles"
-        raise Nonsense(message)
-    origin = tuple(_pairs(roles.get("groupRoleAssignments")))
-    return _user(item, organization, Source.ORG_USERS, _texts(roles.get("orgRoles")), origin)
+        raise InvalidResponse(message)
+    project_roles = tuple(_project_roles(roles.get("groupRoleAssignments")))
+    return _user_invitation(
+        item, organization, Source.ORG_USERS, _strings(roles.get("orgRoles")), project_roles
+    )
 
 
-def org_invitation(item: dict[str, object], organization: Project) -> Invitation:
-    """Read one element of `GET /orgs/{orgId}/invites`; `origin` as of `org_user`.
+def parse_org_invitation(item: dict[str, object], organization: Project) -> Invitation:
+    """Read one element of `GET /orgs/{orgId}/invites`; `project_roles` as of `org_user`.
 
     Raises:
         Nonsense: It belongs to another organization, or its roles cannot be read.
@@ -287,51 +302,51 @@ def org_invitation(item: dict[str, object], organization: Project) -> Invitation
     """
     if item.get("orgId") not in {None, organization.id}:
         message = "the list holds an invitation to another organization"
-        raise Nonsense(message)
-    origin = tuple(_pairs(item.get("groupRoleAssignments")))
+        raise InvalidResponse(message)
+    project_roles = tuple(_project_roles(item.get("groupRoleAssignments")))
     return Invitation(
-        id=_text(item.get("id")) or "",
+        id=_string_or_none(item.get("id")) or "",
         project_id=organization.id,
         project_name="",
         org_id=organization.org_id,
-        username=_text(item.get("username")),
-        roles=_texts(item.get("roles")),
-        inviter=_text(item.get("inviterUsername")),
-        created_at=parse_moment(item.get("createdAt")),
-        expires_at=parse_moment(item.get("expiresAt")),
+        username=_string_or_none(item.get("username")),
+        roles=_strings(item.get("roles")),
+        inviter=_string_or_none(item.get("inviterUsername")),
+        created_at=parse_timestamp(item.get("createdAt")),
+        expires_at=parse_timestamp(item.get("expiresAt")),
         source=Source.ORG_INVITES,
-        team_ids=_texts(item.get("teamIds")),
-        origin=origin,
-        reaches=_reached(origin),
+        team_ids=_strings(item.get("teamIds")),
+        project_roles=project_roles,
+        linked_projects=_linked_projects(project_roles),
     )
 
 
-def _user(
+def _user_invitation(
     item: dict[str, object],
     project: Project,
     source: Source,
     roles: tuple[str, ...],
-    origin: tuple[tuple[str, str], ...] = (),
+    project_roles: tuple[tuple[str, str], ...] = (),
 ) -> Invitation:
     return Invitation(
-        id=_text(item.get("id")) or "",
+        id=_string_or_none(item.get("id")) or "",
         project_id=project.id,
         project_name=project.name,
         org_id=project.org_id,
-        username=_text(item.get("username")),
+        username=_string_or_none(item.get("username")),
         roles=roles,
-        inviter=_text(item.get("inviterUsername")),
-        created_at=parse_moment(item.get("invitationCreatedAt")),
-        expires_at=parse_moment(item.get("invitationExpiresAt")),
+        inviter=_string_or_none(item.get("inviterUsername")),
+        created_at=parse_timestamp(item.get("invitationCreatedAt")),
+        expires_at=parse_timestamp(item.get("invitationExpiresAt")),
         source=source,
-        status=_text(item.get("orgMembershipStatus")),
-        team_ids=_texts(item.get("teamIds")),
-        origin=origin,
-        reaches=_reached(origin),
+        status=_string_or_none(item.get("orgMembershipStatus")),
+        team_ids=_strings(item.get("teamIds")),
+        project_roles=project_roles,
+        linked_projects=_linked_projects(project_roles),
     )
 
 
-def _pairs(assignments: object) -> Iterator[tuple[str, str]]:
+def _project_roles(assignments: object) -> Iterator[tuple[str, str]]:
     """Project ids with each of their roles; an assignment without a role still reaches.
 
     Source: `groupRole` is one text in the older list, `groupRoles` an array in the newer one.
@@ -340,36 +355,40 @@ def _pairs(assignments: object) -> Iterator[tuple[str, str]]:
         return
     if not isinstance(assignments, list) or not all(isinstance(a, dict) for a in assignments):
         message = "the roles in projects cannot be read"
-        raise Nonsense(message)
-    for each in assignments:
-        one = _text(each.get("groupRole"))
-        for role in (one,) if one else _texts(each.get("groupRoles")) or ("",):
-            yield _text(each.get("groupId")) or "", role
+        raise InvalidResponse(message)
+    for assignment in assignments:
+        single_role = _string_or_none(assignment.get("groupRole"))
+        for role in (
+            (single_role,) if single_role else _strings(assignment.get("groupRoles")) or ("",)
+        ):
+            yield _string_or_none(assignment.get("groupId")) or "", role
 
 
-def _reached(origin: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    ids = dict.fromkeys(group_id for group_id, _ in origin)
+def _linked_projects(project_roles: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    ids = dict.fromkeys(group_id for group_id, _ in project_roles)
     return tuple((group_id, "") for group_id in ids)
 
 
 # What `GET /rateLimits` tells. Pure.
 
 
-def parse_rate_limit(item: dict[str, object]) -> AdvertisedLimit | None:
+def parse_advertised_limit(item: dict[str, object]) -> AdvertisedLimit | None:
     """Read one entry of `GET /rateLimits`; None where it says nothing that can be used.
 
     Source: `RateLimitEndpointSetResponse` of the OpenAPI document, 2025-03-12.
     """
-    name = _text(item.get("endpointSetId")) or _text(item.get("endpointSetName"))
-    scope = _text(item.get("scope"))
-    capacity = _figure(item.get("capacity"))
-    refill = _figure(item.get("refillRate"))
-    period_s = _figure(item.get("refillDurationSeconds"))
+    name = _string_or_none(item.get("endpointSetId")) or _string_or_none(
+        item.get("endpointSetName")
+    )
+    scope = _string_or_none(item.get("scope"))
+    capacity = _number_value(item.get("capacity"))
+    refill = _number_value(item.get("refillRate"))
+    period_s = _number_value(item.get("refillDurationSeconds"))
     if not name or not scope or capacity is None or refill is None or period_s is None:
         return None
     return AdvertisedLimit(name, scope, BucketLimit(capacity, refill, period_s))
 
 
-def _figure(value: object) -> float | None:
+def _number_value(value: object) -> float | None:
     number = value.get("value") if isinstance(value, dict) else None
     return float(number) if isinstance(number, int | float) else None

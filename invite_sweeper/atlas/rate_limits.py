@@ -79,7 +79,7 @@ class AdvertisedLimit(NamedTuple):
     limit: BucketLimit
 
 
-_DOCUMENTED = {
+_DOCUMENTED_LIMITS = {
     PROJECTS_GROUP: BucketLimit(1200, 500, 60),
     PROJECTS_USER: BucketLimit(1200, 500, 60),
     ORGANIZATIONS_ORG: BucketLimit(500, 250, 60),
@@ -88,8 +88,10 @@ _DOCUMENTED = {
     CLOUD_USERS_ORG: BucketLimit(500, 250, 60),
     RATE_LIMITS_USER: BucketLimit(300, 100, 60),
 }
-_UNKNOWN = BucketLimit(300, 100, 60)  # assumed: the smallest that a path used here falls under
-_NAMES = {
+_FALLBACK_LIMIT = BucketLimit(
+    300, 100, 60
+)  # assumed: the smallest that a path used here falls under
+_ENDPOINT_FAMILIES = {
     "projects": "projects",
     "organizations": "organizations",
     "mongodbcloudusers": "cloud_users",
@@ -107,7 +109,7 @@ _SCOPES = {
 
 def documented_limit(endpoint_set: str) -> BucketLimit:
     """Return the documented figures; those of the smallest set for one that is not used here."""
-    return _DOCUMENTED.get(endpoint_set, _UNKNOWN)
+    return _DOCUMENTED_LIMITS.get(endpoint_set, _FALLBACK_LIMIT)
 
 
 def endpoint_set_of(advertised: AdvertisedLimit) -> str | None:
@@ -120,6 +122,6 @@ def endpoint_set_of(advertised: AdvertisedLimit) -> str | None:
     name = re.sub(
         r"_(group|project|org|organization|user|ip)$", "", advertised.endpoint_set.lower()
     )
-    family = _NAMES.get(re.sub(r"[^a-z]", "", name))
+    family = _ENDPOINT_FAMILIES.get(re.sub(r"[^a-z]", "", name))
     found = f"{family}_{scope}"
-    return found if found in _DOCUMENTED else None
+    return found if found in _DOCUMENTED_LIMITS else None

@@ -6,76 +6,78 @@ from typing import Final, NamedTuple, TypeAlias
 
 from invite_sweeper.atlas.endpoints import (
     GET_ORG_USER,
-    LIST_GROUP_PEOPLE,
+    LIST_GROUP_MEMBERS,
     LIST_GROUPS,
-    LIST_ORG_PEOPLE,
+    LIST_ORG_MEMBERS,
     LIST_ORG_RATE_LIMITS,
     LIST_PROJECT_RATE_LIMITS,
     LIST_RATE_LIMITS,
-    Operation,
+    Endpoint,
+    InvalidRequest,
     Request,
-    UnsendableError,
-    request_for,
+    build_request,
 )
 from invite_sweeper.atlas.parsing import (
-    Nonsense,
-    Standing,
+    InvalidResponse,
+    UserRecord,
+    parse_advertised_limit,
     parse_page,
     parse_project,
-    parse_rate_limit,
-    parse_standing,
+    parse_user,
 )
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit
 from invite_sweeper.atlas.responses import (
-    Answer,
-    Result,
-    breaks_off,
-    ends_run,
-    error_of,
-    in_words,
-    is_gone,
-    is_plain_refusal,
-    no_list,
-    refuses_credentials,
-    refuses_first_call,
-    unreadable,
+    Response,
+    ResponseOrFailure,
+    credentials_error,
+    describe,
+    fatal_error_for,
+    first_request_error,
+    is_already_gone,
+    is_unauthenticated,
+    list_error,
+    listing_incomplete_error,
+    parse_error,
+    unreadable_list,
 )
 from invite_sweeper.atlas.sources import SOURCES, ListPage, SourceApi
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import (
-    Aftermath,
-    Gone,
     Invitation,
+    ListRef,
+    ListUnreadable,
     MembershipStatus,
-    Place,
     Project,
+    ProjectGone,
     Source,
-    Unreadable,
+    UserStatus,
 )
-from invite_sweeper.text import fold
+from invite_sweeper.text import casefold_visible
 
 # What has become of an invited user, once a deletion was sent or may have been.
 
 
-Ask: TypeAlias = Callable[[Operation, str], Awaitable[Result]]
+ReadUser: TypeAlias = Callable[[Endpoint, str], Awaitable[ResponseOrFailure]]
 """Sends the reading of one user, below the id that is given, and reads a `Standing`."""
 
-_REFUSALS: Final = frozenset({401, 403})
+_NO_ACCESS_STATUSES: Final = frozenset({401, 403})
 
 
-class Look(NamedTuple):
+class StatusCheck(NamedTuple):
     """What was seen.
 
     Attributes:
         answer: The organization's.
     """
 
-    aftermath: Aftermath
-    answer: Result
+    user_status: UserStatus
+    response: ResponseOrFailure
 
 
-async def look_back(ask: Ask, invitation: Invitation, reading: Operation) -> Look:
+async def check_organization(
+    read_user: ReadUser, invitation: Invitation, user_endpoint: Endpoint
+) -> StatusCheck:
     """Read the person in the organization, and whether the membership is still there.
 
     The organization tells both: what the person has become, and the projects left. Where
@@ -84,28 +86,32 @@ async def look_back(ask: Ask, invitation: Invitation, reading: Operation) -> Loo
     Args:
         reading: How the source of the invitation reads one user.
     """
-    answer = await ask(GET_ORG_USER, invitation.org_id)
-    standing = standing_in(answer, invitation)
-    if standing is not None:
-        return Look(_told(standing, invitation, reading), answer)
-    if isinstance(answer, Answer) and is_gone(answer):
-        return Look(Aftermath(MembershipStatus.GONE, there=False), answer)
-    if reading is GET_ORG_USER:
-        return Look(Aftermath(None, there=None), answer)
-    return Look(await look_into_project(ask, invitation, reading), answer)
+    response = await read_user(GET_ORG_USER, invitation.org_id)
+    user = user_in(response, invitation)
+    if user is not None:
+        return StatusCheck(_user_status_of(user, invitation, user_endpoint), response)
+    if isinstance(response, Response) and is_already_gone(response):
+        return StatusCheck(UserStatus(MembershipStatus.GONE, still_member=False), response)
+    if user_endpoint is GET_ORG_USER:
+        return StatusCheck(UserStatus(None, still_member=None), response)
+    return StatusCheck(await check_project(read_user, invitation, user_endpoint), response)
 
 
-async def look_into_project(ask: Ask, invitation: Invitation, reading: Operation) -> Aftermath:
+async def check_project(
+    read_user: ReadUser, invitation: Invitation, user_endpoint: Endpoint
+) -> UserStatus:
     """Read the person in the project alone; who is not there may be anything elsewhere."""
-    answer = await ask(reading, invitation.project_id)
-    standing = standing_in(answer, invitation)
-    if standing is not None:
-        return Aftermath(standing.status, there=True)
-    gone = isinstance(answer, Answer) and is_gone(answer)
-    return Aftermath(None, there=False if gone else None)
+    response = await read_user(user_endpoint, invitation.project_id)
+    user = user_in(response, invitation)
+    if user is not None:
+        return UserStatus(user.status, still_member=True)
+    gone = isinstance(response, Response) and is_already_gone(response)
+    return UserStatus(None, still_member=False if gone else None)
 
 
-async def find_out(ask: Ask, invitation: Invitation) -> Aftermath | Unreadable:
+async def resolve_status(
+    read_user: ReadUser, invitation: Invitation
+) -> UserStatus | ListUnreadable:
     """Give what has become of an invited user, whether a deletion was sent or not.
 
     Without a status where the organization may not be asked and the project shows nobody;
@@ -114,44 +120,48 @@ async def find_out(ask: Ask, invitation: Invitation) -> Aftermath | Unreadable:
     Args:
         invitation: Of a list in `inventory.USER_LISTS`.
     """
-    reading = SOURCES[invitation.source].read_user
-    assert reading is not None  # noqa: S101 - what can be accepted can be read
-    (status, there), answer = await look_back(ask, invitation, reading)
-    if status is not None and there is None:
+    user_endpoint = SOURCES[invitation.source].read_user
+    assert user_endpoint is not None  # noqa: S101 - what can be accepted can be read
+    (status, still_member), response = await check_organization(
+        read_user, invitation, user_endpoint
+    )
+    if status is not None and still_member is None:
         # The organization knows the person, and told no projects.
-        there = (await look_into_project(ask, invitation, reading)).there
-    refused = isinstance(answer, Answer) and answer.status in _REFUSALS
-    may_not_ask = refused and not is_plain_refusal(answer)
-    if there is None or (status is None and not may_not_ask):
-        return _unreadable(invitation, answer)
-    return Aftermath(status, there)
+        still_member = (await check_project(read_user, invitation, user_endpoint)).still_member
+    is_refused = isinstance(response, Response) and response.status in _NO_ACCESS_STATUSES
+    has_no_access = is_refused and not is_unauthenticated(response)
+    if still_member is None or (status is None and not has_no_access):
+        return _unreadable_user(invitation, response)
+    return UserStatus(status, still_member)
 
 
-def standing_in(result: Result, invitation: Invitation) -> Standing | None:
+def user_in(result: ResponseOrFailure, invitation: Invitation) -> UserRecord | None:
     """Give what an answer says of the invited user; None where it is of nobody, or another."""
-    value = result.value if isinstance(result, Answer) else None
-    return value if isinstance(value, Standing) and value.id == invitation.id else None
+    value = result.value if isinstance(result, Response) else None
+    return value if isinstance(value, UserRecord) and value.id == invitation.id else None
 
 
-def _unreadable(invitation: Invitation, answer: Result) -> Unreadable:
-    words = in_words(answer)
-    status = answer.status if isinstance(answer, Answer) else answer.http_status
-    return Unreadable(
+def _unreadable_user(invitation: Invitation, response: ResponseOrFailure) -> ListUnreadable:
+    description = describe(response)
+    status = response.status if isinstance(response, Response) else response.http_status
+    return ListUnreadable(
         invitation.project_id,
         invitation.project_name,
-        f"{words[:1].upper()}{words[1:]} to the question what has become of the user.",
+        f"{description[:1].upper()}{description[1:]} to the question what has become of the user.",
         status,
-        error_of(answer).code if isinstance(answer, Answer) else None,
+        parse_error(response).code if isinstance(response, Response) else None,
         invitation.source,
     )
 
 
-def _told(standing: Standing, invitation: Invitation, reading: Operation) -> Aftermath:
-    if reading is GET_ORG_USER:
-        return Aftermath(standing.status, there=True)
-    projects = standing.projects
-    there = None if projects is None else invitation.project_id in projects
-    return Aftermath(standing.status, there)
+def _user_status_of(
+    user: UserRecord, invitation: Invitation, user_endpoint: Endpoint
+) -> UserStatus:
+    if user_endpoint is GET_ORG_USER:
+        return UserStatus(user.status, still_member=True)
+    projects = user.project_ids
+    still_member = None if projects is None else invitation.project_id in projects
+    return UserStatus(user.status, still_member)
 
 
 # Reads projects, their pending invitations, and the rate limits.
@@ -161,13 +171,13 @@ PAGES_CAP: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Projects:
-    items: tuple[Project | Unreadable, ...]
+class _ProjectPage:
+    items: tuple[Project | ListUnreadable, ...]
     has_next: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _RateLimits:
+class _AdvertisedLimits:
     items: tuple[AdvertisedLimit, ...]
 
 
@@ -178,7 +188,7 @@ class AtlasReader:
         self._transport = transport
         self._actor = actor
 
-    async def projects(self) -> AsyncIterator[Project | Unreadable]:
+    async def projects(self) -> AsyncIterator[Project | ListUnreadable]:
         """Give each project that the credentials can see, once, page by page.
 
         In Atlas's order; `Unreadable` where an id has a wrong form. Pages are counted on our
@@ -194,32 +204,34 @@ class AtlasReader:
         seen: set[tuple[str, str]] = set()
         for number in range(1, PAGES_CAP + 1):
             page = await self._projects_page(number)
-            fresh = 0
+            new_count = 0
             for item in page.items:
-                known = (item.id, "") if isinstance(item, Project) else _known(item)
-                if known not in seen:
-                    seen.add(known)
-                    fresh += 1
+                identity = (item.id, "") if isinstance(item, Project) else _identity(item)
+                if identity not in seen:
+                    seen.add(identity)
+                    new_count += 1
                     yield item
-            if page.has_next and not fresh:
+            if page.has_next and not new_count:
                 self._transport.server.warnings.append(
                     f"The list of projects repeats itself from page {number} on, so there may be "
                     "projects that were not seen."
                 )
-            if not page.has_next or not fresh:
+            if not page.has_next or not new_count:
                 return
         raise AtlasUnavailable(f"The list of projects goes on after {PAGES_CAP} pages.")
 
-    async def _projects_page(self, number: int) -> _Projects:
-        request = request_for(LIST_GROUPS, scope_id=self._actor, page=number, read=_read_projects)
-        result = await self._transport.call(request)
-        if isinstance(result, Answer) and isinstance(result.value, _Projects):
+    async def _projects_page(self, number: int) -> _ProjectPage:
+        request = build_request(
+            LIST_GROUPS, scope_id=self._actor, page=number, parse=_parse_projects
+        )
+        result = await self._transport.send(request)
+        if isinstance(result, Response) and isinstance(result.value, _ProjectPage):
             return result.value
-        raise refuses_first_call(result) if number == 1 else breaks_off(result)
+        raise first_request_error(result) if number == 1 else listing_incomplete_error(result)
 
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
-    ) -> tuple[Invitation, ...] | Unreadable | Gone:
+    ) -> tuple[Invitation, ...] | ListUnreadable | ProjectGone:
         """Give all that one list holds, or nothing of it.
 
         In Atlas's order, each id once; empty when it holds nothing. `Gone` where the project
@@ -233,35 +245,35 @@ class AtlasReader:
         Raises:
             RunError: The answer was about the run: access list, version; or no token can be had.
         """
-        api, place = SOURCES[source], Place(project, source)
+        api, list_ref = SOURCES[source], ListRef(project, source)
         found: dict[str | int, Invitation] = {}
         for number in range(1, PAGES_CAP + 1):
-            result = await self._transport.call(_listing(api, project, number))
-            if not (isinstance(result, Answer) and isinstance(result.value, ListPage)):
-                return no_list(place, result)
+            result = await self._transport.send(_list_request(api, project, number))
+            if not (isinstance(result, Response) and isinstance(result.value, ListPage)):
+                return list_error(list_ref, result)
             before = len(found)
             for row in result.value.invitations:
                 # Without an id it is nobody's double; selection keeps it.
                 found.setdefault(row.id or len(found), row)
             if not result.value.has_next or len(found) == before:
                 return tuple(found.values())
-        return unreadable(place, f"The list goes on after {PAGES_CAP} pages.")
+        return unreadable_list(list_ref, f"The list goes on after {PAGES_CAP} pages.")
 
-    async def aftermath(self, invitation: Invitation) -> Aftermath | Unreadable:
+    async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
         """Give what has become of an invited user, as `aftermath.find_out` does.
 
         Raises:
             CredentialsRefused: The access list refuses them, or the token endpoint.
         """
 
-        async def ask(operation: Operation, scope_id: str) -> Result:
+        async def ask(operation: Endpoint, scope_id: str) -> ResponseOrFailure:
             ids = (scope_id, invitation.id)
-            request = request_for(operation, *ids, scope_id=scope_id, read=parse_standing)
-            result = await self._transport.call(request)
-            _raise_if_refused(result)
+            request = build_request(operation, *ids, scope_id=scope_id, parse=parse_user)
+            result = await self._transport.send(request)
+            _check_credentials(result)
             return result
 
-        return await find_out(ask, invitation)
+        return await resolve_status(ask, invitation)
 
     async def rate_limits(
         self, *, project_id: str | None = None, org_id: str | None = None
@@ -276,67 +288,69 @@ class AtlasReader:
         Source: `listAdvertisedLimits` of the OpenAPI document, 2025-03-12.
         """
         if project_id is not None or org_id is not None:
-            operation = LIST_PROJECT_RATE_LIMITS if project_id else LIST_ORG_RATE_LIMITS
-            asked = project_id or org_id or ""
-            request = request_for(operation, asked, scope_id=self._actor, read=_read_rate_limits)
-        else:
-            request = request_for(
-                LIST_RATE_LIMITS, scope_id=self._actor, page=1, read=_read_rate_limits
+            endpoint = LIST_PROJECT_RATE_LIMITS if project_id else LIST_ORG_RATE_LIMITS
+            asked_id = project_id or org_id or ""
+            request = build_request(
+                endpoint, asked_id, scope_id=self._actor, parse=_parse_advertised_limits
             )
-        result = await self._transport.call(request)
-        if isinstance(result, Answer) and isinstance(result.value, _RateLimits):
+        else:
+            request = build_request(
+                LIST_RATE_LIMITS, scope_id=self._actor, page=1, parse=_parse_advertised_limits
+            )
+        result = await self._transport.send(request)
+        if isinstance(result, Response) and isinstance(result.value, _AdvertisedLimits):
             return result.value.items
-        _raise_if_refused(result)
+        _check_credentials(result)
         return ()
 
 
-def _raise_if_refused(result: Result) -> None:
-    about_run = ends_run(result)
-    if isinstance(about_run, CredentialsRefused):
-        raise about_run
+def _check_credentials(result: ResponseOrFailure) -> None:
+    fatal_error = fatal_error_for(result)
+    if isinstance(fatal_error, CredentialsRefused):
+        raise fatal_error
 
 
-def _listing(api: SourceApi, project: Project, number: int) -> Request:
-    return request_for(
+def _list_request(api: SourceApi, project: Project, number: int) -> Request:
+    return build_request(
         api.list,
         project.id,
         scope_id=project.id,
         page=number if api.list.paged else None,
-        read=lambda body: api.parse_list(body, project),
+        parse=lambda body: api.parse_list(body, project),
     )
 
 
-def _known(item: Unreadable) -> tuple[str, str]:
+def _identity(item: ListUnreadable) -> tuple[str, str]:
     """What tells a project without a right id from another: its name helps out."""
     return item.project_id, item.project_name
 
 
-def _read_projects(body: bytes) -> _Projects:
+def _parse_projects(body: bytes) -> _ProjectPage:
     page = parse_page(body)
-    return _Projects(tuple(map(parse_project, page.results)), page.has_next)
+    return _ProjectPage(tuple(map(parse_project, page.results)), page.has_next)
 
 
-def _read_rate_limits(body: bytes) -> _RateLimits:
-    found = map(parse_rate_limit, parse_page(body).results)
-    return _RateLimits(tuple(item for item in found if item is not None))
+def _parse_advertised_limits(body: bytes) -> _AdvertisedLimits:
+    found = map(parse_advertised_limit, parse_page(body).results)
+    return _AdvertisedLimits(tuple(item for item in found if item is not None))
 
 
 # Reads who is invited or a member already, so that nobody is invited twice.
 
 
-class _People(NamedTuple):
-    names: tuple[str, ...]
+class _MemberPage(NamedTuple):
+    usernames: tuple[str, ...]
     has_next: bool
 
 
-class AtlasRoll:
+class MemberReader:
     """Reads, and can neither invite nor delete."""
 
     def __init__(self, transport: Transport, reader: AtlasReader) -> None:
         self._transport = transport
         self._reader = reader
 
-    async def present(self, invitation: Invitation) -> frozenset[str] | Unreadable:
+    async def usernames(self, invitation: Invitation) -> frozenset[str] | ListUnreadable:
         """Give the addresses of all who are pending or active where it invites to.
 
         Folded, as `matching.fold` does. `Unreadable` where not everybody is known.
@@ -349,64 +363,68 @@ class AtlasRoll:
             `listGroupUsers` of the OpenAPI document: people invited by the older call are in
             the older list alone, so a project is asked for both.
         """
-        if invitation.source.of_organization:
-            return await self._people(LIST_ORG_PEOPLE, invitation.org_id, invitation)
-        found = await self._people(LIST_GROUP_PEOPLE, invitation.project_id, invitation)
-        if isinstance(found, Unreadable) or invitation.source is not Source.INVITES:
+        if invitation.source.is_organization_level:
+            return await self._list_usernames(LIST_ORG_MEMBERS, invitation.org_id, invitation)
+        found = await self._list_usernames(LIST_GROUP_MEMBERS, invitation.project_id, invitation)
+        if isinstance(found, ListUnreadable) or invitation.source is not Source.INVITES:
             return found
         project = Project(invitation.project_id, invitation.project_name, invitation.org_id)
         invited = await self._reader.invitations(project)
-        if isinstance(invited, Gone):
-            return Unreadable(project.id, project.name, "The project is no more.", 404)
+        if isinstance(invited, ProjectGone):
+            return ListUnreadable(project.id, project.name, "The project is no more.", 404)
         if not isinstance(invited, tuple):
             return invited
-        return found | {fold(each.username) for each in invited if each.username}
+        return found | {casefold_visible(each.username) for each in invited if each.username}
 
-    async def _people(
-        self, operation: Operation, scope_id: str, invitation: Invitation
-    ) -> frozenset[str] | Unreadable:
-        names: set[str] = set()
+    async def _list_usernames(
+        self, endpoint: Endpoint, scope_id: str, invitation: Invitation
+    ) -> frozenset[str] | ListUnreadable:
+        usernames: set[str] = set()
         for number in range(1, PAGES_CAP + 1):
-            page = await self._page(operation, scope_id, number, invitation)
-            if isinstance(page, Unreadable):
+            page = await self._member_page(endpoint, scope_id, number, invitation)
+            if isinstance(page, ListUnreadable):
                 return page
-            before = len(names)
-            names.update(map(fold, page.names))
-            if not page.has_next or len(names) == before:
-                return frozenset(names)
-        why = f"The list of people goes on after {PAGES_CAP} pages."
-        return Unreadable(scope_id, invitation.project_name, why)
+            before = len(usernames)
+            usernames.update(map(casefold_visible, page.usernames))
+            if not page.has_next or len(usernames) == before:
+                return frozenset(usernames)
+        reason = f"The list of people goes on after {PAGES_CAP} pages."
+        return ListUnreadable(scope_id, invitation.project_name, reason)
 
-    async def _page(
-        self, operation: Operation, scope_id: str, number: int, invitation: Invitation
-    ) -> _People | Unreadable:
-        def unreadable(why: str, status: int | None = None, code: str | None = None) -> Unreadable:
-            return Unreadable(scope_id, invitation.project_name, why, status, code)
+    async def _member_page(
+        self, endpoint: Endpoint, scope_id: str, number: int, invitation: Invitation
+    ) -> _MemberPage | ListUnreadable:
+        def unreadable(
+            why: str, status: int | None = None, code: str | None = None
+        ) -> ListUnreadable:
+            return ListUnreadable(scope_id, invitation.project_name, why, status, code)
 
         try:
-            request = request_for(
-                operation, scope_id, scope_id=scope_id, page=number, read=_read_people
+            request = build_request(
+                endpoint, scope_id, scope_id=scope_id, page=number, parse=_parse_members
             )
-        except UnsendableError:
+        except InvalidRequest:
             return unreadable("Its id has a wrong form.")
-        result = await self._transport.call(request)
-        if isinstance(result, Answer) and isinstance(result.value, _People):
+        result = await self._transport.send(request)
+        if isinstance(result, Response) and isinstance(result.value, _MemberPage):
             return result.value
-        taken = self._transport.server.authenticated
-        if about_run := ends_run(result) or (None if taken else refuses_credentials(result)):
-            raise about_run
-        words = in_words(result)
-        told = f"{words[:1].upper()}{words[1:]}."
-        if isinstance(result, Answer):
-            return unreadable(told, result.status, error_of(result).code)
-        return unreadable(told, result.http_status)
+        is_authenticated = self._transport.server.authenticated
+        if fatal_error := fatal_error_for(result) or (
+            None if is_authenticated else credentials_error(result)
+        ):
+            raise fatal_error
+        description = describe(result)
+        reason = f"{description[:1].upper()}{description[1:]}."
+        if isinstance(result, Response):
+            return unreadable(reason, result.status, parse_error(result).code)
+        return unreadable(reason, result.http_status)
 
 
-def _read_people(body: bytes) -> _People:
+def _parse_members(body: bytes) -> _MemberPage:
     page = parse_page(body)
-    names = [person.get("username") for person in page.results]
-    known = tuple(name for name in names if isinstance(name, str))
-    if len(known) != len(names):
+    usernames = [person.get("username") for person in page.results]
+    known = tuple(name for name in usernames if isinstance(name, str))
+    if len(known) != len(usernames):
         message = "a person without an address"
-        raise Nonsense(message)
-    return _People(known, page.has_next)
+        raise InvalidResponse(message)
+    return _MemberPage(known, page.has_next)

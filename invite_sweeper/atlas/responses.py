@@ -12,8 +12,8 @@ from typing import Final, NamedTuple, TypeAlias
 import orjson
 from typing_extensions import override
 
-from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, RunError, VersionGone
-from invite_sweeper.models import Gone, Place, Retired, Source, Unreadable
+from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
+from invite_sweeper.models import ListRef, ListUnreadable, ProjectGone, Source, SourceRetired
 
 # What came back to one try: an answer of Atlas, or no whole answer. Pure values.
 
@@ -24,10 +24,10 @@ _ERROR_KEYS: Final = frozenset(
     {"error", "errorCode", "errors", "error_description", "detail", "reason", "message"}
 )
 """Of `ApiError` in the OpenAPI document, of OAuth, and of proxies."""
-_PAGES: Final = frozenset({"text/html", "application/xhtml+xml"})
+_HTML_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """A whole answer. A named tuple, as one is made for every request.
 
     Attributes:
@@ -48,7 +48,7 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class RequestFailed:
     """No whole answer, or one that is nonsense.
 
     Attributes:
@@ -58,18 +58,18 @@ class Broken:
     """
 
     reason: str
-    passing: bool = True
+    retryable: bool = True
     http_status: int | None = None
 
 
-CANCELLED: Final = Broken("cancelled", passing=False)
+CANCELLED: Final = RequestFailed("cancelled", retryable=False)
 """An attempt that was not sent, because nothing more may be sent."""
 
-Result: TypeAlias = Answer | Broken
+ResponseOrFailure: TypeAlias = Response | RequestFailed
 
 
 @dataclass(frozen=True, slots=True)
-class AtlasError:
+class ApiError:
     """An error body, as far as it says anything.
 
     Attributes:
@@ -83,7 +83,7 @@ class AtlasError:
     parameters: tuple[object, ...] = ()
 
 
-def error_of(answer: Answer) -> AtlasError:
+def parse_error(response: Response) -> ApiError:
     """Read an error answer, whatever it looks like; it never fails.
 
     Source:
@@ -91,26 +91,26 @@ def error_of(answer: Answer) -> AtlasError:
         without `errorCode`, with null, as HTML and empty; `X-Error-Code` repeats the code.
     """
     try:
-        loaded: object = orjson.loads(answer.body)
+        loaded: object = orjson.loads(response.body)
     except orjson.JSONDecodeError:
         loaded = None
     body = loaded if isinstance(loaded, dict) else {}
     # OAuth writes a word into `error`, where Atlas writes the status as a number.
     code = (
-        _code(body.get("errorCode"))
-        or _code(answer.headers.get("X-Error-Code"))
-        or _code(body.get("error"))
+        _error_code(body.get("errorCode"))
+        or _error_code(response.headers.get("X-Error-Code"))
+        or _error_code(body.get("error"))
     )
     detail = body.get("detail") or body.get("error_description")
     parameters = body.get("parameters")
-    return AtlasError(
+    return ApiError(
         code,
-        printable(detail) if isinstance(detail, str) else "",
+        one_line(detail) if isinstance(detail, str) else "",
         tuple(parameters) if isinstance(parameters, list) else (),
     )
 
 
-def is_error(answer: Answer) -> bool:
+def is_error(answer: Response) -> bool:
     """Return whether the response is not a JSON object, or one that describes an error."""
     try:
         body: object = orjson.loads(answer.body)
@@ -119,40 +119,40 @@ def is_error(answer: Answer) -> bool:
     return (
         not isinstance(body, dict)
         or not _ERROR_KEYS.isdisjoint(body)
-        or error_of(answer).code is not None
+        or parse_error(answer).code is not None
     )
 
 
-def is_atlas_speaking(answer: Answer) -> bool:
+def looks_like_atlas(response: Response) -> bool:
     """Tell whether the answer can be Atlas's own: a page or a plain text is a proxy's.
 
     Source: the recordings (read 2026-08); Atlas sends JSON, or no content type at all.
     """
-    return is_json(answer) or not answer.headers.get("Content-Type", "").strip()
+    return is_json(response) or not response.headers.get("Content-Type", "").strip()
 
 
-def is_json(answer: Answer) -> bool:
+def is_json(response: Response) -> bool:
     """Tell whether the answer says that it is JSON, of any of Atlas's versions."""
-    return _media_type(answer).endswith(("/json", "+json"))
+    return _media_type(response).endswith(("/json", "+json"))
 
 
-def is_page(answer: Answer) -> bool:
+def is_html(response: Response) -> bool:
     """Tell whether the answer is a page for people: that of a proxy, or of a wrong address.
 
     What says no more than its status may come as anything else: servers write theirs as plain
     text, and where a body is left out they name its type as they like.
     """
-    return _media_type(answer) in _PAGES
+    return _media_type(response) in _HTML_TYPES
 
 
-def printable(text: str) -> str:
+def one_line(text: str) -> str:
     """Cut a text of Atlas's to one line that is safe to show."""
     shown = "".join(c if c.isprintable() else " " for c in text[: _MAX_DETAIL + 1])
     return shown if len(shown) <= _MAX_DETAIL else f"{shown[:_MAX_DETAIL]}…"
 
 
-def _media_type(answer: Answer) -> str:
-    return _without_parameters(answer.headers.get("Content-Type", ""))
+def _media_type(response: Response) -> str:
+    return _without_parameters(response.headers.get("Content-Type", ""))
 
 
 @lru_cache(maxsize=16)
@@ -162,7 +162,7 @@ def _without_parameters(content_type: str) -> str:
     return media_type.strip()
 
 
-def _code(value: object) -> str | None:
+def _error_code(value: object) -> str | None:
     return value if isinstance(value, str) and _CODE.fullmatch(value) else None
 
 
@@ -174,7 +174,7 @@ RETRY_AFTER_CAP_S: Final = 120.0
 _MAX_DIGITS: Final = 9
 
 
-def date_of(headers: Mapping[str, str], name: str) -> datetime | None:
+def parse_date_header(headers: Mapping[str, str], name: str) -> datetime | None:
     """Read a date header, aware and in UTC.
 
     Source:
@@ -185,13 +185,13 @@ def date_of(headers: Mapping[str, str], name: str) -> datetime | None:
     if not raw:
         return None
     try:
-        moment = parsedate_to_datetime(raw)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        timestamp = parsedate_to_datetime(raw)
+        return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
 
 
-def count_of(headers: Mapping[str, str], name: str) -> int | None:
+def parse_int_header(headers: Mapping[str, str], name: str) -> int | None:
     """Read a header that holds a number of requests, from 0."""
     raw = headers.get(name, "")
     return int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= _MAX_DIGITS else None
@@ -211,14 +211,14 @@ def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> 
     try:
         wait_s = float(raw)
     except ValueError:
-        moment = date_of(headers, "Retry-After")
-        if moment is None:
+        timestamp = parse_date_header(headers, "Retry-After")
+        if timestamp is None:
             return None
-        wait_s = (moment - clock()).total_seconds()
-    return bounded_wait_s(wait_s)
+        wait_s = (timestamp - clock()).total_seconds()
+    return clamp_wait_s(wait_s)
 
 
-def bounded_wait_s(wait_s: float) -> float | None:
+def clamp_wait_s(wait_s: float) -> float | None:
     """Put a wait that Atlas asked for between the floor and the cap; None for no number."""
     if math.isnan(wait_s):
         return None
@@ -228,7 +228,7 @@ def bounded_wait_s(wait_s: float) -> float | None:
 # What the body of a 429 says. Pure.
 
 
-class ToldBucket(NamedTuple):
+class RateLimitDetails(NamedTuple):
     """What the body of a 429 says of its bucket; None where it does not.
 
     Attributes:
@@ -240,33 +240,33 @@ class ToldBucket(NamedTuple):
     refill: tuple[int, int, int] | None = None
 
 
-def told_bucket(answer: Answer) -> ToldBucket:
+def parse_rate_limit_error(response: Response) -> RateLimitDetails:
     """Read what a 429 says in its body, for want of headers.
 
     Source:
         https://www.mongodb.com/docs/atlas/api/api-rate-limit (read 2026-08): the parameters
         are path, seconds to wait, capacity, refill and its period in seconds.
     """
-    error = error_of(answer)
+    error = parse_error(response)
     if error.code != "RATE_LIMITED_TOKEN_BUCKET":
-        return ToldBucket()
+        return RateLimitDetails()
     match error.parameters:
         case (_, int(wait_s), int(capacity), int(refill), int(period_s)):
-            return ToldBucket(bounded_wait_s(float(wait_s)), (capacity, refill, period_s))
+            return RateLimitDetails(clamp_wait_s(float(wait_s)), (capacity, refill, period_s))
         case (_, int(wait_s), *_):
-            return ToldBucket(bounded_wait_s(float(wait_s)))
+            return RateLimitDetails(clamp_wait_s(float(wait_s)))
         case _:
-            return ToldBucket()
+            return RateLimitDetails()
 
 
 # What an answer means beyond the one thing that was asked. Pure.
 
 
-_DONE: Final = 204
-_DONE_WITH_A_BODY: Final = frozenset({200, 202})
+_NO_CONTENT: Final = 204
+_DELETED_WITH_BODY: Final = frozenset({200, 202})
 _GONE_CODES: Final = frozenset({"INVALID_INVITATION_ID", "ALREADY_EXPIRED"})
-_ACCESS_LIST: Final = ("_WHITELIST", "_ACCESS_LIST")
-PLAIN_REFUSAL: Final = frozenset({None, "UNEXPECTED_ERROR"})
+_ACCESS_LIST_CODES: Final = ("_WHITELIST", "_ACCESS_LIST")
+UNAUTHENTICATED_CODES: Final = frozenset({None, "UNEXPECTED_ERROR"})
 """The codes of a 401 that names no missing role."""
 
 ACCESS_LIST_HINT: Final = (
@@ -277,7 +277,7 @@ _KEY_HINT: Final = "Check the credentials, and that they have not expired."
 _VERSION_HINT: Final = "Atlas has dropped the version that this program speaks: upgrade it."
 
 
-def is_plain_refusal(result: Result) -> bool:
+def is_unauthenticated(result: ResponseOrFailure) -> bool:
     """Tell a 401 about the credentials from one about a role.
 
     Source:
@@ -286,13 +286,13 @@ def is_plain_refusal(result: Result) -> bool:
         with a code such as `USER_UNAUTHORIZED`.
     """
     return (
-        isinstance(result, Answer)
+        isinstance(result, Response)
         and result.status == 401  # noqa: PLR2004
-        and error_of(result).code in PLAIN_REFUSAL
+        and parse_error(result).code in UNAUTHENTICATED_CODES
     )
 
 
-def ends_run(result: Result, source: Source | None = None) -> RunError | None:
+def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> RunError | None:
     """Say whether an answer is about the run, not about what was asked; None where not.
 
     A 401 is not, once Atlas has taken the credentials (`refuses_first_call`): it has been
@@ -304,166 +304,170 @@ def ends_run(result: Result, source: Source | None = None) -> RunError | None:
 
     Source: https://www.mongodb.com/docs/atlas/reference/api-errors, the recordings (read 2026-08).
     """
-    if not isinstance(result, Answer):
+    if not isinstance(result, Response):
         return None
     match result.status:
         case 402:
             return AtlasUnavailable("Atlas says that the account is suspended (402).")
-        case 403 if (error_of(result).code or "").endswith(_ACCESS_LIST):
+        case 403 if (parse_error(result).code or "").endswith(_ACCESS_LIST_CODES):
             return CredentialsRefused(
-                f"{_told(result)}: Atlas does not take these credentials from this address.",
+                f"{_describe_status(result)}: Atlas does not take these credentials from this address.",
                 hint=ACCESS_LIST_HINT,
             )
         case (406 | 410) as status:
-            kind = VersionGone if status == 410 else AtlasUnavailable  # noqa: PLR2004
-            retired = source if kind is VersionGone else None
-            hint = retired.replacement_hint if retired is not None else _VERSION_HINT
-            return kind(f"{_told(result)}.", hint=hint)
+            error_type = ApiVersionRetired if status == 410 else AtlasUnavailable  # noqa: PLR2004
+            retired_source = source if error_type is ApiVersionRetired else None
+            hint = retired_source.replacement_hint if retired_source is not None else _VERSION_HINT
+            return error_type(f"{_describe_status(result)}.", hint=hint)
         case _:
             return None
 
 
-def refuses_credentials(result: Result) -> CredentialsRefused | None:
+def credentials_error(result: ResponseOrFailure) -> CredentialsRefused | None:
     """Say that a 401 is about the credentials; of use while Atlas has not taken them yet."""
-    if not is_plain_refusal(result):
+    if not is_unauthenticated(result):
         return None
     return CredentialsRefused("Atlas refuses the credentials (401).", hint=_KEY_HINT)
 
 
-def refuses_first_call(result: Result) -> RunError:
+def first_request_error(result: ResponseOrFailure) -> RunError:
     """Say why the list of projects, which every run begins with, cannot be read."""
-    if about_run := ends_run(result) or refuses_credentials(result):
-        return about_run
-    if isinstance(result, Answer) and result.status in {401, 403}:
+    if fatal_error := fatal_error_for(result) or credentials_error(result):
+        return fatal_error
+    if isinstance(result, Response) and result.status in {401, 403}:
         hint = ACCESS_LIST_HINT if result.status == 403 else _KEY_HINT  # noqa: PLR2004
-        return CredentialsRefused(f"{_told(result)} to the list of projects.", hint=hint)
-    return breaks_off(result)
+        return CredentialsRefused(f"{_describe_status(result)} to the list of projects.", hint=hint)
+    return listing_incomplete_error(result)
 
 
-def breaks_off(result: Result) -> RunError:
+def listing_incomplete_error(result: ResponseOrFailure) -> RunError:
     """Say why the list of projects cannot be read on: one of its pages was given by then."""
-    return ends_run(result) or AtlasUnavailable(
-        f"The list of projects cannot be read to the end: {in_words(result)}.",
+    return fatal_error_for(result) or AtlasUnavailable(
+        f"The list of projects cannot be read to the end: {describe(result)}.",
         hint=way_hint(result),
     )
 
 
-def way_hint(result: Result) -> str:
+def way_hint(result: ResponseOrFailure) -> str:
     """Say what to do about what stands between here and Atlas; "" where Atlas itself answered."""
-    if isinstance(result, Broken):
+    if isinstance(result, RequestFailed):
         return _WAY_HINT
-    return _WAY_HINT if is_redirect(result) or not is_atlas_speaking(result) else ""
+    return _WAY_HINT if is_redirect(result) or not looks_like_atlas(result) else ""
 
 
-def is_done(answer: Answer) -> bool:
+def is_deleted(response: Response) -> bool:
     """Return whether Atlas said that a DELETE was done.
 
     Source: the OpenAPI document has 204 alone; the recordings (read 2026-08) have other DELETEs
         that answer 200 or 202 with `{}`. A proxy may answer 200, too, so the body has to be a
         JSON object that names no error; a 204 is believed, unless it comes as HTML.
     """
-    if answer.status == _DONE:
-        return not is_page(answer)
-    return answer.status in _DONE_WITH_A_BODY and is_json(answer) and not is_error(answer)
+    if response.status == _NO_CONTENT:
+        return not is_html(response)
+    return response.status in _DELETED_WITH_BODY and is_json(response) and not is_error(response)
 
 
-def is_gone(answer: Answer) -> bool:
+def is_already_gone(response: Response) -> bool:
     """Tell whether Atlas said that what was to be deleted is no more.
 
     Source:
         https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08) names 400 with
         `INVALID_INVITATION_ID`; clients have seen 404. Another 400 is a failure.
     """
-    return says_gone(answer) or (
-        answer.status == 400 and error_of(answer).code in _GONE_CODES  # noqa: PLR2004
+    return is_not_found(response) or (
+        response.status == 400 and parse_error(response).code in _GONE_CODES  # noqa: PLR2004
     )
 
 
-def is_project_gone(answer: Answer) -> bool:
+def is_project_gone(answer: Response) -> bool:
     """Return whether Atlas said that a project does not exist.
 
     Source: the recordings (read 2026-08): 404 with `GROUP_NOT_FOUND`. Another 404 may be that
         of a proxy or of a wrong address.
     """
-    return says_gone(answer) and error_of(answer).code == "GROUP_NOT_FOUND"
+    return is_not_found(answer) and parse_error(answer).code == "GROUP_NOT_FOUND"
 
 
-def says_gone(answer: Answer) -> bool:
+def is_not_found(response: Response) -> bool:
     """Return whether it is a 404 in any form but HTML."""
-    return answer.status == 404 and not is_page(answer)  # noqa: PLR2004
+    return response.status == 404 and not is_html(response)  # noqa: PLR2004
 
 
-def is_redirect(answer: Answer) -> bool:
+def is_redirect(response: Response) -> bool:
     """Tell whether the answer points elsewhere."""
-    return 300 <= answer.status < 400  # noqa: PLR2004
+    return 300 <= response.status < 400  # noqa: PLR2004
 
 
-def in_words(result: Result) -> str:
+def describe(result: ResponseOrFailure) -> str:
     """Say what a result that was of no use was, without a full stop."""
-    if isinstance(result, Broken):
+    if isinstance(result, RequestFailed):
         status = f" (HTTP {result.http_status})" if result.http_status else ""
         return f"{result.reason}{status}"
     if is_redirect(result):
         # The Location may hold a token in its query: it is not repeated.
-        return f"{_told(result)} with a redirect, which is not followed"
-    if not is_atlas_speaking(result):
-        return f"{_told(result)} which is no JSON, so not Atlas's own"
-    return _told(result)
+        return f"{_describe_status(result)} with a redirect, which is not followed"
+    if not looks_like_atlas(result):
+        return f"{_describe_status(result)} which is no JSON, so not Atlas's own"
+    return _describe_status(result)
 
 
-def _told(answer: Answer) -> str:
-    error = error_of(answer)
+def _describe_status(response: Response) -> str:
+    error = parse_error(response)
     code = f" {error.code}" if error.code else ""
     detail = f" ({error.detail.rstrip('.')})" if error.detail else ""
-    return f"Atlas answered {answer.status}{code}{detail}"
+    return f"Atlas answered {response.status}{code}{detail}"
 
 
 # What an answer to a listing means that is not the list. Pure.
 
 
-_GONE_FOR_GOOD: Final = 410
+_STATUS_GONE: Final = 410
 
 
-def no_list(place: Place, result: Result) -> Unreadable | Gone:
+def list_error(list_ref: ListRef, result: ResponseOrFailure) -> ListUnreadable | ProjectGone:
     """Say what came instead of the list; `Retired` is an `Unreadable`, too.
 
     Raises:
         RunError: It was about the run.
     """
-    if isinstance(result, Answer) and result.status == _GONE_FOR_GOOD:
-        return _retired(place, result)
-    if about_run := ends_run(result):
-        raise about_run
-    status = result.status if isinstance(result, Answer) else result.http_status
-    if isinstance(result, Answer) and is_project_gone(result) and not place.source.of_organization:
-        return Gone(place.project.id, place.project.name)
-    code = error_of(result).code if isinstance(result, Answer) else None
-    return unreadable(place, f"{in_words(result)}.", status, code)
+    if isinstance(result, Response) and result.status == _STATUS_GONE:
+        return _source_retired(list_ref, result)
+    if fatal_error := fatal_error_for(result):
+        raise fatal_error
+    status = result.status if isinstance(result, Response) else result.http_status
+    if (
+        isinstance(result, Response)
+        and is_project_gone(result)
+        and not list_ref.source.is_organization_level
+    ):
+        return ProjectGone(list_ref.project.id, list_ref.project.name)
+    code = parse_error(result).code if isinstance(result, Response) else None
+    return unreadable_list(list_ref, f"{describe(result)}.", status, code)
 
 
-def unreadable(
-    place: Place, words: str, status: int | None = None, code: str | None = None
-) -> Unreadable:
+def unreadable_list(
+    list_ref: ListRef, description: str, status: int | None = None, code: str | None = None
+) -> ListUnreadable:
     """Say of a list that it is not known to be whole.
 
     Args:
         words: Why, as a sentence.
     """
-    project, source = place
-    reason = words[:1].upper() + words[1:]
-    if source.of_organization:
+    project, source = list_ref
+    reason = description[:1].upper() + description[1:]
+    if source.is_organization_level:
         reason = f"The list {source} of organization {project.id}: {reason}"
     elif source is not Source.INVITES:
         reason = f"The list {source}: {reason}"
-    return Unreadable(project.id, project.name, reason, status, code, source)
+    return ListUnreadable(project.id, project.name, reason, status, code, source)
 
 
-def _retired(place: Place, answer: Answer) -> Retired:
-    return Retired(
-        place.project.id,
-        place.project.name,
-        f"Atlas serves the list {place.source} no longer ({answer.status}).",
-        answer.status,
-        error_of(answer).code,
-        place.source,
+def _source_retired(list_ref: ListRef, response: Response) -> SourceRetired:
+    return SourceRetired(
+        list_ref.project.id,
+        list_ref.project.name,
+        f"Atlas serves the list {list_ref.source} no longer ({response.status}).",
+        response.status,
+        parse_error(response).code,
+        list_ref.source,
     )

@@ -14,12 +14,12 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
 from invite_sweeper.atlas.responses import (
     CANCELLED,
-    Answer,
-    Broken,
-    Result,
-    error_of,
+    RequestFailed,
+    Response,
+    ResponseOrFailure,
+    parse_error,
+    parse_rate_limit_error,
     retry_after_s,
-    told_bucket,
 )
 
 BACKOFF_BASE_S: Final = 0.5
@@ -28,14 +28,14 @@ _RATE_LIMITED_STEPS_S: Final = (1.0, 10.0, 20.0, 40.0)
 _RATE_LIMITED_JITTER: Final = 0.25
 
 _CANCEL_CHECK_S: Final = 1.0
-_PAST_THE_DEADLINE_S: Final = 1.0
+_PAST_DEADLINE_S: Final = 1.0
 
-_REFUSED: Final = 400
+_FIRST_ERROR_STATUS: Final = 400
 _UNAUTHORIZED: Final = 401
-_NOT_ALLOWED: Final = 405
-_TOO_MANY: Final = 429
+_METHOD_NOT_ALLOWED: Final = 405
+_TOO_MANY_REQUESTS: Final = 429
 _TRANSIENT: Final = frozenset({500, 502, 503, 504})
-_UPGRADE: Final = "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
+_UPGRADE_CODE: Final = "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
 
 
 class RetryDecision(Enum):
@@ -51,22 +51,22 @@ class RetryDecision(Enum):
     """401: seen with good credentials, so sent once more before it is believed; counted."""
 
 
-def classify(result: Result) -> RetryDecision:
+def classify(result: ResponseOrFailure) -> RetryDecision:
     """Return what to do with a result.
 
     Source:
         https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08): 405 with
         `WRITES_NOT_ALLOWED_DURING_APP_UPGRADES` is maintenance and ends by itself.
     """
-    if isinstance(result, Broken):
-        return RetryDecision.RETRY if result.passing else RetryDecision.DONE
-    if result.status < _REFUSED:  # as nearly all are
+    if isinstance(result, RequestFailed):
+        return RetryDecision.RETRY if result.retryable else RetryDecision.DONE
+    if result.status < _FIRST_ERROR_STATUS:  # as nearly all are
         return RetryDecision.DONE
-    if result.status == _TOO_MANY:
+    if result.status == _TOO_MANY_REQUESTS:
         return RetryDecision.RATE_LIMITED
     if result.status == _UNAUTHORIZED:
         return RetryDecision.REAUTHENTICATE
-    in_upgrade = result.status == _NOT_ALLOWED and error_of(result).code == _UPGRADE
+    in_upgrade = result.status == _METHOD_NOT_ALLOWED and parse_error(result).code == _UPGRADE_CODE
     return RetryDecision.RETRY if in_upgrade or result.status in _TRANSIENT else RetryDecision.DONE
 
 
@@ -111,54 +111,56 @@ class RetryLoop:
 
     policy: RetryPolicy
     clock: Callable[[], datetime]
-    on_wait: Callable[[Result, float], None] = lambda _result, _wait_s: None
+    on_wait: Callable[[ResponseOrFailure, float], None] = lambda _result, _wait_s: None
     cancelled: Callable[[], bool] | None = None
-    counted: int = 0
+    counted_attempts: int = 0
     rate_limited: int = 0
     refused: int = 0
-    cut_short: bool = False
+    retries_cut_short: bool = False
     _decision: RetryDecision = field(default=RetryDecision.DONE)
 
-    async def run(self, first: Result, again: Callable[[], Awaitable[Result]]) -> Result:
+    async def run(
+        self, first: ResponseOrFailure, retry: Callable[[], Awaitable[ResponseOrFailure]]
+    ) -> ResponseOrFailure:
         """Retry after a first failure until a result stands, and return it.
 
         Most requests succeed at once and skip this, so the caller makes the first attempt
         itself, and tenacity's first attempt only replays its result.
         """
-        last: Result | None = None
+        last: ResponseOrFailure | None = None
 
-        async def attempt() -> Result:
+        async def attempt() -> ResponseOrFailure:
             nonlocal last
             if last is not None and self._may_not_send():
                 return last
-            last = first if last is None else await again()
+            last = first if last is None else await retry()
             self._record(last)
             return last
 
         retrying = AsyncRetrying(
             retry=retry_if_result(lambda _: self._decision is not RetryDecision.DONE),
             wait=self._wait_s,
-            stop=self._must_stop,
+            stop=self._should_stop,
             sleep=self._sleep,
             before_sleep=self._report_wait,
-            retry_error_callback=_last,
+            retry_error_callback=_last_result,
         )
         return await retrying(attempt)
 
-    def _record(self, result: Result) -> None:
+    def _record(self, result: ResponseOrFailure) -> None:
         self._decision = classify(result)
-        self.cut_short = result is CANCELLED
-        self.counted += self._decision is not RetryDecision.RATE_LIMITED
+        self.retries_cut_short = result is CANCELLED
+        self.counted_attempts += self._decision is not RetryDecision.RATE_LIMITED
         self.rate_limited += self._decision is RetryDecision.RATE_LIMITED
         self.refused += self._decision is RetryDecision.REAUTHENTICATE
 
-    def _must_stop(self, _state: RetryCallState) -> bool:
+    def _should_stop(self, _state: RetryCallState) -> bool:
         counts = self._decision is not RetryDecision.RATE_LIMITED
-        spent = (counts and self.counted >= self.policy.attempts) or (
+        is_exhausted = (counts and self.counted_attempts >= self.policy.attempts) or (
             self._decision is RetryDecision.REAUTHENTICATE and self.refused > 1
         )
-        self.cut_short = not spent and self._may_not_send()
-        return spent or self.cut_short
+        self.retries_cut_short = not is_exhausted and self._may_not_send()
+        return is_exhausted or self.retries_cut_short
 
     def _may_not_send(self) -> bool:
         """Return whether nothing more may be sent."""
@@ -171,14 +173,16 @@ class RetryLoop:
     def _wait_s(self, state: RetryCallState) -> float:
         left_s = self.policy.deadline_s - self.policy.monotonic()
         wait_s = self._backoff_s(state)
-        return wait_s if wait_s < left_s else left_s + _PAST_THE_DEADLINE_S
+        return wait_s if wait_s < left_s else left_s + _PAST_DEADLINE_S
 
     def _backoff_s(self, state: RetryCallState) -> float:
-        result = _last(state)
-        asked_s = retry_after_s(result.headers, self.clock) if isinstance(result, Answer) else None
-        if self._decision is RetryDecision.RATE_LIMITED and isinstance(result, Answer):
-            return self._rate_limited_s(asked_s or told_bucket(result).wait_s)
-        step_s = BACKOFF_BASE_S * 2.0 ** max(self.counted - 1, 0)
+        result = _last_result(state)
+        asked_s = (
+            retry_after_s(result.headers, self.clock) if isinstance(result, Response) else None
+        )
+        if self._decision is RetryDecision.RATE_LIMITED and isinstance(result, Response):
+            return self._rate_limited_s(asked_s or parse_rate_limit_error(result).wait_s)
+        step_s = BACKOFF_BASE_S * 2.0 ** max(self.counted_attempts - 1, 0)
         wait_s = self.policy.random() * min(step_s, BACKOFF_CAP_S)
         return max(wait_s, asked_s or 0.0)
 
@@ -192,12 +196,12 @@ class RetryLoop:
         return max(asked_s or 0.0, step_s)
 
     def _report_wait(self, state: RetryCallState) -> None:
-        self.on_wait(_last(state), state.upcoming_sleep)
+        self.on_wait(_last_result(state), state.upcoming_sleep)
 
 
-def _last(state: RetryCallState) -> Result:
+def _last_result(state: RetryCallState) -> ResponseOrFailure:
     """Return the result of the attempt that has just ended."""
     outcome = state.outcome
     assert outcome is not None  # noqa: S101 - tenacity asks only after an attempt
-    result: Result = outcome.result()
+    result: ResponseOrFailure = outcome.result()
     return result

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 
-from invite_sweeper.atlas.endpoints import Operation
-from invite_sweeper.atlas.responses import date_of
+from invite_sweeper.atlas.endpoints import Endpoint
+from invite_sweeper.atlas.responses import parse_date_header
 
 
 class ServerInfo:
@@ -26,13 +26,13 @@ class ServerInfo:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
-        self._raw: dict[Operation | None, tuple[str | None, str | None]] = {}
+        self._last_headers: dict[Endpoint | None, tuple[str | None, str | None]] = {}
         self.clock_skew_s: float | None = None
         self.has_responded = False
         self.authenticated = False
         self.warnings: list[str] = []
-        self.sunsets: dict[Operation | None, date] = {}
-        self.deprecations: dict[Operation | None, date] = {}
+        self.sunsets: dict[Endpoint | None, date] = {}
+        self.deprecations: dict[Endpoint | None, date] = {}
 
     @property
     def sunset(self) -> date | None:
@@ -45,18 +45,18 @@ class ServerInfo:
         return min(self.deprecations.values(), default=None)
 
     def update(
-        self, headers: Mapping[str, str], *, good: bool, operation: Operation | None = None
+        self, headers: Mapping[str, str], *, good: bool, operation: Endpoint | None = None
     ) -> None:
         """Read one response's headers; `good` where its status was 2xx."""
         self.has_responded = True
         self.authenticated |= good
-        if good and self.clock_skew_s is None and (theirs := date_of(headers, "Date")):
+        if good and self.clock_skew_s is None and (theirs := parse_date_header(headers, "Date")):
             self.clock_skew_s = (self.clock() - theirs).total_seconds()
         raw = headers.get("Sunset"), headers.get("Deprecation")
-        if raw == self._raw.get(operation):
+        if raw == self._last_headers.get(operation):
             return
-        self._raw[operation] = raw
-        if moment := date_of(headers, "Sunset"):
+        self._last_headers[operation] = raw
+        if moment := parse_date_header(headers, "Sunset"):
             self.sunsets[operation] = moment.date()
-        if moment := date_of(headers, "Deprecation"):
+        if moment := parse_date_header(headers, "Deprecation"):
             self.deprecations[operation] = moment.date()

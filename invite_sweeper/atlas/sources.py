@@ -15,14 +15,14 @@ from invite_sweeper.atlas.endpoints import (
     LIST_ORG_USERS,
     REMOVE_GROUP_USER,
     REMOVE_ORG_USER,
-    Operation,
+    Endpoint,
 )
 from invite_sweeper.atlas.parsing import (
-    group_user,
-    org_invitation,
-    org_user,
-    parse_array,
+    parse_group_user,
+    parse_invitation_array,
     parse_invitations,
+    parse_org_invitation,
+    parse_org_user,
     parse_page,
 )
 from invite_sweeper.atlas.rate_limits import BucketKey
@@ -52,10 +52,10 @@ class SourceApi(NamedTuple):
             cannot be hit. The two ids of the deletion.
     """
 
-    list: Operation
-    delete: Operation
+    list: Endpoint
+    delete: Endpoint
     parse_list: Callable[[bytes, Project], ListPage]
-    read_user: Operation | None = None
+    read_user: Endpoint | None = None
 
     def tokens_per_deletion(self, scope_id: str, org_id: str) -> tuple[BucketKey, ...]:
         """Return the bucket of each request of one deletion, in their order.
@@ -87,7 +87,9 @@ def _group_invites(body: bytes, project: Project) -> ListPage:
 
 
 def _org_invites(body: bytes, organization: Project) -> ListPage:
-    return ListPage(parse_array(body, lambda item: org_invitation(item, organization)))
+    return ListPage(
+        parse_invitation_array(body, lambda item: parse_org_invitation(item, organization))
+    )
 
 
 SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
@@ -98,10 +100,10 @@ SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
         # The newer one, with what the web interface creates: the DELETE removes the user from
         # the project, or from the organization and all of its projects, whatever the status.
         Source.USERS: SourceApi(
-            LIST_GROUP_USERS, REMOVE_GROUP_USER, _users(group_user), GET_GROUP_USER
+            LIST_GROUP_USERS, REMOVE_GROUP_USER, _users(parse_group_user), GET_GROUP_USER
         ),
         Source.ORG_USERS: SourceApi(
-            LIST_ORG_USERS, REMOVE_ORG_USER, _users(org_user), GET_ORG_USER
+            LIST_ORG_USERS, REMOVE_ORG_USER, _users(parse_org_user), GET_ORG_USER
         ),
     }
 )

@@ -5,42 +5,42 @@ taken from it: no run needs it.
 """
 
 from invite_sweeper.audit.history import (
-    Bounces,
+    DeletionHistory,
     OpenIntent,
-    PastRun,
     Population,
+    RunRecord,
     last_population,
     last_sweep_policy,
-    past_runs,
-    unfinished_intents,
+    open_intents,
+    read_runs,
 )
-from invite_sweeper.audit.lock import AuditLock
+from invite_sweeper.audit.lock import RunLock
 from invite_sweeper.audit.log import AuditLog
-from invite_sweeper.audit.paths import AuditTarget, in_order
-from invite_sweeper.audit.reader import Spot, records
+from invite_sweeper.audit.paths import LogPath, sort_by_start
+from invite_sweeper.audit.reader import LinePosition, read_records
 from invite_sweeper.audit.record import invitation_fields, invitation_from_record, outcome_fields
 from invite_sweeper.audit.write_ahead import PlanReader, PlanSpan, PlanSpanBuilder, SweepRecorder
 
 __all__ = [
-    "AuditLock",
     "AuditLog",
-    "AuditTarget",
-    "Bounces",
+    "DeletionHistory",
+    "LinePosition",
+    "LogPath",
     "OpenIntent",
-    "PastRun",
     "PlanReader",
     "PlanSpan",
     "PlanSpanBuilder",
     "Population",
-    "Spot",
+    "RunLock",
+    "RunRecord",
     "SweepRecorder",
-    "in_order",
     "invitation_fields",
     "invitation_from_record",
     "last_population",
     "last_sweep_policy",
+    "open_intents",
     "outcome_fields",
-    "past_runs",
-    "records",
-    "unfinished_intents",
+    "read_records",
+    "read_runs",
+    "sort_by_start",
 ]

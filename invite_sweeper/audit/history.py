@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from invite_sweeper.audit.reader import records
+from invite_sweeper.audit.reader import read_records
 from invite_sweeper.audit.record import Record, invitation_from_record
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Invitation, Outcome
@@ -15,11 +15,11 @@ from invite_sweeper.models import Invitation, Outcome
 # The runs of some audit logs, each as its first and its last line tell it.
 
 
-_RUNS = frozenset({b"run_started", b"run_finished"})
+_RUN_EVENTS = frozenset({b"run_started", b"run_finished"})
 
 
 @dataclass(frozen=True, slots=True)
-class PastRun:
+class RunRecord:
     """One run, as its first and its last line tell it.
 
     Attributes:
@@ -28,64 +28,64 @@ class PastRun:
     """
 
     run_id: str
-    started: Record = field(default_factory=dict)
-    totals: Record = field(default_factory=dict)
+    start_record: Record = field(default_factory=dict)
+    end_record: Record = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
         """Whether it wrote its last line."""
-        return bool(self.totals)
+        return bool(self.end_record)
 
     @property
     def mode(self) -> str | None:
         """`sweep`, `dry-run`, …; None where it is not known."""
-        return _text(self.started.get("mode"))
+        return _text(self.start_record.get("mode"))
 
     @property
     def policy_sha256(self) -> str | None:
         """The hash of its policy's bytes, 64 hex; None where it is not known."""
-        return _text(self.started.get("policy_sha256"))
+        return _text(self.start_record.get("policy_sha256"))
 
     @property
     def base_url(self) -> str | None:
         """The Atlas that it asked; None where it is not known."""
-        return _text(self.started.get("base_url"))
+        return _text(self.start_record.get("base_url"))
 
     @property
     def shard(self) -> str | None:
         """Its part, as `1/4`; None for a run over everything."""
-        return _text(self.started.get("shard"))
+        return _text(self.start_record.get("shard"))
 
     @property
     def organizations(self) -> frozenset[str] | None:
         """The organizations it was over; None where its first line does not tell."""
-        told = self.started.get("organizations")
-        return frozenset(map(str, told)) if isinstance(told, list) else None
+        value = self.start_record.get("organizations")
+        return frozenset(map(str, value)) if isinstance(value, list) else None
 
     @property
     def exit_code(self) -> int | None:
         """The code it ended with; None while it is unfinished."""
-        code = self.totals.get("exit_code")
+        code = self.end_record.get("exit_code")
         return code if type(code) is int else None
 
 
-def past_runs(*paths: Path) -> Iterator[PastRun]:
+def read_runs(*paths: Path) -> Iterator[RunRecord]:
     """The runs of some logs, in their order; one run is in memory at a time.
 
     Raises:
         GuardRefused: A line is damaged.
         UsageFault: A file cannot be read.
     """
-    run: PastRun | None = None
-    for record in records(paths, _RUNS):
+    run: RunRecord | None = None
+    for record in read_records(paths, _RUN_EVENTS):
         run_id = str(record.get("run_id"))
         if run is not None and run.run_id != run_id:
             yield run
             run = None
         if record.get("event") == "run_started":
-            run = PastRun(run_id, started=record)
+            run = RunRecord(run_id, start_record=record)
         else:
-            yield PastRun(run_id, run.started if run else {}, record)
+            yield RunRecord(run_id, run.start_record if run else {}, record)
             run = None
     if run is not None:
         yield run
@@ -98,12 +98,12 @@ def _text(value: object) -> str | None:
 # What earlier runs left in the audit log: how they ended, and what they did not finish.
 
 
-_ANSWERS = frozenset({b"run_started", b"intent", b"outcome"})
-_COMPLETE = frozenset({0, 4, 10})
+_INTENT_EVENTS = frozenset({b"run_started", b"intent", b"outcome"})
+_COMPLETE_EXIT_CODES = frozenset({0, 4, 10})
 """Exit codes of a run that read all it could and was not stopped: its counts can be held
 against the next one's. 3 is not among them, or one bad night would become the measure."""
 
-_CLOSED = ("deleted", "already_gone", "accepted_before", "accepted_during")
+GONE_OUTCOMES = ("deleted", "already_gone", "accepted_before", "accepted_during")
 """Outcomes after which an invitation is pending no longer."""
 
 
@@ -122,7 +122,7 @@ class OpenIntent(NamedTuple):
     base_url: str | None = None
 
     @property
-    def of_restore(self) -> bool:
+    def from_restore(self) -> bool:
         """Whether the call was to invite somebody again, and not to delete."""
         return self.mode == "restore"
 
@@ -135,7 +135,7 @@ class Population(NamedTuple):
     invitations: int
 
 
-def unfinished_intents(*paths: Path) -> tuple[OpenIntent, ...]:
+def open_intents(*paths: Path) -> tuple[OpenIntent, ...]:
     """The intents without an outcome, in their order, whichever run they are of.
 
     An outcome with `recovers` answers the intent of the run that it names. Memory holds the
@@ -145,20 +145,22 @@ def unfinished_intents(*paths: Path) -> tuple[OpenIntent, ...]:
         GuardRefused: A line is damaged, so not everything is known that was sent.
         UsageFault: A file cannot be read.
     """
-    starts: dict[object, PastRun] = {}
-    unanswered: dict[tuple[object, ...], Record] = {}
-    for record in records(paths, _ANSWERS):
+    runs_by_id: dict[object, RunRecord] = {}
+    without_outcome: dict[tuple[object, ...], Record] = {}
+    for record in read_records(paths, _INTENT_EVENTS):
         run_id = record.get("run_id")
         match record.get("event"):
             case "run_started":
-                still_open = {run for run, *_ in unanswered}
-                starts = {run: start for run, start in starts.items() if run in still_open}
-                starts[run_id] = PastRun(str(run_id), started=record)
+                open_run_ids = {run for run, *_ in without_outcome}
+                runs_by_id = {
+                    run: start for run, start in runs_by_id.items() if run in open_run_ids
+                }
+                runs_by_id[run_id] = RunRecord(str(run_id), start_record=record)
             case "intent":
-                unanswered[_key(record, run_id)] = record
+                without_outcome[_intent_key(record, run_id)] = record
             case _:
-                unanswered.pop(_key(record, record.get("recovers", run_id)), None)
-    return tuple(_open_intent(record, starts) for record in unanswered.values())
+                without_outcome.pop(_intent_key(record, record.get("recovers", run_id)), None)
+    return tuple(_open_intent(record, runs_by_id) for record in without_outcome.values())
 
 
 def last_sweep_policy(*paths: Path) -> str | None:
@@ -169,7 +171,7 @@ def last_sweep_policy(*paths: Path) -> str | None:
         UsageFault: A file cannot be read.
     """
     last = None
-    for run in past_runs(*paths):
+    for run in read_runs(*paths):
         if run.finished and run.mode == "sweep":
             last = run.policy_sha256
     return last
@@ -193,19 +195,19 @@ def last_population(
         UsageFault: A file cannot be read.
     """
     last = None
-    for run in past_runs(*paths):
-        same = organizations is None or run.organizations in (None, organizations)
-        same &= base_url is None or run.base_url in (None, base_url)
-        if run.exit_code in _COMPLETE and run.shard == shard and same:
+    for run in read_runs(*paths):
+        is_comparable = organizations is None or run.organizations in (None, organizations)
+        is_comparable &= base_url is None or run.base_url in (None, base_url)
+        if run.exit_code in _COMPLETE_EXIT_CODES and run.shard == shard and is_comparable:
             last = _population(run) or last
     return last
 
 
-def _key(record: Record, run_id: object) -> tuple[object, ...]:
+def _intent_key(record: Record, run_id: object) -> tuple[object, ...]:
     return (run_id, *(record.get(name) for name in ("source", "project_id", "invitation_id")))
 
 
-def _open_intent(record: Record, starts: Mapping[object, PastRun]) -> OpenIntent:
+def _open_intent(record: Record, runs_by_id: Mapping[object, RunRecord]) -> OpenIntent:
     try:
         invitation, rule = invitation_from_record(record)
     except ValueError as error:
@@ -214,25 +216,25 @@ def _open_intent(record: Record, starts: Mapping[object, PastRun]) -> OpenIntent
             hint="See what `audit verify` says of the audit log.",
         ) from error
     run_id = record.get("run_id")
-    run = starts.get(run_id, PastRun(str(run_id)))
+    run = runs_by_id.get(run_id, RunRecord(str(run_id)))
     return OpenIntent(run.run_id, run.mode, invitation, rule, run.base_url)
 
 
-def _population(run: PastRun) -> Population | None:
-    projects, seen = map(run.totals.get, ("projects_seen", "invitations_seen"))
+def _population(run: RunRecord) -> Population | None:
+    projects, seen = map(run.end_record.get, ("projects_seen", "invitations_seen"))
     if type(projects) is not int or type(seen) is not int:
         return None
-    removed = (count for count in map(run.totals.get, _CLOSED) if type(count) is int)
+    removed = (count for count in map(run.end_record.get, GONE_OUTCOMES) if type(count) is int)
     return Population(run.run_id, projects, seen - sum(removed))
 
 
 # Invitations that come back after a run deleted them, as another robot makes them.
 
 
-_OUTCOMES = frozenset({b"outcome"})
+_OUTCOME_EVENTS = frozenset({b"outcome"})
 
 
-class Bounces:
+class DeletionHistory:
     """How often a person's invitation to a project was deleted before.
 
     Memory holds 8 bytes a deletion.
@@ -245,49 +247,49 @@ class Bounces:
             GuardRefused: A line is damaged.
             UsageFault: A file cannot be read.
         """
-        doors = array("q")
-        for record in records(paths, _OUTCOMES):
+        key_hashes = array("q")
+        for record in read_records(paths, _OUTCOME_EVENTS):
             username = record.get("username")
-            place_id = record.get("project_id") or record.get("org_id")
+            scope_id = record.get("project_id") or record.get("org_id")
             is_deleted = record.get("outcome") == Outcome.DELETED
-            if is_deleted and isinstance(username, str) and isinstance(place_id, str):
-                doors.append(_door(username, place_id))
-        self._doors = array("q", sorted(doors))
+            if is_deleted and isinstance(username, str) and isinstance(scope_id, str):
+                key_hashes.append(_key_hash(username, scope_id))
+        self._key_hashes = array("q", sorted(key_hashes))
 
     def count(self, username: str, project_id: str) -> int:
         """Deletions of an invitation of this person to this project; case does not matter.
 
         For an invitation to an organization its id stands in the project's place.
         """
-        if not self._doors:
+        if not self._key_hashes:
             return 0
-        door = _door(username, project_id)
-        first = bisect_left(self._doors, door)
-        return bisect_right(self._doors, door, first) - first
+        key_hash = _key_hash(username, project_id)
+        first = bisect_left(self._key_hashes, key_hash)
+        return bisect_right(self._key_hashes, key_hash, first) - first
 
 
-def _door(username: str, place_id: str) -> int:
+def _key_hash(username: str, scope_id: str) -> int:
     """64 bits for a person and a place. Two of them meeting by chance keeps an invitation."""
-    return hash((username.casefold().encode("utf-8", "backslashreplace"), place_id))
+    return hash((username.casefold().encode("utf-8", "backslashreplace"), scope_id))
 
 
 # Whether the logs of all shards of a night are there.
 
 
-def missing_shards(runs: Iterable[PastRun]) -> tuple[str, ...]:
+def missing_shards(runs: Iterable[RunRecord]) -> tuple[str, ...]:
     """Give the shards that none of the runs was, as `2/3`; empty where nothing is missing.
 
     Only the newest division counts: who once ran three shards may run four by now.
     """
-    newest: tuple[str, str] = ("", "")
+    latest: tuple[str, str] = ("", "")
     seen: dict[str, set[int]] = {}
     for run in runs:
         index, slash, count = (run.shard or "").partition("/")
         if not (slash and index.isdecimal() and count.isdecimal()):
             continue
         seen.setdefault(count, set()).add(int(index))
-        newest = max(newest, (str(run.started.get("now")), count))
-    count = newest[1]
+        latest = max(latest, (str(run.start_record.get("now")), count))
+    count = latest[1]
     if not count:
         return ()
     return tuple(

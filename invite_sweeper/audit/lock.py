@@ -12,11 +12,11 @@ import orjson
 from filelock import FileLock, Timeout
 
 from invite_sweeper.audit.record import format_timestamp
-from invite_sweeper.audit.storage import prepare_folder
-from invite_sweeper.errors import AuditUnwritable, LockHeld
+from invite_sweeper.audit.storage import ensure_private_directory
+from invite_sweeper.errors import AuditLogError, LockHeld
 
 
-class AuditLock:
+class RunLock:
     """Holds the lock of an audit log while a `with` block runs.
 
     The lock is the system's (flock), so it ends with its process however that ends. Who
@@ -42,16 +42,16 @@ class AuditLock:
             AuditUnwritable: The lock file cannot be had safely. Nothing was deleted.
         """
         try:
-            prepare_folder(self._path.parent)
+            ensure_private_directory(self._path.parent)
             self._lock.acquire(blocking=False)
         except Timeout:
-            raise self.held_by_another() from None
+            raise self.held_error() from None
         except OSError as error:
-            raise AuditUnwritable(
+            raise AuditLogError(
                 f"The audit log's lock {self._path} cannot be had: {error.strerror or error}.",
                 hint="Name an audit log in a folder that this user may write to.",
             ) from error
-        self._tell()
+        self._write_holder()
         return self
 
     def __exit__(
@@ -69,7 +69,7 @@ class AuditLock:
         """Hidden, so that a shell's `*.jsonl*` does not hand it to `audit verify`."""
         return self._path.with_name(f".{self._path.name}.holder")
 
-    def _tell(self) -> None:
+    def _write_holder(self) -> None:
         """Write who holds it. The lock holds all the same where that cannot be written."""
         holder = {
             "pid": os.getpid(),
@@ -86,17 +86,17 @@ class AuditLock:
             finally:
                 os.close(fd)
 
-    def held_by_another(self) -> LockHeld:
+    def held_error(self) -> LockHeld:
         """Say that another run holds it, and which, as far as that run has told."""
         try:
-            told = orjson.loads(self._holder_path.read_bytes())
-            who = (
-                f"process {told['pid']} on {told['host']}, since {told['since']}"
-                f" ({told['command']})"
+            holder = orjson.loads(self._holder_path.read_bytes())
+            holder_text = (
+                f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
+                f" ({holder['command']})"
             )
         except (OSError, ValueError, LookupError, TypeError):
-            who = "a process that did not say which"
+            holder_text = "a process that did not say which"
         return LockHeld(
-            f"Another run holds the lock {self._path}: {who}.",
+            f"Another run holds the lock {self._path}: {holder_text}.",
             hint="Let it end, or stop it; a lock ends with its process.",
         )

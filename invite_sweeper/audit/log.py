@@ -11,18 +11,22 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from invite_sweeper.audit.record import RESERVED, HashChain
-from invite_sweeper.audit.storage import Place, open_place
-from invite_sweeper.errors import AuditUnwritable
+from invite_sweeper.audit.record import RESERVED_FIELDS, HashChain
+from invite_sweeper.audit.storage import OpenedLog, open_log_file
+from invite_sweeper.errors import AuditLogError
 
 # The append-only file under the audit log: whole lines or nothing, and only in its place.
 
 
-_SENT = "Each deletion that was sent has its intent in the log; none is sent after this."
-_TAKEN = "Each deletion that was sent had its intent in that file; none is sent after this."
+_WRITE_FAILED_CONSEQUENCE = (
+    "Each deletion that was sent has its intent in the log; none is sent after this."
+)
+_REPLACED_CONSEQUENCE = (
+    "Each deletion that was sent had its intent in that file; none is sent after this."
+)
 
 
-class Appender:
+class LogFile:
     """Appends to an open file, in one thread; another may wait for the disk meanwhile.
 
     Args:
@@ -34,12 +38,12 @@ class Appender:
         copy_failure: Why the copy ended early; None while it is complete.
     """
 
-    def __init__(self, path: Path, place: Place, copy: BinaryIO | None = None) -> None:
+    def __init__(self, path: Path, opened: OpenedLog, copy: BinaryIO | None = None) -> None:
         self.copy_failure: Exception | None = None
         self._path = path
-        self._fd = place.fd
-        self._size = place.size
-        self._copy = copy
+        self._fd = opened.fd
+        self._size = opened.size
+        self._copy_stream = copy
         self._uncopied: deque[bytes] = deque()
 
     def append(self, data: bytes) -> None:
@@ -52,14 +56,14 @@ class Appender:
             AuditUnwritable: Not all is written. The file ends with a whole line.
         """
         try:
-            self._refuse_moved()
+            self._check_not_replaced()
             self._write(data)
         except OSError as error:
-            raise self._unwritable(error) from error
-        if self._copy is not None:
+            raise self._as_log_error(error) from error
+        if self._copy_stream is not None:
             self._uncopied.append(data)
 
-    def sync(self) -> None:
+    def fsync(self) -> None:
         """Copy what was appended, and put it on disk.
 
         `fsync`, not `fdatasync`: a log grows with each group, so its size has to go to the
@@ -69,69 +73,69 @@ class Appender:
             AuditUnwritable: It is not known what is on disk, and never will be: the system
                 forgets what it could not write.
         """
-        self._repeat()
+        self._write_copy()
         try:
             os.fsync(self._fd)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._as_log_error(error) from error
 
     def close(self) -> None:
         """Close the file, and copy what is not copied yet; again is nothing."""
-        self._repeat()
+        self._write_copy()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
-    def _refuse_moved(self) -> None:
+    def _check_not_replaced(self) -> None:
         """Refuse to go on where the name leads elsewhere, or somebody else has written."""
-        ours = os.fstat(self._fd)
+        opened_status = os.fstat(self._fd)
         try:
-            named = self._path.lstat()
+            path_status = self._path.lstat()
         except FileNotFoundError:
-            named = None
-        if named is None or not os.path.samestat(named, ours):
-            raise AuditUnwritable(
+            path_status = None
+        if path_status is None or not os.path.samestat(path_status, opened_status):
+            raise AuditLogError(
                 f"The audit log {self._path} was taken away while it was being written.",
-                consequence=_TAKEN,
+                consequence=_REPLACED_CONSEQUENCE,
                 hint="Bring it back from where it was moved, then run the same command again.",
             )
-        if ours.st_size != self._size:
-            raise AuditUnwritable(
+        if opened_status.st_size != self._size:
+            raise AuditLogError(
                 f"Somebody else has changed the audit log {self._path} while it was being written.",
                 consequence="No deletion is sent after this.",
                 hint="See what `audit verify` says of it.",
             )
 
     def _write(self, data: bytes) -> None:
-        done = 0
+        written = 0
         try:
-            while done < len(data):
-                done += os.write(self._fd, memoryview(data)[done:])
+            while written < len(data):
+                written += os.write(self._fd, memoryview(data)[written:])
         except OSError:
-            whole = data.rfind(b"\n", 0, done) + 1
+            whole_lines_size = data.rfind(b"\n", 0, written) + 1
             with suppress(OSError):
-                os.ftruncate(self._fd, self._size + whole)
+                os.ftruncate(self._fd, self._size + whole_lines_size)
                 os.fsync(self._fd)
             raise
-        self._size += done
+        self._size += written
 
-    def _repeat(self) -> None:
+    def _write_copy(self) -> None:
         """Copy to where a cluster collects it; the file is the log.
 
         That may be a pipe whose reader is slow, so it is for the thread that may wait.
         """
-        while self._uncopied and self._copy is not None:
+        while self._uncopied and self._copy_stream is not None:
             try:
-                self._copy.write(self._uncopied.popleft())
-                self._copy.flush()
+                self._copy_stream.write(self._uncopied.popleft())
+                self._copy_stream.flush()
             except (OSError, ValueError) as error:
-                self.copy_failure, self._copy = error, None
+                self.copy_failure, self._copy_stream = error, None
                 self._uncopied.clear()
 
-    def _unwritable(self, error: OSError) -> AuditUnwritable:
-        return AuditUnwritable(
+    def _as_log_error(self, error: OSError) -> AuditLogError:
+        return AuditLogError(
             f"The audit log {self._path} cannot be written: {error.strerror or error}.",
-            consequence=_SENT,
+            consequence=_WRITE_FAILED_CONSEQUENCE,
             hint="Make room or mend the disk, then run the same command again: it goes on.",
         )
 
@@ -139,11 +143,11 @@ class Appender:
 # Lines on disk in groups: one write and one sync for all who wait.
 
 
-_DRAIN_BYTES = 1 << 18
+_FLUSH_BYTES = 1 << 18
 """So much is held in memory at most before it is handed to the system."""
 
 
-class Writer:
+class GroupCommit:
     """Takes lines in order and puts them on disk.
 
     Lines are appended by the event loop alone, which hands them to the system together; a
@@ -155,18 +159,18 @@ class Writer:
         position: The byte offset after the last line appended, whether on disk yet or not.
     """
 
-    def __init__(self, file: Appender, position: int) -> None:
-        self.position = position
+    def __init__(self, file: LogFile, offset: int) -> None:
+        self.offset = offset
         self._file = file
-        self._settled = position
+        self._synced_to = offset
         self._pending: list[bytes] = []
-        self._pending_from = position
-        self._failure: AuditUnwritable | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
-        self._waiting: list[asyncio.Future[None]] = []
-        self._riding: list[asyncio.Future[None]] = []
-        self._riding_to = -1
-        self._running = False
+        self._pending_start = offset
+        self._failure: AuditLogError | None = None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="audit")
+        self._next_group: list[asyncio.Future[None]] = []
+        self._current_group: list[asyncio.Future[None]] = []
+        self._group_end = -1
+        self._is_syncing = False
 
     def append(self, line: bytes) -> None:
         """Take a line, without its newline. It is not on disk yet.
@@ -174,25 +178,25 @@ class Writer:
         Raises:
             AuditUnwritable: The writer has failed before, or fails now.
         """
-        self.check()
+        self.check_not_failed()
         self._pending.append(line)
-        self.position += len(line) + 1
-        if self.position - self._pending_from >= _DRAIN_BYTES:
-            self._drain()
-            self.check()
+        self.offset += len(line) + 1
+        if self.offset - self._pending_start >= _FLUSH_BYTES:
+            self._flush()
+            self.check_not_failed()
 
-    def check(self) -> None:
+    def check_not_failed(self) -> None:
         """Do nothing while all is well.
 
         Raises:
             AuditUnwritable: The writer has failed.
         """
         if (failure := self._failure) is not None:
-            raise AuditUnwritable(
+            raise AuditLogError(
                 failure.message, consequence=failure.consequence, hint=failure.hint
             ) from failure.__cause__
 
-    async def durable(self) -> None:
+    async def sync(self) -> None:
         """Wait until everything appended so far is on disk.
 
         The first who comes begins a group at once, so that the disk works while others go on.
@@ -203,19 +207,19 @@ class Writer:
         Raises:
             AuditUnwritable: It is not, and never will be.
         """
-        self.check()
-        if self._settled == self.position:
+        self.check_not_failed()
+        if self._synced_to == self.offset:
             return
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
-        if self._riding_to == self.position:
-            self._riding.append(waiter)
+        if self._group_end == self.offset:
+            self._current_group.append(waiter)
         else:
-            self._waiting.append(waiter)
-            if not self._running:
-                self._begin(loop)
+            self._next_group.append(waiter)
+            if not self._is_syncing:
+                self._start_group(loop)
         await waiter
-        self.check()
+        self.check_not_failed()
 
     async def close(self) -> None:
         """Put everything on disk, unless the writer has failed, and close the file.
@@ -225,64 +229,64 @@ class Writer:
         """
         try:
             if self._failure is None:
-                await self.durable()
+                await self.sync()
         finally:
-            self._thread.shutdown()  # a group that runs on must not meet another file's number
-            self._failure = self._failure or AuditUnwritable(
+            self._executor.shutdown()  # a group that runs on must not meet another file's number
+            self._failure = self._failure or AuditLogError(
                 "The audit log is closed.", consequence=""
             )
             self._file.close()
-            self._wake()
+            self._notify()
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._drain()
-        self._running = self._failure is None
-        if not self._running:
-            self._wake()
+    def _start_group(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._flush()
+        self._is_syncing = self._failure is None
+        if not self._is_syncing:
+            self._notify()
             return
-        self._riding, self._waiting = self._waiting, []
-        self._riding_to = self.position
-        self._thread.submit(self._sync, loop)
+        self._current_group, self._next_group = self._next_group, []
+        self._group_end = self.offset
+        self._executor.submit(self._fsync_in_thread, loop)
 
-    def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _finish_group(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wake all who rode with the group, and let the next one begin if somebody waits."""
-        self._settled, self._riding_to = self._riding_to, -1
-        self._wake()
-        self._running = bool(self._waiting)
-        if self._running:
-            loop.call_soon(self._begin, loop)  # after those who were woken
+        self._synced_to, self._group_end = self._group_end, -1
+        self._notify()
+        self._is_syncing = bool(self._next_group)
+        if self._is_syncing:
+            loop.call_soon(self._start_group, loop)  # after those who were woken
 
-    def _wake(self) -> None:
+    def _notify(self) -> None:
         """Wake those who rode; after a failure all, as nothing is written any more."""
-        woken, self._riding = self._riding, []
+        waiters, self._current_group = self._current_group, []
         if self._failure is not None:
-            woken, self._waiting = woken + self._waiting, []
-        for waiter in woken:
+            waiters, self._next_group = waiters + self._next_group, []
+        for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _sync(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _fsync_in_thread(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wait for the disk, in the thread, which tells the loop by itself."""
         try:
-            self._guarded(self._file.sync)
+            self._fail_on_error(self._file.fsync)
         finally:
-            loop.call_soon_threadsafe(self._end, loop)
+            loop.call_soon_threadsafe(self._finish_group, loop)
 
-    def _drain(self) -> None:
+    def _flush(self) -> None:
         """Hand what is pending to the system, in order."""
-        self._pending_from = self.position
+        self._pending_start = self.offset
         lines, self._pending = self._pending, []
         if lines and self._failure is None:
-            self._guarded(partial(self._file.append, b"\n".join((*lines, b""))))
+            self._fail_on_error(partial(self._file.append, b"\n".join((*lines, b""))))
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _fail_on_error(self, action: Callable[[], None]) -> None:
         """Take a step; whatever goes wrong in it, nothing is written after that."""
         try:
-            step()
-        except AuditUnwritable as failure:
+            action()
+        except AuditLogError as failure:
             self._failure = failure
         except BaseException as error:
-            self._failure = AuditUnwritable(
+            self._failure = AuditLogError(
                 f"The audit log cannot be written: {error!r}.",
                 consequence="No deletion is sent after this.",
             )
@@ -302,10 +306,15 @@ class AuditLog:
     """
 
     def __init__(
-        self, path: Path, chain: HashChain, file: Appender, writer: Writer, set_aside: Path | None
+        self,
+        path: Path,
+        chain: HashChain,
+        file: LogFile,
+        writer: GroupCommit,
+        torn_copy: Path | None,
     ) -> None:
         self.path = path
-        self.set_aside = set_aside
+        self.torn_copy = torn_copy
         self._chain = chain
         self._file = file
         self._writer = writer
@@ -332,15 +341,15 @@ class AuditLog:
             AuditUnwritable: It cannot be had safely. Nothing was deleted.
         """
         absolute = path.absolute()
-        place = open_place(absolute)
-        chain = HashChain(run_id, place.last_hash, clock)
-        file = Appender(absolute, place, copy)
-        return cls(path, chain, file, Writer(file, place.size), place.set_aside)
+        opened = open_log_file(absolute)
+        chain = HashChain(run_id, opened.last_hash, clock)
+        file = LogFile(absolute, opened, copy)
+        return cls(path, chain, file, GroupCommit(file, opened.size), opened.torn_copy)
 
     @property
-    def position(self) -> int:
+    def offset(self) -> int:
         """The byte offset after the last line written; the next one begins there."""
-        return self._writer.position
+        return self._writer.offset
 
     @property
     def last_hash(self) -> str:
@@ -363,12 +372,14 @@ class AuditLog:
             AuditUnwritable: The log has failed; nothing may be sent after that.
             ValueError: A field has a name that the log itself writes.
         """
-        if not RESERVED.isdisjoint(fields):
-            raise ValueError(f"The audit log writes these itself: {RESERVED & fields.keys()}")
-        self._writer.check()
+        if not RESERVED_FIELDS.isdisjoint(fields):
+            raise ValueError(
+                f"The audit log writes these itself: {RESERVED_FIELDS & fields.keys()}"
+            )
+        self._writer.check_not_failed()
         self._writer.append(self._chain.add(event, fields))
 
-    async def durable(self) -> None:
+    async def sync(self) -> None:
         """Return when every line written so far is on disk.
 
         All who wait meanwhile share one write and one sync.
@@ -376,7 +387,7 @@ class AuditLog:
         Raises:
             AuditUnwritable: They are not; nothing may be sent after that.
         """
-        await self._writer.durable()
+        await self._writer.sync()
 
     async def close(self) -> None:
         """Put every line on disk, unless the log has failed, and close the file.

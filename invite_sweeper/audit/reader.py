@@ -12,17 +12,17 @@ import orjson
 from typing_extensions import override
 
 from invite_sweeper.audit.record import Record
-from invite_sweeper.audit.storage import is_line, may_begin
-from invite_sweeper.errors import GuardRefused, UsageFault
+from invite_sweeper.audit.storage import could_be_first_line, is_record
+from invite_sweeper.errors import GuardRefused, UsageError
 
 # Reads the lines of audit logs back, one at a time, whatever the size of the files.
 
 
-BLOCK_BYTES = 1 << 18
-_EVENT = re.compile(rb'"event"\s*:\s*"([^"\\]*)"')
+READ_BLOCK_BYTES = 1 << 18
+_EVENT_FIELD = re.compile(rb'"event"\s*:\s*"([^"\\]*)"')
 
 
-class Spot(NamedTuple):
+class LinePosition(NamedTuple):
     """Where a line stands.
 
     Attributes:
@@ -37,7 +37,7 @@ class Spot(NamedTuple):
         return f"{self.path}:{self.line}"
 
 
-class Head(NamedTuple):
+class LineHeader(NamedTuple):
     """What a line says of its place in the log."""
 
     run_id: str
@@ -46,9 +46,9 @@ class Head(NamedTuple):
     prev: str
 
     @classmethod
-    def of(cls, line: bytes) -> "Head | None":
+    def parse(cls, line: bytes) -> "LineHeader | None":
         """Read it from a line without its newline; None when this is no line of an audit log."""
-        record = parse(line)
+        record = parse_record(line)
         if record is None:
             return None
         run_id, seq, event, prev = map(record.get, ("run_id", "seq", "event", "prev"))
@@ -57,7 +57,7 @@ class Head(NamedTuple):
         return cls(run_id, seq, event, prev) if type(seq) is int else None
 
 
-def parse(line: bytes) -> Record | None:
+def parse_record(line: bytes) -> Record | None:
     """One line as a record; None when it is no JSON object."""
     try:
         record = orjson.loads(line)
@@ -73,28 +73,28 @@ def open_log(path: Path) -> BinaryIO:
         UsageFault: It cannot be read.
     """
     try:
-        return path.open("rb", buffering=BLOCK_BYTES)
+        return path.open("rb", buffering=READ_BLOCK_BYTES)
     except OSError as error:
-        raise UsageFault(
+        raise UsageError(
             f"The audit log {path} cannot be read: {error.strerror or error}.",
             hint="Name files that exist and that this user may read.",
         ) from error
 
 
-def refuse_damaged(spot: Spot) -> NoReturn:
+def raise_damaged(position: LinePosition) -> NoReturn:
     """Raise what a damaged line means to a run that has to rely on the log.
 
     Raises:
         GuardRefused: Always.
     """
     raise GuardRefused(
-        f"The audit log is damaged at {spot}, so earlier runs cannot be known from it.",
+        f"The audit log is damaged at {position}, so earlier runs cannot be known from it.",
         hint="See what `audit verify` says of it. Moving the file away begins a new one, which "
         "knows nothing of this one's open deletions, used-up plans and bounced invitations.",
     )
 
 
-def refuse_stranger(path: Path) -> None:
+def require_audit_log(path: Path) -> None:
     """Let a file pass that begins as an audit log does: empty, or with at least a torn line.
 
     Raises:
@@ -102,40 +102,40 @@ def refuse_stranger(path: Path) -> None:
         UsageFault: It cannot be read.
     """
     with open_log(path) as file:
-        first = file.readline(BLOCK_BYTES)
-    if not (is_line(first) or may_begin(first)):
+        first_line = file.readline(READ_BLOCK_BYTES)
+    if not (is_record(first_line) or could_be_first_line(first_line)):
         raise GuardRefused(
-            f"{Spot(path, 1)} is no line of an audit log.",
+            f"{LinePosition(path, 1)} is no line of an audit log.",
             hint="Name an audit log; `audit verify` tells what is wrong with a damaged one.",
         )
 
 
-def refuse_doubles(paths: Iterable[Path]) -> None:
+def reject_duplicates(paths: Iterable[Path]) -> None:
     """Let files pass that are each given once.
 
     Raises:
         UsageFault: Two names are of one file: its lines would count twice.
     """
-    known: dict[tuple[int, int], Path] = {}
+    seen: dict[tuple[int, int], Path] = {}
     for path in paths:
         try:
             status = path.stat()
         except OSError:  # said by whoever opens it
             continue
         identity = (status.st_dev, status.st_ino)
-        if identity in known:
-            raise UsageFault(
-                f"{known[identity]} and {path} are one audit log, given twice.",
+        if identity in seen:
+            raise UsageError(
+                f"{seen[identity]} and {path} are one audit log, given twice.",
                 hint="Name each file once.",
             )
-        known[identity] = path
+        seen[identity] = path
 
 
-def records(
+def read_records(
     paths: Sequence[Path],
     events: frozenset[bytes] | None = None,
     *,
-    damaged: Callable[[Spot], object] = refuse_damaged,
+    on_damaged: Callable[[LinePosition], object] = raise_damaged,
 ) -> Iterator[Record]:
     """The records of some files, one after another, in the order of their lines.
 
@@ -152,22 +152,22 @@ def records(
         UsageFault: A file cannot be read.
     """
     for path in paths:
-        yield from _records_of(path, events, damaged)
+        yield from _read_file(path, events, on_damaged)
 
 
-def _records_of(
-    path: Path, events: frozenset[bytes] | None, damaged: Callable[[Spot], object]
+def _read_file(
+    path: Path, events: frozenset[bytes] | None, on_damaged: Callable[[LinePosition], object]
 ) -> Iterator[Record]:
     unreadable: int | None = None
     with open_log(path) as file:
         for number, line in enumerate(file, 1):
             if unreadable is not None:  # and this line shows that it was not the last
-                damaged(Spot(path, unreadable))
+                on_damaged(LinePosition(path, unreadable))
                 unreadable = None
-            event = _EVENT.search(line)
+            event = _EVENT_FIELD.search(line)
             if event and events is not None and event[1] not in events:
                 continue
-            record = parse(line) if event and line.endswith(b"\n") else None
+            record = parse_record(line) if event and line.endswith(b"\n") else None
             if record is None:
                 unreadable = number
             else:
@@ -178,7 +178,7 @@ def _records_of(
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class LineFilter:
     """Which lines to show; what is None chooses all, and all that is given must hold.
 
     Attributes:
@@ -197,26 +197,26 @@ class Choice:
     day: date | None = None
     event: str | None = None
 
-    def takes(self, record: Record) -> bool:
+    def matches(self, record: Record) -> bool:
         """Whether the record is chosen."""
         return (
-            _begins(self.run, record.get("run_id"))
-            and _begins(None if self.day is None else self.day.isoformat(), record.get("ts"))
+            _starts_with(self.run, record.get("run_id"))
+            and _starts_with(None if self.day is None else self.day.isoformat(), record.get("ts"))
             and self.event in (None, record.get("event"))
             and self.outcome in (None, record.get("outcome"))
-            and _matches(self.username, record.get("username"))
+            and _matches_glob(self.username, record.get("username"))
             and (
-                _matches(self.project, record.get("project_id"))
-                or _matches(self.project, record.get("project_name"))
+                _matches_glob(self.project, record.get("project_id"))
+                or _matches_glob(self.project, record.get("project_name"))
             )
         )
 
 
-def show(
+def filter_records(
     paths: Sequence[Path],
-    choice: Choice,
+    line_filter: LineFilter,
     *,
-    damaged: Callable[[Spot], object] = refuse_damaged,
+    on_damaged: Callable[[LinePosition], object] = raise_damaged,
 ) -> Iterator[Record]:
     """The chosen records, in the order of their lines; one is in memory at a time.
 
@@ -231,16 +231,16 @@ def show(
         UsageFault: A file cannot be read.
     """
     for path in paths:
-        refuse_stranger(path)
-    events = None if choice.event is None else frozenset({choice.event.encode()})
-    return filter(choice.takes, records(paths, events, damaged=damaged))
+        require_audit_log(path)
+    events = None if line_filter.event is None else frozenset({line_filter.event.encode()})
+    return filter(line_filter.matches, read_records(paths, events, on_damaged=on_damaged))
 
 
-def _begins(wanted: str | None, value: object) -> bool:
+def _starts_with(wanted: str | None, value: object) -> bool:
     return wanted is None or (isinstance(value, str) and value.startswith(wanted))
 
 
-def _matches(glob: str | None, value: object) -> bool:
+def _matches_glob(glob: str | None, value: object) -> bool:
     return glob is None or (
         isinstance(value, str) and fnmatchcase(value.casefold(), glob.casefold())
     )

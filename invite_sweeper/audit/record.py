@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import orjson
 
-from invite_sweeper.models import Invitation, Moment, Source, UnreadableDate
+from invite_sweeper.models import Invitation, Source, Timestamp, UnreadableDate
 
 # One line of the audit log: its fields, its JSON, and the invitation that it describes.
 
@@ -16,14 +16,14 @@ from invite_sweeper.models import Invitation, Moment, Source, UnreadableDate
 GENESIS_HASH = "0" * 64
 """The `prev` of a file's first line."""
 
-RESERVED = frozenset({"ts", "run_id", "seq", "event", "prev", "seal"})
+RESERVED_FIELDS = frozenset({"ts", "run_id", "seq", "event", "prev", "seal"})
 """Fields that the log itself writes into each line; callers cannot set them."""
 
 Record: TypeAlias = Mapping[str, object]
 """One line, parsed."""
 
 _TENTH_OF_A_DAY_S = 8640
-_WRITTEN_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z")
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z")
 
 
 def line_hash(line: bytes) -> str:
@@ -70,14 +70,14 @@ def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object
     """Return the fields that describe an invitation, in the contract's order.
 
     `age_days` is floored to one decimal; None where there is no readable date. An
-    organization's invitation has no project. `status`, `team_ids`, `origin` and `reaches`
+    organization's invitation has no project. `status`, `team_ids`, `project_roles` and `linked_projects`
     follow only where they differ from the usual.
 
     Args:
         invitation: As Atlas described it.
         now: The run's one instant, aware.
     """
-    of_organization = invitation.source.of_organization
+    of_organization = invitation.source.is_organization_level
     fields: dict[str, object] = {
         "invitation_id": invitation.id,
         "project_id": None if of_organization else invitation.project_id,
@@ -95,10 +95,10 @@ def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object
         fields["status"] = invitation.status
     if invitation.team_ids:
         fields["team_ids"] = invitation.team_ids
-    if invitation.origin:
-        fields["origin"] = invitation.origin
-    if invitation.reaches:
-        fields["reaches"] = invitation.reaches
+    if invitation.project_roles:
+        fields["origin"] = invitation.project_roles
+    if invitation.linked_projects:
+        fields["reaches"] = invitation.linked_projects
     return fields
 
 
@@ -137,14 +137,14 @@ def outcome_fields(
     return fields
 
 
-def _date(moment: Moment) -> str | None:
+def _date(moment: Timestamp) -> str | None:
     """Return RFC 3339 in UTC, with microseconds only where there are any."""
     if isinstance(moment, datetime):
         return moment.astimezone(UTC).isoformat()[:-6] + "Z"
     return None if moment is None else moment.raw
 
 
-def _age_days(created_at: Moment, now: datetime) -> float | None:
+def _age_days(created_at: Timestamp, now: datetime) -> float | None:
     if not isinstance(created_at, datetime):
         return None
     age = now - created_at  # only its days can be negative
@@ -162,40 +162,40 @@ def invitation_from_record(record: Record) -> tuple[Invitation, str]:
     Raises:
         ValueError: A field is missing or has another type. The message names the first one.
     """
-    source = Source(_text(record, "source"))
-    of_organization = source.of_organization
+    source = Source(_text_field(record, "source"))
+    of_organization = source.is_organization_level
     invitation = Invitation(
-        id=_text(record, "invitation_id"),
-        project_id=_text(record, "org_id" if of_organization else "project_id"),
-        project_name="" if of_organization else _text(record, "project_name"),
-        org_id=_text(record, "org_id"),
-        username=_text_or_none(record, "username"),
-        roles=_texts(record, "roles"),
-        inviter=_text_or_none(record, "inviter"),
-        created_at=_moment(record, "created_at"),
-        expires_at=_moment(record, "expires_at"),
+        id=_text_field(record, "invitation_id"),
+        project_id=_text_field(record, "org_id" if of_organization else "project_id"),
+        project_name="" if of_organization else _text_field(record, "project_name"),
+        org_id=_text_field(record, "org_id"),
+        username=_optional_text_field(record, "username"),
+        roles=_text_list_field(record, "roles"),
+        inviter=_optional_text_field(record, "inviter"),
+        created_at=_timestamp_field(record, "created_at"),
+        expires_at=_timestamp_field(record, "expires_at"),
         source=source,
-        status=_text_or_none(record, "status") if "status" in record else "PENDING",
-        team_ids=_texts(record, "team_ids") if "team_ids" in record else (),
-        origin=_pairs(record, "origin") if "origin" in record else (),
-        reaches=_pairs(record, "reaches") if "reaches" in record else (),
+        status=_optional_text_field(record, "status") if "status" in record else "PENDING",
+        team_ids=_text_list_field(record, "team_ids") if "team_ids" in record else (),
+        project_roles=_pair_list_field(record, "origin") if "origin" in record else (),
+        linked_projects=_pair_list_field(record, "reaches") if "reaches" in record else (),
     )
-    return invitation, _text(record, "rule")
+    return invitation, _text_field(record, "rule")
 
 
-def _text(record: Record, name: str) -> str:
+def _text_field(record: Record, name: str) -> str:
     value = record.get(name)
     if not isinstance(value, str):
         raise ValueError(f"`{name}` is not a text")  # noqa: TRY004  one kind of error for a line
     return value
 
 
-def _text_or_none(record: Record, name: str) -> str | None:
+def _optional_text_field(record: Record, name: str) -> str | None:
     value = record.get(name, name)  # a missing field is not None: `_text` raises
-    return None if value is None else _text(record, name)
+    return None if value is None else _text_field(record, name)
 
 
-def _texts(record: Record, name: str) -> tuple[str, ...]:
+def _text_list_field(record: Record, name: str) -> tuple[str, ...]:
     value = record.get(name)
     if isinstance(value, list):
         texts = tuple(part for part in value if isinstance(part, str))
@@ -204,25 +204,25 @@ def _texts(record: Record, name: str) -> tuple[str, ...]:
     raise ValueError(f"`{name}` is not a list of texts")
 
 
-def _pairs(record: Record, name: str) -> tuple[tuple[str, str], ...]:
+def _pair_list_field(record: Record, name: str) -> tuple[tuple[str, str], ...]:
     value = record.get(name)
     if not isinstance(value, list):
         raise ValueError(f"`{name}` is not a list of pairs")  # noqa: TRY004  as above
     pairs = []
-    for part in value:
-        if not isinstance(part, list) or [type(half) for half in part] != [str, str]:
+    for item in value:
+        if not isinstance(item, list) or [type(half) for half in item] != [str, str]:
             raise ValueError(f"`{name}` is not a list of pairs")
-        pairs.append((part[0], part[1]))
+        pairs.append((item[0], item[1]))
     return tuple(pairs)
 
 
-def _moment(record: Record, name: str) -> Moment:
-    text = _text_or_none(record, name)
-    return None if text is None else _read_moment(text)
+def _timestamp_field(record: Record, name: str) -> Timestamp:
+    text = _optional_text_field(record, name)
+    return None if text is None else _parse_timestamp(text)
 
 
-def _read_moment(text: str) -> datetime | UnreadableDate:
-    if _WRITTEN_DATE.fullmatch(text) is None:
+def _parse_timestamp(text: str) -> datetime | UnreadableDate:
+    if _TIMESTAMP.fullmatch(text) is None:
         return UnreadableDate(text)
     try:
         return datetime.fromisoformat(text)
@@ -233,24 +233,24 @@ def _read_moment(text: str) -> datetime | UnreadableDate:
 # The seal of a run's last line, which no later line may be there to vouch for.
 
 
-SEALED_EVENT = "run_finished"
+CHECKSUMMED_EVENT = "run_finished"
 """The event whose line seals itself: nothing need follow it that could vouch for it."""
 
-_SEAL = re.compile(rb',"([^"]{4})":"([\x20-\x7e]{64})"\}$')
+_CHECKSUM_FIELD = re.compile(rb',"([^"]{4})":"([\x20-\x7e]{64})"\}$')
 
 
-def seal(line: bytes) -> bytes:
+def add_checksum(line: bytes) -> bytes:
     """The line with a last field `seal`: the SHA-256 of the line without that field."""
     return b'%b,"seal":"%b"}' % (line[:-1], line_hash(line).encode())
 
 
-def seal_holds(line: bytes) -> bool | None:
+def checksum_ok(line: bytes) -> bool | None:
     """Whether the seal of a `run_finished` line is that of its contents; None without a seal.
 
     A field of the same length in its place counts as a broken one: a bit in its name may
     have turned.
     """
-    found = _SEAL.search(line)
+    found = _CHECKSUM_FIELD.search(line)
     if found is None:
         return None
     return found[1] == b"seal" and line_hash(line[: found.start()] + b"}") == found[2].decode()
@@ -284,8 +284,8 @@ class HashChain:
                 **fields,
             }
         )
-        if event == SEALED_EVENT:
-            line = seal(line)
+        if event == CHECKSUMMED_EVENT:
+            line = add_checksum(line)
         self._seq += 1
         self.last_hash = line_hash(line)
         return line

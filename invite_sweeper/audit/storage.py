@@ -11,12 +11,12 @@ from typing import NamedTuple
 import orjson
 
 from invite_sweeper.audit.record import GENESIS_HASH, line_hash
-from invite_sweeper.errors import AuditUnwritable
+from invite_sweeper.errors import AuditLogError
 
 # The folder of an audit log: made where it is missing, refused where others could reach in.
 
 
-def prepare_folder(folder: Path) -> None:
+def ensure_private_directory(directory: Path) -> None:
     """Make the folder, 0700, if it is missing, and refuse it if others could reach into it.
 
     Args:
@@ -26,70 +26,71 @@ def prepare_folder(folder: Path) -> None:
         AuditUnwritable: It is refused. Nothing was changed but that missing folders were made.
         OSError: It cannot be made or looked at.
     """
-    _make(folder)
-    _refuse_links(folder)
-    _refuse_open(folder)
+    _make_directories(directory)
+    _reject_symlink(directory)
+    _reject_world_writable(directory)
 
 
-def fsync_folder(folder: Path) -> None:
+def fsync_directory(directory: Path) -> None:
     """Put the folder's names on disk: a file that is synced alone may lose its name.
 
     Raises:
         OSError: It cannot be done.
     """
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
 
 
-def _make(folder: Path) -> None:
+def _make_directories(directory: Path) -> None:
     """Make what is missing, and put each new name on disk: a log must not vanish with one."""
-    missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    missing = [each for each in (directory, *directory.parents) if not os.path.lexists(each)]
     for each in reversed(missing):
         each.mkdir(mode=0o700, exist_ok=True)
-        fsync_folder(each.parent)
+        fsync_directory(each.parent)
 
 
-def _refuse_links(folder: Path) -> None:
-    if folder.is_symlink():
-        raise AuditUnwritable(
-            f"The audit log's folder {folder} is a symbolic link.", hint="Name the folder itself."
+def _reject_symlink(directory: Path) -> None:
+    if directory.is_symlink():
+        raise AuditLogError(
+            f"The audit log's folder {directory} is a symbolic link.",
+            hint="Name the folder itself.",
         )
 
 
-def _refuse_open(folder: Path) -> None:
+def _reject_world_writable(directory: Path) -> None:
     """Refuse a folder in which others could put a file of theirs in our file's place.
 
     One that all may write to passes only with the sticky bit (as /tmp has it): there nobody
     can rename what is not theirs. Above the folder the same holds, but a folder of this user's
     own may lie in one that is open to all: it can be taken away, which is noticed.
     """
-    below = None
-    for each in (resolved := folder.resolve(), *resolved.parents):
+    child_owner = None
+    for each in (resolved := directory.resolve(), *resolved.parents):
         status = each.stat()
-        is_open = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
-        if is_open and below != os.geteuid():
-            raise AuditUnwritable(
+        is_world_writable = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
+        if is_world_writable and child_owner != os.geteuid():
+            raise AuditLogError(
                 f"Everybody can write to {each}, where the audit log is.",
                 hint=f"Take that away: chmod o-w {each}",
             )
-        below = status.st_uid
+        child_owner = status.st_uid
 
 
 # The end of an audit log: its last whole line, and what a crash left after it.
 
 
-_BEGINNING = b'{"ts":"'
+_LINE_START = b'{"ts":"'
 _BLOCK_BYTES = 1 << 16
-_ENDS = 3
+_MIN_NEWLINES = 3
 """Line ends that are sure to hold two whole lines between them."""
-_MOST_BYTES = 1 << 24
+_MAX_TAIL_BYTES = 1 << 24
 """Two lines are never longer than this; a file without line ends is no audit log."""
 
 
-class Tail(NamedTuple):
+class LogTail(NamedTuple):
     """How an audit log ends.
 
     Attributes:
@@ -103,7 +104,7 @@ class Tail(NamedTuple):
     torn: bool
 
 
-def read_tail(fd: int, path: Path) -> Tail:
+def read_tail(fd: int, path: Path) -> LogTail:
     """Find the last whole line. Reads the end of the file only, however long it is.
 
     Raises:
@@ -112,42 +113,42 @@ def read_tail(fd: int, path: Path) -> Tail:
         OSError: The file cannot be read.
     """
     end = os.fstat(fd).st_size
-    lines, torn = _last_two(fd, path, end)
-    if not torn and lines and not is_line(lines[-1]):
+    lines, torn = _last_two_lines(fd, path, end)
+    if not torn and lines and not is_record(lines[-1]):
         torn = lines.pop() + b"\n"
     last = lines[-1] if lines else None
-    if torn and not (may_begin(torn) if last is None else is_line(last)):
-        raise _no_log(path)
-    return Tail(end - len(torn), None if last is None else line_hash(last), bool(torn))
+    if torn and not (could_be_first_line(torn) if last is None else is_record(last)):
+        raise _not_a_log_error(path)
+    return LogTail(end - len(torn), None if last is None else line_hash(last), bool(torn))
 
 
-def may_begin(torn: bytes) -> bool:
+def could_be_first_line(torn: bytes) -> bool:
     """Whether a crash may have left this of a file's first line: its beginning, or nothing."""
-    return _BEGINNING.startswith(torn[: len(_BEGINNING)]) or not torn.strip(b"\0")
+    return _LINE_START.startswith(torn[: len(_LINE_START)]) or not torn.strip(b"\0")
 
 
-def _last_two(fd: int, path: Path, end: int) -> tuple[list[bytes], bytes]:
+def _last_two_lines(fd: int, path: Path, end: int) -> tuple[list[bytes], bytes]:
     """Up to two last whole lines, and what follows the last newline."""
     data = b""
     start = end
-    while start > 0 and data.count(b"\n") < _ENDS:
-        if len(data) >= _MOST_BYTES:
-            raise _no_log(path)
-        step = min(_BLOCK_BYTES, start)
-        start -= step
-        data = os.pread(fd, step, start) + data
+    while start > 0 and data.count(b"\n") < _MIN_NEWLINES:
+        if len(data) >= _MAX_TAIL_BYTES:
+            raise _not_a_log_error(path)
+        block_size = min(_BLOCK_BYTES, start)
+        start -= block_size
+        data = os.pread(fd, block_size, start) + data
     *lines, fragment = data.split(b"\n")
     return (lines if start == 0 else lines[1:])[-2:], fragment
 
 
-def _no_log(path: Path) -> AuditUnwritable:
-    return AuditUnwritable(
+def _not_a_log_error(path: Path) -> AuditLogError:
+    return AuditLogError(
         f"{path} is no audit log, or its end is damaged by more than one torn line.",
         hint="See what `audit verify` says of it, or name another file.",
     )
 
 
-def is_tear(rest: bytes) -> bool:
+def is_torn_write(rest: bytes) -> bool:
     """Whether a crash may have left this after a log's last newline.
 
     Not where a whole line is followed by more: then it is the newline that was changed.
@@ -160,7 +161,7 @@ def is_tear(rest: bytes) -> bool:
     return end == len(text)
 
 
-def is_line(line: bytes) -> bool:
+def is_record(line: bytes) -> bool:
     """Whether this is a line of an audit log, by its form: a JSON object that follows another."""
     try:
         record = orjson.loads(line)
@@ -172,12 +173,12 @@ def is_line(line: bytes) -> bool:
 # Opens the file of an audit log where nobody else can reach it, and mends its torn end.
 
 
-_NEW = os.O_CREAT | os.O_EXCL
-_OURS = os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_CREAT | os.O_EXCL
+_SAFE_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 _COPY_BYTES = 1 << 20
 
 
-class Place(NamedTuple):
+class OpenedLog(NamedTuple):
     """An open audit log.
 
     Attributes:
@@ -190,10 +191,10 @@ class Place(NamedTuple):
     fd: int
     size: int
     last_hash: str
-    set_aside: Path | None
+    torn_copy: Path | None
 
 
-def open_place(path: Path) -> Place:
+def open_log_file(path: Path) -> OpenedLog:
     """Open or create the file, 0600, in a folder that is made 0700 where it is missing.
 
     Args:
@@ -205,41 +206,41 @@ def open_place(path: Path) -> Place:
     """
     try:
         with ExitStack() as undo:
-            prepare_folder(path.parent)
-            fd = _open_file(path)
+            ensure_private_directory(path.parent)
+            fd = _open_or_create(path)
             undo.callback(os.close, fd)
-            _secure(fd, path)
+            _check_owner_and_mode(fd, path)
             tail = read_tail(fd, path)
-            set_aside = _set_aside(fd, path, tail) if tail.torn else None
+            torn_copy = _move_torn_line(fd, path, tail) if tail.torn else None
             undo.pop_all()
     except OSError as error:
-        raise _refused(path, error) from error
-    return Place(fd, tail.size, tail.last_hash or GENESIS_HASH, set_aside)
+        raise _open_error(path, error) from error
+    return OpenedLog(fd, tail.size, tail.last_hash or GENESIS_HASH, torn_copy)
 
 
-def _refused(path: Path, error: OSError) -> AuditUnwritable:
+def _open_error(path: Path, error: OSError) -> AuditLogError:
     if error.errno == errno.ELOOP:
-        return AuditUnwritable(
+        return AuditLogError(
             f"The audit log {path} is a symbolic link.", hint="Name the file itself."
         )
-    return AuditUnwritable(
+    return AuditLogError(
         f"The audit log {path} cannot be opened: {error.strerror or error}.",
         hint="Name a file on a disk with room, in a folder that this user may write to.",
     )
 
 
-def _open_file(path: Path) -> int:
+def _open_or_create(path: Path) -> int:
     """Open it, new or old. Whoever made the name puts it on disk."""
-    flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | _OURS
+    flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | _SAFE_FLAGS
     try:
-        fd = os.open(path, flags | _NEW, 0o600)
+        fd = os.open(path, flags | _CREATE_FLAGS, 0o600)
     except FileExistsError:
         return os.open(path, flags)
-    fsync_folder(path.parent)
+    fsync_directory(path.parent)
     return fd
 
 
-def _secure(fd: int, path: Path) -> None:
+def _check_owner_and_mode(fd: int, path: Path) -> None:
     """Refuse what is no plain file of this user's (or root's), or what others can write.
 
     Group write is taken from a file of our own: Kubernetes gives it to every file of a volume
@@ -252,44 +253,44 @@ def _secure(fd: int, path: Path) -> None:
     status = os.fstat(fd)
     is_ours = status.st_uid == os.geteuid()
     if not stat.S_ISREG(status.st_mode):
-        raise AuditUnwritable(f"The audit log {path} is no plain file.", hint="Name a file.")
+        raise AuditLogError(f"The audit log {path} is no plain file.", hint="Name a file.")
     if not is_ours and status.st_uid != 0:
-        raise AuditUnwritable(
+        raise AuditLogError(
             f"The audit log {path} belongs to another user.", hint="Name another file."
         )
     if status.st_mode & (stat.S_IWOTH | (0 if is_ours else stat.S_IWGRP)):
-        raise AuditUnwritable(
+        raise AuditLogError(
             f"Others can write to the audit log {path}.", hint=f"Take that away: chmod 600 {path}"
         )
     if status.st_mode & stat.S_IWGRP:
         os.fchmod(fd, stat.S_IMODE(status.st_mode) & ~stat.S_IWGRP)
 
 
-def _set_aside(fd: int, path: Path, tail: Tail) -> Path:
+def _move_torn_line(fd: int, path: Path, tail: LogTail) -> Path:
     """Move the torn end to a file beside, and only when it is on disk there cut it off here."""
-    aside, copy = _new_file_beside(path)
+    torn_copy, copy_fd = _create_torn_copy(path)
     try:
-        at = tail.size
-        while block := os.pread(fd, _COPY_BYTES, at):
-            at += os.write(copy, block)
-        os.fsync(copy)
+        offset = tail.size
+        while block := os.pread(fd, _COPY_BYTES, offset):
+            offset += os.write(copy_fd, block)
+        os.fsync(copy_fd)
     except OSError:
         with suppress(OSError):
-            aside.unlink()
+            torn_copy.unlink()
         raise
     finally:
-        os.close(copy)
-    fsync_folder(path.parent)
+        os.close(copy_fd)
+    fsync_directory(path.parent)
     os.ftruncate(fd, tail.size)
     os.fsync(fd)
-    return aside
+    return torn_copy
 
 
-def _new_file_beside(path: Path) -> tuple[Path, int]:
+def _create_torn_copy(path: Path) -> tuple[Path, int]:
     number = 1
     while True:
-        aside = path.with_name(f"{path.name}.torn-{number}")
+        torn_copy = path.with_name(f"{path.name}.torn-{number}")
         try:
-            return aside, os.open(aside, os.O_WRONLY | _NEW | _OURS, 0o600)
+            return torn_copy, os.open(torn_copy, os.O_WRONLY | _CREATE_FLAGS | _SAFE_FLAGS, 0o600)
         except FileExistsError:
             number += 1

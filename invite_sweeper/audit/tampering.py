@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 
-from invite_sweeper.audit.reader import Head, Spot
-from invite_sweeper.audit.record import line_hash, seal_holds
+from invite_sweeper.audit.reader import LineHeader, LinePosition
+from invite_sweeper.audit.record import checksum_ok, line_hash
 
-_PREV = re.compile(rb'"prev"\s*:\s*"([0-9a-f]{64})"')
+_PREV_FIELD = re.compile(rb'"prev"\s*:\s*"([0-9a-f]{64})"')
 
 
-class Damage(StrEnum):
+class Tampering(StrEnum):
     """The kinds of damage, in the words that a person is told."""
 
     EDITED = "edited"
@@ -20,27 +20,27 @@ class Damage(StrEnum):
     INSERTED = "inserted"
     CUT_SHORT = "cut short"
     REORDERED = "reordered"
-    UNANSWERED = "incomplete"
+    WITHOUT_OUTCOME = "incomplete"
     """An intent has no outcome, in its run or in one that recovered it."""
-    UNANNOUNCED = "unannounced"
+    WITHOUT_INTENT = "unannounced"
     """An outcome of something that was sent has no intent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class VerificationError:
     """The first line of an audit log that is wrong.
 
     Attributes:
         what: One sentence for a person.
     """
 
-    spot: Spot
-    kind: Damage
-    what: str
+    position: LinePosition
+    kind: Tampering
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedLine:
     """What the line at hand should have been.
 
     Attributes:
@@ -54,12 +54,12 @@ class Expected:
     prev: str
     run_id: str
     seq: int
-    before: bytes | None
-    runs: Container[str] = ()
+    previous_line: bytes | None
+    known_runs: Container[str] = ()
 
 
 @dataclass(slots=True)
-class _Later:
+class _LaterLines:
     """What stands after the wrong line.
 
     Attributes:
@@ -68,12 +68,14 @@ class _Later:
         copy: The line itself, once more.
     """
 
-    successor: bool = False
-    origin: bool = False
-    copy: bool = False
+    has_successor: bool = False
+    has_origin: bool = False
+    has_copy: bool = False
 
 
-def diagnose(spot: Spot, line: bytes, expected: Expected, rest: Iterator[bytes]) -> Finding:
+def diagnose(
+    position: LinePosition, line: bytes, expected: ExpectedLine, later_lines: Iterator[bytes]
+) -> VerificationError:
     """Say what was done to a log at the first line that does not follow the one before.
 
     A chain that breaks tells which lines are intact: those that the next one vouches for.
@@ -84,106 +86,126 @@ def diagnose(spot: Spot, line: bytes, expected: Expected, rest: Iterator[bytes])
         expected: What it should have been.
         rest: The lines after it, each without its newline; read as far as is needed.
     """
-    if expected.before is not None and Head.of(expected.before) is None:
-        return spoiled(_before(spot), expected.before)
-    following = next(rest, None)
-    after = rest if following is None else chain((following,), rest)
-    head = Head.of(line)
-    if head is not None and head.prev == expected.prev:
-        return edited(spot)
-    if _prev(following) == expected.prev:
-        return _stray(spot, line, expected, after)
-    if head is None:
-        return spoiled(spot, line)
-    vouched = following is None or _prev(following) == line_hash(line)
-    return _break(spot, line, head, expected, after, vouched=vouched)
+    if expected.previous_line is not None and LineHeader.parse(expected.previous_line) is None:
+        return incomplete_or_edited(_position_before(position), expected.previous_line)
+    following = next(later_lines, None)
+    lines_from_next = later_lines if following is None else chain((following,), later_lines)
+    header = LineHeader.parse(line)
+    if header is not None and header.prev == expected.prev:
+        return edited(position)
+    if _prev_hash(following) == expected.prev:
+        return _inserted_or_moved(position, line, expected, lines_from_next)
+    if header is None:
+        return incomplete_or_edited(position, line)
+    confirmed_by_next = following is None or _prev_hash(following) == line_hash(line)
+    return _diagnose_break(
+        position, line, header, expected, lines_from_next, confirmed_by_next=confirmed_by_next
+    )
 
 
-def _break(
-    spot: Spot,
+def _diagnose_break(
+    position: LinePosition,
     line: bytes,
-    head: Head,
-    expected: Expected,
-    after: Iterator[bytes],
+    header: LineHeader,
+    expected: ExpectedLine,
+    lines_from_next: Iterator[bytes],
     *,
-    vouched: bool,
-) -> Finding:
+    confirmed_by_next: bool,
+) -> VerificationError:
     """Name what is wrong between two lines of the right form that do not follow each other.
 
     Args:
         vouched: The next line, if there is one, says that this one is intact.
     """
-    if head.seq == expected.seq and expected.before is not None:
-        return spoiled(_before(spot), expected.before) if vouched else edited(spot)
-    if _look_later(line, expected, after).successor:
-        return _reordered(spot)
-    if expected.before is None:
-        return _removed(spot) if vouched else edited(spot)
-    if head.seq == 1 and seal_holds(expected.before) is False:
-        return edited(_before(spot))
-    goes_on = head.run_id == expected.run_id and head.seq > expected.seq
-    return _inserted(spot) if head.run_id in expected.runs and not goes_on else _removed(spot)
+    if header.seq == expected.seq and expected.previous_line is not None:
+        return (
+            incomplete_or_edited(_position_before(position), expected.previous_line)
+            if confirmed_by_next
+            else edited(position)
+        )
+    if _scan_later_lines(line, expected, lines_from_next).has_successor:
+        return _reordered(position)
+    if expected.previous_line is None:
+        return _removed(position) if confirmed_by_next else edited(position)
+    if header.seq == 1 and checksum_ok(expected.previous_line) is False:
+        return edited(_position_before(position))
+    continues_run = header.run_id == expected.run_id and header.seq > expected.seq
+    return (
+        _inserted(position)
+        if header.run_id in expected.known_runs and not continues_run
+        else _removed(position)
+    )
 
 
-def contradicted(spot: Spot, line: bytes, rest: Iterator[bytes]) -> Finding | None:
+def mismatch_with_next_line(
+    position: LinePosition, line: bytes, later_lines: Iterator[bytes]
+) -> VerificationError | None:
     """Say so where the next line tells that this one is not what was written.
 
     For a line that follows the one before and yet makes no sense: an outcome may lack an
     intent because a bit of its id has turned.
     """
-    following = next(rest, None)
-    if following is None or _prev(following) in (None, line_hash(line)):
+    following = next(later_lines, None)
+    if following is None or _prev_hash(following) in (None, line_hash(line)):
         return None
-    return spoiled(spot, line)
+    return incomplete_or_edited(position, line)
 
 
-def spoiled(spot: Spot, line: bytes) -> Finding:
+def incomplete_or_edited(position: LinePosition, line: bytes) -> VerificationError:
     """Name a line that is not what was written: its end is missing, or else it was edited."""
     if line.endswith(b"}"):
-        return edited(spot)
-    return Finding(spot, Damage.CUT_SHORT, "The line's end is missing.")
+        return edited(position)
+    return VerificationError(position, Tampering.CUT_SHORT, "The line's end is missing.")
 
 
-def _stray(spot: Spot, line: bytes, expected: Expected, after: Iterator[bytes]) -> Finding:
+def _inserted_or_moved(
+    position: LinePosition, line: bytes, expected: ExpectedLine, lines_from_next: Iterator[bytes]
+) -> VerificationError:
     """Name a line that stands between two that belong together."""
-    later = _look_later(line, expected, after)
-    return _reordered(spot) if later.origin and not later.copy else _inserted(spot)
+    later = _scan_later_lines(line, expected, lines_from_next)
+    return _reordered(position) if later.has_origin and not later.has_copy else _inserted(position)
 
 
-def _look_later(line: bytes, expected: Expected, after: Iterator[bytes]) -> _Later:
-    later = _Later()
-    own, own_prev = line_hash(line), _prev(line)
-    before = own
-    for each in after:
-        prev, each_hash = _prev(each), line_hash(each)
-        later.successor |= prev == expected.prev
-        later.origin |= each_hash == own_prev or (prev == own and before != own)
-        later.copy |= each_hash == own
-        before = each_hash
+def _scan_later_lines(
+    line: bytes, expected: ExpectedLine, lines_from_next: Iterator[bytes]
+) -> _LaterLines:
+    later = _LaterLines()
+    own_hash, own_prev = line_hash(line), _prev_hash(line)
+    previous_hash = own_hash
+    for later_line in lines_from_next:
+        prev, later_hash = _prev_hash(later_line), line_hash(later_line)
+        later.has_successor |= prev == expected.prev
+        later.has_origin |= later_hash == own_prev or (
+            prev == own_hash and previous_hash != own_hash
+        )
+        later.has_copy |= later_hash == own_hash
+        previous_hash = later_hash
     return later
 
 
-def _prev(line: bytes | None) -> str | None:
-    found = _PREV.search(line) if line is not None else None
+def _prev_hash(line: bytes | None) -> str | None:
+    found = _PREV_FIELD.search(line) if line is not None else None
     return found[1].decode() if found else None
 
 
-def _before(spot: Spot) -> Spot:
-    return Spot(spot.path, spot.line - 1)
+def _position_before(position: LinePosition) -> LinePosition:
+    return LinePosition(position.path, position.line - 1)
 
 
-def edited(spot: Spot) -> Finding:
+def edited(position: LinePosition) -> VerificationError:
     """Name a line whose contents were changed."""
-    return Finding(spot, Damage.EDITED, "The line is not as it was written.")
+    return VerificationError(position, Tampering.EDITED, "The line is not as it was written.")
 
 
-def _inserted(spot: Spot) -> Finding:
-    return Finding(spot, Damage.INSERTED, "The line was not written here.")
+def _inserted(position: LinePosition) -> VerificationError:
+    return VerificationError(position, Tampering.INSERTED, "The line was not written here.")
 
 
-def _removed(spot: Spot) -> Finding:
-    return Finding(spot, Damage.REMOVED, "Lines before this one are missing.")
+def _removed(position: LinePosition) -> VerificationError:
+    return VerificationError(position, Tampering.REMOVED, "Lines before this one are missing.")
 
 
-def _reordered(spot: Spot) -> Finding:
-    return Finding(spot, Damage.REORDERED, "Lines are not in the order in which they were written.")
+def _reordered(position: LinePosition) -> VerificationError:
+    return VerificationError(
+        position, Tampering.REORDERED, "Lines are not in the order in which they were written."
+    )

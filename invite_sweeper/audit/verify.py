@@ -8,36 +8,43 @@ from pathlib import Path
 
 import orjson
 
-from invite_sweeper.audit.reader import BLOCK_BYTES, Head, Spot, open_log, parse, refuse_doubles
-from invite_sweeper.audit.record import GENESIS_HASH, seal_holds, to_json
-from invite_sweeper.audit.storage import is_tear
+from invite_sweeper.audit.reader import (
+    READ_BLOCK_BYTES,
+    LineHeader,
+    LinePosition,
+    open_log,
+    parse_record,
+    reject_duplicates,
+)
+from invite_sweeper.audit.record import GENESIS_HASH, checksum_ok, to_json
+from invite_sweeper.audit.storage import is_torn_write
 from invite_sweeper.audit.tampering import (
-    Damage,
-    Expected,
-    Finding,
-    contradicted,
+    ExpectedLine,
+    Tampering,
+    VerificationError,
     diagnose,
     edited,
-    spoiled,
+    incomplete_or_edited,
+    mismatch_with_next_line,
 )
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.models import Outcome
-from invite_sweeper.text import counted, fitting
+from invite_sweeper.text import plural_form, pluralize
 
 # What a verifier remembers of the lines it has followed: runs, and intents not yet answered.
 
 
-NOTED = frozenset({b"intent", b"outcome", b"run_finished"})
+TRACKED_EVENTS = frozenset({b"intent", b"outcome", b"run_finished"})
 """The events whose lines mean something to it; the others are followed and forgotten."""
 
-_NAMED = 5
+_MAX_NAMED_RUNS = 5
 """Runs without an end that a warning names; the last ones."""
-_FIRST = b',"invitation_id":"'
-_AFTER = b',"project_name":'
-_SOURCE = b',"source":"'
+_ID_FIELD = b',"invitation_id":"'
+_PROJECT_NAME_FIELD = b',"project_name":'
+_SOURCE_FIELD = b',"source":"'
 
 
-class Ledger:
+class IntentTracker:
     """The accounts of the runs of a log.
 
     Attributes:
@@ -54,32 +61,38 @@ class Ledger:
         self.runs = 0
         self.run_id = ""
         self.finished = True
-        self.known: set[str] = set()
+        self.known_runs: set[str] = set()
         self.unfinished: list[str] = []
-        self.unsealed = 0
-        self.elsewhere = 0
-        self._open: dict[tuple[str, bytes], tuple[Path, int]] = {}
-        self._seen_whole = True
+        self.without_checksum = 0
+        self.recovered_elsewhere = 0
+        self._open_intents: dict[tuple[str, bytes], tuple[Path, int]] = {}
+        self._seen_from_start = True
 
-    def begin(self, run_id: str, *, whole: bool = True) -> None:
+    def start_run(self, run_id: str, *, from_start: bool = True) -> None:
         """A run begins; not `whole` when its first lines are in a file that was not given."""
         if not self.finished:
             self.unfinished.append(self.run_id)
         self.runs += 1
         self.run_id = run_id
         self.finished = False
-        self._seen_whole = whole
-        self.known.add(run_id)
+        self._seen_from_start = from_start
+        self.known_runs.add(run_id)
 
-    def begun_before(self, run_id: str, path: Path, number: int) -> Finding | None:
+    def repeated_run_error(
+        self, run_id: str, path: Path, line_number: int
+    ) -> VerificationError | None:
         """Tell that a run which is about to begin has begun before: a copy, whatever its chain."""
-        if run_id not in self.known:
+        if run_id not in self.known_runs:
             return None
-        return Finding(
-            Spot(path, number), Damage.INSERTED, f"The run {run_id} has begun before this line."
+        return VerificationError(
+            LinePosition(path, line_number),
+            Tampering.INSERTED,
+            f"The run {run_id} has begun before this line.",
         )
 
-    def note(self, event: bytes, line: bytes, at: int, path: Path, number: int) -> Finding | None:
+    def record(
+        self, event: bytes, line: bytes, fields_start: int, path: Path, line_number: int
+    ) -> VerificationError | None:
         """Account for one line; give what is wrong with it, if anything.
 
         Args:
@@ -91,17 +104,17 @@ class Ledger:
         """
         if event == b"run_finished":
             self.finished = True
-            held = seal_holds(line)
-            self.unsealed += held is None
-            if held is False:
-                return edited(Spot(path, number))
+            is_intact = checksum_ok(line)
+            self.without_checksum += is_intact is None
+            if is_intact is False:
+                return edited(LinePosition(path, line_number))
             return None
-        key = _key(line, at)
+        key = _invitation_key(line, fields_start)
         if event == b"intent":
-            return self._intent(key, path, number)
-        return self._outcome(key, line, path, number)
+            return self._record_intent(key, path, line_number)
+        return self._record_outcome(key, line, path, line_number)
 
-    def end(self, last: Spot, *, torn: bool) -> Finding | None:
+    def finish(self, last_position: LinePosition, *, torn: bool) -> VerificationError | None:
         """Close the accounts; give what is missing, if anything.
 
         Args:
@@ -109,18 +122,18 @@ class Ledger:
             torn: A torn line follows it, which tells why a run has no end.
         """
         if not self.finished and not torn:
-            return Finding(
-                last,
-                Damage.CUT_SHORT,
-                f"Run {self.run_id} has no end, and {len(self._open)} of its intents no outcome: "
+            return VerificationError(
+                last_position,
+                Tampering.CUT_SHORT,
+                f"Run {self.run_id} has no end, and {len(self._open_intents)} of its intents no outcome: "
                 "it was killed, or lines were cut off. The next sweep finishes what was killed.",
             )
-        if self._open:
-            (run_id, _), (path, number) = next(iter(self._open.items()))
-            return Finding(
-                Spot(path, number),
-                Damage.UNANSWERED,
-                f"{counted(len(self._open), 'intent')} {fitting(len(self._open), 'has', 'have')} "
+        if self._open_intents:
+            (run_id, _), (path, number) = next(iter(self._open_intents.items()))
+            return VerificationError(
+                LinePosition(path, number),
+                Tampering.WITHOUT_OUTCOME,
+                f"{pluralize(len(self._open_intents), 'intent')} {plural_form(len(self._open_intents), 'has', 'have')} "
                 f"no outcome; this is the first, of run {run_id}.",
             )
         return None
@@ -128,40 +141,48 @@ class Ledger:
     def warnings(self) -> Iterator[str]:
         """What a person may want to know although nothing is wrong, a sentence each."""
         if self.unfinished:
-            runs = ", ".join(self.unfinished[-_NAMED:])
-            many = len(self.unfinished)
-            have, them = fitting(many, "has", "have"), fitting(many, "it", "them")
-            yield f"{counted(many, 'run')} {have} no end, and others came after {them}: {runs}."
-        if self.unsealed:
-            end = fitting(self.unsealed, "ends", "end")
-            yield f"{counted(self.unsealed, 'run')} {end} with a line that carries no seal."
-        if self.elsewhere:
-            finish = fitting(self.elsewhere, "finishes a run that is", "finish runs that are")
-            yield f"{counted(self.elsewhere, 'outcome')} {finish} in none of these files."
+            runs = ", ".join(self.unfinished[-_MAX_NAMED_RUNS:])
+            count = len(self.unfinished)
+            have, them = plural_form(count, "has", "have"), plural_form(count, "it", "them")
+            yield f"{pluralize(count, 'run')} {have} no end, and others came after {them}: {runs}."
+        if self.without_checksum:
+            end = plural_form(self.without_checksum, "ends", "end")
+            yield f"{pluralize(self.without_checksum, 'run')} {end} with a line that carries no seal."
+        if self.recovered_elsewhere:
+            finish = plural_form(
+                self.recovered_elsewhere, "finishes a run that is", "finish runs that are"
+            )
+            yield f"{pluralize(self.recovered_elsewhere, 'outcome')} {finish} in none of these files."
 
-    def _intent(self, key: bytes, path: Path, number: int) -> Finding | None:
-        before = self._open.setdefault((self.run_id, key), (path, number))
-        if before == (path, number):
+    def _record_intent(self, key: bytes, path: Path, line_number: int) -> VerificationError | None:
+        first_position = self._open_intents.setdefault((self.run_id, key), (path, line_number))
+        if first_position == (path, line_number):
             return None
-        return Finding(
-            Spot(*before), Damage.UNANSWERED, f"The intent has no outcome before line {number}."
+        return VerificationError(
+            LinePosition(*first_position),
+            Tampering.WITHOUT_OUTCOME,
+            f"The intent has no outcome before line {line_number}.",
         )
 
-    def _outcome(self, key: bytes, line: bytes, path: Path, number: int) -> Finding | None:
-        if self._open.pop((self.run_id, key), None) is not None:
+    def _record_outcome(
+        self, key: bytes, line: bytes, path: Path, line_number: int
+    ) -> VerificationError | None:
+        if self._open_intents.pop((self.run_id, key), None) is not None:
             return None
-        record = parse(line) or {}
+        record = parse_record(line) or {}
         recovers = record.get("recovers")
         if isinstance(recovers, str):
-            if recovers not in self.known:
-                self.elsewhere += 1
+            if recovers not in self.known_runs:
+                self.recovered_elsewhere += 1
                 return None
-            if self._open.pop((recovers, key), None) is not None:
+            if self._open_intents.pop((recovers, key), None) is not None:
                 return None
-        if _was_not_sent(record) or not self._seen_whole:
+        if _was_not_sent(record) or not self._seen_from_start:
             return None
-        return Finding(
-            Spot(path, number), Damage.UNANNOUNCED, "The outcome is of something without an intent."
+        return VerificationError(
+            LinePosition(path, line_number),
+            Tampering.WITHOUT_INTENT,
+            "The outcome is of something without an intent.",
         )
 
 
@@ -170,16 +191,19 @@ def _was_not_sent(record: Mapping[str, object]) -> bool:
     return record.get("outcome") == Outcome.SKIPPED or record.get("attempts") == 0
 
 
-def _key(line: bytes, at: int) -> bytes:
+def _invitation_key(line: bytes, fields_start: int) -> bytes:
     """The bytes that name an invitation: its id, its project's and its source.
 
     Cut out of a line in our writer's form, or made like that out of one in another form.
     """
-    if line.startswith(_FIRST, at):
-        end, source = line.find(_AFTER, at), line.rfind(_SOURCE)
-        if at < end < source:
-            return line[at:end] + line[source : line.find(b'"', source + len(_SOURCE)) + 1]
-    record = parse(line) or {}
+    if line.startswith(_ID_FIELD, fields_start):
+        end, source = line.find(_PROJECT_NAME_FIELD, fields_start), line.rfind(_SOURCE_FIELD)
+        if fields_start < end < source:
+            return (
+                line[fields_start:end]
+                + line[source : line.find(b'"', source + len(_SOURCE_FIELD)) + 1]
+            )
+    record = parse_record(line) or {}
     names = ("invitation_id", "project_id", "source")
     return b"".join(b',"%b":%b' % (n.encode(), orjson.dumps(record.get(n))) for n in names)
 
@@ -189,12 +213,12 @@ def _key(line: bytes, at: int) -> bytes:
 
 _TS_BYTES = len('{"ts":"2026-11-25T01:02:03.000000Z')
 """What comes before `run_id`; of one length in every line."""
-_PREV = b'","prev":"%b"'
-_PREV_BYTES = len(_PREV % GENESIS_HASH.encode())
+_PREV_FIELD = b'","prev":"%b"'
+_PREV_FIELD_BYTES = len(_PREV_FIELD % GENESIS_HASH.encode())
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
+class ChainStatus:
     """What was found of some audit logs.
 
     Attributes:
@@ -208,16 +232,16 @@ class Verification:
     lines: int
     runs: int
     last_hash: str
-    finding: Finding | None
+    error: VerificationError | None
     warnings: tuple[str, ...]
 
     @property
     def exit_code(self) -> ExitCode:
         """0 where the logs are sound, 3 where they are damaged or incomplete."""
-        return ExitCode.DONE if self.finding is None else ExitCode.REFUSED
+        return ExitCode.DONE if self.error is None else ExitCode.REFUSED
 
 
-def verify(paths: Sequence[Path], *, continuation: bool = False) -> Verification:
+def verify(paths: Sequence[Path], *, continuation: bool = False) -> ChainStatus:
     """Follow the files from the first line to the last, or to the first that is wrong.
 
     Memory is flat: a block of lines, the intents that are open, the names of the runs.
@@ -231,140 +255,153 @@ def verify(paths: Sequence[Path], *, continuation: bool = False) -> Verification
     Raises:
         UsageFault: A file cannot be read, or is given twice.
     """
-    refuse_doubles(paths)
-    follower = _Follower()
+    reject_duplicates(paths)
+    verifier = _Verifier()
     for number, path in enumerate(paths):
-        finding = follower.follow(path, continuation=continuation and number == 0)
-        if finding is not None:
-            return follower.result(finding)
-    return follower.result(follower.end())
+        error = verifier.verify_file(path, continuation=continuation and number == 0)
+        if error is not None:
+            return verifier.result(error)
+    return verifier.result(verifier.finish())
 
 
-class _Follower:
+class _Verifier:
     """Goes from line to line over all files; what it knows is what the lines so far said."""
 
     def __init__(self) -> None:
-        self._ledger = Ledger()
+        self._tracker = IntentTracker()
         self._lines = 0
         self._prev = GENESIS_HASH.encode()
         self._seq = 0
-        self._run = b""
+        self._run_prefix = b""
         self._path = Path()
-        self._number = 0
-        self._before: bytes | None = None
-        self._torn: list[Spot] = []
-        self._finding: Finding | None = None
+        self._line_number = 0
+        self._previous_line: bytes | None = None
+        self._torn_positions: list[LinePosition] = []
+        self._error: VerificationError | None = None
 
-    def follow(self, path: Path, *, continuation: bool) -> Finding | None:
+    def verify_file(self, path: Path, *, continuation: bool) -> VerificationError | None:
         """Follow one file to its end; give the first thing that is wrong."""
-        self._path, self._number, self._before = path, 0, None
+        self._path, self._line_number, self._previous_line = path, 0, None
         with open_log(path) as file:
-            self._join(Head.of(file.readline()), continuation=continuation)
+            self._start_file(LineHeader.parse(file.readline()), continuation=continuation)
             file.seek(0)
-            while block := file.readlines(BLOCK_BYTES):
+            while block := file.readlines(READ_BLOCK_BYTES):
                 lines = iter(block)
                 for line in lines:
                     if line[-1:] != b"\n":
-                        return self._end_of_file(line)
-                    self._number += 1
-                    if not self._step(line[:-1]):
+                        return self._check_file_end(line)
+                    self._line_number += 1
+                    if not self._check_line(line[:-1]):
                         rest = (each.removesuffix(b"\n") for each in chain(lines, file))
                         return self._diagnose(line[:-1], rest)
-            return self._end_of_file(b"")
+            return self._check_file_end(b"")
 
-    def end(self) -> Finding | None:
+    def finish(self) -> VerificationError | None:
         """Close the accounts after the last file."""
-        last = Spot(self._path, self._number)
-        return self._ledger.end(last, torn=last in self._torn)
+        last_position = LinePosition(self._path, self._line_number)
+        return self._tracker.finish(last_position, torn=last_position in self._torn_positions)
 
-    def result(self, finding: Finding | None) -> Verification:
-        return Verification(
+    def result(self, error: VerificationError | None) -> ChainStatus:
+        return ChainStatus(
             lines=self._lines,
-            runs=self._ledger.runs,
+            runs=self._tracker.runs,
             last_hash=self._prev.decode(),
-            finding=finding,
+            error=error,
             warnings=tuple(self._warnings()),
         )
 
-    def _join(self, first: Head | None, *, continuation: bool) -> None:
+    def _start_file(self, first: LineHeader | None, *, continuation: bool) -> None:
         """Decide what the first line of a file has to follow."""
         if first is None:
             return
         if continuation:
             self._prev = first.prev.encode()
             if first.seq > 1:
-                self._begin(first.run_id, first.seq - 1, whole=False)
+                self._start_run(first.run_id, first.seq - 1, from_start=False)
         elif first.prev.encode() != self._prev:
             self._prev = GENESIS_HASH.encode()
 
-    def _begin(self, run_id: str, seq: int, *, whole: bool = True) -> None:
-        self._ledger.begin(run_id, whole=whole)
-        self._run = b'","run_id":%b,"seq":' % to_json(run_id)
+    def _start_run(self, run_id: str, seq: int, *, from_start: bool = True) -> None:
+        self._tracker.start_run(run_id, from_start=from_start)
+        self._run_prefix = b'","run_id":%b,"seq":' % to_json(run_id)
         self._seq = seq
 
-    def _step(self, line: bytes) -> bool:
+    def _check_line(self, line: bytes) -> bool:
         """Take one line if it follows the one before, and nothing is wrong with it.
 
         A line in our writer's form is compared byte by byte, which is several times faster
         than parsing it: the chain vouches for the rest.
         """
         seq = self._seq + 1
-        head = b'%b%d,"event":"' % (self._run, seq)
-        start = _TS_BYTES + len(head)
+        expected_start = b'%b%d,"event":"' % (self._run_prefix, seq)
+        start = _TS_BYTES + len(expected_start)
         end = line.find(b'"', start)
-        at = end + _PREV_BYTES
-        if line[_TS_BYTES:start] == head and line[end:at] == _PREV % self._prev:
+        fields_start = end + _PREV_FIELD_BYTES
+        if (
+            line[_TS_BYTES:start] == expected_start
+            and line[end:fields_start] == _PREV_FIELD % self._prev
+        ):
             self._seq = seq
             event = line[start:end]
-        elif (parsed := Head.of(line)) is not None and self._takes(parsed):
-            event, at = parsed.event.encode(), -1
+        elif (header := LineHeader.parse(line)) is not None and self._starts_or_continues(header):
+            event, fields_start = header.event.encode(), -1
         else:
             return False
         self._prev = sha256(line).hexdigest().encode()
-        self._before = line
+        self._previous_line = line
         self._lines += 1
-        if event in NOTED:
-            self._finding = self._ledger.note(event, line, at, self._path, self._number)
-            return self._finding is None
+        if event in TRACKED_EVENTS:
+            self._error = self._tracker.record(
+                event, line, fields_start, self._path, self._line_number
+            )
+            return self._error is None
         return True
 
-    def _takes(self, head: Head) -> bool:
+    def _starts_or_continues(self, header: LineHeader) -> bool:
         """Whether a line begins a run here, or goes on with the one at hand in another form."""
-        if head.prev.encode() != self._prev:
+        if header.prev.encode() != self._prev:
             return False
-        if head.seq == 1 and (self._ledger.finished or head.run_id != self._ledger.run_id):
-            self._finding = self._ledger.begun_before(head.run_id, self._path, self._number)
-            if self._finding is None:
-                self._begin(head.run_id, 1)
-            return self._finding is None
-        if (head.run_id, head.seq) != (self._ledger.run_id, self._seq + 1):
+        if header.seq == 1 and (self._tracker.finished or header.run_id != self._tracker.run_id):
+            self._error = self._tracker.repeated_run_error(
+                header.run_id, self._path, self._line_number
+            )
+            if self._error is None:
+                self._start_run(header.run_id, 1)
+            return self._error is None
+        if (header.run_id, header.seq) != (self._tracker.run_id, self._seq + 1):
             return False
         self._seq += 1
         return True
 
-    def _diagnose(self, line: bytes, rest: Iterator[bytes]) -> Finding:
-        spot = Spot(self._path, self._number)
-        if self._finding is not None:
-            return contradicted(spot, line, rest) or self._finding
-        ledger = self._ledger
-        expected = Expected(
-            self._prev.decode(), ledger.run_id, self._seq + 1, self._before, ledger.known
+    def _diagnose(self, line: bytes, rest: Iterator[bytes]) -> VerificationError:
+        position = LinePosition(self._path, self._line_number)
+        if self._error is not None:
+            return mismatch_with_next_line(position, line, rest) or self._error
+        tracker = self._tracker
+        expected = ExpectedLine(
+            self._prev.decode(),
+            tracker.run_id,
+            self._seq + 1,
+            self._previous_line,
+            tracker.known_runs,
         )
-        return diagnose(spot, line, expected, rest)
+        return diagnose(position, line, expected, rest)
 
-    def _end_of_file(self, rest: bytes) -> Finding | None:
+    def _check_file_end(self, rest: bytes) -> VerificationError | None:
         """Look at what no later line vouches for: the last whole line, and what follows it."""
-        if self._before is not None and Head.of(self._before) is None:
-            return spoiled(Spot(self._path, self._number), self._before)
+        if self._previous_line is not None and LineHeader.parse(self._previous_line) is None:
+            return incomplete_or_edited(
+                LinePosition(self._path, self._line_number), self._previous_line
+            )
         if not rest:
             return None
-        self._number += 1
-        self._torn.append(Spot(self._path, self._number))
-        return None if is_tear(rest) else edited(self._torn[-1])
+        self._line_number += 1
+        self._torn_positions.append(LinePosition(self._path, self._line_number))
+        return None if is_torn_write(rest) else edited(self._torn_positions[-1])
 
     def _warnings(self) -> Iterator[str]:
-        for spot in self._torn:
-            yield f"{spot}: the line is torn, as a crash leaves it; it announced nothing."
-        yield from self._ledger.warnings()
-        if not self._lines and not self._number:
+        for position in self._torn_positions:
+            yield f"{position}: the line is torn, as a crash leaves it; it announced nothing."
+        yield from self._tracker.warnings()
+        if not self._lines and not self._line_number:
             yield "There is no line in it."

@@ -19,8 +19,8 @@ from invite_sweeper.audit.record import (
     line_hash,
     outcome_fields,
 )
-from invite_sweeper.errors import AuditUnwritable
-from invite_sweeper.models import Deletion, Place, Planned
+from invite_sweeper.errors import AuditLogError
+from invite_sweeper.models import DeletionResult, ListRef, PlannedDeletion
 
 # The lines of a sweep's deletions: intents before, outcomes after.
 
@@ -36,12 +36,14 @@ class SweepRecorder:
         self._log = log
         self._now = now
 
-    def write_intents(self, group: Iterable[Planned]) -> None:
+    def write_intents(self, group: Iterable[PlannedDeletion]) -> None:
         """Record that these are about to be deleted; on disk once `durable` has returned."""
         for planned in group:
             self._log.write("intent", **self._fields(planned))
 
-    def write_outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
+    def write_outcome(
+        self, planned: PlannedDeletion, deletion: DeletionResult, duration_ms: float
+    ) -> None:
         """Record the outcome of one deletion."""
         ended = outcome_fields(
             deletion.outcome,
@@ -53,18 +55,18 @@ class SweepRecorder:
         )
         self._log.write("outcome", **self._fields(planned), **ended)
 
-    async def durable(self) -> None:
+    async def sync(self) -> None:
         """Return when every line so far is on disk."""
-        await self._log.durable()
+        await self._log.sync()
 
-    def _fields(self, planned: Planned) -> dict[str, object]:
+    def _fields(self, planned: PlannedDeletion) -> dict[str, object]:
         return {**invitation_fields(planned.invitation, self._now), "rule": planned.rule}
 
 
 # Where the planned lines of a list are in the log, and the hashes that prove them.
 
 
-BLOCK_BYTES = 65_536
+PLAN_BLOCK_BYTES = 65_536
 
 
 class PlanBlock(NamedTuple):
@@ -90,7 +92,7 @@ class PlanSpan:
         count: Lines in all of them.
     """
 
-    place: Place
+    list_ref: ListRef
     start: int
     blocks: tuple[PlanBlock, ...]
     count: int
@@ -99,10 +101,10 @@ class PlanSpan:
 class PlanSpanBuilder:
     """Writes the `planned` lines of one list, and records where they are in the log."""
 
-    def __init__(self, log: AuditLog, place: Place) -> None:
+    def __init__(self, log: AuditLog, list_ref: ListRef) -> None:
         self._log = log
-        self._place = place
-        self._start = self._block_start = log.position
+        self._list_ref = list_ref
+        self._start = self._block_start = log.offset
         self._blocks: list[PlanBlock] = []
         self._count = 0
 
@@ -110,18 +112,18 @@ class PlanSpanBuilder:
         """Write one line. The log gets no other line before `span` is called."""
         self._log.write("planned", **fields)
         self._count += 1
-        if self._log.position - self._block_start >= BLOCK_BYTES:
+        if self._log.offset - self._block_start >= PLAN_BLOCK_BYTES:
             self._end_block()
 
-    def span(self) -> PlanSpan:
+    def build(self) -> PlanSpan:
         """Return the span of all lines written."""
-        if self._log.position > self._block_start:
+        if self._log.offset > self._block_start:
             self._end_block()
-        return PlanSpan(self._place, self._start, tuple(self._blocks), self._count)
+        return PlanSpan(self._list_ref, self._start, tuple(self._blocks), self._count)
 
     def _end_block(self) -> None:
-        self._block_start = self._log.position
-        self._blocks.append(PlanBlock(self._log.position, self._log.last_hash))
+        self._block_start = self._log.offset
+        self._blocks.append(PlanBlock(self._log.offset, self._log.last_hash))
 
 
 # The plan, read back from the log list by list; what is deleted is what is on disk.
@@ -142,10 +144,10 @@ class PlanReader:
         self._fd = fd
         self._start = span.start
         self._blocks = deque(span.blocks)
-        self._taken = 0  # lines of the first block
-        self._place = span.place
+        self._popped = 0  # lines of the first block
+        self._place = span.list_ref
         self._run_id = run_id
-        self._ahead: deque[Planned] = deque()
+        self._buffer: deque[PlannedDeletion] = deque()
 
     @staticmethod
     @contextmanager
@@ -158,34 +160,34 @@ class PlanReader:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
-            raise AuditUnwritable(f"The plan in {path} cannot be read: {error.strerror}.") from None
+            raise AuditLogError(f"The plan in {path} cannot be read: {error.strerror}.") from None
         try:
             yield lambda span: PlanReader(fd, span, run_id)
         finally:
             os.close(fd)
 
-    def head(self) -> Planned | None:
+    def peek(self) -> PlannedDeletion | None:
         """Return the next deletion without taking it; None at the end of the span.
 
         Raises:
             AuditUnwritable: The block is not as this run wrote it.
         """
-        if not self._ahead and self._blocks:
-            self._ahead.extend(self._read(self._blocks[0])[self._taken :])
-        return self._ahead[0] if self._ahead else None
+        if not self._buffer and self._blocks:
+            self._buffer.extend(self._read_block(self._blocks[0])[self._popped :])
+        return self._buffer[0] if self._buffer else None
 
-    def advance(self) -> None:
+    def pop(self) -> None:
         """Take the head."""
-        self._ahead.popleft()
-        self._taken += 1
-        if not self._ahead:
-            self._start, self._taken = self._blocks.popleft().stop, 0
+        self._buffer.popleft()
+        self._popped += 1
+        if not self._buffer:
+            self._start, self._popped = self._blocks.popleft().stop, 0
 
-    def rest(self) -> None:
+    def release_memory(self) -> None:
         """Release the block in memory; it is read again when the list continues."""
-        self._ahead.clear()
+        self._buffer.clear()
 
-    def _read(self, block: PlanBlock) -> list[Planned]:
+    def _read_block(self, block: PlanBlock) -> list[PlannedDeletion]:
         """Return the deletions of a block.
 
         The hash of the last line is known and each line holds the hash of the line before. So
@@ -194,26 +196,26 @@ class PlanReader:
         size = block.stop - self._start
         data = os.pread(self._fd, size, self._start)
         if len(data) < size:
-            raise AuditUnwritable("The plan in the audit log is cut short.")
+            raise AuditLogError("The plan in the audit log is cut short.")
         expected_hash: object = block.last_hash
         planned = []
         for line in reversed(data.removesuffix(b"\n").split(b"\n")):
             if line_hash(line) != expected_hash:
-                raise AuditUnwritable(_CHANGED)
+                raise AuditLogError(_CHANGED)
             record: Record = orjson.loads(line)
             expected_hash = record["prev"]
-            planned.append(self._planned(record))
+            planned.append(self._parse_line(record))
         return planned[::-1]
 
-    def _planned(self, record: Record) -> Planned:
+    def _parse_line(self, record: Record) -> PlannedDeletion:
         """Read a line; check that it is of this run and list, since the DELETE depends on it."""
         try:
             invitation, rule = invitation_from_record(record)
         except ValueError:
-            raise AuditUnwritable(_CHANGED) from None
+            raise AuditLogError(_CHANGED) from None
         project, source = self._place
         is_plan = record["event"] == "planned" and record["run_id"] == self._run_id
         listed = (invitation.project_id, invitation.org_id, invitation.source)
         if not is_plan or listed != (project.id, project.org_id, source):
-            raise AuditUnwritable(_CHANGED)
-        return Planned(invitation, rule)
+            raise AuditLogError(_CHANGED)
+        return PlannedDeletion(invitation, rule)

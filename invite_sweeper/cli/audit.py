@@ -8,25 +8,25 @@ from typing import Annotated
 import orjson
 import typer
 
-from invite_sweeper.audit import in_order, past_runs
+from invite_sweeper.audit import read_runs, sort_by_start
 from invite_sweeper.audit.history import missing_shards
 from invite_sweeper.audit.paths import DEFAULT_LOG
-from invite_sweeper.audit.reader import Choice
-from invite_sweeper.audit.reader import show as choose
+from invite_sweeper.audit.reader import LineFilter
+from invite_sweeper.audit.reader import filter_records as choose
 from invite_sweeper.audit.verify import verify as follow
 from invite_sweeper.cli.console import stdout_console
-from invite_sweeper.cli.options import Format, Output, offline
+from invite_sweeper.cli.options import Output, OutputOption, offline
 from invite_sweeper.report.tables import LineTable
-from invite_sweeper.text import counted
+from invite_sweeper.text import pluralize
 
-audits = typer.Typer(
+audit_app = typer.Typer(
     help="Read and verify an audit log.", no_args_is_help=True, rich_markup_mode=None
 )
 app = typer.Typer(rich_markup_mode=None)
-app.add_typer(audits, name="audit")
+app.add_typer(audit_app, name="audit")
 
 
-@audits.command()
+@audit_app.command()
 @offline
 def verify(
     files: Annotated[
@@ -38,7 +38,7 @@ def verify(
             "--continuation", help="The first file goes on with the chain of one not given."
         ),
     ] = False,
-    output: Format = Output.TEXT,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Verify the chain, and that every intent has an outcome.
 
@@ -47,36 +47,36 @@ def verify(
 
     Example: invite-sweeper audit verify audit/invite-sweeper.jsonl
     """
-    paths = in_order(files)
+    paths = sort_by_start(files)
     found = follow(paths, continuation=continuation)
-    if found.finding is None and (missing := missing_shards(past_runs(*paths))):
+    if found.error is None and (missing := missing_shards(read_runs(*paths))):
         typer.echo(f"Warning: no log of shard {', '.join(missing)} is among these.", err=True)
     for warning in found.warnings:
         typer.echo(f"Warning: {warning}", err=True)
     if output is Output.JSON:
-        wrong = found.finding
-        told = {
-            "sound": wrong is None,
+        error = found.error
+        report = {
+            "sound": error is None,
             "lines": found.lines,
             "runs": found.runs,
             "last_hash": found.last_hash,
             "warnings": found.warnings,
-            "file": str(wrong.spot.path) if wrong else None,
-            "line": wrong.spot.line if wrong else None,
-            "damage": str(wrong.kind) if wrong else None,
-            "what": wrong.what if wrong else None,
+            "file": str(error.position.path) if error else None,
+            "line": error.position.line if error else None,
+            "damage": str(error.kind) if error else None,
+            "what": error.message if error else None,
         }
-        sys.stdout.buffer.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
-    elif found.finding is None:
-        typer.echo(f"Sound: {counted(found.lines, 'line')} of {counted(found.runs, 'run')}.")
+        sys.stdout.buffer.write(orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE))
+    elif found.error is None:
+        typer.echo(f"Sound: {pluralize(found.lines, 'line')} of {pluralize(found.runs, 'run')}.")
         typer.echo(f"Last line {found.last_hash}")
     else:
-        wrong = found.finding
-        typer.echo(f"{wrong.spot.path}:{wrong.spot.line}: {wrong.kind}: {wrong.what}")
+        error = found.error
+        typer.echo(f"{error.position.path}:{error.position.line}: {error.kind}: {error.message}")
     raise typer.Exit(int(found.exit_code))
 
 
-@audits.command()
+@audit_app.command()
 @offline
 def show(
     files: Annotated[
@@ -100,13 +100,13 @@ def show(
     event: Annotated[
         str | None, typer.Option(metavar="NAME", help="planned, intent, outcome, …")
     ] = None,
-    output: Format = Output.TEXT,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Show lines of audit logs, as a table or as they are.
 
     Example: invite-sweeper audit show --outcome failed --day 2026-11-25
     """
-    choice = Choice(
+    line_filter = LineFilter(
         run=run,
         project=project,
         username=username,
@@ -114,7 +114,7 @@ def show(
         day=day.date() if day is not None else None,
         event=event,
     )
-    records = choose(in_order(files or [DEFAULT_LOG]), choice)
+    records = choose(sort_by_start(files or [DEFAULT_LOG]), line_filter)
     if output is Output.JSON:
         for record in records:
             sys.stdout.buffer.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))

@@ -16,11 +16,11 @@ from rich.text import Text
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.policy import Limits
 from invite_sweeper.report import formatting
-from invite_sweeper.report.run_view import Row, Shown
-from invite_sweeper.report.tables import Trimmed
-from invite_sweeper.shutdown import Stop
+from invite_sweeper.report.run_view import InvitationRow, RunView
+from invite_sweeper.report.tables import RightTrimmed
+from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.summary import RunSummary
-from invite_sweeper.text import counted
+from invite_sweeper.text import pluralize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 
 
 _TERMINAL = Path("/dev/tty")
-_MOST_BYTES = 1024
+_MAX_LINE_BYTES = 1024
 
 
-class Question:
+class Confirmation:
     """Shows the plan and asks; only a typed yes is one.
 
     Args:
         present: Writes the plan and the question for a person.
     """
 
-    def __init__(self, stop: Stop, present: "Callable[[Console, RunSummary], None]") -> None:
+    def __init__(self, stop: StopRequest, present: "Callable[[Console, RunSummary], None]") -> None:
         self._stop = stop
         self._present = present
 
     @staticmethod
-    def is_due() -> bool:
+    def is_interactive() -> bool:
         """Whether a person sits there who can type an answer."""
         return sys.stdin.isatty()
 
@@ -55,47 +55,47 @@ class Question:
         Raises:
             GuardRefused: The person cannot be shown what is asked. Nothing was deleted.
         """
-        with _where_the_person_looks() as stream:
+        with _terminal_stream() as stream:
             self._present(Console(file=stream), summary)
             # What was typed before the question was there answered another one.
             termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
             stream.write("Type yes or no: ")
             stream.flush()
-            answer = await self._line()
+            answer = await self._read_line()
             if not answer.endswith(b"\n"):
                 stream.write("\n")
         return answer.strip().lower() in {b"y", b"yes"}
 
-    async def _line(self) -> bytes:
+    async def _read_line(self) -> bytes:
         """Wait for a line, its end or a stop, whichever comes first."""
         descriptor = sys.stdin.fileno()
         loop = asyncio.get_running_loop()
-        typed: asyncio.Future[bytes] = loop.create_future()
-        bell = asyncio.ensure_future(self._stop.asked.wait())
-        loop.add_reader(descriptor, _read, descriptor, bytearray(), typed)
+        line: asyncio.Future[bytes] = loop.create_future()
+        stop_task = asyncio.ensure_future(self._stop.requested.wait())
+        loop.add_reader(descriptor, _on_readable, descriptor, bytearray(), line)
         try:
-            await asyncio.wait((typed, bell), return_when=asyncio.FIRST_COMPLETED)
-            return typed.result() if typed.done() and not bell.done() else b""
+            await asyncio.wait((line, stop_task), return_when=asyncio.FIRST_COMPLETED)
+            return line.result() if line.done() and not stop_task.done() else b""
         finally:
             loop.remove_reader(descriptor)
-            bell.cancel()
+            stop_task.cancel()
 
 
-def _read(descriptor: int, so_far: bytearray, typed: "asyncio.Future[bytes]") -> None:
+def _on_readable(descriptor: int, received: bytearray, line: "asyncio.Future[bytes]") -> None:
     """Take what there is, and wait for the rest: a blocking read would be deaf to signals."""
-    if typed.done():
+    if line.done():
         return
     try:
-        piece = os.read(descriptor, _MOST_BYTES)
+        chunk = os.read(descriptor, _MAX_LINE_BYTES)
     except OSError:  # the terminal is gone
-        piece = b""
-    so_far += piece
-    if not piece or so_far.endswith(b"\n") or len(so_far) > _MOST_BYTES:
-        typed.set_result(bytes(so_far))
+        chunk = b""
+    received += chunk
+    if not chunk or received.endswith(b"\n") or len(received) > _MAX_LINE_BYTES:
+        line.set_result(bytes(received))
 
 
 @contextmanager
-def _where_the_person_looks() -> Iterator[TextIO]:
+def _terminal_stream() -> Iterator[TextIO]:
     """Give stderr, or the terminal itself where stderr goes elsewhere."""
     if sys.stderr.isatty():
         yield sys.stderr
@@ -114,48 +114,50 @@ def _where_the_person_looks() -> Iterator[TextIO]:
 # The question before a deletion: whose invitations, how many, within which limits, how old.
 
 
-def question(summary: RunSummary, shown: Shown, limits: Limits) -> RenderableType:
+def render_question(summary: RunSummary, view: RunView, limits: Limits) -> RenderableType:
     """Give the question, without the words that ask for the answer."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for word, said in _facts(summary, shown, limits):
-        table.add_row(Text(f"  {word}", style="dim"), said)
-    planned = counted(shown.planned, "invitation")
+    for label, content in _question_rows(summary, view, limits):
+        table.add_row(Text(f"  {label}", style="dim"), content)
+    planned = pluralize(view.planned, "invitation")
     title = Text(f"Delete {planned}?", style="bold")
-    return Trimmed(Group(title, table, Text("There is no undo.")))
+    return RightTrimmed(Group(title, table, Text("There is no undo.")))
 
 
-def _facts(summary: RunSummary, shown: Shown, limits: Limits) -> Iterator[tuple[str, Text]]:
-    organizations = ", ".join(shown.organizations)
-    yield "organization" if len(shown.organizations) == 1 else "organizations", Text(organizations)
-    yield "count", Text(_count(summary, shown))
-    yield "limits", Text(_limits(summary, shown, limits))
-    if shown.oldest is not None and shown.newest is not None:
-        yield "oldest", _one(shown.oldest)
-        yield "newest", _one(shown.newest)
+def _question_rows(
+    summary: RunSummary, view: RunView, limits: Limits
+) -> Iterator[tuple[str, Text]]:
+    organizations = ", ".join(view.organizations)
+    yield "organization" if len(view.organizations) == 1 else "organizations", Text(organizations)
+    yield "count", Text(_count_text(summary, view))
+    yield "limits", Text(_limits_text(summary, view, limits))
+    if view.oldest is not None and view.newest is not None:
+        yield "oldest", _invitation_text(view.oldest)
+        yield "newest", _invitation_text(view.newest)
     if summary.estimate_s is not None:
-        yield "time", Text(formatting.limits(summary.estimate_s))
+        yield "time", Text(formatting.describe_estimate(summary.estimate_s))
 
 
-def _count(summary: RunSummary, shown: Shown) -> str:
-    projects = counted(shown.projects, "project")
-    trimmed = f"; {formatting.left_over(summary.trimmed)}" if summary.trimmed else ""
+def _count_text(summary: RunSummary, view: RunView) -> str:
+    projects = pluralize(view.projects, "project")
+    trimmed = f"; {formatting.describe_trimmed(summary.trimmed)}" if summary.trimmed else ""
     return (
-        f"{shown.planned:,} of the {summary.invitations_seen:,} seen, in {projects}, "
-        f"at most {shown.most_in_project:,} in one{trimmed}"
+        f"{view.planned:,} of the {summary.invitations_seen:,} seen, in {projects}, "
+        f"at most {view.max_in_project:,} in one{trimmed}"
     )
 
 
-def _limits(summary: RunSummary, shown: Shown, limits: Limits) -> str:
-    share = shown.planned / summary.invitations_seen if summary.invitations_seen else 0.0
+def _limits_text(summary: RunSummary, view: RunView, limits: Limits) -> str:
+    share = view.planned / summary.invitations_seen if summary.invitations_seen else 0.0
     return (
         f"{limits.max_deletions:,} a run, {limits.max_deletions_per_project:,} a project, "
         f"{limits.max_share:.0%} of those seen (this is {share:.0%})"
     )
 
 
-def _one(row: Row) -> Text:
-    said = Text(f"{formatting.age(row.age_days)}  {row.username or '(no address)'}")
-    said.append(f" in {row.project or '(no name)'}, ")
-    return said.append_text(Text(", ").join(formatting.roles(row.roles).split()))
+def _invitation_text(row: InvitationRow) -> Text:
+    text = Text(f"{formatting.format_age(row.age_days)}  {row.username or '(no address)'}")
+    text.append(f" in {row.project or '(no name)'}, ")
+    return text.append_text(Text(", ").join(formatting.format_roles(row.roles).split()))

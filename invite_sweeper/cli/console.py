@@ -11,7 +11,7 @@ import structlog
 from rich.console import Console
 
 from invite_sweeper.cli import streams
-from invite_sweeper.text import visible
+from invite_sweeper.text import escape_unprintable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +43,7 @@ class _Stderr:
         sys.stderr.flush()
 
 
-def configure(*, quiet: bool, verbose: bool) -> structlog.typing.FilteringBoundLogger:
+def configure_logging(*, quiet: bool, verbose: bool) -> structlog.typing.FilteringBoundLogger:
     """Set the log up once, and give it.
 
     `NO_COLOR` and `TERM=dumb` are honoured. The audit log is another one and is not affected.
@@ -59,7 +59,7 @@ def configure(*, quiet: bool, verbose: bool) -> structlog.typing.FilteringBoundL
     # token among them: the formatters are chosen here, and show lines of code alone.
     if terminal:
         renderer = structlog.dev.ConsoleRenderer(
-            colors=streams.are_wanted(), exception_formatter=structlog.dev.plain_traceback
+            colors=streams.use_color(), exception_formatter=structlog.dev.plain_traceback
         )
     else:
         renderer = structlog.processors.JSONRenderer()
@@ -67,7 +67,7 @@ def configure(*, quiet: bool, verbose: bool) -> structlog.typing.FilteringBoundL
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=True),
-            _shown if terminal else structlog.processors.format_exc_info,
+            _escape_fields if terminal else structlog.processors.format_exc_info,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -78,12 +78,13 @@ def configure(*, quiet: bool, verbose: bool) -> structlog.typing.FilteringBoundL
     return log
 
 
-def _shown(
+def _escape_fields(
     _log: object, _method: str, fields: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     """Spell out what could move the cursor; JSON escapes it by itself."""
     return {
-        key: visible(value) if isinstance(value, str) else value for key, value in fields.items()
+        key: escape_unprintable(value) if isinstance(value, str) else value
+        for key, value in fields.items()
     }
 
 
@@ -97,7 +98,7 @@ except ImportError:
     _loop_factory = None
 
 
-def event_loop(work: Coroutine[object, object, int]) -> int:
+def run_async(main: Coroutine[object, object, int]) -> int:
     """Run a coroutine to its end and return its result."""
     with asyncio.Runner(loop_factory=_loop_factory) as runner:
-        return runner.run(work)
+        return runner.run(main)

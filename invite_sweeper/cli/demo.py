@@ -10,8 +10,8 @@ from rich.rule import Rule
 
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.options import RunOptions
-from invite_sweeper.cli.session import execute
-from invite_sweeper.cli.simulate import Rehearsal, serving
+from invite_sweeper.cli.session import run_session
+from invite_sweeper.cli.simulate import Simulation, serve_in_thread
 from invite_sweeper.simulator.seed import ORG_ID
 
 app = typer.Typer(rich_markup_mode=None)
@@ -47,18 +47,18 @@ def demo() -> None:
     folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
     policy, audit = folder / "policy.yaml", folder / "audit.jsonl"
     policy.write_text(POLICY.format(org_id=ORG_ID, audit=audit), "utf-8")
-    sim, account = Rehearsal(projects=6, invitations=5).build()
+    sim, account = Simulation(projects=6, invitations=5).build()
     console = stdout_console()
     steps = (("A dry run deletes nothing", True), ("The sweep", False), ("A second sweep", False))
     environment = {**_without_credentials(os.environ), **account.environment()}
     codes = []
-    with serving(sim) as base_url:
+    with serve_in_thread(sim) as base_url:
         for title, dry_run in steps:
             console.print(Rule(title, style="dim"), "")
             options = RunOptions(
                 policy=policy, base_url=base_url, dry_run=dry_run, yes=True, quiet_progress=True
             )
-            codes.append(execute(options, environment))
+            codes.append(run_session(options, environment))
             console.print()
     console.print(Rule(style="dim"))
     typer.echo(f"The policy and the audit log of these runs are in {folder}")

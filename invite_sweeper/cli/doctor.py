@@ -15,36 +15,41 @@ from rich.console import Console
 from rich.text import Text
 from yarl import URL
 
-from invite_sweeper.atlas import AtlasClient, Credentials, credentials_from, parse_base_url
-from invite_sweeper.atlas.client import connected
-from invite_sweeper.audit import AuditLock, AuditTarget
+from invite_sweeper.atlas import (
+    Credentials,
+    RateLimitedAtlasClient,
+    parse_base_url,
+    read_credentials,
+)
+from invite_sweeper.atlas.client import connect_for_run
+from invite_sweeper.audit import LogPath, RunLock
 from invite_sweeper.audit.paths import DEFAULT_LOG
 from invite_sweeper.cli import console
-from invite_sweeper.cli.console import event_loop, stdout_console
+from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     DEFAULT_POLICY,
     AuditPath,
     BaseUrl,
-    Format,
     Output,
+    OutputOption,
     PolicyPath,
     Quiet,
     RunOptions,
     Verbose,
 )
 from invite_sweeper.cli.results import write_json
-from invite_sweeper.cli.session import divided
+from invite_sweeper.cli.session import split_by_credentials
 from invite_sweeper.doctor import (
     Check,
-    Checkup,
-    State,
-    atlas_trouble,
+    CheckState,
+    Diagnosis,
+    atlas_error_check,
     audit_checks,
     clock_check,
     coverage_checks,
     credentials_check,
-    earlier_runs,
+    earlier_run_checks,
     failed,
     list_checks,
     lock_check,
@@ -56,13 +61,13 @@ from invite_sweeper.doctor import (
     sunset_checks,
     warning,
 )
-from invite_sweeper.errors import ExitCode, RunError, UsageFault
+from invite_sweeper.errors import ExitCode, RunError, UsageError
 from invite_sweeper.models import Project, Source
 from invite_sweeper.policy import Execution, Policy, loader
-from invite_sweeper.sweep.discovery import count_lists, survey
-from invite_sweeper.sweep.previous_runs import Precedents
-from invite_sweeper.sweep.scope import NotingScope, Territory
-from invite_sweeper.text import counted, visible
+from invite_sweeper.sweep.discovery import count_lists, discover_projects
+from invite_sweeper.sweep.previous_runs import PreviousRuns
+from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope
+from invite_sweeper.text import escape_unprintable, pluralize
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -74,7 +79,7 @@ def doctor(
     policy: PolicyPath = DEFAULT_POLICY,
     base_url: BaseUrl = DEFAULT_BASE_URL,
     audit_log: AuditPath = None,
-    output: Format = Output.TEXT,
+    output: OutputOption = Output.TEXT,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -86,12 +91,14 @@ def doctor(
 
     Example: invite-sweeper doctor --policy config/policy.yaml
     """
-    checkup = check(RunOptions(policy, base_url, audit_log=audit_log, quiet=quiet, verbose=verbose))
+    diagnosis = run_checks(
+        RunOptions(policy, base_url, audit_log=audit_log, quiet=quiet, verbose=verbose)
+    )
     if output is Output.JSON:
-        write_json(checkup.to_json())
+        write_json(diagnosis.to_json())
     else:
-        show(stdout_console(), checkup)
-    raise typer.Exit(checkup.exit_code)
+        show(stdout_console(), diagnosis)
+    raise typer.Exit(diagnosis.exit_code)
 
 
 # What `doctor` asks of Atlas: GETs alone, and what they tell.
@@ -101,96 +108,98 @@ _DEFAULT_SOURCES = (Source.INVITES,)
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class AtlasChecks:
     """One visit to Atlas.
 
     Attributes:
         policy: None where it has faults; then only what needs none is looked at.
     """
 
-    connection: AtlasClient
+    connection: RateLimitedAtlasClient
     policy: Policy | None
     now: datetime
 
-    async def checks(self) -> AsyncIterator[Check]:
+    async def run(self) -> AsyncIterator[Check]:
         """Give one line after another; trouble ends it with a line of its own."""
         try:
             if self.policy is None:
-                yield await self._in_sight()
+                yield await self._visible_organizations()
             else:
-                async for found in self._by_policy(self.policy):
+                async for found in self._policy_checks(self.policy):
                     yield found
             yield clock_check(self.connection.clock_skew_s)
-            async for found in self._of_rate_limits():
+            async for found in self._rate_limit_checks():
                 yield found
         except RunError as error:
-            yield atlas_trouble(error)
+            yield atlas_error_check(error)
 
-    async def _in_sight(self) -> Check:
-        seen = [each async for each in self.connection.reader.projects()]
-        owners = sorted({each.org_id for each in seen if isinstance(each, Project)})
+    async def _visible_organizations(self) -> Check:
+        projects = [each async for each in self.connection.reader.projects()]
+        organizations = sorted({each.org_id for each in projects if isinstance(each, Project)})
         return ok(
             "organizations",
-            f"Atlas takes the credentials; {counted(len(seen), 'project')} "
-            f"of {', '.join(owners) or 'none'}.",
+            f"Atlas takes the credentials; {pluralize(len(projects), 'project')} "
+            f"of {', '.join(organizations) or 'none'}.",
         )
 
-    async def _by_policy(self, policy: Policy) -> AsyncIterator[Check]:
-        scope = NotingScope(policy)
-        territory = await survey(self.connection.reader, scope)
+    async def _policy_checks(self, policy: Policy) -> AsyncIterator[Check]:
+        project_filter = ReportingProjectFilter(policy)
+        scope = await discover_projects(self.connection.reader, project_filter)
         yield ok("access list", "Atlas takes the credentials from this address.")
-        for found in organization_checks(policy, territory, scope.foreign):
+        for found in organization_checks(policy, scope, project_filter.other_organizations):
             yield found
-        for sentence in scope.unmatched_globs():
+        for sentence in project_filter.unused_patterns():
             yield warning("policy", sentence)
-        async for found in self._of_lists(policy, territory, scope):
+        async for found in self._list_checks(policy, scope, project_filter):
             yield found
 
-    async def _of_lists(
-        self, policy: Policy, territory: Territory, scope: NotingScope
+    async def _list_checks(
+        self, policy: Policy, scope: RunScope, project_filter: ReportingProjectFilter
     ) -> AsyncIterator[Check]:
         reader, workers = self.connection.reader, policy.execution.concurrency
         sources = tuple(policy.sources)
         others = [source for source in Source if source not in sources]
-        covered = await count_lists(reader, territory.places(sources), workers=workers)
-        covered.unreadable.extend(territory.unreadable)
-        for found in list_checks(sources, covered, policy.limits):
+        covered_counts = await count_lists(reader, scope.lists(sources), workers=workers)
+        covered_counts.unreadable.extend(scope.unreadable)
+        for found in list_checks(sources, covered_counts, policy.limits):
             yield found
-        unnamed = await count_lists(reader, territory.places(others), workers=workers)
-        apart = replace(territory, projects=tuple(scope.left_alone), organizations=())
-        outside = await count_lists(reader, apart.places(sources), workers=workers)
-        in_scope = len(territory.projects)
-        for found in coverage_checks(in_scope, scope.left_alone, outside, covered, unnamed):
+        other_counts = await count_lists(reader, scope.lists(others), workers=workers)
+        excluded_scope = replace(scope, projects=tuple(project_filter.excluded), organizations=())
+        excluded_counts = await count_lists(reader, excluded_scope.lists(sources), workers=workers)
+        in_scope = len(scope.projects)
+        for found in coverage_checks(
+            in_scope, project_filter.excluded, excluded_counts, covered_counts, other_counts
+        ):
             yield found
         for found in sunset_checks(self.connection.sunsets, sources, self.now.date()):
             yield found
 
-    async def _of_rate_limits(self) -> AsyncIterator[Check]:
+    async def _rate_limit_checks(self) -> AsyncIterator[Check]:
         policy = self.policy
         sources = tuple(policy.sources) if policy is not None else _DEFAULT_SOURCES
         reserve = (policy.execution if policy is not None else Execution()).reserve
-        told = await self.connection.reader.rate_limits()
-        for found in rate_limit_checks(told, sources, reserve):
+        advertised = await self.connection.reader.rate_limits()
+        for found in rate_limit_checks(advertised, sources, reserve):
             yield found
 
 
 # The looks of `doctor`, in the order in which a sweep comes upon what they tell of.
 
 
-_PATIENCE_S = 120.0
+_TIMEOUT_S = 120.0
 
 
-def check(options: RunOptions, environment: Mapping[str, str] = os.environ) -> Checkup:
+def run_checks(options: RunOptions, environment: Mapping[str, str] = os.environ) -> Diagnosis:
     """Look at everything; what is wrong is in what it gives, and never raised."""
-    box: list[Checkup] = []
+    results: list[Diagnosis] = []
 
     async def work() -> int:
         doctor = _Doctor(options, environment)
-        box.append(Checkup(doctor.now, [check async for check in doctor.checks()]))
+        results.append(Diagnosis(doctor.now, [check async for check in doctor.run()]))
         return 0
 
-    event_loop(work())
-    return box[0]
+    run_async(work())
+    return results[0]
 
 
 class _Doctor:
@@ -200,102 +209,106 @@ class _Doctor:
         self.now = datetime.now(UTC)
         self._options = options
         self._environment = environment
-        self._log = console.configure(quiet=options.quiet, verbose=options.verbose)
+        self._log = console.configure_logging(quiet=options.quiet, verbose=options.verbose)
         self._policy: Policy | None = None
         self._base_url: URL | None = None
         self._parts: list[tuple[str, Policy | None, Credentials]] = []
-        self._target: AuditTarget | None = None
+        self._log_path: LogPath | None = None
 
-    async def checks(self) -> AsyncIterator[Check]:
+    async def run(self) -> AsyncIterator[Check]:
         """Give one line after another."""
-        for each in (self._of_policy, self._of_credentials, self._of_audit):
+        for each in (self._check_policy, self._check_credentials, self._check_audit_log):
             for found in each():
                 yield found
-        async for found in self._of_atlas():
+        async for found in self._check_atlas():
             yield found
-        for found in self._of_quarantine():
+        for found in self._check_quarantine():
             yield found
 
-    def _of_policy(self) -> Iterator[Check]:
+    def _check_policy(self) -> Iterator[Check]:
         try:
-            self._policy = loader.read(self._options.policy)
+            self._policy = loader.load_policy(self._options.policy)
         except RunError as error:
             found = failed("policy", error)
-            yield found if found.hint else replace(found, hint=self._validate())
+            yield found if found.hint else replace(found, hint=self._validate_hint())
             return
         yield from policy_checks(self._policy, self._options.policy, self.now)
 
-    def _validate(self) -> str:
+    def _validate_hint(self) -> str:
         """Say where the faults are told, of which a line of the doctor's gives the number."""
         command = ["invite-sweeper", "validate", str(self._options.policy)]
         return f"See each, and its mend: {shlex.join(command)}"
 
-    def _of_credentials(self) -> Iterator[Check]:
+    def _check_credentials(self) -> Iterator[Check]:
         try:
             self._base_url = parse_base_url(self._options.base_url)
             yield ok("base URL", f"Atlas is asked at {self._base_url}.")
         except RunError as error:
             yield failed("base URL", error)
-        parts = [("", None)] if self._policy is None else divided(self._policy)
+        parts = [("", None)] if self._policy is None else split_by_credentials(self._policy)
         for name, part in parts:
             try:
-                credentials = credentials_from(self._environment, Path.read_bytes, suffix=name)
+                credentials = read_credentials(self._environment, Path.read_bytes, suffix=name)
             except RunError as error:
-                yield _named(name, failed("credentials", error))
+                yield _with_credentials_name(name, failed("credentials", error))
                 continue
             self._parts.append((name, part, credentials))
-            yield _named(name, credentials_check(credentials, self.now))
+            yield _with_credentials_name(name, credentials_check(credentials, self.now))
 
-    def _of_audit(self) -> Iterator[Check]:
-        named = self._policy.audit.path if self._policy is not None else str(DEFAULT_LOG)
+    def _check_audit_log(self) -> Iterator[Check]:
+        configured_path = self._policy.audit.path if self._policy is not None else str(DEFAULT_LOG)
         try:
-            target = self._target = AuditTarget.chosen(self._options.audit_log, named)
+            log_path = self._log_path = LogPath.from_option(
+                self._options.audit_log, configured_path
+            )
         except RunError as error:
             yield failed("audit log", error)
             return
-        lock = AuditLock(target.lock_path, now=self.now, command=shlex.join(sys.argv))
-        yield lock_check(lock, target.lock_path)
-        yield from earlier_runs(target.files())
-        yield from audit_checks(target.path(now=self.now, run_id="run"))
+        lock = RunLock(log_path.lock_path, now=self.now, command=shlex.join(sys.argv))
+        yield lock_check(lock, log_path.lock_path)
+        yield from earlier_run_checks(log_path.files())
+        yield from audit_checks(log_path.path_of_run(now=self.now, run_id="run"))
 
-    async def _of_atlas(self) -> AsyncIterator[Check]:
+    async def _check_atlas(self) -> AsyncIterator[Check]:
         if self._base_url is None or not self._parts:
             yield warning("Atlas", "It was not asked: there is no address or no credentials.")
             return
-        visits = [await self._visit(*part) for part in self._parts]
-        partly = not all(any(c.state is State.FAILED for c in visit) for visit in visits)
-        for found in chain.from_iterable(visits):
+        groups = [await self._check_with_credentials(*part) for part in self._parts]
+        is_partial = not all(any(c.state is CheckState.FAILED for c in visit) for visit in groups)
+        for found in chain.from_iterable(groups):
             # One organization that fails does not stop the others, and the whole ends with 4.
-            fails = partly and found.state is State.FAILED
-            yield replace(found, code=ExitCode.PARTLY) if fails else found
+            fails = is_partial and found.state is CheckState.FAILED
+            yield replace(found, exit_code=ExitCode.PARTIAL) if fails else found
 
-    async def _visit(self, name: str, part: Policy | None, credentials: Credentials) -> list[Check]:
+    async def _check_with_credentials(
+        self, name: str, part: Policy | None, credentials: Credentials
+    ) -> list[Check]:
         assert self._base_url is not None  # noqa: S101 - looked at by whoever calls
         try:
-            async with connected(
+            async with connect_for_run(
                 self._base_url,
                 credentials,
                 part.execution if part is not None else Execution(),
-                deadline_s=time.monotonic() + _PATIENCE_S,
+                deadline_s=time.monotonic() + _TIMEOUT_S,
                 shards=1,
                 log=self._log,
             ) as connection:
-                visit = Visit(connection, part, self.now)
-                return [_named(name, found) async for found in visit.checks()]
-        except UsageFault as error:
-            return [_named(name, failed("proxy", error))]
+                atlas_checks = AtlasChecks(connection, part, self.now)
+                return [_with_credentials_name(name, found) async for found in atlas_checks.run()]
+        except UsageError as error:
+            return [_with_credentials_name(name, failed("proxy", error))]
 
-    def _of_quarantine(self) -> Iterator[Check]:
-        if self._policy is None or self._target is None:
+    def _check_quarantine(self) -> Iterator[Check]:
+        if self._policy is None or self._log_path is None:
             return
         try:
-            last = Precedents.of(self._target).last_policy_sha256()
+            last = PreviousRuns.find(self._log_path).last_policy_sha256()
         except RunError:
             return  # said already
         yield quarantine_check(self._policy, last)
 
 
-def _named(name: str, check: Check) -> Check:
+def _with_credentials_name(name: str, check: Check) -> Check:
     """Say which credentials of the policy a line is about, where it names any."""
     return replace(check, name=f"{check.name} ({name})") if name else check
 
@@ -303,18 +316,18 @@ def _named(name: str, check: Check) -> Check:
 # A checkup on the terminal.
 
 
-_STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red"}
-_WIDTH = len(State.WARNING)
+_STYLES = {CheckState.OK: "green", CheckState.WARNING: "yellow", CheckState.FAILED: "bold red"}
+_WIDTH = len(CheckState.WARNING)
 
 
-def show(console: Console, checkup: Checkup) -> None:
+def show(console: Console, diagnosis: Diagnosis) -> None:
     """Write one line a check, its mend below it; names cannot move the cursor."""
-    for check in checkup.checks:
+    for check in diagnosis.checks:
         line = Text.assemble(
             (f"{check.state:<{_WIDTH}}", _STYLES[check.state]),
             (f"  {check.name}: ", "bold"),
-            visible(check.message),
+            escape_unprintable(check.message),
         )
         console.print(line, soft_wrap=True)
         if check.hint:
-            console.print(Text(f"{'':<{_WIDTH}}  {visible(check.hint)}"), soft_wrap=True)
+            console.print(Text(f"{'':<{_WIDTH}}  {escape_unprintable(check.hint)}"), soft_wrap=True)

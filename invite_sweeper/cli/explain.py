@@ -13,36 +13,36 @@ from rich.console import Console
 from rich.text import Text
 
 from invite_sweeper.atlas import Credentials, parse_base_url
-from invite_sweeper.atlas.client import connected
-from invite_sweeper.audit import AuditTarget
+from invite_sweeper.atlas.client import connect_for_run
+from invite_sweeper.audit import LogPath
 from invite_sweeper.cli import console
-from invite_sweeper.cli.console import event_loop, stdout_console
+from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     DEFAULT_POLICY,
     AuditPath,
     BaseUrl,
-    Format,
     Output,
+    OutputOption,
     PolicyPath,
     Quiet,
     RunOptions,
     Verbose,
 )
 from invite_sweeper.cli.results import write_json
-from invite_sweeper.cli.session import with_credentials
+from invite_sweeper.cli.session import split_with_credentials
 from invite_sweeper.errors import ExitCode, RunError
-from invite_sweeper.explain import Explainer, Explanation, Verdict, in_words
-from invite_sweeper.models import Gone, Invitation, Unreadable
+from invite_sweeper.explain import EntryExplanation, Explainer, Explanation, describe_decision
+from invite_sweeper.models import Invitation, ListUnreadable, ProjectGone
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.sweep import saved_plan
-from invite_sweeper.sweep.discovery import Found, survey, walk
-from invite_sweeper.sweep.guards import raise_if_clock_differs
-from invite_sweeper.sweep.previous_runs import Precedents
-from invite_sweeper.sweep.saved_plan import Ceiling
-from invite_sweeper.sweep.scope import NotingScope
-from invite_sweeper.sweep.selection import Answer, Decision, amendments
-from invite_sweeper.text import Globs, counted, fold, visible
+from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
+from invite_sweeper.sweep.guards import check_clock
+from invite_sweeper.sweep.previous_runs import PreviousRuns
+from invite_sweeper.sweep.saved_plan import SavedPlanFilter
+from invite_sweeper.sweep.scope import ReportingProjectFilter
+from invite_sweeper.sweep.selection import Decision, MatchResult, decision_filter
+from invite_sweeper.text import Globs, casefold_visible, escape_unprintable, pluralize
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -62,7 +62,7 @@ def explain(
         Path | None,
         typer.Option("--plan", help="Keep to this saved plan, as a sweep would.", metavar="FILE"),
     ] = None,
-    output: Format = Output.TEXT,
+    output: OutputOption = Output.TEXT,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -76,19 +76,19 @@ def explain(
     Example: invite-sweeper explain ada@example.com
     """
     options = RunOptions(policy, base_url, audit_log=audit_log, quiet=quiet, verbose=verbose)
-    explained = search_invitations(term, options, plan=plan)
+    result = search_invitations(term, options, plan=plan)
     if output is Output.JSON:
-        write_json(explained.to_json())
+        write_json(result.to_json())
     else:
-        explained.show(stdout_console())
-    raise typer.Exit(explained.exit_code)
+        result.show(stdout_console())
+    raise typer.Exit(result.exit_code)
 
 
 # An explanation on the terminal.
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class ExplainResult:
     """What `explain` looked through, and what it found.
 
     Attributes:
@@ -103,7 +103,7 @@ class Explained:
     projects: int
     invitations: int
     out_of_scope: tuple[str, ...]
-    unreadable: tuple[Unreadable, ...]
+    unreadable: tuple[ListUnreadable, ...]
     found: tuple[Explanation, ...]
     exit_code: int
 
@@ -118,7 +118,7 @@ class Explained:
             "invitations": self.invitations,
             "out_of_scope": self.out_of_scope,
             "unreadable": [asdict(lost) for lost in self.unreadable],
-            "found": [explanation.record(self.now) for explanation in self.found],
+            "found": [explanation.to_record(self.now) for explanation in self.found],
             "exit_code": self.exit_code,
         }
 
@@ -129,71 +129,75 @@ class Explained:
 
     def _lines(self) -> Iterator[Text]:
         for explanation in self.found:
-            yield from _of_one(explanation)
+            yield from _explanation_lines(explanation)
             yield Text("")
         if not self.found:
-            yield Text(f"Nothing found for {visible(self.term)!r}.", style="bold")
+            yield Text(f"Nothing found for {escape_unprintable(self.term)!r}.", style="bold")
         invitations, projects = (
-            counted(self.invitations, "invitation"),
-            counted(self.projects, "project"),
+            pluralize(self.invitations, "invitation"),
+            pluralize(self.projects, "project"),
         )
         yield Text(f"Looked through: {invitations} in {projects} ({', '.join(self.sources)}).")
         if self.out_of_scope:
             yield Text(
                 f"Not looked through, as the policy leaves them alone: "
-                f"{_some([visible(name) for name in self.out_of_scope])}."
+                f"{_format_names([escape_unprintable(name) for name in self.out_of_scope])}."
             )
-        for lost in self.unreadable:
+        for unreadable in self.unreadable:
             yield Text(
-                f"Could not be read: {visible(lost.project_name)}: {visible(lost.reason)}",
+                f"Could not be read: {escape_unprintable(unreadable.project_name)}: {escape_unprintable(unreadable.reason)}",
                 style="yellow",
             )
 
 
-def _of_one(explanation: Explanation) -> Iterator[Text]:
+def _explanation_lines(explanation: Explanation) -> Iterator[Text]:
     invitation = explanation.invitation
-    status = visible(invitation.status or "no status")
+    status = escape_unprintable(invitation.status or "no status")
     yield Text.assemble(
-        (visible(invitation.username or "(no address)"), "bold"),
-        f" to {visible(invitation.project_name) or invitation.org_id}"
-        f" (id {visible(invitation.id)}, list {invitation.source}, {status})",
+        (escape_unprintable(invitation.username or "(no address)"), "bold"),
+        f" to {escape_unprintable(invitation.project_name) or invitation.org_id}"
+        f" (id {escape_unprintable(invitation.id)}, list {invitation.source}, {status})",
     )
-    for verdict in explanation.verdicts:
-        yield from _entry(verdict)
+    for entry in explanation.entries:
+        yield from _entry_lines(entry)
     stale = explanation.decision.stale
     style = "bold red" if stale else "bold green"
     if explanation.decision != explanation.by_policy:
-        yield Text(f"  By the policy alone: {visible(in_words(explanation.by_policy))}.")
-    yield Text(f"  Decision: {visible(in_words(explanation.decision))}.", style=style)
-
-
-def _entry(verdict: Verdict) -> Iterator[Text]:
-    note = f" ({visible(verdict.note)})" if verdict.note else ""
-    said = "not asked" if verdict.answer is None else _said(verdict.answer, "matches")
-    yield Text(f"  {verdict.kind} `{visible(verdict.name)}`: {said}{note}")
-    for key in verdict.keys:
-        has = visible(key.has) or "nothing"
         yield Text(
-            f"    {key.name}: {_said(key.answer, 'holds')}; asked {visible(key.asked)}, has {has}",
+            f"  By the policy alone: {escape_unprintable(describe_decision(explanation.by_policy))}."
+        )
+    yield Text(
+        f"  Decision: {escape_unprintable(describe_decision(explanation.decision))}.", style=style
+    )
+
+
+def _entry_lines(entry: EntryExplanation) -> Iterator[Text]:
+    note = f" ({escape_unprintable(entry.note)})" if entry.note else ""
+    result = "not asked" if entry.result is None else _format_result(entry.result, "matches")
+    yield Text(f"  {entry.kind} `{escape_unprintable(entry.name)}`: {result}{note}")
+    for key in entry.keys:
+        has = escape_unprintable(key.actual) or "nothing"
+        yield Text(
+            f"    {key.name}: {_format_result(key.result, 'holds')}; asked {escape_unprintable(key.expected)}, has {has}",
             style="dim",
         )
 
 
-def _said(answer: Answer, yes: str) -> str:
-    if isinstance(answer, str):
-        return f"cannot be judged ({answer.replace('_', ' ')})"
-    return yes if answer else "no"
+def _format_result(result: MatchResult, text_if_true: str) -> str:
+    if isinstance(result, str):
+        return f"cannot be judged ({result.replace('_', ' ')})"
+    return text_if_true if result else "no"
 
 
-def _some(names: Sequence[str], most: int = 20) -> str:
-    rest = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+def _format_names(names: Sequence[str], max_names: int = 20) -> str:
+    rest = f" and {len(names) - max_names:,} more" if len(names) > max_names else ""
+    return ", ".join(names[:max_names]) + rest
 
 
 # The walk of `explain`: it reads what a dry run reads, and writes nothing anywhere.
 
 
-_WORKERS_A_SLOT = 2
+_READERS_PER_SLOT = 2
 
 
 def search_invitations(
@@ -202,7 +206,7 @@ def search_invitations(
     *,
     plan: Path | None = None,
     environment: Mapping[str, str] = os.environ,
-) -> Explained:
+) -> ExplainResult:
     """Explain each invitation whose id or username matches the term.
 
     Args:
@@ -211,25 +215,25 @@ def search_invitations(
     Raises:
         RunError: Usage, policy, audit log, plan, or Atlas's answers were about the run.
     """
-    box: list[Explained] = []
+    results: list[ExplainResult] = []
 
     async def work() -> int:
-        box.append(await _Search(term, options, plan, environment).run())
+        results.append(await _Search(term, options, plan, environment).run())
         return 0
 
-    event_loop(work())
-    return box[0]
+    run_async(work())
+    return results[0]
 
 
-def _amend(
+def _load_decision_filter(
     options: RunOptions, plan: Path | None, policy: Policy
 ) -> Callable[[Decision], Decision]:
     """Give the second look that a sweep would have: earlier deletions, and a saved plan."""
-    target = AuditTarget.chosen(options.audit_log, policy.audit.path)
-    return amendments(
-        bounces=Precedents.of(target).bounces(),
+    log_path = LogPath.from_option(options.audit_log, policy.audit.path)
+    return decision_filter(
+        history=PreviousRuns.find(log_path).deletion_history(),
         max_bounces=policy.limits.max_bounces,
-        ceiling=Ceiling(saved_plan.load(plan)) if plan is not None else None,
+        plan_filter=SavedPlanFilter(saved_plan.load(plan)) if plan is not None else None,
     )
 
 
@@ -241,48 +245,50 @@ class _Search:
     ) -> None:
         self._started_s = time.monotonic()
         self._now = datetime.now(UTC)
-        self._policy = loader.read(options.policy)
+        self._policy = loader.load_policy(options.policy)
         self._base_url = parse_base_url(options.base_url)
-        self._parts = with_credentials(self._policy, environment)
-        self._log = console.configure(quiet=options.quiet, verbose=options.verbose)
+        self._parts = split_with_credentials(self._policy, environment)
+        self._log = console.configure_logging(quiet=options.quiet, verbose=options.verbose)
         self._term = term
         self._globs = Globs((term,))
-        self._explainer = Explainer(self._policy, self._now, _amend(options, plan, self._policy))
+        self._explainer = Explainer(
+            self._policy, self._now, _load_decision_filter(options, plan, self._policy)
+        )
         self._found: list[Explanation] = []
-        self._lost: list[Unreadable] = []
-        self._left_alone: list[str] = []
-        self._projects = self._seen = 0
+        self._unreadable: list[ListUnreadable] = []
+        self._excluded: list[str] = []
+        self._projects = self._invitations_seen = 0
 
-    async def run(self) -> Explained:
+    async def run(self) -> ExplainResult:
         """Walk, and explain what fits the term."""
         for part, credentials in self._parts:
             try:
-                await self._ask(part, credentials)
+                await self._search_part(part, credentials)
             except RunError as error:
                 if len(self._parts) == 1:
                     raise
                 organizations = ", ".join(sorted(part.organization_ids))
-                self._lost.append(
-                    Unreadable(organizations, f"organization {organizations}", error.message)
+                self._unreadable.append(
+                    ListUnreadable(organizations, f"organization {organizations}", error.message)
                 )
         self._found.sort(key=lambda e: (e.invitation.project_name, e.invitation.id))
-        return Explained(
+        return ExplainResult(
             term=self._term,
             now=self._now,
             policy_sha256=self._policy.sha256,
             sources=tuple(self._policy.sources),
             projects=self._projects,
-            invitations=self._seen,
-            out_of_scope=tuple(self._left_alone),
-            unreadable=tuple(self._lost),
+            invitations=self._invitations_seen,
+            out_of_scope=tuple(self._excluded),
+            unreadable=tuple(self._unreadable),
             found=tuple(self._found),
-            exit_code=int(ExitCode.PARTLY if self._lost else ExitCode.DONE),
+            exit_code=int(ExitCode.PARTIAL if self._unreadable else ExitCode.DONE),
         )
 
-    async def _ask(self, part: Policy, credentials: Credentials) -> None:
+    async def _search_part(self, part: Policy, credentials: Credentials) -> None:
         """Walk the organizations of one credential."""
         execution = part.execution
-        async with connected(
+        async with connect_for_run(
             self._base_url,
             credentials,
             execution,
@@ -290,26 +296,32 @@ class _Search:
             shards=1,
             log=self._log,
         ) as connection:
-            scope = NotingScope(part)
-            territory = await survey(connection.reader, scope)
-            raise_if_clock_differs(connection.clock_skew_s)
-            self._lost.extend(territory.unreadable)
-            self._left_alone.extend(project.name for project in scope.left_alone)
-            workers = execution.concurrency * _WORKERS_A_SLOT
-            await walk(connection.reader, territory, part.sources, self._visit, workers=workers)
-            self._projects += len(territory.projects)
+            project_filter = ReportingProjectFilter(part)
+            scope = await discover_projects(connection.reader, project_filter)
+            check_clock(connection.clock_skew_s)
+            self._unreadable.extend(scope.unreadable)
+            self._excluded.extend(project.name for project in project_filter.excluded)
+            workers = execution.concurrency * _READERS_PER_SLOT
+            await list_invitations(
+                connection.reader, scope, part.sources, self._on_list, workers=workers
+            )
+            self._projects += len(scope.projects)
 
-    async def _visit(self, found: Found) -> None:
-        if isinstance(found, Gone):
+    async def _on_list(self, found: ListOutcome) -> None:
+        if isinstance(found, ProjectGone):
             return
-        if isinstance(found, Unreadable):
-            self._lost.append(found)
+        if isinstance(found, ListUnreadable):
+            self._unreadable.append(found)
             return
-        self._seen += len(found.invitations)
-        self._found += [self._explainer.explain(i) for i in found.invitations if self._is_meant(i)]
+        self._invitations_seen += len(found.invitations)
+        self._found += [
+            self._explainer.explain(i) for i in found.invitations if self._matches_term(i)
+        ]
 
-    def _is_meant(self, invitation: Invitation) -> bool:
+    def _matches_term(self, invitation: Invitation) -> bool:
         names = (invitation.id, invitation.username or "")
         # An address may hold what a glob reads as its own, so it is compared as it is, too.
-        term = fold(self._term)
-        return any(fold(name) == term or self._globs.match(name) for name in names if name)
+        term = casefold_visible(self._term)
+        return any(
+            casefold_visible(name) == term or self._globs.matches(name) for name in names if name
+        )

@@ -17,7 +17,7 @@ from typer.main import get_group
 from typing_extensions import override
 
 from invite_sweeper import __version__
-from invite_sweeper.cli.streams import lost_result, print_error, secure
+from invite_sweeper.cli.streams import print_error, secure, stdout_error
 from invite_sweeper.errors import ExitCode, RunError
 
 
@@ -80,7 +80,7 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"invite-sweeper {__version__}")
         raise typer.Exit
@@ -90,7 +90,7 @@ def _version(wanted: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Keeps a MongoDB Atlas organization free of stale pending invitations."""
@@ -110,10 +110,10 @@ def run_app(program: Callable[[], object] = app) -> None:
         print_error(error)
         sys.exit(int(error.exit_code))
     finally:
-        if (sentence := lost_result()) is not None:
+        if (sentence := stdout_error()) is not None:
             typer.echo(sentence, err=True)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
     typer.echo("Stopped before anything was sent.", err=True)
-    sys.exit(int(ExitCode.STOPPED))
+    sys.exit(int(ExitCode.INTERRUPTED))

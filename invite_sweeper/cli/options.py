@@ -47,7 +47,7 @@ PlanOut: TypeAlias = Annotated[
     Path | None,
     typer.Option("--out", help="Save the plan, for sweep --plan.", metavar="FILE"),
 ]
-Format: TypeAlias = Annotated[
+OutputOption: TypeAlias = Annotated[
     Output, typer.Option("--output", help="What stdout carries.", case_sensitive=False)
 ]
 DetailedExitCode: TypeAlias = Annotated[
@@ -121,18 +121,18 @@ DEFAULT_PLAN_MAX_AGE = "24h"
 # Commands that never call Atlas.
 
 
-_Given = ParamSpec("_Given")
-_Told = TypeVar("_Told")
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
 
 
-def offline(command: Callable[_Given, _Told]) -> Callable[_Given, _Told]:
+def offline(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
     """Mark a command that never calls Atlas: what it did not do there is beside the point.
 
     Its errors tell no state; they say what is wrong and how to mend it.
     """
 
     @wraps(command)
-    def run(*arguments: _Given.args, **options: _Given.kwargs) -> _Told:
+    def run(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> _Result:
         try:
             return command(*arguments, **options)
         except RunError as error:

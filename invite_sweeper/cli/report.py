@@ -6,17 +6,17 @@ from typing import Annotated
 
 import typer
 
-from invite_sweeper.audit import in_order
+from invite_sweeper.audit import sort_by_start
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.cli.options import offline
-from invite_sweeper.files import raise_if_same
-from invite_sweeper.report.html import chain_of
-from invite_sweeper.report.html import report as make
+from invite_sweeper.files import check_distinct_files
+from invite_sweeper.report.html import chain_result
+from invite_sweeper.report.html import write_report as make
 
 app = typer.Typer(rich_markup_mode=None)
 
 
-class Form(StrEnum):
+class ReportFormat(StrEnum):
     """What the report is written as."""
 
     HTML = "html"
@@ -33,8 +33,8 @@ def report(
         Path | None, typer.Option("--out", metavar="PATH", help="The page; stdout without it.")
     ] = None,
     form: Annotated[
-        Form, typer.Option("--format", help="A page, or Markdown for a pull request.")
-    ] = Form.HTML,
+        ReportFormat, typer.Option("--format", help="A page, or Markdown for a pull request.")
+    ] = ReportFormat.HTML,
 ) -> None:
     """Write one page from audit logs.
 
@@ -42,8 +42,8 @@ def report(
 
     Example: invite-sweeper report audit/invite-sweeper.jsonl --out report.html
     """
-    raise_if_same({"--out": out}, (("the audit log", path) for path in files))
-    paths = in_order(files)
-    make(paths, out, form.value, chain_of(verify(paths)))
+    check_distinct_files({"--out": out}, (("the audit log", path) for path in files))
+    paths = sort_by_start(files)
+    make(paths, out, form.value, chain_result(verify(paths)))
     if out is not None:
         typer.echo(f"The report is in {out}.", err=True)

@@ -19,17 +19,17 @@ from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper import __version__
-from invite_sweeper.atlas import credentials_from, parse_base_url
-from invite_sweeper.atlas.client import connected
-from invite_sweeper.audit import AuditLock, AuditLog, AuditTarget, in_order, unfinished_intents
+from invite_sweeper.atlas import parse_base_url, read_credentials
+from invite_sweeper.atlas.client import connect_for_run
+from invite_sweeper.audit import AuditLog, LogPath, RunLock, open_intents, sort_by_start
 from invite_sweeper.cli import console
-from invite_sweeper.cli.confirm import Question
-from invite_sweeper.cli.console import event_loop, stdout_console
+from invite_sweeper.cli.confirm import Confirmation
+from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     BaseUrl,
-    Format,
     Output,
+    OutputOption,
     Quiet,
     RunOptions,
     Verbose,
@@ -38,17 +38,17 @@ from invite_sweeper.cli.results import write_json
 from invite_sweeper.cli.streams import print_error as explain
 from invite_sweeper.policy import Execution, loader
 from invite_sweeper.restore import (
-    A_MINUTE,
-    Account,
-    Course,
-    Deleted,
-    Pace,
-    deletions,
-    raise_if_damaged,
+    MAX_PER_MINUTE,
+    DeletedInvitation,
+    InviteRateLimit,
+    RestoreReport,
+    RestoreRun,
+    check_log_intact,
+    read_deletions,
 )
-from invite_sweeper.shutdown import Stop, heard_as
+from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.summary import RunSummary
-from invite_sweeper.text import counted, fitting, visible
+from invite_sweeper.text import escape_unprintable, plural_form, pluralize
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -91,7 +91,7 @@ def restore(
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Ask no question on a terminal.")] = False,
-    output: Format = Output.TEXT,
+    output: OutputOption = Output.TEXT,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -122,57 +122,68 @@ def restore(
 _STYLES = {"restored": "green", "failed": "bold red", "unknown": "bold red", "skipped": "yellow"}
 
 
-def show(console: Console, account: Account) -> None:
+def show_result(console: Console, report: RestoreReport) -> None:
     """Write what became of each, and the totals; names cannot move the cursor."""
-    if account.wanted:
-        console.print(_table(account, account.wanted))
+    if report.deletions:
+        console.print(_table(report, report.deletions))
     else:
         console.print("Nothing to invite again: the log tells of no such deletion.")
-    for line in _totals(account):
+    for line in _total_lines(report):
         console.print(line, soft_wrap=True)
 
 
-def show_plan(console: Console, account: Account) -> None:
+def show_restore_plan(console: Console, report: RestoreReport) -> None:
     """Write whom a yes would invite, before the question."""
-    console.print(_table(account, account.gone))
-    minutes = (len(account.gone) - 1) // A_MINUTE
-    takes = f", which takes {counted(minutes, 'minute')} at {A_MINUTE} a minute" if minutes else ""
-    people = counted(len(account.gone), "person", "people")
-    who = fitting(len(account.gone), "this", "these") + f" {people}"
-    console.print(f"Invite {who} again{takes}?", soft_wrap=True)
+    console.print(_table(report, report.to_restore))
+    minutes = (len(report.to_restore) - 1) // MAX_PER_MINUTE
+    duration = (
+        f", which takes {pluralize(minutes, 'minute')} at {MAX_PER_MINUTE} a minute"
+        if minutes
+        else ""
+    )
+    people = pluralize(len(report.to_restore), "person", "people")
+    who = plural_form(len(report.to_restore), "this", "these") + f" {people}"
+    console.print(f"Invite {who} again{duration}?", soft_wrap=True)
 
 
-def _table(account: Account, shown: Sequence[Deleted]) -> Table:
+def _table(report: RestoreReport, deletions: Sequence[DeletedInvitation]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("INVITED", "TO", "ROLES", "LIST", "OUTCOME"):
         table.add_column(heading, overflow="fold")
-    for deleted in shown:
-        table.add_row(*_cells(account, deleted))
+    for deleted in deletions:
+        table.add_row(*_cells(report, deleted))
     return table
 
 
-def _cells(account: Account, deleted: Deleted) -> Iterator[Text]:
-    invitation, said, end = deleted.invitation, account.said_of(deleted), account.ends.get(deleted)
-    yield Text(visible(invitation.username or "(no address)"))
-    yield Text(visible(invitation.project_name) or invitation.org_id)
-    yield Text(visible(", ".join(invitation.roles)))
-    yield Text(invitation.source)
-    detail = end.reason or end.error_code or "" if end is not None else ""
-    yield Text(visible(f"{said.replace('_', ' ')} {detail}".strip()), style=_STYLES.get(said, ""))
-
-
-def _totals(account: Account) -> Iterator[Text]:
-    tally = ", ".join(
-        f"{count:,} {outcome.value.replace('_', ' ')}" for outcome, count in account.tally.items()
+def _cells(report: RestoreReport, deleted: DeletedInvitation) -> Iterator[Text]:
+    invitation, outcome, result = (
+        deleted.invitation,
+        report.outcome_of(deleted),
+        report.results.get(deleted),
     )
-    if account.dry_run:
+    yield Text(escape_unprintable(invitation.username or "(no address)"))
+    yield Text(escape_unprintable(invitation.project_name) or invitation.org_id)
+    yield Text(escape_unprintable(", ".join(invitation.roles)))
+    yield Text(invitation.source)
+    detail = result.reason or result.error_code or "" if result is not None else ""
+    yield Text(
+        escape_unprintable(f"{outcome.replace('_', ' ')} {detail}".strip()),
+        style=_STYLES.get(outcome, ""),
+    )
+
+
+def _total_lines(report: RestoreReport) -> Iterator[Text]:
+    outcomes = ", ".join(
+        f"{count:,} {outcome.value.replace('_', ' ')}" for outcome, count in report.outcomes.items()
+    )
+    if report.dry_run:
         yield Text.assemble(
             ("Dry run: ", "bold"),
-            f"nobody was invited; {len(account.gone):,} of {len(account.wanted):,} would be",
+            f"nobody was invited; {len(report.to_restore):,} of {len(report.deletions):,} would be",
         )
-    if tally:
-        yield Text.assemble(("Done: ", "bold"), tally)
-    yield Text.assemble(("Audit: ", "bold"), visible(account.audit_log))
+    if outcomes:
+        yield Text.assemble(("Done: ", "bold"), outcomes)
+    yield Text.assemble(("Audit: ", "bold"), escape_unprintable(report.audit_log))
 
 
 # One restore from the command line: lock, logs, connection, result.
@@ -200,10 +211,10 @@ def run_restore(
     Raises:
         RunError: It did not come to a restore: usage, lock, a damaged log.
     """
-    return event_loop(_OneRestore(wanted, options, environment).run())
+    return run_async(_RestoreSession(wanted, options, environment).run())
 
 
-class _OneRestore:
+class _RestoreSession:
     """One restore's parts, made from what was typed and the environment."""
 
     def __init__(
@@ -215,49 +226,53 @@ class _OneRestore:
         self._now = now = datetime.now(UTC)
         self._execution = loader.with_deadline(Execution(), options.deadline)
         self._base_url = parse_base_url(options.base_url)
-        self._credentials = credentials_from(
+        self._credentials = read_credentials(
             environment, Path.read_bytes, suffix=wanted.credentials or ""
         )
         self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-        self._files = in_order(wanted.files)
-        self._target = AuditTarget.chosen(options.audit_log, str(self._files[-1]))
-        self._log = console.configure(quiet=options.quiet, verbose=options.verbose)
-        self._stop = Stop()
+        self._files = sort_by_start(wanted.files)
+        self._log_path = LogPath.from_option(options.audit_log, str(self._files[-1]))
+        self._log = console.configure_logging(quiet=options.quiet, verbose=options.verbose)
+        self._stop = StopRequest()
 
     async def run(self) -> int:
         """Carry out the restore between the lock and the result."""
         with (
-            AuditLock(self._target.lock_path, now=self._now, command=shlex.join(sys.argv)),
-            heard_as(self._stop, self._log),
+            RunLock(self._log_path.lock_path, now=self._now, command=shlex.join(sys.argv)),
+            handle_signals(self._stop, self._log),
         ):
-            wanted = self._wanted()
-            path = self._target.path(now=self._now, run_id=self._run_id)
+            deletions = self._read_deletions()
+            path = self._log_path.path_of_run(now=self._now, run_id=self._run_id)
             audit = AuditLog.open(path, run_id=self._run_id, clock=partial(datetime.now, UTC))
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(audit.close)
-                account = await self._against_atlas(wanted, audit)
-        return self._tell(account)
+                report = await self._run_with_connection(deletions, audit)
+        return self._report(report)
 
-    def _wanted(self) -> tuple[Deleted, ...]:
-        for warning in raise_if_damaged(self._files):
+    def _read_deletions(self) -> tuple[DeletedInvitation, ...]:
+        for warning in check_log_intact(self._files):
             self._log.warning(warning)
-        return deletions(
+        return read_deletions(
             self._files,
             base_url=str(self._base_url),
             run=self._deletions.run,
             username=self._deletions.username,
         )
 
-    async def _against_atlas(self, wanted: Sequence[Deleted], audit: AuditLog) -> Account:
-        account = Account(self._run_id, self._now, self._options.dry_run, str(audit.path), wanted)
-        earlier = unfinished_intents(*self._target.files())
-        unsettled = tuple(intent for intent in earlier if intent.of_restore)
+    async def _run_with_connection(
+        self, deletions: Sequence[DeletedInvitation], audit: AuditLog
+    ) -> RestoreReport:
+        report = RestoreReport(
+            self._run_id, self._now, self._options.dry_run, str(audit.path), deletions
+        )
+        earlier = open_intents(*self._log_path.files())
+        unresolved = tuple(intent for intent in earlier if intent.from_restore)
         deadline = self._execution.deadline
-        alarm = asyncio.get_running_loop().call_later(
-            deadline.total_seconds(), self._stop.ask, f"the deadline of {deadline} came"
+        deadline_timer = asyncio.get_running_loop().call_later(
+            deadline.total_seconds(), self._stop.request, f"the deadline of {deadline} came"
         )
         try:
-            async with connected(
+            async with connect_for_run(
                 self._base_url,
                 self._credentials,
                 self._execution,
@@ -265,27 +280,29 @@ class _OneRestore:
                 shards=1,
                 log=self._log,
             ) as atlas:
-                course = Course(
+                restore_run = RestoreRun(
                     atlas,
                     audit,
-                    account,
+                    report,
                     self._stop,
-                    Pace(time.monotonic, self._rest),
-                    self._ask if Question.is_due() and not self._options.yes else None,
-                    self._preamble(),
-                    unsettled,
+                    InviteRateLimit(time.monotonic, self._sleep),
+                    self._confirm
+                    if Confirmation.is_interactive() and not self._options.yes
+                    else None,
+                    self._run_started_fields(),
+                    unresolved,
                 )
-                error = await course.run()
+                error = await restore_run.run()
         finally:
-            alarm.cancel()
+            deadline_timer.cancel()
         counters = atlas.counters
-        account.requests, account.retries = counters.requests, counters.retries
-        account.rate_limited = counters.rate_limited
-        account.duration_s = round(time.monotonic() - self._started_s, 3)
-        await account.close(audit, error)
-        return account
+        report.requests, report.retries = counters.requests, counters.retries
+        report.rate_limited = counters.rate_limited
+        report.duration_s = round(time.monotonic() - self._started_s, 3)
+        await report.finish(audit, error)
+        return report
 
-    def _preamble(self) -> Mapping[str, object]:
+    def _run_started_fields(self) -> Mapping[str, object]:
         return {
             "mode": "restore",
             "tool_version": __version__,
@@ -299,26 +316,26 @@ class _OneRestore:
             "files": [str(path) for path in self._files],
         }
 
-    async def _ask(self, account: Account) -> bool:
+    async def _confirm(self, report: RestoreReport) -> bool:
         def present(console: Console, _summary: RunSummary) -> None:
-            show_plan(console, account)
+            show_restore_plan(console, report)
 
         summary = RunSummary(run_id=self._run_id, mode="restore", now=self._now.isoformat())
-        return await Question(self._stop, present)(summary)
+        return await Confirmation(self._stop, present)(summary)
 
-    async def _rest(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float) -> None:
         """Wait, or until the restore has to end."""
         if seconds > 1:
             self._log.info("waiting for a turn to invite", seconds=round(seconds))
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.asked.wait(), seconds)
+            await asyncio.wait_for(self._stop.requested.wait(), seconds)
 
-    def _tell(self, account: Account) -> int:
-        if account.begun:
+    def _report(self, report: RestoreReport) -> int:
+        if report.reached_atlas:
             if self._options.output is Output.JSON:
-                write_json(account.to_json())
+                write_json(report.to_json())
             elif not self._options.quiet:
-                show(stdout_console(), account)
-        if account.error is not None:
-            explain(account.error)
-        return account.exit_code
+                show_result(stdout_console(), report)
+        if report.error is not None:
+            explain(report.error)
+        return report.exit_code

@@ -14,29 +14,29 @@ import orjson
 from rich.console import Console
 
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.cli.confirm import question
+from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.options import Output, RunOptions
 from invite_sweeper.cli.streams import print_error as explain
-from invite_sweeper.errors import AuditUnwritable, ExitCode, RunError
-from invite_sweeper.models import Log
+from invite_sweeper.errors import AuditLogError, ExitCode, RunError
+from invite_sweeper.models import Logger
 from invite_sweeper.policy import Limits, Notification
 from invite_sweeper.report.metrics import push, write_textfile
-from invite_sweeper.report.progress import BarView, LineView
-from invite_sweeper.report.run_view import KeptNames, Shown, read_shown
-from invite_sweeper.report.tables import plan_only, show
-from invite_sweeper.report.webhooks import announce_end, announce_start
-from invite_sweeper.sweep.run import View
+from invite_sweeper.report.progress import BarProgressView, LogProgressView
+from invite_sweeper.report.run_view import KeptInvitations, RunView, load_run_view
+from invite_sweeper.report.tables import show, show_plan
+from invite_sweeper.report.webhooks import send_end, send_start
+from invite_sweeper.sweep.run import ProgressView
 from invite_sweeper.sweep.summary import RunResult, RunSummary, merge_summaries
-from invite_sweeper.text import counted
+from invite_sweeper.text import pluralize
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from invite_sweeper.report.run_view import KeptNames
+    from invite_sweeper.report.run_view import KeptInvitations
 
 
-class Told(NamedTuple):
+class RunReport(NamedTuple):
     """What there is to tell of one run.
 
     Attributes:
@@ -45,11 +45,11 @@ class Told(NamedTuple):
         kept: The kept invitations by name, where the result is to tell them.
     """
 
-    ended: RunResult | None
+    result: RunResult | None
     error: RunError | None
-    path: Path = Path()
-    start: int = 0
-    kept: "KeptNames | None" = None
+    log_file: Path = Path()
+    log_offset: int = 0
+    kept_invitations: "KeptInvitations | None" = None
 
 
 # What a run shows: its progress, then its result on stdout and its error on stderr.
@@ -58,7 +58,7 @@ class Told(NamedTuple):
 _JSON = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 
 
-class ClosableView(View, Protocol):
+class ClosableProgressView(ProgressView, Protocol):
     """What a person sees, and can be taken away."""
 
     def close(self) -> None:
@@ -66,15 +66,19 @@ class ClosableView(View, Protocol):
         ...
 
 
-def view_for(options: RunOptions, log: Log) -> ClosableView:
+def progress_view(options: RunOptions, log: Logger) -> ClosableProgressView:
     """Choose how the progress is shown: a bar for a person, lines for a log."""
     if sys.stderr.isatty() and not (options.quiet or options.quiet_progress):
-        return BarView(log, Console(stderr=True))
-    return LineView(log, time.monotonic)
+        return BarProgressView(log, Console(stderr=True))
+    return LogProgressView(log, time.monotonic)
 
 
-def tell(
-    options: RunOptions, ended: RunResult, path: Path, start: int, kept: "KeptNames | None" = None
+def report_run(
+    options: RunOptions,
+    result: RunResult,
+    log_file: Path,
+    log_offset: int,
+    kept_invitations: "KeptInvitations | None" = None,
 ) -> int:
     """Write the result to stdout where there is one, and the error to stderr.
 
@@ -85,14 +89,16 @@ def tell(
     Returns:
         The exit code.
     """
-    if ended.reached_atlas:
+    if result.reached_atlas:
         if options.output is Output.JSON:
-            write_json(ended.summary.to_json())
+            write_json(result.summary.to_json())
         elif not options.quiet:
-            show_run(stdout_console(), options, ended.summary, path, start, kept)
-    if ended.error is not None:
-        explain(ended.error)
-    return ended.summary.exit_code
+            show_run(
+                stdout_console(), options, result.summary, log_file, log_offset, kept_invitations
+            )
+    if result.error is not None:
+        explain(result.error)
+    return result.summary.exit_code
 
 
 def write_json(result: Mapping[str, object]) -> None:
@@ -104,132 +110,140 @@ def write_json(result: Mapping[str, object]) -> None:
 # What a command ends with: the result of its one run, or of several put together.
 
 
-_FIRST = (ExitCode.STOPPED, ExitCode.AUDIT)
+_PRIORITY_CODES = (ExitCode.INTERRUPTED, ExitCode.AUDIT)
 
 
-def exit_code(told: Sequence[Told]) -> int:
+def combined_exit_code(reports: Sequence[RunReport]) -> int:
     """Give the code of several runs: their own where they agree, else the plainest truth.
 
     A stop or a log that failed says more than what the other runs came to; 0 and 10 are both
     well, and anything else beside them is partly done.
     """
-    codes = [_code(each) for each in told]
+    codes = [_exit_code(each) for each in reports]
     if len(set(codes)) == 1:
         return codes[0]
-    for code in _FIRST:
+    for code in _PRIORITY_CODES:
         if code in codes:
             return int(code)
     succeeded = all(ExitCode(code).succeeded for code in codes)
-    return int(ExitCode.STALE if succeeded else ExitCode.PARTLY)
+    return int(ExitCode.STALE if succeeded else ExitCode.PARTIAL)
 
 
-def tell_all(options: RunOptions, told: Sequence[Told]) -> int:
+def report_all(options: RunOptions, reports: Sequence[RunReport]) -> int:
     """Write each result to stdout, and each error to stderr; gives the exit code.
 
     `--output json` stays one object: the totals of all runs, and each run under `runs`.
     """
-    code = exit_code(told)
-    if len(told) == 1 or options.output is Output.TEXT:
-        for each in told:
-            _tell(options, each)
+    code = combined_exit_code(reports)
+    if len(reports) == 1 or options.output is Output.TEXT:
+        for each in reports:
+            _report_one(options, each)
         return code
-    ended = [each.ended for each in told if each.ended is not None]
+    ended = [each.result for each in reports if each.result is not None]
     runs = [each.summary.to_json() for each in ended if each.reached_atlas]
     if runs:
         total = merge_summaries([each.summary for each in ended], code)
         write_json({**total.to_json(), "runs": runs})
-    for each in told:
+    for each in reports:
         if each.error is not None:
             explain(each.error)
     return code
 
 
-def _tell(options: RunOptions, told: Told) -> None:
-    if told.ended is not None:
-        tell(options, told.ended, told.path, told.start, told.kept)
-    elif told.error is not None:
-        explain(told.error)
+def _report_one(options: RunOptions, report: RunReport) -> None:
+    if report.result is not None:
+        report_run(
+            options, report.result, report.log_file, report.log_offset, report.kept_invitations
+        )
+    elif report.error is not None:
+        explain(report.error)
 
 
-def _code(told: Told) -> int:
-    if told.ended is not None:
-        return told.ended.summary.exit_code
-    return int(told.error.exit_code if told.error is not None else ExitCode.DEFECT)
+def _exit_code(report: RunReport) -> int:
+    if report.result is not None:
+        return report.result.summary.exit_code
+    return int(report.error.exit_code if report.error is not None else ExitCode.DEFECT)
 
 
 # What went wrong in a run, by name, where no table is shown that tells it.
 
 
-NAMED: Final = 10
+MAX_NAMED: Final = 10
 """So many are named of each kind: a mail from cron is read, and the audit log has all."""
 
 
-def by_name(options: RunOptions, told: Sequence[Told]) -> Iterator[str]:
+def failure_messages(options: RunOptions, reports: Sequence[RunReport]) -> Iterator[str]:
     """Give a sentence for each project that was not read and each deletion that is not known done.
 
     The audit log tells it, so this costs nothing where all went well.
     """
     if not options.quiet and options.output is Output.TEXT:
         return
-    for each in told:
-        if each.ended is not None and _trouble(each.ended.summary):
-            yield from _of(each, each.ended.summary)
+    for each in reports:
+        if each.result is not None and _failure_count(each.result.summary):
+            yield from _run_failures(each, each.result.summary)
 
 
-def _trouble(summary: RunSummary) -> int:
-    return summary.projects_unreadable + _undone(summary)
+def _failure_count(summary: RunSummary) -> int:
+    return summary.projects_unreadable + _unfinished_count(summary)
 
 
-def _undone(summary: RunSummary) -> int:
+def _unfinished_count(summary: RunSummary) -> int:
     return summary.failed + summary.unknown
 
 
-def _of(told: Told, summary: RunSummary) -> Iterator[str]:
+def _run_failures(report: RunReport, summary: RunSummary) -> Iterator[str]:
     # Who became a member is among the same rows, and was told at once.
-    most = NAMED + summary.accepted_during
+    max_rows = MAX_NAMED + summary.accepted_during
     try:
-        shown = read_shown(told.path, summary.run_id, start=told.start, most=most, planned=0)
+        view = load_run_view(
+            report.log_file, summary.run_id, start=report.log_offset, max_rows=max_rows, planned=0
+        )
     except OSError as error:
-        yield f"The audit log {told.path} cannot be read back: {error.strerror}."
+        yield f"The audit log {report.log_file} cannot be read back: {error.strerror}."
         return
-    lost = shown.lost[:NAMED]
-    for project in lost:
+    unreadable = view.unreadable[:MAX_NAMED]
+    for project in unreadable:
         yield f"{project.project or '(no name)'} was not read: {project.reason}"
-    yield from _rest(summary.projects_unreadable - len(lost), "project", summary.audit_log)
-    undone = [row for row in shown.astray if row.outcome in {"failed", "unknown"}][:NAMED]
-    for row in undone:
+    yield from _more_message(
+        summary.projects_unreadable - len(unreadable), "project", summary.audit_log
+    )
+    unfinished = [row for row in view.failed if row.outcome in {"failed", "unknown"}][:MAX_NAMED]
+    for row in unfinished:
         who = f"{row.username or '(no address)'} in {row.project or '(no name)'}"
         yield f"{who} may still be invited: {row.outcome}, {row.detail}"
-    yield from _rest(_undone(summary) - len(undone), "deletion", summary.audit_log)
+    yield from _more_message(
+        _unfinished_count(summary) - len(unfinished), "deletion", summary.audit_log
+    )
 
 
-def _rest(count: int, noun: str, audit_log: str) -> Iterator[str]:
+def _more_message(count: int, noun: str, audit_log: str) -> Iterator[str]:
     if count > 0:
-        yield f"And {counted(count, f'more {noun}')}; see the audit log {audit_log}."
+        yield f"And {pluralize(count, f'more {noun}')}; see the audit log {audit_log}."
 
 
 # The plan and the result as tables for a person; a run that is told in JSON loads none of it.
 
 
-_ROWS = 50
-_ROWS_VERBOSE = 1_000
+_MAX_ROWS = 50
+_MAX_ROWS_VERBOSE = 1_000
 
 
-def presentation(
+def plan_presenter(
     options: RunOptions, audit: AuditLog, limits: Limits
 ) -> Callable[[Console, RunSummary], None]:
     """Give what shows the plan and the question; the plan is on disk by then.
 
     The run begins in the log where the log ends now.
     """
-    read = partial(_read, options, audit.path, audit.position)
+    load_view = partial(_load_view, options, audit.path, audit.offset)
 
     def present(console: Console, summary: RunSummary) -> None:
-        shown = read(summary)
+        shown = load_view(summary)
         if shown.planned != summary.stale - summary.trimmed:
-            raise AuditUnwritable("The plan cannot be read back from the audit log.")
-        plan_only(console, summary, shown)
-        console.print(question(summary, shown, limits), end="")
+            raise AuditLogError("The plan cannot be read back from the audit log.")
+        show_plan(console, summary, shown)
+        console.print(render_question(summary, shown, limits), end="")
 
     return present
 
@@ -238,9 +252,9 @@ def show_run(
     console: Console,
     options: RunOptions,
     summary: RunSummary,
-    path: Path,
-    start: int,
-    kept: KeptNames | None,
+    log_file: Path,
+    log_offset: int,
+    kept_invitations: KeptInvitations | None,
 ) -> None:
     """Write what came of a run.
 
@@ -248,32 +262,41 @@ def show_run(
         start: The byte offset at which the run begins in the log.
         kept: The kept invitations by name, where they are to be told.
     """
-    show(console, summary, _read(options, path, start, summary), kept=kept)
+    show(
+        console,
+        summary,
+        _load_view(options, log_file, log_offset, summary),
+        kept_invitations=kept_invitations,
+    )
 
 
-def _read(options: RunOptions, path: Path, start: int, summary: RunSummary) -> Shown:
+def _load_view(
+    options: RunOptions, log_file: Path, log_offset: int, summary: RunSummary
+) -> RunView:
     """Read the run back; where the log cannot be read the totals are told all the same."""
-    most = _ROWS_VERBOSE if options.verbose else _ROWS
+    max_rows = _MAX_ROWS_VERBOSE if options.verbose else _MAX_ROWS
     planned = summary.stale - summary.trimmed
     try:
-        return read_shown(path, summary.run_id, start=start, most=most, planned=planned)
+        return load_run_view(
+            log_file, summary.run_id, start=log_offset, max_rows=max_rows, planned=planned
+        )
     except OSError:
-        return Shown()
+        return RunView()
 
 
 # Who is told of a run: metrics and notifications; trouble with them is said and no more.
 
 
-async def begin(
+async def notify_start(
     notifications: tuple[Notification, ...], environment: Mapping[str, str]
 ) -> tuple[str, ...]:
     """Tell those who wait for a sign of life that a run begins; gives what went wrong."""
     if not notifications:
         return ()
-    return await announce_start(notifications, environment)
+    return await send_start(notifications, environment)
 
 
-async def end(
+async def notify_end(
     notifications: tuple[Notification, ...],
     environment: Mapping[str, str],
     summary: RunSummary,
@@ -285,20 +308,20 @@ async def end(
     if not notifications and metrics_file is None and pushgateway is None:
         return ()
     summary = replace(summary, finished_at=datetime.now(UTC))
-    said: list[str] = []
+    messages: list[str] = []
     if metrics_file is not None or pushgateway is not None:
-        said += await _metrics(summary, metrics_file, pushgateway)
+        messages += await _export_metrics(summary, metrics_file, pushgateway)
     if notifications:
-        said += await announce_end(notifications, environment, summary)
-    return tuple(said)
+        messages += await send_end(notifications, environment, summary)
+    return tuple(messages)
 
 
-async def _metrics(
+async def _export_metrics(
     summary: RunSummary, metrics_file: Path | None, pushgateway: str | None
 ) -> tuple[str, ...]:
-    said: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
     if metrics_file is not None:
-        said += write_textfile(metrics_file, summary)
+        messages += write_textfile(metrics_file, summary)
     if pushgateway is not None:
-        said += await asyncio.to_thread(push, pushgateway, summary)
-    return said
+        messages += await asyncio.to_thread(push, pushgateway, summary)
+    return messages

@@ -10,25 +10,35 @@ from yarl import URL
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials
-from invite_sweeper.audit import AuditLog, AuditTarget, PlanReader, PlanSpan, invitation_fields
-from invite_sweeper.cli.confirm import Question
+from invite_sweeper.audit import AuditLog, LogPath, PlanReader, PlanSpan, invitation_fields
+from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.options import RunOptions
-from invite_sweeper.cli.results import presentation
+from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.policy import Limits, Policy
-from invite_sweeper.report.run_view import KeptNames
-from invite_sweeper.shutdown import Stop
+from invite_sweeper.report.run_view import KeptInvitations
+from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.guards import Population
-from invite_sweeper.sweep.plan import Leftovers
-from invite_sweeper.sweep.previous_runs import Comparison, Precedents, keep_copy, kept_policy
-from invite_sweeper.sweep.run import Job
-from invite_sweeper.sweep.saved_plan import Ceiling, PlanContext, SavedPlan, check
+from invite_sweeper.sweep.plan import RemainingOrgInvitations
+from invite_sweeper.sweep.previous_runs import (
+    PolicyChange,
+    PreviousRuns,
+    load_policy_copy,
+    save_policy_copy,
+)
+from invite_sweeper.sweep.run import RunConfig
+from invite_sweeper.sweep.saved_plan import (
+    PlanContext,
+    SavedPlan,
+    SavedPlanFilter,
+    check_applicable,
+)
 from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.sweep.selection import Decision, Selector, amendments
+from invite_sweeper.sweep.selection import Decision, Selector, decision_filter
 
 if TYPE_CHECKING:
-    from invite_sweeper.report.run_view import KeptNames
+    from invite_sweeper.report.run_view import KeptInvitations
 
 
 # What is known of a run before it begins.
@@ -48,7 +58,7 @@ class RunContext(NamedTuple):
     base_url: URL
     credentials: Credentials
     shard: Shard | None
-    target: AuditTarget
+    log_path: LogPath
     started_s: float
 
     @property
@@ -67,10 +77,10 @@ class RunContext(NamedTuple):
 # What is settled before a run begins: its plan, its precedents, its question.
 
 
-_SHOWN = 20
+_MAX_SHOWN = 20
 
 
-class Preparation:
+class RunSetup:
     """Makes the job of a run; the lock of the audit log is held by now.
 
     Attributes:
@@ -80,13 +90,17 @@ class Preparation:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._precedents = Precedents.of(context.target)
-        self._comparison = self._quarantine()
-        self._saved = self._load_plan()
-        self._ceiling = Ceiling(self._saved) if self._saved is not None else None
-        self.dry_run = context.options.dry_run or self._comparison is not None
-        self.kept = self._kept_names()
-        self._leftovers = Leftovers() if len(context.policy.sources) > 1 else None
+        self._previous_runs = PreviousRuns.find(context.log_path)
+        self._change = self._detect_policy_change()
+        self._saved_plan = self._load_plan()
+        self._plan_filter = (
+            SavedPlanFilter(self._saved_plan) if self._saved_plan is not None else None
+        )
+        self.dry_run = context.options.dry_run or self._change is not None
+        self.kept_invitations = self._collect_kept_invitations()
+        self._remaining_org_invitations = (
+            RemainingOrgInvitations() if len(context.policy.sources) > 1 else None
+        )
 
     @property
     def mode(self) -> str:
@@ -95,10 +109,10 @@ class Preparation:
 
     @property
     def _limits(self) -> Limits:
-        whole, shard = self._context.policy.limits, self._context.shard
-        return shard.share_of(whole) if shard is not None else whole
+        limits, shard = self._context.policy.limits, self._context.shard
+        return shard.limits_for(limits) if shard is not None else limits
 
-    def job(self, audit: AuditLog, stop: Stop) -> Job:
+    def run_config(self, audit: AuditLog, stop: StopRequest) -> RunConfig:
         """Give what the run is asked to do.
 
         Raises:
@@ -106,9 +120,9 @@ class Preparation:
         """
         context, options, limits = self._context, self._context.options, self._context.policy.limits
         if limits.quarantine and not self.dry_run:
-            keep_copy(context.target, context.policy, options.policy.read_bytes())
+            save_policy_copy(context.log_path, context.policy, options.policy.read_bytes())
         shard = None if context.shard is None else str(context.shard)
-        return Job(
+        return RunConfig(
             policy=context.policy,
             now=context.now,
             run_id=context.run_id,
@@ -116,28 +130,28 @@ class Preparation:
             clock=time.monotonic,
             started_s=context.started_s,
             shard=context.shard,
-            confirm=self._question(audit, stop),
-            preamble=self._preamble(shard),
-            amend=self._amend(),
-            before=self._population(shard),
-            open_intents=self._precedents.open_intents(
+            confirm=self._confirmation(audit, stop),
+            run_started_fields=self._run_started_fields(shard),
+            decision_filter=self._decision_filter(),
+            previous_population=self._previous_population(shard),
+            open_intents=self._previous_runs.open_intents(
                 context.policy.organization_ids, str(context.base_url)
             ),
-            passed=partial(self._passed, audit),
-            refusal=self._refusal,
+            on_plan_accepted=partial(self._on_plan_accepted, audit),
+            policy_change=self._policy_change,
         )
 
-    def _kept_names(self) -> "KeptNames | None":
+    def _collect_kept_invitations(self) -> "KeptInvitations | None":
         if not self._context.options.verbose:
             return None
 
-        return KeptNames(self._context.now)
+        return KeptInvitations(self._context.now)
 
-    def _population(self, shard: str | None) -> Population | None:
+    def _previous_population(self, shard: str | None) -> Population | None:
         if self._context.options.accept_population:
             return None
         organizations = self._context.policy.organization_ids
-        return self._precedents.population(shard, organizations, str(self._context.base_url))
+        return self._previous_runs.population(shard, organizations, str(self._context.base_url))
 
     def _load_plan(self) -> SavedPlan | None:
         context, options = self._context, self._context.options
@@ -145,7 +159,7 @@ class Preparation:
             return None
         path, max_age, key = options.plan
         saved = saved_plan.load(path)
-        check(
+        check_applicable(
             saved,
             context.plan_context,
             now=context.now,
@@ -154,36 +168,36 @@ class Preparation:
         )
         if key is not None:
             saved_plan.require_approval(path, saved.digest, key)
-        if self._precedents.has_carried_out(saved.digest):
+        if self._previous_runs.was_applied(saved.digest):
             raise GuardRefused(
                 f"The plan {path} has been carried out already.",
                 hint="Make another with: invite-sweeper plan --out FILE",
             )
         return saved
 
-    def _quarantine(self) -> Comparison | None:
+    def _detect_policy_change(self) -> PolicyChange | None:
         context = self._context
         if not context.policy.limits.quarantine or context.options.dry_run:
             return None
-        last = self._precedents.last_policy_sha256()
+        last = self._previous_runs.last_policy_sha256()
         if (
             last in {None, context.policy.sha256}
             or context.options.accept_policy == context.policy.sha256
         ):
             return None
-        before = kept_policy(context.target, last or "")
-        return Comparison(Selector(before, context.now) if before is not None else None)
+        previous = load_policy_copy(context.log_path, last or "")
+        return PolicyChange(Selector(previous, context.now) if previous is not None else None)
 
-    def _question(self, audit: AuditLog, stop: Stop) -> Question | None:
+    def _confirmation(self, audit: AuditLog, stop: StopRequest) -> Confirmation | None:
         options = self._context.options
-        if self.dry_run or options.yes or not Question.is_due():
+        if self.dry_run or options.yes or not Confirmation.is_interactive():
             return None
 
-        return Question(stop, presentation(options, audit, self._limits))
+        return Confirmation(stop, plan_presenter(options, audit, self._limits))
 
-    def _preamble(self, shard: str | None) -> Mapping[str, object]:
+    def _run_started_fields(self, shard: str | None) -> Mapping[str, object]:
         context = self._context
-        preamble: dict[str, object] = {
+        fields: dict[str, object] = {
             "mode": self.mode,
             "tool_version": __version__,
             "policy_sha256": context.policy.sha256,
@@ -194,48 +208,66 @@ class Preparation:
             "shard": shard,
             "organizations": sorted(context.policy.organization_ids),
         }
-        if self._saved is not None:
-            preamble["plan_sha256"] = self._saved.digest
-        return preamble
+        if self._saved_plan is not None:
+            fields["plan_sha256"] = self._saved_plan.digest
+        return fields
 
-    def _amend(self) -> Callable[[Decision], Decision]:
-        most = self._context.policy.limits.max_bounces
-        keep_more = amendments(
-            bounces=self._precedents.bounces(), max_bounces=most, ceiling=self._ceiling
+    def _decision_filter(self) -> Callable[[Decision], Decision]:
+        max_bounces = self._context.policy.limits.max_bounces
+        keep_filter = decision_filter(
+            history=self._previous_runs.deletion_history(),
+            max_bounces=max_bounces,
+            plan_filter=self._plan_filter,
         )
-        looks = [keep_more] if self._comparison is None else [keep_more, self._comparison.look]
-        looks += [self.kept.note] if self.kept is not None else []
-        looks += [self._leftovers.look] if self._leftovers is not None else []
-        if len(looks) == 1:
-            return keep_more
-        return lambda decision: reduce(lambda so_far, look: look(so_far), looks, decision)
+        filters = [keep_filter] if self._change is None else [keep_filter, self._change.observe]
+        filters += [self.kept_invitations.record] if self.kept_invitations is not None else []
+        filters += (
+            [self._remaining_org_invitations.observe]
+            if self._remaining_org_invitations is not None
+            else []
+        )
+        if len(filters) == 1:
+            return keep_filter
+        return lambda decision: reduce(lambda so_far, look: look(so_far), filters, decision)
 
-    def _passed(self, audit: AuditLog, spans: Sequence[PlanSpan]) -> tuple[str, ...]:
+    def _on_plan_accepted(self, audit: AuditLog, spans: Sequence[PlanSpan]) -> tuple[str, ...]:
         """Save the plan where that was asked for; say what a saved one no longer covers."""
         if self._context.options.out is not None:
             saved_plan.save(
-                self._context.options.out, self._context.plan_context, self._rows(audit, spans)
+                self._context.options.out,
+                self._context.plan_context,
+                self._planned_rows(audit, spans),
             )
-        left_out = tuple(self._ceiling.left_out()) if self._ceiling is not None else ()
-        stays = self._leftovers.sentences() if self._leftovers is not None else ()
-        return (*left_out, *stays)
+        difference = (
+            tuple(self._plan_filter.describe_difference()) if self._plan_filter is not None else ()
+        )
+        remaining = (
+            self._remaining_org_invitations.warnings()
+            if self._remaining_org_invitations is not None
+            else ()
+        )
+        return (*difference, *remaining)
 
-    def _rows(self, audit: AuditLog, spans: Sequence[PlanSpan]) -> Iterator[Mapping[str, object]]:
+    def _planned_rows(
+        self, audit: AuditLog, spans: Sequence[PlanSpan]
+    ) -> Iterator[Mapping[str, object]]:
         context = self._context
-        with PlanReader.open(audit.path, context.run_id) as lane:
+        with PlanReader.open(audit.path, context.run_id) as reader_for:
             for span in spans:
-                planned = lane(span)
-                while (one := planned.head()) is not None:
-                    planned.advance()
+                reader = reader_for(span)
+                while (one := reader.peek()) is not None:
+                    reader.pop()
                     yield {**invitation_fields(one.invitation, context.now), "rule": one.rule}
 
-    def _refusal(self) -> tuple[GuardRefused, tuple[str, ...]] | None:
+    def _policy_change(self) -> tuple[GuardRefused, tuple[str, ...]] | None:
         """End a quarantined run, once its plan is there to be read."""
-        found = self._comparison
-        if found is None:
+        change = self._change
+        if change is None:
             return None
-        said = [f"The new policy adds {who}" for who in found.added[:_SHOWN]]
-        said += [f"The new policy takes away {who}" for who in found.removed[:_SHOWN]]
-        if found.before is None:
-            said.append("No copy of the policy before was kept, so all that is stale counts as new")
-        return found.refusal(self._context.policy.sha256), tuple(said)
+        messages = [f"The new policy adds {who}" for who in change.added[:_MAX_SHOWN]]
+        messages += [f"The new policy takes away {who}" for who in change.removed[:_MAX_SHOWN]]
+        if change.previous is None:
+            messages.append(
+                "No copy of the policy before was kept, so all that is stale counts as new"
+            )
+        return change.as_error(self._context.policy.sha256), tuple(messages)

@@ -14,21 +14,26 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from invite_sweeper.atlas import AtlasClient, Credentials, credentials_from, parse_base_url
-from invite_sweeper.atlas.client import connected
-from invite_sweeper.audit import AuditLock, AuditLog, AuditTarget
+from invite_sweeper.atlas import (
+    Credentials,
+    RateLimitedAtlasClient,
+    parse_base_url,
+    read_credentials,
+)
+from invite_sweeper.atlas.client import connect_for_run
+from invite_sweeper.audit import AuditLog, LogPath, RunLock
 from invite_sweeper.cli import console, results
-from invite_sweeper.cli.console import event_loop
+from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import RunOptions
-from invite_sweeper.cli.results import Told
-from invite_sweeper.cli.run_setup import Preparation, RunContext
-from invite_sweeper.cli.streams import copy_on_stdout
-from invite_sweeper.errors import RunError, UsageFault
-from invite_sweeper.files import raise_if_same
+from invite_sweeper.cli.results import RunReport
+from invite_sweeper.cli.run_setup import RunContext, RunSetup
+from invite_sweeper.cli.streams import audit_copy_stream
+from invite_sweeper.errors import RunError, UsageError
+from invite_sweeper.files import check_distinct_files
 from invite_sweeper.policy import Policy, loader
-from invite_sweeper.shutdown import Stop, heard_as
+from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep import saved_plan
-from invite_sweeper.sweep.run import Run, View
+from invite_sweeper.sweep.run import ProgressView, Run
 from invite_sweeper.sweep.saved_plan import signature_path
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.summary import RunCounts, RunResult, RunSummary, merge_summaries
@@ -40,59 +45,59 @@ if TYPE_CHECKING:
 # One run: its audit log, its connection, its end.
 
 
-def run_id_at(now: datetime) -> str:
+def new_run_id(now: datetime) -> str:
     """Give a run an id that sorts by time and is its own."""
     return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
-class OneRun:
+class SingleRun:
     """One run's parts, put together."""
 
     def __init__(
         self,
         context: RunContext,
-        stop: Stop,
+        stop: StopRequest,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         self._context = context
         self._stop = stop
         self._log = log
 
-    async def run(self) -> Told:
+    async def run(self) -> RunReport:
         """Carry it out; the lock is held by now.
 
         Raises:
             RunError: It did not come to a run: audit log, plan, precedents.
         """
         context = self._context
-        path = context.target.path(now=context.now, run_id=context.run_id)
-        preparation = Preparation(context)
+        path = context.log_path.path_of_run(now=context.now, run_id=context.run_id)
+        setup = RunSetup(context)
         audit = self._open_log(path)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(audit.close)
-            start = audit.position
-            ended = await self._against_atlas(preparation, audit)
+            log_offset = audit.offset
+            result = await self._run_with_connection(setup, audit)
         self._log.info(
             "finished",
-            exit_code=ended.summary.exit_code,
+            exit_code=result.summary.exit_code,
             audit_log=str(path),
-            last_hash=ended.summary.audit_last_hash,
+            last_hash=result.summary.audit_last_hash,
         )
-        return Told(ended, ended.error, path, start, preparation.kept)
+        return RunReport(result, result.error, path, log_offset, setup.kept_invitations)
 
     def _open_log(self, path: Path) -> AuditLog:
-        copy = copy_on_stdout() if self._context.target.copy_to_stdout else None
+        copy = audit_copy_stream() if self._context.log_path.copy_to_stdout else None
         clock = partial(datetime.now, UTC)
         audit = AuditLog.open(path, run_id=self._context.run_id, clock=clock, copy=copy)
-        if audit.set_aside is not None:
-            self._log.warning("a torn last line was set aside", file=str(audit.set_aside))
+        if audit.torn_copy is not None:
+            self._log.warning("a torn last line was set aside", file=str(audit.torn_copy))
         return audit
 
-    async def _against_atlas(self, preparation: Preparation, audit: AuditLog) -> RunResult:
+    async def _run_with_connection(self, setup: RunSetup, audit: AuditLog) -> RunResult:
         context = self._context
-        job = preparation.job(audit, self._stop)
+        config = setup.run_config(audit, self._stop)
         execution = context.policy.execution
-        async with connected(
+        async with connect_for_run(
             context.base_url,
             context.credentials,
             execution,
@@ -100,24 +105,26 @@ class OneRun:
             shards=context.shard.count if context.shard is not None else 1,
             log=self._log,
         ) as connection:
-            view = results.view_for(context.options, self._log)
-            counts = self._counts(connection, audit, preparation.mode)
+            view = results.progress_view(context.options, self._log)
+            counts = self._counts(connection, audit, setup.mode)
             try:
-                return await self._carry_out(
-                    Run(job, connection, audit, counts, stop=self._stop, view=view),
+                return await self._execute(
+                    Run(config, connection, audit, counts, stop=self._stop, view=view),
                     connection,
                     view,
                 )
             finally:
                 view.close()
 
-    async def _carry_out(self, run: Run, connection: AtlasClient, view: View) -> RunResult:
-        ended = await run.run()
-        if connection.limiter.no_limit_headers and ended.summary.projects_seen:
-            view.warn("Atlas told nothing of its rate limits; the documented ones were kept to.")
-        return ended
+    async def _execute(
+        self, run: Run, connection: RateLimitedAtlasClient, view: ProgressView
+    ) -> RunResult:
+        result = await run.run()
+        if connection.limiter.no_limit_headers and result.summary.projects_seen:
+            view.warning("Atlas told nothing of its rate limits; the documented ones were kept to.")
+        return result
 
-    def _counts(self, connection: AtlasClient, audit: AuditLog, mode: str) -> RunCounts:
+    def _counts(self, connection: RateLimitedAtlasClient, audit: AuditLog, mode: str) -> RunCounts:
         context = self._context
         start = RunSummary(
             run_id=context.run_id,
@@ -140,28 +147,28 @@ class OneRun:
 # What a command writes takes the place of nothing that it reads, locks or accounts in.
 
 
-def raise_if_taken_for_log(outputs: Mapping[str, Path | None], target: AuditTarget) -> None:
+def check_not_log_path(outputs: Mapping[str, Path | None], log_path: LogPath) -> None:
     """Let a command pass whose outputs no later run would read as audit logs.
 
     Raises:
         UsageFault: One of them has such a name. Atlas was not called.
     """
     for option, path in outputs.items():
-        if path is not None and target.takes_for_log(path):
-            raise UsageFault(
-                f"{option} {path} would be taken for an audit log: {target.template} names those.",
+        if path is not None and log_path.matches(path):
+            raise UsageError(
+                f"{option} {path} would be taken for an audit log: {log_path.template} names those.",
                 hint="Name a file elsewhere.",
             )
 
 
-def others_of(
-    options: RunOptions, target: AuditTarget, now: datetime
+def protected_files(
+    options: RunOptions, log_path: LogPath, now: datetime
 ) -> Iterator[tuple[str, Path]]:
     """Give the files of a run that it must not lose; logs of earlier runs are among them."""
     yield "the policy", options.policy
-    yield "the lock", target.lock_path
+    yield "the lock", log_path.lock_path
     # An id that is still to be drawn names no file yet.
-    for log in (target.path(now=now, run_id=""), *target.files()):
+    for log in (log_path.path_of_run(now=now, run_id=""), *log_path.files()):
         yield "the audit log", log
     if options.plan is not None:
         yield "the plan", options.plan.path
@@ -173,17 +180,17 @@ def others_of(
 # A policy over several organizations, one part for each credential that it names.
 
 
-def divided(policy: Policy) -> Iterator[tuple[str, Policy]]:
+def split_by_credentials(policy: Policy) -> Iterator[tuple[str, Policy]]:
     """Give each credential's name, "" for the plain one, and the policy for its organizations."""
     groups: dict[str, list[str]] = {}
     for organization in policy.organizations:
         groups.setdefault(organization.credentials or "", []).append(organization.id)
     for name, ids in groups.items():
-        chosen = tuple(o for o in policy.organizations if o.id in ids)
-        yield name, policy.model_copy(update={"organizations": chosen})
+        organizations = tuple(o for o in policy.organizations if o.id in ids)
+        yield name, policy.model_copy(update={"organizations": organizations})
 
 
-def with_credentials(
+def split_with_credentials(
     policy: Policy, environment: Mapping[str, str]
 ) -> tuple[tuple[Policy, Credentials], ...]:
     """Give each part with its credentials; all of them are there, or it raises.
@@ -192,24 +199,24 @@ def with_credentials(
         UsageFault: Credentials are missing, or cannot be read.
     """
     return tuple(
-        (part, credentials_from(environment, Path.read_bytes, suffix=name))
-        for name, part in divided(policy)
+        (part, read_credentials(environment, Path.read_bytes, suffix=name))
+        for name, part in split_by_credentials(policy)
     )
 
 
 # `sweep` and `plan` from lock to result: one run for each credential that the policy names.
 
 
-def execute(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
+def run_session(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
     """Carry out one `sweep` or `plan`, show its result, and give the exit code.
 
     Raises:
         RunError: It did not come to a run: usage, policy, lock, audit log, plan.
     """
-    return event_loop(_Session(options, environment).run())
+    return run_async(_SweepSession(options, environment).run())
 
 
-class _Session:
+class _SweepSession:
     """What all runs of one command share: policy, environment, lock, signals."""
 
     def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
@@ -217,24 +224,24 @@ class _Session:
         self._environment = environment
         self._started_s = time.monotonic()
         self._now = datetime.now(UTC)
-        self._policy = loader.read(options.policy, deadline=options.deadline)
+        self._policy = loader.load_policy(options.policy, deadline=options.deadline)
         _check_accept_policy(options, self._policy)
         self._base_url = parse_base_url(options.base_url)
-        self._parts = self._divide()
-        self._target = AuditTarget.chosen(options.audit_log, self._policy.audit.path)
+        self._parts = self._split_by_credentials()
+        self._log_path = LogPath.from_option(options.audit_log, self._policy.audit.path)
         outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
-        raise_if_same(outputs, others_of(options, self._target, self._now))
-        raise_if_taken_for_log(outputs, self._target)
+        check_distinct_files(outputs, protected_files(options, self._log_path, self._now))
+        check_not_log_path(outputs, self._log_path)
         index = environment.get("JOB_COMPLETION_INDEX")
         self._shard = (
             Shard.parse(options.shard, completion_index=index)
             if options.shard is not None
             else None
         )
-        self._log = console.configure(
+        self._log = console.configure_logging(
             quiet=options.quiet or options.quiet_progress, verbose=options.verbose
         )
-        self._stop = Stop()
+        self._stop = StopRequest()
 
     async def run(self) -> int:
         """Carry out each run while the lock is held, and tell what came of them.
@@ -243,60 +250,60 @@ class _Session:
             RunError: It did not come to a run.
         """
         with (
-            AuditLock(self._target.lock_path, now=self._now, command=shlex.join(sys.argv)),
-            heard_as(self._stop, self._log),
+            RunLock(self._log_path.lock_path, now=self._now, command=shlex.join(sys.argv)),
+            handle_signals(self._stop, self._log),
         ):
             if self._options.out is not None:
-                saved_plan.try_place(self._options.out)
-            self._warn(await results.begin(self._policy.notify, self._environment))
+                saved_plan.check_writable(self._options.out)
+            self._warn(await results.notify_start(self._policy.notify, self._environment))
             for warning in self._policy.warnings(self._now.date()):
                 self._log.warning(warning)
-            told = [await self._one(part) for part in self._parts]
-            self._warn(tuple(results.by_name(self._options, told)))
-            code = results.tell_all(self._options, told)
-            await self._announce(told, code)
+            reports = [await self._run_one(part) for part in self._parts]
+            self._warn(tuple(results.failure_messages(self._options, reports)))
+            code = results.report_all(self._options, reports)
+            await self._notify_end(reports, code)
         return code
 
-    async def _one(self, part: tuple[Policy, Credentials]) -> Told:
+    async def _run_one(self, part: tuple[Policy, Credentials]) -> RunReport:
         policy, credentials = part
         context = RunContext(
             options=self._options,
             policy=policy,
             now=self._now,
-            run_id=run_id_at(self._now),
+            run_id=new_run_id(self._now),
             base_url=self._base_url,
             credentials=credentials,
             shard=self._shard,
-            target=self._target,
+            log_path=self._log_path,
             started_s=self._started_s,
         )
         try:
-            return await OneRun(context, self._stop, self._log).run()
+            return await SingleRun(context, self._stop, self._log).run()
         except RunError as error:
             if len(self._parts) == 1:
                 raise
-            return Told(None, error)
+            return RunReport(None, error)
 
-    def _divide(self) -> tuple[tuple[Policy, Credentials], ...]:
+    def _split_by_credentials(self) -> tuple[tuple[Policy, Credentials], ...]:
         """Give each credential its organizations; all of them are there before Atlas is called.
 
         Raises:
             UsageFault: Credentials are missing, or one saved plan is to serve several.
         """
-        parts = with_credentials(self._policy, self._environment)
+        parts = split_with_credentials(self._policy, self._environment)
         if len(parts) > 1 and (self._options.out or self._options.plan):
-            raise UsageFault(
+            raise UsageError(
                 "A saved plan belongs to one credential, and the policy names several.",
                 hint="Write a policy for each.",
             )
         return parts
 
-    async def _announce(self, told: list[Told], code: int) -> None:
-        summaries = [each.ended.summary for each in told if each.ended is not None]
+    async def _notify_end(self, reports: list[RunReport], code: int) -> None:
+        summaries = [each.result.summary for each in reports if each.result is not None]
         if not summaries:
             return
         self._warn(
-            await results.end(
+            await results.notify_end(
                 self._policy.notify,
                 self._environment,
                 merge_summaries(summaries, code),
@@ -305,9 +312,9 @@ class _Session:
             )
         )
 
-    def _warn(self, sentences: tuple[str, ...]) -> None:
-        for sentence in sentences:
-            self._log.warning(sentence)
+    def _warn(self, messages: tuple[str, ...]) -> None:
+        for message in messages:
+            self._log.warning(message)
 
 
 def _check_accept_policy(options: RunOptions, policy: Policy) -> None:
@@ -317,7 +324,7 @@ def _check_accept_policy(options: RunOptions, policy: Policy) -> None:
         UsageFault: The policy sets none.
     """
     if options.accept_policy is not None and not policy.limits.quarantine:
-        raise UsageFault(
+        raise UsageError(
             "--accept-policy lifts a quarantine, and the policy sets none.",
             hint="Leave it out, or write limits: {quarantine: true}.",
         )

@@ -11,11 +11,11 @@ from typing import Annotated
 
 import typer
 
-from invite_sweeper.cli.console import event_loop
-from invite_sweeper.errors import UsageFault
+from invite_sweeper.cli.console import run_async
+from invite_sweeper.errors import UsageError
 from invite_sweeper.simulator import Account, SimulatedAtlas, faults, fill, serve
 from invite_sweeper.simulator.seed import ORG_ID
-from invite_sweeper.text import counted
+from invite_sweeper.text import pluralize
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -63,7 +63,7 @@ def simulate(
         float | None, typer.Option(metavar="S", help="End after so many seconds.", min=0)
     ] = None,
     env_file: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Write the exports to this file, too.")
+        Path | None, typer.Option(metavar="PATH", help="Write the env_exports to this file, too.")
     ] = None,
 ) -> None:
     """Serve a simulated Atlas on a port, for rehearsals.
@@ -72,7 +72,7 @@ def simulate(
 
     Example: invite-sweeper simulate --port 8080 --projects 200 --latency-ms 10
     """
-    rehearsal = Rehearsal(
+    simulation = Simulation(
         projects=projects,
         invitations=invitations,
         seed=seed,
@@ -83,7 +83,9 @@ def simulate(
         limits=limits,
     )
     raise typer.Exit(
-        serve_until_stopped(rehearsal, host=host, port=port, duration_s=duration, env_file=env_file)
+        serve_until_stopped(
+            simulation, host=host, port=port, duration_s=duration, env_file=env_file
+        )
     )
 
 
@@ -91,7 +93,7 @@ def simulate(
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
+class Simulation:
     """How the simulated Atlas is filled, and how it behaves."""
 
     projects: int = 12
@@ -116,28 +118,28 @@ class Rehearsal:
             "token": sim.add_token,
         }
         if self.credentials not in kinds:
-            raise UsageFault(
+            raise UsageError(
                 f"--credentials {self.credentials!r} is none of {', '.join(kinds)}.",
             )
         fill(sim, projects=self.projects, invitations_per_project=self.invitations, seed=self.seed)
         sim.throttling.enforced = self.limits
         if self.latency_ms:
-            sim.faults.latency(self.latency_ms / 1000)
+            sim.faults.set_latency(self.latency_ms / 1000)
         if self.error_rate:
-            sim.faults.randomly(faults.fails(500), self.error_rate)
+            sim.faults.add_random(faults.fail_with(500), self.error_rate)
         if self.reset_rate:
-            sim.faults.randomly(faults.reset(late=True), self.reset_rate)
+            sim.faults.add_random(faults.reset(late=True), self.reset_rate)
         return sim, kinds[self.credentials]()
 
 
-def exports(base_url: str, account: Account) -> str:
+def env_exports(base_url: str, account: Account) -> str:
     """Give the shell lines that point the program at the simulated Atlas."""
     variables = {"MONGODB_ATLAS_BASE_URL": base_url, **account.environment()}
     return "".join(f"export {name}={value}\n" for name, value in variables.items())
 
 
 def serve_until_stopped(
-    rehearsal: Rehearsal,
+    simulation: Simulation,
     *,
     host: str,
     port: int,
@@ -149,7 +151,7 @@ def serve_until_stopped(
     Raises:
         UsageFault: The port cannot be had.
     """
-    sim, account = rehearsal.build()
+    sim, account = simulation.build()
 
     async def work() -> int:
         stopped = asyncio.Event()
@@ -164,36 +166,36 @@ def serve_until_stopped(
         return 0
 
     def announce(base_url: str) -> None:
-        lines = exports(base_url, account)
+        lines = env_exports(base_url, account)
         if env_file is not None:
             env_file.write_text(lines, "utf-8")
         typer.echo(
             f"# A simulated Atlas at {base_url}; Ctrl-C ends it. In another terminal:\n"
             f"{lines}# Its organization, for the policy: {ORG_ID}\n"
-            f"# It holds {counted(sim.invitation_count(), 'invitation')} "
-            f"in {counted(rehearsal.projects, 'project')}."
+            f"# It holds {pluralize(sim.invitation_count(), 'invitation')} "
+            f"in {pluralize(simulation.projects, 'project')}."
         )
 
     try:
-        return event_loop(work())
+        return run_async(work())
     except OSError as error:
-        raise UsageFault(
+        raise UsageError(
             f"{host}:{port} cannot be listened on: {error.strerror or error}.",
             hint="Name another --port, or 0 for a free one.",
         ) from None
 
 
 @contextmanager
-def serving(sim: SimulatedAtlas) -> Iterator[str]:
+def serve_in_thread(sim: SimulatedAtlas) -> Iterator[str]:
     """Serve from a thread while the block runs; gives the base URL."""
     started = threading.Event()
-    box: list[str] = []
+    base_urls: list[str] = []
     loop = asyncio.new_event_loop()
     done = asyncio.Event()
 
     async def work() -> None:
         async with serve(sim) as base_url:
-            box.append(base_url)
+            base_urls.append(base_url)
             started.set()
             await done.wait()
 
@@ -207,10 +209,10 @@ def serving(sim: SimulatedAtlas) -> Iterator[str]:
     thread = threading.Thread(target=run, name="simulated-atlas", daemon=True)
     thread.start()
     started.wait()
-    if not box:
-        raise UsageFault("No loopback port can be listened on.")
+    if not base_urls:
+        raise UsageError("No loopback port can be listened on.")
     try:
-        yield box[0]
+        yield base_urls[0]
     finally:
         loop.call_soon_threadsafe(done.set)
         thread.join()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import typer
 from typing_extensions import override
 
-from invite_sweeper.errors import PolicyFault, RunError
-from invite_sweeper.text import visible
+from invite_sweeper.errors import InvalidPolicy, RunError
+from invite_sweeper.text import escape_unprintable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Standard streams that change nothing of a run: closed ones are opened, broken ones go quiet.
 
 
-class _Lenient(io.FileIO):
+class _ForgivingStream(io.FileIO):
     """Where text goes; from its first failure on it goes nowhere.
 
     Attributes:
@@ -35,9 +35,9 @@ class _Lenient(io.FileIO):
             return super().write(data)
         except OSError as error:
             self.failure = error
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
-            os.close(nowhere)
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, self.fileno())
+            os.close(devnull)
             return memoryview(data).nbytes
 
 
@@ -54,23 +54,23 @@ def secure() -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper) and stream.fileno() == number:
-            lenient = io.TextIOWrapper(
-                io.BufferedWriter(_Lenient(number)),
+            forgiving = io.TextIOWrapper(
+                io.BufferedWriter(_ForgivingStream(number)),
                 stream.encoding,
                 stream.errors,
                 line_buffering=stream.line_buffering,
             )
-            setattr(sys, name, lenient)
+            setattr(sys, name, forgiving)
 
 
-def copy_on_stdout() -> BinaryIO:
+def audit_copy_stream() -> BinaryIO:
     """Give stdout for a copy of the audit log, whose failure is told and not swallowed."""
     if _raw_stdout() is None:
         return sys.stdout.buffer
     return os.fdopen(sys.stdout.fileno(), "wb", closefd=False)
 
 
-def lost_result() -> str | None:
+def stdout_error() -> str | None:
     """Give a sentence where stdout could not take the result; None where it could.
 
     A reader that has gone away wanted no more, and is told nothing.
@@ -81,19 +81,19 @@ def lost_result() -> str | None:
     sys.stdout.flush()
     if raw.failure is None or isinstance(raw.failure, BrokenPipeError):
         return None
-    why = raw.failure.strerror
-    return f"The result could not be written to standard output: {why}. What was done stands."
+    reason = raw.failure.strerror
+    return f"The result could not be written to standard output: {reason}. What was done stands."
 
 
-def _raw_stdout() -> _Lenient | None:
+def _raw_stdout() -> _ForgivingStream | None:
     raw: object = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    return raw if isinstance(raw, _Lenient) else None
+    return raw if isinstance(raw, _ForgivingStream) else None
 
 
 # Whether a terminal gets colours.
 
 
-def are_wanted() -> bool:
+def use_color() -> bool:
     """Tell whether colours are wanted where there is a terminal; `rich` asks the same.
 
     Source:
@@ -107,11 +107,11 @@ def print_error(error: RunError) -> None:
 
     A name in it can neither move the cursor nor begin a line of its own.
     """
-    if isinstance(error, PolicyFault):
+    if isinstance(error, InvalidPolicy):
         for line in error.lines():
-            typer.echo(visible(line), err=True)
-    colour = typer.colors.RED if are_wanted() else None
-    typer.secho(f"Error: {visible(error.message)}", err=True, fg=colour)
+            typer.echo(escape_unprintable(line), err=True)
+    colour = typer.colors.RED if use_color() else None
+    typer.secho(f"Error: {escape_unprintable(error.message)}", err=True, fg=colour)
     for part in (error.consequence, error.hint):
         if part:
-            typer.echo(f"  {visible(part)}", err=True)
+            typer.echo(f"  {escape_unprintable(part)}", err=True)

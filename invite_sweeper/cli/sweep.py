@@ -17,9 +17,9 @@ from invite_sweeper.cli.options import (
     BaseUrl,
     Deadline,
     DetailedExitCode,
-    Format,
     MetricsFile,
     Output,
+    OutputOption,
     PlanMaxAge,
     PlanOut,
     PolicyPath,
@@ -34,17 +34,17 @@ from invite_sweeper.cli.options import (
     Yes,
     offline,
 )
-from invite_sweeper.cli.session import execute
-from invite_sweeper.errors import UsageFault
-from invite_sweeper.policy.loader import duration
+from invite_sweeper.cli.session import run_session
+from invite_sweeper.errors import UsageError
+from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.sweep.saved_plan import approve as sign
 
 app = typer.Typer(rich_markup_mode=None)
 
-plans = typer.Typer(rich_markup_mode=None)
-app.add_typer(plans, name="plan")
+plan_app = typer.Typer(rich_markup_mode=None)
+app.add_typer(plan_app, name="plan")
 
-_Given = ParamSpec("_Given")
+_Parameters = ParamSpec("_Parameters")
 _PLAN_HELP = """Find stale invitations and delete nothing: sweep --dry-run.
 
 Example: invite-sweeper plan --policy config/policy.yaml --detailed-exitcode
@@ -66,7 +66,7 @@ def sweep(
     require_approval: RequireApproval = None,
     accept_policy: AcceptPolicy = None,
     accept_population: AcceptPopulation = False,
-    output: Format = Output.TEXT,
+    output: OutputOption = Output.TEXT,
     detailed_exitcode: DetailedExitCode = False,
     yes: Yes = False,
     shard: ShardOption = None,
@@ -85,16 +85,16 @@ def sweep(
     if ctx.invoked_subcommand is not None:  # `plan approve`: `plan` is this command, too
         return
     if require_approval is not None and saved is None:
-        raise UsageFault("--require-approval needs a plan.", hint="Name it with --plan FILE.")
-    if saved is None and _was_named(ctx, "plan_max_age"):
-        raise UsageFault("--plan-max-age needs a plan.", hint="Name it with --plan FILE.")
+        raise UsageError("--require-approval needs a plan.", hint="Name it with --plan FILE.")
+    if saved is None and _is_explicit(ctx, "plan_max_age"):
+        raise UsageError("--plan-max-age needs a plan.", hint="Name it with --plan FILE.")
     plan = None
     if saved is not None:
-        max_age = duration("--plan-max-age", plan_max_age)
+        max_age = parse_duration_option("--plan-max-age", plan_max_age)
         plan = SavedPlanOptions(saved, max_age, require_approval)
     options = RunOptions(
         policy=policy,
-        policy_named=_was_named(ctx, "policy"),
+        policy_named=_is_explicit(ctx, "policy"),
         base_url=base_url,
         audit_log=audit_log,
         dry_run=dry_run,
@@ -112,24 +112,24 @@ def sweep(
         quiet=quiet,
         verbose=verbose,
     )
-    raise typer.Exit(execute(options))
+    raise typer.Exit(run_session(options))
 
 
-def _dry(command: Callable[_Given, None]) -> Callable[_Given, None]:
+def _as_dry_run(command: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
     """Give the same command, options and all, as a dry run: the two spellings are one."""
 
     @wraps(command)
-    def run(*arguments: _Given.args, **options: _Given.kwargs) -> None:
+    def run(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> None:
         options["dry_run"] = True
         command(*arguments, **options)
 
     return run
 
 
-plans.callback(invoke_without_command=True, help=_PLAN_HELP)(_dry(sweep))
+plan_app.callback(invoke_without_command=True, help=_PLAN_HELP)(_as_dry_run(sweep))
 
 
-@plans.command()
+@plan_app.command()
 @offline
 def approve(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The saved plan.")],
@@ -144,6 +144,6 @@ def approve(
     typer.echo(f"The approval is in {sign(file, key)}.")
 
 
-def _was_named(ctx: typer.Context, parameter: str) -> bool:
+def _is_explicit(ctx: typer.Context, parameter: str) -> bool:
     source = ctx.get_parameter_source(parameter)
     return source is not None and source.name != "DEFAULT"

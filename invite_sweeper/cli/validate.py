@@ -10,7 +10,7 @@ import typer
 
 from invite_sweeper.cli.options import DEFAULT_POLICY, offline
 from invite_sweeper.policy import json_schema
-from invite_sweeper.policy.loader import read
+from invite_sweeper.policy.loader import load_policy
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -27,7 +27,7 @@ def validate(
 
     Example: invite-sweeper validate config/policy.yaml
     """
-    policy = read(path)
+    policy = load_policy(path)
     for warning in policy.warnings(datetime.now(UTC).date()):
         typer.echo(f"{path}: warning: {warning}", err=True)
     typer.echo(f"{path} is a valid policy (SHA-256 {policy.sha256}).")

@@ -4,7 +4,7 @@ import hashlib
 
 from pydantic import ValidationError
 
-from invite_sweeper.errors import PolicyFault
+from invite_sweeper.errors import InvalidPolicy
 from invite_sweeper.policy.model import (
     AuditSettings,
     Execution,
@@ -20,8 +20,8 @@ from invite_sweeper.policy.model import (
     json_schema,
 )
 from invite_sweeper.policy.types import READABLE_SOURCES, DurationError, parse_duration
-from invite_sweeper.policy.validation import faults_of
-from invite_sweeper.policy.yaml_reader import read
+from invite_sweeper.policy.validation import policy_issues
+from invite_sweeper.policy.yaml_reader import parse_yaml
 
 __all__ = [
     "READABLE_SOURCES",
@@ -52,15 +52,15 @@ def parse_policy(data: bytes, name: str) -> Policy:
     Raises:
         PolicyFault: The file has faults, all of which are listed. Atlas was not called.
     """
-    document = read(data)
-    written: PolicyFile | None = None
+    document = parse_yaml(data)
+    policy_file: PolicyFile | None = None
     error: ValidationError | None = None
     if document.root is not None:
         try:
-            written = PolicyFile.model_validate(document.root.value)
+            policy_file = PolicyFile.model_validate(document.root.value)
         except ValidationError as caught:
             error = caught
-    faults = faults_of(document, error)
-    if faults or written is None:
-        raise PolicyFault(name, faults)
-    return Policy.model_validate({**dict(written), "sha256": hashlib.sha256(data).hexdigest()})
+    issues = policy_issues(document, error)
+    if issues or policy_file is None:
+        raise InvalidPolicy(name, issues)
+    return Policy.model_validate({**dict(policy_file), "sha256": hashlib.sha256(data).hexdigest()})

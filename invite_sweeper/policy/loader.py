@@ -3,14 +3,14 @@
 from datetime import timedelta
 from pathlib import Path
 
-from invite_sweeper.errors import UsageFault
+from invite_sweeper.errors import UsageError
 from invite_sweeper.policy import parse_policy
 from invite_sweeper.policy.model import Execution, Policy
 from invite_sweeper.policy.types import DurationError, parse_duration
 from invite_sweeper.policy.yaml_reader import MAX_BYTES
 
 
-def read(path: Path, *, deadline: str | None = None) -> Policy:
+def load_policy(path: Path, *, deadline: str | None = None) -> Policy:
     """Read a policy from its file.
 
     Args:
@@ -24,7 +24,7 @@ def read(path: Path, *, deadline: str | None = None) -> Policy:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UsageFault(
+        raise UsageError(
             f"The policy {path} cannot be read: {error.strerror}.",
             hint="Name it with --policy PATH, or in INVITE_SWEEPER_POLICY.",
         ) from None
@@ -40,10 +40,10 @@ def with_deadline(execution: Execution, deadline: str | None) -> Execution:
     """
     if deadline is None:
         return execution
-    return execution.model_copy(update={"deadline": duration("--deadline", deadline)})
+    return execution.model_copy(update={"deadline": parse_duration_option("--deadline", deadline)})
 
 
-def duration(option: str, text: str) -> timedelta:
+def parse_duration_option(option: str, text: str) -> timedelta:
     """Read a duration that an option gives.
 
     Raises:
@@ -52,6 +52,6 @@ def duration(option: str, text: str) -> timedelta:
     try:
         return parse_duration(text)
     except DurationError as error:
-        raise UsageFault(
+        raise UsageError(
             f"{option} {text!r} {error.message}.", hint=f"{error.hint[:1].upper()}{error.hint[1:]}."
         ) from None

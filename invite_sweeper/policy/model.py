@@ -17,7 +17,7 @@ from pydantic_core import CoreSchema, core_schema
 from typing_extensions import override
 
 from invite_sweeper.models import Source
-from invite_sweeper.policy.messages import Mark
+from invite_sweeper.policy.messages import Placeholder
 from invite_sweeper.policy.types import (
     AtlasId,
     Count,
@@ -38,7 +38,7 @@ from invite_sweeper.policy.types import (
 # What every part of a policy has in common.
 
 
-class Part(BaseModel):
+class StrictModel(BaseModel):
     """A part of the policy: no key but its own, no value turned from one type to another."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
@@ -53,11 +53,11 @@ SELECTIONS = ("usernames", "inviters", "roles", "projects")
 """What only narrows a rule; enough for a keep entry."""
 
 
-def _one_of(*keys: str) -> list[JsonValue]:
+def _any_required(*keys: str) -> list[JsonValue]:
     return [{"required": [key]} for key in keys]
 
 
-class Matcher(Part):
+class Matcher(StrictModel):
     """What picks an invitation: all that is given must hold."""
 
     name: Text = Field(description="Its name in the audit log.", examples=["forgotten"])
@@ -106,13 +106,13 @@ class Matcher(Part):
 class Rule(Matcher):
     """What makes an invitation stale. It has a condition of time or status, always."""
 
-    model_config = ConfigDict(json_schema_extra={"anyOf": _one_of(*CONDITIONS)})
+    model_config = ConfigDict(json_schema_extra={"anyOf": _any_required(*CONDITIONS)})
 
 
 class Keep(Matcher):
     """What keeps an invitation, whatever the rules say."""
 
-    model_config = ConfigDict(json_schema_extra={"anyOf": _one_of(*CONDITIONS, *SELECTIONS)})
+    model_config = ConfigDict(json_schema_extra={"anyOf": _any_required(*CONDITIONS, *SELECTIONS)})
 
     reason: Sentence | None = Field(
         default=None, description="Why, for the auditor.", examples=["they travel"]
@@ -123,7 +123,7 @@ class Keep(Matcher):
         examples=["2027-03-31"],
     )
 
-    def holds(self, today: date) -> bool:
+    def is_active(self, today: date) -> bool:
         """Tell whether the entry is still in force; it is on its last day."""
         return self.until is None or today <= self.until
 
@@ -140,7 +140,7 @@ def _setting(*, default: object, description: str, example: object = None) -> An
     )
 
 
-class Limits(Part):
+class Limits(StrictModel):
     """What a run may not pass.
 
     Zero means zero, never "no limit"; only `max_share` says nothing where 10 or fewer are stale.
@@ -190,7 +190,7 @@ class Limits(Part):
     )
 
 
-class Execution(Part):
+class Execution(StrictModel):
     """How the requests are sent."""
 
     concurrency: Annotated[int, Field(ge=1, le=1_000)] = _setting(
@@ -199,7 +199,7 @@ class Execution(Part):
     max_requests_per_second: Annotated[
         float | None,
         Field(gt=0, allow_inf_nan=False),
-        BeforeValidator(lambda value: None if value is Mark.EMPTY else value),
+        BeforeValidator(lambda value: None if value is Placeholder.EMPTY else value),
         WithJsonSchema({"type": ["number", "null"], "exclusiveMinimum": 0}),
     ] = Field(
         default=None,
@@ -225,7 +225,7 @@ class Execution(Part):
     )
 
 
-class AuditSettings(Part):
+class AuditSettings(StrictModel):
     """Where the audit log is."""
 
     path: Text = _setting(
@@ -234,7 +234,7 @@ class AuditSettings(Part):
     )
 
 
-class Notification(Part):
+class Notification(StrictModel):
     """Who is told of a run. Addresses and secrets are in the environment, never here."""
 
     kind: Literal["slack", "webhook", "ping"] = Field(
@@ -257,11 +257,11 @@ class Notification(Part):
 # A policy that is right: frozen values, named as the keys of the file.
 
 
-_ATLAS_ENDS_AFTER = timedelta(days=30)
+_INVITATION_LIFETIME = timedelta(days=30)
 """The life of an invitation of the `invites` list. Source: every recorded answer."""
 
 
-class Organization(Part):
+class Organization(StrictModel):
     """An organization whose projects may be swept."""
 
     id: AtlasId = Field(
@@ -278,12 +278,12 @@ class Organization(Part):
     )
 
 
-def _organization(value: object) -> object:
+def _organization_from_id(value: object) -> object:
     """Let an entry that is no mapping stand for its id."""
     return value if isinstance(value, dict | Organization) else {"id": value}
 
 
-class _OrId:
+class _OrganizationIdSchema:
     """Tells editors of the short form."""
 
     @classmethod
@@ -293,10 +293,12 @@ class _OrId:
         return {"anyOf": [{"type": "string", "pattern": "^[0-9a-f]{24}$"}, handler(schema)]}
 
 
-OrganizationEntry: TypeAlias = Annotated[Organization, BeforeValidator(_organization), _OrId]
+OrganizationEntry: TypeAlias = Annotated[
+    Organization, BeforeValidator(_organization_from_id), _OrganizationIdSchema
+]
 
 
-class ProjectScope(Part):
+class ProjectScope(StrictModel):
     """Which projects of the organizations are looked at."""
 
     include: Texts = Field(
@@ -316,7 +318,7 @@ class ProjectScope(Part):
     )
 
 
-class PolicyFile(Part):
+class PolicyFile(StrictModel):
     """What stands in the file."""
 
     version: Version = Field(description="The version of this format.", examples=[1])
@@ -381,34 +383,34 @@ class Policy(PolicyFile):
         Args:
             today: The day of the run, in UTC.
         """
-        return (*self._never_matching(), *self._ended(today))
+        return (*self._never_matching_warnings(), *self._expired_keep_warnings(today))
 
-    def _never_matching(self) -> tuple[str, ...]:
-        old = [
+    def _never_matching_warnings(self) -> tuple[str, ...]:
+        never_old_enough = [
             f"The rule `{rule.name}` may never match: Atlas ends an invitation of the `invites` "
-            f"list after {_ATLAS_ENDS_AFTER.days} days."
+            f"list after {_INVITATION_LIFETIME.days} days."
             for rule in self.rules
-            if rule.older_than is not None and rule.older_than >= _ATLAS_ENDS_AFTER
+            if rule.older_than is not None and rule.older_than >= _INVITATION_LIFETIME
         ]
-        never = [
+        contradictory = [
             f"`{entry.name}` never matches: what has expired does not expire within a time to come."
             for entry in (*self.rules, *self.keep)
             if entry.expired and entry.expires_within is not None
         ]
-        return (*(old if Source.INVITES in self.sources else ()), *never)
+        return (*(never_old_enough if Source.INVITES in self.sources else ()), *contradictory)
 
-    def _ended(self, today: date) -> tuple[str, ...]:
+    def _expired_keep_warnings(self, today: date) -> tuple[str, ...]:
         return tuple(
             f"The keep entry `{entry.name}` ended on {entry.until} and no longer holds."
             for entry in self.keep
-            if not entry.holds(today)
+            if not entry.is_active(today)
         )
 
 
 # The policy's JSON Schema, for editors.
 
 
-_DRAFT = "http://json-schema.org/draft-07/schema#"
+_SCHEMA_DRAFT = "http://json-schema.org/draft-07/schema#"
 """The newest draft that all editors with YAML support read."""
 
 
@@ -418,11 +420,11 @@ def json_schema() -> dict[str, object]:
     It is a little wider than `parse_policy`: what only the whole file shows (names that
     stand twice, characters that nobody sees) is left to that.
     """
-    made: dict[str, object] = PolicyFile.model_json_schema(schema_generator=_AsWritten)
-    return {"$schema": _DRAFT, **made, "title": "Policy of invite-sweeper"}
+    schema: dict[str, object] = PolicyFile.model_json_schema(schema_generator=_FileSchemaGenerator)
+    return {"$schema": _SCHEMA_DRAFT, **schema, "title": "Policy of invite-sweeper"}
 
 
-class _AsWritten(GenerateJsonSchema):
+class _FileSchemaGenerator(GenerateJsonSchema):
     """Describes files, where a key that has no value is left out and never null."""
 
     @override

@@ -10,22 +10,22 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandle
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from invite_sweeper.models import INVITED_STATUSES, MembershipStatus, Source
-from invite_sweeper.policy.messages import listed, nearest
+from invite_sweeper.policy.messages import closest, join_or
 
 # Spans of time as people write them: `90s`, `30m`, `12h`, `14d`, `2w`, or ISO 8601 (`P14D`).
 
 
-SHORT = r"([0-9]+)([smhdw])"
-ISO = (
+SHORT_DURATION = r"([0-9]+)([smhdw])"
+ISO_DURATION = (
     r"P(?:([0-9]+)W|(?=[0-9T])(?:([0-9]+)D)?"
     r"(?:T(?=[0-9])(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)S)?)?)"
 )
 """Weeks, days, hours, minutes, seconds; whole numbers. Years and months have no fixed length."""
-LONGEST = timedelta(days=36_500)
+MAX_DURATION = timedelta(days=36_500)
 
-_CALENDAR = re.compile(r"P[0-9.,]*[0-9][YM].*")
+_CALENDAR_DURATION = re.compile(r"P[0-9.,]*[0-9][YM].*")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_MOST_DIGITS = 12
+_MAX_DIGITS = 12
 """More digits are past `LONGEST` in any unit, and Python refuses to read some 4,300 of them."""
 
 
@@ -49,29 +49,29 @@ def parse_duration(text: str) -> timedelta:
     Raises:
         DurationError: It has another form, is zero, or is too long.
     """
-    seconds = sum(_count(digits) * size_s for digits, size_s in _parts(text))
+    seconds = sum(_parse_digits(digits) * size_s for digits, size_s in _split_duration(text))
     if seconds == 0:
         raise DurationError("is no time at all", "write a duration above zero, as `14d`")
-    if seconds > LONGEST.total_seconds():
+    if seconds > MAX_DURATION.total_seconds():
         raise DurationError("is longer than 100 years", "write `36500d` or less")
     return timedelta(seconds=seconds)
 
 
-def _count(digits: str) -> int:
+def _parse_digits(digits: str) -> int:
     significant = digits.lstrip("0")
-    return int(f"0{significant}" if len(significant) <= _MOST_DIGITS else "9" * _MOST_DIGITS)
+    return int(f"0{significant}" if len(significant) <= _MAX_DIGITS else "9" * _MAX_DIGITS)
 
 
-def _parts(text: str) -> tuple[tuple[str, int], ...]:
-    if short := re.fullmatch(SHORT, text):
+def _split_duration(text: str) -> tuple[tuple[str, int], ...]:
+    if short := re.fullmatch(SHORT_DURATION, text):
         return ((short[1], _SECONDS[short[2]]),)
-    if iso := re.fullmatch(ISO, text):
+    if iso := re.fullmatch(ISO_DURATION, text):
         return tuple(
             (digits, _SECONDS[unit])
             for digits, unit in zip(iso.groups(), "wdhms", strict=True)
             if digits is not None
         )
-    if _CALENDAR.fullmatch(text):
+    if _CALENDAR_DURATION.fullmatch(text):
         raise DurationError("counts years or months, which have no fixed length", "write days")
     if text.startswith("-"):
         raise DurationError("is below zero", "write a duration above zero, as `14d`")
@@ -87,12 +87,12 @@ READABLE_SOURCES: frozenset[Source] = frozenset(Source)
 """The lists that this version reads. A policy that names another one is faulty."""
 
 
-_MOST = 1_000_000_000
-WRONG = "wrong"
+_MAX_COUNT = 1_000_000_000
+POLICY_ERROR_TYPE = "wrong"
 """The type of each error that is raised here; its context holds `what` and `mend`."""
 
 
-def wrong(what: str, hint: str, *, shown: bool = True) -> PydanticCustomError:
+def value_error(message: str, hint: str, *, show_value: bool = True) -> PydanticCustomError:
     """Make the error that a validator raises, in the words that the person will read.
 
     Args:
@@ -100,38 +100,38 @@ def wrong(what: str, hint: str, *, shown: bool = True) -> PydanticCustomError:
         hint: What to write instead.
         shown: The value may be printed.
     """
-    context = {"what": what, "hint": hint, "shown": shown}
-    return PydanticCustomError(WRONG, "{what}; {hint}", context)
+    context = {"message": message, "hint": hint, "quote": show_value}
+    return PydanticCustomError(POLICY_ERROR_TYPE, "{message}; {hint}", context)
 
 
-def _sound(value: str) -> str:
+def _clean_text(value: str) -> str:
     """Refuse a text that is empty, or holds what nobody sees and a glob then misses."""
     if not value.strip():
-        raise wrong("is empty", "write something, or remove it")
-    if any(unicodedata.category(character) in _UNSEEN for character in value):
-        raise wrong("holds a character that nobody sees", "remove it")
+        raise value_error("is empty", "write something, or remove it")
+    if any(unicodedata.category(character) in _INVISIBLE_CATEGORIES for character in value):
+        raise value_error("holds a character that nobody sees", "remove it")
     if value != value.strip():
-        raise wrong("begins or ends with a space", "remove the space")
+        raise value_error("begins or ends with a space", "remove the space")
     return value
 
 
-_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
-def _id(value: str) -> str:
+def _atlas_id(value: str) -> str:
     if re.fullmatch(r"[0-9a-f]{24}", value):
         return value
     if re.fullmatch(r"[0-9a-f]{24}", value.lower()):
-        raise wrong("has upper-case letters", f"write `{value.lower()}`")
-    raise wrong("is no id", "write 24 digits and letters from a to f")
+        raise value_error("has upper-case letters", f"write `{value.lower()}`")
+    raise value_error("is no id", "write 24 digits and letters from a to f")
 
 
-def _matching(pattern: str, name: str, hint: str) -> Callable[[str], str]:
+def _pattern_validator(pattern: str, name: str, hint: str) -> Callable[[str], str]:
     def check(value: str) -> str:
         if re.fullmatch(pattern, value):
             return value
         # Not shown: an address or a secret that was pasted here must not reach a log.
-        raise wrong(f"is no {name}", hint, shown=False)
+        raise value_error(f"is no {name}", hint, show_value=False)
 
     return check
 
@@ -140,21 +140,21 @@ def _version(value: object) -> object:
     # A literal alone would take `yes` and `1.0`, which Python holds equal to 1.
     if type(value) is int and value == 1:
         return value
-    raise wrong("is no version that this program reads", "write `version: 1`")
+    raise value_error("is no version that this program reads", "write `version: 1`")
 
 
 def _duration(value: object) -> object:
     if isinstance(value, timedelta):
         return value
     if not isinstance(value, str):
-        raise wrong(
+        raise value_error(
             "has no unit of time",
             "write a number and its unit: `90s`, `30m`, `12h`, `14d` or `2w`",
         )
     try:
         return parse_duration(value)
     except DurationError as error:
-        raise wrong(error.message, error.hint) from None
+        raise value_error(error.message, error.hint) from None
 
 
 def _day(value: object) -> object:
@@ -165,18 +165,18 @@ def _day(value: object) -> object:
             return date.fromisoformat(value)
         except ValueError:
             pass
-    raise wrong("is no day of the calendar", "write year, month and day, as `2027-03-31`")
+    raise value_error("is no day of the calendar", "write year, month and day, as `2027-03-31`")
 
 
 def _source(value: object) -> object:
-    words = tuple(Source)
-    if not isinstance(value, str) or value not in words:
-        raise _unknown_word(value, words, "source")
+    allowed = tuple(Source)
+    if not isinstance(value, str) or value not in allowed:
+        raise _unknown_value_error(value, allowed, "source")
     source = Source(value)
     if source not in READABLE_SOURCES:
-        raise wrong(
+        raise value_error(
             "is a list that this version does not read yet",
-            f"write {listed(sorted(READABLE_SOURCES))}",
+            f"write {join_or(sorted(READABLE_SOURCES))}",
         )
     return source
 
@@ -185,22 +185,25 @@ def _status(value: str) -> str:
     if value in INVITED_STATUSES:
         return value
     if value.upper() == MembershipStatus.ACTIVE:
-        raise wrong(
-            "is the status of a member, never of an invitation", f"write {listed(INVITED_STATUSES)}"
+        raise value_error(
+            "is the status of a member, never of an invitation",
+            f"write {join_or(INVITED_STATUSES)}",
         )
-    raise _unknown_word(value, INVITED_STATUSES, "status")
+    raise _unknown_value_error(value, INVITED_STATUSES, "status")
 
 
-def _unknown_word(value: object, words: tuple[str, ...], name: str) -> PydanticCustomError:
-    like = nearest(value, words) if isinstance(value, str) else None
-    return wrong(f"is no {name}", f"write {listed((like,) if like else words)}")
+def _unknown_value_error(value: object, allowed: tuple[str, ...], name: str) -> PydanticCustomError:
+    suggestion = closest(value, allowed) if isinstance(value, str) else None
+    return value_error(
+        f"is no {name}", f"write {join_or((suggestion,) if suggestion else allowed)}"
+    )
 
 
-def _one_line(value: str) -> str:
+def _collapse_whitespace(value: str) -> str:
     return " ".join(value.split())
 
 
-class _Pairs:
+class _FrozenMapping:
     """Reads a mapping of texts, and keeps it as frozen pairs in the order of the file."""
 
     @classmethod
@@ -215,16 +218,20 @@ class _Pairs:
         )
 
 
-Text: TypeAlias = Annotated[str, AfterValidator(_sound), Field(json_schema_extra={"minLength": 1})]
-Sentence: TypeAlias = Annotated[str, AfterValidator(_one_line), AfterValidator(_sound)]
+Text: TypeAlias = Annotated[
+    str, AfterValidator(_clean_text), Field(json_schema_extra={"minLength": 1})
+]
+Sentence: TypeAlias = Annotated[
+    str, AfterValidator(_collapse_whitespace), AfterValidator(_clean_text)
+]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
 AtlasId: TypeAlias = Annotated[
-    str, AfterValidator(_id), Field(json_schema_extra={"pattern": "^[0-9a-f]{24}$"})
+    str, AfterValidator(_atlas_id), Field(json_schema_extra={"pattern": "^[0-9a-f]{24}$"})
 ]
 CredentialsName: TypeAlias = Annotated[
     str,
     AfterValidator(
-        _matching(
+        _pattern_validator(
             "[A-Z0-9_]+",
             "name for credentials",
             "write upper-case letters, digits and `_`: the end of the variables' names",
@@ -235,7 +242,7 @@ CredentialsName: TypeAlias = Annotated[
 Variable: TypeAlias = Annotated[
     str,
     AfterValidator(
-        _matching(
+        _pattern_validator(
             "[A-Z_][A-Z0-9_]*",
             "name of an environment variable",
             "write the variable's name, in upper case, never the address or secret itself",
@@ -247,7 +254,7 @@ Version: TypeAlias = Annotated[int, BeforeValidator(_version), WithJsonSchema({"
 Duration: TypeAlias = Annotated[
     timedelta,
     BeforeValidator(_duration),
-    WithJsonSchema({"type": "string", "pattern": f"^({SHORT}|{ISO})$"}),
+    WithJsonSchema({"type": "string", "pattern": f"^({SHORT_DURATION}|{ISO_DURATION})$"}),
 ]
 Day: TypeAlias = Annotated[
     date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})
@@ -260,6 +267,6 @@ Status: TypeAlias = Annotated[
     AfterValidator(_status),
     Field(json_schema_extra={"enum": [str(status) for status in INVITED_STATUSES]}),
 ]
-Tags: TypeAlias = Annotated[tuple[tuple[str, str], ...], _Pairs]
-Count: TypeAlias = Annotated[int, Field(ge=0, le=_MOST)]
+Tags: TypeAlias = Annotated[tuple[tuple[str, str], ...], _FrozenMapping]
+Count: TypeAlias = Annotated[int, Field(ge=0, le=_MAX_COUNT)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

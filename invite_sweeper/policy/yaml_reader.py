@@ -11,7 +11,7 @@ from yaml.constructor import SafeConstructor
 from yaml.reader import Reader
 from yaml.resolver import Resolver
 
-from invite_sweeper.policy.messages import Mark, Path, shown
+from invite_sweeper.policy.messages import KeyPath, Placeholder, quote
 
 # What was read of a file: plain data, and the place of everything in it.
 
@@ -36,7 +36,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Flaw:
+class Issue:
     """A fault whose place is not yet counted in lines.
 
     Attributes:
@@ -44,8 +44,8 @@ class Flaw:
     """
 
     index: int
-    path: Path
-    what: str
+    path: KeyPath
+    message: str
     hint: str
 
 
@@ -60,10 +60,10 @@ class Document:
     """
 
     root: Node | None
-    flaws: tuple[Flaw, ...]
-    place: Callable[[int], tuple[int, int]]
+    issues: tuple[Issue, ...]
+    position: Callable[[int], tuple[int, int]]
 
-    def find(self, path: Path) -> tuple[Node, Path]:
+    def find(self, path: KeyPath) -> tuple[Node, KeyPath]:
         """Find the deepest value on a way, and how much of the way leads to it.
 
         Only where `root` is not None.
@@ -76,7 +76,7 @@ class Document:
         return node, path
 
 
-def line_counter(text: str) -> Callable[[int], tuple[int, int]]:
+def position_lookup(text: str) -> Callable[[int], tuple[int, int]]:
     """Give a function from a place in a text to its line and column, both from 1."""
     starts = [0, *(match.end() for match in re.finditer(r"\r\n|\r|\n", text))]
 
@@ -90,16 +90,16 @@ def line_counter(text: str) -> Callable[[int], tuple[int, int]]:
 # What YAML's own complaints mean, in words of ours.
 
 
-_NOT_YAML = "the text is no valid YAML"
-_QUOTE = "put the text in quotes"
+_NOT_YAML_MESSAGE = "the text is no valid YAML"
+_QUOTE_HINT = "put the text in quotes"
 # A part of what PyYAML or libyaml says, and what it comes from in nearly all files.
-_MEANINGS = (
+_SYNTAX_MESSAGES = (
     (
         "scanning an alias",
         "a text that begins with `*` stands without quotes",
         'put it in quotes: "*@example.com"',
     ),
-    ("scanning an anchor", "a text that begins with `&` stands without quotes", _QUOTE),
+    ("scanning an anchor", "a text that begins with `&` stands without quotes", _QUOTE_HINT),
     (
         "mapping values are not allowed",
         "a colon stands where no key may be",
@@ -114,17 +114,17 @@ _MEANINGS = (
     ("quoted scalar", "a text in quotes holds an unknown escape", "double each backslash in it"),
     ("flow sequence", "a list in brackets is not closed or lacks a comma", "write `[a, b]`"),
     ("flow mapping", "a mapping in braces is not closed or lacks a comma", "write `{a: 1, b: 2}`"),
-    ("block scalar", "a text begins with `|` or `>` and stands without quotes", _QUOTE),
+    ("block scalar", "a text begins with `|` or `>` and stands without quotes", _QUOTE_HINT),
     (
         "parsing a block",
         "the indentation does not fit the lines before",
         "indent the keys of one mapping, and the dashes of one list, alike",
     ),
-    ("document start>", "something stands after the end of a value", _QUOTE),
+    ("document start>", "something stands after the end of a value", _QUOTE_HINT),
     ("nesting depth", "the nesting is too deep", "nest less"),
 )
 # Where the beginning of the thing is the place to mend, and not where the parser gave up.
-_BEGUN_EARLIER = tuple(
+_POINT_AT_START = tuple(
     f"while scanning {thing}"
     for thing in (
         "an alias",
@@ -137,7 +137,7 @@ _BEGUN_EARLIER = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class SyntaxIssue:
     """Why a text is no YAML.
 
     Attributes:
@@ -145,31 +145,37 @@ class Complaint:
     """
 
     index: int
-    what: str
+    message: str
     hint: str
 
 
-def explain(error: Exception, text: str) -> Complaint:
+def describe_syntax_error(error: Exception, text: str) -> SyntaxIssue:
     """Say what is wrong with a text that is no YAML, and where."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         # The parser in Python trips over an escape or a directive with too large a number.
-        return Complaint(0, _NOT_YAML, "look for an escape (`\\U…`) or a directive (`%…`) in it")
-    at = error.problem_mark.index
-    said = f"{error.context or ''} {error.problem or ''}"
-    if "cannot start any token" in said:
-        return _bad_beginning(at, text[at : at + 1])
-    if said.startswith(_BEGUN_EARLIER):
-        at = error.context_mark.index if error.context_mark else at
-    for part, what, hint in _MEANINGS:
-        if part in said:
-            return Complaint(at, what, hint)
-    return Complaint(at, _NOT_YAML, "look at what stands just before: quotes, brackets, colons")
+        return SyntaxIssue(
+            0, _NOT_YAML_MESSAGE, "look for an escape (`\\U…`) or a directive (`%…`) in it"
+        )
+    index = error.problem_mark.index
+    problem = f"{error.context or ''} {error.problem or ''}"
+    if "cannot start any token" in problem:
+        return _bad_first_character(index, text[index : index + 1])
+    if problem.startswith(_POINT_AT_START):
+        index = error.context_mark.index if error.context_mark else index
+    for part, message, hint in _SYNTAX_MESSAGES:
+        if part in problem:
+            return SyntaxIssue(index, message, hint)
+    return SyntaxIssue(
+        index, _NOT_YAML_MESSAGE, "look at what stands just before: quotes, brackets, colons"
+    )
 
 
-def _bad_beginning(at: int, character: str) -> Complaint:
+def _bad_first_character(index: int, character: str) -> SyntaxIssue:
     if character == "\t":
-        return Complaint(at, "a tab stands where YAML wants spaces", "indent with spaces")
-    return Complaint(at, f"a text begins with `{character}` and stands without quotes", _QUOTE)
+        return SyntaxIssue(index, "a tab stands where YAML wants spaces", "indent with spaces")
+    return SyntaxIssue(
+        index, f"a text begins with `{character}` and stands without quotes", _QUOTE_HINT
+    )
 
 
 # YAML text to plain data, with the place of everything in it.
@@ -180,7 +186,7 @@ MAX_DEPTH = 20
 LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser in C where PyYAML was built with it; both are tested."""
 
-_LONGEST_VALUE = 100
+_MAX_VALUE_LENGTH = 100
 """In characters, of a number, truth value or date: some take quadratic time to read."""
 _TAG = "tag:yaml.org,2002:"
 _STR = f"{_TAG}str"
@@ -196,7 +202,7 @@ _UNPRINTABLE = Reader.NON_PRINTABLE
 # Within a file it is invisible, and the two parsers do not read the same behind it.
 _BYTE_ORDER_MARK = re.compile("\ufeff")
 # What YAML takes a value for, where it cannot be read as such or is not for policies.
-_TAKEN_FOR = {
+_REJECTED_TAGS = {
     f"{_TAG}int": "a number and is none that can be used",
     f"{_TAG}float": "a number and is none that can be used",
     f"{_TAG}timestamp": "a date and is no day of the calendar",
@@ -206,23 +212,27 @@ _TAKEN_FOR = {
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
-def read(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> Document:
+def parse_yaml(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> Document:
     """Read a file's bytes. Nothing is raised, whatever they are: faults are in the answer."""
     if len(data) > MAX_BYTES:
-        return _hopeless("", 0, "the file is over 1 MiB", "split the policy or shorten it")
+        return _unreadable_document(
+            "", 0, "the file is over 1 MiB", "split the policy or shorten it"
+        )
     try:
         text = data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode()
-        return _hopeless(before, len(before), "the file is no UTF-8 text", "save it as UTF-8")
-    if bad := _UNPRINTABLE.search(text) or _BYTE_ORDER_MARK.search(text):
-        what = f"{shown(bad[0])} may not stand in a policy"
-        return _hopeless(text, bad.start(), what, "remove it")
-    return _Builder(text, loader).document()
+        return _unreadable_document(
+            before, len(before), "the file is no UTF-8 text", "save it as UTF-8"
+        )
+    if unprintable := _UNPRINTABLE.search(text) or _BYTE_ORDER_MARK.search(text):
+        message = f"{quote(unprintable[0])} may not stand in a policy"
+        return _unreadable_document(text, unprintable.start(), message, "remove it")
+    return _DocumentBuilder(text, loader).build()
 
 
-def _hopeless(text: str, index: int, what: str, hint: str) -> Document:
-    return Document(None, (Flaw(index, (), what, hint),), line_counter(text))
+def _unreadable_document(text: str, index: int, message: str, hint: str) -> Document:
+    return Document(None, (Issue(index, (), message, hint),), position_lookup(text))
 
 
 def _index(event: yaml.Event) -> int:
@@ -234,7 +244,7 @@ class _TooDeepError(Exception):
     """The nesting is over `MAX_DEPTH`; its flaw is noted."""
 
 
-class _Builder:
+class _DocumentBuilder:
     """Turns the parser's events into nodes, and goes on past each fault that it can.
 
     Events, not PyYAML's own nodes: those are built by recursion without a bound, resolve
@@ -246,87 +256,91 @@ class _Builder:
         self._events = yaml.parse(text, Loader=loader)
         self._constructor = SafeConstructor()
         self._resolve: Callable[[type, str, tuple[bool, bool]], str] = Resolver().resolve
-        self._place = line_counter(text)
-        self._flaws: list[Flaw] = []
+        self._position = position_lookup(text)
+        self._issues: list[Issue] = []
 
-    def document(self) -> Document:
+    def build(self) -> Document:
         root: Node | None = None
         try:
-            root = self._only_document()
+            root = self._single_document()
         except _TooDeepError:
             pass
         except (yaml.YAMLError, ValueError, OverflowError) as error:
-            complaint = explain(error, self._text)
-            self._flaws.append(Flaw(complaint.index, (), complaint.what, complaint.hint))
-        return Document(root, tuple(self._flaws), self._place)
+            syntax_issue = describe_syntax_error(error, self._text)
+            self._issues.append(
+                Issue(syntax_issue.index, (), syntax_issue.message, syntax_issue.hint)
+            )
+        return Document(root, tuple(self._issues), self._position)
 
-    def _only_document(self) -> Node | None:
+    def _single_document(self) -> Node | None:
         next(self._events)
         root: Node | None = None
         if isinstance(next(self._events), yaml.DocumentStartEvent):
             root = self._node(next(self._events), ())
             next(self._events)
             if isinstance(event := next(self._events), yaml.DocumentStartEvent):
-                self._note(event, (), "a second document begins", "keep one document in the file")
-        if root is None or root.value is Mark.EMPTY:
-            self._flaws.append(Flaw(0, (), "the file is empty", "begin with `version: 1`"))
+                self._add_issue(
+                    event, (), "a second document begins", "keep one document in the file"
+                )
+        if root is None or root.value is Placeholder.EMPTY:
+            self._issues.append(Issue(0, (), "the file is empty", "begin with `version: 1`"))
             return None
         return root
 
-    def _note(self, event: yaml.Event, path: Path, what: str, hint: str) -> None:
-        self._flaws.append(Flaw(_index(event), path, what, hint))
+    def _add_issue(self, event: yaml.Event, path: KeyPath, message: str, hint: str) -> None:
+        self._issues.append(Issue(_index(event), path, message, hint))
 
-    def _node(self, event: yaml.Event, path: Path) -> Node:
+    def _node(self, event: yaml.Event, path: KeyPath) -> Node:
         index = _index(event)
         if isinstance(event, yaml.AliasEvent):
-            self._note(
+            self._add_issue(
                 event,
                 path,
-                f"{shown(f'*{event.anchor}')} is an alias, and none is followed",
+                f"{quote(f'*{event.anchor}')} is an alias, and none is followed",
                 "write the value out; a text that begins with `*` needs quotes",
             )
-            return Node(index, Mark.UNREADABLE)
-        tagged = self._refuse_tag(event, path)
+            return Node(index, Placeholder.UNREADABLE)
+        has_tag = self._reject_tag(event, path)
         if isinstance(event, yaml.ScalarEvent):
-            value = Mark.UNREADABLE if tagged else self._value(event, path)
+            value = Placeholder.UNREADABLE if has_tag else self._value(event, path)
             return Node(index, value, text=event.value)
         if len(path) >= MAX_DEPTH:
-            self._note(event, path[:3], f"is over {MAX_DEPTH} levels deep", "nest less")
+            self._add_issue(event, path[:3], f"is over {MAX_DEPTH} levels deep", "nest less")
             raise _TooDeepError
         build = self._list if isinstance(event, yaml.SequenceStartEvent) else self._mapping
         return build(Node(index, None), path)
 
-    def _refuse_tag(self, event: yaml.Event, path: Path) -> bool:
+    def _reject_tag(self, event: yaml.Event, path: KeyPath) -> bool:
         tag = cast("yaml.ScalarEvent", event).tag  # the starts of lists and mappings have one, too
         if tag is not None:
-            self._note(
-                event, path, f"has the tag {shown(str(tag))}", "remove it; tags are not read"
+            self._add_issue(
+                event, path, f"has the tag {quote(str(tag))}", "remove it; tags are not read"
             )
         return tag is not None
 
-    def _value(self, event: yaml.ScalarEvent, path: Path) -> object:
+    def _value(self, event: yaml.ScalarEvent, path: KeyPath) -> object:
         tag = self._resolve(yaml.ScalarNode, event.value, event.implicit)
         if tag == _STR:
             if _SURROGATE.search(event.value) is None:
                 return event.value
-            self._note(event, path, "holds half a character", "write the character itself")
-            return Mark.UNREADABLE
-        if tag in _CONSTRUCT and len(event.value) <= _LONGEST_VALUE:
+            self._add_issue(event, path, "holds half a character", "write the character itself")
+            return Placeholder.UNREADABLE
+        if tag in _CONSTRUCT and len(event.value) <= _MAX_VALUE_LENGTH:
             try:
                 value = _CONSTRUCT[tag](self._constructor, yaml.ScalarNode(tag, event.value))
             except (ValueError, OverflowError):
                 pass
             else:
-                return Mark.EMPTY if value is None else value
-        self._note(
+                return Placeholder.EMPTY if value is None else value
+        self._add_issue(
             event,
             path,
-            f"{shown(event.value)} is taken for {_TAKEN_FOR[tag]}",
+            f"{quote(event.value)} is taken for {_REJECTED_TAGS[tag]}",
             "write it out, or put it in quotes if it is a text",
         )
-        return Mark.UNREADABLE
+        return Placeholder.UNREADABLE
 
-    def _list(self, node: Node, path: Path) -> Node:
+    def _list(self, node: Node, path: KeyPath) -> Node:
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             position = len(node.children)
             child = self._node(event, (*path, position))
@@ -335,7 +349,7 @@ class _Builder:
         node.value = tuple(child.value for child in node.children.values())
         return node
 
-    def _mapping(self, node: Node, path: Path) -> Node:
+    def _mapping(self, node: Node, path: KeyPath) -> Node:
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._key(event, path)
             child = self._node(next(self._events), (*path, "?" if key is None else key))
@@ -343,17 +357,21 @@ class _Builder:
             if key is not None and key not in node.children:
                 node.children[key] = child
             elif key is not None:
-                line, _ = self._place(node.children[key].key_index)
-                self._note(event, (*path, key), f"stands twice (first in line {line})", "keep one")
+                line, _ = self._position(node.children[key].key_index)
+                self._add_issue(
+                    event, (*path, key), f"stands twice (first in line {line})", "keep one"
+                )
         node.value = {key: child.value for key, child in node.children.items()}
         return node
 
-    def _key(self, event: yaml.Event, path: Path) -> str | None:
+    def _key(self, event: yaml.Event, path: KeyPath) -> str | None:
         """Read a key; None where it is none that a policy can have, and that is noted."""
         key = self._node(event, (*path, "?"))
         if isinstance(key.value, str):
             return key.value
-        if key.value is not Mark.UNREADABLE:
-            what = "a list or mapping" if key.text is None else shown(key.text)
-            self._note(event, path, f"{what} stands as a key", "write a text, in quotes if need be")
+        if key.value is not Placeholder.UNREADABLE:
+            message = "a list or mapping" if key.text is None else quote(key.text)
+            self._add_issue(
+                event, path, f"{message} stands as a key", "write a text, in quotes if need be"
+            )
         return None

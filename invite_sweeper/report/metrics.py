@@ -20,7 +20,7 @@ from prometheus_client import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from invite_sweeper.files import replaceable
+from invite_sweeper.files import regular_file_target
 from invite_sweeper.models import Outcome
 from invite_sweeper.sweep.summary import RunSummary
 
@@ -52,9 +52,9 @@ def write_textfile(path: Path, summary: RunSummary) -> tuple[str, ...]:
         What went wrong, a sentence each; empty when the file is written.
     """
     try:
-        target = replaceable(path)
+        target = regular_file_target(path)
         if target is None:
-            _write_through(path, _registry(summary, None))
+            _write_to_pipe(path, _registry(summary, None))
         else:
             write_to_textfile(str(target), _registry(summary, _last_success(target)))
     except OSError as error:
@@ -83,11 +83,11 @@ def push(url: str, summary: RunSummary) -> tuple[str, ...]:
             url, job=JOB, registry=_registry(summary, None), grouping_key=group, timeout=TIMEOUT_S
         )
     except Exception as error:  # noqa: BLE001 - no gateway may change what the run came to
-        return (f"The metrics could not be pushed to the gateway: {_kind(error)}.",)
+        return (f"The metrics could not be pushed to the gateway: {_describe_error(error)}.",)
     return ()
 
 
-def _write_through(path: Path, registry: CollectorRegistry) -> None:
+def _write_to_pipe(path: Path, registry: CollectorRegistry) -> None:
     """Write to a pipe or a device; one that nobody reads is refused at once, not waited for."""
     descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     os.set_blocking(descriptor, True)
@@ -97,7 +97,7 @@ def _write_through(path: Path, registry: CollectorRegistry) -> None:
 
 def _registry(summary: RunSummary, last_success_s: float | None) -> CollectorRegistry:
     registry = CollectorRegistry()
-    for name, help_text, value in _single(summary, last_success_s):
+    for name, help_text, value in _unlabelled_samples(summary, last_success_s):
         Gauge(name, help_text, registry=registry).set(value)
     labelled = (
         ("invite_sweeper_run_mode", "1 for the mode of the last run.", "mode", {summary.mode: 1}),
@@ -115,11 +115,13 @@ def _registry(summary: RunSummary, last_success_s: float | None) -> CollectorReg
         ),
     )
     for name, help_text, label, values in labelled:
-        _labelled(registry, name, help_text, label, values)
+        _add_labelled_gauge(registry, name, help_text, label, values)
     return registry
 
 
-def _single(summary: RunSummary, last_success_s: float | None) -> Iterator[tuple[str, str, float]]:
+def _unlabelled_samples(
+    summary: RunSummary, last_success_s: float | None
+) -> Iterator[tuple[str, str, float]]:
     for name, help_text in _COUNTS.items():
         yield f"invite_sweeper_{name}", help_text, getattr(summary, name)
     finished_s = summary.finished_s
@@ -139,7 +141,7 @@ def _single(summary: RunSummary, last_success_s: float | None) -> Iterator[tuple
         yield "invite_sweeper_api_sunset_timestamp_seconds", help_text, sunset_s
 
 
-def _labelled(
+def _add_labelled_gauge(
     registry: CollectorRegistry,
     name: str,
     help_text: str,
@@ -162,7 +164,7 @@ def _last_success(path: Path) -> float | None:
     return next((sample.value for sample in samples if sample.name == LAST_SUCCESS), None)
 
 
-def _kind(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """What sort of trouble it was; never its text, which may repeat the address."""
     code = getattr(error, "code", None)
     if isinstance(code, int):

@@ -9,16 +9,18 @@ from rich.table import Column
 from rich.text import Text
 from typing_extensions import override
 
-from invite_sweeper.models import Log, Outcome
+from invite_sweeper.models import Logger, Outcome
 from invite_sweeper.report import formatting
 
 # What a log tells while a run goes on, and how long it has still to go.
 
 
-_LINE_EVERY_S = 30.0
+_LINE_INTERVAL_S = 30.0
 
 
-def remaining_s(left: int, rate: float | None, elapsed_s: float, estimate_s: float) -> float | None:
+def remaining_s(
+    steps_left: int, rate: float | None, elapsed_s: float, estimate_s: float
+) -> float | None:
     """Give the seconds that are still to come; None while nobody can know.
 
     Atlas's buckets are full at first, so the first calls are fast and say little of the rest:
@@ -29,77 +31,77 @@ def remaining_s(left: int, rate: float | None, elapsed_s: float, estimate_s: flo
         rate: Steps a second so far; None before the first.
         estimate_s: For all steps together; 0.0 where there is none.
     """
-    if not left:
+    if not steps_left:
         return 0.0
     by_estimate = max(0.0, estimate_s - elapsed_s)
     if rate:
-        return max(left / rate, by_estimate)
+        return max(steps_left / rate, by_estimate)
     return by_estimate or None
 
 
-class LineView:
+class LogProgressView:
     """One log line now and then: where nobody watches, a bar is noise."""
 
-    def __init__(self, log: Log, clock: Callable[[], float]) -> None:
+    def __init__(self, log: Logger, clock: Callable[[], float]) -> None:
         self._log = log
         self._clock = clock
-        self._doing = ""
+        self._activity = ""
         self._total = 0
         self._done = 0
         self._estimate_s = 0.0
         self._outcomes: Counter[Outcome] = Counter()
-        self._began_s = self._said_s = clock()
+        self._started_s = self._logged_s = clock()
 
-    def walking(self, projects: int) -> None:
+    def listing_started(self, projects: int) -> None:
         """So many projects are about to be read."""
-        self._begin("reading projects", projects)
+        self._start("reading projects", projects)
 
-    def walked(self) -> None:
+    def list_done(self) -> None:
         """One project has been read, or could not be."""
-        self._step()
+        self._advance()
 
-    def sweeping(self, deletions: int, estimate_s: float) -> None:
+    def deleting_started(self, deletions: int, estimate_s: float) -> None:
         """So many deletions are about to begin, and should take so long."""
-        self._begin("deleting invitations", deletions, estimate_s)
+        self._start("deleting invitations", deletions, estimate_s)
 
-    def swept(self, outcome: Outcome) -> None:
+    def deletion_done(self, outcome: Outcome) -> None:
         """One deletion has ended."""
         self._outcomes[outcome] += 1
-        self._step()
+        self._advance()
 
-    def warn(self, sentence: str) -> None:
+    def warning(self, message: str) -> None:
         """Something deserves a look, and does not stop the run."""
-        self._log.warning(sentence)
+        self._log.warning(message)
 
-    def alarm(self, sentence: str) -> None:
+    def error(self, message: str) -> None:
         """Something has to be seen to, though the run goes on."""
-        self._log.error(sentence)
+        self._log.error(message)
 
     def close(self) -> None:
         """The run has ended; nothing is left to take away."""
 
-    def _begin(self, doing: str, total: int, estimate_s: float = 0.0) -> None:
-        self._doing, self._total, self._done = doing, total, 0
+    def _start(self, activity: str, total: int, estimate_s: float = 0.0) -> None:
+        self._activity, self._total, self._done = activity, total, 0
         self._estimate_s = estimate_s
-        self._began_s = self._said_s = self._clock()
+        self._started_s = self._logged_s = self._clock()
         estimate = {"estimate_s": round(estimate_s, 1)} if estimate_s else {}
-        self._log.info(doing, total=total, **estimate)
+        self._log.info(activity, total=total, **estimate)
 
-    def _step(self) -> None:
+    def _advance(self) -> None:
         self._done += 1
         now_s = self._clock()
-        if now_s - self._said_s < _LINE_EVERY_S:
+        if now_s - self._logged_s < _LINE_INTERVAL_S:
             return
-        self._said_s = now_s
-        elapsed_s = now_s - self._began_s
+        self._logged_s = now_s
+        elapsed_s = now_s - self._started_s
         rate = self._done / elapsed_s
-        left_s = remaining_s(self._total - self._done, rate, elapsed_s, self._estimate_s)
+        time_left_s = remaining_s(self._total - self._done, rate, elapsed_s, self._estimate_s)
         self._log.info(
-            self._doing,
+            self._activity,
             done=self._done,
             total=self._total,
             a_second=round(rate, 1),
-            remaining_s=round(left_s or 0.0),
+            remaining_s=round(time_left_s or 0.0),
             **{outcome.value: count for outcome, count in self._outcomes.items()},
         )
 
@@ -107,28 +109,30 @@ class LineView:
 # What a person sees while a run goes on: a bar.
 
 
-_BAR_FROM_WIDTH = 70
+_BAR_MIN_WIDTH = 70
 """Below it the numbers alone fit."""
-_TROUBLE = (Outcome.FAILED, Outcome.UNKNOWN)
+_FAILED_OUTCOMES = (Outcome.FAILED, Outcome.UNKNOWN)
 
 
-def _one_line() -> Column:
+def _no_wrap_column() -> Column:
     return Column(no_wrap=True)
 
 
-class _Pace(ProgressColumn):
+class _RateColumn(ProgressColumn):
     """The rate, and the time that is still to come."""
 
     @override
     def render(self, task: Task) -> Text:
-        left = int((task.total or 0) - task.completed)
-        left_s = remaining_s(left, task.speed, task.elapsed or 0.0, task.fields["estimate_s"])
-        told = [f"{task.speed:,.0f}/s"] if task.speed else []
-        told += [f"{formatting.clock(left_s)} left"] if left_s else []
-        return Text(" · ".join(told), style="dim")
+        steps_left = int((task.total or 0) - task.completed)
+        time_left_s = remaining_s(
+            steps_left, task.speed, task.elapsed or 0.0, task.fields["estimate_s"]
+        )
+        parts = [f"{task.speed:,.0f}/s"] if task.speed else []
+        parts += [f"{formatting.format_countdown(time_left_s)} left"] if time_left_s else []
+        return Text(" · ".join(parts), style="dim")
 
 
-class _Trouble(ProgressColumn):
+class _FailuresColumn(ProgressColumn):
     """How many deletions did not go well; nothing while all do."""
 
     @override
@@ -137,12 +141,12 @@ class _Trouble(ProgressColumn):
         return Text(f"{count:,} failed" if count else "", style="bold red")
 
 
-class BarView:
+class BarProgressView:
     """A progress bar on stderr, with rate and remaining time."""
 
-    def __init__(self, log: Log, console: Console) -> None:
+    def __init__(self, log: Logger, console: Console) -> None:
         self._log = log
-        wide = console.width >= _BAR_FROM_WIDTH
+        wide = console.width >= _BAR_MIN_WIDTH
         bar = BarColumn(
             bar_width=None,
             complete_style="cyan",
@@ -150,56 +154,56 @@ class BarView:
             table_column=Column(ratio=1),
         )
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False, table_column=_one_line()),
+            TextColumn("{task.description}", markup=False, table_column=_no_wrap_column()),
             *([bar] if wide else []),
-            MofNCompleteColumn(table_column=_one_line()),
-            _Pace(_one_line()),
-            _Trouble(_one_line()),
+            MofNCompleteColumn(table_column=_no_wrap_column()),
+            _RateColumn(_no_wrap_column()),
+            _FailuresColumn(_no_wrap_column()),
             console=console,
             transient=True,
             expand=True,
         )
-        self._trouble = 0
+        self._failures = 0
 
-    def walking(self, projects: int) -> None:
+    def listing_started(self, projects: int) -> None:
         """So many projects are about to be read."""
-        self._begin("Reading", projects)
+        self._start("Reading", projects)
 
-    def walked(self) -> None:
+    def list_done(self) -> None:
         """One project has been read, or could not be."""
-        self._step()
+        self._advance()
 
-    def sweeping(self, deletions: int, estimate_s: float) -> None:
+    def deleting_started(self, deletions: int, estimate_s: float) -> None:
         """So many deletions are about to begin, and should take so long."""
-        self._begin("Deleting", deletions, estimate_s)
+        self._start("Deleting", deletions, estimate_s)
 
-    def swept(self, outcome: Outcome) -> None:
+    def deletion_done(self, outcome: Outcome) -> None:
         """One deletion has ended."""
-        self._trouble += outcome in _TROUBLE
-        self._step()
+        self._failures += outcome in _FAILED_OUTCOMES
+        self._advance()
 
-    def warn(self, sentence: str) -> None:
+    def warning(self, message: str) -> None:
         """Something deserves a look, and does not stop the run."""
-        self._log.warning(sentence)
+        self._log.warning(message)
 
-    def alarm(self, sentence: str) -> None:
+    def error(self, message: str) -> None:
         """Something has to be seen to, though the run goes on."""
-        self._log.error(sentence)
+        self._log.error(message)
 
     def close(self) -> None:
         """Take the bar away; what follows is the result."""
         self._progress.stop()
 
-    def _begin(self, doing: str, total: int, estimate_s: float = 0.0) -> None:
+    def _start(self, activity: str, total: int, estimate_s: float = 0.0) -> None:
         for task in self._progress.task_ids:
             self._progress.remove_task(task)
         if total:
-            self._progress.add_task(doing, total=total, estimate_s=estimate_s, trouble=0)
+            self._progress.add_task(activity, total=total, estimate_s=estimate_s, trouble=0)
             self._progress.start()
 
-    def _step(self) -> None:
+    def _advance(self) -> None:
         """Move on; the last step takes the bar away, so that a question finds a clean screen."""
         for task in self._progress.task_ids:
-            self._progress.update(task, advance=1, trouble=self._trouble)
+            self._progress.update(task, advance=1, trouble=self._failures)
         if self._progress.finished:
             self.close()

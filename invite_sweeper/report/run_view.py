@@ -12,10 +12,10 @@ from typing import TypeAlias
 import orjson
 
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.text import instant, number, text, visible, whole
+from invite_sweeper.text import escape_unprintable, to_datetime, to_float, to_int, to_text
 
 
-def parse_line(raw: bytes) -> Mapping[str, object] | None:
+def parse_log_line(raw: bytes) -> Mapping[str, object] | None:
     """One audit line as an object, or None where it is none.
 
     A line that orjson refuses (a lone surrogate, bytes that are no UTF-8) is read by the
@@ -34,14 +34,14 @@ def parse_line(raw: bytes) -> Mapping[str, object] | None:
 # What a terminal shows of one run, as values that are fit to be shown.
 
 
-_LONGEST = 120
-_MOST_ROLES = 20
-ASTRAY = frozenset({"failed", "unknown", "accepted_during"})
+_MAX_NAME_LENGTH = 120
+_MAX_ROLES = 20
+FAILED_OUTCOMES = frozenset({"failed", "unknown", "accepted_during"})
 """Outcomes that somebody has to look at."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class InvitationRow:
     """One invitation as a terminal shows it; every text is visible already.
 
     Attributes:
@@ -66,11 +66,11 @@ class Row:
     source: str = ""
     org_id: str = ""
     project_id: str | None = None
-    doors: tuple["Row", ...] = ()
+    duplicates: tuple["InvitationRow", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class UnreadableProject:
     """A project that could not be read."""
 
     project: str
@@ -78,7 +78,7 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ProjectRows:
     """The planned deletions of one project.
 
     Attributes:
@@ -87,7 +87,7 @@ class Group:
         merged: How many are shown in the row of another, as a further door of one person.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[InvitationRow, ...]
     count: int
     merged: int = 0
 
@@ -103,7 +103,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class RunView:
     """What a terminal shows of a run, cut to a length that a person reads.
 
     Attributes:
@@ -121,61 +121,61 @@ class Shown:
         swept_s: From the first call to the last answer; None where none was sent.
     """
 
-    groups: tuple[Group, ...] = ()
+    groups: tuple[ProjectRows, ...] = ()
     projects: int = 0
     planned: int = 0
-    most_in_project: int = 0
+    max_in_project: int = 0
     organizations: tuple[str, ...] = ()
-    oldest: Row | None = None
-    newest: Row | None = None
-    astray: tuple[Row, ...] = ()
-    returned: tuple[Row, ...] = ()
-    returned_count: int = 0
-    lost: tuple[Lost, ...] = ()
-    swept_s: float | None = None
+    oldest: InvitationRow | None = None
+    newest: InvitationRow | None = None
+    failed: tuple[InvitationRow, ...] = ()
+    bounced: tuple[InvitationRow, ...] = ()
+    bounced_count: int = 0
+    unreadable: tuple[UnreadableProject, ...] = ()
+    deleting_s: float | None = None
 
 
-def name(value: object) -> str:
+def display_text(value: object) -> str:
     """Give a name for the terminal: cut where it is long, and nothing in it without a shape."""
-    return visible(text(value, _LONGEST))
+    return escape_unprintable(to_text(value, _MAX_NAME_LENGTH))
 
 
-def row(line: Mapping[str, object]) -> Row:
+def parse_row(line: Mapping[str, object]) -> InvitationRow:
     """Give what a `planned` or `outcome` line tells."""
     roles = line.get("roles")
-    outcome = name(line.get("outcome"))
-    return Row(
-        project=_whose(line),
-        username=name(line.get("username")),
-        age_days=number(line.get("age_days")),
-        rule=name(line.get("rule")),
-        roles=tuple(map(name, roles[:_MOST_ROLES])) if isinstance(roles, list) else (),
-        inviter=name(line.get("inviter")),
+    outcome = display_text(line.get("outcome"))
+    return InvitationRow(
+        project=_project_name(line),
+        username=display_text(line.get("username")),
+        age_days=to_float(line.get("age_days")),
+        rule=display_text(line.get("rule")),
+        roles=tuple(map(display_text, roles[:_MAX_ROLES])) if isinstance(roles, list) else (),
+        inviter=display_text(line.get("inviter")),
         outcome=outcome or None,
-        detail=_detail(line) if outcome in ASTRAY else "",
-        bounced=whole(line.get("bounced")) or 0,
-        source=name(line.get("source")),
-        org_id=name(line.get("org_id")),
-        project_id=name(line.get("project_id")) or None,
+        detail=_detail(line) if outcome in FAILED_OUTCOMES else "",
+        bounced=to_int(line.get("bounced")) or 0,
+        source=display_text(line.get("source")),
+        org_id=display_text(line.get("org_id")),
+        project_id=display_text(line.get("project_id")) or None,
     )
 
 
-def lost(line: Mapping[str, object]) -> Lost:
+def parse_unreadable(line: Mapping[str, object]) -> UnreadableProject:
     """Give what a `project_unreadable` line tells."""
-    return Lost(_whose(line), visible(text(line.get("reason"))))
+    return UnreadableProject(_project_name(line), escape_unprintable(to_text(line.get("reason"))))
 
 
-def _whose(line: Mapping[str, object]) -> str:
+def _project_name(line: Mapping[str, object]) -> str:
     """The project's name; an organization's own list has none."""
     if line.get("project_name") is None and line.get("project_id") is None:
-        return f"organization {name(line.get('org_id'))}".rstrip()
-    return name(line.get("project_name"))
+        return f"organization {display_text(line.get('org_id'))}".rstrip()
+    return display_text(line.get("project_name"))
 
 
 def _detail(line: Mapping[str, object]) -> str:
     if line.get("outcome") == "accepted_during":
         return "an active member by then, and removed as one"
-    status, code = name(line.get("http_status")), name(line.get("error_code"))
+    status, code = display_text(line.get("http_status")), display_text(line.get("error_code"))
     return " ".join(part for part in (status, code) if part) or "no answer"
 
 
@@ -183,18 +183,18 @@ def _detail(line: Mapping[str, object]) -> str:
 
 
 _Line: TypeAlias = Mapping[str, object]
-_Aged: TypeAlias = tuple[float, _Line]
+_AgedLine: TypeAlias = tuple[float, _Line]
 """A line with its age in days; one without a readable date counts as just sent."""
 _Key: TypeAlias = tuple[str, str, str]
 
-_HEAD_BYTES = 160
+_HEADER_BYTES = 160
 """`ts`, `run_id`, `seq` and `event` stand in these."""
-_INTENT = b'"event":"intent"'
-_SHARE_OF_ONE = 5
+_INTENT_MARK = b'"event":"intent"'
+_PROJECT_ROWS_DIVISOR = 5
 """Where not all can be shown, one project takes at most a fifth of the rows."""
 
 
-def read_shown(path: Path, run_id: str, *, start: int, most: int, planned: int) -> Shown:
+def load_run_view(path: Path, run_id: str, *, start: int, max_rows: int, planned: int) -> RunView:
     """Read what a terminal shows of a run.
 
     Args:
@@ -206,14 +206,16 @@ def read_shown(path: Path, run_id: str, *, start: int, most: int, planned: int) 
     Raises:
         OSError: The log cannot be read.
     """
-    reading = _Reading(most, most if planned <= most else max(1, most // _SHARE_OF_ONE))
+    reader = _RunReader(
+        max_rows, max_rows if planned <= max_rows else max(1, max_rows // _PROJECT_ROWS_DIVISOR)
+    )
     for raw in _raw_lines(path, start):
-        if reading.began is not None and _INTENT in raw[:_HEAD_BYTES]:
+        if reader.started_at is not None and _INTENT_MARK in raw[:_HEADER_BYTES]:
             continue
-        line = parse_line(raw)
+        line = parse_log_line(raw)
         if line is not None and line.get("run_id") == run_id:
-            reading.take(line)
-    return reading.shown()
+            reader.add(line)
+    return reader.view()
 
 
 def _raw_lines(path: Path, start: int) -> Iterator[bytes]:
@@ -222,157 +224,161 @@ def _raw_lines(path: Path, start: int) -> Iterator[bytes]:
         yield from file
 
 
-class _Reading:
+class _RunReader:
     """Takes a run's lines in their order: planned ones project by project, then the outcomes."""
 
-    def __init__(self, most: int, most_a_project: int) -> None:
-        self._most = most
-        self._plan = _Plan(most, most_a_project)
-        self._astray: list[Row] = []
-        self._lost: list[Lost] = []
-        self._ended: datetime | None = None
-        self.began: datetime | None = None
+    def __init__(self, max_rows: int, max_rows_per_project: int) -> None:
+        self._max_rows = max_rows
+        self._plan = _PlannedRows(max_rows, max_rows_per_project)
+        self._failed: list[InvitationRow] = []
+        self._unreadable: list[UnreadableProject] = []
+        self._ended_at: datetime | None = None
+        self.started_at: datetime | None = None
 
-    def take(self, line: _Line) -> None:
+    def add(self, line: _Line) -> None:
         match line.get("event"):
             case "planned":
-                self._plan.take(line)
+                self._plan.add(line)
             case "intent":
-                self.began = self.began or instant(line.get("ts"))
+                self.started_at = self.started_at or to_datetime(line.get("ts"))
             case "outcome":
-                self._outcome(line)
-            case "project_unreadable" if len(self._lost) < self._most:
-                self._lost.append(lost(line))
+                self._add_outcome(line)
+            case "project_unreadable" if len(self._unreadable) < self._max_rows:
+                self._unreadable.append(parse_unreadable(line))
 
-    def shown(self) -> Shown:
-        took = self._ended - self.began if self._ended and self.began else None
+    def view(self) -> RunView:
+        duration = self._ended_at - self.started_at if self._ended_at and self.started_at else None
         return replace(
-            self._plan.shown(),
-            astray=tuple(self._astray),
-            lost=tuple(self._lost),
-            swept_s=took.total_seconds() if took is not None else None,
+            self._plan.view(),
+            failed=tuple(self._failed),
+            unreadable=tuple(self._unreadable),
+            deleting_s=duration.total_seconds() if duration is not None else None,
         )
 
-    def _outcome(self, line: _Line) -> None:
+    def _add_outcome(self, line: _Line) -> None:
         if line.get("outcome") != "skipped":
-            self._ended = instant(line.get("ts")) or self._ended
-        self._plan.note_outcome(line)
-        if line.get("outcome") in ASTRAY and len(self._astray) < self._most:
-            self._astray.append(row(line))
+            self._ended_at = to_datetime(line.get("ts")) or self._ended_at
+        self._plan.add_outcome(line)
+        if line.get("outcome") in FAILED_OUTCOMES and len(self._failed) < self._max_rows:
+            self._failed.append(parse_row(line))
 
 
 @dataclass(slots=True)
-class _OneProject:
+class _ProjectLines:
     """A project's planned deletions while they stream by: the oldest of them, and their number."""
 
     id: str
-    most: int
+    max_lines: int
     count: int = 0
-    lines: list[_Aged] = field(default_factory=list)
+    lines: list[_AgedLine] = field(default_factory=list)
 
-    def take(self, aged: _Aged) -> None:
+    def add(self, aged: _AgedLine) -> None:
         self.count += 1
         self.lines.append(aged)
-        if len(self.lines) > 2 * self.most:
-            self.cut(self.most)
+        if len(self.lines) > 2 * self.max_lines:
+            self.truncate(self.max_lines)
 
-    def cut(self, most: int) -> None:
+    def truncate(self, max_lines: int) -> None:
         self.lines.sort(key=itemgetter(0), reverse=True)
-        del self.lines[most:]
+        del self.lines[max_lines:]
 
 
-class _Plan:
+class _PlannedRows:
     """The planned lines of a run, cut to the rows that are shown; one count a project besides."""
 
-    def __init__(self, most: int, most_a_project: int) -> None:
-        self._most = most
-        self._most_a_project = most_a_project
-        self._open: _OneProject | None = None
+    def __init__(self, max_rows: int, max_rows_per_project: int) -> None:
+        self._max_rows = max_rows
+        self._max_rows_per_project = max_rows_per_project
+        self._current: _ProjectLines | None = None
         self._counts: Counter[str] = Counter()
         self._groups: dict[str, list[_Key]] = {}
-        self._rows: dict[_Key, Row] = {}
+        self._rows: dict[_Key, InvitationRow] = {}
         self._organizations: set[str] = set()
-        self._returned: list[Row] = []
-        self._returned_count = 0
-        self._oldest: _Aged | None = None
-        self._newest: _Aged | None = None
+        self._bounced: list[InvitationRow] = []
+        self._bounced_count = 0
+        self._oldest: _AgedLine | None = None
+        self._newest: _AgedLine | None = None
 
-    def take(self, line: _Line) -> None:
-        project_id = text(line.get("project_id") or line.get("org_id"))
-        if self._open is None or self._open.id != project_id:
-            self._close_project()
-            self._open = _OneProject(project_id, self._most_a_project)
-        aged = (number(line.get("age_days")) or 0.0, line)
-        self._open.take(aged)
-        self._organizations.add(text(line.get("org_id")))
+    def add(self, line: _Line) -> None:
+        project_id = to_text(line.get("project_id") or line.get("org_id"))
+        if self._current is None or self._current.id != project_id:
+            self._finish_project()
+            self._current = _ProjectLines(project_id, self._max_rows_per_project)
+        aged = (to_float(line.get("age_days")) or 0.0, line)
+        self._current.add(aged)
+        self._organizations.add(to_text(line.get("org_id")))
         if line.get("bounced"):
-            self._returned_count += 1
-            self._returned.extend([row(line)] * (len(self._returned) < self._most))
+            self._bounced_count += 1
+            self._bounced.extend([parse_row(line)] * (len(self._bounced) < self._max_rows))
         if self._oldest is None or aged[0] > self._oldest[0]:
             self._oldest = aged
         if self._newest is None or aged[0] < self._newest[0]:
             self._newest = aged
 
-    def note_outcome(self, line: _Line) -> None:
-        self._close_project()
+    def add_outcome(self, line: _Line) -> None:
+        self._finish_project()
         key = _key(line)
         planned = self._rows.get(key)
         if planned is not None:
-            ended = row(line)
-            self._rows[key] = replace(planned, outcome=ended.outcome, detail=ended.detail)
+            outcome_row = parse_row(line)
+            self._rows[key] = replace(
+                planned, outcome=outcome_row.outcome, detail=outcome_row.detail
+            )
 
-    def shown(self) -> Shown:
-        self._close_project()
-        return Shown(
+    def view(self) -> RunView:
+        self._finish_project()
+        return RunView(
             groups=tuple(
-                Group(tuple(self._rows[key] for key in keys), self._counts[project_id])
-                for project_id, keys in sorted(self._groups.items(), key=self._name)
+                ProjectRows(tuple(self._rows[key] for key in keys), self._counts[project_id])
+                for project_id, keys in sorted(self._groups.items(), key=self._sort_key)
             ),
             projects=len(self._counts),
             planned=self._counts.total(),
-            most_in_project=max(self._counts.values(), default=0),
+            max_in_project=max(self._counts.values(), default=0),
             organizations=tuple(sorted(self._organizations)),
-            oldest=row(self._oldest[1]) if self._oldest is not None else None,
-            newest=row(self._newest[1]) if self._newest is not None else None,
-            returned=tuple(self._returned),
-            returned_count=self._returned_count,
+            oldest=parse_row(self._oldest[1]) if self._oldest is not None else None,
+            newest=parse_row(self._newest[1]) if self._newest is not None else None,
+            bounced=tuple(self._bounced),
+            bounced_count=self._bounced_count,
         )
 
-    def _name(self, group: tuple[str, list[_Key]]) -> tuple[str, str]:
+    def _sort_key(self, group: tuple[str, list[_Key]]) -> tuple[str, str]:
         """By name: the order of the log is that in which the answers came."""
         project_id, keys = group
         return self._rows[keys[0]].project.casefold(), project_id
 
-    def _close_project(self) -> None:
+    def _finish_project(self) -> None:
         """Keep what of the project is shown: its oldest, as far as there is room for rows."""
-        one, self._open = self._open, None
-        if one is None:
+        project, self._current = self._current, None
+        if project is None:
             return
-        self._counts[one.id] += one.count
-        known = self._groups.get(one.id, [])
-        one.cut(min(self._most_a_project - len(known), self._most - len(self._rows)))
-        if one.lines:
-            found = {_key(line): row(line) for _, line in one.lines}
-            self._groups[one.id] = [*known, *found]
-            self._rows.update(found)
+        self._counts[project.id] += project.count
+        known = self._groups.get(project.id, [])
+        project.truncate(
+            min(self._max_rows_per_project - len(known), self._max_rows - len(self._rows))
+        )
+        if project.lines:
+            rows = {_key(line): parse_row(line) for _, line in project.lines}
+            self._groups[project.id] = [*known, *rows]
+            self._rows.update(rows)
 
 
 def _key(line: _Line) -> _Key:
     return (
-        text(line.get("source")),
-        text(line.get("project_id")),
-        text(line.get("invitation_id")),
+        to_text(line.get("source")),
+        to_text(line.get("project_id")),
+        to_text(line.get("invitation_id")),
     )
 
 
 # Kept invitations by name, for `-v`: the audit log holds their number alone.
 
 
-_MOST = 1_000
+_MAX_KEPT = 1_000
 _TENTH_OF_A_DAY = timedelta(seconds=8640)
 
 
-class KeptNames:
+class KeptInvitations:
     """Notes the first kept invitations, by reason; the rest is only counted elsewhere.
 
     Args:
@@ -383,32 +389,33 @@ class KeptNames:
         rows: The names by the reason for which each was kept.
     """
 
-    def __init__(self, now: datetime, most: int = _MOST) -> None:
+    def __init__(self, now: datetime, max_rows: int = _MAX_KEPT) -> None:
         self._now = now
-        self._room = most
-        self.rows: Mapping[str, list[Row]] = defaultdict(list)
+        self._rows_left = max_rows
+        self.rows: Mapping[str, list[InvitationRow]] = defaultdict(list)
 
-    def note(self, decision: Decision) -> Decision:
+    def record(self, decision: Decision) -> Decision:
         """Note a decision, if there is room and it keeps something; it stays as it is."""
-        if decision.kept is not None and self._room:
-            self._room -= 1
-            self.rows[decision.kept].append(self._row(decision))
+        if decision.keep_reason is not None and self._rows_left:
+            self._rows_left -= 1
+            self.rows[decision.keep_reason].append(self._row(decision))
         return decision
 
-    def _row(self, decision: Decision) -> Row:
+    def _row(self, decision: Decision) -> InvitationRow:
         invitation = decision.invitation
         created_at = invitation.created_at
         age_days = None
         if isinstance(created_at, datetime):
             # As the log does it: 13.99 days are no 14 to a rule, and must not look like them.
             age_days = ((self._now - created_at) // _TENTH_OF_A_DAY) / 10
-        return Row(
-            project=name(invitation.project_name) or f"organization {name(invitation.org_id)}",
-            username=name(invitation.username),
+        return InvitationRow(
+            project=display_text(invitation.project_name)
+            or f"organization {display_text(invitation.org_id)}",
+            username=display_text(invitation.username),
             age_days=age_days,
             rule="",
-            roles=tuple(map(name, invitation.roles)),
-            inviter=name(invitation.inviter),
+            roles=tuple(map(display_text, invitation.roles)),
+            inviter=display_text(invitation.inviter),
             bounced=decision.bounced,
         )
 
@@ -416,23 +423,27 @@ class KeptNames:
 # One person who is pending in two lists is one person with two doors, and is shown once.
 
 
-def one_row_a_person(groups: Sequence[Group]) -> tuple[Group, ...]:
+def merge_rows_by_user(groups: Sequence[ProjectRows]) -> tuple[ProjectRows, ...]:
     """Put the further doors of each person into the first row that the person has.
 
     Doors belong together where they lead to the same project by different lists, or where one
     of them is the organization's own. Two projects are two invitations, and stay two rows.
     A group whose rows have all moved is left out; `count` stays the number of deletions.
     """
-    first: dict[tuple[str, str], list[Row]] = {}
-    doors: dict[int, list[Row]] = {}
+    first: dict[tuple[str, str], list[InvitationRow]] = {}
+    duplicates: dict[int, list[InvitationRow]] = {}
     merged = [
-        replace(group, rows=tuple(row for row in group.rows if not _joins(row, first, doors)))
+        replace(
+            group, rows=tuple(row for row in group.rows if not _is_merged(row, first, duplicates))
+        )
         for group in groups
     ]
     return tuple(
         replace(
             group,
-            rows=tuple(replace(row, doors=tuple(doors.get(id(row), ()))) for row in group.rows),
+            rows=tuple(
+                replace(row, duplicates=tuple(duplicates.get(id(row), ()))) for row in group.rows
+            ),
             merged=group.merged + len(before.rows) - len(group.rows),
         )
         for group, before in zip(merged, groups, strict=True)
@@ -440,16 +451,22 @@ def one_row_a_person(groups: Sequence[Group]) -> tuple[Group, ...]:
     )
 
 
-def _joins(row: Row, first: dict[tuple[str, str], list[Row]], doors: dict[int, list[Row]]) -> bool:
+def _is_merged(
+    row: InvitationRow,
+    first: dict[tuple[str, str], list[InvitationRow]],
+    duplicates: dict[int, list[InvitationRow]],
+) -> bool:
     """Take a row down; True where it is a further door of one that stands already."""
     if not row.username or not row.source:
         return False
     known = first.setdefault((row.org_id, row.username.casefold()), [])
     for other in known:
-        lists = {other.source, *(door.source for door in doors.get(id(other), ()))}
-        same_place = row.project_id == other.project_id or not (row.project_id and other.project_id)
-        if same_place and row.source not in lists:
-            doors.setdefault(id(other), []).append(row)
+        lists = {other.source, *(door.source for door in duplicates.get(id(other), ()))}
+        same_project = row.project_id == other.project_id or not (
+            row.project_id and other.project_id
+        )
+        if same_project and row.source not in lists:
+            duplicates.setdefault(id(other), []).append(row)
             return True
     known.append(row)
     return False

@@ -13,9 +13,16 @@ from rich.text import Text
 
 from invite_sweeper.errors import ExitCode, RunStatus
 from invite_sweeper.report import formatting
-from invite_sweeper.report.run_view import Group, KeptNames, Row, Shown, name, one_row_a_person
+from invite_sweeper.report.run_view import (
+    InvitationRow,
+    KeptInvitations,
+    ProjectRows,
+    RunView,
+    display_text,
+    merge_rows_by_user,
+)
 from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS, RunSummary
-from invite_sweeper.text import counted, text, visible
+from invite_sweeper.text import escape_unprintable, pluralize, to_text
 
 # The plan as a table grouped by project: one line an invitation where there is room, else two.
 
@@ -30,17 +37,17 @@ OUTCOME_STYLES = {
     "skipped": "yellow",
 }
 _GAP = 2
-_DOT = " · "
+_SEPARATOR = " · "
 _INDENT = 2
-_HEADS = ("AGE", "INVITED", "RULE", "ROLE", "INVITED BY", "OUTCOME")
-_WIDEST = (9, 64, 24, 24, 32, 16)
+_HEADINGS = ("AGE", "INVITED", "RULE", "ROLE", "INVITED BY", "OUTCOME")
+_MAX_WIDTHS = (9, 64, 24, 24, 32, 16)
 """Cells a column asks for at most; what is longer goes on in the next line."""
-_INVITED = 1
-_LEAST_INVITED = 30
+_INVITED_COLUMN = 1
+_MIN_INVITED_WIDTH = 30
 """Below this an address breaks too often: then an invitation takes two lines."""
 
 
-def grouped(groups: Sequence[Group], width: int) -> Iterator[RenderableType]:
+def plan_table(groups: Sequence[ProjectRows], width: int) -> Iterator[RenderableType]:
     """Give the projects with their invitations, all columns in line.
 
     Args:
@@ -50,20 +57,22 @@ def grouped(groups: Sequence[Group], width: int) -> Iterator[RenderableType]:
         return
     cells = [[_cells(row) for row in group.rows] for group in groups]
     outcomes = any(row.outcome for group in groups for row in group.rows)
-    widths = _widths([row for rows in cells for row in rows], width, outcomes=outcomes)
+    widths = _column_widths([row for rows in cells for row in rows], width, outcomes=outcomes)
     if widths:
-        yield _indented(_line_each(widths, [[Text(head, style="dim") for head in _HEADS]]))
+        yield _indented(_one_line_rows(widths, [[Text(head, style="dim") for head in _HEADINGS]]))
     for group, rows in zip(groups, cells, strict=True):
         yield _project_heading(group)
         yield _indented(
-            _line_each(widths, rows) if widths else _two_lines(rows, width, outcomes=outcomes)
+            _one_line_rows(widths, rows)
+            if widths
+            else _two_line_rows(rows, width, outcomes=outcomes)
         )
         if group.hidden:
             yield _indented(Text(f"… {group.hidden:,} more, none of them older", style="dim"))
         yield Text("")
 
 
-def _project_heading(group: Group) -> Text:
+def _project_heading(group: ProjectRows) -> Text:
     return Text.assemble((group.project or "(no name)", "bold"), (f"  {group.count:,}", "dim"))
 
 
@@ -71,53 +80,58 @@ def _indented(part: RenderableType) -> Padding:
     return Padding(part, (0, 0, 0, _INDENT))
 
 
-def _cells(row: Row) -> tuple[Text, ...]:
+def _cells(row: InvitationRow) -> tuple[Text, ...]:
     """Give the cells in the order of `_HEADS`."""
     return (
-        Text(formatting.age(row.age_days)),
-        _invited(row),
+        Text(formatting.format_age(row.age_days)),
+        _invited_cell(row),
         Text(row.rule),
-        formatting.roles(row.roles),
+        formatting.format_roles(row.roles),
         Text(row.inviter),
-        Text("\n").join(map(_outcome, (row, *row.doors))),
+        Text("\n").join(map(_outcome_cell, (row, *row.duplicates))),
     )
 
 
-def _invited(row: Row) -> Text:
+def _invited_cell(row: InvitationRow) -> Text:
     """Give the address; a person with several doors is told which lists they are in."""
     address = Text(row.username or "(no address)")
-    if not row.doors:
+    if not row.duplicates:
         return address
-    lists = ", ".join(each.source for each in (row, *row.doors))
-    doors = Text(f"{len(row.doors) + 1} doors: {lists}", style="dim")
-    return Text("\n").join((address, doors))
+    lists = ", ".join(each.source for each in (row, *row.duplicates))
+    duplicates = Text(f"{len(row.duplicates) + 1} doors: {lists}", style="dim")
+    return Text("\n").join((address, duplicates))
 
 
-def _outcome(row: Row) -> Text:
+def _outcome_cell(row: InvitationRow) -> Text:
     outcome = row.outcome or "skipped"
     return Text(outcome.replace("_", " "), style=OUTCOME_STYLES.get(outcome, ""))
 
 
-def _widths(rows: Sequence[Sequence[Text]], width: int, *, outcomes: bool) -> tuple[int, ...]:
+def _column_widths(
+    rows: Sequence[Sequence[Text]], width: int, *, outcomes: bool
+) -> tuple[int, ...]:
     """Give each column what it asks for and INVITED the rest; nothing where that is too little."""
-    count = len(_HEADS) if outcomes else len(_HEADS) - 1
-    asked = [
-        min(_WIDEST[column], max(len(_HEADS[column]), *(_longest(row[column]) for row in rows)))
+    count = len(_HEADINGS) if outcomes else len(_HEADINGS) - 1
+    widths = [
+        min(
+            _MAX_WIDTHS[column],
+            max(len(_HEADINGS[column]), *(_max_cell_width(row[column]) for row in rows)),
+        )
         for column in range(count)
     ]
-    room = width - _INDENT - sum(asked) - _GAP * (count - 1)
-    if room < 0:
-        asked[_INVITED] += room
-        if asked[_INVITED] < _LEAST_INVITED:
+    free_width = width - _INDENT - sum(widths) - _GAP * (count - 1)
+    if free_width < 0:
+        widths[_INVITED_COLUMN] += free_width
+        if widths[_INVITED_COLUMN] < _MIN_INVITED_WIDTH:
             return ()
-    return tuple(asked)
+    return tuple(widths)
 
 
-def _longest(cell: Text) -> int:
+def _max_cell_width(cell: Text) -> int:
     return max((line.cell_len for line in cell.split()), default=0)
 
 
-def _line_each(widths: Sequence[int], rows: Sequence[Sequence[Text]]) -> Table:
+def _one_line_rows(widths: Sequence[int], rows: Sequence[Sequence[Text]]) -> Table:
     table = Table.grid(padding=(0, _GAP, 0, 0))
     for number, width in enumerate(widths):
         table.add_column(width=width, justify="left" if number else "right", overflow="fold")
@@ -126,29 +140,29 @@ def _line_each(widths: Sequence[int], rows: Sequence[Sequence[Text]]) -> Table:
     return table
 
 
-def _two_lines(rows: Sequence[Sequence[Text]], width: int, *, outcomes: bool) -> Table:
+def _two_line_rows(rows: Sequence[Sequence[Text]], width: int, *, outcomes: bool) -> Table:
     """The address in a line of its own, all else below it."""
     table = Table.grid(padding=(0, _GAP, 0, 0))
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    room = width - _INDENT - _GAP - max(row[0].cell_len for row in rows)
+    free_width = width - _INDENT - _GAP - max(row[0].cell_len for row in rows)
     for age, invited, rule, roles, inviter, outcome in rows:
-        said = list(outcome.split()) if outcomes else []
-        said += [Text(str(rule), style="dim"), *roles.split()]
-        said += [Text(f"by {inviter}", style="dim")] if inviter else []
-        table.add_row(age, Text("\n").join((invited, *_filled(said, room))))
+        parts = list(outcome.split()) if outcomes else []
+        parts += [Text(str(rule), style="dim"), *roles.split()]
+        parts += [Text(f"by {inviter}", style="dim")] if inviter else []
+        table.add_row(age, Text("\n").join((invited, *_wrap_parts(parts, free_width))))
     return table
 
 
-def _filled(parts: Sequence[Text], room: int) -> Iterator[Text]:
+def _wrap_parts(parts: Sequence[Text], max_width: int) -> Iterator[Text]:
     """Put as many parts into each line as it holds; only a part too long for one is broken."""
     line = Text()
     for part in parts:
-        if line and line.cell_len + len(_DOT) + part.cell_len > room:
+        if line and line.cell_len + len(_SEPARATOR) + part.cell_len > max_width:
             yield line
             line = Text()
         if line:
-            line.append(_DOT, style="dim")
+            line.append(_SEPARATOR, style="dim")
         line.append_text(part)
     yield line
 
@@ -165,48 +179,48 @@ _STYLES: Final = {
 }
 
 
-def closing(summary: RunSummary, shown: Shown) -> Iterator[RenderableType]:
+def totals(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
     """Give the totals, a line each after a word of their own.
 
     The log and its last hash are there to be copied: they stay in one line.
     """
-    lines = tuple(_lines(summary, shown))
-    words = max(len("Last hash"), *(len(word) for word, _, _ in lines))
+    lines = tuple(_total_lines(summary, view))
+    label_width = max(len("Last hash"), *(len(word) for word, _, _ in lines))
     table = Table.grid(padding=(0, _GAP, 0, 0))
-    table.add_column(no_wrap=True, width=words)
+    table.add_column(no_wrap=True, width=label_width)
     table.add_column(overflow="fold")
-    for word, style, said in lines:
-        table.add_row(Text(word, style=style), Text(said))
+    for label, style, content in lines:
+        table.add_row(Text(label, style=style), Text(content))
     yield table
-    audit = "Audit".ljust(words + _GAP)
-    yield Text.assemble((audit, "bold"), visible(summary.audit_log), no_wrap=True)
+    audit = "Audit".ljust(label_width + _GAP)
+    yield Text.assemble((audit, "bold"), escape_unprintable(summary.audit_log), no_wrap=True)
     if summary.audit_last_hash:
-        last = "Last hash".ljust(words + _GAP)
+        last = "Last hash".ljust(label_width + _GAP)
         yield Text.assemble((last, "bold"), (summary.audit_last_hash, "dim"), no_wrap=True)
 
 
-def _lines(summary: RunSummary, shown: Shown) -> Iterator[tuple[str, str, str]]:
-    yield *_verdict(summary), _done(summary)
+def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str, str]]:
+    yield *_status_label(summary), _outcome_counts(summary)
     yield "Seen", "bold", _seen(summary)
-    yield "Stale", "bold", _stale(summary, shown)
+    yield "Stale", "bold", _stale(summary, view)
     if summary.recovered:
-        settled = counted(summary.recovered, "deletion")
-        yield "Settled", "bold", f"{settled} that an earlier run had left open"
-    yield "Time", "bold", _time(summary, shown)
+        deletions = pluralize(summary.recovered, "deletion")
+        yield "Settled", "bold", f"{deletions} that an earlier run had left open"
+    yield "Time", "bold", _time(summary, view)
     if summary.sources_retired:
-        lists = ", ".join(map(visible, summary.sources_retired))
+        lists = ", ".join(map(escape_unprintable, summary.sources_retired))
         yield "Retired", "bold red", f"Atlas no longer serves these lists: {lists}"
-    if _sunset_is_near(summary):
+    if _is_sunset_near(summary):
         yield "Sunset", "bold yellow", f"Atlas stops serving what this run used on {summary.sunset}"
 
 
-def _verdict(summary: RunSummary) -> tuple[str, str]:
+def _status_label(summary: RunSummary) -> tuple[str, str]:
     status = ExitCode(summary.exit_code).status
     done_nothing = status is RunStatus.DONE and summary.mode == "dry-run"
     return ("Dry run" if done_nothing else status.capitalize()), _STYLES[status]
 
 
-def _done(summary: RunSummary) -> str:
+def _outcome_counts(summary: RunSummary) -> str:
     counts = (
         ("deleted", summary.deleted),
         ("already gone", summary.already_gone),
@@ -216,45 +230,45 @@ def _done(summary: RunSummary) -> str:
         ("unknown", summary.unknown),
         ("skipped", summary.skipped),
     )
-    told = ", ".join(f"{count:,} {name}" for name, count in counts if count)
-    return told or "nothing was deleted"
+    parts = ", ".join(f"{count:,} {name}" for name, count in counts if count)
+    return parts or "nothing was deleted"
 
 
 def _seen(summary: RunSummary) -> str:
-    invitations = counted(summary.invitations_seen, "invitation")
-    projects = counted(summary.projects_seen, "project")
-    lost = f", {summary.projects_unreadable:,} of them not read"
-    return f"{invitations} in {projects}{lost if summary.projects_unreadable else ''}"
+    invitations = pluralize(summary.invitations_seen, "invitation")
+    projects = pluralize(summary.projects_seen, "project")
+    unreadable = f", {summary.projects_unreadable:,} of them not read"
+    return f"{invitations} in {projects}{unreadable if summary.projects_unreadable else ''}"
 
 
-def _stale(summary: RunSummary, shown: Shown) -> str:
+def _stale(summary: RunSummary, view: RunView) -> str:
     if not summary.stale:
         return "none"
-    where = f" in {counted(shown.projects, 'project')}" if shown.projects else ""
-    trimmed = f", {formatting.left_over(summary.trimmed)}" if summary.trimmed else ""
+    where = f" in {pluralize(view.projects, 'project')}" if view.projects else ""
+    trimmed = f", {formatting.describe_trimmed(summary.trimmed)}" if summary.trimmed else ""
     return f"{summary.stale - summary.trimmed:,}{where}{trimmed}"
 
 
-def _time(summary: RunSummary, shown: Shown) -> str:
-    told = f"{formatting.duration(summary.duration_s)}, {counted(summary.requests, 'request')}"
+def _time(summary: RunSummary, view: RunView) -> str:
+    parts = f"{formatting.format_duration(summary.duration_s)}, {pluralize(summary.requests, 'request')}"
     if summary.retries:
-        told += f", {counted(summary.retries, 'retry', 'retries')}"
+        parts += f", {pluralize(summary.retries, 'retry', 'retries')}"
     if summary.rate_limited:
-        told += f", {counted(summary.rate_limited, 'answer')} 429"
-    return told + _against_estimate(summary, shown)
+        parts += f", {pluralize(summary.rate_limited, 'answer')} 429"
+    return parts + _compare_with_estimate(summary, view)
 
 
-def _against_estimate(summary: RunSummary, shown: Shown) -> str:
+def _compare_with_estimate(summary: RunSummary, view: RunView) -> str:
     """Hold the time of the deletions against what Atlas's limits ask for."""
     if summary.estimate_s is None or not summary.stale:
         return ""
-    limits = formatting.limits(summary.estimate_s)
-    if shown.swept_s is None:
-        return f"; {counted(shown.planned, 'deletion')}: {limits}"
-    return f"; the deletions {formatting.duration(shown.swept_s)}, {limits}"
+    limits = formatting.describe_estimate(summary.estimate_s)
+    if view.deleting_s is None:
+        return f"; {pluralize(view.planned, 'deletion')}: {limits}"
+    return f"; the deletions {formatting.format_duration(view.deleting_s)}, {limits}"
 
 
-def _sunset_is_near(summary: RunSummary) -> bool:
+def _is_sunset_near(summary: RunSummary) -> bool:
     if summary.sunset is None:
         return False
     today = datetime.fromisoformat(summary.now).date()
@@ -264,7 +278,7 @@ def _sunset_is_near(summary: RunSummary) -> bool:
 # What is printed, without the blanks that fill a table up to its right edge.
 
 
-class Trimmed:
+class RightTrimmed:
     """A part of the output whose lines end where their last letter does."""
 
     def __init__(self, part: RenderableType) -> None:
@@ -285,19 +299,23 @@ class Trimmed:
 
 
 def show(
-    console: Console, summary: RunSummary, shown: Shown, *, kept: KeptNames | None = None
+    console: Console,
+    summary: RunSummary,
+    view: RunView,
+    *,
+    kept_invitations: KeptInvitations | None = None,
 ) -> None:
     """Write a run to the console; names cannot move the cursor or fake a line.
 
     Args:
         kept: The kept invitations by name; None tells their number alone.
     """
-    _write(console, _parts(console.width, summary, shown, kept))
+    _write(console, _parts(console.width, summary, view, kept_invitations))
 
 
-def plan_only(console: Console, summary: RunSummary, shown: Shown) -> None:
+def show_plan(console: Console, summary: RunSummary, view: RunView) -> None:
     """Write the plan alone, before the question on a terminal."""
-    _write(console, _plan(console.width, summary, shown))
+    _write(console, _plan(console.width, summary, view))
 
 
 def _write(console: Console, parts: Iterable[RenderableType]) -> None:
@@ -305,106 +323,110 @@ def _write(console: Console, parts: Iterable[RenderableType]) -> None:
         if isinstance(part, Text) and part.no_wrap:
             console.print(part, soft_wrap=True)
         else:
-            console.print(Trimmed(part), end="")
+            console.print(RightTrimmed(part), end="")
 
 
 def _parts(
-    width: int, summary: RunSummary, shown: Shown, kept: KeptNames | None
+    width: int, summary: RunSummary, view: RunView, kept_invitations: KeptInvitations | None
 ) -> Iterator[RenderableType]:
-    yield from _plan(width, summary, shown)
-    yield from _astray(summary, shown)
-    yield from _returned(shown)
-    yield from _lost(summary, shown)
-    yield from _kept(summary, kept)
-    yield from closing(summary, shown)
+    yield from _plan(width, summary, view)
+    yield from _failed_section(summary, view)
+    yield from _bounced_section(view)
+    yield from _unreadable_section(summary, view)
+    yield from _kept_section(summary, kept_invitations)
+    yield from totals(summary, view)
 
 
-def _plan(width: int, summary: RunSummary, shown: Shown) -> Iterator[RenderableType]:
-    yield from grouped(one_row_a_person(shown.groups), width)
-    if hidden := shown.projects - len(shown.groups):
-        count = shown.planned - sum(group.count for group in shown.groups)
-        rest = f"… {count:,} more in {counted(hidden, 'other project')}"
+def _plan(width: int, summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
+    yield from plan_table(merge_rows_by_user(view.groups), width)
+    if hidden := view.projects - len(view.groups):
+        count = view.planned - sum(group.count for group in view.groups)
+        rest = f"… {count:,} more in {pluralize(hidden, 'other project')}"
         yield Text(rest, style="dim")
-    if shown.planned > sum(len(group.rows) for group in shown.groups):
-        yield _see_all(summary, "planned")
+    if view.planned > sum(len(group.rows) for group in view.groups):
+        yield _audit_show_hint(summary, "planned")
         yield Text("")
 
 
-def _astray(summary: RunSummary, shown: Shown) -> Iterator[RenderableType]:
+def _failed_section(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
     count = summary.failed + summary.unknown + summary.accepted_during
     if not count:
         return
     yield _heading("Not as planned", count, "bold red")
     yield _list(
-        (f"{row.username or '(no address)'} in {row.project or '(no name)'}", _why(row))
-        for row in shown.astray
+        (f"{row.username or '(no address)'} in {row.project or '(no name)'}", _failure_text(row))
+        for row in view.failed
     )
-    yield from _rest(count - len(shown.astray))
+    yield from _more_rows(count - len(view.failed))
     yield Text("")
 
 
-def _why(row: Row) -> Text:
+def _failure_text(row: InvitationRow) -> Text:
     outcome = row.outcome or ""
-    said = outcome.replace("_", " ")
-    return Text.assemble((said, OUTCOME_STYLES.get(outcome, "")), f": {row.detail}")
+    label = outcome.replace("_", " ")
+    return Text.assemble((label, OUTCOME_STYLES.get(outcome, "")), f": {row.detail}")
 
 
-def _returned(shown: Shown) -> Iterator[RenderableType]:
-    if not shown.returned_count:
+def _bounced_section(view: RunView) -> Iterator[RenderableType]:
+    if not view.bounced_count:
         return
-    yield _heading("Back after an earlier deletion", shown.returned_count, "bold yellow")
+    yield _heading("Back after an earlier deletion", view.bounced_count, "bold yellow")
     yield _list(
         (
             f"{row.username or '(no address)'} in {row.project or '(no name)'}",
-            Text(f"deleted {counted(row.bounced, 'time')} before"),
+            Text(f"deleted {pluralize(row.bounced, 'time')} before"),
         )
-        for row in shown.returned
+        for row in view.bounced
     )
-    yield from _rest(shown.returned_count - len(shown.returned))
+    yield from _more_rows(view.bounced_count - len(view.bounced))
     yield Text("")
 
 
-def _lost(summary: RunSummary, shown: Shown) -> Iterator[RenderableType]:
+def _unreadable_section(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
     count = summary.projects_unreadable
     if not count:
         return
     yield _heading("Projects not read; they lose nothing", count, "bold yellow")
-    yield _list((lost.project or "(no name)", Text(lost.reason)) for lost in shown.lost)
-    if count > len(shown.lost):
-        yield from _rest(count - len(shown.lost))
-        yield _see_all(summary, "project_unreadable")
+    yield _list((lost.project or "(no name)", Text(lost.reason)) for lost in view.unreadable)
+    if count > len(view.unreadable):
+        yield from _more_rows(count - len(view.unreadable))
+        yield _audit_show_hint(summary, "project_unreadable")
     yield Text("")
 
 
-def _kept(summary: RunSummary, names: KeptNames | None) -> Iterator[RenderableType]:
+def _kept_section(
+    summary: RunSummary, kept_invitations: KeptInvitations | None
+) -> Iterator[RenderableType]:
     if not summary.kept:
         return
     yield _heading("Kept", summary.kept, "bold")
     by_count = sorted(summary.kept_by_reason.items(), key=lambda item: (-item[1], item[0]))
-    if names is None:
+    if kept_invitations is None:
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(justify="right", no_wrap=True)
         table.add_column(overflow="fold")
-        for why, count in by_count:
-            table.add_row(f"{count:,}", Text(formatting.reason(why)))
+        for reason, count in by_count:
+            table.add_row(f"{count:,}", Text(formatting.describe_keep_reason(reason)))
         yield Padding(table, (0, 0, 0, 2))
     else:
-        for why, count in by_count:
-            yield Text.assemble(f"  {formatting.reason(why)}", (f"  {count:,}", "dim"))
-            yield from _kept_names(names.rows.get(why, ()), count)
+        for reason, count in by_count:
+            yield Text.assemble(
+                f"  {formatting.describe_keep_reason(reason)}", (f"  {count:,}", "dim")
+            )
+            yield from _kept_names(kept_invitations.rows.get(reason, ()), count)
     yield Text("")
 
 
-def _kept_names(rows: Sequence[Row], count: int) -> Iterator[RenderableType]:
+def _kept_names(rows: Sequence[InvitationRow], count: int) -> Iterator[RenderableType]:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
     for row in rows:
         who = f"{row.username or '(no address)'} in {row.project or '(no name)'}"
-        table.add_row(formatting.age(row.age_days), Text(who))
+        table.add_row(formatting.format_age(row.age_days), Text(who))
     if rows:
         yield Padding(table, (0, 0, 0, 4))
-    yield from (Padding(part, (0, 0, 0, 2)) for part in _rest(count - len(rows)))
+    yield from (Padding(part, (0, 0, 0, 2)) for part in _more_rows(count - len(rows)))
 
 
 def _heading(title: str, count: int, style: str) -> Text:
@@ -420,15 +442,15 @@ def _list(items: Iterable[tuple[str, Text]]) -> Padding:
     return Padding(table, (0, 0, 0, 2))
 
 
-def _rest(count: int) -> Iterator[Text]:
+def _more_rows(count: int) -> Iterator[Text]:
     if count > 0:
         yield Text(f"  … {count:,} more", style="dim")
 
 
-def _see_all(summary: RunSummary, event: str) -> Text:
+def _audit_show_hint(summary: RunSummary, event: str) -> Text:
     """The command in one line, however narrow the terminal is: it is there to be copied."""
-    log = shlex.quote(visible(summary.audit_log))
-    command = f"invite-sweeper audit show {log} --run {visible(summary.run_id)} --event {event}"
+    log = shlex.quote(escape_unprintable(summary.audit_log))
+    command = f"invite-sweeper audit show {log} --run {escape_unprintable(summary.run_id)} --event {event}"
     return Text.assemble(("All of them: ", "dim"), command, no_wrap=True)
 
 
@@ -437,7 +459,7 @@ def _see_all(summary: RunSummary, event: str) -> Text:
 
 _PAGE = 500
 _TIME_CELLS, _RUN_CELLS, _EVENT_CELLS = 19, 25, 18
-_TABLE_FROM_WIDTH = 130
+_TABLE_MIN_WIDTH = 130
 """Below it a line of the log takes two on the terminal."""
 
 
@@ -449,22 +471,25 @@ class LineTable:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._wide = console.width >= _TABLE_FROM_WIDTH
-        self._table = self._page(show_header=True)
+        self._wide = console.width >= _TABLE_MIN_WIDTH
+        self._table = self._new_table(show_header=True)
         self._rows = 0
         self._shown = 0
 
     def add(self, record: Mapping[str, object]) -> None:
         """Show one record."""
-        time = name(text(record.get("ts"))[:_TIME_CELLS].replace("T", " "))
-        run, event = name(record.get("run_id")), name(record.get("event"))
-        project, username = name(record.get("project_name")), name(record.get("username"))
-        said = _said(record)
+        time = display_text(to_text(record.get("ts"))[:_TIME_CELLS].replace("T", " "))
+        run, event = display_text(record.get("run_id")), display_text(record.get("event"))
+        project, username = (
+            display_text(record.get("project_name")),
+            display_text(record.get("username")),
+        )
+        summary = _summarize_record(record)
         self._shown += 1
         if not self._wide:
-            self._two_lines(f"{time}  {run}  {event}", project, username, said)
+            self._print_two_lines(f"{time}  {run}  {event}", project, username, summary)
             return
-        self._table.add_row(*map(Text, (time, run[:_RUN_CELLS], event, project, username, said)))
+        self._table.add_row(*map(Text, (time, run[:_RUN_CELLS], event, project, username, summary)))
         self._rows += 1
         if self._rows == _PAGE:
             self._flush()
@@ -475,51 +500,53 @@ class LineTable:
         if not self._shown:
             self._console.print(Text("No such lines."))
 
-    def _two_lines(self, head: str, project: str, username: str, said: str) -> None:
-        whose = " in ".join(filter(None, (username, project)))
-        below = ": ".join(filter(None, (whose, said)))
-        self._console.print(Trimmed(Text(head, style="dim", overflow="fold")), end="")
+    def _print_two_lines(self, head: str, project: str, username: str, summary: str) -> None:
+        subject = " in ".join(filter(None, (username, project)))
+        below = ": ".join(filter(None, (subject, summary)))
+        self._console.print(RightTrimmed(Text(head, style="dim", overflow="fold")), end="")
         if below:
             part = Padding(Text(below, overflow="fold"), (0, 0, 0, _GAP))
-            self._console.print(Trimmed(part), end="")
+            self._console.print(RightTrimmed(part), end="")
 
     def _flush(self) -> None:
         if self._rows:
-            self._console.print(Trimmed(self._table), end="")
-        self._table = self._page(show_header=False)
+            self._console.print(RightTrimmed(self._table), end="")
+        self._table = self._new_table(show_header=False)
         self._rows = 0
 
-    def _page(self, *, show_header: bool) -> Table:
+    def _new_table(self, *, show_header: bool) -> Table:
         table = Table(
             box=None, padding=(0, _GAP, 0, 0), header_style="dim", show_header=show_header
         )
         table.add_column("TIME (UTC)", width=_TIME_CELLS, no_wrap=True)
         table.add_column("RUN", width=_RUN_CELLS, no_wrap=True)
         table.add_column("EVENT", width=_EVENT_CELLS, overflow="fold")
-        taken = _TIME_CELLS + _RUN_CELLS + _EVENT_CELLS + 6 * _GAP
-        free = max(self._console.width - taken, 24)
-        table.add_column("PROJECT", width=free // 4, overflow="fold")
-        table.add_column("INVITED", width=free // 3, overflow="fold")
-        table.add_column("WHAT", width=free - free // 4 - free // 3, overflow="fold")
+        fixed_width = _TIME_CELLS + _RUN_CELLS + _EVENT_CELLS + 6 * _GAP
+        free_width = max(self._console.width - fixed_width, 24)
+        table.add_column("PROJECT", width=free_width // 4, overflow="fold")
+        table.add_column("INVITED", width=free_width // 3, overflow="fold")
+        table.add_column(
+            "WHAT", width=free_width - free_width // 4 - free_width // 3, overflow="fold"
+        )
         return table
 
 
-def _said(record: Mapping[str, object]) -> str:
+def _summarize_record(record: Mapping[str, object]) -> str:
     """What is worth a word in a line of this event."""
     match record.get("event"):
         case "outcome":
             names = ("outcome", "http_status", "error_code")
-            return " ".join(filter(None, (name(record.get(key)) for key in names)))
+            return " ".join(filter(None, (display_text(record.get(key)) for key in names)))
         case "planned" | "intent":
-            return name(record.get("rule"))
+            return display_text(record.get("rule"))
         case "project_unreadable" | "source_retired":
-            return name(record.get("reason"))
+            return display_text(record.get("reason"))
         case "run_started":
-            return f"{name(record.get('mode'))} by {name(record.get('actor'))}"
+            return f"{display_text(record.get('mode'))} by {display_text(record.get('actor'))}"
         case "run_finished":
             return (
-                f"exit {name(record.get('exit_code'))}, {name(record.get('stale'))} stale, "
-                f"{name(record.get('deleted'))} deleted"
+                f"exit {display_text(record.get('exit_code'))}, {display_text(record.get('stale'))} stale, "
+                f"{display_text(record.get('deleted'))} deleted"
             )
         case _:
             return ""

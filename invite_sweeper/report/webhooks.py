@@ -39,11 +39,11 @@ class Message:
     headers: Mapping[str, str]
 
 
-class NotSent(Exception):
+class NotificationError(Exception):
     """Why a message was not sent; its text is safe to show."""
 
 
-def wants(channel: Notification, summary: RunSummary) -> bool:
+def should_notify(channel: Notification, summary: RunSummary) -> bool:
     """Whether the channel wants to hear of such a run.
 
     `changes` is a run that touched something, or a dry run that found something stale;
@@ -55,7 +55,7 @@ def wants(channel: Notification, summary: RunSummary) -> bool:
     return channel.when == "changes" and summary.changed
 
 
-def compose(
+def build_message(
     channel: Notification, environment: Mapping[str, str], summary: RunSummary | None
 ) -> Message:
     """Put together what the channel is sent; without summary, that a run begins. Pure.
@@ -68,11 +68,11 @@ def compose(
         (`&`, `<`, `>` escaped). The paths `/start` and `/fail` are those of healthchecks.io,
         "Pinging API". Read 2026-11-25.
     """
-    url = _address(channel, environment)
+    url = _webhook_url(channel, environment)
     if channel.kind == "ping":
         return _ping(url, summary)
     if summary is None:
-        raise NotSent("it is only told of a run's end")
+        raise NotificationError("it is only told of a run's end")
     if channel.kind == "slack":
         return _json_message(url, orjson.dumps({"text": _slack_text(summary)}), {})
     body = orjson.dumps({**summary.to_metrics(), "succeeded": summary.succeeded})
@@ -101,9 +101,9 @@ def _slack_text(summary: RunSummary) -> str:
         "projects unread": summary.projects_unreadable,
     }
     always = {"seen", "stale", "kept"}
-    told = [f"{name} {number:,}" for name, number in counts.items() if number or name in always]
+    parts = [f"{name} {number:,}" for name, number in counts.items() if number or name in always]
     text = (
-        f"{headline(summary)}\n{', '.join(told)}; {summary.duration_s:.0f} s, run {summary.run_id}"
+        f"{headline(summary)}\n{', '.join(parts)}; {summary.duration_s:.0f} s, run {summary.run_id}"
     )
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -120,7 +120,7 @@ def _signature(
         return {}
     key = environment.get(channel.secret_env, "")
     if not key:
-        raise NotSent(f"the variable {channel.secret_env} with its key is not set")
+        raise NotificationError(f"the variable {channel.secret_env} with its key is not set")
     timestamp = str(int(summary.finished_s))
     digest = hmac.new(key.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
     return {TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: f"sha256={digest.hexdigest()}"}
@@ -128,26 +128,26 @@ def _signature(
 
 def _ping(url: str, summary: RunSummary | None) -> Message:
     if summary is None:
-        return Message(_below(url, "start"), b"", {})
-    ending = url if summary.succeeded else _below(url, "fail")
+        return Message(_append_path(url, "start"), b"", {})
+    ending = url if summary.succeeded else _append_path(url, "fail")
     return Message(ending, headline(summary).encode(), {"Content-Type": "text/plain"})
 
 
-def _below(url: str, name: str) -> str:
+def _append_path(url: str, name: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
 
 
-def _address(channel: Notification, environment: Mapping[str, str]) -> str:
+def _webhook_url(channel: Notification, environment: Mapping[str, str]) -> str:
     url = environment.get(channel.url_env, "").strip()
     if not url:
-        raise NotSent(f"the variable {channel.url_env} with its address is not set")
+        raise NotificationError(f"the variable {channel.url_env} with its address is not set")
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise NotSent(f"what {channel.url_env} holds is no URL") from None
+        raise NotificationError(f"what {channel.url_env} holds is no URL") from None
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise NotSent(f"the address in {channel.url_env} does not begin with https://")
+        raise NotificationError(f"the address in {channel.url_env} does not begin with https://")
     return url
 
 
@@ -159,11 +159,11 @@ def _address(channel: Notification, environment: Mapping[str, str]) -> str:
 
 TIMEOUT_S = 10.0
 
-_REDIRECT = 300
+_FIRST_REDIRECT_STATUS = 300
 """From here on an answer is no success; a redirect is not followed, it may lead anywhere."""
 
 
-async def announce_start(
+async def send_start(
     channels: Sequence[Notification], environment: Mapping[str, str]
 ) -> tuple[str, ...]:
     """Tell the ping channels that a run begins.
@@ -175,7 +175,7 @@ async def announce_start(
     return await _send_all(pings, environment, None)
 
 
-async def announce_end(
+async def send_end(
     channels: Sequence[Notification], environment: Mapping[str, str], summary: RunSummary
 ) -> tuple[str, ...]:
     """Tell every channel that wants to hear of this run how it went.
@@ -183,8 +183,8 @@ async def announce_end(
     Returns:
         What went wrong, a sentence each; empty when all were told.
     """
-    concerned = [channel for channel in channels if wants(channel, summary)]
-    return await _send_all(concerned, environment, summary)
+    selected = [channel for channel in channels if should_notify(channel, summary)]
+    return await _send_all(selected, environment, summary)
 
 
 async def _send_all(
@@ -194,10 +194,10 @@ async def _send_all(
         return ()
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        said = await asyncio.gather(
+        errors = await asyncio.gather(
             *(_send(session, channel, environment, summary) for channel in channels)
         )
-    return tuple(sentence for sentence in said if sentence)
+    return tuple(sentence for sentence in errors if sentence)
 
 
 async def _send(
@@ -208,12 +208,14 @@ async def _send(
 ) -> str:
     """Send one message; returns what went wrong, or nothing."""
     try:
-        message = compose(channel, environment, summary)
+        message = build_message(channel, environment, summary)
         async with session.post(
             message.url, data=message.body, headers=message.headers, allow_redirects=False
-        ) as answer:
-            reason = "" if answer.status < _REDIRECT else f"it answered {answer.status}"
-    except NotSent as why:
+        ) as response:
+            reason = (
+                "" if response.status < _FIRST_REDIRECT_STATUS else f"it answered {response.status}"
+            )
+    except NotificationError as why:
         reason = str(why)
     except TimeoutError:
         reason = f"no answer within {TIMEOUT_S:.0f} s"

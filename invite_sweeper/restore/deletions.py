@@ -7,18 +7,18 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
-from invite_sweeper.audit.reader import records
+from invite_sweeper.audit.reader import read_records
 from invite_sweeper.audit.record import Record, invitation_from_record
-from invite_sweeper.audit.tampering import Damage
-from invite_sweeper.audit.verify import Verification, verify
-from invite_sweeper.errors import GuardRefused, RunError, UsageFault
-from invite_sweeper.models import Invitation, Source, Unreadable
-from invite_sweeper.text import fold
+from invite_sweeper.audit.tampering import Tampering
+from invite_sweeper.audit.verify import ChainStatus, verify
+from invite_sweeper.errors import GuardRefused, RunError, UsageError
+from invite_sweeper.models import Invitation, ListUnreadable, Source
+from invite_sweeper.text import casefold_visible
 
 # What was deleted, and what becomes of it when it is invited again.
 
 
-class Restored(StrEnum):
+class RestoreOutcome(StrEnum):
     """The `outcome` of an audit line of a restore."""
 
     RESTORED = "restored"
@@ -34,7 +34,7 @@ class Restored(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Deleted:
+class DeletedInvitation:
     """What a run deleted.
 
     Attributes:
@@ -48,7 +48,7 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class RestoreResult:
     """What became of one of them.
 
     Attributes:
@@ -57,12 +57,12 @@ class End:
         ends_run: Set when the answer was about the run: nothing more may be sent.
     """
 
-    outcome: Restored
+    outcome: RestoreOutcome
     attempts: int = 0
     http_status: int | None = None
     error_code: str | None = None
     reason: str = ""
-    ends_run: RunError | None = None
+    fatal_error: RunError | None = None
 
 
 # What a run deleted, read back from its audit log.
@@ -70,11 +70,11 @@ class End:
 
 _DELETED = frozenset({"deleted", "accepted_during"})
 _EVENTS = frozenset({b"run_started", b"outcome"})
-_UNFINISHED = frozenset({Damage.UNANSWERED, Damage.CUT_SHORT})
-_NAMED = 5
+_INCOMPLETE_RUN = frozenset({Tampering.WITHOUT_OUTCOME, Tampering.CUT_SHORT})
+_MAX_NAMED = 5
 
 
-def raise_if_damaged(paths: Sequence[Path]) -> tuple[str, ...]:
+def check_log_intact(paths: Sequence[Path]) -> tuple[str, ...]:
     """Let logs pass whose chain is whole; give sentences for a person.
 
     A log that merely ends without the end of its last run passes: what it holds is vouched
@@ -85,22 +85,22 @@ def raise_if_damaged(paths: Sequence[Path]) -> tuple[str, ...]:
         UsageFault: A file cannot be read.
     """
     found = verify(paths)
-    wrong = found.finding
-    if wrong is None:
+    error = found.error
+    if error is None:
         return found.warnings
-    said = f"{wrong.spot}: {wrong.kind}: {wrong.what}"
-    if wrong.kind in _UNFINISHED and _followed_to_the_end(found, paths):
-        return (*found.warnings, said)
+    message = f"{error.position}: {error.kind}: {error.message}"
+    if error.kind in _INCOMPLETE_RUN and _is_chain_complete(found, paths):
+        return (*found.warnings, message)
     raise GuardRefused(
-        f"The audit log is damaged: {said}",
+        f"The audit log is damaged: {message}",
         consequence="Nobody was invited.",
         hint="What it tells cannot be relied on; restore from an intact copy.",
     )
 
 
-def deletions(
+def read_deletions(
     paths: Sequence[Path], *, base_url: str, run: str | None = None, username: str | None = None
-) -> tuple[Deleted, ...]:
+) -> tuple[DeletedInvitation, ...]:
     """Give what one run deleted, in its order; a person's door once. Empty where none did.
 
     Args:
@@ -113,59 +113,61 @@ def deletions(
         UsageFault: It is not clear which run is meant, or there is none of that name.
         GuardRefused: The run was against another Atlas, or a line cannot be read.
     """
-    hosts: dict[str, object] = {}
-    by_run: dict[str, list[Deleted]] = {}
-    for record in records(paths, _EVENTS):
+    base_urls: dict[str, object] = {}
+    by_run: dict[str, list[DeletedInvitation]] = {}
+    for record in read_records(paths, _EVENTS):
         run_id = str(record.get("run_id"))
         if record.get("event") == "run_started":
-            hosts[run_id] = record.get("base_url")
+            base_urls[run_id] = record.get("base_url")
         elif record.get("outcome") in _DELETED and run_id.startswith(run or ""):
-            by_run.setdefault(run_id, []).append(_deleted(run_id, record))
-    undone = _the_one(by_run)
-    if undone is None:
-        if run and not any(each.startswith(run) for each in hosts):
-            raise UsageFault(f"The log holds no run {run}.", hint="See: audit show")
+            by_run.setdefault(run_id, []).append(_parse_deletion(run_id, record))
+    selected_run = _only_run(by_run)
+    if selected_run is None:
+        if run and not any(each.startswith(run) for each in base_urls):
+            raise UsageError(f"The log holds no run {run}.", hint="See: audit show")
         return ()
-    if hosts.get(undone) not in {None, base_url}:
+    if base_urls.get(selected_run) not in {None, base_url}:
         raise GuardRefused(
-            f"The run {undone} was against {hosts[undone]}, not against {base_url}.",
+            f"The run {selected_run} was against {base_urls[selected_run]}, not against {base_url}.",
             consequence="Nobody was invited.",
             hint="Name its address with --base-url.",
         )
-    return tuple(_doors(by_run[undone], username))
+    return tuple(_without_duplicates(by_run[selected_run], username))
 
 
-def _doors(deleted: Sequence[Deleted], username: str | None) -> Iterator[Deleted]:
+def _without_duplicates(
+    deletions: Sequence[DeletedInvitation], username: str | None
+) -> Iterator[DeletedInvitation]:
     seen: set[tuple[str, ...]] = set()
-    for each in deleted:
+    for each in deletions:
         invitation = each.invitation
-        door = _door(invitation)
-        if door not in seen and _fits(invitation.username, username):
-            seen.add(door)
+        key = _key(invitation)
+        if key not in seen and _matches(invitation.username, username):
+            seen.add(key)
             yield each
 
 
-def _door(invitation: Invitation) -> tuple[str, ...]:
-    who = fold(invitation.username) if invitation.username else f"#{invitation.id}"
-    return (invitation.source, invitation.org_id, invitation.project_id, who)
+def _key(invitation: Invitation) -> tuple[str, ...]:
+    user = casefold_visible(invitation.username) if invitation.username else f"#{invitation.id}"
+    return (invitation.source, invitation.org_id, invitation.project_id, user)
 
 
-def _fits(username: str | None, glob: str | None) -> bool:
-    return glob is None or fnmatchcase(fold(username or ""), fold(glob))
+def _matches(username: str | None, glob: str | None) -> bool:
+    return glob is None or fnmatchcase(casefold_visible(username or ""), casefold_visible(glob))
 
 
-def _the_one(by_run: dict[str, list[Deleted]]) -> str | None:
+def _only_run(by_run: dict[str, list[DeletedInvitation]]) -> str | None:
     """Give the one run that there are deletions of; None where there are none."""
     if len(by_run) <= 1:
         return next(iter(by_run), None)
-    last = [f"{run_id} ({len(found)})" for run_id, found in list(by_run.items())[-_NAMED:]]
-    raise UsageFault(
+    last = [f"{run_id} ({len(found)})" for run_id, found in list(by_run.items())[-_MAX_NAMED:]]
+    raise UsageError(
         f"The log holds deletions of {len(by_run)} runs; the last ones: {', '.join(last)}.",
         hint="Name the one to undo with --run ID.",
     )
 
 
-def _deleted(run_id: str, record: Record) -> Deleted:
+def _parse_deletion(run_id: str, record: Record) -> DeletedInvitation:
     try:
         invitation, rule = invitation_from_record(record)
     except ValueError as error:
@@ -173,10 +175,10 @@ def _deleted(run_id: str, record: Record) -> Deleted:
             f"A deletion of run {run_id} cannot be read: {error}.",
             consequence="Nobody was invited.",
         ) from error
-    return Deleted(run_id, invitation, rule)
+    return DeletedInvitation(run_id, invitation, rule)
 
 
-def _followed_to_the_end(found: Verification, paths: Sequence[Path]) -> bool:
+def _is_chain_complete(found: ChainStatus, paths: Sequence[Path]) -> bool:
     """Whether every whole line follows the one before it."""
     total = 0
     for path in paths:
@@ -188,20 +190,20 @@ def _followed_to_the_end(found: Verification, paths: Sequence[Path]) -> bool:
 # Who of the deleted is gone still: what is pending or active again is left alone.
 
 
-_Where = tuple[Source, str, str]
+_ListKey = tuple[Source, str, str]
 
 
-class Roll(Protocol):
+class MemberReader(Protocol):
     """Who is there already."""
 
-    async def present(self, invitation: Invitation) -> frozenset[str] | Unreadable:
+    async def usernames(self, invitation: Invitation) -> frozenset[str] | ListUnreadable:
         """Give the folded addresses of all who are pending or active where it invites to."""
         ...
 
 
-async def missing(
-    roll: Roll, wanted: Sequence[Deleted]
-) -> tuple[tuple[Deleted, ...], dict[Deleted, End]]:
+async def still_missing(
+    members: MemberReader, deletions: Sequence[DeletedInvitation]
+) -> tuple[tuple[DeletedInvitation, ...], dict[DeletedInvitation, RestoreResult]]:
     """Tell who is gone still, in the order given, and what there is to say of the others.
 
     Each list is read once.
@@ -209,30 +211,38 @@ async def missing(
     Raises:
         RunError: Atlas's answer was about the run. Nobody was invited.
     """
-    known: dict[_Where, frozenset[str] | Unreadable] = {}
-    gone: list[Deleted] = []
-    settled: dict[Deleted, End] = {}
-    for each in wanted:
+    known: dict[_ListKey, frozenset[str] | ListUnreadable] = {}
+    to_restore: list[DeletedInvitation] = []
+    known_results: dict[DeletedInvitation, RestoreResult] = {}
+    for each in deletions:
         invitation = each.invitation
-        where = (invitation.source, invitation.org_id, invitation.project_id)
-        if where not in known:
-            known[where] = await roll.present(invitation)
-        end = _settled(invitation, known[where])
-        if end is None:
-            gone.append(each)
+        list_key = (invitation.source, invitation.org_id, invitation.project_id)
+        if list_key not in known:
+            known[list_key] = await members.usernames(invitation)
+        result = _known_result(invitation, known[list_key])
+        if result is None:
+            to_restore.append(each)
         else:
-            settled[each] = end
-    return tuple(gone), settled
+            known_results[each] = result
+    return tuple(to_restore), known_results
 
 
-def _settled(invitation: Invitation, present: frozenset[str] | Unreadable) -> End | None:
-    if isinstance(present, Unreadable):
-        return End(
-            Restored.FAILED,
-            http_status=present.http_status,
-            error_code=present.error_code,
-            reason=present.reason,
+def _known_result(
+    invitation: Invitation, usernames: frozenset[str] | ListUnreadable
+) -> RestoreResult | None:
+    if isinstance(usernames, ListUnreadable):
+        return RestoreResult(
+            RestoreOutcome.FAILED,
+            http_status=usernames.http_status,
+            error_code=usernames.error_code,
+            reason=usernames.reason,
         )
     if not invitation.username or not invitation.roles:
-        return End(Restored.FAILED, reason="The log holds no address or no roles to invite with.")
-    return End(Restored.ALREADY_THERE) if fold(invitation.username) in present else None
+        return RestoreResult(
+            RestoreOutcome.FAILED, reason="The log holds no address or no roles to invite with."
+        )
+    return (
+        RestoreResult(RestoreOutcome.ALREADY_THERE)
+        if casefold_visible(invitation.username) in usernames
+        else None
+    )

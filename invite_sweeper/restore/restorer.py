@@ -8,27 +8,39 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from invite_sweeper.audit import AuditLog, OpenIntent, invitation_fields, outcome_fields
-from invite_sweeper.errors import AuditUnwritable, ExitCode, GuardRefused, RunError
-from invite_sweeper.models import Invitation, Invited, Reply, Trail, Unreadable
+from invite_sweeper.errors import AuditLogError, ExitCode, GuardRefused, RunError
+from invite_sweeper.models import (
+    DeletionProgress,
+    Invitation,
+    InviteResult,
+    InviteStatus,
+    ListUnreadable,
+)
 from invite_sweeper.policy import Execution
-from invite_sweeper.restore.deletions import Deleted, End, Restored, Roll, missing
-from invite_sweeper.shutdown import Stop
-from invite_sweeper.text import counted, fold
+from invite_sweeper.restore.deletions import (
+    DeletedInvitation,
+    MemberReader,
+    RestoreOutcome,
+    RestoreResult,
+    still_missing,
+)
+from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.text import casefold_visible, pluralize
 
 # How fast invitations may be sent.
 
 
-A_MINUTE: Final = 10
+MAX_PER_MINUTE: Final = 10
 """So many from one address.
 
 Source: 400 `RATE_LIMITED_IP` of https://www.mongodb.com/docs/atlas/reference/api-errors (read
 2026-08), told as `INVITATIONS_RATE_LIMITED_IP` too.
 """
-_LATER_S: Final = (10.0, 20.0, 40.0, 60.0)
+_BACKOFF_S: Final = (10.0, 20.0, 40.0, 60.0)
 _WINDOW_S: Final = 61.0  # a second more, as Atlas's clock is not ours
 
 
-class Pace:
+class InviteRateLimit:
     """So many a minute, counted over any minute.
 
     Args:
@@ -39,31 +51,31 @@ class Pace:
     def __init__(
         self,
         clock: Callable[[], float],
-        rest: Callable[[float], Awaitable[None]],
+        sleep: Callable[[float], Awaitable[None]],
         *,
-        most: int = A_MINUTE,
+        max_per_window: int = MAX_PER_MINUTE,
         window_s: float = _WINDOW_S,
     ) -> None:
         self.clock = clock
-        self._rest = rest
+        self._sleep = sleep
         self._window_s = window_s
-        self._sent_s: deque[float] = deque(maxlen=most)
+        self._sent_s: deque[float] = deque(maxlen=max_per_window)
 
-    async def turn(self, ended: Callable[[], bool]) -> bool:
+    async def acquire(self, is_stopping: Callable[[], bool]) -> bool:
         """Wait for a turn and take it; False, and nothing taken, where the run ended meanwhile."""
-        while not ended():
-            wait_s = self._wait_s()
+        while not is_stopping():
+            wait_s = self._try_acquire()
             if not wait_s:
                 return True
-            await self._rest(wait_s)
+            await self._sleep(wait_s)
         return False
 
-    async def later(self, refusals: int, ended: Callable[[], bool]) -> bool:
+    async def back_off(self, refusals: int, is_stopping: Callable[[], bool]) -> bool:
         """Wait after so many refusals, from 1, ever longer, and then for a turn."""
-        await self._rest(_LATER_S[min(refusals, len(_LATER_S)) - 1])
-        return await self.turn(ended)
+        await self._sleep(_BACKOFF_S[min(refusals, len(_BACKOFF_S)) - 1])
+        return await self.acquire(is_stopping)
 
-    def _wait_s(self) -> float:
+    def _try_acquire(self) -> float:
         """Take a turn and give 0.0, or take nothing and give the seconds until there is one."""
         now_s = self.clock()
         if len(self._sent_s) == self._sent_s.maxlen:
@@ -81,40 +93,42 @@ class Pace:
 
 
 _GRACE_S: Final = Execution().grace.total_seconds()
-_MOST_UNSURE: Final = 3
-_FINAL: Final[Mapping[Reply, Restored]] = {
-    Reply.SENT: Restored.RESTORED,
-    Reply.THERE: Restored.ALREADY_THERE,
-    Reply.REFUSED: Restored.FAILED,
+_MAX_UNKNOWN: Final = 3
+_FINAL_OUTCOMES: Final[Mapping[InviteStatus, RestoreOutcome]] = {
+    InviteStatus.CREATED: RestoreOutcome.RESTORED,
+    InviteStatus.ALREADY_PRESENT: RestoreOutcome.ALREADY_THERE,
+    InviteStatus.REJECTED: RestoreOutcome.FAILED,
 }
-_SKIPPED: Final = End(Restored.SKIPPED)
+_SKIPPED: Final = RestoreResult(RestoreOutcome.SKIPPED)
 
 
 class Inviter(Protocol):
     """What a restore needs of Atlas; a dry run is given none."""
 
-    async def invite(self, invitation: Invitation, trail: Trail) -> Invited:
+    async def invite(self, invitation: Invitation, progress: DeletionProgress) -> InviteResult:
         """Invite one person, with one POST; trouble with it is a value."""
         ...
 
 
-class Journal(Protocol):
+class RestoreLog(Protocol):
     """What a restore needs of the audit log."""
 
-    def intent(self, deleted: Deleted) -> None:
+    def write_intent(self, deleted: DeletedInvitation) -> None:
         """Note that a POST is about to be sent."""
         ...
 
-    def outcome(self, deleted: Deleted, end: End, duration_ms: float) -> None:
+    def write_outcome(
+        self, deleted: DeletedInvitation, result: RestoreResult, duration_ms: float
+    ) -> None:
         """Note what became of it."""
         ...
 
-    async def durable(self) -> None:
+    async def sync(self) -> None:
         """Return when all that was noted is on disk."""
         ...
 
 
-class Restoration:
+class Restorer:
     """Invites again, one after another.
 
     Args:
@@ -128,130 +142,142 @@ class Restoration:
     def __init__(
         self,
         inviter: Inviter,
-        roll: Roll,
-        journal: Journal,
+        members: MemberReader,
+        log: RestoreLog,
         *,
-        stop: Stop,
-        pace: Pace,
+        stop: StopRequest,
+        rate_limit: InviteRateLimit,
         grace_s: float = _GRACE_S,
     ) -> None:
         self._inviter = inviter
-        self._roll = roll
-        self._journal = journal
+        self._members = members
+        self._log = log
         self._stop = stop
-        self._pace = pace
+        self._rate_limit = rate_limit
         self._grace_s = grace_s
         self._error: RunError | None = None
-        self.tally: Counter[Restored] = Counter()
-        self.ends: dict[Deleted, End] = {}
+        self.outcomes: Counter[RestoreOutcome] = Counter()
+        self.results: dict[DeletedInvitation, RestoreResult] = {}
 
-    async def run(self, gone: Iterable[Deleted], settled: Mapping[Deleted, End]) -> None:
+    async def run(
+        self,
+        to_restore: Iterable[DeletedInvitation],
+        known_results: Mapping[DeletedInvitation, RestoreResult],
+    ) -> None:
         """Invite who is gone, and note what was settled before; each gets one outcome.
 
         Raises:
             RunError: The audit log failed, or an answer was about the run. The rest is
                 `skipped`.
         """
-        for deleted, end in settled.items():
-            self._record(deleted, end, self._pace.clock())
-        for deleted in gone:
-            await self._one(deleted)
+        for deleted, result in known_results.items():
+            self._record(deleted, result, self._rate_limit.clock())
+        for deleted in to_restore:
+            await self._restore_one(deleted)
         if self._error is not None:
             raise self._error
 
-    def _ended(self) -> bool:
-        return self._stop.asked.is_set() or self._error is not None
+    def _is_stopping(self) -> bool:
+        return self._stop.requested.is_set() or self._error is not None
 
-    async def _one(self, deleted: Deleted) -> None:
-        may_go = await self._pace.turn(self._ended)
-        started_s = self._pace.clock()
+    async def _restore_one(self, deleted: DeletedInvitation) -> None:
+        acquired = await self._rate_limit.acquire(self._is_stopping)
+        started_s = self._rate_limit.clock()
         try:
-            end = await self._announced(deleted) if may_go else _SKIPPED
+            result = await self._write_intent_and_send(deleted) if acquired else _SKIPPED
         except RunError as error:
             self._error = self._error or error
-            end = _SKIPPED
-        self._record(deleted, end, started_s)
+            result = _SKIPPED
+        self._record(deleted, result, started_s)
 
-    async def _announced(self, deleted: Deleted) -> End:
-        self._journal.intent(deleted)
-        await self._journal.durable()
-        return await self._until_it_stands(deleted.invitation)
+    async def _write_intent_and_send(self, deleted: DeletedInvitation) -> RestoreResult:
+        self._log.write_intent(deleted)
+        await self._log.sync()
+        return await self._send_until_final(deleted.invitation)
 
-    async def _until_it_stands(self, invitation: Invitation) -> End:
+    async def _send_until_final(self, invitation: Invitation) -> RestoreResult:
         """Send until the end is known, a refusal stands, or the run ends."""
-        attempts = refusals = unsure = 0
+        attempts = refusals = unknown = 0
         while True:
-            trail = Trail()
-            invited = await self._send(invitation, trail)
-            attempts += trail.attempts
-            if invited is None:
-                return _cut_off(trail, attempts)
-            end = End(
-                _FINAL.get(invited.reply, Restored.FAILED),
+            progress = DeletionProgress()
+            response = await self._send(invitation, progress)
+            attempts += progress.attempts
+            if response is None:
+                return _result_if_interrupted(progress, attempts)
+            result = RestoreResult(
+                _FINAL_OUTCOMES.get(response.status, RestoreOutcome.FAILED),
                 attempts,
-                invited.http_status,
-                invited.error_code,
-                ends_run=invited.ends_run,
+                response.http_status,
+                response.error_code,
+                fatal_error=response.fatal_error,
             )
-            if invited.reply in _FINAL:
-                return end
-            if invited.reply is Reply.UNSURE:
-                unsure += 1
-                found = await self._seen(invitation, attempts)
-                if found is not None or unsure == _MOST_UNSURE:
-                    return found or end
+            if response.status in _FINAL_OUTCOMES:
+                return result
+            if response.status is InviteStatus.UNKNOWN:
+                unknown += 1
+                found = await self._check_present(invitation, attempts)
+                if found is not None or unknown == _MAX_UNKNOWN:
+                    return found or result
             refusals += 1
-            if not await self._pace.later(refusals, self._ended):
-                return replace(end, outcome=Restored.SKIPPED)
+            if not await self._rate_limit.back_off(refusals, self._is_stopping):
+                return replace(result, outcome=RestoreOutcome.SKIPPED)
 
-    async def _send(self, invitation: Invitation, trail: Trail) -> Invited | None:
+    async def _send(
+        self, invitation: Invitation, progress: DeletionProgress
+    ) -> InviteResult | None:
         """Send one POST; None where a stop took away the time for its answer."""
-        sending = asyncio.ensure_future(self._inviter.invite(invitation, trail))
-        asked = asyncio.ensure_future(self._stop.asked.wait())
-        given_up = asyncio.ensure_future(self._stop.given_up.wait())
+        send_task = asyncio.ensure_future(self._inviter.invite(invitation, progress))
+        requested = asyncio.ensure_future(self._stop.requested.wait())
+        forced = asyncio.ensure_future(self._stop.forced.wait())
         first = asyncio.FIRST_COMPLETED
         try:
-            await asyncio.wait((sending, asked), return_when=first)
-            await asyncio.wait((sending, given_up), return_when=first, timeout=self._grace_s)
-            return sending.result() if sending.done() else None
+            await asyncio.wait((send_task, requested), return_when=first)
+            await asyncio.wait((send_task, forced), return_when=first, timeout=self._grace_s)
+            return send_task.result() if send_task.done() else None
         finally:
-            for task in (sending, asked, given_up):
+            for task in (send_task, requested, forced):
                 task.cancel()
-            await asyncio.gather(sending, asked, given_up, return_exceptions=True)
+            await asyncio.gather(send_task, requested, forced, return_exceptions=True)
 
-    async def _seen(self, invitation: Invitation, attempts: int) -> End | None:
+    async def _check_present(self, invitation: Invitation, attempts: int) -> RestoreResult | None:
         """Look for the person after a POST without a known end; None where nobody is there."""
         try:
-            present = await self._roll.present(invitation)
+            usernames = await self._members.usernames(invitation)
         except RunError as error:
-            return End(Restored.UNKNOWN, attempts, reason=error.message, ends_run=error)
-        if isinstance(present, Unreadable):
-            return End(
-                Restored.UNKNOWN,
-                attempts,
-                present.http_status,
-                present.error_code,
-                present.reason,
+            return RestoreResult(
+                RestoreOutcome.UNKNOWN, attempts, reason=error.message, fatal_error=error
             )
-        there = fold(invitation.username or "") in present
-        return End(Restored.RESTORED, attempts) if there else None
+        if isinstance(usernames, ListUnreadable):
+            return RestoreResult(
+                RestoreOutcome.UNKNOWN,
+                attempts,
+                usernames.http_status,
+                usernames.error_code,
+                usernames.reason,
+            )
+        is_present = casefold_visible(invitation.username or "") in usernames
+        return RestoreResult(RestoreOutcome.RESTORED, attempts) if is_present else None
 
-    def _record(self, deleted: Deleted, end: End, started_s: float) -> None:
-        self.tally[end.outcome] += 1
-        self.ends[deleted] = end
-        self._error = self._error or end.ends_run
+    def _record(self, deleted: DeletedInvitation, result: RestoreResult, started_s: float) -> None:
+        self.outcomes[result.outcome] += 1
+        self.results[deleted] = result
+        self._error = self._error or result.fatal_error
         try:
-            self._journal.outcome(deleted, end, (self._pace.clock() - started_s) * 1000)
+            self._log.write_outcome(deleted, result, (self._rate_limit.clock() - started_s) * 1000)
         except RunError as error:
             self._error = self._error or error
 
 
-def _cut_off(trail: Trail, attempts: int) -> End:
+def _result_if_interrupted(progress: DeletionProgress, attempts: int) -> RestoreResult:
     """Tell what is known of a POST that a stop has cut off."""
-    sent = trail.awaiting or trail.http_status is not None
+    sent = progress.response_pending or progress.http_status is not None
     if not sent:
-        return End(Restored.SKIPPED if not attempts else Restored.FAILED, attempts)
-    return End(Restored.UNKNOWN, attempts, trail.http_status, trail.error_code)
+        return RestoreResult(
+            RestoreOutcome.SKIPPED if not attempts else RestoreOutcome.FAILED, attempts
+        )
+    return RestoreResult(
+        RestoreOutcome.UNKNOWN, attempts, progress.http_status, progress.error_code
+    )
 
 
 # The lines of a restore: intents before, outcomes after.
@@ -270,22 +296,24 @@ class RestoreRecorder:
         self._log = log
         self._now = now
 
-    def intent(self, deleted: Deleted) -> None:
+    def write_intent(self, deleted: DeletedInvitation) -> None:
         """Record that a POST is about to be sent; on disk once `durable` has returned."""
         self._log.write("intent", **self._fields(deleted))
 
-    def outcome(self, deleted: Deleted, end: End, duration_ms: float) -> None:
+    def write_outcome(
+        self, deleted: DeletedInvitation, result: RestoreResult, duration_ms: float
+    ) -> None:
         """Record the outcome of one of them."""
         ended = outcome_fields(
-            end.outcome,
-            attempts=end.attempts,
-            http_status=end.http_status,
-            error_code=end.error_code,
+            result.outcome,
+            attempts=result.attempts,
+            http_status=result.http_status,
+            error_code=result.error_code,
             duration_ms=duration_ms,
         )
         self._log.write("outcome", **self._fields(deleted), **ended)
 
-    def unsettled(self, intent: OpenIntent) -> None:
+    def write_unresolved(self, intent: OpenIntent) -> None:
         """Record that the end of a POST is unknown, since an earlier restore was killed over it.
 
         Users who are invited or members by now are left alone; the others are invited again.
@@ -294,14 +322,14 @@ class RestoreRecorder:
             "outcome",
             **invitation_fields(intent.invitation, self._now),
             rule=intent.rule,
-            **outcome_fields(Restored.UNKNOWN, recovers=intent.run_id),
+            **outcome_fields(RestoreOutcome.UNKNOWN, recovers=intent.run_id),
         )
 
-    async def durable(self) -> None:
+    async def sync(self) -> None:
         """Return when every line so far is on disk."""
-        await self._log.durable()
+        await self._log.sync()
 
-    def _fields(self, deleted: Deleted) -> dict[str, object]:
+    def _fields(self, deleted: DeletedInvitation) -> dict[str, object]:
         fields = invitation_fields(deleted.invitation, self._now)
         return {**fields, "rule": deleted.rule, "restores": deleted.run_id}
 
@@ -309,12 +337,12 @@ class RestoreRecorder:
 # What one restore has come to so far, and its last line.
 
 
-_UNFINISHED = (Restored.FAILED, Restored.UNKNOWN, Restored.SKIPPED)
-_TOLD = ("requests", "retries", "rate_limited", "duration_s")
+_INCOMPLETE_OUTCOMES = (RestoreOutcome.FAILED, RestoreOutcome.UNKNOWN, RestoreOutcome.SKIPPED)
+_COPIED_FIELDS = ("requests", "retries", "rate_limited", "duration_s")
 
 
 @dataclass(slots=True)
-class Account:
+class RestoreReport:
     """One restore.
 
     Attributes:
@@ -328,10 +356,10 @@ class Account:
     now: datetime
     dry_run: bool
     audit_log: str
-    wanted: Sequence[Deleted]
-    gone: Sequence[Deleted] = ()
-    ends: Mapping[Deleted, End] = field(default_factory=dict)
-    begun: bool = False
+    deletions: Sequence[DeletedInvitation]
+    to_restore: Sequence[DeletedInvitation] = ()
+    results: Mapping[DeletedInvitation, RestoreResult] = field(default_factory=dict)
+    reached_atlas: bool = False
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0
@@ -340,18 +368,18 @@ class Account:
     exit_code: int = 0
 
     @property
-    def tally(self) -> Counter[Restored]:
+    def outcomes(self) -> Counter[RestoreOutcome]:
         """What became of them, counted."""
-        return Counter(end.outcome for end in self.ends.values())
+        return Counter(end.outcome for end in self.results.values())
 
-    async def close(self, log: AuditLog, error: RunError | None) -> None:
+    async def finish(self, log: AuditLog, error: RunError | None) -> None:
         """Write `run_finished`; where that fails the restore ends with the log's exit code."""
-        self._end(error)
+        self._set_exit_code(error)
         try:
-            log.write("run_finished", **self._totals())
-            await log.durable()
-        except AuditUnwritable as trouble:
-            self._end(error if isinstance(error, AuditUnwritable) else trouble)
+            log.write("run_finished", **self._run_finished_fields())
+            await log.sync()
+        except AuditLogError as trouble:
+            self._set_exit_code(error if isinstance(error, AuditLogError) else trouble)
 
     def to_json(self) -> dict[str, object]:
         """Return the object that `--output json` writes."""
@@ -360,59 +388,59 @@ class Account:
             "mode": "restore",
             "now": self.now,
             "audit_log": self.audit_log,
-            **self._totals(),
-            "invitations": [self._record(each) for each in self.wanted],
+            **self._run_finished_fields(),
+            "invitations": [self._to_record(each) for each in self.deletions],
         }
 
-    def said_of(self, deleted: Deleted) -> str:
+    def outcome_of(self, deleted: DeletedInvitation) -> str:
         """Give the outcome of one of them, or what would be done about it."""
-        end = self.ends.get(deleted)
-        if end is not None:
-            return end.outcome.value
-        return "would_restore" if deleted in self.gone else Restored.SKIPPED.value
+        result = self.results.get(deleted)
+        if result is not None:
+            return result.outcome.value
+        return "would_restore" if deleted in self.to_restore else RestoreOutcome.SKIPPED.value
 
-    def _record(self, deleted: Deleted) -> dict[str, object]:
-        end = self.ends.get(deleted)
+    def _to_record(self, deleted: DeletedInvitation) -> dict[str, object]:
+        result = self.results.get(deleted)
         return {
             **invitation_fields(deleted.invitation, self.now),
             "deleted_by_run": deleted.run_id,
-            "outcome": self.said_of(deleted),
-            "http_status": end.http_status if end is not None else None,
-            "error_code": end.error_code if end is not None else None,
-            "reason": (end.reason or None) if end is not None else None,
+            "outcome": self.outcome_of(deleted),
+            "http_status": result.http_status if result is not None else None,
+            "error_code": result.error_code if result is not None else None,
+            "reason": (result.reason or None) if result is not None else None,
         }
 
-    def _totals(self) -> dict[str, object]:
-        tally = self.tally
+    def _run_finished_fields(self) -> dict[str, object]:
+        outcomes = self.outcomes
         return {
             "dry_run": self.dry_run,
-            "wanted": len(self.wanted),
-            "to_restore": len(self.gone),
-            **{outcome.value: tally[outcome] for outcome in Restored},
-            **{name: getattr(self, name) for name in _TOLD},
+            "wanted": len(self.deletions),
+            "to_restore": len(self.to_restore),
+            **{outcome.value: outcomes[outcome] for outcome in RestoreOutcome},
+            **{name: getattr(self, name) for name in _COPIED_FIELDS},
             "error": self.error.message if self.error is not None else None,
             "exit_code": self.exit_code,
         }
 
-    def _end(self, error: RunError | None) -> None:
+    def _set_exit_code(self, error: RunError | None) -> None:
         self.error = error
         if error is not None:
             self.exit_code = int(error.exit_code)
         else:
-            partly = any(self.tally[outcome] for outcome in _UNFINISHED)
-            self.exit_code = int(ExitCode.PARTLY if partly else ExitCode.DONE)
+            incomplete = any(self.outcomes[outcome] for outcome in _INCOMPLETE_OUTCOMES)
+            self.exit_code = int(ExitCode.PARTIAL if incomplete else ExitCode.DONE)
 
 
 # One restore, its steps in order: who is gone still, ask, invite, tell.
 
 
-_NOBODY = "Nobody was invited."
+_NOBODY_INVITED = "Nobody was invited."
 
 
-class World(Protocol):
+class AtlasForRestore(Protocol):
     """What a restore needs of Atlas."""
 
-    def roll(self) -> Roll:
+    def members(self) -> MemberReader:
         """Give the part that reads who is there."""
         ...
 
@@ -422,7 +450,7 @@ class World(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class RestoreRun:
     """One restore.
 
     Attributes:
@@ -432,55 +460,59 @@ class Course:
         unsettled: What a restore that was killed left without an outcome.
     """
 
-    atlas: World
+    atlas: AtlasForRestore
     log: AuditLog
-    account: Account
-    stop: Stop
-    pace: Pace
-    confirm: Callable[[Account], Awaitable[bool]] | None = None
-    preamble: Mapping[str, object] = field(default_factory=dict)
-    unsettled: Sequence[OpenIntent] = ()
+    report: RestoreReport
+    stop: StopRequest
+    rate_limit: InviteRateLimit
+    confirm: Callable[[RestoreReport], Awaitable[bool]] | None = None
+    run_started_fields: Mapping[str, object] = field(default_factory=dict)
+    open_intents: Sequence[OpenIntent] = ()
 
     async def run(self) -> RunError | None:
         """Carry it out; what stopped it is what it returns. `Account.close` is to follow."""
-        account = self.account
+        report = self.report
         try:
-            self.log.write("run_started", **self.preamble)
-            await self.log.durable()
-            await self._steps()
+            self.log.write("run_started", **self.run_started_fields)
+            await self.log.sync()
+            await self._run_steps()
         except RunError as error:
             return error
-        undone = account.tally[Restored.SKIPPED] or account.tally[Restored.UNKNOWN]
-        if self.stop.reason is not None and undone:
-            done = counted(account.tally[Restored.RESTORED], "person", "people")
+        incomplete = (
+            report.outcomes[RestoreOutcome.SKIPPED] or report.outcomes[RestoreOutcome.UNKNOWN]
+        )
+        if self.stop.reason is not None and incomplete:
+            done = pluralize(report.outcomes[RestoreOutcome.RESTORED], "person", "people")
             return self.stop.as_error(consequence=f"{done} had been invited by then.")
         return None
 
-    async def _steps(self) -> None:
-        account, roll = self.account, self.atlas.roll()
-        gone, settled = await self.stop.unless_asked(
-            missing(roll, account.wanted), consequence=_NOBODY
+    async def _run_steps(self) -> None:
+        report, members = self.report, self.atlas.members()
+        to_restore, known_results = await self.stop.run_unless_stopped(
+            still_missing(members, report.deletions), consequence=_NOBODY_INVITED
         )
-        account.gone, account.ends, account.begun = gone, settled, True
-        if account.dry_run:
+        report.to_restore, report.results, report.reached_atlas = to_restore, known_results, True
+        if report.dry_run:
             return
-        if gone:
-            await self._ask()
-        journal = RestoreRecorder(self.log, account.now)
-        for intent in self.unsettled:
-            journal.unsettled(intent)
-        restoration = Restoration(
+        if to_restore:
+            await self._confirm()
+        recorder = RestoreRecorder(self.log, report.now)
+        for intent in self.open_intents:
+            recorder.write_unresolved(intent)
+        restorer = Restorer(
             self.atlas.inviter(),
-            roll,
-            journal,
+            members,
+            recorder,
             stop=self.stop,
-            pace=self.pace,
+            rate_limit=self.rate_limit,
         )
-        account.ends = restoration.ends
-        await restoration.run(gone, settled)
+        report.results = restorer.results
+        await restorer.run(to_restore, known_results)
 
-    async def _ask(self) -> None:
-        if self.confirm is not None and not await self.confirm(self.account):
+    async def _confirm(self) -> None:
+        if self.confirm is not None and not await self.confirm(self.report):
             if self.stop.reason is not None:
-                raise self.stop.as_error(consequence=_NOBODY)
-            raise GuardRefused("The person at the terminal did not say yes.", consequence=_NOBODY)
+                raise self.stop.as_error(consequence=_NOBODY_INVITED)
+            raise GuardRefused(
+                "The person at the terminal did not say yes.", consequence=_NOBODY_INVITED
+            )

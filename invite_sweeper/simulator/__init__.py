@@ -54,8 +54,14 @@ were when they were removed), `enabled`.
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import Access, Account
-from invite_sweeper.simulator.data import Asked, Paging, Removal, Status, User
-from invite_sweeper.simulator.faults import Fault, Visit
+from invite_sweeper.simulator.data import (
+    OrgMembershipStatus,
+    PagingQuirks,
+    RemovedUser,
+    RequestRecord,
+    User,
+)
+from invite_sweeper.simulator.faults import Fault, FaultContext
 from invite_sweeper.simulator.responses import MISSING, Json, Missing
 from invite_sweeper.simulator.seed import fill
 from invite_sweeper.simulator.server import serve
@@ -67,16 +73,16 @@ __all__ = [
     "MISSING",
     "Access",
     "Account",
-    "Asked",
     "Fault",
+    "FaultContext",
     "Json",
     "Missing",
-    "Paging",
-    "Removal",
+    "OrgMembershipStatus",
+    "PagingQuirks",
+    "RemovedUser",
+    "RequestRecord",
     "SimulatedAtlas",
-    "Status",
     "User",
-    "Visit",
     "faults",
     "fill",
     "serve",

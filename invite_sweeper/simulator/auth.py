@@ -13,7 +13,7 @@ from re import compile as pattern
 from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qs
 
-from invite_sweeper.simulator.responses import Answer, Json, dump, error
+from invite_sweeper.simulator.responses import Json, SimulatedResponse, api_error, to_json
 
 # HTTP Digest as Atlas asks for it, each reply really checked.
 
@@ -21,17 +21,17 @@ from invite_sweeper.simulator.responses import Answer, Json, dump, error
 Algorithm: TypeAlias = Literal["MD5", "SHA-256"]
 REALM: Final = "MMS Public API"
 _FIELD: Final = pattern(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
-_NONCES_KEPT: Final = 10_000
+_MAX_NONCES: Final = 10_000
 
 
 @dataclass(slots=True)
 class _Nonce:
-    born_s: float
+    created_s: float
     uses: int = 0
     last_count: int = 0
 
 
-class DigestDesk:
+class DigestServer:
     """Makes challenges and checks replies.
 
     Attributes:
@@ -55,7 +55,7 @@ class DigestDesk:
         """The `Www-Authenticate` header, with a new nonce of 32 base64 characters."""
         nonce = base64.b64encode(secrets.token_bytes(24)).decode()
         self._nonces[nonce] = _Nonce(self._monotonic())
-        if len(self._nonces) > _NONCES_KEPT:
+        if len(self._nonces) > _MAX_NONCES:
             del self._nonces[next(iter(self._nonces))]
         return (
             f'Digest realm="{REALM}", domain="", nonce="{nonce}", '
@@ -66,28 +66,32 @@ class DigestDesk:
         """No nonce given out before is good any more."""
         self._nonces.clear()
 
-    def fields(self, header: str) -> dict[str, str]:
+    def parse_header(self, header: str) -> dict[str, str]:
         """The fields of an `Authorization` header, by their names."""
         return {name: quoted or plain for name, quoted, plain in _FIELD.findall(header)}
 
-    def holds(self, reply: dict[str, str], password: str, method: str, uri: str) -> bool:
+    def is_valid(self, authorization: dict[str, str], password: str, method: str, uri: str) -> bool:
         """Whether the reply was made with that password, for this request and now.
 
         A reply that holds uses its nonce up by one.
         """
-        if reply.get("realm") != REALM or reply.get("qop") != "auth" or reply.get("uri") != uri:
+        if (
+            authorization.get("realm") != REALM
+            or authorization.get("qop") != "auth"
+            or authorization.get("uri") != uri
+        ):
             return False
-        if reply.get("algorithm", "MD5") != self.algorithm:
+        if authorization.get("algorithm", "MD5") != self.algorithm:
             return False
-        expected = self._response(reply, password, method)
-        if not secrets.compare_digest(expected, reply.get("response", "")):
+        expected = self._expected_response(authorization, password, method)
+        if not secrets.compare_digest(expected, authorization.get("response", "")):
             return False
-        return self._count(reply)
+        return self._use_nonce(authorization)
 
-    def _response(self, reply: dict[str, str], password: str, method: str) -> str:
-        ha1 = self._hash(f"{reply.get('username', '')}:{REALM}:{password}")
-        ha2 = self._hash(f"{method}:{reply['uri']}")
-        middle = ":".join(reply.get(name, "") for name in ("nonce", "nc", "cnonce", "qop"))
+    def _expected_response(self, authorization: dict[str, str], password: str, method: str) -> str:
+        ha1 = self._hash(f"{authorization.get('username', '')}:{REALM}:{password}")
+        ha2 = self._hash(f"{method}:{authorization['uri']}")
+        middle = ":".join(authorization.get(name, "") for name in ("nonce", "nc", "cnonce", "qop"))
         return self._hash(f"{ha1}:{middle}:{ha2}")
 
     def _hash(self, text: str) -> str:
@@ -95,13 +99,13 @@ class DigestDesk:
             return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _count(self, reply: dict[str, str]) -> bool:
-        nonce = self._nonces.get(reply.get("nonce", ""))
+    def _use_nonce(self, authorization: dict[str, str]) -> bool:
+        nonce = self._nonces.get(authorization.get("nonce", ""))
         try:
-            count = int(reply.get("nc", ""), 16)
+            count = int(authorization.get("nc", ""), 16)
         except ValueError:
             return False
-        if nonce is None or self._monotonic() - nonce.born_s > self.nonce_life_s:
+        if nonce is None or self._monotonic() - nonce.created_s > self.nonce_life_s:
             return False
         if self.nonce_uses is not None and nonce.uses >= self.nonce_uses:
             return False
@@ -115,7 +119,7 @@ class DigestDesk:
 # Who may ask: service accounts, API keys, ready tokens, and what each may do.
 
 
-Kind: TypeAlias = Literal["service account", "API key", "token"]
+AccountKind: TypeAlias = Literal["service account", "API key", "token"]
 
 
 class Access(IntEnum):
@@ -138,7 +142,7 @@ class Account:
         access_list: Addresses that may use it; None for any.
     """
 
-    kind: Kind
+    kind: AccountKind
     name: str
     secret: str = field(repr=False)
     org_ids: tuple[str, ...]
@@ -157,17 +161,17 @@ class Account:
         prefix = "MONGODB_ATLAS_"
         return {prefix + id_name: self.name, prefix + secret_name: self.secret}
 
-    def may(self, org_id: str, scope_id: str) -> Access:
+    def access_to(self, org_id: str, scope_id: str) -> Access:
         """What it may do in a project (or organization) of `org_id`."""
         if org_id not in self.org_ids:
             return Access.NONE
         return self.roles.get(scope_id, self.access)
 
 
-class Accounts:
+class AccountStore:
     """All credentials, and who sent a request."""
 
-    def __init__(self, digest: DigestDesk) -> None:
+    def __init__(self, digest: DigestServer) -> None:
         self._digest = digest
         self._keys: dict[str, Account] = {}
         self._clients: dict[str, Account] = {}
@@ -188,27 +192,27 @@ class Accounts:
         else:
             self._bearers[f"Bearer {account.secret}"] = account
 
-    def client(self, header: str) -> Account | None:
+    def find_client(self, header: str) -> Account | None:
         """The service account of a `Basic` header."""
         return self._clients.get(header)
 
-    def admit(self, token: str, account: Account) -> None:
+    def add_token(self, token: str, account: Account) -> None:
         """Take requests that bear this token for the account's."""
         self._bearers[f"Bearer {token}"] = account
 
-    def refuse(self, tokens: Iterable[str]) -> None:
+    def remove_tokens(self, tokens: Iterable[str]) -> None:
         """These tokens are no good any more."""
         for token in tokens:
             self._bearers.pop(f"Bearer {token}", None)
 
-    def sender(self, header: str, method: str, uri: str) -> Account | None:
+    def authenticate(self, header: str, method: str, uri: str) -> Account | None:
         """Whose request this is; None where the credentials are missing or wrong."""
         bearer = self._bearers.get(header)
         if bearer is not None or not header.startswith("Digest "):
             return bearer
-        reply = self._digest.fields(header)
-        account = self._keys.get(reply.get("username", ""))
-        if account is None or not self._digest.holds(reply, account.secret, method, uri):
+        authorization = self._digest.parse_header(header)
+        account = self._keys.get(authorization.get("username", ""))
+        if account is None or not self._digest.is_valid(authorization, account.secret, method, uri):
             return None
         return account
 
@@ -224,10 +228,10 @@ _JSON: Final = "application/json"
 @dataclass(frozen=True, slots=True)
 class _Token:
     account: Account
-    ends_s: float
+    expires_at_s: float
 
 
-class OAuthDesk:
+class OAuthServer:
     """Gives out tokens and takes them back.
 
     Attributes:
@@ -240,9 +244,9 @@ class OAuthDesk:
     Source: authentication documentation and quoted answers, in the fact sheet, section 3.2.
     """
 
-    def __init__(self, accounts: Accounts, monotonic: Callable[[], float]) -> None:
+    def __init__(self, accounts: AccountStore, monotonic: Callable[[], float]) -> None:
         self.expires_in_s = 3600
-        self.live_tokens = 100
+        self.max_live_tokens = 100
         self.requests_per_minute: int | None = 50
         self.issued = 0
         self.revoked = 0
@@ -250,15 +254,15 @@ class OAuthDesk:
         self._monotonic = monotonic
         self._tokens: dict[str, _Token] = {}
         self._calls: dict[tuple[str, str], deque[float]] = {}
-        self._next_end_s = inf
+        self._next_expiry_s = inf
 
-    def token(self, header: str, body: bytes, client_ip: str) -> Answer:
+    def issue_token(self, header: str, body: bytes, client_ip: str) -> SimulatedResponse:
         """`POST /api/oauth/token`."""
-        account = self._accounts.client(header)
+        account = self._accounts.find_client(header)
         limit = self.requests_per_minute
         name = account.name if account is not None else ""
-        if limit is not None and self._too_many(client_ip, name, limit):
-            return error(
+        if limit is not None and self._is_rate_limited(client_ip, name, limit):
+            return api_error(
                 429,
                 "RATE_LIMITED",
                 f"Resource {TOKEN_PATH} is limited to {limit} requests every 1 minutes.",
@@ -270,57 +274,59 @@ class OAuthDesk:
         if grant != "client_credentials":
             code = "unsupported_grant_type" if grant else "invalid_request"
             return _oauth_error(400, code, "The grant type is missing or not supported.")
-        return self._issue(account)
+        return self._new_token(account)
 
-    def revoke(self, header: str, body: bytes) -> Answer:
+    def revoke_token(self, header: str, body: bytes) -> SimulatedResponse:
         """`POST /api/oauth/revoke`: 200 and nothing, whether the token was live or not."""
-        account = self._accounts.client(header)
+        account = self._accounts.find_client(header)
         if account is None:
             return _oauth_error(401, "invalid_client", "Invalid credentials provided.")
         token = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
         if token in self._tokens and self._tokens[token].account is account:
             self.expire(token)
             self.revoked += 1
-        return Answer(200)
+        return SimulatedResponse(200)
 
     def expire(self, *tokens: str) -> None:
         """End these tokens at once, or with none given all of them."""
         for token in tokens or tuple(self._tokens):
             self._tokens.pop(token, None)
-            self._accounts.refuse([token])
+            self._accounts.remove_tokens([token])
 
     def expire_due(self) -> None:
         """End the tokens whose time has come."""
         now_s = self._monotonic()
-        if now_s < self._next_end_s:
+        if now_s < self._next_expiry_s:
             return
-        due = [token for token, held in self._tokens.items() if held.ends_s <= now_s]
+        due = [token for token, held in self._tokens.items() if held.expires_at_s <= now_s]
         if due:
             self.expire(*due)
-        self._next_end_s = min((held.ends_s for held in self._tokens.values()), default=inf)
+        self._next_expiry_s = min(
+            (held.expires_at_s for held in self._tokens.values()), default=inf
+        )
 
-    def live(self, account: Account) -> int:
+    def live_token_count(self, account: Account) -> int:
         """How many tokens the account holds."""
         self.expire_due()
         return sum(held.account is account for held in self._tokens.values())
 
-    def _issue(self, account: Account) -> Answer:
-        if self.live(account) >= self.live_tokens:
+    def _new_token(self, account: Account) -> SimulatedResponse:
+        if self.live_token_count(account) >= self.max_live_tokens:
             return _oauth_error(403, "access_denied", "Access Token limit reached.")
         token = secrets.token_urlsafe(48)
-        ends_s = self._monotonic() + self.expires_in_s
-        self._tokens[token] = _Token(account, ends_s)
-        self._next_end_s = min(self._next_end_s, ends_s)
-        self._accounts.admit(token, account)
+        expires_at_s = self._monotonic() + self.expires_in_s
+        self._tokens[token] = _Token(account, expires_at_s)
+        self._next_expiry_s = min(self._next_expiry_s, expires_at_s)
+        self._accounts.add_token(token, account)
         self.issued += 1
         body: dict[str, Json] = {
             "access_token": token,
             "expires_in": self.expires_in_s,
             "token_type": "Bearer",
         }
-        return Answer(200, dump(body), _JSON)
+        return SimulatedResponse(200, to_json(body), _JSON)
 
-    def _too_many(self, client_ip: str, name: str, limit: int) -> bool:
+    def _is_rate_limited(self, client_ip: str, name: str, limit: int) -> bool:
         calls = self._calls.setdefault((client_ip, name), deque())
         now_s = self._monotonic()
         while calls and calls[0] <= now_s - 60:
@@ -331,6 +337,8 @@ class OAuthDesk:
         return False
 
 
-def _oauth_error(status: int, code: str, description: str) -> Answer:
+def _oauth_error(status: int, code: str, description: str) -> SimulatedResponse:
     """An OAuth error: here `error` is a string, in an `ApiError` it is a number."""
-    return Answer(status, dump({"error": code, "error_description": description}), _JSON)
+    return SimulatedResponse(
+        status, to_json({"error": code, "error_description": description}), _JSON
+    )

@@ -9,14 +9,14 @@ from itertools import count
 from re import compile as pattern
 from typing import Final, NamedTuple
 
-from invite_sweeper.simulator.responses import Json, Missing, document, load_object
+from invite_sweeper.simulator.responses import Json, Missing, parse_object, render_document
 
 # Object ids and instants in the form that Atlas writes them.
 
 
-ID_FORM: Final = pattern(r"[a-f0-9]{24}")
+ID_PATTERN: Final = pattern(r"[a-f0-9]{24}")
 # The middle of an object id tells the machine; one value is as good as another.
-_MACHINE: Final = "51aa7a5e1d"
+_MACHINE_PART: Final = "51aa7a5e1d"
 
 
 def utc_now() -> datetime:
@@ -24,15 +24,15 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def atlas_time(moment: datetime) -> str:
+def format_atlas_time(timestamp: datetime) -> str:
     """`2026-08-10T03:04:53Z`: whole seconds, always `Z`.
 
     Source: all 4,342 instants in the recordings.
     """
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-class IdMaker:
+class IdGenerator:
     """Makes ids whose first four bytes tell an instant, no two of them alike.
 
     The same calls give the same ids, so that a seeded organization is the same each time.
@@ -41,19 +41,19 @@ class IdMaker:
     def __init__(self) -> None:
         self._numbers = count(1)
 
-    def at(self, moment: datetime) -> str:
+    def generate(self, timestamp: datetime) -> str:
         """24 lower-case hex digits.
 
         Source: the first 4 bytes of an invitation's id equal its `createdAt` in all recordings.
         """
-        seconds = int(moment.timestamp()) & 0xFFFFFFFF
-        return f"{seconds:08x}{_MACHINE}{next(self._numbers) & 0xFFFFFF:06x}"
+        seconds = int(timestamp.timestamp()) & 0xFFFFFFFF
+        return f"{seconds:08x}{_MACHINE_PART}{next(self._numbers) & 0xFFFFFF:06x}"
 
 
 # What the simulated Atlas holds: organizations, projects, invitations, users.
 
 
-class Status(StrEnum):
+class OrgMembershipStatus(StrEnum):
     """A user's place in an organization (`orgMembershipStatus`)."""
 
     ACTIVE = "ACTIVE"
@@ -63,7 +63,7 @@ class Status(StrEnum):
 
 
 @dataclass(slots=True)
-class Invite:
+class GroupInvite:
     """One invitation of `/groups/{id}/invites`.
 
     Attributes:
@@ -91,9 +91,9 @@ class User:
     id: str
     invitation_id: str
     username: str
-    status: Status
-    since: datetime
-    expires: datetime | None
+    status: OrgMembershipStatus
+    created_at: datetime
+    expires_at: datetime | None
     inviter: str
     org_roles: tuple[str, ...]
     group_roles: dict[str, tuple[str, ...]]
@@ -109,13 +109,13 @@ class Organization:
     users: dict[str, User] = field(default_factory=dict)
 
 
-class Removal(NamedTuple):
+class RemovedUser(NamedTuple):
     """A user that was removed over HTTP, and what it was at that moment."""
 
     scope_id: str
     user_id: str
     username: str
-    status: Status
+    status: OrgMembershipStatus
 
 
 @dataclass(slots=True)
@@ -125,23 +125,23 @@ class Group:
     id: str
     name: str
     org_id: str
-    created: datetime
+    created_at: datetime
     tags: tuple[tuple[str, str], ...] = ()
     cluster_count: int = 0
     hidden: bool = False
-    invites: dict[str, Invite] = field(default_factory=dict)
+    invites: dict[str, GroupInvite] = field(default_factory=dict)
 
 
 # What the simulated Atlas holds, and how it gets there without HTTP.
 
 
-LIFETIME: Final = timedelta(days=30)
+INVITATION_LIFETIME: Final = timedelta(days=30)
 """From invitation to expiry. Source: all 2,225 invitations in the recordings."""
-INVITER: Final = "wkzjqvtb"
+DEFAULT_INVITER: Final = "wkzjqvtb"
 """An API key's public part. Source: as `inviterUsername` is in every recording of a project."""
 
 
-class Holdings:
+class Data:
     """Organizations, their projects, and the invitations of those.
 
     Attributes:
@@ -154,7 +154,7 @@ class Holdings:
         self.clock = clock
         self.organizations: dict[str, Organization] = {}
         self.groups: dict[str, Group] = {}
-        self.ids = IdMaker()
+        self.ids = IdGenerator()
 
     def add_organization(self, org_id: str, name: str) -> Organization:
         """An organization without projects or people."""
@@ -176,12 +176,12 @@ class Holdings:
         A hidden one is counted by `/groups` and not shown, as new ones are for some seconds.
         """
         owner = org_id or next(iter(self.organizations))
-        born = created or self.clock()
+        created_at = created or self.clock()
         # Source: the id's instant is 1 to 8 s before `created` in the recordings.
-        own_id = project_id or self.ids.at(born - timedelta(seconds=2))
+        new_id = project_id or self.ids.generate(created_at - timedelta(seconds=2))
         pairs = tuple((tags or {}).items())
-        self.groups[own_id] = Group(own_id, name, owner, born, pairs, hidden=hidden)
-        return own_id
+        self.groups[new_id] = Group(new_id, name, owner, created_at, pairs, hidden=hidden)
+        return new_id
 
     def remove_project(self, project_id: str) -> None:
         """The project and its invitations are gone."""
@@ -194,7 +194,7 @@ class Holdings:
         *,
         age: timedelta = timedelta(0),
         roles: Sequence[str] = ("GROUP_READ_ONLY",),
-        inviter: str = INVITER,
+        inviter: str = DEFAULT_INVITER,
         **overrides: Json | Missing,
     ) -> str:
         """A project invitation of the old kind, sent `age` ago; gives its id.
@@ -206,20 +206,20 @@ class Holdings:
         group = self.groups[project_id]
         created = self.clock() - age
         fields: dict[str, Json | Missing] = {
-            "createdAt": atlas_time(created),
-            "expiresAt": atlas_time(created + LIFETIME),
+            "createdAt": format_atlas_time(created),
+            "expiresAt": format_atlas_time(created + INVITATION_LIFETIME),
             "groupId": project_id,
             "groupName": group.name,
-            "id": self.ids.at(created),
+            "id": self.ids.generate(created),
             "inviterUsername": inviter,
             "roles": tuple(roles),
             "username": username,
         }
         fields |= overrides
-        told_id = fields["id"]
-        key = told_id if isinstance(told_id, str) else f"#{len(group.invites)}"
+        sent_id = fields["id"]
+        key = sent_id if isinstance(sent_id, str) else f"#{len(group.invites)}"
         name = username if isinstance(username, str) else ""
-        group.invites[key] = Invite(key, name, document(fields))
+        group.invites[key] = GroupInvite(key, name, render_document(fields))
         return key
 
     def invitations(self, project_id: str) -> tuple[str, ...]:
@@ -234,11 +234,11 @@ class Holdings:
 # The people of an organization: how they come, accept, decline and go, without HTTP.
 
 
-OPEN: Final = frozenset({Status.PENDING, Status.ACTIVE})
+DEFAULT_STATUSES: Final = frozenset({OrgMembershipStatus.PENDING, OrgMembershipStatus.ACTIVE})
 """What the lists of users show unless asked for more. Source: the OpenAPI document."""
 
 
-class People(Holdings):
+class DataWithUsers(Data):
     """Users of organizations, on top of the projects and their older invitations."""
 
     def add_user(
@@ -251,7 +251,7 @@ class People(Holdings):
         org_roles: Sequence[str] = ("ORG_MEMBER",),
         group_roles: Mapping[str, Sequence[str]] | None = None,
         team_ids: Sequence[str] = (),
-        inviter: str = INVITER,
+        inviter: str = DEFAULT_INVITER,
     ) -> str:
         """A person invited `age` ago by the web interface or the newer calls; gives the user id.
 
@@ -259,17 +259,19 @@ class People(Holdings):
         (`user(user_id).invitation_id`). `group_roles` says which projects it comes with.
         """
         organization = self.organizations[org_id or next(iter(self.organizations))]
-        since = self.clock() - age
-        user_id = self.ids.at(since)
-        standing = Status(status)
+        created_at = self.clock() - age
+        user_id = self.ids.generate(created_at)
+        membership_status = OrgMembershipStatus(status)
         organization.users[user_id] = User(
             id=user_id,
             # Source: the two ids differ in all 633 recorded pairs, often by one.
-            invitation_id=self.ids.at(since),
+            invitation_id=self.ids.generate(created_at),
             username=username,
-            status=standing,
-            since=since,
-            expires=None if standing is Status.INVITATION_REJECTED else since + LIFETIME,
+            status=membership_status,
+            created_at=created_at,
+            expires_at=None
+            if membership_status is OrgMembershipStatus.INVITATION_REJECTED
+            else created_at + INVITATION_LIFETIME,
             inviter=inviter,
             org_roles=tuple(org_roles),
             group_roles={key: tuple(roles) for key, roles in (group_roles or {}).items()},
@@ -300,9 +302,9 @@ class People(Holdings):
         for organization in self.organizations.values():
             user = organization.users.get(user_id)
             if user is not None:
-                user.status = Status(status)
-                if user.status is Status.INVITATION_REJECTED:
-                    user.expires = None
+                user.status = OrgMembershipStatus(status)
+                if user.status is OrgMembershipStatus.INVITATION_REJECTED:
+                    user.expires_at = None
 
     def accept(self, project_id: str, invitation_id: str) -> None:
         """The invited person accepts an older project invitation and is a member from then on.
@@ -313,16 +315,16 @@ class People(Holdings):
         invite = group.invites.pop(invitation_id, None)
         if invite is None:
             return
-        told = (load_object(invite.document) or {}).get("roles")
-        roles = tuple(map(str, told)) if isinstance(told, list) else ()
-        user = by_name(self.organizations[group.org_id], invite.username)
+        sent_roles = (parse_object(invite.document) or {}).get("roles")
+        roles = tuple(map(str, sent_roles)) if isinstance(sent_roles, list) else ()
+        user = find_user(self.organizations[group.org_id], invite.username)
         if user is None:
             member = self.add_user(invite.username, group.org_id, status="ACTIVE")
             user = self.user(member)
         user.group_roles[project_id] = roles
 
 
-def by_name(organization: Organization, username: str) -> User | None:
+def find_user(organization: Organization, username: str) -> User | None:
     """The user of that name, whatever its case; None where there is none."""
     wanted = username.lower()
     return next((u for u in organization.users.values() if u.username.lower() == wanted), None)
@@ -331,10 +333,10 @@ def by_name(organization: Organization, username: str) -> User | None:
 # What the simulated Atlas has been asked and what it did.
 
 
-_KEPT: Final = 10_000
+_MAX_REQUESTS: Final = 10_000
 
 
-class Asked(NamedTuple):
+class RequestRecord(NamedTuple):
     """One request and its answer.
 
     Attributes:
@@ -349,7 +351,7 @@ class Asked(NamedTuple):
     at_s: float
 
 
-class Journal:
+class RequestLog:
     """Requests, newest last, and counters.
 
     Attributes:
@@ -365,34 +367,34 @@ class Journal:
 
     def __init__(self) -> None:
         self.enabled = True
-        self.requests: deque[Asked] = deque(maxlen=_KEPT)
+        self.requests: deque[RequestRecord] = deque(maxlen=_MAX_REQUESTS)
         self.statuses: Counter[int] = Counter()
         self.received: Counter[str] = Counter()
         self.deleted: list[str] = []
-        self.removed: list[Removal] = []
+        self.removed: list[RemovedUser] = []
         self.confirmed: set[str] = set()
         self.deletes_after_confirmation: list[str] = []
 
-    def arrived(self, method: str, item_id: str) -> None:
+    def on_request(self, method: str, item_id: str) -> None:
         """A request has arrived; nothing is known of its answer."""
         self.received[method] += 1
         if method == "DELETE" and item_id in self.confirmed:
             self.deletes_after_confirmation.append(item_id)
 
-    def answered(self, asked: Asked, item_id: str) -> None:
+    def on_response(self, record: RequestRecord, item_id: str) -> None:
         """A request was answered."""
-        self.statuses[asked.status] += 1
-        if asked.method == "DELETE" and asked.status == 204:  # noqa: PLR2004 - No Content
+        self.statuses[record.status] += 1
+        if record.method == "DELETE" and record.status == 204:  # noqa: PLR2004 - No Content
             self.confirmed.add(item_id)
         if self.enabled:
-            self.requests.append(asked)
+            self.requests.append(record)
 
 
 # What has been seen to be odd about the pages of Atlas's lists.
 
 
 @dataclass(slots=True)
-class Paging:
+class PagingQuirks:
     """What is odd about the pages of a list; by default nothing is.
 
     Attributes:
@@ -407,7 +409,7 @@ class Paging:
 
     extra_count: int = 0
     page_size: int | None = None
-    repeats: int = 0
-    loop: bool = False
+    repeated_items: int = 0
+    endless: bool = False
     unsorted: bool = False
     link_host: str | None = None

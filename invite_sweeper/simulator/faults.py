@@ -6,15 +6,22 @@ from fnmatch import fnmatchcase
 from random import Random
 from typing import Literal, NamedTuple, TypeAlias
 
-from invite_sweeper.simulator.responses import Answer, Json, Style, error, lacks_role, reason
+from invite_sweeper.simulator.responses import (
+    HeaderStyle,
+    Json,
+    SimulatedResponse,
+    api_error,
+    missing_role,
+    reason_phrase,
+)
 
 # What can go wrong with a request.
 
 
-Broken: TypeAlias = Literal["reset", "hang"]
+ConnectionFault: TypeAlias = Literal["reset", "hang"]
 
 
-class Visit(NamedTuple):
+class FaultContext(NamedTuple):
     """A request as an effect sees it; ids are empty where the path has none."""
 
     method: str
@@ -23,7 +30,7 @@ class Visit(NamedTuple):
     item_id: str = ""
 
 
-Effect: TypeAlias = Callable[[Visit], None]
+Effect: TypeAlias = Callable[[FaultContext], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +52,8 @@ class Fault:
     delay_s: float = 0.0
     before: Effect | None = None
     after: Effect | None = None
-    instead: Answer | Literal["challenge"] | None = None
-    broken: Broken | None = None
+    instead: SimulatedResponse | Literal["challenge"] | None = None
+    connection_fault: ConnectionFault | None = None
     late: bool = False
     body: bytes | None = None
     cut: bool = False
@@ -63,12 +70,12 @@ def effect(*, before: Effect | None = None, after: Effect | None = None) -> Faul
     return Fault(before=before, after=after)
 
 
-def answers(answer: Answer, *, late: bool = False) -> Fault:
+def respond_with(response: SimulatedResponse, *, late: bool = False) -> Fault:
     """Any other answer."""
-    return Fault(instead=answer, late=late)
+    return Fault(instead=response, late=late)
 
 
-def fails(
+def fail_with(
     status: int = 500,
     code: str = "UNEXPECTED_ERROR",
     detail: str = "Unexpected error.",
@@ -77,10 +84,10 @@ def fails(
     late: bool = False,
 ) -> Fault:
     """An `ApiError`, before the request was carried out or, when `late`, after."""
-    answer = error(status, code, detail, *parameters)
+    response = api_error(status, code, detail, *parameters)
     if retry_after is not None:
-        answer = replace(answer, extra=(*answer.extra, ("Retry-After", retry_after)))
-    return answers(answer, late=late)
+        response = replace(response, extra=(*response.extra, ("Retry-After", retry_after)))
+    return respond_with(response, late=late)
 
 
 def html(status: int = 502, *, retry_after: str | None = None, late: bool = False) -> Fault:
@@ -88,7 +95,7 @@ def html(status: int = 502, *, retry_after: str | None = None, late: bool = Fals
 
     Source: recording of a 502.
     """
-    line = f"{status} {reason(status)}"
+    line = f"{status} {reason_phrase(status)}"
     page = (
         f"<html>\n<head>\n    <title>{line}</title>\n</head>\n<body>\n    <h1>{line}</h1>\n"
         "    <p>upstream connect error</p>\n</body>\n</html>"
@@ -96,12 +103,15 @@ def html(status: int = 502, *, retry_after: str | None = None, late: bool = Fals
     extra = [("Connection", "close"), ("Server", "proxy")]
     if retry_after is not None:
         extra.append(("Retry-After", retry_after))
-    return answers(Answer(status, page.encode(), "text/html", Style.BARE, tuple(extra)), late=late)
+    return respond_with(
+        SimulatedResponse(status, page.encode(), "text/html", HeaderStyle.BARE, tuple(extra)),
+        late=late,
+    )
 
 
 def empty(status: int) -> Fault:
     """No body and no `Content-Type`, as 405 and older 401 have been seen."""
-    return answers(Answer(status, b"", None, Style.EDGE))
+    return respond_with(SimulatedResponse(status, b"", None, HeaderStyle.EDGE))
 
 
 def upgrade() -> Fault:
@@ -110,12 +120,14 @@ def upgrade() -> Fault:
     Source: list of errors in the fact sheet; its detail is assumed.
     """
     detail = "Writes are not allowed during app upgrades."
-    return fails(405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES", detail)
+    return fail_with(405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES", detail)
 
 
 def redirect(location: str, status: int = 302) -> Fault:
     """Sends the client elsewhere."""
-    return answers(Answer(status, b"", None, Style.EDGE, (("Location", location),)))
+    return respond_with(
+        SimulatedResponse(status, b"", None, HeaderStyle.EDGE, (("Location", location),))
+    )
 
 
 def challenge() -> Fault:
@@ -125,17 +137,17 @@ def challenge() -> Fault:
 
 def role_missing(code: str = "USER_UNAUTHORIZED") -> Fault:
     """The second 401, roles good or not; it comes up now and then and passes."""
-    return answers(lacks_role(code))
+    return respond_with(missing_role(code))
 
 
 def reset(*, late: bool = False) -> Fault:
     """The connection is reset, before the request was carried out or, when `late`, after."""
-    return Fault(broken="reset", late=late)
+    return Fault(connection_fault="reset", late=late)
 
 
 def hang(*, late: bool = False) -> Fault:
     """No answer ever comes; the connection stays open until the server ends."""
-    return Fault(broken="hang", late=late)
+    return Fault(connection_fault="hang", late=late)
 
 
 def truncated() -> Fault:
@@ -157,31 +169,33 @@ def mislabelled(media: str = "text/html") -> Fault:
 
 
 @dataclass(slots=True)
-class _Rule:
+class _FaultRule:
     fault: Fault
     method: str
     path: str
     nth: int
     times: int | None
     rate: float | None
-    seen: int = 0
+    matched: int = 0
 
-    def hits(self, method: str, path: str, dice: Random) -> bool:
+    def matches(self, method: str, path: str, rng: Random) -> bool:
         if self.method not in {"*", method} or not fnmatchcase(path, self.path):
             return False
         if self.rate is not None:
-            return dice.random() < self.rate
-        self.seen += 1
-        return self.seen >= self.nth and (self.times is None or self.seen < self.nth + self.times)
+            return rng.random() < self.rate
+        self.matched += 1
+        return self.matched >= self.nth and (
+            self.times is None or self.matched < self.nth + self.times
+        )
 
 
 class FaultPlan:
     """Faults to come. Where several meet in one request, the first that answers wins."""
 
     def __init__(self, seed: int = 0) -> None:
-        self._rules: list[_Rule] = []
+        self._rules: list[_FaultRule] = []
         self._latency_s = (0.0, 0.0)
-        self._dice = Random(seed)  # noqa: S311 - faults, not secrets
+        self._rng = Random(seed)  # noqa: S311 - faults, not secrets
 
     def add(
         self,
@@ -201,13 +215,13 @@ class FaultPlan:
             nth: From 1.
             times: None for all that follow.
         """
-        self._rules.append(_Rule(fault, method, path, nth, times, None))
+        self._rules.append(_FaultRule(fault, method, path, nth, times, None))
 
-    def randomly(self, fault: Fault, rate: float, *, method: str = "*", path: str = "*") -> None:
+    def add_random(self, fault: Fault, rate: float, *, method: str = "*", path: str = "*") -> None:
         """Let `fault` happen to that share of the matching requests, from 0 to 1."""
-        self._rules.append(_Rule(fault, method, path, 1, None, rate))
+        self._rules.append(_FaultRule(fault, method, path, 1, None, rate))
 
-    def latency(self, base_s: float, jitter_s: float = 0.0) -> None:
+    def set_latency(self, base_s: float, jitter_s: float = 0.0) -> None:
         """Let each answer take `base_s` and up to `jitter_s` more, evenly spread."""
         self._latency_s = (base_s, jitter_s)
 
@@ -216,11 +230,11 @@ class FaultPlan:
         self._rules.clear()
         self._latency_s = (0.0, 0.0)
 
-    def draw(self, method: str, path: str) -> tuple[Fault, ...]:
+    def faults_for(self, method: str, path: str) -> tuple[Fault, ...]:
         """What happens to this request, in the order in which it was planned; empty mostly."""
         base_s, jitter_s = self._latency_s
-        slow = (delay(base_s + jitter_s * self._dice.random()),) if base_s or jitter_s else ()
+        latency = (delay(base_s + jitter_s * self._rng.random()),) if base_s or jitter_s else ()
         if not self._rules:
-            return slow
-        hits = [rule.fault for rule in self._rules if rule.hits(method, path, self._dice)]
-        return (*slow, *hits)
+            return latency
+        matching = [rule.fault for rule in self._rules if rule.matches(method, path, self._rng)]
+        return (*latency, *matching)

@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from urllib.parse import parse_qs
 
 from invite_sweeper.simulator.auth import Access, Account
-from invite_sweeper.simulator.data import Paging
-from invite_sweeper.simulator.responses import Answer, Json, Retirement, dump, error
+from invite_sweeper.simulator.data import PagingQuirks
+from invite_sweeper.simulator.responses import (
+    Json,
+    Retirement,
+    SimulatedResponse,
+    api_error,
+    to_json,
+)
 from invite_sweeper.simulator.throttling import EndpointSet
 
 if TYPE_CHECKING:
@@ -43,16 +49,16 @@ class Call:
         """This resource's address as links have it."""
         return (self.sim.paging.link_host or self.base_url) + self.path
 
-    def raw(self, body: bytes, status: int = 200) -> Answer:
+    def raw_response(self, body: bytes, status: int = 200) -> SimulatedResponse:
         """An answer in the version's media type."""
-        return Answer(status, body, media_type(self.version))
+        return SimulatedResponse(status, body, media_type(self.version))
 
-    def json(self, document: Json, status: int = 200) -> Answer:
+    def json_response(self, document: Json, status: int = 200) -> SimulatedResponse:
         """An answer in the version's media type."""
-        return self.raw(dump(document), status)
+        return self.raw_response(to_json(document), status)
 
 
-Handler: TypeAlias = Callable[[Call], Answer]
+Handler: TypeAlias = Callable[[Call], SimulatedResponse]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ class Operation:
     family: str
     java_method: str
     endpoint_set: EndpointSet
-    needs: Access
+    required_access: Access
     versions: tuple[str, ...]
     retirements: Mapping[str, Retirement]
 
@@ -85,11 +91,11 @@ def media_type(version: str) -> str:
 
 
 _Item = TypeVar("_Item")
-_DEFAULT: Final = 100
-_MAX: Final = 500
+_DEFAULT_PAGE_SIZE: Final = 100
+_MAX_PAGE_SIZE: Final = 500
 
 
-_EVEN: Final = Paging()
+_NO_QUIRKS: Final = PagingQuirks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,36 +103,39 @@ class PageQuery:
     """What a request says of pages."""
 
     number: int = 1
-    size: int = _DEFAULT
-    count: bool = True
-    rest: dict[str, list[str]] = field(default_factory=dict)
+    size: int = _DEFAULT_PAGE_SIZE
+    include_count: bool = True
+    other_parameters: dict[str, list[str]] = field(default_factory=dict)
 
 
-def page_query(query: str) -> PageQuery | Answer:
+def parse_page_query(query: str) -> PageQuery | SimulatedResponse:
     """Read `pageNum`, `itemsPerPage` and `includeCount`, or say what is wrong with them.
 
     Source: bounds of the OpenAPI document; the code of the 400 from the list of errors.
     """
-    rest = parse_qs(query, keep_blank_values=True)
+    parameters = parse_qs(query, keep_blank_values=True)
     numbers = {}
-    for name, default, most in (("pageNum", 1, 1 << 31), ("itemsPerPage", _DEFAULT, _MAX)):
-        text = rest.pop(name, [str(default)])[0]
-        if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= most:
+    for name, default, max_value in (
+        ("pageNum", 1, 1 << 31),
+        ("itemsPerPage", _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE),
+    ):
+        text = parameters.pop(name, [str(default)])[0]
+        if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= max_value:
             detail = f"An invalid value was specified for the query parameter {name}."
-            return error(400, "INVALID_QUERY_PARAMETER", detail, name)
+            return api_error(400, "INVALID_QUERY_PARAMETER", detail, name)
         numbers[name] = int(text)
-    count = rest.pop("includeCount", ["true"])[0] != "false"
-    return PageQuery(numbers["pageNum"], numbers["itemsPerPage"], count, rest)
+    count = parameters.pop("includeCount", ["true"])[0] != "false"
+    return PageQuery(numbers["pageNum"], numbers["itemsPerPage"], count, parameters)
 
 
-def page(
+def render_page(
     call: Call,
     items: Sequence[_Item],
     render: Callable[[_Item], bytes | None],
-    asked: PageQuery,
-    oddities: Paging | None = None,
-    names: str = "",
-) -> Answer:
+    page_query: PageQuery,
+    quirks: PagingQuirks | None = None,
+    extra_query: str = "",
+) -> SimulatedResponse:
     """One page as Atlas writes it; only what is on it is rendered.
 
     An item rendered as None holds a place and is counted, but is not shown. `names` are
@@ -134,31 +143,31 @@ def page(
 
     Source: order of keys and of the links' parameters as in the recordings.
     """
-    odd = oddities or _EVEN
-    size = min(asked.size, odd.page_size or asked.size)
-    number = 1 if odd.loop else asked.number
+    applied_quirks = quirks or _NO_QUIRKS
+    size = min(page_query.size, applied_quirks.page_size or page_query.size)
+    number = 1 if applied_quirks.endless else page_query.number
     first = (number - 1) * size
-    start = max(0, first - odd.repeats) if number > 1 else first
+    start = max(0, first - applied_quirks.repeated_items) if number > 1 else first
     rendered = (render(item) for item in items[start : first + size])
     shown = b",".join(item for item in rendered if item is not None)
-    more = odd.loop or len(items) > first + size
-    links = _links(asked, call.url().rstrip("/"), names, more=more)
-    total = len(items) + odd.extra_count
-    tail = b',"totalCount":%d}' % total if asked.count else b"}"
-    return call.raw(b'{"links":%b,"results":[%b]%b' % (dump(links), shown, tail))
+    has_next = applied_quirks.endless or len(items) > first + size
+    links = _links(page_query, call.url().rstrip("/"), extra_query, has_next=has_next)
+    total = len(items) + applied_quirks.extra_count
+    tail = b',"totalCount":%d}' % total if page_query.include_count else b"}"
+    return call.raw_response(b'{"links":%b,"results":[%b]%b' % (to_json(links), shown, tail))
 
 
-def _links(asked: PageQuery, url: str, names: str, *, more: bool) -> Json:
-    count = "true" if asked.count else "false"
-    start = f"{url}?includeCount={count}&{names}"
+def _links(page_query: PageQuery, url: str, extra_query: str, *, has_next: bool) -> Json:
+    count = "true" if page_query.include_count else "false"
+    start = f"{url}?includeCount={count}&{extra_query}"
 
     def turn(number: int) -> str:
-        return f"{start}itemsPerPage={asked.size}&pageNum={number}"
+        return f"{start}itemsPerPage={page_query.size}&pageNum={number}"
 
-    own = f"{start}pageNum={asked.number}&itemsPerPage={asked.size}"
+    own = f"{start}pageNum={page_query.number}&itemsPerPage={page_query.size}"
     links = [{"href": own, "rel": "self"}]
-    if asked.number > 1:
-        links.append({"href": turn(asked.number - 1), "rel": "previous"})
-    if more:
-        links.append({"href": turn(asked.number + 1), "rel": "next"})
+    if page_query.number > 1:
+        links.append({"href": turn(page_query.number - 1), "rel": "previous"})
+    if has_next:
+        links.append({"href": turn(page_query.number + 1), "rel": "next"})
     return links

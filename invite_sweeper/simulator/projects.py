@@ -5,15 +5,15 @@ from typing import Final
 from urllib.parse import quote
 
 from invite_sweeper.simulator.auth import Access
-from invite_sweeper.simulator.data import Group, Organization, atlas_time
-from invite_sweeper.simulator.operations import Call, page, page_query
+from invite_sweeper.simulator.data import Group, Organization, format_atlas_time
+from invite_sweeper.simulator.operations import Call, parse_page_query, render_page
 from invite_sweeper.simulator.responses import (
-    Answer,
     Json,
-    dump,
+    SimulatedResponse,
     group_not_found,
-    lacks_role,
+    missing_role,
     resource_not_found,
+    to_json,
 )
 from invite_sweeper.simulator.throttling import ENDPOINT_SETS, EndpointSet
 
@@ -25,48 +25,54 @@ _SUBRESOURCES = ("containers", "clusters", "databaseUsers", "peers", "processes"
 _BUILD = "203ac0360368239eed8f27b82e06b1be8429648c"
 
 
-def list_groups(call: Call) -> Answer:
+def list_groups(call: Call) -> SimulatedResponse:
     """`GET /groups`: what the credential can see, by name, byte-wise."""
     return _group_page(call, tuple(call.sim.groups.values()))
 
 
-def list_org_groups(call: Call) -> Answer:
+def list_org_groups(call: Call) -> SimulatedResponse:
     """`GET /orgs/{orgId}/groups`."""
-    here = (group for group in call.sim.groups.values() if group.org_id == call.scope_id)
-    return _group_page(call, tuple(here))
+    org_groups = (group for group in call.sim.groups.values() if group.org_id == call.scope_id)
+    return _group_page(call, tuple(org_groups))
 
 
-def get_group(call: Call) -> Answer:
+def get_group(call: Call) -> SimulatedResponse:
     """`GET /groups/{groupId}`."""
     group = call.sim.groups[call.scope_id]
-    own = _href(call, "groups", group.id)
-    links: list[Json] = [{"href": own, "rel": "self"}]
+    own_url = _href(call, "groups", group.id)
+    links: list[Json] = [{"href": own_url, "rel": "self"}]
     links += [
-        {"href": f"{own}/{name}", "rel": f"https://cloud.mongodb.com/{name}"}
+        {"href": f"{own_url}/{name}", "rel": f"https://cloud.mongodb.com/{name}"}
         for name in _SUBRESOURCES
     ]
-    return call.json(_group(group, links))
+    return call.json_response(_group(group, links))
 
 
-def list_orgs(call: Call) -> Answer:
+def list_orgs(call: Call) -> SimulatedResponse:
     """`GET /orgs`; `name` filters by a prefix, whatever its case."""
-    asked = page_query(call.query)
-    if isinstance(asked, Answer):
-        return asked
-    name = asked.rest.get("name", [""])[0]
-    seen = [call.sim.organizations[each] for each in call.account.org_ids]
-    found = [each for each in seen if each.name.lower().startswith(name.lower())]
+    page_query = parse_page_query(call.query)
+    if isinstance(page_query, SimulatedResponse):
+        return page_query
+    name = page_query.other_parameters.get("name", [""])[0]
+    visible = [call.sim.organizations[each] for each in call.account.org_ids]
+    found = [each for each in visible if each.name.lower().startswith(name.lower())]
     found.sort(key=lambda organization: organization.name.encode())
-    names = f"name={quote(name)}&"
-    return page(call, found, lambda each: dump(_organization(call, each)), asked, names=names)
+    extra_query = f"name={quote(name)}&"
+    return render_page(
+        call,
+        found,
+        lambda each: to_json(_organization(call, each)),
+        page_query,
+        extra_query=extra_query,
+    )
 
 
-def get_org(call: Call) -> Answer:
+def get_org(call: Call) -> SimulatedResponse:
     """`GET /orgs/{orgId}`."""
-    return call.json(_organization(call, call.sim.organizations[call.scope_id]))
+    return call.json_response(_organization(call, call.sim.organizations[call.scope_id]))
 
 
-def system_status(call: Call) -> Answer:
+def system_status(call: Call) -> SimulatedResponse:
     """`GET /`: which build, and who is asking. `apiKey` is null for anything but an API key."""
     account = call.account
     key: Json = None
@@ -74,7 +80,7 @@ def system_status(call: Call) -> Answer:
         roles = [{"orgId": org_id, "roleName": "ORG_OWNER"} for org_id in account.org_ids]
         own_id = f"{int.from_bytes(account.name.encode()):024x}"[-24:]
         key = {"accessList": [], "id": own_id, "publicKey": account.name, "roles": roles}
-    return call.json(
+    return call.json_response(
         {
             "apiKey": key,
             "appName": "MongoDB Atlas",
@@ -85,27 +91,29 @@ def system_status(call: Call) -> Answer:
     )
 
 
-def _group_page(call: Call, groups: Sequence[Group]) -> Answer:
-    asked = page_query(call.query)
-    if isinstance(asked, Answer):
-        return asked
+def _group_page(call: Call, groups: Sequence[Group]) -> SimulatedResponse:
+    page_query = parse_page_query(call.query)
+    if isinstance(page_query, SimulatedResponse):
+        return page_query
     sim, account = call.sim, call.account
-    seen = [each for each in groups if sim.may(account, each.org_id, each.id) > Access.NONE]
+    visible = [
+        each for each in groups if sim.access_to(account, each.org_id, each.id) > Access.NONE
+    ]
     if not sim.paging.unsorted:
-        seen.sort(key=lambda group: group.name.encode())
-    return page(call, seen, lambda each: _group_item(call, each), asked, sim.paging)
+        visible.sort(key=lambda group: group.name.encode())
+    return render_page(call, visible, lambda each: _group_item(call, each), page_query, sim.paging)
 
 
 def _group_item(call: Call, group: Group) -> bytes | None:
     if group.hidden:
         return None
-    return dump(_group(group, [{"href": _href(call, "groups", group.id), "rel": "self"}]))
+    return to_json(_group(group, [{"href": _href(call, "groups", group.id), "rel": "self"}]))
 
 
 def _group(group: Group, links: Json) -> dict[str, Json]:
     return {
         "clusterCount": group.cluster_count,
-        "created": atlas_time(group.created),
+        "created": format_atlas_time(group.created_at),
         "id": group.id,
         "links": links,
         "name": group.name,
@@ -133,87 +141,94 @@ def _href(call: Call, collection: str, own_id: str) -> str:
 # Operations that tell the figures of the buckets: `/rateLimits`.
 
 
-_SCOPES: Final = {"groupId": "GROUP", "orgId": "ORGANIZATION", "userId": "USER"}
+_SCOPE_PARAMETERS: Final = {"groupId": "GROUP", "orgId": "ORGANIZATION", "userId": "USER"}
 
 
-def list_rate_limits(call: Call) -> Answer:
+def list_rate_limits(call: Call) -> SimulatedResponse:
     """`GET /rateLimits`: all sets, or those of one scope with what holds there.
 
     Source: the OpenAPI document; no recording.
     """
     if not call.sim.rate_limits_served:
         return resource_not_found(call.path)
-    asked = page_query(call.query)
-    if isinstance(asked, Answer):
-        return asked
-    refusal = _refusal(call, asked.rest)
-    if refusal is not None:
-        return refusal
-    scope, scope_id = _scope(asked.rest)
+    page_query = parse_page_query(call.query)
+    if isinstance(page_query, SimulatedResponse):
+        return page_query
+    access_error = _access_error(call, page_query.other_parameters)
+    if access_error is not None:
+        return access_error
+    scope, scope_id = _requested_scope(page_query.other_parameters)
     shown = [each for each in ENDPOINT_SETS.values() if scope in ("", each.scope)]
-    names, paths = asked.rest.get("name", []), asked.rest.get("endpointPath", [])
+    names, paths = (
+        page_query.other_parameters.get("name", []),
+        page_query.other_parameters.get("endpointPath", []),
+    )
     found = [
         each
         for each in shown
         if (not names or each.name in names)
         and (not paths or any(path in paths for _, path in each.endpoints))
     ]
-    return page(call, found, lambda each: dump(_document(call, each, scope_id)), asked)
+    return render_page(
+        call, found, lambda each: to_json(_document(call, each, scope_id)), page_query
+    )
 
 
-def get_rate_limit(call: Call) -> Answer:
+def get_rate_limit(call: Call) -> SimulatedResponse:
     """`GET /rateLimits/{endpointSetId}`."""
     endpoint_set = ENDPOINT_SETS.get(call.scope_id)
     if endpoint_set is None or not call.sim.rate_limits_served:
         return resource_not_found(call.path)
-    asked = page_query(call.query)
-    if isinstance(asked, Answer):
-        return asked
-    refusal = _refusal(call, asked.rest)
-    if refusal is not None:
-        return refusal
-    scope, scope_id = _scope(asked.rest)
-    return call.json(_document(call, endpoint_set, scope_id if scope == endpoint_set.scope else ""))
+    page_query = parse_page_query(call.query)
+    if isinstance(page_query, SimulatedResponse):
+        return page_query
+    access_error = _access_error(call, page_query.other_parameters)
+    if access_error is not None:
+        return access_error
+    scope, scope_id = _requested_scope(page_query.other_parameters)
+    return call.json_response(
+        _document(call, endpoint_set, scope_id if scope == endpoint_set.scope else "")
+    )
 
 
-def _scope(query: Mapping[str, list[str]]) -> tuple[str, str]:
+def _requested_scope(query: Mapping[str, list[str]]) -> tuple[str, str]:
     """The one scope asked for, and its id; empty for none."""
-    named = (name for name in _SCOPES if name in query)
+    named = (name for name in _SCOPE_PARAMETERS if name in query)
     name = next(named, "")
-    return (_SCOPES[name], query[name][0]) if name else ("", "")
+    return (_SCOPE_PARAMETERS[name], query[name][0]) if name else ("", "")
 
 
-def _refusal(call: Call, query: Mapping[str, list[str]]) -> Answer | None:
+def _access_error(call: Call, query: Mapping[str, list[str]]) -> SimulatedResponse | None:
     """Why a scope may not be looked at: Read Only there, or oneself."""
-    scope, scope_id = _scope(query)
+    scope, scope_id = _requested_scope(query)
     sim = call.sim
     if scope == "USER" and scope_id != call.account.name:
-        return lacks_role()
+        return missing_role()
     if scope == "GROUP":
         group = sim.groups.get(scope_id)
         if group is None:
             return group_not_found(scope_id)
-        if sim.may(call.account, group.org_id, scope_id) < Access.READ:
-            return lacks_role()
-    if scope == "ORGANIZATION" and sim.may(call.account, scope_id, scope_id) < Access.READ:
-        return lacks_role()
+        if sim.access_to(call.account, group.org_id, scope_id) < Access.READ:
+            return missing_role()
+    if scope == "ORGANIZATION" and sim.access_to(call.account, scope_id, scope_id) < Access.READ:
+        return missing_role()
     return None
 
 
 def _document(call: Call, endpoint_set: EndpointSet, scope_id: str) -> Json:
-    holds = call.sim.throttling.limits(endpoint_set, scope_id)
+    limit = call.sim.throttling.limit_for(endpoint_set, scope_id)
     endpoints: Json = [{"method": method, "path": path} for method, path in endpoint_set.endpoints]
     return {
-        "capacity": _figure(holds.capacity, endpoint_set.capacity),
+        "capacity": _limit_value(limit.capacity, endpoint_set.capacity),
         "endpointSetId": endpoint_set.id,
         "endpointSetName": endpoint_set.name,
         "endpoints": endpoints,
-        "refillDurationSeconds": _figure(round(holds.period_s), endpoint_set.period_s),
-        "refillRate": _figure(holds.refill, endpoint_set.refill),
+        "refillDurationSeconds": _limit_value(round(limit.period_s), endpoint_set.period_s),
+        "refillRate": _limit_value(limit.refill, endpoint_set.refill),
         "scope": endpoint_set.scope,
     }
 
 
-def _figure(value: int, default: int) -> Json:
+def _limit_value(value: int, default: int) -> Json:
     """The default is told only where another value holds."""
     return {"value": value} if value == default else {"defaultValue": default, "value": value}

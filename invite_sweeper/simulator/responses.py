@@ -24,7 +24,7 @@ class Missing:
 MISSING: Final = Missing()
 
 
-def dump(document: Json) -> bytes:
+def to_json(document: Json) -> bytes:
     """Compact JSON with its keys in alphabetical order, as every recorded answer has them.
 
     Source: the recordings of 2025-03-28 to 2026-08-10.
@@ -32,16 +32,16 @@ def dump(document: Json) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 
-def document(fields: Mapping[str, Json | Missing]) -> bytes:
+def render_document(fields: Mapping[str, Json | Missing]) -> bytes:
     """Like `dump`, with the keys whose value is `MISSING` left out, and made to be kept.
 
     orjson gives its bytes with up to 4 KiB behind them; a copy has none.
     """
-    told = {key: value for key, value in fields.items() if not isinstance(value, Missing)}
-    return memoryview(dump(told)).tobytes()
+    present_fields = {key: value for key, value in fields.items() if not isinstance(value, Missing)}
+    return memoryview(to_json(present_fields)).tobytes()
 
 
-def load_object(body: bytes) -> dict[str, object] | None:
+def parse_object(body: bytes) -> dict[str, object] | None:
     """The JSON object in a request's body; None where it is no JSON object."""
     try:
         value: object = orjson.loads(body)
@@ -57,7 +57,7 @@ ERROR_MEDIA: Final = "application/json"
 """Errors carry neither a version nor a charset. Source: 8,738 of 8,831 recordings."""
 
 
-class Style(Enum):
+class HeaderStyle(Enum):
     """Which of the standing headers an answer has; Atlas leaves some out on some answers."""
 
     API = "api"
@@ -69,7 +69,7 @@ class Style(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SimulatedResponse:
     """What is to be sent.
 
     Attributes:
@@ -80,24 +80,24 @@ class Answer:
     status: int
     body: bytes = b""
     media: str | None = None
-    style: Style = Style.API
+    style: HeaderStyle = HeaderStyle.API
     extra: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class BucketState:
     """What the bucket of a request holds after it."""
 
     limit: int
     remaining: int
 
 
-def reason(status: int) -> str:
+def reason_phrase(status: int) -> str:
     """The words beside a status number."""
     return HTTPStatus(status).phrase
 
 
-def error(status: int, code: str, detail: str, *parameters: Json) -> Answer:
+def api_error(status: int, code: str, detail: str, *parameters: Json) -> SimulatedResponse:
     """An `ApiError` as the recordings show it: compact, alphabetical, the code in a header too.
 
     Source: `X-Error-Code` is on every error of 2026-07 and later, but for 401 and 405.
@@ -107,19 +107,19 @@ def error(status: int, code: str, detail: str, *parameters: Json) -> Answer:
         "error": status,
         "errorCode": code,
         "parameters": parameters,
-        "reason": reason(status),
+        "reason": reason_phrase(status),
     }
-    tell = status not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.METHOD_NOT_ALLOWED}
-    return Answer(
+    has_code_header = status not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.METHOD_NOT_ALLOWED}
+    return SimulatedResponse(
         status,
-        dump(body),
+        to_json(body),
         ERROR_MEDIA,
-        Style.NOT_FOUND if status == HTTPStatus.NOT_FOUND else Style.API,
-        (("X-Error-Code", code),) if tell else (),
+        HeaderStyle.NOT_FOUND if status == HTTPStatus.NOT_FOUND else HeaderStyle.API,
+        (("X-Error-Code", code),) if has_code_header else (),
     )
 
 
-def unauthorized(challenge: str) -> Answer:
+def unauthorized(challenge: str) -> SimulatedResponse:
     """The first 401: no credentials, unknown ones and wrong ones all get this same answer.
 
     Source: the recordings of 2026-08-10; pretty-printed, and in another order of keys.
@@ -130,34 +130,34 @@ def unauthorized(challenge: str) -> Answer:
         b'  "errorCode" : "UNEXPECTED_ERROR"\n}'
     )
     extra = (("Www-Authenticate", challenge),)
-    return Answer(401, body, ERROR_MEDIA, Style.CHALLENGE, extra)
+    return SimulatedResponse(401, body, ERROR_MEDIA, HeaderStyle.CHALLENGE, extra)
 
 
-def lacks_role(code: str = "USER_UNAUTHORIZED") -> Answer:
+def missing_role(code: str = "USER_UNAUTHORIZED") -> SimulatedResponse:
     """401, not 403: the credentials are good and the role is missing.
 
     Source: texts quoted in the fact sheet, section 5; its headers are assumed.
     """
-    return error(401, code, "Current user is not authorized to perform this action.")
+    return api_error(401, code, "Current user is not authorized to perform this action.")
 
 
-def method_not_allowed(allow: str) -> Answer:
+def method_not_allowed(allow: str) -> SimulatedResponse:
     """405 with an empty body and no media type.
 
     Source: `DELETE /groups/` in the recordings of 2025-04-15.
     """
-    return Answer(405, b"", None, Style.EDGE, (("Allow", allow),))
+    return SimulatedResponse(405, b"", None, HeaderStyle.EDGE, (("Allow", allow),))
 
 
-def group_not_found(group_id: str) -> Answer:
+def group_not_found(group_id: str) -> SimulatedResponse:
     """404 for a project that is not there. Source: recording of 2026-08-10."""
-    answer = error(404, "GROUP_NOT_FOUND", f"No group with ID {group_id} exists.", group_id)
-    return replace(answer, style=Style.NO_GROUP)
+    response = api_error(404, "GROUP_NOT_FOUND", f"No group with ID {group_id} exists.", group_id)
+    return replace(response, style=HeaderStyle.NO_GROUP)
 
 
-def resource_not_found(what: str) -> Answer:
+def resource_not_found(what: str) -> SimulatedResponse:
     """404 for anything else that is not there. Source: recording of 2026-08-10."""
-    return error(404, "RESOURCE_NOT_FOUND", f"Cannot find resource {what}.", what)
+    return api_error(404, "RESOURCE_NOT_FOUND", f"Cannot find resource {what}.", what)
 
 
 # The head of an answer as bytes, with the headers of the recordings, in their order.
@@ -166,7 +166,7 @@ def resource_not_found(what: str) -> Answer:
 # costs more than all the rest of a DELETE.
 
 
-_HARDENING: Final = (
+_SECURITY_HEADERS: Final = (
     ("Referrer-Policy", "strict-origin-when-cross-origin"),
     ("Strict-Transport-Security", "max-age=31536000; includeSubdomains;"),
     ("X-Content-Type-Options", "nosniff"),
@@ -179,17 +179,19 @@ _JAVA: Final = (("X-Java-Version", "17.0.19+10-LTS"),)
 _BUILD: Final = "gitHash=203ac0360368239eed8f27b82e06b1be8429648c; versionString=master"
 _SERVICE: Final = (("X-Mongodb-Service-Version", _BUILD),)
 
-_STANDING: Final = {
-    Style.API: _HARDENING + _SERVER + _FRAME + _JAVA + _SERVICE,
-    Style.NOT_FOUND: _HARDENING + _SERVER + _FRAME + _JAVA + _SERVICE + _VARY,
-    Style.NO_GROUP: _HARDENING + _SERVER + _FRAME + _JAVA + _VARY,
-    Style.CHALLENGE: _SERVER + _VARY,
-    Style.EDGE: _HARDENING + _SERVER,
-    Style.BARE: (),
+_STANDARD_HEADERS: Final = {
+    HeaderStyle.API: _SECURITY_HEADERS + _SERVER + _FRAME + _JAVA + _SERVICE,
+    HeaderStyle.NOT_FOUND: _SECURITY_HEADERS + _SERVER + _FRAME + _JAVA + _SERVICE + _VARY,
+    HeaderStyle.NO_GROUP: _SECURITY_HEADERS + _SERVER + _FRAME + _JAVA + _VARY,
+    HeaderStyle.CHALLENGE: _SERVER + _VARY,
+    HeaderStyle.EDGE: _SECURITY_HEADERS + _SERVER,
+    HeaderStyle.BARE: (),
 }
-_WITH_METHOD: Final = frozenset({Style.API, Style.NOT_FOUND, Style.NO_GROUP})
-_WITH_TIMES: Final = _WITH_METHOD | {Style.CHALLENGE, Style.EDGE}
-_NO_BODY: Final = 204
+_STYLES_WITH_METHOD: Final = frozenset(
+    {HeaderStyle.API, HeaderStyle.NOT_FOUND, HeaderStyle.NO_GROUP}
+)
+_STYLES_WITH_TIMES: Final = _STYLES_WITH_METHOD | {HeaderStyle.CHALLENGE, HeaderStyle.EDGE}
+_NO_CONTENT: Final = 204
 
 
 class Retirement(NamedTuple):
@@ -199,72 +201,80 @@ class Retirement(NamedTuple):
     sunset: str
 
 
-class Shape(NamedTuple):
+class HeaderTemplate(NamedTuple):
     """All that decides which headers a head has; what is left are the five holes."""
 
     status: int
     media: str | None
-    style: Style
+    style: HeaderStyle
     extra: tuple[tuple[str, str], ...]
     java_method: str
     retirement: Retirement | None
-    rated: bool
+    has_rate_limit: bool
 
 
-def shape(
-    answer: Answer, java_method: str, retirement: Retirement | None, rate: Rate | None
-) -> Shape:
+def header_template(
+    response: SimulatedResponse,
+    java_method: str,
+    retirement: Retirement | None,
+    rate: BucketState | None,
+) -> HeaderTemplate:
     """The shape of the head of `answer`."""
-    status, media, style, extra = answer.status, answer.media, answer.style, answer.extra
-    return Shape(status, media, style, extra, java_method, retirement, rate is not None)
+    status, media, style, extra = response.status, response.media, response.style, response.extra
+    return HeaderTemplate(status, media, style, extra, java_method, retirement, rate is not None)
 
 
-def render(form: Shape, length: int, date: str, rate: Rate | None, elapsed_ms: int) -> bytes:
+def render_headers(
+    template: HeaderTemplate, length: int, date: str, rate: BucketState | None, elapsed_ms: int
+) -> bytes:
     """The head's bytes, the empty line at its end included."""
-    holes: list[object] = [] if form.status == _NO_BODY else [length]
-    if form.style in _WITH_TIMES:
-        holes.append(date)
+    values: list[object] = [] if template.status == _NO_CONTENT else [length]
+    if template.style in _STYLES_WITH_TIMES:
+        values.append(date)
         if rate is not None:
-            holes += (rate.limit, rate.remaining)
-        holes.append(elapsed_ms)
-    return (_template(form) % tuple(holes)).encode("latin-1")
+            values += (rate.limit, rate.remaining)
+        values.append(elapsed_ms)
+    return (_format_string(template) % tuple(values)).encode("latin-1")
 
 
 @lru_cache(maxsize=1024)
-def _template(form: Shape) -> str:
+def _format_string(template: HeaderTemplate) -> str:
     """A format string; its holes come in the order in which `render` fills them."""
-    pairs = [*_STANDING[form.style], *form.extra]
-    if form.media is not None:
-        pairs.append(("Content-Type", form.media))
-    if form.java_method and form.style in _WITH_METHOD:
-        pairs.append(("X-Java-Method", form.java_method))
-    if form.retirement is not None and form.style in _WITH_METHOD:
-        pairs.append(("Deprecation", form.retirement.deprecation))
-        pairs.append(("Sunset", form.retirement.sunset))
-    fixed = [(name, value.replace("%", "%%")) for name, value in pairs]
-    lines = (f"{name}: {value}\r\n" for name, value in sorted(fixed + _holes(form), key=_order))
-    return f"HTTP/1.1 {form.status} {reason(form.status)}\r\n{''.join(lines)}\r\n"
+    pairs = [*_STANDARD_HEADERS[template.style], *template.extra]
+    if template.media is not None:
+        pairs.append(("Content-Type", template.media))
+    if template.java_method and template.style in _STYLES_WITH_METHOD:
+        pairs.append(("X-Java-Method", template.java_method))
+    if template.retirement is not None and template.style in _STYLES_WITH_METHOD:
+        pairs.append(("Deprecation", template.retirement.deprecation))
+        pairs.append(("Sunset", template.retirement.sunset))
+    fixed_headers = [(name, value.replace("%", "%%")) for name, value in pairs]
+    lines = (
+        f"{name}: {value}\r\n"
+        for name, value in sorted(fixed_headers + _variable_headers(template), key=_header_name)
+    )
+    return f"HTTP/1.1 {template.status} {reason_phrase(template.status)}\r\n{''.join(lines)}\r\n"
 
 
-def _holes(form: Shape) -> list[tuple[str, str]]:
-    names = [] if form.status == _NO_BODY else ["Content-Length"]
-    if form.style in _WITH_TIMES:
+def _variable_headers(template: HeaderTemplate) -> list[tuple[str, str]]:
+    names = [] if template.status == _NO_CONTENT else ["Content-Length"]
+    if template.style in _STYLES_WITH_TIMES:
         names += ["Date", "X-Envoy-Upstream-Service-Time"]
-        names += ["Ratelimit-Limit", "Ratelimit-Remaining"] if form.rated else []
+        names += ["Ratelimit-Limit", "Ratelimit-Remaining"] if template.has_rate_limit else []
     return [(name, "%s") for name in names]
 
 
-def _order(pair: tuple[str, str]) -> str:
+def _header_name(pair: tuple[str, str]) -> str:
     return pair[0]
 
 
 # Which version of an operation answers, as `Accept` asks for it.
 
 
-_VERSIONED: Final = pattern(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json")
+_ACCEPT_PATTERN: Final = pattern(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json")
 
 
-class Versions:
+class VersionResolver:
     """Resolves the asked date down to the newest version that is not after it.
 
     Attributes:
@@ -274,37 +284,37 @@ class Versions:
     """
 
     def __init__(self) -> None:
-        self.exact = False
-        self.gone: set[tuple[str, str]] = set()
+        self.exact_only = False
+        self.retired: set[tuple[str, str]] = set()
         self.sunsets: dict[str, str] = {}
 
     def resolve(
         self, accept: str, versions: Sequence[str], family: str, path: str
-    ) -> tuple[str, Answer | None]:
+    ) -> tuple[str, SimulatedResponse | None]:
         """The version that answers, or the 406 or 410 that does.
 
         Source: fact sheet, section 2; working clients send dates between versions.
         """
-        asked = _asked(accept)
-        version = max((each for each in versions if each <= asked), default="")
-        if not version or (self.exact and version != asked):
+        requested = _requested_version(accept)
+        version = max((each for each in versions if each <= requested), default="")
+        if not version or (self.exact_only and version != requested):
             return "", not_acceptable()
-        if self.gone and ((family, version) in self.gone or (family, "*") in self.gone):
+        if self.retired and ((family, version) in self.retired or (family, "*") in self.retired):
             resource = path.lstrip("/")
             detail = f"Version {version} of {resource} is no longer available."
-            return "", error(410, "VERSION_GONE", detail, version, resource)
+            return "", api_error(410, "VERSION_GONE", detail, version, resource)
         return version, None
 
 
-def not_acceptable() -> Answer:
+def not_acceptable() -> SimulatedResponse:
     """406 for a missing or wrong `Accept`. Source: quoted in the fact sheet, section 2."""
-    return error(406, "INVALID_VERSION_DATE", "Invalid accept header or version date.")
+    return api_error(406, "INVALID_VERSION_DATE", "Invalid accept header or version date.")
 
 
 @lru_cache(maxsize=256)
-def _asked(accept: str) -> str:
+def _requested_version(accept: str) -> str:
     """The date that `Accept` asks for; empty, and so before every version, where there is none."""
-    found = _VERSIONED.search(accept)
+    found = _ACCEPT_PATTERN.search(accept)
     if found is None:
         return ""
     try:

@@ -7,16 +7,16 @@ from urllib.parse import unquote
 
 from invite_sweeper.simulator import invitations, projects, users
 from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Access, Account
-from invite_sweeper.simulator.data import ID_FORM
+from invite_sweeper.simulator.data import ID_PATTERN
 from invite_sweeper.simulator.operations import Call, Handler, Operation
 from invite_sweeper.simulator.responses import (
-    Answer,
-    Rate,
+    BucketState,
     Retirement,
-    error,
+    SimulatedResponse,
+    api_error,
     group_not_found,
-    lacks_role,
     method_not_allowed,
+    missing_role,
     resource_not_found,
     unauthorized,
 )
@@ -36,8 +36,8 @@ from invite_sweeper.simulator.throttling import (
 # Which operation a method and a path mean. A path is taken apart by hand: it is quick.
 
 
-PREFIX: Final = "/api/atlas/v2"
-_DEEPEST: Final = 4
+API_PREFIX: Final = "/api/atlas/v2"
+_MAX_PATH_PARTS: Final = 4
 
 
 class Route(NamedTuple):
@@ -48,31 +48,31 @@ class Route(NamedTuple):
     item_id: str
 
 
-def route(path: str) -> Route | None:
+def parse_route(path: str) -> Route | None:
     """Take a path (without its query) apart; None where nothing lives.
 
     An empty last part is no part: `/groups/` is `/groups`.
     Source: recordings of `GET /groups/` and `DELETE /groups/`.
     """
-    if not path.startswith(PREFIX):
+    if not path.startswith(API_PREFIX):
         return None
-    parts = path[len(PREFIX) :].split("/")
+    parts = path[len(API_PREFIX) :].split("/")
     if parts[-1] == "":
         parts.pop()
     if parts and parts[0]:
         return None
     if len(parts) <= 1:
         return Route("", "", "")
-    if len(parts) > _DEEPEST + 1:
+    if len(parts) > _MAX_PATH_PARTS + 1:
         return None
-    _, collection, scope_id, below, item_id = (*parts, "", "", "")[: _DEEPEST + 1]
+    _, collection, scope_id, subresource, item_id = (*parts, "", "", "")[: _MAX_PATH_PARTS + 1]
     template = collection + ("/{}" if scope_id else "")
-    if below:
-        template += f"/{below}" + ("/{}" if item_id else "")
+    if subresource:
+        template += f"/{subresource}" + ("/{}" if item_id else "")
     return Route(template, unquote(scope_id), unquote(item_id))
 
 
-def allowed(template: str) -> str:
+def allow_header(template: str) -> str:
     """The `Allow` header of a 405. Source: the one of `/groups` is recorded."""
     if template == "groups":
         return "POST,GET,OPTIONS"
@@ -93,29 +93,39 @@ _RESOURCES: Final = {
 _READ, _OWNER = Access.READ, Access.OWNER
 
 
-def _plain(
-    handler: Handler, family: str, method: str, where: EndpointSet, needs: Access = Access.NONE
+def _operation(
+    handler: Handler,
+    family: str,
+    method: str,
+    endpoint_set: EndpointSet,
+    required_access: Access = Access.NONE,
 ) -> Operation:
-    java = f"{_RESOURCES[family]}::{method}"
-    return Operation(handler, family, java, where, needs, ("2023-01-01",), {})
+    java_method = f"{_RESOURCES[family]}::{method}"
+    return Operation(
+        handler, family, java_method, endpoint_set, required_access, ("2023-01-01",), {}
+    )
 
 
-def _invites(handler: Handler, method: str) -> Operation:
-    told = {"2023-01-01": invitations.GROUP_INVITES_RETIREMENT}
-    return replace(_plain(handler, "invites", method, PROJECT, _OWNER), retirements=told)
+def _invites_operation(handler: Handler, method: str) -> Operation:
+    retirements = {"2023-01-01": invitations.GROUP_INVITES_RETIREMENT}
+    return replace(_operation(handler, "invites", method, PROJECT, _OWNER), retirements=retirements)
 
 
-def _org_invites(handler: Handler, method: str) -> Operation:
-    told = {"2023-01-01": invitations.ORG_INVITES_RETIREMENT}
-    return replace(_plain(handler, "org_invites", method, ORGANIZATION, _OWNER), retirements=told)
+def _org_invites_operation(handler: Handler, method: str) -> Operation:
+    retirements = {"2023-01-01": invitations.ORG_INVITES_RETIREMENT}
+    return replace(
+        _operation(handler, "org_invites", method, ORGANIZATION, _OWNER), retirements=retirements
+    )
 
 
-def _users(handler: Handler, method: str, needs: Access, *versions: str) -> dict[str, Operation]:
+def _users_operations(
+    handler: Handler, method: str, required_access: Access, *versions: str
+) -> dict[str, Operation]:
     """The same in a project and in an organization."""
     return {
         family: replace(
-            _plain(handler, family, method.format(word), where, needs),
-            versions=versions or (users.OLD, users.NEW),
+            _operation(handler, family, method.format(word), where, required_access),
+            versions=versions or (users.OLD_VERSION, users.NEW_VERSION),
             retirements=users.RETIREMENTS,
         )
         for family, word, where in (
@@ -125,53 +135,55 @@ def _users(handler: Handler, method: str, needs: Access, *versions: str) -> dict
     }
 
 
-def _rates(handler: Handler, method: str) -> Operation:
-    return replace(_plain(handler, "rate_limits", method, RATE_LIMITS), versions=("2025-03-12",))
+def _rate_limits_operation(handler: Handler, method: str) -> Operation:
+    return replace(
+        _operation(handler, "rate_limits", method, RATE_LIMITS), versions=("2025-03-12",)
+    )
 
 
-_LIST_USERS = _users(users.list_users, "get{}Users", _READ)
-_ADD_USER = _users(invitations.create_user, "add{}User", _OWNER, users.NEW)
-_GET_USER = _users(users.get_user, "get{}User", _READ, users.NEW)
-_DELETE_USER = _users(users.delete_user, "remove{}User", _OWNER)
+_LIST_USERS = _users_operations(users.list_users, "get{}Users", _READ)
+_ADD_USER = _users_operations(invitations.create_user, "add{}User", _OWNER, users.NEW_VERSION)
+_GET_USER = _users_operations(users.get_user, "get{}User", _READ, users.NEW_VERSION)
+_DELETE_USER = _users_operations(users.delete_user, "remove{}User", _OWNER)
 
 OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
-    "": {"GET": _plain(projects.system_status, "root", "getSystemStatus", ROOT)},
-    "groups": {"GET": _plain(projects.list_groups, "groups", "getAllGroups", PROJECTS)},
-    "groups/{}": {"GET": _plain(projects.get_group, "groups", "getGroup", PROJECT, _READ)},
+    "": {"GET": _operation(projects.system_status, "root", "getSystemStatus", ROOT)},
+    "groups": {"GET": _operation(projects.list_groups, "groups", "getAllGroups", PROJECTS)},
+    "groups/{}": {"GET": _operation(projects.get_group, "groups", "getGroup", PROJECT, _READ)},
     "groups/{}/invites": {
-        "GET": _invites(invitations.list_invites, "getInvitations"),
-        "POST": _invites(invitations.create_invite, "createInvitations"),
+        "GET": _invites_operation(invitations.list_invites, "getInvitations"),
+        "POST": _invites_operation(invitations.create_invite, "createInvitations"),
     },
     "groups/{}/invites/{}": {
-        "GET": _invites(invitations.get_invite, "getInvitationByInvitationId"),
-        "DELETE": _invites(invitations.delete_invite, "deleteInvitations"),
+        "GET": _invites_operation(invitations.get_invite, "getInvitationByInvitationId"),
+        "DELETE": _invites_operation(invitations.delete_invite, "deleteInvitations"),
     },
     "groups/{}/users": {"GET": _LIST_USERS["users"], "POST": _ADD_USER["users"]},
     "groups/{}/users/{}": {"GET": _GET_USER["users"], "DELETE": _DELETE_USER["users"]},
-    "orgs": {"GET": _plain(projects.list_orgs, "orgs", "getAllOrgs", ORGANIZATIONS)},
-    "orgs/{}": {"GET": _plain(projects.get_org, "orgs", "getOrg", ORGANIZATION, _READ)},
+    "orgs": {"GET": _operation(projects.list_orgs, "orgs", "getAllOrgs", ORGANIZATIONS)},
+    "orgs/{}": {"GET": _operation(projects.get_org, "orgs", "getOrg", ORGANIZATION, _READ)},
     "orgs/{}/groups": {
-        "GET": _plain(projects.list_org_groups, "orgs", "getGroups", ORGANIZATION, _READ),
+        "GET": _operation(projects.list_org_groups, "orgs", "getGroups", ORGANIZATION, _READ),
     },
     "orgs/{}/invites": {
-        "GET": _org_invites(invitations.list_org_invites, "getInvitations"),
-        "POST": _org_invites(invitations.create_org_invite, "createInvitations"),
+        "GET": _org_invites_operation(invitations.list_org_invites, "getInvitations"),
+        "POST": _org_invites_operation(invitations.create_org_invite, "createInvitations"),
     },
     "orgs/{}/invites/{}": {
-        "GET": _org_invites(invitations.get_org_invite, "getInvitationByInvitationId"),
-        "DELETE": _org_invites(invitations.delete_org_invite, "deleteInvitations"),
+        "GET": _org_invites_operation(invitations.get_org_invite, "getInvitationByInvitationId"),
+        "DELETE": _org_invites_operation(invitations.delete_org_invite, "deleteInvitations"),
     },
     "orgs/{}/users": {"GET": _LIST_USERS["org_users"], "POST": _ADD_USER["org_users"]},
     "orgs/{}/users/{}": {"GET": _GET_USER["org_users"], "DELETE": _DELETE_USER["org_users"]},
-    "rateLimits": {"GET": _rates(projects.list_rate_limits, "getRateLimits")},
-    "rateLimits/{}": {"GET": _rates(projects.get_rate_limit, "getRateLimit")},
+    "rateLimits": {"GET": _rate_limits_operation(projects.list_rate_limits, "getRateLimits")},
+    "rateLimits/{}": {"GET": _rate_limits_operation(projects.get_rate_limit, "getRateLimit")},
 }
 
 
 # From a request to its answer, step by step, without input or output.
 
 
-class Asking(NamedTuple):
+class IncomingRequest(NamedTuple):
     """A request as it came off the wire.
 
     Attributes:
@@ -189,101 +201,109 @@ class Asking(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HandledResponse:
     """An answer and what its head says besides."""
 
-    answer: Answer
+    response: SimulatedResponse
     java_method: str = ""
     retirement: Retirement | None = None
-    rate: Rate | None = None
+    rate: BucketState | None = None
 
 
-def reply(sim: SimulatedAtlas, asking: Asking, place: Route | None, base_url: str) -> Reply:
+def handle(
+    sim: SimulatedAtlas, request: IncomingRequest, route: Route | None, base_url: str
+) -> HandledResponse:
     """Carry a request out.
 
     The order is that of the recordings where they show one: a 401 and a 404 of a project
     take no token of a bucket; a 404 of something in a project does.
     """
-    if asking.method == "POST" and asking.path in {TOKEN_PATH, REVOKE_PATH}:
-        return Reply(_oauth(sim, asking))
-    account = _sender(sim, asking)
-    if isinstance(account, Answer):
-        return Reply(account)
-    if place is None or place.template not in OPERATIONS:
-        return Reply(resource_not_found(asking.path))
-    operation = OPERATIONS[place.template].get(asking.method)
+    if request.method == "POST" and request.path in {TOKEN_PATH, REVOKE_PATH}:
+        return HandledResponse(_handle_oauth(sim, request))
+    account = _authenticate(sim, request)
+    if isinstance(account, SimulatedResponse):
+        return HandledResponse(account)
+    if route is None or route.template not in OPERATIONS:
+        return HandledResponse(resource_not_found(request.path))
+    operation = OPERATIONS[route.template].get(request.method)
     if operation is None:
-        return Reply(method_not_allowed(allowed(place.template)))
-    return _carry_out(sim, asking, place, account, operation, base_url)
+        return HandledResponse(method_not_allowed(allow_header(route.template)))
+    return _execute(sim, request, route, account, operation, base_url)
 
 
-def _oauth(sim: SimulatedAtlas, asking: Asking) -> Answer:
-    header = asking.headers.get("Authorization", "")
-    if asking.path == TOKEN_PATH:
-        return sim.oauth.token(header, asking.body, asking.client_ip)
-    return sim.oauth.revoke(header, asking.body)
+def _handle_oauth(sim: SimulatedAtlas, request: IncomingRequest) -> SimulatedResponse:
+    header = request.headers.get("Authorization", "")
+    if request.path == TOKEN_PATH:
+        return sim.oauth.issue_token(header, request.body, request.client_ip)
+    return sim.oauth.revoke_token(header, request.body)
 
 
-def _sender(sim: SimulatedAtlas, asking: Asking) -> Account | Answer:
+def _authenticate(sim: SimulatedAtlas, request: IncomingRequest) -> Account | SimulatedResponse:
     sim.oauth.expire_due()
-    header = asking.headers.get("Authorization", "")
-    account = sim.accounts.sender(header, asking.method, asking.target)
+    header = request.headers.get("Authorization", "")
+    account = sim.accounts.authenticate(header, request.method, request.target)
     if account is None:
         return unauthorized(sim.digest.challenge())
-    if account.access_list is not None and asking.client_ip not in account.access_list:
+    if account.access_list is not None and request.client_ip not in account.access_list:
         # Source: quoted in the fact sheet, section 5.
-        detail = f"IP address {asking.client_ip} is not allowed to access this resource."
-        return error(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", detail, asking.client_ip)
+        detail = f"IP address {request.client_ip} is not allowed to access this resource."
+        return api_error(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", detail, request.client_ip)
     return account
 
 
-def _carry_out(
+def _execute(
     sim: SimulatedAtlas,
-    asking: Asking,
-    place: Route,
+    request: IncomingRequest,
+    route: Route,
     account: Account,
     operation: Operation,
     base_url: str,
-) -> Reply:
-    java = operation.java_method
-    version, refusal = sim.versions.resolve(
-        asking.headers.get("Accept", ""), operation.versions, operation.family, asking.path
+) -> HandledResponse:
+    java_method = operation.java_method
+    version, rejection = sim.versions.resolve(
+        request.headers.get("Accept", ""), operation.versions, operation.family, request.path
     )
     retirement = _retirement(sim, operation, version)
-    refusal = refusal or _scope(sim, place.scope_id, account, operation)
-    if refusal is not None:
-        return Reply(refusal, java, retirement)
+    rejection = rejection or _access_error(sim, route.scope_id, account, operation)
+    if rejection is not None:
+        return HandledResponse(rejection, java_method, retirement)
     endpoint_set = operation.endpoint_set
-    drawn_by = account.name if endpoint_set.scope == "USER" else place.scope_id
-    passes, rate = sim.throttling.take(endpoint_set, drawn_by)
-    if not passes:
+    bucket_scope = account.name if endpoint_set.scope == "USER" else route.scope_id
+    has_token, rate = sim.throttling.take_token(endpoint_set, bucket_scope)
+    if not has_token:
         now = sim.clock() + sim.date_offset
-        full = sim.throttling.refusal(endpoint_set, drawn_by, asking.path, now)
-        return Reply(full, java, retirement, rate)
+        rate_limited = sim.throttling.rate_limited_response(
+            endpoint_set, bucket_scope, request.path, now
+        )
+        return HandledResponse(rate_limited, java_method, retirement, rate)
     call = Call(
         sim,
         account,
-        asking.path,
-        asking.query,
-        asking.body,
-        place.scope_id,
-        place.item_id,
+        request.path,
+        request.query,
+        request.body,
+        route.scope_id,
+        route.item_id,
         version,
         base_url,
-        asking.client_ip,
+        request.client_ip,
     )
-    return Reply(operation.handler(call), java, retirement, rate)
+    return HandledResponse(operation.handler(call), java_method, retirement, rate)
 
 
 def _retirement(sim: SimulatedAtlas, operation: Operation, version: str) -> Retirement | None:
-    told = operation.retirements.get(version)
-    moved = sim.versions.sunsets.get(operation.family) if sim.versions.sunsets else None
-    return told._replace(sunset=moved) if told is not None and moved is not None else told
+    retirement = operation.retirements.get(version)
+    sunset = sim.versions.sunsets.get(operation.family) if sim.versions.sunsets else None
+    return (
+        retirement._replace(sunset=sunset)
+        if retirement is not None and sunset is not None
+        else retirement
+    )
 
 
-def _scope(
+def _access_error(
     sim: SimulatedAtlas, scope_id: str, account: Account, operation: Operation
-) -> Answer | None:
+) -> SimulatedResponse | None:
     """Why the project or organization in the path may not be touched; None where it may."""
     scope = operation.endpoint_set.scope
     if scope == "USER":
@@ -291,20 +311,22 @@ def _scope(
     if scope == "GROUP":
         group = sim.groups.get(scope_id)
         if group is None:
-            return _no_group(scope_id)
+            return _group_id_error(scope_id)
         org_id = group.org_id
     elif scope_id not in sim.organizations:
-        return error(404, "ORG_NOT_FOUND", f"No organization with ID {scope_id} exists.", scope_id)
+        return api_error(
+            404, "ORG_NOT_FOUND", f"No organization with ID {scope_id} exists.", scope_id
+        )
     else:
         org_id = scope_id
-    access = sim.may(account, org_id, scope_id)
-    if access >= operation.needs:
+    access = sim.access_to(account, org_id, scope_id)
+    if access >= operation.required_access:
         return None
-    return lacks_role("NOT_IN_GROUP" if access is Access.NONE else "USER_UNAUTHORIZED")
+    return missing_role("NOT_IN_GROUP" if access is Access.NONE else "USER_UNAUTHORIZED")
 
 
-def _no_group(group_id: str) -> Answer:
-    if ID_FORM.fullmatch(group_id):
+def _group_id_error(group_id: str) -> SimulatedResponse:
+    if ID_PATTERN.fullmatch(group_id):
         return group_not_found(group_id)
     detail = f"An invalid group ID {group_id} was specified."
-    return error(404, "INVALID_GROUP_ID", detail, group_id)
+    return api_error(404, "INVALID_GROUP_ID", detail, group_id)

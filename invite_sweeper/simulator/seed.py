@@ -19,11 +19,11 @@ _STAGES: Final = (
     *(("sandbox", ""), ("sandbox", " sandbox"), ("dev", " dev"), ("test", "-test")),
     *(("staging", " (staging)"), ("prod", "-prod")),
 )
-_FIRST: Final = (
+_FIRST_NAMES: Final = (
     *("ada", "bo", "carla", "dmitri", "eun", "fatima", "goran", "hana", "ines", "jonas"),
     *("kofi", "lena", "mateo", "noor", "olu", "priya", "quinn", "rosa", "sven", "tomas"),
 )
-_LAST: Final = (
+_LAST_NAMES: Final = (
     *("adeyemi", "brandt", "castro", "dubois", "eriksen", "fischer", "garcia", "haddad"),
     *("ito", "jansen", "kowalski", "lopez", "moreau", "nakata", "okafor", "petrov"),
 )
@@ -50,7 +50,7 @@ _MONTH_S: Final = 30 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class SeededData:
     """What `fill` made.
 
     Attributes:
@@ -70,74 +70,78 @@ def fill(
     *,
     projects: int,
     invitations_per_project: int,
-    people: int = 0,
+    user_count: int = 0,
     seed: int = 0,
     now: datetime | None = None,
     org_id: str = ORG_ID,
-) -> Filled:
+) -> SeededData:
     """Fill `sim` with one organization of that many projects and invitations.
 
     Ages are spread over the 30 days of an invitation's life. Project names are told apart
     by a number only once the plain ones are used up. `people` are members of the
     organization and those invited to it in the newer way, in all four statuses.
     """
-    dice = Random(seed)  # noqa: S311 - an example, not a secret
+    rng = Random(seed)  # noqa: S311 - an example, not a secret
     if org_id not in sim.organizations:
         sim.add_organization(org_id, ORG_NAME)
-    instant = now or sim.clock()
-    made = tuple(_project(sim, number, instant, dice, org_id) for number in range(projects))
-    for project_id in made:
-        _invite_all(sim, project_id, invitations_per_project, instant, dice)
-    users = tuple(_person(sim, number, made, dice, org_id) for number in range(people))
-    return Filled(org_id, made, projects * invitations_per_project, users)
+    reference_time = now or sim.clock()
+    project_ids = tuple(
+        _add_project(sim, number, reference_time, rng, org_id) for number in range(projects)
+    )
+    for project_id in project_ids:
+        _invite_all(sim, project_id, invitations_per_project, reference_time, rng)
+    users = tuple(_add_user(sim, number, project_ids, rng, org_id) for number in range(user_count))
+    return SeededData(org_id, project_ids, projects * invitations_per_project, users)
 
 
-def _project(sim: SimulatedAtlas, number: int, instant: datetime, dice: Random, org_id: str) -> str:
-    plain = len(_AREAS) * len(_STAGES)
-    turn, place = divmod(number, plain)
-    env, suffix = _STAGES[place // len(_AREAS)]
-    name = _AREAS[place % len(_AREAS)] + suffix + (f" {turn + 1}" if turn else "")
-    tags = {"env": env, "team": dice.choice(("core", "data", "web"))} if dice.random() < 0.8 else {}  # noqa: PLR2004 - most are tagged
-    created = instant - timedelta(days=dice.randint(60, 1500), seconds=dice.randint(0, 86_399))
+def _add_project(
+    sim: SimulatedAtlas, number: int, reference_time: datetime, rng: Random, org_id: str
+) -> str:
+    combination_count = len(_AREAS) * len(_STAGES)
+    cycle, index = divmod(number, combination_count)
+    env, suffix = _STAGES[index // len(_AREAS)]
+    name = _AREAS[index % len(_AREAS)] + suffix + (f" {cycle + 1}" if cycle else "")
+    tags = {"env": env, "team": rng.choice(("core", "data", "web"))} if rng.random() < 0.8 else {}  # noqa: PLR2004 - most are tagged
+    created = reference_time - timedelta(days=rng.randint(60, 1500), seconds=rng.randint(0, 86_399))
     return sim.add_project(name, org_id, tags=tags, created=created)
 
 
 def _invite_all(
-    sim: SimulatedAtlas, project_id: str, number: int, instant: datetime, dice: Random
+    sim: SimulatedAtlas, project_id: str, number: int, reference_time: datetime, rng: Random
 ) -> None:
-    late_s = (sim.clock() - instant).total_seconds()
+    elapsed_s = (sim.clock() - reference_time).total_seconds()
     for index in range(number):
         sim.invite(
             project_id,
-            _address(index, dice),
-            age=timedelta(seconds=late_s + dice.randrange(_MONTH_S)),
-            roles=dice.choice(_ROLES),
-            inviter=_inviter(dice),
+            _email_address(index, rng),
+            age=timedelta(seconds=elapsed_s + rng.randrange(_MONTH_S)),
+            roles=rng.choice(_ROLES),
+            inviter=_inviter(rng),
         )
 
 
-def _person(
-    sim: SimulatedAtlas, number: int, projects: Sequence[str], dice: Random, org_id: str
+def _add_user(
+    sim: SimulatedAtlas, number: int, projects: Sequence[str], rng: Random, org_id: str
 ) -> str:
-    joins = dice.sample(projects, k=min(len(projects), dice.randint(0, 2)))
+    joined_projects = rng.sample(projects, k=min(len(projects), rng.randint(0, 2)))
     return sim.add_user(
-        _address(number, dice),
+        _email_address(number, rng),
         org_id,
-        status=dice.choice(_STATUSES),
-        age=timedelta(seconds=dice.randrange(_MONTH_S)),
-        org_roles=(dice.choice(("ORG_MEMBER", "ORG_READ_ONLY")),),
-        group_roles={project_id: dice.choice(_ROLES) for project_id in joins},
-        inviter=_inviter(dice),
+        status=rng.choice(_STATUSES),
+        age=timedelta(seconds=rng.randrange(_MONTH_S)),
+        org_roles=(rng.choice(("ORG_MEMBER", "ORG_READ_ONLY")),),
+        group_roles={project_id: rng.choice(_ROLES) for project_id in joined_projects},
+        inviter=_inviter(rng),
     )
 
 
-def _address(index: int, dice: Random) -> str:
-    first, last = dice.choice(_FIRST), dice.choice(_LAST)
-    return f"{first}.{last}{index + 1}@{dice.choice(_DOMAINS)}"
+def _email_address(index: int, rng: Random) -> str:
+    first, last = rng.choice(_FIRST_NAMES), rng.choice(_LAST_NAMES)
+    return f"{first}.{last}{index + 1}@{rng.choice(_DOMAINS)}"
 
 
-def _inviter(dice: Random) -> str:
+def _inviter(rng: Random) -> str:
     """An API key's public part more often than a person, as in the recordings."""
-    if dice.random() < 0.6:  # noqa: PLR2004 - more often than not
-        return dice.choice(("wkzjqvtb", "hnqpxrsd", "ybtfmcle"))
-    return f"{dice.choice(_FIRST)}.{dice.choice(_LAST)}@example.com"
+    if rng.random() < 0.6:  # noqa: PLR2004 - more often than not
+        return rng.choice(("wkzjqvtb", "hnqpxrsd", "ybtfmcle"))
+    return f"{rng.choice(_FIRST_NAMES)}.{rng.choice(_LAST_NAMES)}@example.com"

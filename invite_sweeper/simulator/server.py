@@ -16,21 +16,26 @@ from typing import Final
 from aiohttp import web
 from typing_extensions import override
 
-from invite_sweeper.simulator.data import Asked
-from invite_sweeper.simulator.faults import Fault, Visit
-from invite_sweeper.simulator.responses import Answer, render, shape, unauthorized
-from invite_sweeper.simulator.routes import Asking, Reply, reply, route
+from invite_sweeper.simulator.data import RequestRecord
+from invite_sweeper.simulator.faults import Fault, FaultContext
+from invite_sweeper.simulator.responses import (
+    SimulatedResponse,
+    header_template,
+    render_headers,
+    unauthorized,
+)
+from invite_sweeper.simulator.routes import HandledResponse, IncomingRequest, handle, parse_route
 from invite_sweeper.simulator.state import SimulatedAtlas
 
 # An answer's bytes, ready for the socket.
 
 
-_CLOSE: Final = ("Connection", "close")
-_ZIPPED: Final = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
-_SUCCESSES: Final = range(200, 300)
+_CLOSE_HEADER: Final = ("Connection", "close")
+_GZIP_HEADERS: Final = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
+_SUCCESS_STATUSES: Final = range(200, 300)
 
 
-class Rendered(web.StreamResponse):
+class RawResponse(web.StreamResponse):
     """A response of which every byte is ready."""
 
     def __init__(self, status: int, payload: bytes, *, keep_alive: bool) -> None:
@@ -47,7 +52,7 @@ class Rendered(web.StreamResponse):
         """Nothing is left to write."""
 
 
-class Stationery:
+class ResponseWriter:
     """Writes answers; keeps the `Date` line of the second at hand."""
 
     def __init__(self, sim: SimulatedAtlas) -> None:
@@ -56,22 +61,32 @@ class Stationery:
         self._date = ""
 
     def write(
-        self, reply: Reply, asking: Asking, elapsed_ms: int, *, keep_alive: bool, cut: bool = False
-    ) -> Rendered:
+        self,
+        handled: HandledResponse,
+        request: IncomingRequest,
+        elapsed_ms: int,
+        *,
+        keep_alive: bool,
+        cut: bool = False,
+    ) -> RawResponse:
         """The response; a cut one ends half way through its body, or its head if it has none."""
-        answer = reply.answer
-        if self._sim.gzip and answer.body:
-            answer = _zipped(answer, asking)
-        if _CLOSE in answer.extra:
+        response = handled.response
+        if self._sim.gzip and response.body:
+            response = _compressed(response, request)
+        if _CLOSE_HEADER in response.extra:
             keep_alive = False
         elif not keep_alive:
-            answer = replace(answer, extra=(*answer.extra, _CLOSE))
-        form = shape(answer, reply.java_method, reply.retirement, reply.rate)
-        head = render(form, len(answer.body), self._date_line(), reply.rate, elapsed_ms)
+            response = replace(response, extra=(*response.extra, _CLOSE_HEADER))
+        template = header_template(response, handled.java_method, handled.retirement, handled.rate)
+        head = render_headers(
+            template, len(response.body), self._date_line(), handled.rate, elapsed_ms
+        )
         if cut:
-            whole = len(head) + len(answer.body) // 2 if answer.body else len(head) // 2
-            return Rendered(answer.status, (head + answer.body)[:whole], keep_alive=False)
-        return Rendered(answer.status, head + answer.body, keep_alive=keep_alive)
+            sent_bytes = len(head) + len(response.body) // 2 if response.body else len(head) // 2
+            return RawResponse(
+                response.status, (head + response.body)[:sent_bytes], keep_alive=False
+            )
+        return RawResponse(response.status, head + response.body, keep_alive=keep_alive)
 
     def _date_line(self) -> str:
         now: datetime = self._sim.clock() + self._sim.date_offset
@@ -82,15 +97,21 @@ class Stationery:
         return self._date
 
 
-def _zipped(answer: Answer, asking: Asking) -> Answer:
+def _compressed(response: SimulatedResponse, request: IncomingRequest) -> SimulatedResponse:
     """Compressed where the client takes it.
 
     Source: every 2xx to GET and POST in the untouched recordings was, and nothing else.
     """
-    takes = "gzip" in asking.headers.get("Accept-Encoding", "")
-    if not takes or asking.method not in {"GET", "POST"} or answer.status not in _SUCCESSES:
-        return answer
-    return replace(answer, body=gzip.compress(answer.body, 6), extra=answer.extra + _ZIPPED)
+    accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
+    if (
+        not accepts_gzip
+        or request.method not in {"GET", "POST"}
+        or response.status not in _SUCCESS_STATUSES
+    ):
+        return response
+    return replace(
+        response, body=gzip.compress(response.body, 6), extra=response.extra + _GZIP_HEADERS
+    )
 
 
 # Lets faults happen to a request.
@@ -101,13 +122,13 @@ _NO_CONTENT: Final = 204
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
-async def mishap(
+async def apply_faults(
     sim: SimulatedAtlas,
-    carry_out: Callable[[], Reply],
-    visit: Visit,
+    execute: Callable[[], HandledResponse],
+    context: FaultContext,
     faults: Sequence[Fault],
     closing: asyncio.Event,
-) -> Reply | None:
+) -> HandledResponse | None:
     """What is answered when `faults` happen; None where the connection is to be reset.
 
     `carry_out` is called at most once, and not at all where an early fault answers.
@@ -116,19 +137,23 @@ async def mishap(
         if fault.delay_s:
             await sim.sleep(fault.delay_s)
         if fault.before is not None:
-            fault.before(visit)
-    early = _first(faults, late=False)
+            fault.before(context)
+    early = _first_fault(faults, late=False)
     if early is not None:
-        return await _stand_in(sim, early, closing)
-    replied = carry_out()
+        return await _faulty_response(sim, early, closing)
+    handled = execute()
     for fault in faults:
         if fault.after is not None:
-            fault.after(visit)
-    late = _first(faults, late=True)
-    return _spoilt(replied, faults) if late is None else await _stand_in(sim, late, closing)
+            fault.after(context)
+    late = _first_fault(faults, late=True)
+    return (
+        _with_altered_body(handled, faults)
+        if late is None
+        else await _faulty_response(sim, late, closing)
+    )
 
 
-def reset(request: web.BaseRequest) -> Rendered:
+def abort_connection(request: web.BaseRequest) -> RawResponse:
     """Break the connection off; what is returned is never sent."""
     transport = request.transport
     if transport is not None:
@@ -136,34 +161,38 @@ def reset(request: web.BaseRequest) -> Rendered:
         if peer is not None:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         transport.abort()
-    return Rendered(500, b"", keep_alive=False)
+    return RawResponse(500, b"", keep_alive=False)
 
 
-def _first(faults: Sequence[Fault], *, late: bool) -> Fault | None:
-    answering = (each for each in faults if each.instead is not None or each.broken is not None)
-    return next((each for each in answering if each.late is late), None)
+def _first_fault(faults: Sequence[Fault], *, late: bool) -> Fault | None:
+    response_faults = (
+        each for each in faults if each.instead is not None or each.connection_fault is not None
+    )
+    return next((each for each in response_faults if each.late is late), None)
 
 
-async def _stand_in(sim: SimulatedAtlas, fault: Fault, closing: asyncio.Event) -> Reply | None:
-    if fault.broken == "hang":
+async def _faulty_response(
+    sim: SimulatedAtlas, fault: Fault, closing: asyncio.Event
+) -> HandledResponse | None:
+    if fault.connection_fault == "hang":
         await closing.wait()
     if fault.instead is None:
         return None
     if fault.instead == "challenge":
-        return Reply(unauthorized(sim.digest.challenge()))
-    return Reply(fault.instead)
+        return HandledResponse(unauthorized(sim.digest.challenge()))
+    return HandledResponse(fault.instead)
 
 
-def _spoilt(replied: Reply, faults: Sequence[Fault]) -> Reply:
-    answer = replied.answer
+def _with_altered_body(handled: HandledResponse, faults: Sequence[Fault]) -> HandledResponse:
+    response = handled.response
     for fault in faults:
         if fault.body is not None:
             # A 204 has no place for a body; other deletions of Atlas do answer 200.
-            status = 200 if answer.status == _NO_CONTENT else answer.status
-            answer = replace(answer, body=fault.body, status=status)
+            status = 200 if response.status == _NO_CONTENT else response.status
+            response = replace(response, body=fault.body, status=status)
         if fault.media is not None:
-            answer = replace(answer, media=fault.media)
-    return replace(replied, answer=answer)
+            response = replace(response, media=fault.media)
+    return replace(handled, response=response)
 
 
 # The simulated Atlas on a socket: `aiohttp.web`'s own server, answers rendered by us.
@@ -172,7 +201,7 @@ def _spoilt(replied: Reply, faults: Sequence[Fault]) -> Reply:
 # recordings, and because rendering them is most of the cost of an answer.
 
 
-class Counter:
+class RequestHandler:
     """Takes requests off one socket and sends what the simulated Atlas answers.
 
     Attributes:
@@ -183,32 +212,38 @@ class Counter:
         self.base_url = ""
         self._sim = sim
         self._closing = closing
-        self._stationery = Stationery(sim)
+        self._response_writer = ResponseWriter(sim)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, or let happen to it what is planned."""
         sim, method, target = self._sim, request.method, request.raw_path
         began_s = sim.monotonic()
         path, _, query = target.partition("?")
-        place = route(path)
-        visit = Visit(method, path, place.scope_id, place.item_id) if place else Visit(method, path)
-        sim.journal.arrived(method, visit.item_id)
+        route = parse_route(path)
+        context = (
+            FaultContext(method, path, route.scope_id, route.item_id)
+            if route
+            else FaultContext(method, path)
+        )
+        sim.request_log.on_request(method, context.item_id)
         body = await request.read() if request.body_exists else b""
-        asking = Asking(method, target, path, query, request.headers, body, request.remote or "")
-        faults = sim.faults.draw(method, path)
+        incoming = IncomingRequest(
+            method, target, path, query, request.headers, body, request.remote or ""
+        )
+        faults = sim.faults.faults_for(method, path)
         if faults:
-            carry_out = partial(reply, sim, asking, place, self.base_url)
-            replied = await mishap(sim, carry_out, visit, faults, self._closing)
+            execute = partial(handle, sim, incoming, route, self.base_url)
+            handled = await apply_faults(sim, execute, context, faults, self._closing)
         else:
-            replied = reply(sim, asking, place, self.base_url)
-        status = 0 if replied is None else replied.answer.status
-        sim.journal.answered(Asked(method, target, status, began_s), visit.item_id)
-        if replied is None:
-            return reset(request)
+            handled = handle(sim, incoming, route, self.base_url)
+        status = 0 if handled is None else handled.response.status
+        sim.request_log.on_response(RequestRecord(method, target, status, began_s), context.item_id)
+        if handled is None:
+            return abort_connection(request)
         elapsed_ms = int((sim.monotonic() - began_s) * 1000)
         cut = bool(faults) and any(fault.cut for fault in faults)
-        return self._stationery.write(
-            replied, asking, elapsed_ms, keep_alive=request.keep_alive, cut=cut
+        return self._response_writer.write(
+            handled, incoming, elapsed_ms, keep_alive=request.keep_alive, cut=cut
         )
 
 
@@ -225,15 +260,15 @@ async def serve(
     Port 0 is any free one. With a (server's) `ssl_context` it is HTTPS.
     """
     closing = asyncio.Event()
-    counter = Counter(sim, closing)
-    runner = web.ServerRunner(web.Server(counter.handle, access_log=None), shutdown_timeout=1.0)
+    handler = RequestHandler(sim, closing)
+    runner = web.ServerRunner(web.Server(handler.handle, access_log=None), shutdown_timeout=1.0)
     await runner.setup()
     site = web.TCPSite(runner, host, port, ssl_context=ssl_context, backlog=1024)
     try:
         await site.start()
         scheme = "http" if ssl_context is None else "https"
-        counter.base_url = f"{scheme}://{host}:{runner.addresses[0][1]}"
-        yield counter.base_url
+        handler.base_url = f"{scheme}://{host}:{runner.addresses[0][1]}"
+        yield handler.base_url
     finally:
         closing.set()
         await runner.cleanup()

@@ -5,14 +5,32 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
-from invite_sweeper.simulator.auth import Access, Account, Accounts, DigestDesk, Kind, OAuthDesk
-from invite_sweeper.simulator.data import Asked, Journal, Paging, People, utc_now
+from invite_sweeper.simulator.auth import (
+    Access,
+    Account,
+    AccountKind,
+    AccountStore,
+    DigestServer,
+    OAuthServer,
+)
+from invite_sweeper.simulator.data import (
+    DataWithUsers,
+    PagingQuirks,
+    RequestLog,
+    RequestRecord,
+    utc_now,
+)
 from invite_sweeper.simulator.faults import FaultPlan
-from invite_sweeper.simulator.responses import Versions
-from invite_sweeper.simulator.throttling import ENDPOINT_SETS, Limits, Mailroom, Throttling
+from invite_sweeper.simulator.responses import VersionResolver
+from invite_sweeper.simulator.throttling import (
+    ENDPOINT_SETS,
+    BucketLimit,
+    InviteRateLimit,
+    Throttling,
+)
 
 
-class SimulatedAtlas(People):
+class SimulatedAtlas(DataWithUsers):
     """An Atlas in memory; `serve` gives it a socket.
 
     Attributes:
@@ -48,33 +66,33 @@ class SimulatedAtlas(People):
         self.date_offset = timedelta(0)
         self.gone_status = 404
         self.gzip = False
-        self.mailroom = Mailroom(monotonic)
+        self.invite_rate_limit = InviteRateLimit(monotonic)
         self.rate_limits_served = True
-        self.digest = DigestDesk(monotonic)
-        self.accounts = Accounts(self.digest)
-        self.oauth = OAuthDesk(self.accounts, monotonic)
+        self.digest = DigestServer(monotonic)
+        self.accounts = AccountStore(self.digest)
+        self.oauth = OAuthServer(self.accounts, monotonic)
         self.throttling = Throttling(monotonic)
-        self.versions = Versions()
-        self.paging = Paging()
-        self.user_paging = Paging()
+        self.versions = VersionResolver()
+        self.paging = PagingQuirks()
+        self.user_paging = PagingQuirks()
         self.faults = FaultPlan(seed)
-        self.journal = Journal()
-        self._forbidden: dict[str, Access] = {}
+        self.request_log = RequestLog()
+        self._access_limits: dict[str, Access] = {}
 
     @property
-    def requests(self) -> Sequence[Asked]:
+    def requests(self) -> Sequence[RequestRecord]:
         """The last 10,000 requests with their answers, oldest first."""
-        return tuple(self.journal.requests)
+        return tuple(self.request_log.requests)
 
     @property
     def deleted(self) -> Sequence[str]:
         """Ids of what was deleted over HTTP, in that order."""
-        return tuple(self.journal.deleted)
+        return tuple(self.request_log.deleted)
 
     @property
     def deletes_received(self) -> int:
         """How many DELETE requests arrived, whatever came of them."""
-        return self.journal.received["DELETE"]
+        return self.request_log.received["DELETE"]
 
     def add_service_account(self, *org_ids: str) -> Account:
         """Credentials for the organization given (or the first one)."""
@@ -96,18 +114,20 @@ class SimulatedAtlas(People):
         number = len(self.accounts)
         return self._add("token", f"token-{number}", f"ready-token-{number:032x}", org_ids)
 
-    def forbid(self, scope_id: str, access: Access = Access.READ) -> None:
+    def limit_access(self, scope_id: str, access: Access = Access.READ) -> None:
         """From now on nobody may do more than `access` in this project or organization."""
-        self._forbidden[scope_id] = access
+        self._access_limits[scope_id] = access
 
-    def allow(self, scope_id: str) -> None:
+    def restore_access(self, scope_id: str) -> None:
         """Take back `forbid`."""
-        self._forbidden.pop(scope_id, None)
+        self._access_limits.pop(scope_id, None)
 
-    def may(self, account: Account, org_id: str, scope_id: str) -> Access:
+    def access_to(self, account: Account, org_id: str, scope_id: str) -> Access:
         """What an account may do in a project or organization that belongs to `org_id`."""
-        most = self._forbidden.get(scope_id, Access.OWNER) if self._forbidden else Access.OWNER
-        return min(account.may(org_id, scope_id), most)
+        max_access = (
+            self._access_limits.get(scope_id, Access.OWNER) if self._access_limits else Access.OWNER
+        )
+        return min(account.access_to(org_id, scope_id), max_access)
 
     def set_bucket(
         self,
@@ -125,14 +145,14 @@ class SimulatedAtlas(People):
         an account's name, None for all of that set; steps are counted from `anchor_s`
         (monotonic), None for the first use.
         """
-        limits = Limits(capacity, refill, period_s)
+        limits = BucketLimit(capacity, refill, period_s)
         self.throttling.set_bucket(ENDPOINT_SETS[endpoint_set], scope_id, limits, anchor_s)
 
     def spend(self, endpoint_set: str, scope_id: str, tokens: int = 1) -> int:
         """Spend tokens as another client would; gives how many there were to spend."""
         return self.throttling.spend(ENDPOINT_SETS[endpoint_set], scope_id, tokens)
 
-    def _add(self, kind: Kind, name: str, secret: str, org_ids: tuple[str, ...]) -> Account:
+    def _add(self, kind: AccountKind, name: str, secret: str, org_ids: tuple[str, ...]) -> Account:
         account = Account(kind, name, secret, org_ids or (next(iter(self.organizations)),))
         self.accounts.add(account)
         return account

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from math import ceil
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from invite_sweeper.simulator.responses import Answer, Rate, error
+from invite_sweeper.simulator.responses import BucketState, SimulatedResponse, api_error
 
 # The endpoint sets that Atlas counts requests by, with the documented figures.
 #
@@ -139,7 +139,7 @@ ENDPOINT_SETS: Final = {
 # Token buckets that are refilled in steps, as Atlas does it.
 
 
-class Limits(NamedTuple):
+class BucketLimit(NamedTuple):
     """The figures of a bucket."""
 
     capacity: int
@@ -148,7 +148,7 @@ class Limits(NamedTuple):
 
 
 @dataclass(slots=True)
-class Bucket:
+class SimulatedBucket:
     """One bucket. Its level falls by one a request and jumps by `refill` every `period_s`.
 
     Attributes:
@@ -157,32 +157,32 @@ class Bucket:
     Source: the recordings show falling runs of up to a minute and then a jump.
     """
 
-    limits: Limits
+    limit: BucketLimit
     anchor_s: float
-    level: int = field(init=False)
-    _steps: int = field(init=False, default=0)
+    tokens: int = field(init=False)
+    _refills: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self.level = self.limits.capacity
+        self.tokens = self.limit.capacity
 
-    def take(self, now_s: float, wanted: int = 1) -> int:
+    def take_up_to(self, now_s: float, wanted: int = 1) -> int:
         """Take up to `wanted` tokens; gives how many there were."""
         self._refill(now_s)
-        taken = min(wanted, self.level)
-        self.level -= taken
+        taken = min(wanted, self.tokens)
+        self.tokens -= taken
         return taken
 
-    def wait_s(self, now_s: float) -> int:
+    def next_refill_s(self, now_s: float) -> int:
         """Whole seconds to the next step, rounded up."""
         elapsed = now_s - self.anchor_s
-        return max(0, ceil((self._steps + 1) * self.limits.period_s - elapsed))
+        return max(0, ceil((self._refills + 1) * self.limit.period_s - elapsed))
 
     def _refill(self, now_s: float) -> None:
-        steps = int((now_s - self.anchor_s) / self.limits.period_s)
-        if steps > self._steps:
-            gained = (steps - self._steps) * self.limits.refill
-            self.level = min(self.limits.capacity, self.level + gained)
-            self._steps = steps
+        refills = int((now_s - self.anchor_s) / self.limit.period_s)
+        if refills > self._refills:
+            gained = (refills - self._refills) * self.limit.refill
+            self.tokens = min(self.limit.capacity, self.tokens + gained)
+            self._refills = refills
 
 
 # Which bucket a request draws from, and what a 429 says.
@@ -206,70 +206,76 @@ class Throttling:
         self.retry_after: RetryAfter = "seconds"
         self.enforced = True
         self._monotonic = monotonic
-        self._buckets: dict[tuple[str, str], Bucket] = {}
-        self._raised: dict[tuple[str, str], tuple[Limits, float | None]] = {}
+        self._buckets: dict[tuple[str, str], SimulatedBucket] = {}
+        self._overrides: dict[tuple[str, str], tuple[BucketLimit, float | None]] = {}
 
     def set_bucket(
         self,
         endpoint_set: EndpointSet,
         scope_id: str | None,
-        limits: Limits,
+        limit: BucketLimit,
         anchor_s: float | None,
     ) -> None:
         """Give other figures to one scope, or with None to all of that set; they start full."""
-        self._raised[endpoint_set.id, scope_id or ""] = (limits, anchor_s)
+        self._overrides[endpoint_set.id, scope_id or ""] = (limit, anchor_s)
         for key in [key for key in self._buckets if key[0] == endpoint_set.id]:
             if scope_id is None or key[1] == scope_id:
                 del self._buckets[key]
 
-    def limits(self, endpoint_set: EndpointSet, scope_id: str) -> Limits:
+    def limit_for(self, endpoint_set: EndpointSet, scope_id: str) -> BucketLimit:
         """The figures that hold for one scope."""
-        return self._figures(endpoint_set, scope_id)[0]
+        return self._effective_limit(endpoint_set, scope_id)[0]
 
-    def bucket(self, endpoint_set: EndpointSet, scope_id: str) -> Bucket:
+    def bucket(self, endpoint_set: EndpointSet, scope_id: str) -> SimulatedBucket:
         """The bucket itself; its steps are counted from the first time it is asked for."""
         bucket = self._buckets.get((endpoint_set.id, scope_id))
         if bucket is None:
-            limits, anchor_s = self._figures(endpoint_set, scope_id)
-            bucket = Bucket(limits, self._monotonic() if anchor_s is None else anchor_s)
+            limit, anchor_s = self._effective_limit(endpoint_set, scope_id)
+            bucket = SimulatedBucket(limit, self._monotonic() if anchor_s is None else anchor_s)
             self._buckets[endpoint_set.id, scope_id] = bucket
         return bucket
 
     def spend(self, endpoint_set: EndpointSet, scope_id: str, tokens: int) -> int:
         """Spend as another client would; gives how many tokens there were to spend."""
-        return self.bucket(endpoint_set, scope_id).take(self._monotonic(), tokens)
+        return self.bucket(endpoint_set, scope_id).take_up_to(self._monotonic(), tokens)
 
-    def take(self, endpoint_set: EndpointSet, scope_id: str) -> tuple[bool, Rate | None]:
+    def take_token(
+        self, endpoint_set: EndpointSet, scope_id: str
+    ) -> tuple[bool, BucketState | None]:
         """One request: whether it may pass, and what the headers say."""
         bucket = self.bucket(endpoint_set, scope_id)
-        allowed = bucket.take(self._monotonic()) == 1 or not self.enforced
-        return allowed, Rate(bucket.limits.capacity, bucket.level) if self.headers else None
+        allowed = bucket.take_up_to(self._monotonic()) == 1 or not self.enforced
+        return allowed, BucketState(bucket.limit.capacity, bucket.tokens) if self.headers else None
 
-    def refusal(self, endpoint_set: EndpointSet, scope_id: str, path: str, now: datetime) -> Answer:
+    def rate_limited_response(
+        self, endpoint_set: EndpointSet, scope_id: str, path: str, now: datetime
+    ) -> SimulatedResponse:
         """The 429, in the words of the documentation.
 
         Source: rate limit documentation and a log of 2026-09-29, in the fact sheet, section 4.
         """
         bucket = self.bucket(endpoint_set, scope_id)
-        wait_s = self._told_wait_s(bucket)
-        capacity, refill, period_s = bucket.limits
+        wait_s = self._reported_wait_s(bucket)
+        capacity, refill, period_s = bucket.limit
         resource = path.lstrip("/")
-        answer = error(
+        response = api_error(
             429,
             "RATE_LIMITED_TOKEN_BUCKET",
             f"Rate limit exceeded for {resource}. Please retry after {wait_s} seconds."
             f" Request capacity: {capacity}. Refill rate: {refill} per {period_s:g} seconds.",
             *(resource, wait_s, capacity, refill, round(period_s)),
         )
-        extra = answer.extra + self._retry_after(wait_s, now)
-        return Answer(answer.status, answer.body, answer.media, answer.style, extra)
+        extra = response.extra + self._retry_after_header(wait_s, now)
+        return SimulatedResponse(
+            response.status, response.body, response.media, response.style, extra
+        )
 
-    def _told_wait_s(self, bucket: Bucket) -> int:
+    def _reported_wait_s(self, bucket: SimulatedBucket) -> int:
         if self.retry_after == "zero":
             return 0
-        return _HUGE_S if self.retry_after == "huge" else bucket.wait_s(self._monotonic())
+        return _HUGE_S if self.retry_after == "huge" else bucket.next_refill_s(self._monotonic())
 
-    def _retry_after(self, wait_s: int, now: datetime) -> tuple[tuple[str, str], ...]:
+    def _retry_after_header(self, wait_s: int, now: datetime) -> tuple[tuple[str, str], ...]:
         if self.retry_after == "missing":
             return ()
         if self.retry_after == "date":
@@ -277,11 +283,13 @@ class Throttling:
             return (("Retry-After", format_datetime(then, usegmt=True)),)
         return (("Retry-After", str(wait_s)),)
 
-    def _figures(self, endpoint_set: EndpointSet, scope_id: str) -> tuple[Limits, float | None]:
-        own = self._raised.get((endpoint_set.id, scope_id))
-        common = self._raised.get((endpoint_set.id, ""))
-        documented = Limits(endpoint_set.capacity, endpoint_set.refill, endpoint_set.period_s)
-        return own or common or (documented, None)
+    def _effective_limit(
+        self, endpoint_set: EndpointSet, scope_id: str
+    ) -> tuple[BucketLimit, float | None]:
+        scope_override = self._overrides.get((endpoint_set.id, scope_id))
+        set_override = self._overrides.get((endpoint_set.id, ""))
+        documented = BucketLimit(endpoint_set.capacity, endpoint_set.refill, endpoint_set.period_s)
+        return scope_override or set_override or (documented, None)
 
 
 # The limit on invitations that one address may send.
@@ -290,7 +298,7 @@ class Throttling:
 _MINUTE_S = 60
 
 
-class Mailroom:
+class InviteRateLimit:
     """Counts invitations by the address that asked for them.
 
     Attributes:
@@ -304,7 +312,7 @@ class Mailroom:
         self._monotonic = monotonic
         self._sent: dict[str, deque[float]] = {}
 
-    def refuse(self, client_ip: str) -> Answer | None:
+    def count_or_reject(self, client_ip: str) -> SimulatedResponse | None:
         """Count one more invitation, or answer why it is not sent."""
         if self.per_minute is None:
             return None
@@ -314,6 +322,6 @@ class Mailroom:
             sent.popleft()
         if len(sent) >= self.per_minute:
             detail = f"At most {self.per_minute} invitations a minute may be sent from one address."
-            return error(400, "INVITATIONS_RATE_LIMITED_IP", detail, client_ip)
+            return api_error(400, "INVITATIONS_RATE_LIMITED_IP", detail, client_ip)
         sent.append(now_s)
         return None

@@ -4,9 +4,22 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qs
 
-from invite_sweeper.simulator.data import OPEN, Organization, Removal, Status, User, atlas_time
-from invite_sweeper.simulator.operations import Call, page, page_query
-from invite_sweeper.simulator.responses import Answer, Json, Retirement, dump, error
+from invite_sweeper.simulator.data import (
+    DEFAULT_STATUSES,
+    Organization,
+    OrgMembershipStatus,
+    RemovedUser,
+    User,
+    format_atlas_time,
+)
+from invite_sweeper.simulator.operations import Call, parse_page_query, render_page
+from invite_sweeper.simulator.responses import (
+    Json,
+    Retirement,
+    SimulatedResponse,
+    api_error,
+    to_json,
+)
 
 # A user as each list writes it.
 #
@@ -31,7 +44,7 @@ def group_document(project_id: str) -> Callable[[User], Json]:
     return document
 
 
-def old_document(user: User) -> Json:
+def legacy_document(user: User) -> Json:
     """In version 2023-01-01: active users, with roles of all kinds in one array."""
     roles: list[Json] = [{"roleName": role} for role in user.org_roles]
     roles += [
@@ -55,15 +68,17 @@ def _common(user: User) -> dict[str, Json]:
         "orgMembershipStatus": user.status.value,
         "username": user.username,
     }
-    since = atlas_time(user.since)
-    if user.status is Status.ACTIVE:
+    since = format_atlas_time(user.created_at)
+    if user.status is OrgMembershipStatus.ACTIVE:
         first, _, last = user.username.partition("@")[0].partition(".")
         person: dict[str, Json] = {"country": "US", "createdAt": since, "lastAuth": since}
         names = {"firstName": first.title(), "lastName": last.title(), "mobileNumber": None}
         return fields | person | names
     return fields | {
         "invitationCreatedAt": since,
-        "invitationExpiresAt": None if user.expires is None else atlas_time(user.expires),
+        "invitationExpiresAt": None
+        if user.expires_at is None
+        else format_atlas_time(user.expires_at),
         "inviterUsername": user.inviter,
     }
 
@@ -74,112 +89,122 @@ def _common(user: User) -> dict[str, Json]:
 # Source: descriptions in the OpenAPI document.
 
 
-OLD: Final = "2023-01-01"
-NEW: Final = "2025-02-19"
+OLD_VERSION: Final = "2023-01-01"
+NEW_VERSION: Final = "2025-02-19"
 RETIREMENTS: Final = {
-    OLD: Retirement("Wed, 19 Feb 2025 00:00:00 GMT", "Thu, 1 Jul 2027 00:00:00 GMT")
+    OLD_VERSION: Retirement("Wed, 19 Feb 2025 00:00:00 GMT", "Thu, 1 Jul 2027 00:00:00 GMT")
 }
 """Source: the older version's end is in the OpenAPI document; its headers are assumed."""
 
 
-def list_users(call: Call) -> Answer:
+def list_users(call: Call) -> SimulatedResponse:
     """`GET …/users`: active and pending ones, others only when asked for."""
-    asked = page_query(call.query)
-    if isinstance(asked, Answer):
-        return asked
-    wanted = _statuses(call, asked.rest)
-    if isinstance(wanted, Answer):
-        return wanted
-    name = asked.rest.get("username", [""])[0].lower() if call.version == NEW else ""
-    everyone = asked.rest.get("includeOrgUsers", ["false"])[0] == "true"
+    page_query = parse_page_query(call.query)
+    if isinstance(page_query, SimulatedResponse):
+        return page_query
+    statuses = _statuses(call, page_query.other_parameters)
+    if isinstance(statuses, SimulatedResponse):
+        return statuses
+    name = (
+        page_query.other_parameters.get("username", [""])[0].lower()
+        if call.version == NEW_VERSION
+        else ""
+    )
+    includes_org_users = page_query.other_parameters.get("includeOrgUsers", ["false"])[0] == "true"
     shown = [
         user
-        for user in organization(call).users.values()
-        if user.status in wanted
+        for user in organization_of(call).users.values()
+        if user.status in statuses
         and name in ("", user.username.lower())
-        and (_belongs(call, user) or (everyone and _sees_all(user)))
+        and (_is_in_scope(call, user) or (includes_org_users and _has_org_wide_access(user)))
     ]
     shown.sort(key=lambda user: user.username)
     document = _document(call)
-    return page(call, shown, lambda user: dump(document(user)), asked, call.sim.user_paging)
+    return render_page(
+        call, shown, lambda user: to_json(document(user)), page_query, call.sim.user_paging
+    )
 
 
-def get_user(call: Call) -> Answer:
+def get_user(call: Call) -> SimulatedResponse:
     """`GET …/users/{userId}`; a status that was not asked for is as good as not there."""
-    wanted = _statuses(call, parse_qs(call.query))
-    if isinstance(wanted, Answer):
-        return wanted
+    statuses = _statuses(call, parse_qs(call.query))
+    if isinstance(statuses, SimulatedResponse):
+        return statuses
     user = _find(call)
-    if user is None or user.status not in wanted:
-        return no_such_user(call)
-    return call.json(_document(call)(user))
+    if user is None or user.status not in statuses:
+        return user_not_found(call)
+    return call.json_response(_document(call)(user))
 
 
-def delete_user(call: Call) -> Answer:
+def delete_user(call: Call) -> SimulatedResponse:
     """`DELETE …/users/{userId}`: removes whoever it is, whatever the status."""
     user = _find(call)
-    if user is None or (call.version == OLD and user.status is not Status.ACTIVE):
-        return no_such_user(call)
-    if in_group(call):
+    if user is None or (
+        call.version == OLD_VERSION and user.status is not OrgMembershipStatus.ACTIVE
+    ):
+        return user_not_found(call)
+    if is_project_call(call):
         del user.group_roles[call.scope_id]
     else:
-        del organization(call).users[user.id]
-    journal = call.sim.journal
+        del organization_of(call).users[user.id]
+    journal = call.sim.request_log
     journal.deleted.append(user.id)
-    journal.removed.append(Removal(call.scope_id, user.id, user.username, user.status))
-    return call.raw(b"", 204)
+    journal.removed.append(RemovedUser(call.scope_id, user.id, user.username, user.status))
+    return call.raw_response(b"", 204)
 
 
-def in_group(call: Call) -> bool:
+def is_project_call(call: Call) -> bool:
     """Whether the path names a project; else it names an organization."""
     return call.scope_id in call.sim.groups
 
 
-def organization(call: Call) -> Organization:
+def organization_of(call: Call) -> Organization:
     """The organization in the path, or the one that has the project in it."""
     group = call.sim.groups.get(call.scope_id)
     return call.sim.organizations[call.scope_id if group is None else group.org_id]
 
 
-def no_such_user(call: Call) -> Answer:
+def user_not_found(call: Call) -> SimulatedResponse:
     """404. Source: codes from the list of errors; the details are assumed."""
-    if in_group(call):
+    if is_project_call(call):
         detail = f"The user with ID {call.item_id} is not in the group."
-        return error(404, "USER_NOT_IN_GROUP", detail, call.item_id)
+        return api_error(404, "USER_NOT_IN_GROUP", detail, call.item_id)
     detail = f"The user with ID {call.item_id} is not in the organization."
-    return error(404, "USER_NOT_IN_ORG", detail, call.item_id)
+    return api_error(404, "USER_NOT_IN_ORG", detail, call.item_id)
 
 
 def _find(call: Call) -> User | None:
-    user = organization(call).users.get(call.item_id)
-    return user if user is not None and _belongs(call, user) else None
+    user = organization_of(call).users.get(call.item_id)
+    return user if user is not None and _is_in_scope(call, user) else None
 
 
-def _belongs(call: Call, user: User) -> bool:
-    return not in_group(call) or call.scope_id in user.group_roles
+def _is_in_scope(call: Call, user: User) -> bool:
+    return not is_project_call(call) or call.scope_id in user.group_roles
 
 
-def _sees_all(user: User) -> bool:
+def _has_org_wide_access(user: User) -> bool:
     return not {"ORG_OWNER", "ORG_READ_ONLY"}.isdisjoint(user.org_roles)
 
 
 def _document(call: Call) -> Callable[[User], Json]:
-    if call.version == OLD:
-        return old_document
-    return group_document(call.scope_id) if in_group(call) else org_document
+    if call.version == OLD_VERSION:
+        return legacy_document
+    return group_document(call.scope_id) if is_project_call(call) else org_document
 
 
-def _statuses(call: Call, query: dict[str, list[str]]) -> frozenset[Status] | Answer:
+def _statuses(
+    call: Call, query: dict[str, list[str]]
+) -> frozenset[OrgMembershipStatus] | SimulatedResponse:
     """Which statuses are asked for. An older version ignores the question."""
-    if call.version == OLD:
-        return frozenset({Status.ACTIVE})
+    if call.version == OLD_VERSION:
+        return frozenset({OrgMembershipStatus.ACTIVE})
     many, one = query.get("orgMembershipStatuses", []), query.get("orgMembershipStatus", [])
     if many and one:
         name = "orgMembershipStatus"
     else:
         try:
-            return frozenset(map(Status, many or one)) or OPEN
+            return frozenset(map(OrgMembershipStatus, many or one)) or DEFAULT_STATUSES
         except ValueError:
             name = "orgMembershipStatuses" if many else "orgMembershipStatus"
     detail = f"An invalid value was specified for the query parameter {name}."
-    return error(400, "INVALID_QUERY_PARAMETER", detail, name)
+    return api_error(400, "INVALID_QUERY_PARAMETER", detail, name)

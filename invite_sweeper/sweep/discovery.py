@@ -7,39 +7,47 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 from invite_sweeper.errors import AtlasUnavailable, GuardRefused, RunError
-from invite_sweeper.models import Gone, Invitation, Place, Project, Retired, Source, Unreadable
-from invite_sweeper.sweep.scope import Scope, Territory
-from invite_sweeper.text import fold
+from invite_sweeper.models import (
+    Invitation,
+    ListRef,
+    ListUnreadable,
+    Project,
+    ProjectGone,
+    Source,
+    SourceRetired,
+)
+from invite_sweeper.sweep.scope import ProjectFilter, RunScope
+from invite_sweeper.text import casefold_visible
 
 # Projects and their invitations, as a stream; and what could not be read.
 
 
-class Reader(Protocol):
+class ListReader(Protocol):
     """What a walk needs of Atlas."""
 
-    def projects(self) -> AsyncIterator[Project | Unreadable]:
+    def projects(self) -> AsyncIterator[Project | ListUnreadable]:
         """Give every project that the credentials can see, once each."""
         ...
 
     async def invitations(
         self, project: Project, source: Source
-    ) -> tuple[Invitation, ...] | Unreadable | Gone:
+    ) -> tuple[Invitation, ...] | ListUnreadable | ProjectGone:
         """Give all that one list of a project or organization holds, or why it is not known."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ListedInvitations:
     """One list and all that it holds; complete."""
 
-    place: Place
+    list_ref: ListRef
     invitations: tuple[Invitation, ...]
 
 
-Found: TypeAlias = Listing | Unreadable | Gone
+ListOutcome: TypeAlias = ListedInvitations | ListUnreadable | ProjectGone
 
 
-async def survey(reader: Reader, scope: Scope) -> Territory:
+async def discover_projects(reader: ListReader, project_filter: ProjectFilter) -> RunScope:
     """Read the whole list of projects before anything is asked of one.
 
     The list is paged by offset, so the shorter the time between its first and last page,
@@ -50,33 +58,33 @@ async def survey(reader: Reader, scope: Scope) -> Territory:
             are of another organization, or the list is not what it seems.
     """
     projects: list[Project] = []
-    unreadable: list[Unreadable] = []
-    owners: dict[str, None] = {}
+    unreadable: list[ListUnreadable] = []
+    organizations: dict[str, None] = {}
     names: dict[str, str] = {}
     async for project in reader.projects():
-        if isinstance(project, Unreadable):
+        if isinstance(project, ListUnreadable):
             unreadable.append(project)
             continue
         names[project.id] = project.name
-        if scope.owns(project):
-            owners[project.org_id] = None
-        if scope.holds(project):
+        if project_filter.in_allowed_organization(project):
+            organizations[project.org_id] = None
+        if project_filter.includes(project):
             projects.append(project)
-    if not owners:
+    if not organizations:
         raise GuardRefused(
             "No project of the policy's organizations is in sight.",
             hint="Check the ids under organizations, and whose credentials these are "
             "(a credential belongs to one organization).",
         )
     in_scope = frozenset(project.id for project in projects)
-    return Territory(tuple(projects), tuple(unreadable), tuple(owners), names, in_scope)
+    return RunScope(tuple(projects), tuple(unreadable), tuple(organizations), names, in_scope)
 
 
-async def walk(
-    reader: Reader,
-    territory: Territory,
+async def list_invitations(
+    reader: ListReader,
+    scope: RunScope,
     sources: Iterable[Source],
-    visit: Callable[[Found], Awaitable[None]],
+    on_list: Callable[[ListOutcome], Awaitable[None]],
     *,
     workers: int,
 ) -> None:
@@ -91,97 +99,99 @@ async def walk(
             of the sources any longer, or knows none of the projects that it has just listed;
             nothing was deleted.
     """
-    places = territory.places(sources)
-    steps = _Steps(reader, territory, visit, places)
+    list_refs = scope.lists(sources)
+    shared = _Workers(reader, scope, on_list, list_refs)
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(workers, len(places))):
-                group.create_task(steps.work())
+            for _ in range(min(workers, len(list_refs))):
+                group.create_task(shared.work())
     except* RunError as errors:
-        raise _first(errors) from None
-    steps.raise_if_nothing_is_served()
-    steps.raise_if_all_is_gone()
+        raise _first_error(errors) from None
+    shared.check_any_source_served()
+    shared.check_projects_exist()
 
 
-class _Steps:
+class _Workers:
     """What the workers of one walk share: the places left, and the sources that have ended."""
 
     def __init__(
         self,
-        reader: Reader,
-        territory: Territory,
-        visit: Callable[[Found], Awaitable[None]],
-        places: tuple[Place, ...],
+        reader: ListReader,
+        scope: RunScope,
+        on_list: Callable[[ListOutcome], Awaitable[None]],
+        list_refs: tuple[ListRef, ...],
     ) -> None:
         self._reader = reader
-        self._territory = territory
-        self._visit = visit
-        self._asked = Counter(place.source for place in places)
-        self._left = iter(places)
-        self._retired: dict[Source, Retired] = {}
-        self._gone: Counter[Source] = Counter()
+        self._scope = scope
+        self._on_list = on_list
+        self._list_counts = Counter(place.source for place in list_refs)
+        self._pending = iter(list_refs)
+        self._retired: dict[Source, SourceRetired] = {}
+        self._projects_gone: Counter[Source] = Counter()
 
     async def work(self) -> None:
         """Read what is left, one list after another."""
-        for project, source in self._left:
+        for project, source in self._pending:
             if source not in self._retired:
                 found = await self._reader.invitations(project, source)
-                await self._hand_over(Place(project, source), found)
+                await self._deliver(ListRef(project, source), found)
 
-    async def _hand_over(
-        self, place: Place, found: tuple[Invitation, ...] | Unreadable | Gone
+    async def _deliver(
+        self, list_ref: ListRef, found: tuple[Invitation, ...] | ListUnreadable | ProjectGone
     ) -> None:
-        self._gone[place.source] += isinstance(found, Gone)
+        self._projects_gone[list_ref.source] += isinstance(found, ProjectGone)
         if isinstance(found, tuple):
-            await self._visit(Listing(place, tuple(map(self._territory.located, found))))
-        elif not isinstance(found, Retired) or self._ends(found):
-            await self._visit(found)
+            await self._on_list(
+                ListedInvitations(list_ref, tuple(map(self._scope.with_project_names, found)))
+            )
+        elif not isinstance(found, SourceRetired) or self._record_retired(found):
+            await self._on_list(found)
 
-    def _ends(self, found: Retired) -> bool:
+    def _record_retired(self, found: SourceRetired) -> bool:
         """Note that a source has ended; whether that is news."""
         return self._retired.setdefault(found.source, found) is found
 
-    def raise_if_nothing_is_served(self) -> None:
+    def check_any_source_served(self) -> None:
         """Let a walk pass that had at least one list that Atlas serves."""
-        if self._retired and self._retired.keys() == self._asked.keys():
+        if self._retired and self._retired.keys() == self._list_counts.keys():
             raise AtlasUnavailable(
                 " ".join(each.reason for each in self._retired.values()),
                 hint=" ".join(each.replacement_hint for each in self._retired),
             )
 
-    def raise_if_all_is_gone(self) -> None:
+    def check_projects_exist(self) -> None:
         """Let a walk pass that found something in each source.
 
         A project may go between the survey and its turn. That several do, and all of them,
         is somebody who does not know the call; a run that saw nothing would look clean.
         """
-        for source, gone in self._gone.items():
-            if 1 < gone == self._asked[source]:
+        for source, gone in self._projects_gone.items():
+            if 1 < gone == self._list_counts[source]:
                 raise AtlasUnavailable(
                     f"Atlas listed {gone} projects, and then knew none of them (404 to {source}).",
                     hint="Check the base URL and the proxy, and what Atlas says of this list.",
                 )
 
 
-def _first(errors: BaseExceptionGroup[RunError]) -> RunError:
+def _first_error(errors: BaseExceptionGroup[RunError]) -> RunError:
     """Give one of several: a person mends one thing at a time."""
-    found: BaseException = errors
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    assert isinstance(found, RunError)  # noqa: S101 - `except*` let nothing else in
-    return found
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, RunError)  # noqa: S101 - `except*` let nothing else in
+    return error
 
 
 # Counts all lists: those that the policy names, and those that it does not.
 
 
-MOST_LISTS: Final = 1000
+MAX_LISTS: Final = 1000
 """So many lists are asked for in one census: as many GETs, and no more."""
-_Person = tuple[str, str]
+_UserKey = tuple[str, str]
 
 
 @dataclass(slots=True)
-class Census:
+class ListCounts:
     """What some lists hold.
 
     Attributes:
@@ -193,48 +203,50 @@ class Census:
         passed_over: Lists that were not asked for, as there are too many.
     """
 
-    read: Counter[Source] = field(default_factory=Counter)
+    lists_read: Counter[Source] = field(default_factory=Counter)
     pending: Counter[Source] = field(default_factory=Counter)
-    people: dict[Source, set[_Person]] = field(default_factory=dict)
-    unreadable: list[Unreadable] = field(default_factory=list)
-    retired: dict[Source, Retired] = field(default_factory=dict)
-    passed_over: int = 0
+    users: dict[Source, set[_UserKey]] = field(default_factory=dict)
+    unreadable: list[ListUnreadable] = field(default_factory=list)
+    retired: dict[Source, SourceRetired] = field(default_factory=dict)
+    skipped: int = 0
 
-    def note(self, place: Place, found: object) -> None:
+    def add(self, list_ref: ListRef, found: object) -> None:
         """Take one answer into account; a project that is gone holds nothing."""
-        if isinstance(found, Retired):
-            self.retired[place.source] = found
-        elif isinstance(found, Unreadable):
+        if isinstance(found, SourceRetired):
+            self.retired[list_ref.source] = found
+        elif isinstance(found, ListUnreadable):
             self.unreadable.append(found)
         elif isinstance(found, tuple):
-            self.read[place.source] += 1
-            self.pending[place.source] += len(found)
-            self.people.setdefault(place.source, set()).update(map(_person, found))
+            self.lists_read[list_ref.source] += 1
+            self.pending[list_ref.source] += len(found)
+            self.users.setdefault(list_ref.source, set()).update(map(_user_key, found))
 
 
-async def count_lists(reader: Reader, places: Sequence[Place], *, workers: int) -> Census:
+async def count_lists(
+    reader: ListReader, list_refs: Sequence[ListRef], *, workers: int
+) -> ListCounts:
     """Read lists, several at a time, and count; `MOST_LISTS` of them at most.
 
     Raises:
         RunError: An answer was about the run.
     """
-    census = Census(passed_over=max(0, len(places) - MOST_LISTS))
-    queue = iter(places[:MOST_LISTS])
+    counts = ListCounts(skipped=max(0, len(list_refs) - MAX_LISTS))
+    queue = iter(list_refs[:MAX_LISTS])
 
-    async def work(shared: Iterator[Place]) -> None:
+    async def work(shared: Iterator[ListRef]) -> None:
         for place in shared:
-            if place.source not in census.retired:
-                census.note(place, await reader.invitations(place.project, place.source))
+            if place.source not in counts.retired:
+                counts.add(place, await reader.invitations(place.project, place.source))
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(workers, len(places))):
+            for _ in range(min(workers, len(list_refs))):
                 group.create_task(work(queue))
     except* RunError as errors:
-        raise _first(errors) from None
-    return census
+        raise _first_error(errors) from None
+    return counts
 
 
-def _person(invitation: Invitation) -> _Person:
-    who = fold(invitation.username) if invitation.username else f"#{invitation.id}"
+def _user_key(invitation: Invitation) -> _UserKey:
+    who = casefold_visible(invitation.username) if invitation.username else f"#{invitation.id}"
     return invitation.org_id, who

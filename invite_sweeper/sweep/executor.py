@@ -7,24 +7,24 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from invite_sweeper.errors import AuditUnwritable, RunError, VersionGone
+from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
 from invite_sweeper.models import (
-    Deletion,
+    DeletionProgress,
+    DeletionResult,
     Invitation,
     Outcome,
-    Planned,
+    PlannedDeletion,
     Source,
-    Trail,
-    same_person_key,
+    user_key,
 )
-from invite_sweeper.shutdown import Stop
-from invite_sweeper.sweep.guards import Breaker
-from invite_sweeper.sweep.work_queue import Announced, Lane, Lanes, Turns
+from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.sweep.guards import CircuitBreaker
+from invite_sweeper.sweep.work_queue import CanaryLimit, ProjectQueue, ProjectQueues, ReadyQueue
 
 # What one deletion tells of the others where a sweep has several lists. Pure.
 
 
-class Doors:
+class SourceTracker:
     """One person may be in several lists: then one deletion shuts the others' doors, too.
 
     Args:
@@ -34,35 +34,35 @@ class Doors:
         retired: Lists that Atlas dropped in mid-sweep, and what to say of each; others went on.
     """
 
-    def __init__(self, *, several: bool) -> None:
-        self._several = several
-        self._people: set[int] = set()
+    def __init__(self, *, multiple_sources: bool) -> None:
+        self._multiple_sources = multiple_sources
+        self._deleted_users: set[int] = set()
         self.retired: dict[Source, str] = {}
 
-    def retires(self, invitation: Invitation, deletion: Deletion) -> bool:
+    def mark_retired(self, invitation: Invitation, result: DeletionResult) -> bool:
         """Tell whether an answer ends its own list alone, since there are others."""
-        if not (self._several and isinstance(deletion.ends_run, VersionGone)):
+        if not (self._multiple_sources and isinstance(result.fatal_error, ApiVersionRetired)):
             return False
-        said = " ".join(filter(None, (deletion.ends_run.message, deletion.ends_run.hint)))
-        self.retired.setdefault(invitation.source, said)
+        message = " ".join(filter(None, (result.fatal_error.message, result.fatal_error.hint)))
+        self.retired.setdefault(invitation.source, message)
         return True
 
-    def has_ended(self, invitation: Invitation) -> bool:
+    def is_retired(self, invitation: Invitation) -> bool:
         """Tell whether Atlas has dropped the list that it is in."""
         return invitation.source in self.retired
 
-    def were_shut(self, invitation: Invitation, deletion: Deletion) -> bool:
+    def is_duplicate(self, invitation: Invitation, result: DeletionResult) -> bool:
         """Tell whether a door was shut with another one of the same person, in this sweep.
 
         Such an `already_gone` is no sign of trouble.
         """
-        if not self._several or (person := same_person_key(invitation)) is None:
+        if not self._multiple_sources or (user := user_key(invitation)) is None:
             return False
-        known = hash(person)
-        if deletion.outcome is Outcome.ALREADY_GONE:
-            return known in self._people
-        if deletion.outcome is Outcome.DELETED:
-            self._people.add(known)
+        known = hash(user)
+        if result.outcome is Outcome.ALREADY_GONE:
+            return known in self._deleted_users
+        if result.outcome is Outcome.DELETED:
+            self._deleted_users.add(known)
         return False
 
 
@@ -72,27 +72,29 @@ class Doors:
 class Deleter(Protocol):
     """What a sweep needs of Atlas; only a sweep is ever given one."""
 
-    def admit(self, invitation: Invitation) -> float:
+    def try_acquire(self, invitation: Invitation) -> float:
         """Take the turn of one deletion (0.0), or give the seconds until there may be one."""
         ...
 
-    async def delete(self, invitation: Invitation, trail: Trail) -> Deletion:
+    async def delete(self, invitation: Invitation, progress: DeletionProgress) -> DeletionResult:
         """Revoke one invitation that was admitted; trouble with it is a value."""
         ...
 
 
-class Journal(Protocol):
+class DeletionLog(Protocol):
     """What a sweep needs of the audit log."""
 
-    def write_intents(self, group: Iterable[Planned]) -> None:
+    def write_intents(self, group: Iterable[PlannedDeletion]) -> None:
         """Record that these are about to be deleted."""
         ...
 
-    def write_outcome(self, planned: Planned, deletion: Deletion, duration_ms: float) -> None:
+    def write_outcome(
+        self, planned: PlannedDeletion, deletion: DeletionResult, duration_ms: float
+    ) -> None:
         """Record the outcome of one deletion."""
         ...
 
-    async def durable(self) -> None:
+    async def sync(self) -> None:
         """Return when every line so far is on disk."""
         ...
 
@@ -100,12 +102,12 @@ class Journal(Protocol):
 # What a sweep has come to: each outcome recorded, and whether it may go on.
 
 
-LINES_A_FLUSH = 1000
+LINES_PER_SYNC = 1000
 """So many lines are written at most before the disk has them."""
-_SKIPPED = Deletion(Outcome.SKIPPED, 0)
+_SKIPPED = DeletionResult(Outcome.SKIPPED, 0)
 
 
-class Reckoning:
+class OutcomeRecorder:
     """Takes the end of each planned deletion.
 
     Args:
@@ -124,113 +126,119 @@ class Reckoning:
 
     def __init__(
         self,
-        journal: Journal,
+        log: DeletionLog,
         *,
-        stop: Stop,
-        breaker: Breaker,
-        doors: Doors,
+        stop: StopRequest,
+        breaker: CircuitBreaker,
+        sources: SourceTracker,
         clock: Callable[[], float],
-        swept: Callable[[Planned, Deletion], None],
-        ends: Callable[[], None],
+        on_deletion_done: Callable[[PlannedDeletion, DeletionResult], None],
+        on_stop: Callable[[], None],
     ) -> None:
-        self._journal = journal
+        self._log = log
         self._stop = stop
         self._breaker = breaker
         self._clock = clock
-        self._swept = swept
-        self._ends = ends
-        self._unflushed = 0
-        self.doors = doors
-        self.tally: Counter[Outcome] = Counter()
+        self._on_deletion_done = on_deletion_done
+        self._on_stop = on_stop
+        self._unsynced = 0
+        self.sources = sources
+        self.outcomes: Counter[Outcome] = Counter()
         self.error: Exception | None = None
-        self.broken: str | None = None
-        self.cut_short = False
-        self.open: set[Trail] = set()
+        self.breaker_reason: str | None = None
+        self.retries_cut_short = False
+        self.in_flight: set[DeletionProgress] = set()
 
     @property
-    def ended(self) -> bool:
+    def is_stopping(self) -> bool:
         """Whether nothing new may be sent."""
-        return self.error is not None or self.broken is not None or self._stop.reason is not None
+        return (
+            self.error is not None
+            or self.breaker_reason is not None
+            or self._stop.reason is not None
+        )
 
-    def may_send(self, planned: Planned) -> bool:
+    def can_send(self, planned: PlannedDeletion) -> bool:
         """Tell whether one that was announced may still go out."""
-        return not (self.ended or self.doors.has_ended(planned.invitation))
+        return not (self.is_stopping or self.sources.is_retired(planned.invitation))
 
-    def record(self, planned: Planned, deletion: Deletion, started_s: float) -> None:
+    def record(self, planned: PlannedDeletion, result: DeletionResult, started_s: float) -> None:
         """Take the end of one deletion, which began then.
 
         Raises:
             Exception: A defect in what is told of it; it is counted, and in the log.
         """
-        outcome = deletion.outcome
-        self.tally[outcome] += 1
-        self.cut_short |= deletion.cut_short and outcome is Outcome.FAILED
+        outcome = result.outcome
+        self.outcomes[outcome] += 1
+        self.retries_cut_short |= result.retries_cut_short and outcome is Outcome.FAILED
         about_list = False
-        if deletion.ends_run is not None:
-            about_list = self.doors.retires(planned.invitation, deletion)
+        if result.fatal_error is not None:
+            about_list = self.sources.mark_retired(planned.invitation, result)
             if not about_list:
-                self.end(deletion.ends_run)
+                self.abort(result.fatal_error)
         counts = outcome is not Outcome.SKIPPED and not about_list
-        if counts and not self.doors.were_shut(planned.invitation, deletion):
-            self._judge(outcome)
+        if counts and not self.sources.is_duplicate(planned.invitation, result):
+            self._check_breaker(outcome)
         try:
-            self._journal.write_outcome(planned, deletion, (self._clock() - started_s) * 1000)
+            self._log.write_outcome(planned, result, (self._clock() - started_s) * 1000)
         except RunError as error:
-            self.end(error)
-        self._swept(planned, deletion)
+            self.abort(error)
+        self._on_deletion_done(planned, result)
 
-    def skip(self, left: Iterable[Planned]) -> None:
+    def skip(self, planned_deletions: Iterable[PlannedDeletion]) -> None:
         """Record of each that it was not sent."""
-        for planned in left:
+        for planned in planned_deletions:
             try:
                 self.record(planned, _SKIPPED, self._clock())
             except Exception as error:  # noqa: BLE001 - one defect hides no other deletion
-                self.end(error)
+                self.abort(error)
 
-    def skip_retired(self, group: list[Planned]) -> None:
+    def skip_retired(self, group: list[PlannedDeletion]) -> None:
         """Take out of a group, and record, what is in a list that Atlas has dropped."""
-        if self.doors.retired:
-            self.skip(each for each in group if self.doors.has_ended(each.invitation))
-            group[:] = [each for each in group if not self.doors.has_ended(each.invitation)]
+        if self.sources.retired:
+            self.skip(each for each in group if self.sources.is_retired(each.invitation))
+            group[:] = [each for each in group if not self.sources.is_retired(each.invitation)]
 
-    async def skip_lanes(self, lanes: Iterable[Lane]) -> None:
+    async def skip_queues(self, queues: Iterable[ProjectQueue]) -> None:
         """Record of all that is left in these that it was not sent."""
-        for lane in lanes:
+        for queue in queues:
             try:
-                await self._skip_lane(lane)
+                await self._skip_queue(queue)
             except Exception as error:  # noqa: BLE001 - one that cannot be read hides no other
-                self.end(error)
+                self.abort(error)
 
-    async def _skip_lane(self, lane: Lane) -> None:
-        while (planned := lane.head()) is not None:
-            lane.advance()
+    async def _skip_queue(self, queue: ProjectQueue) -> None:
+        while (planned := queue.peek()) is not None:
+            queue.pop()
             self.skip((planned,))
-            self._unflushed += 1
-            if self._unflushed % LINES_A_FLUSH == 0 and self.error is None:
-                await self._journal.durable()
-        lane.rest()
+            self._unsynced += 1
+            if self._unsynced % LINES_PER_SYNC == 0 and self.error is None:
+                await self._log.sync()
+        queue.release_memory()
 
-    def end(self, error: Exception) -> None:
+    def abort(self, error: Exception) -> None:
         """Send nothing more: the run has met trouble that is not about one invitation."""
         # What is not in the log cannot be shown to anybody: that counts before all else.
-        graver = isinstance(error, AuditUnwritable) and not isinstance(self.error, AuditUnwritable)
-        if self.error is None or graver:
+        takes_precedence = isinstance(error, AuditLogError) and not isinstance(
+            self.error, AuditLogError
+        )
+        if self.error is None or takes_precedence:
             self.error = error
-        self.call_off()
+        self.cancel_in_flight()
 
-    def call_off(self) -> None:
+    def cancel_in_flight(self) -> None:
         """Let what is on its way try no further, and nothing new be sent."""
-        for trail in self.open:
-            trail.called_off = True
-        self._ends()
+        for progress in self.in_flight:
+            progress.cancelled = True
+        self._on_stop()
 
-    def _judge(self, outcome: Outcome) -> None:
-        if self.broken is None and (broken := self._breaker.record(outcome)) is not None:
-            self.broken = broken
-            for trail in self.open:
+    def _check_breaker(self, outcome: Outcome) -> None:
+        if self.breaker_reason is None and (reason := self._breaker.record(outcome)) is not None:
+            self.breaker_reason = reason
+            for progress in self.in_flight:
                 # Whoever has sent a try goes on: its end had better be known.
-                trail.called_off |= trail.attempts == 0
-            self._ends()
+                progress.cancelled |= progress.attempts == 0
+            self._on_stop()
 
 
 # Planned deletions, several at a time, each outcome recorded.
@@ -241,11 +249,11 @@ class Reckoning:
 # one sync of the disk for a group of them; the others send what was announced.
 
 
-_WRITTEN_EVERY_S = 1.0
+_SYNC_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ExecutorOptions:
     """How a sweep goes about it.
 
     Attributes:
@@ -259,11 +267,11 @@ class Pace:
     workers: int
     canary: int
     grace_s: float
-    stand_ins: int = 0
-    several_doors: bool = False
+    extra_workers: int = 0
+    multiple_sources: bool = False
 
 
-class Sweep:
+class SweepExecutor:
     """One pass over a plan.
 
     Args:
@@ -278,33 +286,35 @@ class Sweep:
     def __init__(
         self,
         deleter: Deleter,
-        journal: Journal,
+        log: DeletionLog,
         *,
-        stop: Stop,
-        breaker: Breaker,
+        stop: StopRequest,
+        breaker: CircuitBreaker,
         clock: Callable[[], float],
-        pace: Pace,
-        swept: Callable[[Planned, Deletion], None] = lambda _planned, _deletion: None,
+        options: ExecutorOptions,
+        on_deletion_done: Callable[
+            [PlannedDeletion, DeletionResult], None
+        ] = lambda _planned, _deletion: None,
     ) -> None:
         self._deleter = deleter
-        self._journal = journal
+        self._log = log
         self._stop = stop
         self._clock = clock
-        self._pace = pace
-        self._announced = Announced(0)
+        self._options = options
+        self._ready = ReadyQueue(0)
         self._tasks: list[asyncio.Task[None]] = []
-        self._most_tasks = 0
-        self.reckoning = Reckoning(
-            journal,
+        self._max_tasks = 0
+        self.recorder = OutcomeRecorder(
+            log,
             stop=stop,
             breaker=breaker,
-            doors=Doors(several=pace.several_doors),
+            sources=SourceTracker(multiple_sources=options.multiple_sources),
             clock=clock,
-            swept=swept,
-            ends=self._take_no_more,
+            on_deletion_done=on_deletion_done,
+            on_stop=self._close_queue,
         )
 
-    async def run(self, lanes: Iterable[Lane]) -> None:
+    async def run(self, queues: Iterable[ProjectQueue]) -> None:
         """Carry out the plan; every planned deletion that can be read back gets one outcome.
 
         Raises:
@@ -312,105 +322,114 @@ class Sweep:
                 version). What was in flight has ended; the rest is `skipped`.
             Exception: A defect of the program, with which a sweep ends in the same way.
         """
-        queue = Lanes(lanes, self._deleter.admit, self._clock)
-        if self._pace.canary:
-            await self._phase(queue, most=self._pace.canary)
-        await self._phase(queue, most=None)
-        await self.reckoning.skip_lanes(queue.left())
-        if self.reckoning.error is not None:
-            raise self.reckoning.error
+        pending = ProjectQueues(queues, self._deleter.try_acquire, self._clock)
+        if self._options.canary:
+            await self._run_phase(pending, max_deletions=self._options.canary)
+        await self._run_phase(pending, max_deletions=None)
+        await self.recorder.skip_queues(pending.drain())
+        if self.recorder.error is not None:
+            raise self.recorder.error
 
-    async def _phase(self, queue: Lanes, *, most: int | None) -> None:
+    async def _run_phase(self, pending: ProjectQueues, *, max_deletions: int | None) -> None:
         """Delete until the queue is empty, `most` are done, or the sweep has to end."""
-        count = self._pace.workers if most is None else min(self._pace.workers, most)
-        self._announced = Announced(count)
-        self._tasks = tasks = [asyncio.create_task(self._announce(Turns(queue, most)))]
-        self._most_tasks = 1 + count + self._pace.stand_ins
-        tasks += [asyncio.create_task(self._work()) for _ in range(count)]
-        helpers = [asyncio.create_task(self._cut_off()), asyncio.create_task(self._keep_written())]
+        count = (
+            self._options.workers
+            if max_deletions is None
+            else min(self._options.workers, max_deletions)
+        )
+        self._ready = ReadyQueue(count)
+        self._tasks = tasks = [
+            asyncio.create_task(self._write_intents(CanaryLimit(pending, max_deletions)))
+        ]
+        self._max_tasks = 1 + count + self._options.extra_workers
+        tasks += [asyncio.create_task(self._worker()) for _ in range(count)]
+        helpers = [
+            asyncio.create_task(self._cancel_after_grace()),
+            asyncio.create_task(self._sync_periodically()),
+        ]
         try:
-            while left := [task for task in tasks if not task.done()]:
-                await asyncio.wait(left)
+            while unfinished := [task for task in tasks if not task.done()]:
+                await asyncio.wait(unfinished)
         finally:
             for task in (*helpers, *tasks):
                 task.cancel()
-            ended = await asyncio.gather(*helpers, *tasks, return_exceptions=True)
-        self.reckoning.skip(self._announced.left())
-        for result in ended:
+            results = await asyncio.gather(*helpers, *tasks, return_exceptions=True)
+        self.recorder.skip(self._ready.drain())
+        for result in results:
             if isinstance(result, Exception):
                 raise result
 
-    def _take_no_more(self) -> None:
-        self._announced.close()
+    def _close_queue(self) -> None:
+        self._ready.close()
 
-    def _stand_in(self) -> None:
+    def _add_worker(self) -> None:
         """Let somebody else send while a deletion waits between its tries."""
-        if len(self._tasks) < self._most_tasks:
-            self._tasks.append(asyncio.create_task(self._work()))
+        if len(self._tasks) < self._max_tasks:
+            self._tasks.append(asyncio.create_task(self._worker()))
 
-    async def _cut_off(self) -> None:
+    async def _cancel_after_grace(self) -> None:
         """After a stop, give what is in flight its grace, and then end it."""
-        await self._stop.asked.wait()
-        self.reckoning.call_off()
+        await self._stop.requested.wait()
+        self.recorder.cancel_in_flight()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.given_up.wait(), self._pace.grace_s)
+            await asyncio.wait_for(self._stop.forced.wait(), self._options.grace_s)
         for task in self._tasks:
             task.cancel()
 
-    async def _keep_written(self) -> None:
+    async def _sync_periodically(self) -> None:
         """Have on disk what has ended, also while nothing is announced: the wait may be long."""
         try:
             while True:
-                await asyncio.sleep(_WRITTEN_EVERY_S)
-                await self._journal.durable()
+                await asyncio.sleep(_SYNC_INTERVAL_S)
+                await self._log.sync()
         except RunError as error:
-            self.reckoning.end(error)
+            self.recorder.abort(error)
 
-    async def _announce(self, turns: Turns) -> None:
+    async def _write_intents(self, source: CanaryLimit) -> None:
         """Have the intents of all that may be sent on disk, in groups, as there is room."""
-        group: list[Planned] = []
+        group: list[PlannedDeletion] = []
         try:
-            while (room := await self._announced.room()) and not self.reckoning.ended:
-                wait_s = turns.fill(group, room)
+            while (free_slots := await self._ready.free_slots()) and not self.recorder.is_stopping:
+                wait_s = source.take_batch(group, free_slots)
                 if group:
-                    await self._write_ahead(group)
+                    await self._sync_intents(group)
                 elif wait_s is None:
                     return
                 else:
-                    await self._announced.rest(wait_s)
+                    await self._ready.sleep(wait_s)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing more may be sent
-            self.reckoning.end(error)
+            self.recorder.abort(error)
         finally:
-            self._announced.close()
-            self.reckoning.skip(group)
+            self._ready.close()
+            self.recorder.skip(group)
 
-    async def _write_ahead(self, group: list[Planned]) -> None:
-        self.reckoning.skip_retired(group)
-        self._journal.write_intents(group)
-        await self._journal.durable()
-        self._announced.put(group)
+    async def _sync_intents(self, group: list[PlannedDeletion]) -> None:
+        self.recorder.skip_retired(group)
+        self._log.write_intents(group)
+        await self._log.sync()
+        self._ready.put(group)
         group.clear()
 
-    async def _work(self) -> None:
+    async def _worker(self) -> None:
         """Send what is announced, one after another."""
-        announced, reckoning = self._announced, self.reckoning
+        ready, recorder = self._ready, self.recorder
         try:
-            while (planned := announced.take() or await announced.get()) is not None:
-                if not reckoning.may_send(planned):
-                    reckoning.skip((planned,))
+            while (planned := ready.get_nowait() or await ready.get()) is not None:
+                if not recorder.can_send(planned):
+                    recorder.skip((planned,))
                     continue
-                started_s, trail = self._clock(), Trail(rests=self._stand_in)
-                reckoning.open.add(trail)
+                started_s, progress = self._clock(), DeletionProgress(on_backoff=self._add_worker)
+                recorder.in_flight.add(progress)
                 try:
-                    deletion = await self._deleter.delete(planned.invitation, trail)
+                    result = await self._deleter.delete(planned.invitation, progress)
                 except asyncio.CancelledError:
-                    reckoning.record(planned, trail.cut_off(), started_s)
+                    recorder.record(planned, progress.result_if_interrupted(), started_s)
                     raise
                 except Exception as error:  # noqa: BLE001 - a defect
-                    reckoning.end(error)
-                    deletion = trail.cut_off()
+                    recorder.abort(error)
+                    result = progress.result_if_interrupted()
                 finally:
-                    reckoning.open.discard(trail)
-                reckoning.record(planned, deletion, started_s)
+                    recorder.in_flight.discard(progress)
+                recorder.record(planned, result, started_s)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing more may be sent
-            reckoning.end(error)
+            recorder.abort(error)

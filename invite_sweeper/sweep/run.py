@@ -7,32 +7,32 @@ from datetime import date, datetime
 from typing import Final, Protocol
 
 from invite_sweeper.audit import AuditLog, OpenIntent, PlanReader, PlanSpan, SweepRecorder
-from invite_sweeper.errors import CredentialsRefused, GuardRefused, RunError, StoppedEarly
+from invite_sweeper.errors import CredentialsRefused, GuardRefused, Interrupted, RunError
 from invite_sweeper.models import (
-    USER_LISTS,
-    Deletion,
+    SOURCES_OF_USERS,
+    DeletionResult,
     Invitation,
+    ListRef,
     Outcome,
-    Place,
-    Planned,
-    Retired,
+    PlannedDeletion,
     Source,
+    SourceRetired,
 )
 from invite_sweeper.policy import Limits, Policy
-from invite_sweeper.shutdown import NOTHING_DELETED, Stop
-from invite_sweeper.sweep.discovery import Found, survey, walk
-from invite_sweeper.sweep.executor import Deleter, Pace, Sweep
+from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
+from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
+from invite_sweeper.sweep.executor import Deleter, ExecutorOptions, SweepExecutor
 from invite_sweeper.sweep.guards import (
-    Breaker,
+    CircuitBreaker,
     Population,
-    raise_if_clock_differs,
-    raise_if_fewer,
-    raise_if_unsafe,
+    check_clock,
+    check_limits,
+    check_population,
 )
-from invite_sweeper.sweep.plan import Draft
-from invite_sweeper.sweep.previous_runs import Recovery, Witness
-from invite_sweeper.sweep.scope import Scope, Shard, Territory
-from invite_sweeper.sweep.selection import Decision, Selector, as_decided
+from invite_sweeper.sweep.plan import PlanBuilder
+from invite_sweeper.sweep.previous_runs import Recovery, UserStatusReader
+from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
+from invite_sweeper.sweep.selection import Decision, Selector, no_filter
 from invite_sweeper.sweep.summary import (
     RunCounts,
     RunResult,
@@ -44,16 +44,16 @@ from invite_sweeper.sweep.summary import (
     unused_keep_warnings,
     unverified_warning,
 )
-from invite_sweeper.text import counted
+from invite_sweeper.text import pluralize
 
 # What a run is asked to do, and what it needs of the world.
 
 
-class Connection(Protocol):
+class AtlasConnection(Protocol):
     """What a run needs of Atlas."""
 
     @property
-    def reader(self) -> Witness:
+    def reader(self) -> UserStatusReader:
         """Give the part that reads, and cannot delete."""
         ...
 
@@ -95,45 +95,45 @@ class Connection(Protocol):
         """Ask Atlas for its limits, if it tells them; nothing depends on the answer."""
         ...
 
-    async def prepare_for(self, deletions: Mapping[Place, int]) -> None:
+    async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
         """Prepare for so many deletions in each list; nothing depends on it but the time."""
         ...
 
-    def estimate_s(self, deletions: Mapping[Place, int]) -> float:
+    def estimate_s(self, deletions: Mapping[ListRef, int]) -> float:
         """Give the seconds that Atlas's limits ask for so many deletions a list."""
         ...
 
 
-class View(Protocol):
+class ProgressView(Protocol):
     """What a person sees while it runs."""
 
-    def walking(self, projects: int) -> None:
+    def listing_started(self, projects: int) -> None:
         """So many projects are about to be read."""
         ...
 
-    def walked(self) -> None:
+    def list_done(self) -> None:
         """One project has been read, or could not be."""
         ...
 
-    def sweeping(self, deletions: int, estimate_s: float) -> None:
+    def deleting_started(self, deletions: int, estimate_s: float) -> None:
         """So many deletions are about to begin, and should take so long by Atlas's limits."""
         ...
 
-    def swept(self, outcome: Outcome) -> None:
+    def deletion_done(self, outcome: Outcome) -> None:
         """One deletion has ended."""
         ...
 
-    def warn(self, sentence: str) -> None:
+    def warning(self, message: str) -> None:
         """Something deserves a look, and does not stop the run."""
         ...
 
-    def alarm(self, sentence: str) -> None:
+    def error(self, message: str) -> None:
         """Something has to be seen to, though the run goes on."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class RunConfig:
     """What a run is asked to do.
 
     Attributes:
@@ -159,18 +159,18 @@ class Job:
     started_s: float
     shard: Shard | None = None
     confirm: Callable[[RunSummary], Awaitable[bool]] | None = None
-    preamble: Mapping[str, object] = field(default_factory=dict)
-    amend: Callable[[Decision], Decision] = as_decided
-    before: Population | None = None
+    run_started_fields: Mapping[str, object] = field(default_factory=dict)
+    decision_filter: Callable[[Decision], Decision] = no_filter
+    previous_population: Population | None = None
     open_intents: tuple[OpenIntent, ...] = ()
-    passed: Callable[[Sequence[PlanSpan]], tuple[str, ...]] | None = None
-    refusal: Callable[[], tuple[GuardRefused, tuple[str, ...]] | None] | None = None
+    on_plan_accepted: Callable[[Sequence[PlanSpan]], tuple[str, ...]] | None = None
+    policy_change: Callable[[], tuple[GuardRefused, tuple[str, ...]] | None] | None = None
 
     @property
     def limits(self) -> Limits:
         """The limits of this run: the shard's part of them where there are several."""
         whole = self.policy.limits
-        return self.shard.share_of(whole) if self.shard is not None else whole
+        return self.shard.limits_for(whole) if self.shard is not None else whole
 
     @property
     def deadline_left_s(self) -> float:
@@ -182,72 +182,78 @@ class Job:
 # What a run tells a person while it goes on, and keeps for its summary.
 
 
-MOST_KEPT: Final = 1000
+MAX_WARNINGS: Final = 1000
 """So many sentences are kept for the summary; the log has all of them."""
 
 
-class Bulletin:
+class RunWarnings:
     """Says things at once, and puts them among the warnings of the summary."""
 
-    def __init__(self, job: Job, log: AuditLog, counts: RunCounts, view: View) -> None:
-        self._job = job
+    def __init__(
+        self, config: RunConfig, log: AuditLog, counts: RunCounts, view: ProgressView
+    ) -> None:
+        self._config = config
         self._log = log
         self._counts = counts
         self._view = view
         self._unverified = 0
 
-    def warn(self, *sentences: str) -> None:
+    def warn(self, *messages: str) -> None:
         """Say what deserves a look."""
-        self._notify(map(RunWarning, sentences))
+        self._report(map(RunWarning, messages))
 
-    def idle(self, kept: Mapping[str, int]) -> None:
+    def unused_keep_entries(self, kept: Mapping[str, int]) -> None:
         """Tell of keep entries that kept nobody."""
-        self._notify(unused_keep_warnings(self._job.policy.keep, kept, self._job.now.date()))
+        self._report(unused_keep_warnings(self._config.policy.keep, kept, self._config.now.date()))
 
-    def lists(self, retired: Iterable[Retired], sunsets: Mapping[Source, date]) -> None:
+    def retired_sources(
+        self, retired: Iterable[SourceRetired], sunsets: Mapping[Source, date]
+    ) -> None:
         """Tell of lists that have ended, and of those that soon will."""
-        ended = {each.source: each for each in retired}
-        coming = {source: day for source, day in sunsets.items() if source not in ended}
-        self._notify(map(retired_warning, ended.values()))
-        self._notify(sunset_warnings(coming, self._job.now.date()))
+        retired_by_source = {each.source: each for each in retired}
+        upcoming = {
+            source: day for source, day in sunsets.items() if source not in retired_by_source
+        }
+        self._report(map(retired_warning, retired_by_source.values()))
+        self._report(sunset_warnings(upcoming, self._config.now.date()))
 
-    def swept(self, planned: Planned, deletion: Deletion) -> None:
+    def deletion_done(self, planned: PlannedDeletion, result: DeletionResult) -> None:
         """Show that one deletion has ended; a member that was removed is told at once."""
-        self._view.swept(deletion.outcome)
-        if deletion.outcome is Outcome.ACCEPTED_DURING:
+        self._view.deletion_done(result.outcome)
+        if result.outcome is Outcome.ACCEPTED_DURING:
             self._removed_member(planned.invitation)
-        elif deletion.outcome is Outcome.DELETED and deletion.seen_after is None:
-            self._unverified += planned.invitation.source in USER_LISTS
+        elif result.outcome is Outcome.DELETED and result.seen_after is None:
+            self._unverified += planned.invitation.source in SOURCES_OF_USERS
 
-    def settled(self, intent: OpenIntent, outcome: Outcome) -> None:
+    def recovered(self, intent: OpenIntent, outcome: Outcome) -> None:
         """Count what an earlier run had left open; a member that it removed is told at once."""
         self._counts.recovered[outcome] += 1
         if outcome is Outcome.ACCEPTED_DURING:
             self._removed_member(intent.invitation)
         elif outcome is Outcome.UNKNOWN:
-            self._unverified += not intent.of_restore
+            self._unverified += not intent.from_restore
 
-    def closing(self) -> None:
+    def finish(self) -> None:
         """Tell what could not be found out so far."""
         if self._unverified:
-            self._notify([unverified_warning(self._unverified)])
+            self._report([unverified_warning(self._unverified)])
         self._unverified = 0
 
     def _removed_member(self, invitation: Invitation) -> None:
-        path, run_id = str(self._log.path), self._job.run_id
-        self._notify([removed_member_warning(invitation, path, run_id)])
+        path, run_id = str(self._log.path), self._config.run_id
+        self._report([removed_member_warning(invitation, path, run_id)])
 
-    def _notify(self, warnings: Iterable[RunWarning]) -> None:
+    def _report(self, warnings: Iterable[RunWarning]) -> None:
         for text, urgent in warnings:
-            if len(self._counts.warnings) < MOST_KEPT:
+            if len(self._counts.warnings) < MAX_WARNINGS:
                 self._counts.warnings.append(text)
-            (self._view.alarm if urgent else self._view.warn)(text)
+            (self._view.error if urgent else self._view.warning)(text)
 
 
 # One run, its steps in order: survey, draw up the plan, guard, ask, sweep.
 
 
-_READERS_A_SLOT = 2
+_READERS_PER_SLOT = 2
 """Lists asked for at a time, for each request in flight: one may wait between its tries."""
 
 
@@ -256,22 +262,22 @@ class Run:
 
     def __init__(
         self,
-        job: Job,
-        atlas: Connection,
+        config: RunConfig,
+        atlas: AtlasConnection,
         log: AuditLog,
         counts: RunCounts,
         *,
-        stop: Stop,
-        view: View,
+        stop: StopRequest,
+        view: ProgressView,
     ) -> None:
-        self._job = job
+        self._config = config
         self._atlas = atlas
         self._log = log
         self._counts = counts
         self._stop = stop
         self._view = view
-        self._bulletin = Bulletin(job, log, counts, view)
-        self._readers = job.policy.execution.concurrency * _READERS_A_SLOT
+        self._warnings = RunWarnings(config, log, counts, view)
+        self._readers = config.policy.execution.concurrency * _READERS_PER_SLOT
 
     async def run(self) -> RunResult:
         """Carry out the job; what went wrong is in what it returns.
@@ -279,139 +285,147 @@ class Run:
         Everything up to `run_finished` is on disk then, unless the log itself failed.
         """
         error: RunError | None = None
-        deadline = f"the deadline of {self._job.policy.execution.deadline} came"
-        alarm = asyncio.get_running_loop().call_later(
-            self._job.deadline_left_s, self._stop.ask, deadline
+        deadline = f"the deadline of {self._config.policy.execution.deadline} came"
+        deadline_timer = asyncio.get_running_loop().call_later(
+            self._config.deadline_left_s, self._stop.request, deadline
         )
         try:
-            self._log.write("run_started", **self._job.preamble)
-            await self._log.durable()
-            await self._steps()
+            self._log.write("run_started", **self._config.run_started_fields)
+            await self._log.sync()
+            await self._run_steps()
         except RunError as trouble:
             error = trouble
             refused = isinstance(trouble, CredentialsRefused)
-            cut_off = isinstance(trouble, StoppedEarly) and self._counts.summary().requests > 0
-            self._counts.reached_atlas |= cut_off or (self._atlas.has_responded and not refused)
+            interrupted = isinstance(trouble, Interrupted) and self._counts.summary().requests > 0
+            self._counts.reached_atlas |= interrupted or (self._atlas.has_responded and not refused)
         finally:
-            alarm.cancel()
+            deadline_timer.cancel()
         self._counts.sunset = self._atlas.sunset
         self._counts.deprecation = self._atlas.deprecation
-        return await self._counts.close(self._log, error)
+        return await self._counts.finish(self._log, error)
 
-    async def _steps(self) -> None:
-        territory = await self._stop.unless_asked(self._survey())
-        if self._job.open_intents and not self._job.dry_run:
-            await self._stop.unless_asked(self._recover())
-        draft = await self._stop.unless_asked(self._draw_up(territory))
-        if self._job.dry_run and draft.seen:
-            self._bulletin.idle(draft.kept)
-        self._guard(draft)
-        if self._job.dry_run or not draft.planned:
+    async def _run_steps(self) -> None:
+        scope = await self._stop.run_unless_stopped(self._list_projects())
+        if self._config.open_intents and not self._config.dry_run:
+            await self._stop.run_unless_stopped(self._recover())
+        plan = await self._stop.run_unless_stopped(self._build_plan(scope))
+        if self._config.dry_run and plan.seen:
+            self._warnings.unused_keep_entries(plan.kept)
+        self._check_plan(plan)
+        if self._config.dry_run or not plan.planned:
             return
-        await self._ask()
-        await self._sweep(draft)
+        await self._confirm()
+        await self._sweep(plan)
 
     async def _recover(self) -> None:
         """Settle what an earlier run left open, before anything of this one."""
-        job, bulletin = self._job, self._bulletin
-        recovery = Recovery(self._atlas.reader, self._log, job.now, bulletin.settled)
+        config, warnings = self._config, self._warnings
+        recovery = Recovery(self._atlas.reader, self._log, config.now, warnings.recovered)
         try:
-            bulletin.warn(*await recovery.run(job.open_intents))
+            warnings.warn(*await recovery.run(config.open_intents))
         finally:
-            bulletin.closing()
+            warnings.finish()
 
-    def _guard(self, draft: Draft) -> None:
+    def _check_plan(self, plan: PlanBuilder) -> None:
         """Let the plan pass, or raise; nothing was sent so far."""
-        job, census = self._job, draft.census()
-        self._counts.estimate_s = self._atlas.estimate_s(draft.doomed)
-        if job.before is not None:
+        config, plan_counts = self._config, plan.counts()
+        self._counts.estimate_s = self._atlas.estimate_s(plan.deletions_by_list)
+        if config.previous_population is not None:
             # A list that Atlas retired holds nobody any more, and nobody has left.
-            least = job.before.invitations if draft.retired else 0
-            seen = Population(self._counts.projects_seen, max(draft.seen, least))
-            raise_if_fewer(job.before, seen, job.limits)
-        raise_if_unsafe(census, job.limits, str(job.shard) if job.shard else None)
-        refused = job.refusal() if job.refusal is not None else None
-        if refused is not None:
-            self._bulletin.warn(*refused[1])
-            raise refused[0]
-        if job.passed is not None:
-            self._bulletin.warn(*job.passed(draft.spans))
+            min_invitations = config.previous_population.invitations if plan.retired else 0
+            seen = Population(self._counts.projects_seen, max(plan.seen, min_invitations))
+            check_population(config.previous_population, seen, config.limits)
+        check_limits(plan_counts, config.limits, str(config.shard) if config.shard else None)
+        change = config.policy_change() if config.policy_change is not None else None
+        if change is not None:
+            self._warnings.warn(*change[1])
+            raise change[0]
+        if config.on_plan_accepted is not None:
+            self._warnings.warn(*config.on_plan_accepted(plan.spans))
 
-    async def _survey(self) -> Territory:
-        scope = Scope(self._job.policy)
-        territory = await survey(self._atlas.reader, scope)
+    async def _list_projects(self) -> RunScope:
+        project_filter = ProjectFilter(self._config.policy)
+        scope = await discover_projects(self._atlas.reader, project_filter)
         self._counts.reached_atlas = True
-        raise_if_clock_differs(self._atlas.clock_skew_s)
+        check_clock(self._atlas.clock_skew_s)
         await self._atlas.fetch_limits()
-        self._bulletin.warn(*self._atlas.warnings, *scope.unmatched())
-        shard = self._job.shard
+        self._warnings.warn(*self._atlas.warnings, *project_filter.unused_entries())
+        shard = self._config.shard
         if shard is not None:
-            territory = territory.part(shard.holds)
-        self._counts.projects_seen = len(territory.projects) + len(territory.unreadable)
-        return territory
+            scope = scope.restricted_to(shard.includes)
+        self._counts.projects_seen = len(scope.projects) + len(scope.unreadable)
+        return scope
 
-    async def _draw_up(self, territory: Territory) -> Draft:
-        job = self._job
-        draft = Draft(self._log, Selector(job.policy, job.now), job.limits, job.now, job.amend)
-        self._counts.draft = draft
-        sources = job.policy.sources
-        self._view.walking(len(territory.places(sources)))
+    async def _build_plan(self, scope: RunScope) -> PlanBuilder:
+        config = self._config
+        plan = PlanBuilder(
+            self._log,
+            Selector(config.policy, config.now),
+            config.limits,
+            config.now,
+            config.decision_filter,
+        )
+        self._counts.plan = plan
+        sources = config.policy.sources
+        self._view.listing_started(len(scope.lists(sources)))
 
-        async def visit(found: Found) -> None:
-            await draft.visit(found)
-            self._view.walked()
+        async def visit(found: ListOutcome) -> None:
+            await plan.add(found)
+            self._view.list_done()
 
-        for unreadable in territory.unreadable:
-            await draft.visit(unreadable)
+        for unreadable in scope.unreadable:
+            await plan.add(unreadable)
         try:
-            await walk(self._atlas.reader, territory, sources, visit, workers=self._readers)
+            await list_invitations(self._atlas.reader, scope, sources, visit, workers=self._readers)
         finally:
-            self._bulletin.lists(draft.retired, self._atlas.sunsets)
-        await draft.finish()
-        return draft
+            self._warnings.retired_sources(plan.retired, self._atlas.sunsets)
+        await plan.finish()
+        return plan
 
-    async def _ask(self) -> None:
-        confirm = self._job.confirm
+    async def _confirm(self) -> None:
+        confirm = self._config.confirm
         agreed = confirm is None or await confirm(self._counts.summary())
         if self._stop.reason is not None:
             raise self._stop.as_error(consequence=NOTHING_DELETED)
         if not agreed:
             raise GuardRefused("The person at the terminal did not say yes.")
 
-    async def _sweep(self, draft: Draft) -> None:
-        job, stop, execution = self._job, self._stop, self._job.policy.execution
-        await self._atlas.prepare_for(draft.doomed)
-        sweep = Sweep(
-            self._atlas.deleter(job.policy.sources),
-            SweepRecorder(self._log, job.now),
+    async def _sweep(self, plan: PlanBuilder) -> None:
+        config, stop, execution = self._config, self._stop, self._config.policy.execution
+        await self._atlas.prepare_for(plan.deletions_by_list)
+        executor = SweepExecutor(
+            self._atlas.deleter(config.policy.sources),
+            SweepRecorder(self._log, config.now),
             stop=stop,
-            breaker=Breaker(job.limits),
-            clock=job.clock,
-            pace=Pace(
+            breaker=CircuitBreaker(config.limits),
+            clock=config.clock,
+            options=ExecutorOptions(
                 workers=execution.concurrency,
-                stand_ins=execution.concurrency,
-                canary=job.limits.canary,
+                extra_workers=execution.concurrency,
+                canary=config.limits.canary,
                 grace_s=execution.grace.total_seconds(),
-                several_doors=len(job.policy.sources) > 1,
+                multiple_sources=len(config.policy.sources) > 1,
             ),
-            swept=self._bulletin.swept,
+            on_deletion_done=self._warnings.deletion_done,
         )
-        reckoning = sweep.reckoning
-        self._counts.outcomes = tally = reckoning.tally
-        self._view.sweeping(draft.planned, self._counts.estimate_s or 0.0)
+        recorder = executor.recorder
+        self._counts.outcomes = outcomes = recorder.outcomes
+        self._view.deleting_started(plan.planned, self._counts.estimate_s or 0.0)
         try:
-            with PlanReader.open(self._log.path, job.run_id) as lane:
-                await sweep.run(lane(span) for span in draft.spans)
+            with PlanReader.open(self._log.path, config.run_id) as queue_for:
+                await executor.run(queue_for(span) for span in plan.spans)
         except RunError as error:
-            done = counted(tally[Outcome.DELETED], "invitation")
+            done = pluralize(outcomes[Outcome.DELETED], "invitation")
             error.consequence = f"{done} had been deleted by then."
             raise
         finally:
-            self._bulletin.closing()
-        for source, what in reckoning.doors.retired.items():
-            self._bulletin.warn(f"The list {source.value} ended in mid-sweep: {what}")
-        if reckoning.broken is not None:
-            self._bulletin.warn(f"The sweep stopped itself: {reckoning.broken}")
-        undone = reckoning.cut_short or tally[Outcome.SKIPPED] or tally[Outcome.UNKNOWN]
-        if stop.reason is not None and undone:
+            self._warnings.finish()
+        for source, message in recorder.sources.retired.items():
+            self._warnings.warn(f"The list {source.value} ended in mid-sweep: {message}")
+        if recorder.breaker_reason is not None:
+            self._warnings.warn(f"The sweep stopped itself: {recorder.breaker_reason}")
+        incomplete = (
+            recorder.retries_cut_short or outcomes[Outcome.SKIPPED] or outcomes[Outcome.UNKNOWN]
+        )
+        if stop.reason is not None and incomplete:
             raise stop.as_error(consequence="What was done is in the audit log.")

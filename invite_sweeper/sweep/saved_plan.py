@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from invite_sweeper.errors import GuardRefused, UsageFault
-from invite_sweeper.files import replaceable
+from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.files import regular_file_target
 from invite_sweeper.models import Invitation
-from invite_sweeper.text import fitting
+from invite_sweeper.text import plural_form
 
 # The saved plan: what may be deleted at most, under a digest. Pure.
 #
@@ -32,9 +32,9 @@ from invite_sweeper.text import fitting
 
 
 FORMAT = "invite-sweeper plan 1"
-_MAKE_ANOTHER = "Make another with: invite-sweeper plan --out FILE"
+_NEW_PLAN_HINT = "Make another with: invite-sweeper plan --out FILE"
 
-Key: TypeAlias = tuple[str, str, str]
+InvitationKey: TypeAlias = tuple[str, str, str]
 """Source, project id (or the organization's, for a list of one), invitation id."""
 
 
@@ -69,15 +69,15 @@ class SavedPlan:
 
     context: PlanContext
     digest: str
-    made_at: datetime
-    evidence: Mapping[Key, tuple[str | None, str | None]]
+    created_at: datetime
+    invitations: Mapping[InvitationKey, tuple[str | None, str | None]]
 
 
 class _Header(PlanContext):
     plan: str
 
 
-def write(context: PlanContext, rows: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
+def render_lines(context: PlanContext, rows: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
     """Give the lines of a plan's file, each with its newline.
 
     Args:
@@ -91,32 +91,32 @@ def write(context: PlanContext, rows: Iterable[Mapping[str, object]]) -> Iterato
     yield orjson.dumps({"sha256": digest.hexdigest()}) + b"\n"
 
 
-def read(lines: Iterable[bytes]) -> SavedPlan:
+def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
     """Read a plan's file.
 
     Raises:
         GuardRefused: It is no plan, or was edited or cut. Nothing was deleted.
     """
     digest = hashlib.sha256()
-    evidence: dict[Key, tuple[str | None, str | None]] = {}
+    invitations: dict[InvitationKey, tuple[str | None, str | None]] = {}
     header: _Header | None = None
     last: bytes | None = None
     for line in lines:
         if last is not None:
             digest.update(last)
-            header = _take(last, header, evidence)
+            header = _parse_line(last, header, invitations)
         last = line
     if header is None or last is None:
-        raise _edited("It is no plan, or was cut")
+        raise _invalid_plan("It is no plan, or was cut")
     if last != orjson.dumps({"sha256": digest.hexdigest()}) + b"\n":
-        raise _edited("Its digest does not fit: it was edited or cut")
-    made_at = instant(header.now)
+        raise _invalid_plan("Its digest does not fit: it was edited or cut")
+    created_at = parse_timestamp(header.now)
     context = PlanContext(**header.model_dump(exclude={"plan"}))
-    return SavedPlan(context, digest.hexdigest(), made_at, evidence)
+    return SavedPlan(context, digest.hexdigest(), created_at, invitations)
 
 
-def check(
-    saved: SavedPlan, present: PlanContext, *, now: datetime, max_age: timedelta, same_policy: bool
+def check_applicable(
+    saved: SavedPlan, current: PlanContext, *, now: datetime, max_age: timedelta, same_policy: bool
 ) -> None:
     """Let a plan pass that belongs to this run.
 
@@ -127,39 +127,41 @@ def check(
     Raises:
         GuardRefused: It is too old, from the future, or of another organization, host or policy.
     """
-    made, context = saved.made_at, saved.context
-    if made > now:
-        raise _refused(f"The plan was made at {context.now}, which is still to come.")
-    if now - made > max_age:
-        raise _refused(f"The plan was made at {context.now}, over {max_age} ago.")
-    if context.organizations != present.organizations:
-        raise _refused("The plan belongs to other organizations than the policy.")
-    if context.base_url != present.base_url:
-        raise _refused(f"The plan belongs to {context.base_url}, not to {present.base_url}.")
-    if same_policy and context.policy_sha256 != present.policy_sha256:
-        raise _refused("The plan was made by another policy.")
+    created_at, context = saved.created_at, saved.context
+    if created_at > now:
+        raise _plan_error(f"The plan was made at {context.now}, which is still to come.")
+    if now - created_at > max_age:
+        raise _plan_error(f"The plan was made at {context.now}, over {max_age} ago.")
+    if context.organizations != current.organizations:
+        raise _plan_error("The plan belongs to other organizations than the policy.")
+    if context.base_url != current.base_url:
+        raise _plan_error(f"The plan belongs to {context.base_url}, not to {current.base_url}.")
+    if same_policy and context.policy_sha256 != current.policy_sha256:
+        raise _plan_error("The plan was made by another policy.")
 
 
-def _take(
-    line: bytes, header: _Header | None, evidence: dict[Key, tuple[str | None, str | None]]
+def _parse_line(
+    line: bytes,
+    header: _Header | None,
+    invitations: dict[InvitationKey, tuple[str | None, str | None]],
 ) -> _Header:
     """Read one line; the first is the header."""
     try:
         if header is None:
             header = _Header.model_validate_json(line)
             if header.plan != FORMAT:
-                raise _edited("It is a plan of another format")
+                raise _invalid_plan("It is a plan of another format")
             return header
         row = orjson.loads(line)
         scope_id = row["org_id"] if row["project_id"] is None else row["project_id"]
         key = (str(row["source"]), str(scope_id), str(row["invitation_id"]))
-        evidence[key] = (row["created_at"], row["username"])
+        invitations[key] = (row["created_at"], row["username"])
     except (ValidationError, ValueError, KeyError, TypeError):
-        raise _edited("It is no plan, or was edited") from None
+        raise _invalid_plan("It is no plan, or was edited") from None
     return header
 
 
-def instant(text: str) -> datetime:
+def parse_timestamp(text: str) -> datetime:
     """Read a date of a plan, with its zone.
 
     Raises:
@@ -168,24 +170,24 @@ def instant(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise _edited("It holds a date that is none") from None
+        raise _invalid_plan("It holds a date that is none") from None
     if found.tzinfo is None:
-        raise _edited("It holds a date without a zone")
+        raise _invalid_plan("It holds a date without a zone")
     return found
 
 
-def _edited(why: str) -> GuardRefused:
-    return _refused(f"The plan cannot be used. {why}.")
+def _invalid_plan(reason: str) -> GuardRefused:
+    return _plan_error(f"The plan cannot be used. {reason}.")
 
 
-def _refused(what: str) -> GuardRefused:
-    return GuardRefused(what, hint=_MAKE_ANOTHER)
+def _plan_error(message: str) -> GuardRefused:
+    return GuardRefused(message, hint=_NEW_PLAN_HINT)
 
 
 # A saved plan as a ceiling: what it lets through, and what has become of the rest. Pure.
 
 
-class Ceiling:
+class SavedPlanFilter:
     """What a plan lets through, and what has become of the rest.
 
     Attributes:
@@ -193,51 +195,53 @@ class Ceiling:
     """
 
     def __init__(self, saved: SavedPlan) -> None:
-        self._left = dict(saved.evidence)
-        self.kept: dict[str, int] = {}
+        self._remaining = dict(saved.invitations)
+        self.kept_by_reason: dict[str, int] = {}
 
-    def admits(self, invitation: Invitation) -> bool:
+    def allows(self, invitation: Invitation) -> bool:
         """Tell whether a stale invitation is in the plan, and the one that was meant."""
-        evidence = self._left.pop(_key(invitation), None)
-        if evidence is None:
+        planned = self._remaining.pop(_key(invitation), None)
+        if planned is None:
             return False
         created_at = invitation.created_at
-        same = isinstance(created_at, datetime) and evidence[0] is not None
+        same = isinstance(created_at, datetime) and planned[0] is not None
         return (
-            same and evidence[1] == invitation.username and created_at == instant(evidence[0] or "")
+            same
+            and planned[1] == invitation.username
+            and created_at == parse_timestamp(planned[0] or "")
         )
 
-    def note_kept(self, invitation: Invitation, reason: str) -> None:
+    def record_kept(self, invitation: Invitation, reason: str) -> None:
         """Take into account that an invitation is kept now, whatever the plan says."""
-        if self._left.pop(_key(invitation), None) is not None:
-            self.kept[reason] = self.kept.get(reason, 0) + 1
+        if self._remaining.pop(_key(invitation), None) is not None:
+            self.kept_by_reason[reason] = self.kept_by_reason.get(reason, 0) + 1
 
     @property
-    def unseen(self) -> int:
+    def not_seen(self) -> int:
         """How many planned ones were not seen: gone, or in a list that was not read."""
-        return len(self._left)
+        return len(self._remaining)
 
-    def left_out(self) -> Iterator[str]:
+    def describe_difference(self) -> Iterator[str]:
         """Say what the plan lists and this run does not delete."""
-        for reason, count in sorted(self.kept.items()):
-            are = fitting(count, "is", "are")
+        for reason, count in sorted(self.kept_by_reason.items()):
+            are = plural_form(count, "is", "are")
             yield f"{count:,} of the plan's invitations {are} kept now: {reason}."
-        if self.unseen:
+        if self.not_seen:
             yield (
-                f"{self.unseen:,} of the plan's invitations "
-                f"{fitting(self.unseen, 'was', 'were')} not seen: "
+                f"{self.not_seen:,} of the plan's invitations "
+                f"{plural_form(self.not_seen, 'was', 'were')} not seen: "
                 "gone, or in a list that was not read."
             )
 
 
-def _key(invitation: Invitation) -> Key:
+def _key(invitation: Invitation) -> InvitationKey:
     return invitation.source.value, invitation.project_id, invitation.id
 
 
 # Approvals: ed25519 signatures over a plan's digest, by the library `cryptography`.
 
 
-_CONTEXT = b"invite-sweeper plan approval v1\n"
+_SIGNATURE_CONTEXT = b"invite-sweeper plan approval v1\n"
 """What is signed names its purpose, so that no other signature of the key can pass for it."""
 
 
@@ -247,7 +251,7 @@ def sign(digest: str, key: Path) -> str:
     Raises:
         UsageFault: The file holds no private ed25519 key without a passphrase.
     """
-    data = _read(key)
+    data = _read_key(key)
     load = (
         serialization.load_ssh_private_key
         if b"OPENSSH" in data
@@ -258,29 +262,31 @@ def sign(digest: str, key: Path) -> str:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         private = None
     if not isinstance(private, Ed25519PrivateKey):
-        raise UsageFault(
+        raise UsageError(
             f"{key} holds no private ed25519 key without a passphrase.",
             hint="Make one: ssh-keygen -t ed25519 -f KEY, or openssl genpkey -algorithm ed25519",
         )
-    return base64.b64encode(private.sign(_CONTEXT + digest.encode())).decode()
+    return base64.b64encode(private.sign(_SIGNATURE_CONTEXT + digest.encode())).decode()
 
 
-def verify(digest: str, signature: str, key: Path) -> bool:
+def is_valid_signature(digest: str, signature: str, key: Path) -> bool:
     """Tell whether the holder of the key has signed the digest.
 
     Raises:
         UsageFault: The file holds no public ed25519 key.
     """
-    public = _public(key)
+    public = _load_public_key(key)
     try:
-        public.verify(base64.b64decode(signature, validate=True), _CONTEXT + digest.encode())
+        public.verify(
+            base64.b64decode(signature, validate=True), _SIGNATURE_CONTEXT + digest.encode()
+        )
     except (InvalidSignature, binascii.Error, ValueError):
         return False
     return True
 
 
-def _public(key: Path) -> Ed25519PublicKey:
-    data = _read(key)
+def _load_public_key(key: Path) -> Ed25519PublicKey:
+    data = _read_key(key)
     load = (
         serialization.load_ssh_public_key
         if data.startswith(b"ssh-")
@@ -291,15 +297,15 @@ def _public(key: Path) -> Ed25519PublicKey:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         public = None
     if not isinstance(public, Ed25519PublicKey):
-        raise UsageFault(f"{key} holds no public ed25519 key.", hint="Give the .pub file.")
+        raise UsageError(f"{key} holds no public ed25519 key.", hint="Give the .pub file.")
     return public
 
 
-def _read(key: Path) -> bytes:
+def _read_key(key: Path) -> bytes:
     try:
         return key.read_bytes()
     except OSError as error:
-        raise UsageFault(f"The key {key} cannot be read: {error.strerror}.") from None
+        raise UsageError(f"The key {key} cannot be read: {error.strerror}.") from None
 
 
 # Saved plans come from files and go to files; approvals stand beside them.
@@ -308,7 +314,7 @@ def _read(key: Path) -> bytes:
 _PLACE_HINT: Final = "Name a file with --out, on a disk with room, in a folder that takes one."
 
 
-def try_place(path: Path) -> None:
+def check_writable(path: Path) -> None:
     """Let a run begin that is to save its plan there; nothing is left behind.
 
     A pipe or a device is refused: a plan is read back, and is there whole or not at all.
@@ -317,11 +323,11 @@ def try_place(path: Path) -> None:
         UsageFault: No plan can be saved there. Atlas was not called.
     """
     try:
-        partial = _partial(_target(path))
-        os.close(_opened(partial))
+        partial = _partial_path(_regular_target(path))
+        os.close(_create_exclusive(partial))
         partial.unlink()
     except OSError as error:
-        raise UsageFault(
+        raise UsageError(
             f"The plan {path} cannot be saved: {error.strerror}.", hint=_PLACE_HINT
         ) from None
 
@@ -334,25 +340,27 @@ def save(path: Path, context: PlanContext, rows: Iterable[Mapping[str, object]])
             that is to leave its plan behind does not begin without it.
     """
     try:
-        _replace(_target(path), context, rows)
+        _write_atomically(_regular_target(path), context, rows)
     except OSError as error:
         raise GuardRefused(
             f"The plan {path} was not saved: {error.strerror}.", hint=_PLACE_HINT
         ) from None
 
 
-def _target(path: Path) -> Path:
-    target = replaceable(path)
+def _regular_target(path: Path) -> Path:
+    target = regular_file_target(path)
     if target is None:
         raise OSError(errno.EINVAL, "it is no plain file, and a plan has to be read back")
     return target
 
 
-def _replace(target: Path, context: PlanContext, rows: Iterable[Mapping[str, object]]) -> None:
-    partial = _partial(target)
+def _write_atomically(
+    target: Path, context: PlanContext, rows: Iterable[Mapping[str, object]]
+) -> None:
+    partial = _partial_path(target)
     try:
-        with os.fdopen(_opened(partial), "wb") as file:
-            file.writelines(write(context, rows))
+        with os.fdopen(_create_exclusive(partial), "wb") as file:
+            file.writelines(render_lines(context, rows))
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
@@ -362,11 +370,11 @@ def _replace(target: Path, context: PlanContext, rows: Iterable[Mapping[str, obj
         raise
 
 
-def _partial(path: Path) -> Path:
+def _partial_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
-def _opened(partial: Path) -> int:
+def _create_exclusive(partial: Path) -> int:
     partial.unlink(missing_ok=True)
     return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
@@ -380,9 +388,9 @@ def load(path: Path) -> SavedPlan:
     """
     try:
         with path.open("rb") as file:
-            return read(file)
+            return parse_plan(file)
     except OSError as error:
-        raise UsageFault(
+        raise UsageError(
             f"The plan {path} cannot be read: {error.strerror}.",
             hint="Name one that was saved with: invite-sweeper plan --out FILE",
         ) from None
@@ -405,7 +413,7 @@ def approve(plan: Path, key: Path) -> Path:
     try:
         path.write_text(signature + "\n", "ascii")
     except OSError as error:
-        raise UsageFault(f"{path} cannot be written: {error.strerror}.") from None
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from None
     return path
 
 
@@ -424,7 +432,7 @@ def require_approval(plan: Path, digest: str, key: Path) -> None:
         signature = path.read_text("ascii").strip()
     except (OSError, ValueError):
         signature = ""
-    if not verify(digest, signature, key):
+    if not is_valid_signature(digest, signature, key):
         raise GuardRefused(
             f"The plan has no approval by the key {key}.",
             hint=f"Let its holder run: invite-sweeper plan approve {plan} --key PRIVATE_KEY",

@@ -6,15 +6,22 @@ from dataclasses import dataclass, field, replace
 
 from typing_extensions import override
 
-from invite_sweeper.errors import UsageFault
-from invite_sweeper.models import Invitation, Place, Project, Source, Unreadable, organization_place
+from invite_sweeper.errors import UsageError
+from invite_sweeper.models import (
+    Invitation,
+    ListRef,
+    ListUnreadable,
+    Project,
+    Source,
+    organization_list_ref,
+)
 from invite_sweeper.policy import Limits, Policy
-from invite_sweeper.text import Globs, fold
+from invite_sweeper.text import Globs, casefold_visible
 
 # Which projects a policy speaks of. Pure.
 
 
-class Scope:
+class ProjectFilter:
     """The projects that a policy may touch: organizations, include, exclude, tags.
 
     It remembers which entries never matched a project, since a misspelt exemption that
@@ -23,50 +30,55 @@ class Scope:
 
     def __init__(self, policy: Policy) -> None:
         self._organizations = policy.organization_ids
-        self._out_of_sight = dict.fromkeys(each.id for each in policy.organizations)
+        self._organizations_without_projects = dict.fromkeys(
+            each.id for each in policy.organizations
+        )
         self._include = Globs(policy.projects.include)
         self._exclude = Globs(policy.projects.exclude)
         self._tags = frozenset(
-            (fold(key), fold(value)) for key, value in dict(policy.projects.tags or {}).items()
+            (casefold_visible(key), casefold_visible(value))
+            for key, value in dict(policy.projects.tags or {}).items()
         )
-        self._unmatched = {
+        self._unused_entries = {
             **{("projects.include", p): None for p in self._include.patterns if p != "*"},
             **{("projects.exclude", p): None for p in self._exclude.patterns},
         }
 
-    def owns(self, project: Project) -> bool:
+    def in_allowed_organization(self, project: Project) -> bool:
         """Tell whether the project belongs to an organization of the policy."""
-        self._out_of_sight.pop(project.org_id, None)
+        self._organizations_without_projects.pop(project.org_id, None)
         return project.org_id in self._organizations
 
-    def holds(self, project: Project) -> bool:
+    def includes(self, project: Project) -> bool:
         """Tell whether the policy may touch the project's invitations."""
-        if not self.owns(project):
+        if not self.in_allowed_organization(project):
             return False
         included = self._matches("projects.include", self._include, project)
         excluded = self._matches("projects.exclude", self._exclude, project)
-        tags = frozenset((fold(key), fold(value)) for key, value in project.tags)
+        tags = frozenset(
+            (casefold_visible(key), casefold_visible(value)) for key, value in project.tags
+        )
         return included and not excluded and self._tags <= tags
 
-    def unmatched(self) -> tuple[str, ...]:
+    def unused_entries(self) -> tuple[str, ...]:
         """Give a sentence for each organization and entry that fits none of the projects so far."""
         absent = (
             f"No project of organization {org_id} is in sight: check the id, and whose "
             "credentials these are."
-            for org_id in self._out_of_sight
+            for org_id in self._organizations_without_projects
         )
-        return (*absent, *self.unmatched_globs())
+        return (*absent, *self.unused_patterns())
 
-    def unmatched_globs(self) -> tuple[str, ...]:
+    def unused_patterns(self) -> tuple[str, ...]:
         """Give a sentence for each entry that has matched none of the projects so far."""
         return tuple(
-            f"{where} {pattern!r} matched no project." for where, pattern in self._unmatched
+            f"{where} {pattern!r} matched no project." for where, pattern in self._unused_entries
         )
 
     def _matches(self, where: str, globs: Globs, project: Project) -> bool:
-        hits = globs.matching(project.name) + globs.matching(project.id)
+        hits = globs.matching_patterns(project.name) + globs.matching_patterns(project.id)
         for pattern in hits:
-            self._unmatched.pop((where, pattern), None)
+            self._unused_entries.pop((where, pattern), None)
         return bool(hits)
 
 
@@ -74,7 +86,7 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Territory:
+class RunScope:
     """What there is to walk.
 
     Attributes:
@@ -86,57 +98,61 @@ class Territory:
     """
 
     projects: tuple[Project, ...]
-    unreadable: tuple[Unreadable, ...] = ()
+    unreadable: tuple[ListUnreadable, ...] = ()
     organizations: tuple[str, ...] = ()
-    names: Mapping[str, str] = field(default_factory=dict)
-    in_scope: frozenset[str] = frozenset()
+    project_names: Mapping[str, str] = field(default_factory=dict)
+    in_scope_ids: frozenset[str] = frozenset()
 
-    def places(self, sources: Iterable[Source]) -> tuple[Place, ...]:
+    def lists(self, sources: Iterable[Source]) -> tuple[ListRef, ...]:
         """Give the lists to read: an organization's first, then project by project."""
         wanted = tuple(sources)
         of_organizations = (
-            organization_place(org_id, source)
+            organization_list_ref(org_id, source)
             for source in wanted
-            if source.of_organization
+            if source.is_organization_level
             for org_id in self.organizations
         )
         of_projects = (
-            Place(project, source)
+            ListRef(project, source)
             for project in self.projects
             for source in wanted
-            if not source.of_organization
+            if not source.is_organization_level
         )
         return (*of_organizations, *of_projects)
 
-    def part(self, holds: Callable[[str], bool]) -> "Territory":
+    def restricted_to(self, includes: Callable[[str], bool]) -> "RunScope":
         """Give the part of it whose projects' and organizations' ids are held.
 
         Names, and what is in scope, stay whole: an invitation may reach another part.
         """
         return replace(
             self,
-            projects=tuple(p for p in self.projects if holds(p.id)),
-            unreadable=tuple(u for u in self.unreadable if holds(u.project_id)),
-            organizations=tuple(o for o in self.organizations if holds(o)),
+            projects=tuple(p for p in self.projects if includes(p.id)),
+            unreadable=tuple(u for u in self.unreadable if includes(u.project_id)),
+            organizations=tuple(o for o in self.organizations if includes(o)),
         )
 
-    def located(self, invitation: Invitation) -> Invitation:
+    def with_project_names(self, invitation: Invitation) -> Invitation:
         """Give an organization's invitation with the names of the projects that it reaches.
 
         It reaches outside where one of them is not in scope, or not in sight at all.
         """
-        if not invitation.reaches:
+        if not invitation.linked_projects:
             return invitation
         return invitation._replace(
-            reaches=tuple((i, self.names.get(i, "")) for i, _ in invitation.reaches),
-            reaches_outside=any(i not in self.in_scope for i, _ in invitation.reaches),
+            linked_projects=tuple(
+                (i, self.project_names.get(i, "")) for i, _ in invitation.linked_projects
+            ),
+            links_out_of_scope=any(
+                i not in self.in_scope_ids for i, _ in invitation.linked_projects
+            ),
         )
 
 
 # One of several runs that divide the projects between them. Pure.
 
 
-MOST = 100
+MAX_SHARDS = 100
 """So many shards can share Atlas's smallest buckets (300, and 100 a minute), and each goes on."""
 
 
@@ -161,33 +177,33 @@ class Shard:
         if first == "auto" and completion_index is not None and completion_index.isdecimal():
             first = str(int(completion_index) + 1)
         whole = slash and all(part.isascii() and part.isdecimal() for part in (first, second))
-        if not whole or not 1 <= int(first) <= int(second) <= MOST:
-            raise UsageFault(
+        if not whole or not 1 <= int(first) <= int(second) <= MAX_SHARDS:
+            raise UsageError(
                 f"--shard {text!r} is no shard.",
-                hint=f"Write I/N with I from 1 to N and N up to {MOST}, as 2/3; or auto/N inside "
+                hint=f"Write I/N with I from 1 to N and N up to {MAX_SHARDS}, as 2/3; or auto/N inside "
                 "an Indexed Job, which reads JOB_COMPLETION_INDEX.",
             )
         return cls(int(first), int(second))
 
-    def holds(self, project_id: str) -> bool:
+    def includes(self, project_id: str) -> bool:
         """Tell whether the project belongs to this shard."""
         digest = hashlib.sha256(project_id.encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
 
-    def share_of(self, limits: Limits) -> Limits:
+    def limits_for(self, limits: Limits) -> Limits:
         """Give this shard's part of the run's limits; the parts add up to the whole.
 
         What counts within one project, or relative to what is seen, stays as it is.
         """
         return limits.model_copy(
             update={
-                "max_deletions": self._part(limits.max_deletions),
-                "max_unreadable_projects": self._part(limits.max_unreadable_projects),
+                "max_deletions": self._share(limits.max_deletions),
+                "max_unreadable_projects": self._share(limits.max_unreadable_projects),
             }
         )
 
-    def _part(self, whole: int) -> int:
-        return (whole + self.count - self.index) // self.count
+    def _share(self, total: int) -> int:
+        return (total + self.count - self.index) // self.count
 
     @override
     def __str__(self) -> str:
@@ -197,7 +213,7 @@ class Shard:
 # A scope that remembers what it left alone, for commands that tell of it.
 
 
-class NotingScope(Scope):
+class ReportingProjectFilter(ProjectFilter):
     """What a policy speaks of, and what it came by besides.
 
     Attributes:
@@ -207,12 +223,14 @@ class NotingScope(Scope):
 
     def __init__(self, policy: Policy) -> None:
         super().__init__(policy)
-        self.left_alone: list[Project] = []
-        self.foreign: list[Project] = []
+        self.excluded: list[Project] = []
+        self.other_organizations: list[Project] = []
 
     @override
-    def holds(self, project: Project) -> bool:
-        held = super().holds(project)
-        if not held:
-            (self.left_alone if self.owns(project) else self.foreign).append(project)
-        return held
+    def includes(self, project: Project) -> bool:
+        included = super().includes(project)
+        if not included:
+            (
+                self.excluded if self.in_allowed_organization(project) else self.other_organizations
+            ).append(project)
+        return included

@@ -8,164 +8,177 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from invite_sweeper.models import (
     INVITED_STATUSES,
-    USER_LISTS,
+    SOURCES_OF_USERS,
     Invitation,
     MembershipStatus,
-    Moment,
+    Timestamp,
     UnreadableDate,
 )
 from invite_sweeper.policy import Keep, Policy, Rule
-from invite_sweeper.sweep.saved_plan import Ceiling
-from invite_sweeper.text import Globs, fold
+from invite_sweeper.sweep.saved_plan import SavedPlanFilter
+from invite_sweeper.text import Globs, casefold_visible
 
 # What each key of a rule or keep entry asks of an invitation. Pure.
 
 
-Answer: TypeAlias = bool | str
+MatchResult: TypeAlias = bool | str
 """Whether a criterion holds; a text is the reason why that cannot be judged."""
 
-Criterion: TypeAlias = tuple[str, Callable[[Invitation], Answer]]
+Condition: TypeAlias = tuple[str, Callable[[Invitation], MatchResult]]
 """The key in the policy, and its question."""
 
 
-def date_fault(created_at: Moment, now: datetime) -> str | None:
+def unusable_date_reason(timestamp: Timestamp, now: datetime) -> str | None:
     """Give the reason why a date cannot be counted from; None for a good one."""
-    if created_at is None:
+    if timestamp is None:
         return "no_date"
-    if isinstance(created_at, UnreadableDate):
+    if isinstance(timestamp, UnreadableDate):
         return "unreadable_date"
-    return "future_date" if created_at > now else None
+    return "future_date" if timestamp > now else None
 
 
-def all_hold(criteria: tuple[Criterion, ...], invitation: Invitation) -> Answer:
+def match_all(conditions: tuple[Condition, ...], invitation: Invitation) -> MatchResult:
     """Ask every question: True when all hold, False when one does not, else the first doubt."""
-    doubt = ""
-    for _, ask in criteria:
-        answer = ask(invitation)
-        if answer is False:
+    unknown_reason = ""
+    for _, ask in conditions:
+        result = ask(invitation)
+        if result is False:
             return False
-        if answer is not True:
-            doubt = doubt or answer
-    return doubt or True
+        if result is not True:
+            unknown_reason = unknown_reason or result
+    return unknown_reason or True
 
 
-def rule_criteria(rule: Rule, now: datetime) -> tuple[Criterion, ...]:
+def rule_conditions(rule: Rule, now: datetime) -> tuple[Condition, ...]:
     """Add what a rule says without words: who may still accept is named by `statuses`.
 
     The users lists hold people whose removal also removes an accepted membership, so their
     PENDING ones are stale only where the rule asks for that status by name.
     """
-    criteria = criteria_of(rule, now)
+    conditions = entry_conditions(rule, now)
     if rule.statuses is not None:
-        return criteria
-    return (*criteria, ("statuses", _may_go_unnamed))
+        return conditions
+    return (*conditions, ("statuses", _pending_needs_explicit_status))
 
 
-def _may_go_unnamed(invitation: Invitation) -> Answer:
-    return invitation.source not in USER_LISTS or invitation.status != MembershipStatus.PENDING
+def _pending_needs_explicit_status(invitation: Invitation) -> MatchResult:
+    return (
+        invitation.source not in SOURCES_OF_USERS or invitation.status != MembershipStatus.PENDING
+    )
 
 
-def criteria_of(entry: Rule | Keep, now: datetime) -> tuple[Criterion, ...]:
+def entry_conditions(entry: Rule | Keep, now: datetime) -> tuple[Condition, ...]:
     """Give the questions of an entry, one a key that it has, in a fixed order."""
-    return (*_of_time(entry, now), *_of_names(entry))
+    return (*_time_conditions(entry, now), *_name_conditions(entry))
 
 
-def _of_time(entry: Rule | Keep, now: datetime) -> Iterator[Criterion]:
+def _time_conditions(entry: Rule | Keep, now: datetime) -> Iterator[Condition]:
     if entry.older_than is not None:
-        yield ("older_than", _older_than(entry.older_than, now))
+        yield ("older_than", _older_than_condition(entry.older_than, now))
     if entry.expired is not None:
-        yield ("expired", _expired(entry.expired, now))
+        yield ("expired", _expired_condition(entry.expired, now))
     if entry.expires_within is not None:
-        yield ("expires_within", _expires_within(entry.expires_within, now))
+        yield ("expires_within", _expires_within_condition(entry.expires_within, now))
 
 
-def _of_names(entry: Rule | Keep) -> Iterator[Criterion]:
+def _name_conditions(entry: Rule | Keep) -> Iterator[Condition]:
     if entry.usernames is not None:
-        yield ("usernames", _name(entry.usernames, lambda i: i.username, "no_username"))
+        yield ("usernames", _name_condition(entry.usernames, lambda i: i.username, "no_username"))
     if entry.inviters is not None:
-        yield ("inviters", _name(entry.inviters, lambda i: i.inviter, "no_inviter"))
+        yield ("inviters", _name_condition(entry.inviters, lambda i: i.inviter, "no_inviter"))
     if entry.roles is not None:
-        yield ("roles", _roles(entry.roles))
+        yield ("roles", _roles_condition(entry.roles))
     if entry.projects is not None:
         # A rule speaks of all that a deletion takes away, a keep entry of any part of it.
-        yield ("projects", _projects(entry.projects, all if isinstance(entry, Rule) else any))
+        yield (
+            "projects",
+            _projects_condition(entry.projects, all if isinstance(entry, Rule) else any),
+        )
     if entry.statuses is not None:
-        yield ("statuses", _statuses(entry.statuses))
+        yield ("statuses", _statuses_condition(entry.statuses))
 
 
-def _older_than(age: timedelta, now: datetime) -> Callable[[Invitation], Answer]:
+def _older_than_condition(age: timedelta, now: datetime) -> Callable[[Invitation], MatchResult]:
     latest = now - age
 
-    def ask(invitation: Invitation) -> Answer:
+    def ask(invitation: Invitation) -> MatchResult:
         created_at = invitation.created_at
         if not isinstance(created_at, datetime):
-            return date_fault(created_at, now) or False
+            return unusable_date_reason(created_at, now) or False
         return created_at <= latest
 
     return ask
 
 
-def _with_expiry(test: Callable[[datetime], bool], now: datetime) -> Callable[[Invitation], Answer]:
-    def ask(invitation: Invitation) -> Answer:
+def _expiry_condition(
+    test: Callable[[datetime], bool], now: datetime
+) -> Callable[[Invitation], MatchResult]:
+    def ask(invitation: Invitation) -> MatchResult:
         if not isinstance(invitation.expires_at, datetime):
-            return date_fault(invitation.expires_at, now) or False
+            return unusable_date_reason(invitation.expires_at, now) or False
         return test(invitation.expires_at)
 
     return ask
 
 
-def _expired(wanted: bool, now: datetime) -> Callable[[Invitation], Answer]:
-    return _with_expiry(lambda end: (end <= now) is wanted, now)
+def _expired_condition(wanted: bool, now: datetime) -> Callable[[Invitation], MatchResult]:
+    return _expiry_condition(lambda end: (end <= now) is wanted, now)
 
 
-def _expires_within(span: timedelta, now: datetime) -> Callable[[Invitation], Answer]:
-    return _with_expiry(lambda end: timedelta() < end - now <= span, now)
+def _expires_within_condition(
+    span: timedelta, now: datetime
+) -> Callable[[Invitation], MatchResult]:
+    return _expiry_condition(lambda end: timedelta() < end - now <= span, now)
 
 
-def _name(
-    patterns: tuple[str, ...], read: Callable[[Invitation], str | None], unknown: str
-) -> Callable[[Invitation], Answer]:
+def _name_condition(
+    patterns: tuple[str, ...], get_name: Callable[[Invitation], str | None], reason_if_missing: str
+) -> Callable[[Invitation], MatchResult]:
     globs = Globs(patterns)
 
-    def ask(invitation: Invitation) -> Answer:
-        name = read(invitation)
-        return unknown if name is None else globs.match(name)
+    def ask(invitation: Invitation) -> MatchResult:
+        name = get_name(invitation)
+        return reason_if_missing if name is None else globs.matches(name)
 
     return ask
 
 
-def _roles(wanted: tuple[str, ...]) -> Callable[[Invitation], Answer]:
-    folded = frozenset(map(fold, wanted))
+def _roles_condition(wanted: tuple[str, ...]) -> Callable[[Invitation], MatchResult]:
+    folded = frozenset(map(casefold_visible, wanted))
 
-    def ask(invitation: Invitation) -> Answer:
-        held = (*invitation.roles, *(role for _, role in invitation.origin))
-        return not folded.isdisjoint(map(fold, held)) if held else "no_roles"
+    def ask(invitation: Invitation) -> MatchResult:
+        held = (*invitation.roles, *(role for _, role in invitation.project_roles))
+        return not folded.isdisjoint(map(casefold_visible, held)) if held else "no_roles"
 
     return ask
 
 
-def _projects(
+def _projects_condition(
     patterns: tuple[str, ...], quantifier: Callable[[Iterable[bool]], bool]
-) -> Callable[[Invitation], Answer]:
+) -> Callable[[Invitation], MatchResult]:
     """Ask about the project, or about those that an organization's invitation reaches."""
     globs = Globs(patterns)
 
-    def ask(invitation: Invitation) -> Answer:
-        if not invitation.source.of_organization:
-            return globs.match(invitation.project_name) or globs.match(invitation.project_id)
-        reached = invitation.reaches
+    def ask(invitation: Invitation) -> MatchResult:
+        if not invitation.source.is_organization_level:
+            return globs.matches(invitation.project_name) or globs.matches(invitation.project_id)
+        reached = invitation.linked_projects
         return bool(reached) and quantifier(
-            globs.match(group_id) or globs.match(name) for group_id, name in reached
+            globs.matches(group_id) or globs.matches(name) for group_id, name in reached
         )
 
     return ask
 
 
-def _statuses(wanted: tuple[str, ...]) -> Callable[[Invitation], Answer]:
-    folded = frozenset(map(fold, wanted))
+def _statuses_condition(wanted: tuple[str, ...]) -> Callable[[Invitation], MatchResult]:
+    folded = frozenset(map(casefold_visible, wanted))
 
-    def ask(invitation: Invitation) -> Answer:
-        return "no_status" if invitation.status is None else fold(invitation.status) in folded
+    def ask(invitation: Invitation) -> MatchResult:
+        return (
+            "no_status"
+            if invitation.status is None
+            else casefold_visible(invitation.status) in folded
+        )
 
     return ask
 
@@ -183,7 +196,7 @@ def _statuses(wanted: tuple[str, ...]) -> Callable[[Invitation], Answer]:
 # 6. a rule that cannot be judged, or none that matches: kept.
 
 
-_ID = re.compile(r"[a-f0-9]{24}")
+_ID_PATTERN = re.compile(r"[a-f0-9]{24}")
 KEEP_REASONS: Final = {
     "too_young": "too young for every rule",
     "no_rule": "no rule matches",
@@ -212,7 +225,7 @@ class Decision(NamedTuple):
 
     invitation: Invitation
     rule: str | None
-    kept: str | None
+    keep_reason: str | None
     bounced: int = 0
 
     @property
@@ -222,7 +235,7 @@ class Decision(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class EntryResult:
     """How one rule or keep entry answered, for `explain`.
 
     Attributes:
@@ -233,8 +246,8 @@ class Finding:
 
     kind: str
     name: str
-    answer: Answer
-    criteria: tuple[tuple[str, Answer], ...]
+    result: MatchResult
+    conditions: tuple[tuple[str, MatchResult], ...]
 
 
 class Selector:
@@ -246,63 +259,63 @@ class Selector:
 
     def __init__(self, policy: Policy, now: datetime) -> None:
         self._now = now
-        self._rules = tuple((rule.name, rule_criteria(rule, now)) for rule in policy.rules)
-        self._steps = tuple((*rule, _but_for_age(rule[1])) for rule in self._rules)
+        self._rules = tuple((rule.name, rule_conditions(rule, now)) for rule in policy.rules)
+        self._rules_with_age_variant = tuple((*rule, _without_age(rule[1])) for rule in self._rules)
         self._keep = tuple(
-            (entry.name, criteria_of(entry, now))
+            (entry.name, entry_conditions(entry, now))
             for entry in policy.keep
             if entry.until is None or now.date() <= entry.until
         )
 
     def decide(self, invitation: Invitation) -> Decision:
         """Judge one invitation; the module's docstring has the order."""
-        kept = self._kept(invitation)
-        if kept is not None:
-            return Decision(invitation, None, kept)
+        keep_reason = self._keep_reason(invitation)
+        if keep_reason is not None:
+            return Decision(invitation, None, keep_reason)
         reason = "no_rule"
-        for name, criteria, but_for_age in self._steps:
-            answer = all_hold(criteria, invitation)
-            if answer is True:
+        for name, conditions, without_age in self._rules_with_age_variant:
+            result = match_all(conditions, invitation)
+            if result is True:
                 return Decision(invitation, name, None)
-            if isinstance(answer, str):
-                reason = answer
-            elif reason == "no_rule" and all_hold(but_for_age, invitation) is True:
+            if isinstance(result, str):
+                reason = result
+            elif reason == "no_rule" and match_all(without_age, invitation) is True:
                 reason = "too_young"
         return Decision(invitation, None, reason)
 
-    def findings(self, invitation: Invitation) -> tuple[Finding, ...]:
+    def explain(self, invitation: Invitation) -> tuple[EntryResult, ...]:
         """Say of each keep entry that holds today and of each rule how it answers."""
         kinds = (("keep", self._keep), ("rule", self._rules))
         return tuple(
-            Finding(
+            EntryResult(
                 kind,
                 name,
-                all_hold(criteria, invitation),
+                match_all(criteria, invitation),
                 tuple((key, ask(invitation)) for key, ask in criteria),
             )
             for kind, entries in kinds
             for name, criteria in entries
         )
 
-    def _kept(self, invitation: Invitation) -> str | None:
-        if _ID.fullmatch(invitation.id) is None:
+    def _keep_reason(self, invitation: Invitation) -> str | None:
+        if _ID_PATTERN.fullmatch(invitation.id) is None:
             return "unreadable_id"
-        if invitation.source in USER_LISTS and invitation.status not in INVITED_STATUSES:
+        if invitation.source in SOURCES_OF_USERS and invitation.status not in INVITED_STATUSES:
             return "not_pending"
-        if invitation.reaches_outside:
+        if invitation.links_out_of_scope:
             return "reaches_out_of_scope"
-        unjudged = None
-        for name, criteria in self._keep:
-            answer = all_hold(criteria, invitation)
-            if answer is True:
+        unknown_reason = None
+        for name, conditions in self._keep:
+            result = match_all(conditions, invitation)
+            if result is True:
                 return f"keep:{name}"
-            if isinstance(answer, str):
-                unjudged = unjudged or answer
-        return date_fault(invitation.created_at, self._now) or unjudged
+            if isinstance(result, str):
+                unknown_reason = unknown_reason or result
+        return unusable_date_reason(invitation.created_at, self._now) or unknown_reason
 
 
-def _but_for_age(criteria: tuple[Criterion, ...]) -> tuple[Criterion, ...]:
-    return tuple(criterion for criterion in criteria if criterion[0] != "older_than")
+def _without_age(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    return tuple(criterion for criterion in conditions if criterion[0] != "older_than")
 
 
 # What else may keep a stale invitation: it comes back again and again, or no plan lists it.
@@ -312,7 +325,7 @@ BOUNCED = "bounced"
 NOT_IN_PLAN = "not_in_plan"
 
 
-class Bounces(Protocol):
+class DeletionCounter(Protocol):
     """What is known of earlier deletions."""
 
     def count(self, username: str, project_id: str) -> int:
@@ -320,41 +333,41 @@ class Bounces(Protocol):
         ...
 
 
-def as_decided(decision: Decision) -> Decision:
+def no_filter(decision: Decision) -> Decision:
     """Leave a decision as it is."""
     return decision
 
 
-def amendments(
-    *, bounces: Bounces | None, max_bounces: int, ceiling: Ceiling | None
+def decision_filter(
+    *, history: DeletionCounter | None, max_bounces: int, plan_filter: SavedPlanFilter | None
 ) -> Callable[[Decision], Decision]:
     """Give the second look at a decision; it only ever keeps more."""
 
     def amend(decision: Decision) -> Decision:
-        if bounces is not None:
-            decision = _bounced(decision, bounces, max_bounces)
-        if ceiling is not None:
-            decision = _capped(decision, ceiling)
+        if history is not None:
+            decision = _keep_if_bounced(decision, history, max_bounces)
+        if plan_filter is not None:
+            decision = _keep_if_not_in_plan(decision, plan_filter)
         return decision
 
     return amend
 
 
-def _bounced(decision: Decision, bounces: Bounces, max_bounces: int) -> Decision:
+def _keep_if_bounced(decision: Decision, history: DeletionCounter, max_bounces: int) -> Decision:
     """Keep what was deleted `max_bounces` times and is back: two robots must not fight for ever."""
     invitation = decision.invitation
     username = invitation.username
     if decision.rule is None or username is None:
         return decision
-    count = bounces.count(username, invitation.project_id)
+    count = history.count(username, invitation.project_id)
     if count >= max_bounces and count > 0:
         return Decision(invitation, None, BOUNCED, count)
     return decision._replace(bounced=count) if count else decision
 
 
-def _capped(decision: Decision, ceiling: Ceiling) -> Decision:
-    if decision.kept is not None:
-        ceiling.note_kept(decision.invitation, decision.kept)
-    elif not ceiling.admits(decision.invitation):
+def _keep_if_not_in_plan(decision: Decision, plan_filter: SavedPlanFilter) -> Decision:
+    if decision.keep_reason is not None:
+        plan_filter.record_kept(decision.invitation, decision.keep_reason)
+    elif not plan_filter.allows(decision.invitation):
         return Decision(decision.invitation, None, NOT_IN_PLAN, decision.bounced)
     return decision

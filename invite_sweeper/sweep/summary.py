@@ -12,11 +12,11 @@ from datetime import UTC, date, datetime
 from typing import Any, Final, NamedTuple, Protocol
 
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.errors import AuditUnwritable, ExitCode, RunError
-from invite_sweeper.models import Invitation, Outcome, Retired, Source
+from invite_sweeper.errors import AuditLogError, ExitCode, RunError
+from invite_sweeper.models import Invitation, Outcome, Source, SourceRetired
 from invite_sweeper.policy import Keep
-from invite_sweeper.sweep.plan import Draft
-from invite_sweeper.text import counted
+from invite_sweeper.sweep.plan import PlanBuilder
+from invite_sweeper.text import pluralize
 
 SUNSET_WARNING_DAYS: Final = 180
 """Runs warn this long before a list ends: time to change a policy and to watch the result."""
@@ -228,7 +228,7 @@ class RunCounts:
         self._detailed_exit_code = detailed_exit_code
         self.reached_atlas = False
         self.projects_seen = 0
-        self.draft: Draft | None = None
+        self.plan: PlanBuilder | None = None
         self.outcomes: Counter[Outcome] = Counter()
         self.warnings: list[str] = []
         self.sunset: date | None = None
@@ -253,39 +253,39 @@ class RunCounts:
             warnings=tuple(self.warnings),
             **outcomes,
         )
-        draft = self.draft
-        if draft is None:
+        plan = self.plan
+        if plan is None:
             return summary
         return replace(
             summary,
-            projects_unreadable=draft.unreadable,
-            sources_retired=tuple(each.source.value for each in draft.retired),
-            invitations_seen=draft.seen,
-            stale=draft.stale,
-            trimmed=draft.trimmed,
-            kept=draft.kept.total(),
-            kept_by_reason=dict(draft.kept),
-            oldest_pending_days=self._days_since(draft.oldest),
+            projects_unreadable=plan.unreadable,
+            sources_retired=tuple(each.source.value for each in plan.retired),
+            invitations_seen=plan.seen,
+            stale=plan.stale,
+            trimmed=plan.trimmed,
+            kept=plan.kept.total(),
+            kept_by_reason=dict(plan.kept),
+            oldest_pending_days=self._days_since(plan.oldest),
         )
 
-    async def close(self, log: AuditLog, error: RunError | None) -> RunResult:
+    async def finish(self, log: AuditLog, error: RunError | None) -> RunResult:
         """Write `run_finished`, and return the end of the run.
 
         When that line cannot be written, the run ends with the exit code of the audit log.
         """
         try:
-            finished = self._finished(error)
+            finished = self._final_summary(error)
             log.write("run_finished", **finished.to_run_finished(), **self._extra_log_fields())
-            await log.durable()
-        except AuditUnwritable as failure:
-            error = error if isinstance(error, AuditUnwritable) else failure
-            finished = self._finished(error)
+            await log.sync()
+        except AuditLogError as failure:
+            error = error if isinstance(error, AuditLogError) else failure
+            finished = self._final_summary(error)
         summary = replace(finished, audit_last_hash=log.last_hash)
         return RunResult(summary, error, self.reached_atlas)
 
     def _extra_log_fields(self) -> dict[str, object]:
         """Return the ages of kept invitations and the keep entries, for the HTML report."""
-        draft = self.draft
+        draft = self.plan
         if draft is None:
             return {}
         entries = [
@@ -297,24 +297,24 @@ class RunCounts:
             }
             for entry in self._keep
         ]
-        return {"kept_ages": draft.kept_ages.field(), "keep_entries": entries}
+        return {"kept_ages": draft.kept_ages.to_field(), "keep_entries": entries}
 
-    def _finished(self, error: RunError | None) -> RunSummary:
+    def _final_summary(self, error: RunError | None) -> RunSummary:
         summary = self.summary()
         if error is not None:
             return replace(summary, exit_code=int(error.exit_code), error=error.message)
-        partly = summary.projects_unreadable or summary.sources_retired
+        incomplete = summary.projects_unreadable or summary.sources_retired
         # This run may have completed what an interrupted one left open, but for a removed member.
         removed_member = self.recovered[Outcome.ACCEPTED_DURING]
-        if partly or removed_member or any(self.outcomes[each] for each in _INCOMPLETE):
-            return replace(summary, exit_code=int(ExitCode.PARTLY))
+        if incomplete or removed_member or any(self.outcomes[each] for each in _INCOMPLETE):
+            return replace(summary, exit_code=int(ExitCode.PARTIAL))
         stale = self._detailed_exit_code and summary.mode == "dry-run" and summary.stale
         return replace(summary, exit_code=int(ExitCode.STALE if stale else ExitCode.DONE))
 
-    def _days_since(self, instant: datetime | None) -> float | None:
-        if instant is None:
+    def _days_since(self, timestamp: datetime | None) -> float | None:
+        if timestamp is None:
             return None
-        return round((self._now - instant).total_seconds() / _DAY_S, 1)
+        return round((self._now - timestamp).total_seconds() / _DAY_S, 1)
 
 
 def _iso(day: date | None) -> str | None:
@@ -346,7 +346,7 @@ def sunset_warnings(sunsets: Mapping[Source, date], today: date) -> tuple[RunWar
     )
 
 
-def retired_warning(retired: Retired) -> RunWarning:
+def retired_warning(retired: SourceRetired) -> RunWarning:
     """Warn that Atlas no longer serves a list, with the source that replaces it."""
     return RunWarning(f"{retired.reason} {retired.source.replacement_hint}", urgent=True)
 
@@ -385,11 +385,11 @@ def unused_keep_warnings(
     return tuple(
         RunWarning(f"The keep entry {entry.name!r} kept nobody: is it spelt right?")
         for entry in keep
-        if entry.holds(today) and not kept.get(f"keep:{entry.name}")
+        if entry.is_active(today) and not kept.get(f"keep:{entry.name}")
     )
 
 
 def _sunset_text(source: Source, day: date, today: date) -> str:
     left = (day - today).days
-    when = f"on {day}, in {counted(left, 'day')}" if left > 0 else f"since {day}, by its own word"
+    when = f"on {day}, in {pluralize(left, 'day')}" if left > 0 else f"since {day}, by its own word"
     return f"Atlas serves the list {source} no longer {when}. {source.replacement_hint}"

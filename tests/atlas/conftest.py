@@ -16,8 +16,8 @@ from invite_sweeper.atlas import (
     RetryPolicy,
     Secret,
     connect,
-    credentials_from,
     parse_base_url,
+    read_credentials,
 )
 from invite_sweeper.simulator import SimulatedAtlas, serve
 
@@ -44,7 +44,7 @@ class FakeTime:
         await asyncio.sleep(0)
 
 
-class Diary:
+class FakeRestoreLog:
     """A log that keeps what it is told."""
 
     def __init__(self):
@@ -61,7 +61,7 @@ def fake_time():
 
 @pytest.fixture
 def diary():
-    return Diary()
+    return FakeRestoreLog()
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def connecting(fake_time, diary):
         credentials = (
             account
             if account is None or not hasattr(account, "environment")
-            else credentials_from(account.environment(), None)
+            else read_credentials(account.environment(), None)
         )
         async with connect(
             parse_base_url(base_url),

@@ -6,19 +6,19 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from invite_sweeper.atlas.responses import (
-    Answer,
-    AtlasError,
-    Broken,
-    ends_run,
-    error_of,
-    in_words,
-    is_done,
-    is_gone,
-    is_plain_refusal,
-    printable,
-    refuses_first_call,
+    ApiError,
+    RequestFailed,
+    Response,
+    describe,
+    fatal_error_for,
+    first_request_error,
+    is_already_gone,
+    is_deleted,
+    is_unauthenticated,
+    one_line,
+    parse_error,
 )
-from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, VersionGone
+from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import Source
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
@@ -27,13 +27,13 @@ HTML = {"Content-Type": "text/html; charset=utf-8"}
 def answer(status, code=None, *, headers=(), body=None, detail=None):
     if body is None:
         body = json.dumps({"error": status, "errorCode": code, "detail": detail}).encode()
-    return Answer(status, CIMultiDict(headers), body)
+    return Response(status, CIMultiDict(headers), body)
 
 
 def test_the_code_of_the_body_comes_before_that_of_the_header():
     told = answer(404, "IN_BODY", headers={"x-error-code": "IN_HEADER"}, detail="Gone.")
 
-    assert error_of(told) == AtlasError("IN_BODY", "Gone.", ())
+    assert parse_error(told) == ApiError("IN_BODY", "Gone.", ())
 
 
 @pytest.mark.parametrize(
@@ -42,28 +42,28 @@ def test_the_code_of_the_body_comes_before_that_of_the_header():
 def test_the_header_stands_in_where_the_body_says_nothing(body):
     headers = {"X-Error-Code": "IN_HEADER"}
 
-    assert error_of(answer(404, headers=headers, body=body)).code == "IN_HEADER"
-    assert error_of(answer(404, body=body)).code is None
+    assert parse_error(answer(404, headers=headers, body=body)).code == "IN_HEADER"
+    assert parse_error(answer(404, body=body)).code is None
 
 
 def test_the_word_of_oauth_is_a_code_and_the_number_of_atlas_is_not():
     body = b'{"error":"invalid_client","error_description":"Invalid credentials provided."}'
 
-    assert error_of(answer(401, body=body)) == AtlasError(
+    assert parse_error(answer(401, body=body)) == ApiError(
         "invalid_client", "Invalid credentials provided."
     )
-    assert error_of(answer(401, body=b'{"error":401}')).code is None
+    assert parse_error(answer(401, body=b'{"error":401}')).code is None
 
 
 @given(st.binary(max_size=100))
 def test_no_body_is_too_odd_for_an_error(body):
-    assert error_of(answer(500, body=body)).code is None or body
+    assert parse_error(answer(500, body=body)).code is None or body
 
 
 def test_a_detail_is_one_printable_line_of_bounded_length():
-    assert printable("a\nb\x1b[31mc\u202e") == "a b [31mc "
-    assert printable("x" * 300) == "x" * 300
-    assert printable("x" * 301) == "x" * 300 + "…"
+    assert one_line("a\nb\x1b[31mc\u202e") == "a b [31mc "
+    assert one_line("x" * 300) == "x" * 300
+    assert one_line("x" * 301) == "x" * 300 + "…"
 
 
 TYPES = {
@@ -96,14 +96,14 @@ def typed(status, media_type, body=b""):
 @pytest.mark.parametrize("media_type", dict.fromkeys([*TYPES, *PAGES]))
 def test_204_is_done_and_404_is_gone_unless_they_come_as_a_page(media_type):
     is_page = media_type in PAGES
-    assert is_done(typed(204, media_type)) is not is_page
-    assert is_gone(typed(404, media_type)) is not is_page
+    assert is_deleted(typed(204, media_type)) is not is_page
+    assert is_already_gone(typed(404, media_type)) is not is_page
 
 
 @pytest.mark.parametrize("status", [200, 202])
 @pytest.mark.parametrize(("media_type", "may_be"), TYPES.items())
 def test_200_and_202_are_done_only_where_they_are_json(status, media_type, may_be):
-    assert is_done(typed(status, media_type, b"{}")) is (may_be and bool(media_type))
+    assert is_deleted(typed(status, media_type, b"{}")) is (may_be and bool(media_type))
 
 
 @pytest.mark.parametrize("status", [200, 202])
@@ -126,18 +126,18 @@ def test_200_and_202_are_done_only_where_they_are_json(status, media_type, may_b
     ],
 )
 def test_200_and_202_are_not_done_without_an_object_that_names_no_error(status, body):
-    assert not is_done(typed(status, "application/json", body))
+    assert not is_deleted(typed(status, "application/json", body))
 
 
 def test_200_is_not_done_where_a_header_names_an_error():
     headers = {"Content-Type": "application/json", "X-Error-Code": "GROUP_NOT_FOUND"}
-    assert is_done(answer(200, headers={"Content-Type": "application/json"}, body=b"{}"))
-    assert not is_done(answer(200, headers=headers, body=b"{}"))
+    assert is_deleted(answer(200, headers={"Content-Type": "application/json"}, body=b"{}"))
+    assert not is_deleted(answer(200, headers=headers, body=b"{}"))
 
 
 @pytest.mark.parametrize("status", [201, 203, 205, 206, 301, 302, 400, 404, 500])
 def test_a_deletion_is_not_done_with_these(status):
-    assert not is_done(typed(status, "application/json"))
+    assert not is_deleted(typed(status, "application/json"))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_deletion_is_not_done_with_these(status):
     ],
 )
 def test_gone_is_404_or_a_400_that_says_so(status, code, gone):
-    assert is_gone(answer(status, code)) is gone
+    assert is_already_gone(answer(status, code)) is gone
 
 
 @pytest.mark.parametrize(
@@ -175,13 +175,13 @@ def test_gone_is_404_or_a_400_that_says_so(status, code, gone):
         (403, None, None),
         (404, None, None),
         (406, "INVALID_VERSION_DATE", AtlasUnavailable),
-        (410, "VERSION_GONE", VersionGone),
+        (410, "VERSION_GONE", ApiVersionRetired),
         (429, "RATE_LIMITED", None),
         (500, "UNEXPECTED_ERROR", None),
     ],
 )
 def test_what_is_about_the_run_ends_it_and_nothing_else_does(status, code, error):
-    found = ends_run(answer(status, code))
+    found = fatal_error_for(answer(status, code))
 
     assert (type(found) if found else None) is error
 
@@ -190,7 +190,7 @@ def test_what_is_about_the_run_ends_it_and_nothing_else_does(status, code, error
 def test_what_ends_the_run_says_how_to_fix_it(status):
     code = "ORG_REQUIRES_ACCESS_LIST" if status == 403 else None
 
-    assert ends_run(answer(status, code)).hint
+    assert fatal_error_for(answer(status, code)).hint
 
 
 @pytest.mark.parametrize(
@@ -206,12 +206,12 @@ def test_what_ends_the_run_says_how_to_fix_it(status):
 def test_retired_list_is_mended_by_its_successor_and_a_dropped_version_by_an_upgrade(
     status, source, hint
 ):
-    assert hint in ends_run(answer(status), source).hint
+    assert hint in fatal_error_for(answer(status), source).hint
 
 
 def test_no_answer_is_not_about_the_run():
-    assert ends_run(Broken("timed out after 120 s")) is None
-    assert not is_plain_refusal(Broken("timed out after 120 s"))
+    assert fatal_error_for(RequestFailed("timed out after 120 s")) is None
+    assert not is_unauthenticated(RequestFailed("timed out after 120 s"))
 
 
 @pytest.mark.parametrize(
@@ -225,26 +225,26 @@ def test_no_answer_is_not_about_the_run():
         (answer(500), AtlasUnavailable, "500"),
         (answer(302, headers={"Location": "https://x.example/?token=t"}), AtlasUnavailable, "base"),
         (answer(200, headers=HTML, body=b"<html>"), AtlasUnavailable, "no JSON"),
-        (Broken("name not found: x"), AtlasUnavailable, "name not found"),
-        (Broken("Atlas answered nonsense", http_status=200), AtlasUnavailable, "HTTP 200"),
+        (RequestFailed("name not found: x"), AtlasUnavailable, "name not found"),
+        (RequestFailed("Atlas answered nonsense", http_status=200), AtlasUnavailable, "HTTP 200"),
     ],
 )
 def test_a_first_call_that_fails_says_why_and_ends_the_run(result, error, words):
-    found = refuses_first_call(result)
+    found = first_request_error(result)
 
     assert type(found) is error
     assert words in str(found)
 
 
-@pytest.mark.parametrize("result", [Broken("name not found: x"), answer(302), answer(500)])
+@pytest.mark.parametrize("result", [RequestFailed("name not found: x"), answer(302), answer(500)])
 def test_what_stands_before_atlas_has_a_hint_and_an_error_of_its_own_has_none(result):
-    by_atlas = isinstance(result, Answer) and result.status == 500
+    by_atlas = isinstance(result, Response) and result.status == 500
 
-    assert bool(refuses_first_call(result).hint) is not by_atlas
+    assert bool(first_request_error(result).hint) is not by_atlas
 
 
 def test_a_redirects_address_is_not_repeated():
-    told = in_words(answer(307, headers={"Location": "https://evil.example.com/?token=hush"}))
+    told = describe(answer(307, headers={"Location": "https://evil.example.com/?token=hush"}))
 
     assert "not followed" in told
     assert "hush" not in told

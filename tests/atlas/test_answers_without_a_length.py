@@ -11,7 +11,7 @@ from yarl import URL
 
 from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect
 from invite_sweeper.atlas.credentials import BearerToken, Secret
-from invite_sweeper.models import Outcome, Source, Trail
+from invite_sweeper.models import DeletionProgress, Outcome, Source
 
 GONE = b'{"errorCode": "INVALID_INVITATION_ID"}'
 ANOTHER = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -62,8 +62,8 @@ async def deleting(server):
 
         async def delete(number):
             one = invitation(number)
-            assert deleter.admit(one) == 0.0
-            return await deleter.delete(one, Trail())
+            assert deleter.try_acquire(one) == 0.0
+            return await deleter.delete(one, DeletionProgress())
 
         yield delete
     listener.close()

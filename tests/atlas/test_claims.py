@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.atlas import Secret
-from invite_sweeper.atlas.auth import ends_at
+from invite_sweeper.atlas.auth import jwt_expiry
 
 
 def token(claims):
@@ -19,7 +19,7 @@ def token(claims):
 
 def test_end_is_read_in_utc():
     instant = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
-    assert ends_at(token({"exp": int(instant.timestamp())})) == instant
+    assert jwt_expiry(token({"exp": int(instant.timestamp())})) == instant
 
 
 @pytest.mark.parametrize(
@@ -27,15 +27,15 @@ def test_end_is_read_in_utc():
     [{}, [], "exp", {"exp": None}, {"exp": True}, {"exp": "soon"}, {"exp": 1e300}, {"exp": -1e300}],
 )
 def test_what_is_no_end_is_none(claims):
-    assert ends_at(token(claims)) is None
+    assert jwt_expiry(token(claims)) is None
 
 
 @pytest.mark.parametrize("middle", ["b", "\u00e4", "bm8", ""])
 def test_middle_part_that_is_no_json_in_base64_is_no_end(middle):
-    assert ends_at(Secret(f"e30.{middle}.c2ln")) is None
+    assert jwt_expiry(Secret(f"e30.{middle}.c2ln")) is None
 
 
 @given(st.text())
 def test_any_text_gives_an_end_or_none(text):
-    found = ends_at(Secret(text))
+    found = jwt_expiry(Secret(text))
     assert found is None or found.tzinfo is UTC

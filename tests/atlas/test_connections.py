@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 import trustme
 
-from invite_sweeper.errors import AtlasUnavailable, ExitCode, UsageFault
+from invite_sweeper.errors import AtlasUnavailable, ExitCode, UsageError
 from invite_sweeper.simulator import serve
 
 NAME = "atlas.example.com"
@@ -276,7 +276,7 @@ async def test_an_address_that_is_no_proxy_s_is_wrong_usage_and_not_repeated(
     sim, connecting, monkeypatch, variable, address
 ):
     monkeypatch.setenv(variable, address)
-    with pytest.raises(UsageFault) as failed:
+    with pytest.raises(UsageError) as failed:
         async with connecting(f"https://{NAME}", sim.add_token()):
             pass
     assert failed.value.message == f"What {variable} holds is no proxy's address."

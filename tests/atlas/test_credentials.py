@@ -8,9 +8,9 @@ from invite_sweeper.atlas.credentials import (
     BearerToken,
     Secret,
     ServiceAccount,
-    credentials_from,
+    read_credentials,
 )
-from invite_sweeper.errors import ExitCode, UsageFault
+from invite_sweeper.errors import ExitCode, UsageError
 
 ID, SECRET = "MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"
 PUBLIC, PRIVATE = "MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY"
@@ -22,33 +22,33 @@ def no_files(path):
 
 
 def fault_of(environment, read_file=no_files, **options):
-    with pytest.raises(UsageFault) as caught:
-        credentials_from(environment, read_file, **options)
+    with pytest.raises(UsageError) as caught:
+        read_credentials(environment, read_file, **options)
     assert caught.value.exit_code is ExitCode.USAGE
     return str(caught.value)
 
 
 def test_a_service_account_is_read_from_its_two_variables():
-    found = credentials_from({ID: "mdb_sa_id_1", SECRET: "hush"}, no_files)
+    found = read_credentials({ID: "mdb_sa_id_1", SECRET: "hush"}, no_files)
 
     assert isinstance(found, ServiceAccount)
-    assert (found.client_id, found.client_secret.reveal()) == ("mdb_sa_id_1", "hush")
+    assert (found.client_id, found.client_secret.get_secret_value()) == ("mdb_sa_id_1", "hush")
     assert found.actor == "mdb_sa_id_1"
 
 
 def test_an_api_key_is_read_from_its_two_variables():
-    found = credentials_from({PUBLIC: "abcdefgh", PRIVATE: "hush"}, no_files)
+    found = read_credentials({PUBLIC: "abcdefgh", PRIVATE: "hush"}, no_files)
 
     assert isinstance(found, ApiKey)
-    assert (found.public_key, found.private_key.reveal()) == ("abcdefgh", "hush")
+    assert (found.public_key, found.private_key.get_secret_value()) == ("abcdefgh", "hush")
     assert found.actor == "abcdefgh"
 
 
 def test_a_ready_token_has_no_name_but_token():
-    found = credentials_from({TOKEN: "hush"}, no_files)
+    found = read_credentials({TOKEN: "hush"}, no_files)
 
     assert isinstance(found, BearerToken)
-    assert (found.token.reveal(), found.actor) == ("hush", "token")
+    assert (found.token.get_secret_value(), found.actor) == ("hush", "token")
 
 
 def test_a_suffix_chooses_the_variables_of_one_organization(tmp_path):
@@ -60,10 +60,10 @@ def test_a_suffix_chooses_the_variables_of_one_organization(tmp_path):
         f"{SECRET}_SANDBOX_FILE": str(mounted),
     }
 
-    found = credentials_from(environment, Path.read_bytes, suffix="SANDBOX")
+    found = read_credentials(environment, Path.read_bytes, suffix="SANDBOX")
 
     assert isinstance(found, ServiceAccount)
-    assert (found.client_id, found.client_secret.reveal()) == ("mdb_sa_id_2", "hush")
+    assert (found.client_id, found.client_secret.get_secret_value()) == ("mdb_sa_id_2", "hush")
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
@@ -71,13 +71,13 @@ def test_one_line_end_of_a_mounted_file_is_not_part_of_the_secret(tmp_path, end)
     mounted = tmp_path / "token"
     mounted.write_bytes(b"hush" + end.encode())
 
-    found = credentials_from({f"{TOKEN}_FILE": str(mounted)}, Path.read_bytes)
+    found = read_credentials({f"{TOKEN}_FILE": str(mounted)}, Path.read_bytes)
 
-    assert found.token.reveal() == "hush"
+    assert found.token.get_secret_value() == "hush"
 
 
 def test_an_empty_variable_is_as_if_it_were_not_set():
-    found = credentials_from({ID: "", SECRET: "", f"{TOKEN}_FILE": "", TOKEN: "hush"}, no_files)
+    found = read_credentials({ID: "", SECRET: "", f"{TOKEN}_FILE": "", TOKEN: "hush"}, no_files)
 
     assert isinstance(found, BearerToken)
 
@@ -142,9 +142,9 @@ def test_a_file_that_can_hold_no_secret_is_refused_without_its_bytes(content):
 
 
 def test_a_file_of_exactly_the_most_bytes_is_read():
-    found = credentials_from({f"{TOKEN}_FILE": "/run/token"}, lambda path: b"x" * 16384)
+    found = read_credentials({f"{TOKEN}_FILE": "/run/token"}, lambda path: b"x" * 16384)
 
-    assert len(found.token.reveal()) == 16384
+    assert len(found.token.get_secret_value()) == 16384
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,14 @@ from builders import object_id
 from invite_sweeper.atlas import BucketKey
 from invite_sweeper.atlas.rate_limits import PROJECTS_GROUP
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
-from invite_sweeper.models import Gone, Outcome, Project, Source, Trail, Unreadable
+from invite_sweeper.models import (
+    DeletionProgress,
+    ListUnreadable,
+    Outcome,
+    Project,
+    ProjectGone,
+    Source,
+)
 from invite_sweeper.simulator import faults
 
 DELETED, GONE, FAILED = Outcome.DELETED, Outcome.ALREADY_GONE, Outcome.FAILED
@@ -36,25 +43,25 @@ def alpha(sim):
 async def deleting(sim, atlas, project_id):
     """List, then meet the faults that a test has planned for DELETE; the outcome and its trail."""
     one = (await atlas.reader.invitations(Project(project_id, "Alpha", "0" * 24)))[0]
-    trail = Trail()
-    assert atlas.deleter(Source).admit(one) == 0.0
+    trail = DeletionProgress()
+    assert atlas.deleter(Source).try_acquire(one) == 0.0
     return await atlas.deleter(Source).delete(one, trail), trail
 
 
 MATRIX = {
-    "500 in passing": (faults.fails(500), 2, DELETED, 3, 1, None),
-    "500 that lasts": (faults.fails(500), ALWAYS, FAILED, 5, 2, "UNEXPECTED_ERROR"),
-    "500 although it was done": (faults.fails(500, late=True), 1, GONE, 2, 1, None),
+    "500 in passing": (faults.fail_with(500), 2, DELETED, 3, 1, None),
+    "500 that lasts": (faults.fail_with(500), ALWAYS, FAILED, 5, 2, "UNEXPECTED_ERROR"),
+    "500 although it was done": (faults.fail_with(500, late=True), 1, GONE, 2, 1, None),
     "502 with a page": (faults.html(502), 1, DELETED, 2, 1, None),
     "502 with a page that lasts": (faults.html(502), ALWAYS, FAILED, 5, 2, None),
     "503 with a page": (faults.html(503, retry_after="2"), 1, DELETED, 2, 1, None),
-    "504": (faults.fails(504), 1, DELETED, 2, 1, None),
-    "429": (faults.fails(429, "RATE_LIMITED", retry_after="3"), 9, DELETED, 10, 1, None),
-    "429 without a time": (faults.fails(429, "RATE_LIMITED"), 1, DELETED, 2, 1, None),
-    "429 with 0": (faults.fails(429, "RATE_LIMITED", retry_after="0"), 1, DELETED, 2, 1, None),
-    "429 with an age": (faults.fails(429, "X", retry_after="999999"), 1, DELETED, 2, 1, None),
+    "504": (faults.fail_with(504), 1, DELETED, 2, 1, None),
+    "429": (faults.fail_with(429, "RATE_LIMITED", retry_after="3"), 9, DELETED, 10, 1, None),
+    "429 without a time": (faults.fail_with(429, "RATE_LIMITED"), 1, DELETED, 2, 1, None),
+    "429 with 0": (faults.fail_with(429, "RATE_LIMITED", retry_after="0"), 1, DELETED, 2, 1, None),
+    "429 with an age": (faults.fail_with(429, "X", retry_after="999999"), 1, DELETED, 2, 1, None),
     "429 with a date": (
-        faults.fails(429, "X", retry_after="Wed, 25 Nov 2026 01:00:00 GMT"),
+        faults.fail_with(429, "X", retry_after="Wed, 25 Nov 2026 01:00:00 GMT"),
         1,
         DELETED,
         2,
@@ -86,10 +93,10 @@ MATRIX = {
         2,
         "USER_UNAUTHORIZED",
     ),
-    "403": (faults.fails(403, "ACCESS_FORBIDDEN"), ALWAYS, FAILED, 1, 2, "ACCESS_FORBIDDEN"),
-    "404": (faults.fails(404, "RESOURCE_NOT_FOUND"), 1, GONE, 1, 2, "RESOURCE_NOT_FOUND"),
+    "403": (faults.fail_with(403, "ACCESS_FORBIDDEN"), ALWAYS, FAILED, 1, 2, "ACCESS_FORBIDDEN"),
+    "404": (faults.fail_with(404, "RESOURCE_NOT_FOUND"), 1, GONE, 1, 2, "RESOURCE_NOT_FOUND"),
     "400 that says gone": (
-        faults.fails(400, "INVALID_INVITATION_ID"),
+        faults.fail_with(400, "INVALID_INVITATION_ID"),
         1,
         GONE,
         1,
@@ -97,7 +104,7 @@ MATRIX = {
         "INVALID_INVITATION_ID",
     ),
     "400 that says expired": (
-        faults.fails(400, "ALREADY_EXPIRED"),
+        faults.fail_with(400, "ALREADY_EXPIRED"),
         1,
         GONE,
         1,
@@ -105,7 +112,7 @@ MATRIX = {
         "ALREADY_EXPIRED",
     ),
     "another 400": (
-        faults.fails(400, "CANNOT_DELETE_ORG_INVITATION"),
+        faults.fail_with(400, "CANNOT_DELETE_ORG_INVITATION"),
         1,
         FAILED,
         1,
@@ -133,22 +140,22 @@ async def test_a_deletion_meets(sim, online, account, alpha, name):
     async with online(account) as atlas:
         deletion, trail = await deleting(sim, atlas, alpha)
 
-    assert (deletion.outcome, deletion.ends_run) == (outcome, None)
+    assert (deletion.outcome, deletion.fatal_error) == (outcome, None)
     assert (deletion.attempts, sim.deletes_received) == (tries, tries)
     assert sim.invitation_count() == left
-    assert sim.journal.deletes_after_confirmation == []
+    assert sim.request_log.deletes_after_confirmation == []
     if outcome is FAILED:
         assert deletion.error_code == code
     assert (trail.attempts, trail.http_status) == (deletion.attempts, deletion.http_status)
 
 
 COUNTED = {
-    "a 401 and two 500s": ([faults.challenge(), *[faults.fails(500)] * 2], 2, FAILED, 2),
-    "a role's 401 and a 500": ([faults.role_missing(), faults.fails(500)], 2, FAILED, 2),
+    "a 401 and two 500s": ([faults.challenge(), *[faults.fail_with(500)] * 2], 2, FAILED, 2),
+    "a role's 401 and a 500": ([faults.role_missing(), faults.fail_with(500)], 2, FAILED, 2),
     "one 401 where one try is all": ([faults.challenge()], 1, FAILED, 1),
-    "a 500 and a 401": ([faults.fails(500), faults.challenge()], 2, FAILED, 2),
+    "a 500 and a 401": ([faults.fail_with(500), faults.challenge()], 2, FAILED, 2),
     "429s around a 500": (
-        [*[faults.fails(429)] * 2, faults.fails(500), faults.fails(429)],
+        [*[faults.fail_with(429)] * 2, faults.fail_with(500), faults.fail_with(429)],
         2,
         DELETED,
         5,
@@ -172,10 +179,14 @@ async def test_only_what_429_answers_is_sent_beyond_attempts_and_all_is_told(
 
 
 ENDS = {
-    "402": (faults.fails(402, "ACCOUNT_SUSPENDED"), AtlasUnavailable, 1),
-    "the access list": (faults.fails(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), CredentialsRefused, 1),
-    "406": (faults.fails(406, "INVALID_VERSION_DATE"), AtlasUnavailable, 1),
-    "410": (faults.fails(410, "VERSION_GONE"), AtlasUnavailable, 1),
+    "402": (faults.fail_with(402, "ACCOUNT_SUSPENDED"), AtlasUnavailable, 1),
+    "the access list": (
+        faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"),
+        CredentialsRefused,
+        1,
+    ),
+    "406": (faults.fail_with(406, "INVALID_VERSION_DATE"), AtlasUnavailable, 1),
+    "410": (faults.fail_with(410, "VERSION_GONE"), AtlasUnavailable, 1),
 }
 
 
@@ -188,7 +199,7 @@ async def test_a_deletion_ends_the_run_by(sim, online, account, alpha, name):
         deletion, _ = await deleting(sim, atlas, alpha)
 
     assert deletion.outcome is FAILED
-    assert isinstance(deletion.ends_run, error)
+    assert isinstance(deletion.fatal_error, error)
     assert (deletion.attempts, sim.deletes_received, sim.invitation_count()) == (tries, tries, 2)
 
 
@@ -214,7 +225,7 @@ async def test_a_deletion_that_hangs_is_cut_by_its_timeout_and_tried_again(
         deletion, trail = await deleting(sim, atlas, alpha)
 
     assert deletion.outcome is (GONE if late else DELETED)
-    assert (deletion.attempts, trail.awaiting, sim.invitation_count()) == (2, False, 1)
+    assert (deletion.attempts, trail.response_pending, sim.invitation_count()) == (2, False, 1)
 
 
 async def test_a_trail_that_never_had_an_answer_says_that_one_is_awaited(
@@ -226,13 +237,13 @@ async def test_a_trail_that_never_had_an_answer_says_that_one_is_awaited(
         deletion, trail = await deleting(sim, atlas, alpha)
 
     assert (deletion.http_status, deletion.error_code) == (None, None)
-    assert (trail.attempts, trail.awaiting) == (2, True)
+    assert (trail.attempts, trail.response_pending) == (2, True)
 
 
 async def test_a_200_that_breaks_off_is_sent_again_and_claims_no_deletion(
     sim, online, account, alpha
 ):
-    done = replace(faults.fails(late=True).instead, status=200, body=b'{"long": "enough"}')
+    done = replace(faults.fail_with(late=True).instead, status=200, body=b'{"long": "enough"}')
     sim.faults.add(replace(faults.truncated(), instead=done, late=True), method="DELETE")
 
     async with online(account) as atlas:
@@ -242,24 +253,24 @@ async def test_a_200_that_breaks_off_is_sent_again_and_claims_no_deletion(
 
 
 LISTS = {
-    "500 in passing": (faults.fails(500), 4, 2, 5),
-    "500 that lasts": (faults.fails(500), ALWAYS, Unreadable, 5),
+    "500 in passing": (faults.fail_with(500), 4, 2, 5),
+    "500 that lasts": (faults.fail_with(500), ALWAYS, ListUnreadable, 5),
     "502 with a page": (faults.html(502), 1, 2, 2),
-    "503 with a page that lasts": (faults.html(503), ALWAYS, Unreadable, 5),
-    "429": (faults.fails(429, "RATE_LIMITED", retry_after="1"), 3, 2, 4),
+    "503 with a page that lasts": (faults.html(503), ALWAYS, ListUnreadable, 5),
+    "429": (faults.fail_with(429, "RATE_LIMITED", retry_after="1"), 3, 2, 4),
     "a reset": (faults.reset(), 1, 2, 2),
     "a truncated body": (faults.truncated(), 1, 2, 2),
-    "a truncated body that lasts": (faults.truncated(), ALWAYS, Unreadable, 5),
+    "a truncated body that lasts": (faults.truncated(), ALWAYS, ListUnreadable, 5),
     "a malformed body": (faults.malformed(), 1, 2, 2),
-    "a malformed body that lasts": (faults.malformed(), ALWAYS, Unreadable, 5),
-    "a page of HTML with 200 that lasts": (faults.html(200), ALWAYS, Unreadable, 5),
-    "an empty body that lasts": (faults.malformed(b""), ALWAYS, Unreadable, 5),
-    "a role that is missing": (faults.role_missing(), ALWAYS, Unreadable, 2),
+    "a malformed body that lasts": (faults.malformed(), ALWAYS, ListUnreadable, 5),
+    "a page of HTML with 200 that lasts": (faults.html(200), ALWAYS, ListUnreadable, 5),
+    "an empty body that lasts": (faults.malformed(b""), ALWAYS, ListUnreadable, 5),
+    "a role that is missing": (faults.role_missing(), ALWAYS, ListUnreadable, 2),
     "a 401 in passing": (faults.challenge(), 1, 2, 2),
-    "a 401 that lasts": (faults.challenge(), ALWAYS, Unreadable, 3),
-    "a 401 without a word that lasts": (faults.empty(401), ALWAYS, Unreadable, 3),
-    "a project that is gone": (faults.fails(404, "GROUP_NOT_FOUND"), 1, Gone, 1),
-    "a redirect": (faults.redirect("https://evil.example.com/"), ALWAYS, Unreadable, 1),
+    "a 401 that lasts": (faults.challenge(), ALWAYS, ListUnreadable, 3),
+    "a 401 without a word that lasts": (faults.empty(401), ALWAYS, ListUnreadable, 3),
+    "a project that is gone": (faults.fail_with(404, "GROUP_NOT_FOUND"), 1, ProjectGone, 1),
+    "a redirect": (faults.redirect("https://evil.example.com/"), ALWAYS, ListUnreadable, 1),
     "another content type": (faults.mislabelled("text/plain"), ALWAYS, 2, 1),
 }
 
@@ -293,7 +304,7 @@ async def test_pages_with_every_oddity_give_each_project_once(sim, online, accou
     made = {sim.add_project(f"Project {n:02}") for n in range(25)}
     sim.paging.page_size = 7
     sim.paging.extra_count = 50
-    sim.paging.repeats = 2
+    sim.paging.repeated_items = 2
     sim.paging.link_host = "evil.example.com"
 
     async with online(account) as atlas:
@@ -305,7 +316,7 @@ async def test_pages_with_every_oddity_give_each_project_once(sim, online, accou
 
 async def test_a_loop_of_pages_ends(sim, online, account):
     made = [sim.add_project(f"Project {n}") for n in range(3)]
-    sim.paging.loop = True
+    sim.paging.endless = True
 
     async with online(account) as atlas:
         found = [item.id async for item in atlas.reader.projects()]
@@ -318,7 +329,7 @@ async def test_a_list_of_projects_that_breaks_off_ends_the_run(sim, online, acco
     for number in range(9):
         sim.add_project(f"Project {number}")
     sim.paging.page_size = 4
-    sim.faults.add(faults.fails(500), path="/api/atlas/v2/groups", nth=2, times=None)
+    sim.faults.add(faults.fail_with(500), path="/api/atlas/v2/groups", nth=2, times=None)
 
     async with online(account) as atlas:
         with pytest.raises(AtlasUnavailable, match="to the end"):
@@ -329,15 +340,15 @@ async def test_a_project_that_was_never_there_is_gone(sim, online, account):
     async with online(account) as atlas:
         found = await atlas.reader.invitations(Project(object_id(5), "Never", "0" * 24))
 
-    assert isinstance(found, Gone)
+    assert isinstance(found, ProjectGone)
 
 
 async def test_a_deletion_in_a_project_that_is_gone_is_already_gone(sim, online, account, alpha):
     async with online(account) as atlas:
         one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
         sim.remove_project(alpha)
-        atlas.deleter(Source).admit(one)
-        deletion = await atlas.deleter(Source).delete(one, Trail())
+        atlas.deleter(Source).try_acquire(one)
+        deletion = await atlas.deleter(Source).delete(one, DeletionProgress())
 
     assert deletion.outcome is GONE
 
@@ -351,8 +362,8 @@ async def test_an_invitation_that_was_accepted_meanwhile_is_already_gone(
     async with online(account) as atlas:
         one, other = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
         sim.accept(alpha, one.id)
-        atlas.deleter(Source).admit(one)
-        deletion = await atlas.deleter(Source).delete(one, Trail())
+        atlas.deleter(Source).try_acquire(one)
+        deletion = await atlas.deleter(Source).delete(one, DeletionProgress())
 
     assert (deletion.outcome, deletion.http_status) == (GONE, status)
     assert sim.invitations(alpha) == (other.id,)
@@ -403,7 +414,9 @@ async def test_the_rate_limits_are_read_where_atlas_tells_them(sim, online, acco
     assert ("projects_group", "GROUP") in told
 
 
-@pytest.mark.parametrize("fault", [faults.fails(500), faults.fails(410), faults.malformed(b"[]")])
+@pytest.mark.parametrize(
+    "fault", [faults.fail_with(500), faults.fail_with(410), faults.malformed(b"[]")]
+)
 async def test_rate_limits_that_cannot_be_read_are_none(sim, online, account, fault):
     sim.faults.add(fault, path="*/rateLimits", times=None)
 
@@ -424,58 +437,60 @@ async def test_rate_limits_that_are_refused_for_the_credentials_end_the_run(sim,
     ("fault", "outcome"),
     [
         (faults.reset(late=True), Outcome.UNKNOWN),
-        (faults.fails(500), FAILED),
-        (faults.fails(429, "RATE_LIMITED", retry_after="100"), FAILED),
+        (faults.fail_with(500), FAILED),
+        (faults.fail_with(429, "RATE_LIMITED", retry_after="100"), FAILED),
         (faults.challenge(), FAILED),
     ],
 )
 async def test_a_deletion_that_is_called_off_sends_nothing_more(
     sim, online, account, alpha, fault, outcome
 ):
-    trail = Trail()
+    trail = DeletionProgress()
 
     def call_off(visit):
-        trail.called_off = True
+        trail.cancelled = True
 
     sim.faults.add(replace(fault, before=call_off), method="DELETE", times=None)
 
     async with online(account) as atlas:
         one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
-        atlas.deleter(Source).admit(one)
+        atlas.deleter(Source).try_acquire(one)
         deletion = await atlas.deleter(Source).delete(one, trail)
 
     assert (deletion.outcome, deletion.attempts, sim.deletes_received) == (outcome, 1, 1)
-    assert (deletion.cut_short, atlas.counters.retries) == (True, 0)
+    assert (deletion.retries_cut_short, atlas.counters.retries) == (True, 0)
 
 
-@pytest.mark.parametrize("fault", [faults.fails(403, "ACCESS_FORBIDDEN"), faults.fails(500)])
+@pytest.mark.parametrize(
+    "fault", [faults.fail_with(403, "ACCESS_FORBIDDEN"), faults.fail_with(500)]
+)
 async def test_a_failure_that_stands_was_not_cut_short_although_it_was_called_off(
     sim, online, account, alpha, fault
 ):
-    trail = Trail()
+    trail = DeletionProgress()
 
     def call_off(visit):
-        trail.called_off = True
+        trail.cancelled = True
 
     sim.faults.add(replace(fault, before=call_off), method="DELETE", times=None)
 
     async with online(account, attempts=1) as atlas:
         one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
-        atlas.deleter(Source).admit(one)
+        atlas.deleter(Source).try_acquire(one)
         deletion = await atlas.deleter(Source).delete(one, trail)
 
-    assert (deletion.outcome, deletion.cut_short) == (FAILED, False)
+    assert (deletion.outcome, deletion.retries_cut_short) == (FAILED, False)
 
 
 async def test_no_try_of_a_deletion_follows_a_wait_that_the_deadline_ends(
     sim, online, account, alpha, fake_time
 ):
-    sim.faults.add(faults.fails(429, "X", retry_after="100"), method="DELETE", times=None)
+    sim.faults.add(faults.fail_with(429, "X", retry_after="100"), method="DELETE", times=None)
 
     async with online(account, deadline_s=fake_time.now_s + 50) as atlas:
         deletion, _ = await deleting(sim, atlas, alpha)
 
-    assert (deletion.outcome, deletion.cut_short) == (FAILED, True)
+    assert (deletion.outcome, deletion.retries_cut_short) == (FAILED, True)
     assert (sim.deletes_received, atlas.counters.retries) == (1, 0)
 
 
@@ -484,8 +499,8 @@ async def test_a_deletion_that_is_called_off_before_it_began_is_skipped(
 ):
     async with online(account) as atlas:
         one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
-        atlas.deleter(Source).admit(one)
-        deletion = await atlas.deleter(Source).delete(one, Trail(called_off=True))
+        atlas.deleter(Source).try_acquire(one)
+        deletion = await atlas.deleter(Source).delete(one, DeletionProgress(cancelled=True))
 
     assert (deletion.outcome, deletion.attempts) == (Outcome.SKIPPED, 0)
     assert sim.deletes_received == 0
@@ -494,16 +509,16 @@ async def test_a_deletion_that_is_called_off_before_it_began_is_skipped(
 async def test_an_answer_that_came_is_believed_although_it_was_called_off(
     sim, online, account, alpha
 ):
-    trail = Trail()
+    trail = DeletionProgress()
 
     def call_off(visit):
-        trail.called_off = True
+        trail.cancelled = True
 
     sim.faults.add(faults.effect(before=call_off), method="DELETE")
 
     async with online(account) as atlas:
         one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
-        atlas.deleter(Source).admit(one)
+        atlas.deleter(Source).try_acquire(one)
         deletion = await atlas.deleter(Source).delete(one, trail)
 
     assert deletion.outcome is DELETED
@@ -513,7 +528,7 @@ async def test_an_answer_that_came_is_believed_although_it_was_called_off(
 async def test_a_long_wait_is_given_up_within_a_second_when_it_is_called_off(
     sim, online, account, alpha, fake_time, wait
 ):
-    trail = Trail()
+    trail = DeletionProgress()
 
     def empty_bucket(visit):
         if wait == "bucket":
@@ -522,15 +537,15 @@ async def test_a_long_wait_is_given_up_within_a_second_when_it_is_called_off(
 
     async def sleep(seconds):
         await inner_sleep(seconds)
-        trail.called_off = fake_time.now_s > begin_s + 14.5
+        trail.cancelled = fake_time.now_s > begin_s + 14.5
 
     asks = "100" if wait == "backoff" else None
-    slow = replace(faults.fails(503, retry_after=asks), before=empty_bucket)
+    slow = replace(faults.fail_with(503, retry_after=asks), before=empty_bucket)
     sim.faults.add(slow, method="DELETE", times=None)
     inner_sleep, begin_s = fake_time.sleep, fake_time.now_s
     async with online(account, sleep=sleep) as atlas:
         one, _ = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
-        atlas.deleter(Source).admit(one)
+        atlas.deleter(Source).try_acquire(one)
         deletion = await atlas.deleter(Source).delete(one, trail)
 
     assert (deletion.outcome, sim.deletes_received) == (FAILED, 1)
@@ -544,7 +559,7 @@ async def test_a_retry_waits_for_the_retry_after_of_its_bucket_and_one_second_at
         key = BucketKey(PROJECTS_GROUP, alpha)
         atlas._transport.limiter.on_429(key, None, sent_s=fake_time.now_s)
 
-    slow = replace(faults.fails(500), before=empty_bucket)
+    slow = replace(faults.fail_with(500), before=empty_bucket)
     sim.faults.add(slow, method="DELETE")
     begin_s = fake_time.now_s
     async with online(account) as atlas:
@@ -575,15 +590,15 @@ async def test_many_deletions_at_once_with_random_faults_all_end_well(sim, onlin
         project = sim.add_project(f"Project {number}")
         for person in range(25):
             sim.invite(project, f"person-{person}@example.com", age=timedelta(days=20))
-    sim.faults.randomly(faults.fails(500), 0.05)
-    sim.faults.randomly(faults.reset(), 0.01)
-    sim.faults.randomly(faults.reset(late=True), 0.01)
-    sim.faults.randomly(faults.challenge(), 0.01)
+    sim.faults.add_random(faults.fail_with(500), 0.05)
+    sim.faults.add_random(faults.reset(), 0.01)
+    sim.faults.add_random(faults.reset(late=True), 0.01)
+    sim.faults.add_random(faults.challenge(), 0.01)
     trails = []
 
     async def delete(deleter, one):
-        assert deleter.admit(one) == 0.0
-        trails.append(Trail())
+        assert deleter.try_acquire(one) == 0.0
+        trails.append(DeletionProgress())
         return await deleter.delete(one, trails[-1])
 
     async with online(account, concurrency=30, attempts=9) as atlas:
@@ -597,11 +612,11 @@ async def test_many_deletions_at_once_with_random_faults_all_end_well(sim, onlin
     assert {deletion.outcome for deletion in deletions} <= {DELETED, GONE}
     assert len(deletions) == 1000
     assert sim.invitation_count() == 0
-    assert sim.journal.deletes_after_confirmation == []
+    assert sim.request_log.deletes_after_confirmation == []
     assert sum(trail.attempts for trail in trails) == sim.deletes_received
     assert max(trail.attempts for trail in trails) <= 9
-    assert not any(trail.awaiting for trail in trails)
-    assert atlas.counters.requests == sum(sim.journal.received.values())
+    assert not any(trail.response_pending for trail in trails)
+    assert atlas.counters.requests == sum(sim.request_log.received.values())
 
 
 async def test_a_503_that_names_a_time_lets_its_bucket_wait_and_no_other(
@@ -613,15 +628,17 @@ async def test_a_503_that_names_a_time_lets_its_bucket_wait_and_no_other(
     waits = []
 
     async def sleep(seconds):
-        waits.append((atlas.deleter(Source).admit(other), atlas.deleter(Source).admit(elsewhere)))
+        waits.append(
+            (atlas.deleter(Source).try_acquire(other), atlas.deleter(Source).try_acquire(elsewhere))
+        )
         await inner_sleep(seconds)
 
     inner_sleep = fake_time.sleep
     async with online(account, sleep=sleep) as atlas:
         one, other = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
         (elsewhere,) = await atlas.reader.invitations(Project(beta, "Beta", "0" * 24))
-        atlas.deleter(Source).admit(one)
-        deletion = await atlas.deleter(Source).delete(one, Trail())
+        atlas.deleter(Source).try_acquire(one)
+        deletion = await atlas.deleter(Source).delete(one, DeletionProgress())
 
     assert deletion.outcome is DELETED
     assert waits[0][0] > 6

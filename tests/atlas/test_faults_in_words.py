@@ -52,4 +52,4 @@ def verification(code):
 def test_a_transport_error_is_described(error, reason, passing):
     found = describe_error(error, HOST, aiohttp.ClientTimeout(total=120.0, connect=10.0))
 
-    assert (found.reason, found.passing, found.http_status) == (reason, passing, None)
+    assert (found.reason, found.retryable, found.http_status) == (reason, passing, None)

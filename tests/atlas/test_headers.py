@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.atlas.responses import bounded_wait_s, count_of, date_of, retry_after_s
+from invite_sweeper.atlas.responses import (
+    clamp_wait_s,
+    parse_date_header,
+    parse_int_header,
+    retry_after_s,
+)
 from invite_sweeper.atlas.server_info import ServerInfo
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
@@ -51,7 +56,7 @@ def test_no_text_makes_a_wait_that_is_too_short_or_too_long(raw):
 
 @given(st.floats())
 def test_a_bounded_wait_is_bounded(wait_s):
-    bounded = bounded_wait_s(wait_s)
+    bounded = clamp_wait_s(wait_s)
 
     assert bounded is None or 1.0 <= bounded <= 120.0
 
@@ -70,7 +75,7 @@ def test_a_bounded_wait_is_bounded(wait_s):
     ],
 )
 def test_a_count_is_a_number_from_0_or_says_nothing(raw, count):
-    assert count_of({"RateLimit-Limit": raw}, "RateLimit-Limit") == count
+    assert parse_int_header({"RateLimit-Limit": raw}, "RateLimit-Limit") == count
 
 
 @pytest.mark.parametrize(
@@ -86,7 +91,7 @@ def test_a_count_is_a_number_from_0_or_says_nothing(raw, count):
     ],
 )
 def test_a_date_header_is_an_instant_in_utc_or_says_nothing(raw, moment):
-    assert date_of({"Sunset": raw}, "Sunset") == moment
+    assert parse_date_header({"Sunset": raw}, "Sunset") == moment
 
 
 def test_the_skew_is_that_of_the_first_good_answer():

@@ -11,7 +11,7 @@ from builders import ORG, PROJECT, invitation
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from invite_sweeper.errors import CredentialsRefused
-from invite_sweeper.models import Reply, Source, Trail, Unreadable
+from invite_sweeper.models import DeletionProgress, InviteStatus, ListUnreadable, Source
 from invite_sweeper.simulator import faults
 
 DOCUMENT = Path(__file__).parents[2].parent / "shared" / "atlas-openapi.json"
@@ -21,7 +21,7 @@ OF_ORGANIZATION = {
     "project_name": "",
     "roles": ("ORG_MEMBER", "ORG_READ_ONLY"),
     "team_ids": ("0123456789abcdef01234567",),
-    "origin": ((PROJECT, "GROUP_OWNER"), (PROJECT, "GROUP_READ_ONLY"), ("", "GROUP_OWNER")),
+    "project_roles": ((PROJECT, "GROUP_OWNER"), (PROJECT, "GROUP_READ_ONLY"), ("", "GROUP_OWNER")),
 }
 PEOPLE = {
     Source.INVITES: {},
@@ -52,8 +52,8 @@ async def overheard(connecting):
         app.router.add_route("*", "/{tail:.*}", keep)
         async with TestServer(app) as server, connecting(str(server.make_url("/"))) as atlas:
             one = invitation(1, source=source, **PEOPLE[source])
-            reply = await atlas.inviter().invite(one, Trail())
-        assert reply.reply is Reply.SENT
+            reply = await atlas.inviter().invite(one, DeletionProgress())
+        assert reply.status is InviteStatus.CREATED
         (only,) = kept
         return only
 
@@ -89,7 +89,7 @@ async def test_organization_s_roles_its_projects_and_teams_go_back_as_they_were(
 
 
 async def test_organization_s_invitation_without_projects_names_none(overheard, monkeypatch):
-    alone = {**OF_ORGANIZATION, "origin": ((PROJECT, ""), ("", "GROUP_OWNER"))}
+    alone = {**OF_ORGANIZATION, "project_roles": ((PROJECT, ""), ("", "GROUP_OWNER"))}
     monkeypatch.setitem(PEOPLE, Source.ORG_USERS, alone)
     *_, body = await overheard(Source.ORG_USERS)
     assert body["roles"] == {"orgRoles": ["ORG_MEMBER", "ORG_READ_ONLY"]}
@@ -125,13 +125,13 @@ def project(sim):
 async def reply_to(online, sim, project, source=Source.INVITES, trail=None, **changes):
     async with online() as atlas:
         one = invitation(1, source=source, **{**PEOPLE[source], **changes})
-        return await atlas.inviter().invite(one, trail or Trail())
+        return await atlas.inviter().invite(one, trail or DeletionProgress())
 
 
 @pytest.mark.parametrize("source", Source)
 async def test_done_is_sent_and_the_person_is_there(online, sim, project, source):
     found = await reply_to(online, sim, project, source)
-    assert found.reply is Reply.SENT
+    assert found.status is InviteStatus.CREATED
     people = {sim.user(each).username for each in sim.users()}
     assert people == (set() if source is Source.INVITES else {"person-1@example.com"})
     assert sim.invitation_count() == (source is Source.INVITES)
@@ -140,20 +140,20 @@ async def test_done_is_sent_and_the_person_is_there(online, sim, project, source
 @pytest.mark.parametrize(
     ("fault", "reply"),
     [
-        (faults.fails(400, "INVITATIONS_RATE_LIMITED_IP"), Reply.LATER),
-        (faults.fails(400, "RATE_LIMITED_IP"), Reply.LATER),
-        (faults.fails(429, "RATE_LIMITED_TOKEN_BUCKET"), Reply.LATER),
-        (faults.upgrade(), Reply.LATER),
-        (faults.fails(409, "USER_ALREADY_EXISTS"), Reply.THERE),
-        (faults.fails(400, "MAX_USERS_PER_ORG_EXCEEDED"), Reply.REFUSED),
-        (faults.role_missing(), Reply.REFUSED),
-        (faults.fails(404, "GROUP_NOT_FOUND"), Reply.REFUSED),
-        (faults.fails(500, "UNEXPECTED_ERROR"), Reply.UNSURE),
-        (faults.fails(503, "UNEXPECTED_ERROR"), Reply.UNSURE),
-        (faults.html(502), Reply.UNSURE),
-        (faults.reset(), Reply.UNSURE),
-        (faults.reset(late=True), Reply.UNSURE),
-        (faults.truncated(), Reply.UNSURE),
+        (faults.fail_with(400, "INVITATIONS_RATE_LIMITED_IP"), InviteStatus.RETRY_LATER),
+        (faults.fail_with(400, "RATE_LIMITED_IP"), InviteStatus.RETRY_LATER),
+        (faults.fail_with(429, "RATE_LIMITED_TOKEN_BUCKET"), InviteStatus.RETRY_LATER),
+        (faults.upgrade(), InviteStatus.RETRY_LATER),
+        (faults.fail_with(409, "USER_ALREADY_EXISTS"), InviteStatus.ALREADY_PRESENT),
+        (faults.fail_with(400, "MAX_USERS_PER_ORG_EXCEEDED"), InviteStatus.REJECTED),
+        (faults.role_missing(), InviteStatus.REJECTED),
+        (faults.fail_with(404, "GROUP_NOT_FOUND"), InviteStatus.REJECTED),
+        (faults.fail_with(500, "UNEXPECTED_ERROR"), InviteStatus.UNKNOWN),
+        (faults.fail_with(503, "UNEXPECTED_ERROR"), InviteStatus.UNKNOWN),
+        (faults.html(502), InviteStatus.UNKNOWN),
+        (faults.reset(), InviteStatus.UNKNOWN),
+        (faults.reset(late=True), InviteStatus.UNKNOWN),
+        (faults.truncated(), InviteStatus.UNKNOWN),
     ],
 )
 async def test_each_answer_says_whether_atlas_has_acted_and_is_not_tried_again(
@@ -161,25 +161,29 @@ async def test_each_answer_says_whether_atlas_has_acted_and_is_not_tried_again(
 ):
     sim.faults.add(fault, method="POST", times=5)
     found = await reply_to(online, sim, project)
-    assert found.reply is reply
-    assert found.ends_run is None
-    assert sim.journal.received["POST"] == 1
+    assert found.status is reply
+    assert found.fatal_error is None
+    assert sim.request_log.received["POST"] == 1
 
 
 async def test_401_that_lasts_is_of_this_invitation_after_one_more_try(online, sim, project):
     sim.faults.add(faults.challenge(), method="POST", times=5)
     found = await reply_to(online, sim, project)
-    assert (found.reply, found.http_status, found.ends_run) == (Reply.REFUSED, 401, None)
-    assert sim.journal.received["POST"] == 2
+    assert (found.status, found.http_status, found.fatal_error) == (
+        InviteStatus.REJECTED,
+        401,
+        None,
+    )
+    assert sim.request_log.received["POST"] == 2
 
 
 async def test_refused_token_ends_the_run_and_nobody_is_invited(online, sim, project):
-    sim.faults.add(faults.fails(401, "invalid_client"), path="/api/oauth/token", times=None)
+    sim.faults.add(faults.fail_with(401, "invalid_client"), path="/api/oauth/token", times=None)
     async with online(sim.add_service_account()) as atlas:
-        found = await atlas.inviter().invite(invitation(1), Trail())
-    assert found.reply is Reply.REFUSED
-    assert found.ends_run is not None
-    assert found.ends_run.exit_code == 5
+        found = await atlas.inviter().invite(invitation(1), DeletionProgress())
+    assert found.status is InviteStatus.REJECTED
+    assert found.fatal_error is not None
+    assert found.fatal_error.exit_code == 5
     assert sim.invitation_count() == 0
 
 
@@ -189,30 +193,30 @@ async def test_post_that_401_answers_is_sent_once_more_where_attempts_allow_it(
 ):
     sim.faults.add(faults.challenge(), method="POST", path="*/invites", times=None)
     async with online(attempts=attempts) as atlas:
-        await atlas.inviter().invite(invitation(1, project_id=project), Trail())
+        await atlas.inviter().invite(invitation(1, project_id=project), DeletionProgress())
 
     assert sum(asked.path.endswith("/invites") for asked in sim.requests) == posts
 
 
 async def test_signed_post_arrives_once_and_has_its_effect_once(online, sim, project):
     async with online(sim.add_api_key()) as atlas:
-        found = await atlas.inviter().invite(invitation(1), Trail())
-    assert found.reply is Reply.SENT
+        found = await atlas.inviter().invite(invitation(1), DeletionProgress())
+    assert found.status is InviteStatus.CREATED
     assert sim.invitation_count() == 1
 
 
 async def test_version_that_is_gone_ends_the_run(online, sim, project):
-    sim.versions.gone.add(("invites", "*"))
+    sim.versions.retired.add(("invites", "*"))
     found = await reply_to(online, sim, project)
-    assert found.ends_run is not None
-    assert found.ends_run.exit_code == 6
+    assert found.fatal_error is not None
+    assert found.fatal_error.exit_code == 6
 
 
 async def test_no_connection_is_later_since_nothing_was_sent(connecting):
     async with connecting("http://127.0.0.1:9") as atlas:
-        trail = Trail()
+        trail = DeletionProgress()
         found = await atlas.inviter().invite(invitation(1), trail)
-    assert (found.reply, trail.awaiting) == (Reply.LATER, False)
+    assert (found.status, trail.response_pending) == (InviteStatus.RETRY_LATER, False)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +224,7 @@ async def test_no_connection_is_later_since_nothing_was_sent(connecting):
 )
 async def test_what_cannot_be_invited_with_sends_nothing(online, sim, project, changes):
     found = await reply_to(online, sim, project, **changes)
-    assert found.reply is Reply.REFUSED
+    assert found.status is InviteStatus.REJECTED
     assert sim.requests == ()
 
 
@@ -229,7 +233,7 @@ async def test_what_cannot_be_invited_with_sends_nothing(online, sim, project, c
 
 async def present(online, source=Source.INVITES):
     async with online() as atlas:
-        return await atlas.roll().present(invitation(1, source=source, **PEOPLE[source]))
+        return await atlas.members().usernames(invitation(1, source=source, **PEOPLE[source]))
 
 
 async def test_project_s_roll_holds_both_lists_and_members_but_nobody_who_declined(
@@ -262,7 +266,7 @@ async def test_long_roll_is_read_to_its_end(online, sim, project):
 async def test_roll_of_which_one_list_cannot_be_read_is_unreadable(online, sim, project, path):
     sim.faults.add(faults.role_missing(), path=path, times=9)
     found = await present(online)
-    assert isinstance(found, Unreadable)
+    assert isinstance(found, ListUnreadable)
     assert (found.http_status, found.error_code) == (401, "USER_UNAUTHORIZED")
 
 
@@ -278,14 +282,14 @@ async def test_roll_refused_with_401_after_a_good_answer_is_unreadable(online, s
     sim.faults.add(faults.challenge(), path="*/groups/*/users", times=None)
     async with online() as atlas:
         assert [one.id async for one in atlas.reader.projects()] == [project]
-        found = await atlas.roll().present(invitation(1))
-    assert isinstance(found, Unreadable)
+        found = await atlas.members().usernames(invitation(1))
+    assert isinstance(found, ListUnreadable)
     assert found.http_status == 401
 
 
 async def test_roll_of_a_project_that_is_gone_is_unreadable(online, sim):
     found = await present(online)
-    assert isinstance(found, Unreadable)
+    assert isinstance(found, ListUnreadable)
     assert found.http_status == 404
 
 
@@ -294,7 +298,7 @@ async def test_roll_of_a_project_that_goes_between_its_two_lists_is_unreadable(
 ):
     sim.faults.add(faults.effect(after=lambda _: sim.remove_project(project)), path="*/users")
     found = await present(online)
-    assert isinstance(found, Unreadable)
+    assert isinstance(found, ListUnreadable)
     assert (found.reason, found.http_status) == ("The project is no more.", 404)
 
 
@@ -305,18 +309,18 @@ async def test_roll_that_goes_on_and_on_is_unreadable_and_never_taken_for_whole(
     for number in range(501):
         sim.add_user(f"p{number}@example.com", group_roles={project: ("GROUP_OWNER",)})
     found = await present(online, Source.USERS)
-    assert isinstance(found, Unreadable)
+    assert isinstance(found, ListUnreadable)
     assert "1 pages" in found.reason
 
 
 async def test_roll_of_what_is_no_id_asks_nobody(online, sim):
     async with online() as atlas:
-        found = await atlas.roll().present(invitation(1, project_id="../orgs"))
-    assert isinstance(found, Unreadable)
+        found = await atlas.members().usernames(invitation(1, project_id="../orgs"))
+    assert isinstance(found, ListUnreadable)
     assert sim.requests == ()
 
 
 async def test_person_without_an_address_makes_the_roll_nonsense(online, sim, project):
     body = b'{"results":[{"id":"0123456789abcdef01234567"}]}'
     sim.faults.add(faults.malformed(body), path="*/users*", times=9)
-    assert isinstance(await present(online), Unreadable)
+    assert isinstance(await present(online), ListUnreadable)

@@ -3,7 +3,7 @@
 import pytest
 
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
-from invite_sweeper.models import Gone, Project, Retired, Source, Unreadable
+from invite_sweeper.models import ListUnreadable, Project, ProjectGone, Source, SourceRetired
 from invite_sweeper.simulator import faults
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
@@ -21,7 +21,9 @@ def people(sim):
 
 
 async def listing(atlas, source, project_id):
-    place = Project(ORG, "", ORG) if source.of_organization else Project(project_id, "Alpha", ORG)
+    place = (
+        Project(ORG, "", ORG) if source.is_organization_level else Project(project_id, "Alpha", ORG)
+    )
     return await atlas.reader.invitations(place, source)
 
 
@@ -51,11 +53,11 @@ async def test_page_that_cannot_be_read_makes_the_whole_list_unreadable(
 ):
     for number in range(600):
         sim.add_user(f"r{number}@example.com", group_roles={people: ["GROUP_OWNER"]})
-    sim.faults.add(faults.fails(500), path="*/users", nth=2, times=None)
+    sim.faults.add(faults.fail_with(500), path="*/users", nth=2, times=None)
     async with online() as atlas:
         found = await listing(atlas, source, people)
 
-    assert isinstance(found, Unreadable)
+    assert isinstance(found, ListUnreadable)
     assert (found.source, found.http_status) == (source, 500)
     assert str(source) in found.reason
 
@@ -69,7 +71,7 @@ async def test_list_that_goes_on_and_on_is_unreadable_and_never_taken_for_whole(
     async with online() as atlas:
         found = await listing(atlas, Source.USERS, people)
 
-    assert isinstance(found, Unreadable)
+    assert isinstance(found, ListUnreadable)
     assert "1 pages" in found.reason
 
 
@@ -92,31 +94,31 @@ async def test_missing_role_is_unreadable_and_names_its_list(sim, online, people
     async with online() as atlas:
         found = await listing(atlas, source, people)
 
-    assert isinstance(found, Unreadable)
-    assert not isinstance(found, Retired)
+    assert isinstance(found, ListUnreadable)
+    assert not isinstance(found, SourceRetired)
     assert (found.source, found.error_code) == (source, "USER_UNAUTHORIZED")
     assert source is Source.INVITES or f"The list {source}" in found.reason
-    assert not source.of_organization or ORG in found.reason
+    assert not source.is_organization_level or ORG in found.reason
 
 
 @pytest.mark.parametrize("source", Source)
 async def test_group_not_found_is_a_project_that_is_gone_but_never_an_organization(
     sim, online, people, source
 ):
-    sim.faults.add(faults.fails(404, "GROUP_NOT_FOUND"), times=None)
+    sim.faults.add(faults.fail_with(404, "GROUP_NOT_FOUND"), times=None)
     async with online() as atlas:
         found = await listing(atlas, source, people)
 
-    assert isinstance(found, Unreadable if source.of_organization else Gone)
+    assert isinstance(found, ListUnreadable if source.is_organization_level else ProjectGone)
 
 
 @pytest.mark.parametrize("source", Source)
 async def test_410_retires_the_list(sim, online, people, source):
-    sim.versions.gone |= {(source.value, "*")}
+    sim.versions.retired |= {(source.value, "*")}
     async with online() as atlas:
         found = await listing(atlas, source, people)
 
-    assert isinstance(found, Retired)
+    assert isinstance(found, SourceRetired)
     assert (found.source, found.http_status, found.error_code) == (source, 410, "VERSION_GONE")
     assert str(source) in found.reason
 
@@ -125,8 +127,8 @@ async def test_410_retires_the_list(sim, online, people, source):
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (faults.fails(406, "INVALID_VERSION_DATE"), AtlasUnavailable),
-        (faults.fails(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), CredentialsRefused),
+        (faults.fail_with(406, "INVALID_VERSION_DATE"), AtlasUnavailable),
+        (faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), CredentialsRefused),
     ],
 )
 async def test_answer_about_the_run_ends_it_in_any_list(sim, online, people, source, fault, error):

@@ -9,9 +9,9 @@ import orjson
 import pytest
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
-from invite_sweeper.atlas.endpoints import OPERATIONS
+from invite_sweeper.atlas.endpoints import ENDPOINTS
 from invite_sweeper.atlas.http import HttpSession
-from invite_sweeper.models import Project, Source, Trail
+from invite_sweeper.models import DeletionProgress, Project, Source
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 DOCUMENT = Path(__file__).parents[3] / "shared" / "atlas-openapi.json"
@@ -53,18 +53,18 @@ async def ask_everything(sim, online):
         await atlas.reader.rate_limits(org_id=ORG)
         listed = {
             source: await atlas.reader.invitations(
-                organization if source.of_organization else project, source
+                organization if source.is_organization_level else project, source
             )
             for source in Source
         }
         assert all(listed.values())
-        deleter, inviter, roll = atlas.deleter(Source), atlas.inviter(), atlas.roll()
+        deleter, inviter, roll = atlas.deleter(Source), atlas.inviter(), atlas.members()
         for number, source in enumerate(Source):
             one = listed[source][min(number, len(listed[source]) - 1)]
-            assert deleter.admit(one) == 0.0
-            await deleter.delete(one, Trail())
-            await roll.present(one)
-            await inviter.invite(one, Trail())
+            assert deleter.try_acquire(one) == 0.0
+            await deleter.delete(one, DeletionProgress())
+            await roll.usernames(one)
+            await inviter.invite(one, DeletionProgress())
 
 
 def resolved(document, value):
@@ -150,8 +150,7 @@ async def test_there_is_no_request_that_was_not_tried(sim, online, sent):
         for method, path, headers, _ in sent
     }
     known = {
-        (o.method, o.template + (f"?{o.query}" if o.query else ""), o.media_type)
-        for o in OPERATIONS
+        (o.method, o.template + (f"?{o.query}" if o.query else ""), o.media_type) for o in ENDPOINTS
     }
     assert asked == known
 

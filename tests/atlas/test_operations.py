@@ -7,27 +7,27 @@ from hypothesis import strategies as st
 
 from invite_sweeper.atlas.endpoints import (
     DELETE_GROUP_INVITE,
+    ENDPOINTS,
     LIST_GROUP_INVITES,
     LIST_GROUPS,
     LIST_RATE_LIMITS,
-    OPERATIONS,
-    Operation,
-    UnsendableError,
-    target,
+    Endpoint,
+    InvalidRequest,
+    build_path,
 )
 from invite_sweeper.atlas.http import is_loopback, parse_base_url
-from invite_sweeper.errors import UsageFault
+from invite_sweeper.errors import UsageError
 
 PROJECT, INVITATION = "6a793fd0c0eb9e7a177181d4", "6a793fd52c88faeba59bd5d0"
 SPEC = Path(__file__).parents[2].parent / "shared" / "atlas-openapi.json"
 
 
 def test_the_paths_are_the_three_that_the_program_needs():
-    assert target(LIST_GROUPS, page=2) == (
+    assert build_path(LIST_GROUPS, page=2) == (
         "/api/atlas/v2/groups?itemsPerPage=500&includeCount=false&pageNum=2"
     )
-    assert target(LIST_GROUP_INVITES, PROJECT) == f"/api/atlas/v2/groups/{PROJECT}/invites"
-    assert target(DELETE_GROUP_INVITE, PROJECT, INVITATION) == (
+    assert build_path(LIST_GROUP_INVITES, PROJECT) == f"/api/atlas/v2/groups/{PROJECT}/invites"
+    assert build_path(DELETE_GROUP_INVITE, PROJECT, INVITATION) == (
         f"/api/atlas/v2/groups/{PROJECT}/invites/{INVITATION}"
     )
 
@@ -53,19 +53,19 @@ def test_the_paths_are_the_three_that_the_program_needs():
     ],
 )
 def test_an_id_of_a_wrong_form_makes_no_path(wrong):
-    with pytest.raises(UnsendableError):
-        target(LIST_GROUP_INVITES, wrong)
-    with pytest.raises(UnsendableError):
-        target(DELETE_GROUP_INVITE, wrong, INVITATION)
-    with pytest.raises(UnsendableError):
-        target(DELETE_GROUP_INVITE, PROJECT, wrong)
+    with pytest.raises(InvalidRequest):
+        build_path(LIST_GROUP_INVITES, wrong)
+    with pytest.raises(InvalidRequest):
+        build_path(DELETE_GROUP_INVITE, wrong, INVITATION)
+    with pytest.raises(InvalidRequest):
+        build_path(DELETE_GROUP_INVITE, PROJECT, wrong)
 
 
 @given(st.text())
 def test_no_text_but_an_id_ever_makes_a_path(text):
     try:
-        path = target(DELETE_GROUP_INVITE, PROJECT, text)
-    except UnsendableError:
+        path = build_path(DELETE_GROUP_INVITE, PROJECT, text)
+    except InvalidRequest:
         return
     assert len(text) == 24
     assert set(text) <= set("0123456789abcdef")
@@ -85,19 +85,19 @@ def test_no_text_but_an_id_ever_makes_a_path(text):
     ],
 )
 def test_too_few_or_too_many_parts_make_no_path(operation, ids, page):
-    with pytest.raises(UnsendableError):
-        target(operation, *ids, page=page)
+    with pytest.raises(InvalidRequest):
+        build_path(operation, *ids, page=page)
 
 
 def test_an_operation_of_somebodys_own_making_cannot_be_sent():
-    homemade = Operation("DELETE", "/api/atlas/v2/groups/{}", LIST_GROUPS.media_type, "any")
+    homemade = Endpoint("DELETE", "/api/atlas/v2/groups/{}", LIST_GROUPS.media_type, "any")
 
-    with pytest.raises(UnsendableError):
-        target(homemade, PROJECT)
+    with pytest.raises(InvalidRequest):
+        build_path(homemade, PROJECT)
 
 
 def test_the_only_deletions_are_those_of_the_four_lists():
-    assert sorted(o.template for o in OPERATIONS if o.method == "DELETE") == [
+    assert sorted(o.template for o in ENDPOINTS if o.method == "DELETE") == [
         "/api/atlas/v2/groups/{}/invites/{}",
         "/api/atlas/v2/groups/{}/users/{}",
         "/api/atlas/v2/orgs/{}/invites/{}",
@@ -106,19 +106,19 @@ def test_the_only_deletions_are_those_of_the_four_lists():
 
 
 def test_the_versions_are_pinned_and_nothing_about_users_is_asked_in_the_older_one():
-    users = {o for o in OPERATIONS if "/users" in o.template}
+    users = {o for o in ENDPOINTS if "/users" in o.template}
     assert len(users) >= 6
     assert {o.media_type for o in users} == {"application/vnd.atlas.2025-02-19+json"}
-    limits = {o for o in OPERATIONS if "/rateLimits" in o.template}
+    limits = {o for o in ENDPOINTS if "/rateLimits" in o.template}
     assert LIST_RATE_LIMITS in limits
     assert {o.media_type for o in limits} == {"application/vnd.atlas.2025-03-12+json"}
-    assert {o.media_type for o in OPERATIONS - users - limits} == {
+    assert {o.media_type for o in ENDPOINTS - users - limits} == {
         "application/vnd.atlas.2023-01-01+json"
     }
 
 
 @pytest.mark.skipif(not SPEC.exists(), reason="the OpenAPI document is not beside the checkout")
-@pytest.mark.parametrize("operation", sorted(OPERATIONS, key=lambda o: o.template + o.method))
+@pytest.mark.parametrize("operation", sorted(ENDPOINTS, key=lambda o: o.template + o.method))
 def test_every_operation_stands_in_atlas_own_document(operation):
     paths = json.loads(SPEC.read_text())["paths"]
     known = {
@@ -181,13 +181,13 @@ def test_an_https_address_is_taken_without_its_last_slash(text, base):
     ],
 )
 def test_an_address_that_could_lead_elsewhere_is_refused(text):
-    with pytest.raises(UsageFault):
+    with pytest.raises(UsageError):
         parse_base_url(text)
 
 
 @pytest.mark.parametrize("text", ["https://ada:hush@example.com", "https://hush@example.com"])
 def test_a_user_name_in_the_address_is_refused_and_not_repeated(text):
-    with pytest.raises(UsageFault) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_base_url(text)
 
     assert "hush" not in str(caught.value)

@@ -15,9 +15,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from invite_sweeper.atlas.endpoints import OPERATIONS, request_for
+from invite_sweeper.atlas.endpoints import ENDPOINTS, build_request
 from invite_sweeper.atlas.http import HttpSession
-from invite_sweeper.models import Invitation, Source, Trail
+from invite_sweeper.models import DeletionProgress, Invitation, Source
 
 DOCUMENT = Path(__file__).parents[3] / "shared" / "atlas-openapi.json"
 PRISM = os.environ.get("INVITE_SWEEPER_PRISM") or shutil.which("prism")
@@ -34,7 +34,7 @@ pytestmark = [
     ),
 ]
 WAY = sorted(
-    (each for each in OPERATIONS if each.method != "POST"),
+    (each for each in ENDPOINTS if each.method != "POST"),
     key=lambda each: (each.template, each.method, each.query),
 )
 
@@ -101,7 +101,7 @@ async def test_prism_takes_each_request_without_a_body(connecting, prism, answer
     ids = [ID] * operation.template.count("{}")
     page = 1 if operation.paged else None
     async with connecting(prism) as atlas:
-        await atlas._transport.call(request_for(operation, *ids, scope_id=ID, page=page))
+        await atlas._transport.send(build_request(operation, *ids, scope_id=ID, page=page))
 
     (answer,) = answers
     assert complaints(answer) == []
@@ -115,16 +115,16 @@ async def test_prism_takes_each_invitation(connecting, prism, answers, source):
         project_name="Alpha",
         org_id=ID,
         username="ada@example.com",
-        roles=("ORG_MEMBER",) if source.of_organization else ("GROUP_OWNER",),
+        roles=("ORG_MEMBER",) if source.is_organization_level else ("GROUP_OWNER",),
         inviter=None,
         created_at=None,
         expires_at=None,
         source=source,
-        team_ids=(ID,) if source.of_organization else (),
-        origin=((ID, "GROUP_OWNER"),) if source.of_organization else (),
+        team_ids=(ID,) if source.is_organization_level else (),
+        project_roles=((ID, "GROUP_OWNER"),) if source.is_organization_level else (),
     )
     async with connecting(prism) as atlas:
-        await atlas.inviter().invite(one, Trail())
+        await atlas.inviter().invite(one, DeletionProgress())
 
     (answer,) = answers
     assert complaints(answer) == []

@@ -11,16 +11,16 @@ from multidict import CIMultiDict
 
 from invite_sweeper.atlas.parsing import parse_invitations, parse_page, parse_project
 from invite_sweeper.atlas.responses import (
-    Answer,
-    count_of,
-    date_of,
-    ends_run,
-    error_of,
-    in_words,
-    is_atlas_speaking,
-    is_done,
-    is_gone,
-    is_plain_refusal,
+    Response,
+    describe,
+    fatal_error_for,
+    is_already_gone,
+    is_deleted,
+    is_unauthenticated,
+    looks_like_atlas,
+    parse_date_header,
+    parse_error,
+    parse_int_header,
 )
 from invite_sweeper.atlas.retry import RetryDecision, classify
 from invite_sweeper.models import Project
@@ -41,7 +41,7 @@ def recorded(name):
     headers = CIMultiDict(tuple(line.split(": ", 1)) for line in lines)
     if headers.get("Content-Encoding") == "gzip":
         body = gzip.decompress(body)
-    return Answer(int(first.split()[1]), headers, body)
+    return Response(int(first.split()[1]), headers, body)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def test_tags_are_read_where_there_are_some():
 def test_a_deletion_is_done_whether_204_or_200(name):
     answer = recorded(name)
 
-    assert is_done(answer)
-    assert not is_gone(answer)
-    assert ends_run(answer) is None
+    assert is_deleted(answer)
+    assert not is_already_gone(answer)
+    assert fatal_error_for(answer) is None
 
 
 @pytest.mark.parametrize(
@@ -119,36 +119,36 @@ def test_a_deletion_is_done_whether_204_or_200(name):
 def test_an_error_is_read_whatever_it_looks_like(name, status, code):
     answer = recorded(name)
 
-    assert (answer.status, error_of(answer).code) == (status, code)
-    assert str(status) in in_words(answer)
-    assert not is_done(answer)
+    assert (answer.status, parse_error(answer).code) == (status, code)
+    assert str(status) in describe(answer)
+    assert not is_deleted(answer)
 
 
 @pytest.mark.parametrize(
     "name", ["error-401-digest-2026-08-with-errorCode.http", "error-401-digest-no-errorCode.http"]
 )
 def test_both_forms_of_the_challenge_are_about_the_credentials(name):
-    assert is_plain_refusal(recorded(name))
+    assert is_unauthenticated(recorded(name))
 
 
 def test_a_page_of_html_is_not_atlas_speaking():
-    assert not is_atlas_speaking(recorded("error-502-html-from-proxy.http"))
-    assert is_atlas_speaking(recorded("error-405-DELETE-groups-empty-id.http"))
+    assert not looks_like_atlas(recorded("error-502-html-from-proxy.http"))
+    assert looks_like_atlas(recorded("error-405-DELETE-groups-empty-id.http"))
 
 
 def test_a_404_is_gone_and_another_400_is_not():
-    assert is_gone(recorded("error-404-GROUP_NOT_FOUND-with-X-Error-Code.http"))
-    assert is_gone(recorded("error-404-RESOURCE_NOT_FOUND.http"))
-    assert not is_gone(recorded("error-400-with-X-Error-Code.http"))
+    assert is_already_gone(recorded("error-404-GROUP_NOT_FOUND-with-X-Error-Code.http"))
+    assert is_already_gone(recorded("error-404-RESOURCE_NOT_FOUND.http"))
+    assert not is_already_gone(recorded("error-400-with-X-Error-Code.http"))
 
 
 def test_the_dates_of_deprecation_and_sunset_are_read_without_a_zero_before_the_day():
     headers = recorded("project-invite-delete-latest.http").headers
 
-    assert date_of(headers, "Sunset") == datetime(2027, 7, 1, tzinfo=UTC)
-    assert date_of(headers, "Deprecation") == datetime(2023, 10, 4, tzinfo=UTC)
-    assert count_of(headers, "RateLimit-Remaining") == 1194
-    assert count_of(headers, "RateLimit-Limit") == 1200
+    assert parse_date_header(headers, "Sunset") == datetime(2027, 7, 1, tzinfo=UTC)
+    assert parse_date_header(headers, "Deprecation") == datetime(2023, 10, 4, tzinfo=UTC)
+    assert parse_int_header(headers, "RateLimit-Remaining") == 1194
+    assert parse_int_header(headers, "RateLimit-Limit") == 1200
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in FOLDER.glob("error-50*")))

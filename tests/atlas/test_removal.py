@@ -10,7 +10,7 @@ import pytest
 from invite_sweeper.atlas.rate_limiter import RequestSpacing
 from invite_sweeper.atlas.rate_limits import BucketKey
 from invite_sweeper.atlas.token_bucket import MAX_RETRY_DELAY_S
-from invite_sweeper.models import Outcome, Project, Source, Trail
+from invite_sweeper.models import DeletionProgress, Outcome, Project, Source
 from invite_sweeper.simulator import Access, faults
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
@@ -37,7 +37,7 @@ def invite(sim, alpha):
 
 
 def place_of(sim, source):
-    if source.of_organization:
+    if source.is_organization_level:
         return Project(ORG, "", ORG)
     project_id, group = next(iter(sim.groups.items()))
     return Project(project_id, group.name, ORG)
@@ -48,12 +48,12 @@ async def remove(sim, atlas, source, then=lambda: None, trail=None):
     one = (await atlas.reader.invitations(place_of(sim, source), source))[0]
     then()
     deleter = atlas.deleter(Source)
-    assert deleter.admit(one) == 0.0
-    return await deleter.delete(one, trail or Trail())
+    assert deleter.try_acquire(one) == 0.0
+    return await deleter.delete(one, trail or DeletionProgress())
 
 
 def deletes(sim):
-    return sim.journal.received["DELETE"]
+    return sim.request_log.received["DELETE"]
 
 
 @pytest.mark.parametrize("status", STATUSES)
@@ -67,7 +67,7 @@ async def test_invited_user_is_removed_and_both_looks_are_told(
 
     assert (ended.outcome, ended.attempts, ended.http_status) == (Outcome.DELETED, 1, 204)
     assert (ended.seen_before, ended.seen_after) == (status, after or status)
-    assert [each.user_id for each in sim.journal.removed] == [user]
+    assert [each.user_id for each in sim.request_log.removed] == [user]
 
 
 @pytest.mark.parametrize("status", [200, 202])
@@ -79,8 +79,8 @@ async def test_an_error_object_with_200_or_202_is_checked_and_never_called_delet
     sim, online, invite, source, status, late, outcome
 ):
     invite()
-    doubtful = replace(faults.fails(500, "UNEXPECTED_ERROR").instead, status=status)
-    sim.faults.add(faults.answers(doubtful, late=late), method="DELETE")
+    doubtful = replace(faults.fail_with(500, "UNEXPECTED_ERROR").instead, status=status)
+    sim.faults.add(faults.respond_with(doubtful, late=late), method="DELETE")
     async with online() as atlas:
         ended = await remove(sim, atlas, source)
 
@@ -146,7 +146,7 @@ async def test_another_date_of_invitation_is_another_invitation(sim, online, inv
     user = invite()
 
     def again():
-        sim.user(user).since += timedelta(seconds=1)
+        sim.user(user).created_at += timedelta(seconds=1)
 
     async with online() as atlas:
         ended = await remove(sim, atlas, Source.USERS, again)
@@ -181,19 +181,19 @@ async def test_read_that_fails_sends_nothing_and_says_what_atlas_answered(
     sim, online, invite, status
 ):
     invite()
-    fault = faults.fails(status, "USER_UNAUTHORIZED")
+    fault = faults.fail_with(status, "USER_UNAUTHORIZED")
     sim.faults.add(fault, method="GET", path=IN_PROJECT, times=None)
     async with online() as atlas:
         ended = await remove(sim, atlas, Source.USERS)
 
     assert (ended.outcome, ended.attempts, deletes(sim)) == (Outcome.FAILED, 0, 0)
     assert (ended.http_status, ended.error_code) == (status, "USER_UNAUTHORIZED")
-    assert ended.ends_run is None
+    assert ended.fatal_error is None
 
 
 async def test_each_further_try_reads_again_and_stops_at_a_member(sim, online, invite):
     user = invite()
-    sim.faults.add(faults.fails(500), method="DELETE", times=None)
+    sim.faults.add(faults.fail_with(500), method="DELETE", times=None)
     sim.faults.add(
         faults.effect(before=lambda _: sim.set_status(user, "ACTIVE")),
         method="GET",
@@ -204,13 +204,13 @@ async def test_each_further_try_reads_again_and_stops_at_a_member(sim, online, i
         ended = await remove(sim, atlas, Source.USERS)
 
     assert (ended.outcome, ended.attempts, deletes(sim)) == (Outcome.ACCEPTED_BEFORE, 2, 2)
-    assert sim.journal.removed == []
+    assert sim.request_log.removed == []
 
 
 @pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
 async def test_deletion_whose_answer_was_lost_is_not_sent_again(sim, online, invite, source):
     invite()
-    sim.faults.add(faults.fails(500, late=True), method="DELETE")
+    sim.faults.add(faults.fail_with(500, late=True), method="DELETE")
     async with online() as atlas:
         ended = await remove(sim, atlas, source)
 
@@ -233,7 +233,7 @@ async def test_deletion_that_keeps_failing_leaves_a_user_that_is_still_there_fai
     sim, online, invite, source
 ):
     user = invite()
-    sim.faults.add(faults.fails(500), method="DELETE", times=None)
+    sim.faults.add(faults.fail_with(500), method="DELETE", times=None)
     async with online(attempts=3) as atlas:
         ended = await remove(sim, atlas, source)
 
@@ -243,7 +243,7 @@ async def test_deletion_that_keeps_failing_leaves_a_user_that_is_still_there_fai
 
 async def test_refused_deletion_is_a_failure_and_needs_no_second_look(sim, online, invite):
     invite()
-    sim.faults.add(faults.fails(403, "ACCESS_FORBIDDEN"), method="DELETE", times=None)
+    sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), method="DELETE", times=None)
     async with online() as atlas:
         ended = await remove(sim, atlas, Source.USERS)
 
@@ -253,7 +253,7 @@ async def test_refused_deletion_is_a_failure_and_needs_no_second_look(sim, onlin
 async def test_without_a_look_into_the_organization_the_project_is_asked(sim, online, invite):
     invite()
     account = sim.add_token()
-    sim.forbid(ORG, Access.NONE)
+    sim.limit_access(ORG, Access.NONE)
     async with online(account) as atlas:
         ended = await remove(sim, atlas, Source.USERS)
 
@@ -262,8 +262,8 @@ async def test_without_a_look_into_the_organization_the_project_is_asked(sim, on
 
 async def test_user_whom_the_project_alone_still_shows_was_not_deleted(sim, online, invite):
     invite()
-    sim.faults.add(faults.fails(500), method="DELETE", times=None)
-    sim.faults.add(faults.fails(403, "ACCESS_FORBIDDEN"), path=IN_ORG, times=None)
+    sim.faults.add(faults.fail_with(500), method="DELETE", times=None)
+    sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), path=IN_ORG, times=None)
     async with online(attempts=2) as atlas:
         ended = await remove(sim, atlas, Source.USERS)
 
@@ -275,8 +275,8 @@ async def test_failed_deletion_after_which_nobody_can_be_asked_is_not_called_don
     sim, online, invite, source
 ):
     invite()
-    sim.faults.add(faults.fails(500), method="DELETE")
-    sim.faults.add(faults.fails(500), method="GET", path="*/users/*", nth=2, times=None)
+    sim.faults.add(faults.fail_with(500), method="DELETE")
+    sim.faults.add(faults.fail_with(500), method="GET", path="*/users/*", nth=2, times=None)
     async with online(attempts=3) as atlas:
         ended = await remove(sim, atlas, source)
 
@@ -286,14 +286,14 @@ async def test_failed_deletion_after_which_nobody_can_be_asked_is_not_called_don
 
 async def test_called_off_with_its_answer_lost_and_nobody_to_ask_is_unknown(sim, online, invite):
     invite()
-    trail = Trail()
+    trail = DeletionProgress()
 
     def call_off(_):
-        trail.called_off = True
+        trail.cancelled = True
 
     lost = replace(faults.reset(late=True), before=call_off)
     sim.faults.add(lost, method="DELETE")
-    sim.faults.add(faults.fails(403, "ACCESS_FORBIDDEN"), path="*/users/*", nth=3, times=None)
+    sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), path="*/users/*", nth=3, times=None)
     async with online() as atlas:
         ended = await remove(sim, atlas, Source.USERS, trail=trail)
 
@@ -315,10 +315,10 @@ async def test_deletion_that_atlas_confirms_and_does_not_show_is_no_deletion(sim
 
 async def test_called_off_between_read_and_deletion_nothing_is_sent(sim, online, invite):
     invite()
-    trail = Trail()
+    trail = DeletionProgress()
 
     def call_off(_):
-        trail.called_off = True
+        trail.cancelled = True
 
     sim.faults.add(faults.effect(after=call_off), method="GET", path=IN_PROJECT)
     async with online() as atlas:
@@ -331,10 +331,10 @@ async def test_called_off_while_the_deletion_waits_under_the_ceiling_nothing_is_
     sim, online, invite, fake_time
 ):
     invite()
-    trail = Trail()
+    trail = DeletionProgress()
 
     async def wait(seconds):
-        trail.called_off = trail.seen_before is not None
+        trail.cancelled = trail.seen_before is not None
         await fake_time.sleep(seconds)
 
     async with online() as atlas:
@@ -347,21 +347,21 @@ async def test_called_off_while_the_deletion_waits_under_the_ceiling_nothing_is_
 
 async def test_cut_off_after_the_confirmation_it_is_deleted_all_the_same(sim, online, invite):
     invite()
-    trail, looking = Trail(), asyncio.Event()
+    trail, looking = DeletionProgress(), asyncio.Event()
     sim.faults.add(
         replace(faults.hang(), before=lambda _: looking.set()), method="GET", path=IN_ORG
     )
     async with online() as atlas:
         task = asyncio.create_task(remove(sim, atlas, Source.USERS, trail=trail))
         for _ in range(1000):
-            if trail.settled is not None:
+            if trail.known_outcome is not None:
                 break
             await asyncio.sleep(0.01)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
-    ended = trail.cut_off()
+    ended = trail.result_if_interrupted()
     assert (ended.outcome, ended.seen_before, ended.seen_after) == (
         Outcome.DELETED,
         "PENDING",
@@ -388,8 +388,8 @@ async def test_all_tokens_of_a_deletion_are_taken_before_its_first_request(sim, 
     async with online() as atlas:
         (one,) = await atlas.reader.invitations(place_of(sim, Source.USERS), Source.USERS)
         deleter, taken = atlas.deleter(Source), recorded(atlas._transport.limiter)
-        assert deleter.admit(one) == 0.0
-        assert (await deleter.delete(one, Trail())).outcome is Outcome.DELETED
+        assert deleter.try_acquire(one) == 0.0
+        assert (await deleter.delete(one, DeletionProgress())).outcome is Outcome.DELETED
 
     assert taken == [("cloud_users_group", "cloud_users_group", "cloud_users_org")]
 
@@ -400,12 +400,12 @@ async def test_tokens_that_were_not_needed_are_released(sim, online, invite):
         (one,) = await atlas.reader.invitations(place_of(sim, Source.USERS), Source.USERS)
         deleter, limiter = atlas.deleter(Source), atlas._transport.limiter
         sim.set_status(user, "ACTIVE")
-        assert deleter.admit(one) == 0.0
+        assert deleter.try_acquire(one) == 0.0
         in_project = BucketKey("cloud_users_group", one.project_id)
         in_org = BucketKey("cloud_users_org", ORG)
         buckets = [limiter._buckets.peek(key, 0.0) for key in (in_project, in_org)]
         assert [len(bucket.in_flight) for bucket in buckets] == [2, 1]
-        assert (await deleter.delete(one, Trail())).outcome is Outcome.ACCEPTED_BEFORE
+        assert (await deleter.delete(one, DeletionProgress())).outcome is Outcome.ACCEPTED_BEFORE
 
     assert [len(bucket.in_flight) for bucket in buckets] == [0, 0]
 
@@ -419,10 +419,10 @@ async def test_an_empty_bucket_of_the_organization_takes_no_token_of_the_project
         deleter, limiter = atlas.deleter(Source), atlas._transport.limiter
         taken = recorded(limiter)
         limiter.on_429(BucketKey("cloud_users_org", ORG), 7.0)
-        assert deleter.admit(one) == 7.0
+        assert deleter.try_acquire(one) == 7.0
         assert taken == []
         fake_time.now_s += 7.0
-        assert deleter.admit(one) == 0.0
+        assert deleter.try_acquire(one) == 0.0
 
 
 @pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
@@ -433,7 +433,7 @@ async def test_after_a_429_a_removal_goes_on_within_retry_after_and_one_second_a
     """Its retry reads the user once more, from the bucket that its own token is taken from."""
     invite()
     path = IN_PROJECT if source is Source.USERS else IN_ORG
-    sim.faults.add(faults.fails(429, retry_after="7"), method=refused, path=path)
+    sim.faults.add(faults.fail_with(429, retry_after="7"), method=refused, path=path)
     async with online() as atlas:
         begin_s = fake_time.now_s
         ended = await remove(sim, atlas, source)
@@ -450,7 +450,7 @@ async def test_after_a_429_whose_next_try_fails_without_headers_it_goes_on_after
     sim, online, invite, fake_time, source, next_fault
 ):
     invite()
-    sim.faults.add(faults.fails(429, retry_after="3"), method="DELETE")
+    sim.faults.add(faults.fail_with(429, retry_after="3"), method="DELETE")
     sim.faults.add(next_fault, method="DELETE", nth=2)
     async with online() as atlas:
         begin_s = fake_time.now_s

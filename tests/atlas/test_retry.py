@@ -7,12 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from invite_sweeper.atlas.responses import CANCELLED, Answer, Broken, ToldBucket, told_bucket
+from invite_sweeper.atlas.responses import (
+    CANCELLED,
+    RateLimitDetails,
+    RequestFailed,
+    Response,
+    parse_rate_limit_error,
+)
 from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
-CUT = Broken("cut")
-GOOD = Answer(204, {}, b"")
+CUT = RequestFailed("cut")
+GOOD = Response(204, {}, b"")
 ROLE = b'{"errorCode":"USER_UNAUTHORIZED"}'
 UPGRADE = b'{"errorCode":"WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"}'
 BUCKET = b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups",55,10,5,60]}'
@@ -20,7 +26,7 @@ BUCKET = b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups",55,10
 
 def failed(status, *, retry_after=None, body=b""):
     headers = CIMultiDict() if retry_after is None else CIMultiDict({"Retry-After": retry_after})
-    return Answer(status, headers, body)
+    return Response(status, headers, body)
 
 
 class Tries:
@@ -64,7 +70,7 @@ class Tries:
         (failed(505), RetryDecision.DONE),
         (failed(302), RetryDecision.DONE),
         (CUT, RetryDecision.RETRY),
-        (Broken("wrong certificate", passing=False), RetryDecision.DONE),
+        (RequestFailed("wrong certificate", retryable=False), RetryDecision.DONE),
     ],
 )
 def test_what_is_tried_again(result, kind):
@@ -187,14 +193,14 @@ async def test_a_wait_to_the_deadline_or_beyond_ends_a_second_after_it_and_no_tr
     tries = Tries(fake_time, failed(503, retry_after=asks_s), deadline_s=fake_time.now_s + 10)
 
     assert (await tries.run()).status == 503
-    assert (tries.made, fake_time.slept, tries.retry_loop.cut_short) == (1, [11], True)
+    assert (tries.made, fake_time.slept, tries.retry_loop.retries_cut_short) == (1, [11], True)
 
 
 async def test_a_try_follows_a_wait_that_ends_just_before_the_deadline(fake_time):
     tries = Tries(fake_time, failed(503, retry_after="10"), GOOD, deadline_s=fake_time.now_s + 10.1)
 
     assert await tries.run() is GOOD
-    assert (tries.made, fake_time.slept, tries.retry_loop.cut_short) == (2, [10], False)
+    assert (tries.made, fake_time.slept, tries.retry_loop.retries_cut_short) == (2, [10], False)
 
 
 @pytest.mark.parametrize("left_s", [0, -5])
@@ -202,7 +208,7 @@ async def test_nothing_is_waited_for_once_the_deadline_has_come(fake_time, left_
     tries = Tries(fake_time, failed(503), deadline_s=fake_time.now_s + left_s)
 
     assert (await tries.run()).status == 503
-    assert (tries.made, fake_time.slept, tries.retry_loop.cut_short) == (1, [], True)
+    assert (tries.made, fake_time.slept, tries.retry_loop.retries_cut_short) == (1, [], True)
 
 
 @pytest.mark.parametrize("status", [401, 429, 500])
@@ -213,7 +219,7 @@ async def test_a_wait_that_is_called_off_is_followed_by_no_try(fake_time, status
     result = await tries.run(cancelled=lambda: fake_time.now_s > begin_s + 4.5)
 
     assert result.status == status
-    assert (tries.made, sum(fake_time.slept), tries.retry_loop.cut_short) == (1, 5, True)
+    assert (tries.made, sum(fake_time.slept), tries.retry_loop.retries_cut_short) == (1, 5, True)
 
 
 @pytest.mark.parametrize(
@@ -226,14 +232,14 @@ async def test_what_ends_by_itself_was_not_cut_short_though_it_was_called_off(fa
 
     await tries.run(cancelled=lambda: tries.made == 2)
 
-    assert (tries.made, tries.retry_loop.cut_short) == (2, False)
+    assert (tries.made, tries.retry_loop.retries_cut_short) == (2, False)
 
 
 async def test_a_try_that_is_called_off_at_the_last_moment_was_cut_short(fake_time):
     tries = Tries(fake_time, failed(500), CANCELLED)
 
     assert await tries.run() is CANCELLED
-    assert tries.retry_loop.cut_short
+    assert tries.retry_loop.retries_cut_short
 
 
 async def test_a_401_is_asked_once_more_before_it_is_believed(fake_time):
@@ -308,17 +314,20 @@ def test_no_course_makes_more_tries_than_it_may(results, attempts):
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        (BUCKET, ToldBucket(55.0, (10, 5, 60))),
-        (BUCKET.replace(b"55", b"0"), ToldBucket(1.0, (10, 5, 60))),
+        (BUCKET, RateLimitDetails(55.0, (10, 5, 60))),
+        (BUCKET.replace(b"55", b"0"), RateLimitDetails(1.0, (10, 5, 60))),
         (
             b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups",7]}',
-            ToldBucket(7.0),
+            RateLimitDetails(7.0),
         ),
-        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups"]}', ToldBucket()),
-        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":null}', ToldBucket()),
-        (b'{"errorCode":"RATE_LIMITED","parameters":["/api/oauth/token",50,1]}', ToldBucket()),
-        (b"", ToldBucket()),
+        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups"]}', RateLimitDetails()),
+        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":null}', RateLimitDetails()),
+        (
+            b'{"errorCode":"RATE_LIMITED","parameters":["/api/oauth/token",50,1]}',
+            RateLimitDetails(),
+        ),
+        (b"", RateLimitDetails()),
     ],
 )
 def test_a_429_says_of_its_bucket_what_it_can(body, told):
-    assert told_bucket(failed(429, body=body)) == told
+    assert parse_rate_limit_error(failed(429, body=body)) == told

@@ -12,7 +12,7 @@ import pytest
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import Source, Trail
+from invite_sweeper.models import DeletionProgress, Source
 from invite_sweeper.simulator import faults, serve
 
 SECRET = "kitten-7f3a9c1e"
@@ -24,11 +24,11 @@ CREDENTIALS = {
 }
 FAULTS = {
     "nothing": None,
-    "500": faults.fails(500),
+    "500": faults.fail_with(500),
     "a page": faults.html(502),
     "401": faults.challenge(),
-    "403": faults.fails(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"),
-    "410": faults.fails(410, "VERSION_GONE"),
+    "403": faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"),
+    "410": faults.fail_with(410, "VERSION_GONE"),
     "a reset": faults.reset(),
     "a hang": faults.hang(),
     "a truncated body": faults.truncated(),
@@ -52,8 +52,8 @@ async def everything(connecting, base_url, credentials):
                 found = await atlas.reader.invitations(project)
                 seen.append(repr(found))
                 for one in found if isinstance(found, tuple) else ():
-                    atlas.deleter(Source).admit(one)
-                    seen.append(repr(await atlas.deleter(Source).delete(one, Trail())))
+                    atlas.deleter(Source).try_acquire(one)
+                    seen.append(repr(await atlas.deleter(Source).delete(one, DeletionProgress())))
         except RunError as error:
             told = traceback.TracebackException.from_exception(error, capture_locals=True)
             seen += [str(error), repr(error), *told.format()]

@@ -8,7 +8,7 @@ import pytest
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, ExitCode
-from invite_sweeper.models import Outcome, Source, Trail
+from invite_sweeper.models import DeletionProgress, Outcome, Source
 from invite_sweeper.simulator import faults, serve
 
 KINDS = ["service_account", "api_key", "token"]
@@ -34,8 +34,8 @@ async def sweep(atlas):
     """Delete everything at once."""
     deleter = atlas.deleter(Source)
     found = await everything(atlas)
-    assert all(deleter.admit(one) == 0.0 for one in found)
-    return await asyncio.gather(*(deleter.delete(one, Trail()) for one in found))
+    assert all(deleter.try_acquire(one) == 0.0 for one in found)
+    return await asyncio.gather(*(deleter.delete(one, DeletionProgress()) for one in found))
 
 
 def asked(sim, path):
@@ -84,7 +84,7 @@ async def test_an_address_that_is_not_on_the_access_list_ends_the_run_with_5(sim
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_missing_role_in_one_project_leaves_the_others_alone(sim, online, kind):
     first, *_ = filled(sim)
-    sim.forbid(first)
+    sim.limit_access(first)
 
     async with online(getattr(sim, f"add_{kind}")()) as atlas:
         projects = [item async for item in atlas.reader.projects()]
@@ -105,7 +105,7 @@ async def test_a_challenge_is_used_again_by_each_signer_with_rising_counts(sim, 
         deletions = await sweep(atlas)
 
     assert {deletion.outcome for deletion in deletions} == {Outcome.DELETED}
-    assert sim.journal.statuses[401] <= 8
+    assert sim.request_log.statuses[401] <= 8
     assert atlas.counters.retries == 0
 
 
@@ -116,7 +116,7 @@ async def test_one_request_at_a_time_warms_one_signer(sim, online):
         async for one in atlas.reader.projects():
             await atlas.reader.invitations(one)
 
-    assert sim.journal.statuses[401] == 1
+    assert sim.request_log.statuses[401] == 1
     assert atlas.counters.requests == len(projects) + 2
 
 
@@ -139,21 +139,21 @@ async def test_the_counter_tells_what_was_really_on_the_wire(sim, online):
     async with online(sim.add_api_key(), concurrency=3) as atlas:
         await sweep(atlas)
 
-    assert atlas.counters.requests == sum(sim.journal.received.values())
+    assert atlas.counters.requests == sum(sim.request_log.received.values())
 
 
 async def test_an_unsigned_request_and_its_signed_repeat_are_one_try(sim, online):
     filled(sim, projects=1, invitations=1)
-    trail = Trail()
+    trail = DeletionProgress()
 
     async with online(sim.add_api_key()) as atlas:
         (one,) = await everything(atlas)
         sim.digest.forget_nonces()
-        atlas.deleter(Source).admit(one)
+        atlas.deleter(Source).try_acquire(one)
         deletion = await atlas.deleter(Source).delete(one, trail)
 
     assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, 1)
-    assert (trail.attempts, trail.awaiting, trail.http_status) == (1, False, 204)
+    assert (trail.attempts, trail.response_pending, trail.http_status) == (1, False, 204)
     assert sim.deletes_received == 2
 
 
@@ -170,7 +170,7 @@ async def test_an_unsigned_request_and_its_signed_repeat_are_one_try(sim, online
 )
 async def test_a_challenge_that_cannot_be_met_gives_no_secret_away(sim, online, challenge):
     answer = faults.empty(401).instead
-    odd = faults.answers(replace(answer, extra=(("Www-Authenticate", challenge),)))
+    odd = faults.respond_with(replace(answer, extra=(("Www-Authenticate", challenge),)))
     sim.faults.add(odd, times=None)
     account = sim.add_api_key()
 
@@ -187,17 +187,17 @@ async def test_one_token_serves_all_who_ask_at_once_and_is_revoked(sim, online):
 
     async with online(account, concurrency=30) as atlas:
         found = await everything(atlas)
-        assert sim.oauth.live(account) == 1
+        assert sim.oauth.live_token_count(account) == 1
 
     assert len(found) == 4 * len(projects)
-    assert (sim.oauth.issued, sim.oauth.revoked, sim.oauth.live(account)) == (1, 1, 0)
+    assert (sim.oauth.issued, sim.oauth.revoked, sim.oauth.live_token_count(account)) == (1, 1, 0)
 
 
 async def test_no_token_is_asked_for_before_it_is_needed(sim, online):
     async with online(sim.add_service_account()):
         pass
 
-    assert sim.journal.received["POST"] == 0
+    assert sim.request_log.received["POST"] == 0
 
 
 async def test_a_token_is_renewed_before_it_ends(sim, online, fake_time):
@@ -213,7 +213,7 @@ async def test_a_token_is_renewed_before_it_ends(sim, online, fake_time):
         await everything(atlas)
 
     assert sim.oauth.issued == 2
-    assert sim.journal.statuses[401] == 0
+    assert sim.request_log.statuses[401] == 0
     assert sim.oauth.revoked == 2
 
 
@@ -227,7 +227,7 @@ async def test_a_token_that_ends_mid_run_is_renewed_once_for_all(sim, online):
 
     assert [len(listing) for listing in listings] == [4] * 12
     assert sim.oauth.issued == 2
-    assert 1 <= sim.journal.statuses[401] <= 12
+    assert 1 <= sim.request_log.statuses[401] <= 12
 
 
 async def test_a_deletion_goes_on_with_a_new_token(sim, online):
@@ -236,8 +236,8 @@ async def test_a_deletion_goes_on_with_a_new_token(sim, online):
     async with online(sim.add_service_account()) as atlas:
         (one,) = await everything(atlas)
         sim.oauth.expire()
-        atlas.deleter(Source).admit(one)
-        deletion = await atlas.deleter(Source).delete(one, Trail())
+        atlas.deleter(Source).try_acquire(one)
+        deletion = await atlas.deleter(Source).delete(one, DeletionProgress())
 
     assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, 2)
 
@@ -253,8 +253,8 @@ async def test_deletions_go_on_where_tokens_end_early_several_times_within_a_min
         deletions = []
         for one in found:
             sim.oauth.expire()
-            assert atlas.deleter(Source).admit(one) == 0.0
-            deletions.append(await atlas.deleter(Source).delete(one, Trail()))
+            assert atlas.deleter(Source).try_acquire(one) == 0.0
+            deletions.append(await atlas.deleter(Source).delete(one, DeletionProgress()))
 
     assert [each.outcome for each in deletions] == [Outcome.DELETED] * ends
     assert fake_time.now_s - begin_s < 60
@@ -273,8 +273,8 @@ async def test_a_project_that_refuses_every_token_uses_up_no_more_than_5_at_once
         halves = [[one for one in found if one.project_id == each] for each in (first, second)]
         for pair in zip(*halves, strict=True):
             for one in pair:
-                assert atlas.deleter(Source).admit(one) == 0.0
-                deletion = await atlas.deleter(Source).delete(one, Trail())
+                assert atlas.deleter(Source).try_acquire(one) == 0.0
+                deletion = await atlas.deleter(Source).delete(one, DeletionProgress())
                 outcomes[one.project_id].add(deletion.outcome)
 
     assert outcomes == {first: {Outcome.FAILED}, second: {Outcome.DELETED}}
@@ -292,8 +292,8 @@ async def test_a_deletion_goes_on_where_each_new_token_ends_before_its_first_use
         (one,), begin_s = await everything(atlas), fake_time.now_s
         expire = faults.effect(before=lambda _: sim.oauth.expire())
         sim.faults.add(expire, method="DELETE", times=ends)
-        assert atlas.deleter(Source).admit(one) == 0.0
-        deletion = await atlas.deleter(Source).delete(one, Trail())
+        assert atlas.deleter(Source).try_acquire(one) == 0.0
+        deletion = await atlas.deleter(Source).delete(one, DeletionProgress())
 
     assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, ends + 1)
     assert fake_time.now_s - begin_s < 60
@@ -312,7 +312,7 @@ async def test_a_401_that_no_new_token_cures_takes_5_at_once_and_then_one_a_minu
         fake_time.now_s += 60
         await sweep(atlas)
 
-    assert {(each.outcome, each.ends_run) for each in deletions} == {(Outcome.FAILED, None)}
+    assert {(each.outcome, each.fatal_error) for each in deletions} == {(Outcome.FAILED, None)}
     assert sim.oauth.issued == 1 + 5 + 1
 
 
@@ -322,10 +322,10 @@ async def test_a_token_that_ends_where_one_try_is_all_fails_that_deletion_and_no
     async with online(sim.add_service_account(), attempts=1) as atlas:
         found = await everything(atlas)
         sim.oauth.expire()
-        assert all(atlas.deleter(Source).admit(one) == 0.0 for one in found)
-        deletions = [await atlas.deleter(Source).delete(one, Trail()) for one in found]
+        assert all(atlas.deleter(Source).try_acquire(one) == 0.0 for one in found)
+        deletions = [await atlas.deleter(Source).delete(one, DeletionProgress()) for one in found]
 
-    assert [(each.outcome, each.attempts, each.ends_run) for each in deletions] == [
+    assert [(each.outcome, each.attempts, each.fatal_error) for each in deletions] == [
         (Outcome.FAILED, 1, None),
         (Outcome.DELETED, 1, None),
         (Outcome.DELETED, 1, None),
@@ -334,7 +334,7 @@ async def test_a_token_that_ends_where_one_try_is_all_fails_that_deletion_and_no
 
 async def test_a_role_that_is_missing_asks_for_no_new_token(sim, online):
     first, *_ = filled(sim)
-    sim.forbid(first)
+    sim.limit_access(first)
 
     async with online(sim.add_service_account()) as atlas:
         async for one in atlas.reader.projects():
@@ -350,7 +350,7 @@ async def test_an_account_that_dies_mid_run_ends_it_for_all_with_one_more_token_
     async with online(account, concurrency=12) as atlas:
         projects = [item async for item in atlas.reader.projects()]
         sim.oauth.expire()
-        refused = faults.answers(faults.fails(401, "invalid_client").instead)
+        refused = faults.respond_with(faults.fail_with(401, "invalid_client").instead)
         sim.faults.add(refused, path=TOKEN_PATH, times=None)
         results = await asyncio.gather(
             *map(atlas.reader.invitations, projects), return_exceptions=True
@@ -366,18 +366,18 @@ async def test_a_deletion_without_a_token_is_failed_and_ends_the_run(sim, online
     async with online(sim.add_service_account()) as atlas:
         (one,) = await everything(atlas)
         sim.oauth.expire()
-        sim.faults.add(faults.fails(403, "access_denied"), path=TOKEN_PATH, times=None)
-        atlas.deleter(Source).admit(one)
-        deletion = await atlas.deleter(Source).delete(one, Trail())
+        sim.faults.add(faults.fail_with(403, "access_denied"), path=TOKEN_PATH, times=None)
+        atlas.deleter(Source).try_acquire(one)
+        deletion = await atlas.deleter(Source).delete(one, DeletionProgress())
 
     assert deletion.outcome is Outcome.FAILED
-    assert isinstance(deletion.ends_run, CredentialsRefused)
+    assert isinstance(deletion.fatal_error, CredentialsRefused)
     assert sim.invitation_count() == 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
 async def test_a_refused_token_is_not_asked_for_again(sim, online, status):
-    sim.faults.add(faults.fails(status, "invalid_request"), path=TOKEN_PATH, times=None)
+    sim.faults.add(faults.fail_with(status, "invalid_request"), path=TOKEN_PATH, times=None)
 
     async with online(sim.add_service_account()) as atlas:
         for _ in range(3):
@@ -390,11 +390,11 @@ async def test_a_refused_token_is_not_asked_for_again(sim, online, status):
 @pytest.mark.parametrize(
     "fault",
     [
-        faults.fails(500),
+        faults.fail_with(500),
         faults.html(502),
         faults.reset(),
         faults.truncated(),
-        faults.fails(429, "RATE_LIMITED", retry_after="3"),
+        faults.fail_with(429, "RATE_LIMITED", retry_after="3"),
     ],
 )
 async def test_a_token_call_that_fails_in_passing_is_made_again(sim, online, fault):
@@ -409,7 +409,9 @@ async def test_a_token_call_that_fails_in_passing_is_made_again(sim, online, fau
 
 
 async def test_the_token_endpoints_own_limit_is_honoured(sim, online, fake_time):
-    sim.faults.add(faults.fails(429, "RATE_LIMITED", retry_after="30"), path=TOKEN_PATH, times=2)
+    sim.faults.add(
+        faults.fail_with(429, "RATE_LIMITED", retry_after="30"), path=TOKEN_PATH, times=2
+    )
 
     async with online(sim.add_service_account()) as atlas:
         await everything(atlas)
@@ -460,7 +462,7 @@ async def test_a_token_that_has_ended_by_itself_is_not_revoked(sim, online, fake
 
 
 @pytest.mark.parametrize(
-    "fault", [faults.fails(500), faults.reset(), faults.fails(404), faults.redirect("/x")]
+    "fault", [faults.fail_with(500), faults.reset(), faults.fail_with(404), faults.redirect("/x")]
 )
 async def test_a_token_endpoint_that_is_not_there_ends_the_run_with_6(sim, online, fault):
     sim.faults.add(fault, path=TOKEN_PATH, times=None)
@@ -523,7 +525,7 @@ async def test_an_endpoint_that_fails_at_the_renewal_leaves_the_old_token_in_use
     async with online(sim.add_service_account()) as atlas:
         await everything(atlas)
         fake_time.now_s += 3001
-        sim.faults.add(faults.fails(500), path=TOKEN_PATH, times=None)
+        sim.faults.add(faults.fail_with(500), path=TOKEN_PATH, times=None)
         assert len(await everything(atlas)) == 12
         sim.faults.clear()
         fake_time.now_s += 31
@@ -549,7 +551,7 @@ async def test_a_token_is_revoked_after_a_cancellation(sim, online):
 
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert (sim.oauth.revoked, sim.oauth.live(account)) == (1, 0)
+    assert (sim.oauth.revoked, sim.oauth.live_token_count(account)) == (1, 0)
 
 
 async def test_a_token_on_its_way_when_the_run_is_cancelled_is_revoked(sim, online):
@@ -561,7 +563,7 @@ async def test_a_token_on_its_way_when_the_run_is_cancelled_is_revoked(sim, onli
             await everything(atlas)
 
     running = asyncio.create_task(run())
-    while not sim.journal.received["POST"]:
+    while not sim.request_log.received["POST"]:
         await asyncio.sleep(0.001)
     running.cancel()
 
@@ -580,7 +582,7 @@ async def test_a_second_cancellation_does_not_wait_for_a_revocation_that_hangs(s
 
     async with serve(sim) as base_url:
         running = asyncio.create_task(run(base_url))
-        while sim.journal.received["POST"] < 2:
+        while sim.request_log.received["POST"] < 2:
             await asyncio.sleep(0.001)
         running.cancel()
         loop = asyncio.get_running_loop()
@@ -590,7 +592,9 @@ async def test_a_second_cancellation_does_not_wait_for_a_revocation_that_hangs(s
         assert loop.time() - begin_s < 3
 
 
-@pytest.mark.parametrize("fault", [faults.fails(500), faults.reset(), faults.fails(401, "x")])
+@pytest.mark.parametrize(
+    "fault", [faults.fail_with(500), faults.reset(), faults.fail_with(401, "x")]
+)
 async def test_a_revocation_that_fails_is_no_failure_of_the_run(sim, online, fault):
     sim.faults.add(fault, path=REVOKE_PATH, times=None)
 
@@ -601,7 +605,7 @@ async def test_a_revocation_that_fails_is_no_failure_of_the_run(sim, online, fau
 
 
 async def test_a_token_call_that_waits_for_its_turn_does_not_hold_up_the_end(sim, connecting):
-    sim.faults.add(faults.fails(503), path=TOKEN_PATH, times=None)
+    sim.faults.add(faults.fail_with(503), path=TOKEN_PATH, times=None)
     waiting = asyncio.Event()
 
     async def sleep(seconds):

@@ -8,8 +8,8 @@ from builders import PROJECT, invitation, object_id, project
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas.deleter import AtlasDeleter
-from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, VersionGone
-from invite_sweeper.models import Gone, Outcome, Source, Trail, Unreadable
+from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused
+from invite_sweeper.models import DeletionProgress, ListUnreadable, Outcome, ProjectGone, Source
 
 BASE = "https://atlas.example.com"
 ONE = invitation(7)
@@ -30,8 +30,8 @@ def tries(answering):
 async def deletion_of(connecting, one=ONE, **options):
     async with connecting(BASE, **options) as atlas:
         deleter = atlas.deleter(Source)
-        assert deleter.admit(one) == 0.0
-        return await deleter.delete(one, Trail())
+        assert deleter.try_acquire(one) == 0.0
+        return await deleter.delete(one, DeletionProgress())
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ async def test_a_deletions_outcome_and_tries(connecting, answering, status, code
 
     deletion = await deletion_of(connecting)
 
-    assert (deletion.outcome, deletion.ends_run) == (outcome, None)
+    assert (deletion.outcome, deletion.fatal_error) == (outcome, None)
     assert deletion.error_code == code
     assert tries(answering) == made
 
@@ -80,7 +80,7 @@ async def test_deletion_says_so_each_time_that_it_waits_for_another_try(
     counted = []
     async with connecting(BASE) as atlas:
         deleter = atlas.deleter(Source)
-        trail = Trail(rests=lambda: counted.append(tries(answering)))
+        trail = DeletionProgress(on_backoff=lambda: counted.append(tries(answering)))
         ended = await deleter.delete(ONE, trail)
     assert ended.outcome is Outcome.DELETED
     assert counted == [number + 1 for number in range(rests)]
@@ -93,7 +93,7 @@ async def test_deletion_says_so_each_time_that_it_waits_for_another_try(
         (403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", CredentialsRefused, 1),
         (403, "ORG_REQUIRES_WHITELIST", CredentialsRefused, 1),
         (406, "INVALID_VERSION_DATE", AtlasUnavailable, 1),
-        (410, "VERSION_GONE", VersionGone, 1),
+        (410, "VERSION_GONE", ApiVersionRetired, 1),
     ],
 )
 async def test_a_deletion_whose_answer_is_about_the_run_ends_it(
@@ -104,8 +104,8 @@ async def test_a_deletion_whose_answer_is_about_the_run_ends_it(
     deletion = await deletion_of(connecting)
 
     assert deletion.outcome is Outcome.FAILED
-    assert type(deletion.ends_run) is error_type
-    assert "Nothing was deleted" not in str(deletion.ends_run)
+    assert type(deletion.fatal_error) is error_type
+    assert "Nothing was deleted" not in str(deletion.fatal_error)
     assert tries(answering) == made
 
 
@@ -187,7 +187,7 @@ async def test_a_list_that_cannot_be_had_is_unreadable(connecting, answering, st
 
     found = await listing_of(connecting)
 
-    assert isinstance(found, Unreadable)
+    assert isinstance(found, ListUnreadable)
     assert (found.project_id, found.http_status, found.error_code) == (PROJECT, status, code)
     assert str(status) in found.reason
     assert made is None or tries(answering) == made
@@ -227,7 +227,7 @@ async def test_a_body_with_200_or_202_is_read_before_a_deletion_is_claimed(
 async def test_a_404_with_group_not_found_is_a_project_that_is_gone(connecting, answering):
     answering.get(INVITES, status=404, payload=error("GROUP_NOT_FOUND"))
 
-    assert await listing_of(connecting) == Gone(PROJECT, ALPHA.name)
+    assert await listing_of(connecting) == ProjectGone(PROJECT, ALPHA.name)
 
 
 @pytest.mark.parametrize("code", [None, "RESOURCE_NOT_FOUND", "group_not_found", "NOT_FOUND"])
@@ -236,7 +236,7 @@ async def test_another_404_is_a_list_that_cannot_be_read(connecting, answering, 
 
     found = await listing_of(connecting)
 
-    assert isinstance(found, Unreadable)
+    assert isinstance(found, ListUnreadable)
     assert (found.http_status, found.error_code) == (404, code)
 
 
@@ -247,14 +247,14 @@ async def test_a_404_that_is_neither_json_nor_html_is_gone_in_a_deletion_alone(
     for method, url in ((answering.get, INVITES), (answering.delete, DELETE)):
         method(url, status=404, body="404: Not Found", headers={"Content-Type": media_type})
 
-    assert isinstance(await listing_of(connecting), Unreadable)
+    assert isinstance(await listing_of(connecting), ListUnreadable)
     assert (await deletion_of(connecting)).outcome is Outcome.ALREADY_GONE
 
 
 async def test_a_proxys_404_is_not_believed(connecting, answering):
     answering.get(INVITES, status=404, body="<html>", content_type="text/html")
 
-    assert isinstance(await listing_of(connecting), Unreadable)
+    assert isinstance(await listing_of(connecting), ListUnreadable)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ async def test_nonsense_is_asked_again_and_then_unreadable(connecting, answering
 
     found = await listing_of(connecting)
 
-    assert isinstance(found, Unreadable)
+    assert isinstance(found, ListUnreadable)
     assert found.http_status == 200
     assert "nonsense" in found.reason
     assert tries(answering) == 5
@@ -317,7 +317,7 @@ def page(*numbers, has_next=False):
         (403, "ACCESS_FORBIDDEN", CredentialsRefused, 1),
         (404, None, AtlasUnavailable, 1),
         (406, None, AtlasUnavailable, 1),
-        (410, "VERSION_GONE", VersionGone, 1),
+        (410, "VERSION_GONE", ApiVersionRetired, 1),
         (500, None, AtlasUnavailable, 5),
         (302, None, AtlasUnavailable, 1),
     ],
@@ -364,7 +364,7 @@ async def test_a_later_page_that_fails_leaves_no_half_list_in_silence(connecting
         (401, "USER_UNAUTHORIZED", AtlasUnavailable),
         (403, "ACCESS_FORBIDDEN", AtlasUnavailable),
         (403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", CredentialsRefused),
-        (410, "VERSION_GONE", VersionGone),
+        (410, "VERSION_GONE", ApiVersionRetired),
     ],
 )
 async def test_credentials_that_were_good_for_the_first_page_are_not_blamed_for_a_later_one(
@@ -398,7 +398,11 @@ async def test_projects_with_a_wrong_id_are_each_told_once(connecting, answering
 
     found = await projects_of(connecting)
 
-    assert [type(item).__name__ for item in found] == ["Unreadable", "Unreadable", "Project"]
+    assert [type(item).__name__ for item in found] == [
+        "ListUnreadable",
+        "ListUnreadable",
+        "Project",
+    ]
 
 
 async def test_an_endless_list_of_new_projects_is_given_up(connecting, answering, monkeypatch):
@@ -450,7 +454,7 @@ async def test_deleter_of_other_lists_sends_nothing_for_this_one(answering, conn
     one = invitation(1, source=source)
     async with connecting(BASE) as atlas:
         deleter = atlas.deleter([other for other in Source if other is not source])
-        assert deleter.admit(one) == 0.0
-        ended = await deleter.delete(one, Trail())
+        assert deleter.try_acquire(one) == 0.0
+        ended = await deleter.delete(one, DeletionProgress())
     assert (ended.outcome, ended.attempts) == (Outcome.FAILED, 0)
     assert tries(answering) == 0

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from builders import object_id
 
-from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect, credentials_from
+from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect, read_credentials
 from invite_sweeper.atlas.http import parse_base_url
-from invite_sweeper.models import Outcome, Project, Source, Trail, Unreadable
+from invite_sweeper.models import DeletionProgress, ListUnreadable, Outcome, Project, Source
 from invite_sweeper.simulator import SimulatedAtlas, faults, serve
 
 
@@ -42,7 +42,7 @@ def on_a_jumping_clock(scenario):
         return runner.run(scenario()), loop.time() - begin_s
 
 
-class Diary:
+class FakeRestoreLog:
     def debug(self, event, **fields):
         return None
 
@@ -62,17 +62,17 @@ async def delete_one(sim, **options):
         serve(sim) as base_url,
         connect(
             parse_base_url(base_url),
-            credentials_from(sim.add_token().environment(), None),
+            read_credentials(sim.add_token().environment(), None),
             concurrency=20,
             retry_policy=RetryPolicy(monotonic=loop.time, **options),
             limiter=RateLimiter(loop.time, asyncio.sleep),
             clock=lambda: datetime.now(UTC),
-            log=Diary(),
+            log=FakeRestoreLog(),
         ) as atlas,
     ):
         (one,) = await atlas.reader.invitations(Project(object_id(1), "Alpha", "0" * 24))
-        atlas.deleter(Source).admit(one)
-        return await atlas.deleter(Source).delete(one, Trail())
+        atlas.deleter(Source).try_acquire(one)
+        return await atlas.deleter(Source).delete(one, DeletionProgress())
 
 
 @pytest.mark.parametrize("seconds", [60, 100, 118])
@@ -113,19 +113,19 @@ def test_a_list_that_times_out_says_so():
             serve(sim) as base_url,
             connect(
                 parse_base_url(base_url),
-                credentials_from(sim.add_token().environment(), None),
+                read_credentials(sim.add_token().environment(), None),
                 concurrency=20,
                 retry_policy=RetryPolicy(monotonic=loop.time, attempts=2),
                 limiter=RateLimiter(loop.time, asyncio.sleep),
                 clock=lambda: datetime.now(UTC),
-                log=Diary(),
+                log=FakeRestoreLog(),
             ) as atlas,
         ):
             return await atlas.reader.invitations(Project(object_id(1), "Alpha", "0" * 24))
 
     found, _ = on_a_jumping_clock(scenario)
 
-    assert isinstance(found, Unreadable)
+    assert isinstance(found, ListUnreadable)
     assert found.reason == "Timed out after 120 s."
 
 
@@ -140,18 +140,18 @@ def test_a_ceiling_below_a_request_a_minute_cuts_no_request():
             serve(sim) as base_url,
             connect(
                 parse_base_url(base_url),
-                credentials_from(sim.add_api_key().environment(), None),
+                read_credentials(sim.add_api_key().environment(), None),
                 concurrency=20,
                 retry_policy=RetryPolicy(monotonic=loop.time),
                 limiter=RateLimiter(loop.time, asyncio.sleep, max_requests_per_second=0.02),
                 clock=lambda: datetime.now(UTC),
-                log=Diary(),
+                log=FakeRestoreLog(),
             ) as atlas,
         ):
             found = await atlas.reader.invitations(Project(object_id(1), "Alpha", "0" * 24))
             deleter = atlas.deleter(Source)
-            assert all(deleter.admit(one) == 0.0 for one in found)
-            await asyncio.gather(*(deleter.delete(one, Trail()) for one in found))
+            assert all(deleter.try_acquire(one) == 0.0 for one in found)
+            await asyncio.gather(*(deleter.delete(one, DeletionProgress()) for one in found))
             return atlas.counters
 
     counters, took_s = on_a_jumping_clock(scenario)

@@ -7,17 +7,17 @@ import pytest
 
 from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.endpoints import (
-    OPERATIONS,
+    ENDPOINTS,
+    InvalidRequest,
     Request,
-    UnsendableError,
-    is_sendable,
-    request_for,
-    target,
+    build_path,
+    build_request,
+    is_valid_path,
 )
 from invite_sweeper.atlas.rate_limits import BucketKey
 
 ID = "6a793fd0c0eb9e7a177181d4"
-ALL = sorted(OPERATIONS, key=lambda each: (each.template, each.method, each.query))
+ALL = sorted(ENDPOINTS, key=lambda each: (each.template, each.method, each.query))
 USERS = [each for each in ALL if "/users" in each.template]
 LISTINGS = [each for each in USERS if each.paged]
 MEDIA = (
@@ -57,14 +57,14 @@ def forgeries():
 async def test_forged_operation_cannot_be_sent_by_any_public_function(online, sim, forged):
     ids, page = ids_of(forged), page_of(forged)
     true_path = f"{forged.template.format(*ids)}?{forged.query}&pageNum=1"
-    with pytest.raises(UnsendableError):
-        target(forged, *ids, page=page)
-    with pytest.raises(UnsendableError):
-        request_for(forged, *ids, scope_id=ID, page=page)
-    assert not is_sendable(forged, true_path)
+    with pytest.raises(InvalidRequest):
+        build_path(forged, *ids, page=page)
+    with pytest.raises(InvalidRequest):
+        build_request(forged, *ids, scope_id=ID, page=page)
+    assert not is_valid_path(forged, true_path)
     async with online() as atlas:
-        for send in (atlas._transport.call, atlas._transport.once):
-            with pytest.raises(UnsendableError):
+        for send in (atlas._transport.send, atlas._transport.send_once):
+            with pytest.raises(InvalidRequest):
                 await send(by_hand(forged, true_path))
     assert not sim.requests
 
@@ -81,11 +81,11 @@ async def test_true_operation_with_another_query_is_not_sent(online, sim, operat
     bare = operation.template.format(*ids_of(operation))
     path = f"{bare}?{query}" if query else bare
     async with online() as atlas:
-        with pytest.raises(UnsendableError):
-            await atlas._transport.call(by_hand(operation, path))
-        with pytest.raises(UnsendableError):
-            await atlas._transport.call(
-                request_for(
+        with pytest.raises(InvalidRequest):
+            await atlas._transport.send(by_hand(operation, path))
+        with pytest.raises(InvalidRequest):
+            await atlas._transport.send(
+                build_request(
                     operation, *ids_of(operation), scope_id=ID, page=page_of(operation)
                 )._replace(path=path)
             )
@@ -95,9 +95,9 @@ async def test_true_operation_with_another_query_is_not_sent(online, sim, operat
 @pytest.mark.parametrize("tail", ["\n", "#x", "&x=1", "/", "%0a", "?"])
 @pytest.mark.parametrize("operation", USERS)
 def test_nothing_may_follow_what_is_pinned(operation, tail):
-    path = target(operation, *ids_of(operation), page=page_of(operation))
-    assert is_sendable(operation, path)
-    assert not is_sendable(operation, path + tail)
+    path = build_path(operation, *ids_of(operation), page=page_of(operation))
+    assert is_valid_path(operation, path)
+    assert not is_valid_path(operation, path + tail)
 
 
 @pytest.mark.parametrize("operation", ALL)

@@ -9,14 +9,14 @@ from datetime import timedelta
 
 import pytest
 from builders import policy
-from fakes import ListLane
+from fakes import ListQueue
 
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketLimit
-from invite_sweeper.models import Outcome, Planned, Project, Source
-from invite_sweeper.shutdown import Stop
+from invite_sweeper.models import Outcome, PlannedDeletion, Project, Source
+from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.simulator import faults
-from invite_sweeper.sweep.executor import Pace, Sweep
-from invite_sweeper.sweep.guards import Breaker
+from invite_sweeper.sweep.executor import ExecutorOptions, SweepExecutor
+from invite_sweeper.sweep.guards import CircuitBreaker
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 DELETIONS, PROJECTS = 10_000 if os.environ.get("INVITE_SWEEPER_SOAK") == "full" else 2_000, 20
@@ -37,7 +37,7 @@ class Outcomes:
         assert planned.invitation.id not in self.ended
         self.ended[planned.invitation.id] = deletion
 
-    async def durable(self):
+    async def sync(self):
         pass
 
     def those(self, outcome):
@@ -57,15 +57,19 @@ class Watch:
         self._shown = {}
         self.reads = 0
         self.wrongs = []
-        sim.faults.randomly(faults.effect(after=self._note), 1.0, method="GET", path=IN_PROJECT)
-        sim.faults.randomly(faults.effect(before=self._look), 1.0, method="DELETE", path="*")
+        sim.faults.add_random(
+            faults.effect(after=self._add_issue), 1.0, method="GET", path=IN_PROJECT
+        )
+        sim.faults.add_random(
+            faults.effect(before=self._check_before), 1.0, method="DELETE", path="*"
+        )
 
-    def _note(self, visit):
+    def _add_issue(self, visit):
         self.reads += 1
         user = self._users.get(visit.item_id)
         self._shown[visit.item_id] = user and user.status.value
 
-    def _look(self, visit):
+    def _check_before(self, visit):
         if self._shown[visit.item_id] == "ACTIVE":
             self.wrongs.append(visit.item_id)
 
@@ -74,7 +78,7 @@ class Watch:
 def crowd(sim):
     """So many projects with so many invited users; their lanes and the watch over them."""
     sim.throttling.enforced = sim.throttling.headers = False
-    sim.journal.enabled = False
+    sim.request_log.enabled = False
     sim.gone_status = 404
     for number in range(PROJECTS):
         project = sim.add_project(f"Project {number}")
@@ -96,7 +100,7 @@ def accepting(sim, share, **where):
     def accept(visit):
         sim.set_status(visit.item_id, "ACTIVE")
 
-    sim.faults.randomly(faults.effect(**{moment: accept}), share, **where)
+    sim.faults.add_random(faults.effect(**{moment: accept}), share, **where)
 
 
 async def sweep_all(sim, atlas):
@@ -109,17 +113,17 @@ async def sweep_all(sim, atlas):
     for project_id, group in sim.groups.items():
         project = Project(project_id, group.name, ORG)
         listed = await atlas.reader.invitations(project, Source.USERS)
-        lanes.append(ListLane([Planned(one, "rule") for one in listed]))
+        lanes.append(ListQueue([PlannedDeletion(one, "rule") for one in listed]))
     assert sum(len(lane.left) for lane in lanes) == DELETIONS
     journal = Outcomes()
     lenient = policy(limits={"max_failure_share": 1.0, "max_already_gone_share": 1.0}).limits
-    sweep = Sweep(
+    sweep = SweepExecutor(
         atlas.deleter(Source),
         journal,
-        stop=Stop(),
-        breaker=Breaker(lenient),
+        stop=StopRequest(),
+        breaker=CircuitBreaker(lenient),
         clock=asyncio.get_running_loop().time,
-        pace=Pace(workers=40, canary=0, grace_s=5.0),
+        options=ExecutorOptions(workers=40, canary=0, grace_s=5.0),
     )
     await sweep.run(lanes)
     assert len(journal.ended) == DELETIONS
@@ -127,7 +131,7 @@ async def sweep_all(sim, atlas):
 
 
 def removed_members(sim):
-    return {each.user_id for each in sim.journal.removed if each.status == "ACTIVE"}
+    return {each.user_id for each in sim.request_log.removed if each.status == "ACTIVE"}
 
 
 async def test_no_member_is_removed_unnoticed_and_none_after_a_read_that_showed_one(
@@ -136,8 +140,8 @@ async def test_no_member_is_removed_unnoticed_and_none_after_a_read_that_showed_
     accepting(sim, 0.03, moment="before", method="GET", path=IN_PROJECT)
     accepting(sim, 0.02, moment="after", method="GET", path=IN_PROJECT)
     accepting(sim, 0.02, moment="before", method="DELETE", path=IN_PROJECT)
-    sim.faults.randomly(faults.fails(500), 0.01)
-    sim.faults.randomly(faults.fails(500, late=True), 0.02, method="DELETE")
+    sim.faults.add_random(faults.fail_with(500), 0.01)
+    sim.faults.add_random(faults.fail_with(500, late=True), 0.02, method="DELETE")
     async with online(concurrency=40, attempts=9) as atlas:
         journal = await sweep_all(sim, atlas)
 

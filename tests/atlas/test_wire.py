@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.atlas.parsing import (
-    Nonsense,
+    InvalidResponse,
+    parse_advertised_limit,
     parse_invitations,
-    parse_moment,
     parse_page,
     parse_project,
-    parse_rate_limit,
+    parse_timestamp,
 )
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketLimit
-from invite_sweeper.models import Invitation, Project, Source, Unreadable, UnreadableDate
+from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, UnreadableDate
 
 ALPHA = project(1, name="Alpha Team")
 ONE = {
@@ -95,7 +95,7 @@ def test_an_id_listed_twice_is_one_invitation():
 
 
 def test_an_id_listed_twice_with_different_contents_makes_the_list_unreadable():
-    with pytest.raises(Nonsense, match="twice"):
+    with pytest.raises(InvalidResponse, match="twice"):
         read(ONE, {**ONE, "createdAt": "2020-01-01T00:00:00Z"})
 
 
@@ -104,9 +104,9 @@ def test_invitations_without_an_id_are_each_their_own():
 
 
 def test_an_invitation_to_another_project_makes_the_list_unreadable():
-    with pytest.raises(Nonsense, match="another project"):
+    with pytest.raises(InvalidResponse, match="another project"):
         read(ONE, {**ONE, "groupId": object_id(2)})
-    with pytest.raises(Nonsense):
+    with pytest.raises(InvalidResponse):
         read({**ONE, "groupId": 1})
 
 
@@ -129,7 +129,7 @@ def test_an_invitation_to_another_project_makes_the_list_unreadable():
     ],
 )
 def test_half_a_list_is_not_a_list(body):
-    with pytest.raises(Nonsense):
+    with pytest.raises(InvalidResponse):
         parse_invitations(body, ALPHA)
 
 
@@ -137,7 +137,7 @@ def test_half_a_list_is_not_a_list(body):
 def test_any_bytes_are_invitations_or_nonsense(body):
     try:
         found = parse_invitations(body, ALPHA)
-    except Nonsense:
+    except InvalidResponse:
         return
     assert all(isinstance(item, Invitation) for item in found)
 
@@ -155,7 +155,7 @@ JSON = st.recursive(
 def test_whatever_stands_in_the_fields_is_read_or_refused_as_a_whole(items):
     try:
         found = read(*items)
-    except Nonsense:
+    except InvalidResponse:
         return
     assert all(item.project_id == ALPHA.id and isinstance(item.id, str) for item in found)
 
@@ -181,7 +181,7 @@ def test_whatever_stands_in_the_fields_is_read_or_refused_as_a_whole(items):
     ],
 )
 def test_a_date_is_an_instant_or_unreadable_and_never_guessed(sent, read_as):
-    assert parse_moment(sent) == read_as
+    assert parse_timestamp(sent) == read_as
 
 
 def test_a_page_says_whether_there_is_a_next_one_by_its_link_alone():
@@ -215,7 +215,7 @@ def test_a_page_says_whether_there_is_a_next_one_by_its_link_alone():
     ],
 )
 def test_a_page_that_makes_no_sense_is_refused_whole(body):
-    with pytest.raises(Nonsense):
+    with pytest.raises(InvalidResponse):
         parse_page(body)
 
 
@@ -247,7 +247,7 @@ def test_tags_that_make_no_sense_are_no_tags(tags):
 def test_a_project_whose_id_has_a_wrong_form_is_told_as_unreadable(group_id):
     found = parse_project({"id": group_id, "name": "Odd One", "orgId": ORG})
 
-    assert isinstance(found, Unreadable)
+    assert isinstance(found, ListUnreadable)
     assert found.project_name == "Odd One"
     assert "id" in found.reason
 
@@ -255,7 +255,7 @@ def test_a_project_whose_id_has_a_wrong_form_is_told_as_unreadable(group_id):
 @pytest.mark.parametrize("missing", ["name", "orgId"])
 @pytest.mark.parametrize("value", [None, "", 5])
 def test_a_project_without_a_name_or_organization_is_nonsense(missing, value):
-    with pytest.raises(Nonsense):
+    with pytest.raises(InvalidResponse):
         parse_project({"id": PROJECT, "name": "A", "orgId": ORG, missing: value})
 
 
@@ -270,13 +270,13 @@ RATE = {
 
 
 def test_a_rate_limit_is_the_one_in_force_and_not_the_default():
-    assert parse_rate_limit(RATE) == AdvertisedLimit(
+    assert parse_advertised_limit(RATE) == AdvertisedLimit(
         "projects_group", "GROUP", BucketLimit(60, 30, 2)
     )
 
 
 def test_a_rate_limit_may_be_known_by_its_name():
-    assert parse_rate_limit({**RATE, "endpointSetId": None}).endpoint_set == "Projects"
+    assert parse_advertised_limit({**RATE, "endpointSetId": None}).endpoint_set == "Projects"
 
 
 @pytest.mark.parametrize(
@@ -291,4 +291,4 @@ def test_a_rate_limit_may_be_known_by_its_name():
     ],
 )
 def test_a_rate_limit_that_says_too_little_is_none(change):
-    assert parse_rate_limit({**RATE, **change}) is None
+    assert parse_advertised_limit({**RATE, **change}) is None

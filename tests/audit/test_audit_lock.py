@@ -12,16 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from builders import NOW
 
-from invite_sweeper.audit import AuditLock
-from invite_sweeper.errors import AuditUnwritable, LockHeld
+from invite_sweeper.audit import RunLock
+from invite_sweeper.errors import AuditLogError, LockHeld
 
 HOLD = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from invite_sweeper.audit.lock import AuditLock
+from invite_sweeper.audit.lock import RunLock
 
-with AuditLock(Path(sys.argv[1]), now=datetime(2026, 1, 2, tzinfo=UTC), command="the first"):
+with RunLock(Path(sys.argv[1]), now=datetime(2026, 1, 2, tzinfo=UTC), command="the first"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -44,8 +44,8 @@ def holder(path):
         process.kill()
 
 
-def lock(path) -> AuditLock:
-    return AuditLock(path, now=NOW, command="invite-sweeper sweep")
+def lock(path) -> RunLock:
+    return RunLock(path, now=NOW, command="invite-sweeper sweep")
 
 
 def test_lock_is_free_again_after_its_block(path):
@@ -158,14 +158,14 @@ def test_missing_folder_is_made_0700(path):
 def test_folder_that_everybody_can_write_is_refused(path):
     path.parent.mkdir()
     path.parent.chmod(0o777)
-    with pytest.raises(AuditUnwritable, match="Everybody can write"), lock(path):
+    with pytest.raises(AuditLogError, match="Everybody can write"), lock(path):
         pass
 
 
 def test_symlink_as_the_lock_is_refused(path):
     path.parent.mkdir()
     path.symlink_to(path.with_name("precious"))
-    with pytest.raises(AuditUnwritable, match="cannot be had") as failed, lock(path):
+    with pytest.raises(AuditLogError, match="cannot be had") as failed, lock(path):
         pass
     assert failed.value.message == (
         f"The audit log's lock {path} cannot be had: Too many levels of symbolic links."

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from audit.written_logs import write_run
 
-from invite_sweeper.audit import AuditTarget, in_order
+from invite_sweeper.audit import LogPath, sort_by_start
 from invite_sweeper.audit.paths import DEFAULT_PATH
-from invite_sweeper.errors import UsageFault
+from invite_sweeper.errors import UsageError
 
 LATE = datetime(2026, 11, 25, 23, 30, tzinfo=UTC)
 
@@ -28,43 +28,43 @@ LATE = datetime(2026, 11, 25, 23, 30, tzinfo=UTC)
     ],
 )
 def test_dash_adds_a_copy_to_the_file_before_it_or_to_the_default(text, template, copy):
-    assert AuditTarget.parse(text) == AuditTarget(template, copy)
+    assert LogPath.parse(text) == LogPath(template, copy)
 
 
 @pytest.mark.parametrize("text", ["{day}.jsonl", "a}b", "{", "{{date}}", "{run_id", "{DATE}"])
 def test_braces_around_anything_else_are_a_usage_fault(text):
-    with pytest.raises(UsageFault, match="braces") as failed:
-        AuditTarget.parse(text)
+    with pytest.raises(UsageError, match="braces") as failed:
+        LogPath.parse(text)
     assert failed.value.hint == "It may hold {date} and {run_id}."
 
 
 @pytest.mark.parametrize("text", ["", "/", ".", "/ -"])
 def test_a_path_without_a_file_is_a_usage_fault(text):
-    with pytest.raises(UsageFault, match="names no file"):
-        AuditTarget.parse(text)
+    with pytest.raises(UsageError, match="names no file"):
+        LogPath.parse(text)
 
 
 def test_option_that_is_given_is_the_path_and_an_empty_one_is_none():
-    assert AuditTarget.chosen(None, "b") == AuditTarget("b", copy_to_stdout=False)
-    assert AuditTarget.chosen("a -", "b") == AuditTarget("a", copy_to_stdout=True)
-    with pytest.raises(UsageFault, match="names no file"):
-        AuditTarget.chosen("", "b")
+    assert LogPath.from_option(None, "b") == LogPath("b", copy_to_stdout=False)
+    assert LogPath.from_option("a -", "b") == LogPath("a", copy_to_stdout=True)
+    with pytest.raises(UsageError, match="names no file"):
+        LogPath.from_option("", "b")
 
 
 def test_placeholders_become_the_day_in_utc_and_the_run():
-    target = AuditTarget("audit/{date}/{date}-{run_id}.jsonl")
+    target = LogPath("audit/{date}/{date}-{run_id}.jsonl")
     tokyo = LATE.astimezone(timezone(timedelta(hours=9)))
     expected = Path("audit/2026-11-25/2026-11-25-r1.jsonl")
-    assert target.path(now=LATE, run_id="r1") == expected
-    assert target.path(now=tokyo, run_id="r1") == expected
-    assert AuditTarget("plain.jsonl").path(now=LATE, run_id="r1") == Path("plain.jsonl")
+    assert target.path_of_run(now=LATE, run_id="r1") == expected
+    assert target.path_of_run(now=tokyo, run_id="r1") == expected
+    assert LogPath("plain.jsonl").path_of_run(now=LATE, run_id="r1") == Path("plain.jsonl")
 
 
 @pytest.mark.usefixtures("machine_zone")
 def test_day_is_that_of_utc_whatever_the_zone_of_the_machine():
     midnight = datetime(2026, 11, 25, tzinfo=UTC)
     for now in (midnight, midnight + timedelta(hours=23, minutes=59)):
-        path = AuditTarget("{date}.jsonl").path(now=now, run_id="r1")
+        path = LogPath("{date}.jsonl").path_of_run(now=now, run_id="r1")
         assert path == Path("2026-11-25.jsonl")
 
 
@@ -81,7 +81,7 @@ def test_day_is_that_of_utc_whatever_the_zone_of_the_machine():
     ],
 )
 def test_all_runs_of_a_template_share_one_lock(template, lock):
-    assert AuditTarget(template).lock_path == Path(lock)
+    assert LogPath(template).lock_path == Path(lock)
 
 
 def files_of(folder, template, *names) -> list[str]:
@@ -89,8 +89,8 @@ def files_of(folder, template, *names) -> list[str]:
 
     A name is taken for a log's before there is such a file just where it is found afterwards.
     """
-    target = AuditTarget(f"{folder}/{template}")
-    taken = {name for name in names if target.takes_for_log(folder / name)}
+    target = LogPath(f"{folder}/{template}")
+    taken = {name for name in names if target.matches(folder / name)}
     for minute, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(
@@ -139,49 +139,49 @@ def test_files_are_in_the_order_of_their_first_lines_not_of_their_names(tmp_path
 
 
 def test_no_folder_no_files_and_folders_are_no_files(tmp_path):
-    assert AuditTarget(f"{tmp_path}/missing/log.jsonl").files() == ()
-    assert AuditTarget(f"{tmp_path}/{{date}}/{{run_id}}.jsonl").files() == ()
+    assert LogPath(f"{tmp_path}/missing/log.jsonl").files() == ()
+    assert LogPath(f"{tmp_path}/{{date}}/{{run_id}}.jsonl").files() == ()
     (tmp_path / "log.jsonl").mkdir()
-    assert AuditTarget(f"{tmp_path}/log.jsonl").files() == ()
+    assert LogPath(f"{tmp_path}/log.jsonl").files() == ()
 
 
 def test_relative_template_looks_in_the_folder_at_hand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "log.jsonl")
-    assert AuditTarget("log.jsonl").files() == (Path("log.jsonl"),)
+    assert LogPath("log.jsonl").files() == (Path("log.jsonl"),)
 
 
 def test_name_is_taken_for_a_log_s_by_whatever_way_it_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to("audit")
-    target = AuditTarget("audit/{run_id}.jsonl")
+    target = LogPath("audit/{run_id}.jsonl")
     for name in (
         "audit/a.jsonl",
         "./audit/x/../a.jsonl",
         f"{tmp_path}/audit/a.jsonl",
         "link/a.jsonl",
     ):
-        assert target.takes_for_log(Path(name)), name
+        assert target.matches(Path(name)), name
     for name in ("a.jsonl", "audit/x/a.jsonl", "audit", "/audit/a.jsonl", "audit/a.json"):
-        assert not target.takes_for_log(Path(name)), name
+        assert not target.matches(Path(name)), name
 
 
 def test_what_cannot_be_told_comes_last_by_name(tmp_path):
     for name, content in [("b", ""), ("a", "no log"), ("z", '{ "ts" : "2026-01-01"}'), ("y", "{}")]:
         (tmp_path / name).write_text(content)
     names = ["gone", "b", "y", "a", "z"]
-    found = in_order(tmp_path / name for name in names)
+    found = sort_by_start(tmp_path / name for name in names)
     assert [path.name for path in found] == ["z", "a", "b", "gone", "y"]
 
 
 def test_beginning_with_bytes_that_are_no_text_still_has_a_place(tmp_path):
     (tmp_path / "a").write_bytes(b'{"ts":"2026-11-\xff"}')
     (tmp_path / "b").write_bytes(b'{"ts":"2026-10-01"}')
-    assert in_order([tmp_path / "a", tmp_path / "b"]) == (tmp_path / "b", tmp_path / "a")
+    assert sort_by_start([tmp_path / "a", tmp_path / "b"]) == (tmp_path / "b", tmp_path / "a")
 
 
 def test_only_the_beginning_of_a_file_is_read_to_order_it(tmp_path):
     path = tmp_path / "big"
     path.write_bytes(b'{"ts":"2026-01-01"')
     os.truncate(path, 1 << 33)
-    assert in_order([path]) == (path,)
+    assert sort_by_start([path]) == (path,)

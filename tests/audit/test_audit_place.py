@@ -10,9 +10,9 @@ import pytest
 from audit.written_logs import lines_of, opened, write_run
 
 from invite_sweeper.audit.record import line_hash
-from invite_sweeper.audit.storage import fsync_folder, read_tail
+from invite_sweeper.audit.storage import fsync_directory, read_tail
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.errors import AuditUnwritable
+from invite_sweeper.errors import AuditLogError
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def mode_of(path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def refused(path, match: str) -> AuditUnwritable:
-    with pytest.raises(AuditUnwritable, match=match) as failed:
+def refused(path, match: str) -> AuditLogError:
+    with pytest.raises(AuditLogError, match=match) as failed:
         opened(path)
     assert failed.value.consequence == "Nothing was deleted."
     return failed.value
@@ -72,7 +72,7 @@ async def test_folder_that_another_run_makes_at_the_same_moment_is_used(tmp_path
 def test_what_is_no_folder_is_not_synced_as_one(path):
     path.touch()
     with pytest.raises(NotADirectoryError):
-        fsync_folder(path)
+        fsync_directory(path)
 
 
 async def test_old_file_in_an_old_folder_needs_no_sync_to_be_opened(path, monkeypatch):
@@ -223,7 +223,7 @@ def test_fifo_folder_and_device_are_refused(tmp_path):
     (tmp_path / "folder").mkdir()
     assert refused(tmp_path / "fifo", "is no plain file").hint == "Name a file."
     refused(tmp_path / "folder", "Is a directory")
-    with pytest.raises(AuditUnwritable):
+    with pytest.raises(AuditLogError):
         opened(Path("/dev/full"))
 
 
@@ -257,8 +257,8 @@ async def torn(path, rest: bytes):
     log.write("run_finished")
     await log.close()
     assert path.read_bytes().startswith(whole)
-    assert verify([path]).finding is None
-    return log.set_aside
+    assert verify([path]).error is None
+    return log.torn_copy
 
 
 @pytest.mark.parametrize(
@@ -331,8 +331,8 @@ async def test_first_line_torn_leaves_an_empty_log(path, rest):
     path.write_bytes(rest)
     path.chmod(0o600)
     log = opened(path)
-    assert log.set_aside.read_bytes() == rest
-    assert (log.position, log.last_hash) == (0, "0" * 64)
+    assert log.torn_copy.read_bytes() == rest
+    assert (log.offset, log.last_hash) == (0, "0" * 64)
     await log.close()
     assert path.read_bytes() == b""
 
@@ -421,7 +421,7 @@ async def test_last_hash_is_found_whatever_the_length_of_the_last_lines(path, le
     await log.close()
     again = opened(path)
     assert again.last_hash == log.last_hash == line_hash(lines_of(path)[-1])
-    assert again.position == path.stat().st_size
+    assert again.offset == path.stat().st_size
     await again.close()
 
 
@@ -434,7 +434,7 @@ async def test_torn_end_is_found_whatever_the_length_of_the_lines_before(path, l
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"ts":"20\n')
     again = opened(path)
-    assert again.set_aside.read_bytes() == b'{"ts":"20\n'
+    assert again.torn_copy.read_bytes() == b'{"ts":"20\n'
     assert again.last_hash == log.last_hash
     await again.close()
     assert path.read_bytes() == whole

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import invitation_fields, invitation_from_record, outcome_fields
-from invite_sweeper.audit.record import format_timestamp, seal, seal_holds, to_json
+from invite_sweeper.audit.record import add_checksum, checksum_ok, format_timestamp, to_json
 from invite_sweeper.models import Invitation, Source, UnreadableDate
 
 MICROSECOND = timedelta(microseconds=1)
@@ -38,9 +38,9 @@ INVITATIONS = st.builds(
     source=st.sampled_from(Source),
     status=st.sampled_from([None, "PENDING", "INVITATION_EXPIRED"]),
     team_ids=st.lists(IDS).map(tuple),
-    origin=st.lists(st.tuples(TEXT, TEXT)).map(tuple),
-    reaches=st.lists(st.tuples(TEXT, TEXT)).map(tuple),
-    reaches_outside=st.just(value=False),  # one that does is kept, and has no line
+    project_roles=st.lists(st.tuples(TEXT, TEXT)).map(tuple),
+    linked_projects=st.lists(st.tuples(TEXT, TEXT)).map(tuple),
+    links_out_of_scope=st.just(value=False),  # one that does is kept, and has no line
 )
 
 
@@ -78,8 +78,8 @@ def test_a_line_written_from_what_was_read_back_is_identical_in_every_byte(
         ("source", Source.USERS),
         ("status", "INVITATION_EXPIRED"),
         ("team_ids", ("t",)),
-        ("origin", (("a", "b"),)),
-        ("reaches", (("c", "d"),)),
+        ("project_roles", (("a", "b"),)),
+        ("linked_projects", (("c", "d"),)),
         ("username", None),
         ("roles", ()),
     ],
@@ -134,7 +134,9 @@ def test_what_only_some_sources_have_follows_where_it_says_more_than_the_usual()
         "origin": (("a", "b"),),
         "reaches": (("c", "d"),),
     }
-    fields = invitation_fields(invitation(**more), NOW)
+    attributes = {"origin": "project_roles", "reaches": "linked_projects"}
+    changes = {attributes.get(name, name): value for name, value in more.items()}
+    fields = invitation_fields(invitation(**changes), NOW)
     assert list(fields.items())[11:] == list(more.items())
     assert list(invitation_fields(invitation(status=None), NOW))[11:] == ["status"]
 
@@ -291,16 +293,16 @@ def test_whatever_a_caller_gives_becomes_json(value, written):
 
 
 def test_sealed_line_holds_and_an_unsealed_one_says_so():
-    assert seal_holds(seal(b'{"a":1}')) is True
-    assert seal_holds(b'{"a":1}') is None
-    assert seal_holds(b'{"other":"' + b"0" * 64 + b'"}') is None
-    assert seal_holds(b'{"a":1,"seal":"' + b"0" * 63 + b'"}') is None
+    assert checksum_ok(add_checksum(b'{"a":1}')) is True
+    assert checksum_ok(b'{"a":1}') is None
+    assert checksum_ok(b'{"other":"' + b"0" * 64 + b'"}') is None
+    assert checksum_ok(b'{"a":1,"seal":"' + b"0" * 63 + b'"}') is None
 
 
 @pytest.mark.parametrize("key", [b"sEal", b"hash"])
 def test_field_of_the_same_form_in_its_place_is_a_broken_seal(key):
-    assert seal_holds(seal(b'{"a":1}').replace(b"seal", key)) is False
+    assert checksum_ok(add_checksum(b'{"a":1}').replace(b"seal", key)) is False
 
 
 def test_changed_line_does_not_hold():
-    assert seal_holds(seal(b'{"a":1}').replace(b"1", b"2", 1)) is False
+    assert checksum_ok(add_checksum(b'{"a":1}').replace(b"1", b"2", 1)) is False

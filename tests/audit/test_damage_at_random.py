@@ -34,7 +34,7 @@ def clean_lines(tmp_path_factory) -> list[bytes]:
     write_run(path, "run-big", numbers=range(1, 1330))
     lines = path.read_bytes().splitlines(keepends=True)
     assert len(lines) == pytest.approx(10_000, abs=50)
-    assert verify([path]).finding is None
+    assert verify([path]).error is None
     return lines
 
 
@@ -51,7 +51,7 @@ def test_any_damage_to_a_log_of_10000_lines_is_found_and_named(damage, clean_lin
         path.write_bytes(data)
         found = verify([path])
         assert found.exit_code == 3, (damage.__name__, case)
-        assert found.finding.kind in kinds, (case, found.finding)
+        assert found.error.kind in kinds, (case, found.error)
 
 
 def test_no_clean_log_is_accused_whatever_its_runs(tmp_path):
@@ -63,6 +63,6 @@ def test_no_clean_log_is_accused_whatever_its_runs(tmp_path):
             numbers = range(start, start + random.choice([0, 1, 2, 40]))
             write_run(path, f"run-{run}", numbers=numbers, mode=random.choice(["sweep", "dry-run"]))
         found = verify([path])
-        assert found.finding is None, (case, found.finding)
+        assert found.error is None, (case, found.error)
         assert found.warnings == ()
         path.unlink()

@@ -5,15 +5,15 @@ from audit.written_logs import answer, fields_of, write_events, write_run
 from builders import PROJECT, invitation
 
 from invite_sweeper.audit import (
-    Bounces,
-    PastRun,
+    DeletionHistory,
     Population,
+    RunRecord,
     last_population,
     last_sweep_policy,
-    past_runs,
-    unfinished_intents,
+    open_intents,
+    read_runs,
 )
-from invite_sweeper.errors import GuardRefused, UsageFault
+from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.models import Source
 
 STARTED = ("run_started", {"mode": "sweep"})
@@ -38,16 +38,16 @@ def path(tmp_path):
 
 def test_no_file_no_runs(path):
     path.touch()
-    assert list(past_runs()) == []
-    assert list(past_runs(path)) == []
-    with pytest.raises(UsageFault):
-        list(past_runs(path.with_name("missing")))
+    assert list(read_runs()) == []
+    assert list(read_runs(path)) == []
+    with pytest.raises(UsageError):
+        list(read_runs(path.with_name("missing")))
 
 
 def test_each_run_is_told_by_its_first_and_last_line(path):
     write_run(path, "one", mode="dry-run", started={"policy_sha256": "d" * 64, "shard": "1/4"})
     write_run(path, "two", totals={"exit_code": 4})
-    first, second = past_runs(path)
+    first, second = read_runs(path)
     assert (first.run_id, first.mode, first.shard, first.finished) == (
         "one",
         "dry-run",
@@ -55,8 +55,8 @@ def test_each_run_is_told_by_its_first_and_last_line(path):
         True,
     )
     assert (first.policy_sha256, first.exit_code) == ("d" * 64, 0)
-    assert first.started["event"] == "run_started"
-    assert first.totals["invitations_seen"] == 3
+    assert first.start_record["event"] == "run_started"
+    assert first.end_record["invitations_seen"] == 3
     assert (second.run_id, second.mode, second.shard, second.exit_code) == ("two", "sweep", None, 4)
 
 
@@ -65,7 +65,7 @@ def test_unfinished_runs_are_among_them_in_their_order(path):
     write_events(path, "killed-2", [STARTED])
     write_run(path, "whole")
     write_events(path, "killed-3", [STARTED])
-    runs = list(past_runs(path))
+    runs = list(read_runs(path))
     assert [run.run_id for run in runs] == ["killed-1", "killed-2", "whole", "killed-3"]
     assert [run.finished for run in runs] == [False, False, True, False]
     assert runs[0].exit_code is None
@@ -74,22 +74,22 @@ def test_unfinished_runs_are_among_them_in_their_order(path):
 def test_a_run_may_be_cut_in_two_files_or_begin_with_another_line(tmp_path):
     write_events(tmp_path / "1", "run", [STARTED])
     write_events(tmp_path / "2", "run", [FINISHED])
-    (whole,) = past_runs(tmp_path / "1", tmp_path / "2")
+    (whole,) = read_runs(tmp_path / "1", tmp_path / "2")
     assert (whole.finished, whole.mode) == (True, "sweep")
-    (half,) = past_runs(tmp_path / "2")
+    (half,) = read_runs(tmp_path / "2")
     assert (half.finished, half.mode, half.policy_sha256) == (True, None, None)
-    assert half == PastRun("run", totals=half.totals)
+    assert half == RunRecord("run", end_record=half.end_record)
 
 
 @pytest.mark.parametrize("code", [None, "0", 0.0, True])
 def test_exit_code_of_another_kind_is_not_taken_for_one(code):
-    assert PastRun("r", totals={"exit_code": code}).exit_code is None
+    assert RunRecord("r", end_record={"exit_code": code}).exit_code is None
 
 
 @pytest.mark.parametrize("value", [None, 1, ["sweep"]])
 def test_what_a_first_line_tells_in_another_kind_is_not_known(value):
     names = ("mode", "policy_sha256", "shard", "base_url")
-    run = PastRun("r", started=dict.fromkeys(names, value))
+    run = RunRecord("r", start_record=dict.fromkeys(names, value))
     assert [getattr(run, name) for name in names] == [None] * 4
 
 
@@ -97,18 +97,18 @@ def test_what_a_first_line_tells_in_another_kind_is_not_known(value):
 
 
 def open_numbers(*paths) -> list[tuple[str, int]]:
-    found = unfinished_intents(*paths)
+    found = open_intents(*paths)
     return [(each.run_id, int(each.invitation.id, 16)) for each in found]
 
 
 def test_finished_runs_leave_no_intent_open(path):
     write_run(path)
-    assert unfinished_intents(path) == ()
+    assert open_intents(path) == ()
 
 
 def test_open_intent_comes_back_as_the_invitation_it_is_about(path):
     write_events(path, "killed", [STARTED, intent(1), intent(2, rule="other"), outcome(1)])
-    (left,) = unfinished_intents(path)
+    (left,) = open_intents(path)
     assert (left.invitation, left.rule) == (invitation(2), "other")
     assert (left.run_id, left.mode) == ("killed", "sweep")
 
@@ -117,7 +117,7 @@ def test_open_intents_of_several_runs_are_all_found_with_their_modes(path):
     write_events(path, "one", [("run_started", {"mode": "restore"}), intent(1)])
     write_events(path, "two", [STARTED, intent(2), intent(1)])
     write_run(path, "three")
-    found = unfinished_intents(path)
+    found = open_intents(path)
     assert [(each.run_id, each.mode) for each in found] == [
         ("one", "restore"),
         ("two", "sweep"),
@@ -132,7 +132,7 @@ def test_open_intents_tell_which_atlas_their_run_asked_whatever_runs_came_after(
         start = ("run_started", {"mode": "sweep", "base_url": f"https://{run_id}.example.com"})
         write_events(path, run_id, [start, intent(1), intent(2), outcome(2)])
     write_run(path, "three", started={"base_url": "https://three.example.com"})
-    assert [(each.run_id, each.base_url) for each in unfinished_intents(path)] == [
+    assert [(each.run_id, each.base_url) for each in open_intents(path)] == [
         ("silent", None),
         ("one", "https://one.example.com"),
         ("two", "https://two.example.com"),
@@ -157,7 +157,7 @@ def test_outcome_of_a_later_run_answers_nothing_by_itself(path):
 )
 def test_outcome_of_another_invitation_answers_nothing(path, change):
     write_events(path, "one", [STARTED, intent(1), outcome(1, **change)])
-    assert len(unfinished_intents(path)) == 1
+    assert len(open_intents(path)) == 1
 
 
 def test_only_an_outcome_answers_an_intent_whatever_else_is_said_of_it(path):
@@ -168,9 +168,9 @@ def test_only_an_outcome_answers_an_intent_whatever_else_is_said_of_it(path):
 
 def test_open_intent_of_a_run_that_began_in_a_missing_file_has_no_mode(path):
     write_events(path, "half", [intent(1)])
-    (alone,) = unfinished_intents(path)
+    (alone,) = open_intents(path)
     write_run(path, "next")
-    (followed,) = unfinished_intents(path)
+    (followed,) = open_intents(path)
     assert (alone.run_id, alone.mode) == (followed.run_id, followed.mode) == ("half", None)
 
 
@@ -178,7 +178,7 @@ def test_intent_in_a_rotated_file_is_answered_in_the_next(tmp_path):
     write_events(tmp_path / "1", "one", [STARTED, intent(1), intent(2)])
     write_events(tmp_path / "2", "two", [outcome(2, more={"recovers": "one"}), FINISHED])
     assert open_numbers(tmp_path / "1", tmp_path / "2") == [("one", 1)]
-    assert [each.mode for each in unfinished_intents(tmp_path / "1", tmp_path / "2")] == ["sweep"]
+    assert [each.mode for each in open_intents(tmp_path / "1", tmp_path / "2")] == ["sweep"]
 
 
 @pytest.mark.parametrize("rest", [b'{"ts":"2026', b'{"ts":"2026\n', b"\0\0\0", b"\n"])
@@ -210,7 +210,7 @@ def test_damaged_line_before_the_last_refuses(path, line):
     first, second = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + line + second)
     with pytest.raises(GuardRefused, match=f"{path}:2") as failed:
-        unfinished_intents(path)
+        open_intents(path)
     assert failed.value.exit_code == 3
     assert failed.value.hint == (
         "See what `audit verify` says of it. Moving the file away begins a new one, which "
@@ -223,7 +223,7 @@ def test_intent_that_holds_no_invitation_refuses(path):
     with pytest.raises(
         GuardRefused, match=r"intent of run one cannot be read: `\w+` is not a text"
     ) as failed:
-        unfinished_intents(path)
+        open_intents(path)
     assert failed.value.hint == "See what `audit verify` says of the audit log."
 
 
@@ -331,7 +331,7 @@ def test_bounces_count_what_was_deleted_and_nothing_else(path):
     thrice = [intent(1), outcome(1)] * 3
     others = [intent(1), outcome(1, "already_gone"), intent(1), outcome(1, "failed")]
     write_events(path, "r", [STARTED, *thrice, *others])
-    bounces = Bounces(path)
+    bounces = DeletionHistory(path)
     assert bounces.count(person, PROJECT) == 3
     assert bounces.count("PERSON-1@Example.com", PROJECT) == 3
     assert bounces.count("person-2@example.com", PROJECT) == 0
@@ -340,32 +340,32 @@ def test_bounces_count_what_was_deleted_and_nothing_else(path):
 
 def test_lines_of_other_events_are_no_bounces_whatever_they_say(path):
     write_events(path, "r", [("restore", fields_of(invitation(1)) | {"outcome": "deleted"})])
-    assert Bounces(path).count("person-1@example.com", PROJECT) == 0
+    assert DeletionHistory(path).count("person-1@example.com", PROJECT) == 0
 
 
 def test_bounces_of_several_files_add_up_and_people_stay_apart(tmp_path):
     write_run(tmp_path / "1", "one", numbers=range(1, 50))
     write_run(tmp_path / "2", "two", numbers=range(25, 75))
-    bounces = Bounces(tmp_path / "1", tmp_path / "2")
+    bounces = DeletionHistory(tmp_path / "1", tmp_path / "2")
     counts = [bounces.count(f"person-{number}@example.com", PROJECT) for number in range(80)]
     assert counts == [0] + [1] * 24 + [2] * 25 + [1] * 25 + [0] * 5
-    assert Bounces().count("person-1@example.com", PROJECT) == 0
+    assert DeletionHistory().count("person-1@example.com", PROJECT) == 0
 
 
 def test_invitation_to_an_organization_bounces_there(path):
     fields = {"outcome": "deleted", "username": "a@example.com", "project_id": None}
     write_events(path, "r", [("outcome", fields | {"org_id": "b" * 24})])
-    assert Bounces(path).count("a@example.com", "b" * 24) == 1
+    assert DeletionHistory(path).count("a@example.com", "b" * 24) == 1
 
 
 def test_bounces_know_a_name_that_json_could_not_hold(path):
     write_events(path, "r", [outcome(1, username="a\udc80")])
-    assert Bounces(path).count("a\udc80", PROJECT) == 1
+    assert DeletionHistory(path).count("a\udc80", PROJECT) == 1
 
 
 def test_outcomes_without_a_person_or_a_project_count_for_nobody(path):
     nameless = {"outcome": "deleted", "username": None, "project_id": PROJECT}
     homeless = {"outcome": "deleted", "username": "a@example.com", "project_id": None}
     write_events(path, "r", [("outcome", nameless), ("outcome", homeless)])
-    assert Bounces(path).count("None", PROJECT) == 0
-    assert Bounces(path).count("a@example.com", "None") == 0
+    assert DeletionHistory(path).count("None", PROJECT) == 0
+    assert DeletionHistory(path).count("a@example.com", "None") == 0

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import AuditLog, PlanReader, PlanSpan, PlanSpanBuilder, SweepRecorder
-from invite_sweeper.audit.write_ahead import BLOCK_BYTES, PlanBlock
-from invite_sweeper.errors import AuditUnwritable
-from invite_sweeper.models import Deletion, Outcome, Place, Planned, Project, Source
+from invite_sweeper.audit.write_ahead import PLAN_BLOCK_BYTES, PlanBlock
+from invite_sweeper.errors import AuditLogError
+from invite_sweeper.models import DeletionResult, ListRef, Outcome, PlannedDeletion, Project, Source
 
-PLACE = Place(Project(PROJECT, invitation(1).project_name, invitation(1).org_id), Source.INVITES)
+PLACE = ListRef(Project(PROJECT, invitation(1).project_name, invitation(1).org_id), Source.INVITES)
 
 
 @pytest.fixture
@@ -33,32 +33,32 @@ async def planned(path, *numbers, run_id="run-1", **changes) -> PlanSpan:
     builder = PlanSpanBuilder(log, PLACE)
     for number in numbers:
         builder.write(fields_of(invitation(number, **changes)))
-    span = builder.span()
+    span = builder.build()
     assert span.count == len(numbers)
     log.write("run_finished")
     await log.close()
     return span
 
 
-def read(path, span, run_id="run-1") -> list[Planned]:
+def read(path, span, run_id="run-1") -> list[PlannedDeletion]:
     taken = []
     with PlanReader.open(path, run_id) as lane_of:
         lane = lane_of(span)
-        while (head := lane.head()) is not None:
-            assert lane.head() is head
+        while (head := lane.peek()) is not None:
+            assert lane.peek() is head
             taken.append(head)
-            lane.advance()
+            lane.pop()
     return taken
 
 
 async def test_intent_and_outcome_have_the_fields_of_the_contract(path):
     log = opened(path)
     recorder = SweepRecorder(log, NOW)
-    planned_one = Planned(invitation(3), "forgotten")
+    planned_one = PlannedDeletion(invitation(3), "forgotten")
     recorder.write_intents([planned_one])
-    await recorder.durable()
+    await recorder.sync()
     assert len(lines_of(path)) == 1
-    gone = Deletion(
+    gone = DeletionResult(
         Outcome.ALREADY_GONE, 2, 404, "GONE", seen_before="PENDING", seen_after="ACTIVE"
     )
     recorder.write_outcome(planned_one, gone, 12.3456)
@@ -81,16 +81,16 @@ async def test_intent_and_outcome_have_the_fields_of_the_contract(path):
     assert list(outcome)[5:] == list(told)
 
 
-DONE = Deletion(Outcome.DELETED, 1, 204)
+DONE = DeletionResult(Outcome.DELETED, 1, 204)
 
 
 async def test_outcome_has_the_date_at_which_it_came_and_comes_before_the_next_intent(path):
     ticks = iter(range(1, 100))
     log = AuditLog.open(path, run_id="run-1", clock=lambda: NOW + timedelta(seconds=next(ticks)))
     recorder = SweepRecorder(log, NOW)
-    recorder.write_intents([Planned(invitation(1), "r")])
-    recorder.write_outcome(Planned(invitation(1), "r"), DONE, 1.0)
-    recorder.write_intents([Planned(invitation(2), "r")])
+    recorder.write_intents([PlannedDeletion(invitation(1), "r")])
+    recorder.write_outcome(PlannedDeletion(invitation(1), "r"), DONE, 1.0)
+    recorder.write_intents([PlannedDeletion(invitation(2), "r")])
     await log.close()
     lines = [json.loads(line) for line in lines_of(path)]
     told = [(line["event"], datetime.fromisoformat(line["ts"]) - NOW) for line in lines]
@@ -110,12 +110,12 @@ async def test_intent_and_outcome_repeat_the_fields_of_the_plan_byte_for_byte(pa
     builder = PlanSpanBuilder(log, PLACE)
     fields = fields_of(invitation(3, username=AWKWARD, project_name=AWKWARD)) | {"rule": AWKWARD}
     builder.write({**fields, **further})
-    span = builder.span()
-    await log.durable()
+    span = builder.build()
+    await log.sync()
     recorder = SweepRecorder(log, NOW)
     (planned_one,) = read(path, span)
     recorder.write_intents([planned_one])
-    recorder.write_outcome(planned_one, Deletion(Outcome.DELETED, 1, 204), 1.0)
+    recorder.write_outcome(planned_one, DeletionResult(Outcome.DELETED, 1, 204), 1.0)
     log.write("like an intent", **fields)
     await log.close()
     _, intent, outcome, rendered = (line.split(b',"prev":"', 1)[1][65:] for line in lines_of(path))
@@ -150,12 +150,12 @@ async def test_lane_that_rested_goes_on_where_it_was(path):
     with PlanReader.open(path, "run-1") as lane_of:
         lane = lane_of(span)
         seen = []
-        while (head := lane.head()) is not None:
+        while (head := lane.peek()) is not None:
             seen.append(int(head.invitation.id, 16))
-            lane.rest()
-            assert lane.head() == head
-            lane.advance()
-            lane.rest()
+            lane.release_memory()
+            assert lane.peek() == head
+            lane.pop()
+            lane.release_memory()
     assert seen == [0, 1, 2, 3, 4]
 
 
@@ -178,7 +178,7 @@ CHANGES = {
 async def test_plan_that_is_not_as_it_was_written_is_refused(path, change):
     span = await planned(path, 1, 2, 3)
     path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(AuditUnwritable, match=REFUSED):
+    with pytest.raises(AuditLogError, match=REFUSED):
         read(path, span)
 
 
@@ -194,8 +194,8 @@ def test_no_line_of_a_block_is_believed_where_one_byte_of_it_is_another(line, at
         path.write_bytes(b"\n".join(lines))
         with PlanReader.open(path, "run-1") as lane_of:
             lane = lane_of(span)
-            with pytest.raises(AuditUnwritable, match=REFUSED):
-                lane.head()
+            with pytest.raises(AuditLogError, match=REFUSED):
+                lane.peek()
 
 
 @pytest.mark.parametrize("number", [0, 3, 5, 9])
@@ -204,13 +204,13 @@ async def test_lane_that_rested_believes_nothing_that_was_changed_meanwhile(path
     with PlanReader.open(path, "run-1") as lane_of:
         lane = lane_of(span)
         for _ in range(4):
-            lane.head()
-            lane.advance()
-        lane.rest()
+            lane.peek()
+            lane.pop()
+        lane.release_memory()
         data = path.read_bytes()
         path.write_bytes(data.replace(f"{number:024x}".encode(), b"f" * 24))
-        with pytest.raises(AuditUnwritable, match=REFUSED):
-            lane.head()
+        with pytest.raises(AuditLogError, match=REFUSED):
+            lane.peek()
 
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
@@ -219,16 +219,16 @@ async def test_block_ends_with_the_line_that_reaches_its_size(path, over):
     log.write("run_started")
     builder = PlanSpanBuilder(log, PLACE)
     fields = fields_of(invitation(1, roles=()))
-    start = log.position
+    start = log.offset
     builder.write(fields)
-    one = log.position - start
-    roles = ("R" * (BLOCK_BYTES - 2 * one - 2 + over),)
+    one = log.offset - start
+    roles = ("R" * (PLAN_BLOCK_BYTES - 2 * one - 2 + over),)
     builder.write(fields_of(invitation(2, roles=roles)))
-    reached = log.position - start
+    reached = log.offset - start
     builder.write(fields)
-    span = builder.span()
+    span = builder.build()
     await log.close()
-    assert reached == BLOCK_BYTES + over
+    assert reached == PLAN_BLOCK_BYTES + over
     assert len(span.blocks) == (1 if over < 0 else 2)
     assert len(read(path, span)) == 3
 
@@ -250,53 +250,56 @@ async def test_chained_line_that_is_not_an_invitation_of_the_list_is_refused(pat
     log = opened(path)
     builder = PlanSpanBuilder(log, PLACE)
     builder.write({**fields_of(invitation(1)), **fields} if fields else {})
-    span = builder.span()
+    span = builder.build()
     await log.close()
-    with pytest.raises(AuditUnwritable, match=REFUSED):
+    with pytest.raises(AuditLogError, match=REFUSED):
         read(path, span)
 
 
 async def test_plan_of_another_run_is_refused(path):
     span = await planned(path, 1)
-    with pytest.raises(AuditUnwritable):
+    with pytest.raises(AuditLogError):
         read(path, span, "run-2")
 
 
 async def test_span_of_another_project_is_refused(path):
     span = await planned(path, 1)
-    with pytest.raises(AuditUnwritable):
-        read(path, replace(span, place=PLACE._replace(project=replace(PLACE.project, id="f" * 24))))
+    with pytest.raises(AuditLogError):
+        read(
+            path,
+            replace(span, list_ref=PLACE._replace(project=replace(PLACE.project, id="f" * 24))),
+        )
 
 
 @pytest.mark.parametrize("source", Source)
 async def test_span_of_another_list_of_the_same_project_is_refused(path, source):
     span = await planned(path, 1)
-    other = replace(span, place=PLACE._replace(source=source))
+    other = replace(span, list_ref=PLACE._replace(source=source))
     if source is PLACE.source:
         assert len(read(path, other)) == 1
     else:
-        with pytest.raises(AuditUnwritable, match=REFUSED):
+        with pytest.raises(AuditLogError, match=REFUSED):
             read(path, other)
 
 
 @pytest.mark.parametrize("source", Source)
 async def test_lines_of_each_list_come_back_with_what_their_deletion_needs(path, source):
     org_id = invitation(1).org_id
-    scope_id = org_id if source.of_organization else PROJECT
+    scope_id = org_id if source.is_organization_level else PROJECT
     one = invitation(1, source=source, project_id=scope_id)
-    if source.of_organization:
+    if source.is_organization_level:
         one = one._replace(project_name="")
     log = opened(path)
-    builder = PlanSpanBuilder(log, Place(Project(scope_id, one.project_name, org_id), source))
+    builder = PlanSpanBuilder(log, ListRef(Project(scope_id, one.project_name, org_id), source))
     builder.write(fields_of(one))
     await log.close()
-    (planned_one,) = read(path, builder.span())
+    (planned_one,) = read(path, builder.build())
     assert planned_one.invitation == one
 
 
 def test_missing_log_and_symlink_are_refused(path):
-    with pytest.raises(AuditUnwritable, match="cannot be read: No such file"):
+    with pytest.raises(AuditLogError, match="cannot be read: No such file"):
         read(path, NOWHERE)
     path.symlink_to("/etc/hostname")
-    with pytest.raises(AuditUnwritable, match="cannot be read"):
+    with pytest.raises(AuditLogError, match="cannot be read"):
         read(path, NOWHERE)

@@ -10,7 +10,7 @@ from audit.written_logs import (
 )
 
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.errors import AuditUnwritable
+from invite_sweeper.errors import AuditLogError
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ async def test_a_second_run_counts_from_one_and_goes_on_with_the_chain(path):
 
 async def test_position_and_last_hash_are_those_of_the_line_just_written(path):
     log = opened(path)
-    assert (log.position, log.last_hash) == (0, "0" * 64)
+    assert (log.offset, log.last_hash) == (0, "0" * 64)
     log.write("run_started")
-    position, last_hash = log.position, log.last_hash
-    await log.durable()
+    position, last_hash = log.offset, log.last_hash
+    await log.sync()
     (line,) = lines_of(path)
     assert position == len(line) + 1 == path.stat().st_size
     assert last_hash == hashlib.sha256(line).hexdigest()
@@ -81,7 +81,7 @@ async def test_durable_has_every_line_so_far_in_the_file_and_close_the_rest(path
     log = opened(path)
     log.write("run_started")
     assert path.read_bytes() == b""
-    await log.durable()
+    await log.sync()
     assert len(lines_of(path)) == 1
     log.write("planned")
     await log.close()
@@ -126,8 +126,8 @@ async def test_after_close_nothing_can_be_written_and_closing_again_is_nothing(p
     await log.close()
     monkeypatch.undo()
     assert closed == []
-    with pytest.raises(AuditUnwritable) as failed:
+    with pytest.raises(AuditLogError) as failed:
         log.write("planned")
     assert (failed.value.message, failed.value.consequence) == ("The audit log is closed.", "")
-    with pytest.raises(AuditUnwritable, match="closed"):
-        await log.durable()
+    with pytest.raises(AuditLogError, match="closed"):
+        await log.sync()

@@ -11,7 +11,7 @@ import pytest
 from audit.written_logs import lines_of, opened
 
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.errors import AuditUnwritable
+from invite_sweeper.errors import AuditLogError
 
 SENT = "Each deletion that was sent has its intent in the log; none is sent after this."
 
@@ -25,31 +25,31 @@ class Disk:
     """Takes so many more bytes, then it is full; a write that would pass the end is cut."""
 
     def __init__(self, room: int) -> None:
-        self.room = room
+        self.free_slots = room
         self.write_really = os.write
 
     def write(self, fd: int, data: bytes) -> int:
-        taken = bytes(data)[: self.room]
+        taken = bytes(data)[: self.free_slots]
         if not taken:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self.room -= len(taken)
+        self.free_slots -= len(taken)
         return self.write_really(fd, taken)
 
 
-async def refused_for_ever(log) -> AuditUnwritable:
+async def refused_for_ever(log) -> AuditLogError:
     """Every way to write is refused, twice; the first refusal is given back."""
     raised = []
-    position = log.position
+    position = log.offset
     for _ in range(2):
-        with pytest.raises(AuditUnwritable) as failed:
+        with pytest.raises(AuditLogError) as failed:
             log.write("intent")
         raised.append(failed.value)
-        with pytest.raises(AuditUnwritable) as failed:
-            await log.durable()
+        with pytest.raises(AuditLogError) as failed:
+            await log.sync()
         raised.append(failed.value)
     assert len({str(each) for each in raised}) == 1
     assert len({id(each) for each in raised}) == 4
-    assert log.position == position
+    assert log.offset == position
     return raised[0]
 
 
@@ -57,12 +57,12 @@ async def refused_for_ever(log) -> AuditUnwritable:
 async def test_full_disk_leaves_whole_lines_alone_and_fails_for_ever(path, monkeypatch, room):
     log = opened(path)
     log.write("run_started")
-    await log.durable()
+    await log.sync()
     monkeypatch.setattr(os, "write", Disk(room).write)
     for number in range(8):
         log.write("planned", number=number)
-    with pytest.raises(AuditUnwritable, match="No space left on device") as failed:
-        await log.durable()
+    with pytest.raises(AuditLogError, match="No space left on device") as failed:
+        await log.sync()
     monkeypatch.undo()
     assert failed.value.consequence == SENT
     assert (
@@ -83,19 +83,19 @@ async def test_full_disk_leaves_whole_lines_alone_and_fails_for_ever(path, monke
 async def test_next_run_goes_on_after_the_whole_lines_of_a_full_disk(path, monkeypatch):
     log = opened(path, "run-1")
     log.write("run_started")
-    await log.durable()
+    await log.sync()
     monkeypatch.setattr(os, "write", Disk(200).write)
     log.write("planned")
     log.write("planned")
-    with pytest.raises(AuditUnwritable):
-        await log.durable()
+    with pytest.raises(AuditLogError):
+        await log.sync()
     monkeypatch.undo()
     await log.close()
     log = opened(path, "run-2")
-    assert log.set_aside is None
+    assert log.torn_copy is None
     log.write("run_finished")
     await log.close()
-    assert verify([path]).finding is None
+    assert verify([path]).error is None
 
 
 async def test_a_short_write_is_gone_on_with(path, monkeypatch):
@@ -106,7 +106,7 @@ async def test_a_short_write_is_gone_on_with(path, monkeypatch):
     log.write("run_finished")
     await log.close()
     monkeypatch.undo()
-    assert verify([path]).finding is None
+    assert verify([path]).error is None
     assert len(lines_of(path)) == 2
 
 
@@ -118,8 +118,8 @@ async def test_a_cut_that_fails_too_does_not_hide_why(path, monkeypatch):
     log.write("run_started")
     monkeypatch.setattr(os, "write", Disk(3).write)
     monkeypatch.setattr(os, "ftruncate", no_cut)
-    with pytest.raises(AuditUnwritable, match="No space left"):
-        await log.durable()
+    with pytest.raises(AuditLogError, match="No space left"):
+        await log.sync()
     await log.close()
 
 
@@ -132,10 +132,10 @@ async def test_a_failed_sync_is_a_failure_for_everyone_who_waits(path, monkeypat
 
     async def one(number):
         log.write("intent", number=number)
-        await log.durable()
+        await log.sync()
 
     results = await asyncio.gather(*map(one, range(20)), return_exceptions=True)
-    assert all(isinstance(result, AuditUnwritable) for result in results)
+    assert all(isinstance(result, AuditLogError) for result in results)
     assert "Input/output error" in str(results[0])
     monkeypatch.undo()
     await refused_for_ever(log)
@@ -154,14 +154,14 @@ async def test_whoever_comes_during_a_group_that_fails_is_told_too(path, monkeyp
     log = opened(path)
     monkeypatch.setattr(os, "fsync", slow_and_broken)
     log.write("intent", number=1)
-    rider = asyncio.ensure_future(log.durable())
+    rider = asyncio.ensure_future(log.sync())
     await asyncio.to_thread(begun.wait, 10)
     log.write("intent", number=2)
-    late = asyncio.ensure_future(log.durable())
+    late = asyncio.ensure_future(log.sync())
     await asyncio.sleep(0)
     go_on.set()
     results = await asyncio.gather(rider, late, return_exceptions=True)
-    assert [type(each) for each in results] == [AuditUnwritable, AuditUnwritable]
+    assert [type(each) for each in results] == [AuditLogError, AuditLogError]
     await log.close()
     assert len(lines_of(path)) == 1
 
@@ -169,11 +169,11 @@ async def test_whoever_comes_during_a_group_that_fails_is_told_too(path, monkeyp
 async def test_unlinked_file_is_noticed_before_the_next_group(path):
     log = opened(path)
     log.write("run_started")
-    await log.durable()
+    await log.sync()
     path.unlink()
     log.write("intent")
-    with pytest.raises(AuditUnwritable, match="taken away") as failed:
-        await log.durable()
+    with pytest.raises(AuditLogError, match="taken away") as failed:
+        await log.sync()
     assert failed.value.consequence == (
         "Each deletion that was sent had its intent in that file; none is sent after this."
     )
@@ -187,12 +187,12 @@ async def test_unlinked_file_is_noticed_before_the_next_group(path):
 async def test_file_that_was_replaced_gets_no_line_of_ours(path):
     log = opened(path)
     log.write("run_started")
-    await log.durable()
+    await log.sync()
     path.rename(path.with_name("moved"))
     path.write_bytes(b"")
     log.write("intent")
-    with pytest.raises(AuditUnwritable, match="taken away"):
-        await log.durable()
+    with pytest.raises(AuditLogError, match="taken away"):
+        await log.sync()
     await log.close()
     assert path.read_bytes() == b""
 
@@ -202,8 +202,8 @@ async def test_folder_that_was_moved_away_is_noticed(tmp_path):
     log = opened(path)
     path.parent.rename(tmp_path / "elsewhere")
     log.write("run_started")
-    with pytest.raises(AuditUnwritable, match="taken away"):
-        await log.durable()
+    with pytest.raises(AuditLogError, match="taken away"):
+        await log.sync()
     await log.close()
 
 
@@ -211,7 +211,7 @@ async def test_folder_that_was_moved_away_is_noticed(tmp_path):
 async def test_file_that_somebody_else_wrote_to_or_cut_is_noticed(path, change):
     log = opened(path)
     log.write("run_started")
-    await log.durable()
+    await log.sync()
     if change is None:
         os.truncate(path, 5)
     else:
@@ -219,8 +219,8 @@ async def test_file_that_somebody_else_wrote_to_or_cut_is_noticed(path, change):
             other.write(change)
     before = path.read_bytes()
     log.write("intent")
-    with pytest.raises(AuditUnwritable, match="Somebody else") as failed:
-        await log.durable()
+    with pytest.raises(AuditLogError, match="Somebody else") as failed:
+        await log.sync()
     assert failed.value.consequence == "No deletion is sent after this."
     assert failed.value.hint == "See what `audit verify` says of it."
     await log.close()
@@ -235,8 +235,8 @@ async def test_a_defect_in_a_group_is_a_failure_and_wakes_who_waits(path, monkey
 
     monkeypatch.setattr(os, "write", defect)
     log.write("intent")
-    with pytest.raises(AuditUnwritable, match=r"MemoryError.*no room") as failed:
-        await log.durable()
+    with pytest.raises(AuditLogError, match=r"MemoryError.*no room") as failed:
+        await log.sync()
     assert failed.value.consequence == "No deletion is sent after this."
     await log.close()
 
@@ -254,14 +254,14 @@ async def test_much_without_durable_goes_to_the_system_and_fails_at_once_when_fu
     assert path.stat().st_size > 1 << 18
     monkeypatch.setattr(os, "write", Disk(0).write)
     lines = 0
-    with pytest.raises(AuditUnwritable, match="No space"):  # noqa: PT012  which one fails is asserted
+    with pytest.raises(AuditLogError, match="No space"):  # noqa: PT012  which one fails is asserted
         while lines < 1000:
             log.write("planned", line=line)
             lines += 1
     assert 100 < lines < 300
     monkeypatch.undo()
     await log.close()
-    assert verify([path]).finding.what.startswith("Run run-1 has no end")
+    assert verify([path]).error.message.startswith("Run run-1 has no end")
 
 
 LONG = "x" * (1 << 18)
@@ -281,18 +281,18 @@ async def test_failure_during_a_sync_is_told_to_those_who_wait_for_it_and_for_th
     log = opened(path)
     monkeypatch.setattr(os, "fsync", slow_at_first)
     log.write("run_started")
-    rider = asyncio.ensure_future(log.durable())
+    rider = asyncio.ensure_future(log.sync())
     await asyncio.to_thread(begun.wait, 10)
     log.write("intent")
-    late = asyncio.ensure_future(log.durable())
+    late = asyncio.ensure_future(log.sync())
     await asyncio.sleep(0)
     monkeypatch.setattr(os, "write", Disk(0).write)
-    with pytest.raises(AuditUnwritable, match="No space"):
+    with pytest.raises(AuditLogError, match="No space"):
         log.write("planned", line=LONG)
     monkeypatch.undo()
     go_on.set()
     for waiter in (rider, late):
-        with pytest.raises(AuditUnwritable, match="No space"):
+        with pytest.raises(AuditLogError, match="No space"):
             await waiter
     await log.close()
     assert len(lines_of(path)) == 1  # a line after a gap would break the chain
@@ -302,9 +302,9 @@ async def test_failure_where_a_group_begins_is_told_to_those_who_wait(path, monk
     log = opened(path)
     monkeypatch.setattr(os, "write", Disk(0).write)
     log.write("run_started")
-    waiters = [asyncio.ensure_future(log.durable()) for _ in range(2)]
+    waiters = [asyncio.ensure_future(log.sync()) for _ in range(2)]
     for waiter in waiters:
-        with pytest.raises(AuditUnwritable, match="No space"):
+        with pytest.raises(AuditLogError, match="No space"):
             await waiter
     await log.close()
     assert path.read_bytes() == b""
@@ -319,7 +319,7 @@ async def test_interrupt_in_the_middle_of_a_write_ends_the_log_too(path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         log.write("planned", line=LONG)
     monkeypatch.undo()
-    with pytest.raises(AuditUnwritable, match="KeyboardInterrupt"):
+    with pytest.raises(AuditLogError, match="KeyboardInterrupt"):
         log.write("planned")
     await log.close()
 
@@ -328,7 +328,7 @@ async def test_close_tells_of_lines_that_did_not_get_to_the_disk(path, monkeypat
     log = opened(path)
     log.write("run_finished")
     monkeypatch.setattr(os, "write", Disk(0).write)
-    with pytest.raises(AuditUnwritable, match="No space"):
+    with pytest.raises(AuditLogError, match="No space"):
         await log.close()
     await log.close()
 
@@ -337,7 +337,7 @@ async def test_copy_gets_each_line_and_its_loss_stops_nothing(path):
     copy = io.BytesIO()
     log = opened(path, copy=copy)
     log.write("run_started")
-    await log.durable()
+    await log.sync()
     assert copy.getvalue() == path.read_bytes() != b""
     assert log.copy_failure is None
     copy.close()
@@ -357,7 +357,7 @@ async def test_a_broken_pipe_as_copy_stops_nothing(path):
     log.write("run_finished")
     await log.close()
     assert isinstance(log.copy_failure, BrokenPipeError)
-    assert verify([path]).finding is None
+    assert verify([path]).error is None
 
 
 async def test_copy_whose_reader_is_slow_holds_up_the_disk_and_not_the_loop(path):
@@ -373,7 +373,7 @@ async def test_copy_whose_reader_is_slow_holds_up_the_disk_and_not_the_loop(path
     log = opened(path, copy=copy)
     log.write("run_started", line=LONG)  # handed to the system at once
     assert not begun.is_set()
-    waiter = asyncio.ensure_future(log.durable())
+    waiter = asyncio.ensure_future(log.sync())
     assert await asyncio.to_thread(begun.wait, 10)
     log.write("intent", line=LONG)
     assert not waiter.done()
@@ -388,7 +388,7 @@ async def test_copy_of_a_log_that_fails_has_all_that_the_file_has(path, monkeypa
     log = opened(path, copy=copy)
     log.write("run_started", line=LONG)
     monkeypatch.setattr(os, "write", Disk(0).write)
-    with pytest.raises(AuditUnwritable, match="No space"):
+    with pytest.raises(AuditLogError, match="No space"):
         log.write("intent", line=LONG)
     monkeypatch.undo()
     await log.close()
@@ -398,11 +398,9 @@ async def test_copy_of_a_log_that_fails_has_all_that_the_file_has(path, monkeypa
 async def test_line_that_was_taken_just_before_a_sync_failed_is_not_written_after_it(path):
     log = opened(path)
     log.write("run_started")
-    await log.durable()
+    await log.sync()
     log.write("intent")
-    log._writer._failure = AuditUnwritable(
-        "The disk is gone.", consequence=""
-    )  # as the thread does
-    log._writer._drain()
+    log._writer._failure = AuditLogError("The disk is gone.", consequence="")  # as the thread does
+    log._writer._flush()
     await log.close()
     assert len(lines_of(path)) == 1

@@ -9,8 +9,8 @@ from random import Random
 
 import pytest
 
-from invite_sweeper.audit import AuditTarget, records
-from invite_sweeper.audit.tampering import Damage
+from invite_sweeper.audit import LogPath, read_records
+from invite_sweeper.audit.tampering import Tampering
 from invite_sweeper.audit.verify import verify
 
 KILLS = 100 if os.environ.get("INVITE_SWEEPER_SOAK") == "full" else 10
@@ -24,7 +24,7 @@ from invite_sweeper.audit import AuditLog
 async def worker(log, start):
     for number in range(start, start + 100_000):
         log.write("planned", number=number, ballast="x" * 300)
-        await log.durable()
+        await log.sync()
         print(number, flush=True)
 
 async def main():
@@ -39,18 +39,18 @@ import asyncio, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.errors import AuditUnwritable
+from invite_sweeper.errors import AuditLogError
 
 async def main():
     log = AuditLog.open(Path(sys.argv[1]), run_id=sys.argv[2], clock=lambda: datetime.now(UTC))
     for number in range(10_000):
         log.write("planned", number=number)
-        await log.durable()
+        await log.sync()
         print(number, flush=True)
 
 try:
     asyncio.run(main())
-except AuditUnwritable as failure:
+except AuditLogError as failure:
     print(failure, file=sys.stderr)
     sys.exit(failure.exit_code)
 """
@@ -73,13 +73,13 @@ def test_killed_at_any_moment_every_line_that_was_announced_is_in_the_log(tmp_pa
             )
             process.kill()
             told |= announced(process.stdout.read())
-        lines = records([path], frozenset({b"planned"}))
+        lines = read_records([path], frozenset({b"planned"}))
         written = {line["number"] for line in lines if line["run_id"] == f"run-{kill}"}
         assert told
         assert told <= written
-    found = verify([path]).finding
-    assert found is None or found.kind == Damage.CUT_SHORT
-    assert found is None or found.spot.line == len(path.read_bytes().splitlines())
+    found = verify([path]).error
+    assert found is None or found.kind == Tampering.CUT_SHORT
+    assert found is None or found.position.line == len(path.read_bytes().splitlines())
 
 
 @pytest.fixture
@@ -118,15 +118,15 @@ def test_full_disk_ends_with_7_and_a_log_that_can_be_read(in_a_namespace, tmp_pa
     assert "No space left on device" in result.stderr
     log = tmp_path / "log.jsonl"
     told = announced(result.stdout)
-    assert told <= {r["number"] for r in records([log]) if r["run_id"] == "one"}
+    assert told <= {r["number"] for r in read_records([log]) if r["run_id"] == "one"}
     assert told == set(range(len(told)))
     assert log.read_bytes().endswith(b"\n")
     assert log.stat().st_size <= size_kib * 1024
-    assert AuditTarget(str(log)).files() == (log,)
+    assert LogPath(str(log)).files() == (log,)
     assert not list(tmp_path.glob("*.torn*"))
-    found = verify([log]).finding
-    assert found.kind == Damage.CUT_SHORT
-    assert "has no end" in found.what
+    found = verify([log]).error
+    assert found.kind == Tampering.CUT_SHORT
+    assert "has no end" in found.message
 
 
 def test_read_only_disk_ends_with_7(in_a_namespace, tmp_path):

@@ -1,10 +1,10 @@
 """A shard whose log is not among the files is told."""
 
-from invite_sweeper.audit.history import PastRun, missing_shards
+from invite_sweeper.audit.history import RunRecord, missing_shards
 
 
 def runs(*shards, now="2026-11-25T01:00:00Z"):
-    return [PastRun(f"r{n}", {"shard": shard, "now": now}) for n, shard in enumerate(shards)]
+    return [RunRecord(f"r{n}", {"shard": shard, "now": now}) for n, shard in enumerate(shards)]
 
 
 def test_all_shards_of_a_night_are_there():

@@ -6,8 +6,8 @@ import pytest
 from audit.written_logs import answer, fields_of, opened, write_events
 from builders import invitation
 
-from invite_sweeper.audit import Spot, records
-from invite_sweeper.audit.reader import Choice, show
+from invite_sweeper.audit import LinePosition, read_records
+from invite_sweeper.audit.reader import LineFilter, filter_records
 from invite_sweeper.errors import GuardRefused
 
 
@@ -16,7 +16,7 @@ def test_file_that_begins_with_no_line_of_an_audit_log_is_refused(tmp_path, cont
     path = tmp_path / "other.txt"
     path.write_bytes(content)
     with pytest.raises(GuardRefused, match=r"other.txt:1 is no line of an audit log"):
-        show([path], Choice())
+        filter_records([path], LineFilter())
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"ts":"2026-11', b"\0\0\0"])
@@ -25,7 +25,7 @@ def test_file_that_is_empty_or_holds_the_torn_beginning_of_a_log_has_no_such_lin
 ):
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)
-    assert list(show([path], Choice())) == []
+    assert list(filter_records([path], LineFilter())) == []
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def chosen(path, **choice) -> list[int]:
     """The numbers of the lines chosen, from 1; the second run's are 9 and 10."""
     return [
         record["seq"] + (8 if record["run_id"] == "run-abd" else 0)
-        for record in show([path], Choice(**choice))
+        for record in filter_records([path], LineFilter(**choice))
     ]
 
 
@@ -84,7 +84,7 @@ async def test_a_copied_outcome_of_another_event_is_chosen_by_its_outcome(tmp_pa
     log = opened(tmp_path / "log")
     log.write("restore", outcome="restored")
     await log.close()
-    assert len(list(show([log.path], Choice(outcome="restored")))) == 1
+    assert len(list(filter_records([log.path], LineFilter(outcome="restored")))) == 1
 
 
 def test_damaged_lines_are_told_and_skipped_where_that_is_asked_for(path):
@@ -92,10 +92,10 @@ def test_damaged_lines_are_told_and_skipped_where_that_is_asked_for(path):
     lines[2:3] = [b"one\n", b"two\n"]
     path.write_bytes(b"".join(lines))
     told = []
-    assert len(list(show([path], Choice(), damaged=told.append))) == 9
-    assert told == [Spot(path, 3), Spot(path, 4)]
+    assert len(list(filter_records([path], LineFilter(), on_damaged=told.append))) == 9
+    assert told == [LinePosition(path, 3), LinePosition(path, 4)]
     with pytest.raises(GuardRefused, match=r"log\.jsonl:3"):
-        list(show([path], Choice()))
+        list(filter_records([path], LineFilter()))
 
 
 def test_damaged_line_of_another_event_does_not_stop_a_choice_by_event(path):
@@ -110,9 +110,9 @@ def test_events_not_asked_for_are_not_even_parsed(path):
     lines = path.read_bytes().splitlines(keepends=True)
     lines[2] = lines[2].replace(b'"rule"', b"rule", 1)
     path.write_bytes(b"".join(lines))
-    assert [r["seq"] for r in records([path], frozenset({b"intent"}))] == [4, 7]
+    assert [r["seq"] for r in read_records([path], frozenset({b"intent"}))] == [4, 7]
     with pytest.raises(GuardRefused):
-        list(records([path], frozenset({b"intent", b"planned"})))
+        list(read_records([path], frozenset({b"intent", b"planned"})))
 
 
 def test_event_is_found_in_another_form_of_json_and_never_inside_a_text(tmp_path):
@@ -121,5 +121,5 @@ def test_event_is_found_in_another_form_of_json_and_never_inside_a_text(tmp_path
         '{"a": "\\"event\\":\\"intent\\"", "event" : "other"}\n'
         '{"a": "x", "event" : "intent"}\n{"event":"last"}\n'
     )
-    assert [r["event"] for r in records([path], frozenset({b"intent"}))] == ["intent"]
-    assert len(list(records([path]))) == 3
+    assert [r["event"] for r in read_records([path], frozenset({b"intent"}))] == ["intent"]
+    assert len(list(read_records([path]))) == 3

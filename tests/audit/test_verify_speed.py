@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from invite_sweeper.audit.verify import verify
 result = verify([Path(sys.argv[1])])
-assert result.finding is None, result.finding
+assert result.error is None, result.error
 status = Path("/proc/self/status").read_text()
 print(result.lines, status.split("VmHWM:")[1].split()[0])
 """

@@ -26,14 +26,14 @@ def main(names: list[str]) -> int:
         figure = measure()
         found.append(figure)
         verdict = "holds" if figure.holds else "**does not hold**"
-        write(f"| {figure.what} | {figure.found} | {figure.limit} | {verdict} |\n")
+        write(f"| {figure.message} | {figure.found} | {figure.limit} | {verdict} |\n")
     write(
         f"\n{platform.python_implementation()} {platform.python_version()}, "
         f"{os.cpu_count()} cores; the simulated Atlas has one of them.\n"
     )
     for figure in found:
         if figure.drawing:
-            write(f"\n{figure.what}\n\n```\n{figure.drawing}\n```\n")
+            write(f"\n{figure.message}\n\n```\n{figure.drawing}\n```\n")
     return 0 if all(figure.holds for figure in found) else 1
 
 

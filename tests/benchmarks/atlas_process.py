@@ -13,7 +13,7 @@ import sys
 import threading
 from datetime import timedelta
 
-from invite_sweeper.cli.console import event_loop
+from invite_sweeper.cli.console import run_async
 from invite_sweeper.simulator import Account, SimulatedAtlas, serve
 from invite_sweeper.simulator.seed import ORG_ID, ORG_NAME
 
@@ -22,9 +22,9 @@ def build(projects: int, each: int, age_days: float, latency_s: float) -> Simula
     sim = SimulatedAtlas()
     sim.add_organization(ORG_ID, ORG_NAME)
     sim.throttling.enforced = False
-    sim.journal.enabled = False  # counters go on
+    sim.request_log.enabled = False  # counters go on
     if latency_s:
-        sim.faults.latency(latency_s)
+        sim.faults.set_latency(latency_s)
     for number in range(projects):
         project_id = sim.add_project(f"Project {number:05d}", ORG_ID)
         for person in range(each):
@@ -59,13 +59,13 @@ def main() -> None:
     account = getattr(sim, add_account)()
     gc.collect()
     gc.freeze()  # what it holds is not garbage, and looking it through would cost the client time
-    event_loop(serve_until_told(sim, account))
+    run_async(serve_until_told(sim, account))
     times = os.times()
     tell(
         {
-            "received": dict(sim.journal.received),
-            "statuses": {str(status): count for status, count in sim.journal.statuses.items()},
-            "deleted": len(sim.journal.deleted),
+            "received": dict(sim.request_log.received),
+            "statuses": {str(status): count for status, count in sim.request_log.statuses.items()},
+            "deleted": len(sim.request_log.deleted),
             "left": sim.invitation_count(),
             "cpu_s": times.user + times.system,
         }

@@ -45,7 +45,7 @@ class Figure:
         drawing: To be shown below the table; "" where there is none.
     """
 
-    what: str
+    message: str
     found: str
     limit: str
     holds: bool

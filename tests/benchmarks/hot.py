@@ -19,7 +19,7 @@ from benchmarks.measuring import OURS, STALE_DAYS, quiet_environment, wide_polic
 from builders import policy_bytes
 
 from invite_sweeper.errors import ExitCode
-from invite_sweeper.simulator import Account, Asked, SimulatedAtlas, faults, serve
+from invite_sweeper.simulator import Account, RequestRecord, SimulatedAtlas, faults, serve
 from invite_sweeper.simulator.seed import ORG_ID, ORG_NAME
 
 PHASE = 0.35
@@ -231,11 +231,15 @@ async def _sweep(base_url: str, account: Account) -> None:
             stderr=asyncio.subprocess.PIPE,
         )
         _, err = await process.communicate()
-    assert process.returncode in {ExitCode.DONE, ExitCode.STOPPED}, err.decode()
+    assert process.returncode in {ExitCode.DONE, ExitCode.INTERRUPTED}, err.decode()
 
 
 def _read(
-    requests: Sequence[Asked], hot: str, scenario: Scenario, anchor_s: float, other: SecondClient
+    requests: Sequence[RequestRecord],
+    hot: str,
+    scenario: Scenario,
+    anchor_s: float,
+    other: SecondClient,
 ) -> Hot:
     hot_ones = [asked for asked in requests if f"/groups/{hot}/" in asked.path]
     ordinary = [asked for asked in requests if "/invites" in asked.path and hot not in asked.path]

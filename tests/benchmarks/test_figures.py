@@ -9,4 +9,6 @@ pytestmark = pytest.mark.benchmark
 @pytest.mark.parametrize("measure", figures.ALL, ids=lambda measure: measure.__name__)
 def test_the_figure_holds(measure):
     figure = measure()
-    assert figure.holds, f"{figure.what}: {figure.found}; must be {figure.limit}\n{figure.drawing}"
+    assert figure.holds, (
+        f"{figure.message}: {figure.found}; must be {figure.limit}\n{figure.drawing}"
+    )

@@ -49,9 +49,9 @@ class Trace:
         """Stop tracing this thread."""
         sys.setprofile(None)
 
-    def follow(self, executor: type, reader: type) -> None:
+    def verify_file(self, executor: type, reader: type) -> None:
         """Collect apart what runs between `reader.head` and the end of `executor.run`."""
-        self._reader = reader.head.__code__
+        self._reader = reader.peek.__code__
         run = executor.run
 
         async def followed(*arguments: object) -> None:
@@ -96,9 +96,9 @@ def main(note: Path, arguments: list[str]) -> None:
     trace.start()
     from invite_sweeper.audit import PlannedLane
     from invite_sweeper.cli import main as run_command
-    from invite_sweeper.sweep.executor import Sweep
+    from invite_sweeper.sweep.executor import SweepExecutor
 
-    trace.follow(Sweep, PlannedLane)
+    trace.verify_file(SweepExecutor, PlannedLane)
     try:
         run_command()
     finally:

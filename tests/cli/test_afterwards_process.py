@@ -25,7 +25,7 @@ class Ear(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.heard.append((self.path, dict(self.headers), body))
+        self.server.has_responded.append((self.path, dict(self.headers), body))
         self.send_response(self.server.status)
         self.end_headers()
 
@@ -38,7 +38,7 @@ class Ear(BaseHTTPRequestHandler):
 @pytest.fixture
 def ear():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Ear)
-    server.heard, server.status = [], 200
+    server.has_responded, server.status = [], 200
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -65,20 +65,20 @@ def test_metrics_file_that_cannot_be_written_changes_no_outcome_and_is_said(desk
 
 def test_pushgateway_hears_of_the_run(desk, ear):
     assert desk.sweep("--pushgateway", ear.url).code == 0
-    assert any(b"invite_sweeper_" in body for _, _, body in ear.heard)
+    assert any(b"invite_sweeper_" in body for _, _, body in ear.has_responded)
 
 
 def test_ping_hears_of_start_and_success(desk, ear):
     desk.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
     assert desk.sweep(PING_URL=f"{ear.url}/ping").code == 0
-    assert [path for path, *_ in ear.heard] == ["/ping/start", "/ping"]
+    assert [path for path, *_ in ear.has_responded] == ["/ping/start", "/ping"]
 
 
 def test_ping_hears_of_a_failure(desk, ear):
     desk.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
     desk.keys["limits"]["max_deletions"] = 0
     assert desk.sweep(PING_URL=f"{ear.url}/ping").code == 3
-    assert [path for path, *_ in ear.heard] == ["/ping/start", "/ping/fail"]
+    assert [path for path, *_ in ear.has_responded] == ["/ping/start", "/ping/fail"]
 
 
 def test_webhook_is_told_of_changes_signed_and_without_a_name(desk, ear):
@@ -86,13 +86,13 @@ def test_webhook_is_told_of_changes_signed_and_without_a_name(desk, ear):
         {"kind": "webhook", "url_env": "HOOK", "secret_env": "KEY", "when": "changes"}
     ]
     assert desk.sweep(HOOK=f"{ear.url}/hook", KEY="very-secret").code == 0
-    ((path, headers, body),) = ear.heard
+    ((path, headers, body),) = ear.has_responded
     assert path == "/hook"
     assert json.loads(body)
     assert b"p0@example.com" not in body
     assert headers["X-Invite-Sweeper-Signature"].startswith("sha256=")
     assert desk.sweep(HOOK=f"{ear.url}/hook", KEY="very-secret").code == 0
-    assert len(ear.heard) == 1
+    assert len(ear.has_responded) == 1
 
 
 def test_webhook_that_fails_changes_no_outcome_and_is_said_without_its_address(desk, ear):

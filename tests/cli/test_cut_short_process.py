@@ -37,9 +37,9 @@ def ended(desk):
 
 
 SLOW = {
-    "503": (faults.fails(503, retry_after="60"), 503),
-    "429": (faults.fails(429, "RATE_LIMITED", retry_after="60"), 429),
-    "500": (faults.fails(500, retry_after="60"), 500),
+    "503": (faults.fail_with(503, retry_after="60"), 503),
+    "429": (faults.fail_with(429, "RATE_LIMITED", retry_after="60"), 429),
+    "500": (faults.fail_with(500, retry_after="60"), 500),
 }
 
 
@@ -47,7 +47,9 @@ SLOW = {
 def test_signal_between_two_tries_of_the_last_deletion_ends_with_8_and_counts_no_retry(desk, name):
     fault, status = SLOW[name]
     desk.sim.faults.add(fault, method="DELETE", path="*", times=None)
-    code, summary, err = stopped(desk, lambda: desk.sim.journal.statuses[status], signal.SIGTERM)
+    code, summary, err = stopped(
+        desk, lambda: desk.sim.request_log.statuses[status], signal.SIGTERM
+    )
     assert (code, ended(desk)) == (8, ("failed", 1, status)), err
     assert (summary["exit_code"], summary["failed"], summary["retries"]) == (8, 1, 0)
     assert desk.deletes() == 1
@@ -57,13 +59,13 @@ def test_signal_between_two_tries_of_the_last_deletion_ends_with_8_and_counts_no
 def test_two_signals_between_two_tries_end_with_8_likewise(desk):
     desk.sim.faults.add(SLOW["503"][0], method="DELETE", path="*", times=None)
     code, summary, err = stopped(
-        desk, lambda: desk.sim.journal.statuses[503], signal.SIGTERM, signal.SIGTERM
+        desk, lambda: desk.sim.request_log.statuses[503], signal.SIGTERM, signal.SIGTERM
     )
     assert (code, ended(desk), summary["retries"]) == (8, ("failed", 1, 503), 0), err
 
 
 def test_refusal_that_comes_after_the_signal_was_cut_short_by_nothing_and_ends_with_4(desk):
-    late = faults.Fault(delay_s=1.0, instead=faults.fails(403, "ACCESS_FORBIDDEN").instead)
+    late = faults.Fault(delay_s=1.0, instead=faults.fail_with(403, "ACCESS_FORBIDDEN").instead)
     desk.sim.faults.add(late, method="DELETE", path="*")
     code, _, err = stopped(desk, desk.deletes, signal.SIGTERM)
     assert (code, ended(desk)) == (4, ("failed", 1, 403)), err
@@ -96,7 +98,7 @@ def test_stop_before_the_first_answer_came_has_a_result_all_the_same(tmp_path, k
     with desk_in(tmp_path, kind=kind) as desk:
         desk.sim.faults.add(faults.hang(), times=None)
         if ends_by == "signal":
-            code, summary, _ = stopped(desk, desk.sim.journal.received.total, signal.SIGTERM)
+            code, summary, _ = stopped(desk, desk.sim.request_log.received.total, signal.SIGTERM)
         else:
             done = desk.sweep("--deadline", "2s")
             code, summary = done.code, done.summary

@@ -82,7 +82,7 @@ def test_it_sends_gets_alone_and_makes_no_file(desk):
     sent = {(a.method, a.path) for a in desk.sim.requests if "/oauth/" not in a.path}
     assert {method for method, _ in sent} == {"GET"}
     assert [path.name for path in desk.folder.iterdir()] == ["policy.yaml"]
-    assert desk.sim.oauth.live(desk.account) == 0
+    assert desk.sim.oauth.live_token_count(desk.account) == 0
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_address_that_is_not_on_the_access_list_ends_with_5_and_its_own_line(des
 
 
 def test_atlas_that_cannot_be_reached_ends_with_6(desk):
-    desk.sim.faults.add(faults.fails(500), path="*/groups", times=99)
+    desk.sim.faults.add(faults.fail_with(500), path="*/groups", times=99)
     assert states(look(desk, code=6), "Atlas") == {"failed"}
 
 
@@ -204,7 +204,7 @@ def test_clock_is_held_against_atlas_s(desk, minutes, state, code):
 
 def test_role_that_is_missing_in_a_project_names_it(desk):
     shut = desk.sim.add_project("Vault")
-    desk.sim.forbid(shut, Access.READ)
+    desk.sim.limit_access(shut, Access.READ)
     checks = look(desk, code=4)
     (check,) = of(checks, "list invites")
     assert check["what"] == "The role is missing in 1: Vault."
@@ -213,7 +213,7 @@ def test_role_that_is_missing_in_a_project_names_it(desk):
 
 def test_more_unreadable_projects_than_a_sweep_takes_end_with_3(desk):
     desk.keys["limits"]["max_unreadable_projects"] = 0
-    desk.sim.forbid(desk.sim.add_project("Vault"), Access.READ)
+    desk.sim.limit_access(desk.sim.add_project("Vault"), Access.READ)
     assert states(look(desk, code=3), "lists") == {"failed"}
 
 
@@ -234,7 +234,7 @@ def test_lists_that_work_after_the_sunset_are_named(desk):
 
 
 def test_source_that_has_ended_is_a_warning_and_the_only_one_ends_with_6(desk):
-    desk.sim.versions.gone.add(("invites", "*"))
+    desk.sim.versions.retired.add(("invites", "*"))
     assert states(look(desk, code=6), "lists") == {"failed"}
     desk.keys["sources"] = ["invites", "users"]
     assert states(look(desk, code=4), "list invites") == {"warning"}
@@ -296,7 +296,7 @@ def test_last_run_is_told(desk):
 
 
 def test_lock_that_another_run_holds_ends_with_9_and_names_it_and_is_not_taken(desk):
-    desk.sim.faults.latency(2.0)
+    desk.sim.faults.set_latency(2.0)
     process = desk.start("sweep", "--policy", "policy.yaml")
     wait_until((desk.folder / "audit" / ".invite-sweeper.jsonl.lock.holder").exists)
     (check,) = of(look(desk, code=9), "lock")
@@ -327,7 +327,7 @@ def test_limits_that_atlas_does_not_tell_are_the_documented_ones(desk):
 
 
 def test_text_has_a_line_for_each_and_the_hint_below(desk):
-    desk.sim.forbid(desk.sim.add_project("Va\x1b[2Kult"), Access.READ)
+    desk.sim.limit_access(desk.sim.add_project("Va\x1b[2Kult"), Access.READ)
     done = desk.run("doctor", "--policy", "policy.yaml")
     assert done.code == 4
     assert "\x1b" not in done.out

@@ -118,13 +118,13 @@ def test_project_that_cannot_be_read_ends_with_4_and_is_named(desk):
 
 def test_project_that_goes_meanwhile_is_no_trouble(desk):
     gone = desk.sim.add_project("Vault")
-    desk.sim.faults.add(faults.fails(404, "GROUP_NOT_FOUND"), path=f"*/{gone}/invites")
+    desk.sim.faults.add(faults.fail_with(404, "GROUP_NOT_FOUND"), path=f"*/{gone}/invites")
     told = ask(desk, "ada@example.com")
     assert (told["found"], told["unreadable"]) == ([], [])
 
 
 def test_text_names_a_project_that_could_not_be_read(desk):
-    desk.sim.forbid(desk.sim.add_project("Vault"))
+    desk.sim.limit_access(desk.sim.add_project("Vault"))
     done = desk.run("explain", "ada@example.com", "--policy", "policy.yaml")
     assert done.code == 4
     assert "Could not be read: Vault" in done.out
@@ -235,7 +235,7 @@ def test_pending_user_is_kept_by_a_rule_without_statuses_and_the_key_says_so(des
 
 def test_list_that_has_ended_ends_with_4_and_the_others_are_looked_through(desk):
     desk.keys["sources"] = ["invites", "users"]
-    desk.sim.versions.gone.add(("invites", "*"))
+    desk.sim.versions.retired.add(("invites", "*"))
     project = desk.sim.add_project("Search")
     desk.sim.add_user("ada@example.com", group_roles={project: ("GROUP_OWNER",)})
     told = ask(desk, "ada@example.com", code=4)

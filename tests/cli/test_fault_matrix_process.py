@@ -31,10 +31,10 @@ def outcomes(desk):
 # --- faults of a DELETE --------------------------------------------------------------------
 
 PASSING = {
-    "500 JSON": faults.fails(500),
+    "500 JSON": faults.fail_with(500),
     "502 HTML": faults.html(502),
     "503 HTML": faults.html(503),
-    "504": faults.fails(504),
+    "504": faults.fail_with(504),
     "405 in upgrade": faults.upgrade(),
     "reset before": faults.reset(),
     "401 passing": faults.challenge(),
@@ -49,11 +49,11 @@ def test_fault_that_passes_is_outlived_and_the_deletion_counted_once(desk, fault
     assert done.summary["retries"] == 1
     assert sorted(line["attempts"] for line in desk.lines("outcome")) == [1, 1, 1, 2]
     assert desk.sim.invitation_count() == 0
-    assert desk.sim.journal.deletes_after_confirmation == []
+    assert desk.sim.request_log.deletes_after_confirmation == []
 
 
 @pytest.mark.parametrize(
-    "late", [faults.reset(late=True), faults.fails(500, late=True)], ids=["reset", "500"]
+    "late", [faults.reset(late=True), faults.fail_with(500, late=True)], ids=["reset", "500"]
 )
 def test_deletion_that_took_place_without_an_answer_is_already_gone_by_the_next_try(desk, late):
     desk.sim.faults.add(late, **ONE_DELETE)
@@ -65,12 +65,12 @@ def test_deletion_that_took_place_without_an_answer_is_already_gone_by_the_next_
 
 
 LASTING = {
-    "500 JSON": (faults.fails(500), 3, 500),
+    "500 JSON": (faults.fail_with(500), 3, 500),
     "502 HTML": (faults.html(502), 3, 502),
     "405 in upgrade": (faults.upgrade(), 3, 405),
     "reset": (faults.reset(), 3, None),
-    "other 400": (faults.fails(400, "CANNOT_DELETE_ORG_INVITATION"), 1, 400),
-    "403 of one project": (faults.fails(403, "ACCESS_FORBIDDEN"), 1, 403),
+    "other 400": (faults.fail_with(400, "CANNOT_DELETE_ORG_INVITATION"), 1, 400),
+    "403 of one project": (faults.fail_with(403, "ACCESS_FORBIDDEN"), 1, 403),
     "redirect": (faults.redirect("https://elsewhere.example.com/"), 1, 302),
     "401 role": (faults.role_missing(), 2, 401),
     "401 generic": (faults.challenge(), 2, 401),
@@ -110,9 +110,9 @@ def test_invitation_that_is_gone_when_its_turn_comes_is_no_failure(desk, status)
 
 
 RUN_ENDING = {
-    "403 access list": (faults.fails(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), 5),
-    "406": (faults.fails(406, "INVALID_VERSION_DATE"), 6),
-    "410": (faults.fails(410, "VERSION_GONE"), 6),
+    "403 access list": (faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), 5),
+    "406": (faults.fail_with(406, "INVALID_VERSION_DATE"), 6),
+    "410": (faults.fail_with(410, "VERSION_GONE"), 6),
 }
 
 
@@ -134,14 +134,14 @@ def test_answer_about_the_run_ends_the_sweep_and_the_rest_is_skipped(desk, fault
 # --- faults of a listing -------------------------------------------------------------------
 
 UNREADABLE = {
-    "500": (faults.fails(500), 500),
+    "500": (faults.fail_with(500), 500),
     "502 HTML": (faults.html(502), 502),
     "malformed": (faults.malformed(), 200),
     "truncated": (faults.truncated(), None),
     "401 role": (faults.role_missing(), 401),
     "401 generic": (faults.challenge(), 401),
     "401 empty": (faults.empty(401), 401),
-    "403": (faults.fails(403, "ACCESS_FORBIDDEN"), 403),
+    "403": (faults.fail_with(403, "ACCESS_FORBIDDEN"), 403),
     "redirect": (faults.redirect("https://elsewhere.example.com/"), 302),
 }
 
@@ -159,7 +159,7 @@ def test_listing_that_is_not_known_to_be_complete_loses_nothing(desk, fault, sta
 
 @pytest.mark.parametrize(
     "fault",
-    [faults.fails(500), faults.reset(), faults.truncated(), faults.malformed()],
+    [faults.fail_with(500), faults.reset(), faults.truncated(), faults.malformed()],
     ids=["500", "reset", "truncated", "malformed"],
 )
 def test_listing_that_fails_once_is_read_again(desk, fault):
@@ -207,13 +207,13 @@ def test_list_of_projects_that_is_nonsense_ends_with_6_and_tells_it_as_a_result(
 def test_second_page_that_cannot_be_read_ends_with_6_and_nothing_is_deleted(desk):
     for number in range(600):
         desk.sim.add_project(f"More {number}")
-    desk.sim.faults.add(faults.fails(500), path="*/groups", nth=2, times=99)
+    desk.sim.faults.add(faults.fail_with(500), path="*/groups", nth=2, times=99)
     done = desk.sweep()
     assert (done.code, desk.deletes()) == (6, 0)
 
 
 def test_list_of_projects_that_repeats_its_pages_for_ever_is_read_once(desk):
-    desk.sim.paging.loop = True
+    desk.sim.paging.endless = True
     done = desk.sweep()
     assert (done.code, done.summary["projects_seen"], done.summary["deleted"]) == (0, 2, 4)
     assert any("repeats itself from page 2 on" in said for said in done.summary["warnings"])
@@ -221,7 +221,7 @@ def test_list_of_projects_that_repeats_its_pages_for_ever_is_read_once(desk):
 
 @pytest.mark.parametrize("status", [500, 410, 406, 302])
 def test_first_answer_that_ends_the_run_has_a_result_all_the_same(desk, status):
-    desk.sim.faults.add(faults.fails(status), path="*/groups", times=None)
+    desk.sim.faults.add(faults.fail_with(status), path="*/groups", times=None)
     done = desk.sweep()
     assert (done.code, done.summary["exit_code"], done.summary["deleted"]) == (6, 6, 0)
 
@@ -236,7 +236,7 @@ def test_token_that_ends_in_the_middle_of_a_run_is_renewed(tmp_path):
         done = desk.sweep()
         assert (done.code, done.summary["deleted"]) == (0, 6)
         assert desk.sim.oauth.issued == 2
-        assert not desk.sim.oauth.live(desk.account)
+        assert not desk.sim.oauth.live_token_count(desk.account)
 
 
 def test_token_that_is_refused_ends_with_5(tmp_path):

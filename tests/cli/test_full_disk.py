@@ -112,7 +112,7 @@ def test_some_size_of_disk_ends_with_7_after_some_deletions_and_counts_them(desk
 def test_log_that_is_taken_away_stops_the_sweep_with_7(desk):
     stock(desk, 200)
     desk.keys["execution"] = {"concurrency": 2}
-    desk.sim.faults.latency(0.02)
+    desk.sim.faults.set_latency(0.02)
     process = desk.start("sweep", "--policy", "policy.yaml")
     wait_until(lambda: desk.deletes() >= 10)
     moved = desk.log_path.rename(desk.folder / "moved.jsonl")

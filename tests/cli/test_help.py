@@ -15,7 +15,7 @@ from invite_sweeper.cli.main import COMMANDS, app
 from invite_sweeper.cli.options import DEFAULT_PLAN_MAX_AGE
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.policy import Execution
-from invite_sweeper.restore import A_MINUTE
+from invite_sweeper.restore import MAX_PER_MINUTE
 
 WIDTH = 80
 
@@ -247,7 +247,7 @@ class TestCompletion:
 
 
 def test_help_names_the_rate_at_which_restore_invites_and_the_defaults_of_the_plan(pages):
-    assert f" {A_MINUTE} a minute." in pages[("restore",)]
+    assert f" {MAX_PER_MINUTE} a minute." in pages[("restore",)]
     (deadline,) = Execution.model_fields["deadline"].examples
     assert f"; {deadline} by default." in " ".join(pages[("restore",)].split())
     assert f"[default: {DEFAULT_PLAN_MAX_AGE}]" in pages[("sweep",)]

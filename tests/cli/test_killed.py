@@ -20,7 +20,7 @@ _PROJECTS = 15
 def desk(tmp_path):
     with desk_in(tmp_path) as found:
         found.projects = [found.sim.add_project(f"Project {n}") for n in range(_PROJECTS)]
-        found.sim.faults.latency(0.003, 0.002)
+        found.sim.faults.set_latency(0.003, 0.002)
         yield found
 
 
@@ -42,11 +42,13 @@ def whole_lines(desk):
 
 def sweep_and_kill(desk, dice):
     """Start a sweep and kill it after a random number of requests."""
-    before = desk.sim.journal.received.total()
+    before = desk.sim.request_log.received.total()
     moment = dice.randint(0, _DELETIONS + _PROJECTS + 5)
     process = desk.start("sweep", "--policy", "policy.yaml")
     wait_until(
-        lambda: process.poll() is not None or desk.sim.journal.received.total() - before >= moment
+        lambda: (
+            process.poll() is not None or desk.sim.request_log.received.total() - before >= moment
+        )
     )
     process.kill()
     process.communicate()
@@ -78,7 +80,7 @@ def test_sweep_killed_at_random_moments_never_deletes_without_an_intent_on_disk(
 def test_run_killed_at_its_first_request_has_its_start_on_disk(desk):
     desk.sim.faults.add(faults.hang(), times=None)
     process = desk.start("sweep", "--policy", "policy.yaml")
-    wait_until(lambda: process.poll() is not None or desk.sim.journal.received.total() >= 1)
+    wait_until(lambda: process.poll() is not None or desk.sim.request_log.received.total() >= 1)
     process.kill()
     process.communicate()
     assert [line["event"] for line in whole_lines(desk)] == ["run_started"]

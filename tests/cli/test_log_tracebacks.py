@@ -8,7 +8,7 @@ import pytest
 _SCRIPT = """
 import io, sys
 import rich.traceback
-from invite_sweeper.cli import messages
+from invite_sweeper.cli import console as messages
 
 class Stream(io.StringIO):
     def isatty(self):

@@ -16,7 +16,7 @@ LOG = "audit/invite-sweeper.jsonl"
 def desk(tmp_path):
     """Two organizations with a project each; ALPHA and BETA name their credentials."""
     with desk_in(tmp_path) as found:
-        found.sim.mailroom.per_minute = None
+        found.sim.invite_rate_limit.per_minute = None
         found.sim.add_organization(OTHER, "Elsewhere")
         for org_id in (ORG_ID, OTHER):
             project = found.sim.add_project(f"Of {org_id[:4]}", org_id)

@@ -9,8 +9,8 @@ from builders import invitation
 from rich.console import Console
 
 from invite_sweeper.cli.options import RunOptions
-from invite_sweeper.cli.results import presentation
-from invite_sweeper.errors import AuditUnwritable
+from invite_sweeper.cli.results import plan_presenter
+from invite_sweeper.errors import AuditLogError
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.summary import RunSummary
 
@@ -22,10 +22,10 @@ def shown(path, stale):
     path.parent.chmod(0o700)
     planned = ("planned", fields_of(invitation(1)))
     write_events(path, RUN, [("run_started", {"mode": "sweep"}), planned])
-    audit = SimpleNamespace(path=path, position=0)
+    audit = SimpleNamespace(path=path, offset=0)
     summary = RunSummary(run_id=RUN, mode="sweep", now="2026-11-25T01:00:00Z", stale=stale)
     console = Console(file=StringIO(), width=100)
-    presentation(RunOptions(path, "https://atlas.example.com"), audit, Limits())(console, summary)
+    plan_presenter(RunOptions(path, "https://atlas.example.com"), audit, Limits())(console, summary)
     return console.file.getvalue()
 
 
@@ -35,5 +35,5 @@ def test_plan_that_stands_in_the_log_is_asked_about(tmp_path):
 
 @pytest.mark.parametrize("stale", [0, 2])
 def test_plan_of_which_the_log_holds_another_number_is_not_asked_about(tmp_path, stale):
-    with pytest.raises(AuditUnwritable, match="cannot be read back"):
+    with pytest.raises(AuditLogError, match="cannot be read back"):
         shown(tmp_path / "log.jsonl", stale=stale)

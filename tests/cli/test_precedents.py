@@ -10,7 +10,7 @@ from builders import ORG, OTHER_ORG, invitation, object_id
 from running import desk_in, wait_until
 
 from invite_sweeper.simulator import faults
-from invite_sweeper.sweep.previous_runs import Precedents
+from invite_sweeper.sweep.previous_runs import PreviousRuns
 
 DAYS = timedelta(days=1)
 HERE, ELSEWHERE = "https://here.example.com", "https://elsewhere.example.com"
@@ -83,11 +83,11 @@ def test_dry_run_leaves_open_intents_for_the_next_sweep(desk):
 def test_open_intent_of_a_project_that_cannot_be_asked_stays_open_and_is_said(desk):
     (project, _) = stock(desk)
     killed_in_flight(desk, late=True)
-    desk.sim.forbid(project)
+    desk.sim.limit_access(project)
     done = desk.sweep()
     assert done.code == 4
     assert any("unsettled" in sentence for sentence in done.summary["warnings"])
-    desk.sim.allow(project)
+    desk.sim.restore_access(project)
     assert desk.sweep().code == 0
     assert verified(desk).code == 0
 
@@ -118,7 +118,7 @@ def test_open_intents_are_those_of_our_organizations_at_our_atlas_or_at_one_not_
     told = {} if base_url is None else {"base_url": base_url}
     one = fields_of(invitation(1, org_id=org_id))
     write_events(log, "killed", [("run_started", {"mode": "sweep", **told}), ("intent", one)])
-    found = Precedents([log]).open_intents(frozenset([ORG]), HERE)
+    found = PreviousRuns([log]).open_intents(frozenset([ORG]), HERE)
     ours = org_id == ORG and base_url != ELSEWHERE
     assert [each.invitation.id for each in found] == [object_id(1)] * ours
 
@@ -204,21 +204,21 @@ def test_refused_run_does_not_become_the_measure(desk):
 def test_plan_is_used_up_by_a_sweep_that_ended_with_0_or_4_and_by_no_other(tmp_path, code, done):
     log = tmp_path / "log.jsonl"
     write_run(log, started={"plan_sha256": "a" * 64}, totals={"exit_code": code})
-    assert Precedents([log]).has_carried_out("a" * 64) is done
-    assert Precedents([log]).has_carried_out("b" * 64) is False
+    assert PreviousRuns([log]).was_applied("a" * 64) is done
+    assert PreviousRuns([log]).was_applied("b" * 64) is False
 
 
 def test_plan_is_not_used_up_by_a_dry_run_or_by_a_sweep_without_an_end(tmp_path):
     log = tmp_path / "log.jsonl"
     write_run(log, "looked", mode="dry-run", started={"plan_sha256": "a" * 64})
     write_events(log, "killed", [("run_started", {"mode": "sweep", "plan_sha256": "a" * 64})])
-    assert Precedents([log]).has_carried_out("a" * 64) is False
+    assert PreviousRuns([log]).was_applied("a" * 64) is False
 
 
 def test_plan_whose_sweep_ended_with_4_is_refused_the_next_time(desk):
     stock(desk, projects=1)
     assert desk.plan("--out", "plan.jsonl").code == 0
-    desk.sim.faults.add(faults.fails(403, "ACCESS_FORBIDDEN"), method="DELETE", times=1)
+    desk.sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), method="DELETE", times=1)
     first = desk.sweep("--plan", "plan.jsonl")
     assert (first.code, first.summary["deleted"], first.summary["failed"]) == (4, 2, 1)
     before = desk.deletes()

@@ -28,10 +28,10 @@ def desk(tmp_path):
             project = found.sim.add_project(f"Project {number}")
             for n in range(10):
                 found.sim.invite(project, f"p{n}@example.com", age=timedelta(days=20))
-        found.sim.faults.randomly(faults.fails(500), 0.05)
-        found.sim.faults.randomly(faults.reset(), 0.005)
-        found.sim.faults.randomly(faults.reset(late=True), 0.01)
-        found.sim.faults.latency(LATENCY_S)
+        found.sim.faults.add_random(faults.fail_with(500), 0.05)
+        found.sim.faults.add_random(faults.reset(), 0.005)
+        found.sim.faults.add_random(faults.reset(late=True), 0.01)
+        found.sim.faults.set_latency(LATENCY_S)
         found.keys["execution"] = {"concurrency": 50, "attempts": ATTEMPTS}
         yield found
 
@@ -46,12 +46,12 @@ def test_many_at_once_under_random_faults_are_all_done_and_none_is_sent_twice(de
 
     assert desk.sim.invitation_count() == 0
     assert len(lines) == len(told) == len(set(desk.sim.deleted)) == PROJECTS * 10
-    assert desk.sim.journal.deletes_after_confirmation == []
+    assert desk.sim.request_log.deletes_after_confirmation == []
     assert max(line["attempts"] for line in lines) <= ATTEMPTS
     assert sum(line["attempts"] for line in lines) == desk.deletes()
 
     # The answers that were lost after the deletion: the next try finds it gone.
-    confirmed = desk.sim.journal.confirmed
+    confirmed = desk.sim.request_log.confirmed
     lost = set(desk.sim.deleted) - confirmed
     assert lost
     assert {id_: ended[id_] for id_ in confirmed} == dict.fromkeys(confirmed, "deleted")

@@ -28,7 +28,7 @@ def killed(desk, *, accepts=None, late=True):
     process = desk.start("sweep", "--policy", "policy.yaml")
     wait_until(lambda: desk.deletes() >= 1)
     if late:
-        wait_until(lambda: desk.sim.journal.removed)
+        wait_until(lambda: desk.sim.request_log.removed)
     process.kill()
     process.communicate()
     desk.sim.faults.clear()
@@ -124,7 +124,7 @@ def test_user_whom_atlas_cannot_be_asked_about_now_is_found_out_another_time(des
     _, user = invited(desk)
     killed(desk, accepts=user)
     desk.keys["execution"] = {"attempts": 1}
-    desk.sim.faults.add(faults.fails(500), path="*/orgs/*/users/*", times=None)
+    desk.sim.faults.add(faults.fail_with(500), path="*/orgs/*/users/*", times=None)
     done = desk.sweep()
     assert (done.summary["recovered"], ends(desk)) == (0, [])
     assert "1 deletion of an earlier run in Sandbox stays unsettled: Atlas answered 500" in done.err

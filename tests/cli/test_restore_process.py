@@ -17,7 +17,7 @@ LOG = "audit/invite-sweeper.jsonl"
 @pytest.fixture
 def desk(tmp_path):
     with desk_in(tmp_path) as found:
-        found.sim.mailroom.per_minute = None
+        found.sim.invite_rate_limit.per_minute = None
         yield found
 
 
@@ -71,10 +71,10 @@ def test_restore_brings_back_exactly_what_the_run_deleted_with_its_roles(desk):
 def test_restore_twice_brings_back_nothing_more(desk):
     swept(desk)
     restore(desk)
-    before = desk.sim.journal.received["POST"]
+    before = desk.sim.request_log.received["POST"]
     told = restore(desk)
     assert (told["restored"], told["already_there"]) == (0, 3)
-    assert desk.sim.journal.received["POST"] == before
+    assert desk.sim.request_log.received["POST"] == before
     assert desk.sim.invitation_count() == 4
 
 
@@ -129,7 +129,7 @@ def test_dry_run_says_who_would_be_invited_and_sends_no_post(desk):
     told = restore(desk, "--dry-run", yes=False)
     assert {each["outcome"] for each in told["invitations"]} == {"would_restore"}
     assert (told["to_restore"], told["restored"]) == (3, 0)
-    assert desk.sim.journal.received["POST"] == 0
+    assert desk.sim.request_log.received["POST"] == 0
     assert desk.run("audit", "verify", LOG).code == 0
 
 
@@ -192,7 +192,7 @@ def test_lost_answers_invite_nobody_twice(desk):
     told = restore(desk)
     assert told["restored"] == 3
     assert len(invited(desk, project)) == len(desk.sim.invitations(project)) == 4
-    assert desk.sim.journal.received["POST"] == 3
+    assert desk.sim.request_log.received["POST"] == 3
 
 
 def test_project_that_cannot_be_read_fails_its_people_and_the_rest_comes_back(desk):
@@ -214,9 +214,9 @@ def test_refused_credentials_end_with_5_and_the_log_tells(desk):
 
 def test_signal_ends_with_8_and_the_same_command_goes_on(desk):
     (project,) = swept(desk)
-    desk.sim.faults.latency(0.3)
+    desk.sim.faults.set_latency(0.3)
     process = desk.start("restore", LOG, "--yes", "--output", "json")
-    wait_until(lambda: desk.sim.journal.received["POST"] >= 1)
+    wait_until(lambda: desk.sim.request_log.received["POST"] >= 1)
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     told = json.loads(out)
@@ -232,20 +232,20 @@ def test_signal_ends_with_8_and_the_same_command_goes_on(desk):
 
 def test_signal_while_it_reads_who_is_there_invites_nobody_and_ends_with_8(desk):
     swept(desk)
-    before = desk.sim.journal.received["GET"]
+    before = desk.sim.request_log.received["GET"]
     desk.sim.faults.add(faults.hang(), path="*/users", times=None)
     process = desk.start("restore", LOG, "--yes", "--output", "json")
-    wait_until(lambda: desk.sim.journal.received["GET"] > before)
+    wait_until(lambda: desk.sim.request_log.received["GET"] > before)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, desk.sim.journal.received["POST"]) == (8, b"", 0)
+    assert (process.returncode, out, desk.sim.request_log.received["POST"]) == (8, b"", 0)
     assert b"Nobody was invited." in err
     assert desk.run("audit", "verify", LOG).code == 0
 
 
 def test_deadline_ends_with_8_where_atlas_takes_no_more_invitations(desk):
     swept(desk, people=2)
-    desk.sim.mailroom.per_minute = 1
+    desk.sim.invite_rate_limit.per_minute = 1
     told = restore(desk, "--deadline", "3s", code=8)
     assert told["restored"] == 1
     assert desk.run("audit", "verify", LOG).code == 0
@@ -253,9 +253,9 @@ def test_deadline_ends_with_8_where_atlas_takes_no_more_invitations(desk):
 
 def test_killed_restore_is_gone_on_with_by_the_same_command(desk):
     (project,) = swept(desk)
-    desk.sim.faults.latency(0.3)
+    desk.sim.faults.set_latency(0.3)
     process = desk.start("restore", LOG, "--yes")
-    wait_until(lambda: desk.sim.journal.received["POST"] >= 2)
+    wait_until(lambda: desk.sim.request_log.received["POST"] >= 2)
     process.kill()
     process.communicate(timeout=60)
     desk.sim.faults.clear()
@@ -269,7 +269,7 @@ def test_sweep_after_a_killed_restore_claims_nothing_of_its_post_and_makes_the_l
     swept(desk)
     desk.sim.faults.add(faults.hang(), method="POST", times=9)
     process = desk.start("restore", LOG, "--yes")
-    wait_until(lambda: desk.sim.journal.received["POST"] >= 1)
+    wait_until(lambda: desk.sim.request_log.received["POST"] >= 1)
     process.kill()
     process.communicate(timeout=60)
     desk.sim.faults.clear()
@@ -281,10 +281,10 @@ def test_sweep_after_a_killed_restore_claims_nothing_of_its_post_and_makes_the_l
 
 def test_another_run_that_holds_the_lock_ends_with_9(desk):
     swept(desk)
-    desk.sim.faults.latency(1.0)
+    desk.sim.faults.set_latency(1.0)
     first = desk.start("restore", LOG, "--yes")
-    before = desk.sim.journal.received["GET"]
-    wait_until(lambda: desk.sim.journal.received["GET"] > before)
+    before = desk.sim.request_log.received["GET"]
+    wait_until(lambda: desk.sim.request_log.received["GET"] > before)
     second = desk.run("restore", LOG, "--yes")
     assert second.code == 9
     desk.sim.faults.clear()
@@ -323,7 +323,7 @@ def test_question_shows_whom_a_yes_invites_and_a_yes_invites_them(desk):
         shown = terminal.read_until(ASKS)
         assert "person-1@example.com" in shown
         assert "Invite these 3 people again?" in shown
-        assert desk.sim.journal.received["POST"] == 0
+        assert desk.sim.request_log.received["POST"] == 0
         terminal.type("yes\n")
         code, _ = terminal.end()
     assert (code, desk.sim.invitation_count()) == (0, 4)
@@ -343,7 +343,7 @@ def test_all_but_yes_invites_nobody_and_ends_with_3(desk):
         terminal.read_until(ASKS)
         terminal.type("no\n")
         code, _ = terminal.end()
-    assert (code, desk.sim.journal.received["POST"]) == (3, 0)
+    assert (code, desk.sim.request_log.received["POST"]) == (3, 0)
     assert desk.run("audit", "verify", LOG).code == 0
 
 
@@ -353,7 +353,7 @@ def test_signal_during_the_question_ends_with_8(desk):
         terminal.read_until(ASKS)
         terminal.process.send_signal(signal.SIGTERM)
         code, text = terminal.end()
-    assert (code, desk.sim.journal.received["POST"]) == (8, 0)
+    assert (code, desk.sim.request_log.received["POST"]) == (8, 0)
     assert "Nobody was invited." in text
 
 

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives import serialization as s
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from running import desk_in
 
-from invite_sweeper.errors import GuardRefused, UsageFault
+from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.simulator import faults
 from invite_sweeper.sweep import saved_plan
-from invite_sweeper.sweep.saved_plan import read, verify
+from invite_sweeper.sweep.saved_plan import is_valid_signature, parse_plan
 
 DAYS = timedelta(days=1)
 
@@ -80,7 +80,7 @@ def test_the_planned_ones_of_an_unreadable_project_are_never_said_to_be_gone(des
     other = desk.sim.add_project("Other")
     desk.sim.invite(other, "o@example.com", age=20 * DAYS)
     saved(desk)
-    desk.sim.forbid(project)
+    desk.sim.limit_access(project)
     done = by_plan(desk)
     assert (done.code, len(desk.sim.deleted)) == (4, 1)
     assert said_unseen(len(ids)) in done.summary["warnings"]
@@ -224,8 +224,8 @@ def test_place_where_no_plan_can_be_saved_ends_with_2_before_atlas_is_called(des
 def test_trying_the_place_leaves_nothing_behind_and_touches_no_plan_that_is_there(tmp_path):
     earlier = tmp_path / "plan.jsonl"
     earlier.write_text("an earlier plan")
-    saved_plan.try_place(earlier)
-    saved_plan.try_place(tmp_path / "another.jsonl")
+    saved_plan.check_writable(earlier)
+    saved_plan.check_writable(tmp_path / "another.jsonl")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [
         ("plan.jsonl", "an earlier plan")
     ]
@@ -245,8 +245,8 @@ def test_plan_to_a_pipe_is_refused_before_atlas_is_called_and_the_pipe_stays(des
 def test_plan_to_a_device_is_refused_and_the_device_stays(tmp_path):
     null = tmp_path / "null"
     os.mknod(null, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
-    with pytest.raises(UsageFault, match="no plain file"):
-        saved_plan.try_place(null)
+    with pytest.raises(UsageError, match="no plain file"):
+        saved_plan.check_writable(null)
     assert null.is_char_device()
 
 
@@ -311,14 +311,14 @@ def tampered(data, dice):
 
 def test_two_hundred_tampered_plans_read_as_nothing_beyond_the_true_one(desk):
     stock(desk, 5)
-    true = read(saved(desk).read_bytes().splitlines(keepends=True))
+    true = parse_plan(saved(desk).read_bytes().splitlines(keepends=True))
     data = (desk.folder / "plan.jsonl").read_bytes()
     dice = random.Random(7)
     refused = 0
     for _ in range(200):
         changed = tampered(data, dice)
         try:
-            plan = read(changed.splitlines(keepends=True))
+            plan = parse_plan(changed.splitlines(keepends=True))
         except GuardRefused:
             refused += 1
             continue
@@ -388,14 +388,14 @@ def test_two_hundred_resealed_plans_without_the_key_are_all_refused(desk, keys):
     assert desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem").code == 0
     signature = (desk.folder / "plan.jsonl.sig").read_text().strip()
     key = desk.folder / "boss.pub"
-    assert verify(read(data.splitlines(keepends=True)).digest, signature, key)
+    assert is_valid_signature(parse_plan(data.splitlines(keepends=True)).digest, signature, key)
     dice = random.Random(3)
     for _ in range(200):
         try:
-            plan = read(tampered(data, dice).splitlines(keepends=True))
+            plan = parse_plan(tampered(data, dice).splitlines(keepends=True))
         except GuardRefused:
             continue
-        assert not verify(plan.digest, signature, key)
+        assert not is_valid_signature(plan.digest, signature, key)
 
 
 @pytest.mark.parametrize("key", ["missing.pub", "boss.pem", "policy.yaml"])

@@ -18,13 +18,13 @@ _KINDS = ["token", "api-key", "service-account"]
 def desk(request, tmp_path):
     sim = SimulatedAtlas()
     tokens.clear()
-    admit = sim.accounts.admit
+    admit = sim.accounts.add_token
 
     def noted(token, account):
         tokens.append(token)
         admit(token, account)
 
-    sim.accounts.admit = noted
+    sim.accounts.add_token = noted
     with desk_in(tmp_path, sim, kind=request.param) as found:
         project = found.sim.add_project("Project")
         for n in range(3):
@@ -58,10 +58,10 @@ def test_sweep_that_goes_well_shows_none(desk):
 @pytest.mark.parametrize(
     "fault",
     [
-        faults.fails(500),
-        faults.fails(401, "USER_UNAUTHORIZED"),
+        faults.fail_with(500),
+        faults.fail_with(401, "USER_UNAUTHORIZED"),
         faults.challenge(),
-        faults.fails(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"),
+        faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"),
         faults.reset(),
         faults.malformed(),
         faults.redirect("https://elsewhere.example.com/steal?x=1"),
@@ -107,4 +107,4 @@ def test_token_of_a_service_account_is_revoked_at_the_end(tmp_path):
         desk.sim.add_project("Project")
         assert desk.sweep().code == 0
         assert desk.sim.oauth.issued == 1
-        assert not desk.sim.oauth.live(desk.account)
+        assert not desk.sim.oauth.live_token_count(desk.account)

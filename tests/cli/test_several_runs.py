@@ -4,17 +4,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from invite_sweeper.cli.results import Told, exit_code
-from invite_sweeper.errors import AuditUnwritable, CredentialsRefused, LockHeld, StoppedEarly
+from invite_sweeper.cli.results import RunReport, combined_exit_code
+from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, LockHeld
 
-REFUSED, STOPPED = CredentialsRefused("401."), StoppedEarly("SIGTERM came.")
-UNWRITABLE, LOCKED = AuditUnwritable("The disk is full."), LockHeld("Another run.")
+REFUSED, STOPPED = CredentialsRefused("401."), Interrupted("SIGTERM came.")
+UNWRITABLE, LOCKED = AuditLogError("The disk is full."), LockHeld("Another run.")
 
 
 def told(end):
     if isinstance(end, int):
-        return Told(SimpleNamespace(summary=SimpleNamespace(exit_code=end)), None)
-    return Told(None, end)
+        return RunReport(SimpleNamespace(summary=SimpleNamespace(exit_code=end)), None)
+    return RunReport(None, end)
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,9 @@ def told(end):
     ],
 )
 def test_code_is_their_own_where_they_agree_and_else_the_plainest_truth(ends, code):
-    assert exit_code([told(end) for end in ends]) == code
-    assert exit_code([told(end) for end in reversed(ends)]) == code
+    assert combined_exit_code([told(end) for end in ends]) == code
+    assert combined_exit_code([told(end) for end in reversed(ends)]) == code
 
 
 def test_run_that_tells_nothing_at_all_is_a_defect():
-    assert exit_code([Told(None, None)]) == 1
+    assert combined_exit_code([RunReport(None, None)]) == 1

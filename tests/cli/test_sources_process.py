@@ -166,7 +166,7 @@ def test_list_that_may_not_be_read_is_unreadable_alone(desk):
 def test_unreadable_lists_count_against_the_limit(desk):
     project = desk.sim.add_project("Sandbox")
     desk.sim.invite(project, "ada@example.com", age=OLD)
-    desk.sim.forbid(ORG_ID, Access.NONE)
+    desk.sim.limit_access(ORG_ID, Access.NONE)
     desk.sim.faults.add(faults.role_missing(), path="*/orgs/*/users", times=None)
     desk.keys["sources"] = ["invites", "org_users"]
     desk.keys["limits"] |= {"max_unreadable_projects": 0}
@@ -217,7 +217,7 @@ def test_who_accepted_in_time_is_left_alone_and_that_is_no_failure(desk):
 
 
 def retire(sim, *families):
-    sim.versions.gone |= {(family, "*") for family in families}
+    sim.versions.retired |= {(family, "*") for family in families}
 
 
 def test_after_its_end_a_source_ends_alone_and_the_others_do_their_part(desk):
@@ -279,7 +279,7 @@ def test_after_the_end_of_its_only_sources_a_run_ends_and_names_what_to_write(
 
 def test_406_still_ends_the_run_whatever_other_sources_there_are(desk):
     project = desk.sim.add_project("Alpha")
-    fault = faults.fails(406, "INVALID_VERSION_DATE")
+    fault = faults.fail_with(406, "INVALID_VERSION_DATE")
     desk.sim.faults.add(fault, path=f"*/groups/{project}/invites", times=None)
     desk.keys["sources"] = ["invites", "users"]
 
@@ -386,7 +386,7 @@ def test_list_that_ends_in_mid_sweep_ends_alone_and_is_said(desk):
     for number in range(4):
         desk.sim.invite(project, f"p{number}@example.com", age=OLD)
         desk.sim.add_user(f"u{number}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    gone = faults.fails(410, "VERSION_GONE")
+    gone = faults.fail_with(410, "VERSION_GONE")
     desk.sim.faults.add(gone, method="DELETE", path="*/invites/*", times=99)
     desk.keys["sources"] = ["invites", "users"]
     desk.keys["execution"] = {"concurrency": 1}
@@ -402,7 +402,7 @@ def test_list_that_ends_in_mid_sweep_ends_alone_and_is_said(desk):
 def test_only_list_that_ends_in_mid_sweep_names_its_successor(desk):
     project = desk.sim.add_project("Alpha")
     desk.sim.invite(project, "ada@example.com", age=OLD)
-    gone = faults.fails(410, "VERSION_GONE")
+    gone = faults.fail_with(410, "VERSION_GONE")
     desk.sim.faults.add(gone, method="DELETE", path="*/invites/*", times=99)
     done = desk.sweep()
 

@@ -162,7 +162,7 @@ def test_validate_says_what_may_not_be_meant_and_ends_with_0_all_the_same(desk):
 
 def test_one_unreadable_project_leaves_the_others_swept_and_ends_with_4(desk):
     ids = stock(desk)
-    desk.sim.forbid(ids[1])
+    desk.sim.limit_access(ids[1])
     done = desk.sweep()
     assert (done.code, done.summary["exit_code"]) == (4, 4)
     assert (done.summary["deleted"], done.summary["projects_unreadable"]) == (4, 1)
@@ -174,7 +174,7 @@ def test_one_unreadable_project_leaves_the_others_swept_and_ends_with_4(desk):
 
 def test_unreadable_project_with_max_unreadable_0_deletes_nothing_and_ends_with_3(desk):
     ids = stock(desk)
-    desk.sim.forbid(ids[1])
+    desk.sim.limit_access(ids[1])
     desk.keys["limits"]["max_unreadable_projects"] = 0
     done = desk.sweep()
     assert (done.code, desk.deletes()) == (3, 0)
@@ -185,7 +185,7 @@ def test_unreadable_project_with_max_unreadable_0_deletes_nothing_and_ends_with_
 
 def test_project_that_is_gone_when_its_turn_comes_is_no_failure(desk):
     ids = stock(desk)
-    desk.sim.faults.add(faults.fails(404, "GROUP_NOT_FOUND"), path=f"*{ids[0]}/invites")
+    desk.sim.faults.add(faults.fail_with(404, "GROUP_NOT_FOUND"), path=f"*{ids[0]}/invites")
     done = desk.sweep()
     assert (done.code, done.summary["projects_unreadable"], done.summary["deleted"]) == (0, 0, 4)
 
@@ -213,7 +213,10 @@ def test_deletion_that_atlas_refuses_ends_with_4_and_the_rest_is_done(desk):
     stock(desk)
     one = desk.sim.invitations(stock(desk, projects=1)[0])[0]
     desk.sim.faults.add(
-        faults.fails(400, "CANNOT_DELETE_ORG_INVITATION"), method="DELETE", path=f"*{one}", times=99
+        faults.fail_with(400, "CANNOT_DELETE_ORG_INVITATION"),
+        method="DELETE",
+        path=f"*{one}",
+        times=99,
     )
     done = desk.sweep()
     assert (done.code, done.summary["failed"], done.summary["skipped"]) == (4, 1, 0)
@@ -228,7 +231,7 @@ def test_deletion_that_atlas_refuses_ends_with_4_and_the_rest_is_done(desk):
 def test_canary_that_fails_ends_with_4_says_so_and_leaves_the_rest_alone(desk):
     stock(desk, projects=4, stale=5)
     desk.keys["limits"]["canary"] = 3
-    refused = faults.fails(400, "CANNOT_DELETE_ORG_INVITATION")
+    refused = faults.fail_with(400, "CANNOT_DELETE_ORG_INVITATION")
     desk.sim.faults.add(refused, method="DELETE", times=None)
     done = desk.sweep()
     assert (done.code, desk.deletes()) == (4, 3)
@@ -288,7 +291,7 @@ def test_atlas_that_cannot_be_reached_ends_with_6_and_no_result(desk):
 
 def test_version_that_is_gone_ends_with_6(desk):
     stock(desk)
-    desk.sim.faults.add(faults.fails(410, "VERSION_GONE"), path="*/groups", times=99)
+    desk.sim.faults.add(faults.fail_with(410, "VERSION_GONE"), path="*/groups", times=99)
     done = desk.sweep()
     assert (done.code, desk.deletes()) == (6, 0)
 
@@ -393,7 +396,7 @@ def test_command_that_never_calls_atlas_does_not_say_that_it_did_not(desk, words
 def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(desk, number):
     stock(desk, projects=4, stale=20, young=0)
     desk.keys["execution"] = {"concurrency": 4}
-    desk.sim.faults.latency(0.05)
+    desk.sim.faults.set_latency(0.05)
     process = desk.start("sweep", "--policy", "policy.yaml", "--output", "json")
     wait_until(lambda: desk.deletes() >= 8)
     process.send_signal(number)
@@ -412,7 +415,7 @@ def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(desk, numb
 def test_deadline_ends_the_sweep_with_8(desk):
     stock(desk, projects=4, stale=20, young=0)
     desk.keys["execution"] = {"concurrency": 1}
-    desk.sim.faults.latency(0.1)
+    desk.sim.faults.set_latency(0.1)
     done = desk.sweep("--deadline", "2s")
     assert (done.code, done.summary["exit_code"]) == (8, 8)
     assert done.summary["deleted"] + done.summary["skipped"] == 80
@@ -453,7 +456,7 @@ def test_signal_while_reading_deletes_nothing(desk):
     stock(desk)
     desk.sim.faults.add(faults.hang(), path="*/invites", times=99)
     process = desk.start("sweep", "--policy", "policy.yaml", "--output", "json")
-    wait_until(lambda: desk.sim.journal.received.total() > 1)
+    wait_until(lambda: desk.sim.request_log.received.total() > 1)
     process.terminate()
     out, err = process.communicate(timeout=30)
     assert (process.returncode, desk.deletes()) == (8, 0)
@@ -465,7 +468,7 @@ def test_second_run_on_the_same_log_ends_with_9_and_says_who_holds_it(desk):
     stock(desk)
     desk.sim.faults.add(faults.hang(), path="*/groups", times=99)
     first = desk.start("sweep", "--policy", "policy.yaml")
-    wait_until(lambda: desk.sim.journal.received.total() > 0)
+    wait_until(lambda: desk.sim.request_log.received.total() > 0)
     try:
         second = desk.plan()
         assert (second.code, second.out) == (9, "")
@@ -559,7 +562,7 @@ def test_indexed_job_finds_its_shard_by_itself(desk):
 def test_result_is_told_once_atlas_has_answered_whatever_came_after(desk):
     stock(desk, projects=600, stale=0, young=0)
     desk.keys["execution"] = {"attempts": 1}
-    desk.sim.faults.add(faults.fails(500), path="*/groups", nth=2, times=99)
+    desk.sim.faults.add(faults.fail_with(500), path="*/groups", nth=2, times=99)
     done = desk.sweep()
     assert (done.code, done.summary["exit_code"]) == (6, 6)
 

@@ -33,7 +33,7 @@ def desk(tmp_path):
 
 
 def test_quiet_run_leaves_stdout_empty_and_says_errors_and_warnings_on_stderr(desk):
-    desk.sim.forbid(desk.projects[0])
+    desk.sim.limit_access(desk.projects[0])
     desk.keys["projects"] = {"exclude": ["no-such-*"]}
     desk.keys["limits"] = {"max_deletions": 1, "max_share": 1.0}
     done = desk.run(*SWEEP, "-q")
@@ -58,8 +58,8 @@ def warned(done):
 
 @pytest.mark.parametrize("how", [("-q",), ("-q", "--output", "json")], ids=" ".join)
 def test_quiet_run_says_by_name_what_was_not_read_and_not_deleted(desk, how):
-    desk.sim.forbid(desk.projects[0])
-    desk.sim.faults.add(faults.fails(403, "ACCESS_FORBIDDEN"), method="DELETE", times=1)
+    desk.sim.limit_access(desk.projects[0])
+    desk.sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), method="DELETE", times=1)
     done = desk.run(*SWEEP, *how)
     assert done.code == 4
     lost, failed = warned(done)
@@ -73,7 +73,7 @@ def test_quiet_run_says_by_name_what_was_not_read_and_not_deleted(desk, how):
 @pytest.mark.parametrize("count", [10, 11, 13])
 def test_ten_of_a_kind_are_named_and_the_others_are_counted(desk, count):
     for number in range(count):
-        desk.sim.forbid(desk.sim.add_project(f"Locked {number}"))
+        desk.sim.limit_access(desk.sim.add_project(f"Locked {number}"))
     desk.keys["limits"]["max_unreadable_projects"] = count
     said = warned(desk.run(*SWEEP, "-q"))
     assert sum(" was not read: " in sentence for sentence in said) == 10
@@ -87,7 +87,9 @@ def test_each_of_several_that_failed_is_named_once_and_the_eleventh_counted(desk
         desk.sim.invite(desk.projects[1], f"more-{number}@example.com", age=15 * DAYS)
     desk.keys["limits"]["canary"] = 0
     path = f"*{desk.projects[1]}/invites/*"
-    desk.sim.faults.add(faults.fails(403, "ACCESS_FORBIDDEN"), method="DELETE", path=path, times=99)
+    desk.sim.faults.add(
+        faults.fail_with(403, "ACCESS_FORBIDDEN"), method="DELETE", path=path, times=99
+    )
     done = desk.sweep("-q")
     undone = done.summary["failed"]
     assert (done.code, undone) == (4, 11)
@@ -97,7 +99,7 @@ def test_each_of_several_that_failed_is_named_once_and_the_eleventh_counted(desk
 
 
 def test_trouble_is_not_said_again_where_the_table_tells_it(desk):
-    desk.sim.forbid(desk.projects[0])
+    desk.sim.limit_access(desk.projects[0])
     done = desk.run(*SWEEP)
     assert done.code == 4
     assert "Data Lake" in done.out

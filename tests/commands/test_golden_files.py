@@ -30,7 +30,7 @@ class CountedIds:
     def __init__(self) -> None:
         self._count = 0x100
 
-    def at(self, _moment: datetime) -> str:
+    def generate(self, _moment: datetime) -> str:
         self._count += 1
         return object_id(self._count)
 
@@ -41,11 +41,13 @@ def desk(tmp_path):
     with desk_in(tmp_path) as made:
         sim = made.sim
         sim.ids = CountedIds()
-        sim.mailroom.per_minute = None
+        sim.invite_rate_limit.per_minute = None
         sim.add_project("Sandbox Alpha", project_id=ALPHA)
         sim.add_project("Sandbox Beta", project_id=BETA)
         sim.faults.add(faults.delay(0.2), method="GET", path=f"*/groups/{BETA}/invites", times=None)
-        sim.faults.add(faults.fails(500), method="GET", path=f"*/groups/{BETA}/invites", times=None)
+        sim.faults.add(
+            faults.fail_with(500), method="GET", path=f"*/groups/{BETA}/invites", times=None
+        )
         sim.faults.add(
             faults.delay(0.4), method="GET", path=f"*/groups/{ALPHA}/invites", times=None
         )
@@ -82,7 +84,7 @@ def people(desk: Desk) -> None:
     invite(desk, 3, 'na\u00efve "quoted" \\ \u202e name', inviter="ada@example.com")
     for number, status in ((4, 400), (5, 503)):
         refused = invite(desk, number, f"failed-{status}", expiresAt=None)
-        sim.faults.add(faults.fails(status), method="DELETE", path=f"*/invites/{refused}")
+        sim.faults.add(faults.fail_with(status), method="DELETE", path=f"*/invites/{refused}")
     fraction = (sim.clock() - OLD - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.123Z")
     invite(desk, 6, "skipped", createdAt=fraction)
     invite(desk, 7, "skipped-too", expiresAt="soon")
@@ -135,7 +137,7 @@ def test_audit_log_and_json_result_of_dry_run_sweep_and_restore_are_the_golden_f
     sweep_id = swept.summary["run_id"]
     invite(desk, 8, "deleted")  # again: `bounced` in the next plan
     assert desk.plan().code == 4
-    desk.sim.faults.add(faults.fails(400), method="POST", path=f"*/groups/{ALPHA}/invites")
+    desk.sim.faults.add(faults.fail_with(400), method="POST", path=f"*/groups/{ALPHA}/invites")
     restored = desk.run("restore", LOG, "--run", sweep_id, "--yes", "--output", "json")
     assert restored.code == 4, restored.err
     assert_golden("audit_log.jsonl", log_of(desk, masked))

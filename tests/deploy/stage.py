@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy.manifests import DEPLOY
 
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.cli.simulate import serving
+from invite_sweeper.cli.simulate import serve_in_thread
 from invite_sweeper.simulator import SimulatedAtlas
 
 ORGANIZATION = "5efda682a3f2ed2e7dd6cde4"
@@ -76,12 +76,12 @@ class Stage:
         """Every stale invitation was deleted, each of them once, and no other."""
         assert set(self.sim.deleted) == self.stale
         assert [i for i, times in Counter(self.sim.deleted).items() if times > 1] == []
-        assert self.sim.journal.deletes_after_confirmation == []
+        assert self.sim.request_log.deletes_after_confirmation == []
 
     def assert_sound(self, *logs):
         """The logs verify together."""
         found = verify([self.audit / name for name in logs])
-        assert found.finding is None, found.finding
+        assert found.error is None, found.error
         return found
 
 
@@ -99,9 +99,9 @@ def staged(folder, *, projects, stale, fresh=1, cap=100_000, latency_s=0.0, owne
         for each in range(fresh):
             young.add(sim.invite(project, f"new{each}@example.com", age=timedelta(days=each % 13)))
     if latency_s:
-        sim.faults.latency(latency_s)
+        sim.faults.set_latency(latency_s)
     laid_out(folder, sim.add_service_account(), cap=cap, owner=owner)
-    with serving(sim) as base_url:
+    with serve_in_thread(sim) as base_url:
         yield Stage(sim, base_url, folder, frozenset(old), frozenset(young))
 
 

@@ -61,7 +61,7 @@ def test_a_sigterm_ends_it_with_8_within_the_grace_and_the_next_run_goes_on(
         out, err = process.communicate(timeout=30)
         took_s = time.monotonic() - before_s
 
-        assert process.returncode == ExitCode.STOPPED, err
+        assert process.returncode == ExitCode.INTERRUPTED, err
         assert took_s < GRACE_S + 2
         stopped = json.loads(out)
         assert 0 < stopped["deleted"] < 2000

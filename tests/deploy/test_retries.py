@@ -63,4 +63,4 @@ def test_the_alert_on_failed_runs_leaves_out_success_and_codes_with_alerts_of_th
     (failed,) = (rule for rule in rules if rule.get("alert") == "InviteSweeperRunFailed")
     left_out = {int(code) for code in re.findall(r"exit_code != (\d+)", failed["expr"])}
     succeeded = {code for code in ExitCode if code.succeeded}
-    assert left_out == succeeded | {ExitCode.REFUSED, ExitCode.PARTLY}
+    assert left_out == succeeded | {ExitCode.REFUSED, ExitCode.PARTIAL}

@@ -9,8 +9,8 @@ import pytest
 from audit.written_logs import fields_of, write_events, write_run
 from builders import NOW, invitation
 
-from invite_sweeper.audit import AuditLock
-from invite_sweeper.doctor import State, audit_checks, earlier_runs, lock_check
+from invite_sweeper.audit import RunLock
+from invite_sweeper.doctor import CheckState, audit_checks, earlier_run_checks, lock_check
 from invite_sweeper.errors import ExitCode
 
 
@@ -27,19 +27,23 @@ def states(path):
 
 def test_folder_that_is_not_there_is_fine_and_is_not_made(tmp_path):
     path = tmp_path / "deep" / "er" / "log.jsonl"
-    assert states(path) == [("audit folder", State.OK), ("audit log", State.OK)]
+    assert states(path) == [("audit folder", CheckState.OK), ("audit log", CheckState.OK)]
     assert not (tmp_path / "deep").exists()
 
 
 def test_private_log_is_fine(folder):
     write_run(folder / "log.jsonl")
     before = (folder / "log.jsonl").read_bytes()
-    assert states(folder / "log.jsonl") == [("audit folder", State.OK), ("audit log", State.OK)]
+    assert states(folder / "log.jsonl") == [
+        ("audit folder", CheckState.OK),
+        ("audit log", CheckState.OK),
+    ]
     assert (folder / "log.jsonl").read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    ("mode", "state"), [(0o600, State.OK), (0o640, State.WARNING), (0o602, State.FAILED)]
+    ("mode", "state"),
+    [(0o600, CheckState.OK), (0o640, CheckState.WARNING), (0o602, CheckState.FAILED)],
 )
 def test_log_that_others_can_reach_is_told_by_how_far(folder, mode, state):
     path = folder / "log.jsonl"
@@ -48,27 +52,27 @@ def test_log_that_others_can_reach_is_told_by_how_far(folder, mode, state):
     last = list(audit_checks(path))[-1]
     assert last.state is state
     assert stat.S_IMODE(path.stat().st_mode) == mode
-    if state is State.FAILED:
-        assert last.code is ExitCode.AUDIT
+    if state is CheckState.FAILED:
+        assert last.exit_code is ExitCode.AUDIT
 
 
 def test_log_that_is_a_link_or_a_folder_fails(folder):
     (folder / "other").mkdir()
     (folder / "log.jsonl").symlink_to(folder / "other")
     for name in ("log.jsonl", "other"):
-        assert [c.state for c in audit_checks(folder / name)][-1] is State.FAILED
+        assert [c.state for c in audit_checks(folder / name)][-1] is CheckState.FAILED
 
 
 def test_folder_that_all_may_write_to_fails_with_the_hint(folder):
     folder.chmod(0o777)
     (check,) = audit_checks(folder / "log.jsonl")
-    assert (check.state, check.code) == (State.FAILED, ExitCode.AUDIT)
+    assert (check.state, check.exit_code) == (CheckState.FAILED, ExitCode.AUDIT)
     assert "chmod o-w" in check.hint
 
 
 def test_full_disk_is_a_warning(folder, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _path: Room())
-    assert states(folder / "log.jsonl")[0] == ("audit folder", State.WARNING)
+    assert states(folder / "log.jsonl")[0] == ("audit folder", CheckState.WARNING)
 
 
 def test_disk_that_cannot_be_looked_at_fails_with_the_system_s_own_words(folder, monkeypatch):
@@ -77,14 +81,14 @@ def test_disk_that_cannot_be_looked_at_fails_with_the_system_s_own_words(folder,
 
     monkeypatch.setattr("shutil.disk_usage", broken)
     (check,) = audit_checks(folder / "log.jsonl")
-    assert (check.state, check.code) == (State.FAILED, ExitCode.AUDIT)
+    assert (check.state, check.exit_code) == (CheckState.FAILED, ExitCode.AUDIT)
     assert "Input/output error" in check.message
 
 
 def test_folder_that_others_can_look_into_is_fine_and_told(folder):
     folder.chmod(0o750)
     first = next(audit_checks(folder / "log.jsonl"))
-    assert first.state is State.OK
+    assert first.state is CheckState.OK
     assert "0750" in first.message
 
 
@@ -94,7 +98,7 @@ def test_folder_or_log_that_this_user_cannot_write_fails_with_a_hint(folder, mon
     # Whoever runs this as root could write to anything.
     monkeypatch.setattr("os.access", lambda path, _mode: Path(path).name != barred)
     last = list(audit_checks(folder / "log.jsonl"))[-1]
-    assert (last.state, last.code) == (State.FAILED, ExitCode.AUDIT)
+    assert (last.state, last.exit_code) == (CheckState.FAILED, ExitCode.AUDIT)
     assert "This user cannot write to" in last.message
     assert last.hint
 
@@ -104,7 +108,7 @@ def test_log_of_another_user_fails(folder):
     write_run(folder / "log.jsonl")
     os.chown(folder / "log.jsonl", 65534, 65534)
     last = list(audit_checks(folder / "log.jsonl"))[-1]
-    assert (last.state, last.code) == (State.FAILED, ExitCode.AUDIT)
+    assert (last.state, last.exit_code) == (CheckState.FAILED, ExitCode.AUDIT)
     assert "belongs to another user" in last.message
 
 
@@ -116,17 +120,17 @@ class Room:
 
 def test_lock_that_nobody_holds_is_fine_and_no_file_is_made(folder):
     path = folder / "log.jsonl.lock"
-    lock = AuditLock(path, now=NOW, command="doctor")
-    assert lock_check(lock, path).state is State.OK
+    lock = RunLock(path, now=NOW, command="doctor")
+    assert lock_check(lock, path).state is CheckState.OK
     assert not path.exists()
 
 
 def test_lock_that_was_held_once_is_free_and_stays_free(folder):
     path = folder / "log.jsonl.lock"
-    lock = AuditLock(path, now=NOW, command="sweep")
+    lock = RunLock(path, now=NOW, command="sweep")
     with lock:
         pass
-    assert lock_check(lock, path).state is State.OK
+    assert lock_check(lock, path).state is CheckState.OK
     with lock:  # the look has not kept it
         pass
 
@@ -134,30 +138,30 @@ def test_lock_that_was_held_once_is_free_and_stays_free(folder):
 def test_lock_that_is_a_link_is_not_followed_and_fails(folder):
     path = folder / "log.jsonl.lock"
     path.symlink_to(folder / "elsewhere")
-    check = lock_check(AuditLock(path, now=NOW, command="doctor"), path)
-    assert (check.state, check.code) == (State.FAILED, ExitCode.AUDIT)
+    check = lock_check(RunLock(path, now=NOW, command="doctor"), path)
+    assert (check.state, check.exit_code) == (CheckState.FAILED, ExitCode.AUDIT)
     assert not (folder / "elsewhere").exists()
 
 
 def test_lock_that_is_held_names_the_holder_and_is_not_broken(folder):
     path = folder / "log.jsonl.lock"
-    with AuditLock(path, now=NOW, command="invite-sweeper sweep"):
-        check = lock_check(AuditLock(path, now=NOW, command="doctor"), path)
-        assert (check.state, check.code) == (State.FAILED, ExitCode.LOCKED)
+    with RunLock(path, now=NOW, command="invite-sweeper sweep"):
+        check = lock_check(RunLock(path, now=NOW, command="doctor"), path)
+        assert (check.state, check.exit_code) == (CheckState.FAILED, ExitCode.LOCKED)
         assert f"process {os.getpid()}" in check.message
         with path.open() as file, pytest.raises(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_no_run_so_far_is_fine():
-    assert [check.message for check in earlier_runs([])] == ["None yet."]
+    assert [check.message for check in earlier_run_checks([])] == ["None yet."]
 
 
 def test_run_without_an_end_is_a_warning_with_what_it_left_open(folder):
     path = folder / "log.jsonl"
     events = [("run_started", {"mode": "sweep"}), ("intent", fields_of(invitation(1)))]
     write_events(path, "run-1", events)
-    (check,) = earlier_runs([path])
-    assert check.state is State.WARNING
+    (check,) = earlier_run_checks([path])
+    assert check.state is CheckState.WARNING
     assert "run-1" in check.message
     assert check.hint.startswith("1 of its calls")

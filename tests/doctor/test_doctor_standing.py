@@ -7,7 +7,7 @@ from builders import ORG, OTHER_ORG, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
 from invite_sweeper.doctor import (
-    State,
+    CheckState,
     clock_check,
     coverage_checks,
     list_checks,
@@ -15,28 +15,29 @@ from invite_sweeper.doctor import (
     sunset_checks,
 )
 from invite_sweeper.errors import CredentialsRefused
-from invite_sweeper.models import Gone, Place, Retired, Source, Unreadable
-from invite_sweeper.sweep.discovery import MOST_LISTS, Census, count_lists
-from invite_sweeper.sweep.scope import Territory
+from invite_sweeper.models import ListRef, ListUnreadable, ProjectGone, Source, SourceRetired
+from invite_sweeper.sweep.discovery import MAX_LISTS, ListCounts, count_lists
+from invite_sweeper.sweep.scope import RunScope
 
 LIMITS = policy().limits
 
 
 def places(count, source=Source.INVITES):
-    return [Place(project(number), source) for number in range(1, count + 1)]
+    return [ListRef(project(number), source) for number in range(1, count + 1)]
 
 
 async def test_project_that_goes_meanwhile_counts_as_nothing_and_not_as_unreadable():
     atlas = FakeAtlas(
-        holds={object_id(1): (invitation(1),)}, answers={object_id(2): Gone(object_id(2), "P")}
+        holds={object_id(1): (invitation(1),)},
+        answers={object_id(2): ProjectGone(object_id(2), "P")},
     )
     census = await count_lists(atlas, places(2), workers=2)
-    assert (census.read, census.pending) == ({Source.INVITES: 1}, {Source.INVITES: 1})
+    assert (census.lists_read, census.pending) == ({Source.INVITES: 1}, {Source.INVITES: 1})
     assert census.unreadable == []
 
 
 async def test_list_that_has_ended_is_not_asked_for_again():
-    ended = Retired(object_id(1), "P", "Gone.", 410)
+    ended = SourceRetired(object_id(1), "P", "Gone.", 410)
     atlas = FakeAtlas(answers={object_id(number): ended for number in range(1, 4)})
     census = await count_lists(atlas, places(3), workers=1)
     assert (list(census.retired), atlas.asked) == ([Source.INVITES], [object_id(1)])
@@ -50,22 +51,22 @@ async def test_answer_about_the_run_ends_the_count_as_itself():
 
 async def test_no_more_than_the_most_lists_are_asked_for_and_the_rest_is_told():
     atlas = FakeAtlas()
-    census = await count_lists(atlas, places(MOST_LISTS + 2), workers=9)
-    assert (len(atlas.asked), census.passed_over) == (MOST_LISTS, 2)
+    census = await count_lists(atlas, places(MAX_LISTS + 2), workers=9)
+    assert (len(atlas.asked), census.skipped) == (MAX_LISTS, 2)
     (_, last) = list_checks([Source.INVITES], census, LIMITS)
-    assert last.state is State.WARNING
+    assert last.state is CheckState.WARNING
     assert last.message.startswith("2 lists were not looked at")
 
 
 def test_list_that_fails_for_another_reason_than_a_role_gives_that_reason():
-    lost = Unreadable(object_id(1), "Vault", "Atlas answered 500.", 500)
-    (check,) = list_checks([Source.INVITES], Census(unreadable=[lost]), LIMITS)
-    assert check.state is State.WARNING
+    lost = ListUnreadable(object_id(1), "Vault", "Atlas answered 500.", 500)
+    (check,) = list_checks([Source.INVITES], ListCounts(unreadable=[lost]), LIMITS)
+    assert check.state is CheckState.WARNING
     assert check.message == "1 cannot be read: Vault. Atlas answered 500."
 
 
 def test_answers_without_a_date_leave_the_clock_unknown():
-    assert clock_check(None).state is State.WARNING
+    assert clock_check(None).state is CheckState.WARNING
 
 
 def test_source_without_an_end_is_named_beside_the_one_that_has_one():
@@ -78,9 +79,11 @@ def test_source_without_an_end_is_named_beside_the_one_that_has_one():
 
 
 def test_unnamed_list_that_cannot_be_read_is_told_and_nothing_is_said_of_whom_it_holds():
-    lost = Unreadable(object_id(1), "Vault", "401.", 401, source=Source.USERS)
-    checks = list(coverage_checks(1, [], Census(), Census(), Census(unreadable=[lost, lost])))
-    assert [check.state for check in checks] == [State.OK, State.OK]
+    lost = ListUnreadable(object_id(1), "Vault", "401.", 401, source=Source.USERS)
+    checks = list(
+        coverage_checks(1, [], ListCounts(), ListCounts(), ListCounts(unreadable=[lost, lost]))
+    )
+    assert [check.state for check in checks] == [CheckState.OK, CheckState.OK]
     assert checks[-1].message == "The list users, not among sources, cannot be read in 2."
 
 
@@ -93,16 +96,16 @@ def test_unnamed_list_that_cannot_be_read_is_told_and_nothing_is_said_of_whom_it
     ],
 )
 def test_role_is_missed_only_where_a_401_names_one(code, said):
-    lost = Unreadable(object_id(1), "Vault", "401.", 401, code)
-    (only,) = list_checks([Source.INVITES], Census(unreadable=[lost]), LIMITS)
-    assert (only.state, only.message) == (State.WARNING, said)
+    lost = ListUnreadable(object_id(1), "Vault", "401.", 401, code)
+    (only,) = list_checks([Source.INVITES], ListCounts(unreadable=[lost]), LIMITS)
+    assert (only.state, only.message) == (CheckState.WARNING, said)
 
 
 def test_projects_of_another_organization_in_sight_are_told_and_are_no_trouble():
     foreign = [project(number, org_id=OTHER_ORG) for number in (1, 2)]
-    told = organization_checks(policy(), Territory((project(3),), organizations=(ORG,)), foreign)
+    told = organization_checks(policy(), RunScope((project(3),), organizations=(ORG,)), foreign)
     *_, last = told
-    assert last.state is State.OK
+    assert last.state is CheckState.OK
     assert last.message.startswith(
         "2 projects of other organizations are in sight, and never touched"
     )

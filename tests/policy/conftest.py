@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from invite_sweeper.errors import PolicyFault
+from invite_sweeper.errors import InvalidPolicy
 from invite_sweeper.policy import Policy, parse_policy
 
 HEAD = 'version: 1\norganizations: ["5efda682a3f2ed2e7dd6cde4"]\n'
@@ -24,7 +24,7 @@ def faults_of() -> Callable[[str | bytes], list[str]]:
     def faults(text: str | bytes) -> list[str]:
         try:
             parse_policy(text if isinstance(text, bytes) else text.encode(), "p")
-        except PolicyFault as error:
+        except InvalidPolicy as error:
             return [line.removeprefix("p:") for line in error.lines()]
         return []
 

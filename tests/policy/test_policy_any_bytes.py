@@ -4,9 +4,9 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from invite_sweeper.errors import PolicyFault
+from invite_sweeper.errors import InvalidPolicy
 from invite_sweeper.policy import Policy, parse_policy
-from invite_sweeper.policy.yaml_reader import read
+from invite_sweeper.policy.yaml_reader import parse_yaml
 
 RIGHT = """\
 version: 1
@@ -60,18 +60,18 @@ def test_the_undamaged_text_is_a_policy(faults_of):
 def test_any_bytes_are_a_policy_or_faults_with_a_place_and_a_hint(data):
     try:
         outcome = parse_policy(data, "p")
-    except PolicyFault as fault:
+    except InvalidPolicy as fault:
         outcome = fault
     if isinstance(outcome, Policy):
         assert outcome.rules
         assert outcome.organizations
         return
-    assert outcome.faults
+    assert outcome.issues
     lines = data.count(b"\n") + data.count(b"\r") + 1
-    for fault, line in zip(outcome.faults, outcome.lines(), strict=True):
+    for fault, line in zip(outcome.issues, outcome.lines(), strict=True):
         assert 1 <= fault.line <= lines
         assert fault.column >= 1
-        assert all((fault.where, fault.what, fault.hint))
+        assert all((fault.where, fault.message, fault.hint))
         assert line.isprintable() or "quote it" in line or "brackets" in line
         assert "nput should" not in line
 
@@ -81,10 +81,10 @@ def test_any_bytes_are_a_policy_or_faults_with_a_place_and_a_hint(data):
 @example("\u2028\ufeff-")
 def test_both_parsers_come_to_the_same_plain_data(text):
     python, c = (
-        read(text.encode(), loader)
+        parse_yaml(text.encode(), loader)
         for loader in (yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     )
-    if not (python.flaws or c.flaws):
+    if not (python.issues or c.issues):
         assert python.root is not None
         assert c.root is not None
         assert repr(python.root.value) == repr(c.root.value)

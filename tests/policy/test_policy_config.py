@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from invite_sweeper.policy import parse_policy
-from invite_sweeper.sweep.guards import SHARE_COUNTS_ABOVE
+from invite_sweeper.sweep.guards import MIN_COUNT_FOR_SHARE
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"
@@ -58,7 +58,7 @@ def test_policies_are_shipped_for_the_command_line_for_kustomize_and_for_helm():
 def test_who_says_that_0_means_zero_says_that_a_share_counts_above_10(name):
     words = " ".join((ROOT / name).read_text("utf-8").replace("`", "").replace("\n#", "").split())
     (said,) = re.findall(r"(?:0|Zero) means zero[^.]*\.", words)
-    assert f"only max_share says nothing where {SHARE_COUNTS_ABOVE} or fewer are stale" in said
+    assert f"only max_share says nothing where {MIN_COUNT_FOR_SHARE} or fewer are stale" in said
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -5,8 +5,8 @@ from datetime import date, datetime
 import pytest
 import yaml
 
-from invite_sweeper.policy.messages import Mark, place_in_words
-from invite_sweeper.policy.yaml_reader import LOADER, MAX_BYTES, MAX_DEPTH, read
+from invite_sweeper.policy.messages import Placeholder, format_path
+from invite_sweeper.policy.yaml_reader import LOADER, MAX_BYTES, MAX_DEPTH, parse_yaml
 
 LOADERS = [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)]
 
@@ -17,12 +17,12 @@ def loader(request):
 
 
 def said(data, loader):
-    document = read(data if isinstance(data, bytes) else data.encode(), loader)
+    document = parse_yaml(data if isinstance(data, bytes) else data.encode(), loader)
     return sorted(
         "{}:{}: {}: {}; {}".format(
-            *document.place(flaw.index), place_in_words(flaw.path), flaw.what, flaw.hint
+            *document.position(flaw.index), format_path(flaw.path), flaw.message, flaw.hint
         )
-        for flaw in document.flaws
+        for flaw in document.issues
     )
 
 
@@ -36,8 +36,8 @@ def test_values_are_those_of_yaml_1_1(loader):
         "nothing:\ntilde: ~\nday: 2027-03-31\ninstant: 2027-03-31 10:00:00\n"
         "list: [1, a]\nmap: {a: off}\n"
     )
-    document = read(text.encode(), loader)
-    assert document.flaws == ()
+    document = parse_yaml(text.encode(), loader)
+    assert document.issues == ()
     assert document.root is not None
     assert document.root.value == {
         "text": "a b",
@@ -47,8 +47,8 @@ def test_values_are_those_of_yaml_1_1(loader):
         "octal": 8,
         "base60": 90,
         "share": 0.5,
-        "nothing": Mark.EMPTY,
-        "tilde": Mark.EMPTY,
+        "nothing": Placeholder.EMPTY,
+        "tilde": Placeholder.EMPTY,
         "day": date(2027, 3, 31),
         "instant": datetime(2027, 3, 31, 10, 0),  # noqa: DTZ001 — YAML's own, without a zone
         "list": (1, "a"),
@@ -57,9 +57,9 @@ def test_values_are_those_of_yaml_1_1(loader):
 
 
 def test_every_value_has_the_place_where_it_begins(loader):
-    document = read("# hä\na:\n  - b: 1\n    c: [x, 'ÿ', z]\r\nd: {e: f}\n".encode(), loader)
+    document = parse_yaml("# hä\na:\n  - b: 1\n    c: [x, 'ÿ', z]\r\nd: {e: f}\n".encode(), loader)
     places = {
-        path: document.place(document.find(path)[0].index)
+        path: document.position(document.find(path)[0].index)
         for path in [("a",), ("a", 0), ("a", 0, "b"), ("a", 0, "c", 2), ("d", "e")]
     }
     assert places == {
@@ -69,11 +69,11 @@ def test_every_value_has_the_place_where_it_begins(loader):
         ("a", 0, "c", 2): (4, 17),
         ("d", "e"): (5, 8),
     }
-    assert document.place(document.find(("a", 0, "c"))[0].key_index) == (4, 5)
+    assert document.position(document.find(("a", 0, "c"))[0].key_index) == (4, 5)
 
 
 def test_a_way_that_leads_nowhere_ends_at_the_deepest_value(loader):
-    document = read(b"a: {b: c}\n", loader)
+    document = parse_yaml(b"a: {b: c}\n", loader)
     node, way = document.find(("a", "b", "x", 3))
     assert (node.value, way) == ("c", ("a", "b"))
 
@@ -161,7 +161,7 @@ def test_a_second_document_is_a_fault_where_it_begins(loader):
 
 
 def test_a_key_that_stands_twice_is_told_where_it_repeats(loader):
-    document = read(b"a: 1\nb: {c: 1, c: 2}\n'a': 3\n", loader)
+    document = parse_yaml(b"a: 1\nb: {c: 1, c: 2}\n'a': 3\n", loader)
     assert said("a: 1\nb: {c: 1, c: 2}\n'a': 3\n", loader) == [
         "2:11: b.c: stands twice (first in line 2); keep one",
         "3:1: a: stands twice (first in line 1); keep one",
@@ -222,7 +222,7 @@ def test_a_value_that_yaml_mistakes_is_a_fault_with_the_way_out(value, taken_for
 
 
 def test_a_number_of_one_hundred_digits_is_still_a_number(loader):
-    document = read(b"a: " + b"1" * 100, loader)
+    document = parse_yaml(b"a: " + b"1" * 100, loader)
     assert document.root is not None
     assert document.root.value == {"a": int("1" * 100)}
 

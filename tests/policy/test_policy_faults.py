@@ -2,7 +2,7 @@
 
 import pytest
 
-from invite_sweeper.errors import ExitCode, PolicyFault
+from invite_sweeper.errors import ExitCode, InvalidPolicy
 from invite_sweeper.models import Source
 from invite_sweeper.policy import parse_policy
 
@@ -45,11 +45,11 @@ def test_every_fault_of_a_file_is_told_at_once_in_the_order_of_the_file(faults_o
 
 
 def test_faults_end_a_run_as_wrong_usage_under_the_name_that_the_person_gave():
-    with pytest.raises(PolicyFault) as caught:
+    with pytest.raises(InvalidPolicy) as caught:
         parse_policy(MANY.encode(), "my/policy.yaml")
     assert caught.value.exit_code is ExitCode.USAGE
     assert all(line.startswith("my/policy.yaml:") for line in caught.value.lines())
-    assert list(caught.value.faults) == sorted(caught.value.faults)
+    assert list(caught.value.issues) == sorted(caught.value.issues)
 
 
 def test_nothing_is_said_in_the_words_of_the_library(faults_of):

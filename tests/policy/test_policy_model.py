@@ -103,14 +103,14 @@ def test_a_policy_of_nothing_unusual_has_no_warning(policy_of):
 def test_a_keep_entry_holds_on_its_last_day_and_not_after(until, holds, policy_of):
     policy = policy_of(f"keep: [{{name: board, roles: [x], until: {until}}}]\n")
     (entry,) = policy.keep
-    assert entry.holds(TODAY) is holds
+    assert entry.is_active(TODAY) is holds
     assert policy.warnings(TODAY) == (
         () if holds else (f"The keep entry `board` ended on {until} and no longer holds.",)
     )
 
 
 def test_a_keep_entry_without_an_end_always_holds():
-    assert Keep(name="a", roles=("x",)).holds(date.max)
+    assert Keep(name="a", roles=("x",)).is_active(date.max)
 
 
 def with_rules(policy: Policy, *rules: Rule, sources=(Source.INVITES,)) -> Policy:

@@ -4,18 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.policy.messages import listed, nearest, place_in_words, shown
+from invite_sweeper.policy.messages import closest, format_path, join_or, quote
 
 
 def test_exactly_sixty_characters_are_shown_and_of_more_the_first_sixty():
-    assert shown("x" * 60) == f"`{'x' * 60}`"
-    assert shown("x" * 61) == f"`{'x' * 60}…`"
+    assert quote("x" * 60) == f"`{'x' * 60}`"
+    assert quote("x" * 61) == f"`{'x' * 60}…`"
 
 
 @given(st.text(st.characters()))
 def test_what_is_shown_can_be_printed_and_is_never_long(text):
-    assert shown(text).isprintable()
-    assert len(shown(text)) <= 60 * len("\\U0010ffff") + 3
+    assert quote(text).isprintable()
+    assert len(quote(text)) <= 60 * len("\\U0010ffff") + 3
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_what_is_shown_can_be_printed_and_is_never_long(text):
     ],
 )
 def test_a_place_is_named_as_people_write_it(path, words):
-    assert place_in_words(path) == words
+    assert format_path(path) == words
 
 
 @pytest.mark.parametrize(
@@ -36,12 +36,12 @@ def test_a_place_is_named_as_people_write_it(path, words):
     [(["a"], "`a`"), (["a", "b"], "`a` or `b`"), (["a", "b", "c"], "`a`, `b` or `c`")],
 )
 def test_words_are_joined_as_in_a_sentence(words, sentence):
-    assert listed(words) == sentence
+    assert join_or(words) == sentence
 
 
 def test_the_nearest_word_is_found_whatever_its_case_up_to_64_characters():
-    assert nearest("oldr_than", ["older_than", "expired"]) == "older_than"
-    assert nearest("pending", ["PENDING"]) == "PENDING"
-    assert nearest("zzz", ["older_than"]) is None
-    assert nearest("x" * 64, ["x" * 63]) == "x" * 63
-    assert nearest("x" * 65, ["x" * 64]) is None
+    assert closest("oldr_than", ["older_than", "expired"]) == "older_than"
+    assert closest("pending", ["PENDING"]) == "PENDING"
+    assert closest("zzz", ["older_than"]) is None
+    assert closest("x" * 64, ["x" * 63]) == "x" * 63
+    assert closest("x" * 65, ["x" * 64]) is None

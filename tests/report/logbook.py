@@ -42,14 +42,19 @@ class Logbook:
         self.prev = "0" * 64
         self.seq = 0
         self.run_id = ""
-        self.at = NOW
+        self.generate = NOW
         path.touch()
 
     def line(self, event: str, **fields) -> bytes:
         """Write one line; returns its bytes."""
         self.seq += 1
-        self.at += timedelta(milliseconds=1)
-        heads = {"ts": rfc3339(self.at), "run_id": self.run_id, "seq": self.seq, "event": event}
+        self.generate += timedelta(milliseconds=1)
+        heads = {
+            "ts": rfc3339(self.generate),
+            "run_id": self.run_id,
+            "seq": self.seq,
+            "event": event,
+        }
         values = {**heads, "prev": self.prev, **fields}
         try:
             return self.raw(orjson.dumps(values))
@@ -69,7 +74,7 @@ class Logbook:
 
     def start(self, run_id: str, *, days_ago: float = 0, mode: str = "sweep", **fields) -> None:
         """Begin a run."""
-        self.run_id, self.seq, self.at = run_id, 0, NOW - timedelta(days=days_ago)
+        self.run_id, self.seq, self.generate = run_id, 0, NOW - timedelta(days=days_ago)
         values = {
             "mode": mode,
             "tool_version": "1.0.0",
@@ -77,7 +82,7 @@ class Logbook:
             "policy_path": "config/policy.yaml",
             "base_url": BASE_URL,
             "actor": "mdb_sa_id_example",
-            "now": rfc3339(self.at),
+            "now": rfc3339(self.generate),
             "shard": None,
         }
         self.line("run_started", **{**values, **fields})

@@ -10,7 +10,7 @@ from builders import invitation as pending
 from report.logbook import Logbook, invitation
 from rich.console import Console
 
-from invite_sweeper.report.run_view import KeptNames, Shown, read_shown
+from invite_sweeper.report.run_view import KeptInvitations, RunView, load_run_view
 from invite_sweeper.report.tables import show
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.summary import RunSummary
@@ -91,17 +91,20 @@ class Scene:
         }
         return RunSummary(**{**known, **changes})
 
-    def shown(self, summary: RunSummary, most: int = 50) -> Shown:
+    def shown(self, summary: RunSummary, most: int = 50) -> RunView:
         """What is read back from the log."""
         planned = summary.stale - summary.trimmed
-        return read_shown(self.path, RUN, start=0, most=most, planned=planned)
+        return load_run_view(self.path, RUN, start=0, max_rows=most, planned=planned)
 
     def printed(
-        self, width: int, summary: RunSummary, most: int = 50, kept: KeptNames | None = None
+        self, width: int, summary: RunSummary, most: int = 50, kept: KeptInvitations | None = None
     ) -> str:
         """The text on a terminal that is so wide, without colour."""
         return on_terminal(
-            width, lambda console: show(console, summary, self.shown(summary, most), kept=kept)
+            width,
+            lambda console: show(
+                console, summary, self.shown(summary, most), kept_invitations=kept
+            ),
         )
 
 
@@ -112,13 +115,13 @@ def on_terminal(width: int, write) -> str:
     return console.file.getvalue()
 
 
-def kept_names(most: int, *kept: tuple[str, int], **changes) -> KeptNames:
+def kept_names(most: int, *kept: tuple[str, int], **changes) -> KeptInvitations:
     """Names of so many invitations kept for each reason."""
-    names = KeptNames(NOW, most)
+    names = KeptInvitations(NOW, most)
     number = 0
     for reason, count in kept:
         for _ in range(count):
             number += 1
             one = pending(number, age=timedelta(days=1, hours=number), **changes)
-            names.note(Decision(one, None, reason))
+            names.record(Decision(one, None, reason))
     return names

@@ -1,10 +1,10 @@
 """The same person in two lists is one row with two doors."""
 
-from invite_sweeper.report.run_view import Group, Row, one_row_a_person
+from invite_sweeper.report.run_view import InvitationRow, ProjectRows, merge_rows_by_user
 
 
 def row(username="ann@example.com", source="invites", project="p1", outcome=None, org="o"):
-    return Row(
+    return InvitationRow(
         project=project or "organization o",
         username=username,
         age_days=20.0,
@@ -19,38 +19,42 @@ def row(username="ann@example.com", source="invites", project="p1", outcome=None
 
 
 def groups(*rows):
-    return [Group(rows, len(rows))]
+    return [ProjectRows(rows, len(rows))]
 
 
 def test_one_person_in_two_lists_of_a_project_is_one_row_with_two_doors():
-    (group,) = one_row_a_person(groups(row(outcome="deleted"), row("ANN@example.com", "users")))
+    (group,) = merge_rows_by_user(groups(row(outcome="deleted"), row("ANN@example.com", "users")))
     (one,) = group.rows
-    assert (one.source, [door.source for door in one.doors]) == ("invites", ["users"])
+    assert (one.source, [door.source for door in one.duplicates]) == ("invites", ["users"])
     assert (group.count, group.merged, group.hidden) == (2, 1, 0)
 
 
 def test_organization_s_own_door_joins_the_project_s():
-    found = one_row_a_person(
-        [Group((row(),), 1), Group((row(source="org_users", project=None),), 1)]
+    found = merge_rows_by_user(
+        [ProjectRows((row(),), 1), ProjectRows((row(source="org_users", project=None),), 1)]
     )
-    assert [[door.source for door in one.doors] for g in found for one in g.rows] == [["org_users"]]
+    assert [[door.source for door in one.duplicates] for g in found for one in g.rows] == [
+        ["org_users"]
+    ]
 
 
 def test_two_projects_stay_two_rows():
-    found = one_row_a_person([Group((row(),), 1), Group((row(source="users", project="p2"),), 1)])
+    found = merge_rows_by_user(
+        [ProjectRows((row(),), 1), ProjectRows((row(source="users", project="p2"),), 1)]
+    )
     assert [len(group.rows) for group in found] == [1, 1]
 
 
 def test_two_invitations_of_one_list_stay_two_rows():
-    (group,) = one_row_a_person(groups(row(), row()))
+    (group,) = merge_rows_by_user(groups(row(), row()))
     assert len(group.rows) == 2
 
 
 def test_another_organization_is_another_person_s_door():
-    (group,) = one_row_a_person(groups(row(), row(source="org_users", project=None, org="other")))
+    (group,) = merge_rows_by_user(groups(row(), row(source="org_users", project=None, org="other")))
     assert len(group.rows) == 2
 
 
 def test_people_without_address_are_never_taken_for_one():
-    (group,) = one_row_a_person(groups(row(""), row("", "users")))
+    (group,) = merge_rows_by_user(groups(row(""), row("", "users")))
     assert len(group.rows) == 2

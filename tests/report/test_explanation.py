@@ -7,16 +7,16 @@ from builders import NOW, invitation, policy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.explain import Explainer, in_words
+from invite_sweeper.explain import Explainer, describe_decision
 from invite_sweeper.models import Source, UnreadableDate
-from invite_sweeper.report.formatting import reason
+from invite_sweeper.report.formatting import describe_keep_reason
 from invite_sweeper.sweep.selection import (
     BOUNCED,
     KEEP_REASONS,
     NOT_IN_PLAN,
     Decision,
     Selector,
-    as_decided,
+    no_filter,
 )
 
 POLICY = policy(
@@ -33,7 +33,7 @@ POLICY = policy(
 
 
 def explained(one):
-    return Explainer(POLICY, NOW, as_decided).explain(one)
+    return Explainer(POLICY, NOW, no_filter).explain(one)
 
 
 ANY = st.builds(
@@ -63,18 +63,18 @@ def test_rule_that_decides_is_the_first_whose_every_key_holds(one):
     told = explained(one)
     if told.decision.rule is None:
         return
-    rules = [verdict for verdict in told.verdicts if verdict.kind == "rule"]
-    first = next(v for v in rules if all(key.answer is True for key in v.keys))
-    assert (first.name, first.answer) == (told.decision.rule, True)
+    rules = [verdict for verdict in told.entries if verdict.kind == "rule"]
+    first = next(v for v in rules if all(key.result is True for key in v.keys))
+    assert (first.name, first.result) == (told.decision.rule, True)
 
 
 @given(ANY)
 def test_every_entry_of_the_policy_is_told_once_and_each_record_is_plain(one):
     told = explained(one)
-    assert sorted(v.name for v in told.verdicts) == [
+    assert sorted(v.name for v in told.entries) == [
         *("board", "forgotten", "lapsed", "outsiders", "owners"),
     ]
-    record = told.record(NOW)
+    record = told.to_record(NOW)
     assert [each["name"] for each in record["rules"]] == ["forgotten", "outsiders", "owners"]
     assert record["decision"]["stale"] is (told.decision.rule is not None)
 
@@ -88,8 +88,8 @@ def test_every_entry_of_the_policy_is_told_once_and_each_record_is_plain(one):
     ],
 )
 def test_age_just_below_the_limit_does_not_read_as_the_limit(age, has):
-    (key, _) = explained(invitation(age=age)).verdicts[2].keys
-    assert (key.name, key.has) == ("older_than", has)
+    (key, _) = explained(invitation(age=age)).entries[2].keys
+    assert (key.name, key.actual) == ("older_than", has)
 
 
 @pytest.mark.parametrize(
@@ -102,14 +102,19 @@ def test_age_just_below_the_limit_does_not_read_as_the_limit(age, has):
     ],
 )
 def test_reason_is_told_in_words(decision, words):
-    assert words in in_words(decision)
+    assert words in describe_decision(decision)
 
 
 @pytest.mark.parametrize("key", KEEP_REASONS)
 def test_every_keep_reason_is_explained_as_the_table_shows_it(key):
-    assert in_words(Decision(invitation(), None, key)) == f"kept: {reason(key)}"
+    assert (
+        describe_decision(Decision(invitation(), None, key)) == f"kept: {describe_keep_reason(key)}"
+    )
 
 
 def test_reasons_of_links_bounces_and_saved_plans_are_among_the_keep_reasons():
     assert {BOUNCED, NOT_IN_PLAN} < KEEP_REASONS.keys()
-    assert reason("reaches_out_of_scope") == "linked to a project outside the policy's scope"
+    assert (
+        describe_keep_reason("reaches_out_of_scope")
+        == "linked to a project outside the policy's scope"
+    )

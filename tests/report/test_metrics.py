@@ -284,13 +284,13 @@ class Gateway:
         seen = self.seen = []
 
         class Handler(BaseHTTPRequestHandler):
-            def _take(self):
+            def _load(self):
                 length = int(self.headers["Content-Length"])
                 seen.append((self.command, self.path, self.rfile.read(length).decode()))
                 self.send_response(status)
                 self.end_headers()
 
-            do_POST = do_PUT = _take  # noqa: N815 - the names that the server looks for
+            do_POST = do_PUT = _load  # noqa: N815 - the names that the server looks for
 
             def log_message(self, *_arguments):
                 pass

@@ -14,12 +14,12 @@ from aiohttp import web
 from invite_sweeper.policy import Notification
 from invite_sweeper.report import webhooks
 from invite_sweeper.report.webhooks import (
-    NotSent,
-    announce_end,
-    announce_start,
-    compose,
+    NotificationError,
+    build_message,
     headline,
-    wants,
+    send_end,
+    send_start,
+    should_notify,
 )
 from invite_sweeper.sweep.summary import RunSummary
 
@@ -49,12 +49,12 @@ class Receiver:
     headers: dict = field(default_factory=dict)
     silent: asyncio.Event | None = None
     seen: list = field(default_factory=list)
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    on_request: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
 
     async def take(self, request: web.Request) -> web.Response:
         self.seen.append((request.path_qs, dict(request.headers), await request.read()))
-        self.arrived.set()
+        self.on_request.set()
         if self.silent is not None:
             await self.silent.wait()
         return web.Response(status=self.status, headers=self.headers)
@@ -89,7 +89,7 @@ def environment(receiver: Receiver, **more: str) -> dict[str, str]:
 
 async def test_a_slack_message_is_one_text_with_the_figures():
     async with receiving(Receiver()) as receiver:
-        assert await announce_end([SLACK], environment(receiver), FAILED) == ()
+        assert await send_end([SLACK], environment(receiver), FAILED) == ()
     ((path, headers, body),) = receiver.seen
     assert path == "/services/T0/s3cret"
     assert headers["Content-Type"] == "application/json"
@@ -102,7 +102,7 @@ async def test_a_slack_message_is_one_text_with_the_figures():
 async def test_a_slack_message_cannot_mention_or_link():
     async with receiving(Receiver()) as receiver:
         hostile = replace(QUIET, run_id="<!channel> & <http://x|y>")
-        assert await announce_end([SLACK], environment(receiver), hostile) == ()
+        assert await send_end([SLACK], environment(receiver), hostile) == ()
     text = json.loads(receiver.seen[0][2])["text"]
     assert "<" not in text
     assert "&lt;!channel&gt; &amp; " in text
@@ -110,7 +110,7 @@ async def test_a_slack_message_cannot_mention_or_link():
 
 async def test_a_webhook_holds_the_summary_and_a_signature_over_time_and_body():
     async with receiving(Receiver()) as receiver:
-        assert await announce_end([WEBHOOK], environment(receiver), DELETED) == ()
+        assert await send_end([WEBHOOK], environment(receiver), DELETED) == ()
     ((_, headers, body),) = receiver.seen
     timestamp = headers["X-Invite-Sweeper-Timestamp"]
     assert int(timestamp) == DELETED.finished_at.timestamp()
@@ -124,21 +124,25 @@ async def test_a_webhook_holds_the_summary_and_a_signature_over_time_and_body():
 @pytest.mark.parametrize("channel", [SLACK, WEBHOOK])
 def test_the_begin_of_a_run_is_told_to_a_ping_alone(channel):
     urls = {"CHAT_URL": "https://a.example.com", "HOOK_URL": "https://b.example.com"}
-    with pytest.raises(NotSent, match="only told of a run's end"):
-        compose(channel, urls | {"HOOK_KEY": "k3y", "PING_URL": "https://c.example.com"}, None)
-    assert compose(PING, {"PING_URL": "https://c.example.com/x"}, None).url.endswith("/x/start")
+    with pytest.raises(NotificationError, match="only told of a run's end"):
+        build_message(
+            channel, urls | {"HOOK_KEY": "k3y", "PING_URL": "https://c.example.com"}, None
+        )
+    assert build_message(PING, {"PING_URL": "https://c.example.com/x"}, None).url.endswith(
+        "/x/start"
+    )
 
 
 async def test_a_webhook_without_a_key_is_not_signed():
     async with receiving(Receiver()) as receiver:
         bare = Notification(kind="webhook", url_env="HOOK_URL")
-        assert await announce_end([bare], environment(receiver), DELETED) == ()
+        assert await send_end([bare], environment(receiver), DELETED) == ()
     assert not [name for name in receiver.seen[0][1] if name.startswith("X-Invite")]
 
 
 async def test_a_webhook_whose_key_is_missing_is_not_sent_unsigned():
     async with receiving(Receiver()) as receiver:
-        (said,) = await announce_end([WEBHOOK], environment(receiver, HOOK_KEY=""), DELETED)
+        (said,) = await send_end([WEBHOOK], environment(receiver, HOOK_KEY=""), DELETED)
     assert "HOOK_KEY" in said
     assert receiver.seen == []
 
@@ -146,9 +150,9 @@ async def test_a_webhook_whose_key_is_missing_is_not_sent_unsigned():
 async def test_a_ping_tells_of_start_success_and_failure():
     async with receiving(Receiver()) as receiver:
         env = environment(receiver, PING_URL=f"{receiver.url}/ping/s3cret?create=1")
-        assert await announce_start([SLACK, WEBHOOK, PING], env) == ()
-        assert await announce_end([PING], env, QUIET) == ()
-        assert await announce_end([PING], env, FAILED) == ()
+        assert await send_start([SLACK, WEBHOOK, PING], env) == ()
+        assert await send_end([PING], env, QUIET) == ()
+        assert await send_end([PING], env, FAILED) == ()
     assert [path for path, _, _ in receiver.seen] == [
         "/ping/s3cret/start?create=1",
         "/ping/s3cret?create=1",
@@ -176,18 +180,18 @@ async def test_a_ping_tells_of_start_success_and_failure():
     ],
 )
 def test_when_decides_which_runs_are_told(when, summary, told):
-    assert wants(Notification(kind="slack", url_env="CHAT_URL", when=when), summary) is told
+    assert should_notify(Notification(kind="slack", url_env="CHAT_URL", when=when), summary) is told
 
 
 @pytest.mark.parametrize("summary", [QUIET, DELETED, FAILED])
 def test_a_ping_hears_of_every_run_whatever_its_when(summary):
-    assert wants(Notification(kind="ping", url_env="PING_URL", when="failures"), summary)
+    assert should_notify(Notification(kind="ping", url_env="PING_URL", when="failures"), summary)
 
 
 async def test_each_channel_is_told_although_another_fails():
     async with receiving(Receiver()) as receiver:
         env = environment(receiver, CHAT_URL="http://127.0.0.1:1/s3cret")
-        (said,) = await announce_end([SLACK, WEBHOOK], env, DELETED)
+        (said,) = await send_end([SLACK, WEBHOOK], env, DELETED)
     assert said.startswith("The slack of CHAT_URL was not told: ")
     assert "s3cret" not in said
     assert len(receiver.seen) == 1
@@ -196,7 +200,7 @@ async def test_each_channel_is_told_although_another_fails():
 async def test_a_redirect_is_not_followed():
     headers = {"Location": "/elsewhere"}
     async with receiving(Receiver(status=307, headers=headers)) as receiver:
-        (said,) = await announce_end([SLACK], environment(receiver), DELETED)
+        (said,) = await send_end([SLACK], environment(receiver), DELETED)
     assert "it answered 307" in said
     assert len(receiver.seen) == 1
 
@@ -204,7 +208,7 @@ async def test_a_redirect_is_not_followed():
 @pytest.mark.parametrize("status", [400, 404, 500, 503])
 async def test_a_refusal_is_said(status):
     async with receiving(Receiver(status=status)) as receiver:
-        (said,) = await announce_end([SLACK], environment(receiver), DELETED)
+        (said,) = await send_end([SLACK], environment(receiver), DELETED)
     assert f"it answered {status}" in said
     assert "s3cret" not in said
 
@@ -212,14 +216,14 @@ async def test_a_refusal_is_said(status):
 async def test_a_receiver_that_never_answers_is_left_after_the_timeout(monkeypatch):
     monkeypatch.setattr(webhooks, "TIMEOUT_S", 0.2)
     async with receiving(Receiver(silent=asyncio.Event())) as receiver:
-        (said,) = await announce_end([SLACK], environment(receiver), DELETED)
+        (said,) = await send_end([SLACK], environment(receiver), DELETED)
     assert "no answer within" in said
 
 
 async def test_a_cancelled_run_is_not_held_up():
     async with receiving(Receiver(silent=asyncio.Event())) as receiver:
-        telling = asyncio.create_task(announce_end([SLACK], environment(receiver), DELETED))
-        await receiver.arrived.wait()
+        telling = asyncio.create_task(send_end([SLACK], environment(receiver), DELETED))
+        await receiver.on_request.wait()
         telling.cancel()
         with pytest.raises(asyncio.CancelledError):
             await telling
@@ -238,7 +242,7 @@ async def test_a_cancelled_run_is_not_held_up():
     ],
 )
 async def test_an_address_that_may_not_be_used_is_said_and_not_repeated(url, why):
-    (said,) = await announce_end([SLACK], {"CHAT_URL": url}, DELETED)
+    (said,) = await send_end([SLACK], {"CHAT_URL": url}, DELETED)
     assert why in said
     assert "CHAT_URL" in said
     assert "s3cret" not in said
@@ -246,8 +250,8 @@ async def test_an_address_that_may_not_be_used_is_said_and_not_repeated(url, why
 
 async def test_nobody_to_tell_opens_no_session(monkeypatch):
     monkeypatch.delattr("aiohttp.ClientSession")
-    assert await announce_start([SLACK], {}) == ()
-    assert await announce_end([], {}, FAILED) == ()
+    assert await send_start([SLACK], {}) == ()
+    assert await send_end([], {}, FAILED) == ()
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from report.hostile import HOSTILE
 from report.logbook import Logbook, invitation
 
-from invite_sweeper.report.html import Chain, report
-from invite_sweeper.sweep.plan import LABELS
-from invite_sweeper.text import shortened, text, visible
+from invite_sweeper.report.html import ChainResult, write_report
+from invite_sweeper.sweep.plan import AGE_CLASS_LABELS
+from invite_sweeper.text import escape_unprintable, to_text, truncate
 
 PEOPLE = 40
 STATES = ("deleted", "deleted", "failed", "unknown", "already_gone", "skipped")
@@ -75,8 +75,8 @@ def write_log(path: Path) -> Logbook:
 def page_file(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     book = write_log(folder / "audit.jsonl")
-    chain = Chain(sound=True, message="The chain is sound.", last_hash=book.prev)
-    report([book.path], folder / "report.html", "html", chain)
+    chain = ChainResult(sound=True, message="The chain is sound.", last_hash=book.prev)
+    write_report([book.path], folder / "report.html", "html", chain)
     return folder / "report.html"
 
 
@@ -154,12 +154,12 @@ def test_no_hostile_value_runs_or_becomes_markup(tab):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_values_show_as_text_in_every_place(tab, name):
-    seen = visible(text(HOSTILE[name]))
-    assert shortened(seen, 60) in column(tab, "invitations", "Invited")
-    assert " ".join(shortened(seen, 60).split()) in [
+    seen = escape_unprintable(to_text(HOSTILE[name]))
+    assert truncate(seen, 60) in column(tab, "invitations", "Invited")
+    assert " ".join(truncate(seen, 60).split()) in [
         " ".join(cell.split()) for cell in column(tab, "unreadable", "Project")
     ]
-    assert shortened(seen, 200) in column(tab, "exemptions", "Reason")
+    assert truncate(seen, 200) in column(tab, "exemptions", "Reason")
 
 
 def test_a_name_that_turns_the_direction_does_not_turn_what_stands_beside_it(tab):
@@ -189,9 +189,9 @@ def test_no_value_runs_out_of_its_cell(chromium, page_file, width):
 @pytest.mark.parametrize(
     ("title", "series", "bars"),
     [
-        ("Ages of all pending invitations", 2, len(LABELS)),
-        ("Ages of stale invitations by project", 6, len(LABELS)),
-        ("Ages of stale invitations by inviter", 6, len(LABELS)),
+        ("Ages of all pending invitations", 2, len(AGE_CLASS_LABELS)),
+        ("Ages of stale invitations by project", 6, len(AGE_CLASS_LABELS)),
+        ("Ages of stale invitations by inviter", 6, len(AGE_CLASS_LABELS)),
         ("Deletions by night", 4, 2),
     ],
 )
@@ -239,19 +239,19 @@ def test_the_table_behind_a_chart_holds_the_same_numbers(tab):
 def test_the_filter_keeps_the_rows_that_hold_every_word(tab):
     box = tab.locator("[data-grid=invitations]")
     field = box.get_by_label("Filter")
-    field.fill("FAILED onerror")
+    field.take_batch("FAILED onerror")
     found = shown_rows(tab, "invitations")
     assert all("failed" in row and "onerror" in " ".join(row) for row in found)
     assert 0 < len(found) < PEOPLE
     assert box.get_by_role("status").inner_text() == f"{len(found)} of {PEOPLE} rows"
-    field.fill("no such thing")
+    field.take_batch("no such thing")
     assert shown_rows(tab, "invitations") == []
-    field.fill("")
+    field.take_batch("")
     assert len(shown_rows(tab, "invitations")) == PEOPLE
 
 
 def test_the_filter_looks_into_what_is_cut_off(tab):
-    tab.locator("[data-grid=invitations]").get_by_label("Filter").fill("(10,000 characters)")
+    tab.locator("[data-grid=invitations]").get_by_label("Filter").take_batch("(10,000 characters)")
     assert len(shown_rows(tab, "invitations")) >= 2
 
 
@@ -260,7 +260,7 @@ def test_the_state_can_be_chosen_and_goes_together_with_the_filter(tab):
     box.get_by_label("State").select_option("failed")
     failed = shown_rows(tab, "invitations")
     assert len(failed) == COUNTS["failed"]
-    box.get_by_label("Filter").fill("x" * 50)
+    box.get_by_label("Filter").take_batch("x" * 50)
     assert len(shown_rows(tab, "invitations")) < len(failed)
 
 

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.logbook import NOW, Logbook, invitation
 
-from invite_sweeper.errors import UsageFault
+from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Outcome
-from invite_sweeper.report.html import Chain, summarise
-from invite_sweeper.report.html.database import ledger
-from invite_sweeper.report.html.model import Verdict
-from invite_sweeper.sweep.plan import LABELS, AgeHistogram, age_class
+from invite_sweeper.report.html import ChainResult, build_report_model
+from invite_sweeper.report.html.database import temporary_database
+from invite_sweeper.report.html.model import ReportStatus
+from invite_sweeper.sweep.plan import AGE_CLASS_LABELS, AgeHistogram, age_class
 
-SOUND = Chain(sound=True, message="The chain is sound.", last_hash="d" * 64)
+SOUND = ChainResult(sound=True, message="The chain is sound.", last_hash="d" * 64)
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def book(tmp_path):
 
 
 def model(*books: Logbook, verification=None):
-    return summarise([book.path for book in books], verification)
+    return build_report_model([book.path for book in books], verification)
 
 
 def ids(cut) -> set[int]:
@@ -35,7 +35,7 @@ def ids(cut) -> set[int]:
 
 def test_an_empty_log_is_told_as_such(book):
     found = model(book)
-    assert found.verdict is Verdict.EMPTY
+    assert found.status is ReportStatus.EMPTY
     assert found.current == ()
     assert found.invitations.total == 0
 
@@ -43,16 +43,16 @@ def test_an_empty_log_is_told_as_such(book):
 @pytest.mark.parametrize(
     ("exit_code", "verdict"),
     [
-        (0, Verdict.CLEAN),
-        (10, Verdict.CLEAN),
-        (1, Verdict.FAILED),
-        (3, Verdict.REFUSED),
-        (4, Verdict.PARTIAL),
-        (5, Verdict.FAILED),
-        (6, Verdict.FAILED),
-        (7, Verdict.FAILED),
-        (8, Verdict.STOPPED),
-        (99, Verdict.FAILED),
+        (0, ReportStatus.CLEAN),
+        (10, ReportStatus.CLEAN),
+        (1, ReportStatus.FAILED),
+        (3, ReportStatus.REFUSED),
+        (4, ReportStatus.PARTIAL),
+        (5, ReportStatus.FAILED),
+        (6, ReportStatus.FAILED),
+        (7, ReportStatus.FAILED),
+        (8, ReportStatus.INTERRUPTED),
+        (99, ReportStatus.FAILED),
     ],
 )
 def test_the_verdict_follows_the_exit_code_of_the_newest_run(book, exit_code, verdict):
@@ -60,8 +60,8 @@ def test_the_verdict_follows_the_exit_code_of_the_newest_run(book, exit_code, ve
     book.start("run-2")
     book.finish(exit_code, error="It is said why.")
     found = model(book, verification=SOUND)
-    assert found.verdict is verdict
-    assert verdict is Verdict.CLEAN or "It is said why." in found.sentence
+    assert found.status is verdict
+    assert verdict is ReportStatus.CLEAN or "It is said why." in found.status_message
 
 
 def test_a_run_without_a_last_line_is_unfinished(book):
@@ -69,17 +69,17 @@ def test_a_run_without_a_last_line_is_unfinished(book):
     book.line("planned", **invitation(1))
     book.line("intent", **invitation(1))
     found = model(book)
-    assert found.verdict is Verdict.UNFINISHED
-    assert found.tally.open == 1
+    assert found.status is ReportStatus.UNFINISHED
+    assert found.outcomes.open == 1
     assert found.invitations.rows[0].state == "no outcome"
 
 
 def test_a_damaged_chain_beats_every_other_verdict(book):
     book.sweep("run-1", {1: "deleted"})
-    damaged = Chain(sound=False, message="Line 2 was edited.", last_hash="")
+    damaged = ChainResult(sound=False, message="Line 2 was edited.", last_hash="")
     found = model(book, verification=damaged)
-    assert found.verdict is Verdict.DAMAGED
-    assert "Line 2 was edited." in found.sentence
+    assert found.status is ReportStatus.DAMAGED
+    assert "Line 2 was edited." in found.status_message
 
 
 def test_the_newest_run_is_the_one_that_began_last_not_the_one_written_last(tmp_path):
@@ -93,7 +93,7 @@ def test_the_newest_run_is_the_one_that_began_last_not_the_one_written_last(tmp_
 def test_totals_are_counted_from_the_lines(book):
     outcomes = dict(enumerate([*Outcome] * 2))
     book.sweep("run-1", outcomes)
-    tally = model(book).tally
+    tally = model(book).outcomes
     counts = [getattr(tally, outcome.value) for outcome in Outcome]
     assert counts == [2] * len(Outcome)
     assert (tally.planned, tally.open) == (2 * len(Outcome), 0)
@@ -230,19 +230,19 @@ class TestShards:
 
     def test_the_shards_of_a_night_are_added_up(self, tmp_path):
         found = model(*(self.shard(tmp_path, number) for number in (1, 2, 3)))
-        assert found.verdict is Verdict.CLEAN
-        assert (found.tally.deleted, found.totals.stale, found.invitations.total) == (3, 3, 3)
+        assert found.status is ReportStatus.CLEAN
+        assert (found.outcomes.deleted, found.totals.stale, found.invitations.total) == (3, 3, 3)
 
     def test_a_missing_shard_is_named_and_the_run_is_not_clean(self, tmp_path):
         found = model(self.shard(tmp_path, 1), self.shard(tmp_path, 3))
-        assert found.verdict is Verdict.UNFINISHED
+        assert found.status is ReportStatus.UNFINISHED
         assert "Of 3 shards these are missing from the logs: 2." in found.notes
 
     def test_a_shard_of_another_night_does_not_stand_in_for_tonights(self, tmp_path):
         books = [self.shard(tmp_path, number) for number in (1, 3)]
         found = model(*books, self.shard(tmp_path, 2, days_ago=1))
         assert "Of 3 shards these are missing from the logs: 2." in found.notes
-        assert found.verdict is Verdict.UNFINISHED
+        assert found.status is ReportStatus.UNFINISHED
 
     def test_two_nights_of_shards_are_compared_shard_by_shard(self, tmp_path):
         books = [self.shard(tmp_path, n, days_ago=d) for n in (1, 2, 3) for d in (0, 1)]
@@ -254,14 +254,18 @@ class TestCopiesAndRotation:
     def test_a_file_given_twice_is_read_once(self, book):
         book.sweep("run-1", {1: "deleted"})
         found = model(book, book)
-        assert (found.tally.deleted, len(found.files)) == (1, 1)
+        assert (found.outcomes.deleted, len(found.files)) == (1, 1)
 
     def test_a_copy_of_a_log_counts_nothing_twice(self, book, tmp_path):
         book.sweep("run-1", {1: "deleted", 2: "failed"})
         copy = tmp_path / "copy.jsonl"
         copy.write_bytes(book.path.read_bytes())
-        found = summarise([book.path, copy])
-        assert (found.tally.planned, found.tally.deleted, found.invitations.total) == (2, 1, 2)
+        found = build_report_model([book.path, copy])
+        assert (found.outcomes.planned, found.outcomes.deleted, found.invitations.total) == (
+            2,
+            1,
+            2,
+        )
 
     def test_a_log_rotated_in_the_middle_of_a_run_is_one_run_whatever_the_order(self, book):
         book.sweep("run-1", {1: "deleted", 2: "failed"})
@@ -269,8 +273,8 @@ class TestCopiesAndRotation:
         first, second = book.path.with_name("z.jsonl"), book.path.with_name("a.jsonl")
         first.write_bytes(b"".join(lines[:4]))
         second.write_bytes(b"".join(lines[4:]))
-        found = summarise([second, first])
-        assert (found.tally.planned, found.tally.deleted, found.tally.failed) == (2, 1, 1)
+        found = build_report_model([second, first])
+        assert (found.outcomes.planned, found.outcomes.deleted, found.outcomes.failed) == (2, 1, 1)
 
     def test_an_outcome_recovered_by_the_next_run_belongs_to_the_run_that_sent_it(self, book):
         book.start("killed", days_ago=1)
@@ -281,12 +285,12 @@ class TestCopiesAndRotation:
         book.line("outcome", **invitation(1), **recovered)
         book.finish()
         found = model(book)
-        assert found.tally.deleted == 0
+        assert found.outcomes.deleted == 0
         assert found.notes == (
             "There is no earlier complete run of this policy in these logs to compare with.",
         )
         killed = next(run for run in found.runs.rows if run.run_id == "killed")
-        assert (killed.tally.deleted, killed.tally.open) == (1, 0)
+        assert (killed.outcomes.deleted, killed.outcomes.open) == (1, 0)
 
 
 def test_ages_are_classed_by_project_and_by_inviter(book):
@@ -298,8 +302,8 @@ def test_ages_are_classed_by_project_and_by_inviter(book):
         book.line("planned", **invitation(number, **fields, age_days=age))
     book.finish(stale=5, kept_ages={"0": 4, "none": 1})
     found = model(book)
-    assert dict(zip(LABELS, found.stale_ages, strict=True)) == {
-        **dict.fromkeys(LABELS, 0),
+    assert dict(zip(AGE_CLASS_LABELS, found.stale_ages, strict=True)) == {
+        **dict.fromkeys(AGE_CLASS_LABELS, 0),
         "0-3": 1,
         "3-7": 1,
         "180-365": 1,
@@ -325,8 +329,8 @@ def test_what_has_no_row_of_its_own_is_in_the_rest(book):
 def test_every_age_is_in_one_class(age):
     histogram = AgeHistogram()
     histogram.add(age)
-    assert sum(histogram.field().values()) == 1
-    assert 0 <= age_class(age) < len(LABELS)
+    assert sum(histogram.to_field().values()) == 1
+    assert 0 <= age_class(age) < len(AGE_CLASS_LABELS)
 
 
 def test_deletions_are_counted_by_the_night_on_which_their_run_began(book):
@@ -336,12 +340,12 @@ def test_deletions_are_counted_by_the_night_on_which_their_run_began(book):
     book.start("dry", mode="dry-run")
     book.line("planned", **invitation(9))
     book.finish()
-    nights = {night.day: night for night in model(book).nights.rows}
-    assert {day: night.tally.deleted for day, night in nights.items()} == {
+    nights = {night.day: night for night in model(book).days.rows}
+    assert {day: night.outcomes.deleted for day, night in nights.items()} == {
         "2026-11-23": 2,
         "2026-11-25": 0,
     }
-    assert nights["2026-11-25"].tally.planned == 2
+    assert nights["2026-11-25"].outcomes.planned == 2
 
 
 def test_events_and_outcomes_that_nobody_knows_yet_count_as_nothing(book):
@@ -351,8 +355,12 @@ def test_events_and_outcomes_that_nobody_knows_yet_count_as_nothing(book):
     book.line("outcome", **invitation(1), outcome="postponed")
     book.finish(stale=1, keep_entries=["board", {"name": "real", "matched": 1}])
     found = model(book)
-    assert (found.verdict, found.tally.planned, found.tally.deleted) == (Verdict.CLEAN, 1, 0)
-    assert [entry.name for entry in found.exemptions.rows] == ["real"]
+    assert (found.status, found.outcomes.planned, found.outcomes.deleted) == (
+        ReportStatus.CLEAN,
+        1,
+        0,
+    )
+    assert [entry.name for entry in found.keep_entries.rows] == ["real"]
 
 
 def test_projects_that_an_older_run_could_not_read_are_not_tonight_s(book):
@@ -382,7 +390,7 @@ def test_exemptions_have_reason_end_and_count_and_say_when_they_ended(book):
         {"name": "endless", "reason": None, "until": None},
     ]
     book.finish(kept=5, kept_by_reason={"keep:endless": 3, "keep:board": 2}, keep_entries=entries)
-    found = {entry.name: entry for entry in model(book).exemptions.rows}
+    found = {entry.name: entry for entry in model(book).keep_entries.rows}
     assert (found["board"].reason, found["board"].ended) == ("they travel", False)
     assert found["past"].ended
     assert (found["endless"].matched, found["endless"].ended) == (3, False)
@@ -392,7 +400,7 @@ def test_without_a_list_of_them_exemptions_are_known_by_what_they_kept(book):
     book.start("run-1")
     book.finish(kept=5, kept_by_reason={"keep:board": 2, "too_young": 3})
     found = model(book)
-    assert [(entry.name, entry.matched) for entry in found.exemptions.rows] == [("board", 2)]
+    assert [(entry.name, entry.matched) for entry in found.keep_entries.rows] == [("board", 2)]
     assert found.kept_by_reason.rows == (("too_young", 3), ("keep:board", 2))
 
 
@@ -427,8 +435,8 @@ def test_warnings_of_the_run_are_passed_on(book):
 
 
 def test_a_file_that_is_not_there_is_a_usage_fault(tmp_path):
-    with pytest.raises(UsageFault, match="cannot be read"):
-        summarise([tmp_path / "absent.jsonl"])
+    with pytest.raises(UsageError, match="cannot be read"):
+        build_report_model([tmp_path / "absent.jsonl"])
 
 
 def test_a_full_temporary_folder_is_a_usage_fault(book, monkeypatch):
@@ -441,12 +449,15 @@ def test_a_full_temporary_folder_is_a_usage_fault(book, monkeypatch):
         return connection
 
     monkeypatch.setattr(sqlite3, "connect", cramped)
-    with pytest.raises(UsageFault, match="temporary folder"):
+    with pytest.raises(UsageError, match="temporary folder"):
         model(book)
 
 
 def test_a_fault_of_the_program_is_not_blamed_on_the_temporary_folder():
-    with pytest.raises(sqlite3.OperationalError, match="no such table"), ledger() as connection:
+    with (
+        pytest.raises(sqlite3.OperationalError, match="no such table"),
+        temporary_database() as connection,
+    ):
         connection.execute("SELECT * FROM nowhere")
 
 
@@ -514,4 +525,4 @@ def test_a_line_of_many_megabytes_is_passed_over_in_flat_memory(book):
     book.sweep("run-2", {1: "deleted"})
     found = model(book)
     assert found.current[0].run_id == "run-2"
-    assert [(log.lines, log.unread) for log in found.files] == [(11, 1)]
+    assert [(log.lines, log.invalid_lines) for log in found.files] == [(11, 1)]

@@ -15,8 +15,8 @@ PAGE_MIB = 2
 MEASURE = """
 import sys
 from pathlib import Path
-from invite_sweeper.report.page import report
-report([Path(sys.argv[1])], Path(sys.argv[2]), "html", None)
+from invite_sweeper.report.html import write_report
+write_report([Path(sys.argv[1])], Path(sys.argv[2]), "html", None)
 status = Path("/proc/self/status").read_text()
 print(status.split("VmHWM:")[1].split()[0])
 """

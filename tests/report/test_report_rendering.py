@@ -16,9 +16,17 @@ from report.hostile import HOSTILE
 from report.logbook import Logbook, invitation
 
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.errors import UsageFault
-from invite_sweeper.report.html import Chain, chain_of, literal, render, report, sentence, summarise
-from invite_sweeper.text import LONGEST, shortened, text, visible
+from invite_sweeper.errors import UsageError
+from invite_sweeper.report.html import (
+    ChainResult,
+    build_report_model,
+    chain_result,
+    code_span,
+    markdown_sentence,
+    render,
+    write_report,
+)
+from invite_sweeper.text import MAX_TEXT_LENGTH, escape_unprintable, to_text, truncate
 
 FIELDS = ("username", "project_name", "inviter", "rule", "invitation_id")
 
@@ -58,8 +66,8 @@ def hostile_book(path: Path, value: str) -> Logbook:
 def hostile(request, tmp_path):
     """A model in which every text is hostile, and the text."""
     book = hostile_book(tmp_path / "audit.jsonl", request.param)
-    chain = Chain(sound=False, message=request.param, last_hash=request.param)
-    return summarise([book.path], chain), request.param
+    chain = ChainResult(sound=False, message=request.param, last_hash=request.param)
+    return build_report_model([book.path], chain), request.param
 
 
 class Tags(HTMLParser):
@@ -83,12 +91,14 @@ class Tags(HTMLParser):
 
 def shown(value: str) -> str:
     """How the page shows a value in a cell."""
-    return shortened(visible(text(value)), 60)
+    return truncate(escape_unprintable(to_text(value)), 60)
 
 
 def test_no_hostile_value_adds_a_tag_or_an_attribute(hostile, tmp_path):
     model, _ = hostile
-    tame = summarise([hostile_book(tmp_path / "tame.jsonl", "tame").path], Chain(False, "x", "x"))
+    tame = build_report_model(
+        [hostile_book(tmp_path / "tame.jsonl", "tame").path], ChainResult(False, "x", "x")
+    )
     found, expected = Tags(render(model, "html")), Tags(render(tame, "html"))
     assert found.tags == expected.tags
     assert found.attributes - expected.attributes <= {"title"}
@@ -105,7 +115,7 @@ def test_no_invisible_character_reaches_the_page(hostile):
     model, _ = hostile
     for fmt in ("html", "md"):
         made = render(model, fmt)
-        assert visible(made.replace("\n", "")) == made.replace("\n", "")
+        assert escape_unprintable(made.replace("\n", "")) == made.replace("\n", "")
         made.encode("utf-8")
 
 
@@ -119,7 +129,7 @@ def test_markdown_renders_every_hostile_value_as_code_and_nothing_else(hostile):
     assert all(value not in caption for caption in strong)
     assert not [token for token in tokens if token.type in {"html_block", "fence"}]
     contents = {token.content for token in inline if token.type == "code_inline"}
-    expected = shortened(visible(text(value)), 40).strip()
+    expected = truncate(escape_unprintable(to_text(value)), 40).strip()
     assert expected in {content.strip() for content in contents}
 
 
@@ -142,11 +152,11 @@ def test_every_table_of_the_markdown_has_as_many_cells_in_each_row_as_in_its_hea
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30))
 def test_a_code_span_gives_back_what_was_put_in(value):
-    seen = visible(value)
+    seen = escape_unprintable(value)
     if not seen.strip():
         return
     (paragraph,) = (
-        token for token in MarkdownIt("commonmark").parse(literal(seen)) if token.type == "inline"
+        token for token in MarkdownIt("commonmark").parse(code_span(seen)) if token.type == "inline"
     )
     (code,) = paragraph.children
     assert (code.type, code.content.strip()) == ("code_inline", seen.strip())
@@ -156,24 +166,27 @@ def test_a_code_span_gives_back_what_was_put_in(value):
     "said", ["See http://example.com.", "www.example.com", "@team", "<b>", "a_b_c", "1 * 2 * 3"]
 )
 def test_a_sentence_with_anything_but_words_is_code(said):
-    assert sentence(said) == f"`{said}`"
+    assert markdown_sentence(said) == f"`{said}`"
 
 
 def test_a_sentence_of_words_stays_a_sentence():
-    assert sentence("A guard refused the plan. (3 of 4)") == "A guard refused the plan. (3 of 4)"
+    assert (
+        markdown_sentence("A guard refused the plan. (3 of 4)")
+        == "A guard refused the plan. (3 of 4)"
+    )
 
 
 @given(st.text(st.characters()))
 def test_visible_text_holds_no_control_and_is_not_changed_by_a_second_look(value):
-    seen = visible(value)
+    seen = escape_unprintable(value)
     assert seen.isprintable() or any(char.isspace() for char in seen)
-    assert visible(seen) == seen
+    assert escape_unprintable(seen) == seen
 
 
-@given(st.text(st.characters(), min_size=LONGEST + 1, max_size=LONGEST + 50))
+@given(st.text(st.characters(), min_size=MAX_TEXT_LENGTH + 1, max_size=MAX_TEXT_LENGTH + 50))
 def test_a_long_value_is_cut_and_its_length_said(value):
-    kept = text(value)
-    assert len(kept) < LONGEST * 8
+    kept = to_text(value)
+    assert len(kept) < MAX_TEXT_LENGTH * 8
     assert kept.endswith(f"… ({len(value)} characters)")
 
 
@@ -181,14 +194,14 @@ def quiet_page(tmp_path) -> str:
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"}, days_ago=1)
     book.sweep("run-2", {1: "failed", 2: "deleted"}, exit_code=4)
-    return render(summarise([book.path]), "html")
+    return render(build_report_model([book.path]), "html")
 
 
 def test_a_page_says_what_its_run_does_not_say_and_leaves_out_what_is_not_there(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
     book.start("run-1")
     book.finish(projects_seen=None, kept=None, kept_by_reason={"too_young": 2})
-    page = render(summarise([book.path]), "html")
+    page = render(build_report_model([book.path]), "html")
     assert "The newest run does not say how many projects were in scope." in page
     assert "Kept, by reason" in page
     assert "invitations were kept." not in page
@@ -202,7 +215,7 @@ def test_a_page_says_how_many_stood_in_projects_that_could_not_be_read(tmp_path)
     book.start("run-2")
     book.line("project_unreadable", project_id="a" * 24, project_name="x", reason="401")
     book.finish(4, projects_unreadable=1)
-    page = render(summarise([book.path]), "html")
+    page = render(build_report_model([book.path]), "html")
     assert "1 more was in projects that could not be read this time; nobody" in page
 
 
@@ -236,14 +249,14 @@ def test_ids_are_unique_and_links_lead_to_one(tmp_path):
 
 
 def test_a_report_is_the_same_every_time(tmp_path):
-    assert quiet_page(tmp_path) == render(summarise([tmp_path / "audit.jsonl"]), "html")
+    assert quiet_page(tmp_path) == render(build_report_model([tmp_path / "audit.jsonl"]), "html")
 
 
 def test_a_report_goes_to_its_file_for_the_owner_alone(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"})
     out = tmp_path / "report.html"
-    report([book.path], out, "html", None)
+    write_report([book.path], out, "html", None)
     assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert out.stat().st_mode & 0o777 == 0o600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.jsonl", "report.html"]
@@ -252,7 +265,7 @@ def test_a_report_goes_to_its_file_for_the_owner_alone(tmp_path):
 def test_a_report_without_a_file_goes_to_stdout(tmp_path, capsys):
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"})
-    report([book.path], None, "md", None)
+    write_report([book.path], None, "md", None)
     assert capsys.readouterr().out.startswith("# Invitations swept, 2026-11-25: clean\n")
 
 
@@ -266,20 +279,20 @@ def test_a_report_that_cannot_be_written_leaves_what_stood_there(tmp_path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(UsageFault, match="No space left"):
-        report([book.path], out, "html", None)
+    with pytest.raises(UsageError, match="No space left"):
+        write_report([book.path], out, "html", None)
     assert out.read_text() == "before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.jsonl", "report.html"]
 
 
 def test_a_folder_that_is_not_there_is_a_usage_fault(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
-    with pytest.raises(UsageFault, match="cannot be written"):
-        report([book.path], tmp_path / "absent" / "report.html", "html", None)
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_report([book.path], tmp_path / "absent" / "report.html", "html", None)
 
 
 def test_an_empty_log_makes_a_page_that_says_so(tmp_path):
-    page = render(summarise([Logbook(tmp_path / "audit.jsonl").path]), "html")
+    page = render(build_report_model([Logbook(tmp_path / "audit.jsonl").path]), "html")
     assert "There is no run in these logs." in page
 
 
@@ -293,7 +306,7 @@ def test_markdown_of_a_long_log_stays_within_what_a_pull_request_takes(tmp_path)
         book.line("planned", **invitation(number, **names))
         book.line("outcome", **invitation(number, **names), outcome="failed", error_code="X" * 40)
     book.finish(4, stale=300)
-    made = render(summarise([book.path]), "md")
+    made = render(build_report_model([book.path]), "md")
     assert len(made) < 65_536
     assert "250 more are in the audit log" in made
 
@@ -305,7 +318,7 @@ def test_one_that_is_not_shown_is_one(tmp_path, form, shown):
     for number in range(shown + 1):
         book.line("planned", **invitation(number))
     book.finish(stale=shown + 1)
-    assert "1 more is in the audit log" in render(summarise([book.path]), form)
+    assert "1 more is in the audit log" in render(build_report_model([book.path]), form)
 
 
 def test_a_pipe_is_written_and_not_replaced(tmp_path):
@@ -315,7 +328,7 @@ def test_a_pipe_is_written_and_not_replaced(tmp_path):
     os.mkfifo(pipe)
     with ThreadPoolExecutor(1) as pool:
         read = pool.submit(pipe.read_text, encoding="utf-8")
-        report([book.path], pipe, "md", None)
+        write_report([book.path], pipe, "md", None)
         assert read.result(10).startswith("# Invitations swept")
     assert pipe.is_fifo()
 
@@ -325,7 +338,7 @@ def test_a_link_is_followed_and_stays_one(tmp_path):
     book.sweep("run-1", {1: "deleted"})
     link, file = tmp_path / "link.md", tmp_path / "report.md"
     link.symlink_to(file)
-    report([book.path], link, "md", None)
+    write_report([book.path], link, "md", None)
     assert link.is_symlink()
     assert file.read_text().startswith("# Invitations swept")
 
@@ -333,7 +346,7 @@ def test_a_link_is_followed_and_stays_one(tmp_path):
 def test_a_sound_chain_is_put_into_words(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"})
-    chain = chain_of(verify([book.path]))
+    chain = chain_result(verify([book.path]))
     assert chain.sound
     assert chain.message.startswith("The chain is sound: 5 lines, 1 run.")
     assert chain.last_hash == book.prev
@@ -344,8 +357,8 @@ def test_a_damaged_chain_names_the_line_and_the_damage(tmp_path):
     book.sweep("run-1", {1: "deleted"})
     lines = book.path.read_bytes().replace(b"person-1@", b"person-2@", 1)
     book.path.write_bytes(lines)
-    chain = chain_of(verify([book.path]))
+    chain = chain_result(verify([book.path]))
     assert not chain.sound
     assert "audit.jsonl, line 2" in chain.message
-    page = render(summarise([book.path], chain), "html")
+    page = render(build_report_model([book.path], chain), "html")
     assert '<p class="word">damaged chain</p>' in page

@@ -9,9 +9,9 @@ from report.scenes import Scene, kept_names, on_terminal
 from report.snapshots import held
 from rich.cells import cell_len
 
-from invite_sweeper.cli.confirm import question
+from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.policy import Limits
-from invite_sweeper.report.run_view import Shown
+from invite_sweeper.report.run_view import RunView
 from invite_sweeper.report.tables import LineTable
 
 WIDTHS = (60, 80, 140)
@@ -140,7 +140,7 @@ def hostile(scene: Scene, width: int) -> str:
 def asked(scene: Scene, width: int) -> str:
     plan_some(scene)
     summary = scene.summary(invitations_seen=21, kept=14, estimate_s=12.0)
-    asks = question(summary, scene.shown(summary), Limits())
+    asks = render_question(summary, scene.shown(summary), Limits())
     return on_terminal(width, lambda console: console.print(asks, end=""))
 
 
@@ -148,7 +148,9 @@ def asked_trimmed(scene: Scene, width: int) -> str:
     scene.plan("Data Lake", 1)
     scene.plan("Elsewhere", 2, org_id="c" * 24)
     summary = scene.summary(stale=40, trimmed=38, invitations_seen=60)
-    asks = question(summary, scene.shown(summary), Limits(over_limit="trim", max_deletions=2))
+    asks = render_question(
+        summary, scene.shown(summary), Limits(over_limit="trim", max_deletions=2)
+    )
     return on_terminal(width, lambda console: console.print(asks, end=""))
 
 
@@ -203,7 +205,7 @@ def test_kept_invitation_without_a_date_is_named_without_an_age():
 
 def test_question_leaves_out_what_nobody_knows(scene):
     summary = scene.summary(stale=1, estimate_s=None)
-    asks = question(summary, Shown(organizations=("o" * 24,), planned=1), Limits())
+    asks = render_question(summary, RunView(organizations=("o" * 24,), planned=1), Limits())
     printed = on_terminal(80, lambda console: console.print(asks, end=""))
     assert "limits" in printed
     assert not set(printed.split()) & {"oldest", "newest", "time"}
@@ -258,7 +260,9 @@ def test_no_name_moves_the_cursor_or_begins_a_line_of_its_own(scene, value, widt
     printed = scene.printed(width, summary, kept=names)
     printed += on_terminal(
         width,
-        lambda console: console.print(question(summary, scene.shown(summary), Limits()), end=""),
+        lambda console: console.print(
+            render_question(summary, scene.shown(summary), Limits()), end=""
+        ),
     )
     fields = (
         "ts",

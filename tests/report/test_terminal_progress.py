@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from invite_sweeper.models import Outcome
-from invite_sweeper.report.progress import BarView, LineView, remaining_s
+from invite_sweeper.report.progress import BarProgressView, LogProgressView, remaining_s
 
 
 class FakeLog:
@@ -73,11 +73,11 @@ def test_remaining_time_is_never_negative_and_keeps_to_the_estimate(left, rate, 
 
 def test_line_is_said_at_the_begin_and_then_every_30_s_at_most():
     log, clock = FakeLog(), FakeClock()
-    view = LineView(log, clock)
-    view.sweeping(100, 60.0)
+    view = LogProgressView(log, clock)
+    view.deleting_started(100, 60.0)
     for _ in range(59):
         clock.now_s += 1.0
-        view.swept(Outcome.DELETED)
+        view.deletion_done(Outcome.DELETED)
     assert [event for _, event, _ in log.said] == ["deleting invitations"] * 2
     begin, later = (fields for _, _, fields in log.said)
     assert begin == {"total": 100, "estimate_s": 60.0}
@@ -86,32 +86,32 @@ def test_line_is_said_at_the_begin_and_then_every_30_s_at_most():
 
 def test_line_keeps_to_the_estimate():
     log, clock = FakeLog(), FakeClock()
-    view = LineView(log, clock)
-    view.sweeping(100, 600.0)
+    view = LogProgressView(log, clock)
+    view.deleting_started(100, 600.0)
     for _ in range(30):
         clock.now_s += 1.0
-        view.swept(Outcome.DELETED)
+        view.deletion_done(Outcome.DELETED)
     assert log.said[-1][2]["remaining_s"] == 570
 
 
 def test_walk_is_told_apart_from_the_sweep():
     log, clock = FakeLog(), FakeClock()
-    view = LineView(log, clock)
-    view.walking(3)
-    view.walked()
-    view.sweeping(2, 0.0)
+    view = LogProgressView(log, clock)
+    view.listing_started(3)
+    view.list_done()
+    view.deleting_started(2, 0.0)
     assert [(event, fields) for _, event, fields in log.said] == [
         ("reading projects", {"total": 3}),
         ("deleting invitations", {"total": 2}),
     ]
 
 
-@pytest.mark.parametrize("make", [LineView, BarView])
+@pytest.mark.parametrize("make", [LogProgressView, BarProgressView])
 def test_warnings_and_alarms_go_to_the_log(make):
     log = FakeLog()
-    view = make(log, FakeClock() if make is LineView else Console(file=StringIO()))
-    view.warn("look")
-    view.alarm("see to it")
+    view = make(log, FakeClock() if make is LogProgressView else Console(file=StringIO()))
+    view.warning("look")
+    view.error("see to it")
     view.close()
     assert log.said == [("warning", "look", {}), ("error", "see to it", {})]
 
@@ -119,9 +119,9 @@ def test_warnings_and_alarms_go_to_the_log(make):
 # --- the bar -------------------------------------------------------------------------------
 
 
-def bar(width: int) -> tuple[BarView, Console]:
+def bar(width: int) -> tuple[BarProgressView, Console]:
     console = Console(file=StringIO(), width=width, force_terminal=True, color_system=None)
-    view = BarView(FakeLog(), console)
+    view = BarProgressView(FakeLog(), console)
     view._progress.live.auto_refresh = False
     return view, console
 
@@ -129,9 +129,9 @@ def bar(width: int) -> tuple[BarView, Console]:
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_bar_shows_how_many_and_how_many_failed_in_one_line(width):
     view, _ = bar(width)
-    view.sweeping(40, 120.0)
+    view.deleting_started(40, 120.0)
     for outcome in (*[Outcome.DELETED] * 9, Outcome.FAILED):
-        view.swept(outcome)
+        view.deletion_done(outcome)
     paper = Console(file=StringIO(), width=width)
     paper.print(view._progress.get_renderable())
     view.close()
@@ -144,25 +144,25 @@ def test_bar_shows_how_many_and_how_many_failed_in_one_line(width):
 
 def test_bar_is_taken_away_after_the_last_step():
     view, console = bar(80)
-    view.walking(2)
+    view.listing_started(2)
     assert view._progress.live.is_started
-    view.walked()
+    view.list_done()
     assert view._progress.live.is_started
-    view.walked()
+    view.list_done()
     assert not view._progress.live.is_started
     assert console.file.getvalue().endswith("\x1b[2K")
 
 
 def test_sweep_that_begins_before_all_was_read_has_the_bar_for_itself():
     view, _ = bar(80)
-    view.walking(3)
-    view.walked()
-    view.sweeping(2, 0.0)
+    view.listing_started(3)
+    view.list_done()
+    view.deleting_started(2, 0.0)
     assert [task.description for task in view._progress.tasks] == ["Deleting"]
     view.close()
 
 
 def test_bar_of_nothing_is_never_begun():
     view, _ = bar(80)
-    view.walking(0)
+    view.listing_started(0)
     assert not view._progress.live.is_started

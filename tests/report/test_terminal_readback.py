@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report.scenes import RUN, Scene
 
-from invite_sweeper.report.run_view import KeptNames, read_shown
+from invite_sweeper.report.run_view import KeptInvitations, load_run_view
 from invite_sweeper.sweep.selection import Decision
 
 
@@ -19,7 +19,7 @@ def scene(tmp_path) -> Scene:
 
 def read(scene: Scene, most: int = 50, planned: int | None = None):
     count = len(scene.planned) if planned is None else planned
-    return read_shown(scene.path, RUN, start=0, most=most, planned=count)
+    return load_run_view(scene.path, RUN, start=0, max_rows=most, planned=count)
 
 
 def test_rows_stand_oldest_first_within_projects_by_name(scene):
@@ -33,7 +33,7 @@ def test_rows_stand_oldest_first_within_projects_by_name(scene):
         [40.0, 30.0, 20.0],
     ]
     assert (shown.oldest.age_days, shown.newest.age_days) == (50.0, 15.0)
-    assert (shown.planned, shown.projects, shown.most_in_project) == (5, 2, 3)
+    assert (shown.planned, shown.projects, shown.max_in_project) == (5, 2, 3)
 
 
 def test_one_project_that_fits_shows_all_and_one_more_row_cuts_it_to_its_share(scene):
@@ -84,8 +84,8 @@ def test_failures_are_shown_though_their_rows_are_cut(scene):
         scene.plan("Data Lake", number)
     scene.sweep(*["deleted"] * 27, "failed", "unknown", "failed")
     shown = read(scene, most=2)
-    assert [row.outcome for row in shown.astray] == ["failed", "unknown"]
-    assert [row.detail for row in shown.astray] == ["500 UNEXPECTED_ERROR", "no answer"]
+    assert [row.outcome for row in shown.failed] == ["failed", "unknown"]
+    assert [row.detail for row in shown.failed] == ["500 UNEXPECTED_ERROR", "no answer"]
 
 
 def test_time_of_the_deletions_is_from_the_first_call_to_the_last_answer(scene):
@@ -93,12 +93,12 @@ def test_time_of_the_deletions_is_from_the_first_call_to_the_last_answer(scene):
         scene.plan("Data Lake", number)
     scene.sweep("deleted", "deleted", "skipped")
     # a line a millisecond: intent, outcome, intent, outcome, and one that was never sent
-    assert read(scene).swept_s == pytest.approx(0.003)
+    assert read(scene).deleting_s == pytest.approx(0.003)
 
 
 def test_dry_run_has_no_time_of_deletions(scene):
     scene.plan("Data Lake", 1)
-    assert read(scene).swept_s is None
+    assert read(scene).deleting_s is None
 
 
 def test_other_runs_in_the_same_log_are_not_shown(scene):
@@ -108,14 +108,14 @@ def test_other_runs_in_the_same_log_are_not_shown(scene):
     scene.lose("Theirs", "no answer")
     shown = read(scene)
     assert [group.project for group in shown.groups] == ["Mine"]
-    assert shown.lost == ()
+    assert shown.unreadable == ()
 
 
 def test_lines_before_the_start_are_not_read(scene):
     scene.plan("Before", 1)
     start = scene.path.stat().st_size
     scene.plan("After", 2)
-    shown = read_shown(scene.path, RUN, start=start, most=9, planned=1)
+    shown = load_run_view(scene.path, RUN, start=start, max_rows=9, planned=1)
     assert [group.project for group in shown.groups] == ["After"]
 
 
@@ -130,7 +130,7 @@ def test_damaged_lines_are_passed_over(scene):
 
 def test_missing_log_is_told(tmp_path):
     with pytest.raises(OSError, match="audit"):
-        read_shown(tmp_path / "audit.jsonl", RUN, start=0, most=9, planned=0)
+        load_run_view(tmp_path / "audit.jsonl", RUN, start=0, max_rows=9, planned=0)
 
 
 def test_returned_ones_and_lost_projects_are_bounded_and_counted(scene):
@@ -138,7 +138,7 @@ def test_returned_ones_and_lost_projects_are_bounded_and_counted(scene):
         scene.lose(f"P{number}", "no answer")
         scene.plan("A", number, bounced=1)
     shown = read(scene, most=4)
-    assert (len(shown.returned), shown.returned_count, len(shown.lost)) == (4, 9, 4)
+    assert (len(shown.bounced), shown.bounced_count, len(shown.unreadable)) == (4, 9, 4)
 
 
 @given(
@@ -156,7 +156,7 @@ def test_no_more_rows_than_asked_and_every_one_counted(tmp_path_factory, counts,
     assert sum(len(group.rows) for group in shown.groups) <= most
     assert all(group.rows and group.hidden >= 0 for group in shown.groups)
     assert (shown.planned, shown.projects) == (sum(counts), len(counts))
-    assert shown.most_in_project == max(counts, default=0)
+    assert shown.max_in_project == max(counts, default=0)
     if sum(counts) <= most:
         assert [group.count for group in shown.groups] == counts
         assert all(not group.hidden for group in shown.groups)
@@ -181,11 +181,11 @@ def test_at_most_1000_kept_names_are_in_memory():
     assert sum(map(len, names.rows.values())) == 1_000
 
 
-def kept_names_by_default(count: int) -> KeptNames:
-    names = KeptNames(NOW)
+def kept_names_by_default(count: int) -> KeptInvitations:
+    names = KeptInvitations(NOW)
     for number in range(count):
         decision = Decision(invitation(number), None, "too_young" if number % 2 else "no_rule")
-        assert names.note(decision) is decision
+        assert names.record(decision) is decision
     stale = Decision(invitation(), "forgotten", None)
-    assert names.note(stale) is stale
+    assert names.record(stale) is stale
     return names

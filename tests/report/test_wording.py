@@ -2,8 +2,8 @@
 
 import pytest
 
-from invite_sweeper.report.formatting import clock, duration, left_over
-from invite_sweeper.text import number
+from invite_sweeper.report.formatting import describe_trimmed, format_countdown, format_duration
+from invite_sweeper.text import to_float
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from invite_sweeper.text import number
     ],
 )
 def test_duration_changes_its_unit_at_a_second_a_minute_and_an_hour(seconds, said):
-    assert duration(seconds) == said
+    assert format_duration(seconds) == said
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_duration_changes_its_unit_at_a_second_a_minute_and_an_hour(seconds, sai
     [(0, "0:00"), (59.4, "0:59"), (60, "1:00"), (3599, "59:59"), (3600, "1:00:00")],
 )
 def test_clock_has_hours_from_an_hour_on(seconds, said):
-    assert clock(seconds) == said
+    assert format_countdown(seconds) == said
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ def test_clock_has_hours_from_an_hour_on(seconds, said):
     [(3, 3.0), (2.5, 2.5), (True, None), ("3", None), (10**400, None), (1e999, None)],
 )
 def test_number_is_one_that_can_be_counted_with(value, found):
-    assert number(value) == found
+    assert to_float(value) == found
 
 
 @pytest.mark.parametrize(("trimmed", "said"), [(1, "1 more is left"), (2, "2 more are left")])
 def test_one_that_is_trimmed_is_left_and_two_are(trimmed, said):
-    assert left_over(trimmed) == f"{said} for another night"
+    assert describe_trimmed(trimmed) == f"{said} for another night"

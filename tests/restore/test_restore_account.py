@@ -4,8 +4,8 @@ import pytest
 from builders import NOW
 from restoring import deleted
 
-from invite_sweeper.errors import AuditUnwritable, CredentialsRefused
-from invite_sweeper.restore import Account, End, Restored
+from invite_sweeper.errors import AuditLogError, CredentialsRefused
+from invite_sweeper.restore import RestoreOutcome, RestoreReport, RestoreResult
 
 
 class Log:
@@ -18,26 +18,28 @@ class Log:
     def write(self, event, **fields):
         self.lines.append((event, fields))
 
-    async def durable(self):
+    async def sync(self):
         if self.failing:
-            raise AuditUnwritable("The disk is full.")
+            raise AuditLogError("The disk is full.")
 
 
-async def closed(log, error=None, outcome=Restored.RESTORED):
+async def closed(log, error=None, outcome=RestoreOutcome.RESTORED):
     one = deleted(1)
-    account = Account("run-2", NOW, False, "log.jsonl", [one], [one], {one: End(outcome)})
-    await account.close(log, error)
+    account = RestoreReport(
+        "run-2", NOW, False, "log.jsonl", [one], [one], {one: RestoreResult(outcome)}
+    )
+    await account.finish(log, error)
     return account
 
 
 @pytest.mark.parametrize(
     ("outcome", "code"),
     [
-        (Restored.RESTORED, 0),
-        (Restored.ALREADY_THERE, 0),
-        (Restored.FAILED, 4),
-        (Restored.UNKNOWN, 4),
-        (Restored.SKIPPED, 4),
+        (RestoreOutcome.RESTORED, 0),
+        (RestoreOutcome.ALREADY_THERE, 0),
+        (RestoreOutcome.FAILED, 4),
+        (RestoreOutcome.UNKNOWN, 4),
+        (RestoreOutcome.SKIPPED, 4),
     ],
 )
 async def test_end_of_the_one_person_decides_the_exit_code_and_is_in_the_last_line(outcome, code):
@@ -56,5 +58,5 @@ async def test_last_line_that_cannot_be_written_ends_with_7_whatever_ended_it_be
 
 
 async def test_log_that_had_failed_before_is_told_by_its_first_failure():
-    account = await closed(Log(failing=True), AuditUnwritable("No such folder."))
+    account = await closed(Log(failing=True), AuditLogError("No such folder."))
     assert (account.exit_code, account.error.message) == (7, "No such folder.")

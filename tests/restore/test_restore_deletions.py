@@ -4,8 +4,8 @@ import pytest
 from audit.written_logs import answer, fields_of, lines_of, write_events, write_run
 from builders import invitation
 
-from invite_sweeper.errors import GuardRefused, UsageFault
-from invite_sweeper.restore import deletions, raise_if_damaged
+from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.restore import check_log_intact, read_deletions
 
 URL = "https://atlas.example.com"
 
@@ -33,14 +33,14 @@ def test_only_what_was_deleted_is_given(log):
     run_with(
         log, "run-1", (1, "deleted"), (2, "already_gone"), (3, "failed"), (4, "accepted_during")
     )
-    found = deletions([log], base_url=URL)
+    found = read_deletions([log], base_url=URL)
     assert names(found) == ["person-1@example.com", "person-4@example.com"]
     assert {each.run_id for each in found} == {"run-1"}
 
 
 def test_what_was_deleted_comes_back_with_all_that_is_known_of_it(log):
     run_with(log, "run-1", (1, "deleted"))
-    (found,) = deletions([log], base_url=URL)
+    (found,) = read_deletions([log], base_url=URL)
     assert found.invitation == invitation(1)
     assert found.rule == "forgotten"
 
@@ -48,46 +48,46 @@ def test_what_was_deleted_comes_back_with_all_that_is_known_of_it(log):
 def test_two_runs_with_deletions_ask_for_the_one_that_is_meant(log):
     run_with(log, "run-1", (1, "deleted"))
     run_with(log, "run-2", (2, "deleted"))
-    with pytest.raises(UsageFault, match=r"run-1 \(1\), run-2 \(1\)"):
-        deletions([log], base_url=URL)
-    assert names(deletions([log], base_url=URL, run="run-2")) == ["person-2@example.com"]
+    with pytest.raises(UsageError, match=r"run-1 \(1\), run-2 \(1\)"):
+        read_deletions([log], base_url=URL)
+    assert names(read_deletions([log], base_url=URL, run="run-2")) == ["person-2@example.com"]
 
 
 def test_beginning_of_two_runs_is_not_enough(log):
     run_with(log, "run-1", (1, "deleted"))
     run_with(log, "run-2", (2, "deleted"))
-    with pytest.raises(UsageFault):
-        deletions([log], base_url=URL, run="run-")
+    with pytest.raises(UsageError):
+        read_deletions([log], base_url=URL, run="run-")
 
 
 def test_run_that_deleted_nothing_does_not_stand_in_the_way(log):
     run_with(log, "run-1", (1, "deleted"))
     write_run(log, "run-2", mode="dry-run")
-    assert names(deletions([log], base_url=URL)) == ["person-1@example.com"]
+    assert names(read_deletions([log], base_url=URL)) == ["person-1@example.com"]
 
 
 def test_run_that_is_not_there_is_a_usage_error(log):
     run_with(log, "run-1", (1, "deleted"))
-    with pytest.raises(UsageFault, match="no run nowhere"):
-        deletions([log], base_url=URL, run="nowhere")
+    with pytest.raises(UsageError, match="no run nowhere"):
+        read_deletions([log], base_url=URL, run="nowhere")
 
 
 @pytest.mark.parametrize("run", [None, "run-2"], ids=["whichever", "by name"])
 def test_log_without_a_deletion_gives_nothing(log, run):
     run_with(log, "run-1", (1, "already_gone"))
     run_with(log, "run-2", (2, "failed"))
-    assert deletions([log], base_url=URL, run=run) == ()
+    assert read_deletions([log], base_url=URL, run=run) == ()
 
 
 def test_run_that_deleted_nothing_gives_nothing_where_another_did(log):
     run_with(log, "run-1", (1, "deleted"))
     run_with(log, "run-2", (2, "failed"))
-    assert deletions([log], base_url=URL, run="run-2") == ()
+    assert read_deletions([log], base_url=URL, run="run-2") == ()
 
 
 def test_username_is_a_glob_and_case_does_not_matter(log):
     run_with(log, "run-1", (1, "deleted"), (12, "deleted"), (2, "deleted"))
-    found = deletions([log], base_url=URL, username="PERSON-1*")
+    found = read_deletions([log], base_url=URL, username="PERSON-1*")
     assert names(found) == ["person-1@example.com", "person-12@example.com"]
 
 
@@ -97,7 +97,7 @@ def test_one_door_of_a_person_is_given_once(log):
     for each in (invitation(1), again):
         events += [("intent", fields_of(each)), ("outcome", fields_of(each) | answer())]
     write_events(log, "run-1", events)
-    assert names(deletions([log], base_url=URL)) == ["person-1@example.com"]
+    assert names(read_deletions([log], base_url=URL)) == ["person-1@example.com"]
 
 
 @pytest.mark.parametrize("lacks", ["source", "roles", "username", "rule"])
@@ -106,33 +106,35 @@ def test_deletion_that_does_not_say_all_that_it_should_is_refused_and_named(log,
     del fields[lacks]
     write_events(log, "run-1", [("run_started", {"mode": "sweep"}), ("outcome", fields)])
     with pytest.raises(GuardRefused, match="run-1 cannot be read") as refused:
-        deletions([log], base_url=URL)
+        read_deletions([log], base_url=URL)
     assert refused.value.consequence == "Nobody was invited."
 
 
 def test_run_against_another_atlas_is_refused(log):
     run_with(log, "run-1", (1, "deleted"), base_url="https://elsewhere.example.com")
     with pytest.raises(GuardRefused, match="against https://elsewhere"):
-        deletions([log], base_url=URL)
+        read_deletions([log], base_url=URL)
 
 
 def test_rotated_files_are_read_together(tmp_path, log):
     older = tmp_path / "audit.jsonl.1"
     run_with(older, "run-1", (1, "deleted"))
     run_with(log, "run-2", (2, "deleted"))
-    assert names(deletions([older, log], base_url=URL, run="run-1")) == ["person-1@example.com"]
+    assert names(read_deletions([older, log], base_url=URL, run="run-1")) == [
+        "person-1@example.com"
+    ]
 
 
 def test_sound_log_passes_without_a_word(log):
     run_with(log, "run-1", (1, "deleted"))
-    assert raise_if_damaged([log]) == ()
+    assert check_log_intact([log]) == ()
 
 
 def test_edited_log_is_refused(log):
     run_with(log, "run-1", (1, "deleted"), (2, "deleted"))
     log.write_bytes(log.read_bytes().replace(b"person-1@", b"person-9@"))
     with pytest.raises(GuardRefused, match="damaged"):
-        raise_if_damaged([log])
+        check_log_intact([log])
 
 
 def test_log_with_a_line_taken_out_is_refused(log):
@@ -141,7 +143,7 @@ def test_log_with_a_line_taken_out_is_refused(log):
     del kept[2]
     log.write_bytes(b"\n".join(kept) + b"\n")
     with pytest.raises(GuardRefused):
-        raise_if_damaged([log])
+        check_log_intact([log])
 
 
 def test_log_of_a_run_that_was_killed_passes_and_says_so(log):
@@ -156,6 +158,6 @@ def test_log_of_a_run_that_was_killed_passes_and_says_so(log):
             ("intent", fields_of(invitation(2))),
         ],
     )
-    (said,) = raise_if_damaged([log])
+    (said,) = check_log_intact([log])
     assert "no end" in said
-    assert names(deletions([log], base_url=URL)) == ["person-1@example.com"]
+    assert names(read_deletions([log], base_url=URL)) == ["person-1@example.com"]

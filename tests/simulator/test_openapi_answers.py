@@ -210,15 +210,20 @@ async def refusals(ask, sim, project):
     yield await one("POST", invites, json=role)
     yield await one("POST", f"/groups/{project}/users", accept=V2025, json=role)
     yield await one("GET", "/groups", accept="*/*")
-    sim.versions.gone.add(("orgs", "*"))
+    sim.versions.retired.add(("orgs", "*"))
     yield await one("GET", "/orgs")
-    sim.forbid(project, Access.READ)
+    sim.limit_access(project, Access.READ)
     yield await one("GET", invites)
-    sim.allow(project)
+    sim.restore_access(project)
     sim.set_bucket("projects_group", project, capacity=1, refill=1)
     sim.spend("projects_group", project, 1)
     yield await one("GET", invites)
-    for fault in (faults.fails(500), faults.upgrade(), faults.challenge(), faults.role_missing()):
+    for fault in (
+        faults.fail_with(500),
+        faults.upgrade(),
+        faults.challenge(),
+        faults.role_missing(),
+    ):
         sim.faults.add(fault)
         yield await one("GET", "/groups")
 
@@ -227,7 +232,7 @@ async def everything():
     """All answers, with what was asked."""
     sim = SimulatedAtlas(lambda: NOW)
     sim.add_organization(ORG, "Example Org")
-    sim.mailroom.per_minute = None
+    sim.invite_rate_limit.per_minute = None
     project = sim.add_project("Data Lake", tags={"env": "sandbox"})
     sim.add_project("Second")
     invitation = sim.invite(project, "ada@example.com")

@@ -279,7 +279,7 @@ async def test_a_scripted_error_has_the_head_and_the_keys_recorded(name, beside)
     sim = organization()
     code = recorded.json()["errorCode"]
     parameters = recorded.json()["parameters"]
-    sim.faults.add(faults.fails(recorded.status, code, recorded.json()["detail"], *parameters))
+    sim.faults.add(faults.fail_with(recorded.status, code, recorded.json()["detail"], *parameters))
     async with asking(sim) as ask:
         got = await ask("GET", "/groups")
     recorded.headers = [pair for pair in recorded.headers if pair[0] not in beside]

@@ -33,7 +33,7 @@ async def test_a_service_account_gets_a_token_that_opens_and_revokes_it():
     assert opened.status == 200
     assert (revoked.status, revoked.body) == (200, b"")
     assert (closed.status, closed.code) == (401, "UNEXPECTED_ERROR")
-    assert (sim.oauth.issued, sim.oauth.revoked, sim.oauth.live(account)) == (1, 1, 0)
+    assert (sim.oauth.issued, sim.oauth.revoked, sim.oauth.live_token_count(account)) == (1, 1, 0)
 
 
 async def test_a_token_is_good_for_its_life_and_not_a_second_longer():
@@ -59,9 +59,9 @@ async def test_a_token_that_was_ended_before_its_time_ends_no_other_when_that_co
         await fetch_token(ask, account)
     sim.oauth.expire(early)
     clock.now_s += sim.oauth.expires_in_s - 10
-    assert sim.oauth.live(account) == 1
+    assert sim.oauth.live_token_count(account) == 1
     clock.now_s += 10
-    assert sim.oauth.live(account) == 0
+    assert sim.oauth.live_token_count(account) == 0
 
 
 async def test_a_wrong_secret_is_an_oauth_error_whose_error_is_text():
@@ -89,7 +89,7 @@ async def test_another_grant_is_refused_with_400(grant, code):
 async def test_the_token_after_the_cap_is_refused_until_one_ends():
     clock = Clock()
     sim = organization(monotonic=clock)
-    sim.oauth.live_tokens = 2
+    sim.oauth.max_live_tokens = 2
     account = sim.add_service_account()
     async with asking(sim, token="") as ask:
         got = [await fetch_token(ask, account) for _ in range(3)]
@@ -136,7 +136,7 @@ async def test_an_api_key_opens_by_digest_and_its_challenge_is_good_for_later_ca
         for path in ("groups", "groups?itemsPerPage=1&pageNum=1", "orgs"):
             async with client.get(f"{url}/api/atlas/v2/{path}") as answer:
                 assert answer.status == 200
-    assert sim.journal.statuses == {401: 1, 200: 3}
+    assert sim.request_log.statuses == {401: 1, 200: 3}
 
 
 @pytest.mark.parametrize("wrong", [{"name": "zzzzzzzz"}, {"secret": "guessed"}])
@@ -146,7 +146,7 @@ async def test_an_unknown_key_and_a_wrong_secret_get_the_challenge_again(wrong):
     async with serve(sim) as url, client, client.get(f"{url}/api/atlas/v2/groups") as answer:
         assert answer.status == 401
         assert answer.headers["Www-Authenticate"].startswith("Digest ")
-    assert sim.journal.statuses == {401: 2}
+    assert sim.request_log.statuses == {401: 2}
 
 
 async def test_a_nonce_is_good_for_its_uses_and_its_life():
@@ -162,13 +162,13 @@ async def test_a_nonce_is_good_for_its_uses_and_its_life():
                 return answer.status
 
         assert [await call() for _ in range(3)] == [200, 200, 200]
-        assert sim.journal.statuses[401] == 2
+        assert sim.request_log.statuses[401] == 2
         clock.now_s += 11
         assert await call() == 200
-        assert sim.journal.statuses[401] == 3
+        assert sim.request_log.statuses[401] == 3
         sim.digest.forget_nonces()
         assert await call() == 200
-        assert sim.journal.statuses[401] == 4
+        assert sim.request_log.statuses[401] == 4
 
 
 def reply(sim, account, nonce, *, count, method="GET", uri="/x"):
@@ -183,18 +183,18 @@ def reply(sim, account, nonce, *, count, method="GET", uri="/x"):
         "nc": count,
         "cnonce": "c0ffee",
     }
-    told["response"] = sim.digest._response(told, account.secret, method)
+    told["response"] = sim.digest._expected_response(told, account.secret, method)
     return told
 
 
 async def test_counts_must_rise_within_a_nonce_only_where_that_is_asked_for():
     sim = organization()
     account = sim.add_api_key()
-    nonce = sim.digest.fields(sim.digest.challenge())["nonce"]
+    nonce = sim.digest.parse_header(sim.digest.challenge())["nonce"]
 
     def holds(count):
         told = reply(sim, account, nonce, count=count)
-        return sim.digest.holds(told, account.secret, "GET", "/x")
+        return sim.digest.is_valid(told, account.secret, "GET", "/x")
 
     assert [holds("00000002"), holds("00000002"), holds("00000001")] == [True, True, True]
     sim.digest.rising_counts = True
@@ -215,21 +215,21 @@ async def test_counts_must_rise_within_a_nonce_only_where_that_is_asked_for():
 async def test_a_reply_with_one_wrong_field_does_not_hold(changed):
     sim = organization()
     account = sim.add_api_key()
-    nonce = sim.digest.fields(sim.digest.challenge())["nonce"]
-    assert sim.digest.holds(
+    nonce = sim.digest.parse_header(sim.digest.challenge())["nonce"]
+    assert sim.digest.is_valid(
         reply(sim, account, nonce, count="00000001"), account.secret, "GET", "/x"
     )
     wrong = reply(sim, account, nonce, count="00000002") | changed
-    assert not sim.digest.holds(wrong, account.secret, "GET", "/x")
+    assert not sim.digest.is_valid(wrong, account.secret, "GET", "/x")
 
 
 @pytest.mark.parametrize(("count", "known"), [("one", True), ("00000001", False)])
 async def test_a_count_that_is_no_number_and_an_unknown_nonce_do_not_hold(count, known):
     sim = organization()
     account = sim.add_api_key()
-    nonce = sim.digest.fields(sim.digest.challenge())["nonce"] if known else "A" * 32
+    nonce = sim.digest.parse_header(sim.digest.challenge())["nonce"] if known else "A" * 32
     told = reply(sim, account, nonce, count=count)
-    assert not sim.digest.holds(told, account.secret, "GET", "/x")
+    assert not sim.digest.is_valid(told, account.secret, "GET", "/x")
 
 
 async def test_revoking_what_is_not_live_is_200_all_the_same():
@@ -250,11 +250,11 @@ async def test_old_nonces_are_dropped_so_that_memory_stays_flat():
 async def test_a_missing_role_is_401_and_takes_no_token():
     sim = organization()
     project = sim.add_project("Data Lake")
-    sim.forbid(project)
+    sim.limit_access(project)
     async with asking(sim) as ask:
         listed = await ask("GET", f"/groups/{project}/invites")
         seen = await ask("GET", "/groups")
-        sim.allow(project)
+        sim.restore_access(project)
         again = await ask("GET", f"/groups/{project}/invites")
     assert (listed.status, listed.code) == (401, "USER_UNAUTHORIZED")
     assert "Ratelimit-Limit" not in listed.headers

@@ -27,7 +27,7 @@ def invitation(sim, project):
 
 
 async def test_a_fault_hits_the_nth_match_and_as_many_as_told(sim):
-    sim.faults.add(faults.fails(503), method="GET", path="*/groups", nth=2, times=2)
+    sim.faults.add(faults.fail_with(503), method="GET", path="*/groups", nth=2, times=2)
     async with asking(sim) as ask:
         statuses = [(await ask("GET", "/groups")).status for _ in range(5)]
         assert (await ask("GET", "/orgs")).status == 200
@@ -43,7 +43,7 @@ async def test_a_fault_without_an_end_lasts_until_all_are_cleared(sim):
 
 
 async def test_a_pattern_is_a_glob_over_the_path_and_a_method_is_exact(sim, project, invitation):
-    sim.faults.add(faults.fails(), method="DELETE", path="*/invites/*")
+    sim.faults.add(faults.fail_with(), method="DELETE", path="*/invites/*")
     async with asking(sim) as ask:
         path = f"/groups/{project}/invites/{invitation}"
         assert (await ask("GET", path)).status == 200
@@ -54,8 +54,8 @@ async def test_a_pattern_is_a_glob_over_the_path_and_a_method_is_exact(sim, proj
 async def test_an_early_fault_leaves_the_invitation_and_a_late_one_has_deleted_it(
     sim, project, invitation
 ):
-    sim.faults.add(faults.fails(500), method="DELETE")
-    sim.faults.add(faults.fails(500, late=True), method="DELETE", nth=2)
+    sim.faults.add(faults.fail_with(500), method="DELETE")
+    sim.faults.add(faults.fail_with(500, late=True), method="DELETE", nth=2)
     async with asking(sim) as ask:
         path = f"/groups/{project}/invites/{invitation}"
         assert (await ask("DELETE", path)).status == 500
@@ -64,7 +64,7 @@ async def test_an_early_fault_leaves_the_invitation_and_a_late_one_has_deleted_i
         assert sim.invitations(project) == ()
         assert (await ask("DELETE", path)).status == 404
     assert sim.deleted == (invitation,)
-    assert sim.journal.confirmed == set()
+    assert sim.request_log.confirmed == set()
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -78,7 +78,7 @@ async def test_a_reset_breaks_the_connection_before_or_after_the_deletion(
         assert (await ask("GET", "/groups")).status == 200
     assert sim.invitations(project) == (() if late else (invitation,))
     assert [each.status for each in sim.requests] == [0, 200]
-    assert sim.journal.statuses[0] == 1
+    assert sim.request_log.statuses[0] == 1
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -133,7 +133,7 @@ async def test_a_true_body_may_come_under_another_media_type(sim):
     [
         (faults.upgrade(), 405, {"Content-Type": "application/json"}),
         (faults.redirect("https://elsewhere.example.com/"), 302, {"Content-Length": "0"}),
-        (faults.fails(503, retry_after="7"), 503, {"Retry-After": "7"}),
+        (faults.fail_with(503, retry_after="7"), 503, {"Retry-After": "7"}),
         (faults.html(503, retry_after="9"), 503, {"Retry-After": "9", "Connection": "close"}),
         (faults.empty(401), 401, {"Content-Length": "0"}),
         (faults.role_missing(), 401, {"Content-Type": "application/json"}),
@@ -188,7 +188,7 @@ async def test_delays_are_slept_through_the_sleep_that_was_given():
 
     sim = organization(sleep=sleep)
     sim.faults.add(faults.delay(60))
-    sim.faults.latency(0.5)
+    sim.faults.set_latency(0.5)
     async with asking(sim) as ask:
         first = await ask("GET", "/groups")
         await ask("GET", "/groups")
@@ -203,7 +203,7 @@ async def test_latency_jitters_within_its_bounds():
         slept.append(seconds)
 
     sim = organization(sleep=sleep)
-    sim.faults.latency(0.5, 0.25)
+    sim.faults.set_latency(0.5, 0.25)
     async with asking(sim) as ask:
         for _ in range(20):
             await ask("GET", "/groups")
@@ -213,32 +213,32 @@ async def test_latency_jitters_within_its_bounds():
 
 def drawn(seed):
     sim = organization(seed=seed)
-    sim.faults.randomly(faults.fails(), 0.05, method="DELETE")
-    sim.faults.randomly(faults.reset(late=True), 0.01, method="DELETE")
-    return [sim.faults.draw("DELETE", "/x") for _ in range(4000)]
+    sim.faults.add_random(faults.fail_with(), 0.05, method="DELETE")
+    sim.faults.add_random(faults.reset(late=True), 0.01, method="DELETE")
+    return [sim.faults.faults_for("DELETE", "/x") for _ in range(4000)]
 
 
 def test_random_faults_are_as_frequent_as_told_and_the_same_for_a_seed():
     first, again, other = drawn(1), drawn(1), drawn(2)
     assert first == again != other
     counts = Counter(fault for faults_ in first for fault in faults_)
-    assert 0.04 < counts[faults.fails()] / 4000 < 0.06
+    assert 0.04 < counts[faults.fail_with()] / 4000 < 0.06
     assert 0.005 < counts[faults.reset(late=True)] / 4000 < 0.016
 
 
 def test_other_methods_are_left_alone():
     sim = organization()
-    sim.faults.randomly(faults.fails(), 1.0, method="DELETE")
-    assert sim.faults.draw("GET", "/x") == ()
-    assert sim.faults.draw("DELETE", "/x") == (faults.fails(),)
+    sim.faults.add_random(faults.fail_with(), 1.0, method="DELETE")
+    assert sim.faults.faults_for("GET", "/x") == ()
+    assert sim.faults.faults_for("DELETE", "/x") == (faults.fail_with(),)
 
 
 async def test_requests_are_logged_with_path_status_and_time_unless_that_is_turned_off(sim):
     async with asking(sim) as ask:
         await ask("GET", "/groups?pageNum=1")
-        sim.journal.enabled = False
+        sim.request_log.enabled = False
         await ask("GET", "/nothing")
     (kept,) = sim.requests
     assert (kept.method, kept.path, kept.status) == ("GET", "/api/atlas/v2/groups?pageNum=1", 200)
     assert kept.at_s <= sim.monotonic()
-    assert sim.journal.statuses == {200: 1, 404: 1}
+    assert sim.request_log.statuses == {200: 1, 404: 1}

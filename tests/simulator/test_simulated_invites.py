@@ -22,7 +22,7 @@ async def test_an_invitation_is_listed_read_and_deleted_once():
     assert (second.status, second.code) == (404, "RESOURCE_NOT_FOUND")
     assert sim.deleted == (invitation,)
     assert sim.deletes_received == 2
-    assert sim.journal.deletes_after_confirmation == [invitation]
+    assert sim.request_log.deletes_after_confirmation == [invitation]
 
 
 async def test_the_second_delete_may_answer_400_instead():
@@ -89,13 +89,13 @@ async def test_a_body_that_is_no_json_object_is_400():
 async def test_ten_invitations_of_an_address_are_forgotten_after_a_minute():
     clock = Clock()
     sim = organization(monotonic=clock)
-    sim.mailroom.per_minute = 1
-    assert sim.mailroom.refuse("192.0.2.1") is None
-    assert sim.mailroom.refuse("192.0.2.2") is None
+    sim.invite_rate_limit.per_minute = 1
+    assert sim.invite_rate_limit.count_or_reject("192.0.2.1") is None
+    assert sim.invite_rate_limit.count_or_reject("192.0.2.2") is None
     clock.now_s += 59
-    assert sim.mailroom.refuse("192.0.2.1") is not None
+    assert sim.invite_rate_limit.count_or_reject("192.0.2.1") is not None
     clock.now_s += 1
-    assert sim.mailroom.refuse("192.0.2.1") is None
+    assert sim.invite_rate_limit.count_or_reject("192.0.2.1") is None
 
 
 async def test_the_eleventh_invitation_of_a_minute_is_refused_with_400():

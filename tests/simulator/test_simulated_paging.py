@@ -115,7 +115,7 @@ async def test_short_pages_may_have_a_next():
 
 async def test_ids_may_come_again_on_the_next_page():
     sim = filled(4)
-    sim.paging.repeats = 1
+    sim.paging.repeated_items = 1
     async with asking(sim) as ask:
         pages = await follow(ask, "/groups?itemsPerPage=2")
     assert names(pages[0]) == ["project-000", "project-001"]
@@ -124,7 +124,7 @@ async def test_ids_may_come_again_on_the_next_page():
 
 async def test_a_loop_gives_the_first_page_for_ever():
     sim = filled(2)
-    sim.paging.loop = True
+    sim.paging.endless = True
     async with asking(sim) as ask:
         pages = await follow(ask, "/groups", most=4)
     assert len(pages) == 4

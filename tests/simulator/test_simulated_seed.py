@@ -3,7 +3,7 @@
 import orjson
 from simulator.simulated import NOW
 
-from invite_sweeper.simulator import SimulatedAtlas, Status, fill
+from invite_sweeper.simulator import OrgMembershipStatus, SimulatedAtlas, fill
 
 
 def filled(seed=0, projects=20, invitations=12):
@@ -14,7 +14,12 @@ def filled(seed=0, projects=20, invitations=12):
 
 def everything(sim):
     return [
-        (group.name, group.tags, group.created, [each.document for each in group.invites.values()])
+        (
+            group.name,
+            group.tags,
+            group.created_at,
+            [each.document for each in group.invites.values()],
+        )
         for group in sim.groups.values()
     ]
 
@@ -71,11 +76,11 @@ def test_an_organization_that_is_there_is_filled_and_not_replaced():
 def test_people_of_all_statuses_are_made_on_demand_and_the_same_for_a_seed():
     def people(seed):
         sim = SimulatedAtlas(lambda: NOW)
-        made = fill(sim, projects=3, invitations_per_project=1, people=60, seed=seed)
+        made = fill(sim, projects=3, invitations_per_project=1, user_count=60, seed=seed)
         return [sim.user(each) for each in made.users]
 
     first = people(1)
     assert first == people(1) != people(2)
     assert len(first) == 60
-    assert {each.status for each in first} == set(Status)
+    assert {each.status for each in first} == set(OrgMembershipStatus)
     assert any(len(each.group_roles) == 2 for each in first)

@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 from simulator.simulated import ORG, RATES, Clock, asking, organization
 
 from invite_sweeper.simulator import ENDPOINT_SETS
-from invite_sweeper.simulator.throttling import Bucket, Limits
+from invite_sweeper.simulator.throttling import BucketLimit, SimulatedBucket
 
 
 def test_a_bucket_gives_back_in_steps_and_never_more_than_it_holds():
-    bucket = Bucket(Limits(10, 4, 60.0), anchor_s=0.0)
-    assert bucket.take(0.0, 9) == 9
-    assert bucket.take(59.9, 5) == 1
-    assert bucket.take(60.0, 9) == 4
-    assert bucket.take(119.9, 1) == 0
-    assert bucket.wait_s(119.9) == 1
-    assert bucket.take(300.0, 99) == 10
+    bucket = SimulatedBucket(BucketLimit(10, 4, 60.0), anchor_s=0.0)
+    assert bucket.take_up_to(0.0, 9) == 9
+    assert bucket.take_up_to(59.9, 5) == 1
+    assert bucket.take_up_to(60.0, 9) == 4
+    assert bucket.take_up_to(119.9, 1) == 0
+    assert bucket.next_refill_s(119.9) == 1
+    assert bucket.take_up_to(300.0, 99) == 10
 
 
 @given(
@@ -30,12 +30,12 @@ def test_a_bucket_gives_back_in_steps_and_never_more_than_it_holds():
 def test_a_bucket_never_gives_more_than_capacity_and_its_steps_allow(
     capacity, refill, period_s, gaps_s
 ):
-    bucket = Bucket(Limits(capacity, refill, period_s), anchor_s=0.0)
+    bucket = SimulatedBucket(BucketLimit(capacity, refill, period_s), anchor_s=0.0)
     now_s = taken = 0
     for gap_s in gaps_s:
         now_s += gap_s
-        taken += bucket.take(float(now_s), 3)
-        assert 0 <= bucket.level <= capacity
+        taken += bucket.take_up_to(float(now_s), 3)
+        assert 0 <= bucket.tokens <= capacity
         assert taken <= capacity + refill * (now_s // period_s)
 
 

@@ -146,7 +146,7 @@ async def test_removing_from_a_project_leaves_the_organization_and_the_other_way
     assert (first.status, again.status, again.code) == (204, 404, "USER_NOT_IN_GROUP")
     assert (whole.status, after.status, after.code) == (204, 404, "USER_NOT_IN_ORG")
     assert user not in sim.users()
-    assert [(each.scope_id, each.user_id) for each in sim.journal.removed] == [
+    assert [(each.scope_id, each.user_id) for each in sim.request_log.removed] == [
         (project, user),
         (ORG, user),
     ]
@@ -164,7 +164,7 @@ async def test_the_removal_of_somebody_who_accepted_a_moment_before_is_told_by_t
         removed = await ask("DELETE", path, accept=V2025)
     assert read.json()["orgMembershipStatus"] == "PENDING"
     assert removed.status == 204
-    assert [each.status for each in sim.journal.removed] == ["ACTIVE"]
+    assert [each.status for each in sim.request_log.removed] == ["ACTIVE"]
 
 
 async def test_a_pending_person_is_an_organization_invitation_too_under_another_id(
@@ -279,7 +279,7 @@ async def test_an_invitation_without_a_name_or_roles_is_400(sim, project, body):
 
 
 async def test_all_ways_to_invite_share_the_limit_of_an_address(sim, project):
-    sim.mailroom.per_minute = 3
+    sim.invite_rate_limit.per_minute = 3
     statuses = []
     async with asking(sim) as ask:
         for number in range(2):
@@ -290,7 +290,7 @@ async def test_all_ways_to_invite_share_the_limit_of_an_address(sim, project):
             ):
                 body = {"username": name, "roles": roles}
                 statuses.append((await ask("POST", path, accept=accept, json=body)).status)
-        sim.mailroom.per_minute = None
+        sim.invite_rate_limit.per_minute = None
         body = {"username": "u9@example.com", "roles": ["GROUP_OWNER"]}
         free = await ask("POST", f"/groups/{project}/users", accept=V2025, json=body)
     assert statuses == [200, 201, 200, 400]
@@ -341,4 +341,4 @@ def test_somebody_who_is_gone_may_still_accept_without_harm(sim):
 def test_declining_takes_the_end_away(sim):
     user = sim.add_user("ada@example.com")
     sim.set_status(user, "INVITATION_REJECTED")
-    assert sim.user(user).expires is None
+    assert sim.user(user).expires_at is None

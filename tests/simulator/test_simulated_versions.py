@@ -31,7 +31,7 @@ async def test_a_date_is_resolved_down_and_anything_else_is_406(accept, status):
 
 async def test_where_only_exact_dates_are_taken_another_is_406():
     sim = organization()
-    sim.versions.exact = True
+    sim.versions.exact_only = True
     async with asking(sim) as ask:
         exact = await ask("GET", "/groups", accept=V2023)
         between = await ask("GET", "/groups", accept="application/vnd.atlas.2024-08-05+json")
@@ -52,7 +52,7 @@ async def test_a_delete_needs_the_version_as_well():
 async def test_a_version_that_is_gone_answers_410_for_its_family_alone(version):
     sim = organization()
     project = sim.add_project("Data Lake")
-    sim.versions.gone.add(("invites", version))
+    sim.versions.retired.add(("invites", version))
     async with asking(sim) as ask:
         gone = await ask("GET", f"/groups/{project}/invites")
         there = await ask("GET", "/groups")

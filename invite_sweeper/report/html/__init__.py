@@ -14,26 +14,34 @@ from typing import Literal, TypeAlias
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from invite_sweeper.errors import UsageFault
-from invite_sweeper.files import replaceable
+from invite_sweeper.errors import UsageError
+from invite_sweeper.files import regular_file_target
 from invite_sweeper.report.html.charts import HEIGHT, WIDTH, Chart, layout
-from invite_sweeper.report.html.model import Chain, ReportModel, Verdict, chain_of
+from invite_sweeper.report.html.model import ChainResult, ReportModel, ReportStatus, chain_result
 from invite_sweeper.report.html.sections import facts, sections, tiles, title
-from invite_sweeper.report.html.status import summarise
-from invite_sweeper.text import visible
+from invite_sweeper.report.html.status import build_report_model
+from invite_sweeper.text import escape_unprintable
 
-__all__ = ["Chain", "Format", "ReportModel", "chain_of", "render", "report", "summarise"]
+__all__ = [
+    "ChainResult",
+    "Format",
+    "ReportModel",
+    "build_report_model",
+    "chain_result",
+    "render",
+    "write_report",
+]
 
 
 # Text for Markdown: no value of a log can become markup, a link or a mention there.
 
 
-_HARMLESS = re.compile(r"[A-Za-z0-9 ,;:'()%/.+-]*")
+_SAFE_TEXT = re.compile(r"[A-Za-z0-9 ,;:'()%/.+-]*")
 _LINKS = re.compile(r"://|www\.", re.IGNORECASE)
 _RUNS = re.compile(r"`+")
 
 
-def literal(written: str, *, in_table: bool = False) -> str:
+def code_span(value: str, *, in_table: bool = False) -> str:
     """The text as a code span, which no reader of Markdown looks into; empty stays empty.
 
     Args:
@@ -43,33 +51,33 @@ def literal(written: str, *, in_table: bool = False) -> str:
     Source:
         GitHub Flavored Markdown, version 0.29, 6.3 "Code spans" and 4.10 "Tables".
     """
-    if not written.strip():
+    if not value.strip():
         return ""
-    longest = max((len(run) for run in _RUNS.findall(written)), default=0)
+    longest = max((len(run) for run in _RUNS.findall(value)), default=0)
     fence = "`" * (longest + 1)
-    pad = " " if written[0] in "` " or written[-1] in "` " else ""
-    span = f"{fence}{pad}{written}{pad}{fence}"
+    pad = " " if value[0] in "` " or value[-1] in "` " else ""
+    span = f"{fence}{pad}{value}{pad}{fence}"
     return span.replace("|", "\\|") if in_table else span
 
 
-def sentence(written: str) -> str:
+def markdown_sentence(value: str) -> str:
     """A sentence of ours: plain where it holds letters and stops alone, else a code span."""
-    plain = _HARMLESS.fullmatch(written) and not _LINKS.search(written)
-    return written if plain else literal(written)
+    plain = _SAFE_TEXT.fullmatch(value) and not _LINKS.search(value)
+    return value if plain else code_span(value)
 
 
 # The model as one self-contained page, or as Markdown for a ticket.
 
 
-MOODS = {
-    Verdict.CLEAN: "good",
-    Verdict.EMPTY: "plain",
-    Verdict.PARTIAL: "warning",
-    Verdict.STOPPED: "warning",
-    Verdict.REFUSED: "warning",
-    Verdict.UNFINISHED: "bad",
-    Verdict.FAILED: "bad",
-    Verdict.DAMAGED: "bad",
+STATUS_CLASSES = {
+    ReportStatus.CLEAN: "good",
+    ReportStatus.EMPTY: "plain",
+    ReportStatus.PARTIAL: "warning",
+    ReportStatus.INTERRUPTED: "warning",
+    ReportStatus.REFUSED: "warning",
+    ReportStatus.UNFINISHED: "bad",
+    ReportStatus.FAILED: "bad",
+    ReportStatus.DAMAGED: "bad",
 }
 """The colour of the verdict; the word stands beside it, so nothing hangs on colour."""
 
@@ -90,7 +98,7 @@ def render_html(model: ReportModel) -> str:
         .get_template("report.html.j2")
         .render(
             **_parts(model),
-            mood=MOODS[model.verdict],
+            mood=STATUS_CLASSES[model.status],
             style=style,
             script=script,
             style_hash=_hash(style),
@@ -118,8 +126,8 @@ def svg(chart: Chart) -> str:
 def _parts(model: ReportModel) -> dict[str, object]:
     return {
         "title": title(model),
-        "verdict": model.verdict.value,
-        "sentence": model.sentence,
+        "verdict": model.status.value,
+        "sentence": model.status_message,
         "notes": model.notes,
         "tiles": tiles(model),
         "facts": facts(model),
@@ -130,15 +138,17 @@ def _parts(model: ReportModel) -> dict[str, object]:
 @cache
 def _environment(*, autoescape: bool) -> Environment:
     environment = Environment(
-        loader=PackageLoader("invite_sweeper.report.page"),
+        loader=PackageLoader("invite_sweeper.report.html"),
         autoescape=autoescape,  # noqa: S701 - off for Markdown alone, which has rules of its own
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["visible"] = visible
-    environment.filters["literal"] = literal
-    environment.filters["sentence"] = lambda text: sentence(visible(text))
+    environment.filters["escape_unprintable"] = escape_unprintable
+    environment.filters["code_span"] = code_span
+    environment.filters["markdown_sentence"] = lambda text: markdown_sentence(
+        escape_unprintable(text)
+    )
     return environment
 
 
@@ -157,7 +167,9 @@ def _hash(text: str) -> str:
 Format: TypeAlias = Literal["html", "md"]
 
 
-def report(paths: Sequence[Path], out: Path | None, fmt: Format, chain: Chain | None) -> None:
+def write_report(
+    paths: Sequence[Path], out: Path | None, fmt: Format, chain: ChainResult | None
+) -> None:
     """Make a report of audit logs and put it where it was asked for.
 
     The file is there whole or not at all, and for its owner alone: it names people.
@@ -172,21 +184,21 @@ def report(paths: Sequence[Path], out: Path | None, fmt: Format, chain: Chain | 
         UsageFault: A log cannot be read, or `out` cannot be written;
             what stood there before stands there still.
     """
-    text = render(summarise(paths, chain), fmt)
+    text = render(build_report_model(paths, chain), fmt)
     if out is None:
         sys.stdout.write(text)
         return
     try:
         _write(out, text)
     except OSError as error:
-        raise UsageFault(
+        raise UsageError(
             f"The report cannot be written to {out}: {error.strerror}.",
             hint="Name a file in a folder that you may write to.",
         ) from error
 
 
 def _write(out: Path, text: str) -> None:
-    target = replaceable(out)
+    target = regular_file_target(out)
     if target is None:
         out.write_text(text, encoding="utf-8")
         return

@@ -10,11 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from invite_sweeper.errors import ExitCode, UsageFault
+from invite_sweeper.errors import ExitCode, UsageError
 from invite_sweeper.report.html.model import OUTCOMES, LogFile
-from invite_sweeper.report.run_view import parse_line
+from invite_sweeper.report.run_view import parse_log_line
 from invite_sweeper.sweep.plan import age_class
-from invite_sweeper.text import instant, number, text, whole
+from invite_sweeper.text import to_datetime, to_float, to_int, to_text
 
 # The temporary database that holds what memory should not: rows of the runs looked at.
 #
@@ -25,7 +25,7 @@ from invite_sweeper.text import instant, number, text, whole
 CACHE_KIB = 16_384
 
 _FAMILY = 0xFF
-_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+_STORAGE_ERRORS = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 """Error codes; the lowest byte names the family."""
 
 SCHEMA = """
@@ -69,7 +69,7 @@ ANALYZE;
 
 
 @contextmanager
-def ledger() -> Iterator[sqlite3.Connection]:
+def temporary_database() -> Iterator[sqlite3.Connection]:
     """An empty ledger, gone at the end.
 
     Raises:
@@ -84,9 +84,9 @@ def ledger() -> Iterator[sqlite3.Connection]:
         connection.executescript(SCHEMA)
         yield connection
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & _FAMILY not in _NO_ROOM:
+        if error.sqlite_errorcode & _FAMILY not in _STORAGE_ERRORS:
             raise
-        raise UsageFault(
+        raise UsageError(
             f"The temporary folder cannot hold what a report of these logs needs: {error}.",
             hint="Make room there, or name a roomier folder in TMPDIR.",
         ) from error
@@ -94,14 +94,14 @@ def ledger() -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-class Rows:
+class BatchInserter:
     """Collects rows of one table and hands them over in large groups.
 
     Attributes:
         GROUP: Rows a group: enough to make the calls cheap, few enough to stay flat.
     """
 
-    GROUP = 2_000
+    BATCH_SIZE = 2_000
 
     __slots__ = ("_connection", "_rows", "_statement")
 
@@ -114,7 +114,7 @@ class Rows:
     def add(self, row: tuple[object, ...]) -> None:
         """Take one row; its values stand in the table's order."""
         self._rows.append(row)
-        if len(self._rows) >= self.GROUP:
+        if len(self._rows) >= self.BATCH_SIZE:
             self.flush()
 
     def flush(self) -> None:
@@ -128,7 +128,7 @@ class Rows:
 # Reads audit logs line by line, whatever stands in them, in flat memory.
 
 
-LONGEST_LINE = 1 << 23
+MAX_LINE_BYTES = 1 << 23
 """Bytes; what is longer is no audit line and is skipped to its end."""
 
 
@@ -140,38 +140,38 @@ def raw_lines(path: Path) -> Iterator[bytes]:
     """
     try:
         with path.open("rb") as stream:
-            while raw := stream.readline(LONGEST_LINE):
-                if not raw.endswith(b"\n") and len(raw) == LONGEST_LINE:
+            while raw := stream.readline(MAX_LINE_BYTES):
+                if not raw.endswith(b"\n") and len(raw) == MAX_LINE_BYTES:
                     _skip_line(stream)
                     raw = b""
                 yield raw.rstrip(b"\r\n")
     except OSError as error:
-        raise UsageFault(
+        raise UsageError(
             f"The audit log {path} cannot be read: {error.strerror}.",
             hint="Name files that exist and that you may read.",
         ) from error
 
 
 def _skip_line(stream: BinaryIO) -> None:
-    while (more := stream.readline(LONGEST_LINE)) and not more.endswith(b"\n"):
+    while (more := stream.readline(MAX_LINE_BYTES)) and not more.endswith(b"\n"):
         pass
 
 
-def in_order(paths: Sequence[Path]) -> tuple[Path, ...]:
+def sort_by_start(paths: Sequence[Path]) -> tuple[Path, ...]:
     """Each file once, the one that begins first first: a rotated log is read as it was written.
 
     Raises:
         UsageFault: A file cannot be read.
     """
     files = dict.fromkeys(path.resolve() for path in paths)
-    return tuple(sorted(files, key=lambda path: (_beginning(path), str(path))))
+    return tuple(sorted(files, key=lambda path: (_first_timestamp(path), str(path))))
 
 
-def _beginning(path: Path) -> str:
+def _first_timestamp(path: Path) -> str:
     for raw in raw_lines(path):
-        line = parse_line(raw)
+        line = parse_log_line(raw)
         if line is not None:
-            return text(line.get("ts"))
+            return to_text(line.get("ts"))
     return ""
 
 
@@ -181,10 +181,10 @@ def _beginning(path: Path) -> str:
 CURRENT, PREVIOUS = 1, 0
 """A run's role in the comparison; every other run has none."""
 
-TOGETHER = timedelta(hours=12)
+SAME_RUN_WINDOW = timedelta(hours=12)
 """Shards that began within this time of the newest belong to the same night."""
 
-_MARK = b'"event":"run_'
+_RUN_EVENT_MARK = b'"event":"run_'
 """Inside a JSON string the quotes would be escaped, so no value can look like this."""
 _SHARD = re.compile(r"(\d{1,6})/(\d{1,6})")
 _COMPARABLE = tuple(c for c in ExitCode if c.read_everything or c is ExitCode.REFUSED)
@@ -192,7 +192,7 @@ _COMPARABLE = tuple(c for c in ExitCode if c.read_everything or c is ExitCode.RE
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class SelectedRuns:
     """What the first pass found.
 
     Attributes:
@@ -203,12 +203,12 @@ class Chosen:
     """
 
     missing_shards: tuple[int, ...]
-    of_shards: int
-    finished: tuple[Mapping[str, object], ...]
+    shard_count: int
+    last_lines: tuple[Mapping[str, object], ...]
     other_series: int
 
 
-def read_heads(db: sqlite3.Connection, files: Sequence[Path]) -> Chosen:
+def find_runs(db: sqlite3.Connection, files: Sequence[Path]) -> SelectedRuns:
     """Put every run into `runs` and mark those that the page compares.
 
     Raises:
@@ -218,42 +218,44 @@ def read_heads(db: sqlite3.Connection, files: Sequence[Path]) -> Chosen:
     db.execute("BEGIN")
     for index, path in enumerate(files):
         for raw in raw_lines(path):
-            if _MARK in raw and (line := parse_line(raw)) is not None:
-                _take(db, index, line, raw)
+            if _RUN_EVENT_MARK in raw and (line := parse_log_line(raw)) is not None:
+                _add_run_line(db, index, line, raw)
     db.execute("COMMIT")
-    return _choose(db)
+    return _select_runs(db)
 
 
-def _take(db: sqlite3.Connection, index: int, line: Mapping[str, object], raw: bytes) -> None:
-    run_id = text(line.get("run_id"))
-    seen_at = instant(line.get("now")) or instant(line.get("ts"))
+def _add_run_line(
+    db: sqlite3.Connection, index: int, line: Mapping[str, object], raw: bytes
+) -> None:
+    run_id = to_text(line.get("run_id"))
+    started_at = to_datetime(line.get("now")) or to_datetime(line.get("ts"))
     db.execute(
         "INSERT OR IGNORE INTO runs (run_id, file, started) VALUES (?, ?, ?)",
-        (run_id, index, seen_at.isoformat() if seen_at else ""),
+        (run_id, index, started_at.isoformat() if started_at else ""),
     )
     if line.get("event") == "run_started":
         columns = ("mode", "shard", "base_url", "policy_path", "policy_sha256", "actor")
         db.execute(
             "UPDATE runs SET mode=?, shard=?, base_url=?, policy_path=?, policy_sha256=?, actor=?,"
             " tool_version=? WHERE run_id=?",
-            (*(text(line.get(name)) for name in (*columns, "tool_version")), run_id),
+            (*(to_text(line.get(name)) for name in (*columns, "tool_version")), run_id),
         )
     elif line.get("event") == "run_finished":
         db.execute(
             "UPDATE runs SET finished=?, exit_code=? WHERE run_id=?",
-            (text(line.get("ts")), whole(line.get("exit_code")), run_id),
+            (to_text(line.get("ts")), to_int(line.get("exit_code")), run_id),
         )
         db.execute("INSERT OR REPLACE INTO finals VALUES (?, ?)", (run_id, raw))
 
 
-def _choose(db: sqlite3.Connection) -> Chosen:
+def _select_runs(db: sqlite3.Connection) -> SelectedRuns:
     newest = db.execute("SELECT * FROM runs ORDER BY started DESC, ord DESC LIMIT 1").fetchone()
     if newest is None:
-        return Chosen((), 0, (), 0)
-    split = _SHARD.fullmatch(newest["shard"])
-    of_shards = int(split[2]) if split else 0
-    current, missing = _newest_of_each(db, newest, of_shards)
-    previous = tuple(found for ord_ in current if (found := _before(db, ord_)) is not None)
+        return SelectedRuns((), 0, (), 0)
+    match = _SHARD.fullmatch(newest["shard"])
+    shard_count = int(match[2]) if match else 0
+    current, missing = _newest_of_each_shard(db, newest, shard_count)
+    previous = tuple(found for ord_ in current if (found := _previous_run(db, ord_)) is not None)
     if len(previous) < len(current):
         previous = ()
     for role, ords in ((CURRENT, current), (PREVIOUS, previous)):
@@ -261,35 +263,35 @@ def _choose(db: sqlite3.Connection) -> Chosen:
     finals = db.execute(
         "SELECT f.line FROM finals f JOIN runs r USING (run_id) WHERE r.role = 1"
     ).fetchall()
-    parsed = (parse_line(row["line"]) for row in finals)
+    parsed = (parse_log_line(row["line"]) for row in finals)
     series = db.execute(
         "SELECT count(*) FROM (SELECT DISTINCT base_url, policy_path FROM runs)"
     ).fetchone()[0]
-    finished = tuple(line for line in parsed if line is not None)
-    return Chosen(missing, of_shards, finished, series - 1)
+    last_lines = tuple(line for line in parsed if line is not None)
+    return SelectedRuns(missing, shard_count, last_lines, series - 1)
 
 
-def _newest_of_each(
-    db: sqlite3.Connection, newest: sqlite3.Row, of_shards: int
+def _newest_of_each_shard(
+    db: sqlite3.Connection, newest: sqlite3.Row, shard_count: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    if not of_shards:
+    if not shard_count:
         return (newest["ord"],), ()
     rows = db.execute(
         "SELECT ord, shard, max(started) AS started FROM runs"
         " WHERE base_url=? AND policy_path=? AND shard LIKE ? GROUP BY shard",
-        (newest["base_url"], newest["policy_path"], f"%/{of_shards}"),
+        (newest["base_url"], newest["policy_path"], f"%/{shard_count}"),
     ).fetchall()
-    latest = instant(newest["started"])
-    tonight: dict[int, int] = {}
+    latest = to_datetime(newest["started"])
+    current: dict[int, int] = {}
     for row in rows:
-        split, began = _SHARD.fullmatch(row["shard"]), instant(row["started"])
-        if split and latest and began and latest - began <= TOGETHER:
-            tonight[int(split[1])] = row["ord"]
-    absent = tuple(part for part in range(1, min(of_shards, 1000) + 1) if part not in tonight)
-    return tuple(tonight.values()) or (newest["ord"],), absent
+        split, began = _SHARD.fullmatch(row["shard"]), to_datetime(row["started"])
+        if split and latest and began and latest - began <= SAME_RUN_WINDOW:
+            current[int(split[1])] = row["ord"]
+    missing = tuple(part for part in range(1, min(shard_count, 1000) + 1) if part not in current)
+    return tuple(current.values()) or (newest["ord"],), missing
 
 
-def _before(db: sqlite3.Connection, ord_: int) -> int | None:
+def _previous_run(db: sqlite3.Connection, ord_: int) -> int | None:
     marks = ", ".join("?" * len(_COMPARABLE))
     row = db.execute(
         "SELECT p.ord FROM runs p JOIN runs c ON c.ord = ?"
@@ -304,11 +306,11 @@ def _before(db: sqlite3.Connection, ord_: int) -> int | None:
 # Second pass over the logs: every line counted, the lines of the compared runs kept.
 
 
-_COUNTED = ("planned", "intents", *OUTCOMES)
+_COUNT_COLUMNS = ("planned", "intents", *OUTCOMES)
 
 
 @dataclass(slots=True)
-class _Open:
+class _RunCounters:
     """The run whose lines are being read; its counts go to `runs` when another begins."""
 
     ord: int = -1
@@ -316,155 +318,160 @@ class _Open:
     file: int = -1
     role: int | None = None
     last_seq: int = 0
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNT_COLUMNS, 0))
 
 
-class Gatherer:
+class LineLoader:
     """Takes audit lines one by one; what it holds itself is one run's counters."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._run = _Open()
-        self._items = Rows(db, "items", 13)
-        self._ends = Rows(db, "ends", 6)
-        self._blind = Rows(db, "blind", 6)
-        self._erased = Rows(db, "erased", 3)
-        self._takers = {
-            "planned": self._planned,
-            "intent": self._intent,
-            "outcome": self._outcome,
-            "project_unreadable": self._unreadable,
+        self._run = _RunCounters()
+        self._items = BatchInserter(db, "items", 13)
+        self._outcomes = BatchInserter(db, "ends", 6)
+        self._unreadable_projects = BatchInserter(db, "blind", 6)
+        self._earlier_deletions = BatchInserter(db, "erased", 3)
+        self._handlers = {
+            "planned": self._load_planned,
+            "intent": self._load_intent,
+            "outcome": self._load_outcome,
+            "project_unreadable": self._load_unreadable,
         }
 
-    def read(self, index: int, path: Path) -> LogFile:
+    def load_file(self, index: int, path: Path) -> LogFile:
         """Read one file to its end.
 
         Raises:
             UsageFault: The file cannot be read.
         """
-        lines = unread = 0
+        lines = invalid_lines = 0
         raw = b""
         for raw in raw_lines(path):
             lines += 1
-            line = parse_line(raw)
+            line = parse_log_line(raw)
             if line is None:
-                unread += 1
+                invalid_lines += 1
             else:
-                self._take(index, line)
+                self._load(index, line)
         last_hash = hashlib.sha256(raw).hexdigest() if lines else ""
-        return LogFile(text(path.name), lines, unread, last_hash)
+        return LogFile(to_text(path.name), lines, invalid_lines, last_hash)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Hand over what is still held, and make the ledger quick to ask."""
-        self._put_away()
-        for rows in (self._items, self._ends, self._blind, self._erased):
+        self._save_counts()
+        for rows in (
+            self._items,
+            self._outcomes,
+            self._unreadable_projects,
+            self._earlier_deletions,
+        ):
             rows.flush()
         self._db.executescript(INDEXES)
 
-    def _take(self, index: int, line: Mapping[str, object]) -> None:
+    def _load(self, index: int, line: Mapping[str, object]) -> None:
         run_id = line.get("run_id")
         if run_id != self._run.run_id:
-            self._put_away()
-            self._open(index, line)
-        taker = self._takers.get(text(line.get("event")))
-        if self._is_new(index, line) and taker is not None:
-            taker(line)
+            self._save_counts()
+            self._start_run(index, line)
+        handler = self._handlers.get(to_text(line.get("event")))
+        if self._is_new(index, line) and handler is not None:
+            handler(line)
 
     def _is_new(self, index: int, line: Mapping[str, object]) -> bool:
         """Whether the line is no copy: a run that began in another file goes on after its last."""
-        seq = whole(line.get("seq")) or 0
+        seq = to_int(line.get("seq")) or 0
         if index != self._run.file and seq <= self._run.last_seq:
             return False
         self._run.last_seq = max(seq, self._run.last_seq)
         return True
 
-    def _open(self, index: int, line: Mapping[str, object]) -> None:
-        run_id, moment = text(line.get("run_id")), instant(line.get("ts"))
+    def _start_run(self, index: int, line: Mapping[str, object]) -> None:
+        run_id, timestamp = to_text(line.get("run_id")), to_datetime(line.get("ts"))
         self._db.execute(
             "INSERT OR IGNORE INTO runs (run_id, file, started) VALUES (?, ?, ?)",
-            (run_id, index, moment.isoformat() if moment else ""),
+            (run_id, index, timestamp.isoformat() if timestamp else ""),
         )
         row = self._db.execute("SELECT * FROM runs WHERE run_id=?", (run_id,)).fetchone()
-        self._run = _Open(row["ord"], run_id, row["file"], row["role"], row["last_seq"])
+        self._run = _RunCounters(row["ord"], run_id, row["file"], row["role"], row["last_seq"])
 
-    def _put_away(self) -> None:
-        raised = ", ".join(f"{name} = {name} + :{name}" for name in _COUNTED)
+    def _save_counts(self) -> None:
+        assignments = ", ".join(f"{name} = {name} + :{name}" for name in _COUNT_COLUMNS)
         self._db.execute(
-            f"UPDATE runs SET {raised}, last_seq = :last_seq WHERE ord = :ord",
+            f"UPDATE runs SET {assignments}, last_seq = :last_seq WHERE ord = :ord",
             {**self._run.counts, "last_seq": self._run.last_seq, "ord": self._run.ord},
         )
 
-    def _planned(self, line: Mapping[str, object]) -> None:
+    def _load_planned(self, line: Mapping[str, object]) -> None:
         self._run.counts["planned"] += 1
         if self._run.role is None:
             return
-        age = number(line.get("age_days"))
+        age = to_float(line.get("age_days"))
         fields = ("invitation_id", "project_id", "project_name", "username", "inviter", "roles")
         self._items.add(
             (
                 self._run.role,
                 _key(line),
-                *(text(line.get(name)) for name in (*fields, "rule")),
+                *(to_text(line.get(name)) for name in (*fields, "rule")),
                 age,
                 age_class(age),
-                whole(line.get("bounced")) or 0,
-                text(line.get("username")).casefold(),
+                to_int(line.get("bounced")) or 0,
+                to_text(line.get("username")).casefold(),
             )
         )
 
-    def _intent(self, _line: Mapping[str, object]) -> None:
+    def _load_intent(self, _line: Mapping[str, object]) -> None:
         self._run.counts["intents"] += 1
 
-    def _outcome(self, line: Mapping[str, object]) -> None:
-        outcome = text(line.get("outcome"))
+    def _load_outcome(self, line: Mapping[str, object]) -> None:
+        outcome = to_text(line.get("outcome"))
         if outcome not in OUTCOMES:
             return
-        role = self._account(outcome, line.get("recovers"))
+        role = self._count_outcome(outcome, line.get("recovers"))
         if outcome == "deleted" and role != CURRENT:
-            self._erased.add(
+            self._earlier_deletions.add(
                 (
-                    text(line.get("project_id")),
-                    text(line.get("username")).casefold(),
-                    text(line.get("ts")),
+                    to_text(line.get("project_id")),
+                    to_text(line.get("username")).casefold(),
+                    to_text(line.get("ts")),
                 )
             )
         if role is not None:
-            numbers = (whole(line.get("attempts")), whole(line.get("http_status")))
-            code = text(line.get("error_code"))
-            self._ends.add((role, _key(line), outcome, *numbers, code))
+            numbers = (to_int(line.get("attempts")), to_int(line.get("http_status")))
+            code = to_text(line.get("error_code"))
+            self._outcomes.add((role, _key(line), outcome, *numbers, code))
 
-    def _account(self, outcome: str, recovers: object) -> int | None:
+    def _count_outcome(self, outcome: str, recovers: object) -> int | None:
         """Count the outcome for the run whose intent it answers; returns that run's role."""
         if not isinstance(recovers, str) or recovers == self._run.run_id:
             self._run.counts[outcome] += 1
             return self._run.role
         self._db.execute(
-            f"UPDATE runs SET {outcome} = {outcome} + 1 WHERE run_id = ?", (text(recovers),)
+            f"UPDATE runs SET {outcome} = {outcome} + 1 WHERE run_id = ?", (to_text(recovers),)
         )
-        row = self._db.execute("SELECT role FROM runs WHERE run_id = ?", (text(recovers),))
+        row = self._db.execute("SELECT role FROM runs WHERE run_id = ?", (to_text(recovers),))
         found = row.fetchone()
         return None if found is None else found["role"]
 
-    def _unreadable(self, line: Mapping[str, object]) -> None:
+    def _load_unreadable(self, line: Mapping[str, object]) -> None:
         if self._run.role is None:
             return
-        names = (text(line.get(name)) for name in ("project_id", "project_name", "reason"))
-        status, code = whole(line.get("http_status")), text(line.get("error_code"))
-        self._blind.add((self._run.role, *names, status, code))
+        names = (to_text(line.get(name)) for name in ("project_id", "project_name", "reason"))
+        status, code = to_int(line.get("http_status")), to_text(line.get("error_code"))
+        self._unreadable_projects.add((self._run.role, *names, status, code))
 
 
-def gather(db: sqlite3.Connection, files: Sequence[Path]) -> tuple[LogFile, ...]:
+def load_lines(db: sqlite3.Connection, files: Sequence[Path]) -> tuple[LogFile, ...]:
     """Read every file into the ledger, in this order.
 
     Raises:
         UsageFault: A file cannot be read.
     """
-    gatherer = Gatherer(db)
-    found = tuple(gatherer.read(index, path) for index, path in enumerate(files))
-    gatherer.close()
+    loader = LineLoader(db)
+    found = tuple(loader.load_file(index, path) for index, path in enumerate(files))
+    loader.finish()
     return found
 
 
 def _key(line: Mapping[str, object]) -> str:
     parts = (line.get(name) for name in ("source", "project_id", "invitation_id"))
-    return "/".join(text(part) for part in parts)
+    return "/".join(to_text(part) for part in parts)

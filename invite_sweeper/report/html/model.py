@@ -5,9 +5,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from invite_sweeper.audit.verify import Verification
+from invite_sweeper.audit.verify import ChainStatus
 from invite_sweeper.models import Outcome
-from invite_sweeper.text import counted
+from invite_sweeper.text import pluralize
 
 # Runs and invitations as the page lists them: frozen values.
 
@@ -17,13 +17,13 @@ T = TypeVar("T")
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
 
 
-class Verdict(StrEnum):
+class ReportStatus(StrEnum):
     """The word on top of the page."""
 
     CLEAN = "clean"
     PARTIAL = "partial"
     REFUSED = "refused"
-    STOPPED = "stopped early"
+    INTERRUPTED = "stopped early"
     FAILED = "failed"
     UNFINISHED = "unfinished"
     DAMAGED = "damaged chain"
@@ -31,7 +31,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Cut(Generic[T]):
+class Truncated(Generic[T]):
     """The first rows of a list that may be far longer.
 
     Attributes:
@@ -48,7 +48,7 @@ class Cut(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class OutcomeCounts:
     """What became of the planned invitations, counted line by line.
 
     Attributes:
@@ -69,7 +69,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunRow:
     """One run as its first and last line tell it, and as its lines count up.
 
     Attributes:
@@ -88,12 +88,12 @@ class Run:
     policy_sha256: str
     actor: str
     tool_version: str
-    verdict: Verdict
-    tally: Tally
+    status: ReportStatus
+    outcomes: OutcomeCounts
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class InvitationRow:
     """One invitation on the page; every text may be hostile.
 
     Attributes:
@@ -128,9 +128,9 @@ class Comparison:
     """
 
     since: datetime | None
-    new: Cut[Entry]
-    persisting: Cut[Entry]
-    gone: Cut[Entry]
+    new: Truncated[InvitationRow]
+    persisting: Truncated[InvitationRow]
+    gone: Truncated[InvitationRow]
     unseen: int
 
 
@@ -158,21 +158,21 @@ class AgeTable:
         rest: What the rows left out come to, by class.
     """
 
-    rows: Cut[AgeRow]
+    rows: Truncated[AgeRow]
     rest: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
+class Day:
     """One day (UTC) on which runs began, and what they did."""
 
     day: str
     runs: int
-    tally: Tally
+    outcomes: OutcomeCounts
 
 
 @dataclass(frozen=True, slots=True)
-class Blind:
+class UnreadableProject:
     """A project that could not be read."""
 
     project_id: str
@@ -193,12 +193,12 @@ class Coverage:
 
     seen: int | None
     unreadable: int
-    reasons: Cut[tuple[str, int]]
-    projects: Cut[Blind]
+    reasons: Truncated[tuple[str, int]]
+    projects: Truncated[UnreadableProject]
 
 
 @dataclass(frozen=True, slots=True)
-class Exemption:
+class KeepEntry:
     """A keep entry of the policy.
 
     Attributes:
@@ -239,7 +239,7 @@ class LogFile:
 
     name: str
     lines: int
-    unread: int
+    invalid_lines: int
     last_hash: str
 
 
@@ -247,7 +247,7 @@ class LogFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class ChainResult:
     """Whether the chain of the logs is whole; every text may be hostile.
 
     Attributes:
@@ -261,14 +261,20 @@ class Chain:
     last_hash: str
 
 
-def chain_of(found: Verification) -> Chain:
+def chain_result(found: ChainStatus) -> ChainResult:
     """Return the result of a verification in words."""
-    if found.finding is not None:
-        wrong = found.finding
-        place = f"{wrong.spot.path.name}, line {wrong.spot.line:,}"
-        return Chain(sound=False, message=f"{place}: {wrong.kind}. {wrong.what}", last_hash="")
-    said = f"The chain is sound: {counted(found.lines, 'line')}, {counted(found.runs, 'run')}."
-    return Chain(sound=True, message=" ".join((said, *found.warnings)), last_hash=found.last_hash)
+    if found.error is not None:
+        error = found.error
+        position = f"{error.position.path.name}, line {error.position.line:,}"
+        return ChainResult(
+            sound=False, message=f"{position}: {error.kind}. {error.message}", last_hash=""
+        )
+    message = (
+        f"The chain is sound: {pluralize(found.lines, 'line')}, {pluralize(found.runs, 'run')}."
+    )
+    return ChainResult(
+        sound=True, message=" ".join((message, *found.warnings)), last_hash=found.last_hash
+    )
 
 
 # All that a report says, as one frozen value; nothing here reads, counts or renders.
@@ -288,24 +294,24 @@ class ReportModel:
         sunset: When Atlas ends the API version, as the log has it; empty where it has not.
     """
 
-    verdict: Verdict
-    sentence: str
-    current: tuple[Run, ...]
+    status: ReportStatus
+    status_message: str
+    current: tuple[RunRow, ...]
     notes: tuple[str, ...]
-    tally: Tally
+    outcomes: OutcomeCounts
     totals: Totals
-    invitations: Cut[Entry]
+    invitations: Truncated[InvitationRow]
     comparison: Comparison | None
     stale_ages: tuple[int, ...]
     kept_ages: tuple[int, ...] | None
     by_project: AgeTable
     by_inviter: AgeTable
-    nights: Cut[Night]
+    days: Truncated[Day]
     coverage: Coverage
-    kept_by_reason: Cut[tuple[str, int]]
-    exemptions: Cut[Exemption]
-    bounces: Cut[Entry]
-    runs: Cut[Run]
+    kept_by_reason: Truncated[tuple[str, int]]
+    keep_entries: Truncated[KeepEntry]
+    bounces: Truncated[InvitationRow]
+    runs: Truncated[RunRow]
     files: tuple[LogFile, ...]
-    chain: Chain | None
+    chain_message: ChainResult | None
     sunset: str

@@ -10,19 +10,19 @@ from invite_sweeper.errors import ExitCode, RunStatus
 from invite_sweeper.report.html.model import (
     AgeRow,
     AgeTable,
-    Blind,
     Comparison,
     Coverage,
-    Cut,
-    Entry,
-    Exemption,
-    Night,
-    Run,
-    Tally,
-    Verdict,
+    Day,
+    InvitationRow,
+    KeepEntry,
+    OutcomeCounts,
+    ReportStatus,
+    RunRow,
+    Truncated,
+    UnreadableProject,
 )
-from invite_sweeper.sweep.plan import LABELS
-from invite_sweeper.text import instant, number, text, whole
+from invite_sweeper.sweep.plan import AGE_CLASS_LABELS
+from invite_sweeper.text import to_datetime, to_float, to_int, to_text
 
 # The lists of invitations on the page, asked of the ledger.
 
@@ -35,37 +35,39 @@ _FIELDS = (
     "i.invitation_id, i.project_id, i.project, i.username, i.inviter, i.roles, i.rule, i.age,"
     " i.bounced, e.outcome, e.attempts, e.http_status, e.error_code"
 )
-_URGENCY = (
+_FAILED_FIRST = (
     "CASE coalesce(e.outcome, '') WHEN 'failed' THEN 0 WHEN 'unknown' THEN 1 WHEN '' THEN 2"
     " WHEN 'skipped' THEN 3 ELSE 4 END"
 )
 _JOINED = "FROM items i LEFT JOIN ends e ON e.key = i.key AND e.role = i.role"
-_NEW = "NOT EXISTS (SELECT 1 FROM items o WHERE o.key = i.key AND o.role = 1 - i.role)"
-_READ = "NOT EXISTS (SELECT 1 FROM blind b WHERE b.project_id = i.project_id AND b.role = 1)"
+_IS_NEW = "NOT EXISTS (SELECT 1 FROM items o WHERE o.key = i.key AND o.role = 1 - i.role)"
+_WAS_READ = "NOT EXISTS (SELECT 1 FROM blind b WHERE b.project_id = i.project_id AND b.role = 1)"
 
 
-def invitations(db: sqlite3.Connection, *, sweeping: bool) -> Cut[Entry]:
+def invitations(db: sqlite3.Connection, *, sweeping: bool) -> Truncated[InvitationRow]:
     """What the current run planned: what went wrong first, then the oldest."""
-    order = f"{_URGENCY}, i.age DESC, i.key"
+    order = f"{_FAILED_FIRST}, i.age DESC, i.key"
     return _list(db, "i.role = 1", order, SHOWN_INVITATIONS, sweeping=sweeping)
 
 
 def comparison(db: sqlite3.Connection, since: datetime | None, *, sweeping: bool) -> Comparison:
     """The current run's stale invitations against those of the run before."""
     order = "i.age DESC, i.key"
-    hidden = f"i.role = 0 AND {_NEW} AND NOT {_READ}"
+    hidden = f"i.role = 0 AND {_IS_NEW} AND NOT {_WAS_READ}"
     return Comparison(
         since=since,
-        new=_list(db, f"i.role = 1 AND {_NEW}", order, SHOWN_COMPARED, sweeping=sweeping),
+        new=_list(db, f"i.role = 1 AND {_IS_NEW}", order, SHOWN_COMPARED, sweeping=sweeping),
         persisting=_list(
-            db, f"i.role = 1 AND NOT {_NEW}", order, SHOWN_COMPARED, sweeping=sweeping
+            db, f"i.role = 1 AND NOT {_IS_NEW}", order, SHOWN_COMPARED, sweeping=sweeping
         ),
-        gone=_list(db, f"i.role = 0 AND {_NEW} AND {_READ}", order, SHOWN_COMPARED, gone=True),
+        gone=_list(
+            db, f"i.role = 0 AND {_IS_NEW} AND {_WAS_READ}", order, SHOWN_COMPARED, gone=True
+        ),
         unseen=_count(db, hidden),
     )
 
 
-def bounces(db: sqlite3.Connection, *, sweeping: bool) -> Cut[Entry]:
+def bounces(db: sqlite3.Connection, *, sweeping: bool) -> Truncated[InvitationRow]:
     """Invitations of the current run that a run deleted before, to the same person.
 
     They are known from the deletions in these logs, and from the run's own mark.
@@ -85,7 +87,7 @@ def bounces(db: sqlite3.Connection, *, sweeping: bool) -> Cut[Entry]:
         _entry(row, _state(row, sweeping=sweeping), bounced=row["times"], last=row["last"] or "")
         for row in rows
     )
-    return Cut(entries, _count(db, condition))
+    return Truncated(entries, _count(db, condition))
 
 
 def _list(
@@ -96,14 +98,14 @@ def _list(
     *,
     sweeping: bool = False,
     gone: bool = False,
-) -> Cut[Entry]:
+) -> Truncated[InvitationRow]:
     rows = db.execute(
         f"SELECT {_FIELDS} {_JOINED} WHERE {condition} ORDER BY {order} LIMIT ?",
         (limit,),
     ).fetchall()
-    states = (_whereabouts(row) if gone else _state(row, sweeping=sweeping) for row in rows)
+    states = (_describe_gone(row) if gone else _state(row, sweeping=sweeping) for row in rows)
     entries = tuple(_entry(row, state) for row, state in zip(rows, states, strict=True))
-    return Cut(entries, _count(db, condition))
+    return Truncated(entries, _count(db, condition))
 
 
 def _count(db: sqlite3.Connection, condition: str) -> int:
@@ -116,7 +118,7 @@ def _state(row: sqlite3.Row, *, sweeping: bool) -> str:
     return "no outcome" if sweeping else "planned"
 
 
-def _whereabouts(row: sqlite3.Row) -> str:
+def _describe_gone(row: sqlite3.Row) -> str:
     """Where an invitation went that the run before had planned."""
     if row["outcome"] == "deleted":
         return "deleted by the run before"
@@ -129,8 +131,10 @@ def _whereabouts(row: sqlite3.Row) -> str:
     return "accepted, revoked, expired or no longer stale"
 
 
-def _entry(row: sqlite3.Row, state: str, bounced: int | None = None, last: str = "") -> Entry:
-    return Entry(
+def _entry(
+    row: sqlite3.Row, state: str, bounced: int | None = None, last: str = ""
+) -> InvitationRow:
+    return InvitationRow(
         invitation_id=row["invitation_id"],
         project_id=row["project_id"],
         project=row["project"],
@@ -149,23 +153,23 @@ def _entry(row: sqlite3.Row, state: str, bounced: int | None = None, last: str =
 def _detail(row: sqlite3.Row) -> str:
     if row["outcome"] not in {"failed", "unknown"}:
         return ""
-    said = [f"HTTP {row['http_status']}" if row["http_status"] else "", row["error_code"] or ""]
+    parts = [f"HTTP {row['http_status']}" if row["http_status"] else "", row["error_code"] or ""]
     tries = row["attempts"]
-    said.append(f"{tries} attempt{'s' if tries != 1 else ''}" if tries is not None else "")
-    return ", ".join(part for part in said if part)
+    parts.append(f"{tries} attempt{'s' if tries != 1 else ''}" if tries is not None else "")
+    return ", ".join(part for part in parts if part)
 
 
 # The counted tables of the page, asked of the ledger.
 
 
 SHOWN_ROWS = 50
-SHOWN_NIGHTS = 60
+SHOWN_DAYS = 60
 
 _OPEN = (
     "max(0, intents - deleted - already_gone - failed - unknown"
     " - accepted_before - accepted_during)"
 )
-_TALLY = (
+_OUTCOME_SUMS = (
     "sum(planned) AS planned, sum(deleted) AS deleted, sum(already_gone) AS already_gone,"
     " sum(failed) AS failed, sum(unknown) AS unknown, sum(skipped) AS skipped,"
     " sum(accepted_before) AS accepted_before, sum(accepted_during) AS accepted_during,"
@@ -177,12 +181,12 @@ def stale_ages(db: sqlite3.Connection) -> tuple[int, ...]:
     """Ages of what the current run planned, by class."""
     rows = db.execute("SELECT class, count(*) AS n FROM items WHERE role = 1 GROUP BY class")
     found = {row["class"]: row["n"] for row in rows}
-    return tuple(found.get(index, 0) for index in range(len(LABELS)))
+    return tuple(found.get(index, 0) for index in range(len(AGE_CLASS_LABELS)))
 
 
 def age_table(db: sqlite3.Connection, by: str, name: str, everything: Sequence[int]) -> AgeTable:
     """Ages of what the current run planned, by one column; those with the most first."""
-    sums = ", ".join(f"sum(class = {index})" for index in range(len(LABELS)))
+    sums = ", ".join(f"sum(class = {index})" for index in range(len(AGE_CLASS_LABELS)))
     groups = db.execute(
         f"SELECT max({name}), {sums} FROM items WHERE role = 1 GROUP BY {by}"
         f" ORDER BY count(*) DESC, {by} LIMIT ?",
@@ -194,33 +198,35 @@ def age_table(db: sqlite3.Connection, by: str, name: str, everything: Sequence[i
         whole_class - sum(row.counts[index] for row in rows)
         for index, whole_class in enumerate(everything)
     )
-    return AgeTable(Cut(rows, total), rest)
+    return AgeTable(Truncated(rows, total), rest)
 
 
-def _tally_of(row: sqlite3.Row) -> Tally:
+def _tally_of(row: sqlite3.Row) -> OutcomeCounts:
     """The counts of one row that names them."""
-    return Tally(**{each.name: row[each.name] or 0 for each in fields(Tally)})
+    return OutcomeCounts(**{each.name: row[each.name] or 0 for each in fields(OutcomeCounts)})
 
 
-def current_tally(db: sqlite3.Connection) -> Tally:
+def current_outcomes(db: sqlite3.Connection) -> OutcomeCounts:
     """The counts of the current runs together."""
-    return _tally_of(db.execute(f"SELECT {_TALLY} FROM runs WHERE role = 1").fetchone())
+    return _tally_of(db.execute(f"SELECT {_OUTCOME_SUMS} FROM runs WHERE role = 1").fetchone())
 
 
-def nights(db: sqlite3.Connection) -> Cut[Night]:
+def days(db: sqlite3.Connection) -> Truncated[Day]:
     """The last days on which sweeps began, the newest last."""
-    days = "FROM runs WHERE started <> '' AND mode = 'sweep' GROUP BY substr(started, 1, 10)"
+    source = "FROM runs WHERE started <> '' AND mode = 'sweep' GROUP BY substr(started, 1, 10)"
     rows = db.execute(
-        f"SELECT substr(started, 1, 10) AS day, count(*) AS runs, {_TALLY} {days}"
+        f"SELECT substr(started, 1, 10) AS day, count(*) AS runs, {_OUTCOME_SUMS} {source}"
         " ORDER BY day DESC LIMIT ?",
-        (SHOWN_NIGHTS,),
+        (SHOWN_DAYS,),
     ).fetchall()
-    total = db.execute(f"SELECT count(*) FROM (SELECT 1 {days})").fetchone()[0]
-    found = tuple(Night(row["day"], row["runs"], _tally_of(row)) for row in reversed(rows))
-    return Cut(found, total)
+    total = db.execute(f"SELECT count(*) FROM (SELECT 1 {source})").fetchone()[0]
+    found = tuple(Day(row["day"], row["runs"], _tally_of(row)) for row in reversed(rows))
+    return Truncated(found, total)
 
 
-def runs(db: sqlite3.Connection, condition: str = "1", limit: int = SHOWN_ROWS) -> Cut[Run]:
+def list_runs(
+    db: sqlite3.Connection, condition: str = "1", limit: int = SHOWN_ROWS
+) -> Truncated[RunRow]:
     """Runs in the logs, the newest first."""
     rows = db.execute(
         f"SELECT *, {_OPEN} AS open FROM runs WHERE {condition}"
@@ -228,36 +234,36 @@ def runs(db: sqlite3.Connection, condition: str = "1", limit: int = SHOWN_ROWS) 
         (limit,),
     ).fetchall()
     total = db.execute(f"SELECT count(*) FROM runs WHERE {condition}").fetchone()[0]
-    return Cut(tuple(_run(row) for row in rows), total)
+    return Truncated(tuple(_run(row) for row in rows), total)
 
 
-def _run(row: sqlite3.Row) -> Run:
+def _run(row: sqlite3.Row) -> RunRow:
     names = ("run_id", "mode", "shard", "base_url", "policy_path", "policy_sha256", "actor")
     texts = {name: str(row[name]) for name in (*names, "tool_version")}
-    return Run(
-        started=instant(row["started"]),
+    return RunRow(
+        started=to_datetime(row["started"]),
         exit_code=row["exit_code"],
-        verdict=_verdict_of(row["exit_code"], ended=row["finished"] is not None),
-        tally=_tally_of(row),
+        status=_verdict_of(row["exit_code"], ended=row["finished"] is not None),
+        outcomes=_tally_of(row),
         **texts,
     )
 
 
-_VERDICTS: Final = {
-    RunStatus.DONE: Verdict.CLEAN,
-    RunStatus.PARTLY_DONE: Verdict.PARTIAL,
-    RunStatus.REFUSED: Verdict.REFUSED,
-    RunStatus.STOPPED: Verdict.STOPPED,
-    RunStatus.FAILED: Verdict.FAILED,
+_STATUS_LABELS: Final = {
+    RunStatus.DONE: ReportStatus.CLEAN,
+    RunStatus.PARTLY_DONE: ReportStatus.PARTIAL,
+    RunStatus.REFUSED: ReportStatus.REFUSED,
+    RunStatus.STOPPED: ReportStatus.INTERRUPTED,
+    RunStatus.FAILED: ReportStatus.FAILED,
 }
 
 
-def _verdict_of(exit_code: int | None, *, ended: bool) -> Verdict:
+def _verdict_of(exit_code: int | None, *, ended: bool) -> ReportStatus:
     """The word for one run."""
     if not ended:
-        return Verdict.UNFINISHED
+        return ReportStatus.UNFINISHED
     known = (code.status for code in ExitCode if code == exit_code)
-    return _VERDICTS[next(known, RunStatus.FAILED)]
+    return _STATUS_LABELS[next(known, RunStatus.FAILED)]
 
 
 def coverage(db: sqlite3.Connection, seen: int | None) -> Coverage:
@@ -278,25 +284,25 @@ def coverage(db: sqlite3.Connection, seen: int | None) -> Coverage:
     return Coverage(
         seen=seen,
         unreadable=unreadable,
-        reasons=Cut(tuple((row["reason"], row["n"]) for row in reasons), kinds),
-        projects=Cut(tuple(Blind(*row) for row in projects), unreadable),
+        reasons=Truncated(tuple((row["reason"], row["n"]) for row in reasons), kinds),
+        projects=Truncated(tuple(UnreadableProject(*row) for row in projects), unreadable),
     )
 
 
-def kept_by_reason(finished: Sequence[Mapping[str, object]]) -> Cut[tuple[str, int]]:
+def kept_by_reason(last_lines: Sequence[Mapping[str, object]]) -> Truncated[tuple[str, int]]:
     """Why invitations were kept, added up over the shards; the most frequent first."""
     found: dict[str, int] = {}
-    for line in finished:
+    for line in last_lines:
         reasons = line.get("kept_by_reason")
         for reason, count in reasons.items() if isinstance(reasons, Mapping) else ():
-            found[text(reason)] = found.get(text(reason), 0) + (whole(count) or 0)
+            found[to_text(reason)] = found.get(to_text(reason), 0) + (to_int(count) or 0)
     rows = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
-    return Cut(tuple(rows[:SHOWN_ROWS]), len(rows))
+    return Truncated(tuple(rows[:SHOWN_ROWS]), len(rows))
 
 
-def exemptions(
-    finished: Sequence[Mapping[str, object]], kept: Mapping[str, int], day: str
-) -> Cut[Exemption]:
+def keep_entries(
+    last_lines: Sequence[Mapping[str, object]], kept: Mapping[str, int], day: str
+) -> Truncated[KeepEntry]:
     """The policy's keep entries, as the runs list them or as the counts name them.
 
     Args:
@@ -304,20 +310,22 @@ def exemptions(
         kept: Their `kept_by_reason`, added up.
         day: The day on which the run began, `2026-11-25`; empty where nobody knows.
     """
-    listed: dict[str, Exemption] = {}
-    for line in finished:
+    listed: dict[str, KeepEntry] = {}
+    for line in last_lines:
         entries = line.get("keep_entries")
         for entry in entries if isinstance(entries, list) else ():
             if isinstance(entry, Mapping):
-                name, until = text(entry.get("name")), text(entry.get("until"))
+                name, until = to_text(entry.get("name")), to_text(entry.get("until"))
                 before = listed[name].matched or 0 if name in listed else 0
-                count = number(entry.get("matched"))
+                count = to_float(entry.get("matched"))
                 matched = kept.get(f"keep:{name}") if count is None else before + int(count)
-                over = bool(until and day and until < day)
-                listed[name] = Exemption(name, text(entry.get("reason")), until, over, matched)
+                expired = bool(until and day and until < day)
+                listed[name] = KeepEntry(
+                    name, to_text(entry.get("reason")), until, expired, matched
+                )
     for reason, count in kept.items():
         name = reason.removeprefix("keep:")
         if name != reason and name not in listed:
-            listed[name] = Exemption(name, "", "", ended=False, matched=count)
+            listed[name] = KeepEntry(name, "", "", ended=False, matched=count)
     rows = tuple(listed.values())
-    return Cut(rows[:SHOWN_ROWS], len(rows))
+    return Truncated(rows[:SHOWN_ROWS], len(rows))

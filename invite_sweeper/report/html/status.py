@@ -7,164 +7,175 @@ from pathlib import Path
 
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.report.html import queries
-from invite_sweeper.report.html.database import Chosen, gather, in_order, ledger, read_heads
+from invite_sweeper.report.html.database import (
+    SelectedRuns,
+    find_runs,
+    load_lines,
+    sort_by_start,
+    temporary_database,
+)
 from invite_sweeper.report.html.model import (
-    Chain,
+    ChainResult,
     Comparison,
     LogFile,
     ReportModel,
-    Run,
+    ReportStatus,
+    RunRow,
     Totals,
-    Verdict,
 )
-from invite_sweeper.sweep.plan import counts_from
-from invite_sweeper.text import counted, fitting, number, shortened, text, whole
+from invite_sweeper.sweep.plan import parse_age_counts
+from invite_sweeper.text import plural_form, pluralize, to_float, to_int, to_text, truncate
 
 # The word on top of the page, and what a reader must know before trusting the rest. Pure.
 
 
 WORST_FIRST = (
-    Verdict.FAILED,
-    Verdict.UNFINISHED,
-    Verdict.REFUSED,
-    Verdict.STOPPED,
-    Verdict.PARTIAL,
-    Verdict.CLEAN,
+    ReportStatus.FAILED,
+    ReportStatus.UNFINISHED,
+    ReportStatus.REFUSED,
+    ReportStatus.INTERRUPTED,
+    ReportStatus.PARTIAL,
+    ReportStatus.CLEAN,
 )
 
-MOST_WARNINGS = 10
+MAX_WARNINGS = 10
 
-_CLAIMS = ("deleted", "already_gone", "failed", "accepted_before", "accepted_during")
+_CHECKED_TOTALS = ("deleted", "already_gone", "failed", "accepted_before", "accepted_during")
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class LoadedRuns:
     """What both passes found, before it is put into words."""
 
-    current: tuple[Run, ...]
-    previous: tuple[Run, ...]
-    chosen: Chosen
+    current: tuple[RunRow, ...]
+    previous: tuple[RunRow, ...]
+    selected: SelectedRuns
     logs: tuple[LogFile, ...]
 
-    def obstacle(self) -> str:
+    def describe_obstacle(self) -> str:
         """Why the runs cannot be compared, as a sentence; empty where they can."""
         if not self.previous:
             return "There is no earlier complete run of this policy in these logs to compare with."
-        if len(self.chosen.finished) < len(self.current):
+        if len(self.selected.last_lines) < len(self.current):
             return "The newest run is not finished, so it is not compared with the one before."
-        listed = {text(line.get("run_id")): line for line in self.chosen.finished}
-        if not all(_complete(run, listed.get(run.run_id, {})) for run in self.current):
+        last_lines = {to_text(line.get("run_id")): line for line in self.selected.last_lines}
+        if not all(_is_complete(run, last_lines.get(run.run_id, {})) for run in self.current):
             return "The newest run did not list everything, so it is not compared with another."
         return ""
 
 
-def _complete(run: Run, final: Mapping[str, object]) -> bool:
+def _is_complete(run: RunRow, last_line: Mapping[str, object]) -> bool:
     """Whether the run's planned lines are all that it found stale."""
-    stale, trimmed = whole(final.get("stale")), whole(final.get("trimmed")) or 0
-    seen = whole(final.get("projects_seen"))
-    return bool(seen) and stale is not None and run.tally.planned == stale - trimmed
+    stale, trimmed = to_int(last_line.get("stale")), to_int(last_line.get("trimmed")) or 0
+    seen = to_int(last_line.get("projects_seen"))
+    return bool(seen) and stale is not None and run.outcomes.planned == stale - trimmed
 
 
-def verdict(findings: Findings, chain: Chain | None) -> tuple[Verdict, str]:
+def overall_status(loaded: LoadedRuns, chain: ChainResult | None) -> tuple[ReportStatus, str]:
     """The worst that holds, with its sentence."""
     if chain is not None and not chain.sound:
-        said = text(chain.message)
-        return Verdict.DAMAGED, f"The audit log is not as it was written. {said}".strip()
-    if not findings.current:
-        return Verdict.EMPTY, "There is no run in these logs."
-    if findings.chosen.missing_shards:
-        return Verdict.UNFINISHED, "Not every shard of this run is in these logs."
-    worst = min(findings.current, key=lambda run: WORST_FIRST.index(run.verdict))
-    if worst.verdict is Verdict.CLEAN:
-        return Verdict.CLEAN, _clean(worst)
-    sentence = _sentence(worst)
-    said = next((text(line.get("error")) for line in _last_lines(findings, worst)), "")
-    return worst.verdict, f"{sentence} {said}".strip()
+        detail = to_text(chain.message)
+        return ReportStatus.DAMAGED, f"The audit log is not as it was written. {detail}".strip()
+    if not loaded.current:
+        return ReportStatus.EMPTY, "There is no run in these logs."
+    if loaded.selected.missing_shards:
+        return ReportStatus.UNFINISHED, "Not every shard of this run is in these logs."
+    worst = min(loaded.current, key=lambda run: WORST_FIRST.index(run.status))
+    if worst.status is ReportStatus.CLEAN:
+        return ReportStatus.CLEAN, _clean_message(worst)
+    message = _sentence(worst)
+    detail = next((to_text(line.get("error")) for line in _last_lines(loaded, worst)), "")
+    return worst.status, f"{message} {detail}".strip()
 
 
-def _sentence(run: Run) -> str:
+def _sentence(run: RunRow) -> str:
     """Say how a run ended that did not do everything."""
-    if run.verdict is Verdict.UNFINISHED:
+    if run.status is ReportStatus.UNFINISHED:
         return "The run has no last line: it was interrupted, or it is still running."
     label = next((f": {code.label}" for code in ExitCode if code == run.exit_code), "")
     return f"The run ended with exit code {run.exit_code}{label}."
 
 
-def _last_lines(findings: Findings, run: Run) -> Iterator[Mapping[str, object]]:
-    return (line for line in findings.chosen.finished if text(line.get("run_id")) == run.run_id)
+def _last_lines(loaded: LoadedRuns, run: RunRow) -> Iterator[Mapping[str, object]]:
+    return (
+        line for line in loaded.selected.last_lines if to_text(line.get("run_id")) == run.run_id
+    )
 
 
-def _clean(run: Run) -> str:
+def _clean_message(run: RunRow) -> str:
     if run.mode == "sweep":
         return "The sweep did all that it set out to do."
     return "The dry run read everything. Nothing was deleted, as asked."
 
 
-def notes(findings: Findings, *, compared: bool) -> tuple[str, ...]:
+def notes(loaded: LoadedRuns, *, compared: bool) -> tuple[str, ...]:
     """What limits the figures, a sentence each; empty where nothing does."""
-    return (*_gaps(findings), *_differences(findings, compared=compared))
+    return (*_describe_gaps(loaded), *_describe_differences(loaded, compared=compared))
 
 
-def _gaps(findings: Findings) -> Iterator[str]:
-    chosen = findings.chosen
-    if chosen.missing_shards:
-        names = shortened(", ".join(map(str, chosen.missing_shards)), 80)
-        yield f"Of {chosen.of_shards} shards these are missing from the logs: {names}."
-    for log in findings.logs:
-        if log.unread:
-            said = fitting(log.unread, "is no audit line", "are no audit lines")
-            yield f"{log.unread:,} of {counted(log.lines, 'line')} of {log.name} {said}."
-    if chosen.other_series:
-        pairs = counted(chosen.other_series, "other pair")
+def _describe_gaps(loaded: LoadedRuns) -> Iterator[str]:
+    selected = loaded.selected
+    if selected.missing_shards:
+        names = truncate(", ".join(map(str, selected.missing_shards)), 80)
+        yield f"Of {selected.shard_count} shards these are missing from the logs: {names}."
+    for log in loaded.logs:
+        if log.invalid_lines:
+            reason = plural_form(log.invalid_lines, "is no audit line", "are no audit lines")
+            yield f"{log.invalid_lines:,} of {pluralize(log.lines, 'line')} of {log.name} {reason}."
+    if selected.other_series:
+        pairs = pluralize(selected.other_series, "other pair")
         yield (
             f"The logs hold runs of {pairs} of host and policy; all"
             " but the list of runs and the deletions by night is about the newest run's."
         )
 
 
-def _differences(findings: Findings, *, compared: bool) -> Iterator[str]:
-    if not compared and findings.current:
-        yield findings.obstacle()
-    policies = {run.policy_sha256 for run in (*findings.current, *findings.previous)}
+def _describe_differences(loaded: LoadedRuns, *, compared: bool) -> Iterator[str]:
+    if not compared and loaded.current:
+        yield loaded.describe_obstacle()
+    policies = {run.policy_sha256 for run in (*loaded.current, *loaded.previous)}
     if compared and len(policies) > 1:
         yield "The policy was changed between the two runs that are compared."
-    for line in findings.chosen.finished:
-        if compared and whole(line.get("trimmed")):
+    for line in loaded.selected.last_lines:
+        if compared and to_int(line.get("trimmed")):
             yield "The plan was trimmed: what counts as gone below may only have been left out."
             break
-    yield from _false_claims(findings)
-    yield from _warnings(findings)
+    yield from _total_mismatches(loaded)
+    yield from _run_warnings(loaded)
 
 
-def _warnings(findings: Findings) -> Iterator[str]:
+def _run_warnings(loaded: LoadedRuns) -> Iterator[str]:
     """What the runs themselves warned of."""
-    for line in findings.chosen.finished:
-        said = line.get("warnings")
-        found = said if isinstance(said, list) else []
-        yield from (f"The run warned: {text(warning)}" for warning in found[:MOST_WARNINGS])
+    for line in loaded.selected.last_lines:
+        warnings = line.get("warnings")
+        messages = warnings if isinstance(warnings, list) else []
+        yield from (f"The run warned: {to_text(warning)}" for warning in messages[:MAX_WARNINGS])
 
 
-def _false_claims(findings: Findings) -> Iterator[str]:
+def _total_mismatches(loaded: LoadedRuns) -> Iterator[str]:
     """The run's own totals against its lines: neither is believed over the other."""
-    tallies = {run.run_id: run.tally for run in findings.current}
-    for line in findings.chosen.finished:
-        run_id = text(line.get("run_id"))
-        for name in _CLAIMS:
-            claimed, counted = whole(line.get(name)), getattr(tallies.get(run_id), name, None)
-            if claimed is not None and counted is not None and claimed != counted:
+    outcomes_by_run = {run.run_id: run.outcomes for run in loaded.current}
+    for line in loaded.selected.last_lines:
+        run_id = to_text(line.get("run_id"))
+        for name in _CHECKED_TOTALS:
+            reported, actual = (
+                to_int(line.get(name)),
+                getattr(outcomes_by_run.get(run_id), name, None),
+            )
+            if reported is not None and actual is not None and reported != actual:
                 yield (
-                    f"Run {run_id} says {claimed:,} {name.replace('_', ' ')};"
-                    f" its lines come to {counted:,}."
+                    f"Run {run_id} says {reported:,} {name.replace('_', ' ')};"
+                    f" its lines come to {actual:,}."
                 )
 
 
 # Audit logs in, the page's model out; flat memory at any number of lines.
 
 
-Finals = Sequence[Mapping[str, object]]
+LastLines = Sequence[Mapping[str, object]]
 
 
-def summarise(paths: Sequence[Path], chain: Chain | None = None) -> ReportModel:
+def build_report_model(paths: Sequence[Path], chain: ChainResult | None = None) -> ReportModel:
     """Read the logs twice, first for their runs, then for their lines.
 
     The model is of bounded size whatever the logs hold: each list is cut, and says how long
@@ -177,81 +188,83 @@ def summarise(paths: Sequence[Path], chain: Chain | None = None) -> ReportModel:
     Raises:
         UsageFault: A file cannot be read, or the temporary folder is full.
     """
-    files = in_order(paths)
-    with ledger() as db:
-        chosen = read_heads(db, files)
-        logs = gather(db, files)
-        return _model(db, chosen, logs, chain)
+    files = sort_by_start(paths)
+    with temporary_database() as db:
+        selected = find_runs(db, files)
+        logs = load_lines(db, files)
+        return _model(db, selected, logs, chain)
 
 
 def _model(
     db: sqlite3.Connection,
-    chosen: Chosen,
+    selected: SelectedRuns,
     logs: tuple[LogFile, ...],
-    chain: Chain | None,
+    chain: ChainResult | None,
 ) -> ReportModel:
-    current = queries.runs(db, "role = 1", limit=1000).rows
-    findings = Findings(
+    current = queries.list_runs(db, "role = 1", limit=1000).rows
+    loaded = LoadedRuns(
         current=current,
-        previous=queries.runs(db, "role = 0", limit=1000).rows,
-        chosen=chosen,
+        previous=queries.list_runs(db, "role = 0", limit=1000).rows,
+        selected=selected,
         logs=logs,
     )
-    final, sweeping = chosen.finished, any(run.mode == "sweep" for run in current)
-    word, sentence = verdict(findings, chain)
-    ages, kept = queries.stale_ages(db), queries.kept_by_reason(final)
-    compared = _comparison(db, findings, sweeping=sweeping)
+    last_lines, sweeping = selected.last_lines, any(run.mode == "sweep" for run in current)
+    status, message = overall_status(loaded, chain)
+    ages, kept = queries.stale_ages(db), queries.kept_by_reason(last_lines)
+    comparison = _comparison(db, loaded, sweeping=sweeping)
     day = min((run.started.date().isoformat() for run in current if run.started), default="")
     return ReportModel(
-        verdict=word,
-        sentence=sentence,
+        status=status,
+        status_message=message,
         current=current,
-        notes=notes(findings, compared=compared is not None),
-        tally=queries.current_tally(db),
-        totals=_totals(final),
+        notes=notes(loaded, compared=comparison is not None),
+        outcomes=queries.current_outcomes(db),
+        totals=_totals(last_lines),
         invitations=queries.invitations(db, sweeping=sweeping),
-        comparison=compared,
+        comparison=comparison,
         stale_ages=ages,
-        kept_ages=_kept_ages(final),
+        kept_ages=_kept_ages(last_lines),
         by_project=queries.age_table(db, "project_id", "project", ages),
         by_inviter=queries.age_table(db, "inviter", "inviter", ages),
-        nights=queries.nights(db),
-        coverage=queries.coverage(db, _sum(final, "projects_seen")),
+        days=queries.days(db),
+        coverage=queries.coverage(db, _sum(last_lines, "projects_seen")),
         kept_by_reason=kept,
-        exemptions=queries.exemptions(final, dict(kept.rows), day),
+        keep_entries=queries.keep_entries(last_lines, dict(kept.rows), day),
         bounces=queries.bounces(db, sweeping=sweeping),
-        runs=queries.runs(db),
+        runs=queries.list_runs(db),
         files=logs,
-        chain=chain,
-        sunset=next((found for line in final if (found := text(line.get("sunset")))), ""),
+        chain_message=chain,
+        sunset=next((found for line in last_lines if (found := to_text(line.get("sunset")))), ""),
     )
 
 
-def _comparison(db: sqlite3.Connection, findings: Findings, *, sweeping: bool) -> Comparison | None:
-    if findings.obstacle():
+def _comparison(db: sqlite3.Connection, loaded: LoadedRuns, *, sweeping: bool) -> Comparison | None:
+    if loaded.describe_obstacle():
         return None
-    began: list[Run] = sorted(
-        (run for run in findings.previous if run.started),
+    began: list[RunRow] = sorted(
+        (run for run in loaded.previous if run.started),
         key=lambda run: run.started.timestamp() if run.started else 0.0,
     )
     since = began[0].started if began else None
     return queries.comparison(db, since, sweeping=sweeping)
 
 
-def _totals(final: Finals) -> Totals:
-    durations = [found for line in final if (found := number(line.get("duration_s"))) is not None]
+def _totals(last_lines: LastLines) -> Totals:
+    durations = [
+        found for line in last_lines if (found := to_float(line.get("duration_s"))) is not None
+    ]
     names = ("invitations_seen", "stale", "trimmed", "kept", "requests", "retries", "rate_limited")
     return Totals(
-        **{name: _sum(final, name) for name in names},
+        **{name: _sum(last_lines, name) for name in names},
         duration_s=max(durations, default=None),
     )
 
 
-def _sum(final: Finals, name: str) -> int | None:
-    found = [value for line in final if (value := whole(line.get(name))) is not None]
+def _sum(last_lines: LastLines, name: str) -> int | None:
+    found = [value for line in last_lines if (value := to_int(line.get(name))) is not None]
     return sum(found) if found else None
 
 
-def _kept_ages(final: Finals) -> tuple[int, ...] | None:
-    found = [counts for line in final if (counts := counts_from(line.get("kept_ages")))]
+def _kept_ages(last_lines: LastLines) -> tuple[int, ...] | None:
+    found = [counts for line in last_lines if (counts := parse_age_counts(line.get("kept_ages")))]
     return tuple(map(sum, zip(*found, strict=True))) if found else None
