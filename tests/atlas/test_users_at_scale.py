@@ -77,7 +77,8 @@ class Watch:
 @pytest.fixture
 def crowd(sim):
     """So many projects with so many invited users; their lanes and the watch over them."""
-    sim.throttling.enforced = sim.throttling.headers = False
+    for endpoint_set in ("mongoDbCloudUsers_group", "mongoDbCloudUsers_organization"):
+        sim.set_bucket(endpoint_set, capacity=1_000_000, refill=1_000_000, period_s=60)  # never dry
     sim.request_log.enabled = False
     sim.gone_status = 404
     for number in range(PROJECTS):

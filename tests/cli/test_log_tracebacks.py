@@ -8,7 +8,7 @@ import pytest
 _SCRIPT = """
 import io, sys
 import rich.traceback
-from invite_sweeper.cli import console as messages
+from invite_sweeper.cli import console
 
 class Stream(io.StringIO):
     def isatty(self):
@@ -19,7 +19,7 @@ def fails():
     raise ValueError("no")
 
 sys.stderr = shown = Stream()
-log = messages.configure(quiet=False, verbose=True)
+log = console.configure_logging(quiet=False, verbose=True)
 try:
     fails()
 except ValueError:
