@@ -1,4 +1,4 @@
-"""All that speaks to MongoDB Atlas, and nothing of sweeping."""
+"""Client of the MongoDB Atlas Administration API. It knows nothing about sweeps."""
 
 from invite_sweeper.atlas.client import RateLimitedAtlasClient, connect
 from invite_sweeper.atlas.credentials import (

@@ -1,4 +1,8 @@
-"""Bearer, OAuth client credentials, Digest."""
+"""Authentication of requests: bearer token, OAuth 2.0 client credentials, HTTP Digest.
+
+A service account gets one access token per run: refreshed before it expires and after a 401,
+revoked at the end.
+"""
 
 import asyncio
 import base64
@@ -20,103 +24,101 @@ from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, cl
 from invite_sweeper.atlas.server_info import ServerInfo
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 
-# How a request proves who sends it: a bearer token, or HTTP Digest.
-
 
 class Authenticator(Protocol):
-    """What the transport needs of a kind of credentials."""
+    """Authenticates requests with one kind of credentials."""
 
     def cached_header(self) -> Secret | None:
-        """Give the header where that takes no wait; None where it does, or where there is none."""
+        """Return the header if it is available without waiting, else None."""
 
     async def header(self) -> Secret | None:
-        """Give the `Authorization` header; None where a middleware signs each request.
+        """Return the `Authorization` header; None if a middleware signs each request.
 
         Raises:
-            RunError: Atlas refuses a token, or none can be fetched.
+            RunError: No access token is available.
         """
 
     async def refresh(self, rejected_header: Secret | None) -> None:
-        """Renew what a 401 refused, once for all requests that it refused.
+        """Replace the header after a 401, once for all requests that used it.
 
         Args:
-            used: The header that was refused; one that is no longer in use changes nothing.
+            rejected_header: The header of the rejected request; ignored if it was replaced
+                already.
 
         Raises:
-            RunError: As `authorization`.
+            RunError: No access token is available.
         """
 
     def digest_middleware(self) -> aiohttp.DigestAuthMiddleware | None:
-        """Make what signs the requests of one slot; None where the header does."""
+        """Return a new middleware for one connection slot; None if `header` is enough."""
 
     async def close(self) -> None:
-        """Give back what Atlas keeps for this run. Never raises but when cancelled."""
+        """Revoke the tokens of this run. Raises only when cancelled."""
 
 
 class BearerAuthenticator:
-    """A token that was given ready-made."""
+    """A bearer token from the environment. It can neither be refreshed nor revoked here."""
 
     def __init__(self, credentials: BearerToken) -> None:
         self._header = bearer_header(credentials.token)
 
     def cached_header(self) -> Secret | None:
-        """Give the header."""
+        """Return the header."""
         return self._header
 
     async def header(self) -> Secret | None:
-        """Give the header."""
+        """Return the header."""
         return self._header
 
     async def refresh(self, rejected_header: Secret | None) -> None:
-        """Do nothing: it cannot be renewed here."""
+        """Do nothing."""
 
     def digest_middleware(self) -> aiohttp.DigestAuthMiddleware | None:
-        """None: the header is all."""
+        """Return None: the header is enough."""
         return None
 
     async def close(self) -> None:
-        """Do nothing: whoever fetched it may still use it."""
+        """Do nothing: the owner of the token may still use it."""
 
 
 class DigestAuthenticator:
-    """An API key. Each slot has its own signer.
+    """An API key. Each connection slot has its own digest middleware.
 
-    A signer re-uses the challenge with a counter that must rise. One signer for many
-    requests at a time sends its counters out of order, which a strict server refuses.
+    A middleware reuses a challenge with a nonce count that must increase. Shared by concurrent
+    requests, the counts would arrive out of order, and a strict server rejects them.
     """
 
     def __init__(self, credentials: ApiKey) -> None:
         self._credentials = credentials
 
     def cached_header(self) -> Secret | None:
-        """None: there is no header."""
+        """Return None: the middleware writes the header."""
         return None
 
     async def header(self) -> Secret | None:
-        """None: the slot's signer writes the header."""
+        """Return None: the middleware writes the header."""
         return None
 
     async def refresh(self, rejected_header: Secret | None) -> None:
-        """Do nothing: a signer takes a new challenge from the 401 itself."""
+        """Do nothing: the middleware answers the challenge of a 401 itself."""
 
     def digest_middleware(self) -> aiohttp.DigestAuthMiddleware | None:
-        """Make a signer; MD5 for the commercial host, SHA-256 for Government, as asked."""
+        """Return a new middleware; the challenge names the algorithm (MD5 or SHA-256)."""
         api_key = self._credentials
         return aiohttp.DigestAuthMiddleware(
             api_key.public_key, api_key.private_key.get_secret_value()
         )
 
     async def close(self) -> None:
-        """Do nothing: a key has no session."""
+        """Do nothing: an API key has no session."""
 
 
 def bearer_header(token: Secret) -> Secret:
-    """Write the header's value for a token."""
+    """Return the `Authorization` header of a bearer token."""
     return Secret(f"Bearer {token.get_secret_value()}")
 
 
-# The token endpoint: its paths and what it answers. Pure.
-
+# The token endpoint.
 
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path
 REVOKE_PATH: Final = "/api/oauth/revoke"
@@ -125,14 +127,16 @@ _DEFAULT_EXPIRES_IN_S: Final = 3600.0
 
 
 class TokenResponse(NamedTuple):
-    """What the token endpoint gives: the token, and for how long it is good."""
+    """An access token and its lifetime."""
 
     token: Secret
     expires_in_s: float
 
 
 def parse_token_response(body: bytes) -> TokenResponse | None:
-    """Read the answer of the token endpoint; None where it gives no bearer token.
+    """Parse the response of the token endpoint; None without a usable bearer token.
+
+    Without a valid `expires_in`, a lifetime of one hour is assumed.
 
     Source: https://www.mongodb.com/docs/atlas/api/api-authentication (read 2026-08).
     """
@@ -157,24 +161,23 @@ def parse_token_response(body: bytes) -> TokenResponse | None:
     return TokenResponse(Secret(token), float(expires_in_s))
 
 
-# The token of a service account: one a run, renewed before it ends, revoked at its end.
-
-
 _REFRESH_MARGIN_S: Final = 600.0
 _REFRESH_MARGIN_SHARE: Final = 0.2
 _REFRESH_RETRY_S: Final = 30.0
 _REFRESH_COOLDOWN_S: Final = 60.0
 _EARLY_REFRESHES: Final = 5
 _EARLY_WINDOW_S: Final = 600.0
-"""After 401s, at once; then one a minute: a run of an hour stays below 100 live tokens."""
+"""After 401s: 5 refreshes at once, then one a minute. Atlas allows 100 live tokens an account."""
 _RATE_LIMIT_WINDOW_S: Final = 60.0
 _MAX_REQUESTS_PER_WINDOW: Final = 10
-"""Source: https://www.mongodb.com/docs/atlas/api/api-authentication: 10, later 50 a minute."""
+"""Source: https://www.mongodb.com/docs/atlas/api/api-authentication (read 2026-08): first 10,
+later 50 requests a minute.
+"""
 _OK: Final = 200
 _REVOKE_TIMEOUT_S: Final = 5.0
 _REVOKE_ON_CANCEL_S: Final = 1.0
 _REJECTED_STATUSES: Final = frozenset({400, 401, 403})
-_HINT: Final = "Check the client id and secret of the service account, and that it is alive."
+_HINT: Final = "Check the client ID and secret of the service account, and that it still exists."
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +189,7 @@ class _Token:
 
 
 class ServiceAccountAuthenticator:
-    """Fetches one token for all who ask, however many ask at once."""
+    """A service account. Concurrent requests share one token and one refresh."""
 
     def __init__(
         self,
@@ -208,28 +211,28 @@ class ServiceAccountAuthenticator:
         self._refreshed_s: deque[float] = deque([-math.inf], maxlen=_EARLY_REFRESHES)
 
     def cached_header(self) -> Secret | None:
-        """Give the header while its token is good for a while yet; None where there is none."""
+        """Return the header; None if there is no token or it must be refreshed."""
         token = self._token
         stale = token is None or self._retry_policy.monotonic() >= token.refresh_at_s
         return None if token is None or stale else token.header
 
     async def header(self) -> Secret:
-        """Give the header, with a token that is good for a while yet.
+        """Return the header, after a refresh if it is needed.
 
         Raises:
-            CredentialsRefused: Atlas takes neither id nor secret.
-            AtlasUnavailable: The token endpoint cannot be reached or answers nonsense.
+            CredentialsRefused: Atlas rejected the client ID or secret.
+            AtlasUnavailable: The token endpoint is not reachable or its response is invalid.
         """
         return self.cached_header() or (await self._refresh()).header
 
     async def refresh(self, rejected_header: Secret | None) -> None:
-        """Fetch a new token where the refused one is still in use.
+        """Fetch a new token if the rejected one is still in use.
 
-        A token that ends early is replaced at once, a few times. A project that answers 401 to
-        every token must not use up one for each request: after that there is one a minute.
+        A token that expires early is replaced at once, up to 5 times in 10 minutes, then once
+        a minute: a project that answers every token with 401 must not use one per request.
 
         Raises:
-            RunError: As `authorization`.
+            RunError: As `header`.
         """
         now_s = self._retry_policy.monotonic()
         in_use = self._token is not None and self._token.header is rejected_header
@@ -245,13 +248,15 @@ class ServiceAccountAuthenticator:
         return cooled_down or recent < _EARLY_REFRESHES
 
     def digest_middleware(self) -> aiohttp.DigestAuthMiddleware | None:
-        """None: the header is all."""
+        """Return None: the header is enough."""
         return None
 
     async def close(self) -> None:
-        """Revoke what was issued, within seconds, and also while being cancelled once more.
+        """Revoke all tokens of this run, within seconds, also when cancelled meanwhile.
 
-        Source: at most 100 tokens of a service account may be alive at a time.
+        Source:
+            https://www.mongodb.com/docs/atlas/api/api-authentication (read 2026-08): a service
+            account may have at most 100 valid tokens.
         """
         revocation = asyncio.create_task(self._revoke())
         try:
@@ -268,8 +273,8 @@ class ServiceAccountAuthenticator:
         if self._refresh_task is None:
             self._refresh_task = asyncio.create_task(self._fetch())
             self._refresh_task.add_done_callback(_retrieve_exception)
-        # Shielded: whoever is cancelled meanwhile takes nothing from the others, and a token
-        # that is on its way is known at the end and revoked.
+        # Shielded: a cancelled caller must not cancel the refresh that others wait for, and
+        # `close` must know a token that is still being fetched, to revoke it.
         return await asyncio.shield(self._refresh_task)
 
     async def _fetch(self) -> _Token:
@@ -282,7 +287,7 @@ class ServiceAccountAuthenticator:
                 )
             token = self._token_from(result)
         except AtlasUnavailable:
-            # The old one is still good for a while, and the endpoint may come back.
+            # The previous token is still valid, and the endpoint may recover.
             now_s = self._retry_policy.monotonic()
             if previous is None or now_s >= previous.expires_at_s:
                 raise
@@ -296,7 +301,7 @@ class ServiceAccountAuthenticator:
         return token
 
     async def _request_token(self, *, is_retry: bool = False) -> ResponseOrFailure:
-        """Ask for a token, never more often than the endpoint lets anybody ask."""
+        """Request a token, within the rate limit of the endpoint."""
         if len(self._request_times_s) == _MAX_REQUESTS_PER_WINDOW:
             wait_s = (
                 self._request_times_s[0] + _RATE_LIMIT_WINDOW_S - self._retry_policy.monotonic()
@@ -315,14 +320,18 @@ class ServiceAccountAuthenticator:
 
     def _token_from(self, result: ResponseOrFailure) -> _Token:
         if isinstance(result, Response) and result.status in _REJECTED_STATUSES:
-            raise CredentialsRefused(f"Atlas refuses a token: {describe(result)}.", hint=_HINT)
+            raise CredentialsRefused(
+                f"Atlas refused an access token: {describe(result)}.", hint=_HINT
+            )
         if not isinstance(result, Response) or result.status != _OK:
             raise AtlasUnavailable(
-                f"No token can be had: {describe(result)}.", hint=way_hint(result)
+                f"Could not get an access token: {describe(result)}.", hint=way_hint(result)
             )
         token_response = parse_token_response(result.body)
         if token_response is None:
-            raise AtlasUnavailable("Atlas answered nonsense when asked for a token.")
+            raise AtlasUnavailable(
+                "Could not get an access token: the response contains no valid bearer token."
+            )
         now_s = self._retry_policy.monotonic()
         margin_s = min(_REFRESH_MARGIN_S, _REFRESH_MARGIN_SHARE * token_response.expires_in_s)
         token = _Token(
@@ -341,7 +350,7 @@ class ServiceAccountAuthenticator:
                 self._refresh_task.cancel()
         for token in self._issued:
             if self._retry_policy.monotonic() < token.expires_at_s:
-                # Best effort: one that stays alive ends by itself within the hour.
+                # Best effort: a token that is not revoked expires within the hour.
                 await self._http.post_form(
                     REVOKE_PATH,
                     {"token": token.token.get_secret_value(), "token_type_hint": "access_token"},
@@ -353,19 +362,18 @@ class ServiceAccountAuthenticator:
 
 
 def _retrieve_exception(task: asyncio.Task[_Token]) -> None:
-    """Look at a failure that nobody waits for any more, so that it is not reported as lost."""
+    """Retrieve the exception, so that asyncio does not warn when no caller is left to await it."""
     if not task.cancelled():
         task.exception()
-
-
-# What a ready token says of itself. Pure; nothing of it is believed but its end.
 
 
 _JWT_PARTS: Final = 3
 
 
 def jwt_expiry(token: Secret) -> datetime | None:
-    """Give the instant at which a token ends by its own word, aware UTC; None where it has none.
+    """Return when a token expires according to its `exp` claim, in UTC; None without one.
+
+    The signature is not verified.
 
     Source: RFC 7519, 4.1.4: `exp`, in seconds since 1970, in the second part of the token.
     """

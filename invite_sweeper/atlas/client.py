@@ -1,4 +1,4 @@
-"""AtlasClient: connect; reader, deleter, inviter."""
+"""The Atlas client of one run: opens the session and provides reader, deleter and inviter."""
 
 import asyncio
 import time
@@ -43,25 +43,22 @@ from invite_sweeper.errors import RunError
 from invite_sweeper.models import ListRef, Source
 from invite_sweeper.policy import Execution
 
-# The client: opens one connection to Atlas for a run and closes it at its end.
-
-
 TIMEOUT: Final = aiohttp.ClientTimeout(total=120.0, connect=10.0)
-"""Of one attempt. Real responses have taken 50 s and more; `connect` includes name and TLS."""
+"""For one attempt. Some responses take more than 50 s; `connect` includes DNS and TLS."""
 _LIMITS_TIMEOUT_S: Final = 3.0
 _MAX_UNUSUAL_BUCKETS: Final = 100
-"""The number of buckets of an unusual size to ask about; the others are learnt by use."""
+"""At most this many buckets of undocumented size are requested from `GET /rateLimits`."""
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-"""Of one response, unpacked."""
+"""Of one response, decompressed."""
 
 
 class RateLimitedAtlasClient:
-    """One run's connection.
+    """The client of one run.
 
     Attributes:
-        reader: Reads.
-        limiter: The buckets of the credentials.
-        counters: What was sent so far.
+        reader: Reads projects, invitations and users.
+        limiter: The rate limits of the credentials.
+        counters: Requests sent so far.
     """
 
     def __init__(
@@ -74,20 +71,20 @@ class RateLimitedAtlasClient:
         self._server = server
 
     def deleter(self, sources: Iterable[Source]) -> AtlasDeleter:
-        """Return what can delete from these lists alone. A dry run never calls it."""
+        """Return a deleter for these lists only. A dry run never calls this."""
         return AtlasDeleter(self._transport, sources)
 
     def inviter(self) -> AtlasInviter:
-        """Return what can invite. Only `restore` calls it."""
+        """Return an inviter. Only `restore` calls this."""
         return AtlasInviter(self._transport)
 
     def members(self) -> MemberReader:
-        """Return what reads who is a member or invited already."""
+        """Return a reader of members and invited users."""
         return MemberReader(self._transport, self.reader)
 
     @property
     def clock_skew_s(self) -> float | None:
-        """Our clock minus Atlas's, by its first good response; None before that."""
+        """Local clock minus Atlas's at the first 2xx response; None before that."""
         return self._server.clock_skew_s
 
     @property
@@ -97,37 +94,37 @@ class RateLimitedAtlasClient:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the responses left open, as sentences for the operator."""
+        """Warnings about responses, as sentences for the operator."""
         return tuple(self._server.warnings)
 
     @property
     def sunset(self) -> date | None:
-        """The day from which Atlas may drop what this run uses; None where it names none."""
+        """The day from which Atlas may remove an endpoint of this run; None if not announced."""
         return self._server.sunset
 
     @property
     def sunsets(self) -> Mapping[Source, date]:
-        """The day from which Atlas may drop a list, by source; those without one are left out."""
+        """The day from which Atlas may remove a list, for each source with an announcement."""
         announced = self._server.sunsets
         days = (
-            (source, [announced[each] for each in (api.list, api.delete) if each in announced])
+            (source, [announced[one] for one in (api.list, api.delete) if one in announced])
             for source, api in SOURCES.items()
         )
         return {source: min(named) for source, named in days if named}
 
     @property
     def deprecation(self) -> date | None:
-        """The day from which Atlas advises against it; None where it names none."""
+        """The day from which an endpoint of this run is deprecated; None if not announced."""
         return self._server.deprecation
 
     async def fetch_limits(self) -> None:
-        """Ask Atlas for its rate limits; without an answer in time the documented ones hold."""
+        """Read the rate limits; the documented ones apply if Atlas does not respond within 3 s."""
         with suppress(TimeoutError, RunError):
             async with asyncio.timeout(_LIMITS_TIMEOUT_S):
                 self.limiter.apply_advertised(await self.reader.rate_limits())
 
     async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
-        """Prepare the buckets for the deletions to come; ask about those of an unusual size."""
+        """Read the limits of the buckets of these deletions that have an undocumented size."""
         tokens = _tokens_needed(deletions)
         unusual = [key for key in tokens if self.limiter.refill_unknown(key)]
         for key in unusual[:_MAX_UNUSUAL_BUCKETS]:
@@ -136,22 +133,22 @@ class RateLimitedAtlasClient:
                     await self._fetch_limit(key)
 
     def estimate_s(self, deletions: Mapping[ListRef, int]) -> float:
-        """Return the seconds that the rate limits require for the deletions of each list."""
+        """Return the seconds that these deletions take under the rate limits."""
         return self.limiter.estimate_s(_tokens_needed(deletions))
 
     async def _fetch_limit(self, key: BucketKey) -> None:
-        of_project = key.endpoint_set.endswith("_group")
+        is_project = key.endpoint_set.endswith("_group")
         found = await self.reader.rate_limits(
-            project_id=key.scope_id if of_project else None,
-            org_id=None if of_project else key.scope_id,
+            project_id=key.scope_id if is_project else None,
+            org_id=None if is_project else key.scope_id,
         )
-        for each in found:
-            if endpoint_set_of(each) == key.endpoint_set:
-                self.limiter.set_limit(key, each.limit)
+        for advertised in found:
+            if endpoint_set_of(advertised) == key.endpoint_set:
+                self.limiter.set_limit(key, advertised.limit)
 
 
 def _tokens_needed(deletions: Mapping[ListRef, int]) -> Counter[BucketKey]:
-    """Return how many requests draw from each bucket."""
+    """Return the number of tokens needed from each bucket."""
     counts: Counter[BucketKey] = Counter()
     for (project, source), deleted in deletions.items():
         for key in SOURCES[source].tokens_per_deletion(project.id, project.org_id):
@@ -173,23 +170,26 @@ async def connect(
     max_body_bytes: int = MAX_BODY_BYTES,
     ssl_context: SSLContext | None = None,
 ) -> AsyncIterator[RateLimitedAtlasClient]:
-    """Open the connection for a run. Nothing is sent before it is used.
+    """Open a client; nothing is sent before it is used.
 
-    At its end, however it comes, a token that was fetched is revoked.
+    On exit, access tokens that were fetched are revoked.
 
     Args:
-        base_url: As `parse_base_url` reads it.
-        credentials: As `credentials.credentials_from` reads them.
-        concurrency: Requests in flight.
-        limiter: On the clock of `retry_policy.monotonic`.
-        clock: Aware UTC; compared with Atlas's `Date`.
-        log: Each retry is logged there, on the debug level.
-        ssl_context: None for the certificate authorities of the system.
+        base_url: As `parse_base_url` returns it.
+        credentials: As `read_credentials` returns them.
+        concurrency: Maximum number of requests in flight.
+        retry_policy: Applies to each request.
+        limiter: Must use the clock of `retry_policy.monotonic`.
+        clock: Current time in UTC; compared with Atlas's `Date` header.
+        log: Each retry is logged at debug level.
+        http_timeout: Applies to each attempt.
+        max_body_bytes: Longer responses, decompressed, are errors.
+        ssl_context: None to use the certificate authorities of the system.
     """
     counters, server = RequestCounters(), ServerInfo(clock)
     proxy, proxy_headers = find_proxy(base_url)
     async with aiohttp.ClientSession(
-        # `SlotPool` is the bound: a second one here could only make a request wait twice.
+        # `SlotPool` limits the requests; a limit here could only make them wait twice.
         connector=aiohttp.TCPConnector(limit=0, ssl=ssl_context or True),
         headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -230,9 +230,6 @@ def _authenticator(
             return ServiceAccountAuthenticator(credentials, http, retry_policy, server)
 
 
-# Connects a command to Atlas: the policy's limits, the process's clocks.
-
-
 @asynccontextmanager
 async def connect_for_run(
     base_url: URL,
@@ -243,11 +240,15 @@ async def connect_for_run(
     shards: int,
     log: FilteringBoundLogger,
 ) -> AsyncIterator[RateLimitedAtlasClient]:
-    """Connect for one run.
+    """Open a client with the limits of a policy, on the clocks of the process.
 
     Args:
-        deadline_s: On the monotonic clock; nothing waits beyond it.
-        shards: The number of runs that share the buckets of the credentials.
+        base_url: As `parse_base_url` returns it.
+        credentials: As `read_credentials` returns them.
+        execution: The policy's limits.
+        deadline_s: On the monotonic clock; nothing is retried after it.
+        shards: Number of shards that share the rate limits of the credentials.
+        log: Each retry is logged at debug level.
     """
     limiter = RateLimiter(
         time.monotonic,

@@ -1,4 +1,7 @@
-"""Credentials from the environment; Secret."""
+"""Credentials, read from environment variables or mounted files.
+
+Error messages name variables and files, never a value.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,12 +12,10 @@ from typing_extensions import override
 
 from invite_sweeper.errors import UsageError
 
-# Who the program is to Atlas, as values that do not show their secrets.
-
 
 @final
 class Secret:
-    """A value that shows itself only where it is asked to, by `reveal`."""
+    """A string that `repr`, logs and tracebacks do not show, and that cannot be pickled."""
 
     __slots__ = ("_value",)
 
@@ -22,7 +23,7 @@ class Secret:
         self._value = value
 
     def get_secret_value(self) -> str:
-        """The value itself; for the wire and for nothing else."""
+        """Return the value; only for sending it."""
         return self._value
 
     @override
@@ -31,53 +32,49 @@ class Secret:
 
     @override
     def __reduce__(self) -> str:
-        message = "a secret is not written down"
+        message = "a Secret cannot be pickled"
         raise TypeError(message)
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
-    """A service account: its id and secret are exchanged for one token a run."""
+    """A service account: ID and secret are exchanged for an access token."""
 
     client_id: str
     client_secret: Secret
 
     @property
     def actor(self) -> str:
-        """The name under which the audit log knows it."""
+        """The name recorded in the audit log."""
         return self.client_id
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key, which proves itself by HTTP Digest."""
+    """An API key, for HTTP Digest."""
 
     public_key: str
     private_key: Secret
 
     @property
     def actor(self) -> str:
-        """The name under which the audit log knows it."""
+        """The name recorded in the audit log."""
         return self.public_key
 
 
 @dataclass(frozen=True, slots=True)
 class BearerToken:
-    """A token that somebody else fetched; it is neither renewed nor revoked here."""
+    """An access token from the environment; it is neither refreshed nor revoked."""
 
     token: Secret
 
     @property
     def actor(self) -> str:
-        """The name under which the audit log knows it; a token has none of its own."""
+        """The name recorded in the audit log: "token", because a token has no name."""
         return "token"
 
 
 Credentials: TypeAlias = ServiceAccount | ApiKey | BearerToken
-
-
-# Reads who the program is to Atlas from the environment or from mounted files.
-
 
 _MAX_SECRET_BYTES: Final = 16 * 1024
 
@@ -89,7 +86,7 @@ _ACCESS_TOKEN: Final = "MONGODB_ATLAS_ACCESS_TOKEN"  # noqa: S105 - a variable's
 
 
 class _Value(NamedTuple):
-    """A value and the variable that gave it, so that a fault can name it."""
+    """A value and the variable that it was read from, for error messages."""
 
     variable: str
     value: str
@@ -101,21 +98,20 @@ def read_credentials(
     *,
     suffix: str = "",
 ) -> Credentials:
-    """Read the one kind of credentials that the environment gives.
+    """Read the credentials that the environment contains, of exactly one kind.
 
-    Each variable may end in `_FILE` and then names a file that holds the value; one
-    newline at the file's end is not part of it. An empty variable counts as not set.
+    A variable with `_FILE` appended names a file with the value; one newline at its end is
+    removed. An empty variable counts as not set.
 
     Args:
-        environment: The variables, as `os.environ`.
-        read_file: Gives a file's bytes, or raises OSError.
-        suffix: The name of one organization's credentials, as `SANDBOX` for
-            `MONGODB_ATLAS_CLIENT_ID_SANDBOX`; empty for the plain variables.
+        environment: The variables, as in `os.environ`.
+        read_file: Returns the bytes of a file, or raises OSError.
+        suffix: The name of an organization's credentials, such as `SANDBOX` for
+            `MONGODB_ATLAS_CLIENT_ID_SANDBOX`; empty for the variables without a suffix.
 
     Raises:
-        UsageFault: None, half a pair, two kinds, a variable given twice, a file that
-            cannot be read, or a value that cannot be a secret. Names the variables,
-            never a value.
+        UsageError: There are no credentials, two kinds, or half a pair; a variable and its
+            `_FILE` are both set; a file cannot be read; or a value is not valid.
     """
     names = [
         f"{name}_{suffix}" if suffix else name
@@ -131,18 +127,18 @@ def read_credentials(
         return ServiceAccount(_validate_user_name(account), Secret(secret.value))
     if (public := values[public_key]) and (private := values[private_key]):
         return ApiKey(_validate_public_key(public, client_id), Secret(private.value))
-    raise AssertionError  # pragma: no cover - _exactly_one_kind leaves no other case
+    raise AssertionError  # pragma: no cover - excluded by _check_one_kind
 
 
 def _check_one_kind(
     variable_groups: tuple[tuple[str, ...], ...], values: Mapping[str, _Value | None]
 ) -> None:
-    """Refuse everything but one kind, whole."""
+    """Raise UsageError unless exactly one kind is set, with both halves of a pair."""
     present_groups = [kind for kind in variable_groups if any(values[name] for name in kind)]
     if not present_groups:
         choices = ", or ".join(" and ".join(kind) for kind in variable_groups)
         raise UsageError(
-            "No credentials are given.",
+            "No credentials found.",
             hint=f"Set {choices} (or the same names with _FILE).",
         )
     if len(present_groups) > 1:
@@ -150,7 +146,8 @@ def _check_one_kind(
             value.variable for kind in present_groups for name in kind if (value := values[name])
         )
         raise UsageError(
-            f"More than one kind of credentials is given: {found}.", hint="Leave one kind."
+            f"More than one kind of credentials is set: {found}.",
+            hint="Set the variables of one kind only.",
         )
     missing = [name for name in present_groups[0] if not values[name]]
     if missing:
@@ -158,7 +155,7 @@ def _check_one_kind(
             value.variable for name in present_groups[0] if (value := values[name])
         )
         raise UsageError(
-            f"{present_variable} is set and {missing[0]} is not.",
+            f"{present_variable} is set, but {missing[0]} is not.",
             hint=f"Set {missing[0]} or {missing[0]}_FILE as well.",
         )
 
@@ -166,12 +163,12 @@ def _check_one_kind(
 def _read_value(
     name: str, environment: Mapping[str, str], read_file: Callable[[Path], bytes]
 ) -> _Value | None:
-    """One variable's value, from itself or from the file that its `_FILE` names."""
+    """Return the value of a variable, or of the file that its `_FILE` names."""
     direct = environment.get(name, "")
     file_variable = f"{name}_FILE"
     path = environment.get(file_variable, "")
     if direct and path:
-        raise UsageError(f"{name} and {file_variable} are both set.", hint="Set one of them.")
+        raise UsageError(f"{name} and {file_variable} are both set.", hint="Set only one of them.")
     if direct:
         return _Value(name, _validate(name, direct))
     if not path:
@@ -183,49 +180,51 @@ def _read_value(
 
 
 def _read_secret_file(variable: str, path: Path, read_file: Callable[[Path], bytes]) -> str:
-    """The text of a mounted secret, without the newline that editors put at its end."""
+    """Return the text of a file, without one newline at its end."""
     try:
         data = read_file(path)
     except OSError as error:
-        why = error.strerror or "it cannot be read"
+        reason = error.strerror or "unknown reason"
         raise UsageError(
-            f"{variable} names {path}, which cannot be read: {why}.",
+            f"Cannot read {path}, set by {variable}: {reason}.",
             hint="Name a file that exists and that this user may read; in a container, mount it.",
         ) from None
     if len(data) > _MAX_SECRET_BYTES:
-        raise UsageError(f"{variable} names {path}, which is too long for a secret.")
+        raise UsageError(
+            f"{path}, set by {variable}, is larger than {_MAX_SECRET_BYTES // 1024} KiB."
+        )
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
-        # The exception carries the bytes: it must not travel in the fault's chain.
+        # The exception contains the bytes: it must not be chained to the UsageError.
         text = ""
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
-        raise UsageError(f"{variable} names {path}, which holds no text.")
+        raise UsageError(f"{path}, set by {variable}, is empty or not UTF-8 text.")
     return text
 
 
 def _validate(variable: str, value: str) -> str:
-    """A value that can stand in a header; one that cannot is named, never shown."""
+    """Return the value; raise UsageError if it cannot be part of a header."""
     if not all(character.isprintable() and not character.isspace() for character in value):
         raise UsageError(
-            f"The value of {variable} holds a blank, a line break or a control character.",
-            hint="Check how it was copied.",
+            f"The value of {variable} contains a space, line break or control character.",
+            hint="Copy the value again, without spaces or line breaks.",
         )
     return value
 
 
 def _validate_user_name(value: _Value) -> str:
-    """The part before the colon of Basic and Digest, which cannot hold one itself."""
+    """Return the value; raise UsageError for a colon, the separator in Basic and Digest."""
     if ":" in value.value:
-        raise UsageError(f"The value of {value.variable} holds a colon.")
+        raise UsageError(f"The value of {value.variable} contains a colon.")
     return value.value
 
 
 def _validate_public_key(value: _Value, client_id: str) -> str:
     if value.value.startswith("mdb_sa_"):
         raise UsageError(
-            f"{value.variable} holds the id of a service account.",
-            hint=f"Put it into {client_id}, and its secret beside it.",
+            f"The value of {value.variable} is the client ID of a service account.",
+            hint=f"Set {client_id} to it, and the matching client secret.",
         )
     return _validate_user_name(value)

@@ -1,4 +1,8 @@
-"""Session, connection slots, timeouts, proxy, network errors."""
+"""The HTTP session with Atlas: base URL, proxy, connection slots and network errors.
+
+Exceptions of the HTTP library carry the request's headers, and with them the credentials. They
+are turned into text here and are not raised further.
+"""
 
 import asyncio
 import ipaddress
@@ -20,11 +24,7 @@ from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, R
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import DeletionProgress
 
-# Describe transport errors as text, without the class names of a library.
-#
-# An exception of the HTTP library carries the request's headers, and with them the
-# credentials: it is turned into text here and goes no further.
-
+# Network errors.
 
 _HOSTNAME_MISMATCH_CODES: Final = frozenset({62, 64})
 _CERTIFICATE_EXPIRED_CODE: Final = 10
@@ -36,41 +36,41 @@ NOT_SENT_ERRORS: Final = (
     aiohttp.ConnectionTimeoutError,
     aiohttp.ClientHttpProxyError,
 )
-"""Exceptions of an attempt without a connection: no byte of it was sent."""
+"""Exceptions raised before there was a connection: no byte of the request was sent."""
 
 
 class ConnectionLost(Exception):
     """The connection broke after the request may have been sent.
 
-    On purpose not an exception of the HTTP library: the library itself sends a DELETE a second
-    time, uncounted and unaudited, when a reused connection breaks with one of its own.
+    Deliberately not an aiohttp exception: when a reused connection breaks with one of those,
+    aiohttp sends a DELETE a second time, which would be neither counted nor audited.
     """
 
 
 class RequestCancelled(Exception):
-    """Nothing more may be sent for this request; this attempt was not sent."""
+    """The request was cancelled before this attempt was sent."""
 
 
 class BodyTooLarge(Exception):
-    """The body is longer than any response of Atlas."""
+    """The response body is longer than `max_body_bytes`."""
 
 
 _FIXED_FAILURES: Final[tuple[tuple[tuple[type[Exception], ...], RequestFailed], ...]] = (
     (
         (ConnectionLost, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError),
-        RequestFailed("the connection was cut before the answer was there"),
+        RequestFailed("connection lost before the response arrived"),
     ),
     ((RequestCancelled,), CANCELLED),
-    ((BodyTooLarge,), RequestFailed("the answer is longer than any of Atlas's", retryable=False)),
-    ((aiohttp.ClientPayloadError,), RequestFailed("the answer was cut short")),
-    ((aiohttp.ClientResponseError,), RequestFailed("the answer is not HTTP")),
+    ((BodyTooLarge,), RequestFailed("response body too large", retryable=False)),
+    ((aiohttp.ClientPayloadError,), RequestFailed("incomplete response body")),
+    ((aiohttp.ClientResponseError,), RequestFailed("response is not HTTP")),
 )
 
 
 def describe_error(
     error: BaseException, host: str, timeout: aiohttp.ClientTimeout
 ) -> RequestFailed:
-    """Return the failure that an exception of one attempt stands for."""
+    """Return an exception of one attempt as text without library class names."""
     if isinstance(error, NOT_SENT_ERRORS):
         return _describe_connect_error(error, host, timeout)
     for kinds, failure in _FIXED_FAILURES:
@@ -79,9 +79,9 @@ def describe_error(
     if isinstance(error, TimeoutError):
         return RequestFailed(f"timed out after {timeout.total:g} s")
     if isinstance(error, OSError):
-        return RequestFailed(f"the connection to {host} broke: {_system_error(error)}")
-    # What is left is a challenge that the digest sign-in cannot answer.
-    return RequestFailed("the sign-in challenge cannot be answered", retryable=False)
+        return RequestFailed(f"connection to {host} failed: {_system_error(error)}")
+    # Only the digest middleware raises anything else: it cannot answer the challenge.
+    return RequestFailed("unsupported authentication challenge", retryable=False)
 
 
 def _describe_connect_error(
@@ -90,20 +90,22 @@ def _describe_connect_error(
     match error:
         case aiohttp.ClientHttpProxyError():
             needs_password = error.status == _PROXY_AUTHENTICATION_REQUIRED
-            return RequestFailed(f"the proxy answered {error.status}", retryable=not needs_password)
+            return RequestFailed(
+                f"proxy responded with HTTP {error.status}", retryable=not needs_password
+            )
         case aiohttp.ClientConnectorCertificateError():
             return RequestFailed(_certificate_error(error.certificate_error, host), retryable=False)
         case aiohttp.ClientConnectorDNSError():
             return RequestFailed(f"name not found: {error.host}")
         case aiohttp.ClientSSLError():
-            return RequestFailed(f"no TLS connection to {host}")
+            return RequestFailed(f"TLS handshake with {host} failed")
         case aiohttp.ClientConnectorError():
-            proxy = "the proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+            proxy = "proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
             return RequestFailed(
-                f"no connection to {proxy}{error.host}: {_system_error(error.os_error)}"
+                f"could not connect to {proxy}{error.host}: {_system_error(error.os_error)}"
             )
         case _:
-            return RequestFailed(f"no connection to {host} within {timeout.connect:g} s")
+            return RequestFailed(f"could not connect to {host} within {timeout.connect:g} s")
 
 
 def _certificate_error(error: Exception, host: str) -> str:
@@ -113,28 +115,25 @@ def _certificate_error(error: Exception, host: str) -> str:
     if code == _CERTIFICATE_EXPIRED_CODE:
         return f"certificate of {host} has expired"
     if code in _UNKNOWN_ISSUER_CODES:
-        return f"certificate of {host} is signed by an authority that is not known here"
-    return f"certificate of {host} is refused"
+        return f"certificate of {host} is signed by an unknown authority"
+    return f"certificate of {host} was rejected"
 
 
 def _system_error(error: OSError) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
-    return (error.strerror or "no reason given").lower()
-
-
-# A response while it is received, as the HTTP library sees it.
+    return (error.strerror or "unknown reason").lower()
 
 
 class NoResendClientResponse(aiohttp.ClientResponse):
-    """A response whose broken connection does not make the library send again."""
+    """A response that prevents aiohttp from sending a request again on a broken connection."""
 
     @override
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        """Wait for its head.
+        """Wait for the response headers.
 
         Raises:
-            ConnectionLost: The connection broke before.
+            ConnectionLost: The connection broke before they arrived.
         """
         try:
             return await super().start(connection)
@@ -145,11 +144,11 @@ class NoResendClientResponse(aiohttp.ClientResponse):
 
 
 async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """Read a body to its end, unpacked.
+    """Return the whole response body, decompressed.
 
     Raises:
         BodyTooLarge: It is longer than `max_bytes`.
-        aiohttp.ClientError: It was cut short.
+        aiohttp.ClientError: It is incomplete.
     """
     chunks: list[bytes] = []
     size = 0
@@ -161,20 +160,19 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
-# Connection slots: how many requests are in flight, and what each one really sends.
-
+# Connection slots.
 
 _UNAUTHORIZED: Final = 401
 
 
 @dataclass(slots=True)
 class RequestCounters:
-    """What was sent, over the whole run.
+    """Request counts of a run; all include those to the token endpoint.
 
     Attributes:
-        requests: All that were sent: unsigned first requests, token calls and retries too.
-        retries: Attempts after the first of a request.
-        rate_limited: Responses with 429, those to token calls too.
+        requests: Requests sent, including retries and those that a digest challenge repeats.
+        retries: Attempts after the first of each request.
+        rate_limited: Responses with status 429.
     """
 
     requests: int = 0
@@ -183,14 +181,15 @@ class RequestCounters:
 
 
 class ConnectionSlot:
-    """Room for one request in flight, with a signer of its own where requests are signed.
+    """A permit for one request in flight, with its own digest middleware for API keys.
 
     Attributes:
-        middlewares: For one request at a time; the signer is outside, so that the inner one
-            counts what the signer sends a second time, too. None where no request is signed:
-            then the caller reports each request to the slot.
-        sent: How often its request was sent; twice where the signer met a new challenge.
-        last_401_body: Read here to free the connection before the signer sends again.
+        middlewares: For one request at a time. The digest middleware is the outer one, so that
+            the inner one also counts the request that it repeats. None without digest: then
+            the caller calls `on_send`, `on_not_sent` and `on_response`.
+        send_count: How often the current request was sent; 2 after a new digest challenge.
+        last_401_body: Body of the last 401, read here to free the connection before the
+            digest middleware sends the request again.
     """
 
     def __init__(
@@ -209,9 +208,9 @@ class ConnectionSlot:
             (digest_middleware, self._send) if digest_middleware else None
         )
 
-    def start(self, trail: DeletionProgress | None) -> None:
-        """Begin one request; `trail` records what happens to it."""
-        self._progress = trail
+    def start(self, progress: DeletionProgress | None) -> None:
+        """Start one request; `progress` records its state."""
+        self._progress = progress
         self.send_count = 0
         self.last_401_body = b""
 
@@ -219,26 +218,26 @@ class ConnectionSlot:
         """Record that the request is about to be sent.
 
         Raises:
-            RequestCancelled: It must not be sent.
+            RequestCancelled: The request was cancelled.
         """
-        trail = self._progress
-        if trail is not None:
-            if trail.cancelled:
+        progress = self._progress
+        if progress is not None:
+            if progress.cancelled:
                 raise RequestCancelled
-            trail.attempts += self.send_count == 0  # what a signer sends again is the same attempt
-            self._was_response_pending = trail.response_pending
-            trail.response_pending = True
+            progress.attempts += self.send_count == 0  # a digest repeat is the same attempt
+            self._was_response_pending = progress.response_pending
+            progress.response_pending = True
         self.send_count += 1
         self._counters.requests += 1
 
     def on_not_sent(self) -> None:
-        """Take that back: there was no connection, and no byte was sent."""
+        """Undo `on_send`: no byte was sent, because there was no connection."""
         self._counters.requests -= 1
         if self._progress is not None:
             self._progress.response_pending = self._was_response_pending
 
     def on_response(self, status: int) -> None:
-        """Record that its response has begun."""
+        """Record the status of the response; its body is not read yet."""
         if self._progress is not None:
             self._progress.response_pending = False
             self._progress.http_status = status
@@ -263,10 +262,11 @@ class ConnectionSlot:
 
 
 class SlotPool:
-    """As many slots as requests may be in flight; the last one released is used first.
+    """A fixed number of slots, which limits the requests in flight.
 
-    So a run that needs few warms few: a signer's first request is refused on purpose. A
-    waiter receives a slot directly, so no later caller can overtake it.
+    The slot released last is used first, so that few digest middlewares need a challenge:
+    the first request of each is answered with 401. A released slot goes directly to the first
+    waiter, so no later caller can overtake it.
     """
 
     def __init__(self, size: int, create_slot: Callable[[], ConnectionSlot]) -> None:
@@ -275,8 +275,8 @@ class SlotPool:
         self._waiters: deque[asyncio.Future[ConnectionSlot]] = deque()
         self._create_slot = create_slot
 
-    def acquire_nowait(self, trail: DeletionProgress | None) -> ConnectionSlot | None:
-        """Return a free slot for one attempt; None where all are in use."""
+    def acquire_nowait(self, progress: DeletionProgress | None) -> ConnectionSlot | None:
+        """Return a free slot for one attempt; None if all are in use."""
         if self._free:
             slot = self._free.pop()
         elif self._not_created:
@@ -284,24 +284,24 @@ class SlotPool:
             slot = self._create_slot()
         else:
             return None
-        slot.start(trail)
+        slot.start(progress)
         return slot
 
-    async def acquire(self, trail: DeletionProgress | None) -> ConnectionSlot:
-        """Wait for a slot, where none is free."""
+    async def acquire(self, progress: DeletionProgress | None) -> ConnectionSlot:
+        """Wait for the next slot that is released, and return it."""
         waiter: asyncio.Future[ConnectionSlot] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
             slot = await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():  # it was handed over meanwhile
+            if waiter.done() and not waiter.cancelled():  # it has a slot already
                 self.release(waiter.result())
             raise
-        slot.start(trail)
+        slot.start(progress)
         return slot
 
     def release(self, slot: ConnectionSlot) -> None:
-        """Hand the slot to the first waiter, or keep it free."""
+        """Pass the slot to the first waiter; without waiters, it is free."""
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():  # the waiter may have been cancelled
@@ -310,15 +310,15 @@ class SlotPool:
         self._free.append(slot)
 
 
-# Where Atlas is, read from what a person wrote.
+# URLs.
 
 
 def parse_base_url(text: str) -> URL:
-    """Read the address of Atlas, without a slash at its end.
+    """Parse the base URL of Atlas; trailing slashes are removed.
 
     Raises:
-        UsageFault: No `https` address of a host (plain `http` is for loopback alone), or
-            one with a user name, a query or a fragment. Never repeats a user name.
+        UsageError: It is not an `https` URL with a host (`http` is allowed for loopback), or
+            it contains a user name, query or fragment. The message never repeats those.
     """
     hint = "Write it as https://cloud.mongodb.com."
     try:
@@ -327,24 +327,23 @@ def parse_base_url(text: str) -> URL:
     except ValueError:
         host, port, url = None, None, URL()
     if not host or url.scheme not in {"http", "https"} or port == 0:
-        raise UsageError("The base URL is not an http address with a host.", hint=hint)
+        raise UsageError("The base URL is not an HTTP URL with a host.", hint=hint)
     if url.raw_user is not None or url.raw_password is not None:
-        raise UsageError("The base URL holds a user name or password.", hint=hint)
+        raise UsageError("The base URL contains a user name or password.", hint=hint)
     if "?" in text or "#" in text:
-        raise UsageError("The base URL holds a query or a fragment.", hint=hint)
+        raise UsageError("The base URL contains a query or fragment.", hint=hint)
     if url.scheme == "http" and not is_loopback(host):
         raise UsageError(
             f"The base URL would send credentials to {host} unencrypted.",
-            hint="Use https; http is for loopback addresses alone.",
+            hint="Use https; http is allowed only for loopback addresses.",
         )
     return url
 
 
 def absolute_url(base_url: URL, path: str) -> URL:
-    """Give the address of a path, or of a path and a query, both encoded.
+    """Return the URL of an encoded path, which may have a query.
 
-    Nothing but the path is new where there is no query, and yarl makes that three times as
-    fast as an address that it has to take apart; every DELETE is such a one.
+    Without a query, as in every DELETE, `with_path` is three times as fast as parsing a URL.
     """
     if "?" in path:
         return URL(f"{base_url}{path}", encoded=True)
@@ -353,7 +352,7 @@ def absolute_url(base_url: URL, path: str) -> URL:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine by its very name, without asking a resolver."""
+    """Return whether a host name or address is loopback, without a DNS lookup."""
     if host.lower() == "localhost":
         return True
     try:
@@ -362,8 +361,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-# The HTTP session with Atlas: one base URL, and one attempt of each request.
-
+# The session.
 
 USER_AGENT: Final = (
     f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
@@ -380,12 +378,12 @@ _TRANSPORT_ERRORS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class HttpSession:
-    """The session that sends every request.
+    """Sends every request, to one base URL.
 
     Attributes:
-        session: Its timeout holds for each attempt.
-        base_url: The only address that anything is sent to.
-        proxy_headers: How the proxy knows us; None where it need not.
+        session: Its timeout applies to each attempt.
+        base_url: As `parse_base_url` returns it.
+        proxy_headers: Credentials for the proxy, as `find_proxy` returns them.
     """
 
     session: aiohttp.ClientSession
@@ -402,10 +400,10 @@ class HttpSession:
         slot: ConnectionSlot,
         body: Mapping[str, str] | bytes | None = None,
     ) -> ResponseOrFailure:
-        """Send one request and read its response. Redirects are not followed."""
-        signed = slot.middlewares is not None  # then the slot counts each request itself
+        """Send one request and read its response; redirects are not followed."""
+        has_digest = slot.middlewares is not None  # then the slot counts each request itself
         try:
-            if not signed:
+            if not has_digest:
                 slot.on_send()
             response = await self.session.request(
                 method,
@@ -414,46 +412,45 @@ class HttpSession:
                 headers=headers,
                 middlewares=slot.middlewares,
                 allow_redirects=False,
-                read_until_eof=method != "DELETE",  # not for a body without a length
+                read_until_eof=method != "DELETE",  # its body may have no length
                 proxy_headers=self.proxy_headers,
             )
-            if not signed:
+            if not has_digest:
                 slot.on_response(response.status)
             try:
-                # A 204 has no body; one that is announced all the same is not waited for.
+                # A 204 has no body: do not wait for one that its headers announce.
                 done = method == "DELETE" and response.status == _NO_CONTENT
                 content = b"" if done else await read_body(response, self.max_body_bytes)
                 return Response(response.status, response.headers, content or slot.last_401_body)
             finally:
-                if not response.closed:  # a head without a body has freed its connection
+                if not response.closed:  # without a body, the connection is released already
                     response.release()
         except _TRANSPORT_ERRORS as error:
-            if not signed and isinstance(error, NOT_SENT_ERRORS):
+            if not has_digest and isinstance(error, NOT_SENT_ERRORS):
                 slot.on_not_sent()
             return describe_error(error, self.base_url.host or "", self.session.timeout)
 
     async def post_form(
         self, path: str, form: Mapping[str, str], headers: Mapping[str, str]
     ) -> ResponseOrFailure:
-        """Send one form to the token endpoint; it needs no slot of the pool."""
+        """Send one form to the token endpoint, without a slot of the pool."""
         slot = ConnectionSlot(None, self.counters, self.max_body_bytes)
         return await self.send("POST", path, headers, slot, form)
 
 
-# The proxy on the way to Atlas, as the environment names it.
-
+# The proxy.
 
 _SCHEMES: Final = frozenset({"http", "https"})
 
 
 def find_proxy(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
-    """Find the proxy that the environment names, once; loopback has none.
+    """Return the proxy of the environment and its headers; loopback never uses one.
 
-    The library's own look at the environment would be repeated for each request, in a
-    thread, and would take credentials from a `.netrc` beside ours.
+    aiohttp's `trust_env` would read the environment for each request, in a thread, and would
+    also send credentials from `.netrc`.
 
     Raises:
-        UsageFault: What is named there is no proxy's address. Atlas was not called.
+        UsageError: The variable does not contain an HTTP proxy URL.
     """
     host = base_url.host or ""
     if is_loopback(host) or urllib.request.proxy_bypass(host):
@@ -463,10 +460,10 @@ def find_proxy(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
         return None, None
     proxy = _parse_proxy_url(address)
     if proxy is None:
-        # It is not repeated: there may be a password in it.
+        # The message does not repeat the value: it may contain a password.
         raise UsageError(
-            f"What {_proxy_variable(base_url.scheme)} holds is no proxy's address.",
-            hint="Write it as http://HOST:PORT; proxies of other kinds are not spoken to.",
+            f"The value of {_proxy_variable(base_url.scheme)} is not a valid proxy URL.",
+            hint="Write it as http://HOST:PORT; other kinds of proxies are not supported.",
         )
     if proxy.user is None:
         return proxy, None
@@ -483,6 +480,6 @@ def _parse_proxy_url(address: str) -> URL | None:
 
 
 def _proxy_variable(scheme: str) -> str:
-    """Name the variable as it is written in the environment; the lower case one goes first."""
+    """Return the variable's name as it is set; the lower-case one has precedence."""
     name = f"{scheme}_proxy"
     return name if os.environ.get(name) else name.upper()

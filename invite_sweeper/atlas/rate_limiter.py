@@ -1,8 +1,9 @@
 """Keeps requests within Atlas's token buckets, so that a 429 is rare.
 
-One `TokenBucket` for each endpoint set and scope; this module adds the clock, the queues and the
-spacing of all requests. Each request acquires its token first and is completed once: by `on_429`,
-or else by `on_response`, also without any response (`limit=None, remaining=None`).
+There is one `TokenBucket` per endpoint set and scope. This module adds the clock, a queue per
+bucket and the spacing of all requests. Each request acquires a token before it is sent and is
+completed exactly once: by `on_429` after a 429, else by `on_response`, also if it failed without
+a response (`limit=None, remaining=None`).
 """
 
 import asyncio
@@ -20,17 +21,17 @@ from invite_sweeper.atlas.rate_limits import (
 from invite_sweeper.atlas.token_bucket import TokenBucket
 
 MAX_IDLE_BUCKETS = 1024
-"""Above this number, buckets that are full again are forgotten."""
+"""Above this number of buckets, those that are full again are dropped."""
 _CATCH_UP_S = 0.1
-"""How late a timer may fire while the spacing still holds on average."""
+"""A timer that fires this late does not lower the average rate."""
 
 
 class BucketStore:
-    """The buckets in use, each made when a request first draws from it.
+    """The buckets in use; each is created with the first request that needs it.
 
     Args:
-        reserve: The share of each bucket's capacity left to other programs.
-        shards: Number of shards that run at once; see `shards_sharing`.
+        reserve: Share of each bucket's capacity left to other programs.
+        shards: Number of concurrent shards; see `shards_sharing`.
     """
 
     def __init__(self, reserve: float, shards: int) -> None:
@@ -41,15 +42,15 @@ class BucketStore:
         self._forget_above = MAX_IDLE_BUCKETS
 
     def __len__(self) -> int:
-        """Return how many buckets are kept."""
+        """Return the number of stored buckets."""
         return len(self._buckets)
 
     def __contains__(self, key: BucketKey) -> bool:
-        """Return whether a bucket is kept."""
+        """Return whether a bucket is stored."""
         return key in self._buckets
 
     def get(self, key: BucketKey, now_s: float) -> TokenBucket:
-        """Return a bucket and keep it; a new one is full."""
+        """Return a bucket; create and store it if needed. A new bucket is full."""
         bucket = self._buckets.get(key)
         if bucket is None:
             if len(self._buckets) >= self._forget_above:
@@ -60,14 +61,14 @@ class BucketStore:
         return bucket
 
     def peek(self, key: BucketKey, now_s: float) -> TokenBucket:
-        """Return a bucket; a new one is not kept."""
+        """Return a bucket; a new one is not stored."""
         return self._buckets.get(key) or self._new(key, now_s)
 
     def apply_advertised(self, advertised: AdvertisedLimit, now_s: float) -> bool:
-        """Use an entry of `GET /rateLimits` for all buckets of its endpoint set.
+        """Apply an entry of `GET /rateLimits` to all buckets of its endpoint set.
 
         Returns:
-            Whether its endpoint set is used here and its figures are usable.
+            Whether this program uses the endpoint set and the limit is usable.
         """
         endpoint_set = endpoint_set_of(advertised)
         if endpoint_set is None or not advertised.limit.is_usable:
@@ -79,11 +80,11 @@ class BucketStore:
         return True
 
     def set_limit(self, key: BucketKey, limit: BucketLimit, now_s: float) -> None:
-        """Use Atlas's own figures for one bucket."""
+        """Set the limit of one bucket, as Atlas returned it."""
         self.get(key, now_s).set_limit(self._own_share(key.endpoint_set, limit), now_s)
 
     def shards_sharing(self, endpoint_set: str) -> int:
-        """Return how many shards draw from one bucket: a project belongs to one shard."""
+        """Return the number of shards that share a bucket; each project belongs to one shard."""
         return 1 if endpoint_set.endswith("_group") else self._shards
 
     def _new(self, key: BucketKey, now_s: float) -> TokenBucket:
@@ -95,7 +96,7 @@ class BucketStore:
 
 
 class RequestSpacing:
-    """Spaces requests evenly, at most `per_s` in a second; None for no spacing."""
+    """Spaces requests evenly, at most `per_s` a second; None for no limit."""
 
     def __init__(
         self,
@@ -110,7 +111,7 @@ class RequestSpacing:
         self.interval_s = 1 / per_s if per_s else 0.0
 
     async def wait(self) -> None:
-        """Wait for the next request's time; a wait that is cancelled costs the others nothing."""
+        """Wait until the next request may be sent. A cancelled wait does not use a place."""
         if not self.interval_s:
             return
         async with self._lock:
@@ -120,11 +121,11 @@ class RequestSpacing:
 
 
 class RateLimiter:
-    """The buckets of one run, and the spacing of all its requests.
+    """The rate limits of one run.
 
     Attributes:
-        no_limit_headers: No response had a `RateLimit` header, and `GET /rateLimits` returned
-            nothing usable: the documented figures and 429s are all there is.
+        no_limit_headers: No response had a `RateLimit` header and `GET /rateLimits` returned
+            no usable limit: only the documented limits and 429s apply.
     """
 
     def __init__(
@@ -141,12 +142,13 @@ class RateLimiter:
 
         Args:
             clock: Monotonic seconds.
-            sleep: Waits for seconds; `asyncio.sleep` outside tests.
-            reserve: The share of each bucket's capacity left to other programs.
-            max_requests_per_second: Over all buckets; None for no such limit.
-            random: From 0 up to 1; jitter, so that two clients do not come back together.
-            shards: Number of shards that run at once. Each uses its part of the buckets that
-                count a user or an organization; a project's bucket belongs to one shard.
+            sleep: Waits for a number of seconds; `asyncio.sleep` outside tests.
+            reserve: Share of each bucket's capacity left to other programs.
+            max_requests_per_second: Over all buckets; None for no limit.
+            random: Returns a number from 0 up to 1: jitter, so that two clients do not retry
+                at the same time.
+            shards: Number of concurrent shards. Each uses its share of the buckets of users
+                and organizations; the bucket of a project is used by one shard only.
         """
         self._clock = clock
         self._sleep = sleep
@@ -157,10 +159,10 @@ class RateLimiter:
         self.no_limit_headers = True
 
     def try_acquire(self, *keys: BucketKey) -> float:
-        """Take one token for each key and return 0.0, or take none and return seconds to wait.
+        """Acquire one token per key and return 0.0, or none and return the seconds to wait.
 
-        A key that occurs twice stands for two tokens. Taken together, because a caller that
-        holds one token while it waits for another could block itself.
+        A key that occurs twice means two tokens. All or none, because a caller that holds one
+        token while it waits for another could deadlock.
         """
         now_s = self._clock()
         wanted = [(self._buckets.get(key, now_s), count) for key, count in Counter(keys).items()]
@@ -171,7 +173,12 @@ class RateLimiter:
         return wait_s
 
     def try_acquire_for_retry(self, key: BucketKey, since_s: float) -> float:
-        """Take a token for a retry that has waited since, as `TokenBucket.retry_wait_s`."""
+        """Acquire a token for a retry and return 0.0, or return the seconds to wait.
+
+        Args:
+            key: The bucket.
+            since_s: When the retry began to wait; see `TokenBucket.retry_wait_s`.
+        """
         now_s = self._clock()
         bucket = self._buckets.get(key, now_s)
         wait_s = bucket.retry_wait_s(now_s, since_s)
@@ -180,41 +187,40 @@ class RateLimiter:
         return wait_s
 
     async def acquire(self, key: BucketKey) -> None:
-        """Take a token as soon as there is one; first come, first served for each bucket.
+        """Wait for a token and acquire it; callers of one bucket are served in order.
 
-        Cancelled while it waits, it has taken nothing. Callers of `try_acquire` do not queue:
-        they may come first.
+        If it is cancelled, no token is acquired. Callers of `try_acquire` bypass the queue.
         """
         if key not in self._queues and self.try_acquire(key) == 0.0:
             return
         queue = self._queues.setdefault(key, [])
-        turn = asyncio.Event()
-        queue.append(turn)
+        is_first = asyncio.Event()
+        queue.append(is_first)
         try:
-            if queue[0] is not turn:
-                await turn.wait()
+            if queue[0] is not is_first:
+                await is_first.wait()
             while (wait_s := self.try_acquire(key)) > 0.0:
                 await self._sleep(wait_s)
         finally:
-            queue.remove(turn)
+            queue.remove(is_first)
             if queue:
                 queue[0].set()
             else:
                 del self._queues[key]
 
     def release(self, keys: Iterable[BucketKey]) -> None:
-        """Return tokens that were not used."""
+        """Release acquired tokens that were not used."""
         now_s = self._clock()
         for key in keys:
             self._buckets.get(key, now_s).release()
 
     @property
     def is_spaced(self) -> bool:
-        """Whether there is a limit over all requests."""
+        """Whether `max_requests_per_second` is set."""
         return self._spacing.interval_s > 0.0
 
     async def wait_for_spacing(self) -> None:
-        """Wait for the next request's time under `max_requests_per_second`."""
+        """Wait until `max_requests_per_second` allows the next request."""
         await self._spacing.wait()
 
     def on_response(
@@ -225,13 +231,13 @@ class RateLimiter:
         remaining: int | None,
         sent_s: float | None = None,
     ) -> None:
-        """Complete one request that was not a 429.
+        """Complete a request that was not answered with 429.
 
         Args:
-            key: The bucket that its token came from.
-            limit: `RateLimit-Limit`; None where it is missing or not a number.
+            key: The bucket of its token.
+            limit: `RateLimit-Limit`; None if it is missing or not a number.
             remaining: `RateLimit-Remaining`, likewise.
-            sent_s: When the request was sent, on the limiter's clock; None if it is not known.
+            sent_s: When it was sent, on the limiter's clock; None if unknown.
         """
         if remaining is not None:
             self.no_limit_headers = False
@@ -247,32 +253,32 @@ class RateLimiter:
     def on_429(
         self, key: BucketKey, retry_after_s: float | None, *, sent_s: float | None = None
     ) -> None:
-        """Complete one request that was a 429: its bucket waits, the others do not."""
+        """Complete a request that was answered with 429; only its bucket waits."""
         now_s = self._clock()
         bucket = self._buckets.get(key, now_s)
         bucket.on_429(now_s, retry_after_s, jitter=self._random(), sent_s=sent_s)
 
     def set_limit(self, key: BucketKey, limit: BucketLimit) -> None:
-        """Use Atlas's own figures for one bucket, from a 429 or from `GET /rateLimits`."""
+        """Set the limit of one bucket, from a 429 or from `GET /rateLimits`."""
         if limit.is_usable:
             self._buckets.set_limit(key, limit, self._clock())
 
     def apply_advertised(self, limits: Iterable[AdvertisedLimit]) -> None:
-        """Use the response of `GET /rateLimits` for every bucket of those endpoint sets."""
+        """Apply the response of `GET /rateLimits` to all buckets of its endpoint sets."""
         now_s = self._clock()
         for advertised in limits:
             if self._buckets.apply_advertised(advertised, now_s):
                 self.no_limit_headers = False
 
     def refill_unknown(self, key: BucketKey) -> bool:
-        """Return whether a header named a capacity that no source has a refill for.
+        """Return whether a header had a capacity that differs from the known limit.
 
-        Then one `GET /rateLimits` for its scope is worth its request; see `set_limit`.
+        Then the refill is a guess until `set_limit`, with the response of `GET /rateLimits`.
         """
         return self._buckets.peek(key, self._clock()).refill_unknown
 
     def estimate_s(self, counts: Mapping[BucketKey, int]) -> float:
-        """Return the seconds that the limits ask for this number of requests each, from now."""
+        """Return the seconds until these numbers of requests can have been sent."""
         now_s = self._clock()
         slowest_s = sum(counts.values()) * self._spacing.interval_s
         for key, count in counts.items():

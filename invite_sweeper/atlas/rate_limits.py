@@ -1,9 +1,9 @@
-"""The documented rate limits by endpoint set, and which one a `GET /rateLimits` entry is. Pure.
+"""The documented rate limits, and the mapping of `GET /rateLimits` entries to them. Pure.
 
 Source:
     https://www.mongodb.com/docs/atlas/api/api-rate-limit ("Last updated April 10, 2026");
-    `RateLimitEndpointSetResponse` in the OpenAPI document of 2025-03-12. The figures are
-    "not part of the API contract": the headers and `GET /rateLimits` come first.
+    `RateLimitEndpointSetResponse` in the OpenAPI document of 2025-03-12. The documented
+    limits are "not part of the API contract": headers and `GET /rateLimits` have precedence.
 """
 
 import math
@@ -22,12 +22,11 @@ _MAX_REFILLS_RESERVED = 10
 
 
 class BucketKey(NamedTuple):
-    """Which bucket: an endpoint set (the constants above) and whose requests it counts.
-
-    A named tuple, because it is hashed for every request.
+    """Identifies a bucket. A named tuple, because it is hashed for every request.
 
     Attributes:
-        scope_id: The project's or organization's id, or the credential's name.
+        endpoint_set: One of the constants above.
+        scope_id: ID of the project or organization, or the name of the credentials.
     """
 
     endpoint_set: str
@@ -35,7 +34,7 @@ class BucketKey(NamedTuple):
 
 
 class BucketLimit(NamedTuple):
-    """The figures of a bucket: `capacity` tokens, and `refill` more every `period_s`."""
+    """A bucket holds `capacity` tokens and gains `refill` tokens every `period_s`."""
 
     capacity: float
     refill: float
@@ -43,23 +42,23 @@ class BucketLimit(NamedTuple):
 
     @property
     def is_usable(self) -> bool:
-        """Whether all figures are above zero and finite."""
+        """Whether all values are positive and finite."""
         return all(
-            figure > 0 and math.isfinite(figure)
-            for figure in (self.capacity, self.refill, self.period_s)
+            value > 0 and math.isfinite(value)
+            for value in (self.capacity, self.refill, self.period_s)
         )
 
     def reserve(self, share: float) -> float:
-        """Return how many tokens this share of the capacity leaves to other programs.
+        """Return the number of tokens left to other programs: a share of the capacity.
 
-        At most ten refills: once it is spent, it takes as many periods to come back, and
-        nothing is sent meanwhile. All documented buckets are refilled in three.
+        At most ten refills, because nothing is sent until a spent reserve is refilled. All
+        documented buckets are refilled in three periods.
         """
-        limit = min(_MAX_REFILLS_RESERVED * self.refill, self.capacity - 1)
-        return max(0.0, min(share * self.capacity, limit))
+        max_tokens = min(_MAX_REFILLS_RESERVED * self.refill, self.capacity - 1)
+        return max(0.0, min(share * self.capacity, max_tokens))
 
     def divided_by(self, shards: int) -> "BucketLimit":
-        """Return the share of one shard; the period stays."""
+        """Return the limit of one shard; the period does not change."""
         if shards == 1:
             return self
         return BucketLimit(self.capacity / shards, self.refill / shards, self.period_s)
@@ -71,7 +70,7 @@ class AdvertisedLimit(NamedTuple):
     Attributes:
         endpoint_set: `endpointSetId` or `endpointSetName`.
         scope: `IP`, `GROUP`, `ORGANIZATION` or `USER`.
-        limit: The `value` of `capacity`, `refillRate` and `refillDurationSeconds`.
+        limit: From the `value` of `capacity`, `refillRate` and `refillDurationSeconds`.
     """
 
     endpoint_set: str
@@ -88,9 +87,7 @@ _DOCUMENTED_LIMITS = {
     CLOUD_USERS_ORG: BucketLimit(500, 250, 60),
     RATE_LIMITS_USER: BucketLimit(300, 100, 60),
 }
-_FALLBACK_LIMIT = BucketLimit(
-    300, 100, 60
-)  # assumed: the smallest that a path used here falls under
+_FALLBACK_LIMIT = BucketLimit(300, 100, 60)  # the smallest one above
 _ENDPOINT_FAMILIES = {
     "projects": "projects",
     "organizations": "organizations",
@@ -108,20 +105,20 @@ _SCOPES = {
 
 
 def documented_limit(endpoint_set: str) -> BucketLimit:
-    """Return the documented figures; those of the smallest set for one that is not used here."""
+    """Return the documented limit; the smallest one for an unknown endpoint set."""
     return _DOCUMENTED_LIMITS.get(endpoint_set, _FALLBACK_LIMIT)
 
 
 def endpoint_set_of(advertised: AdvertisedLimit) -> str | None:
-    """Return the endpoint set of an entry; None for one that is not used here.
+    """Return the endpoint set of an entry; None if this program does not use it.
 
-    Lenient, because the ids are known from one example only (`rateLimitsInspection_group`):
-    case, spaces and a scope at the end are ignored.
+    Case, spaces and a scope at the end are ignored, because only one example of an ID is
+    documented (`rateLimitsInspection_group`).
     """
     scope = _SCOPES.get(advertised.scope.upper())
     name = re.sub(
         r"_(group|project|org|organization|user|ip)$", "", advertised.endpoint_set.lower()
     )
     family = _ENDPOINT_FAMILIES.get(re.sub(r"[^a-z]", "", name))
-    found = f"{family}_{scope}"
-    return found if found in _DOCUMENTED_LIMITS else None
+    endpoint_set = f"{family}_{scope}"
+    return endpoint_set if endpoint_set in _DOCUMENTED_LIMITS else None

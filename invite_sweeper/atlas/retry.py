@@ -1,4 +1,4 @@
-"""Which failures are retried, how often, and after how long."""
+"""Which results are retried, how often, and after which wait."""
 
 import asyncio
 import math
@@ -42,13 +42,13 @@ class RetryDecision(Enum):
     """What to do with a result."""
 
     DONE = auto()
-    """It stands."""
+    """Final."""
     RETRY = auto()
-    """Another attempt may succeed; counted against `attempts`."""
+    """A transient failure; counted in `attempts`."""
     RATE_LIMITED = auto()
-    """429: not counted, bounded by the deadline."""
+    """429; not counted in `attempts`, limited by the deadline."""
     REAUTHENTICATE = auto()
-    """401: seen with good credentials, so sent once more before it is believed; counted."""
+    """401; retried once, because it also occurs with valid credentials; counted in `attempts`."""
 
 
 def classify(result: ResponseOrFailure) -> RetryDecision:
@@ -56,11 +56,11 @@ def classify(result: ResponseOrFailure) -> RetryDecision:
 
     Source:
         https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08): 405 with
-        `WRITES_NOT_ALLOWED_DURING_APP_UPGRADES` is maintenance and ends by itself.
+        `WRITES_NOT_ALLOWED_DURING_APP_UPGRADES` is temporary maintenance.
     """
     if isinstance(result, RequestFailed):
         return RetryDecision.RETRY if result.retryable else RetryDecision.DONE
-    if result.status < _FIRST_ERROR_STATUS:  # as nearly all are
+    if result.status < _FIRST_ERROR_STATUS:  # the common case first
         return RetryDecision.DONE
     if result.status == _TOO_MANY_REQUESTS:
         return RetryDecision.RATE_LIMITED
@@ -72,14 +72,14 @@ def classify(result: ResponseOrFailure) -> RetryDecision:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long a request is retried.
+    """The limits of retries, and the clock they use.
 
     Attributes:
-        attempts: Of a request, the first included; one with the response 429 is not counted.
-        deadline_s: On the clock of `monotonic`; nothing is sent again from then on.
-        sleep: Waits seconds.
-        random: From 0 up to 1.
-        monotonic: Seconds, rising.
+        attempts: Attempts per request, including the first; those with a 429 do not count.
+        deadline_s: On the clock of `monotonic`; no retry is sent after it.
+        sleep: Waits for a number of seconds.
+        random: Returns a number from 0 up to 1, for jitter.
+        monotonic: Returns seconds.
     """
 
     attempts: int = 5
@@ -89,7 +89,7 @@ class RetryPolicy:
     monotonic: Callable[[], float] = time.monotonic
 
     async def wait(self, seconds: float, cancelled: Callable[[], bool] | None) -> None:
-        """Wait; where the wait can be cancelled, check once a second whether it was."""
+        """Wait; if `cancelled` is set, call it once a second and return when it is true."""
         if cancelled is None:
             await self.sleep(seconds)
             return
@@ -100,13 +100,21 @@ class RetryPolicy:
 
 @dataclass(slots=True)
 class RetryLoop:
-    """The retries of one request, from its first failure on.
+    """The retries of one request, after its first failure.
 
-    A wait that would go beyond the deadline ends just after it, so that the run ends with the
-    deadline as its reason and not with Atlas's last answer. No attempt follows such a wait.
+    A wait beyond the deadline ends one second after it, so that the run reports the deadline
+    and not the last response of Atlas. No attempt follows such a wait.
 
     Attributes:
-        cut_short: It would have gone on, but nothing more may be sent.
+        policy: The limits.
+        clock: Current time in UTC, for a `Retry-After` date.
+        on_wait: Called before each wait with the last result and the seconds.
+        cancelled: Whether the request was cancelled; None if it cannot be.
+        counted_attempts: Attempts so far, without those with a 429.
+        rate_limited: Responses with a 429 so far.
+        unauthorized: Responses with a 401 so far; reset by the caller after a token refresh.
+        retries_cut_short: The result would have been retried, but for the deadline or a
+            cancellation.
     """
 
     policy: RetryPolicy
@@ -115,17 +123,17 @@ class RetryLoop:
     cancelled: Callable[[], bool] | None = None
     counted_attempts: int = 0
     rate_limited: int = 0
-    refused: int = 0
+    unauthorized: int = 0
     retries_cut_short: bool = False
     _decision: RetryDecision = field(default=RetryDecision.DONE)
 
     async def run(
         self, first: ResponseOrFailure, retry: Callable[[], Awaitable[ResponseOrFailure]]
     ) -> ResponseOrFailure:
-        """Retry after a first failure until a result stands, and return it.
+        """Retry after the result of a first attempt, and return the last result.
 
-        Most requests succeed at once and skip this, so the caller makes the first attempt
-        itself, and tenacity's first attempt only replays its result.
+        The caller makes the first attempt itself, because most requests succeed and never get
+        here; tenacity's first attempt returns its result.
         """
         last: ResponseOrFailure | None = None
 
@@ -152,18 +160,18 @@ class RetryLoop:
         self.retries_cut_short = result is CANCELLED
         self.counted_attempts += self._decision is not RetryDecision.RATE_LIMITED
         self.rate_limited += self._decision is RetryDecision.RATE_LIMITED
-        self.refused += self._decision is RetryDecision.REAUTHENTICATE
+        self.unauthorized += self._decision is RetryDecision.REAUTHENTICATE
 
     def _should_stop(self, _state: RetryCallState) -> bool:
         counts = self._decision is not RetryDecision.RATE_LIMITED
         is_exhausted = (counts and self.counted_attempts >= self.policy.attempts) or (
-            self._decision is RetryDecision.REAUTHENTICATE and self.refused > 1
+            self._decision is RetryDecision.REAUTHENTICATE and self.unauthorized > 1
         )
         self.retries_cut_short = not is_exhausted and self._may_not_send()
         return is_exhausted or self.retries_cut_short
 
     def _may_not_send(self) -> bool:
-        """Return whether nothing more may be sent."""
+        """Return whether the request was cancelled or the deadline has passed."""
         cancelled = self.cancelled is not None and self.cancelled()
         return cancelled or self.policy.monotonic() >= self.policy.deadline_s
 
@@ -177,31 +185,31 @@ class RetryLoop:
 
     def _backoff_s(self, state: RetryCallState) -> float:
         result = _last_result(state)
-        asked_s = (
+        requested_s = (
             retry_after_s(result.headers, self.clock) if isinstance(result, Response) else None
         )
         if self._decision is RetryDecision.RATE_LIMITED and isinstance(result, Response):
-            return self._rate_limited_s(asked_s or parse_rate_limit_error(result).wait_s)
+            return self._rate_limited_s(requested_s or parse_rate_limit_error(result).wait_s)
         step_s = BACKOFF_BASE_S * 2.0 ** max(self.counted_attempts - 1, 0)
         wait_s = self.policy.random() * min(step_s, BACKOFF_CAP_S)
-        return max(wait_s, asked_s or 0.0)
+        return max(wait_s, requested_s or 0.0)
 
-    def _rate_limited_s(self, asked_s: float | None) -> float:
-        """At least what Atlas asks for; from the second 429 on at least 10, 20, 40 s.
+    def _rate_limited_s(self, requested_s: float | None) -> float:
+        """Return at least what Atlas requested; from the second 429 on at least 10, 20, 40 s.
 
         Source: https://www.mongodb.com/docs/atlas/api/api-rate-limit (read 2026-08).
         """
         step_s = _RATE_LIMITED_STEPS_S[min(self.rate_limited, len(_RATE_LIMITED_STEPS_S)) - 1]
         step_s *= 1.0 + _RATE_LIMITED_JITTER * self.policy.random()
-        return max(asked_s or 0.0, step_s)
+        return max(requested_s or 0.0, step_s)
 
     def _report_wait(self, state: RetryCallState) -> None:
         self.on_wait(_last_result(state), state.upcoming_sleep)
 
 
 def _last_result(state: RetryCallState) -> ResponseOrFailure:
-    """Return the result of the attempt that has just ended."""
+    """Return the result of the last attempt."""
     outcome = state.outcome
-    assert outcome is not None  # noqa: S101 - tenacity asks only after an attempt
+    assert outcome is not None  # noqa: S101 - tenacity calls this only after an attempt
     result: ResponseOrFailure = outcome.result()
     return result

@@ -1,4 +1,4 @@
-"""What the headers of every response say: Atlas's clock, and when the version ends."""
+"""What response headers say about Atlas: its clock, and the end of the API version."""
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -8,20 +8,20 @@ from invite_sweeper.atlas.responses import parse_date_header
 
 
 class ServerInfo:
-    """Read from each answer; headers that stay the same are read once.
+    """Collected from every response.
 
     Attributes:
-        clock_skew_s: Our clock minus Atlas's at the first good answer with a `Date`, to the
-            second; None until there was one.
-        has_responded: There was any response.
-        authenticated: There was a good one, so Atlas accepts the credentials.
-        warnings: What the responses left open, as sentences for the operator.
-        sunsets: The day from which Atlas may drop an operation, by what was asked.
-        deprecations: The day from which it advises against it, likewise.
+        clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
+            to the second; None before that.
+        has_responded: Atlas has sent any response.
+        authenticated: Atlas has sent a 2xx response, so it accepts the credentials.
+        warnings: Sentences for the operator.
+        sunsets: The `Sunset` date of each endpoint: Atlas may remove it from then on.
+        deprecations: The `Deprecation` date of each endpoint.
 
     Source:
-        The recordings (read 2026-08): both headers come on the answers about invitations,
-        on errors and on 204, and the sunset has moved three times.
+        Recorded responses (read 2026-08): responses about invitations have both headers, also
+        errors and 204; the sunset has moved three times.
     """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
@@ -36,23 +36,23 @@ class ServerInfo:
 
     @property
     def sunset(self) -> date | None:
-        """The first of all sunsets; None where Atlas names none."""
+        """The earliest sunset; None without any."""
         return min(self.sunsets.values(), default=None)
 
     @property
     def deprecation(self) -> date | None:
-        """The first of all deprecations; None where Atlas names none."""
+        """The earliest deprecation; None without any."""
         return min(self.deprecations.values(), default=None)
 
     def update(
         self, headers: Mapping[str, str], *, good: bool, operation: Endpoint | None = None
     ) -> None:
-        """Read one response's headers; `good` where its status was 2xx."""
+        """Record the headers of one response; `good` if its status was 2xx."""
         self.has_responded = True
         self.authenticated |= good
         if good and self.clock_skew_s is None and (theirs := parse_date_header(headers, "Date")):
             self.clock_skew_s = (self.clock() - theirs).total_seconds()
-        raw = headers.get("Sunset"), headers.get("Deprecation")
+        raw = headers.get("Sunset"), headers.get("Deprecation")  # parsed only when they change
         if raw == self._last_headers.get(operation):
             return
         self._last_headers[operation] = raw

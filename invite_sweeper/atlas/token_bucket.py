@@ -1,9 +1,9 @@
 """One token bucket of Atlas, estimated from its responses. Pure: times are arguments.
 
-Atlas counts; this class only reads the count. `RateLimit-Remaining` is the level wherever a
-response carries it, a 429 says when to come back, and where neither is there, our own count and
-the documented refill stand in. When the refill comes is not predicted: the last tokens above
-the reserve are spread over the period, so that one of their responses soon shows it.
+The level is `RateLimit-Remaining` of the latest response; a 429 sets the time to wait. Without
+headers, the level is the local count plus the documented refill. The time of the next refill is
+not predicted: the last tokens above the reserve are spread over the period, so that a response
+to one of them soon shows the refill.
 """
 
 import math
@@ -13,45 +13,46 @@ from typing import Final
 from invite_sweeper.atlas.rate_limits import BucketLimit
 
 MAX_UNCONFIRMED: Final = 8
-"""Requests in flight while no response has carried a `RateLimit` header.
+"""Requests in flight until a response has a `RateLimit` header.
 
-The bucket may be smaller than documented; more requests than these are not refused at once.
+The bucket may be smaller than documented: this bounds how many requests are answered with 429.
 """
 POLLS_PER_PERIOD: Final = 8
 _KNOWN_PART_OF_PERIOD: Final = 6
 _FIRST_POLL_S: Final = 0.1
 MAX_POLL_INTERVAL_S: Final = 9.0
-"""A bucket that seems empty gets a request at least so often: the figures may be wrong."""
+"""Longest wait for a bucket that seems empty: the known limit may be wrong."""
 MAX_WAIT_FOR_RESPONSE_S: Final = 5.0
-"""A token without a response for this time is not waited for: it may be held, or a read slow."""
+"""After this time, others no longer wait for a response: the request may not be sent yet."""
 ASSUME_LOST_AFTER_S: Final = 120.0
-"""A token without a response for this time counts as spent, and as no longer in flight."""
+"""After this time without a response, a token counts as spent and not in flight."""
 MAX_RETRY_DELAY_S: Final = 1.0
-"""A retry waits no longer than this beyond `Retry-After`, whatever the estimate says."""
+"""A retry waits at most this long after `Retry-After`, even if the bucket seems empty."""
 MIN_RETRY_AFTER_S: Final = 1.0
 MAX_RETRY_AFTER_S: Final = 120.0
 BACKOFF_STEPS_S: Final = (10.0, 20.0, 40.0)
-"""After a second and further 429 in a row, where `Retry-After` does not name a longer time.
+"""Waits after the second and further 429s in a row, if `Retry-After` is not longer than 1 s.
 
 Source: https://www.mongodb.com/docs/atlas/api/api-rate-limit (April 10, 2026).
 """
 _BACKOFF_JITTER: Final = 0.25
 _WITH_OTHERS_IN_FLIGHT: Final = 2
-"""Near the end of a bucket, another program may have as many requests in flight as this one."""
+"""Another program may have as many requests in flight as this one."""
 _RETRY_AFTER_UNIT_S: Final = 1.0
 _CLOCK_MARGIN_S: Final = 0.002
 _MIN_WAIT_S: Final = 0.001
 
 
 class TokenBucket:
-    """A bucket that is full at first. Seconds are monotonic.
+    """A token bucket; a new one is full. Times are monotonic seconds.
 
     Attributes:
-        limit: Its figures.
-        level: Tokens by the last response. Requests in flight may be counted in it or not.
+        limit: Capacity, refill and period.
+        level: Tokens according to the last response, which may or may not count the requests
+            in flight.
         in_flight: When each token without a response was acquired, oldest first.
-        refill_unknown: A header named another capacity than the figures say, so the refill is
-            a guess until `set_limit`.
+        refill_unknown: A header had a capacity that differs from the known limit, so refill
+            and period are guesses until `set_limit`.
     """
 
     # fmt: off
@@ -70,20 +71,20 @@ class TokenBucket:
         self.refill_unknown = False
         self._reserve_share = reserve_share
         self._has_header = False
-        self._level_sent_s = self._level_received_s = now_s  # of the request that had `level`
+        self._level_sent_s = self._level_received_s = now_s  # of the request that returned `level`
         self._last_acquired_s = self._last_free_s = now_s
-        # The next refill comes between these two; set by the first response.
+        # The next refill is between these times; set by the first response.
         self._refill_after_s, self._refill_by_s = now_s, math.inf
         self._rejections = 0  # 429s in a row
         self._blocked_since_s = self._blocked_until_s = -math.inf
         self._use_limit(limit)
 
     def wait_s(self, now_s: float, count: int = 1) -> float:
-        """Return 0.0 if `count` requests may be sent now, or the seconds until asking again."""
+        """Return 0.0 if `count` requests may be sent now, else the seconds until the next check."""
         if now_s < self._blocked_until_s:
             return self._blocked_until_s - now_s
         self._advance(now_s)
-        if self._rejections:  # one request first; its response decides
+        if self._rejections:  # send one request and wait for its response
             return self._soon_s(now_s) if self._awaits_response(now_s) else 0.0
         if not self._has_header and self._awaits_response(now_s, MAX_UNCONFIRMED + 1 - count):
             return self._soon_s(now_s)
@@ -96,11 +97,11 @@ class TokenBucket:
         return min(wait_s, self._soon_s(now_s)) if self.in_flight else max(wait_s, _MIN_WAIT_S)
 
     def retry_wait_s(self, now_s: float, since_s: float) -> float:
-        """Return what `wait_s` does, for one request inside a retry that has waited since.
+        """Return 0.0 if a retry may be sent now, else the seconds until the next check.
 
-        It may use the reserve, and is sent at the latest `MAX_RETRY_DELAY_S` after
-        `Retry-After`: who holds a token and waits for another must not wait for a response
-        that only it can cause.
+        A retry may use the reserve and waits at most `MAX_RETRY_DELAY_S` after `Retry-After`
+        and after `since_s`. Its caller holds other tokens, so a wait for a response to those
+        would be a deadlock.
         """
         if now_s < self._blocked_until_s:
             return self._blocked_until_s - now_s
@@ -115,7 +116,7 @@ class TokenBucket:
         return max(min(left_s, self._soon_s(now_s)), _MIN_WAIT_S)
 
     def acquire(self, now_s: float, count: int = 1) -> None:
-        """Take tokens; the caller has asked `wait_s` or `retry_wait_s`."""
+        """Acquire tokens; `wait_s` or `retry_wait_s` must have returned 0.0."""
         if self._has_plenty(count):
             self._last_free_s = now_s
         self._last_acquired_s = now_s
@@ -123,23 +124,23 @@ class TokenBucket:
             self.in_flight.append(now_s)
 
     def release(self) -> None:
-        """Return a token that was not used."""
+        """Release an acquired token that was not used."""
         if self.in_flight:
             self.in_flight.pop()
 
     def on_response(
         self, now_s: float, *, limit: float | None, remaining: float | None, sent_s: float | None
     ) -> None:
-        """Complete a request that was not a 429.
+        """Complete a request that was not answered with 429.
 
         Args:
-            now_s: When its response came.
-            limit: `RateLimit-Limit`; None without one.
-            remaining: `RateLimit-Remaining`; None without one, or without any response.
-            sent_s: When it was sent; None for the time at which its token was acquired.
+            now_s: When its response arrived.
+            limit: `RateLimit-Limit`; None without the header.
+            remaining: `RateLimit-Remaining`; None without the header or any response.
+            sent_s: When it was sent; None to use the time its token was acquired.
         """
         sent_s = self._complete(now_s, sent_s)
-        if self._refill_by_s == math.inf:  # refills of a full bucket left no trace
+        if self._refill_by_s == math.inf:  # refills of a full bucket cannot be observed
             self._refill_by_s = now_s + self.limit.period_s
         if remaining is None:
             self.level = max(0.0, self.level - 1)
@@ -153,20 +154,22 @@ class TokenBucket:
     def on_429(
         self, now_s: float, retry_after_s: float | None, *, jitter: float, sent_s: float | None
     ) -> None:
-        """Complete a request that was a 429: nothing is sent until the wait is over, then one.
+        """Complete a request that was answered with 429.
+
+        Nothing is sent until the wait is over, then one request first.
 
         Args:
-            now_s: When its response came.
-            retry_after_s: What Atlas asked for; None if it did not.
+            now_s: When its response arrived.
+            retry_after_s: The wait that Atlas requested; None without one.
             jitter: From 0 up to 1.
-            sent_s: When it was sent; None for the time at which its token was acquired.
+            sent_s: When it was sent; None to use the time its token was acquired.
         """
         sent_s = self._complete(now_s, sent_s)
         if not self._rejections or sent_s >= self._blocked_since_s:
-            # Those that were in flight when it began are the same event.
+            # 429s of requests that were in flight at the first one count as the same event.
             self._rejections += 1
             self._blocked_since_s = now_s
-        # `max` with the floor first, so that a NaN becomes the floor.
+        # The minimum is the first argument of `max`, so that a NaN becomes the minimum.
         wait_s = min(max(MIN_RETRY_AFTER_S, retry_after_s or 0.0), MAX_RETRY_AFTER_S)
         if self._rejections > 1 and wait_s <= MIN_RETRY_AFTER_S:
             step_s = BACKOFF_STEPS_S[min(self._rejections - 2, len(BACKOFF_STEPS_S) - 1)]
@@ -177,14 +180,14 @@ class TokenBucket:
         self._set_level(0.0, now_s, sent_s)
 
     def set_limit(self, limit: BucketLimit, now_s: float) -> None:
-        """Use Atlas's own figures; what is spent stays spent."""
+        """Set the limit, as Atlas returned it; spent tokens stay spent."""
         self.level = max(0.0, self.level + limit.capacity - self.limit.capacity)
         self.refill_unknown = False
         self._use_limit(limit)
         self._refill_by_s = min(self._refill_by_s, now_s + limit.period_s)
 
     def is_full(self, now_s: float) -> bool:
-        """Return whether it can be forgotten: nothing in flight, full but for the reserve."""
+        """Return whether it can be dropped: nothing in flight, at most half the reserve missing."""
         self._advance(now_s)
         missing = self.limit.capacity - self.level
         return not self.in_flight and not self._rejections and missing <= self._reserve / 2
@@ -193,24 +196,24 @@ class TokenBucket:
         """Return the seconds until `count` more requests can have been sent."""
         self._advance(now_s)
         start_s = max(0.0, self._blocked_until_s - now_s)
-        short = count - max(0.0, self.level - len(self.in_flight) - self._reserve)
-        if short <= 0:
+        missing = count - max(0.0, self.level - len(self.in_flight) - self._reserve)
+        if missing <= 0:
             return start_s
         period_s, usable = self.limit.period_s, self.limit.capacity - self._reserve
-        refills = math.ceil(short / min(self.limit.refill, usable))
+        refills = math.ceil(missing / min(self.limit.refill, usable))
         next_s = self._refill_by_s - now_s
         return max(start_s, next_s if 0 < next_s < period_s else period_s / 2) + (
             (refills - 1) * period_s
         )
 
     def _awaits_response(self, now_s: float, count: int = 1) -> bool:
-        """Return whether a response may come soon to at least `count` requests."""
+        """Return whether at least `count` responses can be expected soon."""
         in_flight, count = self.in_flight, max(count, 1)
         recent_s = now_s - MAX_WAIT_FOR_RESPONSE_S
         return len(in_flight) >= count and in_flight[-count] >= recent_s
 
     def _has_plenty(self, count: int) -> bool:
-        """Return whether tokens are not yet to be spread over the period."""
+        """Return whether there are more tokens than those spread over the period."""
         kept = self._poll_tokens
         if self._refill_is_known(self._refill_after_s):
             kept = min(kept, self.limit.period_s // MAX_POLL_INTERVAL_S)
@@ -218,7 +221,7 @@ class TokenBucket:
         return free >= count + kept
 
     def _refill_is_known(self, after_s: float) -> bool:
-        """Return whether a refill that comes after that time is better awaited than looked for."""
+        """Return whether the next refill, after `after_s`, can be predicted well enough to wait."""
         uncertain_s = self._refill_by_s - after_s
         enough_s = max(self.limit.period_s / _KNOWN_PART_OF_PERIOD, _RETRY_AFTER_UNIT_S)
         return not self.refill_unknown and uncertain_s <= enough_s
@@ -229,17 +232,17 @@ class TokenBucket:
         self._poll_tokens = min(POLLS_PER_PERIOD, (limit.capacity - self._reserve) // 3)
 
     def _resize(self, capacity: float) -> None:
-        """Use another capacity from a header: then refill and period are guesses, too."""
+        """Apply the capacity of a header; the refill becomes a guess."""
         known = self.limit
         refill = min(known.refill, capacity)
-        if capacity > known.capacity:  # a raised limit is assumed to be raised as a whole
+        if capacity > known.capacity:  # assume that the refill was raised in proportion
             refill *= capacity / known.capacity
-        self.level = capacity  # the `remaining` that came with it follows
+        self.level = capacity  # `_apply_remaining` follows
         self.refill_unknown = True
         self._use_limit(BucketLimit(capacity, refill, known.period_s))
 
     def _advance(self, now_s: float) -> None:
-        """Count what time alone brings: tokens without a response, refills without a header."""
+        """Apply what depends on time only: lost responses, and refills without headers."""
         while self.in_flight and now_s - self.in_flight[0] > ASSUME_LOST_AFTER_S:
             self.in_flight.popleft()
             self.level = max(0.0, self.level - 1)
@@ -248,7 +251,7 @@ class TokenBucket:
             self.level = min(self.limit.capacity, self.level + refills * self.limit.refill)
 
     def _count_refills(self, now_s: float) -> int:
-        """Return how many refills are due; the next one is awaited from then on."""
+        """Return the number of refills since the last call, and expect the next one."""
         if now_s < self._refill_by_s:
             return 0
         count = 1 + int((now_s - self._refill_by_s) / self.limit.period_s)
@@ -257,15 +260,16 @@ class TokenBucket:
         return count
 
     def _complete(self, now_s: float, sent_s: float | None) -> float:
-        """Drop a request from those in flight; return when it was sent."""
+        """Remove a request from those in flight; return when it was sent."""
         self._advance(now_s)
         acquired_s = self.in_flight.popleft() if self.in_flight else now_s
         return acquired_s if sent_s is None else min(sent_s, now_s)
 
     def _apply_remaining(self, now_s: float, remaining: float, sent_s: float) -> None:
-        """Use a header. Responses overtake each other: a higher level may be an older one.
+        """Apply `RateLimit-Remaining`.
 
-        It is a refill for certain only if its request was sent after the lower level came.
+        Responses may arrive out of order, so a higher level may be an older one. It proves a
+        refill only if its request was sent after the lower level was received.
         """
         overdue = self._count_refills(now_s)
         if self._has_header and remaining > self.level:
@@ -282,13 +286,13 @@ class TokenBucket:
         self._level_sent_s, self._level_received_s = sent_s, now_s
 
     def _next_poll_s(self, free: float) -> float:
-        """Return when to send one request to see whether a refill has come.
+        """Return when to send the next request, whose response shows whether there was a refill.
 
         Args:
-            free: Tokens above the reserve; 0 where a request would cost the reserve.
+            free: Tokens above the reserve; 0 if the request would use the reserve.
         """
         last_s, refill_s = self._last_acquired_s, self._refill_by_s + _CLOCK_MARGIN_S
-        if self.refill_unknown or last_s >= refill_s:  # no time to wait for: ever more rarely
+        if self.refill_unknown or last_s >= refill_s:  # the time of the refill is unknown: back off
             grown_s = max(_FIRST_POLL_S, (last_s - self._last_free_s) / 2)
             return last_s + (min(grown_s, MAX_POLL_INTERVAL_S) if free else MAX_POLL_INTERVAL_S)
         after_s = max(self._refill_after_s, last_s)
@@ -305,5 +309,5 @@ class TokenBucket:
         return min(last_s + min(interval_s, MAX_POLL_INTERVAL_S), refill_s)
 
     def _soon_s(self, now_s: float) -> float:
-        """Return when to ask again while a response may change things: ever more rarely."""
+        """Return the seconds until the next check while responses are expected; they increase."""
         return min(max(0.005, (now_s - self._last_acquired_s) / 2), 1.0)

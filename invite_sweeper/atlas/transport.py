@@ -1,4 +1,4 @@
-"""One request to Atlas: its bucket, its place on the wire, its tries."""
+"""Sends one request: rate limit, connection slot, authentication and retries."""
 
 from functools import partial
 from typing import Final
@@ -33,7 +33,7 @@ _BACK_OFF_STATUSES: Final = frozenset({_TOO_MANY_REQUESTS, 503})
 
 
 class Transport:
-    """Sends requests and goes on until a result stands."""
+    """Sends requests and retries them until the result is final."""
 
     def __init__(
         self,
@@ -56,17 +56,21 @@ class Transport:
         self.limiter = limiter
 
     async def send(self, request: Request, *, token_taken: bool = False) -> ResponseOrFailure:
-        """Send a request, whose first turn is taken where it was `admitted`, until it stands.
+        """Send a request, retry it as the retry policy allows, and return the last result.
+
+        Args:
+            request: As `build_request` returns it.
+            token_taken: The caller has acquired the rate-limit token of the first attempt.
 
         Raises:
-            RunError: No token can be had.
-            UnsendableError: It is none that `target.target` makes. Nothing was sent.
+            RunError: No access token is available.
+            InvalidRequest: The path does not match the endpoint. Nothing was sent.
         """
         check_request(request)
         if not token_taken:
             if request.parent is None:
                 await self.limiter.acquire(request.key)
-            elif not await self._acquire_for_retry(request):  # a read before one more DELETE
+            elif not await self._acquire_for_retry(request):  # a read before a DELETE is retried
                 return CANCELLED
         used_header = self._authenticator.cached_header() or await self._authenticator.header()
         result = await self._attempt(request, used_header)
@@ -74,11 +78,11 @@ class Transport:
         return result if is_done else await self._retry(request, result, used_header)
 
     async def send_once(self, request: Request) -> ResponseOrFailure:
-        """Send what must not be done twice: one try, and another (if any) only after a 401.
+        """Send a request that is not idempotent: only a 401 is retried, once.
 
         Raises:
-            RunError: No token can be had.
-            UnsendableError: It is none that `target.target` makes. Nothing was sent.
+            RunError: No access token is available.
+            InvalidRequest: The path does not match the endpoint. Nothing was sent.
         """
         check_request(request)
         await self.limiter.acquire(request.key)
@@ -93,20 +97,20 @@ class Transport:
     async def _retry(
         self, request: Request, first: ResponseOrFailure, used_header: Secret | None
     ) -> ResponseOrFailure:
-        last, renewed = first, False
+        last, refreshed = first, False
 
-        async def again() -> ResponseOrFailure:
-            nonlocal last, used_header, renewed
+        async def retry() -> ResponseOrFailure:
+            nonlocal last, used_header, refreshed
             if is_unauthenticated(last):
                 await self._authenticator.refresh(used_header)
             if not await self._acquire_for_retry(request):
                 last = CANCELLED
                 return last
-            before, used_header = used_header, await self._authenticator.header()
-            if used_header is not before and not renewed:  # the 401 was about another token
-                renewed, retry_loop.refused = True, 0
-            stopped = await request.before_retry() if request.before_retry else None
-            last = stopped or await self._attempt(request, used_header, is_retry=True)
+            previous, used_header = used_header, await self._authenticator.header()
+            if used_header is not previous and not refreshed:  # the 401 was for the old token
+                refreshed, retry_loop.unauthorized = True, 0
+            final = await request.before_retry() if request.before_retry else None
+            last = final or await self._attempt(request, used_header, is_retry=True)
             return last
 
         is_cancelled = request.is_cancelled if request.can_be_cancelled else None
@@ -116,27 +120,26 @@ class Transport:
             partial(self._report_retry, request),
             is_cancelled,
         )
-        result = await retry_loop.run(first, again)
+        result = await retry_loop.run(first, retry)
         if request.owner_progress is not None:
             request.owner_progress.retries_cut_short |= retry_loop.retries_cut_short
-        if (
-            is_unauthenticated(result) and not retry_loop.retries_cut_short
-        ):  # what follows needs a good token
+        if is_unauthenticated(result) and not retry_loop.retries_cut_short:
+            # Later requests need a token that works.
             await self._authenticator.refresh(used_header)
         return result
 
     def _report_retry(self, request: Request, result: ResponseOrFailure, wait_s: float) -> None:
         why = result.reason if isinstance(result, RequestFailed) else result.status
-        self._log.debug("trying again", path=request.path, wait_s=round(wait_s, 3), why=why)
+        self._log.debug("retrying", path=request.path, wait_s=round(wait_s, 3), why=why)
         if (owner := request.owner_progress) is not None and owner.on_backoff is not None:
             owner.on_backoff()
 
     async def _acquire_for_retry(self, request: Request) -> bool:
-        """Take a token for one more try; return False if the request was cancelled meanwhile."""
+        """Acquire a token for a retry; return False if the request was cancelled meanwhile."""
         since_s = self._retry_policy.monotonic()
-        called_off = request.is_cancelled if request.can_be_cancelled else None
+        is_cancelled = request.is_cancelled if request.can_be_cancelled else None
         while wait_s := self.limiter.try_acquire_for_retry(request.key, since_s):
-            await self._retry_policy.wait(wait_s, called_off)
+            await self._retry_policy.wait(wait_s, is_cancelled)
             if request.is_cancelled():
                 return False
         return True
@@ -144,7 +147,7 @@ class Transport:
     async def _attempt(
         self, request: Request, auth_header: Secret | None, *, is_retry: bool = False
     ) -> ResponseOrFailure:
-        """Send a request once; the place on the wire is given back with the answer."""
+        """Send a request once and release its slot."""
         http, endpoint, progress = self._http, request.endpoint, request.progress
         headers = {"Accept": endpoint.media_type}
         if request.body is not None:
@@ -167,9 +170,9 @@ class Transport:
         return self._parse(request, result) if isinstance(result, Response) else result
 
     async def _wait_for_spacing(self) -> None:
-        """Wait for a turn under the overall ceiling, outside of the request's own timeout.
+        """Wait for `max_requests_per_second`, outside of the request's timeout.
 
-        What a signer sent a second time within a request is paid for by the next one.
+        A request that a digest middleware repeated is accounted for before the next one.
         """
         await self.limiter.wait_for_spacing()
         while self._unspaced:
@@ -177,7 +180,7 @@ class Transport:
             await self.limiter.wait_for_spacing()
 
     def _update_limiter(self, key: BucketKey, result: ResponseOrFailure, sent_s: float) -> None:
-        """Tell the bucket what became of its token."""
+        """Complete the request's token with the rate-limit headers of its response."""
         if not isinstance(result, Response):
             self.limiter.on_response(key, limit=None, remaining=None, sent_s=sent_s)
         elif result.status not in _BACK_OFF_STATUSES or not self._back_off(key, result, sent_s):
@@ -186,7 +189,7 @@ class Transport:
             self.limiter.on_response(key, limit=limit, remaining=remaining, sent_s=sent_s)
 
     def _back_off(self, key: BucketKey, response: Response, sent_s: float) -> bool:
-        """Let the bucket wait where the answer asks for it; whether it did."""
+        """Apply a 429, or a 503 with `Retry-After`, to the bucket; return whether it was one."""
         requested_s = retry_after_s(response.headers, self.server.clock)
         if response.status == _TOO_MANY_REQUESTS:
             self._http.counters.rate_limited += 1
@@ -200,7 +203,7 @@ class Transport:
         return requested_s is not None
 
     def _parse(self, request: Request, response: Response) -> ResponseOrFailure:
-        """Take what the answer tells on the side, and read its body."""
+        """Record the response's headers and error code, and parse its body."""
         status, succeeded = response.status, response.status < 300  # noqa: PLR2004
         self.server.update(response.headers, good=succeeded, operation=request.endpoint)
         if request.progress is not None:
@@ -212,4 +215,4 @@ class Transport:
         try:
             return response._replace(value=request.parse(response.body))
         except InvalidResponse as error:
-            return RequestFailed(f"Atlas answered nonsense: {error}", http_status=status)
+            return RequestFailed(f"unexpected response from Atlas: {error}", http_status=status)

@@ -1,4 +1,4 @@
-"""Names, connections, certificates and proxies, over real sockets of this machine."""
+"""DNS, connections, certificates and proxies, over real local sockets."""
 
 import asyncio
 import base64
@@ -22,14 +22,14 @@ def authority():
 
 
 @pytest.fixture
-def trusting(authority):
-    """The client's side: it knows the authority."""
+def client_tls(authority):
+    """A TLS context that trusts the authority."""
     context = ssl.create_default_context()
     authority.configure_trust(context)
     return context
 
 
-def server_side(authority, *names):
+def server_tls(authority, *names):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*names).configure_cert(context)
     return context
@@ -39,28 +39,28 @@ async def projects(atlas):
     return [item.name async for item in atlas.reader.projects()]
 
 
-async def why_not(connecting, base_url, account=None, **options):
-    """How a run ends that cannot reach Atlas, in words."""
+async def connection_error(connecting, base_url, account=None, **options):
+    """Return the message of a run that cannot reach Atlas."""
     async with connecting(base_url, account, **options) as atlas:
         with pytest.raises(AtlasUnavailable) as caught:
             await projects(atlas)
     assert caught.value.exit_code is ExitCode.UNREACHABLE
-    told = str(caught.value)
-    assert "Client" not in told
-    assert "Error" not in told
-    return told
+    message = str(caught.value)
+    assert "Client" not in message
+    assert "Error" not in message
+    return message
 
 
 @pytest.fixture
-def nobody():
-    """An address at which nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{taken.getsockname()[1]}"
+def closed_port():
+    """An address with a port that is reserved and does not listen."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{reserved.getsockname()[1]}"
 
 
-async def test_a_refused_connection_is_tried_again_and_then_said(connecting, nobody, fake_time):
-    async with connecting(f"http://{nobody}") as atlas:
+async def test_refused_connection_is_retried_and_then_reported(connecting, closed_port, fake_time):
+    async with connecting(f"http://{closed_port}") as atlas:
         with pytest.raises(AtlasUnavailable, match="connection refused"):
             await projects(atlas)
 
@@ -69,107 +69,111 @@ async def test_a_refused_connection_is_tried_again_and_then_said(connecting, nob
     assert atlas.counters.retries == 4
 
 
-async def test_a_name_that_is_not_found_is_said(connecting, monkeypatch, fake_time):
-    async def nowhere(loop, host, *args, **kwargs):
+async def test_unknown_host_name_is_reported(connecting, monkeypatch, fake_time):
+    async def not_found(loop, host, *args, **kwargs):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", nowhere)
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", not_found)
 
-    assert f"name not found: {NAME}" in await why_not(connecting, f"https://{NAME}")
+    assert f"name not found: {NAME}" in await connection_error(connecting, f"https://{NAME}")
     assert len(fake_time.slept) == 4
 
 
-async def test_a_connection_that_is_never_made_is_given_up(connecting, monkeypatch):
-    async def silence(loop, host, *args, **kwargs):
+async def test_connection_attempt_ends_after_the_connect_timeout(connecting, monkeypatch):
+    async def never_resolves(loop, host, *args, **kwargs):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", silence)
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", never_resolves)
 
     timeout = aiohttp.ClientTimeout(total=120, connect=0.05)
-    told = await why_not(connecting, f"https://{NAME}", attempts=2, http_timeout=timeout)
+    message = await connection_error(
+        connecting, f"https://{NAME}", attempts=2, http_timeout=timeout
+    )
 
-    assert f"no connection to {NAME} within 0.05 s" in told
+    assert f"could not connect to {NAME} within 0.05 s" in message
 
 
-async def test_a_server_that_does_not_speak_http_is_said(connecting):
-    async def babble(reader, writer):
+async def test_server_that_does_not_speak_http_is_reported(connecting):
+    async def speak_ssh(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    server = await asyncio.start_server(speak_ssh, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        told = await why_not(connecting, f"http://127.0.0.1:{port}")
+        message = await connection_error(connecting, f"http://127.0.0.1:{port}")
 
-    assert "not HTTP" in told
+    assert "not HTTP" in message
 
 
-async def test_https_is_spoken_with_a_certificate_that_is_right(
-    sim, connecting, authority, trusting
-):
+async def test_https_works_with_a_valid_certificate(sim, connecting, authority, client_tls):
     sim.add_project("Alpha")
 
     async with (
-        serve(sim, ssl_context=server_side(authority, "127.0.0.1")) as base_url,
-        connecting(base_url, sim.add_service_account(), ssl_context=trusting) as atlas,
+        serve(sim, ssl_context=server_tls(authority, "127.0.0.1")) as base_url,
+        connecting(base_url, sim.add_service_account(), ssl_context=client_tls) as atlas,
     ):
         assert await projects(atlas) == ["Alpha"]
 
 
-async def test_a_certificate_for_another_name_is_refused_at_once(
-    sim, connecting, authority, trusting, fake_time
+async def test_certificate_for_another_host_is_rejected_without_a_retry(
+    sim, connecting, authority, client_tls, fake_time
 ):
-    async with serve(sim, ssl_context=server_side(authority, "other.example.com")) as base_url:
-        told = await why_not(connecting, base_url, sim.add_token(), ssl_context=trusting)
+    async with serve(sim, ssl_context=server_tls(authority, "other.example.com")) as base_url:
+        message = await connection_error(
+            connecting, base_url, sim.add_token(), ssl_context=client_tls
+        )
 
-    assert "certificate not valid for 127.0.0.1" in told
+    assert "certificate not valid for 127.0.0.1" in message
     assert (fake_time.slept, sim.requests) == ([], ())
 
 
-async def test_a_certificate_of_an_unknown_authority_is_refused_at_once(
+async def test_certificate_of_an_unknown_authority_is_rejected_without_a_retry(
     sim, connecting, authority, fake_time
 ):
-    async with serve(sim, ssl_context=server_side(authority, "127.0.0.1")) as base_url:
-        told = await why_not(connecting, base_url, sim.add_token())
+    async with serve(sim, ssl_context=server_tls(authority, "127.0.0.1")) as base_url:
+        message = await connection_error(connecting, base_url, sim.add_token())
 
-    assert "authority that is not known here" in told
+    assert "signed by an unknown authority" in message
     assert (fake_time.slept, sim.requests) == ([], ())
 
 
-async def test_a_token_call_meets_the_same_certificate(sim, connecting, authority):
-    async with serve(sim, ssl_context=server_side(authority, "127.0.0.1")) as base_url:
-        told = await why_not(connecting, base_url, sim.add_service_account())
+async def test_token_request_verifies_the_certificate(sim, connecting, authority):
+    async with serve(sim, ssl_context=server_tls(authority, "127.0.0.1")) as base_url:
+        message = await connection_error(connecting, base_url, sim.add_service_account())
 
-    assert "No token" in told
-    assert "authority" in told
+    assert "Could not get an access token" in message
+    assert "authority" in message
 
 
-async def test_plain_http_where_tls_is_expected_is_said(sim, connecting):
+async def test_plain_http_server_at_an_https_url_is_reported(sim, connecting):
     async with serve(sim) as base_url:
-        told = await why_not(connecting, base_url.replace("http:", "https:"), sim.add_token())
+        message = await connection_error(
+            connecting, base_url.replace("http:", "https:"), sim.add_token()
+        )
 
-    assert "no TLS connection" in told
+    assert "TLS handshake" in message
 
 
 class Proxy:
-    """A proxy that knows CONNECT and nothing else, and leads every name to one port.
+    """A proxy that supports only CONNECT, and connects every host name to one port.
 
     Attributes:
-        heads: What each client said first.
-        answer: Sent instead of a connection, where it is set.
+        heads: The request line and headers of each client.
+        response: Sent instead of opening a connection; None to connect.
     """
 
-    def __init__(self, port, answer=None):
+    def __init__(self, port, response=None):
         self.port = port
-        self.answer = answer
+        self.response = response
         self.heads = []
 
     async def serve_one(self, reader, writer):
         self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
-        if self.answer is not None:
-            writer.write(self.answer)
+        if self.response is not None:
+            writer.write(self.response)
             await writer.drain()
             writer.close()
             return
@@ -186,12 +190,12 @@ class Proxy:
 
 @pytest.fixture
 def proxied(sim, authority):
-    """Serve the simulated Atlas under a name that only the proxy knows."""
+    """Serve the simulated Atlas under a host name that only the proxy resolves."""
 
     @asynccontextmanager
-    async def served(answer=None):
-        async with serve(sim, ssl_context=server_side(authority, NAME)) as base_url:
-            proxy = Proxy(int(base_url.rsplit(":", 1)[1]), answer)
+    async def served(response=None):
+        async with serve(sim, ssl_context=server_tls(authority, NAME)) as base_url:
+            proxy = Proxy(int(base_url.rsplit(":", 1)[1]), response)
             server = await asyncio.start_server(proxy.serve_one, "127.0.0.1", 0)
             async with server:
                 proxy.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -207,14 +211,12 @@ def no_proxies(monkeypatch):
         monkeypatch.delenv(name.lower(), raising=False)
 
 
-async def test_the_proxy_of_the_environment_is_used(
-    sim, connecting, proxied, trusting, monkeypatch
-):
+async def test_proxy_of_the_environment_is_used(sim, connecting, proxied, client_tls, monkeypatch):
     sim.add_project("Alpha")
     async with proxied() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
         account = sim.add_service_account()
-        async with connecting(f"https://{NAME}", account, ssl_context=trusting) as atlas:
+        async with connecting(f"https://{NAME}", account, ssl_context=client_tls) as atlas:
             assert await projects(atlas) == ["Alpha"]
 
     assert proxy.heads[0].startswith(f"CONNECT {NAME}:443 HTTP/1.1\r\n")
@@ -222,39 +224,39 @@ async def test_the_proxy_of_the_environment_is_used(
     assert "uthorization" not in "".join(proxy.heads)
 
 
-async def test_the_proxy_is_told_the_password_that_its_address_holds(
-    sim, connecting, proxied, trusting, monkeypatch
+async def test_user_and_password_in_the_proxy_url_are_sent_only_to_the_proxy(
+    sim, connecting, proxied, client_tls, monkeypatch
 ):
     async with proxied() as proxy:
         monkeypatch.setenv("https_proxy", f"http://ada:p%40ss@{proxy.address}")
-        async with connecting(f"https://{NAME}", sim.add_token(), ssl_context=trusting) as atlas:
+        async with connecting(f"https://{NAME}", sim.add_token(), ssl_context=client_tls) as atlas:
             assert await projects(atlas) == []
 
     login = base64.b64encode(b"ada:p@ss").decode()
     assert f"Proxy-Authorization: Basic {login}\r\n" in proxy.heads[0]
-    assert all("Proxy-Authorization" not in str(asked) for asked in sim.requests)
+    assert all("Proxy-Authorization" not in str(request) for request in sim.requests)
 
 
-@pytest.mark.parametrize(("status", "tries"), [(407, 1), (503, 5)])
-async def test_a_proxy_that_refuses_is_said(
-    connecting, proxied, monkeypatch, fake_time, status, tries
+@pytest.mark.parametrize(("status", "attempts"), [(407, 1), (503, 5)])
+async def test_error_of_the_proxy_is_reported_and_only_503_is_retried(
+    connecting, proxied, monkeypatch, fake_time, status, attempts
 ):
-    answer = f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode()
-    async with proxied(answer) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://ada:hush@{proxy.address}")
-        told = await why_not(connecting, f"https://{NAME}")
+    response = f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode()
+    async with proxied(response) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://ada:s3cret@{proxy.address}")
+        message = await connection_error(connecting, f"https://{NAME}")
 
-    assert f"the proxy answered {status}" in told
-    assert "hush" not in told
-    assert len(proxy.heads) == tries
+    assert f"proxy responded with HTTP {status}" in message
+    assert "s3cret" not in message
+    assert len(proxy.heads) == attempts
 
 
-async def test_a_proxy_that_is_not_there_is_said(connecting, monkeypatch, nobody):
-    monkeypatch.setenv("HTTPS_PROXY", f"http://{nobody}")
+async def test_refused_connection_to_the_proxy_is_reported(connecting, monkeypatch, closed_port):
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{closed_port}")
 
-    told = await why_not(connecting, f"https://{NAME}")
+    message = await connection_error(connecting, f"https://{NAME}")
 
-    assert "no connection to the proxy 127.0.0.1: connection refused" in told
+    assert "could not connect to proxy 127.0.0.1: connection refused" in message
 
 
 @pytest.mark.parametrize(
@@ -262,60 +264,60 @@ async def test_a_proxy_that_is_not_there_is_said(connecting, monkeypatch, nobody
     [
         "garbage",
         "proxy.example.com:3128",
-        "ada:hush@proxy.example.com:3128",
-        "socks5://ada:hush@proxy.example.com:1080",
+        "ada:s3cret@proxy.example.com:3128",
+        "socks5://ada:s3cret@proxy.example.com:1080",
         "http://",
-        "http://ada:hush@:3128",
-        "http://ada:hush@[proxy",
-        "http://ada:hush@proxy:port",
-        "//ada:hush@proxy:3128",
+        "http://ada:s3cret@:3128",
+        "http://ada:s3cret@[proxy",
+        "http://ada:s3cret@proxy:port",
+        "//ada:s3cret@proxy:3128",
     ],
 )
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
-async def test_an_address_that_is_no_proxy_s_is_wrong_usage_and_not_repeated(
+async def test_invalid_proxy_url_is_a_usage_error_that_does_not_show_the_value(
     sim, connecting, monkeypatch, variable, address
 ):
     monkeypatch.setenv(variable, address)
-    with pytest.raises(UsageError) as failed:
+    with pytest.raises(UsageError) as caught:
         async with connecting(f"https://{NAME}", sim.add_token()):
             pass
-    assert failed.value.message == f"What {variable} holds is no proxy's address."
-    assert "http://HOST:PORT" in failed.value.hint
-    assert "hush" not in str(failed.value)
+    assert caught.value.message == f"The value of {variable} is not a valid proxy URL."
+    assert "http://HOST:PORT" in caught.value.hint
+    assert "s3cret" not in str(caught.value)
 
 
-async def test_loopback_is_never_asked_for_through_a_proxy(sim, connecting, monkeypatch, nobody):
-    monkeypatch.setenv("HTTP_PROXY", f"http://{nobody}")
-    monkeypatch.setenv("HTTPS_PROXY", f"http://{nobody}")
+async def test_loopback_never_uses_a_proxy(sim, connecting, monkeypatch, closed_port):
+    monkeypatch.setenv("HTTP_PROXY", f"http://{closed_port}")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{closed_port}")
 
     async with serve(sim) as base_url, connecting(base_url, sim.add_token()) as atlas:
         assert await projects(atlas) == []
 
 
-async def test_no_proxy_is_used_for_a_host_that_is_exempt(connecting, monkeypatch, nobody):
-    async def nowhere(loop, host, *args, **kwargs):
+async def test_host_in_no_proxy_is_connected_directly(connecting, monkeypatch, closed_port):
+    async def not_found(loop, host, *args, **kwargs):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", nowhere)
-    monkeypatch.setenv("HTTPS_PROXY", f"http://{nobody}")
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", not_found)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{closed_port}")
     monkeypatch.setenv("NO_PROXY", ".example.com")
 
-    assert f"name not found: {NAME}" in await why_not(connecting, f"https://{NAME}")
+    assert f"name not found: {NAME}" in await connection_error(connecting, f"https://{NAME}")
 
 
-async def test_a_netrc_lends_no_credentials(sim, connecting, monkeypatch, tmp_path):
+async def test_credentials_in_netrc_are_not_used(sim, connecting, monkeypatch, tmp_path):
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login ada password hush\n")
+    netrc.write_text("machine 127.0.0.1 login ada password s3cret\n")
     monkeypatch.setenv("NETRC", str(netrc))
 
     async with serve(sim) as base_url, connecting(base_url, sim.add_api_key()) as atlas:
         assert await projects(atlas) == []
 
 
-async def test_cookies_are_not_kept(sim, connecting):
+async def test_cookies_are_not_sent_back(sim, connecting):
     heads = []
 
-    async def biscuits(reader, writer):
+    async def set_cookies(reader, writer):
         for _ in range(2):
             heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
             writer.write(
@@ -325,7 +327,7 @@ async def test_cookies_are_not_kept(sim, connecting):
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(biscuits, "127.0.0.1", 0)
+    server = await asyncio.start_server(set_cookies, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
         async with connecting(f"http://127.0.0.1:{port}") as atlas:

@@ -375,7 +375,7 @@ async def test_a_longer_answer_than_any_of_atlas_is_not_read_on(sim, online, acc
     async with online(account, max_body_bytes=5000) as atlas:
         found = await atlas.reader.invitations(Project(alpha, "Alpha", "0" * 24))
 
-    assert "longer" in found.reason
+    assert "too large" in found.reason
     assert sum(asked.path.endswith("/invites") for asked in sim.requests) == 1
 
 

@@ -23,30 +23,30 @@ def verification(code):
     ("error", "reason", "passing"),
     [
         (verification(10), "certificate of atlas.example.com has expired", False),
-        (verification(23), "certificate of atlas.example.com is refused", False),
+        (verification(23), "certificate of atlas.example.com was rejected", False),
         (
             aiohttp.ClientConnectorCertificateError(KEY, ssl.CertificateError("odd")),
-            "certificate of atlas.example.com is refused",
+            "certificate of atlas.example.com was rejected",
             False,
         ),
         (
             aiohttp.ClientConnectorError(KEY, OSError(errno.EHOSTUNREACH, "No route to host")),
-            "no connection to atlas.example.com: no route to host",
+            "could not connect to atlas.example.com: no route to host",
             True,
         ),
         (
             aiohttp.ClientConnectorError(KEY, OSError()),
-            "no connection to atlas.example.com: no reason given",
+            "could not connect to atlas.example.com: unknown reason",
             True,
         ),
         (
             OSError(errno.EPIPE, "Broken pipe"),
-            "the connection to atlas.example.com broke: broken pipe",
+            "connection to atlas.example.com failed: broken pipe",
             True,
         ),
         (TimeoutError(), "timed out after 120 s", True),
         (aiohttp.SocketTimeoutError(), "timed out after 120 s", True),
-        (aiohttp.ClientError("odd"), "the sign-in challenge cannot be answered", False),
+        (aiohttp.ClientError("odd"), "unsupported authentication challenge", False),
     ],
 )
 def test_a_transport_error_is_described(error, reason, passing):

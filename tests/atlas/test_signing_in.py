@@ -1,4 +1,4 @@
-"""The three kinds of credentials against a simulated Atlas that really checks them."""
+"""The three kinds of credentials, against a simulated Atlas that verifies them."""
 
 import asyncio
 from dataclasses import replace
@@ -15,39 +15,39 @@ KINDS = ["service_account", "api_key", "token"]
 TOKEN_PATH, REVOKE_PATH = "/api/oauth/token", "/api/oauth/revoke"
 
 
-def filled(sim, projects=3, invitations=4):
-    made = [sim.add_project(f"Project {n}") for n in range(projects)]
-    for one in made:
+def add_projects(sim, projects=3, invitations=4):
+    project_ids = [sim.add_project(f"Project {n}") for n in range(projects)]
+    for project_id in project_ids:
         for number in range(invitations):
-            sim.invite(one, f"person-{number}@example.com", age=timedelta(days=20))
-    return made
+            sim.invite(project_id, f"user-{number}@example.com", age=timedelta(days=20))
+    return project_ids
 
 
-async def everything(atlas):
-    """All invitations of all projects, read at once."""
+async def list_all(atlas):
+    """Return the invitations of all projects, read concurrently."""
     projects = [item async for item in atlas.reader.projects()]
-    listed = await asyncio.gather(*map(atlas.reader.invitations, projects))
-    return [one for listing in listed for one in listing]
+    lists = await asyncio.gather(*map(atlas.reader.invitations, projects))
+    return [one for invitations in lists for one in invitations]
 
 
-async def sweep(atlas):
-    """Delete everything at once."""
+async def delete_all(atlas):
+    """Delete all invitations concurrently."""
     deleter = atlas.deleter(Source)
-    found = await everything(atlas)
+    found = await list_all(atlas)
     assert all(deleter.try_acquire(one) == 0.0 for one in found)
     return await asyncio.gather(*(deleter.delete(one, DeletionProgress()) for one in found))
 
 
-def asked(sim, path):
+def request_count(sim, path):
     return sum(request.path == path for request in sim.requests)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_each_kind_of_credentials_lists_and_deletes(sim, online, kind):
-    filled(sim)
+    add_projects(sim)
 
     async with online(getattr(sim, f"add_{kind}")()) as atlas:
-        outcomes = [deletion.outcome for deletion in await sweep(atlas)]
+        outcomes = [deletion.outcome for deletion in await delete_all(atlas)]
 
     assert outcomes == [Outcome.DELETED] * 12
     assert sim.invitation_count() == 0
@@ -55,7 +55,7 @@ async def test_each_kind_of_credentials_lists_and_deletes(sim, online, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_wrong_credentials_end_the_run_with_5(sim, connecting, kind):
+async def test_wrong_credentials_end_the_run_with_exit_code_5(sim, connecting, kind):
     wrong = {
         "service_account": ServiceAccount("mdb_sa_id_0", Secret("wrong")),
         "api_key": ApiKey("abcdefgh", Secret("wrong")),
@@ -64,7 +64,7 @@ async def test_wrong_credentials_end_the_run_with_5(sim, connecting, kind):
 
     async with serve(sim) as base_url, connecting(base_url, wrong) as atlas:
         with pytest.raises(CredentialsRefused) as caught:
-            await everything(atlas)
+            await list_all(atlas)
 
     assert caught.value.exit_code is ExitCode.CREDENTIALS
     assert caught.value.hint
@@ -72,18 +72,18 @@ async def test_wrong_credentials_end_the_run_with_5(sim, connecting, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_an_address_that_is_not_on_the_access_list_ends_the_run_with_5(sim, online, kind):
+async def test_address_not_on_the_access_list_ends_the_run_with_exit_code_5(sim, online, kind):
     account = getattr(sim, f"add_{kind}")()
     account.access_list = ("192.0.2.1",)
 
     async with online(account) as atlas:
         with pytest.raises(CredentialsRefused, match="access list"):
-            await everything(atlas)
+            await list_all(atlas)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_missing_role_in_one_project_leaves_the_others_alone(sim, online, kind):
-    first, *_ = filled(sim)
+async def test_missing_role_in_one_project_does_not_affect_the_others(sim, online, kind):
+    first, *_ = add_projects(sim)
     sim.limit_access(first)
 
     async with online(getattr(sim, f"add_{kind}")()) as atlas:
@@ -96,21 +96,23 @@ async def test_a_missing_role_in_one_project_leaves_the_others_alone(sim, online
 
 
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
-async def test_a_challenge_is_used_again_by_each_signer_with_rising_counts(sim, online, algorithm):
-    filled(sim, projects=10, invitations=10)
+async def test_each_digest_middleware_reuses_its_challenge_with_increasing_counts(
+    sim, online, algorithm
+):
+    add_projects(sim, projects=10, invitations=10)
     sim.digest.algorithm = algorithm
     sim.digest.rising_counts = True
 
     async with online(sim.add_api_key(), concurrency=8) as atlas:
-        deletions = await sweep(atlas)
+        deletions = await delete_all(atlas)
 
     assert {deletion.outcome for deletion in deletions} == {Outcome.DELETED}
     assert sim.request_log.statuses[401] <= 8
     assert atlas.counters.retries == 0
 
 
-async def test_one_request_at_a_time_warms_one_signer(sim, online):
-    projects = filled(sim)
+async def test_sequential_requests_need_one_digest_challenge(sim, online):
+    projects = add_projects(sim)
 
     async with online(sim.add_api_key(), concurrency=20) as atlas:
         async for one in atlas.reader.projects():
@@ -121,39 +123,39 @@ async def test_one_request_at_a_time_warms_one_signer(sim, online):
 
 
 @pytest.mark.parametrize("uses", [1, 3])
-async def test_a_nonce_that_is_used_up_is_replaced_without_a_retry(sim, online, uses):
-    filled(sim)
+async def test_expired_nonce_is_replaced_without_a_retry(sim, online, uses):
+    add_projects(sim)
     sim.digest.nonce_uses = uses
 
     async with online(sim.add_api_key()) as atlas:
-        deletions = await sweep(atlas)
+        deletions = await delete_all(atlas)
 
     assert {deletion.outcome for deletion in deletions} == {Outcome.DELETED}
     assert atlas.counters.retries == 0
 
 
-async def test_the_counter_tells_what_was_really_on_the_wire(sim, online):
-    filled(sim)
+async def test_request_counter_includes_requests_repeated_for_a_digest_challenge(sim, online):
+    add_projects(sim)
     sim.digest.nonce_uses = 2
 
     async with online(sim.add_api_key(), concurrency=3) as atlas:
-        await sweep(atlas)
+        await delete_all(atlas)
 
     assert atlas.counters.requests == sum(sim.request_log.received.values())
 
 
-async def test_an_unsigned_request_and_its_signed_repeat_are_one_try(sim, online):
-    filled(sim, projects=1, invitations=1)
-    trail = DeletionProgress()
+async def test_unsigned_request_and_its_signed_repeat_are_one_attempt(sim, online):
+    add_projects(sim, projects=1, invitations=1)
+    progress = DeletionProgress()
 
     async with online(sim.add_api_key()) as atlas:
-        (one,) = await everything(atlas)
+        (one,) = await list_all(atlas)
         sim.digest.forget_nonces()
         atlas.deleter(Source).try_acquire(one)
-        deletion = await atlas.deleter(Source).delete(one, trail)
+        deletion = await atlas.deleter(Source).delete(one, progress)
 
     assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, 1)
-    assert (trail.attempts, trail.response_pending, trail.http_status) == (1, False, 204)
+    assert (progress.attempts, progress.response_pending, progress.http_status) == (1, False, 204)
     assert sim.deletes_received == 2
 
 
@@ -168,57 +170,57 @@ async def test_an_unsigned_request_and_its_signed_repeat_are_one_try(sim, online
         "Digest",
     ],
 )
-async def test_a_challenge_that_cannot_be_met_gives_no_secret_away(sim, online, challenge):
-    answer = faults.empty(401).instead
-    odd = faults.respond_with(replace(answer, extra=(("Www-Authenticate", challenge),)))
-    sim.faults.add(odd, times=None)
+async def test_unsupported_challenge_is_reported_without_the_secret(sim, online, challenge):
+    response = faults.empty(401).instead
+    fault = faults.respond_with(replace(response, extra=(("Www-Authenticate", challenge),)))
+    sim.faults.add(fault, times=None)
     account = sim.add_api_key()
 
     async with online(account) as atlas:
         with pytest.raises((CredentialsRefused, AtlasUnavailable)) as caught:
-            await everything(atlas)
+            await list_all(atlas)
 
     assert account.secret not in str(caught.value)
 
 
-async def test_one_token_serves_all_who_ask_at_once_and_is_revoked(sim, online):
-    projects = filled(sim, projects=30)
+async def test_concurrent_requests_share_one_token_which_is_revoked_at_the_end(sim, online):
+    projects = add_projects(sim, projects=30)
     account = sim.add_service_account()
 
     async with online(account, concurrency=30) as atlas:
-        found = await everything(atlas)
+        found = await list_all(atlas)
         assert sim.oauth.live_token_count(account) == 1
 
     assert len(found) == 4 * len(projects)
     assert (sim.oauth.issued, sim.oauth.revoked, sim.oauth.live_token_count(account)) == (1, 1, 0)
 
 
-async def test_no_token_is_asked_for_before_it_is_needed(sim, online):
+async def test_no_token_is_requested_before_the_first_request(sim, online):
     async with online(sim.add_service_account()):
         pass
 
     assert sim.request_log.received["POST"] == 0
 
 
-async def test_a_token_is_renewed_before_it_ends(sim, online, fake_time):
-    filled(sim)
+async def test_token_of_one_hour_is_refreshed_10_minutes_before_it_expires(sim, online, fake_time):
+    add_projects(sim)
     sim.oauth.expires_in_s = 3600
 
     async with online(sim.add_service_account()) as atlas:
-        await everything(atlas)
+        await list_all(atlas)
         fake_time.now_s += 2999
-        await everything(atlas)
+        await list_all(atlas)
         assert sim.oauth.issued == 1
         fake_time.now_s += 1
-        await everything(atlas)
+        await list_all(atlas)
 
     assert sim.oauth.issued == 2
     assert sim.request_log.statuses[401] == 0
     assert sim.oauth.revoked == 2
 
 
-async def test_a_token_that_ends_mid_run_is_renewed_once_for_all(sim, online):
-    filled(sim, projects=12)
+async def test_token_that_expires_during_a_run_is_refreshed_once_for_all_requests(sim, online):
+    add_projects(sim, projects=12)
 
     async with online(sim.add_service_account(), concurrency=12) as atlas:
         projects = [item async for item in atlas.reader.projects()]
@@ -230,11 +232,11 @@ async def test_a_token_that_ends_mid_run_is_renewed_once_for_all(sim, online):
     assert 1 <= sim.request_log.statuses[401] <= 12
 
 
-async def test_a_deletion_goes_on_with_a_new_token(sim, online):
-    filled(sim, projects=1, invitations=1)
+async def test_deletion_is_retried_with_a_new_token(sim, online):
+    add_projects(sim, projects=1, invitations=1)
 
     async with online(sim.add_service_account()) as atlas:
-        (one,) = await everything(atlas)
+        (one,) = await list_all(atlas)
         sim.oauth.expire()
         atlas.deleter(Source).try_acquire(one)
         deletion = await atlas.deleter(Source).delete(one, DeletionProgress())
@@ -242,36 +244,36 @@ async def test_a_deletion_goes_on_with_a_new_token(sim, online):
     assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, 2)
 
 
-@pytest.mark.parametrize("ends", [2, 3, 5])
-async def test_deletions_go_on_where_tokens_end_early_several_times_within_a_minute(
-    sim, online, fake_time, ends
+@pytest.mark.parametrize("expirations", [2, 3, 5])
+async def test_up_to_5_tokens_that_expire_early_within_a_minute_do_not_delay_deletions(
+    sim, online, fake_time, expirations
 ):
-    filled(sim, projects=1, invitations=ends)
+    add_projects(sim, projects=1, invitations=expirations)
 
     async with online(sim.add_service_account()) as atlas:
-        found, begin_s = await everything(atlas), fake_time.now_s
+        found, begin_s = await list_all(atlas), fake_time.now_s
         deletions = []
         for one in found:
             sim.oauth.expire()
             assert atlas.deleter(Source).try_acquire(one) == 0.0
             deletions.append(await atlas.deleter(Source).delete(one, DeletionProgress()))
 
-    assert [each.outcome for each in deletions] == [Outcome.DELETED] * ends
+    assert [each.outcome for each in deletions] == [Outcome.DELETED] * expirations
     assert fake_time.now_s - begin_s < 60
-    assert sim.oauth.issued == 1 + ends
+    assert sim.oauth.issued == 1 + expirations
 
 
-async def test_a_project_that_refuses_every_token_uses_up_no_more_than_5_at_once(
+async def test_project_that_rejects_every_token_uses_at_most_5_new_tokens_at_once(
     sim, online, fake_time
 ):
-    first, second = filled(sim, projects=2, invitations=12)
+    first, second = add_projects(sim, projects=2, invitations=12)
     sim.faults.add(faults.challenge(), method="DELETE", path=f"*{first}*", times=None)
 
     async with online(sim.add_service_account()) as atlas:
         begin_s, outcomes = fake_time.now_s, {first: set(), second: set()}
-        found = await everything(atlas)
-        halves = [[one for one in found if one.project_id == each] for each in (first, second)]
-        for pair in zip(*halves, strict=True):
+        found = await list_all(atlas)
+        by_project = [[one for one in found if one.project_id == each] for each in (first, second)]
+        for pair in zip(*by_project, strict=True):
             for one in pair:
                 assert atlas.deleter(Source).try_acquire(one) == 0.0
                 deletion = await atlas.deleter(Source).delete(one, DeletionProgress())
@@ -282,45 +284,45 @@ async def test_a_project_that_refuses_every_token_uses_up_no_more_than_5_at_once
     assert sim.oauth.issued <= 1 + 5
 
 
-@pytest.mark.parametrize("ends", [1, 2])
-async def test_a_deletion_goes_on_where_each_new_token_ends_before_its_first_use(
-    sim, online, fake_time, ends
+@pytest.mark.parametrize("expirations", [1, 2])
+async def test_deletion_is_retried_if_up_to_2_new_tokens_expire_before_their_first_use(
+    sim, online, fake_time, expirations
 ):
-    filled(sim, projects=1, invitations=1)
+    add_projects(sim, projects=1, invitations=1)
 
     async with online(sim.add_service_account()) as atlas:
-        (one,), begin_s = await everything(atlas), fake_time.now_s
+        (one,), begin_s = await list_all(atlas), fake_time.now_s
         expire = faults.effect(before=lambda _: sim.oauth.expire())
-        sim.faults.add(expire, method="DELETE", times=ends)
+        sim.faults.add(expire, method="DELETE", times=expirations)
         assert atlas.deleter(Source).try_acquire(one) == 0.0
         deletion = await atlas.deleter(Source).delete(one, DeletionProgress())
 
-    assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, ends + 1)
+    assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, expirations + 1)
     assert fake_time.now_s - begin_s < 60
 
 
-async def test_a_401_that_no_new_token_cures_takes_5_at_once_and_then_one_a_minute(
+async def test_lasting_401_refreshes_the_token_5_times_at_once_then_once_a_minute(
     sim, online, fake_time
 ):
-    filled(sim, projects=1, invitations=3)
+    add_projects(sim, projects=1, invitations=3)
     sim.faults.add(faults.challenge(), method="DELETE", times=None)
 
     async with online(sim.add_service_account()) as atlas:
         begin_s = fake_time.now_s
-        deletions = [each for _ in range(6) for each in await sweep(atlas)]
+        deletions = [each for _ in range(6) for each in await delete_all(atlas)]
         assert (sim.oauth.issued, fake_time.now_s - begin_s < 60) == (1 + 5, True)
         fake_time.now_s += 60
-        await sweep(atlas)
+        await delete_all(atlas)
 
     assert {(each.outcome, each.fatal_error) for each in deletions} == {(Outcome.FAILED, None)}
     assert sim.oauth.issued == 1 + 5 + 1
 
 
-async def test_a_token_that_ends_where_one_try_is_all_fails_that_deletion_and_no_other(sim, online):
-    filled(sim, projects=1, invitations=3)
+async def test_expired_token_with_a_single_attempt_fails_only_that_deletion(sim, online):
+    add_projects(sim, projects=1, invitations=3)
 
     async with online(sim.add_service_account(), attempts=1) as atlas:
-        found = await everything(atlas)
+        found = await list_all(atlas)
         sim.oauth.expire()
         assert all(atlas.deleter(Source).try_acquire(one) == 0.0 for one in found)
         deletions = [await atlas.deleter(Source).delete(one, DeletionProgress()) for one in found]
@@ -332,8 +334,8 @@ async def test_a_token_that_ends_where_one_try_is_all_fails_that_deletion_and_no
     ]
 
 
-async def test_a_role_that_is_missing_asks_for_no_new_token(sim, online):
-    first, *_ = filled(sim)
+async def test_missing_role_does_not_refresh_the_token(sim, online):
+    first, *_ = add_projects(sim)
     sim.limit_access(first)
 
     async with online(sim.add_service_account()) as atlas:
@@ -343,28 +345,28 @@ async def test_a_role_that_is_missing_asks_for_no_new_token(sim, online):
     assert sim.oauth.issued == 1
 
 
-async def test_an_account_that_dies_mid_run_ends_it_for_all_with_one_more_token_call(sim, online):
-    filled(sim, projects=12)
+async def test_account_deleted_during_a_run_ends_it_after_one_more_token_request(sim, online):
+    add_projects(sim, projects=12)
     account = sim.add_service_account()
 
     async with online(account, concurrency=12) as atlas:
         projects = [item async for item in atlas.reader.projects()]
         sim.oauth.expire()
-        refused = faults.respond_with(faults.fail_with(401, "invalid_client").instead)
-        sim.faults.add(refused, path=TOKEN_PATH, times=None)
+        rejected = faults.respond_with(faults.fail_with(401, "invalid_client").instead)
+        sim.faults.add(rejected, path=TOKEN_PATH, times=None)
         results = await asyncio.gather(
             *map(atlas.reader.invitations, projects), return_exceptions=True
         )
 
     assert {type(result) for result in results} == {CredentialsRefused}
-    assert asked(sim, TOKEN_PATH) == 2
+    assert request_count(sim, TOKEN_PATH) == 2
 
 
-async def test_a_deletion_without_a_token_is_failed_and_ends_the_run(sim, online):
-    filled(sim, projects=1, invitations=1)
+async def test_deletion_without_a_token_fails_and_ends_the_run(sim, online):
+    add_projects(sim, projects=1, invitations=1)
 
     async with online(sim.add_service_account()) as atlas:
-        (one,) = await everything(atlas)
+        (one,) = await list_all(atlas)
         sim.oauth.expire()
         sim.faults.add(faults.fail_with(403, "access_denied"), path=TOKEN_PATH, times=None)
         atlas.deleter(Source).try_acquire(one)
@@ -376,15 +378,15 @@ async def test_a_deletion_without_a_token_is_failed_and_ends_the_run(sim, online
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
-async def test_a_refused_token_is_not_asked_for_again(sim, online, status):
+async def test_refused_token_is_not_requested_again(sim, online, status):
     sim.faults.add(faults.fail_with(status, "invalid_request"), path=TOKEN_PATH, times=None)
 
     async with online(sim.add_service_account()) as atlas:
         for _ in range(3):
             with pytest.raises(CredentialsRefused, match="token"):
-                await everything(atlas)
+                await list_all(atlas)
 
-    assert asked(sim, TOKEN_PATH) == 1
+    assert request_count(sim, TOKEN_PATH) == 1
 
 
 @pytest.mark.parametrize(
@@ -397,79 +399,77 @@ async def test_a_refused_token_is_not_asked_for_again(sim, online, status):
         faults.fail_with(429, "RATE_LIMITED", retry_after="3"),
     ],
 )
-async def test_a_token_call_that_fails_in_passing_is_made_again(sim, online, fault):
-    filled(sim)
+async def test_token_request_is_retried_after_a_transient_failure(sim, online, fault):
+    add_projects(sim)
     sim.faults.add(fault, path=TOKEN_PATH)
 
     async with online(sim.add_service_account()) as atlas:
-        assert len(await everything(atlas)) == 12
+        assert len(await list_all(atlas)) == 12
 
-    assert asked(sim, TOKEN_PATH) == 2
+    assert request_count(sim, TOKEN_PATH) == 2
     assert atlas.counters.retries == 1
 
 
-async def test_the_token_endpoints_own_limit_is_honoured(sim, online, fake_time):
+async def test_retry_after_of_the_token_endpoint_is_honoured(sim, online, fake_time):
     sim.faults.add(
         faults.fail_with(429, "RATE_LIMITED", retry_after="30"), path=TOKEN_PATH, times=2
     )
 
     async with online(sim.add_service_account()) as atlas:
-        await everything(atlas)
+        await list_all(atlas)
 
     assert fake_time.slept == [30, 30]
     assert (atlas.counters.rate_limited, atlas.counters.retries) == (2, 2)
 
 
-async def test_no_more_than_10_tokens_a_minute_are_asked_for(sim, online, fake_time):
-    filled(sim, projects=1)
+async def test_11th_token_request_waits_until_a_minute_after_the_first(sim, online, fake_time):
+    add_projects(sim, projects=1)
     sim.oauth.expires_in_s = 1
 
     async with online(sim.add_service_account()) as atlas:
         begin_s = fake_time.now_s
         for _ in range(10):
-            await everything(atlas)
+            await list_all(atlas)
             fake_time.now_s += 1
-        assert (asked(sim, TOKEN_PATH), fake_time.now_s - begin_s < 60) == (10, True)
-        await everything(atlas)
+        assert (request_count(sim, TOKEN_PATH), fake_time.now_s - begin_s < 60) == (10, True)
+        await list_all(atlas)
 
-    assert asked(sim, TOKEN_PATH) == 11
+    assert request_count(sim, TOKEN_PATH) == 11
     assert fake_time.now_s - begin_s >= 60
 
 
-async def test_an_eleventh_token_that_is_asked_for_after_a_minute_waits_for_nothing(
-    sim, online, fake_time
-):
+async def test_11th_token_request_after_a_minute_does_not_wait(sim, online, fake_time):
     sim.oauth.expires_in_s = 1
     async with online(sim.add_service_account()) as atlas:
         for _ in range(10):
-            await everything(atlas)
+            await list_all(atlas)
             fake_time.now_s += 1
         fake_time.now_s += 60
         waits = len(fake_time.slept)
-        await everything(atlas)
-        await everything(atlas)
+        await list_all(atlas)
+        await list_all(atlas)
 
-    assert asked(sim, TOKEN_PATH) == 11
+    assert request_count(sim, TOKEN_PATH) == 11
     assert max(fake_time.slept[waits:], default=0) < 1
 
 
-async def test_a_token_that_has_ended_by_itself_is_not_revoked(sim, online, fake_time):
+async def test_expired_token_is_not_revoked(sim, online, fake_time):
     async with online(sim.add_service_account()) as atlas:
-        await everything(atlas)
+        await list_all(atlas)
         fake_time.now_s += 3600
 
-    assert (sim.oauth.issued, asked(sim, REVOKE_PATH)) == (1, 0)
+    assert (sim.oauth.issued, request_count(sim, REVOKE_PATH)) == (1, 0)
 
 
 @pytest.mark.parametrize(
     "fault", [faults.fail_with(500), faults.reset(), faults.fail_with(404), faults.redirect("/x")]
 )
-async def test_a_token_endpoint_that_is_not_there_ends_the_run_with_6(sim, online, fault):
+async def test_unavailable_token_endpoint_ends_the_run_with_exit_code_6(sim, online, fault):
     sim.faults.add(fault, path=TOKEN_PATH, times=None)
 
     async with online(sim.add_service_account()) as atlas:
         with pytest.raises(AtlasUnavailable) as caught:
-            await everything(atlas)
+            await list_all(atlas)
 
     assert caught.value.exit_code is ExitCode.UNREACHABLE
 
@@ -489,62 +489,60 @@ async def test_a_token_endpoint_that_is_not_there_ends_the_run_with_6(sim, onlin
         b'{"access_token":"abc","token_type":null}',
     ],
 )
-async def test_a_token_that_makes_no_sense_ends_the_run_with_6(sim, online, body):
+async def test_invalid_token_response_ends_the_run_with_exit_code_6(sim, online, body):
     sim.faults.add(faults.malformed(body), path=TOKEN_PATH)
 
     async with online(sim.add_service_account()) as atlas:
-        with pytest.raises(AtlasUnavailable, match="nonsense"):
-            await everything(atlas)
+        with pytest.raises(AtlasUnavailable, match="no valid bearer token"):
+            await list_all(atlas)
 
 
-@pytest.mark.parametrize("life", [b"null", b'"long"', b"-5", b"0"])
-async def test_a_token_without_a_sound_life_is_good_for_an_hour(sim, online, fake_time, life):
+@pytest.mark.parametrize("lifetime", [b"null", b'"long"', b"-5", b"0"])
+async def test_token_without_a_valid_lifetime_is_used_for_an_hour(sim, online, fake_time, lifetime):
     account = sim.add_service_account()
     good = sim.add_token()
     body = b'{"access_token":"%s","token_type":"bearer","expires_in":%s}'
     sim.faults.add(
-        faults.malformed(body % (good.secret.encode(), life)), path=TOKEN_PATH, times=None
+        faults.malformed(body % (good.secret.encode(), lifetime)), path=TOKEN_PATH, times=None
     )
 
     async with online(account) as atlas:
-        await everything(atlas)
+        await list_all(atlas)
         fake_time.now_s += 2999
-        await everything(atlas)
-        assert asked(sim, TOKEN_PATH) == 1
+        await list_all(atlas)
+        assert request_count(sim, TOKEN_PATH) == 1
         fake_time.now_s += 1
-        await everything(atlas)
+        await list_all(atlas)
 
-    assert asked(sim, TOKEN_PATH) == 2
+    assert request_count(sim, TOKEN_PATH) == 2
 
 
-async def test_an_endpoint_that_fails_at_the_renewal_leaves_the_old_token_in_use(
-    sim, online, fake_time
-):
-    filled(sim)
+async def test_failed_refresh_leaves_the_previous_token_in_use(sim, online, fake_time):
+    add_projects(sim)
 
     async with online(sim.add_service_account()) as atlas:
-        await everything(atlas)
+        await list_all(atlas)
         fake_time.now_s += 3001
         sim.faults.add(faults.fail_with(500), path=TOKEN_PATH, times=None)
-        assert len(await everything(atlas)) == 12
+        assert len(await list_all(atlas)) == 12
         sim.faults.clear()
         fake_time.now_s += 31
-        assert len(await everything(atlas)) == 12
+        assert len(await list_all(atlas)) == 12
 
     assert sim.oauth.issued == 2
 
 
-async def test_a_token_is_revoked_after_a_cancellation(sim, online):
+async def test_token_is_revoked_after_a_cancellation(sim, online):
     account = sim.add_service_account()
     reading = asyncio.Event()
 
     async def run():
         async with online(account) as atlas:
-            await everything(atlas)
+            await list_all(atlas)
             reading.set()
             await asyncio.Event().wait()
 
-    # The server must outlive the run, to see what it does at its end.
+    # The server must outlive the run to receive the revocation.
     running = asyncio.create_task(run())
     await reading.wait()
     running.cancel()
@@ -554,13 +552,13 @@ async def test_a_token_is_revoked_after_a_cancellation(sim, online):
     assert (sim.oauth.revoked, sim.oauth.live_token_count(account)) == (1, 0)
 
 
-async def test_a_token_on_its_way_when_the_run_is_cancelled_is_revoked(sim, online):
+async def test_token_being_fetched_when_the_run_is_cancelled_is_revoked(sim, online):
     account = sim.add_service_account()
     sim.faults.add(faults.delay(0.05), path=TOKEN_PATH)
 
     async def run():
         async with online(account) as atlas:
-            await everything(atlas)
+            await list_all(atlas)
 
     running = asyncio.create_task(run())
     while not sim.request_log.received["POST"]:
@@ -572,13 +570,13 @@ async def test_a_token_on_its_way_when_the_run_is_cancelled_is_revoked(sim, onli
     assert (sim.oauth.issued, sim.oauth.revoked) == (1, 1)
 
 
-async def test_a_second_cancellation_does_not_wait_for_a_revocation_that_hangs(sim, connecting):
+async def test_cancelled_run_waits_less_than_3_s_for_a_revocation_that_hangs(sim, connecting):
     account = sim.add_service_account()
     sim.faults.add(faults.hang(), path=REVOKE_PATH, times=None)
 
     async def run(base_url):
         async with connecting(base_url, account) as atlas:
-            await everything(atlas)
+            await list_all(atlas)
 
     async with serve(sim) as base_url:
         running = asyncio.create_task(run(base_url))
@@ -595,16 +593,16 @@ async def test_a_second_cancellation_does_not_wait_for_a_revocation_that_hangs(s
 @pytest.mark.parametrize(
     "fault", [faults.fail_with(500), faults.reset(), faults.fail_with(401, "x")]
 )
-async def test_a_revocation_that_fails_is_no_failure_of_the_run(sim, online, fault):
+async def test_failed_revocation_does_not_fail_the_run(sim, online, fault):
     sim.faults.add(fault, path=REVOKE_PATH, times=None)
 
     async with online(sim.add_service_account()) as atlas:
-        await everything(atlas)
+        await list_all(atlas)
 
-    assert asked(sim, REVOKE_PATH) == 1
+    assert request_count(sim, REVOKE_PATH) == 1
 
 
-async def test_a_token_call_that_waits_for_its_turn_does_not_hold_up_the_end(sim, connecting):
+async def test_token_request_that_waits_to_retry_does_not_delay_the_end(sim, connecting):
     sim.faults.add(faults.fail_with(503), path=TOKEN_PATH, times=None)
     waiting = asyncio.Event()
 
@@ -614,7 +612,7 @@ async def test_a_token_call_that_waits_for_its_turn_does_not_hold_up_the_end(sim
 
     async def run(base_url):
         async with connecting(base_url, sim.add_service_account(), sleep=sleep) as atlas:
-            await everything(atlas)
+            await list_all(atlas)
 
     async with serve(sim) as base_url:
         running = asyncio.create_task(run(base_url))
@@ -625,4 +623,4 @@ async def test_a_token_call_that_waits_for_its_turn_does_not_hold_up_the_end(sim
         await asyncio.sleep(0)
         assert not any("_fetch" in repr(task) for task in asyncio.all_tasks())
 
-    assert asked(sim, REVOKE_PATH) == 0
+    assert request_count(sim, REVOKE_PATH) == 0

@@ -599,7 +599,7 @@ def test_proxy_that_is_none_is_wrong_usage_and_nothing_is_connected(desk, words)
         no_proxy=None,
     )
     assert (done.code, done.out) == (2, "")
-    assert "What HTTPS_PROXY holds is no proxy's address." in done.err
+    assert "The value of HTTPS_PROXY is not a valid proxy URL." in done.err
     assert "Atlas was not called." in done.err
     assert "hush" not in done.err
     assert desk.run("audit", "verify", log).code == 0
