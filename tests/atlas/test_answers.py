@@ -199,8 +199,8 @@ def test_what_ends_the_run_says_how_to_fix_it(status):
         (410, Source.INVITES, "Under sources, write users and org_users instead of invites."),
         (410, Source.ORG_INVITES, "Under sources, write org_users instead of org_invites."),
         (410, Source.USERS, "Upgrade this program"),
-        (410, None, "upgrade it."),
-        (406, Source.INVITES, "upgrade it."),
+        (410, None, "Upgrade invite-sweeper"),
+        (406, Source.INVITES, "Upgrade invite-sweeper"),
     ],
 )
 def test_retired_list_is_mended_by_its_successor_and_a_dropped_version_by_an_upgrade(
@@ -221,10 +221,10 @@ def test_no_answer_is_not_about_the_run():
         (answer(401, "USER_UNAUTHORIZED"), CredentialsRefused, "USER_UNAUTHORIZED"),
         (answer(403, "ACCESS_FORBIDDEN"), CredentialsRefused, "access list"),
         (answer(404), AtlasUnavailable, "404"),
-        (answer(406), AtlasUnavailable, "upgrade"),
+        (answer(406), AtlasUnavailable, "Upgrade"),
         (answer(500), AtlasUnavailable, "500"),
         (answer(302, headers={"Location": "https://x.example/?token=t"}), AtlasUnavailable, "base"),
-        (answer(200, headers=HTML, body=b"<html>"), AtlasUnavailable, "no JSON"),
+        (answer(200, headers=HTML, body=b"<html>"), AtlasUnavailable, "not JSON"),
         (RequestFailed("name not found: x"), AtlasUnavailable, "name not found"),
         (RequestFailed("Atlas answered nonsense", http_status=200), AtlasUnavailable, "HTTP 200"),
     ],

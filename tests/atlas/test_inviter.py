@@ -299,7 +299,7 @@ async def test_roll_of_a_project_that_goes_between_its_two_lists_is_unreadable(
     sim.faults.add(faults.effect(after=lambda _: sim.remove_project(project)), path="*/users")
     found = await present(online)
     assert isinstance(found, ListUnreadable)
-    assert (found.reason, found.http_status) == ("The project is no more.", 404)
+    assert (found.reason, found.http_status) == ("The project no longer exists.", 404)
 
 
 async def test_roll_that_goes_on_and_on_is_unreadable_and_never_taken_for_whole(
