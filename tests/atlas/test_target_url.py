@@ -1,4 +1,4 @@
-"""The address that a request goes to: the base URL, whole, and what is asked of it."""
+"""The URL of a request: the complete base URL followed by path and query."""
 
 import pytest
 from yarl import URL
@@ -9,9 +9,9 @@ BASES = ["https://cloud.mongodb.com", "http://127.0.0.1:8080", "https://gate.exa
 
 
 @pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize("target", ["/api/x", "/api/x?a=1", "/api/x?a=1&a=2%20", "/api/%2F"])
-def test_target_follows_the_base_url_as_it_stands_with_or_without_a_query(base, target):
-    url = absolute_url(parse_base_url(base), target)
-    assert str(url) == base + target
-    assert url == URL(base + target, encoded=True)
+@pytest.mark.parametrize("path", ["/api/x", "/api/x?a=1", "/api/x?a=1&a=2%20", "/api/%2F"])
+def test_path_and_query_are_appended_to_the_base_url_unchanged(base, path):
+    url = absolute_url(parse_base_url(base), path)
+    assert str(url) == base + path
+    assert url == URL(base + path, encoded=True)
     assert url.raw_path_qs == str(url).removeprefix(str(url.origin()))

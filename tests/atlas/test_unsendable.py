@@ -1,4 +1,4 @@
-"""No other media type for users, and no listing without statuses, by any public way."""
+"""Requests that are refused: another API version, or a list of users without statuses."""
 
 from dataclasses import FrozenInstanceError, replace
 from itertools import product
@@ -17,10 +17,10 @@ from invite_sweeper.atlas.endpoints import (
 from invite_sweeper.atlas.rate_limits import BucketKey
 
 ID = "6a793fd0c0eb9e7a177181d4"
-ALL = sorted(ENDPOINTS, key=lambda each: (each.template, each.method, each.query))
-USERS = [each for each in ALL if "/users" in each.template]
+ALL_ENDPOINTS = sorted(ENDPOINTS, key=lambda each: (each.template, each.method, each.query))
+USERS = [each for each in ALL_ENDPOINTS if "/users" in each.template]
 LISTINGS = [each for each in USERS if each.paged]
-MEDIA = (
+MEDIA_TYPES = (
     "application/vnd.atlas.2023-01-01+json",
     "application/vnd.atlas.2025-03-12+json",
     "application/json",
@@ -35,82 +35,84 @@ QUERIES = (
 )
 
 
-def ids_of(operation):
-    return [ID] * operation.template.count("{}")
+def ids_of(endpoint):
+    return [ID] * endpoint.template.count("{}")
 
 
-def page_of(operation):
-    return 1 if operation.paged else None
+def page_of(endpoint):
+    return 1 if endpoint.paged else None
 
 
-def by_hand(operation, path):
-    return Request(operation, path, BucketKey(operation.endpoint_set, ID))
+def unchecked_request(endpoint, path):
+    return Request(endpoint, path, BucketKey(endpoint.endpoint_set, ID))
 
 
-def forgeries():
-    """Operations like ours that ask in another version, or without the statuses."""
-    yield from (replace(one, media_type=media) for one, media in product(USERS, MEDIA))
-    yield from (replace(one, query=query) for one, query in product(LISTINGS, QUERIES))
+def modified_endpoints():
+    """Yield endpoints with another API version, or without the statuses."""
+    yield from (
+        replace(endpoint, media_type=media) for endpoint, media in product(USERS, MEDIA_TYPES)
+    )
+    yield from (replace(endpoint, query=query) for endpoint, query in product(LISTINGS, QUERIES))
 
 
-@pytest.mark.parametrize("forged", list(forgeries()))
-async def test_forged_operation_cannot_be_sent_by_any_public_function(online, sim, forged):
-    ids, page = ids_of(forged), page_of(forged)
-    true_path = f"{forged.template.format(*ids)}?{forged.query}&pageNum=1"
+@pytest.mark.parametrize("modified", list(modified_endpoints()))
+async def test_modified_endpoint_is_refused_by_every_public_function(online, sim, modified):
+    ids, page = ids_of(modified), page_of(modified)
+    path = f"{modified.template.format(*ids)}?{modified.query}&pageNum=1"
     with pytest.raises(InvalidRequest):
-        build_path(forged, *ids, page=page)
+        build_path(modified, *ids, page=page)
     with pytest.raises(InvalidRequest):
-        build_request(forged, *ids, scope_id=ID, page=page)
-    assert not is_valid_path(forged, true_path)
+        build_request(modified, *ids, scope_id=ID, page=page)
+    assert not is_valid_path(modified, path)
     async with online() as atlas:
         for send in (atlas._transport.send, atlas._transport.send_once):
             with pytest.raises(InvalidRequest):
-                await send(by_hand(forged, true_path))
+                await send(unchecked_request(modified, path))
     assert not sim.requests
 
 
 @pytest.mark.parametrize(
-    ("operation", "query"),
+    ("endpoint", "query"),
     [
-        (one, query)
-        for one, query in product(USERS, [*QUERIES, "pageNum=1"])
-        if query or one.query  # a deletion's own has none
+        (endpoint, query)
+        for endpoint, query in product(USERS, [*QUERIES, "pageNum=1"])
+        if query or endpoint.query  # the query of a DELETE is empty
     ],
 )
-async def test_true_operation_with_another_query_is_not_sent(online, sim, operation, query):
-    bare = operation.template.format(*ids_of(operation))
-    path = f"{bare}?{query}" if query else bare
+async def test_endpoint_with_another_query_is_not_sent(online, sim, endpoint, query):
+    without_query = endpoint.template.format(*ids_of(endpoint))
+    path = f"{without_query}?{query}" if query else without_query
     async with online() as atlas:
         with pytest.raises(InvalidRequest):
-            await atlas._transport.send(by_hand(operation, path))
+            await atlas._transport.send(unchecked_request(endpoint, path))
         with pytest.raises(InvalidRequest):
             await atlas._transport.send(
                 build_request(
-                    operation, *ids_of(operation), scope_id=ID, page=page_of(operation)
+                    endpoint, *ids_of(endpoint), scope_id=ID, page=page_of(endpoint)
                 )._replace(path=path)
             )
     assert not sim.requests
 
 
 @pytest.mark.parametrize("tail", ["\n", "#x", "&x=1", "/", "%0a", "?"])
-@pytest.mark.parametrize("operation", USERS)
-def test_nothing_may_follow_what_is_pinned(operation, tail):
-    path = build_path(operation, *ids_of(operation), page=page_of(operation))
-    assert is_valid_path(operation, path)
-    assert not is_valid_path(operation, path + tail)
+@pytest.mark.parametrize("endpoint", USERS)
+def test_path_with_anything_appended_is_refused(endpoint, tail):
+    path = build_path(endpoint, *ids_of(endpoint), page=page_of(endpoint))
+    assert is_valid_path(endpoint, path)
+    assert not is_valid_path(endpoint, path + tail)
 
 
-@pytest.mark.parametrize("operation", ALL)
-def test_an_operation_cannot_be_changed(operation):
+@pytest.mark.parametrize("endpoint", ALL_ENDPOINTS)
+def test_endpoint_is_immutable(endpoint):
     with pytest.raises(FrozenInstanceError):
-        operation.media_type = "application/json"
+        endpoint.media_type = "application/json"
 
 
-def test_every_listing_of_users_names_its_statuses_and_those_that_are_swept_not_the_active():
+def test_lists_of_users_name_their_statuses_and_swept_lists_exclude_active_users():
     assert {each.query.count("orgMembershipStatuses=") for each in LISTINGS} == {2, 3}
-    for one in (endpoints.LIST_GROUP_USERS, endpoints.LIST_ORG_USERS):
-        told = [p for p in one.query.split("&") if p.startswith("orgMembershipStatuses=")]
-        assert told == [
+    for endpoint in (endpoints.LIST_GROUP_USERS, endpoints.LIST_ORG_USERS):
+        statuses = [p for p in endpoint.query.split("&") if p.startswith("orgMembershipStatuses=")]
+        assert statuses == [
             "orgMembershipStatuses=PENDING",
             "orgMembershipStatuses=INVITATION_EXPIRED",
             "orgMembershipStatuses=INVITATION_REJECTED",
