@@ -239,13 +239,7 @@ def parse_user(body: bytes) -> UserRecord:
 
     Source: `GroupUserResponse` and `OrgUserResponse` of the OpenAPI document, 2025-02-19.
     """
-    try:
-        item: object = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        item = None
-    if not isinstance(item, dict):
-        message = "the user is not an object"
-        raise InvalidResponse(message)
+    item = _require_object(_load_json(body), "the user")
     roles = item.get("roles")
     assignments = roles.get("groupRoleAssignments") if isinstance(roles, dict) else None
     project_ids = (

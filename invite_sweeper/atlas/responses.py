@@ -450,10 +450,10 @@ def list_error(list_ref: ListRef, result: ResponseOrFailure) -> ListUnreadable |
 def unreadable_list(
     list_ref: ListRef, description: str, status: int | None = None, code: str | None = None
 ) -> ListUnreadable:
-    """Return that a list is not known to be complete.
+    """Return a ListUnreadable with a reason that names the list.
 
     Args:
-        list_ref: The list; it is named in the reason unless it is a project's `invites`.
+        list_ref: The list; `invites` is not named in the reason.
         description: Why, as a sentence.
         status: HTTP status of the response, if any.
         code: Atlas's error code, if any.
