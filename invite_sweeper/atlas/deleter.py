@@ -1,4 +1,11 @@
-"""Delete an invitation; check a user before and after."""
+"""Delete invitations. Code without an `AtlasDeleter` cannot delete.
+
+`users` and `org_users` contain members as well, and their DELETE removes a user in any status.
+Such a deletion therefore reads the user by id just before, sends the DELETE only if the status is
+still that of an invitation, and reads the status from the organization afterwards. A user who
+accepts in the one round trip between that read and the DELETE is removed; the second read detects
+this if the organization still returns the user.
+"""
 
 from collections.abc import Iterable
 from typing import Final
@@ -35,24 +42,15 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.text import casefold_visible
 
-# Removes one invited user, and never knowingly an active one.
-#
-# The call that ends the invitation of a user removes the user whatever the status. So the user
-# is read by id just before, nothing is sent unless the status is still one of an invitation,
-# and afterwards the organization is asked what the person has become. Between the answer to
-# the first read and the moment at which Atlas takes the DELETE lies one round trip that nobody
-# can look into: who accepts in it is removed, and is found afterwards where Atlas still tells.
-
-
 _REDIRECT: Final = 300
 _SERVER_ERROR: Final = 500
 
 
 class UserRemoval:
-    """One deletion of `users` or `org_users`; made for it, and used once.
+    """A single deletion from `users` or `org_users`; used once.
 
     Attributes:
-        turns_left: How many of the turns that were taken for it have not been used.
+        unused_tokens: The buckets of acquired tokens that no request has used yet.
     """
 
     def __init__(
@@ -73,11 +71,11 @@ class UserRemoval:
         self.unused_tokens = api.tokens_per_deletion(invitation.project_id, invitation.org_id)
 
     async def run(self) -> DeletionResult:
-        """Read, remove, read again.
+        """Read the user, delete, read again.
 
         Raises:
-            RunError: No token can be had; `trail` tells how far it had come.
-            UnsendableError: An id has a wrong form. Nothing was sent.
+            RunError: There is no access token; the progress shows what was sent.
+            InvalidRequest: An id is malformed. Nothing was sent.
         """
         progress = self._progress
         blocking_outcome = await self._check_before(token_taken=True)
@@ -95,14 +93,14 @@ class UserRemoval:
         return request._replace(before_retry=self._check_before_retry)
 
     async def _check_before_retry(self) -> ResponseOrFailure | None:
-        """Read the user once more before another try; a result where there must be none."""
+        """Read the user again before a retry; return a result if there must be no retry."""
         self._blocking_outcome = await self._check_before(token_taken=False)
         if self._blocking_outcome is None:
             return None
-        return RequestFailed("the user is not to be removed any more", retryable=False)
+        return RequestFailed("the user must not be removed", retryable=False)
 
     async def _check_before(self, *, token_taken: bool) -> Outcome | None:
-        """Read the user; give the outcome that this settles, or None where it may go on."""
+        """Read the user; return the outcome if the DELETE must not be sent, else None."""
         scope_id = self._invitation.project_id
         result = await self._read_user(
             self._user_endpoint,
@@ -123,7 +121,7 @@ class UserRemoval:
         return Outcome.FAILED
 
     def _outcome_if_not_removable(self, user: UserRecord) -> Outcome | None:
-        """Judge what was read; the rule was about the invitation that was listed."""
+        """Return the outcome unless the user still has the invitation that was listed."""
         listed = self._invitation
         if user.status == MembershipStatus.ACTIVE:
             return Outcome.ACCEPTED_BEFORE
@@ -138,7 +136,7 @@ class UserRemoval:
         return None
 
     def _record_failure(self, result: ResponseOrFailure) -> None:
-        """Let the audit say why nothing was sent."""
+        """Record why nothing was sent, for the audit log."""
         progress = self._progress
         if isinstance(result, Response):
             progress.http_status, progress.error_code = result.status, parse_error(result).code
@@ -146,7 +144,7 @@ class UserRemoval:
             progress.http_status = result.http_status
 
     async def _finish(self, result: ResponseOrFailure) -> DeletionResult:
-        """Say what became of the DELETE, by its answer and by what Atlas shows now."""
+        """Return the result of the DELETE, from its response and from the user's new status."""
         progress = self._progress
         fatal_error = fatal_error_for(result) or self._fatal_error
         if progress.attempts == 0:
@@ -161,7 +159,7 @@ class UserRemoval:
         if deleted:
             progress.known_outcome = Outcome.DELETED
         elif progress.attempts == 1 and isinstance(result, Response) and _is_refusal(result):
-            # Nothing was removed: it is neither a doubtful success nor a server's error.
+            # A refusal (3xx or 4xx) of the only attempt is certain: there is nothing to check.
             return progress.result(_gone_or_failed(result), fatal_error)
         still_member = await self._check_after()
         return progress.result(
@@ -171,7 +169,13 @@ class UserRemoval:
     def _outcome(
         self, result: ResponseOrFailure, *, still_member: bool | None, deleted: bool
     ) -> Outcome:
-        """Weigh the answer to the DELETE against what is there now; None where not known."""
+        """Return the outcome from the response to the DELETE and the current membership.
+
+        Args:
+            result: Of the DELETE.
+            still_member: Whether the membership still exists; None if unknown.
+            deleted: Whether Atlas confirmed the DELETE.
+        """
         if still_member:
             return Outcome.FAILED
         if self._progress.seen_after == MembershipStatus.ACTIVE:
@@ -185,7 +189,7 @@ class UserRemoval:
         return self._blocking_outcome or _gone_or_failed(result)
 
     async def _check_after(self) -> bool | None:
-        """Note what the person has become; whether the membership is still there."""
+        """Record the user's new status and return whether the membership still exists."""
         check = await check_organization(self._read_after, self._invitation, self._user_endpoint)
         self._progress.seen_after = check.user_status.status
         return check.user_status.still_member
@@ -208,13 +212,13 @@ class UserRemoval:
         return await self._transport.send(request._replace(parent=parent), token_taken=token_taken)
 
     def _use_token(self) -> bool:
-        """Use the next of the turns that were taken before."""
+        """Use the next token that was acquired before the deletion."""
         self.unused_tokens = self.unused_tokens[1:]
         return True
 
 
-def _is_refusal(answer: Response) -> bool:
-    return _REDIRECT <= answer.status < _SERVER_ERROR
+def _is_refusal(response: Response) -> bool:
+    return _REDIRECT <= response.status < _SERVER_ERROR
 
 
 def _gone_or_failed(result: ResponseOrFailure) -> Outcome:
@@ -225,17 +229,14 @@ def _gone_or_failed(result: ResponseOrFailure) -> Outcome:
     )
 
 
-# Deletes invitations. Whoever holds no deleter cannot delete.
-
-
-_CONSEQUENCE = "No further deletion is sent; the audit log tells what was done."
+_CONSEQUENCE: Final = "No further deletion is sent. The audit log shows what was deleted."
 
 
 class AtlasDeleter:
-    """Sends the DELETE of its sources, and what has to be read around it; nothing else.
+    """Deletes invitations, and reads each user before and after where that is needed.
 
     Args:
-        sources: From no other list is anything deleted.
+        sources: The only lists from which it deletes.
     """
 
     def __init__(self, transport: Transport, sources: Iterable[Source]) -> None:
@@ -245,8 +246,8 @@ class AtlasDeleter:
     def try_acquire(self, invitation: Invitation) -> float:
         """Take the tokens of one deletion and return 0.0, or return seconds to wait.
 
-        All of them are taken before its first request, so that nothing waits for a bucket
-        between a read and the DELETE.
+        All tokens are taken before the first request, so that no rate limit delays the DELETE
+        after the read.
         """
         api = self._apis.get(invitation.source)
         if api is None:
@@ -255,17 +256,18 @@ class AtlasDeleter:
         return self._transport.limiter.try_acquire(*tokens)
 
     async def delete(self, invitation: Invitation, progress: DeletionProgress) -> DeletionResult:
-        """Delete one invitation that `admit` let through.
+        """Delete one invitation, after `try_acquire` returned 0.0 for it.
 
-        Trouble with Atlas is a value. When it is cancelled, `trail` tells how far it had come.
+        A failure is an outcome, not an exception. If the task is cancelled, `progress` shows
+        what was sent.
 
         Args:
             invitation: As it was listed.
-            trail: Told of each try as it happens.
+            progress: Updated with each attempt.
 
         Source:
-            `deleteGroupInvite`, `deleteOrgInvite`, `removeGroupUser` and `removeOrgUser` of
-            the OpenAPI document; `verdicts` on their answers.
+            `deleteGroupInvite`, `deleteOrgInvite`, `removeGroupUser` and `removeOrgUser` of the
+            OpenAPI document; see `responses` for the meaning of their responses.
         """
         api = self._apis.get(invitation.source)
         try:
@@ -280,11 +282,11 @@ class AtlasDeleter:
             result = await self._transport.send(request, token_taken=True)
             return _with_consequence(_result_of_revoke(result, invitation.source, progress))
         except InvalidRequest:
-            # Selection keeps such an invitation; should one come all the same, nothing is sent.
+            # Selection keeps invitations with a malformed id; this is the second line of defence.
             return progress.result(Outcome.FAILED)
         except RunError as error:
             if progress.cancelled and isinstance(error, AtlasUnavailable):
-                return progress.result_if_interrupted()  # there was no time for a token
+                return progress.result_if_interrupted()  # no time left for an access token
             return _with_consequence(
                 progress.result(progress.known_outcome or Outcome.FAILED, error)
             )
@@ -292,8 +294,8 @@ class AtlasDeleter:
     async def _remove_user(
         self, api: SourceApi, invitation: Invitation, progress: DeletionProgress
     ) -> DeletionResult:
-        """Remove an invited user, with a look before and after."""
-        assert api.read_user is not None  # noqa: S101 - the caller looked
+        """Remove an invited user; return unused tokens to their buckets."""
+        assert api.read_user is not None  # noqa: S101 - the caller checks it
         removal = UserRemoval(self._transport, api, api.read_user, invitation, progress)
         try:
             return await removal.run()
@@ -304,7 +306,7 @@ class AtlasDeleter:
 def _result_of_revoke(
     result: ResponseOrFailure, source: Source, progress: DeletionProgress
 ) -> DeletionResult:
-    """Say what became of a DELETE that cannot hit an accepted invitation."""
+    """Return the result of a DELETE that cannot affect an accepted invitation."""
     outcome = _outcome_of_revoke(result)
     if outcome is not Outcome.FAILED:
         return progress.result(outcome)
@@ -322,7 +324,7 @@ def _outcome_of_revoke(result: ResponseOrFailure) -> Outcome:
 
 
 def _with_consequence(deletion: DeletionResult) -> DeletionResult:
-    """Say it of a run that was deleting: that nothing was deleted cannot be said."""
+    """Replace the error's "Nothing was deleted.": other deletions may have been sent."""
     error = deletion.fatal_error
     if error is None:
         return deletion

@@ -1,4 +1,7 @@
-"""Every request that can be sent, and its path."""
+"""The API calls that the client can send, and the only functions that build a request.
+
+A request that is not built from `ENDPOINTS` with well-formed ids is never sent.
+"""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -18,26 +21,23 @@ from invite_sweeper.atlas.rate_limits import (
 from invite_sweeper.atlas.responses import ResponseOrFailure
 from invite_sweeper.models import INVITED_STATUSES, DeletionProgress, MembershipStatus
 
-# Every request that can be sent at all.
-
-
 V2023_01_01: Final = "application/vnd.atlas.2023-01-01+json"
 V2025_02_19: Final = "application/vnd.atlas.2025-02-19+json"
-"""Of everything about users: the one before lists, and deletes, active members alone."""
+"""For every call about users: the previous version lists and deletes only active members."""
 V2025_03_12: Final = "application/vnd.atlas.2025-03-12+json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Endpoint:
-    """One operation of the API, as the client uses it. Each is only equal to itself.
+    """An operation of the Atlas API, as the client uses it. Compared by identity.
 
     Attributes:
         method: `GET`, `DELETE` or `POST`.
-        template: The path, with `{}` where an id stands.
-        media_type: The pinned version; an older or newer one is another operation.
-        endpoint_set: Whose bucket it draws from, as `limits` names it.
-        query: Pinned parameters, encoded.
-        paged: It takes a `pageNum`.
+        template: The path, with `{}` for each id.
+        media_type: The pinned API version; other versions behave differently.
+        endpoint_set: The rate limit that applies, as named in `rate_limits`.
+        query: Pinned parameters, URL-encoded.
+        paged: Whether it takes a `pageNum`.
     """
 
     method: str
@@ -72,7 +72,7 @@ LIST_RATE_LIMITS: Final = Endpoint(
 LIST_PROJECT_RATE_LIMITS: Final = Endpoint(
     "GET", "/api/atlas/v2/rateLimits?groupId={}", V2025_03_12, RATE_LIMITS_USER
 )
-"""The limits as they are in one project; the list without a scope tells the usual ones."""
+"""The limits in force in one project; without a scope Atlas returns the default ones."""
 LIST_ORG_RATE_LIMITS: Final = Endpoint(
     "GET", "/api/atlas/v2/rateLimits?orgId={}", V2025_03_12, RATE_LIMITS_USER
 )
@@ -83,7 +83,7 @@ def _with_status(*statuses: MembershipStatus) -> str:
 
 
 _ANY_STATUS: Final = _with_status(*INVITED_STATUSES, MembershipStatus.ACTIVE)
-"""A read without them hides users whose invitation expired or was rejected."""
+"""Without these statuses Atlas hides users whose invitation expired or was rejected."""
 _INVITED_USERS_PAGE: Final = (
     f"{_with_status(*INVITED_STATUSES)}&itemsPerPage=500&includeCount=false"
 )
@@ -115,7 +115,7 @@ _MEMBERS_PAGE: Final = f"{_PRESENT}&itemsPerPage=500&includeCount=false"
 LIST_GROUP_MEMBERS: Final = Endpoint(
     "GET", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, query=_MEMBERS_PAGE, paged=True
 )
-"""Who is there already, members among them: asked before inviting again, never for a deletion."""
+"""Members and pending users: read before a re-invitation, never for a deletion."""
 LIST_ORG_MEMBERS: Final = Endpoint(
     "GET", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, query=_MEMBERS_PAGE, paged=True
 )
@@ -146,25 +146,22 @@ ENDPOINTS: Final = frozenset(
         LIST_RATE_LIMITS,
     }
 )
-"""Nothing else can be sent; a new source adds its own here.
+"""Nothing else can be sent; a new source adds its calls here.
 
 Source: https://www.mongodb.com/docs/atlas/reference/api-resources-spec/ (v2), read 2026-08.
 """
-
-
-# The one function that makes a path, and the question whether a path is one of its.
 
 
 _ID: Final = re.compile(r"[a-f0-9]{24}")
 
 
 class _PathPattern(NamedTuple):
-    """What all paths of an operation look like, worked out once.
+    """The form of an endpoint's paths, computed once.
 
     Attributes:
-        places: For so many ids.
-        query: Follows the template.
-        fits: Matches a whole path and query of the operation, and nothing else.
+        id_count: Number of ids in the path.
+        query: The pinned query with its `?`; "" without one.
+        matches: Matches a complete path and query of the endpoint, and nothing else.
     """
 
     id_count: int
@@ -174,7 +171,7 @@ class _PathPattern(NamedTuple):
 
 @cache
 def _path_pattern(endpoint: Endpoint) -> _PathPattern | None:
-    """Give its form; None for one that is none of ours."""
+    """Return the form of its paths; None if the endpoint is not in `ENDPOINTS`."""
     if endpoint not in ENDPOINTS:
         return None
     query = f"?{endpoint.query}" if endpoint.query else ""
@@ -187,60 +184,54 @@ def _path_pattern(endpoint: Endpoint) -> _PathPattern | None:
 
 
 class InvalidRequest(ValueError):
-    """The request is none of `OPERATIONS`, or an id in it has a wrong form. Nothing is sent."""
+    """The request is not in `ENDPOINTS`, or one of its ids is malformed. Nothing is sent."""
 
 
 def is_id(text: str) -> bool:
-    """Tell whether `text` is an id as Atlas writes them: 24 lower-case hex digits."""
+    """Return whether `text` is an Atlas id: 24 lower-case hex digits."""
     return _ID.fullmatch(text) is not None
 
 
 def build_path(endpoint: Endpoint, *ids: str, page: int | None = None) -> str:
-    """Write the path and query of a request. No other function does.
+    """Return the path and query of a request. No other function builds one.
 
-    An empty id would make another endpoint of the path, so each one is checked.
+    Each id is checked, because an empty one would turn the path into another endpoint.
 
     Args:
-        operation: One of `OPERATIONS`.
-        ids: As many as its template has places, in order.
-        page: From 1; for a paged operation alone.
+        endpoint: One of `ENDPOINTS`.
+        ids: One for each `{}` of its template, in order.
+        page: From 1; only for a paged endpoint.
 
     Raises:
-        UnsendableError: The operation is unknown, an id has a wrong form, there are too few
-            or too many, or the page does not belong there.
+        InvalidRequest: The endpoint is unknown, an id is malformed, the number of ids is wrong,
+            or `page` is missing or not allowed.
     """
     pattern = _path_pattern(endpoint)
     if pattern and len(ids) == pattern.id_count and (page is not None) == endpoint.paged:
         path = endpoint.template.format(*ids) + pattern.query
         if page is not None:
             path = f"{path}&pageNum={page}"
-        if pattern.matches(path):  # an id is right where the whole has the right form
+        if pattern.matches(path):  # also checks each id
             return path
-    raise InvalidRequest(f"not a request of ours: {endpoint.method} {endpoint.template}")
+    raise InvalidRequest(f"invalid request: {endpoint.method} {endpoint.template}")
 
 
 def is_valid_path(endpoint: Endpoint, path: str) -> bool:
-    """Tell whether a path is just what `target` writes for the operation.
-
-    Asked once more where requests go out, so that one that was made by other hands is not sent.
-    """
+    """Return whether `build_path` could have built this path for the endpoint."""
     pattern = _path_pattern(endpoint)
     return pattern is not None and pattern.matches(path) is not None
 
 
-# A request before it is sent; only what `operations` knows can become one.
-
-
 class Request(NamedTuple):
-    """One request, before it is sent. A named tuple, as one is made for every request.
+    """A request to send. A named tuple, because a run creates many.
 
     Attributes:
-        key: The bucket that it draws from.
-        read: Makes a value of a 200's body or raises Nonsense, which is then tried again.
-        trail: Told about what happens to it.
-        body: JSON; None where there is none.
-        part_of: The deletion that it is a step of, and is called off with.
-        before_again: Asked before each further try; a result that it gives ends the request.
+        key: The bucket that its tokens are taken from.
+        parse: Converts the body of a 200. When it raises InvalidResponse, the request is retried.
+        progress: Updated as the request is sent; None for a read.
+        body: JSON; None without a body.
+        parent: The deletion that this read belongs to; it is cancelled with it.
+        before_retry: Called before each retry; a result that it returns ends the request.
     """
 
     endpoint: Endpoint
@@ -254,16 +245,16 @@ class Request(NamedTuple):
 
     @property
     def can_be_cancelled(self) -> bool:
-        """Whether somebody can say that nothing more may be sent for it."""
+        """Whether it belongs to a deletion, which can be cancelled."""
         return self.progress is not None or self.parent is not None
 
     @property
     def owner_progress(self) -> DeletionProgress | None:
-        """The deletion that it is of; None where it is of none."""
+        """The deletion that it belongs to; None without one."""
         return self.progress or self.parent
 
     def is_cancelled(self) -> bool:
-        """Tell whether nothing more may be sent for it."""
+        """Return whether its deletion was cancelled, so that nothing more may be sent."""
         owner = self.owner_progress
         return owner is not None and owner.cancelled
 
@@ -277,10 +268,10 @@ def build_request(
     progress: DeletionProgress | None = None,
     body: bytes | None = None,
 ) -> Request:
-    """Make a request; nothing but `OPERATIONS` can be made.
+    """Return a request to one of `ENDPOINTS`.
 
     Raises:
-        UnsendableError: As `target.target`.
+        InvalidRequest: As for `build_path`.
     """
     path = build_path(endpoint, *ids, page=page)
     return Request(
@@ -289,10 +280,9 @@ def build_request(
 
 
 def check_request(request: Request) -> None:
-    """Let only what `target.target` makes pass, whoever has made the request.
+    """Raise InvalidRequest unless `build_path` could have built the request's path.
 
-    Raises:
-        UnsendableError: It is something else.
+    Called just before sending, so that a request that was built otherwise is not sent.
     """
     if not is_valid_path(request.endpoint, request.path):
-        raise InvalidRequest(f"not a request of ours: {request.endpoint.method} {request.path}")
+        raise InvalidRequest(f"invalid request: {request.endpoint.method} {request.path}")

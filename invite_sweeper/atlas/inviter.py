@@ -1,4 +1,4 @@
-"""Invites people again. Whoever holds no inviter cannot invite."""
+"""Re-invite users. Code without an `AtlasInviter` cannot invite."""
 
 from typing import Final
 
@@ -36,27 +36,27 @@ _CONFLICT: Final = 409
 _SERVER_ERROR: Final = 500
 _RATE_LIMITED_CODE: Final = "RATE_LIMITED_IP"
 _RETRY_LATER_STATUSES: Final = frozenset({429, 405})
-_CONSEQUENCE: Final = "Nothing more is invited; the audit log tells what was done."
+_CONSEQUENCE: Final = "No further invitation is sent. The audit log shows what was sent."
 
 
 class AtlasInviter:
-    """Sends the POST of each source, and no other request."""
+    """Sends invitations, and no other request."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     async def invite(self, invitation: Invitation, progress: DeletionProgress) -> InviteResult:
-        """Invite one person again, with one POST; never raises but when cancelled.
+        """Re-invite one user with one POST. Raises only when cancelled.
 
-        It is not tried again here: a POST that is done twice invites twice.
+        The POST is not retried: a second one could send a second invitation.
 
         Args:
-            invitation: As the audit log describes what was deleted.
-            trail: A new one for each call; told of what happens.
+            invitation: The deleted invitation, from the audit log.
+            progress: A new one for each call; updated as the request is sent.
 
         Source:
             `createGroupInvite`, `addGroupUsers` and `createOrgUser` of the OpenAPI document.
-            What `org_invites` held is invited by the call that takes its place.
+            Invitations of `org_invites` are re-created with `createOrgUser`, its replacement.
         """
         try:
             result = await self._transport.send_once(_build_invite_request(invitation, progress))
@@ -90,7 +90,7 @@ def _invite_status(result: ResponseOrFailure, progress: DeletionProgress) -> Inv
     is_retryable = (
         result.status in _RETRY_LATER_STATUSES and classify(result) is not RetryDecision.DONE
     )
-    # Source: RATE_LIMITED_IP of the list of errors, and INVITATIONS_RATE_LIMITED_IP, both 400.
+    # Source: Atlas's list of error codes: RATE_LIMITED_IP and INVITATIONS_RATE_LIMITED_IP (400).
     if is_retryable or (parse_error(result).code or "").endswith(_RATE_LIMITED_CODE):
         return InviteStatus.RETRY_LATER
     return InviteStatus.REJECTED
@@ -102,7 +102,7 @@ def _is_created(response: Response) -> bool:
 
 def _build_invite_request(invitation: Invitation, progress: DeletionProgress) -> Request:
     if not invitation.username or not invitation.roles:
-        message = "an invitation needs an address and roles"
+        message = "an invitation needs a username and roles"
         raise InvalidRequest(message)
     endpoint = _ENDPOINTS[invitation.source]
     is_organization_level = endpoint is ADD_ORG_USER
@@ -118,7 +118,7 @@ def _project_body(invitation: Invitation) -> dict[str, object]:
 
 
 def _organization_body(invitation: Invitation) -> dict[str, object]:
-    """Roles in the organization and in its projects, and teams, as they were."""
+    """Return the body with the same organization roles, project roles and teams as before."""
     groups: dict[str, list[str]] = {}
     for group_id, role in invitation.project_roles:
         if is_id(group_id) and role:

@@ -1,4 +1,8 @@
-"""JSON bodies -> models."""
+"""Parse the JSON bodies of successful responses into models. No input or output.
+
+Lenient where Atlas may vary (unknown keys, missing fields, unusual dates), strict where a mistake
+could lose an invitation: a list that is not complete is an error.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,17 +22,11 @@ from invite_sweeper.models import (
     UnreadableDate,
 )
 
-# HTTP as data: the bytes of good answers to values. Pure.
-#
-# Lenient where Atlas may vary (unknown keys, missing fields, odd dates), strict where a
-# mistake would lose an invitation: half a list is not a list.
-
-
 _MAX_RAW_LENGTH: Final = 200
 
 
 class InvalidResponse(ValueError):
-    """The body is not what the operation answers. No part of it is used."""
+    """The body is not what the endpoint returns. No part of it is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +34,10 @@ class Page:
     """One page of a paged list.
 
     Attributes:
-        results: Each one an object, in Atlas's order; may be fewer than a page holds, or none,
-            while there is a next page.
-        has_next: Atlas names a next page. Its address is never used: it could lead elsewhere.
+        results: Objects in Atlas's order. There may be fewer than the page size, or none, even
+            if there is a next page.
+        has_next: Atlas links to a next page. The link itself is never used: it could point to
+            another host.
     """
 
     results: tuple[dict[str, object], ...]
@@ -46,18 +45,19 @@ class Page:
 
 
 def parse_page(body: bytes) -> Page:
-    """Read one page of a paged list.
+    """Parse one page of a paged list.
 
     Raises:
-        Nonsense: The body is no object, `results` no array of objects, or `links` no array.
+        InvalidResponse: The body is not an object, `results` is not an array of objects, or
+            `links` is not an array.
 
     Source:
-        The recordings (read 2026-08): no `next` link is the only sign of the last page;
-        `totalCount` over-counts and short pages come with a `next`.
+        The recordings (read 2026-08): only a missing `next` link marks the last page;
+        `totalCount` can be too high, and short pages can have a `next` link.
     """
     page = _require_object(_load_json(body), "the page")
     if "results" not in page:
-        message = "the page has no results"
+        message = "the page has no `results`"
         raise InvalidResponse(message)
     results = tuple(
         _require_object(item, "a result") for item in _require_array(page["results"], "results")
@@ -71,37 +71,36 @@ def parse_page(body: bytes) -> Page:
 
 
 def parse_project(item: dict[str, object]) -> Project | ListUnreadable:
-    """Read one result of `GET /groups`; `Unreadable` where its id has a wrong form.
+    """Parse one result of `GET /groups`; ListUnreadable if its id is malformed.
 
     Raises:
-        Nonsense: It does not say its name or its organization.
+        InvalidResponse: Its name or organization is missing.
 
     Source: `Group` of the OpenAPI document: `name` and `orgId` are required, `id` is not.
     """
     name, org_id = _string_or_none(item.get("name")), _string_or_none(item.get("orgId"))
     if not name or not org_id:
-        message = "a project without a name or an organization"
+        message = "a project has no name or no organization"
         raise InvalidResponse(message)
     group_id = _string_or_none(item.get("id")) or ""
     if not is_id(group_id):
-        return ListUnreadable(group_id[:_MAX_RAW_LENGTH], name, "Its id has a wrong form.")
+        return ListUnreadable(group_id[:_MAX_RAW_LENGTH], name, "The project id is malformed.")
     return Project(group_id, name, org_id, _tags(item.get("tags")))
 
 
 def parse_invitations(body: bytes, project: Project) -> tuple[Invitation, ...]:
-    """Read the answer to `GET /groups/{groupId}/invites`.
+    """Parse the response to `GET /groups/{groupId}/invites`, which is not paged.
 
-    One invitation per pending invite, in Atlas's order; empty when there are none. The
-    answer is a bare array and is not paged. An element that is listed twice is given once.
+    Returns the invitations in Atlas's order, without duplicates.
 
     Args:
-        body: The JSON of a 200 answer.
-        project: The project asked about. It is trusted over what the answer says of itself,
-            so that a deletion always goes to the project that was listed.
+        body: The JSON of a 200.
+        project: The project that was requested. Its id and name are used instead of those in the
+            response, so that a deletion always goes to the project that was listed.
 
     Raises:
-        Nonsense: The body is no array of objects, one of them names another project, or an
-            id is listed twice with different contents.
+        InvalidResponse: The body is not an array of objects, one of them belongs to another
+            project, or an id is listed twice with different contents.
 
     Source:
         `GroupInvitation` of the OpenAPI document: no field is required. The recordings
@@ -113,11 +112,11 @@ def parse_invitations(body: bytes, project: Project) -> tuple[Invitation, ...]:
 def parse_invitation_array(
     body: bytes, parse_item: Callable[[dict[str, object]], Invitation]
 ) -> tuple[Invitation, ...]:
-    """Read a bare array of invitations; one that is listed twice is given once.
+    """Parse a JSON array of invitations and remove duplicates.
 
     Raises:
-        Nonsense: The body is no array of objects, `read` raised it, or an id is listed twice
-            with different contents.
+        InvalidResponse: The body is not an array of objects, an id is listed twice with
+            different contents, or `parse_item` raised it.
     """
     found: list[Invitation] = []
     by_id: dict[str, Invitation] = {}
@@ -127,7 +126,7 @@ def parse_invitation_array(
         if first_seen is invitation:
             found.append(invitation)
         elif first_seen != invitation:
-            message = "the list holds one id twice with different contents"
+            message = "an id is listed twice with different contents"
             raise InvalidResponse(message)
     return tuple(found)
 
@@ -136,7 +135,7 @@ def _invitation(item: dict[str, object], project: Project) -> Invitation:
     get = item.get
     group_id = get("groupId")
     if group_id is not None and group_id != project.id:
-        message = "the list holds an invitation to another project"
+        message = "the list contains an invitation to another project"
         raise InvalidResponse(message)
     return Invitation(
         _string_or_none(get("id")) or "",
@@ -152,10 +151,9 @@ def _invitation(item: dict[str, object], project: Project) -> Invitation:
 
 
 def parse_timestamp(value: object) -> Timestamp:
-    """Read a date as Atlas writes it; what is no instant is kept as it was sent.
+    """Parse a timestamp and convert it to UTC; UnreadableDate with the raw text if that fails.
 
-    Fractions and offsets are read, and turned to UTC. A date without an offset could mean
-    any of 26 hours, so it is unreadable.
+    A date without an offset is unreadable: it could mean any of 26 hours.
     """
     if value is None:
         return None
@@ -178,21 +176,21 @@ def _load_json(body: bytes) -> object:
     try:
         loaded: object = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        message = f"the body is no JSON ({error.msg})" if body else "the body is empty"
+        message = f"the body is not JSON ({error.msg})" if body else "the body is empty"
         raise InvalidResponse(message) from None
     return loaded
 
 
 def _require_object(value: object, name: str) -> dict[str, object]:
     if not isinstance(value, dict):
-        message = f"{name} is no object"
+        message = f"{name} is not an object"
         raise InvalidResponse(message)
     return value
 
 
 def _require_array(value: object, name: str) -> list[object]:
     if not isinstance(value, list):
-        message = f"{name} is no array"
+        message = f"{name} is not an array"
         raise InvalidResponse(message)
     return value
 
@@ -212,20 +210,18 @@ def _tags(value: object) -> tuple[tuple[str, str], ...]:
     return tuple((k, v) for k, v in pairs if isinstance(k, str) and isinstance(v, str))
 
 
-# What the lists of people say, row by row. Pure.
-#
-# The newer lists hold users with a status; the older list of an organization holds
-# invitations. Both may carry roles in projects, which decide whether a row may be touched,
-# so what cannot be read of those is no empty set but nonsense, or a project nobody knows.
+# Rows of the lists of users, and of the list of organization invitations. Both can contain roles
+# in projects, which decide whether a row may be deleted. Unreadable roles are therefore an error
+# or an unknown project, never an empty set.
 
 
 class UserRecord(NamedTuple):
-    """What Atlas says of one user at one moment.
+    """One user, as Atlas returned it.
 
     Attributes:
-        status: `ACTIVE`, `PENDING`, …; None where it told none.
+        status: `ACTIVE`, `PENDING`, …; None if missing.
         invited_at: None for an active member.
-        projects: Ids of the projects that the user has roles in; None where not told.
+        project_ids: Projects in which the user has roles; None if not returned.
     """
 
     id: str | None
@@ -236,20 +232,14 @@ class UserRecord(NamedTuple):
 
 
 def parse_user(body: bytes) -> UserRecord:
-    """Read one user, of a project or of an organization.
+    """Parse one user of a project or organization.
 
     Raises:
-        Nonsense: The body is no object.
+        InvalidResponse: The body is not an object.
 
     Source: `GroupUserResponse` and `OrgUserResponse` of the OpenAPI document, 2025-02-19.
     """
-    try:
-        item: object = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        item = None
-    if not isinstance(item, dict):
-        message = "the user is no object"
-        raise InvalidResponse(message)
+    item = _require_object(_load_json(body), "the user")
     roles = item.get("roles")
     assignments = roles.get("groupRoleAssignments") if isinstance(roles, dict) else None
     project_ids = (
@@ -267,24 +257,24 @@ def parse_user(body: bytes) -> UserRecord:
 
 
 def parse_group_user(item: dict[str, object], project: Project) -> Invitation:
-    """Read one row of `GET /groups/{groupId}/users`.
+    """Parse one result of `GET /groups/{groupId}/users`.
 
-    Source: `GroupUserResponse`, 2025-02-19: `roles` is a flat array of texts.
+    Source: `GroupUserResponse`, 2025-02-19: `roles` is a flat array of strings.
     """
     return _user_invitation(item, project, Source.USERS, roles=_strings(item.get("roles")))
 
 
 def parse_org_user(item: dict[str, object], organization: Project) -> Invitation:
-    """Read one row of `GET /orgs/{orgId}/users`; `project_roles` holds its roles in projects.
+    """Parse one result of `GET /orgs/{orgId}/users`, including its roles in projects.
 
     Raises:
-        Nonsense: Its roles cannot be read, so nobody knows which projects it reaches.
+        InvalidResponse: Its roles cannot be read, so the projects it gives access to are unknown.
 
     Source: `OrgUserResponse`, 2025-02-19: `roles` is an object.
     """
     roles = item.get("roles")
     if not isinstance(roles, dict):
-        message = "a user of the organization without roles"
+        message = "a user of the organization has no roles"
         raise InvalidResponse(message)
     project_roles = tuple(_project_roles(roles.get("groupRoleAssignments")))
     return _user_invitation(
@@ -293,15 +283,15 @@ def parse_org_user(item: dict[str, object], organization: Project) -> Invitation
 
 
 def parse_org_invitation(item: dict[str, object], organization: Project) -> Invitation:
-    """Read one element of `GET /orgs/{orgId}/invites`; `project_roles` as of `org_user`.
+    """Parse one element of `GET /orgs/{orgId}/invites`, including its roles in projects.
 
     Raises:
-        Nonsense: It belongs to another organization, or its roles cannot be read.
+        InvalidResponse: It belongs to another organization, or its roles cannot be read.
 
     Source: `OrganizationInvitation` of the OpenAPI document, 2023-01-01.
     """
     if item.get("orgId") not in {None, organization.id}:
-        message = "the list holds an invitation to another organization"
+        message = "the list contains an invitation to another organization"
         raise InvalidResponse(message)
     project_roles = tuple(_project_roles(item.get("groupRoleAssignments")))
     return Invitation(
@@ -347,14 +337,14 @@ def _user_invitation(
 
 
 def _project_roles(assignments: object) -> Iterator[tuple[str, str]]:
-    """Project ids with each of their roles; an assignment without a role still reaches.
+    """Yield each project id and role; an assignment without a role yields the role "".
 
-    Source: `groupRole` is one text in the older list, `groupRoles` an array in the newer one.
+    Source: Invitations have one string `groupRole`, users an array `groupRoles`.
     """
     if assignments is None:
         return
     if not isinstance(assignments, list) or not all(isinstance(a, dict) for a in assignments):
-        message = "the roles in projects cannot be read"
+        message = "the project roles cannot be read"
         raise InvalidResponse(message)
     for assignment in assignments:
         single_role = _string_or_none(assignment.get("groupRole"))
@@ -369,11 +359,8 @@ def _linked_projects(project_roles: tuple[tuple[str, str], ...]) -> tuple[tuple[
     return tuple((group_id, "") for group_id in ids)
 
 
-# What `GET /rateLimits` tells. Pure.
-
-
 def parse_advertised_limit(item: dict[str, object]) -> AdvertisedLimit | None:
-    """Read one entry of `GET /rateLimits`; None where it says nothing that can be used.
+    """Parse one result of `GET /rateLimits`; None if a required value is missing.
 
     Source: `RateLimitEndpointSetResponse` of the OpenAPI document, 2025-03-12.
     """

@@ -1,4 +1,7 @@
-"""Projects, invitations, members, user status."""
+"""Read projects, pending invitations, members, rate limits, and the status of one user.
+
+Nothing here can delete or invite.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -55,21 +58,16 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.text import casefold_visible
 
-# What has become of an invited user, once a deletion was sent or may have been.
-
+# The status of a user after a deletion was sent, or may have been.
 
 ReadUser: TypeAlias = Callable[[Endpoint, str], Awaitable[ResponseOrFailure]]
-"""Sends the reading of one user, below the id that is given, and reads a `Standing`."""
+"""Reads the user of an invitation with this endpoint, in the project or organization."""
 
 _NO_ACCESS_STATUSES: Final = frozenset({401, 403})
 
 
 class StatusCheck(NamedTuple):
-    """What was seen.
-
-    Attributes:
-        answer: The organization's.
-    """
+    """The status of a user, and the response of the organization."""
 
     user_status: UserStatus
     response: ResponseOrFailure
@@ -78,13 +76,15 @@ class StatusCheck(NamedTuple):
 async def check_organization(
     read_user: ReadUser, invitation: Invitation, user_endpoint: Endpoint
 ) -> StatusCheck:
-    """Read the person in the organization, and whether the membership is still there.
+    """Read a user's status and whether the membership still exists.
 
-    The organization tells both: what the person has become, and the projects left. Where
-    it may not be asked, the project is: it tells the one thing.
+    The organization returns both: the status, and the projects in which the user has roles. If it
+    may not be read, the project is read: it shows only whether the user is still a member.
 
     Args:
-        reading: How the source of the invitation reads one user.
+        read_user: Sends the request.
+        invitation: The user's invitation.
+        user_endpoint: Reads one user in the source of the invitation.
     """
     response = await read_user(GET_ORG_USER, invitation.org_id)
     user = user_in(response, invitation)
@@ -100,7 +100,7 @@ async def check_organization(
 async def check_project(
     read_user: ReadUser, invitation: Invitation, user_endpoint: Endpoint
 ) -> UserStatus:
-    """Read the person in the project alone; who is not there may be anything elsewhere."""
+    """Read a user in the project. A missing user may have any status in the organization."""
     response = await read_user(user_endpoint, invitation.project_id)
     user = user_in(response, invitation)
     if user is not None:
@@ -112,21 +112,22 @@ async def check_project(
 async def resolve_status(
     read_user: ReadUser, invitation: Invitation
 ) -> UserStatus | ListUnreadable:
-    """Give what has become of an invited user, whether a deletion was sent or not.
+    """Return the current status of an invited user, whether or not a deletion was sent.
 
-    Without a status where the organization may not be asked and the project shows nobody;
-    `Unreadable` where another time may tell more.
+    The status is None if the organization may not be read and the user is not in the project.
+    Returns ListUnreadable if a later attempt may find out more.
 
     Args:
-        invitation: Of a list in `inventory.USER_LISTS`.
+        read_user: Sends the request.
+        invitation: From one of `SOURCES_OF_USERS`.
     """
     user_endpoint = SOURCES[invitation.source].read_user
-    assert user_endpoint is not None  # noqa: S101 - what can be accepted can be read
+    assert user_endpoint is not None  # noqa: S101 - every source of users has one
     (status, still_member), response = await check_organization(
         read_user, invitation, user_endpoint
     )
     if status is not None and still_member is None:
-        # The organization knows the person, and told no projects.
+        # The organization returned the user without projects.
         still_member = (await check_project(read_user, invitation, user_endpoint)).still_member
     is_refused = isinstance(response, Response) and response.status in _NO_ACCESS_STATUSES
     has_no_access = is_refused and not is_unauthenticated(response)
@@ -136,18 +137,17 @@ async def resolve_status(
 
 
 def user_in(result: ResponseOrFailure, invitation: Invitation) -> UserRecord | None:
-    """Give what an answer says of the invited user; None where it is of nobody, or another."""
+    """Return the invited user from a response; None if it contains no user or another one."""
     value = result.value if isinstance(result, Response) else None
     return value if isinstance(value, UserRecord) and value.id == invitation.id else None
 
 
 def _unreadable_user(invitation: Invitation, response: ResponseOrFailure) -> ListUnreadable:
-    description = describe(response)
     status = response.status if isinstance(response, Response) else response.http_status
     return ListUnreadable(
         invitation.project_id,
         invitation.project_name,
-        f"{description[:1].upper()}{description[1:]} to the question what has become of the user.",
+        f"The status of the user could not be read: {describe(response)}.",
         status,
         parse_error(response).code if isinstance(response, Response) else None,
         invitation.source,
@@ -162,9 +162,6 @@ def _user_status_of(
     projects = user.project_ids
     still_member = None if projects is None else invitation.project_id in projects
     return UserStatus(user.status, still_member)
-
-
-# Reads projects, their pending invitations, and the rate limits.
 
 
 PAGES_CAP: Final = 10_000
@@ -182,24 +179,24 @@ class _AdvertisedLimits:
 
 
 class AtlasReader:
-    """Reads, and has nothing to delete with."""
+    """Reads projects, invitations, rate limits and user status."""
 
     def __init__(self, transport: Transport, actor: str) -> None:
         self._transport = transport
         self._actor = actor
 
     async def projects(self) -> AsyncIterator[Project | ListUnreadable]:
-        """Give each project that the credentials can see, once, page by page.
+        """Yield each project that the credentials can see, once and in Atlas's order.
 
-        In Atlas's order; `Unreadable` where an id has a wrong form. Pages are counted on our
-        own address, up to the one without a next link, or without a new project.
+        Yields ListUnreadable for a malformed id. Pages are requested by number until one has no
+        next link or no new project.
 
         Raises:
-            CredentialsRefused: 401, or 403, to its first page.
-            AtlasUnavailable: It cannot be read to the end, or makes no sense. What was given
-                so far is not all there is.
+            CredentialsRefused: The first page returned 401 or 403.
+            AtlasUnavailable: The list could not be read to the end, or is invalid. The projects
+                yielded so far are incomplete.
 
-        Source: `listGroups` of the OpenAPI document; see `wire.parse_page` on its oddities.
+        Source: `listGroups` of the OpenAPI document; see `parsing.parse_page` on its oddities.
         """
         seen: set[tuple[str, str]] = set()
         for number in range(1, PAGES_CAP + 1):
@@ -213,12 +210,12 @@ class AtlasReader:
                     yield item
             if page.has_next and not new_count:
                 self._transport.server.warnings.append(
-                    f"The list of projects repeats itself from page {number} on, so there may be "
-                    "projects that were not seen."
+                    f"The list of projects repeats itself from page {number} on: some projects "
+                    "may be missing."
                 )
             if not page.has_next or not new_count:
                 return
-        raise AtlasUnavailable(f"The list of projects goes on after {PAGES_CAP} pages.")
+        raise AtlasUnavailable(f"The list of projects has more than {PAGES_CAP} pages.")
 
     async def _projects_page(self, number: int) -> _ProjectPage:
         request = build_request(
@@ -232,18 +229,18 @@ class AtlasReader:
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
     ) -> tuple[Invitation, ...] | ListUnreadable | ProjectGone:
-        """Give all that one list holds, or nothing of it.
+        """Return a complete list, in Atlas's order and each id once.
 
-        In Atlas's order, each id once; empty when it holds nothing. `Gone` where the project
-        is no more, `Retired` where Atlas serves the list no longer, `Unreadable` where it
-        cannot be trusted to be whole.
+        Returns ProjectGone if the project no longer exists, SourceRetired if Atlas no longer
+        serves the list, and ListUnreadable if it may be incomplete.
 
         Args:
-            project: For a list of an organization it stands for that, with its id.
+            project: For a list of an organization, a `Project` with the organization's id.
             source: Which list.
 
         Raises:
-            RunError: The answer was about the run: access list, version; or no token can be had.
+            RunError: The response stops the run (access list, API version), or there is no
+                access token.
         """
         api, list_ref = SOURCES[source], ListRef(project, source)
         found: dict[str | int, Invitation] = {}
@@ -253,45 +250,45 @@ class AtlasReader:
                 return list_error(list_ref, result)
             before = len(found)
             for row in result.value.invitations:
-                # Without an id it is nobody's double; selection keeps it.
+                # Rows without an id are never duplicates; selection keeps them.
                 found.setdefault(row.id or len(found), row)
             if not result.value.has_next or len(found) == before:
                 return tuple(found.values())
-        return unreadable_list(list_ref, f"The list goes on after {PAGES_CAP} pages.")
+        return unreadable_list(list_ref, f"The list has more than {PAGES_CAP} pages.")
 
     async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
-        """Give what has become of an invited user, as `aftermath.find_out` does.
+        """Return the current status of an invited user (`resolve_status`).
 
         Raises:
-            CredentialsRefused: The access list refuses them, or the token endpoint.
+            CredentialsRefused: By the access list or the token endpoint.
         """
 
-        async def ask(operation: Endpoint, scope_id: str) -> ResponseOrFailure:
+        async def read_user(endpoint: Endpoint, scope_id: str) -> ResponseOrFailure:
             ids = (scope_id, invitation.id)
-            request = build_request(operation, *ids, scope_id=scope_id, parse=parse_user)
+            request = build_request(endpoint, *ids, scope_id=scope_id, parse=parse_user)
             result = await self._transport.send(request)
             _check_credentials(result)
             return result
 
-        return await resolve_status(ask, invitation)
+        return await resolve_status(read_user, invitation)
 
     async def rate_limits(
         self, *, project_id: str | None = None, org_id: str | None = None
     ) -> tuple[AdvertisedLimit, ...]:
-        """Give the figures of Atlas's buckets; empty where it does not tell them.
+        """Return the rate limits that Atlas publishes; empty if they cannot be read.
 
-        With the id of a project or an organization, those in force there; else the usual ones.
+        With an id, the limits in force in that project or organization, else the default ones.
 
         Raises:
-            CredentialsRefused: The access list refuses them, or the token endpoint.
+            CredentialsRefused: By the access list or the token endpoint.
 
-        Source: `listAdvertisedLimits` of the OpenAPI document, 2025-03-12.
+        Source: `listRateLimits` of the OpenAPI document, 2025-03-12.
         """
         if project_id is not None or org_id is not None:
             endpoint = LIST_PROJECT_RATE_LIMITS if project_id else LIST_ORG_RATE_LIMITS
-            asked_id = project_id or org_id or ""
+            target_id = project_id or org_id or ""
             request = build_request(
-                endpoint, asked_id, scope_id=self._actor, parse=_parse_advertised_limits
+                endpoint, target_id, scope_id=self._actor, parse=_parse_advertised_limits
             )
         else:
             request = build_request(
@@ -321,7 +318,7 @@ def _list_request(api: SourceApi, project: Project, number: int) -> Request:
 
 
 def _identity(item: ListUnreadable) -> tuple[str, str]:
-    """What tells a project without a right id from another: its name helps out."""
+    """Return what distinguishes projects with a malformed id: id and name."""
     return item.project_id, item.project_name
 
 
@@ -335,33 +332,31 @@ def _parse_advertised_limits(body: bytes) -> _AdvertisedLimits:
     return _AdvertisedLimits(tuple(item for item in found if item is not None))
 
 
-# Reads who is invited or a member already, so that nobody is invited twice.
-
-
 class _MemberPage(NamedTuple):
     usernames: tuple[str, ...]
     has_next: bool
 
 
 class MemberReader:
-    """Reads, and can neither invite nor delete."""
+    """Reads who is a member or invited already, so that no user is invited twice."""
 
     def __init__(self, transport: Transport, reader: AtlasReader) -> None:
         self._transport = transport
         self._reader = reader
 
     async def usernames(self, invitation: Invitation) -> frozenset[str] | ListUnreadable:
-        """Give the addresses of all who are pending or active where it invites to.
+        """Return the usernames of all pending and active users in an invitation's target.
 
-        Folded, as `matching.fold` does. `Unreadable` where not everybody is known.
+        The target is a project or an organization. Usernames are folded (`casefold_visible`).
+        Returns ListUnreadable if the list may be incomplete.
 
         Raises:
-            RunError: The answer was about the run: credentials (where it is the first good one
-                that is missing), access list, version.
+            RunError: The response stops the run: access list, API version, or credentials that
+                Atlas has not accepted yet.
 
         Source:
-            `listGroupUsers` of the OpenAPI document: people invited by the older call are in
-            the older list alone, so a project is asked for both.
+            `listGroupUsers` of the OpenAPI document: users invited by `createGroupInvite` are
+            only in the list of invitations, so for `invites` both lists are read.
         """
         if invitation.source.is_organization_level:
             return await self._list_usernames(LIST_ORG_MEMBERS, invitation.org_id, invitation)
@@ -371,7 +366,7 @@ class MemberReader:
         project = Project(invitation.project_id, invitation.project_name, invitation.org_id)
         invited = await self._reader.invitations(project)
         if isinstance(invited, ProjectGone):
-            return ListUnreadable(project.id, project.name, "The project is no more.", 404)
+            return ListUnreadable(project.id, project.name, "The project no longer exists.", 404)
         if not isinstance(invited, tuple):
             return invited
         return found | {casefold_visible(each.username) for each in invited if each.username}
@@ -388,23 +383,23 @@ class MemberReader:
             usernames.update(map(casefold_visible, page.usernames))
             if not page.has_next or len(usernames) == before:
                 return frozenset(usernames)
-        reason = f"The list of people goes on after {PAGES_CAP} pages."
+        reason = f"The list of users has more than {PAGES_CAP} pages."
         return ListUnreadable(scope_id, invitation.project_name, reason)
 
     async def _member_page(
         self, endpoint: Endpoint, scope_id: str, number: int, invitation: Invitation
     ) -> _MemberPage | ListUnreadable:
         def unreadable(
-            why: str, status: int | None = None, code: str | None = None
+            reason: str, status: int | None = None, code: str | None = None
         ) -> ListUnreadable:
-            return ListUnreadable(scope_id, invitation.project_name, why, status, code)
+            return ListUnreadable(scope_id, invitation.project_name, reason, status, code)
 
         try:
             request = build_request(
                 endpoint, scope_id, scope_id=scope_id, page=number, parse=_parse_members
             )
         except InvalidRequest:
-            return unreadable("Its id has a wrong form.")
+            return unreadable("The id of the project or organization is malformed.")
         result = await self._transport.send(request)
         if isinstance(result, Response) and isinstance(result.value, _MemberPage):
             return result.value
@@ -422,9 +417,9 @@ class MemberReader:
 
 def _parse_members(body: bytes) -> _MemberPage:
     page = parse_page(body)
-    usernames = [person.get("username") for person in page.results]
+    usernames = [user.get("username") for user in page.results]
     known = tuple(name for name in usernames if isinstance(name, str))
     if len(known) != len(usernames):
-        message = "a person without an address"
+        message = "a user has no username"
         raise InvalidResponse(message)
     return _MemberPage(known, page.has_next)

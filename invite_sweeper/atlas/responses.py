@@ -1,4 +1,7 @@
-"""Response, Failure, ApiError; what a status means."""
+"""Responses and failed requests, and what they mean: deleted, gone, unreadable or fatal.
+
+No input or output.
+"""
 
 import math
 import re
@@ -15,25 +18,22 @@ from typing_extensions import override
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
 from invite_sweeper.models import ListRef, ListUnreadable, ProjectGone, Source, SourceRetired
 
-# What came back to one try: an answer of Atlas, or no whole answer. Pure values.
-
-
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
 _MAX_DETAIL: Final = 300
 _ERROR_KEYS: Final = frozenset(
     {"error", "errorCode", "errors", "error_description", "detail", "reason", "message"}
 )
-"""Of `ApiError` in the OpenAPI document, of OAuth, and of proxies."""
+"""Keys of error bodies: `ApiError` of the OpenAPI document, OAuth, and proxies."""
 _HTML_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 
 
 class Response(NamedTuple):
-    """A whole answer. A named tuple, as one is made for every request.
+    """A complete response. A named tuple, because a run creates many.
 
     Attributes:
-        headers: Looked up without regard to case.
-        body: Unpacked; empty for a DELETE that was done.
-        value: What the caller's reading made of the body; None where it read nothing.
+        headers: Case-insensitive.
+        body: Decompressed; empty for a successful DELETE.
+        value: The parsed body; None if the request had no parser.
     """
 
     status: int
@@ -43,18 +43,18 @@ class Response(NamedTuple):
 
     @override
     def __repr__(self) -> str:
-        """Show no header and no body: they may hold what is not for logs."""
-        return f"Answer(status={self.status})"
+        """Omit headers and body: they may contain secrets."""
+        return f"Response(status={self.status})"
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFailed:
-    """No whole answer, or one that is nonsense.
+    """A request without a complete and valid response.
 
     Attributes:
-        reason: What happened, in words for a person, without a full stop.
-        passing: Another try may do better.
-        http_status: Of the answer that could not be used; None where none came.
+        reason: What happened, for the operator, without a full stop.
+        retryable: Whether a retry may succeed.
+        http_status: Of the invalid response; None without a response.
     """
 
     reason: str
@@ -63,19 +63,19 @@ class RequestFailed:
 
 
 CANCELLED: Final = RequestFailed("cancelled", retryable=False)
-"""An attempt that was not sent, because nothing more may be sent."""
+"""The request was not sent because it was cancelled."""
 
 ResponseOrFailure: TypeAlias = Response | RequestFailed
 
 
 @dataclass(frozen=True, slots=True)
 class ApiError:
-    """An error body, as far as it says anything.
+    """The content of an error response.
 
     Attributes:
-        code: Atlas's `errorCode` (or OAuth's `error`); None where it gave none.
-        detail: Its sentence, made printable; "" where it gave none.
-        parameters: Numbers and texts, in Atlas's order.
+        code: Atlas's `errorCode` or OAuth's `error`; None if missing.
+        detail: Atlas's explanation, printable and on one line; "" if missing.
+        parameters: Numbers and strings, in Atlas's order.
     """
 
     code: str | None = None
@@ -84,18 +84,18 @@ class ApiError:
 
 
 def parse_error(response: Response) -> ApiError:
-    """Read an error answer, whatever it looks like; it never fails.
+    """Parse an error response. Never raises: unusable parts are left out.
 
     Source:
-        `ApiError` of the OpenAPI document and the recordings (read 2026-08): bodies come
-        without `errorCode`, with null, as HTML and empty; `X-Error-Code` repeats the code.
+        `ApiError` of the OpenAPI document and the recordings (read 2026-08): `errorCode` can be
+        missing or null, bodies can be HTML or empty; `X-Error-Code` repeats the code.
     """
     try:
         loaded: object = orjson.loads(response.body)
     except orjson.JSONDecodeError:
         loaded = None
     body = loaded if isinstance(loaded, dict) else {}
-    # OAuth writes a word into `error`, where Atlas writes the status as a number.
+    # `error` is a string in OAuth, and the numeric status in Atlas.
     code = (
         _error_code(body.get("errorCode"))
         or _error_code(response.headers.get("X-Error-Code"))
@@ -110,43 +110,42 @@ def parse_error(response: Response) -> ApiError:
     )
 
 
-def is_error(answer: Response) -> bool:
+def is_error(response: Response) -> bool:
     """Return whether the response is not a JSON object, or one that describes an error."""
     try:
-        body: object = orjson.loads(answer.body)
+        body: object = orjson.loads(response.body)
     except orjson.JSONDecodeError:
         return True
     return (
         not isinstance(body, dict)
         or not _ERROR_KEYS.isdisjoint(body)
-        or parse_error(answer).code is not None
+        or parse_error(response).code is not None
     )
 
 
 def looks_like_atlas(response: Response) -> bool:
-    """Tell whether the answer can be Atlas's own: a page or a plain text is a proxy's.
+    """Return whether the response can be from Atlas: HTML and plain text are from a proxy.
 
-    Source: the recordings (read 2026-08); Atlas sends JSON, or no content type at all.
+    Source: The recordings (read 2026-08): Atlas sends JSON, or no content type.
     """
     return is_json(response) or not response.headers.get("Content-Type", "").strip()
 
 
 def is_json(response: Response) -> bool:
-    """Tell whether the answer says that it is JSON, of any of Atlas's versions."""
+    """Return whether the content type is JSON, of any Atlas version."""
     return _media_type(response).endswith(("/json", "+json"))
 
 
 def is_html(response: Response) -> bool:
-    """Tell whether the answer is a page for people: that of a proxy, or of a wrong address.
+    """Return whether the response is an HTML page: from a proxy, or from a wrong base URL.
 
-    What says no more than its status may come as anything else: servers write theirs as plain
-    text, and where a body is left out they name its type as they like.
+    Other content types do not prove that: servers use any type for a response without a body.
     """
     return _media_type(response) in _HTML_TYPES
 
 
 def one_line(text: str) -> str:
-    """Cut a text of Atlas's to one line that is safe to show."""
+    """Return text from Atlas as one printable line of limited length."""
     shown = "".join(c if c.isprintable() else " " for c in text[: _MAX_DETAIL + 1])
     return shown if len(shown) <= _MAX_DETAIL else f"{shown[:_MAX_DETAIL]}…"
 
@@ -157,7 +156,7 @@ def _media_type(response: Response) -> str:
 
 @lru_cache(maxsize=16)
 def _without_parameters(content_type: str) -> str:
-    """Give the type itself, in lower case; one run sees the same few again and again."""
+    """Return the media type in lower case. Cached: a run sees only a few."""
     media_type, _, _ = content_type.lower().partition(";")
     return media_type.strip()
 
@@ -166,7 +165,7 @@ def _error_code(value: object) -> str | None:
     return value if isinstance(value, str) and _CODE.fullmatch(value) else None
 
 
-# What the headers of an answer say. Pure; a header that cannot be read is as if absent.
+# Headers. An unreadable header counts as missing.
 
 
 RETRY_AFTER_FLOOR_S: Final = 1.0
@@ -175,11 +174,11 @@ _MAX_DIGITS: Final = 9
 
 
 def parse_date_header(headers: Mapping[str, str], name: str) -> datetime | None:
-    """Read a date header, aware and in UTC.
+    """Parse a date header into UTC; None if it is missing or unreadable.
 
     Source:
-        The recordings (read 2026-08): `Sunset: Thu, 1 Jul 2027 00:00:00 GMT` has a day
-        without its zero, and `Deprecation` is such a date as well, not RFC 9745's number.
+        The recordings (read 2026-08): the day may have one digit (`Sunset: Thu, 1 Jul 2027
+        00:00:00 GMT`); `Deprecation` is such a date too, not the number of RFC 9745.
     """
     raw = headers.get(name)
     if not raw:
@@ -192,18 +191,18 @@ def parse_date_header(headers: Mapping[str, str], name: str) -> datetime | None:
 
 
 def parse_int_header(headers: Mapping[str, str], name: str) -> int | None:
-    """Read a header that holds a number of requests, from 0."""
+    """Parse a header with a number of requests, from 0; None if missing or unreadable."""
     raw = headers.get(name, "")
     return int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= _MAX_DIGITS else None
 
 
 def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> float | None:
-    """Read `Retry-After`, in seconds from now, between the floor and the cap.
+    """Parse `Retry-After` into seconds from now, between floor and cap.
 
-    None where the header is missing or says nothing: then the caller's own waiting holds.
+    Returns None if the header is missing or unreadable; the caller then uses its own backoff.
 
     Source:
-        RFC 9110, 10.2.3: seconds or a date. "Please retry after 0 seconds" has been seen.
+        RFC 9110, 10.2.3: seconds or a date. Atlas has sent "Please retry after 0 seconds".
     """
     raw = headers.get("Retry-After", "").strip()
     if not raw:
@@ -219,21 +218,18 @@ def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> 
 
 
 def clamp_wait_s(wait_s: float) -> float | None:
-    """Put a wait that Atlas asked for between the floor and the cap; None for no number."""
+    """Limit a wait requested by Atlas to the range from floor to cap; None for NaN."""
     if math.isnan(wait_s):
         return None
     return min(max(wait_s, RETRY_AFTER_FLOOR_S), RETRY_AFTER_CAP_S)
 
 
-# What the body of a 429 says. Pure.
-
-
 class RateLimitDetails(NamedTuple):
-    """What the body of a 429 says of its bucket; None where it does not.
+    """What the body of a 429 says about its bucket; None for missing values.
 
     Attributes:
-        wait_s: Between the floor and the cap.
-        refill: Capacity, tokens that come back, and every how many seconds they do.
+        wait_s: Between floor and cap.
+        refill: Capacity, tokens per refill, and seconds between refills.
     """
 
     wait_s: float | None = None
@@ -241,11 +237,11 @@ class RateLimitDetails(NamedTuple):
 
 
 def parse_rate_limit_error(response: Response) -> RateLimitDetails:
-    """Read what a 429 says in its body, for want of headers.
+    """Parse the body of a 429, used when its headers are missing.
 
     Source:
         https://www.mongodb.com/docs/atlas/api/api-rate-limit (read 2026-08): the parameters
-        are path, seconds to wait, capacity, refill and its period in seconds.
+        are path, seconds to wait, capacity, tokens per refill, and refill period in seconds.
     """
     error = parse_error(response)
     if error.code != "RATE_LIMITED_TOKEN_BUCKET":
@@ -259,31 +255,28 @@ def parse_rate_limit_error(response: Response) -> RateLimitDetails:
             return RateLimitDetails()
 
 
-# What an answer means beyond the one thing that was asked. Pure.
-
-
 _NO_CONTENT: Final = 204
 _DELETED_WITH_BODY: Final = frozenset({200, 202})
 _GONE_CODES: Final = frozenset({"INVALID_INVITATION_ID", "ALREADY_EXPIRED"})
 _ACCESS_LIST_CODES: Final = ("_WHITELIST", "_ACCESS_LIST")
 UNAUTHENTICATED_CODES: Final = frozenset({None, "UNEXPECTED_ERROR"})
-"""The codes of a 401 that names no missing role."""
+"""Codes of a 401 about the credentials, not about a missing role."""
 
 ACCESS_LIST_HINT: Final = (
-    "Add the address that this runs from to the access list of the API key or service account."
+    "Add the IP address of this machine to the access list of the API key or service account."
 )
-_WAY_HINT: Final = "Check the base URL, the proxy, and that this network lets one reach Atlas."
-_KEY_HINT: Final = "Check the credentials, and that they have not expired."
-_VERSION_HINT: Final = "Atlas has dropped the version that this program speaks: upgrade it."
+_NETWORK_HINT: Final = "Check the base URL, the proxy, and whether this network can reach Atlas."
+_KEY_HINT: Final = "Check the credentials and their expiry date."
+_VERSION_HINT: Final = "Upgrade invite-sweeper: Atlas no longer serves this API version."
 
 
 def is_unauthenticated(result: ResponseOrFailure) -> bool:
-    """Tell a 401 about the credentials from one about a role.
+    """Return whether the result is a 401 about the credentials, not about a missing role.
 
     Source:
-        The recordings (read 2026-08): a bad key, an unknown one and the digest challenge share
-        a body without `errorCode`, or with `UNEXPECTED_ERROR`; a missing role is 401 as well,
-        with a code such as `USER_UNAUTHORIZED`.
+        The recordings (read 2026-08): for a wrong or unknown key and for the digest challenge,
+        `errorCode` is missing or `UNEXPECTED_ERROR`; for a missing role it is another code, such
+        as `USER_UNAUTHORIZED`.
     """
     return (
         isinstance(result, Response)
@@ -293,14 +286,14 @@ def is_unauthenticated(result: ResponseOrFailure) -> bool:
 
 
 def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> RunError | None:
-    """Say whether an answer is about the run, not about what was asked; None where not.
+    """Return the error that stops the run; None if the result concerns only this request.
 
-    A 401 is not, once Atlas has taken the credentials (`refuses_first_call`): it has been
-    seen with good ones, and is that project's. Those that end in mid-run are refused by the
-    token endpoint, or stopped by the limits and the breaker.
+    A 401 does not stop the run once Atlas has accepted the credentials (`first_request_error`):
+    Atlas has returned it for one project with valid credentials. If credentials expire during a
+    run, the token endpoint refuses them, or the limits and the circuit breaker stop the run.
 
     Args:
-        source: The list that was asked of, where a 410 means that Atlas has retired it.
+        source: The list that was requested; a 410 then means that Atlas has retired it.
 
     Source: https://www.mongodb.com/docs/atlas/reference/api-errors, the recordings (read 2026-08).
     """
@@ -308,10 +301,10 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
         return None
     match result.status:
         case 402:
-            return AtlasUnavailable("Atlas says that the account is suspended (402).")
+            return AtlasUnavailable("The Atlas account is suspended (402).")
         case 403 if (parse_error(result).code or "").endswith(_ACCESS_LIST_CODES):
             return CredentialsRefused(
-                f"{_describe_status(result)}: Atlas does not take these credentials from this address.",
+                f"{_describe_status(result)}: this IP address is not on the access list.",
                 hint=ACCESS_LIST_HINT,
             )
         case (406 | 410) as status:
@@ -324,43 +317,50 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
 
 
 def credentials_error(result: ResponseOrFailure) -> CredentialsRefused | None:
-    """Say that a 401 is about the credentials; of use while Atlas has not taken them yet."""
+    """Return the error for a 401 about the credentials; None for any other result.
+
+    For use until Atlas has accepted the credentials once.
+    """
     if not is_unauthenticated(result):
         return None
-    return CredentialsRefused("Atlas refuses the credentials (401).", hint=_KEY_HINT)
+    return CredentialsRefused("Atlas refused the credentials (401).", hint=_KEY_HINT)
 
 
 def first_request_error(result: ResponseOrFailure) -> RunError:
-    """Say why the list of projects, which every run begins with, cannot be read."""
+    """Return why the first page of the project list, the first request of a run, failed."""
     if fatal_error := fatal_error_for(result) or credentials_error(result):
         return fatal_error
     if isinstance(result, Response) and result.status in {401, 403}:
         hint = ACCESS_LIST_HINT if result.status == 403 else _KEY_HINT  # noqa: PLR2004
-        return CredentialsRefused(f"{_describe_status(result)} to the list of projects.", hint=hint)
+        message = f"The list of projects could not be read: {_describe_status(result)}."
+        return CredentialsRefused(message, hint=hint)
     return listing_incomplete_error(result)
 
 
 def listing_incomplete_error(result: ResponseOrFailure) -> RunError:
-    """Say why the list of projects cannot be read on: one of its pages was given by then."""
+    """Return why a later page of the project list failed."""
     return fatal_error_for(result) or AtlasUnavailable(
-        f"The list of projects cannot be read to the end: {describe(result)}.",
+        f"The list of projects could not be read to the end: {describe(result)}.",
         hint=way_hint(result),
     )
 
 
 def way_hint(result: ResponseOrFailure) -> str:
-    """Say what to do about what stands between here and Atlas; "" where Atlas itself answered."""
+    """Return what to check between this machine and Atlas; "" if Atlas itself responded."""
     if isinstance(result, RequestFailed):
-        return _WAY_HINT
-    return _WAY_HINT if is_redirect(result) or not looks_like_atlas(result) else ""
+        return _NETWORK_HINT
+    return _NETWORK_HINT if is_redirect(result) or not looks_like_atlas(result) else ""
 
 
 def is_deleted(response: Response) -> bool:
-    """Return whether Atlas said that a DELETE was done.
+    """Return whether Atlas confirmed a DELETE.
 
-    Source: the OpenAPI document has 204 alone; the recordings (read 2026-08) have other DELETEs
-        that answer 200 or 202 with `{}`. A proxy may answer 200, too, so the body has to be a
-        JSON object that names no error; a 204 is believed, unless it comes as HTML.
+    A proxy may also return 200, so the body must be a JSON object without an error. A 204 is
+    accepted unless its content type is HTML.
+
+    Source:
+        The OpenAPI document lists only 204; in the recordings (read 2026-08) other DELETEs
+        return 200 or 202 with `{}`.
     """
     if response.status == _NO_CONTENT:
         return not is_html(response)
@@ -368,67 +368,69 @@ def is_deleted(response: Response) -> bool:
 
 
 def is_already_gone(response: Response) -> bool:
-    """Tell whether Atlas said that what was to be deleted is no more.
+    """Return whether Atlas said that the invitation or user no longer exists.
 
     Source:
-        https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08) names 400 with
-        `INVALID_INVITATION_ID`; clients have seen 404. Another 400 is a failure.
+        https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08) lists 400 with
+        `INVALID_INVITATION_ID`; clients have also received 404. Any other 400 is a failure.
     """
     return is_not_found(response) or (
         response.status == 400 and parse_error(response).code in _GONE_CODES  # noqa: PLR2004
     )
 
 
-def is_project_gone(answer: Response) -> bool:
+def is_project_gone(response: Response) -> bool:
     """Return whether Atlas said that a project does not exist.
 
-    Source: the recordings (read 2026-08): 404 with `GROUP_NOT_FOUND`. Another 404 may be that
-        of a proxy or of a wrong address.
+    Source:
+        The recordings (read 2026-08): 404 with `GROUP_NOT_FOUND`. Any other 404 may be from a
+        proxy or a wrong base URL.
     """
-    return is_not_found(answer) and parse_error(answer).code == "GROUP_NOT_FOUND"
+    return is_not_found(response) and parse_error(response).code == "GROUP_NOT_FOUND"
 
 
 def is_not_found(response: Response) -> bool:
-    """Return whether it is a 404 in any form but HTML."""
+    """Return whether the response is a 404 with any content type but HTML."""
     return response.status == 404 and not is_html(response)  # noqa: PLR2004
 
 
 def is_redirect(response: Response) -> bool:
-    """Tell whether the answer points elsewhere."""
+    """Return whether the response is a redirect."""
     return 300 <= response.status < 400  # noqa: PLR2004
 
 
 def describe(result: ResponseOrFailure) -> str:
-    """Say what a result that was of no use was, without a full stop."""
+    """Return what went wrong with a request, without a full stop."""
     if isinstance(result, RequestFailed):
         status = f" (HTTP {result.http_status})" if result.http_status else ""
         return f"{result.reason}{status}"
     if is_redirect(result):
-        # The Location may hold a token in its query: it is not repeated.
-        return f"{_describe_status(result)} with a redirect, which is not followed"
+        # `Location` is not shown: its query may contain a token.
+        return f"HTTP {_status_and_code(result)}: redirects are not followed"
     if not looks_like_atlas(result):
-        return f"{_describe_status(result)} which is no JSON, so not Atlas's own"
+        return f"HTTP {_status_and_code(result)}: the response is not JSON, so not from Atlas"
     return _describe_status(result)
 
 
 def _describe_status(response: Response) -> str:
+    return f"Atlas returned {_status_and_code(response)}"
+
+
+def _status_and_code(response: Response) -> str:
     error = parse_error(response)
     code = f" {error.code}" if error.code else ""
     detail = f" ({error.detail.rstrip('.')})" if error.detail else ""
-    return f"Atlas answered {response.status}{code}{detail}"
-
-
-# What an answer to a listing means that is not the list. Pure.
+    return f"{response.status}{code}{detail}"
 
 
 _STATUS_GONE: Final = 410
 
 
 def list_error(list_ref: ListRef, result: ResponseOrFailure) -> ListUnreadable | ProjectGone:
-    """Say what came instead of the list; `Retired` is an `Unreadable`, too.
+    """Return why a list was not read; a retired list is a SourceRetired.
 
     Raises:
-        RunError: It was about the run.
+        RunError: The result stops the run (`fatal_error_for`).
     """
     if isinstance(result, Response) and result.status == _STATUS_GONE:
         return _source_retired(list_ref, result)
@@ -448,10 +450,13 @@ def list_error(list_ref: ListRef, result: ResponseOrFailure) -> ListUnreadable |
 def unreadable_list(
     list_ref: ListRef, description: str, status: int | None = None, code: str | None = None
 ) -> ListUnreadable:
-    """Say of a list that it is not known to be whole.
+    """Return a ListUnreadable with a reason that names the list.
 
     Args:
-        words: Why, as a sentence.
+        list_ref: The list; `invites` is not named in the reason.
+        description: Why, as a sentence.
+        status: HTTP status of the response, if any.
+        code: Atlas's error code, if any.
     """
     project, source = list_ref
     reason = description[:1].upper() + description[1:]
@@ -466,7 +471,7 @@ def _source_retired(list_ref: ListRef, response: Response) -> SourceRetired:
     return SourceRetired(
         list_ref.project.id,
         list_ref.project.name,
-        f"Atlas serves the list {list_ref.source} no longer ({response.status}).",
+        f"Atlas no longer serves the list {list_ref.source} ({response.status}).",
         response.status,
         parse_error(response).code,
         list_ref.source,

@@ -1,4 +1,4 @@
-"""The four lists in which Atlas keeps invited users, and the calls of each, as one table."""
+"""The four lists that contain invited users, and the API calls of each, as one table."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -30,10 +30,10 @@ from invite_sweeper.models import Invitation, Project, Source
 
 
 class ListPage(NamedTuple):
-    """One response to a listing.
+    """One page of a list, or a whole list that is not paged.
 
     Attributes:
-        has_next: There is another page; always False for a list that is not paged.
+        has_next: Whether there is another page; always False for a list that is not paged.
     """
 
     invitations: tuple[Invitation, ...]
@@ -41,15 +41,15 @@ class ListPage(NamedTuple):
 
 
 class SourceApi(NamedTuple):
-    """The calls of one source, and how its listing is parsed.
+    """The API calls of one source.
 
     Attributes:
-        list: One id in its path: the project's or the organization's.
-        delete: That id and the invitation's.
-        parse_list: Parses a response to the listing. For a list of an organization the project
-            stands for the organization.
-        read_user: Reads one user, just before the deletion; None where an accepted invitation
-            cannot be hit. The two ids of the deletion.
+        list: Takes one id, of the project or organization.
+        delete: Takes that id and the invitation's.
+        parse_list: Parses a response of `list`. For an organization's list, the `Project` has
+            the organization's id.
+        read_user: Reads one user just before the deletion; takes the same ids as `delete`. None
+            if `delete` cannot affect an accepted invitation.
     """
 
     list: Endpoint
@@ -58,10 +58,11 @@ class SourceApi(NamedTuple):
     read_user: Endpoint | None = None
 
     def tokens_per_deletion(self, scope_id: str, org_id: str) -> tuple[BucketKey, ...]:
-        """Return the bucket of each request of one deletion, in their order.
+        """Return the bucket of each request of one deletion, in the order of the requests.
 
         Args:
-            scope_id: The id in the path.
+            scope_id: The id of the project or organization in the path.
+            org_id: The organization, in which the user is read after the deletion.
         """
         delete = BucketKey(self.delete.endpoint_set, scope_id)
         if self.read_user is None:
@@ -94,11 +95,11 @@ def _org_invites(body: bytes, organization: Project) -> ListPage:
 
 SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
     {
-        # The older generation: the DELETE of an invitation that was accepted hits nothing.
+        # Invitations API: the DELETE has no effect on an accepted invitation.
         Source.INVITES: SourceApi(LIST_GROUP_INVITES, DELETE_GROUP_INVITE, _group_invites),
         Source.ORG_INVITES: SourceApi(LIST_ORG_INVITES, DELETE_ORG_INVITE, _org_invites),
-        # The newer one, with what the web interface creates: the DELETE removes the user from
-        # the project, or from the organization and all of its projects, whatever the status.
+        # Users API, also with invitations created in the web interface: the DELETE removes the
+        # user from the project, or from the organization and all its projects, in any status.
         Source.USERS: SourceApi(
             LIST_GROUP_USERS, REMOVE_GROUP_USER, _users(parse_group_user), GET_GROUP_USER
         ),

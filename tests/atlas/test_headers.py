@@ -39,26 +39,26 @@ NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
         ("Wed, 99 Nov 2026 01:00:40 GMT", None),
     ],
 )
-def test_retry_after_is_seconds_between_1_and_120_or_says_nothing(raw, wait_s):
+def test_retry_after_is_1_to_120_seconds_or_none(raw, wait_s):
     assert retry_after_s({"Retry-After": raw}, lambda: NOW) == wait_s
 
 
-def test_a_missing_retry_after_says_nothing():
+def test_missing_retry_after_is_none():
     assert retry_after_s({}, lambda: NOW) is None
 
 
 @given(st.text(max_size=40))
-def test_no_text_makes_a_wait_that_is_too_short_or_too_long(raw):
+def test_any_retry_after_is_1_to_120_seconds_or_none(raw):
     wait_s = retry_after_s({"Retry-After": raw}, lambda: NOW)
 
     assert wait_s is None or 1.0 <= wait_s <= 120.0
 
 
 @given(st.floats())
-def test_a_bounded_wait_is_bounded(wait_s):
-    bounded = clamp_wait_s(wait_s)
+def test_clamped_wait_is_1_to_120_seconds_or_none(wait_s):
+    clamped = clamp_wait_s(wait_s)
 
-    assert bounded is None or 1.0 <= bounded <= 120.0
+    assert clamped is None or 1.0 <= clamped <= 120.0
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,12 @@ def test_a_bounded_wait_is_bounded(wait_s):
         ("9" * 10, None),
     ],
 )
-def test_a_count_is_a_number_from_0_or_says_nothing(raw, count):
+def test_number_of_requests_is_from_0_to_9_digits_or_none(raw, count):
     assert parse_int_header({"RateLimit-Limit": raw}, "RateLimit-Limit") == count
 
 
 @pytest.mark.parametrize(
-    ("raw", "moment"),
+    ("raw", "timestamp"),
     [
         ("Thu, 1 Jul 2027 00:00:00 GMT", datetime(2027, 7, 1, tzinfo=UTC)),
         ("Thu, 01 Jul 2027 02:00:00 +0200", datetime(2027, 7, 1, tzinfo=UTC)),
@@ -90,30 +90,30 @@ def test_a_count_is_a_number_from_0_or_says_nothing(raw, count):
         ("Fri, 31 Dec 9999 23:59:59 -1400", None),
     ],
 )
-def test_a_date_header_is_an_instant_in_utc_or_says_nothing(raw, moment):
-    assert parse_date_header({"Sunset": raw}, "Sunset") == moment
+def test_date_header_is_a_timestamp_in_utc_or_none(raw, timestamp):
+    assert parse_date_header({"Sunset": raw}, "Sunset") == timestamp
 
 
-def test_the_skew_is_that_of_the_first_good_answer():
-    observed = ServerInfo(lambda: NOW)
+def test_clock_skew_is_from_the_first_successful_response_with_a_date():
+    server = ServerInfo(lambda: NOW)
 
-    observed.update({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, good=False)
-    assert observed.clock_skew_s is None
-    observed.update({}, good=True)
-    observed.update({"Date": "some day"}, good=True)
-    assert observed.clock_skew_s is None
-    observed.update({"Date": "Wed, 25 Nov 2026 00:54:59 GMT"}, good=True)
-    observed.update({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, good=True)
-    assert observed.clock_skew_s == 301.0
+    server.update({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, good=False)
+    assert server.clock_skew_s is None
+    server.update({}, good=True)
+    server.update({"Date": "some day"}, good=True)
+    assert server.clock_skew_s is None
+    server.update({"Date": "Wed, 25 Nov 2026 00:54:59 GMT"}, good=True)
+    server.update({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, good=True)
+    assert server.clock_skew_s == 301.0
 
 
-def test_the_last_readable_sunset_holds():
-    observed = ServerInfo(lambda: NOW)
+def test_last_readable_sunset_is_kept():
+    server = ServerInfo(lambda: NOW)
 
-    observed.update({"Sunset": "Thu, 1 Jul 2027 00:00:00 GMT"}, good=True)
-    observed.update({"Sunset": "Wed, 1 Sep 2027 00:00:00 GMT", "Deprecation": "@1"}, good=False)
-    observed.update({"Sunset": "one day"}, good=True)
-    observed.update({}, good=True)
+    server.update({"Sunset": "Thu, 1 Jul 2027 00:00:00 GMT"}, good=True)
+    server.update({"Sunset": "Wed, 1 Sep 2027 00:00:00 GMT", "Deprecation": "@1"}, good=False)
+    server.update({"Sunset": "one day"}, good=True)
+    server.update({}, good=True)
 
-    assert observed.sunset.isoformat() == "2027-09-01"
-    assert observed.deprecation is None
+    assert server.sunset.isoformat() == "2027-09-01"
+    assert server.deprecation is None

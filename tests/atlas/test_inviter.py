@@ -1,4 +1,4 @@
-"""What invites again: the exact requests, and what each answer to a POST means."""
+"""Re-inviting: the exact requests, the meaning of each response, and current members."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from invite_sweeper.models import DeletionProgress, InviteStatus, ListUnreadable
 from invite_sweeper.simulator import faults
 
 DOCUMENT = Path(__file__).parents[2].parent / "shared" / "atlas-openapi.json"
-OLD, NEW = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
+V2023, V2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
 OF_ORGANIZATION = {
     "project_id": ORG,
     "project_name": "",
@@ -23,59 +23,60 @@ OF_ORGANIZATION = {
     "team_ids": ("0123456789abcdef01234567",),
     "project_roles": ((PROJECT, "GROUP_OWNER"), (PROJECT, "GROUP_READ_ONLY"), ("", "GROUP_OWNER")),
 }
-PEOPLE = {
+VALUES = {
     Source.INVITES: {},
     Source.USERS: {},
     Source.ORG_USERS: OF_ORGANIZATION,
     Source.ORG_INVITES: OF_ORGANIZATION,
 }
-ASKED = {
-    Source.INVITES: (f"/api/atlas/v2/groups/{PROJECT}/invites", OLD),
-    Source.USERS: (f"/api/atlas/v2/groups/{PROJECT}/users", NEW),
-    Source.ORG_USERS: (f"/api/atlas/v2/orgs/{ORG}/users", NEW),
-    Source.ORG_INVITES: (f"/api/atlas/v2/orgs/{ORG}/users", NEW),
+ENDPOINTS = {
+    Source.INVITES: (f"/api/atlas/v2/groups/{PROJECT}/invites", V2023),
+    Source.USERS: (f"/api/atlas/v2/groups/{PROJECT}/users", V2025),
+    Source.ORG_USERS: (f"/api/atlas/v2/orgs/{ORG}/users", V2025),
+    Source.ORG_INVITES: (f"/api/atlas/v2/orgs/{ORG}/users", V2025),
 }
 
 
 @pytest.fixture
-async def overheard(connecting):
-    """Send one invitation of a source to a server that keeps what it is sent."""
+async def sent_request(connecting):
+    """Send one invitation of a source to a server and return the request that it receives."""
 
     async def send(source):
-        kept = []
+        received = []
 
-        async def keep(request):
-            kept.append((request.method, request.path, dict(request.headers), await request.json()))
+        async def record(request):
+            body = await request.json()
+            received.append((request.method, request.path, dict(request.headers), body))
             return web.json_response({})
 
         app = web.Application()
-        app.router.add_route("*", "/{tail:.*}", keep)
+        app.router.add_route("*", "/{tail:.*}", record)
         async with TestServer(app) as server, connecting(str(server.make_url("/"))) as atlas:
-            one = invitation(1, source=source, **PEOPLE[source])
-            reply = await atlas.inviter().invite(one, DeletionProgress())
-        assert reply.status is InviteStatus.CREATED
-        (only,) = kept
-        return only
+            listed = invitation(1, source=source, **VALUES[source])
+            result = await atlas.inviter().invite(listed, DeletionProgress())
+        assert result.status is InviteStatus.CREATED
+        (request,) = received
+        return request
 
     return send
 
 
 @pytest.mark.parametrize("source", Source)
-async def test_each_source_is_invited_to_by_its_own_call_with_the_pinned_version(overheard, source):
-    method, path, headers, _ = await overheard(source)
-    assert (method, path, headers["Accept"]) == ("POST", *ASKED[source])
-    assert headers["Content-Type"] == ASKED[source][1]
+async def test_each_source_has_its_own_endpoint_with_the_pinned_version(sent_request, source):
+    method, path, headers, _ = await sent_request(source)
+    assert (method, path, headers["Accept"]) == ("POST", *ENDPOINTS[source])
+    assert headers["Content-Type"] == ENDPOINTS[source][1]
 
 
 @pytest.mark.parametrize("source", [Source.INVITES, Source.USERS])
-async def test_project_s_roles_go_back_as_they_were(overheard, source):
-    *_, body = await overheard(source)
+async def test_roles_of_a_project_are_sent_unchanged(sent_request, source):
+    *_, body = await sent_request(source)
     assert body == {"roles": ["GROUP_READ_ONLY"], "username": "person-1@example.com"}
 
 
 @pytest.mark.parametrize("source", [Source.ORG_USERS, Source.ORG_INVITES])
-async def test_organization_s_roles_its_projects_and_teams_go_back_as_they_were(overheard, source):
-    *_, body = await overheard(source)
+async def test_organization_roles_project_roles_and_teams_are_sent_unchanged(sent_request, source):
+    *_, body = await sent_request(source)
     assert body == {
         "roles": {
             "orgRoles": ["ORG_MEMBER", "ORG_READ_ONLY"],
@@ -88,18 +89,20 @@ async def test_organization_s_roles_its_projects_and_teams_go_back_as_they_were(
     }
 
 
-async def test_organization_s_invitation_without_projects_names_none(overheard, monkeypatch):
-    alone = {**OF_ORGANIZATION, "project_roles": ((PROJECT, ""), ("", "GROUP_OWNER"))}
-    monkeypatch.setitem(PEOPLE, Source.ORG_USERS, alone)
-    *_, body = await overheard(Source.ORG_USERS)
+async def test_organization_invitation_without_usable_project_roles_has_no_assignments(
+    sent_request, monkeypatch
+):
+    without_projects = {**OF_ORGANIZATION, "project_roles": ((PROJECT, ""), ("", "GROUP_OWNER"))}
+    monkeypatch.setitem(VALUES, Source.ORG_USERS, without_projects)
+    *_, body = await sent_request(Source.ORG_USERS)
     assert body["roles"] == {"orgRoles": ["ORG_MEMBER", "ORG_READ_ONLY"]}
 
 
-@pytest.mark.skipif(not DOCUMENT.is_file(), reason="the OpenAPI document lies beside the checkout")
+@pytest.mark.skipif(not DOCUMENT.is_file(), reason="no OpenAPI document next to the repository")
 @pytest.mark.parametrize("source", Source)
-async def test_each_request_is_one_of_atlas_s_own_document(overheard, source):
+async def test_each_request_conforms_to_the_openapi_document(sent_request, source):
     document = json.loads(DOCUMENT.read_text())
-    method, path, headers, body = await overheard(source)
+    method, path, headers, body = await sent_request(source)
     described = next(
         verbs[method.lower()]
         for template, verbs in document["paths"].items()
@@ -110,11 +113,11 @@ async def test_each_request_is_one_of_atlas_s_own_document(overheard, source):
     whole = {**schema, "components": document["components"]}
     validator = OAS30Validator(whole, format_checker=oas30_format_checker)
     assert [error.message for error in validator.iter_errors(body)] == []
-    answered = next(a for status, a in described["responses"].items() if status[0] == "2")
-    assert headers["Accept"] in answered["content"]
+    success = next(each for status, each in described["responses"].items() if status[0] == "2")
+    assert headers["Accept"] in success["content"]
 
 
-# --- what the answers mean -------------------------------------------------------------------
+# Responses to the POST
 
 
 @pytest.fixture
@@ -122,23 +125,23 @@ def project(sim):
     return sim.add_project("Search", project_id=PROJECT)
 
 
-async def reply_to(online, sim, project, source=Source.INVITES, trail=None, **changes):
+async def invite(online, sim, project, source=Source.INVITES, **changes):
     async with online() as atlas:
-        one = invitation(1, source=source, **{**PEOPLE[source], **changes})
-        return await atlas.inviter().invite(one, trail or DeletionProgress())
+        listed = invitation(1, source=source, **{**VALUES[source], **changes})
+        return await atlas.inviter().invite(listed, DeletionProgress())
 
 
 @pytest.mark.parametrize("source", Source)
-async def test_done_is_sent_and_the_person_is_there(online, sim, project, source):
-    found = await reply_to(online, sim, project, source)
+async def test_success_is_created_and_the_user_is_invited(online, sim, project, source):
+    found = await invite(online, sim, project, source)
     assert found.status is InviteStatus.CREATED
-    people = {sim.user(each).username for each in sim.users()}
-    assert people == (set() if source is Source.INVITES else {"person-1@example.com"})
+    usernames = {sim.user(each).username for each in sim.users()}
+    assert usernames == (set() if source is Source.INVITES else {"person-1@example.com"})
     assert sim.invitation_count() == (source is Source.INVITES)
 
 
 @pytest.mark.parametrize(
-    ("fault", "reply"),
+    ("fault", "status"),
     [
         (faults.fail_with(400, "INVITATIONS_RATE_LIMITED_IP"), InviteStatus.RETRY_LATER),
         (faults.fail_with(400, "RATE_LIMITED_IP"), InviteStatus.RETRY_LATER),
@@ -156,19 +159,17 @@ async def test_done_is_sent_and_the_person_is_there(online, sim, project, source
         (faults.truncated(), InviteStatus.UNKNOWN),
     ],
 )
-async def test_each_answer_says_whether_atlas_has_acted_and_is_not_tried_again(
-    online, sim, project, fault, reply
-):
+async def test_each_response_has_a_status_and_is_not_retried(online, sim, project, fault, status):
     sim.faults.add(fault, method="POST", times=5)
-    found = await reply_to(online, sim, project)
-    assert found.status is reply
+    found = await invite(online, sim, project)
+    assert found.status is status
     assert found.fatal_error is None
     assert sim.request_log.received["POST"] == 1
 
 
-async def test_401_that_lasts_is_of_this_invitation_after_one_more_try(online, sim, project):
+async def test_401_is_retried_once_and_rejects_only_this_invitation(online, sim, project):
     sim.faults.add(faults.challenge(), method="POST", times=5)
-    found = await reply_to(online, sim, project)
+    found = await invite(online, sim, project)
     assert (found.status, found.http_status, found.fatal_error) == (
         InviteStatus.REJECTED,
         401,
@@ -177,7 +178,7 @@ async def test_401_that_lasts_is_of_this_invitation_after_one_more_try(online, s
     assert sim.request_log.received["POST"] == 2
 
 
-async def test_refused_token_ends_the_run_and_nobody_is_invited(online, sim, project):
+async def test_refused_access_token_stops_the_run_and_no_user_is_invited(online, sim, project):
     sim.faults.add(faults.fail_with(401, "invalid_client"), path="/api/oauth/token", times=None)
     async with online(sim.add_service_account()) as atlas:
         found = await atlas.inviter().invite(invitation(1), DeletionProgress())
@@ -188,97 +189,97 @@ async def test_refused_token_ends_the_run_and_nobody_is_invited(online, sim, pro
 
 
 @pytest.mark.parametrize(("attempts", "posts"), [(1, 1), (2, 2), (5, 2)])
-async def test_post_that_401_answers_is_sent_once_more_where_attempts_allow_it(
+async def test_post_with_a_401_is_retried_once_if_attempts_allow_it(
     online, sim, project, attempts, posts
 ):
     sim.faults.add(faults.challenge(), method="POST", path="*/invites", times=None)
     async with online(attempts=attempts) as atlas:
         await atlas.inviter().invite(invitation(1, project_id=project), DeletionProgress())
 
-    assert sum(asked.path.endswith("/invites") for asked in sim.requests) == posts
+    assert sum(request.path.endswith("/invites") for request in sim.requests) == posts
 
 
-async def test_signed_post_arrives_once_and_has_its_effect_once(online, sim, project):
+async def test_post_with_digest_authentication_invites_once(online, sim, project):
     async with online(sim.add_api_key()) as atlas:
         found = await atlas.inviter().invite(invitation(1), DeletionProgress())
     assert found.status is InviteStatus.CREATED
     assert sim.invitation_count() == 1
 
 
-async def test_version_that_is_gone_ends_the_run(online, sim, project):
+async def test_retired_version_stops_the_run(online, sim, project):
     sim.versions.retired.add(("invites", "*"))
-    found = await reply_to(online, sim, project)
+    found = await invite(online, sim, project)
     assert found.fatal_error is not None
     assert found.fatal_error.exit_code == 6
 
 
-async def test_no_connection_is_later_since_nothing_was_sent(connecting):
+async def test_failed_connection_is_retry_later_because_nothing_was_sent(connecting):
     async with connecting("http://127.0.0.1:9") as atlas:
-        trail = DeletionProgress()
-        found = await atlas.inviter().invite(invitation(1), trail)
-    assert (found.status, trail.response_pending) == (InviteStatus.RETRY_LATER, False)
+        progress = DeletionProgress()
+        found = await atlas.inviter().invite(invitation(1), progress)
+    assert (found.status, progress.response_pending) == (InviteStatus.RETRY_LATER, False)
 
 
 @pytest.mark.parametrize(
     "changes", [{"username": None}, {"roles": ()}, {"project_id": "../orgs"}, {"project_id": ""}]
 )
-async def test_what_cannot_be_invited_with_sends_nothing(online, sim, project, changes):
-    found = await reply_to(online, sim, project, **changes)
+async def test_invitation_without_username_roles_or_valid_id_is_not_sent(
+    online, sim, project, changes
+):
+    found = await invite(online, sim, project, **changes)
     assert found.status is InviteStatus.REJECTED
     assert sim.requests == ()
 
 
-# --- who is there ----------------------------------------------------------------------------
+# Current members
 
 
-async def present(online, source=Source.INVITES):
+async def usernames_of(online, source=Source.INVITES):
     async with online() as atlas:
-        return await atlas.members().usernames(invitation(1, source=source, **PEOPLE[source]))
+        return await atlas.members().usernames(invitation(1, source=source, **VALUES[source]))
 
 
-async def test_project_s_roll_holds_both_lists_and_members_but_nobody_who_declined(
-    online, sim, project
-):
+async def test_users_of_a_project_are_both_lists_without_expired_and_rejected(online, sim, project):
     sim.invite(project, "Old@example.com")
     for status in ("PENDING", "ACTIVE", "INVITATION_EXPIRED", "INVITATION_REJECTED"):
         roles = {project: ("GROUP_READ_ONLY",)}
         sim.add_user(f"{status}@example.com", status=status, group_roles=roles)
-    assert await present(online) == {
+    assert await usernames_of(online) == {
         "old@example.com",
         "pending@example.com",
         "active@example.com",
     }
 
 
-async def test_organization_s_roll_holds_its_people(online, sim, project):
+async def test_users_of_an_organization_are_its_list_of_users(online, sim, project):
     sim.invite(project, "old@example.com")
     sim.add_user("new@example.com")
-    assert await present(online, Source.ORG_USERS) == {"new@example.com"}
+    assert await usernames_of(online, Source.ORG_USERS) == {"new@example.com"}
 
 
-async def test_long_roll_is_read_to_its_end(online, sim, project):
+async def test_list_of_501_users_is_read_to_the_end(online, sim, project):
     for number in range(501):
         sim.add_user(f"p{number}@example.com", group_roles={project: ("GROUP_OWNER",)})
-    assert len(await present(online, Source.USERS)) == 501
+    assert len(await usernames_of(online, Source.USERS)) == 501
 
 
 @pytest.mark.parametrize("path", ["*/invites", "*/users*"])
-async def test_roll_of_which_one_list_cannot_be_read_is_unreadable(online, sim, project, path):
+async def test_users_are_unreadable_if_one_of_the_lists_is(online, sim, project, path):
     sim.faults.add(faults.role_missing(), path=path, times=9)
-    found = await present(online)
+    found = await usernames_of(online)
     assert isinstance(found, ListUnreadable)
     assert (found.http_status, found.error_code) == (401, "USER_UNAUTHORIZED")
 
 
-async def test_roll_refused_with_401_ends_the_run_where_no_good_answer_came_before_it(
+async def test_401_for_the_users_stops_the_run_before_the_first_successful_response(
     online, sim, project
 ):
     sim.faults.add(faults.challenge(), path="*/groups/*/users", times=None)
     with pytest.raises(CredentialsRefused):
-        await present(online)
+        await usernames_of(online)
 
 
-async def test_roll_refused_with_401_after_a_good_answer_is_unreadable(online, sim, project):
+async def test_401_for_the_users_after_a_successful_response_is_unreadable(online, sim, project):
     sim.faults.add(faults.challenge(), path="*/groups/*/users", times=None)
     async with online() as atlas:
         assert [one.id async for one in atlas.reader.projects()] == [project]
@@ -287,40 +288,38 @@ async def test_roll_refused_with_401_after_a_good_answer_is_unreadable(online, s
     assert found.http_status == 401
 
 
-async def test_roll_of_a_project_that_is_gone_is_unreadable(online, sim):
-    found = await present(online)
+async def test_users_of_a_deleted_project_are_unreadable(online, sim):
+    found = await usernames_of(online)
     assert isinstance(found, ListUnreadable)
     assert found.http_status == 404
 
 
-async def test_roll_of_a_project_that_goes_between_its_two_lists_is_unreadable(
+async def test_users_of_a_project_deleted_between_its_two_lists_are_unreadable(
     online, sim, project
 ):
     sim.faults.add(faults.effect(after=lambda _: sim.remove_project(project)), path="*/users")
-    found = await present(online)
+    found = await usernames_of(online)
     assert isinstance(found, ListUnreadable)
-    assert (found.reason, found.http_status) == ("The project is no more.", 404)
+    assert (found.reason, found.http_status) == ("The project no longer exists.", 404)
 
 
-async def test_roll_that_goes_on_and_on_is_unreadable_and_never_taken_for_whole(
-    online, sim, project, monkeypatch
-):
+async def test_users_with_more_pages_than_the_cap_are_unreadable(online, sim, project, monkeypatch):
     monkeypatch.setattr("invite_sweeper.atlas.reader.PAGES_CAP", 1)
     for number in range(501):
         sim.add_user(f"p{number}@example.com", group_roles={project: ("GROUP_OWNER",)})
-    found = await present(online, Source.USERS)
+    found = await usernames_of(online, Source.USERS)
     assert isinstance(found, ListUnreadable)
     assert "1 pages" in found.reason
 
 
-async def test_roll_of_what_is_no_id_asks_nobody(online, sim):
+async def test_users_of_a_malformed_id_are_unreadable_without_a_request(online, sim):
     async with online() as atlas:
         found = await atlas.members().usernames(invitation(1, project_id="../orgs"))
     assert isinstance(found, ListUnreadable)
     assert sim.requests == ()
 
 
-async def test_person_without_an_address_makes_the_roll_nonsense(online, sim, project):
+async def test_user_without_a_username_makes_the_users_unreadable(online, sim, project):
     body = b'{"results":[{"id":"0123456789abcdef01234567"}]}'
     sim.faults.add(faults.malformed(body), path="*/users*", times=9)
-    assert isinstance(await present(online), ListUnreadable)
+    assert isinstance(await usernames_of(online), ListUnreadable)

@@ -1,4 +1,4 @@
-"""Every request that the client can make, against Atlas's own OpenAPI document."""
+"""Every request of the client, validated against Atlas's OpenAPI document."""
 
 import re
 from datetime import timedelta
@@ -16,7 +16,7 @@ from invite_sweeper.models import DeletionProgress, Project, Source
 ORG = "5efda682a3f2ed2e7dd6cde4"
 DOCUMENT = Path(__file__).parents[3] / "shared" / "atlas-openapi.json"
 pytestmark = pytest.mark.skipif(
-    not DOCUMENT.is_file(), reason="the OpenAPI document lies beside the repository, not in it"
+    not DOCUMENT.is_file(), reason="the OpenAPI document is not next to the repository"
 )
 
 
@@ -27,20 +27,20 @@ def document():
 
 @pytest.fixture
 def sent(monkeypatch):
-    """Everything that goes out: method, path with query, headers, body."""
+    """Each request that is sent: method, path with query, headers, body."""
     seen = []
     send = HttpSession.send
 
-    async def noting(self, method, path, headers, slot, form=None):
+    async def record(self, method, path, headers, slot, form=None):
         seen.append((method, path, dict(headers), form))
         return await send(self, method, path, headers, slot, form)
 
-    monkeypatch.setattr(HttpSession, "send", noting)
+    monkeypatch.setattr(HttpSession, "send", record)
     return seen
 
 
-async def ask_everything(sim, online):
-    """Use all that the client can do, by its public parts."""
+async def use_every_endpoint(sim, online):
+    """Send a request to each endpoint through the client's public methods."""
     project_id = sim.add_project("Alpha")
     project, organization = Project(project_id, "Alpha", ORG), Project(ORG, "", ORG)
     sim.invite(project_id, "ada@example.com", age=timedelta(days=20))
@@ -58,17 +58,17 @@ async def ask_everything(sim, online):
             for source in Source
         }
         assert all(listed.values())
-        deleter, inviter, roll = atlas.deleter(Source), atlas.inviter(), atlas.members()
+        deleter, inviter, members = atlas.deleter(Source), atlas.inviter(), atlas.members()
         for number, source in enumerate(Source):
-            one = listed[source][min(number, len(listed[source]) - 1)]
-            assert deleter.try_acquire(one) == 0.0
-            await deleter.delete(one, DeletionProgress())
-            await roll.usernames(one)
-            await inviter.invite(one, DeletionProgress())
+            invitation = listed[source][min(number, len(listed[source]) - 1)]
+            assert deleter.try_acquire(invitation) == 0.0
+            await deleter.delete(invitation, DeletionProgress())
+            await members.usernames(invitation)
+            await inviter.invite(invitation, DeletionProgress())
 
 
 def resolved(document, value):
-    """A value of the document with its references put in place."""
+    """Return a value of the document with its references replaced by their targets."""
     if isinstance(value, dict) and "$ref" in value:
         _, *parts = value["$ref"].split("/")
         found = document
@@ -81,91 +81,96 @@ def resolved(document, value):
 
 
 def declared(document, method, path):
-    """The operation of a request, and the values in its path."""
+    """Return the operation of a request and the values in its path."""
     for template, methods in document["paths"].items():
-        form = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template)
-        found = re.fullmatch(form, path)
+        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template)
+        found = re.fullmatch(pattern, path)
         if found and method.lower() in methods:
             return resolved(document, methods[method.lower()]), found.groupdict()
     raise AssertionError(f"{method} {path} is not in the document")
 
 
-def read(values, schema):
-    """The values of a parameter as the schema's type."""
+def converted(values, schema):
+    """Return the values of a parameter converted to the schema's type."""
     if schema["type"] == "array":
         return values
-    assert len(values) == 1, "given twice"
+    assert len(values) == 1, "more than one value"
     kinds = {"integer": int, "boolean": lambda text: {"true": True, "false": False}[text]}
     return kinds.get(schema["type"], str)(values[0])
 
 
-def faults_of(document, method, target, headers, body):
-    """What the document has against one request."""
+def violations(document, method, target, headers, body):
+    """Yield each violation of the document by one request."""
     path, _, query = target.partition("?")
     operation, in_path = declared(document, method, path)
     given = {key: [value] for key, value in in_path.items()}
     for key, value in parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)):
         given.setdefault(key, []).append(value)
-    yield from faults_of_parameters(operation["parameters"], given)
+    yield from parameter_violations(operation["parameters"], given)
     good = [each for status, each in operation["responses"].items() if status[0] == "2"]
     if not any(headers["Accept"] in each.get("content", {}) for each in good):
-        yield f"{method} {path} answers no {headers['Accept']}"
-    yield from faults_of_body(operation, headers.get("Content-Type"), body)
+        yield f"{method} {path} does not return {headers['Accept']}"
+    yield from body_violations(operation, headers.get("Content-Type"), body)
 
 
-def faults_of_parameters(parameters, given):
+def parameter_violations(parameters, given):
     known = {each["name"]: each for each in parameters}
     for name in given.keys() - known.keys():
-        yield f"there is no parameter {name}"
+        yield f"unknown parameter {name}"
     for name in given.keys() & known.keys():
         schema = known[name]["schema"]
-        for error in OAS30Validator(schema).iter_errors(read(given[name], schema)):
+        for error in OAS30Validator(schema).iter_errors(converted(given[name], schema)):
             yield f"{name}: {error.message}"
     for name in {name for name, each in known.items() if each.get("required")} - given.keys():
         yield f"{name} is missing"
 
 
-def faults_of_body(operation, media, body):
+def body_violations(operation, media, body):
     content = operation.get("requestBody", {}).get("content", {})
     if body is None:
         return ["the body is missing"] if content else []
     if media not in content:
-        return [f"there is no body of {media}"]
+        return [f"unknown body type {media}"]
     checker = OAS30Validator(content[media]["schema"], format_checker=oas30_format_checker)
     return [error.message for error in checker.iter_errors(orjson.loads(body))]
 
 
-async def test_each_request_is_as_the_document_has_it(sim, online, sent, document):
-    await ask_everything(sim, online)
+async def test_each_request_conforms_to_the_document(sim, online, sent, document):
+    await use_every_endpoint(sim, online)
 
-    found = [fault for request in sent for fault in faults_of(document, *request)]
+    found = [violation for request in sent for violation in violations(document, *request)]
     assert found == []
 
 
-async def test_there_is_no_request_that_was_not_tried(sim, online, sent):
-    await ask_everything(sim, online)
+async def test_every_endpoint_was_requested(sim, online, sent):
+    await use_every_endpoint(sim, online)
 
-    asked = {
+    requested = {
         (method, re.sub(r"[a-f0-9]{24}", "{}", path.partition("&pageNum=")[0]), headers["Accept"])
         for method, path, headers, _ in sent
     }
     known = {
         (o.method, o.template + (f"?{o.query}" if o.query else ""), o.media_type) for o in ENDPOINTS
     }
-    assert asked == known
+    assert requested == known
 
 
 @pytest.mark.parametrize(
-    ("method", "target", "accept", "said"),
+    ("method", "target", "accept", "expected"),
     [
-        ("GET", f"/groups/{ORG}/invites?pageNum=1", "2023-01-01", "no parameter pageNum"),
-        ("GET", f"/groups/{ORG}/users?orgMembershipStatuses=GONE", "2025-02-19", "is not one of"),
+        ("GET", f"/groups/{ORG}/invites?pageNum=1", "2023-01-01", "unknown parameter pageNum"),
+        (
+            "GET",
+            f"/groups/{ORG}/users?orgMembershipStatuses=GONE",
+            "2025-02-19",
+            "is not one of",
+        ),
         ("GET", "/groups?itemsPerPage=501", "2023-01-01", "greater than"),
-        ("GET", f"/groups/{ORG}/users", "2025-03-12", "answers no"),
+        ("GET", f"/groups/{ORG}/users", "2025-03-12", "does not return"),
         ("GET", "/groups/UPPER/invites", "2023-01-01", "does not match"),
     ],
 )
-def test_the_check_itself_finds_what_is_wrong(document, method, target, accept, said):
+def test_violation_is_detected(document, method, target, accept, expected):
     headers = {"Accept": f"application/vnd.atlas.{accept}+json"}
-    (fault,) = faults_of(document, method, f"/api/atlas/v2{target}", headers, None)
-    assert said in fault
+    (violation,) = violations(document, method, f"/api/atlas/v2{target}", headers, None)
+    assert expected in violation

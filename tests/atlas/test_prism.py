@@ -1,6 +1,6 @@
-"""A second opinion on every request: Prism serves Atlas's document, and refuses what is not in it.
+"""Every request, validated by Prism, which serves Atlas's OpenAPI document.
 
-Prism invents answers, and not always good ones: only what it says of requests counts here.
+Prism generates its responses, some of them invalid, so only its violations of requests count.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ V2025 = "application/vnd.atlas.2025-02-19+json"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not DOCUMENT.is_file(), reason="the OpenAPI document lies beside the repository, not in it"
+        not DOCUMENT.is_file(), reason="the OpenAPI document is not next to the repository"
     ),
     pytest.mark.skipif(
         PRISM is None and not REQUIRED, reason="the command `prism` is not installed"
     ),
 ]
-WAY = sorted(
+WITHOUT_BODY = sorted(
     (each for each in ENDPOINTS if each.method != "POST"),
     key=lambda each: (each.template, each.method, each.query),
 )
@@ -46,7 +46,7 @@ def is_listening(port):
 
 @pytest.fixture(scope="module")
 def prism(tmp_path_factory):
-    """Prism serving the document without its security; the base URL."""
+    """The base URL of Prism, serving the document without its security schemes."""
     assert PRISM is not None, "the command `prism` is not installed"
     document = json.loads(DOCUMENT.read_text("utf-8"))
     document.pop("security", None)
@@ -64,10 +64,10 @@ def prism(tmp_path_factory):
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
     ) as process:
         try:
-            end_s = time.monotonic() + 60
+            deadline_s = time.monotonic() + 60
             while not is_listening(port):
                 assert process.poll() is None, "Prism did not start"
-                assert time.monotonic() < end_s, "Prism does not listen"
+                assert time.monotonic() < deadline_s, "Prism does not listen"
                 time.sleep(0.05)
             yield f"http://127.0.0.1:{port}"
         finally:
@@ -75,41 +75,41 @@ def prism(tmp_path_factory):
 
 
 @pytest.fixture
-def answers(monkeypatch):
-    """What Prism answers to all that the client sends."""
+def responses(monkeypatch):
+    """Prism's response to each request of the client."""
     seen = []
     send = HttpSession.send
 
-    async def noting(self, *arguments):
-        answer = await send(self, *arguments)
-        seen.append(answer)
-        return answer
+    async def record(self, *arguments):
+        response = await send(self, *arguments)
+        seen.append(response)
+        return response
 
-    monkeypatch.setattr(HttpSession, "send", noting)
+    monkeypatch.setattr(HttpSession, "send", record)
     return seen
 
 
-def complaints(answer):
-    """What Prism has against the request of an answer."""
-    told = json.loads(answer.headers.get("sl-violations", "[]"))
-    about_request = [each for each in told if each["location"][0] != "response"]
-    return about_request or ([] if answer.status < 300 else [answer.status, answer.body])
+def request_violations(response):
+    """Return Prism's violations of the request, or the status and body of an error."""
+    violations = json.loads(response.headers.get("sl-violations", "[]"))
+    about_request = [each for each in violations if each["location"][0] != "response"]
+    return about_request or ([] if response.status < 300 else [response.status, response.body])
 
 
-@pytest.mark.parametrize("operation", WAY)
-async def test_prism_takes_each_request_without_a_body(connecting, prism, answers, operation):
-    ids = [ID] * operation.template.count("{}")
-    page = 1 if operation.paged else None
+@pytest.mark.parametrize("endpoint", WITHOUT_BODY)
+async def test_prism_accepts_each_request_without_a_body(connecting, prism, responses, endpoint):
+    ids = [ID] * endpoint.template.count("{}")
+    page = 1 if endpoint.paged else None
     async with connecting(prism) as atlas:
-        await atlas._transport.send(build_request(operation, *ids, scope_id=ID, page=page))
+        await atlas._transport.send(build_request(endpoint, *ids, scope_id=ID, page=page))
 
-    (answer,) = answers
-    assert complaints(answer) == []
+    (response,) = responses
+    assert request_violations(response) == []
 
 
 @pytest.mark.parametrize("source", Source)
-async def test_prism_takes_each_invitation(connecting, prism, answers, source):
-    one = Invitation(
+async def test_prism_accepts_each_invitation(connecting, prism, responses, source):
+    invitation = Invitation(
         id=ID,
         project_id=ID,
         project_name="Alpha",
@@ -124,25 +124,25 @@ async def test_prism_takes_each_invitation(connecting, prism, answers, source):
         project_roles=((ID, "GROUP_OWNER"),) if source.is_organization_level else (),
     )
     async with connecting(prism) as atlas:
-        await atlas.inviter().invite(one, DeletionProgress())
+        await atlas.inviter().invite(invitation, DeletionProgress())
 
-    (answer,) = answers
-    assert complaints(answer) == []
+    (response,) = responses
+    assert request_violations(response) == []
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "path",
     [
         f"/groups/{ID}/users?itemsPerPage=501",
         f"/groups/{ID}/users?orgMembershipStatuses=GONE",
         "/groups/UPPER/users",
     ],
 )
-async def test_prism_does_refuse_what_is_wrong(prism, wrong):
+async def test_prism_refuses_an_invalid_request(prism, path):
     async with aiohttp.ClientSession() as session:
-        answer = await session.get(f"{prism}/api/atlas/v2{wrong}", headers={"Accept": V2025})
-        status = answer.status
-        answer.release()
+        response = await session.get(f"{prism}/api/atlas/v2{path}", headers={"Accept": V2025})
+        status = response.status
+        response.release()
     await asyncio.sleep(0)
 
     assert status in {400, 422}

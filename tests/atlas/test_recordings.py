@@ -1,4 +1,4 @@
-"""Everything that Atlas was recorded to send is read."""
+"""Recorded responses of Atlas are parsed."""
 
 import gzip
 from datetime import UTC, datetime, timedelta
@@ -28,12 +28,12 @@ from invite_sweeper.models import Project
 FOLDER = Path(__file__).parents[2].parent / "shared" / "recordings"
 
 pytestmark = pytest.mark.skipif(
-    not FOLDER.exists(), reason="the recordings are not beside the checkout"
+    not FOLDER.exists(), reason="the recordings are not next to the repository"
 )
 
 
 def recorded(name):
-    """One recording as the transport gives it on: body unpacked, headers without case."""
+    """Return a recording as the transport does: decompressed, with case-insensitive headers."""
     data = (FOLDER / name).read_bytes()
     end = b"\r\n\r\n" if b"\r\n\r\n" in data else b"\n\n"
     head, _, body = data.partition(end)
@@ -47,13 +47,13 @@ def recorded(name):
 @pytest.mark.parametrize(
     "name", ["project-invite-list-latest.http", "project-invite-list-earliest.http"]
 )
-def test_a_list_of_invitations_is_read_packed_or_not(name):
-    answer = recorded(name)
-    asked = project(1, id=answer.body.split(b'"groupId":"')[1][:24].decode())
+def test_list_of_invitations_is_parsed(name):
+    response = recorded(name)
+    requested = project(1, id=response.body.split(b'"groupId":"')[1][:24].decode())
 
-    (found,) = parse_invitations(answer.body, asked)
+    (found,) = parse_invitations(response.body, requested)
 
-    assert found.project_id == asked.id
+    assert found.project_id == requested.id
     assert found.expires_at - found.created_at == timedelta(days=30)
     assert int(found.id[:8], 16) == found.created_at.timestamp()
     assert found.username.endswith("@mongodb.com")
@@ -68,7 +68,7 @@ def test_a_list_of_invitations_is_read_packed_or_not(name):
         ("groups-list-200-page1-of-3-next-250.http", 100, True),
     ],
 )
-def test_a_page_of_projects_is_read(name, count, has_next):
+def test_page_of_projects_is_parsed(name, count, has_next):
     page = parse_page(recorded(name).body)
 
     assert page.has_next is has_next
@@ -76,7 +76,7 @@ def test_a_page_of_projects_is_read(name, count, has_next):
     assert all(isinstance(parse_project(item), Project) for item in page.results)
 
 
-def test_tags_are_read_where_there_are_some():
+def test_tags_of_a_project_are_parsed():
     found = parse_project(orjson.loads(recorded("group-get-200-latest-tags.http").body))
 
     assert found.tags
@@ -90,12 +90,12 @@ def test_tags_are_read_where_there_are_some():
         "delete-200-empty-object.http",
     ],
 )
-def test_a_deletion_is_done_whether_204_or_200(name):
-    answer = recorded(name)
+def test_204_and_200_confirm_a_deletion(name):
+    response = recorded(name)
 
-    assert is_deleted(answer)
-    assert not is_already_gone(answer)
-    assert fatal_error_for(answer) is None
+    assert is_deleted(response)
+    assert not is_already_gone(response)
+    assert fatal_error_for(response) is None
 
 
 @pytest.mark.parametrize(
@@ -116,33 +116,33 @@ def test_a_deletion_is_done_whether_204_or_200(name):
         ("error-502-html-from-proxy.http", 502, None),
     ],
 )
-def test_an_error_is_read_whatever_it_looks_like(name, status, code):
-    answer = recorded(name)
+def test_error_of_any_form_is_parsed(name, status, code):
+    response = recorded(name)
 
-    assert (answer.status, parse_error(answer).code) == (status, code)
-    assert str(status) in describe(answer)
-    assert not is_deleted(answer)
+    assert (response.status, parse_error(response).code) == (status, code)
+    assert str(status) in describe(response)
+    assert not is_deleted(response)
 
 
 @pytest.mark.parametrize(
     "name", ["error-401-digest-2026-08-with-errorCode.http", "error-401-digest-no-errorCode.http"]
 )
-def test_both_forms_of_the_challenge_are_about_the_credentials(name):
+def test_both_forms_of_the_digest_challenge_are_about_the_credentials(name):
     assert is_unauthenticated(recorded(name))
 
 
-def test_a_page_of_html_is_not_atlas_speaking():
+def test_html_response_is_not_from_atlas():
     assert not looks_like_atlas(recorded("error-502-html-from-proxy.http"))
     assert looks_like_atlas(recorded("error-405-DELETE-groups-empty-id.http"))
 
 
-def test_a_404_is_gone_and_another_400_is_not():
+def test_404_is_gone_and_400_with_another_code_is_not():
     assert is_already_gone(recorded("error-404-GROUP_NOT_FOUND-with-X-Error-Code.http"))
     assert is_already_gone(recorded("error-404-RESOURCE_NOT_FOUND.http"))
     assert not is_already_gone(recorded("error-400-with-X-Error-Code.http"))
 
 
-def test_the_dates_of_deprecation_and_sunset_are_read_without_a_zero_before_the_day():
+def test_deprecation_and_sunset_dates_with_a_one_digit_day_are_parsed():
     headers = recorded("project-invite-delete-latest.http").headers
 
     assert parse_date_header(headers, "Sunset") == datetime(2027, 7, 1, tzinfo=UTC)
@@ -152,5 +152,5 @@ def test_the_dates_of_deprecation_and_sunset_are_read_without_a_zero_before_the_
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in FOLDER.glob("error-50*")))
-def test_a_recorded_server_error_passes(name):
+def test_recorded_server_error_is_retried(name):
     assert classify(recorded(name)) is RetryDecision.RETRY

@@ -248,7 +248,7 @@ def test_project_that_is_listed_under_no_id_is_unreadable_and_the_rest_is_swept(
     done = desk.sweep()
     assert (done.code, done.summary["projects_unreadable"], done.summary["deleted"]) == (4, 1, 4)
     (lost,) = desk.lines("project_unreadable")
-    assert (lost["project_id"], lost["reason"]) == ("../orgs", "Its id has a wrong form.")
+    assert (lost["project_id"], lost["reason"]) == ("../orgs", "The project id is malformed.")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How failures of a connection are described that no local socket can produce."""
+"""Descriptions of connection errors that a local socket cannot produce."""
 
 import errno
 import ssl
@@ -13,17 +13,17 @@ HOST = "atlas.example.com"
 KEY = ConnectionKey(HOST, 443, True, True, None, None, None)
 
 
-def verification(code):
+def certificate_error(code):
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
     error.verify_code = code
     return aiohttp.ClientConnectorCertificateError(KEY, error)
 
 
 @pytest.mark.parametrize(
-    ("error", "reason", "passing"),
+    ("error", "reason", "retryable"),
     [
-        (verification(10), "certificate of atlas.example.com has expired", False),
-        (verification(23), "certificate of atlas.example.com was rejected", False),
+        (certificate_error(10), "certificate of atlas.example.com has expired", False),
+        (certificate_error(23), "certificate of atlas.example.com was rejected", False),
         (
             aiohttp.ClientConnectorCertificateError(KEY, ssl.CertificateError("odd")),
             "certificate of atlas.example.com was rejected",
@@ -49,7 +49,7 @@ def verification(code):
         (aiohttp.ClientError("odd"), "unsupported authentication challenge", False),
     ],
 )
-def test_a_transport_error_is_described(error, reason, passing):
+def test_transport_error_is_described(error, reason, retryable):
     found = describe_error(error, HOST, aiohttp.ClientTimeout(total=120.0, connect=10.0))
 
-    assert (found.reason, found.retryable, found.http_status) == (reason, passing, None)
+    assert (found.reason, found.retryable, found.http_status) == (reason, retryable, None)

@@ -1,4 +1,4 @@
-"""Rows of the lists of people: what is read leniently, and what is nonsense."""
+"""Rows of the lists of users: optional parts, and parts without which a row is invalid."""
 
 import json
 from datetime import UTC, datetime
@@ -30,33 +30,38 @@ COMMON = {
 CREATED = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-def test_user_of_a_project_has_its_status_and_flat_roles():
-    one = parse_group_user({**COMMON, "roles": ["GROUP_OWNER"]}, ALPHA)
-    assert (one.id, one.project_id, one.project_name, one.org_id) == (USER, GROUP, "Alpha", ORG)
-    assert (one.username, one.inviter) == ("ada@example.com", "nmtxqlkl")
-    assert (one.created_at, one.expires_at) == (CREATED, None)
-    assert (one.source, one.status, one.roles) == (Source.USERS, "PENDING", ("GROUP_OWNER",))
-    assert (one.project_roles, one.linked_projects) == ((), ())
+def test_user_of_a_project_has_a_status_and_a_flat_array_of_roles():
+    found = parse_group_user({**COMMON, "roles": ["GROUP_OWNER"]}, ALPHA)
+    assert (found.id, found.project_id, found.project_name, found.org_id) == (
+        USER,
+        GROUP,
+        "Alpha",
+        ORG,
+    )
+    assert (found.username, found.inviter) == ("ada@example.com", "nmtxqlkl")
+    assert (found.created_at, found.expires_at) == (CREATED, None)
+    assert (found.source, found.status, found.roles) == (Source.USERS, "PENDING", ("GROUP_OWNER",))
+    assert (found.project_roles, found.linked_projects) == ((), ())
 
 
-def test_user_of_an_organization_tells_its_projects_and_teams():
+def test_user_of_an_organization_has_projects_and_teams():
     roles = {
         "orgRoles": ["ORG_MEMBER"],
         "groupRoleAssignments": [{"groupId": GROUP, "groupRoles": ["GROUP_OWNER", "GROUP_X"]}],
     }
-    one = parse_org_user({**COMMON, "roles": roles, "teamIds": ["7" * 24]}, HOME)
-    assert (one.project_id, one.project_name, one.org_id) == (ORG, "", ORG)
-    assert (one.source, one.roles, one.team_ids) == (
+    found = parse_org_user({**COMMON, "roles": roles, "teamIds": ["7" * 24]}, HOME)
+    assert (found.project_id, found.project_name, found.org_id) == (ORG, "", ORG)
+    assert (found.source, found.roles, found.team_ids) == (
         Source.ORG_USERS,
         ("ORG_MEMBER",),
         ("7" * 24,),
     )
-    assert one.project_roles == ((GROUP, "GROUP_OWNER"), (GROUP, "GROUP_X"))
-    assert one.linked_projects == ((GROUP, ""),)
+    assert found.project_roles == ((GROUP, "GROUP_OWNER"), (GROUP, "GROUP_X"))
+    assert found.linked_projects == ((GROUP, ""),)
 
 
-def test_older_invitation_of_an_organization_names_one_role_a_project():
-    one = parse_org_invitation(
+def test_invitation_to_an_organization_has_one_role_per_project():
+    found = parse_org_invitation(
         {
             "id": USER,
             "orgId": ORG,
@@ -68,37 +73,40 @@ def test_older_invitation_of_an_organization_names_one_role_a_project():
         },
         HOME,
     )
-    assert (one.source, one.status, one.project_id) == (Source.ORG_INVITES, "PENDING", ORG)
-    assert (one.created_at, one.expires_at) == (CREATED, UnreadableDate("someday"))
-    assert (one.project_roles, one.linked_projects) == (((GROUP, "GROUP_OWNER"),), ((GROUP, ""),))
+    assert (found.source, found.status, found.project_id) == (Source.ORG_INVITES, "PENDING", ORG)
+    assert (found.created_at, found.expires_at) == (CREATED, UnreadableDate("someday"))
+    assert (found.project_roles, found.linked_projects) == (
+        ((GROUP, "GROUP_OWNER"),),
+        ((GROUP, ""),),
+    )
 
 
 @pytest.mark.parametrize(
     "assignment", [{}, {"groupId": None}, {"groupId": 5}, {"groupId": GROUP, "groupRoles": []}]
 )
-def test_assignment_that_says_little_still_reaches_something(assignment):
+def test_incomplete_assignment_still_counts_as_a_project(assignment):
     roles = {"orgRoles": [], "groupRoleAssignments": [assignment]}
     assert len(parse_org_user({**COMMON, "roles": roles}, HOME).linked_projects) == 1
 
 
-def test_user_of_an_organization_alone_reaches_no_project():
-    one = parse_org_user({**COMMON, "roles": {"orgRoles": ["ORG_MEMBER"]}}, HOME)
-    assert (one.roles, one.project_roles, one.linked_projects) == (("ORG_MEMBER",), (), ())
+def test_user_without_assignments_is_linked_to_no_project():
+    found = parse_org_user({**COMMON, "roles": {"orgRoles": ["ORG_MEMBER"]}}, HOME)
+    assert (found.roles, found.project_roles, found.linked_projects) == (("ORG_MEMBER",), (), ())
 
 
 @pytest.mark.parametrize("roles", [None, [], "ORG_MEMBER", {"groupRoleAssignments": {}}])
-def test_roles_that_cannot_be_read_are_nonsense_and_not_none(roles):
+def test_unreadable_roles_of_a_user_make_the_row_invalid(roles):
     with pytest.raises(InvalidResponse):
         parse_org_user({**COMMON, "roles": roles}, HOME)
 
 
 @pytest.mark.parametrize("assignments", ["", {}, [GROUP], [None]])
-def test_older_assignments_that_cannot_be_read_are_nonsense(assignments):
+def test_unreadable_assignments_of_an_invitation_make_the_row_invalid(assignments):
     with pytest.raises(InvalidResponse):
         parse_org_invitation({"id": USER, "groupRoleAssignments": assignments}, HOME)
 
 
-def test_invitation_to_another_organization_is_nonsense():
+def test_invitation_to_another_organization_is_invalid():
     with pytest.raises(InvalidResponse, match="another organization"):
         parse_org_invitation({"id": USER, "orgId": "0" * 24}, HOME)
 
@@ -107,7 +115,7 @@ def test_missing_status_is_none_and_never_pending():
     assert parse_group_user({"id": USER}, ALPHA).status is None
 
 
-def test_standing_of_a_user_tells_the_projects_of_an_organization_only():
+def test_user_record_has_projects_only_from_an_organization():
     in_org = {"orgRoles": [], "groupRoleAssignments": [{"groupId": GROUP, "groupRoles": ["X"]}]}
     assert parse_user(json.dumps({**COMMON, "roles": in_org}).encode()) == UserRecord(
         USER, "ada@example.com", "PENDING", CREATED, frozenset({GROUP})
@@ -116,7 +124,7 @@ def test_standing_of_a_user_tells_the_projects_of_an_organization_only():
 
 
 @given(st.binary(max_size=80) | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
-def test_no_body_makes_a_standing_of_what_is_no_object(body):
+def test_user_body_that_is_not_an_object_is_invalid(body):
     raw = body.encode() if isinstance(body, str) else body
     with pytest.raises(InvalidResponse):
         parse_user(raw)

@@ -22,7 +22,7 @@ PROJECT, INVITATION = "6a793fd0c0eb9e7a177181d4", "6a793fd52c88faeba59bd5d0"
 SPEC = Path(__file__).parents[2].parent / "shared" / "atlas-openapi.json"
 
 
-def test_the_paths_are_the_three_that_the_program_needs():
+def test_paths_of_the_endpoints_are_exactly_these():
     assert build_path(LIST_GROUPS, page=2) == (
         "/api/atlas/v2/groups?itemsPerPage=500&includeCount=false&pageNum=2"
     )
@@ -33,7 +33,7 @@ def test_the_paths_are_the_three_that_the_program_needs():
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "malformed_id",
     [
         "",
         " ",
@@ -52,17 +52,17 @@ def test_the_paths_are_the_three_that_the_program_needs():
         "%36" + PROJECT[3:],
     ],
 )
-def test_an_id_of_a_wrong_form_makes_no_path(wrong):
+def test_malformed_id_is_refused(malformed_id):
     with pytest.raises(InvalidRequest):
-        build_path(LIST_GROUP_INVITES, wrong)
+        build_path(LIST_GROUP_INVITES, malformed_id)
     with pytest.raises(InvalidRequest):
-        build_path(DELETE_GROUP_INVITE, wrong, INVITATION)
+        build_path(DELETE_GROUP_INVITE, malformed_id, INVITATION)
     with pytest.raises(InvalidRequest):
-        build_path(DELETE_GROUP_INVITE, PROJECT, wrong)
+        build_path(DELETE_GROUP_INVITE, PROJECT, malformed_id)
 
 
 @given(st.text())
-def test_no_text_but_an_id_ever_makes_a_path(text):
+def test_path_is_built_only_for_an_id_of_24_lower_case_hex_digits(text):
     try:
         path = build_path(DELETE_GROUP_INVITE, PROJECT, text)
     except InvalidRequest:
@@ -73,7 +73,7 @@ def test_no_text_but_an_id_ever_makes_a_path(text):
 
 
 @pytest.mark.parametrize(
-    ("operation", "ids", "page"),
+    ("endpoint", "ids", "page"),
     [
         (DELETE_GROUP_INVITE, (PROJECT,), None),
         (DELETE_GROUP_INVITE, (PROJECT, INVITATION, INVITATION), None),
@@ -84,19 +84,19 @@ def test_no_text_but_an_id_ever_makes_a_path(text):
         (LIST_GROUPS, (PROJECT,), 1),
     ],
 )
-def test_too_few_or_too_many_parts_make_no_path(operation, ids, page):
+def test_wrong_number_of_ids_or_wrong_page_is_refused(endpoint, ids, page):
     with pytest.raises(InvalidRequest):
-        build_path(operation, *ids, page=page)
+        build_path(endpoint, *ids, page=page)
 
 
-def test_an_operation_of_somebodys_own_making_cannot_be_sent():
-    homemade = Endpoint("DELETE", "/api/atlas/v2/groups/{}", LIST_GROUPS.media_type, "any")
+def test_endpoint_that_is_not_registered_is_refused():
+    unregistered = Endpoint("DELETE", "/api/atlas/v2/groups/{}", LIST_GROUPS.media_type, "any")
 
     with pytest.raises(InvalidRequest):
-        build_path(homemade, PROJECT)
+        build_path(unregistered, PROJECT)
 
 
-def test_the_only_deletions_are_those_of_the_four_lists():
+def test_only_deletions_are_those_of_the_four_lists():
     assert sorted(o.template for o in ENDPOINTS if o.method == "DELETE") == [
         "/api/atlas/v2/groups/{}/invites/{}",
         "/api/atlas/v2/groups/{}/users/{}",
@@ -105,7 +105,7 @@ def test_the_only_deletions_are_those_of_the_four_lists():
     ]
 
 
-def test_the_versions_are_pinned_and_nothing_about_users_is_asked_in_the_older_one():
+def test_versions_are_pinned_and_users_endpoints_use_only_2025_02_19():
     users = {o for o in ENDPOINTS if "/users" in o.template}
     assert len(users) >= 6
     assert {o.media_type for o in users} == {"application/vnd.atlas.2025-02-19+json"}
@@ -117,27 +117,27 @@ def test_the_versions_are_pinned_and_nothing_about_users_is_asked_in_the_older_o
     }
 
 
-@pytest.mark.skipif(not SPEC.exists(), reason="the OpenAPI document is not beside the checkout")
-@pytest.mark.parametrize("operation", sorted(ENDPOINTS, key=lambda o: o.template + o.method))
-def test_every_operation_stands_in_atlas_own_document(operation):
+@pytest.mark.skipif(not SPEC.exists(), reason="the OpenAPI document is not next to the repository")
+@pytest.mark.parametrize("endpoint", sorted(ENDPOINTS, key=lambda o: o.template + o.method))
+def test_every_endpoint_is_in_the_openapi_document(endpoint):
     paths = json.loads(SPEC.read_text())["paths"]
     known = {
         "/".join("{}" if part.startswith("{") else part for part in path.split("/")): verbs
         for path, verbs in paths.items()
     }
-    path, _, scope = operation.template.partition("?")
-    described = known[path][operation.method.lower()]
-    answers = [answer for status, answer in described["responses"].items() if status[0] == "2"]
+    path, _, scope = endpoint.template.partition("?")
+    described = known[path][endpoint.method.lower()]
+    responses = [each for status, each in described["responses"].items() if status[0] == "2"]
     names = {parameter.get("name") for parameter in described["parameters"]} | {
         parameter["$ref"].rsplit("/", 1)[-1]
         for parameter in described["parameters"]
         if "$ref" in parameter
     }
 
-    assert any(operation.media_type in answer.get("content", {}) for answer in answers)
-    for parameter in filter(None, [*operation.query.split("&"), *scope.split("&")]):
+    assert any(endpoint.media_type in each.get("content", {}) for each in responses)
+    for parameter in filter(None, [*endpoint.query.split("&"), *scope.split("&")]):
         assert parameter.split("=")[0] in names
-    assert not operation.paged or "pageNum" in names
+    assert not endpoint.paged or "pageNum" in names
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_every_operation_stands_in_atlas_own_document(operation):
         ("https://localhost", "https://localhost"),
     ],
 )
-def test_an_https_address_is_taken_without_its_last_slash(text, base):
+def test_https_base_url_is_accepted_without_trailing_slashes(text, base):
     assert str(parse_base_url(text)) == base
 
 
@@ -180,17 +180,17 @@ def test_an_https_address_is_taken_without_its_last_slash(text, base):
         "https://[::1",
     ],
 )
-def test_an_address_that_could_lead_elsewhere_is_refused(text):
+def test_base_url_without_https_or_with_other_parts_is_refused(text):
     with pytest.raises(UsageError):
         parse_base_url(text)
 
 
-@pytest.mark.parametrize("text", ["https://ada:hush@example.com", "https://hush@example.com"])
-def test_a_user_name_in_the_address_is_refused_and_not_repeated(text):
+@pytest.mark.parametrize("text", ["https://ada:secret@example.com", "https://secret@example.com"])
+def test_user_name_in_the_base_url_is_refused_and_not_shown(text):
     with pytest.raises(UsageError) as caught:
         parse_base_url(text)
 
-    assert "hush" not in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -204,5 +204,5 @@ def test_a_user_name_in_the_address_is_refused_and_not_repeated(text):
         ("::2", False),
     ],
 )
-def test_loopback_is_known_by_its_very_name(host, expected):
+def test_loopback_is_an_exact_host_name(host, expected):
     assert is_loopback(host) is expected

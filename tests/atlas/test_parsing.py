@@ -18,7 +18,7 @@ from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketLimit
 from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, UnreadableDate
 
 ALPHA = project(1, name="Alpha Team")
-ONE = {
+INVITATION = {
     "createdAt": "2026-08-10T03:04:53Z",
     "expiresAt": "2026-09-09T03:04:53Z",
     "groupId": ALPHA.id,
@@ -30,12 +30,12 @@ ONE = {
 }
 
 
-def read(*items):
+def parse(*items):
     return parse_invitations(json.dumps(items).encode(), ALPHA)
 
 
-def test_an_invitation_is_read_as_it_is_written_and_its_project_as_it_was_asked():
-    assert read(ONE) == (
+def test_invitation_has_the_listed_values_and_the_requested_project():
+    assert parse(INVITATION) == (
         Invitation(
             id=object_id(7),
             project_id=ALPHA.id,
@@ -52,23 +52,26 @@ def test_an_invitation_is_read_as_it_is_written_and_its_project_as_it_was_asked(
     )
 
 
-def test_the_order_is_atlas_and_an_empty_list_is_empty():
-    assert [i.id for i in read({**ONE, "id": object_id(9)}, ONE)] == [object_id(9), object_id(7)]
-    assert read() == ()
+def test_invitations_are_in_the_order_of_atlas_and_a_list_may_be_empty():
+    assert [i.id for i in parse({**INVITATION, "id": object_id(9)}, INVITATION)] == [
+        object_id(9),
+        object_id(7),
+    ]
+    assert parse() == ()
 
 
-def test_no_field_is_required_and_unknown_ones_do_no_harm():
-    (bare,) = read({"links": [], "surprise": {"a": [1]}})
+def test_fields_are_optional_and_unknown_ones_are_ignored():
+    (bare,) = parse({"links": [], "surprise": {"a": [1]}})
 
     assert (bare.id, bare.username, bare.inviter, bare.roles) == ("", None, None, ())
     assert (bare.created_at, bare.expires_at) == (None, None)
 
 
-def test_nulls_are_as_if_left_out():
-    assert read(dict.fromkeys(ONE)) == read({})
+def test_null_is_the_same_as_missing():
+    assert parse(dict.fromkeys(INVITATION)) == parse({})
 
 
-def test_a_field_of_a_wrong_type_spoils_itself_and_not_the_list():
+def test_field_of_a_wrong_type_is_ignored_and_the_list_is_still_valid():
     odd = {
         "id": 7,
         "username": ["ada"],
@@ -78,36 +81,36 @@ def test_a_field_of_a_wrong_type_spoils_itself_and_not_the_list():
         "expiresAt": True,
     }
 
-    spoilt, sound = read(odd, ONE)
+    invalid, valid = parse(odd, INVITATION)
 
-    assert (spoilt.id, spoilt.username, spoilt.inviter, spoilt.roles) == ("", None, None, ())
-    assert spoilt.created_at == UnreadableDate("1754795093")
-    assert spoilt.expires_at == UnreadableDate("true")
-    assert sound.id == object_id(7)
-
-
-def test_roles_that_are_no_text_are_left_out():
-    assert read({**ONE, "roles": ["GROUP_OWNER", None, 3]})[0].roles == ("GROUP_OWNER",)
+    assert (invalid.id, invalid.username, invalid.inviter, invalid.roles) == ("", None, None, ())
+    assert invalid.created_at == UnreadableDate("1754795093")
+    assert invalid.expires_at == UnreadableDate("true")
+    assert valid.id == object_id(7)
 
 
-def test_an_id_listed_twice_is_one_invitation():
-    assert len(read(ONE, ONE)) == 1
+def test_roles_that_are_not_strings_are_left_out():
+    assert parse({**INVITATION, "roles": ["GROUP_OWNER", None, 3]})[0].roles == ("GROUP_OWNER",)
 
 
-def test_an_id_listed_twice_with_different_contents_makes_the_list_unreadable():
+def test_id_listed_twice_is_one_invitation():
+    assert len(parse(INVITATION, INVITATION)) == 1
+
+
+def test_id_listed_twice_with_different_contents_makes_the_list_invalid():
     with pytest.raises(InvalidResponse, match="twice"):
-        read(ONE, {**ONE, "createdAt": "2020-01-01T00:00:00Z"})
+        parse(INVITATION, {**INVITATION, "createdAt": "2020-01-01T00:00:00Z"})
 
 
-def test_invitations_without_an_id_are_each_their_own():
-    assert len(read({}, {})) == 2
+def test_invitations_without_an_id_are_not_merged():
+    assert len(parse({}, {})) == 2
 
 
-def test_an_invitation_to_another_project_makes_the_list_unreadable():
+def test_invitation_to_another_project_makes_the_list_invalid():
     with pytest.raises(InvalidResponse, match="another project"):
-        read(ONE, {**ONE, "groupId": object_id(2)})
+        parse(INVITATION, {**INVITATION, "groupId": object_id(2)})
     with pytest.raises(InvalidResponse):
-        read({**ONE, "groupId": 1})
+        parse({**INVITATION, "groupId": 1})
 
 
 @pytest.mark.parametrize(
@@ -128,13 +131,13 @@ def test_an_invitation_to_another_project_makes_the_list_unreadable():
         b"[" * 2000,
     ],
 )
-def test_half_a_list_is_not_a_list(body):
+def test_incomplete_or_malformed_list_is_invalid(body):
     with pytest.raises(InvalidResponse):
         parse_invitations(body, ALPHA)
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_invitations_or_nonsense(body):
+def test_any_bytes_are_invitations_or_invalid(body):
     try:
         found = parse_invitations(body, ALPHA)
     except InvalidResponse:
@@ -151,17 +154,17 @@ JSON = st.recursive(
 )
 
 
-@given(st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(ONE, JSON)), max_size=3))
-def test_whatever_stands_in_the_fields_is_read_or_refused_as_a_whole(items):
+@given(st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(INVITATION, JSON)), max_size=3))
+def test_any_values_in_the_fields_are_parsed_or_the_list_is_invalid(items):
     try:
-        found = read(*items)
+        found = parse(*items)
     except InvalidResponse:
         return
     assert all(item.project_id == ALPHA.id and isinstance(item.id, str) for item in found)
 
 
 @pytest.mark.parametrize(
-    ("sent", "read_as"),
+    ("sent", "expected"),
     [
         ("2026-08-10T03:04:53Z", datetime(2026, 8, 10, 3, 4, 53, tzinfo=UTC)),
         ("2026-08-10T03:04:53.250Z", datetime(2026, 8, 10, 3, 4, 53, 250000, tzinfo=UTC)),
@@ -180,11 +183,11 @@ def test_whatever_stands_in_the_fields_is_read_or_refused_as_a_whole(items):
         ("x" * 500, UnreadableDate("x" * 200)),
     ],
 )
-def test_a_date_is_an_instant_or_unreadable_and_never_guessed(sent, read_as):
-    assert parse_timestamp(sent) == read_as
+def test_date_is_a_timestamp_or_unreadable_and_never_guessed(sent, expected):
+    assert parse_timestamp(sent) == expected
 
 
-def test_a_page_says_whether_there_is_a_next_one_by_its_link_alone():
+def test_page_has_a_next_page_only_if_it_has_a_next_link():
     page = {
         "results": [{"id": "a"}],
         "totalCount": 1,
@@ -214,12 +217,12 @@ def test_a_page_says_whether_there_is_a_next_one_by_its_link_alone():
         b'{"results":[{"id":"a"}],"li',
     ],
 )
-def test_a_page_that_makes_no_sense_is_refused_whole(body):
+def test_malformed_page_is_invalid(body):
     with pytest.raises(InvalidResponse):
         parse_page(body)
 
 
-def test_a_project_is_read_with_its_tags_in_their_order():
+def test_project_is_parsed_with_its_tags_in_order():
     item = {
         "id": PROJECT,
         "name": "Atlas CLI E2E",
@@ -235,7 +238,7 @@ def test_a_project_is_read_with_its_tags_in_their_order():
 @pytest.mark.parametrize(
     "tags", [None, {}, "env", [None, {"key": "env"}, {"key": 1, "value": "x"}]]
 )
-def test_tags_that_make_no_sense_are_no_tags(tags):
+def test_malformed_tags_are_ignored(tags):
     item = {"id": PROJECT, "name": "A", "orgId": ORG, "tags": tags}
 
     assert parse_project(item) == Project(PROJECT, "A", ORG)
@@ -244,7 +247,7 @@ def test_tags_that_make_no_sense_are_no_tags(tags):
 @pytest.mark.parametrize(
     "group_id", [None, "", 7, PROJECT.upper(), PROJECT + "\n", "../" + PROJECT]
 )
-def test_a_project_whose_id_has_a_wrong_form_is_told_as_unreadable(group_id):
+def test_project_with_a_malformed_id_is_unreadable(group_id):
     found = parse_project({"id": group_id, "name": "Odd One", "orgId": ORG})
 
     assert isinstance(found, ListUnreadable)
@@ -254,7 +257,7 @@ def test_a_project_whose_id_has_a_wrong_form_is_told_as_unreadable(group_id):
 
 @pytest.mark.parametrize("missing", ["name", "orgId"])
 @pytest.mark.parametrize("value", [None, "", 5])
-def test_a_project_without_a_name_or_organization_is_nonsense(missing, value):
+def test_project_without_name_or_organization_is_invalid(missing, value):
     with pytest.raises(InvalidResponse):
         parse_project({"id": PROJECT, "name": "A", "orgId": ORG, missing: value})
 
@@ -269,13 +272,13 @@ RATE = {
 }
 
 
-def test_a_rate_limit_is_the_one_in_force_and_not_the_default():
+def test_rate_limit_is_the_value_in_force_and_not_the_default():
     assert parse_advertised_limit(RATE) == AdvertisedLimit(
         "projects_group", "GROUP", BucketLimit(60, 30, 2)
     )
 
 
-def test_a_rate_limit_may_be_known_by_its_name():
+def test_rate_limit_without_an_id_is_identified_by_name():
     assert parse_advertised_limit({**RATE, "endpointSetId": None}).endpoint_set == "Projects"
 
 
@@ -290,5 +293,5 @@ def test_a_rate_limit_may_be_known_by_its_name():
         {"refillDurationSeconds": {}},
     ],
 )
-def test_a_rate_limit_that_says_too_little_is_none(change):
+def test_rate_limit_with_a_missing_value_is_none(change):
     assert parse_advertised_limit({**RATE, **change}) is None

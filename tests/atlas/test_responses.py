@@ -24,43 +24,43 @@ from invite_sweeper.models import Source
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 
 
-def answer(status, code=None, *, headers=(), body=None, detail=None):
+def response(status, code=None, *, headers=(), body=None, detail=None):
     if body is None:
         body = json.dumps({"error": status, "errorCode": code, "detail": detail}).encode()
     return Response(status, CIMultiDict(headers), body)
 
 
-def test_the_code_of_the_body_comes_before_that_of_the_header():
-    told = answer(404, "IN_BODY", headers={"x-error-code": "IN_HEADER"}, detail="Gone.")
+def test_error_code_of_the_body_precedes_that_of_the_header():
+    found = response(404, "IN_BODY", headers={"x-error-code": "IN_HEADER"}, detail="Gone.")
 
-    assert parse_error(told) == ApiError("IN_BODY", "Gone.", ())
+    assert parse_error(found) == ApiError("IN_BODY", "Gone.", ())
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"[]", b"null", b'{"errorCode":null}', b'{"errorCode":"x y"}']
 )
-def test_the_header_stands_in_where_the_body_says_nothing(body):
+def test_error_code_is_read_from_the_header_if_the_body_has_none(body):
     headers = {"X-Error-Code": "IN_HEADER"}
 
-    assert parse_error(answer(404, headers=headers, body=body)).code == "IN_HEADER"
-    assert parse_error(answer(404, body=body)).code is None
+    assert parse_error(response(404, headers=headers, body=body)).code == "IN_HEADER"
+    assert parse_error(response(404, body=body)).code is None
 
 
-def test_the_word_of_oauth_is_a_code_and_the_number_of_atlas_is_not():
+def test_error_string_of_oauth_is_a_code_and_error_number_of_atlas_is_not():
     body = b'{"error":"invalid_client","error_description":"Invalid credentials provided."}'
 
-    assert parse_error(answer(401, body=body)) == ApiError(
+    assert parse_error(response(401, body=body)) == ApiError(
         "invalid_client", "Invalid credentials provided."
     )
-    assert parse_error(answer(401, body=b'{"error":401}')).code is None
+    assert parse_error(response(401, body=b'{"error":401}')).code is None
 
 
 @given(st.binary(max_size=100))
-def test_no_body_is_too_odd_for_an_error(body):
-    assert parse_error(answer(500, body=body)).code is None or body
+def test_any_bytes_can_be_the_body_of_an_error(body):
+    assert parse_error(response(500, body=body)).code is None or body
 
 
-def test_a_detail_is_one_printable_line_of_bounded_length():
+def test_detail_is_one_printable_line_of_at_most_300_characters():
     assert one_line("a\nb\x1b[31mc\u202e") == "a b [31mc "
     assert one_line("x" * 300) == "x" * 300
     assert one_line("x" * 301) == "x" * 300 + "…"
@@ -79,8 +79,8 @@ TYPES = {
     "application/octet-stream": False,
     "text/plain; like=application/json": False,
 }
-"""Content types, and whether they are JSON, or none."""
-PAGES = (
+"""Content types, and whether they are JSON or missing."""
+HTML_TYPES = (
     "text/html",
     "TEXT/HTML",
     "text/html; charset=utf-8",
@@ -88,22 +88,25 @@ PAGES = (
 )
 
 
-def typed(status, media_type, body=b""):
+def response_of_type(status, media_type, body=b""):
     headers = {} if media_type is None else {"Content-Type": media_type}
-    return answer(status, headers=headers, body=body)
+    return response(status, headers=headers, body=body)
 
 
-@pytest.mark.parametrize("media_type", dict.fromkeys([*TYPES, *PAGES]))
-def test_204_is_done_and_404_is_gone_unless_they_come_as_a_page(media_type):
-    is_page = media_type in PAGES
-    assert is_deleted(typed(204, media_type)) is not is_page
-    assert is_already_gone(typed(404, media_type)) is not is_page
+@pytest.mark.parametrize("media_type", dict.fromkeys([*TYPES, *HTML_TYPES]))
+def test_204_is_deleted_and_404_is_gone_unless_the_content_type_is_html(media_type):
+    is_html = media_type in HTML_TYPES
+    assert is_deleted(response_of_type(204, media_type)) is not is_html
+    assert is_already_gone(response_of_type(404, media_type)) is not is_html
 
 
 @pytest.mark.parametrize("status", [200, 202])
-@pytest.mark.parametrize(("media_type", "may_be"), TYPES.items())
-def test_200_and_202_are_done_only_where_they_are_json(status, media_type, may_be):
-    assert is_deleted(typed(status, media_type, b"{}")) is (may_be and bool(media_type))
+@pytest.mark.parametrize(("media_type", "is_json_or_missing"), TYPES.items())
+def test_200_and_202_are_deleted_only_with_a_json_content_type(
+    status, media_type, is_json_or_missing
+):
+    is_json = is_json_or_missing and bool(media_type)
+    assert is_deleted(response_of_type(status, media_type, b"{}")) is is_json
 
 
 @pytest.mark.parametrize("status", [200, 202])
@@ -125,19 +128,19 @@ def test_200_and_202_are_done_only_where_they_are_json(status, media_type, may_b
         b'{"message":"try later"}',
     ],
 )
-def test_200_and_202_are_not_done_without_an_object_that_names_no_error(status, body):
-    assert not is_deleted(typed(status, "application/json", body))
+def test_200_and_202_are_not_deleted_with_an_invalid_body_or_an_error(status, body):
+    assert not is_deleted(response_of_type(status, "application/json", body))
 
 
-def test_200_is_not_done_where_a_header_names_an_error():
+def test_200_is_not_deleted_if_a_header_has_an_error_code():
     headers = {"Content-Type": "application/json", "X-Error-Code": "GROUP_NOT_FOUND"}
-    assert is_deleted(answer(200, headers={"Content-Type": "application/json"}, body=b"{}"))
-    assert not is_deleted(answer(200, headers=headers, body=b"{}"))
+    assert is_deleted(response(200, headers={"Content-Type": "application/json"}, body=b"{}"))
+    assert not is_deleted(response(200, headers=headers, body=b"{}"))
 
 
 @pytest.mark.parametrize("status", [201, 203, 205, 206, 301, 302, 400, 404, 500])
-def test_a_deletion_is_not_done_with_these(status):
-    assert not is_deleted(typed(status, "application/json"))
+def test_other_statuses_are_not_deleted(status):
+    assert not is_deleted(response_of_type(status, "application/json"))
 
 
 @pytest.mark.parametrize(
@@ -155,8 +158,8 @@ def test_a_deletion_is_not_done_with_these(status):
         (500, "ALREADY_EXPIRED", False),
     ],
 )
-def test_gone_is_404_or_a_400_that_says_so(status, code, gone):
-    assert is_already_gone(answer(status, code)) is gone
+def test_gone_is_404_or_400_with_one_of_two_codes(status, code, gone):
+    assert is_already_gone(response(status, code)) is gone
 
 
 @pytest.mark.parametrize(
@@ -180,17 +183,17 @@ def test_gone_is_404_or_a_400_that_says_so(status, code, gone):
         (500, "UNEXPECTED_ERROR", None),
     ],
 )
-def test_what_is_about_the_run_ends_it_and_nothing_else_does(status, code, error):
-    found = fatal_error_for(answer(status, code))
+def test_only_errors_that_concern_the_run_stop_it(status, code, error):
+    found = fatal_error_for(response(status, code))
 
     assert (type(found) if found else None) is error
 
 
 @pytest.mark.parametrize("status", [403, 406, 410])
-def test_what_ends_the_run_says_how_to_fix_it(status):
+def test_errors_that_stop_the_run_have_a_hint(status):
     code = "ORG_REQUIRES_ACCESS_LIST" if status == 403 else None
 
-    assert fatal_error_for(answer(status, code)).hint
+    assert fatal_error_for(response(status, code)).hint
 
 
 @pytest.mark.parametrize(
@@ -199,53 +202,60 @@ def test_what_ends_the_run_says_how_to_fix_it(status):
         (410, Source.INVITES, "Under sources, write users and org_users instead of invites."),
         (410, Source.ORG_INVITES, "Under sources, write org_users instead of org_invites."),
         (410, Source.USERS, "Upgrade this program"),
-        (410, None, "upgrade it."),
-        (406, Source.INVITES, "upgrade it."),
+        (410, None, "Upgrade invite-sweeper"),
+        (406, Source.INVITES, "Upgrade invite-sweeper"),
     ],
 )
-def test_retired_list_is_mended_by_its_successor_and_a_dropped_version_by_an_upgrade(
+def test_hint_for_a_retired_list_is_its_replacement_and_for_a_version_an_upgrade(
     status, source, hint
 ):
-    assert hint in fatal_error_for(answer(status), source).hint
+    assert hint in fatal_error_for(response(status), source).hint
 
 
-def test_no_answer_is_not_about_the_run():
+def test_missing_response_does_not_stop_the_run():
     assert fatal_error_for(RequestFailed("timed out after 120 s")) is None
     assert not is_unauthenticated(RequestFailed("timed out after 120 s"))
 
 
 @pytest.mark.parametrize(
-    ("result", "error", "words"),
+    ("result", "error", "expected"),
     [
-        (answer(401), CredentialsRefused, "401"),
-        (answer(401, "USER_UNAUTHORIZED"), CredentialsRefused, "USER_UNAUTHORIZED"),
-        (answer(403, "ACCESS_FORBIDDEN"), CredentialsRefused, "access list"),
-        (answer(404), AtlasUnavailable, "404"),
-        (answer(406), AtlasUnavailable, "upgrade"),
-        (answer(500), AtlasUnavailable, "500"),
-        (answer(302, headers={"Location": "https://x.example/?token=t"}), AtlasUnavailable, "base"),
-        (answer(200, headers=HTML, body=b"<html>"), AtlasUnavailable, "no JSON"),
+        (response(401), CredentialsRefused, "401"),
+        (response(401, "USER_UNAUTHORIZED"), CredentialsRefused, "USER_UNAUTHORIZED"),
+        (response(403, "ACCESS_FORBIDDEN"), CredentialsRefused, "access list"),
+        (response(404), AtlasUnavailable, "404"),
+        (response(406), AtlasUnavailable, "Upgrade"),
+        (response(500), AtlasUnavailable, "500"),
+        (
+            response(302, headers={"Location": "https://x.example/?token=t"}),
+            AtlasUnavailable,
+            "base",
+        ),
+        (response(200, headers=HTML, body=b"<html>"), AtlasUnavailable, "not JSON"),
         (RequestFailed("name not found: x"), AtlasUnavailable, "name not found"),
-        (RequestFailed("Atlas answered nonsense", http_status=200), AtlasUnavailable, "HTTP 200"),
+        (RequestFailed("invalid response", http_status=200), AtlasUnavailable, "HTTP 200"),
     ],
 )
-def test_a_first_call_that_fails_says_why_and_ends_the_run(result, error, words):
+def test_first_request_that_fails_stops_the_run_with_a_reason(result, error, expected):
     found = first_request_error(result)
 
     assert type(found) is error
-    assert words in str(found)
+    assert expected in str(found)
 
 
-@pytest.mark.parametrize("result", [RequestFailed("name not found: x"), answer(302), answer(500)])
-def test_what_stands_before_atlas_has_a_hint_and_an_error_of_its_own_has_none(result):
-    by_atlas = isinstance(result, Response) and result.status == 500
+@pytest.mark.parametrize(
+    "result", [RequestFailed("name not found: x"), response(302), response(500)]
+)
+def test_network_and_proxy_errors_have_a_hint_and_errors_of_atlas_have_none(result):
+    from_atlas = isinstance(result, Response) and result.status == 500
 
-    assert bool(first_request_error(result).hint) is not by_atlas
+    assert bool(first_request_error(result).hint) is not from_atlas
 
 
-def test_a_redirects_address_is_not_repeated():
-    told = describe(answer(307, headers={"Location": "https://evil.example.com/?token=hush"}))
+def test_target_of_a_redirect_is_not_shown():
+    location = {"Location": "https://evil.example.com/?token=secret"}
+    description = describe(response(307, headers=location))
 
-    assert "not followed" in told
-    assert "hush" not in told
-    assert "evil" not in told
+    assert "not followed" in description
+    assert "secret" not in description
+    assert "evil" not in description

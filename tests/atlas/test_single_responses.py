@@ -1,4 +1,4 @@
-"""Status to result and number of tries, for one answer at a time and without a server."""
+"""Result and number of attempts for each status, with single responses and no server."""
 
 import platform
 
@@ -12,8 +12,8 @@ from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, Credentia
 from invite_sweeper.models import DeletionProgress, ListUnreadable, Outcome, ProjectGone, Source
 
 BASE = "https://atlas.example.com"
-ONE = invitation(7)
-DELETE = f"{BASE}/api/atlas/v2/groups/{PROJECT}/invites/{ONE.id}"
+LISTED = invitation(7)
+DELETE = f"{BASE}/api/atlas/v2/groups/{PROJECT}/invites/{LISTED.id}"
 ALPHA = project(1, id=PROJECT)
 INVITES = f"{BASE}/api/atlas/v2/groups/{PROJECT}/invites"
 GROUPS = f"{BASE}/api/atlas/v2/groups?itemsPerPage=500&includeCount=false&pageNum="
@@ -23,19 +23,19 @@ def error(code):
     return {"error": 1, "errorCode": code}
 
 
-def tries(answering):
+def attempts_sent(answering):
     return sum(len(calls) for calls in answering.requests.values())
 
 
-async def deletion_of(connecting, one=ONE, **options):
+async def delete(connecting, listed=LISTED, **options):
     async with connecting(BASE, **options) as atlas:
         deleter = atlas.deleter(Source)
-        assert deleter.try_acquire(one) == 0.0
-        return await deleter.delete(one, DeletionProgress())
+        assert deleter.try_acquire(listed) == 0.0
+        return await deleter.delete(listed, DeletionProgress())
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "outcome", "made"),
+    ("status", "code", "outcome", "expected"),
     [
         (204, None, Outcome.DELETED, 1),
         (200, "GROUP_NOT_FOUND", Outcome.FAILED, 1),
@@ -60,34 +60,34 @@ async def deletion_of(connecting, one=ONE, **options):
         (504, None, Outcome.FAILED, 5),
     ],
 )
-async def test_a_deletions_outcome_and_tries(connecting, answering, status, code, outcome, made):
+async def test_outcome_and_attempts_of_a_deletion(
+    connecting, answering, status, code, outcome, expected
+):
     answering.delete(DELETE, status=status, payload=error(code), repeat=True)
 
-    deletion = await deletion_of(connecting)
+    deletion = await delete(connecting)
 
     assert (deletion.outcome, deletion.fatal_error) == (outcome, None)
     assert deletion.error_code == code
-    assert tries(answering) == made
+    assert attempts_sent(answering) == expected
 
 
-@pytest.mark.parametrize(("refusals", "rests"), [(0, 0), (1, 1), (3, 3)])
-async def test_deletion_says_so_each_time_that_it_waits_for_another_try(
-    connecting, answering, refusals, rests
-):
-    for _ in range(refusals):
+@pytest.mark.parametrize(("errors", "backoffs"), [(0, 0), (1, 1), (3, 3)])
+async def test_deletion_calls_on_backoff_before_each_retry(connecting, answering, errors, backoffs):
+    for _ in range(errors):
         answering.delete(DELETE, status=500, payload=error("UNEXPECTED_ERROR"))
     answering.delete(DELETE, status=204)
     counted = []
     async with connecting(BASE) as atlas:
         deleter = atlas.deleter(Source)
-        trail = DeletionProgress(on_backoff=lambda: counted.append(tries(answering)))
-        ended = await deleter.delete(ONE, trail)
-    assert ended.outcome is Outcome.DELETED
-    assert counted == [number + 1 for number in range(rests)]
+        progress = DeletionProgress(on_backoff=lambda: counted.append(attempts_sent(answering)))
+        deletion = await deleter.delete(LISTED, progress)
+    assert deletion.outcome is Outcome.DELETED
+    assert counted == [number + 1 for number in range(backoffs)]
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "error_type", "made"),
+    ("status", "code", "error_type", "expected"),
     [
         (402, "ACCOUNT_SUSPENDED", AtlasUnavailable, 1),
         (403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", CredentialsRefused, 1),
@@ -96,53 +96,53 @@ async def test_deletion_says_so_each_time_that_it_waits_for_another_try(
         (410, "VERSION_GONE", ApiVersionRetired, 1),
     ],
 )
-async def test_a_deletion_whose_answer_is_about_the_run_ends_it(
-    connecting, answering, status, code, error_type, made
+async def test_deletion_with_a_fatal_response_stops_the_run(
+    connecting, answering, status, code, error_type, expected
 ):
     answering.delete(DELETE, status=status, payload=error(code), repeat=True)
 
-    deletion = await deletion_of(connecting)
+    deletion = await delete(connecting)
 
     assert deletion.outcome is Outcome.FAILED
     assert type(deletion.fatal_error) is error_type
     assert "Nothing was deleted" not in str(deletion.fatal_error)
-    assert tries(answering) == made
+    assert attempts_sent(answering) == expected
 
 
-async def test_a_done_deletions_body_is_not_read(connecting, answering):
+async def test_body_of_a_204_is_not_read(connecting, answering):
     answering.delete(DELETE, status=204, body=b'{"half', content_type="application/json")
 
-    assert (await deletion_of(connecting)).outcome is Outcome.DELETED
+    assert (await delete(connecting)).outcome is Outcome.DELETED
 
 
-async def test_a_passing_failure_is_followed_by_the_true_outcome(connecting, answering):
+async def test_deletion_is_retried_until_a_final_response(connecting, answering):
     answering.delete(DELETE, status=503)
     answering.delete(DELETE, exception=aiohttp.ServerDisconnectedError())
     answering.delete(DELETE, status=404)
 
-    assert (await deletion_of(connecting)).outcome is Outcome.ALREADY_GONE
-    assert tries(answering) == 3
+    assert (await delete(connecting)).outcome is Outcome.ALREADY_GONE
+    assert attempts_sent(answering) == 3
 
 
-async def test_a_401_that_passes_is_not_believed(connecting, answering):
+async def test_single_401_is_retried(connecting, answering):
     answering.delete(DELETE, status=401)
     answering.delete(DELETE, status=204)
 
-    assert (await deletion_of(connecting)).outcome is Outcome.DELETED
+    assert (await delete(connecting)).outcome is Outcome.DELETED
 
 
 @pytest.mark.parametrize("attempts", [1, 3, 7])
-async def test_as_many_tries_as_attempts(connecting, answering, attempts):
+async def test_deletion_is_sent_as_often_as_attempts_allow(connecting, answering, attempts):
     answering.delete(DELETE, exception=TimeoutError(), repeat=True)
 
-    deletion = await deletion_of(connecting, attempts=attempts)
+    deletion = await delete(connecting, attempts=attempts)
 
     assert deletion.outcome is Outcome.FAILED
-    assert tries(answering) == attempts
+    assert attempts_sent(answering) == attempts
 
 
 @pytest.mark.parametrize(
-    "one",
+    "listed",
     [
         invitation(1, id=""),
         invitation(1, id="../../../groups"),
@@ -152,20 +152,22 @@ async def test_as_many_tries_as_attempts(connecting, answering, attempts):
         invitation(1, source="teams"),
     ],
 )
-async def test_what_must_not_be_sent_is_not(connecting, answering, one):
-    deletion = await deletion_of(connecting, one)
+async def test_deletion_with_a_malformed_id_or_unknown_source_is_not_sent(
+    connecting, answering, listed
+):
+    deletion = await delete(connecting, listed)
 
     assert (deletion.outcome, deletion.attempts) == (Outcome.FAILED, 0)
-    assert tries(answering) == 0
+    assert attempts_sent(answering) == 0
 
 
-async def listing_of(connecting, **options):
+async def list_invitations(connecting, **options):
     async with connecting(BASE, **options) as atlas:
         return await atlas.reader.invitations(ALPHA)
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "made"),
+    ("status", "code", "expected"),
     [
         (401, None, 2),
         (401, "UNEXPECTED_ERROR", 2),
@@ -182,26 +184,28 @@ async def listing_of(connecting, **options):
         (504, None, 5),
     ],
 )
-async def test_a_list_that_cannot_be_had_is_unreadable(connecting, answering, status, code, made):
+async def test_list_with_an_error_response_is_unreadable(
+    connecting, answering, status, code, expected
+):
     answering.get(INVITES, status=status, payload=error(code), repeat=True)
 
-    found = await listing_of(connecting)
+    found = await list_invitations(connecting)
 
     assert isinstance(found, ListUnreadable)
     assert (found.project_id, found.http_status, found.error_code) == (PROJECT, status, code)
     assert str(status) in found.reason
-    assert made is None or tries(answering) == made
+    assert expected is None or attempts_sent(answering) == expected
 
 
-async def test_a_429_for_ever_ends_with_the_deadline(connecting, answering, fake_time):
+async def test_429_is_retried_until_the_deadline(connecting, answering, fake_time):
     answering.get(INVITES, status=429, repeat=True)
     begin_s = fake_time.now_s
 
-    found = await listing_of(connecting, deadline_s=begin_s + 600)
+    found = await list_invitations(connecting, deadline_s=begin_s + 600)
 
     assert found.http_status == 429
     assert fake_time.now_s - begin_s < 600 + 120
-    assert tries(answering) > 5
+    assert attempts_sent(answering) > 5
 
 
 @pytest.mark.parametrize("status", [200, 202])
@@ -214,68 +218,68 @@ async def test_a_429_for_ever_ends_with_the_deadline(connecting, answering, fake
         ("<html></html>", "text/html", Outcome.FAILED),
     ],
 )
-async def test_a_body_with_200_or_202_is_read_before_a_deletion_is_claimed(
+async def test_body_of_a_200_or_202_must_be_an_object_for_a_deletion_to_count(
     connecting, answering, status, body, content_type, outcome
 ):
     answering.delete(DELETE, status=status, body=body, content_type=content_type, repeat=True)
 
-    deletion = await deletion_of(connecting)
+    deletion = await delete(connecting)
 
     assert (deletion.outcome, deletion.http_status) == (outcome, status)
 
 
-async def test_a_404_with_group_not_found_is_a_project_that_is_gone(connecting, answering):
+async def test_404_with_group_not_found_is_a_project_gone(connecting, answering):
     answering.get(INVITES, status=404, payload=error("GROUP_NOT_FOUND"))
 
-    assert await listing_of(connecting) == ProjectGone(PROJECT, ALPHA.name)
+    assert await list_invitations(connecting) == ProjectGone(PROJECT, ALPHA.name)
 
 
 @pytest.mark.parametrize("code", [None, "RESOURCE_NOT_FOUND", "group_not_found", "NOT_FOUND"])
-async def test_another_404_is_a_list_that_cannot_be_read(connecting, answering, code):
+async def test_404_with_another_code_is_an_unreadable_list(connecting, answering, code):
     answering.get(INVITES, status=404, payload=error(code))
 
-    found = await listing_of(connecting)
+    found = await list_invitations(connecting)
 
     assert isinstance(found, ListUnreadable)
     assert (found.http_status, found.error_code) == (404, code)
 
 
 @pytest.mark.parametrize("media_type", ["text/plain; charset=utf-8", "application/octet-stream"])
-async def test_a_404_that_is_neither_json_nor_html_is_gone_in_a_deletion_alone(
+async def test_404_that_is_neither_json_nor_html_is_gone_only_for_a_deletion(
     connecting, answering, media_type
 ):
     for method, url in ((answering.get, INVITES), (answering.delete, DELETE)):
         method(url, status=404, body="404: Not Found", headers={"Content-Type": media_type})
 
-    assert isinstance(await listing_of(connecting), ListUnreadable)
-    assert (await deletion_of(connecting)).outcome is Outcome.ALREADY_GONE
+    assert isinstance(await list_invitations(connecting), ListUnreadable)
+    assert (await delete(connecting)).outcome is Outcome.ALREADY_GONE
 
 
-async def test_a_proxys_404_is_not_believed(connecting, answering):
+async def test_404_with_html_is_an_unreadable_list(connecting, answering):
     answering.get(INVITES, status=404, body="<html>", content_type="text/html")
 
-    assert isinstance(await listing_of(connecting), ListUnreadable)
+    assert isinstance(await list_invitations(connecting), ListUnreadable)
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b'[{"id":"', b"[1]", b'[{"groupId":"' + object_id(2).encode() + b'"}]']
 )
-async def test_nonsense_is_asked_again_and_then_unreadable(connecting, answering, body):
+async def test_invalid_list_is_retried_and_then_unreadable(connecting, answering, body):
     answering.get(INVITES, body=body, repeat=True)
 
-    found = await listing_of(connecting)
+    found = await list_invitations(connecting)
 
     assert isinstance(found, ListUnreadable)
     assert found.http_status == 200
     assert "Unexpected response from Atlas" in found.reason
-    assert tries(answering) == 5
+    assert attempts_sent(answering) == 5
 
 
-async def test_nonsense_that_passes_does_no_harm(connecting, answering):
+async def test_list_that_is_valid_after_a_retry_is_returned(connecting, answering):
     answering.get(INVITES, body=b'[{"id":"')
     answering.get(INVITES, body=b"[]")
 
-    assert await listing_of(connecting) == ()
+    assert await list_invitations(connecting) == ()
 
 
 @pytest.mark.parametrize(
@@ -286,16 +290,16 @@ async def test_nonsense_that_passes_does_no_harm(connecting, answering):
         (406, "INVALID_VERSION_DATE", AtlasUnavailable),
     ],
 )
-async def test_a_list_whose_answer_is_about_the_run_ends_it(
+async def test_list_with_a_fatal_response_stops_the_run(
     connecting, answering, status, code, error_type
 ):
     answering.get(INVITES, status=status, payload=error(code), repeat=True)
 
     with pytest.raises(error_type):
-        await listing_of(connecting)
+        await list_invitations(connecting)
 
 
-async def projects_of(connecting, **options):
+async def list_projects(connecting, **options):
     async with connecting(BASE, **options) as atlas:
         return [item async for item in atlas.reader.projects()]
 
@@ -310,7 +314,7 @@ def page(*numbers, has_next=False):
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "error_type", "made"),
+    ("status", "code", "error_type", "expected"),
     [
         (401, None, CredentialsRefused, 2),
         (401, "USER_UNAUTHORIZED", CredentialsRefused, 2),
@@ -322,39 +326,39 @@ def page(*numbers, has_next=False):
         (302, None, AtlasUnavailable, 1),
     ],
 )
-async def test_projects_that_cannot_be_listed_end_the_run(
-    connecting, answering, status, code, error_type, made
+async def test_error_for_the_first_page_of_projects_stops_the_run(
+    connecting, answering, status, code, error_type, expected
 ):
     answering.get(GROUPS + "1", status=status, payload=error(code), repeat=True)
 
     with pytest.raises(error_type):
-        await projects_of(connecting)
-    assert tries(answering) == made
+        await list_projects(connecting)
+    assert attempts_sent(answering) == expected
 
 
-async def test_pages_are_counted_on_our_own_address(connecting, answering):
+async def test_pages_are_requested_by_number_and_not_by_the_next_link(connecting, answering):
     answering.get(GROUPS + "1", payload=page(1, 2, has_next=True))
     answering.get(GROUPS + "2", payload=page(2, 3, has_next=True))
     answering.get(GROUPS + "3", payload=page(4))
 
-    assert [p.id for p in await projects_of(connecting)] == [object_id(n) for n in (1, 2, 3, 4)]
+    assert [p.id for p in await list_projects(connecting)] == [object_id(n) for n in (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize("last", [(), (1,), (2, 1)])
-async def test_a_page_without_anything_new_is_the_last(connecting, answering, last):
+async def test_page_without_a_new_project_is_the_last(connecting, answering, last):
     answering.get(GROUPS + "1", payload=page(1, 2, has_next=True))
     answering.get(GROUPS + "2", payload=page(*last, has_next=True))
 
-    assert len(await projects_of(connecting)) == 2
-    assert tries(answering) == 2
+    assert len(await list_projects(connecting)) == 2
+    assert attempts_sent(answering) == 2
 
 
-async def test_a_later_page_that_fails_leaves_no_half_list_in_silence(connecting, answering):
+async def test_error_for_a_later_page_of_projects_stops_the_run(connecting, answering):
     answering.get(GROUPS + "1", payload=page(1, has_next=True))
     answering.get(GROUPS + "2", status=500, repeat=True)
 
     with pytest.raises(AtlasUnavailable, match="to the end"):
-        await projects_of(connecting)
+        await list_projects(connecting)
 
 
 @pytest.mark.parametrize(
@@ -367,36 +371,36 @@ async def test_a_later_page_that_fails_leaves_no_half_list_in_silence(connecting
         (410, "VERSION_GONE", ApiVersionRetired),
     ],
 )
-async def test_credentials_that_were_good_for_the_first_page_are_not_blamed_for_a_later_one(
+async def test_401_for_a_later_page_is_not_an_error_of_the_credentials(
     connecting, answering, status, code, error_type
 ):
     answering.get(GROUPS + "1", payload=page(1, has_next=True))
     answering.get(GROUPS + "2", status=status, payload=error(code), repeat=True)
 
     with pytest.raises(error_type):
-        await projects_of(connecting)
+        await list_projects(connecting)
 
 
-@pytest.mark.parametrize("spoilt", [{"name": None}, {"orgId": ""}])
-async def test_a_project_that_says_too_little_makes_the_list_nonsense(
-    connecting, answering, spoilt
+@pytest.mark.parametrize("changes", [{"name": None}, {"orgId": ""}])
+async def test_project_without_name_or_organization_makes_the_list_invalid(
+    connecting, answering, changes
 ):
     listed = page(1)
-    listed["results"][0].update(spoilt)
+    listed["results"][0].update(changes)
     answering.get(GROUPS + "1", payload=listed, repeat=True)
 
     with pytest.raises(AtlasUnavailable, match=r"[Uu]nexpected response"):
-        await projects_of(connecting)
+        await list_projects(connecting)
 
 
-async def test_projects_with_a_wrong_id_are_each_told_once(connecting, answering):
+async def test_projects_with_a_malformed_id_are_returned_once(connecting, answering):
     listed = page(1, 2, 3)
     for item in listed["results"][:2]:
         item["id"] = ""
     answering.get(GROUPS + "1", payload={**listed, "links": page(has_next=True)["links"]})
     answering.get(GROUPS + "2", payload={**listed, "links": page(has_next=True)["links"]})
 
-    found = await projects_of(connecting)
+    found = await list_projects(connecting)
 
     assert [type(item).__name__ for item in found] == [
         "ListUnreadable",
@@ -405,20 +409,22 @@ async def test_projects_with_a_wrong_id_are_each_told_once(connecting, answering
     ]
 
 
-async def test_an_endless_list_of_new_projects_is_given_up(connecting, answering, monkeypatch):
+async def test_list_of_projects_with_more_pages_than_the_cap_is_an_error(
+    connecting, answering, monkeypatch
+):
     monkeypatch.setattr("invite_sweeper.atlas.reader.PAGES_CAP", 3)
     for number in range(1, 5):
         answering.get(GROUPS + str(number), payload=page(number, has_next=True))
 
     with pytest.raises(AtlasUnavailable, match="3 pages"):
-        await projects_of(connecting)
-    assert tries(answering) == 3
+        await list_projects(connecting)
+    assert attempts_sent(answering) == 3
 
 
-async def test_each_request_says_its_version_and_who_asks(connecting, answering):
+async def test_each_request_has_a_version_and_a_user_agent(connecting, answering):
     answering.get(INVITES, body=b"[]")
 
-    await listing_of(connecting)
+    await list_invitations(connecting)
 
     ((call,),) = answering.requests.values()
     assert call.kwargs["headers"] == {
@@ -429,19 +435,19 @@ async def test_each_request_says_its_version_and_who_asks(connecting, answering)
     assert call.kwargs["allow_redirects"] is False
 
 
-async def test_a_dry_run_builds_nothing_that_can_delete(connecting):
+async def test_client_without_a_deleter_cannot_delete(connecting):
     async with connecting(BASE) as atlas:
-        held = [*vars(atlas).values(), *vars(atlas.reader).values()]
-        assert not any(isinstance(value, AtlasDeleter) for value in held)
+        objects = [*vars(atlas).values(), *vars(atlas.reader).values()]
+        assert not any(isinstance(value, AtlasDeleter) for value in objects)
         assert not hasattr(atlas.reader, "delete")
 
 
-async def test_retries_are_told_to_those_who_look_closely(connecting, answering, diary):
+async def test_retries_are_logged(connecting, answering, diary):
     answering.get(INVITES, status=500)
     answering.get(INVITES, exception=aiohttp.ServerDisconnectedError())
     answering.get(INVITES, body=b"[]")
 
-    await listing_of(connecting)
+    await list_invitations(connecting)
 
     assert [fields["why"] for _, fields in diary.lines] == [
         500,
@@ -450,11 +456,11 @@ async def test_retries_are_told_to_those_who_look_closely(connecting, answering,
 
 
 @pytest.mark.parametrize("source", Source)
-async def test_deleter_of_other_lists_sends_nothing_for_this_one(answering, connecting, source):
-    one = invitation(1, source=source)
+async def test_deleter_for_other_lists_sends_nothing_for_this_one(answering, connecting, source):
+    listed = invitation(1, source=source)
     async with connecting(BASE) as atlas:
         deleter = atlas.deleter([other for other in Source if other is not source])
-        assert deleter.try_acquire(one) == 0.0
-        ended = await deleter.delete(one, DeletionProgress())
-    assert (ended.outcome, ended.attempts) == (Outcome.FAILED, 0)
-    assert tries(answering) == 0
+        assert deleter.try_acquire(listed) == 0.0
+        deletion = await deleter.delete(listed, DeletionProgress())
+    assert (deletion.outcome, deletion.attempts) == (Outcome.FAILED, 0)
+    assert attempts_sent(answering) == 0
