@@ -63,7 +63,9 @@ def test_second_run_is_told_who_holds_it_since_when_and_with_which_command(path,
         f"Another run holds the lock {path}: process {holder.pid} on {socket.gethostname()}, "
         "since 2026-01-02T00:00:00.000000Z (the first)."
     )
-    assert failed.value.hint == "Let it end, or stop it; a lock ends with its process."
+    assert (
+        failed.value.hint == "Wait for that run to end, or stop it. The lock ends with its process."
+    )
 
 
 def test_a_refused_run_takes_nothing_from_the_holder(path, holder):
@@ -109,7 +111,7 @@ def test_a_holder_that_did_not_say_who_it_is_holds_all_the_same(path, told):
             side.unlink()
         else:
             side.write_bytes(told)
-        with pytest.raises(LockHeld, match=r": a process that did not say which\."), lock(path):
+        with pytest.raises(LockHeld, match=r": an unknown process\."), lock(path):
             pass
 
 
@@ -145,7 +147,7 @@ def test_symlink_put_in_the_side_files_place_is_not_written_through(path, monkey
         return really(name, *how, **more)
 
     monkeypatch.setattr(os, "open", planted)
-    with lock(path), pytest.raises(LockHeld, match="did not say which"), lock(path):
+    with lock(path), pytest.raises(LockHeld, match="an unknown process"), lock(path):
         pass
     assert not target.exists()
 
@@ -158,20 +160,20 @@ def test_missing_folder_is_made_0700(path):
 def test_folder_that_everybody_can_write_is_refused(path):
     path.parent.mkdir()
     path.parent.chmod(0o777)
-    with pytest.raises(AuditLogError, match="Everybody can write"), lock(path):
+    with pytest.raises(AuditLogError, match="Every user can write"), lock(path):
         pass
 
 
 def test_symlink_as_the_lock_is_refused(path):
     path.parent.mkdir()
     path.symlink_to(path.with_name("precious"))
-    with pytest.raises(AuditLogError, match="cannot be had") as failed, lock(path):
+    with pytest.raises(AuditLogError, match="could not be opened") as failed, lock(path):
         pass
     assert failed.value.message == (
-        f"The audit log's lock {path} cannot be had: Too many levels of symbolic links."
+        f"The lock file {path} could not be opened: Too many levels of symbolic links."
     )
     assert failed.value.consequence == "Nothing was deleted."
-    assert failed.value.hint == "Name an audit log in a folder that this user may write to."
+    assert failed.value.hint == "Use an audit log in a directory that this user can write to."
     assert not path.with_name("precious").exists()
 
 

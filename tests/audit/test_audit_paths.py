@@ -35,19 +35,19 @@ def test_dash_adds_a_copy_to_the_file_before_it_or_to_the_default(text, template
 def test_braces_around_anything_else_are_a_usage_fault(text):
     with pytest.raises(UsageError, match="braces") as failed:
         LogPath.parse(text)
-    assert failed.value.hint == "It may hold {date} and {run_id}."
+    assert failed.value.hint == "Use only the placeholders {date} and {run_id}."
 
 
 @pytest.mark.parametrize("text", ["", "/", ".", "/ -"])
 def test_a_path_without_a_file_is_a_usage_fault(text):
-    with pytest.raises(UsageError, match="names no file"):
+    with pytest.raises(UsageError, match="does not name a file"):
         LogPath.parse(text)
 
 
 def test_option_that_is_given_is_the_path_and_an_empty_one_is_none():
     assert LogPath.from_option(None, "b") == LogPath("b", copy_to_stdout=False)
     assert LogPath.from_option("a -", "b") == LogPath("a", copy_to_stdout=True)
-    with pytest.raises(UsageError, match="names no file"):
+    with pytest.raises(UsageError, match="does not name a file"):
         LogPath.from_option("", "b")
 
 

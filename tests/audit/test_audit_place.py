@@ -110,8 +110,8 @@ def test_dangling_symlink_makes_no_file(path):
 def test_symlink_as_the_folder_is_refused(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    failure = refused(tmp_path / "link" / "log.jsonl", "folder .*link is a symbolic link")
-    assert failure.hint == "Name the folder itself."
+    failure = refused(tmp_path / "link" / "log.jsonl", "directory .*link is a symbolic link")
+    assert failure.hint == "Name the directory itself."
     assert list((tmp_path / "real").iterdir()) == []
 
 
@@ -126,8 +126,8 @@ def test_world_writable_folder_is_refused(tmp_path):
     folder = tmp_path / "open"
     folder.mkdir()
     folder.chmod(0o777)
-    failure = refused(folder / "log.jsonl", f"Everybody can write to {folder}")
-    assert failure.hint == f"Take that away: chmod o-w {folder}"
+    failure = refused(folder / "log.jsonl", f"Every user can write to {folder}")
+    assert failure.hint == f"Remove that permission: chmod o-w {folder}"
     assert list(folder.iterdir()) == []
 
 
@@ -159,14 +159,14 @@ def test_somebody_elses_folder_inside_a_world_writable_one_is_refused(tmp_path, 
     (volume / "theirs").mkdir(parents=True)
     volume.chmod(0o777)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    refused(volume / "theirs" / "log.jsonl", f"Everybody can write to {volume}")
+    refused(volume / "theirs" / "log.jsonl", f"Every user can write to {volume}")
 
 
 def test_file_that_the_world_can_write_is_refused(path):
     path.touch()
     path.chmod(0o602)
-    failure = refused(path, f"Others can write to the audit log {path}")
-    assert failure.hint == f"Take that away: chmod 600 {path}"
+    failure = refused(path, f"Other users can write to the audit log {path}")
+    assert failure.hint == f"Remove that permission: chmod 600 {path}"
     assert mode_of(path) == 0o602
 
 
@@ -214,14 +214,14 @@ def test_roots_file_that_the_group_can_write_is_refused_for_another_user(path, m
     path.touch()
     path.chmod(0o620)
     Owner(monkeypatch, 0)
-    refused(path, "Others can write")
+    refused(path, "Other users can write")
     assert mode_of(path) == 0o620
 
 
 def test_fifo_folder_and_device_are_refused(tmp_path):
     os.mkfifo(tmp_path / "fifo", 0o600)
     (tmp_path / "folder").mkdir()
-    assert refused(tmp_path / "fifo", "is no plain file").hint == "Name a file."
+    assert refused(tmp_path / "fifo", "is not a regular file").hint == "Name a regular file."
     refused(tmp_path / "folder", "Is a directory")
     with pytest.raises(AuditLogError):
         opened(Path("/dev/full"))
@@ -240,7 +240,7 @@ async def test_read_only_disk_is_refused_with_a_hint(path, monkeypatch):
     failure = refused(path, "Read-only file system")
     assert failure.message == f"The audit log {path} cannot be opened: Read-only file system."
     assert failure.hint == (
-        "Name a file on a disk with room, in a folder that this user may write to."
+        "Use a disk with free space and a directory that this user can write to."
     )
 
 
@@ -365,11 +365,11 @@ async def test_first_line_torn_leaves_an_empty_log(path, rest):
 def test_another_kind_of_file_is_refused_and_left_as_it_is(path, content):
     path.write_bytes(content)
     path.chmod(0o600)
-    failure = refused(path, "is no audit log")
+    failure = refused(path, "is not an audit log")
     assert failure.message == (
-        f"{path} is no audit log, or its end is damaged by more than one torn line."
+        f"{path} is not an audit log, or more than its last line is damaged."
     )
-    assert failure.hint == "See what `audit verify` says of it, or name another file."
+    assert failure.hint == "Check it with `audit verify`, or name another file."
     assert path.read_bytes() == content
     assert list(path.parent.iterdir()) == [path]
 
@@ -381,7 +381,7 @@ def test_a_line_that_lacks_what_each_line_has_is_no_line(path, missing):
     line = json.dumps(record).encode() + b"\n"
     path.write_bytes(line + line)
     path.chmod(0o600)
-    refused(path, "is no audit log")
+    refused(path, "is not an audit log")
 
 
 def test_full_disk_while_setting_aside_leaves_the_log_as_it_was(path, monkeypatch):
@@ -460,7 +460,7 @@ async def test_failure_to_open_leaves_no_descriptor_behind(path):
     path.write_bytes(b"no log\n")
     path.chmod(0o600)
     before = open_descriptors()
-    refused(path, "is no audit log")
+    refused(path, "is not an audit log")
     path.chmod(0o602)
-    refused(path, "Others can write")
+    refused(path, "Other users can write")
     assert open_descriptors() == before

@@ -213,18 +213,18 @@ def test_damaged_line_before_the_last_refuses(path, line):
         open_intents(path)
     assert failed.value.exit_code == 3
     assert failed.value.hint == (
-        "See what `audit verify` says of it. Moving the file away begins a new one, which "
-        "knows nothing of this one's open deletions, used-up plans and bounced invitations."
+        "Check it with `audit verify`. Moving the file away starts a new log, without this "
+        "one's interrupted deletions, used plans and bounced invitations."
     )
 
 
 def test_intent_that_holds_no_invitation_refuses(path):
     write_events(path, "one", [STARTED, ("intent", {"invitation_id": "x"})])
     with pytest.raises(
-        GuardRefused, match=r"intent of run one cannot be read: `\w+` is not a text"
+        GuardRefused, match=r"intent of run one cannot be read: `\w+` is not a string"
     ) as failed:
         open_intents(path)
-    assert failed.value.hint == "See what `audit verify` says of the audit log."
+    assert failed.value.hint == "Check the audit log with `audit verify`."
 
 
 # Policy and population ------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from audit.written_logs import lines_of, opened
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import AuditLogError
 
-SENT = "Each deletion that was sent has its intent in the log; none is sent after this."
+SENT = "Every deletion that was sent has its intent in the log. No further deletion is sent."
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ async def test_full_disk_leaves_whole_lines_alone_and_fails_for_ever(path, monke
         failed.value.message == f"The audit log {path} cannot be written: No space left on device."
     )
     assert failed.value.hint == (
-        "Make room or mend the disk, then run the same command again: it goes on."
+        "Free disk space or repair the disk, then run the same command again: it processes the rest."
     )
     assert failed.value.exit_code == 7
     assert str(await refused_for_ever(log)) == str(failed.value)
@@ -172,14 +172,12 @@ async def test_unlinked_file_is_noticed_before_the_next_group(path):
     await log.sync()
     path.unlink()
     log.write("intent")
-    with pytest.raises(AuditLogError, match="taken away") as failed:
+    with pytest.raises(AuditLogError, match="was moved or deleted") as failed:
         await log.sync()
     assert failed.value.consequence == (
-        "Each deletion that was sent had its intent in that file; none is sent after this."
+        "Every deletion that was sent has its intent in the original file. No further one is sent."
     )
-    assert failed.value.hint == (
-        "Bring it back from where it was moved, then run the same command again."
-    )
+    assert failed.value.hint == ("Restore the original file, then run the same command again.")
     await log.close()
     assert not path.exists()
 
@@ -191,7 +189,7 @@ async def test_file_that_was_replaced_gets_no_line_of_ours(path):
     path.rename(path.with_name("moved"))
     path.write_bytes(b"")
     log.write("intent")
-    with pytest.raises(AuditLogError, match="taken away"):
+    with pytest.raises(AuditLogError, match="was moved or deleted"):
         await log.sync()
     await log.close()
     assert path.read_bytes() == b""
@@ -202,7 +200,7 @@ async def test_folder_that_was_moved_away_is_noticed(tmp_path):
     log = opened(path)
     path.parent.rename(tmp_path / "elsewhere")
     log.write("run_started")
-    with pytest.raises(AuditLogError, match="taken away"):
+    with pytest.raises(AuditLogError, match="was moved or deleted"):
         await log.sync()
     await log.close()
 
@@ -219,10 +217,10 @@ async def test_file_that_somebody_else_wrote_to_or_cut_is_noticed(path, change):
             other.write(change)
     before = path.read_bytes()
     log.write("intent")
-    with pytest.raises(AuditLogError, match="Somebody else") as failed:
+    with pytest.raises(AuditLogError, match="Another program changed") as failed:
         await log.sync()
-    assert failed.value.consequence == "No deletion is sent after this."
-    assert failed.value.hint == "See what `audit verify` says of it."
+    assert failed.value.consequence == "No further deletion is sent."
+    assert failed.value.hint == "Check it with `audit verify`."
     await log.close()
     assert path.read_bytes() == before
 
@@ -237,7 +235,7 @@ async def test_a_defect_in_a_group_is_a_failure_and_wakes_who_waits(path, monkey
     log.write("intent")
     with pytest.raises(AuditLogError, match=r"MemoryError.*no room") as failed:
         await log.sync()
-    assert failed.value.consequence == "No deletion is sent after this."
+    assert failed.value.consequence == "No further deletion is sent."
     await log.close()
 
 

@@ -15,7 +15,7 @@ from invite_sweeper.errors import GuardRefused
 def test_file_that_begins_with_no_line_of_an_audit_log_is_refused(tmp_path, content):
     path = tmp_path / "other.txt"
     path.write_bytes(content)
-    with pytest.raises(GuardRefused, match=r"other.txt:1 is no line of an audit log"):
+    with pytest.raises(GuardRefused, match=r"other.txt:1 is not a line of an audit log"):
         filter_records([path], LineFilter())
 
 

@@ -45,17 +45,17 @@ def damaged(path, change) -> list[bytes]:
 
 
 SENTENCES = {
-    Tampering.EDITED: r"The line is not as it was written\.",
+    Tampering.EDITED: r"The line was changed\.",
     Tampering.REMOVED: r"Lines before this one are missing\.",
-    Tampering.INSERTED: r"The line was not written here\.|The run .+ has begun before this line\.",
+    Tampering.INSERTED: r"The line does not belong here\.|Run .+ already started before this line\.",
     Tampering.REORDERED: r"Lines are not in the order in which they were written\.",
-    Tampering.CUT_SHORT: r"The line's end is missing\."
-    r"|Run .+ has no end, and \d+ of its intents no outcome: it was killed, or lines were cut "
-    r"off\. The next sweep finishes what was killed\.",
+    Tampering.CUT_SHORT: r"The end of the line is missing\."
+    r"|Run .+ has no end and (?:1 intent|\d+ intents) without an outcome: it was killed, or lines "
+    r"were removed\. The next sweep resolves the intents of a killed run\.",
     Tampering.WITHOUT_OUTCOME: r"(?:1 intent has|(?:[2-9]|\d\d+) intents have) no outcome; "
     r"this is the first, of run .+\."
-    r"|The intent has no outcome before line \d+\.",
-    Tampering.WITHOUT_INTENT: r"The outcome is of something without an intent\.",
+    r"|The intent is repeated in line \d+ without an outcome in between\.",
+    Tampering.WITHOUT_INTENT: r"The outcome has no intent\.",
 }
 
 
@@ -87,14 +87,14 @@ def test_empty_log_is_sound_and_said_to_be_empty(path):
     path.touch()
     result = verify([path])
     assert (result.exit_code, result.lines) == (0, 0)
-    assert result.warnings == ("There is no line in it.",)
+    assert result.warnings == ("The audit log is empty.",)
     assert result.last_hash == "0" * 64
 
 
 def test_missing_file_is_a_usage_fault(path):
     with pytest.raises(UsageError, match=r"cannot be read: No such file or directory\.") as failed:
         verify([path])
-    assert failed.value.hint == "Name files that exist and that this user may read."
+    assert failed.value.hint == "Check that the file exists and that this user can read it."
 
 
 def test_log_in_another_form_of_json_is_followed_as_well(path):
@@ -109,7 +109,7 @@ def test_log_in_another_form_of_json_is_followed_as_well(path):
     path.write_bytes(b"".join(lines))
     result = verify([path])
     assert (result.error, result.lines, result.runs) == (None, 4, 1)
-    assert result.warnings == ("1 run ends with a line that carries no seal.",)
+    assert result.warnings == ("1 run ends with a line without a `seal`.",)
     lines[2] = edit(lines[2], '"deleted"', '"failed"')
     path.write_bytes(b"".join(lines))
     assert found(path) == (3, Tampering.EDITED)
@@ -328,7 +328,7 @@ def test_an_edited_last_line_is_found_by_its_seal(path, old):
     damaged(path, lambda lines: lines.__setitem__(21, edit(lines[21], old, new)))
     result = verify([path])
     if old == '"seal":"':  # no bit flip, and it could be a log without seals
-        assert result.warnings == ("1 run ends with a line that carries no seal.",)
+        assert result.warnings == ("1 run ends with a line without a `seal`.",)
     else:
         assert found(path) == (22, Tampering.EDITED)
 
@@ -370,7 +370,7 @@ def warned(path, rest: bytes) -> str:
 def test_torn_last_line_alone_is_a_warning(path, rest):
     write_run(path)
     assert warned(path, rest) == (
-        f"{path}:12: the line is torn, as a crash leaves it; it announced nothing."
+        f"{path}:12: the line is torn, as after a crash. No deletion depends on it."
     )
 
 
@@ -449,12 +449,12 @@ def test_what_was_never_sent_needs_no_intent(path, more):
 def test_killed_run_that_a_later_one_recovered_is_sound_and_told(path):
     write_events(path, "killed", [STARTED, intent(1), intent(2), outcome(1)])
     assert found(path) == (4, Tampering.CUT_SHORT)
-    assert "Run killed has no end, and 1 of its intents no outcome" in verify([path]).error.message
+    assert "Run killed has no end and 1 intent without an outcome" in verify([path]).error.message
     recovered = outcome(2, recovered=True, recovers="killed", attempts=0)
     write_events(path, "next", [STARTED, recovered, FINISHED])
     result = verify([path])
     assert result.error is None
-    assert result.warnings == ("1 run has no end, and others came after it: killed.",)
+    assert result.warnings == ("1 run has no end although later runs follow: killed.",)
 
 
 def test_recovery_may_come_before_the_run_that_it_belongs_to_has_started(path):
@@ -485,12 +485,12 @@ def test_recovering_a_run_of_a_file_that_was_not_given_is_told(path):
     write_events(path, "next", [STARTED, *others, FINISHED])
     result = verify([path])
     assert result.error is None
-    assert result.warnings == ("3 outcomes finish runs that are in none of these files.",)
+    assert result.warnings == ("3 outcomes recover runs that are not in these files.",)
 
 
 def test_one_outcome_that_recovers_a_run_of_a_file_that_was_not_given_is_one(path):
     write_events(path, "next", [STARTED, outcome(1, recovers="elsewhere"), FINISHED])
-    said = "1 outcome finishes a run that is in none of these files."
+    said = "1 outcome recovers a run that is not in these files."
     assert verify([path]).warnings == (said,)
 
 
@@ -506,7 +506,7 @@ def test_only_the_last_unfinished_runs_are_named(path):
     write_run(path, "last")
     (warning,) = verify([path]).warnings
     assert warning == (
-        "8 runs have no end, and others came after them: run-3, run-4, run-5, run-6, run-7."
+        "8 runs have no end although later runs follow: run-3, run-4, run-5, run-6, run-7."
     )
 
 
@@ -649,7 +649,7 @@ def test_one_file_given_twice_is_a_usage_fault_that_names_both(tmp_path, path, h
     write_run(between, "run-2")
     with pytest.raises(UsageError) as failed:
         verify([path, between, other])
-    assert failed.value.message == f"{path} and {other} are one audit log, given twice."
+    assert failed.value.message == f"{path} and {other} are the same audit log."
     assert failed.value.hint == "Name each file once."
 
 
@@ -660,7 +660,7 @@ def test_missing_file_given_twice_is_still_said_to_be_missing(path):
 
 def test_file_given_twice_is_told_before_one_that_is_missing(tmp_path, path):
     write_run(path)
-    with pytest.raises(UsageError, match="given twice"):
+    with pytest.raises(UsageError, match="are the same audit log"):
         verify([tmp_path / "missing", path, path])
 
 
@@ -676,7 +676,7 @@ def test_two_runs_without_a_seal_are_two(path):
         }
         line = orjson.dumps({**record, "prev": sha256(prev).hexdigest(), "exit_code": 0})
         path.write_bytes(path.read_bytes() + line + b"\n")
-    assert verify([path]).warnings == ("2 runs end with a line that carries no seal.",)
+    assert verify([path]).warnings == ("2 runs end with a line without a `seal`.",)
 
 
 def test_copy_of_a_log_is_found_at_its_first_line(tmp_path, path):
@@ -691,7 +691,7 @@ def test_copy_of_a_log_is_found_at_its_first_line(tmp_path, path):
         1,
         Tampering.INSERTED,
     )
-    assert finding.message == "The run run-1 has begun before this line."
+    assert finding.message == "Run run-1 already started before this line."
 
 
 @pytest.mark.parametrize("apart", [0, 1], ids=["at once", "after another run"])
