@@ -13,18 +13,17 @@ from typing import NamedTuple
 
 from invite_sweeper.audit.reader import read_records
 from invite_sweeper.audit.record import Record, invitation_from_record
-from invite_sweeper.errors import GuardRefused
+from invite_sweeper.errors import ExitCode, GuardRefused
 from invite_sweeper.models import Invitation, Outcome
 
 _RUN_EVENTS = frozenset({b"run_started", b"run_finished"})
 _INTENT_EVENTS = frozenset({b"run_started", b"intent", b"outcome"})
 _OUTCOME_EVENTS = frozenset({b"outcome"})
-_COMPLETE_EXIT_CODES = frozenset({0, 4, 10})
-"""Exit codes of runs whose counts are compared with those of the next run: they read all they
-could and were not stopped. 3 is not among them: an unusual run would become the measure."""
+_COMPLETE_EXIT_CODES = frozenset(code for code in ExitCode if code.read_everything)
+"""Exit codes of runs that read all they could and were not stopped: 0, 4 and 10."""
 
-GONE_OUTCOMES = ("deleted", "already_gone", "accepted_before", "accepted_during")
-"""Outcomes after which an invitation is no longer pending."""
+_GONE_OUTCOMES = ("deleted", "already_gone", "accepted_before", "accepted_during")
+"""Outcomes after which an invitation is not pending anymore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +223,7 @@ def _population(run: RunRecord) -> Population | None:
     projects, seen = map(run.end_record.get, ("projects_seen", "invitations_seen"))
     if type(projects) is not int or type(seen) is not int:
         return None
-    removed = (count for count in map(run.end_record.get, GONE_OUTCOMES) if type(count) is int)
+    removed = (count for count in map(run.end_record.get, _GONE_OUTCOMES) if type(count) is int)
     return Population(run.run_id, projects, seen - sum(removed))
 
 

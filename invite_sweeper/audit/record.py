@@ -234,7 +234,7 @@ def _parse_timestamp(text: str) -> datetime | UnreadableDate:
 
 
 CHECKSUMMED_EVENT = "run_finished"
-"""The event whose line contains its own checksum (`seal`): no later line may cover its hash."""
+"""The event with a checksum of its own line (`seal`): no later line may cover its hash."""
 
 _CHECKSUM_FIELD = re.compile(rb',"([^"]{4})":"([\x20-\x7e]{64})"\}$')
 

@@ -98,7 +98,7 @@ class LogTail(NamedTuple):
 
     Attributes:
         size: Bytes up to the end of the last complete line.
-        last_hash: Hash of that line; None if there is no line.
+        last_hash: Hash of that line; None for a file without lines.
         torn: Whether a torn line follows: it is incomplete or not JSON.
     """
 

@@ -54,7 +54,7 @@ class IntentTracker:
         finished: Whether the current run wrote its last line.
         known_runs: IDs of all runs so far.
         unfinished: IDs of earlier runs without a last line, in order.
-        without_checksum: Number of runs whose last line has no `seal`.
+        without_checksum: Number of finished runs without a `seal` in the last line.
         recovered_elsewhere: Number of outcomes that recover runs of other files.
     """
 

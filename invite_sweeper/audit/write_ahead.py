@@ -87,7 +87,7 @@ class PlanSpan:
 
     Attributes:
         start: Byte offset of the first line.
-        blocks: Contiguous blocks from `start`; empty if there is no line.
+        blocks: Contiguous blocks from `start`; empty without lines.
         count: Number of lines in all blocks.
     """
 
