@@ -1,7 +1,7 @@
-"""The audit log: append (fsync in groups, chained), read back, verify.
+"""The audit log: an append-only, hash-chained JSON Lines file with one line per event.
 
-What a person does with a log that is there (`damage`, `show`, `verify`) has a module each and is
-taken from it: no run needs it.
+This package exports what a run needs. Import the rest from its module: `verify` and `tampering`
+check a log, `reader` filters its lines.
 """
 
 from invite_sweeper.audit.history import (

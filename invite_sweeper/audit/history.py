@@ -1,4 +1,8 @@
-"""Runs, open intents, earlier deletions."""
+"""Read earlier runs back from the audit log.
+
+Covers how runs ended, intents without an outcome, how often an invitation was deleted, and
+missing shards.
+"""
 
 from array import array
 from bisect import bisect_left, bisect_right
@@ -9,22 +13,26 @@ from typing import NamedTuple
 
 from invite_sweeper.audit.reader import read_records
 from invite_sweeper.audit.record import Record, invitation_from_record
-from invite_sweeper.errors import GuardRefused
+from invite_sweeper.errors import ExitCode, GuardRefused
 from invite_sweeper.models import Invitation, Outcome
 
-# The runs of some audit logs, each as its first and its last line tell it.
-
-
 _RUN_EVENTS = frozenset({b"run_started", b"run_finished"})
+_INTENT_EVENTS = frozenset({b"run_started", b"intent", b"outcome"})
+_OUTCOME_EVENTS = frozenset({b"outcome"})
+_COMPLETE_EXIT_CODES = frozenset(code for code in ExitCode if code.read_everything)
+"""Exit codes of runs that read all they could and were not stopped: 0, 4 and 10."""
+
+_GONE_OUTCOMES = ("deleted", "already_gone", "accepted_before", "accepted_during")
+"""Outcomes after which an invitation is not pending anymore."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run, as its first and its last line tell it.
+    """The first and the last record of one run.
 
     Attributes:
-        started: The record of its `run_started`; empty where another line came first.
-        totals: The record of its `run_finished`; empty while it is unfinished.
+        start_record: The run's `run_started`; empty if the files do not contain it.
+        end_record: The run's `run_finished`; empty if the run is unfinished.
     """
 
     run_id: str
@@ -33,48 +41,48 @@ class RunRecord:
 
     @property
     def finished(self) -> bool:
-        """Whether it wrote its last line."""
+        """Whether the run wrote its last line."""
         return bool(self.end_record)
 
     @property
     def mode(self) -> str | None:
-        """`sweep`, `dry-run`, …; None where it is not known."""
+        """The mode (`sweep`, `dry-run`, …); None if unknown."""
         return _text(self.start_record.get("mode"))
 
     @property
     def policy_sha256(self) -> str | None:
-        """The hash of its policy's bytes, 64 hex; None where it is not known."""
+        """SHA-256 of the policy's bytes, 64 hex digits; None if unknown."""
         return _text(self.start_record.get("policy_sha256"))
 
     @property
     def base_url(self) -> str | None:
-        """The Atlas that it asked; None where it is not known."""
+        """The base URL of the Atlas API that the run used; None if unknown."""
         return _text(self.start_record.get("base_url"))
 
     @property
     def shard(self) -> str | None:
-        """Its part, as `1/4`; None for a run over everything."""
+        """The run's shard, such as `1/4`; None for a run without shards."""
         return _text(self.start_record.get("shard"))
 
     @property
     def organizations(self) -> frozenset[str] | None:
-        """The organizations it was over; None where its first line does not tell."""
+        """The IDs of the organizations in the run's scope; None if unknown."""
         value = self.start_record.get("organizations")
         return frozenset(map(str, value)) if isinstance(value, list) else None
 
     @property
     def exit_code(self) -> int | None:
-        """The code it ended with; None while it is unfinished."""
+        """The exit code; None if the run is unfinished."""
         code = self.end_record.get("exit_code")
         return code if type(code) is int else None
 
 
 def read_runs(*paths: Path) -> Iterator[RunRecord]:
-    """The runs of some logs, in their order; one run is in memory at a time.
+    """Yield the runs of the logs in order, with one run in memory at a time.
 
     Raises:
         GuardRefused: A line is damaged.
-        UsageFault: A file cannot be read.
+        UsageError: A file cannot be read.
     """
     run: RunRecord | None = None
     for record in read_records(paths, _RUN_EVENTS):
@@ -95,24 +103,12 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-# What earlier runs left in the audit log: how they ended, and what they did not finish.
-
-
-_INTENT_EVENTS = frozenset({b"run_started", b"intent", b"outcome"})
-_COMPLETE_EXIT_CODES = frozenset({0, 4, 10})
-"""Exit codes of a run that read all it could and was not stopped: its counts can be held
-against the next one's. 3 is not among them, or one bad night would become the measure."""
-
-GONE_OUTCOMES = ("deleted", "already_gone", "accepted_before", "accepted_during")
-"""Outcomes after which an invitation is pending no longer."""
-
-
 class OpenIntent(NamedTuple):
-    """A call that was about to be sent, and of which no outcome is known.
+    """An intent without an outcome: the request may have been sent.
 
     Attributes:
-        mode: The mode of the run that wrote it; None where it is not known.
-        base_url: The Atlas that this run asked; None where it is not known.
+        mode: The mode of the run that wrote it; None if unknown.
+        base_url: The base URL of the Atlas API that this run used; None if unknown.
     """
 
     run_id: str
@@ -123,12 +119,12 @@ class OpenIntent(NamedTuple):
 
     @property
     def from_restore(self) -> bool:
-        """Whether the call was to invite somebody again, and not to delete."""
+        """Whether the request was to re-invite a user, not to delete an invitation."""
         return self.mode == "restore"
 
 
 class Population(NamedTuple):
-    """What a complete run left behind: what it saw, less what it deleted or found gone."""
+    """What remained after a complete run: the counts it saw, minus what was deleted or gone."""
 
     run_id: str
     projects: int
@@ -136,14 +132,14 @@ class Population(NamedTuple):
 
 
 def open_intents(*paths: Path) -> tuple[OpenIntent, ...]:
-    """The intents without an outcome, in their order, whichever run they are of.
+    """Return the intents of all runs that have no outcome, in order.
 
-    An outcome with `recovers` answers the intent of the run that it names. Memory holds the
-    intents that are open at one time, which are as many as a run had in flight.
+    An outcome with `recovers` resolves the intent of the run that it names. Memory grows with
+    the number of intents open at one time, which is limited by the requests in flight.
 
     Raises:
-        GuardRefused: A line is damaged, so not everything is known that was sent.
-        UsageFault: A file cannot be read.
+        GuardRefused: A line is damaged, so the requests that were sent are not all known.
+        UsageError: A file cannot be read.
     """
     runs_by_id: dict[object, RunRecord] = {}
     without_outcome: dict[tuple[object, ...], Record] = {}
@@ -164,11 +160,11 @@ def open_intents(*paths: Path) -> tuple[OpenIntent, ...]:
 
 
 def last_sweep_policy(*paths: Path) -> str | None:
-    """The policy hash of the last sweep that finished, 64 hex; None where there is none.
+    """Return the policy hash of the last finished sweep, 64 hex digits; None without one.
 
     Raises:
         GuardRefused: A line is damaged.
-        UsageFault: A file cannot be read.
+        UsageError: A file cannot be read.
     """
     last = None
     for run in read_runs(*paths):
@@ -183,16 +179,19 @@ def last_population(
     organizations: frozenset[str] | None = None,
     base_url: str | None = None,
 ) -> Population | None:
-    """What the last complete run of the same shard saw; None where there is none.
+    """Return the population after the last complete run of the same shard; None without one.
 
-    With `organizations` or `base_url`, only runs over just these, or of this Atlas, count;
-    None takes any. A run that does not tell counts for each.
+    A run is complete if it ended with exit code 0, 4 or 10: it was neither refused nor stopped.
 
-    Complete is a run that ended with 0, 4 or 10: it was neither refused nor stopped.
+    Args:
+        *paths: The logs, oldest first.
+        shard: Such as `1/4`; None for runs without shards.
+        organizations: Use only runs over exactly these organizations, or over unknown ones.
+        base_url: Use only runs against this base URL, or against an unknown one.
 
     Raises:
         GuardRefused: A line is damaged.
-        UsageFault: A file cannot be read.
+        UsageError: A file cannot be read.
     """
     last = None
     for run in read_runs(*paths):
@@ -213,7 +212,7 @@ def _open_intent(record: Record, runs_by_id: Mapping[object, RunRecord]) -> Open
     except ValueError as error:
         raise GuardRefused(
             f"An intent of run {record.get('run_id')} cannot be read: {error}.",
-            hint="See what `audit verify` says of the audit log.",
+            hint="Check the audit log with `audit verify`.",
         ) from error
     run_id = record.get("run_id")
     run = runs_by_id.get(run_id, RunRecord(str(run_id)))
@@ -224,28 +223,23 @@ def _population(run: RunRecord) -> Population | None:
     projects, seen = map(run.end_record.get, ("projects_seen", "invitations_seen"))
     if type(projects) is not int or type(seen) is not int:
         return None
-    removed = (count for count in map(run.end_record.get, GONE_OUTCOMES) if type(count) is int)
+    removed = (count for count in map(run.end_record.get, _GONE_OUTCOMES) if type(count) is int)
     return Population(run.run_id, projects, seen - sum(removed))
 
 
-# Invitations that come back after a run deleted them, as another robot makes them.
-
-
-_OUTCOME_EVENTS = frozenset({b"outcome"})
-
-
 class DeletionHistory:
-    """How often a person's invitation to a project was deleted before.
+    """Counts how often a user's invitation to a project was deleted before.
 
-    Memory holds 8 bytes a deletion.
+    An invitation that returns after each deletion is likely created by another program.
+    Needs 8 bytes of memory per deletion.
     """
 
     def __init__(self, *paths: Path) -> None:
-        """Read it from the logs.
+        """Read the deletions from the logs.
 
         Raises:
             GuardRefused: A line is damaged.
-            UsageFault: A file cannot be read.
+            UsageError: A file cannot be read.
         """
         key_hashes = array("q")
         for record in read_records(paths, _OUTCOME_EVENTS):
@@ -257,9 +251,10 @@ class DeletionHistory:
         self._key_hashes = array("q", sorted(key_hashes))
 
     def count(self, username: str, project_id: str) -> int:
-        """Deletions of an invitation of this person to this project; case does not matter.
+        """Return the number of deletions of this user's invitation to this project.
 
-        For an invitation to an organization its id stands in the project's place.
+        The case of the username is ignored. For an organization invitation, pass the
+        organization's ID as `project_id`.
         """
         if not self._key_hashes:
             return 0
@@ -269,17 +264,14 @@ class DeletionHistory:
 
 
 def _key_hash(username: str, scope_id: str) -> int:
-    """64 bits for a person and a place. Two of them meeting by chance keeps an invitation."""
+    """Return a 64-bit key. A collision raises a count, which at worst keeps an invitation."""
     return hash((username.casefold().encode("utf-8", "backslashreplace"), scope_id))
 
 
-# Whether the logs of all shards of a night are there.
-
-
 def missing_shards(runs: Iterable[RunRecord]) -> tuple[str, ...]:
-    """Give the shards that none of the runs was, as `2/3`; empty where nothing is missing.
+    """Return the shards without a run, such as `2/3`; empty if none is missing.
 
-    Only the newest division counts: who once ran three shards may run four by now.
+    Only the newest shard count is checked: it may have changed from three to four.
     """
     latest: tuple[str, str] = ("", "")
     seen: dict[str, set[int]] = {}

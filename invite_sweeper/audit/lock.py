@@ -1,4 +1,4 @@
-"""One run at a time on one audit log, and who it is."""
+"""The lock that limits an audit log to one run at a time."""
 
 import os
 import socket
@@ -17,15 +17,15 @@ from invite_sweeper.errors import AuditLogError, LockHeld
 
 
 class RunLock:
-    """Holds the lock of an audit log while a `with` block runs.
+    """Context manager that holds the lock of an audit log.
 
-    The lock is the system's (flock), so it ends with its process however that ends. Who
-    holds it stands in a file beside, which nothing but the next holder changes.
+    The operating system releases the lock (flock) when the process ends, even if it is killed.
+    A file next to the lock describes the holder, for the error message of a second run.
 
     Args:
-        path: The lock file, as `AuditTarget.lock_path` names it.
-        now: Since when it is held, aware.
-        command: What the person typed, for whoever comes second; no secret can be in it.
+        path: The lock file; see `LogPath.lock_path`.
+        now: When the lock was acquired, timezone-aware.
+        command: The command line, shown to a second run. It must not contain secrets.
     """
 
     def __init__(self, path: Path, *, now: datetime, command: str) -> None:
@@ -35,11 +35,11 @@ class RunLock:
         self._lock = FileLock(self._path, mode=0o600, thread_local=False)
 
     def __enter__(self) -> Self:
-        """Take the lock, at once or not at all; a missing folder is made, 0700.
+        """Acquire the lock without waiting. Create a missing directory with mode 0700.
 
         Raises:
-            LockHeld: Another run holds it. Nothing was changed.
-            AuditUnwritable: The lock file cannot be had safely. Nothing was deleted.
+            LockHeld: Another run holds the lock. Nothing was changed.
+            AuditLogError: The lock file could not be opened safely.
         """
         try:
             ensure_private_directory(self._path.parent)
@@ -48,8 +48,8 @@ class RunLock:
             raise self.held_error() from None
         except OSError as error:
             raise AuditLogError(
-                f"The audit log's lock {self._path} cannot be had: {error.strerror or error}.",
-                hint="Name an audit log in a folder that this user may write to.",
+                f"The lock file {self._path} could not be opened: {error.strerror or error}.",
+                hint="Use an audit log in a directory that this user can write to.",
             ) from error
         self._write_holder()
         return self
@@ -66,11 +66,11 @@ class RunLock:
 
     @property
     def _holder_path(self) -> Path:
-        """Hidden, so that a shell's `*.jsonl*` does not hand it to `audit verify`."""
+        """A hidden file, so that `audit verify *.jsonl*` does not include it."""
         return self._path.with_name(f".{self._path.name}.holder")
 
     def _write_holder(self) -> None:
-        """Write who holds it. The lock holds all the same where that cannot be written."""
+        """Describe this process for other runs. Errors are ignored: the lock does not need it."""
         holder = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
@@ -87,7 +87,7 @@ class RunLock:
                 os.close(fd)
 
     def held_error(self) -> LockHeld:
-        """Say that another run holds it, and which, as far as that run has told."""
+        """Return the error for a lock held by another run, with its process if known."""
         try:
             holder = orjson.loads(self._holder_path.read_bytes())
             holder_text = (
@@ -95,8 +95,8 @@ class RunLock:
                 f" ({holder['command']})"
             )
         except (OSError, ValueError, LookupError, TypeError):
-            holder_text = "a process that did not say which"
+            holder_text = "an unknown process"
         return LockHeld(
             f"Another run holds the lock {self._path}: {holder_text}.",
-            hint="Let it end, or stop it; a lock ends with its process.",
+            hint="Wait for that run to end, or stop it. The lock ends with its process.",
         )

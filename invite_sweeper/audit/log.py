@@ -1,4 +1,8 @@
-"""AuditLog: append, group fsync, fail once."""
+"""Append to the audit log: file writes, group commit and the log of one run.
+
+`AuditLog` is the public class. It builds lines with `HashChain`, `GroupCommit` batches their
+fsyncs, and `LogFile` writes to the file. After the first failure nothing more is written.
+"""
 
 import asyncio
 import os
@@ -15,24 +19,23 @@ from invite_sweeper.audit.record import RESERVED_FIELDS, HashChain
 from invite_sweeper.audit.storage import OpenedLog, open_log_file
 from invite_sweeper.errors import AuditLogError
 
-# The append-only file under the audit log: whole lines or nothing, and only in its place.
-
-
 _WRITE_FAILED_CONSEQUENCE = (
-    "Each deletion that was sent has its intent in the log; none is sent after this."
+    "Every deletion that was sent has its intent in the log. No further deletion is sent."
 )
 _REPLACED_CONSEQUENCE = (
-    "Each deletion that was sent had its intent in that file; none is sent after this."
+    "Every deletion that was sent has its intent in the original file. No further one is sent."
 )
+_FLUSH_BYTES = 1 << 18
+"""Pending bytes after which lines are written to the file without waiting for a sync."""
 
 
 class LogFile:
-    """Appends to an open file, in one thread; another may wait for the disk meanwhile.
+    """The open log file. One thread appends while another may wait for fsync.
 
     Args:
-        path: Absolute.
-        place: The open file; it is closed by `close`.
-        copy: Where everything goes as well. Losing it stops nothing.
+        path: Absolute path.
+        opened: The open file; `close` closes it.
+        copy: A stream that receives all lines as well. Its errors do not stop the log.
 
     Attributes:
         copy_failure: Why the copy ended early; None while it is complete.
@@ -47,13 +50,13 @@ class LogFile:
         self._uncopied: deque[bytes] = deque()
 
     def append(self, data: bytes) -> None:
-        """Hand whole lines to the system. They are not on disk before `sync`.
+        """Write complete lines. They are not on disk before `fsync`.
 
-        Where not all of them can be written, the last one that is not whole is cut off again.
-        The whole ones stay: an outcome among them is known to nobody else.
+        After a partial write, the incomplete line is truncated. Complete lines stay: an outcome
+        among them is recorded nowhere else.
 
         Raises:
-            AuditUnwritable: Not all is written. The file ends with a whole line.
+            AuditLogError: Not all lines were written. The file ends with a complete line.
         """
         try:
             self._check_not_replaced()
@@ -64,14 +67,14 @@ class LogFile:
             self._uncopied.append(data)
 
     def fsync(self) -> None:
-        """Copy what was appended, and put it on disk.
+        """Write the copy, then sync the file to disk.
 
-        `fsync`, not `fdatasync`: a log grows with each group, so its size has to go to the
-        file system's journal either way, and the two cost the same.
+        Uses `fsync`, not `fdatasync`: the file grows with each group, so its size is written to
+        the file system's journal in both cases, and both cost the same.
 
         Raises:
-            AuditUnwritable: It is not known what is on disk, and never will be: the system
-                forgets what it could not write.
+            AuditLogError: The sync failed. A retry cannot succeed, because the kernel discards
+                the pages that it could not write.
         """
         self._write_copy()
         try:
@@ -80,14 +83,14 @@ class LogFile:
             raise self._as_log_error(error) from error
 
     def close(self) -> None:
-        """Close the file, and copy what is not copied yet; again is nothing."""
+        """Write the rest of the copy and close the file. Closing twice is allowed."""
         self._write_copy()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def _check_not_replaced(self) -> None:
-        """Refuse to go on where the name leads elsewhere, or somebody else has written."""
+        """Raise AuditLogError if the file was moved, replaced or changed by another program."""
         opened_status = os.fstat(self._fd)
         try:
             path_status = self._path.lstat()
@@ -95,15 +98,15 @@ class LogFile:
             path_status = None
         if path_status is None or not os.path.samestat(path_status, opened_status):
             raise AuditLogError(
-                f"The audit log {self._path} was taken away while it was being written.",
+                f"The audit log {self._path} was moved or deleted while it was being written.",
                 consequence=_REPLACED_CONSEQUENCE,
-                hint="Bring it back from where it was moved, then run the same command again.",
+                hint="Restore the original file, then run the same command again.",
             )
         if opened_status.st_size != self._size:
             raise AuditLogError(
-                f"Somebody else has changed the audit log {self._path} while it was being written.",
-                consequence="No deletion is sent after this.",
-                hint="See what `audit verify` says of it.",
+                f"Another program changed the audit log {self._path} while it was being written.",
+                consequence="No further deletion is sent.",
+                hint="Check it with `audit verify`.",
             )
 
     def _write(self, data: bytes) -> None:
@@ -120,9 +123,9 @@ class LogFile:
         self._size += written
 
     def _write_copy(self) -> None:
-        """Copy to where a cluster collects it; the file is the log.
+        """Write pending lines to the copy.
 
-        That may be a pipe whose reader is slow, so it is for the thread that may wait.
+        Runs in the fsync thread: the copy may be a pipe with a slow reader.
         """
         while self._uncopied and self._copy_stream is not None:
             try:
@@ -136,27 +139,19 @@ class LogFile:
         return AuditLogError(
             f"The audit log {self._path} cannot be written: {error.strerror or error}.",
             consequence=_WRITE_FAILED_CONSEQUENCE,
-            hint="Make room or mend the disk, then run the same command again: it goes on.",
+            hint="Free disk space or repair the disk, then run the same command again: it "
+            "processes the rest.",
         )
 
 
-# Lines on disk in groups: one write and one sync for all who wait.
-
-
-_FLUSH_BYTES = 1 << 18
-"""So much is held in memory at most before it is handed to the system."""
-
-
 class GroupCommit:
-    """Takes lines in order and puts them on disk.
+    """Group commit: callers that wait at the same time share one write and one fsync.
 
-    Lines are appended by the event loop alone, which hands them to the system together; a
-    thread of the writer's own waits for the disk, once for all who wait, and needs the loop
-    for little else. After the first failure nothing is written any more, and everybody who
-    comes is told.
+    The event loop appends lines in order and writes them in batches. A separate thread waits
+    for fsync. After the first failure nothing is written, and every call raises the error.
 
     Attributes:
-        position: The byte offset after the last line appended, whether on disk yet or not.
+        offset: Byte offset after the last appended line, which may not be on disk yet.
     """
 
     def __init__(self, file: LogFile, offset: int) -> None:
@@ -173,10 +168,10 @@ class GroupCommit:
         self._is_syncing = False
 
     def append(self, line: bytes) -> None:
-        """Take a line, without its newline. It is not on disk yet.
+        """Append a line, given without its newline. It is not on disk before `sync`.
 
         Raises:
-            AuditUnwritable: The writer has failed before, or fails now.
+            AuditLogError: This or an earlier write failed.
         """
         self.check_not_failed()
         self._pending.append(line)
@@ -186,26 +181,21 @@ class GroupCommit:
             self.check_not_failed()
 
     def check_not_failed(self) -> None:
-        """Do nothing while all is well.
-
-        Raises:
-            AuditUnwritable: The writer has failed.
-        """
+        """Raise AuditLogError if an earlier write or sync failed."""
         if (failure := self._failure) is not None:
             raise AuditLogError(
                 failure.message, consequence=failure.consequence, hint=failure.hint
             ) from failure.__cause__
 
     async def sync(self) -> None:
-        """Wait until everything appended so far is on disk.
+        """Wait until every line appended so far is on disk.
 
-        The first who comes begins a group at once, so that the disk works while others go on.
-        Whoever comes while it is being synced joins the next one, which begins when everybody
-        who was woken has had a turn to append; or the running one, when nothing has been
-        appended since it began.
+        The first caller starts a sync immediately. Callers that arrive during a sync share the
+        next one, which starts after the callers of the current one had a chance to append. A
+        caller joins the current sync if nothing was appended since it started.
 
         Raises:
-            AuditUnwritable: It is not, and never will be.
+            AuditLogError: The lines could not be written. A retry cannot succeed.
         """
         self.check_not_failed()
         if self._synced_to == self.offset:
@@ -222,16 +212,16 @@ class GroupCommit:
         self.check_not_failed()
 
     async def close(self) -> None:
-        """Put everything on disk, unless the writer has failed, and close the file.
+        """Sync all lines, unless an earlier write failed, and close the file.
 
         Raises:
-            AuditUnwritable: The last lines cannot be put on disk. The file is closed.
+            AuditLogError: The last lines could not be written. The file is closed.
         """
         try:
             if self._failure is None:
                 await self.sync()
         finally:
-            self._executor.shutdown()  # a group that runs on must not meet another file's number
+            self._executor.shutdown()  # before the descriptor can be reused by another file
             self._failure = self._failure or AuditLogError(
                 "The audit log is closed.", consequence=""
             )
@@ -249,15 +239,15 @@ class GroupCommit:
         self._executor.submit(self._fsync_in_thread, loop)
 
     def _finish_group(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wake all who rode with the group, and let the next one begin if somebody waits."""
+        """Wake the group's callers and start the next group if there are waiting callers."""
         self._synced_to, self._group_end = self._group_end, -1
         self._notify()
         self._is_syncing = bool(self._next_group)
         if self._is_syncing:
-            loop.call_soon(self._start_group, loop)  # after those who were woken
+            loop.call_soon(self._start_group, loop)  # after the woken callers have run
 
     def _notify(self) -> None:
-        """Wake those who rode; after a failure all, as nothing is written any more."""
+        """Wake the current group's callers, or all callers after a failure."""
         waiters, self._current_group = self._current_group, []
         if self._failure is not None:
             waiters, self._next_group = waiters + self._next_group, []
@@ -266,21 +256,21 @@ class GroupCommit:
                 waiter.set_result(None)
 
     def _fsync_in_thread(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait for the disk, in the thread, which tells the loop by itself."""
+        """Sync the file, then notify the event loop."""
         try:
             self._fail_on_error(self._file.fsync)
         finally:
             loop.call_soon_threadsafe(self._finish_group, loop)
 
     def _flush(self) -> None:
-        """Hand what is pending to the system, in order."""
+        """Write the pending lines to the file."""
         self._pending_start = self.offset
         lines, self._pending = self._pending, []
         if lines and self._failure is None:
             self._fail_on_error(partial(self._file.append, b"\n".join((*lines, b""))))
 
     def _fail_on_error(self, action: Callable[[], None]) -> None:
-        """Take a step; whatever goes wrong in it, nothing is written after that."""
+        """Run an action. After any exception, the log counts as failed."""
         try:
             action()
         except AuditLogError as failure:
@@ -288,21 +278,18 @@ class GroupCommit:
         except BaseException as error:
             self._failure = AuditLogError(
                 f"The audit log cannot be written: {error!r}.",
-                consequence="No deletion is sent after this.",
+                consequence="No further deletion is sent.",
             )
             if not isinstance(error, Exception):
                 raise
-
-
-# The audit log of one run: a hash chain of lines, written to disk in groups.
 
 
 class AuditLog:
     """The audit log of one run, open for appending.
 
     Attributes:
-        path: As it was given.
-        set_aside: Where a torn last line of an earlier run was moved; None where there was none.
+        path: The path as given to `open`.
+        torn_copy: The file to which an earlier run's torn last line was moved; None without one.
     """
 
     def __init__(
@@ -328,17 +315,17 @@ class AuditLog:
         clock: Callable[[], datetime],
         copy: BinaryIO | None = None,
     ) -> "AuditLog":
-        """Open the file at its end, or create it, 0600; missing folders become 0700.
+        """Open the file for appending, or create it with mode 0600 and its directories with 0700.
 
         Args:
-            path: The file itself, without placeholders.
+            path: The file's path, without placeholders.
             run_id: Written into every line.
-            clock: The instant of a line, aware.
-            copy: Where each line goes as well, as standard output's buffer. Losing it stops
-                nothing; `copy_failure` tells.
+            clock: Returns the timestamp of a line, timezone-aware.
+            copy: A stream that receives each line as well, such as standard output. Its errors
+                do not stop the log; see `copy_failure`.
 
         Raises:
-            AuditUnwritable: It cannot be had safely. Nothing was deleted.
+            AuditLogError: The file could not be opened safely.
         """
         absolute = path.absolute()
         opened = open_log_file(absolute)
@@ -348,51 +335,47 @@ class AuditLog:
 
     @property
     def offset(self) -> int:
-        """The byte offset after the last line written; the next one begins there."""
+        """Byte offset after the last line, where the next line starts."""
         return self._writer.offset
 
     @property
     def last_hash(self) -> str:
-        """The hash of the last line written, 64 hex; the next line's `prev`."""
+        """Hash of the last line, 64 hex digits; `prev` of the next line."""
         return self._chain.last_hash
 
     @property
     def copy_failure(self) -> Exception | None:
-        """Why the copy ended early; None while it is complete, or where none was asked for."""
+        """Why the copy ended early; None if it is complete or was not requested."""
         return self._file.copy_failure
 
     def write(self, event: str, /, **fields: object) -> None:
-        """Add one line. It is chained at once, and on disk after the next `durable`.
+        """Add one line to the chain. It is on disk after the next `sync`.
 
         Args:
-            event: As in the contract's table.
-            fields: The further fields, in their order.
+            event: One of the contract's events.
+            fields: The event's fields, in order.
 
         Raises:
-            AuditUnwritable: The log has failed; nothing may be sent after that.
-            ValueError: A field has a name that the log itself writes.
+            AuditLogError: The log has failed. The caller must not send any request.
+            ValueError: A field name is reserved.
         """
         if not RESERVED_FIELDS.isdisjoint(fields):
-            raise ValueError(
-                f"The audit log writes these itself: {RESERVED_FIELDS & fields.keys()}"
-            )
+            raise ValueError(f"reserved field names: {RESERVED_FIELDS & fields.keys()}")
         self._writer.check_not_failed()
         self._writer.append(self._chain.add(event, fields))
 
     async def sync(self) -> None:
-        """Return when every line written so far is on disk.
-
-        All who wait meanwhile share one write and one sync.
+        """Wait until every line written so far is on disk. Concurrent callers share one fsync.
 
         Raises:
-            AuditUnwritable: They are not; nothing may be sent after that.
+            AuditLogError: The log has failed. The caller must not send any request.
         """
         await self._writer.sync()
 
     async def close(self) -> None:
-        """Put every line on disk, unless the log has failed, and close the file.
+        """Sync all lines, unless the log has failed, and close the file.
 
         Raises:
-            AuditUnwritable: The last lines cannot be put on disk. The file is closed.
+            AuditLogError: The last lines could not be written. The file is closed.
         """
         await self._writer.close()

@@ -1,4 +1,4 @@
-"""Read and filter lines."""
+"""Read and filter the lines of audit logs, one at a time, so that files may be large."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,18 +15,15 @@ from invite_sweeper.audit.record import Record
 from invite_sweeper.audit.storage import could_be_first_line, is_record
 from invite_sweeper.errors import GuardRefused, UsageError
 
-# Reads the lines of audit logs back, one at a time, whatever the size of the files.
-
-
 READ_BLOCK_BYTES = 1 << 18
 _EVENT_FIELD = re.compile(rb'"event"\s*:\s*"([^"\\]*)"')
 
 
 class LinePosition(NamedTuple):
-    """Where a line stands.
+    """The position of a line.
 
     Attributes:
-        line: From 1.
+        line: Line number, from 1.
     """
 
     path: Path
@@ -38,7 +35,7 @@ class LinePosition(NamedTuple):
 
 
 class LineHeader(NamedTuple):
-    """What a line says of its place in the log."""
+    """The fields that give a line its position in the hash chain."""
 
     run_id: str
     seq: int
@@ -47,7 +44,7 @@ class LineHeader(NamedTuple):
 
     @classmethod
     def parse(cls, line: bytes) -> "LineHeader | None":
-        """Read it from a line without its newline; None when this is no line of an audit log."""
+        """Parse a line without its newline; None if it is not a line of an audit log."""
         record = parse_record(line)
         if record is None:
             return None
@@ -58,7 +55,7 @@ class LineHeader(NamedTuple):
 
 
 def parse_record(line: bytes) -> Record | None:
-    """One line as a record; None when it is no JSON object."""
+    """Parse one line; None if it is not a JSON object."""
     try:
         record = orjson.loads(line)
     except ValueError:
@@ -67,65 +64,61 @@ def parse_record(line: bytes) -> Record | None:
 
 
 def open_log(path: Path) -> BinaryIO:
-    """Open an audit log to be read.
+    """Open an audit log for reading.
 
     Raises:
-        UsageFault: It cannot be read.
+        UsageError: The file cannot be read.
     """
     try:
         return path.open("rb", buffering=READ_BLOCK_BYTES)
     except OSError as error:
         raise UsageError(
             f"The audit log {path} cannot be read: {error.strerror or error}.",
-            hint="Name files that exist and that this user may read.",
+            hint="Check that the file exists and that this user can read it.",
         ) from error
 
 
 def raise_damaged(position: LinePosition) -> NoReturn:
-    """Raise what a damaged line means to a run that has to rely on the log.
-
-    Raises:
-        GuardRefused: Always.
-    """
+    """Raise GuardRefused: a run cannot rely on a log with a damaged line."""
     raise GuardRefused(
-        f"The audit log is damaged at {position}, so earlier runs cannot be known from it.",
-        hint="See what `audit verify` says of it. Moving the file away begins a new one, which "
-        "knows nothing of this one's open deletions, used-up plans and bounced invitations.",
+        f"The audit log is damaged at {position}. Earlier runs cannot be read from it.",
+        hint="Check it with `audit verify`. Moving the file away starts a new log, without this "
+        "one's interrupted deletions, used plans and bounced invitations.",
     )
 
 
 def require_audit_log(path: Path) -> None:
-    """Let a file pass that begins as an audit log does: empty, or with at least a torn line.
+    """Check that a file starts like an audit log: empty, or with a complete or torn line.
 
     Raises:
-        GuardRefused: Its first line is none of an audit log.
-        UsageFault: It cannot be read.
+        GuardRefused: The first line is not a line of an audit log.
+        UsageError: The file cannot be read.
     """
     with open_log(path) as file:
         first_line = file.readline(READ_BLOCK_BYTES)
     if not (is_record(first_line) or could_be_first_line(first_line)):
         raise GuardRefused(
-            f"{LinePosition(path, 1)} is no line of an audit log.",
-            hint="Name an audit log; `audit verify` tells what is wrong with a damaged one.",
+            f"{LinePosition(path, 1)} is not a line of an audit log.",
+            hint="Name an audit log. Check a damaged one with `audit verify`.",
         )
 
 
 def reject_duplicates(paths: Iterable[Path]) -> None:
-    """Let files pass that are each given once.
+    """Raise UsageError if two paths name the same file: its lines would count twice.
 
     Raises:
-        UsageFault: Two names are of one file: its lines would count twice.
+        UsageError: Two paths name the same file.
     """
     seen: dict[tuple[int, int], Path] = {}
     for path in paths:
         try:
             status = path.stat()
-        except OSError:  # said by whoever opens it
+        except OSError:  # `open_log` reports it
             continue
         identity = (status.st_dev, status.st_ino)
         if identity in seen:
             raise UsageError(
-                f"{seen[identity]} and {path} are one audit log, given twice.",
+                f"{seen[identity]} and {path} are the same audit log.",
                 hint="Name each file once.",
             )
         seen[identity] = path
@@ -137,19 +130,20 @@ def read_records(
     *,
     on_damaged: Callable[[LinePosition], object] = raise_damaged,
 ) -> Iterator[Record]:
-    """The records of some files, one after another, in the order of their lines.
+    """Yield the records of the files in order.
 
-    A last line that is torn or no record is left out: the next run sets it aside. Only lines
-    of the events asked for are parsed, which is several times faster than parsing all.
+    A torn or invalid last line is skipped: the next run moves it to another file. Only lines of
+    the requested events are parsed, which is several times faster than parsing all.
 
     Args:
-        paths: In the order in which they were written.
-        events: Names of events; None gives all.
-        damaged: Told of each line that is no record; what it raises ends the reading.
+        paths: The logs, oldest first.
+        events: Names of events; None for all.
+        on_damaged: Called with the position of each line that is not a record. By default it
+            raises GuardRefused.
 
     Raises:
-        GuardRefused: A line is damaged, and `damaged` was left as it is.
-        UsageFault: A file cannot be read.
+        GuardRefused: A line is damaged (by default).
+        UsageError: A file cannot be read.
     """
     for path in paths:
         yield from _read_file(path, events, on_damaged)
@@ -161,7 +155,7 @@ def _read_file(
     unreadable: int | None = None
     with open_log(path) as file:
         for number, line in enumerate(file, 1):
-            if unreadable is not None:  # and this line shows that it was not the last
+            if unreadable is not None:  # not the last line, so not a torn one
                 on_damaged(LinePosition(path, unreadable))
                 unreadable = None
             event = _EVENT_FIELD.search(line)
@@ -174,20 +168,17 @@ def _read_file(
                 yield record
 
 
-# Picks lines out of audit logs: those of a run, a project, a person, an outcome, a day.
-
-
 @dataclass(frozen=True, slots=True)
 class LineFilter:
-    """Which lines to show; what is None chooses all, and all that is given must hold.
+    """A filter for lines: all criteria that are not None must match.
 
     Attributes:
-        run: A run's id, or its beginning.
-        project: A project's id, or a glob on its name; case does not matter.
-        username: A glob on the invited person's address; case does not matter.
-        outcome: An outcome's name; lines of other events have none.
+        run: A run ID or its prefix.
+        project: A glob for the project's ID or name, case-insensitive.
+        username: A glob for the invited user's name, case-insensitive.
+        outcome: An outcome; lines without one do not match.
         day: A day in UTC.
-        event: An event's name.
+        event: The name of an event.
     """
 
     run: str | None = None
@@ -198,7 +189,7 @@ class LineFilter:
     event: str | None = None
 
     def matches(self, record: Record) -> bool:
-        """Whether the record is chosen."""
+        """Return whether the record matches all criteria."""
         return (
             _starts_with(self.run, record.get("run_id"))
             and _starts_with(None if self.day is None else self.day.isoformat(), record.get("ts"))
@@ -218,17 +209,16 @@ def filter_records(
     *,
     on_damaged: Callable[[LinePosition], object] = raise_damaged,
 ) -> Iterator[Record]:
-    """The chosen records, in the order of their lines; one is in memory at a time.
+    """Return an iterator over the matching records, with one record in memory at a time.
 
     Args:
-        paths: In the order in which they were written.
-        choice: What to show.
-        damaged: Told of each line that is no record; what it raises ends the reading.
+        paths: The logs, oldest first.
+        line_filter: Which records to return.
+        on_damaged: See `read_records`.
 
     Raises:
-        GuardRefused: A line is damaged, and `damaged` was left as it is; or a file begins
-            with what is no line of an audit log.
-        UsageFault: A file cannot be read.
+        GuardRefused: A file is not an audit log, or a line is damaged (by default).
+        UsageError: A file cannot be read.
     """
     for path in paths:
         require_audit_log(path)

@@ -1,4 +1,7 @@
-"""One line: fields <-> Invitation; sequence number, hash chain."""
+"""The format of one audit log line: fields, JSON, checksum and hash chain.
+
+Converts an invitation to the fields of its lines and back.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,24 +13,21 @@ import orjson
 
 from invite_sweeper.models import Invitation, Source, Timestamp, UnreadableDate
 
-# One line of the audit log: its fields, its JSON, and the invitation that it describes.
-
-
 GENESIS_HASH = "0" * 64
-"""The `prev` of a file's first line."""
+"""`prev` of the first line of a file."""
 
 RESERVED_FIELDS = frozenset({"ts", "run_id", "seq", "event", "prev", "seal"})
-"""Fields that the log itself writes into each line; callers cannot set them."""
+"""Fields that the log writes itself; callers cannot set them."""
 
 Record: TypeAlias = Mapping[str, object]
-"""One line, parsed."""
+"""One parsed line."""
 
 _TENTH_OF_A_DAY_S = 8640
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z")
 
 
 def line_hash(line: bytes) -> str:
-    """Return the `prev` of the next line: SHA-256 of a line without its newline, 64 hex."""
+    """Return the `prev` of the next line: SHA-256 of a line without its newline, 64 hex digits."""
     return sha256(line).hexdigest()
 
 
@@ -69,13 +69,13 @@ def _jsonable(value: object) -> object:
 def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object]:
     """Return the fields that describe an invitation, in the contract's order.
 
-    `age_days` is floored to one decimal; None where there is no readable date. An
-    organization's invitation has no project. `status`, `team_ids`, `project_roles` and `linked_projects`
-    follow only where they differ from the usual.
+    `age_days` is floored to one decimal; it is None without a readable date. An organization
+    invitation has no project. `status`, `team_ids`, `origin` and `reaches` are included only if
+    they are not the default.
 
     Args:
         invitation: As Atlas described it.
-        now: The run's one instant, aware.
+        now: The run's current time, timezone-aware.
     """
     of_organization = invitation.source.is_organization_level
     fields: dict[str, object] = {
@@ -116,12 +116,12 @@ def outcome_fields(
 
     Args:
         outcome: One of the contract's values.
-        attempts: Requests that were sent.
-        http_status: Of the last response.
-        error_code: Atlas's `errorCode` of the last response.
-        duration_ms: None where this run sent nothing.
-        seen: The user's status before and after; a restore has no such fields.
-        recovers: The interrupted run whose intent this resolves; None for the run's own.
+        attempts: Number of requests that were sent.
+        http_status: Status of the last response.
+        error_code: Atlas's `errorCode` in the last response.
+        duration_ms: None if this run sent no request.
+        seen: The user's status before and after; None for a restore.
+        recovers: ID of the interrupted run that wrote the intent; None for an intent of this run.
     """
     fields: dict[str, object] = {
         "outcome": outcome,
@@ -138,7 +138,7 @@ def outcome_fields(
 
 
 def _date(moment: Timestamp) -> str | None:
-    """Return RFC 3339 in UTC, with microseconds only where there are any."""
+    """Return RFC 3339 in UTC, with microseconds only if they are not zero."""
     if isinstance(moment, datetime):
         return moment.astimezone(UTC).isoformat()[:-6] + "Z"
     return None if moment is None else moment.raw
@@ -147,7 +147,7 @@ def _date(moment: Timestamp) -> str | None:
 def _age_days(created_at: Timestamp, now: datetime) -> float | None:
     if not isinstance(created_at, datetime):
         return None
-    age = now - created_at  # only its days can be negative
+    age = now - created_at  # for a date in the future, only `days` is negative
     return (age.days * 10 + age.seconds // _TENTH_OF_A_DAY_S) / 10
 
 
@@ -186,12 +186,12 @@ def invitation_from_record(record: Record) -> tuple[Invitation, str]:
 def _text_field(record: Record, name: str) -> str:
     value = record.get(name)
     if not isinstance(value, str):
-        raise ValueError(f"`{name}` is not a text")  # noqa: TRY004  one kind of error for a line
+        raise ValueError(f"`{name}` is not a string")  # noqa: TRY004  one error type for a line
     return value
 
 
 def _optional_text_field(record: Record, name: str) -> str | None:
-    value = record.get(name, name)  # a missing field is not None: `_text` raises
+    value = record.get(name, name)  # a missing field is an error, not None
     return None if value is None else _text_field(record, name)
 
 
@@ -201,7 +201,7 @@ def _text_list_field(record: Record, name: str) -> tuple[str, ...]:
         texts = tuple(part for part in value if isinstance(part, str))
         if len(texts) == len(value):
             return texts
-    raise ValueError(f"`{name}` is not a list of texts")
+    raise ValueError(f"`{name}` is not a list of strings")
 
 
 def _pair_list_field(record: Record, name: str) -> tuple[tuple[str, str], ...]:
@@ -230,25 +230,25 @@ def _parse_timestamp(text: str) -> datetime | UnreadableDate:
         return UnreadableDate(text)
 
 
-# The seal of a run's last line, which no later line may be there to vouch for.
+# Checksum and hash chain --------------------------------------------------------------------
 
 
 CHECKSUMMED_EVENT = "run_finished"
-"""The event whose line seals itself: nothing need follow it that could vouch for it."""
+"""The event with a checksum of its own line (`seal`): no later line may cover its hash."""
 
 _CHECKSUM_FIELD = re.compile(rb',"([^"]{4})":"([\x20-\x7e]{64})"\}$')
 
 
 def add_checksum(line: bytes) -> bytes:
-    """The line with a last field `seal`: the SHA-256 of the line without that field."""
+    """Append the field `seal`: the SHA-256 of the line without that field."""
     return b'%b,"seal":"%b"}' % (line[:-1], line_hash(line).encode())
 
 
 def checksum_ok(line: bytes) -> bool | None:
-    """Whether the seal of a `run_finished` line is that of its contents; None without a seal.
+    """Return whether the `seal` of a `run_finished` line is correct; None without one.
 
-    A field of the same length in its place counts as a broken one: a bit in its name may
-    have turned.
+    A field of the same form with another name counts as an incorrect `seal`: a bit of the
+    name may have changed.
     """
     found = _CHECKSUM_FIELD.search(line)
     if found is None:
@@ -256,14 +256,11 @@ def checksum_ok(line: bytes) -> bool | None:
     return found[1] == b"seal" and line_hash(line[: found.start()] + b"}") == found[2].decode()
 
 
-# The hash chain of one run's lines: numbered, dated, each with the hash of the one before.
-
-
 class HashChain:
-    """Makes the lines of one run.
+    """Builds the lines of one run: numbered, dated, each with the hash of the line before.
 
     Attributes:
-        last_hash: Of the last line, 64 hex; the next line's `prev`.
+        last_hash: Hash of the last line, 64 hex digits; `prev` of the next line.
     """
 
     def __init__(self, run_id: str, last_hash: str, clock: Callable[[], datetime]) -> None:

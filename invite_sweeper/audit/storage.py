@@ -1,4 +1,4 @@
-"""Open the file safely, repair a torn last line."""
+"""Open the audit log's file safely: directory, permissions, and a torn last line."""
 
 import errno
 import os
@@ -13,18 +13,29 @@ import orjson
 from invite_sweeper.audit.record import GENESIS_HASH, line_hash
 from invite_sweeper.errors import AuditLogError
 
-# The folder of an audit log: made where it is missing, refused where others could reach in.
+_LINE_START = b'{"ts":"'
+_BLOCK_BYTES = 1 << 16
+_MIN_NEWLINES = 3
+"""Newlines between which there are at least two complete lines."""
+_MAX_TAIL_BYTES = 1 << 24
+"""More than two lines can have; a file without newlines is not an audit log."""
+_CREATE_FLAGS = os.O_CREAT | os.O_EXCL
+_SAFE_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
+_COPY_BYTES = 1 << 20
+
+
+# Directory ----------------------------------------------------------------------------------
 
 
 def ensure_private_directory(directory: Path) -> None:
-    """Make the folder, 0700, if it is missing, and refuse it if others could reach into it.
+    """Create a missing directory with mode 0700, and check that others cannot replace files in it.
 
     Args:
-        folder: Absolute.
+        directory: Absolute path.
 
     Raises:
-        AuditUnwritable: It is refused. Nothing was changed but that missing folders were made.
-        OSError: It cannot be made or looked at.
+        AuditLogError: The directory is not safe. Missing directories may have been created.
+        OSError: The directory cannot be created or read.
     """
     _make_directories(directory)
     _reject_symlink(directory)
@@ -32,10 +43,10 @@ def ensure_private_directory(directory: Path) -> None:
 
 
 def fsync_directory(directory: Path) -> None:
-    """Put the folder's names on disk: a file that is synced alone may lose its name.
+    """Sync the names in a directory to disk: syncing a new file does not sync its name.
 
     Raises:
-        OSError: It cannot be done.
+        OSError: The directory cannot be synced.
     """
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -45,7 +56,7 @@ def fsync_directory(directory: Path) -> None:
 
 
 def _make_directories(directory: Path) -> None:
-    """Make what is missing, and put each new name on disk: a log must not vanish with one."""
+    """Create missing directories and sync their names, or a crash could remove the log."""
     missing = [each for each in (directory, *directory.parents) if not os.path.lexists(each)]
     for each in reversed(missing):
         each.mkdir(mode=0o700, exist_ok=True)
@@ -55,17 +66,17 @@ def _make_directories(directory: Path) -> None:
 def _reject_symlink(directory: Path) -> None:
     if directory.is_symlink():
         raise AuditLogError(
-            f"The audit log's folder {directory} is a symbolic link.",
-            hint="Name the folder itself.",
+            f"The audit log's directory {directory} is a symbolic link.",
+            hint="Name the directory itself.",
         )
 
 
 def _reject_world_writable(directory: Path) -> None:
-    """Refuse a folder in which others could put a file of theirs in our file's place.
+    """Raise AuditLogError if other users could replace the log's file.
 
-    One that all may write to passes only with the sticky bit (as /tmp has it): there nobody
-    can rename what is not theirs. Above the folder the same holds, but a folder of this user's
-    own may lie in one that is open to all: it can be taken away, which is noticed.
+    A world-writable directory needs the sticky bit (as /tmp has), with which users can only
+    rename their own files. The same is required of its parents, with one exception: a directory
+    owned by this user may be in a world-writable one. It can be moved, but that is detected.
     """
     child_owner = None
     for each in (resolved := directory.resolve(), *resolved.parents):
@@ -73,30 +84,22 @@ def _reject_world_writable(directory: Path) -> None:
         is_world_writable = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
         if is_world_writable and child_owner != os.geteuid():
             raise AuditLogError(
-                f"Everybody can write to {each}, where the audit log is.",
-                hint=f"Take that away: chmod o-w {each}",
+                f"Every user can write to {each}, which contains the audit log.",
+                hint=f"Remove that permission: chmod o-w {each}",
             )
         child_owner = status.st_uid
 
 
-# The end of an audit log: its last whole line, and what a crash left after it.
-
-
-_LINE_START = b'{"ts":"'
-_BLOCK_BYTES = 1 << 16
-_MIN_NEWLINES = 3
-"""Line ends that are sure to hold two whole lines between them."""
-_MAX_TAIL_BYTES = 1 << 24
-"""Two lines are never longer than this; a file without line ends is no audit log."""
+# End of the file ----------------------------------------------------------------------------
 
 
 class LogTail(NamedTuple):
-    """How an audit log ends.
+    """The end of an audit log.
 
     Attributes:
-        size: Bytes up to and with the last whole line.
-        last_hash: That line's hash; None where there is no line.
-        torn: Something follows it: a line without an end, or one that is no JSON.
+        size: Bytes up to the end of the last complete line.
+        last_hash: Hash of that line; None for a file without lines.
+        torn: Whether a torn line follows: it is incomplete or not JSON.
     """
 
     size: int
@@ -105,11 +108,11 @@ class LogTail(NamedTuple):
 
 
 def read_tail(fd: int, path: Path) -> LogTail:
-    """Find the last whole line. Reads the end of the file only, however long it is.
+    """Find the last complete line. Reads only the end of the file.
 
     Raises:
-        AuditUnwritable: What would be before the torn end is no line of an audit log, so
-            this is another kind of file, or a badly damaged one; it is left as it is.
+        AuditLogError: The line before the torn one is not a line of an audit log: this is
+            another kind of file, or more than its last line is damaged. It is not changed.
         OSError: The file cannot be read.
     """
     end = os.fstat(fd).st_size
@@ -123,12 +126,12 @@ def read_tail(fd: int, path: Path) -> LogTail:
 
 
 def could_be_first_line(torn: bytes) -> bool:
-    """Whether a crash may have left this of a file's first line: its beginning, or nothing."""
+    """Return whether this could be a torn first line: its first bytes, or only zeros."""
     return _LINE_START.startswith(torn[: len(_LINE_START)]) or not torn.strip(b"\0")
 
 
 def _last_two_lines(fd: int, path: Path, end: int) -> tuple[list[bytes], bytes]:
-    """Up to two last whole lines, and what follows the last newline."""
+    """Return up to two last complete lines and the bytes after the last newline."""
     data = b""
     start = end
     while start > 0 and data.count(b"\n") < _MIN_NEWLINES:
@@ -143,15 +146,15 @@ def _last_two_lines(fd: int, path: Path, end: int) -> tuple[list[bytes], bytes]:
 
 def _not_a_log_error(path: Path) -> AuditLogError:
     return AuditLogError(
-        f"{path} is no audit log, or its end is damaged by more than one torn line.",
-        hint="See what `audit verify` says of it, or name another file.",
+        f"{path} is not an audit log, or more than its last line is damaged.",
+        hint="Check it with `audit verify`, or name another file.",
     )
 
 
 def is_torn_write(rest: bytes) -> bool:
-    """Whether a crash may have left this after a log's last newline.
+    """Return whether a crash could have left these bytes after the last newline.
 
-    Not where a whole line is followed by more: then it is the newline that was changed.
+    A complete line followed by more bytes is not torn: its newline was changed.
     """
     text = rest.decode("utf-8", "replace")
     try:
@@ -162,7 +165,7 @@ def is_torn_write(rest: bytes) -> bool:
 
 
 def is_record(line: bytes) -> bool:
-    """Whether this is a line of an audit log, by its form: a JSON object that follows another."""
+    """Return whether a line has the form of an audit log line, with its chain fields."""
     try:
         record = orjson.loads(line)
     except ValueError:
@@ -170,22 +173,17 @@ def is_record(line: bytes) -> bool:
     return isinstance(record, dict) and {"run_id", "seq", "event", "prev"} <= record.keys()
 
 
-# Opens the file of an audit log where nobody else can reach it, and mends its torn end.
-
-
-_CREATE_FLAGS = os.O_CREAT | os.O_EXCL
-_SAFE_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
-_COPY_BYTES = 1 << 20
+# Opening ------------------------------------------------------------------------------------
 
 
 class OpenedLog(NamedTuple):
     """An open audit log.
 
     Attributes:
-        fd: Open for appending and reading.
-        size: Bytes of whole lines in it; the next line begins there.
-        last_hash: The hash of its last line; 64 zeros when it is empty.
-        set_aside: The file that now holds a torn last line; None where there was none.
+        fd: File descriptor for appending and reading.
+        size: File size in bytes, where the next line starts.
+        last_hash: Hash of the last line; 64 zeros for an empty file.
+        torn_copy: The file to which a torn last line was moved; None without one.
     """
 
     fd: int
@@ -195,14 +193,14 @@ class OpenedLog(NamedTuple):
 
 
 def open_log_file(path: Path) -> OpenedLog:
-    """Open or create the file, 0600, in a folder that is made 0700 where it is missing.
+    """Open the file, or create it with mode 0600 and its missing directories with 0700.
 
     Args:
-        path: Absolute.
+        path: Absolute path.
 
     Raises:
-        AuditUnwritable: The file or the folder cannot be had, or others could write to it,
-            or the file holds something that is no audit log. What it holds is as it was.
+        AuditLogError: The file cannot be opened, other users can write to it, or it is not an
+            audit log. Its contents are unchanged.
     """
     try:
         with ExitStack() as undo:
@@ -225,12 +223,12 @@ def _open_error(path: Path, error: OSError) -> AuditLogError:
         )
     return AuditLogError(
         f"The audit log {path} cannot be opened: {error.strerror or error}.",
-        hint="Name a file on a disk with room, in a folder that this user may write to.",
+        hint="Use a disk with free space and a directory that this user can write to.",
     )
 
 
 def _open_or_create(path: Path) -> int:
-    """Open it, new or old. Whoever made the name puts it on disk."""
+    """Open the file. If it is new, sync its name to disk."""
     flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | _SAFE_FLAGS
     try:
         fd = os.open(path, flags | _CREATE_FLAGS, 0o600)
@@ -241,33 +239,36 @@ def _open_or_create(path: Path) -> int:
 
 
 def _check_owner_and_mode(fd: int, path: Path) -> None:
-    """Refuse what is no plain file of this user's (or root's), or what others can write.
+    """Raise AuditLogError unless this is a regular file that only this user or root can write.
 
-    Group write is taken from a file of our own: Kubernetes gives it to every file of a volume
-    that is mounted with an `fsGroup`.
+    Group write permission is removed from the user's own file: Kubernetes adds it to every file
+    of a volume mounted with an `fsGroup`.
 
     Source:
         `SetVolumeOwnership` in kubernetes/kubernetes, pkg/volume/volume_linux.go, sets mode
-        0660 on files (assumed to be still so).
+        0660 on files (assumed to be unchanged).
     """
     status = os.fstat(fd)
     is_ours = status.st_uid == os.geteuid()
     if not stat.S_ISREG(status.st_mode):
-        raise AuditLogError(f"The audit log {path} is no plain file.", hint="Name a file.")
+        raise AuditLogError(
+            f"The audit log {path} is not a regular file.", hint="Name a regular file."
+        )
     if not is_ours and status.st_uid != 0:
         raise AuditLogError(
             f"The audit log {path} belongs to another user.", hint="Name another file."
         )
     if status.st_mode & (stat.S_IWOTH | (0 if is_ours else stat.S_IWGRP)):
         raise AuditLogError(
-            f"Others can write to the audit log {path}.", hint=f"Take that away: chmod 600 {path}"
+            f"Other users can write to the audit log {path}.",
+            hint=f"Remove that permission: chmod 600 {path}",
         )
     if status.st_mode & stat.S_IWGRP:
         os.fchmod(fd, stat.S_IMODE(status.st_mode) & ~stat.S_IWGRP)
 
 
 def _move_torn_line(fd: int, path: Path, tail: LogTail) -> Path:
-    """Move the torn end to a file beside, and only when it is on disk there cut it off here."""
+    """Copy the torn line to a new file, sync it, and only then truncate it here."""
     torn_copy, copy_fd = _create_torn_copy(path)
     try:
         offset = tail.size

@@ -1,4 +1,8 @@
-"""What is wrong with an audit log: which line, and what was done to it."""
+"""Diagnose a broken hash chain: which line is damaged, and how.
+
+A line is intact if the next line contains its hash. `diagnose` uses this to distinguish an edited
+line from removed, inserted and reordered ones.
+"""
 
 import re
 from collections.abc import Container, Iterator
@@ -13,7 +17,7 @@ _PREV_FIELD = re.compile(rb'"prev"\s*:\s*"([0-9a-f]{64})"')
 
 
 class Tampering(StrEnum):
-    """The kinds of damage, in the words that a person is told."""
+    """The kinds of damage, as reported to the user."""
 
     EDITED = "edited"
     REMOVED = "removed"
@@ -21,17 +25,17 @@ class Tampering(StrEnum):
     CUT_SHORT = "cut short"
     REORDERED = "reordered"
     WITHOUT_OUTCOME = "incomplete"
-    """An intent has no outcome, in its run or in one that recovered it."""
+    """An intent has no outcome, neither in its own run nor in one that recovered it."""
     WITHOUT_INTENT = "unannounced"
-    """An outcome of something that was sent has no intent."""
+    """The outcome of a sent request has no intent."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationError:
-    """The first line of an audit log that is wrong.
+    """The first damaged line of an audit log.
 
     Attributes:
-        what: One sentence for a person.
+        message: One sentence for the user.
     """
 
     position: LinePosition
@@ -41,14 +45,14 @@ class VerificationError:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedLine:
-    """What the line at hand should have been.
+    """What the current line should contain.
 
     Attributes:
-        prev: The hash of the line before.
-        run_id: The run of the line before; "" at the beginning.
-        seq: The number of the line before in its run, plus 1.
-        before: The line before; None at the beginning of a file.
-        runs: All runs so far.
+        prev: Hash of the previous line.
+        run_id: Run of the previous line; empty at the start.
+        seq: Number of the previous line in its run, plus 1.
+        previous_line: The previous line; None at the start of a file.
+        known_runs: IDs of all runs so far.
     """
 
     prev: str
@@ -60,12 +64,12 @@ class ExpectedLine:
 
 @dataclass(slots=True)
 class _LaterLines:
-    """What stands after the wrong line.
+    """What the lines after the damaged one contain.
 
     Attributes:
-        successor: The line that belongs in its place.
-        origin: The place that it was taken from: what follows it, or what it follows.
-        copy: The line itself, once more.
+        has_successor: The line that belongs in place of the damaged one.
+        has_origin: A neighbor of the damaged line's original position.
+        has_copy: A copy of the damaged line.
     """
 
     has_successor: bool = False
@@ -76,15 +80,13 @@ class _LaterLines:
 def diagnose(
     position: LinePosition, line: bytes, expected: ExpectedLine, later_lines: Iterator[bytes]
 ) -> VerificationError:
-    """Say what was done to a log at the first line that does not follow the one before.
-
-    A chain that breaks tells which lines are intact: those that the next one vouches for.
+    """Diagnose the damage at the first line that does not follow the previous one.
 
     Args:
-        spot: Where the line stands.
-        line: Without its newline.
-        expected: What it should have been.
-        rest: The lines after it, each without its newline; read as far as is needed.
+        position: Position of the line.
+        line: The line without its newline.
+        expected: What the line should contain.
+        later_lines: The lines after it, each without its newline; read only as far as needed.
     """
     if expected.previous_line is not None and LineHeader.parse(expected.previous_line) is None:
         return incomplete_or_edited(_position_before(position), expected.previous_line)
@@ -112,10 +114,10 @@ def _diagnose_break(
     *,
     confirmed_by_next: bool,
 ) -> VerificationError:
-    """Name what is wrong between two lines of the right form that do not follow each other.
+    """Diagnose two well-formed lines that do not follow each other.
 
     Args:
-        vouched: The next line, if there is one, says that this one is intact.
+        confirmed_by_next: Whether the next line, if any, contains the hash of this line.
     """
     if header.seq == expected.seq and expected.previous_line is not None:
         return (
@@ -140,10 +142,10 @@ def _diagnose_break(
 def mismatch_with_next_line(
     position: LinePosition, line: bytes, later_lines: Iterator[bytes]
 ) -> VerificationError | None:
-    """Say so where the next line tells that this one is not what was written.
+    """Return an error if the next line does not contain this line's hash; None otherwise.
 
-    For a line that follows the one before and yet makes no sense: an outcome may lack an
-    intent because a bit of its id has turned.
+    Used for a line with a correct `prev` but invalid contents: an outcome may have no intent
+    because a bit of its ID was changed.
     """
     following = next(later_lines, None)
     if following is None or _prev_hash(following) in (None, line_hash(line)):
@@ -152,16 +154,16 @@ def mismatch_with_next_line(
 
 
 def incomplete_or_edited(position: LinePosition, line: bytes) -> VerificationError:
-    """Name a line that is not what was written: its end is missing, or else it was edited."""
+    """Return the error for a changed line: its end is missing, or it was edited."""
     if line.endswith(b"}"):
         return edited(position)
-    return VerificationError(position, Tampering.CUT_SHORT, "The line's end is missing.")
+    return VerificationError(position, Tampering.CUT_SHORT, "The end of the line is missing.")
 
 
 def _inserted_or_moved(
     position: LinePosition, line: bytes, expected: ExpectedLine, lines_from_next: Iterator[bytes]
 ) -> VerificationError:
-    """Name a line that stands between two that belong together."""
+    """Return the error for a line between two lines that follow each other."""
     later = _scan_later_lines(line, expected, lines_from_next)
     return _reordered(position) if later.has_origin and not later.has_copy else _inserted(position)
 
@@ -193,12 +195,12 @@ def _position_before(position: LinePosition) -> LinePosition:
 
 
 def edited(position: LinePosition) -> VerificationError:
-    """Name a line whose contents were changed."""
-    return VerificationError(position, Tampering.EDITED, "The line is not as it was written.")
+    """Return the error for a line that was edited."""
+    return VerificationError(position, Tampering.EDITED, "The line was changed.")
 
 
 def _inserted(position: LinePosition) -> VerificationError:
-    return VerificationError(position, Tampering.INSERTED, "The line was not written here.")
+    return VerificationError(position, Tampering.INSERTED, "The line does not belong here.")
 
 
 def _removed(position: LinePosition) -> VerificationError:

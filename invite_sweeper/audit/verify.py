@@ -1,4 +1,4 @@
-"""Follow the chain; match intents and outcomes."""
+"""Verify audit logs: the hash chain, line numbers, and an outcome for each intent."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,30 +31,31 @@ from invite_sweeper.errors import ExitCode
 from invite_sweeper.models import Outcome
 from invite_sweeper.text import plural_form, pluralize
 
-# What a verifier remembers of the lines it has followed: runs, and intents not yet answered.
-
-
 TRACKED_EVENTS = frozenset({b"intent", b"outcome", b"run_finished"})
-"""The events whose lines mean something to it; the others are followed and forgotten."""
+"""Events that `IntentTracker` records. Lines of other events only need a correct chain."""
 
 _MAX_NAMED_RUNS = 5
-"""Runs without an end that a warning names; the last ones."""
+"""Unfinished runs that a warning names: the last ones."""
 _ID_FIELD = b',"invitation_id":"'
 _PROJECT_NAME_FIELD = b',"project_name":'
 _SOURCE_FIELD = b',"source":"'
+_TS_BYTES = len('{"ts":"2026-11-25T01:02:03.000000Z')
+"""Bytes before `run_id`, the same in every line."""
+_PREV_FIELD = b'","prev":"%b"'
+_PREV_FIELD_BYTES = len(_PREV_FIELD % GENESIS_HASH.encode())
 
 
 class IntentTracker:
-    """The accounts of the runs of a log.
+    """Tracks runs and their open intents while lines are verified.
 
     Attributes:
-        runs: How many have begun.
-        run_id: The one at hand; "" before the first.
-        finished: It has written its last line.
-        known: All so far.
-        unfinished: Earlier ones that did not, in order.
-        unsealed: Last lines of runs that nothing vouches for.
-        elsewhere: Outcomes that recover runs of files that were not given.
+        runs: Number of runs that started.
+        run_id: The current run; empty before the first.
+        finished: Whether the current run wrote its last line.
+        known_runs: IDs of all runs so far.
+        unfinished: IDs of earlier runs without a last line, in order.
+        without_checksum: Number of finished runs without a `seal` in the last line.
+        recovered_elsewhere: Number of outcomes that recover runs of other files.
     """
 
     def __init__(self) -> None:
@@ -69,7 +70,7 @@ class IntentTracker:
         self._seen_from_start = True
 
     def start_run(self, run_id: str, *, from_start: bool = True) -> None:
-        """A run begins; not `whole` when its first lines are in a file that was not given."""
+        """Start a run. Pass `from_start=False` if its first lines are in another file."""
         if not self.finished:
             self.unfinished.append(self.run_id)
         self.runs += 1
@@ -81,26 +82,26 @@ class IntentTracker:
     def repeated_run_error(
         self, run_id: str, path: Path, line_number: int
     ) -> VerificationError | None:
-        """Tell that a run which is about to begin has begun before: a copy, whatever its chain."""
+        """Return an error if the run started before: its lines are a copy."""
         if run_id not in self.known_runs:
             return None
         return VerificationError(
             LinePosition(path, line_number),
             Tampering.INSERTED,
-            f"The run {run_id} has begun before this line.",
+            f"Run {run_id} already started before this line.",
         )
 
     def record(
         self, event: bytes, line: bytes, fields_start: int, path: Path, line_number: int
     ) -> VerificationError | None:
-        """Account for one line; give what is wrong with it, if anything.
+        """Record one line and return its error, if any.
 
         Args:
-            event: One of `NOTED`.
-            line: Without its newline.
-            at: Where the fields after `prev` begin; -1 where the line is in another form.
-            path: The file at hand.
-            number: The line's, from 1.
+            event: One of `TRACKED_EVENTS`.
+            line: The line without its newline.
+            fields_start: Offset of the fields after `prev`; -1 for a line in another JSON format.
+            path: The current file.
+            line_number: Line number, from 1.
         """
         if event == b"run_finished":
             self.finished = True
@@ -115,44 +116,45 @@ class IntentTracker:
         return self._record_outcome(key, line, path, line_number)
 
     def finish(self, last_position: LinePosition, *, torn: bool) -> VerificationError | None:
-        """Close the accounts; give what is missing, if anything.
+        """Return an error if the last run or an intent is incomplete.
 
         Args:
-            last: The last line.
-            torn: A torn line follows it, which tells why a run has no end.
+            last_position: Position of the last line.
+            torn: Whether the last line is torn, which explains a run without an end.
         """
+        count = len(self._open_intents)
         if not self.finished and not torn:
             return VerificationError(
                 last_position,
                 Tampering.CUT_SHORT,
-                f"Run {self.run_id} has no end, and {len(self._open_intents)} of its intents no outcome: "
-                "it was killed, or lines were cut off. The next sweep finishes what was killed.",
+                f"Run {self.run_id} has no end and {pluralize(count, 'intent')} without an "
+                "outcome: it was killed, or lines were removed. The next sweep resolves the "
+                "intents of a killed run.",
             )
         if self._open_intents:
             (run_id, _), (path, number) = next(iter(self._open_intents.items()))
             return VerificationError(
                 LinePosition(path, number),
                 Tampering.WITHOUT_OUTCOME,
-                f"{pluralize(len(self._open_intents), 'intent')} {plural_form(len(self._open_intents), 'has', 'have')} "
-                f"no outcome; this is the first, of run {run_id}.",
+                f"{pluralize(count, 'intent')} {plural_form(count, 'has', 'have')} no outcome; "
+                f"this is the first, of run {run_id}.",
             )
         return None
 
     def warnings(self) -> Iterator[str]:
-        """What a person may want to know although nothing is wrong, a sentence each."""
+        """Yield findings that are not errors, one sentence each."""
         if self.unfinished:
             runs = ", ".join(self.unfinished[-_MAX_NAMED_RUNS:])
             count = len(self.unfinished)
-            have, them = plural_form(count, "has", "have"), plural_form(count, "it", "them")
-            yield f"{pluralize(count, 'run')} {have} no end, and others came after {them}: {runs}."
+            have = plural_form(count, "has", "have")
+            yield f"{pluralize(count, 'run')} {have} no end although later runs follow: {runs}."
         if self.without_checksum:
             end = plural_form(self.without_checksum, "ends", "end")
-            yield f"{pluralize(self.without_checksum, 'run')} {end} with a line that carries no seal."
+            yield f"{pluralize(self.without_checksum, 'run')} {end} with a line without a `seal`."
         if self.recovered_elsewhere:
-            finish = plural_form(
-                self.recovered_elsewhere, "finishes a run that is", "finish runs that are"
-            )
-            yield f"{pluralize(self.recovered_elsewhere, 'outcome')} {finish} in none of these files."
+            count = self.recovered_elsewhere
+            recover = plural_form(count, "recovers a run that is", "recover runs that are")
+            yield f"{pluralize(count, 'outcome')} {recover} not in these files."
 
     def _record_intent(self, key: bytes, path: Path, line_number: int) -> VerificationError | None:
         first_position = self._open_intents.setdefault((self.run_id, key), (path, line_number))
@@ -161,7 +163,7 @@ class IntentTracker:
         return VerificationError(
             LinePosition(*first_position),
             Tampering.WITHOUT_OUTCOME,
-            f"The intent has no outcome before line {line_number}.",
+            f"The intent is repeated in line {line_number} without an outcome in between.",
         )
 
     def _record_outcome(
@@ -182,19 +184,19 @@ class IntentTracker:
         return VerificationError(
             LinePosition(path, line_number),
             Tampering.WITHOUT_INTENT,
-            "The outcome is of something without an intent.",
+            "The outcome has no intent.",
         )
 
 
 def _was_not_sent(record: Mapping[str, object]) -> bool:
-    """Whether an outcome needs no intent: a breaker, the deadline or a signal came first."""
+    """Return whether an outcome needs no intent: a stop prevented the request."""
     return record.get("outcome") == Outcome.SKIPPED or record.get("attempts") == 0
 
 
 def _invitation_key(line: bytes, fields_start: int) -> bytes:
-    """The bytes that name an invitation: its id, its project's and its source.
+    """Return bytes that identify an invitation: its ID, project ID and source.
 
-    Cut out of a line in our writer's form, or made like that out of one in another form.
+    They are sliced from a line in this program's format, and built the same way for other lines.
     """
     if line.startswith(_ID_FIELD, fields_start):
         end, source = line.find(_PROJECT_NAME_FIELD, fields_start), line.rfind(_SOURCE_FIELD)
@@ -208,25 +210,16 @@ def _invitation_key(line: bytes, fields_start: int) -> bytes:
     return b"".join(b',"%b":%b' % (n.encode(), orjson.dumps(record.get(n))) for n in names)
 
 
-# Follows audit logs line by line: chain, numbers, and an outcome for each intent.
-
-
-_TS_BYTES = len('{"ts":"2026-11-25T01:02:03.000000Z')
-"""What comes before `run_id`; of one length in every line."""
-_PREV_FIELD = b'","prev":"%b"'
-_PREV_FIELD_BYTES = len(_PREV_FIELD % GENESIS_HASH.encode())
-
-
 @dataclass(frozen=True, slots=True)
 class ChainStatus:
-    """What was found of some audit logs.
+    """The result of verifying audit logs.
 
     Attributes:
-        lines: How many were followed; all of them where nothing is wrong.
-        runs: How many began in them.
-        last_hash: The hash of the last line, 64 hex: compare it with one kept elsewhere.
-        finding: The first line that is wrong; None where the logs are sound.
-        warnings: What a person may want to know of sound logs, a sentence each.
+        lines: Number of verified lines; all lines if the logs are valid.
+        runs: Number of runs that started in the logs.
+        last_hash: Hash of the last line, 64 hex digits, to compare with a copy kept elsewhere.
+        error: The first damaged line; None if the logs are valid.
+        warnings: Findings that are not errors, one sentence each.
     """
 
     lines: int
@@ -237,23 +230,23 @@ class ChainStatus:
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 where the logs are sound, 3 where they are damaged or incomplete."""
+        """0 if the logs are valid, 3 if they are damaged or incomplete."""
         return ExitCode.DONE if self.error is None else ExitCode.REFUSED
 
 
 def verify(paths: Sequence[Path], *, continuation: bool = False) -> ChainStatus:
-    """Follow the files from the first line to the last, or to the first that is wrong.
+    """Verify the files up to the last line or the first damaged one.
 
-    Memory is flat: a block of lines, the intents that are open, the names of the runs.
+    Memory holds one block of lines, the open intents and the run IDs.
 
     Args:
-        paths: In the order in which they were written (`in_order` sorts them). A file begins
-            a chain of its own, with 64 zeros, or goes on with that of the one before it.
-        continuation: The first file goes on with the chain of one that is not given; its
-            first line is taken at its word.
+        paths: The logs, oldest first (see `sort_by_start`). Each file starts a new chain with 64
+            zeros or continues the chain of the previous file.
+        continuation: Whether the first file continues the chain of a missing file. The `prev`
+            of its first line is then not checked.
 
     Raises:
-        UsageFault: A file cannot be read, or is given twice.
+        UsageError: A file cannot be read, or is given twice.
     """
     reject_duplicates(paths)
     verifier = _Verifier()
@@ -265,7 +258,7 @@ def verify(paths: Sequence[Path], *, continuation: bool = False) -> ChainStatus:
 
 
 class _Verifier:
-    """Goes from line to line over all files; what it knows is what the lines so far said."""
+    """Verifies files line by line and keeps the state of the chain."""
 
     def __init__(self) -> None:
         self._tracker = IntentTracker()
@@ -280,7 +273,7 @@ class _Verifier:
         self._error: VerificationError | None = None
 
     def verify_file(self, path: Path, *, continuation: bool) -> VerificationError | None:
-        """Follow one file to its end; give the first thing that is wrong."""
+        """Verify one file and return its first error."""
         self._path, self._line_number, self._previous_line = path, 0, None
         with open_log(path) as file:
             self._start_file(LineHeader.parse(file.readline()), continuation=continuation)
@@ -297,7 +290,7 @@ class _Verifier:
             return self._check_file_end(b"")
 
     def finish(self) -> VerificationError | None:
-        """Close the accounts after the last file."""
+        """Return the error that is known only after the last file, if any."""
         last_position = LinePosition(self._path, self._line_number)
         return self._tracker.finish(last_position, torn=last_position in self._torn_positions)
 
@@ -311,7 +304,7 @@ class _Verifier:
         )
 
     def _start_file(self, first: LineHeader | None, *, continuation: bool) -> None:
-        """Decide what the first line of a file has to follow."""
+        """Set the hash that the first line of a file must contain as `prev`."""
         if first is None:
             return
         if continuation:
@@ -327,10 +320,10 @@ class _Verifier:
         self._seq = seq
 
     def _check_line(self, line: bytes) -> bool:
-        """Take one line if it follows the one before, and nothing is wrong with it.
+        """Return whether a line is valid, and update the state.
 
-        A line in our writer's form is compared byte by byte, which is several times faster
-        than parsing it: the chain vouches for the rest.
+        The chain fields of a line in this program's format are compared as bytes, which is
+        several times faster than parsing the line. The hash covers the other fields.
         """
         seq = self._seq + 1
         expected_start = b'%b%d,"event":"' % (self._run_prefix, seq)
@@ -358,7 +351,7 @@ class _Verifier:
         return True
 
     def _starts_or_continues(self, header: LineHeader) -> bool:
-        """Whether a line begins a run here, or goes on with the one at hand in another form."""
+        """Return whether a line starts a run, or continues it in another JSON format."""
         if header.prev.encode() != self._prev:
             return False
         if header.seq == 1 and (self._tracker.finished or header.run_id != self._tracker.run_id):
@@ -388,7 +381,7 @@ class _Verifier:
         return diagnose(position, line, expected, rest)
 
     def _check_file_end(self, rest: bytes) -> VerificationError | None:
-        """Look at what no later line vouches for: the last whole line, and what follows it."""
+        """Check what no later hash covers: the last complete line and the bytes after it."""
         if self._previous_line is not None and LineHeader.parse(self._previous_line) is None:
             return incomplete_or_edited(
                 LinePosition(self._path, self._line_number), self._previous_line
@@ -401,7 +394,7 @@ class _Verifier:
 
     def _warnings(self) -> Iterator[str]:
         for position in self._torn_positions:
-            yield f"{position}: the line is torn, as a crash leaves it; it announced nothing."
+            yield f"{position}: the line is torn, as after a crash. No deletion depends on it."
         yield from self._tracker.warnings()
         if not self._lines and not self._line_number:
-            yield "There is no line in it."
+            yield "The audit log is empty."

@@ -1,4 +1,8 @@
-"""Planned spans, PlanReader, intents and outcomes."""
+"""Write the plan, intents and outcomes of a sweep, and read the plan back from the log.
+
+A sweep deletes what is on disk in the log, not what is in memory: `PlanSpanBuilder` records where
+a list's `planned` lines are, and `PlanReader` reads them back and checks their hashes.
+"""
 
 import os
 from collections import deque
@@ -22,14 +26,15 @@ from invite_sweeper.audit.record import (
 from invite_sweeper.errors import AuditLogError
 from invite_sweeper.models import DeletionResult, ListRef, PlannedDeletion
 
-# The lines of a sweep's deletions: intents before, outcomes after.
+PLAN_BLOCK_BYTES = 65_536
+_CHANGED = "The plan in the audit log was changed after this run wrote it."
 
 
 class SweepRecorder:
     """Writes the `intent` and `outcome` lines of one sweep.
 
     Args:
-        now: The run's one instant, from which ages are counted.
+        now: The run's current time, from which ages are calculated.
     """
 
     def __init__(self, log: AuditLog, now: datetime) -> None:
@@ -37,7 +42,7 @@ class SweepRecorder:
         self._now = now
 
     def write_intents(self, group: Iterable[PlannedDeletion]) -> None:
-        """Record that these are about to be deleted; on disk once `durable` has returned."""
+        """Record that deletions are about to be sent. They are on disk after `sync`."""
         for planned in group:
             self._log.write("intent", **self._fields(planned))
 
@@ -56,26 +61,20 @@ class SweepRecorder:
         self._log.write("outcome", **self._fields(planned), **ended)
 
     async def sync(self) -> None:
-        """Return when every line so far is on disk."""
+        """Wait until every line written so far is on disk."""
         await self._log.sync()
 
     def _fields(self, planned: PlannedDeletion) -> dict[str, object]:
         return {**invitation_fields(planned.invitation, self._now), "rule": planned.rule}
 
 
-# Where the planned lines of a list are in the log, and the hashes that prove them.
-
-
-PLAN_BLOCK_BYTES = 65_536
-
-
 class PlanBlock(NamedTuple):
-    """Whole lines that are read back, and verified, at a time.
+    """Complete lines that are read back and verified together.
 
     Attributes:
         stop: Byte offset after the last line's newline.
-        last_hash: Of the last line. Each line holds the hash of the line before, so this hash
-            proves all of them.
+        last_hash: Hash of the last line. Each line contains the hash of the line before, so
+            this hash covers all of them.
     """
 
     stop: int
@@ -84,12 +83,12 @@ class PlanBlock(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PlanSpan:
-    """Where the `planned` lines of one list are in the log, one after another.
+    """The position of one list's `planned` lines in the log. They are contiguous.
 
     Attributes:
         start: Byte offset of the first line.
-        blocks: One after another, from `start` on; empty where there is no line.
-        count: Lines in all of them.
+        blocks: Contiguous blocks from `start`; empty without lines.
+        count: Number of lines in all blocks.
     """
 
     list_ref: ListRef
@@ -109,7 +108,7 @@ class PlanSpanBuilder:
         self._count = 0
 
     def write(self, fields: Mapping[str, object]) -> None:
-        """Write one line. The log gets no other line before `span` is called."""
+        """Write one line. No other line may be written to the log before `build` is called."""
         self._log.write("planned", **fields)
         self._count += 1
         if self._log.offset - self._block_start >= PLAN_BLOCK_BYTES:
@@ -126,12 +125,6 @@ class PlanSpanBuilder:
         self._blocks.append(PlanBlock(self._log.offset, self._log.last_hash))
 
 
-# The plan, read back from the log list by list; what is deleted is what is on disk.
-
-
-_CHANGED = "The plan in the audit log is not what this run wrote there."
-
-
 class PlanReader:
     """The planned deletions of one span of the log, one after another.
 
@@ -144,8 +137,8 @@ class PlanReader:
         self._fd = fd
         self._start = span.start
         self._blocks = deque(span.blocks)
-        self._popped = 0  # lines of the first block
-        self._place = span.list_ref
+        self._popped = 0  # in the first block
+        self._list_ref = span.list_ref
         self._run_id = run_id
         self._buffer: deque[PlannedDeletion] = deque()
 
@@ -155,7 +148,7 @@ class PlanReader:
         """Open a log; return a function that makes a reader of a span.
 
         Raises:
-            AuditUnwritable: The log cannot be read back, so nothing may be deleted.
+            AuditLogError: The log cannot be read back, so nothing may be deleted.
         """
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -170,14 +163,14 @@ class PlanReader:
         """Return the next deletion without taking it; None at the end of the span.
 
         Raises:
-            AuditUnwritable: The block is not as this run wrote it.
+            AuditLogError: The block was changed after this run wrote it.
         """
         if not self._buffer and self._blocks:
             self._buffer.extend(self._read_block(self._blocks[0])[self._popped :])
         return self._buffer[0] if self._buffer else None
 
     def pop(self) -> None:
-        """Take the head."""
+        """Remove the deletion that `peek` returned."""
         self._buffer.popleft()
         self._popped += 1
         if not self._buffer:
@@ -190,32 +183,41 @@ class PlanReader:
     def _read_block(self, block: PlanBlock) -> list[PlannedDeletion]:
         """Return the deletions of a block.
 
-        The hash of the last line is known and each line holds the hash of the line before. So
-        the block is read from its end, and no line is parsed before its bytes are proven.
+        The hash of the last line is known, and each line contains the hash of the line before.
+        So the block is checked from its end, and no line is parsed before its hash is checked.
         """
         size = block.stop - self._start
         data = os.pread(self._fd, size, self._start)
         if len(data) < size:
-            raise AuditLogError("The plan in the audit log is cut short.")
+            raise _plan_error("The plan in the audit log is truncated.")
         expected_hash: object = block.last_hash
         planned = []
         for line in reversed(data.removesuffix(b"\n").split(b"\n")):
             if line_hash(line) != expected_hash:
-                raise AuditLogError(_CHANGED)
+                raise _plan_error(_CHANGED)
             record: Record = orjson.loads(line)
             expected_hash = record["prev"]
             planned.append(self._parse_line(record))
         return planned[::-1]
 
     def _parse_line(self, record: Record) -> PlannedDeletion:
-        """Read a line; check that it is of this run and list, since the DELETE depends on it."""
+        """Parse a line; check that it belongs to this run and list: the DELETE depends on it."""
         try:
             invitation, rule = invitation_from_record(record)
         except ValueError:
-            raise AuditLogError(_CHANGED) from None
-        project, source = self._place
+            raise _plan_error(_CHANGED) from None
+        project, source = self._list_ref
         is_plan = record["event"] == "planned" and record["run_id"] == self._run_id
         listed = (invitation.project_id, invitation.org_id, invitation.source)
         if not is_plan or listed != (project.id, project.org_id, source):
-            raise AuditLogError(_CHANGED)
+            raise _plan_error(_CHANGED)
         return PlannedDeletion(invitation, rule)
+
+
+def _plan_error(message: str) -> AuditLogError:
+    """Return an error for a plan that is read while deletions are being sent."""
+    return AuditLogError(
+        message,
+        consequence="No further deletion is sent.",
+        hint="Check the audit log with `audit verify`.",
+    )

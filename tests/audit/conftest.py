@@ -1,4 +1,4 @@
-"""What tests of the audit log share as fixtures."""
+"""Fixtures for tests of the audit log."""
 
 import os
 import signal
@@ -8,23 +8,23 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def no_test_waits_for_ever():
-    """Whoever is never woken, or never done, fails the test; soon in a mutant.
+def fail_hanging_test():
+    """Fail a test that never ends, sooner if it runs against a mutant.
 
-    Idleness is counted in ticks, of which a process that is stopped or has no turn hears but
-    one, and work in seconds of the processor: a slow machine fails nothing.
+    Idle time is counted in timer signals, because a stopped or starved process receives only one
+    for any delay. Work is counted in CPU seconds. So a slow machine does not fail a test.
     """
-    patience = 4 if os.environ.get("MUTANT_UNDER_TEST") else 60
-    began, idle, spent = time.process_time(), 0, 0.0
+    max_idle_s = 4 if os.environ.get("MUTANT_UNDER_TEST") else 60
+    start_s, idle_s, last_s = time.process_time(), 0, 0.0
 
-    def tick(*_):
-        nonlocal idle, spent
-        now = time.process_time()
-        idle, spent = (idle + 1 if now - spent < 0.01 else 0), now
-        if idle >= patience or now - began > 3 * patience:
-            pytest.fail("waits for what never comes, or never ends")
+    def check(*_):
+        nonlocal idle_s, last_s
+        now_s = time.process_time()
+        idle_s, last_s = (idle_s + 1 if now_s - last_s < 0.01 else 0), now_s
+        if idle_s >= max_idle_s or now_s - start_s > 3 * max_idle_s:
+            pytest.fail("the test hangs or does not end")
 
-    before = signal.signal(signal.SIGALRM, tick)
+    before = signal.signal(signal.SIGALRM, check)
     signal.setitimer(signal.ITIMER_REAL, 1, 1)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -33,7 +33,7 @@ def no_test_waits_for_ever():
 
 @pytest.fixture(params=["UTC-9", "UTC+9"])
 def machine_zone(request, monkeypatch):
-    """The machine is east of Greenwich, then west of it."""
+    """Set the machine's time zone east, then west of UTC (POSIX signs are inverted)."""
     with monkeypatch.context() as patch:
         patch.setenv("TZ", request.param)
         time.tzset()

@@ -1,4 +1,4 @@
-"""What can happen to a log, at random, and the kinds under which each may be found."""
+"""Random damage to an audit log, and the kinds of damage that `verify` may report for it."""
 
 from random import Random
 
@@ -14,7 +14,7 @@ E, R, I, C, O = (  # noqa: E741  short for the table below
 
 
 def flip_a_bit(lines: list[bytes], random: Random) -> tuple[bytes, set[Tampering]]:
-    """Any bit of the file, newlines among them. A line that loses its end looks cut short."""
+    """Flip any bit, newlines included. A line without its newline is reported as cut short."""
     data = bytearray(b"".join(lines))
     data[random.randrange(len(data))] ^= 1 << random.randrange(8)
     return bytes(data), {E, C}
@@ -30,7 +30,7 @@ def insert_a_copy(lines: list[bytes], random: Random) -> tuple[bytes, set[Tamper
     return b"".join([*lines[:at], random.choice(lines), *lines[at:]]), {I}
 
 
-def insert_a_line(lines: list[bytes], random: Random) -> tuple[bytes, set[Tampering]]:
+def insert_a_foreign_line(lines: list[bytes], random: Random) -> tuple[bytes, set[Tampering]]:
     at = random.randrange(len(lines))
     return b"".join([*lines[:at], b'{"event":"outcome"}\n', *lines[at:]]), {I}
 
@@ -41,13 +41,13 @@ def move_a_line(lines: list[bytes], random: Random) -> tuple[bytes, set[Tamperin
     return b"".join([*rest[:to], lines[at], *rest[to:]]), {O}
 
 
-def swap_neighbours(lines: list[bytes], random: Random) -> tuple[bytes, set[Tampering]]:
+def swap_adjacent_lines(lines: list[bytes], random: Random) -> tuple[bytes, set[Tampering]]:
     at = random.randrange(len(lines) - 1)
     return b"".join([*lines[:at], lines[at + 1], lines[at], *lines[at + 2 :]]), {O}
 
 
 def shorten_a_line(lines: list[bytes], random: Random) -> tuple[bytes, set[Tampering]]:
-    """Its end is gone, its newline is not."""
+    """Remove the end of a line but not its newline."""
     at = random.randrange(len(lines))
     kept = random.randrange(len(lines[at]) - 1)
     return b"".join([*lines[:at], lines[at][:kept] + b"\n", *lines[at + 1 :]]), {C}
@@ -61,9 +61,9 @@ DAMAGES = (
     flip_a_bit,
     remove_a_line,
     insert_a_copy,
-    insert_a_line,
+    insert_a_foreign_line,
     move_a_line,
-    swap_neighbours,
+    swap_adjacent_lines,
     shorten_a_line,
     cut_the_end_off,
 )

@@ -1,4 +1,4 @@
-"""One run at a time, and who it is."""
+"""The lock of an audit log: one run at a time, and the error that names the holder."""
 
 import json
 import os
@@ -48,36 +48,38 @@ def lock(path) -> RunLock:
     return RunLock(path, now=NOW, command="invite-sweeper sweep")
 
 
-def test_lock_is_free_again_after_its_block(path):
+def test_lock_is_released_after_its_block(path):
     with lock(path):
         pass
     with lock(path):
         pass
 
 
-def test_second_run_is_told_who_holds_it_since_when_and_with_which_command(path, holder):
+def test_second_run_fails_with_the_holder_s_process_start_and_command(path, holder):
     with pytest.raises(LockHeld) as failed, lock(path):
-        pytest.fail("two hold the lock")
+        pytest.fail("two runs hold the lock")
     assert failed.value.exit_code == 9
     assert failed.value.message == (
         f"Another run holds the lock {path}: process {holder.pid} on {socket.gethostname()}, "
         "since 2026-01-02T00:00:00.000000Z (the first)."
     )
-    assert failed.value.hint == "Let it end, or stop it; a lock ends with its process."
+    assert (
+        failed.value.hint == "Wait for that run to end, or stop it. The lock ends with its process."
+    )
 
 
-def test_a_refused_run_takes_nothing_from_the_holder(path, holder):
+def test_refused_runs_do_not_change_the_holder_s_lock(path, holder):
     for _ in range(3):
         with pytest.raises(LockHeld, match="the first"), lock(path):
             pass
 
 
-def test_within_one_process_the_second_is_refused_too(path):
+def test_second_lock_within_one_process_is_refused(path):
     with lock(path), pytest.raises(LockHeld, match=f"process {os.getpid()} "), lock(path):
         pass
 
 
-def test_a_lock_whose_process_was_killed_does_not_block(path, holder):
+def test_lock_of_a_killed_process_is_free(path, holder):
     holder.send_signal(signal.SIGKILL)
     holder.wait(10)
     assert path.exists()
@@ -85,7 +87,7 @@ def test_a_lock_whose_process_was_killed_does_not_block(path, holder):
         pass
 
 
-def test_lock_may_be_given_back_by_another_thread(path):
+def test_lock_can_be_released_by_another_thread(path):
     held = lock(path)
     held.__enter__()
     with ThreadPoolExecutor(1) as thread:
@@ -94,88 +96,88 @@ def test_lock_may_be_given_back_by_another_thread(path):
         pass
 
 
-def test_an_error_inside_the_block_frees_the_lock(path):
+def test_exception_inside_the_block_releases_the_lock(path):
     with pytest.raises(ZeroDivisionError), lock(path):
         raise ZeroDivisionError
     with lock(path):
         pass
 
 
-@pytest.mark.parametrize("told", [None, b"", b"{", b"[]", b'"text"', b'{"pid":1}'])
-def test_a_holder_that_did_not_say_who_it_is_holds_all_the_same(path, told):
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'"text"', b'{"pid":1}'])
+def test_lock_is_held_without_a_readable_holder_file(path, content):
     with lock(path):
-        side = path.with_name(".log.jsonl.lock.holder")
-        if told is None:
-            side.unlink()
+        holder_file = path.with_name(".log.jsonl.lock.holder")
+        if content is None:
+            holder_file.unlink()
         else:
-            side.write_bytes(told)
-        with pytest.raises(LockHeld, match=r": a process that did not say which\."), lock(path):
+            holder_file.write_bytes(content)
+        with pytest.raises(LockHeld, match=r": an unknown process\."), lock(path):
             pass
 
 
-def test_side_file_is_private_hidden_and_gone_afterwards(path):
-    side = path.with_name(".log.jsonl.lock.holder")
+def test_holder_file_has_mode_0600_and_is_removed_after_the_block(path):
+    holder_file = path.with_name(".log.jsonl.lock.holder")
     with lock(path):
-        assert stat.S_IMODE(side.stat().st_mode) == 0o600
+        assert stat.S_IMODE(holder_file.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert json.loads(side.read_bytes()) == {
+        assert json.loads(holder_file.read_bytes()) == {
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "since": "2026-11-25T01:00:00.000000Z",
             "command": "invite-sweeper sweep",
         }
-    assert not side.exists()
+    assert not holder_file.exists()
 
 
-def test_side_file_that_cannot_be_written_does_not_matter(path):
+def test_lock_is_held_if_the_holder_file_cannot_be_written(path):
     path.parent.mkdir()
-    side = path.with_name(".log.jsonl.lock.holder")
-    side.mkdir()
+    holder_file = path.with_name(".log.jsonl.lock.holder")
+    holder_file.mkdir()
     with lock(path), pytest.raises(LockHeld), lock(path):
         pass
 
 
-def test_symlink_put_in_the_side_files_place_is_not_written_through(path, monkeypatch):
-    """Between the removal of an old side file and the making of the new one."""
-    really, target = os.open, path.with_name("precious")
+def test_symlink_in_place_of_the_holder_file_is_not_followed(path, monkeypatch):
+    """It is created between the removal of the old holder file and the creation of the new."""
+    original_open, target = os.open, path.with_name("precious")
 
-    def planted(name, *how, **more):
+    def open_after_symlink(name, *args, **kwargs):
         if str(name).endswith(".holder"):
             name.symlink_to(target)
-        return really(name, *how, **more)
+        return original_open(name, *args, **kwargs)
 
-    monkeypatch.setattr(os, "open", planted)
-    with lock(path), pytest.raises(LockHeld, match="did not say which"), lock(path):
+    monkeypatch.setattr(os, "open", open_after_symlink)
+    with lock(path), pytest.raises(LockHeld, match="an unknown process"), lock(path):
         pass
     assert not target.exists()
 
 
-def test_missing_folder_is_made_0700(path):
+def test_missing_directory_is_created_with_mode_0700(path):
     with lock(path):
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_folder_that_everybody_can_write_is_refused(path):
+def test_world_writable_directory_is_refused(path):
     path.parent.mkdir()
     path.parent.chmod(0o777)
-    with pytest.raises(AuditLogError, match="Everybody can write"), lock(path):
+    with pytest.raises(AuditLogError, match="Every user can write"), lock(path):
         pass
 
 
-def test_symlink_as_the_lock_is_refused(path):
+def test_symlink_as_lock_file_is_refused(path):
     path.parent.mkdir()
     path.symlink_to(path.with_name("precious"))
-    with pytest.raises(AuditLogError, match="cannot be had") as failed, lock(path):
+    with pytest.raises(AuditLogError, match="could not be opened") as failed, lock(path):
         pass
     assert failed.value.message == (
-        f"The audit log's lock {path} cannot be had: Too many levels of symbolic links."
+        f"The lock file {path} could not be opened: Too many levels of symbolic links."
     )
     assert failed.value.consequence == "Nothing was deleted."
-    assert failed.value.hint == "Name an audit log in a folder that this user may write to."
+    assert failed.value.hint == "Use an audit log in a directory that this user can write to."
     assert not path.with_name("precious").exists()
 
 
-def test_relative_path_means_the_folder_it_was_made_in(path, monkeypatch, tmp_path):
+def test_relative_path_is_resolved_when_the_lock_is_created(path, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     relative = lock(path.relative_to(tmp_path))
     (tmp_path / "elsewhere").mkdir()

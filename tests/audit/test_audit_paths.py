@@ -1,4 +1,4 @@
-"""`audit.path`: placeholders, the copy, the lock, and the files of earlier runs."""
+"""`audit.path`: placeholders, the copy, the lock file, and the files of earlier runs."""
 
 import os
 from datetime import UTC, datetime, timedelta, timezone
@@ -32,26 +32,26 @@ def test_dash_adds_a_copy_to_the_file_before_it_or_to_the_default(text, template
 
 
 @pytest.mark.parametrize("text", ["{day}.jsonl", "a}b", "{", "{{date}}", "{run_id", "{DATE}"])
-def test_braces_around_anything_else_are_a_usage_fault(text):
+def test_unknown_placeholder_is_a_usage_error(text):
     with pytest.raises(UsageError, match="braces") as failed:
         LogPath.parse(text)
-    assert failed.value.hint == "It may hold {date} and {run_id}."
+    assert failed.value.hint == "Use only the placeholders {date} and {run_id}."
 
 
 @pytest.mark.parametrize("text", ["", "/", ".", "/ -"])
-def test_a_path_without_a_file_is_a_usage_fault(text):
-    with pytest.raises(UsageError, match="names no file"):
+def test_path_without_a_file_is_a_usage_error(text):
+    with pytest.raises(UsageError, match="does not name a file"):
         LogPath.parse(text)
 
 
-def test_option_that_is_given_is_the_path_and_an_empty_one_is_none():
+def test_option_overrides_the_default_and_an_empty_one_is_a_usage_error():
     assert LogPath.from_option(None, "b") == LogPath("b", copy_to_stdout=False)
     assert LogPath.from_option("a -", "b") == LogPath("a", copy_to_stdout=True)
-    with pytest.raises(UsageError, match="names no file"):
+    with pytest.raises(UsageError, match="does not name a file"):
         LogPath.from_option("", "b")
 
 
-def test_placeholders_become_the_day_in_utc_and_the_run():
+def test_placeholders_are_replaced_by_the_utc_day_and_the_run_id():
     target = LogPath("audit/{date}/{date}-{run_id}.jsonl")
     tokyo = LATE.astimezone(timezone(timedelta(hours=9)))
     expected = Path("audit/2026-11-25/2026-11-25-r1.jsonl")
@@ -61,7 +61,7 @@ def test_placeholders_become_the_day_in_utc_and_the_run():
 
 
 @pytest.mark.usefixtures("machine_zone")
-def test_day_is_that_of_utc_whatever_the_zone_of_the_machine():
+def test_day_is_in_utc_in_any_time_zone_of_the_machine():
     midnight = datetime(2026, 11, 25, tzinfo=UTC)
     for now in (midnight, midnight + timedelta(hours=23, minutes=59)):
         path = LogPath("{date}.jsonl").path_of_run(now=now, run_id="r1")
@@ -84,24 +84,24 @@ def test_all_runs_of_a_template_share_one_lock(template, lock):
     assert LogPath(template).lock_path == Path(lock)
 
 
-def files_of(folder, template, *names) -> list[str]:
-    """The names found among those made; each file begins a minute after the one before.
+def found_names(folder, template, *names) -> list[str]:
+    """Create the files, one minute apart, and return the names that `files` finds.
 
-    A name is taken for a log's before there is such a file just where it is found afterwards.
+    Check that `matches` agrees with `files` before the files exist.
     """
     target = LogPath(f"{folder}/{template}")
-    taken = {name for name in names if target.matches(folder / name)}
+    matching = {name for name in names if target.matches(folder / name)}
     for minute, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(
             f'{{"ts":"2026-11-25T01:{minute:02}:00.000000Z","run_id":"r"}}\n'
         )
     found = [str(path.relative_to(folder)) for path in target.files()]
-    assert taken == set(found)
+    assert matching == set(found)
     return found
 
 
-def test_files_of_a_plain_path_are_it_and_its_rotated_ones(tmp_path):
+def test_files_of_a_plain_path_are_the_file_and_its_rotated_files(tmp_path):
     ours = [
         "log.jsonl-20261001",
         "log.jsonl-20261101-2",
@@ -119,39 +119,39 @@ def test_files_of_a_plain_path_are_it_and_its_rotated_ones(tmp_path):
         "other.jsonl",
         "alog.jsonl",
     ]
-    assert files_of(tmp_path, "log.jsonl", *ours, *others) == ours
+    assert found_names(tmp_path, "log.jsonl", *ours, *others) == ours
 
 
-def test_files_of_a_template_are_those_it_can_have_named(tmp_path):
+def test_files_of_a_template_are_those_with_a_matching_name(tmp_path):
     ours = ["2026-11-24/run-1.jsonl", "2026-11-24/run-2.jsonl-20261125", "2026-11-25/r_3.jsonl"]
     others = ["2026-11-24/run-1.jsonl.lock", "24/run-1.jsonl", "2026-11-24/run 1.jsonl", "x.jsonl"]
-    assert files_of(tmp_path, "{date}/{run_id}.jsonl", *ours, *others) == ours
+    assert found_names(tmp_path, "{date}/{run_id}.jsonl", *ours, *others) == ours
 
 
-def test_parts_after_a_placeholder_are_taken_literally(tmp_path):
+def test_path_parts_after_a_placeholder_are_literal(tmp_path):
     names = ["a/x.y/log.jsonl", "a/xzy/log.jsonl"]
-    assert files_of(tmp_path, "{run_id}/x.y/log.jsonl", *names) == names[:1]
+    assert found_names(tmp_path, "{run_id}/x.y/log.jsonl", *names) == names[:1]
 
 
-def test_files_are_in_the_order_of_their_first_lines_not_of_their_names(tmp_path):
+def test_files_are_ordered_by_the_timestamp_of_their_first_line(tmp_path):
     names = ["log.jsonl.2", "log.jsonl.1", "log.jsonl"]
-    assert files_of(tmp_path, "log.jsonl", *names) == names
+    assert found_names(tmp_path, "log.jsonl", *names) == names
 
 
-def test_no_folder_no_files_and_folders_are_no_files(tmp_path):
+def test_missing_directory_and_subdirectories_yield_no_files(tmp_path):
     assert LogPath(f"{tmp_path}/missing/log.jsonl").files() == ()
     assert LogPath(f"{tmp_path}/{{date}}/{{run_id}}.jsonl").files() == ()
     (tmp_path / "log.jsonl").mkdir()
     assert LogPath(f"{tmp_path}/log.jsonl").files() == ()
 
 
-def test_relative_template_looks_in_the_folder_at_hand(tmp_path, monkeypatch):
+def test_relative_template_uses_the_current_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "log.jsonl")
     assert LogPath("log.jsonl").files() == (Path("log.jsonl"),)
 
 
-def test_name_is_taken_for_a_log_s_by_whatever_way_it_is_written(tmp_path, monkeypatch):
+def test_equivalent_spellings_of_a_path_match(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to("audit")
     target = LogPath("audit/{run_id}.jsonl")
@@ -166,7 +166,7 @@ def test_name_is_taken_for_a_log_s_by_whatever_way_it_is_written(tmp_path, monke
         assert not target.matches(Path(name)), name
 
 
-def test_what_cannot_be_told_comes_last_by_name(tmp_path):
+def test_files_without_a_timestamp_come_last_by_name(tmp_path):
     for name, content in [("b", ""), ("a", "no log"), ("z", '{ "ts" : "2026-01-01"}'), ("y", "{}")]:
         (tmp_path / name).write_text(content)
     names = ["gone", "b", "y", "a", "z"]
@@ -174,13 +174,13 @@ def test_what_cannot_be_told_comes_last_by_name(tmp_path):
     assert [path.name for path in found] == ["z", "a", "b", "gone", "y"]
 
 
-def test_beginning_with_bytes_that_are_no_text_still_has_a_place(tmp_path):
+def test_first_timestamp_that_is_not_utf_8_is_still_sorted(tmp_path):
     (tmp_path / "a").write_bytes(b'{"ts":"2026-11-\xff"}')
     (tmp_path / "b").write_bytes(b'{"ts":"2026-10-01"}')
     assert sort_by_start([tmp_path / "a", tmp_path / "b"]) == (tmp_path / "b", tmp_path / "a")
 
 
-def test_only_the_beginning_of_a_file_is_read_to_order_it(tmp_path):
+def test_sorting_reads_only_the_beginning_of_a_file(tmp_path):
     path = tmp_path / "big"
     path.write_bytes(b'{"ts":"2026-01-01"')
     os.truncate(path, 1 << 33)

@@ -1,4 +1,4 @@
-"""One line: its bytes, its seal, and the way from an invitation to its fields and back."""
+"""One line: its bytes, its checksum, and the conversion of an invitation to fields and back."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
@@ -16,12 +16,14 @@ from invite_sweeper.models import Invitation, Source, UnreadableDate
 
 MICROSECOND = timedelta(microseconds=1)
 TEXT = st.text()
-ANY_TEXT = st.text(st.characters())  # lone surrogates included, which UTF-8 cannot encode
+ANY_TEXT = st.text(st.characters())  # includes lone surrogates, which UTF-8 cannot encode
 IDS = st.from_regex(r"[0-9a-f]{24}", fullmatch=True)
-INSTANTS = st.integers(0, 2**52).map(lambda us: datetime(1970, 1, 1, tzinfo=UTC) + us * MICROSECOND)
-MOMENTS = st.one_of(
+DATETIMES = st.integers(0, 2**52).map(
+    lambda us: datetime(1970, 1, 1, tzinfo=UTC) + us * MICROSECOND
+)
+TIMESTAMPS = st.one_of(
     st.none(),
-    INSTANTS,
+    DATETIMES,
     st.sampled_from(["", "soon", "2026-13-45T00:00:00Z", "2026-01-01"]).map(UnreadableDate),
 )
 INVITATIONS = st.builds(
@@ -33,40 +35,44 @@ INVITATIONS = st.builds(
     username=st.none() | TEXT,
     roles=st.lists(TEXT).map(tuple),
     inviter=st.none() | TEXT,
-    created_at=MOMENTS,
-    expires_at=MOMENTS,
+    created_at=TIMESTAMPS,
+    expires_at=TIMESTAMPS,
     source=st.sampled_from(Source),
     status=st.sampled_from([None, "PENDING", "INVITATION_EXPIRED"]),
     team_ids=st.lists(IDS).map(tuple),
     project_roles=st.lists(st.tuples(TEXT, TEXT)).map(tuple),
     linked_projects=st.lists(st.tuples(TEXT, TEXT)).map(tuple),
-    links_out_of_scope=st.just(value=False),  # one that does is kept, and has no line
+    links_out_of_scope=st.just(
+        value=False
+    ),  # an invitation with such links is kept and has no line
 )
 
 
-def placed(one: Invitation) -> Invitation:
-    """An organization's invitation has no project but the organization itself."""
+def without_project(one: Invitation) -> Invitation:
+    """Replace the project of an organization invitation with the organization."""
     if one.source in {Source.INVITES, Source.USERS}:
         return one
     return one._replace(project_id=one.org_id, project_name="")
 
 
-@given(INVITATIONS.map(placed), TEXT)
-def test_an_invitation_comes_back_from_its_line_as_it_was(given_one, rule):
-    line = to_json({**invitation_fields(given_one, NOW), "rule": rule})
-    assert invitation_from_record(orjson.loads(line)) == (given_one, rule)
+@given(INVITATIONS.map(without_project), TEXT)
+def test_invitation_is_equal_after_a_round_trip_through_its_line(original, rule):
+    line = to_json({**invitation_fields(original, NOW), "rule": rule})
+    assert invitation_from_record(orjson.loads(line)) == (original, rule)
 
 
-@given(INVITATIONS.map(placed), ANY_TEXT, ANY_TEXT, st.integers(-23 * 60 - 59, 23 * 60 + 59))
-def test_a_line_written_from_what_was_read_back_is_identical_in_every_byte(
-    given_one, name, rule, offset_min
+@given(
+    INVITATIONS.map(without_project), ANY_TEXT, ANY_TEXT, st.integers(-23 * 60 - 59, 23 * 60 + 59)
+)
+def test_line_is_identical_after_a_round_trip_through_the_invitation(
+    original, name, rule, offset_min
 ):
     zone = timezone(timedelta(minutes=offset_min))
-    sent_at = given_one.created_at
+    sent_at = original.created_at
     if isinstance(sent_at, datetime):
         sent_at = sent_at.astimezone(zone)
     odd = UnreadableDate("a" + name)
-    one = given_one._replace(username=name, created_at=sent_at, expires_at=odd, roles=(name,))
+    one = original._replace(username=name, created_at=sent_at, expires_at=odd, roles=(name,))
     planned = to_json({**invitation_fields(one, NOW), "rule": rule})
     read, read_rule = invitation_from_record(orjson.loads(planned))
     assert to_json({**invitation_fields(read, NOW), "rule": read_rule}) == planned
@@ -84,20 +90,20 @@ def test_a_line_written_from_what_was_read_back_is_identical_in_every_byte(
         ("roles", ()),
     ],
 )
-def test_a_line_that_is_not_like_most_comes_back_too(name, value):
+def test_invitation_with_an_unusual_field_survives_the_round_trip(name, value):
     one = invitation(**{name: value})
     line = to_json({**invitation_fields(one, NOW), "rule": "r"})
     assert invitation_from_record(orjson.loads(line)) == (one, "r")
 
 
 @pytest.mark.parametrize("source", [Source.ORG_USERS, Source.ORG_INVITES])
-def test_line_of_an_organization_names_no_project_whatever_it_says(source):
+def test_project_in_an_organization_invitation_s_line_is_ignored(source):
     record = {**orjson.loads(to_json(invitation_fields(invitation(), NOW))), "rule": "r"}
     one, _ = invitation_from_record({**record, "source": source.value})
     assert (one.project_id, one.project_name, one.source) == (one.org_id, "", source)
 
 
-def test_fields_are_those_of_the_contract_in_its_order():
+def test_fields_have_the_contract_s_names_and_order():
     fields = invitation_fields(invitation(7), NOW)
     assert list(fields) == [
         "invitation_id",
@@ -127,7 +133,7 @@ def test_fields_are_those_of_the_contract_in_its_order():
     }
 
 
-def test_what_only_some_sources_have_follows_where_it_says_more_than_the_usual():
+def test_optional_fields_follow_only_if_they_are_not_the_default():
     more = {
         "status": "INVITATION_EXPIRED",
         "team_ids": ("t",),
@@ -141,7 +147,7 @@ def test_what_only_some_sources_have_follows_where_it_says_more_than_the_usual()
     assert list(invitation_fields(invitation(status=None), NOW))[11:] == ["status"]
 
 
-def test_fields_of_an_outcome_are_those_of_the_contract_in_its_order():
+def test_outcome_fields_have_the_contract_s_names_and_order():
     fields = outcome_fields(
         "deleted", attempts=2, http_status=204, error_code="X", duration_ms=12.3456
     )
@@ -154,7 +160,7 @@ def test_fields_of_an_outcome_are_those_of_the_contract_in_its_order():
     ]
 
 
-def test_outcome_of_a_recovery_has_the_status_seen_and_the_recovered_run_at_its_end():
+def test_recovered_outcome_ends_with_the_status_seen_and_the_recovered_run():
     fields = outcome_fields("already_gone", seen=(None, "gone"), recovers="run-1")
     assert list(fields.items())[1:] == [
         ("attempts", 0),
@@ -178,7 +184,7 @@ def test_outcome_of_a_recovery_has_the_status_seen_and_the_recovered_run_at_its_
         (None, None),
     ],
 )
-def test_dates_are_rfc_3339_in_utc_or_what_was_sent_or_null(moment, written):
+def test_dates_are_rfc_3339_in_utc_or_the_original_text_or_null(moment, written):
     fields = invitation_fields(invitation(created_at=moment, expires_at=moment), NOW)
     assert (fields["created_at"], fields["expires_at"]) == (written, written)
 
@@ -200,7 +206,7 @@ def test_age_is_floored_to_a_tenth_of_a_day(age, days):
 
 
 @pytest.mark.parametrize("moment", [None, UnreadableDate("x")])
-def test_without_a_readable_date_there_is_no_age(moment):
+def test_age_is_null_without_a_readable_date(moment):
     assert invitation_fields(invitation(created_at=moment), NOW)["age_days"] is None
 
 
@@ -228,14 +234,14 @@ def test_without_a_readable_date_there_is_no_age(moment):
         for value in values
     ],
 )
-def test_field_of_another_kind_is_a_value_error_that_names_it(name, value):
+def test_field_of_another_type_is_a_value_error_that_names_it(name, value):
     record = {**orjson.loads(to_json(invitation_fields(invitation(), NOW))), "rule": "r"}
     with pytest.raises(ValueError, match=name if value != "elsewhere" else value):
         invitation_from_record({**record, name: value})
 
 
 @pytest.mark.parametrize("name", [*invitation_fields(invitation(), NOW), "rule"])
-def test_field_that_is_missing_is_a_value_error(name):
+def test_missing_field_is_a_value_error_that_names_it(name):
     record = {**orjson.loads(to_json(invitation_fields(invitation(), NOW))), "rule": "r"}
     if name == "age_days":
         return
@@ -244,14 +250,14 @@ def test_field_that_is_missing_is_a_value_error(name):
         invitation_from_record(record)
 
 
-def test_instants_have_microseconds_always_and_are_utc():
+def test_timestamps_are_utc_and_always_have_microseconds():
     assert format_timestamp(datetime(2026, 1, 2, tzinfo=UTC)) == "2026-01-02T00:00:00.000000Z"
     late = datetime(2026, 1, 2, 0, 0, 0, 5, tzinfo=timezone(timedelta(hours=-1)))
     assert format_timestamp(late) == "2026-01-02T01:00:00.000005Z"
 
 
 @pytest.mark.usefixtures("machine_zone")
-def test_instants_and_dates_are_utc_whatever_the_zone_of_the_machine():
+def test_timestamps_and_dates_are_utc_in_any_time_zone_of_the_machine():
     assert format_timestamp(NOW) == "2026-11-25T01:00:00.000000Z"
     there = NOW.astimezone(timezone(timedelta(hours=2)))
     one = invitation(created_at=NOW, expires_at=there)
@@ -285,14 +291,14 @@ class Colour(Enum):
     ],
     ids=lambda each: repr(each).replace("\\", "/"),
 )
-def test_whatever_a_caller_gives_becomes_json(value, written):
+def test_any_value_becomes_json(value, written):
     assert to_json(value) == written
 
 
-# The seal -------------------------------------------------------------------------------------
+# Checksum -------------------------------------------------------------------------------------
 
 
-def test_sealed_line_holds_and_an_unsealed_one_says_so():
+def test_checksum_is_true_if_correct_and_none_if_missing():
     assert checksum_ok(add_checksum(b'{"a":1}')) is True
     assert checksum_ok(b'{"a":1}') is None
     assert checksum_ok(b'{"other":"' + b"0" * 64 + b'"}') is None
@@ -300,9 +306,9 @@ def test_sealed_line_holds_and_an_unsealed_one_says_so():
 
 
 @pytest.mark.parametrize("key", [b"sEal", b"hash"])
-def test_field_of_the_same_form_in_its_place_is_a_broken_seal(key):
+def test_field_of_the_same_form_with_another_name_is_a_wrong_checksum(key):
     assert checksum_ok(add_checksum(b'{"a":1}').replace(b"seal", key)) is False
 
 
-def test_changed_line_does_not_hold():
+def test_changed_line_has_a_wrong_checksum():
     assert checksum_ok(add_checksum(b'{"a":1}').replace(b"1", b"2", 1)) is False

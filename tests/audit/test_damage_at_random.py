@@ -1,3 +1,5 @@
+"""Random damage to a long log: each case must be found and named."""
+
 import os
 from random import Random
 
@@ -15,7 +17,7 @@ CLEAN = 1000 if FULL else 60
 
 @pytest.fixture(scope="module")
 def clean_lines(tmp_path_factory) -> list[bytes]:
-    """10,000 lines: dry runs, sweeps, a killed one and the one that recovered it."""
+    """Return 10,000 lines: a dry run, sweeps, a killed run and the run that recovered it."""
     path = tmp_path_factory.mktemp("clean") / "log.jsonl"
     write_run(path, "run-dry", numbers=range(1, 3001), mode="dry-run")
     write_run(path, "run-two", numbers=range(1, 1001))
@@ -40,7 +42,7 @@ def clean_lines(tmp_path_factory) -> list[bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda each: each.__name__)
-def test_any_damage_to_a_log_of_10000_lines_is_found_and_named(damage, clean_lines, tmp_path):
+def test_any_damage_to_a_log_of_10000_lines_is_reported(damage, clean_lines, tmp_path):
     random = Random(damage.__name__)
     path = tmp_path / "log.jsonl"
     clean = b"".join(clean_lines)
@@ -49,12 +51,12 @@ def test_any_damage_to_a_log_of_10000_lines_is_found_and_named(damage, clean_lin
         if data == clean:
             continue
         path.write_bytes(data)
-        found = verify([path])
-        assert found.exit_code == 3, (damage.__name__, case)
-        assert found.error.kind in kinds, (case, found.error)
+        result = verify([path])
+        assert result.exit_code == 3, (damage.__name__, case)
+        assert result.error.kind in kinds, (case, result.error)
 
 
-def test_no_clean_log_is_accused_whatever_its_runs(tmp_path):
+def test_undamaged_logs_of_any_runs_are_valid(tmp_path):
     random = Random(20261125)
     for case in range(CLEAN):
         path = tmp_path / f"{case}.jsonl"
@@ -62,7 +64,7 @@ def test_no_clean_log_is_accused_whatever_its_runs(tmp_path):
             start = random.randrange(1000)
             numbers = range(start, start + random.choice([0, 1, 2, 40]))
             write_run(path, f"run-{run}", numbers=numbers, mode=random.choice(["sweep", "dry-run"]))
-        found = verify([path])
-        assert found.error is None, (case, found.error)
-        assert found.warnings == ()
+        result = verify([path])
+        assert result.error is None, (case, result.error)
+        assert result.warnings == ()
         path.unlink()

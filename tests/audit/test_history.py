@@ -1,4 +1,4 @@
-"""What is read back of earlier runs."""
+"""Earlier runs read back from logs: runs, open intents, population, deletion counts."""
 
 import pytest
 from audit.written_logs import answer, fields_of, write_events, write_run
@@ -36,7 +36,7 @@ def path(tmp_path):
 # Runs -----------------------------------------------------------------------------------------
 
 
-def test_no_file_no_runs(path):
+def test_no_runs_in_no_files_and_an_empty_file(path):
     path.touch()
     assert list(read_runs()) == []
     assert list(read_runs(path)) == []
@@ -44,7 +44,7 @@ def test_no_file_no_runs(path):
         list(read_runs(path.with_name("missing")))
 
 
-def test_each_run_is_told_by_its_first_and_last_line(path):
+def test_run_is_read_from_its_first_and_last_line(path):
     write_run(path, "one", mode="dry-run", started={"policy_sha256": "d" * 64, "shard": "1/4"})
     write_run(path, "two", totals={"exit_code": 4})
     first, second = read_runs(path)
@@ -60,7 +60,7 @@ def test_each_run_is_told_by_its_first_and_last_line(path):
     assert (second.run_id, second.mode, second.shard, second.exit_code) == ("two", "sweep", None, 4)
 
 
-def test_unfinished_runs_are_among_them_in_their_order(path):
+def test_unfinished_runs_are_included_in_order(path):
     write_events(path, "killed-1", [STARTED])
     write_events(path, "killed-2", [STARTED])
     write_run(path, "whole")
@@ -71,7 +71,7 @@ def test_unfinished_runs_are_among_them_in_their_order(path):
     assert runs[0].exit_code is None
 
 
-def test_a_run_may_be_cut_in_two_files_or_begin_with_another_line(tmp_path):
+def test_run_may_span_two_files_or_lack_its_first_line(tmp_path):
     write_events(tmp_path / "1", "run", [STARTED])
     write_events(tmp_path / "2", "run", [FINISHED])
     (whole,) = read_runs(tmp_path / "1", tmp_path / "2")
@@ -82,12 +82,12 @@ def test_a_run_may_be_cut_in_two_files_or_begin_with_another_line(tmp_path):
 
 
 @pytest.mark.parametrize("code", [None, "0", 0.0, True])
-def test_exit_code_of_another_kind_is_not_taken_for_one(code):
+def test_exit_code_of_another_type_is_unknown(code):
     assert RunRecord("r", end_record={"exit_code": code}).exit_code is None
 
 
 @pytest.mark.parametrize("value", [None, 1, ["sweep"]])
-def test_what_a_first_line_tells_in_another_kind_is_not_known(value):
+def test_start_field_of_another_type_is_unknown(value):
     names = ("mode", "policy_sha256", "shard", "base_url")
     run = RunRecord("r", start_record=dict.fromkeys(names, value))
     assert [getattr(run, name) for name in names] == [None] * 4
@@ -101,19 +101,19 @@ def open_numbers(*paths) -> list[tuple[str, int]]:
     return [(each.run_id, int(each.invitation.id, 16)) for each in found]
 
 
-def test_finished_runs_leave_no_intent_open(path):
+def test_finished_run_leaves_no_open_intent(path):
     write_run(path)
     assert open_intents(path) == ()
 
 
-def test_open_intent_comes_back_as_the_invitation_it_is_about(path):
+def test_open_intent_contains_its_invitation_rule_run_and_mode(path):
     write_events(path, "killed", [STARTED, intent(1), intent(2, rule="other"), outcome(1)])
-    (left,) = open_intents(path)
-    assert (left.invitation, left.rule) == (invitation(2), "other")
-    assert (left.run_id, left.mode) == ("killed", "sweep")
+    (found,) = open_intents(path)
+    assert (found.invitation, found.rule) == (invitation(2), "other")
+    assert (found.run_id, found.mode) == ("killed", "sweep")
 
 
-def test_open_intents_of_several_runs_are_all_found_with_their_modes(path):
+def test_open_intents_of_several_runs_are_found_with_their_modes(path):
     write_events(path, "one", [("run_started", {"mode": "restore"}), intent(1)])
     write_events(path, "two", [STARTED, intent(2), intent(1)])
     write_run(path, "three")
@@ -126,27 +126,27 @@ def test_open_intents_of_several_runs_are_all_found_with_their_modes(path):
     assert open_numbers(path) == [("one", 1), ("two", 2), ("two", 1)]
 
 
-def test_open_intents_tell_which_atlas_their_run_asked_whatever_runs_came_after(path):
-    write_events(path, "silent", [STARTED, intent(1)])
+def test_open_intents_have_their_own_run_s_base_url(path):
+    write_events(path, "unknown", [STARTED, intent(1)])
     for run_id in ("one", "two"):
         start = ("run_started", {"mode": "sweep", "base_url": f"https://{run_id}.example.com"})
         write_events(path, run_id, [start, intent(1), intent(2), outcome(2)])
     write_run(path, "three", started={"base_url": "https://three.example.com"})
     assert [(each.run_id, each.base_url) for each in open_intents(path)] == [
-        ("silent", None),
+        ("unknown", None),
         ("one", "https://one.example.com"),
         ("two", "https://two.example.com"),
     ]
 
 
-def test_recovered_outcome_answers_the_run_that_it_names_and_no_other(path):
+def test_recovered_outcome_resolves_only_the_intent_of_the_named_run(path):
     write_events(path, "one", [STARTED, intent(1)])
     write_events(path, "two", [STARTED, intent(1)])
     write_events(path, "three", [STARTED, outcome(1, more={"recovers": "two"}), FINISHED])
     assert open_numbers(path) == [("one", 1)]
 
 
-def test_outcome_of_a_later_run_answers_nothing_by_itself(path):
+def test_outcome_without_recovers_resolves_no_earlier_intent(path):
     write_events(path, "one", [STARTED, intent(1)])
     write_events(path, "two", [STARTED, intent(1), outcome(1), FINISHED])
     assert open_numbers(path) == [("one", 1)]
@@ -155,18 +155,18 @@ def test_outcome_of_a_later_run_answers_nothing_by_itself(path):
 @pytest.mark.parametrize(
     "change", [{"project_id": "f" * 24}, {"source": Source.USERS}, {"id": "f" * 24}]
 )
-def test_outcome_of_another_invitation_answers_nothing(path, change):
+def test_outcome_of_another_invitation_resolves_no_intent(path, change):
     write_events(path, "one", [STARTED, intent(1), outcome(1, **change)])
     assert len(open_intents(path)) == 1
 
 
-def test_only_an_outcome_answers_an_intent_whatever_else_is_said_of_it(path):
+def test_other_events_of_the_invitation_resolve_no_intent(path):
     fields = fields_of(invitation(1))
     write_events(path, "one", [STARTED, intent(1), ("planned", fields), ("restore", fields)])
     assert open_numbers(path) == [("one", 1)]
 
 
-def test_open_intent_of_a_run_that_began_in_a_missing_file_has_no_mode(path):
+def test_open_intent_of_a_run_without_first_line_has_no_mode(path):
     write_events(path, "half", [intent(1)])
     (alone,) = open_intents(path)
     write_run(path, "next")
@@ -174,7 +174,7 @@ def test_open_intent_of_a_run_that_began_in_a_missing_file_has_no_mode(path):
     assert (alone.run_id, alone.mode) == (followed.run_id, followed.mode) == ("half", None)
 
 
-def test_intent_in_a_rotated_file_is_answered_in_the_next(tmp_path):
+def test_intent_in_a_rotated_file_is_resolved_in_the_next(tmp_path):
     write_events(tmp_path / "1", "one", [STARTED, intent(1), intent(2)])
     write_events(tmp_path / "2", "two", [outcome(2, more={"recovers": "one"}), FINISHED])
     assert open_numbers(tmp_path / "1", tmp_path / "2") == [("one", 1)]
@@ -182,19 +182,19 @@ def test_intent_in_a_rotated_file_is_answered_in_the_next(tmp_path):
 
 
 @pytest.mark.parametrize("rest", [b'{"ts":"2026', b'{"ts":"2026\n', b"\0\0\0", b"\n"])
-def test_torn_last_line_is_nothing(path, rest):
+def test_torn_last_line_is_ignored(path, rest):
     write_events(path, "one", [STARTED, intent(1)])
     path.write_bytes(path.read_bytes() + rest)
     assert open_numbers(path) == [("one", 1)]
 
 
-def test_last_line_without_its_newline_is_a_torn_one(path):
+def test_last_line_without_a_newline_is_torn_and_ignored(path):
     write_events(path, "one", [STARTED, intent(1), intent(2)])
     path.write_bytes(path.read_bytes()[:-1])
     assert open_numbers(path) == [("one", 1)]
 
 
-def test_torn_end_of_an_earlier_file_is_nothing(tmp_path):
+def test_torn_last_line_of_an_earlier_file_is_ignored(tmp_path):
     write_events(tmp_path / "1", "one", [STARTED, intent(1)])
     (tmp_path / "1").write_bytes((tmp_path / "1").read_bytes() + b"{")
     write_run(tmp_path / "2", "two")
@@ -205,7 +205,7 @@ def test_torn_end_of_an_earlier_file_is_nothing(tmp_path):
     "line",
     [b"\n", b"text\n", b'{"event":"intent"\n', b'["event"]\n', b'[{"event":"intent"}]\n'],
 )
-def test_damaged_line_before_the_last_refuses(path, line):
+def test_damaged_line_before_the_last_is_refused(path, line):
     write_events(path, "one", [STARTED, intent(1)])
     first, second = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + line + second)
@@ -213,24 +213,24 @@ def test_damaged_line_before_the_last_refuses(path, line):
         open_intents(path)
     assert failed.value.exit_code == 3
     assert failed.value.hint == (
-        "See what `audit verify` says of it. Moving the file away begins a new one, which "
-        "knows nothing of this one's open deletions, used-up plans and bounced invitations."
+        "Check it with `audit verify`. Moving the file away starts a new log, without this "
+        "one's interrupted deletions, used plans and bounced invitations."
     )
 
 
-def test_intent_that_holds_no_invitation_refuses(path):
+def test_intent_without_an_invitation_is_refused(path):
     write_events(path, "one", [STARTED, ("intent", {"invitation_id": "x"})])
     with pytest.raises(
-        GuardRefused, match=r"intent of run one cannot be read: `\w+` is not a text"
+        GuardRefused, match=r"intent of run one cannot be read: `\w+` is not a string"
     ) as failed:
         open_intents(path)
-    assert failed.value.hint == "See what `audit verify` says of the audit log."
+    assert failed.value.hint == "Check the audit log with `audit verify`."
 
 
 # Policy and population ------------------------------------------------------------------------
 
 
-def test_last_sweep_that_finished_names_the_policy(path):
+def test_last_policy_is_that_of_the_last_finished_sweep(path):
     path.touch()
     assert last_sweep_policy(path) is None
     write_run(path, "1", started={"policy_sha256": "1" * 64})
@@ -244,7 +244,7 @@ def seen(projects, invitations, code=0, **more):
     return {"projects_seen": projects, "invitations_seen": invitations, "exit_code": code, **more}
 
 
-def test_no_complete_run_no_population(path):
+def test_no_population_without_a_complete_run(path):
     path.touch()
     assert last_population(path) is None
     write_events(path, "killed", [STARTED])
@@ -264,19 +264,19 @@ def test_no_complete_run_no_population(path):
         (None, False),
     ],
 )
-def test_only_runs_that_were_neither_refused_nor_stopped_are_a_measure(path, code, counts):
+def test_population_is_that_of_the_last_run_with_exit_code_0_4_or_10(path, code, counts):
     write_run(path, "good", totals=seen(10, 100))
     write_run(path, "later", totals=seen(5, 50, code))
     expected = Population("later", 5, 50) if counts else Population("good", 10, 100)
     assert last_population(path) == expected
 
 
-def test_what_a_run_took_away_is_not_expected_again(path):
+def test_population_excludes_deleted_and_gone_invitations(path):
     write_run(path, "r", totals=seen(10, 100, deleted=7, already_gone=2))
     assert last_population(path) == Population("r", 10, 91)
 
 
-def test_runs_of_other_shards_are_no_measure(path):
+def test_population_ignores_runs_of_other_shards(path):
     write_run(path, "whole", totals=seen(40, 400))
     write_run(path, "part", totals=seen(10, 100), started={"shard": "2/4"})
     assert last_population(path) == Population("whole", 40, 400)
@@ -284,88 +284,86 @@ def test_runs_of_other_shards_are_no_measure(path):
     assert last_population(path, shard="1/4") is None
 
 
-def test_runs_over_other_organizations_are_no_measure_where_some_are_asked_for(path):
+def test_population_ignores_runs_over_other_organizations(path):
     two, one = ["a" * 24, "b" * 24], ["a" * 24]
     write_run(path, "both", totals=seen(40, 400), started={"organizations": two})
     write_run(path, "one", totals=seen(10, 100), started={"organizations": one})
-    measures = [
-        last_population(path, organizations=frozenset(asked)).run_id for asked in (two, one)
-    ]
-    assert measures == ["both", "one"]
+    run_ids = [last_population(path, organizations=frozenset(ids)).run_id for ids in (two, one)]
+    assert run_ids == ["both", "one"]
     assert last_population(path, organizations=frozenset(["c" * 24])) is None
     assert last_population(path).run_id == "one"
 
 
-def test_run_that_does_not_tell_its_organizations_is_a_measure_for_any(path):
+def test_population_uses_runs_with_unknown_organizations(path):
     write_run(path, "older", totals=seen(10, 100))
     assert last_population(path, organizations=frozenset(["c" * 24])).run_id == "older"
 
 
-def test_runs_against_another_atlas_are_no_measure_where_one_is_asked_for(path):
+def test_population_ignores_runs_against_another_base_url(path):
     ours, theirs = "https://a.example.com", "https://b.example.com"
     write_run(path, "ours", totals=seen(40, 400), started={"base_url": ours})
     write_run(path, "theirs", totals=seen(10, 100), started={"base_url": theirs})
-    measures = [last_population(path, base_url=asked).run_id for asked in (ours, theirs)]
-    assert measures == ["ours", "theirs"]
+    run_ids = [last_population(path, base_url=url).run_id for url in (ours, theirs)]
+    assert run_ids == ["ours", "theirs"]
     assert last_population(path, base_url="https://c.example.com") is None
     assert last_population(path).run_id == "theirs"
 
 
-def test_run_that_does_not_tell_its_atlas_is_a_measure_for_any(path):
+def test_population_uses_runs_with_an_unknown_base_url(path):
     write_run(path, "older", totals=seen(10, 100))
     assert last_population(path, base_url="https://c.example.com").run_id == "older"
 
 
 @pytest.mark.parametrize("wrong", [{"projects_seen": "5"}, {"invitations_seen": None}])
-def test_totals_that_are_no_numbers_are_no_measure(path, wrong):
+def test_population_ignores_runs_whose_counts_are_not_numbers(path, wrong):
     write_run(path, "good", totals=seen(10, 100))
     write_run(path, "odd", totals={**seen(5, 50), **wrong})
     assert last_population(path) == Population("good", 10, 100)
 
 
-# Bounces --------------------------------------------------------------------------------------
+# Deletion counts ------------------------------------------------------------------------------
 
 
-def test_bounces_count_what_was_deleted_and_nothing_else(path):
-    person = "person-1@example.com"
-    thrice = [intent(1), outcome(1)] * 3
+def test_only_outcomes_deleted_are_counted(path):
+    username = "person-1@example.com"
+    three_deletions = [intent(1), outcome(1)] * 3
     others = [intent(1), outcome(1, "already_gone"), intent(1), outcome(1, "failed")]
-    write_events(path, "r", [STARTED, *thrice, *others])
-    bounces = DeletionHistory(path)
-    assert bounces.count(person, PROJECT) == 3
-    assert bounces.count("PERSON-1@Example.com", PROJECT) == 3
-    assert bounces.count("person-2@example.com", PROJECT) == 0
-    assert bounces.count(person, "f" * 24) == 0
+    write_events(path, "r", [STARTED, *three_deletions, *others])
+    history = DeletionHistory(path)
+    assert history.count(username, PROJECT) == 3
+    assert history.count("PERSON-1@Example.com", PROJECT) == 3
+    assert history.count("person-2@example.com", PROJECT) == 0
+    assert history.count(username, "f" * 24) == 0
 
 
-def test_lines_of_other_events_are_no_bounces_whatever_they_say(path):
+def test_other_events_with_outcome_deleted_are_not_counted(path):
     write_events(path, "r", [("restore", fields_of(invitation(1)) | {"outcome": "deleted"})])
     assert DeletionHistory(path).count("person-1@example.com", PROJECT) == 0
 
 
-def test_bounces_of_several_files_add_up_and_people_stay_apart(tmp_path):
+def test_deletions_of_several_files_are_summed_per_user(tmp_path):
     write_run(tmp_path / "1", "one", numbers=range(1, 50))
     write_run(tmp_path / "2", "two", numbers=range(25, 75))
-    bounces = DeletionHistory(tmp_path / "1", tmp_path / "2")
-    counts = [bounces.count(f"person-{number}@example.com", PROJECT) for number in range(80)]
+    history = DeletionHistory(tmp_path / "1", tmp_path / "2")
+    counts = [history.count(f"person-{number}@example.com", PROJECT) for number in range(80)]
     assert counts == [0] + [1] * 24 + [2] * 25 + [1] * 25 + [0] * 5
     assert DeletionHistory().count("person-1@example.com", PROJECT) == 0
 
 
-def test_invitation_to_an_organization_bounces_there(path):
+def test_deletion_of_an_organization_invitation_counts_for_the_organization(path):
     fields = {"outcome": "deleted", "username": "a@example.com", "project_id": None}
     write_events(path, "r", [("outcome", fields | {"org_id": "b" * 24})])
     assert DeletionHistory(path).count("a@example.com", "b" * 24) == 1
 
 
-def test_bounces_know_a_name_that_json_could_not_hold(path):
+def test_deletions_of_a_username_with_a_lone_surrogate_are_counted(path):
     write_events(path, "r", [outcome(1, username="a\udc80")])
     assert DeletionHistory(path).count("a\udc80", PROJECT) == 1
 
 
-def test_outcomes_without_a_person_or_a_project_count_for_nobody(path):
-    nameless = {"outcome": "deleted", "username": None, "project_id": PROJECT}
-    homeless = {"outcome": "deleted", "username": "a@example.com", "project_id": None}
-    write_events(path, "r", [("outcome", nameless), ("outcome", homeless)])
+def test_outcomes_without_a_username_or_project_are_not_counted(path):
+    without_username = {"outcome": "deleted", "username": None, "project_id": PROJECT}
+    without_project = {"outcome": "deleted", "username": "a@example.com", "project_id": None}
+    write_events(path, "r", [("outcome", without_username), ("outcome", without_project)])
     assert DeletionHistory(path).count("None", PROJECT) == 0
     assert DeletionHistory(path).count("a@example.com", "None") == 0

@@ -1,13 +1,12 @@
+"""Writing to the audit log: lines, hash chain, checksum, sync and close."""
+
 import hashlib
 import json
 import os
 import stat
 
 import pytest
-from audit.written_logs import (
-    lines_of,
-    opened,
-)
+from audit.written_logs import lines_of, opened
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.errors import AuditLogError
@@ -25,7 +24,7 @@ async def written(log: AuditLog, *events: str) -> list[dict]:
     return [json.loads(line) for line in lines_of(log.path)]
 
 
-async def test_a_line_begins_with_the_five_fields_of_the_contract_in_their_order(path):
+async def test_line_starts_with_the_contract_s_five_fields_in_order(path):
     log = opened(path)
     log.write("project_unreadable", zebra=1, ant=None)
     await log.close()
@@ -37,7 +36,7 @@ async def test_a_line_begins_with_the_five_fields_of_the_contract_in_their_order
     )
 
 
-async def test_each_prev_is_the_hash_of_the_line_before_without_its_newline(path):
+async def test_prev_is_the_hash_of_the_previous_line_without_its_newline(path):
     await written(opened(path), "run_started", "planned", "intent")
     first, second, third = lines_of(path)
     assert json.loads(first)["prev"] == "0" * 64
@@ -45,7 +44,7 @@ async def test_each_prev_is_the_hash_of_the_line_before_without_its_newline(path
     assert json.loads(third)["prev"] == hashlib.sha256(second).hexdigest()
 
 
-async def test_a_second_run_counts_from_one_and_goes_on_with_the_chain(path):
+async def test_second_run_counts_from_1_and_continues_the_chain(path):
     await written(opened(path, "run-1"), "run_started", "planned")
     await written(opened(path, "run-2"), "run_started")
     *_, before, last = lines_of(path)
@@ -54,7 +53,7 @@ async def test_a_second_run_counts_from_one_and_goes_on_with_the_chain(path):
     assert json.loads(last)["prev"] == hashlib.sha256(before).hexdigest()
 
 
-async def test_position_and_last_hash_are_those_of_the_line_just_written(path):
+async def test_offset_and_last_hash_include_the_last_written_line(path):
     log = opened(path)
     assert (log.offset, log.last_hash) == (0, "0" * 64)
     log.write("run_started")
@@ -66,18 +65,18 @@ async def test_position_and_last_hash_are_those_of_the_line_just_written(path):
     await log.close()
 
 
-async def test_the_last_line_of_a_run_seals_itself(path):
+async def test_last_line_of_a_run_contains_its_checksum(path):
     log = opened(path)
     log.write("run_finished", exit_code=0)
     await log.close()
     (line,) = lines_of(path)
     seal = json.loads(line)["seal"]
-    bare = line.replace(b',"seal":"' + seal.encode() + b'"', b"")
-    assert bare.endswith(b'"exit_code":0}')
-    assert seal == hashlib.sha256(bare).hexdigest()
+    without_seal = line.replace(b',"seal":"' + seal.encode() + b'"', b"")
+    assert without_seal.endswith(b'"exit_code":0}')
+    assert seal == hashlib.sha256(without_seal).hexdigest()
 
 
-async def test_durable_has_every_line_so_far_in_the_file_and_close_the_rest(path):
+async def test_sync_writes_all_lines_so_far_and_close_the_rest(path):
     log = opened(path)
     log.write("run_started")
     assert path.read_bytes() == b""
@@ -88,17 +87,17 @@ async def test_durable_has_every_line_so_far_in_the_file_and_close_the_rest(path
     assert len(lines_of(path)) == 2
 
 
-async def test_a_field_that_the_log_writes_itself_is_refused_and_takes_no_number(path):
+async def test_reserved_field_name_is_a_value_error_and_uses_no_sequence_number(path):
     log = opened(path)
     for name in ("ts", "run_id", "seq", "prev", "seal"):
-        with pytest.raises(ValueError, match=rf"writes these itself: {{'{name}'}}$"):
+        with pytest.raises(ValueError, match=rf"^reserved field names: {{'{name}'}}$"):
             log.write("planned", other=2, **{name: 1})
     log.write("planned")
     await log.close()
     assert [json.loads(line)["seq"] for line in lines_of(path)] == [1]
 
 
-async def test_file_is_0600_and_missing_folders_become_0700(tmp_path):
+async def test_file_has_mode_0600_and_new_directories_0700(tmp_path):
     path = tmp_path / "a" / "b" / "log.jsonl"
     await opened(path).close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -106,7 +105,7 @@ async def test_file_is_0600_and_missing_folders_become_0700(tmp_path):
     assert stat.S_IMODE(path.parent.parent.stat().st_mode) == 0o700
 
 
-async def test_what_json_cannot_hold_is_written_visibly(path):
+async def test_values_that_json_cannot_represent_are_written_as_text(path):
     log = opened(path)
     log.write("planned", username="a\udc80b", huge=2**70, roles=("x\ud800",), deep={"k\udc81": [3]})
     await log.close()
@@ -118,7 +117,7 @@ async def test_what_json_cannot_hold_is_written_visibly(path):
     assert record["deep"] == {"k\\udc81": [3]}
 
 
-async def test_after_close_nothing_can_be_written_and_closing_again_is_nothing(path, monkeypatch):
+async def test_writing_after_close_fails_and_closing_again_does_nothing(path, monkeypatch):
     log = opened(path)
     await log.close()
     closed = []

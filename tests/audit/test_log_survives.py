@@ -1,4 +1,4 @@
-"""The log under SIGKILL, and on a disk that is really full."""
+"""The log after SIGKILL, and on a disk that is actually full."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from invite_sweeper.audit.verify import verify
 
 KILLS = 100 if os.environ.get("INVITE_SWEEPER_SOAK") == "full" else 10
 
-ANNOUNCE = """
+WRITE_UNTIL_KILLED = """
 import asyncio, sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from invite_sweeper.audit import AuditLog
 
 async def worker(log, start):
     for number in range(start, start + 100_000):
-        log.write("planned", number=number, ballast="x" * 300)
+        log.write("planned", number=number, padding="x" * 300)
         await log.sync()
         print(number, flush=True)
 
@@ -34,7 +34,7 @@ async def main():
 
 asyncio.run(main())
 """
-FILL = """
+WRITE_UNTIL_FULL = """
 import asyncio, sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,42 +56,42 @@ except AuditLogError as failure:
 """
 
 
-def announced(output: str) -> set[int]:
-    """The numbers told after they were durable; the last may have been cut off."""
+def synced_numbers(output: str) -> set[int]:
+    """Return the numbers printed after their sync. The last printed line may be incomplete."""
     return {int(line) for line in output.splitlines(keepends=True) if line.endswith("\n")}
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_every_line_that_was_announced_is_in_the_log(tmp_path):
+def test_every_synced_line_is_in_the_log_after_a_kill_at_any_time(tmp_path):
     path, random = tmp_path / "log.jsonl", Random(7)
-    told = set()
+    synced = set()
     for kill in range(KILLS):
-        command = [sys.executable, "-c", ANNOUNCE, str(path), f"run-{kill}"]
+        command = [sys.executable, "-c", WRITE_UNTIL_KILLED, str(path), f"run-{kill}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            told = announced(
+            synced = synced_numbers(
                 "".join(process.stdout.readline() for _ in range(random.randrange(1, 400)))
             )
             process.kill()
-            told |= announced(process.stdout.read())
+            synced |= synced_numbers(process.stdout.read())
         lines = read_records([path], frozenset({b"planned"}))
         written = {line["number"] for line in lines if line["run_id"] == f"run-{kill}"}
-        assert told
-        assert told <= written
-    found = verify([path]).error
-    assert found is None or found.kind == Tampering.CUT_SHORT
-    assert found is None or found.position.line == len(path.read_bytes().splitlines())
+        assert synced
+        assert synced <= written
+    error = verify([path]).error
+    assert error is None or error.kind == Tampering.CUT_SHORT
+    assert error is None or error.position.line == len(path.read_bytes().splitlines())
 
 
 @pytest.fixture
-def in_a_namespace():
-    """Runs a shell script where a small disk can be mounted."""
+def run_in_namespace():
+    """Return a function that runs a shell script in a mount namespace."""
     unshare = shutil.which("unshare")
     if unshare is None:
-        pytest.skip("no unshare here")
+        pytest.skip("unshare is not installed")
     prefix = [unshare, "--mount", "--map-root-user", "sh", "-ec"]
     probe = [*prefix, "mount -t tmpfs -o size=64k none /mnt"]
     if subprocess.run(probe, capture_output=True, check=False).returncode != 0:
-        pytest.skip("no disk can be mounted here")
+        pytest.skip("mounting is not permitted")
 
     def run(script: str, *args: str) -> subprocess.CompletedProcess[str]:
         command = [*prefix, script, "sh", *args]
@@ -101,9 +101,9 @@ def in_a_namespace():
 
 
 @pytest.mark.parametrize("size_kib", [4, 8, 20, 64])
-def test_full_disk_ends_with_7_and_a_log_that_can_be_read(in_a_namespace, tmp_path, size_kib):
+def test_full_disk_exits_7_and_leaves_a_readable_log(run_in_namespace, tmp_path, size_kib):
     (tmp_path / "disk").mkdir()
-    (tmp_path / "fill.py").write_text(FILL)
+    (tmp_path / "fill.py").write_text(WRITE_UNTIL_FULL)
     script = f"""
         cd {tmp_path}
         mount -t tmpfs -o size={size_kib}k,mode=0700 none disk
@@ -112,33 +112,33 @@ def test_full_disk_ends_with_7_and_a_log_that_can_be_read(in_a_namespace, tmp_pa
         cp disk/* .
         echo $code $again >codes
     """
-    result = in_a_namespace(script)
+    result = run_in_namespace(script)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "codes").read_text() == "7 7\n"
     assert "No space left on device" in result.stderr
     log = tmp_path / "log.jsonl"
-    told = announced(result.stdout)
-    assert told <= {r["number"] for r in read_records([log]) if r["run_id"] == "one"}
-    assert told == set(range(len(told)))
+    synced = synced_numbers(result.stdout)
+    assert synced <= {r["number"] for r in read_records([log]) if r["run_id"] == "one"}
+    assert synced == set(range(len(synced)))
     assert log.read_bytes().endswith(b"\n")
     assert log.stat().st_size <= size_kib * 1024
     assert LogPath(str(log)).files() == (log,)
     assert not list(tmp_path.glob("*.torn*"))
-    found = verify([log]).error
-    assert found.kind == Tampering.CUT_SHORT
-    assert "has no end" in found.message
+    error = verify([log]).error
+    assert error.kind == Tampering.CUT_SHORT
+    assert "has no end" in error.message
 
 
-def test_read_only_disk_ends_with_7(in_a_namespace, tmp_path):
+def test_read_only_disk_exits_7(run_in_namespace, tmp_path):
     (tmp_path / "disk").mkdir()
-    (tmp_path / "fill.py").write_text(FILL)
+    (tmp_path / "fill.py").write_text(WRITE_UNTIL_FULL)
     script = f"""
         cd {tmp_path}
         mount -t tmpfs -o size=64k,ro none disk
         code=0; {sys.executable} fill.py disk/log.jsonl one || code=$?
         echo $code >codes
     """
-    result = in_a_namespace(script)
+    result = run_in_namespace(script)
     assert (tmp_path / "codes").read_text() == "7\n", result.stderr
     assert "Read-only file system" in result.stderr
     assert result.stdout == ""

@@ -1,4 +1,4 @@
-"""Audit logs to test with, written by the log itself, and what they hold."""
+"""Write audit logs for tests with `AuditLog`, and read their lines."""
 
 import asyncio
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from invite_sweeper.models import Invitation
 
 
 class TickingClock:
-    """Each look at it is a millisecond later."""
+    """A clock that advances by one millisecond per call."""
 
     def __init__(self, start: datetime = NOW) -> None:
         self.now = start
@@ -28,7 +28,7 @@ def opened(path: Path, run_id: str = "run-1", **options) -> AuditLog:
 
 
 def lines_of(path: Path) -> list[bytes]:
-    """The lines, each without its newline; the file ends with one."""
+    """Return the lines without their newlines; the file must end with one."""
     *lines, rest = path.read_bytes().split(b"\n")
     assert rest == b""
     return lines
@@ -47,7 +47,7 @@ def write_run(
     started: dict[str, object] | None = None,
     totals: dict[str, object] | None = None,
 ) -> None:
-    """One whole run: started, planned, intents and outcomes, finished."""
+    """Append a complete run: started, planned, intents, outcomes, finished."""
     fields = [fields_of(invitation(number)) for number in numbers]
     head = {"mode": mode, "policy_sha256": "c" * 64, "shard": None, **(started or {})}
     events = [("run_started", head), *(("planned", each) for each in fields)]
@@ -59,7 +59,7 @@ def write_run(
 
 
 def write_events(path: Path, run_id: str, events: Iterable[tuple[str, dict[str, object]]]) -> None:
-    """These lines and no others."""
+    """Append a run with exactly these lines."""
 
     async def write() -> None:
         log = opened(path, run_id)
@@ -67,12 +67,12 @@ def write_events(path: Path, run_id: str, events: Iterable[tuple[str, dict[str, 
             log.write(event, **fields)
         await log.close()
 
-    with ThreadPoolExecutor(1) as thread:  # a test may have a loop of its own
+    with ThreadPoolExecutor(1) as thread:  # the test may already run an event loop
         thread.submit(lambda: asyncio.run(write())).result()
 
 
 def answer(outcome: str = "deleted") -> dict[str, object]:
-    """The further fields of an `outcome` line."""
+    """Return the fields that an `outcome` line adds to those of its invitation."""
     return {
         "outcome": outcome,
         "attempts": 0 if outcome == "skipped" else 1,

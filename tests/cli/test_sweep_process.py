@@ -621,4 +621,4 @@ def test_empty_audit_log_is_wrong_usage_of_every_command_that_takes_one(desk, wo
     policy = [] if words[0] == "restore" else ["--policy", "policy.yaml"]
     done = desk.run(*words, *policy, "--audit-log", "")
     assert done.code == 2
-    assert "names no file" in done.out + done.err
+    assert "does not name a file" in done.out + done.err

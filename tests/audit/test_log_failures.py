@@ -1,4 +1,4 @@
-"""The log when the disk is full, broken, taken away, or somebody else's."""
+"""Failures of the log: full or broken disk, moved file, changes by other programs, the copy."""
 
 import asyncio
 import errno
@@ -13,7 +13,9 @@ from audit.written_logs import lines_of, opened
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import AuditLogError
 
-SENT = "Each deletion that was sent has its intent in the log; none is sent after this."
+WRITE_FAILED = (
+    "Every deletion that was sent has its intent in the log. No further deletion is sent."
+)
 
 
 @pytest.fixture
@@ -22,24 +24,24 @@ def path(tmp_path):
 
 
 class Disk:
-    """Takes so many more bytes, then it is full; a write that would pass the end is cut."""
+    """A disk with this many free bytes; a write beyond them is truncated."""
 
-    def __init__(self, room: int) -> None:
-        self.free_slots = room
-        self.write_really = os.write
+    def __init__(self, free_bytes: int) -> None:
+        self.free_bytes = free_bytes
+        self.original_write = os.write
 
     def write(self, fd: int, data: bytes) -> int:
-        taken = bytes(data)[: self.free_slots]
-        if not taken:
+        written = bytes(data)[: self.free_bytes]
+        if not written:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self.free_slots -= len(taken)
-        return self.write_really(fd, taken)
+        self.free_bytes -= len(written)
+        return self.original_write(fd, written)
 
 
-async def refused_for_ever(log) -> AuditLogError:
-    """Every way to write is refused, twice; the first refusal is given back."""
+async def assert_stays_failed(log) -> AuditLogError:
+    """Assert that write and sync fail with one message, twice, and return the first error."""
     raised = []
-    position = log.offset
+    offset = log.offset
     for _ in range(2):
         with pytest.raises(AuditLogError) as failed:
             log.write("intent")
@@ -49,38 +51,41 @@ async def refused_for_ever(log) -> AuditLogError:
         raised.append(failed.value)
     assert len({str(each) for each in raised}) == 1
     assert len({id(each) for each in raised}) == 4
-    assert log.offset == position
+    assert log.offset == offset
     return raised[0]
 
 
-@pytest.mark.parametrize("room", [0, 1, 150, 151, 152, 299, 300, 301, 450, 600])
-async def test_full_disk_leaves_whole_lines_alone_and_fails_for_ever(path, monkeypatch, room):
+@pytest.mark.parametrize("free_bytes", [0, 1, 150, 151, 152, 299, 300, 301, 450, 600])
+async def test_full_disk_leaves_only_complete_lines_and_the_log_stays_failed(
+    path, monkeypatch, free_bytes
+):
     log = opened(path)
     log.write("run_started")
     await log.sync()
-    monkeypatch.setattr(os, "write", Disk(room).write)
+    monkeypatch.setattr(os, "write", Disk(free_bytes).write)
     for number in range(8):
         log.write("planned", number=number)
     with pytest.raises(AuditLogError, match="No space left on device") as failed:
         await log.sync()
     monkeypatch.undo()
-    assert failed.value.consequence == SENT
+    assert failed.value.consequence == WRITE_FAILED
     assert (
         failed.value.message == f"The audit log {path} cannot be written: No space left on device."
     )
     assert failed.value.hint == (
-        "Make room or mend the disk, then run the same command again: it goes on."
+        "Free disk space or repair the disk, then run the same command again: it processes the "
+        "rest."
     )
     assert failed.value.exit_code == 7
-    assert str(await refused_for_ever(log)) == str(failed.value)
+    assert str(await assert_stays_failed(log)) == str(failed.value)
     await log.close()
-    whole = lines_of(path)
-    assert [json.loads(line)["seq"] for line in whole] == list(range(1, len(whole) + 1))
-    assert sum(map(len, whole[1:])) + len(whole[1:]) <= room
-    assert len(whole) == 1 + room // (len(whole[-1]) + 1) or room < 150
+    complete = lines_of(path)
+    assert [json.loads(line)["seq"] for line in complete] == list(range(1, len(complete) + 1))
+    assert sum(map(len, complete[1:])) + len(complete[1:]) <= free_bytes
+    assert len(complete) == 1 + free_bytes // (len(complete[-1]) + 1) or free_bytes < 150
 
 
-async def test_next_run_goes_on_after_the_whole_lines_of_a_full_disk(path, monkeypatch):
+async def test_next_run_continues_after_the_complete_lines_of_a_full_disk(path, monkeypatch):
     log = opened(path, "run-1")
     log.write("run_started")
     await log.sync()
@@ -98,9 +103,9 @@ async def test_next_run_goes_on_after_the_whole_lines_of_a_full_disk(path, monke
     assert verify([path]).error is None
 
 
-async def test_a_short_write_is_gone_on_with(path, monkeypatch):
-    really = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: really(fd, bytes(data)[:7]))
+async def test_partial_write_is_continued(path, monkeypatch):
+    original = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: original(fd, bytes(data)[:7]))
     log = opened(path)
     log.write("run_started")
     log.write("run_finished")
@@ -110,105 +115,103 @@ async def test_a_short_write_is_gone_on_with(path, monkeypatch):
     assert len(lines_of(path)) == 2
 
 
-async def test_a_cut_that_fails_too_does_not_hide_why(path, monkeypatch):
-    def no_cut(fd, size):
-        raise OSError(errno.EIO, "cut failed")
+async def test_failed_truncate_does_not_hide_the_write_error(path, monkeypatch):
+    def failing_ftruncate(fd, size):
+        raise OSError(errno.EIO, "truncate failed")
 
     log = opened(path)
     log.write("run_started")
     monkeypatch.setattr(os, "write", Disk(3).write)
-    monkeypatch.setattr(os, "ftruncate", no_cut)
+    monkeypatch.setattr(os, "ftruncate", failing_ftruncate)
     with pytest.raises(AuditLogError, match="No space left"):
         await log.sync()
     await log.close()
 
 
-async def test_a_failed_sync_is_a_failure_for_everyone_who_waits(path, monkeypatch):
-    def broken(fd):
+async def test_failed_sync_fails_for_every_waiting_caller(path, monkeypatch):
+    def failing_fsync(fd):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     log = opened(path)
-    monkeypatch.setattr(os, "fsync", broken)
+    monkeypatch.setattr(os, "fsync", failing_fsync)
 
-    async def one(number):
+    async def write_and_sync(number):
         log.write("intent", number=number)
         await log.sync()
 
-    results = await asyncio.gather(*map(one, range(20)), return_exceptions=True)
+    results = await asyncio.gather(*map(write_and_sync, range(20)), return_exceptions=True)
     assert all(isinstance(result, AuditLogError) for result in results)
     assert "Input/output error" in str(results[0])
     monkeypatch.undo()
-    await refused_for_ever(log)
+    await assert_stays_failed(log)
     await log.close()
     assert len(lines_of(path)) == 1
 
 
-async def test_whoever_comes_during_a_group_that_fails_is_told_too(path, monkeypatch):
-    begun, go_on = threading.Event(), threading.Event()
+async def test_caller_that_arrives_during_a_failing_sync_fails_too(path, monkeypatch):
+    started, released = threading.Event(), threading.Event()
 
-    def slow_and_broken(fd):
-        begun.set()
-        go_on.wait(10)
+    def slow_failing_fsync(fd):
+        started.set()
+        released.wait(10)
         raise OSError(errno.EIO, "broken")
 
     log = opened(path)
-    monkeypatch.setattr(os, "fsync", slow_and_broken)
+    monkeypatch.setattr(os, "fsync", slow_failing_fsync)
     log.write("intent", number=1)
-    rider = asyncio.ensure_future(log.sync())
-    await asyncio.to_thread(begun.wait, 10)
+    first = asyncio.ensure_future(log.sync())
+    await asyncio.to_thread(started.wait, 10)
     log.write("intent", number=2)
     late = asyncio.ensure_future(log.sync())
     await asyncio.sleep(0)
-    go_on.set()
-    results = await asyncio.gather(rider, late, return_exceptions=True)
+    released.set()
+    results = await asyncio.gather(first, late, return_exceptions=True)
     assert [type(each) for each in results] == [AuditLogError, AuditLogError]
     await log.close()
     assert len(lines_of(path)) == 1
 
 
-async def test_unlinked_file_is_noticed_before_the_next_group(path):
+async def test_deleted_file_is_detected_before_the_next_write(path):
     log = opened(path)
     log.write("run_started")
     await log.sync()
     path.unlink()
     log.write("intent")
-    with pytest.raises(AuditLogError, match="taken away") as failed:
+    with pytest.raises(AuditLogError, match="was moved or deleted") as failed:
         await log.sync()
     assert failed.value.consequence == (
-        "Each deletion that was sent had its intent in that file; none is sent after this."
+        "Every deletion that was sent has its intent in the original file. No further one is sent."
     )
-    assert failed.value.hint == (
-        "Bring it back from where it was moved, then run the same command again."
-    )
+    assert failed.value.hint == ("Restore the original file, then run the same command again.")
     await log.close()
     assert not path.exists()
 
 
-async def test_file_that_was_replaced_gets_no_line_of_ours(path):
+async def test_replaced_file_is_detected_and_not_written(path):
     log = opened(path)
     log.write("run_started")
     await log.sync()
     path.rename(path.with_name("moved"))
     path.write_bytes(b"")
     log.write("intent")
-    with pytest.raises(AuditLogError, match="taken away"):
+    with pytest.raises(AuditLogError, match="was moved or deleted"):
         await log.sync()
     await log.close()
     assert path.read_bytes() == b""
 
 
-async def test_folder_that_was_moved_away_is_noticed(tmp_path):
+async def test_moved_directory_is_detected(tmp_path):
     path = tmp_path / "folder" / "log.jsonl"
     log = opened(path)
     path.parent.rename(tmp_path / "elsewhere")
     log.write("run_started")
-    with pytest.raises(AuditLogError, match="taken away"):
+    with pytest.raises(AuditLogError, match="was moved or deleted"):
         await log.sync()
     await log.close()
 
 
 @pytest.mark.parametrize("change", [b"x", None])
-async def test_file_that_somebody_else_wrote_to_or_cut_is_noticed(path, change):
+async def test_file_changed_or_truncated_by_another_program_is_detected(path, change):
     log = opened(path)
     log.write("run_started")
     await log.sync()
@@ -219,29 +222,29 @@ async def test_file_that_somebody_else_wrote_to_or_cut_is_noticed(path, change):
             other.write(change)
     before = path.read_bytes()
     log.write("intent")
-    with pytest.raises(AuditLogError, match="Somebody else") as failed:
+    with pytest.raises(AuditLogError, match="Another program changed") as failed:
         await log.sync()
-    assert failed.value.consequence == "No deletion is sent after this."
-    assert failed.value.hint == "See what `audit verify` says of it."
+    assert failed.value.consequence == "No further deletion is sent."
+    assert failed.value.hint == "Check it with `audit verify`."
     await log.close()
     assert path.read_bytes() == before
 
 
-async def test_a_defect_in_a_group_is_a_failure_and_wakes_who_waits(path, monkeypatch):
+async def test_unexpected_exception_during_a_write_fails_the_waiting_caller(path, monkeypatch):
     log = opened(path)
 
-    def defect(fd, data):
+    def write_out_of_memory(fd, data):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(os, "write", defect)
+    monkeypatch.setattr(os, "write", write_out_of_memory)
     log.write("intent")
     with pytest.raises(AuditLogError, match=r"MemoryError.*no room") as failed:
         await log.sync()
-    assert failed.value.consequence == "No deletion is sent after this."
+    assert failed.value.consequence == "No further deletion is sent."
     await log.close()
 
 
-async def test_much_without_durable_goes_to_the_system_and_fails_at_once_when_full(
+async def test_lines_beyond_256_kib_are_written_without_sync_and_fail_on_a_full_disk(
     path, monkeypatch
 ):
     log = opened(path)
@@ -254,7 +257,7 @@ async def test_much_without_durable_goes_to_the_system_and_fails_at_once_when_fu
     assert path.stat().st_size > 1 << 18
     monkeypatch.setattr(os, "write", Disk(0).write)
     lines = 0
-    with pytest.raises(AuditLogError, match="No space"):  # noqa: PT012  which one fails is asserted
+    with pytest.raises(AuditLogError, match="No space"):  # noqa: PT012  the number is asserted
         while lines < 1000:
             log.write("planned", line=line)
             lines += 1
@@ -265,24 +268,22 @@ async def test_much_without_durable_goes_to_the_system_and_fails_at_once_when_fu
 
 
 LONG = "x" * (1 << 18)
-"""One line with it is more than is held in memory."""
+"""A line with this text is written without a sync."""
 
 
-async def test_failure_during_a_sync_is_told_to_those_who_wait_for_it_and_for_the_next(
-    path, monkeypatch
-):
-    begun, go_on = threading.Event(), threading.Event()
+async def test_write_error_during_a_sync_fails_its_callers_and_the_next_ones(path, monkeypatch):
+    started, released = threading.Event(), threading.Event()
 
-    def slow_at_first(fd):
-        if not begun.is_set():
-            begun.set()
-            assert go_on.wait(10)
+    def slow_first_fsync(fd):
+        if not started.is_set():
+            started.set()
+            assert released.wait(10)
 
     log = opened(path)
-    monkeypatch.setattr(os, "fsync", slow_at_first)
+    monkeypatch.setattr(os, "fsync", slow_first_fsync)
     log.write("run_started")
-    rider = asyncio.ensure_future(log.sync())
-    await asyncio.to_thread(begun.wait, 10)
+    first = asyncio.ensure_future(log.sync())
+    await asyncio.to_thread(started.wait, 10)
     log.write("intent")
     late = asyncio.ensure_future(log.sync())
     await asyncio.sleep(0)
@@ -290,15 +291,15 @@ async def test_failure_during_a_sync_is_told_to_those_who_wait_for_it_and_for_th
     with pytest.raises(AuditLogError, match="No space"):
         log.write("planned", line=LONG)
     monkeypatch.undo()
-    go_on.set()
-    for waiter in (rider, late):
+    released.set()
+    for waiter in (first, late):
         with pytest.raises(AuditLogError, match="No space"):
             await waiter
     await log.close()
     assert len(lines_of(path)) == 1  # a line after a gap would break the chain
 
 
-async def test_failure_where_a_group_begins_is_told_to_those_who_wait(path, monkeypatch):
+async def test_write_error_at_the_start_of_a_group_fails_all_its_callers(path, monkeypatch):
     log = opened(path)
     monkeypatch.setattr(os, "write", Disk(0).write)
     log.write("run_started")
@@ -310,12 +311,12 @@ async def test_failure_where_a_group_begins_is_told_to_those_who_wait(path, monk
     assert path.read_bytes() == b""
 
 
-async def test_interrupt_in_the_middle_of_a_write_ends_the_log_too(path, monkeypatch):
-    def interrupted(fd, data):
+async def test_keyboard_interrupt_during_a_write_fails_the_log(path, monkeypatch):
+    def interrupted_write(fd, data):
         raise KeyboardInterrupt
 
     log = opened(path)
-    monkeypatch.setattr(os, "write", interrupted)
+    monkeypatch.setattr(os, "write", interrupted_write)
     with pytest.raises(KeyboardInterrupt):
         log.write("planned", line=LONG)
     monkeypatch.undo()
@@ -324,7 +325,7 @@ async def test_interrupt_in_the_middle_of_a_write_ends_the_log_too(path, monkeyp
     await log.close()
 
 
-async def test_close_tells_of_lines_that_did_not_get_to_the_disk(path, monkeypatch):
+async def test_close_fails_if_the_last_lines_cannot_be_written(path, monkeypatch):
     log = opened(path)
     log.write("run_finished")
     monkeypatch.setattr(os, "write", Disk(0).write)
@@ -333,7 +334,7 @@ async def test_close_tells_of_lines_that_did_not_get_to_the_disk(path, monkeypat
     await log.close()
 
 
-async def test_copy_gets_each_line_and_its_loss_stops_nothing(path):
+async def test_copy_receives_each_line_and_closing_it_does_not_stop_the_log(path):
     copy = io.BytesIO()
     log = opened(path, copy=copy)
     log.write("run_started")
@@ -347,7 +348,7 @@ async def test_copy_gets_each_line_and_its_loss_stops_nothing(path):
     assert len(lines_of(path)) == 2
 
 
-async def test_a_broken_pipe_as_copy_stops_nothing(path):
+async def test_broken_pipe_of_the_copy_does_not_stop_the_log(path):
     class Gone(io.BytesIO):
         def flush(self):
             raise BrokenPipeError
@@ -360,30 +361,30 @@ async def test_a_broken_pipe_as_copy_stops_nothing(path):
     assert verify([path]).error is None
 
 
-async def test_copy_whose_reader_is_slow_holds_up_the_disk_and_not_the_loop(path):
-    begun, go_on = threading.Event(), threading.Event()
+async def test_slow_reader_of_the_copy_delays_the_sync_but_not_the_event_loop(path):
+    started, released = threading.Event(), threading.Event()
 
     class Slow(io.BytesIO):
         def write(self, data):
-            begun.set()
-            assert go_on.wait(10)
+            started.set()
+            assert released.wait(10)
             return super().write(data)
 
     copy = Slow()
     log = opened(path, copy=copy)
-    log.write("run_started", line=LONG)  # handed to the system at once
-    assert not begun.is_set()
+    log.write("run_started", line=LONG)  # written without a sync
+    assert not started.is_set()
     waiter = asyncio.ensure_future(log.sync())
-    assert await asyncio.to_thread(begun.wait, 10)
+    assert await asyncio.to_thread(started.wait, 10)
     log.write("intent", line=LONG)
     assert not waiter.done()
-    go_on.set()
+    released.set()
     await waiter
     await log.close()
     assert copy.getvalue() == path.read_bytes()
 
 
-async def test_copy_of_a_log_that_fails_has_all_that_the_file_has(path, monkeypatch):
+async def test_copy_of_a_failed_log_equals_the_file(path, monkeypatch):
     copy = io.BytesIO()
     log = opened(path, copy=copy)
     log.write("run_started", line=LONG)
@@ -395,12 +396,14 @@ async def test_copy_of_a_log_that_fails_has_all_that_the_file_has(path, monkeypa
     assert copy.getvalue() == path.read_bytes() != b""
 
 
-async def test_line_that_was_taken_just_before_a_sync_failed_is_not_written_after_it(path):
+async def test_line_appended_before_a_failed_sync_is_not_written_after_it(path):
     log = opened(path)
     log.write("run_started")
     await log.sync()
     log.write("intent")
-    log._writer._failure = AuditLogError("The disk is gone.", consequence="")  # as the thread does
+    log._writer._failure = AuditLogError(
+        "The disk is gone.", consequence=""
+    )  # as the fsync thread does
     log._writer._flush()
     await log.close()
     assert len(lines_of(path)) == 1

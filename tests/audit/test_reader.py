@@ -1,4 +1,4 @@
-"""Which lines `audit show` chooses."""
+"""Reading and filtering lines, as `audit show` does."""
 
 from datetime import date
 
@@ -12,17 +12,15 @@ from invite_sweeper.errors import GuardRefused
 
 
 @pytest.mark.parametrize("content", [b"junk", b"junk\n", b'{"a":1}\n', b"one\ntwo\n", b"[]\n"])
-def test_file_that_begins_with_no_line_of_an_audit_log_is_refused(tmp_path, content):
+def test_file_that_is_not_an_audit_log_is_refused(tmp_path, content):
     path = tmp_path / "other.txt"
     path.write_bytes(content)
-    with pytest.raises(GuardRefused, match=r"other.txt:1 is no line of an audit log"):
+    with pytest.raises(GuardRefused, match=r"other.txt:1 is not a line of an audit log"):
         filter_records([path], LineFilter())
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"ts":"2026-11', b"\0\0\0"])
-def test_file_that_is_empty_or_holds_the_torn_beginning_of_a_log_has_no_such_lines(
-    tmp_path, content
-):
+def test_empty_file_and_torn_first_line_yield_no_records(tmp_path, content):
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)
     assert list(filter_records([path], LineFilter())) == []
@@ -42,16 +40,16 @@ def path(tmp_path):
     return path
 
 
-def chosen(path, **choice) -> list[int]:
-    """The numbers of the lines chosen, from 1; the second run's are 9 and 10."""
+def matching_lines(path, **criteria) -> list[int]:
+    """Return the numbers of the matching lines, from 1; the second run has lines 9 and 10."""
     return [
         record["seq"] + (8 if record["run_id"] == "run-abd" else 0)
-        for record in filter_records([path], LineFilter(**choice))
+        for record in filter_records([path], LineFilter(**criteria))
     ]
 
 
 @pytest.mark.parametrize(
-    ("choice", "lines"),
+    ("criteria", "lines"),
     [
         ({}, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
         ({"run": "run-abd"}, [9, 10]),
@@ -76,37 +74,37 @@ def chosen(path, **choice) -> list[int]:
     ],
     ids=repr,
 )
-def test_all_that_is_given_must_hold(path, choice, lines):
-    assert chosen(path, **choice) == lines
+def test_all_criteria_must_match(path, criteria, lines):
+    assert matching_lines(path, **criteria) == lines
 
 
-async def test_a_copied_outcome_of_another_event_is_chosen_by_its_outcome(tmp_path):
+async def test_outcome_criterion_matches_other_events_with_an_outcome(tmp_path):
     log = opened(tmp_path / "log")
     log.write("restore", outcome="restored")
     await log.close()
     assert len(list(filter_records([log.path], LineFilter(outcome="restored")))) == 1
 
 
-def test_damaged_lines_are_told_and_skipped_where_that_is_asked_for(path):
+def test_damaged_lines_are_reported_to_on_damaged_and_skipped(path):
     lines = path.read_bytes().splitlines(keepends=True)
     lines[2:3] = [b"one\n", b"two\n"]
     path.write_bytes(b"".join(lines))
-    told = []
-    assert len(list(filter_records([path], LineFilter(), on_damaged=told.append))) == 9
-    assert told == [LinePosition(path, 3), LinePosition(path, 4)]
+    damaged = []
+    assert len(list(filter_records([path], LineFilter(), on_damaged=damaged.append))) == 9
+    assert damaged == [LinePosition(path, 3), LinePosition(path, 4)]
     with pytest.raises(GuardRefused, match=r"log\.jsonl:3"):
         list(filter_records([path], LineFilter()))
 
 
-def test_damaged_line_of_another_event_does_not_stop_a_choice_by_event(path):
+def test_damaged_line_of_another_event_is_ignored_when_filtering_by_event(path):
     data = path.read_bytes()
     path.write_bytes(data.replace(b'"rule"', b"rule", 1))
-    assert chosen(path, event="intent") == [4, 7]
+    assert matching_lines(path, event="intent") == [4, 7]
     with pytest.raises(GuardRefused):
-        chosen(path)
+        matching_lines(path)
 
 
-def test_events_not_asked_for_are_not_even_parsed(path):
+def test_lines_of_other_events_are_not_parsed(path):
     lines = path.read_bytes().splitlines(keepends=True)
     lines[2] = lines[2].replace(b'"rule"', b"rule", 1)
     path.write_bytes(b"".join(lines))
@@ -115,7 +113,7 @@ def test_events_not_asked_for_are_not_even_parsed(path):
         list(read_records([path], frozenset({b"intent", b"planned"})))
 
 
-def test_event_is_found_in_another_form_of_json_and_never_inside_a_text(tmp_path):
+def test_event_is_found_in_other_json_formatting_but_not_inside_a_string(tmp_path):
     path = tmp_path / "log"
     path.write_text(
         '{"a": "\\"event\\":\\"intent\\"", "event" : "other"}\n'

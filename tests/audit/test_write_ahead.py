@@ -1,4 +1,4 @@
-"""What a sweep writes of its deletions, and how the plan is read back."""
+"""Intents and outcomes of a sweep, and reading the plan back from the log."""
 
 import asyncio
 import json
@@ -19,7 +19,9 @@ from invite_sweeper.audit.write_ahead import PLAN_BLOCK_BYTES, PlanBlock
 from invite_sweeper.errors import AuditLogError
 from invite_sweeper.models import DeletionResult, ListRef, Outcome, PlannedDeletion, Project, Source
 
-PLACE = ListRef(Project(PROJECT, invitation(1).project_name, invitation(1).org_id), Source.INVITES)
+LIST_REF = ListRef(
+    Project(PROJECT, invitation(1).project_name, invitation(1).org_id), Source.INVITES
+)
 
 
 @pytest.fixture
@@ -27,10 +29,10 @@ def path(tmp_path):
     return tmp_path / "log.jsonl"
 
 
-async def planned(path, *numbers, run_id="run-1", **changes) -> PlanSpan:
+async def write_plan(path, *numbers, run_id="run-1", **changes) -> PlanSpan:
     log = opened(path, run_id)
     log.write("run_started")
-    builder = PlanSpanBuilder(log, PLACE)
+    builder = PlanSpanBuilder(log, LIST_REF)
     for number in numbers:
         builder.write(fields_of(invitation(number, **changes)))
     span = builder.build()
@@ -41,32 +43,32 @@ async def planned(path, *numbers, run_id="run-1", **changes) -> PlanSpan:
 
 
 def read(path, span, run_id="run-1") -> list[PlannedDeletion]:
-    taken = []
-    with PlanReader.open(path, run_id) as lane_of:
-        lane = lane_of(span)
-        while (head := lane.peek()) is not None:
-            assert lane.peek() is head
-            taken.append(head)
-            lane.pop()
-    return taken
+    deletions = []
+    with PlanReader.open(path, run_id) as reader_of:
+        reader = reader_of(span)
+        while (head := reader.peek()) is not None:
+            assert reader.peek() is head
+            deletions.append(head)
+            reader.pop()
+    return deletions
 
 
-async def test_intent_and_outcome_have_the_fields_of_the_contract(path):
+async def test_intent_and_outcome_have_the_contract_s_fields(path):
     log = opened(path)
     recorder = SweepRecorder(log, NOW)
     planned_one = PlannedDeletion(invitation(3), "forgotten")
     recorder.write_intents([planned_one])
     await recorder.sync()
     assert len(lines_of(path)) == 1
-    gone = DeletionResult(
+    result = DeletionResult(
         Outcome.ALREADY_GONE, 2, 404, "GONE", seen_before="PENDING", seen_after="ACTIVE"
     )
-    recorder.write_outcome(planned_one, gone, 12.3456)
+    recorder.write_outcome(planned_one, result, 12.3456)
     await log.close()
     intent, outcome = (json.loads(line) for line in lines_of(path))
     described = json.loads(json.dumps(fields_of(invitation(3))))
     assert {name: intent[name] for name in list(intent)[5:]} == described
-    told = described | {
+    expected = described | {
         "outcome": "already_gone",
         "attempts": 2,
         "http_status": 404,
@@ -75,26 +77,26 @@ async def test_intent_and_outcome_have_the_fields_of_the_contract(path):
         "seen_before": "PENDING",
         "seen_after": "ACTIVE",
     }
-    assert {name: outcome[name] for name in told} == told
+    assert {name: outcome[name] for name in expected} == expected
     assert (intent["event"], outcome["event"]) == ("intent", "outcome")
     assert (intent["seq"], outcome["seq"]) == (1, 2)
-    assert list(outcome)[5:] == list(told)
+    assert list(outcome)[5:] == list(expected)
 
 
 DONE = DeletionResult(Outcome.DELETED, 1, 204)
 
 
-async def test_outcome_has_the_date_at_which_it_came_and_comes_before_the_next_intent(path):
-    ticks = iter(range(1, 100))
-    log = AuditLog.open(path, run_id="run-1", clock=lambda: NOW + timedelta(seconds=next(ticks)))
+async def test_outcome_has_its_own_timestamp_and_is_written_before_the_next_intent(path):
+    seconds = iter(range(1, 100))
+    log = AuditLog.open(path, run_id="run-1", clock=lambda: NOW + timedelta(seconds=next(seconds)))
     recorder = SweepRecorder(log, NOW)
     recorder.write_intents([PlannedDeletion(invitation(1), "r")])
     recorder.write_outcome(PlannedDeletion(invitation(1), "r"), DONE, 1.0)
     recorder.write_intents([PlannedDeletion(invitation(2), "r")])
     await log.close()
     lines = [json.loads(line) for line in lines_of(path)]
-    told = [(line["event"], datetime.fromisoformat(line["ts"]) - NOW) for line in lines]
-    assert told == [
+    events = [(line["event"], datetime.fromisoformat(line["ts"]) - NOW) for line in lines]
+    assert events == [
         ("intent", timedelta(seconds=1)),
         ("outcome", timedelta(seconds=2)),
         ("intent", timedelta(seconds=3)),
@@ -104,12 +106,12 @@ async def test_outcome_has_the_date_at_which_it_came_and_comes_before_the_next_i
 AWKWARD = '","rule":"x","prev":"' + "0" * 64 + '"} \\ \u202e \n'
 
 
-@pytest.mark.parametrize("further", [{}, {"bounced": 2}])
-async def test_intent_and_outcome_repeat_the_fields_of_the_plan_byte_for_byte(path, further):
+@pytest.mark.parametrize("extra", [{}, {"bounced": 2}])
+async def test_intent_and_outcome_repeat_the_plan_s_fields_byte_for_byte(path, extra):
     log = opened(path)
-    builder = PlanSpanBuilder(log, PLACE)
+    builder = PlanSpanBuilder(log, LIST_REF)
     fields = fields_of(invitation(3, username=AWKWARD, project_name=AWKWARD)) | {"rule": AWKWARD}
-    builder.write({**fields, **further})
+    builder.write({**fields, **extra})
     span = builder.build()
     await log.sync()
     recorder = SweepRecorder(log, NOW)
@@ -125,110 +127,110 @@ async def test_intent_and_outcome_repeat_the_fields_of_the_plan_byte_for_byte(pa
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 500])
-async def test_plan_comes_back_in_its_order(path, count):
-    span = await planned(path, *range(count))
+async def test_plan_is_read_back_in_order(path, count):
+    span = await write_plan(path, *range(count))
     expected = [invitation(number) for number in range(count)]
     assert [each.invitation for each in read(path, span)] == expected
 
 
-async def test_lines_are_read_a_block_at_a_time(path, monkeypatch):
-    span = await planned(path, *range(500))
-    blocks, really = [], os.pread
-    monkeypatch.setattr(os, "pread", lambda *args: blocks.append(args) or really(*args))
+async def test_plan_is_read_one_block_at_a_time(path, monkeypatch):
+    span = await write_plan(path, *range(500))
+    blocks, original = [], os.pread
+    monkeypatch.setattr(os, "pread", lambda *args: blocks.append(args) or original(*args))
     assert len(read(path, span)) == 500
     assert len(blocks) == len(span.blocks) <= 1 + (span.blocks[-1].stop - span.start) // 60_000
 
 
-async def test_line_longer_than_a_block_comes_back(path):
+async def test_line_longer_than_a_block_is_read_back(path):
     roles = ("R" * 200_000, "S")
-    span = await planned(path, 1, 2, roles=roles)
+    span = await write_plan(path, 1, 2, roles=roles)
     assert [each.invitation.roles for each in read(path, span)] == [roles, roles]
 
 
-async def test_lane_that_rested_goes_on_where_it_was(path):
-    span = await planned(path, *range(5))
-    with PlanReader.open(path, "run-1") as lane_of:
-        lane = lane_of(span)
+async def test_reader_continues_after_releasing_its_memory(path):
+    span = await write_plan(path, *range(5))
+    with PlanReader.open(path, "run-1") as reader_of:
+        reader = reader_of(span)
         seen = []
-        while (head := lane.peek()) is not None:
+        while (head := reader.peek()) is not None:
             seen.append(int(head.invitation.id, 16))
-            lane.release_memory()
-            assert lane.peek() == head
-            lane.pop()
-            lane.release_memory()
+            reader.release_memory()
+            assert reader.peek() == head
+            reader.pop()
+            reader.release_memory()
     assert seen == [0, 1, 2, 3, 4]
 
 
-NOWHERE = PlanSpan(PLACE, 0, (PlanBlock(1, "0" * 64),), 1)
-REFUSED = r"^The plan in the audit log is (cut short|not what this run wrote there)\. "
+ANY_SPAN = PlanSpan(LIST_REF, 0, (PlanBlock(1, "0" * 64),), 1)
+REFUSED = r"^The plan in the audit log (?:is|was) (truncated|changed after this run wrote it)\. "
 CHANGES = {
     "another event": lambda data: data.replace(b'"event":"planned"', b'"event":"planted"', 1),
     "another run": lambda data: data.replace(b"run-1", b"run-9"),
     "another project": lambda data: data.replace(PROJECT.encode(), b"f" * 24),
-    "another kind": lambda data: data.replace(b'"roles":[', b'"roles":1,"x":[', 1),
+    "another type": lambda data: data.replace(b'"roles":[', b'"roles":1,"x":[', 1),
     "no id": lambda data: data.replace(b"invitation_id", b"invitation_ix"),
-    "cut": lambda data: data[:-900],
-    "no json": lambda data: data.replace(b'"prev"', b"prev"),
+    "truncated": lambda data: data[:-900],
+    "not json": lambda data: data.replace(b'"prev"', b"prev"),
     "moved": lambda data: b"[]\n" + data,
-    "emptied": lambda data: b"",
+    "empty": lambda data: b"",
 }
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-async def test_plan_that_is_not_as_it_was_written_is_refused(path, change):
-    span = await planned(path, 1, 2, 3)
+async def test_changed_plan_is_refused(path, change):
+    span = await write_plan(path, 1, 2, 3)
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(AuditLogError, match=REFUSED):
         read(path, span)
 
 
 @given(line=st.integers(0, 9), at=st.integers(0, 10_000), flip=st.integers(1, 255))
-def test_no_line_of_a_block_is_believed_where_one_byte_of_it_is_another(line, at, flip):
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "log.jsonl"
-        span = asyncio.run(planned(path, *range(10)))
+def test_block_with_one_changed_byte_is_refused(line, at, flip):
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "log.jsonl"
+        span = asyncio.run(write_plan(path, *range(10)))
         lines = path.read_bytes().split(b"\n")
-        hit = bytearray(lines[1 + line])
-        hit[at % len(hit)] ^= flip
-        lines[1 + line] = bytes(hit)
+        changed = bytearray(lines[1 + line])
+        changed[at % len(changed)] ^= flip
+        lines[1 + line] = bytes(changed)
         path.write_bytes(b"\n".join(lines))
-        with PlanReader.open(path, "run-1") as lane_of:
-            lane = lane_of(span)
+        with PlanReader.open(path, "run-1") as reader_of:
+            reader = reader_of(span)
             with pytest.raises(AuditLogError, match=REFUSED):
-                lane.peek()
+                reader.peek()
 
 
 @pytest.mark.parametrize("number", [0, 3, 5, 9])
-async def test_lane_that_rested_believes_nothing_that_was_changed_meanwhile(path, number):
-    span = await planned(path, *range(10))
-    with PlanReader.open(path, "run-1") as lane_of:
-        lane = lane_of(span)
+async def test_block_changed_while_its_memory_was_released_is_refused(path, number):
+    span = await write_plan(path, *range(10))
+    with PlanReader.open(path, "run-1") as reader_of:
+        reader = reader_of(span)
         for _ in range(4):
-            lane.peek()
-            lane.pop()
-        lane.release_memory()
+            reader.peek()
+            reader.pop()
+        reader.release_memory()
         data = path.read_bytes()
         path.write_bytes(data.replace(f"{number:024x}".encode(), b"f" * 24))
         with pytest.raises(AuditLogError, match=REFUSED):
-            lane.peek()
+            reader.peek()
 
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
-async def test_block_ends_with_the_line_that_reaches_its_size(path, over):
+async def test_block_ends_with_the_line_that_reaches_64_kib(path, over):
     log = opened(path)
     log.write("run_started")
-    builder = PlanSpanBuilder(log, PLACE)
+    builder = PlanSpanBuilder(log, LIST_REF)
     fields = fields_of(invitation(1, roles=()))
     start = log.offset
     builder.write(fields)
-    one = log.offset - start
-    roles = ("R" * (PLAN_BLOCK_BYTES - 2 * one - 2 + over),)
+    line_size = log.offset - start
+    roles = ("R" * (PLAN_BLOCK_BYTES - 2 * line_size - 2 + over),)
     builder.write(fields_of(invitation(2, roles=roles)))
-    reached = log.offset - start
+    size = log.offset - start
     builder.write(fields)
     span = builder.build()
     await log.close()
-    assert reached == PLAN_BLOCK_BYTES + over
+    assert size == PLAN_BLOCK_BYTES + over
     assert len(span.blocks) == (1 if over < 0 else 2)
     assert len(read(path, span)) == 3
 
@@ -246,9 +248,9 @@ async def test_block_ends_with_the_line_that_reaches_its_size(path, over):
     ],
     ids=["nothing", "rule", "source", "another source", "id", "roles", "date"],
 )
-async def test_chained_line_that_is_not_an_invitation_of_the_list_is_refused(path, fields):
+async def test_line_that_is_not_an_invitation_of_the_list_is_refused(path, fields):
     log = opened(path)
-    builder = PlanSpanBuilder(log, PLACE)
+    builder = PlanSpanBuilder(log, LIST_REF)
     builder.write({**fields_of(invitation(1)), **fields} if fields else {})
     span = builder.build()
     await log.close()
@@ -257,25 +259,27 @@ async def test_chained_line_that_is_not_an_invitation_of_the_list_is_refused(pat
 
 
 async def test_plan_of_another_run_is_refused(path):
-    span = await planned(path, 1)
+    span = await write_plan(path, 1)
     with pytest.raises(AuditLogError):
         read(path, span, "run-2")
 
 
 async def test_span_of_another_project_is_refused(path):
-    span = await planned(path, 1)
+    span = await write_plan(path, 1)
     with pytest.raises(AuditLogError):
         read(
             path,
-            replace(span, list_ref=PLACE._replace(project=replace(PLACE.project, id="f" * 24))),
+            replace(
+                span, list_ref=LIST_REF._replace(project=replace(LIST_REF.project, id="f" * 24))
+            ),
         )
 
 
 @pytest.mark.parametrize("source", Source)
 async def test_span_of_another_list_of_the_same_project_is_refused(path, source):
-    span = await planned(path, 1)
-    other = replace(span, list_ref=PLACE._replace(source=source))
-    if source is PLACE.source:
+    span = await write_plan(path, 1)
+    other = replace(span, list_ref=LIST_REF._replace(source=source))
+    if source is LIST_REF.source:
         assert len(read(path, other)) == 1
     else:
         with pytest.raises(AuditLogError, match=REFUSED):
@@ -283,7 +287,7 @@ async def test_span_of_another_list_of_the_same_project_is_refused(path, source)
 
 
 @pytest.mark.parametrize("source", Source)
-async def test_lines_of_each_list_come_back_with_what_their_deletion_needs(path, source):
+async def test_invitations_of_each_source_are_read_back_unchanged(path, source):
     org_id = invitation(1).org_id
     scope_id = org_id if source.is_organization_level else PROJECT
     one = invitation(1, source=source, project_id=scope_id)
@@ -299,7 +303,7 @@ async def test_lines_of_each_list_come_back_with_what_their_deletion_needs(path,
 
 def test_missing_log_and_symlink_are_refused(path):
     with pytest.raises(AuditLogError, match="cannot be read: No such file"):
-        read(path, NOWHERE)
+        read(path, ANY_SPAN)
     path.symlink_to("/etc/hostname")
     with pytest.raises(AuditLogError, match="cannot be read"):
-        read(path, NOWHERE)
+        read(path, ANY_SPAN)
