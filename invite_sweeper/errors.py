@@ -1,7 +1,7 @@
-"""Exit codes, and the errors that stop a run. Imports nothing of this package.
+"""Exit codes, and the errors that stop a run. Imports no other module of this package.
 
-A failure with one project or one invitation is not an exception: it is a value
-(`inventory.Unreadable`, an outcome `failed`), and the run continues.
+A failure of one list or one invitation is not an exception. It is a value
+(`models.ListUnreadable`, the outcome `failed`), and the run continues.
 """
 
 from enum import IntEnum, StrEnum
@@ -11,7 +11,7 @@ from typing_extensions import override
 
 
 class RunStatus(StrEnum):
-    """How a run ended, for a reader who does not know the exit codes."""
+    """How a run ended, for readers who do not know the exit codes."""
 
     DONE = "done"
     PARTLY_DONE = "partly done"
@@ -21,14 +21,14 @@ class RunStatus(StrEnum):
 
 
 class ExitCode(IntEnum):
-    """An exit code and what it means.
+    """An exit code and its meaning.
 
-    The tables of `--help`, README.md and deploy/ agree with it: a test compares them.
+    A test compares the tables of `--help`, README.md and deploy/ with it.
 
     Attributes:
-        label: For `--help`, notifications and lists; no full stop.
+        label: For `--help`, notifications and lists; without a full stop.
         meaning: For the table in README.md.
-        hint: What to do, for the table in README.md; empty when there is nothing to do.
+        hint: What to do, for the table in README.md; empty if nothing.
     """
 
     label: str
@@ -44,7 +44,7 @@ class ExitCode(IntEnum):
         hint: str = "",
         status: RunStatus = RunStatus.FAILED,
     ) -> Self:
-        """Return the member of a row; the defaults are for the type checker alone."""
+        """Return the member for a row; only the type checker needs the defaults."""
         member = int.__new__(cls, value)
         member._value_ = value
         member.label = label
@@ -131,30 +131,30 @@ class ExitCode(IntEnum):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same command may succeed when it is run again without a change."""
+        """Whether the same command may succeed when it is run again."""
         return self in {ExitCode.PARTIAL, ExitCode.UNREACHABLE, ExitCode.INTERRUPTED}
 
     @property
     def succeeded(self) -> bool:
-        """Whether the run did everything that was asked."""
+        """Whether the run did everything that was requested."""
         return self.status is RunStatus.DONE
 
     @property
     def read_everything(self) -> bool:
-        """Whether a later run can compare its counts with this one.
+        """Whether a later run may compare its counts with this one.
 
-        REFUSED is not among them: an unusual run would become the measure.
+        REFUSED is excluded: an unusual run would become the reference.
         """
         return self.status in {RunStatus.DONE, RunStatus.PARTLY_DONE}
 
 
 class RunError(Exception):
-    """The run cannot go on.
+    """An error that stops the run.
 
     Attributes:
-        message: What happened, one sentence.
-        consequence: What state things are in ("Nothing was deleted.").
-        hint: What the person can do about it; empty when there is nothing.
+        message: What happened, in one sentence that makes sense without the others.
+        consequence: The resulting state ("Nothing was deleted.").
+        hint: What the operator can do; empty if nothing.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.DEFECT
@@ -173,7 +173,7 @@ class RunError(Exception):
 
 
 class UsageError(RunError):
-    """Wrong usage: options, environment, credentials that are missing or too many."""
+    """Wrong usage: options, environment, missing or ambiguous credentials."""
 
     exit_code = ExitCode.USAGE
 
@@ -182,13 +182,13 @@ class UsageError(RunError):
 
 
 class PolicyIssue(NamedTuple):
-    """One fault of a policy.
+    """One error in a policy.
 
     Attributes:
         line: From 1.
         column: From 1, in characters.
-        where: The place in words, as `rules[0].older_than`.
-        what: What is wrong.
+        where: The key, such as `rules[0].older_than`.
+        message: What is wrong.
         hint: What to write instead.
     """
 
@@ -200,47 +200,47 @@ class PolicyIssue(NamedTuple):
 
 
 class InvalidPolicy(UsageError):
-    """The policy has faults; all of them, in the order of the file.
+    """The policy is not valid.
 
     Attributes:
-        name: The file's name as the person gave it.
-        faults: At least one.
+        name: The file name as the user wrote it.
+        issues: All errors, at least one, in the order of the file.
     """
 
     def __init__(self, name: str, issues: tuple[PolicyIssue, ...]) -> None:
         self.name = name
         self.issues = issues
         plural = "s" if len(issues) != 1 else ""
-        super().__init__(f"{name} has {len(issues)} fault{plural}.")
+        super().__init__(f"{name} has {len(issues)} error{plural}.")
 
     def lines(self) -> tuple[str, ...]:
-        """One line a fault: `file:line:column: where: what, and the mend`."""
+        """Return one line per error: `file:line:column: where: message; hint`."""
         return tuple(
-            f"{self.name}:{f.line}:{f.column}: {f.where}: {f.message}; {f.hint}"
-            for f in self.issues
+            f"{self.name}:{each.line}:{each.column}: {each.where}: {each.message}; {each.hint}"
+            for each in self.issues
         )
 
 
 class GuardRefused(RunError):
-    """A guard refused. Nothing was deleted."""
+    """A guard refused the run. Nothing was deleted."""
 
     exit_code = ExitCode.REFUSED
 
 
 class CredentialsRefused(RunError):
-    """Atlas does not take the credentials, or not from this address."""
+    """Atlas refused the credentials, or this IP address."""
 
     exit_code = ExitCode.CREDENTIALS
 
 
 class AtlasUnavailable(RunError):
-    """Atlas cannot be reached, answers nonsense, or no longer serves the version."""
+    """Atlas is not reachable, returns unexpected responses, or no longer serves the version."""
 
     exit_code = ExitCode.UNREACHABLE
 
 
 class ApiVersionRetired(AtlasUnavailable):
-    """Atlas no longer serves the version in use (410). A run over other lists, too, goes on."""
+    """Atlas no longer serves an API version in use (410). Other lists may still work."""
 
 
 class AuditLogError(RunError):
@@ -250,7 +250,7 @@ class AuditLogError(RunError):
 
 
 class Interrupted(RunError):
-    """A signal or the deadline came before the end."""
+    """A signal or the deadline stopped the run."""
 
     exit_code = ExitCode.INTERRUPTED
 

@@ -1,4 +1,4 @@
-"""Atomic_write; paths that would overwrite each other."""
+"""Output files: paths that would overwrite each other, and targets that may be replaced."""
 
 import errno
 import os
@@ -13,21 +13,20 @@ from invite_sweeper.errors import UsageError
 def _is_same_file(path: Path, other: Path) -> bool:
     try:
         return path.samefile(other)
-    except OSError:  # one of them is not there yet
+    except OSError:  # one of them does not exist yet
         return os.path.realpath(path) == os.path.realpath(other)
 
 
 def check_distinct_files(
     outputs: Mapping[str, Path | None], others: Iterable[tuple[str, Path]]
 ) -> None:
-    """Let a command pass whose outputs are files of their own.
+    """Raise UsageError if two outputs, or an output and another file, are the same file.
+
+    Links and relative paths are resolved.
 
     Args:
-        outputs: By the option that names each; None where it was not given.
-        others: Each of the others, and what it is.
-
-    Raises:
-        UsageFault: Two are one file, by whatever names. Atlas was not called.
+        outputs: Output files by option; None for an option that is not set.
+        others: A description and the path of each other file.
     """
     named = [(option, path) for option, path in outputs.items() if path is not None]
     if not named:
@@ -36,22 +35,19 @@ def check_distinct_files(
     for (option, path), (what, other) in pairs:
         if _is_same_file(path, other):
             raise UsageError(
-                f"{option} {path} would take the place of {what} {other}.",
-                hint="Name another file.",
+                f"{option} {path} would overwrite {what} {other}.",
+                hint="Choose another file.",
             )
 
 
-# Where a file that somebody asks for goes: the place of a plain one is taken, no other's.
-
-
 def regular_file_target(path: Path) -> Path | None:
-    """Give the plain file, there or not yet, that a name stands for; links are followed.
+    """Return the regular file that a path refers to, existing or not; links are followed.
 
-    None for a pipe or a device: it can be written, and never be replaced. As root, a file in
-    the place of `/dev/null` breaks the machine.
+    None for a pipe or a device, which can be written but must not be replaced: as root,
+    replacing `/dev/null` by a file breaks the machine.
 
     Raises:
-        OSError: It is a folder, or nobody can tell what it is.
+        OSError: It is a directory, or cannot be examined.
     """
     try:
         mode = path.stat().st_mode

@@ -1,4 +1,7 @@
-"""Project, Invitation, Source, ListRef, Outcome, DeletionResult, RequestState."""
+"""The values that all parts share: projects, invitations, sources, outcomes and results.
+
+A value claims only what Atlas returned; what it did not return is None or empty.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,26 +13,23 @@ from invite_sweeper.errors import RunError
 
 
 class Logger(Protocol):
-    """What the views need of the program's log."""
+    """The logger's methods that the program uses."""
 
     def info(self, event: str, **fields: object) -> object:
-        """Say something."""
+        """Log an event."""
         ...
 
     def warning(self, event: str, **fields: object) -> object:
-        """Say something that deserves a look."""
+        """Log a warning."""
         ...
 
     def error(self, event: str, **fields: object) -> object:
-        """Say something that has to be seen to."""
+        """Log an error that needs action."""
         ...
 
 
-# What Atlas holds: projects, invitations, and what could not be read of them.
-
-
 class Source(StrEnum):
-    """The lists in which Atlas keeps pending people; the policy's `sources`."""
+    """A kind of list that contains pending invitations; the values of the policy's `sources`."""
 
     INVITES = "invites"
     USERS = "users"
@@ -38,12 +38,12 @@ class Source(StrEnum):
 
     @property
     def is_organization_level(self) -> bool:
-        """Whether the list belongs to an organization and not to a project."""
+        """Whether the list belongs to an organization, not to a project."""
         return self in _ORGANIZATION_LEVEL
 
     @property
     def replacement(self) -> str:
-        """The sources to write once Atlas has retired this one; "" where none takes its place.
+        """The sources that replace this one once Atlas has retired it; "" if there are none.
 
         Source: the descriptions of the deprecated operations in Atlas's OpenAPI document.
         """
@@ -53,32 +53,32 @@ class Source(StrEnum):
 
     @property
     def replacement_hint(self) -> str:
-        """What to do once Atlas has retired the list."""
+        """The hint for a list that Atlas has retired."""
         if self.replacement:
             return f"Under sources, write {self.replacement} instead of {self}."
-        return "Upgrade this program: it speaks a version of the list that Atlas drops."
+        return "Upgrade this program: it uses a version of the list that Atlas retires."
 
 
 _ORGANIZATION_LEVEL: Final = frozenset({Source.ORG_USERS, Source.ORG_INVITES})
 
 SOURCES_OF_USERS: Final = frozenset({Source.USERS, Source.ORG_USERS})
-"""Lists of people with a status, whose removal hits an accepted membership as well."""
+"""Lists of users with a status; deleting from them also removes an accepted membership."""
 
 
 class MembershipStatus(StrEnum):
-    """The statuses of a user in a list of users, as Atlas writes them; others may come.
+    """The known statuses of a user in a list of users; Atlas may add others.
 
     Source: `orgMembershipStatus` of `GroupUserResponse`, Atlas Administration API, version
     2025-02-19.
     """
 
     ACTIVE = "ACTIVE"
-    """A member."""
+    """The user is a member."""
     PENDING = "PENDING"
     INVITATION_EXPIRED = "INVITATION_EXPIRED"
     INVITATION_REJECTED = "INVITATION_REJECTED"
     GONE = "gone"
-    """Ours: recorded in place of a status where Atlas says that there is no such user."""
+    """Not a value of Atlas: recorded when Atlas responds that the user does not exist."""
 
 
 INVITED_STATUSES: Final = (
@@ -91,17 +91,17 @@ INVITED_STATUSES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class UnreadableDate:
-    """A date that Atlas sent and nobody can read; it is never guessed at.
+    """A date that Atlas sent and that could not be parsed.
 
     Attributes:
-        raw: What Atlas sent, as text.
+        raw: The value as text.
     """
 
     raw: str
 
 
 Timestamp: TypeAlias = datetime | UnreadableDate | None
-"""Aware UTC, or what was sent instead of a date, or None where nothing was sent."""
+"""Aware UTC, an unreadable value, or None where Atlas sent nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +110,9 @@ class Project:
 
     Attributes:
         id: 24 lower-case hex digits; the reader checked it.
-        name: As Atlas wrote it; may hold spaces.
+        name: As Atlas sent it; may contain spaces.
         org_id: The organization that owns it.
-        tags: Key and value, in Atlas's order; empty when there are none.
+        tags: Keys and values, in Atlas's order.
     """
 
     id: str
@@ -122,10 +122,11 @@ class Project:
 
 
 class ListRef(NamedTuple):
-    """One list to read: whose, and which.
+    """One list to read: its project or organization, and its source.
 
     Attributes:
-        project: For a list of an organization it stands for that: its id twice, and no name.
+        project: For a list of an organization, `id` and `org_id` are the organization's id and
+            the name is empty.
     """
 
     project: Project
@@ -133,29 +134,30 @@ class ListRef(NamedTuple):
 
 
 def organization_list_ref(org_id: str, source: Source) -> ListRef:
-    """Give the place of an organization's list."""
+    """Return the reference to a list of an organization."""
     return ListRef(Project(org_id, "", org_id), source)
 
 
 class Invitation(NamedTuple):
-    """One pending invitation, as Atlas described it. A named tuple: a run makes many.
+    """One pending invitation, as Atlas sent it. A named tuple, because a run creates many.
 
     Attributes:
-        id: As Atlas sent it; "" when it sent none. Selection keeps one whose form is wrong.
-            In the lists of users it is the user's id.
-        project_id: The project that was asked, not what the answer says of itself; the
-            organization's id for a list of an organization. It is what stands in the paths.
-        username: The invited person's address; None when Atlas left it out.
-        roles: An open set; empty when Atlas sent none.
-        inviter: An e-mail address, or the public key of an API key; None when left out.
+        id: As Atlas sent it; "" if missing. Selection keeps invitations with a malformed id.
+            In lists of users it is the user's id.
+        project_id: The project in the request path, not the one in the response; the
+            organization's id for a list of an organization.
+        username: The invited user's e-mail address; None if missing.
+        roles: An open set; empty if missing.
+        inviter: An e-mail address, or the public key of an API key; None if missing.
         created_at: When Atlas sent the invitation.
-        expires_at: When it ends by itself (30 days later in every recording).
+        expires_at: When it expires (30 days later in every recording).
         status: A `MembershipStatus`, or another text; an open set.
-        team_ids: Teams that come with it; the organization's lists alone have them.
-        project_roles: What only the source's own calls need (to invite again): ordered pairs.
-        linked_projects: Projects that come with an organization's invitation, id and name; the name
-            is "" until the survey gave it. Always empty in the lists of projects.
-        links_out_of_scope: One of those is not in the policy's scope, or nobody has seen it.
+        team_ids: Teams that the user joins; only in lists of organizations.
+        project_roles: Pairs of project id and role; needed to invite again.
+        linked_projects: Id and name of the projects that an organization's invitation includes.
+            The name is "" until `RunScope.with_project_names` sets it. Empty in lists of
+            projects.
+        links_out_of_scope: A linked project is not in the policy's scope or not visible.
     """
 
     id: str
@@ -177,13 +179,13 @@ class Invitation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ListUnreadable:
-    """A list that is not known to be complete; what it may hold is left alone.
+    """A list that could not be read completely; nothing in it is deleted.
 
     Attributes:
         project_id: The organization's id for a list of an organization.
-        reason: One sentence for a person.
-        http_status: The last answer's; None when there was none.
-        error_code: Atlas's `errorCode`; None when there was none.
+        reason: One sentence for the operator.
+        http_status: Of the last response; None without one.
+        error_code: Atlas's `errorCode`; None without one.
     """
 
     project_id: str
@@ -196,54 +198,50 @@ class ListUnreadable:
 
 @dataclass(frozen=True, slots=True)
 class SourceRetired(ListUnreadable):
-    """A list that Atlas serves no longer (410), whatever project is asked for."""
+    """A list that Atlas no longer serves for any project (410)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectGone:
-    """A project that no longer exists (404 with `GROUP_NOT_FOUND`). Not a failure."""
+    """A project that no longer exists (404 with `GROUP_NOT_FOUND`); not an error."""
 
     project_id: str
     project_name: str
 
 
 def user_key(invitation: Invitation) -> tuple[str, str] | None:
-    """Give what two doors of one person share; None where nobody knows whose door it is."""
+    """Return a key that identifies a user within an organization; None without a username."""
     if invitation.username is None:
         return None
     return invitation.org_id, invitation.username.casefold()
 
 
-# What became of one planned deletion. Only what Atlas said is claimed.
-
-
 class Outcome(StrEnum):
-    """The `outcome` of an audit line."""
+    """The outcome of one planned deletion, as the audit log records it."""
 
     DELETED = "deleted"
-    """Atlas said so: 204, or a 200 or 202 with a JSON object that names no error."""
+    """Atlas confirmed it: 204, or 200 or 202 with a JSON object without an error."""
     ALREADY_GONE = "already_gone"
     """404, or 400 with `INVALID_INVITATION_ID` or `ALREADY_EXPIRED`."""
     FAILED = "failed"
-    """Refused or given up; the invitation may still be there."""
+    """Rejected, or retries are exhausted; the invitation may still exist."""
     UNKNOWN = "unknown"
-    """No answer and no proof; only after an interruption."""
+    """No response; only after an interruption."""
     SKIPPED = "skipped"
-    """A breaker, the deadline or a signal came before anything was sent."""
+    """The circuit breaker, the deadline or a signal stopped the sweep before it was sent."""
     ACCEPTED_BEFORE = "accepted_before"
-    """The person is an active member by now; the membership was left alone."""
+    """The user is already an active member, and was not removed."""
     ACCEPTED_DURING = "accepted_during"
-    """The person became an active member while the DELETE was on its way, and was removed."""
+    """The user became an active member while the DELETE was in flight, and was removed."""
 
 
 class UserStatus(NamedTuple):
-    """What Atlas shows of an invited user, once a deletion was sent or may have been.
+    """The status of an invited user after a deletion was sent, or may have been.
 
     Attributes:
-        status: As Atlas sent it, or `MembershipStatus.GONE`; None where the organization may
-            not be asked.
-        there: Whether the membership that the invitation was to is still there; None where
-            nobody tells.
+        status: As Atlas sent it, or `MembershipStatus.GONE`; None if the credentials may not
+            read the organization.
+        still_member: Whether the membership from the invitation still exists; None if unknown.
     """
 
     status: str | None
@@ -251,10 +249,10 @@ class UserStatus(NamedTuple):
 
 
 class PlannedDeletion(NamedTuple):
-    """One planned deletion. A named tuple: a run makes many.
+    """One planned deletion. A named tuple, because a run creates many.
 
     Attributes:
-        rule: The name of the rule that makes it stale.
+        rule: The name of the rule that makes the invitation stale.
     """
 
     invitation: Invitation
@@ -263,24 +261,24 @@ class PlannedDeletion(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class DeletionProgress:
-    """What one deletion has been through so far; the deleter writes, the sweep reads.
+    """The progress of one deletion; the deleter writes it and the sweep reads it.
 
-    It is mutable on purpose: a deletion that is cut off returns nothing, and the audit
-    must still tell what was sent and what Atlas had answered by then.
+    It is mutable because a cancelled deletion returns nothing, and the audit log must still
+    record what was sent and which response had arrived.
 
     Attributes:
-        attempts: Tries that were sent, also those that a 429 answered, which the policy's
-            `attempts` leaves out; an unsigned request that a sign-in needs is part of its try.
-        awaiting: One of them has no answer yet.
-        http_status: The last answer's; None where there was none.
-        error_code: Atlas's `errorCode` of the last answer.
-        called_off: The sweep sets it when nothing more may be sent: a deleter looks at it
-            before each request and, where it is set, ends with `cut_off()` instead.
-        seen_before: The status that Atlas told just before the DELETE; None where not asked.
-        seen_after: The one that it told afterwards, or `gone`.
-        cut_short: It would have gone on, had more been allowed to be sent.
-        settled: What is known already, should nothing more be learnt.
-        rests: The deleter calls it when it begins to wait between two tries.
+        attempts: Requests sent, including those answered with 429, which the policy's
+            `attempts` does not count; the unsigned request of a sign-in is not counted.
+        response_pending: The last request has no response yet.
+        http_status: Of the last response; None without one.
+        error_code: Atlas's `errorCode` in the last response.
+        cancelled: Set by the sweep when nothing more may be sent. The deleter checks it before
+            each request and then returns `result_if_interrupted()`.
+        retries_cut_short: A retry was due but not allowed any more.
+        seen_before: The user's status just before the DELETE; None if not requested.
+        seen_after: The status after it, or `gone`.
+        known_outcome: The outcome if no further response arrives; None if unknown.
+        on_backoff: Called by the deleter before it waits for a retry.
     """
 
     attempts: int = 0
@@ -295,7 +293,7 @@ class DeletionProgress:
     on_backoff: Callable[[], None] | None = None
 
     def result_if_interrupted(self) -> "DeletionResult":
-        """Give the end of a deletion that an interruption cut off here."""
+        """Return the result of a deletion that is interrupted now."""
         if self.known_outcome is not None:
             return self.result(self.known_outcome)
         if self.attempts == 0:
@@ -305,7 +303,7 @@ class DeletionProgress:
         return result._replace(retries_cut_short=True)
 
     def result(self, outcome: Outcome, fatal_error: RunError | None = None) -> "DeletionResult":
-        """Give the end of the deletion, with all that it has been through."""
+        """Return the result of the deletion with this outcome."""
         return DeletionResult(
             outcome,
             self.attempts,
@@ -319,14 +317,13 @@ class DeletionProgress:
 
 
 class DeletionResult(NamedTuple):
-    """The end of one planned deletion. A named tuple: a run makes many.
+    """The result of one planned deletion. A named tuple, because a run creates many.
+
+    The other attributes are as in `DeletionProgress`.
 
     Attributes:
-        ends_run: Set when the answer was about the run and not about this invitation
-            (credentials refused, version gone): nothing more may be sent.
-        seen_before: As in `Trail`.
-        seen_after: As in `Trail`.
-        cut_short: As in `Trail`.
+        fatal_error: Set when the response concerned the run, not this invitation (credentials
+            refused, API version retired): nothing more may be sent.
     """
 
     outcome: Outcome
@@ -339,32 +336,29 @@ class DeletionResult(NamedTuple):
     retries_cut_short: bool = False
 
 
-# What Atlas said to an invitation that was to be sent again.
-
-
 class InviteStatus(Enum):
-    """What one POST came to."""
+    """The status of one POST that invites a user again."""
 
     CREATED = auto()
-    """Atlas said so."""
+    """Atlas confirmed it."""
     ALREADY_PRESENT = auto()
-    """Atlas says that the person is invited or a member already (409)."""
+    """The user is already invited or a member (409)."""
     RETRY_LATER = auto()
-    """Atlas has surely not acted on it, and may another time: a limit, no connection."""
+    """Atlas did not process it, and may accept it later: a rate limit, no connection."""
     UNKNOWN = auto()
-    """Nobody knows whether Atlas acted on it: it must be looked for before it is sent again."""
+    """Atlas may have processed it: read the list before sending it again."""
     REJECTED = auto()
-    """Atlas refuses it, or it cannot be sent at all."""
+    """Atlas rejected it, or it cannot be sent at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class InviteResult:
-    """The end of one POST.
+    """The result of one POST.
 
     Attributes:
-        http_status: None where no answer came.
-        error_code: Atlas's `errorCode`; None where it gave none.
-        ends_run: Set when the answer was about the run and not about this invitation.
+        http_status: None without a response.
+        error_code: Atlas's `errorCode`; None without one.
+        fatal_error: Set when the response concerned the run, not this invitation.
     """
 
     status: InviteStatus

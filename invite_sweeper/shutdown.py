@@ -1,4 +1,4 @@
-"""StopRequest: signals, deadline, grace period."""
+"""Early stop of a run, by a signal or the deadline."""
 
 import asyncio
 import signal
@@ -9,17 +9,17 @@ from typing import Final, TypeVar
 from invite_sweeper.errors import Interrupted
 from invite_sweeper.models import Logger
 
-# Why and how a run ends early: once asked politely, twice at once.
-
-
 T = TypeVar("T")
 NOTHING_DELETED: Final = "Nothing was deleted."
 
 
 class StopRequest:
-    """One wish to stop, seen by everything that waits.
+    """A request to stop, shared by all tasks of a run.
 
-    The first call of `ask` stops new work; `at_once` gives up what is in flight too.
+    `request` stops new work; `request_now` also cancels work in flight.
+
+    Attributes:
+        reason: Why the run must stop; None while it need not.
     """
 
     def __init__(self) -> None:
@@ -28,34 +28,34 @@ class StopRequest:
         self.forced = asyncio.Event()
 
     def request(self, reason: str) -> None:
-        """Ask to stop; the first reason stands, and asking again changes nothing."""
+        """Request a stop; later calls have no effect."""
         if self.reason is None:
             self.reason = reason
             self.requested.set()
 
     def request_now(self, reason: str) -> None:
-        """Stop without waiting for what is in flight."""
+        """Request a stop without waiting for work in flight."""
         self.request(reason)
         self.forced.set()
 
     def as_error(self, *, consequence: str) -> Interrupted:
-        """Say that the run ended early, and in which state that leaves things."""
+        """Return the error for a run that ended early."""
         return Interrupted(
             f"Stopped early: {self.reason}.",
             consequence=consequence,
-            hint="The same command goes on where it stopped.",
+            hint="Run the command again to process the rest.",
         )
 
     async def run_unless_stopped(
         self, step: Coroutine[object, object, T], *, consequence: str = NOTHING_DELETED
     ) -> T:
-        """Carry out a step that changes nothing at Atlas; a wish to stop ends it at once.
+        """Run a step that changes nothing in Atlas; a stop cancels it immediately.
 
         Args:
-            state: What a person is told of the state that this leaves.
+            consequence: The consequence that the error reports.
 
         Raises:
-            StoppedEarly: It was cut off.
+            Interrupted: The step was cancelled.
         """
         task = asyncio.ensure_future(step)
         stop_task = asyncio.ensure_future(self.requested.wait())
@@ -70,26 +70,23 @@ class StopRequest:
             await asyncio.gather(task, stop_task, return_exceptions=True)
 
 
-# SIGINT and SIGTERM as wishes to stop: the first politely, the second at once.
-
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def handle_signals(stop: StopRequest, log: Logger) -> Iterator[None]:
-    """Listen on the running loop while the block runs."""
+    """Request a stop on SIGINT and SIGTERM while the block runs; immediately on the second."""
     loop = asyncio.get_running_loop()
 
-    def hear(name: str) -> None:
+    def handle(name: str) -> None:
         if stop.reason is None:
-            log.warning("stopping: nothing new is sent; a second signal ends at once", signal=name)
-            stop.request(f"{name} came")
+            log.warning("stopping: no new requests; a second signal stops at once", signal=name)
+            stop.request(f"{name} received")
         else:
-            stop.request_now(f"{name} came again")
+            stop.request_now(f"{name} received again")
 
     for number in _SIGNALS:
-        loop.add_signal_handler(number, hear, signal.Signals(number).name)
+        loop.add_signal_handler(number, handle, signal.Signals(number).name)
     try:
         yield
     finally:

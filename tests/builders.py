@@ -1,4 +1,4 @@
-"""One line a case: values as the program makes them, the rest filled in."""
+"""Builders of values for tests; every field has a default."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,15 +14,15 @@ PROJECT = "6a793fd0c0eb9e7a177181d4"
 
 
 def object_id(number: int) -> str:
-    """A well-formed id of its own for each number."""
+    """Return a well-formed id; a different one for each number."""
     return f"{number:024x}"
 
 
 def invitation(number: int = 1, **changes: object) -> Invitation:
-    """A pending invitation, 20 days old unless told otherwise (`age=` or `created_at=`)."""
+    """Return a pending invitation, 20 days old by default (`age=` or `created_at=`)."""
     age = changes.pop("age", timedelta(days=20))
     created_at = changes.pop("created_at", NOW - age)
-    known: dict[str, object] = {
+    defaults: dict[str, object] = {
         "id": object_id(number),
         "project_id": PROJECT,
         "project_name": "Sandbox Alpha",
@@ -34,32 +34,36 @@ def invitation(number: int = 1, **changes: object) -> Invitation:
         "expires_at": created_at + timedelta(days=30) if isinstance(created_at, datetime) else None,
         "source": Source.INVITES,
     }
-    return Invitation(**{**known, **changes})
+    return Invitation(**{**defaults, **changes})
 
 
 def project(number: int = 1, **changes: object) -> Project:
-    """A project of the policy's organization."""
-    known: dict[str, object] = {"id": object_id(number), "name": f"Project {number}", "org_id": ORG}
-    return Project(**{**known, **changes})
+    """Return a project of the policy's organization."""
+    defaults: dict[str, object] = {
+        "id": object_id(number),
+        "name": f"Project {number}",
+        "org_id": ORG,
+    }
+    return Project(**{**defaults, **changes})
 
 
 def policy(**changes: object) -> Policy:
-    """A policy with one rule, `forgotten`: older than 14 days; keys as in the file."""
-    known: dict[str, object] = {
+    """Return a policy with one rule, `forgotten`: older than 14 days; keys as in the file."""
+    defaults: dict[str, object] = {
         "version": 1,
         "organizations": [ORG],
         "rules": [{"name": "forgotten", "older_than": "14d"}],
     }
-    return parse_policy(policy_bytes({**known, **changes}), "policy.yaml")
+    return parse_policy(policy_bytes({**defaults, **changes}), "policy.yaml")
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes no aliases, which a policy may not have."""
+    """A dumper that writes no aliases, which a policy may not contain."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
 
 
 def policy_bytes(keys: object) -> bytes:
-    """The YAML of a policy file."""
+    """Return the YAML of a policy file."""
     return yaml.dump(keys, Dumper=_Plain, sort_keys=False).encode()

@@ -1,6 +1,6 @@
-"""How properties are searched, and which tests are left out unless they are asked for.
+"""Hypothesis profiles, and the selection of benchmarks.
 
-Properties are searched the same way everywhere, and no slow machine fails them.
+The default profile has no deadline, so that a slow machine does not fail a property.
 """
 
 from hypothesis import HealthCheck, Phase, settings
@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 settings.register_profile(
     "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
-settings.register_profile(  # for mutmut: a mutant has to be found, not to be made small
+settings.register_profile(  # for mutmut, which needs a failing example but not a minimal one
     "mutants",
     settings.get_profile("here"),
     max_examples=25,
@@ -20,7 +20,7 @@ settings.load_profile("here")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out benchmarks unless `-m` names them: they take minutes and need a quiet machine."""
+    """Deselect benchmarks unless `-m` names them: they take minutes and need an idle machine."""
     if "benchmark" in config.option.markexpr:
         return
     benchmarks = [item for item in items if item.get_closest_marker("benchmark")]

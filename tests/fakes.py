@@ -1,4 +1,4 @@
-"""Fakes with state: an Atlas in memory and a journal that remembers, told when to fail."""
+"""Stateful fakes: an in-memory Atlas, an in-memory audit log that can fail, and a queue."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -20,25 +20,28 @@ from invite_sweeper.models import (
 
 @dataclass
 class FakeAtlas:
-    """Implements Reader and Deleter.
+    """Implements ListReader and Deleter.
 
     Attributes:
-        holds: Invitations by project id; by source and id for another source than `invites`.
-        answers: What a listing answers instead, likewise (a value, or an error to raise).
-        fails: What becomes of a deletion, by invitation id: an outcome, or a whole Deletion.
-        dry: Seconds that a project's bucket makes wait, by project id; each wait is told once.
-        gate: While it is clear, deletions hang; set by default.
+        listed: The projects, or errors, that `projects` yields.
+        lists: Invitations by project id; by source and id for sources other than `invites`.
+        list_results: Results of listings instead, with the same keys; an error is raised.
+        results: Results of deletions other than `deleted`, by invitation id.
+        waits_s: Waits that `try_acquire` returns, by project id; each one once.
+        requested: Ids of the projects whose lists were read, in order.
+        deleted: Ids of deleted invitations, in order.
+        gate: While it is clear, deletions block; it is set by default.
     """
 
     listed: list[Project | ListUnreadable] = field(default_factory=list)
-    holds: dict[object, tuple[Invitation, ...]] = field(default_factory=dict)
-    answers: dict[object, object] = field(default_factory=dict)
-    fails: dict[str, DeletionResult] = field(default_factory=dict)
-    dry: dict[str, list[float]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    lists: dict[object, tuple[Invitation, ...]] = field(default_factory=dict)
+    list_results: dict[object, object] = field(default_factory=dict)
+    results: dict[str, DeletionResult] = field(default_factory=dict)
+    waits_s: dict[str, list[float]] = field(default_factory=dict)
+    requested: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     in_flight: int = 0
-    most_in_flight: int = 0
+    max_in_flight: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -51,21 +54,21 @@ class FakeAtlas:
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
     ) -> tuple[Invitation, ...] | ListUnreadable | ProjectGone:
-        self.asked.append(project.id)
+        self.requested.append(project.id)
         await asyncio.sleep(0)
         key = project.id if source is Source.INVITES else (source, project.id)
-        answer = self.answers.get(key, self.holds.get(key, ()))
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        result = self.list_results.get(key, self.lists.get(key, ()))
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     def try_acquire(self, invitation: Invitation) -> float:
-        waits = self.dry.get(invitation.project_id)
+        waits = self.waits_s.get(invitation.project_id)
         return waits.pop(0) if waits else 0.0
 
     async def delete(self, invitation: Invitation, progress: DeletionProgress) -> DeletionResult:
         self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
         progress.attempts += 1
         progress.response_pending = True
         try:
@@ -75,16 +78,16 @@ class FakeAtlas:
             self.in_flight -= 1
         progress.response_pending = False
         progress.http_status = 204
-        ended = self.fails.get(invitation.id)
-        if ended is None:
+        result = self.results.get(invitation.id)
+        if result is None:
             self.deleted.append(invitation.id)
             return DeletionResult(Outcome.DELETED, 1, 204)
-        return ended
+        return result
 
 
 @dataclass
 class FakeDeletionLog:
-    """Remembers what it is told, in order; fails from `fails_at` durable calls on."""
+    """Records its lines in order; from the sync number `fails_at` on, every call fails."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     on_disk: int = 0
@@ -112,21 +115,21 @@ class FakeDeletionLog:
             raise AuditLogError("The disk is full.")
         self.on_disk = len(self.lines)
 
-    def _add(self, what: str, planned: PlannedDeletion) -> None:
+    def _add(self, event: str, planned: PlannedDeletion) -> None:
         if self.failed:
             raise AuditLogError("The disk is full.")
-        self.lines.append((what, planned.invitation.id))
+        self.lines.append((event, planned.invitation.id))
 
     def outcomes(self) -> dict[str, str]:
-        return {who: what for what, who in self.lines if what != "intent"}
+        return {each: event for event, each in self.lines if event != "intent"}
 
 
 class ListQueue:
-    """A lane over a list; counts how often it was told to rest."""
+    """A project queue over a list; counts the calls of `release_memory`."""
 
     def __init__(self, planned: list[PlannedDeletion]) -> None:
         self.left = list(planned)
-        self.on_backoff = 0
+        self.releases = 0
 
     def peek(self) -> PlannedDeletion | None:
         return self.left[0] if self.left else None
@@ -135,4 +138,4 @@ class ListQueue:
         self.left.pop(0)
 
     def release_memory(self) -> None:
-        self.on_backoff += 1
+        self.releases += 1

@@ -1,4 +1,4 @@
-"""What the tests of a restore share: an Atlas that is told how to answer, a journal, a clock."""
+"""Fakes for the tests of a restore: an Atlas with scripted replies, an audit log, a clock."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -27,15 +27,17 @@ def deleted(number: int = 1, **changes: object) -> DeletedInvitation:
 
 @dataclass
 class FakePost:
-    """Implements Inviter and Roll: who is invited is there from then on.
+    """An Atlas that invites users and lists their names.
 
     Attributes:
-        replies: What each POST for an address answers, in order; after them it is sent.
-        arrives: Addresses whose POST has its effect although the answer is no success.
-        unreadable: What a look answers instead, if anything.
-        gate: While it is clear, POSTs hang.
-        sent: Addresses in the order of their POSTs.
-        begun: POSTs so far, those that hang among them.
+        still_member: Users that are listed; an invited user is added.
+        replies: Results of the POSTs for an address, in order; after them POSTs succeed.
+        arrives: Addresses that are invited although the response is not a success.
+        unreadable: The result of a listing instead; an error is raised.
+        send_count: Addresses in the order of their completed POSTs.
+        looks: The number of listings.
+        reached_atlas: The number of POSTs, including blocked ones.
+        gate: While it is clear, POSTs block.
     """
 
     still_member: set[str] = field(default_factory=set)
@@ -74,7 +76,7 @@ class FakePost:
 
 @dataclass
 class FakeRestoreLog:
-    """Implements Journal; fails from `fails_at` durable calls on."""
+    """An in-memory audit log; syncs fail from number `fails_at` on."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     fails_at: int | None = None
@@ -94,12 +96,12 @@ class FakeRestoreLog:
         if self.fails_at is not None and self.calls >= self.fails_at:
             raise AuditLogError("The disk is full.")
 
-    def _add(self, what: str, each: DeletedInvitation) -> None:
-        self.lines.append((what, each.invitation.username or ""))
+    def _add(self, event: str, each: DeletedInvitation) -> None:
+        self.lines.append((event, each.invitation.username or ""))
 
 
 class Clock:
-    """Seconds that pass only while somebody rests."""
+    """A clock that advances only in `rest`."""
 
     def __init__(self) -> None:
         self.now_s = 0.0

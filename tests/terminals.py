@@ -1,4 +1,4 @@
-"""A pseudo-terminal with the program on it, and a person who reads and types."""
+"""A pseudo-terminal that runs the program, to read its screen and type keys."""
 
 import fcntl
 import os
@@ -22,10 +22,10 @@ _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 @dataclass
 class Terminal:
-    """The person's side of it.
+    """The user's side of a pseudo-terminal.
 
     Attributes:
-        seen: All that came to the screen so far.
+        seen: The output so far.
     """
 
     process: "subprocess.Popen[bytes]"
@@ -33,11 +33,11 @@ class Terminal:
     seen: bytes = b""
 
     def read_until(self, words: str, timeout_s: float = 30.0) -> str:
-        """Read until the words are on the screen; gives all that is there."""
+        """Read until the words are on the screen; return all output so far."""
         end_s = time.monotonic() + timeout_s
         while words.encode() not in self.seen:
-            assert time.monotonic() < end_s, f"{words!r} never came: {self.text}"
-            assert self._read(end_s - time.monotonic()), f"{words!r} never came: {self.text}"
+            assert time.monotonic() < end_s, f"{words!r} did not appear: {self.text}"
+            assert self._read(end_s - time.monotonic()), f"{words!r} did not appear: {self.text}"
         return self.text
 
     def type(self, keys: str) -> None:
@@ -48,22 +48,22 @@ class Terminal:
         os.write(self.descriptor, _END_OF_INPUT)
 
     def end(self, timeout_s: float = 30.0) -> tuple[int, str]:
-        """Read to the end; gives the exit code and all that was on the screen."""
+        """Read to the end; return the exit code and all output."""
         while self._read(timeout_s):
             pass
         return self.process.wait(timeout_s), self.text
 
     @property
     def text(self) -> str:
-        """What came to the screen, without colours."""
+        """The output without colours."""
         return _COLOUR.sub("", self.seen.decode()).replace("\r\n", "\n")
 
     def _read(self, timeout_s: float) -> bool:
         ready, _, _ = select.select([self.descriptor], [], [], max(timeout_s, 0))
-        assert ready, f"nothing came any more: {self.text}"
+        assert ready, f"no more output: {self.text}"
         try:
             piece = os.read(self.descriptor, 65536)
-        except OSError:  # Linux says EIO where the other side is closed
+        except OSError:  # Linux returns EIO when the other side is closed
             piece = b""
         self.seen += piece
         return bool(piece)
@@ -73,11 +73,11 @@ class Terminal:
 def terminal_of(
     desk: Desk, *arguments: str, columns: int = 100, apart: tuple[str, ...] = (), **changes: str
 ) -> Iterator[Terminal]:
-    """Start the program at a desk with a terminal as stdin, stdout and stderr.
+    """Start the program in a test folder with a terminal as stdin, stdout and stderr.
 
     Args:
-        apart: `stdout` or `stderr`, which goes elsewhere then.
-        changes: Of the environment.
+        apart: `stdout` or `stderr`, to send to /dev/null instead.
+        changes: Changes of the environment.
     """
     desk.write_policy()
     environment = {**desk.environment, "TERM": "xterm-256color", **changes}
@@ -93,7 +93,7 @@ def terminal(
     columns: int,
     apart: tuple[str, ...] = (),
 ) -> Iterator[Terminal]:
-    """Start the program with a terminal, which is its controlling one, too."""
+    """Start the program with a pseudo-terminal, which is also its controlling terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     kept = {k: v for k, v in environment.items() if k not in {"COLUMNS", "LINES"}}

@@ -1,4 +1,4 @@
-"""What is said of a deletion that a killed run left open: what Atlas shows, and no more."""
+"""Recovery of deletions that a killed run left open: outcomes claim only what Atlas shows."""
 
 from dataclasses import dataclass, field
 
@@ -17,20 +17,20 @@ UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "Atlas answered 500.")
 
 @dataclass
 class FakeUserStatusReader(FakeAtlas):
-    """An Atlas that tells what became of each user, by id; an exception is raised."""
+    """An Atlas with a status for each user, by id; an exception is raised."""
 
-    became: dict[str, UserStatus | ListUnreadable | Exception] = field(default_factory=dict)
+    statuses: dict[str, UserStatus | ListUnreadable | Exception] = field(default_factory=dict)
 
     async def membership_status(self, one):
-        answer = self.became[one.id]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        status = self.statuses[one.id]
+        if isinstance(status, Exception):
+            raise status
+        return status
 
 
 @dataclass
 class FakeLog:
-    """Remembers its lines, and how many were on disk at last."""
+    """Records its lines and how many of them are on disk."""
 
     lines: list[dict[str, object]] = field(default_factory=list)
     on_disk: int = 0
@@ -52,20 +52,20 @@ def intents(*ones, mode="sweep"):
     return [OpenIntent("killed", mode, one, "stale") for one in ones]
 
 
-async def recovered(witness, *ones, mode="sweep"):
-    """Recover; the log, what was told at once, and the sentences."""
-    log, told = FakeLog(), []
+async def recover(reader, *ones, mode="sweep"):
+    """Recover the intents; return the lines of the log and the messages."""
+    log, resolved = FakeLog(), []
     recovery = Recovery(
-        witness, log, NOW, lambda intent, outcome: told.append((intent.invitation.id, outcome))
+        reader, log, NOW, lambda intent, outcome: resolved.append((intent.invitation.id, outcome))
     )
-    said = await recovery.run(intents(*ones, mode=mode))
-    assert log.on_disk == len(log.lines) == len(told)
-    assert [line["outcome"] for line in log.lines] == [outcome for _, outcome in told]
-    return log.lines, said
+    messages = await recovery.run(intents(*ones, mode=mode))
+    assert log.on_disk == len(log.lines) == len(resolved)
+    assert [line["outcome"] for line in log.lines] == [outcome for _, outcome in resolved]
+    return log.lines, messages
 
 
 @pytest.mark.parametrize(
-    ("status", "there", "outcome"),
+    ("status", "still_member", "outcome"),
     [
         ("ACTIVE", False, "accepted_during"),
         ("ACTIVE", True, "accepted_before"),
@@ -80,84 +80,84 @@ async def recovered(witness, *ones, mode="sweep"):
         (None, False, "unknown"),
     ],
 )
-async def test_user_whom_the_list_does_not_show_is_what_atlas_says_has_become_of_them(
-    status, there, outcome
+async def test_outcome_of_a_missing_user_follows_the_status_from_atlas(
+    status, still_member, outcome
 ):
     one = one_of(Source.USERS)
-    witness = FakeUserStatusReader(became={one.id: UserStatus(status, there)})
-    (line,), said = await recovered(witness, one)
+    reader = FakeUserStatusReader(statuses={one.id: UserStatus(status, still_member)})
+    (line,), messages = await recover(reader, one)
     assert (line["outcome"], line["seen_before"], line["seen_after"]) == (outcome, None, status)
     assert (line["recovered"], line["recovers"], line["attempts"]) == (True, "killed", 0)
-    assert said == ()
+    assert messages == ()
 
 
 @pytest.mark.parametrize("source", Source)
-async def test_who_is_listed_still_is_failed_and_nothing_more_is_asked(source):
+async def test_invitation_that_is_still_listed_is_failed(source):
     one = one_of(source)
     key = one.project_id if source is Source.INVITES else (source, one.project_id)
-    (line,), _ = await recovered(FakeUserStatusReader(holds={key: (one,)}), one)
+    (line,), _ = await recover(FakeUserStatusReader(lists={key: (one,)}), one)
     assert (line["outcome"], line["seen_after"]) == ("failed", None)
 
 
 @pytest.mark.parametrize("source", sorted(set(Source) - SOURCES_OF_USERS))
-async def test_invitation_without_a_status_that_is_not_listed_is_already_gone(source):
-    (line,), _ = await recovered(FakeUserStatusReader(), one_of(source))
+async def test_missing_invitation_of_a_list_without_statuses_is_already_gone(source):
+    (line,), _ = await recover(FakeUserStatusReader(), one_of(source))
     assert (line["outcome"], line["seen_after"]) == ("already_gone", None)
 
 
-async def test_users_of_a_project_that_is_no_more_are_already_gone_and_nobody_was_hit():
+async def test_users_of_a_deleted_project_are_already_gone():
     one = one_of(Source.USERS)
-    witness = FakeUserStatusReader(
-        answers={(Source.USERS, PROJECT): ProjectGone(PROJECT, "Sandbox Alpha")}
+    reader = FakeUserStatusReader(
+        list_results={(Source.USERS, PROJECT): ProjectGone(PROJECT, "Sandbox Alpha")}
     )
-    (line,), _ = await recovered(witness, one)
+    (line,), _ = await recover(reader, one)
     assert line["outcome"] == "already_gone"
 
 
 @pytest.mark.parametrize("source", BOTH)
-async def test_users_of_whom_nobody_tells_stay_open_and_are_counted_by_the_reason(source):
+async def test_users_with_an_unknown_status_stay_open_and_are_counted_by_reason(source):
     ones = [one_of(source, number) for number in range(1, 5)]
     known = UserStatus("gone", still_member=False)
-    witness = FakeUserStatusReader(
-        became={one.id: (known, UNREADABLE)[number % 2] for number, one in enumerate(ones, 1)}
+    reader = FakeUserStatusReader(
+        statuses={one.id: (known, UNREADABLE)[number % 2] for number, one in enumerate(ones, 1)}
     )
-    lines, said = await recovered(witness, *ones)
+    lines, messages = await recover(reader, *ones)
     assert [line["invitation_id"] for line in lines] == [ones[1].id, ones[3].id]
     where = "Sandbox Alpha" if source is Source.USERS else f"organization {ORG}"
-    assert said == (
-        f"2 deletions of an earlier run in {where} stay unsettled: Atlas answered 500.",
+    assert messages == (
+        f"2 deletions of an earlier run in {where} remain unresolved: Atlas answered 500.",
     )
 
 
-async def test_list_that_cannot_be_read_leaves_all_of_it_open():
+async def test_intents_of_an_unreadable_list_stay_open():
     ones = [one_of(Source.USERS, number) for number in (1, 2)]
-    lines, said = await recovered(
-        FakeUserStatusReader(answers={(Source.USERS, PROJECT): UNREADABLE}), *ones
+    lines, messages = await recover(
+        FakeUserStatusReader(list_results={(Source.USERS, PROJECT): UNREADABLE}), *ones
     )
     assert lines == []
-    assert said == (
-        "2 deletions of an earlier run in Sandbox Alpha stay unsettled: Atlas answered 500.",
+    assert messages == (
+        "2 deletions of an earlier run in Sandbox Alpha remain unresolved: Atlas answered 500.",
     )
 
 
 @pytest.mark.parametrize("source", Source)
-async def test_intent_of_a_restore_is_unknown_and_atlas_is_not_asked(source):
-    witness = FakeUserStatusReader()
-    (line,), said = await recovered(witness, one_of(source), mode="restore")
-    assert (line["outcome"], said, witness.asked) == ("unknown", (), [])
+async def test_intent_of_a_restore_is_unknown_without_a_request(source):
+    reader = FakeUserStatusReader()
+    (line,), messages = await recover(reader, one_of(source), mode="restore")
+    assert (line["outcome"], messages, reader.requested) == ("unknown", (), [])
 
 
-async def test_removed_member_is_told_though_the_next_question_ends_the_run():
+async def test_removed_member_is_reported_before_the_next_request_fails():
     first, second = one_of(Source.USERS, 1), one_of(Source.USERS, 2)
-    witness = FakeUserStatusReader(
-        became={
+    reader = FakeUserStatusReader(
+        statuses={
             first.id: UserStatus("ACTIVE", still_member=False),
             second.id: CredentialsRefused("Atlas refuses the credentials (401)."),
         }
     )
-    log, told = FakeLog(), []
-    recovery = Recovery(witness, log, NOW, lambda _intent, outcome: told.append(outcome))
+    log, resolved = FakeLog(), []
+    recovery = Recovery(reader, log, NOW, lambda _intent, outcome: resolved.append(outcome))
     with pytest.raises(CredentialsRefused):
         await recovery.run(intents(first, second))
-    assert told == ["accepted_during"]
-    assert [line["outcome"] for line in log.lines] == told
+    assert resolved == ["accepted_during"]
+    assert [line["outcome"] for line in log.lines] == resolved

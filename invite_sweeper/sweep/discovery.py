@@ -1,4 +1,7 @@
-"""List projects, then their invitations, concurrently."""
+"""List projects, then their invitations, concurrently.
+
+An error that concerns one list is a value; an error that concerns the run is raised.
+"""
 
 import asyncio
 from collections import Counter
@@ -19,26 +22,24 @@ from invite_sweeper.models import (
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.text import casefold_visible
 
-# Projects and their invitations, as a stream; and what could not be read.
-
 
 class ListReader(Protocol):
-    """What a walk needs of Atlas."""
+    """The read access to Atlas that discovery needs."""
 
     def projects(self) -> AsyncIterator[Project | ListUnreadable]:
-        """Give every project that the credentials can see, once each."""
+        """Yield every project that the credentials can see, once each."""
         ...
 
     async def invitations(
         self, project: Project, source: Source
     ) -> tuple[Invitation, ...] | ListUnreadable | ProjectGone:
-        """Give all that one list of a project or organization holds, or why it is not known."""
+        """Return all invitations of one list, or why they are not known."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ListedInvitations:
-    """One list and all that it holds; complete."""
+    """A list that was read completely, and its invitations."""
 
     list_ref: ListRef
     invitations: tuple[Invitation, ...]
@@ -48,14 +49,14 @@ ListOutcome: TypeAlias = ListedInvitations | ListUnreadable | ProjectGone
 
 
 async def discover_projects(reader: ListReader, project_filter: ProjectFilter) -> RunScope:
-    """Read the whole list of projects before anything is asked of one.
+    """List all projects before reading any of their invitations.
 
-    The list is paged by offset, so the shorter the time between its first and last page,
-    the fewer projects a rename or a new project can shift out of sight.
+    Atlas pages the list by offset: a project that is added or renamed between two pages can
+    hide another one. Reading the pages without a pause keeps that time short.
 
     Raises:
-        GuardRefused: No project of the policy's organizations is in sight: the credentials
-            are of another organization, or the list is not what it seems.
+        GuardRefused: No project of the policy's organizations is visible: the credentials
+            belong to another organization, or the list is incomplete.
     """
     projects: list[Project] = []
     unreadable: list[ListUnreadable] = []
@@ -72,9 +73,9 @@ async def discover_projects(reader: ListReader, project_filter: ProjectFilter) -
             projects.append(project)
     if not organizations:
         raise GuardRefused(
-            "No project of the policy's organizations is in sight.",
-            hint="Check the ids under organizations, and whose credentials these are "
-            "(a credential belongs to one organization).",
+            "No project of the policy's organizations is visible.",
+            hint="Check the ids under organizations, and that the credentials belong to one of "
+            "them (credentials belong to a single organization).",
         )
     in_scope = frozenset(project.id for project in projects)
     return RunScope(tuple(projects), tuple(unreadable), tuple(organizations), names, in_scope)
@@ -88,16 +89,17 @@ async def list_invitations(
     *,
     workers: int,
 ) -> None:
-    """Read list by list, several at a time, and hand each result to `visit`.
+    """Read the lists of a scope concurrently and pass each result to `on_list`.
 
-    `visit` is called once a list, in no fixed order; not more than `workers` listings are in
-    memory. A list that Atlas serves no longer ends its source and no other: the rest of that
-    source is not asked for, and `visit` is told once.
+    `on_list` is called once per list, in any order. When Atlas has retired a source (410), the
+    remaining lists of that source are skipped and `on_list` is called once for all of them.
+
+    Args:
+        workers: The number of lists to read at a time, and so to hold in memory.
 
     Raises:
-        RunError: Reading or `visit` met trouble that is about the run, or Atlas serves none
-            of the sources any longer, or knows none of the projects that it has just listed;
-            nothing was deleted.
+        RunError: An error concerned the run and not one list, Atlas no longer serves any of
+            the sources, or it returned 404 for every project that it had just listed.
     """
     list_refs = scope.lists(sources)
     shared = _Workers(reader, scope, on_list, list_refs)
@@ -112,7 +114,7 @@ async def list_invitations(
 
 
 class _Workers:
-    """What the workers of one walk share: the places left, and the sources that have ended."""
+    """The state that the workers share: the lists left to read and the retired sources."""
 
     def __init__(
         self,
@@ -124,13 +126,13 @@ class _Workers:
         self._reader = reader
         self._scope = scope
         self._on_list = on_list
-        self._list_counts = Counter(place.source for place in list_refs)
+        self._list_counts = Counter(list_ref.source for list_ref in list_refs)
         self._pending = iter(list_refs)
         self._retired: dict[Source, SourceRetired] = {}
         self._projects_gone: Counter[Source] = Counter()
 
     async def work(self) -> None:
-        """Read what is left, one list after another."""
+        """Read pending lists until none is left."""
         for project, source in self._pending:
             if source not in self._retired:
                 found = await self._reader.invitations(project, source)
@@ -148,11 +150,11 @@ class _Workers:
             await self._on_list(found)
 
     def _record_retired(self, found: SourceRetired) -> bool:
-        """Note that a source has ended; whether that is news."""
+        """Record that Atlas retired a source; return whether this is the first report of it."""
         return self._retired.setdefault(found.source, found) is found
 
     def check_any_source_served(self) -> None:
-        """Let a walk pass that had at least one list that Atlas serves."""
+        """Raise AtlasUnavailable if Atlas has retired every source."""
         if self._retired and self._retired.keys() == self._list_counts.keys():
             raise AtlasUnavailable(
                 " ".join(each.reason for each in self._retired.values()),
@@ -160,47 +162,46 @@ class _Workers:
             )
 
     def check_projects_exist(self) -> None:
-        """Let a walk pass that found something in each source.
+        """Raise AtlasUnavailable if each of several projects returned 404.
 
-        A project may go between the survey and its turn. That several do, and all of them,
-        is somebody who does not know the call; a run that saw nothing would look clean.
+        A single project may have been deleted since it was listed. When all of several are
+        missing, the server does not know the endpoint, and the run would seem to have
+        nothing to do.
         """
         for source, gone in self._projects_gone.items():
             if 1 < gone == self._list_counts[source]:
                 raise AtlasUnavailable(
-                    f"Atlas listed {gone} projects, and then knew none of them (404 to {source}).",
-                    hint="Check the base URL and the proxy, and what Atlas says of this list.",
+                    f"Atlas listed {gone} projects, then answered 404 to {source} for each one.",
+                    hint="Check the base URL, the proxy, and Atlas's documentation of this list.",
                 )
 
 
 def _first_error(errors: BaseExceptionGroup[RunError]) -> RunError:
-    """Give one of several: a person mends one thing at a time."""
+    """Return the first of the errors: the operator can fix one at a time."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, RunError)  # noqa: S101 - `except*` let nothing else in
+    assert isinstance(error, RunError)  # noqa: S101 - `except*` selects only this type
     return error
 
 
-# Counts all lists: those that the policy names, and those that it does not.
-
-
 MAX_LISTS: Final = 1000
-"""So many lists are asked for in one census: as many GETs, and no more."""
+"""Lists, and so GET requests, that `count_lists` reads at most."""
+
 _UserKey = tuple[str, str]
 
 
 @dataclass(slots=True)
 class ListCounts:
-    """What some lists hold.
+    """Counts of the pending invitations in a number of lists.
 
     Attributes:
-        read: Lists that were read whole, by source.
-        pending: Whom they hold, by source; nobody is counted who is a member.
-        people: The same as persons, so that one who stands in two lists is one.
+        lists_read: Lists that were read completely, by source.
+        pending: Pending invitations, by source; members are not counted.
+        users: The invited users, by source; a user in two lists counts once.
         unreadable: Lists that could not be read.
-        retired: Lists that Atlas serves no longer.
-        passed_over: Lists that were not asked for, as there are too many.
+        retired: Sources that Atlas no longer serves.
+        skipped: Lists that were not read because there are more than `MAX_LISTS`.
     """
 
     lists_read: Counter[Source] = field(default_factory=Counter)
@@ -211,7 +212,7 @@ class ListCounts:
     skipped: int = 0
 
     def add(self, list_ref: ListRef, found: object) -> None:
-        """Take one answer into account; a project that is gone holds nothing."""
+        """Count the result of one list; a deleted project has no invitations."""
         if isinstance(found, SourceRetired):
             self.retired[list_ref.source] = found
         elif isinstance(found, ListUnreadable):
@@ -225,18 +226,18 @@ class ListCounts:
 async def count_lists(
     reader: ListReader, list_refs: Sequence[ListRef], *, workers: int
 ) -> ListCounts:
-    """Read lists, several at a time, and count; `MOST_LISTS` of them at most.
+    """Read lists concurrently and count their invitations; at most `MAX_LISTS` lists.
 
     Raises:
-        RunError: An answer was about the run.
+        RunError: An error concerned the run and not one list.
     """
     counts = ListCounts(skipped=max(0, len(list_refs) - MAX_LISTS))
     queue = iter(list_refs[:MAX_LISTS])
 
     async def work(shared: Iterator[ListRef]) -> None:
-        for place in shared:
-            if place.source not in counts.retired:
-                counts.add(place, await reader.invitations(place.project, place.source))
+        for list_ref in shared:
+            if list_ref.source not in counts.retired:
+                counts.add(list_ref, await reader.invitations(list_ref.project, list_ref.source))
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -248,5 +249,5 @@ async def count_lists(
 
 
 def _user_key(invitation: Invitation) -> _UserKey:
-    who = casefold_visible(invitation.username) if invitation.username else f"#{invitation.id}"
-    return invitation.org_id, who
+    username = invitation.username
+    return invitation.org_id, casefold_visible(username) if username else f"#{invitation.id}"

@@ -1,4 +1,9 @@
-"""Workers: intent on disk, DELETE, outcome."""
+"""Sends the planned deletions concurrently and records each outcome.
+
+For each deletion the order is: a rate-limit token, the `intent` on disk, the DELETE, the
+`outcome`. One task reads the project queues and writes intents in groups, with one sync per
+group; the workers send what is on disk.
+"""
 
 import asyncio
 import contextlib
@@ -21,17 +26,19 @@ from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.work_queue import CanaryLimit, ProjectQueue, ProjectQueues, ReadyQueue
 
-# What one deletion tells of the others where a sweep has several lists. Pure.
-
 
 class SourceTracker:
-    """One person may be in several lists: then one deletion shuts the others' doors, too.
+    """What one deletion implies for invitations in other lists.
+
+    A user may be invited in several lists; deleting one of these invitations can remove the
+    others.
 
     Args:
-        several: The plan is of several lists; of a single one nothing is known or noted.
+        multiple_sources: The plan covers several sources; otherwise nothing is tracked.
 
     Attributes:
-        retired: Lists that Atlas dropped in mid-sweep, and what to say of each; others went on.
+        retired: Sources that Atlas retired during the sweep, with a message for each; the
+            sweep continues with the others.
     """
 
     def __init__(self, *, multiple_sources: bool) -> None:
@@ -40,7 +47,7 @@ class SourceTracker:
         self.retired: dict[Source, str] = {}
 
     def mark_retired(self, invitation: Invitation, result: DeletionResult) -> bool:
-        """Tell whether an answer ends its own list alone, since there are others."""
+        """Record a 410 response; return True if it concerns only this source of several."""
         if not (self._multiple_sources and isinstance(result.fatal_error, ApiVersionRetired)):
             return False
         message = " ".join(filter(None, (result.fatal_error.message, result.fatal_error.hint)))
@@ -48,13 +55,13 @@ class SourceTracker:
         return True
 
     def is_retired(self, invitation: Invitation) -> bool:
-        """Tell whether Atlas has dropped the list that it is in."""
+        """Return whether Atlas has retired the invitation's source."""
         return invitation.source in self.retired
 
     def is_duplicate(self, invitation: Invitation, result: DeletionResult) -> bool:
-        """Tell whether a door was shut with another one of the same person, in this sweep.
+        """Return whether this sweep already deleted another invitation of the same user.
 
-        Such an `already_gone` is no sign of trouble.
+        An `already_gone` for that reason does not count for the circuit breaker.
         """
         if not self._multiple_sources or (user := user_key(invitation)) is None:
             return False
@@ -66,26 +73,23 @@ class SourceTracker:
         return False
 
 
-# What a sweep needs of Atlas and of the audit log, whoever stands in for them.
-
-
 class Deleter(Protocol):
-    """What a sweep needs of Atlas; only a sweep is ever given one."""
+    """The part of the Atlas client that deletes; only a sweep has one."""
 
     def try_acquire(self, invitation: Invitation) -> float:
-        """Take the turn of one deletion (0.0), or give the seconds until there may be one."""
+        """Acquire the tokens for one deletion and return 0.0, or return the seconds to wait."""
         ...
 
     async def delete(self, invitation: Invitation, progress: DeletionProgress) -> DeletionResult:
-        """Revoke one invitation that was admitted; trouble with it is a value."""
+        """Delete one invitation whose tokens were acquired; a failure is part of the result."""
         ...
 
 
 class DeletionLog(Protocol):
-    """What a sweep needs of the audit log."""
+    """The part of the audit log that a sweep writes."""
 
     def write_intents(self, group: Iterable[PlannedDeletion]) -> None:
-        """Record that these are about to be deleted."""
+        """Record that these invitations are about to be deleted."""
         ...
 
     def write_outcome(
@@ -99,29 +103,26 @@ class DeletionLog(Protocol):
         ...
 
 
-# What a sweep has come to: each outcome recorded, and whether it may go on.
-
-
 LINES_PER_SYNC = 1000
-"""So many lines are written at most before the disk has them."""
+"""Lines of skipped deletions that are written between two syncs."""
 _SKIPPED = DeletionResult(Outcome.SKIPPED, 0)
 
 
 class OutcomeRecorder:
-    """Takes the end of each planned deletion.
+    """Records outcomes and decides whether the sweep may continue.
 
     Args:
         clock: Monotonic seconds.
-        swept: Called after each outcome, when it is in the log.
-        ends: Called when nothing new may be sent; also when that was so already.
+        on_deletion_done: Called after each outcome was written to the log.
+        on_stop: Called when nothing new may be sent; may be called again.
 
     Attributes:
-        tally: Deletions by outcome.
-        error: What ended the sweep; None where nothing did.
-        cut_short: A deletion has failed that might have been tried again.
-        broken: Why the breaker ended the sweep; None when it did not.
-        doors: Lists that Atlas dropped in mid-sweep are among what it knows.
-        open: What is on its way; whoever sends puts it there and takes it away.
+        sources: The retired sources and the users whose invitations were deleted.
+        outcomes: Deletions by outcome.
+        error: What ended the sweep; None while nothing did.
+        breaker_reason: Why the circuit breaker opened; None while it is closed.
+        retries_cut_short: A deletion failed that could have been retried.
+        in_flight: Deletions being sent; the workers add and remove them.
     """
 
     def __init__(
@@ -159,14 +160,14 @@ class OutcomeRecorder:
         )
 
     def can_send(self, planned: PlannedDeletion) -> bool:
-        """Tell whether one that was announced may still go out."""
+        """Return whether a deletion whose intent is on disk may still be sent."""
         return not (self.is_stopping or self.sources.is_retired(planned.invitation))
 
     def record(self, planned: PlannedDeletion, result: DeletionResult, started_s: float) -> None:
-        """Take the end of one deletion, which began then.
+        """Record the result of one deletion that began at `started_s`.
 
         Raises:
-            Exception: A defect in what is told of it; it is counted, and in the log.
+            Exception: A defect in `on_deletion_done`; the outcome is counted and logged.
         """
         outcome = result.outcome
         self.outcomes[outcome] += 1
@@ -186,25 +187,25 @@ class OutcomeRecorder:
         self._on_deletion_done(planned, result)
 
     def skip(self, planned_deletions: Iterable[PlannedDeletion]) -> None:
-        """Record of each that it was not sent."""
+        """Record that these deletions were not sent."""
         for planned in planned_deletions:
             try:
                 self.record(planned, _SKIPPED, self._clock())
-            except Exception as error:  # noqa: BLE001 - one defect hides no other deletion
+            except Exception as error:  # noqa: BLE001 - record the others in spite of a defect
                 self.abort(error)
 
     def skip_retired(self, group: list[PlannedDeletion]) -> None:
-        """Take out of a group, and record, what is in a list that Atlas has dropped."""
+        """Remove the deletions of retired sources from a group and record them as skipped."""
         if self.sources.retired:
             self.skip(each for each in group if self.sources.is_retired(each.invitation))
             group[:] = [each for each in group if not self.sources.is_retired(each.invitation)]
 
     async def skip_queues(self, queues: Iterable[ProjectQueue]) -> None:
-        """Record of all that is left in these that it was not sent."""
+        """Record that all remaining deletions of these queues were not sent."""
         for queue in queues:
             try:
                 await self._skip_queue(queue)
-            except Exception as error:  # noqa: BLE001 - one that cannot be read hides no other
+            except Exception as error:  # noqa: BLE001 - skip the other queues as well
                 self.abort(error)
 
     async def _skip_queue(self, queue: ProjectQueue) -> None:
@@ -217,8 +218,8 @@ class OutcomeRecorder:
         queue.release_memory()
 
     def abort(self, error: Exception) -> None:
-        """Send nothing more: the run has met trouble that is not about one invitation."""
-        # What is not in the log cannot be shown to anybody: that counts before all else.
+        """Stop the sweep because of an error that concerns the run."""
+        # An incomplete audit log is the worst state, so its error replaces any other.
         takes_precedence = isinstance(error, AuditLogError) and not isinstance(
             self.error, AuditLogError
         )
@@ -227,7 +228,7 @@ class OutcomeRecorder:
         self.cancel_in_flight()
 
     def cancel_in_flight(self) -> None:
-        """Let what is on its way try no further, and nothing new be sent."""
+        """Prevent retries of the deletions in flight, and new deletions."""
         for progress in self.in_flight:
             progress.cancelled = True
         self._on_stop()
@@ -236,17 +237,9 @@ class OutcomeRecorder:
         if self.breaker_reason is None and (reason := self._breaker.record(outcome)) is not None:
             self.breaker_reason = reason
             for progress in self.in_flight:
-                # Whoever has sent a try goes on: its end had better be known.
+                # A deletion that was sent may retry, so that its outcome becomes known.
                 progress.cancelled |= progress.attempts == 0
             self._on_stop()
-
-
-# Planned deletions, several at a time, each outcome recorded.
-#
-# For each deletion the order is: a turn at its bucket, `intent` on disk, DELETE, `outcome`.
-# The plan is read from disk lane by lane (a lane is one project): a lane whose bucket is dry
-# steps aside until there is a token again, and holds up nobody. One task announces deletions,
-# one sync of the disk for a group of them; the others send what was announced.
 
 
 _SYNC_INTERVAL_S = 1.0
@@ -254,14 +247,14 @@ _SYNC_INTERVAL_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ExecutorOptions:
-    """How a sweep goes about it.
+    """Settings of a sweep.
 
     Attributes:
-        workers: So many send at a time; whoever waits between tries is stood in for.
-        stand_ins: So many do that at most.
-        canary: The first so many go out alone; 0 for none.
-        grace_s: How long what is in flight may go on after a stop.
-        several_doors: The plan is of several lists; see `doors`.
+        workers: Deletions sent at a time.
+        canary: Deletions that must end before any other is sent; 0 for none.
+        grace_s: How long deletions in flight may continue after a stop.
+        extra_workers: Workers started at most while other deletions back off.
+        multiple_sources: The plan covers several sources; see `SourceTracker`.
     """
 
     workers: int
@@ -272,15 +265,15 @@ class ExecutorOptions:
 
 
 class SweepExecutor:
-    """One pass over a plan.
+    """Executes a plan once.
 
     Args:
         clock: Monotonic seconds.
-        swept: Called after each outcome, when it is in the log.
+        on_deletion_done: Called after each outcome was written to the log.
 
     Attributes:
-        reckoning: How it stands; once `run` has returned or raised its tally adds up to the
-            plan, but for a lane that cannot be read back.
+        recorder: The outcomes. After `run` they add up to the plan, except for queues that
+            could not be read back.
     """
 
     def __init__(
@@ -315,12 +308,12 @@ class SweepExecutor:
         )
 
     async def run(self, queues: Iterable[ProjectQueue]) -> None:
-        """Carry out the plan; every planned deletion that can be read back gets one outcome.
+        """Execute the plan; every deletion that can be read back gets exactly one outcome.
 
         Raises:
-            RunError: The audit log failed, or an answer was about the run (credentials,
-                version). What was in flight has ended; the rest is `skipped`.
-            Exception: A defect of the program, with which a sweep ends in the same way.
+            RunError: The audit log failed, or a response concerned the run (credentials, API
+                version). Deletions in flight have ended; the rest is `skipped`.
+            Exception: A defect of the program; the state is the same.
         """
         pending = ProjectQueues(queues, self._deleter.try_acquire, self._clock)
         if self._options.canary:
@@ -331,7 +324,7 @@ class SweepExecutor:
             raise self.recorder.error
 
     async def _run_phase(self, pending: ProjectQueues, *, max_deletions: int | None) -> None:
-        """Delete until the queue is empty, `most` are done, or the sweep has to end."""
+        """Delete until the queues are empty, `max_deletions` are done, or the sweep must stop."""
         count = (
             self._options.workers
             if max_deletions is None
@@ -363,12 +356,12 @@ class SweepExecutor:
         self._ready.close()
 
     def _add_worker(self) -> None:
-        """Let somebody else send while a deletion waits between its tries."""
+        """Start an extra worker while a deletion backs off."""
         if len(self._tasks) < self._max_tasks:
             self._tasks.append(asyncio.create_task(self._worker()))
 
     async def _cancel_after_grace(self) -> None:
-        """After a stop, give what is in flight its grace, and then end it."""
+        """After a stop, wait for the grace period, then cancel the deletions in flight."""
         await self._stop.requested.wait()
         self.recorder.cancel_in_flight()
         with contextlib.suppress(TimeoutError):
@@ -377,7 +370,7 @@ class SweepExecutor:
             task.cancel()
 
     async def _sync_periodically(self) -> None:
-        """Have on disk what has ended, also while nothing is announced: the wait may be long."""
+        """Sync outcomes to disk also while no intents are written, which may take long."""
         try:
             while True:
                 await asyncio.sleep(_SYNC_INTERVAL_S)
@@ -386,7 +379,7 @@ class SweepExecutor:
             self.recorder.abort(error)
 
     async def _write_intents(self, source: CanaryLimit) -> None:
-        """Have the intents of all that may be sent on disk, in groups, as there is room."""
+        """Write the intents of deletions that may be sent, in groups, as the queue has room."""
         group: list[PlannedDeletion] = []
         try:
             while (free_slots := await self._ready.free_slots()) and not self.recorder.is_stopping:
@@ -397,7 +390,7 @@ class SweepExecutor:
                     return
                 else:
                     await self._ready.sleep(wait_s)
-        except Exception as error:  # noqa: BLE001 - whatever it is, nothing more may be sent
+        except Exception as error:  # noqa: BLE001 - after any error nothing more may be sent
             self.recorder.abort(error)
         finally:
             self._ready.close()
@@ -411,7 +404,7 @@ class SweepExecutor:
         group.clear()
 
     async def _worker(self) -> None:
-        """Send what is announced, one after another."""
+        """Send deletions from the ready queue until it is closed and empty."""
         ready, recorder = self._ready, self.recorder
         try:
             while (planned := ready.get_nowait() or await ready.get()) is not None:
@@ -431,5 +424,5 @@ class SweepExecutor:
                 finally:
                     recorder.in_flight.discard(progress)
                 recorder.record(planned, result, started_s)
-        except Exception as error:  # noqa: BLE001 - whatever it is, nothing more may be sent
+        except Exception as error:  # noqa: BLE001 - after any error nothing more may be sent
             recorder.abort(error)

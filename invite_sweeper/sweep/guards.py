@@ -1,4 +1,8 @@
-"""Limits, clock, population; circuit breaker and canary."""
+"""Guards: checks that refuse a plan, and the circuit breaker that stops a sweep.
+
+Before the first DELETE, `check_limits`, `check_clock` and `check_population` raise GuardRefused.
+During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive; 0 means none.
+"""
 
 from collections import deque
 from collections.abc import Mapping
@@ -10,32 +14,26 @@ from invite_sweeper.models import Outcome
 from invite_sweeper.policy import Limits
 from invite_sweeper.text import plural_form, pluralize
 
-# May this plan be carried out? Counts x limits -> yes, or every reason why not. Pure.
-#
-# Each limit is a ceiling that may be reached and not passed; 0 means zero. `trimming` takes
-# the oldest up to the same ceilings, so a trimmed plan passes the same questions.
-
-
 MIN_COUNT_FOR_SHARE = 10
-"""Up to so many stale invitations `max_share` says nothing: in a small organization
-half of the invitations is one or two."""
+"""Up to this number of stale invitations, `max_share` is ignored: in a small organization one
+or two invitations are half of all."""
 MAX_CLOCK_SKEW_S = 300.0
 _UNREADABLE_HINT = (
-    "Give the credentials the role in those projects, exclude them, or raise "
-    "max_unreadable_projects; the audit log names each with its reason."
+    "Grant the credentials the role in those projects, exclude them, or raise "
+    "max_unreadable_projects. The audit log names each project with the reason."
 )
 _TOO_MANY_HINT = (
-    "Read the plan; then raise the limit, narrow the rules, "
-    "or let the oldest go first with over_limit: trim."
+    "Read the plan, then raise the limit, narrow the rules, "
+    "or set over_limit: trim to delete only the oldest."
 )
 
 
 class PlanCounts(NamedTuple):
-    """What a walk counted.
+    """The counts of a plan that the limits apply to.
 
     Attributes:
-        invitations_seen: In scope, stale and kept together.
-        doomed: What the plan deletes, by project id; projects without any are left out.
+        invitations_seen: In scope; stale and kept together.
+        deletions_by_project: Planned deletions by project id; only projects that have some.
     """
 
     invitations_seen: int
@@ -44,14 +42,14 @@ class PlanCounts(NamedTuple):
 
     @property
     def deletions(self) -> int:
-        """How many invitations the plan deletes."""
+        """The number of planned deletions."""
         return sum(self.deletions_by_project.values())
 
 
 def share_limit(limits: Limits, *, seen: int, stale: int) -> int | None:
-    """Give how many of the invitations seen may go; None where the share says nothing.
+    """Return how many of the seen invitations `max_share` allows to delete; None if it is ignored.
 
-    Exact: 0.29 of 100 is 29, which a product of floats misses.
+    Exact: 0.29 of 100 is 29, which floating-point multiplication misses.
     """
     if stale <= MIN_COUNT_FOR_SHARE:
         return None
@@ -61,10 +59,10 @@ def share_limit(limits: Limits, *, seen: int, stale: int) -> int | None:
 def limit_violations(
     counts: PlanCounts, limits: Limits, shard: str | None = None
 ) -> tuple[str, ...]:
-    """Give a sentence with both numbers for each limit that the plan passes.
+    """Return one sentence for each limit that the plan exceeds, with the count and the limit.
 
     Args:
-        shard: The one whose part of the limits these are, as `1/3`; None for the whole.
+        shard: The shard that these limits are a part for, as `1/3`; None without shards.
     """
     violations: list[str] = []
     part = f", the part of shard {shard}" if shard is not None else ""
@@ -93,13 +91,10 @@ def limit_violations(
 
 
 def check_limits(counts: PlanCounts, limits: Limits, shard: str | None = None) -> None:
-    """Let a plan pass that keeps every limit.
+    """Raise GuardRefused if the plan exceeds a limit.
 
     Args:
-        shard: As for `refusals`.
-
-    Raises:
-        GuardRefused: It passes at least one; nothing was deleted.
+        shard: As for `limit_violations`.
     """
     violations = limit_violations(counts, limits, shard)
     if violations:
@@ -111,12 +106,12 @@ def check_limits(counts: PlanCounts, limits: Limits, shard: str | None = None) -
         raise GuardRefused(" ".join(shown), hint=_hint(counts, limits, len(violations)))
 
 
-def _hint(census: PlanCounts, limits: Limits, reasons: int) -> str:
-    """Say what helps: no narrower rule makes a project readable."""
-    unreadable = census.projects_unreadable > limits.max_unreadable_projects
-    mends = [_UNREADABLE_HINT] if unreadable else []
-    mends += [_TOO_MANY_HINT] if reasons > unreadable else []
-    return " ".join(mends)
+def _hint(counts: PlanCounts, limits: Limits, violations: int) -> str:
+    """Return the hints that apply: narrowing the rules does not make a project readable."""
+    unreadable = counts.projects_unreadable > limits.max_unreadable_projects
+    hints = [_UNREADABLE_HINT] if unreadable else []
+    hints += [_TOO_MANY_HINT] if violations > unreadable else []
+    return " ".join(hints)
 
 
 def _describe_stale(count: int, where: str = "") -> str:
@@ -124,42 +119,38 @@ def _describe_stale(count: int, where: str = "") -> str:
 
 
 def check_clock(skew_s: float | None) -> None:
-    """Let a run pass whose clock agrees with Atlas's: ages are counted by it.
+    """Raise GuardRefused if the local clock is more than 5 minutes off, or cannot be checked.
+
+    Ages are computed with the local clock.
 
     Args:
-        skew_s: Ours minus Atlas's; None where its answer had no readable `Date`.
-
-    Raises:
-        GuardRefused: They differ by more than 5 minutes, or nobody can tell.
+        skew_s: Local time minus Atlas's; None without a readable `Date` header.
     """
     if skew_s is None:
         raise GuardRefused(
-            "Atlas's answer carried no readable Date, so this clock could not be checked.",
-            hint="Look for a proxy that removes the Date header.",
+            "The local clock could not be checked: Atlas's response has no valid Date header.",
+            hint="Check for a proxy that removes the Date header.",
         )
     if abs(skew_s) > MAX_CLOCK_SKEW_S:
         direction = "ahead of" if skew_s > 0 else "behind"
         raise GuardRefused(
-            f"This clock is {abs(skew_s):.0f} s {direction} Atlas's.",
-            hint="Set the clock (NTP): ages are counted by it.",
+            f"The local clock is {abs(skew_s):.0f} s {direction} Atlas's.",
+            hint="Synchronize the clock (NTP): ages are computed with it.",
         )
 
 
 class Population(NamedTuple):
-    """How many there are: what a run saw, or what the last one left behind."""
+    """Projects and invitations that a run found, or that the last one left."""
 
     projects: int
     invitations: int
 
 
 def check_population(previous: Population, current: Population, limits: Limits) -> None:
-    """Let a run pass that sees about as much as the last complete one left.
+    """Raise GuardRefused if projects or invitations dropped by more than `max_population_drop`.
 
-    A listing that lost a page looks like a small organization. Up to 10 the share says
-    nothing: there, one acceptance is a tenth.
-
-    Raises:
-        GuardRefused: Projects or invitations are fewer by more than `max_population_drop`.
+    A list that lost a page looks like a small organization. Previous counts up to 10 are not
+    compared: there, a single acceptance is a tenth.
     """
     max_drop = Fraction(str(limits.max_population_drop))
     for name, was, now in (
@@ -168,24 +159,21 @@ def check_population(previous: Population, current: Population, limits: Limits) 
     ):
         if was > MIN_COUNT_FOR_SHARE and was - now > max_drop * was:
             raise GuardRefused(
-                f"{pluralize(now, name)} {plural_form(now, 'is', 'are')} seen "
-                f"where the last complete run left {was:,}, "
-                f"a fall over max_population_drop: {limits.max_population_drop}.",
-                hint="Find out where they went; where it is as it should be, "
-                "--accept-population lets it pass once.",
+                f"{pluralize(now, name)} {plural_form(now, 'was', 'were')} found, but the last "
+                f"complete run left {was:,}: "
+                f"the drop is over max_population_drop: {limits.max_population_drop}.",
+                hint="Find the cause. If the drop is expected, "
+                "accept it for one run with --accept-population.",
             )
 
 
-# When a sweep had better stop by itself: what the last answers looked like. Pure.
-
-
 class CircuitBreaker:
-    """Counts the last outcomes and says when they are too bad to go on.
+    """Decides from the last outcomes whether a sweep must stop.
 
-    Two questions are asked. After the canary (the first few deletions, which go out alone):
-    did more than half of them fail? After that, once the window is full: is the share of
-    failures, or of invitations that were gone already, among the last answers too high?
-    The removal of somebody who had just accepted counts as a failure.
+    After the canary (the first deletions, which are sent before all others), it opens if more
+    than half of them failed. After that, once the window is full, it opens if the share of
+    failed or of already gone invitations in the window exceeds its limit. The removal of a
+    user who had just accepted counts as a failure.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -200,7 +188,7 @@ class CircuitBreaker:
         self._max_gone = self._max_count(limits.max_already_gone_share)
 
     def record(self, outcome: Outcome) -> str | None:
-        """Take one outcome into account; give a sentence when the sweep should stop."""
+        """Record one outcome; return the reason if the sweep must stop, else None."""
         outcome = Outcome.FAILED if outcome is Outcome.ACCEPTED_DURING else outcome
         window = self._window_outcomes
         window.append(outcome)
@@ -221,7 +209,7 @@ class CircuitBreaker:
             self._window_gone += by
 
     def _max_count(self, share: float) -> int:
-        """How many of a full window are just not too many; as the policy's digits say it."""
+        """Return the highest allowed count in a full window, exact for the policy's decimals."""
         return int(Fraction(str(share)) * self._limits.breaker_window)
 
     def _check_window(self) -> str | None:
@@ -233,7 +221,7 @@ class CircuitBreaker:
         if self._window_gone > self._max_gone:
             return self._describe(
                 self._window_gone,
-                f"were gone already, over max_already_gone_share: {limits.max_already_gone_share}",
+                f"were already gone, over max_already_gone_share: {limits.max_already_gone_share}",
             )
         return None
 

@@ -1,4 +1,7 @@
-"""PlanBuilder: judge, count, write `planned` lines; trim."""
+"""Builds the plan: decides each invitation, counts, and writes `planned` lines to the audit log.
+
+With `over_limit: trim`, the plan contains only the oldest stale invitations within the limits.
+"""
 
 import heapq
 from bisect import bisect_right
@@ -21,14 +24,13 @@ from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.discovery import ListOutcome
 from invite_sweeper.sweep.guards import PlanCounts, share_limit
 from invite_sweeper.sweep.selection import Decision, Selector
-
-# `over_limit: trim`: the oldest stale invitations, up to the ceilings of the guard. Pure.
+from invite_sweeper.text import plural_form, pluralize
 
 
 class OldestFirst:
-    """Keeps the oldest stale invitations up to the limits, in memory bounded by them.
+    """Selects the oldest stale invitations within the limits (`over_limit: trim`).
 
-    Projects are offered one at a time; `take` gives what may go tonight.
+    Memory is bounded by `max_deletions`. `guards` applies the same limits to the result.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -37,10 +39,10 @@ class OldestFirst:
         self._added = 0
 
     def add(self, stale: Sequence[Decision]) -> None:
-        """Take the stale invitations of one project into account."""
+        """Add the stale invitations of one list."""
         per_project = self._limits.max_deletions_per_project
         for decision in heapq.nsmallest(per_project, stale, key=_age_order):
-            # The order of arrival breaks ties, so decisions are never compared themselves.
+            # The order of arrival breaks ties, so that the heap never compares decisions.
             self._added += 1
             entry = (-_created_at_s(decision), -self._added, decision)
             if len(self._heap) < self._limits.max_deletions:
@@ -49,13 +51,13 @@ class OldestFirst:
                 heapq.heappushpop(self._heap, entry)
 
     def select(self, *, seen: int, stale: int) -> Iterable[tuple[Decision, ...]]:
-        """Give what may go, list by list, the list of the oldest first; none is empty.
+        """Return the selected decisions by list, the list with the oldest one first.
 
-        The lists of one project share its limit.
+        The lists of one project share the project's limit. No list is empty.
 
         Args:
             seen: The invitations in scope.
-            stale: Those that are stale, before anything is left for another night.
+            stale: The stale ones before trimming.
         """
         oldest = [decision for *_, decision in sorted(self._heap, reverse=True)]
         max_deletions = share_limit(self._limits, seen=seen, stale=stale)
@@ -73,7 +75,7 @@ class OldestFirst:
 
 def _created_at_s(decision: Decision) -> float:
     created_at = decision.invitation.created_at
-    # Only an invitation with a readable date is ever stale.
+    # Only an invitation with a readable date can be stale.
     assert isinstance(created_at, datetime)  # noqa: S101
     return created_at.timestamp()
 
@@ -82,30 +84,27 @@ def _age_order(decision: Decision) -> tuple[float, str]:
     return _created_at_s(decision), decision.invitation.id
 
 
-# Ages of invitations in a few fixed classes, so that a million of them stay a few numbers.
-
-
 AGE_CLASS_STARTS_DAYS = (0, 3, 7, 14, 30, 60, 90, 180, 365)
-"""Where each class begins; the last one has no end."""
+"""The start of each age class in days; the last class has no end."""
 AGE_CLASS_LABELS = (
     *(f"{low}-{high}" for low, high in pairwise(AGE_CLASS_STARTS_DAYS)),
     f"{AGE_CLASS_STARTS_DAYS[-1]}+",
     "unknown",
 )
-"""One a class, in days, youngest first; the last is for what has no usable age."""
+"""One label per class, youngest first; the last is for invitations without a usable age."""
 AGE_CLASS_KEYS = (*map(str, AGE_CLASS_STARTS_DAYS), "none")
-"""The classes as they stand in the audit log: the first day of each."""
+"""The keys of the classes in the audit log: the first day of each."""
 
 
 def age_class(age_days: float | None) -> int:
-    """Index into `LABELS`. An age below zero (a date in the future) has no class of its own."""
+    """Return an index into `AGE_CLASS_LABELS`; an age below zero (future date) is unknown."""
     if age_days is None or age_days < 0:
         return len(AGE_CLASS_STARTS_DAYS)
     return bisect_right(AGE_CLASS_STARTS_DAYS, age_days) - 1
 
 
 class AgeHistogram:
-    """Counts ages while they stream by; flat, whatever their number."""
+    """Counts ages by class, in constant memory."""
 
     __slots__ = ("_counts",)
 
@@ -117,38 +116,38 @@ class AgeHistogram:
         self._counts[age_class(age_days)] += 1
 
     def to_field(self) -> dict[str, int]:
-        """For the audit log's `run_finished`: first day of each class to its number."""
+        """Return the counts for the audit log's `run_finished`, by `AGE_CLASS_KEYS`."""
         return dict(zip(AGE_CLASS_KEYS, self._counts, strict=True))
 
 
 def parse_age_counts(field: object) -> tuple[int, ...] | None:
-    """Read `AgeHistogram.field` back: one number a class, or None where there is none."""
+    """Parse `AgeHistogram.to_field`: one count per class, or None if it is not a mapping."""
     if not isinstance(field, Mapping):
         return None
     values = [field.get(key, 0) for key in AGE_CLASS_KEYS]
     return tuple(value if isinstance(value, int) else 0 for value in values)
 
 
-# The plan as it comes to be: each listing judged, counted, and its stale ones on disk.
-
-
 _LINES_PER_SYNC = 1000
 
 
 class PlanBuilder:
-    """Takes what a walk finds; ends as a plan in the audit log, project by project.
+    """Builds the plan of a run and writes it to the audit log, list by list.
 
-    `amend` may keep what the policy alone would not: see `amendments`.
+    Memory holds counts and one span per list with stale invitations; with `over_limit: trim`
+    also the oldest stale ones, up to `max_deletions`.
 
-    Memory holds counts, and one span a project that has stale invitations; with
-    `over_limit: trim` also the oldest stale ones up to `max_deletions`.
+    Args:
+        decision_filter: May keep invitations that the policy alone would delete; see
+            `selection.decision_filter`.
 
     Attributes:
-        retired: Sources that Atlas serves no longer.
-        kept: Invitations kept, by reason.
-        kept_ages: How old they are, in classes.
-        stale: Invitations that a rule makes stale, trimmed ones included.
-        spans: Where the planned lines of each project stand in the log.
+        kept: Kept invitations, by reason.
+        kept_ages: Their ages.
+        stale: Stale invitations, trimmed ones included.
+        unreadable: Lists that could not be read.
+        retired: Sources that Atlas no longer serves.
+        spans: The positions of the planned lines of each list in the log.
         oldest: When the oldest invitation in scope was sent; None where none has a date.
     """
 
@@ -176,7 +175,7 @@ class PlanBuilder:
         self.oldest: datetime | None = None
 
     async def add(self, outcome: ListOutcome) -> None:
-        """Judge one list; a project that is gone holds nothing to judge."""
+        """Add one list; a project that no longer exists has no invitations."""
         if isinstance(outcome, ProjectGone):
             return
         if isinstance(outcome, SourceRetired):
@@ -193,10 +192,10 @@ class PlanBuilder:
             await self._log.sync()
 
     async def finish(self) -> None:
-        """Put the whole plan on disk.
+        """Write the rest of the plan and sync it to disk.
 
         Raises:
-            AuditUnwritable: It is not on disk; nothing was deleted.
+            AuditLogError: The plan could not be written; nothing was deleted.
         """
         if self._trim is not None:
             for decisions in self._trim.select(seen=self.seen, stale=self.stale):
@@ -204,7 +203,7 @@ class PlanBuilder:
         await self._log.sync()
 
     def counts(self) -> PlanCounts:
-        """Count the plan, for the guard; a project's lists count together."""
+        """Return the counts for the guards; the lists of a project are added up."""
         deletions_by_project: Counter[str] = Counter()
         for span in self.spans:
             deletions_by_project[span.list_ref.project.id] += span.count
@@ -216,22 +215,22 @@ class PlanBuilder:
 
     @property
     def deletions_by_list(self) -> Mapping[ListRef, int]:
-        """What the plan deletes, by the list that it is in."""
+        """Planned deletions by list."""
         return self._deletions_by_list
 
     @property
     def seen(self) -> int:
-        """How many invitations were in scope, stale and kept together."""
+        """The number of invitations in scope, stale and kept together."""
         return self.stale + self.kept.total()
 
     @property
     def planned(self) -> int:
-        """How many deletions the plan holds so far."""
+        """The number of planned deletions so far."""
         return sum(span.count for span in self.spans)
 
     @property
     def trimmed(self) -> int:
-        """How many stale ones are left for another night; known once finished."""
+        """The number of stale invitations left for a later run; final after `finish`."""
         return self.stale - self.planned if self._trim is not None else 0
 
     def _decide(self, decisions: Sequence[Decision]) -> None:
@@ -250,17 +249,17 @@ class PlanBuilder:
 
     def _record_kept(self, reason: str, created_at: Timestamp) -> None:
         self.kept[reason] += 1
-        # Whole days will do: each class of ages begins with one.
+        # Whole days are enough: each age class starts at a whole day.
         self.kept_ages.add(
             (self._now - created_at).days if isinstance(created_at, datetime) else None
         )
 
     def _update_oldest(self, timestamps: Sequence[Timestamp]) -> None:
-        dates = [moment for moment in (self.oldest, *timestamps) if isinstance(moment, datetime)]
+        dates = [each for each in (self.oldest, *timestamps) if isinstance(each, datetime)]
         self.oldest = min(dates, default=None)
 
     def _write_planned(self, decisions: Sequence[Decision]) -> None:
-        """Write the planned deletions of one list, one after another."""
+        """Write the planned deletions of one list as one span."""
         first = decisions[0].invitation
         project = Project(first.project_id, first.project_name, first.org_id)
         list_ref = ListRef(project, first.source)
@@ -299,19 +298,16 @@ class PlanBuilder:
         )
 
 
-# Organization invitations that stay behind when a project invitation goes. Pure.
-#
-# Atlas keeps the two apart: deleting a project invitation leaves the organization's, even where
-# both were made together (`deleteGroupInvite` of the OpenAPI document).
-
-
 _MAX_NAMED = 10
 
 
 class RemainingOrgInvitations:
-    """Takes each decision down, and tells who keeps an organization's invitation.
+    """Finds users who keep an organization invitation when their project invitation is deleted.
 
-    It knows only of lists that are read: memory holds a number for each person in an
+    Atlas keeps the two apart: deleting a project invitation leaves the organization's, even
+    where both were created together (`deleteGroupInvite` of the OpenAPI document).
+
+    Only lists that the policy reads are known. Memory holds a number for each user in an
     organization's list, which Atlas limits to hundreds, and for each planned deletion.
     """
 
@@ -320,7 +316,7 @@ class RemainingOrgInvitations:
         self._remaining_users: dict[int, str] = {}
 
     def observe(self, decision: Decision) -> Decision:
-        """Take one decision into account; it stays as it is."""
+        """Record one decision and return it unchanged."""
         user = user_key(decision.invitation)
         if user is None:
             return decision
@@ -332,13 +328,13 @@ class RemainingOrgInvitations:
         return decision
 
     def warnings(self) -> tuple[str, ...]:
-        """Say who they are, the first of them by name; empty where there is nobody."""
+        """Return one warning that names the first of these users, or nothing."""
         names = sorted(
-            name for person, name in self._remaining_users.items() if person in self._deleted_users
+            name for user, name in self._remaining_users.items() if user in self._deleted_users
         )
         if not names:
             return ()
         rest = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-        who = f"{', '.join(names[:_MAX_NAMED])}{rest}"
-        subject = f"{len(names)} whose project invitation goes"
-        return (f"An organization invitation stays of {subject}: {who}.",)
+        subject = f"{pluralize(len(names), 'user')} {plural_form(len(names), 'keeps', 'keep')}"
+        message = f"{subject} an organization invitation when the project invitation is deleted"
+        return (f"{message}: {', '.join(names[:_MAX_NAMED])}{rest}.",)

@@ -1,4 +1,8 @@
-"""What earlier runs left: open intents and their recovery, population, changed policy."""
+"""What earlier runs left: open intents and their recovery, population, changed policy.
+
+A killed run leaves intents without an outcome. `Recovery` asks Atlas about each one and writes
+the outcome. `PolicyChange` compares the decisions of a changed policy with the last sweep's.
+"""
 
 import os
 from collections import Counter
@@ -39,33 +43,30 @@ from invite_sweeper.sweep.guards import Population
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.text import plural_form, pluralize
 
-# What earlier runs left behind, as far as this run has to mind it.
-
-
 _APPLIED = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 
 
 @dataclass(frozen=True, slots=True)
 class PreviousRuns:
-    """The audit log of earlier runs, rotated files included, oldest first.
+    """The audit logs of earlier runs, rotated files included, oldest first.
 
-    Read while the lock is held, so nothing is added meanwhile. A damaged line refuses the
-    run: what is not known was perhaps sent.
+    They are read while the lock is held, so nothing is appended in between. A damaged line
+    stops the run: a deletion it recorded may have been sent.
     """
 
     files: Sequence[Path]
 
     @classmethod
     def find(cls, log_path: LogPath) -> "PreviousRuns":
-        """Find the logs that runs with this path have written so far."""
+        """Return the logs that runs with this path have written so far."""
         return cls(log_path.files())
 
     def open_intents(self, organizations: frozenset[str], base_url: str) -> tuple[OpenIntent, ...]:
-        """Give the intents of runs that were cut off, as far as they are this run's to settle.
+        """Return the intents without an outcome that this run can resolve.
 
-        Those of another organization are for its own credentials, and those of another Atlas
-        are not known to this one: what is pending there would seem to be gone. A run that did
-        not tell which Atlas it asked is taken to be of this.
+        Intents of another organization need that organization's credentials. Intents of another
+        base URL are skipped: their invitations would seem to be gone here. A run that did not
+        record its base URL is assumed to have used this one.
         """
         return tuple(
             intent
@@ -76,22 +77,22 @@ class PreviousRuns:
     def population(
         self, shard: str | None, organizations: frozenset[str], base_url: str
     ) -> Population | None:
-        """Give what the last complete run of the same shard, organizations and Atlas left."""
+        """Return what the last complete run of the same shard, organizations and URL left."""
         last = last_population(
             *self.files, shard=shard, organizations=organizations, base_url=base_url
         )
         return Population(last.projects, last.invitations) if last is not None else None
 
     def deletion_history(self) -> DeletionHistory:
-        """Give how often each invitation was deleted before."""
+        """Return how often each invitation was deleted before."""
         return DeletionHistory(*self.files)
 
     def was_applied(self, digest: str) -> bool:
-        """Tell whether a sweep by this plan has gone through; one that was cut off has not."""
+        """Return whether a sweep has completed this plan; an interrupted one has not."""
         return any(_is_applied_by(run, digest) for run in read_runs(*self.files))
 
     def last_policy_sha256(self) -> str | None:
-        """Give the hash of the last sweep's policy; None where there was no sweep."""
+        """Return the hash of the last sweep's policy; None without a sweep."""
         return last_sweep_policy(*self.files)
 
 
@@ -101,26 +102,26 @@ def _is_applied_by(run: RunRecord, digest: str) -> bool:
 
 
 def policy_copy_path(log_path: LogPath, sha256: str) -> Path:
-    """Name the copy of a policy that is kept beside the lock of the audit log."""
+    """Return the path of a policy's copy, beside the lock file of the audit log."""
     return log_path.lock_path.with_name(f"policy-{sha256[:16]}.yaml")
 
 
 def save_policy_copy(log_path: LogPath, policy: Policy, data: bytes) -> None:
-    """Keep the policy of a sweep, so that the next one can tell what a change of it does.
+    """Save the policy of a sweep, so that a later run can show the effect of a change.
 
     Raises:
-        AuditUnwritable: It cannot be kept. Nothing was deleted.
+        AuditLogError: The copy could not be written. Nothing was deleted.
     """
     path = policy_copy_path(log_path, policy.sha256)
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(data)
     except OSError as error:
-        raise AuditLogError(f"The policy's copy {path} cannot be kept: {error.strerror}.") from None
+        raise AuditLogError(f"Could not save the policy copy {path}: {error.strerror}.") from None
 
 
 def load_policy_copy(log_path: LogPath, sha256: str) -> Policy | None:
-    """Read the copy of an earlier policy; None where there is none, or not the one meant."""
+    """Return an earlier policy from its copy; None if it is missing, invalid or another one."""
     path = policy_copy_path(log_path, sha256)
     try:
         policy = parse_policy(path.read_bytes(), str(path))
@@ -129,20 +130,17 @@ def load_policy_copy(log_path: LogPath, sha256: str) -> Policy | None:
     return policy if policy.sha256 == sha256 else None
 
 
-# A changed policy, held against the one before on tonight's data. Pure.
-
-
 _MAX_LISTED = 1000
 
 
 @dataclass(slots=True)
 class PolicyChange:
-    """What a new policy adds to the stale invitations, and what it takes away.
+    """How a new policy changes which of the current invitations are stale.
 
     Attributes:
-        before: The policy of the last sweep; None where no copy of it was kept.
-        added: Stale by the new policy alone; the first of them, as `project: username`.
-        removed: Stale by the old policy alone; the first of them.
+        previous: The policy of the last sweep; None without a copy of it.
+        added: Stale only by the new policy, as `project: username`; the first 1000.
+        removed: Stale only by the old policy; the first 1000.
     """
 
     previous: Selector | None
@@ -152,7 +150,7 @@ class PolicyChange:
     removed_count: int = 0
 
     def observe(self, decision: Decision) -> Decision:
-        """Take one decision into account; it stays as it is."""
+        """Record one decision and return it unchanged."""
         was_stale = self.previous is not None and self.previous.decide(decision.invitation).stale
         who = f"{decision.invitation.project_name}: {decision.invitation.username or '?'}"
         if decision.stale and not was_stale:
@@ -164,43 +162,41 @@ class PolicyChange:
         return decision
 
     def as_error(self, policy_sha256: str) -> GuardRefused:
-        """Give the refusal that a changed policy ends with, once its effect was shown."""
+        """Return the error that stops the first run with a changed policy."""
         return GuardRefused(
             "The policy has changed since the last sweep (quarantine). "
             f"It adds {pluralize(self.added_count, 'stale invitation')} "
-            f"and takes {self.removed_count:,} away.",
-            hint=f"Read the plan; then lift it once with --accept-policy {policy_sha256}",
+            f"and removes {self.removed_count:,}.",
+            hint=f"Read the plan, then accept the policy with --accept-policy {policy_sha256}",
         )
-
-
-# What a run that was cut off left open: each intent without an outcome gets one.
-#
-# Nobody knows whether the DELETE of such an intent was sent. Atlas is asked whether the
-# invitation is still there, and only that is claimed: gone is `already_gone` (by our DELETE or
-# otherwise), still there is `failed`. Where Atlas cannot be asked, the intent stays open.
-#
-# A list of users shows whoever accepted as little as whoever was removed. So of a user that it
-# does not show Atlas is asked what has become, and a member whom the DELETE has hit is found.
-#
-# An intent of a restore is of a POST, and whoever is there may be there without it: `unknown`.
 
 
 _NOT_MEMBERS: Final = frozenset({*INVITED_STATUSES, MembershipStatus.GONE})
 
 
 class UserStatusReader(ListReader, Protocol):
-    """What a recovery needs of Atlas."""
+    """The read access to Atlas that a recovery needs."""
 
     async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
-        """Give what has become of somebody whom a list of users does not show."""
+        """Return the status of a user who is missing from a list of pending users."""
         ...
 
 
 class Recovery:
-    """Asks Atlas about open intents, and writes their outcomes.
+    """Resolves open intents with Atlas and writes their outcomes.
+
+    It is not known whether the DELETE of an open intent was sent, so the outcome claims only
+    what Atlas shows: an invitation that is missing is `already_gone`, one that is still there
+    is `failed`. If Atlas cannot answer, the intent stays open.
+
+    A list of users omits users who accepted as well as removed ones. The status of a missing
+    user is requested separately, which finds members whom the DELETE removed.
+
+    An intent of a restore is `unknown`: it was a POST, and a user who is there may have been
+    invited by someone else.
 
     Args:
-        settled: Told of each one at once, as what comes after it may end the run.
+        on_resolved: Called for each intent immediately, because a later error may end the run.
     """
 
     def __init__(
@@ -216,13 +212,13 @@ class Recovery:
         self._on_resolved = on_resolved
 
     async def run(self, intents: Sequence[OpenIntent]) -> tuple[str, ...]:
-        """Look for each in the list that it came from, and settle it.
+        """Resolve each intent from the list that its invitation was in.
 
         Returns:
-            A sentence for each list that could not be asked.
+            One message for each list and reason why intents stay open.
 
         Raises:
-            RunError: Atlas's answer was about the run, or the log cannot be written.
+            RunError: A response concerned the run, or the log cannot be written.
         """
         by_list: dict[tuple[str, str], list[OpenIntent]] = {}
         for intent in intents:
@@ -232,13 +228,13 @@ class Recovery:
             key = (intent.invitation.source, intent.invitation.project_id)
             by_list.setdefault(key, []).append(intent)
         messages = [
-            sentence for group in by_list.values() for sentence in await self._resolve_list(group)
+            message for group in by_list.values() for message in await self._resolve_list(group)
         ]
         await self._log.sync()
         return tuple(messages)
 
     async def _resolve_list(self, group: Sequence[OpenIntent]) -> Sequence[str]:
-        """Settle what came from one list; give sentences about what could not be."""
+        """Resolve the intents of one list; return messages about those that stay open."""
         first = group[0].invitation
         project = Project(first.project_id, first.project_name, first.org_id)
         found = await self._reader.invitations(project, first.source)
@@ -250,14 +246,14 @@ class Recovery:
             if intent.invitation.id in present_ids:
                 self._record(intent, Outcome.FAILED)
             elif first.source not in SOURCES_OF_USERS or isinstance(found, ProjectGone):
-                # With a project all memberships of it are gone: nobody was hit by us.
+                # A deleted project has no memberships left that the DELETE could have removed.
                 self._record(intent, Outcome.ALREADY_GONE)
             else:
                 reasons.update(await self._resolve_missing_user(intent))
         return [_describe_unresolved(first, count, reason) for reason, count in reasons.items()]
 
     async def _resolve_missing_user(self, intent: OpenIntent) -> Sequence[str]:
-        """Settle a user that is not invited any more; give why that could not be done."""
+        """Resolve a user who is not in the list; return the reason if that fails."""
         user_status = await self._reader.membership_status(intent.invitation)
         if isinstance(user_status, ListUnreadable):
             return (user_status.reason,)
@@ -275,7 +271,7 @@ class Recovery:
 
 
 def _outcome_of_missing_user(user_status: UserStatus) -> Outcome:
-    """Say what is certain of a user whom the list of the invited does not show."""
+    """Return what is certain about a user who is not in the list of pending users."""
     if user_status.still_member:
         return (
             Outcome.ACCEPTED_BEFORE
@@ -289,5 +285,5 @@ def _outcome_of_missing_user(user_status: UserStatus) -> Outcome:
 
 def _describe_unresolved(first: Invitation, count: int, reason: str) -> str:
     where = first.project_name or f"organization {first.org_id}"
-    deletions, stay = pluralize(count, "deletion"), plural_form(count, "stays", "stay")
-    return f"{deletions} of an earlier run in {where} {stay} unsettled: {reason}"
+    deletions, remain = pluralize(count, "deletion"), plural_form(count, "remains", "remain")
+    return f"{deletions} of an earlier run in {where} {remain} unresolved: {reason}"

@@ -1,4 +1,4 @@
-"""One run, its steps in order."""
+"""One run: list projects, recover, build the plan, check it, confirm, sweep."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -46,109 +46,107 @@ from invite_sweeper.sweep.summary import (
 )
 from invite_sweeper.text import pluralize
 
-# What a run is asked to do, and what it needs of the world.
-
 
 class AtlasConnection(Protocol):
-    """What a run needs of Atlas."""
+    """The Atlas client as a run uses it."""
 
     @property
     def reader(self) -> UserStatusReader:
-        """Give the part that reads, and cannot delete."""
+        """The part that reads; it cannot delete."""
         ...
 
     def deleter(self, sources: Iterable[Source]) -> Deleter:
-        """Give the part that deletes from these lists; called by a sweep alone."""
+        """Return the part that deletes from these lists; only a sweep calls it."""
         ...
 
     @property
     def clock_skew_s(self) -> float | None:
-        """How far our clock is ahead of Atlas's; None while no answer had a date."""
+        """Local time minus Atlas's; None while no response had a `Date` header."""
         ...
 
     @property
     def has_responded(self) -> bool:
-        """Tell whether Atlas has answered anything."""
+        """Whether Atlas has returned any response."""
         ...
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Give what the answers left open, as sentences for a person."""
+        """Warnings about Atlas's responses, as sentences for the operator."""
         ...
 
     @property
     def sunset(self) -> date | None:
-        """The day on which Atlas says that it stops serving a list; None where it does not."""
+        """The first day on which Atlas stops serving a list in use; None if not announced."""
         ...
 
     @property
     def sunsets(self) -> Mapping[Source, date]:
-        """The same for each source that Atlas names a day for."""
+        """The announced sunset of each source."""
         ...
 
     @property
     def deprecation(self) -> date | None:
-        """The day from which Atlas advises against what is in use; None where it does not."""
+        """The first day on which something in use is deprecated; None if not announced."""
         ...
 
     async def fetch_limits(self) -> None:
-        """Ask Atlas for its limits, if it tells them; nothing depends on the answer."""
+        """Read the rate limits from Atlas; failing to is not an error."""
         ...
 
     async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
-        """Prepare for so many deletions in each list; nothing depends on it but the time."""
+        """Prepare for this number of deletions per list; this only saves time."""
         ...
 
     def estimate_s(self, deletions: Mapping[ListRef, int]) -> float:
-        """Give the seconds that Atlas's limits ask for so many deletions a list."""
+        """Return the seconds that this number of deletions per list takes within rate limits."""
         ...
 
 
 class ProgressView(Protocol):
-    """What a person sees while it runs."""
+    """What the operator sees during a run."""
 
     def listing_started(self, projects: int) -> None:
-        """So many projects are about to be read."""
+        """Show that this number of lists will be read."""
         ...
 
     def list_done(self) -> None:
-        """One project has been read, or could not be."""
+        """Show that one list was read, or could not be."""
         ...
 
     def deleting_started(self, deletions: int, estimate_s: float) -> None:
-        """So many deletions are about to begin, and should take so long by Atlas's limits."""
+        """Show that this number of deletions begins, and how long they should take."""
         ...
 
     def deletion_done(self, outcome: Outcome) -> None:
-        """One deletion has ended."""
+        """Show that one deletion ended."""
         ...
 
     def warning(self, message: str) -> None:
-        """Something deserves a look, and does not stop the run."""
+        """Show a warning; the run continues."""
         ...
 
     def error(self, message: str) -> None:
-        """Something has to be seen to, though the run goes on."""
+        """Show an error that needs action; the run continues."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """What a run is asked to do.
+    """The configuration of one run.
 
     Attributes:
         now: The one instant of the run, aware UTC.
         dry_run: Stop before the first DELETE.
-        clock: Monotonic seconds; the run began at `started_s` on it.
-        confirm: Asked once, after the guard, before the first DELETE; None asks nobody.
-        preamble: The fields of the `run_started` line.
-        amend: A second look at each decision; it only ever keeps more.
-        before: What the last complete run left; None where nothing is known, or not asked.
-        open_intents: What a run that was cut off left unsettled.
-        passed: Called when the plan is on disk and has passed the guard; gives sentences for
-            a person.
-        refusal: What the run ends with after the guard, whatever the plan, and sentences for
-            a person; None for nothing.
+        clock: Monotonic seconds; the run began at `started_s`.
+        confirm: Called once, after the guards and before the first DELETE; None to not ask.
+        run_started_fields: The fields of the `run_started` line.
+        decision_filter: Applied to each decision; it can only keep more.
+        previous_population: What the last complete run left; None to not compare.
+        open_intents: Intents that an interrupted run left without an outcome.
+        on_plan_accepted: Called when the plan is on disk and passed the guards; returns
+            warnings.
+        policy_change: Called after the guards; returns the error to end with and warnings,
+            or None.
     """
 
     policy: Policy
@@ -168,7 +166,7 @@ class RunConfig:
 
     @property
     def limits(self) -> Limits:
-        """The limits of this run: the shard's part of them where there are several."""
+        """The limits of this run; with shards, this shard's part of them."""
         whole = self.policy.limits
         return self.shard.limits_for(whole) if self.shard is not None else whole
 
@@ -179,15 +177,12 @@ class RunConfig:
         return max(0.0, self.policy.execution.deadline.total_seconds() - spent_s)
 
 
-# What a run tells a person while it goes on, and keeps for its summary.
-
-
 MAX_WARNINGS: Final = 1000
-"""So many sentences are kept for the summary; the log has all of them."""
+"""Warnings that the summary contains at most; the view shows all of them."""
 
 
 class RunWarnings:
-    """Says things at once, and puts them among the warnings of the summary."""
+    """Shows warnings immediately and adds them to the summary."""
 
     def __init__(
         self, config: RunConfig, log: AuditLog, counts: RunCounts, view: ProgressView
@@ -199,17 +194,17 @@ class RunWarnings:
         self._unverified = 0
 
     def warn(self, *messages: str) -> None:
-        """Say what deserves a look."""
+        """Report warnings."""
         self._report(map(RunWarning, messages))
 
     def unused_keep_entries(self, kept: Mapping[str, int]) -> None:
-        """Tell of keep entries that kept nobody."""
+        """Warn about keep entries that matched no invitation."""
         self._report(unused_keep_warnings(self._config.policy.keep, kept, self._config.now.date()))
 
     def retired_sources(
         self, retired: Iterable[SourceRetired], sunsets: Mapping[Source, date]
     ) -> None:
-        """Tell of lists that have ended, and of those that soon will."""
+        """Warn about sources that Atlas has retired or will retire soon."""
         retired_by_source = {each.source: each for each in retired}
         upcoming = {
             source: day for source, day in sunsets.items() if source not in retired_by_source
@@ -218,7 +213,7 @@ class RunWarnings:
         self._report(sunset_warnings(upcoming, self._config.now.date()))
 
     def deletion_done(self, planned: PlannedDeletion, result: DeletionResult) -> None:
-        """Show that one deletion has ended; a member that was removed is told at once."""
+        """Show the outcome of one deletion; report a removed member immediately."""
         self._view.deletion_done(result.outcome)
         if result.outcome is Outcome.ACCEPTED_DURING:
             self._removed_member(planned.invitation)
@@ -226,7 +221,7 @@ class RunWarnings:
             self._unverified += planned.invitation.source in SOURCES_OF_USERS
 
     def recovered(self, intent: OpenIntent, outcome: Outcome) -> None:
-        """Count what an earlier run had left open; a member that it removed is told at once."""
+        """Count an intent of an earlier run; report a removed member immediately."""
         self._counts.recovered[outcome] += 1
         if outcome is Outcome.ACCEPTED_DURING:
             self._removed_member(intent.invitation)
@@ -234,7 +229,7 @@ class RunWarnings:
             self._unverified += not intent.from_restore
 
     def finish(self) -> None:
-        """Tell what could not be found out so far."""
+        """Report how many removed users could not be checked since the last call."""
         if self._unverified:
             self._report([unverified_warning(self._unverified)])
         self._unverified = 0
@@ -250,15 +245,12 @@ class RunWarnings:
             (self._view.error if urgent else self._view.warning)(text)
 
 
-# One run, its steps in order: survey, draw up the plan, guard, ask, sweep.
-
-
 _READERS_PER_SLOT = 2
-"""Lists asked for at a time, for each request in flight: one may wait between its tries."""
+"""Lists read at a time per request in flight: one of them may be backing off."""
 
 
 class Run:
-    """One run of the job against Atlas, accounted for in the audit log."""
+    """One run against Atlas, recorded in the audit log."""
 
     def __init__(
         self,
@@ -280,12 +272,12 @@ class Run:
         self._readers = config.policy.execution.concurrency * _READERS_PER_SLOT
 
     async def run(self) -> RunResult:
-        """Carry out the job; what went wrong is in what it returns.
+        """Run all steps; the result contains the error that stopped them, if any.
 
-        Everything up to `run_finished` is on disk then, unless the log itself failed.
+        All lines up to `run_finished` are on disk afterwards, unless writing the log failed.
         """
         error: RunError | None = None
-        deadline = f"the deadline of {self._config.policy.execution.deadline} came"
+        deadline = f"the deadline of {self._config.policy.execution.deadline} passed"
         deadline_timer = asyncio.get_running_loop().call_later(
             self._config.deadline_left_s, self._stop.request, deadline
         )
@@ -293,10 +285,10 @@ class Run:
             self._log.write("run_started", **self._config.run_started_fields)
             await self._log.sync()
             await self._run_steps()
-        except RunError as trouble:
-            error = trouble
-            refused = isinstance(trouble, CredentialsRefused)
-            interrupted = isinstance(trouble, Interrupted) and self._counts.summary().requests > 0
+        except RunError as caught:
+            error = caught
+            refused = isinstance(error, CredentialsRefused)
+            interrupted = isinstance(error, Interrupted) and self._counts.summary().requests > 0
             self._counts.reached_atlas |= interrupted or (self._atlas.has_responded and not refused)
         finally:
             deadline_timer.cancel()
@@ -318,7 +310,7 @@ class Run:
         await self._sweep(plan)
 
     async def _recover(self) -> None:
-        """Settle what an earlier run left open, before anything of this one."""
+        """Resolve what an earlier run left open, before this run plans anything."""
         config, warnings = self._config, self._warnings
         recovery = Recovery(self._atlas.reader, self._log, config.now, warnings.recovered)
         try:
@@ -327,11 +319,11 @@ class Run:
             warnings.finish()
 
     def _check_plan(self, plan: PlanBuilder) -> None:
-        """Let the plan pass, or raise; nothing was sent so far."""
+        """Raise GuardRefused if a guard refuses the plan; nothing was deleted so far."""
         config, plan_counts = self._config, plan.counts()
         self._counts.estimate_s = self._atlas.estimate_s(plan.deletions_by_list)
         if config.previous_population is not None:
-            # A list that Atlas retired holds nobody any more, and nobody has left.
+            # Invitations of a retired source are not visible, which is not a drop.
             min_invitations = config.previous_population.invitations if plan.retired else 0
             seen = Population(self._counts.projects_seen, max(plan.seen, min_invitations))
             check_population(config.previous_population, seen, config.limits)
@@ -369,14 +361,16 @@ class Run:
         sources = config.policy.sources
         self._view.listing_started(len(scope.lists(sources)))
 
-        async def visit(found: ListOutcome) -> None:
-            await plan.add(found)
+        async def add_list(outcome: ListOutcome) -> None:
+            await plan.add(outcome)
             self._view.list_done()
 
         for unreadable in scope.unreadable:
             await plan.add(unreadable)
         try:
-            await list_invitations(self._atlas.reader, scope, sources, visit, workers=self._readers)
+            await list_invitations(
+                self._atlas.reader, scope, sources, add_list, workers=self._readers
+            )
         finally:
             self._warnings.retired_sources(plan.retired, self._atlas.sunsets)
         await plan.finish()
@@ -388,7 +382,7 @@ class Run:
         if self._stop.reason is not None:
             raise self._stop.as_error(consequence=NOTHING_DELETED)
         if not agreed:
-            raise GuardRefused("The person at the terminal did not say yes.")
+            raise GuardRefused("Cancelled at the confirmation prompt.")
 
     async def _sweep(self, plan: PlanBuilder) -> None:
         config, stop, execution = self._config, self._stop, self._config.policy.execution
@@ -421,11 +415,11 @@ class Run:
         finally:
             self._warnings.finish()
         for source, message in recorder.sources.retired.items():
-            self._warnings.warn(f"The list {source.value} ended in mid-sweep: {message}")
+            self._warnings.warn(f"Atlas retired the list {source.value} in mid-sweep: {message}")
         if recorder.breaker_reason is not None:
             self._warnings.warn(f"The sweep stopped itself: {recorder.breaker_reason}")
         incomplete = (
             recorder.retries_cut_short or outcomes[Outcome.SKIPPED] or outcomes[Outcome.UNKNOWN]
         )
         if stop.reason is not None and incomplete:
-            raise stop.as_error(consequence="What was done is in the audit log.")
+            raise stop.as_error(consequence="The audit log is complete.")

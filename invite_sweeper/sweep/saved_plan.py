@@ -1,4 +1,11 @@
-"""Plan files: save, load, check, approve, upper bound."""
+"""Saved plans: the file format, checks, approvals, and the use as an upper bound.
+
+A plan is JSON Lines: a header, one line per invitation with its evidence, and a last line with
+the SHA-256 of all bytes before it. A sweep with a saved plan reads the current state again and
+deletes only what is both in the plan and still stale.
+
+An approval is an ed25519 signature of the plan's digest, in the file PLAN.sig.
+"""
 
 import base64
 import binascii
@@ -24,27 +31,20 @@ from invite_sweeper.files import regular_file_target
 from invite_sweeper.models import Invitation
 from invite_sweeper.text import plural_form
 
-# The saved plan: what may be deleted at most, under a digest. Pure.
-#
-# A plan is JSON Lines: a header, one line an invitation with its evidence, and a last line with
-# the SHA-256 of all the bytes before it. It is a ceiling and no order: a sweep by a plan reads
-# the present state again and deletes what is both in the plan and still stale.
-
-
 FORMAT = "invite-sweeper plan 1"
-_NEW_PLAN_HINT = "Make another with: invite-sweeper plan --out FILE"
+_NEW_PLAN_HINT = "Create a new plan with: invite-sweeper plan --out FILE"
 
 InvitationKey: TypeAlias = tuple[str, str, str]
-"""Source, project id (or the organization's, for a list of one), invitation id."""
+"""Source, project id (the organization's id for a list of an organization), invitation id."""
 
 
 class PlanContext(BaseModel):
-    """What a plan was made for; a sweep by it must agree with it.
+    """What a plan was created for; a sweep with the plan must match it.
 
     Attributes:
+        now: The instant of the run that created it, RFC 3339.
         organizations: Ids, sorted.
-        now: The instant of the run that made it, RFC 3339.
-        policy_sha256: Of the policy's bytes.
+        policy_sha256: The hash of the policy file.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
@@ -59,12 +59,12 @@ class PlanContext(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
-    """A plan whose digest is right.
+    """A plan with a valid digest.
 
     Attributes:
-        digest: 64 hex; what an approval signs.
-        made_at: Aware.
-        evidence: `created_at` and `username` as they were, by invitation.
+        digest: 64 hex digits; an approval signs them.
+        created_at: Aware.
+        invitations: `created_at` and `username` of each invitation when the plan was created.
     """
 
     context: PlanContext
@@ -78,10 +78,10 @@ class _Header(PlanContext):
 
 
 def render_lines(context: PlanContext, rows: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
-    """Give the lines of a plan's file, each with its newline.
+    """Yield the lines of a plan file, each with its newline.
 
     Args:
-        rows: The invitations' fields as the audit log's `planned` lines hold them.
+        rows: The fields of the audit log's `planned` lines.
     """
     digest = hashlib.sha256()
     for row in chain([{"plan": FORMAT, **context.model_dump()}], rows):
@@ -92,10 +92,10 @@ def render_lines(context: PlanContext, rows: Iterable[Mapping[str, object]]) -> 
 
 
 def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
-    """Read a plan's file.
+    """Parse the lines of a plan file.
 
     Raises:
-        GuardRefused: It is no plan, or was edited or cut. Nothing was deleted.
+        GuardRefused: It is not a plan, or was edited or truncated. Nothing was deleted.
     """
     digest = hashlib.sha256()
     invitations: dict[InvitationKey, tuple[str | None, str | None]] = {}
@@ -107,9 +107,9 @@ def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
             header = _parse_line(last, header, invitations)
         last = line
     if header is None or last is None:
-        raise _invalid_plan("It is no plan, or was cut")
+        raise _invalid_plan("it is not a plan file, or was truncated")
     if last != orjson.dumps({"sha256": digest.hexdigest()}) + b"\n":
-        raise _invalid_plan("Its digest does not fit: it was edited or cut")
+        raise _invalid_plan("the digest does not match, so it was edited or truncated")
     created_at = parse_timestamp(header.now)
     context = PlanContext(**header.model_dump(exclude={"plan"}))
     return SavedPlan(context, digest.hexdigest(), created_at, invitations)
@@ -118,26 +118,29 @@ def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
 def check_applicable(
     saved: SavedPlan, current: PlanContext, *, now: datetime, max_age: timedelta, same_policy: bool
 ) -> None:
-    """Let a plan pass that belongs to this run.
+    """Raise GuardRefused if the plan does not apply to this run.
 
     Args:
-        present: What this run stands on.
-        same_policy: The policy was named, so it must be the plan's own.
+        current: The context of this run.
+        same_policy: The plan must have been created with the policy of this run.
 
     Raises:
-        GuardRefused: It is too old, from the future, or of another organization, host or policy.
+        GuardRefused: The plan is too old, from the future, or for another organization, host
+            or policy.
     """
     created_at, context = saved.created_at, saved.context
     if created_at > now:
-        raise _plan_error(f"The plan was made at {context.now}, which is still to come.")
+        raise _plan_error(f"The plan's creation time {context.now} is in the future.")
     if now - created_at > max_age:
-        raise _plan_error(f"The plan was made at {context.now}, over {max_age} ago.")
+        raise _plan_error(f"The plan was created at {context.now}, over {max_age} ago.")
     if context.organizations != current.organizations:
-        raise _plan_error("The plan belongs to other organizations than the policy.")
+        raise _plan_error("The plan was created for other organizations than the policy's.")
     if context.base_url != current.base_url:
-        raise _plan_error(f"The plan belongs to {context.base_url}, not to {current.base_url}.")
+        raise _plan_error(
+            f"The plan was created for {context.base_url}, not for {current.base_url}."
+        )
     if same_policy and context.policy_sha256 != current.policy_sha256:
-        raise _plan_error("The plan was made by another policy.")
+        raise _plan_error("The plan was created with another policy.")
 
 
 def _parse_line(
@@ -145,53 +148,50 @@ def _parse_line(
     header: _Header | None,
     invitations: dict[InvitationKey, tuple[str | None, str | None]],
 ) -> _Header:
-    """Read one line; the first is the header."""
+    """Parse one line into `invitations` and return the header, which is the first line."""
     try:
         if header is None:
             header = _Header.model_validate_json(line)
             if header.plan != FORMAT:
-                raise _invalid_plan("It is a plan of another format")
+                raise _invalid_plan("its format version is not supported")
             return header
         row = orjson.loads(line)
         scope_id = row["org_id"] if row["project_id"] is None else row["project_id"]
         key = (str(row["source"]), str(scope_id), str(row["invitation_id"]))
         invitations[key] = (row["created_at"], row["username"])
     except (ValidationError, ValueError, KeyError, TypeError):
-        raise _invalid_plan("It is no plan, or was edited") from None
+        raise _invalid_plan("it is not a plan file, or was edited") from None
     return header
 
 
 def parse_timestamp(text: str) -> datetime:
-    """Read a date of a plan, with its zone.
+    """Parse a date of a plan; it must have a time zone.
 
     Raises:
-        GuardRefused: It is none.
+        GuardRefused: The date is not valid.
     """
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise _invalid_plan("It holds a date that is none") from None
+        raise _invalid_plan("it contains an invalid date") from None
     if found.tzinfo is None:
-        raise _invalid_plan("It holds a date without a zone")
+        raise _invalid_plan("it contains a date without a time zone")
     return found
 
 
 def _invalid_plan(reason: str) -> GuardRefused:
-    return _plan_error(f"The plan cannot be used. {reason}.")
+    return _plan_error(f"The plan is not valid: {reason}.")
 
 
 def _plan_error(message: str) -> GuardRefused:
     return GuardRefused(message, hint=_NEW_PLAN_HINT)
 
 
-# A saved plan as a ceiling: what it lets through, and what has become of the rest. Pure.
-
-
 class SavedPlanFilter:
-    """What a plan lets through, and what has become of the rest.
+    """Limits deletions to a saved plan and counts the planned ones that are not deleted.
 
     Attributes:
-        kept: Of the planned ones, how many are seen but kept now, by reason.
+        kept_by_reason: Planned invitations that are kept now, by reason.
     """
 
     def __init__(self, saved: SavedPlan) -> None:
@@ -199,7 +199,7 @@ class SavedPlanFilter:
         self.kept_by_reason: dict[str, int] = {}
 
     def allows(self, invitation: Invitation) -> bool:
-        """Tell whether a stale invitation is in the plan, and the one that was meant."""
+        """Return whether a stale invitation is in the plan, with the same evidence."""
         planned = self._remaining.pop(_key(invitation), None)
         if planned is None:
             return False
@@ -212,17 +212,17 @@ class SavedPlanFilter:
         )
 
     def record_kept(self, invitation: Invitation, reason: str) -> None:
-        """Take into account that an invitation is kept now, whatever the plan says."""
+        """Record that an invitation is kept now, if the plan contains it."""
         if self._remaining.pop(_key(invitation), None) is not None:
             self.kept_by_reason[reason] = self.kept_by_reason.get(reason, 0) + 1
 
     @property
     def not_seen(self) -> int:
-        """How many planned ones were not seen: gone, or in a list that was not read."""
+        """The number of planned invitations that were not seen: gone, or in an unread list."""
         return len(self._remaining)
 
     def describe_difference(self) -> Iterator[str]:
-        """Say what the plan lists and this run does not delete."""
+        """Yield sentences about what the plan lists and this run does not delete."""
         for reason, count in sorted(self.kept_by_reason.items()):
             are = plural_form(count, "is", "are")
             yield f"{count:,} of the plan's invitations {are} kept now: {reason}."
@@ -238,18 +238,15 @@ def _key(invitation: Invitation) -> InvitationKey:
     return invitation.source.value, invitation.project_id, invitation.id
 
 
-# Approvals: ed25519 signatures over a plan's digest, by the library `cryptography`.
-
-
 _SIGNATURE_CONTEXT = b"invite-sweeper plan approval v1\n"
-"""What is signed names its purpose, so that no other signature of the key can pass for it."""
+"""A prefix of the signed bytes, so that no other signature of the key is valid as an approval."""
 
 
 def sign(digest: str, key: Path) -> str:
-    """Sign a plan's digest; base64.
+    """Return the signature of a plan's digest in base64.
 
     Raises:
-        UsageFault: The file holds no private ed25519 key without a passphrase.
+        UsageError: The file is not a private ed25519 key without a passphrase.
     """
     data = _read_key(key)
     load = (
@@ -263,17 +260,17 @@ def sign(digest: str, key: Path) -> str:
         private = None
     if not isinstance(private, Ed25519PrivateKey):
         raise UsageError(
-            f"{key} holds no private ed25519 key without a passphrase.",
-            hint="Make one: ssh-keygen -t ed25519 -f KEY, or openssl genpkey -algorithm ed25519",
+            f"{key} is not a private ed25519 key without a passphrase.",
+            hint="Create one: ssh-keygen -t ed25519 -f KEY, or openssl genpkey -algorithm ed25519",
         )
     return base64.b64encode(private.sign(_SIGNATURE_CONTEXT + digest.encode())).decode()
 
 
 def is_valid_signature(digest: str, signature: str, key: Path) -> bool:
-    """Tell whether the holder of the key has signed the digest.
+    """Return whether the signature of the digest is valid for a public key.
 
     Raises:
-        UsageFault: The file holds no public ed25519 key.
+        UsageError: The file is not a public ed25519 key.
     """
     public = _load_public_key(key)
     try:
@@ -297,7 +294,7 @@ def _load_public_key(key: Path) -> Ed25519PublicKey:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         public = None
     if not isinstance(public, Ed25519PublicKey):
-        raise UsageError(f"{key} holds no public ed25519 key.", hint="Give the .pub file.")
+        raise UsageError(f"{key} is not a public ed25519 key.", hint="Pass the .pub file.")
     return public
 
 
@@ -308,19 +305,13 @@ def _read_key(key: Path) -> bytes:
         raise UsageError(f"The key {key} cannot be read: {error.strerror}.") from None
 
 
-# Saved plans come from files and go to files; approvals stand beside them.
-
-
-_PLACE_HINT: Final = "Name a file with --out, on a disk with room, in a folder that takes one."
+_OUT_HINT: Final = "Use --out with a regular file in a writable directory with free space."
 
 
 def check_writable(path: Path) -> None:
-    """Let a run begin that is to save its plan there; nothing is left behind.
+    """Raise UsageError if a plan cannot be saved at a path; leaves no file behind.
 
-    A pipe or a device is refused: a plan is read back, and is there whole or not at all.
-
-    Raises:
-        UsageFault: No plan can be saved there. Atlas was not called.
+    A pipe or a device is refused: a plan is read back, and is written atomically.
     """
     try:
         partial = _partial_path(_regular_target(path))
@@ -328,29 +319,29 @@ def check_writable(path: Path) -> None:
         partial.unlink()
     except OSError as error:
         raise UsageError(
-            f"The plan {path} cannot be saved: {error.strerror}.", hint=_PLACE_HINT
+            f"The plan {path} cannot be saved: {error.strerror}.", hint=_OUT_HINT
         ) from None
 
 
 def save(path: Path, context: PlanContext, rows: Iterable[Mapping[str, object]]) -> None:
-    """Write a plan, whole or not at all; 0600.
+    """Write a plan atomically, with mode 0600.
 
     Raises:
-        GuardRefused: It was not saved, whatever `try_place` found. Nothing was deleted: a sweep
-            that is to leave its plan behind does not begin without it.
+        GuardRefused: It was not saved. Nothing was deleted: a sweep with `--out` does not
+            begin before its plan is saved.
     """
     try:
         _write_atomically(_regular_target(path), context, rows)
     except OSError as error:
         raise GuardRefused(
-            f"The plan {path} was not saved: {error.strerror}.", hint=_PLACE_HINT
+            f"The plan {path} was not saved: {error.strerror}.", hint=_OUT_HINT
         ) from None
 
 
 def _regular_target(path: Path) -> Path:
     target = regular_file_target(path)
     if target is None:
-        raise OSError(errno.EINVAL, "it is no plain file, and a plan has to be read back")
+        raise OSError(errno.EINVAL, "it is not a regular file, which a plan requires")
     return target
 
 
@@ -380,11 +371,11 @@ def _create_exclusive(partial: Path) -> int:
 
 
 def load(path: Path) -> SavedPlan:
-    """Read a plan.
+    """Read a plan file.
 
     Raises:
-        UsageFault: There is no such file.
-        GuardRefused: It is no plan, or was edited or cut.
+        UsageError: The file cannot be read.
+        GuardRefused: It is not a plan, or was edited or truncated.
     """
     try:
         with path.open("rb") as file:
@@ -392,21 +383,21 @@ def load(path: Path) -> SavedPlan:
     except OSError as error:
         raise UsageError(
             f"The plan {path} cannot be read: {error.strerror}.",
-            hint="Name one that was saved with: invite-sweeper plan --out FILE",
+            hint="Use a plan that was saved with: invite-sweeper plan --out FILE",
         ) from None
 
 
 def signature_path(plan: Path) -> Path:
-    """Name the file in which the approval of a plan stands."""
+    """Return the path of a plan's approval."""
     return plan.with_name(plan.name + ".sig")
 
 
 def approve(plan: Path, key: Path) -> Path:
-    """Sign a plan's digest with a private ed25519 key; gives the signature's file.
+    """Sign a plan with a private ed25519 key and return the path of the signature.
 
     Raises:
-        UsageFault: The key cannot be read, or the file not written.
-        GuardRefused: The plan is none.
+        UsageError: The key cannot be read, or the signature cannot be written.
+        GuardRefused: The plan is not valid.
     """
     path = signature_path(plan)
     signature = sign(load(plan).digest, key)
@@ -418,14 +409,14 @@ def approve(plan: Path, key: Path) -> Path:
 
 
 def require_approval(plan: Path, digest: str, key: Path) -> None:
-    """Let a plan pass that the holder of a key has approved.
+    """Raise GuardRefused if the plan has no valid approval.
 
     Args:
-        key: The public key.
+        key: The public key of the approver.
 
     Raises:
-        UsageFault: The key cannot be read.
-        GuardRefused: There is no approval, or it does not fit the plan and the key.
+        UsageError: The key cannot be read.
+        GuardRefused: The signature is missing or does not match the plan and the key.
     """
     path = signature_path(plan)
     try:
@@ -434,6 +425,6 @@ def require_approval(plan: Path, digest: str, key: Path) -> None:
         signature = ""
     if not is_valid_signature(digest, signature, key):
         raise GuardRefused(
-            f"The plan has no approval by the key {key}.",
-            hint=f"Let its holder run: invite-sweeper plan approve {plan} --key PRIVATE_KEY",
+            f"The plan is not approved with the key {key}.",
+            hint=f"The approver runs: invite-sweeper plan approve {plan} --key PRIVATE_KEY",
         )

@@ -1,4 +1,4 @@
-"""Projects and lists that a run covers; shards."""
+"""Which projects and lists a run covers: the policy's filters and the shard."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -18,14 +18,12 @@ from invite_sweeper.models import (
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.text import Globs, casefold_visible
 
-# Which projects a policy speaks of. Pure.
-
 
 class ProjectFilter:
-    """The projects that a policy may touch: organizations, include, exclude, tags.
+    """The policy's filter of projects: organizations, include, exclude, tags.
 
-    It remembers which entries never matched a project, since a misspelt exemption that
-    matches nothing looks just like one that works; and which organizations own none in sight.
+    It records which patterns matched no project, because a misspelt pattern looks like one
+    that works, and which organizations have no visible project.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -45,12 +43,12 @@ class ProjectFilter:
         }
 
     def in_allowed_organization(self, project: Project) -> bool:
-        """Tell whether the project belongs to an organization of the policy."""
+        """Return whether the project belongs to an organization of the policy."""
         self._organizations_without_projects.pop(project.org_id, None)
         return project.org_id in self._organizations
 
     def includes(self, project: Project) -> bool:
-        """Tell whether the policy may touch the project's invitations."""
+        """Return whether the project is in the policy's scope."""
         if not self.in_allowed_organization(project):
             return False
         included = self._matches("projects.include", self._include, project)
@@ -61,16 +59,16 @@ class ProjectFilter:
         return included and not excluded and self._tags <= tags
 
     def unused_entries(self) -> tuple[str, ...]:
-        """Give a sentence for each organization and entry that fits none of the projects so far."""
+        """Return a warning for each organization and pattern without a project so far."""
         absent = (
-            f"No project of organization {org_id} is in sight: check the id, and whose "
-            "credentials these are."
+            f"No project of organization {org_id} is visible: check the id, and that the "
+            "credentials belong to it."
             for org_id in self._organizations_without_projects
         )
         return (*absent, *self.unused_patterns())
 
     def unused_patterns(self) -> tuple[str, ...]:
-        """Give a sentence for each entry that has matched none of the projects so far."""
+        """Return a warning for each pattern that has matched no project so far."""
         return tuple(
             f"{where} {pattern!r} matched no project." for where, pattern in self._unused_entries
         )
@@ -82,19 +80,17 @@ class ProjectFilter:
         return bool(hits)
 
 
-# What there is to walk: projects in scope, organizations, and the lists of both. Pure.
-
-
 @dataclass(frozen=True, slots=True)
 class RunScope:
-    """What there is to walk.
+    """The projects and organizations whose lists a run reads.
 
     Attributes:
         projects: Those in scope, in Atlas's order.
-        unreadable: Projects that were listed in a form that nobody can ask about.
-        organizations: Those of the policy that own a project in sight, in that order.
-        names: Of every project in sight, by id.
-        in_scope: Ids of all projects that the policy speaks of, those of other shards too.
+        unreadable: Projects that Atlas listed with an invalid id.
+        organizations: Ids of the policy's organizations with a visible project, in the order
+            of their first one.
+        project_names: Of every visible project, by id.
+        in_scope_ids: Ids of all projects in the policy's scope, of other shards too.
     """
 
     projects: tuple[Project, ...]
@@ -104,7 +100,7 @@ class RunScope:
     in_scope_ids: frozenset[str] = frozenset()
 
     def lists(self, sources: Iterable[Source]) -> tuple[ListRef, ...]:
-        """Give the lists to read: an organization's first, then project by project."""
+        """Return the lists to read: first those of organizations, then project by project."""
         wanted = tuple(sources)
         of_organizations = (
             organization_list_ref(org_id, source)
@@ -121,9 +117,10 @@ class RunScope:
         return (*of_organizations, *of_projects)
 
     def restricted_to(self, includes: Callable[[str], bool]) -> "RunScope":
-        """Give the part of it whose projects' and organizations' ids are held.
+        """Return the part whose project and organization ids `includes` accepts.
 
-        Names, and what is in scope, stay whole: an invitation may reach another part.
+        Names and the ids in scope stay complete: an organization's invitation may be linked
+        to a project of another shard.
         """
         return replace(
             self,
@@ -133,9 +130,9 @@ class RunScope:
         )
 
     def with_project_names(self, invitation: Invitation) -> Invitation:
-        """Give an organization's invitation with the names of the projects that it reaches.
+        """Return an organization's invitation with the names of its linked projects.
 
-        It reaches outside where one of them is not in scope, or not in sight at all.
+        `links_out_of_scope` is set if one of them is not in scope or not visible.
         """
         if not invitation.linked_projects:
             return invitation
@@ -149,18 +146,16 @@ class RunScope:
         )
 
 
-# One of several runs that divide the projects between them. Pure.
-
-
 MAX_SHARDS = 100
-"""So many shards can share Atlas's smallest buckets (300, and 100 a minute), and each goes on."""
+"""At most this many shards can share Atlas's smallest token buckets (capacity 300, refilled by
+100 a minute) and all make progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
     """Shard `index` of `count`, counted from 1.
 
-    A project belongs to just one shard, whatever else there is: its id alone decides.
+    Each project belongs to exactly one shard, which depends only on its id.
     """
 
     index: int
@@ -168,10 +163,10 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str, *, completion_index: str | None = None) -> "Shard":
-        """Read `I/N`, or `auto/N` where I is one above the index of an Indexed Job's pod.
+        """Parse `I/N`, or `auto/N`, where I is the completion index of an Indexed Job plus 1.
 
         Raises:
-            UsageFault: Not of that form, I is not from 1 to N, or there are too many.
+            UsageError: The format is wrong, I is not from 1 to N, or N is over `MAX_SHARDS`.
         """
         first, slash, second = text.partition("/")
         if first == "auto" and completion_index is not None and completion_index.isdecimal():
@@ -179,21 +174,21 @@ class Shard:
         whole = slash and all(part.isascii() and part.isdecimal() for part in (first, second))
         if not whole or not 1 <= int(first) <= int(second) <= MAX_SHARDS:
             raise UsageError(
-                f"--shard {text!r} is no shard.",
-                hint=f"Write I/N with I from 1 to N and N up to {MAX_SHARDS}, as 2/3; or auto/N inside "
-                "an Indexed Job, which reads JOB_COMPLETION_INDEX.",
+                f"--shard {text!r} is not valid.",
+                hint=f"Write I/N with I from 1 to N and N up to {MAX_SHARDS}, such as 2/3, or "
+                "auto/N inside an Indexed Job, which reads JOB_COMPLETION_INDEX.",
             )
         return cls(int(first), int(second))
 
     def includes(self, project_id: str) -> bool:
-        """Tell whether the project belongs to this shard."""
+        """Return whether the project belongs to this shard."""
         digest = hashlib.sha256(project_id.encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
 
     def limits_for(self, limits: Limits) -> Limits:
-        """Give this shard's part of the run's limits; the parts add up to the whole.
+        """Return this shard's part of the limits; the parts of all shards add up to the whole.
 
-        What counts within one project, or relative to what is seen, stays as it is.
+        Limits per project and shares are not divided.
         """
         return limits.model_copy(
             update={
@@ -210,15 +205,12 @@ class Shard:
         return f"{self.index}/{self.count}"
 
 
-# A scope that remembers what it left alone, for commands that tell of it.
-
-
 class ReportingProjectFilter(ProjectFilter):
-    """What a policy speaks of, and what it came by besides.
+    """A project filter that also records the projects out of scope, for reports.
 
     Attributes:
-        left_alone: Projects of the policy's organizations that it does not hold.
-        foreign: Projects of other organizations that the credentials can see.
+        excluded: Projects of the policy's organizations that are not in scope.
+        other_organizations: Visible projects of other organizations.
     """
 
     def __init__(self, policy: Policy) -> None:

@@ -1,4 +1,17 @@
-"""Rules and keep rules -> Decision with its reason."""
+"""Decides for each invitation whether it is stale or kept, with the reason.
+
+`Selector.decide` checks in this order:
+
+1. A malformed id, a user who is not pending, or an invitation that is linked to a project out
+   of the policy's scope: kept.
+2. A `keep` entry matches: kept, even if a rule matches.
+3. The creation date is missing, unreadable or in the future: kept.
+4. A `keep` entry needs a value that Atlas did not send: kept.
+5. The first rule that matches makes it stale.
+6. A rule needs a value that Atlas did not send, or no rule matches: kept.
+
+`decision_filter` is applied to the result and can only keep more.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -18,18 +31,15 @@ from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.sweep.saved_plan import SavedPlanFilter
 from invite_sweeper.text import Globs, casefold_visible
 
-# What each key of a rule or keep entry asks of an invitation. Pure.
-
-
 MatchResult: TypeAlias = bool | str
-"""Whether a criterion holds; a text is the reason why that cannot be judged."""
+"""Whether a condition matches; a string is the reason why that is unknown."""
 
 Condition: TypeAlias = tuple[str, Callable[[Invitation], MatchResult]]
-"""The key in the policy, and its question."""
+"""A key of a rule or keep entry, and its matcher."""
 
 
 def unusable_date_reason(timestamp: Timestamp, now: datetime) -> str | None:
-    """Give the reason why a date cannot be counted from; None for a good one."""
+    """Return the reason why no age can be computed from a date; None for a valid date."""
     if timestamp is None:
         return "no_date"
     if isinstance(timestamp, UnreadableDate):
@@ -38,10 +48,10 @@ def unusable_date_reason(timestamp: Timestamp, now: datetime) -> str | None:
 
 
 def match_all(conditions: tuple[Condition, ...], invitation: Invitation) -> MatchResult:
-    """Ask every question: True when all hold, False when one does not, else the first doubt."""
+    """Return True if all match, False if one does not, else the first reason for unknown."""
     unknown_reason = ""
-    for _, ask in conditions:
-        result = ask(invitation)
+    for _, matches in conditions:
+        result = matches(invitation)
         if result is False:
             return False
         if result is not True:
@@ -50,10 +60,10 @@ def match_all(conditions: tuple[Condition, ...], invitation: Invitation) -> Matc
 
 
 def rule_conditions(rule: Rule, now: datetime) -> tuple[Condition, ...]:
-    """Add what a rule says without words: who may still accept is named by `statuses`.
+    """Return the conditions of a rule, including the implicit one on `statuses`.
 
-    The users lists hold people whose removal also removes an accepted membership, so their
-    PENDING ones are stale only where the rule asks for that status by name.
+    Deleting from a list of users also removes an accepted membership, so PENDING users match
+    only a rule that names this status.
     """
     conditions = entry_conditions(rule, now)
     if rule.statuses is not None:
@@ -68,7 +78,7 @@ def _pending_needs_explicit_status(invitation: Invitation) -> MatchResult:
 
 
 def entry_conditions(entry: Rule | Keep, now: datetime) -> tuple[Condition, ...]:
-    """Give the questions of an entry, one a key that it has, in a fixed order."""
+    """Return one condition for each key that the entry has, in a fixed order."""
     return (*_time_conditions(entry, now), *_name_conditions(entry))
 
 
@@ -89,7 +99,8 @@ def _name_conditions(entry: Rule | Keep) -> Iterator[Condition]:
     if entry.roles is not None:
         yield ("roles", _roles_condition(entry.roles))
     if entry.projects is not None:
-        # A rule speaks of all that a deletion takes away, a keep entry of any part of it.
+        # A rule must match all linked projects, because the deletion affects all of them; a
+        # keep entry protects if it matches any.
         yield (
             "projects",
             _projects_condition(entry.projects, all if isinstance(entry, Rule) else any),
@@ -101,24 +112,24 @@ def _name_conditions(entry: Rule | Keep) -> Iterator[Condition]:
 def _older_than_condition(age: timedelta, now: datetime) -> Callable[[Invitation], MatchResult]:
     latest = now - age
 
-    def ask(invitation: Invitation) -> MatchResult:
+    def matches(invitation: Invitation) -> MatchResult:
         created_at = invitation.created_at
         if not isinstance(created_at, datetime):
             return unusable_date_reason(created_at, now) or False
         return created_at <= latest
 
-    return ask
+    return matches
 
 
 def _expiry_condition(
     test: Callable[[datetime], bool], now: datetime
 ) -> Callable[[Invitation], MatchResult]:
-    def ask(invitation: Invitation) -> MatchResult:
+    def matches(invitation: Invitation) -> MatchResult:
         if not isinstance(invitation.expires_at, datetime):
             return unusable_date_reason(invitation.expires_at, now) or False
         return test(invitation.expires_at)
 
-    return ask
+    return matches
 
 
 def _expired_condition(wanted: bool, now: datetime) -> Callable[[Invitation], MatchResult]:
@@ -136,91 +147,80 @@ def _name_condition(
 ) -> Callable[[Invitation], MatchResult]:
     globs = Globs(patterns)
 
-    def ask(invitation: Invitation) -> MatchResult:
+    def matches(invitation: Invitation) -> MatchResult:
         name = get_name(invitation)
         return reason_if_missing if name is None else globs.matches(name)
 
-    return ask
+    return matches
 
 
 def _roles_condition(wanted: tuple[str, ...]) -> Callable[[Invitation], MatchResult]:
     folded = frozenset(map(casefold_visible, wanted))
 
-    def ask(invitation: Invitation) -> MatchResult:
-        held = (*invitation.roles, *(role for _, role in invitation.project_roles))
-        return not folded.isdisjoint(map(casefold_visible, held)) if held else "no_roles"
+    def matches(invitation: Invitation) -> MatchResult:
+        roles = (*invitation.roles, *(role for _, role in invitation.project_roles))
+        return not folded.isdisjoint(map(casefold_visible, roles)) if roles else "no_roles"
 
-    return ask
+    return matches
 
 
 def _projects_condition(
     patterns: tuple[str, ...], quantifier: Callable[[Iterable[bool]], bool]
 ) -> Callable[[Invitation], MatchResult]:
-    """Ask about the project, or about those that an organization's invitation reaches."""
+    """Match the project, or the linked projects of an organization's invitation."""
     globs = Globs(patterns)
 
-    def ask(invitation: Invitation) -> MatchResult:
+    def matches(invitation: Invitation) -> MatchResult:
         if not invitation.source.is_organization_level:
             return globs.matches(invitation.project_name) or globs.matches(invitation.project_id)
-        reached = invitation.linked_projects
-        return bool(reached) and quantifier(
-            globs.matches(group_id) or globs.matches(name) for group_id, name in reached
+        linked = invitation.linked_projects
+        return bool(linked) and quantifier(
+            globs.matches(project_id) or globs.matches(name) for project_id, name in linked
         )
 
-    return ask
+    return matches
 
 
 def _statuses_condition(wanted: tuple[str, ...]) -> Callable[[Invitation], MatchResult]:
     folded = frozenset(map(casefold_visible, wanted))
 
-    def ask(invitation: Invitation) -> MatchResult:
+    def matches(invitation: Invitation) -> MatchResult:
         return (
             "no_status"
             if invitation.status is None
             else casefold_visible(invitation.status) in folded
         )
 
-    return ask
-
-
-# invitation x policy x now -> a Decision with its reason. Pure.
-#
-# The order in which an invitation is judged is the order of `Selector.decide`:
-#
-# 1. an id of a wrong form, somebody who is no longer only invited, or an invitation that
-#    reaches a project out of the policy's scope: kept;
-# 2. a `keep` entry matches: kept, whatever the rules say;
-# 3. no date of invitation, an unreadable one, one in the future: kept;
-# 4. a `keep` entry that cannot be judged (it asks for what Atlas did not send): kept;
-# 5. the first rule that matches makes it stale;
-# 6. a rule that cannot be judged, or none that matches: kept.
+    return matches
 
 
 _ID_PATTERN = re.compile(r"[a-f0-9]{24}")
 KEEP_REASONS: Final = {
     "too_young": "too young for every rule",
     "no_rule": "no rule matches",
-    "no_date": "no date of invitation",
-    "unreadable_date": "its date cannot be read",
-    "future_date": "its date is in the future",
-    "unreadable_id": "its id has a wrong form",
-    "not_pending": "no longer only invited",
+    "no_date": "no creation date",
+    "unreadable_date": "unreadable creation date",
+    "future_date": "creation date in the future",
+    "unreadable_id": "malformed id",
+    "not_pending": "not pending",
     "reaches_out_of_scope": "linked to a project outside the policy's scope",
-    "bounced": "deleted and back too often (max_bounces)",
+    "bounced": "deleted and re-invited too often (max_bounces)",
     "not_in_plan": "not in the saved plan",
 }
-"""What the keys of `kept_by_reason` mean. The others are `keep:NAME` and, where an entry asks
-for a value that Atlas did not send, `no_` and the value's name."""
+"""The keys of `kept_by_reason` as text. Others are `keep:NAME` and, where an entry needs a
+value that Atlas did not send, `no_` and the name of the value."""
 
 
 class Decision(NamedTuple):
-    """What is to become of one invitation. A named tuple: a run makes many.
+    """The decision about one invitation. A named tuple, because a run creates many.
+
+    Exactly one of `rule` and `keep_reason` is set.
 
     Attributes:
         rule: The name of the first rule that makes it stale; None when it is kept.
-        kept: Why it is kept (`too_young`, `no_rule`, `keep:NAME`, `no_date`, …); None when
-            it is stale. Just one of the two is set.
-        bounced: How often a run deleted this person's invitation to this project before.
+        keep_reason: Why it is kept (`too_young`, `no_rule`, `keep:NAME`, `no_date`, …); None
+            when it is stale.
+        bounced: How often runs have deleted this user's invitation to this project before.
     """
 
     invitation: Invitation
@@ -236,12 +236,12 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EntryResult:
-    """How one rule or keep entry answered, for `explain`.
+    """The result of one rule or keep entry, for `explain`.
 
     Attributes:
         kind: `rule` or `keep`.
-        answer: True when it matches, False when not, else why it cannot be judged.
-        criteria: Each key of the entry with its own answer, in a fixed order.
+        result: Whether the entry matches.
+        conditions: Each key of the entry with its result, in a fixed order.
     """
 
     kind: str
@@ -251,7 +251,7 @@ class EntryResult:
 
 
 class Selector:
-    """The policy, ready to judge invitations at one instant.
+    """Applies a policy to invitations at one instant.
 
     Args:
         now: The one instant of the run, aware UTC.
@@ -268,7 +268,7 @@ class Selector:
         )
 
     def decide(self, invitation: Invitation) -> Decision:
-        """Judge one invitation; the module's docstring has the order."""
+        """Return the decision about one invitation; the module docstring lists the order."""
         keep_reason = self._keep_reason(invitation)
         if keep_reason is not None:
             return Decision(invitation, None, keep_reason)
@@ -284,17 +284,17 @@ class Selector:
         return Decision(invitation, None, reason)
 
     def explain(self, invitation: Invitation) -> tuple[EntryResult, ...]:
-        """Say of each keep entry that holds today and of each rule how it answers."""
+        """Return the result of each active keep entry and of each rule."""
         kinds = (("keep", self._keep), ("rule", self._rules))
         return tuple(
             EntryResult(
                 kind,
                 name,
-                match_all(criteria, invitation),
-                tuple((key, ask(invitation)) for key, ask in criteria),
+                match_all(conditions, invitation),
+                tuple((key, matches(invitation)) for key, matches in conditions),
             )
             for kind, entries in kinds
-            for name, criteria in entries
+            for name, conditions in entries
         )
 
     def _keep_reason(self, invitation: Invitation) -> str | None:
@@ -315,10 +315,7 @@ class Selector:
 
 
 def _without_age(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
-    return tuple(criterion for criterion in conditions if criterion[0] != "older_than")
-
-
-# What else may keep a stale invitation: it comes back again and again, or no plan lists it.
+    return tuple(condition for condition in conditions if condition[0] != "older_than")
 
 
 BOUNCED = "bounced"
@@ -326,35 +323,40 @@ NOT_IN_PLAN = "not_in_plan"
 
 
 class DeletionCounter(Protocol):
-    """What is known of earlier deletions."""
+    """The number of earlier deletions."""
 
     def count(self, username: str, project_id: str) -> int:
-        """Give how often this person's invitation to this project was deleted."""
+        """Return how often this user's invitation to this project was deleted."""
         ...
 
 
 def no_filter(decision: Decision) -> Decision:
-    """Leave a decision as it is."""
+    """Return the decision unchanged."""
     return decision
 
 
 def decision_filter(
     *, history: DeletionCounter | None, max_bounces: int, plan_filter: SavedPlanFilter | None
 ) -> Callable[[Decision], Decision]:
-    """Give the second look at a decision; it only ever keeps more."""
+    """Return a function that keeps bounced invitations and those that are not in the saved plan.
 
-    def amend(decision: Decision) -> Decision:
+    Args:
+        history: Earlier deletions; None to not check for bounces.
+        plan_filter: The saved plan; None without one.
+    """
+
+    def filter_decision(decision: Decision) -> Decision:
         if history is not None:
             decision = _keep_if_bounced(decision, history, max_bounces)
         if plan_filter is not None:
             decision = _keep_if_not_in_plan(decision, plan_filter)
         return decision
 
-    return amend
+    return filter_decision
 
 
 def _keep_if_bounced(decision: Decision, history: DeletionCounter, max_bounces: int) -> Decision:
-    """Keep what was deleted `max_bounces` times and is back: two robots must not fight for ever."""
+    """Keep what was deleted `max_bounces` times: another program may re-create it each time."""
     invitation = decision.invitation
     username = invitation.username
     if decision.rule is None or username is None:

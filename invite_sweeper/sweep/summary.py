@@ -285,19 +285,19 @@ class RunCounts:
 
     def _extra_log_fields(self) -> dict[str, object]:
         """Return the ages of kept invitations and the keep entries, for the HTML report."""
-        draft = self.plan
-        if draft is None:
+        plan = self.plan
+        if plan is None:
             return {}
         entries = [
             {
                 "name": entry.name,
                 "reason": entry.reason,
                 "until": entry.until.isoformat() if entry.until else None,
-                "matched": draft.kept[f"keep:{entry.name}"],
+                "matched": plan.kept[f"keep:{entry.name}"],
             }
             for entry in self._keep
         ]
-        return {"kept_ages": draft.kept_ages.to_field(), "keep_entries": entries}
+        return {"kept_ages": plan.kept_ages.to_field(), "keep_entries": entries}
 
     def _final_summary(self, error: RunError | None) -> RunSummary:
         summary = self.summary()
@@ -359,7 +359,7 @@ def removed_member_warning(invitation: Invitation, audit_log: str, run_id: str) 
     if invitation.username is not None:
         command += ["--username", invitation.username]
     return RunWarning(
-        f"{who} accepted while the deletion was on its way, and was removed from {where} as an "
+        f"{who} accepted while the deletion was in flight and was removed from {where} as an "
         f"active member. To invite them again: {shlex.join(command)}",
         urgent=True,
     )
@@ -368,8 +368,8 @@ def removed_member_warning(invitation: Invitation, audit_log: str, run_id: str) 
 def unverified_warning(count: int) -> RunWarning:
     """Warn that the status of removed users could not be checked afterwards."""
     return RunWarning(
-        f"{count} of the removed users could not be looked at afterwards, so nobody knows "
-        "whether one of them had just accepted. The look needs the role Organization Member."
+        f"{count} of the removed users could not be checked afterwards: they may have accepted "
+        "just before. The check requires the role Organization Member."
     )
 
 
@@ -383,7 +383,7 @@ def unused_keep_warnings(
         today: The day of the run.
     """
     return tuple(
-        RunWarning(f"The keep entry {entry.name!r} kept nobody: is it spelt right?")
+        RunWarning(f"The keep entry {entry.name!r} matched no invitation: check its spelling.")
         for entry in keep
         if entry.is_active(today) and not kept.get(f"keep:{entry.name}")
     )
@@ -391,5 +391,8 @@ def unused_keep_warnings(
 
 def _sunset_text(source: Source, day: date, today: date) -> str:
     left = (day - today).days
-    when = f"on {day}, in {pluralize(left, 'day')}" if left > 0 else f"since {day}, by its own word"
-    return f"Atlas serves the list {source} no longer {when}. {source.replacement_hint}"
+    if left > 0:
+        end = f"Atlas stops serving the list {source} on {day}, in {pluralize(left, 'day')}."
+    else:
+        end = f"Atlas announced {day} as the last day of the list {source}."
+    return f"{end} {source.replacement_hint}"

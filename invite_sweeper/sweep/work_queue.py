@@ -1,4 +1,7 @@
-"""ProjectQueues and the bounded queue of deletions ready to send."""
+"""Queues of a sweep: planned deletions per project, and deletions ready to send.
+
+A project queue whose rate limit is exhausted is postponed, so that it does not block others.
+"""
 
 import asyncio
 import contextlib
@@ -9,14 +12,12 @@ from typing import Protocol
 
 from invite_sweeper.models import Invitation, PlannedDeletion
 
-# Deletions whose intent is on disk, handed from the one who announces to those who send.
-
 
 class ReadyQueue:
-    """A bounded queue that is filled by groups and emptied one by one.
+    """A bounded queue of deletions whose intent is on disk, filled in groups.
 
     Args:
-        most: So many wait at a time.
+        max_size: Deletions in the queue at most.
     """
 
     def __init__(self, max_size: int) -> None:
@@ -27,9 +28,9 @@ class ReadyQueue:
         self._closed = asyncio.Event()
 
     async def free_slots(self) -> int:
-        """Wait until no more than half is left; give how many more fit, 0 once it is closed.
+        """Wait until at most half is left; return the free slots, 0 once the queue is closed.
 
-        Each group costs a sync of the disk, so it had better not be one deletion.
+        Each group costs one sync to disk, so groups should be large.
         """
         while not self._closed.is_set():
             if len(self._ready) * 2 <= self._max_size:
@@ -39,18 +40,18 @@ class ReadyQueue:
         return 0
 
     async def sleep(self, wait_s: float) -> None:
-        """Wait so many seconds, or until it is closed."""
+        """Wait for a time, or until the queue is closed."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._closed.wait(), wait_s)
 
     def put(self, group: Iterable[PlannedDeletion]) -> None:
-        """Let these be sent; a queue that was closed meanwhile takes them, too."""
+        """Add deletions; a closed queue accepts them too, for `drain`."""
         self._ready.extend(group)
         for _ in range(min(len(self._ready), len(self._consumers))):
             _wake(self._consumers.popleft())
 
     def get_nowait(self) -> PlannedDeletion | None:
-        """Take the next one; None where none is ready."""
+        """Remove and return the next deletion; None if none is ready."""
         if not self._ready:
             return None
         planned = self._ready.popleft()
@@ -59,7 +60,7 @@ class ReadyQueue:
         return planned
 
     async def get(self) -> PlannedDeletion | None:
-        """Take the next one, or wait for it; None once it is closed and empty."""
+        """Wait for the next deletion and return it; None once the queue is closed and empty."""
         while (planned := self.get_nowait()) is None and not self._closed.is_set():
             waiter = asyncio.get_running_loop().create_future()
             self._consumers.append(waiter)
@@ -67,14 +68,14 @@ class ReadyQueue:
         return planned
 
     def close(self) -> None:
-        """Let nobody wait any longer: neither for room, nor for one that will not come."""
+        """Close the queue and wake all waiting tasks."""
         self._closed.set()
         self._wake_producer()
         while self._consumers:
             _wake(self._consumers.popleft())
 
     def drain(self) -> Iterator[PlannedDeletion]:
-        """Give away, one by one, those that nobody has taken."""
+        """Remove and yield the deletions that no worker has taken."""
         while self._ready:
             yield self._ready.popleft()
 
@@ -85,38 +86,35 @@ class ReadyQueue:
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():  # whoever waited may have been cancelled
+    if not waiter.done():  # the waiting task may have been cancelled
         waiter.set_result(None)
 
 
-# Whose turn it is: one lane a project, and a dry one holds up nobody.
-#
-# A lane that Atlas's limits do not admit steps aside until they may. When its time comes it
-# goes first, since the lane that had to wait has the most left to do.
-
-
 class ProjectQueue(Protocol):
-    """The planned deletions of one project, one after another."""
+    """The planned deletions of one project."""
 
     def peek(self) -> PlannedDeletion | None:
-        """Give the next one without taking it; None at the end."""
+        """Return the next deletion without removing it; None at the end."""
         ...
 
     def pop(self) -> None:
-        """Take the head."""
+        """Remove the next deletion."""
         ...
 
     def release_memory(self) -> None:
-        """Let go of what is held in memory; the lane is not needed for a while."""
+        """Free buffers; the queue is not needed for a while."""
         ...
 
 
 class ProjectQueues:
-    """The lanes of a sweep.
+    """The project queues of a sweep.
+
+    A queue that the rate limits do not admit is postponed. When its wait is over it comes
+    first, because it has the most left to do.
 
     Args:
-        admit: Takes the turn of one deletion (0.0), or gives the seconds until there may be
-            one.
+        try_acquire: Acquires the tokens for one deletion and returns 0.0, or returns the
+            seconds to wait.
         clock: Monotonic seconds.
     """
 
@@ -133,7 +131,7 @@ class ProjectQueues:
         self._sequence = 0
 
     def next(self) -> PlannedDeletion | float | None:
-        """Give the next deletion, or the seconds until there may be one, or None at the end."""
+        """Return the next deletion, the seconds to wait for one, or None at the end."""
         self._resume()
         while self._ready:
             queue = self._ready[0]
@@ -151,8 +149,8 @@ class ProjectQueues:
         return None
 
     def drain(self) -> tuple[ProjectQueue, ...]:
-        """Give away the lanes that are not at their end; no turn at a bucket is taken."""
-        queues = (*self._ready, *(lane for *_, lane in self._waiting))
+        """Remove and return the queues that are not empty; no token is acquired."""
+        queues = (*self._ready, *(queue for *_, queue in self._waiting))
         self._ready.clear()
         self._waiting.clear()
         return queues
@@ -169,20 +167,20 @@ class ProjectQueues:
 
 
 class CanaryLimit:
-    """The lanes, ending after `most` deletions (the canary); None for no end of its own."""
+    """Project queues that end after `max_deletions` (the canary), or at their end if None."""
 
     def __init__(self, queues: ProjectQueues, max_deletions: int | None) -> None:
         self._queues = queues
         self._remaining = max_deletions
 
     def take_batch(self, group: list[PlannedDeletion], free_slots: int) -> float | None:
-        """Add those that may go now to a group, until there is no room for more of them.
+        """Fill a group with deletions that may be sent now, up to `free_slots`.
 
-        What was taken before anything is raised stands in the group.
+        If a queue raises, the group contains what was taken before.
 
         Returns:
-            The seconds until there may be more, where fewer were found; None where the group
-            is full, or nobody is left.
+            The seconds to wait for more if the rate limits ended the group; None if the group
+            is full or no deletion is left.
         """
         while len(group) < free_slots and self._remaining != 0:
             found = self._queues.next()

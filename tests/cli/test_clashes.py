@@ -18,7 +18,7 @@ def desk(tmp_path):
 
 def refused(desk, done, option, place, what):
     assert (done.code, done.out, desk.sim.requests) == (2, "", ())
-    assert f"{option} {place} would take the place of {what}" in done.err
+    assert f"{option} {place} would overwrite {what}" in done.err
     assert "Atlas was not called." in done.err
 
 
@@ -139,5 +139,5 @@ def test_report_in_the_place_of_its_log_is_refused_and_the_log_stays(desk, place
     before = desk.log_path.read_bytes()
     done = desk.run("report", LOG, "--out", place)
     assert done.code == 2
-    assert f"--out {place} would take the place of the audit log {LOG}" in done.err
+    assert f"--out {place} would overwrite the audit log {LOG}" in done.err
     assert desk.log_path.read_bytes() == before

@@ -116,7 +116,7 @@ def test_policy_with_faults_is_told_and_the_rest_is_looked_at_all_the_same(desk)
     desk.keys["rulez"] = []
     checks = look(desk, code=2)
     (check,) = of(checks, "policy")
-    assert (check["state"], check["what"]) == ("failed", "policy.yaml has 1 fault.")
+    assert (check["state"], check["what"]) == ("failed", "policy.yaml has 1 error.")
     command = "invite-sweeper validate policy.yaml"
     assert check["mend"] == f"See each, and its mend: {command}"
     assert "rulez" in desk.run(*command.split()[1:]).err

@@ -136,5 +136,5 @@ def test_organization_out_of_sight_is_said_beside_one_that_is_swept(desk):
     done = desk.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 2)
     (said,) = done.summary["warnings"]
-    assert said.startswith(f"No project of organization {OTHER} is in sight")
+    assert said.startswith(f"No project of organization {OTHER} is visible")
     assert said in done.err

@@ -86,7 +86,7 @@ def test_open_intent_of_a_project_that_cannot_be_asked_stays_open_and_is_said(de
     desk.sim.limit_access(project)
     done = desk.sweep()
     assert done.code == 4
-    assert any("unsettled" in sentence for sentence in done.summary["warnings"])
+    assert any("unresolved" in sentence for sentence in done.summary["warnings"])
     desk.sim.restore_access(project)
     assert desk.sweep().code == 0
     assert verified(desk).code == 0
@@ -174,7 +174,7 @@ def test_listing_that_lost_projects_is_refused_with_both_numbers(desk):
     stock(desk, projects=1, stale=1)
     done = desk.sweep()
     assert (done.code, desk.deletes()) == (3, 0)
-    assert "13 projects are seen where the last complete run left 20" in done.err
+    assert "13 projects were found, but the last complete run left 20" in done.err
     assert desk.sweep("--accept-population").code == 0
     assert desk.sweep().code == 0
 
@@ -237,7 +237,7 @@ def test_changed_policy_is_quarantined_until_it_is_accepted(desk):
     desk.keys["rules"] = [{"name": "all", "older_than": "1d"}]
     done = desk.sweep()
     assert (done.code, done.summary["mode"], desk.deletes()) == (3, "dry-run", 2)
-    assert "adds 2 stale invitations and takes 0 away" in done.err
+    assert "adds 2 stale invitations and removes 0" in done.err
     assert sum("The new policy adds" in s for s in done.summary["warnings"]) == 2
     assert desk.sweep().code == 3
     sha256 = desk.lines("run_started")[-1]["policy_sha256"]
@@ -298,7 +298,7 @@ def test_quarantine_tells_what_the_new_policy_takes_away(desk):
     desk.keys["keep"] = [{"name": "everybody", "usernames": ["*"]}]
     done = desk.sweep()
     assert done.code == 3
-    assert "adds 0 stale invitations and takes 2 away" in done.err
+    assert "adds 0 stale invitations and removes 2" in done.err
 
 
 @pytest.mark.parametrize("words", [("sweep", "--yes"), ("plan",)], ids=" ".join)

@@ -237,7 +237,7 @@ def test_plan_to_a_pipe_is_refused_before_atlas_is_called_and_the_pipe_stays(des
     os.mkfifo(pipe)
     done = desk.plan("--out", "pipe")
     assert (done.code, done.out, desk.sim.requests) == (2, "", ())
-    assert "The plan pipe cannot be saved: it is no plain file" in done.err
+    assert "The plan pipe cannot be saved: it is not a regular file" in done.err
     assert pipe.is_fifo()
 
 
@@ -245,7 +245,7 @@ def test_plan_to_a_pipe_is_refused_before_atlas_is_called_and_the_pipe_stays(des
 def test_plan_to_a_device_is_refused_and_the_device_stays(tmp_path):
     null = tmp_path / "null"
     os.mknod(null, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
-    with pytest.raises(UsageError, match="no plain file"):
+    with pytest.raises(UsageError, match="not a regular file"):
         saved_plan.check_writable(null)
     assert null.is_char_device()
 

@@ -295,7 +295,7 @@ def test_end_that_is_near_is_warned_of_and_one_that_is_very_near_is_an_error(des
     desk.keys["sources"] = ["invites", "users"]
     done = desk.plan()
 
-    said = [line for line in done.err.splitlines() if "no longer on" in line]
+    said = [line for line in done.err.splitlines() if "stops serving the list" in line]
     assert len(said) == (level is not None)
     assert all(f'"level": "{level}"' in line and "users and org_users" in line for line in said)
     (finished,) = desk.lines("run_finished")
@@ -357,7 +357,7 @@ def test_removal_that_could_not_be_looked_at_afterwards_is_told(desk):
     done = desk.sweep()
 
     assert (done.code, done.summary["deleted"]) == (0, 1)
-    assert "1 of the removed users could not be looked at afterwards" in done.err
+    assert "1 of the removed users could not be checked afterwards" in done.err
 
 
 @pytest.mark.parametrize("source", ["users", "org_users", "org_invites"])
@@ -394,7 +394,7 @@ def test_list_that_ends_in_mid_sweep_ends_alone_and_is_said(desk):
 
     assert (done.code, done.summary["deleted"]) == (4, 4)
     assert done.summary["failed"] + done.summary["skipped"] == 4
-    assert "The list invites ended in mid-sweep" in done.err
+    assert "Atlas retired the list invites in mid-sweep" in done.err
     assert "write users and org_users instead of invites" in done.err
     assert len(desk.sim.invitations(project)) == 4
 
@@ -419,6 +419,8 @@ def test_organization_invitation_that_stays_is_said_apart(desk):
     done = desk.sweep()
 
     assert (done.code, done.summary["deleted"]) == (0, 1)
-    assert done.summary["warnings"] == [
-        "An organization invitation stays of 1 whose project invitation goes: ada@example.com."
-    ]
+    (warning,) = done.summary["warnings"]
+    assert warning == (
+        "1 user keeps an organization invitation when the project invitation is deleted: "
+        "ada@example.com."
+    )

@@ -60,7 +60,7 @@ def test_all_but_yes_deletes_nothing_and_ends_with_3(desk, answer):
         terminal.type(answer)
         code, text = terminal.end()
     assert (code, desk.deletes()) == (3, 0)
-    assert "did not say yes" in text
+    assert "Cancelled at the confirmation prompt" in text
     assert desk.lines()[-1]["exit_code"] == 3
 
 

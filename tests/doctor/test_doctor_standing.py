@@ -28,8 +28,8 @@ def places(count, source=Source.INVITES):
 
 async def test_project_that_goes_meanwhile_counts_as_nothing_and_not_as_unreadable():
     atlas = FakeAtlas(
-        holds={object_id(1): (invitation(1),)},
-        answers={object_id(2): ProjectGone(object_id(2), "P")},
+        lists={object_id(1): (invitation(1),)},
+        list_results={object_id(2): ProjectGone(object_id(2), "P")},
     )
     census = await count_lists(atlas, places(2), workers=2)
     assert (census.lists_read, census.pending) == ({Source.INVITES: 1}, {Source.INVITES: 1})
@@ -38,13 +38,13 @@ async def test_project_that_goes_meanwhile_counts_as_nothing_and_not_as_unreadab
 
 async def test_list_that_has_ended_is_not_asked_for_again():
     ended = SourceRetired(object_id(1), "P", "Gone.", 410)
-    atlas = FakeAtlas(answers={object_id(number): ended for number in range(1, 4)})
+    atlas = FakeAtlas(list_results={object_id(number): ended for number in range(1, 4)})
     census = await count_lists(atlas, places(3), workers=1)
-    assert (list(census.retired), atlas.asked) == ([Source.INVITES], [object_id(1)])
+    assert (list(census.retired), atlas.requested) == ([Source.INVITES], [object_id(1)])
 
 
 async def test_answer_about_the_run_ends_the_count_as_itself():
-    atlas = FakeAtlas(answers={object_id(1): CredentialsRefused("Not from here.")})
+    atlas = FakeAtlas(list_results={object_id(1): CredentialsRefused("Not from here.")})
     with pytest.raises(CredentialsRefused, match="Not from here"):
         await count_lists(atlas, places(4), workers=4)
 
@@ -52,7 +52,7 @@ async def test_answer_about_the_run_ends_the_count_as_itself():
 async def test_no_more_than_the_most_lists_are_asked_for_and_the_rest_is_told():
     atlas = FakeAtlas()
     census = await count_lists(atlas, places(MAX_LISTS + 2), workers=9)
-    assert (len(atlas.asked), census.skipped) == (MAX_LISTS, 2)
+    assert (len(atlas.requested), census.skipped) == (MAX_LISTS, 2)
     (_, last) = list_checks([Source.INVITES], census, LIMITS)
     assert last.state is CheckState.WARNING
     assert last.message.startswith("2 lists were not looked at")

@@ -88,7 +88,7 @@ async def test_intent_is_on_disk_before_the_delete_is_sent():
 async def test_not_more_deletions_are_open_than_workers():
     atlas = FakeAtlas()
     await sweeper(atlas, FakeDeletionLog(), workers=3).run(lanes(20))
-    assert 1 < atlas.most_in_flight <= 3
+    assert 1 < atlas.max_in_flight <= 3
 
 
 class Resting(FakeAtlas):
@@ -145,7 +145,7 @@ async def test_those_who_stand_in_are_cut_off_with_the_rest():
 
 async def test_failed_deletion_is_recorded_and_the_rest_is_done():
     atlas = FakeAtlas(
-        fails={object_id(2): DeletionResult(Outcome.FAILED, 5, 500, "UNEXPECTED_ERROR")}
+        results={object_id(2): DeletionResult(Outcome.FAILED, 5, 500, "UNEXPECTED_ERROR")}
     )
     journal = FakeDeletionLog()
     sweep = sweeper(atlas, journal)
@@ -162,7 +162,7 @@ async def test_empty_plan_sends_nothing():
 
 async def test_answer_about_the_run_ends_it_and_the_rest_is_skipped():
     refused = DeletionResult(Outcome.FAILED, 1, 403, None, CredentialsRefused("not from here"))
-    atlas, journal = FakeAtlas(fails={object_id(2): refused}), FakeDeletionLog()
+    atlas, journal = FakeAtlas(results={object_id(2): refused}), FakeDeletionLog()
     sweep = sweeper(atlas, journal, workers=1)
     with pytest.raises(CredentialsRefused):
         await sweep.run(lanes(4))
@@ -189,7 +189,7 @@ async def test_list_that_atlas_drops_ends_alone_where_the_sweep_has_others():
     dropped = DeletionResult(
         Outcome.FAILED, 1, 410, "VERSION_GONE", ApiVersionRetired("410 VERSION_GONE")
     )
-    atlas = FakeAtlas(fails={object_id(n): dropped for n in range(1, 5)})
+    atlas = FakeAtlas(results={object_id(n): dropped for n in range(1, 5)})
     journal = FakeDeletionLog()
     sweep = several(atlas, journal, workers=1)
     await sweep.run(two_lists())
@@ -203,7 +203,7 @@ async def test_nothing_is_announced_of_a_list_once_it_is_dropped():
     dropped = DeletionResult(
         Outcome.FAILED, 1, 410, "VERSION_GONE", ApiVersionRetired("410 VERSION_GONE")
     )
-    atlas = FakeAtlas(fails={object_id(n): dropped for n in range(1, 5)})
+    atlas = FakeAtlas(results={object_id(n): dropped for n in range(1, 5)})
     journal = FakeDeletionLog()
     await several(atlas, journal, workers=1).run(two_lists())
     intents = [who for what, who in journal.lines if what == "intent"]
@@ -213,7 +213,7 @@ async def test_nothing_is_announced_of_a_list_once_it_is_dropped():
 
 async def test_dropped_list_is_no_reason_for_the_breaker():
     dropped = DeletionResult(Outcome.FAILED, 1, 410, None, ApiVersionRetired("gone"))
-    atlas = FakeAtlas(fails={object_id(n): dropped for n in range(1, 5)})
+    atlas = FakeAtlas(results={object_id(n): dropped for n in range(1, 5)})
     sweep = several(atlas, FakeDeletionLog(), workers=8, canary=5)
     await sweep.run(two_lists())
     assert (sweep.recorder.breaker_reason, sweep.recorder.outcomes[Outcome.DELETED]) == (None, 4)
@@ -221,7 +221,7 @@ async def test_dropped_list_is_no_reason_for_the_breaker():
 
 async def test_only_list_that_atlas_drops_ends_the_run():
     dropped = DeletionResult(Outcome.FAILED, 1, 410, None, ApiVersionRetired("gone"))
-    atlas = FakeAtlas(fails={object_id(1): dropped})
+    atlas = FakeAtlas(results={object_id(1): dropped})
     with pytest.raises(ApiVersionRetired):
         await sweeper(atlas, FakeDeletionLog(), workers=1).run(lanes(3))
 
@@ -229,7 +229,7 @@ async def test_only_list_that_atlas_drops_ends_the_run():
 async def test_first_of_two_such_answers_is_the_one_told():
     first = DeletionResult(Outcome.FAILED, 1, 410, None, AtlasUnavailable("gone"))
     second = DeletionResult(Outcome.FAILED, 1, 403, None, CredentialsRefused("no"))
-    atlas = FakeAtlas(fails={object_id(1): first, object_id(2): second})
+    atlas = FakeAtlas(results={object_id(1): first, object_id(2): second})
     with pytest.raises(AtlasUnavailable):
         await sweeper(atlas, FakeDeletionLog(), workers=2).run(lanes(2))
 
@@ -465,7 +465,7 @@ async def test_many_that_are_skipped_reach_the_disk_while_they_are_written():
 
 
 async def test_stop_wakes_a_sweep_whose_lanes_are_all_dry():
-    atlas, stop = FakeAtlas(dry={object_id(1): [3600.0]}), StopRequest()
+    atlas, stop = FakeAtlas(waits_s={object_id(1): [3600.0]}), StopRequest()
     sweep = sweeper(atlas, FakeDeletionLog(), stop=stop)
     running = asyncio.create_task(sweep.run(lanes(1)))
     await asyncio.sleep(0.01)
@@ -475,7 +475,7 @@ async def test_stop_wakes_a_sweep_whose_lanes_are_all_dry():
 
 
 async def test_dry_lane_is_taken_up_again_when_its_time_comes():
-    atlas = FakeAtlas(dry={object_id(1): [0.01, 0.01]})
+    atlas = FakeAtlas(waits_s={object_id(1): [0.01, 0.01]})
     sweep = sweeper(atlas, FakeDeletionLog())
     await sweep.run(lanes(2, 2))
     assert sweep.recorder.outcomes == {Outcome.DELETED: 4}
@@ -500,7 +500,7 @@ async def test_canary_goes_out_alone():
 
 async def test_canary_that_fails_stops_the_sweep_before_anything_else_is_sent():
     failed = DeletionResult(Outcome.FAILED, 5, 500)
-    atlas = FakeAtlas(fails={object_id(n): failed for n in range(1, 100)})
+    atlas = FakeAtlas(results={object_id(n): failed for n in range(1, 100)})
     sweep = sweeper(atlas, FakeDeletionLog(), workers=50, canary=5)
     await sweep.run(lanes(30))
     assert sweep.recorder.outcomes == {Outcome.FAILED: 5, Outcome.SKIPPED: 25}
@@ -509,7 +509,7 @@ async def test_canary_that_fails_stops_the_sweep_before_anything_else_is_sent():
 
 async def test_breaker_stops_the_sweep_and_the_rest_is_skipped():
     failed = DeletionResult(Outcome.FAILED, 5, 500)
-    atlas = FakeAtlas(fails={object_id(n): failed for n in range(10, 100)})
+    atlas = FakeAtlas(results={object_id(n): failed for n in range(10, 100)})
     sweep = sweeper(atlas, FakeDeletionLog(), workers=1, breaker_window=10, max_failure_share=0.5)
     await sweep.run(lanes(99))
     assert sweep.recorder.outcomes == {Outcome.DELETED: 9, Outcome.FAILED: 6, Outcome.SKIPPED: 84}
@@ -520,7 +520,7 @@ class SlowToSend(FakeAtlas):
 
     def __init__(self, waiting, trying):
         failed = DeletionResult(Outcome.FAILED, 1, 500)
-        super().__init__(fails={object_id(n): failed for n in (1, 2, 3)})
+        super().__init__(results={object_id(n): failed for n in (1, 2, 3)})
         self.waiting, self.trying = waiting, trying
         self.broken = asyncio.Event()
 
@@ -611,8 +611,8 @@ def test_outcomes_are_the_plan_each_once_for_any_concurrency_and_any_faults(
 ):
     async def go():
         atlas = FakeAtlas(
-            fails={object_id(n): ended for n, ended in fails.items()},
-            dry={object_id(n): list(waits) for n, waits in dry.items()},
+            results={object_id(n): ended for n, ended in fails.items()},
+            waits_s={object_id(n): list(waits) for n, waits in dry.items()},
         )
         journal = FakeDeletionLog(fails_at=fails_at)
         sweep = sweeper(atlas, journal, workers=workers, canary=canary)

@@ -1,4 +1,4 @@
-"""What the lists of an organization add: projects that an invitation reaches, several doors."""
+"""Lists of organizations: linked projects, and duplicate invitations of one user."""
 
 import pytest
 from builders import NOW, ORG, PROJECT, invitation, object_id, policy, project
@@ -28,9 +28,9 @@ A, B = object_id(1), object_id(2)
 ORG_LISTS = [Source.ORG_USERS, Source.ORG_INVITES]
 
 
-def org_invitation(*reaches, source=Source.ORG_INVITES, **changes):
+def org_invitation(*linked, source=Source.ORG_INVITES, **changes):
     return invitation(
-        project_id=ORG, project_name="", source=source, linked_projects=tuple(reaches), **changes
+        project_id=ORG, project_name="", source=source, linked_projects=tuple(linked), **changes
     )
 
 
@@ -38,55 +38,53 @@ def decide(one, **keys):
     return Selector(policy(**keys), NOW).decide(one)
 
 
-def rule(**matcher):
-    return {"rules": [{"name": "r", "older_than": "14d", **matcher}]}
+def rule(**keys):
+    return {"rules": [{"name": "r", "older_than": "14d", **keys}]}
 
 
-# --- what an organization's invitation reaches -----------------------------------------------
+# --- linked projects -------------------------------------------------------------------------
 
 
-def test_what_reaches_outside_is_kept_whatever_the_rules_say():
+def test_invitation_linked_to_a_project_out_of_scope_is_kept():
     decision = decide(org_invitation((A, "Alpha"), links_out_of_scope=True))
     assert decision.keep_reason == "reaches_out_of_scope"
 
 
 @pytest.mark.parametrize("pattern", ["alp*", A])
-def test_keep_entry_for_one_of_the_projects_protects(pattern):
+def test_keep_entry_for_one_of_the_linked_projects_keeps(pattern):
     one = org_invitation((A, "Alpha"), (B, "Beta"))
     assert decide(one, keep=[{"name": "k", "projects": [pattern]}]).keep_reason == "keep:k"
 
 
-def test_rule_for_projects_speaks_only_of_what_reaches_no_other():
+def test_rule_for_projects_must_match_all_linked_projects():
     both, alone = org_invitation((A, "Alpha"), (B, "Beta")), org_invitation((A, "Alpha"))
     assert decide(alone, **rule(projects=["alpha"])).rule == "r"
     assert decide(both, **rule(projects=["alpha"])).keep_reason == "no_rule"
     assert decide(both, **rule(projects=["alpha", "beta"])).rule == "r"
 
 
-def test_rule_for_projects_does_not_speak_of_what_reaches_none():
+def test_rule_for_projects_does_not_match_without_linked_projects():
     for pattern in ("*", ORG):
         assert decide(org_invitation(), **rule(projects=[pattern])).keep_reason == "no_rule"
     assert decide(org_invitation()).stale
 
 
-def test_roles_in_projects_are_seen_by_a_keep_entry():
+def test_keep_entry_for_roles_matches_roles_in_linked_projects():
     one = org_invitation((A, "Alpha"), roles=("ORG_MEMBER",), project_roles=((A, "GROUP_OWNER"),))
     for role in ("GROUP_OWNER", "org_member"):
         assert decide(one, keep=[{"name": "k", "roles": [role]}]).keep_reason == "keep:k"
     assert decide(one, keep=[{"name": "k", "roles": ["GROUP_READ_ONLY"]}]).stale
 
 
-# --- the survey ------------------------------------------------------------------------------
+# --- discovery -------------------------------------------------------------------------------
 
 
-async def test_survey_names_what_is_reached_and_knows_what_is_outside():
+async def test_linked_projects_are_named_and_marked_if_out_of_scope():
     atlas = FakeAtlas(listed=[project(1, name="Alpha"), project(2, name="prod")])
-    territory = await discover_projects(
-        atlas, ProjectFilter(policy(projects={"exclude": ["prod"]}))
-    )
-    inside = territory.with_project_names(org_invitation((A, "")))
-    outside = territory.with_project_names(org_invitation((A, ""), (B, "")))
-    unseen = territory.with_project_names(org_invitation((object_id(9), "")))
+    scope = await discover_projects(atlas, ProjectFilter(policy(projects={"exclude": ["prod"]})))
+    inside = scope.with_project_names(org_invitation((A, "")))
+    outside = scope.with_project_names(org_invitation((A, ""), (B, "")))
+    unseen = scope.with_project_names(org_invitation((object_id(9), "")))
     assert (inside.linked_projects, inside.links_out_of_scope) == (((A, "Alpha"),), False)
     assert (outside.linked_projects, outside.links_out_of_scope) == (
         ((A, "Alpha"), (B, "prod")),
@@ -95,11 +93,11 @@ async def test_survey_names_what_is_reached_and_knows_what_is_outside():
     assert (unseen.linked_projects, unseen.links_out_of_scope) == (((object_id(9), ""),), True)
 
 
-async def test_lists_to_read_are_those_of_the_sources_by_organization_and_by_project():
+async def test_lists_are_ordered_organizations_first_then_by_project():
     atlas = FakeAtlas(listed=[project(1), project(2)])
-    territory = await discover_projects(atlas, ProjectFilter(policy()))
-    places = territory.lists([Source.USERS, Source.ORG_USERS, Source.INVITES])
-    assert places == (
+    scope = await discover_projects(atlas, ProjectFilter(policy()))
+    list_refs = scope.lists([Source.USERS, Source.ORG_USERS, Source.INVITES])
+    assert list_refs == (
         organization_list_ref(ORG, Source.ORG_USERS),
         ListRef(project(1), Source.USERS),
         ListRef(project(1), Source.INVITES),
@@ -109,34 +107,34 @@ async def test_lists_to_read_are_those_of_the_sources_by_organization_and_by_pro
     assert organization_list_ref(ORG, Source.ORG_USERS).project == Project(ORG, "", ORG)
 
 
-async def walked(atlas, territory, *sources):
+async def list_all(atlas, scope, *sources):
     found = []
 
-    async def visit(one):
-        found.append(one)
+    async def on_list(outcome):
+        found.append(outcome)
 
-    await list_invitations(atlas, territory, sources, visit, workers=1)
+    await list_invitations(atlas, scope, sources, on_list, workers=1)
     return found
 
 
-def gone_for_good(source):
-    return SourceRetired("", "", f"{source} is over.", 410, "VERSION_GONE", source)
+def retired(source):
+    return SourceRetired("", "", f"{source} is retired.", 410, "VERSION_GONE", source)
 
 
-async def test_retired_source_is_told_once_and_not_asked_again():
-    territory = RunScope(tuple(project(n) for n in range(5)))
-    over = gone_for_good(Source.USERS)
-    atlas = FakeAtlas(answers={(Source.USERS, project(n).id): over for n in range(5)})
-    found = await walked(atlas, territory, Source.USERS, Source.INVITES)
-    assert found.count(over) == 1
-    assert len(found) == len(atlas.asked) == 6
+async def test_retired_source_is_reported_once_and_not_requested_again():
+    scope = RunScope(tuple(project(n) for n in range(5)))
+    result = retired(Source.USERS)
+    atlas = FakeAtlas(list_results={(Source.USERS, project(n).id): result for n in range(5)})
+    found = await list_all(atlas, scope, Source.USERS, Source.INVITES)
+    assert found.count(result) == 1
+    assert len(found) == len(atlas.requested) == 6
 
 
-async def test_walk_whose_every_source_is_retired_ends_the_run_and_says_the_hint():
-    territory = RunScope((project(1),))
-    atlas = FakeAtlas(answers={project(1).id: gone_for_good(Source.INVITES)})
+async def test_run_ends_with_a_hint_when_every_source_is_retired():
+    scope = RunScope((project(1),))
+    atlas = FakeAtlas(list_results={project(1).id: retired(Source.INVITES)})
     with pytest.raises(AtlasUnavailable) as caught:
-        await walked(atlas, territory, Source.INVITES)
+        await list_all(atlas, scope, Source.INVITES)
     assert "users and org_users instead of invites" in caught.value.hint
 
 
@@ -144,24 +142,24 @@ async def test_walk_whose_every_source_is_retired_ends_the_run_and_says_the_hint
 
 
 @pytest.mark.parametrize("source", ORG_LISTS)
-def test_organization_line_names_no_project_and_reads_back(source):
+def test_organization_record_has_no_project_and_can_be_parsed(source):
     one = org_invitation((A, "Alpha"), source=source, project_roles=((A, "GROUP_OWNER"),))
     fields = invitation_fields(one, NOW)
     assert (fields["project_id"], fields["project_name"], fields["org_id"]) == (None, None, ORG)
-    as_read = {
+    record = {
         **fields,
         "rule": "r",
         "roles": list(one.roles),
         "reaches": [[A, "Alpha"]],
         "origin": [[A, "GROUP_OWNER"]],
     }
-    assert invitation_from_record(as_read) == (one, "r")
+    assert invitation_from_record(record) == (one, "r")
 
 
-# --- one person, several doors ---------------------------------------------------------------
+# --- duplicate invitations of one user -------------------------------------------------------
 
 
-def test_same_person_is_known_whatever_the_case_and_not_without_an_address():
+def test_user_key_ignores_case_and_needs_a_username():
     one, other = (
         invitation(1, username="Ada@Example.com"),
         invitation(2, username="ada@example.com"),
@@ -170,51 +168,53 @@ def test_same_person_is_known_whatever_the_case_and_not_without_an_address():
     assert user_key(invitation(username=None)) is None
 
 
-def doors(count, username):
+def planned_deletions(count, username):
     return [
         PlannedDeletion(invitation(n, username=username(n), project_id=PROJECT), "r")
         for n in range(1, count + 1)
     ]
 
 
-async def swept(planned, outcome, *, several_doors):
+async def breaker_reason(planned, outcome, *, multiple_sources):
     atlas = FakeAtlas()
     for each in planned[1:]:
-        atlas.fails[each.invitation.id] = DeletionResult(outcome, 1, 404)
+        atlas.results[each.invitation.id] = DeletionResult(outcome, 1, 404)
     sweep = SweepExecutor(
         atlas,
         FakeDeletionLog(),
         stop=StopRequest(),
         breaker=CircuitBreaker(policy(limits={"breaker_window": 4, "canary": 0}).limits),
         clock=lambda: 0.0,
-        options=ExecutorOptions(workers=1, canary=0, grace_s=1.0, multiple_sources=several_doors),
+        options=ExecutorOptions(
+            workers=1, canary=0, grace_s=1.0, multiple_sources=multiple_sources
+        ),
     )
     await sweep.run([ListQueue(planned)])
     return sweep.recorder.breaker_reason
 
 
-async def test_door_that_was_shut_with_another_of_the_same_person_is_no_sign_of_trouble():
-    same = doors(20, lambda _: "ada@example.com")
-    assert await swept(same, Outcome.ALREADY_GONE, several_doors=True) is None
-    assert await swept(same, Outcome.ALREADY_GONE, several_doors=False) is not None
+async def test_already_gone_duplicate_of_a_deleted_user_does_not_open_the_breaker():
+    same = planned_deletions(20, lambda _: "ada@example.com")
+    assert await breaker_reason(same, Outcome.ALREADY_GONE, multiple_sources=True) is None
+    assert await breaker_reason(same, Outcome.ALREADY_GONE, multiple_sources=False) is not None
 
 
-async def test_doors_of_other_people_that_are_gone_still_are():
-    many = doors(20, lambda n: f"p{n}@example.com")
-    assert await swept(many, Outcome.ALREADY_GONE, several_doors=True) is not None
+async def test_already_gone_invitations_of_other_users_open_the_breaker():
+    many = planned_deletions(20, lambda n: f"p{n}@example.com")
+    assert await breaker_reason(many, Outcome.ALREADY_GONE, multiple_sources=True) is not None
 
 
-async def test_failures_count_whoever_they_are_about():
-    same = doors(20, lambda _: "ada@example.com")
-    assert await swept(same, Outcome.FAILED, several_doors=True) is not None
+async def test_failures_of_duplicate_invitations_open_the_breaker():
+    same = planned_deletions(20, lambda _: "ada@example.com")
+    assert await breaker_reason(same, Outcome.FAILED, multiple_sources=True) is not None
 
 
-def test_removed_members_stop_the_sweep_as_failures_do():
+def test_removed_members_open_the_breaker_like_failures():
     breaker = CircuitBreaker(policy(limits={"canary": 3}).limits)
-    said = [breaker.record(Outcome.ACCEPTED_DURING) for _ in range(3)]
-    assert said == [None, None, "3 of the first 3 deletions (the canary) failed."]
+    reasons = [breaker.record(Outcome.ACCEPTED_DURING) for _ in range(3)]
+    assert reasons == [None, None, "3 of the first 3 deletions (the canary) failed."]
 
 
-def test_those_who_accepted_in_time_stop_nothing():
+def test_users_who_accepted_before_do_not_open_the_breaker():
     breaker = CircuitBreaker(policy(limits={"canary": 3, "breaker_window": 5}).limits)
     assert not any(breaker.record(Outcome.ACCEPTED_BEFORE) for _ in range(50))

@@ -1,4 +1,4 @@
-"""A saved plan is what was reviewed, or nothing: edits, cuts, age, and what it lets through."""
+"""Saved plans: edited or truncated files, age, context, and the limit to planned deletions."""
 
 import hashlib
 from datetime import timedelta
@@ -40,23 +40,23 @@ def saved(*numbers, context=CONTEXT):
     return parse_plan(lines(*numbers, context=context))
 
 
-def checked(plan=None, *, now=NOW, max_age=MAX_AGE, same_policy=True, **present):
+def check(plan=None, *, now=NOW, max_age=MAX_AGE, same_policy=True, **current):
     check_applicable(
         plan or saved(1),
-        CONTEXT.model_copy(update=present),
+        CONTEXT.model_copy(update=current),
         now=now,
         max_age=max_age,
         same_policy=same_policy,
     )
 
 
-def resealed(body):
-    """What somebody who knows the format, and has no key, would write."""
+def with_digest(body):
+    """Return the lines with a valid digest, as an attacker without the key could write them."""
     digest = hashlib.sha256(b"".join(body)).hexdigest()
     return [*body, orjson.dumps({"sha256": digest}) + b"\n"]
 
 
-def test_plan_reads_back_as_it_was_written():
+def test_plan_can_be_read_back():
     plan = saved(1, 2)
     assert plan.context == CONTEXT
     assert plan.created_at == NOW
@@ -65,14 +65,14 @@ def test_plan_reads_back_as_it_was_written():
     }
 
 
-def test_invitation_of_an_organization_stands_in_the_plan_under_the_organization():
+def test_organization_invitation_is_planned_under_the_organization_id():
     one = invitation(1, source=Source.ORG_INVITES, project_id=ORG, project_name="")
     plan = parse_plan(render_lines(CONTEXT, [invitation_fields(one, NOW)]))
     assert set(plan.invitations) == {("org_invites", ORG, object_id(1))}
     assert SavedPlanFilter(plan).allows(one)
 
 
-def test_header_names_the_format_and_what_the_plan_was_made_of():
+def test_header_contains_the_format_and_the_context():
     header = orjson.loads(lines()[0])
     assert header == {
         "plan": "invite-sweeper plan 1",
@@ -81,18 +81,18 @@ def test_header_names_the_format_and_what_the_plan_was_made_of():
     }
 
 
-def test_plan_of_nothing_is_a_plan():
+def test_empty_plan_is_valid():
     assert saved().invitations == {}
 
 
-def test_digest_is_that_of_all_the_bytes_before_the_last_line():
+def test_digest_covers_all_bytes_before_the_last_line():
     *body, last = lines(1, 2)
     assert orjson.loads(last) == {"sha256": hashlib.sha256(b"".join(body)).hexdigest()}
     assert parse_plan([*body, last]).digest == orjson.loads(last)["sha256"]
 
 
 @given(data=st.data(), size=st.integers(0, 4))
-def test_any_change_of_any_byte_is_refused(data, size):
+def test_plan_with_any_changed_byte_is_refused(data, size):
     whole = bytearray(b"".join(lines(*range(1, size + 1))))
     at = data.draw(st.integers(0, len(whole) - 1))
     whole[at] ^= data.draw(st.integers(1, 255))
@@ -101,7 +101,7 @@ def test_any_change_of_any_byte_is_refused(data, size):
 
 
 @given(data=st.data(), size=st.integers(1, 4))
-def test_any_cut_is_refused(data, size):
+def test_truncated_plan_is_refused(data, size):
     whole = b"".join(lines(*range(1, size + 1)))
     kept = data.draw(st.integers(0, len(whole) - 1))
     with pytest.raises(GuardRefused):
@@ -109,7 +109,7 @@ def test_any_cut_is_refused(data, size):
 
 
 @pytest.mark.parametrize("change", ["remove", "add", "swap"])
-def test_line_removed_added_or_moved_is_refused(change):
+def test_plan_with_a_removed_added_or_moved_line_is_refused(change):
     found = lines(1, 2, 3)
     changed = {
         "remove": [found[0], *found[2:]],
@@ -119,28 +119,28 @@ def test_line_removed_added_or_moved_is_refused(change):
     with pytest.raises(GuardRefused) as caught:
         parse_plan(changed)
     assert caught.value.message == (
-        "The plan cannot be used. Its digest does not fit: it was edited or cut."
+        "The plan is not valid: the digest does not match, so it was edited or truncated."
     )
 
 
 @pytest.mark.parametrize(
-    ("body", "why"),
+    ("body", "reason"),
     [
-        ([], "It is no plan, or was cut"),
-        ([b"{}\n"], "It is no plan, or was edited"),
-        ([b'{"plan":"another 1"}\n'], "It is no plan, or was edited"),
-        ([b"[]\n"], "It is no plan, or was edited"),
-        ([lines()[0].replace(b"plan 1", b"plan 2")], "It is a plan of another format"),
-        ([lines()[0].replace(b"{", b'{"more":1,', 1)], "It is no plan, or was edited"),
-        ([lines()[0], b'{"source":"invites"}\n'], "It is no plan, or was edited"),
-        ([lines()[0], b"7\n"], "It is no plan, or was edited"),
+        ([], "it is not a plan file, or was truncated"),
+        ([b"{}\n"], "it is not a plan file, or was edited"),
+        ([b'{"plan":"another 1"}\n'], "it is not a plan file, or was edited"),
+        ([b"[]\n"], "it is not a plan file, or was edited"),
+        ([lines()[0].replace(b"plan 1", b"plan 2")], "its format version is not supported"),
+        ([lines()[0].replace(b"{", b'{"more":1,', 1)], "it is not a plan file, or was edited"),
+        ([lines()[0], b'{"source":"invites"}\n'], "it is not a plan file, or was edited"),
+        ([lines()[0], b"7\n"], "it is not a plan file, or was edited"),
         (
             [lines()[0].replace(NOW.isoformat().encode(), b"yesterday")],
-            "It holds a date that is none",
+            "it contains an invalid date",
         ),
         (
             [lines()[0].replace(NOW.isoformat().encode(), b"2026-11-25T01:00:00")],
-            "It holds a date without a zone",
+            "it contains a date without a time zone",
         ),
     ],
     ids=[
@@ -156,69 +156,71 @@ def test_line_removed_added_or_moved_is_refused(change):
         "no zone",
     ],
 )
-def test_what_is_no_plan_is_refused_though_its_digest_fits(body, why):
+def test_invalid_plan_is_refused_even_with_a_valid_digest(body, reason):
     with pytest.raises(GuardRefused) as caught:
-        parse_plan(resealed(body))
-    assert caught.value.message == f"The plan cannot be used. {why}."
+        parse_plan(with_digest(body))
+    assert caught.value.message == f"The plan is not valid: {reason}."
 
 
-def test_file_without_a_line_is_no_plan():
-    with pytest.raises(GuardRefused, match="It is no plan, or was cut"):
+def test_empty_file_is_not_a_plan():
+    with pytest.raises(GuardRefused, match="it is not a plan file, or was truncated"):
         parse_plan([])
 
 
-def test_plan_exactly_as_old_as_it_may_be_passes_and_a_microsecond_more_does_not():
-    day = MAX_AGE
-    checked(now=NOW + day)
+def test_plan_older_than_max_age_by_a_microsecond_is_refused():
+    check(now=NOW + MAX_AGE)
     with pytest.raises(GuardRefused, match="ago"):
-        checked(now=NOW + day + timedelta(microseconds=1))
+        check(now=NOW + MAX_AGE + timedelta(microseconds=1))
 
 
 def test_plan_from_the_future_is_refused():
-    checked(now=NOW)
-    with pytest.raises(GuardRefused, match="still to come"):
-        checked(now=NOW - timedelta(microseconds=1))
+    check(now=NOW)
+    with pytest.raises(GuardRefused, match="in the future"):
+        check(now=NOW - timedelta(microseconds=1))
 
 
-OTHER_ORGANIZATIONS = "The plan belongs to other organizations than the policy."
+OTHER_HOST = (
+    "The plan was created for https://cloud.mongodb.com, not for https://cloud.mongodbgov.com."
+)
+OTHER_ORGANIZATIONS = "The plan was created for other organizations than the policy's."
 
 
 @pytest.mark.parametrize(
-    ("present", "said"),
+    ("current", "expected"),
     [
         ({"organizations": (ORG, "0" * 24)}, OTHER_ORGANIZATIONS),
         ({"organizations": ()}, OTHER_ORGANIZATIONS),
         (
             {"base_url": "https://cloud.mongodbgov.com"},
-            "The plan belongs to https://cloud.mongodb.com, not to https://cloud.mongodbgov.com.",
+            OTHER_HOST,
         ),
-        ({"policy_sha256": "b" * 64}, "The plan was made by another policy."),
+        ({"policy_sha256": "b" * 64}, "The plan was created with another policy."),
     ],
     ids=["more", "none", "host", "policy"],
 )
-def test_plan_of_another_organization_host_or_policy_is_refused(present, said):
+def test_plan_of_another_organization_host_or_policy_is_refused(current, expected):
     with pytest.raises(GuardRefused) as caught:
-        checked(**present)
-    assert caught.value.message == said
+        check(**current)
+    assert caught.value.message == expected
 
 
-def test_policy_is_not_compared_where_none_was_named():
-    checked(same_policy=False, policy_sha256="b" * 64)
+def test_policy_is_not_compared_without_same_policy():
+    check(same_policy=False, policy_sha256="b" * 64)
 
 
-def test_refusal_says_how_to_make_another():
+def test_error_contains_the_command_for_a_new_plan():
     with pytest.raises(GuardRefused) as caught:
-        checked(base_url="https://elsewhere.example.com")
-    assert caught.value.hint == "Make another with: invite-sweeper plan --out FILE"
+        check(base_url="https://elsewhere.example.com")
+    assert caught.value.hint == "Create a new plan with: invite-sweeper plan --out FILE"
     assert caught.value.consequence == "Nothing was deleted."
 
 
-def test_ceiling_admits_what_was_planned_once_and_nothing_else():
-    ceiling = SavedPlanFilter(saved(1, 2))
-    assert ceiling.allows(invitation(1))
-    assert not ceiling.allows(invitation(1))
-    assert not ceiling.allows(invitation(3))
-    assert ceiling.not_seen == 1
+def test_planned_invitation_is_allowed_once_and_no_other():
+    plan_filter = SavedPlanFilter(saved(1, 2))
+    assert plan_filter.allows(invitation(1))
+    assert not plan_filter.allows(invitation(1))
+    assert not plan_filter.allows(invitation(3))
+    assert plan_filter.not_seen == 1
 
 
 @pytest.mark.parametrize(
@@ -234,11 +236,11 @@ def test_ceiling_admits_what_was_planned_once_and_nothing_else():
     ],
     ids=lambda c: next(iter(c)) + str(next(iter(c.values())))[:12],
 )
-def test_ceiling_does_not_admit_what_is_not_the_one_that_was_meant(changes):
+def test_invitation_with_other_evidence_is_not_allowed(changes):
     assert not SavedPlanFilter(saved(1)).allows(invitation(1, **changes))
 
 
-def test_planned_line_without_a_date_lets_nothing_through():
+def test_planned_line_without_a_date_allows_nothing():
     plan = parse_plan(
         render_lines(CONTEXT, [invitation_fields(invitation(1, created_at=None), NOW)])
     )
@@ -246,37 +248,37 @@ def test_planned_line_without_a_date_lets_nothing_through():
     assert not SavedPlanFilter(plan).allows(invitation(1, created_at=None))
 
 
-def test_planned_line_without_an_address_admits_who_still_has_none():
+def test_planned_line_without_a_username_allows_only_one_without():
     plan = parse_plan(render_lines(CONTEXT, [invitation_fields(invitation(1, username=None), NOW)]))
     assert SavedPlanFilter(plan).allows(invitation(1, username=None))
     assert not SavedPlanFilter(plan).allows(invitation(1))
 
 
-def test_same_instant_written_in_another_way_is_the_same():
+def test_same_instant_in_another_time_zone_is_equal():
     local = NOW.astimezone().replace(tzinfo=NOW.astimezone().tzinfo) - timedelta(days=20)
     assert SavedPlanFilter(saved(1)).allows(invitation(1, created_at=local))
 
 
-def test_what_is_kept_now_is_counted_by_its_reason():
-    ceiling = SavedPlanFilter(saved(1, 2, 3))
-    ceiling.record_kept(invitation(1), "keep:board")
-    ceiling.record_kept(invitation(2), "keep:board")
-    ceiling.record_kept(invitation(9), "too_young")
-    assert ceiling.kept_by_reason == {"keep:board": 2}
-    assert ceiling.not_seen == 1
+def test_planned_invitations_that_are_kept_now_are_counted_by_reason():
+    plan_filter = SavedPlanFilter(saved(1, 2, 3))
+    plan_filter.record_kept(invitation(1), "keep:board")
+    plan_filter.record_kept(invitation(2), "keep:board")
+    plan_filter.record_kept(invitation(9), "too_young")
+    assert plan_filter.kept_by_reason == {"keep:board": 2}
+    assert plan_filter.not_seen == 1
 
 
 @given(planned=st.sets(st.integers(1, 30)), present=st.lists(st.integers(1, 30), max_size=40))
-def test_nothing_beyond_the_plan_ever_passes_and_nothing_twice(planned, present):
-    ceiling = SavedPlanFilter(saved(*planned))
-    passed = [n for n in present if ceiling.allows(invitation(n))]
-    assert set(passed) <= planned
-    assert len(passed) == len(set(passed))
-    assert ceiling.not_seen == len(planned) - len(passed)
+def test_only_planned_invitations_are_allowed_and_each_once(planned, present):
+    plan_filter = SavedPlanFilter(saved(*planned))
+    allowed = [n for n in present if plan_filter.allows(invitation(n))]
+    assert set(allowed) <= planned
+    assert len(allowed) == len(set(allowed))
+    assert plan_filter.not_seen == len(planned) - len(allowed)
 
 
 @pytest.mark.parametrize(
-    ("kept", "count", "said"),
+    ("kept", "count", "sentences"),
     [
         ((), 0, ()),
         (("too_young",), 1, ("1 of the plan's invitations is kept now: too_young.",)),
@@ -292,11 +294,11 @@ def test_nothing_beyond_the_plan_ever_passes_and_nothing_twice(planned, present)
         ((), 1200, ("1,200 of the plan's invitations were not seen: ",)),
     ],
 )
-def test_what_a_plan_lists_and_a_run_leaves_is_told_by_reason(kept, count, said):
-    ceiling = SavedPlanFilter(saved(*range(1, count + 1)))
+def test_planned_invitations_that_are_not_deleted_are_described_by_reason(kept, count, sentences):
+    plan_filter = SavedPlanFilter(saved(*range(1, count + 1)))
     for number, reason in enumerate(kept, 1):
-        ceiling.record_kept(invitation(number), reason)
+        plan_filter.record_kept(invitation(number), reason)
     rest = "gone, or in a list that was not read."
-    assert tuple(ceiling.describe_difference()) == tuple(
-        s if s.endswith(".") else s + rest for s in said
+    assert tuple(plan_filter.describe_difference()) == tuple(
+        s if s.endswith(".") else s + rest for s in sentences
     )
