@@ -1,1 +1,1 @@
-"""What people see of a run: on the terminal, as a page, as metrics, as a message."""
+"""Reports of a run: terminal output, HTML page, metrics and notifications."""

@@ -1,4 +1,4 @@
-"""The words of the terminal: roles, reasons, ages, durations, counts."""
+"""Format roles, reasons, ages and durations for the terminal."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -18,8 +18,8 @@ _ORDINARY_ROLES: Final = {
     "ORG_READ_ONLY": "organization read only",
     "ORG_BILLING_READ_ONLY": "organization billing read only",
 }
-"""Those that neither administer nor own. Source: Atlas documentation, "Atlas User Roles"
-(read 2026-11-25). The set is open: a role that is not here stands out."""
+"""Roles without administrative rights. Source: Atlas documentation, "Atlas User Roles" (read
+2026-11-25). The set is open: a role that is missing here is highlighted."""
 _PRIVILEGED = ("OWNER", "ADMIN")
 
 _MINUTE_S: Final = 60
@@ -27,10 +27,10 @@ _HOUR_S: Final = 3600
 
 
 def format_roles(names: Iterable[str]) -> Text:
-    """Give an invitation's roles, a line each.
+    """Return an invitation's roles, one per line.
 
-    The usual ones are said in words. Owners, administrators and everything unusual stay as
-    Atlas writes them, in capitals and bold: they stand out without colour, too.
+    Ordinary roles are spelled out. Owner, administrator and unknown roles keep Atlas's
+    capitals, in bold: they stand out even without colour.
     """
     return Text("\n").join(map(_format_role, names))
 
@@ -43,7 +43,7 @@ def _format_role(role: str) -> Text:
 
 
 def describe_keep_reason(key: str) -> str:
-    """Say why invitations were kept, from the summary's key."""
+    """Return the text for a key of `kept_by_reason`."""
     kind, _, entry = key.partition(":")
     if kind == "keep":
         return f"keep entry {escape_unprintable(entry)}"
@@ -51,12 +51,12 @@ def describe_keep_reason(key: str) -> str:
 
 
 def format_age(age_days: float | None) -> str:
-    """Give an age in days."""
+    """Return an age in days, or `?` if it is unknown."""
     return "?" if age_days is None else f"{age_days:,.1f} d"
 
 
 def format_duration(seconds: float) -> str:
-    """Give a time as a person says it."""
+    """Return a duration in the units that suit its size."""
     if seconds < 1:
         return f"{seconds:.2f} s"
     if seconds < _MINUTE_S:
@@ -68,7 +68,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_countdown(seconds: float) -> str:
-    """Give a time that counts down, as `0:05` or `1:02:03`."""
+    """Return a remaining time as `0:05` or `1:02:03`."""
     minutes, rest = divmod(round(seconds), _MINUTE_S)
     if minutes < _MINUTE_S:
         return f"{minutes}:{rest:02}"
@@ -76,12 +76,12 @@ def format_countdown(seconds: float) -> str:
 
 
 def describe_estimate(estimate_s: float) -> str:
-    """Say how long Atlas's limits make a run's deletions take, from the estimate in seconds."""
+    """Describe the minimum time that Atlas's rate limits allow for the deletions."""
     if estimate_s < 1:
-        return "Atlas's limits ask for no wait"
-    return f"about {format_duration(estimate_s)} by Atlas's limits"
+        return "no rate-limit delay expected"
+    return f"about {format_duration(estimate_s)} at Atlas's rate limits"
 
 
 def describe_trimmed(trimmed: int) -> str:
-    """Say how many stale invitations a trimmed plan leaves."""
-    return f"{trimmed:,} more {plural_form(trimmed, 'is', 'are')} left for another night"
+    """Describe how many stale invitations a trimmed plan leaves."""
+    return f"{trimmed:,} more {plural_form(trimmed, 'is', 'are')} left for a later run"

@@ -1,9 +1,9 @@
-"""The run's figures for Prometheus: as a textfile for node_exporter, or to a Pushgateway.
+"""Export Prometheus metrics: a textfile for node_exporter, or a push to a Pushgateway.
 
-Units are base units and stand in the name, as Prometheus asks: ages and spans are seconds, a
-day is an instant. All are gauges: each run is a process of its own and starts from nothing.
+Names carry base units, as Prometheus requires: ages and durations in seconds, dates as
+timestamps. All metrics are gauges, because each run is a separate process.
 
-Trouble here never changes what the run came to: it is returned as a sentence for the log.
+Errors never change the result of a run: they are returned as messages for the log.
 """
 
 import os
@@ -31,25 +31,25 @@ LAST_SUCCESS = "invite_sweeper_last_success_timestamp_seconds"
 _DAY_S = 86_400.0
 _COUNTS = {
     "projects_seen": "Projects in the policy's scope.",
-    "projects_unreadable": "Projects in scope that could not be read; they lose nothing.",
+    "projects_unreadable": "Projects in scope that could not be read; nothing is deleted there.",
     "invitations_seen": "Pending invitations in scope.",
     "stale": "Invitations that a rule matches and no keep entry protects.",
-    "trimmed": "Stale invitations left for another run, to stay within the limits.",
+    "trimmed": "Stale invitations left for a later run, to stay within the limits.",
     "requests": "Requests sent to Atlas.",
     "retries": "Requests sent again after a failure.",
-    "rate_limited": "Answers of Atlas with status 429.",
+    "rate_limited": "Responses of Atlas with status 429.",
 }
-"""Attributes of `RunSummary`; the metric is `invite_sweeper_` and the name."""
+"""Attributes of `RunSummary`; the metric name adds the prefix `invite_sweeper_`."""
 
 
 def write_textfile(path: Path, summary: RunSummary) -> tuple[str, ...]:
-    """Write all metrics to a file, whole or not at all; a pipe or a device is written through.
+    """Write all metrics to a file atomically; a pipe or a device is written to directly.
 
-    After a run that did not succeed, the instant of the last success is carried over from the
-    file that stood there, so that an alert on its age still works.
+    After a run that did not succeed, the time of the last success is copied from the existing
+    file, so that an alert on its age still works.
 
     Returns:
-        What went wrong, a sentence each; empty when the file is written.
+        Error messages; empty if the file was written.
     """
     try:
         target = regular_file_target(path)
@@ -63,32 +63,32 @@ def write_textfile(path: Path, summary: RunSummary) -> tuple[str, ...]:
 
 
 def push(url: str, summary: RunSummary) -> tuple[str, ...]:
-    """Send all metrics to a Pushgateway, in the group of this job and shard.
+    """Push all metrics to a Pushgateway, grouped by job and shard.
 
-    The instant of the last success is only sent by a run that succeeded; the gateway keeps the
-    one before. It blocks for at most `TIMEOUT_S` a network step: call it in a thread.
+    Only a run that succeeded sends the time of the last success; the gateway keeps the
+    earlier value. Each network step blocks for at most `TIMEOUT_S`: call it in a thread.
 
     Args:
-        url: Of the gateway; it may hold credentials and is never repeated.
-        summary: Of the run.
+        url: URL of the gateway; it may contain credentials and is never repeated.
+        summary: Totals of the run.
 
     Returns:
-        What went wrong, a sentence each; empty when the gateway took them.
+        Error messages; empty if the gateway accepted the metrics.
     """
     group = {"shard": summary.shard.replace("/", "-of-")} if summary.shard else {}
     try:
         if urlsplit(url).scheme not in {"http", "https"}:
-            return ("The metrics were not pushed: the gateway's address is no http(s) URL.",)
+            return ("The metrics were not pushed: the gateway's address is not an http(s) URL.",)
         pushadd_to_gateway(
             url, job=JOB, registry=_registry(summary, None), grouping_key=group, timeout=TIMEOUT_S
         )
-    except Exception as error:  # noqa: BLE001 - no gateway may change what the run came to
+    except Exception as error:  # noqa: BLE001 - a gateway must not change the run's result
         return (f"The metrics could not be pushed to the gateway: {_describe_error(error)}.",)
     return ()
 
 
 def _write_to_pipe(path: Path, registry: CollectorRegistry) -> None:
-    """Write to a pipe or a device; one that nobody reads is refused at once, not waited for."""
+    """Write to a pipe or a device; raise OSError at once if a pipe has no reader."""
     descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     os.set_blocking(descriptor, True)
     with os.fdopen(descriptor, "wb") as stream:
@@ -103,13 +103,13 @@ def _registry(summary: RunSummary, last_success_s: float | None) -> CollectorReg
         ("invite_sweeper_run_mode", "1 for the mode of the last run.", "mode", {summary.mode: 1}),
         (
             "invite_sweeper_outcomes",
-            "What became of the planned deletions of the last run.",
+            "Planned deletions of the last run, by outcome.",
             "outcome",
             {outcome.value: getattr(summary, outcome) for outcome in Outcome},
         ),
         (
             "invite_sweeper_kept",
-            "Invitations that the last run kept, by the reason.",
+            "Invitations that the last run kept, by reason.",
             "reason",
             summary.kept_by_reason,
         ),
@@ -130,13 +130,13 @@ def _unlabelled_samples(
     yield "invite_sweeper_run_duration_seconds", "Time the last run took.", summary.duration_s
     success_s = finished_s if summary.succeeded else last_success_s
     if success_s is not None:
-        yield LAST_SUCCESS, "When the last run that did all it set out to do ended.", success_s
+        yield LAST_SUCCESS, "When the last successful run ended.", success_s
     if summary.oldest_pending_days is not None:
         oldest_s = summary.oldest_pending_days * _DAY_S
         help_text = "Age of the oldest pending invitation in scope."
         yield "invite_sweeper_oldest_pending_age_seconds", help_text, oldest_s
     if summary.sunset_at is not None:
-        help_text = "When Atlas ends the API version in use."
+        help_text = "When Atlas stops serving the API version in use."
         sunset_s = summary.sunset_at.timestamp()
         yield "invite_sweeper_api_sunset_timestamp_seconds", help_text, sunset_s
 
@@ -155,7 +155,7 @@ def _add_labelled_gauge(
 
 
 def _last_success(path: Path) -> float | None:
-    """From the file of the run before; None where there is none, or none that can be read."""
+    """Return the last success in the existing file; None if it is missing or unreadable."""
     try:
         families = tuple(text_string_to_metric_families(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -165,9 +165,9 @@ def _last_success(path: Path) -> float | None:
 
 
 def _describe_error(error: Exception) -> str:
-    """What sort of trouble it was; never its text, which may repeat the address."""
+    """Return the kind of error; never its text, which may repeat the address."""
     code = getattr(error, "code", None)
     if isinstance(code, int):
-        return f"it answered {code}"
+        return f"status {code}"
     reason = getattr(error, "reason", error)
     return type(reason if isinstance(reason, Exception) else error).__name__

@@ -1,4 +1,4 @@
-"""Progress bar or log lines."""
+"""Progress of a run: a bar on a terminal, log lines elsewhere."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -12,24 +12,22 @@ from typing_extensions import override
 from invite_sweeper.models import Logger, Outcome
 from invite_sweeper.report import formatting
 
-# What a log tells while a run goes on, and how long it has still to go.
-
-
 _LINE_INTERVAL_S = 30.0
 
 
 def remaining_s(
     steps_left: int, rate: float | None, elapsed_s: float, estimate_s: float
 ) -> float | None:
-    """Give the seconds that are still to come; None while nobody can know.
+    """Return the remaining seconds; None if they are unknown.
 
-    Atlas's buckets are full at first, so the first calls are fast and say little of the rest:
-    it is never less than what the estimate has left.
+    Atlas's rate-limit buckets are full at first, so the rate of the first requests is too
+    high: the result is never below the remainder of the estimate.
 
     Args:
-        left: Steps to come.
-        rate: Steps a second so far; None before the first.
-        estimate_s: For all steps together; 0.0 where there is none.
+        steps_left: Remaining steps.
+        rate: Steps per second so far; None before the first.
+        elapsed_s: Seconds since the first step.
+        estimate_s: Estimate for all steps; 0.0 without one.
     """
     if not steps_left:
         return 0.0
@@ -40,7 +38,7 @@ def remaining_s(
 
 
 class LogProgressView:
-    """One log line now and then: where nobody watches, a bar is noise."""
+    """Progress as one log line every 30 seconds, for runs without a terminal."""
 
     def __init__(self, log: Logger, clock: Callable[[], float]) -> None:
         self._log = log
@@ -53,32 +51,32 @@ class LogProgressView:
         self._started_s = self._logged_s = clock()
 
     def listing_started(self, projects: int) -> None:
-        """So many projects are about to be read."""
+        """Start the listing of this number of projects."""
         self._start("reading projects", projects)
 
     def list_done(self) -> None:
-        """One project has been read, or could not be."""
+        """Count one project as read or unreadable."""
         self._advance()
 
     def deleting_started(self, deletions: int, estimate_s: float) -> None:
-        """So many deletions are about to begin, and should take so long."""
+        """Start the deletions, with their number and estimated duration."""
         self._start("deleting invitations", deletions, estimate_s)
 
     def deletion_done(self, outcome: Outcome) -> None:
-        """One deletion has ended."""
+        """Count one completed deletion."""
         self._outcomes[outcome] += 1
         self._advance()
 
     def warning(self, message: str) -> None:
-        """Something deserves a look, and does not stop the run."""
+        """Log a warning; the run continues."""
         self._log.warning(message)
 
     def error(self, message: str) -> None:
-        """Something has to be seen to, though the run goes on."""
+        """Log an error that needs action; the run continues."""
         self._log.error(message)
 
     def close(self) -> None:
-        """The run has ended; nothing is left to take away."""
+        """End the progress; log lines need no cleanup."""
 
     def _start(self, activity: str, total: int, estimate_s: float = 0.0) -> None:
         self._activity, self._total, self._done = activity, total, 0
@@ -106,11 +104,8 @@ class LogProgressView:
         )
 
 
-# What a person sees while a run goes on: a bar.
-
-
 _BAR_MIN_WIDTH = 70
-"""Below it the numbers alone fit."""
+"""Terminal cells; a narrower terminal shows the numbers only."""
 _FAILED_OUTCOMES = (Outcome.FAILED, Outcome.UNKNOWN)
 
 
@@ -119,7 +114,7 @@ def _no_wrap_column() -> Column:
 
 
 class _RateColumn(ProgressColumn):
-    """The rate, and the time that is still to come."""
+    """The rate and the remaining time."""
 
     @override
     def render(self, task: Task) -> Text:
@@ -133,11 +128,11 @@ class _RateColumn(ProgressColumn):
 
 
 class _FailuresColumn(ProgressColumn):
-    """How many deletions did not go well; nothing while all do."""
+    """The number of failed deletions; empty if it is zero."""
 
     @override
     def render(self, task: Task) -> Text:
-        count = task.fields["trouble"]
+        count = task.fields["failures"]
         return Text(f"{count:,} failed" if count else "", style="bold red")
 
 
@@ -166,44 +161,44 @@ class BarProgressView:
         self._failures = 0
 
     def listing_started(self, projects: int) -> None:
-        """So many projects are about to be read."""
+        """Start the listing of this number of projects."""
         self._start("Reading", projects)
 
     def list_done(self) -> None:
-        """One project has been read, or could not be."""
+        """Count one project as read or unreadable."""
         self._advance()
 
     def deleting_started(self, deletions: int, estimate_s: float) -> None:
-        """So many deletions are about to begin, and should take so long."""
+        """Start the deletions, with their number and estimated duration."""
         self._start("Deleting", deletions, estimate_s)
 
     def deletion_done(self, outcome: Outcome) -> None:
-        """One deletion has ended."""
+        """Count one completed deletion."""
         self._failures += outcome in _FAILED_OUTCOMES
         self._advance()
 
     def warning(self, message: str) -> None:
-        """Something deserves a look, and does not stop the run."""
+        """Log a warning; the run continues."""
         self._log.warning(message)
 
     def error(self, message: str) -> None:
-        """Something has to be seen to, though the run goes on."""
+        """Log an error that needs action; the run continues."""
         self._log.error(message)
 
     def close(self) -> None:
-        """Take the bar away; what follows is the result."""
+        """Remove the bar."""
         self._progress.stop()
 
     def _start(self, activity: str, total: int, estimate_s: float = 0.0) -> None:
         for task in self._progress.task_ids:
             self._progress.remove_task(task)
         if total:
-            self._progress.add_task(activity, total=total, estimate_s=estimate_s, trouble=0)
+            self._progress.add_task(activity, total=total, estimate_s=estimate_s, failures=0)
             self._progress.start()
 
     def _advance(self) -> None:
-        """Move on; the last step takes the bar away, so that a question finds a clean screen."""
+        """Count one step; the last one removes the bar, so that a prompt has a clean screen."""
         for task in self._progress.task_ids:
-            self._progress.update(task, advance=1, trouble=self._failures)
+            self._progress.update(task, advance=1, failures=self._failures)
         if self._progress.finished:
             self.close()

@@ -1,4 +1,7 @@
-"""Read a run back for display."""
+"""Read one run back from its audit log, for display on a terminal.
+
+The log is read line by line; memory holds only what is shown.
+"""
 
 import json
 from collections import Counter, defaultdict
@@ -16,10 +19,10 @@ from invite_sweeper.text import escape_unprintable, to_datetime, to_float, to_in
 
 
 def parse_log_line(raw: bytes) -> Mapping[str, object] | None:
-    """One audit line as an object, or None where it is none.
+    """Return an audit line as an object; None if it is not a JSON object.
 
-    A line that orjson refuses (a lone surrogate, bytes that are no UTF-8) is read by the
-    lenient parser of the standard library: showing it beats hiding it.
+    The standard library's lenient parser reads lines that orjson rejects (a lone surrogate,
+    bytes that are not UTF-8), so that they are shown rather than hidden.
     """
     try:
         found: object = orjson.loads(raw)
@@ -31,27 +34,24 @@ def parse_log_line(raw: bytes) -> Mapping[str, object] | None:
     return found if isinstance(found, dict) else None
 
 
-# What a terminal shows of one run, as values that are fit to be shown.
-
-
 _MAX_NAME_LENGTH = 120
 _MAX_ROLES = 20
 FAILED_OUTCOMES = frozenset({"failed", "unknown", "accepted_during"})
-"""Outcomes that somebody has to look at."""
+"""Outcomes that need the operator's attention."""
 
 
 @dataclass(frozen=True, slots=True)
 class InvitationRow:
-    """One invitation as a terminal shows it; every text is visible already.
+    """One invitation for the terminal; unprintable characters are already escaped.
 
     Attributes:
-        age_days: None where there is no readable date.
-        outcome: None while nothing has been done about it (a dry run).
-        detail: What there is to know of an outcome that is not as planned.
-        bounced: How often a run deleted this person's invitation to this project before.
-        source: The list that it is in.
-        project_id: None of an organization's own list.
-        doors: The person's further invitations, in other lists; shown with this one.
+        age_days: None without a readable date.
+        outcome: None if there is none yet, or in a dry run.
+        detail: Details of a failed or unexpected outcome.
+        bounced: Number of earlier deletions of this user's invitation to this project.
+        source: The list that contains it.
+        project_id: None for an invitation to the organization.
+        duplicates: Invitations of the same user in other lists, shown in this row.
     """
 
     project: str
@@ -82,9 +82,9 @@ class ProjectRows:
     """The planned deletions of one project.
 
     Attributes:
-        rows: The oldest of them, oldest first; at least one.
-        count: All of them.
-        merged: How many are shown in the row of another, as a further door of one person.
+        rows: The oldest ones, oldest first; at least one.
+        count: Number of planned deletions, shown or not.
+        merged: Number of deletions shown in another row, as duplicates.
     """
 
     rows: tuple[InvitationRow, ...]
@@ -98,27 +98,27 @@ class ProjectRows:
 
     @property
     def hidden(self) -> int:
-        """How many have no row."""
+        """Number of deletions that are not shown."""
         return self.count - len(self.rows) - self.merged
 
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """What a terminal shows of a run, cut to a length that a person reads.
+    """What a terminal shows of a run; all lists are truncated.
 
     Attributes:
         groups: The first projects of the plan, by name.
-        projects: All projects of the plan.
-        planned: All deletions of the plan.
-        most_in_project: In the project that has most of them.
-        organizations: Whose they are; sorted.
-        oldest: Of the whole plan; None where it is empty.
-        newest: Of the whole plan.
-        astray: Deletions that did not go as planned; the first of them.
-        returned: Planned ones that came back after an earlier deletion; the first of them.
-        returned_count: All of those.
-        lost: Projects that could not be read; the first of them.
-        swept_s: From the first call to the last answer; None where none was sent.
+        projects: Number of projects in the plan.
+        planned: Number of deletions in the plan.
+        max_in_project: Most deletions planned in one project.
+        organizations: Sorted ids.
+        oldest: Oldest invitation of the whole plan; None if the plan is empty.
+        newest: Newest invitation of the whole plan; None if the plan is empty.
+        failed: The first deletions that did not go as planned.
+        bounced: The first planned invitations that were deleted before.
+        bounced_count: Number of planned invitations that were deleted before.
+        unreadable: The first projects that could not be read.
+        deleting_s: Seconds from the first request to the last response; None if none was sent.
     """
 
     groups: tuple[ProjectRows, ...] = ()
@@ -136,12 +136,12 @@ class RunView:
 
 
 def display_text(value: object) -> str:
-    """Give a name for the terminal: cut where it is long, and nothing in it without a shape."""
+    """Return a name for the terminal: truncated, unprintable characters escaped."""
     return escape_unprintable(to_text(value, _MAX_NAME_LENGTH))
 
 
 def parse_row(line: Mapping[str, object]) -> InvitationRow:
-    """Give what a `planned` or `outcome` line tells."""
+    """Parse a `planned` or `outcome` line."""
     roles = line.get("roles")
     outcome = display_text(line.get("outcome"))
     return InvitationRow(
@@ -161,12 +161,12 @@ def parse_row(line: Mapping[str, object]) -> InvitationRow:
 
 
 def parse_unreadable(line: Mapping[str, object]) -> UnreadableProject:
-    """Give what a `project_unreadable` line tells."""
+    """Parse a `project_unreadable` line."""
     return UnreadableProject(_project_name(line), escape_unprintable(to_text(line.get("reason"))))
 
 
 def _project_name(line: Mapping[str, object]) -> str:
-    """The project's name; an organization's own list has none."""
+    """Return the project's name, or the organization's for an organization invitation."""
     if line.get("project_name") is None and line.get("project_id") is None:
         return f"organization {display_text(line.get('org_id'))}".rstrip()
     return display_text(line.get("project_name"))
@@ -174,34 +174,33 @@ def _project_name(line: Mapping[str, object]) -> str:
 
 def _detail(line: Mapping[str, object]) -> str:
     if line.get("outcome") == "accepted_during":
-        return "an active member by then, and removed as one"
+        return "accepted meanwhile; the active member was removed"
     status, code = display_text(line.get("http_status")), display_text(line.get("error_code"))
-    return " ".join(part for part in (status, code) if part) or "no answer"
-
-
-# Reads one run back from its audit log for people to look at; memory holds what is shown.
+    return " ".join(part for part in (status, code) if part) or "no response"
 
 
 _Line: TypeAlias = Mapping[str, object]
 _AgedLine: TypeAlias = tuple[float, _Line]
-"""A line with its age in days; one without a readable date counts as just sent."""
+"""A line with its age in days; 0 without a readable date."""
 _Key: TypeAlias = tuple[str, str, str]
 
 _HEADER_BYTES = 160
-"""`ts`, `run_id`, `seq` and `event` stand in these."""
+"""`ts`, `run_id`, `seq` and `event` are within these first bytes of a line."""
 _INTENT_MARK = b'"event":"intent"'
 _PROJECT_ROWS_DIVISOR = 5
-"""Where not all can be shown, one project takes at most a fifth of the rows."""
+"""If not all rows fit, one project takes at most a fifth of them."""
 
 
 def load_run_view(path: Path, run_id: str, *, start: int, max_rows: int, planned: int) -> RunView:
     """Read what a terminal shows of a run.
 
     Args:
-        start: The byte offset at which the run begins in the log.
-        most: Rows at most, and as many failures, unreadable projects and returned ones.
-        planned: How many deletions the run planned; where they are more than `most`, no
-            project takes all the rows.
+        path: The audit log.
+        run_id: The run; lines of other runs are skipped.
+        start: Byte offset of the run's first line in the log.
+        max_rows: Maximum number of rows, of failures, of unreadable projects and of bounced
+            invitations.
+        planned: Number of planned deletions; above `max_rows`, no project takes all rows.
 
     Raises:
         OSError: The log cannot be read.
@@ -225,7 +224,7 @@ def _raw_lines(path: Path, start: int) -> Iterator[bytes]:
 
 
 class _RunReader:
-    """Takes a run's lines in their order: planned ones project by project, then the outcomes."""
+    """Collects a run's lines in log order: planned ones by project, then the outcomes."""
 
     def __init__(self, max_rows: int, max_rows_per_project: int) -> None:
         self._max_rows = max_rows
@@ -265,7 +264,7 @@ class _RunReader:
 
 @dataclass(slots=True)
 class _ProjectLines:
-    """A project's planned deletions while they stream by: the oldest of them, and their number."""
+    """A project's planned deletions while they are read: the oldest lines and the count."""
 
     id: str
     max_lines: int
@@ -284,7 +283,7 @@ class _ProjectLines:
 
 
 class _PlannedRows:
-    """The planned lines of a run, cut to the rows that are shown; one count a project besides."""
+    """The planned lines of a run, truncated to the rows shown, and a count per project."""
 
     def __init__(self, max_rows: int, max_rows_per_project: int) -> None:
         self._max_rows = max_rows
@@ -343,12 +342,12 @@ class _PlannedRows:
         )
 
     def _sort_key(self, group: tuple[str, list[_Key]]) -> tuple[str, str]:
-        """By name: the order of the log is that in which the answers came."""
+        """Sort by name: the log is in the order of Atlas's responses."""
         project_id, keys = group
         return self._rows[keys[0]].project.casefold(), project_id
 
     def _finish_project(self) -> None:
-        """Keep what of the project is shown: its oldest, as far as there is room for rows."""
+        """Keep the project's oldest lines, as far as the row limits allow."""
         project, self._current = self._current, None
         if project is None:
             return
@@ -371,22 +370,19 @@ def _key(line: _Line) -> _Key:
     )
 
 
-# Kept invitations by name, for `-v`: the audit log holds their number alone.
-
-
 _MAX_KEPT = 1_000
 _TENTH_OF_A_DAY = timedelta(seconds=8640)
 
 
 class KeptInvitations:
-    """Notes the first kept invitations, by reason; the rest is only counted elsewhere.
+    """The first kept invitations, by reason, for `-v`: the audit log has only their number.
 
     Args:
-        now: The run's instant, by which ages are told.
-        most: Names in memory.
+        now: Start of the run; ages refer to it.
+        max_rows: Maximum number of invitations in memory.
 
     Attributes:
-        rows: The names by the reason for which each was kept.
+        rows: Kept invitations by reason.
     """
 
     def __init__(self, now: datetime, max_rows: int = _MAX_KEPT) -> None:
@@ -395,7 +391,7 @@ class KeptInvitations:
         self.rows: Mapping[str, list[InvitationRow]] = defaultdict(list)
 
     def record(self, decision: Decision) -> Decision:
-        """Note a decision, if there is room and it keeps something; it stays as it is."""
+        """Record a decision to keep, up to the limit; return the decision unchanged."""
         if decision.keep_reason is not None and self._rows_left:
             self._rows_left -= 1
             self.rows[decision.keep_reason].append(self._row(decision))
@@ -406,7 +402,7 @@ class KeptInvitations:
         created_at = invitation.created_at
         age_days = None
         if isinstance(created_at, datetime):
-            # As the log does it: 13.99 days are no 14 to a rule, and must not look like them.
+            # Rounded down as in the log: 13.99 days do not match a 14-day rule.
             age_days = ((self._now - created_at) // _TENTH_OF_A_DAY) / 10
         return InvitationRow(
             project=display_text(invitation.project_name)
@@ -420,15 +416,12 @@ class KeptInvitations:
         )
 
 
-# One person who is pending in two lists is one person with two doors, and is shown once.
-
-
 def merge_rows_by_user(groups: Sequence[ProjectRows]) -> tuple[ProjectRows, ...]:
-    """Put the further doors of each person into the first row that the person has.
+    """Merge duplicate invitations of a user into the user's first row.
 
-    Doors belong together where they lead to the same project by different lists, or where one
-    of them is the organization's own. Two projects are two invitations, and stay two rows.
-    A group whose rows have all moved is left out; `count` stays the number of deletions.
+    Invitations are duplicates if different lists contain them for the same project, or if one
+    of them is an organization invitation. Invitations to two projects stay two rows. A group
+    without remaining rows is dropped; `count` remains the number of deletions.
     """
     first: dict[tuple[str, str], list[InvitationRow]] = {}
     duplicates: dict[int, list[InvitationRow]] = {}
@@ -456,12 +449,12 @@ def _is_merged(
     first: dict[tuple[str, str], list[InvitationRow]],
     duplicates: dict[int, list[InvitationRow]],
 ) -> bool:
-    """Take a row down; True where it is a further door of one that stands already."""
+    """Record a row; return True if it duplicates an earlier one."""
     if not row.username or not row.source:
         return False
     known = first.setdefault((row.org_id, row.username.casefold()), [])
     for other in known:
-        lists = {other.source, *(door.source for door in duplicates.get(id(other), ()))}
+        lists = {other.source, *(each.source for each in duplicates.get(id(other), ()))}
         same_project = row.project_id == other.project_id or not (
             row.project_id and other.project_id
         )

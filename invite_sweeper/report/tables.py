@@ -1,4 +1,7 @@
-"""Plan, outcomes, totals and log lines as tables."""
+"""Print a run or log records as tables: the plan, failures, kept invitations and totals.
+
+Names from Atlas can neither move the cursor nor start a new line.
+"""
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,9 +27,6 @@ from invite_sweeper.report.run_view import (
 from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS, RunSummary
 from invite_sweeper.text import escape_unprintable, pluralize, to_text
 
-# The plan as a table grouped by project: one line an invitation where there is room, else two.
-
-
 OUTCOME_STYLES = {
     "deleted": "green",
     "already_gone": "cyan",
@@ -41,17 +41,18 @@ _SEPARATOR = " · "
 _INDENT = 2
 _HEADINGS = ("AGE", "INVITED", "RULE", "ROLE", "INVITED BY", "OUTCOME")
 _MAX_WIDTHS = (9, 64, 24, 24, 32, 16)
-"""Cells a column asks for at most; what is longer goes on in the next line."""
+"""Maximum terminal cells per column; longer text wraps."""
 _INVITED_COLUMN = 1
 _MIN_INVITED_WIDTH = 30
-"""Below this an address breaks too often: then an invitation takes two lines."""
+"""Below this width addresses wrap too often: each invitation then takes two lines."""
 
 
 def plan_table(groups: Sequence[ProjectRows], width: int) -> Iterator[RenderableType]:
-    """Give the projects with their invitations, all columns in line.
+    """Yield the planned invitations by project, with columns aligned across projects.
 
     Args:
-        width: Cells of the terminal.
+        groups: The projects.
+        width: Terminal width in cells.
     """
     if not groups:
         return
@@ -81,7 +82,7 @@ def _indented(part: RenderableType) -> Padding:
 
 
 def _cells(row: InvitationRow) -> tuple[Text, ...]:
-    """Give the cells in the order of `_HEADS`."""
+    """Return the cells in the order of `_HEADINGS`."""
     return (
         Text(formatting.format_age(row.age_days)),
         _invited_cell(row),
@@ -93,12 +94,12 @@ def _cells(row: InvitationRow) -> tuple[Text, ...]:
 
 
 def _invited_cell(row: InvitationRow) -> Text:
-    """Give the address; a person with several doors is told which lists they are in."""
+    """Return the address; with duplicates, also the lists that contain the user."""
     address = Text(row.username or "(no address)")
     if not row.duplicates:
         return address
     lists = ", ".join(each.source for each in (row, *row.duplicates))
-    duplicates = Text(f"{len(row.duplicates) + 1} doors: {lists}", style="dim")
+    duplicates = Text(f"in {len(row.duplicates) + 1} lists: {lists}", style="dim")
     return Text("\n").join((address, duplicates))
 
 
@@ -110,7 +111,7 @@ def _outcome_cell(row: InvitationRow) -> Text:
 def _column_widths(
     rows: Sequence[Sequence[Text]], width: int, *, outcomes: bool
 ) -> tuple[int, ...]:
-    """Give each column what it asks for and INVITED the rest; nothing where that is too little."""
+    """Return the column widths, INVITED taking the rest; empty if the terminal is too narrow."""
     count = len(_HEADINGS) if outcomes else len(_HEADINGS) - 1
     widths = [
         min(
@@ -141,7 +142,7 @@ def _one_line_rows(widths: Sequence[int], rows: Sequence[Sequence[Text]]) -> Tab
 
 
 def _two_line_rows(rows: Sequence[Sequence[Text]], width: int, *, outcomes: bool) -> Table:
-    """The address in a line of its own, all else below it."""
+    """Return rows with the address on the first line and the other values below it."""
     table = Table.grid(padding=(0, _GAP, 0, 0))
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
@@ -155,7 +156,7 @@ def _two_line_rows(rows: Sequence[Sequence[Text]], width: int, *, outcomes: bool
 
 
 def _wrap_parts(parts: Sequence[Text], max_width: int) -> Iterator[Text]:
-    """Put as many parts into each line as it holds; only a part too long for one is broken."""
+    """Yield lines with as many parts as fit; a part that is too long has its own line."""
     line = Text()
     for part in parts:
         if line and line.cell_len + len(_SEPARATOR) + part.cell_len > max_width:
@@ -165,9 +166,6 @@ def _wrap_parts(parts: Sequence[Text], max_width: int) -> Iterator[Text]:
             line.append(_SEPARATOR, style="dim")
         line.append_text(part)
     yield line
-
-
-# The last lines of a run on the terminal: how it ended, what it took, where it is written.
 
 
 _STYLES: Final = {
@@ -180,12 +178,12 @@ _STYLES: Final = {
 
 
 def totals(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
-    """Give the totals, a line each after a word of their own.
+    """Yield the totals, one labelled line each.
 
-    The log and its last hash are there to be copied: they stay in one line.
+    The path of the log and its last hash are never wrapped, so that they can be copied.
     """
     lines = tuple(_total_lines(summary, view))
-    label_width = max(len("Last hash"), *(len(word) for word, _, _ in lines))
+    label_width = max(len("Last hash"), *(len(label) for label, _, _ in lines))
     table = Table.grid(padding=(0, _GAP, 0, 0))
     table.add_column(no_wrap=True, width=label_width)
     table.add_column(overflow="fold")
@@ -205,13 +203,14 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
     yield "Stale", "bold", _stale(summary, view)
     if summary.recovered:
         deletions = pluralize(summary.recovered, "deletion")
-        yield "Settled", "bold", f"{deletions} that an earlier run had left open"
+        yield "Recovered", "bold", f"{deletions} that an interrupted run left without an outcome"
     yield "Time", "bold", _time(summary, view)
     if summary.sources_retired:
         lists = ", ".join(map(escape_unprintable, summary.sources_retired))
         yield "Retired", "bold red", f"Atlas no longer serves these lists: {lists}"
     if _is_sunset_near(summary):
-        yield "Sunset", "bold yellow", f"Atlas stops serving what this run used on {summary.sunset}"
+        message = f"Atlas stops serving an API version in use on {summary.sunset}"
+        yield "Sunset", "bold yellow", message
 
 
 def _status_label(summary: RunSummary) -> tuple[str, str]:
@@ -250,22 +249,23 @@ def _stale(summary: RunSummary, view: RunView) -> str:
 
 
 def _time(summary: RunSummary, view: RunView) -> str:
-    parts = f"{formatting.format_duration(summary.duration_s)}, {pluralize(summary.requests, 'request')}"
+    parts = [formatting.format_duration(summary.duration_s)]
+    parts.append(pluralize(summary.requests, "request"))
     if summary.retries:
-        parts += f", {pluralize(summary.retries, 'retry', 'retries')}"
+        parts.append(pluralize(summary.retries, "retry", "retries"))
     if summary.rate_limited:
-        parts += f", {pluralize(summary.rate_limited, 'answer')} 429"
-    return parts + _compare_with_estimate(summary, view)
+        parts.append(f"{summary.rate_limited:,} rate-limited")
+    return ", ".join(parts) + _compare_with_estimate(summary, view)
 
 
 def _compare_with_estimate(summary: RunSummary, view: RunView) -> str:
-    """Hold the time of the deletions against what Atlas's limits ask for."""
+    """Return the duration of the deletions and the minimum by Atlas's rate limits."""
     if summary.estimate_s is None or not summary.stale:
         return ""
     limits = formatting.describe_estimate(summary.estimate_s)
     if view.deleting_s is None:
         return f"; {pluralize(view.planned, 'deletion')}: {limits}"
-    return f"; the deletions {formatting.format_duration(view.deleting_s)}, {limits}"
+    return f"; deletions: {formatting.format_duration(view.deleting_s)}, {limits}"
 
 
 def _is_sunset_near(summary: RunSummary) -> bool:
@@ -275,17 +275,14 @@ def _is_sunset_near(summary: RunSummary) -> bool:
     return (date.fromisoformat(summary.sunset) - today).days <= SUNSET_WARNING_DAYS
 
 
-# What is printed, without the blanks that fill a table up to its right edge.
-
-
 class RightTrimmed:
-    """A part of the output whose lines end where their last letter does."""
+    """A renderable without trailing blanks."""
 
     def __init__(self, part: RenderableType) -> None:
         self._part = part
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Give the lines; each ends with its newline."""
+        """Yield the lines, each with its newline."""
         for line in console.render_lines(self._part, options, pad=False):
             while line and not line[-1].text.strip():
                 line.pop()
@@ -295,9 +292,6 @@ class RightTrimmed:
             yield from (*line, Segment.line())
 
 
-# A run on the terminal: the plan by project, what was kept and why, the trouble, the totals.
-
-
 def show(
     console: Console,
     summary: RunSummary,
@@ -305,16 +299,19 @@ def show(
     *,
     kept_invitations: KeptInvitations | None = None,
 ) -> None:
-    """Write a run to the console; names cannot move the cursor or fake a line.
+    """Print a run to the console.
 
     Args:
-        kept: The kept invitations by name; None tells their number alone.
+        console: Where to print.
+        summary: Totals of the run.
+        view: Rows of the run.
+        kept_invitations: Kept invitations to list; None prints only their number.
     """
     _write(console, _parts(console.width, summary, view, kept_invitations))
 
 
 def show_plan(console: Console, summary: RunSummary, view: RunView) -> None:
-    """Write the plan alone, before the question on a terminal."""
+    """Print only the plan, before the confirmation prompt."""
     _write(console, _plan(console.width, summary, view))
 
 
@@ -353,10 +350,7 @@ def _failed_section(summary: RunSummary, view: RunView) -> Iterator[RenderableTy
     if not count:
         return
     yield _heading("Not as planned", count, "bold red")
-    yield _list(
-        (f"{row.username or '(no address)'} in {row.project or '(no name)'}", _failure_text(row))
-        for row in view.failed
-    )
+    yield _list((_user_in_project(row), _failure_text(row)) for row in view.failed)
     yield from _more_rows(count - len(view.failed))
     yield Text("")
 
@@ -370,12 +364,9 @@ def _failure_text(row: InvitationRow) -> Text:
 def _bounced_section(view: RunView) -> Iterator[RenderableType]:
     if not view.bounced_count:
         return
-    yield _heading("Back after an earlier deletion", view.bounced_count, "bold yellow")
+    yield _heading("Invited again after a deletion", view.bounced_count, "bold yellow")
     yield _list(
-        (
-            f"{row.username or '(no address)'} in {row.project or '(no name)'}",
-            Text(f"deleted {pluralize(row.bounced, 'time')} before"),
-        )
+        (_user_in_project(row), Text(f"deleted {pluralize(row.bounced, 'time')} before"))
         for row in view.bounced
     )
     yield from _more_rows(view.bounced_count - len(view.bounced))
@@ -386,8 +377,8 @@ def _unreadable_section(summary: RunSummary, view: RunView) -> Iterator[Renderab
     count = summary.projects_unreadable
     if not count:
         return
-    yield _heading("Projects not read; they lose nothing", count, "bold yellow")
-    yield _list((lost.project or "(no name)", Text(lost.reason)) for lost in view.unreadable)
+    yield _heading("Projects not read; nothing is deleted there", count, "bold yellow")
+    yield _list((each.project or "(no name)", Text(each.reason)) for each in view.unreadable)
     if count > len(view.unreadable):
         yield from _more_rows(count - len(view.unreadable))
         yield _audit_show_hint(summary, "project_unreadable")
@@ -422,11 +413,14 @@ def _kept_names(rows: Sequence[InvitationRow], count: int) -> Iterator[Renderabl
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
     for row in rows:
-        who = f"{row.username or '(no address)'} in {row.project or '(no name)'}"
-        table.add_row(formatting.format_age(row.age_days), Text(who))
+        table.add_row(formatting.format_age(row.age_days), Text(_user_in_project(row)))
     if rows:
         yield Padding(table, (0, 0, 0, 4))
     yield from (Padding(part, (0, 0, 0, 2)) for part in _more_rows(count - len(rows)))
+
+
+def _user_in_project(row: InvitationRow) -> str:
+    return f"{row.username or '(no address)'} in {row.project or '(no name)'}"
 
 
 def _heading(title: str, count: int, style: str) -> Text:
@@ -437,8 +431,8 @@ def _list(items: Iterable[tuple[str, Text]]) -> Padding:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
-    for who, what in items:
-        table.add_row(Text(who), what)
+    for label, content in items:
+        table.add_row(Text(label), content)
     return Padding(table, (0, 0, 0, 2))
 
 
@@ -448,25 +442,22 @@ def _more_rows(count: int) -> Iterator[Text]:
 
 
 def _audit_show_hint(summary: RunSummary, event: str) -> Text:
-    """The command in one line, however narrow the terminal is: it is there to be copied."""
-    log = shlex.quote(escape_unprintable(summary.audit_log))
-    command = f"invite-sweeper audit show {log} --run {escape_unprintable(summary.run_id)} --event {event}"
-    return Text.assemble(("All of them: ", "dim"), command, no_wrap=True)
+    """Return the command that lists all records; never wrapped, so that it can be copied."""
+    log, run_id = shlex.quote(escape_unprintable(summary.audit_log)), summary.run_id
+    command = f"invite-sweeper audit show {log} --run {escape_unprintable(run_id)} --event {event}"
+    return Text.assemble(("Show all: ", "dim"), command, no_wrap=True)
 
 
-# Audit lines on the terminal: written as they are read, in flat memory.
-
-
-_PAGE = 500
+_PAGE_ROWS = 500
 _TIME_CELLS, _RUN_CELLS, _EVENT_CELLS = 19, 25, 18
 _TABLE_MIN_WIDTH = 130
-"""Below it a line of the log takes two on the terminal."""
+"""Below this width each record takes two lines."""
 
 
 class LineTable:
-    """Shows records page by page, so that a long log needs no memory.
+    """Prints audit records page by page, in constant memory.
 
-    Widths are fixed: a column must not jump from page to page.
+    Column widths are fixed, so that they are the same on every page.
     """
 
     def __init__(self, console: Console) -> None:
@@ -477,7 +468,7 @@ class LineTable:
         self._shown = 0
 
     def add(self, record: Mapping[str, object]) -> None:
-        """Show one record."""
+        """Add one record; a full page is printed."""
         time = display_text(to_text(record.get("ts"))[:_TIME_CELLS].replace("T", " "))
         run, event = display_text(record.get("run_id")), display_text(record.get("event"))
         project, username = (
@@ -491,14 +482,14 @@ class LineTable:
             return
         self._table.add_row(*map(Text, (time, run[:_RUN_CELLS], event, project, username, summary)))
         self._rows += 1
-        if self._rows == _PAGE:
+        if self._rows == _PAGE_ROWS:
             self._flush()
 
     def close(self) -> None:
-        """Show what is left, or say that there was nothing."""
+        """Print the remaining rows, or a note that there were none."""
         self._flush()
         if not self._shown:
-            self._console.print(Text("No such lines."))
+            self._console.print(Text("No matching records."))
 
     def _print_two_lines(self, head: str, project: str, username: str, summary: str) -> None:
         subject = " in ".join(filter(None, (username, project)))
@@ -526,27 +517,27 @@ class LineTable:
         table.add_column("PROJECT", width=free_width // 4, overflow="fold")
         table.add_column("INVITED", width=free_width // 3, overflow="fold")
         table.add_column(
-            "WHAT", width=free_width - free_width // 4 - free_width // 3, overflow="fold"
+            "DETAIL", width=free_width - free_width // 4 - free_width // 3, overflow="fold"
         )
         return table
 
 
 def _summarize_record(record: Mapping[str, object]) -> str:
-    """What is worth a word in a line of this event."""
+    """Return the most useful fields of a record, by its event."""
+
+    def text(key: str) -> str:
+        return display_text(record.get(key))
+
     match record.get("event"):
         case "outcome":
-            names = ("outcome", "http_status", "error_code")
-            return " ".join(filter(None, (display_text(record.get(key)) for key in names)))
+            return " ".join(filter(None, map(text, ("outcome", "http_status", "error_code"))))
         case "planned" | "intent":
-            return display_text(record.get("rule"))
+            return text("rule")
         case "project_unreadable" | "source_retired":
-            return display_text(record.get("reason"))
+            return text("reason")
         case "run_started":
-            return f"{display_text(record.get('mode'))} by {display_text(record.get('actor'))}"
+            return f"{text('mode')} by {text('actor')}"
         case "run_finished":
-            return (
-                f"exit {display_text(record.get('exit_code'))}, {display_text(record.get('stale'))} stale, "
-                f"{display_text(record.get('deleted'))} deleted"
-            )
+            return f"exit {text('exit_code')}, {text('stale')} stale, {text('deleted')} deleted"
         case _:
             return ""

@@ -1,4 +1,11 @@
-"""Slack, signed webhook, ping."""
+"""Notify Slack, webhooks and ping monitors of a run.
+
+Messages contain numbers, and only those names that the policy gives to its own entries: no
+user, project or address of the organization is sent.
+
+Errors never change the result of a run: they are returned as messages for the log, which
+never repeat an address or a key.
+"""
 
 import asyncio
 import hashlib
@@ -14,21 +21,19 @@ from invite_sweeper.errors import ExitCode
 from invite_sweeper.policy import Notification
 from invite_sweeper.sweep.summary import RunSummary
 
-# What is told of a run, and to which address: pure, and never a secret in sight.
-#
-# Messages hold numbers, and of names only those that the policy gives its own entries: no
-# person, project or address of the organization leaves by this door.
-
-
+TIMEOUT_S = 10.0
 SIGNATURE_HEADER = "X-Invite-Sweeper-Signature"
 TIMESTAMP_HEADER = "X-Invite-Sweeper-Timestamp"
+
+_FIRST_REDIRECT_STATUS = 300
+"""Redirects are not followed, they could lead anywhere: every status from here is an error."""
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one channel is to be sent.
+    """An HTTP request to one channel.
 
     Attributes:
         url: Secret.
@@ -40,15 +45,15 @@ class Message:
 
 
 class NotificationError(Exception):
-    """Why a message was not sent; its text is safe to show."""
+    """A message was not sent; the text of the error is safe to show."""
 
 
 def should_notify(channel: Notification, summary: RunSummary) -> bool:
-    """Whether the channel wants to hear of such a run.
+    """Return whether the channel is notified of this run.
 
-    `changes` is a run that touched something, or a dry run that found something stale;
-    `failures` one that did not do all it set out to do, which `changes` hears of, too. A ping
-    hears of every run: what watches for silence must.
+    `changes` covers runs that deleted something, dry runs that found something stale, and
+    failures. `failures` covers runs that did not complete. A ping monitor, which alerts on
+    silence, is notified of every run.
     """
     if channel.kind == "ping" or channel.when == "always" or not summary.succeeded:
         return True
@@ -58,10 +63,10 @@ def should_notify(channel: Notification, summary: RunSummary) -> bool:
 def build_message(
     channel: Notification, environment: Mapping[str, str], summary: RunSummary | None
 ) -> Message:
-    """Put together what the channel is sent; without summary, that a run begins. Pure.
+    """Return the message to the channel; without a summary, the start of a run.
 
     Raises:
-        NotSent: A variable is missing, or the address may not be used.
+        NotificationError: A variable is not set, or the address is not allowed.
 
     Source:
         Slack, "Sending messages using incoming webhooks" (`text`) and "Formatting text"
@@ -72,7 +77,7 @@ def build_message(
     if channel.kind == "ping":
         return _ping(url, summary)
     if summary is None:
-        raise NotificationError("it is only told of a run's end")
+        raise NotificationError("it is only notified of the end of a run")
     if channel.kind == "slack":
         return _json_message(url, orjson.dumps({"text": _slack_text(summary)}), {})
     body = orjson.dumps({**summary.to_metrics(), "succeeded": summary.succeeded})
@@ -80,7 +85,7 @@ def build_message(
 
 
 def headline(summary: RunSummary) -> str:
-    """The run in one sentence."""
+    """Return the run's result as one line."""
     code = ExitCode(summary.exit_code)
     return f"invite_sweeper {summary.mode}: {code.label} (exit code {code})"
 
@@ -115,12 +120,12 @@ def _json_message(url: str, body: bytes, headers: Mapping[str, str]) -> Message:
 def _signature(
     channel: Notification, environment: Mapping[str, str], summary: RunSummary, body: bytes
 ) -> dict[str, str]:
-    """HMAC-SHA256 over `TIMESTAMP.BODY`: an old message sent again can be told from a new one."""
+    """Sign `TIMESTAMP.BODY` by HMAC-SHA256; the timestamp lets receivers reject replays."""
     if channel.secret_env is None:
         return {}
     key = environment.get(channel.secret_env, "")
     if not key:
-        raise NotificationError(f"the variable {channel.secret_env} with its key is not set")
+        raise NotificationError(f"{channel.secret_env}, which holds its key, is not set")
     timestamp = str(int(summary.finished_s))
     digest = hmac.new(key.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
     return {TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: f"sha256={digest.hexdigest()}"}
@@ -141,35 +146,23 @@ def _append_path(url: str, name: str) -> str:
 def _webhook_url(channel: Notification, environment: Mapping[str, str]) -> str:
     url = environment.get(channel.url_env, "").strip()
     if not url:
-        raise NotificationError(f"the variable {channel.url_env} with its address is not set")
+        raise NotificationError(f"{channel.url_env} is not set")
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise NotificationError(f"what {channel.url_env} holds is no URL") from None
+        raise NotificationError(f"{channel.url_env} is not a valid URL") from None
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise NotificationError(f"the address in {channel.url_env} does not begin with https://")
+        raise NotificationError(f"{channel.url_env} does not start with https://")
     return url
-
-
-# Tells others how a run went: Slack-compatible webhooks, signed webhooks, dead-man pings.
-#
-# Trouble here never changes what the run came to: it is returned as a sentence for the log, and
-# no sentence repeats an address or a key.
-
-
-TIMEOUT_S = 10.0
-
-_FIRST_REDIRECT_STATUS = 300
-"""From here on an answer is no success; a redirect is not followed, it may lead anywhere."""
 
 
 async def send_start(
     channels: Sequence[Notification], environment: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """Tell the ping channels that a run begins.
+    """Notify the ping channels of the start of a run.
 
     Returns:
-        What went wrong, a sentence each; empty when all were told.
+        Error messages; empty if all were notified.
     """
     pings = [channel for channel in channels if channel.kind == "ping"]
     return await _send_all(pings, environment, None)
@@ -178,10 +171,10 @@ async def send_start(
 async def send_end(
     channels: Sequence[Notification], environment: Mapping[str, str], summary: RunSummary
 ) -> tuple[str, ...]:
-    """Tell every channel that wants to hear of this run how it went.
+    """Notify the channels with a `when` that covers this run of its result.
 
     Returns:
-        What went wrong, a sentence each; empty when all were told.
+        Error messages; empty if all were notified.
     """
     selected = [channel for channel in channels if should_notify(channel, summary)]
     return await _send_all(selected, environment, summary)
@@ -197,7 +190,7 @@ async def _send_all(
         errors = await asyncio.gather(
             *(_send(session, channel, environment, summary) for channel in channels)
         )
-    return tuple(sentence for sentence in errors if sentence)
+    return tuple(error for error in errors if error)
 
 
 async def _send(
@@ -206,19 +199,19 @@ async def _send(
     environment: Mapping[str, str],
     summary: RunSummary | None,
 ) -> str:
-    """Send one message; returns what went wrong, or nothing."""
+    """Send one message; return the error message, or an empty string."""
     try:
         message = build_message(channel, environment, summary)
         async with session.post(
             message.url, data=message.body, headers=message.headers, allow_redirects=False
         ) as response:
-            reason = (
-                "" if response.status < _FIRST_REDIRECT_STATUS else f"it answered {response.status}"
-            )
-    except NotificationError as why:
-        reason = str(why)
+            if response.status < _FIRST_REDIRECT_STATUS:
+                return ""
+            reason = f"status {response.status}"
+    except NotificationError as error:
+        reason = str(error)
     except TimeoutError:
-        reason = f"no answer within {TIMEOUT_S:.0f} s"
-    except Exception as error:  # noqa: BLE001 - no receiver may change what the run came to
+        reason = f"no response within {TIMEOUT_S:.0f} s"
+    except Exception as error:  # noqa: BLE001 - a receiver must not change the run's result
         reason = type(error).__name__  # its text would repeat the address
-    return f"The {channel.kind} of {channel.url_env} was not told: {reason}." if reason else ""
+    return f"Notification to {channel.kind} ({channel.url_env}) was not sent: {reason}."

@@ -123,8 +123,8 @@ def test_long_list_is_cut_and_the_command_that_it_names_shows_the_rest(desk):
         desk.sim.invite(desk.projects[0], f"more-{number}@example.com", age=40 * DAYS)
     done = desk.run(*PLAN, COLUMNS="60")
     assert done.out.count("more-") == 10
-    (hint,) = [line for line in done.out.splitlines() if line.startswith("All of them: ")]
-    words = shlex.split(hint.removeprefix("All of them: invite-sweeper "))
+    (hint,) = [line for line in done.out.splitlines() if line.startswith("Show all: ")]
+    words = shlex.split(hint.removeprefix("Show all: invite-sweeper "))
     everything = desk.run(*words, "--output", "json")
     assert len(everything.out.splitlines()) == 66
     assert all(json.loads(line)["event"] == "planned" for line in everything.out.splitlines())

@@ -1,4 +1,4 @@
-"""A real browser for the tests of the page."""
+"""A browser for the tests of the HTML report."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import pytest
 
 REQUIRED = "INVITE_SWEEPER_REQUIRE_BROWSER"
 ARGUMENTS = (
-    "--no-sandbox",  # it runs as root in a container, on pages of our own
+    "--no-sandbox",  # runs as root in a container, on its own pages only
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -18,19 +18,19 @@ ARGUMENTS = (
 )
 
 
-def missing(what: str) -> None:
-    """Skip, or fail where a browser is required."""
+def missing(message: str) -> None:
+    """Skip the test, or fail it where the browser is required."""
     if os.environ.get(REQUIRED):
-        pytest.fail(f"{what}, and {REQUIRED} is set")
-    pytest.skip(what)
+        pytest.fail(f"{message}, and {REQUIRED} is set")
+    pytest.skip(message)
 
 
 @pytest.fixture(scope="module")
 def chromium():
     """Debian's chromium, headless, driven by playwright.
 
-    Not for the whole session: its driver keeps an event loop running, and no asynchronous
-    test of another file could run beside it.
+    Module scope, because the driver keeps an event loop running that would break asynchronous
+    tests of other files.
     """
     path = shutil.which("chromium")
     if path is None:
@@ -47,7 +47,7 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """The source of axe-core, from where `npm install --prefix FOLDER axe-core` put it."""
+    """The source of axe-core, as installed by `npm install --prefix FOLDER axe-core`."""
     folder = os.environ.get("INVITE_SWEEPER_AXE")
     source = Path(folder or "node_modules") / "axe-core" / "axe.min.js"
     if not source.is_file():

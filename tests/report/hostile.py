@@ -1,4 +1,4 @@
-"""Values that a person or an API client could have put into a name."""
+"""Hostile values that a name from Atlas can contain."""
 
 HOSTILE = {
     "a script": "<script>window.pwned = 1</script>",

@@ -1,4 +1,4 @@
-"""Audit logs to report on: written line by line as contract.md defines them, and chained."""
+"""Write audit logs for the report tests, line by line and hash-chained."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ def rfc3339(when: datetime) -> str:
 
 
 def invitation(number: int = 1, **changes) -> dict[str, object]:
-    """The contract's fields of one invitation, 20 days old; `number` makes its id."""
+    """Return the audit fields of a 20-day-old invitation; its id is the number."""
     return {
         "invitation_id": f"{number:024x}",
         "project_id": "a" * 24,
@@ -35,46 +35,46 @@ def invitation(number: int = 1, **changes) -> dict[str, object]:
 
 
 class Logbook:
-    """One file; each call writes a line, at once and chained."""
+    """An audit log; each call appends a chained line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.prev = "0" * 64
         self.seq = 0
         self.run_id = ""
-        self.generate = NOW
+        self.now = NOW
         path.touch()
 
     def line(self, event: str, **fields) -> bytes:
-        """Write one line; returns its bytes."""
+        """Append one line and return its bytes."""
         self.seq += 1
-        self.generate += timedelta(milliseconds=1)
-        heads = {
-            "ts": rfc3339(self.generate),
+        self.now += timedelta(milliseconds=1)
+        header = {
+            "ts": rfc3339(self.now),
             "run_id": self.run_id,
             "seq": self.seq,
             "event": event,
         }
-        values = {**heads, "prev": self.prev, **fields}
+        values = {**header, "prev": self.prev, **fields}
         try:
             return self.raw(orjson.dumps(values))
-        except TypeError:  # a lone surrogate, which UTF-8 has no bytes for
-            return self.any(values)
+        except TypeError:  # a lone surrogate, which UTF-8 cannot encode
+            return self.json(values)
 
     def raw(self, raw: bytes) -> bytes:
-        """Write bytes as a line, whatever they are."""
+        """Append arbitrary bytes as a line."""
         self.prev = hashlib.sha256(raw).hexdigest()
         with self.path.open("ab") as stream:
             stream.write(raw + b"\n")
         return raw
 
-    def any(self, fields: dict[str, object]) -> bytes:
-        """Write an object as a line: with escapes where UTF-8 has no bytes, NaN as NaN."""
+    def json(self, fields: dict[str, object]) -> bytes:
+        """Append an object as ASCII JSON, NaN allowed."""
         return self.raw(json.dumps(fields, separators=(",", ":")).encode())
 
     def start(self, run_id: str, *, days_ago: float = 0, mode: str = "sweep", **fields) -> None:
-        """Begin a run."""
-        self.run_id, self.seq, self.generate = run_id, 0, NOW - timedelta(days=days_ago)
+        """Start a run."""
+        self.run_id, self.seq, self.now = run_id, 0, NOW - timedelta(days=days_ago)
         values = {
             "mode": mode,
             "tool_version": "1.0.0",
@@ -82,13 +82,13 @@ class Logbook:
             "policy_path": "config/policy.yaml",
             "base_url": BASE_URL,
             "actor": "mdb_sa_id_example",
-            "now": rfc3339(self.generate),
+            "now": rfc3339(self.now),
             "shard": None,
         }
         self.line("run_started", **{**values, **fields})
 
     def finish(self, exit_code: int = 0, **totals) -> None:
-        """End the run; totals that are not given are those of a quiet one."""
+        """Finish the run; the default totals are those of a run without deletions."""
         values = {
             "projects_seen": 4,
             "projects_unreadable": 0,
@@ -110,23 +110,23 @@ class Logbook:
         self.line("run_finished", **{**values, **totals}, exit_code=exit_code)
 
     def sweep(self, run_id: str, outcomes: dict[int, str], *, days_ago: float = 0, **final) -> None:
-        """A whole sweep: the invitations by number, each with its outcome."""
+        """Write a complete sweep, with an outcome per invitation number."""
         self.start(run_id, days_ago=days_ago)
         self.deletions(outcomes)
         counts = {name: list(outcomes.values()).count(name) for name in set(outcomes.values())}
         self.finish(**{"stale": len(outcomes), **counts, **final})
 
     def deletions(self, outcomes: dict[int, str], **changes) -> None:
-        """Plan, intents and outcomes of the run at hand."""
+        """Write planned, intent and outcome lines to the current run."""
         for number in outcomes:
             self.line("planned", **invitation(number, **changes))
         for number, outcome in outcomes.items():
             fields = invitation(number, **changes)
             if outcome != "skipped":
                 self.line("intent", **fields)
-            ended = {"attempts": 1, "http_status": 204, "error_code": None, "duration_ms": 12}
-            self.line("outcome", **fields, outcome=outcome, **ended)
+            result = {"attempts": 1, "http_status": 204, "error_code": None, "duration_ms": 12}
+            self.line("outcome", **fields, outcome=outcome, **result)
 
     def events(self) -> list[dict]:
-        """What stands in the file."""
+        """Return the records in the file."""
         return [json.loads(line) for line in self.path.read_bytes().splitlines()]

@@ -1,4 +1,4 @@
-"""Runs as a terminal shows them: an audit log, its summary, and what is written of it."""
+"""Runs for the terminal tests: an audit log, its summary and the printed text."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,13 +23,13 @@ ROLES = (
     ["GROUP_DATA_ACCESS_READ_ONLY"],
     ["GROUP_CLUSTER_MANAGER", "GROUP_DATA_ACCESS_READ_WRITE"],
     ["GROUP_DATA_ACCESS_ADMIN"],
-    ["GROUP_NEVER_HEARD_OF"],
+    ["GROUP_FUTURE_ROLE"],
 )
 
 
 @dataclass
 class Scene:
-    """One run: its log, written line by line, and the summary that goes with it."""
+    """One run: its log, written line by line, and the matching summary."""
 
     path: Path
     book: Logbook = field(init=False)
@@ -41,8 +41,8 @@ class Scene:
         self.book.start(RUN)
 
     def plan(self, project: str, number: int, **changes) -> dict[str, object]:
-        """Plan one deletion; its age falls from one to the next in any order of numbers."""
-        known = {
+        """Plan one deletion; age, roles, inviter and rule follow from the number."""
+        defaults = {
             "project_id": f"{sum(map(ord, project[:50])):024x}",
             "project_name": project,
             "username": f"person-{number}@example.com",
@@ -51,31 +51,31 @@ class Scene:
             "age_days": 15.0 + (number * 7) % 90 / 2,
             "rule": "forgotten" if number % 3 else "outsiders",
         }
-        line = invitation(number, **{**known, **changes})
+        line = invitation(number, **{**defaults, **changes})
         self.book.line("planned", **line)
         self.planned.append(line)
         return line
 
-    def lose(self, project: str, reason: str) -> None:
-        """A project that cannot be read."""
+    def unreadable(self, project: str, reason: str) -> None:
+        """Record a project that could not be read."""
         self.book.line("project_unreadable", project_name=project, reason=reason)
 
     def sweep(self, *outcomes: str) -> None:
-        """Carry out what is planned, each with its outcome; one that is short is deleted."""
-        told = [*outcomes, *["deleted"] * (len(self.planned) - len(outcomes))]
-        for line, outcome in zip(self.planned, told, strict=True):
-            answers = {"failed": (500, "UNEXPECTED_ERROR"), "unknown": (None, None)}
-            status, code = answers.get(outcome, (204, None))
+        """Record outcomes in plan order; the remaining deletions are `deleted`."""
+        padded = [*outcomes, *["deleted"] * (len(self.planned) - len(outcomes))]
+        for line, outcome in zip(self.planned, padded, strict=True):
+            responses = {"failed": (500, "UNEXPECTED_ERROR"), "unknown": (None, None)}
+            status, code = responses.get(outcome, (204, None))
             if outcome != "skipped":
                 self.book.line("intent", **line)
-            ended = {"outcome": outcome, "http_status": status, "error_code": code}
-            self.book.line("outcome", **line, **ended)
+            result = {"outcome": outcome, "http_status": status, "error_code": code}
+            self.book.line("outcome", **line, **result)
             self.counts[outcome] = int(self.counts.get(outcome, 0)) + 1
 
     def summary(self, **changes) -> RunSummary:
-        """The totals; those that are not given follow from the log."""
+        """Return the totals; the defaults follow from the log."""
         stale = len(self.planned)
-        known = {
+        defaults = {
             "run_id": RUN,
             "mode": "dry-run",
             "now": "2026-11-25T01:02:03Z",
@@ -89,39 +89,43 @@ class Scene:
             "audit_last_hash": HASH,
             **self.counts,
         }
-        return RunSummary(**{**known, **changes})
+        return RunSummary(**{**defaults, **changes})
 
-    def shown(self, summary: RunSummary, most: int = 50) -> RunView:
-        """What is read back from the log."""
+    def view(self, summary: RunSummary, max_rows: int = 50) -> RunView:
+        """Read the run back from the log."""
         planned = summary.stale - summary.trimmed
-        return load_run_view(self.path, RUN, start=0, max_rows=most, planned=planned)
+        return load_run_view(self.path, RUN, start=0, max_rows=max_rows, planned=planned)
 
     def printed(
-        self, width: int, summary: RunSummary, most: int = 50, kept: KeptInvitations | None = None
+        self,
+        width: int,
+        summary: RunSummary,
+        max_rows: int = 50,
+        kept: KeptInvitations | None = None,
     ) -> str:
-        """The text on a terminal that is so wide, without colour."""
+        """Return the text on a terminal of this width, without colour."""
         return on_terminal(
             width,
             lambda console: show(
-                console, summary, self.shown(summary, most), kept_invitations=kept
+                console, summary, self.view(summary, max_rows), kept_invitations=kept
             ),
         )
 
 
 def on_terminal(width: int, write) -> str:
-    """What is written to a console that is so wide."""
+    """Return what is written to a console of this width."""
     console = Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
     write(console)
     return console.file.getvalue()
 
 
-def kept_names(most: int, *kept: tuple[str, int], **changes) -> KeptInvitations:
-    """Names of so many invitations kept for each reason."""
-    names = KeptInvitations(NOW, most)
+def kept_invitations(max_rows: int, *kept: tuple[str, int], **changes) -> KeptInvitations:
+    """Record a number of kept invitations for each reason."""
+    recorded = KeptInvitations(NOW, max_rows)
     number = 0
     for reason, count in kept:
         for _ in range(count):
             number += 1
             one = pending(number, age=timedelta(days=1, hours=number), **changes)
-            names.record(Decision(one, None, reason))
-    return names
+            recorded.record(Decision(one, None, reason))
+    return recorded

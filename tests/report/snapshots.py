@@ -1,7 +1,6 @@
-"""Texts that are held: what is printed today is what was looked at and taken as right.
+"""Snapshots of printed text.
 
-`UPDATE_SNAPSHOTS=1 pytest tests/report` writes them anew; look at the difference before
-you commit it.
+`UPDATE_SNAPSHOTS=1 pytest tests/report` rewrites them; check the diff before you commit it.
 """
 
 import os
@@ -10,10 +9,10 @@ from pathlib import Path
 FOLDER = Path(__file__).parent / "terminal"
 
 
-def held(name: str, printed: str) -> None:
-    """Compare with the text that is held under the name."""
+def assert_snapshot(name: str, printed: str) -> None:
+    """Compare the text with the snapshot of that name."""
     path = FOLDER / f"{name}.txt"
     if os.environ.get("UPDATE_SNAPSHOTS"):
         path.write_text(printed, "utf-8")
-    assert path.exists(), f"{path} is missing; see the head of {__name__}"
-    assert printed == path.read_text("utf-8"), f"{path} holds another text"
+    assert path.exists(), f"{path} is missing; see the docstring of {__name__}"
+    assert printed == path.read_text("utf-8"), f"{path} differs"

@@ -1,4 +1,4 @@
-"""An explanation says what the run would do, and shows what that stands on."""
+"""An explanation shows the run's decision and the policy keys behind it."""
 
 from datetime import timedelta
 
@@ -54,29 +54,29 @@ ANY = st.builds(
 
 
 @given(ANY)
-def test_decision_is_the_run_s_own(one):
+def test_explained_decision_is_the_decision_of_the_run(one):
     assert explained(one).decision == Selector(POLICY, NOW).decide(one)
 
 
 @given(ANY)
-def test_rule_that_decides_is_the_first_whose_every_key_holds(one):
-    told = explained(one)
-    if told.decision.rule is None:
+def test_deciding_rule_is_the_first_with_all_keys_matching(one):
+    explanation = explained(one)
+    if explanation.decision.rule is None:
         return
-    rules = [verdict for verdict in told.entries if verdict.kind == "rule"]
+    rules = [entry for entry in explanation.entries if entry.kind == "rule"]
     first = next(v for v in rules if all(key.result is True for key in v.keys))
-    assert (first.name, first.result) == (told.decision.rule, True)
+    assert (first.name, first.result) == (explanation.decision.rule, True)
 
 
 @given(ANY)
-def test_every_entry_of_the_policy_is_told_once_and_each_record_is_plain(one):
-    told = explained(one)
-    assert sorted(v.name for v in told.entries) == [
+def test_every_policy_entry_is_explained_once_and_serializable(one):
+    explanation = explained(one)
+    assert sorted(v.name for v in explanation.entries) == [
         *("board", "forgotten", "lapsed", "outsiders", "owners"),
     ]
-    record = told.to_record(NOW)
+    record = explanation.to_record(NOW)
     assert [each["name"] for each in record["rules"]] == ["forgotten", "outsiders", "owners"]
-    assert record["decision"]["stale"] is (told.decision.rule is not None)
+    assert record["decision"]["stale"] is (explanation.decision.rule is not None)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_every_entry_of_the_policy_is_told_once_and_each_record_is_plain(one):
         (timedelta(hours=36), "1.5 days"),
     ],
 )
-def test_age_just_below_the_limit_does_not_read_as_the_limit(age, has):
+def test_age_one_second_below_14_days_is_not_shown_as_14_days(age, has):
     (key, _) = explained(invitation(age=age)).entries[2].keys
     assert (key.name, key.actual) == ("older_than", has)
 
@@ -101,18 +101,18 @@ def test_age_just_below_the_limit_does_not_read_as_the_limit(age, has):
         (Decision(invitation(), None, "no_inviter"), "cannot be judged (no inviter)"),
     ],
 )
-def test_reason_is_told_in_words(decision, words):
+def test_decision_is_described_with_its_reason(decision, words):
     assert words in describe_decision(decision)
 
 
 @pytest.mark.parametrize("key", KEEP_REASONS)
-def test_every_keep_reason_is_explained_as_the_table_shows_it(key):
+def test_every_keep_reason_has_the_same_text_as_in_the_run_table(key):
     assert (
         describe_decision(Decision(invitation(), None, key)) == f"kept: {describe_keep_reason(key)}"
     )
 
 
-def test_reasons_of_links_bounces_and_saved_plans_are_among_the_keep_reasons():
+def test_bounced_and_not_in_plan_are_keep_reasons():
     assert {BOUNCED, NOT_IN_PLAN} < KEEP_REASONS.keys()
     assert (
         describe_keep_reason("reaches_out_of_scope")

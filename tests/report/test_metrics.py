@@ -1,4 +1,4 @@
-"""What Prometheus gets, read back by its own parser and judged by its own tool."""
+"""Metrics as Prometheus's own parser reads them and promtool checks them."""
 
 import json
 import math
@@ -58,7 +58,7 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 
 def written(path: Path, summary: RunSummary = SUMMARY) -> dict[str, float]:
-    """The samples without labels, by name without the prefix."""
+    """Write the metrics; return the samples without labels, by name without prefix."""
     assert write_textfile(path, summary) == ()
     found = samples(path.read_text(encoding="utf-8"))
     return {
@@ -73,7 +73,7 @@ def path(tmp_path):
     return tmp_path / "invite_sweeper.prom"
 
 
-def test_every_figure_of_the_run_is_there_in_base_units(path):
+def test_all_totals_are_written_in_base_units(path):
     finished_s = SUMMARY.finished_at.timestamp()
     assert written(path) == {
         "projects_seen": 40,
@@ -93,7 +93,7 @@ def test_every_figure_of_the_run_is_there_in_base_units(path):
     }
 
 
-def test_outcomes_and_reasons_are_labels(path):
+def test_outcomes_reasons_and_mode_are_labels(path):
     write_textfile(path, SUMMARY)
     found = samples(path.read_text(encoding="utf-8"))
     outcomes = {
@@ -114,20 +114,20 @@ def test_outcomes_and_reasons_are_labels(path):
     assert found["invite_sweeper_run_mode", (("mode", "sweep"),)] == 1
 
 
-def test_what_nobody_knows_is_left_out_rather_than_zero(path):
+def test_unknown_values_are_omitted_not_zero(path):
     found = written(path, replace(SUMMARY, oldest_pending_days=None, sunset=None))
     assert "oldest_pending_age_seconds" not in found
     assert "api_sunset_timestamp_seconds" not in found
 
 
 @pytest.mark.parametrize("exit_code", [0, 10])
-def test_a_run_that_did_all_it_set_out_to_do_is_a_success(path, exit_code):
+def test_exit_codes_0_and_10_update_the_last_success(path, exit_code):
     found = written(path, replace(SUMMARY, exit_code=exit_code))
     assert found["last_success_timestamp_seconds"] == SUMMARY.finished_at.timestamp()
 
 
 @pytest.mark.parametrize("exit_code", [3, 4, 5, 6, 7, 8])
-def test_after_another_run_the_last_success_is_carried_over(path, exit_code):
+def test_other_exit_codes_keep_the_last_success(path, exit_code):
     written(path)
     later = replace(SUMMARY, exit_code=exit_code, finished_at=datetime(2026, 11, 26, tzinfo=UTC))
     found = written(path, later)
@@ -135,32 +135,32 @@ def test_after_another_run_the_last_success_is_carried_over(path, exit_code):
     assert found["last_run_timestamp_seconds"] == later.finished_at.timestamp()
 
 
-@pytest.mark.parametrize("before", [b"", b"\xff\xfe", b"no metrics {", b"invite_sweeper_x{a="])
-def test_a_file_that_is_no_metrics_file_is_replaced(path, before):
+@pytest.mark.parametrize("before", [b"", b"\xff\xfe", b"not metrics {", b"invite_sweeper_x{a="])
+def test_existing_file_without_metrics_is_replaced(path, before):
     path.write_bytes(before)
     assert "last_success_timestamp_seconds" not in written(path, replace(SUMMARY, exit_code=4))
 
 
-def test_a_folder_that_is_not_there_is_said_and_nothing_is_raised(tmp_path):
-    (said,) = write_textfile(tmp_path / "absent" / "m.prom", SUMMARY)
-    assert "could not be written" in said
+def test_missing_folder_returns_an_error_message(tmp_path):
+    (message,) = write_textfile(tmp_path / "absent" / "m.prom", SUMMARY)
+    assert "could not be written" in message
 
 
-def test_a_reader_never_sees_half_a_file(path, monkeypatch):
+def test_failed_write_leaves_the_existing_file_unchanged(path, monkeypatch):
     written(path)
-    whole = path.read_bytes()
+    before = path.read_bytes()
 
     def full(*_args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "rename", full)
     monkeypatch.setattr(os, "replace", full)
-    (said,) = write_textfile(path, replace(SUMMARY, stale=1))
-    assert "No space left" in said
-    assert path.read_bytes() == whole
+    (message,) = write_textfile(path, replace(SUMMARY, stale=1))
+    assert "No space left" in message
+    assert path.read_bytes() == before
 
 
-def test_a_pipe_is_written_and_not_replaced(tmp_path):
+def test_pipe_is_written_and_not_replaced(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -170,15 +170,15 @@ def test_a_pipe_is_written_and_not_replaced(tmp_path):
     assert pipe.is_fifo()
 
 
-def test_a_pipe_that_nobody_reads_is_said_and_not_waited_for(tmp_path):
+def test_pipe_without_a_reader_returns_an_error_at_once(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    (said,) = write_textfile(pipe, SUMMARY)
-    assert "could not be written" in said
+    (message,) = write_textfile(pipe, SUMMARY)
+    assert "could not be written" in message
     assert pipe.is_fifo()
 
 
-def test_a_link_is_followed_and_the_last_success_is_found_behind_it(tmp_path):
+def test_symlink_is_followed_and_its_target_keeps_the_last_success(tmp_path):
     link, file = tmp_path / "link.prom", tmp_path / "m.prom"
     link.symlink_to(file)
     written(link)
@@ -189,10 +189,10 @@ def test_a_link_is_followed_and_the_last_success_is_found_behind_it(tmp_path):
 
 
 @given(st.dictionaries(st.text(st.characters()), st.integers(0, 10**9), max_size=4))
-def test_any_reason_is_a_label_that_the_parser_reads_back(tmp_path_factory, reasons):
+def test_any_reason_is_readable_as_a_label(tmp_path_factory, reasons):
     path = tmp_path_factory.mktemp("metrics") / "m.prom"
     assert write_textfile(path, replace(SUMMARY, kept_by_reason=reasons)) == ()
-    # newline="": Python would take a lone carriage return in a label for a line's end
+    # bytes, because text mode would turn a carriage return in a label into a line end
     found = samples(path.read_bytes().decode("utf-8"))
     values = sorted(v for (name, _), v in found.items() if name == "invite_sweeper_kept")
     assert math.fsum(values) == sum(reasons.values())
@@ -204,18 +204,18 @@ def promtool(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess
         if os.environ.get("INVITE_SWEEPER_REQUIRE_PROMTOOL"):
             pytest.fail("promtool is required here and is not installed")
         pytest.skip("promtool is not installed (Debian's package promtool)")
-    return subprocess.run(  # noqa: PLW1510 - the caller looks at the code
+    return subprocess.run(  # noqa: PLW1510 - the caller checks the exit code
         [found, *arguments], input=stdin, capture_output=True, cwd=MONITORING
     )
 
 
-def test_promtool_finds_nothing_to_lint_in_what_is_really_written(path):
+def test_promtool_reports_no_lint_for_the_written_metrics(path):
     write_textfile(path, SUMMARY)
     done = promtool("check", "metrics", stdin=path.read_bytes())
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-def test_promtool_would_find_a_unit_that_is_no_base_unit():
+def test_promtool_reports_a_unit_other_than_a_base_unit():
     done = promtool("check", "metrics", stdin=b"# HELP a_days x\n# TYPE a_days gauge\na_days 1\n")
     assert done.returncode != 0
 
@@ -225,7 +225,7 @@ def test_promtool_accepts_the_alert_rules():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_each_alert_fires_at_its_boundary_and_not_before():
+def test_each_alert_has_a_firing_and_a_silent_case_and_both_pass():
     done = promtool("test", "rules", "alerts_test.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     rules = yaml.safe_load((MONITORING / "alerts.yaml").read_text())
@@ -240,7 +240,7 @@ def expressions(dashboard: dict) -> list[str]:
     return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
 
 
-def test_alerts_and_dashboard_speak_of_metrics_that_are_written_and_of_no_other(path):
+def test_alerts_and_dashboard_use_only_written_metrics(path):
     write_textfile(path, SUMMARY)
     known = {name for name, _ in samples(path.read_text(encoding="utf-8"))}
     text = (MONITORING / "alerts.yaml").read_text()
@@ -263,34 +263,34 @@ def test_promtool_accepts_every_expression_of_the_dashboard(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_panels_of_the_dashboard_have_ids_of_their_own_and_do_not_overlap():
+def test_dashboard_panels_have_unique_ids_and_do_not_overlap():
     panels = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
-    places = [panel["gridPos"] for panel in panels]
-    taken = [
+    positions = [panel["gridPos"] for panel in panels]
+    cells = [
         (x, y)
-        for place in places
-        for x in range(place["x"], place["x"] + place["w"])
-        for y in range(place["y"], place["y"] + place["h"])
+        for position in positions
+        for x in range(position["x"], position["x"] + position["w"])
+        for y in range(position["y"], position["y"] + position["h"])
     ]
-    assert len(set(taken)) == len(taken)
-    assert max(x for x, _ in taken) < 24
+    assert len(set(cells)) == len(cells)
+    assert max(x for x, _ in cells) < 24
 
 
 class Gateway:
-    """A Pushgateway that remembers what it was sent, and answers as told."""
+    """A fake Pushgateway that records requests and responds with a fixed status."""
 
     def __init__(self, status: int = 200) -> None:
-        seen = self.seen = []
+        requests = self.requests = []
 
         class Handler(BaseHTTPRequestHandler):
-            def _load(self):
+            def _record(self):
                 length = int(self.headers["Content-Length"])
-                seen.append((self.command, self.path, self.rfile.read(length).decode()))
+                requests.append((self.command, self.path, self.rfile.read(length).decode()))
                 self.send_response(status)
                 self.end_headers()
 
-            do_POST = do_PUT = _load  # noqa: N815 - the names that the server looks for
+            do_POST = do_PUT = _record  # noqa: N815 - names required by http.server
 
             def log_message(self, *_arguments):
                 pass
@@ -312,26 +312,28 @@ class Gateway:
         return f"http://127.0.0.1:{self.server.server_port}"
 
 
-def test_a_push_adds_to_the_group_of_job_and_shard():
+def test_push_posts_to_the_group_of_job_and_shard():
     with Gateway() as gateway:
         assert push(gateway.url, replace(SUMMARY, shard="2/3")) == ()
-    ((method, path, body),) = gateway.seen
-    assert method == "POST"  # PUT would drop the last success that a failed run does not send
+    ((method, path, body),) = gateway.requests
+    assert method == "POST"  # PUT would delete the last success, which a failed run does not send
     assert path == "/metrics/job/invite_sweeper/shard/2-of-3"
     assert samples(body)["invite_sweeper_stale", ()] == 9
 
 
-def test_a_push_after_a_failed_run_leaves_the_last_success_to_the_gateway():
+def test_push_after_a_failed_run_omits_the_last_success():
     with Gateway() as gateway:
         assert push(gateway.url, replace(SUMMARY, exit_code=4)) == ()
-    assert ("invite_sweeper_last_success_timestamp_seconds", ()) not in samples(gateway.seen[0][2])
+    assert ("invite_sweeper_last_success_timestamp_seconds", ()) not in samples(
+        gateway.requests[0][2]
+    )
 
 
-def test_a_gateway_that_refuses_is_said_without_its_address():
+def test_error_status_of_the_gateway_is_reported_without_its_address():
     with Gateway(status=500) as gateway:
-        (said,) = push(f"{gateway.url}/token-s3cret", SUMMARY)
-    assert "it answered 500" in said
-    assert "s3cret" not in said
+        (message,) = push(f"{gateway.url}/token-s3cret", SUMMARY)
+    assert "status 500" in message
+    assert "s3cret" not in message
 
 
 @pytest.mark.parametrize(
@@ -345,7 +347,7 @@ def test_a_gateway_that_refuses_is_said_without_its_address():
         "",
     ],
 )
-def test_no_address_of_a_gateway_raises_or_is_repeated(url):
-    (said,) = push(url, SUMMARY)
-    assert "not" in said
-    assert "s3cret" not in said
+def test_invalid_gateway_url_is_reported_and_not_repeated(url):
+    (message,) = push(url, SUMMARY)
+    assert "not" in message
+    assert "s3cret" not in message

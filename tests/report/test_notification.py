@@ -1,4 +1,4 @@
-"""Messages as real receivers on loopback see them."""
+"""Notifications as HTTP receivers on loopback get them."""
 
 import asyncio
 import hashlib
@@ -43,17 +43,17 @@ PING = Notification(kind="ping", url_env="PING_URL")
 
 @dataclass
 class Receiver:
-    """Takes whatever is posted, remembers it, and answers as told."""
+    """A receiver that records requests and responds with a fixed status."""
 
     status: int = 200
     headers: dict = field(default_factory=dict)
     silent: asyncio.Event | None = None
-    seen: list = field(default_factory=list)
+    requests: list = field(default_factory=list)
     on_request: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
 
-    async def take(self, request: web.Request) -> web.Response:
-        self.seen.append((request.path_qs, dict(request.headers), await request.read()))
+    async def handle(self, request: web.Request) -> web.Response:
+        self.requests.append((request.path_qs, dict(request.headers), await request.read()))
         self.on_request.set()
         if self.silent is not None:
             await self.silent.wait()
@@ -63,7 +63,7 @@ class Receiver:
 @asynccontextmanager
 async def receiving(receiver: Receiver):
     app = web.Application()
-    app.router.add_post("/{path:.*}", receiver.take)
+    app.router.add_post("/{path:.*}", receiver.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -87,10 +87,10 @@ def environment(receiver: Receiver, **more: str) -> dict[str, str]:
     }
 
 
-async def test_a_slack_message_is_one_text_with_the_figures():
+async def test_slack_message_is_one_text_with_the_totals():
     async with receiving(Receiver()) as receiver:
         assert await send_end([SLACK], environment(receiver), FAILED) == ()
-    ((path, headers, body),) = receiver.seen
+    ((path, headers, body),) = receiver.requests
     assert path == "/services/T0/s3cret"
     assert headers["Content-Type"] == "application/json"
     assert json.loads(body) == {
@@ -99,19 +99,19 @@ async def test_a_slack_message_is_one_text_with_the_figures():
     }
 
 
-async def test_a_slack_message_cannot_mention_or_link():
+async def test_slack_message_escapes_mentions_and_links():
     async with receiving(Receiver()) as receiver:
         hostile = replace(QUIET, run_id="<!channel> & <http://x|y>")
         assert await send_end([SLACK], environment(receiver), hostile) == ()
-    text = json.loads(receiver.seen[0][2])["text"]
+    text = json.loads(receiver.requests[0][2])["text"]
     assert "<" not in text
     assert "&lt;!channel&gt; &amp; " in text
 
 
-async def test_a_webhook_holds_the_summary_and_a_signature_over_time_and_body():
+async def test_webhook_contains_the_summary_and_a_signature_of_timestamp_and_body():
     async with receiving(Receiver()) as receiver:
         assert await send_end([WEBHOOK], environment(receiver), DELETED) == ()
-    ((_, headers, body),) = receiver.seen
+    ((_, headers, body),) = receiver.requests
     timestamp = headers["X-Invite-Sweeper-Timestamp"]
     assert int(timestamp) == DELETED.finished_at.timestamp()
     expected = hmac.new(b"k3y", timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
@@ -122,9 +122,9 @@ async def test_a_webhook_holds_the_summary_and_a_signature_over_time_and_body():
 
 
 @pytest.mark.parametrize("channel", [SLACK, WEBHOOK])
-def test_the_begin_of_a_run_is_told_to_a_ping_alone(channel):
+def test_only_ping_channels_are_notified_of_the_start(channel):
     urls = {"CHAT_URL": "https://a.example.com", "HOOK_URL": "https://b.example.com"}
-    with pytest.raises(NotificationError, match="only told of a run's end"):
+    with pytest.raises(NotificationError, match="only notified of the end of a run"):
         build_message(
             channel, urls | {"HOOK_KEY": "k3y", "PING_URL": "https://c.example.com"}, None
         )
@@ -133,27 +133,27 @@ def test_the_begin_of_a_run_is_told_to_a_ping_alone(channel):
     )
 
 
-async def test_a_webhook_without_a_key_is_not_signed():
+async def test_webhook_without_secret_env_is_not_signed():
     async with receiving(Receiver()) as receiver:
-        bare = Notification(kind="webhook", url_env="HOOK_URL")
-        assert await send_end([bare], environment(receiver), DELETED) == ()
-    assert not [name for name in receiver.seen[0][1] if name.startswith("X-Invite")]
+        unsigned = Notification(kind="webhook", url_env="HOOK_URL")
+        assert await send_end([unsigned], environment(receiver), DELETED) == ()
+    assert not [name for name in receiver.requests[0][1] if name.startswith("X-Invite")]
 
 
-async def test_a_webhook_whose_key_is_missing_is_not_sent_unsigned():
+async def test_webhook_with_an_empty_key_is_not_sent():
     async with receiving(Receiver()) as receiver:
-        (said,) = await send_end([WEBHOOK], environment(receiver, HOOK_KEY=""), DELETED)
-    assert "HOOK_KEY" in said
-    assert receiver.seen == []
+        (message,) = await send_end([WEBHOOK], environment(receiver, HOOK_KEY=""), DELETED)
+    assert "HOOK_KEY" in message
+    assert receiver.requests == []
 
 
-async def test_a_ping_tells_of_start_success_and_failure():
+async def test_ping_reports_start_success_and_failure():
     async with receiving(Receiver()) as receiver:
         env = environment(receiver, PING_URL=f"{receiver.url}/ping/s3cret?create=1")
         assert await send_start([SLACK, WEBHOOK, PING], env) == ()
         assert await send_end([PING], env, QUIET) == ()
         assert await send_end([PING], env, FAILED) == ()
-    assert [path for path, _, _ in receiver.seen] == [
+    assert [path for path, _, _ in receiver.requests] == [
         "/ping/s3cret/start?create=1",
         "/ping/s3cret?create=1",
         "/ping/s3cret/fail?create=1",
@@ -161,7 +161,7 @@ async def test_a_ping_tells_of_start_success_and_failure():
 
 
 @pytest.mark.parametrize(
-    ("when", "summary", "told"),
+    ("when", "summary", "notified"),
     [
         ("always", QUIET, True),
         ("changes", QUIET, False),
@@ -179,58 +179,59 @@ async def test_a_ping_tells_of_start_success_and_failure():
         ("failures", replace(QUIET, exit_code=8), True),
     ],
 )
-def test_when_decides_which_runs_are_told(when, summary, told):
-    assert should_notify(Notification(kind="slack", url_env="CHAT_URL", when=when), summary) is told
+def test_when_selects_the_runs_to_notify_of(when, summary, notified):
+    channel = Notification(kind="slack", url_env="CHAT_URL", when=when)
+    assert should_notify(channel, summary) is notified
 
 
 @pytest.mark.parametrize("summary", [QUIET, DELETED, FAILED])
-def test_a_ping_hears_of_every_run_whatever_its_when(summary):
+def test_ping_is_notified_of_every_run_despite_its_when(summary):
     assert should_notify(Notification(kind="ping", url_env="PING_URL", when="failures"), summary)
 
 
-async def test_each_channel_is_told_although_another_fails():
+async def test_failing_channel_does_not_stop_the_others():
     async with receiving(Receiver()) as receiver:
         env = environment(receiver, CHAT_URL="http://127.0.0.1:1/s3cret")
-        (said,) = await send_end([SLACK, WEBHOOK], env, DELETED)
-    assert said.startswith("The slack of CHAT_URL was not told: ")
-    assert "s3cret" not in said
-    assert len(receiver.seen) == 1
+        (message,) = await send_end([SLACK, WEBHOOK], env, DELETED)
+    assert message.startswith("Notification to slack (CHAT_URL) was not sent: ")
+    assert "s3cret" not in message
+    assert len(receiver.requests) == 1
 
 
-async def test_a_redirect_is_not_followed():
+async def test_redirect_is_reported_and_not_followed():
     headers = {"Location": "/elsewhere"}
     async with receiving(Receiver(status=307, headers=headers)) as receiver:
-        (said,) = await send_end([SLACK], environment(receiver), DELETED)
-    assert "it answered 307" in said
-    assert len(receiver.seen) == 1
+        (message,) = await send_end([SLACK], environment(receiver), DELETED)
+    assert "status 307" in message
+    assert len(receiver.requests) == 1
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 503])
-async def test_a_refusal_is_said(status):
+async def test_error_status_is_reported_without_the_address(status):
     async with receiving(Receiver(status=status)) as receiver:
-        (said,) = await send_end([SLACK], environment(receiver), DELETED)
-    assert f"it answered {status}" in said
-    assert "s3cret" not in said
+        (message,) = await send_end([SLACK], environment(receiver), DELETED)
+    assert f"status {status}" in message
+    assert "s3cret" not in message
 
 
-async def test_a_receiver_that_never_answers_is_left_after_the_timeout(monkeypatch):
+async def test_receiver_without_a_response_is_reported_after_the_timeout(monkeypatch):
     monkeypatch.setattr(webhooks, "TIMEOUT_S", 0.2)
     async with receiving(Receiver(silent=asyncio.Event())) as receiver:
-        (said,) = await send_end([SLACK], environment(receiver), DELETED)
-    assert "no answer within" in said
+        (message,) = await send_end([SLACK], environment(receiver), DELETED)
+    assert "no response within" in message
 
 
-async def test_a_cancelled_run_is_not_held_up():
+async def test_cancellation_ends_a_pending_notification():
     async with receiving(Receiver(silent=asyncio.Event())) as receiver:
-        telling = asyncio.create_task(send_end([SLACK], environment(receiver), DELETED))
+        task = asyncio.create_task(send_end([SLACK], environment(receiver), DELETED))
         await receiver.on_request.wait()
-        telling.cancel()
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await telling
+            await task
 
 
 @pytest.mark.parametrize(
-    ("url", "why"),
+    ("url", "reason"),
     [
         ("", "not set"),
         ("   ", "not set"),
@@ -238,24 +239,24 @@ async def test_a_cancelled_run_is_not_held_up():
         ("ftp://127.0.0.1/s3cret", "https"),
         ("s3cret", "https"),
         ("http://127.0.0.1.example.com/s3cret", "https"),
-        ("https://[s3cret", "no URL"),
+        ("https://[s3cret", "not a valid URL"),
     ],
 )
-async def test_an_address_that_may_not_be_used_is_said_and_not_repeated(url, why):
-    (said,) = await send_end([SLACK], {"CHAT_URL": url}, DELETED)
-    assert why in said
-    assert "CHAT_URL" in said
-    assert "s3cret" not in said
+async def test_invalid_url_is_reported_and_not_repeated(url, reason):
+    (message,) = await send_end([SLACK], {"CHAT_URL": url}, DELETED)
+    assert reason in message
+    assert "CHAT_URL" in message
+    assert "s3cret" not in message
 
 
-async def test_nobody_to_tell_opens_no_session(monkeypatch):
+async def test_no_session_is_opened_without_channels(monkeypatch):
     monkeypatch.delattr("aiohttp.ClientSession")
     assert await send_start([SLACK], {}) == ()
     assert await send_end([], {}, FAILED) == ()
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "state"),
+    ("exit_code", "label"),
     [
         (0, "done"),
         (3, "refused by a guard, nothing was deleted"),
@@ -264,6 +265,6 @@ async def test_nobody_to_tell_opens_no_session(monkeypatch):
         (10, "done, there are stale invitations"),
     ],
 )
-def test_the_headline_says_how_it_ended(exit_code, state):
-    said = headline(replace(QUIET, exit_code=exit_code))
-    assert said == f"invite_sweeper sweep: {state} (exit code {exit_code})"
+def test_headline_names_the_exit_code(exit_code, label):
+    expected = f"invite_sweeper sweep: {label} (exit code {exit_code})"
+    assert headline(replace(QUIET, exit_code=exit_code)) == expected

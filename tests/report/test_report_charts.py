@@ -1,4 +1,4 @@
-"""Charts without a browser: what is drawn is what was counted."""
+"""Charts as SVG, without a browser."""
 
 from itertools import pairwise
 from xml.etree import ElementTree as ET
@@ -16,7 +16,7 @@ def drawn(chart: Chart) -> ET.Element:
 
 
 def bars(root: ET.Element) -> list[list[ET.Element]]:
-    """The bars of each series."""
+    """Return the bars of each series."""
     groups = (g for g in root.iter("g") if g.get("class", "").startswith("series"))
     return [list(group.iter("rect")) for group in groups]
 
@@ -32,7 +32,7 @@ def charts(draw) -> Chart:
 
 @given(charts())
 @settings(max_examples=40, deadline=None)
-def test_there_is_a_bar_for_each_number_and_its_height_is_in_proportion(chart):
+def test_each_number_has_a_bar_of_proportional_height(chart):
     found = bars(drawn(chart))
     values = [[int(rect.get("data-value")) for rect in group] for group in found]
     assert values == [list(series.values) for series in chart.series]
@@ -46,7 +46,7 @@ def test_there_is_a_bar_for_each_number_and_its_height_is_in_proportion(chart):
 
 @given(charts())
 @settings(max_examples=10, deadline=None)
-def test_a_drawing_brings_no_style_script_link_id_or_comment(chart):
+def test_svg_has_no_style_script_link_id_or_comment(chart):
     text = svg(chart)
     root = drawn(chart)
     assert {node.tag for node in root.iter()} <= {
@@ -66,7 +66,7 @@ def test_a_drawing_brings_no_style_script_link_id_or_comment(chart):
 
 @given(charts())
 @settings(max_examples=20, deadline=None)
-def test_the_bars_of_a_label_stand_on_each_other_above_the_axis(chart):
+def test_bars_of_a_label_are_stacked_above_the_axis(chart):
     root = drawn(chart)
     axis = max(float(line.get("y1")) for line in root.iter("line"))
     edges = [axis] * len(chart.labels)
@@ -80,7 +80,7 @@ def test_the_bars_of_a_label_stand_on_each_other_above_the_axis(chart):
 
 @given(charts())
 @settings(max_examples=10, deadline=None)
-def test_each_label_stands_under_the_middle_of_its_bar_and_within_the_drawing(chart):
+def test_labels_are_centred_under_their_bars_within_the_drawing(chart):
     root = drawn(chart)
     middles = {
         rect.find("title").text.partition(":")[0]: float(rect.get("x"))
@@ -94,7 +94,7 @@ def test_each_label_stands_under_the_middle_of_its_bar_and_within_the_drawing(ch
         assert middle + len(text.text) * 3.5 <= WIDTH
 
 
-def test_labels_do_not_run_into_each_other():
+def test_overlapping_labels_are_thinned():
     labels = tuple(f"2026-11-{day:02}" for day in range(60))
     root = drawn(Chart("t", labels, (Series("s", (1,) * 60, 0),)))
     axis = next(g for g in root.iter("g") if g.get("class") == "labels")
@@ -103,7 +103,7 @@ def test_labels_do_not_run_into_each_other():
 
 
 @given(st.integers(0, 10**12))
-def test_ticks_are_few_even_and_reach_the_highest(highest):
+def test_at_most_6_evenly_spaced_ticks_reach_the_highest_value(highest):
     found = ticks(highest)
     steps = {later - earlier for earlier, later in pairwise(found)}
     assert found[0] == 0
@@ -112,7 +112,7 @@ def test_ticks_are_few_even_and_reach_the_highest(highest):
     assert len(found) <= 6
 
 
-def test_what_has_no_series_of_its_own_is_one_more_where_there_is_any():
+def test_rest_is_a_series_only_if_not_zero():
     rows = [("a", (1, 2)), ("b", (3, 4))]
     assert [series.name for series in stacked(rows, ("rest", (0, 0)))] == ["a", "b"]
     assert stacked(rows, ("rest", (5, 0)))[-1] == Series("rest", (5, 0), 5)

@@ -1,4 +1,4 @@
-"""The page and its Markdown, without a browser: escaping, hashes, bounds."""
+"""HTML and Markdown reports without a browser: escaping, hashes, size limits."""
 
 import base64
 import hashlib
@@ -32,7 +32,7 @@ FIELDS = ("username", "project_name", "inviter", "rule", "invitation_id")
 
 
 def hostile_book(path: Path, value: str) -> Logbook:
-    """Every text of a log is the value."""
+    """Write a log in which every text is the value."""
     book = Logbook(path)
     everything = dict.fromkeys(FIELDS, value) | {"roles": [value, value], "source": value}
     head = dict.fromkeys(("policy_path", "base_url", "actor", "tool_version", "mode"), value)
@@ -40,12 +40,12 @@ def hostile_book(path: Path, value: str) -> Logbook:
         book.run_id, book.seq = f"{value}{number}", 0
         now = f"2026-11-{25 - days}T01:02:03Z"
         common = {"run_id": book.run_id, "ts": now}
-        book.any({**common, "event": "run_started", "seq": 1, "now": now, **head})
+        book.json({**common, "event": "run_started", "seq": 1, "now": now, **head})
         for event in ("planned", "outcome"):
             line = {**invitation(number), **everything, "outcome": "failed", "error_code": value}
-            book.any({**common, "event": event, **line})
-        lost = {"project_id": value, "project_name": value, "reason": value, "error_code": value}
-        book.any({**common, "event": "project_unreadable", **lost})
+            book.json({**common, "event": event, **line})
+        project = dict.fromkeys(("project_id", "project_name", "reason", "error_code"), value)
+        book.json({**common, "event": "project_unreadable", **project})
         keep = {"name": value, "reason": value, "until": value, "matched": 1}
         final = {
             "exit_code": 4,
@@ -58,20 +58,20 @@ def hostile_book(path: Path, value: str) -> Logbook:
             "error": value,
             "sunset": value,
         }
-        book.any({**common, "event": "run_finished", **final})
+        book.json({**common, "event": "run_finished", **final})
     return book
 
 
 @pytest.fixture(params=HOSTILE.values(), ids=HOSTILE.keys())
 def hostile(request, tmp_path):
-    """A model in which every text is hostile, and the text."""
+    """A model in which every text is hostile, and that text."""
     book = hostile_book(tmp_path / "audit.jsonl", request.param)
     chain = ChainResult(sound=False, message=request.param, last_hash=request.param)
     return build_report_model([book.path], chain), request.param
 
 
 class Tags(HTMLParser):
-    """The tags of a page, the names of their attributes, and its text."""
+    """The tags of a page, their attribute names and its text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -90,36 +90,36 @@ class Tags(HTMLParser):
 
 
 def shown(value: str) -> str:
-    """How the page shows a value in a cell."""
+    """Return the value as a cell shows it."""
     return truncate(escape_unprintable(to_text(value)), 60)
 
 
-def test_no_hostile_value_adds_a_tag_or_an_attribute(hostile, tmp_path):
+def test_hostile_values_add_no_tags_or_attributes(hostile, tmp_path):
     model, _ = hostile
-    tame = build_report_model(
-        [hostile_book(tmp_path / "tame.jsonl", "tame").path], ChainResult(False, "x", "x")
+    harmless = build_report_model(
+        [hostile_book(tmp_path / "harmless.jsonl", "harmless").path], ChainResult(False, "x", "x")
     )
-    found, expected = Tags(render(model, "html")), Tags(render(tame, "html"))
+    found, expected = Tags(render(model, "html")), Tags(render(harmless, "html"))
     assert found.tags == expected.tags
     assert found.attributes - expected.attributes <= {"title"}
 
 
-def test_every_hostile_value_shows_as_text(hostile):
+def test_every_hostile_value_is_shown_as_text(hostile):
     model, value = hostile
     page = Tags(render(model, "html"))
     assert page.text.count(shown(value)) >= len(FIELDS) - 1
     assert "pwned = 1" not in "".join(page.attributes)
 
 
-def test_no_invisible_character_reaches_the_page(hostile):
+def test_output_has_no_invisible_characters(hostile):
     model, _ = hostile
     for fmt in ("html", "md"):
-        made = render(model, fmt)
-        assert escape_unprintable(made.replace("\n", "")) == made.replace("\n", "")
-        made.encode("utf-8")
+        text = render(model, fmt)
+        assert escape_unprintable(text.replace("\n", "")) == text.replace("\n", "")
+        text.encode("utf-8")
 
 
-def test_markdown_renders_every_hostile_value_as_code_and_nothing_else(hostile):
+def test_markdown_renders_hostile_values_only_as_code(hostile):
     model, value = hostile
     tokens = MarkdownIt("gfm-like", {"linkify": True, "html": True}).parse(render(model, "md"))
     inline = [child for token in tokens for child in token.children or ()]
@@ -133,43 +133,43 @@ def test_markdown_renders_every_hostile_value_as_code_and_nothing_else(hostile):
     assert expected in {content.strip() for content in contents}
 
 
-def test_every_table_of_the_markdown_has_as_many_cells_in_each_row_as_in_its_head(hostile):
+def test_markdown_rows_have_as_many_cells_as_their_header(hostile):
     model, _ = hostile
     tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(render(model, "md"))
     widths: list[int] = []
-    head = 0
+    columns = 0
     for token in tokens:
         if token.type == "thead_open":
-            head = 0
-        head += token.type == "th_open"
+            columns = 0
+        columns += token.type == "th_open"
         if token.type == "tr_open":
             widths.append(0)
         widths[-1:] = [widths[-1] + 1] if token.type == "td_open" else widths[-1:]
         if token.type == "tr_close" and widths[-1]:
-            assert widths[-1] == head
+            assert widths[-1] == columns
     assert widths
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30))
-def test_a_code_span_gives_back_what_was_put_in(value):
-    seen = escape_unprintable(value)
-    if not seen.strip():
+def test_code_span_round_trips(value):
+    text = escape_unprintable(value)
+    if not text.strip():
         return
     (paragraph,) = (
-        token for token in MarkdownIt("commonmark").parse(code_span(seen)) if token.type == "inline"
+        token for token in MarkdownIt("commonmark").parse(code_span(text)) if token.type == "inline"
     )
     (code,) = paragraph.children
-    assert (code.type, code.content.strip()) == ("code_inline", seen.strip())
+    assert (code.type, code.content.strip()) == ("code_inline", text.strip())
 
 
 @pytest.mark.parametrize(
-    "said", ["See http://example.com.", "www.example.com", "@team", "<b>", "a_b_c", "1 * 2 * 3"]
+    "sentence", ["See http://example.com.", "www.example.com", "@team", "<b>", "a_b_c", "1 * 2 * 3"]
 )
-def test_a_sentence_with_anything_but_words_is_code(said):
-    assert markdown_sentence(said) == f"`{said}`"
+def test_sentence_with_links_or_markup_becomes_code(sentence):
+    assert markdown_sentence(sentence) == f"`{sentence}`"
 
 
-def test_a_sentence_of_words_stays_a_sentence():
+def test_plain_sentence_is_unchanged():
     assert (
         markdown_sentence("A guard refused the plan. (3 of 4)")
         == "A guard refused the plan. (3 of 4)"
@@ -177,50 +177,50 @@ def test_a_sentence_of_words_stays_a_sentence():
 
 
 @given(st.text(st.characters()))
-def test_visible_text_holds_no_control_and_is_not_changed_by_a_second_look(value):
-    seen = escape_unprintable(value)
-    assert seen.isprintable() or any(char.isspace() for char in seen)
-    assert escape_unprintable(seen) == seen
+def test_escaping_removes_control_characters_and_is_idempotent(value):
+    escaped = escape_unprintable(value)
+    assert escaped.isprintable() or any(char.isspace() for char in escaped)
+    assert escape_unprintable(escaped) == escaped
 
 
 @given(st.text(st.characters(), min_size=MAX_TEXT_LENGTH + 1, max_size=MAX_TEXT_LENGTH + 50))
-def test_a_long_value_is_cut_and_its_length_said(value):
-    kept = to_text(value)
-    assert len(kept) < MAX_TEXT_LENGTH * 8
-    assert kept.endswith(f"… ({len(value)} characters)")
+def test_value_over_the_maximum_length_is_truncated_and_states_its_length(value):
+    text = to_text(value)
+    assert len(text) < MAX_TEXT_LENGTH * 8
+    assert text.endswith(f"… ({len(value)} characters)")
 
 
-def quiet_page(tmp_path) -> str:
+def two_run_page(tmp_path) -> str:
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"}, days_ago=1)
     book.sweep("run-2", {1: "failed", 2: "deleted"}, exit_code=4)
     return render(build_report_model([book.path]), "html")
 
 
-def test_a_page_says_what_its_run_does_not_say_and_leaves_out_what_is_not_there(tmp_path):
+def test_missing_totals_are_stated_and_empty_sections_omitted(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
     book.start("run-1")
     book.finish(projects_seen=None, kept=None, kept_by_reason={"too_young": 2})
     page = render(build_report_model([book.path]), "html")
-    assert "The newest run does not say how many projects were in scope." in page
-    assert "Kept, by reason" in page
+    assert "The newest run did not record how many projects were in scope." in page
+    assert "Kept invitations by reason" in page
     assert "invitations were kept." not in page
-    assert "Exemptions" not in page
-    assert "The chain was not checked for this report." in page
+    assert "Keep entries" not in page
+    assert "The hash chain was not verified for this report." in page
 
 
-def test_a_page_says_how_many_stood_in_projects_that_could_not_be_read(tmp_path):
+def test_comparison_states_invitations_in_now_unreadable_projects(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "failed"}, days_ago=1)
     book.start("run-2")
     book.line("project_unreadable", project_id="a" * 24, project_name="x", reason="401")
     book.finish(4, projects_unreadable=1)
     page = render(build_report_model([book.path]), "html")
-    assert "1 more was in projects that could not be read this time; nobody" in page
+    assert "1 more was in projects that could not be read this time; their state" in page
 
 
-def test_the_content_security_policy_names_the_one_style_and_the_one_script(tmp_path):
-    page = quiet_page(tmp_path)
+def test_content_security_policy_allows_only_its_style_and_script(tmp_path):
+    page = two_run_page(tmp_path)
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == "'none'"
@@ -231,28 +231,28 @@ def test_the_content_security_policy_names_the_one_style_and_the_one_script(tmp_
         assert rules[f"{tag}-src"] == f"'sha256-{digest}'"
 
 
-def test_the_page_has_no_inline_style_handler_or_address(tmp_path):
-    page = Tags(quiet_page(tmp_path))
+def test_page_has_no_inline_style_event_handler_or_external_url(tmp_path):
+    page = Tags(two_run_page(tmp_path))
     assert "style" not in page.attributes
     assert not [name for name in page.attributes if name.startswith("on")]
     assert not page.attributes & {"src", "srcset", "action", "xlink:href"}
-    hrefs = re.findall(r'href="([^"]*)"', quiet_page(tmp_path))
+    hrefs = re.findall(r'href="([^"]*)"', two_run_page(tmp_path))
     assert all(href.startswith("#") or href == "data:," for href in hrefs)
 
 
-def test_ids_are_unique_and_links_lead_to_one(tmp_path):
-    page = quiet_page(tmp_path)
+def test_ids_are_unique_and_references_exist(tmp_path):
+    page = two_run_page(tmp_path)
     ids = re.findall(r'\bid="([^"]*)"', page)
     assert len(set(ids)) == len(ids)
-    wanted = re.findall(r'(?:href="#|aria-labelledby="|aria-controls=")([^"]*)"', page)
-    assert set(wanted) <= set(ids)
+    referenced = re.findall(r'(?:href="#|aria-labelledby="|aria-controls=")([^"]*)"', page)
+    assert set(referenced) <= set(ids)
 
 
-def test_a_report_is_the_same_every_time(tmp_path):
-    assert quiet_page(tmp_path) == render(build_report_model([tmp_path / "audit.jsonl"]), "html")
+def test_report_is_reproducible(tmp_path):
+    assert two_run_page(tmp_path) == render(build_report_model([tmp_path / "audit.jsonl"]), "html")
 
 
-def test_a_report_goes_to_its_file_for_the_owner_alone(tmp_path):
+def test_report_file_is_readable_only_by_its_owner(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"})
     out = tmp_path / "report.html"
@@ -262,14 +262,14 @@ def test_a_report_goes_to_its_file_for_the_owner_alone(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.jsonl", "report.html"]
 
 
-def test_a_report_without_a_file_goes_to_stdout(tmp_path, capsys):
+def test_report_without_a_path_goes_to_stdout(tmp_path, capsys):
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"})
     write_report([book.path], None, "md", None)
-    assert capsys.readouterr().out.startswith("# Invitations swept, 2026-11-25: clean\n")
+    assert capsys.readouterr().out.startswith("# Invitation sweep, 2026-11-25: clean\n")
 
 
-def test_a_report_that_cannot_be_written_leaves_what_stood_there(tmp_path, monkeypatch):
+def test_failed_write_leaves_the_existing_report_unchanged(tmp_path, monkeypatch):
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"})
     out = tmp_path / "report.html"
@@ -285,18 +285,18 @@ def test_a_report_that_cannot_be_written_leaves_what_stood_there(tmp_path, monke
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.jsonl", "report.html"]
 
 
-def test_a_folder_that_is_not_there_is_a_usage_fault(tmp_path):
+def test_missing_folder_is_a_usage_error(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
     with pytest.raises(UsageError, match="cannot be written"):
         write_report([book.path], tmp_path / "absent" / "report.html", "html", None)
 
 
-def test_an_empty_log_makes_a_page_that_says_so(tmp_path):
+def test_page_of_an_empty_log_states_that_it_has_no_run(tmp_path):
     page = render(build_report_model([Logbook(tmp_path / "audit.jsonl").path]), "html")
-    assert "There is no run in these logs." in page
+    assert "These logs contain no run." in page
 
 
-def test_markdown_of_a_long_log_stays_within_what_a_pull_request_takes(tmp_path):
+def test_markdown_of_300_failures_is_below_65536_characters(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
     book.start("run-1")
     book.finish()
@@ -306,13 +306,13 @@ def test_markdown_of_a_long_log_stays_within_what_a_pull_request_takes(tmp_path)
         book.line("planned", **invitation(number, **names))
         book.line("outcome", **invitation(number, **names), outcome="failed", error_code="X" * 40)
     book.finish(4, stale=300)
-    made = render(build_report_model([book.path]), "md")
-    assert len(made) < 65_536
-    assert "250 more are in the audit log" in made
+    text = render(build_report_model([book.path]), "md")
+    assert len(text) < 65_536
+    assert "250 more are in the audit log" in text
 
 
 @pytest.mark.parametrize(("form", "shown"), [("md", 50), ("html", 500)])
-def test_one_that_is_not_shown_is_one(tmp_path, form, shown):
+def test_one_hidden_row_is_singular(tmp_path, form, shown):
     book = Logbook(tmp_path / "audit.jsonl")
     book.start("run-1")
     for number in range(shown + 1):
@@ -321,7 +321,7 @@ def test_one_that_is_not_shown_is_one(tmp_path, form, shown):
     assert "1 more is in the audit log" in render(build_report_model([book.path]), form)
 
 
-def test_a_pipe_is_written_and_not_replaced(tmp_path):
+def test_pipe_is_written_and_not_replaced(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"})
     pipe = tmp_path / "pipe"
@@ -329,30 +329,30 @@ def test_a_pipe_is_written_and_not_replaced(tmp_path):
     with ThreadPoolExecutor(1) as pool:
         read = pool.submit(pipe.read_text, encoding="utf-8")
         write_report([book.path], pipe, "md", None)
-        assert read.result(10).startswith("# Invitations swept")
+        assert read.result(10).startswith("# Invitation sweep")
     assert pipe.is_fifo()
 
 
-def test_a_link_is_followed_and_stays_one(tmp_path):
+def test_symlink_is_followed_and_not_replaced(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"})
     link, file = tmp_path / "link.md", tmp_path / "report.md"
     link.symlink_to(file)
     write_report([book.path], link, "md", None)
     assert link.is_symlink()
-    assert file.read_text().startswith("# Invitations swept")
+    assert file.read_text().startswith("# Invitation sweep")
 
 
-def test_a_sound_chain_is_put_into_words(tmp_path):
+def test_intact_chain_is_described_with_its_counts(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"})
     chain = chain_result(verify([book.path]))
     assert chain.sound
-    assert chain.message.startswith("The chain is sound: 5 lines, 1 run.")
+    assert chain.message.startswith("The chain is intact: 5 lines, 1 run.")
     assert chain.last_hash == book.prev
 
 
-def test_a_damaged_chain_names_the_line_and_the_damage(tmp_path):
+def test_damaged_chain_names_the_line(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"})
     lines = book.path.read_bytes().replace(b"person-1@", b"person-2@", 1)
@@ -361,4 +361,4 @@ def test_a_damaged_chain_names_the_line_and_the_damage(tmp_path):
     assert not chain.sound
     assert "audit.jsonl, line 2" in chain.message
     page = render(build_report_model([book.path], chain), "html")
-    assert '<p class="word">damaged chain</p>' in page
+    assert '<p class="label">damaged chain</p>' in page

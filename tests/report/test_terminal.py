@@ -1,21 +1,22 @@
-"""What a run looks like at 60, 80 and 140 columns, text by text."""
+"""Terminal output of runs at 60, 80 and 140 columns, compared with snapshots."""
 
 import re
 from collections.abc import Callable
 
 import pytest
 from report.hostile import HOSTILE
-from report.scenes import Scene, kept_names, on_terminal
-from report.snapshots import held
+from report.scenes import Scene, kept_invitations, on_terminal
+from report.snapshots import assert_snapshot
 from rich.cells import cell_len
 
 from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.run_view import RunView
 from invite_sweeper.report.tables import LineTable
+from invite_sweeper.sweep.summary import RunSummary
 
 WIDTHS = (60, 80, 140)
-TO_BE_COPIED = re.compile(r"All of them: |Audit  |Last hash +[0-9a-f]{64}$")
+NEVER_WRAPPED = re.compile(r"Show all: |Audit  |Last hash +[0-9a-f]{64}$")
 REASON = "Atlas answered 401 USER_UNAUTHORIZED: the credentials lack the role Project Owner."
 
 
@@ -51,15 +52,15 @@ def nothing_stale(scene: Scene, width: int) -> str:
     return scene.printed(width, scene.summary(kept=3, kept_by_reason={"too_young": 3}))
 
 
-def nothing_at_all(scene: Scene, width: int) -> str:
+def empty(scene: Scene, width: int) -> str:
     return scene.printed(width, scene.summary(projects_seen=1, requests=2))
 
 
-def cut(scene: Scene, width: int) -> str:
+def truncated(scene: Scene, width: int) -> str:
     for project in range(8):
         for number in range(14):
             scene.plan(f"Project {project + 1}", 14 * project + number)
-    return scene.printed(width, scene.summary(exit_code=10), most=20)
+    return scene.printed(width, scene.summary(exit_code=10), max_rows=20)
 
 
 def refused(scene: Scene, width: int) -> str:
@@ -68,9 +69,9 @@ def refused(scene: Scene, width: int) -> str:
     return scene.printed(width, summary)
 
 
-def apart(scene: Scene, width: int) -> str:
-    scene.lose("prod-eu", REASON)
-    scene.lose("", "No answer within 90 s.")
+def partial(scene: Scene, width: int) -> str:
+    scene.unreadable("prod-eu", REASON)
+    scene.unreadable("", "No answer within 90 s.")
     scene.plan("Data Lake", 1, bounced=2)
     scene.plan("Data Lake", 2)
     scene.sweep()
@@ -91,17 +92,17 @@ def apart(scene: Scene, width: int) -> str:
     )
 
 
-def many_lost(scene: Scene, width: int) -> str:
+def many_unreadable(scene: Scene, width: int) -> str:
     for number in range(5):
-        scene.lose(f"prod-{number}", REASON)
-    return scene.printed(width, scene.summary(projects_unreadable=5, exit_code=4), most=3)
+        scene.unreadable(f"prod-{number}", REASON)
+    return scene.printed(width, scene.summary(projects_unreadable=5, exit_code=4), max_rows=3)
 
 
 def verbose(scene: Scene, width: int) -> str:
     plan_some(scene)
     kept = (("too_young", 4), ("keep:board", 2))
     summary = scene.summary(kept=9, kept_by_reason={"too_young": 6, "keep:board": 2, "no_date": 1})
-    return scene.printed(width, summary, kept=kept_names(6, *kept))
+    return scene.printed(width, summary, kept=kept_invitations(6, *kept))
 
 
 def stopped(scene: Scene, width: int) -> str:
@@ -111,7 +112,7 @@ def stopped(scene: Scene, width: int) -> str:
 
 
 def failed(scene: Scene, width: int) -> str:
-    """The audit log could not be written: there is a plan, and no more."""
+    """The audit log could not be written: there is only a plan."""
     plan_some(scene)
     return scene.printed(width, scene.summary(mode="sweep", exit_code=7, skipped=7))
 
@@ -131,54 +132,58 @@ def hostile(scene: Scene, width: int) -> str:
         "nothing": "",
     }
     for number, (project, name) in enumerate(names.items()):
-        whose = project if number % 2 else name
-        scene.plan(whose, number, username=name, inviter=name, rule=name[:30], roles=[name, name])
+        project_name = project if number % 2 else name
+        scene.plan(
+            project_name, number, username=name, inviter=name, rule=name[:30], roles=[name, name]
+        )
     reasons = {f"keep:{name[:20]}": 1 for name in names.values()}
     return scene.printed(width, scene.summary(kept=len(reasons), kept_by_reason=reasons))
 
 
-def asked(scene: Scene, width: int) -> str:
+def prompt(scene: Scene, width: int) -> str:
     plan_some(scene)
     summary = scene.summary(invitations_seen=21, kept=14, estimate_s=12.0)
-    asks = render_question(summary, scene.shown(summary), Limits())
-    return on_terminal(width, lambda console: console.print(asks, end=""))
+    return printed_question(width, summary, scene.view(summary), Limits())
 
 
-def asked_trimmed(scene: Scene, width: int) -> str:
+def prompt_trimmed(scene: Scene, width: int) -> str:
     scene.plan("Data Lake", 1)
     scene.plan("Elsewhere", 2, org_id="c" * 24)
     summary = scene.summary(stale=40, trimmed=38, invitations_seen=60)
-    asks = render_question(
-        summary, scene.shown(summary), Limits(over_limit="trim", max_deletions=2)
-    )
-    return on_terminal(width, lambda console: console.print(asks, end=""))
+    limits = Limits(over_limit="trim", max_deletions=2)
+    return printed_question(width, summary, scene.view(summary), limits)
 
 
-def listed(scene: Scene, width: int) -> str:
+def records(scene: Scene, width: int) -> str:
     """`audit show` of a whole run."""
     plan_some(scene)
-    scene.lose("prod-eu", REASON)
+    scene.unreadable("prod-eu", REASON)
     scene.plan("\u6771\u4eac " * 3, 7, username="a\x1b[31m@\u4f8b\u3048.example [bold]b[/]")
     scene.sweep("deleted", "failed", "already_gone", "unknown", "skipped")
     scene.book.finish(4, stale=8, deleted=4)
-    return lines_of(width, scene.book.events())
+    return printed_records(width, scene.book.events())
 
 
-def listed_nothing(_scene: Scene, width: int) -> str:
-    return lines_of(width, [])
+def records_none(_scene: Scene, width: int) -> str:
+    return printed_records(width, [])
 
 
-def lines_of(width: int, records) -> str:
+def printed_question(width: int, summary: RunSummary, view: RunView, limits: Limits) -> str:
+    question = render_question(summary, view, limits)
+    return on_terminal(width, lambda console: console.print(question, end=""))
+
+
+def printed_records(width: int, events) -> str:
     def write(console):
         table = LineTable(console)
-        for record in records:
+        for record in events:
             table.add(record)
         table.close()
 
     return on_terminal(width, write)
 
 
-def test_lists_that_have_ended_are_named_and_a_log_without_a_line_has_no_last_hash(scene):
+def test_retired_sources_are_listed_and_an_empty_log_has_no_last_hash(scene):
     plan_some(scene)
     printed = scene.printed(
         80, scene.summary(sources_retired=("invites", "org_invites"), audit_last_hash="")
@@ -187,65 +192,65 @@ def test_lists_that_have_ended_are_named_and_a_log_without_a_line_has_no_last_ha
     assert "Last hash" not in printed
 
 
-def test_person_with_two_doors_is_told_which_lists_they_are_in(scene):
+def test_user_in_two_lists_has_one_row_naming_both_lists(scene):
     one = {"username": "ann@example.com", "project_id": "a" * 24}
     scene.plan("Data Lake", 1, **one)
     scene.plan("Data Lake", 2, source="users", **one)
     scene.sweep("deleted", "failed")
     printed = scene.printed(100, scene.summary(mode="sweep"))
-    assert printed.count("ann@example.com") == 2  # one row, and the failure below it
-    assert "2 doors: users, invites" in printed  # the older one first
+    assert printed.count("ann@example.com") == 2  # one row, and one failure
+    assert "in 2 lists: users, invites" in printed  # the older one first
 
 
-def test_kept_invitation_without_a_date_is_named_without_an_age():
-    names = kept_names(5, ("no_date", 1), created_at=None)
-    (row,) = names.rows["no_date"]
+def test_kept_invitation_without_a_date_has_no_age():
+    kept = kept_invitations(5, ("no_date", 1), created_at=None)
+    (row,) = kept.rows["no_date"]
     assert (row.username, row.age_days) == ("person-1@example.com", None)
 
 
-def test_question_leaves_out_what_nobody_knows(scene):
+def test_question_omits_unknown_ages_and_estimate(scene):
     summary = scene.summary(stale=1, estimate_s=None)
-    asks = render_question(summary, RunView(organizations=("o" * 24,), planned=1), Limits())
-    printed = on_terminal(80, lambda console: console.print(asks, end=""))
+    view = RunView(organizations=("o" * 24,), planned=1)
+    printed = printed_question(80, summary, view, Limits())
     assert "limits" in printed
     assert not set(printed.split()) & {"oldest", "newest", "time"}
 
 
 @pytest.mark.parametrize("count", [499, 500, 501, 1000])
-def test_long_log_is_shown_to_its_last_line_under_one_head(count):
-    records = [{"ts": "2026-11-25T01:02:03Z", "event": "intent"}] * count
-    printed = lines_of(140, records).splitlines()
+def test_log_of_499_to_1000_records_is_shown_completely_under_one_header(count):
+    events = [{"ts": "2026-11-25T01:02:03Z", "event": "intent"}] * count
+    printed = printed_records(140, events).splitlines()
     assert (len(printed), printed[0].split()[0]) == (count + 1, "TIME")
     assert sum(line.startswith("TIME") for line in printed) == 1
-    assert len(lines_of(80, records).splitlines()) == count  # nothing to say below each
+    assert len(printed_records(80, events).splitlines()) == count  # no detail lines
 
 
 CASES: tuple[Callable[[Scene, int], str], ...] = (
-    *(dry_run, sweep, nothing_stale, nothing_at_all, cut, refused, apart, many_lost),
-    *(verbose, stopped, failed, hostile, asked, asked_trimmed, listed, listed_nothing),
+    *(dry_run, sweep, nothing_stale, empty, truncated, refused, partial, many_unreadable),
+    *(verbose, stopped, failed, hostile, prompt, prompt_trimmed, records, records_none),
 )
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_text_is_the_one_that_is_held_and_fits_the_terminal(scene, case, width):
+def test_output_matches_its_snapshot_and_fits_the_terminal(scene, case, width):
     printed = case(scene, width)
     for line in printed.split("\n"):
-        assert cell_len(line) <= width or TO_BE_COPIED.match(line)
+        assert cell_len(line) <= width or NEVER_WRAPPED.match(line)
         assert line == line.rstrip()
-    held(f"{case.__name__}-{width}", printed)
+    assert_snapshot(f"{case.__name__}-{width}", printed)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 @pytest.mark.parametrize("width", [1, 7, 20, 500])
-def test_no_width_is_too_odd(scene, case, width):
+def test_output_is_printed_at_unusual_widths(scene, case, width):
     assert case(scene, width)
 
 
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE.keys())
 @pytest.mark.parametrize("width", WIDTHS)
-def test_no_name_moves_the_cursor_or_begins_a_line_of_its_own(scene, value, width):
-    scene.lose(value, value)
+def test_hostile_names_neither_move_the_cursor_nor_start_a_line(scene, value, width):
+    scene.unreadable(value, value)
     scene.plan(value, 1, username=value, inviter=value, rule=value, roles=[value], bounced=1)
     scene.sweep("failed")
     summary = scene.summary(
@@ -256,14 +261,9 @@ def test_no_name_moves_the_cursor_or_begins_a_line_of_its_own(scene, value, widt
         audit_log=value,
         exit_code=4,
     )
-    names = kept_names(9, (f"keep:{value}", 1), username=value, project_name=value)
-    printed = scene.printed(width, summary, kept=names)
-    printed += on_terminal(
-        width,
-        lambda console: console.print(
-            render_question(summary, scene.shown(summary), Limits()), end=""
-        ),
-    )
+    kept = kept_invitations(9, (f"keep:{value}", 1), username=value, project_name=value)
+    printed = scene.printed(width, summary, kept=kept)
+    printed += printed_question(width, summary, scene.view(summary), Limits())
     fields = (
         "ts",
         "run_id",
@@ -276,9 +276,9 @@ def test_no_name_moves_the_cursor_or_begins_a_line_of_its_own(scene, value, widt
         "mode",
     )
     for event in (value, "planned", "outcome", "project_unreadable", "run_started", "run_finished"):
-        printed += lines_of(width, [{**dict.fromkeys(fields, value), "event": event}])
+        printed += printed_records(width, [{**dict.fromkeys(fields, value), "event": event}])
     assert not set(printed) & set(
         "\x00\x07\x1b\r\t\x7f\x85\u2028\u202e\u2066\u2067\u200b\u200d\ufeff"
     )
     lines = printed.split("\n")
-    assert all(cell_len(line) <= width or TO_BE_COPIED.match(line) for line in lines)
+    assert all(cell_len(line) <= width or NEVER_WRAPPED.match(line) for line in lines)

@@ -1,4 +1,4 @@
-"""Progress: its rate, its remaining time, and what it leaves behind."""
+"""Progress views: rate, remaining time and cleanup."""
 
 from io import StringIO
 
@@ -13,16 +13,16 @@ from invite_sweeper.report.progress import BarProgressView, LogProgressView, rem
 
 class FakeLog:
     def __init__(self):
-        self.said = []
+        self.lines = []
 
     def info(self, event, **fields):
-        self.said.append(("info", event, fields))
+        self.lines.append(("info", event, fields))
 
     def warning(self, event, **fields):
-        self.said.append(("warning", event, fields))
+        self.lines.append(("warning", event, fields))
 
     def error(self, event, **fields):
-        self.said.append(("error", event, fields))
+        self.lines.append(("error", event, fields))
 
 
 class FakeClock:
@@ -33,22 +33,19 @@ class FakeClock:
         return self.now_s
 
 
-# --- the remaining time --------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("left", "rate", "elapsed_s", "estimate_s", "expected"),
     [
-        (100, 10.0, 5.0, 0.0, 10.0),  # no estimate: the rate alone
-        (100, 100.0, 5.0, 60.0, 55.0),  # a fast burst: what the limits have left
-        (100, 1.0, 5.0, 60.0, 100.0),  # slower than the limits: the rate
-        (100, 1.0, 90.0, 60.0, 100.0),  # the estimate is spent: the rate
-        (100, None, 0.0, 60.0, 60.0),  # nothing done yet: the estimate
-        (100, None, 0.0, 0.0, None),  # nothing is known
+        (100, 10.0, 5.0, 0.0, 10.0),  # no estimate: only the rate
+        (100, 100.0, 5.0, 60.0, 55.0),  # a fast burst: the rest of the estimate
+        (100, 1.0, 5.0, 60.0, 100.0),  # slower than the estimate: the rate
+        (100, 1.0, 90.0, 60.0, 100.0),  # the estimate is exceeded: the rate
+        (100, None, 0.0, 60.0, 60.0),  # no rate yet: the estimate
+        (100, None, 0.0, 0.0, None),  # unknown
         (0, 10.0, 5.0, 60.0, 0.0),  # done
     ],
 )
-def test_remaining_time_is_the_rate_s_but_never_less_than_the_estimate_has_left(
+def test_remaining_time_follows_the_rate_but_not_below_the_rest_of_the_estimate(
     left, rate, elapsed_s, estimate_s, expected
 ):
     assert remaining_s(left, rate, elapsed_s, estimate_s) == expected
@@ -60,7 +57,9 @@ def test_remaining_time_is_the_rate_s_but_never_less_than_the_estimate_has_left(
     st.floats(0, 1e6),
     st.floats(0, 1e6),
 )
-def test_remaining_time_is_never_negative_and_keeps_to_the_estimate(left, rate, elapsed, estimate):
+def test_remaining_time_is_never_negative_nor_below_the_rest_of_the_estimate(
+    left, rate, elapsed, estimate
+):
     found = remaining_s(left, rate, elapsed, estimate)
     assert found is None or found >= 0
     if left and estimate > elapsed:
@@ -68,55 +67,49 @@ def test_remaining_time_is_never_negative_and_keeps_to_the_estimate(left, rate, 
         assert found >= estimate - elapsed
 
 
-# --- lines in a log ------------------------------------------------------------------------
-
-
-def test_line_is_said_at_the_begin_and_then_every_30_s_at_most():
+def test_progress_is_logged_at_the_start_and_then_every_30_s():
     log, clock = FakeLog(), FakeClock()
     view = LogProgressView(log, clock)
     view.deleting_started(100, 60.0)
     for _ in range(59):
         clock.now_s += 1.0
         view.deletion_done(Outcome.DELETED)
-    assert [event for _, event, _ in log.said] == ["deleting invitations"] * 2
-    begin, later = (fields for _, _, fields in log.said)
-    assert begin == {"total": 100, "estimate_s": 60.0}
+    assert [event for _, event, _ in log.lines] == ["deleting invitations"] * 2
+    first, later = (fields for _, _, fields in log.lines)
+    assert first == {"total": 100, "estimate_s": 60.0}
     assert later == {"done": 30, "total": 100, "a_second": 1.0, "remaining_s": 70, "deleted": 30}
 
 
-def test_line_keeps_to_the_estimate():
+def test_logged_remaining_time_is_not_below_the_rest_of_the_estimate():
     log, clock = FakeLog(), FakeClock()
     view = LogProgressView(log, clock)
     view.deleting_started(100, 600.0)
     for _ in range(30):
         clock.now_s += 1.0
         view.deletion_done(Outcome.DELETED)
-    assert log.said[-1][2]["remaining_s"] == 570
+    assert log.lines[-1][2]["remaining_s"] == 570
 
 
-def test_walk_is_told_apart_from_the_sweep():
+def test_listing_and_deleting_are_logged_as_separate_events():
     log, clock = FakeLog(), FakeClock()
     view = LogProgressView(log, clock)
     view.listing_started(3)
     view.list_done()
     view.deleting_started(2, 0.0)
-    assert [(event, fields) for _, event, fields in log.said] == [
+    assert [(event, fields) for _, event, fields in log.lines] == [
         ("reading projects", {"total": 3}),
         ("deleting invitations", {"total": 2}),
     ]
 
 
 @pytest.mark.parametrize("make", [LogProgressView, BarProgressView])
-def test_warnings_and_alarms_go_to_the_log(make):
+def test_warnings_and_errors_go_to_the_log(make):
     log = FakeLog()
     view = make(log, FakeClock() if make is LogProgressView else Console(file=StringIO()))
-    view.warning("look")
-    view.error("see to it")
+    view.warning("first")
+    view.error("second")
     view.close()
-    assert log.said == [("warning", "look", {}), ("error", "see to it", {})]
-
-
-# --- the bar -------------------------------------------------------------------------------
+    assert log.lines == [("warning", "first", {}), ("error", "second", {})]
 
 
 def bar(width: int) -> tuple[BarProgressView, Console]:
@@ -127,22 +120,22 @@ def bar(width: int) -> tuple[BarProgressView, Console]:
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
-def test_bar_shows_how_many_and_how_many_failed_in_one_line(width):
+def test_bar_shows_progress_and_failures_on_one_line(width):
     view, _ = bar(width)
     view.deleting_started(40, 120.0)
     for outcome in (*[Outcome.DELETED] * 9, Outcome.FAILED):
         view.deletion_done(outcome)
-    paper = Console(file=StringIO(), width=width)
-    paper.print(view._progress.get_renderable())
+    output = Console(file=StringIO(), width=width)
+    output.print(view._progress.get_renderable())
     view.close()
-    (line,) = paper.file.getvalue().splitlines()
+    (line,) = output.file.getvalue().splitlines()
     assert len(line) <= width
     assert "10/40" in line
     assert "1 failed" in line
     assert "2:00 left" in line or "1:59 left" in line
 
 
-def test_bar_is_taken_away_after_the_last_step():
+def test_bar_is_removed_after_the_last_step():
     view, console = bar(80)
     view.listing_started(2)
     assert view._progress.live.is_started
@@ -153,7 +146,7 @@ def test_bar_is_taken_away_after_the_last_step():
     assert console.file.getvalue().endswith("\x1b[2K")
 
 
-def test_sweep_that_begins_before_all_was_read_has_the_bar_for_itself():
+def test_bar_shows_only_deletions_once_they_start():
     view, _ = bar(80)
     view.listing_started(3)
     view.list_done()
@@ -162,7 +155,7 @@ def test_sweep_that_begins_before_all_was_read_has_the_bar_for_itself():
     view.close()
 
 
-def test_bar_of_nothing_is_never_begun():
+def test_bar_of_0_steps_is_never_shown():
     view, _ = bar(80)
     view.listing_started(0)
     assert not view._progress.live.is_started

@@ -1,4 +1,4 @@
-"""Render and write the page."""
+"""Render a report of audit logs as one HTML page or as Markdown, and write it."""
 
 import base64
 import hashlib
@@ -33,20 +33,17 @@ __all__ = [
 ]
 
 
-# Text for Markdown: no value of a log can become markup, a link or a mention there.
-
-
 _SAFE_TEXT = re.compile(r"[A-Za-z0-9 ,;:'()%/.+-]*")
 _LINKS = re.compile(r"://|www\.", re.IGNORECASE)
 _RUNS = re.compile(r"`+")
 
 
 def code_span(value: str, *, in_table: bool = False) -> str:
-    """The text as a code span, which no reader of Markdown looks into; empty stays empty.
+    """Return the text as a code span, which cannot become markup; empty stays empty.
 
     Args:
-        written: Visible already: no line ends, no controls.
-        in_table: A table is cut at each `|` before code spans are looked for.
+        value: Escaped text, without line breaks or control characters.
+        in_table: Escape `|`, because a table row is split before code spans are parsed.
 
     Source:
         GitHub Flavored Markdown, version 0.29, 6.3 "Code spans" and 4.10 "Tables".
@@ -61,12 +58,9 @@ def code_span(value: str, *, in_table: bool = False) -> str:
 
 
 def markdown_sentence(value: str) -> str:
-    """A sentence of ours: plain where it holds letters and stops alone, else a code span."""
+    """Return a sentence as it is if it cannot become markup or a link, else as a code span."""
     plain = _SAFE_TEXT.fullmatch(value) and not _LINKS.search(value)
     return value if plain else code_span(value)
-
-
-# The model as one self-contained page, or as Markdown for a ticket.
 
 
 STATUS_CLASSES = {
@@ -79,18 +73,18 @@ STATUS_CLASSES = {
     ReportStatus.FAILED: "bad",
     ReportStatus.DAMAGED: "bad",
 }
-"""The colour of the verdict; the word stands beside it, so nothing hangs on colour."""
+"""CSS class of each status; the status is also shown as text."""
 
 
 MARKDOWN_ROWS = 50
-"""Rows of a table in Markdown; a pull request takes 65,536 characters in all."""
+"""Maximum rows of a Markdown table; a pull request accepts 65,536 characters."""
 
 
 def render_html(model: ReportModel) -> str:
-    """One page that asks nothing of any network and runs no script but its own.
+    """Return one self-contained page that makes no network requests.
 
-    Its Content-Security-Policy names the hashes of its style sheet and its script, and
-    forbids everything else, so that even markup that slipped through could do nothing.
+    Its Content-Security-Policy allows only its own style sheet and script, by hash, so that
+    even injected markup could not run.
     """
     style, script = _asset("report.css"), _asset("report.js")
     return (
@@ -98,7 +92,7 @@ def render_html(model: ReportModel) -> str:
         .get_template("report.html.j2")
         .render(
             **_parts(model),
-            mood=STATUS_CLASSES[model.status],
+            status_class=STATUS_CLASSES[model.status],
             style=style,
             script=script,
             style_hash=_hash(style),
@@ -109,7 +103,7 @@ def render_html(model: ReportModel) -> str:
 
 
 def render_markdown(model: ReportModel) -> str:
-    """The same in Markdown: tables for charts, values as code spans."""
+    """Return the report as Markdown: tables in place of charts, values as code spans."""
     return (
         _environment(autoescape=False)
         .get_template("report.md.j2")
@@ -118,7 +112,7 @@ def render_markdown(model: ReportModel) -> str:
 
 
 def svg(chart: Chart) -> str:
-    """Draw a chart; `<rect data-value>` is a bar, in the order of series, then labels."""
+    """Return a chart as SVG; each bar is a `<rect data-value>`, ordered by series, then label."""
     template = _environment(autoescape=True).get_template("chart.svg.j2")
     return template.render(chart=chart, at=layout(chart), width=WIDTH, height=HEIGHT)
 
@@ -126,8 +120,8 @@ def svg(chart: Chart) -> str:
 def _parts(model: ReportModel) -> dict[str, object]:
     return {
         "title": title(model),
-        "verdict": model.status.value,
-        "sentence": model.status_message,
+        "status": model.status.value,
+        "status_message": model.status_message,
         "notes": model.notes,
         "tiles": tiles(model),
         "facts": facts(model),
@@ -139,7 +133,7 @@ def _parts(model: ReportModel) -> dict[str, object]:
 def _environment(*, autoescape: bool) -> Environment:
     environment = Environment(
         loader=PackageLoader("invite_sweeper.report.html"),
-        autoescape=autoescape,  # noqa: S701 - off for Markdown alone, which has rules of its own
+        autoescape=autoescape,  # noqa: S701 - off only for Markdown, which has its own filters
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -161,28 +155,25 @@ def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(digest).decode()}"
 
 
-# A report of audit logs: one page, or Markdown.
-
-
 Format: TypeAlias = Literal["html", "md"]
 
 
 def write_report(
     paths: Sequence[Path], out: Path | None, fmt: Format, chain: ChainResult | None
 ) -> None:
-    """Make a report of audit logs and put it where it was asked for.
+    """Write a report of audit logs to a file or to stdout.
 
-    The file is there whole or not at all, and for its owner alone: it names people.
+    The file is replaced atomically and readable only by its owner: it contains names.
 
     Args:
         paths: Audit logs, in any order.
-        out: None for stdout.
-        fmt: A page, or Markdown.
-        chain: The result of `audit.verify` for the same files; None if it was not asked for.
+        out: Path of the report; None for stdout.
+        fmt: HTML or Markdown.
+        chain: The result of `audit.verify` for the same files; None if it was not run.
 
     Raises:
-        UsageFault: A log cannot be read, or `out` cannot be written;
-            what stood there before stands there still.
+        UsageError: A log cannot be read, or `out` cannot be written; an existing file is
+            unchanged.
     """
     text = render(build_report_model(paths, chain), fmt)
     if out is None:
@@ -193,7 +184,7 @@ def write_report(
     except OSError as error:
         raise UsageError(
             f"The report cannot be written to {out}: {error.strerror}.",
-            hint="Name a file in a folder that you may write to.",
+            hint="Choose a file in a folder that you can write to.",
         ) from error
 
 
@@ -202,13 +193,13 @@ def _write(out: Path, text: str) -> None:
     if target is None:
         out.write_text(text, encoding="utf-8")
         return
-    descriptor, made = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
-        Path(made).replace(target)
+        Path(temporary).replace(target)
     except BaseException:
-        Path(made).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise
 
 

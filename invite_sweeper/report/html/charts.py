@@ -1,8 +1,8 @@
-"""Stacked bars: where each bar, tick and label of a chart stands.
+"""Compute the layout of stacked bar charts.
 
-`chart.svg.j2` draws what `layout` returns, without a style, script, link or identifier: the
-page's style sheet sets the colours in light and dark, and its Content-Security-Policy forbids
-the rest. No text of a log is part of a drawing: the legend stands beside it, as HTML.
+`chart.svg.j2` draws the result of `layout` without styles, scripts, links or ids: the page's
+style sheet sets the colours, and its Content-Security-Policy forbids the rest. Drawings
+contain no text from a log: the legend is HTML.
 """
 
 import math
@@ -13,18 +13,18 @@ from typing import TypeAlias
 WIDTH, HEIGHT = 720, 300
 TICKS = 5
 REST_TONE = 5
-"""The last tone of the style sheet: grey."""
+"""The last colour of the style sheet: grey."""
 
 _TOP, _RIGHT, _BOTTOM = 12, 36, 28
 _GAP = 16
-"""Around the labels at the left of the axis."""
+"""Space around the labels left of the axis."""
 _LETTER = 8
-"""Width of a letter of a label, with its share of the space between two labels."""
+"""Width of a label's letter, including its share of the space between labels."""
 _FILLED, _WIDEST = 0.8, 96
-"""Share of the space per label that its bar takes, and how wide a bar may be."""
+"""Share of a label's space that its bar takes, and the maximum width of a bar."""
 
 Row: TypeAlias = tuple[str, tuple[int, ...]]
-"""A name and its numbers, one a label."""
+"""A name and its numbers, one per label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Series:
     """One colour of a chart.
 
     Attributes:
-        name: For the legend; may be hostile.
-        values: One a label.
+        name: Text of the legend; may be hostile.
+        values: One per label.
         tone: Index of the colour in the page's style sheet.
     """
 
@@ -44,11 +44,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Stacked bars: one a label, the series on top of each other.
+    """Stacked bars: one per label, the series on top of each other.
 
     Attributes:
-        title: What a screen reader reads in place of the drawing.
-        labels: Constants or dates, never text of a log.
+        title: Text for screen readers.
+        labels: Constants or dates, never text from a log.
     """
 
     title: str
@@ -57,13 +57,13 @@ class Chart:
 
     @property
     def total(self) -> int:
-        """All bars together."""
+        """Sum of all bars."""
         return sum(sum(series.values) for series in self.series)
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One rectangle, in units of the drawing; `y` is its upper edge."""
+    """One rectangle, in drawing units; `y` is its upper edge."""
 
     label: str
     value: int
@@ -75,14 +75,14 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the parts of a chart stand, in units of the drawing.
+    """Positions of a chart's parts, in drawing units.
 
     Attributes:
-        left: The vertical axis.
-        right: Where the horizontal lines end.
-        floor: The horizontal axis.
-        ticks: Text and height of each horizontal line.
-        labels: Each label that is written, and the middle of its bar.
+        left: Position of the vertical axis.
+        right: End of the horizontal lines.
+        floor: Position of the horizontal axis.
+        ticks: Text and position of each horizontal line.
+        labels: Each visible label and the middle of its bar.
         bars: The bars of each series.
     """
 
@@ -95,7 +95,7 @@ class Layout:
 
 
 def layout(chart: Chart) -> Layout:
-    """Place each bar, tick and label; of labels that would overlap, write every n-th only."""
+    """Return the layout; labels that would overlap are thinned to every n-th."""
     columns = list(zip(*(series.values for series in chart.series), strict=True))
     scale = ticks(max(map(sum, columns), default=0))
     left, right, floor = _GAP + _LETTER * len(f"{scale[-1]:,}"), WIDTH - _RIGHT, HEIGHT - _BOTTOM
@@ -129,14 +129,14 @@ def layout(chart: Chart) -> Layout:
 
 
 def ticks(highest: int) -> tuple[int, ...]:
-    """Return whole numbers in round steps, from 0 to the highest or just over it."""
+    """Return whole numbers in round steps, from 0 to at least the highest value."""
     steps = (base * 10**power for power in range(20) for base in (1, 2, 5))
     step = next(step for step in steps if step * TICKS >= highest)
     return tuple(range(0, step * -(-max(highest, 1) // step) + 1, step))
 
 
 def stacked(rows: Sequence[Row], rest: Row) -> tuple[Series, ...]:
-    """Return a series for each row, and one for all others if any of its numbers is not zero."""
+    """Return a series for each row, and one for the rest if any of its numbers is not zero."""
     named = [Series(name, values, tone) for tone, (name, values) in enumerate(rows)]
     if any(rest[1]):
         named.append(Series(rest[0], rest[1], tone=REST_TONE))

@@ -1,4 +1,10 @@
-"""Audit lines into temporary SQLite."""
+"""Load audit logs into a temporary SQLite database.
+
+A first pass finds the runs and selects those to compare; a second one counts every line and
+stores the lines of the selected runs. Memory use does not depend on the size of the logs:
+SQLite's private temporary database caches a few MiB, spills to a file in the temporary
+folder, and disappears when it is closed or the program ends.
+"""
 
 import hashlib
 import re
@@ -16,17 +22,11 @@ from invite_sweeper.report.run_view import parse_log_line
 from invite_sweeper.sweep.plan import age_class
 from invite_sweeper.text import to_datetime, to_float, to_int, to_text
 
-# The temporary database that holds what memory should not: rows of the runs looked at.
-#
-# It is SQLite's own private temporary database: it lives in a few MiB of cache, spills to a
-# file in the temporary folder, and is gone when it is closed, however the program ends.
-
-
 CACHE_KIB = 16_384
 
-_FAMILY = 0xFF
+_PRIMARY_CODE_MASK = 0xFF
 _STORAGE_ERRORS = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
-"""Error codes; the lowest byte names the family."""
+"""Primary error codes: the lowest byte of SQLite's extended codes."""
 
 SCHEMA = """
 CREATE TABLE runs (
@@ -42,38 +42,41 @@ CREATE TABLE runs (
   skipped INTEGER NOT NULL DEFAULT 0, accepted_before INTEGER NOT NULL DEFAULT 0,
   accepted_during INTEGER NOT NULL DEFAULT 0
 );
-CREATE TABLE items (
+CREATE TABLE planned_items (
   role INTEGER NOT NULL, key TEXT NOT NULL, invitation_id TEXT, project_id TEXT, project TEXT,
   username TEXT, inviter TEXT, roles TEXT, rule TEXT, age REAL, class INTEGER,
-  bounced INTEGER, person TEXT
+  bounced INTEGER, user TEXT
 );
-CREATE TABLE ends (
+CREATE TABLE outcomes (
   role INTEGER NOT NULL, key TEXT NOT NULL, outcome TEXT, attempts INTEGER,
   http_status INTEGER, error_code TEXT
 );
-CREATE TABLE blind (
+CREATE TABLE unreadable_projects (
   role INTEGER NOT NULL, project_id TEXT, project TEXT, reason TEXT, http_status INTEGER,
   error_code TEXT
 );
-CREATE TABLE erased (project_id TEXT NOT NULL, username TEXT NOT NULL, at TEXT NOT NULL);
+CREATE TABLE earlier_deletions (
+  project_id TEXT NOT NULL, username TEXT NOT NULL, deleted_at TEXT NOT NULL
+);
+CREATE TABLE last_lines (run_id TEXT PRIMARY KEY, line BLOB);
 """
 
 INDEXES = """
-CREATE INDEX items_by_key ON items (key, role);
-CREATE INDEX ends_by_key ON ends (key, role);
-CREATE INDEX blind_by_project ON blind (project_id, role);
-CREATE INDEX erased_by_person ON erased (project_id, username, at);
+CREATE INDEX planned_by_key ON planned_items (key, role);
+CREATE INDEX outcomes_by_key ON outcomes (key, role);
+CREATE INDEX unreadable_by_project ON unreadable_projects (project_id, role);
+CREATE INDEX deletions_by_user ON earlier_deletions (project_id, username, deleted_at);
 ANALYZE;
 """
-"""Made once all rows are in: far cheaper than keeping them in step with each row."""
+"""Created after all rows are inserted: far cheaper than updating them for each row."""
 
 
 @contextmanager
 def temporary_database() -> Iterator[sqlite3.Connection]:
-    """An empty ledger, gone at the end.
+    """Yield an empty database that is deleted at the end.
 
     Raises:
-        UsageFault: The temporary folder cannot hold it.
+        UsageError: The temporary folder is full or not writable.
     """
     connection = sqlite3.connect("", isolation_level=None)
     try:
@@ -84,21 +87,21 @@ def temporary_database() -> Iterator[sqlite3.Connection]:
         connection.executescript(SCHEMA)
         yield connection
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & _FAMILY not in _STORAGE_ERRORS:
+        if error.sqlite_errorcode & _PRIMARY_CODE_MASK not in _STORAGE_ERRORS:
             raise
         raise UsageError(
-            f"The temporary folder cannot hold what a report of these logs needs: {error}.",
-            hint="Make room there, or name a roomier folder in TMPDIR.",
+            f"The temporary folder cannot hold the report's data: {error}.",
+            hint="Free some space there, or set TMPDIR to a larger folder.",
         ) from error
     finally:
         connection.close()
 
 
 class BatchInserter:
-    """Collects rows of one table and hands them over in large groups.
+    """Inserts rows into one table in batches.
 
     Attributes:
-        GROUP: Rows a group: enough to make the calls cheap, few enough to stay flat.
+        BATCH_SIZE: Rows per batch: enough to be fast, few enough for constant memory.
     """
 
     BATCH_SIZE = 2_000
@@ -112,31 +115,28 @@ class BatchInserter:
         self._rows: list[tuple[object, ...]] = []
 
     def add(self, row: tuple[object, ...]) -> None:
-        """Take one row; its values stand in the table's order."""
+        """Add one row, with its values in the table's column order."""
         self._rows.append(row)
         if len(self._rows) >= self.BATCH_SIZE:
             self.flush()
 
     def flush(self) -> None:
-        """Hand over what is left."""
+        """Insert the remaining rows."""
         self._connection.execute("BEGIN")
         self._connection.executemany(self._statement, self._rows)
         self._connection.execute("COMMIT")
         self._rows.clear()
 
 
-# Reads audit logs line by line, whatever stands in them, in flat memory.
-
-
 MAX_LINE_BYTES = 1 << 23
-"""Bytes; what is longer is no audit line and is skipped to its end."""
+"""A longer line is not an audit record and is skipped."""
 
 
 def raw_lines(path: Path) -> Iterator[bytes]:
-    """Each line without its newline, in the file's order; an overlong one as `b""`.
+    """Yield each line without its newline; an overlong one as `b""`.
 
     Raises:
-        UsageFault: The file cannot be read.
+        UsageError: The file cannot be read.
     """
     try:
         with path.open("rb") as stream:
@@ -148,7 +148,7 @@ def raw_lines(path: Path) -> Iterator[bytes]:
     except OSError as error:
         raise UsageError(
             f"The audit log {path} cannot be read: {error.strerror}.",
-            hint="Name files that exist and that you may read.",
+            hint="Pass files that exist and are readable.",
         ) from error
 
 
@@ -158,10 +158,10 @@ def _skip_line(stream: BinaryIO) -> None:
 
 
 def sort_by_start(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Each file once, the one that begins first first: a rotated log is read as it was written.
+    """Return each file once, sorted by first timestamp, so that rotated logs are in order.
 
     Raises:
-        UsageFault: A file cannot be read.
+        UsageError: A file cannot be read.
     """
     files = dict.fromkeys(path.resolve() for path in paths)
     return tuple(sorted(files, key=lambda path: (_first_timestamp(path), str(path))))
@@ -175,31 +175,30 @@ def _first_timestamp(path: Path) -> str:
     return ""
 
 
-# First pass over the logs: which runs are there, and which of them the page is about.
-
+# First pass: find the runs and select those to compare.
 
 CURRENT, PREVIOUS = 1, 0
-"""A run's role in the comparison; every other run has none."""
+"""A run's role in the comparison; NULL for every other run."""
 
 SAME_RUN_WINDOW = timedelta(hours=12)
-"""Shards that began within this time of the newest belong to the same night."""
+"""Shards that started within this time of the newest belong to the same run."""
 
 _RUN_EVENT_MARK = b'"event":"run_'
-"""Inside a JSON string the quotes would be escaped, so no value can look like this."""
+"""A JSON string escapes quotes, so no value can contain these bytes."""
 _SHARD = re.compile(r"(\d{1,6})/(\d{1,6})")
 _COMPARABLE = tuple(c for c in ExitCode if c.read_everything or c is ExitCode.REFUSED)
-"""Runs that ended so have listed everything; the others may have listed half."""
+"""Exit codes of runs that listed everything; other runs may be incomplete."""
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedRuns:
-    """What the first pass found.
+    """Result of the first pass.
 
     Attributes:
-        missing_shards: Numbers of the shards of the newest night that are not in the logs.
-        of_shards: How many there should be; 0 where the newest run is whole.
-        finished: The last lines of the current runs, in no order.
-        other_series: How many further pairs of host and policy the logs hold runs of.
+        missing_shards: Numbers of the newest run's shards that are not in the logs.
+        shard_count: Number of shards; 0 if the newest run is not sharded.
+        last_lines: The last lines of the current runs, unordered.
+        other_series: Number of other pairs of host and policy with runs in the logs.
     """
 
     missing_shards: tuple[int, ...]
@@ -209,12 +208,11 @@ class SelectedRuns:
 
 
 def find_runs(db: sqlite3.Connection, files: Sequence[Path]) -> SelectedRuns:
-    """Put every run into `runs` and mark those that the page compares.
+    """Store every run in `runs` and mark those to compare.
 
     Raises:
-        UsageFault: A file cannot be read.
+        UsageError: A file cannot be read.
     """
-    db.execute("CREATE TABLE finals (run_id TEXT PRIMARY KEY, line BLOB)")
     db.execute("BEGIN")
     for index, path in enumerate(files):
         for raw in raw_lines(path):
@@ -245,7 +243,7 @@ def _add_run_line(
             "UPDATE runs SET finished=?, exit_code=? WHERE run_id=?",
             (to_text(line.get("ts")), to_int(line.get("exit_code")), run_id),
         )
-        db.execute("INSERT OR REPLACE INTO finals VALUES (?, ?)", (run_id, raw))
+        db.execute("INSERT OR REPLACE INTO last_lines VALUES (?, ?)", (run_id, raw))
 
 
 def _select_runs(db: sqlite3.Connection) -> SelectedRuns:
@@ -260,10 +258,10 @@ def _select_runs(db: sqlite3.Connection) -> SelectedRuns:
         previous = ()
     for role, ords in ((CURRENT, current), (PREVIOUS, previous)):
         db.executemany("UPDATE runs SET role=? WHERE ord=?", [(role, ord_) for ord_ in ords])
-    finals = db.execute(
-        "SELECT f.line FROM finals f JOIN runs r USING (run_id) WHERE r.role = 1"
+    rows = db.execute(
+        "SELECT l.line FROM last_lines l JOIN runs r USING (run_id) WHERE r.role = 1"
     ).fetchall()
-    parsed = (parse_log_line(row["line"]) for row in finals)
+    parsed = (parse_log_line(row["line"]) for row in rows)
     series = db.execute(
         "SELECT count(*) FROM (SELECT DISTINCT base_url, policy_path FROM runs)"
     ).fetchone()[0]
@@ -281,13 +279,14 @@ def _newest_of_each_shard(
         " WHERE base_url=? AND policy_path=? AND shard LIKE ? GROUP BY shard",
         (newest["base_url"], newest["policy_path"], f"%/{shard_count}"),
     ).fetchall()
-    latest = to_datetime(newest["started"])
+    newest_start = to_datetime(newest["started"])
     current: dict[int, int] = {}
     for row in rows:
-        split, began = _SHARD.fullmatch(row["shard"]), to_datetime(row["started"])
-        if split and latest and began and latest - began <= SAME_RUN_WINDOW:
-            current[int(split[1])] = row["ord"]
-    missing = tuple(part for part in range(1, min(shard_count, 1000) + 1) if part not in current)
+        match, start = _SHARD.fullmatch(row["shard"]), to_datetime(row["started"])
+        if match and newest_start and start and newest_start - start <= SAME_RUN_WINDOW:
+            current[int(match[1])] = row["ord"]
+    shards = range(1, min(shard_count, 1000) + 1)
+    missing = tuple(shard for shard in shards if shard not in current)
     return tuple(current.values()) or (newest["ord"],), missing
 
 
@@ -303,15 +302,14 @@ def _previous_run(db: sqlite3.Connection, ord_: int) -> int | None:
     return None if row is None else int(row["ord"])
 
 
-# Second pass over the logs: every line counted, the lines of the compared runs kept.
-
+# Second pass: count every line, and store the lines of the selected runs.
 
 _COUNT_COLUMNS = ("planned", "intents", *OUTCOMES)
 
 
 @dataclass(slots=True)
 class _RunCounters:
-    """The run whose lines are being read; its counts go to `runs` when another begins."""
+    """Counts of the run being read; they are added to `runs` when another one starts."""
 
     ord: int = -1
     run_id: str = ""
@@ -322,15 +320,15 @@ class _RunCounters:
 
 
 class LineLoader:
-    """Takes audit lines one by one; what it holds itself is one run's counters."""
+    """Loads audit lines into the database; memory holds one run's counters and a batch."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._run = _RunCounters()
-        self._items = BatchInserter(db, "items", 13)
-        self._outcomes = BatchInserter(db, "ends", 6)
-        self._unreadable_projects = BatchInserter(db, "blind", 6)
-        self._earlier_deletions = BatchInserter(db, "erased", 3)
+        self._planned_items = BatchInserter(db, "planned_items", 13)
+        self._outcomes = BatchInserter(db, "outcomes", 6)
+        self._unreadable_projects = BatchInserter(db, "unreadable_projects", 6)
+        self._earlier_deletions = BatchInserter(db, "earlier_deletions", 3)
         self._handlers = {
             "planned": self._load_planned,
             "intent": self._load_intent,
@@ -339,10 +337,10 @@ class LineLoader:
         }
 
     def load_file(self, index: int, path: Path) -> LogFile:
-        """Read one file to its end.
+        """Load one file.
 
         Raises:
-            UsageFault: The file cannot be read.
+            UsageError: The file cannot be read.
         """
         lines = invalid_lines = 0
         raw = b""
@@ -357,10 +355,10 @@ class LineLoader:
         return LogFile(to_text(path.name), lines, invalid_lines, last_hash)
 
     def finish(self) -> None:
-        """Hand over what is still held, and make the ledger quick to ask."""
+        """Insert the remaining rows and create the indexes."""
         self._save_counts()
         for rows in (
-            self._items,
+            self._planned_items,
             self._outcomes,
             self._unreadable_projects,
             self._earlier_deletions,
@@ -378,7 +376,10 @@ class LineLoader:
             handler(line)
 
     def _is_new(self, index: int, line: Mapping[str, object]) -> bool:
-        """Whether the line is no copy: a run that began in another file goes on after its last."""
+        """Return False for a copy of a line already read.
+
+        A run that continues in another file must continue after its last `seq`.
+        """
         seq = to_int(line.get("seq")) or 0
         if index != self._run.file and seq <= self._run.last_seq:
             return False
@@ -407,7 +408,7 @@ class LineLoader:
             return
         age = to_float(line.get("age_days"))
         fields = ("invitation_id", "project_id", "project_name", "username", "inviter", "roles")
-        self._items.add(
+        self._planned_items.add(
             (
                 self._run.role,
                 _key(line),
@@ -441,16 +442,16 @@ class LineLoader:
             self._outcomes.add((role, _key(line), outcome, *numbers, code))
 
     def _count_outcome(self, outcome: str, recovers: object) -> int | None:
-        """Count the outcome for the run whose intent it answers; returns that run's role."""
+        """Count the outcome for the run that recorded its intent; return that run's role."""
         if not isinstance(recovers, str) or recovers == self._run.run_id:
             self._run.counts[outcome] += 1
             return self._run.role
         self._db.execute(
             f"UPDATE runs SET {outcome} = {outcome} + 1 WHERE run_id = ?", (to_text(recovers),)
         )
-        row = self._db.execute("SELECT role FROM runs WHERE run_id = ?", (to_text(recovers),))
-        found = row.fetchone()
-        return None if found is None else found["role"]
+        found = self._db.execute("SELECT role FROM runs WHERE run_id = ?", (to_text(recovers),))
+        row = found.fetchone()
+        return None if row is None else row["role"]
 
     def _load_unreadable(self, line: Mapping[str, object]) -> None:
         if self._run.role is None:
@@ -461,15 +462,15 @@ class LineLoader:
 
 
 def load_lines(db: sqlite3.Connection, files: Sequence[Path]) -> tuple[LogFile, ...]:
-    """Read every file into the ledger, in this order.
+    """Load every file, in this order.
 
     Raises:
-        UsageFault: A file cannot be read.
+        UsageError: A file cannot be read.
     """
     loader = LineLoader(db)
-    found = tuple(loader.load_file(index, path) for index, path in enumerate(files))
+    logs = tuple(loader.load_file(index, path) for index, path in enumerate(files))
     loader.finish()
-    return found
+    return logs
 
 
 def _key(line: Mapping[str, object]) -> str:

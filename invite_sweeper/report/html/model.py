@@ -1,4 +1,4 @@
-"""The page as values."""
+"""Frozen values of a report; nothing here reads, counts or renders."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,16 +9,13 @@ from invite_sweeper.audit.verify import ChainStatus
 from invite_sweeper.models import Outcome
 from invite_sweeper.text import pluralize
 
-# Runs and invitations as the page lists them: frozen values.
-
-
 T = TypeVar("T")
 
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
 
 
 class ReportStatus(StrEnum):
-    """The word on top of the page."""
+    """The overall status at the top of the page."""
 
     CLEAN = "clean"
     PARTIAL = "partial"
@@ -32,9 +29,10 @@ class ReportStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Truncated(Generic[T]):
-    """The first rows of a list that may be far longer.
+    """The first rows of a list that may be longer.
 
     Attributes:
+        rows: The first rows.
         total: Length of the whole list.
     """
 
@@ -43,18 +41,18 @@ class Truncated(Generic[T]):
 
     @property
     def more(self) -> int:
-        """How many are left out."""
+        """Number of rows left out."""
         return self.total - len(self.rows)
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeCounts:
-    """What became of the planned invitations, counted line by line.
+    """Outcomes of the planned deletions, counted from the log lines.
 
     Attributes:
-        accepted_before: Active members by the time of their turn, and left alone.
-        accepted_during: Removed in the moment in which they became active members.
-        open: Intents without an outcome: sent, perhaps, and nobody knows.
+        accepted_before: Active members before the deletion, left alone.
+        accepted_during: Became active members during the deletion, and were removed.
+        open: Intents without an outcome; the request may have been sent.
     """
 
     planned: int = 0
@@ -70,11 +68,11 @@ class OutcomeCounts:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run as its first and last line tell it, and as its lines count up.
+    """One run: fields of its first and last line, and counts of its lines.
 
     Attributes:
-        started: None where the line was lost or its date is unreadable.
-        exit_code: None where the run has no last line.
+        started: None if the first line is missing or its date is unreadable.
+        exit_code: None if the run has no last line.
         shard: `I/N`, or empty.
     """
 
@@ -97,10 +95,10 @@ class InvitationRow:
     """One invitation on the page; every text may be hostile.
 
     Attributes:
-        state: An outcome, `planned`, or `no outcome` where a sweep left none.
-        detail: What Atlas said of it, or how it went before.
-        bounced: How often a run deleted it before; 0 where none is known to have.
-        last_deleted: When that was last; empty where it was not.
+        state: An outcome, `planned`, or `no outcome` if a sweep recorded none.
+        detail: Details of a failed deletion.
+        bounced: Number of earlier deletions; 0 if none is known.
+        last_deleted: Time of the last earlier deletion; empty if none is known.
     """
 
     invitation_id: str
@@ -119,12 +117,14 @@ class InvitationRow:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """This run's stale invitations against those of the run before.
+    """This run's stale invitations compared with the previous run's.
 
     Attributes:
-        since: When that run began.
-        gone: Stale then, not listed now; `detail` says where they went.
-        unseen: Stale then, in a project that could not be read now.
+        since: Start of the previous run.
+        new: Stale now, not planned then.
+        persisting: Stale in both runs.
+        gone: Stale then, not listed now; `state` says why.
+        unseen: Number that were stale then, in projects that could not be read now.
     """
 
     since: datetime | None
@@ -134,28 +134,25 @@ class Comparison:
     unseen: int
 
 
-# What the page counts and tabulates: frozen values.
-
-
 @dataclass(frozen=True, slots=True)
 class AgeRow:
-    """The ages of one project's or one inviter's invitations: one number a class."""
+    """Ages of the invitations of one project or inviter: one number per age class."""
 
     name: str
     counts: tuple[int, ...]
 
     @property
     def total(self) -> int:
-        """All classes together."""
+        """Sum over all age classes."""
         return sum(self.counts)
 
 
 @dataclass(frozen=True, slots=True)
 class AgeTable:
-    """Ages by project or by inviter, those with the most first.
+    """Ages by project or by inviter, those with the most invitations first.
 
     Attributes:
-        rest: What the rows left out come to, by class.
+        rest: Sums of the rows left out, by age class.
     """
 
     rows: Truncated[AgeRow]
@@ -164,7 +161,7 @@ class AgeTable:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One day (UTC) on which runs began, and what they did."""
+    """The sweeps that started on one day (UTC), and their outcomes."""
 
     day: str
     runs: int
@@ -184,11 +181,12 @@ class UnreadableProject:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Which projects of those in scope were read, and why the rest was not.
+    """The projects in scope that were read, and the reasons for the others.
 
     Attributes:
-        seen: In scope, readable or not; None where no run says so.
-        reasons: Reason and number, the most frequent first.
+        seen: Projects in scope, readable or not; None if unknown.
+        unreadable: Projects that could not be read.
+        reasons: Reason and number of projects, the most frequent first.
     """
 
     seen: int | None
@@ -202,9 +200,9 @@ class KeepEntry:
     """A keep entry of the policy.
 
     Attributes:
-        until: Its last day as the policy writes it; empty where it has none.
-        ended: That day had passed when the run began.
-        matched: How many invitations it kept; None where the log does not say.
+        until: Its last day, as in the policy; empty without one.
+        ended: Whether that day had passed when the run started.
+        matched: Number of invitations it kept; None if unknown.
     """
 
     name: str
@@ -216,7 +214,7 @@ class KeepEntry:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The run's own figures, added up over its shards; None where no run gave one."""
+    """The run's reported totals, summed over its shards; None if no run reported one."""
 
     invitations_seen: int | None
     stale: int | None
@@ -233,7 +231,7 @@ class LogFile:
     """One of the files read.
 
     Attributes:
-        unread: Lines that are no audit lines.
+        invalid_lines: Lines that are not audit records.
         last_hash: SHA-256 of the last line, 64 hex digits; empty for an empty file.
     """
 
@@ -243,16 +241,13 @@ class LogFile:
     last_hash: str
 
 
-# The state of the hash chain in words, from what `audit.verify` found.
-
-
 @dataclass(frozen=True, slots=True)
 class ChainResult:
-    """Whether the chain of the logs is whole; every text may be hostile.
+    """Result of the hash chain's verification; every text may be hostile.
 
     Attributes:
-        sound: Whether every line is as it was written.
-        message: The verdict as a sentence or two.
+        sound: Whether every line is unchanged.
+        message: The result as text.
         last_hash: SHA-256 of the last line, 64 hex digits.
     """
 
@@ -262,7 +257,7 @@ class ChainResult:
 
 
 def chain_result(found: ChainStatus) -> ChainResult:
-    """Return the result of a verification in words."""
+    """Return the result of `audit.verify` for the page."""
     if found.error is not None:
         error = found.error
         position = f"{error.position.path.name}, line {error.position.line:,}"
@@ -270,28 +265,25 @@ def chain_result(found: ChainStatus) -> ChainResult:
             sound=False, message=f"{position}: {error.kind}. {error.message}", last_hash=""
         )
     message = (
-        f"The chain is sound: {pluralize(found.lines, 'line')}, {pluralize(found.runs, 'run')}."
+        f"The chain is intact: {pluralize(found.lines, 'line')}, {pluralize(found.runs, 'run')}."
     )
     return ChainResult(
         sound=True, message=" ".join((message, *found.warnings)), last_hash=found.last_hash
     )
 
 
-# All that a report says, as one frozen value; nothing here reads, counts or renders.
-
-
 @dataclass(frozen=True, slots=True)
 class ReportModel:
-    """All that a report says.
+    """The content of a report.
 
     Attributes:
-        sentence: The verdict in words.
-        current: The newest run, or the newest of each shard; empty where the logs hold none.
-        notes: What a reader must know before trusting the figures, a sentence each.
-        kept_ages: Ages of the kept invitations by class; None where the log does not say.
-        stale_ages: Ages of the stale ones by class.
-        chain: None if the chain was not checked.
-        sunset: When Atlas ends the API version, as the log has it; empty where it has not.
+        status_message: The status as a sentence.
+        current: The newest run, or the newest of each shard; empty if the logs contain none.
+        notes: Caveats for the figures, one sentence each.
+        stale_ages: Ages of the stale invitations by class.
+        kept_ages: Ages of the kept invitations by class; None if unknown.
+        chain_message: Result of the verification; None if the chain was not verified.
+        sunset: Day on which Atlas stops serving the API version; empty if unknown.
     """
 
     status: ReportStatus

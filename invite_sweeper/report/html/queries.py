@@ -1,4 +1,4 @@
-"""What the page asks of it."""
+"""Queries of a report on the temporary database."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -22,62 +22,61 @@ from invite_sweeper.report.html.model import (
     UnreadableProject,
 )
 from invite_sweeper.sweep.plan import AGE_CLASS_LABELS
-from invite_sweeper.text import to_datetime, to_float, to_int, to_text
-
-# The lists of invitations on the page, asked of the ledger.
-
+from invite_sweeper.text import pluralize, to_datetime, to_float, to_int, to_text
 
 SHOWN_INVITATIONS = 500
 SHOWN_COMPARED = 100
-"""Rows of a list that stand on the page; enough to work through, few enough to open at once."""
+"""Maximum rows of a list on the page."""
 
 _FIELDS = (
     "i.invitation_id, i.project_id, i.project, i.username, i.inviter, i.roles, i.rule, i.age,"
-    " i.bounced, e.outcome, e.attempts, e.http_status, e.error_code"
+    " i.bounced, o.outcome, o.attempts, o.http_status, o.error_code"
 )
 _FAILED_FIRST = (
-    "CASE coalesce(e.outcome, '') WHEN 'failed' THEN 0 WHEN 'unknown' THEN 1 WHEN '' THEN 2"
+    "CASE coalesce(o.outcome, '') WHEN 'failed' THEN 0 WHEN 'unknown' THEN 1 WHEN '' THEN 2"
     " WHEN 'skipped' THEN 3 ELSE 4 END"
 )
-_JOINED = "FROM items i LEFT JOIN ends e ON e.key = i.key AND e.role = i.role"
-_IS_NEW = "NOT EXISTS (SELECT 1 FROM items o WHERE o.key = i.key AND o.role = 1 - i.role)"
-_WAS_READ = "NOT EXISTS (SELECT 1 FROM blind b WHERE b.project_id = i.project_id AND b.role = 1)"
+_JOINED = "FROM planned_items i LEFT JOIN outcomes o ON o.key = i.key AND o.role = i.role"
+_ONLY_IN_ONE_RUN = (
+    "NOT EXISTS (SELECT 1 FROM planned_items j WHERE j.key = i.key AND j.role = 1 - i.role)"
+)
+_WAS_READ = (
+    "NOT EXISTS (SELECT 1 FROM unreadable_projects u"
+    " WHERE u.project_id = i.project_id AND u.role = 1)"
+)
 
 
 def invitations(db: sqlite3.Connection, *, sweeping: bool) -> Truncated[InvitationRow]:
-    """What the current run planned: what went wrong first, then the oldest."""
+    """Return the current run's planned invitations: failures first, then the oldest."""
     order = f"{_FAILED_FIRST}, i.age DESC, i.key"
     return _list(db, "i.role = 1", order, SHOWN_INVITATIONS, sweeping=sweeping)
 
 
 def comparison(db: sqlite3.Connection, since: datetime | None, *, sweeping: bool) -> Comparison:
-    """The current run's stale invitations against those of the run before."""
+    """Compare the current run's stale invitations with the previous run's."""
     order = "i.age DESC, i.key"
-    hidden = f"i.role = 0 AND {_IS_NEW} AND NOT {_WAS_READ}"
+    new, persisting = f"i.role = 1 AND {_ONLY_IN_ONE_RUN}", f"i.role = 1 AND NOT {_ONLY_IN_ONE_RUN}"
+    missing = f"i.role = 0 AND {_ONLY_IN_ONE_RUN}"
     return Comparison(
         since=since,
-        new=_list(db, f"i.role = 1 AND {_IS_NEW}", order, SHOWN_COMPARED, sweeping=sweeping),
-        persisting=_list(
-            db, f"i.role = 1 AND NOT {_IS_NEW}", order, SHOWN_COMPARED, sweeping=sweeping
-        ),
-        gone=_list(
-            db, f"i.role = 0 AND {_IS_NEW} AND {_WAS_READ}", order, SHOWN_COMPARED, gone=True
-        ),
-        unseen=_count(db, hidden),
+        new=_list(db, new, order, SHOWN_COMPARED, sweeping=sweeping),
+        persisting=_list(db, persisting, order, SHOWN_COMPARED, sweeping=sweeping),
+        gone=_list(db, f"{missing} AND {_WAS_READ}", order, SHOWN_COMPARED, gone=True),
+        unseen=_count(db, f"{missing} AND NOT {_WAS_READ}"),
     )
 
 
 def bounces(db: sqlite3.Connection, *, sweeping: bool) -> Truncated[InvitationRow]:
-    """Invitations of the current run that a run deleted before, to the same person.
+    """Return the current run's invitations of users deleted before from the same project.
 
-    They are known from the deletions in these logs, and from the run's own mark.
+    They are found by the deletions in these logs, and by the field `bounced`.
     """
-    before = (
-        "FROM erased d WHERE d.project_id = i.project_id AND d.username = i.person"
-        " AND i.person <> ''"
+    deletions = (
+        "FROM earlier_deletions d WHERE d.project_id = i.project_id AND d.username = i.user"
+        " AND i.user <> ''"
     )
-    times, last = f"(SELECT count(*) {before})", f"(SELECT max(d.at) {before})"
-    condition = f"i.role = 1 AND (i.bounced > 0 OR EXISTS (SELECT 1 {before}))"
+    times, last = f"(SELECT count(*) {deletions})", f"(SELECT max(d.deleted_at) {deletions})"
+    condition = f"i.role = 1 AND (i.bounced > 0 OR EXISTS (SELECT 1 {deletions}))"
     rows = db.execute(
         f"SELECT {_FIELDS}, max(i.bounced, {times}) AS times, {last} AS last {_JOINED}"
         f" WHERE {condition} ORDER BY times DESC, i.key LIMIT ?",
@@ -109,7 +108,7 @@ def _list(
 
 
 def _count(db: sqlite3.Connection, condition: str) -> int:
-    return int(db.execute(f"SELECT count(*) FROM items i WHERE {condition}").fetchone()[0])
+    return int(db.execute(f"SELECT count(*) FROM planned_items i WHERE {condition}").fetchone()[0])
 
 
 def _state(row: sqlite3.Row, *, sweeping: bool) -> str:
@@ -119,15 +118,15 @@ def _state(row: sqlite3.Row, *, sweeping: bool) -> str:
 
 
 def _describe_gone(row: sqlite3.Row) -> str:
-    """Where an invitation went that the run before had planned."""
+    """Return why an invitation planned by the previous run is gone."""
     if row["outcome"] == "deleted":
-        return "deleted by the run before"
+        return "deleted by the previous run"
     if row["outcome"] == "already_gone":
-        return "gone before the run before came to it"
+        return "already gone before its planned deletion"
     if row["outcome"] == "accepted_before":
-        return "accepted before the run before came to it"
+        return "accepted before its planned deletion"
     if row["outcome"] == "accepted_during":
-        return "removed by the run before, just as it was accepted"
+        return "accepted and removed during the previous run"
     return "accepted, revoked, expired or no longer stale"
 
 
@@ -154,12 +153,9 @@ def _detail(row: sqlite3.Row) -> str:
     if row["outcome"] not in {"failed", "unknown"}:
         return ""
     parts = [f"HTTP {row['http_status']}" if row["http_status"] else "", row["error_code"] or ""]
-    tries = row["attempts"]
-    parts.append(f"{tries} attempt{'s' if tries != 1 else ''}" if tries is not None else "")
+    attempts = row["attempts"]
+    parts.append(pluralize(attempts, "attempt") if attempts is not None else "")
     return ", ".join(part for part in parts if part)
-
-
-# The counted tables of the page, asked of the ledger.
 
 
 SHOWN_ROWS = 50
@@ -178,41 +174,52 @@ _OUTCOME_SUMS = (
 
 
 def stale_ages(db: sqlite3.Connection) -> tuple[int, ...]:
-    """Ages of what the current run planned, by class."""
-    rows = db.execute("SELECT class, count(*) AS n FROM items WHERE role = 1 GROUP BY class")
+    """Return the number of the current run's planned invitations by age class."""
+    rows = db.execute(
+        "SELECT class, count(*) AS n FROM planned_items WHERE role = 1 GROUP BY class"
+    )
     found = {row["class"]: row["n"] for row in rows}
     return tuple(found.get(index, 0) for index in range(len(AGE_CLASS_LABELS)))
 
 
-def age_table(db: sqlite3.Connection, by: str, name: str, everything: Sequence[int]) -> AgeTable:
-    """Ages of what the current run planned, by one column; those with the most first."""
+def age_table(db: sqlite3.Connection, by: str, name: str, totals: Sequence[int]) -> AgeTable:
+    """Return the ages of the current run's planned invitations, grouped by a column.
+
+    Args:
+        db: The database.
+        by: The column to group by.
+        name: The column with the name of a group.
+        totals: The ages of all planned invitations, by class.
+    """
     sums = ", ".join(f"sum(class = {index})" for index in range(len(AGE_CLASS_LABELS)))
     groups = db.execute(
-        f"SELECT max({name}), {sums} FROM items WHERE role = 1 GROUP BY {by}"
+        f"SELECT max({name}), {sums} FROM planned_items WHERE role = 1 GROUP BY {by}"
         f" ORDER BY count(*) DESC, {by} LIMIT ?",
         (SHOWN_ROWS,),
     ).fetchall()
-    total = db.execute(f"SELECT count(DISTINCT {by}) FROM items WHERE role = 1").fetchone()[0]
+    count = f"SELECT count(DISTINCT {by}) FROM planned_items WHERE role = 1"
+    total = db.execute(count).fetchone()[0]
     rows = tuple(AgeRow(row[0], tuple(row[1:])) for row in groups)
     rest = tuple(
-        whole_class - sum(row.counts[index] for row in rows)
-        for index, whole_class in enumerate(everything)
+        class_total - sum(row.counts[index] for row in rows)
+        for index, class_total in enumerate(totals)
     )
     return AgeTable(Truncated(rows, total), rest)
 
 
-def _tally_of(row: sqlite3.Row) -> OutcomeCounts:
-    """The counts of one row that names them."""
+def _outcome_counts(row: sqlite3.Row) -> OutcomeCounts:
+    """Return the outcome counts of a row."""
     return OutcomeCounts(**{each.name: row[each.name] or 0 for each in fields(OutcomeCounts)})
 
 
 def current_outcomes(db: sqlite3.Connection) -> OutcomeCounts:
-    """The counts of the current runs together."""
-    return _tally_of(db.execute(f"SELECT {_OUTCOME_SUMS} FROM runs WHERE role = 1").fetchone())
+    """Return the outcome counts of the current runs, summed."""
+    row = db.execute(f"SELECT {_OUTCOME_SUMS} FROM runs WHERE role = 1").fetchone()
+    return _outcome_counts(row)
 
 
 def days(db: sqlite3.Connection) -> Truncated[Day]:
-    """The last days on which sweeps began, the newest last."""
+    """Return the last days on which sweeps started, the newest last."""
     source = "FROM runs WHERE started <> '' AND mode = 'sweep' GROUP BY substr(started, 1, 10)"
     rows = db.execute(
         f"SELECT substr(started, 1, 10) AS day, count(*) AS runs, {_OUTCOME_SUMS} {source}"
@@ -220,14 +227,14 @@ def days(db: sqlite3.Connection) -> Truncated[Day]:
         (SHOWN_DAYS,),
     ).fetchall()
     total = db.execute(f"SELECT count(*) FROM (SELECT 1 {source})").fetchone()[0]
-    found = tuple(Day(row["day"], row["runs"], _tally_of(row)) for row in reversed(rows))
+    found = tuple(Day(row["day"], row["runs"], _outcome_counts(row)) for row in reversed(rows))
     return Truncated(found, total)
 
 
 def list_runs(
     db: sqlite3.Connection, condition: str = "1", limit: int = SHOWN_ROWS
 ) -> Truncated[RunRow]:
-    """Runs in the logs, the newest first."""
+    """Return the runs in the logs, the newest first."""
     rows = db.execute(
         f"SELECT *, {_OPEN} AS open FROM runs WHERE {condition}"
         " ORDER BY started DESC, ord DESC LIMIT ?",
@@ -243,8 +250,8 @@ def _run(row: sqlite3.Row) -> RunRow:
     return RunRow(
         started=to_datetime(row["started"]),
         exit_code=row["exit_code"],
-        status=_verdict_of(row["exit_code"], ended=row["finished"] is not None),
-        outcomes=_tally_of(row),
+        status=_status(row["exit_code"], finished=row["finished"] is not None),
+        outcomes=_outcome_counts(row),
         **texts,
     )
 
@@ -258,27 +265,27 @@ _STATUS_LABELS: Final = {
 }
 
 
-def _verdict_of(exit_code: int | None, *, ended: bool) -> ReportStatus:
-    """The word for one run."""
-    if not ended:
+def _status(exit_code: int | None, *, finished: bool) -> ReportStatus:
+    """Return the status of one run."""
+    if not finished:
         return ReportStatus.UNFINISHED
     known = (code.status for code in ExitCode if code == exit_code)
     return _STATUS_LABELS[next(known, RunStatus.FAILED)]
 
 
 def coverage(db: sqlite3.Connection, seen: int | None) -> Coverage:
-    """The projects that the current runs could not read, with the reasons."""
+    """Return the projects that the current runs could not read, with the reasons."""
     reasons = db.execute(
-        "SELECT reason, count(*) AS n FROM blind WHERE role = 1 GROUP BY reason"
+        "SELECT reason, count(*) AS n FROM unreadable_projects WHERE role = 1 GROUP BY reason"
         " ORDER BY n DESC, reason LIMIT ?",
         (SHOWN_ROWS,),
     ).fetchall()
     kinds, unreadable = db.execute(
-        "SELECT count(DISTINCT reason), count(*) FROM blind WHERE role = 1"
+        "SELECT count(DISTINCT reason), count(*) FROM unreadable_projects WHERE role = 1"
     ).fetchone()
     projects = db.execute(
-        "SELECT project_id, project, reason, http_status, error_code FROM blind WHERE role = 1"
-        " ORDER BY project, project_id LIMIT ?",
+        "SELECT project_id, project, reason, http_status, error_code FROM unreadable_projects"
+        " WHERE role = 1 ORDER BY project, project_id LIMIT ?",
         (SHOWN_ROWS,),
     ).fetchall()
     return Coverage(
@@ -290,7 +297,7 @@ def coverage(db: sqlite3.Connection, seen: int | None) -> Coverage:
 
 
 def kept_by_reason(last_lines: Sequence[Mapping[str, object]]) -> Truncated[tuple[str, int]]:
-    """Why invitations were kept, added up over the shards; the most frequent first."""
+    """Return `kept_by_reason` summed over the shards, the most frequent reason first."""
     found: dict[str, int] = {}
     for line in last_lines:
         reasons = line.get("kept_by_reason")
@@ -303,12 +310,12 @@ def kept_by_reason(last_lines: Sequence[Mapping[str, object]]) -> Truncated[tupl
 def keep_entries(
     last_lines: Sequence[Mapping[str, object]], kept: Mapping[str, int], day: str
 ) -> Truncated[KeepEntry]:
-    """The policy's keep entries, as the runs list them or as the counts name them.
+    """Return the policy's keep entries, from the runs' lists or from `kept_by_reason`.
 
     Args:
-        finished: The last lines of the current runs.
-        kept: Their `kept_by_reason`, added up.
-        day: The day on which the run began, `2026-11-25`; empty where nobody knows.
+        last_lines: The last lines of the current runs.
+        kept: Their `kept_by_reason`, summed.
+        day: The day on which the run started, `2026-11-25`; empty if unknown.
     """
     listed: dict[str, KeepEntry] = {}
     for line in last_lines:

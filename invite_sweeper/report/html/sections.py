@@ -1,4 +1,7 @@
-"""Sections, tables, columns."""
+"""Build a report's sections and tables for both renderings.
+
+Every text from a log is truncated and its unprintable characters are escaped.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,14 +25,11 @@ from invite_sweeper.report.html.model import (
 from invite_sweeper.sweep.plan import AGE_CLASS_LABELS
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize, to_text, truncate
 
-# Tables and sections as both renderings take them: every text cut and made visible.
-
-
 T = TypeVar("T")
 Kind: TypeAlias = Literal["text", "prose", "number", "date", "state", "code"]
 
 MAX_CELL_LENGTH = 60
-"""Characters of a value that a cell shows; the rest is in its title."""
+"""Maximum characters shown in a cell; the full value is in its title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class Cell:
     """One value of a table.
 
     Attributes:
-        shown: Cut and made visible.
-        full: The whole of what is known of it, where `shown` was cut; else empty.
-        rank: What to sort by, where `shown` is a number or a date.
+        shown: Truncated and escaped text.
+        full: The full text if `shown` is truncated; else empty.
+        rank: Sort key if `shown` is a number or a date.
     """
 
     shown: str
@@ -49,7 +49,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A table's column; its kind says how it is set, sorted and filtered."""
+    """A table's column; its kind decides how it is aligned, sorted and filtered."""
 
     name: str
     kind: Kind = "text"
@@ -61,8 +61,8 @@ class Grid:
 
     Attributes:
         key: Unique on the page; lower-case letters and hyphens.
-        total: Rows that there are, shown or not.
-        filtered: Whether the page offers a filter for it.
+        total: Number of rows, shown or not.
+        filtered: Whether the page has a filter for it.
     """
 
     key: str
@@ -74,12 +74,12 @@ class Grid:
 
     @property
     def more(self) -> int:
-        """How many rows are left out."""
+        """Number of rows left out."""
         return self.total - len(self.rows)
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Values of the `state` column, each once; empty where there is none to choose from."""
+        """Distinct values of the `state` column; empty without such a column."""
         for index, column in enumerate(self.columns):
             if column.kind == "state":
                 return tuple(sorted({row[index].shown for row in self.rows}))
@@ -96,7 +96,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the page under one heading."""
+    """A section of the page."""
 
     key: str
     heading: str
@@ -106,28 +106,28 @@ class Section:
 
 
 Columns: TypeAlias = tuple[tuple[Column, Callable[[T], Cell]], ...]
-"""A table's columns, each with the function that makes its cell of a row."""
+"""A table's columns, each with the function that returns its cell for a row."""
 
 
 def text_cell(text: str, limit: int = MAX_CELL_LENGTH) -> Cell:
-    """A text out of a log."""
+    """Return the cell of a text from a log."""
     printable = escape_unprintable(text)
     cut = truncate(printable, limit)
     return Cell(cut, printable if cut != printable else "")
 
 
 def count_cell(number: int | None) -> Cell:
-    """A number of things; empty where nobody knows."""
+    """Return the cell of a count; empty if unknown."""
     return Cell("", rank="") if number is None else Cell(f"{number:,}", rank=str(number))
 
 
 def age_cell(days: float | None) -> Cell:
-    """An age in days; empty where the date is missing or unreadable."""
+    """Return the cell of an age in days; empty if the date is missing or unreadable."""
     return Cell("") if days is None else Cell(f"{days:,.1f}", rank=repr(days))
 
 
 def time_cell(when: datetime | None) -> Cell:
-    """An instant to the minute, UTC."""
+    """Return the cell of a time in UTC, to the minute."""
     return Cell("") if when is None else Cell(f"{when:%Y-%m-%d %H:%M}", rank=when.isoformat())
 
 
@@ -135,29 +135,34 @@ def build_grid(
     key: str,
     caption: str,
     columns: Columns[T],
-    cut: Truncated[T],
+    found: Truncated[T],
     *,
     filtered: bool = False,
 ) -> Grid:
-    """Return the rows as a table; it has a filter if `filtered` and more than one row."""
+    """Return a table of the rows; with one row it has no filter."""
     return Grid(
         key=key,
         caption=caption,
         columns=tuple(column for column, _ in columns),
-        rows=tuple(tuple(cell(row) for _, cell in columns) for row in cut.rows),
-        total=cut.total,
-        filtered=filtered and len(cut.rows) > 1,
+        rows=tuple(tuple(cell(row) for _, cell in columns) for row in found.rows),
+        total=found.total,
+        filtered=filtered and len(found.rows) > 1,
     )
-
-
-# The later sections of a report: nights, coverage, what was kept, the runs and the chain.
 
 
 SHOWN_FILES = 50
 
+_UNREADABLE_COLUMNS: Columns[UnreadableProject] = (
+    (Column("Project"), lambda each: text_cell(each.project or each.project_id)),
+    (Column("Reason", "prose"), lambda each: text_cell(each.reason, 200)),
+    (Column("HTTP", "number"), lambda each: count_cell(each.http_status)),
+    (Column("Error code"), lambda each: text_cell(each.error_code)),
+    (Column("Id", "code"), lambda each: text_cell(each.project_id, 24)),
+)
+
 
 def closing_sections(model: ReportModel) -> tuple[Section | None, ...]:
-    """In the order of the page; None where there is nothing to say."""
+    """Return the sections after the ages, in page order; None for an empty one."""
     return (
         _days_section(model),
         _coverage_section(model),
@@ -170,30 +175,30 @@ def closing_sections(model: ReportModel) -> tuple[Section | None, ...]:
 def _days_section(model: ReportModel) -> Section | None:
     if not model.days.rows:
         return None
-    found = model.days.rows
-    named = (
-        Series("deleted", tuple(night.outcomes.deleted for night in found), 0),
-        Series("already gone", tuple(night.outcomes.already_gone for night in found), 2),
-        Series("failed or unknown", tuple(_failed_count(night) for night in found), 1),
-        Series("skipped", tuple(night.outcomes.skipped for night in found), 5),
+    days = model.days.rows
+    series = (
+        Series("deleted", tuple(day.outcomes.deleted for day in days), 0),
+        Series("already gone", tuple(day.outcomes.already_gone for day in days), 2),
+        Series("failed or unknown", tuple(_failed_count(day) for day in days), 1),
+        Series("skipped", tuple(day.outcomes.skipped for day in days), 5),
     )
-    caption = "Deletions by night"
+    caption = "Deletions by day"
     columns: Columns[Day] = (
-        (Column("Day (UTC)", "date"), lambda night: text_cell(night.day)),
-        (Column("Runs", "number"), lambda night: count_cell(night.runs)),
-        (Column("Planned", "number"), lambda night: count_cell(night.outcomes.planned)),
-        (Column("Deleted", "number"), lambda night: count_cell(night.outcomes.deleted)),
-        (Column("Already gone", "number"), lambda night: count_cell(night.outcomes.already_gone)),
-        (Column("Failed", "number"), lambda night: count_cell(night.outcomes.failed)),
-        (Column("Unknown", "number"), lambda night: count_cell(night.outcomes.unknown)),
-        (Column("Skipped", "number"), lambda night: count_cell(night.outcomes.skipped)),
+        (Column("Day (UTC)", "date"), lambda day: text_cell(day.day)),
+        (Column("Runs", "number"), lambda day: count_cell(day.runs)),
+        (Column("Planned", "number"), lambda day: count_cell(day.outcomes.planned)),
+        (Column("Deleted", "number"), lambda day: count_cell(day.outcomes.deleted)),
+        (Column("Already gone", "number"), lambda day: count_cell(day.outcomes.already_gone)),
+        (Column("Failed", "number"), lambda day: count_cell(day.outcomes.failed)),
+        (Column("Unknown", "number"), lambda day: count_cell(day.outcomes.unknown)),
+        (Column("Skipped", "number"), lambda day: count_cell(day.outcomes.skipped)),
     )
-    chart = Chart(caption, tuple(night.day for night in found), named)
+    chart = Chart(caption, tuple(day.day for day in days), series)
     return Section(
-        "nights",
-        "By night",
-        ("A night is the day, in UTC, on which a sweep began.",),
-        (Figure(chart, build_grid("nights-table", caption, columns, model.days)),),
+        "days",
+        caption,
+        ("A sweep counts for the day, in UTC, on which it started.",),
+        (Figure(chart, build_grid("days-table", caption, columns, model.days)),),
     )
 
 
@@ -202,38 +207,32 @@ def _failed_count(day: Day) -> int:
 
 
 def _coverage_section(model: ReportModel) -> Section | None:
-    found = model.coverage
+    coverage = model.coverage
     if not model.current:
         return None
-    if found.seen is None:
-        message = "The newest run does not say how many projects were in scope."
+    if coverage.seen is None:
+        message = "The newest run did not record how many projects were in scope."
     else:
-        read, projects = found.seen - found.unreadable, pluralize(found.seen, "project")
+        read, projects = coverage.seen - coverage.unreadable, pluralize(coverage.seen, "project")
         message = f"{read:,} of {projects} in scope {plural_form(read, 'was', 'were')} read."
-    if not found.unreadable:
+    if not coverage.unreadable:
         return Section("coverage", "Coverage", (message,))
     reasons: Columns[tuple[str, int]] = (
         (Column("Reason", "prose"), lambda pair: text_cell(pair[0], 200)),
         (Column("Projects", "number"), lambda pair: count_cell(pair[1])),
     )
     grids = (
-        build_grid("reasons", "Why projects could not be read", reasons, found.reasons),
+        build_grid("reasons", "Reasons, by number of projects", reasons, coverage.reasons),
         build_grid(
-            "unreadable", "Projects not read", _unreadable_columns(), found.projects, filtered=True
+            "unreadable",
+            "Projects not read",
+            _UNREADABLE_COLUMNS,
+            coverage.projects,
+            filtered=True,
         ),
     )
-    unreadable_note = "A project that could not be read loses nothing."
+    unreadable_note = "Nothing is deleted in a project that could not be read."
     return Section("coverage", "Coverage", (message, unreadable_note), (), grids)
-
-
-def _unreadable_columns() -> Columns[UnreadableProject]:
-    return (
-        (Column("Project"), lambda blind: text_cell(blind.project or blind.project_id)),
-        (Column("Reason", "prose"), lambda blind: text_cell(blind.reason, 200)),
-        (Column("HTTP", "number"), lambda blind: count_cell(blind.http_status)),
-        (Column("Error code"), lambda blind: text_cell(blind.error_code)),
-        (Column("Id", "code"), lambda blind: text_cell(blind.project_id, 24)),
-    )
 
 
 def _kept_section(model: ReportModel) -> Section | None:
@@ -249,28 +248,28 @@ def _kept_section(model: ReportModel) -> Section | None:
         (Column("Reason"), lambda pair: text_cell(pair[0].replace("_", " "))),
         (Column("Invitations", "number"), lambda pair: count_cell(pair[1])),
     )
-    grids = [build_grid("kept", "Kept, by reason", reasons, model.kept_by_reason)]
+    grids = [build_grid("kept", "Kept invitations by reason", reasons, model.kept_by_reason)]
     if model.keep_entries.total:
         grids.append(_keep_entries_grid(model.keep_entries))
-    return Section("kept", "What was kept", (message,) if message else (), (), tuple(grids))
+    return Section("kept", "Kept invitations", (message,) if message else (), (), tuple(grids))
 
 
-def _keep_entries_grid(found: Truncated[KeepEntry]) -> Grid:
+def _keep_entries_grid(entries: Truncated[KeepEntry]) -> Grid:
     columns: Columns[KeepEntry] = (
         (Column("Name"), lambda entry: text_cell(entry.name)),
-        (Column("Reason", "prose"), lambda entry: text_cell(entry.reason or "(none given)", 200)),
-        (Column("Until", "date"), lambda entry: text_cell(entry.until or "(no end)")),
-        (Column("State", "state"), lambda entry: text_cell("ended" if entry.ended else "in force")),
+        (Column("Reason", "prose"), lambda entry: text_cell(entry.reason or "(none)", 200)),
+        (Column("Until", "date"), lambda entry: text_cell(entry.until or "(none)")),
+        (Column("State", "state"), lambda entry: text_cell("ended" if entry.ended else "active")),
         (Column("Kept", "number"), lambda entry: count_cell(entry.matched)),
     )
-    return build_grid("exemptions", "Exemptions: the policy's keep entries", columns, found)
+    return build_grid("keep-entries", "Keep entries of the policy", columns, entries)
 
 
 def _runs_section(model: ReportModel) -> Section | None:
     if not model.runs.total:
         return None
     columns: Columns[RunRow] = (
-        (Column("Began (UTC)", "date"), lambda run: time_cell(run.started)),
+        (Column("Started (UTC)", "date"), lambda run: time_cell(run.started)),
         (Column("Mode"), lambda run: text_cell(run.mode)),
         (Column("State", "state"), lambda run: text_cell(run.status.value)),
         (Column("Exit code", "number"), lambda run: count_cell(run.exit_code)),
@@ -280,16 +279,15 @@ def _runs_section(model: ReportModel) -> Section | None:
         (Column("Shard"), lambda run: text_cell(run.shard)),
         (Column("Run", "code"), lambda run: text_cell(run.run_id, 40)),
     )
-    made = build_grid(
-        "runs", "Runs in these logs, the newest first", columns, model.runs, filtered=True
-    )
-    return Section("runs", "Runs", (), (), (made,))
+    caption = "Runs in these logs, the newest first"
+    grid = build_grid("runs", caption, columns, model.runs, filtered=True)
+    return Section("runs", "Runs", (), (), (grid,))
 
 
 def _chain_section(model: ReportModel) -> Section | None:
     if not model.files:
         return None
-    messages = ["The chain was not checked for this report."]
+    messages = ["The hash chain was not verified for this report."]
     if model.chain_message is not None:
         messages = [to_text(model.chain_message.message)]
         if model.chain_message.last_hash:
@@ -297,24 +295,21 @@ def _chain_section(model: ReportModel) -> Section | None:
     columns: Columns[LogFile] = (
         (Column("File"), lambda log: text_cell(log.name)),
         (Column("Lines", "number"), lambda log: count_cell(log.lines)),
-        (Column("No audit lines", "number"), lambda log: count_cell(log.invalid_lines)),
+        (Column("Invalid lines", "number"), lambda log: count_cell(log.invalid_lines)),
         (Column("Hash of the last line", "code"), lambda log: text_cell(log.last_hash, 64)),
     )
     files = Truncated(model.files[:SHOWN_FILES], len(model.files))
     return Section(
         "chain",
-        "The chain",
+        "Hash chain",
         tuple(messages),
         (),
         (build_grid("files", "Files read", columns, files),),
     )
 
 
-# The sections of a report about invitations: which tables and charts, in which words.
-
-
 SERIES_SHOWN = 5
-"""Projects or inviters with a colour of their own; the rest shares one."""
+"""Projects or inviters with their own colour; the others share one."""
 
 EntryColumn: TypeAlias = tuple[Column, Callable[[InvitationRow], Cell]]
 
@@ -335,15 +330,15 @@ _STATE_COLUMN: EntryColumn = (
 
 
 def sections(model: ReportModel) -> tuple[Section, ...]:
-    """Those that have something to say, in the order of the page."""
-    made = (
+    """Return the sections that are not empty, in page order."""
+    candidates = (
         _outcomes_section(model),
         _comparison_section(model.comparison),
         _bounced_section(model),
         _ages_section(model),
         *closing_sections(model),
     )
-    return tuple(section for section in made if section is not None)
+    return tuple(section for section in candidates if section is not None)
 
 
 def _outcomes_section(model: ReportModel) -> Section | None:
@@ -351,7 +346,7 @@ def _outcomes_section(model: ReportModel) -> Section | None:
         return None
     sweep = any(run.mode == "sweep" for run in model.current)
     detail: EntryColumn = (
-        Column("What Atlas said", "prose"),
+        Column("Error", "prose"),
         lambda entry: text_cell(entry.detail),
     )
     invitation_id: EntryColumn = (
@@ -365,45 +360,46 @@ def _outcomes_section(model: ReportModel) -> Section | None:
         *((detail,) if sweep else ()),
         invitation_id,
     )
-    caption = "What became of the stale invitations" if sweep else "What a sweep would delete"
-    heading = "What was done" if sweep else "What would be done"
-    order = "What went wrong stands first, then the oldest." if sweep else "The oldest first."
-    outcomes_grid = build_grid("invitations", caption, columns, model.invitations, filtered=True)
-    return Section("done", heading, (order,), (), (outcomes_grid,))
+    caption = "Stale invitations and their outcomes" if sweep else "Invitations to delete"
+    heading = "Deletions" if sweep else "Planned deletions"
+    order = "Failures first, then the oldest." if sweep else "The oldest first."
+    grid = build_grid("invitations", caption, columns, model.invitations, filtered=True)
+    return Section("done", heading, (order,), (), (grid,))
 
 
 def _comparison_section(found: Comparison | None) -> Section | None:
     if found is None:
         return None
-    since = f"{found.since:%Y-%m-%d %H:%M} UTC" if found.since else "the run before"
-    messages = [f"Against the run of {since}: {_comparison_counts(found)}."]
+    since = f" of {found.since:%Y-%m-%d %H:%M} UTC" if found.since else ""
+    messages = [f"Compared with the previous run{since}: {_comparison_counts(found)}."]
     if found.unseen:
+        was = plural_form(found.unseen, "was", "were")
         messages.append(
-            f"{found.unseen:,} more {plural_form(found.unseen, 'was', 'were')} in projects that could"
-            " not be read this time; nobody knows of them."
+            f"{found.unseen:,} more {was} in projects that could not be read this time;"
+            " their state is unknown."
         )
-    where: EntryColumn = (Column("Where it went", "state"), _STATE_COLUMN[1])
+    reason: EntryColumn = (Column("Reason", "state"), _STATE_COLUMN[1])
     lists = (
-        ("new", "New since then", found.new, (*_USER_COLUMNS, *_REASON_COLUMNS)),
+        ("new", "New", found.new, (*_USER_COLUMNS, *_REASON_COLUMNS)),
         (
             "persisting",
-            "Still there",
+            "Still pending",
             found.persisting,
             (*_USER_COLUMNS, _STATE_COLUMN, *_REASON_COLUMNS),
         ),
-        ("gone", "Gone since then", found.gone, (*_USER_COLUMNS, where, *_REASON_COLUMNS)),
+        ("gone", "Gone", found.gone, (*_USER_COLUMNS, reason, *_REASON_COLUMNS)),
     )
     grids = tuple(
-        build_grid(key, caption, columns, cut, filtered=True)
-        for key, caption, cut, columns in lists
-        if cut.total
+        build_grid(key, caption, columns, rows, filtered=True)
+        for key, caption, rows, columns in lists
+        if rows.total
     )
-    return Section("since", "Since the run before", tuple(messages), (), grids)
+    return Section("since", "Changes since the previous run", tuple(messages), (), grids)
 
 
 def _comparison_counts(found: Comparison) -> str:
     new, persisting, gone = found.new.total, found.persisting.total, found.gone.total
-    return f"{new:,} new, {persisting:,} still there, {gone:,} gone"
+    return f"{new:,} new, {persisting:,} still pending, {gone:,} gone"
 
 
 def _bounced_section(model: ReportModel) -> Section | None:
@@ -418,11 +414,10 @@ def _bounced_section(model: ReportModel) -> Section | None:
         lambda entry: text_cell(entry.last_deleted[:10]),
     )
     columns = (*_USER_COLUMNS[:2], times, last, _STATE_COLUMN, *_REASON_COLUMNS)
-    message = "Deleted by an earlier run and invited again: something re-creates them."
-    made = build_grid(
-        "bounces", "Invitations that came back", columns, model.bounces, filtered=True
-    )
-    return Section("bounces", "Came back", (message,), (), (made,))
+    message = "An earlier run deleted these invitations, and something re-creates them."
+    heading = "Invited again after a deletion"
+    grid = build_grid("bounces", heading, columns, model.bounces, filtered=True)
+    return Section("bounces", heading, (message,), (), (grid,))
 
 
 def _ages_section(model: ReportModel) -> Section | None:
@@ -437,14 +432,13 @@ def _ages_section(model: ReportModel) -> Section | None:
 
 
 def _all_ages_figure(model: ReportModel) -> Figure:
-    named = [Series("stale", model.stale_ages, tone=1)]
+    series = [Series("stale", model.stale_ages, tone=1)]
     if model.kept_ages is not None:
-        named.append(Series("kept", model.kept_ages, tone=0))
-    what = "pending" if model.kept_ages is not None else "stale"
-    caption = f"Ages of all {what} invitations"
-    rows = tuple(AgeRow(series.name, series.values) for series in named)
-    table = _age_grid("ages-all", caption, "", rows)
-    return Figure(Chart(caption, AGE_CLASS_LABELS, tuple(named)), table)
+        series.append(Series("kept", model.kept_ages, tone=0))
+    caption = f"Ages of all {'stale' if model.kept_ages is None else 'pending'} invitations"
+    rows = tuple(AgeRow(each.name, each.values) for each in series)
+    grid = _age_grid("ages-all", caption, "Invitations", rows)
+    return Figure(Chart(caption, AGE_CLASS_LABELS, tuple(series)), grid)
 
 
 def _ages_by_figure(one: str, many: str, table: AgeTable) -> Figure:
@@ -456,82 +450,79 @@ def _ages_by_figure(one: str, many: str, table: AgeTable) -> Figure:
     if table.rows.more:
         others_left = pluralize(table.rows.more, f"other {one}", f"other {many}")
         named.append(AgeRow(f"({others_left})", table.rest))
-    made = _age_grid(f"ages-{one}", caption, one, tuple(named))
-    return Figure(Chart(caption, AGE_CLASS_LABELS, series), made)
+    grid = _age_grid(f"ages-{one}", caption, one.capitalize(), tuple(named))
+    return Figure(Chart(caption, AGE_CLASS_LABELS, series), grid)
 
 
-def _age_grid(key: str, caption: str, of: str, rows: tuple[AgeRow, ...]) -> Grid:
+def _age_grid(key: str, caption: str, heading: str, rows: tuple[AgeRow, ...]) -> Grid:
     def in_class(index: int) -> Callable[[AgeRow], Cell]:
         return lambda row: count_cell(row.counts[index])
 
     classes = (
         (Column(name, "number"), in_class(index)) for index, name in enumerate(AGE_CLASS_LABELS)
     )
-    first = (Column(of.capitalize() or "Invitations"), lambda row: text_cell(row.name))
-    whole = (Column("All", "number"), lambda row: count_cell(row.total))
-    return build_grid(key, caption, (first, whole, *classes), Truncated(rows, len(rows)))
-
-
-# What stands on top of a report, before any table: title, figures, where they come from.
+    name = (Column(heading), lambda row: text_cell(row.name))
+    total = (Column("All", "number"), lambda row: count_cell(row.total))
+    return build_grid(key, caption, (name, total, *classes), Truncated(rows, len(rows)))
 
 
 def title(model: ReportModel) -> str:
-    """With the day of the newest run, where it is known."""
-    began = max((run.started for run in model.current if run.started), default=None)
-    return f"Invitations swept, {began:%Y-%m-%d}" if began else "Invitations swept"
+    """Return the title, with the day of the newest run if it is known."""
+    started = max((run.started for run in model.current if run.started), default=None)
+    return f"Invitation sweep, {started:%Y-%m-%d}" if started else "Invitation sweep"
 
 
 def tiles(model: ReportModel) -> tuple[tuple[str, Cell], ...]:
-    """The figures of the newest run; one that nobody knows is left out."""
-    tally, totals = model.outcomes, model.totals
+    """Return the figures of the newest run; unknown ones are left out."""
+    outcomes, totals = model.outcomes, model.totals
     sweep = any(run.mode == "sweep" for run in model.current)
-    done = (
-        ("Deleted", tally.deleted),
-        ("Already gone", tally.already_gone),
-        ("Failed", tally.failed),
-        ("Unknown", tally.unknown),
-        ("Skipped", tally.skipped),
-        ("Accepted before", tally.accepted_before or None),
-        ("Accepted during", tally.accepted_during or None),
+    deletions = (
+        ("Deleted", outcomes.deleted),
+        ("Already gone", outcomes.already_gone),
+        ("Failed", outcomes.failed),
+        ("Unknown", outcomes.unknown),
+        ("Skipped", outcomes.skipped),
+        ("Accepted before", outcomes.accepted_before or None),
+        ("Accepted during", outcomes.accepted_during or None),
     )
-    found = (
+    figures = (
         ("Seen", totals.invitations_seen),
-        ("Stale", totals.stale if totals.stale is not None else tally.planned),
-        *(done if sweep else ()),
+        ("Stale", totals.stale if totals.stale is not None else outcomes.planned),
+        *(deletions if sweep else ()),
         ("Kept", totals.kept),
         ("Trimmed", totals.trimmed or None),
-        ("Projects unread", model.coverage.unreadable),
-        ("No outcome", tally.open or None),
+        ("Projects not read", model.coverage.unreadable),
+        ("No outcome", outcomes.open or None),
     )
-    return tuple((name, count_cell(number)) for name, number in found if number is not None)
+    return tuple((name, count_cell(number)) for name, number in figures if number is not None)
 
 
 def facts(model: ReportModel) -> tuple[tuple[str, Cell], ...]:
-    """Where the figures come from: run, policy, Atlas, the API's last day."""
+    """Return the run's metadata: ids, duration, requests, policy and versions."""
     if not model.current:
         return ()
     first, totals = model.current[0], model.totals
-    several = len(model.current)
-    calls = (
-        f"requests {totals.requests:,}, retries {totals.retries or 0:,},"
+    shards = len(model.current)
+    requests = (
+        f"{totals.requests:,}, retries {totals.retries or 0:,},"
         f" rate-limited {totals.rate_limited or 0:,}"
         if totals.requests is not None
         else ""
     )
-    found = (
-        ("Run", text_cell(first.run_id) if several == 1 else Cell(f"{several} shards")),
+    values = (
+        ("Run", text_cell(first.run_id) if shards == 1 else Cell(f"{shards} shards")),
         ("Mode", text_cell(first.mode)),
-        ("Began (UTC)", time_cell(first.started)),
-        ("Took", text_cell(_format_duration(totals.duration_s))),
-        ("Calls", text_cell(calls, 120)),
+        ("Started (UTC)", time_cell(first.started)),
+        ("Duration", text_cell(_format_duration(totals.duration_s))),
+        ("Requests", text_cell(requests, 120)),
         ("Atlas", text_cell(first.base_url)),
-        ("As", text_cell(first.actor)),
+        ("Actor", text_cell(first.actor)),
         ("Policy", text_cell(first.policy_path)),
-        ("Policy's SHA-256", text_cell(first.policy_sha256, 64)),
+        ("Policy SHA-256", text_cell(first.policy_sha256, 64)),
         ("Version", text_cell(first.tool_version)),
-        ("API ends", text_cell(model.sunset)),
+        ("API version ends", text_cell(model.sunset)),
     )
-    return tuple((name, cell) for name, cell in found if cell.shown)
+    return tuple((name, cell) for name, cell in values if cell.shown)
 
 
 def _format_duration(duration_s: float | None) -> str:

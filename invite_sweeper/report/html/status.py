@@ -1,4 +1,4 @@
-"""Overall status and caveats."""
+"""Build the report's model from audit logs: status, caveats and figures."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,9 +26,6 @@ from invite_sweeper.report.html.model import (
 from invite_sweeper.sweep.plan import parse_age_counts
 from invite_sweeper.text import plural_form, pluralize, to_float, to_int, to_text, truncate
 
-# The word on top of the page, and what a reader must know before trusting the rest. Pure.
-
-
 WORST_FIRST = (
     ReportStatus.FAILED,
     ReportStatus.UNFINISHED,
@@ -45,7 +42,7 @@ _CHECKED_TOTALS = ("deleted", "already_gone", "failed", "accepted_before", "acce
 
 @dataclass(frozen=True, slots=True)
 class LoadedRuns:
-    """What both passes found, before it is put into words."""
+    """The result of both passes over the logs."""
 
     current: tuple[RunRow, ...]
     previous: tuple[RunRow, ...]
@@ -53,11 +50,11 @@ class LoadedRuns:
     logs: tuple[LogFile, ...]
 
     def describe_obstacle(self) -> str:
-        """Why the runs cannot be compared, as a sentence; empty where they can."""
+        """Return why the runs cannot be compared; empty if they can."""
         if not self.previous:
-            return "There is no earlier complete run of this policy in these logs to compare with."
+            return "These logs contain no earlier complete run of this policy to compare with."
         if len(self.selected.last_lines) < len(self.current):
-            return "The newest run is not finished, so it is not compared with the one before."
+            return "The newest run is not finished, so it is not compared with the previous one."
         last_lines = {to_text(line.get("run_id")): line for line in self.selected.last_lines}
         if not all(_is_complete(run, last_lines.get(run.run_id, {})) for run in self.current):
             return "The newest run did not list everything, so it is not compared with another."
@@ -65,31 +62,31 @@ class LoadedRuns:
 
 
 def _is_complete(run: RunRow, last_line: Mapping[str, object]) -> bool:
-    """Whether the run's planned lines are all that it found stale."""
+    """Return whether the planned lines include everything that the run found stale."""
     stale, trimmed = to_int(last_line.get("stale")), to_int(last_line.get("trimmed")) or 0
     seen = to_int(last_line.get("projects_seen"))
     return bool(seen) and stale is not None and run.outcomes.planned == stale - trimmed
 
 
 def overall_status(loaded: LoadedRuns, chain: ChainResult | None) -> tuple[ReportStatus, str]:
-    """The worst that holds, with its sentence."""
+    """Return the worst status that applies, with its message."""
     if chain is not None and not chain.sound:
         detail = to_text(chain.message)
-        return ReportStatus.DAMAGED, f"The audit log is not as it was written. {detail}".strip()
+        return ReportStatus.DAMAGED, f"The audit log was changed. {detail}".strip()
     if not loaded.current:
-        return ReportStatus.EMPTY, "There is no run in these logs."
+        return ReportStatus.EMPTY, "These logs contain no run."
     if loaded.selected.missing_shards:
-        return ReportStatus.UNFINISHED, "Not every shard of this run is in these logs."
+        return ReportStatus.UNFINISHED, "Some shards of this run are missing from these logs."
     worst = min(loaded.current, key=lambda run: WORST_FIRST.index(run.status))
     if worst.status is ReportStatus.CLEAN:
         return ReportStatus.CLEAN, _clean_message(worst)
-    message = _sentence(worst)
+    message = _incomplete_message(worst)
     detail = next((to_text(line.get("error")) for line in _last_lines(loaded, worst)), "")
     return worst.status, f"{message} {detail}".strip()
 
 
-def _sentence(run: RunRow) -> str:
-    """Say how a run ended that did not do everything."""
+def _incomplete_message(run: RunRow) -> str:
+    """Return how a run ended that did not complete."""
     if run.status is ReportStatus.UNFINISHED:
         return "The run has no last line: it was interrupted, or it is still running."
     label = next((f": {code.label}" for code in ExitCode if code == run.exit_code), "")
@@ -104,12 +101,12 @@ def _last_lines(loaded: LoadedRuns, run: RunRow) -> Iterator[Mapping[str, object
 
 def _clean_message(run: RunRow) -> str:
     if run.mode == "sweep":
-        return "The sweep did all that it set out to do."
-    return "The dry run read everything. Nothing was deleted, as asked."
+        return "The sweep completed."
+    return "The dry run read everything. Nothing was deleted."
 
 
 def notes(loaded: LoadedRuns, *, compared: bool) -> tuple[str, ...]:
-    """What limits the figures, a sentence each; empty where nothing does."""
+    """Return the caveats for the figures, one sentence each."""
     return (*_describe_gaps(loaded), *_describe_differences(loaded, compared=compared))
 
 
@@ -117,16 +114,17 @@ def _describe_gaps(loaded: LoadedRuns) -> Iterator[str]:
     selected = loaded.selected
     if selected.missing_shards:
         names = truncate(", ".join(map(str, selected.missing_shards)), 80)
-        yield f"Of {selected.shard_count} shards these are missing from the logs: {names}."
+        yield f"Of {selected.shard_count} shards, these are missing from the logs: {names}."
     for log in loaded.logs:
         if log.invalid_lines:
-            reason = plural_form(log.invalid_lines, "is no audit line", "are no audit lines")
-            yield f"{log.invalid_lines:,} of {pluralize(log.lines, 'line')} of {log.name} {reason}."
+            invalid = plural_form(log.invalid_lines, "is not an audit line", "are not audit lines")
+            lines = pluralize(log.lines, "line")
+            yield f"{log.invalid_lines:,} of {lines} of {log.name} {invalid}."
     if selected.other_series:
         pairs = pluralize(selected.other_series, "other pair")
         yield (
-            f"The logs hold runs of {pairs} of host and policy; all"
-            " but the list of runs and the deletions by night is about the newest run's."
+            f"The logs also contain runs of {pairs} of host and policy. Only the list of runs and"
+            " the deletions by day include them."
         )
 
 
@@ -135,17 +133,17 @@ def _describe_differences(loaded: LoadedRuns, *, compared: bool) -> Iterator[str
         yield loaded.describe_obstacle()
     policies = {run.policy_sha256 for run in (*loaded.current, *loaded.previous)}
     if compared and len(policies) > 1:
-        yield "The policy was changed between the two runs that are compared."
+        yield "The policy changed between the two compared runs."
     for line in loaded.selected.last_lines:
         if compared and to_int(line.get("trimmed")):
-            yield "The plan was trimmed: what counts as gone below may only have been left out."
+            yield "The plan was trimmed: invitations listed as gone may only have been left out."
             break
     yield from _total_mismatches(loaded)
     yield from _run_warnings(loaded)
 
 
 def _run_warnings(loaded: LoadedRuns) -> Iterator[str]:
-    """What the runs themselves warned of."""
+    """Return the warnings recorded by the runs."""
     for line in loaded.selected.last_lines:
         warnings = line.get("warnings")
         messages = warnings if isinstance(warnings, list) else []
@@ -153,7 +151,7 @@ def _run_warnings(loaded: LoadedRuns) -> Iterator[str]:
 
 
 def _total_mismatches(loaded: LoadedRuns) -> Iterator[str]:
-    """The run's own totals against its lines: neither is believed over the other."""
+    """Compare the totals reported by the runs with their lines; neither is preferred."""
     outcomes_by_run = {run.run_id: run.outcomes for run in loaded.current}
     for line in loaded.selected.last_lines:
         run_id = to_text(line.get("run_id"))
@@ -164,29 +162,25 @@ def _total_mismatches(loaded: LoadedRuns) -> Iterator[str]:
             )
             if reported is not None and actual is not None and reported != actual:
                 yield (
-                    f"Run {run_id} says {reported:,} {name.replace('_', ' ')};"
-                    f" its lines come to {actual:,}."
+                    f"Run {run_id} reports {reported:,} {name.replace('_', ' ')};"
+                    f" its lines show {actual:,}."
                 )
-
-
-# Audit logs in, the page's model out; flat memory at any number of lines.
 
 
 LastLines = Sequence[Mapping[str, object]]
 
 
 def build_report_model(paths: Sequence[Path], chain: ChainResult | None = None) -> ReportModel:
-    """Read the logs twice, first for their runs, then for their lines.
+    """Return the report's model, from two passes over the logs.
 
-    The model is of bounded size whatever the logs hold: each list is cut, and says how long
-    it is. Files may come in any order; one given twice is read once.
+    The size of the model is bounded: each list is truncated and states its full length.
 
     Args:
-        paths: Audit logs, rotated or of several shards.
-        chain: The result of `audit.verify` for the same files; None if it was not asked for.
+        paths: Audit logs, rotated or of several shards, in any order; duplicates are read once.
+        chain: The result of `audit.verify` for the same files; None if it was not run.
 
     Raises:
-        UsageFault: A file cannot be read, or the temporary folder is full.
+        UsageError: A file cannot be read, or the temporary folder is full.
     """
     files = sort_by_start(paths)
     with temporary_database() as db:
@@ -241,11 +235,7 @@ def _model(
 def _comparison(db: sqlite3.Connection, loaded: LoadedRuns, *, sweeping: bool) -> Comparison | None:
     if loaded.describe_obstacle():
         return None
-    began: list[RunRow] = sorted(
-        (run for run in loaded.previous if run.started),
-        key=lambda run: run.started.timestamp() if run.started else 0.0,
-    )
-    since = began[0].started if began else None
+    since = min((run.started for run in loaded.previous if run.started), default=None)
     return queries.comparison(db, since, sweeping=sweeping)
 
 

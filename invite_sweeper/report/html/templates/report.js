@@ -1,5 +1,5 @@
 "use strict";
-// Sorts and filters the page's own tables. Without it the page still shows all that it holds.
+// Sorts and filters the tables. Without scripts the page still shows everything.
 (() => {
   const order = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
@@ -20,7 +20,7 @@
     const body = table.tBodies[0];
     const keyed = Array.from(body.rows, (row) => [keyOf(row.cells[index], head.dataset.kind), row]);
     keyed.sort(([left], [right]) => {
-      // What is not known stands last, whichever way the rest is turned.
+      // Unknown values come last in both directions.
       if (left === null || right === null) return (left === null) - (right === null);
       return down ? compare(right, left) : compare(left, right);
     });
@@ -35,7 +35,7 @@
   const filter = (box, table) => {
     const field = box.querySelector("[data-filter]");
     const states = box.querySelector("[data-state]");
-    const said = box.querySelector("[data-count]");
+    const status = box.querySelector("[data-count]");
     const rows = Array.from(table.tBodies[0].rows, (row) => ({
       row,
       text: haystack(row),
@@ -45,12 +45,12 @@
       const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
       const state = states?.value ?? "";
       let shown = 0;
-      for (const { row, text, state: own } of rows) {
-        const fits = words.every((word) => text.includes(word)) && (!state || state === own);
+      for (const { row, text, state: rowState } of rows) {
+        const fits = words.every((word) => text.includes(word)) && (!state || state === rowState);
         row.hidden = !fits;
         shown += fits ? 1 : 0;
       }
-      said.textContent = `${shown} of ${rows.length} rows`;
+      status.textContent = `${shown} of ${rows.length} rows`;
     };
     field.addEventListener("input", apply);
     states?.addEventListener("change", apply);

@@ -1,4 +1,4 @@
-"""Times and figures as a person says them, at their boundaries."""
+"""Formatting of durations, countdowns and numbers at their boundaries."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from invite_sweeper.text import to_float
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (0, "0.00 s"),
         (0.994, "0.99 s"),
@@ -21,26 +21,26 @@ from invite_sweeper.text import to_float
         (3_600_000, "1,000 h 0 min"),
     ],
 )
-def test_duration_changes_its_unit_at_a_second_a_minute_and_an_hour(seconds, said):
-    assert format_duration(seconds) == said
+def test_duration_changes_units_at_1_s_60_s_and_3600_s(seconds, text):
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(0, "0:00"), (59.4, "0:59"), (60, "1:00"), (3599, "59:59"), (3600, "1:00:00")],
 )
-def test_clock_has_hours_from_an_hour_on(seconds, said):
-    assert format_countdown(seconds) == said
+def test_countdown_shows_hours_from_3600_s(seconds, text):
+    assert format_countdown(seconds) == text
 
 
 @pytest.mark.parametrize(
-    ("value", "found"),
+    ("value", "number"),
     [(3, 3.0), (2.5, 2.5), (True, None), ("3", None), (10**400, None), (1e999, None)],
 )
-def test_number_is_one_that_can_be_counted_with(value, found):
-    assert to_float(value) == found
+def test_to_float_accepts_finite_numbers_only(value, number):
+    assert to_float(value) == number
 
 
-@pytest.mark.parametrize(("trimmed", "said"), [(1, "1 more is left"), (2, "2 more are left")])
-def test_one_that_is_trimmed_is_left_and_two_are(trimmed, said):
-    assert describe_trimmed(trimmed) == f"{said} for another night"
+@pytest.mark.parametrize(("trimmed", "text"), [(1, "1 more is left"), (2, "2 more are left")])
+def test_trimmed_count_of_1_is_singular_and_2_plural(trimmed, text):
+    assert describe_trimmed(trimmed) == f"{text} for a later run"

@@ -1,4 +1,4 @@
-"""The same person in two lists is one row with two doors."""
+"""Duplicate invitations of a user in two lists are merged into one row."""
 
 from invite_sweeper.report.run_view import InvitationRow, ProjectRows, merge_rows_by_user
 
@@ -22,23 +22,23 @@ def groups(*rows):
     return [ProjectRows(rows, len(rows))]
 
 
-def test_one_person_in_two_lists_of_a_project_is_one_row_with_two_doors():
+def test_user_in_two_lists_of_a_project_has_one_row_ignoring_case():
     (group,) = merge_rows_by_user(groups(row(outcome="deleted"), row("ANN@example.com", "users")))
     (one,) = group.rows
-    assert (one.source, [door.source for door in one.duplicates]) == ("invites", ["users"])
+    assert (one.source, [each.source for each in one.duplicates]) == ("invites", ["users"])
     assert (group.count, group.merged, group.hidden) == (2, 1, 0)
 
 
-def test_organization_s_own_door_joins_the_project_s():
+def test_organization_invitation_is_merged_into_the_project_row():
     found = merge_rows_by_user(
         [ProjectRows((row(),), 1), ProjectRows((row(source="org_users", project=None),), 1)]
     )
-    assert [[door.source for door in one.duplicates] for g in found for one in g.rows] == [
+    assert [[each.source for each in one.duplicates] for g in found for one in g.rows] == [
         ["org_users"]
     ]
 
 
-def test_two_projects_stay_two_rows():
+def test_invitations_to_two_projects_stay_two_rows():
     found = merge_rows_by_user(
         [ProjectRows((row(),), 1), ProjectRows((row(source="users", project="p2"),), 1)]
     )
@@ -50,11 +50,11 @@ def test_two_invitations_of_one_list_stay_two_rows():
     assert len(group.rows) == 2
 
 
-def test_another_organization_is_another_person_s_door():
+def test_invitations_to_two_organizations_stay_two_rows():
     (group,) = merge_rows_by_user(groups(row(), row(source="org_users", project=None, org="other")))
     assert len(group.rows) == 2
 
 
-def test_people_without_address_are_never_taken_for_one():
+def test_invitations_without_an_address_are_never_merged():
     (group,) = merge_rows_by_user(groups(row(""), row("", "users")))
     assert len(group.rows) == 2

@@ -1,4 +1,4 @@
-"""What the page's model makes of audit logs."""
+"""The report's model, built from audit logs."""
 
 import sqlite3
 from collections import Counter
@@ -17,7 +17,7 @@ from invite_sweeper.report.html.database import temporary_database
 from invite_sweeper.report.html.model import ReportStatus
 from invite_sweeper.sweep.plan import AGE_CLASS_LABELS, AgeHistogram, age_class
 
-SOUND = ChainResult(sound=True, message="The chain is sound.", last_hash="d" * 64)
+INTACT = ChainResult(sound=True, message="The chain is intact.", last_hash="d" * 64)
 
 
 @pytest.fixture
@@ -25,15 +25,15 @@ def book(tmp_path):
     return Logbook(tmp_path / "audit.jsonl")
 
 
-def model(*books: Logbook, verification=None):
-    return build_report_model([book.path for book in books], verification)
+def model(*books: Logbook, chain=None):
+    return build_report_model([book.path for book in books], chain)
 
 
-def ids(cut) -> set[int]:
-    return {int(entry.invitation_id, 16) for entry in cut.rows}
+def ids(truncated) -> set[int]:
+    return {int(entry.invitation_id, 16) for entry in truncated.rows}
 
 
-def test_an_empty_log_is_told_as_such(book):
+def test_empty_log_has_the_status_empty(book):
     found = model(book)
     assert found.status is ReportStatus.EMPTY
     assert found.current == ()
@@ -41,7 +41,7 @@ def test_an_empty_log_is_told_as_such(book):
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "verdict"),
+    ("exit_code", "status"),
     [
         (0, ReportStatus.CLEAN),
         (10, ReportStatus.CLEAN),
@@ -55,16 +55,16 @@ def test_an_empty_log_is_told_as_such(book):
         (99, ReportStatus.FAILED),
     ],
 )
-def test_the_verdict_follows_the_exit_code_of_the_newest_run(book, exit_code, verdict):
+def test_status_follows_the_exit_code_of_the_newest_run(book, exit_code, status):
     book.sweep("run-1", {1: "deleted"}, days_ago=1)
     book.start("run-2")
-    book.finish(exit_code, error="It is said why.")
-    found = model(book, verification=SOUND)
-    assert found.status is verdict
-    assert verdict is ReportStatus.CLEAN or "It is said why." in found.status_message
+    book.finish(exit_code, error="This is the reason.")
+    found = model(book, chain=INTACT)
+    assert found.status is status
+    assert status is ReportStatus.CLEAN or "This is the reason." in found.status_message
 
 
-def test_a_run_without_a_last_line_is_unfinished(book):
+def test_run_without_a_last_line_is_unfinished(book):
     book.start("run-1")
     book.line("planned", **invitation(1))
     book.line("intent", **invitation(1))
@@ -74,15 +74,15 @@ def test_a_run_without_a_last_line_is_unfinished(book):
     assert found.invitations.rows[0].state == "no outcome"
 
 
-def test_a_damaged_chain_beats_every_other_verdict(book):
+def test_damaged_chain_overrides_every_other_status(book):
     book.sweep("run-1", {1: "deleted"})
     damaged = ChainResult(sound=False, message="Line 2 was edited.", last_hash="")
-    found = model(book, verification=damaged)
+    found = model(book, chain=damaged)
     assert found.status is ReportStatus.DAMAGED
     assert "Line 2 was edited." in found.status_message
 
 
-def test_the_newest_run_is_the_one_that_began_last_not_the_one_written_last(tmp_path):
+def test_newest_run_is_the_one_that_started_last_in_any_file_order(tmp_path):
     late, early = Logbook(tmp_path / "a.jsonl"), Logbook(tmp_path / "b.jsonl")
     late.sweep("late", {1: "deleted"})
     early.sweep("early", {2: "deleted"}, days_ago=3)
@@ -90,27 +90,27 @@ def test_the_newest_run_is_the_one_that_began_last_not_the_one_written_last(tmp_
         assert [run.run_id for run in model(*order).current] == ["late"]
 
 
-def test_totals_are_counted_from_the_lines(book):
+def test_outcomes_are_counted_from_the_lines(book):
     outcomes = dict(enumerate([*Outcome] * 2))
     book.sweep("run-1", outcomes)
-    tally = model(book).outcomes
-    counts = [getattr(tally, outcome.value) for outcome in Outcome]
+    found = model(book).outcomes
+    counts = [getattr(found, outcome.value) for outcome in Outcome]
     assert counts == [2] * len(Outcome)
-    assert (tally.planned, tally.open) == (2 * len(Outcome), 0)
+    assert (found.planned, found.open) == (2 * len(Outcome), 0)
 
 
-def test_a_run_that_claims_more_than_its_lines_show_is_found_out(book):
+def test_reported_total_that_differs_from_the_lines_is_noted(book):
     book.sweep("run-1", {1: "deleted", 2: "failed"}, deleted=3)
-    assert "Run run-1 says 3 deleted; its lines come to 1." in model(book).notes
+    assert "Run run-1 reports 3 deleted; its lines show 1." in model(book).notes
 
 
-def test_a_run_that_tells_the_truth_has_no_such_note(book):
+def test_matching_totals_have_no_note(book):
     book.sweep("run-1", {1: "deleted"}, days_ago=1)
     book.sweep("run-2", {2: "deleted", 3: "failed", 4: "already_gone"})
     assert model(book).notes == ()
 
 
-def test_what_went_wrong_stands_first_then_the_oldest(book):
+def test_failures_are_first_then_the_oldest(book):
     book.start("run-1")
     states = ["deleted", "failed", "skipped", "unknown", "deleted"]
     for number, state in enumerate(states):
@@ -123,36 +123,36 @@ def test_what_went_wrong_stands_first_then_the_oldest(book):
     assert rows[0].detail == "HTTP 500, 2 attempts"
 
 
-class TestSinceTheRunBefore:
-    def test_new_persisting_and_gone_are_told_apart(self, book):
+class TestPreviousRun:
+    def test_invitations_are_new_persisting_or_gone(self, book):
         book.sweep("run-1", {1: "deleted", 2: "failed", 3: "skipped"}, days_ago=1)
         book.sweep("run-2", {2: "deleted", 4: "deleted"})
         found = model(book).comparison
         assert ids(found.new) == {4}
         assert ids(found.persisting) == {2}
         assert ids(found.gone) == {1, 3}
-        where = {int(entry.invitation_id, 16): entry.state for entry in found.gone.rows}
-        assert where[1] == "deleted by the run before"
-        assert where[3].startswith("accepted")
+        reasons = {int(entry.invitation_id, 16): entry.state for entry in found.gone.rows}
+        assert reasons[1] == "deleted by the previous run"
+        assert reasons[3].startswith("accepted")
         assert found.since == NOW - timedelta(days=1)
 
     @pytest.mark.parametrize(
-        ("outcome", "where"),
+        ("outcome", "reason"),
         [
-            ("deleted", "deleted by the run before"),
-            ("already_gone", "gone before the run before came to it"),
-            ("accepted_before", "accepted before the run before came to it"),
-            ("accepted_during", "removed by the run before, just as it was accepted"),
+            ("deleted", "deleted by the previous run"),
+            ("already_gone", "already gone before its planned deletion"),
+            ("accepted_before", "accepted before its planned deletion"),
+            ("accepted_during", "accepted and removed during the previous run"),
             ("failed", "accepted, revoked, expired or no longer stale"),
         ],
     )
-    def test_what_is_gone_went_the_way_that_the_run_before_tells(self, book, outcome, where):
+    def test_reason_of_a_gone_invitation_is_its_previous_outcome(self, book, outcome, reason):
         book.sweep("run-1", {1: outcome}, days_ago=1)
         book.sweep("run-2", {})
         (entry,) = model(book).comparison.gone.rows
-        assert entry.state == where
+        assert entry.state == reason
 
-    def test_what_was_in_a_project_that_cannot_be_read_now_is_not_called_gone(self, book):
+    def test_invitation_of_a_now_unreadable_project_is_unseen_not_gone(self, book):
         book.sweep("run-1", {1: "failed"}, days_ago=1)
         book.start("run-2")
         book.line("project_unreadable", project_id="a" * 24, project_name="x", reason="401")
@@ -161,34 +161,34 @@ class TestSinceTheRunBefore:
         assert (found.gone.total, found.unseen) == (0, 1)
 
     @pytest.mark.parametrize(
-        ("final", "why"),
+        ("final", "reason"),
         [
             ({"exit_code": 6, "projects_seen": 0}, "did not list everything"),
             ({"exit_code": 3, "projects_seen": 0}, "did not list everything"),
             ({"exit_code": 8, "stale": 9}, "did not list everything"),
         ],
     )
-    def test_a_run_that_did_not_list_everything_is_not_compared(self, book, final, why):
+    def test_run_that_did_not_list_everything_is_not_compared(self, book, final, reason):
         book.sweep("run-1", {1: "failed"}, days_ago=1)
         book.start("run-2")
         book.finish(**final)
         found = model(book)
         assert found.comparison is None
-        assert any(why in note for note in found.notes)
+        assert any(reason in note for note in found.notes)
 
-    def test_an_unfinished_run_is_not_compared(self, book):
+    def test_unfinished_run_is_not_compared(self, book):
         book.sweep("run-1", {1: "failed"}, days_ago=1)
         book.start("run-2")
         assert model(book).comparison is None
 
-    def test_an_unfinished_run_in_between_is_passed_over(self, book):
+    def test_unfinished_run_in_between_is_skipped(self, book):
         book.sweep("run-1", {1: "failed"}, days_ago=2)
         book.start("run-2", days_ago=1)
         book.line("planned", **invitation(7))
         book.sweep("run-3", {1: "failed"})
         assert ids(model(book).comparison.persisting) == {1}
 
-    def test_a_run_of_another_policy_or_host_is_no_run_before(self, book):
+    def test_run_of_another_policy_is_not_the_previous_run(self, book):
         book.start("other", days_ago=1, policy_path="config/other.yaml")
         book.finish()
         book.sweep("run-1", {1: "deleted"})
@@ -196,19 +196,19 @@ class TestSinceTheRunBefore:
         assert found.comparison is None
         assert any("1 other pair of host and policy" in note for note in found.notes)
 
-    def test_a_changed_policy_and_a_trimmed_plan_are_said(self, book):
+    def test_changed_policy_and_trimmed_plan_are_noted(self, book):
         book.start("run-1", days_ago=1, policy_sha256="e" * 64)
         book.finish()
         book.start("run-2")
         book.line("planned", **invitation(1))
         book.finish(stale=3, trimmed=2)
         notes = model(book).notes
-        assert any("policy was changed" in note for note in notes)
+        assert any("policy changed" in note for note in notes)
         assert any("trimmed" in note for note in notes)
 
     @given(st.sets(st.integers(1, 30)), st.sets(st.integers(1, 30)))
     @settings(max_examples=25, deadline=None)
-    def test_every_invitation_is_in_exactly_one_list(self, tmp_path_factory, before, now):
+    def test_each_invitation_is_in_exactly_one_list(self, tmp_path_factory, before, now):
         book = Logbook(tmp_path_factory.mktemp("logs") / "audit.jsonl")
         book.sweep("run-1", dict.fromkeys(before, "failed"), days_ago=1)
         book.sweep("run-2", dict.fromkeys(now, "failed"))
@@ -228,35 +228,35 @@ class TestShards:
         book.finish(stale=1, deleted=1)
         return book
 
-    def test_the_shards_of_a_night_are_added_up(self, tmp_path):
+    def test_shards_of_a_run_are_summed(self, tmp_path):
         found = model(*(self.shard(tmp_path, number) for number in (1, 2, 3)))
         assert found.status is ReportStatus.CLEAN
         assert (found.outcomes.deleted, found.totals.stale, found.invitations.total) == (3, 3, 3)
 
-    def test_a_missing_shard_is_named_and_the_run_is_not_clean(self, tmp_path):
+    def test_missing_shard_is_named_and_the_run_is_unfinished(self, tmp_path):
         found = model(self.shard(tmp_path, 1), self.shard(tmp_path, 3))
         assert found.status is ReportStatus.UNFINISHED
-        assert "Of 3 shards these are missing from the logs: 2." in found.notes
+        assert "Of 3 shards, these are missing from the logs: 2." in found.notes
 
-    def test_a_shard_of_another_night_does_not_stand_in_for_tonights(self, tmp_path):
+    def test_shard_of_the_previous_day_does_not_replace_a_missing_one(self, tmp_path):
         books = [self.shard(tmp_path, number) for number in (1, 3)]
         found = model(*books, self.shard(tmp_path, 2, days_ago=1))
-        assert "Of 3 shards these are missing from the logs: 2." in found.notes
+        assert "Of 3 shards, these are missing from the logs: 2." in found.notes
         assert found.status is ReportStatus.UNFINISHED
 
-    def test_two_nights_of_shards_are_compared_shard_by_shard(self, tmp_path):
+    def test_sharded_runs_are_compared_shard_by_shard(self, tmp_path):
         books = [self.shard(tmp_path, n, days_ago=d) for n in (1, 2, 3) for d in (0, 1)]
         found = model(*books)
         assert ids(found.comparison.persisting) == {1, 2, 3}
 
 
 class TestCopiesAndRotation:
-    def test_a_file_given_twice_is_read_once(self, book):
+    def test_same_file_passed_twice_is_read_once(self, book):
         book.sweep("run-1", {1: "deleted"})
         found = model(book, book)
         assert (found.outcomes.deleted, len(found.files)) == (1, 1)
 
-    def test_a_copy_of_a_log_counts_nothing_twice(self, book, tmp_path):
+    def test_copy_of_a_log_is_not_counted_twice(self, book, tmp_path):
         book.sweep("run-1", {1: "deleted", 2: "failed"})
         copy = tmp_path / "copy.jsonl"
         copy.write_bytes(book.path.read_bytes())
@@ -267,7 +267,7 @@ class TestCopiesAndRotation:
             2,
         )
 
-    def test_a_log_rotated_in_the_middle_of_a_run_is_one_run_whatever_the_order(self, book):
+    def test_log_rotated_within_a_run_is_one_run_in_any_file_order(self, book):
         book.sweep("run-1", {1: "deleted", 2: "failed"})
         lines = book.path.read_bytes().splitlines(keepends=True)
         first, second = book.path.with_name("z.jsonl"), book.path.with_name("a.jsonl")
@@ -276,7 +276,7 @@ class TestCopiesAndRotation:
         found = build_report_model([second, first])
         assert (found.outcomes.planned, found.outcomes.deleted, found.outcomes.failed) == (2, 1, 1)
 
-    def test_an_outcome_recovered_by_the_next_run_belongs_to_the_run_that_sent_it(self, book):
+    def test_recovered_outcome_belongs_to_the_interrupted_run(self, book):
         book.start("killed", days_ago=1)
         book.line("planned", **invitation(1))
         book.line("intent", **invitation(1))
@@ -287,13 +287,13 @@ class TestCopiesAndRotation:
         found = model(book)
         assert found.outcomes.deleted == 0
         assert found.notes == (
-            "There is no earlier complete run of this policy in these logs to compare with.",
+            "These logs contain no earlier complete run of this policy to compare with.",
         )
         killed = next(run for run in found.runs.rows if run.run_id == "killed")
         assert (killed.outcomes.deleted, killed.outcomes.open) == (1, 0)
 
 
-def test_ages_are_classed_by_project_and_by_inviter(book):
+def test_ages_are_grouped_by_project_and_by_inviter(book):
     book.start("run-1", mode="dry-run")
     for number, (project, inviter, age) in enumerate(
         [("a", "x", 2.9), ("a", "y", 3.0), ("b", "x", 364.9), ("b", "x", 365.0), ("b", "x", None)]
@@ -315,7 +315,7 @@ def test_ages_are_classed_by_project_and_by_inviter(book):
     assert found.kept_ages == (4, *[0] * 8, 1)
 
 
-def test_what_has_no_row_of_its_own_is_in_the_rest(book):
+def test_projects_after_the_50th_are_summed_in_the_rest(book):
     book.start("run-1", mode="dry-run")
     for number in range(60):
         book.line("planned", **invitation(number, project_id=f"{number:024x}"))
@@ -326,29 +326,29 @@ def test_what_has_no_row_of_its_own_is_in_the_rest(book):
 
 
 @given(st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)))
-def test_every_age_is_in_one_class(age):
+def test_each_age_is_in_one_class(age):
     histogram = AgeHistogram()
     histogram.add(age)
     assert sum(histogram.to_field().values()) == 1
     assert 0 <= age_class(age) < len(AGE_CLASS_LABELS)
 
 
-def test_deletions_are_counted_by_the_night_on_which_their_run_began(book):
+def test_deletions_are_counted_by_the_day_on_which_their_run_started(book):
     book.sweep("run-1", {1: "deleted"}, days_ago=2)
     book.sweep("run-2", {2: "deleted"}, days_ago=1.5)
     book.sweep("run-3", {3: "failed", 4: "skipped"})
     book.start("dry", mode="dry-run")
     book.line("planned", **invitation(9))
     book.finish()
-    nights = {night.day: night for night in model(book).days.rows}
-    assert {day: night.outcomes.deleted for day, night in nights.items()} == {
+    days = {each.day: each.outcomes for each in model(book).days.rows}
+    assert {day: outcomes.deleted for day, outcomes in days.items()} == {
         "2026-11-23": 2,
         "2026-11-25": 0,
     }
-    assert nights["2026-11-25"].outcomes.planned == 2
+    assert days["2026-11-25"].planned == 2
 
 
-def test_events_and_outcomes_that_nobody_knows_yet_count_as_nothing(book):
+def test_unknown_events_and_outcomes_are_ignored(book):
     book.start("run-1")
     book.line("planned", **invitation(1))
     book.line("run_paused", exit_code=3)
@@ -363,7 +363,7 @@ def test_events_and_outcomes_that_nobody_knows_yet_count_as_nothing(book):
     assert [entry.name for entry in found.keep_entries.rows] == ["real"]
 
 
-def test_projects_that_an_older_run_could_not_read_are_not_tonight_s(book):
+def test_unreadable_projects_of_older_runs_are_not_counted(book):
     for run, days_ago in (("run-1", 2), ("run-2", 1), ("run-3", 0)):
         book.start(run, days_ago=days_ago)
         if run == "run-1":
@@ -372,7 +372,7 @@ def test_projects_that_an_older_run_could_not_read_are_not_tonight_s(book):
     assert model(book).coverage.reasons.total == 0
 
 
-def test_coverage_gives_the_reasons_of_the_projects_not_read(book):
+def test_coverage_contains_the_reasons_of_unreadable_projects(book):
     book.start("run-1")
     for number, reason in enumerate(["no role", "no role", "timeout"]):
         book.line("project_unreadable", project_id=f"{number}", project_name="p", reason=reason)
@@ -382,21 +382,21 @@ def test_coverage_gives_the_reasons_of_the_projects_not_read(book):
     assert found.reasons.rows == (("no role", 2), ("timeout", 1))
 
 
-def test_exemptions_have_reason_end_and_count_and_say_when_they_ended(book):
+def test_keep_entry_ends_after_its_last_day(book):
     book.start("run-1")
     entries = [
-        {"name": "board", "reason": "they travel", "until": "2026-11-25", "matched": 2},
+        {"name": "board", "reason": "on leave", "until": "2026-11-25", "matched": 2},
         {"name": "past", "reason": None, "until": "2026-11-24", "matched": 0},
         {"name": "endless", "reason": None, "until": None},
     ]
     book.finish(kept=5, kept_by_reason={"keep:endless": 3, "keep:board": 2}, keep_entries=entries)
     found = {entry.name: entry for entry in model(book).keep_entries.rows}
-    assert (found["board"].reason, found["board"].ended) == ("they travel", False)
+    assert (found["board"].reason, found["board"].ended) == ("on leave", False)
     assert found["past"].ended
     assert (found["endless"].matched, found["endless"].ended) == (3, False)
 
 
-def test_without_a_list_of_them_exemptions_are_known_by_what_they_kept(book):
+def test_keep_entries_missing_from_the_last_line_are_taken_from_the_counts(book):
     book.start("run-1")
     book.finish(kept=5, kept_by_reason={"keep:board": 2, "too_young": 3})
     found = model(book)
@@ -404,7 +404,7 @@ def test_without_a_list_of_them_exemptions_are_known_by_what_they_kept(book):
     assert found.kept_by_reason.rows == (("too_young", 3), ("keep:board", 2))
 
 
-def test_an_invitation_that_came_back_is_known_by_person_and_project(book):
+def test_bounced_invitation_is_recognized_by_user_and_project(book):
     book.sweep("run-1", {1: "deleted"}, days_ago=2)
     book.start("run-2", days_ago=1)
     book.deletions({2: "deleted"}, username="PERSON-1@example.com")
@@ -420,7 +420,7 @@ def test_an_invitation_that_came_back_is_known_by_person_and_project(book):
     assert found.rows[1].last_deleted.startswith("2026-11-24")
 
 
-def test_lists_are_cut_and_say_how_long_they_are(book):
+def test_lists_are_truncated_and_state_their_length(book):
     book.sweep("run-1", {}, days_ago=1)
     book.sweep("run-2", dict.fromkeys(range(600), "deleted"))
     found = model(book)
@@ -428,37 +428,37 @@ def test_lists_are_cut_and_say_how_long_they_are(book):
     assert (len(found.comparison.new.rows), found.comparison.new.more) == (100, 500)
 
 
-def test_warnings_of_the_run_are_passed_on(book):
+def test_warnings_of_the_run_are_notes(book):
     book.start("run-1")
     book.finish(warnings=["The keep entry board has ended."])
     assert "The run warned: The keep entry board has ended." in model(book).notes
 
 
-def test_a_file_that_is_not_there_is_a_usage_fault(tmp_path):
+def test_missing_file_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
         build_report_model([tmp_path / "absent.jsonl"])
 
 
-def test_a_full_temporary_folder_is_a_usage_fault(book, monkeypatch):
+def test_full_temporary_folder_is_a_usage_error(book, monkeypatch):
     book.sweep("run-1", {1: "deleted"})
     real = sqlite3.connect
 
-    def cramped(*arguments, **options):
+    def connect_with_size_limit(*arguments, **options):
         connection = real(*arguments, **options)
         connection.execute("PRAGMA max_page_count = 3")
         return connection
 
-    monkeypatch.setattr(sqlite3, "connect", cramped)
+    monkeypatch.setattr(sqlite3, "connect", connect_with_size_limit)
     with pytest.raises(UsageError, match="temporary folder"):
         model(book)
 
 
-def test_a_fault_of_the_program_is_not_blamed_on_the_temporary_folder():
+def test_sql_error_is_not_reported_as_a_full_temporary_folder():
     with (
         pytest.raises(sqlite3.OperationalError, match="no such table"),
         temporary_database() as connection,
     ):
-        connection.execute("SELECT * FROM nowhere")
+        connection.execute("SELECT * FROM missing")
 
 
 @given(
@@ -504,19 +504,19 @@ def test_a_fault_of_the_program_is_not_blamed_on_the_temporary_folder():
     )
 )
 @settings(max_examples=150, deadline=None)
-def test_no_line_whatever_stops_a_report(tmp_path_factory, lines):
+def test_arbitrary_lines_do_not_stop_a_report(tmp_path_factory, lines):
     book = Logbook(tmp_path_factory.mktemp("logs") / "audit.jsonl")
     kinds = Counter(map(type, lines))
     for line in lines:
         if isinstance(line, bytes):
             book.raw(line.replace(b"\n", b" "))
         else:
-            book.any(line)
+            book.json(line)
     found = model(book)
     assert sum(log.lines for log in found.files) == kinds.total()
 
 
-def test_a_line_of_many_megabytes_is_passed_over_in_flat_memory(book):
+def test_line_of_20_mib_is_skipped(book):
     book.sweep("run-1", {1: "deleted"})
     with book.path.open("ab") as stream:
         for _ in range(20):
