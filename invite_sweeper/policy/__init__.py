@@ -1,4 +1,7 @@
-"""YAML text to a frozen policy, or every fault of it with line and column. Pure."""
+"""Parse policy files: bytes to a frozen `Policy`, or all errors with line and column.
+
+No input or output here; `loader` reads the file.
+"""
 
 import hashlib
 
@@ -43,14 +46,14 @@ __all__ = [
 
 
 def parse_policy(data: bytes, name: str) -> Policy:
-    """Read a policy from the bytes of a file, whatever they are.
+    """Parse the bytes of a policy file.
 
     Args:
-        data: The whole file.
-        name: What the person calls the file; it stands before each fault.
+        data: The whole file; any bytes.
+        name: The file's name as the operator gave it; precedes each error.
 
     Raises:
-        PolicyFault: The file has faults, all of which are listed. Atlas was not called.
+        InvalidPolicy: The file has errors. It lists all of them.
     """
     document = parse_yaml(data)
     policy_file: PolicyFile | None = None

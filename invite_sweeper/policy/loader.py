@@ -1,4 +1,4 @@
-"""Policies come from files; an option may change what is in them."""
+"""Load a policy from its file and apply the options that override it."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -11,14 +11,14 @@ from invite_sweeper.policy.yaml_reader import MAX_BYTES
 
 
 def load_policy(path: Path, *, deadline: str | None = None) -> Policy:
-    """Read a policy from its file.
+    """Load the policy at `path`.
 
     Args:
-        deadline: What `--deadline` says instead of the policy.
+        deadline: The value of `--deadline`, which overrides the policy's.
 
     Raises:
-        UsageFault: There is no such file, it cannot be read, or the deadline is no duration.
-        PolicyFault: It has faults; all of them are told.
+        UsageError: The file cannot be read, or the deadline is not a duration.
+        InvalidPolicy: The file has errors. It lists all of them.
     """
     try:
         with path.open("rb") as file:
@@ -26,17 +26,17 @@ def load_policy(path: Path, *, deadline: str | None = None) -> Policy:
     except OSError as error:
         raise UsageError(
             f"The policy {path} cannot be read: {error.strerror}.",
-            hint="Name it with --policy PATH, or in INVITE_SWEEPER_POLICY.",
+            hint="Set the path with --policy PATH or INVITE_SWEEPER_POLICY.",
         ) from None
     policy = parse_policy(data, str(path))
     return policy.model_copy(update={"execution": with_deadline(policy.execution, deadline)})
 
 
 def with_deadline(execution: Execution, deadline: str | None) -> Execution:
-    """Return the settings with the deadline of the option, where it was set.
+    """Return the settings, with the deadline of `--deadline` if it was given.
 
     Raises:
-        UsageFault: It is not a duration.
+        UsageError: It is not a duration.
     """
     if deadline is None:
         return execution
@@ -44,10 +44,10 @@ def with_deadline(execution: Execution, deadline: str | None) -> Execution:
 
 
 def parse_duration_option(option: str, text: str) -> timedelta:
-    """Read a duration that an option gives.
+    """Parse the duration given to an option.
 
     Raises:
-        UsageFault: It is none, or not above zero.
+        UsageError: It is not a duration, or not above zero.
     """
     try:
         return parse_duration(text)

@@ -1,4 +1,4 @@
-"""What a person reads about a value: shown safely, called by its kind, the nearest right word."""
+"""Text for policy errors: quoted values, paths, type names and suggestions."""
 
 import difflib
 from collections.abc import Iterable
@@ -8,23 +8,23 @@ from typing import TypeAlias
 
 _MAX_QUOTED_LENGTH = 60
 _MAX_COMPARED_LENGTH = 64
-"""A longer word is no slip of the finger, and comparing it is slow."""
+"""A longer word is not a typing error, and comparing it is slow."""
 
 KeyPath: TypeAlias = tuple[str | int, ...]
-"""The way to a value: keys and list positions from the top."""
+"""Keys and list positions from the top of the file to a value."""
 
 
 class Placeholder(Enum):
-    """Stands in the plain data where the file has nothing that could be used."""
+    """Replaces a value that is missing or unusable in the parsed data."""
 
     EMPTY = "empty"
-    """A null: nothing was written, or `~`."""
+    """A null: no value, or `~`."""
     UNREADABLE = "unreadable"
-    """Something whose fault is reported already."""
+    """A value whose error is already reported."""
 
 
 def quote(text: str) -> str:
-    """Give a text as it may be printed: in backticks, cut short, control characters escaped."""
+    """Return a text in backticks, shortened, with unprintable characters escaped."""
     cut = text if len(text) <= _MAX_QUOTED_LENGTH else f"{text[:_MAX_QUOTED_LENGTH]}…"
     return f"`{''.join(_escape(character) for character in cut)}`"
 
@@ -36,7 +36,7 @@ def _escape(character: str) -> str:
 
 
 def format_path(path: KeyPath) -> str:
-    """Name a place, as `rules[0].older_than`; the top of the file is `policy`."""
+    """Format a path, such as `rules[0].older_than`; the top of the file is `policy`."""
     formatted = ""
     for step in path:
         if isinstance(step, int):
@@ -48,33 +48,33 @@ def format_path(path: KeyPath) -> str:
 
 
 def describe_value(value: object, text: str | None = None) -> str:
-    """Call a value by its kind: "the number `3`", "a list".
+    """Describe a value by its type, such as "the number `3`" or "a list".
 
     Args:
-        value: As it came out of the file.
-        text: As it is written there, where it is a single value.
+        value: The parsed value.
+        text: How the file spells it, if it is a scalar.
     """
     if name := _TYPE_NAMES.get(type(value)):
         return f"{name} {quote(str(value) if text is None else text)}"
-    return "a list" if isinstance(value, tuple) else "a mapping of keys"
+    return "a list" if isinstance(value, tuple) else "a mapping"
 
 
 _TYPE_NAMES: dict[type, str] = {
-    bool: "the truth value",
+    bool: "the boolean",
     int: "the number",
     float: "the number",
-    str: "the text",
-    datetime: "the instant",
+    str: "the string",
+    datetime: "the timestamp",
     date: "the date",
 }
 
 
 def closest(word: str, candidates: Iterable[str], cutoff: float = 0.55) -> str | None:
-    """Find the right word that is most like a wrong one; None where none is like it.
+    """Return the candidate most similar to `word`, or None if none is similar enough.
 
     Args:
-        likeness: At least this ratio, as difflib counts it: 1 is the same word. What stands
-            by default takes `EXPIRED` for `INVITATION_EXPIRED`.
+        cutoff: Minimum difflib ratio; 1 means identical. The default matches `EXPIRED` with
+            `INVITATION_EXPIRED`.
     """
     if len(word) > _MAX_COMPARED_LENGTH:
         return None
@@ -84,6 +84,6 @@ def closest(word: str, candidates: Iterable[str], cutoff: float = 0.55) -> str |
 
 
 def join_or(words: Iterable[str]) -> str:
-    """Join words for a sentence: `a`, `b` or `c`."""
+    """Join words as alternatives: `a`, `b` or `c`."""
     quoted = [f"`{word}`" for word in words]
     return " or ".join(part for part in (", ".join(quoted[:-1]), quoted[-1]) if part)

@@ -1,4 +1,4 @@
-"""Policy, Rule, KeepRule, Limits, Execution, Notification; JSON Schema."""
+"""The policy as frozen models, named as the keys of the file, and its JSON Schema."""
 
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
@@ -35,22 +35,20 @@ from invite_sweeper.policy.types import (
     Version,
 )
 
-# What every part of a policy has in common.
-
 
 class StrictModel(BaseModel):
-    """A part of the policy: no key but its own, no value turned from one type to another."""
+    """A part of the policy that allows no unknown keys and converts no types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
-# Rules and keep entries: what picks an invitation.
+# Rules and keep entries.
 
 
 CONDITIONS = ("older_than", "expired", "expires_within", "statuses")
-"""What makes an invitation stale by itself; a rule has one of them."""
+"""Conditions that make an invitation stale. A rule needs at least one."""
 SELECTIONS = ("usernames", "inviters", "roles", "projects")
-"""What only narrows a rule; enough for a keep entry."""
+"""Conditions that only narrow a rule. One is enough for a keep entry."""
 
 
 def _any_required(*keys: str) -> list[JsonValue]:
@@ -58,81 +56,81 @@ def _any_required(*keys: str) -> list[JsonValue]:
 
 
 class Matcher(StrictModel):
-    """What picks an invitation: all that is given must hold."""
+    """Selects invitations. All given conditions must match."""
 
-    name: Text = Field(description="Its name in the audit log.", examples=["forgotten"])
+    name: Text = Field(description="Name in the audit log.", examples=["forgotten"])
     older_than: Duration | None = Field(
         default=None,
-        description="At least this long since the invitation was made.",
+        description="Minimum age of the invitation.",
         examples=["14d", "36h", "P14D"],
     )
     expired: bool | None = Field(
         default=None,
-        description="True: its end has passed. False: it has not.",
+        description="True: the invitation has expired. False: it has not.",
         examples=[True],
     )
     expires_within: Duration | None = Field(
         default=None,
-        description="Its end has not passed, and will within this time.",
+        description="The invitation has not expired and will within this time.",
         examples=["3d"],
     )
     usernames: Texts | None = Field(
         default=None,
-        description="Globs on the invited address, in quotes; any may match.",
+        description="Quoted globs on the invited address; one must match.",
         examples=[["*@gmail.com"]],
     )
     inviters: Texts | None = Field(
         default=None,
-        description="Globs on who invited: an address, or the public key of an API key.",
+        description="Globs on the inviter: an address, or an API key's public key; one must match.",
         examples=[["*@contractor.example.com"]],
     )
     roles: Texts | None = Field(
         default=None,
-        description="Role names; the invitation has any of them.",
+        description="Role names; the invitation must have one of them.",
         examples=[["GROUP_OWNER"]],
     )
     projects: Texts | None = Field(
         default=None,
-        description="Globs on the project's name, or 24-hex ids; any may match.",
+        description="Globs on the project's name, or project ids; one must match.",
         examples=[["sandbox-*"]],
     )
     statuses: Annotated[tuple[Status, ...], Field(min_length=1)] | None = Field(
         default=None,
-        description="The invitation's status is any of them.",
+        description="Statuses; the invitation must have one of them.",
         examples=[["INVITATION_EXPIRED", "INVITATION_REJECTED"]],
     )
 
 
 class Rule(Matcher):
-    """What makes an invitation stale. It has a condition of time or status, always."""
+    """Makes an invitation stale. Needs at least one time or status condition."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": _any_required(*CONDITIONS)})
 
 
 class Keep(Matcher):
-    """What keeps an invitation, whatever the rules say."""
+    """Keeps an invitation; overrides the rules."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": _any_required(*CONDITIONS, *SELECTIONS)})
 
     reason: Sentence | None = Field(
-        default=None, description="Why, for the auditor.", examples=["they travel"]
+        default=None, description="The reason, for the auditor.", examples=["they travel"]
     )
     until: Day | None = Field(
         default=None,
-        description="The last day on which the entry holds (UTC).",
+        description="The last day (UTC) on which the entry applies.",
         examples=["2027-03-31"],
     )
 
     def is_active(self, today: date) -> bool:
-        """Tell whether the entry is still in force; it is on its last day."""
+        """Return whether the entry applies on `today`; it does on its last day."""
         return self.until is None or today <= self.until
 
 
-# Limits, execution, audit and notification: how a run is held and told of.
+# Limits, execution, audit log and notifications.
 
 
 def _setting(*, default: object, description: str, example: object = None) -> Any:  # noqa: ANN401
-    """Return a field with its default, which is its example too, unless it is not plain YAML."""
+    """Return a field whose default is also its example, unless the default is not plain YAML."""
     return Field(
         default=default,
         description=description,
@@ -141,60 +139,62 @@ def _setting(*, default: object, description: str, example: object = None) -> An
 
 
 class Limits(StrictModel):
-    """What a run may not pass.
+    """The limits of a run; each is inclusive.
 
-    Zero means zero, never "no limit"; only `max_share` says nothing where 10 or fewer are stale.
+    0 means zero, never "no limit"; only `max_share` is ignored when 10 or fewer are stale.
     """
 
-    max_deletions: Count = _setting(default=100, description="Deletions in one run.")
+    max_deletions: Count = _setting(default=100, description="Maximum deletions in a run.")
     max_deletions_per_project: Count = _setting(
-        default=25, description="Deletions in one project and one run."
+        default=25, description="Maximum deletions in one project in a run."
     )
     max_share: Share = _setting(
-        default=0.5, description="Stale among the invitations seen, where more than 10 are stale."
+        default=0.5,
+        description="Maximum stale share of all invitations; ignored when 10 or fewer are stale.",
     )
     max_unreadable_projects: Count = _setting(
-        default=10, description="With more unreadable projects than this nothing is deleted."
+        default=10, description="Maximum unreadable projects; above it, nothing is deleted."
     )
     over_limit: Literal["refuse", "trim"] = _setting(
-        default="refuse", description="More stale than a limit: refuse all, or trim to the oldest."
+        default="refuse",
+        description="Above a limit: refuse all deletions, or trim to the oldest invitations.",
     )
     quarantine: bool = _setting(
         default=False,
-        description="A changed policy makes the next run a dry run that shows the difference.",
+        description="After a policy change, make the next run a dry run that shows the difference.",
     )
     max_population_drop: Share = _setting(
         default=0.3,
         description=(
-            "When projects or invitations are fewer than at the last complete run by more than "
-            "this share, nothing is deleted."
+            "Maximum drop in projects or invitations since the last complete run, as a share; "
+            "above it, nothing is deleted."
         ),
     )
     max_bounces: Count = _setting(
-        default=3, description="An invitation that came back this often after its deletion is kept."
+        default=3, description="Keep an invitation that was re-created after this many deletions."
     )
     max_failure_share: Share = _setting(
         default=0.2,
-        description="Failures among the last answers; above it the sweep stops sending.",
+        description="Maximum failure share of the last responses; above it, the run stops.",
     )
     max_already_gone_share: Share = _setting(
         default=0.5,
-        description='"Already gone" among the last answers; above it the sweep stops sending.',
+        description='Maximum "already gone" share of the last responses; above it, the run stops.',
     )
     breaker_window: Annotated[int, Field(ge=1, le=10_000)] = _setting(
-        default=50, description="How many of the last answers these shares count."
+        default=50, description="Number of last responses that these two shares are computed from."
     )
     canary: Count = _setting(
         default=5,
-        description="The first deletions, sent alone; if most fail the sweep stops. 0: none.",
+        description="Deletions to send first; if most of them fail, the run stops. 0: none.",
     )
 
 
 class Execution(StrictModel):
-    """How the requests are sent."""
+    """Concurrency, rate, retries and timeouts of requests."""
 
     concurrency: Annotated[int, Field(ge=1, le=1_000)] = _setting(
-        default=20, description="Requests in flight."
+        default=20, description="Maximum requests in flight."
     )
     max_requests_per_second: Annotated[
         float | None,
@@ -203,88 +203,88 @@ class Execution(StrictModel):
         WithJsonSchema({"type": ["number", "null"], "exclusiveMinimum": 0}),
     ] = Field(
         default=None,
-        description="A ceiling of one's own over all requests; null for none.",
+        description="Maximum rate of all requests; null for no limit.",
         examples=[10],
     )
     attempts: Annotated[int, Field(ge=1, le=20)] = _setting(
         default=5,
         description=(
-            "Tries of one request, the first included; those that a 429 answers do not count."
+            "Maximum attempts of one request, including the first; a 429 does not count as one."
         ),
     )
     deadline: Duration = _setting(
-        default=timedelta(hours=1), description="For the run, from its start.", example="1h"
+        default=timedelta(hours=1), description="Maximum duration of the run.", example="1h"
     )
     grace: Duration = _setting(
         default=timedelta(seconds=20),
-        description="For what is in flight when a signal or the deadline comes.",
+        description="Time for requests in flight to finish after a signal or the deadline.",
         example="20s",
     )
     reserve: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = _setting(
-        default=0.1, description="The share of Atlas's rate limits that is left to other programs."
+        default=0.1, description="Share of Atlas's rate limits left to other programs."
     )
 
 
 class AuditSettings(StrictModel):
-    """Where the audit log is."""
+    """Settings of the audit log."""
 
     path: Text = _setting(
         default="audit/invite-sweeper.jsonl",
-        description="A file; it is made, with its folder, where there is none.",
+        description="Path of the log; the file and its folder are created if missing.",
     )
 
 
 class Notification(StrictModel):
-    """Who is told of a run. Addresses and secrets are in the environment, never here."""
+    """A notification about a run. URLs and secrets are in the environment, never here."""
 
     kind: Literal["slack", "webhook", "ping"] = Field(
-        description="A Slack-compatible webhook, a plain one in JSON, or a dead-man ping.",
+        description="A Slack-compatible webhook, a plain JSON webhook, or a dead-man ping.",
         examples=["slack"],
     )
     url_env: Variable = Field(
-        description="The environment variable that holds the address.", examples=["SLACK_URL"]
+        description="Name of the environment variable with the URL.", examples=["SLACK_URL"]
     )
     secret_env: Variable | None = Field(
         default=None,
-        description="For a webhook: the variable that holds the key of its signature.",
+        description="For `webhook`: name of the environment variable with the signing key.",
         examples=["WEBHOOK_SECRET"],
     )
     when: Literal["always", "changes", "failures"] = Field(
-        default="always", description="After which runs.", examples=["failures"]
+        default="always", description="Runs to notify about.", examples=["failures"]
     )
 
 
-# A policy that is right: frozen values, named as the keys of the file.
+# The whole policy.
 
 
 _INVITATION_LIFETIME = timedelta(days=30)
-"""The life of an invitation of the `invites` list. Source: every recorded answer."""
+"""Lifetime of an invitation in the `invites` list. Source: every recorded response."""
 
 
 class Organization(StrictModel):
     """An organization whose projects may be swept."""
 
     id: AtlasId = Field(
-        description="The organization's id; a text of 24 hex digits, in quotes.",
+        description="The organization's id: 24 hex digits, in quotes.",
         examples=["5efda682a3f2ed2e7dd6cde4"],
     )
     credentials: CredentialsName | None = Field(
         default=None,
         description=(
-            "The end of the names of the environment variables that hold this organization's "
-            "credentials: PROD stands for MONGODB_ATLAS_CLIENT_ID_PROD and so on."
+            "Suffix of the environment variables with this organization's credentials: "
+            "PROD means MONGODB_ATLAS_CLIENT_ID_PROD and so on."
         ),
         examples=["PROD"],
     )
 
 
 def _organization_from_id(value: object) -> object:
-    """Let an entry that is no mapping stand for its id."""
+    """Return an entry that is not a mapping as a mapping with that id."""
     return value if isinstance(value, dict | Organization) else {"id": value}
 
 
 class _OrganizationIdSchema:
-    """Tells editors of the short form."""
+    """Adds the short form, a bare id, to the JSON Schema."""
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -299,86 +299,86 @@ OrganizationEntry: TypeAlias = Annotated[
 
 
 class ProjectScope(StrictModel):
-    """Which projects of the organizations are looked at."""
+    """Which projects of the organizations are read."""
 
     include: Texts = Field(
         default=("*",),
-        description="Globs on a project's name, or 24-hex ids; any may match.",
+        description="Globs on a project's name, or project ids; one must match.",
         examples=[["*"], ["sandbox-*"]],
     )
     exclude: tuple[Text, ...] = Field(
         default=(),
-        description="The same; a project that matches is left alone, whatever include says.",
+        description="Globs or ids of projects to skip; overrides `include`.",
         examples=[["prod-*"]],
     )
     tags: Tags = Field(
         default=(),
-        description="Keys and values; all must be on the project.",
+        description="Tags that a project must have; all must match.",
         examples=[{"env": "sandbox"}],
     )
 
 
 class PolicyFile(StrictModel):
-    """What stands in the file."""
+    """The keys of a policy file."""
 
-    version: Version = Field(description="The version of this format.", examples=[1])
+    version: Version = Field(description="Version of the policy format.", examples=[1])
     organizations: Annotated[tuple[OrganizationEntry, ...], Field(min_length=1)] = Field(
-        description="The allow-list: a project of another organization is never touched.",
+        description="Allow-list: projects of other organizations are never changed.",
         examples=[["5efda682a3f2ed2e7dd6cde4"]],
     )
     projects: ProjectScope = Field(
         default=ProjectScope(),
-        description="Which projects; by default all of them.",
+        description="Which projects are read; all by default.",
         examples=[{"exclude": ["prod-*"]}],
     )
     sources: Annotated[tuple[KnownSource, ...], Field(min_length=1)] = Field(
         default=(Source.INVITES,),
-        description="Which of Atlas's lists of pending people are read.",
+        description="Which of Atlas's lists of invitations are read.",
         examples=[["invites"]],
     )
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)] = Field(
-        description="An invitation is stale when at least one matches; the first is named.",
+        description="An invitation is stale if any rule matches; the audit log names the first.",
         examples=[[{"name": "forgotten", "older_than": "14d"}]],
     )
     keep: tuple[Keep, ...] = Field(
         default=(),
-        description="A match keeps the invitation, whatever the rules say.",
+        description="A matching entry keeps the invitation; it overrides the rules.",
         examples=[[{"name": "board", "usernames": ["*@board.example.com"]}]],
     )
     limits: Limits = Field(
-        default=Limits(), description="What a run may not pass.", examples=[{"max_deletions": 100}]
+        default=Limits(), description="Limits of a run.", examples=[{"max_deletions": 100}]
     )
     execution: Execution = Field(
         default=Execution(), description="How requests are sent.", examples=[{"concurrency": 20}]
     )
     audit: AuditSettings = Field(
         default=AuditSettings(),
-        description="Where the log is.",
+        description="Where the audit log is.",
         examples=[{"path": "audit/invite-sweeper.jsonl"}],
     )
     notify: tuple[Notification, ...] = Field(
         default=(),
-        description="Who is told of a run.",
+        description="Notifications about runs.",
         examples=[[{"kind": "slack", "url_env": "SLACK_URL", "when": "failures"}]],
     )
 
 
 class Policy(PolicyFile):
-    """A policy that has no fault. `parse_policy` makes it, and checks more than the types do.
+    """A valid policy, made by `parse_policy`, which checks more than the types do.
 
     Attributes:
-        sha256: Of the file's bytes, 64 hex digits.
+        sha256: Hash of the file's bytes, 64 hex digits.
     """
 
     sha256: str
 
     @property
     def organization_ids(self) -> frozenset[str]:
-        """The ids of the allow-list."""
+        """Return the ids of the allow-list."""
         return frozenset(organization.id for organization in self.organizations)
 
     def warnings(self, today: date) -> tuple[str, ...]:
-        """Say what is no fault and yet may not be meant; a sentence each, in the file's order.
+        """Return warnings about entries that are valid but probably not intended.
 
         Args:
             today: The day of the run, in UTC.
@@ -387,13 +387,13 @@ class Policy(PolicyFile):
 
     def _never_matching_warnings(self) -> tuple[str, ...]:
         never_old_enough = [
-            f"The rule `{rule.name}` may never match: Atlas ends an invitation of the `invites` "
-            f"list after {_INVITATION_LIFETIME.days} days."
+            f"The rule `{rule.name}` may never match: invitations in the `invites` "
+            f"list expire after {_INVITATION_LIFETIME.days} days."
             for rule in self.rules
             if rule.older_than is not None and rule.older_than >= _INVITATION_LIFETIME
         ]
         contradictory = [
-            f"`{entry.name}` never matches: what has expired does not expire within a time to come."
+            f"`{entry.name}` never matches: it combines `expired: true` with `expires_within`."
             for entry in (*self.rules, *self.keep)
             if entry.expired and entry.expires_within is not None
         ]
@@ -401,31 +401,31 @@ class Policy(PolicyFile):
 
     def _expired_keep_warnings(self, today: date) -> tuple[str, ...]:
         return tuple(
-            f"The keep entry `{entry.name}` ended on {entry.until} and no longer holds."
+            f"The keep entry `{entry.name}` ended on {entry.until} and no longer applies."
             for entry in self.keep
             if not entry.is_active(today)
         )
 
 
-# The policy's JSON Schema, for editors.
+# The JSON Schema.
 
 
 _SCHEMA_DRAFT = "http://json-schema.org/draft-07/schema#"
-"""The newest draft that all editors with YAML support read."""
+"""The newest draft that all editors with YAML support understand."""
 
 
 def json_schema() -> dict[str, object]:
-    """Describe a policy file for an editor: keys, types, words, examples, defaults.
+    """Return the JSON Schema of a policy file, for editors.
 
-    It is a little wider than `parse_policy`: what only the whole file shows (names that
-    stand twice, characters that nobody sees) is left to that.
+    It accepts slightly more than `parse_policy`, which also finds duplicate names and
+    invisible characters.
     """
     schema: dict[str, object] = PolicyFile.model_json_schema(schema_generator=_FileSchemaGenerator)
     return {"$schema": _SCHEMA_DRAFT, **schema, "title": "Policy of invite-sweeper"}
 
 
 class _FileSchemaGenerator(GenerateJsonSchema):
-    """Describes files, where a key that has no value is left out and never null."""
+    """Describes files, where a key without a value is left out, never null."""
 
     @override
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
@@ -433,7 +433,7 @@ class _FileSchemaGenerator(GenerateJsonSchema):
 
     @override
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        if schema.get("default") in (None, ()):  # Nothing that an editor could fill in.
+        if schema.get("default") in (None, ()):  # Not useful as an editor's suggestion.
             return self.generate_inner(schema["schema"])
         return super().default_schema(schema)
 

@@ -1,4 +1,4 @@
-"""Field types: durations, ids, dates, shares."""
+"""Field types of a policy, each with its own validation and error text."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from invite_sweeper.models import INVITED_STATUSES, MembershipStatus, Source
 from invite_sweeper.policy.messages import closest, join_or
 
-# Spans of time as people write them: `90s`, `30m`, `12h`, `14d`, `2w`, or ISO 8601 (`P14D`).
+# Durations: `90s`, `30m`, `12h`, `14d`, `2w`, or ISO 8601 (`P14D`).
 
 
 SHORT_DURATION = r"([0-9]+)([smhdw])"
@@ -20,20 +20,20 @@ ISO_DURATION = (
     r"P(?:([0-9]+)W|(?=[0-9T])(?:([0-9]+)D)?"
     r"(?:T(?=[0-9])(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)S)?)?)"
 )
-"""Weeks, days, hours, minutes, seconds; whole numbers. Years and months have no fixed length."""
+"""Whole weeks, days, hours, minutes, seconds. Years and months have no fixed length."""
 MAX_DURATION = timedelta(days=36_500)
 
 _CALENDAR_DURATION = re.compile(r"P[0-9.,]*[0-9][YM].*")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _MAX_DIGITS = 12
-"""More digits are past `LONGEST` in any unit, and Python refuses to read some 4,300 of them."""
+"""More digits exceed `MAX_DURATION` in any unit, and `int()` refuses over 4,300 digits."""
 
 
 class DurationError(ValueError):
-    """The text is no span of time that can be used.
+    """The text is not a usable duration.
 
     Attributes:
-        message: What is wrong with it.
+        message: The error; the text precedes it.
         hint: What to write instead.
     """
 
@@ -44,14 +44,14 @@ class DurationError(ValueError):
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read a span of time: more than nothing, 100 years at most.
+    """Parse a duration above zero and up to 100 years.
 
     Raises:
-        DurationError: It has another form, is zero, or is too long.
+        DurationError: The text is not a duration, is zero, or exceeds 100 years.
     """
     seconds = sum(_parse_digits(digits) * size_s for digits, size_s in _split_duration(text))
     if seconds == 0:
-        raise DurationError("is no time at all", "write a duration above zero, as `14d`")
+        raise DurationError("is zero", "write a duration above zero, such as `14d`")
     if seconds > MAX_DURATION.total_seconds():
         raise DurationError("is longer than 100 years", "write `36500d` or less")
     return timedelta(seconds=seconds)
@@ -72,46 +72,45 @@ def _split_duration(text: str) -> tuple[tuple[str, int], ...]:
             if digits is not None
         )
     if _CALENDAR_DURATION.fullmatch(text):
-        raise DurationError("counts years or months, which have no fixed length", "write days")
+        raise DurationError("uses years or months, which have no fixed length", "write days")
     if text.startswith("-"):
-        raise DurationError("is below zero", "write a duration above zero, as `14d`")
+        raise DurationError("is negative", "write a duration above zero, such as `14d`")
     raise DurationError(
-        "is no duration", "write a whole number and its unit: `90s`, `30m`, `12h`, `14d` or `2w`"
+        "is not a duration", "write a whole number and a unit: `90s`, `30m`, `12h`, `14d` or `2w`"
     )
 
 
-# The kinds of values that a policy's keys hold, each checked by its own rule.
+# Validators.
 
 
 READABLE_SOURCES: frozenset[Source] = frozenset(Source)
-"""The lists that this version reads. A policy that names another one is faulty."""
-
+"""The lists that this version can read. Naming another one is an error."""
 
 _MAX_COUNT = 1_000_000_000
 POLICY_ERROR_TYPE = "wrong"
-"""The type of each error that is raised here; its context holds `what` and `mend`."""
+"""The type of the errors raised here; their context holds `message`, `hint` and `quote`."""
 
 
 def value_error(message: str, hint: str, *, show_value: bool = True) -> PydanticCustomError:
-    """Make the error that a validator raises, in the words that the person will read.
+    """Return the error for a validator to raise, with the text that the operator reads.
 
     Args:
-        what: The sentence without its subject: the value, as the file has it, comes before.
+        message: A sentence without its subject, which is the value.
         hint: What to write instead.
-        shown: The value may be printed.
+        show_value: Whether the value may be printed.
     """
     context = {"message": message, "hint": hint, "quote": show_value}
     return PydanticCustomError(POLICY_ERROR_TYPE, "{message}; {hint}", context)
 
 
 def _clean_text(value: str) -> str:
-    """Refuse a text that is empty, or holds what nobody sees and a glob then misses."""
+    """Reject an empty text, and one with invisible characters, which a glob would not match."""
     if not value.strip():
-        raise value_error("is empty", "write something, or remove it")
+        raise value_error("is empty", "write a value, or remove it")
     if any(unicodedata.category(character) in _INVISIBLE_CATEGORIES for character in value):
-        raise value_error("holds a character that nobody sees", "remove it")
+        raise value_error("contains an invisible character", "remove it")
     if value != value.strip():
-        raise value_error("begins or ends with a space", "remove the space")
+        raise value_error("starts or ends with a space", "remove the space")
     return value
 
 
@@ -123,24 +122,24 @@ def _atlas_id(value: str) -> str:
         return value
     if re.fullmatch(r"[0-9a-f]{24}", value.lower()):
         raise value_error("has upper-case letters", f"write `{value.lower()}`")
-    raise value_error("is no id", "write 24 digits and letters from a to f")
+    raise value_error("is not an organization id", "write 24 hex digits (0-9, a-f)")
 
 
 def _pattern_validator(pattern: str, name: str, hint: str) -> Callable[[str], str]:
     def check(value: str) -> str:
         if re.fullmatch(pattern, value):
             return value
-        # Not shown: an address or a secret that was pasted here must not reach a log.
-        raise value_error(f"is no {name}", hint, show_value=False)
+        # Not shown: a URL or secret that was pasted here must not reach a log.
+        raise value_error(f"is not {name}", hint, show_value=False)
 
     return check
 
 
 def _version(value: object) -> object:
-    # A literal alone would take `yes` and `1.0`, which Python holds equal to 1.
+    # Literal[1] would accept `yes` and `1.0`, which equal 1 in Python.
     if type(value) is int and value == 1:
         return value
-    raise value_error("is no version that this program reads", "write `version: 1`")
+    raise value_error("is not a supported version", "write `version: 1`")
 
 
 def _duration(value: object) -> object:
@@ -148,8 +147,8 @@ def _duration(value: object) -> object:
         return value
     if not isinstance(value, str):
         raise value_error(
-            "has no unit of time",
-            "write a number and its unit: `90s`, `30m`, `12h`, `14d` or `2w`",
+            "has no time unit",
+            "write a number and a unit: `90s`, `30m`, `12h`, `14d` or `2w`",
         )
     try:
         return parse_duration(value)
@@ -165,7 +164,7 @@ def _day(value: object) -> object:
             return date.fromisoformat(value)
         except ValueError:
             pass
-    raise value_error("is no day of the calendar", "write year, month and day, as `2027-03-31`")
+    raise value_error("is not a date", "write it as `2027-03-31`")
 
 
 def _source(value: object) -> object:
@@ -175,7 +174,7 @@ def _source(value: object) -> object:
     source = Source(value)
     if source not in READABLE_SOURCES:
         raise value_error(
-            "is a list that this version does not read yet",
+            "is a source that this version does not support yet",
             f"write {join_or(sorted(READABLE_SOURCES))}",
         )
     return source
@@ -186,7 +185,7 @@ def _status(value: str) -> str:
         return value
     if value.upper() == MembershipStatus.ACTIVE:
         raise value_error(
-            "is the status of a member, never of an invitation",
+            "is a member's status, not an invitation's",
             f"write {join_or(INVITED_STATUSES)}",
         )
     raise _unknown_value_error(value, INVITED_STATUSES, "status")
@@ -195,7 +194,7 @@ def _status(value: str) -> str:
 def _unknown_value_error(value: object, allowed: tuple[str, ...], name: str) -> PydanticCustomError:
     suggestion = closest(value, allowed) if isinstance(value, str) else None
     return value_error(
-        f"is no {name}", f"write {join_or((suggestion,) if suggestion else allowed)}"
+        f"is not a {name}", f"write {join_or((suggestion,) if suggestion else allowed)}"
     )
 
 
@@ -204,7 +203,7 @@ def _collapse_whitespace(value: str) -> str:
 
 
 class _FrozenMapping:
-    """Reads a mapping of texts, and keeps it as frozen pairs in the order of the file."""
+    """Validates a mapping of strings and stores it as a tuple of pairs, in file order."""
 
     @classmethod
     def __get_pydantic_core_schema__(
@@ -233,8 +232,8 @@ CredentialsName: TypeAlias = Annotated[
     AfterValidator(
         _pattern_validator(
             "[A-Z0-9_]+",
-            "name for credentials",
-            "write upper-case letters, digits and `_`: the end of the variables' names",
+            "a credentials name",
+            "use upper-case letters, digits and `_`: the suffix of the variables' names",
         )
     ),
     Field(json_schema_extra={"pattern": "^[A-Z0-9_]+$"}),
@@ -244,8 +243,8 @@ Variable: TypeAlias = Annotated[
     AfterValidator(
         _pattern_validator(
             "[A-Z_][A-Z0-9_]*",
-            "name of an environment variable",
-            "write the variable's name, in upper case, never the address or secret itself",
+            "an environment variable name",
+            "write the variable's name in upper case, never the URL or secret itself",
         )
     ),
     Field(json_schema_extra={"pattern": "^[A-Z_][A-Z0-9_]*$"}),

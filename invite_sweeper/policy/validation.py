@@ -1,4 +1,4 @@
-"""Cross-field checks; every fault as message + fix."""
+"""Find every error of a policy and format it with position, message and hint."""
 
 import json
 import re
@@ -24,10 +24,8 @@ from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, PolicyFile
 from invite_sweeper.policy.types import POLICY_ERROR_TYPE
 from invite_sweeper.policy.yaml_reader import Document, Node
 
-# What no single value shows: lists without repetition, rules with a condition.
-#
-# These look at the plain data and not at the models, so that a fault in one place does not
-# hide what is missing in another.
+# Checks across fields. They read the plain data, not the models, so that an error in one
+# place does not hide an error in another.
 
 
 _MATCHERS = (*CONDITIONS, *SELECTIONS)
@@ -35,7 +33,7 @@ _PATH_PLACEHOLDERS = ("{date}", "{run_id}")
 
 
 class CrossFieldIssue(NamedTuple):
-    """A fault and the way to it."""
+    """An error found by comparing several values."""
 
     path: KeyPath
     message: str
@@ -43,7 +41,7 @@ class CrossFieldIssue(NamedTuple):
 
 
 def cross_field_issues(data: object) -> Iterator[CrossFieldIssue]:
-    """Find every fault of the whole; values of a wrong type are passed over."""
+    """Yield every error that involves several values; values of a wrong type are skipped."""
     if not isinstance(data, dict):
         return
     yield from _duplicates(data, "organizations", _organization_id)
@@ -105,7 +103,7 @@ def _missing_condition(path: KeyPath, rule: dict[str, object]) -> Iterator[Cross
         return
     yield CrossFieldIssue(
         path,
-        "has no condition of time or status, and nothing is stale for being there",
+        "has no time or status condition",
         "add `older_than`, `expired: true`, `expires_within` or `statuses`",
     )
 
@@ -118,7 +116,7 @@ def _secret_env_issues(path: KeyPath, entry: dict[str, object]) -> Iterator[Cros
         )
     if kind in ("slack", "ping") and "secret_env" in entry:
         yield CrossFieldIssue(
-            (*path, "secret_env"), f"is for `webhook`, and this is a `{kind}`", "remove it"
+            (*path, "secret_env"), f"applies to `webhook`, not to `{kind}`", "remove it"
         )
 
 
@@ -132,48 +130,50 @@ def _audit_path_issues(data: dict[str, object]) -> Iterator[CrossFieldIssue]:
         if re.search(r"[{}]", rest):
             yield CrossFieldIssue(
                 ("audit", "path"),
-                f"{quote(path)} holds a placeholder that is none",
-                f"write {join_or(_PATH_PLACEHOLDERS)}, or no braces",
+                f"{quote(path)} contains an unknown placeholder",
+                f"write {join_or(_PATH_PLACEHOLDERS)}, or remove the braces",
             )
 
 
-# What is wrong with a file, as faults that a person can mend.
+# Error texts.
 
 
 _EXPECTED_TYPES = {
-    "string_type": "a text",
+    "string_type": "a string",
     "int_type": "a whole number",
     "float_type": "a number",
     "bool_type": "`true` or `false`",
     "tuple_type": "a list",
-    "dict_type": "a mapping of keys",
-    "model_type": "a mapping of keys",
-    "literal_error": "one of a few words",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "literal_error": "an allowed value",
 }
 _BOUND_MESSAGES = {
     "greater_than_equal": ("is below {ge}", "write {ge} or more"),
     "greater_than": ("is not above {gt}", "write a number above {gt}"),
     "less_than_equal": ("is above {le}", "write {le} or less"),
     "less_than": ("is not below {lt}", "write a number below {lt}"),
-    "finite_number": ("is no number that can be counted with", "write a finite number"),
+    "finite_number": ("is not a finite number", "write a finite number"),
 }
 _KEY_MARKER = "[key]"
-"""What pydantic adds to the way when the fault is in a key."""
+"""What pydantic appends to the path when the error is in a key."""
 _KEY_SIMILARITY = 0.7
 _MAX_SUGGESTIONS = 100
-"""Looking for the nearest word is slow; a file with more unknown keys is no policy at all."""
+"""Finding a similar key is slow; a file with more unknown keys is not a policy."""
 
 
 def policy_issues(document: Document, error: ValidationError | None) -> tuple[PolicyIssue, ...]:
-    """Give every fault of a file once, in the order of the file.
+    """Return every error of a file once, in file order.
 
     Args:
-        document: What was read.
-        error: What the models say of its data; None where they have no complaint.
+        document: The parsed file.
+        error: The error of the models; None if they accept the data.
     """
     found = {
-        PolicyIssue(*document.position(flaw.index), format_path(flaw.path), flaw.message, flaw.hint)
-        for flaw in document.issues
+        PolicyIssue(
+            *document.position(issue.index), format_path(issue.path), issue.message, issue.hint
+        )
+        for issue in document.issues
     }
     if document.root is not None:
         found.update(_model_issues(document, error) if error is not None else ())
@@ -196,17 +196,17 @@ def _model_issues(document: Document, error: ValidationError) -> Iterator[Policy
         if detail["type"] == "extra_forbidden":
             suggestions -= 1
             hint = _suggest_key(path) if suggestions >= 0 else "remove it"
-            yield _issue_at_key(document, path, "is no key that is known here", hint)
+            yield _issue_at_key(document, path, "is not a known key", hint)
         elif detail["type"] == "missing":
             yield _issue_at_value(document, path, "is missing", f"add {_example(path)}")
         elif detail["loc"][-1:] == (_KEY_MARKER,):
             message, hint = _constraint_message(detail, describe_value(path[-1]))
             yield _issue_at_key(document, path, message, hint)
         elif detail["input"] is not Placeholder.UNREADABLE:
-            # An id that stands alone was read as a mapping: the fault is the entry's own.
+            # A bare organization id was validated as a mapping; report the entry itself.
             node, path = document.find(path)
             if detail["type"] != "too_short" or not node.children:
-                yield _issue_at_value(document, path, *_what_and_hint(detail, path, node))
+                yield _issue_at_value(document, path, *_message_and_hint(detail, path, node))
 
 
 def _issue_at_key(document: Document, path: KeyPath, message: str, hint: str) -> PolicyIssue:
@@ -214,26 +214,26 @@ def _issue_at_key(document: Document, path: KeyPath, message: str, hint: str) ->
     return PolicyIssue(*document.position(node.key_index), format_path(path), message, hint)
 
 
-def _what_and_hint(detail: ErrorDetails, path: KeyPath, node: Node) -> tuple[str, str]:
+def _message_and_hint(detail: ErrorDetails, path: KeyPath, node: Node) -> tuple[str, str]:
     subject = describe_value(node.value, node.text)
     if node.value is Placeholder.EMPTY:
         field = _field_at(path)
         remove = "" if field is None or field.is_required() else "remove it, or "
         return "is empty", f"{remove}write {_example(path)}"
     if detail["type"] == "too_short":
-        return "is an empty list", f"write one entry or more, as {_example(path)}"
+        return "is an empty list", f"write one entry or more, such as {_example(path)}"
     if detail["type"] == "literal_error":
         return _unknown_value_message(subject, path, node)
-    if wanted := _EXPECTED_TYPES.get(detail["type"]):
-        return f"is {subject}, where {wanted} belongs", _conversion_hint(wanted, path, node)
+    if expected := _EXPECTED_TYPES.get(detail["type"]):
+        return f"is {subject}, not {expected}", _conversion_hint(expected, path, node)
     return _constraint_message(detail, subject)
 
 
 def _constraint_message(detail: ErrorDetails, subject: str) -> tuple[str, str]:
-    """Put the value before what our own rules, or a bound, say of it."""
+    """Return the text of an error of a validator or a bound, with the value as subject."""
     context = detail.get("ctx", {})
     if detail["type"] == POLICY_ERROR_TYPE:
-        described = subject if context["quote"] else "what stands here"
+        described = subject if context["quote"] else "the value"
         return f"{described} {context['message']}", context["hint"]
     message, hint = _BOUND_MESSAGES[detail["type"]]
     bounds = {name: f"{bound:.10g}" for name, bound in context.items()}
@@ -241,7 +241,7 @@ def _constraint_message(detail: ErrorDetails, subject: str) -> tuple[str, str]:
 
 
 def _conversion_hint(expected: str, path: KeyPath, node: Node) -> str:
-    """Say how a value becomes one of the wanted type; by example where it cannot."""
+    """Return how to convert a value to the expected type, or an example."""
     quoted = json.dumps(node.text, ensure_ascii=False)
     if expected == _EXPECTED_TYPES["string_type"] and node.text is not None:
         return f"quote it: {quoted}"
@@ -255,11 +255,11 @@ def _unknown_value_message(subject: str, path: KeyPath, node: Node) -> tuple[str
     allowed = get_args(field.annotation) if field else ()
     suggestion = closest(node.value, allowed) if isinstance(node.value, str) else None
     hint = f"write {join_or((suggestion,) if suggestion else allowed)}"
-    return f"{subject} is no word that is known here", hint
+    return f"{subject} is not an allowed value", hint
 
 
 def _suggest_key(path: KeyPath) -> str:
-    """Say which key was meant: one from elsewhere, one that is like it, or any of these."""
+    """Suggest the key's right place, a similar key, or else the allowed keys."""
     unknown = str(path[-1])
     allowed = _known_keys(path[:-1])
     locations = _key_locations()
@@ -289,7 +289,7 @@ def _known_keys(path: KeyPath) -> tuple[str, ...]:
 
 
 def _example(path: KeyPath) -> str:
-    """Show the last described key on a way with a right value, in YAML."""
+    """Return the last described key on a path with an example value, in YAML."""
     name, field = _last_described_key(path)
     if field is None:
         return "`version: 1`"
@@ -303,7 +303,7 @@ def _field_at(path: KeyPath) -> FieldInfo | None:
 
 
 def _last_described_key(path: KeyPath) -> tuple[str, FieldInfo | None]:
-    """Find the last key on a way that a model describes."""
+    """Return the last key on a path that a model describes, and its field."""
     model: type[BaseModel] | None = PolicyFile
     found: tuple[str, FieldInfo | None] = ("", None)
     for step in path:

@@ -1,4 +1,7 @@
-"""YAML bytes -> data with line and column."""
+"""Parse YAML bytes into plain data that keeps the position of every value.
+
+Aliases, tags, merge keys, duplicate keys and deep nesting are errors.
+"""
 
 import re
 from bisect import bisect_right
@@ -13,19 +16,20 @@ from yaml.resolver import Resolver
 
 from invite_sweeper.policy.messages import KeyPath, Placeholder, quote
 
-# What was read of a file: plain data, and the place of everything in it.
+# The parsed file.
 
 
 @dataclass(slots=True)
 class Node:
-    """One value of the file and its place.
+    """One value of the file and its position.
 
     Attributes:
-        index: Where it begins, in characters from the beginning of the text.
-        value: Plain data: dict, tuple, str, int, float, bool, date, datetime, or a `Mark`.
-        text: As it is written, without quotes; None for a list or a mapping.
-        key_index: Where its key begins; its own place where it has no key.
-        children: By key or by position, in the order of the file.
+        index: Where it starts, in characters from the start of the text.
+        value: Plain data: dict, tuple, str, int, float, bool, date, datetime, or a
+            `Placeholder`.
+        text: How the file spells it, without quotes; None for a list or a mapping.
+        key_index: Where its key starts; for a list item, its own start.
+        children: By key or list position, in file order.
     """
 
     index: int
@@ -37,10 +41,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """A fault whose place is not yet counted in lines.
+    """An error in the file.
 
     Attributes:
-        index: In characters from the beginning of the text.
+        index: Where, in characters from the start of the text.
     """
 
     index: int
@@ -51,12 +55,12 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file that was read as far as it could be.
+    """A file, parsed as far as possible.
 
     Attributes:
-        root: None where nothing could be used; then there is a flaw.
-        flaws: What YAML itself, or our limits to it, find wrong; in no order.
-        place: From an index to line and column, both from 1.
+        root: None if nothing could be used; then there is at least one issue.
+        issues: Violations of YAML or of our limits to it; unsorted.
+        position: Converts an index to line and column, both from 1.
     """
 
     root: Node | None
@@ -64,9 +68,9 @@ class Document:
     position: Callable[[int], tuple[int, int]]
 
     def find(self, path: KeyPath) -> tuple[Node, KeyPath]:
-        """Find the deepest value on a way, and how much of the way leads to it.
+        """Return the deepest existing value on a path, and the path to it.
 
-        Only where `root` is not None.
+        Requires a `root`.
         """
         node = cast("Node", self.root)
         for depth, step in enumerate(path):
@@ -77,7 +81,7 @@ class Document:
 
 
 def position_lookup(text: str) -> Callable[[int], tuple[int, int]]:
-    """Give a function from a place in a text to its line and column, both from 1."""
+    """Return a function that converts an index in `text` to line and column, both from 1."""
     starts = [0, *(match.end() for match in re.finditer(r"\r\n|\r|\n", text))]
 
     def line_and_column(index: int) -> tuple[int, int]:
@@ -87,43 +91,43 @@ def position_lookup(text: str) -> Callable[[int], tuple[int, int]]:
     return line_and_column
 
 
-# What YAML's own complaints mean, in words of ours.
+# Syntax errors.
 
 
-_NOT_YAML_MESSAGE = "the text is no valid YAML"
-_QUOTE_HINT = "put the text in quotes"
-# A part of what PyYAML or libyaml says, and what it comes from in nearly all files.
+_NOT_YAML_MESSAGE = "the file is not valid YAML"
+_QUOTE_HINT = "quote the string"
+# A fragment of the error of PyYAML or libyaml, and its usual cause.
 _SYNTAX_MESSAGES = (
     (
         "scanning an alias",
-        "a text that begins with `*` stands without quotes",
-        'put it in quotes: "*@example.com"',
+        "a string that starts with `*` is not quoted",
+        'quote it: "*@example.com"',
     ),
-    ("scanning an anchor", "a text that begins with `&` stands without quotes", _QUOTE_HINT),
+    ("scanning an anchor", "a string that starts with `&` is not quoted", _QUOTE_HINT),
     (
         "mapping values are not allowed",
-        "a colon stands where no key may be",
-        "put quotes around a text that holds `: `, or mend the indentation",
+        "unexpected colon",
+        "quote strings that contain `: `, or fix the indentation",
     ),
     (
         "could not find expected ':'",
-        "a key has no colon after it",
+        "a key is not followed by a colon",
         "write `key: value`, and indent the lines of one block alike",
     ),
-    ("scanning a quoted scalar", "a text in quotes has no end", "close its quotes"),
-    ("quoted scalar", "a text in quotes holds an unknown escape", "double each backslash in it"),
+    ("scanning a quoted scalar", "a quoted string is not closed", "close the quotes"),
+    ("quoted scalar", "a quoted string contains an unknown escape", "double each backslash in it"),
     ("flow sequence", "a list in brackets is not closed or lacks a comma", "write `[a, b]`"),
     ("flow mapping", "a mapping in braces is not closed or lacks a comma", "write `{a: 1, b: 2}`"),
-    ("block scalar", "a text begins with `|` or `>` and stands without quotes", _QUOTE_HINT),
+    ("block scalar", "a string that starts with `|` or `>` is not quoted", _QUOTE_HINT),
     (
         "parsing a block",
-        "the indentation does not fit the lines before",
+        "the indentation does not match the lines above",
         "indent the keys of one mapping, and the dashes of one list, alike",
     ),
-    ("document start>", "something stands after the end of a value", _QUOTE_HINT),
-    ("nesting depth", "the nesting is too deep", "nest less"),
+    ("document start>", "unexpected text after the end of a value", _QUOTE_HINT),
+    ("nesting depth", "the nesting is too deep", "reduce the nesting"),
 )
-# Where the beginning of the thing is the place to mend, and not where the parser gave up.
+# Report these where the construct starts, not where the parser stopped.
 _POINT_AT_START = tuple(
     f"while scanning {thing}"
     for thing in (
@@ -138,10 +142,10 @@ _POINT_AT_START = tuple(
 
 @dataclass(frozen=True, slots=True)
 class SyntaxIssue:
-    """Why a text is no YAML.
+    """Why a text is not valid YAML.
 
     Attributes:
-        index: Where, in characters from the beginning of the text.
+        index: Where, in characters from the start of the text.
     """
 
     index: int
@@ -150,12 +154,10 @@ class SyntaxIssue:
 
 
 def describe_syntax_error(error: Exception, text: str) -> SyntaxIssue:
-    """Say what is wrong with a text that is no YAML, and where."""
+    """Return the position and usual cause of a parser error."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        # The parser in Python trips over an escape or a directive with too large a number.
-        return SyntaxIssue(
-            0, _NOT_YAML_MESSAGE, "look for an escape (`\\U…`) or a directive (`%…`) in it"
-        )
+        # The Python parser fails on an escape or directive with too large a number.
+        return SyntaxIssue(0, _NOT_YAML_MESSAGE, "check escapes (`\\U…`) and directives (`%…`)")
     index = error.problem_mark.index
     problem = f"{error.context or ''} {error.problem or ''}"
     if "cannot start any token" in problem:
@@ -166,28 +168,26 @@ def describe_syntax_error(error: Exception, text: str) -> SyntaxIssue:
         if part in problem:
             return SyntaxIssue(index, message, hint)
     return SyntaxIssue(
-        index, _NOT_YAML_MESSAGE, "look at what stands just before: quotes, brackets, colons"
+        index, _NOT_YAML_MESSAGE, "check the quotes, brackets and colons just before"
     )
 
 
 def _bad_first_character(index: int, character: str) -> SyntaxIssue:
     if character == "\t":
-        return SyntaxIssue(index, "a tab stands where YAML wants spaces", "indent with spaces")
-    return SyntaxIssue(
-        index, f"a text begins with `{character}` and stands without quotes", _QUOTE_HINT
-    )
+        return SyntaxIssue(index, "a tab is used for indentation", "indent with spaces")
+    return SyntaxIssue(index, f"a string that starts with `{character}` is not quoted", _QUOTE_HINT)
 
 
-# YAML text to plain data, with the place of everything in it.
+# Parsing.
 
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 20
 LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The parser in C where PyYAML was built with it; both are tested."""
+"""The C parser if PyYAML was built with it. The tests cover both."""
 
 _MAX_VALUE_LENGTH = 100
-"""In characters, of a number, truth value or date: some take quadratic time to read."""
+"""Maximum characters of a number, boolean or date: some take quadratic time to parse."""
 _TAG = "tag:yaml.org,2002:"
 _STR = f"{_TAG}str"
 _CONSTRUCT = cast(
@@ -197,36 +197,36 @@ _CONSTRUCT = cast(
         for name in ("null", "bool", "int", "float", "timestamp", "str")
     },
 )
-# YAML's own set of printable characters; the parsers name no place for the others.
+# Characters that YAML forbids; checked here because the parsers report no position.
 _UNPRINTABLE = Reader.NON_PRINTABLE
-# Within a file it is invisible, and the two parsers do not read the same behind it.
+# Invisible inside a file, and the two parsers disagree about what follows it.
 _BYTE_ORDER_MARK = re.compile("\ufeff")
-# What YAML takes a value for, where it cannot be read as such or is not for policies.
+# How YAML resolves a value that cannot be parsed as such or is not supported here.
 _REJECTED_TAGS = {
-    f"{_TAG}int": "a number and is none that can be used",
-    f"{_TAG}float": "a number and is none that can be used",
-    f"{_TAG}timestamp": "a date and is no day of the calendar",
-    f"{_TAG}merge": "a merge key, and none is followed",
-    f"{_TAG}value": "a default value, and there is none",
+    f"{_TAG}int": "a number, but is not a usable one",
+    f"{_TAG}float": "a number, but is not a usable one",
+    f"{_TAG}timestamp": "a date, but that date does not exist",
+    f"{_TAG}merge": "a merge key, which is not supported",
+    f"{_TAG}value": "a default key, which is not supported",
 }
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def parse_yaml(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> Document:
-    """Read a file's bytes. Nothing is raised, whatever they are: faults are in the answer."""
+    """Parse a file. Never raises: errors are in the document's issues."""
     if len(data) > MAX_BYTES:
         return _unreadable_document(
-            "", 0, "the file is over 1 MiB", "split the policy or shorten it"
+            "", 0, "the file is larger than 1 MiB", "split or shorten the policy"
         )
     try:
         text = data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode()
         return _unreadable_document(
-            before, len(before), "the file is no UTF-8 text", "save it as UTF-8"
+            before, len(before), "the file is not UTF-8 text", "save it as UTF-8"
         )
     if unprintable := _UNPRINTABLE.search(text) or _BYTE_ORDER_MARK.search(text):
-        message = f"{quote(unprintable[0])} may not stand in a policy"
+        message = f"{quote(unprintable[0])} is not allowed in a policy"
         return _unreadable_document(text, unprintable.start(), message, "remove it")
     return _DocumentBuilder(text, loader).build()
 
@@ -236,19 +236,19 @@ def _unreadable_document(text: str, index: int, message: str, hint: str) -> Docu
 
 
 def _index(event: yaml.Event) -> int:
-    # Only an event that was made by hand is without a mark.
+    # Parsed events always have a mark.
     return cast("yaml.Mark", event.start_mark).index
 
 
 class _TooDeepError(Exception):
-    """The nesting is over `MAX_DEPTH`; its flaw is noted."""
+    """The nesting exceeds `MAX_DEPTH`; the issue is already recorded."""
 
 
 class _DocumentBuilder:
-    """Turns the parser's events into nodes, and goes on past each fault that it can.
+    """Builds nodes from the parser's events and continues after errors where possible.
 
-    Events, not PyYAML's own nodes: those are built by recursion without a bound, resolve
-    aliases to shared nodes (which explode), and forget what was written twice.
+    PyYAML's own nodes are not used: they recurse without a limit, resolve aliases to shared
+    nodes (which can grow exponentially), and drop duplicate keys.
     """
 
     def __init__(self, text: str, loader: type[yaml.SafeLoader]) -> None:
@@ -280,10 +280,10 @@ class _DocumentBuilder:
             next(self._events)
             if isinstance(event := next(self._events), yaml.DocumentStartEvent):
                 self._add_issue(
-                    event, (), "a second document begins", "keep one document in the file"
+                    event, (), "a second document starts here", "keep one document in the file"
                 )
         if root is None or root.value is Placeholder.EMPTY:
-            self._issues.append(Issue(0, (), "the file is empty", "begin with `version: 1`"))
+            self._issues.append(Issue(0, (), "the file is empty", "start with `version: 1`"))
             return None
         return root
 
@@ -296,8 +296,8 @@ class _DocumentBuilder:
             self._add_issue(
                 event,
                 path,
-                f"{quote(f'*{event.anchor}')} is an alias, and none is followed",
-                "write the value out; a text that begins with `*` needs quotes",
+                f"{quote(f'*{event.anchor}')} is an alias, which is not supported",
+                "write the value out; strings that start with `*` need quotes",
             )
             return Node(index, Placeholder.UNREADABLE)
         has_tag = self._reject_tag(event, path)
@@ -305,16 +305,21 @@ class _DocumentBuilder:
             value = Placeholder.UNREADABLE if has_tag else self._value(event, path)
             return Node(index, value, text=event.value)
         if len(path) >= MAX_DEPTH:
-            self._add_issue(event, path[:3], f"is over {MAX_DEPTH} levels deep", "nest less")
+            self._add_issue(
+                event,
+                path[:3],
+                f"is nested more than {MAX_DEPTH} levels deep",
+                "reduce the nesting",
+            )
             raise _TooDeepError
         build = self._list if isinstance(event, yaml.SequenceStartEvent) else self._mapping
         return build(Node(index, None), path)
 
     def _reject_tag(self, event: yaml.Event, path: KeyPath) -> bool:
-        tag = cast("yaml.ScalarEvent", event).tag  # the starts of lists and mappings have one, too
+        tag = cast("yaml.ScalarEvent", event).tag  # list and mapping starts have one too
         if tag is not None:
             self._add_issue(
-                event, path, f"has the tag {quote(str(tag))}", "remove it; tags are not read"
+                event, path, f"has the tag {quote(str(tag))}", "remove it; tags are not supported"
             )
         return tag is not None
 
@@ -323,7 +328,9 @@ class _DocumentBuilder:
         if tag == _STR:
             if _SURROGATE.search(event.value) is None:
                 return event.value
-            self._add_issue(event, path, "holds half a character", "write the character itself")
+            self._add_issue(
+                event, path, "contains half a surrogate pair", "write the character itself"
+            )
             return Placeholder.UNREADABLE
         if tag in _CONSTRUCT and len(event.value) <= _MAX_VALUE_LENGTH:
             try:
@@ -335,8 +342,8 @@ class _DocumentBuilder:
         self._add_issue(
             event,
             path,
-            f"{quote(event.value)} is taken for {_REJECTED_TAGS[tag]}",
-            "write it out, or put it in quotes if it is a text",
+            f"{quote(event.value)} is read as {_REJECTED_TAGS[tag]}",
+            "rewrite it, or quote it if it is a string",
         )
         return Placeholder.UNREADABLE
 
@@ -359,19 +366,19 @@ class _DocumentBuilder:
             elif key is not None:
                 line, _ = self._position(node.children[key].key_index)
                 self._add_issue(
-                    event, (*path, key), f"stands twice (first in line {line})", "keep one"
+                    event, (*path, key), f"is set twice (first in line {line})", "keep one"
                 )
         node.value = {key: child.value for key, child in node.children.items()}
         return node
 
     def _key(self, event: yaml.Event, path: KeyPath) -> str | None:
-        """Read a key; None where it is none that a policy can have, and that is noted."""
+        """Return a key, or None after recording an issue if it is not a string."""
         key = self._node(event, (*path, "?"))
         if isinstance(key.value, str):
             return key.value
         if key.value is not Placeholder.UNREADABLE:
             message = "a list or mapping" if key.text is None else quote(key.text)
             self._add_issue(
-                event, path, f"{message} stands as a key", "write a text, in quotes if need be"
+                event, path, f"{message} is used as a key", "write a string, quoted if necessary"
             )
         return None

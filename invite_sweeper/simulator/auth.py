@@ -1,4 +1,4 @@
-"""Accounts, Digest, OAuth."""
+"""Accounts, HTTP Digest and the OAuth token endpoint."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 from invite_sweeper.simulator.responses import Json, SimulatedResponse, api_error, to_json
 
-# HTTP Digest as Atlas asks for it, each reply really checked.
+# HTTP Digest.
 
 
 Algorithm: TypeAlias = Literal["MD5", "SHA-256"]
@@ -32,13 +32,13 @@ class _Nonce:
 
 
 class DigestServer:
-    """Makes challenges and checks replies.
+    """Issues challenges and verifies credentials.
 
     Attributes:
         algorithm: MD5 on the commercial host, SHA-256 for Government.
-        nonce_life_s: How long a nonce is good.
-        nonce_uses: How many replies a nonce is good for; None for any number.
-        rising_counts: Whether `nc` must rise from reply to reply, strictly, within a nonce.
+        nonce_life_s: How long a nonce is valid.
+        nonce_uses: How often a nonce can be used; None for no limit.
+        rising_counts: Whether `nc` must increase with every use of a nonce.
 
     Source: challenges in the recordings; the Government documentation for SHA-256.
     """
@@ -52,7 +52,7 @@ class DigestServer:
         self._nonces: dict[str, _Nonce] = {}
 
     def challenge(self) -> str:
-        """The `Www-Authenticate` header, with a new nonce of 32 base64 characters."""
+        """Return a `Www-Authenticate` header with a new nonce of 32 base64 characters."""
         nonce = base64.b64encode(secrets.token_bytes(24)).decode()
         self._nonces[nonce] = _Nonce(self._monotonic())
         if len(self._nonces) > _MAX_NONCES:
@@ -63,17 +63,17 @@ class DigestServer:
         )
 
     def forget_nonces(self) -> None:
-        """No nonce given out before is good any more."""
+        """Invalidate all nonces issued so far."""
         self._nonces.clear()
 
     def parse_header(self, header: str) -> dict[str, str]:
-        """The fields of an `Authorization` header, by their names."""
+        """Return the fields of an `Authorization` header by name."""
         return {name: quoted or plain for name, quoted, plain in _FIELD.findall(header)}
 
     def is_valid(self, authorization: dict[str, str], password: str, method: str, uri: str) -> bool:
-        """Whether the reply was made with that password, for this request and now.
+        """Return whether the header proves the password for this request.
 
-        A reply that holds uses its nonce up by one.
+        A valid header counts as one use of its nonce.
         """
         if (
             authorization.get("realm") != REALM
@@ -116,14 +116,14 @@ class DigestServer:
         return True
 
 
-# Who may ask: service accounts, API keys, ready tokens, and what each may do.
+# Accounts.
 
 
 AccountKind: TypeAlias = Literal["service account", "API key", "token"]
 
 
 class Access(IntEnum):
-    """What a role allows in one project or organization; each holds the one before."""
+    """Access to a project or organization; each level includes the previous."""
 
     NONE = 0
     READ = 1
@@ -135,11 +135,11 @@ class Account:
     """One credential.
 
     Attributes:
-        name: Client id, public key, or a name for a ready token: what a request is counted by.
+        name: Client id, public key, or name of a fixed token; user-scoped limits apply per name.
         secret: Client secret, private key, or the token itself.
-        org_ids: In Atlas exactly one; more let a test show projects of another organization.
-        roles: Access that differs from `access`, by project or organization id.
-        access_list: Addresses that may use it; None for any.
+        org_ids: Exactly one in Atlas; a test may use more to list projects of another one.
+        roles: Overrides of `access` by project or organization id.
+        access_list: IP addresses that may use it; None for any.
     """
 
     kind: AccountKind
@@ -151,7 +151,7 @@ class Account:
     access_list: tuple[str, ...] | None = None
 
     def environment(self) -> dict[str, str]:
-        """The environment variables that hand this credential to a program."""
+        """Return the environment variables for this credential."""
         if self.kind == "service account":
             id_name, secret_name = "CLIENT_ID", "CLIENT_SECRET"
         elif self.kind == "API key":
@@ -162,14 +162,14 @@ class Account:
         return {prefix + id_name: self.name, prefix + secret_name: self.secret}
 
     def access_to(self, org_id: str, scope_id: str) -> Access:
-        """What it may do in a project (or organization) of `org_id`."""
+        """Return its access to a project or organization of `org_id`."""
         if org_id not in self.org_ids:
             return Access.NONE
         return self.roles.get(scope_id, self.access)
 
 
 class AccountStore:
-    """All credentials, and who sent a request."""
+    """Stores credentials and authenticates requests."""
 
     def __init__(self, digest: DigestServer) -> None:
         self._digest = digest
@@ -182,7 +182,7 @@ class AccountStore:
         return self._added
 
     def add(self, account: Account) -> None:
-        """From now on these credentials are known."""
+        """Register the credentials."""
         self._added += 1
         if account.kind == "service account":
             basic = b64encode(f"{account.name}:{account.secret}".encode()).decode()
@@ -193,20 +193,20 @@ class AccountStore:
             self._bearers[f"Bearer {account.secret}"] = account
 
     def find_client(self, header: str) -> Account | None:
-        """The service account of a `Basic` header."""
+        """Return the service account of a `Basic` header, or None."""
         return self._clients.get(header)
 
     def add_token(self, token: str, account: Account) -> None:
-        """Take requests that bear this token for the account's."""
+        """Register an access token of the account."""
         self._bearers[f"Bearer {token}"] = account
 
     def remove_tokens(self, tokens: Iterable[str]) -> None:
-        """These tokens are no good any more."""
+        """Invalidate access tokens."""
         for token in tokens:
             self._bearers.pop(f"Bearer {token}", None)
 
     def authenticate(self, header: str, method: str, uri: str) -> Account | None:
-        """Whose request this is; None where the credentials are missing or wrong."""
+        """Return the account of a request; None if its credentials are missing or wrong."""
         bearer = self._bearers.get(header)
         if bearer is not None or not header.startswith("Digest "):
             return bearer
@@ -217,7 +217,7 @@ class AccountStore:
         return account
 
 
-# The token endpoint of service accounts: one token an answer, a cap, a limit, revocation.
+# The token endpoint of service accounts.
 
 
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path
@@ -232,16 +232,16 @@ class _Token:
 
 
 class OAuthServer:
-    """Gives out tokens and takes them back.
+    """Issues and revokes access tokens.
 
     Attributes:
-        expires_in_s: How long a token is good.
-        live_tokens: How many tokens a service account may hold at once.
-        requests_per_minute: By address and service account; None for no limit.
-        issued: Tokens given out so far.
-        revoked: Tokens taken back so far.
+        expires_in_s: Lifetime of a token.
+        max_live_tokens: Maximum live tokens of a service account.
+        requests_per_minute: Limit per IP address and service account; None for no limit.
+        issued: Number of tokens issued.
+        revoked: Number of tokens revoked.
 
-    Source: authentication documentation and quoted answers, in the fact sheet, section 3.2.
+    Source: authentication documentation and quoted responses, in the fact sheet, section 3.2.
     """
 
     def __init__(self, accounts: AccountStore, monotonic: Callable[[], float]) -> None:
@@ -257,7 +257,7 @@ class OAuthServer:
         self._next_expiry_s = inf
 
     def issue_token(self, header: str, body: bytes, client_ip: str) -> SimulatedResponse:
-        """`POST /api/oauth/token`."""
+        """Handle `POST /api/oauth/token`."""
         account = self._accounts.find_client(header)
         limit = self.requests_per_minute
         name = account.name if account is not None else ""
@@ -277,7 +277,7 @@ class OAuthServer:
         return self._new_token(account)
 
     def revoke_token(self, header: str, body: bytes) -> SimulatedResponse:
-        """`POST /api/oauth/revoke`: 200 and nothing, whether the token was live or not."""
+        """Handle `POST /api/oauth/revoke`: an empty 200, even if the token was not live."""
         account = self._accounts.find_client(header)
         if account is None:
             return _oauth_error(401, "invalid_client", "Invalid credentials provided.")
@@ -288,27 +288,27 @@ class OAuthServer:
         return SimulatedResponse(200)
 
     def expire(self, *tokens: str) -> None:
-        """End these tokens at once, or with none given all of them."""
+        """Expire these tokens now; all tokens if none are given."""
         for token in tokens or tuple(self._tokens):
             self._tokens.pop(token, None)
             self._accounts.remove_tokens([token])
 
     def expire_due(self) -> None:
-        """End the tokens whose time has come."""
+        """Expire the tokens that have reached their lifetime."""
         now_s = self._monotonic()
         if now_s < self._next_expiry_s:
             return
-        due = [token for token, held in self._tokens.items() if held.expires_at_s <= now_s]
+        due = [token for token, live in self._tokens.items() if live.expires_at_s <= now_s]
         if due:
             self.expire(*due)
         self._next_expiry_s = min(
-            (held.expires_at_s for held in self._tokens.values()), default=inf
+            (live.expires_at_s for live in self._tokens.values()), default=inf
         )
 
     def live_token_count(self, account: Account) -> int:
-        """How many tokens the account holds."""
+        """Return the number of live tokens of the account."""
         self.expire_due()
-        return sum(held.account is account for held in self._tokens.values())
+        return sum(live.account is account for live in self._tokens.values())
 
     def _new_token(self, account: Account) -> SimulatedResponse:
         if self.live_token_count(account) >= self.max_live_tokens:
@@ -338,7 +338,7 @@ class OAuthServer:
 
 
 def _oauth_error(status: int, code: str, description: str) -> SimulatedResponse:
-    """An OAuth error: here `error` is a string, in an `ApiError` it is a number."""
+    """Return an OAuth error. Its `error` is a string; in an `ApiError` it is a number."""
     return SimulatedResponse(
         status, to_json({"error": code, "error_description": description}), _JSON
     )

@@ -1,4 +1,4 @@
-"""Organizations, projects, people; what was asked."""
+"""Organizations, projects, invitations, users, and the log of received requests."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -11,38 +11,38 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.simulator.responses import Json, Missing, parse_object, render_document
 
-# Object ids and instants in the form that Atlas writes them.
+# Object ids and timestamps in Atlas's format.
 
 
 ID_PATTERN: Final = pattern(r"[a-f0-9]{24}")
-# The middle of an object id tells the machine; one value is as good as another.
+# The middle of an object id identifies the machine; any value works.
 _MACHINE_PART: Final = "51aa7a5e1d"
 
 
 def utc_now() -> datetime:
-    """The machine's clock, aware UTC."""
+    """Return the current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
 def format_atlas_time(timestamp: datetime) -> str:
-    """`2026-08-10T03:04:53Z`: whole seconds, always `Z`.
+    """Format a timestamp as `2026-08-10T03:04:53Z`: whole seconds, always `Z`.
 
-    Source: all 4,342 instants in the recordings.
+    Source: all 4,342 timestamps in the recordings.
     """
     return timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class IdGenerator:
-    """Makes ids whose first four bytes tell an instant, no two of them alike.
+    """Generates unique object ids, which start with a timestamp of four bytes.
 
-    The same calls give the same ids, so that a seeded organization is the same each time.
+    The same calls return the same ids, so that a seeded organization is reproducible.
     """
 
     def __init__(self) -> None:
         self._numbers = count(1)
 
     def generate(self, timestamp: datetime) -> str:
-        """24 lower-case hex digits.
+        """Return a new id of 24 lower-case hex digits.
 
         Source: the first 4 bytes of an invitation's id equal its `createdAt` in all recordings.
         """
@@ -50,11 +50,11 @@ class IdGenerator:
         return f"{seconds:08x}{_MACHINE_PART}{next(self._numbers) & 0xFFFFFF:06x}"
 
 
-# What the simulated Atlas holds: organizations, projects, invitations, users.
+# Records.
 
 
 class OrgMembershipStatus(StrEnum):
-    """A user's place in an organization (`orgMembershipStatus`)."""
+    """A user's `orgMembershipStatus` in an organization."""
 
     ACTIVE = "ACTIVE"
     PENDING = "PENDING"
@@ -67,9 +67,9 @@ class GroupInvite:
     """One invitation of `/groups/{id}/invites`.
 
     Attributes:
-        key: The path part that finds it: its id, whatever form that has.
-        username: What the list is sorted by; empty where the document has none.
-        document: The JSON object that Atlas sends; rendered once, since it never changes.
+        key: The path segment that addresses it: its id, in any form.
+        username: Sort key of the list; empty if the document has no username.
+        document: The JSON object that is sent; rendered once, since it never changes.
     """
 
     key: str
@@ -79,13 +79,13 @@ class GroupInvite:
 
 @dataclass(slots=True)
 class User:
-    """A person in an organization, invited through the newer calls or the web interface.
+    """A user of an organization, active or invited by the users API or the web interface.
 
     Attributes:
         invitation_id: Its id in `/orgs/{id}/invites` while it is pending; never the user's id.
-        since: When invited, and for an active one when the account was made.
-        expires: None for a rejected invitation.
-        group_roles: Project id to the roles there.
+        created_at: When it was invited; for an active user, when the account was created.
+        expires_at: None for a rejected invitation.
+        group_roles: Roles by project id.
     """
 
     id: str
@@ -102,7 +102,7 @@ class User:
 
 @dataclass(slots=True)
 class Organization:
-    """An organization and its people; its projects name it."""
+    """An organization and its users. Its projects refer to it by id."""
 
     id: str
     name: str
@@ -110,7 +110,7 @@ class Organization:
 
 
 class RemovedUser(NamedTuple):
-    """A user that was removed over HTTP, and what it was at that moment."""
+    """A user removed over HTTP, with its status at that time."""
 
     scope_id: str
     user_id: str
@@ -120,7 +120,7 @@ class RemovedUser(NamedTuple):
 
 @dataclass(slots=True)
 class Group:
-    """A project. `hidden` ones are counted by a list and hold a place in it, but are not shown."""
+    """A project. A `hidden` one is counted and takes a place in a page, but is not listed."""
 
     id: str
     name: str
@@ -132,22 +132,22 @@ class Group:
     invites: dict[str, GroupInvite] = field(default_factory=dict)
 
 
-# What the simulated Atlas holds, and how it gets there without HTTP.
+# Changing the data without HTTP.
 
 
 INVITATION_LIFETIME: Final = timedelta(days=30)
 """From invitation to expiry. Source: all 2,225 invitations in the recordings."""
 DEFAULT_INVITER: Final = "wkzjqvtb"
-"""An API key's public part. Source: as `inviterUsername` is in every recording of a project."""
+"""An API key's public key. Source: `inviterUsername` in every recording of a project."""
 
 
 class Data:
-    """Organizations, their projects, and the invitations of those.
+    """Organizations, their projects, and project invitations.
 
     Attributes:
-        clock: What is made is made now.
-        organizations: By id, in the order of their making.
-        groups: Projects, likewise.
+        clock: Creation time of new data.
+        organizations: By id, in creation order.
+        groups: Projects by id, in creation order.
     """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
@@ -157,7 +157,7 @@ class Data:
         self.ids = IdGenerator()
 
     def add_organization(self, org_id: str, name: str) -> Organization:
-        """An organization without projects or people."""
+        """Add an organization without projects or users."""
         self.organizations[org_id] = Organization(org_id, name)
         return self.organizations[org_id]
 
@@ -171,20 +171,20 @@ class Data:
         created: datetime | None = None,
         hidden: bool = False,
     ) -> str:
-        """A project of the organization given (or the first one); gives its id.
+        """Add a project to an organization (default: the first) and return its id.
 
-        A hidden one is counted by `/groups` and not shown, as new ones are for some seconds.
+        A hidden project is counted by `/groups` but not listed, like a new one for some seconds.
         """
         owner = org_id or next(iter(self.organizations))
         created_at = created or self.clock()
-        # Source: the id's instant is 1 to 8 s before `created` in the recordings.
+        # Source: the id's timestamp is 1 to 8 s before `created` in the recordings.
         new_id = project_id or self.ids.generate(created_at - timedelta(seconds=2))
         pairs = tuple((tags or {}).items())
         self.groups[new_id] = Group(new_id, name, owner, created_at, pairs, hidden=hidden)
         return new_id
 
     def remove_project(self, project_id: str) -> None:
-        """The project and its invitations are gone."""
+        """Remove a project and its invitations."""
         del self.groups[project_id]
 
     def invite(
@@ -197,11 +197,11 @@ class Data:
         inviter: str = DEFAULT_INVITER,
         **overrides: Json | Missing,
     ) -> str:
-        """A project invitation of the old kind, sent `age` ago; gives its id.
+        """Add an invitation of the `invites` list, created `age` ago, and return its id.
 
-        `overrides` are fields of the document, by Atlas's names, that differ from the
-        ordinary: `createdAt="soon"`, `expiresAt=None`, `id="../x"`, `groupId=MISSING`. They
-        change what is sent and, for `id`, what finds it.
+        `overrides` replace fields of the document by Atlas's names: `createdAt="soon"`,
+        `expiresAt=None`, `id="../x"`, `groupId=MISSING`. An overridden `id` also changes the
+        path of the invitation.
         """
         group = self.groups[project_id]
         created = self.clock() - age
@@ -223,23 +223,20 @@ class Data:
         return key
 
     def invitations(self, project_id: str) -> tuple[str, ...]:
-        """Ids of what the project holds now, in the order of their making."""
+        """Return the ids of a project's invitations, in creation order."""
         return tuple(self.groups[project_id].invites)
 
     def invitation_count(self) -> int:
-        """How many project invitations there are in all."""
+        """Return the number of project invitations in all projects."""
         return sum(len(group.invites) for group in self.groups.values())
 
 
-# The people of an organization: how they come, accept, decline and go, without HTTP.
-
-
 DEFAULT_STATUSES: Final = frozenset({OrgMembershipStatus.PENDING, OrgMembershipStatus.ACTIVE})
-"""What the lists of users show unless asked for more. Source: the OpenAPI document."""
+"""Statuses that the user lists return by default. Source: the OpenAPI document."""
 
 
 class DataWithUsers(Data):
-    """Users of organizations, on top of the projects and their older invitations."""
+    """`Data` with the users of organizations."""
 
     def add_user(
         self,
@@ -253,10 +250,10 @@ class DataWithUsers(Data):
         team_ids: Sequence[str] = (),
         inviter: str = DEFAULT_INVITER,
     ) -> str:
-        """A person invited `age` ago by the web interface or the newer calls; gives the user id.
+        """Add a user invited `age` ago and return the user id.
 
-        While pending, it is an invitation of `/orgs/{id}/invites` too, under another id
-        (`user(user_id).invitation_id`). `group_roles` says which projects it comes with.
+        While pending, it is also an invitation in `/orgs/{id}/invites`, under another id
+        (`user(user_id).invitation_id`). `group_roles` are roles by project id.
         """
         organization = self.organizations[org_id or next(iter(self.organizations))]
         created_at = self.clock() - age
@@ -280,10 +277,10 @@ class DataWithUsers(Data):
         return user_id
 
     def user(self, user_id: str) -> User:
-        """The user, in whichever organization.
+        """Return a user of any organization.
 
         Raises:
-            KeyError: There is none; it may have been removed.
+            KeyError: The user does not exist; it may have been removed.
         """
         for organization in self.organizations.values():
             if user_id in organization.users:
@@ -291,13 +288,13 @@ class DataWithUsers(Data):
         raise KeyError(user_id)
 
     def users(self, org_id: str | None = None) -> tuple[str, ...]:
-        """User ids of an organization (or the first one), in the order of their making."""
+        """Return the user ids of an organization (default: the first), in creation order."""
         return tuple(self.organizations[org_id or next(iter(self.organizations))].users)
 
     def set_status(self, user_id: str, status: str) -> None:
-        """The person accepts (`ACTIVE`) or declines, or the invitation expires.
+        """Set a user's status, as when an invitation is accepted, declined or expires.
 
-        No error where there is no such user: it may have been removed before.
+        Does nothing if the user does not exist; it may have been removed.
         """
         for organization in self.organizations.values():
             user = organization.users.get(user_id)
@@ -307,9 +304,9 @@ class DataWithUsers(Data):
                     user.expires_at = None
 
     def accept(self, project_id: str, invitation_id: str) -> None:
-        """The invited person accepts an older project invitation and is a member from then on.
+        """Turn an invitation of the `invites` list into an active user of the project.
 
-        No error where there is no such invitation: it may have been deleted before.
+        Does nothing if the invitation does not exist; it may have been deleted.
         """
         group = self.groups[project_id]
         invite = group.invites.pop(invitation_id, None)
@@ -325,23 +322,23 @@ class DataWithUsers(Data):
 
 
 def find_user(organization: Organization, username: str) -> User | None:
-    """The user of that name, whatever its case; None where there is none."""
-    wanted = username.lower()
-    return next((u for u in organization.users.values() if u.username.lower() == wanted), None)
+    """Return the user with that name, ignoring case, or None."""
+    folded = username.lower()
+    return next((u for u in organization.users.values() if u.username.lower() == folded), None)
 
 
-# What the simulated Atlas has been asked and what it did.
+# Received requests.
 
 
 _MAX_REQUESTS: Final = 10_000
 
 
 class RequestRecord(NamedTuple):
-    """One request and its answer.
+    """One request and the status of its response.
 
     Attributes:
-        path: As it was sent, with its query.
-        status: 0 where the connection was reset or nothing was answered.
+        path: Path and query as sent.
+        status: 0 if the connection was reset or no response was sent.
         at_s: Monotonic time of its arrival.
     """
 
@@ -355,14 +352,14 @@ class RequestLog:
     """Requests, newest last, and counters.
 
     Attributes:
-        enabled: Whether requests are kept; counters always are.
+        enabled: Whether requests are recorded; the counters always are.
         requests: The last 10,000.
-        statuses: How often each status was answered; 0 for no answer.
-        received: How often each method arrived, whatever came of it.
-        deleted: Ids of invitations and users in the order in which they were deleted.
-        removed: The users among them, with what they were.
-        confirmed: Ids whose deletion was answered with 204.
-        deletes_after_confirmation: Ids that were asked to be deleted after that, once a time.
+        statuses: Number of responses by status; 0 for no response.
+        received: Number of requests by method.
+        deleted: Ids of deleted invitations and users, in order.
+        removed: The users among them, with their status.
+        confirmed: Ids for which a DELETE returned 204.
+        deletes_after_confirmation: Ids of DELETEs received after that; one entry each.
     """
 
     def __init__(self) -> None:
@@ -376,13 +373,13 @@ class RequestLog:
         self.deletes_after_confirmation: list[str] = []
 
     def on_request(self, method: str, item_id: str) -> None:
-        """A request has arrived; nothing is known of its answer."""
+        """Count a request on arrival."""
         self.received[method] += 1
         if method == "DELETE" and item_id in self.confirmed:
             self.deletes_after_confirmation.append(item_id)
 
     def on_response(self, record: RequestRecord, item_id: str) -> None:
-        """A request was answered."""
+        """Record a request and its response."""
         self.statuses[record.status] += 1
         if record.method == "DELETE" and record.status == 204:  # noqa: PLR2004 - No Content
             self.confirmed.add(item_id)
@@ -390,21 +387,21 @@ class RequestLog:
             self.requests.append(record)
 
 
-# What has been seen to be odd about the pages of Atlas's lists.
+# Irregularities of paging.
 
 
 @dataclass(slots=True)
 class PagingQuirks:
-    """What is odd about the pages of a list; by default nothing is.
+    """Irregularities in the pages of a list; none by default.
 
     Attributes:
         extra_count: Added to `totalCount`.
-        page_size: A page holds at most so many, whatever was asked for, and has a `next` where
-            there is more: short pages that are not the last. None for no such bound.
-        repeats: The last so many of a page come again on the next one.
-        loop: Every page is the first one, and has a `next`.
-        unsorted: Projects come in the order of their making, not by name.
-        link_host: Links name this host instead of the server's own.
+        page_size: Maximum items in a page, below the requested number: a short page with a
+            `next` link. None for no limit.
+        repeated_items: Number of last items of a page that the next page repeats.
+        endless: Every page is the first one and has a `next` link.
+        unsorted: Projects are listed in creation order, not by name.
+        link_host: Host in links; None for the server's own.
     """
 
     extra_count: int = 0

@@ -1,4 +1,4 @@
-"""Scripted and random faults."""
+"""Faults that a test or a simulation can inject into requests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,14 +15,11 @@ from invite_sweeper.simulator.responses import (
     reason_phrase,
 )
 
-# What can go wrong with a request.
-
-
 ConnectionFault: TypeAlias = Literal["reset", "hang"]
 
 
 class FaultContext(NamedTuple):
-    """A request as an effect sees it; ids are empty where the path has none."""
+    """The request that an effect is called with; ids are empty if the path has none."""
 
     method: str
     path: str
@@ -35,18 +32,18 @@ Effect: TypeAlias = Callable[[FaultContext], None]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong with a request. Made by the functions below.
+    """One fault of a request, created by the functions below.
 
     Attributes:
-        delay_s: Waited before anything else.
-        before: Called just before the request is carried out.
-        after: Called just after it was.
-        instead: Sent in place of the true answer; `challenge` is the first 401 of Digest.
-        broken: The connection is reset, or nothing is ever said.
-        late: `instead` and `broken` come after the request was carried out.
-        body: Replaces the body of the true answer.
-        cut: The body ends half way, and so does the connection.
-        media: Replaces the `Content-Type` of the true answer.
+        delay_s: Delay before anything else.
+        before: Called just before the request is executed.
+        after: Called just after the request is executed.
+        instead: Response sent in place of the real one; `challenge` is Digest's first 401.
+        connection_fault: Reset the connection, or never respond.
+        late: Execute the request before `instead` or `connection_fault` applies.
+        body: Replaces the body of the real response.
+        cut: Close the connection after half of the body.
+        media: Replaces the `Content-Type` of the real response.
     """
 
     delay_s: float = 0.0
@@ -61,17 +58,17 @@ class Fault:
 
 
 def delay(seconds: float) -> Fault:
-    """The answer comes so much later."""
+    """Delay the response."""
     return Fault(delay_s=seconds)
 
 
 def effect(*, before: Effect | None = None, after: Effect | None = None) -> Fault:
-    """Something else happens in Atlas just then: somebody accepts, a project goes."""
+    """Change Atlas's data around the request, such as an invitation that is accepted."""
     return Fault(before=before, after=after)
 
 
 def respond_with(response: SimulatedResponse, *, late: bool = False) -> Fault:
-    """Any other answer."""
+    """Send this response instead."""
     return Fault(instead=response, late=late)
 
 
@@ -83,7 +80,7 @@ def fail_with(
     retry_after: str | None = None,
     late: bool = False,
 ) -> Fault:
-    """An `ApiError`, before the request was carried out or, when `late`, after."""
+    """Return an `ApiError` before the request is executed, or after if `late`."""
     response = api_error(status, code, detail, *parameters)
     if retry_after is not None:
         response = replace(response, extra=(*response.extra, ("Retry-After", retry_after)))
@@ -91,7 +88,7 @@ def fail_with(
 
 
 def html(status: int = 502, *, retry_after: str | None = None, late: bool = False) -> Fault:
-    """The page of a proxy in front; no `Date`, and the connection ends.
+    """Return the HTML page of a proxy, without `Date`, and close the connection.
 
     Source: recording of a 502.
     """
@@ -110,62 +107,59 @@ def html(status: int = 502, *, retry_after: str | None = None, late: bool = Fals
 
 
 def empty(status: int) -> Fault:
-    """No body and no `Content-Type`, as 405 and older 401 have been seen."""
+    """Return no body and no `Content-Type`, like a recorded 405 and older 401."""
     return respond_with(SimulatedResponse(status, b"", None, HeaderStyle.EDGE))
 
 
 def upgrade() -> Fault:
-    """405 while Atlas is being upgraded; it passes.
+    """Return the temporary 405 of an Atlas upgrade.
 
-    Source: list of errors in the fact sheet; its detail is assumed.
+    Source: list of errors in the fact sheet; the detail is assumed.
     """
     detail = "Writes are not allowed during app upgrades."
     return fail_with(405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES", detail)
 
 
 def redirect(location: str, status: int = 302) -> Fault:
-    """Sends the client elsewhere."""
+    """Redirect the client."""
     return respond_with(
         SimulatedResponse(status, b"", None, HeaderStyle.EDGE, (("Location", location),))
     )
 
 
 def challenge() -> Fault:
-    """The first 401, credentials good or not."""
+    """Return Digest's first 401, even if the credentials are valid."""
     return Fault(instead="challenge")
 
 
 def role_missing(code: str = "USER_UNAUTHORIZED") -> Fault:
-    """The second 401, roles good or not; it comes up now and then and passes."""
+    """Return the 401 of a missing role, even if the roles suffice; Atlas does so at times."""
     return respond_with(missing_role(code))
 
 
 def reset(*, late: bool = False) -> Fault:
-    """The connection is reset, before the request was carried out or, when `late`, after."""
+    """Reset the connection before the request is executed, or after if `late`."""
     return Fault(connection_fault="reset", late=late)
 
 
 def hang(*, late: bool = False) -> Fault:
-    """No answer ever comes; the connection stays open until the server ends."""
+    """Never respond; the connection stays open until the server stops."""
     return Fault(connection_fault="hang", late=late)
 
 
 def truncated() -> Fault:
-    """The body ends half way and so does the connection."""
+    """Close the connection after half of the body."""
     return Fault(cut=True)
 
 
 def malformed(body: bytes = b'[{"id":"') -> Fault:
-    """A body that is no JSON, with a head that says it is."""
+    """Return a body that is not JSON with a JSON `Content-Type`."""
     return Fault(body=body)
 
 
 def mislabelled(media: str = "text/html") -> Fault:
-    """The true answer under another `Content-Type`."""
+    """Return the real response with another `Content-Type`."""
     return Fault(media=media)
-
-
-# When something goes wrong: scripted by pattern and count, or at random by a seed.
 
 
 @dataclass(slots=True)
@@ -190,7 +184,7 @@ class _FaultRule:
 
 
 class FaultPlan:
-    """Faults to come. Where several meet in one request, the first that answers wins."""
+    """Scheduled faults. If several apply to a request, the first with a response wins."""
 
     def __init__(self, seed: int = 0) -> None:
         self._rules: list[_FaultRule] = []
@@ -206,32 +200,32 @@ class FaultPlan:
         nth: int = 1,
         times: int | None = 1,
     ) -> None:
-        """Let `fault` happen to the `nth` request that matches, and to `times` in all.
+        """Inject `fault` into matching requests.
 
         Args:
-            fault: See `faults`.
+            fault: The fault.
             method: Upper case, or `*`.
-            path: A glob over the whole path without its query, as `*/invites/*`.
-            nth: From 1.
-            times: None for all that follow.
+            path: Glob on the path without the query, such as `*/invites/*`.
+            nth: First matching request to affect, from 1.
+            times: Number of requests to affect; None for all that follow.
         """
         self._rules.append(_FaultRule(fault, method, path, nth, times, None))
 
     def add_random(self, fault: Fault, rate: float, *, method: str = "*", path: str = "*") -> None:
-        """Let `fault` happen to that share of the matching requests, from 0 to 1."""
+        """Inject `fault` into a random share of matching requests, from 0 to 1."""
         self._rules.append(_FaultRule(fault, method, path, 1, None, rate))
 
     def set_latency(self, base_s: float, jitter_s: float = 0.0) -> None:
-        """Let each answer take `base_s` and up to `jitter_s` more, evenly spread."""
+        """Delay each response by `base_s` plus a uniform random part of `jitter_s`."""
         self._latency_s = (base_s, jitter_s)
 
     def clear(self) -> None:
-        """No more faults and no latency."""
+        """Remove all faults and the latency."""
         self._rules.clear()
         self._latency_s = (0.0, 0.0)
 
     def faults_for(self, method: str, path: str) -> tuple[Fault, ...]:
-        """What happens to this request, in the order in which it was planned; empty mostly."""
+        """Return the faults of this request, in the order they were added."""
         base_s, jitter_s = self._latency_s
         latency = (delay(base_s + jitter_s * self._rng.random()),) if base_s or jitter_s else ()
         if not self._rules:

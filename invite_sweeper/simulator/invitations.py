@@ -1,4 +1,4 @@
-"""The two invitation lists."""
+"""Operations on invitations: `/groups/{groupId}/invites`, `/orgs/{orgId}/invites`, POST users."""
 
 from typing import Final
 from urllib.parse import parse_qs
@@ -27,32 +27,32 @@ from invite_sweeper.simulator.users import (
     organization_of,
 )
 
-# Operations on project invitations of the old kind, `/groups/{groupId}/invites`.
+# `/groups/{groupId}/invites`
 
 
 GROUP_INVITES_RETIREMENT: Final = Retirement(
     "Wed, 4 Oct 2023 00:00:00 GMT", "Thu, 1 Jul 2027 00:00:00 GMT"
 )
-"""Source: recordings of 2026-08-10; the day has no leading zero."""
+"""Source: recordings of 2026-08-10. The day has no leading zero."""
 
 
 def list_invites(call: Call) -> SimulatedResponse:
-    """`GET …/invites`: one bare array, never paged, by username."""
+    """Handle `GET …/invites`: an array sorted by username, never paged."""
     invites = sorted(call.sim.groups[call.scope_id].invites.values(), key=_username)
     username = parse_qs(call.query).get("username", [""])[0].lower()
-    # Source: an empty `username=` lists all, as the official command line sends it.
+    # Source: the official CLI sends an empty `username=`, which lists all.
     documents = (each.document for each in invites if username in ("", each.username.lower()))
     return call.raw_response(b"[%b]" % b",".join(documents))
 
 
 def get_invite(call: Call) -> SimulatedResponse:
-    """`GET …/invites/{invitationId}`."""
+    """Handle `GET …/invites/{invitationId}`."""
     invite = call.sim.groups[call.scope_id].invites.get(call.item_id)
     return resource_not_found(call.path) if invite is None else call.raw_response(invite.document)
 
 
 def delete_invite(call: Call) -> SimulatedResponse:
-    """`DELETE …/invites/{invitationId}`: 204 with a JSON media type and no body."""
+    """Handle `DELETE …/invites/{invitationId}`: 204 with a JSON media type and no body."""
     sim = call.sim
     if sim.groups[call.scope_id].invites.pop(call.item_id, None) is None:
         return invitation_not_found(call)
@@ -61,7 +61,7 @@ def delete_invite(call: Call) -> SimulatedResponse:
 
 
 def create_invite(call: Call) -> SimulatedResponse:
-    """`POST …/invites`: 200, not 201, and no `Location`."""
+    """Handle `POST …/invites`: 200, not 201, without `Location`."""
     fields = parse_object(call.body) or {}
     username, roles = fields.get("username"), fields.get("roles")
     if not isinstance(username, str) or not isinstance(roles, list) or not roles:
@@ -79,7 +79,7 @@ def create_invite(call: Call) -> SimulatedResponse:
 
 
 def invitation_not_found(call: Call) -> SimulatedResponse:
-    """What a DELETE of an unknown invitation answers; which of the two is set on the simulator."""
+    """Return the error for an unknown invitation: 404 or 400, by the simulator's `gone_status`."""
     if call.sim.gone_status == 404:  # noqa: PLR2004 - Not Found
         return resource_not_found(call.path)
     detail = f"The invitation with ID {call.item_id} does not exist or was already accepted."
@@ -90,17 +90,17 @@ def _username(invite: GroupInvite) -> str:
     return invite.username
 
 
-# Operations that invite to an organization, and the older list of such invitations.
+# `/orgs/{orgId}/invites`
 
 
 ORG_INVITES_RETIREMENT: Final = Retirement(
     "Wed, 19 Feb 2025 00:00:00 GMT", "Thu, 1 Jul 2027 00:00:00 GMT"
 )
-"""Of `/orgs/{orgId}/invites`. Source: recordings of 2026-08-10."""
+"""Source: recordings of 2026-08-10."""
 
 
 def list_org_invites(call: Call) -> SimulatedResponse:
-    """`GET /orgs/{orgId}/invites`: one bare array, never paged, by username."""
+    """Handle `GET /orgs/{orgId}/invites`: an array sorted by username, never paged."""
     username = parse_qs(call.query).get("username", [""])[0].lower()
     pending = [user for user in _pending(call) if username in ("", user.username.lower())]
     pending.sort(key=lambda user: user.username)
@@ -108,7 +108,7 @@ def list_org_invites(call: Call) -> SimulatedResponse:
 
 
 def get_org_invite(call: Call) -> SimulatedResponse:
-    """`GET /orgs/{orgId}/invites/{invitationId}`."""
+    """Handle `GET /orgs/{orgId}/invites/{invitationId}`."""
     user = _find_pending(call)
     return (
         resource_not_found(call.path) if user is None else call.json_response(_document(call, user))
@@ -116,7 +116,7 @@ def get_org_invite(call: Call) -> SimulatedResponse:
 
 
 def delete_org_invite(call: Call) -> SimulatedResponse:
-    """`DELETE /orgs/{orgId}/invites/{invitationId}`: the pending user goes with it."""
+    """Handle `DELETE /orgs/{orgId}/invites/{invitationId}`, which removes the pending user."""
     user = _find_pending(call)
     if user is None:
         return invitation_not_found(call)
@@ -126,7 +126,7 @@ def delete_org_invite(call: Call) -> SimulatedResponse:
 
 
 def create_org_invite(call: Call) -> SimulatedResponse:
-    """`POST /orgs/{orgId}/invites`: 200, not 201."""
+    """Handle `POST /orgs/{orgId}/invites`: 200, not 201."""
     fields = parse_object(call.body) or {}
     groups = {
         str(each["groupId"]): _strings(each.get("roles"))
@@ -140,10 +140,10 @@ def create_org_invite(call: Call) -> SimulatedResponse:
 
 
 def create_user(call: Call) -> SimulatedResponse:
-    """`POST …/users`: 201. A colleague joins a project at once, an outsider is invited.
+    """Handle `POST …/users`: 201. A member joins a project at once; other users are invited.
 
-    Expired and declined invitations of the same person are replaced; pending and active
-    ones are in the way. Source: descriptions in the OpenAPI document.
+    An expired or rejected invitation of the same user is replaced; a pending or active user is
+    a 409. Source: descriptions in the OpenAPI document.
     """
     fields = parse_object(call.body) or {}
     if is_project_call(call):
@@ -186,7 +186,7 @@ def _invite_user(
     org_roles: tuple[str, ...],
     group_roles: dict[str, tuple[str, ...]],
 ) -> User | SimulatedResponse:
-    """A new pending user, or why there is none."""
+    """Return a new pending user, or an error."""
     name, target_organization = fields.get("username"), organization_of(call)
     if not isinstance(name, str) or not org_roles:
         return api_error(400, "MISSING_ATTRIBUTE", "The required attributes were not specified.")
@@ -211,7 +211,7 @@ def _invite_user(
 
 
 def _already_exists(user: User) -> SimulatedResponse:
-    """409. Its code is assumed."""
+    """Return a 409. Its code is assumed."""
     detail = f"The user {user.username} is already in the organization or invited to it."
     return api_error(409, "USER_ALREADY_EXISTS", detail, user.username)
 
@@ -226,7 +226,7 @@ def _find_pending(call: Call) -> User | None:
 
 
 def _document(call: Call, user: User) -> Json:
-    """Exactly the ten keys of the recordings."""
+    """Return the ten keys of the recordings."""
     return {
         "createdAt": format_atlas_time(user.created_at),
         "expiresAt": None if user.expires_at is None else format_atlas_time(user.expires_at),

@@ -1,4 +1,4 @@
-"""Operation, Call, pages."""
+"""What an operation is and receives, and the pages of lists."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,18 +20,15 @@ if TYPE_CHECKING:
     from invite_sweeper.simulator.state import SimulatedAtlas
 
 
-# A request that has passed the door: what the operations see, and what an operation is.
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request.
+    """An authenticated request.
 
     Attributes:
-        scope_id: The project or organization in the path; empty where there is none.
-        item_id: The invitation, user or endpoint set in the path; empty where there is none.
-        version: The version that answers.
-        base_url: The server's own address, without a slash at its end.
+        scope_id: The project or organization in the path; empty if it has none.
+        item_id: The invitation, user or endpoint set in the path; empty if it has none.
+        version: The API version of the response.
+        base_url: The server's URL, without a trailing slash.
     """
 
     sim: "SimulatedAtlas"
@@ -46,15 +43,15 @@ class Call:
     client_ip: str
 
     def url(self) -> str:
-        """This resource's address as links have it."""
+        """Return the URL of this resource as used in links."""
         return (self.sim.paging.link_host or self.base_url) + self.path
 
     def raw_response(self, body: bytes, status: int = 200) -> SimulatedResponse:
-        """An answer in the version's media type."""
+        """Return a response with the version's media type."""
         return SimulatedResponse(status, body, media_type(self.version))
 
     def json_response(self, document: Json, status: int = 200) -> SimulatedResponse:
-        """An answer in the version's media type."""
+        """Return a JSON response with the version's media type."""
         return self.raw_response(to_json(document), status)
 
 
@@ -63,14 +60,14 @@ Handler: TypeAlias = Callable[[Call], SimulatedResponse]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What one method does at one path.
+    """One method of one path.
 
     Attributes:
-        family: Its name among the versions that are gone.
-        java_method: As the `X-Java-Method` header names it.
-        needs: The least access to the project or organization.
+        family: Its name in the settings of `VersionResolver`.
+        java_method: Value of the `X-Java-Method` header.
+        required_access: Minimum access to the project or organization.
         versions: Oldest first.
-        retirements: What the answers of a version say of its end, where they say anything.
+        retirements: `Deprecation` and `Sunset` headers by version, if it has any.
     """
 
     handler: Handler
@@ -83,11 +80,11 @@ class Operation:
 
 
 def media_type(version: str) -> str:
-    """The media type of a version. Source: the recordings; no space before `charset`."""
+    """Return the media type of a version. Source: the recordings; no space before `charset`."""
     return f"application/vnd.atlas.{version}+json;charset=utf-8"
 
 
-# Pages of a list, even or odd.
+# Paging.
 
 
 _Item = TypeVar("_Item")
@@ -100,7 +97,7 @@ _NO_QUIRKS: Final = PagingQuirks()
 
 @dataclass(frozen=True, slots=True)
 class PageQuery:
-    """What a request says of pages."""
+    """The paging parameters of a request."""
 
     number: int = 1
     size: int = _DEFAULT_PAGE_SIZE
@@ -109,9 +106,9 @@ class PageQuery:
 
 
 def parse_page_query(query: str) -> PageQuery | SimulatedResponse:
-    """Read `pageNum`, `itemsPerPage` and `includeCount`, or say what is wrong with them.
+    """Parse `pageNum`, `itemsPerPage` and `includeCount`; return a 400 if one is invalid.
 
-    Source: bounds of the OpenAPI document; the code of the 400 from the list of errors.
+    Source: bounds from the OpenAPI document; the error code from the list of errors.
     """
     parameters = parse_qs(query, keep_blank_values=True)
     numbers = {}
@@ -136,12 +133,12 @@ def render_page(
     quirks: PagingQuirks | None = None,
     extra_query: str = "",
 ) -> SimulatedResponse:
-    """One page as Atlas writes it; only what is on it is rendered.
+    """Render one page of `items`.
 
-    An item rendered as None holds a place and is counted, but is not shown. `names` are
-    query parameters that the links have before those of pages, as `name=&`.
+    An item rendered as None takes a place and is counted, but is not listed. `extra_query` is
+    put before the paging parameters of the links, such as `name=&`.
 
-    Source: order of keys and of the links' parameters as in the recordings.
+    Source: the order of keys and of the links' parameters is that of the recordings.
     """
     applied_quirks = quirks or _NO_QUIRKS
     size = min(page_query.size, applied_quirks.page_size or page_query.size)
@@ -161,13 +158,13 @@ def _links(page_query: PageQuery, url: str, extra_query: str, *, has_next: bool)
     count = "true" if page_query.include_count else "false"
     start = f"{url}?includeCount={count}&{extra_query}"
 
-    def turn(number: int) -> str:
+    def page_url(number: int) -> str:
         return f"{start}itemsPerPage={page_query.size}&pageNum={number}"
 
     own = f"{start}pageNum={page_query.number}&itemsPerPage={page_query.size}"
     links = [{"href": own, "rel": "self"}]
     if page_query.number > 1:
-        links.append({"href": turn(page_query.number - 1), "rel": "previous"})
+        links.append({"href": page_url(page_query.number - 1), "rel": "previous"})
     if has_next:
-        links.append({"href": turn(page_query.number + 1), "rel": "next"})
+        links.append({"href": page_url(page_query.number + 1), "rel": "next"})
     return links

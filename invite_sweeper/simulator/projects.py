@@ -1,4 +1,4 @@
-"""Projects, organizations, rate limits."""
+"""Operations on projects, organizations, the root resource and `/rateLimits`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -17,27 +17,24 @@ from invite_sweeper.simulator.responses import (
 )
 from invite_sweeper.simulator.throttling import ENDPOINT_SETS, EndpointSet
 
-# Operations on projects and organizations: the lists, and one of each.
-
-
-# Source: the links of a project in the recordings, in their order; the last keeps its old name.
+# Source: the links of a project in the recordings, in order; the last has its old name.
 _SUBRESOURCES = ("containers", "clusters", "databaseUsers", "peers", "processes", "whitelist")
 _BUILD = "203ac0360368239eed8f27b82e06b1be8429648c"
 
 
 def list_groups(call: Call) -> SimulatedResponse:
-    """`GET /groups`: what the credential can see, by name, byte-wise."""
+    """Handle `GET /groups`: the projects that the account can see, in byte order of the name."""
     return _group_page(call, tuple(call.sim.groups.values()))
 
 
 def list_org_groups(call: Call) -> SimulatedResponse:
-    """`GET /orgs/{orgId}/groups`."""
+    """Handle `GET /orgs/{orgId}/groups`."""
     org_groups = (group for group in call.sim.groups.values() if group.org_id == call.scope_id)
     return _group_page(call, tuple(org_groups))
 
 
 def get_group(call: Call) -> SimulatedResponse:
-    """`GET /groups/{groupId}`."""
+    """Handle `GET /groups/{groupId}`."""
     group = call.sim.groups[call.scope_id]
     own_url = _href(call, "groups", group.id)
     links: list[Json] = [{"href": own_url, "rel": "self"}]
@@ -49,7 +46,7 @@ def get_group(call: Call) -> SimulatedResponse:
 
 
 def list_orgs(call: Call) -> SimulatedResponse:
-    """`GET /orgs`; `name` filters by a prefix, whatever its case."""
+    """Handle `GET /orgs`; `name` filters by prefix, ignoring case."""
     page_query = parse_page_query(call.query)
     if isinstance(page_query, SimulatedResponse):
         return page_query
@@ -68,12 +65,12 @@ def list_orgs(call: Call) -> SimulatedResponse:
 
 
 def get_org(call: Call) -> SimulatedResponse:
-    """`GET /orgs/{orgId}`."""
+    """Handle `GET /orgs/{orgId}`."""
     return call.json_response(_organization(call, call.sim.organizations[call.scope_id]))
 
 
 def system_status(call: Call) -> SimulatedResponse:
-    """`GET /`: which build, and who is asking. `apiKey` is null for anything but an API key."""
+    """Handle `GET /`: the build and the caller. `apiKey` is null unless an API key is used."""
     account = call.account
     key: Json = None
     if account.kind == "API key":
@@ -138,16 +135,16 @@ def _href(call: Call, collection: str, own_id: str) -> str:
     return f"{host}/api/atlas/v2/{collection}/{own_id}"
 
 
-# Operations that tell the figures of the buckets: `/rateLimits`.
+# `/rateLimits`
 
 
 _SCOPE_PARAMETERS: Final = {"groupId": "GROUP", "orgId": "ORGANIZATION", "userId": "USER"}
 
 
 def list_rate_limits(call: Call) -> SimulatedResponse:
-    """`GET /rateLimits`: all sets, or those of one scope with what holds there.
+    """Handle `GET /rateLimits`: all endpoint sets, or those of one scope with its limits.
 
-    Source: the OpenAPI document; no recording.
+    Source: the OpenAPI document; there are no recordings.
     """
     if not call.sim.rate_limits_served:
         return resource_not_found(call.path)
@@ -175,7 +172,7 @@ def list_rate_limits(call: Call) -> SimulatedResponse:
 
 
 def get_rate_limit(call: Call) -> SimulatedResponse:
-    """`GET /rateLimits/{endpointSetId}`."""
+    """Handle `GET /rateLimits/{endpointSetId}`."""
     endpoint_set = ENDPOINT_SETS.get(call.scope_id)
     if endpoint_set is None or not call.sim.rate_limits_served:
         return resource_not_found(call.path)
@@ -192,14 +189,14 @@ def get_rate_limit(call: Call) -> SimulatedResponse:
 
 
 def _requested_scope(query: Mapping[str, list[str]]) -> tuple[str, str]:
-    """The one scope asked for, and its id; empty for none."""
+    """Return the requested scope and its id; empty if the request has none."""
     named = (name for name in _SCOPE_PARAMETERS if name in query)
     name = next(named, "")
     return (_SCOPE_PARAMETERS[name], query[name][0]) if name else ("", "")
 
 
 def _access_error(call: Call, query: Mapping[str, list[str]]) -> SimulatedResponse | None:
-    """Why a scope may not be looked at: Read Only there, or oneself."""
+    """Return an error unless the account can read the scope or is itself the scope."""
     scope, scope_id = _requested_scope(query)
     sim = call.sim
     if scope == "USER" and scope_id != call.account.name:
@@ -230,5 +227,5 @@ def _document(call: Call, endpoint_set: EndpointSet, scope_id: str) -> Json:
 
 
 def _limit_value(value: int, default: int) -> Json:
-    """The default is told only where another value holds."""
+    """Return a limit; `defaultValue` is present only if the value differs from it."""
     return {"value": value} if value == default else {"defaultValue": default, "value": value}

@@ -361,13 +361,13 @@ def test_wrong_usage_ends_with_2_and_atlas_is_not_called(desk, arguments):
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("5", "Write a whole number and its unit: `90s`, `30m`, `12h`, `14d` or `2w`."),
-        ("0s", "Write a duration above zero, as `14d`."),
+        ("5", "Write a whole number and a unit: `90s`, `30m`, `12h`, `14d` or `2w`."),
+        ("0s", "Write a duration above zero, such as `14d`."),
     ],
 )
 def test_duration_that_is_none_is_said_once_with_its_hint(desk, text, hint):
     done = desk.run("sweep", "--policy", "policy.yaml", "--deadline", text)
-    what = "is no duration" if text == "5" else "is no time at all"
+    what = "is not a duration" if text == "5" else "is zero"
     assert done.code == 2
     assert done.err == f"Error: --deadline '{text}' {what}.\n  Atlas was not called.\n  {hint}\n"
 

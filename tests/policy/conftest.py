@@ -1,4 +1,4 @@
-"""Policies in one line each, and what is said of them."""
+"""Fixtures that parse short policies and return their errors."""
 
 from collections.abc import Callable
 
@@ -13,31 +13,31 @@ RULES = "rules: [{name: a, older_than: 14d}]\n"
 
 @pytest.fixture
 def policy_of() -> Callable[[str], Policy]:
-    """Read a policy: what every one has (three lines), and then the text of the test."""
+    """Parse a policy: three required lines, then the text of the test."""
     return lambda text: parse_policy((HEAD + RULES + text).encode(), "p")
 
 
 @pytest.fixture
-def faults_of() -> Callable[[str | bytes], list[str]]:
-    """The faults of a whole file as `line:column: where: what; mend`; none is an empty list."""
+def errors_of() -> Callable[[str | bytes], list[str]]:
+    """Return the errors of a whole file as `line:column: path: message; hint`."""
 
-    def faults(text: str | bytes) -> list[str]:
+    def errors(text: str | bytes) -> list[str]:
         try:
             parse_policy(text if isinstance(text, bytes) else text.encode(), "p")
         except InvalidPolicy as error:
             return [line.removeprefix("p:") for line in error.lines()]
         return []
 
-    return faults
+    return errors
 
 
 @pytest.fixture
-def faults_after_head(faults_of) -> Callable[[str], list[str]]:
-    """The same for a text that follows what every policy has; its first line is 4."""
-    return lambda text: faults_of(HEAD + RULES + text)
+def errors_after_head(errors_of) -> Callable[[str], list[str]]:
+    """The same for a text after the three required lines; it starts in line 4."""
+    return lambda text: errors_of(HEAD + RULES + text)
 
 
 @pytest.fixture
-def faults_of_rule(faults_of) -> Callable[[str], list[str]]:
-    """The same for the inside of one rule in braces; it begins in line 3, column 9."""
-    return lambda inside: faults_of(f"{HEAD}rules: [{{{inside}}}]\n")
+def errors_of_rule(errors_of) -> Callable[[str], list[str]]:
+    """The same for the inside of one rule in braces; it starts in line 3, column 9."""
+    return lambda inside: errors_of(f"{HEAD}rules: [{{{inside}}}]\n")

@@ -1,4 +1,4 @@
-"""Whatever the bytes are, they are a policy or a list of faults, and nothing else happens."""
+"""Any bytes are parsed into a policy or a list of errors; nothing else is raised."""
 
 import yaml
 from hypothesis import example, given, settings
@@ -8,7 +8,7 @@ from invite_sweeper.errors import InvalidPolicy
 from invite_sweeper.policy import Policy, parse_policy
 from invite_sweeper.policy.yaml_reader import parse_yaml
 
-RIGHT = """\
+VALID = """\
 version: 1
 organizations: ["5efda682a3f2ed2e7dd6cde4", {id: 5efda682a3f2ed2e7dd6cde5, credentials: A}]
 projects: {include: ["*"], tags: {env: sandbox}}
@@ -38,18 +38,18 @@ PIECES = st.sampled_from(
     ]
 )
 YAMLISH = st.lists(PIECES, max_size=25).map("".join)
-# A right policy in which a part was replaced: nearer to what people write.
+# A valid policy with one part replaced: close to real mistakes.
 DAMAGED = st.builds(
-    lambda start, length, piece: RIGHT[:start] + piece + RIGHT[start + length :],
-    st.integers(0, len(RIGHT)),
+    lambda start, length, piece: VALID[:start] + piece + VALID[start + length :],
+    st.integers(0, len(VALID)),
     st.integers(0, 40),
     PIECES,
 )
 BYTES = st.one_of(st.binary(), YAMLISH.map(str.encode), DAMAGED.map(str.encode))
 
 
-def test_the_undamaged_text_is_a_policy(faults_of):
-    assert faults_of(RIGHT) == []
+def test_undamaged_policy_has_no_errors(errors_of):
+    assert errors_of(VALID) == []
 
 
 @settings(deadline=None)
@@ -57,21 +57,21 @@ def test_the_undamaged_text_is_a_policy(faults_of):
 @example(b"\xff\xfe\x00")
 @example(b"a: " + b"[" * 2_000)
 @example(b"a: " + b"1" * 100_000)
-def test_any_bytes_are_a_policy_or_faults_with_a_place_and_a_hint(data):
+def test_any_bytes_yield_a_policy_or_errors_with_position_and_hint(data):
     try:
         outcome = parse_policy(data, "p")
-    except InvalidPolicy as fault:
-        outcome = fault
+    except InvalidPolicy as error:
+        outcome = error
     if isinstance(outcome, Policy):
         assert outcome.rules
         assert outcome.organizations
         return
     assert outcome.issues
     lines = data.count(b"\n") + data.count(b"\r") + 1
-    for fault, line in zip(outcome.issues, outcome.lines(), strict=True):
-        assert 1 <= fault.line <= lines
-        assert fault.column >= 1
-        assert all((fault.where, fault.message, fault.hint))
+    for error, line in zip(outcome.issues, outcome.lines(), strict=True):
+        assert 1 <= error.line <= lines
+        assert error.column >= 1
+        assert all((error.where, error.message, error.hint))
         assert line.isprintable() or "quote it" in line or "brackets" in line
         assert "nput should" not in line
 
@@ -79,7 +79,7 @@ def test_any_bytes_are_a_policy_or_faults_with_a_place_and_a_hint(data):
 @settings(deadline=None)
 @given(st.one_of(YAMLISH, DAMAGED))
 @example("\u2028\ufeff-")
-def test_both_parsers_come_to_the_same_plain_data(text):
+def test_python_and_c_parser_return_the_same_data(text):
     python, c = (
         parse_yaml(text.encode(), loader)
         for loader in (yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -91,11 +91,11 @@ def test_both_parsers_come_to_the_same_plain_data(text):
 
 
 @settings(deadline=None)
-@given(st.integers(0, len(RIGHT)), st.text(max_size=30))
-def test_a_remark_anywhere_at_the_end_of_a_line_changes_nothing_but_the_hash(place, remark):
-    ends = [index for index, character in enumerate(RIGHT) if character == "\n"]
-    at = ends[place % len(ends)]
-    clean = "".join(character for character in remark if character.isprintable())
-    changed = parse_policy(f"{RIGHT[:at]} # {clean}{RIGHT[at:]}".encode(), "p")
-    plain = parse_policy(RIGHT.encode(), "p")
+@given(st.integers(0, len(VALID)), st.text(max_size=30))
+def test_comment_at_the_end_of_any_line_changes_only_the_hash(number, comment):
+    ends = [index for index, character in enumerate(VALID) if character == "\n"]
+    at = ends[number % len(ends)]
+    clean = "".join(character for character in comment if character.isprintable())
+    changed = parse_policy(f"{VALID[:at]} # {clean}{VALID[at:]}".encode(), "p")
+    plain = parse_policy(VALID.encode(), "p")
     assert changed.model_copy(update={"sha256": plain.sha256}) == plain

@@ -1,4 +1,4 @@
-"""The policies that are shipped are right, safe, and name nobody's organization."""
+"""Shipped policies are valid, safe, and contain only the placeholder id."""
 
 import re
 from datetime import date
@@ -20,7 +20,7 @@ def shipped(request):
     return request.param
 
 
-def test_there_is_a_default_and_some_for_the_common_cases():
+def test_config_contains_a_default_policy_and_three_samples():
     assert {path.stem for path in CONFIG.glob("*.yaml")} >= {
         "policy",
         "contractors",
@@ -30,7 +30,7 @@ def test_there_is_a_default_and_some_for_the_common_cases():
 
 
 def policies_under(folder):
-    """The policies in a folder's YAML files, by file: whole files, and values of others."""
+    """Return the policies in a folder by file: whole YAML files, and values inside others."""
     found = {}
     for path in sorted(folder.rglob("*.y*ml")):
         text = path.read_text("utf-8")
@@ -46,7 +46,7 @@ def policies_under(folder):
 SHIPPED = {**policies_under(ROOT / "config"), **policies_under(ROOT / "deploy")}
 
 
-def test_policies_are_shipped_for_the_command_line_for_kustomize_and_for_helm():
+def test_policies_for_cli_kustomize_and_helm_are_found():
     assert {
         "config/policy.yaml",
         "deploy/kubernetes/base/policy.yaml",
@@ -55,32 +55,32 @@ def test_policies_are_shipped_for_the_command_line_for_kustomize_and_for_helm():
 
 
 @pytest.mark.parametrize("name", ["README.md", "config/policy.yaml", "config/policy.schema.json"])
-def test_who_says_that_0_means_zero_says_that_a_share_counts_above_10(name):
+def test_texts_about_max_share_name_the_minimum_count(name):
     words = " ".join((ROOT / name).read_text("utf-8").replace("`", "").replace("\n#", "").split())
-    (said,) = re.findall(r"(?:0|Zero) means zero[^.]*\.", words)
-    assert f"only max_share says nothing where {MIN_COUNT_FOR_SHARE} or fewer are stale" in said
+    (sentence,) = re.findall(r"0 means zero[^.]*\.", words)
+    assert f"only max_share is ignored when {MIN_COUNT_FOR_SHARE} or fewer are stale" in sentence
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_policy_that_is_shipped_anywhere_has_no_fault_and_no_warning(name):
+def test_shipped_policy_has_no_errors_and_no_warnings(name):
     policy = parse_policy(SHIPPED[name].encode(), name)
     assert policy.warnings(date(2026, 11, 25)) == ()
     assert policy.organization_ids == frozenset({PLACEHOLDER})
 
 
-def test_a_shipped_policy_names_the_placeholder_and_says_to_replace_it(shipped):
+def test_shipped_policy_has_the_placeholder_id_and_says_replace(shipped):
     text = shipped.read_text("utf-8")
     assert parse_policy(text.encode(), "p").organization_ids == frozenset({PLACEHOLDER})
     assert "REPLACE" in text
 
 
-def test_a_shipped_policy_tells_editors_of_its_schema_in_the_first_line(shipped):
+def test_shipped_policy_names_its_schema_in_the_first_line(shipped):
     first = shipped.read_text("utf-8").splitlines()[0]
     assert first == "# yaml-language-server: $schema=./policy.schema.json"
     assert (CONFIG / "policy.schema.json").is_file()
 
 
-def test_a_shipped_policy_writes_its_caps_out_and_keeps_them_small(shipped):
+def test_shipped_policy_sets_explicit_small_limits(shipped):
     policy = parse_policy(shipped.read_bytes(), shipped.name)
     assert policy.limits.max_deletions <= 200
     assert policy.limits.max_deletions_per_project <= 25
@@ -89,14 +89,14 @@ def test_a_shipped_policy_writes_its_caps_out_and_keeps_them_small(shipped):
     )
 
 
-def test_the_default_policy_is_the_most_careful_about_what_it_cannot_read():
+def test_default_policy_allows_no_unreadable_projects():
     policy = parse_policy((CONFIG / "policy.yaml").read_bytes(), "policy.yaml")
     assert policy.limits.max_deletions == 10
     assert policy.limits.max_unreadable_projects == 0
     assert policy.limits.over_limit == "refuse"
 
 
-def test_what_the_default_policy_has_in_comments_works_when_the_marks_are_removed():
+def test_commented_examples_of_the_default_policy_are_valid():
     text = (CONFIG / "policy.yaml").read_text("utf-8")
     head, key, body = text.partition("version: 1\n")
     opened = re.sub(r"^( *)# (?=(?:- name|  |tags|keep:))", r"\1", body, flags=re.MULTILINE)

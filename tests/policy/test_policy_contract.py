@@ -1,4 +1,4 @@
-"""The policy of the contract is read as the contract says."""
+"""Every key of a policy is read, with the documented defaults."""
 
 import hashlib
 from datetime import date, timedelta
@@ -42,7 +42,7 @@ audit:
 """
 
 
-def test_every_key_of_the_contract_is_read():
+def test_every_key_is_read():
     policy = parse_policy(CONTRACT, "policy.yaml")
     organization = "5efda682a3f2ed2e7dd6cde4"
     assert policy.version == 1
@@ -67,7 +67,7 @@ def test_every_key_of_the_contract_is_read():
     assert policy.audit.path == "elsewhere/log-{date}-{run_id}.jsonl"
 
 
-def test_a_limit_of_zero_stays_zero():
+def test_limit_of_zero_stays_zero():
     limits = parse_policy(CONTRACT, "policy.yaml").limits
     assert limits.max_deletions == 0
     assert limits.max_unreadable_projects == 0
@@ -85,13 +85,13 @@ def test_execution_is_read_with_its_units():
     assert execution.grace == timedelta(seconds=5)
 
 
-def test_the_hash_is_that_of_the_bytes():
+def test_sha256_is_the_hash_of_the_file():
     assert parse_policy(CONTRACT, "x").sha256 == hashlib.sha256(CONTRACT).hexdigest()
-    commented = CONTRACT + b"# a remark\n"
+    commented = CONTRACT + b"# a comment\n"
     assert parse_policy(commented, "x").sha256 != parse_policy(CONTRACT, "x").sha256
 
 
-def test_what_is_left_out_has_the_defaults_of_the_contract():
+def test_what_is_left_out_has_the_deerrors_of_the_contract():
     text = (
         b"version: 1\norganizations: [5efda682a3f2ed2e7dd6cde4]\nrules: [{name: a, expired: yes}]\n"
     )
@@ -124,7 +124,7 @@ def test_what_is_left_out_has_the_defaults_of_the_contract():
     }
 
 
-def test_empty_exclude_tags_and_keep_are_as_if_they_were_not_there():
+def test_empty_exclude_tags_and_keep_equal_omitted_keys():
     head = b"version: 1\norganizations: [5efda682a3f2ed2e7dd6cde4]\n"
     rules = b"rules: [{name: forgotten, older_than: 14d}]\n"
     empty = parse_policy(head + b"projects: {exclude: [], tags: {}}\nkeep: []\n" + rules, "p")

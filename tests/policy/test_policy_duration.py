@@ -1,4 +1,4 @@
-"""Durations are read exactly, and nothing that is none."""
+"""Durations are parsed exactly; anything else is refused."""
 
 from datetime import timedelta
 
@@ -29,18 +29,18 @@ from invite_sweeper.policy import DurationError, parse_duration
         ("0" * 5_000 + "1d", timedelta(days=1)),
     ],
 )
-def test_a_duration_is_its_number_times_its_unit(text, expected):
+def test_duration_is_its_number_times_its_unit(text, expected):
     assert parse_duration(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "what"),
+    ("text", "message"),
     [
-        ("0d", "no time at all"),
-        ("PT0S", "no time at all"),
-        ("000w", "no time at all"),
-        ("-1d", "below zero"),
-        ("-P1D", "below zero"),
+        ("0d", "is zero"),
+        ("PT0S", "is zero"),
+        ("000w", "is zero"),
+        ("-1d", "is negative"),
+        ("-P1D", "is negative"),
         ("36501d", "longer than 100 years"),
         ("3153600001s", "longer than 100 years"),
         ("P36500DT1S", "longer than 100 years"),
@@ -52,7 +52,7 @@ def test_a_duration_is_its_number_times_its_unit(text, expected):
         ("P1Y2M3D", "years or months"),
         ("P0.5Y", "years or months"),
         *(
-            (text, "is no duration")
+            (text, "is not a duration")
             for text in (
                 "",
                 "d",
@@ -78,16 +78,16 @@ def test_a_duration_is_its_number_times_its_unit(text, expected):
         ),
     ],
 )
-def test_what_is_no_duration_above_zero_is_refused_with_its_hint(text, what):
+def test_text_that_is_not_a_duration_above_zero_is_refused_with_a_hint(text, message):
     with pytest.raises(DurationError) as caught:
         parse_duration(text)
-    assert what in caught.value.message
+    assert message in caught.value.message
     assert caught.value.hint
     assert str(caught.value) == f"{caught.value.message}; {caught.value.hint}"
 
 
 @given(st.integers(1, 36_500 * 86_400), st.sampled_from("smhdw"))
-def test_the_short_form_and_iso_8601_mean_the_same(number, unit):
+def test_short_form_and_iso_8601_are_equal(number, unit):
     iso = f"P{'T' if unit in 'smh' else ''}{number}{unit.upper()}"
     results = []
     for text in (f"{number}{unit}", iso):
@@ -99,7 +99,7 @@ def test_the_short_form_and_iso_8601_mean_the_same(number, unit):
 
 
 @given(st.text())
-def test_any_text_is_a_duration_above_zero_or_a_duration_error(text):
+def test_any_text_yields_a_duration_above_zero_or_a_duration_error(text):
     try:
         duration = parse_duration(text)
     except DurationError as error:

@@ -1,4 +1,4 @@
-"""What a policy without a fault offers: frozen values, and warnings."""
+"""A valid policy is frozen and reports warnings."""
 
 from datetime import date, timedelta
 
@@ -11,7 +11,7 @@ from invite_sweeper.policy import Keep, Organization, Policy, Rule, parse_policy
 TODAY = date(2027, 3, 31)
 
 
-def test_an_organization_is_an_id_or_an_id_with_the_name_of_its_credentials(policy_of):
+def test_organization_is_an_id_or_an_id_with_a_credentials_name(policy_of):
     first, second = "5efda682a3f2ed2e7dd6cde4", "5efda682a3f2ed2e7dd6cde5"
     text = f"version: 1\norganizations: [{first}, {{id: {second}, credentials: PROD_2}}]\n"
 
@@ -37,7 +37,7 @@ def test_notifications_are_read_with_their_default(policy_of):
     ]
 
 
-def test_every_matcher_of_a_keep_entry_is_read(policy_of):
+def test_every_condition_of_a_keep_entry_is_read(policy_of):
     (entry,) = policy_of(
         "keep:\n"
         "  - name: all\n"
@@ -69,7 +69,7 @@ def test_every_matcher_of_a_keep_entry_is_read(policy_of):
     )
 
 
-def test_nothing_of_a_policy_can_be_changed(policy_of):
+def test_policy_is_frozen(policy_of):
     policy = policy_of("")
     for part, key in (
         (policy, "rules"),
@@ -81,35 +81,35 @@ def test_nothing_of_a_policy_can_be_changed(policy_of):
             setattr(part, key, None)
 
 
-def test_a_policy_can_be_a_key_and_is_equal_to_one_of_the_same_file(policy_of):
+def test_policy_is_hashable_and_equal_to_one_of_the_same_file(policy_of):
     text = "projects: {tags: {env: sandbox}}\n"
     assert {policy_of(text): 1}[policy_of(text)] == 1
     assert policy_of(text) != policy_of("")
 
 
-def test_a_policy_is_dumped_without_a_warning(policy_of):
+def test_policy_is_dumped_without_a_serializer_warning(policy_of):
     dumped = policy_of("projects: {tags: {env: sandbox}}\n").model_dump(mode="json")
     assert dumped["projects"]["tags"] == {"env": "sandbox"}
     assert dumped["sources"] == ["invites"]
 
 
-def test_a_policy_of_nothing_unusual_has_no_warning(policy_of):
+def test_plain_policy_has_no_warnings(policy_of):
     assert policy_of("keep: [{name: b, roles: [x]}]\n").warnings(TODAY) == ()
 
 
 @pytest.mark.parametrize(
-    ("until", "holds"), [("2027-03-30", False), ("2027-03-31", True), ("2027-04-01", True)]
+    ("until", "applies"), [("2027-03-30", False), ("2027-03-31", True), ("2027-04-01", True)]
 )
-def test_a_keep_entry_holds_on_its_last_day_and_not_after(until, holds, policy_of):
+def test_keep_entry_applies_on_its_last_day_and_not_after(until, applies, policy_of):
     policy = policy_of(f"keep: [{{name: board, roles: [x], until: {until}}}]\n")
     (entry,) = policy.keep
-    assert entry.is_active(TODAY) is holds
+    assert entry.is_active(TODAY) is applies
     assert policy.warnings(TODAY) == (
-        () if holds else (f"The keep entry `board` ended on {until} and no longer holds.",)
+        () if applies else (f"The keep entry `board` ended on {until} and no longer applies.",)
     )
 
 
-def test_a_keep_entry_without_an_end_always_holds():
+def test_keep_entry_without_until_always_applies():
     assert Keep(name="a", roles=("x",)).is_active(date.max)
 
 
@@ -117,18 +117,18 @@ def with_rules(policy: Policy, *rules: Rule, sources=(Source.INVITES,)) -> Polic
     return policy.model_copy(update={"rules": rules, "sources": sources})
 
 
-def test_thirty_days_may_never_match_where_atlas_ends_invitations_after_thirty(policy_of):
+def test_older_than_30_days_may_never_match_in_the_invites_list(policy_of):
     rules = (
         Rule(name="just", older_than=timedelta(days=30)),
         Rule(name="less", older_than=timedelta(days=30) - timedelta(seconds=1)),
         Rule(name="other", expired=True),
     )
     (warning,) = with_rules(policy_of(""), *rules).warnings(TODAY)
-    assert warning.startswith("The rule `just` may never match: Atlas ends an invitation of the")
+    assert warning.startswith("The rule `just` may never match: invitations in the `invites` list")
     assert with_rules(policy_of(""), *rules, sources=(Source.USERS,)).warnings(TODAY) == ()
 
 
-def test_a_condition_that_contradicts_itself_is_told(policy_of):
+def test_contradictory_conditions_are_a_warning(policy_of):
     span = timedelta(days=1)
     rules = (
         Rule(name="never", expired=True, expires_within=span),

@@ -1,4 +1,4 @@
-"""The JSON Schema says what the parser does, as far as a schema can."""
+"""The JSON Schema agrees with the parser as far as a schema can."""
 
 import json
 import re
@@ -44,7 +44,7 @@ CHECKS = {
 
 
 def fits(schema: dict, value: object) -> bool:
-    """Check a value against the words of JSON Schema that ours uses; another word is an error."""
+    """Validate a value with the JSON Schema keywords in use; any other keyword is an error."""
     types = schema.get("type")
     if types is not None and not CHECKS["type"](types, value):
         return False
@@ -76,21 +76,21 @@ def described(schema: object, where: str = "") -> list[tuple[str, dict]]:
     return found
 
 
-def test_the_file_beside_the_policies_is_what_the_program_prints():
+def test_schema_file_equals_the_generated_schema():
     assert json.loads((CONFIG / "policy.schema.json").read_text("utf-8")) == SCHEMA
 
 
-def test_the_schema_is_json_and_names_its_draft():
+def test_schema_is_json_and_names_its_draft():
     assert json.loads(json.dumps(SCHEMA)) == SCHEMA
     assert SCHEMA["$schema"] == "http://json-schema.org/draft-07/schema#"
 
 
 @pytest.mark.parametrize("path", sorted(CONFIG.glob("*.yaml")), ids=lambda path: path.stem)
-def test_each_policy_of_the_repository_fits(path):
+def test_sample_policies_match_the_schema(path):
     assert fits(SCHEMA, as_json(path.read_text("utf-8")))
 
 
-def test_every_key_has_a_description_and_an_example_that_fits():
+def test_every_key_has_a_description_and_a_valid_example():
     keys = described(SCHEMA)
     assert len(keys) > 40
     for where, schema in keys:
@@ -102,7 +102,7 @@ def test_every_key_has_a_description_and_an_example_that_fits():
             assert fits(schema, schema["default"]), where
 
 
-def test_the_example_of_a_duration_is_its_default():
+def test_example_of_a_duration_is_its_default():
     for name, field in Execution.model_fields.items():
         if isinstance(field.default, timedelta):
             assert parse_duration(field.examples[0]) == field.default, name
@@ -122,7 +122,7 @@ RULES = "rules: [{name: a, older_than: 14d}]\n"
         "rules: [{name: a, expired: true}]\n",
     ],
 )
-def test_what_the_parser_takes_fits(text):
+def test_valid_policy_matches_the_schema(text):
     parse_policy((BASE + text).encode(), "p")
     assert fits(SCHEMA, as_json(BASE + text))
 
@@ -155,17 +155,17 @@ def test_what_the_parser_takes_fits(text):
         RULES + "notify: [{kind: slack, url_env: 'a-b'}]\n",
     ],
 )
-def test_what_is_a_fault_does_not_fit(text, faults_of):
-    assert faults_of(BASE + text) != []
+def test_invalid_policy_does_not_match_the_schema(text, errors_of):
+    assert errors_of(BASE + text) != []
     assert not fits(SCHEMA, as_json(BASE + text))
 
 
-def test_an_organization_may_be_short_or_long_and_not_wrong():
-    for entry, right in (
+def test_organization_matches_in_short_and_long_form_only():
+    for entry, valid in (
         ("0" * 24, True),
         ({"id": "0" * 24, "credentials": "A"}, True),
         ("A" * 24, False),
         ({"id": "0" * 24, "credentials": "a"}, False),
         ({"credentials": "A"}, False),
     ):
-        assert fits(SCHEMA["properties"]["organizations"], [entry]) is right
+        assert fits(SCHEMA["properties"]["organizations"], [entry]) is valid

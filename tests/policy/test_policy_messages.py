@@ -1,4 +1,4 @@
-"""What a person reads of a value is short, printable and right."""
+"""Values in errors are short, printable and described by type."""
 
 import pytest
 from hypothesis import given
@@ -7,19 +7,19 @@ from hypothesis import strategies as st
 from invite_sweeper.policy.messages import closest, format_path, join_or, quote
 
 
-def test_exactly_sixty_characters_are_shown_and_of_more_the_first_sixty():
+def test_quote_shows_60_characters_and_shortens_61():
     assert quote("x" * 60) == f"`{'x' * 60}`"
     assert quote("x" * 61) == f"`{'x' * 60}…`"
 
 
 @given(st.text(st.characters()))
-def test_what_is_shown_can_be_printed_and_is_never_long(text):
+def test_quoted_text_is_printable_and_short(text):
     assert quote(text).isprintable()
     assert len(quote(text)) <= 60 * len("\\U0010ffff") + 3
 
 
 @pytest.mark.parametrize(
-    ("path", "words"),
+    ("path", "text"),
     [
         ((), "policy"),
         (("rules", 0, "older_than"), "rules[0].older_than"),
@@ -27,19 +27,19 @@ def test_what_is_shown_can_be_printed_and_is_never_long(text):
         ((0, 1), "[0][1]"),
     ],
 )
-def test_a_place_is_named_as_people_write_it(path, words):
-    assert format_path(path) == words
+def test_path_is_formatted_with_dots_and_brackets(path, text):
+    assert format_path(path) == text
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [(["a"], "`a`"), (["a", "b"], "`a` or `b`"), (["a", "b", "c"], "`a`, `b` or `c`")],
 )
-def test_words_are_joined_as_in_a_sentence(words, sentence):
+def test_words_are_joined_with_commas_and_or(words, sentence):
     assert join_or(words) == sentence
 
 
-def test_the_nearest_word_is_found_whatever_its_case_up_to_64_characters():
+def test_closest_ignores_case_and_compares_up_to_64_characters():
     assert closest("oldr_than", ["older_than", "expired"]) == "older_than"
     assert closest("pending", ["PENDING"]) == "PENDING"
     assert closest("zzz", ["older_than"]) is None
