@@ -49,8 +49,8 @@ class Trace:
         """Stop tracing this thread."""
         sys.setprofile(None)
 
-    def verify_file(self, executor: type, reader: type) -> None:
-        """Collect apart what runs between `reader.head` and the end of `executor.run`."""
+    def follow(self, executor: type, reader: type) -> None:
+        """Collect apart what runs between `reader.peek` and the end of `executor.run`."""
         self._reader = reader.peek.__code__
         run = executor.run
 
@@ -94,11 +94,11 @@ def main(note: Path, arguments: list[str]) -> None:
     trace = Trace(Path(invite_sweeper.__file__).parent)
     sys.argv[:] = ["invite-sweeper", *arguments]
     trace.start()
-    from invite_sweeper.audit import PlannedLane
+    from invite_sweeper.audit import PlanReader
     from invite_sweeper.cli import main as run_command
     from invite_sweeper.sweep.executor import SweepExecutor
 
-    trace.verify_file(SweepExecutor, PlannedLane)
+    trace.follow(SweepExecutor, PlanReader)
     try:
         run_command()
     finally:

@@ -1,4 +1,4 @@
-"""What is tried again by itself is the same, whichever way the program is run."""
+"""Cron, systemd and Kubernetes retry the same exit codes."""
 
 import re
 
@@ -12,7 +12,7 @@ RETRYABLE = {code for code in ExitCode if code.retryable}
 FINAL = {code for code in ExitCode if not code.retryable and not code.succeeded}
 
 
-def test_4_6_and_8_may_pass_by_themselves_and_no_other_code_is_retryable():
+def test_only_4_6_and_8_are_retryable():
     assert {int(code) for code in RETRYABLE} == {4, 6, 8}
     assert {int(code) for code in FINAL} == {1, 2, 3, 5, 7, 9}
 
@@ -31,7 +31,7 @@ def of_kubernetes():
 
 
 def of_helm():
-    """Read from the template, so that it is held where there is no helm, too."""
+    """Read the template itself, so that the test does not need helm."""
     text = (DEPLOY / "helm" / "templates" / "cronjob.yaml").read_text("utf-8")
     block = text[text.index("podFailurePolicy:") : text.index("      template:")]
     plain = re.sub(r"{{.*}}", "FailJob", block)
@@ -39,25 +39,25 @@ def of_helm():
 
 
 @pytest.mark.parametrize("rules", [of_kubernetes, of_helm])
-def test_a_job_fails_at_once_on_a_defect_and_an_unwritable_log_and_counts_4_6_and_8(rules):
+def test_job_fails_at_once_on_final_codes_and_counts_retryable_ones(rules):
     assert rules() == [("FailJob", FINAL), ("Count", RETRYABLE)]
 
 
-def test_systemd_never_restarts_after_what_fails_a_job_at_once():
+def test_systemd_does_not_restart_on_codes_that_fail_a_job_at_once():
     unit = (DEPLOY / "systemd" / "invite-sweeper.service").read_text("utf-8")
     (never,) = re.findall(r"^RestartPreventExitStatus=(.*)$", unit, re.MULTILINE)
     assert {int(code) for code in never.split()} == FINAL
 
 
-def test_the_steps_tell_which_codes_are_tried_again():
+def test_readme_lists_the_codes_that_are_retried():
     text = (DEPLOY / "README.md").read_text("utf-8")
-    *most, last = sorted(int(code) for code in FINAL)
-    told = f"{', '.join(map(str, most))} and {last}"
-    assert f"Exit codes {told} fail the Job at once; 4, 6 and 8 are tried twice more." in text
-    assert f"{told} need a person and are never tried again by themselves;" in text
+    *others, last = sorted(int(code) for code in FINAL)
+    final = f"{', '.join(map(str, others))} and {last}"
+    assert f"Exit codes {final} fail the Job at once; 4, 6 and 8 are retried twice." in text
+    assert f"{final} need an operator and are not retried;" in text
 
 
-def test_the_alert_on_failed_runs_leaves_out_success_and_codes_with_alerts_of_their_own():
+def test_alert_on_failed_runs_excludes_success_and_codes_with_separate_alerts():
     text = (DEPLOY / "monitoring" / "alerts.yaml").read_text("utf-8")
     rules = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
     (failed,) = (rule for rule in rules if rule.get("alert") == "InviteSweeperRunFailed")
