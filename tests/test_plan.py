@@ -40,13 +40,12 @@ def saved(*numbers, context=CONTEXT):
     return parse_plan(lines(*numbers, context=context))
 
 
-def checked(plan=None, *, now=NOW, max_age=MAX_AGE, same_policy=True, **present):
+def checked(plan=None, *, now=NOW, max_age=MAX_AGE, **present):
     check_applicable(
         plan or saved(1),
         CONTEXT.model_copy(update=present),
         now=now,
         max_age=max_age,
-        same_policy=same_policy,
     )
 
 
@@ -200,10 +199,6 @@ def test_plan_of_another_organization_host_or_policy_is_refused(present, said):
     with pytest.raises(GuardRefused) as caught:
         checked(**present)
     assert caught.value.message == said
-
-
-def test_policy_is_not_compared_where_none_was_named():
-    checked(same_policy=False, policy_sha256="b" * 64)
 
 
 def test_refusal_says_how_to_make_another():

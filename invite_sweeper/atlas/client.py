@@ -5,8 +5,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, date, datetime
-from functools import partial
+from datetime import date, datetime, timedelta
 from ssl import SSLContext
 from typing import Final
 
@@ -239,6 +238,8 @@ async def connect_for_run(
     credentials: Credentials,
     execution: Execution,
     *,
+    now: datetime,
+    started_s: float,
     deadline_s: float,
     shards: int,
     log: FilteringBoundLogger,
@@ -246,6 +247,9 @@ async def connect_for_run(
     """Connect for one run.
 
     Args:
+        now: The instant from which the run counts ages. Atlas's `Date` is compared with it and
+            the time since, so that a clock set meanwhile cannot hide that `now` was wrong.
+        started_s: `now` on the monotonic clock.
         deadline_s: On the monotonic clock; nothing waits beyond it.
         shards: The number of runs that share the buckets of the credentials.
     """
@@ -262,7 +266,7 @@ async def connect_for_run(
         concurrency=execution.concurrency,
         retry_policy=RetryPolicy(execution.attempts, deadline_s),
         limiter=limiter,
-        clock=partial(datetime.now, UTC),
+        clock=lambda: now + timedelta(seconds=time.monotonic() - started_s),
         log=log,
     ) as atlas:
         yield atlas

@@ -1,5 +1,6 @@
 """JSON bodies -> models."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -180,7 +181,20 @@ def _load_json(body: bytes) -> object:
     except orjson.JSONDecodeError as error:
         message = f"the body is no JSON ({error.msg})" if body else "the body is empty"
         raise InvalidResponse(message) from None
+    try:
+        json.loads(body, object_pairs_hook=_check_unique_keys)
+    except RecursionError:
+        message = "the body is nested too deeply"
+        raise InvalidResponse(message) from None
     return loaded
+
+
+def _check_unique_keys(pairs: list[tuple[str, object]]) -> None:
+    """Raise InvalidResponse if a key occurs twice in one object: which value holds is unknown."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        message = "a key occurs twice in one object"
+        raise InvalidResponse(message)
 
 
 def _require_object(value: object, name: str) -> dict[str, object]:
@@ -243,13 +257,7 @@ def parse_user(body: bytes) -> UserRecord:
 
     Source: `GroupUserResponse` and `OrgUserResponse` of the OpenAPI document, 2025-02-19.
     """
-    try:
-        item: object = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        item = None
-    if not isinstance(item, dict):
-        message = "the user is no object"
-        raise InvalidResponse(message)
+    item = _require_object(_load_json(body), "the user")
     roles = item.get("roles")
     assignments = roles.get("groupRoleAssignments") if isinstance(roles, dict) else None
     project_ids = (

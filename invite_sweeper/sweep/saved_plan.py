@@ -116,13 +116,12 @@ def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
 
 
 def check_applicable(
-    saved: SavedPlan, current: PlanContext, *, now: datetime, max_age: timedelta, same_policy: bool
+    saved: SavedPlan, current: PlanContext, *, now: datetime, max_age: timedelta
 ) -> None:
     """Let a plan pass that belongs to this run.
 
     Args:
         present: What this run stands on.
-        same_policy: The policy was named, so it must be the plan's own.
 
     Raises:
         GuardRefused: It is too old, from the future, or of another organization, host or policy.
@@ -136,7 +135,7 @@ def check_applicable(
         raise _plan_error("The plan belongs to other organizations than the policy.")
     if context.base_url != current.base_url:
         raise _plan_error(f"The plan belongs to {context.base_url}, not to {current.base_url}.")
-    if same_policy and context.policy_sha256 != current.policy_sha256:
+    if context.policy_sha256 != current.policy_sha256:
         raise _plan_error("The plan was made by another policy.")
 
 
