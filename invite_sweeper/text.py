@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from unicodedata import category, normalize
 
@@ -29,29 +29,123 @@ def casefold_visible(name: str) -> str:
     return normalize("NFC", visible_text.casefold()).strip()
 
 
+def casefold_lookalike(name: str) -> str:
+    """Return the form under which names that look the same are equal.
+
+    Beyond `casefold_visible`: compatibility forms (full-width letters, ligatures), every
+    character without a shape, and domain labels in punycode, which are decoded. Two different
+    names may get one form, so it is only used where a match protects an invitation.
+
+    Source: UAX #44, `Default_Ignorable_Code_Point`; RFC 3492 for punycode.
+    """
+    text = "".join(c for c in normalize("NFKC", name) if not _is_invisible(c))
+    local_part, at, domain = text.rpartition("@")
+    labels = domain.replace("\u3002", ".").split(".")
+    text = f"{local_part}{at}{'.'.join(map(_decode_label, labels))}"
+    text = normalize("NFKC", text.casefold())
+    return "".join(c for c in text if not _is_invisible(c)).strip()
+
+
+def _is_invisible(character: str) -> bool:
+    code = ord(character)
+    return category(character) == "Cf" or any(low <= code <= high for low, high in _INVISIBLE)
+
+
+def _decode_label(label: str) -> str:
+    if label[:4].lower() != "xn--":
+        return label
+    try:
+        return label[4:].encode("ascii").decode("punycode")
+    except UnicodeError:
+        return label
+
+
+_INVISIBLE = (
+    *((0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2065, 0x2065)),
+    *((0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8)),
+    (0xE0000, 0xE0FFF),
+)
+"""Ranges of characters without a shape that are not format characters (category Cf)."""
+
+
 class Globs:
     """A list of globs (`*`, `?`, `[abc]`, `[!abc]`) that matches if any of them does.
 
     A glob must match the whole name. An empty list matches nothing.
+
+    Args:
+        fold: Returns the form of names and globs that is compared.
     """
 
-    __slots__ = ("_any", "_each", "patterns")
+    __slots__ = ("_any", "_each", "_fold", "patterns")
 
-    def __init__(self, patterns: Iterable[str]) -> None:
+    def __init__(
+        self, patterns: Iterable[str], fold: Callable[[str], str] = casefold_visible
+    ) -> None:
         self.patterns = tuple(patterns)
-        self._each = tuple(
-            re.compile(fnmatch.translate(casefold_visible(p))) for p in self.patterns
-        )
+        self._fold = fold
+        self._each = tuple(re.compile(fnmatch.translate(fold(p))) for p in self.patterns)
         self._any = re.compile("|".join(f"(?:{p.pattern})" for p in self._each) or r"(?!)")
 
     def matches(self, name: str) -> bool:
         """Return whether any glob matches the name."""
-        return self._any.match(casefold_visible(name)) is not None
+        return self._any.match(self._fold(name)) is not None
 
     def matching_patterns(self, name: str) -> tuple[str, ...]:
         """Return the globs that match the name, as the policy writes them."""
-        folded = casefold_visible(name)
+        folded = self._fold(name)
         return tuple(p for p, r in zip(self.patterns, self._each, strict=True) if r.match(folded))
+
+
+class ProtectiveGlobs:
+    """Globs whose match protects an invitation: names that look the same are the same."""
+
+    __slots__ = ("_exact", "_lookalike", "patterns")
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._exact = Globs(patterns)
+        self.patterns = self._exact.patterns
+        self._lookalike = Globs(self.patterns, casefold_lookalike)
+
+    def matches(self, name: str) -> bool:
+        """Return whether any glob covers the name, or one that looks like it."""
+        return self._exact.matches(name) or self._lookalike.matches(name)
+
+    def matching_patterns(self, name: str) -> tuple[str, ...]:
+        """Return the globs that cover the name or one that looks like it, as written."""
+        found = {*self._exact.matching_patterns(name), *self._lookalike.matching_patterns(name)}
+        return tuple(pattern for pattern in self.patterns if pattern in found)
+
+
+class ProjectPatterns:
+    """Entries that select projects: ids of 24 hex digits, and globs on the name.
+
+    An id is compared with ids alone and a glob with names alone, so that no glob selects a
+    project by the hex digits of its id, and no project can be named to look like another.
+
+    Args:
+        protects: A match protects invitations: names that look the same are the same.
+    """
+
+    __slots__ = ("_globs", "_ids", "patterns")
+
+    def __init__(self, patterns: Iterable[str], *, protects: bool = False) -> None:
+        self.patterns = tuple(patterns)
+        self._ids = {p: p.strip().lower() for p in self.patterns if _PROJECT_ID.fullmatch(p)}
+        names = [p for p in self.patterns if p not in self._ids]
+        self._globs: Globs | ProtectiveGlobs = ProtectiveGlobs(names) if protects else Globs(names)
+
+    def matches(self, project_id: str, name: str) -> bool:
+        """Return whether any entry selects the project."""
+        return project_id.lower() in self._ids.values() or self._globs.matches(name)
+
+    def matching_patterns(self, project_id: str, name: str) -> tuple[str, ...]:
+        """Return the entries that select the project, as written."""
+        by_id = tuple(p for p, wanted in self._ids.items() if wanted == project_id.lower())
+        return by_id + self._globs.matching_patterns(name)
+
+
+_PROJECT_ID = re.compile(r"\s*[0-9a-fA-F]{24}\s*")
 
 
 # Values of audit lines are untrusted: any program may have written them.

@@ -40,13 +40,12 @@ def saved(*numbers, context=CONTEXT):
     return parse_plan(lines(*numbers, context=context))
 
 
-def check(plan=None, *, now=NOW, max_age=MAX_AGE, same_policy=True, **current):
+def check(plan=None, *, now=NOW, max_age=MAX_AGE, **current):
     check_applicable(
         plan or saved(1),
         CONTEXT.model_copy(update=current),
         now=now,
         max_age=max_age,
-        same_policy=same_policy,
     )
 
 
@@ -202,10 +201,6 @@ def test_plan_of_another_organization_host_or_policy_is_refused(current, expecte
     with pytest.raises(GuardRefused) as caught:
         check(**current)
     assert caught.value.message == expected
-
-
-def test_policy_is_not_compared_without_same_policy():
-    check(same_policy=False, policy_sha256="b" * 64)
 
 
 def test_error_contains_the_command_for_a_new_plan():

@@ -5,8 +5,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, date, datetime
-from functools import partial
+from datetime import date, datetime, timedelta
 from ssl import SSLContext
 from typing import Final
 
@@ -236,6 +235,8 @@ async def connect_for_run(
     credentials: Credentials,
     execution: Execution,
     *,
+    now: datetime,
+    started_s: float,
     deadline_s: float,
     shards: int,
     log: FilteringBoundLogger,
@@ -246,6 +247,9 @@ async def connect_for_run(
         base_url: As `parse_base_url` returns it.
         credentials: As `read_credentials` returns them.
         execution: The policy's limits.
+        now: The instant from which the run counts ages. Atlas's `Date` is compared with it and
+            the time since, so that a clock set meanwhile cannot hide that `now` was wrong.
+        started_s: `now` on the monotonic clock.
         deadline_s: On the monotonic clock; nothing is retried after it.
         shards: Number of shards that share the rate limits of the credentials.
         log: Each retry is logged at debug level.
@@ -263,7 +267,7 @@ async def connect_for_run(
         concurrency=execution.concurrency,
         retry_policy=RetryPolicy(execution.attempts, deadline_s),
         limiter=limiter,
-        clock=partial(datetime.now, UTC),
+        clock=lambda: now + timedelta(seconds=time.monotonic() - started_s),
         log=log,
     ) as atlas:
         yield atlas

@@ -4,6 +4,7 @@ Lenient where Atlas may vary (unknown keys, missing fields, unusual dates), stri
 could lose an invitation: a list that is not complete is an error.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -178,7 +179,20 @@ def _load_json(body: bytes) -> object:
     except orjson.JSONDecodeError as error:
         message = f"the body is not JSON ({error.msg})" if body else "the body is empty"
         raise InvalidResponse(message) from None
+    try:
+        json.loads(body, object_pairs_hook=_check_unique_keys)
+    except RecursionError:
+        message = "the body is nested too deeply"
+        raise InvalidResponse(message) from None
     return loaded
+
+
+def _check_unique_keys(pairs: list[tuple[str, object]]) -> None:
+    """Raise InvalidResponse if a key occurs twice in one object: which value holds is unknown."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        message = "a key occurs twice in one object"
+        raise InvalidResponse(message)
 
 
 def _require_object(value: object, name: str) -> dict[str, object]:

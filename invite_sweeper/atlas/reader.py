@@ -164,6 +164,7 @@ def _user_status_of(
     return UserStatus(user.status, still_member)
 
 
+_NO_NEW: Final = "no new entry and names a next page, so the list may not be complete"
 PAGES_CAP: Final = 10_000
 
 
@@ -208,13 +209,13 @@ class AtlasReader:
                     seen.add(identity)
                     new_count += 1
                     yield item
-            if page.has_next and not new_count:
-                self._transport.server.warnings.append(
-                    f"The list of projects repeats itself from page {number} on: some projects "
-                    "may be missing."
-                )
-            if not page.has_next or not new_count:
+            if not page.has_next:
                 return
+            if not new_count:
+                raise AtlasUnavailable(
+                    f"The list of projects cannot be read to the end: page {number} has no new "
+                    "project and names a next page."
+                )
         raise AtlasUnavailable(f"The list of projects has more than {PAGES_CAP} pages.")
 
     async def _projects_page(self, number: int) -> _ProjectPage:
@@ -251,9 +252,14 @@ class AtlasReader:
             before = len(found)
             for row in result.value.invitations:
                 # Rows without an id are never duplicates; selection keeps them.
-                found.setdefault(row.id or len(found), row)
-            if not result.value.has_next or len(found) == before:
+                key = row.id or len(found)
+                listed = found.setdefault(key, row)
+                if listed.status != row.status:  # the user's status is unknown: selection keeps it
+                    found[key] = listed._replace(status=None)
+            if not result.value.has_next:
                 return tuple(found.values())
+            if len(found) == before:
+                return unreadable_list(list_ref, f"page {number} has {_NO_NEW}.")
         return unreadable_list(list_ref, f"The list has more than {PAGES_CAP} pages.")
 
     async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
@@ -381,8 +387,11 @@ class MemberReader:
                 return page
             before = len(usernames)
             usernames.update(map(casefold_visible, page.usernames))
-            if not page.has_next or len(usernames) == before:
+            if not page.has_next:
                 return frozenset(usernames)
+            if len(usernames) == before:
+                reason = f"Page {number} of the list of users has {_NO_NEW}."
+                return ListUnreadable(scope_id, invitation.project_name, reason)
         reason = f"The list of users has more than {PAGES_CAP} pages."
         return ListUnreadable(scope_id, invitation.project_name, reason)
 

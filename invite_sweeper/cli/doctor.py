@@ -206,6 +206,7 @@ class _Doctor:
     """What one checkup has found out so far."""
 
     def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
+        self._started_s = time.monotonic()
         self.now = datetime.now(UTC)
         self._options = options
         self._environment = environment
@@ -289,6 +290,8 @@ class _Doctor:
                 self._base_url,
                 credentials,
                 part.execution if part is not None else Execution(),
+                now=self.now,
+                started_s=self._started_s,
                 deadline_s=time.monotonic() + _TIMEOUT_S,
                 shards=1,
                 log=self._log,

@@ -292,6 +292,8 @@ class _Search:
             self._base_url,
             credentials,
             execution,
+            now=self._now,
+            started_s=self._started_s,
             deadline_s=self._started_s + execution.deadline.total_seconds(),
             shards=1,
             log=self._log,

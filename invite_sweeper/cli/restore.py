@@ -276,6 +276,8 @@ class _RestoreSession:
                 self._base_url,
                 self._credentials,
                 self._execution,
+                now=self._now,
+                started_s=self._started_s,
                 deadline_s=self._started_s + deadline.total_seconds(),
                 shards=1,
                 log=self._log,

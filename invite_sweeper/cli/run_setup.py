@@ -164,7 +164,6 @@ class RunSetup:
             context.plan_context,
             now=context.now,
             max_age=max_age,
-            same_policy=options.policy_named,
         )
         if key is not None:
             saved_plan.require_approval(path, saved.digest, key)

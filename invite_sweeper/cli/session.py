@@ -101,6 +101,8 @@ class SingleRun:
             context.base_url,
             context.credentials,
             execution,
+            now=context.now,
+            started_s=context.started_s,
             deadline_s=context.started_s + execution.deadline.total_seconds(),
             shards=context.shard.count if context.shard is not None else 1,
             log=self._log,

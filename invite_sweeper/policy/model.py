@@ -16,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import override
 
-from invite_sweeper.models import Source
+from invite_sweeper.models import SOURCES_OF_USERS, Source
 from invite_sweeper.policy.messages import Placeholder
 from invite_sweeper.policy.types import (
     AtlasId,
@@ -383,7 +383,11 @@ class Policy(PolicyFile):
         Args:
             today: The day of the run, in UTC.
         """
-        return (*self._never_matching_warnings(), *self._expired_keep_warnings(today))
+        return (
+            *self._never_matching_warnings(),
+            *self._pending_not_named_warnings(),
+            *self._expired_keep_warnings(today),
+        )
 
     def _never_matching_warnings(self) -> tuple[str, ...]:
         never_old_enough = [
@@ -398,6 +402,15 @@ class Policy(PolicyFile):
             if entry.expired and entry.expires_within is not None
         ]
         return (*(never_old_enough if Source.INVITES in self.sources else ()), *contradictory)
+
+    def _pending_not_named_warnings(self) -> tuple[str, ...]:
+        lists = [source.value for source in self.sources if source in SOURCES_OF_USERS]
+        return tuple(
+            f"The rule `{rule.name}` names no status, so PENDING people of {' and '.join(lists)} "
+            "are kept: deleting them removes the person. Add statuses: [PENDING, …] to include them."
+            for rule in self.rules
+            if lists and rule.statuses is None
+        )
 
     def _expired_keep_warnings(self, today: date) -> tuple[str, ...]:
         return tuple(

@@ -116,13 +116,12 @@ def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
 
 
 def check_applicable(
-    saved: SavedPlan, current: PlanContext, *, now: datetime, max_age: timedelta, same_policy: bool
+    saved: SavedPlan, current: PlanContext, *, now: datetime, max_age: timedelta
 ) -> None:
     """Raise GuardRefused if the plan does not apply to this run.
 
     Args:
         current: The context of this run.
-        same_policy: The plan must have been created with the policy of this run.
 
     Raises:
         GuardRefused: The plan is too old, from the future, or for another organization, host
@@ -139,7 +138,7 @@ def check_applicable(
         raise _plan_error(
             f"The plan was created for {context.base_url}, not for {current.base_url}."
         )
-    if same_policy and context.policy_sha256 != current.policy_sha256:
+    if context.policy_sha256 != current.policy_sha256:
         raise _plan_error("The plan was created with another policy.")
 
 

@@ -16,7 +16,7 @@ from invite_sweeper.models import (
     organization_list_ref,
 )
 from invite_sweeper.policy import Limits, Policy
-from invite_sweeper.text import Globs, casefold_visible
+from invite_sweeper.text import ProjectPatterns, casefold_visible
 
 
 class ProjectFilter:
@@ -31,8 +31,8 @@ class ProjectFilter:
         self._organizations_without_projects = dict.fromkeys(
             each.id for each in policy.organizations
         )
-        self._include = Globs(policy.projects.include)
-        self._exclude = Globs(policy.projects.exclude)
+        self._include = ProjectPatterns(policy.projects.include)
+        self._exclude = ProjectPatterns(policy.projects.exclude, protects=True)
         self._tags = frozenset(
             (casefold_visible(key), casefold_visible(value))
             for key, value in dict(policy.projects.tags or {}).items()
@@ -73,8 +73,8 @@ class ProjectFilter:
             f"{where} {pattern!r} matched no project." for where, pattern in self._unused_entries
         )
 
-    def _matches(self, where: str, globs: Globs, project: Project) -> bool:
-        hits = globs.matching_patterns(project.name) + globs.matching_patterns(project.id)
+    def _matches(self, where: str, patterns: ProjectPatterns, project: Project) -> bool:
+        hits = patterns.matching_patterns(project.id, project.name)
         for pattern in hits:
             self._unused_entries.pop((where, pattern), None)
         return bool(hits)

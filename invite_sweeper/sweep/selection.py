@@ -16,7 +16,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from invite_sweeper.models import (
@@ -29,7 +29,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.sweep.saved_plan import SavedPlanFilter
-from invite_sweeper.text import Globs, casefold_visible
+from invite_sweeper.text import Globs, ProjectPatterns, ProtectiveGlobs, casefold_visible
 
 MatchResult: TypeAlias = bool | str
 """Whether a condition matches; a string is the reason why that is unknown."""
@@ -44,7 +44,16 @@ def unusable_date_reason(timestamp: Timestamp, now: datetime) -> str | None:
         return "no_date"
     if isinstance(timestamp, UnreadableDate):
         return "unreadable_date"
+    if timestamp < ATLAS_LAUNCHED_AT:
+        return "no_date"
     return "future_date" if timestamp > now else None
+
+
+ATLAS_LAUNCHED_AT: Final = datetime(2016, 6, 1, tzinfo=UTC)
+"""Before it no invitation can have been sent: 0001-01-01 or 1970-01-01 stand for "no date".
+
+Source: MongoDB announced Atlas on 2016-06-28.
+"""
 
 
 def match_all(conditions: tuple[Condition, ...], invitation: Invitation) -> MatchResult:
@@ -72,9 +81,8 @@ def rule_conditions(rule: Rule, now: datetime) -> tuple[Condition, ...]:
 
 
 def _pending_needs_explicit_status(invitation: Invitation) -> MatchResult:
-    return (
-        invitation.source not in SOURCES_OF_USERS or invitation.status != MembershipStatus.PENDING
-    )
+    is_pending = invitation.status == MembershipStatus.PENDING
+    return "pending_not_named" if invitation.source in SOURCES_OF_USERS and is_pending else True
 
 
 def entry_conditions(entry: Rule | Keep, now: datetime) -> tuple[Condition, ...]:
@@ -93,18 +101,13 @@ def _time_conditions(entry: Rule | Keep, now: datetime) -> Iterator[Condition]:
 
 def _name_conditions(entry: Rule | Keep) -> Iterator[Condition]:
     if entry.usernames is not None:
-        yield ("usernames", _name_condition(entry.usernames, lambda i: i.username, "no_username"))
+        yield ("usernames", _name_condition(entry, entry.usernames, _username, "no_username"))
     if entry.inviters is not None:
-        yield ("inviters", _name_condition(entry.inviters, lambda i: i.inviter, "no_inviter"))
+        yield ("inviters", _name_condition(entry, entry.inviters, _inviter, "no_inviter"))
     if entry.roles is not None:
         yield ("roles", _roles_condition(entry.roles))
     if entry.projects is not None:
-        # A rule must match all linked projects, because the deletion affects all of them; a
-        # keep entry protects if it matches any.
-        yield (
-            "projects",
-            _projects_condition(entry.projects, all if isinstance(entry, Rule) else any),
-        )
+        yield ("projects", _projects_condition(entry, entry.projects))
     if entry.statuses is not None:
         yield ("statuses", _statuses_condition(entry.statuses))
 
@@ -114,7 +117,7 @@ def _older_than_condition(age: timedelta, now: datetime) -> Callable[[Invitation
 
     def matches(invitation: Invitation) -> MatchResult:
         created_at = invitation.created_at
-        if not isinstance(created_at, datetime):
+        if not isinstance(created_at, datetime) or created_at < ATLAS_LAUNCHED_AT:
             return unusable_date_reason(created_at, now) or False
         return created_at <= latest
 
@@ -125,9 +128,10 @@ def _expiry_condition(
     test: Callable[[datetime], bool], now: datetime
 ) -> Callable[[Invitation], MatchResult]:
     def matches(invitation: Invitation) -> MatchResult:
-        if not isinstance(invitation.expires_at, datetime):
-            return unusable_date_reason(invitation.expires_at, now) or False
-        return test(invitation.expires_at)
+        expires_at = invitation.expires_at
+        if not isinstance(expires_at, datetime) or expires_at < ATLAS_LAUNCHED_AT:
+            return unusable_date_reason(expires_at, now) or False
+        return test(expires_at)
 
     return matches
 
@@ -142,10 +146,21 @@ def _expires_within_condition(
     return _expiry_condition(lambda end: timedelta() < end - now <= span, now)
 
 
+def _username(invitation: Invitation) -> str | None:
+    return invitation.username
+
+
+def _inviter(invitation: Invitation) -> str | None:
+    return invitation.inviter
+
+
 def _name_condition(
-    patterns: tuple[str, ...], get_name: Callable[[Invitation], str | None], reason_if_missing: str
+    entry: Rule | Keep,
+    patterns: tuple[str, ...],
+    get_name: Callable[[Invitation], str | None],
+    reason_if_missing: str,
 ) -> Callable[[Invitation], MatchResult]:
-    globs = Globs(patterns)
+    globs = ProtectiveGlobs(patterns) if isinstance(entry, Keep) else Globs(patterns)
 
     def matches(invitation: Invitation) -> MatchResult:
         name = get_name(invitation)
@@ -165,17 +180,22 @@ def _roles_condition(wanted: tuple[str, ...]) -> Callable[[Invitation], MatchRes
 
 
 def _projects_condition(
-    patterns: tuple[str, ...], quantifier: Callable[[Iterable[bool]], bool]
+    entry: Rule | Keep, entries: tuple[str, ...]
 ) -> Callable[[Invitation], MatchResult]:
-    """Match the project, or the linked projects of an organization's invitation."""
-    globs = Globs(patterns)
+    """Match the project, or those that an organization's invitation is linked to.
+
+    A rule must match every linked project, because a deletion takes all of them away; a keep
+    entry protects the invitation if it matches one.
+    """
+    patterns = ProjectPatterns(entries, protects=isinstance(entry, Keep))
+    quantifier: Callable[[Iterable[bool]], bool] = all if isinstance(entry, Rule) else any
 
     def matches(invitation: Invitation) -> MatchResult:
         if not invitation.source.is_organization_level:
-            return globs.matches(invitation.project_name) or globs.matches(invitation.project_id)
+            return patterns.matches(invitation.project_id, invitation.project_name)
         linked = invitation.linked_projects
         return bool(linked) and quantifier(
-            globs.matches(project_id) or globs.matches(name) for project_id, name in linked
+            patterns.matches(project_id, name) for project_id, name in linked
         )
 
     return matches
@@ -203,6 +223,7 @@ KEEP_REASONS: Final = {
     "future_date": "creation date in the future",
     "unreadable_id": "malformed id",
     "not_pending": "not pending",
+    "pending_not_named": "pending, and no rule names statuses: [PENDING]",
     "reaches_out_of_scope": "linked to a project outside the policy's scope",
     "bounced": "deleted and re-invited too often (max_bounces)",
     "not_in_plan": "not in the saved plan",

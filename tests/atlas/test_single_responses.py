@@ -345,11 +345,14 @@ async def test_pages_are_requested_by_number_and_not_by_the_next_link(connecting
 
 
 @pytest.mark.parametrize("last", [(), (1,), (2, 1)])
-async def test_page_without_a_new_project_is_the_last(connecting, answering, last):
+async def test_page_of_projects_without_a_new_one_that_names_a_next_ends_the_run(
+    connecting, answering, last
+):
     answering.get(GROUPS + "1", payload=page(1, 2, has_next=True))
     answering.get(GROUPS + "2", payload=page(*last, has_next=True))
 
-    assert len(await list_projects(connecting)) == 2
+    with pytest.raises(AtlasUnavailable, match="to the end: page 2 has no new project"):
+        await list_projects(connecting)
     assert attempts_sent(answering) == 2
 
 
@@ -398,7 +401,7 @@ async def test_projects_with_a_malformed_id_are_returned_once(connecting, answer
     for item in listed["results"][:2]:
         item["id"] = ""
     answering.get(GROUPS + "1", payload={**listed, "links": page(has_next=True)["links"]})
-    answering.get(GROUPS + "2", payload={**listed, "links": page(has_next=True)["links"]})
+    answering.get(GROUPS + "2", payload=listed)
 
     found = await list_projects(connecting)
 

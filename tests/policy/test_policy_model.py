@@ -119,9 +119,11 @@ def with_rules(policy: Policy, *rules: Rule, sources=(Source.INVITES,)) -> Polic
 
 def test_older_than_30_days_may_never_match_in_the_invites_list(policy_of):
     rules = (
-        Rule(name="just", older_than=timedelta(days=30)),
-        Rule(name="less", older_than=timedelta(days=30) - timedelta(seconds=1)),
-        Rule(name="other", expired=True),
+        Rule(name="just", older_than=timedelta(days=30), statuses=("PENDING",)),
+        Rule(
+            name="less", older_than=timedelta(days=30) - timedelta(seconds=1), statuses=("PENDING",)
+        ),
+        Rule(name="other", expired=True, statuses=("PENDING",)),
     )
     (warning,) = with_rules(policy_of(""), *rules).warnings(TODAY)
     assert warning.startswith("The rule `just` may never match: invitations in the `invites` list")

@@ -1,0 +1,127 @@
+"""A list that is not known to be complete loses nothing."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
+from time import monotonic
+
+import pytest
+import structlog
+from aioresponses import CallbackResult
+from builders import ORG, PROJECT, object_id, project
+
+from invite_sweeper.atlas import BearerToken, Secret, parse_base_url
+from invite_sweeper.atlas.client import connect_for_run
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.models import ListUnreadable, Source
+from invite_sweeper.policy import Execution
+from invite_sweeper.simulator import SimulatedAtlas, serve
+from invite_sweeper.sweep.guards import check_clock
+
+BASE = "https://atlas.example.com"
+ALPHA = project(1, id=PROJECT)
+
+
+def user(number, status="PENDING"):
+    return {
+        "id": object_id(number),
+        "username": f"person-{number}@example.com",
+        "orgMembershipStatus": status,
+        "invitationCreatedAt": "2026-01-01T00:00:00Z",
+        "roles": ["GROUP_OWNER"],
+    }
+
+
+def page(*users, has_next=False):
+    links = [{"rel": "next", "href": "https://elsewhere.example"}] if has_next else []
+    return {"results": list(users), "links": links}
+
+
+async def users_of(connecting, answering, *pages):
+    async with connecting(BASE) as atlas:
+        bodies = chain(pages, repeat(pages[-1]))
+
+        def answer(url, **_):
+            return CallbackResult(status=200, body=next(bodies), content_type="application/json")
+
+        address = re.compile(f"{BASE}/api/atlas/v2/groups/{PROJECT}/users.*")
+        answering.get(address, callback=answer, repeat=True)
+        return await atlas.reader.invitations(ALPHA, Source.USERS)
+
+
+@pytest.mark.parametrize("last", [(), (1,)], ids=["empty", "repeated"])
+async def test_page_of_users_without_a_new_one_that_names_a_next_makes_the_list_unreadable(
+    connecting, answering, last
+):
+    found = await users_of(
+        connecting,
+        answering,
+        json.dumps(page(user(1), has_next=True)),
+        json.dumps(page(*map(user, last), has_next=True)),
+    )
+    assert isinstance(found, ListUnreadable)
+    assert found.reason == (
+        "The list users: Page 2 has no new entry and names a next page, so the list may not be "
+        "complete."
+    )
+
+
+async def test_last_page_of_users_may_be_empty_or_repeat(connecting, answering):
+    found = await users_of(
+        connecting,
+        answering,
+        json.dumps(page(user(1), has_next=True)),
+        json.dumps(page(user(1))),
+    )
+    assert [one.id for one in found] == [object_id(1)]
+
+
+async def test_user_listed_with_two_statuses_has_none_that_a_rule_could_match(
+    connecting, answering
+):
+    (found,) = await users_of(
+        connecting,
+        answering,
+        json.dumps(page(user(1), user(1, "INVITATION_EXPIRED"))),
+    )
+    assert found.status is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"results": [], "results": [], "links": []}',
+        b'{"results": [{"id": "%s", "username": "a@example.com", "username": "b@example.com"}]}'
+        % object_id(1).encode(),
+    ],
+    ids=["page", "user"],
+)
+async def test_key_that_occurs_twice_in_one_object_makes_the_list_unreadable(
+    connecting, answering, body
+):
+    assert isinstance(await users_of(connecting, answering, body), ListUnreadable)
+
+
+@pytest.mark.parametrize("days", [-20, 20])
+async def test_instant_of_the_run_that_is_days_off_is_refused_though_the_clock_was_set_since(days):
+    """Ages count from `now`: the clock's present time says nothing about it."""
+    sim = SimulatedAtlas()
+    sim.add_organization(ORG, "Example Org")
+    sim.add_project("Alpha")
+    async with (
+        serve(sim) as base_url,
+        connect_for_run(
+            parse_base_url(base_url),
+            BearerToken(Secret(sim.add_token().secret)),
+            Execution(),
+            now=datetime.now(UTC) + timedelta(days=days),
+            started_s=monotonic(),
+            deadline_s=monotonic() + 60,
+            shards=1,
+            log=structlog.get_logger(),
+        ) as atlas,
+    ):
+        [item async for item in atlas.reader.projects()]
+        with pytest.raises(GuardRefused, match="clock"):
+            check_clock(atlas.clock_skew_s)
