@@ -28,7 +28,7 @@ class FakeAtlas:
         list_results: Results of listings instead, with the same keys; an error is raised.
         results: Results of deletions other than `deleted`, by invitation id.
         waits_s: Waits that `try_acquire` returns, by project id; each one once.
-        requested: Ids of the projects whose lists were read, in order.
+        requested: Project ids of the lists that were read, in order.
         deleted: Ids of deleted invitations, in order.
         gate: While it is clear, deletions block; it is set by default.
     """

@@ -1,11 +1,15 @@
-"""The sentences beside the numbers, each at the day or the case that calls for it."""
+"""Warnings of a run: their texts, when they are due, and what the summary contains."""
 
+from collections import Counter
 from datetime import date, timedelta
+from types import SimpleNamespace
 
 import pytest
 from builders import invitation, policy
 
-from invite_sweeper.models import Source, SourceRetired
+from invite_sweeper.audit import OpenIntent
+from invite_sweeper.models import Outcome, Source, SourceRetired
+from invite_sweeper.sweep.run import MAX_WARNINGS, RunWarnings
 from invite_sweeper.sweep.summary import (
     removed_member_warning,
     retired_warning,
@@ -20,7 +24,7 @@ TODAY = date(2026, 11, 25)
 @pytest.mark.parametrize(
     ("days", "urgent"), [(180, False), (31, False), (30, True), (1, True), (0, True), (-9, True)]
 )
-def test_end_of_a_list_is_told_from_180_days_and_urgent_from_30(days, urgent):
+def test_sunset_is_reported_from_180_days_before_and_urgent_from_30(days, urgent):
     (warning,) = sunset_warnings({Source.INVITES: TODAY + timedelta(days=days)}, TODAY)
     assert warning.urgent is urgent
     assert "users and org_users instead of invites" in warning.text
@@ -28,26 +32,26 @@ def test_end_of_a_list_is_told_from_180_days_and_urgent_from_30(days, urgent):
     assert (left in warning.text) == (days > 0)
 
 
-def test_end_that_is_further_off_is_not_told():
+def test_sunset_in_more_than_180_days_is_not_reported():
     assert sunset_warnings({Source.INVITES: TODAY + timedelta(days=181)}, TODAY) == ()
     assert sunset_warnings({}, TODAY) == ()
 
 
 @pytest.mark.parametrize("source", Source)
-def test_each_source_names_what_takes_its_place_or_an_upgrade(source):
-    said = source.replacement_hint
-    assert ("Upgrade" in said) == (source in {Source.USERS, Source.ORG_USERS})
-    assert (f"instead of {source}." in said) == (source in {Source.INVITES, Source.ORG_INVITES})
+def test_each_source_names_its_replacement_or_an_upgrade(source):
+    hint = source.replacement_hint
+    assert ("Upgrade" in hint) == (source in {Source.USERS, Source.ORG_USERS})
+    assert (f"instead of {source}." in hint) == (source in {Source.INVITES, Source.ORG_INVITES})
 
 
-def test_retired_list_is_urgent_and_says_the_hint():
+def test_retired_source_is_urgent_and_includes_the_hint():
     warning = retired_warning(
-        SourceRetired("", "", "It is over.", 410, "VERSION_GONE", Source.ORG_INVITES)
+        SourceRetired("", "", "It is retired.", 410, "VERSION_GONE", Source.ORG_INVITES)
     )
-    assert warning == (f"It is over. {Source.ORG_INVITES.replacement_hint}", True)
+    assert warning == (f"It is retired. {Source.ORG_INVITES.replacement_hint}", True)
 
 
-def test_removed_member_without_an_address_is_named_by_its_id():
+def test_removed_member_without_a_username_is_named_by_id():
     one = invitation(7, username=None, project_name="")
     warning = removed_member_warning(one, "a log.jsonl", "run-1")
     assert warning.urgent
@@ -56,19 +60,19 @@ def test_removed_member_without_an_address_is_named_by_its_id():
     assert warning.text.endswith("invite-sweeper restore 'a log.jsonl' --run run-1")
 
 
-def test_users_that_could_not_be_looked_at_are_counted():
+def test_users_that_could_not_be_checked_are_counted():
     assert unverified_warning(3).text.startswith("3 of the removed users")
 
 
 @pytest.mark.parametrize(
-    ("kept", "idle"),
+    ("kept", "unused"),
     [
         ({"keep:board": 1, "keep:vendors": 2}, []),
         ({"keep:board": 1, "too_young": 5}, ["vendors"]),
         ({"too_young": 5}, ["board", "vendors"]),
     ],
 )
-def test_keep_entries_in_force_that_kept_nobody_are_told_and_ended_ones_are_not(kept, idle):
+def test_active_keep_entries_without_a_match_are_reported(kept, unused):
     keep = policy(
         keep=[
             {"name": "board", "usernames": ["*@board.exmaple.com"]},
@@ -76,5 +80,52 @@ def test_keep_entries_in_force_that_kept_nobody_are_told_and_ended_ones_are_not(
             {"name": "ended", "usernames": ["e@example.com"], "until": TODAY - timedelta(days=1)},
         ]
     ).keep
-    told = [warning.text for warning in unused_keep_warnings(keep, kept, TODAY)]
-    assert told == [f"The keep entry {name!r} kept nobody: is it spelt right?" for name in idle]
+    texts = [warning.text for warning in unused_keep_warnings(keep, kept, TODAY)]
+    expected = "The keep entry {!r} matched no invitation: check its spelling."
+    assert texts == [expected.format(name) for name in unused]
+
+
+@pytest.mark.parametrize("count", [MAX_WARNINGS - 1, MAX_WARNINGS, MAX_WARNINGS + 1])
+def test_summary_contains_1000_warnings_at_most_and_all_are_shown(count):
+    counts, shown = SimpleNamespace(warnings=[]), []
+    warnings = RunWarnings(None, None, counts, SimpleNamespace(warning=shown.append))
+    messages = [f"Warning {number}." for number in range(count)]
+    for message in messages:
+        warnings.warn(message)
+    assert shown == messages
+    assert counts.warnings == messages[:1000]
+
+
+@pytest.fixture
+def run():
+    """The warnings of a run, what was shown as warning and as error, and the counts."""
+    counts, warned, errors = SimpleNamespace(warnings=[], recovered=Counter()), [], []
+    view = SimpleNamespace(warning=warned.append, error=errors.append)
+    config, log = SimpleNamespace(run_id="run-2"), SimpleNamespace(path="log.jsonl")
+    warnings = RunWarnings(config, log, counts, view)
+    return SimpleNamespace(warnings=warnings, counts=counts, warned=warned, errors=errors)
+
+
+def recover(run, outcome, mode="sweep"):
+    one = invitation(1, source=Source.USERS)
+    run.warnings.recovered(OpenIntent("run-1", mode, one, "stale"), outcome)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_only_a_removed_member_of_an_earlier_run_is_shown_as_an_error(run, outcome):
+    recover(run, outcome)
+    assert run.counts.recovered == {outcome: 1}
+    assert len(run.errors) == (outcome is Outcome.ACCEPTED_DURING)
+    assert all("restore log.jsonl --run run-2 --username" in text for text in run.errors)
+    assert (run.warned, run.counts.warnings) == ([], run.errors)
+
+
+@pytest.mark.parametrize(("mode", "count"), [("sweep", 1), (None, 1), ("restore", 0)])
+def test_users_that_could_not_be_checked_are_reported_once_and_never_for_a_restore(
+    run, mode, count
+):
+    recover(run, Outcome.UNKNOWN, mode)
+    run.warnings.finish()
+    run.warnings.finish()
+    assert len(run.warned) == count
+    assert all(text.startswith("1 of the removed users") for text in run.warned)

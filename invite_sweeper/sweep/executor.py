@@ -81,7 +81,7 @@ class Deleter(Protocol):
         ...
 
     async def delete(self, invitation: Invitation, progress: DeletionProgress) -> DeletionResult:
-        """Delete one invitation whose tokens were acquired; a failure is part of the result."""
+        """Delete one invitation after `try_acquire`; a failure is part of the result."""
         ...
 
 
@@ -117,7 +117,7 @@ class OutcomeRecorder:
         on_stop: Called when nothing new may be sent; may be called again.
 
     Attributes:
-        sources: The retired sources and the users whose invitations were deleted.
+        sources: The retired sources, and the users with a deleted invitation.
         outcomes: Deletions by outcome.
         error: What ended the sweep; None while nothing did.
         breaker_reason: Why the circuit breaker opened; None while it is closed.
@@ -160,7 +160,7 @@ class OutcomeRecorder:
         )
 
     def can_send(self, planned: PlannedDeletion) -> bool:
-        """Return whether a deletion whose intent is on disk may still be sent."""
+        """Return whether a deletion with its intent on disk may still be sent."""
         return not (self.is_stopping or self.sources.is_retired(planned.invitation))
 
     def record(self, planned: PlannedDeletion, result: DeletionResult, started_s: float) -> None:

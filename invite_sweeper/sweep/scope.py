@@ -82,7 +82,7 @@ class ProjectFilter:
 
 @dataclass(frozen=True, slots=True)
 class RunScope:
-    """The projects and organizations whose lists a run reads.
+    """The projects and organizations that a run reads the lists of.
 
     Attributes:
         projects: Those in scope, in Atlas's order.
@@ -117,7 +117,7 @@ class RunScope:
         return (*of_organizations, *of_projects)
 
     def restricted_to(self, includes: Callable[[str], bool]) -> "RunScope":
-        """Return the part whose project and organization ids `includes` accepts.
+        """Return the part with the project and organization ids that `includes` accepts.
 
         Names and the ids in scope stay complete: an organization's invitation may be linked
         to a project of another shard.

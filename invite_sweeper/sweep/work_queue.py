@@ -1,6 +1,6 @@
 """Queues of a sweep: planned deletions per project, and deletions ready to send.
 
-A project queue whose rate limit is exhausted is postponed, so that it does not block others.
+A rate-limited project queue is postponed, so that it does not block others.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from invite_sweeper.models import Invitation, PlannedDeletion
 
 
 class ReadyQueue:
-    """A bounded queue of deletions whose intent is on disk, filled in groups.
+    """A bounded queue of deletions with their intents on disk, filled in groups.
 
     Args:
         max_size: Deletions in the queue at most.
