@@ -95,10 +95,10 @@ def test_age_just_below_the_limit_does_not_read_as_the_limit(age, has):
 @pytest.mark.parametrize(
     ("decision", "words"),
     [
-        (Decision(invitation(), "forgotten", None), "stale by the rule `forgotten`"),
-        (Decision(invitation(), "forgotten", None, 2), "deleted before: 2"),
-        (Decision(invitation(), None, "keep:board"), "the keep entry `board` matches"),
-        (Decision(invitation(), None, "no_inviter"), "cannot be judged (no inviter)"),
+        (Decision(invitation(), "forgotten", None), "stale by rule `forgotten`"),
+        (Decision(invitation(), "forgotten", None, 2), "deleted 2 times before"),
+        (Decision(invitation(), None, "keep:board"), "keep entry `board` matches"),
+        (Decision(invitation(), None, "no_inviter"), "cannot be evaluated (no inviter)"),
     ],
 )
 def test_reason_is_told_in_words(decision, words):
