@@ -1,4 +1,8 @@
-"""Checks of policy, credentials, audit log, Atlas."""
+"""Checks of `doctor`: policy, credentials, audit log and Atlas.
+
+They are listed in the order in which a sweep would reach them. No check writes a file or takes
+the lock.
+"""
 
 import fcntl
 import os
@@ -28,7 +32,7 @@ from invite_sweeper.errors import (
 )
 from invite_sweeper.models import ListUnreadable, Project, Source
 from invite_sweeper.policy import Limits, Policy
-from invite_sweeper.sweep.discovery import ListCounts, count_lists
+from invite_sweeper.sweep.discovery import MAX_LISTS, ListCounts, count_lists
 from invite_sweeper.sweep.guards import MAX_CLOCK_SKEW_S
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS
@@ -59,28 +63,25 @@ __all__ = [
 ]
 
 
-# What one look found: fine, worth a look, or what would stop a sweep. Pure.
-
-
 class CheckState(StrEnum):
-    """How it stands."""
+    """The result of a check."""
 
     OK = "ok"
     WARNING = "warning"
-    """A sweep would run, and perhaps not do all that is wanted."""
+    """A sweep would run, but may not do everything that is expected."""
     FAILED = "failed"
-    """A sweep would end with the check's code."""
+    """A sweep would end with the check's exit code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the doctor's.
+    """One check and its result.
 
     Attributes:
-        name: What was looked at.
-        message: One sentence for a person.
-        hint: What to do about it; "" where there is nothing to do.
-        code: What a sweep would end with; 0 unless failed.
+        name: What was checked.
+        message: One sentence.
+        hint: What to do about it, or "".
+        exit_code: What a sweep would end with; 0 unless failed.
     """
 
     name: str
@@ -92,14 +93,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All lines, in the order in which a sweep comes upon what they tell of."""
+    """All checks of one `doctor` run, in order."""
 
     now: datetime
     checks: Sequence[Check]
 
     @property
     def exit_code(self) -> int:
-        """The code that a sweep would end with, else 4 with a warning, else 0."""
+        """Return the code that a sweep would end with, 4 if there are only warnings, or 0."""
         for check in self.checks:
             if check.state is CheckState.FAILED:
                 return int(check.exit_code)
@@ -111,7 +112,7 @@ class Diagnosis:
         return {
             "now": self.now,
             "checks": [
-                {"check": c.name, "state": c.state, "what": c.message, "mend": c.hint or None}
+                {"check": c.name, "state": c.state, "message": c.message, "hint": c.hint or None}
                 for c in self.checks
             ],
             "exit_code": self.exit_code,
@@ -119,21 +120,21 @@ class Diagnosis:
 
 
 def ok(name: str, message: str) -> Check:
-    """Say that something is fine."""
+    """Return a check that passed."""
     return Check(name, CheckState.OK, message)
 
 
 def warning(name: str, message: str, hint: str = "") -> Check:
-    """Say that something is worth a look."""
+    """Return a check that warns."""
     return Check(name, CheckState.WARNING, message, hint)
 
 
 def failed(name: str, error: RunError) -> Check:
-    """Say what would stop a sweep, and with which code."""
+    """Return a check that failed with the error that a sweep would end with."""
     return Check(name, CheckState.FAILED, error.message, error.hint, error.exit_code)
 
 
-# The policy, the credentials and the organizations, as far as they can be told. Pure.
+# Policy, credentials and organizations.
 
 
 _POLICY: Final = "policy"
@@ -143,7 +144,7 @@ _TOKEN_EXPIRY_WARNING: Final = timedelta(hours=1)
 
 
 def policy_checks(policy: Policy, path: Path, now: datetime) -> Iterator[Check]:
-    """Tell what the policy is, and what in it may not be meant."""
+    """Yield a summary of the policy, and its warnings."""
     yield ok(
         _POLICY,
         f"{path} is valid: {pluralize(len(policy.rules), 'rule')}, "
@@ -155,55 +156,55 @@ def policy_checks(policy: Policy, path: Path, now: datetime) -> Iterator[Check]:
 
 
 def quarantine_check(policy: Policy, last_sha256: str | None) -> Check:
-    """Tell whether a sweep by this policy would be held as a changed one.
+    """Check whether the quarantine would stop the next sweep with this policy.
 
     Args:
-        last_sha256: The policy of the last sweep; None where there was none.
+        last_sha256: The policy of the last sweep; None without an earlier sweep.
     """
     name = "quarantine"
     if not policy.limits.quarantine:
-        return ok(name, "Off: a changed policy acts at once (limits.quarantine).")
+        return ok(name, "Off: a changed policy takes effect at once (limits.quarantine).")
     if last_sha256 in {None, policy.sha256}:
-        return ok(name, "On, and the policy is the last sweep's, or there was none.")
+        return ok(name, "On: the policy is unchanged since the last sweep, or no sweep has run.")
     error = GuardRefused(
-        "The policy has changed since the last sweep, which holds the next one.",
-        hint=f"Read what it changes with `plan`; then sweep --accept-policy {policy.sha256}",
+        "The policy has changed since the last sweep; the next sweep is quarantined.",
+        hint=f"Review the change with `plan`, then run sweep --accept-policy {policy.sha256}",
     )
     return failed(name, error)
 
 
 def credentials_check(credentials: Credentials, now: datetime) -> Check:
-    """Tell the kind and the name; never a secret."""
+    """Return the kind, name and expiry of the credentials, never a secret."""
     if isinstance(credentials, BearerToken):
         return _token_check(credentials, now)
     if isinstance(credentials, ApiKey):
         return ok(_CREDENTIALS, f"API key {credentials.public_key}; it does not expire.")
     return ok(
         _CREDENTIALS,
-        f"Service account {credentials.client_id}; a token is fetched and revoked each run. "
-        "Until when its secret is good is told in Atlas, not here.",
+        f"Service account {credentials.client_id}; each run requests and revokes a token. "
+        "The Atlas UI shows when its secret expires.",
     )
 
 
 def organization_checks(
     policy: Policy, scope: RunScope, other_organizations: Sequence[Project]
 ) -> Iterator[Check]:
-    """Tell whose projects the credentials can see."""
-    yield ok(_ORGANIZATIONS, f"In sight: {', '.join(scope.organizations)}.")
+    """Check which organizations the credentials can see."""
+    yield ok(_ORGANIZATIONS, f"Visible: {', '.join(scope.organizations)}.")
     for org_id in sorted(policy.organization_ids - set(scope.organizations)):
-        message = f"No project of organization {org_id} is in sight."
-        hint = "A credential belongs to one organization; check the id."
+        message = f"No project of organization {org_id} is visible."
+        hint = "Credentials belong to one organization; check the id."
         yield warning(_ORGANIZATIONS, message, hint)
     if other_organizations:
         owners = ", ".join(sorted({project.org_id for project in other_organizations}))
         are = plural_form(len(other_organizations), "is", "are")
         projects = pluralize(len(other_organizations), "project")
-        message = f"{projects} of other organizations {are} in sight, and never touched"
+        message = f"{projects} of other organizations {are} visible and ignored"
         yield ok(_ORGANIZATIONS, f"{message}: {owners}.")
 
 
 def atlas_error_check(error: RunError) -> Check:
-    """Say what Atlas's answer, or the want of one, means."""
+    """Return the failed check for an error of a request to Atlas."""
     if isinstance(error, GuardRefused):
         return failed(_ORGANIZATIONS, error)
     if not isinstance(error, CredentialsRefused):
@@ -214,19 +215,18 @@ def atlas_error_check(error: RunError) -> Check:
 def _token_check(credentials: BearerToken, now: datetime) -> Check:
     expires_at = jwt_expiry(credentials.token)
     if expires_at is None:
-        return ok(_CREDENTIALS, "A ready token; it does not tell when it ends.")
-    description = f"A ready token that ends at {expires_at:%Y-%m-%d %H:%M} UTC"
-    hint = "Fetch a new one, or give the credentials of a service account."
+        return ok(_CREDENTIALS, "Access token; its expiry is unknown.")
+    expiry = f"{expires_at:%Y-%m-%d %H:%M} UTC"
+    hint = "Request a new one, or use the credentials of a service account."
     if expires_at <= now:
-        return failed(
-            _CREDENTIALS, CredentialsRefused(f"{description}, which has passed.", hint=hint)
-        )
+        error = CredentialsRefused(f"The access token expired at {expiry}.", hint=hint)
+        return failed(_CREDENTIALS, error)
     if expires_at - now < _TOKEN_EXPIRY_WARNING:
-        return warning(_CREDENTIALS, f"{description}, within the hour.", hint)
-    return ok(_CREDENTIALS, f"{description}.")
+        return warning(_CREDENTIALS, f"The access token expires within an hour, at {expiry}.", hint)
+    return ok(_CREDENTIALS, f"Access token; it expires at {expiry}.")
 
 
-# The audit log's folder, lock and earlier runs; reads, and makes no file.
+# Audit log, its folder, its lock and earlier runs.
 
 
 _FOLDER: Final = "audit folder"
@@ -238,7 +238,7 @@ _GROUP_AND_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 def audit_checks(path: Path) -> Iterator[Check]:
-    """Look at the file of a log and its folder, whether or not they are there."""
+    """Check the audit log's folder and file; neither needs to exist yet."""
     absolute = path.absolute()
     try:
         yield _folder_check(absolute.parent)
@@ -246,57 +246,57 @@ def audit_checks(path: Path) -> Iterator[Check]:
     except AuditLogError as error:
         yield failed(_FOLDER, error)
     except OSError as error:
-        message = f"{absolute.parent} cannot be looked at: {error.strerror or error}."
+        message = f"Could not check {absolute.parent}: {error.strerror or error}."
         yield failed(_FOLDER, AuditLogError(message))
 
 
 def _folder_check(folder: Path) -> Check:
     existing = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
-    ensure_private_directory(existing)  # makes nothing: it is there
+    ensure_private_directory(existing)  # exists, so nothing is created
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise AuditLogError(
-            f"This user cannot write to {existing}.", hint="Name an audit log elsewhere."
-        )
+        hint = "Set --audit-log to a file in another folder."
+        raise AuditLogError(f"This user cannot write to {existing}.", hint=hint)
     free_bytes = shutil.disk_usage(existing).free
     if free_bytes < _MIN_FREE_BYTES:
-        return warning(
-            _FOLDER, f"{folder} has room for {free_bytes // 1024:,} KiB alone.", "Make room."
-        )
+        message = f"{folder} has only {free_bytes // 1024:,} KiB of free disk space."
+        return warning(_FOLDER, message, "Free disk space.")
     if existing != folder:
-        return ok(_FOLDER, f"{folder} is not there yet; it will be made, for this user alone.")
+        message = f"{folder} does not exist yet; it will be created with access for this user only."
+        return ok(_FOLDER, message)
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & _GROUP_AND_OTHERS:
-        return ok(_FOLDER, f"{folder} can be written; others can look into it ({mode:04o}).")
-    return ok(_FOLDER, f"{folder} can be written, and is this user's alone.")
+        return ok(_FOLDER, f"{folder} is writable; other users can list it ({mode:04o}).")
+    return ok(_FOLDER, f"{folder} is writable and private to this user.")
 
 
 def _file_checks(path: Path) -> Iterator[Check]:
     if not os.path.lexists(path):
-        yield ok(_LOG, f"{path} is not there yet.")
+        yield ok(_LOG, f"{path} does not exist yet.")
         return
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
-        raise AuditLogError(f"The audit log {path} is no plain file.", hint="Name a file.")
+        message = f"The audit log {path} is not a regular file."
+        raise AuditLogError(message, hint="Set --audit-log to a file.")
     if status.st_uid not in {0, os.geteuid()}:
         raise AuditLogError(f"The audit log {path} belongs to another user.")
     if status.st_mode & stat.S_IWOTH:
-        raise AuditLogError(f"Others can write to {path}.", hint=f"chmod 600 {path}")
+        raise AuditLogError(f"Other users can write to {path}.", hint=f"chmod 600 {path}")
     if not os.access(path, os.R_OK | os.W_OK):
         raise AuditLogError(f"This user cannot write to {path}.", hint=f"chmod 600 {path}")
     if status.st_mode & _GROUP_AND_OTHERS:
-        yield warning(_LOG, f"Others can read {path}.", f"chmod 600 {path}")
+        yield warning(_LOG, f"Other users can read {path}.", f"chmod 600 {path}")
     else:
         yield ok(_LOG, f"{path} is private; {status.st_size:,} bytes.")
 
 
 def lock_check(lock: RunLock, path: Path) -> Check:
-    """Tell whether another run holds the lock; it is not taken from anybody."""
+    """Check whether another run holds the lock, without taking it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        return ok(_LOCK, "Nobody holds it.")
+        return ok(_LOCK, "Free.")
     except OSError as error:
-        message = f"The lock {path} cannot be looked at: {error.strerror or error}."
+        message = f"Could not check the lock {path}: {error.strerror or error}."
         return failed(_LOCK, AuditLogError(message))
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -304,11 +304,11 @@ def lock_check(lock: RunLock, path: Path) -> Check:
         return failed(_LOCK, lock.held_error())
     finally:
         os.close(descriptor)
-    return ok(_LOCK, "Nobody holds it.")
+    return ok(_LOCK, "Free.")
 
 
 def earlier_run_checks(files: Sequence[Path]) -> Iterator[Check]:
-    """Tell of the last run, and of what a run that was cut off left open."""
+    """Check how the last run ended, and which intents a killed run left open."""
     try:
         runs = deque(read_runs(*files), maxlen=1)
         intents = open_intents(*files)
@@ -319,18 +319,18 @@ def earlier_run_checks(files: Sequence[Path]) -> Iterator[Check]:
     if last is None:
         yield ok(_RUNS, "None yet.")
     elif not last.finished:
-        are = plural_form(len(intents), "is", "are")
+        requests = pluralize(len(intents), "request")
         yield warning(
             _RUNS,
-            f"The last one, {last.run_id}, has no end: it was killed, or it runs.",
-            f"{len(intents)} of its calls {are} unsettled; the next sweep settles them.",
+            f"The last run, {last.run_id}, did not finish: it was killed or is still running.",
+            f"{requests} without an outcome; the next sweep checks what became of them.",
         )
     else:
         code = f"exit code {last.exit_code}"
-        yield ok(_RUNS, f"The last one, {last.run_id} ({last.mode}), ended with {code}.")
+        yield ok(_RUNS, f"The last run, {last.run_id} ({last.mode}), ended with {code}.")
 
 
-# What Atlas's answers say of the next sweep. Pure.
+# What Atlas's responses say about the next sweep.
 
 
 _CLOCK_WARNING_S: Final = 60.0
@@ -342,7 +342,7 @@ _REQUIRED_ROLES: Final[Mapping[Source, tuple[str, str]]] = {
     Source.ORG_USERS: ("Organization Member", "Organization Owner"),
     Source.ORG_INVITES: ("Organization Owner", "Organization Owner"),
 }
-"""To list, and to delete. Source: the roles that the OpenAPI document names (read 2026-08)."""
+"""Roles to list and to delete. Source: Atlas's OpenAPI document (read 2026-08)."""
 _ENDPOINT_SETS: Final[Mapping[Source, str]] = {
     Source.INVITES: "projects_group",
     Source.USERS: "cloud_users_group",
@@ -352,10 +352,10 @@ _ENDPOINT_SETS: Final[Mapping[Source, str]] = {
 
 
 def clock_check(skew_s: float | None) -> Check:
-    """Hold our clock against Atlas's; ages are counted by ours."""
-    name, hint = "clock", "Set this machine's clock by NTP."
+    """Compare this machine's clock, which ages are counted by, with Atlas's."""
+    name, hint = "clock", "Synchronize this machine's clock with NTP."
     if skew_s is None:
-        return warning(name, "No answer of Atlas had a date.")
+        return warning(name, "Unknown: no response from Atlas had a Date header.")
     description = (
         f"This machine's clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'}"
     )
@@ -367,7 +367,7 @@ def clock_check(skew_s: float | None) -> Check:
 
 
 def list_checks(sources: Sequence[Source], counts: ListCounts, limits: Limits) -> Iterator[Check]:
-    """Tell of each list of the policy whether it can be read, and by which role deleted from."""
+    """Check whether each of the policy's lists can be read, and name the role to delete."""
     if counts.retired.keys() >= set(sources):
         message = " ".join(each.reason for each in counts.retired.values())
         yield failed("lists", AtlasUnavailable(message, hint=sources[0].replacement_hint))
@@ -381,13 +381,13 @@ def list_checks(sources: Sequence[Source], counts: ListCounts, limits: Limits) -
             GuardRefused(
                 f"{pluralize(len(projects), 'project')} cannot be read, "
                 f"over max_unreadable_projects: {limits.max_unreadable_projects}.",
-                hint="Give the credentials the role there, or leave the projects out.",
+                hint="Grant the credentials the role in these projects, or exclude them.",
             ),
         )
     if counts.skipped:
         lists = pluralize(counts.skipped, "list")
         was = plural_form(counts.skipped, "was", "were")
-        yield warning("lists", f"{lists} {was} not looked at: there are many.")
+        yield warning("lists", f"{lists} {was} not read: at most {MAX_LISTS:,} are.")
 
 
 def _list_check(source: Source, counts: ListCounts) -> Check:
@@ -399,15 +399,14 @@ def _list_check(source: Source, counts: ListCounts) -> Check:
     if unreadable:
         where = _format_names([each.project_name or each.project_id for each in unreadable])
         if any(map(_is_missing_role, unreadable)):
-            hint = f"Give the credentials the role {deleting} there, or leave it out."
+            hint = f"Grant the credentials the role {deleting} there, or exclude it."
             return warning(name, f"The role is missing in {len(unreadable)}: {where}.", hint)
         return warning(name, f"{len(unreadable)} cannot be read: {where}. {unreadable[0].reason}")
-    pending = counts.pending[source]
-    wait = plural_form(pending, "waits", "wait")
-    description = f"{pending:,} {wait} in {counts.lists_read[source]:,} of them"
+    lists = pluralize(counts.lists_read[source], "list")
+    description = f"{counts.pending[source]:,} pending in {lists}"
     if reading == deleting:
-        return ok(name, f"{description}; the role {deleting} is there.")
-    return ok(name, f"{description}; a deletion needs {deleting}, which reading cannot tell.")
+        return ok(name, f"{description}; the role {deleting} is granted.")
+    return ok(name, f"{description}; deleting needs {deleting}, which reading does not prove.")
 
 
 def _is_missing_role(unreadable: ListUnreadable) -> bool:
@@ -420,11 +419,11 @@ def _is_missing_role(unreadable: ListUnreadable) -> bool:
 def rate_limit_checks(
     advertised: Sequence[AdvertisedLimit], sources: Sequence[Source], reserve: float
 ) -> Iterator[Check]:
-    """Tell what Atlas allows, and what the policy's reserve leaves of it."""
+    """Show the rate limits, and what the policy's reserve leaves of them."""
     known = {endpoint_set_of(each): each.limit for each in advertised if each.limit.is_usable}
     for name in dict.fromkeys(["projects_user", *(_ENDPOINT_SETS[source] for source in sources)]):
         limit = known.get(name, documented_limit(name))
-        origin = "" if name in known else " (as documented; Atlas does not tell)"
+        origin = "" if name in known else " (as documented; Atlas returned none)"
         available = limit.capacity - limit.reserve(reserve)
         yield ok(
             f"rate limit {name}",
@@ -436,7 +435,7 @@ def rate_limit_checks(
 def sunset_checks(
     sunsets: Mapping[Source, date], sources: Sequence[Source], today: date
 ) -> Iterator[Check]:
-    """Tell until when Atlas serves each list, and which of the policy's still work after that."""
+    """Show until when Atlas serves each list; warn about those of the policy."""
     for source, day in sorted(sunsets.items()):
         days_left = (day - today).days
         when = f"Atlas serves it until {day}, {days_left} days from now."
@@ -446,10 +445,10 @@ def sunset_checks(
             yield ok(f"sunset {source}", when)
     without_sunset = [source for source in sources if source not in sunsets]
     if without_sunset:
-        yield ok("sunset", f"Without an end that Atlas names: {', '.join(without_sunset)}.")
+        yield ok("sunset", f"Lists without a sunset date from Atlas: {', '.join(without_sunset)}.")
     else:
         first = min(day for source, day in sunsets.items() if source in sources)
-        yield ok("sunset", f"None of the policy's lists works after {first}.")
+        yield ok("sunset", f"Every list of the policy has a sunset date; the first is {first}.")
 
 
 def coverage_checks(
@@ -459,14 +458,14 @@ def coverage_checks(
     covered_counts: ListCounts,
     other_counts: ListCounts,
 ) -> Iterator[Check]:
-    """Tell what the policy covers and what it does not, with counts where they can be read.
+    """Show what the policy covers and what it does not, with counts of the readable lists.
 
     Args:
-        in_scope: Projects that the policy speaks of.
-        left_alone: Other projects of its organizations.
-        outside: The policy's lists of those.
-        covered: The policy's lists of its own projects and organizations.
-        unnamed: Their other lists.
+        in_scope: The number of projects in scope.
+        excluded: Other projects of the policy's organizations.
+        excluded_counts: The policy's lists in those.
+        covered_counts: The policy's lists in projects and organizations in scope.
+        other_counts: Their other lists.
     """
     name = "coverage"
     all_projects = pluralize(in_scope + len(excluded), "project")
@@ -478,16 +477,15 @@ def coverage_checks(
             if excluded_counts.unreadable
             else ""
         )
-        waiting = excluded_counts.pending.total()
-        wait = plural_form(waiting, "waits", "wait")
-        yield ok(name, f"Left alone: {names}; {waiting:,} {wait} there{unreadable_note}.")
+        pending = excluded_counts.pending.total()
+        yield ok(name, f"Out of scope: {names}; {pending:,} pending there{unreadable_note}.")
     covered_users = set().union(*covered_counts.users.values())
     for source in Source:
         if source not in other_counts.lists_read:
             continue
         others = len(other_counts.users.get(source, set()) - covered_users)
-        who = f"{pluralize(others, 'person', 'people')} {plural_form(others, 'waits', 'wait')}"
-        message = f"{who} in the list {source} alone, which is not among sources."
+        users = f"{pluralize(others, 'user')} {plural_form(others, 'is', 'are')}"
+        message = f"{users} pending only in the list {source}, which is not among sources."
         yield warning(name, message, f"Add {source} to sources.") if others else ok(name, message)
     for source, unreadable_count in _count_by_source(other_counts.unreadable).items():
         yield ok(

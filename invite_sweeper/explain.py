@@ -1,4 +1,4 @@
-"""Why an invitation is stale or kept, key by key."""
+"""Explains why an invitation is stale or kept: every entry of the policy, key by key."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from invite_sweeper.sweep.selection import (
     MatchResult,
     Selector,
 )
-
-# Describe a decision in one sentence. Pure.
+from invite_sweeper.text import pluralize
 
 
 def describe_decision(decision: Decision) -> str:
     """Return whether a sweep would delete the invitation, and why."""
     if decision.rule is not None:
-        note = f"; deleted before: {decision.bounced}, and back" if decision.bounced else ""
-        return f"stale by the rule `{decision.rule}`: a sweep would delete it{note}"
+        times = pluralize(decision.bounced, "time")
+        note = f"; it was deleted {times} before and came back" if decision.bounced else ""
+        return f"stale by rule `{decision.rule}`: a sweep would delete it{note}"
     key = decision.keep_reason or ""
     return f"kept: {KEEP_REASONS.get(key) or _entry_reason(key)}"
 
@@ -30,25 +30,22 @@ def describe_decision(decision: Decision) -> str:
 def _entry_reason(key: str) -> str:
     kind, _, name = key.partition(":")
     if kind == "keep":
-        return f"the keep entry `{name}` matches"
-    return f"an entry cannot be judged ({key.replace('_', ' ')})"
+        return f"keep entry `{name}` matches"
+    return f"an entry cannot be evaluated ({key.replace('_', ' ')})"
 
 
-# Why one invitation is stale or kept: every entry of the policy, key by key. Pure.
-
-
-_IMPLICIT_STATUSES = "PENDING of the users lists only where a rule names it"
+_IMPLICIT_STATUSES = "not PENDING in a users list, unless the rule names statuses"
 _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyResult:
-    """One key of an entry and what it says of the invitation.
+    """One key of an entry, compared with the invitation.
 
     Attributes:
-        asked: What the policy asks for.
-        has: What the invitation has.
-        answer: Whether it holds; a text is the reason why that cannot be judged.
+        expected: The policy's value.
+        actual: The invitation's value.
+        result: Whether it matches; a text is the reason why it cannot be evaluated.
     """
 
     name: str
@@ -59,12 +56,12 @@ class KeyResult:
 
 @dataclass(frozen=True, slots=True)
 class EntryExplanation:
-    """One keep entry or rule.
+    """One keep entry or rule, compared with the invitation.
 
     Attributes:
         kind: `keep` or `rule`.
-        answer: As `Key`; None for a keep entry that has ended and is not asked any more.
-        note: The reason that the policy gives for a keep entry, or when it ended.
+        result: As in `KeyResult`; None for an expired keep entry, which is not evaluated.
+        note: The policy's reason for a keep entry, or when it expired.
     """
 
     kind: str
@@ -76,11 +73,11 @@ class EntryExplanation:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """All there is to say of one invitation.
+    """Why one invitation is stale or kept.
 
     Attributes:
-        by_policy: What the policy alone decides.
-        decision: What a run would decide: bounces and a saved plan may keep more.
+        by_policy: The decision of the policy alone.
+        decision: The decision of a run, in which bounces and a saved plan may keep more.
     """
 
     invitation: Invitation
@@ -89,11 +86,11 @@ class Explanation:
     decision: Decision
 
     def to_record(self, now: datetime) -> dict[str, object]:
-        """Give it as one JSON object, the invitation's fields as the audit log writes them."""
+        """Return the JSON object, with the invitation's fields as in the audit log."""
         record: dict[str, object] = dict(invitation_fields(self.invitation, now))
         for kind in ("keep", "rule"):
             record[f"{kind}s" if kind == "rule" else kind] = [
-                _entry_record(verdict) for verdict in self.entries if verdict.kind == kind
+                _entry_record(entry) for entry in self.entries if entry.kind == kind
             ]
         record["by_policy"] = _decision_record(self.by_policy)
         record["decision"] = _decision_record(self.decision)
@@ -101,11 +98,11 @@ class Explanation:
 
 
 class Explainer:
-    """The policy, ready to be asked why.
+    """Explains invitations by one policy.
 
     Args:
-        now: The one instant, aware UTC.
-        amend: The second look of a run at each decision.
+        now: From which ages are counted, aware UTC.
+        decision_filter: The filter of a run, which may keep more than the policy does.
     """
 
     def __init__(
@@ -121,7 +118,7 @@ class Explainer:
         self._expired = tuple(entry for entry in policy.keep if not entry.is_active(now.date()))
 
     def explain(self, invitation: Invitation) -> Explanation:
-        """Ask every entry about one invitation."""
+        """Return what every entry and the run decide about one invitation."""
         by_policy = self._selector.decide(invitation)
         return Explanation(
             invitation,
@@ -135,30 +132,30 @@ class Explainer:
 
     def _explain_expired(self) -> Iterator[EntryExplanation]:
         for entry in self._expired:
-            yield EntryExplanation("keep", entry.name, None, (), f"it ended on {entry.until}")
+            yield EntryExplanation("keep", entry.name, None, (), f"expired on {entry.until}")
 
     def _explain_entry(self, invitation: Invitation) -> Callable[[EntryResult], EntryExplanation]:
-        def make(finding: EntryResult) -> EntryExplanation:
-            entry = self._entries[finding.kind, finding.name]
+        def explain_entry(evaluated: EntryResult) -> EntryExplanation:
+            entry = self._entries[evaluated.kind, evaluated.name]
             keys = tuple(
                 KeyResult(
                     name,
                     _expected_text(entry, name),
                     _actual_text(invitation, name, self._now),
-                    answer,
+                    result,
                 )
-                for name, answer in finding.conditions
+                for name, result in evaluated.conditions
             )
             note = (entry.reason or "") if isinstance(entry, Keep) else ""
-            return EntryExplanation(finding.kind, finding.name, finding.result, keys, note)
+            return EntryExplanation(evaluated.kind, evaluated.name, evaluated.result, keys, note)
 
-        return make
+        return explain_entry
 
 
 def _expected_text(entry: Rule | Keep, key: str) -> str:
     value: object = getattr(entry, key)
     if value is None:
-        return _IMPLICIT_STATUSES  # `statuses`, which every rule without that key is asked all the same
+        return _IMPLICIT_STATUSES  # rules without the key `statuses` are still checked for it
     if isinstance(value, timedelta):
         return _days_text(value)
     if isinstance(value, tuple):
@@ -201,7 +198,7 @@ def _timestamp_text(timestamp: Timestamp) -> str:
 
 
 def _days_text(span: timedelta) -> str:
-    """Days to the hundredth, floored: what is nearly old enough does not read as old enough."""
+    """Return days to the hundredth, rounded down so that too young never reads as old enough."""
     return f"{span // (_DAY / 100) / 100:g} days" if span % _DAY else f"{span.days} days"
 
 

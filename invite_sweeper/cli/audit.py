@@ -1,4 +1,4 @@
-"""`audit verify` and `audit show`: the audit log, proven and read."""
+"""Commands `audit verify` and `audit show`."""
 
 import sys
 from datetime import datetime
@@ -11,9 +11,8 @@ import typer
 from invite_sweeper.audit import read_runs, sort_by_start
 from invite_sweeper.audit.history import missing_shards
 from invite_sweeper.audit.paths import DEFAULT_LOG
-from invite_sweeper.audit.reader import LineFilter
-from invite_sweeper.audit.reader import filter_records as choose
-from invite_sweeper.audit.verify import verify as follow
+from invite_sweeper.audit.reader import LineFilter, filter_records
+from invite_sweeper.audit.verify import verify as verify_logs
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.options import Output, OutputOption, offline
 from invite_sweeper.report.tables import LineTable
@@ -30,50 +29,51 @@ app.add_typer(audit_app, name="audit")
 @offline
 def verify(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="Audit logs, rotated ones too.")
+        list[Path], typer.Argument(metavar="FILE", help="Audit logs, including rotated ones.")
     ],
     continuation: Annotated[
         bool,
         typer.Option(
-            "--continuation", help="The first file goes on with the chain of one not given."
+            "--continuation", help="The first file continues the chain of an omitted one."
         ),
     ] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Verify the chain, and that every intent has an outcome.
+    """Verify the hash chain, and that every intent has an outcome.
 
-    Ends with 0 where the logs are sound (a torn last line alone is a warning), with 3 where
-    they are damaged or incomplete; then the first line that is wrong is named.
+    Exit code 0: the logs are sound; a torn last line is only a warning. Exit code 3: they are
+    damaged or incomplete, and the first wrong line is named.
 
     Example: invite-sweeper audit verify audit/invite-sweeper.jsonl
     """
     paths = sort_by_start(files)
-    found = follow(paths, continuation=continuation)
-    if found.error is None and (missing := missing_shards(read_runs(*paths))):
-        typer.echo(f"Warning: no log of shard {', '.join(missing)} is among these.", err=True)
-    for warning in found.warnings:
+    status = verify_logs(paths, continuation=continuation)
+    if status.error is None and (missing := missing_shards(read_runs(*paths))):
+        typer.echo(f"Warning: the logs of shard {', '.join(missing)} are missing.", err=True)
+    for warning in status.warnings:
         typer.echo(f"Warning: {warning}", err=True)
     if output is Output.JSON:
-        error = found.error
+        error = status.error
         report = {
             "sound": error is None,
-            "lines": found.lines,
-            "runs": found.runs,
-            "last_hash": found.last_hash,
-            "warnings": found.warnings,
+            "lines": status.lines,
+            "runs": status.runs,
+            "last_hash": status.last_hash,
+            "warnings": status.warnings,
             "file": str(error.position.path) if error else None,
             "line": error.position.line if error else None,
             "damage": str(error.kind) if error else None,
             "what": error.message if error else None,
         }
         sys.stdout.buffer.write(orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE))
-    elif found.error is None:
-        typer.echo(f"Sound: {pluralize(found.lines, 'line')} of {pluralize(found.runs, 'run')}.")
-        typer.echo(f"Last line {found.last_hash}")
+    elif status.error is None:
+        lines, runs = pluralize(status.lines, "line"), pluralize(status.runs, "run")
+        typer.echo(f"Sound: {lines} of {runs}.")
+        typer.echo(f"Last hash {status.last_hash}")
     else:
-        error = found.error
+        error = status.error
         typer.echo(f"{error.position.path}:{error.position.line}: {error.kind}: {error.message}")
-    raise typer.Exit(int(found.exit_code))
+    raise typer.Exit(int(status.exit_code))
 
 
 @audit_app.command()
@@ -81,28 +81,30 @@ def verify(
 def show(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILE", help="Audit logs; without any, the usual one."),
+        typer.Argument(metavar="FILE", help="Audit logs; default: the default path."),
     ] = None,
     run: Annotated[
-        str | None, typer.Option(metavar="ID", help="A run's id, or its beginning.")
+        str | None, typer.Option(metavar="ID", help="A run's id, or the start of it.")
     ] = None,
     project: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="An id, or a glob on the name.")
+        str | None, typer.Option(metavar="GLOB", help="A project's id, or a glob for its name.")
     ] = None,
     username: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="On the invited address.")
+        str | None, typer.Option(metavar="GLOB", help="A glob for the invited address.")
     ] = None,
     outcome: Annotated[str | None, typer.Option(metavar="NAME", help="deleted, failed, …")] = None,
     day: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="A day in UTC."),
+        typer.Option(
+            formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="Records of this day in UTC."
+        ),
     ] = None,
     event: Annotated[
         str | None, typer.Option(metavar="NAME", help="planned, intent, outcome, …")
     ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Show lines of audit logs, as a table or as they are.
+    """Show records of audit logs, as a table or as JSON lines.
 
     Example: invite-sweeper audit show --outcome failed --day 2026-11-25
     """
@@ -114,7 +116,7 @@ def show(
         day=day.date() if day is not None else None,
         event=event,
     )
-    records = choose(sort_by_start(files or [DEFAULT_LOG]), line_filter)
+    records = filter_records(sort_by_start(files or [DEFAULT_LOG]), line_filter)
     if output is Output.JSON:
         for record in records:
             sys.stdout.buffer.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))

@@ -1,4 +1,4 @@
-"""The question before a deletion."""
+"""The confirmation on a terminal before anything is deleted or invited."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -22,42 +22,35 @@ from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.summary import RunSummary
 from invite_sweeper.text import pluralize
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-# The question on a terminal before anything is deleted.
-
-
 _TERMINAL = Path("/dev/tty")
 _MAX_LINE_BYTES = 1024
 
 
 class Confirmation:
-    """Shows the plan and asks; only a typed yes is one.
+    """Shows the plan and asks for confirmation; only a typed y or yes confirms.
 
     Args:
-        present: Writes the plan and the question for a person.
+        present: Writes the plan and the question.
     """
 
-    def __init__(self, stop: StopRequest, present: "Callable[[Console, RunSummary], None]") -> None:
+    def __init__(self, stop: StopRequest, present: Callable[[Console, RunSummary], None]) -> None:
         self._stop = stop
         self._present = present
 
     @staticmethod
     def is_interactive() -> bool:
-        """Whether a person sits there who can type an answer."""
+        """Return whether stdin is a terminal."""
         return sys.stdin.isatty()
 
     async def __call__(self, summary: RunSummary) -> bool:
-        """Ask; an end of input, a signal or the deadline is no yes.
+        """Return whether the user confirmed; end of input, a signal and the deadline do not.
 
         Raises:
-            GuardRefused: The person cannot be shown what is asked. Nothing was deleted.
+            GuardRefused: The question cannot be shown on a terminal.
         """
         with _terminal_stream() as stream:
             self._present(Console(file=stream), summary)
-            # What was typed before the question was there answered another one.
+            # Discard input typed before the question was shown: it does not answer it.
             termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
             stream.write("Type yes or no: ")
             stream.flush()
@@ -67,7 +60,7 @@ class Confirmation:
         return answer.strip().lower() in {b"y", b"yes"}
 
     async def _read_line(self) -> bytes:
-        """Wait for a line, its end or a stop, whichever comes first."""
+        """Return a line; b"" at the end of input or when a stop is requested first."""
         descriptor = sys.stdin.fileno()
         loop = asyncio.get_running_loop()
         line: asyncio.Future[bytes] = loop.create_future()
@@ -82,7 +75,7 @@ class Confirmation:
 
 
 def _on_readable(descriptor: int, received: bytearray, line: "asyncio.Future[bytes]") -> None:
-    """Take what there is, and wait for the rest: a blocking read would be deaf to signals."""
+    """Collect available bytes until the line is complete; a blocking read would delay signals."""
     if line.done():
         return
     try:
@@ -96,7 +89,7 @@ def _on_readable(descriptor: int, received: bytearray, line: "asyncio.Future[byt
 
 @contextmanager
 def _terminal_stream() -> Iterator[TextIO]:
-    """Give stderr, or the terminal itself where stderr goes elsewhere."""
+    """Yield stderr, or the terminal if stderr is redirected."""
     if sys.stderr.isatty():
         yield sys.stderr
         return
@@ -104,18 +97,15 @@ def _terminal_stream() -> Iterator[TextIO]:
         stream = _TERMINAL.open("w", encoding="utf-8", errors="backslashreplace")
     except OSError:
         raise GuardRefused(
-            "There is a terminal to answer on, and none to ask on.",
-            hint="Let stderr be a terminal, or say --yes.",
+            "Cannot ask for confirmation: stderr is not a terminal.",
+            hint="Do not redirect stderr, or use --yes.",
         ) from None
     with stream:
         yield stream
 
 
-# The question before a deletion: whose invitations, how many, within which limits, how old.
-
-
 def render_question(summary: RunSummary, view: RunView, limits: Limits) -> RenderableType:
-    """Give the question, without the words that ask for the answer."""
+    """Return the question with the counts, limits and ages of the planned deletions."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -123,7 +113,7 @@ def render_question(summary: RunSummary, view: RunView, limits: Limits) -> Rende
         table.add_row(Text(f"  {label}", style="dim"), content)
     planned = pluralize(view.planned, "invitation")
     title = Text(f"Delete {planned}?", style="bold")
-    return RightTrimmed(Group(title, table, Text("There is no undo.")))
+    return RightTrimmed(Group(title, table, Text("This cannot be undone.")))
 
 
 def _question_rows(

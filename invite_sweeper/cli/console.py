@@ -1,11 +1,11 @@
-"""The log, the console on stdout, and the event loop."""
+"""The program's log on stderr, the console on stdout, and the event loop."""
 
 import asyncio
 import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TextIO, cast
 
 import structlog
 from rich.console import Console
@@ -13,15 +13,11 @@ from rich.console import Console
 from invite_sweeper.cli import streams
 from invite_sweeper.text import escape_unprintable
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
 _PLAIN_WIDTH = 120
 
 
-def stdout_console() -> "Console":
-    """The console of the result: as wide as the terminal, or wide enough for a file."""
+def stdout_console() -> Console:
+    """Return the console for results: as wide as the terminal, or 120 columns in a file."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stdout.isatty():
@@ -30,11 +26,11 @@ def stdout_console() -> "Console":
     return Console(width=width or _PLAIN_WIDTH)
 
 
-# The program's own log, on stderr: colours for a terminal, JSON lines elsewhere.
+# The program's log on stderr: coloured on a terminal, JSON lines elsewhere.
 
 
 class _Stderr:
-    """Whatever stderr is at the moment: a progress bar takes its place, and writes above itself."""
+    """The current stderr, which a progress bar replaces in order to write above itself."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)
@@ -44,19 +40,19 @@ class _Stderr:
 
 
 def configure_logging(*, quiet: bool, verbose: bool) -> structlog.typing.FilteringBoundLogger:
-    """Set the log up once, and give it.
+    """Configure and return the program's log; the audit log is separate.
 
-    `NO_COLOR` and `TERM=dumb` are honoured. The audit log is another one and is not affected.
+    `NO_COLOR` and `TERM=dumb` disable colours.
 
     Args:
-        quiet: Warnings and errors only.
-        verbose: Say everything; `quiet` goes first.
+        quiet: Only warnings and errors.
+        verbose: Debug messages too; `quiet` has precedence.
     """
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
     terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor
-    # rich, where it is installed, would show the values of local variables in a traceback, a
-    # token among them: the formatters are chosen here, and show lines of code alone.
+    # structlog's default uses rich, which shows local variables, tokens included, in tracebacks.
+    # These formatters show only lines of code.
     if terminal:
         renderer = structlog.dev.ConsoleRenderer(
             colors=streams.use_color(), exception_formatter=structlog.dev.plain_traceback
@@ -81,14 +77,14 @@ def configure_logging(*, quiet: bool, verbose: bool) -> structlog.typing.Filteri
 def _escape_fields(
     _log: object, _method: str, fields: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Spell out what could move the cursor; JSON escapes it by itself."""
+    """Escape control characters for a terminal; the JSON renderer escapes them already."""
     return {
         key: escape_unprintable(value) if isinstance(value, str) else value
         for key, value in fields.items()
     }
 
 
-# The event loop: uvloop where it is installed, else asyncio's own.
+# The event loop: uvloop if it is installed, else asyncio's default.
 
 
 _loop_factory: Callable[[], asyncio.AbstractEventLoop] | None

@@ -1,4 +1,4 @@
-"""`demo`: the whole job against the simulated Atlas; no account, no network."""
+"""Command `demo`: dry run and sweeps against the simulated Atlas, without account or network."""
 
 import os
 import tempfile
@@ -40,7 +40,7 @@ audit:
 def demo() -> None:
     """Show a dry run and two sweeps against a simulated Atlas.
 
-    A dry run goes first, and the second sweep finds nothing left.
+    The second sweep finds nothing left to delete.
 
     Example: invite-sweeper demo
     """
@@ -66,5 +66,5 @@ def demo() -> None:
 
 
 def _without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
-    """Leave the person's own credentials out of it, whatever they are."""
+    """Return the environment without the user's own Atlas settings."""
     return {k: v for k, v in environment.items() if not k.startswith("MONGODB_ATLAS_")}

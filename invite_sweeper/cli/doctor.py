@@ -1,4 +1,4 @@
-"""`doctor`: run the checks, and show them."""
+"""Command `doctor`: run the checks and show their results."""
 
 import os
 import shlex
@@ -71,8 +71,6 @@ from invite_sweeper.text import escape_unprintable, pluralize
 
 app = typer.Typer(rich_markup_mode=None)
 
-# `doctor`: everything that a sweep stands on, each line with its mend.
-
 
 @app.command()
 def doctor(
@@ -85,9 +83,9 @@ def doctor(
 ) -> None:
     """Check that a sweep can run.
 
-    Policy, credentials, roles, clock, limits, audit log. It reads only. Ends with 0 where all
-    is well, with 4 where something is worth a look, and else with the code that a sweep would
-    end with.
+    Checks policy, credentials, roles, clock, rate limits and audit log; changes nothing. Exit
+    code 0: no problems. Exit code 4: warnings only. Otherwise: the code that a sweep would end
+    with.
 
     Example: invite-sweeper doctor --policy config/policy.yaml
     """
@@ -101,18 +99,15 @@ def doctor(
     raise typer.Exit(diagnosis.exit_code)
 
 
-# What `doctor` asks of Atlas: GETs alone, and what they tell.
-
-
 _DEFAULT_SOURCES = (Source.INVITES,)
 
 
 @dataclass(frozen=True, slots=True)
 class AtlasChecks:
-    """One visit to Atlas.
+    """The checks that call Atlas, with GET requests only.
 
     Attributes:
-        policy: None where it has faults; then only what needs none is looked at.
+        policy: None if it is invalid; then only checks that do not need it run.
     """
 
     connection: RateLimitedAtlasClient
@@ -120,7 +115,7 @@ class AtlasChecks:
     now: datetime
 
     async def run(self) -> AsyncIterator[Check]:
-        """Give one line after another; trouble ends it with a line of its own."""
+        """Yield each check; an error is the last one."""
         try:
             if self.policy is None:
                 yield await self._visible_organizations()
@@ -138,14 +133,14 @@ class AtlasChecks:
         organizations = sorted({each.org_id for each in projects if isinstance(each, Project)})
         return ok(
             "organizations",
-            f"Atlas takes the credentials; {pluralize(len(projects), 'project')} "
-            f"of {', '.join(organizations) or 'none'}.",
+            f"Atlas accepts the credentials; {pluralize(len(projects), 'project')} visible, "
+            f"organizations: {', '.join(organizations) or 'none'}.",
         )
 
     async def _policy_checks(self, policy: Policy) -> AsyncIterator[Check]:
         project_filter = ReportingProjectFilter(policy)
         scope = await discover_projects(self.connection.reader, project_filter)
-        yield ok("access list", "Atlas takes the credentials from this address.")
+        yield ok("access list", "Atlas accepts the credentials from this IP address.")
         for found in organization_checks(policy, scope, project_filter.other_organizations):
             yield found
         for sentence in project_filter.unused_patterns():
@@ -183,27 +178,24 @@ class AtlasChecks:
             yield found
 
 
-# The looks of `doctor`, in the order in which a sweep comes upon what they tell of.
-
-
 _TIMEOUT_S = 120.0
 
 
 def run_checks(options: RunOptions, environment: Mapping[str, str] = os.environ) -> Diagnosis:
-    """Look at everything; what is wrong is in what it gives, and never raised."""
+    """Run all checks; errors are returned as failed checks."""
     results: list[Diagnosis] = []
 
-    async def work() -> int:
+    async def run() -> int:
         doctor = _Doctor(options, environment)
         results.append(Diagnosis(doctor.now, [check async for check in doctor.run()]))
         return 0
 
-    run_async(work())
+    run_async(run())
     return results[0]
 
 
 class _Doctor:
-    """What one checkup has found out so far."""
+    """Runs the checks; earlier ones set up what later ones need."""
 
     def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
         self._started_s = time.monotonic()
@@ -217,7 +209,7 @@ class _Doctor:
         self._log_path: LogPath | None = None
 
     async def run(self) -> AsyncIterator[Check]:
-        """Give one line after another."""
+        """Yield each check."""
         for each in (self._check_policy, self._check_credentials, self._check_audit_log):
             for found in each():
                 yield found
@@ -236,14 +228,14 @@ class _Doctor:
         yield from policy_checks(self._policy, self._options.policy, self.now)
 
     def _validate_hint(self) -> str:
-        """Say where the faults are told, of which a line of the doctor's gives the number."""
+        """Return the command that lists the errors, as the check has only their number."""
         command = ["invite-sweeper", "validate", str(self._options.policy)]
-        return f"See each, and its mend: {shlex.join(command)}"
+        return f"List them with: {shlex.join(command)}"
 
     def _check_credentials(self) -> Iterator[Check]:
         try:
             self._base_url = parse_base_url(self._options.base_url)
-            yield ok("base URL", f"Atlas is asked at {self._base_url}.")
+            yield ok("base URL", f"Requests go to {self._base_url}.")
         except RunError as error:
             yield failed("base URL", error)
         parts = [("", None)] if self._policy is None else split_by_credentials(self._policy)
@@ -272,19 +264,23 @@ class _Doctor:
 
     async def _check_atlas(self) -> AsyncIterator[Check]:
         if self._base_url is None or not self._parts:
-            yield warning("Atlas", "It was not asked: there is no address or no credentials.")
+            yield warning(
+                "Atlas", "Not called: the base URL or the credentials are missing or invalid."
+            )
             return
         groups = [await self._check_with_credentials(*part) for part in self._parts]
-        is_partial = not all(any(c.state is CheckState.FAILED for c in visit) for visit in groups)
+        is_partial = not all(
+            any(check.state is CheckState.FAILED for check in group) for group in groups
+        )
         for found in chain.from_iterable(groups):
-            # One organization that fails does not stop the others, and the whole ends with 4.
+            # Some organizations would be swept, so the sweep would end with 4.
             fails = is_partial and found.state is CheckState.FAILED
             yield replace(found, exit_code=ExitCode.PARTIAL) if fails else found
 
     async def _check_with_credentials(
         self, name: str, part: Policy | None, credentials: Credentials
     ) -> list[Check]:
-        assert self._base_url is not None  # noqa: S101 - looked at by whoever calls
+        assert self._base_url is not None  # noqa: S101 - checked by the caller
         try:
             async with connect_for_run(
                 self._base_url,
@@ -307,16 +303,13 @@ class _Doctor:
         try:
             last = PreviousRuns.find(self._log_path).last_policy_sha256()
         except RunError:
-            return  # said already
+            return  # reported by the check of earlier runs
         yield quarantine_check(self._policy, last)
 
 
 def _with_credentials_name(name: str, check: Check) -> Check:
-    """Say which credentials of the policy a line is about, where it names any."""
+    """Return the check with the name of its credentials, if the policy names them."""
     return replace(check, name=f"{check.name} ({name})") if name else check
-
-
-# A checkup on the terminal.
 
 
 _STYLES = {CheckState.OK: "green", CheckState.WARNING: "yellow", CheckState.FAILED: "bold red"}
@@ -324,7 +317,7 @@ _WIDTH = len(CheckState.WARNING)
 
 
 def show(console: Console, diagnosis: Diagnosis) -> None:
-    """Write one line a check, its mend below it; names cannot move the cursor."""
+    """Write one line per check with its hint below; control characters are escaped."""
     for check in diagnosis.checks:
         line = Text.assemble(
             (f"{check.state:<{_WIDTH}}", _STYLES[check.state]),

@@ -1,4 +1,4 @@
-"""`explain`: search for invitations, and show why each is stale or kept."""
+"""Command `explain`: search for invitations and show why each is stale or kept."""
 
 import os
 import time
@@ -46,21 +46,19 @@ from invite_sweeper.text import Globs, casefold_visible, escape_unprintable, plu
 
 app = typer.Typer(rich_markup_mode=None)
 
-# `explain`: why an invitation is stale or kept.
-
 
 @app.command()
 def explain(
     term: Annotated[
         str,
-        typer.Argument(metavar="TERM", help="An invitation's id, an address, or a glob on either."),
+        typer.Argument(metavar="TERM", help="An invitation's id or address, or a glob for either."),
     ],
     policy: PolicyPath = DEFAULT_POLICY,
     base_url: BaseUrl = DEFAULT_BASE_URL,
     audit_log: AuditPath = None,
     plan: Annotated[
         Path | None,
-        typer.Option("--plan", help="Keep to this saved plan, as a sweep would.", metavar="FILE"),
+        typer.Option("--plan", help="Apply this saved plan, as a sweep would.", metavar="FILE"),
     ] = None,
     output: OutputOption = Output.TEXT,
     quiet: Quiet = False,
@@ -68,10 +66,9 @@ def explain(
 ) -> None:
     """Explain why an invitation is kept or deleted.
 
-    So does each keep entry.
-
-    Nothing is written and nothing is deleted. Ends with 0 whether something was found or not,
-    and with 4 where a project could not be read, since what is sought may be there.
+    Shows each rule and keep entry with its result. Writes and deletes nothing. Exit code 0:
+    whether an invitation was found or not. Exit code 4: a project could not be read, so an
+    invitation may be missing from the result.
 
     Example: invite-sweeper explain ada@example.com
     """
@@ -84,16 +81,13 @@ def explain(
     raise typer.Exit(result.exit_code)
 
 
-# An explanation on the terminal.
-
-
 @dataclass(frozen=True, slots=True)
 class ExplainResult:
-    """What `explain` looked through, and what it found.
+    """The invitations that `explain` found, and where it searched.
 
     Attributes:
-        out_of_scope: Projects of the policy's organizations that it leaves alone; names.
-        unreadable: Projects that could not be looked through; what is sought may be there.
+        out_of_scope: Names of projects in the policy's organizations that it excludes.
+        unreadable: Projects that could not be read; they may contain more invitations.
     """
 
     term: str
@@ -117,13 +111,13 @@ class ExplainResult:
             "projects": self.projects,
             "invitations": self.invitations,
             "out_of_scope": self.out_of_scope,
-            "unreadable": [asdict(lost) for lost in self.unreadable],
+            "unreadable": [asdict(each) for each in self.unreadable],
             "found": [explanation.to_record(self.now) for explanation in self.found],
             "exit_code": self.exit_code,
         }
 
     def show(self, console: Console) -> None:
-        """Write it to the console; names cannot move the cursor or fake a line."""
+        """Write the result; control characters in names are escaped."""
         for line in self._lines():
             console.print(line, soft_wrap=True)
 
@@ -137,15 +131,16 @@ class ExplainResult:
             pluralize(self.invitations, "invitation"),
             pluralize(self.projects, "project"),
         )
-        yield Text(f"Looked through: {invitations} in {projects} ({', '.join(self.sources)}).")
+        yield Text(f"Searched: {invitations} in {projects} ({', '.join(self.sources)}).")
         if self.out_of_scope:
             yield Text(
-                f"Not looked through, as the policy leaves them alone: "
+                f"Not searched, as the policy excludes them: "
                 f"{_format_names([escape_unprintable(name) for name in self.out_of_scope])}."
             )
         for unreadable in self.unreadable:
             yield Text(
-                f"Could not be read: {escape_unprintable(unreadable.project_name)}: {escape_unprintable(unreadable.reason)}",
+                f"Could not be read: {escape_unprintable(unreadable.project_name)}: "
+                f"{escape_unprintable(unreadable.reason)}",
                 style="yellow",
             )
 
@@ -163,9 +158,8 @@ def _explanation_lines(explanation: Explanation) -> Iterator[Text]:
     stale = explanation.decision.stale
     style = "bold red" if stale else "bold green"
     if explanation.decision != explanation.by_policy:
-        yield Text(
-            f"  By the policy alone: {escape_unprintable(describe_decision(explanation.by_policy))}."
-        )
+        by_policy = escape_unprintable(describe_decision(explanation.by_policy))
+        yield Text(f"  By the policy alone: {by_policy}.")
     yield Text(
         f"  Decision: {escape_unprintable(describe_decision(explanation.decision))}.", style=style
     )
@@ -173,28 +167,24 @@ def _explanation_lines(explanation: Explanation) -> Iterator[Text]:
 
 def _entry_lines(entry: EntryExplanation) -> Iterator[Text]:
     note = f" ({escape_unprintable(entry.note)})" if entry.note else ""
-    result = "not asked" if entry.result is None else _format_result(entry.result, "matches")
+    result = "not evaluated" if entry.result is None else _format_result(entry.result)
     yield Text(f"  {entry.kind} `{escape_unprintable(entry.name)}`: {result}{note}")
     for key in entry.keys:
-        has = escape_unprintable(key.actual) or "nothing"
-        yield Text(
-            f"    {key.name}: {_format_result(key.result, 'holds')}; asked {escape_unprintable(key.expected)}, has {has}",
-            style="dim",
-        )
+        has = escape_unprintable(key.actual) or "none"
+        result = _format_result(key.result)
+        expected = escape_unprintable(key.expected)
+        yield Text(f"    {key.name}: {result}; expected {expected}, has {has}", style="dim")
 
 
-def _format_result(result: MatchResult, text_if_true: str) -> str:
+def _format_result(result: MatchResult) -> str:
     if isinstance(result, str):
-        return f"cannot be judged ({result.replace('_', ' ')})"
-    return text_if_true if result else "no"
+        return f"cannot be evaluated ({result.replace('_', ' ')})"
+    return "matches" if result else "does not match"
 
 
 def _format_names(names: Sequence[str], max_names: int = 20) -> str:
     rest = f" and {len(names) - max_names:,} more" if len(names) > max_names else ""
     return ", ".join(names[:max_names]) + rest
-
-
-# The walk of `explain`: it reads what a dry run reads, and writes nothing anywhere.
 
 
 _READERS_PER_SLOT = 2
@@ -207,28 +197,28 @@ def search_invitations(
     plan: Path | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> ExplainResult:
-    """Explain each invitation whose id or username matches the term.
+    """Explain each invitation that matches the term by id or username.
 
     Args:
         plan: A saved plan that limits the decision, as in a sweep.
 
     Raises:
-        RunError: Usage, policy, audit log, plan, or Atlas's answers were about the run.
+        RunError: Usage, policy, audit log or plan are invalid, or Atlas failed.
     """
     results: list[ExplainResult] = []
 
-    async def work() -> int:
+    async def run() -> int:
         results.append(await _Search(term, options, plan, environment).run())
         return 0
 
-    run_async(work())
+    run_async(run())
     return results[0]
 
 
 def _load_decision_filter(
     options: RunOptions, plan: Path | None, policy: Policy
 ) -> Callable[[Decision], Decision]:
-    """Give the second look that a sweep would have: earlier deletions, and a saved plan."""
+    """Return the filter of a sweep, from earlier deletions and a saved plan."""
     log_path = LogPath.from_option(options.audit_log, policy.audit.path)
     return decision_filter(
         history=PreviousRuns.find(log_path).deletion_history(),
@@ -260,7 +250,7 @@ class _Search:
         self._projects = self._invitations_seen = 0
 
     async def run(self) -> ExplainResult:
-        """Walk, and explain what fits the term."""
+        """Read all lists and explain the invitations that match the term."""
         for part, credentials in self._parts:
             try:
                 await self._search_part(part, credentials)
@@ -286,7 +276,7 @@ class _Search:
         )
 
     async def _search_part(self, part: Policy, credentials: Credentials) -> None:
-        """Walk the organizations of one credential."""
+        """Search the organizations of one set of credentials."""
         execution = part.execution
         async with connect_for_run(
             self._base_url,
@@ -322,7 +312,7 @@ class _Search:
 
     def _matches_term(self, invitation: Invitation) -> bool:
         names = (invitation.id, invitation.username or "")
-        # An address may hold what a glob reads as its own, so it is compared as it is, too.
+        # An address may contain characters special to globs, so it is also compared literally.
         term = casefold_visible(self._term)
         return any(
             casefold_visible(name) == term or self._globs.matches(name) for name in names if name

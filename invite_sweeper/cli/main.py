@@ -1,7 +1,7 @@
-"""The program: a table of its commands, and how it ends.
+"""The program: its commands and exit codes.
 
-A command's module is imported when the command is used, so that `--version` and `--help` do not
-wait for what one of them needs.
+A command's module is imported when the command is used, which keeps `--version` and `--help`
+fast.
 """
 
 import signal
@@ -36,15 +36,15 @@ COMMANDS = {
     "validate": _Command("validate", "Check a policy offline and list all errors."),
     "schema": _Command("validate", "Print the policy's JSON Schema, for editors."),
     "audit": _Command("audit", "Read and verify an audit log."),
-    "report": _Command("report", "Write one page from audit logs."),
-    "simulate": _Command("simulate", "Serve a simulated Atlas on a port, for rehearsals."),
+    "report": _Command("report", "Write an HTML or Markdown report from audit logs."),
+    "simulate": _Command("simulate", "Serve a simulated Atlas on a port, for tests."),
 }
 
 
 class _LazyCommands(TyperGroup):
-    """The commands of the table, each imported when it is used.
+    """The commands of `COMMANDS`, each imported when it is used.
 
-    Contexts and commands are typed as Any here: Typer keeps those types private.
+    Contexts and commands are typed as Any: Typer keeps those types private.
     """
 
     @override
@@ -80,8 +80,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"invite-sweeper {__version__}")
         raise typer.Exit
 
@@ -97,23 +97,22 @@ def _root(
 
 
 def run_app(program: Callable[[], object] = app) -> None:
-    """Run the program and leave with the contract's exit code.
+    """Run the program and exit with the contract's exit code.
 
-    Ctrl-C before a run begins ends with the code of an early stop; once it has begun the run
-    listens to signals itself.
+    Ctrl-C before a run starts exits with 8; a run handles signals itself.
     """
     secure()
-    signal.signal(signal.SIGINT, _leave)
+    signal.signal(signal.SIGINT, _exit_interrupted)
     try:
         program()
     except RunError as error:
         print_error(error)
         sys.exit(int(error.exit_code))
     finally:
-        if (sentence := stdout_error()) is not None:
-            typer.echo(sentence, err=True)
+        if (message := stdout_error()) is not None:
+            typer.echo(message, err=True)
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    typer.echo("Stopped before anything was sent.", err=True)
+def _exit_interrupted(_number: int, _frame: FrameType | None) -> None:
+    typer.echo("Interrupted. Nothing was deleted.", err=True)
     sys.exit(int(ExitCode.INTERRUPTED))

@@ -11,11 +11,9 @@ import typer
 
 from invite_sweeper.errors import ExitCode, RunError
 
-# The options that several commands share, spelt once.
-
 
 class Output(StrEnum):
-    """What stdout carries."""
+    """The format of the result on stdout."""
 
     TEXT = "text"
     JSON = "json"
@@ -26,7 +24,7 @@ PolicyPath: TypeAlias = Annotated[
     typer.Option(
         "--policy",
         envvar="INVITE_SWEEPER_POLICY",
-        help="The policy.",
+        help="The policy file.",
         metavar="PATH",
     ),
 ]
@@ -35,20 +33,20 @@ BaseUrl: TypeAlias = Annotated[
     typer.Option(
         "--base-url",
         envvar="MONGODB_ATLAS_BASE_URL",
-        help="Where Atlas is; https only, but for loopback.",
+        help="The URL of Atlas; https, except for loopback.",
         metavar="URL",
     ),
 ]
 AuditPath: TypeAlias = Annotated[
     str | None,
-    typer.Option("--audit-log", help="The audit log, instead of the policy's.", metavar="PATH"),
+    typer.Option("--audit-log", help="The audit log; overrides the policy's path.", metavar="PATH"),
 ]
 PlanOut: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--out", help="Save the plan, for sweep --plan.", metavar="FILE"),
+    typer.Option("--out", help="Save the plan for sweep --plan.", metavar="FILE"),
 ]
 OutputOption: TypeAlias = Annotated[
-    Output, typer.Option("--output", help="What stdout carries.", case_sensitive=False)
+    Output, typer.Option("--output", help="Format of the result on stdout.", case_sensitive=False)
 ]
 DetailedExitCode: TypeAlias = Annotated[
     bool,
@@ -57,12 +55,12 @@ DetailedExitCode: TypeAlias = Annotated[
         help=f"A dry run that finds stale invitations ends with {ExitCode.STALE}.",
     ),
 ]
-Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Ask no question on a terminal.")]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 ShardOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--shard",
-        help="Take part I of N of the projects; auto/N reads JOB_COMPLETION_INDEX.",
+        help="Process part I of N of the projects; auto/N reads JOB_COMPLETION_INDEX.",
         metavar="I/N",
     ),
 ]
@@ -72,45 +70,47 @@ MetricsFile: TypeAlias = Annotated[
 ]
 Pushgateway: TypeAlias = Annotated[
     str | None,
-    typer.Option("--pushgateway", help="Push the metrics there, too.", metavar="URL"),
+    typer.Option("--pushgateway", help="Push the metrics to this URL.", metavar="URL"),
 ]
 Deadline: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--deadline", help="End the run after this long, as 30m or 1h.", metavar="DURATION"
+        "--deadline", help="Stop the run after this time, such as 30m or 1h.", metavar="DURATION"
     ),
 ]
 Quiet: TypeAlias = Annotated[
-    bool, typer.Option("-q", "--quiet", help="No result as text; warnings and errors alone.")
+    bool, typer.Option("-q", "--quiet", help="Print only warnings and errors.")
 ]
 Verbose: TypeAlias = Annotated[
-    bool, typer.Option("-v", "--verbose", help="Say more; a run names what it keeps.")
+    bool, typer.Option("-v", "--verbose", help="Print more; a run lists the invitations it keeps.")
 ]
 
 SavedPlanFile: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--plan", help="Keep to what this saved plan lists.", metavar="FILE"),
+    typer.Option("--plan", help="Delete only what this saved plan lists.", metavar="FILE"),
 ]
 PlanMaxAge: TypeAlias = Annotated[
-    str, typer.Option("--plan-max-age", help="How old the plan may be.", metavar="DURATION")
+    str, typer.Option("--plan-max-age", help="Maximum age of the plan.", metavar="DURATION")
 ]
 RequireApproval: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--require-approval",
-        help="The plan must be signed by the holder of this public key.",
+        help="Require the plan's signature by this public key.",
         metavar="KEYFILE",
     ),
 ]
 AcceptPolicy: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--accept-policy", help="Lift the quarantine of this policy once.", metavar="SHA256"
+        "--accept-policy", help="Accept this policy: no quarantine for this run.", metavar="SHA256"
     ),
 ]
 AcceptPopulation: TypeAlias = Annotated[
     bool,
-    typer.Option("--accept-population", help="Let a fall of projects or invitations pass once."),
+    typer.Option(
+        "--accept-population", help="Ignore a drop in projects or invitations for this run."
+    ),
 ]
 
 DEFAULT_POLICY = Path("config/policy.yaml")
@@ -118,18 +118,12 @@ DEFAULT_BASE_URL = "https://cloud.mongodb.com"
 DEFAULT_PLAN_MAX_AGE = "24h"
 
 
-# Commands that never call Atlas.
-
-
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
 
 def offline(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Mark a command that never calls Atlas: what it did not do there is beside the point.
-
-    Its errors tell no state; they say what is wrong and how to mend it.
-    """
+    """Decorate a command that never calls Atlas: its errors have no consequence to report."""
 
     @wraps(command)
     def run(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> _Result:
@@ -140,9 +134,6 @@ def offline(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _R
             raise
 
     return run
-
-
-# The options of a command, as typed.
 
 
 class SavedPlanOptions(NamedTuple):
@@ -161,9 +152,9 @@ class RunOptions(NamedTuple):
     """The options of `sweep` and `plan`; `explain`, `doctor` and `restore` use a part of them.
 
     Attributes:
-        policy_named: The policy was named by option or environment, not found by default.
+        policy_named: The policy was set by option or environment, not by default.
         out: Where to save the plan.
-        quiet_progress: No progress and no log below a warning, but the result (`demo`).
+        quiet_progress: Print the result but neither progress nor messages below a warning.
     """
 
     policy: Path = DEFAULT_POLICY

@@ -1,4 +1,4 @@
-"""`report`: one self-contained page, or Markdown, from audit logs."""
+"""Command `report`: one self-contained HTML page, or Markdown, from audit logs."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -10,14 +10,13 @@ from invite_sweeper.audit import sort_by_start
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.cli.options import offline
 from invite_sweeper.files import check_distinct_files
-from invite_sweeper.report.html import chain_result
-from invite_sweeper.report.html import write_report as make
+from invite_sweeper.report.html import chain_result, write_report
 
 app = typer.Typer(rich_markup_mode=None)
 
 
 class ReportFormat(StrEnum):
-    """What the report is written as."""
+    """The format of the report."""
 
     HTML = "html"
     MARKDOWN = "md"
@@ -27,23 +26,23 @@ class ReportFormat(StrEnum):
 @offline
 def report(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="Audit logs, of one or many runs.")
+        list[Path], typer.Argument(metavar="FILE", help="Audit logs of one or more runs.")
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="PATH", help="The page; stdout without it.")
+        Path | None, typer.Option("--out", metavar="PATH", help="The file; default: stdout.")
     ] = None,
     form: Annotated[
-        ReportFormat, typer.Option("--format", help="A page, or Markdown for a pull request.")
+        ReportFormat, typer.Option("--format", help="An HTML page or Markdown.")
     ] = ReportFormat.HTML,
 ) -> None:
-    """Write one page from audit logs.
+    """Write an HTML or Markdown report from audit logs.
 
-    It tells what was done, kept and seen, and whether the logs are sound.
+    It shows what was deleted, kept and seen, and whether the logs are sound.
 
     Example: invite-sweeper report audit/invite-sweeper.jsonl --out report.html
     """
     check_distinct_files({"--out": out}, (("the audit log", path) for path in files))
     paths = sort_by_start(files)
-    make(paths, out, form.value, chain_result(verify(paths)))
+    write_report(paths, out, form.value, chain_result(verify(paths)))
     if out is not None:
-        typer.echo(f"The report is in {out}.", err=True)
+        typer.echo(f"Report written to {out}.", err=True)

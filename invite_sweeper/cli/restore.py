@@ -1,4 +1,4 @@
-"""`restore`: re-invite people whose invitations a run deleted."""
+"""Command `restore`: re-invite people whose invitations a run deleted."""
 
 import asyncio
 import os
@@ -48,58 +48,60 @@ from invite_sweeper.restore import (
 )
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.summary import RunSummary
-from invite_sweeper.text import escape_unprintable, plural_form, pluralize
+from invite_sweeper.text import escape_unprintable, pluralize
 
 app = typer.Typer(rich_markup_mode=None)
-
-# `restore`: invites again those that a run deleted.
 
 
 @app.command()
 def restore(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="Audit logs that tell what was deleted.")
+        list[Path], typer.Argument(metavar="FILE", help="Audit logs with the deletions.")
     ],
     run: Annotated[
         str | None,
         typer.Option(
             metavar="ID",
-            help="The run to undo: its id, or its beginning; needed where there are two.",
+            help="The run to undo: its id or the start of it; required if several match.",
         ),
     ] = None,
     username: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="On the addresses to invite again.")
+        str | None, typer.Option(metavar="GLOB", help="Restore only addresses that match.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say who would be invited, and invite nobody.")
+        bool, typer.Option("--dry-run", help="Show who would be invited; invite no one.")
     ] = False,
     base_url: BaseUrl = DEFAULT_BASE_URL,
     audit_log: Annotated[
         str | None,
-        typer.Option("--audit-log", help="Where this is told; the newest FILE.", metavar="PATH"),
+        typer.Option(
+            "--audit-log", help="The log of this run; default: newest FILE.", metavar="PATH"
+        ),
     ] = None,
     credentials: Annotated[
         str | None,
         typer.Option(
-            "--credentials", help="The organization's, by its name in the policy.", metavar="NAME"
+            "--credentials", help="Name of the credentials in the policy.", metavar="NAME"
         ),
     ] = None,
     deadline: Annotated[
         str | None,
         typer.Option(
-            "--deadline", help="End after this long, as 30m; 1h by default.", metavar="DURATION"
+            "--deadline",
+            help="Stop after this time, such as 30m; 1h by default.",
+            metavar="DURATION",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask no question on a terminal.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     output: OutputOption = Output.TEXT,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Re-invite people whose invitations a run deleted.
 
-    With their roles and teams, 10 a minute. Each gets a new invitation and a new mail. Whoever
-    is invited or a member again is left alone, so that the same command twice invites nobody
-    twice. On a terminal they are shown first, and a question asked.
+    Sends each user a new invitation email with the same roles and teams, at most 10 a minute.
+    Skips users who are invited or members again, so the command can be repeated. On a terminal
+    it asks for confirmation first.
 
     Example: invite-sweeper restore audit/invite-sweeper.jsonl --dry-run
     """
@@ -116,24 +118,21 @@ def restore(
     raise typer.Exit(run_restore(Deletions(files, run, username, credentials), options))
 
 
-# A restore on the terminal.
-
-
 _STYLES = {"restored": "green", "failed": "bold red", "unknown": "bold red", "skipped": "yellow"}
 
 
 def show_result(console: Console, report: RestoreReport) -> None:
-    """Write what became of each, and the totals; names cannot move the cursor."""
+    """Write the result of each deletion and the totals; control characters are escaped."""
     if report.deletions:
         console.print(_table(report, report.deletions))
     else:
-        console.print("Nothing to invite again: the log tells of no such deletion.")
+        console.print("Nothing to restore: the log has no matching deletion.")
     for line in _total_lines(report):
         console.print(line, soft_wrap=True)
 
 
 def show_restore_plan(console: Console, report: RestoreReport) -> None:
-    """Write whom a yes would invite, before the question."""
+    """Write who would be invited, and the question."""
     console.print(_table(report, report.to_restore))
     minutes = (len(report.to_restore) - 1) // MAX_PER_MINUTE
     duration = (
@@ -141,9 +140,8 @@ def show_restore_plan(console: Console, report: RestoreReport) -> None:
         if minutes
         else ""
     )
-    people = pluralize(len(report.to_restore), "person", "people")
-    who = plural_form(len(report.to_restore), "this", "these") + f" {people}"
-    console.print(f"Invite {who} again{duration}?", soft_wrap=True)
+    users = pluralize(len(report.to_restore), "user")
+    console.print(f"Re-invite {users}{duration}?", soft_wrap=True)
 
 
 def _table(report: RestoreReport, deletions: Sequence[DeletedInvitation]) -> Table:
@@ -179,22 +177,19 @@ def _total_lines(report: RestoreReport) -> Iterator[Text]:
     if report.dry_run:
         yield Text.assemble(
             ("Dry run: ", "bold"),
-            f"nobody was invited; {len(report.to_restore):,} of {len(report.deletions):,} would be",
+            f"no one was invited; {len(report.to_restore):,} of {len(report.deletions):,} would be",
         )
     if outcomes:
         yield Text.assemble(("Done: ", "bold"), outcomes)
     yield Text.assemble(("Audit: ", "bold"), escape_unprintable(report.audit_log))
 
 
-# One restore from the command line: lock, logs, connection, result.
-
-
 class Deletions(NamedTuple):
-    """The deletions to restore, as typed.
+    """The deletions to restore, as given on the command line.
 
     Attributes:
         files: Audit logs that record them.
-        credentials: The suffix of the credentials in the environment, as the policy names it.
+        credentials: The name of the credentials in the policy and the environment.
     """
 
     files: Sequence[Path]
@@ -204,39 +199,39 @@ class Deletions(NamedTuple):
 
 
 def run_restore(
-    wanted: Deletions, options: RunOptions, environment: Mapping[str, str] = os.environ
+    deletions: Deletions, options: RunOptions, environment: Mapping[str, str] = os.environ
 ) -> int:
-    """Invite again, show what became of it, and give the exit code.
+    """Run a restore, show its result and return the exit code.
 
     Raises:
-        RunError: It did not come to a restore: usage, lock, a damaged log.
+        RunError: The restore could not start: usage, lock, damaged log.
     """
-    return run_async(_RestoreSession(wanted, options, environment).run())
+    return run_async(_RestoreSession(deletions, options, environment).run())
 
 
 class _RestoreSession:
-    """One restore's parts, made from what was typed and the environment."""
+    """One restore: lock, logs, connection, result."""
 
     def __init__(
-        self, wanted: Deletions, options: RunOptions, environment: Mapping[str, str]
+        self, deletions: Deletions, options: RunOptions, environment: Mapping[str, str]
     ) -> None:
         self._started_s = time.monotonic()
         self._options = options
-        self._deletions = wanted
+        self._deletions = deletions
         self._now = now = datetime.now(UTC)
         self._execution = loader.with_deadline(Execution(), options.deadline)
         self._base_url = parse_base_url(options.base_url)
         self._credentials = read_credentials(
-            environment, Path.read_bytes, suffix=wanted.credentials or ""
+            environment, Path.read_bytes, suffix=deletions.credentials or ""
         )
         self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-        self._files = sort_by_start(wanted.files)
+        self._files = sort_by_start(deletions.files)
         self._log_path = LogPath.from_option(options.audit_log, str(self._files[-1]))
         self._log = console.configure_logging(quiet=options.quiet, verbose=options.verbose)
         self._stop = StopRequest()
 
     async def run(self) -> int:
-        """Carry out the restore between the lock and the result."""
+        """Restore while the lock is held, then show the result."""
         with (
             RunLock(self._log_path.lock_path, now=self._now, command=shlex.join(sys.argv)),
             handle_signals(self._stop, self._log),
@@ -269,7 +264,7 @@ class _RestoreSession:
         unresolved = tuple(intent for intent in earlier if intent.from_restore)
         deadline = self._execution.deadline
         deadline_timer = asyncio.get_running_loop().call_later(
-            deadline.total_seconds(), self._stop.request, f"the deadline of {deadline} came"
+            deadline.total_seconds(), self._stop.request, f"the deadline of {deadline} was reached"
         )
         try:
             async with connect_for_run(
@@ -326,9 +321,9 @@ class _RestoreSession:
         return await Confirmation(self._stop, present)(summary)
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait, or until the restore has to end."""
+        """Wait for a number of seconds, or until a stop is requested."""
         if seconds > 1:
-            self._log.info("waiting for a turn to invite", seconds=round(seconds))
+            self._log.info("waiting for the invitation rate limit", seconds=round(seconds))
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.requested.wait(), seconds)
 

@@ -1,4 +1,4 @@
-"""What a run returns to its caller: stdout, exit code, metrics and notifications."""
+"""Results of a run: output on stdout, exit code, metrics and notifications."""
 
 import asyncio
 import sys
@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import orjson
 from rich.console import Console
@@ -30,44 +30,36 @@ from invite_sweeper.sweep.run import ProgressView
 from invite_sweeper.sweep.summary import RunResult, RunSummary, merge_summaries
 from invite_sweeper.text import pluralize
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from invite_sweeper.report.run_view import KeptInvitations
-
 
 class RunReport(NamedTuple):
-    """What there is to tell of one run.
+    """The result of one run and where its records are.
 
     Attributes:
-        ended: None where it did not come to a run; `error` then says why.
-        path: Its audit log, in which it begins at byte `start`.
-        kept: The kept invitations by name, where the result is to tell them.
+        result: None if the run could not start; `error` has the reason.
+        log_file: Its audit log, in which it starts at byte `log_offset`.
+        kept_invitations: The invitations to list as kept; None without `--verbose`.
     """
 
     result: RunResult | None
     error: RunError | None
     log_file: Path = Path()
     log_offset: int = 0
-    kept_invitations: "KeptInvitations | None" = None
-
-
-# What a run shows: its progress, then its result on stdout and its error on stderr.
+    kept_invitations: KeptInvitations | None = None
 
 
 _JSON = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 
 
 class ClosableProgressView(ProgressView, Protocol):
-    """What a person sees, and can be taken away."""
+    """A progress view that can be removed."""
 
     def close(self) -> None:
-        """Take it away before the result is shown."""
+        """Remove the view before the result is shown."""
         ...
 
 
 def progress_view(options: RunOptions, log: Logger) -> ClosableProgressView:
-    """Choose how the progress is shown: a bar for a person, lines for a log."""
+    """Return a progress bar on a terminal, log lines elsewhere."""
     if sys.stderr.isatty() and not (options.quiet or options.quiet_progress):
         return BarProgressView(log, Console(stderr=True))
     return LogProgressView(log, time.monotonic)
@@ -78,16 +70,13 @@ def report_run(
     result: RunResult,
     log_file: Path,
     log_offset: int,
-    kept_invitations: "KeptInvitations | None" = None,
+    kept_invitations: KeptInvitations | None = None,
 ) -> int:
-    """Write the result to stdout where there is one, and the error to stderr.
+    """Write the result to stdout and the error to stderr, and return the exit code.
 
     Args:
-        start: The byte offset at which the run begins in the log.
-        kept: The kept invitations by name, where they are to be told.
-
-    Returns:
-        The exit code.
+        log_offset: The byte at which the run starts in the log.
+        kept_invitations: The invitations to list as kept, if any.
     """
     if result.reached_atlas:
         if options.output is Output.JSON:
@@ -102,22 +91,18 @@ def report_run(
 
 
 def write_json(result: Mapping[str, object]) -> None:
-    """Write a result to stdout, as one line."""
+    """Write a result to stdout as one line of JSON."""
     sys.stdout.buffer.write(orjson.dumps(result, option=_JSON))
     sys.stdout.buffer.flush()
-
-
-# What a command ends with: the result of its one run, or of several put together.
 
 
 _PRIORITY_CODES = (ExitCode.INTERRUPTED, ExitCode.AUDIT)
 
 
 def combined_exit_code(reports: Sequence[RunReport]) -> int:
-    """Give the code of several runs: their own where they agree, else the plainest truth.
+    """Return the exit code of one or more runs.
 
-    A stop or a log that failed says more than what the other runs came to; 0 and 10 are both
-    well, and anything else beside them is partly done.
+    If they differ: 8 or 7 if a run ended so, 10 if all succeeded, otherwise 4 (partly done).
     """
     codes = [_exit_code(each) for each in reports]
     if len(set(codes)) == 1:
@@ -125,24 +110,24 @@ def combined_exit_code(reports: Sequence[RunReport]) -> int:
     for code in _PRIORITY_CODES:
         if code in codes:
             return int(code)
-    succeeded = all(ExitCode(code).succeeded for code in codes)
-    return int(ExitCode.STALE if succeeded else ExitCode.PARTIAL)
+    all_succeeded = all(ExitCode(code).succeeded for code in codes)
+    return int(ExitCode.STALE if all_succeeded else ExitCode.PARTIAL)
 
 
 def report_all(options: RunOptions, reports: Sequence[RunReport]) -> int:
-    """Write each result to stdout, and each error to stderr; gives the exit code.
+    """Write each result to stdout and each error to stderr, and return the exit code.
 
-    `--output json` stays one object: the totals of all runs, and each run under `runs`.
+    `--output json` writes one object: the totals of all runs, and each run under `runs`.
     """
     code = combined_exit_code(reports)
     if len(reports) == 1 or options.output is Output.TEXT:
         for each in reports:
             _report_one(options, each)
         return code
-    ended = [each.result for each in reports if each.result is not None]
-    runs = [each.summary.to_json() for each in ended if each.reached_atlas]
+    results = [each.result for each in reports if each.result is not None]
+    runs = [each.summary.to_json() for each in results if each.reached_atlas]
     if runs:
-        total = merge_summaries([each.summary for each in ended], code)
+        total = merge_summaries([each.summary for each in results], code)
         write_json({**total.to_json(), "runs": runs})
     for each in reports:
         if each.error is not None:
@@ -165,17 +150,15 @@ def _exit_code(report: RunReport) -> int:
     return int(report.error.exit_code if report.error is not None else ExitCode.DEFECT)
 
 
-# What went wrong in a run, by name, where no table is shown that tells it.
-
-
 MAX_NAMED: Final = 10
-"""So many are named of each kind: a mail from cron is read, and the audit log has all."""
+"""Failures of each kind named in the log: it may be mailed by cron; the audit log has all."""
 
 
 def failure_messages(options: RunOptions, reports: Sequence[RunReport]) -> Iterator[str]:
-    """Give a sentence for each project that was not read and each deletion that is not known done.
+    """Yield a message for each unreadable project and each failed or unknown deletion.
 
-    The audit log tells it, so this costs nothing where all went well.
+    The result's table shows them already, so this is for runs without one. The audit log is
+    only read if there are failures.
     """
     if not options.quiet and options.output is Output.TEXT:
         return
@@ -193,14 +176,14 @@ def _unfinished_count(summary: RunSummary) -> int:
 
 
 def _run_failures(report: RunReport, summary: RunSummary) -> Iterator[str]:
-    # Who became a member is among the same rows, and was told at once.
+    # Users who accepted during the run are among these rows; they were reported at once.
     max_rows = MAX_NAMED + summary.accepted_during
     try:
         view = load_run_view(
             report.log_file, summary.run_id, start=report.log_offset, max_rows=max_rows, planned=0
         )
     except OSError as error:
-        yield f"The audit log {report.log_file} cannot be read back: {error.strerror}."
+        yield f"Could not read the audit log {report.log_file}: {error.strerror}."
         return
     unreadable = view.unreadable[:MAX_NAMED]
     for project in unreadable:
@@ -210,8 +193,8 @@ def _run_failures(report: RunReport, summary: RunSummary) -> Iterator[str]:
     )
     unfinished = [row for row in view.failed if row.outcome in {"failed", "unknown"}][:MAX_NAMED]
     for row in unfinished:
-        who = f"{row.username or '(no address)'} in {row.project or '(no name)'}"
-        yield f"{who} may still be invited: {row.outcome}, {row.detail}"
+        user = f"{row.username or '(no address)'} in {row.project or '(no name)'}"
+        yield f"{user} may still be invited: {row.outcome}, {row.detail}"
     yield from _more_message(
         _unfinished_count(summary) - len(unfinished), "deletion", summary.audit_log
     )
@@ -222,9 +205,6 @@ def _more_message(count: int, noun: str, audit_log: str) -> Iterator[str]:
         yield f"And {pluralize(count, f'more {noun}')}; see the audit log {audit_log}."
 
 
-# The plan and the result as tables for a person; a run that is told in JSON loads none of it.
-
-
 _MAX_ROWS = 50
 _MAX_ROWS_VERBOSE = 1_000
 
@@ -232,18 +212,18 @@ _MAX_ROWS_VERBOSE = 1_000
 def plan_presenter(
     options: RunOptions, audit: AuditLog, limits: Limits
 ) -> Callable[[Console, RunSummary], None]:
-    """Give what shows the plan and the question; the plan is on disk by then.
+    """Return a function that shows the plan, read from the audit log, and the question.
 
-    The run begins in the log where the log ends now.
+    The run starts at the current end of the log.
     """
     load_view = partial(_load_view, options, audit.path, audit.offset)
 
     def present(console: Console, summary: RunSummary) -> None:
-        shown = load_view(summary)
-        if shown.planned != summary.stale - summary.trimmed:
-            raise AuditLogError("The plan cannot be read back from the audit log.")
-        show_plan(console, summary, shown)
-        console.print(render_question(summary, shown, limits), end="")
+        view = load_view(summary)
+        if view.planned != summary.stale - summary.trimmed:
+            raise AuditLogError("The plan in the audit log is incomplete.")
+        show_plan(console, summary, view)
+        console.print(render_question(summary, view, limits), end="")
 
     return present
 
@@ -256,12 +236,7 @@ def show_run(
     log_offset: int,
     kept_invitations: KeptInvitations | None,
 ) -> None:
-    """Write what came of a run.
-
-    Args:
-        start: The byte offset at which the run begins in the log.
-        kept: The kept invitations by name, where they are to be told.
-    """
+    """Write the result of a run as tables."""
     show(
         console,
         summary,
@@ -273,7 +248,7 @@ def show_run(
 def _load_view(
     options: RunOptions, log_file: Path, log_offset: int, summary: RunSummary
 ) -> RunView:
-    """Read the run back; where the log cannot be read the totals are told all the same."""
+    """Return the run as recorded; an empty view if the log cannot be read, as totals suffice."""
     max_rows = _MAX_ROWS_VERBOSE if options.verbose else _MAX_ROWS
     planned = summary.stale - summary.trimmed
     try:
@@ -284,13 +259,10 @@ def _load_view(
         return RunView()
 
 
-# Who is told of a run: metrics and notifications; trouble with them is said and no more.
-
-
 async def notify_start(
     notifications: tuple[Notification, ...], environment: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """Tell those who wait for a sign of life that a run begins; gives what went wrong."""
+    """Send the notifications of a started run; return messages about failures."""
     if not notifications:
         return ()
     return await send_start(notifications, environment)
@@ -304,7 +276,7 @@ async def notify_end(
     metrics_file: Path | None,
     pushgateway: str | None,
 ) -> tuple[str, ...]:
-    """Write metrics and tell people how a run ended; gives what went wrong, never raises."""
+    """Write metrics and send the notifications of an ended run; return failures, never raise."""
     if not notifications and metrics_file is None and pushgateway is None:
         return ()
     summary = replace(summary, finished_at=datetime.now(UTC))

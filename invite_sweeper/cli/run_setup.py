@@ -1,10 +1,10 @@
-"""RunConfig from options, history and saved plan."""
+"""Builds a run's configuration from options, policy, earlier runs and saved plan."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial, reduce
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from yarl import URL
 
@@ -37,15 +37,9 @@ from invite_sweeper.sweep.saved_plan import (
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision, Selector, decision_filter
 
-if TYPE_CHECKING:
-    from invite_sweeper.report.run_view import KeptInvitations
-
-
-# What is known of a run before it begins.
-
 
 class RunContext(NamedTuple):
-    """What is known of a run before it begins.
+    """The facts of a run that are fixed before it starts.
 
     Attributes:
         started_s: On the monotonic clock.
@@ -63,7 +57,7 @@ class RunContext(NamedTuple):
 
     @property
     def plan_context(self) -> PlanContext:
-        """What a plan of this run is valid for."""
+        """Return what a plan of this run is valid for."""
         return PlanContext(
             run_id=self.run_id,
             now=self.now.isoformat(),
@@ -74,18 +68,15 @@ class RunContext(NamedTuple):
         )
 
 
-# What is settled before a run begins: its plan, its precedents, its question.
-
-
 _MAX_SHOWN = 20
 
 
 class RunSetup:
-    """Makes the job of a run; the lock of the audit log is held by now.
+    """Builds the configuration of a run; requires the lock of the audit log.
 
     Attributes:
-        dry_run: Asked for, or forced by the quarantine of a changed policy.
-        kept: Takes down the kept invitations by name, where the result is to tell them.
+        dry_run: Requested, or forced by the quarantine of a changed policy.
+        kept_invitations: Collects the kept invitations; None without `--verbose`.
     """
 
     def __init__(self, context: RunContext) -> None:
@@ -104,7 +95,7 @@ class RunSetup:
 
     @property
     def mode(self) -> str:
-        """The run's name in the audit log."""
+        """Return the run's mode as the audit log names it."""
         return "dry-run" if self.dry_run else "sweep"
 
     @property
@@ -113,10 +104,10 @@ class RunSetup:
         return shard.limits_for(limits) if shard is not None else limits
 
     def run_config(self, audit: AuditLog, stop: StopRequest) -> RunConfig:
-        """Give what the run is asked to do.
+        """Return the configuration of the run.
 
         Raises:
-            RunError: An earlier run's log is damaged, or the policy's copy cannot be kept.
+            RunError: An earlier log is damaged, or the policy's copy cannot be written.
         """
         context, options, limits = self._context, self._context.options, self._context.policy.limits
         if limits.quarantine and not self.dry_run:
@@ -141,7 +132,7 @@ class RunSetup:
             policy_change=self._policy_change,
         )
 
-    def _collect_kept_invitations(self) -> "KeptInvitations | None":
+    def _collect_kept_invitations(self) -> KeptInvitations | None:
         if not self._context.options.verbose:
             return None
 
@@ -169,8 +160,8 @@ class RunSetup:
             saved_plan.require_approval(path, saved.digest, key)
         if self._previous_runs.was_applied(saved.digest):
             raise GuardRefused(
-                f"The plan {path} has been carried out already.",
-                hint="Make another with: invite-sweeper plan --out FILE",
+                f"The plan {path} has already been applied.",
+                hint="Create a new one with: invite-sweeper plan --out FILE",
             )
         return saved
 
@@ -227,10 +218,10 @@ class RunSetup:
         )
         if len(filters) == 1:
             return keep_filter
-        return lambda decision: reduce(lambda so_far, look: look(so_far), filters, decision)
+        return lambda decision: reduce(lambda filtered, apply: apply(filtered), filters, decision)
 
     def _on_plan_accepted(self, audit: AuditLog, spans: Sequence[PlanSpan]) -> tuple[str, ...]:
-        """Save the plan where that was asked for; say what a saved one no longer covers."""
+        """Save the plan if requested; return warnings, such as differences to a saved plan."""
         if self._context.options.out is not None:
             saved_plan.save(
                 self._context.options.out,
@@ -254,19 +245,22 @@ class RunSetup:
         with PlanReader.open(audit.path, context.run_id) as reader_for:
             for span in spans:
                 reader = reader_for(span)
-                while (one := reader.peek()) is not None:
+                while (planned := reader.peek()) is not None:
                     reader.pop()
-                    yield {**invitation_fields(one.invitation, context.now), "rule": one.rule}
+                    fields = invitation_fields(planned.invitation, context.now)
+                    yield {**fields, "rule": planned.rule}
 
     def _policy_change(self) -> tuple[GuardRefused, tuple[str, ...]] | None:
-        """End a quarantined run, once its plan is there to be read."""
+        """Return the error and messages that end a quarantined run after its plan is written."""
         change = self._change
         if change is None:
             return None
-        messages = [f"The new policy adds {who}" for who in change.added[:_MAX_SHOWN]]
-        messages += [f"The new policy takes away {who}" for who in change.removed[:_MAX_SHOWN]]
+        messages = [
+            f"The new policy would also delete {each}" for each in change.added[:_MAX_SHOWN]
+        ]
+        messages += [f"The new policy would keep {each}" for each in change.removed[:_MAX_SHOWN]]
         if change.previous is None:
             messages.append(
-                "No copy of the policy before was kept, so all that is stale counts as new"
+                "The previous policy was not saved, so every stale invitation counts as new"
             )
         return change.as_error(self._context.policy.sha256), tuple(messages)

@@ -1,4 +1,4 @@
-"""Sweep and plan: lock, credentials, log, connection, run."""
+"""Runs `sweep` and `plan`: lock, credentials, audit log, connection, one run per credential."""
 
 import os
 import secrets
@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -38,20 +37,14 @@ from invite_sweeper.sweep.saved_plan import signature_path
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.summary import RunCounts, RunResult, RunSummary, merge_summaries
 
-if TYPE_CHECKING:
-    pass
-
-
-# One run: its audit log, its connection, its end.
-
 
 def new_run_id(now: datetime) -> str:
-    """Give a run an id that sorts by time and is its own."""
+    """Return a unique run id that sorts by time."""
     return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
 class SingleRun:
-    """One run's parts, put together."""
+    """One run: audit log, connection, execution."""
 
     def __init__(
         self,
@@ -64,10 +57,10 @@ class SingleRun:
         self._log = log
 
     async def run(self) -> RunReport:
-        """Carry it out; the lock is held by now.
+        """Execute the run; requires the lock.
 
         Raises:
-            RunError: It did not come to a run: audit log, plan, precedents.
+            RunError: The run could not start: audit log, plan, earlier runs.
         """
         context = self._context
         path = context.log_path.path_of_run(now=context.now, run_id=context.run_id)
@@ -90,7 +83,7 @@ class SingleRun:
         clock = partial(datetime.now, UTC)
         audit = AuditLog.open(path, run_id=self._context.run_id, clock=clock, copy=copy)
         if audit.torn_copy is not None:
-            self._log.warning("a torn last line was set aside", file=str(audit.torn_copy))
+            self._log.warning("a torn last line was moved to a file", file=str(audit.torn_copy))
         return audit
 
     async def _run_with_connection(self, setup: RunSetup, audit: AuditLog) -> RunResult:
@@ -123,7 +116,7 @@ class SingleRun:
     ) -> RunResult:
         result = await run.run()
         if connection.limiter.no_limit_headers and result.summary.projects_seen:
-            view.warning("Atlas told nothing of its rate limits; the documented ones were kept to.")
+            view.warning("Atlas returned no rate limits; the documented ones were used.")
         return result
 
     def _counts(self, connection: RateLimitedAtlasClient, audit: AuditLog, mode: str) -> RunCounts:
@@ -146,30 +139,23 @@ class SingleRun:
         )
 
 
-# What a command writes takes the place of nothing that it reads, locks or accounts in.
-
-
 def check_not_log_path(outputs: Mapping[str, Path | None], log_path: LogPath) -> None:
-    """Let a command pass whose outputs no later run would read as audit logs.
-
-    Raises:
-        UsageFault: One of them has such a name. Atlas was not called.
-    """
+    """Raise UsageError if a later run would read an output file as an audit log."""
     for option, path in outputs.items():
         if path is not None and log_path.matches(path):
             raise UsageError(
-                f"{option} {path} would be taken for an audit log: {log_path.template} names those.",
-                hint="Name a file elsewhere.",
+                f"{option} {path} has the name of an audit log: it matches {log_path.template}.",
+                hint="Use another file name.",
             )
 
 
 def protected_files(
     options: RunOptions, log_path: LogPath, now: datetime
 ) -> Iterator[tuple[str, Path]]:
-    """Give the files of a run that it must not lose; logs of earlier runs are among them."""
+    """Yield the files that outputs must not overwrite, with what each is."""
     yield "the policy", options.policy
     yield "the lock", log_path.lock_path
-    # An id that is still to be drawn names no file yet.
+    # The run has no id yet, so a log named by id cannot be checked.
     for log in (log_path.path_of_run(now=now, run_id=""), *log_path.files()):
         yield "the audit log", log
     if options.plan is not None:
@@ -179,11 +165,8 @@ def protected_files(
             yield "the key", options.plan.require_approval
 
 
-# A policy over several organizations, one part for each credential that it names.
-
-
 def split_by_credentials(policy: Policy) -> Iterator[tuple[str, Policy]]:
-    """Give each credential's name, "" for the plain one, and the policy for its organizations."""
+    """Yield each credential's name, "" for the default, and the policy for its organizations."""
     groups: dict[str, list[str]] = {}
     for organization in policy.organizations:
         groups.setdefault(organization.credentials or "", []).append(organization.id)
@@ -195,10 +178,10 @@ def split_by_credentials(policy: Policy) -> Iterator[tuple[str, Policy]]:
 def split_with_credentials(
     policy: Policy, environment: Mapping[str, str]
 ) -> tuple[tuple[Policy, Credentials], ...]:
-    """Give each part with its credentials; all of them are there, or it raises.
+    """Return each part of the policy with its credentials.
 
     Raises:
-        UsageFault: Credentials are missing, or cannot be read.
+        UsageError: Credentials are missing or cannot be read.
     """
     return tuple(
         (part, read_credentials(environment, Path.read_bytes, suffix=name))
@@ -206,20 +189,17 @@ def split_with_credentials(
     )
 
 
-# `sweep` and `plan` from lock to result: one run for each credential that the policy names.
-
-
 def run_session(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
-    """Carry out one `sweep` or `plan`, show its result, and give the exit code.
+    """Run `sweep` or `plan`, show the result and return the exit code.
 
     Raises:
-        RunError: It did not come to a run: usage, policy, lock, audit log, plan.
+        RunError: The run could not start: usage, policy, lock, audit log, plan.
     """
     return run_async(_SweepSession(options, environment).run())
 
 
 class _SweepSession:
-    """What all runs of one command share: policy, environment, lock, signals."""
+    """The runs of one command, which share policy, environment, lock and signals."""
 
     def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
         self._options = options
@@ -246,10 +226,10 @@ class _SweepSession:
         self._stop = StopRequest()
 
     async def run(self) -> int:
-        """Carry out each run while the lock is held, and tell what came of them.
+        """Execute each run while the lock is held, report and return the exit code.
 
         Raises:
-            RunError: It did not come to a run.
+            RunError: The run could not start.
         """
         with (
             RunLock(self._log_path.lock_path, now=self._now, command=shlex.join(sys.argv)),
@@ -287,16 +267,16 @@ class _SweepSession:
             return RunReport(None, error)
 
     def _split_by_credentials(self) -> tuple[tuple[Policy, Credentials], ...]:
-        """Give each credential its organizations; all of them are there before Atlas is called.
+        """Return the parts of the policy with their credentials.
 
         Raises:
-            UsageFault: Credentials are missing, or one saved plan is to serve several.
+            UsageError: Credentials are missing, or a saved plan is used with several.
         """
         parts = split_with_credentials(self._policy, self._environment)
         if len(parts) > 1 and (self._options.out or self._options.plan):
             raise UsageError(
-                "A saved plan belongs to one credential, and the policy names several.",
-                hint="Write a policy for each.",
+                "A saved plan needs a policy with one credential; this policy names several.",
+                hint="Use one policy per credential.",
             )
         return parts
 
@@ -320,13 +300,9 @@ class _SweepSession:
 
 
 def _check_accept_policy(options: RunOptions, policy: Policy) -> None:
-    """Check that `--accept-policy` has a quarantine to lift.
-
-    Raises:
-        UsageFault: The policy sets none.
-    """
+    """Raise UsageError if `--accept-policy` is set and the policy has no quarantine."""
     if options.accept_policy is not None and not policy.limits.quarantine:
         raise UsageError(
-            "--accept-policy lifts a quarantine, and the policy sets none.",
-            hint="Leave it out, or write limits: {quarantine: true}.",
+            "`--accept-policy` was given, but the policy sets no quarantine.",
+            hint="Remove the option, or set limits: {quarantine: true} in the policy.",
         )

@@ -1,4 +1,4 @@
-"""`simulate`: serve the simulated Atlas on a port."""
+"""Command `simulate`: serve the simulated Atlas on a port. `demo` uses it too."""
 
 import asyncio
 import signal
@@ -19,56 +19,52 @@ from invite_sweeper.text import pluralize
 
 app = typer.Typer(rich_markup_mode=None)
 
-# `simulate`: the simulated Atlas on a port, for rehearsals and load tests.
-
 
 @app.command()
 def simulate(
     port: Annotated[
-        int, typer.Option(metavar="N", help="The port; 0 takes a free one.", min=0, max=65535)
+        int, typer.Option(metavar="N", help="The port; 0 selects a free one.", min=0, max=65535)
     ] = 0,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
-    projects: Annotated[
-        int, typer.Option(metavar="N", help="How many projects it holds.", min=1)
-    ] = 12,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The address to listen on.")
+    ] = "127.0.0.1",
+    projects: Annotated[int, typer.Option(metavar="N", help="Number of projects.", min=1)] = 12,
     invitations: Annotated[
-        int, typer.Option(metavar="N", help="How many invitations each project holds.", min=0)
+        int, typer.Option(metavar="N", help="Invitations per project.", min=0)
     ] = 5,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="The same seed makes the same organization.")
+        int, typer.Option(metavar="N", help="The same seed creates the same data.")
     ] = 1,
     credentials: Annotated[
         str, typer.Option(metavar="KIND", help="service-account, api-key or token.")
     ] = "service-account",
     latency_ms: Annotated[
-        float, typer.Option(metavar="MS", help="How long an answer takes.", min=0)
+        float, typer.Option(metavar="MS", help="Time until a response.", min=0)
     ] = 0,
     error_rate: Annotated[
         float,
-        typer.Option(
-            metavar="SHARE", help="The share of requests that fail with 500.", min=0, max=1
-        ),
+        typer.Option(metavar="SHARE", help="Share of requests that fail with 500.", min=0, max=1),
     ] = 0,
     reset_rate: Annotated[
         float,
         typer.Option(
             metavar="SHARE",
-            help="The share of connections cut after the work was done.",
+            help="Share of requests that are executed, then cut off without a response.",
             min=0,
             max=1,
         ),
     ] = 0,
-    limits: Annotated[bool, typer.Option(help="Answer 429 as Atlas's limits say.")] = True,
+    limits: Annotated[bool, typer.Option(help="Enforce Atlas's rate limits with 429.")] = True,
     duration: Annotated[
-        float | None, typer.Option(metavar="S", help="End after so many seconds.", min=0)
+        float | None, typer.Option(metavar="S", help="Stop after this number of seconds.", min=0)
     ] = None,
     env_file: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Write the env_exports to this file, too.")
+        Path | None, typer.Option(metavar="PATH", help="Also write the export lines to this file.")
     ] = None,
 ) -> None:
-    """Serve a simulated Atlas on a port, for rehearsals.
+    """Serve a simulated Atlas on a port, for tests.
 
-    It prints what to export to point the program at it.
+    Prints the environment variables that make the program use it.
 
     Example: invite-sweeper simulate --port 8080 --projects 200 --latency-ms 10
     """
@@ -89,12 +85,9 @@ def simulate(
     )
 
 
-# The simulated Atlas as `simulate` and `demo` use it: filled, with one way in, on a port.
-
-
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """How the simulated Atlas is filled, and how it behaves."""
+    """The data and behaviour of a simulated Atlas."""
 
     projects: int = 12
     invitations: int = 5
@@ -106,10 +99,10 @@ class Simulation:
     limits: bool = True
 
     def build(self) -> tuple[SimulatedAtlas, Account]:
-        """Make it, and the account that may ask it.
+        """Return a simulated Atlas and an account for it.
 
         Raises:
-            UsageFault: There is no such kind of credentials.
+            UsageError: The kind of credentials is unknown.
         """
         sim = SimulatedAtlas(seed=self.seed)
         kinds = {
@@ -119,7 +112,7 @@ class Simulation:
         }
         if self.credentials not in kinds:
             raise UsageError(
-                f"--credentials {self.credentials!r} is none of {', '.join(kinds)}.",
+                f"--credentials {self.credentials!r} is unknown; use one of {', '.join(kinds)}.",
             )
         fill(sim, projects=self.projects, invitations_per_project=self.invitations, seed=self.seed)
         sim.throttling.enforced = self.limits
@@ -133,7 +126,7 @@ class Simulation:
 
 
 def env_exports(base_url: str, account: Account) -> str:
-    """Give the shell lines that point the program at the simulated Atlas."""
+    """Return the shell lines that make the program use the simulated Atlas."""
     variables = {"MONGODB_ATLAS_BASE_URL": base_url, **account.environment()}
     return "".join(f"export {name}={value}\n" for name, value in variables.items())
 
@@ -146,14 +139,14 @@ def serve_until_stopped(
     duration_s: float | None,
     env_file: Path | None,
 ) -> int:
-    """Serve until a signal comes or the time is over; 0.
+    """Serve until a signal or the end of the duration, and return 0.
 
     Raises:
-        UsageFault: The port cannot be had.
+        UsageError: The port cannot be listened on.
     """
     sim, account = simulation.build()
 
-    async def work() -> int:
+    async def run() -> int:
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -161,33 +154,33 @@ def serve_until_stopped(
         if duration_s is not None:
             loop.call_later(duration_s, stopped.set)
         async with serve(sim, host, port) as base_url:
-            announce(base_url)
+            print_instructions(base_url)
             await stopped.wait()
         return 0
 
-    def announce(base_url: str) -> None:
+    def print_instructions(base_url: str) -> None:
         lines = env_exports(base_url, account)
         if env_file is not None:
             env_file.write_text(lines, "utf-8")
         typer.echo(
-            f"# A simulated Atlas at {base_url}; Ctrl-C ends it. In another terminal:\n"
-            f"{lines}# Its organization, for the policy: {ORG_ID}\n"
-            f"# It holds {pluralize(sim.invitation_count(), 'invitation')} "
+            f"# Simulated Atlas at {base_url}; Ctrl-C stops it. In another terminal:\n"
+            f"{lines}# Organization id for the policy: {ORG_ID}\n"
+            f"# It has {pluralize(sim.invitation_count(), 'invitation')} "
             f"in {pluralize(simulation.projects, 'project')}."
         )
 
     try:
-        return run_async(work())
+        return run_async(run())
     except OSError as error:
         raise UsageError(
-            f"{host}:{port} cannot be listened on: {error.strerror or error}.",
-            hint="Name another --port, or 0 for a free one.",
+            f"Cannot listen on {host}:{port}: {error.strerror or error}.",
+            hint="Use another --port, or 0 for a free one.",
         ) from None
 
 
 @contextmanager
 def serve_in_thread(sim: SimulatedAtlas) -> Iterator[str]:
-    """Serve from a thread while the block runs; gives the base URL."""
+    """Serve from a thread while the block runs; yield the base URL."""
     started = threading.Event()
     base_urls: list[str] = []
     loop = asyncio.new_event_loop()
@@ -210,7 +203,7 @@ def serve_in_thread(sim: SimulatedAtlas) -> Iterator[str]:
     thread.start()
     started.wait()
     if not base_urls:
-        raise UsageError("No loopback port can be listened on.")
+        raise UsageError("Cannot listen on a loopback port.")
     try:
         yield base_urls[0]
     finally:

@@ -1,4 +1,4 @@
-"""Standard streams that change nothing of a run, and colours."""
+"""Standard streams that survive write failures, colours, and error messages on stderr."""
 
 import io
 import os
@@ -15,14 +15,11 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-# Standard streams that change nothing of a run: closed ones are opened, broken ones go quiet.
-
-
 class _ForgivingStream(io.FileIO):
-    """Where text goes; from its first failure on it goes nowhere.
+    """A stream that discards its output after the first failed write.
 
     Attributes:
-        failure: What went wrong; None while nothing has.
+        failure: The first failure, if any.
     """
 
     def __init__(self, fd: int) -> None:
@@ -42,14 +39,14 @@ class _ForgivingStream(io.FileIO):
 
 
 def secure() -> None:
-    """Make the standard streams safe, before any file is opened.
+    """Open closed standard streams and make failed writes harmless, before any file is opened.
 
-    The next file that is opened would get the number of a closed one, and with it what is
-    printed: the audit log, at worst. A log or a result that nobody can take ends no run.
+    Otherwise the next opened file, such as the audit log, would get the number of a closed
+    stream and everything printed to it.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
@@ -64,16 +61,16 @@ def secure() -> None:
 
 
 def audit_copy_stream() -> BinaryIO:
-    """Give stdout for a copy of the audit log, whose failure is told and not swallowed."""
+    """Return stdout for a copy of the audit log; write failures are raised."""
     if _raw_stdout() is None:
         return sys.stdout.buffer
     return os.fdopen(sys.stdout.fileno(), "wb", closefd=False)
 
 
 def stdout_error() -> str | None:
-    """Give a sentence where stdout could not take the result; None where it could.
+    """Return a message if the result could not be written to stdout, else None.
 
-    A reader that has gone away wanted no more, and is told nothing.
+    A reader that closed the pipe needs no message.
     """
     raw = _raw_stdout()
     if raw is None:
@@ -82,7 +79,7 @@ def stdout_error() -> str | None:
     if raw.failure is None or isinstance(raw.failure, BrokenPipeError):
         return None
     reason = raw.failure.strerror
-    return f"The result could not be written to standard output: {reason}. What was done stands."
+    return f"The result could not be written to standard output: {reason}. The run is complete."
 
 
 def _raw_stdout() -> _ForgivingStream | None:
@@ -90,23 +87,16 @@ def _raw_stdout() -> _ForgivingStream | None:
     return raw if isinstance(raw, _ForgivingStream) else None
 
 
-# Whether a terminal gets colours.
-
-
 def use_color() -> bool:
-    """Tell whether colours are wanted where there is a terminal; `rich` asks the same.
+    """Return whether a terminal gets colours; `rich` has the same rule.
 
-    Source:
-        no-color.org; `TERM=dumb` is a terminal that shows escape sequences as they are.
+    Source: no-color.org; a `TERM=dumb` terminal does not interpret escape sequences.
     """
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
 def print_error(error: RunError) -> None:
-    """Tell the person what happened, what state things are in, and the mend.
-
-    A name in it can neither move the cursor nor begin a line of its own.
-    """
+    """Write message, consequence and hint of an error to stderr; control characters are escaped."""
     if isinstance(error, InvalidPolicy):
         for line in error.lines():
             typer.echo(escape_unprintable(line), err=True)

@@ -1,4 +1,4 @@
-"""`sweep` and `plan`: the run itself, from the command line."""
+"""Commands `sweep`, `plan` and `plan approve`."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -37,7 +37,7 @@ from invite_sweeper.cli.options import (
 from invite_sweeper.cli.session import run_session
 from invite_sweeper.errors import UsageError
 from invite_sweeper.policy.loader import parse_duration_option
-from invite_sweeper.sweep.saved_plan import approve as sign
+from invite_sweeper.sweep.saved_plan import approve as approve_plan
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -58,7 +58,7 @@ def sweep(
     base_url: BaseUrl = DEFAULT_BASE_URL,
     audit_log: AuditPath = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Stop before the first DELETE.")
+        bool, typer.Option("--dry-run", help="Write the plan and delete nothing.")
     ] = False,
     out: PlanOut = None,
     saved: SavedPlanFile = None,
@@ -78,16 +78,17 @@ def sweep(
 ) -> None:
     """Find stale invitations and delete them.
 
-    Every step is in the audit log. On a terminal the plan is shown first, and a question asked.
+    Every step is recorded in the audit log. On a terminal the plan is shown first and must be
+    confirmed.
 
     Example: invite-sweeper sweep --policy config/policy.yaml --dry-run
     """
-    if ctx.invoked_subcommand is not None:  # `plan approve`: `plan` is this command, too
+    if ctx.invoked_subcommand is not None:  # `plan approve`, since `plan` is this command too
         return
     if require_approval is not None and saved is None:
-        raise UsageError("--require-approval needs a plan.", hint="Name it with --plan FILE.")
+        raise UsageError("--require-approval needs a plan.", hint="Add --plan FILE.")
     if saved is None and _is_explicit(ctx, "plan_max_age"):
-        raise UsageError("--plan-max-age needs a plan.", hint="Name it with --plan FILE.")
+        raise UsageError("--plan-max-age needs a plan.", hint="Add --plan FILE.")
     plan = None
     if saved is not None:
         max_age = parse_duration_option("--plan-max-age", plan_max_age)
@@ -116,7 +117,7 @@ def sweep(
 
 
 def _as_dry_run(command: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
-    """Give the same command, options and all, as a dry run: the two spellings are one."""
+    """Return the command with the same options, as a dry run."""
 
     @wraps(command)
     def run(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> None:
@@ -133,15 +134,13 @@ plan_app.callback(invoke_without_command=True, help=_PLAN_HELP)(_as_dry_run(swee
 @offline
 def approve(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The saved plan.")],
-    key: Annotated[
-        Path, typer.Option("--key", metavar="PRIVATE_KEY", help="An ed25519 key of yours.")
-    ],
+    key: Annotated[Path, typer.Option("--key", metavar="PRIVATE_KEY", help="Your ed25519 key.")],
 ) -> None:
-    """Approve a saved plan: sign it, into FILE.sig beside it.
+    """Approve a saved plan by signing it; the signature is FILE.sig.
 
     Example: invite-sweeper plan approve plan.jsonl --key ~/.ssh/id_ed25519
     """
-    typer.echo(f"The approval is in {sign(file, key)}.")
+    typer.echo(f"Approval written to {approve_plan(file, key)}.")
 
 
 def _is_explicit(ctx: typer.Context, parameter: str) -> bool:

@@ -1,4 +1,4 @@
-"""`validate` and `schema`: a policy without Atlas."""
+"""Commands `validate` and `schema`, which need no network."""
 
 import sys
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ app = typer.Typer(rich_markup_mode=None)
 def validate(
     path: Annotated[
         Path,
-        typer.Argument(envvar="INVITE_SWEEPER_POLICY", metavar="POLICY", help="The policy."),
+        typer.Argument(envvar="INVITE_SWEEPER_POLICY", metavar="POLICY", help="The policy file."),
     ] = DEFAULT_POLICY,
 ) -> None:
     """Check a policy offline and list all errors.

@@ -1,4 +1,4 @@
-"""Invites again what a run deleted: one at a time, at Atlas's pace, each told in the audit log."""
+"""Re-invites users after a run deleted their invitations, recorded in the audit log."""
 
 from invite_sweeper.restore.deletions import (
     DeletedInvitation,

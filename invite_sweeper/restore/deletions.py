@@ -1,4 +1,4 @@
-"""What to restore, and who is still gone."""
+"""Reads from audit logs what a run deleted, and finds which users are still missing in Atlas."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,30 +15,28 @@ from invite_sweeper.errors import GuardRefused, RunError, UsageError
 from invite_sweeper.models import Invitation, ListUnreadable, Source
 from invite_sweeper.text import casefold_visible
 
-# What was deleted, and what becomes of it when it is invited again.
-
 
 class RestoreOutcome(StrEnum):
-    """The `outcome` of an audit line of a restore."""
+    """The `outcome` of a restore's record in the audit log."""
 
     RESTORED = "restored"
-    """Atlas said so, or shows the person where nobody was before."""
+    """Atlas confirmed the invitation, or now lists a user that it did not list before."""
     ALREADY_THERE = "already_there"
-    """The person is invited, or a member, without us."""
+    """The user is invited or a member without this restore."""
     FAILED = "failed"
-    """Refused or given up; nobody was invited."""
+    """Rejected or given up; no invitation was created."""
     UNKNOWN = "unknown"
-    """No answer and no proof."""
+    """No response, and the lists do not prove either result."""
     SKIPPED = "skipped"
-    """A signal, the deadline or an answer about the run came before Atlas acted on anything."""
+    """A signal, the deadline or a fatal error came before Atlas acted on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeletedInvitation:
-    """What a run deleted.
+    """An invitation that a run deleted.
 
     Attributes:
-        run_id: The run that did.
+        run_id: The run that deleted it.
         rule: The rule that made it stale.
     """
 
@@ -49,12 +47,12 @@ class DeletedInvitation:
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """What became of one of them.
+    """The result of restoring one invitation.
 
     Attributes:
-        attempts: POSTs, as far as they were begun; 0 where none was needed.
-        reason: One sentence for a person; "" where the outcome says all.
-        ends_run: Set when the answer was about the run: nothing more may be sent.
+        attempts: The number of POSTs begun; 0 if none was needed.
+        reason: One sentence, or "" if the outcome needs no explanation.
+        fatal_error: Set when the response concerns the whole run: nothing more may be sent.
     """
 
     outcome: RestoreOutcome
@@ -65,53 +63,50 @@ class RestoreResult:
     fatal_error: RunError | None = None
 
 
-# What a run deleted, read back from its audit log.
-
-
 _DELETED = frozenset({"deleted", "accepted_during"})
 _EVENTS = frozenset({b"run_started", b"outcome"})
 _INCOMPLETE_RUN = frozenset({Tampering.WITHOUT_OUTCOME, Tampering.CUT_SHORT})
 _MAX_NAMED = 5
+NOTHING_INVITED = "No one was invited."
 
 
 def check_log_intact(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Let logs pass whose chain is whole; give sentences for a person.
+    """Raise GuardRefused if a line of the logs was changed or is missing; return the warnings.
 
-    A log that merely ends without the end of its last run passes: what it holds is vouched
-    for, and a run that was killed is mended by this command among others.
+    A log without the end of its last run is accepted: the hash chain covers everything in it, and
+    restoring after a killed run is a use of this command.
 
     Raises:
-        GuardRefused: A line is not what was written, or is missing. Nobody was invited.
-        UsageFault: A file cannot be read.
+        UsageError: A file cannot be read.
     """
-    found = verify(paths)
-    error = found.error
+    status = verify(paths)
+    error = status.error
     if error is None:
-        return found.warnings
+        return status.warnings
     message = f"{error.position}: {error.kind}: {error.message}"
-    if error.kind in _INCOMPLETE_RUN and _is_chain_complete(found, paths):
-        return (*found.warnings, message)
+    if error.kind in _INCOMPLETE_RUN and _is_chain_complete(status, paths):
+        return (*status.warnings, message)
     raise GuardRefused(
         f"The audit log is damaged: {message}",
-        consequence="Nobody was invited.",
-        hint="What it tells cannot be relied on; restore from an intact copy.",
+        consequence=NOTHING_INVITED,
+        hint="Its records are not reliable; restore from an intact copy.",
     )
 
 
 def read_deletions(
     paths: Sequence[Path], *, base_url: str, run: str | None = None, username: str | None = None
 ) -> tuple[DeletedInvitation, ...]:
-    """Give what one run deleted, in its order; a person's door once. Empty where none did.
+    """Return what one run deleted, in its order, each user of a list once.
 
     Args:
-        paths: In the order in which they were written.
-        base_url: The Atlas that is to be asked; the run must have been against the same.
-        run: The run's id, or its beginning; None where the logs hold deletions of one alone.
-        username: A glob on the addresses; None for all.
+        paths: The audit logs, in the order in which they were written.
+        base_url: The Atlas of this restore; the run must have used the same.
+        run: The run's id or the start of it; None if only one run deleted anything.
+        username: A glob for the addresses; None for all.
 
     Raises:
-        UsageFault: It is not clear which run is meant, or there is none of that name.
-        GuardRefused: The run was against another Atlas, or a line cannot be read.
+        UsageError: Several runs match, or no run has that id.
+        GuardRefused: The run used another base URL, or a record cannot be read.
     """
     base_urls: dict[str, object] = {}
     by_run: dict[str, list[DeletedInvitation]] = {}
@@ -124,13 +119,13 @@ def read_deletions(
     selected_run = _only_run(by_run)
     if selected_run is None:
         if run and not any(each.startswith(run) for each in base_urls):
-            raise UsageError(f"The log holds no run {run}.", hint="See: audit show")
+            raise UsageError(f"The log has no run {run}.", hint="List the runs with: audit show")
         return ()
     if base_urls.get(selected_run) not in {None, base_url}:
         raise GuardRefused(
-            f"The run {selected_run} was against {base_urls[selected_run]}, not against {base_url}.",
-            consequence="Nobody was invited.",
-            hint="Name its address with --base-url.",
+            f"Run {selected_run} used {base_urls[selected_run]}, not {base_url}.",
+            consequence=NOTHING_INVITED,
+            hint="Set --base-url to the URL of that run.",
         )
     return tuple(_without_duplicates(by_run[selected_run], username))
 
@@ -157,13 +152,13 @@ def _matches(username: str | None, glob: str | None) -> bool:
 
 
 def _only_run(by_run: dict[str, list[DeletedInvitation]]) -> str | None:
-    """Give the one run that there are deletions of; None where there are none."""
+    """Return the only run with deletions, or None without deletions."""
     if len(by_run) <= 1:
         return next(iter(by_run), None)
     last = [f"{run_id} ({len(found)})" for run_id, found in list(by_run.items())[-_MAX_NAMED:]]
     raise UsageError(
-        f"The log holds deletions of {len(by_run)} runs; the last ones: {', '.join(last)}.",
-        hint="Name the one to undo with --run ID.",
+        f"The log has deletions of {len(by_run)} runs; the last ones: {', '.join(last)}.",
+        hint="Select the run to undo with --run ID.",
     )
 
 
@@ -173,43 +168,40 @@ def _parse_deletion(run_id: str, record: Record) -> DeletedInvitation:
     except ValueError as error:
         raise GuardRefused(
             f"A deletion of run {run_id} cannot be read: {error}.",
-            consequence="Nobody was invited.",
+            consequence=NOTHING_INVITED,
         ) from error
     return DeletedInvitation(run_id, invitation, rule)
 
 
-def _is_chain_complete(found: ChainStatus, paths: Sequence[Path]) -> bool:
-    """Whether every whole line follows the one before it."""
+def _is_chain_complete(status: ChainStatus, paths: Sequence[Path]) -> bool:
+    """Return whether the chain covers every complete line."""
     total = 0
     for path in paths:
         with path.open("rb") as file:
             total += sum(line.endswith(b"\n") for line in file)
-    return found.lines == total
-
-
-# Who of the deleted is gone still: what is pending or active again is left alone.
+    return status.lines == total
 
 
 _ListKey = tuple[Source, str, str]
 
 
 class MemberReader(Protocol):
-    """Who is there already."""
+    """Reads the users of a list."""
 
     async def usernames(self, invitation: Invitation) -> frozenset[str] | ListUnreadable:
-        """Give the folded addresses of all who are pending or active where it invites to."""
+        """Return the case-folded usernames, pending or active, where the invitation leads to."""
         ...
 
 
 async def still_missing(
     members: MemberReader, deletions: Sequence[DeletedInvitation]
 ) -> tuple[tuple[DeletedInvitation, ...], dict[DeletedInvitation, RestoreResult]]:
-    """Tell who is gone still, in the order given, and what there is to say of the others.
+    """Return the deletions of users that are still missing, and the results of the others.
 
     Each list is read once.
 
     Raises:
-        RunError: Atlas's answer was about the run. Nobody was invited.
+        RunError: A response of Atlas concerns the whole run. No one was invited.
     """
     known: dict[_ListKey, frozenset[str] | ListUnreadable] = {}
     to_restore: list[DeletedInvitation] = []
@@ -239,7 +231,7 @@ def _known_result(
         )
     if not invitation.username or not invitation.roles:
         return RestoreResult(
-            RestoreOutcome.FAILED, reason="The log holds no address or no roles to invite with."
+            RestoreOutcome.FAILED, reason="The log has no address or no roles for the invitation."
         )
     return (
         RestoreResult(RestoreOutcome.ALREADY_THERE)

@@ -1,4 +1,8 @@
-"""Send invitations within the limit, record outcomes."""
+"""Sends invitations within Atlas's rate limit and records their outcomes.
+
+As in a sweep, each invitation is an `intent` on disk, then a POST, then an `outcome`. A POST
+without a known result is only sent again after a list shows that the user is missing.
+"""
 
 import asyncio
 from collections import Counter, deque
@@ -18,6 +22,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.policy import Execution
 from invite_sweeper.restore.deletions import (
+    NOTHING_INVITED,
     DeletedInvitation,
     MemberReader,
     RestoreOutcome,
@@ -27,25 +32,22 @@ from invite_sweeper.restore.deletions import (
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.text import casefold_visible, pluralize
 
-# How fast invitations may be sent.
-
-
 MAX_PER_MINUTE: Final = 10
-"""So many from one address.
+"""Invitations a minute from one IP address.
 
 Source: 400 `RATE_LIMITED_IP` of https://www.mongodb.com/docs/atlas/reference/api-errors (read
-2026-08), told as `INVITATIONS_RATE_LIMITED_IP` too.
+2026-08); Atlas also returns it as `INVITATIONS_RATE_LIMITED_IP`.
 """
 _BACKOFF_S: Final = (10.0, 20.0, 40.0, 60.0)
-_WINDOW_S: Final = 61.0  # a second more, as Atlas's clock is not ours
+_WINDOW_S: Final = 61.0  # one second longer, as Atlas's clock may differ
 
 
 class InviteRateLimit:
-    """So many a minute, counted over any minute.
+    """A sliding-window rate limiter.
 
     Args:
         clock: Monotonic seconds.
-        rest: Waits seconds, or until the run has to end, whichever comes first.
+        sleep: Waits for a number of seconds, or until the run must stop.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class InviteRateLimit:
         self._sent_s: deque[float] = deque(maxlen=max_per_window)
 
     async def acquire(self, is_stopping: Callable[[], bool]) -> bool:
-        """Wait for a turn and take it; False, and nothing taken, where the run ended meanwhile."""
+        """Wait for a permit and return True, or return False once the run is stopping."""
         while not is_stopping():
             wait_s = self._try_acquire()
             if not wait_s:
@@ -71,12 +73,12 @@ class InviteRateLimit:
         return False
 
     async def back_off(self, refusals: int, is_stopping: Callable[[], bool]) -> bool:
-        """Wait after so many refusals, from 1, ever longer, and then for a turn."""
+        """Wait with exponential backoff after the given number of refusals, then acquire."""
         await self._sleep(_BACKOFF_S[min(refusals, len(_BACKOFF_S)) - 1])
         return await self.acquire(is_stopping)
 
     def _try_acquire(self) -> float:
-        """Take a turn and give 0.0, or take nothing and give the seconds until there is one."""
+        """Take a permit and return 0.0, or return the seconds until one is available."""
         now_s = self.clock()
         if len(self._sent_s) == self._sent_s.maxlen:
             wait_s = self._sent_s[0] + self._window_s - now_s
@@ -84,12 +86,6 @@ class InviteRateLimit:
                 return wait_s
         self._sent_s.append(now_s)
         return 0.0
-
-
-# One pass over what is to be invited again.
-#
-# For each the order is that of a sweep: a turn, `intent` on disk, POST, `outcome`. A POST whose
-# end nobody knows is not sent again before Atlas was asked whether the person is there.
 
 
 _GRACE_S: Final = Execution().grace.total_seconds()
@@ -103,40 +99,40 @@ _SKIPPED: Final = RestoreResult(RestoreOutcome.SKIPPED)
 
 
 class Inviter(Protocol):
-    """What a restore needs of Atlas; a dry run is given none."""
+    """Sends invitations; a dry run never creates one."""
 
     async def invite(self, invitation: Invitation, progress: DeletionProgress) -> InviteResult:
-        """Invite one person, with one POST; trouble with it is a value."""
+        """Invite one user with one POST; return failures as values."""
         ...
 
 
 class RestoreLog(Protocol):
-    """What a restore needs of the audit log."""
+    """Records of a restore in the audit log."""
 
     def write_intent(self, deleted: DeletedInvitation) -> None:
-        """Note that a POST is about to be sent."""
+        """Record that a POST is about to be sent."""
         ...
 
     def write_outcome(
         self, deleted: DeletedInvitation, result: RestoreResult, duration_ms: float
     ) -> None:
-        """Note what became of it."""
+        """Record the outcome."""
         ...
 
     async def sync(self) -> None:
-        """Return when all that was noted is on disk."""
+        """Return when all records are on disk."""
         ...
 
 
 class Restorer:
-    """Invites again, one after another.
+    """Re-invites users one after another.
 
     Args:
-        grace_s: How long what is in flight may go on after a stop.
+        grace_s: How long a request in flight may continue after a stop request.
 
     Attributes:
-        tally: By outcome; adds up to what was handed in once `run` has ended.
-        ends: What became of each.
+        outcomes: Counts by outcome; after `run` their sum is the number of deletions.
+        results: The result of each deletion.
     """
 
     def __init__(
@@ -164,10 +160,10 @@ class Restorer:
         to_restore: Iterable[DeletedInvitation],
         known_results: Mapping[DeletedInvitation, RestoreResult],
     ) -> None:
-        """Invite who is gone, and note what was settled before; each gets one outcome.
+        """Invite the missing users and record the results known before; one outcome each.
 
         Raises:
-            RunError: The audit log failed, or an answer was about the run. The rest is
+            RunError: The audit log failed, or a response concerns the whole run. The rest is
                 `skipped`.
         """
         for deleted, result in known_results.items():
@@ -196,7 +192,7 @@ class Restorer:
         return await self._send_until_final(deleted.invitation)
 
     async def _send_until_final(self, invitation: Invitation) -> RestoreResult:
-        """Send until the end is known, a refusal stands, or the run ends."""
+        """Send until the result is known or final, or the run stops."""
         attempts = refusals = unknown = 0
         while True:
             progress = DeletionProgress()
@@ -215,9 +211,9 @@ class Restorer:
                 return result
             if response.status is InviteStatus.UNKNOWN:
                 unknown += 1
-                found = await self._check_present(invitation, attempts)
-                if found is not None or unknown == _MAX_UNKNOWN:
-                    return found or result
+                verified = await self._check_present(invitation, attempts)
+                if verified is not None or unknown == _MAX_UNKNOWN:
+                    return verified or result
             refusals += 1
             if not await self._rate_limit.back_off(refusals, self._is_stopping):
                 return replace(result, outcome=RestoreOutcome.SKIPPED)
@@ -225,7 +221,7 @@ class Restorer:
     async def _send(
         self, invitation: Invitation, progress: DeletionProgress
     ) -> InviteResult | None:
-        """Send one POST; None where a stop took away the time for its answer."""
+        """Send one POST; return None if a stop cut it off before its response."""
         send_task = asyncio.ensure_future(self._inviter.invite(invitation, progress))
         requested = asyncio.ensure_future(self._stop.requested.wait())
         forced = asyncio.ensure_future(self._stop.forced.wait())
@@ -240,7 +236,7 @@ class Restorer:
             await asyncio.gather(send_task, requested, forced, return_exceptions=True)
 
     async def _check_present(self, invitation: Invitation, attempts: int) -> RestoreResult | None:
-        """Look for the person after a POST without a known end; None where nobody is there."""
+        """Return the result after a POST without a response; None if the user is missing."""
         try:
             usernames = await self._members.usernames(invitation)
         except RunError as error:
@@ -269,7 +265,7 @@ class Restorer:
 
 
 def _result_if_interrupted(progress: DeletionProgress, attempts: int) -> RestoreResult:
-    """Tell what is known of a POST that a stop has cut off."""
+    """Return the result of a POST that a stop cut off."""
     sent = progress.response_pending or progress.http_status is not None
     if not sent:
         return RestoreResult(
@@ -280,16 +276,13 @@ def _result_if_interrupted(progress: DeletionProgress, attempts: int) -> Restore
     )
 
 
-# The lines of a restore: intents before, outcomes after.
-
-
 class RestoreRecorder:
-    """Writes the `intent` and `outcome` lines of one restore.
+    """Writes the `intent` and `outcome` records of one restore.
 
-    The invitation's fields are those of the deleted one: the id is the old one.
+    The invitation's fields are those of the deleted one, its old id included.
 
     Args:
-        now: The run's one instant, from which ages are counted.
+        now: From which ages are counted.
     """
 
     def __init__(self, log: AuditLog, now: datetime) -> None:
@@ -297,13 +290,13 @@ class RestoreRecorder:
         self._now = now
 
     def write_intent(self, deleted: DeletedInvitation) -> None:
-        """Record that a POST is about to be sent; on disk once `durable` has returned."""
+        """Record that a POST is about to be sent; `sync` writes it to disk."""
         self._log.write("intent", **self._fields(deleted))
 
     def write_outcome(
         self, deleted: DeletedInvitation, result: RestoreResult, duration_ms: float
     ) -> None:
-        """Record the outcome of one of them."""
+        """Record the outcome of one invitation."""
         ended = outcome_fields(
             result.outcome,
             attempts=result.attempts,
@@ -314,9 +307,9 @@ class RestoreRecorder:
         self._log.write("outcome", **self._fields(deleted), **ended)
 
     def write_unresolved(self, intent: OpenIntent) -> None:
-        """Record that the end of a POST is unknown, since an earlier restore was killed over it.
+        """Record that the result of a POST of a killed restore is unknown.
 
-        Users who are invited or members by now are left alone; the others are invited again.
+        Users that are invited or members by now are skipped; the others are invited again.
         """
         self._log.write(
             "outcome",
@@ -326,15 +319,12 @@ class RestoreRecorder:
         )
 
     async def sync(self) -> None:
-        """Return when every line so far is on disk."""
+        """Return when all records are on disk."""
         await self._log.sync()
 
     def _fields(self, deleted: DeletedInvitation) -> dict[str, object]:
         fields = invitation_fields(deleted.invitation, self._now)
         return {**fields, "rule": deleted.rule, "restores": deleted.run_id}
-
-
-# What one restore has come to so far, and its last line.
 
 
 _INCOMPLETE_OUTCOMES = (RestoreOutcome.FAILED, RestoreOutcome.UNKNOWN, RestoreOutcome.SKIPPED)
@@ -343,13 +333,13 @@ _COPIED_FIELDS = ("requests", "retries", "rate_limited", "duration_s")
 
 @dataclass(slots=True)
 class RestoreReport:
-    """One restore.
+    """The state and result of one restore.
 
     Attributes:
-        wanted: What the run that is undone had deleted, as far as it was chosen.
-        gone: Those of them that nobody has invited again meanwhile.
-        ends: What became of each; in a dry run, of those that need no invitation.
-        begun: Atlas has told who is there, so there is a result to tell.
+        deletions: The selected deletions of the run to undo.
+        to_restore: Those of users that are still missing.
+        results: The result of each; in a dry run, only of those that need no invitation.
+        reached_atlas: The lists were read, so there is a result to show.
     """
 
     run_id: str
@@ -369,17 +359,17 @@ class RestoreReport:
 
     @property
     def outcomes(self) -> Counter[RestoreOutcome]:
-        """What became of them, counted."""
-        return Counter(end.outcome for end in self.results.values())
+        """Return the number of results by outcome."""
+        return Counter(result.outcome for result in self.results.values())
 
     async def finish(self, log: AuditLog, error: RunError | None) -> None:
-        """Write `run_finished`; where that fails the restore ends with the log's exit code."""
+        """Write `run_finished`; if that fails, the restore ends with the exit code 7."""
         self._set_exit_code(error)
         try:
             log.write("run_finished", **self._run_finished_fields())
             await log.sync()
-        except AuditLogError as trouble:
-            self._set_exit_code(error if isinstance(error, AuditLogError) else trouble)
+        except AuditLogError as log_error:
+            self._set_exit_code(error if isinstance(error, AuditLogError) else log_error)
 
     def to_json(self) -> dict[str, object]:
         """Return the object that `--output json` writes."""
@@ -393,7 +383,7 @@ class RestoreReport:
         }
 
     def outcome_of(self, deleted: DeletedInvitation) -> str:
-        """Give the outcome of one of them, or what would be done about it."""
+        """Return the outcome of one deletion, or what a restore would do."""
         result = self.results.get(deleted)
         if result is not None:
             return result.outcome.value
@@ -431,33 +421,27 @@ class RestoreReport:
             self.exit_code = int(ExitCode.PARTIAL if incomplete else ExitCode.DONE)
 
 
-# One restore, its steps in order: who is gone still, ask, invite, tell.
-
-
-_NOBODY_INVITED = "Nobody was invited."
-
-
 class AtlasForRestore(Protocol):
-    """What a restore needs of Atlas."""
+    """The part of an Atlas client that a restore uses."""
 
     def members(self) -> MemberReader:
-        """Give the part that reads who is there."""
+        """Return the reader of members and invitations."""
         ...
 
     def inviter(self) -> Inviter:
-        """Give the part that invites; a dry run never asks for it."""
+        """Return the object that sends invitations; a dry run never calls this."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreRun:
-    """One restore.
+    """The steps of one restore: read the lists, confirm, invite.
 
     Attributes:
-        account: Filled in as it goes.
-        confirm: Asked once, before the first POST; None asks nobody.
-        preamble: The fields of the `run_started` line.
-        unsettled: What a restore that was killed left without an outcome.
+        report: Updated by every step.
+        confirm: Called once before the first POST; None skips the question.
+        run_started_fields: The fields of the `run_started` record.
+        open_intents: Intents without an outcome, from a killed restore.
     """
 
     atlas: AtlasForRestore
@@ -470,7 +454,7 @@ class RestoreRun:
     open_intents: Sequence[OpenIntent] = ()
 
     async def run(self) -> RunError | None:
-        """Carry it out; what stopped it is what it returns. `Account.close` is to follow."""
+        """Run the steps and return the error that stopped them; call `report.finish` next."""
         report = self.report
         try:
             self.log.write("run_started", **self.run_started_fields)
@@ -482,14 +466,14 @@ class RestoreRun:
             report.outcomes[RestoreOutcome.SKIPPED] or report.outcomes[RestoreOutcome.UNKNOWN]
         )
         if self.stop.reason is not None and incomplete:
-            done = pluralize(report.outcomes[RestoreOutcome.RESTORED], "person", "people")
-            return self.stop.as_error(consequence=f"{done} had been invited by then.")
+            users = pluralize(report.outcomes[RestoreOutcome.RESTORED], "user")
+            return self.stop.as_error(consequence=f"Invited before the stop: {users}.")
         return None
 
     async def _run_steps(self) -> None:
         report, members = self.report, self.atlas.members()
         to_restore, known_results = await self.stop.run_unless_stopped(
-            still_missing(members, report.deletions), consequence=_NOBODY_INVITED
+            still_missing(members, report.deletions), consequence=NOTHING_INVITED
         )
         report.to_restore, report.results, report.reached_atlas = to_restore, known_results, True
         if report.dry_run:
@@ -512,7 +496,5 @@ class RestoreRun:
     async def _confirm(self) -> None:
         if self.confirm is not None and not await self.confirm(self.report):
             if self.stop.reason is not None:
-                raise self.stop.as_error(consequence=_NOBODY_INVITED)
-            raise GuardRefused(
-                "The person at the terminal did not say yes.", consequence=_NOBODY_INVITED
-            )
+                raise self.stop.as_error(consequence=NOTHING_INVITED)
+            raise GuardRefused("Cancelled.", consequence=NOTHING_INVITED)

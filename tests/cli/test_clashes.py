@@ -78,7 +78,7 @@ def test_output_in_the_place_of_today_s_log_is_refused(desk):
 def test_output_that_a_later_run_would_read_as_a_log_is_refused(desk, template, place, option):
     done = desk.sweep("--audit-log", template, option, place)
     assert (done.code, done.out, desk.sim.requests) == (2, "", ())
-    assert f"{option} {place} would be taken for an audit log: {template}" in done.err
+    assert f"{option} {place} has the name of an audit log: it matches {template}" in done.err
     assert not (desk.folder / place).exists()
 
 

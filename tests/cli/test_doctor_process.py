@@ -41,7 +41,7 @@ def states(checks, name):
 
 
 def said(checks, name):
-    return " ".join(check["what"] for check in of(checks, name))
+    return " ".join(check["message"] for check in of(checks, name))
 
 
 def token(ends_s):
@@ -70,7 +70,7 @@ def test_all_is_well_with_0_and_one_line_for_each_thing(desk):
         "rate limit projects_group",
         "quarantine",
     }
-    assert "1 waits in 1 of them; the role Project Owner is there" in said(checks, "list invites")
+    assert "1 pending in 1 list; the role Project Owner is granted" in said(checks, "list invites")
     assert "leaves 1080" in said(checks, "rate limit projects_group")
     assert "2027-07-01" in said(checks, "sunset invites")
     assert ORG_ID in said(checks, "organizations")
@@ -90,7 +90,7 @@ def test_it_sends_gets_alone_and_makes_no_file(desk):
     [
         ("add_service_account", "Service account mdb_sa_id_"),
         ("add_api_key", "API key "),
-        ("add_token", "A ready token"),
+        ("add_token", "Access token"),
     ],
 )
 def test_kind_and_name_of_the_credentials_are_told_and_never_their_secret(desk, kind, words):
@@ -108,7 +108,7 @@ def test_token_s_end_is_told_where_it_tells_it(desk):
         done = desk.run("doctor", "--policy", "policy.yaml", "--output", "json")
         (check,) = of(json.loads(done.out)["checks"], "credentials")
         assert check["state"] == state
-        assert "ends at" in check["what"]
+        assert "expire" in check["message"]
         assert done.code == {"ok": 0, "warning": 4, "failed": 5}[state]
 
 
@@ -116,12 +116,12 @@ def test_policy_with_faults_is_told_and_the_rest_is_looked_at_all_the_same(desk)
     desk.keys["rulez"] = []
     checks = look(desk, code=2)
     (check,) = of(checks, "policy")
-    assert (check["state"], check["what"]) == ("failed", "policy.yaml has 1 error.")
+    assert (check["state"], check["message"]) == ("failed", "policy.yaml has 1 error.")
     command = "invite-sweeper validate policy.yaml"
-    assert check["mend"] == f"See each, and its mend: {command}"
+    assert check["hint"] == f"List them with: {command}"
     assert "rulez" in desk.run(*command.split()[1:]).err
     assert states(checks, "clock") == {"ok"}
-    assert "1 project of" in said(checks, "organizations")
+    assert "1 project visible" in said(checks, "organizations")
 
 
 def test_policy_s_warnings_end_with_4(desk):
@@ -137,14 +137,14 @@ def test_glob_that_matches_no_project_is_a_warning(desk):
 def test_missing_credentials_name_the_variables_and_atlas_is_not_asked(desk):
     checks = look(desk, code=2, MONGODB_ATLAS_ACCESS_TOKEN=None)
     (check,) = of(checks, "credentials")
-    assert "MONGODB_ATLAS_CLIENT_ID" in check["mend"]
+    assert "MONGODB_ATLAS_CLIENT_ID" in check["hint"]
     assert desk.sim.requests == ()
 
 
 def test_base_url_that_is_none_ends_with_2_and_the_rest_is_looked_at_all_the_same(desk):
     checks = look(desk, code=2, MONGODB_ATLAS_BASE_URL="ftp://atlas.example.com")
     assert (states(checks, "base URL"), states(checks, "policy")) == ({"failed"}, {"ok"})
-    assert "was not asked" in said(checks, "Atlas")
+    assert "Not called" in said(checks, "Atlas")
     assert desk.sim.requests == ()
 
 
@@ -174,7 +174,7 @@ def test_address_that_is_not_on_the_access_list_ends_with_5_and_its_own_line(des
     checks = look(desk, code=5)
     (check,) = of(checks, "access list")
     assert check["state"] == "failed"
-    assert "access list" in check["mend"]
+    assert "access list" in check["hint"]
 
 
 def test_atlas_that_cannot_be_reached_ends_with_6(desk):
@@ -207,8 +207,8 @@ def test_role_that_is_missing_in_a_project_names_it(desk):
     desk.sim.limit_access(shut, Access.READ)
     checks = look(desk, code=4)
     (check,) = of(checks, "list invites")
-    assert check["what"] == "The role is missing in 1: Vault."
-    assert "Project Owner" in check["mend"]
+    assert check["message"] == "The role is missing in 1: Vault."
+    assert "Project Owner" in check["hint"]
 
 
 def test_more_unreadable_projects_than_a_sweep_takes_end_with_3(desk):
@@ -230,7 +230,7 @@ def test_sunset_is_a_warning_from_180_days_before(desk, days, state, code):
 def test_lists_that_work_after_the_sunset_are_named(desk):
     desk.keys["sources"] = ["invites", "users"]
     checks = look(desk)
-    assert said(checks, "sunset") == "Without an end that Atlas names: users."
+    assert said(checks, "sunset") == "Lists without a sunset date from Atlas: users."
 
 
 def test_source_that_has_ended_is_a_warning_and_the_only_one_ends_with_6(desk):
@@ -247,19 +247,19 @@ def test_projects_left_alone_are_counted_with_whom_they_hold(desk):
     desk.sim.invite(prod, "cy@example.com")
     told = said(look(desk), "coverage")
     assert "1 of 2 projects is in scope." in told
-    assert "Left alone: prod-billing; 2 wait there." in told
+    assert "Out of scope: prod-billing; 2 pending there." in told
 
 
 def test_people_whom_only_an_unnamed_list_holds_are_a_warning(desk):
     desk.sim.add_user("bo@example.com", group_roles={desk.project: ("GROUP_OWNER",)})
     desk.sim.add_user("cy@example.com")
     told = [c for c in of(look(desk, code=4), "coverage") if c["state"] == "warning"]
-    assert [check["what"].split(" which")[0] for check in told] == [
-        "1 person waits in the list users alone,",
-        "2 people wait in the list org_users alone,",
-        "2 people wait in the list org_invites alone,",
+    assert [check["message"].split(" which")[0] for check in told] == [
+        "1 user is pending only in the list users,",
+        "2 users are pending only in the list org_users,",
+        "2 users are pending only in the list org_invites,",
     ]
-    assert told[1]["mend"] == "Add org_users to sources."
+    assert told[1]["hint"] == "Add org_users to sources."
 
 
 def test_person_whom_a_named_list_holds_too_is_covered(desk):
@@ -279,7 +279,7 @@ def test_audit_log_that_others_can_read_is_a_warning(desk):
     assert desk.sweep().code == 0
     desk.log_path.chmod(0o644)
     (check,) = of(look(desk, code=4), "audit log")
-    assert check["mend"].startswith("chmod 600")
+    assert check["hint"].startswith("chmod 600")
 
 
 def test_damaged_log_ends_with_3(desk):
@@ -300,7 +300,7 @@ def test_lock_that_another_run_holds_ends_with_9_and_names_it_and_is_not_taken(d
     process = desk.start("sweep", "--policy", "policy.yaml")
     wait_until((desk.folder / "audit" / ".invite-sweeper.jsonl.lock.holder").exists)
     (check,) = of(look(desk, code=9), "lock")
-    assert f"process {process.pid}" in check["what"]
+    assert f"process {process.pid}" in check["message"]
     desk.sim.faults.clear()
     process.communicate(timeout=60)
     assert process.returncode == 0
@@ -312,7 +312,7 @@ def test_changed_policy_in_quarantine_ends_with_3(desk):
     assert states(look(desk), "quarantine") == {"ok"}
     desk.keys["rules"] = [{"name": "sooner", "older_than": "13d"}]
     (check,) = of(look(desk, code=3), "quarantine")
-    assert "--accept-policy" in check["mend"]
+    assert "--accept-policy" in check["hint"]
 
 
 def test_raised_limits_are_told_as_atlas_tells_them(desk):
@@ -333,4 +333,4 @@ def test_text_has_a_line_for_each_and_the_hint_below(desk):
     assert "\x1b" not in done.out
     lines = done.out.splitlines()
     at = next(n for n, line in enumerate(lines) if line.startswith("warning  list invites:"))
-    assert lines[at + 1].strip().startswith("Give the credentials the role")
+    assert lines[at + 1].strip().startswith("Grant the credentials the role")

@@ -35,5 +35,5 @@ def test_plan_that_stands_in_the_log_is_asked_about(tmp_path):
 
 @pytest.mark.parametrize("stale", [0, 2])
 def test_plan_of_which_the_log_holds_another_number_is_not_asked_about(tmp_path, stale):
-    with pytest.raises(AuditLogError, match="cannot be read back"):
+    with pytest.raises(AuditLogError, match="plan in the audit log is incomplete"):
         shown(tmp_path / "log.jsonl", stale=stale)

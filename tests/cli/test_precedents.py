@@ -224,7 +224,7 @@ def test_plan_whose_sweep_ended_with_4_is_refused_the_next_time(desk):
     before = desk.deletes()
     again = desk.sweep("--plan", "plan.jsonl")
     assert (again.code, desk.deletes()) == (3, before)
-    assert "carried out already" in again.err
+    assert "already been applied" in again.err
 
 
 # --- quarantine ----------------------------------------------------------------------------
@@ -275,7 +275,7 @@ def test_without_a_good_copy_of_the_policy_before_all_that_is_stale_counts_as_ne
     done = desk.sweep()
     assert (done.code, desk.deletes()) == (3, 1)
     assert "adds 2 stale invitations" in done.err
-    assert any("No copy of the policy before was kept" in s for s in done.summary["warnings"])
+    assert any("The previous policy was not saved" in s for s in done.summary["warnings"])
 
 
 def test_policy_whose_copy_cannot_be_kept_sweeps_nothing_and_ends_with_7(desk):
@@ -306,7 +306,7 @@ def test_accepting_a_policy_that_nothing_holds_is_wrong_usage(desk, words):
     stock(desk, projects=1, stale=1)
     done = desk.run(*words, "--policy", "policy.yaml", "--accept-policy", "0" * 64)
     assert (done.code, done.out, desk.sim.requests) == (2, "", ())
-    assert "--accept-policy lifts a quarantine, and the policy sets none." in done.err
+    assert "`--accept-policy` was given, but the policy sets no quarantine." in done.err
 
 
 # --- bounces -------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ def test_log_without_a_deletion_ends_with_0_and_a_sentence(desk):
     before = len(desk.sim.requests)
     done = desk.run("restore", LOG)
     assert (done.code, done.err.count("Error")) == (0, 0)
-    assert "Nothing to invite again" in done.out
+    assert "Nothing to restore" in done.out
     told = restore(desk)
     assert (told["wanted"], told["restored"], told["exit_code"]) == (0, 0, 0)
     assert len(desk.sim.requests) == before
@@ -239,7 +239,7 @@ def test_signal_while_it_reads_who_is_there_invites_nobody_and_ends_with_8(desk)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, desk.sim.request_log.received["POST"]) == (8, b"", 0)
-    assert b"Nobody was invited." in err
+    assert b"No one was invited." in err
     assert desk.run("audit", "verify", LOG).code == 0
 
 
@@ -322,7 +322,7 @@ def test_question_shows_whom_a_yes_invites_and_a_yes_invites_them(desk):
     with terminal_of(desk, "restore", LOG) as terminal:
         shown = terminal.read_until(ASKS)
         assert "person-1@example.com" in shown
-        assert "Invite these 3 people again?" in shown
+        assert "Re-invite 3 users?" in shown
         assert desk.sim.request_log.received["POST"] == 0
         terminal.type("yes\n")
         code, _ = terminal.end()
@@ -354,7 +354,7 @@ def test_signal_during_the_question_ends_with_8(desk):
         terminal.process.send_signal(signal.SIGTERM)
         code, text = terminal.end()
     assert (code, desk.sim.request_log.received["POST"]) == (8, 0)
-    assert "Nobody was invited." in text
+    assert "No one was invited." in text
 
 
 # --- the newer lists -------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def test_plan_that_was_carried_out_is_refused(desk):
     before = desk.deletes()
     again = by_plan(desk)
     assert (again.code, desk.deletes()) == (3, before)
-    assert "carried out already" in again.err
+    assert "already been applied" in again.err
 
 
 def test_dry_run_of_a_plan_does_not_use_it_up(desk):

@@ -68,7 +68,7 @@ def test_sweep_with_its_exports_goes_through_and_a_signal_ends_it_with_0(
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, b"")
-    assert b"It holds 12 invitations in 3 projects." in out
+    assert b"It has 12 invitations in 3 projects." in out
     assert ORG_ID.encode() in out
 
 
@@ -97,7 +97,7 @@ def test_port_that_is_taken_ends_with_2_and_says_what_to_do():
         port = str(taken.getsockname()[1])
         done = ended("--port", port)
     assert done.returncode == 2
-    assert f"127.0.0.1:{port} cannot be listened on".encode() in done.stderr
+    assert f"Cannot listen on 127.0.0.1:{port}".encode() in done.stderr
     assert b"--port" in done.stderr
 
 

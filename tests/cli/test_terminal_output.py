@@ -251,7 +251,7 @@ def test_log_on_a_terminal_spells_out_what_would_move_the_cursor(desk):
     with terminal_of(desk, *SWEEP, "--yes") as terminal:
         code, text = terminal.end()
     assert code == 3
-    assert "The new policy adds Data Lake: evil[U+001B][2J@example.com" in text
+    assert "The new policy would also delete Data Lake: evil[U+001B][2J@example.com" in text
     assert "\x1b[2J" not in text
 
 

@@ -40,7 +40,7 @@ def test_question_shows_the_plan_the_organization_count_limits_oldest_and_newest
         assert "40 a run, 7 a project, 50% of those seen (this is 75%)" in told["limits"]
         assert "29.0 d  aged-29@example.com in Data Lake" in told["oldest"]
         assert "20.0 d  aged-20@example.com in Data Lake" in told["newest"]
-        assert "There is no undo." in question
+        assert "This cannot be undone." in question
 
 
 @pytest.mark.parametrize("answer", ["yes\n", "y\n", " YES \n"], ids=repr)
@@ -147,7 +147,7 @@ def test_terminal_to_answer_on_without_one_to_ask_on_is_refused(desk):
     os.close(ours)
     os.close(theirs)
     assert (done.returncode, desk.deletes()) == (3, 0)
-    assert b"none to ask on" in done.stderr
+    assert b"stderr is not a terminal" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -164,4 +164,4 @@ def test_run_without_an_end_is_a_warning_with_what_it_left_open(folder):
     (check,) = earlier_run_checks([path])
     assert check.state is CheckState.WARNING
     assert "run-1" in check.message
-    assert check.hint.startswith("1 of its calls")
+    assert check.hint.startswith("1 request without an outcome")

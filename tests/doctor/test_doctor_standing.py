@@ -55,7 +55,7 @@ async def test_no_more_than_the_most_lists_are_asked_for_and_the_rest_is_told():
     assert (len(atlas.requested), census.skipped) == (MAX_LISTS, 2)
     (_, last) = list_checks([Source.INVITES], census, LIMITS)
     assert last.state is CheckState.WARNING
-    assert last.message.startswith("2 lists were not looked at")
+    assert last.message.startswith("2 lists were not read")
 
 
 def test_list_that_fails_for_another_reason_than_a_role_gives_that_reason():
@@ -73,9 +73,9 @@ def test_source_without_an_end_is_named_beside_the_one_that_has_one():
     day, today = date(2027, 7, 1), date(2026, 11, 25)
     sources = [Source.INVITES, Source.USERS]
     *_, last = sunset_checks({Source.INVITES: day}, sources, today)
-    assert last.message == "Without an end that Atlas names: users."
+    assert last.message == "Lists without a sunset date from Atlas: users."
     *_, last = sunset_checks(dict.fromkeys(sources, day), sources, today)
-    assert last.message == "None of the policy's lists works after 2027-07-01."
+    assert last.message == "Every list of the policy has a sunset date; the first is 2027-07-01."
 
 
 def test_unnamed_list_that_cannot_be_read_is_told_and_nothing_is_said_of_whom_it_holds():
@@ -107,6 +107,6 @@ def test_projects_of_another_organization_in_sight_are_told_and_are_no_trouble()
     *_, last = told
     assert last.state is CheckState.OK
     assert last.message.startswith(
-        "2 projects of other organizations are in sight, and never touched"
+        "2 projects of other organizations are visible and ignored"
     )
     assert OTHER_ORG in last.message

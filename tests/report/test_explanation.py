@@ -95,10 +95,10 @@ def test_age_one_second_below_14_days_is_not_shown_as_14_days(age, has):
 @pytest.mark.parametrize(
     ("decision", "words"),
     [
-        (Decision(invitation(), "forgotten", None), "stale by the rule `forgotten`"),
-        (Decision(invitation(), "forgotten", None, 2), "deleted before: 2"),
-        (Decision(invitation(), None, "keep:board"), "the keep entry `board` matches"),
-        (Decision(invitation(), None, "no_inviter"), "cannot be judged (no inviter)"),
+        (Decision(invitation(), "forgotten", None), "stale by rule `forgotten`"),
+        (Decision(invitation(), "forgotten", None, 2), "deleted 2 times before"),
+        (Decision(invitation(), None, "keep:board"), "keep entry `board` matches"),
+        (Decision(invitation(), None, "no_inviter"), "cannot be evaluated (no inviter)"),
     ],
 )
 def test_decision_is_described_with_its_reason(decision, words):

@@ -107,12 +107,12 @@ def test_deletion_that_does_not_say_all_that_it_should_is_refused_and_named(log,
     write_events(log, "run-1", [("run_started", {"mode": "sweep"}), ("outcome", fields)])
     with pytest.raises(GuardRefused, match="run-1 cannot be read") as refused:
         read_deletions([log], base_url=URL)
-    assert refused.value.consequence == "Nobody was invited."
+    assert refused.value.consequence == "No one was invited."
 
 
 def test_run_against_another_atlas_is_refused(log):
     run_with(log, "run-1", (1, "deleted"), base_url="https://elsewhere.example.com")
-    with pytest.raises(GuardRefused, match="against https://elsewhere"):
+    with pytest.raises(GuardRefused, match="used https://elsewhere"):
         read_deletions([log], base_url=URL)
 
 
