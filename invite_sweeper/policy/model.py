@@ -397,7 +397,7 @@ class Policy(PolicyFile):
             if rule.older_than is not None and rule.older_than >= _INVITATION_LIFETIME
         ]
         contradictory = [
-            f"`{entry.name}` never matches: it combines `expired: true` with `expires_within`."
+            f"`{entry.name}` never matches: `expired: true` contradicts `expires_within`."
             for entry in (*self.rules, *self.keep)
             if entry.expired and entry.expires_within is not None
         ]

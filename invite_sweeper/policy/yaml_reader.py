@@ -140,24 +140,11 @@ _POINT_AT_START = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SyntaxIssue:
-    """Why a text is not valid YAML.
-
-    Attributes:
-        index: Where, in characters from the start of the text.
-    """
-
-    index: int
-    message: str
-    hint: str
-
-
-def describe_syntax_error(error: Exception, text: str) -> SyntaxIssue:
+def describe_syntax_error(error: Exception, text: str) -> Issue:
     """Return the position and usual cause of a parser error."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         # The Python parser fails on an escape or directive with too large a number.
-        return SyntaxIssue(0, _NOT_YAML_MESSAGE, "check escapes (`\\U…`) and directives (`%…`)")
+        return Issue(0, (), _NOT_YAML_MESSAGE, "check escapes (`\\U…`) and directives (`%…`)")
     index = error.problem_mark.index
     problem = f"{error.context or ''} {error.problem or ''}"
     if "cannot start any token" in problem:
@@ -166,16 +153,14 @@ def describe_syntax_error(error: Exception, text: str) -> SyntaxIssue:
         index = error.context_mark.index if error.context_mark else index
     for part, message, hint in _SYNTAX_MESSAGES:
         if part in problem:
-            return SyntaxIssue(index, message, hint)
-    return SyntaxIssue(
-        index, _NOT_YAML_MESSAGE, "check the quotes, brackets and colons just before"
-    )
+            return Issue(index, (), message, hint)
+    return Issue(index, (), _NOT_YAML_MESSAGE, "check the quotes, brackets and colons just before")
 
 
-def _bad_first_character(index: int, character: str) -> SyntaxIssue:
+def _bad_first_character(index: int, character: str) -> Issue:
     if character == "\t":
-        return SyntaxIssue(index, "a tab is used for indentation", "indent with spaces")
-    return SyntaxIssue(index, f"a string that starts with `{character}` is not quoted", _QUOTE_HINT)
+        return Issue(index, (), "a tab is used for indentation", "indent with spaces")
+    return Issue(index, (), f"a string that starts with `{character}` is not quoted", _QUOTE_HINT)
 
 
 # Parsing.
@@ -266,10 +251,7 @@ class _DocumentBuilder:
         except _TooDeepError:
             pass
         except (yaml.YAMLError, ValueError, OverflowError) as error:
-            syntax_issue = describe_syntax_error(error, self._text)
-            self._issues.append(
-                Issue(syntax_issue.index, (), syntax_issue.message, syntax_issue.hint)
-            )
+            self._issues.append(describe_syntax_error(error, self._text))
         return Document(root, tuple(self._issues), self._position)
 
     def _single_document(self) -> Node | None:

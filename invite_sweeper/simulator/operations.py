@@ -1,4 +1,4 @@
-"""What an operation is and receives, and the pages of lists."""
+"""Operations, the calls they handle, and the pages of lists."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Bodies, headers, API versions."""
+"""Bodies and headers of responses as Atlas sends them, and the choice of API version."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,21 +11,21 @@ from typing import Final, NamedTuple, TypeAlias
 
 import orjson
 
-# JSON as Python holds it, and the compact text that Atlas sends of it.
+# JSON.
 
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 
 
 class Missing:
-    """Stands for a key that is left out of a document altogether."""
+    """Marks a key that is left out of a document."""
 
 
 MISSING: Final = Missing()
 
 
 def to_json(document: Json) -> bytes:
-    """Compact JSON with its keys in alphabetical order, as every recorded answer has them.
+    """Return compact JSON with sorted keys, as in every recorded response.
 
     Source: the recordings of 2025-03-28 to 2026-08-10.
     """
@@ -33,16 +33,16 @@ def to_json(document: Json) -> bytes:
 
 
 def render_document(fields: Mapping[str, Json | Missing]) -> bytes:
-    """Like `dump`, with the keys whose value is `MISSING` left out, and made to be kept.
+    """Return compact JSON without the keys that are `MISSING`, in a minimal buffer.
 
-    orjson gives its bytes with up to 4 KiB behind them; a copy has none.
+    orjson returns bytes with up to 4 KiB of spare memory; a copy has none.
     """
     present_fields = {key: value for key, value in fields.items() if not isinstance(value, Missing)}
     return memoryview(to_json(present_fields)).tobytes()
 
 
 def parse_object(body: bytes) -> dict[str, object] | None:
-    """The JSON object in a request's body; None where it is no JSON object."""
+    """Return the JSON object in a body; None if it is not one."""
     try:
         value: object = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -50,15 +50,15 @@ def parse_object(body: bytes) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
 
 
-# Answers as data: a status, a body and what is special about the head.
+# Responses.
 
 
 ERROR_MEDIA: Final = "application/json"
-"""Errors carry neither a version nor a charset. Source: 8,738 of 8,831 recordings."""
+"""Media type of errors, without version and charset. Source: 8,738 of 8,831 recordings."""
 
 
 class HeaderStyle(Enum):
-    """Which of the standing headers an answer has; Atlas leaves some out on some answers."""
+    """Selects the standard headers of a response; Atlas omits some of them in some cases."""
 
     API = "api"
     NOT_FOUND = "not found"
@@ -70,11 +70,12 @@ class HeaderStyle(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SimulatedResponse:
-    """What is to be sent.
+    """A response to send.
 
     Attributes:
-        media: The whole `Content-Type`; None for none. With a version to be filled in for `v2`.
-        extra: Headers beyond the standing ones.
+        media: The whole `Content-Type`; None for no such header.
+        style: Which standard headers it has.
+        extra: Additional headers.
     """
 
     status: int
@@ -86,21 +87,21 @@ class SimulatedResponse:
 
 @dataclass(frozen=True, slots=True)
 class BucketState:
-    """What the bucket of a request holds after it."""
+    """The state of a request's token bucket after the request, for its headers."""
 
     limit: int
     remaining: int
 
 
 def reason_phrase(status: int) -> str:
-    """The words beside a status number."""
+    """Return the reason phrase of a status."""
     return HTTPStatus(status).phrase
 
 
 def api_error(status: int, code: str, detail: str, *parameters: Json) -> SimulatedResponse:
-    """An `ApiError` as the recordings show it: compact, alphabetical, the code in a header too.
+    """Return an `ApiError`, with its code in a header too.
 
-    Source: `X-Error-Code` is on every error of 2026-07 and later, but for 401 and 405.
+    Source: recordings. Since 2026-07, every error but 401 and 405 has `X-Error-Code`.
     """
     body: dict[str, Json] = {
         "detail": detail,
@@ -120,9 +121,9 @@ def api_error(status: int, code: str, detail: str, *parameters: Json) -> Simulat
 
 
 def unauthorized(challenge: str) -> SimulatedResponse:
-    """The first 401: no credentials, unknown ones and wrong ones all get this same answer.
+    """Return Digest's first 401, the same for missing, unknown and wrong credentials.
 
-    Source: the recordings of 2026-08-10; pretty-printed, and in another order of keys.
+    Source: recordings of 2026-08-10; the body is indented and its keys are not sorted.
     """
     body = (
         b'{\n  "error" : 401,\n  "reason" : "Unauthorized",\n'
@@ -134,15 +135,15 @@ def unauthorized(challenge: str) -> SimulatedResponse:
 
 
 def missing_role(code: str = "USER_UNAUTHORIZED") -> SimulatedResponse:
-    """401, not 403: the credentials are good and the role is missing.
+    """Return the 401 (not 403) for valid credentials without the required role.
 
-    Source: texts quoted in the fact sheet, section 5; its headers are assumed.
+    Source: texts quoted in the fact sheet, section 5; the headers are assumed.
     """
     return api_error(401, code, "Current user is not authorized to perform this action.")
 
 
 def method_not_allowed(allow: str) -> SimulatedResponse:
-    """405 with an empty body and no media type.
+    """Return a 405 with an empty body and no media type.
 
     Source: `DELETE /groups/` in the recordings of 2025-04-15.
     """
@@ -150,20 +151,18 @@ def method_not_allowed(allow: str) -> SimulatedResponse:
 
 
 def group_not_found(group_id: str) -> SimulatedResponse:
-    """404 for a project that is not there. Source: recording of 2026-08-10."""
+    """Return the 404 of an unknown project. Source: recording of 2026-08-10."""
     response = api_error(404, "GROUP_NOT_FOUND", f"No group with ID {group_id} exists.", group_id)
     return replace(response, style=HeaderStyle.NO_GROUP)
 
 
-def resource_not_found(what: str) -> SimulatedResponse:
-    """404 for anything else that is not there. Source: recording of 2026-08-10."""
-    return api_error(404, "RESOURCE_NOT_FOUND", f"Cannot find resource {what}.", what)
+def resource_not_found(resource: str) -> SimulatedResponse:
+    """Return the 404 of any other unknown resource. Source: recording of 2026-08-10."""
+    return api_error(404, "RESOURCE_NOT_FOUND", f"Cannot find resource {resource}.", resource)
 
 
-# The head of an answer as bytes, with the headers of the recordings, in their order.
-#
-# A head is a template with at most five holes; templates are kept, since rendering one
-# costs more than all the rest of a DELETE.
+# Headers as bytes, with the names and order of the recordings. Format strings are cached,
+# because building one costs more than the rest of a DELETE.
 
 
 _SECURITY_HEADERS: Final = (
@@ -195,14 +194,14 @@ _NO_CONTENT: Final = 204
 
 
 class Retirement(NamedTuple):
-    """When an operation was deprecated and when it ends, as its headers say it."""
+    """The `Deprecation` and `Sunset` headers of an operation."""
 
     deprecation: str
     sunset: str
 
 
 class HeaderTemplate(NamedTuple):
-    """All that decides which headers a head has; what is left are the five holes."""
+    """Everything that decides which headers a response has, without their variable values."""
 
     status: int
     media: str | None
@@ -219,7 +218,7 @@ def header_template(
     retirement: Retirement | None,
     rate: BucketState | None,
 ) -> HeaderTemplate:
-    """The shape of the head of `answer`."""
+    """Return the header template of a response."""
     status, media, style, extra = response.status, response.media, response.style, response.extra
     return HeaderTemplate(status, media, style, extra, java_method, retirement, rate is not None)
 
@@ -227,7 +226,7 @@ def header_template(
 def render_headers(
     template: HeaderTemplate, length: int, date: str, rate: BucketState | None, elapsed_ms: int
 ) -> bytes:
-    """The head's bytes, the empty line at its end included."""
+    """Return the bytes of the status line and headers, with the final empty line."""
     values: list[object] = [] if template.status == _NO_CONTENT else [length]
     if template.style in _STYLES_WITH_TIMES:
         values.append(date)
@@ -239,7 +238,7 @@ def render_headers(
 
 @lru_cache(maxsize=1024)
 def _format_string(template: HeaderTemplate) -> str:
-    """A format string; its holes come in the order in which `render` fills them."""
+    """Return a format string whose fields are in the order of `render_headers`."""
     pairs = [*_STANDARD_HEADERS[template.style], *template.extra]
     if template.media is not None:
         pairs.append(("Content-Type", template.media))
@@ -268,19 +267,20 @@ def _header_name(pair: tuple[str, str]) -> str:
     return pair[0]
 
 
-# Which version of an operation answers, as `Accept` asks for it.
+# API versions.
 
 
 _ACCEPT_PATTERN: Final = pattern(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json")
 
 
 class VersionResolver:
-    """Resolves the asked date down to the newest version that is not after it.
+    """Resolves a requested date to the newest version not after it.
 
     Attributes:
-        exact: Whether only a version's own date is taken, as the documentation has it.
-        gone: Family of operations and version that are no longer served; `*` for all versions.
-        sunsets: What the `Sunset` header of a family says instead of the ordinary.
+        exact_only: Accept only the exact date of a version, as documented.
+        retired: Families of operations and versions that are no longer served; `*` for all
+            versions.
+        sunsets: `Sunset` header by family, instead of the default.
     """
 
     def __init__(self) -> None:
@@ -291,9 +291,9 @@ class VersionResolver:
     def resolve(
         self, accept: str, versions: Sequence[str], family: str, path: str
     ) -> tuple[str, SimulatedResponse | None]:
-        """The version that answers, or the 406 or 410 that does.
+        """Return the version to use, or a 406 or 410.
 
-        Source: fact sheet, section 2; working clients send dates between versions.
+        Source: fact sheet, section 2. Clients may send dates between versions.
         """
         requested = _requested_version(accept)
         version = max((each for each in versions if each <= requested), default="")
@@ -307,13 +307,13 @@ class VersionResolver:
 
 
 def not_acceptable() -> SimulatedResponse:
-    """406 for a missing or wrong `Accept`. Source: quoted in the fact sheet, section 2."""
+    """Return a 406 for a bad `Accept` header. Source: quoted in the fact sheet, section 2."""
     return api_error(406, "INVALID_VERSION_DATE", "Invalid accept header or version date.")
 
 
 @lru_cache(maxsize=256)
 def _requested_version(accept: str) -> str:
-    """The date that `Accept` asks for; empty, and so before every version, where there is none."""
+    """Return the date in `Accept`, or an empty text, which sorts before all versions."""
     found = _ACCEPT_PATTERN.search(accept)
     if found is None:
         return ""

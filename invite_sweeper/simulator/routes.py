@@ -1,4 +1,4 @@
-"""Path -> operation; auth, version, limits."""
+"""Handle a request: find its operation, check credentials, version, access and limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ from invite_sweeper.simulator.throttling import (
     EndpointSet,
 )
 
-# Which operation a method and a path mean. A path is taken apart by hand: it is quick.
+# Routing. Paths are split by hand because it is fast.
 
 
 API_PREFIX: Final = "/api/atlas/v2"
@@ -41,7 +41,7 @@ _MAX_PATH_PARTS: Final = 4
 
 
 class Route(NamedTuple):
-    """A path taken apart: its template and the ids in it."""
+    """A parsed path: its template and ids."""
 
     template: str
     scope_id: str
@@ -49,9 +49,9 @@ class Route(NamedTuple):
 
 
 def parse_route(path: str) -> Route | None:
-    """Take a path (without its query) apart; None where nothing lives.
+    """Parse a path without its query; None if it cannot match an operation.
 
-    An empty last part is no part: `/groups/` is `/groups`.
+    A trailing slash is ignored: `/groups/` is `/groups`.
     Source: recordings of `GET /groups/` and `DELETE /groups/`.
     """
     if not path.startswith(API_PREFIX):
@@ -73,13 +73,13 @@ def parse_route(path: str) -> Route | None:
 
 
 def allow_header(template: str) -> str:
-    """The `Allow` header of a 405. Source: the one of `/groups` is recorded."""
+    """Return the `Allow` header of a 405. Source: the one of `/groups` is recorded."""
     if template == "groups":
         return "POST,GET,OPTIONS"
     return ",".join((*OPERATIONS[template], "OPTIONS"))
 
 
-# Source: recordings for groups, invites and users' lists; the rest is assumed.
+# Source: recordings for groups, invites and user lists; the rest is assumed.
 _RESOURCES: Final = {
     "root": "ApiAtlasRootResource",
     "groups": "ApiAtlasGroupsResource",
@@ -121,7 +121,7 @@ def _org_invites_operation(handler: Handler, method: str) -> Operation:
 def _users_operations(
     handler: Handler, method: str, required_access: Access, *versions: str
 ) -> dict[str, Operation]:
-    """The same in a project and in an organization."""
+    """Return the operation for projects and for organizations, by family."""
     return {
         family: replace(
             _operation(handler, family, method.format(word), where, required_access),
@@ -180,15 +180,15 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
 }
 
 
-# From a request to its answer, step by step, without input or output.
+# Handling, without input or output.
 
 
 class IncomingRequest(NamedTuple):
-    """A request as it came off the wire.
+    """A received request.
 
     Attributes:
-        target: Path and query as they were sent.
-        headers: Looked up whatever their case.
+        target: Path and query as sent.
+        headers: A case-insensitive mapping.
     """
 
     method: str
@@ -202,7 +202,7 @@ class IncomingRequest(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HandledResponse:
-    """An answer and what its head says besides."""
+    """A response and the values of its operation's headers."""
 
     response: SimulatedResponse
     java_method: str = ""
@@ -213,10 +213,10 @@ class HandledResponse:
 def handle(
     sim: SimulatedAtlas, request: IncomingRequest, route: Route | None, base_url: str
 ) -> HandledResponse:
-    """Carry a request out.
+    """Execute a request and return its response.
 
-    The order is that of the recordings where they show one: a 401 and a 404 of a project
-    take no token of a bucket; a 404 of something in a project does.
+    The order of checks is that of the recordings: a 401 and the 404 of a project take no token
+    from a bucket; the 404 of a resource in a project does.
     """
     if request.method == "POST" and request.path in {TOKEN_PATH, REVOKE_PATH}:
         return HandledResponse(_handle_oauth(sim, request))
@@ -304,7 +304,7 @@ def _retirement(sim: SimulatedAtlas, operation: Operation, version: str) -> Reti
 def _access_error(
     sim: SimulatedAtlas, scope_id: str, account: Account, operation: Operation
 ) -> SimulatedResponse | None:
-    """Why the project or organization in the path may not be touched; None where it may."""
+    """Return an error if the account has no access to the project or organization in the path."""
     scope = operation.endpoint_set.scope
     if scope == "USER":
         return None

@@ -1,4 +1,4 @@
-"""A believable organization, the same for the same seed: for the demo, rehearsals and load."""
+"""Fill a simulated Atlas with a realistic organization, reproducible by its seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _LAST_NAMES: Final = (
     *("adeyemi", "brandt", "castro", "dubois", "eriksen", "fischer", "garcia", "haddad"),
     *("ito", "jansen", "kowalski", "lopez", "moreau", "nakata", "okafor", "petrov"),
 )
-# Colleagues mostly, then contractors, then mailboxes of people's own, then the board.
+# Mostly employees, then contractors and partners, private mailboxes, and the board.
 _DOMAINS: Final = (
     *("example.com",) * 10,
     *("contractors.example.com",) * 4,
@@ -51,12 +51,12 @@ _MONTH_S: Final = 30 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class SeededData:
-    """What `fill` made.
+    """What `fill` created.
 
     Attributes:
-        projects: Ids, in the order of their making.
-        invitations: How many, of the older kind.
-        users: Ids of the people, in the order of their making.
+        projects: Project ids, in creation order.
+        invitations: Number of invitations in the `invites` lists.
+        users: User ids, in creation order.
     """
 
     org_id: str
@@ -75,11 +75,10 @@ def fill(
     now: datetime | None = None,
     org_id: str = ORG_ID,
 ) -> SeededData:
-    """Fill `sim` with one organization of that many projects and invitations.
+    """Add an organization with projects, invitations and users to `sim`.
 
-    Ages are spread over the 30 days of an invitation's life. Project names are told apart
-    by a number only once the plain ones are used up. `people` are members of the
-    organization and those invited to it in the newer way, in all four statuses.
+    The ages of invitations are spread over their lifetime of 30 days. `user_count` users are
+    added in all four statuses. Project names get a number once the plain names are used up.
     """
     rng = Random(seed)  # noqa: S311 - an example, not a secret
     if org_id not in sim.organizations:
@@ -141,7 +140,7 @@ def _email_address(index: int, rng: Random) -> str:
 
 
 def _inviter(rng: Random) -> str:
-    """An API key's public part more often than a person, as in the recordings."""
+    """Return an inviter: an API key's public key more often than a user, as in the recordings."""
     if rng.random() < 0.6:  # noqa: PLR2004 - more often than not
         return rng.choice(("wkzjqvtb", "hnqpxrsd", "ybtfmcle"))
     return f"{rng.choice(_FIRST_NAMES)}.{rng.choice(_LAST_NAMES)}@example.com"

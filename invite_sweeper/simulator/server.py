@@ -1,4 +1,4 @@
-"""Aiohttp server, bytes of responses."""
+"""Serve a simulated Atlas on a socket, with injected faults."""
 
 import asyncio
 import gzip
@@ -27,7 +27,8 @@ from invite_sweeper.simulator.responses import (
 from invite_sweeper.simulator.routes import HandledResponse, IncomingRequest, handle, parse_route
 from invite_sweeper.simulator.state import SimulatedAtlas
 
-# An answer's bytes, ready for the socket.
+# Rendered bytes. aiohttp's `web.Response` is not used: it changes names, order and case of the
+# headers, and rendering them is most of the cost of a response.
 
 
 _CLOSE_HEADER: Final = ("Connection", "close")
@@ -36,7 +37,7 @@ _SUCCESS_STATUSES: Final = range(200, 300)
 
 
 class RawResponse(web.StreamResponse):
-    """A response of which every byte is ready."""
+    """A response that is already rendered to bytes."""
 
     def __init__(self, status: int, payload: bytes, *, keep_alive: bool) -> None:
         super().__init__(status=status)
@@ -49,11 +50,11 @@ class RawResponse(web.StreamResponse):
 
     @override
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to write."""
+        """Write nothing; `prepare` wrote everything."""
 
 
 class ResponseWriter:
-    """Writes answers; keeps the `Date` line of the second at hand."""
+    """Renders responses; caches the `Date` header for a second."""
 
     def __init__(self, sim: SimulatedAtlas) -> None:
         self._sim = sim
@@ -69,7 +70,7 @@ class ResponseWriter:
         keep_alive: bool,
         cut: bool = False,
     ) -> RawResponse:
-        """The response; a cut one ends half way through its body, or its head if it has none."""
+        """Render a response. If `cut`, only half of the body, or of the headers without a body."""
         response = handled.response
         if self._sim.gzip and response.body:
             response = _compressed(response, request)
@@ -98,9 +99,9 @@ class ResponseWriter:
 
 
 def _compressed(response: SimulatedResponse, request: IncomingRequest) -> SimulatedResponse:
-    """Compressed where the client takes it.
+    """Return a 2xx to GET or POST compressed, if the client accepts gzip.
 
-    Source: every 2xx to GET and POST in the untouched recordings was, and nothing else.
+    Source: in the unmodified recordings exactly these responses are compressed.
     """
     accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
     if (
@@ -114,11 +115,11 @@ def _compressed(response: SimulatedResponse, request: IncomingRequest) -> Simula
     )
 
 
-# Lets faults happen to a request.
+# Faults.
 
 
 _NO_CONTENT: Final = 204
-# A reset that the other side sees as one: no lingering, what is unsent is dropped.
+# Makes the close a reset (RST): unsent data is dropped.
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
@@ -129,9 +130,9 @@ async def apply_faults(
     faults: Sequence[Fault],
     closing: asyncio.Event,
 ) -> HandledResponse | None:
-    """What is answered when `faults` happen; None where the connection is to be reset.
+    """Return the response under `faults`; None if the connection must be reset.
 
-    `carry_out` is called at most once, and not at all where an early fault answers.
+    `execute` is called at most once, and not at all if an early fault has a response.
     """
     for fault in faults:
         if fault.delay_s:
@@ -154,7 +155,7 @@ async def apply_faults(
 
 
 def abort_connection(request: web.BaseRequest) -> RawResponse:
-    """Break the connection off; what is returned is never sent."""
+    """Reset the connection. The returned response is never sent."""
     transport = request.transport
     if transport is not None:
         peer: socket.socket | None = transport.get_extra_info("socket")
@@ -187,7 +188,7 @@ def _with_altered_body(handled: HandledResponse, faults: Sequence[Fault]) -> Han
     response = handled.response
     for fault in faults:
         if fault.body is not None:
-            # A 204 has no place for a body; other deletions of Atlas do answer 200.
+            # A 204 cannot have a body; other DELETEs of Atlas return 200.
             status = 200 if response.status == _NO_CONTENT else response.status
             response = replace(response, body=fault.body, status=status)
         if fault.media is not None:
@@ -195,17 +196,14 @@ def _with_altered_body(handled: HandledResponse, faults: Sequence[Fault]) -> Han
     return replace(handled, response=response)
 
 
-# The simulated Atlas on a socket: `aiohttp.web`'s own server, answers rendered by us.
-#
-# Heads are not left to `web.Response`, so that names, order and case are those of the
-# recordings, and because rendering them is most of the cost of an answer.
+# The server.
 
 
 class RequestHandler:
-    """Takes requests off one socket and sends what the simulated Atlas answers.
+    """Handles the requests of one socket.
 
     Attributes:
-        base_url: The server's own address, known once it listens.
+        base_url: The server's URL, set once it listens.
     """
 
     def __init__(self, sim: SimulatedAtlas, closing: asyncio.Event) -> None:
@@ -215,9 +213,9 @@ class RequestHandler:
         self._response_writer = ResponseWriter(sim)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request, or let happen to it what is planned."""
+        """Handle one request, with its faults, if any."""
         sim, method, target = self._sim, request.method, request.raw_path
-        began_s = sim.monotonic()
+        started_s = sim.monotonic()
         path, _, query = target.partition("?")
         route = parse_route(path)
         context = (
@@ -237,10 +235,12 @@ class RequestHandler:
         else:
             handled = handle(sim, incoming, route, self.base_url)
         status = 0 if handled is None else handled.response.status
-        sim.request_log.on_response(RequestRecord(method, target, status, began_s), context.item_id)
+        sim.request_log.on_response(
+            RequestRecord(method, target, status, started_s), context.item_id
+        )
         if handled is None:
             return abort_connection(request)
-        elapsed_ms = int((sim.monotonic() - began_s) * 1000)
+        elapsed_ms = int((sim.monotonic() - started_s) * 1000)
         cut = bool(faults) and any(fault.cut for fault in faults)
         return self._response_writer.write(
             handled, incoming, elapsed_ms, keep_alive=request.keep_alive, cut=cut
@@ -255,9 +255,9 @@ async def serve(
     *,
     ssl_context: SSLContext | None = None,
 ) -> AsyncIterator[str]:
-    """Serve `sim` while the block runs; gives the base URL, without a slash at its end.
+    """Serve `sim` during the block and yield the base URL, without a trailing slash.
 
-    Port 0 is any free one. With a (server's) `ssl_context` it is HTTPS.
+    Port 0 means any free port. With an `ssl_context` for servers, it serves HTTPS.
     """
     closing = asyncio.Event()
     handler = RequestHandler(sim, closing)

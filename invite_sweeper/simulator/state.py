@@ -1,4 +1,4 @@
-"""The simulated Atlas: how it is set, and who may ask it."""
+"""The simulated Atlas: its data, settings and accounts."""
 
 import asyncio
 import time
@@ -31,25 +31,25 @@ from invite_sweeper.simulator.throttling import (
 
 
 class SimulatedAtlas(DataWithUsers):
-    """An Atlas in memory; `serve` gives it a socket.
+    """An Atlas in memory. `serve` puts it on a socket.
 
     Attributes:
-        clock: Its idea of now.
-        date_offset: How far its `Date` header is ahead of `clock`.
-        gone_status: What a DELETE of an unknown invitation answers, 404 or 400 with
-            `INVALID_INVITATION_ID`; which of them Atlas sends is not known.
-        gzip: Whether answers to GET and POST are compressed where the client takes it.
-        mailroom: Limit on invitations sent. See `mailroom`.
-        rate_limits_served: Whether `/rateLimits` is there.
-        accounts: Credentials. See `accounts`.
-        digest: Nonces. See `digest`.
-        oauth: Tokens. See `oauth`.
-        throttling: Buckets. See `throttling`.
-        versions: Versions that are gone. See `versions`.
-        paging: Oddities of `/groups`. See `oddities`.
-        user_paging: The same for the lists of users.
-        faults: What goes wrong. See `fault_plan`.
-        journal: What it has been asked. See `journal`.
+        clock: Current time.
+        date_offset: How far the `Date` header is ahead of `clock`.
+        gone_status: Status for a DELETE of an unknown invitation: 404, or 400 with
+            `INVALID_INVITATION_ID`. It is not known which of them Atlas sends.
+        gzip: Whether responses are compressed if the client accepts it.
+        invite_rate_limit: Limit on new invitations.
+        rate_limits_served: Whether `/rateLimits` exists.
+        accounts: Credentials.
+        digest: HTTP Digest.
+        oauth: Access tokens.
+        throttling: Token buckets.
+        versions: API versions.
+        paging: Irregularities of the pages of `/groups`.
+        user_paging: Irregularities of the pages of user lists.
+        faults: Scheduled faults.
+        request_log: Received requests.
     """
 
     def __init__(
@@ -81,49 +81,49 @@ class SimulatedAtlas(DataWithUsers):
 
     @property
     def requests(self) -> Sequence[RequestRecord]:
-        """The last 10,000 requests with their answers, oldest first."""
+        """Return the last 10,000 requests, oldest first."""
         return tuple(self.request_log.requests)
 
     @property
     def deleted(self) -> Sequence[str]:
-        """Ids of what was deleted over HTTP, in that order."""
+        """Return the ids deleted over HTTP, in order."""
         return tuple(self.request_log.deleted)
 
     @property
     def deletes_received(self) -> int:
-        """How many DELETE requests arrived, whatever came of them."""
+        """Return the number of DELETE requests received, with any outcome."""
         return self.request_log.received["DELETE"]
 
     def add_service_account(self, *org_ids: str) -> Account:
-        """Credentials for the organization given (or the first one)."""
+        """Add a service account of the organizations (default: the first one)."""
         number = len(self.accounts)
         name, secret = f"mdb_sa_id_{number:024x}", f"mdb_sa_sk_{number:040x}"
         return self._add("service account", name, secret, org_ids)
 
     def add_api_key(self, *org_ids: str) -> Account:
-        """Credentials for the organization given (or the first one)."""
+        """Add an API key of the organizations (default: the first one)."""
         number = len(self.accounts)
-        # Source: public keys are 8 lower-case letters; private ones have the form of a UUID.
+        # Source: public keys are 8 lower-case letters; private keys are UUIDs.
         name = f"{number:08d}".translate(str.maketrans("0123456789", "qwzrtkplmn"))
         return self._add(
             "API key", name, f"5ec4e7{number:02x}-0000-4000-8000-{number:012x}", org_ids
         )
 
     def add_token(self, *org_ids: str) -> Account:
-        """A ready bearer token for the organization given (or the first one)."""
+        """Add a fixed bearer token of the organizations (default: the first one)."""
         number = len(self.accounts)
         return self._add("token", f"token-{number}", f"ready-token-{number:032x}", org_ids)
 
     def limit_access(self, scope_id: str, access: Access = Access.READ) -> None:
-        """From now on nobody may do more than `access` in this project or organization."""
+        """Limit the access of all accounts to this project or organization."""
         self._access_limits[scope_id] = access
 
     def restore_access(self, scope_id: str) -> None:
-        """Take back `forbid`."""
+        """Undo `limit_access`."""
         self._access_limits.pop(scope_id, None)
 
     def access_to(self, account: Account, org_id: str, scope_id: str) -> Access:
-        """What an account may do in a project or organization that belongs to `org_id`."""
+        """Return an account's access to a project or organization of `org_id`."""
         max_access = (
             self._access_limits.get(scope_id, Access.OWNER) if self._access_limits else Access.OWNER
         )
@@ -139,17 +139,21 @@ class SimulatedAtlas(DataWithUsers):
         period_s: float = 60.0,
         anchor_s: float | None = None,
     ) -> None:
-        """Give a bucket other figures than the documented ones; it starts full.
+        """Replace a bucket by a full one with other limits than the documented ones.
 
-        `endpoint_set` is a key of `ENDPOINT_SETS`; `scope_id` a project, an organization or
-        an account's name, None for all of that set; steps are counted from `anchor_s`
-        (monotonic), None for the first use.
+        Args:
+            endpoint_set: A key of `ENDPOINT_SETS`.
+            scope_id: A project id, organization id or account name; None for all scopes.
+            capacity: Tokens in a full bucket.
+            refill: Tokens added per period.
+            period_s: Length of a period.
+            anchor_s: Monotonic start of the first period; None for the first use.
         """
         limits = BucketLimit(capacity, refill, period_s)
         self.throttling.set_bucket(ENDPOINT_SETS[endpoint_set], scope_id, limits, anchor_s)
 
     def spend(self, endpoint_set: str, scope_id: str, tokens: int = 1) -> int:
-        """Spend tokens as another client would; gives how many there were to spend."""
+        """Take tokens as another client would; return the number taken."""
         return self.throttling.spend(ENDPOINT_SETS[endpoint_set], scope_id, tokens)
 
     def _add(self, kind: AccountKind, name: str, secret: str, org_ids: tuple[str, ...]) -> Account:

@@ -1,4 +1,4 @@
-"""Token buckets per endpoint set."""
+"""Rate limits: a token bucket per endpoint set and scope, and the limit on invitations."""
 
 from collections import deque
 from collections.abc import Callable
@@ -10,8 +10,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from invite_sweeper.simulator.responses import BucketState, SimulatedResponse, api_error
 
-# The endpoint sets that Atlas counts requests by, with the documented figures.
-#
+# Atlas's endpoint sets with the documented limits.
 # Source: rate limit documentation of 2026-04-10, in the fact sheet, section 4.
 
 
@@ -26,10 +25,10 @@ class EndpointSet:
     """Operations that share one bucket per scope.
 
     Attributes:
-        id: Made after the one id that the documentation shows; the others are assumed.
+        id: Modelled on the one documented id; the others are assumed.
         capacity: Requests in a full bucket.
-        refill: Requests given back every `period_s`.
-        endpoints: Method and path template; only those that the simulated Atlas serves.
+        refill: Requests added every `period_s`.
+        endpoints: Methods and path templates; only those that the simulated Atlas serves.
     """
 
     id: str
@@ -133,14 +132,14 @@ ENDPOINT_SETS: Final = {
         ROOT,
     )
 }
-"""By their id, in the order in which `/rateLimits` lists them."""
+"""By id, in the order of `/rateLimits`."""
 
 
-# Token buckets that are refilled in steps, as Atlas does it.
+# Token buckets, refilled periodically like Atlas's.
 
 
 class BucketLimit(NamedTuple):
-    """The figures of a bucket."""
+    """The capacity and refill of a bucket."""
 
     capacity: int
     refill: int
@@ -149,12 +148,12 @@ class BucketLimit(NamedTuple):
 
 @dataclass(slots=True)
 class SimulatedBucket:
-    """One bucket. Its level falls by one a request and jumps by `refill` every `period_s`.
+    """A token bucket that adds `refill` tokens at once every `period_s`.
 
     Attributes:
-        anchor_s: The monotonic time from which the steps are counted.
+        anchor_s: Monotonic start of the first period.
 
-    Source: the recordings show falling runs of up to a minute and then a jump.
+    Source: in the recordings the level falls for up to a minute and then jumps.
     """
 
     limit: BucketLimit
@@ -166,14 +165,14 @@ class SimulatedBucket:
         self.tokens = self.limit.capacity
 
     def take_up_to(self, now_s: float, wanted: int = 1) -> int:
-        """Take up to `wanted` tokens; gives how many there were."""
+        """Take up to `wanted` tokens; return the number taken."""
         self._refill(now_s)
         taken = min(wanted, self.tokens)
         self.tokens -= taken
         return taken
 
     def next_refill_s(self, now_s: float) -> int:
-        """Whole seconds to the next step, rounded up."""
+        """Return the seconds until the next refill, rounded up."""
         elapsed = now_s - self.anchor_s
         return max(0, ceil((self._refills + 1) * self.limit.period_s - elapsed))
 
@@ -185,7 +184,7 @@ class SimulatedBucket:
             self._refills = refills
 
 
-# Which bucket a request draws from, and what a 429 says.
+# The buckets and the 429.
 
 
 RetryAfter: TypeAlias = Literal["seconds", "missing", "zero", "huge", "date"]
@@ -193,12 +192,12 @@ _HUGE_S = 86_400
 
 
 class Throttling:
-    """All buckets, made when they are first drawn from.
+    """All buckets, created on first use.
 
     Attributes:
-        headers: Whether answers carry `RateLimit-*` headers; the documentation says they may not.
-        retry_after: What the `Retry-After` header of a 429 is.
-        enforced: Whether an empty bucket refuses at all.
+        headers: Whether responses have `RateLimit-*` headers. The documentation allows both.
+        retry_after: Form of the `Retry-After` header of a 429.
+        enforced: Whether an empty bucket causes a 429.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -216,18 +215,18 @@ class Throttling:
         limit: BucketLimit,
         anchor_s: float | None,
     ) -> None:
-        """Give other figures to one scope, or with None to all of that set; they start full."""
+        """Replace the limits of one scope, or of all with None, by full buckets."""
         self._overrides[endpoint_set.id, scope_id or ""] = (limit, anchor_s)
         for key in [key for key in self._buckets if key[0] == endpoint_set.id]:
             if scope_id is None or key[1] == scope_id:
                 del self._buckets[key]
 
     def limit_for(self, endpoint_set: EndpointSet, scope_id: str) -> BucketLimit:
-        """The figures that hold for one scope."""
+        """Return the limits of a scope."""
         return self._effective_limit(endpoint_set, scope_id)[0]
 
     def bucket(self, endpoint_set: EndpointSet, scope_id: str) -> SimulatedBucket:
-        """The bucket itself; its steps are counted from the first time it is asked for."""
+        """Return the bucket of a scope; by default its first period starts with this call."""
         bucket = self._buckets.get((endpoint_set.id, scope_id))
         if bucket is None:
             limit, anchor_s = self._effective_limit(endpoint_set, scope_id)
@@ -236,13 +235,13 @@ class Throttling:
         return bucket
 
     def spend(self, endpoint_set: EndpointSet, scope_id: str, tokens: int) -> int:
-        """Spend as another client would; gives how many tokens there were to spend."""
+        """Take tokens as another client would; return the number taken."""
         return self.bucket(endpoint_set, scope_id).take_up_to(self._monotonic(), tokens)
 
     def take_token(
         self, endpoint_set: EndpointSet, scope_id: str
     ) -> tuple[bool, BucketState | None]:
-        """One request: whether it may pass, and what the headers say."""
+        """Take a token for a request; return whether it is allowed, and its headers' values."""
         bucket = self.bucket(endpoint_set, scope_id)
         allowed = bucket.take_up_to(self._monotonic()) == 1 or not self.enforced
         return allowed, BucketState(bucket.limit.capacity, bucket.tokens) if self.headers else None
@@ -250,7 +249,7 @@ class Throttling:
     def rate_limited_response(
         self, endpoint_set: EndpointSet, scope_id: str, path: str, now: datetime
     ) -> SimulatedResponse:
-        """The 429, in the words of the documentation.
+        """Return the 429 with the documented text.
 
         Source: rate limit documentation and a log of 2026-09-29, in the fact sheet, section 4.
         """
@@ -292,17 +291,17 @@ class Throttling:
         return scope_override or set_override or (documented, None)
 
 
-# The limit on invitations that one address may send.
+# The limit on invitations.
 
 
 _MINUTE_S = 60
 
 
 class InviteRateLimit:
-    """Counts invitations by the address that asked for them.
+    """Limits new invitations per IP address.
 
     Attributes:
-        per_minute: None for any number.
+        per_minute: Maximum per minute; None for no limit.
 
     Source: quoted in the notes on the recordings, section 3: 10 a minute, status 400.
     """
@@ -313,7 +312,7 @@ class InviteRateLimit:
         self._sent: dict[str, deque[float]] = {}
 
     def count_or_reject(self, client_ip: str) -> SimulatedResponse | None:
-        """Count one more invitation, or answer why it is not sent."""
+        """Count an invitation; return an error if it exceeds the limit."""
         if self.per_minute is None:
             return None
         sent = self._sent.setdefault(client_ip, deque())

@@ -1,4 +1,4 @@
-"""The two user lists."""
+"""Operations on users: `/groups/{groupId}/users` and `/orgs/{orgId}/users`."""
 
 from collections.abc import Callable
 from typing import Final
@@ -21,13 +21,11 @@ from invite_sweeper.simulator.responses import (
     to_json,
 )
 
-# A user as each list writes it.
-#
-# Source: recordings of both lists, described in the notes on the recordings, section 4.
+# Documents. Source: recordings of both lists; notes on the recordings, section 4.
 
 
 def org_document(user: User) -> Json:
-    """In an organization: roles as an object, and teams."""
+    """Return a user of an organization: roles as an object, and teams."""
     assignments: Json = [
         {"groupId": group_id, "groupRoles": roles} for group_id, roles in user.group_roles.items()
     ]
@@ -36,7 +34,7 @@ def org_document(user: User) -> Json:
 
 
 def group_document(project_id: str) -> Callable[[User], Json]:
-    """In a project: its roles there, as a flat array."""
+    """Return a function for users of a project: its roles there as an array."""
 
     def document(user: User) -> Json:
         return {**_common(user), "roles": user.group_roles.get(project_id, ())}
@@ -45,12 +43,12 @@ def group_document(project_id: str) -> Callable[[User], Json]:
 
 
 def legacy_document(user: User) -> Json:
-    """In version 2023-01-01: active users, with roles of all kinds in one array."""
+    """Return an active user in version 2023-01-01: all roles in one array."""
     roles: list[Json] = [{"roleName": role} for role in user.org_roles]
     roles += [
         {"groupId": group_id, "roleName": role}
-        for group_id, held in user.group_roles.items()
-        for role in held
+        for group_id, group_roles in user.group_roles.items()
+        for role in group_roles
     ]
     common = {key: value for key, value in _common(user).items() if key != "orgMembershipStatus"}
     return {
@@ -71,9 +69,9 @@ def _common(user: User) -> dict[str, Json]:
     since = format_atlas_time(user.created_at)
     if user.status is OrgMembershipStatus.ACTIVE:
         first, _, last = user.username.partition("@")[0].partition(".")
-        person: dict[str, Json] = {"country": "US", "createdAt": since, "lastAuth": since}
+        account: dict[str, Json] = {"country": "US", "createdAt": since, "lastAuth": since}
         names = {"firstName": first.title(), "lastName": last.title(), "mobileNumber": None}
-        return fields | person | names
+        return fields | account | names
     return fields | {
         "invitationCreatedAt": since,
         "invitationExpiresAt": None
@@ -83,9 +81,7 @@ def _common(user: User) -> dict[str, Json]:
     }
 
 
-# Operations on users: `/groups/{groupId}/users` and `/orgs/{orgId}/users`.
-#
-# Version 2023-01-01 knows active users only, and says nothing of it.
+# Operations. Version 2023-01-01 silently ignores all users but active ones.
 # Source: descriptions in the OpenAPI document.
 
 
@@ -94,11 +90,11 @@ NEW_VERSION: Final = "2025-02-19"
 RETIREMENTS: Final = {
     OLD_VERSION: Retirement("Wed, 19 Feb 2025 00:00:00 GMT", "Thu, 1 Jul 2027 00:00:00 GMT")
 }
-"""Source: the older version's end is in the OpenAPI document; its headers are assumed."""
+"""Source: the OpenAPI document has the sunset of the old version; its headers are assumed."""
 
 
 def list_users(call: Call) -> SimulatedResponse:
-    """`GET …/users`: active and pending ones, others only when asked for."""
+    """Handle `GET …/users`: active and pending users, others only on request."""
     page_query = parse_page_query(call.query)
     if isinstance(page_query, SimulatedResponse):
         return page_query
@@ -126,7 +122,7 @@ def list_users(call: Call) -> SimulatedResponse:
 
 
 def get_user(call: Call) -> SimulatedResponse:
-    """`GET …/users/{userId}`; a status that was not asked for is as good as not there."""
+    """Handle `GET …/users/{userId}`: 404 for a user with a status that was not requested."""
     statuses = _statuses(call, parse_qs(call.query))
     if isinstance(statuses, SimulatedResponse):
         return statuses
@@ -137,7 +133,7 @@ def get_user(call: Call) -> SimulatedResponse:
 
 
 def delete_user(call: Call) -> SimulatedResponse:
-    """`DELETE …/users/{userId}`: removes whoever it is, whatever the status."""
+    """Handle `DELETE …/users/{userId}`, which removes a user with any status."""
     user = _find(call)
     if user is None or (
         call.version == OLD_VERSION and user.status is not OrgMembershipStatus.ACTIVE
@@ -147,25 +143,25 @@ def delete_user(call: Call) -> SimulatedResponse:
         del user.group_roles[call.scope_id]
     else:
         del organization_of(call).users[user.id]
-    journal = call.sim.request_log
-    journal.deleted.append(user.id)
-    journal.removed.append(RemovedUser(call.scope_id, user.id, user.username, user.status))
+    request_log = call.sim.request_log
+    request_log.deleted.append(user.id)
+    request_log.removed.append(RemovedUser(call.scope_id, user.id, user.username, user.status))
     return call.raw_response(b"", 204)
 
 
 def is_project_call(call: Call) -> bool:
-    """Whether the path names a project; else it names an organization."""
+    """Return whether the path contains a project id, not an organization id."""
     return call.scope_id in call.sim.groups
 
 
 def organization_of(call: Call) -> Organization:
-    """The organization in the path, or the one that has the project in it."""
+    """Return the organization in the path, or that of the project in the path."""
     group = call.sim.groups.get(call.scope_id)
     return call.sim.organizations[call.scope_id if group is None else group.org_id]
 
 
 def user_not_found(call: Call) -> SimulatedResponse:
-    """404. Source: codes from the list of errors; the details are assumed."""
+    """Return a 404. Source: codes from the list of errors; the details are assumed."""
     if is_project_call(call):
         detail = f"The user with ID {call.item_id} is not in the group."
         return api_error(404, "USER_NOT_IN_GROUP", detail, call.item_id)
@@ -195,7 +191,7 @@ def _document(call: Call) -> Callable[[User], Json]:
 def _statuses(
     call: Call, query: dict[str, list[str]]
 ) -> frozenset[OrgMembershipStatus] | SimulatedResponse:
-    """Which statuses are asked for. An older version ignores the question."""
+    """Return the requested statuses, or a 400. The old version ignores the parameters."""
     if call.version == OLD_VERSION:
         return frozenset({OrgMembershipStatus.ACTIVE})
     many, one = query.get("orgMembershipStatuses", []), query.get("orgMembershipStatus", [])

@@ -1,4 +1,4 @@
-"""An organization on a socket, and a client that shows all of an answer."""
+"""A simulated organization on a socket, and a client that returns complete responses."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ RATES = "application/vnd.atlas.2025-03-12+json"
 
 
 class Clock:
-    """Monotonic seconds that only a test moves."""
+    """A monotonic clock that only the test advances."""
 
     def __init__(self):
         self.now_s = 1000.0
@@ -28,7 +28,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Got:
+class Response:
     status: int
     headers: Mapping[str, str]
     raw_headers: tuple[tuple[str, str], ...]
@@ -42,39 +42,38 @@ class Got:
         return self.json()["errorCode"]
 
 
-class Asker:
+class Client:
     def __init__(self, session, base_url, token):
         self.session = session
         self.base_url = base_url
         self.token = token
 
-    async def __call__(self, method, path, *, accept=V2023, headers=None, **rest):
-        sent = {"Accept": accept} if accept else {"Accept": "*/*"}
+    async def __call__(self, method, path, *, accept=V2023, headers=None, **options):
+        request_headers = {"Accept": accept} if accept else {"Accept": "*/*"}
         if self.token:
-            sent["Authorization"] = f"Bearer {self.token}"
-        sent |= headers or {}
+            request_headers["Authorization"] = f"Bearer {self.token}"
+        request_headers |= headers or {}
         url = f"{self.base_url}{path if path.startswith('/api/') else '/api/atlas/v2' + path}"
         async with self.session.request(
-            method, url, headers=sent, allow_redirects=False, **rest
-        ) as answer:
-            body = await answer.read()
-            raw = tuple((name.decode(), value.decode()) for name, value in answer.raw_headers)
-            return Got(answer.status, answer.headers.copy(), raw, body)
+            method, url, headers=request_headers, allow_redirects=False, **options
+        ) as response:
+            body = await response.read()
+            raw = tuple((name.decode(), value.decode()) for name, value in response.raw_headers)
+            return Response(response.status, response.headers.copy(), raw, body)
 
 
 def organization(**settings):
-    """A simulated Atlas with one organization that has a name and nothing else."""
+    """Return a simulated Atlas with one empty organization."""
     sim = SimulatedAtlas(lambda: NOW, **settings)
     sim.add_organization(ORG, "Example Org")
     return sim
 
 
 @asynccontextmanager
-async def asking(sim: SimulatedAtlas, *, token: str | None = None) -> AsyncIterator[Asker]:
-    """Serve `sim` and ask it with a ready token of its first organization."""
+async def open_client(sim: SimulatedAtlas, *, token: str | None = None) -> AsyncIterator[Client]:
+    """Serve `sim` and yield a client with a token of its first organization."""
     bearer = sim.add_token().secret if token is None else token
     async with serve(sim) as base_url, aiohttp.ClientSession() as session:
-        # aiohttp sends a GET or DELETE again by itself when a connection breaks; here a
-        # request is to be one request.
+        # aiohttp resends a GET or DELETE when a connection breaks; the tests need one request.
         session._retry_connection = False
-        yield Asker(session, base_url, bearer)
+        yield Client(session, base_url, bearer)

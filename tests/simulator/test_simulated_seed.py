@@ -1,4 +1,4 @@
-"""The example organization: believable, and the same for a seed."""
+"""The seeded organization is realistic and reproducible."""
 
 import orjson
 from simulator.simulated import NOW
@@ -8,8 +8,8 @@ from invite_sweeper.simulator import OrgMembershipStatus, SimulatedAtlas, fill
 
 def filled(seed=0, projects=20, invitations=12):
     sim = SimulatedAtlas(lambda: NOW)
-    made = fill(sim, projects=projects, invitations_per_project=invitations, seed=seed, now=NOW)
-    return sim, made
+    seeded = fill(sim, projects=projects, invitations_per_project=invitations, seed=seed, now=NOW)
+    return sim, seeded
 
 
 def everything(sim):
@@ -24,20 +24,20 @@ def everything(sim):
     ]
 
 
-def test_the_same_seed_makes_the_same_organization_and_another_one_another():
+def test_same_seed_fills_the_same_and_another_seed_different_data():
     assert everything(filled(1)[0]) == everything(filled(1)[0])
     assert everything(filled(1)[0]) != everything(filled(2)[0])
 
 
-def test_there_is_as_much_as_was_asked_for():
-    sim, made = filled(projects=7, invitations=3)
-    assert (len(made.projects), made.invitations) == (7, 21)
-    assert tuple(sim.groups) == made.projects
+def test_fill_creates_the_requested_numbers():
+    sim, seeded = filled(projects=7, invitations=3)
+    assert (len(seeded.projects), seeded.invitations) == (7, 21)
+    assert tuple(sim.groups) == seeded.projects
     assert sim.invitation_count() == 21
-    assert {group.org_id for group in sim.groups.values()} == {made.org_id}
+    assert {group.org_id for group in sim.groups.values()} == {seeded.org_id}
 
 
-def test_names_are_unique_and_some_hold_spaces():
+def test_project_names_are_unique_and_some_contain_spaces():
     sim, _ = filled(projects=300, invitations=0)
     names = [group.name for group in sim.groups.values()]
     assert len(set(names)) == 300
@@ -45,7 +45,7 @@ def test_names_are_unique_and_some_hold_spaces():
     assert all(len(name) <= 64 for name in names)
 
 
-def test_ages_roles_inviters_and_addresses_differ():
+def test_ages_roles_inviters_and_addresses_vary():
     sim, _ = filled()
     documents = [
         orjson.loads(each.document)
@@ -66,21 +66,21 @@ def test_ages_roles_inviters_and_addresses_differ():
     assert {key for key, _ in tags} == {"env", "team"}
 
 
-def test_an_organization_that_is_there_is_filled_and_not_replaced():
+def test_existing_organization_is_filled_not_replaced():
     sim = SimulatedAtlas(lambda: NOW)
     sim.add_organization("a" * 24, "Mine")
-    made = fill(sim, projects=1, invitations_per_project=1, org_id="a" * 24)
-    assert (made.org_id, sim.organizations["a" * 24].name) == ("a" * 24, "Mine")
+    seeded = fill(sim, projects=1, invitations_per_project=1, org_id="a" * 24)
+    assert (seeded.org_id, sim.organizations["a" * 24].name) == ("a" * 24, "Mine")
 
 
-def test_people_of_all_statuses_are_made_on_demand_and_the_same_for_a_seed():
-    def people(seed):
+def test_users_of_all_statuses_are_created_on_request_and_repeat_with_the_seed():
+    def users(seed):
         sim = SimulatedAtlas(lambda: NOW)
-        made = fill(sim, projects=3, invitations_per_project=1, user_count=60, seed=seed)
-        return [sim.user(each) for each in made.users]
+        seeded = fill(sim, projects=3, invitations_per_project=1, user_count=60, seed=seed)
+        return [sim.user(each) for each in seeded.users]
 
-    first = people(1)
-    assert first == people(1) != people(2)
+    first = users(1)
+    assert first == users(1) != users(2)
     assert len(first) == 60
     assert {each.status for each in first} == set(OrgMembershipStatus)
     assert any(len(each.group_roles) == 2 for each in first)

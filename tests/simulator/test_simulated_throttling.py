@@ -1,17 +1,17 @@
-"""Buckets of the simulated Atlas: stepwise refill, scopes, and what a 429 says."""
+"""Rate limits of the simulated Atlas: refills, scopes and the 429."""
 
 from email.utils import parsedate_to_datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulator.simulated import ORG, RATES, Clock, asking, organization
+from simulator.simulated import ORG, RATES, Clock, open_client, organization
 
 from invite_sweeper.simulator import ENDPOINT_SETS
 from invite_sweeper.simulator.throttling import BucketLimit, SimulatedBucket
 
 
-def test_a_bucket_gives_back_in_steps_and_never_more_than_it_holds():
+def test_bucket_is_refilled_per_period_up_to_its_capacity():
     bucket = SimulatedBucket(BucketLimit(10, 4, 60.0), anchor_s=0.0)
     assert bucket.take_up_to(0.0, 9) == 9
     assert bucket.take_up_to(59.9, 5) == 1
@@ -27,9 +27,7 @@ def test_a_bucket_gives_back_in_steps_and_never_more_than_it_holds():
     period_s=st.integers(1, 30),
     gaps_s=st.lists(st.integers(0, 40), max_size=80),
 )
-def test_a_bucket_never_gives_more_than_capacity_and_its_steps_allow(
-    capacity, refill, period_s, gaps_s
-):
+def test_bucket_never_exceeds_capacity_plus_refills(capacity, refill, period_s, gaps_s):
     bucket = SimulatedBucket(BucketLimit(capacity, refill, period_s), anchor_s=0.0)
     now_s = taken = 0
     for gap_s in gaps_s:
@@ -39,20 +37,20 @@ def test_a_bucket_never_gives_more_than_capacity_and_its_steps_allow(
         assert taken <= capacity + refill * (now_s // period_s)
 
 
-async def test_a_dry_project_refuses_with_the_documented_words_and_others_do_not():
+async def test_empty_project_bucket_is_429_with_the_documented_text():
     clock = Clock()
     sim = organization(monotonic=clock)
-    hot, cold = sim.add_project("hot"), sim.add_project("cold")
-    sim.set_bucket("projects_group", hot, capacity=2, refill=1, period_s=60)
-    async with asking(sim) as ask:
-        statuses = [(await ask("GET", f"/groups/{hot}/invites")).status for _ in range(2)]
+    limited, unlimited = sim.add_project("hot"), sim.add_project("cold")
+    sim.set_bucket("projects_group", limited, capacity=2, refill=1, period_s=60)
+    async with open_client(sim) as request:
+        statuses = [(await request("GET", f"/groups/{limited}/invites")).status for _ in range(2)]
         clock.now_s += 5
-        refused = await ask("GET", f"/groups/{hot}/invites")
-        other = await ask("GET", f"/groups/{cold}/invites")
+        refused = await request("GET", f"/groups/{limited}/invites")
+        other = await request("GET", f"/groups/{unlimited}/invites")
         clock.now_s += 55
-        after = [(await ask("GET", f"/groups/{hot}/invites")).status for _ in range(2)]
+        after = [(await request("GET", f"/groups/{limited}/invites")).status for _ in range(2)]
     assert statuses == [200, 200]
-    resource = f"api/atlas/v2/groups/{hot}/invites"
+    resource = f"api/atlas/v2/groups/{limited}/invites"
     assert refused.json() == {
         "detail": f"Rate limit exceeded for {resource}. Please retry after 55 seconds."
         " Request capacity: 2. Refill rate: 1 per 60 seconds.",
@@ -72,56 +70,56 @@ async def test_a_dry_project_refuses_with_the_documented_words_and_others_do_not
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "expected"),
     [("seconds", "60"), ("missing", None), ("zero", "0"), ("huge", "86400")],
 )
-async def test_retry_after_may_be_told_in_several_ways(kind, told):
+async def test_retry_after_has_the_configured_form(kind, expected):
     clock = Clock()
     sim = organization(monotonic=clock)
     sim.set_bucket("projects_user", capacity=1, refill=1, period_s=60, anchor_s=clock.now_s)
     sim.throttling.retry_after = kind
-    async with asking(sim) as ask:
-        await ask("GET", "/groups")
-        got = await ask("GET", "/groups")
-    assert got.status == 429
-    assert got.headers.get("Retry-After") == told
+    async with open_client(sim) as request:
+        await request("GET", "/groups")
+        response = await request("GET", "/groups")
+    assert response.status == 429
+    assert response.headers.get("Retry-After") == expected
 
 
-async def test_retry_after_may_be_a_date_by_the_clock_of_the_answer():
+async def test_retry_after_date_is_relative_to_the_date_header():
     clock = Clock()
     sim = organization(monotonic=clock)
     sim.set_bucket("projects_user", capacity=1, refill=1, period_s=60)
     sim.throttling.retry_after = "date"
-    async with asking(sim) as ask:
-        await ask("GET", "/groups")
-        got = await ask("GET", "/groups")
-    told = parsedate_to_datetime(got.headers["Retry-After"])
-    assert (told - parsedate_to_datetime(got.headers["Date"])).total_seconds() == 60
+    async with open_client(sim) as request:
+        await request("GET", "/groups")
+        response = await request("GET", "/groups")
+    expected = parsedate_to_datetime(response.headers["Retry-After"])
+    assert (expected - parsedate_to_datetime(response.headers["Date"])).total_seconds() == 60
 
 
-async def test_calls_of_one_project_share_a_bucket_and_its_users_have_their_own():
+async def test_operations_of_a_project_share_a_bucket_but_users_have_their_own():
     sim = organization()
     project = sim.add_project("Data Lake")
     invitation = sim.invite(project, "ada@example.com")
 
-    async def remaining(ask, method, path):
-        return (await ask(method, path)).headers["Ratelimit-Remaining"]
+    async def remaining(request, method, path):
+        return (await request(method, path)).headers["Ratelimit-Remaining"]
 
-    async with asking(sim) as ask:
+    async with open_client(sim) as request:
         invites = f"/groups/{project}/invites"
         shared = [
-            await remaining(ask, "GET", f"/groups/{project}"),
-            await remaining(ask, "GET", invites),
-            await remaining(ask, "DELETE", f"{invites}/{invitation}"),
-            await remaining(ask, "DELETE", f"{invites}/{invitation}"),
+            await remaining(request, "GET", f"/groups/{project}"),
+            await remaining(request, "GET", invites),
+            await remaining(request, "DELETE", f"{invites}/{invitation}"),
+            await remaining(request, "DELETE", f"{invites}/{invitation}"),
         ]
-        own = await remaining(ask, "GET", f"/groups/{project}/users")
-        org = await remaining(ask, "GET", f"/orgs/{ORG}/invites")
+        own = await remaining(request, "GET", f"/groups/{project}/users")
+        org = await remaining(request, "GET", f"/orgs/{ORG}/invites")
     assert shared == ["1199", "1198", "1197", "1196"]
     assert (own, org) == ("1199", "499")
 
 
-def test_other_figures_for_one_scope_leave_the_bucket_of_another_as_it_was():
+def test_set_bucket_for_one_scope_does_not_change_another():
     sim = organization(monotonic=Clock())
     one, other = sim.add_project("one"), sim.add_project("other")
     assert [sim.spend("projects_group", each, 1000) for each in (one, other)] == [1000, 1000]
@@ -131,50 +129,50 @@ def test_other_figures_for_one_scope_leave_the_bucket_of_another_as_it_was():
     assert sim.spend("projects_group", other, 999) == 7
 
 
-async def test_another_client_spends_from_the_same_bucket():
+async def test_spend_takes_tokens_from_the_same_bucket():
     sim = organization()
     project = sim.add_project("Data Lake")
     sim.set_bucket("projects_group", capacity=10, refill=5)
     assert sim.spend("projects_group", project, 7) == 7
-    async with asking(sim) as ask:
-        got = await ask("GET", f"/groups/{project}")
-    assert got.headers["Ratelimit-Remaining"] == "2"
+    async with open_client(sim) as request:
+        response = await request("GET", f"/groups/{project}")
+    assert response.headers["Ratelimit-Remaining"] == "2"
     assert sim.spend("projects_group", project, 7) == 2
 
 
-async def test_headers_may_be_left_out_and_buckets_not_enforced():
+async def test_headers_and_enforcement_can_be_disabled():
     sim = organization()
     sim.throttling.headers = False
     sim.throttling.enforced = False
     sim.set_bucket("projects_user", capacity=1, refill=1)
-    async with asking(sim) as ask:
-        got = [await ask("GET", "/groups") for _ in range(3)]
-    assert [each.status for each in got] == [200, 200, 200]
-    assert not any("Ratelimit" in name for each in got for name in each.headers)
+    async with open_client(sim) as request:
+        response = [await request("GET", "/groups") for _ in range(3)]
+    assert [each.status for each in response] == [200, 200, 200]
+    assert not any("Ratelimit" in name for each in response for name in each.headers)
 
 
-async def test_rate_limits_tell_all_sets_or_those_of_a_scope_with_what_holds_there():
+async def test_rate_limits_lists_all_sets_or_those_of_a_scope_with_its_limits():
     sim = organization()
     project = sim.add_project("Data Lake")
     sim.set_bucket("projects_group", project, capacity=60, refill=30, period_s=2)
-    async with asking(sim) as ask:
-        everything = await ask("GET", "/rateLimits", accept=RATES)
-        here = await ask("GET", f"/rateLimits?groupId={project}", accept=RATES)
-        named = await ask(
+    async with open_client(sim) as request:
+        everything = await request("GET", "/rateLimits", accept=RATES)
+        here = await request("GET", f"/rateLimits?groupId={project}", accept=RATES)
+        named = await request(
             "GET", "/rateLimits?name=Projects&endpointPath=/api/atlas/v2/groups", accept=RATES
         )
-        one = await ask("GET", f"/rateLimits/projects_group?groupId={project}", accept=RATES)
-        unknown = await ask("GET", "/rateLimits/nothing", accept=RATES)
+        one = await request("GET", f"/rateLimits/projects_group?groupId={project}", accept=RATES)
+        unknown = await request("GET", "/rateLimits/nothing", accept=RATES)
     assert everything.headers["Content-Type"] == f"{RATES};charset=utf-8"
     ids = [each["endpointSetId"] for each in everything.json()["results"]]
     assert ids == list(ENDPOINT_SETS)
     assert {each["scope"] for each in here.json()["results"]} == {"GROUP"}
-    held = next(e for e in here.json()["results"] if e["endpointSetId"] == "projects_group")
-    assert held["capacity"] == {"defaultValue": 1200, "value": 60}
-    assert held["refillRate"] == {"defaultValue": 500, "value": 30}
-    assert held["refillDurationSeconds"] == {"defaultValue": 60, "value": 2}
+    limits = next(e for e in here.json()["results"] if e["endpointSetId"] == "projects_group")
+    assert limits["capacity"] == {"defaultValue": 1200, "value": 60}
+    assert limits["refillRate"] == {"defaultValue": 500, "value": 30}
+    assert limits["refillDurationSeconds"] == {"defaultValue": 60, "value": 2}
     assert [each["endpointSetId"] for each in named.json()["results"]] == ["projects_user"]
-    assert one.json() == held
+    assert one.json() == limits
     assert unknown.status == 404
 
 
@@ -182,7 +180,7 @@ async def test_rate_limits_tell_all_sets_or_those_of_a_scope_with_what_holds_the
     ("query", "status"),
     [
         (f"groupId={'0' * 24}", 404),
-        ("userId=somebody-else", 401),
+        ("userId=another-account", 401),
         (f"orgId={'0' * 24}", 401),
         (f"orgId={ORG}", 200),
         ("itemsPerPage=0", 400),
@@ -190,26 +188,26 @@ async def test_rate_limits_tell_all_sets_or_those_of_a_scope_with_what_holds_the
 )
 async def test_rate_limits_of_a_scope_need_read_access_to_it(query, status):
     sim = organization()
-    async with asking(sim) as ask:
-        listed = await ask("GET", f"/rateLimits?{query}", accept=RATES)
-        one = await ask("GET", f"/rateLimits/projects_group?{query}", accept=RATES)
+    async with open_client(sim) as request:
+        listed = await request("GET", f"/rateLimits?{query}", accept=RATES)
+        one = await request("GET", f"/rateLimits/projects_group?{query}", accept=RATES)
     assert (listed.status, one.status) == (status, status)
 
 
-async def test_rate_limits_of_a_project_that_may_not_be_read_are_refused():
+async def test_rate_limits_of_an_unreadable_project_are_401():
     sim = organization()
     project = sim.add_project("Data Lake")
     account = sim.add_token()
     account.roles[project] = account.access.NONE
-    async with asking(sim, token=account.secret) as ask:
-        got = await ask("GET", f"/rateLimits?groupId={project}", accept=RATES)
-    assert got.status == 401
+    async with open_client(sim, token=account.secret) as request:
+        response = await request("GET", f"/rateLimits?groupId={project}", accept=RATES)
+    assert response.status == 401
 
 
-async def test_rate_limits_may_be_missing():
+async def test_rate_limits_not_served_are_404():
     sim = organization()
     sim.rate_limits_served = False
-    async with asking(sim) as ask:
-        got = await ask("GET", "/rateLimits", accept=RATES)
-        one = await ask("GET", "/rateLimits/projects_group", accept=RATES)
-    assert (got.status, one.status) == (404, 404)
+    async with open_client(sim) as request:
+        response = await request("GET", "/rateLimits", accept=RATES)
+        one = await request("GET", "/rateLimits/projects_group", accept=RATES)
+    assert (response.status, one.status) == (404, 404)

@@ -1,9 +1,9 @@
-"""People of the simulated Atlas: both lists, four statuses, two versions, and how they go."""
+"""Users of the simulated Atlas: both lists, four statuses, two versions, deletion."""
 
 from datetime import timedelta
 
 import pytest
-from simulator.simulated import ORG, V2023, V2025, asking, organization
+from simulator.simulated import ORG, V2023, V2025, open_client, organization
 
 from invite_sweeper.simulator import faults
 
@@ -22,7 +22,7 @@ def project(sim):
 
 
 @pytest.fixture
-def people(sim, project):
+def users(sim, project):
     return {
         status: sim.add_user(
             f"{status.lower()}@example.com",
@@ -38,69 +38,71 @@ def lists(project):
     return (f"/groups/{project}/users", f"/orgs/{ORG}/users")
 
 
-def ids(got):
-    return {each["id"] for each in got.json()["results"]}
+def ids(response):
+    return {each["id"] for each in response.json()["results"]}
 
 
-async def test_a_list_shows_active_and_pending_and_others_only_when_asked_for(sim, project, people):
-    async with asking(sim) as ask:
+async def test_list_returns_active_and_pending_and_others_only_on_request(sim, project, users):
+    async with open_client(sim) as request:
         for path in lists(project):
-            usual = await ask("GET", path, accept=V2025)
-            assert usual.headers["Content-Type"] == f"{V2025};charset=utf-8"
-            assert ids(usual) == {people["ACTIVE"], people["PENDING"]}
-            expired = await ask(
+            default = await request("GET", path, accept=V2025)
+            assert default.headers["Content-Type"] == f"{V2025};charset=utf-8"
+            assert ids(default) == {users["ACTIVE"], users["PENDING"]}
+            expired = await request(
                 "GET", f"{path}?orgMembershipStatuses=INVITATION_EXPIRED", accept=V2025
             )
-            assert ids(expired) == {people["INVITATION_EXPIRED"]}
-            one = await ask("GET", f"{path}?orgMembershipStatus=INVITATION_REJECTED", accept=V2025)
-            assert ids(one) == {people["INVITATION_REJECTED"]}
-            assert ids(await ask("GET", f"{path}?{ALL}", accept=V2025)) == set(people.values())
-            named = await ask("GET", f"{path}?username=ACTIVE@example.com", accept=V2025)
-            assert ids(named) == {people["ACTIVE"]}
+            assert ids(expired) == {users["INVITATION_EXPIRED"]}
+            one = await request(
+                "GET", f"{path}?orgMembershipStatus=INVITATION_REJECTED", accept=V2025
+            )
+            assert ids(one) == {users["INVITATION_REJECTED"]}
+            assert ids(await request("GET", f"{path}?{ALL}", accept=V2025)) == set(users.values())
+            named = await request("GET", f"{path}?username=ACTIVE@example.com", accept=V2025)
+            assert ids(named) == {users["ACTIVE"]}
 
 
-async def test_a_page_out_of_bounds_is_400(sim, project):
-    async with asking(sim) as ask:
+async def test_user_page_out_of_bounds_is_400(sim, project):
+    async with open_client(sim) as request:
         for path in lists(project):
-            assert (await ask("GET", f"{path}?pageNum=0", accept=V2025)).status == 400
+            assert (await request("GET", f"{path}?pageNum=0", accept=V2025)).status == 400
 
 
 @pytest.mark.parametrize(
     "query", ["orgMembershipStatuses=GONE", f"{ALL}&orgMembershipStatus=ACTIVE"]
 )
-async def test_a_status_that_does_not_exist_or_both_spellings_are_400(sim, project, people, query):
-    async with asking(sim) as ask:
-        for path in (*lists(project), f"/orgs/{ORG}/users/{people['ACTIVE']}"):
-            got = await ask("GET", f"{path}?{query}", accept=V2025)
-            assert (got.status, got.code) == (400, "INVALID_QUERY_PARAMETER")
+async def test_unknown_status_or_both_parameter_names_are_400(sim, project, users, query):
+    async with open_client(sim) as request:
+        for path in (*lists(project), f"/orgs/{ORG}/users/{users['ACTIVE']}"):
+            response = await request("GET", f"{path}?{query}", accept=V2025)
+            assert (response.status, response.code) == (400, "INVALID_QUERY_PARAMETER")
 
 
-async def test_the_older_version_shows_active_people_whatever_is_asked(sim, project, people):
-    async with asking(sim) as ask:
+async def test_old_version_lists_only_active_users(sim, project, users):
+    async with open_client(sim) as request:
         for path in lists(project):
-            got = await ask("GET", f"{path}?orgMembershipStatuses=PENDING", accept=V2023)
-            assert got.headers["Content-Type"] == f"{V2023};charset=utf-8"
-            assert ids(got) == {people["ACTIVE"]}
-            assert "orgMembershipStatus" not in got.json()["results"][0]
+            response = await request("GET", f"{path}?orgMembershipStatuses=PENDING", accept=V2023)
+            assert response.headers["Content-Type"] == f"{V2023};charset=utf-8"
+            assert ids(response) == {users["ACTIVE"]}
+            assert "orgMembershipStatus" not in response.json()["results"][0]
 
 
-async def test_the_older_version_removes_active_people_and_cannot_find_pending_ones(
-    sim, project, people
-):
-    async with asking(sim) as ask:
+async def test_old_version_deletes_active_users_and_does_not_find_pending_ones(sim, project, users):
+    async with open_client(sim) as request:
         for path in lists(project):
-            pending = await ask("DELETE", f"{path}/{people['PENDING']}", accept=V2023)
+            pending = await request("DELETE", f"{path}/{users['PENDING']}", accept=V2023)
             assert pending.status == 404
-        active = await ask("DELETE", f"/orgs/{ORG}/users/{people['ACTIVE']}", accept=V2023)
+        active = await request("DELETE", f"/orgs/{ORG}/users/{users['ACTIVE']}", accept=V2023)
     assert active.status == 204
-    assert people["ACTIVE"] not in sim.users()
+    assert users["ACTIVE"] not in sim.users()
 
 
-async def test_documents_have_the_keys_of_their_list_and_status(sim, project, people):
-    async with asking(sim) as ask:
+async def test_documents_have_the_keys_of_their_list_and_status(sim, project, users):
+    async with open_client(sim) as request:
         group, org = [
-            {each["orgMembershipStatus"]: each for each in got.json()["results"]}
-            for got in [await ask("GET", f"{path}?{ALL}", accept=V2025) for path in lists(project)]
+            {each["orgMembershipStatus"]: each for each in response.json()["results"]}
+            for response in [
+                await request("GET", f"{path}?{ALL}", accept=V2025) for path in lists(project)
+            ]
         ]
     invited = ["invitationCreatedAt", "invitationExpiresAt", "inviterUsername"]
     active = ["country", "createdAt", "firstName", "lastAuth", "lastName", "mobileNumber"]
@@ -119,30 +121,28 @@ async def test_documents_have_the_keys_of_their_list_and_status(sim, project, pe
     assert group["INVITATION_REJECTED"]["invitationExpiresAt"] is None
 
 
-async def test_one_user_is_read_by_id_if_its_status_was_asked_for(sim, project, people):
-    async with asking(sim) as ask:
+async def test_user_is_read_by_id_if_its_status_is_requested(sim, project, users):
+    async with open_client(sim) as request:
         for path in lists(project):
-            for status, user in people.items():
-                everything = await ask("GET", f"{path}/{user}?{ALL}", accept=V2025)
+            for status, user in users.items():
+                everything = await request("GET", f"{path}/{user}?{ALL}", accept=V2025)
                 assert everything.json()["orgMembershipStatus"] == status
-                usual = await ask("GET", f"{path}/{user}", accept=V2025)
-                assert usual.status == (200 if status in {"ACTIVE", "PENDING"} else 404)
-            unknown = await ask("GET", f"{path}/{'0' * 24}?{ALL}", accept=V2025)
+                default = await request("GET", f"{path}/{user}", accept=V2025)
+                assert default.status == (200 if status in {"ACTIVE", "PENDING"} else 404)
+            unknown = await request("GET", f"{path}/{'0' * 24}?{ALL}", accept=V2025)
             assert unknown.status == 404
-            older = await ask("GET", f"{path}/{people['ACTIVE']}", accept=V2023)
+            older = await request("GET", f"{path}/{users['ACTIVE']}", accept=V2023)
             assert older.status == 406
 
 
-async def test_removing_from_a_project_leaves_the_organization_and_the_other_way_round_not(
-    sim, project, people
-):
-    user = people["PENDING"]
-    async with asking(sim) as ask:
-        first = await ask("DELETE", f"/groups/{project}/users/{user}", accept=V2025)
-        again = await ask("DELETE", f"/groups/{project}/users/{user}", accept=V2025)
+async def test_delete_from_a_project_keeps_the_organization_user(sim, project, users):
+    user = users["PENDING"]
+    async with open_client(sim) as request:
+        first = await request("DELETE", f"/groups/{project}/users/{user}", accept=V2025)
+        again = await request("DELETE", f"/groups/{project}/users/{user}", accept=V2025)
         assert user in sim.users()
-        whole = await ask("DELETE", f"/orgs/{ORG}/users/{user}", accept=V2025)
-        after = await ask("DELETE", f"/orgs/{ORG}/users/{user}", accept=V2025)
+        whole = await request("DELETE", f"/orgs/{ORG}/users/{user}", accept=V2025)
+        after = await request("DELETE", f"/orgs/{ORG}/users/{user}", accept=V2025)
     assert (first.status, again.status, again.code) == (204, 404, "USER_NOT_IN_GROUP")
     assert (whole.status, after.status, after.code) == (204, 404, "USER_NOT_IN_ORG")
     assert user not in sim.users()
@@ -152,32 +152,32 @@ async def test_removing_from_a_project_leaves_the_organization_and_the_other_way
     ]
 
 
-async def test_the_removal_of_somebody_who_accepted_a_moment_before_is_told_by_the_journal(
-    sim, project, people
-):
-    user = people["PENDING"]
+async def test_request_log_records_a_removed_user_that_had_just_accepted(sim, project, users):
+    user = users["PENDING"]
     path = f"/orgs/{ORG}/users/{user}"
-    accepts = faults.effect(before=lambda visit: sim.set_status(visit.item_id, "ACTIVE"))
+    accepts = faults.effect(before=lambda context: sim.set_status(context.item_id, "ACTIVE"))
     sim.faults.add(accepts, method="DELETE", path="*/users/*")
-    async with asking(sim) as ask:
-        read = await ask("GET", f"{path}?{ALL}", accept=V2025)
-        removed = await ask("DELETE", path, accept=V2025)
+    async with open_client(sim) as request:
+        read = await request("GET", f"{path}?{ALL}", accept=V2025)
+        removed = await request("DELETE", path, accept=V2025)
     assert read.json()["orgMembershipStatus"] == "PENDING"
     assert removed.status == 204
     assert [each.status for each in sim.request_log.removed] == ["ACTIVE"]
 
 
-async def test_a_pending_person_is_an_organization_invitation_too_under_another_id(
-    sim, project, people
-):
-    pending = sim.user(people["PENDING"])
+async def test_pending_user_is_an_organization_invitation_with_another_id(sim, project, users):
+    pending = sim.user(users["PENDING"])
     assert pending.invitation_id != pending.id
-    async with asking(sim) as ask:
-        listed = (await ask("GET", f"/orgs/{ORG}/invites")).json()
+    async with open_client(sim) as request:
+        listed = (await request("GET", f"/orgs/{ORG}/invites")).json()
         path = f"/orgs/{ORG}/invites/{pending.invitation_id}"
-        read = await ask("GET", path)
-        wrong = await ask("DELETE", f"/orgs/{ORG}/invites/{pending.id}")
-        gone = [await ask("DELETE", path), await ask("DELETE", path), await ask("GET", path)]
+        read = await request("GET", path)
+        wrong = await request("DELETE", f"/orgs/{ORG}/invites/{pending.id}")
+        gone = [
+            await request("DELETE", path),
+            await request("DELETE", path),
+            await request("GET", path),
+        ]
     assert [each["id"] for each in listed] == [pending.invitation_id]
     assert listed[0]["groupRoleAssignments"] == [
         {"groupId": project, "groupRole": "GROUP_READ_ONLY"}
@@ -188,30 +188,30 @@ async def test_a_pending_person_is_an_organization_invitation_too_under_another_
     assert pending.id not in sim.users()
 
 
-async def test_an_older_invitation_is_in_no_list_of_people_until_it_is_accepted(sim, project):
+async def test_project_invitation_is_not_in_user_lists_until_accepted(sim, project):
     invitation = sim.invite(project, "ada@example.com", roles=("GROUP_OWNER",))
-    async with asking(sim) as ask:
-        before = [ids(await ask("GET", f"{p}?{ALL}", accept=V2025)) for p in lists(project)]
-        assert (await ask("GET", f"/orgs/{ORG}/invites")).json() == []
+    async with open_client(sim) as request:
+        before = [ids(await request("GET", f"{p}?{ALL}", accept=V2025)) for p in lists(project)]
+        assert (await request("GET", f"/orgs/{ORG}/invites")).json() == []
         sim.accept(project, invitation)
         sim.accept(project, invitation)
-        after = await ask("GET", lists(project)[0], accept=V2025)
-        listed = await ask("GET", f"/groups/{project}/invites")
+        after = await request("GET", lists(project)[0], accept=V2025)
+        listed = await request("GET", f"/groups/{project}/invites")
     assert before == [set(), set()]
     assert listed.json() == []
     (member,) = after.json()["results"]
     assert (member["orgMembershipStatus"], member["roles"]) == ("ACTIVE", ["GROUP_OWNER"])
 
 
-async def test_inviting_an_outsider_to_a_project_makes_one_pending_person(sim, project):
-    asked = {"username": "ada@example.com", "roles": ["GROUP_OWNER"]}
-    async with asking(sim) as ask:
-        made = await ask("POST", f"/groups/{project}/users", accept=V2025, json=asked)
-        again = await ask("POST", f"/groups/{project}/users", accept=V2025, json=asked)
-        older = await ask("POST", f"/groups/{project}/users", accept=V2023, json=asked)
-        listed = await ask("GET", f"/orgs/{ORG}/invites")
-    assert made.status == 201
-    assert (made.json()["orgMembershipStatus"], made.json()["roles"]) == (
+async def test_inviting_a_new_user_to_a_project_adds_one_pending_user(sim, project):
+    body = {"username": "ada@example.com", "roles": ["GROUP_OWNER"]}
+    async with open_client(sim) as request:
+        created = await request("POST", f"/groups/{project}/users", accept=V2025, json=body)
+        again = await request("POST", f"/groups/{project}/users", accept=V2025, json=body)
+        older = await request("POST", f"/groups/{project}/users", accept=V2023, json=body)
+        listed = await request("GET", f"/orgs/{ORG}/invites")
+    assert created.status == 201
+    assert (created.json()["orgMembershipStatus"], created.json()["roles"]) == (
         "PENDING",
         ["GROUP_OWNER"],
     )
@@ -220,22 +220,22 @@ async def test_inviting_an_outsider_to_a_project_makes_one_pending_person(sim, p
     assert [each["username"] for each in listed.json()] == ["ada@example.com"]
 
 
-async def test_inviting_a_member_to_a_project_adds_at_once(sim, project):
+async def test_inviting_a_member_to_a_project_adds_the_role_at_once(sim, project):
     user = sim.add_user("ada@example.com", status="ACTIVE")
-    asked = {"username": "Ada@example.com", "roles": ["GROUP_OWNER"]}
-    async with asking(sim) as ask:
-        made = await ask("POST", f"/groups/{project}/users", accept=V2025, json=asked)
-    assert (made.status, made.json()["id"]) == (201, user)
-    assert made.json()["orgMembershipStatus"] == "ACTIVE"
+    body = {"username": "Ada@example.com", "roles": ["GROUP_OWNER"]}
+    async with open_client(sim) as request:
+        created = await request("POST", f"/groups/{project}/users", accept=V2025, json=body)
+    assert (created.status, created.json()["id"]) == (201, user)
+    assert created.json()["orgMembershipStatus"] == "ACTIVE"
     assert sim.user(user).group_roles == {project: ("GROUP_OWNER",)}
 
 
 @pytest.mark.parametrize("status", ["INVITATION_EXPIRED", "INVITATION_REJECTED"])
-async def test_inviting_again_replaces_an_expired_or_declined_invitation(
-    sim, project, people, status
+async def test_inviting_again_replaces_an_expired_or_rejected_invitation(
+    sim, project, users, status
 ):
-    name = sim.user(people[status]).username
-    asked = {
+    name = sim.user(users[status]).username
+    body = {
         "username": name,
         "roles": {
             "orgRoles": ["ORG_MEMBER"],
@@ -243,45 +243,47 @@ async def test_inviting_again_replaces_an_expired_or_declined_invitation(
         },
         "teamIds": ["5" * 24],
     }
-    async with asking(sim) as ask:
-        made = await ask("POST", f"/orgs/{ORG}/users", accept=V2025, json=asked)
-        again = await ask("POST", f"/orgs/{ORG}/users", accept=V2025, json=asked)
-    assert made.status == 201
-    assert made.json()["roles"] == asked["roles"]
-    assert made.json()["teamIds"] == ["5" * 24]
-    assert made.json()["id"] != people[status]
-    assert people[status] not in sim.users()
+    async with open_client(sim) as request:
+        created = await request("POST", f"/orgs/{ORG}/users", accept=V2025, json=body)
+        again = await request("POST", f"/orgs/{ORG}/users", accept=V2025, json=body)
+    assert created.status == 201
+    assert created.json()["roles"] == body["roles"]
+    assert created.json()["teamIds"] == ["5" * 24]
+    assert created.json()["id"] != users[status]
+    assert users[status] not in sim.users()
     assert again.status == 409
 
 
-async def test_the_older_call_invites_to_the_organization_with_200(sim, project):
-    asked = {
+async def test_old_organization_invite_returns_200(sim, project):
+    body = {
         "username": "ada@example.com",
         "roles": ["ORG_MEMBER"],
         "groupRoleAssignments": [{"groupId": project, "roles": ["GROUP_OWNER"]}],
     }
-    async with asking(sim) as ask:
-        made = await ask("POST", f"/orgs/{ORG}/invites", json=asked)
-    assert made.status == 200
-    assert made.json()["groupRoleAssignments"] == [{"groupId": project, "groupRole": "GROUP_OWNER"}]
-    assert made.json()["inviterUsername"].startswith("token-")
+    async with open_client(sim) as request:
+        created = await request("POST", f"/orgs/{ORG}/invites", json=body)
+    assert created.status == 200
+    assert created.json()["groupRoleAssignments"] == [
+        {"groupId": project, "groupRole": "GROUP_OWNER"}
+    ]
+    assert created.json()["inviterUsername"].startswith("token-")
 
 
 @pytest.mark.parametrize(
     "body", [{}, {"username": 1, "roles": []}, {"username": "ada@example.com"}]
 )
-async def test_an_invitation_without_a_name_or_roles_is_400(sim, project, body):
-    async with asking(sim) as ask:
+async def test_invitation_without_username_or_roles_is_400(sim, project, body):
+    async with open_client(sim) as request:
         for path in (*lists(project), f"/orgs/{ORG}/invites"):
             accept = V2023 if path.endswith("invites") else V2025
-            got = await ask("POST", path, accept=accept, json=body)
-            assert (got.status, got.code) == (400, "MISSING_ATTRIBUTE")
+            response = await request("POST", path, accept=accept, json=body)
+            assert (response.status, response.code) == (400, "MISSING_ATTRIBUTE")
 
 
-async def test_all_ways_to_invite_share_the_limit_of_an_address(sim, project):
+async def test_all_invite_operations_share_the_limit_per_address(sim, project):
     sim.invite_rate_limit.per_minute = 3
     statuses = []
-    async with asking(sim) as ask:
+    async with open_client(sim) as request:
         for number in range(2):
             name = f"u{number}@example.com"
             for path, accept, roles in (
@@ -289,42 +291,40 @@ async def test_all_ways_to_invite_share_the_limit_of_an_address(sim, project):
                 (f"/orgs/{ORG}/users", V2025, {"orgRoles": ["ORG_MEMBER"]}),
             ):
                 body = {"username": name, "roles": roles}
-                statuses.append((await ask("POST", path, accept=accept, json=body)).status)
+                statuses.append((await request("POST", path, accept=accept, json=body)).status)
         sim.invite_rate_limit.per_minute = None
         body = {"username": "u9@example.com", "roles": ["GROUP_OWNER"]}
-        free = await ask("POST", f"/groups/{project}/users", accept=V2025, json=body)
+        free = await request("POST", f"/groups/{project}/users", accept=V2025, json=body)
     assert statuses == [200, 201, 200, 400]
     assert free.status == 201
 
 
-async def test_people_are_paged_and_their_oddities_are_their_own(sim):
+async def test_user_lists_are_paged_with_their_own_quirks(sim):
     for number in range(5):
         sim.add_user(f"u{number}@example.com")
     sim.user_paging.page_size = 2
-    async with asking(sim) as ask:
-        got = await ask("GET", f"/orgs/{ORG}/users?itemsPerPage=500", accept=V2025)
-        last = await ask("GET", f"/orgs/{ORG}/users?itemsPerPage=500&pageNum=3", accept=V2025)
-    assert [each["username"] for each in got.json()["results"]] == [
+    async with open_client(sim) as request:
+        response = await request("GET", f"/orgs/{ORG}/users?itemsPerPage=500", accept=V2025)
+        last = await request("GET", f"/orgs/{ORG}/users?itemsPerPage=500&pageNum=3", accept=V2025)
+    assert [each["username"] for each in response.json()["results"]] == [
         "u0@example.com",
         "u1@example.com",
     ]
-    assert [each["rel"] for each in got.json()["links"]] == ["self", "next"]
+    assert [each["rel"] for each in response.json()["links"]] == ["self", "next"]
     assert [each["rel"] for each in last.json()["links"]] == ["self", "previous"]
-    assert got.json()["totalCount"] == 5
+    assert response.json()["totalCount"] == 5
 
 
-async def test_people_with_a_role_in_the_organization_alone_are_shown_in_a_project_on_demand(
-    sim, project
-):
+async def test_users_with_only_organization_roles_are_listed_in_a_project_on_request(sim, project):
     owner = sim.add_user("owner@example.com", status="ACTIVE", org_roles=("ORG_OWNER",))
-    async with asking(sim) as ask:
+    async with open_client(sim) as request:
         path = f"/groups/{project}/users"
-        assert ids(await ask("GET", path, accept=V2025)) == set()
-        everyone = await ask("GET", f"{path}?includeOrgUsers=true", accept=V2025)
+        assert ids(await request("GET", path, accept=V2025)) == set()
+        everyone = await request("GET", f"{path}?includeOrgUsers=true", accept=V2025)
     assert ids(everyone) == {owner}
 
 
-def test_member_who_accepts_an_older_invitation_is_one_person_still_and_gains_its_roles(sim):
+def test_member_who_accepts_a_project_invitation_gains_its_roles(sim):
     first, second = sim.add_project("First"), sim.add_project("Second")
     user = sim.add_user("ada@example.com", status="ACTIVE", group_roles={first: ("GROUP_OWNER",)})
     sim.accept(second, sim.invite(second, "Ada@Example.com", roles=("GROUP_READ_ONLY",)))
@@ -332,13 +332,13 @@ def test_member_who_accepts_an_older_invitation_is_one_person_still_and_gains_it
     assert sim.user(user).group_roles == {first: ("GROUP_OWNER",), second: ("GROUP_READ_ONLY",)}
 
 
-def test_somebody_who_is_gone_may_still_accept_without_harm(sim):
+def test_set_status_of_an_unknown_user_does_nothing(sim):
     sim.set_status("0" * 24, "ACTIVE")
     with pytest.raises(KeyError):
         sim.user("0" * 24)
 
 
-def test_declining_takes_the_end_away(sim):
+def test_rejected_user_has_no_expiry(sim):
     user = sim.add_user("ada@example.com")
     sim.set_status(user, "INVITATION_REJECTED")
     assert sim.user(user).expires_at is None

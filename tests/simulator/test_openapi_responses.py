@@ -1,7 +1,7 @@
-"""Every kind of answer of the simulated Atlas against Atlas's own OpenAPI document.
+"""Responses of the simulated Atlas match Atlas's OpenAPI document.
 
-Where the recordings and the document differ, the recordings win: each such difference is
-named below, and a test shows that it is still needed.
+Where the recordings differ from the document, the recordings are right. Each difference is named
+below, and a test checks that it still exists.
 """
 
 import asyncio
@@ -11,13 +11,13 @@ from pathlib import Path
 import orjson
 import pytest
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
-from simulator.simulated import NOW, ORG, RATES, V2023, V2025, asking
+from simulator.simulated import NOW, ORG, RATES, V2023, V2025, open_client
 
 from invite_sweeper.simulator import Access, SimulatedAtlas, faults
 
 DOCUMENT = Path(__file__).parents[3] / "shared" / "atlas-openapi.json"
 pytestmark = pytest.mark.skipif(
-    not DOCUMENT.is_file(), reason="the OpenAPI document lies beside the repository, not in it"
+    not DOCUMENT.is_file(), reason="the OpenAPI document is not part of the repository"
 )
 PREFIX = "/api/atlas/v2"
 
@@ -26,9 +26,9 @@ def strip(schema, key):
     return {name: value for name, value in schema.items() if name != key}
 
 
-# Each loosens one schema (given with the name of the property it belongs to).
+# Each relaxes one schema; called with the name of its property.
 DIFFERENCES = {
-    "inviterUsername is an API key's public part": lambda name, schema: (
+    "inviterUsername is an API key's public key": lambda name, schema: (
         strip(schema, "format") if name == "inviterUsername" else schema
     ),
     "parameters of an error are scalars": lambda name, schema: (
@@ -37,10 +37,10 @@ DIFFERENCES = {
     "mobileNumber is null though not nullable": lambda name, schema: (
         schema | {"nullable": True} if name == "mobileNumber" else schema
     ),
-    "project and organization names hold spaces": lambda name, schema: (
+    "project and organization names contain spaces": lambda name, schema: (
         strip(schema, "pattern") if name in {"name", "groupName", "orgName"} else schema
     ),
-    "a password is required of older users and, says its description, never sent": (
+    "a password is required of users of the old version but never sent": (
         lambda _, schema: (
             schema | {"required": [each for each in schema["required"] if each != "password"]}
             if "password" in schema.get("required", ())
@@ -48,7 +48,7 @@ DIFFERENCES = {
         )
     ),
 }
-# Statuses that no operation declares, and the one that a single operation does not.
+# Statuses that no operation declares, and those that single operations do not declare.
 UNDECLARED = {402, 405, 406, 410}
 UNDECLARED_HERE = {
     ("delete", "/groups/{groupId}/invites/{invitationId}", 400),
@@ -63,34 +63,34 @@ def document():
     return orjson.loads(DOCUMENT.read_bytes())
 
 
-def resolved(document, schema, loosen, name="", above=()):
-    """The schema with its references put in place, loosened on the way."""
+def resolved(document, schema, relax, name="", above=()):
+    """Return the schema with its references resolved and its differences relaxed."""
     if "$ref" in schema:
         target = schema["$ref"].rsplit("/", 1)[1]
         assert target not in above, "the document is not recursive"
         found = document["components"]["schemas"][target]
-        return resolved(document, found, loosen, name, (*above, target))
-    for each in loosen:
+        return resolved(document, found, relax, name, (*above, target))
+    for each in relax:
         schema = each(name, schema)
     result = dict(strip(schema, "discriminator"))
     if "pattern" in schema:
-        # Python's `re` knows no classes of letters; `\\w` is near enough for names.
+        # Python's `re` has no Unicode classes; `\\w` is close enough for names.
         result["pattern"] = re.sub(r"\\p\{\w\}", r"\\w", schema["pattern"])
     if "properties" in schema:
         result["properties"] = {
-            key: resolved(document, value, loosen, key, above)
+            key: resolved(document, value, relax, key, above)
             for key, value in schema["properties"].items()
         }
     for key in ("allOf", "oneOf", "anyOf"):
         if key in schema:
-            result[key] = [resolved(document, each, loosen, name, above) for each in schema[key]]
+            result[key] = [resolved(document, each, relax, name, above) for each in schema[key]]
     if "items" in schema:
-        result["items"] = resolved(document, schema["items"], loosen, f"{name}[]", above)
+        result["items"] = resolved(document, schema["items"], relax, f"{name}[]", above)
     return result
 
 
 def operation(document, method, path):
-    """The operation that a path belongs to, and its template."""
+    """Return the template and operation of a path."""
     for template, methods in document["paths"].items():
         form = re.sub(r"\{\w+\}", "[^/]+", template)
         if method.lower() in methods and re.fullmatch(form, path):
@@ -98,43 +98,44 @@ def operation(document, method, path):
     raise AssertionError(f"{method} {path} is not in the document")
 
 
-def faults_of(document, asked, got, loosen):
-    """What the document has against one answer; empty when nothing."""
-    method, path = asked
+def violations(document, request_line, response, relax):
+    """Return the violations of the document in one response."""
+    method, path = request_line
     template, declared = operation(document, method, path.partition("?")[0])
-    key = str(got.status)
+    key = str(response.status)
     if key not in declared["responses"]:
-        allowed = got.status in UNDECLARED
-        allowed |= (method.lower(), template, got.status) in UNDECLARED_HERE
+        allowed = response.status in UNDECLARED
+        allowed |= (method.lower(), template, response.status) in UNDECLARED_HERE
         if not allowed:
             return [f"{method} {template} does not declare {key}"]
-        if not got.body:
+        if not response.body:
             return []
         schema = {"$ref": "#/components/schemas/ApiError"}
     else:
-        response = declared["responses"][key]
-        if "$ref" in response:
-            response = document["components"]["responses"][response["$ref"].rsplit("/", 1)[1]]
-        media = got.headers["Content-Type"].partition(";")[0]
-        if media not in response["content"]:
+        declared_response = declared["responses"][key]
+        if "$ref" in declared_response:
+            name = declared_response["$ref"].rsplit("/", 1)[1]
+            declared_response = document["components"]["responses"][name]
+        media = response.headers["Content-Type"].partition(";")[0]
+        if media not in declared_response["content"]:
             return [f"{method} {template} {key} declares no {media}"]
-        schema = response["content"][media].get("schema")
+        schema = declared_response["content"][media].get("schema")
         if schema is None:
-            return ["a body where none is declared"] if got.body else []
+            return ["a body where none is declared"] if response.body else []
     validator = OAS30Validator(
-        resolved(document, schema, loosen), format_checker=oas30_format_checker
+        resolved(document, schema, relax), format_checker=oas30_format_checker
     )
     return [
         f"{method} {template} {key} {error.json_path}: {error.message}"
-        for error in validator.iter_errors(got.json())
+        for error in validator.iter_errors(response.json())
     ]
 
 
 STATUSES = ("ACTIVE", "PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
 
 
-async def successes(ask, sim, project, invitation):
-    """One answer of each operation that goes well."""
+async def successes(request, sim, project, invitation):
+    """Yield one successful response of each operation."""
     users = {
         status: sim.add_user(
             f"{status.lower()}.doe@example.com",
@@ -182,42 +183,42 @@ async def successes(ask, sim, project, invitation):
         ("GET", f"/rateLimits/projects_group?groupId={project}", RATES, None),
     ]
     for method, path, accept, body in calls:
-        got = await ask(method, path, accept=accept, json=body)
-        assert got.status < 300, (method, path, got.body)
-        yield (method, PREFIX + path), got
+        response = await request(method, path, accept=accept, json=body)
+        assert response.status < 300, (method, path, response.body)
+        yield (method, PREFIX + path), response
 
 
-async def refusals(ask, sim, project):
-    """One answer of each kind that is no success."""
+async def refusals(request, sim, project):
+    """Yield one error response of each kind."""
     invites = f"/groups/{project}/invites"
-    nobody = f"{invites}/{'0' * 24}"
+    unknown = f"{invites}/{'0' * 24}"
 
-    async def one(method, path, **rest):
-        return (method, PREFIX + path), await ask(method, path, **rest)
+    async def send(method, path, **options):
+        return (method, PREFIX + path), await request(method, path, **options)
 
-    yield await one("DELETE", nobody)
+    yield await send("DELETE", unknown)
     sim.gone_status = 400
-    yield await one("DELETE", nobody)
-    yield await one("GET", nobody)
-    yield await one("GET", f"/groups/{'0' * 24}/invites")
-    yield await one("GET", f"/orgs/{'0' * 24}/users", accept=V2025)
-    yield await one("GET", "/groups?itemsPerPage=0")
-    yield await one("GET", f"/groups/{project}/users?orgMembershipStatuses=X", accept=V2025)
-    yield await one("GET", f"/groups/{project}/users/{'0' * 24}", accept=V2025)
-    yield await one("GET", f"/orgs/{ORG}/users/{'0' * 24}", accept=V2025)
-    yield await one("POST", invites, json={})
+    yield await send("DELETE", unknown)
+    yield await send("GET", unknown)
+    yield await send("GET", f"/groups/{'0' * 24}/invites")
+    yield await send("GET", f"/orgs/{'0' * 24}/users", accept=V2025)
+    yield await send("GET", "/groups?itemsPerPage=0")
+    yield await send("GET", f"/groups/{project}/users?orgMembershipStatuses=X", accept=V2025)
+    yield await send("GET", f"/groups/{project}/users/{'0' * 24}", accept=V2025)
+    yield await send("GET", f"/orgs/{ORG}/users/{'0' * 24}", accept=V2025)
+    yield await send("POST", invites, json={})
     role = {"username": "new@example.com", "roles": ["GROUP_OWNER"]}
-    yield await one("POST", invites, json=role)
-    yield await one("POST", f"/groups/{project}/users", accept=V2025, json=role)
-    yield await one("GET", "/groups", accept="*/*")
+    yield await send("POST", invites, json=role)
+    yield await send("POST", f"/groups/{project}/users", accept=V2025, json=role)
+    yield await send("GET", "/groups", accept="*/*")
     sim.versions.retired.add(("orgs", "*"))
-    yield await one("GET", "/orgs")
+    yield await send("GET", "/orgs")
     sim.limit_access(project, Access.READ)
-    yield await one("GET", invites)
+    yield await send("GET", invites)
     sim.restore_access(project)
     sim.set_bucket("projects_group", project, capacity=1, refill=1)
     sim.spend("projects_group", project, 1)
-    yield await one("GET", invites)
+    yield await send("GET", invites)
     for fault in (
         faults.fail_with(500),
         faults.upgrade(),
@@ -225,11 +226,11 @@ async def refusals(ask, sim, project):
         faults.role_missing(),
     ):
         sim.faults.add(fault)
-        yield await one("GET", "/groups")
+        yield await send("GET", "/groups")
 
 
-async def everything():
-    """All answers, with what was asked."""
+async def all_responses():
+    """Return all responses with their requests."""
     sim = SimulatedAtlas(lambda: NOW)
     sim.add_organization(ORG, "Example Org")
     sim.invite_rate_limit.per_minute = None
@@ -237,36 +238,42 @@ async def everything():
     sim.add_project("Second")
     invitation = sim.invite(project, "ada@example.com")
     sim.invite(project, "bob@example.com")
-    async with asking(sim) as ask:
-        answers = [each async for each in successes(ask, sim, project, invitation)]
+    async with open_client(sim) as request:
+        responses = [each async for each in successes(request, sim, project, invitation)]
         blocked = sim.add_token()
         blocked.access_list = ("192.0.2.1",)
-        answers += [each async for each in refusals(ask, sim, project)]
-        ask.token = blocked.secret
-        answers.append((("GET", f"{PREFIX}/groups"), await ask("GET", "/groups")))
-    return answers
+        responses += [each async for each in refusals(request, sim, project)]
+        request.token = blocked.secret
+        responses.append((("GET", f"{PREFIX}/groups"), await request("GET", "/groups")))
+    return responses
 
 
 @pytest.fixture(scope="module")
-def answers():
-    return asyncio.run(everything())
+def responses():
+    return asyncio.run(all_responses())
 
 
-def test_every_answer_is_as_the_document_has_it_but_for_the_named_differences(document, answers):
-    loosen = tuple(DIFFERENCES.values())
-    found = [fault for asked, got in answers for fault in faults_of(document, asked, got, loosen)]
+def test_every_response_matches_the_document_except_named_differences(document, responses):
+    relax = tuple(DIFFERENCES.values())
+    found = [
+        violation
+        for request_line, response in responses
+        for violation in violations(document, request_line, response, relax)
+    ]
     assert found == []
-    statuses = {got.status for _, got in answers}
+    statuses = {response.status for _, response in responses}
     assert statuses == {200, 201, 204, 400, 401, 403, 404, 405, 406, 409, 410, 429, 500}
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
-def test_each_named_difference_is_still_one(document, answers, name):
+def test_each_named_difference_still_exists(document, responses, name):
     others = tuple(each for key, each in DIFFERENCES.items() if key != name)
-    assert any(faults_of(document, asked, got, others) for asked, got in answers)
+    assert any(
+        violations(document, request_line, response, others) for request_line, response in responses
+    )
 
 
-def test_every_status_that_no_operation_declares_is_still_undeclared(document):
+def test_undeclared_statuses_are_still_undeclared(document):
     declared = {
         int(status)
         for methods in document["paths"].values()
@@ -278,21 +285,21 @@ def test_every_status_that_no_operation_declares_is_still_undeclared(document):
         assert str(status) not in document["paths"][PREFIX + template][method]["responses"]
 
 
-def test_all_of_the_document_is_asked_but_for_changes_of_invitations(document, answers):
-    asked = {
+def test_every_declared_operation_but_patch_is_requested(document, responses):
+    requested = {
         (method.lower(), operation(document, method, path.partition("?")[0])[0])
-        for (method, path), _ in answers
+        for (method, path), _ in responses
     }
     declared = {
         (method, template.removeprefix(PREFIX))
         for template, methods in document["paths"].items()
         for method in methods
     }
-    assert {method for method, _ in declared - asked} == {"patch"}
+    assert {method for method, _ in declared - requested} == {"patch"}
 
 
-def test_each_success_tells_its_rate_limit_in_whole_numbers(answers):
-    for asked, got in answers:
-        if got.status < 300:
-            assert got.headers["RateLimit-Limit"].isdigit(), asked
-            assert got.headers["RateLimit-Remaining"].isdigit(), asked
+def test_each_success_has_integer_rate_limit_headers(responses):
+    for request_line, response in responses:
+        if response.status < 300:
+            assert response.headers["RateLimit-Limit"].isdigit(), request_line
+            assert response.headers["RateLimit-Remaining"].isdigit(), request_line
