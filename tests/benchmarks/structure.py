@@ -1,8 +1,8 @@
 """Count the files that a sweep executes: `python tests/benchmarks structure`.
 
 Files entered: `traced.py`, a process of its own, runs one sweep as cron does (`sweep --policy
-FILE --yes`, no terminal, the default output) against the simulated Atlas in another process,
-whose calls are not counted. `traced.py` says what counts as entered. There are
+FILE --yes`, no terminal, the default output) against the simulated Atlas in another process. Its
+calls are not counted. `traced.py` says what counts as entered. There are
 two sweeps: 30 deletions in 6 projects for the files of a sweep, and a single deletion for those
 of a DELETE. Both use a service account, a new log and the list `invites`.
 
