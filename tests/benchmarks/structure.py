@@ -1,10 +1,10 @@
 """Count the files that a sweep executes: `python tests/benchmarks structure`.
 
-Files entered: `traced.py`, a process of its own, runs one sweep as cron does (`sweep --policy
-FILE --yes`, no terminal, the default output) against the simulated Atlas in another process. Its
-calls are not counted. `traced.py` says what counts as entered. There are
-two sweeps: 30 deletions in 6 projects for the files of a sweep, and a single deletion for those
-of a DELETE. Both use a service account, a new log and the list `invites`.
+Files entered: `traced.py` runs one sweep in a separate process as cron does (`sweep --policy FILE
+--yes`, no terminal, the default output) and defines which functions count as entered. The
+simulated Atlas runs in another process; its calls are not counted. There are two sweeps: 30
+deletions in 6 projects for the files of a sweep, and a single deletion for those of a DELETE. Both
+use a service account, a new log and the list `invites`.
 
 Size: the `.py` files of the package. Lines are lines of text, with docstrings, comments and empty
 lines. The line-weighted median is the length of the file that contains the median line: half of
