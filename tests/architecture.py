@@ -1,9 +1,9 @@
-"""Draws the layers of the package as an SVG: `python tests/pictures.py layout`.
+"""Draw the layers of the package as an SVG: `python tests/pictures.py layout`.
 
-Everything in it is derived: the layers come from the import-linter contracts in `pyproject.toml`,
-the descriptions from the first lines of the docstrings, and the lines from the imports. It is an
-N² chart: a package's row has a dot for each package that it imports, and the line below the dot
-leads to that package. As imports point one way, every line leads down.
+The layers are read from the import-linter contracts in `pyproject.toml`, the descriptions from
+the first lines of the docstrings, and the lines from the imports. The picture is an N² chart: a
+package's row has a dot for each package that it imports, and the line below the dot leads to that
+package. As imports go one way, every line leads down.
 """
 
 import ast
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 _ROW, _COLUMN = 26, 24
 _MARGIN, _HEADING, _GAP = 20, 40, 22
 _NAME_CHAR, _TEXT_CHAR = 7.9, 6.7
-"""Widths of a character in units of the picture, with room for wider fonts."""
+"""Character widths in units of the picture, with space for wider fonts."""
 _LEGEND = (
     "A dot: the package of this row imports the package to which the line below the dot leads.",
     "A band, shaded or not, is a layer. Every line leads down: no layer imports a higher one.",

@@ -1,8 +1,8 @@
-"""Makes the pictures of README.md and ARCHITECTURE.md: `python tests/pictures.py [layout]`.
+"""Create the pictures of README.md and ARCHITECTURE.md: `python tests/pictures.py [layout]`.
 
-`demo.svg` is what a real run of the demo prints on a terminal; `report.png` is the report of its
-audit log, as a browser (Debian's chromium, where there is one) shows it. `architecture.svg` has
-the layers of the package; with the argument `layout` it is the only one made.
+`demo.svg` is the terminal output of a run of the demo. `report.png` is the report of its audit
+log in chromium, if that is installed. `architecture.svg` shows the layers of the package; with
+`layout` only this one is created.
 """
 
 import os
@@ -28,14 +28,14 @@ _FONTS = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
 _FONT_FACES = re.compile(r"@font-face \{.*?\}\n?", re.DOTALL)
 _FAMILY = re.compile(r"font-family: Fira Code, monospace")
 _CHAR_WIDTH = 12.2
-"""In the picture's own units. Source: rich, `Console.export_svg`."""
+"""In units of the picture. Source: rich, `Console.export_svg`."""
 _REPORT_SIZE = (1440, 1500)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @contextmanager
 def demo() -> Iterator[tuple[str, Path]]:
-    """Run the demo on a terminal; gives what it printed, colours and all, and its audit log."""
+    """Run the demo on a terminal; yield its output with colours, and its audit log."""
     kept = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "TMPDIR"}}
     environment = {**kept, "TERM": "xterm-256color"}
     with terminal(["demo"], Path.cwd(), environment, COLUMNS) as found:
@@ -61,7 +61,7 @@ def text_of(svg: str) -> str:
 
 
 def picture(printed: str) -> str:
-    """Draw what a terminal showed. The picture asks nothing of any network."""
+    """Return an SVG of terminal output. It loads nothing from the network."""
     paper = Console(record=True, width=COLUMNS, file=StringIO(), color_system="truecolor")
     paper.print(Text.from_ansi(printed.replace("\r\n", "\n").rstrip()), soft_wrap=True)
     drawn = paper.export_svg(title="invite-sweeper demo", unique_id="demo")
@@ -70,7 +70,7 @@ def picture(printed: str) -> str:
 
 
 def photograph(log: Path, browser: str, out: Path) -> None:
-    """Make the report of an audit log, and a picture of its upper part."""
+    """Create the report of an audit log, and a screenshot of its upper part."""
     page = log.with_name("report.html")
     subprocess.run([*COMMAND, "report", str(log), "--out", str(page)], check=True)
     width, height = _REPORT_SIZE
@@ -92,7 +92,7 @@ def photograph(log: Path, browser: str, out: Path) -> None:
 
 
 def main(names: list[str]) -> None:
-    """Make them all, or with `layout` only the layers of the package."""
+    """Create all pictures, or only the layers of the package with `layout`."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     FOLDER.joinpath("architecture.svg").write_text(draw(charts()), "utf-8")
     if names == ["layout"]:
@@ -101,7 +101,7 @@ def main(names: list[str]) -> None:
         FOLDER.joinpath("demo.svg").write_text(picture(printed), "utf-8")
         browser = next(filter(None, map(shutil.which, BROWSERS)), None)
         if browser is None:
-            sys.stderr.write("There is no chromium: report.png stays as it is.\n")
+            sys.stderr.write("chromium is not installed; report.png was not updated.\n")
             return
         photograph(log, browser, FOLDER / "report.png")
 

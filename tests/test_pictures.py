@@ -1,4 +1,4 @@
-"""The pictures of README.md show what the program really prints."""
+"""The pictures of README.md are up to date."""
 
 import re
 import shutil
@@ -7,18 +7,18 @@ import pytest
 from pictures import BROWSERS, COLUMNS, FOLDER, demo, photograph, picture, text_of
 from rich.text import Text
 
-NEVER_THE_SAME = (
+VARIABLE_PARTS = (
     (re.compile(r"/tmp/invite-sweeper-demo-\w+"), "FOLDER"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "HASH"),
     (re.compile(r"\b\d+\.\d+ s\b"), "0.0 s"),
     (re.compile(r"\b\d+\.\d d\b"), "0.0 d"),
 )
-"""What differs from run to run: names of folders, hashes, times, and a tenth of a day."""
+"""Parts that differ between runs: folder names, hashes, times, and a tenth of a day."""
 
 
-def steady(text: str) -> list[str]:
-    for pattern, instead in NEVER_THE_SAME:
-        text = pattern.sub(instead, text)
+def mask(text: str) -> list[str]:
+    for pattern, replacement in VARIABLE_PARTS:
+        text = pattern.sub(replacement, text)
     return [line for line in text.splitlines() if line]
 
 
@@ -32,11 +32,11 @@ def test_picture_in_the_readme_is_what_the_demo_prints(run):
     printed, _ = run
     drawn = text_of(FOLDER.joinpath("demo.svg").read_text("utf-8"))
     plain = Text.from_ansi(printed.replace("\r\n", "\n")).plain
-    assert steady(drawn) == steady(plain), "make it anew: python tests/pictures.py"
-    assert any("GROUP_OWNER" in line for line in steady(drawn))
+    assert mask(drawn) == mask(plain), "run: python tests/pictures.py"
+    assert any("GROUP_OWNER" in line for line in mask(drawn))
 
 
-def test_same_run_draws_the_same_picture_that_asks_nothing_of_any_network(run):
+def test_same_output_draws_the_same_picture_that_loads_nothing_from_the_network(run):
     printed, _ = run
     drawn = picture(printed)
     assert drawn == picture(printed)
@@ -44,10 +44,10 @@ def test_same_run_draws_the_same_picture_that_asks_nothing_of_any_network(run):
     assert max(map(len, text_of(drawn).splitlines())) <= COLUMNS
 
 
-def test_report_of_the_demo_is_photographed(run, tmp_path):
+def test_screenshot_of_the_report_has_its_size(run, tmp_path):
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
-        pytest.skip("no chromium")
+        pytest.skip("chromium is not installed")
     photograph(run[1], browser, tmp_path / "report.png")
     for path in (tmp_path / "report.png", FOLDER / "report.png"):
         made = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Each command that the README tells a person to type does what it says."""
+"""Every command of the README works, and its tables agree with the program."""
 
 import re
 import shutil
@@ -30,13 +30,13 @@ COMMANDS = [
 ]
 
 
-def test_there_are_commands_to_try():
+def test_readme_has_at_least_12_commands():
     assert len(COMMANDS) >= 12
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """A folder as a person has it after step 3, and an Atlas with something to find."""
+    """A folder as it is after step 3, and a simulated Atlas with stale invitations."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "config", folder / "config")
     policy = folder / "config" / "policy.yaml"
@@ -51,11 +51,11 @@ def desk(tmp_path_factory):
 
 def test_every_command_of_the_readme_works_in_the_order_of_the_page(desk):
     environment = {**desk.environment, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
-    told = {}
+    results = {}
     for command in COMMANDS:
-        words = command.replace("invite-sweeper", f"{sys.executable} -m invite_sweeper", 1)
+        arguments = command.replace("invite-sweeper", f"{sys.executable} -m invite_sweeper", 1)
         done = subprocess.run(
-            words,
+            arguments,
             shell=True,
             cwd=desk.folder,
             env=environment,
@@ -64,10 +64,10 @@ def test_every_command_of_the_readme_works_in_the_order_of_the_page(desk):
             check=False,
             timeout=60,
         )
-        told[command] = (done.returncode, done.stderr[-300:])
-    # doctor warns of what a small example lacks; all the others go through.
+        results[command] = (done.returncode, done.stderr[-300:])
+    # doctor warns about the small example (exit 4); all other commands exit with 0.
     allowed = {c: {0, 4} if " doctor " in c else {0} for c in COMMANDS}
-    assert {c: t for c, t in told.items() if t[0] not in allowed[c]} == {}
+    assert {c: r for c, r in results.items() if r[0] not in allowed[c]} == {}
     assert len(desk.sim.deleted) == 4
 
 
@@ -76,17 +76,17 @@ def test_exit_codes_of_the_readme_are_those_of_the_program():
     assert rows == [(str(code), code.meaning, code.hint) for code in ExitCode]
 
 
-def test_policy_of_the_readme_is_a_valid_one():
+def test_policy_of_the_readme_is_valid():
     (policy,) = blocks("yaml")
     assert parse_policy(policy.encode(), "README.md").rules[0].name == "forgotten"
 
 
-def test_links_of_the_readme_lead_to_files():
+def test_links_of_the_readme_lead_to_existing_files():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
 
 
-def test_gate_runs_the_readme_s_own_test_command():
+def test_gate_runs_the_test_command_of_the_readme():
     match = re.search(r"<!-- passes the tests -->\n```sh\n(.*)\n```", README)
     assert match is not None
     assert "pytest" in match[1]

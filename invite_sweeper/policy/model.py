@@ -407,7 +407,8 @@ class Policy(PolicyFile):
         lists = [source.value for source in self.sources if source in SOURCES_OF_USERS]
         return tuple(
             f"The rule `{rule.name}` names no status, so PENDING people of {' and '.join(lists)} "
-            "are kept: deleting them removes the person. Add statuses: [PENDING, …] to include them."
+            "are kept, because deleting them removes the person. Add statuses: [PENDING, …] to "
+            "include them."
             for rule in self.rules
             if lists and rule.statuses is None
         )

@@ -1,7 +1,6 @@
-"""`python tests/benchmarks`: measures everything and writes the table, in Markdown.
+"""`python tests/benchmarks [NAME…]`: measure and print a Markdown table.
 
-With names it measures those: `loopback distant by_hand by_hand_key memory price hot shared
-shared_unsaid nearly_taken nearly_taken_unsaid version structure`.
+The names are those of the functions in `figures.ALL`; without names all are measured.
 """
 
 import os
@@ -15,10 +14,10 @@ from benchmarks import figures
 
 
 def main(names: list[str]) -> int:
-    """Measure and write; 1 where a figure does not hold."""
+    """Measure and print; return 1 if a figure does not hold."""
     known = {each.__name__: each for each in figures.ALL}
     if unknown := set(names) - set(known):
-        sys.exit(f"{', '.join(sorted(unknown))}: none of {', '.join(known)}")
+        sys.exit(f"Unknown: {', '.join(sorted(unknown))}. Known: {', '.join(known)}")
     wanted = [known[name] for name in names or known]
     write("| what | measured | must hold | |\n|---|---|---|---|\n")
     found = []
@@ -29,7 +28,7 @@ def main(names: list[str]) -> int:
         write(f"| {figure.message} | {figure.found} | {figure.limit} | {verdict} |\n")
     write(
         f"\n{platform.python_implementation()} {platform.python_version()}, "
-        f"{os.cpu_count()} cores; the simulated Atlas has one of them.\n"
+        f"{os.cpu_count()} cores, one of them used by the simulated Atlas.\n"
     )
     for figure in found:
         if figure.drawing:

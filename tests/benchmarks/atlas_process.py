@@ -1,8 +1,8 @@
-"""The simulated Atlas in a process of its own: no limits, nothing that goes wrong.
+"""The simulated Atlas in a separate process, without rate limits and faults.
 
-Its argument is a `measuring.Load` in JSON. It writes one JSON object when it listens (the
-environment to point a client at it), and at the end of its standard input another one (what it
-was asked and what is left).
+Its argument is a `measuring.Load` in JSON. It prints one JSON object when it listens (the
+environment of a client), and another at the end of its standard input (the requests received and
+the invitations left).
 """
 
 import asyncio
@@ -22,46 +22,46 @@ def build(projects: int, each: int, age_days: float, latency_s: float) -> Simula
     sim = SimulatedAtlas()
     sim.add_organization(ORG_ID, ORG_NAME)
     sim.throttling.enforced = False
-    sim.request_log.enabled = False  # counters go on
+    sim.request_log.enabled = False  # the counters still count
     if latency_s:
         sim.faults.set_latency(latency_s)
     for number in range(projects):
         project_id = sim.add_project(f"Project {number:05d}", ORG_ID)
-        for person in range(each):
-            sim.invite(project_id, f"person-{person}@example.com", age=timedelta(days=age_days))
+        for user in range(each):
+            sim.invite(project_id, f"person-{user}@example.com", age=timedelta(days=age_days))
     return sim
 
 
-async def serve_until_told(sim: SimulatedAtlas, account: Account) -> int:
-    told = asyncio.Event()
+async def serve_until_end_of_input(sim: SimulatedAtlas, account: Account) -> int:
+    ended = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def wait() -> None:
         sys.stdin.buffer.read()
-        loop.call_soon_threadsafe(told.set)
+        loop.call_soon_threadsafe(ended.set)
 
     threading.Thread(target=wait, daemon=True).start()
     async with serve(sim) as base_url:
-        tell({"MONGODB_ATLAS_BASE_URL": base_url, **account.environment()})
-        await told.wait()
+        print_json({"MONGODB_ATLAS_BASE_URL": base_url, **account.environment()})
+        await ended.wait()
     return 0
 
 
-def tell(words: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(words) + "\n")
+def print_json(values: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
     sys.stdout.flush()
 
 
 def main() -> None:
-    asked = json.loads(sys.argv[1])
-    add_account = "add_api_key" if asked.pop("api_key") else "add_service_account"
-    sim = build(**asked)
+    load = json.loads(sys.argv[1])
+    add_account = "add_api_key" if load.pop("api_key") else "add_service_account"
+    sim = build(**load)
     account = getattr(sim, add_account)()
     gc.collect()
-    gc.freeze()  # what it holds is not garbage, and looking it through would cost the client time
-    run_async(serve_until_told(sim, account))
+    gc.freeze()  # collecting it would slow down the client
+    run_async(serve_until_end_of_input(sim, account))
     times = os.times()
-    tell(
+    print_json(
         {
             "received": dict(sim.request_log.received),
             "statuses": {str(status): count for status, count in sim.request_log.statuses.items()},

@@ -1,6 +1,5 @@
-"""The figures that must hold, each measured when it is asked for."""
+"""The figures that must hold; each function measures one."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
@@ -35,14 +34,13 @@ MANY_KEPT = Load(projects=20_000, each=20, age_days=KEPT_DAYS)
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
-        what: What was measured.
-        found: What came out, in words.
-        limit: What must hold, in words.
-        holds: Whether it does.
-        drawing: To be shown below the table; "" where there is none.
+        message: What was measured.
+        found: The result, as text.
+        limit: What must hold, as text.
+        drawing: Printed below the table; may be empty.
     """
 
     message: str
@@ -72,17 +70,17 @@ def by_hand() -> Figure:
 
 
 def by_hand_key() -> Figure:
-    """The same with an API key, which costs `curl` two requests a call."""
+    """The same with an API key: HTTP Digest, so `curl` sends two requests per call."""
     return _against_curl(BY_HAND_KEY, "with an API key")
 
 
-def _against_curl(load: Load, how: str) -> Figure:
+def _against_curl(load: Load, credentials: str) -> Figure:
     found = in_turn(
         lambda: swept(load, audit=real_disk()), lambda: others(load, ONE_BY_ONE), pairs=3
     )
     times = 1 / median(found.ratios)
     return Figure(
-        f"400 deletions in 20 projects, 10 ms, against one `curl` after another {how}",
+        f"400 deletions in 20 projects, 10 ms, against one `curl` after another {credentials}",
         f"{middle_s(found.ones):.2f} s : {middle_s(found.others):.1f} s = {times:.0f} times faster",
         "20 times faster",
         times >= 20,
@@ -90,7 +88,7 @@ def _against_curl(load: Load, how: str) -> Figure:
 
 
 def memory() -> Figure:
-    """Listing 100 times as many kept invitations."""
+    """Peak memory of listing 4,000 and 100 times as many kept invitations."""
     few, many = (swept(load, audit=real_disk(), dry_run=True) for load in (FEW_KEPT, MANY_KEPT))
     more_mib = many.peak_mib - few.peak_mib
     return Figure(
@@ -103,7 +101,7 @@ def memory() -> Figure:
 
 
 def version(pairs: int = 15) -> Figure:
-    """`--version` against the import of typer alone, which every command needs."""
+    """`--version` against the import of typer, which every command needs."""
     ones, others_ = started_in_turn(VERSION, TYPER, pairs)
     ratio = median(one / other for one, other in zip(ones, others_, strict=True))
     return Figure(
@@ -115,7 +113,7 @@ def version(pairs: int = 15) -> Figure:
 
 
 def structure() -> Figure:
-    """Files that a sweep and one DELETE enter, and the size of the package."""
+    """Number of files that a sweep and one DELETE execute, and the size of the package."""
     sweep, one = structures.entered(structures.SWEEP), structures.entered(structures.ONE)
     of_sweep = len(structures.files_of(sweep.command))
     of_one = len(structures.files_of(one.delete))
@@ -129,7 +127,7 @@ def structure() -> Figure:
 
 
 def price(pairs: int = 5) -> Figure:
-    """What chain and fsync cost: the same sweep with its log in memory, never synced."""
+    """The cost of fsync: the same sweep with its log in memory and never synced."""
     found = in_turn(
         lambda: swept(LOOPBACK, audit=real_disk()),
         lambda: swept(LOOPBACK, audit=MEMORY, program=UNSYNCED),
@@ -145,42 +143,42 @@ def price(pairs: int = 5) -> Figure:
 
 
 def hot() -> Figure:
-    """A bucket of 60 that 301 requests must go through."""
-    return _of_buckets("300 deletions through a bucket of 60 a 2 s", ALONE, 0.01, 1.05)
+    """301 requests through a bucket of 60 tokens."""
+    return _of_buckets("300 deletions through a bucket of 60 per 2 s", ALONE, 0.01, 1.05)
 
 
 def shared() -> Figure:
-    """The same bucket, and a second client that spends half of it."""
+    """The same bucket with a second client that uses half of it."""
     scenario = replace(ALONE, other_per_s=15.0)
     return _of_buckets("the same, and a second client draws half of it", scenario, 0.02, 1.15)
 
 
 def no_headers() -> Figure:
-    """The same bucket, and no response has a `RateLimit` header."""
+    """The same bucket without `RateLimit` headers."""
     scenario = replace(ALONE, headers=False)
     return _of_buckets("the same, alone and without `RateLimit` headers", scenario, 0.01, 1.25)
 
 
 def shared_no_headers() -> Figure:
-    """Without headers, and a second client that spends half of it."""
+    """Without headers and with a second client that uses half of the bucket."""
     scenario = replace(ALONE, headers=False, other_per_s=15.0)
-    return _of_buckets("the same with the second client and no headers", scenario, 0.02, None)
+    return _of_buckets("the same with the second client and no headers", scenario, 0.02, 1.15)
 
 
 def contended() -> Figure:
-    """A second client that spends nearly all that comes back."""
+    """A second client that uses nearly all refilled tokens."""
     return _of_buckets(
-        "150 deletions, a bucket of 60 and 25 more a 3 s, 8 a second drawn by another",
+        "150 deletions, a bucket of 60 and 25 more per 3 s, a second client draws 8 per second",
         CONTENDED,
         0.02,
-        None,
+        1.15,
     )
 
 
 def contended_no_headers() -> Figure:
-    """The same without headers."""
+    """The same without `RateLimit` headers."""
     scenario = replace(CONTENDED, headers=False)
-    return _of_buckets("the same without `RateLimit` headers", scenario, 0.02, None)
+    return _of_buckets("the same without `RateLimit` headers", scenario, 0.02, 1.15)
 
 
 ALL: tuple[Callable[[], Figure], ...] = (
@@ -191,13 +189,13 @@ ALL: tuple[Callable[[], Figure], ...] = (
 )
 
 
-def _against_bare(what: str, found: Pairs, limit: float) -> Figure:
+def _against_bare(message: str, found: Pairs, limit: float) -> Figure:
     for one, other in zip(found.ones, found.others, strict=True):
-        assert one.received == other.received, f"{one.received} are not {other.received}"
+        assert one.received == other.received, f"{one.received} != {other.received}"
     ratio = median(found.ratios)
     each = ", ".join(f"{each:.2f}" for each in sorted(found.ratios))
     return Figure(
-        f"{what}, against a bare aiohttp script",
+        f"{message}, against a bare aiohttp script",
         f"{middle_s(found.ones):.2f} s : {middle_s(found.others):.2f} s = {ratio:.2f} "
         f"({each}; processor {found.cpu_ratio:.2f})",
         f"{limit}",
@@ -205,23 +203,23 @@ def _against_bare(what: str, found: Pairs, limit: float) -> Figure:
     )
 
 
-def _of_buckets(what: str, scenario: Scenario, refused: float, limit: float | None) -> Figure:
+def _of_buckets(message: str, scenario: Scenario, refused: float, limit: float) -> Figure:
     found = run_hot(scenario)
     ratio = found.took_s / found.bound_s
     beside = found.ordinary_s <= found.half_s
     second = found.other
-    drawn = len(second.spent_s)
-    shared = f"; the second client got {drawn} of {drawn + second.refused}" if second.per_s else ""
+    spent = len(second.spent_s)
+    shared = f"; the second client got {spent} of {spent + second.refused}" if second.per_s else ""
     return Figure(
-        what,
-        f"{found.refused_share:.2%} of {found.answers} answers are 429; {found.took_s:.2f} s, "
+        message,
+        f"{found.refused_share:.2%} of {found.answers} responses are 429; {found.took_s:.2f} s, "
         f"bound {found.bound_s:.2f} s: {ratio:.2f}; longest silence "
         f"{found.longest_silence_s:.1f} s; {found.ordinary_s - found.began_s:.1f} s for "
-        f"the 60 projects beside it, its second half began at "
+        f"the 60 other projects, its second half began at "
         f"{found.half_s - found.began_s:.1f} s{shared}",
-        f"{refused:.0%}; {limit or 'any time'}; silent for at most 10 s; before the second half",
+        f"{refused:.0%}; {limit}; silent for at most 10 s; before the second half",
         found.refused_share <= refused
-        and ratio <= (limit or math.inf)
+        and ratio <= limit
         and found.longest_silence_s <= 10
         and beside,
         found.drawing(),

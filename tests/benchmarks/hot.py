@@ -1,7 +1,7 @@
-"""One project whose bucket is too small, beside many whose buckets are not.
+"""Sweep one project with a small bucket, and 60 projects with the usual buckets.
 
-The simulated Atlas runs in this process, so that its buckets can be set and its clock is the
-one that everything is timed by; the program runs as its users run it.
+The simulated Atlas runs in this process, so that its buckets can be set and its clock times all
+events. The program runs as a process.
 """
 
 import asyncio
@@ -23,21 +23,21 @@ from invite_sweeper.simulator import Account, RequestRecord, SimulatedAtlas, fau
 from invite_sweeper.simulator.seed import ORG_ID, ORG_NAME
 
 PHASE = 0.35
-"""How long before the first request the last refill was, as a share of the period."""
+"""Time from the last refill to the first request, as a share of the period."""
 ORDINARY, EACH = 60, 10
 _LINES = 40
 _WIDTH = 60
-_PATIENCE = "2m"
+_DEADLINE = "2m"
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """The hot project's bucket, and what happens to it.
+    """The bucket of the hot project.
 
     Attributes:
-        deletions: Stale invitations in the hot project; its listing draws one token more.
-        headers: Whether responses carry `RateLimit` headers.
-        other_per_s: Tokens a second that a second client draws.
+        deletions: Stale invitations in the hot project; its listing takes one more token.
+        headers: Whether responses have `RateLimit` headers.
+        other_per_s: Tokens per second that a second client uses.
     """
 
     capacity: int = 60
@@ -54,11 +54,11 @@ CONTENDED = Scenario(refill=25, period_s=3.0, deletions=150, other_per_s=8.0)
 
 @dataclass
 class SecondClient:
-    """Another program that draws from the hot project's bucket.
+    """Another program that uses the hot project's bucket.
 
     Attributes:
-        spent_s: When it drew each token that it got.
-        refused: How often there was none for it.
+        spent_s: The time of each token that it got.
+        refused: How often the bucket was empty.
     """
 
     per_s: float
@@ -66,12 +66,12 @@ class SecondClient:
     refused: int = 0
 
     async def spend(self, sim: SimulatedAtlas, hot: str) -> None:
-        """Draw evenly, one at a time, until cancelled."""
+        """Take tokens one at a time, evenly, until cancelled."""
         started_s = sim.monotonic()
-        turn = 0
+        count = 0
         while self.per_s:
-            turn += 1
-            await asyncio.sleep(started_s + turn / self.per_s - sim.monotonic())
+            count += 1
+            await asyncio.sleep(started_s + count / self.per_s - sim.monotonic())
             if sim.spend("projects_group", hot, 1):
                 self.spent_s.append(sim.monotonic())
             else:
@@ -81,16 +81,16 @@ class SecondClient:
 
 @dataclass(frozen=True)
 class Hot:
-    """How it went. Seconds on the simulated Atlas's clock.
+    """The result of one sweep. Times in seconds on the simulated Atlas's clock.
 
     Attributes:
-        began_s: The program's first request of all.
-        asked_s: The hot project's requests.
-        sent_s: Those that were let through.
+        began_s: The first request of the program.
+        asked_s: Each request to the hot project.
+        sent_s: Those of them that were not answered with 429.
         ordinary_s: The last request to an ordinary project.
-        answers: All of them; `refusals` are those with 429.
-        anchor_s: A refill of the hot project's bucket.
-        other: The second client.
+        answers: All responses.
+        refusals: Responses with 429.
+        anchor_s: One refill of the hot project's bucket.
     """
 
     scenario: Scenario
@@ -109,7 +109,7 @@ class Hot:
 
     @property
     def took_s(self) -> float:
-        """From the first request of all to the hot project's last; infinite where it gave up."""
+        """From the first request to the hot project's last; infinite if the sweep ended early."""
         return (
             self.sent_s[-1] - self.began_s
             if len(self.sent_s) > self.scenario.deletions
@@ -126,49 +126,48 @@ class Hot:
 
     @property
     def half_s(self) -> float:
-        """When the second half of the hot project's deletions began, if it did."""
+        """When the second half of the hot project's deletions began; infinite if it did not."""
         return (
             self.sent_s[1 + self.scenario.deletions // 2]
             if len(self.sent_s) > 1 + self.scenario.deletions // 2
             else math.inf
         )
 
-    def ticks_until(self, at_s: float) -> int:
-        """Refills since the program's first request, the first one not counted."""
-        return math.floor((at_s - self.anchor_s) / self.scenario.period_s) - self._first_tick
+    def refills_until(self, at_s: float) -> int:
+        """Return the number of refills since the program's first request."""
+        return math.floor((at_s - self.anchor_s) / self.scenario.period_s) - self._first_refill
 
     @property
-    def _first_tick(self) -> int:
+    def _first_refill(self) -> int:
         return math.floor((self.began_s - self.anchor_s) / self.scenario.period_s)
 
     def allowed_until(self, at_s: float) -> int:
-        """Requests that one who knows all could have sent by then.
+        """Return how many requests an ideal client could have sent by then.
 
-        What the second client drew is not there for it, up to the tick that comes next; it
-        stands aside for each of those draws.
+        The ideal client leaves to the second client what that takes until the next refill.
         """
-        started_s = self.anchor_s + self._first_tick * self.scenario.period_s
-        ticks = self.ticks_until(at_s)
-        next_s = started_s + (ticks + 1) * self.scenario.period_s
-        drawn = sum(started_s <= each_s < next_s for each_s in self.other.spent_s)
-        return self.scenario.capacity + self.scenario.refill * ticks - drawn
+        started_s = self.anchor_s + self._first_refill * self.scenario.period_s
+        refills = self.refills_until(at_s)
+        next_s = started_s + (refills + 1) * self.scenario.period_s
+        spent = sum(started_s <= each_s < next_s for each_s in self.other.spent_s)
+        return self.scenario.capacity + self.scenario.refill * refills - spent
 
     @property
     def bound_s(self) -> float:
-        """The least time in which that one could have sent them all."""
-        ticks = 0
+        """The time that an ideal client needs for all requests."""
+        refills = 0
         while True:
-            at_s = self.anchor_s + (self._first_tick + ticks) * self.scenario.period_s
+            at_s = self.anchor_s + (self._first_refill + refills) * self.scenario.period_s
             if self.allowed_until(at_s + self.scenario.period_s / 2) > self.scenario.deletions:
                 return max(0.0, at_s - self.began_s)
-            ticks += 1
+            refills += 1
 
     def drawing(self) -> str:
-        """Requests sent against the bucket's curve, as text, some forty lines of it."""
+        """Return a chart of the requests sent and the bucket's limit, about forty lines of text."""
         whole = self.scenario.deletions + 1
         shown_s = self.sent_s[-1] - self.began_s
         step_s = max(0.5, math.ceil(shown_s / _LINES * 2) / 2)
-        lines = [f"{'':8}# sent to the hot project, | what its bucket allows at most"]
+        lines = [f"{'':8}# sent to the hot project, | limit of its bucket"]
         for step in range(math.ceil(shown_s / step_s) + 1):
             at_s = self.began_s + step * step_s
             sent = sum(each_s <= at_s for each_s in self.sent_s)
@@ -180,7 +179,7 @@ class Hot:
 
 
 def run_hot(scenario: Scenario = ALONE) -> Hot:
-    """Sweep once."""
+    """Run one sweep."""
     return asyncio.run(_run_hot(scenario))
 
 
@@ -195,7 +194,7 @@ async def _run_hot(scenario: Scenario) -> Hot:
     other, anchors_s = SecondClient(scenario.other_per_s), []
 
     def begin(_: object) -> None:
-        # Counted from the first request: a start that a busy machine slows moves no refill.
+        # Relative to the first request: a slow start of the program does not move the refills.
         anchors_s.append(sim.monotonic() - PHASE * scenario.period_s)
         figures = {name: getattr(scenario, name) for name in ("capacity", "refill", "period_s")}
         sim.set_bucket("projects_group", hot, **figures, anchor_s=anchors_s[0])
@@ -217,7 +216,7 @@ async def _sweep(base_url: str, account: Account) -> None:
     with tempfile.TemporaryDirectory() as folder:
         policy = Path(folder) / "policy.yaml"
         policy.write_bytes(policy_bytes(wide_policy(f"{folder}/audit.jsonl", concurrency=20)))
-        arguments = ("sweep", "--yes", "--policy", str(policy), "--deadline", _PATIENCE)
+        arguments = ("sweep", "--yes", "--policy", str(policy), "--deadline", _DEADLINE)
         process = await asyncio.create_subprocess_exec(
             *(*OURS, *arguments),
             cwd=folder,

@@ -1,4 +1,4 @@
-"""One measurement: a fresh simulated Atlas, one command against it, what that took."""
+"""Run one command against a new simulated Atlas and measure time and memory."""
 
 import json
 import os
@@ -28,17 +28,18 @@ UNSYNCED = (
     "-c",
     "import os; os.fsync = lambda _: None; from invite_sweeper.cli import main; main()",
 )
-"""The program on a disk that is never waited for: the product has no such mode."""
+"""The program without fsync; the product has no such mode."""
 MEMORY = Path("/dev/shm")
-"""Where Linux has a file system in memory."""
+"""A file system in memory, on Linux."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What the simulated Atlas holds, all of it stale, or all of it kept.
+    """The contents of the simulated Atlas; all invitations are stale, or all are kept.
 
     Attributes:
-        api_key: Whether it is asked with an API key (HTTP Digest) instead of a service account.
+        each: Invitations per project.
+        api_key: Use an API key (HTTP Digest) instead of a service account.
     """
 
     projects: int
@@ -54,11 +55,11 @@ class Load:
 
 @dataclass(frozen=True)
 class Took:
-    """What one run of a command took, and what the simulated Atlas says of it.
+    """The cost of one command, and what the simulated Atlas received.
 
     Attributes:
-        peak_mib: The most memory that was resident.
-        received: Requests by method; the same for all who do the same work.
+        peak_mib: Maximum resident memory.
+        received: Requests by method.
     """
 
     wall_s: float
@@ -72,20 +73,20 @@ class Took:
 
 @dataclass
 class Atlas:
-    """A simulated Atlas in a process of its own.
+    """A simulated Atlas in another process.
 
     Attributes:
-        environment: Points a client at it.
-        told: What it said at its end; empty before.
+        environment: Variables for a client.
+        result: What it printed at its end; empty before.
     """
 
     environment: dict[str, str]
-    told: dict[str, object] = field(default_factory=dict)
+    result: dict[str, object] = field(default_factory=dict)
 
 
 @contextmanager
 def fresh_atlas(load: Load) -> Iterator[Atlas]:
-    """Start one with its load; ends with the block."""
+    """Start a simulated Atlas with a load; it stops at the end of the block."""
     command = [sys.executable, str(HERE / "atlas_process.py"), json.dumps(asdict(load))]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=quiet_environment()
@@ -98,11 +99,11 @@ def fresh_atlas(load: Load) -> Iterator[Atlas]:
         finally:
             process.stdin.close()
             last = process.stdout.read()
-    atlas.told = json.loads(last)
+    atlas.result = json.loads(last)
 
 
 def measured(load: Load, command: Sequence[str], **variables: str) -> Took:
-    """Run a command to its end against a fresh simulated Atlas."""
+    """Run a command against a new simulated Atlas and measure it."""
     with tempfile.TemporaryDirectory() as folder:
         note = Path(folder) / "took.json"
         stopwatch = (sys.executable, "-I", "-S", str(HERE / "stopwatch.py"), str(note))
@@ -117,18 +118,18 @@ def measured(load: Load, command: Sequence[str], **variables: str) -> Took:
             )
         took = json.loads(note.read_bytes())
     assert took.pop("code") == 0, done.stderr.decode()
-    told = atlas.told
+    result = atlas.result
     return Took(
         **took,
-        received=told["received"],
-        deleted=told["deleted"],
-        left=told["left"],
-        atlas_cpu_s=told["cpu_s"],
+        received=result["received"],
+        deleted=result["deleted"],
+        left=result["left"],
+        atlas_cpu_s=result["cpu_s"],
     )
 
 
 def swept(load: Load, *, audit: Path, dry_run: bool = False, program: Sequence[str] = OURS) -> Took:
-    """Run the program, its audit log in a new folder below `audit`."""
+    """Run the program with its audit log in a new folder below `audit`."""
     with tempfile.TemporaryDirectory(dir=audit) as folder:
         policy = Path(folder) / "policy.yaml"
         policy.write_bytes(policy_bytes(wide_policy(f"{folder}/audit.jsonl")))
@@ -140,14 +141,14 @@ def swept(load: Load, *, audit: Path, dry_run: bool = False, program: Sequence[s
 
 
 def others(load: Load, command: Sequence[str]) -> Took:
-    """Run what the program is measured against; it deletes the same, and keeps no log."""
+    """Run a command that the program is compared with; it must delete the same invitations."""
     took = measured(load, command)
     assert (took.deleted, took.left) == (load.invitations, 0)
     return took
 
 
 def wide_policy(audit: str, *, concurrency: int = 50) -> dict[str, object]:
-    """The defaults, but for limits that let a whole load through, and requests in flight."""
+    """Return a policy with limits above every load, and the defaults otherwise."""
     return {
         "version": 1,
         "organizations": [ORG_ID],
@@ -163,28 +164,28 @@ def wide_policy(audit: str, *, concurrency: int = 50) -> dict[str, object]:
 
 
 def quiet_environment() -> dict[str, str]:
-    """The environment without what changes a measurement, or where it goes.
+    """Return the environment without variables that change the measurement.
 
-    A program that may not keep its bytecode would be compiled anew for each run.
+    Without bytecode files the program would be compiled on each start.
     """
-    loud = ("MONGODB_ATLAS_", "INVITE_SWEEPER_", "COVERAGE_", "PYTHONDONTWRITEBYTECODE")
-    return {k: v for k, v in os.environ.items() if not k.startswith(loud)}
+    excluded = ("MONGODB_ATLAS_", "INVITE_SWEEPER_", "COVERAGE_", "PYTHONDONTWRITEBYTECODE")
+    return {k: v for k, v in os.environ.items() if not k.startswith(excluded)}
 
 
 def real_disk() -> Path:
-    """Give a folder whose files are on a disk: an fsync in memory costs nothing.
+    """Return a folder on a disk, where fsync has a cost.
 
     Raises:
-        RuntimeError: There is none; TMPDIR may name one.
+        RuntimeError: No such folder; set TMPDIR.
     """
     for folder in (Path(tempfile.gettempdir()), Path("/var/tmp"), HERE):
         if folder.is_dir() and _file_system(folder) not in {"tmpfs", "ramfs"}:
             return folder
-    raise RuntimeError("no folder on a disk; name one in TMPDIR")
+    raise RuntimeError("no folder on a disk; set TMPDIR to one")
 
 
 def _file_system(folder: Path) -> str:
-    """The type of the file system that a folder is on, as Linux tells it."""
+    """Return the type of a folder's file system, from /proc/self/mounts."""
     place, found = str(folder.resolve()), ("", "")
     for line in Path("/proc/self/mounts").read_text("utf-8").splitlines():
         _, point, kind, *_ = line.split()
@@ -196,11 +197,7 @@ def _file_system(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Two things measured in turn, so that a busy machine slows both.
-
-    Attributes:
-        ratios: Wall time of the one over the other, pair by pair.
-    """
+    """Two commands measured alternately, so that a busy machine slows both."""
 
     ones: tuple[Took, ...]
     others: tuple[Took, ...]
@@ -212,13 +209,13 @@ class Pairs:
 
     @property
     def cpu_ratio(self) -> float:
-        """The median of what the processor's time says, which a busy machine changes less."""
+        """The median ratio of CPU times, which depends less on the load of the machine."""
         pairs = zip(self.ones, self.others, strict=True)
         return median(one.cpu_s / other.cpu_s for one, other in pairs)
 
 
 def in_turn(one: Callable[[], Took], other: Callable[[], Took], pairs: int) -> Pairs:
-    """Measure both so many times, one after the other; a first pair warms up and is dropped."""
+    """Measure both alternately, `pairs` times; a first pair warms up and is dropped."""
     took = [(other(), one()) for _ in range(pairs + 1)][1:]
     return Pairs(tuple(second for _, second in took), tuple(first for first, _ in took))
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What a person writes on the day: one curl call after another, a process each. With an API
-# key as Atlas's own examples have it, or with the token of a service account.
+# Deletes with one curl process per request: with an API key, as in Atlas's examples, or with
+# the token of a service account.
 set -eu
 base=$MONGODB_ATLAS_BASE_URL
 ids() { grep -o '"id":"[0-9a-f]*"' | cut -d '"' -f 4; }

@@ -1,8 +1,8 @@
-"""Runs one command and notes what it took: a process of its own, small and without imports.
+"""Run one command and write its time and memory as JSON.
 
-`python -I -S stopwatch.py NOTE COMMAND…` writes a JSON object to the file NOTE. A child's
-`ru_maxrss` is never below what its parent held when it was started, so whoever starts the
-command has to be small: this one holds 10 MiB.
+`python -I -S stopwatch.py RESULT COMMAND…` writes to the file RESULT. The `ru_maxrss` of a child
+is at least the memory of its parent at the start, so the parent must be small: this process uses
+10 MiB.
 """
 
 import json
@@ -11,7 +11,7 @@ import sys
 import time
 
 
-def main(note: str, command: list[str]) -> int:
+def main(result: str, command: list[str]) -> int:
     started_s = time.perf_counter()
     pid = os.posix_spawn(command[0], command, os.environ)
     _, status, usage = os.wait4(pid, 0)
@@ -21,7 +21,7 @@ def main(note: str, command: list[str]) -> int:
         "peak_mib": usage.ru_maxrss / 1024,  # Linux counts it in KiB
         "code": os.waitstatus_to_exitcode(status),
     }
-    with open(note, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib would double the start
+    with open(result, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib would double the start
         json.dump(took, file)
     return 0
 

@@ -1,17 +1,17 @@
-"""How many files one has to read: `python tests/benchmarks structure`.
+"""Count the files that a sweep executes: `python tests/benchmarks structure`.
 
-Files entered: `traced.py`, a process of its own, runs one sweep as cron does (`sweep --policy
-FILE --yes`, no terminal, the default output) against the simulated Atlas in another process,
-whose calls are not counted. `traced.py` says what counts as entered. Two sweeps are run: one of
-30 deletions in 6 projects for the files of a sweep, one of a single deletion for those of a
-DELETE. Credentials are a service account's, the log is new, the list is `invites`.
+Files entered: `traced.py` runs one sweep in a separate process as cron does (`sweep --policy FILE
+--yes`, no terminal, the default output) and defines which functions count as entered. The
+simulated Atlas runs in another process; its calls are not counted. There are two sweeps: 30
+deletions in 6 projects for the files of a sweep, and a single deletion for those of a DELETE. Both
+use a service account, a new log and the list `invites`.
 
 Size: the `.py` files of the package. Lines are lines of text, with docstrings, comments and empty
-lines. The line-weighted median is the length of the file in which the median line stands: half
-of the lines stand in files of at most this length. An import edge is a pair of modules of which
-one names the other in an import statement, wherever in the file that statement is;
-`from package import name` counts as an import of the module `package.name` where there is one,
-and otherwise of `package`.
+lines. The line-weighted median is the length of the file that contains the median line: half of
+the lines are in files of at most this length. An import edge is a pair of modules of which one
+imports the other, anywhere in the file;
+`from package import name` counts as an import of the module `package.name` if it exists, and
+otherwise of `package`.
 """
 
 import ast
@@ -49,7 +49,7 @@ class Entered:
 
 @dataclass(frozen=True)
 class Size:
-    """How large the package is.
+    """The size of the package.
 
     Attributes:
         lines: Lines of each file, the shortest first.
@@ -63,7 +63,7 @@ class Size:
 
     @property
     def weighted_median(self) -> int:
-        """The length of the file in which the median line stands."""
+        """The length of the file that contains the median line."""
         seen = 0
         for lines in self.lines:
             seen += lines
@@ -79,9 +79,9 @@ def entered(load: Load) -> Entered:
         RuntimeError: The sweep did not exit 0.
     """
     with tempfile.TemporaryDirectory() as folder:
-        policy, note = Path(folder) / "policy.yaml", Path(folder) / "entered.json"
+        policy, result = Path(folder) / "policy.yaml", Path(folder) / "entered.json"
         policy.write_bytes(policy_bytes(wide_policy(f"{folder}/audit.jsonl")))
-        traced = (sys.executable, str(HERE / "traced.py"), str(note))
+        traced = (sys.executable, str(HERE / "traced.py"), str(result))
         with fresh_atlas(load) as atlas:
             done = subprocess.run(
                 [*traced, "sweep", "--policy", str(policy), "--yes"],
@@ -93,8 +93,8 @@ def entered(load: Load) -> Entered:
             )
         if done.returncode:
             raise RuntimeError(done.stderr.decode())
-        assert atlas.told["deleted"] == load.invitations
-        found = json.loads(note.read_bytes())
+        assert atlas.result["deleted"] == load.invitations
+        found = json.loads(result.read_bytes())
     return Entered(*(tuple(map(tuple, found[key])) for key in ("command", "delete")))
 
 

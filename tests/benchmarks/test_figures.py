@@ -1,4 +1,4 @@
-"""What must hold of speed, memory and Atlas's limits; on a quiet machine, `-m benchmark`."""
+"""Limits on time, memory and 429 responses. Run with `-m benchmark` on a quiet machine."""
 
 import pytest
 from benchmarks import figures
@@ -7,7 +7,7 @@ pytestmark = pytest.mark.benchmark
 
 
 @pytest.mark.parametrize("measure", figures.ALL, ids=lambda measure: measure.__name__)
-def test_the_figure_holds(measure):
+def test_figure_holds(measure):
     figure = measure()
     assert figure.holds, (
         f"{figure.message}: {figure.found}; must be {figure.limit}\n{figure.drawing}"

@@ -1,13 +1,12 @@
 """Run one command in this process and write which functions of the package it enters.
 
-`python traced.py NOTE ARGUMENT…` runs `invite-sweeper ARGUMENT…` under `sys.setprofile` and
-`threading.setprofile`. The JSON object in the file NOTE has two lists of `[file, function]`:
+`python traced.py RESULT ARGUMENT…` runs `invite-sweeper ARGUMENT…` under `sys.setprofile` and
+`threading.setprofile`. The JSON object in the file RESULT has two lists of `[file, function]`:
 
 - `command`: every function entered, from the import of the command line to its end.
-- `delete`: those entered between the executor's first reading of a planned line and the
-  executor's end, when the outcome is in the audit log. With a plan of one deletion these are the
-  functions of one DELETE. The coroutines that wait for the executor are resumed with it; they
-  are not counted.
+- `delete`: those entered from the executor's first read of a planned line to the end of the
+  executor, when the outcome is in the audit log. With a plan of one deletion these are the
+  functions of one DELETE. The coroutines that wait for the executor are not counted.
 
 A function is a code object with optimized locals: `def`, `lambda`, comprehension or generator
 expression. The bodies of modules and classes do not count, nor do methods that a library
@@ -29,7 +28,7 @@ class Trace:
 
     Attributes:
         command: All of them.
-        delete: Those of the executor, from the first reading of a planned line.
+        delete: Those of the executor, from the first read of a planned line.
     """
 
     def __init__(self, package: Path) -> None:
@@ -41,7 +40,7 @@ class Trace:
         self.delete: set[CodeType] = set()
 
     def start(self) -> None:
-        """Trace this thread, and those that begin later."""
+        """Trace this thread and those that start later."""
         threading.setprofile(self._on_event)
         sys.setprofile(self._on_event)
 
@@ -50,7 +49,7 @@ class Trace:
         sys.setprofile(None)
 
     def follow(self, executor: type, reader: type) -> None:
-        """Collect apart what runs between `reader.peek` and the end of `executor.run`."""
+        """Collect separately what runs from `reader.peek` to the end of `executor.run`."""
         self._reader = reader.peek.__code__
         run = executor.run
 
@@ -87,7 +86,7 @@ def _callers() -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def main(note: Path, arguments: list[str]) -> None:
+def main(result: Path, arguments: list[str]) -> None:
     """Trace the command and exit as it does."""
     import invite_sweeper
 
@@ -107,7 +106,7 @@ def main(note: Path, arguments: list[str]) -> None:
             "command": trace.names(trace.command),
             "delete": trace.names(trace.delete),
         }
-        note.write_text(json.dumps(entered), "utf-8")
+        result.write_text(json.dumps(entered), "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the tests of `deploy/` need of the machine, and what they do without it."""
+"""Fixtures of the tests of `deploy/`, and the check for the commands they need."""
 
 import os
 import shutil
@@ -8,22 +8,22 @@ from deploy.containers import Containers, run
 from deploy.manifests import ROOT
 
 REQUIRED = "INVITE_SWEEPER_REQUIRE_DEPLOY_TOOLS"
-"""Set to 1, a tool that is missing fails the test instead of skipping it."""
+"""If set to 1, a missing command fails the test instead of skipping it."""
 
 COMMANDS = ROOT / "build/deploy-tools/commands"
-"""Where install-tools.sh puts what is no package of Debian's."""
+"""Where install-tools.sh installs commands that Debian does not package."""
 
 
 def pytest_configure(config):
     os.environ["PATH"] = f"{COMMANDS}:{os.environ['PATH']}"
     config.addinivalue_line(
         "markers",
-        "deploy_tools(*names): needs these commands; `root` is a right",
+        "deploy_tools(*names): requires these commands; `root` requires the root user",
     )
 
 
 def present(name):
-    """Whether the machine has it."""
+    """Return whether the command, or the root user, is available."""
     if name == "root":
         return os.geteuid() == 0
     return shutil.which(name) is not None
@@ -37,13 +37,13 @@ def pytest_runtest_setup(item):
         return
     reason = f"this machine lacks {', '.join(missing)}; tests/deploy/install-tools.sh installs it"
     if os.environ.get(REQUIRED) == "1":
-        pytest.fail(f"{reason} ({REQUIRED}=1 forbids to skip)", pytrace=False)
+        pytest.fail(f"{reason} ({REQUIRED}=1 forbids skipping)", pytrace=False)
     pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory):
-    """The sdist and the wheel, built once: what is tested is what would be published."""
+    """A folder with the sdist and the wheel, built once as they would be published."""
     folder = tmp_path_factory.mktemp("dist")
     run("pyproject-build", "--outdir", folder, ROOT, timeout_s=180)
     return folder
@@ -51,7 +51,7 @@ def dist(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def containers(tmp_path_factory):
-    """A podman over a storage of its own, with the base in it; gone afterwards."""
+    """Podman with a separate storage that contains the base image."""
     made = Containers(tmp_path_factory.mktemp("containers")).set_up()
     try:
         made.make_base()
@@ -63,7 +63,7 @@ def containers(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def context(dist, tmp_path_factory):
-    """The folder that the image is built from: the lock and the wheel."""
+    """The build context of the image: the lock and the wheel."""
     folder = tmp_path_factory.mktemp("context")
     shutil.copy(ROOT / "requirements.lock", folder)
     (folder / "dist").mkdir()
@@ -74,6 +74,6 @@ def context(dist, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def image(containers, context):
-    """The image's id, built from the Dockerfile as it is."""
+    """The id of the image built from the Dockerfile."""
     containers.fetch_wheels()
     return containers.build(context)

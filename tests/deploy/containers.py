@@ -1,4 +1,4 @@
-"""A podman of the tests' own: its storage, its settings, the base and the image."""
+"""Podman with a separate storage and configuration, the base image and the image."""
 
 import os
 import resource
@@ -25,8 +25,8 @@ driver = "overlay"
 graphroot = "{folder}/graph"
 runroot = "{folder}/run"
 """
-# Locks of its own, so that no other podman of the machine is disturbed. The defaults ask for
-# more open files and processes than a container on a small machine gets.
+# Separate locks do not disturb another podman on the machine. The default limits of open files
+# and processes exceed what a small machine allows.
 ENGINE = """
 [containers]
 default_ulimits = ["nofile=1024:20000", "nproc={processes}:{processes}"]
@@ -42,7 +42,7 @@ PIP = """
 no-index = true
 find-links = /wheels
 """
-# Python for the image; the rest makes of it the machine that cron and systemd run on.
+# Python for the image; the rest is for the tests that run cron and systemd.
 PACKAGES = ("python3", "python3-venv", "ca-certificates", "cron", "logrotate", "systemd-sysv")
 WHEELS = (
     *("--require-hashes", "--no-deps", "--only-binary=:all:"),
@@ -54,7 +54,7 @@ WHEELS = (
 
 
 def run(*command, timeout_s=120, check=True, **options):
-    """Run a command; its output as text, and an assertion that tells it if it fails."""
+    """Run a command and return the result; an AssertionError shows the output if it fails."""
     done = subprocess.run(
         [str(part) for part in command],
         capture_output=True,
@@ -69,10 +69,10 @@ def run(*command, timeout_s=120, check=True, **options):
 
 @dataclass(frozen=True)
 class Containers:
-    """Podman and buildah over a storage of their own.
+    """Podman and buildah with a separate storage.
 
     Attributes:
-        folder: Where the storage and the settings are.
+        folder: Contains the storage and the configuration.
     """
 
     folder: Path
@@ -98,7 +98,7 @@ class Containers:
         return run("podman", *arguments, env=self.environment, **options)
 
     def start(self, *arguments):
-        """Start a container and leave it running; its process on the host side."""
+        """Start a container in the background and return the podman process."""
         return subprocess.Popen(
             ["podman", "run", "--rm", "--pull=never", *map(str, arguments)],
             env=self.environment,
@@ -108,7 +108,7 @@ class Containers:
         )
 
     def make_base(self):
-        """Make what stands in for the official image: Debian's Python, pip under /usr/local."""
+        """Create a replacement for the official image: Debian's Python, pip under /usr/local."""
         archive = self.folder / "base.tar"
         run(
             "mmdebstrap",
@@ -127,14 +127,14 @@ class Containers:
         archive.unlink()
 
     def fetch_wheels(self):
-        """Fetch what the lock names, for the image's Python; pip holds it to its hashes."""
+        """Download the wheels of the lock for the image's Python; pip checks their hashes."""
         wheels = self.folder / "wheels"
         lock = ROOT / "requirements.lock"
         run(sys.executable, "-m", "pip", "download", "-q", "-d", wheels, *WHEELS, "-r", lock)
         return wheels
 
     def build(self, context, *, tag=IMAGE):
-        """Build the image from a folder that holds the lock and dist/; its id."""
+        """Build the image from a folder with the lock and dist/, and return its id."""
         done = run(
             "buildah",
             "build",
@@ -155,7 +155,7 @@ class Containers:
         return done.stdout.strip()
 
     def running(self, name):
-        """Whether a container of that name is up."""
+        """Return whether a container with that name is running."""
         done = self.podman("ps", "--quiet", f"--filter=name=^{name}$")
         return bool(done.stdout.strip())
 
@@ -166,9 +166,9 @@ class Containers:
 
 
 def until(condition, *, within_s, step_s=0.02):
-    """Wait for a condition; its value, or an assertion that it never came."""
-    give_up = time.monotonic() + within_s
+    """Wait until a condition is true and return its value; AssertionError after `within_s`."""
+    deadline_s = time.monotonic() + within_s
     while not (value := condition()):
-        assert time.monotonic() < give_up, f"{condition} did not come true in {within_s} s"
+        assert time.monotonic() < deadline_s, f"{condition} was not true within {within_s} s"
         time.sleep(step_s)
     return value

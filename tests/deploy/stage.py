@@ -1,4 +1,4 @@
-"""An organization to sweep, and the files that a container is given to do it."""
+"""A simulated organization, and the files to mount into a container that sweeps it."""
 
 import os
 from collections import Counter
@@ -35,8 +35,8 @@ class Stage:
     """A simulated Atlas on loopback, and the folders that are mounted.
 
     Attributes:
-        folder: Holds `policy/`, `secrets/` and `audit/`.
-        stale: Ids of the invitations that are over 14 days old.
+        folder: Contains `policy/`, `secrets/` and `audit/`.
+        stale: Ids of the invitations that are more than 14 days old.
         fresh: Ids of the others.
     """
 
@@ -52,7 +52,7 @@ class Stage:
 
     @property
     def mounts(self):
-        """What `podman run` needs to see the folders where the manifests mount them."""
+        """The options of `podman run` that mount the folders as the manifests do."""
         return (
             f"--volume={self.folder}/policy:/etc/invite-sweeper:ro",
             f"--volume={self.folder}/secrets:/run/secrets/invite-sweeper:ro",
@@ -69,17 +69,17 @@ class Stage:
         }
 
     def assert_untouched(self):
-        """Nothing was deleted, and nobody tried."""
+        """No DELETE was received."""
         assert self.sim.deletes_received == 0
 
     def assert_swept_once(self):
-        """Every stale invitation was deleted, each of them once, and no other."""
+        """Every stale invitation was deleted exactly once, and no other."""
         assert set(self.sim.deleted) == self.stale
         assert [i for i, times in Counter(self.sim.deleted).items() if times > 1] == []
         assert self.sim.request_log.deletes_after_confirmation == []
 
     def assert_sound(self, *logs):
-        """The logs verify together."""
+        """The logs verify together; return the result."""
         found = verify([self.audit / name for name in logs])
         assert found.error is None, found.error
         return found
@@ -87,26 +87,26 @@ class Stage:
 
 @contextmanager
 def staged(folder, *, projects, stale, fresh=1, cap=100_000, latency_s=0.0, owner=USER):
-    """Serve an organization with so many invitations a project while the block runs."""
+    """Serve an organization with `stale` and `fresh` invitations per project during the block."""
     sim = SimulatedAtlas()
     sim.add_organization(ORGANIZATION, "Example Org")
     old, young = set(), set()
     for number in range(projects):
         project = sim.add_project(f"project {number}")
         for each in range(stale):
-            who = f"old{each}@example.com"
-            old.add(sim.invite(project, who, age=timedelta(days=15 + each % 10)))
+            username = f"old{each}@example.com"
+            old.add(sim.invite(project, username, age=timedelta(days=15 + each % 10)))
         for each in range(fresh):
             young.add(sim.invite(project, f"new{each}@example.com", age=timedelta(days=each % 13)))
     if latency_s:
         sim.faults.set_latency(latency_s)
-    laid_out(folder, sim.add_service_account(), cap=cap, owner=owner)
+    write_files(folder, sim.add_service_account(), cap=cap, owner=owner)
     with serve_in_thread(sim) as base_url:
         yield Stage(sim, base_url, folder, frozenset(old), frozenset(young))
 
 
-def laid_out(folder, account, *, cap, owner):
-    """Write the files as a Secret, a ConfigMap and a volume would be mounted."""
+def write_files(folder, account, *, cap, owner):
+    """Write the files as a Secret, a ConfigMap and a volume are mounted."""
     variables = account.environment()
     files = {
         "policy/policy.yaml": POLICY.format(organization=ORGANIZATION, cap=cap),
@@ -124,5 +124,5 @@ def laid_out(folder, account, *, cap, owner):
 
 
 def shipped_policy():
-    """The policy that the manifests bring along."""
+    """Return the path of the policy in the manifests."""
     return DEPLOY / "kubernetes/base/policy.yaml"

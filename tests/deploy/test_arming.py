@@ -1,4 +1,4 @@
-"""Every file of `deploy/` ships as a dry run, and one line is all that arms it."""
+"""Every file of `deploy/` ships as a dry run that one changed line arms."""
 
 import re
 import shutil
@@ -11,12 +11,12 @@ from deploy.manifests import DEPLOY, KUBERNETES, built, changed_lines, container
 
 @dataclass(frozen=True)
 class Arming:
-    """A file that runs the program, and the one line of it that arms it.
+    """A file that runs the program, and its line that arms it.
 
     Attributes:
-        shipped: The line as it ships, a pattern.
-        armed: What a person makes of it.
-        command: The command that the file runs, given its text.
+        shipped: A pattern of the shipped line.
+        armed: Its replacement.
+        command: Returns the command that the file runs, from its text.
     """
 
     file: str
@@ -25,40 +25,42 @@ class Arming:
     command: object
 
 
-def of_crontab(text):
+def command_of_crontab(text):
     (job,) = (line for line in text.splitlines() if "/bin/invite-sweeper " in line)
     return job.split()[7]
 
 
-def of_service(text):
+def command_of_service(text):
     (start,) = re.findall(r"^ExecStart=((?:.*\\\n)*.*)", text, re.MULTILINE)
     return start.replace("\\\n", " ").split()[1]
 
 
-def of_dockerfile(text):
+def command_of_dockerfile(text):
     (command,) = re.findall(r"^CMD (.*)", text, re.MULTILINE)
     return yaml.safe_load(command)[0]
 
 
-def of_values(text):
+def command_of_values(text):
     return {"dry-run": "plan", "sweep": "sweep"}[yaml.safe_load(text)["mode"]]
 
 
-def of_cronjob(text):
+def command_of_cronjob(text):
     return container(yaml.safe_load(text))["args"][0]
 
 
 ARMINGS = [
-    Arming("cron/invite-sweeper.crontab", r" plan ", " sweep ", of_crontab),
-    Arming("systemd/invite-sweeper.service", r"^    plan \\$", r"    sweep \\\\", of_service),
-    Arming("docker/Dockerfile", r'^CMD \["plan"\]$', 'CMD ["sweep"]', of_dockerfile),
-    Arming("helm/values.yaml", r"^mode: dry-run$", "mode: sweep", of_values),
-    Arming("kubernetes/base/cronjob.yaml", r"^( +)- plan$", r"\1- sweep", of_cronjob),
+    Arming("cron/invite-sweeper.crontab", r" plan ", " sweep ", command_of_crontab),
+    Arming(
+        "systemd/invite-sweeper.service", r"^    plan \\$", r"    sweep \\\\", command_of_service
+    ),
+    Arming("docker/Dockerfile", r'^CMD \["plan"\]$', 'CMD ["sweep"]', command_of_dockerfile),
+    Arming("helm/values.yaml", r"^mode: dry-run$", "mode: sweep", command_of_values),
+    Arming("kubernetes/base/cronjob.yaml", r"^( +)- plan$", r"\1- sweep", command_of_cronjob),
 ]
 
 
 @pytest.mark.parametrize("arming", ARMINGS, ids=lambda arming: arming.file)
-def test_it_is_a_dry_run_and_one_line_makes_a_sweep_of_it(arming):
+def test_file_is_a_dry_run_and_one_line_arms_it(arming):
     shipped = (DEPLOY / arming.file).read_text()
     armed, times = re.subn(arming.shipped, arming.armed, shipped, flags=re.MULTILINE)
     removed, added = changed_lines(shipped, armed)
@@ -68,8 +70,8 @@ def test_it_is_a_dry_run_and_one_line_makes_a_sweep_of_it(arming):
     assert arming.command(armed) == "sweep"
 
 
-def test_no_other_file_runs_the_program():
-    """A file that comes to run it has to come into the list above."""
+def test_no_other_file_of_deploy_runs_the_program():
+    """New files that run the program must be added to ARMINGS."""
     runs = re.compile(r"bin/invite-sweeper\b|--audit-log|ENTRYPOINT|^\s+args:", re.MULTILINE)
     indirect = {"README.md", "helm/templates/cronjob.yaml"}
     indirect.add("kubernetes/components/sharded/kustomization.yaml")
@@ -80,7 +82,7 @@ def test_no_other_file_runs_the_program():
 
 
 @pytest.mark.deploy_tools("kustomize")
-def test_the_base_and_the_dry_run_overlay_are_the_same_dry_run():
+def test_base_and_dry_run_overlay_are_the_same_dry_run():
     base = built(KUBERNETES / "base")
 
     assert container(cronjob(base))["args"][0] == "plan"
@@ -88,14 +90,14 @@ def test_the_base_and_the_dry_run_overlay_are_the_same_dry_run():
 
 
 @pytest.mark.deploy_tools("kustomize")
-def test_one_word_is_the_only_difference_between_the_dry_run_and_the_sweep():
+def test_dry_run_and_sweep_overlay_differ_in_one_word():
     dry, armed = (built(KUBERNETES / "overlays" / name) for name in ("dry-run", "sweep"))
 
     assert changed_lines(dry, armed) == (["- plan"], ["- sweep"])
     assert container(cronjob(armed))["args"][0] == "sweep"
 
 
-def test_the_overlays_differ_in_the_one_line_that_arms():
+def test_overlay_files_differ_in_the_line_that_arms():
     dry, armed = (
         (KUBERNETES / "overlays" / name / "kustomization.yaml").read_text()
         for name in ("dry-run", "sweep")
@@ -107,7 +109,7 @@ def test_the_overlays_differ_in_the_one_line_that_arms():
 
 
 @pytest.mark.deploy_tools("kustomize")
-def test_the_sharded_overlay_is_a_dry_run_and_its_commented_line_arms_it(tmp_path):
+def test_sharded_overlay_is_a_dry_run_and_its_commented_line_arms_it(tmp_path):
     shutil.copytree(KUBERNETES, tmp_path, dirs_exist_ok=True)
     overlay = tmp_path / "overlays/sharded"
     dry = built(overlay)

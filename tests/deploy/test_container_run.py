@@ -1,4 +1,4 @@
-"""The image at work: read-only, without rights, in 128 MiB, against a simulated Atlas."""
+"""The image runs read-only, without capabilities, in 128 MiB, against a simulated Atlas."""
 
 import json
 import time
@@ -27,13 +27,13 @@ def command(stage, verb, *before):
 
 
 def run(containers, stage, verb):
-    """Run to the end; the exit code and the summary."""
+    """Run a command and return the exit code and the summary."""
     done = containers.podman("run", "--rm", "--pull=never", *command(stage, verb), check=False)
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 
 
-def test_a_dry_run_and_then_a_sweep_of_2000_with_the_log_on_a_volume(containers, image, tmp_path):
+def test_dry_run_and_sweep_of_2000_with_the_log_on_a_volume(containers, image, tmp_path):
     with staged(tmp_path, projects=20, stale=100) as stage:
         code, planned = run(containers, stage, "plan")
         assert code == ExitCode.DONE
@@ -50,16 +50,16 @@ def test_a_dry_run_and_then_a_sweep_of_2000_with_the_log_on_a_volume(containers,
         assert stage.assert_sound(LOG).runs == 3
 
 
-def test_a_sigterm_ends_it_with_8_within_the_grace_and_the_next_run_goes_on(
+def test_sigterm_exits_with_8_within_the_grace_period_and_the_next_run_continues(
     containers, image, tmp_path
 ):
     with staged(tmp_path, projects=20, stale=100, latency_s=0.2) as stage:
         process = containers.start(*command(stage, "sweep", "--name=stopped"))
         until(lambda: stage.sim.deletes_received >= 50, within_s=30)
-        before_s = time.monotonic()
+        started_s = time.monotonic()
         containers.podman("kill", "--signal=TERM", "stopped")
         out, err = process.communicate(timeout=30)
-        took_s = time.monotonic() - before_s
+        took_s = time.monotonic() - started_s
 
         assert process.returncode == ExitCode.INTERRUPTED, err
         assert took_s < GRACE_S + 2
@@ -76,7 +76,7 @@ def test_a_sigterm_ends_it_with_8_within_the_grace_and_the_next_run_goes_on(
         stage.assert_sound(LOG)
 
 
-def test_the_image_without_arguments_is_a_dry_run(containers, image, tmp_path):
+def test_image_without_arguments_is_a_dry_run(containers, image, tmp_path):
     with staged(tmp_path, projects=2, stale=3) as stage:
         done = containers.podman(
             "run", "--rm", "--pull=never", *HARDENED, "--network=host", *stage.mounts, IMAGE

@@ -1,4 +1,4 @@
-"""cron itself runs the shipped crontab; what it mails, and how the log is rotated."""
+"""cron runs the shipped crontab: its mails, and the rotation of the log."""
 
 import email
 import re
@@ -21,7 +21,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def machine(containers, image, tmp_path_factory):
-    """A machine with mail and cron as they are, and nothing scheduled yet."""
+    """A machine with mail and cron, and nothing scheduled."""
     folder = tmp_path_factory.mktemp("cron")
     with (
         staged(folder, projects=2, stale=3, owner=0) as stage,
@@ -38,10 +38,9 @@ def machine(containers, image, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mails(machine):
-    """What cron mailed of the shipped crontab, and of one with a misspelt policy.
+    """The mails of the shipped crontab and of one with a misspelt policy.
 
-    They are changed in what a test has to change: every minute instead of every night, and
-    Atlas's address. A minute begins within a minute.
+    The test changes the schedule to every minute, and Atlas's address.
     """
     faulty = CRONTAB.replace("policy.yaml", "polcy.yaml").replace("sweeper.jsonl", "other.jsonl")
     for name, crontab in (("invite-sweeper", CRONTAB), ("faulty", faulty)):
@@ -55,7 +54,7 @@ def mails(machine):
 
 
 def sent_by(machine):
-    """The two mails, the good one first, once both are there."""
+    """Return both mails, that of the shipped crontab first; None until both were sent."""
     *sent, _ = machine.read("/tmp/sent").split(END)
     if len(sent) < 2:
         return None
@@ -63,14 +62,14 @@ def sent_by(machine):
 
 
 def decoded(sent):
-    """A mail as its reader sees it: what sendmail was told, the subject, the text."""
-    told, _, mail = sent.partition("\n")
+    """Return the arguments of sendmail, the recipient, the subject and the text of a mail."""
+    arguments, _, mail = sent.partition("\n")
     message = email.message_from_string(mail)
     text = message.get_payload(decode=True).decode()
-    return f"{told}\nTo: {message['To']}\n{message['Subject']}\n{text}"
+    return f"{arguments}\nTo: {message['To']}\n{message['Subject']}\n{text}"
 
 
-def test_the_mail_goes_to_root_and_lists_what_is_stale(mails, machine):
+def test_mail_goes_to_root_and_lists_stale_invitations(mails, machine):
     listed, _ = mails
 
     assert re.search(r"^To: root$", listed, re.MULTILINE)
@@ -81,18 +80,18 @@ def test_the_mail_goes_to_root_and_lists_what_is_stale(mails, machine):
     machine.stage.assert_untouched()
 
 
-def test_a_run_that_fails_is_mailed_with_what_to_fix(mails):
+def test_failed_run_is_mailed_with_what_to_fix(mails):
     _, failed = mails
 
     assert "/etc/invite-sweeper/polcy.yaml" in failed
     assert "Atlas was not called" in failed
 
 
-def test_the_log_is_its_user_s_alone(mails, machine):
+def test_log_is_readable_only_by_its_user(mails, machine):
     assert machine.run("stat", "-c", "%U %a", LOG).stdout.split() == ["invite-sweeper", "600"]
 
 
-def test_a_log_that_a_run_holds_is_not_rotated(mails, machine):
+def test_locked_log_is_not_rotated(mails, machine):
     rotate = "logrotate --force /etc/logrotate.d/invite-sweeper"
     done = machine.run("flock", f"{LOG}.lock", *rotate.split(), check=False)
 
@@ -100,7 +99,7 @@ def test_a_log_that_a_run_holds_is_not_rotated(mails, machine):
     assert machine.audit_lines()
 
 
-def test_the_rotated_log_and_the_new_one_verify_together(mails, machine):
+def test_rotated_and_new_log_verify_together(mails, machine):
     rotated = rotate(machine)
     sweep_by_hand(machine)
 
@@ -110,7 +109,7 @@ def test_the_rotated_log_and_the_new_one_verify_together(mails, machine):
 
 
 def rotate(machine):
-    """Let logrotate take the log, as it would when the month is over; the new name."""
+    """Force a rotation and return the name of the rotated log."""
     machine.run("logrotate", "--force", "/etc/logrotate.d/invite-sweeper")
     names = machine.run("ls", "/var/lib/invite-sweeper").stdout.split()
     (rotated,) = (name for name in names if re.fullmatch(r"invite-sweeper\.jsonl-\d{8}", name))
@@ -119,7 +118,7 @@ def rotate(machine):
 
 
 def sweep_by_hand(machine):
-    """Run the crontab's own command, armed, as its user and with its variables."""
+    """Run the armed command of the crontab as its user, with its variables."""
     line = next(line for line in CRONTAB.splitlines() if NIGHTLY.match(line))
     command = line.split(maxsplit=6)[6].replace(" plan ", " sweep ")
     variables = [v for v in re.findall(r"^[A-Z_]+=\S+$", CRONTAB, re.MULTILINE) if "MAIL" not in v]

@@ -1,4 +1,4 @@
-"""The crontab and its log rotation, as text."""
+"""The text of the crontab and of its log rotation."""
 
 import re
 
@@ -13,7 +13,7 @@ def entries():
     return [line for line in CRONTAB.splitlines() if line and not line.startswith("#")]
 
 
-def test_there_is_one_job_and_it_runs_once_a_day_off_the_hour():
+def test_crontab_has_one_job_once_a_day_not_on_the_hour():
     jobs = [line for line in entries() if not re.match(r"[A-Z_]+=", line)]
 
     assert len(jobs) == 1
@@ -23,14 +23,14 @@ def test_there_is_one_job_and_it_runs_once_a_day_off_the_hour():
     assert rest == ["*", "*", "*"]
 
 
-def test_the_job_runs_as_a_user_of_its_own_and_names_the_program_in_full():
+def test_job_runs_as_its_own_user_and_names_the_program_by_absolute_path():
     job = entries()[-1].split()
 
     assert job[5] == "invite-sweeper"
     assert job[6].startswith("/")
 
 
-def test_no_percent_sign_is_left_for_cron_to_turn_into_a_newline():
+def test_crontab_has_no_percent_sign_which_cron_replaces_by_a_newline():
     assert not [line for line in entries() if "%" in line]
 
 
@@ -41,16 +41,16 @@ def test_credentials_are_named_as_files_and_never_as_values():
     assert all(name.endswith("_FILE") for name in names)
 
 
-def test_somebody_is_mailed():
+def test_mail_has_a_recipient():
     assert re.search(r"^MAILTO=\S+$", CRONTAB, re.MULTILINE)
 
 
-def test_the_file_ends_with_a_newline_or_cron_ignores_its_last_line():
+def test_crontab_ends_with_a_newline_because_cron_ignores_a_last_line_without():
     assert CRONTAB.endswith("\n")
 
 
 @pytest.mark.parametrize("directive", ["nocopytruncate", "nocreate", "nocompress", "dateext"])
-def test_rotation_leaves_whole_plain_files_that_sort_by_date(directive):
+def test_rotation_keeps_complete_uncompressed_files_named_by_date(directive):
     assert re.search(rf"^\s+{directive}$", LOGROTATE, re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""What `deploy/README.md` tells people to type is there, and does what it says."""
+"""The files and steps of `deploy/README.md` exist and work."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from invite_sweeper.policy import parse_policy
 README = (DEPLOY / "README.md").read_text()
 
 
-def test_every_file_that_it_names_is_there():
+def test_every_file_in_the_readme_exists():
     named = set(re.findall(r"\b(?:deploy|config)/[\w./-]*\w", README))
     table = set(re.findall(r"`((?:cron|systemd|kubernetes|helm)/)`", README))
     overlays = set(re.findall(r"`((?:overlays|components)/[\w./-]*\w)`", README))
@@ -25,14 +25,14 @@ def test_every_file_that_it_names_is_there():
     assert [name for name in overlays if not (DEPLOY / "kubernetes" / name).exists()] == []
 
 
-def test_it_tells_every_exit_code_that_a_night_can_end_with():
+def test_readme_lists_every_exit_code_of_a_nightly_run():
     codes = [code for code in ExitCode if code is not ExitCode.STALE]
 
     assert f" {' · '.join(f'{code} {code.label}' for code in codes)}.\n" in README
 
 
 @pytest.mark.deploy_tools("kustomize")
-def test_the_overlay_that_it_shows_builds_and_its_one_line_more_arms_it(tmp_path):
+def test_overlay_of_the_readme_builds_and_one_line_arms_it(tmp_path):
     shutil.copytree(DEPLOY, tmp_path / "deploy")
     shutil.copy(ROOT / "config/policy.yaml", tmp_path)
     (shown,) = re.findall(r"```yaml\n# kustomization\.yaml\n(.*?)```", README, re.DOTALL)
@@ -49,14 +49,14 @@ def test_the_overlay_that_it_shows_builds_and_its_one_line_more_arms_it(tmp_path
     assert changed_lines(dry, built(tmp_path)) == (["- plan"], ["- sweep"])
 
 
-def test_the_policy_that_the_manifests_ship_has_no_fault():
+def test_policy_of_the_manifests_is_valid():
     policy = parse_policy(shipped_policy().read_bytes(), "policy.yaml")
 
     assert [each.id for each in policy.organizations] == ["0" * 24]
     assert policy.limits.max_deletions == 25
 
 
-def test_the_chart_ships_the_same_policy():
+def test_chart_has_the_same_policy():
     values = yaml.safe_load((DEPLOY / "helm/values.yaml").read_text())
 
     assert values["policy"] == shipped_policy().read_text()

@@ -1,4 +1,4 @@
-"""The sdist and the wheel as they would be published, and their bill of materials."""
+"""The sdist and the wheel as published, and their bill of materials."""
 
 import json
 import re
@@ -20,16 +20,16 @@ ENTRY = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>\S+)(?P<marker> ;[^\\]*)? \
 
 
 def canonical(name):
-    """A project's name as the package index compares it (PEP 503)."""
+    """Return a project's normalized name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def locked():
-    """The locked versions, by name."""
+    """Return the locked versions by name."""
     return {canonical(found["name"]): found["version"] for found in ENTRY.finditer(LOCK)}
 
 
-def test_the_lock_names_no_registry_and_holds_every_entry_to_its_hashes():
+def test_lock_has_no_registry_address_and_a_hash_for_every_entry():
     entries = re.split(r"\n(?=\w)", LOCK.strip())
 
     assert "://" not in LOCK
@@ -37,16 +37,16 @@ def test_the_lock_names_no_registry_and_holds_every_entry_to_its_hashes():
     assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
 
 
-def test_the_lock_has_all_that_the_project_needs():
-    wanted = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["speed"]
-    names = {canonical(re.match(r"[\w.-]+", each).group()) for each in wanted}
+def test_lock_contains_all_dependencies():
+    dependencies = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["speed"]
+    names = {canonical(re.match(r"[\w.-]+", each).group()) for each in dependencies}
 
     assert [name for name in names if name not in locked()] == []
 
 
 @pytest.mark.slow
 @pytest.mark.deploy_tools("pyproject-build")
-def test_the_wheel_holds_the_package_with_its_types_and_licence_and_nothing_else(dist):
+def test_wheel_contains_only_the_package_its_types_and_licence(dist):
     (wheel,) = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -61,7 +61,7 @@ def test_the_wheel_holds_the_package_with_its_types_and_licence_and_nothing_else
 
 @pytest.mark.slow
 @pytest.mark.deploy_tools("pyproject-build")
-def test_the_sdist_holds_what_it_takes_to_check_and_to_deploy_it(dist):
+def test_sdist_contains_tests_lock_and_deployment_files(dist):
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -74,7 +74,7 @@ def test_the_sdist_holds_what_it_takes_to_check_and_to_deploy_it(dist):
 
 @pytest.mark.slow
 @pytest.mark.deploy_tools("pyproject-build")
-def test_the_wheel_installed_alone_from_the_lock_shows_its_demo(dist, tmp_path):
+def test_wheel_installed_from_the_lock_runs_the_demo(dist, tmp_path):
     (wheel,) = dist.glob("*.whl")
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     pip = (tmp_path / "venv/bin/python", "-m", "pip", "install", "--quiet", "--no-deps")
@@ -88,7 +88,7 @@ def test_the_wheel_installed_alone_from_the_lock_shows_its_demo(dist, tmp_path):
 
 
 @pytest.mark.deploy_tools("cyclonedx-py")
-def test_the_bill_of_materials_lists_every_locked_package_with_its_hashes(tmp_path):
+def test_bill_of_materials_lists_every_locked_package_with_hashes(tmp_path):
     path = tmp_path / "sbom.cdx.json"
     run(
         "cyclonedx-py", "requirements", "--pyproject=pyproject.toml", "--output-reproducible",

@@ -1,4 +1,4 @@
-"""The chart renders to what kustomize builds, and refuses values that it does not know."""
+"""The chart renders to the manifests of kustomize and rejects unknown values."""
 
 import pytest
 import yaml
@@ -13,7 +13,7 @@ KEPT = {"helm.sh/resource-policy": "keep"}
 
 @pytest.fixture
 def template(tmp_path):
-    """Render the chart with values, or tell what helm says against them."""
+    """Return a function that renders the chart with values."""
 
     def render(**values):
         (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
@@ -23,7 +23,7 @@ def template(tmp_path):
     return render
 
 
-def without_what_helm_alone_needs(manifests):
+def without_helm_annotations(manifests):
     claim = manifests["PersistentVolumeClaim", "invite-sweeper-audit"]
     assert claim["metadata"].pop("annotations") == KEPT
     return manifests
@@ -38,14 +38,14 @@ pytestmark = pytest.mark.deploy_tools("helm")
     [({}, "dry-run"), ({"mode": "sweep"}, "sweep"), ({"shards": 3}, "sharded")],
     ids=["dry-run", "sweep", "sharded"],
 )
-def test_the_chart_renders_to_the_very_manifests_of_the_overlay(template, values, overlay):
+def test_chart_renders_to_the_manifests_of_the_overlay(template, values, overlay):
     rendered = documents(template(**values).stdout)
 
     expected = documents(built(KUBERNETES / "overlays" / overlay))
-    assert without_what_helm_alone_needs(rendered) == expected
+    assert without_helm_annotations(rendered) == expected
 
 
-def test_the_mode_is_the_one_line_that_arms_it(template):
+def test_mode_is_the_only_line_that_arms_it(template):
     shipped = (CHART / "values.yaml").read_text()
     armed = yaml.safe_load(shipped) | {"mode": "sweep"}
 
@@ -70,7 +70,7 @@ def test_the_mode_is_the_one_line_that_arms_it(template):
     ],
     ids=str,
 )
-def test_a_value_that_the_schema_does_not_know_is_refused(template, values):
+def test_invalid_value_is_rejected(template, values):
     done = template(**values)
 
     assert done.returncode != 0
@@ -79,7 +79,7 @@ def test_a_value_that_the_schema_does_not_know_is_refused(template, values):
 
 @pytest.mark.parametrize("minutes", [1, 60, 300])
 @pytest.mark.parametrize("retries", [0, 2])
-def test_the_deadlines_follow_from_the_one_value(template, minutes, retries):
+def test_deadlines_are_derived_from_one_value(template, minutes, retries):
     rendered = documents(template(deadlineMinutes=minutes, retries=retries).stdout)
     job = rendered["CronJob", "invite-sweeper"]["spec"]
     spec = job["jobTemplate"]["spec"]
@@ -90,7 +90,7 @@ def test_the_deadlines_follow_from_the_one_value(template, minutes, retries):
     assert job["startingDeadlineSeconds"] + spec["activeDeadlineSeconds"] < 86_400
 
 
-def test_an_api_key_is_mounted_as_two_files_of_its_own(template):
+def test_api_key_is_mounted_as_two_files(template):
     rendered = documents(template(credentials={"kind": "api-key"}).stdout)
     pod = rendered["CronJob", "invite-sweeper"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
 
@@ -100,17 +100,17 @@ def test_an_api_key_is_mounted_as_two_files_of_its_own(template):
     ]
 
 
-def test_a_digest_takes_the_place_of_the_tag(template):
+def test_digest_replaces_the_tag(template):
     digest = f"sha256:{'a' * 64}"
 
     assert f"image: invite-sweeper@{digest}\n" in template(image={"digest": digest}).stdout
 
 
-def test_helm_finds_nothing_to_fix():
+def test_helm_lint_accepts_the_chart():
     run("helm", "lint", "--strict", CHART)
 
 
-def test_the_chart_is_of_the_program_s_version():
+def test_chart_has_the_version_of_the_program():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     values = yaml.safe_load((CHART / "values.yaml").read_text())
 

@@ -17,13 +17,13 @@ pytestmark = [
     pytest.mark.deploy_tools("root", "podman", "buildah", "runc", "mmdebstrap", "pyproject-build"),
 ]
 
-HOW_LONG_S = """
+TIME_VERSION = """
 import subprocess, sys, time
 before = time.perf_counter()
 done = subprocess.run(["invite-sweeper", "--version"], capture_output=True, text=True, check=True)
 print(time.perf_counter() - before, done.stdout.strip())
 """
-WHAT_IS_THERE = """
+INSPECT_CONTAINER = """
 import importlib.util, json, os, shutil
 from pathlib import Path
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
@@ -61,41 +61,41 @@ def inspected(containers, image):
     return json.loads(containers.podman("image", "inspect", image).stdout)[0]
 
 
-def test_it_starts_as_nobody_on_a_read_only_root_and_has_nothing_to_install_with(containers, image):
-    there = json.loads(python(containers, WHAT_IS_THERE))
+def test_image_runs_unprivileged_on_a_read_only_root_without_installers(containers, image):
+    found = json.loads(python(containers, INSPECT_CONTAINER))
 
-    assert there.pop("commands") in ([], ["apt-get"])  # the base's own; it needs root
-    assert there == {"modules": [], "user": [10001, 10001], "capabilities": 0, "writable": False}
+    assert found.pop("commands") in ([], ["apt-get"])  # of the base image; needs root
+    assert found == {"modules": [], "user": [10001, 10001], "capabilities": 0, "writable": False}
 
 
-def test_metrics_report_and_approval_come_with_it(containers, image):
+def test_image_includes_metrics_report_and_approval(containers, image):
     needed = "import cryptography, jinja2, prometheus_client; print('all')"
     assert python(containers, needed) == "all"
 
 
-def test_the_version_is_told_in_under_a_second(containers, image):
-    seconds, *said = python(containers, HOW_LONG_S).split()
+def test_version_is_printed_in_under_a_second(containers, image):
+    seconds, *output = python(containers, TIME_VERSION).split()
 
     assert float(seconds) < 1.0
-    assert invite_sweeper.__version__ in said
+    assert invite_sweeper.__version__ in output
 
 
-def test_it_adds_less_than_120_mib_to_its_base(containers, inspected):
+def test_image_adds_less_than_120_mib_to_its_base(containers, inspected):
     base = json.loads(containers.podman("image", "inspect", BASE).stdout)[0]
 
     added = inspected["Size"] - base["Size"]
     assert 0 < added < 120 * MIB
 
 
-def test_two_builds_give_one_digest(containers, context, image):
+def test_two_builds_have_the_same_digest(containers, context, image):
     assert containers.build(context, tag="localhost/again:1") == image
 
 
-def test_every_module_has_its_bytecode(containers, image):
+def test_every_module_has_bytecode(containers, image):
     assert python(containers, WITHOUT_BYTECODE) == "[]"
 
 
-def test_it_says_what_it_is_how_to_stop_it_and_that_it_is_a_dry_run(inspected):
+def test_image_has_labels_a_stop_signal_and_a_dry_run_as_command(inspected):
     config, labels = inspected["Config"], inspected["Labels"]
 
     assert config["User"] == "10001:10001"
@@ -106,7 +106,7 @@ def test_it_says_what_it_is_how_to_stop_it_and_that_it_is_a_dry_run(inspected):
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
 
 
-def test_wheels_come_from_the_lock_with_their_hashes_alone():
+def test_image_installs_only_wheels_of_the_lock_with_hashes():
     (install,) = re.findall(r"install [^&]*requirements\.lock", DOCKERFILE)
 
     assert {"--require-hashes", "--no-deps", "--only-binary"} <= set(install.split())

@@ -1,4 +1,4 @@
-"""The Job of the CronJob's template, run for real with its ConfigMap, Secret and volume."""
+"""The Job of the CronJob template, run by podman with its ConfigMap, Secret and volume."""
 
 import json
 from pathlib import Path
@@ -24,10 +24,10 @@ READ_BY_ALL = 0o444
 
 
 def playable(overlay, stage):
-    """What `kubectl create job --from=cronjob/…` makes, and what it mounts; no word more.
+    """Return the Job of `kubectl create job --from=cronjob/…`, and what it mounts.
 
     Changed are the image's name, Atlas's address, the policy's organization, and one mode:
-    podman 5.4 knows no fsGroup, by which Kubernetes lets the group read the Secret.
+    podman 5.4 does not support fsGroup, which allows the group to read the Secret.
     """
     found = documents(built(KUBERNETES / "overlays" / overlay))
     job = {
@@ -59,7 +59,7 @@ def secret_of(stage):
 
 @pytest.fixture
 def played(containers, image, tmp_path):
-    """Play an overlay to its end: its exit code, its output, and how it was contained."""
+    """Return a function that runs an overlay: its exit code, its output, its container."""
     path = tmp_path / "play.yaml"
 
     def play(overlay, stage):
@@ -81,21 +81,21 @@ def audit_folder(containers):
     return Path(done.stdout.strip())
 
 
-def test_the_dry_run_lists_and_the_armed_overlay_deletes(played, containers, tmp_path):
+def test_dry_run_lists_and_the_armed_overlay_deletes(played, containers, tmp_path):
     with staged(tmp_path, projects=4, stale=20) as stage:
-        code, said, _ = played("dry-run", stage)
-        assert code == ExitCode.DONE, said
-        assert "nothing was deleted" in said
+        code, output, _ = played("dry-run", stage)
+        assert code == ExitCode.DONE, output
+        assert "nothing was deleted" in output
         stage.assert_untouched()
 
-        code, said, _ = played("sweep", stage)
-        assert code == ExitCode.DONE, said
+        code, output, _ = played("sweep", stage)
+        assert code == ExitCode.DONE, output
         stage.assert_swept_once()
         log = audit_folder(containers) / "invite-sweeper.jsonl"
         assert stage.assert_sound(log).runs == 2
 
 
-def test_the_pod_is_held_as_the_manifest_says(played, tmp_path):
+def test_pod_has_the_restrictions_of_the_manifest(played, tmp_path):
     with staged(tmp_path, projects=1, stale=1) as stage:
         _, _, inspected = played("dry-run", stage)
     host = inspected["HostConfig"]
@@ -108,7 +108,7 @@ def test_the_pod_is_held_as_the_manifest_says(played, tmp_path):
     assert "no-new-privileges" in " ".join(host["SecurityOpt"])
 
 
-def test_the_policy_as_it_is_shipped_has_no_project_in_sight_and_refuses(played, tmp_path):
+def test_shipped_policy_sees_no_project_and_refuses(played, tmp_path):
     with staged(tmp_path, projects=2, stale=2) as stage:
         (stage.folder / "policy/policy.yaml").write_text(shipped_policy().read_text())
         code, _, _ = played("sweep", stage)

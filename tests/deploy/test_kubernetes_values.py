@@ -1,4 +1,4 @@
-"""The values of the manifests, which a check of their structure does not see."""
+"""The values of the manifests, which a schema check does not cover."""
 
 import re
 
@@ -40,16 +40,16 @@ def test_one_run_at_a_time_once_a_night_in_a_named_time_zone(job):
     assert "suspend" not in spec
 
 
-def test_a_late_start_is_allowed_but_never_into_the_next_night(job):
+def test_late_start_ends_before_the_next_run(job):
     assert job["spec"]["startingDeadlineSeconds"] >= 600
-    whole = (
+    latest_end_s = (
         job["spec"]["startingDeadlineSeconds"]
         + job["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"]
     )
-    assert whole < DAY_S
+    assert latest_end_s < DAY_S
 
 
-def test_the_deadlines_agree_with_each_other(job):
+def test_deadlines_of_program_pod_and_job_agree(job):
     spec = job["spec"]["jobTemplate"]["spec"]
     own_s = seconds(options(container(job)["args"])["deadline"])
     pod_s = pod_spec(job)["activeDeadlineSeconds"]
@@ -58,11 +58,11 @@ def test_the_deadlines_agree_with_each_other(job):
     assert pod_s * (spec["backoffLimit"] + 1) <= spec["activeDeadlineSeconds"]
 
 
-def test_the_pod_has_longer_to_stop_than_the_program_takes(job):
+def test_pod_may_stop_longer_than_the_grace_period_of_the_program(job):
     assert pod_spec(job)["terminationGracePeriodSeconds"] >= GRACE_S + 10
 
 
-def test_history_is_kept_for_the_one_who_looks_after_the_weekend(job):
+def test_history_covers_a_weekend_of_failed_jobs(job):
     assert job["spec"]["failedJobsHistoryLimit"] >= 3
     assert job["spec"]["successfulJobsHistoryLimit"] >= 1
 
@@ -73,16 +73,16 @@ def rules_for(job, code):
 
 
 @pytest.mark.parametrize("code", [c for c in ExitCode if not (c.retryable or c.succeeded)])
-def test_what_would_end_the_same_way_again_fails_at_once(job, code):
+def test_final_exit_code_fails_the_job_at_once(job, code):
     assert rules_for(job, code) == ["FailJob"]
 
 
 @pytest.mark.parametrize("code", [code for code in ExitCode if code.retryable])
-def test_what_may_pass_is_tried_again(job, code):
+def test_retryable_exit_code_is_counted(job, code):
     assert rules_for(job, code) == ["Count"]
 
 
-def test_the_failure_policy_names_the_container_and_the_pod_is_never_restarted_in_place(job):
+def test_failure_policy_names_the_container_and_the_pod_is_never_restarted(job):
     spec = job["spec"]["jobTemplate"]["spec"]
     rules = [r["onExitCodes"] for r in spec["podFailurePolicy"]["rules"] if "onExitCodes" in r]
 
@@ -92,7 +92,7 @@ def test_the_failure_policy_names_the_container_and_the_pod_is_never_restarted_i
     assert spec["podReplacementPolicy"] == "Failed"
 
 
-def test_the_pod_is_restricted_to_the_letter(job):
+def test_pod_follows_the_restricted_standard(job):
     pod, box = pod_spec(job)["securityContext"], container(job)["securityContext"]
 
     assert pod["runAsNonRoot"] is True
@@ -103,7 +103,7 @@ def test_the_pod_is_restricted_to_the_letter(job):
     assert box["readOnlyRootFilesystem"] is True
 
 
-def test_no_token_of_the_cluster_reaches_the_pod(job, manifests):
+def test_pod_has_no_token_of_the_cluster(job, manifests):
     account = manifests["ServiceAccount", "invite-sweeper"]
 
     assert account["automountServiceAccountToken"] is False
@@ -111,7 +111,7 @@ def test_no_token_of_the_cluster_reaches_the_pod(job, manifests):
     assert pod_spec(job)["serviceAccountName"] == account["metadata"]["name"]
 
 
-def test_credentials_come_as_mounted_files_and_no_secret_is_shipped(job, manifests):
+def test_credentials_are_mounted_files_and_no_secret_is_shipped(job, manifests):
     mounts = {m["name"]: m for m in container(job)["volumeMounts"]}
     (volume,) = (v for v in pod_spec(job)["volumes"] if "secret" in v)
     mount = mounts[volume["name"]]
@@ -123,7 +123,7 @@ def test_credentials_come_as_mounted_files_and_no_secret_is_shipped(job, manifes
     assert "Secret" not in {kind for kind, _ in manifests}
 
 
-def test_every_volume_has_its_source_and_every_mount_its_volume(job, manifests):
+def test_every_volume_has_a_source_and_every_mount_a_volume(job, manifests):
     volumes = {v["name"]: v for v in pod_spec(job)["volumes"]}
 
     assert {m["name"] for m in container(job)["volumeMounts"]} == set(volumes)
@@ -132,7 +132,7 @@ def test_every_volume_has_its_source_and_every_mount_its_volume(job, manifests):
     assert ("PersistentVolumeClaim", claim) in manifests
 
 
-def test_the_arguments_name_files_under_the_mounts(job, manifests):
+def test_arguments_name_files_below_the_mounts(job, manifests):
     given = options(container(job)["args"])
     mounts = {m["name"]: m["mountPath"] for m in container(job)["volumeMounts"]}
     (policy,) = manifests["ConfigMap", "invite-sweeper-policy"]["data"]
@@ -141,7 +141,7 @@ def test_the_arguments_name_files_under_the_mounts(job, manifests):
     assert given["audit-log"].startswith(f"{mounts['audit']}/")
 
 
-def test_only_name_lookups_and_https_to_public_addresses_go_out(job, manifests):
+def test_only_dns_and_https_to_public_addresses_are_allowed(job, manifests):
     spec = manifests["NetworkPolicy", "invite-sweeper"]["spec"]
     labels = job["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
 
@@ -153,7 +153,7 @@ def test_only_name_lookups_and_https_to_public_addresses_go_out(job, manifests):
     assert {"10.0.0.0/8", "169.254.0.0/16", "fc00::/7"} <= excepted
 
 
-def test_everything_is_in_the_namespace_that_enforces_the_restricted_standard(manifests):
+def test_every_manifest_is_in_the_namespace_with_the_restricted_standard(manifests):
     (namespace,) = documents((KUBERNETES / "namespace.yaml").read_text()).values()
 
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -162,7 +162,7 @@ def test_everything_is_in_the_namespace_that_enforces_the_restricted_standard(ma
     }
 
 
-def test_quantities_are_quantities_and_the_request_is_within_the_limit(job):
+def test_memory_request_is_at_most_the_limit(job):
     resources = container(job)["resources"]
     request, limit = (
         int(re.fullmatch(r"(\d+)Mi", resources[key]["memory"]).group(1))
@@ -171,4 +171,4 @@ def test_quantities_are_quantities_and_the_request_is_within_the_limit(job):
 
     assert request <= limit
     assert re.fullmatch(r"\d+m", resources["requests"]["cpu"])
-    assert "cpu" not in resources["limits"]  # throttled to no one's gain
+    assert "cpu" not in resources["limits"]  # it would only throttle the job

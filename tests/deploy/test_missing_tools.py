@@ -1,4 +1,4 @@
-"""Without a tool a test says so: it is skipped by hand, and fails where the gate runs."""
+"""A test without its command is skipped with a reason, and fails in the gate."""
 
 import os
 import sys
@@ -8,12 +8,12 @@ from deploy.conftest import REQUIRED
 from deploy.containers import run
 from deploy.manifests import ROOT
 
-ONE = "tests/deploy/test_arming.py::test_the_base_and_the_dry_run_overlay_are_the_same_dry_run"
+ONE = "tests/deploy/test_arming.py::test_base_and_dry_run_overlay_are_the_same_dry_run"
 
 
 @pytest.fixture
 def outcome(tmp_path):
-    """Run one test on a machine that has no kustomize."""
+    """Run one test without kustomize in the PATH."""
 
     def run_one(**variables):
         command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rEs", ONE)
@@ -24,7 +24,7 @@ def outcome(tmp_path):
     return run_one
 
 
-def test_it_is_skipped_with_the_reason(outcome):
+def test_without_the_command_the_test_is_skipped_with_a_reason(outcome):
     done = outcome()
 
     assert done.returncode == 0
@@ -32,7 +32,7 @@ def test_it_is_skipped_with_the_reason(outcome):
     assert "this machine lacks kustomize" in done.stdout
 
 
-def test_it_fails_with_the_reason_where_a_skip_is_forbidden(outcome):
+def test_with_the_variable_set_the_test_fails_with_a_reason(outcome):
     done = outcome(**{REQUIRED: "1"})
 
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Three shards at once, as the pods of the Indexed Job: each invitation once, caps in sum."""
+"""Three shards at once, as the pods of the Indexed Job."""
 
 import json
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ def sharded():
 
 
 @pytest.mark.deploy_tools("kustomize")
-def test_the_number_of_shards_is_the_same_in_all_three_places(sharded):
+def test_number_of_shards_is_the_same_in_all_three_places(sharded):
     spec = sharded["spec"]["jobTemplate"]["spec"]
 
     assert spec["completionMode"] == "Indexed"
@@ -29,7 +29,7 @@ def test_the_number_of_shards_is_the_same_in_all_three_places(sharded):
 
 
 @pytest.mark.deploy_tools("kustomize")
-def test_each_shard_has_its_own_tries_and_its_own_log(sharded):
+def test_each_shard_has_its_own_retries_and_log(sharded):
     spec = sharded["spec"]["jobTemplate"]["spec"]
 
     assert spec["backoffLimitPerIndex"] == 2
@@ -40,7 +40,7 @@ def test_each_shard_has_its_own_tries_and_its_own_log(sharded):
 
 @dataclass(frozen=True)
 class Pods:
-    """The pods of the Indexed Job, armed; Kubernetes' part in it is done here."""
+    """The armed pods of the Indexed Job, started as Kubernetes does."""
 
     containers: object
     stage: object
@@ -62,7 +62,7 @@ class Pods:
         return [f"shard-{index}.jsonl" for index in range(SHARDS)]
 
     def verified(self):
-        """What the image's own `audit verify` says of the three logs together."""
+        """Return the exit code of the image's `audit verify` on the three logs."""
         paths = [f"/var/lib/invite-sweeper/{name}" for name in self.logs]
         arguments = (*HARDENED, *self.stage.mounts, "--network=none", IMAGE, "audit", "verify")
         done = self.containers.podman("run", "--rm", "--pull=never", *arguments, *paths)
@@ -70,7 +70,7 @@ class Pods:
 
 
 def ended(pods):
-    """What each said at its end."""
+    """Wait for the pods and return exit code and summary of each."""
     outcomes = []
     for pod in pods:
         out, err = pod.communicate(timeout=90)
@@ -81,7 +81,7 @@ def ended(pods):
 
 @pytest.fixture
 def pods(containers, image, sharded):
-    """Pods of a stage; none is left behind."""
+    """Return a function that creates the pods of a stage; they are removed afterwards."""
     verb, *rest = container(sharded)["args"]
     assert verb == "plan"
     yield lambda stage: Pods(containers, stage, ("sweep", *rest))
@@ -95,7 +95,7 @@ needs_containers = pytest.mark.deploy_tools(
 
 @pytest.mark.slow
 @needs_containers
-def test_three_at_once_delete_every_stale_invitation_of_300_projects_once(pods, tmp_path):
+def test_three_shards_delete_every_stale_invitation_of_300_projects_once(pods, tmp_path):
     with staged(tmp_path, projects=300, stale=4) as stage:
         three = pods(stage)
         outcomes = ended(three.start_all())
@@ -110,7 +110,7 @@ def test_three_at_once_delete_every_stale_invitation_of_300_projects_once(pods, 
 
 @pytest.mark.slow
 @needs_containers
-def test_the_caps_of_the_run_hold_for_the_three_together(pods, tmp_path):
+def test_limits_hold_for_the_three_shards_together(pods, tmp_path):
     with staged(tmp_path, projects=300, stale=4, cap=100) as stage:
         policy = stage.folder / "policy/policy.yaml"
         policy.write_text(policy.read_text().replace("limits:", "limits:\n  over_limit: trim"))
@@ -124,7 +124,7 @@ def test_the_caps_of_the_run_hold_for_the_three_together(pods, tmp_path):
 
 @pytest.mark.slow
 @needs_containers
-def test_one_that_is_killed_and_started_again_changes_nothing_of_that(pods, tmp_path):
+def test_killed_and_restarted_shard_deletes_nothing_twice(pods, tmp_path):
     with staged(tmp_path, projects=300, stale=4, latency_s=0.2) as stage:
         three = pods(stage)
         first, *others = three.start_all()

@@ -1,4 +1,4 @@
-"""systemd itself runs the shipped units, with every restriction that this kernel knows."""
+"""systemd runs the shipped units with the restrictions that the kernel supports."""
 
 import re
 
@@ -12,8 +12,8 @@ from invite_sweeper.errors import ExitCode
 SERVICE = (DEPLOY / "systemd/invite-sweeper.service").read_text()
 EXEC_START = re.compile(r"^ExecStart=.*?[^\\]\n", re.MULTILINE | re.DOTALL)
 UNIT = "/etc/systemd/system/invite-sweeper.service"
-# The container has no user namespaces to give; everything else of the unit is in force.
-OF_THE_TEST = "[Service]\nPrivateUsers=no\nEnvironment=MONGODB_ATLAS_BASE_URL={}\n"
+# The container cannot create user namespaces; all other settings of the unit are in force.
+TEST_CONFIG = "[Service]\nPrivateUsers=no\nEnvironment=MONGODB_ATLAS_BASE_URL={}\n"
 PROBE = r"""#!/bin/sh
 attempt() { if "$@" >/dev/null 2>&1; then echo "yes: $*"; else echo "no: $*"; fi; }
 attempt touch /etc/written
@@ -41,14 +41,14 @@ def machine(containers, image, tmp_path_factory):
         staged(folder, projects=2, stale=3, owner=0) as stage,
         started(containers, image, stage) as up,
     ):
-        up.write(f"{UNIT}.d/test.conf", OF_THE_TEST.format(stage.base_url))
+        up.write(f"{UNIT}.d/test.conf", TEST_CONFIG.format(stage.base_url))
         up.ship("systemd/invite-sweeper.service", UNIT)
         up.ship("systemd/invite-sweeper.timer", UNIT.replace(".service", ".timer"))
         yield up
 
 
 def start(machine, unit_text):
-    """Install the service and run it once; its exit code and what it logged."""
+    """Install the service, run it once, and return its exit code and log."""
     machine.write(UNIT, unit_text)
     machine.run("systemctl", "daemon-reload")
     machine.run("journalctl", "--rotate", "--vacuum-time=1s", check=False)
@@ -59,7 +59,7 @@ def start(machine, unit_text):
     return int(shown.stdout.strip().partition("=")[2]), log.stdout
 
 
-def test_as_shipped_it_lists_and_with_the_one_word_changed_it_sweeps(machine):
+def test_shipped_service_lists_and_with_one_word_changed_it_sweeps(machine):
     code, log = start(machine, SERVICE)
     assert code == ExitCode.DONE, log
     assert "nothing was deleted" in log
@@ -73,7 +73,7 @@ def test_as_shipped_it_lists_and_with_the_one_word_changed_it_sweeps(machine):
     assert machine.run("stat", "-c", "%U %a", LOG).stdout.split() == ["invite-sweeper", "600"]
 
 
-def test_inside_it_nothing_but_its_own_folder_and_credentials_is_in_reach(machine):
+def test_service_can_access_only_its_folder_and_credentials(machine):
     machine.write("/usr/local/bin/probe", PROBE, mode="0755")
     code, log = start(machine, EXEC_START.sub("ExecStart=probe\n", SERVICE))
 
@@ -89,7 +89,7 @@ def test_inside_it_nothing_but_its_own_folder_and_credentials_is_in_reach(machin
     assert re.search(r"^Seccomp: 2$", log, re.MULTILINE)
 
 
-def test_the_timer_waits_for_the_night(machine):
+def test_timer_is_scheduled_for_the_night(machine):
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "enable", "--now", "invite-sweeper.timer")
     listed = machine.run("systemctl", "list-timers", "--no-pager", "invite-sweeper.timer").stdout
@@ -97,7 +97,7 @@ def test_the_timer_waits_for_the_night(machine):
     assert re.search(r"03:(1[7-9]|[2-4]\d):\d\d .*invite-sweeper\.service", listed)
 
 
-def test_wrong_credentials_are_not_tried_again(machine):
+def test_wrong_credentials_are_not_retried(machine):
     machine.write("/etc/invite-sweeper/client-secret", "mdb_sa_sk_wrong", mode="0400")
     code, log = start(machine, SERVICE)
 

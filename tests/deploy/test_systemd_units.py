@@ -1,4 +1,4 @@
-"""The systemd units: what systemd says of them, and what the program says under them."""
+"""The systemd units: checks of systemd-analyze, and values that must agree."""
 
 import ctypes
 import re
@@ -16,11 +16,11 @@ SERVICE = (UNITS / "invite-sweeper.service").read_text()
 TIMER = (UNITS / "invite-sweeper.timer").read_text()
 
 REFUSE_EXEC_GAIN = 1
-PR_SET_MDWE = 65  # linux/prctl.h: what MemoryDenyWriteExecute= stands for
+PR_SET_MDWE = 65  # linux/prctl.h: what MemoryDenyWriteExecute= sets
 
 
 class Unit(ConfigParser):
-    """A unit file. Repeated keys are joined by newlines; continued lines are one."""
+    """A unit file. Repeated keys are numbered, continued lines are joined."""
 
     def __init__(self, text):
         super().__init__(interpolation=None, strict=False, delimiters=("=",))
@@ -29,7 +29,7 @@ class Unit(ConfigParser):
 
 
 def joined(text):
-    """The text with repeated keys numbered, as ConfigParser knows no lists."""
+    """Return the text with repeated keys numbered, as ConfigParser does not support lists."""
     seen = {}
     lines = []
     for line in text.replace("\\\n", " ").splitlines():
@@ -48,7 +48,7 @@ def service():
     return Unit(SERVICE)["Service"]
 
 
-def test_the_service_is_a_dry_run_and_a_word_on_a_line_of_its_own_arms_it(service):
+def test_service_is_a_dry_run_and_the_word_on_a_separate_line_arms_it(service):
     armed = re.sub(r"^    plan \\$", r"    sweep \\", SERVICE, flags=re.MULTILINE)
 
     assert service["ExecStart"].split()[1] == "plan"
@@ -58,7 +58,7 @@ def test_the_service_is_a_dry_run_and_a_word_on_a_line_of_its_own_arms_it(servic
 
 @pytest.fixture
 def in_place(tmp_path):
-    """Verify a unit where the program is installed as the unit says, and nowhere else."""
+    """Return a function that verifies units with the program at the path of the unit."""
 
     def verify(*names):
         script = (
@@ -72,14 +72,14 @@ def in_place(tmp_path):
 
 
 @pytest.mark.deploy_tools("root", "systemd-analyze", "unshare")
-def test_systemd_has_nothing_to_say_of_the_units(in_place):
+def test_systemd_analyze_accepts_the_units(in_place):
     done = in_place("invite-sweeper.service", "invite-sweeper.timer")
 
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 @pytest.mark.deploy_tools("systemd-analyze")
-def test_the_exposure_is_at_most_two():
+def test_exposure_level_is_at_most_two():
     done = run(
         "systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager",
         UNITS / "invite-sweeper.service", check=False,
@@ -91,18 +91,18 @@ def test_the_exposure_is_at_most_two():
 
 
 @pytest.mark.deploy_tools("systemd-analyze")
-def test_the_timer_runs_once_a_day_off_the_hour_and_makes_up_for_a_night_missed():
+def test_timer_runs_once_a_day_not_on_the_hour_and_catches_up():
     timer = Unit(TIMER)["Timer"]
     done = run("systemd-analyze", "calendar", "--iterations=3", timer["OnCalendar"])
-    moments = re.findall(r"(?:elapse|Iteration #\d): \w+ ([\d-]+) ([\d:]+)", done.stdout)
+    times = re.findall(r"(?:elapse|Iteration #\d): \w+ ([\d-]+) ([\d:]+)", done.stdout)
 
-    assert len({day for day, _ in moments}) == 3
-    assert {moment for _, moment in moments} == {"03:17:00"}
+    assert len({day for day, _ in times}) == 3
+    assert {time for _, time in times} == {"03:17:00"}
     assert timer["Persistent"] == "yes"
     assert timer["RandomizedDelaySec"] == "30min"
 
 
-def test_the_deadlines_agree_with_each_other(service):
+def test_deadlines_of_program_and_service_agree(service):
     deadline_min = int(re.search(r"--deadline (\d+)m", service["ExecStart"]).group(1))
     start_min = int(re.fullmatch(r"(\d+)min", service["TimeoutStartSec"]).group(1))
 
@@ -110,7 +110,7 @@ def test_the_deadlines_agree_with_each_other(service):
     assert int(re.fullmatch(r"(\d+)s", service["TimeoutStopSec"]).group(1)) >= 30
 
 
-def test_only_what_may_pass_is_tried_again(service):
+def test_only_retryable_exit_codes_are_retried(service):
     never = {int(code) for code in service["RestartPreventExitStatus"].split()}
 
     assert service["Restart"] == "on-failure"
@@ -129,7 +129,7 @@ def test_credentials_are_loaded_by_systemd_and_named_as_files(service):
     assert "policy.yaml" in loaded
 
 
-def test_the_log_is_the_one_that_is_rotated_and_belongs_to_a_user_that_stays(service):
+def test_log_is_rotated_and_belongs_to_a_permanent_user(service):
     rotated = (DEPLOY / "cron/invite-sweeper.logrotate").read_text()
     users = (UNITS / "invite-sweeper.sysusers").read_text()
 
@@ -138,14 +138,14 @@ def test_the_log_is_the_one_that_is_rotated_and_belongs_to_a_user_that_stays(ser
     assert f"\nu {service['User']} " in users
 
 
-def refuse_memory_that_is_written_and_run():
+def deny_write_execute():
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def test_the_program_runs_where_no_memory_may_be_both_written_and_run():
+def test_program_runs_with_memory_deny_write_execute():
     imports = "import aiohttp, orjson, pydantic, uvloop, yaml; print(uvloop.new_event_loop())"
 
-    done = run(sys.executable, "-c", imports, preexec_fn=refuse_memory_that_is_written_and_run)
+    done = run(sys.executable, "-c", imports, preexec_fn=deny_write_execute)
     assert "uvloop.Loop" in done.stdout

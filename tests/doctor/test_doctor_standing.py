@@ -106,7 +106,5 @@ def test_projects_of_another_organization_in_sight_are_told_and_are_no_trouble()
     told = organization_checks(policy(), RunScope((project(3),), organizations=(ORG,)), foreign)
     *_, last = told
     assert last.state is CheckState.OK
-    assert last.message.startswith(
-        "2 projects of other organizations are visible and ignored"
-    )
+    assert last.message.startswith("2 projects of other organizations are visible and ignored")
     assert OTHER_ORG in last.message
