@@ -115,7 +115,7 @@ async def sweep_all(sim, atlas):
         project = Project(project_id, group.name, ORG)
         listed = await atlas.reader.invitations(project, Source.USERS)
         queues.append(ListQueue([PlannedDeletion(one, "rule") for one in listed]))
-    assert sum(len(lane.left) for lane in queues) == DELETIONS
+    assert sum(len(queue.left) for queue in queues) == DELETIONS
     recorder = Outcomes()
     lenient = policy(limits={"max_failure_share": 1.0, "max_already_gone_share": 1.0}).limits
     sweep = SweepExecutor(
