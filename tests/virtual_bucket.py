@@ -1,6 +1,6 @@
 """A token bucket as Atlas implements it, and a client, on a virtual clock.
 
-`run` runs a coroutine on an event loop whose time jumps to the next timer.
+`run` runs a coroutine on an event loop that skips the time until the next timer.
 """
 
 import asyncio
@@ -165,7 +165,7 @@ class Client:
         return self.concurrency / (self.latency_s * (1 + self.jitter / 2))
 
     async def exchange(self):
-        """Send one request whose token was acquired; return whether it was allowed."""
+        """Send one request with an acquired token; return whether it was allowed."""
         sent_s = self.loop.time()
         await asyncio.sleep(self.latency_s / 2 * (1 + self.jitter * self.rng.random()))
         allowed, limit, remaining, retry_after_s = self.server.request()

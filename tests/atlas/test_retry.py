@@ -230,9 +230,9 @@ async def test_no_wait_once_the_deadline_is_reached(fake_time, left_s):
 @pytest.mark.parametrize("status", [401, 429, 500])
 async def test_cancelled_wait_ends_within_1_s_without_a_retry(fake_time, status):
     request = ScriptedRequest(fake_time, failed(status, retry_after="20"))
-    begin_s = fake_time.now_s
+    start_s = fake_time.now_s
 
-    result = await request.run(cancelled=lambda: fake_time.now_s > begin_s + 4.5)
+    result = await request.run(cancelled=lambda: fake_time.now_s > start_s + 4.5)
 
     assert result.status == status
     assert (request.attempts_made, sum(fake_time.slept), request.retry_loop.retries_cut_short) == (

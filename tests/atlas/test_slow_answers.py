@@ -38,8 +38,8 @@ def run_skipping_idle_time(scenario):
     """Run a coroutine function; return its result and the seconds that passed."""
     with asyncio.Runner(loop_factory=jumping_loop) as runner:
         loop = runner.get_loop()
-        begin_s = loop.time()
-        return runner.run(scenario()), loop.time() - begin_s
+        start_s = loop.time()
+        return runner.run(scenario()), loop.time() - start_s
 
 
 class NullLog:
