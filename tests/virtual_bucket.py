@@ -1,6 +1,6 @@
-"""One bucket as Atlas keeps it, and a client, on a virtual clock: no test waits for real.
+"""A token bucket as Atlas implements it, and a client, on a virtual clock.
 
-`run` drives a coroutine on an event loop whose time jumps to the next timer.
+`run` runs a coroutine on an event loop that skips the time until the next timer.
 """
 
 import asyncio
@@ -12,33 +12,33 @@ from dataclasses import dataclass, field
 from invite_sweeper.atlas.rate_limits import BucketLimit
 
 START_S = 1000.0
-"""What the virtual clock shows at first."""
+"""The virtual time at the start."""
 
 
-class _Leaping(selectors.SelectSelector):
+class _SkippingSelector(selectors.SelectSelector):
     """A selector that adds the time it would have waited to `now_s`."""
 
     now_s = START_S
 
     def select(self, timeout=None):
         if timeout is None:
-            raise RuntimeError("every task waits for something that never comes")
+            raise RuntimeError("deadlock: no task can continue")
         self.now_s += max(timeout, 0.0)
         return super().select(0)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self):
-        self._leaping = _Leaping()
-        super().__init__(self._leaping)
+        self._skipping = _SkippingSelector()
+        super().__init__(self._skipping)
         self._clock_resolution = 1e-9
 
     def time(self):
-        return self._leaping.now_s
+        return self._skipping.now_s
 
 
 def run(main):
-    """Run `main(loop)`; virtual seconds."""
+    """Run `main(loop)` on virtual time and return its result."""
     loop = VirtualLoop()
     try:
         return loop.run_until_complete(main(loop))
@@ -48,9 +48,16 @@ def run(main):
 
 @dataclass
 class Server:
-    """One bucket as Atlas keeps it: falls by one a request, jumps every `period_s`.
+    """A bucket that each request lowers by one and that is refilled every `period_s`.
 
-    `anchor_s`: a tick falls on it (virtual time). `drip`: refilled continuously instead.
+    Attributes:
+        anchor_s: Virtual time of one of the refills.
+        continuous: Refilled continuously instead.
+        headers: Whether responses have `RateLimit` headers.
+        responses: Number of responses, including 429s.
+        rejected: Number of 429s.
+        allowed_at: Times of the other responses.
+        lows: The level before each refill.
     """
 
     clock: object
@@ -58,71 +65,78 @@ class Server:
     refill: int = 60
     period_s: float = 2.0
     anchor_s: float = START_S
-    drip: bool = False
+    continuous: bool = False
     headers: bool = True
     level: float = math.nan
-    answers: int = 0
-    refusals: int = 0
+    responses: int = 0
+    rejected: int = 0
     allowed_at: list = field(default_factory=list)
     lows: list = field(default_factory=list)
 
     def __post_init__(self):
         self.level = float(self.capacity)
-        self._at_s = self.clock()
-        self._tick = self._ticks()
+        self._updated_s = self.clock()
+        self._refills_applied = self._refill_count()
 
-    def _ticks(self):
+    def _refill_count(self):
         return math.floor((self.clock() - self.anchor_s) / self.period_s)
 
-    def _members(self):
-        if self.drip:
-            grown = (self.clock() - self._at_s) * self.refill / self.period_s
-            self.level = min(self.capacity, self.level + grown)
-            self._at_s = self.clock()
-        elif (tick := self._ticks()) > self._tick:
+    def _apply_refills(self):
+        if self.continuous:
+            gained = (self.clock() - self._updated_s) * self.refill / self.period_s
+            self.level = min(self.capacity, self.level + gained)
+            self._updated_s = self.clock()
+        elif (count := self._refill_count()) > self._refills_applied:
             self.lows.append(self.level)
-            self.level = min(self.capacity, self.level + self.refill * (tick - self._tick))
-            self._tick = tick
+            self.level = min(
+                self.capacity, self.level + self.refill * (count - self._refills_applied)
+            )
+            self._refills_applied = count
 
     def spend(self, count=1):
-        """Spend as another program; return how many tokens there were."""
-        self._members()
+        """Spend tokens as another program; return how many were spent."""
+        self._apply_refills()
         spent = min(count, int(self.level))
         self.level -= spent
         return spent
 
     def request(self):
         """Return (allowed, limit, remaining, retry_after_s)."""
-        self._members()
-        self.answers += 1
+        self._apply_refills()
+        self.responses += 1
         allowed = self.level >= 1
         if allowed:
             self.level -= 1
             self.allowed_at.append(self.clock())
         else:
-            self.refusals += 1
-        wait_s = (self._tick + 1) * self.period_s + self.anchor_s - self.clock()
+            self.rejected += 1
+        wait_s = (self._refills_applied + 1) * self.period_s + self.anchor_s - self.clock()
         if not self.headers:
             return allowed, None, None, math.ceil(wait_s)
         return allowed, self.capacity, int(self.level), math.ceil(wait_s)
 
     def bound_s(self, count, *, reserve=0.1, start_s=START_S, pace_per_s=math.inf, others=0):
-        """Return the least seconds for `count` requests, when every refill is known.
+        """Return the minimum seconds for `count` requests, if all refills are known.
 
-        `others`: what another program takes between two refills; it is left to it.
+        Args:
+            count: Number of requests.
+            reserve: Share of the capacity that is not used.
+            start_s: When they start.
+            pace_per_s: Requests a second that the client can send.
+            others: Tokens that another program spends in each period.
         """
         floor = max(reserve * self.capacity, others)
         level = float(self.capacity)
-        tick_s = self.anchor_s + self.period_s * math.ceil(
+        refill_s = self.anchor_s + self.period_s * math.ceil(
             (start_s - self.anchor_s) / self.period_s
         )
         now_s = start_s
         for _ in range(count):
             if level - 1 < floor:
-                now_s = max(now_s, tick_s)
-            while now_s >= tick_s:
+                now_s = max(now_s, refill_s)
+            while now_s >= refill_s:
                 level = min(self.capacity, level - others + self.refill)
-                tick_s += self.period_s
+                refill_s += self.period_s
             level -= 1
             now_s += 1 / pace_per_s
         return now_s - start_s
@@ -130,9 +144,10 @@ class Server:
 
 @dataclass
 class Client:
-    """Sends as the program does: a number of workers, each request's token first.
+    """Sends requests as the program does: concurrently, after acquiring a token for each.
 
-    `figures_in_429`: it reads a bucket's figures from the body of a 429.
+    Attributes:
+        limit_in_429: Whether the body of a 429 names the limit of the bucket.
     """
 
     loop: object
@@ -142,7 +157,7 @@ class Client:
     concurrency: int = 20
     latency_s: float = 0.05
     jitter: float = 0.5
-    figures_in_429: bool = True
+    limit_in_429: bool = True
     rng: random.Random = field(default_factory=lambda: random.Random(0))
 
     @property
@@ -150,7 +165,7 @@ class Client:
         return self.concurrency / (self.latency_s * (1 + self.jitter / 2))
 
     async def exchange(self):
-        """Send one request whose token was acquired; return whether it was allowed."""
+        """Send one request with an acquired token; return whether it was allowed."""
         sent_s = self.loop.time()
         await asyncio.sleep(self.latency_s / 2 * (1 + self.jitter * self.rng.random()))
         allowed, limit, remaining, retry_after_s = self.server.request()
@@ -158,7 +173,7 @@ class Client:
         if allowed:
             self.limiter.on_response(self.key, limit=limit, remaining=remaining, sent_s=sent_s)
             return True
-        if self.figures_in_429:
+        if self.limit_in_429:
             server = self.server
             limit = BucketLimit(server.capacity, server.refill, server.period_s)
             self.limiter.set_limit(self.key, limit)
@@ -168,7 +183,7 @@ class Client:
     async def sweep(self, count):
         """Send `count` requests as a sweep does; return the seconds it took."""
         slots = asyncio.Semaphore(self.concurrency)
-        began_s = self.loop.time()
+        start_s = self.loop.time()
 
         async def one():
             try:
@@ -182,16 +197,16 @@ class Client:
                 await slots.acquire()
                 await self.acquire()
                 group.create_task(one())
-        return self.loop.time() - began_s
+        return self.loop.time() - start_s
 
     async def acquire(self):
         while wait_s := self.limiter.try_acquire(self.key):
             await asyncio.sleep(wait_s)
 
     async def list_all(self, count):
-        """Send `count` requests as the listing does: all queue for their token at once."""
+        """Send `count` requests as discovery does: all wait for a token at once."""
         slots = asyncio.Semaphore(self.concurrency)
-        began_s = self.loop.time()
+        start_s = self.loop.time()
 
         async def one():
             while True:
@@ -203,4 +218,4 @@ class Client:
         async with asyncio.TaskGroup() as group:
             for _ in range(count):
                 group.create_task(one())
-        return self.loop.time() - began_s
+        return self.loop.time() - start_s

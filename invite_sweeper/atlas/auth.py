@@ -211,7 +211,7 @@ class ServiceAccountAuthenticator:
         self._refreshed_s: deque[float] = deque([-math.inf], maxlen=_EARLY_REFRESHES)
 
     def cached_header(self) -> Secret | None:
-        """Return the header; None if there is no token or it must be refreshed."""
+        """Return the header; None without a token or if it must be refreshed."""
         token = self._token
         stale = token is None or self._retry_policy.monotonic() >= token.refresh_at_s
         return None if token is None or stale else token.header

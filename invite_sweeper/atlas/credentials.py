@@ -110,7 +110,7 @@ def read_credentials(
             `MONGODB_ATLAS_CLIENT_ID_SANDBOX`; empty for the variables without a suffix.
 
     Raises:
-        UsageError: There are no credentials, two kinds, or half a pair; a variable and its
+        UsageError: Credentials are missing, of two kinds, or half a pair; a variable and its
             `_FILE` are both set; a file cannot be read; or a value is not valid.
     """
     names = [

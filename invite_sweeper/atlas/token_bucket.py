@@ -286,7 +286,7 @@ class TokenBucket:
         self._level_sent_s, self._level_received_s = sent_s, now_s
 
     def _next_poll_s(self, free: float) -> float:
-        """Return when to send the next request, whose response shows whether there was a refill.
+        """Return when to send the next request; its response shows whether there was a refill.
 
         Args:
             free: Tokens above the reserve; 0 if the request would use the reserve.

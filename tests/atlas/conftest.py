@@ -1,4 +1,4 @@
-"""Fixtures of the client's tests: a clock that is wound by sleeping, and a way to connect."""
+"""Fixtures of the client's tests: a clock that advances only in `sleep`, and connections."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -25,10 +25,10 @@ ORG = "5efda682a3f2ed2e7dd6cde4"
 
 
 class FakeTime:
-    """Seconds that pass only while somebody sleeps.
+    """A monotonic clock that advances only in `sleep`.
 
     Attributes:
-        slept: Each wait, in order.
+        slept: The seconds of each sleep, in order.
     """
 
     def __init__(self):
@@ -44,8 +44,8 @@ class FakeTime:
         await asyncio.sleep(0)
 
 
-class FakeRestoreLog:
-    """A log that keeps what it is told."""
+class RecordingLog:
+    """A log that stores its lines."""
 
     def __init__(self):
         self.lines = []
@@ -61,12 +61,12 @@ def fake_time():
 
 @pytest.fixture
 def diary():
-    return FakeRestoreLog()
+    return RecordingLog()
 
 
 @pytest.fixture
 def sim():
-    """A simulated Atlas with one organization and nothing in it."""
+    """A simulated Atlas with one empty organization."""
     atlas = SimulatedAtlas()
     atlas.add_organization(ORG, "Example Org")
     return atlas
@@ -74,7 +74,7 @@ def sim():
 
 @pytest.fixture
 def connecting(fake_time, diary):
-    """Connect to an address with an account of the simulated Atlas, or ready credentials."""
+    """Connect to a base URL, with an account of the simulated Atlas or with credentials."""
 
     @asynccontextmanager
     async def connected(
@@ -103,7 +103,7 @@ def connecting(fake_time, diary):
         )
         async with connect(
             parse_base_url(base_url),
-            credentials or BearerToken(Secret("a-ready-token")),
+            credentials or BearerToken(Secret("an-access-token")),
             concurrency=concurrency,
             retry_policy=retry_policy,
             limiter=RateLimiter(fake_time.monotonic, fake_time.sleep, random=lambda: 0.5),
@@ -131,15 +131,18 @@ def online(sim, connecting):
 
 @pytest.fixture
 def answering():
-    """Single answers without a server, for what an answer's status alone decides.
+    """Responses without a server, for tests in which only status and body matter.
 
-    The library makes its answers without the argument that aiohttp 3.14 asks for; it also
-    skips the client's middlewares, so nothing about signing or counting is tested with it.
+    aioresponses skips the client's middlewares, so it cannot test digest or counters, and it
+    creates responses without an argument that aiohttp 3.14 requires.
     """
 
-    class Answer(aiohttp.ClientResponse):
+    class CompatibleResponse(aiohttp.ClientResponse):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **{"stream_writer": mock.Mock(), **kwargs})
 
-    with mock.patch.object(core, "ClientResponse", Answer), aioresponses.aioresponses() as answers:
-        yield answers
+    with (
+        mock.patch.object(core, "ClientResponse", CompatibleResponse),
+        aioresponses.aioresponses() as responses,
+    ):
+        yield responses

@@ -1,4 +1,4 @@
-"""When a ready token ends, by its own word; whatever it holds, nothing breaks."""
+"""The expiry of an access token, from its `exp` claim."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ def token(claims):
     return Secret(f"e30.{body}.c2ln")
 
 
-def test_end_is_read_in_utc():
+def test_expiry_is_in_utc():
     instant = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
     assert jwt_expiry(token({"exp": int(instant.timestamp())})) == instant
 
@@ -26,16 +26,16 @@ def test_end_is_read_in_utc():
     "claims",
     [{}, [], "exp", {"exp": None}, {"exp": True}, {"exp": "soon"}, {"exp": 1e300}, {"exp": -1e300}],
 )
-def test_what_is_no_end_is_none(claims):
+def test_missing_or_invalid_exp_is_none(claims):
     assert jwt_expiry(token(claims)) is None
 
 
 @pytest.mark.parametrize("middle", ["b", "\u00e4", "bm8", ""])
-def test_middle_part_that_is_no_json_in_base64_is_no_end(middle):
+def test_payload_that_is_not_json_in_base64_is_none(middle):
     assert jwt_expiry(Secret(f"e30.{middle}.c2ln")) is None
 
 
 @given(st.text())
-def test_any_text_gives_an_end_or_none(text):
-    found = jwt_expiry(Secret(text))
-    assert found is None or found.tzinfo is UTC
+def test_any_text_returns_an_expiry_in_utc_or_none(text):
+    expiry = jwt_expiry(Secret(text))
+    assert expiry is None or expiry.tzinfo is UTC

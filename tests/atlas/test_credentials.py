@@ -21,39 +21,39 @@ def no_files(path):
     raise AssertionError(path)
 
 
-def fault_of(environment, read_file=no_files, **options):
+def error_of(environment, read_file=no_files, **options):
     with pytest.raises(UsageError) as caught:
         read_credentials(environment, read_file, **options)
     assert caught.value.exit_code is ExitCode.USAGE
     return str(caught.value)
 
 
-def test_a_service_account_is_read_from_its_two_variables():
-    found = read_credentials({ID: "mdb_sa_id_1", SECRET: "hush"}, no_files)
+def test_service_account_is_read_from_its_two_variables():
+    found = read_credentials({ID: "mdb_sa_id_1", SECRET: "s3cret"}, no_files)
 
     assert isinstance(found, ServiceAccount)
-    assert (found.client_id, found.client_secret.get_secret_value()) == ("mdb_sa_id_1", "hush")
+    assert (found.client_id, found.client_secret.get_secret_value()) == ("mdb_sa_id_1", "s3cret")
     assert found.actor == "mdb_sa_id_1"
 
 
-def test_an_api_key_is_read_from_its_two_variables():
-    found = read_credentials({PUBLIC: "abcdefgh", PRIVATE: "hush"}, no_files)
+def test_api_key_is_read_from_its_two_variables():
+    found = read_credentials({PUBLIC: "abcdefgh", PRIVATE: "s3cret"}, no_files)
 
     assert isinstance(found, ApiKey)
-    assert (found.public_key, found.private_key.get_secret_value()) == ("abcdefgh", "hush")
+    assert (found.public_key, found.private_key.get_secret_value()) == ("abcdefgh", "s3cret")
     assert found.actor == "abcdefgh"
 
 
-def test_a_ready_token_has_no_name_but_token():
-    found = read_credentials({TOKEN: "hush"}, no_files)
+def test_access_token_is_recorded_as_token():
+    found = read_credentials({TOKEN: "s3cret"}, no_files)
 
     assert isinstance(found, BearerToken)
-    assert (found.token.get_secret_value(), found.actor) == ("hush", "token")
+    assert (found.token.get_secret_value(), found.actor) == ("s3cret", "token")
 
 
-def test_a_suffix_chooses_the_variables_of_one_organization(tmp_path):
+def test_suffix_selects_the_variables_of_one_organization(tmp_path):
     mounted = tmp_path / "secret"
-    mounted.write_text("hush\n")
+    mounted.write_text("s3cret\n")
     environment = {
         ID: "of another organization",
         f"{ID}_SANDBOX": "mdb_sa_id_2",
@@ -63,85 +63,85 @@ def test_a_suffix_chooses_the_variables_of_one_organization(tmp_path):
     found = read_credentials(environment, Path.read_bytes, suffix="SANDBOX")
 
     assert isinstance(found, ServiceAccount)
-    assert (found.client_id, found.client_secret.get_secret_value()) == ("mdb_sa_id_2", "hush")
+    assert (found.client_id, found.client_secret.get_secret_value()) == ("mdb_sa_id_2", "s3cret")
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-def test_one_line_end_of_a_mounted_file_is_not_part_of_the_secret(tmp_path, end):
+def test_one_newline_at_the_end_of_a_file_is_removed(tmp_path, end):
     mounted = tmp_path / "token"
-    mounted.write_bytes(b"hush" + end.encode())
+    mounted.write_bytes(b"s3cret" + end.encode())
 
     found = read_credentials({f"{TOKEN}_FILE": str(mounted)}, Path.read_bytes)
 
-    assert found.token.get_secret_value() == "hush"
+    assert found.token.get_secret_value() == "s3cret"
 
 
-def test_an_empty_variable_is_as_if_it_were_not_set():
-    found = read_credentials({ID: "", SECRET: "", f"{TOKEN}_FILE": "", TOKEN: "hush"}, no_files)
+def test_empty_variable_counts_as_not_set():
+    found = read_credentials({ID: "", SECRET: "", f"{TOKEN}_FILE": "", TOKEN: "s3cret"}, no_files)
 
     assert isinstance(found, BearerToken)
 
 
-def test_no_credentials_names_all_three_kinds():
-    told = fault_of({"PATH": "/bin"})
+def test_error_without_credentials_names_all_three_kinds():
+    message = error_of({"PATH": "/bin"})
 
-    assert all(name in told for name in (ID, SECRET, PUBLIC, PRIVATE, TOKEN, "_FILE"))
+    assert all(name in message for name in (ID, SECRET, PUBLIC, PRIVATE, TOKEN, "_FILE"))
 
 
 @pytest.mark.parametrize(
-    ("there", "missing"), [(ID, SECRET), (SECRET, ID), (PUBLIC, PRIVATE), (PRIVATE, PUBLIC)]
+    ("present", "missing"), [(ID, SECRET), (SECRET, ID), (PUBLIC, PRIVATE), (PRIVATE, PUBLIC)]
 )
-def test_half_a_pair_names_both_halves_and_shows_no_value(there, missing):
-    told = fault_of({there: "hush-hush"})
+def test_error_for_half_a_pair_names_both_variables_and_no_value(present, missing):
+    message = error_of({present: "s3cret"})
 
-    assert there in told
-    assert missing in told
-    assert "hush-hush" not in told
-
-
-def test_two_kinds_at_once_name_every_variable_that_is_set():
-    told = fault_of({ID: "hush", SECRET: "hush", TOKEN: "hush"})
-
-    assert all(name in told for name in (ID, SECRET, TOKEN))
-    assert "hush" not in told
+    assert present in message
+    assert missing in message
+    assert "s3cret" not in message
 
 
-def test_one_half_of_another_kind_is_two_kinds():
-    assert PUBLIC in fault_of({TOKEN: "hush", PUBLIC: "abcdefgh"})
+def test_error_for_two_kinds_names_every_variable_that_is_set_and_no_value():
+    message = error_of({ID: "s3cret", SECRET: "s3cret", TOKEN: "s3cret"})
+
+    assert all(name in message for name in (ID, SECRET, TOKEN))
+    assert "s3cret" not in message
 
 
-def test_a_variable_and_its_file_are_not_both_taken():
-    told = fault_of({TOKEN: "hush", f"{TOKEN}_FILE": "/run/secrets/token"})
-
-    assert TOKEN in told
-    assert f"{TOKEN}_FILE" in told
+def test_half_of_another_kind_counts_as_two_kinds():
+    assert PUBLIC in error_of({TOKEN: "s3cret", PUBLIC: "abcdefgh"})
 
 
-def test_a_file_that_is_not_there_is_named_with_its_variable(tmp_path):
-    told = fault_of({f"{TOKEN}_FILE": str(tmp_path / "nowhere")}, Path.read_bytes)
+def test_variable_and_its_file_cannot_both_be_set():
+    message = error_of({TOKEN: "s3cret", f"{TOKEN}_FILE": "/run/secrets/token"})
 
-    assert f"{TOKEN}_FILE" in told
-    assert str(tmp_path / "nowhere") in told
-    assert "No such file" in told
-    assert "Name a file that exists and that this user may read" in told
+    assert TOKEN in message
+    assert f"{TOKEN}_FILE" in message
 
 
-def test_a_failure_without_a_reason_still_says_which_file():
+def test_error_for_a_missing_file_names_it_and_its_variable(tmp_path):
+    message = error_of({f"{TOKEN}_FILE": str(tmp_path / "missing")}, Path.read_bytes)
+
+    assert f"{TOKEN}_FILE" in message
+    assert str(tmp_path / "missing") in message
+    assert "No such file" in message
+    assert "Name a file that exists and that this user may read" in message
+
+
+def test_read_error_without_a_reason_names_the_file():
     def read_file(path):
         raise OSError
 
-    assert "/run/token" in fault_of({f"{TOKEN}_FILE": "/run/token"}, read_file)
+    assert "/run/token" in error_of({f"{TOKEN}_FILE": "/run/token"}, read_file)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"x" * 16385])
-def test_a_file_that_can_hold_no_secret_is_refused_without_its_bytes(content):
-    told = fault_of({f"{TOKEN}_FILE": "/run/token"}, lambda path: content)
+def test_empty_binary_or_16385_byte_file_is_rejected_without_showing_it(content):
+    message = error_of({f"{TOKEN}_FILE": "/run/token"}, lambda path: content)
 
-    assert "/run/token" in told
-    assert "xx" not in told
+    assert "/run/token" in message
+    assert "xx" not in message
 
 
-def test_a_file_of_exactly_the_most_bytes_is_read():
+def test_file_of_16384_bytes_is_read():
     found = read_credentials({f"{TOKEN}_FILE": "/run/token"}, lambda path: b"x" * 16384)
 
     assert len(found.token.get_secret_value()) == 16384
@@ -149,36 +149,44 @@ def test_a_file_of_exactly_the_most_bytes_is_read():
 
 @pytest.mark.parametrize(
     "value",
-    ["hu sh", "hush\n", "hush\nX-Evil: 1", "\thush", "hu\x00sh", "hush\u2028", "\u00a0hush"],
+    [
+        "s3 cret",
+        "s3cret\n",
+        "s3cret\nX-Evil: 1",
+        "\ts3cret",
+        "s3\x00cret",
+        "s3cret\u2028",
+        "\u00a0s3cret",
+    ],
 )
-def test_a_secret_that_could_break_a_header_is_refused_and_not_shown(value):
-    told = fault_of({TOKEN: value})
+def test_secret_with_a_space_or_control_character_is_rejected_and_not_shown(value):
+    message = error_of({TOKEN: value})
 
-    assert TOKEN in told
-    assert "hush" not in told
+    assert TOKEN in message
+    assert "s3cret" not in message
 
 
-def test_a_second_line_of_a_mounted_file_is_refused():
-    assert "line break" in fault_of({f"{TOKEN}_FILE": "/run/token"}, lambda path: b"hush\nmore\n")
+def test_file_with_a_second_line_is_rejected():
+    assert "line break" in error_of({f"{TOKEN}_FILE": "/run/token"}, lambda path: b"s3cret\nmore\n")
 
 
 @pytest.mark.parametrize(
     ("name", "other"), [(ID, SECRET), (PUBLIC, PRIVATE)], ids=["client id", "public key"]
 )
-def test_a_colon_would_move_the_border_between_name_and_secret(name, other):
-    assert "colon" in fault_of({name: "a:b", other: "hush"})
+def test_colon_in_a_client_id_or_public_key_is_rejected(name, other):
+    assert "colon" in error_of({name: "a:b", other: "s3cret"})
 
 
-def test_a_service_accounts_id_in_the_place_of_a_key_says_where_it_belongs():
-    told = fault_of({PUBLIC: "mdb_sa_id_1", PRIVATE: "hush"})
+def test_error_for_a_client_id_set_as_public_key_names_the_right_variable():
+    message = error_of({PUBLIC: "mdb_sa_id_1", PRIVATE: "s3cret"})
 
-    assert ID in told
+    assert ID in message
 
 
-def test_a_secret_shows_itself_nowhere():
-    secret = Secret("hush")
+def test_secret_is_not_in_any_text_and_cannot_be_pickled():
+    secret = Secret("s3cret")
     account = ServiceAccount("id", secret)
 
-    assert "hush" not in f"{secret} {secret!r} {account} {account!r} {vars(type(secret))}"
+    assert "s3cret" not in f"{secret} {secret!r} {account} {account!r} {vars(type(secret))}"
     with pytest.raises(TypeError):
         pickle.dumps(secret)

@@ -1,4 +1,4 @@
-"""The rate limiter: what it knows, its queues, and the spacing of all requests."""
+"""The rate limiter: known limits, estimates, queues, and the spacing of all requests."""
 
 import asyncio
 import math
@@ -48,7 +48,7 @@ def exchange(limiter, key=KEY, *, limit=None, remaining=None):
 
 
 def usable(limiter, key):
-    """Return how many requests are sent in 59 s, each answered without a header."""
+    """Return the number of requests sent in 59 s, with responses without headers."""
     end_s, sent = limiter.clock.now_s + 59.0, 0
     while limiter.clock.now_s < end_s:
         wait_s = limiter.try_acquire(key)
@@ -59,7 +59,7 @@ def usable(limiter, key):
     return sent
 
 
-# --- what it knows ---------------------------------------------------------------------------
+# --- known limits ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,15 @@ def usable(limiter, key):
         (rate_limits.CLOUD_USERS_GROUP, 1200),
         (rate_limits.CLOUD_USERS_ORG, 500),
         (rate_limits.RATE_LIMITS_USER, 300),
-        ("never_heard_of", 300),
+        ("unknown", 300),
     ],
 )
-def test_untold_a_bucket_holds_what_is_documented(endpoint_set, capacity):
+def test_bucket_without_advertised_limit_has_the_documented_capacity(endpoint_set, capacity):
     assert usable(limiter_at(reserve=0.0), BucketKey(endpoint_set, "x")) == capacity
 
 
 @pytest.mark.parametrize(
-    ("name", "scope", "ours"),
+    ("name", "scope", "endpoint_set"),
     [
         ("Projects", "GROUP", rate_limits.PROJECTS_GROUP),
         ("projects_group", "GROUP", rate_limits.PROJECTS_GROUP),
@@ -98,11 +98,14 @@ def test_untold_a_bucket_holds_what_is_documented(endpoint_set, capacity):
         ("", "", None),
     ],
 )
-def test_the_entries_of_rate_limits_are_matched_by_id_or_name_and_scope(name, scope, ours):
-    assert rate_limits.endpoint_set_of(AdvertisedLimit(name, scope, BucketLimit(10, 5, 60))) == ours
+def test_advertised_limits_are_matched_by_id_or_name_and_scope(name, scope, endpoint_set):
+    assert (
+        rate_limits.endpoint_set_of(AdvertisedLimit(name, scope, BucketLimit(10, 5, 60)))
+        == endpoint_set
+    )
 
 
-def test_what_rate_limits_says_holds_for_buckets_in_use_and_for_new_ones():
+def test_advertised_limit_applies_to_buckets_in_use_and_to_new_ones():
     limiter = limiter_at(reserve=0.0)
     exchange(limiter)
     limiter.apply_advertised([AdvertisedLimit("Projects", "GROUP", BucketLimit(20, 10, 60))])
@@ -120,7 +123,7 @@ def test_what_rate_limits_says_holds_for_buckets_in_use_and_for_new_ones():
         BucketLimit(math.nan, 5, 60),
     ],
 )
-def test_figures_that_nobody_can_wait_by_are_ignored(limit):
+def test_limit_of_zero_or_nan_is_ignored(limit):
     limiter = limiter_at(reserve=0.0)
     limiter.apply_advertised([AdvertisedLimit("Projects", "GROUP", limit)])
     limiter.set_limit(KEY, limit)
@@ -128,19 +131,19 @@ def test_figures_that_nobody_can_wait_by_are_ignored(limit):
     assert limiter.no_limit_headers
 
 
-def test_it_is_blind_until_a_header_or_rate_limits_tells_something():
+def test_no_limit_headers_is_true_until_a_header_or_an_advertised_limit():
     limiter = limiter_at()
     exchange(limiter)
     limiter.on_429(KEY, 1.0)
     assert limiter.no_limit_headers
-    told, heard = limiter_at(), limiter_at()
-    told.apply_advertised(SMALL)
-    exchange(heard, limit=1200, remaining=1199)
-    assert not told.no_limit_headers
-    assert not heard.no_limit_headers
+    advertised, with_header = limiter_at(), limiter_at()
+    advertised.apply_advertised(SMALL)
+    exchange(with_header, limit=1200, remaining=1199)
+    assert not advertised.no_limit_headers
+    assert not with_header.no_limit_headers
 
 
-def test_the_refill_of_a_bucket_of_an_undocumented_size_is_unknown_until_it_is_set():
+def test_refill_of_a_bucket_of_undocumented_size_is_unknown_until_it_is_set():
     limiter = limiter_at()
     assert not limiter.refill_unknown(KEY)
     exchange(limiter, limit=60, remaining=59)
@@ -154,19 +157,21 @@ def test_the_refill_of_a_bucket_of_an_undocumented_size_is_unknown_until_it_is_s
     ("endpoint_set", "share"),
     [(PROJECTS_GROUP, 1), (PROJECTS_USER, 4), (rate_limits.ORGANIZATIONS_ORG, 4)],
 )
-def test_shards_divide_the_buckets_of_users_and_organizations_and_no_project_s(endpoint_set, share):
+def test_shards_divide_the_buckets_of_users_and_organizations_but_not_of_projects(
+    endpoint_set, share
+):
     limiter, key = limiter_at(reserve=0.0, shards=4), BucketKey(endpoint_set, "x")
     capacity = rate_limits.documented_limit(endpoint_set).capacity
     assert usable(limiter, key) == capacity / share
-    told = limiter_at(reserve=0.0, shards=4)
-    exchange(told, key, limit=int(capacity), remaining=100)
-    assert usable(told, key) == 100 / share
+    with_header = limiter_at(reserve=0.0, shards=4)
+    exchange(with_header, key, limit=int(capacity), remaining=100)
+    assert usable(with_header, key) == 100 / share
 
 
 # --- estimate --------------------------------------------------------------------------------
 
 
-def test_the_estimate_is_that_of_the_slowest_bucket_or_of_the_ceiling():
+def test_estimate_is_that_of_the_slowest_bucket_or_of_the_spacing():
     limiter = limiter_at(max_requests_per_second=10)
     limiter.apply_advertised([AdvertisedLimit("Projects", "GROUP", BucketLimit(60, 60, 2))])
     assert limiter.estimate_s({KEY: 50}) == pytest.approx(5.0)
@@ -177,23 +182,23 @@ def test_the_estimate_is_that_of_the_slowest_bucket_or_of_the_ceiling():
     assert slow.estimate_s({KEY: 540, OTHER: 10}) == pytest.approx(17.0)
 
 
-def test_the_estimate_counts_the_wait_after_a_429():
+def test_estimate_includes_the_wait_after_a_429():
     limiter = limiter_at()
     exchange(limiter)
     limiter.on_429(KEY, 30.0)
     assert limiter.estimate_s({KEY: 1}) >= 30.0
 
 
-def test_asking_for_an_estimate_opens_no_bucket():
+def test_estimate_stores_no_bucket():
     limiter = limiter_at()
     limiter.estimate_s({BucketKey(PROJECTS_GROUP, str(n)): 3 for n in range(100)})
     assert len(limiter._buckets) == 0
 
 
-# --- only that bucket ------------------------------------------------------------------------
+# --- separate buckets ------------------------------------------------------------------------
 
 
-def test_a_429_holds_up_its_own_bucket_and_no_other():
+def test_429_delays_only_its_own_bucket():
     limiter = limiter_at()
     exchange(limiter)
     limiter.on_429(KEY, 30.0)
@@ -201,7 +206,7 @@ def test_a_429_holds_up_its_own_bucket_and_no_other():
     assert limiter.try_acquire(OTHER) == 0.0
 
 
-def test_20000_projects_that_are_listed_once_leave_a_bounded_number_of_buckets():
+def test_at_most_1024_idle_buckets_are_stored_for_20000_projects():
     clock = Clock()
     limiter = limiter_at(clock)
     for number in range(20_000):
@@ -210,17 +215,19 @@ def test_20000_projects_that_are_listed_once_leave_a_bounded_number_of_buckets()
         assert len(limiter._buckets) <= MAX_IDLE_BUCKETS
 
 
-def test_a_bucket_that_is_short_waits_or_has_a_request_out_is_not_forgotten():
+def test_bucket_that_is_not_full_or_waits_or_has_a_request_in_flight_is_not_dropped():
     clock = Clock()
     limiter = limiter_at(clock)
-    short, waits, out = (BucketKey(PROJECTS_GROUP, name) for name in ("short", "waits", "out"))
-    exchange(limiter, short, limit=1200, remaining=700)
+    low, waits, in_flight = (
+        BucketKey(PROJECTS_GROUP, name) for name in ("low", "waits", "in_flight")
+    )
+    exchange(limiter, low, limit=1200, remaining=700)
     exchange(limiter, waits)
     limiter.on_429(waits, 100.0)
-    assert limiter.try_acquire(out) == 0.0
+    assert limiter.try_acquire(in_flight) == 0.0
     for number in range(3 * MAX_IDLE_BUCKETS):
         exchange(limiter, BucketKey(PROJECTS_GROUP, str(number)), limit=1200, remaining=1199)
-    assert all(key in limiter._buckets for key in (short, waits, out))
+    assert all(key in limiter._buckets for key in (low, waits, in_flight))
 
 
 # --- queues ----------------------------------------------------------------------------------
@@ -244,7 +251,7 @@ async def acquire(limiter, loop, served, number=0):
     limiter.on_response(KEY, limit=1200, remaining=1000 - len(served), sent_s=loop.time())
 
 
-def test_tasks_that_wait_for_a_bucket_are_served_in_the_order_of_coming():
+def test_tasks_that_wait_for_a_bucket_are_served_in_order():
     async def main(limiter, loop):
         served = []
         await asyncio.gather(*(acquire(limiter, loop, served, number) for number in range(25)))
@@ -256,7 +263,7 @@ def test_tasks_that_wait_for_a_bucket_are_served_in_the_order_of_coming():
 
 
 @pytest.mark.parametrize("cancelled", [[0], [1], [0, 1], [9], [2, 4, 6, 8]])
-def test_a_task_cancelled_while_waiting_takes_no_token_and_holds_up_no_other(cancelled):
+def test_task_cancelled_while_waiting_acquires_no_token_and_delays_no_other(cancelled):
     async def main(limiter, loop):
         served = []
         tasks = [
@@ -275,7 +282,7 @@ def test_a_task_cancelled_while_waiting_takes_no_token_and_holds_up_no_other(can
 
 
 @pytest.mark.parametrize("late_s", [-0.001, 0.0, 0.001])
-def test_a_task_cancelled_at_the_moment_of_its_token_loses_none(late_s):
+def test_task_cancelled_when_its_token_is_available_loses_no_token(late_s):
     async def main(limiter, loop):
         served = []
         first = asyncio.ensure_future(acquire(limiter, loop, served))
@@ -289,12 +296,12 @@ def test_a_task_cancelled_at_the_moment_of_its_token_loses_none(late_s):
     assert took_s == pytest.approx(5.0, abs=0.1)
 
 
-def test_a_wait_ends_within_a_second_of_a_response_that_names_tokens():
+def test_wait_ends_within_1_s_of_a_response_with_remaining_tokens():
     async def main(limiter, loop):
         limiter.try_acquire(OTHER)
         limiter.on_response(OTHER, limit=1200, remaining=0, sent_s=loop.time())
         sent_s = loop.time()
-        while limiter.try_acquire(OTHER):  # the next request to look for a refill
+        while limiter.try_acquire(OTHER):  # the request that checks for a refill
             await asyncio.sleep(0.1)
             sent_s = loop.time()
         waiting = asyncio.ensure_future(limiter.acquire(OTHER))
@@ -307,7 +314,7 @@ def test_a_wait_ends_within_a_second_of_a_response_that_names_tokens():
     assert queued(main) <= 1.0
 
 
-def test_a_dry_bucket_holds_up_no_other():
+def test_empty_bucket_delays_no_other():
     async def main(limiter, loop):
         waiting = asyncio.ensure_future(limiter.acquire(KEY))
         await asyncio.sleep(0)
@@ -319,24 +326,24 @@ def test_a_dry_bucket_holds_up_no_other():
     assert queued(main) == 0.0
 
 
-def test_while_it_waits_it_does_not_look_at_the_clock_all_the_time():
+def test_waiting_reads_the_clock_at_most_12_times_per_request():
     async def main(loop):
-        looks = []
+        reads = []
 
         def clock():
-            looks.append(loop.time())
+            reads.append(loop.time())
             return loop.time()
 
         limiter = RateLimiter(clock, asyncio.sleep)
         limiter.apply_advertised([AdvertisedLimit("Projects", "GROUP", BucketLimit(60, 60, 60))])
         server = Server(loop.time, 60, 60, 60.0, anchor_s=START_S + 20)
         await Client(loop, limiter, server, KEY).list_all(301)
-        return len(looks)
+        return len(reads)
 
     assert run(main) < 301 * 12
 
 
-def test_a_sleep_that_fails_is_not_kept_to_itself():
+def test_error_of_sleep_is_raised():
     async def broken(_wait_s):
         raise OSError("no timer")
 
@@ -350,11 +357,11 @@ def test_a_sleep_that_fails_is_not_kept_to_itself():
     run(main)
 
 
-# --- the ceiling -----------------------------------------------------------------------------
+# --- spacing ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("per_s", [0.5, 3, 50])
-def test_under_the_ceiling_requests_are_spaced_evenly(per_s):
+def test_requests_are_spaced_evenly(per_s):
     async def main(loop):
         limiter = RateLimiter(loop.time, asyncio.sleep, max_requests_per_second=per_s)
         at_s = []
@@ -370,20 +377,20 @@ def test_under_the_ceiling_requests_are_spaced_evenly(per_s):
     assert at_s == pytest.approx([number / per_s for number in range(100)], abs=1e-6)
 
 
-def test_a_pause_is_not_made_up_for_by_a_burst():
+def test_pause_is_followed_by_no_burst():
     async def main(loop):
         limiter = RateLimiter(loop.time, asyncio.sleep, max_requests_per_second=100)
         await limiter.wait_for_spacing()
         await asyncio.sleep(30.0)
-        began_s = loop.time()
+        start_s = loop.time()
         for _ in range(100):
             await limiter.wait_for_spacing()
-        return loop.time() - began_s
+        return loop.time() - start_s
 
     assert run(main) == pytest.approx(0.9, abs=0.02)
 
 
-def test_without_a_ceiling_nobody_waits():
+def test_without_max_requests_per_second_there_is_no_wait():
     async def main(loop):
         limiter = RateLimiter(loop.time, asyncio.sleep)
         for _ in range(1000):
@@ -393,7 +400,7 @@ def test_without_a_ceiling_nobody_waits():
     assert run(main) == 0.0
 
 
-def test_who_is_cancelled_under_the_ceiling_costs_the_others_no_turn():
+def test_cancelled_wait_for_spacing_does_not_delay_the_others():
     async def main(loop):
         limiter = RateLimiter(loop.time, asyncio.sleep, max_requests_per_second=1)
         tasks = [asyncio.ensure_future(limiter.wait_for_spacing()) for _ in range(6)]
@@ -409,7 +416,7 @@ def test_who_is_cancelled_under_the_ceiling_costs_the_others_no_turn():
 @pytest.mark.parametrize(
     ("share", "usable_now"), [(0.0, 1200), (0.1, 1080), (0.5, 600), (0.9, 120), (0.999, 1)]
 )
-def test_whatever_share_is_reserved_of_a_documented_bucket_is_left_to_others(share, usable_now):
+def test_reserved_share_of_a_documented_bucket_is_not_used(share, usable_now):
     limiter = limiter_at(reserve=share)
     assert usable(limiter, KEY) == usable_now
 
@@ -425,5 +432,5 @@ def test_whatever_share_is_reserved_of_a_documented_bucket_is_left_to_others(sha
         (BucketLimit(0.5, 1, 60), 0.0),
     ],
 )
-def test_reserve_is_the_share_but_no_more_than_ten_refills_and_leaves_one(limit, reserve):
+def test_reserve_is_at_most_10_refills_and_leaves_one_token(limit, reserve):
     assert limit.reserve(0.1) == pytest.approx(reserve)

@@ -29,27 +29,27 @@ def failed(status, *, retry_after=None, body=b""):
     return Response(status, headers, body)
 
 
-class Tries:
-    """A request whose results are known beforehand; the last one comes for ever."""
+class ScriptedRequest:
+    """A request with predefined results; the last one repeats."""
 
     def __init__(self, fake_time, *results, random=0.5, attempts=5, deadline_s=math.inf):
         self.results = list(results)
-        self.made = 1
+        self.attempts_made = 1
         self.retry_policy = RetryPolicy(
             attempts, deadline_s, fake_time.sleep, lambda: random, fake_time.monotonic
         )
 
-    async def again(self):
-        self.made += 1
-        return self.results[min(self.made, len(self.results)) - 1]
+    async def retry(self):
+        self.attempts_made += 1
+        return self.results[min(self.attempts_made, len(self.results)) - 1]
 
     async def run(self, *, cancelled=None):
         self.retry_loop = RetryLoop(self.retry_policy, lambda: NOW, cancelled=cancelled)
-        return await self.retry_loop.run(self.results[0], self.again)
+        return await self.retry_loop.run(self.results[0], self.retry)
 
 
 @pytest.mark.parametrize(
-    ("result", "kind"),
+    ("result", "decision"),
     [
         (GOOD, RetryDecision.DONE),
         (failed(400), RetryDecision.DONE),
@@ -73,65 +73,65 @@ class Tries:
         (RequestFailed("wrong certificate", retryable=False), RetryDecision.DONE),
     ],
 )
-def test_what_is_tried_again(result, kind):
-    assert classify(result) is kind
+def test_status_decides_what_is_retried(result, decision):
+    assert classify(result) is decision
 
 
-async def test_tries_are_bounded_with_the_first_one_included(fake_time):
-    tries = Tries(fake_time, CUT, attempts=5)
+async def test_5_attempts_include_the_first(fake_time):
+    request = ScriptedRequest(fake_time, CUT, attempts=5)
 
-    assert await tries.run() is CUT
-    assert tries.made == 5
+    assert await request.run() is CUT
+    assert request.attempts_made == 5
     assert len(fake_time.slept) == 4
 
 
-async def test_one_attempt_is_one_try(fake_time):
-    tries = Tries(fake_time, failed(500), attempts=1)
+async def test_one_attempt_allows_no_retry(fake_time):
+    request = ScriptedRequest(fake_time, failed(500), attempts=1)
 
-    assert (await tries.run()).status == 500
-    assert (tries.made, fake_time.slept) == (1, [])
-
-
-async def test_a_good_answer_ends_it(fake_time):
-    tries = Tries(fake_time, CUT, failed(503), GOOD)
-
-    assert await tries.run() is GOOD
-    assert tries.made == 3
+    assert (await request.run()).status == 500
+    assert (request.attempts_made, fake_time.slept) == (1, [])
 
 
-async def test_waits_double_up_to_30_s_with_full_jitter(fake_time):
-    longest = Tries(fake_time, CUT, random=1.0, attempts=10)
+async def test_successful_response_ends_the_retries(fake_time):
+    request = ScriptedRequest(fake_time, CUT, failed(503), GOOD)
 
-    await longest.run()
+    assert await request.run() is GOOD
+    assert request.attempts_made == 3
+
+
+async def test_waits_double_up_to_30_s(fake_time):
+    request = ScriptedRequest(fake_time, CUT, random=1.0, attempts=10)
+
+    await request.run()
 
     assert fake_time.slept == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
 
 
-async def test_jitter_can_make_a_wait_nothing(fake_time):
-    await Tries(fake_time, CUT, random=0.0, attempts=3).run()
+async def test_full_jitter_can_make_a_wait_0(fake_time):
+    await ScriptedRequest(fake_time, CUT, random=0.0, attempts=3).run()
 
     assert fake_time.slept == [0, 0]
 
 
-async def test_a_503_waits_at_least_as_long_as_it_asks(fake_time):
-    await Tries(fake_time, failed(503, retry_after="7"), GOOD).run()
+async def test_503_waits_at_least_its_retry_after(fake_time):
+    await ScriptedRequest(fake_time, failed(503, retry_after="7"), GOOD).run()
 
     assert fake_time.slept == [7]
 
 
-async def test_a_503_that_asks_for_less_than_the_backoff_gets_the_backoff(fake_time):
+async def test_503_with_a_retry_after_below_the_backoff_waits_the_backoff(fake_time):
     later = failed(503, retry_after="1")
 
-    await Tries(fake_time, CUT, CUT, CUT, CUT, later, GOOD, random=1.0, attempts=9).run()
+    await ScriptedRequest(fake_time, CUT, CUT, CUT, CUT, later, GOOD, random=1.0, attempts=9).run()
 
     assert fake_time.slept[-1] == 8
 
 
-async def test_a_429_is_not_counted_against_the_tries(fake_time):
-    tries = Tries(fake_time, *[failed(429)] * 20, CUT, CUT, GOOD, attempts=3)
+async def test_429_does_not_count_as_an_attempt(fake_time):
+    request = ScriptedRequest(fake_time, *[failed(429)] * 20, CUT, CUT, GOOD, attempts=3)
 
-    assert await tries.run() is GOOD
-    assert tries.made == 23
+    assert await request.run() is GOOD
+    assert request.attempts_made == 23
 
 
 @pytest.mark.parametrize(
@@ -148,134 +148,154 @@ async def test_a_429_is_not_counted_against_the_tries(fake_time):
         ((NOW + timedelta(seconds=9)).strftime("%a, %d %b %Y %H:%M:%S GMT"), 9),
     ],
 )
-async def test_the_first_429_waits_what_it_asks_between_1_and_120_s(fake_time, retry_after, wait_s):
-    await Tries(fake_time, failed(429, retry_after=retry_after), GOOD, random=0.0).run()
+async def test_first_429_waits_its_retry_after_between_1_and_120_s(fake_time, retry_after, wait_s):
+    await ScriptedRequest(fake_time, failed(429, retry_after=retry_after), GOOD, random=0.0).run()
 
     assert fake_time.slept == [wait_s]
 
 
-async def test_from_the_second_429_on_it_waits_10_20_and_40_s_at_least(fake_time):
-    await Tries(fake_time, *[failed(429)] * 6, GOOD, random=0.0).run()
+async def test_from_the_second_429_on_waits_are_at_least_10_20_and_40_s(fake_time):
+    await ScriptedRequest(fake_time, *[failed(429)] * 6, GOOD, random=0.0).run()
 
     assert fake_time.slept == [1, 10, 20, 40, 40, 40]
 
 
-async def test_the_steps_have_jitter_on_top_and_never_below(fake_time):
-    await Tries(fake_time, *[failed(429)] * 4, GOOD, random=1.0).run()
+async def test_jitter_after_a_429_adds_up_to_a_quarter_and_never_subtracts(fake_time):
+    await ScriptedRequest(fake_time, *[failed(429)] * 4, GOOD, random=1.0).run()
 
     assert fake_time.slept == [1.25, 12.5, 25, 50]
 
 
-async def test_a_429_that_asks_for_more_than_the_step_gets_it(fake_time):
-    await Tries(fake_time, *[failed(429, retry_after="60")] * 2, GOOD).run()
+async def test_429_with_a_retry_after_above_the_step_waits_that(fake_time):
+    await ScriptedRequest(fake_time, *[failed(429, retry_after="60")] * 2, GOOD).run()
 
     assert fake_time.slept == [60, 60]
 
 
-async def test_a_429_without_the_header_may_say_it_in_its_body(fake_time):
-    await Tries(fake_time, failed(429, body=BUCKET), GOOD).run()
+async def test_429_without_retry_after_uses_the_wait_in_its_body(fake_time):
+    await ScriptedRequest(fake_time, failed(429, body=BUCKET), GOOD).run()
 
     assert fake_time.slept == [55]
 
 
-async def test_the_deadline_bounds_a_429_that_lasts(fake_time):
-    tries = Tries(fake_time, failed(429), random=0.0, deadline_s=fake_time.now_s + 100)
+async def test_lasting_429_is_retried_until_the_deadline(fake_time):
+    request = ScriptedRequest(fake_time, failed(429), random=0.0, deadline_s=fake_time.now_s + 100)
 
-    assert (await tries.run()).status == 429
+    assert (await request.run()).status == 429
     assert fake_time.slept == [1, 10, 20, 40, 30]
-    assert tries.made == 5
+    assert request.attempts_made == 5
 
 
-@pytest.mark.parametrize("asks_s", ["10", "11", "120"])
-async def test_a_wait_to_the_deadline_or_beyond_ends_a_second_after_it_and_no_try_follows(
-    fake_time, asks_s
+@pytest.mark.parametrize("retry_after", ["10", "11", "120"])
+async def test_wait_that_reaches_the_deadline_ends_1_s_after_it_without_a_retry(
+    fake_time, retry_after
 ):
-    tries = Tries(fake_time, failed(503, retry_after=asks_s), deadline_s=fake_time.now_s + 10)
+    request = ScriptedRequest(
+        fake_time, failed(503, retry_after=retry_after), deadline_s=fake_time.now_s + 10
+    )
 
-    assert (await tries.run()).status == 503
-    assert (tries.made, fake_time.slept, tries.retry_loop.retries_cut_short) == (1, [11], True)
+    assert (await request.run()).status == 503
+    assert (request.attempts_made, fake_time.slept, request.retry_loop.retries_cut_short) == (
+        1,
+        [11],
+        True,
+    )
 
 
-async def test_a_try_follows_a_wait_that_ends_just_before_the_deadline(fake_time):
-    tries = Tries(fake_time, failed(503, retry_after="10"), GOOD, deadline_s=fake_time.now_s + 10.1)
+async def test_wait_that_ends_before_the_deadline_is_followed_by_a_retry(fake_time):
+    request = ScriptedRequest(
+        fake_time, failed(503, retry_after="10"), GOOD, deadline_s=fake_time.now_s + 10.1
+    )
 
-    assert await tries.run() is GOOD
-    assert (tries.made, fake_time.slept, tries.retry_loop.retries_cut_short) == (2, [10], False)
+    assert await request.run() is GOOD
+    assert (request.attempts_made, fake_time.slept, request.retry_loop.retries_cut_short) == (
+        2,
+        [10],
+        False,
+    )
 
 
 @pytest.mark.parametrize("left_s", [0, -5])
-async def test_nothing_is_waited_for_once_the_deadline_has_come(fake_time, left_s):
-    tries = Tries(fake_time, failed(503), deadline_s=fake_time.now_s + left_s)
+async def test_no_wait_once_the_deadline_is_reached(fake_time, left_s):
+    request = ScriptedRequest(fake_time, failed(503), deadline_s=fake_time.now_s + left_s)
 
-    assert (await tries.run()).status == 503
-    assert (tries.made, fake_time.slept, tries.retry_loop.retries_cut_short) == (1, [], True)
+    assert (await request.run()).status == 503
+    assert (request.attempts_made, fake_time.slept, request.retry_loop.retries_cut_short) == (
+        1,
+        [],
+        True,
+    )
 
 
 @pytest.mark.parametrize("status", [401, 429, 500])
-async def test_a_wait_that_is_called_off_is_followed_by_no_try(fake_time, status):
-    tries = Tries(fake_time, failed(status, retry_after="20"))
-    begin_s = fake_time.now_s
+async def test_cancelled_wait_ends_within_1_s_without_a_retry(fake_time, status):
+    request = ScriptedRequest(fake_time, failed(status, retry_after="20"))
+    start_s = fake_time.now_s
 
-    result = await tries.run(cancelled=lambda: fake_time.now_s > begin_s + 4.5)
+    result = await request.run(cancelled=lambda: fake_time.now_s > start_s + 4.5)
 
     assert result.status == status
-    assert (tries.made, sum(fake_time.slept), tries.retry_loop.retries_cut_short) == (1, 5, True)
+    assert (request.attempts_made, sum(fake_time.slept), request.retry_loop.retries_cut_short) == (
+        1,
+        5,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
     "results",
     [[failed(500), failed(403)], [failed(500), failed(500)], [failed(401), failed(401)]],
-    ids=["final", "spent", "401 twice"],
+    ids=["final status", "attempts used", "401 twice"],
 )
-async def test_what_ends_by_itself_was_not_cut_short_though_it_was_called_off(fake_time, results):
-    tries = Tries(fake_time, *results, attempts=2)
+async def test_final_result_of_a_cancelled_request_is_not_cut_short(fake_time, results):
+    request = ScriptedRequest(fake_time, *results, attempts=2)
 
-    await tries.run(cancelled=lambda: tries.made == 2)
+    await request.run(cancelled=lambda: request.attempts_made == 2)
 
-    assert (tries.made, tries.retry_loop.retries_cut_short) == (2, False)
-
-
-async def test_a_try_that_is_called_off_at_the_last_moment_was_cut_short(fake_time):
-    tries = Tries(fake_time, failed(500), CANCELLED)
-
-    assert await tries.run() is CANCELLED
-    assert tries.retry_loop.retries_cut_short
+    assert (request.attempts_made, request.retry_loop.retries_cut_short) == (2, False)
 
 
-async def test_a_401_is_asked_once_more_before_it_is_believed(fake_time):
-    lasting = Tries(fake_time, failed(401), failed(401), GOOD)
-    passing = Tries(fake_time, failed(401), GOOD)
+async def test_retry_cancelled_before_it_is_sent_is_cut_short(fake_time):
+    request = ScriptedRequest(fake_time, failed(500), CANCELLED)
+
+    assert await request.run() is CANCELLED
+    assert request.retry_loop.retries_cut_short
+
+
+async def test_401_is_retried_once(fake_time):
+    lasting = ScriptedRequest(fake_time, failed(401), failed(401), GOOD)
+    transient = ScriptedRequest(fake_time, failed(401), GOOD)
 
     assert (await lasting.run()).status == 401
-    assert lasting.made == 2
-    assert await passing.run() is GOOD
+    assert lasting.attempts_made == 2
+    assert await transient.run() is GOOD
 
 
-async def test_a_401_is_not_asked_again_where_one_attempt_is_all(fake_time):
-    tries = Tries(fake_time, failed(401), GOOD, attempts=1)
+async def test_401_is_not_retried_with_one_attempt(fake_time):
+    request = ScriptedRequest(fake_time, failed(401), GOOD, attempts=1)
 
-    assert (await tries.run()).status == 401
-    assert tries.made == 1
+    assert (await request.run()).status == 401
+    assert request.attempts_made == 1
 
 
 @pytest.mark.parametrize(("attempts", "last"), [(3, CUT), (4, GOOD)])
-async def test_a_401_between_other_failures_is_counted_with_them(fake_time, attempts, last):
-    tries = Tries(fake_time, CUT, failed(401), CUT, GOOD, attempts=attempts)
+async def test_401_between_other_failures_counts_as_an_attempt(fake_time, attempts, last):
+    request = ScriptedRequest(fake_time, CUT, failed(401), CUT, GOOD, attempts=attempts)
 
-    assert await tries.run() is last
-    assert tries.made == attempts
-
-
-async def test_a_429_between_401s_is_counted_with_neither(fake_time):
-    tries = Tries(fake_time, failed(401), failed(429), failed(429), GOOD, attempts=2)
-
-    assert await tries.run() is GOOD
+    assert await request.run() is last
+    assert request.attempts_made == attempts
 
 
-async def test_a_cancellation_passes_through(fake_time):
-    tries = Tries(fake_time, CUT)
-    tries.again = asyncio.Event().wait
-    running = asyncio.create_task(tries.run())
+async def test_429_between_401s_does_not_count_as_an_attempt(fake_time):
+    request = ScriptedRequest(fake_time, failed(401), failed(429), failed(429), GOOD, attempts=2)
+
+    assert await request.run() is GOOD
+
+
+async def test_task_cancelled_during_a_wait_raises_cancelled_error(fake_time):
+    request = ScriptedRequest(fake_time, CUT)
+    request.retry = asyncio.Event().wait
+    running = asyncio.create_task(request.run())
     while not fake_time.slept:
         await asyncio.sleep(0)
 
@@ -289,7 +309,7 @@ async def test_a_cancellation_passes_through(fake_time):
     st.lists(st.sampled_from([CUT, failed(500), failed(429), failed(401), GOOD, failed(404)])),
     st.integers(1, 6),
 )
-def test_no_course_makes_more_tries_than_it_may(results, attempts):
+def test_no_sequence_of_results_exceeds_the_attempts_or_two_401s(results, attempts):
     class Instant:
         now_s = 0.0
 
@@ -299,11 +319,11 @@ def test_no_course_makes_more_tries_than_it_may(results, attempts):
         async def sleep(self, seconds):
             self.now_s += seconds
 
-    tries = Tries(Instant(), CUT, *results, GOOD, attempts=attempts)
+    request = ScriptedRequest(Instant(), CUT, *results, GOOD, attempts=attempts)
 
-    last = asyncio.run(tries.run())
+    last = asyncio.run(request.run())
 
-    seen = tries.results[: tries.made]
+    seen = request.results[: request.attempts_made]
     assert last is seen[-1]
     counted = {RetryDecision.RETRY, RetryDecision.REAUTHENTICATE}
     assert sum(classify(r) in counted for r in seen) <= attempts
@@ -312,7 +332,7 @@ def test_no_course_makes_more_tries_than_it_may(results, attempts):
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "details"),
     [
         (BUCKET, RateLimitDetails(55.0, (10, 5, 60))),
         (BUCKET.replace(b"55", b"0"), RateLimitDetails(1.0, (10, 5, 60))),
@@ -329,5 +349,5 @@ def test_no_course_makes_more_tries_than_it_may(results, attempts):
         (b"", RateLimitDetails()),
     ],
 )
-def test_a_429_says_of_its_bucket_what_it_can(body, told):
-    assert parse_rate_limit_error(failed(429, body=body)) == told
+def test_details_in_the_body_of_a_429_are_parsed_as_far_as_they_are_valid(body, details):
+    assert parse_rate_limit_error(failed(429, body=body)) == details

@@ -1,4 +1,4 @@
-"""No secret, token or digest response leaves the client but on the wire."""
+"""Secrets, tokens and digest responses are in no error, repr, traceback or log."""
 
 import asyncio
 import gc
@@ -23,17 +23,17 @@ CREDENTIALS = {
     "token": BearerToken(Secret(TOKEN)),
 }
 FAULTS = {
-    "nothing": None,
+    "no fault": None,
     "500": faults.fail_with(500),
-    "a page": faults.html(502),
+    "HTML page": faults.html(502),
     "401": faults.challenge(),
     "403": faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"),
     "410": faults.fail_with(410, "VERSION_GONE"),
-    "a reset": faults.reset(),
-    "a hang": faults.hang(),
-    "a truncated body": faults.truncated(),
-    "a malformed body": faults.malformed(),
-    "a redirect": faults.redirect(f"https://evil.example.com/?token={TOKEN}"),
+    "connection reset": faults.reset(),
+    "hang": faults.hang(),
+    "truncated body": faults.truncated(),
+    "malformed body": faults.malformed(),
+    "redirect": faults.redirect(f"https://evil.example.com/?token={TOKEN}"),
 }
 LEAK = re.compile(
     rf"{SECRET}|{TOKEN}|response=\"?[0-9a-f]{{32}}|Bearer [a-z]|Basic [A-Za-z0-9]|grant_type=",
@@ -41,8 +41,8 @@ LEAK = re.compile(
 )
 
 
-async def everything(connecting, base_url, credentials):
-    """List and delete, and give all that a person could see of how it ended."""
+async def visible_output(connecting, base_url, credentials):
+    """List and delete; return all text that a user could see."""
     seen = []
     timeout = aiohttp.ClientTimeout(total=0.2)
     async with connecting(base_url, credentials, http_timeout=timeout, attempts=2) as atlas:
@@ -55,27 +55,27 @@ async def everything(connecting, base_url, credentials):
                     atlas.deleter(Source).try_acquire(one)
                     seen.append(repr(await atlas.deleter(Source).delete(one, DeletionProgress())))
         except RunError as error:
-            told = traceback.TracebackException.from_exception(error, capture_locals=True)
-            seen += [str(error), repr(error), *told.format()]
+            shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+            seen += [str(error), repr(error), *shown.format()]
     return seen
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("kind", CREDENTIALS)
-async def test_no_secret_is_seen(sim, connecting, diary, caplog, monkeypatch, kind, fault):
+async def test_no_secret_is_visible(sim, connecting, diary, caplog, monkeypatch, kind, fault):
     monkeypatch.setattr("invite_sweeper.simulator.auth.secrets.token_urlsafe", lambda _: TOKEN)
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
     project = sim.add_project("Alpha")
     sim.invite(project, "ada@example.com", age=timedelta(days=20))
-    good = {"service account": sim.add_service_account, "API key": sim.add_api_key}
-    account = good.get(kind, sim.add_token)()
+    valid = {"service account": sim.add_service_account, "API key": sim.add_api_key}
+    account = valid.get(kind, sim.add_token)()
     if FAULTS[fault] is not None:
         sim.faults.add(FAULTS[fault], times=None)
 
     async with serve(sim) as base_url:
-        seen = await everything(connecting, base_url, account)
-        seen += await everything(connecting, base_url, CREDENTIALS[kind])
+        seen = await visible_output(connecting, base_url, account)
+        seen += await visible_output(connecting, base_url, CREDENTIALS[kind])
     gc.collect()
 
     text = "\n".join([*seen, repr(diary.lines), caplog.text])

@@ -251,7 +251,7 @@ async def test_up_to_5_tokens_that_expire_early_within_a_minute_do_not_delay_del
     add_projects(sim, projects=1, invitations=expirations)
 
     async with online(sim.add_service_account()) as atlas:
-        found, begin_s = await list_all(atlas), fake_time.now_s
+        found, start_s = await list_all(atlas), fake_time.now_s
         deletions = []
         for one in found:
             sim.oauth.expire()
@@ -259,7 +259,7 @@ async def test_up_to_5_tokens_that_expire_early_within_a_minute_do_not_delay_del
             deletions.append(await atlas.deleter(Source).delete(one, DeletionProgress()))
 
     assert [each.outcome for each in deletions] == [Outcome.DELETED] * expirations
-    assert fake_time.now_s - begin_s < 60
+    assert fake_time.now_s - start_s < 60
     assert sim.oauth.issued == 1 + expirations
 
 
@@ -270,7 +270,7 @@ async def test_project_that_rejects_every_token_uses_at_most_5_new_tokens_at_onc
     sim.faults.add(faults.challenge(), method="DELETE", path=f"*{first}*", times=None)
 
     async with online(sim.add_service_account()) as atlas:
-        begin_s, outcomes = fake_time.now_s, {first: set(), second: set()}
+        start_s, outcomes = fake_time.now_s, {first: set(), second: set()}
         found = await list_all(atlas)
         by_project = [[one for one in found if one.project_id == each] for each in (first, second)]
         for pair in zip(*by_project, strict=True):
@@ -280,7 +280,7 @@ async def test_project_that_rejects_every_token_uses_at_most_5_new_tokens_at_onc
                 outcomes[one.project_id].add(deletion.outcome)
 
     assert outcomes == {first: {Outcome.FAILED}, second: {Outcome.DELETED}}
-    assert fake_time.now_s - begin_s < 60
+    assert fake_time.now_s - start_s < 60
     assert sim.oauth.issued <= 1 + 5
 
 
@@ -291,14 +291,14 @@ async def test_deletion_is_retried_if_up_to_2_new_tokens_expire_before_their_fir
     add_projects(sim, projects=1, invitations=1)
 
     async with online(sim.add_service_account()) as atlas:
-        (one,), begin_s = await list_all(atlas), fake_time.now_s
+        (one,), start_s = await list_all(atlas), fake_time.now_s
         expire = faults.effect(before=lambda _: sim.oauth.expire())
         sim.faults.add(expire, method="DELETE", times=expirations)
         assert atlas.deleter(Source).try_acquire(one) == 0.0
         deletion = await atlas.deleter(Source).delete(one, DeletionProgress())
 
     assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, expirations + 1)
-    assert fake_time.now_s - begin_s < 60
+    assert fake_time.now_s - start_s < 60
 
 
 async def test_lasting_401_refreshes_the_token_5_times_at_once_then_once_a_minute(
@@ -308,9 +308,9 @@ async def test_lasting_401_refreshes_the_token_5_times_at_once_then_once_a_minut
     sim.faults.add(faults.challenge(), method="DELETE", times=None)
 
     async with online(sim.add_service_account()) as atlas:
-        begin_s = fake_time.now_s
+        start_s = fake_time.now_s
         deletions = [each for _ in range(6) for each in await delete_all(atlas)]
-        assert (sim.oauth.issued, fake_time.now_s - begin_s < 60) == (1 + 5, True)
+        assert (sim.oauth.issued, fake_time.now_s - start_s < 60) == (1 + 5, True)
         fake_time.now_s += 60
         await delete_all(atlas)
 
@@ -427,15 +427,15 @@ async def test_11th_token_request_waits_until_a_minute_after_the_first(sim, onli
     sim.oauth.expires_in_s = 1
 
     async with online(sim.add_service_account()) as atlas:
-        begin_s = fake_time.now_s
+        start_s = fake_time.now_s
         for _ in range(10):
             await list_all(atlas)
             fake_time.now_s += 1
-        assert (request_count(sim, TOKEN_PATH), fake_time.now_s - begin_s < 60) == (10, True)
+        assert (request_count(sim, TOKEN_PATH), fake_time.now_s - start_s < 60) == (10, True)
         await list_all(atlas)
 
     assert request_count(sim, TOKEN_PATH) == 11
-    assert fake_time.now_s - begin_s >= 60
+    assert fake_time.now_s - start_s >= 60
 
 
 async def test_11th_token_request_after_a_minute_does_not_wait(sim, online, fake_time):
@@ -584,10 +584,10 @@ async def test_cancelled_run_waits_less_than_3_s_for_a_revocation_that_hangs(sim
             await asyncio.sleep(0.001)
         running.cancel()
         loop = asyncio.get_running_loop()
-        begin_s = loop.time()
+        start_s = loop.time()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert loop.time() - begin_s < 3
+        assert loop.time() - start_s < 3
 
 
 @pytest.mark.parametrize(

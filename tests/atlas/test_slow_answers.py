@@ -1,4 +1,4 @@
-"""Answers that take a minute and more, on a loop whose clock jumps while nothing happens."""
+"""Responses that take a minute or more, on an event loop that skips idle time."""
 
 import asyncio
 import selectors
@@ -15,14 +15,14 @@ from invite_sweeper.simulator import SimulatedAtlas, faults, serve
 
 
 class JumpingSelector(selectors.DefaultSelector):
-    """Looks at the sockets, and skips the time for which nothing would happen on them."""
+    """A selector that polls its sockets and skips the time until the next timer."""
 
     skipped_s = 0.0
-    settle_s = 0.005
+    poll_s = 0.005
 
     def select(self, timeout=None):
-        ready = super().select(self.settle_s if timeout is None or timeout > 0 else 0)
-        if not ready and timeout is not None and timeout > self.settle_s:
+        ready = super().select(self.poll_s if timeout is None or timeout > 0 else 0)
+        if not ready and timeout is not None and timeout > self.poll_s:
             self.skipped_s += timeout
         return ready
 
@@ -34,15 +34,15 @@ def jumping_loop():
     return loop
 
 
-def on_a_jumping_clock(scenario):
-    """Run it, and give what it gives and the seconds that passed for it."""
+def run_skipping_idle_time(scenario):
+    """Run a coroutine function; return its result and the seconds that passed."""
     with asyncio.Runner(loop_factory=jumping_loop) as runner:
         loop = runner.get_loop()
-        begin_s = loop.time()
-        return runner.run(scenario()), loop.time() - begin_s
+        start_s = loop.time()
+        return runner.run(scenario()), loop.time() - start_s
 
 
-class FakeRestoreLog:
+class NullLog:
     def debug(self, event, **fields):
         return None
 
@@ -67,7 +67,7 @@ async def delete_one(sim, **options):
             retry_policy=RetryPolicy(monotonic=loop.time, **options),
             limiter=RateLimiter(loop.time, asyncio.sleep),
             clock=lambda: datetime.now(UTC),
-            log=FakeRestoreLog(),
+            log=NullLog(),
         ) as atlas,
     ):
         (one,) = await atlas.reader.invitations(Project(object_id(1), "Alpha", "0" * 24))
@@ -76,34 +76,34 @@ async def delete_one(sim, **options):
 
 
 @pytest.mark.parametrize("seconds", [60, 100, 118])
-def test_an_answer_after_so_long_is_taken_and_not_asked_for_again(seconds):
+def test_response_within_120_s_is_used_without_a_retry(seconds):
     sim = sim_with(faults.delay(seconds))
 
-    deletion, took_s = on_a_jumping_clock(lambda: delete_one(sim))
+    deletion, took_s = run_skipping_idle_time(lambda: delete_one(sim))
 
     assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, 1)
     assert seconds <= took_s < seconds + 5
 
 
-def test_an_answer_that_never_comes_is_cut_after_120_s_and_told():
+def test_attempt_without_a_response_fails_after_120_s():
     sim = sim_with(faults.hang(), times=None)
 
-    deletion, took_s = on_a_jumping_clock(lambda: delete_one(sim, attempts=1))
+    deletion, took_s = run_skipping_idle_time(lambda: delete_one(sim, attempts=1))
 
     assert (deletion.outcome, deletion.attempts) == (Outcome.FAILED, 1)
     assert 119 <= took_s < 125
 
 
-def test_each_try_has_its_own_120_s():
+def test_each_attempt_has_its_own_timeout_of_120_s():
     sim = sim_with(faults.delay(130), times=2)
 
-    deletion, took_s = on_a_jumping_clock(lambda: delete_one(sim))
+    deletion, took_s = run_skipping_idle_time(lambda: delete_one(sim))
 
     assert (deletion.outcome, deletion.attempts) == (Outcome.ALREADY_GONE, 3)
     assert 240 <= took_s < 260
 
 
-def test_a_list_that_times_out_says_so():
+def test_list_that_times_out_is_unreadable_with_that_reason():
     sim = sim_with(faults.reset())
     sim.faults.add(faults.hang(), path="*/invites", times=None)
 
@@ -118,21 +118,21 @@ def test_a_list_that_times_out_says_so():
                 retry_policy=RetryPolicy(monotonic=loop.time, attempts=2),
                 limiter=RateLimiter(loop.time, asyncio.sleep),
                 clock=lambda: datetime.now(UTC),
-                log=FakeRestoreLog(),
+                log=NullLog(),
             ) as atlas,
         ):
             return await atlas.reader.invitations(Project(object_id(1), "Alpha", "0" * 24))
 
-    found, _ = on_a_jumping_clock(scenario)
+    found, _ = run_skipping_idle_time(scenario)
 
     assert isinstance(found, ListUnreadable)
     assert found.reason == "Timed out after 120 s."
 
 
-def test_a_ceiling_below_a_request_a_minute_cuts_no_request():
+def test_spacing_of_50_s_does_not_time_out_any_request():
     sim = sim_with(faults.delay(0))
     for number in range(8):
-        sim.invite(object_id(1), f"person-{number}@example.com", age=timedelta(days=20))
+        sim.invite(object_id(1), f"user-{number}@example.com", age=timedelta(days=20))
 
     async def scenario():
         loop = asyncio.get_running_loop()
@@ -145,7 +145,7 @@ def test_a_ceiling_below_a_request_a_minute_cuts_no_request():
                 retry_policy=RetryPolicy(monotonic=loop.time),
                 limiter=RateLimiter(loop.time, asyncio.sleep, max_requests_per_second=0.02),
                 clock=lambda: datetime.now(UTC),
-                log=FakeRestoreLog(),
+                log=NullLog(),
             ) as atlas,
         ):
             found = await atlas.reader.invitations(Project(object_id(1), "Alpha", "0" * 24))
@@ -154,7 +154,7 @@ def test_a_ceiling_below_a_request_a_minute_cuts_no_request():
             await asyncio.gather(*(deleter.delete(one, DeletionProgress()) for one in found))
             return atlas.counters
 
-    counters, took_s = on_a_jumping_clock(scenario)
+    counters, took_s = run_skipping_idle_time(scenario)
 
     assert sim.invitation_count() == 0
     assert counters.retries == 0

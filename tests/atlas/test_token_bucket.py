@@ -1,4 +1,4 @@
-"""One bucket: what it believes of headers, how it waits after a 429, and that it never stops."""
+"""One bucket: headers, waits after a 429, and that every wait ends."""
 
 import math
 
@@ -38,13 +38,13 @@ def respond(bucket, now_s, remaining, *, limit=60, sent_s=None):
     bucket.on_response(now_s, limit=limit, remaining=remaining, sent_s=sent_s)
 
 
-def refuse(bucket, now_s, retry_after_s=None, *, sent_s=None, jitter=0.0):
+def reject(bucket, now_s, retry_after_s=None, *, sent_s=None, jitter=0.0):
     bucket.on_429(now_s, retry_after_s, jitter=jitter, sent_s=sent_s)
 
 
-def spend(bucket, begin_s, end_s):
-    """Send what may be sent until then, each answered at once without a header."""
-    now_s, sent = begin_s, 0
+def spend(bucket, start_s, end_s):
+    """Send as many requests as possible, with immediate responses without headers."""
+    now_s, sent = start_s, 0
     while now_s < end_s:
         wait_s = try_acquire(bucket, now_s)
         if wait_s == 0.0:
@@ -58,7 +58,7 @@ def spend(bucket, begin_s, end_s):
 
 
 @pytest.mark.parametrize(("reserve", "usable"), [(0.0, 60), (0.1, 54), (0.5, 30), (0.9, 6)])
-def test_without_headers_a_full_bucket_has_its_capacity_less_the_reserve(reserve, usable):
+def test_without_headers_a_full_bucket_has_its_capacity_minus_the_reserve(reserve, usable):
     assert spend(bucket_at(reserve=reserve), 0.0, 2.0) == usable
 
 
@@ -66,13 +66,13 @@ def test_without_headers_the_last_8_of_54_tokens_are_spread_over_the_period():
     assert spend(bucket_at(), 0.0, 0.1) == 46
 
 
-def test_without_headers_a_period_after_the_first_response_brings_a_refill():
+def test_without_headers_a_refill_is_assumed_one_period_after_the_first_response():
     bucket = bucket_at()
     assert spend(bucket, 0.0, 1.999) == 54
     assert spend(bucket, 1.999, 3.99) == 54
 
 
-def test_before_the_first_response_8_requests_are_sent_and_no_more():
+def test_at_most_8_requests_are_sent_before_the_first_response():
     bucket = bucket_at()
     for _ in range(MAX_UNCONFIRMED):
         send(bucket, 0.0)
@@ -81,7 +81,7 @@ def test_before_the_first_response_8_requests_are_sent_and_no_more():
     send(bucket, 0.1)
 
 
-def test_without_headers_no_more_than_8_requests_are_ever_in_flight():
+def test_without_headers_at_most_8_requests_are_in_flight():
     bucket = bucket_at(limit=BucketLimit(1200, 500, 60))
     send(bucket, 0.0)
     respond(bucket, 0.0, None, limit=None)
@@ -91,21 +91,21 @@ def test_without_headers_no_more_than_8_requests_are_ever_in_flight():
 
 
 @pytest.mark.parametrize(("remaining", "is_sent"), [(7, True), (6, False), (0, False), (-3, False)])
-def test_a_remaining_header_counts_over_our_own_count(remaining, is_sent):
+def test_remaining_header_has_precedence_over_the_local_count(remaining, is_sent):
     bucket = bucket_at()
     send(bucket, 0.0)
     respond(bucket, 0.1, remaining, sent_s=0.0)
     assert (spend(bucket, 0.1, 0.9) > 0) == is_sent
 
 
-def test_a_remaining_above_the_limit_is_taken_for_the_limit():
+def test_remaining_above_the_limit_is_clamped():
     bucket = bucket_at()
     respond(bucket, 0.1, 10_000, sent_s=0.0)
     assert bucket.level == 60
 
 
 @pytest.mark.parametrize("limit", [0, -1, math.nan, math.inf])
-def test_a_limit_that_cannot_be_one_is_ignored(limit):
+def test_invalid_limit_header_is_ignored(limit):
     bucket = bucket_at()
     send(bucket, 0.0)
     respond(bucket, 0.1, 59, limit=limit, sent_s=0.0)
@@ -113,7 +113,7 @@ def test_a_limit_that_cannot_be_one_is_ignored(limit):
     assert not bucket.refill_unknown
 
 
-def test_a_limit_other_than_known_wins_and_its_refill_is_a_guess_until_it_is_set():
+def test_limit_header_replaces_the_capacity_and_the_refill_is_unknown_until_it_is_set():
     bucket = bucket_at(limit=BucketLimit(1200, 500, 60))
     send(bucket, 0.0)
     respond(bucket, 0.1, 59, limit=60, sent_s=0.0)
@@ -125,28 +125,28 @@ def test_a_limit_other_than_known_wins_and_its_refill_is_a_guess_until_it_is_set
     assert bucket.level == 59
 
 
-def test_a_raised_limit_is_taken_to_have_its_refill_raised_as_well():
+def test_raised_limit_raises_the_refill_in_proportion():
     bucket = bucket_at(limit=BucketLimit(1200, 500, 60))
     send(bucket, 0.0)
     respond(bucket, 0.1, 2399, limit=2400, sent_s=0.0)
     assert bucket.limit == BucketLimit(2400, 1000, 60)
 
 
-def test_a_limit_without_a_remaining_is_ignored():
+def test_limit_header_without_a_remaining_header_is_ignored():
     bucket = bucket_at()
     send(bucket, 0.0)
     respond(bucket, 0.1, None, limit=10**9, sent_s=0.0)
     assert bucket.limit == LIMIT
 
 
-def test_a_response_that_comes_late_does_not_raise_the_level():
+def test_late_response_does_not_raise_the_level():
     bucket = bucket_at()
     respond(bucket, 1.0, 10, sent_s=0.9)
     respond(bucket, 60.0, 55, sent_s=0.1)
     assert bucket.level == 10
 
 
-def test_a_response_that_was_overtaken_does_not_raise_the_level():
+def test_response_out_of_order_does_not_raise_the_level():
     bucket = bucket_at()
     respond(bucket, 0.10, 57, sent_s=0.02)
     respond(bucket, 0.11, 59, sent_s=0.00)
@@ -154,14 +154,14 @@ def test_a_response_that_was_overtaken_does_not_raise_the_level():
     assert bucket.level == 57
 
 
-def test_a_higher_level_in_a_response_to_a_later_request_is_a_refill():
+def test_higher_level_in_the_response_to_a_later_request_is_a_refill():
     bucket = bucket_at()
     respond(bucket, 0.1, 10, sent_s=0.0)
     respond(bucket, 0.5, 59, sent_s=0.4)
     assert bucket.level == 59
 
 
-def test_a_response_without_headers_among_others_counts_for_one():
+def test_response_without_headers_lowers_the_level_by_one():
     bucket = bucket_at()
     for number in range(3):
         send(bucket, number / 10)
@@ -170,7 +170,7 @@ def test_a_response_without_headers_among_others_counts_for_one():
     assert bucket.level == 48
 
 
-def test_a_token_that_is_never_completed_counts_as_spent_after_2_minutes():
+def test_token_without_a_response_counts_as_spent_after_120_s():
     bucket = bucket_at(limit=BucketLimit(60, 60, 1000))
     send(bucket, 0.0)
     bucket.wait_s(119.0)
@@ -179,7 +179,7 @@ def test_a_token_that_is_never_completed_counts_as_spent_after_2_minutes():
     assert (len(bucket.in_flight), bucket.level) == (0, 59)
 
 
-def test_tokens_that_are_released_can_be_taken_again():
+def test_released_tokens_are_available_again():
     bucket = bucket_at()
     assert try_acquire(bucket, 0.0, 3) == 0.0
     for _ in range(3):
@@ -187,7 +187,7 @@ def test_tokens_that_are_released_can_be_taken_again():
     assert bucket.is_full(0.0)
 
 
-def test_two_tokens_are_taken_together_or_not_at_all():
+def test_two_tokens_are_acquired_together_or_not_at_all():
     bucket = bucket_at(reserve=0.0)
     send(bucket, 0.0)
     respond(bucket, 0.0, 1, sent_s=0.0)
@@ -195,7 +195,7 @@ def test_two_tokens_are_taken_together_or_not_at_all():
     assert bucket.wait_s(0.3, 2) > 0.0
 
 
-def test_the_reserve_is_used_up_to_half_to_look_for_a_refill_that_does_not_come():
+def test_at_most_half_the_reserve_is_used_to_check_for_a_refill():
     bucket = bucket_at(limit=BucketLimit(1200, 500, 600))
     respond(bucket, 0.0, 120, limit=1200, sent_s=0.0)
     level, now_s, sent = 120, 0.0, 0
@@ -228,112 +228,112 @@ def test_the_reserve_is_used_up_to_half_to_look_for_a_refill_that_does_not_come(
         (math.inf, 120.0),
     ],
 )
-def test_retry_after_is_followed_from_1_to_120_seconds(retry_after_s, wait_s):
+def test_retry_after_is_clamped_to_1_to_120_s(retry_after_s, wait_s):
     bucket = bucket_at()
     send(bucket, 0.0)
-    refuse(bucket, 0.1, retry_after_s)
+    reject(bucket, 0.1, retry_after_s)
     assert bucket.wait_s(0.1) == pytest.approx(wait_s)
     assert bucket.retry_wait_s(0.1, 0.1) == pytest.approx(wait_s)
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.999])
 @pytest.mark.parametrize("retry_after_s", [None, 0.0, 1.0])
-def test_refused_again_without_a_success_it_waits_10_20_40_and_40_seconds(jitter, retry_after_s):
+def test_consecutive_429s_wait_10_20_40_and_40_s(jitter, retry_after_s):
     bucket = bucket_at()
     now_s = send(bucket, 0.0)
     waits = []
     for _ in range(5):
-        refuse(bucket, now_s, retry_after_s, jitter=jitter)
+        reject(bucket, now_s, retry_after_s, jitter=jitter)
         waits.append(bucket.wait_s(now_s))
         now_s = send(bucket, now_s + waits[-1])
     more = 1 + jitter / 4
     assert waits == pytest.approx([1.0, 10 * more, 20 * more, 40 * more, 40 * more])
 
 
-def test_refused_again_it_waits_what_atlas_asks_for_where_that_is_a_real_time():
+def test_consecutive_429s_wait_their_retry_after_if_it_is_above_1_s():
     bucket = bucket_at()
     now_s = send(bucket, 0.0)
     for _ in range(3):
-        refuse(bucket, now_s, 3.0)
+        reject(bucket, now_s, 3.0)
         assert bucket.wait_s(now_s) == pytest.approx(3.0)
         now_s = send(bucket, now_s + 3.0)
 
 
-def test_a_success_between_makes_the_next_429_a_first_one():
+def test_success_resets_the_consecutive_429s():
     bucket = bucket_at()
     send(bucket, 0.0)
-    refuse(bucket, 0.1)
+    reject(bucket, 0.1)
     send(bucket, 1.1)
     respond(bucket, 1.2, 50)
     send(bucket, 1.3)
-    refuse(bucket, 1.4)
+    reject(bucket, 1.4)
     assert bucket.wait_s(1.4) == pytest.approx(1.0)
 
 
-def test_requests_in_flight_that_are_refused_too_are_the_same_event():
+def test_429s_of_requests_in_flight_count_as_one():
     bucket = bucket_at()
     for _ in range(5):
         send(bucket, 0.0)
     for number in range(5):
-        refuse(bucket, 0.1 + number / 100, sent_s=0.0)
+        reject(bucket, 0.1 + number / 100, sent_s=0.0)
     assert bucket.wait_s(0.14) <= 1.0
 
 
-def test_a_response_to_a_request_from_before_the_429_does_not_end_the_wait():
+def test_response_to_a_request_sent_before_the_429_does_not_end_the_wait():
     bucket = bucket_at()
     send(bucket, 0.0)
     send(bucket, 0.0)
-    refuse(bucket, 0.1, 5.0, sent_s=0.0)
+    reject(bucket, 0.1, 5.0, sent_s=0.0)
     respond(bucket, 0.2, 50, sent_s=0.0)
     assert bucket.wait_s(0.2) == pytest.approx(4.9)
 
 
-def test_when_the_wait_is_over_one_is_sent_first_and_the_rest_on_its_success():
+def test_after_the_wait_one_request_is_sent_first_and_the_rest_after_its_success():
     bucket = bucket_at()
     send(bucket, 0.0)
-    refuse(bucket, 0.1)
+    reject(bucket, 0.1)
     send(bucket, 1.1)
     assert 0.0 < bucket.wait_s(1.2) <= 1.0
     respond(bucket, 1.3, 50, sent_s=1.1)
     send(bucket, 1.3)
 
 
-def test_a_first_request_without_a_response_holds_the_bucket_for_5_seconds_at_most():
+def test_first_request_without_a_response_delays_the_bucket_by_at_most_5_s():
     bucket = bucket_at()
     send(bucket, 0.0)
-    refuse(bucket, 0.1)
+    reject(bucket, 0.1)
     send(bucket, 1.1)
     assert bucket.wait_s(6.0) > 0.0
     send(bucket, 6.2)
 
 
 @pytest.mark.parametrize("has_header", [True, False])
-def test_after_a_429_a_next_try_without_headers_does_not_stop_the_bucket(has_header):
-    """A reset, a 502 or a 503 has no `RateLimit` header."""
+def test_response_without_headers_after_a_429_does_not_block_the_bucket(has_header):
+    """A connection reset, a 502 or a 503 has no `RateLimit` header."""
     bucket = bucket_at(limit=BucketLimit(1200, 500, 60))
     send(bucket, 0.0)
     respond(bucket, 0.1, 700 if has_header else None, limit=1200, sent_s=0.0)
     send(bucket, 0.2)
-    refuse(bucket, 0.3, 2.0, sent_s=0.2)
+    reject(bucket, 0.3, 2.0, sent_s=0.2)
     send(bucket, 2.3)
     respond(bucket, 2.4, None, limit=None, sent_s=2.3)
     assert bucket.retry_wait_s(2.4, 2.4) == 0.0
     send(bucket, 2.4)
 
 
-def test_without_headers_the_end_of_retry_after_brings_a_refill_and_no_more():
+def test_without_headers_one_refill_is_assumed_at_the_end_of_retry_after():
     bucket = TokenBucket(BucketLimit(60, 20, 60), 0.1, 0.0)
     send(bucket, 0.0)
-    refuse(bucket, 0.1)
+    reject(bucket, 0.1)
     assert spend(bucket, 1.1, 60.9) == 20 - 6
 
 
-def test_a_full_bucket_is_one_with_nothing_in_flight_and_no_429():
+def test_bucket_is_full_without_requests_in_flight_and_429s():
     bucket = bucket_at()
     assert bucket.is_full(0.0)
     send(bucket, 0.0)
     assert not bucket.is_full(0.0)
-    refuse(bucket, 0.1)
+    reject(bucket, 0.1)
     assert not bucket.is_full(10.0)
 
 
@@ -345,7 +345,7 @@ ANY_COUNT = st.one_of(st.none(), st.integers(-10, 2000), st.integers(-(10**18), 
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["acquire", "respond", "refuse"]),
+            st.sampled_from(["acquire", "respond", "reject"]),
             st.floats(0.0, 30.0),
             ANY_COUNT,
             ANY_COUNT,
@@ -354,17 +354,17 @@ ANY_COUNT = st.one_of(st.none(), st.integers(-10, 2000), st.integers(-(10**18), 
         max_size=60,
     )
 )
-def test_no_header_makes_it_wait_without_end_or_ask_without_a_wait(steps):
+def test_any_headers_lead_to_finite_and_positive_waits(steps):
     bucket, now_s = bucket_at(), 0.0
-    for what, later_s, limit, remaining, ago_s in steps:
-        now_s += later_s
+    for what, elapsed_s, limit, remaining, ago_s in steps:
+        now_s += elapsed_s
         sent_s = None if ago_s is None else now_s - ago_s
         if what == "acquire":
             assert 0.0 <= try_acquire(bucket, now_s) <= 120.001
         elif what == "respond":
             respond(bucket, now_s, remaining, limit=limit, sent_s=sent_s)
         else:
-            refuse(bucket, now_s, limit, jitter=0.5, sent_s=sent_s)
+            reject(bucket, now_s, limit, jitter=0.5, sent_s=sent_s)
         assert 0.0 <= bucket.level <= bucket.limit.capacity
         assert math.isfinite(bucket.estimate_s(now_s, 10))
     for _ in range(20_000):
@@ -377,10 +377,10 @@ def test_no_header_makes_it_wait_without_end_or_ask_without_a_wait(steps):
 
 
 class RetryMachine(RuleBasedStateMachine):
-    """A request inside a retry is sent within `Retry-After` and one second.
+    """A retry is sent at the latest one second after `Retry-After`.
 
-    Other requests of the same bucket acquire tokens and hold them, as a removal of a user holds
-    those of its later reads; responses come late, without headers, as a 429 or never.
+    Meanwhile other requests of the bucket acquire and hold tokens, as the removal of a user does
+    for its later reads. Responses are late, without headers, 429s or missing.
     """
 
     def __init__(self):
@@ -417,7 +417,7 @@ class RetryMachine(RuleBasedStateMachine):
         if wait_s == 0.0:
             self.bucket.acquire(self.now_s)
             self.waiting_since_s = None
-            self.held += 1  # it may hold it, too, while it reads once more
+            self.held += 1  # it may be held while the user is read again
         return wait_s
 
     @precondition(lambda self: self.held)
@@ -434,15 +434,15 @@ class RetryMachine(RuleBasedStateMachine):
     def a_429(self, retry_after_s):
         self.held -= 1
         self.bucket.on_429(self.now_s, retry_after_s, jitter=0.5, sent_s=None)
-        # Without a time of its own, Atlas's documented steps are the time to wait.
-        asked_s = max(retry_after_s or 0.0, 1.0)
-        allowed_s = 50.0 if asked_s == 1.0 else asked_s
+        # Without a `Retry-After` above 1 s, the wait is one of the documented steps.
+        requested_s = max(retry_after_s or 0.0, 1.0)
+        allowed_s = 50.0 if requested_s == 1.0 else requested_s
         wait_s = self.bucket.wait_s(self.now_s)
         assert wait_s <= max(self.blocked_until_s - self.now_s, allowed_s) + 0.001
         self.blocked_until_s = max(self.blocked_until_s, self.now_s + wait_s)
 
     @invariant()
-    def no_retry_waits_longer(self):
+    def no_retry_waits_longer_than_allowed(self):
         if self.waiting_since_s is not None:
             until_s = max(self.waiting_since_s, self.blocked_until_s)
             assert self.now_s <= until_s + MAX_RETRY_DELAY_S + 0.01
