@@ -303,10 +303,8 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
         case 402:
             return AtlasUnavailable("The Atlas account is suspended (402).")
         case 403 if (parse_error(result).code or "").endswith(_ACCESS_LIST_CODES):
-            return CredentialsRefused(
-                f"{_describe_status(result)}: this IP address is not on the access list.",
-                hint=ACCESS_LIST_HINT,
-            )
+            message = f"{_describe_status(result)}: credentials refused from this IP address."
+            return CredentialsRefused(message, hint=ACCESS_LIST_HINT)
         case (406 | 410) as status:
             error_type = ApiVersionRetired if status == 410 else AtlasUnavailable  # noqa: PLR2004
             retired_source = source if error_type is ApiVersionRetired else None
