@@ -1,4 +1,4 @@
-"""Metrics and messages of real runs; trouble with them changes nothing but what is said."""
+"""Metrics and notifications of whole runs; their failures are only warnings."""
 
 import json
 import threading
@@ -21,7 +21,7 @@ def desk(tmp_path):
 
 
 class Ear(BaseHTTPRequestHandler):
-    """Takes what it is told, and answers as its server is set."""
+    """Records requests and responds as its server is configured."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -48,7 +48,7 @@ def ear():
     server.server_close()
 
 
-def test_metrics_file_tells_what_the_run_came_to(desk):
+def test_metrics_file_has_the_results_of_the_run(desk):
     assert desk.sweep("--metrics-file", "run.prom").code == 0
     text = (desk.folder / "run.prom").read_text()
     assert "\ninvite_sweeper_" in text
@@ -57,31 +57,31 @@ def test_metrics_file_tells_what_the_run_came_to(desk):
     )
 
 
-def test_metrics_file_that_cannot_be_written_changes_no_outcome_and_is_said(desk):
+def test_unwritable_metrics_file_is_a_warning_and_changes_no_outcome(desk):
     done = desk.sweep("--metrics-file", "no/such/folder/run.prom")
     assert (done.code, done.summary["deleted"]) == (0, 3)
     assert "run.prom" in done.err
 
 
-def test_pushgateway_hears_of_the_run(desk, ear):
+def test_pushgateway_receives_the_metrics_of_the_run(desk, ear):
     assert desk.sweep("--pushgateway", ear.url).code == 0
     assert any(b"invite_sweeper_" in body for _, _, body in ear.has_responded)
 
 
-def test_ping_hears_of_start_and_success(desk, ear):
+def test_ping_receives_start_and_success(desk, ear):
     desk.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
     assert desk.sweep(PING_URL=f"{ear.url}/ping").code == 0
     assert [path for path, *_ in ear.has_responded] == ["/ping/start", "/ping"]
 
 
-def test_ping_hears_of_a_failure(desk, ear):
+def test_ping_receives_a_failure(desk, ear):
     desk.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
     desk.keys["limits"]["max_deletions"] = 0
     assert desk.sweep(PING_URL=f"{ear.url}/ping").code == 3
     assert [path for path, *_ in ear.has_responded] == ["/ping/start", "/ping/fail"]
 
 
-def test_webhook_is_told_of_changes_signed_and_without_a_name(desk, ear):
+def test_webhook_receives_signed_changes_without_names(desk, ear):
     desk.keys["notify"] = [
         {"kind": "webhook", "url_env": "HOOK", "secret_env": "KEY", "when": "changes"}
     ]
@@ -95,7 +95,7 @@ def test_webhook_is_told_of_changes_signed_and_without_a_name(desk, ear):
     assert len(ear.has_responded) == 1
 
 
-def test_webhook_that_fails_changes_no_outcome_and_is_said_without_its_address(desk, ear):
+def test_failing_webhook_is_a_warning_without_its_url_and_changes_no_outcome(desk, ear):
     ear.status = 500
     desk.keys["notify"] = [{"kind": "slack", "url_env": "SLACK_URL"}]
     done = desk.sweep(SLACK_URL=f"{ear.url}/secret-path")

@@ -1,4 +1,4 @@
-"""Killed at any moment: nothing was deleted without an intent on disk, and the next run goes on."""
+"""A run killed at any moment deletes nothing without an intent on disk; the next continues."""
 
 import json
 import os

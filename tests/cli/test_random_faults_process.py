@@ -37,15 +37,15 @@ def desk(tmp_path):
 
 
 @pytest.mark.slow
-def test_many_at_once_under_random_faults_are_all_done_and_none_is_sent_twice(desk):
+def test_concurrent_deletions_under_random_faults_all_end_and_none_is_sent_twice(desk):
     done = desk.sweep()
     assert done.code == 0, done.err
     lines = desk.lines("outcome")
-    told = {line["invitation_id"]: line for line in lines}
-    ended = {id_: line["outcome"] for id_, line in told.items()}
+    last_lines = {line["invitation_id"]: line for line in lines}
+    ended = {id_: line["outcome"] for id_, line in last_lines.items()}
 
     assert desk.sim.invitation_count() == 0
-    assert len(lines) == len(told) == len(set(desk.sim.deleted)) == PROJECTS * 10
+    assert len(lines) == len(last_lines) == len(set(desk.sim.deleted)) == PROJECTS * 10
     assert desk.sim.request_log.deletes_after_confirmation == []
     assert max(line["attempts"] for line in lines) <= ATTEMPTS
     assert sum(line["attempts"] for line in lines) == desk.deletes()
@@ -56,5 +56,5 @@ def test_many_at_once_under_random_faults_are_all_done_and_none_is_sent_twice(de
     assert lost
     assert {id_: ended[id_] for id_ in confirmed} == dict.fromkeys(confirmed, "deleted")
     assert {id_: ended[id_] for id_ in lost} == dict.fromkeys(lost, "already_gone")
-    assert {told[id_]["http_status"] for id_ in lost} == {404}
-    assert min(told[id_]["attempts"] for id_ in lost) >= 2
+    assert {last_lines[id_]["http_status"] for id_ in lost} == {404}
+    assert min(last_lines[id_]["attempts"] for id_ in lost) >= 2

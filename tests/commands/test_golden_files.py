@@ -92,7 +92,7 @@ def people(desk: Desk) -> None:
 
 
 class Masked:
-    """Replaces what varies; each run id and each hash becomes a number of its own."""
+    """Replaces what varies; each run id and each hash becomes a distinct number."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {"0" * 64: "0" * 64}
