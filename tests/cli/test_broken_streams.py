@@ -22,7 +22,7 @@ def desk(tmp_path):
 
 
 def shell(desk, redirections, command=SWEEP):
-    """Run the program by a shell, its streams as they are given; gives code, stdout, stderr."""
+    """Run the program in a shell with redirections; return exit code, stdout and stderr."""
     desk.write_policy()
     line = f"{command.format(' '.join(COMMAND))} {redirections}"
     done = subprocess.run(

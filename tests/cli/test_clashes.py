@@ -48,7 +48,7 @@ def test_output_over_a_file_of_the_run_is_refused(desk, option, place, what):
 @pytest.mark.parametrize(
     ("template", "place"),
     [("audit/{run_id}.jsonl", "audit/2026.jsonl"), ("audit/2026.jsonl", "audit/2026.jsonl.1")],
-    ids=["of its own", "rotated"],
+    ids=["separate", "rotated"],
 )
 def test_output_over_the_log_of_an_earlier_run_is_refused(desk, template, place):
     log = desk.folder / place

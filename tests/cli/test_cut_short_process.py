@@ -22,7 +22,7 @@ def desk(tmp_path):
 
 
 def stopped(desk, when, *signals):
-    """Start a sweep, wait until `when`, and send signals; the exit code and the summary."""
+    """Start a sweep, wait until `when`, send signals; return the exit code and the summary."""
     process = desk.start("sweep", "--policy", "policy.yaml", "--output", "json")
     wait_until(when)
     for number in signals:

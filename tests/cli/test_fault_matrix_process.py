@@ -216,7 +216,7 @@ def test_list_of_projects_that_repeats_its_pages_for_ever_is_read_once(desk):
     desk.sim.paging.endless = True
     done = desk.sweep()
     assert (done.code, done.summary["projects_seen"], done.summary["deleted"]) == (0, 2, 4)
-    assert any("repeats itself from page 2 on" in said for said in done.summary["warnings"])
+    assert any("repeats itself from page 2 on" in warning for warning in done.summary["warnings"])
 
 
 @pytest.mark.parametrize("status", [500, 410, 406, 302])

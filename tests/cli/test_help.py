@@ -93,7 +93,7 @@ def test_every_option_and_argument_says_what_it_is_for(path):
 
 
 def test_plan_takes_every_option_of_sweep_as_sweep_does(pages):
-    """The two spellings are one command."""
+    """`plan` and `sweep --dry-run` are one command."""
     shown_text = [pages[path].partition("Options:\n")[2] for path in (("sweep",), ("plan",))]
     assert shown_text[0]
     assert shown_text[0] == shown_text[1].partition("\nCommands:")[0]

@@ -135,6 +135,6 @@ def test_invisible_organization_is_reported_beside_one_that_is_swept(desk):
     desk.keys["organizations"] = [ORG_ID, OTHER]
     done = desk.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 2)
-    (said,) = done.summary["warnings"]
-    assert said.startswith(f"No project of organization {OTHER} is in sight")
-    assert said in done.err
+    (warning,) = done.summary["warnings"]
+    assert warning.startswith(f"No project of organization {OTHER} is in sight")
+    assert warning in done.err

@@ -44,7 +44,7 @@ def all_announced_are_sent(desk):
 
 
 def killed_in_flight(desk, *, late):
-    """Kill a sweep while all DELETEs that it announced hang, before or after their work."""
+    """Kill a sweep while all its DELETEs hang, before or after Atlas executes them."""
     desk.sim.faults.add(faults.hang(late=late), method="DELETE", times=999)
     process = desk.start("sweep", "--policy", "policy.yaml")
     wait_until(lambda: all_announced_are_sent(desk))
@@ -210,7 +210,7 @@ def test_plan_is_used_up_by_a_sweep_that_ended_with_0_or_4_and_by_no_other(tmp_p
 
 def test_plan_is_not_used_up_by_a_dry_run_or_by_a_sweep_without_an_end(tmp_path):
     log = tmp_path / "log.jsonl"
-    write_run(log, "looked", mode="dry-run", started={"plan_sha256": "a" * 64})
+    write_run(log, "dry", mode="dry-run", started={"plan_sha256": "a" * 64})
     write_events(log, "killed", [("run_started", {"mode": "sweep", "plan_sha256": "a" * 64})])
     assert PreviousRuns([log]).was_applied("a" * 64) is False
 

@@ -1,4 +1,4 @@
-"""A run keeps to Atlas's buckets: it learns them, and says so where Atlas tells nothing."""
+"""A run respects Atlas's rate limits, and warns if Atlas returns none."""
 
 from datetime import timedelta
 

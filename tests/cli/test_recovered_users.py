@@ -64,8 +64,10 @@ def test_member_removed_by_a_killed_run_is_reported_as_error_and_the_next_sweep_
         "--username",
         "o'neil@example.com",
     ]
-    (said,) = [line for line in done.err.splitlines() if "o'neil@example.com accepted" in line]
-    assert '"level": "error"' in said
+    (line_found,) = [
+        line for line in done.err.splitlines() if "o'neil@example.com accepted" in line
+    ]
+    assert '"level": "error"' in line_found
     assert verified(desk) == 0
     assert (desk.sweep().code, len(ends(desk))) == (0, 1)
 

@@ -21,11 +21,11 @@ def desk(tmp_path):
         yield found
 
 
-def swept(desk, people=3, projects=1):
+def swept(desk, users=3, projects=1):
     """Sweep a number of users from each project and return the project ids."""
     ids = [desk.sim.add_project(f"Project {number}") for number in range(projects)]
     for project in ids:
-        for number in range(people):
+        for number in range(users):
             desk.sim.invite(
                 project,
                 f"person-{number}@example.com",
@@ -45,7 +45,7 @@ def restore(desk, *arguments, code=0, yes=True, **changes):
 
 
 def restored_lines(desk):
-    """Lines of the last run of the log."""
+    """Return the records of the last run."""
     last = desk.lines()[-1]["run_id"]
     return [line for line in desk.lines() if line["run_id"] == last]
 
@@ -116,8 +116,8 @@ def test_user_that_is_pending_or_a_member_again_is_skipped(desk):
     roles = {project: ("GROUP_OWNER",)}
     desk.sim.add_user("person-1@example.com", status="ACTIVE", group_roles=roles)
     result = restore(desk)
-    said = {each["username"]: each["outcome"] for each in result["invitations"]}
-    assert said == {
+    by_username = {each["username"]: each["outcome"] for each in result["invitations"]}
+    assert by_username == {
         "person-0@example.com": "already_there",
         "person-1@example.com": "already_there",
         "person-2@example.com": "restored",
@@ -140,7 +140,7 @@ def test_username_selects_the_deletions(desk):
 
 
 def test_two_runs_with_deletions_need_a_run_id(desk):
-    (project,) = swept(desk, people=1)
+    (project,) = swept(desk, users=1)
     first = desk.lines()[0]["run_id"]
     desk.sim.invite(project, "later@example.com", age=20 * DAYS)
     assert desk.sweep().code == 0
@@ -196,8 +196,8 @@ def test_lost_responses_do_not_invite_a_user_twice(desk):
 
 
 def test_unreadable_project_fails_its_users_and_the_others_are_restored(desk):
-    shut, open_ = swept(desk, people=1, projects=2)
-    desk.sim.faults.add(faults.role_missing(), path=f"*/{shut}/users*", times=9)
+    unreadable, open_ = swept(desk, users=1, projects=2)
+    desk.sim.faults.add(faults.role_missing(), path=f"*/{unreadable}/users*", times=9)
     result = restore(desk, code=4)
     assert (result["restored"], result["failed"]) == (1, 1)
     assert "person-0@example.com" in invited(desk, open_)
@@ -244,7 +244,7 @@ def test_signal_while_reading_the_lists_ends_with_8_and_invites_no_one(desk):
 
 
 def test_deadline_during_the_rate_limit_ends_with_8(desk):
-    swept(desk, people=2)
+    swept(desk, users=2)
     desk.sim.invite_rate_limit.per_minute = 1
     result = restore(desk, "--deadline", "3s", code=8)
     assert result["restored"] == 1
@@ -292,7 +292,7 @@ def test_another_run_that_holds_the_lock_ends_with_9(desk):
 
 
 def test_text_shows_the_outcome_of_each_invitation(desk):
-    swept(desk, people=1)
+    swept(desk, users=1)
     done = desk.run("restore", LOG, "--yes")
     assert done.code == 0
     assert "person-0@example.com" in done.out

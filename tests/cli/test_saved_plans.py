@@ -289,7 +289,7 @@ def test_missing_plan_is_wrong_usage(desk):
 
 
 def tampered(data, dice):
-    """One of the ways to get something else deleted: a field changed, an id added, resealed."""
+    """Return a tampered plan: a changed field, an added id or a cut, some with a new digest."""
     *body, last = data.splitlines(keepends=True)
     rows = [orjson.loads(line) for line in body]
     victim = dice.choice(rows[1:])

@@ -9,7 +9,7 @@ from running import desk_in
 from invite_sweeper.simulator import SimulatedAtlas, faults
 
 tokens: list[str] = []
-"""Every token that the simulated Atlas gave out."""
+"""Return every token that the simulated Atlas issued."""
 
 _KINDS = ["token", "api-key", "service-account"]
 
@@ -33,7 +33,7 @@ def desk(request, tmp_path):
 
 
 def secrets_of(desk):
-    """All that must not be seen: the secret itself, what is made of it, and every token."""
+    """Return what must not be shown: the secret, values derived from it, and every token."""
     account = desk.account
     pair = base64.b64encode(f"{account.name}:{account.secret}".encode()).decode()
     return [account.secret, pair, *tokens]

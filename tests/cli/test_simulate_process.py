@@ -17,7 +17,7 @@ SMALL = ("--projects", "3", "--invitations", "4")
 
 @pytest.fixture
 def simulate(tmp_path):
-    """Start `simulate`, and give the process with what it wrote to its file of exports."""
+    """Start `simulate`; return the process and its environment file."""
     running = []
 
     def start(*arguments):

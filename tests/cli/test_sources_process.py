@@ -295,9 +295,9 @@ def test_sunset_is_a_warning_when_near_and_an_error_when_very_near(desk, days, l
     desk.keys["sources"] = ["invites", "users"]
     done = desk.plan()
 
-    said = [line for line in done.err.splitlines() if "no longer on" in line]
-    assert len(said) == (level is not None)
-    assert all(f'"level": "{level}"' in line and "users and org_users" in line for line in said)
+    lines = [line for line in done.err.splitlines() if "no longer on" in line]
+    assert len(lines) == (level is not None)
+    assert all(f'"level": "{level}"' in line and "users and org_users" in line for line in lines)
     (finished,) = desk.lines("run_finished")
     assert finished["sunset"] == f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}"
     assert finished["deprecation"] == "2023-10-04"

@@ -26,7 +26,7 @@ def desk(tmp_path):
 
 
 def stock(desk: Desk, projects=3, stale=2, young=1) -> list[str]:
-    """Fill the Atlas; gives the project ids."""
+    """Add projects and invitations; return the project ids."""
     ids = []
     for number in range(projects):
         project = desk.sim.add_project(f"Project {number}")
@@ -42,7 +42,7 @@ def names(lines):
     return sorted((line["project_id"], line["invitation_id"]) for line in lines)
 
 
-# --- the job -------------------------------------------------------------------------------
+# --- the run -------------------------------------------------------------------------------
 
 
 def test_dry_run_and_sweep_name_the_same_invitations_and_the_dry_run_sends_no_delete(desk):
@@ -320,7 +320,7 @@ def test_faulty_policy_ends_with_2_and_atlas_is_not_called(desk):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"MONGODB_ATLAS_ACCESS_TOKEN": None}, "MONGODB_ATLAS_CLIENT_ID"),
         (
@@ -334,10 +334,10 @@ def test_faulty_policy_ends_with_2_and_atlas_is_not_called(desk):
     ],
     ids=["none", "half a pair", "two kinds"],
 )
-def test_missing_or_doubled_credentials_end_with_2(desk, changes, said):
+def test_missing_or_doubled_credentials_end_with_2(desk, changes, message):
     done = desk.sweep(**changes)
     assert (done.code, done.out, list(desk.sim.requests)) == (2, "", [])
-    assert said in done.err
+    assert message in done.err
 
 
 @pytest.mark.parametrize(
@@ -437,7 +437,7 @@ def test_signal_before_the_run_has_begun_ends_with_8_and_atlas_is_not_called(des
         return writer
 
     def sleeps():
-        # A signal between the last look at signals and the read itself would be noticed after it.
+        # A signal just before a blocking read would only be handled after it.
         status = Path(f"/proc/{process.pid}/stat").read_text("utf-8")
         return status.rpartition(")")[2].split()[0] == "S"
 
@@ -593,7 +593,7 @@ def test_invalid_proxy_is_wrong_usage_without_a_connection(desk, words):
         *policy,
         "--base-url",
         "https://atlas.example.com",
-        HTTPS_PROXY="ada:hush@proxy.example.com:3128",
+        HTTPS_PROXY="ada:p4ssw0rd@proxy.example.com:3128",
         https_proxy=None,
         NO_PROXY=None,
         no_proxy=None,
@@ -601,7 +601,7 @@ def test_invalid_proxy_is_wrong_usage_without_a_connection(desk, words):
     assert (done.code, done.out) == (2, "")
     assert "What HTTPS_PROXY holds is no proxy's address." in done.err
     assert "Atlas was not called." in done.err
-    assert "hush" not in done.err
+    assert "p4ssw0rd" not in done.err
     assert desk.run("audit", "verify", log).code == 0
 
 

@@ -75,11 +75,11 @@ def test_ten_of_a_kind_are_named_and_the_others_are_counted(desk, count):
     for number in range(count):
         desk.sim.limit_access(desk.sim.add_project(f"Locked {number}"))
     desk.keys["limits"]["max_unreadable_projects"] = count
-    said = warned(desk.run(*SWEEP, "-q"))
-    assert sum(" was not read: " in sentence for sentence in said) == 10
+    warnings = warned(desk.run(*SWEEP, "-q"))
+    assert sum(" was not read: " in sentence for sentence in warnings) == 10
     rest = {10: [], 11: ["And 1 more project"], 13: ["And 3 more projects"]}[count]
     log = "audit/invite-sweeper.jsonl"
-    assert said[10:] == [f"{each}; see the audit log {log}." for each in rest]
+    assert warnings[10:] == [f"{each}; see the audit log {log}." for each in rest]
 
 
 def test_each_of_several_that_failed_is_named_once_and_the_eleventh_counted(desk):

@@ -9,7 +9,7 @@ from invite_sweeper.restore import RestoreOutcome, RestoreReport, RestoreResult
 
 
 class Log:
-    """Keeps what is written; with `failing` it cannot be brought to the disk."""
+    """Stores what is written; with `failing`, sync raises."""
 
     def __init__(self, *, failing=False):
         self.failing = failing

@@ -158,6 +158,6 @@ def test_log_of_a_killed_run_passes_with_a_warning(log):
             ("intent", fields_of(invitation(2))),
         ],
     )
-    (said,) = check_log_intact([log])
-    assert "no end" in said
+    (message,) = check_log_intact([log])
+    assert "no end" in message
     assert names(read_deletions([log], base_url=URL)) == ["person-1@example.com"]

@@ -64,12 +64,12 @@ async def test_eleventh_invitation_waits_until_the_first_is_a_minute_old():
 async def test_at_most_ten_are_sent_in_any_minute(pauses):
     clock = Clock()
     pace = InviteRateLimit(clock, clock.rest)
-    turns = []
+    sent_s = []
     for pause_s in pauses:
         clock.now_s += pause_s
         assert await pace.acquire(lambda: False)
-        turns.append(clock.now_s)
-    assert all(later - first >= 60 for first, later in zip(turns, turns[10:], strict=False))
+        sent_s.append(clock.now_s)
+    assert all(later - first >= 60 for first, later in zip(sent_s, sent_s[10:], strict=False))
 
 
 async def test_rate_limited_post_is_sent_again_after_a_wait():
@@ -167,8 +167,8 @@ async def test_post_stopped_before_it_was_sent_is_not_unknown(tries, outcome):
     stop = StopRequest()
 
     class Waiting(FakePost):
-        async def invite(self, invitation, trail):
-            trail.attempts += tries  # a connection that was not made is a try, and nothing sent
+        async def invite(self, invitation, progress):
+            progress.attempts += tries  # a failed connection is an attempt that sent nothing
             stop.request("SIGTERM came")
             await asyncio.Event().wait()
 
@@ -226,7 +226,7 @@ async def test_result_known_before_is_recorded_without_an_intent():
     assert diary.lines == [("already_there", ADA)]
 
 
-# --- who is gone still -----------------------------------------------------------------------
+# --- missing users -------------------------------------------------------------------------
 
 
 async def test_user_listed_in_another_case_is_skipped():
