@@ -1,4 +1,4 @@
-"""Runs the program as its users do: a process, an environment, a folder."""
+"""Runs the program as a process with an environment and a folder."""
 
 import json
 import os
@@ -23,7 +23,7 @@ WIDE = {"max_deletions": 10_000, "max_deletions_per_project": 10_000, "max_share
 
 @dataclass(frozen=True)
 class Done:
-    """A process that has ended."""
+    """The result of a process."""
 
     code: int
     out: str
@@ -31,17 +31,17 @@ class Done:
 
     @property
     def summary(self) -> dict[str, object]:
-        """The one object on stdout."""
+        """The JSON object on stdout."""
         return json.loads(self.out)
 
 
 @dataclass
 class Desk:
-    """A simulated Atlas that is served, a folder with a policy, and the program to run there.
+    """A served simulated Atlas, a folder with a policy, and the program to run there.
 
     Attributes:
         keys: The policy; written before each run.
-        account: Whose credentials the environment holds.
+        account: The account of the credentials in the environment.
     """
 
     folder: Path
@@ -62,7 +62,7 @@ class Desk:
         return {**kept, "MONGODB_ATLAS_BASE_URL": self.base_url, **self.account.environment()}
 
     def start(self, *arguments: str, **changes: str | None) -> "subprocess.Popen[bytes]":
-        """Start the program; `changes` of the environment, None takes a variable away."""
+        """Start the program with changes to the environment; None removes a variable."""
         self.write_policy()
         environment = {**self.environment, **changes}
         return subprocess.Popen(
@@ -94,12 +94,12 @@ class Desk:
         return self.folder / "audit" / "invite-sweeper.jsonl"
 
     def lines(self, event: str | None = None) -> list[dict[str, object]]:
-        """The audit log's lines."""
+        """Return the records of the audit log."""
         found = [json.loads(line) for line in self.log_path.read_text("utf-8").splitlines()]
         return [line for line in found if event in (None, line["event"])]
 
     def deletes(self) -> int:
-        """DELETE requests that the simulated Atlas received."""
+        """Return the number of DELETE requests that the simulated Atlas received."""
         return self.sim.deletes_received
 
 
@@ -126,8 +126,8 @@ def desk_in(folder: Path, sim: SimulatedAtlas | None = None, kind: str = "token"
 
 
 def wait_until(condition: "threading.Event | object", timeout_s: float = 30.0) -> None:
-    """Wait for a condition (a callable), asking often; fail when it never holds."""
+    """Poll a condition (a callable) until it is true; fail after the timeout."""
     end_s = time.monotonic() + timeout_s
     while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end_s, "the condition never came to hold"
+        assert time.monotonic() < end_s, f"condition not true within {timeout_s:g} s"
         time.sleep(0.005)

@@ -1,4 +1,4 @@
-"""Metrics and messages of real runs; trouble with them changes nothing but what is said."""
+"""Metrics and notifications of whole runs; their failures are only warnings."""
 
 import json
 import threading
@@ -20,25 +20,25 @@ def desk(tmp_path):
         yield found
 
 
-class Ear(BaseHTTPRequestHandler):
-    """Takes what it is told, and answers as its server is set."""
+class Receiver(BaseHTTPRequestHandler):
+    """Records requests and responds as its server is configured."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.has_responded.append((self.path, dict(self.headers), body))
+        self.server.requests.append((self.path, dict(self.headers), body))
         self.send_response(self.server.status)
         self.end_headers()
 
     do_PUT = do_GET = do_POST  # noqa: N815
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
-def ear():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Ear)
-    server.has_responded, server.status = [], 200
+def receiver():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    server.requests, server.status = [], 200
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -48,7 +48,7 @@ def ear():
     server.server_close()
 
 
-def test_metrics_file_tells_what_the_run_came_to(desk):
+def test_metrics_file_has_the_results_of_the_run(desk):
     assert desk.sweep("--metrics-file", "run.prom").code == 0
     text = (desk.folder / "run.prom").read_text()
     assert "\ninvite_sweeper_" in text
@@ -57,48 +57,48 @@ def test_metrics_file_tells_what_the_run_came_to(desk):
     )
 
 
-def test_metrics_file_that_cannot_be_written_changes_no_outcome_and_is_said(desk):
+def test_unwritable_metrics_file_is_a_warning_and_changes_no_outcome(desk):
     done = desk.sweep("--metrics-file", "no/such/folder/run.prom")
     assert (done.code, done.summary["deleted"]) == (0, 3)
     assert "run.prom" in done.err
 
 
-def test_pushgateway_hears_of_the_run(desk, ear):
-    assert desk.sweep("--pushgateway", ear.url).code == 0
-    assert any(b"invite_sweeper_" in body for _, _, body in ear.has_responded)
+def test_pushgateway_receives_the_metrics_of_the_run(desk, receiver):
+    assert desk.sweep("--pushgateway", receiver.url).code == 0
+    assert any(b"invite_sweeper_" in body for _, _, body in receiver.requests)
 
 
-def test_ping_hears_of_start_and_success(desk, ear):
+def test_ping_receives_start_and_success(desk, receiver):
     desk.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
-    assert desk.sweep(PING_URL=f"{ear.url}/ping").code == 0
-    assert [path for path, *_ in ear.has_responded] == ["/ping/start", "/ping"]
+    assert desk.sweep(PING_URL=f"{receiver.url}/ping").code == 0
+    assert [path for path, *_ in receiver.requests] == ["/ping/start", "/ping"]
 
 
-def test_ping_hears_of_a_failure(desk, ear):
+def test_ping_receives_a_failure(desk, receiver):
     desk.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
     desk.keys["limits"]["max_deletions"] = 0
-    assert desk.sweep(PING_URL=f"{ear.url}/ping").code == 3
-    assert [path for path, *_ in ear.has_responded] == ["/ping/start", "/ping/fail"]
+    assert desk.sweep(PING_URL=f"{receiver.url}/ping").code == 3
+    assert [path for path, *_ in receiver.requests] == ["/ping/start", "/ping/fail"]
 
 
-def test_webhook_is_told_of_changes_signed_and_without_a_name(desk, ear):
+def test_webhook_receives_signed_changes_without_names(desk, receiver):
     desk.keys["notify"] = [
         {"kind": "webhook", "url_env": "HOOK", "secret_env": "KEY", "when": "changes"}
     ]
-    assert desk.sweep(HOOK=f"{ear.url}/hook", KEY="very-secret").code == 0
-    ((path, headers, body),) = ear.has_responded
+    assert desk.sweep(HOOK=f"{receiver.url}/hook", KEY="very-secret").code == 0
+    ((path, headers, body),) = receiver.requests
     assert path == "/hook"
     assert json.loads(body)
     assert b"p0@example.com" not in body
     assert headers["X-Invite-Sweeper-Signature"].startswith("sha256=")
-    assert desk.sweep(HOOK=f"{ear.url}/hook", KEY="very-secret").code == 0
-    assert len(ear.has_responded) == 1
+    assert desk.sweep(HOOK=f"{receiver.url}/hook", KEY="very-secret").code == 0
+    assert len(receiver.requests) == 1
 
 
-def test_webhook_that_fails_changes_no_outcome_and_is_said_without_its_address(desk, ear):
-    ear.status = 500
+def test_failing_webhook_is_a_warning_without_its_url_and_changes_no_outcome(desk, receiver):
+    receiver.status = 500
     desk.keys["notify"] = [{"kind": "slack", "url_env": "SLACK_URL"}]
-    done = desk.sweep(SLACK_URL=f"{ear.url}/secret-path")
+    done = desk.sweep(SLACK_URL=f"{receiver.url}/secret-path")
     assert (done.code, done.summary["deleted"]) == (0, 3)
     assert "SLACK_URL" in done.err
     assert "secret-path" not in done.err

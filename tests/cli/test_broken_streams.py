@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or gone: a run ends as it would have ended."""
+"""Closed, full or broken standard streams do not change how a run ends."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def desk(tmp_path):
 
 
 def shell(desk, redirections, command=SWEEP):
-    """Run the program by a shell, its streams as they are given; gives code, stdout, stderr."""
+    """Run the program in a shell with redirections; return exit code, stdout and stderr."""
     desk.write_policy()
     line = f"{command.format(' '.join(COMMAND))} {redirections}"
     done = subprocess.run(
@@ -37,7 +37,7 @@ def shell(desk, redirections, command=SWEEP):
 
 
 def is_whole(desk):
-    """Whether all is done, and the log tells all of it."""
+    """Return whether every deletion was done and is in the log."""
     assert desk.sim.invitation_count() == 0
     assert [line["outcome"] for line in desk.lines("outcome")] == ["deleted"] * 12
     assert [line["exit_code"] for line in desk.lines("run_finished")] == [0]
@@ -49,9 +49,7 @@ CLOSED = ["<&-", ">&-", "2>&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"]
 
 @pytest.mark.parametrize("output", ["text", "json"])
 @pytest.mark.parametrize("redirections", CLOSED)
-def test_closed_stream_changes_nothing_and_nothing_is_printed_into_the_log(
-    desk, redirections, output
-):
+def test_closed_stream_changes_nothing_and_no_output_reaches_the_log(desk, redirections, output):
     code, _, err = shell(desk, f"--output {output} {redirections}")
     assert code == 0, err
     assert is_whole(desk)
@@ -60,7 +58,7 @@ def test_closed_stream_changes_nothing_and_nothing_is_printed_into_the_log(
 
 @FULL
 @pytest.mark.parametrize("verbose", ["", "-v"])
-def test_full_disk_behind_stderr_ends_no_run(desk, verbose):
+def test_full_disk_behind_stderr_does_not_stop_a_run(desk, verbose):
     code, out, _ = shell(desk, f"--output json {verbose} 2>/dev/full")
     assert code == 0
     assert '"deleted":12' in out
@@ -69,7 +67,7 @@ def test_full_disk_behind_stderr_ends_no_run(desk, verbose):
 
 @FULL
 @pytest.mark.parametrize("output", ["text", "json"])
-def test_full_disk_behind_stdout_is_told_in_one_sentence(desk, output):
+def test_full_disk_behind_stdout_is_reported_once(desk, output):
     code, _, err = shell(desk, f"--output {output} >/dev/full")
     assert code == 0
     assert "could not be written to standard output: No space left on device" in err
@@ -78,7 +76,7 @@ def test_full_disk_behind_stdout_is_told_in_one_sentence(desk, output):
 
 
 @pytest.mark.parametrize("number", ["1", "2"])
-def test_reader_that_has_gone_ends_no_run(desk, number):
+def test_closed_pipe_does_not_stop_a_run(desk, number):
     reading, writing = os.pipe()
     os.close(reading)
     desk.write_policy()
@@ -98,7 +96,7 @@ def test_reader_that_has_gone_ends_no_run(desk, number):
 
 @FULL
 @pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
-def test_copy_of_the_audit_log_that_nobody_takes_ends_no_run(desk, redirection):
+def test_unwritable_copy_of_the_audit_log_does_not_stop_a_run(desk, redirection):
     desk.keys["audit"] = {"path": "audit/invite-sweeper.jsonl -"}
     code, _, err = shell(desk, redirection)
     assert code == 0
@@ -108,7 +106,7 @@ def test_copy_of_the_audit_log_that_nobody_takes_ends_no_run(desk, redirection):
 
 @FULL
 @pytest.mark.parametrize("command", ["{} --version", "{} schema", "{} --help"])
-def test_other_commands_say_so_too(desk, command):
+def test_other_commands_report_an_unwritable_stdout(desk, command):
     _, _, err = shell(desk, ">/dev/full", command)
     assert "could not be written to standard output" in err
     assert "Traceback" not in err

@@ -1,4 +1,4 @@
-"""What is written takes the place of no file that somebody needs, by whatever name."""
+"""An output never overwrites a file that a run needs, under any name."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -34,7 +34,7 @@ def refused(desk, done, option, place, what):
         ("hard-link", "the policy policy.yaml"),
     ],
 )
-def test_output_in_the_place_of_what_the_run_needs_is_refused(desk, option, place, what):
+def test_output_over_a_file_of_the_run_is_refused(desk, option, place, what):
     policy = desk.write_policy()
     (desk.folder / "link").symlink_to(policy)
     (desk.folder / "hard-link").hardlink_to(policy)
@@ -48,9 +48,9 @@ def test_output_in_the_place_of_what_the_run_needs_is_refused(desk, option, plac
 @pytest.mark.parametrize(
     ("template", "place"),
     [("audit/{run_id}.jsonl", "audit/2026.jsonl"), ("audit/2026.jsonl", "audit/2026.jsonl.1")],
-    ids=["of its own", "rotated"],
+    ids=["separate", "rotated"],
 )
-def test_output_in_the_place_of_a_log_of_an_earlier_run_is_refused(desk, template, place):
+def test_output_over_the_log_of_an_earlier_run_is_refused(desk, template, place):
     log = desk.folder / place
     log.parent.mkdir()
     log.touch(0o600)
@@ -58,7 +58,7 @@ def test_output_in_the_place_of_a_log_of_an_earlier_run_is_refused(desk, templat
     refused(desk, done, "--out", place, f"the audit log {place}")
 
 
-def test_output_in_the_place_of_today_s_log_is_refused(desk):
+def test_output_over_today_s_log_is_refused(desk):
     place = f"audit/{datetime.now(UTC).date()}.jsonl"
     done = desk.sweep("--audit-log", "audit/{date}.jsonl", "--out", place)
     refused(desk, done, "--out", place, f"the audit log {place}")
@@ -92,7 +92,7 @@ def test_output_that_a_later_run_would_read_as_a_log_is_refused(desk, template, 
         ("audit/log.jsonl", "audit/log.jsonl.prom"),
     ],
 )
-def test_output_beside_the_logs_that_is_named_unlike_them_is_written(desk, template, place):
+def test_output_beside_the_logs_with_another_name_is_written(desk, template, place):
     (desk.folder / place).parent.mkdir(parents=True, exist_ok=True)
     assert desk.plan("--audit-log", template, "--out", place).code == 0
     assert (desk.folder / place).exists()
@@ -106,18 +106,18 @@ def test_output_beside_the_logs_that_is_named_unlike_them_is_written(desk, templ
         ("boss.pub", "the key boss.pub"),
     ],
 )
-def test_output_in_the_place_of_the_plan_at_hand_is_refused(desk, place, what):
+def test_output_over_the_plan_in_use_is_refused(desk, place, what):
     given = ("--plan", "plan.jsonl", "--require-approval", "boss.pub")
     done = desk.sweep(*given, "--metrics-file", place)
     refused(desk, done, "--metrics-file", place, what)
 
 
-def test_two_outputs_in_one_place_are_refused(desk):
+def test_two_outputs_to_one_file_are_refused(desk):
     done = desk.sweep("--out", "one", "--metrics-file", "./one")
     refused(desk, done, "--out", "one", "--metrics-file one")
 
 
-def test_output_by_a_link_that_leads_to_itself_is_no_defect(desk):
+def test_output_to_a_link_to_itself_is_not_an_internal_error(desk):
     (desk.folder / "loop").symlink_to("loop")
     done = desk.plan("--out", "loop")
     assert (done.code, done.out, desk.sim.requests) == (2, "", ())
@@ -133,7 +133,7 @@ def test_outputs_beside_the_log_and_the_policy_are_written(desk):
 
 
 @pytest.mark.parametrize("place", [LOG, "link"])
-def test_report_in_the_place_of_its_log_is_refused_and_the_log_stays(desk, place):
+def test_report_over_its_log_is_refused_and_the_log_is_unchanged(desk, place):
     assert desk.sweep().code == 0
     (desk.folder / "link").symlink_to(LOG)
     before = desk.log_path.read_bytes()

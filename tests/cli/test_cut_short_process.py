@@ -1,4 +1,4 @@
-"""What a signal or the deadline cuts short ends with 8, and is told as it is known."""
+"""A run cut short by a signal or the deadline ends with 8 and reports what is known."""
 
 import json
 import signal
@@ -22,7 +22,7 @@ def desk(tmp_path):
 
 
 def stopped(desk, when, *signals):
-    """Start a sweep, wait until `when`, and send signals; the exit code and the summary."""
+    """Start a sweep, wait until `when`, send signals; return the exit code and the summary."""
     process = desk.start("sweep", "--policy", "policy.yaml", "--output", "json")
     wait_until(when)
     for number in signals:
@@ -44,7 +44,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("name", ["503", "429", "500"])
-def test_signal_between_two_tries_of_the_last_deletion_ends_with_8_and_counts_no_retry(desk, name):
+def test_signal_between_attempts_of_the_last_deletion_ends_with_8_and_counts_no_retry(desk, name):
     fault, status = SLOW[name]
     desk.sim.faults.add(fault, method="DELETE", path="*", times=None)
     code, summary, err = stopped(
@@ -56,7 +56,7 @@ def test_signal_between_two_tries_of_the_last_deletion_ends_with_8_and_counts_no
     assert "Stopped early" in err
 
 
-def test_two_signals_between_two_tries_end_with_8_likewise(desk):
+def test_two_signals_between_attempts_end_with_8(desk):
     desk.sim.faults.add(SLOW["503"][0], method="DELETE", path="*", times=None)
     code, summary, err = stopped(
         desk, lambda: desk.sim.request_log.statuses[503], signal.SIGTERM, signal.SIGTERM
@@ -64,7 +64,7 @@ def test_two_signals_between_two_tries_end_with_8_likewise(desk):
     assert (code, ended(desk), summary["retries"]) == (8, ("failed", 1, 503), 0), err
 
 
-def test_refusal_that_comes_after_the_signal_was_cut_short_by_nothing_and_ends_with_4(desk):
+def test_rejected_deletion_after_the_signal_ends_with_4(desk):
     late = faults.Fault(delay_s=1.0, instead=faults.fail_with(403, "ACCESS_FORBIDDEN").instead)
     desk.sim.faults.add(late, method="DELETE", path="*")
     code, _, err = stopped(desk, desk.deletes, signal.SIGTERM)
@@ -72,7 +72,7 @@ def test_refusal_that_comes_after_the_signal_was_cut_short_by_nothing_and_ends_w
 
 
 @pytest.mark.parametrize("name", ["503", "429", "500"])
-def test_deadline_between_two_tries_of_the_last_deletion_ends_with_8(desk, name):
+def test_deadline_between_attempts_of_the_last_deletion_ends_with_8(desk, name):
     fault, status = SLOW[name]
     desk.sim.faults.add(fault, method="DELETE", path="*", times=None)
     done = desk.sweep("--deadline", "2s")
@@ -83,7 +83,7 @@ def test_deadline_between_two_tries_of_the_last_deletion_ends_with_8(desk, name)
 
 @pytest.mark.parametrize("path", ["*/groups", "*/invites"])
 @pytest.mark.parametrize("name", ["503", "429"])
-def test_deadline_between_two_tries_of_a_list_ends_with_8_and_blames_nobody(desk, name, path):
+def test_deadline_between_attempts_to_read_a_list_ends_with_8(desk, name, path):
     desk.sim.faults.add(SLOW[name][0], path=path, times=None)
     done = desk.sweep("--deadline", "2s")
     assert (done.code, done.summary["exit_code"], desk.deletes()) == (8, 8, 0)
@@ -94,7 +94,7 @@ def test_deadline_between_two_tries_of_a_list_ends_with_8_and_blames_nobody(desk
 
 @pytest.mark.parametrize("kind", ["token", "service-account"])
 @pytest.mark.parametrize("ends_by", ["signal", "deadline"])
-def test_stop_before_the_first_answer_came_has_a_result_all_the_same(tmp_path, kind, ends_by):
+def test_stop_before_the_first_response_has_a_result(tmp_path, kind, ends_by):
     with desk_in(tmp_path, kind=kind) as desk:
         desk.sim.faults.add(faults.hang(), times=None)
         if ends_by == "signal":
@@ -107,12 +107,12 @@ def test_stop_before_the_first_answer_came_has_a_result_all_the_same(tmp_path, k
 
 
 def test_stop_before_anything_was_sent_has_no_result(desk):
-    desk.base_url = "http://127.0.0.1:9"  # nobody listens
+    desk.base_url = "http://127.0.0.1:9"  # nothing listens there
     done = desk.sweep("--deadline", "1s")
     assert (done.code, done.out) == (8, "")
 
 
-def test_deadline_while_the_token_endpoint_makes_wait_ends_with_8(tmp_path):
+def test_deadline_while_waiting_for_the_token_endpoint_ends_with_8(tmp_path):
     with desk_in(tmp_path, kind="service-account") as desk:
         desk.sim.invite(desk.sim.add_project("Project"), "ada@example.com", age=20 * DAYS)
         desk.sim.faults.add(

@@ -1,4 +1,4 @@
-"""`explain` as a process: why an invitation is stale or kept, and that it changes nothing."""
+"""`explain` as a process: it shows why an invitation is stale or kept and changes nothing."""
 
 import json
 from datetime import timedelta
@@ -33,17 +33,17 @@ def ask(desk, term, *arguments, code=0, **changes):
     return json.loads(done.out)
 
 
-def entry(told, kind, name):
-    return next(each for each in told[kind] if each["name"] == name)
+def entry(explained, kind, name):
+    return next(each for each in explained[kind] if each["name"] == name)
 
 
 def test_stale_invitation_is_explained_rule_by_rule_and_key_by_key(desk):
     project = desk.sim.add_project("Search")
     desk.sim.invite(project, "Ada@example.com", age=20 * DAYS)
-    (told,) = ask(desk, "ada@EXAMPLE.com")["found"]
-    assert told["decision"]["stale"] is True
-    assert told["decision"]["rule"] == "forgotten"
-    forgotten = entry(told, "rules", "forgotten")
+    (explained,) = ask(desk, "ada@EXAMPLE.com")["found"]
+    assert explained["decision"]["stale"] is True
+    assert explained["decision"]["rule"] == "forgotten"
+    forgotten = entry(explained, "rules", "forgotten")
     assert forgotten["matched"] is True
     older = forgotten["keys"][0]
     assert (older["key"], older["asked"], older["has"], older["holds"]) == (
@@ -52,51 +52,51 @@ def test_stale_invitation_is_explained_rule_by_rule_and_key_by_key(desk):
         "20 days",
         True,
     )
-    outsiders = entry(told, "rules", "outsiders")
+    outsiders = entry(explained, "rules", "outsiders")
     assert outsiders["matched"] is False
     assert {key["key"]: key["holds"] for key in outsiders["keys"]}["usernames"] is False
-    assert entry(told, "keep", "board")["matched"] is False
+    assert entry(explained, "keep", "board")["matched"] is False
 
 
 def test_kept_invitation_names_the_entry_and_its_reason(desk):
     project = desk.sim.add_project("Search")
     desk.sim.invite(project, "ada@board.example.com", age=20 * DAYS)
-    (told,) = ask(desk, "*@board.example.com")["found"]
-    assert told["decision"]["kept"] == "keep:board"
-    assert entry(told, "keep", "board")["note"] == "they travel"
-    assert entry(told, "rules", "forgotten")["matched"] is True
+    (explained,) = ask(desk, "*@board.example.com")["found"]
+    assert explained["decision"]["kept"] == "keep:board"
+    assert entry(explained, "keep", "board")["note"] == "they travel"
+    assert entry(explained, "rules", "forgotten")["matched"] is True
 
 
-def test_keep_entry_that_has_ended_is_told_and_keeps_nothing(desk):
+def test_expired_keep_entry_is_shown_and_keeps_nothing(desk):
     project = desk.sim.add_project("Search")
     desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    (told,) = ask(desk, "ada@example.com")["found"]
-    lapsed = entry(told, "keep", "lapsed")
+    (explained,) = ask(desk, "ada@example.com")["found"]
+    lapsed = entry(explained, "keep", "lapsed")
     assert (lapsed["ended"], lapsed["matched"]) == (True, False)
     assert "2020-01-31" in lapsed["note"]
-    assert told["decision"]["stale"] is True
+    assert explained["decision"]["stale"] is True
 
 
-def test_term_may_be_an_id_in_whatever_project_it_is(desk):
+def test_term_may_be_an_id_in_any_project(desk):
     for name in ("Alpha", "Beta"):
         project = desk.sim.add_project(name)
         desk.sim.invite(project, f"{name}@example.com", age=DAYS)
         last = desk.sim.invite(project, "other@example.com", age=2 * DAYS)
-    told = ask(desk, last.upper())
-    assert [each["invitation_id"] for each in told["found"]] == [last]
-    assert told["found"][0]["decision"]["kept"] == "too_young"
-    assert (told["projects"], told["invitations"]) == (2, 4)
+    explained = ask(desk, last.upper())
+    assert [each["invitation_id"] for each in explained["found"]] == [last]
+    assert explained["found"][0]["decision"]["kept"] == "too_young"
+    assert (explained["projects"], explained["invitations"]) == (2, 4)
 
 
-def test_what_cannot_be_judged_says_what_atlas_left_out(desk):
+def test_key_without_a_value_from_atlas_cannot_be_evaluated(desk):
     project = desk.sim.add_project("Search")
     desk.sim.invite(project, "ada@example.com", createdAt=MISSING)
-    (told,) = ask(desk, "ada@example.com")["found"]
-    assert told["decision"]["kept"] == "no_date"
-    assert entry(told, "rules", "forgotten")["unjudged"] == "no_date"
+    (explained,) = ask(desk, "ada@example.com")["found"]
+    assert explained["decision"]["kept"] == "no_date"
+    assert entry(explained, "rules", "forgotten")["unjudged"] == "no_date"
 
 
-def test_nothing_found_says_what_was_looked_through_and_what_was_left_alone(desk):
+def test_nothing_found_shows_what_was_searched_and_what_is_excluded(desk):
     desk.keys["projects"] = {"exclude": ["prod-*"]}
     desk.sim.add_project("Search")
     hidden = desk.sim.add_project("prod-billing")
@@ -112,15 +112,15 @@ def test_project_that_cannot_be_read_ends_with_4_and_is_named(desk):
     desk.sim.add_project("Search")
     shut = desk.sim.add_project("Vault")
     desk.sim.faults.add(faults.role_missing(), path=f"*/{shut}/invites", times=10)
-    told = ask(desk, "ada@example.com", code=4)
-    assert [lost["project_name"] for lost in told["unreadable"]] == ["Vault"]
+    explained = ask(desk, "ada@example.com", code=4)
+    assert [each["project_name"] for each in explained["unreadable"]] == ["Vault"]
 
 
-def test_project_that_goes_meanwhile_is_no_trouble(desk):
+def test_project_deleted_during_the_search_is_not_an_error(desk):
     gone = desk.sim.add_project("Vault")
     desk.sim.faults.add(faults.fail_with(404, "GROUP_NOT_FOUND"), path=f"*/{gone}/invites")
-    told = ask(desk, "ada@example.com")
-    assert (told["found"], told["unreadable"]) == ([], [])
+    explained = ask(desk, "ada@example.com")
+    assert (explained["found"], explained["unreadable"]) == ([], [])
 
 
 def test_text_names_a_project_that_could_not_be_read(desk):
@@ -130,7 +130,7 @@ def test_text_names_a_project_that_could_not_be_read(desk):
     assert "Could not be read: Vault" in done.out
 
 
-def test_text_says_what_the_policy_alone_would_do_and_what_cannot_be_judged(desk):
+def test_text_shows_the_policy_s_decision_and_what_cannot_be_evaluated(desk):
     desk.keys["limits"]["max_bounces"] = 1
     project = desk.sim.add_project("Search")
     desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
@@ -149,9 +149,9 @@ def test_invitation_that_bounced_too_often_is_kept_for_that_reason(desk):
     desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
     assert desk.sweep().code == 0
     desk.sim.invite(project, "ADA@example.com", age=20 * DAYS)
-    (told,) = ask(desk, "ada@example.com")["found"]
-    assert (told["by_policy"]["stale"], told["decision"]["kept"]) == (True, "bounced")
-    assert told["decision"]["bounced"] == 1
+    (explained,) = ask(desk, "ada@example.com")["found"]
+    assert (explained["by_policy"]["stale"], explained["decision"]["kept"]) == (True, "bounced")
+    assert explained["decision"]["bounced"] == 1
 
 
 def test_saved_plan_that_does_not_list_it_keeps_it(desk):
@@ -159,8 +159,8 @@ def test_saved_plan_that_does_not_list_it_keeps_it(desk):
     desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
     assert desk.plan("--out", "plan.jsonl").code == 0
     desk.sim.invite(project, "bo@example.com", age=20 * DAYS)
-    told = ask(desk, "*@example.com", "--plan", "plan.jsonl")["found"]
-    assert {each["username"]: each["decision"]["kept"] for each in told} == {
+    explained = ask(desk, "*@example.com", "--plan", "plan.jsonl")["found"]
+    assert {each["username"]: each["decision"]["kept"] for each in explained} == {
         "ada@example.com": None,
         "bo@example.com": "not_in_plan",
     }
@@ -183,7 +183,7 @@ def test_text_shows_no_control_character_of_a_name(desk):
     assert "Decision: stale by rule `forgotten`" in done.out
 
 
-def test_address_with_a_character_of_globs_is_found_as_it_is(desk):
+def test_address_with_a_glob_character_is_found_literally(desk):
     project = desk.sim.add_project("Search")
     desk.sim.invite(project, "[ada]@example.com", age=20 * DAYS)
     assert len(ask(desk, "[ada]@example.com")["found"]) == 1
@@ -202,7 +202,7 @@ def test_clock_more_than_5_minutes_off_ends_with_3_since_ages_would_be_wrong(des
     assert (done.code, done.out) == (3, "")
 
 
-def test_every_list_of_the_policy_is_looked_through_and_each_door_is_told(desk):
+def test_every_list_of_the_policy_is_searched_and_each_invitation_shown(desk):
     desk.keys["sources"] = ["invites", "users", "org_users"]
     desk.keys["rules"].append(
         {"name": "waiting", "older_than": "14d", "statuses": ["PENDING", "INVITATION_EXPIRED"]}
@@ -211,9 +211,9 @@ def test_every_list_of_the_policy_is_looked_through_and_each_door_is_told(desk):
     desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
     roles = {project: ("GROUP_READ_ONLY",)}
     desk.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
-    told = ask(desk, "ada@example.com")
-    found = {each["source"]: each["decision"] for each in told["found"]}
-    assert told["sources"] == ["invites", "users", "org_users"]
+    explained = ask(desk, "ada@example.com")
+    found = {each["source"]: each["decision"] for each in explained["found"]}
+    assert explained["sources"] == ["invites", "users", "org_users"]
     assert {source: one["rule"] for source, one in found.items()} == {
         "invites": "forgotten",
         "users": "waiting",
@@ -225,31 +225,31 @@ def test_pending_user_is_kept_by_a_rule_without_statuses_and_the_key_says_so(des
     desk.keys["sources"] = ["org_users"]
     desk.sim.add_project("Search")
     desk.sim.add_user("ada@example.com", age=20 * DAYS)
-    (told,) = ask(desk, "ada@example.com")["found"]
-    assert told["decision"]["stale"] is False
-    keys = {key["key"]: key for key in entry(told, "rules", "forgotten")["keys"]}
+    (explained,) = ask(desk, "ada@example.com")["found"]
+    assert explained["decision"]["stale"] is False
+    keys = {key["key"]: key for key in entry(explained, "rules", "forgotten")["keys"]}
     assert keys["older_than"]["holds"] is True
     assert (keys["statuses"]["holds"], keys["statuses"]["has"]) == (False, "PENDING")
     assert "PENDING" in keys["statuses"]["asked"]
 
 
-def test_list_that_has_ended_ends_with_4_and_the_others_are_looked_through(desk):
+def test_retired_list_ends_with_4_and_the_others_are_searched(desk):
     desk.keys["sources"] = ["invites", "users"]
     desk.sim.versions.retired.add(("invites", "*"))
     project = desk.sim.add_project("Search")
     desk.sim.add_user("ada@example.com", group_roles={project: ("GROUP_OWNER",)})
-    told = ask(desk, "ada@example.com", code=4)
-    assert [each["source"] for each in told["found"]] == ["users"]
-    assert [lost["source"] for lost in told["unreadable"]] == ["invites"]
+    explained = ask(desk, "ada@example.com", code=4)
+    assert [each["source"] for each in explained["found"]] == ["users"]
+    assert [each["source"] for each in explained["unreadable"]] == ["invites"]
 
 
-def test_organization_s_invitation_that_reaches_a_project_left_alone_is_kept_and_says_so(desk):
+def test_organization_invitation_linked_to_an_excluded_project_is_kept_and_says_so(desk):
     desk.keys["sources"] = ["org_users"]
     desk.keys["rules"] = [{"name": "gone", "older_than": "1d", "statuses": ["PENDING"]}]
     desk.keys["projects"] = {"exclude": ["prod-*"]}
     desk.sim.add_project("Search")
     prod = desk.sim.add_project("prod-billing")
     desk.sim.add_user("ada@example.com", age=20 * DAYS, group_roles={prod: ("GROUP_OWNER",)})
-    (told,) = ask(desk, "ada@example.com")["found"]
-    assert told["decision"]["kept"] == "reaches_out_of_scope"
-    assert "outside the policy's scope" in told["decision"]["in_words"]
+    (explained,) = ask(desk, "ada@example.com")["found"]
+    assert explained["decision"]["kept"] == "reaches_out_of_scope"
+    assert "outside the policy's scope" in explained["decision"]["in_words"]

@@ -1,4 +1,4 @@
-"""What goes wrong, with the exit code, the audit lines, and what the server holds afterwards."""
+"""Faults of Atlas with the exit code, the audit records and the state of the server after it."""
 
 from datetime import timedelta
 
@@ -42,7 +42,7 @@ PASSING = {
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
-def test_fault_that_passes_is_outlived_and_the_deletion_counted_once(desk, fault):
+def test_temporary_fault_is_retried_and_the_deletion_counted_once(desk, fault):
     desk.sim.faults.add(fault, **ONE_DELETE)
     done = desk.sweep()
     assert (done.code, outcomes(desk)) == (0, ["deleted"] * 4)
@@ -55,7 +55,7 @@ def test_fault_that_passes_is_outlived_and_the_deletion_counted_once(desk, fault
 @pytest.mark.parametrize(
     "late", [faults.reset(late=True), faults.fail_with(500, late=True)], ids=["reset", "500"]
 )
-def test_deletion_that_took_place_without_an_answer_is_already_gone_by_the_next_try(desk, late):
+def test_deletion_executed_without_a_response_is_already_gone_on_retry(desk, late):
     desk.sim.faults.add(late, **ONE_DELETE)
     done = desk.sweep()
     assert (done.code, outcomes(desk)) == (0, ["already_gone", *["deleted"] * 3])
@@ -79,7 +79,7 @@ LASTING = {
 
 
 @pytest.mark.parametrize(("fault", "tries", "status"), LASTING.values(), ids=LASTING.keys())
-def test_fault_that_lasts_fails_that_deletion_after_its_tries_and_ends_with_4(
+def test_permanent_fault_fails_that_deletion_after_all_attempts_and_ends_with_4(
     desk, fault, tries, status
 ):
     one = desk.sim.invitations(desk.projects[0])[0]
@@ -97,7 +97,7 @@ def test_fault_that_lasts_fails_that_deletion_after_its_tries_and_ends_with_4(
 
 
 @pytest.mark.parametrize("status", [404, 400], ids=["404", "400 INVALID_INVITATION_ID"])
-def test_invitation_that_is_gone_when_its_turn_comes_is_no_failure(desk, status):
+def test_invitation_that_is_already_gone_is_not_a_failure(desk, status):
     desk.sim.gone_status = status
     project = desk.projects[0]
     one = desk.sim.invitations(project)[0]
@@ -117,16 +117,16 @@ RUN_ENDING = {
 
 
 @pytest.mark.parametrize(("fault", "code"), RUN_ENDING.values(), ids=RUN_ENDING.keys())
-def test_answer_about_the_run_ends_the_sweep_and_the_rest_is_skipped(desk, fault, code):
+def test_fatal_response_ends_the_sweep_and_the_rest_is_skipped(desk, fault, code):
     desk.keys["execution"]["concurrency"] = 1
     desk.keys["limits"]["canary"] = 0
     desk.sim.faults.add(fault, method="DELETE", path="*", nth=2, times=99)
     done = desk.sweep()
     assert done.code == code, done.err
-    told = outcomes(desk)
-    assert len(told) == 4
-    assert told.count("skipped") >= 1
-    assert told.count("deleted") == len(desk.sim.deleted)
+    result = outcomes(desk)
+    assert len(result) == 4
+    assert result.count("skipped") >= 1
+    assert result.count("deleted") == len(desk.sim.deleted)
     assert desk.lines()[-1]["exit_code"] == code
     assert "Nothing was deleted." not in done.err
 
@@ -147,7 +147,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize(("fault", "status"), UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_listing_that_is_not_known_to_be_complete_loses_nothing(desk, fault, status):
+def test_incomplete_list_makes_the_project_unreadable(desk, fault, status):
     project = desk.projects[0]
     desk.sim.faults.add(fault, path=f"*{project}/invites", times=99)
     done = desk.sweep()
@@ -177,7 +177,7 @@ def test_401_to_the_first_call_ends_with_5(desk, fault):
     assert (done.code, done.out, desk.deletes()) == (5, "", 0)
 
 
-def test_credentials_that_end_in_mid_sweep_fail_the_canary_and_end_with_4(desk):
+def test_credentials_revoked_during_the_sweep_fail_the_canary_and_end_with_4(desk):
     for n in range(20):
         desk.sim.invite(desk.projects[0], f"more{n}@example.com", age=20 * DAYS)
     desk.sim.faults.add(faults.challenge(), method="DELETE", path="*", times=None)
@@ -186,19 +186,19 @@ def test_credentials_that_end_in_mid_sweep_fail_the_canary_and_end_with_4(desk):
     assert desk.deletes() == 10
 
 
-def test_list_of_projects_that_nobody_answers_ends_with_6_and_no_result(desk):
+def test_list_of_projects_without_a_response_ends_with_6_and_no_result(desk):
     desk.sim.faults.add(faults.reset(), path="*/groups", times=99)
     done = desk.sweep()
     assert (done.code, done.out, desk.deletes()) == (6, "", 0)
 
 
-def test_list_of_projects_that_a_page_answers_ends_with_6(desk):
+def test_html_page_as_list_of_projects_ends_with_6(desk):
     desk.sim.faults.add(faults.html(503), path="*/groups", times=99)
     done = desk.sweep()
     assert (done.code, done.summary["exit_code"], desk.deletes()) == (6, 6, 0)
 
 
-def test_list_of_projects_that_is_nonsense_ends_with_6_and_tells_it_as_a_result(desk):
+def test_invalid_list_of_projects_ends_with_6_and_has_a_result(desk):
     desk.sim.faults.add(faults.malformed(), path="*/groups", times=99)
     done = desk.sweep()
     assert (done.code, done.summary["exit_code"], desk.deletes()) == (6, 6, 0)
@@ -220,13 +220,13 @@ def test_list_of_projects_that_repeats_a_page_for_ever_ends_the_run_with_6(desk)
 
 
 @pytest.mark.parametrize("status", [500, 410, 406, 302])
-def test_first_answer_that_ends_the_run_has_a_result_all_the_same(desk, status):
+def test_fatal_first_response_has_a_result(desk, status):
     desk.sim.faults.add(faults.fail_with(status), path="*/groups", times=None)
     done = desk.sweep()
     assert (done.code, done.summary["exit_code"], done.summary["deleted"]) == (6, 6, 0)
 
 
-def test_token_that_ends_in_the_middle_of_a_run_is_renewed(tmp_path):
+def test_token_that_expires_during_a_run_is_renewed(tmp_path):
     with desk_in(tmp_path, kind="service-account") as desk:
         project = desk.sim.add_project("Project")
         for n in range(6):
@@ -246,7 +246,7 @@ def test_token_that_is_refused_ends_with_5(tmp_path):
         assert (done.code, done.out) == (5, "")
 
 
-def test_hanging_answer_is_bounded_by_the_deadline(desk):
+def test_hanging_response_is_cut_off_by_the_deadline(desk):
     desk.sim.faults.add(faults.hang(), method="DELETE", path="*", times=99)
     desk.keys["execution"] |= {"grace": "1s"}
     done = desk.sweep("--deadline", "3s")

@@ -41,7 +41,7 @@ def stock(desk, count):
 
 
 def sweep_on_small_disk(desk, size_bytes):
-    """Sweep with the audit log on a tmpfs of its own, and bring the log back from it."""
+    """Sweep with the audit log on a separate tmpfs and copy the log from it."""
     desk.write_policy()
     small = desk.folder / "small"
     small.mkdir(exist_ok=True)
@@ -78,7 +78,7 @@ def sweep_on_small_disk(desk, size_bytes):
 
 @needs_mount
 @pytest.mark.parametrize("kib", [4, 16, 32, 64, 128, 192], ids=lambda k: f"{k} KiB")
-def test_full_disk_at_any_stage_sends_nothing_that_is_not_on_disk(desk, kib):
+def test_full_disk_at_any_stage_sends_nothing_without_an_intent_on_disk(desk, kib):
     stock(desk, 120)
     done = sweep_on_small_disk(desk, kib * 1024)
     saved = Path(desk.folder / "saved" / "log.jsonl")
@@ -99,7 +99,7 @@ def test_full_disk_at_any_stage_sends_nothing_that_is_not_on_disk(desk, kib):
 
 
 @needs_mount
-def test_some_size_of_disk_ends_with_7_after_some_deletions_and_counts_them(desk):
+def test_disk_that_fills_up_during_deletions_ends_with_7_and_counts_them(desk):
     stock(desk, 400)
     done = sweep_on_small_disk(desk, 300 * 1024)
     assert done.code == 7
@@ -109,7 +109,7 @@ def test_some_size_of_disk_ends_with_7_after_some_deletions_and_counts_them(desk
     assert f"{len(desk.sim.deleted)} invitations had been deleted" in done.err
 
 
-def test_log_that_is_taken_away_stops_the_sweep_with_7(desk):
+def test_removed_log_stops_the_sweep_with_7(desk):
     stock(desk, 200)
     desk.keys["execution"] = {"concurrency": 2}
     desk.sim.faults.set_latency(0.02)

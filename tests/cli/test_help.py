@@ -1,4 +1,4 @@
-"""`--help` of every command reads like a manual page, and what it names is there."""
+"""`--help` of every command is plain text that names only what exists."""
 
 import os
 import re
@@ -21,7 +21,7 @@ WIDTH = 80
 
 
 def commands(group=None, path=()):
-    """Every command and group, with the words that call it."""
+    """Yield every command and group with the words that run it."""
     here = group or get_command(app)
     yield path, here
     if hasattr(here, "list_commands"):
@@ -69,13 +69,13 @@ def test_page_is_plain_text_that_fits_a_terminal(pages, path):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_table_of_commands_says_what_each_help_page_says_first(pages, name):
+def test_table_of_commands_has_the_first_sentence_of_each_help_page(pages, name):
     sentence = " ".join(pages[(name,)].split("\n\n")[1].split())
     assert COMMANDS[name].help == sentence
 
 
 @pytest.mark.parametrize("path", RUN, ids=" ".join)
-def test_page_has_an_example_that_the_command_takes(pages, path):
+def test_page_has_an_example_that_the_command_accepts(pages, path):
     (example,) = re.findall(r"^  Example: (.+)$", pages[path], re.MULTILINE)
     words = shlex.split(re.split(r" [>|] ", example)[0])
     assert words[: len(path) + 1] == ["invite-sweeper", *path]
@@ -93,13 +93,13 @@ def test_every_option_and_argument_says_what_it_is_for(path):
 
 
 def test_plan_takes_every_option_of_sweep_as_sweep_does(pages):
-    """The two spellings are one command."""
-    told = [pages[path].partition("Options:\n")[2] for path in (("sweep",), ("plan",))]
-    assert told[0]
-    assert told[0] == told[1].partition("\nCommands:")[0]
+    """`plan` and `sweep --dry-run` are one command."""
+    shown_text = [pages[path].partition("Options:\n")[2] for path in (("sweep",), ("plan",))]
+    assert shown_text[0]
+    assert shown_text[0] == shown_text[1].partition("\nCommands:")[0]
 
 
-def test_list_of_commands_cuts_no_sentence_short(pages):
+def test_list_of_commands_does_not_truncate_sentences(pages):
     for path in ((), ("audit",), ("plan",)):
         listed = pages[path].partition("Commands:\n")[2].partition("\n\n")[0]
         assert listed
@@ -109,10 +109,10 @@ def test_list_of_commands_cuts_no_sentence_short(pages):
 
 
 def test_first_page_names_every_exit_code_and_the_demo(pages):
-    told = " ".join(pages[()].split())
+    shown_text = " ".join(pages[()].split())
     for code in ExitCode:
-        assert f" {code} {code.label}" in told
-    assert "invite-sweeper demo" in told
+        assert f" {code} {code.label}" in shown_text
+    assert "invite-sweeper demo" in shown_text
 
 
 def test_no_arguments_show_the_first_page():
@@ -128,20 +128,20 @@ def test_unknown_command_is_a_usage_error_without_a_traceback():
     assert b"Traceback" not in done.stderr
 
 
-def test_version_is_told_in_one_line():
+def test_version_is_one_line():
     done = subprocess.run([*COMMAND, "--version"], capture_output=True, timeout=60, check=True)
     assert re.fullmatch(rb"invite-sweeper \d+\.\d+\.\d+\S*\n", done.stdout)
 
 
 # --- how fast it starts --------------------------------------------------------------------
 
-_MOST = 1.5
+_MAX_RATIO = 1.5
 _ROUNDS = 12
 _SCRIPT = Path(sys.executable).with_name("invite-sweeper")
 
 
 def cpu_s(*command: str) -> float:
-    """The processor time of a process, which other processes do not lengthen."""
+    """Return the CPU time of a process, which other processes do not affect."""
     silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
     pid = os.posix_spawn(command[0], list(command), os.environ, file_actions=silent)
     _, status, used = os.wait4(pid, 0)
@@ -156,7 +156,7 @@ def test_version_takes_at_most_1_5_times_the_import_of_typer():
         ours.append(cpu_s(str(_SCRIPT), "--version"))
         bare.append(cpu_s(sys.executable, "-c", "import typer"))
     ratio = min(ours) / min(bare)
-    assert ratio <= _MOST, f"{ratio:.2f}"
+    assert ratio <= _MAX_RATIO, f"{ratio:.2f}"
 
 
 def test_version_loads_nothing_that_only_a_run_needs():
@@ -175,7 +175,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def completion(shell: str, typed: str, **changes: str) -> str:
-    """What the program answers to the script of a shell."""
+    """Return the completions for what was typed in a shell."""
     environment = {
         **os.environ,
         "_INVITE_SWEEPER_COMPLETE": f"complete_{shell}",
@@ -221,7 +221,7 @@ class TestCompletion:
             )
             assert (checked.returncode, checked.stderr) == (0, "")
 
-    def test_shell_that_asks_is_shown_its_script_and_gets_it_installed(self, shell, tmp_path):
+    def test_completion_script_can_be_shown_and_installed(self, shell, tmp_path):
         if not installed(shell):
             pytest.skip(f"{shell} is not installed")
         path = os.pathsep.join((str(_SCRIPT.parent), *os.get_exec_path()))

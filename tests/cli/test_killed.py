@@ -1,4 +1,4 @@
-"""Killed at any moment: nothing was deleted without an intent on disk, and the next run goes on."""
+"""A run killed at any moment deletes nothing without an intent on disk; the next continues."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def desk(tmp_path):
 
 
 def restock(desk):
-    """Fill up to 300 stale invitations; gives the ids that a sweep may delete, and the others."""
+    """Add up to 300 stale invitations; return the ids that a sweep may delete, and the others."""
     stale, young = set(), set()
     for project in desk.projects:
         for n in range(_DELETIONS // _PROJECTS):
@@ -35,7 +35,7 @@ def restock(desk):
 
 
 def whole_lines(desk):
-    """The log's whole lines, as a reader finds them after the crash."""
+    """Return the log's complete lines after the crash."""
     data = desk.log_path.read_bytes() if desk.log_path.exists() else b""
     return [json.loads(line) for line in data.split(b"\n")[:-1]]
 

@@ -1,4 +1,4 @@
-"""`explain`, `doctor` and `restore` where the policy names credentials of several organizations."""
+"""`explain`, `doctor` and `restore` with a policy over several sets of credentials."""
 
 import json
 from datetime import timedelta
@@ -46,40 +46,40 @@ def run(desk, *arguments, code, changes):
     return json.loads(done.out)
 
 
-def test_explain_looks_through_each_with_its_own_credentials(desk):
-    told = run(desk, "explain", "old*", "--policy", "policy.yaml", code=0, changes=desk.changes)
-    assert [each["org_id"] for each in told["found"]] == [OTHER, ORG_ID]
-    assert told["projects"] == 2
+def test_explain_searches_each_organization_with_its_own_credentials(desk):
+    result = run(desk, "explain", "old*", "--policy", "policy.yaml", code=0, changes=desk.changes)
+    assert [each["org_id"] for each in result["found"]] == [OTHER, ORG_ID]
+    assert result["projects"] == 2
 
 
-def test_explain_goes_on_where_one_cannot_be_asked_and_ends_with_4(desk, broken):
-    told = run(desk, "explain", "old*", "--policy", "policy.yaml", code=4, changes=broken)
-    assert [each["org_id"] for each in told["found"]] == [OTHER]
-    assert ORG_ID in told["unreadable"][0]["project_name"]
+def test_explain_continues_when_one_organization_fails_and_ends_with_4(desk, broken):
+    result = run(desk, "explain", "old*", "--policy", "policy.yaml", code=4, changes=broken)
+    assert [each["org_id"] for each in result["found"]] == [OTHER]
+    assert ORG_ID in result["unreadable"][0]["project_name"]
 
 
-def test_doctor_looks_at_each_and_names_the_credentials(desk):
+def test_doctor_checks_each_organization_and_names_the_credentials(desk):
     checks = run(desk, "doctor", "--policy", "policy.yaml", code=0, changes=desk.changes)["checks"]
     names = {check["check"] for check in checks}
     assert names >= {"credentials (ALPHA)", "credentials (BETA)", "clock (BETA)", "policy"}
 
 
-def test_doctor_ends_with_4_as_a_sweep_would_where_one_of_two_is_refused(desk, broken):
-    told = run(desk, "doctor", "--policy", "policy.yaml", code=4, changes=broken)
-    failed = [check["check"] for check in told["checks"] if check["state"] == "failed"]
+def test_doctor_ends_with_4_as_a_sweep_would_if_one_of_two_is_refused(desk, broken):
+    result = run(desk, "doctor", "--policy", "policy.yaml", code=4, changes=broken)
+    failed = [check["check"] for check in result["checks"] if check["state"] == "failed"]
     assert failed == ["credentials (ALPHA)"]
     assert desk.sweep(**broken).code == 4
 
 
-def test_restore_takes_the_credentials_of_the_organization_by_name(desk):
+def test_restore_selects_the_credentials_by_name(desk):
     assert desk.sweep(**desk.changes).code == 0
     first = desk.lines("run_started")[1]
-    told = run(
+    result = run(
         desk,
         *("restore", LOG, "--yes", "--run", first["run_id"], "--credentials", "BETA"),
         code=0,
         changes=desk.changes,
     )
-    assert told["restored"] == 1
+    assert result["restored"] == 1
     assert desk.sim.invitations(desk.projects[0]) == ()
     assert len(desk.sim.invitations(desk.projects[1])) == 1

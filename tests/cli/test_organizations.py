@@ -1,4 +1,4 @@
-"""Several organizations, each with its own credential: each on its own, and one object in all."""
+"""Several organizations with separate credentials: one run each, one JSON object in all."""
 
 from datetime import timedelta
 
@@ -34,7 +34,7 @@ def desk(tmp_path):
         yield found
 
 
-def test_each_organization_is_swept_with_its_own_credential_and_told_on_its_own(desk):
+def test_each_organization_is_swept_and_reported_with_its_own_credential(desk):
     done = desk.sweep(**desk.changes)
     assert done.code == 0, done.err
     summary = done.summary
@@ -65,7 +65,7 @@ def test_limits_are_those_of_each_organization(desk):
     assert [run["exit_code"] for run in done.summary["runs"]] == [0, 3]
 
 
-def test_all_that_fail_alike_end_with_their_own_code(desk):
+def test_runs_that_end_with_one_code_end_with_that_code(desk):
     desk.keys["limits"]["max_deletions"] = 0
     assert desk.sweep(**desk.changes).code == 3
 
@@ -76,7 +76,7 @@ def test_missing_credentials_of_one_are_wrong_usage_before_atlas_is_called(desk)
     assert "MONGODB_ATLAS_CLIENT_ID_BETA" in done.err
 
 
-def test_text_tells_each_organization(desk):
+def test_text_reports_each_organization(desk):
     done = desk.run("sweep", "--policy", "policy.yaml", **desk.changes)
     assert done.code == 0
     for project in range(2):
@@ -84,7 +84,7 @@ def test_text_tells_each_organization(desk):
         assert f"{OTHER[:4]} {project}" in done.out
 
 
-def test_text_tells_the_error_of_one_and_the_result_of_the_other(desk):
+def test_text_has_the_error_of_one_and_the_result_of_the_other(desk):
     wrong = desk.changes | {"MONGODB_ATLAS_ACCESS_TOKEN_ALPHA": "wrong"}
     done = desk.run("sweep", "--policy", "policy.yaml", **wrong)
     assert done.code == 4
@@ -94,7 +94,7 @@ def test_text_tells_the_error_of_one_and_the_result_of_the_other(desk):
 
 
 @pytest.mark.parametrize("output", ["json", "text"])
-def test_log_that_cannot_be_opened_ends_all_with_7_and_tells_no_result(desk, output):
+def test_log_that_cannot_be_opened_ends_all_with_7_without_a_result(desk, output):
     (desk.folder / "log.jsonl").mkdir()
     log = ("--audit-log", "log.jsonl")
     done = desk.run("sweep", "--policy", "policy.yaml", "--output", output, *log, **desk.changes)
@@ -102,7 +102,7 @@ def test_log_that_cannot_be_opened_ends_all_with_7_and_tells_no_result(desk, out
     assert done.err.count("Error: ") == 2
 
 
-def test_reader_that_goes_away_changes_nothing_about_the_runs(desk):
+def test_closed_pipe_changes_nothing_in_the_runs(desk):
     process = desk.start("sweep", "--policy", "policy.yaml", "--output", "json", **desk.changes)
     process.stdout.close()
     process.stdout = None
@@ -123,7 +123,7 @@ def test_several_organizations_of_one_credential_are_one_run(desk):
     assert (done.code, done.summary["deleted"], "runs" in done.summary) == (0, 4, False)
 
 
-def test_population_of_one_organization_is_not_held_against_another(desk):
+def test_population_of_one_organization_is_not_compared_with_another(desk):
     for number in range(20):
         project = desk.sim.add_project(f"more {number}")
         desk.sim.invite(project, "young@example.com", age=1 * DAYS)
@@ -131,10 +131,10 @@ def test_population_of_one_organization_is_not_held_against_another(desk):
     assert desk.sweep(**desk.changes).code == 0
 
 
-def test_organization_out_of_sight_is_said_beside_one_that_is_swept(desk):
+def test_invisible_organization_is_reported_beside_one_that_is_swept(desk):
     desk.keys["organizations"] = [ORG_ID, OTHER]
     done = desk.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 2)
-    (said,) = done.summary["warnings"]
-    assert said.startswith(f"No project of organization {OTHER} is visible")
-    assert said in done.err
+    (warning,) = done.summary["warnings"]
+    assert warning.startswith(f"No project of organization {OTHER} is visible")
+    assert warning in done.err

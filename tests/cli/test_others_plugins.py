@@ -1,4 +1,4 @@
-"""What somebody else has installed beside the program has no say in how a policy is read."""
+"""Other installed packages do not change how a policy is read."""
 
 import os
 import subprocess

@@ -45,7 +45,7 @@ def imported() -> set[str]:
 
 @pytest.fixture
 def desk(tmp_path):
-    """A desk whose program finds no uvloop: importing it fails as if it were not installed."""
+    """A desk without uvloop: importing it fails as if it were not installed."""
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "uvloop.py").write_text("raise ModuleNotFoundError('No module named uvloop')\n")

@@ -1,4 +1,4 @@
-"""The question shows what stands in the audit log, and is not asked about anything else."""
+"""The question shows the plan in the audit log, and is not asked if they differ."""
 
 from io import StringIO
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ RUN = "run-1"
 
 
 def shown(path, stale):
-    """What is asked about so many stale invitations, where the log has one planned line."""
+    """Return the question for a number of stale invitations; the log has one planned line."""
     path.parent.chmod(0o700)
     planned = ("planned", fields_of(invitation(1)))
     write_events(path, RUN, [("run_started", {"mode": "sweep"}), planned])
@@ -29,11 +29,11 @@ def shown(path, stale):
     return console.file.getvalue()
 
 
-def test_plan_that_stands_in_the_log_is_asked_about(tmp_path):
+def test_question_is_shown_for_the_plan_in_the_log(tmp_path):
     assert "Delete 1 invitation?" in shown(tmp_path / "log.jsonl", stale=1)
 
 
 @pytest.mark.parametrize("stale", [0, 2])
-def test_plan_of_which_the_log_holds_another_number_is_not_asked_about(tmp_path, stale):
+def test_no_question_is_shown_if_the_log_has_another_number_of_planned_lines(tmp_path, stale):
     with pytest.raises(AuditLogError, match="plan in the audit log is incomplete"):
         shown(tmp_path / "log.jsonl", stale=stale)

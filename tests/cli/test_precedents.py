@@ -44,7 +44,7 @@ def all_announced_are_sent(desk):
 
 
 def killed_in_flight(desk, *, late):
-    """Kill a sweep while all DELETEs that it announced hang, before or after their work."""
+    """Kill a sweep while all its DELETEs hang, before or after Atlas executes them."""
     desk.sim.faults.add(faults.hang(late=late), method="DELETE", times=999)
     process = desk.start("sweep", "--policy", "policy.yaml")
     wait_until(lambda: all_announced_are_sent(desk))
@@ -54,7 +54,7 @@ def killed_in_flight(desk, *, late):
 
 
 @pytest.mark.parametrize("late", [True, False], ids=["carried out", "not carried out"])
-def test_next_sweep_settles_the_intents_of_a_killed_one_before_its_own(desk, late):
+def test_next_sweep_resolves_the_intents_of_a_killed_one_before_its_own(desk, late):
     stock(desk)
     killed_in_flight(desk, late=late)
     assert verified(desk).code == 3
@@ -80,7 +80,7 @@ def test_dry_run_leaves_open_intents_for_the_next_sweep(desk):
     assert desk.sweep().summary["recovered"] > 0
 
 
-def test_open_intent_of_a_project_that_cannot_be_asked_stays_open_and_is_said(desk):
+def test_open_intent_of_an_unreadable_project_stays_open_and_is_reported(desk):
     (project, _) = stock(desk)
     killed_in_flight(desk, late=True)
     desk.sim.limit_access(project)
@@ -111,13 +111,13 @@ def test_signal_twice_ends_at_once_with_the_intents_on_disk(desk):
 
 @pytest.mark.parametrize("org_id", [ORG, OTHER_ORG])
 @pytest.mark.parametrize("base_url", [HERE, ELSEWHERE, None])
-def test_open_intents_are_those_of_our_organizations_at_our_atlas_or_at_one_not_told(
+def test_open_intents_are_those_of_our_organizations_at_our_base_url_or_an_unknown_one(
     tmp_path, org_id, base_url
 ):
     log = tmp_path / "log.jsonl"
-    told = {} if base_url is None else {"base_url": base_url}
+    url_field = {} if base_url is None else {"base_url": base_url}
     one = fields_of(invitation(1, org_id=org_id))
-    write_events(log, "killed", [("run_started", {"mode": "sweep", **told}), ("intent", one)])
+    write_events(log, "killed", [("run_started", {"mode": "sweep", **url_field}), ("intent", one)])
     found = PreviousRuns([log]).open_intents(frozenset([ORG]), HERE)
     ours = org_id == ORG and base_url != ELSEWHERE
     assert [each.invitation.id for each in found] == [object_id(1)] * ours
@@ -138,7 +138,7 @@ def test_open_intents_of_another_organization_stay_open_for_a_run_over_it(desk):
     assert desk.sweep().summary["recovered"] == opened
 
 
-def test_open_intents_of_another_atlas_stay_open_for_a_run_against_it(desk):
+def test_open_intents_of_another_base_url_stay_open_for_a_run_against_it(desk):
     stock(desk)
     killed_in_flight(desk, late=False)
     opened = len(desk.lines("intent"))
@@ -156,7 +156,7 @@ def test_open_intents_of_another_atlas_stay_open_for_a_run_against_it(desk):
 # --- population ----------------------------------------------------------------------------
 
 
-def test_population_of_another_atlas_is_not_held_against_this_one(desk):
+def test_population_of_another_base_url_is_not_compared_with_this_one(desk):
     stock(desk, projects=20, stale=0, young=1)
     assert desk.sweep().code == 0
     with desk_in(desk.folder) as other:
@@ -166,7 +166,7 @@ def test_population_of_another_atlas_is_not_held_against_this_one(desk):
     assert desk.sweep().code == 0
 
 
-def test_listing_that_lost_projects_is_refused_with_both_numbers(desk):
+def test_drop_in_projects_is_refused_with_both_numbers(desk):
     ids = stock(desk, projects=20, stale=0, young=1)
     assert desk.sweep().code == 0
     for project in ids[:8]:
@@ -179,13 +179,13 @@ def test_listing_that_lost_projects_is_refused_with_both_numbers(desk):
     assert desk.sweep().code == 0
 
 
-def test_own_deletions_are_no_fall_of_the_population(desk):
+def test_own_deletions_are_not_a_drop_in_population(desk):
     stock(desk, projects=2, stale=10, young=1)
     assert desk.sweep().summary["deleted"] == 20
     assert desk.sweep().code == 0
 
 
-def test_refused_run_does_not_become_the_measure(desk):
+def test_refused_run_is_not_compared_with_later_runs(desk):
     ids = stock(desk, projects=20, stale=0, young=1)
     assert desk.sweep().code == 0
     for project in ids[:8]:
@@ -210,7 +210,7 @@ def test_plan_is_used_up_by_a_sweep_that_ended_with_0_or_4_and_by_no_other(tmp_p
 
 def test_plan_is_not_used_up_by_a_dry_run_or_by_a_sweep_without_an_end(tmp_path):
     log = tmp_path / "log.jsonl"
-    write_run(log, "looked", mode="dry-run", started={"plan_sha256": "a" * 64})
+    write_run(log, "dry", mode="dry-run", started={"plan_sha256": "a" * 64})
     write_events(log, "killed", [("run_started", {"mode": "sweep", "plan_sha256": "a" * 64})])
     assert PreviousRuns([log]).was_applied("a" * 64) is False
 
@@ -261,7 +261,7 @@ def test_without_quarantine_a_changed_policy_is_swept(desk):
 
 
 @pytest.mark.parametrize("spoilt", [None, b"", b"version: 1", b"another"])
-def test_without_a_good_copy_of_the_policy_before_all_that_is_stale_counts_as_new(desk, spoilt):
+def test_without_a_copy_of_the_previous_policy_all_stale_invitations_count_as_new(desk, spoilt):
     desk.keys["limits"]["quarantine"] = True
     stock(desk, projects=1, stale=1)
     assert desk.sweep().code == 0
@@ -278,7 +278,7 @@ def test_without_a_good_copy_of_the_policy_before_all_that_is_stale_counts_as_ne
     assert any("The previous policy was not saved" in s for s in done.summary["warnings"])
 
 
-def test_policy_whose_copy_cannot_be_kept_sweeps_nothing_and_ends_with_7(desk):
+def test_policy_copy_that_cannot_be_written_ends_with_7_and_sweeps_nothing(desk):
     desk.keys["limits"]["quarantine"] = True
     stock(desk)
     assert desk.sweep("--dry-run").code == 0
@@ -290,7 +290,7 @@ def test_policy_whose_copy_cannot_be_kept_sweeps_nothing_and_ends_with_7(desk):
     assert "copy" in done.err
 
 
-def test_quarantine_tells_what_the_new_policy_takes_away(desk):
+def test_quarantine_shows_what_the_new_policy_keeps(desk):
     desk.keys["limits"]["quarantine"] = True
     stock(desk, projects=1, stale=1)
     assert desk.sweep().code == 0
@@ -302,7 +302,7 @@ def test_quarantine_tells_what_the_new_policy_takes_away(desk):
 
 
 @pytest.mark.parametrize("words", [("sweep", "--yes"), ("plan",)], ids=" ".join)
-def test_accepting_a_policy_that_nothing_holds_is_wrong_usage(desk, words):
+def test_accepting_a_policy_without_a_quarantine_is_wrong_usage(desk, words):
     stock(desk, projects=1, stale=1)
     done = desk.run(*words, "--policy", "policy.yaml", "--accept-policy", "0" * 64)
     assert (done.code, done.out, desk.sim.requests) == (2, "", ())
@@ -342,7 +342,7 @@ def test_damaged_log_refuses_the_next_sweep(desk):
 
 
 @pytest.mark.parametrize("event", ["run_started", "intent", "outcome", "run_finished"])
-def test_line_that_a_run_goes_by_and_cannot_be_read_refuses_it(desk, event):
+def test_unreadable_record_that_a_run_depends_on_refuses_it(desk, event):
     stock(desk)
     assert [desk.sweep().code for _ in range(2)] == [0, 0]
     whole = b'"event":"%b",' % event.encode()
@@ -370,7 +370,7 @@ def test_change_that_leaves_each_line_readable_stops_no_run_and_is_found_by_veri
     assert verified(desk).code == 3
 
 
-def test_torn_last_line_is_set_aside_said_and_never_lost(desk):
+def test_torn_last_line_is_moved_to_a_file_and_reported(desk):
     stock(desk)
     assert desk.sweep().code == 0
     with desk.log_path.open("ab") as file:

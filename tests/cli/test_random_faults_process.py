@@ -1,7 +1,7 @@
 """Many deletions under random faults: each ends as it should, and none is asked for too often.
 
 `INVITE_SWEEPER_SOAK=full` takes 10,000 deletions in 1,000 projects, answers that take 50 ms, and
-the tries of a policy that says nothing of them.
+the default number of attempts.
 """
 
 import os
@@ -16,8 +16,8 @@ from invite_sweeper.simulator import faults
 FULL = os.environ.get("INVITE_SWEEPER_SOAK") == "full"
 PROJECTS = 1000 if FULL else 50
 LATENCY_S = 0.05 if FULL else 0.005
-# 5 tries are all spent on these faults in one of a million deletions by chance alone: rare
-# enough for a long run now and then, not for a gate that is passed many times a day.
+# By chance, 5 attempts all fail in one of a million deletions: rare enough for an occasional
+# long run, too often for a gate that runs many times a day.
 ATTEMPTS = Execution().attempts if FULL else 8
 
 
@@ -37,24 +37,24 @@ def desk(tmp_path):
 
 
 @pytest.mark.slow
-def test_many_at_once_under_random_faults_are_all_done_and_none_is_sent_twice(desk):
+def test_concurrent_deletions_under_random_faults_all_end_and_none_is_sent_twice(desk):
     done = desk.sweep()
     assert done.code == 0, done.err
     lines = desk.lines("outcome")
-    told = {line["invitation_id"]: line for line in lines}
-    ended = {id_: line["outcome"] for id_, line in told.items()}
+    last_lines = {line["invitation_id"]: line for line in lines}
+    ended = {id_: line["outcome"] for id_, line in last_lines.items()}
 
     assert desk.sim.invitation_count() == 0
-    assert len(lines) == len(told) == len(set(desk.sim.deleted)) == PROJECTS * 10
+    assert len(lines) == len(last_lines) == len(set(desk.sim.deleted)) == PROJECTS * 10
     assert desk.sim.request_log.deletes_after_confirmation == []
     assert max(line["attempts"] for line in lines) <= ATTEMPTS
     assert sum(line["attempts"] for line in lines) == desk.deletes()
 
-    # The answers that were lost after the deletion: the next try finds it gone.
+    # Responses lost after the deletion: the next attempt finds the invitation gone.
     confirmed = desk.sim.request_log.confirmed
     lost = set(desk.sim.deleted) - confirmed
     assert lost
     assert {id_: ended[id_] for id_ in confirmed} == dict.fromkeys(confirmed, "deleted")
     assert {id_: ended[id_] for id_ in lost} == dict.fromkeys(lost, "already_gone")
-    assert {told[id_]["http_status"] for id_ in lost} == {404}
-    assert min(told[id_]["attempts"] for id_ in lost) >= 2
+    assert {last_lines[id_]["http_status"] for id_ in lost} == {404}
+    assert min(last_lines[id_]["attempts"] for id_ in lost) >= 2

@@ -1,4 +1,4 @@
-"""A run keeps to Atlas's buckets: it learns them, and says so where Atlas tells nothing."""
+"""A run respects Atlas's rate limits, and warns if Atlas returns none."""
 
 from datetime import timedelta
 
@@ -23,12 +23,12 @@ def paths(desk):
     return [asked.path for asked in desk.sim.requests]
 
 
-def test_limits_are_asked_for_once_at_the_start(desk):
+def test_limits_are_read_once_at_the_start(desk):
     assert desk.sweep().code == 0
     assert sum("/rateLimits" in path for path in paths(desk)) == 1
 
 
-def test_project_with_a_bucket_of_unusual_size_is_asked_about_before_it_is_swept(desk):
+def test_unusual_bucket_of_a_project_is_read_before_it_is_swept(desk):
     desk.sim.set_bucket("projects_group", desk.projects[0], capacity=30, refill=30, period_s=1)
     done = desk.sweep()
     assert (done.code, done.summary["deleted"], done.summary["rate_limited"]) == (0, 40, 0)
@@ -38,7 +38,7 @@ def test_project_with_a_bucket_of_unusual_size_is_asked_about_before_it_is_swept
 
 
 @pytest.mark.parametrize("headers", [True, False], ids=["with headers", "without"])
-def test_atlas_that_tells_no_limits_is_swept_by_the_documented_ones(desk, headers):
+def test_documented_limits_are_used_if_atlas_returns_none(desk, headers):
     desk.sim.rate_limits_served = False
     desk.sim.throttling.headers = headers
     done = desk.sweep()
@@ -46,14 +46,14 @@ def test_atlas_that_tells_no_limits_is_swept_by_the_documented_ones(desk, header
     assert done.err.count("returned no rate limits") == (0 if headers else 1)
 
 
-def test_limits_that_do_not_answer_hold_nobody_up_for_long(desk):
+def test_limits_endpoint_without_a_response_delays_a_run_only_briefly(desk):
     desk.sim.faults.add(faults.hang(), path="*/rateLimits*", times=99)
     done = desk.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 40)
     assert done.summary["duration_s"] < 30
 
 
-def test_max_requests_per_second_is_a_ceiling_over_all(desk):
+def test_max_requests_per_second_limits_all_requests_together(desk):
     desk.keys["execution"] = {"max_requests_per_second": 20}
     done = desk.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 40)

@@ -1,4 +1,4 @@
-"""Users whose removal was cut off by a kill: what the next sweep finds, tells and ends with."""
+"""Users removed by a killed run: how the next sweep reports them and ends."""
 
 import shlex
 from datetime import timedelta
@@ -20,7 +20,7 @@ def desk(tmp_path):
 
 
 def killed(desk, *, accepts=None, late=True):
-    """Kill a sweep whose DELETE hangs, carried out where `late`; somebody accepts before it."""
+    """Kill a sweep whose DELETE hangs, executed if `late`; the user accepts before it."""
     if accepts is not None:
         accept = faults.effect(before=lambda _: desk.sim.set_status(accepts, "ACTIVE"))
         desk.sim.faults.add(accept, method="DELETE")
@@ -47,7 +47,7 @@ def verified(desk):
     return desk.run("audit", "verify", str(desk.log_path)).code
 
 
-def test_member_whom_a_killed_run_removed_is_told_as_loudly_and_the_next_sweep_ends_with_4(desk):
+def test_member_removed_by_a_killed_run_is_reported_as_error_and_the_next_sweep_ends_with_4(desk):
     _, user = invited(desk, "o'neil@example.com")
     killed(desk, accepts=user)
     done = desk.sweep()
@@ -64,13 +64,15 @@ def test_member_whom_a_killed_run_removed_is_told_as_loudly_and_the_next_sweep_e
         "--username",
         "o'neil@example.com",
     ]
-    (said,) = [line for line in done.err.splitlines() if "o'neil@example.com accepted" in line]
-    assert '"level": "error"' in said
+    (line_found,) = [
+        line for line in done.err.splitlines() if "o'neil@example.com accepted" in line
+    ]
+    assert '"level": "error"' in line_found
     assert verified(desk) == 0
     assert (desk.sweep().code, len(ends(desk))) == (0, 1)
 
 
-def test_line_that_mends_it_brings_the_member_back(desk):
+def test_command_in_the_message_restores_the_member(desk):
     project, user = invited(desk)
     killed(desk, accepts=user)
     done = desk.sweep()
@@ -81,7 +83,7 @@ def test_line_that_mends_it_brings_the_member_back(desk):
     assert project in desk.sim.user(user).group_roles
 
 
-def test_member_who_accepted_before_anything_was_removed_is_left_alone(desk):
+def test_member_who_accepted_before_the_removal_is_kept(desk):
     project, user = invited(desk)
     killed(desk, accepts=user, late=False)
     done = desk.sweep()
@@ -91,7 +93,7 @@ def test_member_who_accepted_before_anything_was_removed_is_left_alone(desk):
     assert project in desk.sim.user(user).group_roles
 
 
-def test_invited_user_whom_a_killed_run_removed_is_already_gone(desk):
+def test_invited_user_removed_by_a_killed_run_is_already_gone(desk):
     invited(desk)
     killed(desk)
     done = desk.sweep()
@@ -100,7 +102,7 @@ def test_invited_user_whom_a_killed_run_removed_is_already_gone(desk):
     assert (done.code, done.summary["warnings"]) == (0, [])
 
 
-def test_after_a_removal_from_the_organization_nobody_is_left_to_be_asked(desk):
+def test_user_removed_from_the_organization_cannot_be_read_afterwards(desk):
     _, user = invited(desk)
     desk.keys["sources"] = ["org_users"]
     killed(desk, accepts=user)
@@ -109,7 +111,7 @@ def test_after_a_removal_from_the_organization_nobody_is_left_to_be_asked(desk):
     assert ends(desk) == [("already_gone", "gone")]
 
 
-def test_user_whom_nobody_may_look_at_afterwards_is_unknown_and_that_is_told(desk):
+def test_user_that_may_not_be_read_afterwards_is_unknown_and_reported(desk):
     _, user = invited(desk)
     killed(desk, accepts=user)
     desk.sim.faults.add(faults.role_missing(), path="*/orgs/*/users/*", times=None)
@@ -120,7 +122,7 @@ def test_user_whom_nobody_may_look_at_afterwards_is_unknown_and_that_is_told(des
     assert verified(desk) == 0
 
 
-def test_user_whom_atlas_cannot_be_asked_about_now_is_found_out_another_time(desk):
+def test_user_that_cannot_be_read_now_is_checked_by_a_later_run(desk):
     _, user = invited(desk)
     killed(desk, accepts=user)
     desk.keys["execution"] = {"attempts": 1}

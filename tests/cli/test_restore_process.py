@@ -1,4 +1,4 @@
-"""`restore` as a process: what comes back, what does not, and what is told of it."""
+"""`restore` as a process: what is restored, what is not, and how it is reported."""
 
 import json
 import signal
@@ -21,11 +21,11 @@ def desk(tmp_path):
         yield found
 
 
-def swept(desk, people=3, projects=1):
-    """Sweep so many people out of each project; gives the project ids."""
+def swept(desk, users=3, projects=1):
+    """Sweep a number of users from each project and return the project ids."""
     ids = [desk.sim.add_project(f"Project {number}") for number in range(projects)]
     for project in ids:
-        for number in range(people):
+        for number in range(users):
             desk.sim.invite(
                 project,
                 f"person-{number}@example.com",
@@ -45,7 +45,7 @@ def restore(desk, *arguments, code=0, yes=True, **changes):
 
 
 def restored_lines(desk):
-    """Lines of the last run of the log."""
+    """Return the records of the last run."""
     last = desk.lines()[-1]["run_id"]
     return [line for line in desk.lines() if line["run_id"] == last]
 
@@ -57,8 +57,8 @@ def invited(desk, project):
 
 def test_restore_brings_back_exactly_what_the_run_deleted_with_its_roles(desk):
     (project,) = swept(desk)
-    told = restore(desk)
-    assert (told["wanted"], told["restored"], told["already_there"]) == (3, 3, 0)
+    result = restore(desk)
+    assert (result["wanted"], result["restored"], result["already_there"]) == (3, 3, 0)
     assert invited(desk, project) == {
         "young@example.com": ["GROUP_READ_ONLY"],
         **{
@@ -72,8 +72,8 @@ def test_restore_twice_brings_back_nothing_more(desk):
     swept(desk)
     restore(desk)
     before = desk.sim.request_log.received["POST"]
-    told = restore(desk)
-    assert (told["restored"], told["already_there"]) == (0, 3)
+    result = restore(desk)
+    assert (result["restored"], result["already_there"]) == (0, 3)
     assert desk.sim.request_log.received["POST"] == before
     assert desk.sim.invitation_count() == 4
 
@@ -98,7 +98,7 @@ def test_each_post_has_an_intent_before_and_an_outcome_after_and_the_log_verifie
     assert desk.run("audit", "verify", LOG).code == 0
 
 
-def test_already_there_is_told_without_an_intent_and_the_log_verifies(desk):
+def test_already_there_is_recorded_without_an_intent_and_the_log_verifies(desk):
     swept(desk)
     restore(desk)
     restore(desk)
@@ -110,67 +110,67 @@ def test_already_there_is_told_without_an_intent_and_the_log_verifies(desk):
     assert desk.run("audit", "verify", LOG).code == 0
 
 
-def test_who_is_pending_or_a_member_again_is_left_alone(desk):
+def test_user_that_is_pending_or_a_member_again_is_skipped(desk):
     (project,) = swept(desk)
     desk.sim.invite(project, "PERSON-0@example.com")
     roles = {project: ("GROUP_OWNER",)}
     desk.sim.add_user("person-1@example.com", status="ACTIVE", group_roles=roles)
-    told = restore(desk)
-    said = {each["username"]: each["outcome"] for each in told["invitations"]}
-    assert said == {
+    result = restore(desk)
+    by_username = {each["username"]: each["outcome"] for each in result["invitations"]}
+    assert by_username == {
         "person-0@example.com": "already_there",
         "person-1@example.com": "already_there",
         "person-2@example.com": "restored",
     }
 
 
-def test_dry_run_says_who_would_be_invited_and_sends_no_post(desk):
+def test_dry_run_shows_who_would_be_invited_and_sends_no_post(desk):
     swept(desk)
-    told = restore(desk, "--dry-run", yes=False)
-    assert {each["outcome"] for each in told["invitations"]} == {"would_restore"}
-    assert (told["to_restore"], told["restored"]) == (3, 0)
+    result = restore(desk, "--dry-run", yes=False)
+    assert {each["outcome"] for each in result["invitations"]} == {"would_restore"}
+    assert (result["to_restore"], result["restored"]) == (3, 0)
     assert desk.sim.request_log.received["POST"] == 0
     assert desk.run("audit", "verify", LOG).code == 0
 
 
-def test_username_chooses(desk):
+def test_username_selects_the_deletions(desk):
     (project,) = swept(desk)
     assert restore(desk, "--username", "PERSON-1*")["restored"] == 1
     assert set(invited(desk, project)) == {"young@example.com", "person-1@example.com"}
 
 
-def test_two_runs_with_deletions_need_the_name_of_one(desk):
-    (project,) = swept(desk, people=1)
+def test_two_runs_with_deletions_need_a_run_id(desk):
+    (project,) = swept(desk, users=1)
     first = desk.lines()[0]["run_id"]
     desk.sim.invite(project, "later@example.com", age=20 * DAYS)
     assert desk.sweep().code == 0
     asked = desk.run("restore", LOG, "--yes")
     assert (asked.code, asked.out) == (2, "")
     assert first in asked.err
-    told = restore(desk, "--run", first)
-    assert [each["username"] for each in told["invitations"]] == ["person-0@example.com"]
+    result = restore(desk, "--run", first)
+    assert [each["username"] for each in result["invitations"]] == ["person-0@example.com"]
 
 
-def test_without_a_terminal_nobody_is_asked_and_all_come_back(desk):
+def test_without_a_terminal_no_question_is_asked_and_all_are_restored(desk):
     (project,) = swept(desk)
     assert restore(desk, yes=False)["restored"] == 3
     assert len(invited(desk, project)) == 4
 
 
-def test_log_without_a_deletion_ends_with_0_and_a_sentence(desk):
+def test_log_without_a_deletion_ends_with_0_and_a_message(desk):
     desk.sim.invite(desk.sim.add_project("Project"), "young@example.com", age=DAYS)
     assert desk.sweep().code == 0
     before = len(desk.sim.requests)
     done = desk.run("restore", LOG)
     assert (done.code, done.err.count("Error")) == (0, 0)
     assert "Nothing to restore" in done.out
-    told = restore(desk)
-    assert (told["wanted"], told["restored"], told["exit_code"]) == (0, 0, 0)
+    result = restore(desk)
+    assert (result["wanted"], result["restored"], result["exit_code"]) == (0, 0, 0)
     assert len(desk.sim.requests) == before
     assert desk.run("audit", "verify", LOG).code == 0
 
 
-def test_damaged_log_is_refused_and_nobody_is_invited(desk):
+def test_damaged_log_is_refused_and_no_one_is_invited(desk):
     swept(desk)
     desk.log_path.write_bytes(desk.log_path.read_bytes().replace(b"person-1@", b"mallory@"))
     before = len(desk.sim.requests)
@@ -186,25 +186,25 @@ def test_log_of_another_atlas_is_refused(desk):
     assert (done.code, done.out) == (3, "")
 
 
-def test_lost_answers_invite_nobody_twice(desk):
+def test_lost_responses_do_not_invite_a_user_twice(desk):
     (project,) = swept(desk)
     desk.sim.faults.add(faults.reset(late=True), method="POST", times=1)
-    told = restore(desk)
-    assert told["restored"] == 3
+    result = restore(desk)
+    assert result["restored"] == 3
     assert len(invited(desk, project)) == len(desk.sim.invitations(project)) == 4
     assert desk.sim.request_log.received["POST"] == 3
 
 
-def test_project_that_cannot_be_read_fails_its_people_and_the_rest_comes_back(desk):
-    shut, open_ = swept(desk, people=1, projects=2)
-    desk.sim.faults.add(faults.role_missing(), path=f"*/{shut}/users*", times=9)
-    told = restore(desk, code=4)
-    assert (told["restored"], told["failed"]) == (1, 1)
+def test_unreadable_project_fails_its_users_and_the_others_are_restored(desk):
+    unreadable, open_ = swept(desk, users=1, projects=2)
+    desk.sim.faults.add(faults.role_missing(), path=f"*/{unreadable}/users*", times=9)
+    result = restore(desk, code=4)
+    assert (result["restored"], result["failed"]) == (1, 1)
     assert "person-0@example.com" in invited(desk, open_)
     assert desk.run("audit", "verify", LOG).code == 0
 
 
-def test_refused_credentials_end_with_5_and_the_log_tells(desk):
+def test_refused_credentials_end_with_5_and_are_in_the_log(desk):
     swept(desk)
     done = desk.run("restore", LOG, "--yes", "--output", "json", MONGODB_ATLAS_ACCESS_TOKEN="wrong")
     assert (done.code, done.out) == (5, "")
@@ -212,25 +212,25 @@ def test_refused_credentials_end_with_5_and_the_log_tells(desk):
     assert desk.run("audit", "verify", LOG).code == 0
 
 
-def test_signal_ends_with_8_and_the_same_command_goes_on(desk):
+def test_signal_ends_with_8_and_the_same_command_continues(desk):
     (project,) = swept(desk)
     desk.sim.faults.set_latency(0.3)
     process = desk.start("restore", LOG, "--yes", "--output", "json")
     wait_until(lambda: desk.sim.request_log.received["POST"] >= 1)
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
-    told = json.loads(out)
+    result = json.loads(out)
     assert process.returncode == 8
-    assert told["restored"] + told["skipped"] == 3
-    assert told["skipped"] >= 1
+    assert result["restored"] + result["skipped"] == 3
+    assert result["skipped"] >= 1
     assert desk.run("audit", "verify", LOG).code == 0
     desk.sim.faults.clear()
     again = restore(desk)
-    assert again["restored"] == told["skipped"]
+    assert again["restored"] == result["skipped"]
     assert len(invited(desk, project)) == 4
 
 
-def test_signal_while_it_reads_who_is_there_invites_nobody_and_ends_with_8(desk):
+def test_signal_while_reading_the_lists_ends_with_8_and_invites_no_one(desk):
     swept(desk)
     before = desk.sim.request_log.received["GET"]
     desk.sim.faults.add(faults.hang(), path="*/users", times=None)
@@ -243,15 +243,15 @@ def test_signal_while_it_reads_who_is_there_invites_nobody_and_ends_with_8(desk)
     assert desk.run("audit", "verify", LOG).code == 0
 
 
-def test_deadline_ends_with_8_where_atlas_takes_no_more_invitations(desk):
-    swept(desk, people=2)
+def test_deadline_during_the_rate_limit_ends_with_8(desk):
+    swept(desk, users=2)
     desk.sim.invite_rate_limit.per_minute = 1
-    told = restore(desk, "--deadline", "3s", code=8)
-    assert told["restored"] == 1
+    result = restore(desk, "--deadline", "3s", code=8)
+    assert result["restored"] == 1
     assert desk.run("audit", "verify", LOG).code == 0
 
 
-def test_killed_restore_is_gone_on_with_by_the_same_command(desk):
+def test_same_command_continues_a_killed_restore(desk):
     (project,) = swept(desk)
     desk.sim.faults.set_latency(0.3)
     process = desk.start("restore", LOG, "--yes")
@@ -265,7 +265,7 @@ def test_killed_restore_is_gone_on_with_by_the_same_command(desk):
     assert desk.run("audit", "verify", LOG).code == 0
 
 
-def test_sweep_after_a_killed_restore_claims_nothing_of_its_post_and_makes_the_log_whole(desk):
+def test_sweep_after_a_killed_restore_records_its_post_as_unknown_and_the_log_verifies(desk):
     swept(desk)
     desk.sim.faults.add(faults.hang(), method="POST", times=9)
     process = desk.start("restore", LOG, "--yes")
@@ -291,22 +291,22 @@ def test_another_run_that_holds_the_lock_ends_with_9(desk):
     first.communicate(timeout=60)
 
 
-def test_text_says_what_became_of_each(desk):
-    swept(desk, people=1)
+def test_text_shows_the_outcome_of_each_invitation(desk):
+    swept(desk, users=1)
     done = desk.run("restore", LOG, "--yes")
     assert done.code == 0
     assert "person-0@example.com" in done.out
     assert "1 restored" in done.out
 
 
-def test_quiet_restore_that_went_well_says_nothing(desk):
+def test_quiet_successful_restore_prints_nothing(desk):
     (project,) = swept(desk)
     done = desk.run("restore", LOG, "--yes", "--quiet")
     assert (done.code, done.out, done.err) == (0, "", "")
     assert len(desk.sim.invitations(project)) == 4
 
 
-def test_restore_does_not_count_as_the_population_that_the_next_sweep_is_held_against(desk):
+def test_restore_does_not_count_as_population_for_the_next_sweep(desk):
     swept(desk)
     restore(desk)
     assert desk.sweep().code == 0
@@ -317,7 +317,7 @@ def test_restore_does_not_count_as_the_population_that_the_next_sweep_is_held_ag
 ASKS = "Type yes or no: "
 
 
-def test_question_shows_whom_a_yes_invites_and_a_yes_invites_them(desk):
+def test_question_lists_the_users_and_yes_invites_them(desk):
     swept(desk)
     with terminal_of(desk, "restore", LOG) as terminal:
         shown = terminal.read_until(ASKS)
@@ -337,7 +337,7 @@ def test_yes_on_a_terminal_skips_the_question(desk):
     assert ASKS not in text
 
 
-def test_all_but_yes_invites_nobody_and_ends_with_3(desk):
+def test_any_answer_but_yes_invites_no_one_and_ends_with_3(desk):
     swept(desk)
     with terminal_of(desk, "restore", LOG) as terminal:
         terminal.read_until(ASKS)
@@ -361,7 +361,7 @@ def test_signal_during_the_question_ends_with_8(desk):
 
 
 def person(desk, name, **changes):
-    """Who a user of the simulated Atlas is; None where there is none of that name."""
+    """Return a user of the simulated Atlas by name, or None."""
     found = [desk.sim.user(each) for each in desk.sim.users()]
     return next((user for user in found if user.username == name), None)
 
@@ -409,7 +409,7 @@ def test_project_s_user_comes_back_into_the_project(crowd):
     assert person(desk, "ada@example.com").group_roles == roles
 
 
-def test_member_who_accepted_while_the_deletion_was_on_its_way_is_brought_back(crowd):
+def test_member_who_accepted_while_the_deletion_was_in_flight_is_restored(crowd):
     desk, project = crowd
     desk.keys["sources"] = ["users"]
     roles = {project: ("GROUP_OWNER",)}

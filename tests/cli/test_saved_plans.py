@@ -1,4 +1,4 @@
-"""`plan --out` and `sweep --plan`: what was reviewed is what is deleted, at most and once."""
+"""`plan --out` and `sweep --plan` delete at most what was reviewed, once."""
 
 import hashlib
 import os
@@ -59,7 +59,7 @@ def test_plan_is_private_and_sweep_by_it_deletes_just_what_it_lists(desk):
     assert desk.lines("run_started")[-1]["plan_sha256"]
 
 
-def test_what_is_gone_or_accepted_since_is_left_out_and_said(desk):
+def test_planned_invitations_gone_or_accepted_since_are_skipped_and_reported(desk):
     project, ids = stock(desk)
     saved(desk)
     desk.sim.accept(project, ids[0])
@@ -75,7 +75,7 @@ def said_unseen(count):
     )
 
 
-def test_the_planned_ones_of_an_unreadable_project_are_never_said_to_be_gone(desk):
+def test_planned_invitations_of_an_unreadable_project_are_not_reported_as_gone(desk):
     project, ids = stock(desk)
     other = desk.sim.add_project("Other")
     desk.sim.invite(other, "o@example.com", age=20 * DAYS)
@@ -86,7 +86,7 @@ def test_the_planned_ones_of_an_unreadable_project_are_never_said_to_be_gone(des
     assert said_unseen(len(ids)) in done.summary["warnings"]
 
 
-def test_what_is_protected_since_is_left_out_and_said_where_no_policy_was_named(desk):
+def test_planned_invitations_protected_since_are_skipped_and_reported_without_a_policy_option(desk):
     _, ids = stock(desk)
     saved(desk)
     desk.keys["keep"] = [{"name": "board", "usernames": ["p1@*"]}]
@@ -99,7 +99,7 @@ def test_what_is_protected_since_is_left_out_and_said_where_no_policy_was_named(
     assert "1 of the plan's invitations is kept now: keep:board." in done.summary["warnings"]
 
 
-def test_plan_of_another_policy_is_refused_where_the_policy_is_named(desk):
+def test_plan_of_another_policy_is_refused_if_the_policy_is_named(desk):
     stock(desk)
     saved(desk)
     desk.keys["rules"] = [{"name": "forgotten", "older_than": "13d"}]
@@ -108,7 +108,7 @@ def test_plan_of_another_policy_is_refused_where_the_policy_is_named(desk):
     assert "another policy" in done.err
 
 
-def test_plan_that_was_carried_out_is_refused(desk):
+def test_plan_that_was_applied_is_refused(desk):
     stock(desk)
     saved(desk)
     assert by_plan(desk).code == 0
@@ -167,7 +167,7 @@ def test_plan_that_is_too_old_is_refused(desk):
 
 
 def aged(data, *, hours):
-    """The same plan as somebody would write it who made it that long ago."""
+    """Return the same plan as if it had been made that long ago."""
     *body, _ = data.splitlines(keepends=True)
     header = orjson.loads(body[0])
     header["now"] = (datetime.fromisoformat(header["now"]) - timedelta(hours=hours)).isoformat()
@@ -187,7 +187,7 @@ def test_plan_over_24_hours_old_is_refused_by_default(desk):
     assert by_plan(desk, "--plan-max-age", "2d").code == 0
 
 
-def test_no_plan_is_saved_where_the_guard_refuses(desk):
+def test_refused_run_saves_no_plan(desk):
     stock(desk)
     desk.keys["limits"]["max_deletions"] = 2
     assert desk.plan("--out", "plan.jsonl").code == 3
@@ -207,7 +207,7 @@ def test_no_plan_is_saved_where_the_guard_refuses(desk):
     ],
     ids=["plan", "dry run", "sweep", "in a file", "a folder", "this folder", "too long a name"],
 )
-def test_place_where_no_plan_can_be_saved_ends_with_2_before_atlas_is_called(desk, place, words):
+def test_unwritable_plan_path_ends_with_2_before_atlas_is_called(desk, place, words):
     stock(desk)
     (desk.folder / "folder").mkdir()
     done = desk.run(*words, "--policy", "policy.yaml", "--output", "json", "--out", place)
@@ -221,7 +221,7 @@ def test_place_where_no_plan_can_be_saved_ends_with_2_before_atlas_is_called(des
     ]
 
 
-def test_trying_the_place_leaves_nothing_behind_and_touches_no_plan_that_is_there(tmp_path):
+def test_check_of_the_plan_path_leaves_no_file_and_keeps_an_existing_plan(tmp_path):
     earlier = tmp_path / "plan.jsonl"
     earlier.write_text("an earlier plan")
     saved_plan.check_writable(earlier)
@@ -251,7 +251,7 @@ def test_plan_to_a_device_is_refused_and_the_device_stays(tmp_path):
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["to a file", "to none yet"])
-def test_plan_to_a_link_is_saved_where_it_leads_and_the_link_stays(desk, there):
+def test_plan_to_a_link_is_saved_at_its_target_and_the_link_stays(desk, there):
     _, ids = stock(desk)
     link, behind = desk.folder / "plan.jsonl", desk.folder / "audit" / "of-tonight.jsonl"
     behind.parent.mkdir()
@@ -266,7 +266,7 @@ def test_plan_to_a_link_is_saved_where_it_leads_and_the_link_stays(desk, there):
 
 
 @pytest.mark.parametrize("words", [("plan",), ("sweep", "--yes")], ids=str)
-def test_plan_that_cannot_be_saved_after_the_walk_ends_with_3_and_the_truth(desk, words):
+def test_plan_that_cannot_be_saved_after_listing_ends_with_3(desk, words):
     project, _ = stock(desk)
     taken = desk.folder / "plan.jsonl"
     desk.sim.faults.add(
@@ -289,7 +289,7 @@ def test_missing_plan_is_wrong_usage(desk):
 
 
 def tampered(data, dice):
-    """One of the ways to get something else deleted: a field changed, an id added, resealed."""
+    """Return a tampered plan: a changed field, an added id or a cut, some with a new digest."""
     *body, last = data.splitlines(keepends=True)
     rows = [orjson.loads(line) for line in body]
     victim = dice.choice(rows[1:])
@@ -355,7 +355,7 @@ def keys(tmp_path):
     return tmp_path
 
 
-def test_plan_that_its_approver_signed_is_carried_out(desk, keys):
+def test_plan_signed_by_its_approver_is_applied(desk, keys):
     _, ids = stock(desk)
     saved(desk)
     approved = desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem")
@@ -399,7 +399,7 @@ def test_two_hundred_resealed_plans_without_the_key_are_all_refused(desk, keys):
 
 
 @pytest.mark.parametrize("key", ["missing.pub", "boss.pem", "policy.yaml"])
-def test_key_that_is_none_is_wrong_usage(desk, keys, key):
+def test_invalid_key_is_wrong_usage(desk, keys, key):
     stock(desk)
     saved(desk)
     assert desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem").code == 0
@@ -426,7 +426,7 @@ def test_approval_that_cannot_be_written_is_wrong_usage(desk, keys):
     assert "plan.jsonl.sig cannot be written" in done.err
 
 
-def test_approval_is_made_with_keys_of_ssh_too(desk, tmp_path):
+def test_approval_works_with_ssh_keys(desk, tmp_path):
     stock(desk)
     saved(desk)
     made = (
@@ -449,7 +449,7 @@ def test_require_approval_without_a_plan_is_wrong_usage(desk):
     assert (done.code, desk.deletes()) == (2, 0)
 
 
-def test_plan_max_age_without_a_plan_is_wrong_usage_even_where_it_says_the_default(desk):
+def test_plan_max_age_without_a_plan_is_wrong_usage_even_with_the_default(desk):
     stock(desk)
     done = desk.sweep("--plan-max-age", "24h")
     assert (done.code, done.out, desk.sim.requests) == (2, "", ())

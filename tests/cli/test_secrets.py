@@ -9,7 +9,7 @@ from running import desk_in
 from invite_sweeper.simulator import SimulatedAtlas, faults
 
 tokens: list[str] = []
-"""Every token that the simulated Atlas gave out."""
+"""Return every token that the simulated Atlas issued."""
 
 _KINDS = ["token", "api-key", "service-account"]
 
@@ -33,24 +33,24 @@ def desk(request, tmp_path):
 
 
 def secrets_of(desk):
-    """All that must not be seen: the secret itself, what is made of it, and every token."""
+    """Return what must not be shown: the secret, values derived from it, and every token."""
     account = desk.account
     pair = base64.b64encode(f"{account.name}:{account.secret}".encode()).decode()
     return [account.secret, pair, *tokens]
 
 
 def assert_silent(desk, done):
-    told = done.out + done.err
+    output = done.out + done.err
     for path in desk.folder.rglob("*"):
         if path.is_file() and path.name not in {"secret", "client"}:
-            told += path.read_text("utf-8", "replace")
+            output += path.read_text("utf-8", "replace")
     for secret in secrets_of(desk):
-        assert secret not in told
+        assert secret not in output
     for word in ("Authorization", "Bearer ", 'response="', "Traceback"):
-        assert word not in told
+        assert word not in output
 
 
-def test_sweep_that_goes_well_shows_none(desk):
+def test_successful_sweep_shows_no_secret(desk):
     assert_silent(desk, done := desk.run("sweep", "--policy", "policy.yaml", "-v"))
     assert done.code == 0
 
@@ -70,7 +70,7 @@ def test_sweep_that_goes_well_shows_none(desk):
     ids=["500", "401 role", "401", "403", "reset", "malformed", "redirect", "502"],
 )
 @pytest.mark.parametrize("path", ["*/groups", "*/invites*", "*"], ids=["list", "invites", "all"])
-def test_failures_show_none(desk, fault, path):
+def test_failures_show_no_secret(desk, fault, path):
     desk.keys["execution"] = {"attempts": 2}
     desk.sim.faults.add(fault, path=path, times=99)
     done = desk.run("sweep", "--policy", "policy.yaml", "-v")
@@ -78,7 +78,7 @@ def test_failures_show_none(desk, fault, path):
     assert_silent(desk, done)
 
 
-def test_credentials_from_files_show_none_and_work(desk):
+def test_credentials_from_files_work_and_show_no_secret(desk):
     changes: dict[str, str | None] = {}
     for name, value in desk.account.environment().items():
         path = desk.folder / (
@@ -91,7 +91,7 @@ def test_credentials_from_files_show_none_and_work(desk):
     assert_silent(desk, done)
 
 
-def test_wrong_secret_is_not_told_either(desk):
+def test_wrong_secret_is_not_shown(desk):
     changes = {
         name: value + "wrong"
         for name, value in desk.account.environment().items()

@@ -11,7 +11,7 @@ REFUSED, STOPPED = CredentialsRefused("401."), Interrupted("SIGTERM came.")
 UNWRITABLE, LOCKED = AuditLogError("The disk is full."), LockHeld("Another run.")
 
 
-def told(end):
+def report(end):
     if isinstance(end, int):
         return RunReport(SimpleNamespace(summary=SimpleNamespace(exit_code=end)), None)
     return RunReport(None, end)
@@ -34,10 +34,10 @@ def told(end):
         ([STOPPED, 5], 8),
     ],
 )
-def test_code_is_their_own_where_they_agree_and_else_the_plainest_truth(ends, code):
-    assert combined_exit_code([told(end) for end in ends]) == code
-    assert combined_exit_code([told(end) for end in reversed(ends)]) == code
+def test_code_is_the_common_one_or_8_or_7_or_10_or_4(ends, code):
+    assert combined_exit_code([report(end) for end in ends]) == code
+    assert combined_exit_code([report(end) for end in reversed(ends)]) == code
 
 
-def test_run_that_tells_nothing_at_all_is_a_defect():
+def test_run_without_result_and_error_is_an_internal_error():
     assert combined_exit_code([RunReport(None, None)]) == 1

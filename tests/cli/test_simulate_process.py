@@ -1,4 +1,4 @@
-"""`simulate` as a process: what it prints is enough to sweep it, and it ends as it is told to."""
+"""`simulate` as a process: its output suffices to sweep it, and it ends as requested."""
 
 import os
 import shlex
@@ -17,7 +17,7 @@ SMALL = ("--projects", "3", "--invitations", "4")
 
 @pytest.fixture
 def simulate(tmp_path):
-    """Start `simulate`, and give the process with what it wrote to its file of exports."""
+    """Start `simulate`; return the process and its environment file."""
     running = []
 
     def start(*arguments):
@@ -59,7 +59,7 @@ def sweep(folder, exported):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("kind", ["service-account", "api-key", "token"])
-def test_sweep_with_its_exports_goes_through_and_a_signal_ends_it_with_0(
+def test_sweep_with_its_exports_succeeds_and_a_signal_ends_it_with_0(
     simulate, tmp_path, kind, number
 ):
     process, exported = simulate("--credentials", kind)
@@ -72,14 +72,14 @@ def test_sweep_with_its_exports_goes_through_and_a_signal_ends_it_with_0(
     assert ORG_ID.encode() in out
 
 
-def test_sweep_outlives_the_faults_that_it_is_told_to_make(simulate, tmp_path):
+def test_sweep_succeeds_despite_the_simulated_faults(simulate, tmp_path):
     faults = ("--error-rate", "0.1", "--reset-rate", "0.05", "--latency-ms", "2", "--no-limits")
     _, exported = simulate(*faults, "--seed", "7")
     done = sweep(tmp_path, exported)
     assert done.returncode == 0, done.stderr
 
 
-def test_it_ends_by_itself_with_0_after_its_duration_and_says_its_exports_without_a_file():
+def test_it_ends_with_0_after_its_duration_and_prints_its_exports():
     done = ended("--duration", "0.2")
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.count(b"\nexport MONGODB_ATLAS_") == 3
@@ -90,7 +90,7 @@ def ended(*arguments):
     return subprocess.run(command, capture_output=True, check=False, timeout=60)
 
 
-def test_port_that_is_taken_ends_with_2_and_says_what_to_do():
+def test_port_in_use_ends_with_2_and_a_hint():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -101,7 +101,7 @@ def test_port_that_is_taken_ends_with_2_and_says_what_to_do():
     assert b"--port" in done.stderr
 
 
-def test_kind_of_credentials_that_there_is_none_of_ends_with_2():
+def test_unknown_kind_of_credentials_ends_with_2():
     done = ended("--credentials", "password")
     assert done.returncode == 2
     assert b"service-account, api-key, token" in done.stderr

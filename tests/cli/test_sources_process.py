@@ -1,4 +1,4 @@
-"""The four lists of invited people, end to end: the program as a process, Atlas over HTTP."""
+"""The four lists of pending users, end to end: the program as a process, Atlas over HTTP."""
 
 import shlex
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,7 @@ def http_date(days):
     ("source", "in_project"),
     [("invites", True), ("users", True), ("org_users", False), ("org_invites", False)],
 )
-def test_each_source_alone_is_read_and_closed_by_its_own_call(desk, source, in_project):
+def test_each_source_is_read_and_deleted_by_its_own_endpoint(desk, source, in_project):
     project = desk.sim.add_project("Sandbox")
     desk.sim.invite(project, "ada@example.com", age=OLD)
     desk.sim.invite(project, "new@example.com", age=timedelta(days=1))
@@ -94,7 +94,7 @@ def test_users_are_read_page_after_page(desk):
     assert [each.path.rpartition("pageNum=")[2] for each in listings] == ["1", "2", "3"]
 
 
-def test_invitation_that_reaches_a_project_out_of_scope_is_kept(desk):
+def test_invitation_linked_to_a_project_out_of_scope_is_kept(desk):
     sandbox, prod = desk.sim.add_project("Sandbox"), desk.sim.add_project("prod-1")
     desk.sim.add_user("in@example.com", age=OLD, group_roles={sandbox: ["GROUP_OWNER"]})
     both = {sandbox: ["GROUP_OWNER"], prod: ["GROUP_OWNER"]}
@@ -113,7 +113,7 @@ def test_invitation_that_reaches_a_project_out_of_scope_is_kept(desk):
     assert first["reaches"] == [[sandbox, "Sandbox"]]
 
 
-def test_keep_entry_for_a_project_protects_what_reaches_it(desk):
+def test_keep_entry_for_a_project_protects_invitations_linked_to_it(desk):
     sandbox, prod = desk.sim.add_project("Sandbox"), desk.sim.add_project("prod-1")
     desk.sim.add_user("in@example.com", age=OLD, group_roles={sandbox: ["GROUP_OWNER"]})
     both = {sandbox: ["GROUP_OWNER"], prod: ["GROUP_OWNER"]}
@@ -128,7 +128,7 @@ def test_keep_entry_for_a_project_protects_what_reaches_it(desk):
     assert outcomes(desk, "username") == [("in@example.com",)]
 
 
-def test_one_person_with_several_doors_has_each_closed_by_its_own_call(desk):
+def test_each_duplicate_invitation_of_a_user_is_deleted_by_its_own_endpoint(desk):
     project = desk.sim.add_project("Sandbox")
     for number in range(40):
         name = f"p{number}@example.com"
@@ -145,7 +145,7 @@ def test_one_person_with_several_doors_has_each_closed_by_its_own_call(desk):
     assert desk.sweep().summary["invitations_seen"] == 0
 
 
-def test_list_that_may_not_be_read_is_unreadable_alone(desk):
+def test_forbidden_list_is_unreadable_and_the_others_are_read(desk):
     project = desk.sim.add_project("Sandbox")
     desk.sim.invite(project, "ada@example.com", age=OLD)
     desk.sim.add_user("bob@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
@@ -175,7 +175,7 @@ def test_unreadable_lists_count_against_the_limit(desk):
     assert desk.deletes() == 0
 
 
-def test_member_who_was_removed_is_told_with_the_line_that_mends_it(desk):
+def test_removed_member_is_reported_with_the_command_to_restore_it(desk):
     project = desk.sim.add_project("Sandbox")
     user = desk.sim.add_user("o'neil@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
     accept = faults.effect(before=lambda _: desk.sim.set_status(user, "ACTIVE"))
@@ -202,7 +202,7 @@ def test_member_who_was_removed_is_told_with_the_line_that_mends_it(desk):
     assert "o'neil@example.com accepted" in done.err
 
 
-def test_who_accepted_in_time_is_left_alone_and_that_is_no_failure(desk):
+def test_user_who_accepted_in_time_is_kept_and_not_a_failure(desk):
     project = desk.sim.add_project("Sandbox")
     user = desk.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
     accept = faults.effect(before=lambda _: desk.sim.set_status(user, "ACTIVE"))
@@ -220,7 +220,7 @@ def retire(sim, *families):
     sim.versions.retired |= {(family, "*") for family in families}
 
 
-def test_after_its_end_a_source_ends_alone_and_the_others_do_their_part(desk):
+def test_retired_source_is_skipped_and_the_others_are_swept(desk):
     for name in ("Alpha", "Beta", "Gamma"):
         project = desk.sim.add_project(name)
         desk.sim.invite(project, "ada@example.com", age=OLD)
@@ -241,7 +241,7 @@ def test_after_its_end_a_source_ends_alone_and_the_others_do_their_part(desk):
     assert "write users and org_users instead of invites" in done.err
 
 
-def test_end_of_a_source_is_not_taken_for_a_fall_of_the_population(desk):
+def test_retired_source_is_not_a_drop_in_population(desk):
     project = desk.sim.add_project("Alpha")
     for number in range(30):
         desk.sim.invite(project, f"p{number}@example.com", age=timedelta(days=1))
@@ -262,7 +262,7 @@ def test_end_of_a_source_is_not_taken_for_a_fall_of_the_population(desk):
         (["invites", "org_invites"], ["invites", "org_invites"], "org_users instead of org_inv"),
     ],
 )
-def test_after_the_end_of_its_only_sources_a_run_ends_and_names_what_to_write(
+def test_run_with_only_retired_sources_ends_and_names_the_replacement(
     desk, sources, families, named
 ):
     project = desk.sim.add_project("Alpha")
@@ -277,7 +277,7 @@ def test_after_the_end_of_its_only_sources_a_run_ends_and_names_what_to_write(
     assert sorted(done.summary["sources_retired"]) == sorted(sources)
 
 
-def test_406_still_ends_the_run_whatever_other_sources_there_are(desk):
+def test_406_ends_the_run_even_with_other_sources(desk):
     project = desk.sim.add_project("Alpha")
     fault = faults.fail_with(406, "INVALID_VERSION_DATE")
     desk.sim.faults.add(fault, path=f"*/groups/{project}/invites", times=None)
@@ -289,22 +289,22 @@ def test_406_still_ends_the_run_whatever_other_sources_there_are(desk):
 @pytest.mark.parametrize(
     ("days", "level"), [(400, None), (181, None), (180, "warning"), (31, "warning"), (30, "error")]
 )
-def test_end_that_is_near_is_warned_of_and_one_that_is_very_near_is_an_error(desk, days, level):
+def test_sunset_is_a_warning_when_near_and_an_error_when_very_near(desk, days, level):
     desk.sim.add_project("Alpha")
     desk.sim.versions.sunsets["invites"] = http_date(days)
     desk.keys["sources"] = ["invites", "users"]
     done = desk.plan()
 
-    said = [line for line in done.err.splitlines() if "stops serving the list" in line]
-    assert len(said) == (level is not None)
-    assert all(f'"level": "{level}"' in line and "users and org_users" in line for line in said)
+    lines = [line for line in done.err.splitlines() if "stops serving the list" in line]
+    assert len(lines) == (level is not None)
+    assert all(f'"level": "{level}"' in line and "users and org_users" in line for line in lines)
     (finished,) = desk.lines("run_finished")
     assert finished["sunset"] == f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}"
     assert finished["deprecation"] == "2023-10-04"
     assert done.code == 0
 
 
-def test_trimmed_plan_holds_the_limit_of_a_project_over_all_its_lists(desk):
+def test_trimmed_plan_keeps_the_project_limit_over_all_its_lists(desk):
     project = desk.sim.add_project("Alpha")
     for number in range(12):
         desk.sim.invite(project, f"p{number}@example.com", age=OLD + timedelta(days=number / 10))
@@ -339,7 +339,7 @@ def test_lists_of_one_project_count_together_against_its_limit(desk):
 
 
 @pytest.mark.parametrize("source", ["users", "org_users", "org_invites"])
-def test_saved_plan_of_any_source_is_carried_out(desk, source):
+def test_saved_plan_of_any_source_is_applied(desk, source):
     project = desk.sim.add_project("Alpha")
     desk.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
     desk.keys["sources"] = [source]
@@ -349,7 +349,7 @@ def test_saved_plan_of_any_source_is_carried_out(desk, source):
     assert (done.code, done.summary["deleted"]) == (0, 1), done.err
 
 
-def test_removal_that_could_not_be_looked_at_afterwards_is_told(desk):
+def test_removal_that_could_not_be_checked_afterwards_is_reported(desk):
     project = desk.sim.add_project("Alpha")
     desk.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
     desk.sim.faults.add(faults.role_missing(), path="*/orgs/*/users/*", times=None)
@@ -362,7 +362,7 @@ def test_removal_that_could_not_be_looked_at_afterwards_is_told(desk):
 
 @pytest.mark.parametrize("source", ["users", "org_users", "org_invites"])
 @pytest.mark.parametrize("late", [True, False], ids=["carried out", "not carried out"])
-def test_open_intent_of_a_killed_run_is_looked_for_in_its_own_list(desk, source, late):
+def test_open_intent_of_a_killed_run_is_checked_in_its_own_list(desk, source, late):
     project = desk.sim.add_project("Alpha")
     desk.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
     desk.keys["sources"] = [source]
@@ -381,7 +381,7 @@ def test_open_intent_of_a_killed_run_is_looked_for_in_its_own_list(desk, source,
     assert desk.run("audit", "verify", str(desk.log_path)).code == 0
 
 
-def test_list_that_ends_in_mid_sweep_ends_alone_and_is_said(desk):
+def test_list_retired_during_a_sweep_is_reported_and_the_others_continue(desk):
     project = desk.sim.add_project("Alpha")
     for number in range(4):
         desk.sim.invite(project, f"p{number}@example.com", age=OLD)
@@ -399,7 +399,7 @@ def test_list_that_ends_in_mid_sweep_ends_alone_and_is_said(desk):
     assert len(desk.sim.invitations(project)) == 4
 
 
-def test_only_list_that_ends_in_mid_sweep_names_its_successor(desk):
+def test_only_list_retired_during_a_sweep_names_its_replacement(desk):
     project = desk.sim.add_project("Alpha")
     desk.sim.invite(project, "ada@example.com", age=OLD)
     gone = faults.fail_with(410, "VERSION_GONE")
@@ -411,7 +411,7 @@ def test_only_list_that_ends_in_mid_sweep_names_its_successor(desk):
     assert "upgrade" not in done.err
 
 
-def test_organization_invitation_that_stays_is_said_apart(desk):
+def test_remaining_organization_invitation_is_reported_separately(desk):
     project = desk.sim.add_project("Alpha")
     desk.sim.invite(project, "ada@example.com", age=OLD)
     desk.sim.add_user("ada@example.com", age=timedelta(days=1))

@@ -1,4 +1,4 @@
-"""The program as a process against a simulated Atlas: what it does, says and leaves behind."""
+"""`sweep` and `plan` as processes: deletions, output, exit codes and audit log."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ def desk(tmp_path):
 
 
 def stock(desk: Desk, projects=3, stale=2, young=1) -> list[str]:
-    """Fill the Atlas; gives the project ids."""
+    """Add projects and invitations; return the project ids."""
     ids = []
     for number in range(projects):
         project = desk.sim.add_project(f"Project {number}")
@@ -42,7 +42,7 @@ def names(lines):
     return sorted((line["project_id"], line["invitation_id"]) for line in lines)
 
 
-# --- the job -------------------------------------------------------------------------------
+# --- the run -------------------------------------------------------------------------------
 
 
 def test_dry_run_and_sweep_name_the_same_invitations_and_the_dry_run_sends_no_delete(desk):
@@ -119,12 +119,12 @@ def test_audit_log_is_private_chained_and_has_every_event_in_order(desk):
     assert desk.lines()[-1]["exit_code"] == 0
 
 
-def test_project_of_another_organization_is_never_asked_for_its_invitations(desk):
+def test_invitations_of_another_organization_are_never_read(desk):
     mine = stock(desk, projects=1)
     other = "0123456789abcdef01234567"
     desk.sim.add_organization(other, "Elsewhere")
     foreign = desk.sim.add_project("Foreign", other)
-    desk.sim.invite(foreign, "somebody@example.com", age=90 * DAYS)
+    desk.sim.invite(foreign, "foreign@example.com", age=90 * DAYS)
     desk.account.org_ids = (*desk.account.org_ids, other)
     assert desk.sweep().code == 0
     asked = {ask.path for ask in desk.sim.requests if "/invites" in ask.path}
@@ -148,7 +148,7 @@ def test_invitation_without_a_readable_date_is_kept_and_counted_under_its_reason
     assert desk.deletes() == 0
 
 
-def test_validate_says_what_may_not_be_meant_and_ends_with_0_all_the_same(desk):
+def test_validate_shows_warnings_and_ends_with_0(desk):
     desk.keys["keep"] = [{"name": "lapsed", "usernames": ["*"], "until": "2020-01-31"}]
     done = desk.run("validate", "policy.yaml")
     assert done.code == 0
@@ -183,7 +183,7 @@ def test_unreadable_project_with_max_unreadable_0_deletes_nothing_and_ends_with_
     assert done.summary["exit_code"] == 3
 
 
-def test_project_that_is_gone_when_its_turn_comes_is_no_failure(desk):
+def test_project_deleted_during_the_run_is_not_a_failure(desk):
     ids = stock(desk)
     desk.sim.faults.add(faults.fail_with(404, "GROUP_NOT_FOUND"), path=f"*{ids[0]}/invites")
     done = desk.sweep()
@@ -209,7 +209,7 @@ def test_trim_deletes_the_oldest_and_counts_the_rest(desk):
     assert len(desk.lines("planned")) == 2
 
 
-def test_deletion_that_atlas_refuses_ends_with_4_and_the_rest_is_done(desk):
+def test_rejected_deletion_ends_with_4_and_the_rest_is_done(desk):
     stock(desk)
     one = desk.sim.invitations(stock(desk, projects=1)[0])[0]
     desk.sim.faults.add(
@@ -228,7 +228,7 @@ def test_deletion_that_atlas_refuses_ends_with_4_and_the_rest_is_done(desk):
     )
 
 
-def test_canary_that_fails_ends_with_4_says_so_and_leaves_the_rest_alone(desk):
+def test_failed_canary_ends_with_4_and_skips_the_rest(desk):
     stock(desk, projects=4, stale=5)
     desk.keys["limits"]["canary"] = 3
     refused = faults.fail_with(400, "CANNOT_DELETE_ORG_INVITATION")
@@ -240,7 +240,7 @@ def test_canary_that_fails_ends_with_4_says_so_and_leaves_the_rest_alone(desk):
     assert "The sweep stopped itself" in done.err
 
 
-def test_project_that_is_listed_under_no_id_is_unreadable_and_the_rest_is_swept(desk):
+def test_project_without_an_id_is_unreadable_and_the_rest_is_swept(desk):
     ids = ["../orgs", *stock(desk)[1:]]
     rows = [{"id": id_, "name": f"Project {n}", "orgId": ORG_ID} for n, id_ in enumerate(ids)]
     body = json.dumps({"results": rows, "links": []}).encode()
@@ -262,13 +262,13 @@ def test_clock_more_than_5_minutes_off_is_refused(desk, way):
     assert "clock" in done.err
 
 
-def test_clock_less_than_5_minutes_off_is_taken(desk):
+def test_clock_less_than_5_minutes_off_is_accepted(desk):
     stock(desk)
     desk.sim.date_offset = timedelta(minutes=4)
     assert desk.sweep().code == 0
 
 
-def test_no_project_of_the_organizations_in_sight_is_refused(desk):
+def test_no_visible_project_of_the_organizations_is_refused(desk):
     stock(desk)
     desk.keys["organizations"] = ["0123456789abcdef01234567"]
     done = desk.sweep()
@@ -303,7 +303,7 @@ def test_audit_log_that_cannot_be_opened_ends_with_7_and_atlas_is_not_called(des
     assert (done.code, done.out, list(desk.sim.requests)) == (7, "", [])
 
 
-def test_detailed_exitcode_tells_of_stale_invitations_on_a_dry_run_only(desk):
+def test_detailed_exitcode_applies_only_to_dry_runs(desk):
     stock(desk)
     done = desk.plan("--detailed-exitcode")
     assert (done.code, done.summary["exit_code"]) == (10, 10)
@@ -320,7 +320,7 @@ def test_faulty_policy_ends_with_2_and_atlas_is_not_called(desk):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"MONGODB_ATLAS_ACCESS_TOKEN": None}, "MONGODB_ATLAS_CLIENT_ID"),
         (
@@ -334,10 +334,10 @@ def test_faulty_policy_ends_with_2_and_atlas_is_not_called(desk):
     ],
     ids=["none", "half a pair", "two kinds"],
 )
-def test_missing_or_doubled_credentials_end_with_2(desk, changes, said):
+def test_missing_or_doubled_credentials_end_with_2(desk, changes, message):
     done = desk.sweep(**changes)
     assert (done.code, done.out, list(desk.sim.requests)) == (2, "", [])
-    assert said in done.err
+    assert message in done.err
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_wrong_usage_ends_with_2_and_atlas_is_not_called(desk, arguments):
         ("0s", "Write a duration above zero, such as `14d`."),
     ],
 )
-def test_duration_that_is_none_is_said_once_with_its_hint(desk, text, hint):
+def test_invalid_duration_is_reported_once_with_its_hint(desk, text, hint):
     done = desk.run("sweep", "--policy", "policy.yaml", "--deadline", text)
     what = "is not a duration" if text == "5" else "is zero"
     assert done.code == 2
@@ -383,7 +383,7 @@ def test_duration_that_is_none_is_said_once_with_its_hint(desk, text, hint):
     ],
     ids=" ".join,
 )
-def test_command_that_never_calls_atlas_does_not_say_that_it_did_not(desk, words):
+def test_offline_command_does_not_mention_atlas_in_its_error(desk, words):
     done = desk.run(*words)
     assert (done.code, "cannot be read" in done.err) == (2, True)
     assert "Atlas" not in done.err
@@ -432,14 +432,14 @@ def test_signal_before_the_run_has_begun_ends_with_8_and_atlas_is_not_called(des
     writer = []
 
     def is_read():
-        with suppress(OSError):  # nobody has it open yet
+        with suppress(OSError):  # not open for reading yet
             writer.append(os.open(policy, os.O_WRONLY | os.O_NONBLOCK))
         return writer
 
     def sleeps():
-        # A signal between the last look at signals and the read itself would be noticed after it.
-        told = Path(f"/proc/{process.pid}/stat").read_text("utf-8")
-        return told.rpartition(")")[2].split()[0] == "S"
+        # A signal just before a blocking read would only be handled after it.
+        status = Path(f"/proc/{process.pid}/stat").read_text("utf-8")
+        return status.rpartition(")")[2].split()[0] == "S"
 
     try:
         wait_until(is_read)
@@ -464,7 +464,7 @@ def test_signal_while_reading_deletes_nothing(desk):
     assert b"Nothing was deleted." in err
 
 
-def test_second_run_on_the_same_log_ends_with_9_and_says_who_holds_it(desk):
+def test_second_run_on_the_same_log_ends_with_9_and_names_the_first(desk):
     stock(desk)
     desk.sim.faults.add(faults.hang(), path="*/groups", times=99)
     first = desk.start("sweep", "--policy", "policy.yaml")
@@ -492,7 +492,7 @@ def test_text_result_goes_to_stdout_and_the_log_to_stderr_as_json_lines(desk):
         assert json.loads(line)["level"]
 
 
-def test_quiet_run_that_went_well_says_nothing(desk):
+def test_quiet_successful_run_prints_nothing(desk):
     stock(desk)
     done = desk.run("sweep", "--policy", "policy.yaml", "-q")
     assert (done.code, done.out, done.err) == (0, "", "")
@@ -507,7 +507,7 @@ def test_names_cannot_move_the_cursor(desk):
         assert char not in done.out
 
 
-def test_glob_that_matches_no_project_is_told(desk):
+def test_glob_that_matches_no_project_is_reported(desk):
     stock(desk)
     desk.keys["projects"] = {"exclude": ["prd-*"]}
     done = desk.plan()
@@ -530,7 +530,7 @@ def test_audit_path_option_overrides_the_policy(desk):
 
 
 def test_refusal_of_a_shard_says_that_the_limit_is_its_part_of_the_policy_s(desk):
-    stock(desk, projects=40)  # a shard has more than one of them, whatever their ids
+    stock(desk, projects=40)  # each shard has more than one of them, with any ids
     desk.keys["limits"]["max_deletions"] = 4
     done = desk.sweep("--shard", "1/2")
     assert (done.code, desk.deletes()) == (3, 0)
@@ -552,14 +552,14 @@ def test_shards_together_sweep_every_invitation_once(desk):
     assert (alone.code, "the logs of shard 2/3 are missing" in alone.err) == (0, True)
 
 
-def test_indexed_job_finds_its_shard_by_itself(desk):
+def test_indexed_job_gets_its_shard_from_the_environment(desk):
     stock(desk, projects=12)
     done = desk.plan("--shard", "auto/3", JOB_COMPLETION_INDEX="1")
     assert done.code == 0
     assert desk.lines("run_started")[-1]["shard"] == "2/3"
 
 
-def test_result_is_told_once_atlas_has_answered_whatever_came_after(desk):
+def test_result_is_written_once_atlas_has_responded(desk):
     stock(desk, projects=600, stale=0, young=0)
     desk.keys["execution"] = {"attempts": 1}
     desk.sim.faults.add(faults.fail_with(500), path="*/groups", nth=2, times=99)
@@ -567,7 +567,7 @@ def test_result_is_told_once_atlas_has_answered_whatever_came_after(desk):
     assert (done.code, done.summary["exit_code"]) == (6, 6)
 
 
-def test_refusal_for_want_of_a_project_in_sight_is_told_as_a_result(desk):
+def test_refusal_without_a_visible_project_has_a_result(desk):
     stock(desk)
     desk.keys["organizations"] = ["0123456789abcdef01234567"]
     assert desk.sweep().summary["exit_code"] == 3
@@ -582,7 +582,7 @@ def test_last_hash_goes_to_the_log_and_the_summary_and_is_that_of_the_last_line(
 
 
 @pytest.mark.parametrize("words", [("sweep", "--output", "json"), ("plan",), ("restore", "LOG")])
-def test_proxy_that_is_none_is_wrong_usage_and_nothing_is_connected(desk, words):
+def test_invalid_proxy_is_wrong_usage_without_a_connection(desk, words):
     stock(desk, projects=1, stale=1)
     assert desk.plan().code == 0
     log = "audit/invite-sweeper.jsonl"
@@ -593,7 +593,7 @@ def test_proxy_that_is_none_is_wrong_usage_and_nothing_is_connected(desk, words)
         *policy,
         "--base-url",
         "https://atlas.example.com",
-        HTTPS_PROXY="ada:hush@proxy.example.com:3128",
+        HTTPS_PROXY="ada:p4ssw0rd@proxy.example.com:3128",
         https_proxy=None,
         NO_PROXY=None,
         no_proxy=None,
@@ -601,12 +601,12 @@ def test_proxy_that_is_none_is_wrong_usage_and_nothing_is_connected(desk, words)
     assert (done.code, done.out) == (2, "")
     assert "The value of HTTPS_PROXY is not a valid proxy URL." in done.err
     assert "Atlas was not called." in done.err
-    assert "hush" not in done.err
+    assert "p4ssw0rd" not in done.err
     assert desk.run("audit", "verify", log).code == 0
 
 
 @pytest.mark.parametrize("option", ["--audit-log", "--shard"])
-def test_option_that_is_given_and_empty_is_wrong_usage(desk, option):
+def test_empty_option_is_wrong_usage(desk, option):
     stock(desk, projects=1, stale=1)
     done = desk.sweep(option, "")
     assert (done.code, done.out, desk.sim.requests) == (2, "", ())

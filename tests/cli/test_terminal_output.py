@@ -1,4 +1,4 @@
-"""What goes to stdout and what to stderr, on a terminal and without one."""
+"""Output on stdout and stderr, with and without a terminal."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def desk(tmp_path):
 # --- quiet and verbose ---------------------------------------------------------------------
 
 
-def test_quiet_run_leaves_stdout_empty_and_says_errors_and_warnings_on_stderr(desk):
+def test_quiet_run_leaves_stdout_empty_and_prints_errors_and_warnings_on_stderr(desk):
     desk.sim.limit_access(desk.projects[0])
     desk.keys["projects"] = {"exclude": ["no-such-*"]}
     desk.keys["limits"] = {"max_deletions": 1, "max_share": 1.0}
@@ -44,7 +44,7 @@ def test_quiet_run_leaves_stdout_empty_and_says_errors_and_warnings_on_stderr(de
     assert levels <= {"warning", "error"}
 
 
-def test_quiet_run_still_writes_the_one_object_where_it_was_asked_for(desk):
+def test_quiet_run_with_output_json_writes_the_object(desk):
     done = desk.plan("-q")
     assert done.summary["stale"] == 6
     assert done.err == ""
@@ -57,7 +57,7 @@ def warned(done):
 
 
 @pytest.mark.parametrize("how", [("-q",), ("-q", "--output", "json")], ids=" ".join)
-def test_quiet_run_says_by_name_what_was_not_read_and_not_deleted(desk, how):
+def test_quiet_run_names_what_was_not_read_and_not_deleted(desk, how):
     desk.sim.limit_access(desk.projects[0])
     desk.sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), method="DELETE", times=1)
     done = desk.run(*SWEEP, *how)
@@ -75,11 +75,11 @@ def test_ten_of_a_kind_are_named_and_the_others_are_counted(desk, count):
     for number in range(count):
         desk.sim.limit_access(desk.sim.add_project(f"Locked {number}"))
     desk.keys["limits"]["max_unreadable_projects"] = count
-    said = warned(desk.run(*SWEEP, "-q"))
-    assert sum(" was not read: " in sentence for sentence in said) == 10
+    warnings = warned(desk.run(*SWEEP, "-q"))
+    assert sum(" was not read: " in sentence for sentence in warnings) == 10
     rest = {10: [], 11: ["And 1 more project"], 13: ["And 3 more projects"]}[count]
     log = "audit/invite-sweeper.jsonl"
-    assert said[10:] == [f"{each}; see the audit log {log}." for each in rest]
+    assert warnings[10:] == [f"{each}; see the audit log {log}." for each in rest]
 
 
 def test_each_of_several_that_failed_is_named_once_and_the_eleventh_counted(desk):
@@ -98,7 +98,7 @@ def test_each_of_several_that_failed_is_named_once_and_the_eleventh_counted(desk
     assert rest == "And 1 more deletion; see the audit log audit/invite-sweeper.jsonl."
 
 
-def test_trouble_is_not_said_again_where_the_table_tells_it(desk):
+def test_failures_shown_in_the_table_are_not_repeated(desk):
     desk.sim.limit_access(desk.projects[0])
     done = desk.run(*SWEEP)
     assert done.code == 4
@@ -141,7 +141,7 @@ def test_without_a_terminal_nothing_but_text_is_written(desk):
 
 
 @pytest.mark.parametrize("columns", ["60", "80", "140"])
-def test_columns_say_how_wide_a_file_is_to_be(desk, columns):
+def test_columns_variable_sets_the_width_of_a_file(desk, columns):
     done = desk.run(*PLAN, COLUMNS=columns)
     lines = [x for x in done.out.splitlines() if not x.startswith(("Audit", "Last hash"))]
     assert max(map(len, lines)) <= int(columns)
@@ -149,7 +149,7 @@ def test_columns_say_how_wide_a_file_is_to_be(desk, columns):
 
 
 @pytest.mark.parametrize("output", ["text", "json"])
-def test_reader_that_goes_away_changes_nothing_about_the_run(desk, output):
+def test_closed_pipe_changes_nothing_in_the_run(desk, output):
     desk.write_policy()
     process = subprocess.Popen(
         [*COMMAND, *SWEEP, "--output", output],
@@ -180,7 +180,7 @@ def test_report_goes_to_stdout_and_with_out_to_its_file_alone(desk):
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_output_that_cannot_hold_a_letter_spells_it_out(desk, encoding):
+def test_letter_outside_the_output_encoding_is_escaped(desk, encoding):
     desk.sim.invite(desk.projects[0], "\u6771\u4eac@example.com", age=20 * DAYS)
     desk.write_policy()
     done = subprocess.run(
@@ -199,7 +199,7 @@ def test_output_that_cannot_hold_a_letter_spells_it_out(desk, encoding):
 # --- a terminal ----------------------------------------------------------------------------
 
 
-def test_terminal_gets_colours_a_bar_that_is_taken_away_and_the_result(desk):
+def test_terminal_shows_colours_a_removed_progress_bar_and_the_result(desk):
     with terminal_of(desk, *SWEEP, "--yes") as terminal:
         code, text = terminal.end()
         raw = terminal.seen.decode()
@@ -213,7 +213,7 @@ def test_terminal_gets_colours_a_bar_that_is_taken_away_and_the_result(desk):
 
 
 @pytest.mark.parametrize("arguments", [SWEEP, PLAN], ids=["sweep", "plan"])
-def test_no_color_takes_the_colours_away_and_owners_still_stand_out(desk, arguments):
+def test_no_color_removes_colours_and_keeps_owners_bold(desk, arguments):
     desk.sim.invite(desk.projects[0], "o@example.com", age=20 * DAYS, roles=["GROUP_OWNER"])
     yes = ["--yes"] if arguments is SWEEP else []
     with terminal_of(desk, *arguments, *yes, NO_COLOR="1") as terminal:
@@ -243,7 +243,7 @@ def test_quiet_run_on_a_terminal_shows_neither_bar_nor_result(desk):
         assert terminal.end() == (0, "")
 
 
-def test_log_on_a_terminal_spells_out_what_would_move_the_cursor(desk):
+def test_log_on_a_terminal_escapes_control_characters(desk):
     desk.keys["limits"] |= {"quarantine": True}
     assert desk.sweep().code == 0
     desk.sim.invite(desk.projects[0], "evil\x1b[2J@example.com", age=9 * DAYS)
@@ -255,7 +255,7 @@ def test_log_on_a_terminal_spells_out_what_would_move_the_cursor(desk):
     assert "\x1b[2J" not in text
 
 
-def test_no_color_takes_the_colour_of_an_error_away(desk):
+def test_no_color_removes_the_colour_of_an_error(desk):
     desk.keys["limits"] = {"max_deletions": 1}
     for changes, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
         with terminal_of(desk, *SWEEP, "-q", **changes) as terminal:
@@ -266,7 +266,7 @@ def test_no_color_takes_the_colour_of_an_error_away(desk):
         assert bool(COLOUR.search(raw)) == coloured
 
 
-def test_error_spells_out_what_would_move_the_cursor(desk):
+def test_error_escapes_control_characters(desk):
     done = desk.run("sweep", "--policy", "evil\x1b[2J\r.yaml")
     assert (done.code, done.out) == (2, "")
     assert "evil[U+001B][2J[U+000D].yaml" in done.err

@@ -1,4 +1,4 @@
-"""The question before a deletion, on a real pseudo-terminal."""
+"""The confirmation before a deletion, on a pseudo-terminal."""
 
 import os
 import pty
@@ -34,12 +34,12 @@ def test_question_shows_the_plan_the_organization_count_limits_oldest_and_newest
         assert desk.deletes() == 0
         plan, _, question = text.partition("Delete 3 invitations?")
         assert "aged-25@example.com" in plan
-        told = dict(line.split(None, 1) for line in question.splitlines()[1:8] if line)
-        assert ORG_ID in told["organization"]
-        assert "3 of the 4 seen" in told["count"]
-        assert "40 a run, 7 a project, 50% of those seen (this is 75%)" in told["limits"]
-        assert "29.0 d  aged-29@example.com in Data Lake" in told["oldest"]
-        assert "20.0 d  aged-20@example.com in Data Lake" in told["newest"]
+        shown = dict(line.split(None, 1) for line in question.splitlines()[1:8] if line)
+        assert ORG_ID in shown["organization"]
+        assert "3 of the 4 seen" in shown["count"]
+        assert "40 a run, 7 a project, 50% of those seen (this is 75%)" in shown["limits"]
+        assert "29.0 d  aged-29@example.com in Data Lake" in shown["oldest"]
+        assert "20.0 d  aged-20@example.com in Data Lake" in shown["newest"]
         assert "This cannot be undone." in question
 
 
@@ -54,7 +54,7 @@ def test_yes_deletes(desk, answer):
 
 
 @pytest.mark.parametrize("answer", ["no\n", "\n", "yes please\n", "yess\n", "ja\n"], ids=repr)
-def test_all_but_yes_deletes_nothing_and_ends_with_3(desk, answer):
+def test_any_answer_but_yes_deletes_nothing_and_ends_with_3(desk, answer):
     with terminal_of(desk, *SWEEP) as terminal:
         terminal.read_until(ASKS)
         terminal.type(answer)
@@ -64,7 +64,7 @@ def test_all_but_yes_deletes_nothing_and_ends_with_3(desk, answer):
     assert desk.lines()[-1]["exit_code"] == 3
 
 
-def test_end_of_input_is_no_yes(desk):
+def test_end_of_input_does_not_confirm(desk):
     with terminal_of(desk, *SWEEP) as terminal:
         terminal.read_until(ASKS)
         terminal.end_input()
@@ -72,7 +72,7 @@ def test_end_of_input_is_no_yes(desk):
     assert (code, desk.deletes()) == (3, 0)
 
 
-def test_yes_without_its_newline_is_no_yes_when_the_input_ends(desk):
+def test_yes_without_a_newline_at_the_end_of_input_does_not_confirm(desk):
     with terminal_of(desk, *SWEEP) as terminal:
         terminal.read_until(ASKS)
         terminal.type("ye")
@@ -102,7 +102,7 @@ def test_deadline_during_the_question_ends_the_run_with_8(desk):
     assert (code, desk.deletes()) == (8, 0)
 
 
-def test_what_was_typed_before_the_question_is_no_answer_to_it(desk):
+def test_input_typed_before_the_question_is_discarded(desk):
     with terminal_of(desk, *SWEEP) as terminal:
         terminal.type("yes\n")
         terminal.read_until(ASKS)
@@ -113,7 +113,7 @@ def test_what_was_typed_before_the_question_is_no_answer_to_it(desk):
 
 
 @pytest.mark.parametrize("apart", [("stderr",), ("stdout", "stderr")], ids=" and ".join)
-def test_question_reaches_the_person_though_output_goes_elsewhere(desk, apart):
+def test_question_is_shown_on_the_terminal_if_output_is_redirected(desk, apart):
     with terminal_of(desk, *SWEEP, apart=apart) as terminal:
         text = terminal.read_until(ASKS)
         assert "aged-29@example.com" in text
@@ -122,7 +122,7 @@ def test_question_reaches_the_person_though_output_goes_elsewhere(desk, apart):
     assert (code, len(desk.sim.deleted)) == (0, 3)
 
 
-def test_terminal_that_goes_away_during_the_question_is_no_yes(desk):
+def test_terminal_closed_during_the_question_does_not_confirm(desk):
     with terminal_of(desk, *SWEEP) as terminal:
         terminal.read_until(ASKS)
         os.close(terminal.descriptor)
@@ -131,7 +131,7 @@ def test_terminal_that_goes_away_during_the_question_is_no_yes(desk):
     assert desk.deletes() == 0
 
 
-def test_terminal_to_answer_on_without_one_to_ask_on_is_refused(desk):
+def test_terminal_on_stdin_without_one_for_the_question_is_refused(desk):
     desk.write_policy()
     ours, theirs = pty.openpty()
     done = subprocess.run(
@@ -140,7 +140,7 @@ def test_terminal_to_answer_on_without_one_to_ask_on_is_refused(desk):
         env=desk.environment,
         stdin=theirs,
         capture_output=True,
-        start_new_session=True,  # it has no terminal of its own to open
+        start_new_session=True,  # without a controlling terminal to open
         check=False,
         timeout=60,
     )
@@ -153,14 +153,14 @@ def test_terminal_to_answer_on_without_one_to_ask_on_is_refused(desk):
 @pytest.mark.parametrize(
     "arguments", [(*SWEEP, "--yes"), (*SWEEP, "--dry-run"), ("plan", "--policy", "policy.yaml")]
 )
-def test_nobody_is_asked_with_yes_or_on_a_dry_run(desk, arguments):
+def test_no_question_is_asked_with_yes_or_on_a_dry_run(desk, arguments):
     with terminal_of(desk, *arguments) as terminal:
         code, text = terminal.end()
     assert code == 0
     assert ASKS not in text
 
 
-def test_nobody_is_asked_where_there_is_nothing_to_delete(desk):
+def test_no_question_is_asked_if_nothing_is_to_be_deleted(desk):
     desk.keys["rules"] = [{"name": "ancient", "older_than": "30d"}]
     with terminal_of(desk, *SWEEP) as terminal:
         code, text = terminal.end()

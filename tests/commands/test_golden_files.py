@@ -69,7 +69,7 @@ def add_user(desk: Desk, name: str, **more: object) -> str:
     return desk.sim.add_user(f"{name}@example.com", age=OLD, **more)
 
 
-def people(desk: Desk) -> None:
+def add_users(desk: Desk) -> None:
     """Add invitations, and what happens to the deletion of each."""
     sim = desk.sim
     add_user(desk, "1-removed", group_roles={ALPHA: ["GROUP_OWNER"]}, team_ids=[object_id(0xC)])
@@ -92,7 +92,7 @@ def people(desk: Desk) -> None:
 
 
 class Masked:
-    """Replaces what varies; each run id and each hash becomes a number of its own."""
+    """Replaces what varies; each run id and each hash becomes a distinct number."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {"0" * 64: "0" * 64}
@@ -127,7 +127,7 @@ def log_of(desk: Desk, masked: Masked) -> str:
 
 
 def test_audit_log_and_json_result_of_dry_run_sweep_and_restore_are_the_golden_files(desk):
-    people(desk)
+    add_users(desk)
     masked = Masked()
     assert desk.plan().code == 4
     swept = desk.sweep()

@@ -1,4 +1,4 @@
-"""The audit log's folder, file and lock, looked at without touching them."""
+"""Checks of the audit log's folder, file and lock, which change none of them."""
 
 import fcntl
 import os
@@ -25,13 +25,13 @@ def states(path):
     return [(check.name, check.state) for check in audit_checks(path)]
 
 
-def test_folder_that_is_not_there_is_fine_and_is_not_made(tmp_path):
+def test_missing_folder_is_ok_and_is_not_created(tmp_path):
     path = tmp_path / "deep" / "er" / "log.jsonl"
     assert states(path) == [("audit folder", CheckState.OK), ("audit log", CheckState.OK)]
     assert not (tmp_path / "deep").exists()
 
 
-def test_private_log_is_fine(folder):
+def test_private_log_is_ok(folder):
     write_run(folder / "log.jsonl")
     before = (folder / "log.jsonl").read_bytes()
     assert states(folder / "log.jsonl") == [
@@ -45,7 +45,7 @@ def test_private_log_is_fine(folder):
     ("mode", "state"),
     [(0o600, CheckState.OK), (0o640, CheckState.WARNING), (0o602, CheckState.FAILED)],
 )
-def test_log_that_others_can_reach_is_told_by_how_far(folder, mode, state):
+def test_log_readable_by_others_warns_and_writable_by_others_fails(folder, mode, state):
     path = folder / "log.jsonl"
     write_run(path)
     path.chmod(mode)
@@ -63,7 +63,7 @@ def test_log_that_is_a_link_or_a_folder_fails(folder):
         assert [c.state for c in audit_checks(folder / name)][-1] is CheckState.FAILED
 
 
-def test_folder_that_all_may_write_to_fails_with_the_hint(folder):
+def test_world_writable_folder_fails_with_a_hint(folder):
     folder.chmod(0o777)
     (check,) = audit_checks(folder / "log.jsonl")
     assert (check.state, check.exit_code) == (CheckState.FAILED, ExitCode.AUDIT)
@@ -71,11 +71,11 @@ def test_folder_that_all_may_write_to_fails_with_the_hint(folder):
 
 
 def test_full_disk_is_a_warning(folder, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda _path: Room())
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: DiskUsage())
     assert states(folder / "log.jsonl")[0] == ("audit folder", CheckState.WARNING)
 
 
-def test_disk_that_cannot_be_looked_at_fails_with_the_system_s_own_words(folder, monkeypatch):
+def test_disk_that_cannot_be_checked_fails_with_the_system_error(folder, monkeypatch):
     def broken(_path):
         raise OSError(5, "Input/output error")
 
@@ -85,18 +85,18 @@ def test_disk_that_cannot_be_looked_at_fails_with_the_system_s_own_words(folder,
     assert "Input/output error" in check.message
 
 
-def test_folder_that_others_can_look_into_is_fine_and_told(folder):
+def test_folder_that_others_can_list_is_ok_and_shows_its_mode(folder):
     folder.chmod(0o750)
     first = next(audit_checks(folder / "log.jsonl"))
     assert first.state is CheckState.OK
     assert "0750" in first.message
 
 
-@pytest.mark.parametrize("barred", ["audit", "log.jsonl"])
-def test_folder_or_log_that_this_user_cannot_write_fails_with_a_hint(folder, monkeypatch, barred):
+@pytest.mark.parametrize("denied", ["audit", "log.jsonl"])
+def test_folder_or_log_that_this_user_cannot_write_fails_with_a_hint(folder, monkeypatch, denied):
     write_run(folder / "log.jsonl")
-    # Whoever runs this as root could write to anything.
-    monkeypatch.setattr("os.access", lambda path, _mode: Path(path).name != barred)
+    # root can write to anything.
+    monkeypatch.setattr("os.access", lambda path, _mode: Path(path).name != denied)
     last = list(audit_checks(folder / "log.jsonl"))[-1]
     assert (last.state, last.exit_code) == (CheckState.FAILED, ExitCode.AUDIT)
     assert "This user cannot write to" in last.message
@@ -112,26 +112,26 @@ def test_log_of_another_user_fails(folder):
     assert "belongs to another user" in last.message
 
 
-class Room:
+class DiskUsage:
     """A disk with a kibibyte left."""
 
     free = 1024
 
 
-def test_lock_that_nobody_holds_is_fine_and_no_file_is_made(folder):
+def test_free_lock_is_ok_and_no_file_is_created(folder):
     path = folder / "log.jsonl.lock"
     lock = RunLock(path, now=NOW, command="doctor")
     assert lock_check(lock, path).state is CheckState.OK
     assert not path.exists()
 
 
-def test_lock_that_was_held_once_is_free_and_stays_free(folder):
+def test_released_lock_is_free_and_stays_free(folder):
     path = folder / "log.jsonl.lock"
     lock = RunLock(path, now=NOW, command="sweep")
     with lock:
         pass
     assert lock_check(lock, path).state is CheckState.OK
-    with lock:  # the look has not kept it
+    with lock:  # the check has released it
         pass
 
 
@@ -143,7 +143,7 @@ def test_lock_that_is_a_link_is_not_followed_and_fails(folder):
     assert not (folder / "elsewhere").exists()
 
 
-def test_lock_that_is_held_names_the_holder_and_is_not_broken(folder):
+def test_held_lock_names_the_holder_and_stays_held(folder):
     path = folder / "log.jsonl.lock"
     with RunLock(path, now=NOW, command="invite-sweeper sweep"):
         check = lock_check(RunLock(path, now=NOW, command="doctor"), path)
@@ -153,11 +153,11 @@ def test_lock_that_is_held_names_the_holder_and_is_not_broken(folder):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_no_run_so_far_is_fine():
+def test_no_run_so_far_is_ok():
     assert [check.message for check in earlier_run_checks([])] == ["None yet."]
 
 
-def test_run_without_an_end_is_a_warning_with_what_it_left_open(folder):
+def test_unfinished_run_is_a_warning_with_its_open_intents(folder):
     path = folder / "log.jsonl"
     events = [("run_started", {"mode": "sweep"}), ("intent", fields_of(invitation(1)))]
     write_events(path, "run-1", events)

@@ -1,4 +1,4 @@
-"""How a restore ends in its log, and with which exit code."""
+"""The last record and the exit code of a restore."""
 
 import pytest
 from builders import NOW
@@ -9,7 +9,7 @@ from invite_sweeper.restore import RestoreOutcome, RestoreReport, RestoreResult
 
 
 class Log:
-    """Keeps what is written; with `failing` it cannot be brought to the disk."""
+    """Stores what is written; with `failing`, sync raises."""
 
     def __init__(self, *, failing=False):
         self.failing = failing
@@ -25,11 +25,11 @@ class Log:
 
 async def closed(log, error=None, outcome=RestoreOutcome.RESTORED):
     one = deleted(1)
-    account = RestoreReport(
+    report = RestoreReport(
         "run-2", NOW, False, "log.jsonl", [one], [one], {one: RestoreResult(outcome)}
     )
-    await account.finish(log, error)
-    return account
+    await report.finish(log, error)
+    return report
 
 
 @pytest.mark.parametrize(
@@ -42,21 +42,21 @@ async def closed(log, error=None, outcome=RestoreOutcome.RESTORED):
         (RestoreOutcome.SKIPPED, 4),
     ],
 )
-async def test_end_of_the_one_person_decides_the_exit_code_and_is_in_the_last_line(outcome, code):
+async def test_outcome_sets_the_exit_code_and_is_in_the_last_record(outcome, code):
     log = Log()
-    account = await closed(log, outcome=outcome)
-    ((event, told),) = log.lines
-    assert (event, told["exit_code"], told[outcome.value]) == ("run_finished", code, 1)
-    assert account.exit_code == code
+    report = await closed(log, outcome=outcome)
+    ((event, fields),) = log.lines
+    assert (event, fields["exit_code"], fields[outcome.value]) == ("run_finished", code, 1)
+    assert report.exit_code == code
 
 
-async def test_last_line_that_cannot_be_written_ends_with_7_whatever_ended_it_before():
+async def test_last_record_that_cannot_be_written_ends_with_7_after_any_error():
     for error in (None, CredentialsRefused("401.")):
-        account = await closed(Log(failing=True), error)
-        assert account.exit_code == 7
-        assert account.error.message == "The disk is full."
+        report = await closed(Log(failing=True), error)
+        assert report.exit_code == 7
+        assert report.error.message == "The disk is full."
 
 
-async def test_log_that_had_failed_before_is_told_by_its_first_failure():
-    account = await closed(Log(failing=True), AuditLogError("No such folder."))
-    assert (account.exit_code, account.error.message) == (7, "No such folder.")
+async def test_failed_log_is_reported_by_its_first_failure():
+    report = await closed(Log(failing=True), AuditLogError("No such folder."))
+    assert (report.exit_code, report.error.message) == (7, "No such folder.")

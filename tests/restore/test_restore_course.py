@@ -1,4 +1,4 @@
-"""What a restore ends with: a stop counts where it left something undone, and there alone."""
+"""A stopped restore ends with 8 only if a result is skipped or unknown."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ class World:
 
 
 async def stopped(tmp_path, count, *, answered):
-    """Restore so many, with a stop while the first POST is in flight."""
+    """Restore a number of users, with a stop while the first POST is in flight."""
     stop, post, log = StopRequest(), FakePost(), opened(tmp_path / "log.jsonl")
     post.gate.clear()
     wanted = [deleted(number) for number in range(1, count + 1)]
@@ -53,7 +53,7 @@ async def stopped(tmp_path, count, *, answered):
         (2, False, {RestoreOutcome.UNKNOWN: 1, RestoreOutcome.SKIPPED: 1}, ExitCode.INTERRUPTED),
     ],
 )
-async def test_stop_is_how_it_ended_where_somebody_was_left_undone_or_unsure(
+async def test_stop_ends_with_8_only_if_a_result_is_skipped_or_unknown(
     tmp_path, count, answered, tally, code
 ):
     ended, error = await stopped(tmp_path, count, answered=answered)

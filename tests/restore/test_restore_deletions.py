@@ -1,4 +1,4 @@
-"""What a restore reads out of audit logs, and what it refuses."""
+"""Deletions that a restore reads from audit logs, and logs that it refuses."""
 
 import pytest
 from audit.written_logs import answer, fields_of, lines_of, write_events, write_run
@@ -21,7 +21,7 @@ def names(found):
 
 
 def run_with(log, run_id, *outcomes, base_url=URL):
-    """A sweep with one outcome after another, each of a person of its own number."""
+    """Write a sweep with the given outcomes, each of another user."""
     events = [("run_started", {"mode": "sweep", "base_url": base_url})]
     for number, outcome in outcomes:
         fields = fields_of(invitation(number))
@@ -29,7 +29,7 @@ def run_with(log, run_id, *outcomes, base_url=URL):
     write_events(log, run_id, [*events, ("run_finished", {"exit_code": 0})])
 
 
-def test_only_what_was_deleted_is_given(log):
+def test_only_deletions_are_returned(log):
     run_with(
         log, "run-1", (1, "deleted"), (2, "already_gone"), (3, "failed"), (4, "accepted_during")
     )
@@ -38,14 +38,14 @@ def test_only_what_was_deleted_is_given(log):
     assert {each.run_id for each in found} == {"run-1"}
 
 
-def test_what_was_deleted_comes_back_with_all_that_is_known_of_it(log):
+def test_deletion_is_read_with_all_recorded_fields(log):
     run_with(log, "run-1", (1, "deleted"))
     (found,) = read_deletions([log], base_url=URL)
     assert found.invitation == invitation(1)
     assert found.rule == "forgotten"
 
 
-def test_two_runs_with_deletions_ask_for_the_one_that_is_meant(log):
+def test_two_runs_with_deletions_require_a_run_id(log):
     run_with(log, "run-1", (1, "deleted"))
     run_with(log, "run-2", (2, "deleted"))
     with pytest.raises(UsageError, match=r"run-1 \(1\), run-2 \(1\)"):
@@ -53,33 +53,33 @@ def test_two_runs_with_deletions_ask_for_the_one_that_is_meant(log):
     assert names(read_deletions([log], base_url=URL, run="run-2")) == ["person-2@example.com"]
 
 
-def test_beginning_of_two_runs_is_not_enough(log):
+def test_ambiguous_start_of_a_run_id_is_refused(log):
     run_with(log, "run-1", (1, "deleted"))
     run_with(log, "run-2", (2, "deleted"))
     with pytest.raises(UsageError):
         read_deletions([log], base_url=URL, run="run-")
 
 
-def test_run_that_deleted_nothing_does_not_stand_in_the_way(log):
+def test_run_without_deletions_is_ignored(log):
     run_with(log, "run-1", (1, "deleted"))
     write_run(log, "run-2", mode="dry-run")
     assert names(read_deletions([log], base_url=URL)) == ["person-1@example.com"]
 
 
-def test_run_that_is_not_there_is_a_usage_error(log):
+def test_unknown_run_is_a_usage_error(log):
     run_with(log, "run-1", (1, "deleted"))
     with pytest.raises(UsageError, match="no run nowhere"):
         read_deletions([log], base_url=URL, run="nowhere")
 
 
 @pytest.mark.parametrize("run", [None, "run-2"], ids=["whichever", "by name"])
-def test_log_without_a_deletion_gives_nothing(log, run):
+def test_log_without_a_deletion_returns_nothing(log, run):
     run_with(log, "run-1", (1, "already_gone"))
     run_with(log, "run-2", (2, "failed"))
     assert read_deletions([log], base_url=URL, run=run) == ()
 
 
-def test_run_that_deleted_nothing_gives_nothing_where_another_did(log):
+def test_selected_run_without_deletions_returns_nothing_if_another_has_some(log):
     run_with(log, "run-1", (1, "deleted"))
     run_with(log, "run-2", (2, "failed"))
     assert read_deletions([log], base_url=URL, run="run-2") == ()
@@ -91,7 +91,7 @@ def test_username_is_a_glob_and_case_does_not_matter(log):
     assert names(found) == ["person-1@example.com", "person-12@example.com"]
 
 
-def test_one_door_of_a_person_is_given_once(log):
+def test_user_of_one_list_is_returned_once(log):
     again = invitation(2, username="PERSON-1@example.com")
     events = [("run_started", {"mode": "sweep", "base_url": URL})]
     for each in (invitation(1), again):
@@ -101,7 +101,7 @@ def test_one_door_of_a_person_is_given_once(log):
 
 
 @pytest.mark.parametrize("lacks", ["source", "roles", "username", "rule"])
-def test_deletion_that_does_not_say_all_that_it_should_is_refused_and_named(log, lacks):
+def test_incomplete_deletion_record_is_refused_and_named(log, lacks):
     fields = fields_of(invitation(1)) | answer("deleted")
     del fields[lacks]
     write_events(log, "run-1", [("run_started", {"mode": "sweep"}), ("outcome", fields)])
@@ -110,7 +110,7 @@ def test_deletion_that_does_not_say_all_that_it_should_is_refused_and_named(log,
     assert refused.value.consequence == "No one was invited."
 
 
-def test_run_against_another_atlas_is_refused(log):
+def test_run_with_another_base_url_is_refused(log):
     run_with(log, "run-1", (1, "deleted"), base_url="https://elsewhere.example.com")
     with pytest.raises(GuardRefused, match="used https://elsewhere"):
         read_deletions([log], base_url=URL)
@@ -125,7 +125,7 @@ def test_rotated_files_are_read_together(tmp_path, log):
     ]
 
 
-def test_sound_log_passes_without_a_word(log):
+def test_sound_log_passes_without_warnings(log):
     run_with(log, "run-1", (1, "deleted"))
     assert check_log_intact([log]) == ()
 
@@ -137,7 +137,7 @@ def test_edited_log_is_refused(log):
         check_log_intact([log])
 
 
-def test_log_with_a_line_taken_out_is_refused(log):
+def test_log_with_a_removed_line_is_refused(log):
     run_with(log, "run-1", (1, "deleted"), (2, "deleted"))
     kept = lines_of(log)
     del kept[2]
@@ -146,7 +146,7 @@ def test_log_with_a_line_taken_out_is_refused(log):
         check_log_intact([log])
 
 
-def test_log_of_a_run_that_was_killed_passes_and_says_so(log):
+def test_log_of_a_killed_run_passes_with_a_warning(log):
     fields = fields_of(invitation(1))
     write_events(
         log,
@@ -158,6 +158,6 @@ def test_log_of_a_run_that_was_killed_passes_and_says_so(log):
             ("intent", fields_of(invitation(2))),
         ],
     )
-    (said,) = check_log_intact([log])
-    assert "no end" in said
+    (message,) = check_log_intact([log])
+    assert "no end" in message
     assert names(read_deletions([log], base_url=URL)) == ["person-1@example.com"]

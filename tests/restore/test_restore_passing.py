@@ -1,4 +1,4 @@
-"""One pass of a restore: what is sent, when, and what is said of it."""
+"""Invitations of a restore: what is sent, when, and how it is recorded."""
 
 import asyncio
 
@@ -40,7 +40,7 @@ async def outcome_of(post, **options):
     return it.results[one]
 
 
-async def test_intent_stands_before_each_post_and_outcome_after_it():
+async def test_intent_is_written_before_each_post_and_outcome_after_it():
     diary = FakeRestoreLog()
     await restoration(FakePost(), diary).run([deleted(1), deleted(2)], {})
     assert diary.lines == [
@@ -61,18 +61,18 @@ async def test_eleventh_invitation_waits_until_the_first_is_a_minute_old():
 
 
 @given(st.lists(st.floats(min_value=0, max_value=30), max_size=60))
-async def test_no_minute_ever_holds_more_than_ten(pauses):
+async def test_at_most_ten_are_sent_in_any_minute(pauses):
     clock = Clock()
     pace = InviteRateLimit(clock, clock.rest)
-    turns = []
+    sent_s = []
     for pause_s in pauses:
         clock.now_s += pause_s
         assert await pace.acquire(lambda: False)
-        turns.append(clock.now_s)
-    assert all(later - first >= 60 for first, later in zip(turns, turns[10:], strict=False))
+        sent_s.append(clock.now_s)
+    assert all(later - first >= 60 for first, later in zip(sent_s, sent_s[10:], strict=False))
 
 
-async def test_refusal_for_the_limit_is_waited_for_and_sent_again():
+async def test_rate_limited_post_is_sent_again_after_a_wait():
     clock = Clock()
     post = FakePost(replies={ADA: [LATER, LATER]})
     end = await outcome_of(post, clock=clock)
@@ -88,39 +88,39 @@ async def test_conflict_is_already_there():
     assert (end.outcome, end.error_code) == (RestoreOutcome.ALREADY_THERE, "USER_ALREADY_INVITED")
 
 
-async def test_refused_one_fails_and_the_others_go_on():
+async def test_rejected_invitation_fails_and_the_others_continue():
     post = FakePost(replies={ADA: [InviteResult(InviteStatus.REJECTED, 401, "USER_UNAUTHORIZED")]})
     it = restoration(post)
     await it.run([deleted(1), deleted(2)], {})
     assert it.outcomes == {RestoreOutcome.FAILED: 1, RestoreOutcome.RESTORED: 1}
 
 
-async def test_lost_answer_of_a_post_that_arrived_is_found_out_and_not_sent_again():
+async def test_post_that_arrived_without_a_response_is_detected_and_not_sent_again():
     post = FakePost(replies={ADA: [UNSURE]}, arrives={ADA})
     end = await outcome_of(post)
     assert end.outcome is RestoreOutcome.RESTORED
     assert post.send_count == [ADA]
 
 
-async def test_lost_answer_of_a_post_that_did_not_arrive_is_sent_again():
+async def test_post_that_did_not_arrive_is_sent_again():
     post = FakePost(replies={ADA: [UNSURE]})
     end = await outcome_of(post)
     assert (end.outcome, end.attempts, post.looks) == (RestoreOutcome.RESTORED, 2, 1)
 
 
-async def test_third_lost_answer_gives_up():
+async def test_third_lost_response_ends_the_attempts():
     post = FakePost(replies={ADA: [UNSURE] * 5})
     end = await outcome_of(post)
     assert (end.outcome, post.send_count) == (RestoreOutcome.FAILED, [ADA] * 3)
 
 
-async def test_lost_answer_where_nobody_can_be_asked_is_unknown_and_not_sent_again():
+async def test_lost_response_with_an_unreadable_list_is_unknown_and_not_sent_again():
     post = FakePost(replies={ADA: [UNSURE]}, unreadable=ListUnreadable("p", "P", "No role.", 401))
     end = await outcome_of(post)
     assert (end.outcome, post.send_count) == (RestoreOutcome.UNKNOWN, [ADA])
 
 
-async def test_lost_answer_and_credentials_refused_is_unknown_and_ends_the_restore():
+async def test_lost_response_and_refused_credentials_is_unknown_and_ends_the_restore():
     post = FakePost(replies={ADA: [UNSURE]}, unreadable=CredentialsRefused("401."))
     it = restoration(post)
     with pytest.raises(CredentialsRefused):
@@ -128,7 +128,7 @@ async def test_lost_answer_and_credentials_refused_is_unknown_and_ends_the_resto
     assert it.outcomes == {RestoreOutcome.UNKNOWN: 1, RestoreOutcome.SKIPPED: 1}
 
 
-async def test_answer_about_the_run_ends_it_and_the_rest_is_skipped_without_an_intent():
+async def test_fatal_response_ends_the_restore_and_the_rest_is_skipped_without_an_intent():
     about_run = InviteResult(InviteStatus.REJECTED, 401, fatal_error=CredentialsRefused("401."))
     diary, post = FakeRestoreLog(), FakePost(replies={ADA: [about_run]})
     it = restoration(post, diary)
@@ -161,23 +161,23 @@ async def test_outcome_that_cannot_be_written_ends_the_restore_after_what_was_se
 
 
 @pytest.mark.parametrize(
-    ("tries", "told"), [(0, RestoreOutcome.SKIPPED), (1, RestoreOutcome.FAILED)]
+    ("tries", "outcome"), [(0, RestoreOutcome.SKIPPED), (1, RestoreOutcome.FAILED)]
 )
-async def test_post_that_a_stop_finds_before_it_was_sent_is_not_called_unknown(tries, told):
+async def test_post_stopped_before_it_was_sent_is_not_unknown(tries, outcome):
     stop = StopRequest()
 
     class Waiting(FakePost):
-        async def invite(self, invitation, trail):
-            trail.attempts += tries  # a connection that was not made is a try, and nothing sent
+        async def invite(self, invitation, progress):
+            progress.attempts += tries  # a failed connection is an attempt that sent nothing
             stop.request("SIGTERM came")
             await asyncio.Event().wait()
 
     it = restoration(Waiting(), stop=stop, grace_s=0.01)
     await it.run([deleted(1)], {})
-    assert it.outcomes == {told: 1}
+    assert it.outcomes == {outcome: 1}
 
 
-async def test_stop_while_waiting_for_a_turn_skips_the_rest():
+async def test_stop_while_waiting_for_the_rate_limit_skips_the_rest():
     stop, clock = StopRequest(), Clock()
 
     async def rest(seconds):
@@ -195,7 +195,7 @@ async def test_stop_while_waiting_for_a_turn_skips_the_rest():
     assert it.outcomes == {RestoreOutcome.RESTORED: 1, RestoreOutcome.SKIPPED: 1}
 
 
-async def test_post_in_flight_has_its_grace_after_a_stop():
+async def test_post_in_flight_may_finish_within_the_grace_period():
     stop, post = StopRequest(), FakePost()
     post.gate.clear()
     it = restoration(post, stop=stop, grace_s=30)
@@ -208,7 +208,7 @@ async def test_post_in_flight_has_its_grace_after_a_stop():
     assert it.outcomes == {RestoreOutcome.RESTORED: 1}
 
 
-async def test_post_whose_grace_is_over_is_unknown():
+async def test_post_in_flight_after_the_grace_period_is_unknown():
     stop, post = StopRequest(), FakePost()
     post.gate.clear()
     it = restoration(post, stop=stop, grace_s=0.01)
@@ -219,17 +219,17 @@ async def test_post_whose_grace_is_over_is_unknown():
     assert it.outcomes == {RestoreOutcome.UNKNOWN: 1, RestoreOutcome.SKIPPED: 1}
 
 
-async def test_what_was_settled_before_is_told_without_an_intent():
+async def test_result_known_before_is_recorded_without_an_intent():
     diary, there = FakeRestoreLog(), deleted(1)
     it = restoration(FakePost(), diary)
     await it.run([], {there: RestoreResult(RestoreOutcome.ALREADY_THERE)})
     assert diary.lines == [("already_there", ADA)]
 
 
-# --- who is gone still -----------------------------------------------------------------------
+# --- missing users -------------------------------------------------------------------------
 
 
-async def test_who_is_there_in_another_spelling_is_left_alone():
+async def test_user_listed_in_another_case_is_skipped():
     gone, settled = await still_missing(
         FakePost(still_member={ADA}), [deleted(1, username=ADA.upper())]
     )
@@ -244,7 +244,7 @@ async def test_each_list_is_read_once():
     assert (list(gone), post.looks) == (wanted, 2)
 
 
-async def test_list_that_cannot_be_read_fails_its_people_and_invites_nobody():
+async def test_unreadable_list_fails_its_users_and_invites_no_one():
     post = FakePost(unreadable=ListUnreadable("p", "P", "No role.", 401, "USER_UNAUTHORIZED"))
     gone, settled = await still_missing(post, [deleted(1)])
     (end,) = settled.values()
@@ -253,7 +253,7 @@ async def test_list_that_cannot_be_read_fails_its_people_and_invites_nobody():
 
 
 @pytest.mark.parametrize("lacks", [{"username": None}, {"roles": ()}])
-async def test_what_nobody_can_be_invited_with_fails(lacks):
+async def test_deletion_without_address_or_roles_fails(lacks):
     gone, settled = await still_missing(FakePost(), [deleted(1, **lacks)])
     assert gone == ()
     assert [end.outcome for end in settled.values()] == [RestoreOutcome.FAILED]
@@ -268,7 +268,7 @@ async def test_what_nobody_can_be_invited_with_fails(lacks):
         max_size=8,
     )
 )
-async def test_every_one_gets_just_one_outcome_and_nobody_who_is_there_is_sent_twice(scripts):
+async def test_every_deletion_gets_one_outcome_and_no_listed_user_is_invited_twice(scripts):
     wanted = [deleted(n) for n in range(len(scripts))]
     names = [each.invitation.username for each in wanted]
     post = FakePost(replies=dict(zip(names, map(list, scripts), strict=True)), arrives=set(names))
