@@ -151,6 +151,8 @@ def build_grid(
 
 
 SHOWN_FILES = 50
+SERIES_SHOWN = 5
+"""Projects or inviters with their own colour; the others share one."""
 
 _UNREADABLE_COLUMNS: Columns[UnreadableProject] = (
     (Column("Project"), lambda each: text_cell(each.project or each.project_id)),
@@ -160,16 +162,38 @@ _UNREADABLE_COLUMNS: Columns[UnreadableProject] = (
     (Column("Id", "code"), lambda each: text_cell(each.project_id, 24)),
 )
 
+EntryColumn: TypeAlias = tuple[Column, Callable[[InvitationRow], Cell]]
 
-def closing_sections(model: ReportModel) -> tuple[Section | None, ...]:
-    """Return the sections after the ages, in page order; None for an empty one."""
-    return (
+_USER_COLUMNS: Columns[InvitationRow] = (
+    (Column("Invited"), lambda entry: text_cell(entry.username or "(none)")),
+    (Column("Project"), lambda entry: text_cell(entry.project or entry.project_id, 40)),
+    (Column("Age, days", "number"), lambda entry: age_cell(entry.age_days)),
+)
+_REASON_COLUMNS: Columns[InvitationRow] = (
+    (Column("Role"), lambda entry: text_cell(entry.roles, 40)),
+    (Column("Invited by"), lambda entry: text_cell(entry.inviter, 40)),
+    (Column("Rule"), lambda entry: text_cell(entry.rule, 30)),
+)
+_STATE_COLUMN: EntryColumn = (
+    Column("State", "state"),
+    lambda entry: text_cell(entry.state.replace("_", " ")),
+)
+
+
+def sections(model: ReportModel) -> tuple[Section, ...]:
+    """Return the sections that are not empty, in page order."""
+    candidates = (
+        _outcomes_section(model),
+        _comparison_section(model.comparison),
+        _bounced_section(model),
+        _ages_section(model),
         _days_section(model),
         _coverage_section(model),
         _kept_section(model),
         _runs_section(model),
         _chain_section(model),
     )
+    return tuple(section for section in candidates if section is not None)
 
 
 def _days_section(model: ReportModel) -> Section | None:
@@ -306,39 +330,6 @@ def _chain_section(model: ReportModel) -> Section | None:
         (),
         (build_grid("files", "Files read", columns, files),),
     )
-
-
-SERIES_SHOWN = 5
-"""Projects or inviters with their own colour; the others share one."""
-
-EntryColumn: TypeAlias = tuple[Column, Callable[[InvitationRow], Cell]]
-
-_USER_COLUMNS: Columns[InvitationRow] = (
-    (Column("Invited"), lambda entry: text_cell(entry.username or "(none)")),
-    (Column("Project"), lambda entry: text_cell(entry.project or entry.project_id, 40)),
-    (Column("Age, days", "number"), lambda entry: age_cell(entry.age_days)),
-)
-_REASON_COLUMNS: Columns[InvitationRow] = (
-    (Column("Role"), lambda entry: text_cell(entry.roles, 40)),
-    (Column("Invited by"), lambda entry: text_cell(entry.inviter, 40)),
-    (Column("Rule"), lambda entry: text_cell(entry.rule, 30)),
-)
-_STATE_COLUMN: EntryColumn = (
-    Column("State", "state"),
-    lambda entry: text_cell(entry.state.replace("_", " ")),
-)
-
-
-def sections(model: ReportModel) -> tuple[Section, ...]:
-    """Return the sections that are not empty, in page order."""
-    candidates = (
-        _outcomes_section(model),
-        _comparison_section(model.comparison),
-        _bounced_section(model),
-        _ages_section(model),
-        *closing_sections(model),
-    )
-    return tuple(section for section in candidates if section is not None)
 
 
 def _outcomes_section(model: ReportModel) -> Section | None:
