@@ -1,4 +1,4 @@
-"""Client of the MongoDB Atlas Administration API. It knows nothing about sweeps."""
+"""Client of the MongoDB Atlas Administration API."""
 
 from invite_sweeper.atlas.client import RateLimitedAtlasClient, connect
 from invite_sweeper.atlas.credentials import (

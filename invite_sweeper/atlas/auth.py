@@ -103,7 +103,10 @@ class DigestAuthenticator:
         """Do nothing: the middleware answers the challenge of a 401 itself."""
 
     def digest_middleware(self) -> aiohttp.DigestAuthMiddleware | None:
-        """Return a new middleware; the challenge names the algorithm (MD5 or SHA-256)."""
+        """Return a new middleware.
+
+        The challenge names the algorithm: MD5 on the commercial host, SHA-256 on Government.
+        """
         api_key = self._credentials
         return aiohttp.DigestAuthMiddleware(
             api_key.public_key, api_key.private_key.get_secret_value()
@@ -170,9 +173,7 @@ _EARLY_WINDOW_S: Final = 600.0
 """After 401s: 5 refreshes at once, then one a minute. Atlas allows 100 live tokens an account."""
 _RATE_LIMIT_WINDOW_S: Final = 60.0
 _MAX_REQUESTS_PER_WINDOW: Final = 10
-"""Source: https://www.mongodb.com/docs/atlas/api/api-authentication (read 2026-08): first 10,
-later 50 requests a minute.
-"""
+"""Source: https://www.mongodb.com/docs/atlas/api/api-authentication: 10, later 50 a minute."""
 _OK: Final = 200
 _REVOKE_TIMEOUT_S: Final = 5.0
 _REVOKE_ON_CANCEL_S: Final = 1.0
@@ -254,9 +255,7 @@ class ServiceAccountAuthenticator:
     async def close(self) -> None:
         """Revoke all tokens of this run, within seconds, also when cancelled meanwhile.
 
-        Source:
-            https://www.mongodb.com/docs/atlas/api/api-authentication (read 2026-08): a service
-            account may have at most 100 valid tokens.
+        Source: a service account may have at most 100 valid tokens.
         """
         revocation = asyncio.create_task(self._revoke())
         try:

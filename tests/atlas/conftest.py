@@ -103,7 +103,7 @@ def connecting(fake_time, diary):
         )
         async with connect(
             parse_base_url(base_url),
-            credentials or BearerToken(Secret("an-access-token")),
+            credentials or BearerToken(Secret("a-ready-token")),
             concurrency=concurrency,
             retry_policy=retry_policy,
             limiter=RateLimiter(fake_time.monotonic, fake_time.sleep, random=lambda: 0.5),
