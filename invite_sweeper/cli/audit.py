@@ -81,7 +81,7 @@ def verify(
 def show(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILE", help="Audit logs; default: the default path."),
+        typer.Argument(metavar="FILE", help=f"Audit logs; default: {DEFAULT_LOG}."),
     ] = None,
     run: Annotated[
         str | None, typer.Option(metavar="ID", help="A run's id, or the start of it.")
