@@ -130,7 +130,7 @@ class Keep(Matcher):
 
 
 def _setting(*, default: object, description: str, example: object = None) -> Any:  # noqa: ANN401
-    """Return a field whose default is also its example, unless the default is not plain YAML."""
+    """Return a field with its default as its example, or another example in plain YAML."""
     return Field(
         default=default,
         description=description,

@@ -144,7 +144,7 @@ _SCOPE_PARAMETERS: Final = {"groupId": "GROUP", "orgId": "ORGANIZATION", "userId
 def list_rate_limits(call: Call) -> SimulatedResponse:
     """Handle `GET /rateLimits`: all endpoint sets, or those of one scope with its limits.
 
-    Source: the OpenAPI document; there are no recordings.
+    Source: the OpenAPI document; not recorded.
     """
     if not call.sim.rate_limits_served:
         return resource_not_found(call.path)

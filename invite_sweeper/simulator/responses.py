@@ -278,8 +278,7 @@ class VersionResolver:
 
     Attributes:
         exact_only: Accept only the exact date of a version, as documented.
-        retired: Families of operations and versions that are no longer served; `*` for all
-            versions.
+        retired: Families of operations and versions that return a 410; `*` for all versions.
         sunsets: `Sunset` header by family, instead of the default.
     """
 
