@@ -128,7 +128,7 @@ def test_user_whom_atlas_cannot_be_asked_about_now_is_found_out_another_time(des
     done = desk.sweep()
     assert (done.summary["recovered"], ends(desk)) == (0, [])
     assert "1 deletion of an earlier run in Sandbox stays unsettled: " in done.err
-    assert "The status of the user could not be read: Atlas returned 500" in done.err
+    assert "The status of the user could not be read: Atlas answered 500" in done.err
 
     desk.sim.faults.clear()
     assert (desk.sweep().code, ends(desk)) == (4, [("accepted_during", "ACTIVE")])
