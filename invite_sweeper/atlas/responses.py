@@ -411,7 +411,7 @@ def describe(result: ResponseOrFailure) -> str:
 
 
 def _describe_status(response: Response) -> str:
-    return f"Atlas returned {_status_and_code(response)}"
+    return f"Atlas answered {_status_and_code(response)}"
 
 
 def _status_and_code(response: Response) -> str:

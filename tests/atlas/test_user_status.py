@@ -101,7 +101,7 @@ async def test_error_of_the_organization_other_than_a_refusal_makes_the_user_unr
     found = await read_status(then=gone_from_project(sim, alpha))
     assert isinstance(found, ListUnreadable)
     assert (found.http_status, found.error_code) == (status, "UNEXPECTED")
-    expected = f"The status of the user could not be read: Atlas returned {status} UNEXPECTED"
+    expected = f"The status of the user could not be read: Atlas answered {status} UNEXPECTED"
     assert found.reason.startswith(expected)
 
 
