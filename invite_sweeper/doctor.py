@@ -20,6 +20,7 @@ from invite_sweeper.atlas import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.auth import jwt_expiry
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, documented_limit, endpoint_set_of
 from invite_sweeper.atlas.responses import ACCESS_LIST_HINT, UNAUTHENTICATED_CODES
+from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.audit import RunLock, open_intents, read_runs
 from invite_sweeper.audit.storage import ensure_private_directory
 from invite_sweeper.errors import (
@@ -336,19 +337,6 @@ def earlier_run_checks(files: Sequence[Path]) -> Iterator[Check]:
 _CLOCK_WARNING_S: Final = 60.0
 _UNAUTHORIZED: Final = 401
 _MAX_NAMED: Final = 10
-_REQUIRED_ROLES: Final[Mapping[Source, tuple[str, str]]] = {
-    Source.INVITES: ("Project Owner", "Project Owner"),
-    Source.USERS: ("Project Read Only", "Project Access Manager or Project Owner"),
-    Source.ORG_USERS: ("Organization Member", "Organization Owner"),
-    Source.ORG_INVITES: ("Organization Owner", "Organization Owner"),
-}
-"""Roles to list and to delete. Source: Atlas's OpenAPI document (read 2026-08)."""
-_ENDPOINT_SETS: Final[Mapping[Source, str]] = {
-    Source.INVITES: "projects_group",
-    Source.USERS: "cloud_users_group",
-    Source.ORG_USERS: "cloud_users_org",
-    Source.ORG_INVITES: "organizations_org",
-}
 
 
 def clock_check(skew_s: float | None) -> Check:
@@ -395,7 +383,7 @@ def _list_check(source: Source, counts: ListCounts) -> Check:
     if source in counts.retired:
         return warning(name, counts.retired[source].reason, source.replacement_hint)
     unreadable = [each for each in counts.unreadable if each.source is source]
-    reading, deleting = _REQUIRED_ROLES[source]
+    reading, deleting = SOURCES[source].roles
     if unreadable:
         where = _format_names([each.project_name or each.project_id for each in unreadable])
         if any(map(_is_missing_role, unreadable)):
@@ -421,7 +409,9 @@ def rate_limit_checks(
 ) -> Iterator[Check]:
     """Show the rate limits, and what the policy's reserve leaves of them."""
     known = {endpoint_set_of(each): each.limit for each in advertised if each.limit.is_usable}
-    for name in dict.fromkeys(["projects_user", *(_ENDPOINT_SETS[source] for source in sources)]):
+    for name in dict.fromkeys(
+        ["projects_user", *(SOURCES[source].list.endpoint_set for source in sources)]
+    ):
         limit = known.get(name, documented_limit(name))
         origin = "" if name in known else " (as documented; Atlas returned none)"
         available = limit.capacity - limit.reserve(reserve)

@@ -5,9 +5,7 @@ from typing import Final
 import orjson
 
 from invite_sweeper.atlas.endpoints import (
-    ADD_GROUP_USER,
     ADD_ORG_USER,
-    CREATE_GROUP_INVITE,
     InvalidRequest,
     Request,
     build_request,
@@ -21,16 +19,11 @@ from invite_sweeper.atlas.responses import (
     parse_error,
 )
 from invite_sweeper.atlas.retry import RetryDecision, classify
+from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import DeletionProgress, Invitation, InviteResult, InviteStatus, Source
+from invite_sweeper.models import DeletionProgress, Invitation, InviteResult, InviteStatus
 
-_ENDPOINTS: Final = {
-    Source.INVITES: CREATE_GROUP_INVITE,
-    Source.USERS: ADD_GROUP_USER,
-    Source.ORG_USERS: ADD_ORG_USER,
-    Source.ORG_INVITES: ADD_ORG_USER,
-}
 _CREATED_STATUSES: Final = frozenset({200, 201})
 _CONFLICT: Final = 409
 _SERVER_ERROR: Final = 500
@@ -104,7 +97,7 @@ def _build_invite_request(invitation: Invitation, progress: DeletionProgress) ->
     if not invitation.username or not invitation.roles:
         message = "an invitation needs a username and roles"
         raise InvalidRequest(message)
-    endpoint = _ENDPOINTS[invitation.source]
+    endpoint = SOURCES[invitation.source].invite
     is_organization_level = endpoint is ADD_ORG_USER
     scope_id = invitation.org_id if is_organization_level else invitation.project_id
     body = _organization_body(invitation) if is_organization_level else _project_body(invitation)

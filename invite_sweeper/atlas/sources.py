@@ -5,6 +5,9 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from invite_sweeper.atlas.endpoints import (
+    ADD_GROUP_USER,
+    ADD_ORG_USER,
+    CREATE_GROUP_INVITE,
     DELETE_GROUP_INVITE,
     DELETE_ORG_INVITE,
     GET_GROUP_USER,
@@ -48,6 +51,9 @@ class SourceApi(NamedTuple):
         delete: Takes that id and the invitation's.
         parse_list: Parses a response of `list`. For an organization's list, the `Project` has
             the organization's id.
+        invite: Invites a user again; `org_invites` uses the call that replaces its own.
+        roles: The roles that listing and deleting require. Source: the OpenAPI document, read
+            2026-08.
         read_user: Reads one user just before the deletion; takes the same ids as `delete`. None
             if `delete` cannot affect an accepted invitation.
     """
@@ -55,6 +61,8 @@ class SourceApi(NamedTuple):
     list: Endpoint
     delete: Endpoint
     parse_list: Callable[[bytes, Project], ListPage]
+    invite: Endpoint
+    roles: tuple[str, str]
     read_user: Endpoint | None = None
 
     def tokens_per_deletion(self, scope_id: str, org_id: str) -> tuple[BucketKey, ...]:
@@ -96,15 +104,37 @@ def _org_invites(body: bytes, organization: Project) -> ListPage:
 SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
     {
         # Invitations API: the DELETE has no effect on an accepted invitation.
-        Source.INVITES: SourceApi(LIST_GROUP_INVITES, DELETE_GROUP_INVITE, _group_invites),
-        Source.ORG_INVITES: SourceApi(LIST_ORG_INVITES, DELETE_ORG_INVITE, _org_invites),
+        Source.INVITES: SourceApi(
+            LIST_GROUP_INVITES,
+            DELETE_GROUP_INVITE,
+            _group_invites,
+            CREATE_GROUP_INVITE,
+            ("Project Owner", "Project Owner"),
+        ),
+        Source.ORG_INVITES: SourceApi(
+            LIST_ORG_INVITES,
+            DELETE_ORG_INVITE,
+            _org_invites,
+            ADD_ORG_USER,
+            ("Organization Owner", "Organization Owner"),
+        ),
         # Users API, also with invitations created in the web interface: the DELETE removes the
         # user from the project, or from the organization and all its projects, in any status.
         Source.USERS: SourceApi(
-            LIST_GROUP_USERS, REMOVE_GROUP_USER, _users(parse_group_user), GET_GROUP_USER
+            LIST_GROUP_USERS,
+            REMOVE_GROUP_USER,
+            _users(parse_group_user),
+            ADD_GROUP_USER,
+            ("Project Read Only", "Project Access Manager or Project Owner"),
+            GET_GROUP_USER,
         ),
         Source.ORG_USERS: SourceApi(
-            LIST_ORG_USERS, REMOVE_ORG_USER, _users(parse_org_user), GET_ORG_USER
+            LIST_ORG_USERS,
+            REMOVE_ORG_USER,
+            _users(parse_org_user),
+            ADD_ORG_USER,
+            ("Organization Member", "Organization Owner"),
+            GET_ORG_USER,
         ),
     }
 )
