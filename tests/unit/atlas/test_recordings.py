@@ -25,7 +25,7 @@ from invite_sweeper.atlas.responses import (
 from invite_sweeper.atlas.retry import RetryDecision, classify
 from invite_sweeper.models import Project
 
-FOLDER = Path(__file__).parents[2].parent / "shared" / "recordings"
+FOLDER = Path(__file__).parents[3].parent / "shared" / "recordings"
 
 pytestmark = pytest.mark.skipif(
     not FOLDER.exists(), reason="the recordings are not next to the repository"

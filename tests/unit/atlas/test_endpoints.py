@@ -19,7 +19,7 @@ from invite_sweeper.atlas.http import is_loopback, parse_base_url
 from invite_sweeper.errors import UsageError
 
 PROJECT, INVITATION = "6a793fd0c0eb9e7a177181d4", "6a793fd52c88faeba59bd5d0"
-SPEC = Path(__file__).parents[2].parent / "shared" / "atlas-openapi.json"
+SPEC = Path(__file__).parents[3].parent / "shared" / "atlas-openapi.json"
 
 
 def test_paths_of_the_endpoints_are_exactly_these():

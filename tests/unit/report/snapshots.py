@@ -1,6 +1,6 @@
 """Snapshots of printed text.
 
-`UPDATE_SNAPSHOTS=1 pytest tests/report` rewrites them; check the diff before you commit it.
+`UPDATE_SNAPSHOTS=1 pytest tests/unit/report` rewrites them; check the diff before you commit it.
 """
 
 import os

@@ -10,7 +10,7 @@ import yaml
 
 from invite_sweeper.policy import Execution, json_schema, parse_duration, parse_policy
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = Path(__file__).parents[3] / "config"
 SCHEMA = json_schema()
 TYPES = {
     "object": lambda value: isinstance(value, dict),

@@ -10,7 +10,7 @@ import yaml
 from invite_sweeper.policy import parse_policy
 from invite_sweeper.sweep.guards import MIN_COUNT_FOR_SHARE
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "config"
 PLACEHOLDER = "000000000000000000000000"
 

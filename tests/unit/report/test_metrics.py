@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from invite_sweeper.report.metrics import push, write_textfile
 from invite_sweeper.sweep.summary import RunSummary
 
-MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
+MONITORING = Path(__file__).parents[3] / "deploy" / "monitoring"
 SUMMARY = RunSummary(
     run_id="run-1",
     mode="sweep",
