@@ -11,7 +11,7 @@ from running import desk_in, wait_until
 from invite_sweeper.simulator import faults
 
 KILLS = int(os.environ.get("INVITE_SWEEPER_KILLS", "10"))
-"""How often; 200 for the whole soak: INVITE_SWEEPER_KILLS=200 pytest tests/commands/test_no_delete_without_intent.py"""
+"""Number of kills; the long soak is INVITE_SWEEPER_KILLS=200."""
 _DELETIONS = 300
 _PROJECTS = 15
 
