@@ -238,7 +238,7 @@ def test_changed_policy_is_quarantined_until_it_is_accepted(desk):
     done = desk.sweep()
     assert (done.code, done.summary["mode"], desk.deletes()) == (3, "dry-run", 2)
     assert "adds 2 stale invitations and removes 0" in done.err
-    assert sum("The new policy adds" in s for s in done.summary["warnings"]) == 2
+    assert sum("The new policy would also delete" in s for s in done.summary["warnings"]) == 2
     assert desk.sweep().code == 3
     sha256 = desk.lines("run_started")[-1]["policy_sha256"]
     assert desk.sweep("--accept-policy", "0" * 64).code == 3
@@ -378,7 +378,7 @@ def test_torn_last_line_is_moved_to_a_file_and_reported(desk):
     assert verified(desk).code == 0
     done = desk.sweep()
     assert done.code == 0
-    assert "set aside" in done.err
+    assert "torn last line was moved to a file" in done.err
     assert (desk.folder / "audit" / "invite-sweeper.jsonl.torn-1").read_bytes() == (
         b'{"ts":"2026-11-25T01:0'
     )
