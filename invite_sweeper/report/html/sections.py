@@ -206,7 +206,7 @@ def _days_section(model: ReportModel) -> Section | None:
         Series("failed or unknown", tuple(_failed_count(day) for day in days), 1),
         Series("skipped", tuple(day.outcomes.skipped for day in days), 5),
     )
-    caption = "Deletions by day"
+    caption = "Outcomes by day"
     columns: Columns[Day] = (
         (Column("Day (UTC)", "date"), lambda day: text_cell(day.day)),
         (Column("Runs", "number"), lambda day: count_cell(day.runs)),
@@ -220,7 +220,7 @@ def _days_section(model: ReportModel) -> Section | None:
     chart = Chart(caption, tuple(day.day for day in days), series)
     return Section(
         "days",
-        caption,
+        "Deletions by day",
         ("A sweep counts for the day, in UTC, on which it started.",),
         (Figure(chart, build_grid("days-table", caption, columns, model.days)),),
     )

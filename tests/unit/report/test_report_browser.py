@@ -192,7 +192,7 @@ def test_values_do_not_overflow_their_cells(chromium, page_file, width):
         ("Ages of all pending invitations", 2, len(AGE_CLASS_LABELS)),
         ("Ages of stale invitations by project", 6, len(AGE_CLASS_LABELS)),
         ("Ages of stale invitations by inviter", 6, len(AGE_CLASS_LABELS)),
-        ("Deletions by day", 4, 2),
+        ("Outcomes by day", 4, 2),
     ],
 )
 def test_each_chart_has_a_bar_per_number_and_a_label(tab, title, series, bars):
@@ -213,7 +213,7 @@ def test_bars_match_the_log(tab):
     for by in ("project", "inviter"):
         chart = drawn(tab, f"Ages of stale invitations by {by}")
         assert [sum(one) for one in zip(*chart["bars"], strict=True)] == all_ages["bars"][0]
-    days = drawn(tab, "Deletions by day")["bars"]
+    days = drawn(tab, "Outcomes by day")["bars"]
     last = [row[-1] for row in days]
     failed = COUNTS["failed"] + COUNTS["unknown"]
     assert last == [COUNTS["deleted"], COUNTS["already_gone"], failed, COUNTS["skipped"]]
