@@ -152,14 +152,12 @@ class RunOptions(NamedTuple):
     """The options of `sweep` and `plan`; `explain`, `doctor` and `restore` use a part of them.
 
     Attributes:
-        policy_named: The policy was set by option or environment, not by default.
         out: Where to save the plan.
         quiet_progress: Print the result but neither progress nor messages below a warning.
     """
 
     policy: Path = DEFAULT_POLICY
     base_url: str = DEFAULT_BASE_URL
-    policy_named: bool = True
     audit_log: str | None = None
     dry_run: bool = False
     out: Path | None = None

@@ -95,7 +95,6 @@ def sweep(
         plan = SavedPlanOptions(saved, max_age, require_approval)
     options = RunOptions(
         policy=policy,
-        policy_named=_is_explicit(ctx, "policy"),
         base_url=base_url,
         audit_log=audit_log,
         dry_run=dry_run,
