@@ -11,7 +11,6 @@ from running import desk_in
 
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.policy import parse_policy
-from invite_sweeper.simulator.seed import ORG_ID
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
