@@ -37,16 +37,26 @@ _SUCCESS_STATUSES: Final = range(200, 300)
 
 
 class RawResponse(web.StreamResponse):
-    """A response that is already rendered to bytes."""
+    """A response that is already rendered to bytes.
+
+    Attributes:
+        drip_s: Time between two bytes; 0 to send all at once.
+    """
 
     def __init__(self, status: int, payload: bytes, *, keep_alive: bool) -> None:
         super().__init__(status=status)
         self._payload = payload
         self._keep_alive = keep_alive
+        self.drip_s = 0.0
 
     @override
     async def prepare(self, request: web.BaseRequest) -> None:
-        await request.writer.write(self._payload)
+        if not self.drip_s:
+            await request.writer.write(self._payload)
+            return
+        for byte in self._payload:
+            await request.writer.write(bytes((byte,)))
+            await asyncio.sleep(self.drip_s)
 
     @override
     async def write_eof(self, data: bytes = b"") -> None:
@@ -242,9 +252,11 @@ class RequestHandler:
             return abort_connection(request)
         elapsed_ms = int((sim.monotonic() - started_s) * 1000)
         cut = bool(faults) and any(fault.cut for fault in faults)
-        return self._response_writer.write(
+        response = self._response_writer.write(
             handled, incoming, elapsed_ms, keep_alive=request.keep_alive, cut=cut
         )
+        response.drip_s = max((fault.drip_s for fault in faults), default=0.0)
+        return response
 
 
 @asynccontextmanager
