@@ -50,8 +50,8 @@ def check_replaceable(
 ) -> None:
     """Raise UsageError if an output would overwrite a file that this program did not write.
 
-    A file that is missing, empty or ours is replaced, also behind a link. A pipe or a device is
-    not replaced, so it is no concern here.
+    A file that is missing, empty or ours may be replaced, also behind a link. A pipe or a device
+    is not replaced; its own checks apply.
 
     Args:
         option: For the message.
@@ -59,7 +59,15 @@ def check_replaceable(
         what: What the program writes there, such as "a saved plan".
         is_ours: Returns whether a file that starts so is an earlier output of that kind.
     """
-    if path is None or not path.is_file():
+    if path is None:
+        return
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # missing, or writing it reports the error
+        return
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{option} {path} is a directory.", hint="Name a file in it.")
+    if not stat.S_ISREG(mode):
         return
     try:
         with open_regular(path) as file:

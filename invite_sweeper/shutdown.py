@@ -75,6 +75,9 @@ class StopRequest:
             await asyncio.gather(task, stop_task, return_exceptions=True)
 
 
+_LOOK_S: Final = 0.2
+"""The watching thread looks for a new time limit so often: an event would need a lock, which a
+signal handler must not take."""
 _MARGIN_S: Final = 5.0
 """Between the end of the grace period and the end of the process."""
 STDERR_FD: Final = 2
@@ -112,7 +115,6 @@ class LastResort:
         self._end_process = end_process
         self._exit_code = int(ExitCode.INTERRUPTED)
         self._result_known = False
-        self._changed = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._wait, name="last-resort", daemon=True)
 
@@ -128,7 +130,6 @@ class LastResort:
     def __exit__(self, *_error: object) -> None:
         """Stop to watch: the run has ended."""
         self._ended = True
-        self._changed.set()
 
     @property
     def left_s(self) -> float:
@@ -138,7 +139,6 @@ class LastResort:
     def stop_requested(self) -> None:
         """Bring the time limit forward; safe in a signal handler."""
         self._limit_s = min(self._limit_s, time.monotonic() + self._grace_s + _MARGIN_S)
-        self._changed.set()
 
     def result_known(self, exit_code: int) -> None:
         """Set the exit code for the rest of the run: output, metrics and notifications."""
@@ -152,8 +152,7 @@ class LastResort:
                     write_if_ready(STDERR_FD, _OVERDUE)
                 self._end_process(self._exit_code)
                 return
-            self._changed.wait(min(left_s, threading.TIMEOUT_MAX))
-            self._changed.clear()
+            time.sleep(min(left_s, _LOOK_S))
 
 
 def write_if_ready(fd: int, data: bytes) -> None:

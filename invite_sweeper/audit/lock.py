@@ -14,7 +14,10 @@ from filelock import FileLock, Timeout
 from invite_sweeper.audit.record import format_timestamp
 from invite_sweeper.audit.storage import ensure_private_directory
 from invite_sweeper.errors import AuditLogError, LockHeld
+from invite_sweeper.files import read_small_file
 from invite_sweeper.redaction import SECRETS
+
+_MAX_HOLDER_BYTES = 1 << 20
 
 
 def holder_path(lock_path: Path) -> Path:
@@ -91,7 +94,7 @@ class RunLock:
     def held_error(self) -> LockHeld:
         """Return the error for a lock held by another run, with its process if known."""
         try:
-            holder = orjson.loads(self._holder_path.read_bytes())
+            holder = orjson.loads(read_small_file(self._holder_path, _MAX_HOLDER_BYTES))
             holder_text = (
                 f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
                 f" ({SECRETS.redact(str(holder['command']))})"

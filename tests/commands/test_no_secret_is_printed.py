@@ -150,7 +150,7 @@ def test_password_of_the_pushgateway_is_not_shown_by_this_run_or_the_next(tmp_pa
         project = desk.sim.add_project("Project")
         desk.sim.invite(project, "p@example.com", age=timedelta(days=20))
         desk.sim.faults.add(faults.hang(), path="*/invites", times=None)
-        url = "http://ada:p%40ss-w0rd@127.0.0.1:9"
+        url = "http://pusher-01:p%40ss-w0rd@127.0.0.1:9"
         process = desk.start("sweep", "--policy", "policy.yaml", "--pushgateway", url)
         holder = tmp_path / "audit" / ".invite-sweeper.jsonl.lock.holder"
         wait_until(lambda: desk.log_path.exists() and holder.exists())
@@ -161,7 +161,7 @@ def test_password_of_the_pushgateway_is_not_shown_by_this_run_or_the_next(tmp_pa
         assert (second.code, process.returncode) == (9, 8)
         assert "http://127.0.0.1:9" in second.err
         shown = held + second.out + second.err + (out + err).decode() + desk.log_path.read_text()
-        for secret in ("p%40ss-w0rd", "p@ss-w0rd", "ada"):
+        for secret in ("p%40ss-w0rd", "p@ss-w0rd", "pusher-01"):
             assert secret not in shown
 
 

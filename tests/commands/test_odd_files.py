@@ -105,6 +105,12 @@ def test_output_over_an_output_of_the_other_kind_is_refused(desk, option):
 
 
 @pytest.mark.parametrize("option", ["--out", "--metrics-file"])
+def test_output_to_a_directory_is_refused_before_atlas_is_called(desk, option):
+    (desk.folder / "taken").mkdir()
+    refused(desk, desk.sweep(option, "taken"), f"{option} taken is a directory", "Name a file")
+
+
+@pytest.mark.parametrize("option", ["--out", "--metrics-file"])
 def test_output_over_the_lock_s_holder_file_is_refused(desk, option):
     place = "audit/.invite-sweeper.jsonl.lock.holder"
     done = desk.sweep("--audit-log", LOG, option, place)
