@@ -39,7 +39,7 @@ class Redactor:
 
     def add_url(self, url: str) -> None:
         """Register a URL that is itself a secret: the whole, its user information and tokens."""
-        tokens = re.split(r"[/?&=#]", url.partition("://")[2])
+        _host, *tokens = re.split(r"[/?&=#]", url.partition("://")[2])
         self.add(url, *(token for token in tokens if len(token) >= _MIN_TOKEN_LENGTH))
         self.add_user_info(url)
 

@@ -215,7 +215,7 @@ def _open_intent(record: Record, runs_by_id: Mapping[object, RunRecord]) -> Open
     except ValueError as error:
         raise GuardRefused(
             f"An intent of run {record.get('run_id')} cannot be read: {error}.",
-            hint="Check the audit log with `audit verify`. Moving the file away starts a new log.",
+            hint="Check the audit log with `audit verify`.",
         ) from error
     run_id = record.get("run_id")
     run = runs_by_id.get(run_id, RunRecord(str(run_id)))
