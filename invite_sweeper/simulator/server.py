@@ -5,7 +5,7 @@ import gzip
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from email.utils import format_datetime
@@ -37,26 +37,29 @@ _SUCCESS_STATUSES: Final = range(200, 300)
 
 
 class RawResponse(web.StreamResponse):
-    """A response that is already rendered to bytes.
-
-    Attributes:
-        drip_s: Time between two bytes; 0 to send all at once.
-    """
+    """A response that is already rendered to bytes."""
 
     def __init__(self, status: int, payload: bytes, *, keep_alive: bool) -> None:
         super().__init__(status=status)
         self._payload = payload
         self._keep_alive = keep_alive
-        self.drip_s = 0.0
+        self._drip_s = 0.0
+        self._stopped = asyncio.Event()
+
+    def drip(self, interval_s: float, stopped: asyncio.Event) -> None:
+        """Send the response byte by byte, until the server stops."""
+        self._drip_s, self._stopped = interval_s, stopped
 
     @override
     async def prepare(self, request: web.BaseRequest) -> None:
-        if not self.drip_s:
+        if not self._drip_s:
             await request.writer.write(self._payload)
             return
         for byte in self._payload:
             await request.writer.write(bytes((byte,)))
-            await asyncio.sleep(self.drip_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), self._drip_s)
+                return
 
     @override
     async def write_eof(self, data: bytes = b"") -> None:
@@ -255,7 +258,7 @@ class RequestHandler:
         response = self._response_writer.write(
             handled, incoming, elapsed_ms, keep_alive=request.keep_alive, cut=cut
         )
-        response.drip_s = max((fault.drip_s for fault in faults), default=0.0)
+        response.drip(max((fault.drip_s for fault in faults), default=0.0), self._closing)
         return response
 
 
