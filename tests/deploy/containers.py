@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.manifests import DEPLOY, ROOT
 
-BASE = "docker.io/library/python:3.13-slim"
+BASE = "localhost/python:3.13-slim"
 IMAGE = "localhost/invite-sweeper:0.1.0"
 HARDENED = (
     "--read-only",
@@ -146,6 +146,7 @@ class Containers:
             "--timestamp=0",
             f"--volume={self.folder}/wheels:/wheels:ro",
             f"--volume={self.folder}/pip.conf:/etc/pip.conf:ro",
+            f"--build-arg=BASE={BASE}",
             f"--file={DEPLOY}/docker/Dockerfile",
             f"--tag={tag}",
             context,
