@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import time
 
@@ -188,8 +187,6 @@ def test_commands_of_the_readme_run_in_the_image(containers, image, tmp_path):
     folder = tmp_path / "stage"
     folder.mkdir()
     with staged(folder, projects=2, stale=3) as stage:
-        shutil.copy(folder / "policy/policy.yaml", tmp_path)
-        (tmp_path / "policy.yaml").chmod(0o644)
         environment = containers.environment | {
             "MONGODB_ATLAS_BASE_URL": stage.base_url,
             "MONGODB_ATLAS_CLIENT_ID": (folder / "secrets/client-id").read_text(),
