@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.manifests import DEPLOY, ROOT
 
-BASE = "docker.io/library/python:3.13-slim"
+BASE = "localhost/python:3.13-slim"
 IMAGE = "localhost/invite-sweeper:0.1.0"
 HARDENED = (
     "--read-only",
@@ -48,9 +48,8 @@ WHEELS = (
     *("--require-hashes", "--no-deps", "--only-binary=:all:"),
     *("--python-version=3.13", "--implementation=cp"),
     *("--abi=cp313", "--abi=abi3", "--abi=none"),
-    *("--platform=any", "--platform=manylinux2014_x86_64"),
-    *("--platform=manylinux_2_17_x86_64", "--platform=manylinux_2_28_x86_64"),
 )
+MANYLINUX = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")
 
 
 def run(*command, timeout_s=120, check=True, **options):
@@ -65,6 +64,15 @@ def run(*command, timeout_s=120, check=True, **options):
     )
     assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def fetch_wheels(folder, machine):
+    """Download the wheels of the lock for the image's Python; pip checks their hashes."""
+    platforms = ["--platform=any", *(f"--platform={name}_{machine}" for name in MANYLINUX)]
+    lock = ROOT / "requirements.lock"
+    command = (sys.executable, "-m", "pip", "download", "-q", "-d", folder, *WHEELS, *platforms)
+    run(*command, "-r", lock)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -127,11 +135,8 @@ class Containers:
         archive.unlink()
 
     def fetch_wheels(self):
-        """Download the wheels of the lock for the image's Python; pip checks their hashes."""
-        wheels = self.folder / "wheels"
-        lock = ROOT / "requirements.lock"
-        run(sys.executable, "-m", "pip", "download", "-q", "-d", wheels, *WHEELS, "-r", lock)
-        return wheels
+        """Download the wheels of the lock for the image."""
+        return fetch_wheels(self.folder / "wheels", "x86_64")
 
     def build(self, context, *, tag=IMAGE):
         """Build the image from a folder with the lock and dist/, and return its id."""
@@ -146,6 +151,7 @@ class Containers:
             "--timestamp=0",
             f"--volume={self.folder}/wheels:/wheels:ro",
             f"--volume={self.folder}/pip.conf:/etc/pip.conf:ro",
+            f"--build-arg=BASE={BASE}",
             f"--file={DEPLOY}/docker/Dockerfile",
             f"--tag={tag}",
             context,

@@ -9,7 +9,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=$PWD/build/deploy-tools
 
-debian=(podman buildah runc conmon netavark catatonit mmdebstrap kustomize systemd)
+debian=(podman buildah runc conmon netavark catatonit mmdebstrap kustomize systemd git)
+debian+=(oras docker-registry)
 if ! dpkg --status "${debian[@]}" >/dev/null 2>&1; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive \
@@ -25,8 +26,18 @@ for group in deploy-checks release; do
 done
 
 mkdir -p "$folder/commands"
-ln -sf "$folder"/deploy-checks/bin/{checkov,hadolint,kubernetes-validate,zizmor} \
+ln -sf "$folder"/deploy-checks/bin/{check-jsonschema,checkov,hadolint,kubernetes-validate} \
+    "$folder"/deploy-checks/bin/{pre-commit,zizmor} \
     "$folder"/release/bin/{cyclonedx-py,pyproject-build} "$folder/commands"
 if [ ! -x "$folder/commands/helm" ]; then
     "$folder/release/bin/python" tests/deploy/fetch_helm.py "$folder/commands"
+fi
+
+# Models of custom resources: Prometheus operator, External Secrets, Argo CD.
+if command -v npm >/dev/null; then
+    npm install --silent --no-fund --no-audit --no-save --prefix "$folder/node" \
+        @kubernetes-models/{argo-cd@4.0.0,external-secrets@2.0.0,prometheus-operator@6.0.0}
+    printf '#!/bin/sh\nexec node "%s" "%s"\n' "$PWD/tests/deploy/check-custom-resources.mjs" \
+        "$folder/node" >"$folder/commands/check-custom-resources"
+    chmod 755 "$folder/commands/check-custom-resources"
 fi

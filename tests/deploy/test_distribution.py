@@ -8,7 +8,7 @@ import tomllib
 import zipfile
 
 import pytest
-from deploy.containers import run
+from deploy.containers import fetch_wheels, run
 from deploy.manifests import ROOT
 
 import invite_sweeper
@@ -45,6 +45,15 @@ def test_lock_contains_all_dependencies():
 
 
 @pytest.mark.slow
+def test_lock_has_wheels_for_the_image_on_arm64(tmp_path):
+    wheels = [path.name for path in fetch_wheels(tmp_path, "aarch64").iterdir()]
+
+    assert len(wheels) > 10
+    assert any("aarch64" in name for name in wheels)
+    assert not any("x86_64" in name for name in wheels)
+
+
+@pytest.mark.slow
 @pytest.mark.deploy_tools("pyproject-build")
 def test_wheel_contains_only_the_package_its_types_and_licence(dist):
     (wheel,) = dist.glob("*.whl")
@@ -54,6 +63,7 @@ def test_wheel_contains_only_the_package_its_types_and_licence(dist):
 
     assert wheel.name == f"invite_sweeper-{VERSION}-py3-none-any.whl"
     assert {"invite_sweeper/py.typed", f"{info}/licenses/LICENSE"} <= names
+    assert {"invite_sweeper/samples/policy.yaml", "invite_sweeper/help/policy.md"} <= names
     assert {name.split("/")[0] for name in names} == {"invite_sweeper", info}
     sources = {str(p.relative_to(ROOT)) for p in (ROOT / "invite_sweeper").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == sources

@@ -1,32 +1,18 @@
-"""The chart renders to the manifests of kustomize and rejects unknown values."""
+"""The chart rejects values that would be wrong or inject YAML, and derives what must agree."""
 
 import pytest
 import yaml
 from deploy.containers import run
-from deploy.manifests import DEPLOY, KUBERNETES, built, changed_lines, documents
+from deploy.manifests import KUBERNETES, built, changed_lines, container, cronjob, documents
+from deploy.rendering import CHART, comparable, render
 
 import invite_sweeper
-
-CHART = DEPLOY / "helm"
-KEPT = {"helm.sh/resource-policy": "keep"}
 
 
 @pytest.fixture
 def template(tmp_path):
     """Return a function that renders the chart with values."""
-
-    def render(**values):
-        (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
-        command = ("helm", "template", "invite-sweeper", CHART, "--namespace=invite-sweeper")
-        return run(*command, f"--values={tmp_path}/values.yaml", check=False)
-
-    return render
-
-
-def without_helm_annotations(manifests):
-    claim = manifests["PersistentVolumeClaim", "invite-sweeper-audit"]
-    assert claim["metadata"].pop("annotations") == KEPT
-    return manifests
+    return lambda **values: render(values, tmp_path)
 
 
 pytestmark = pytest.mark.deploy_tools("helm")
@@ -39,10 +25,9 @@ pytestmark = pytest.mark.deploy_tools("helm")
     ids=["dry-run", "sweep", "sharded"],
 )
 def test_chart_renders_to_the_manifests_of_the_overlay(template, values, overlay):
-    rendered = documents(template(**values).stdout)
+    expected = comparable(built(KUBERNETES / "overlays" / overlay))
 
-    expected = documents(built(KUBERNETES / "overlays" / overlay))
-    assert without_helm_annotations(rendered) == expected
+    assert comparable(template(**values).stdout) == expected
 
 
 def test_mode_is_the_only_line_that_arms_it(template):
@@ -53,28 +38,134 @@ def test_mode_is_the_only_line_that_arms_it(template):
     assert changed_lines(template().stdout, template(**armed).stdout) == (["- plan"], ["- sweep"])
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"mode": "Sweep"},
-        {"mode": "wet"},
-        {"modus": "sweep"},
-        {"image": {"tag": "latest"}},
-        {"image": {"digest": "sha256:beef"}},
-        {"shards": 0},
-        {"retries": -1},
-        {"deadlineMinutes": "60"},
-        {"deadlineMinutes": 301},
-        {"credentials": {"secret": "x"}},
-        {"policy": ""},
-    ],
-    ids=str,
-)
+LINE = "x\nkind: Secret"
+INVALID = [
+    {"mode": "Sweep"},
+    {"mode": "wet"},
+    {"modus": "sweep"},
+    {"mode": f"sweep{LINE}"},
+    {"image": {"tag": "latest"}},
+    {"image": {"tag": f"1{LINE}"}},
+    {"image": {"tag": 1.0}},
+    {"image": {"digest": "sha256:beef"}},
+    {"image": {"repository": f"a{LINE}"}},
+    {"image": {"repository": "a b"}},
+    {"image": {"repository": '"quoted"'}},
+    {"imagePullSecrets": ["registry"]},
+    {"schedule": "@hourly"},
+    {"schedule": "17 3 * *"},
+    {"schedule": "17 3 * * *\nsuspend: true"},
+    {"timeZone": f"Etc/UTC{LINE}"},
+    {"timeZone": 'UTC" #'},
+    {"shards": 0},
+    {"shards": "3"},
+    {"retries": -1},
+    {"deadlineMinutes": "60"},
+    {"deadlineMinutes": 301},
+    {"credentials": {"secret": "x"}},
+    {"credentials": {"secretName": ""}},
+    {"credentials": {"secretName": f"a{LINE}"}},
+    {"credentials": {"named": [{"name": "prod", "secretName": "a", "kind": "api-key"}]}},
+    {"credentials": {"named": [{"name": "P_", "secretName": "a", "kind": "api-key"}]}},
+    {"audit": {"size": f"2Gi{LINE}"}},
+    {"audit": {"accessMode": "ReadWriteOncePod"}},
+    {"audit": {"storageClassName": "{{ .Release.Name }}"}},
+    {"audit": {"existingClaim": "A B"}},
+    {"signingKey": {"secretName": "a", "key": "../other"}},
+    {"signingKey": {"secretName": "a", "env": "A-B"}},
+    {"checkpoint": {"claimName": f"a{LINE}"}},
+    {"metrics": {"pushgateway": "http://user:password@gateway:9091"}},
+    {"metrics": {"pushgateway": f"http://gateway{LINE}"}},
+    {"metrics": {"textfile": {"hostPath": "/var/../etc"}}},
+    {"metrics": {"textfile": {"hostPath": "relative"}}},
+    {"metrics": {"textfile": {"hostPath": "/var", "claimName": "a"}}},
+    {"proxy": {"url": "http://user:password@proxy:3128"}},
+    {"proxy": {"url": "proxy:3128"}},
+    {"networkPolicy": {"enabled": "no"}},
+    {"networkPolicy": {"egress": [{}]}},
+    {"networkPolicy": {"egress": [{"ports": [{"port": 443}]}]}},
+    {"networkPolicy": {"egress": [{"to": [{}], "ports": [{"port": 443}]}]}},
+    {"extraArgs": ["sweep"]},
+    {"extraArgs": [f"--verbose{LINE}"]},
+    {"extraArgs": [f"--base-url={LINE}"]},
+    {"extraArgs": ["--audit-log=/tmp/other.jsonl"]},
+    {"extraArgs": ["--policy"]},
+    {"extraEnv": [{"name": "A B", "value": ""}]},
+    {"extraEnv": [{"name": "A", "value": 1}]},
+    {"extraEnv": [{"name": "A"}]},
+    {"extraEnv": [{"name": "MONGODB_ATLAS_CLIENT_SECRET", "value": "secret"}]},
+    {"extraEnv": [{"name": "MONGODB_ATLAS_PRIVATE_API_KEY_PROD", "value": "secret"}]},
+    {"extraEnv": [{"name": "INVITE_SWEEPER_SIGNING_KEY", "value": "secret"}]},
+    {"extraEnvFrom": [{}]},
+    {"extraEnvFrom": [{"secretRef": {"name": "a", "namespace": "b"}}]},
+    {"serviceAccount": {"labels": {"a": LINE}}},
+    {"podLabels": {LINE: "a"}},
+    {"podLabels": {"a": True}},
+    {"jobAnnotations": {f"a: b{LINE}": "c"}},
+    {"podAnnotations": {"a": 1}},
+    {"prometheusRule": {"enabled": True, "labels": {"a": LINE}}},
+    {"nodeSelector": {"a": [1]}},
+    {"tolerations": [{"operator": "Always"}]},
+    {"affinity": {"nodeAfinity": {}}},
+    {"priorityClassName": f"a{LINE}"},
+    {"resources": {"limits": {"memory": f"1Gi{LINE}"}}},
+    {"resources": {"limits": {"memory": "1 GB"}}},
+    {"policy": ""},
+    {"policy": {"version": 1}},
+    {"policy": "a: 1\n\u2028kind: Secret\n"},
+    {"policy": "a: 1\x85kind: Secret"},
+    {"podAnnotations": {"a": "\u2029kind: Secret"}},
+    {"extraEnv": [{"name": "A", "value": "\x0c"}]},
+]
+
+
+@pytest.mark.parametrize("values", INVALID, ids=ascii)
 def test_invalid_value_is_rejected(template, values):
     done = template(**values)
 
     assert done.returncode != 0
     assert "values don't meet the specifications of the schema" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 1\r\nkind: Secret\r\n",
+        "---\nkind: Secret\n---\n",
+        "  indented\nkind: Secret\n\n\n",
+        "{{ .Release.Name }}\n\ttab: 'x'\n",
+        "…: \U0001f510 # comment",
+    ],
+    ids=ascii,
+)
+def test_free_text_stays_one_string(template, text):
+    values = {
+        "policy": text,
+        "extraEnv": [{"name": "A", "value": text}],
+        "podAnnotations": {"a": text},
+    }
+    done = template(**values)
+    assert done.returncode == 0, done.stderr
+    found = documents(done.stdout)
+
+    assert len(found) == 5
+    assert found["ConfigMap", "invite-sweeper-policy"]["data"] == {"policy.yaml": text}
+    job = found["CronJob", "invite-sweeper"]
+    assert container(job)["env"][-1] == {"name": "A", "value": text}
+    metadata = job["spec"]["jobTemplate"]["spec"]["template"]["metadata"]
+    assert metadata["annotations"] == {"a": text}
+
+
+@pytest.mark.parametrize("name", ["MONGODB_ATLAS_CLIENT_SECRET_FILE", "MONGODB_ATLAS_CLIENT_ID"])
+def test_variable_without_a_secret_may_have_a_value(template, name):
+    assert template(extraEnv=[{"name": name, "value": "x"}]).returncode == 0
+
+
+def test_secret_variable_may_come_from_a_secret(template):
+    source = {"secretKeyRef": {"name": "atlas", "key": "token"}}
+    done = template(extraEnv=[{"name": "MONGODB_ATLAS_ACCESS_TOKEN", "valueFrom": source}])
+
+    assert container(cronjob(done.stdout))["env"][-1]["valueFrom"] == source
 
 
 @pytest.mark.parametrize("minutes", [1, 60, 300])
@@ -103,7 +194,8 @@ def test_api_key_is_mounted_as_two_files(template):
 def test_digest_replaces_the_tag(template):
     digest = f"sha256:{'a' * 64}"
 
-    assert f"image: invite-sweeper@{digest}\n" in template(image={"digest": digest}).stdout
+    job = cronjob(template(image={"digest": digest}).stdout)
+    assert container(job)["image"] == f"invite-sweeper@{digest}"
 
 
 def test_helm_lint_accepts_the_chart():

@@ -19,9 +19,18 @@ pytestmark = [
 
 TIME_VERSION = """
 import subprocess, sys, time
-before = time.perf_counter()
-done = subprocess.run(["invite-sweeper", "--version"], capture_output=True, text=True, check=True)
-print(time.perf_counter() - before, done.stdout.strip())
+
+def seconds(*command):
+    before = time.perf_counter()
+    subprocess.run(command, capture_output=True, check=True)
+    return time.perf_counter() - before
+
+pairs = [
+    (seconds("invite-sweeper", "--version"), seconds(sys.executable, "-c", "import typer"))
+    for _ in range(5)
+]
+program, library = (min(column) for column in zip(*pairs))
+print(program, program / library)
 """
 INSPECT_CONTAINER = """
 import importlib.util, json, os, shutil
@@ -73,11 +82,22 @@ def test_image_includes_metrics_report_and_approval(containers, image):
     assert python(containers, needed) == "all"
 
 
-def test_version_is_printed_in_under_a_second(containers, image):
-    seconds, *output = python(containers, TIME_VERSION).split()
+def test_version_is_printed_in_under_a_second_and_under_twice_the_import_of_typer(
+    containers, image
+):
+    """The best of five, so that a busy machine does not decide."""
+    seconds, ratio = map(float, python(containers, TIME_VERSION).split())
 
-    assert float(seconds) < 1.0
-    assert invite_sweeper.__version__ in output
+    assert seconds < 1.0
+    assert ratio < 2.0
+
+
+def test_version_in_the_image_is_that_of_the_program(containers, image):
+    done = containers.podman(
+        "run", "--rm", "--pull=never", *HARDENED, "--network=none", IMAGE, "--version"
+    )
+
+    assert done.stdout.split()[-1] == invite_sweeper.__version__
 
 
 def test_image_adds_less_than_120_mib_to_its_base(containers, inspected):
@@ -110,3 +130,11 @@ def test_image_installs_only_wheels_of_the_lock_with_hashes():
     (install,) = re.findall(r"install [^&]*requirements\.lock", DOCKERFILE)
 
     assert {"--require-hashes", "--no-deps", "--only-binary"} <= set(install.split())
+
+
+def test_base_of_both_stages_is_one_argument_with_a_digest():
+    (base,) = re.findall(r"^ARG BASE=(.*)$", DOCKERFILE, re.MULTILINE)
+
+    assert re.fullmatch(r"python:3\.13-slim@sha256:[0-9a-f]{64}", base)
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${BASE}", "${BASE}"]
+    assert DOCKERFILE.count("@sha256:") == 1

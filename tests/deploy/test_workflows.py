@@ -1,11 +1,13 @@
 """The workflows use pinned actions, minimal permissions and the gate."""
 
 import re
+import tomllib
 
 import pytest
 import yaml
 from deploy.containers import run
-from deploy.manifests import ROOT
+from deploy.manifests import DEPLOY, ROOT
+from packaging.requirements import Requirement
 
 WORKFLOWS = ROOT / ".github/workflows"
 PINNED = re.compile(r"[\w-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
@@ -17,7 +19,8 @@ def workflow(name):
 
 def uses():
     """Return the external action of each step, with its comment."""
-    lines = [line for path in WORKFLOWS.glob("*.yml") for line in path.read_text().splitlines()]
+    paths = [*WORKFLOWS.glob("*.yml"), DEPLOY / "github/policy.yml"]
+    lines = [line for path in paths for line in path.read_text().splitlines()]
     found = [re.sub(r"^[\s-]*uses: ", "", line) for line in lines if "uses: " in line]
     return [each for each in found if not each.startswith("./")]
 
@@ -39,15 +42,75 @@ def test_only_jobs_have_permissions(name):
     assert all("permissions" in job for job in workflow(name)["jobs"].values())
 
 
-def test_only_the_publish_job_may_publish_and_it_needs_the_gate():
+PUBLISHING = {
+    "publish-package": {"id-token": "write"},
+    "publish-image": {"packages": "write", "id-token": "write", "attestations": "write"},
+    "publish-chart": {"packages": "write", "id-token": "write", "attestations": "write"},
+}
+
+
+def test_only_publishing_jobs_may_publish_and_they_need_the_gate():
     jobs = workflow("release.yml")["jobs"]
 
-    assert jobs["publish"]["permissions"] == {"id-token": "write"}
-    assert jobs["publish"]["environment"] == "pypi"
-    assert jobs["publish"]["needs"] == "build"
+    assert {n: j["permissions"] for n, j in jobs.items() if "environment" in j} == PUBLISHING
+    assert {j["environment"] for j in jobs.values() if "environment" in j} == {"release"}
+    assert "packages" not in jobs["build"]["permissions"]
     assert jobs["build"]["needs"] == "gate"
+    assert all("build" in jobs[name]["needs"] for name in PUBLISHING)
     assert jobs["gate"]["uses"] == "./.github/workflows/gate.yml"
-    assert "contents" not in jobs["publish"]["permissions"]
+
+
+@pytest.mark.parametrize("name", PUBLISHING)
+def test_publishing_job_runs_nothing_that_is_not_pinned(name):
+    """No checkout, and only tools of pinned actions or installed with hashes."""
+    job = workflow("release.yml")["jobs"][name]
+    scripts = "\n".join(step.get("run", "") for step in job["steps"])
+    lines = scripts.replace("\\\n", " ").splitlines()
+    programs = {line.split()[0] for line in lines if line.strip()}
+
+    assert "checkout" not in str(job)
+    assert programs <= PINNED_PROGRAMS | {"python", "mkdir", "tar", "test", "echo", "digest=$(oras"}
+    assert scripts.count("pip install") == scripts.count("--require-hashes")
+
+
+PINNED_PROGRAMS = {"oras", "tools/bin/pip", "tools/bin/python", "tools/bin/uv"}
+
+
+def test_every_installation_of_the_release_has_hashes_and_every_image_a_digest():
+    text = (WORKFLOWS / "release.yml").read_text()
+    installs = [line for line in text.splitlines() if "pip install" in line]
+    images = re.findall(r"\b(?:docker|moby|tonistiigi)/[\w-]+:\S+", text)
+
+    assert [x for x in installs if "--require-hashes" not in x and "--no-index" not in x] == []
+    assert len(images) == 3
+    assert [image for image in images if not re.search(r"@sha256:[0-9a-f]{64}$", image)] == []
+
+
+@pytest.mark.parametrize("name", ["release", "publish"])
+def test_locked_tools_satisfy_the_group_and_have_hashes(name):
+    lock = (ROOT / f".github/{name}.lock").read_text()
+    group = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"][name]
+    locked = dict(re.findall(r"^([\w.-]+)==([\w.]+)", lock, re.MULTILINE))
+
+    assert "://" not in lock
+    assert lock.count("--hash=sha256:") >= len(locked) > len(group)
+    for each in map(Requirement, group):
+        assert each.specifier.contains(locked[each.name]), each
+
+
+def test_names_and_registries_are_variables_in_one_place():
+    """The repository names no registry: each address is a variable of GitHub."""
+    text = (WORKFLOWS / "release.yml").read_text()
+    variables = set(re.findall(r"vars\.(\w+)", text))
+    lines = [line.split("#")[0] for line in text.splitlines() if "uses:" not in line]
+    hosts = re.findall(r"\b[\w.-]+\.(?:io|com|org|net|dev)\b", "\n".join(lines))
+
+    assert variables == {
+        *("PACKAGE_INDEX_URL", "IMAGE_REPOSITORY", "CHART_REPOSITORY", "REGISTRY_USERNAME")
+    }
+    for name in variables:
+        assert f"`{name}`" in (DEPLOY / "README.md").read_text()
+    assert hosts == []
 
 
 def test_gate_workflow_runs_only_ci_run():
@@ -56,12 +119,30 @@ def test_gate_workflow_runs_only_ci_run():
     assert job["steps"][-1] == {"run": ".ci/run"}
 
 
-def test_publishing_uses_no_stored_secret():
-    assert not [p for p in WORKFLOWS.glob("*.yml") if "secrets." in p.read_text()]
+def test_the_only_stored_secret_is_a_password_of_the_registry_in_the_environment():
+    jobs = {n: j for p in WORKFLOWS.glob("*.yml") for n, j in workflow(p.name)["jobs"].items()}
+    users = {name: set(re.findall(r"secrets\.(\w+)", str(job))) for name, job in jobs.items()}
+
+    assert {name: found for name, found in users.items() if found} == {
+        "publish-image": {"REGISTRY_PASSWORD"},
+        "publish-chart": {"REGISTRY_PASSWORD"},
+    }
 
 
 @pytest.mark.deploy_tools("zizmor")
 def test_zizmor_finds_only_documented_exceptions():
-    done = run("zizmor", "--offline", "--quiet", "--no-progress", WORKFLOWS, check=False)
+    files = (WORKFLOWS, DEPLOY / "github/policy.yml")
+    done = run("zizmor", "--offline", "--quiet", "--no-progress", *files, check=False)
 
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.deploy_tools("check-jsonschema")
+def test_workflows_match_the_schema_of_github(tmp_path):
+    files = [*WORKFLOWS.glob("*.yml"), DEPLOY / "github/policy.yml"]
+    command = ("check-jsonschema", "--builtin-schema=vendor.github-workflows")
+    assert run(*command, *files, check=False).returncode == 0
+
+    wrong = tmp_path / "wrong.yml"
+    wrong.write_text(files[0].read_text().replace("runs-on:", "run-on:"))
+    assert run(*command, wrong, check=False).returncode == 1

@@ -1,3 +1,0 @@
-{{- define "invite-sweeper.labels" -}}
-app.kubernetes.io/name: invite-sweeper
-{{- end }}

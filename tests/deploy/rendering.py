@@ -1,0 +1,75 @@
+"""Render the chart and kustomize, and compare what they render."""
+
+import re
+import shutil
+from pathlib import Path
+
+import yaml
+from deploy.containers import run
+from deploy.manifests import DEPLOY, KUBERNETES, built, documents, pod_spec
+
+CHART = DEPLOY / "helm"
+NAME = "invite-sweeper"
+SCHEMA_FOLDER = re.compile(r"v(\d+)\.(\d+)\.(\d+)-local-strict")
+
+
+def render(values, folder, *files):
+    """Run `helm template` with values, after those of files, and return the process."""
+    path = folder / "values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    given = [f"--values={each}" for each in (*files, path)]
+    return run("helm", "template", NAME, CHART, f"--namespace={NAME}", *given, check=False)
+
+
+def rendered(values, folder, *files):
+    """Return the text that the chart renders to."""
+    done = render(values, folder, *files)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def overlaid(components, folder, *, patches=()):
+    """Return the text of an overlay of the base with components of `deploy/` and patches."""
+    shutil.copytree(KUBERNETES, folder / "kubernetes", dirs_exist_ok=True)
+    overlay = folder / "kubernetes/overlays/tested"
+    overlay.mkdir(exist_ok=True)
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": ["../../base"],
+        "components": [f"../../components/{name}" for name in components],
+        "patches": [*patches],
+    }
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return built(overlay)
+
+
+def comparable(text):
+    """Return the manifests without what only Helm needs, and lists without an order sorted."""
+    found = documents(text)
+    for (kind, _), manifest in found.items():
+        if kind == "PersistentVolumeClaim":
+            assert manifest["metadata"].pop("annotations", {}) in (
+                {},
+                {"helm.sh/resource-policy": "keep"},
+            )
+        if kind == "CronJob":
+            _sort(pod_spec(manifest))
+    return found
+
+
+def _sort(pod):
+    (box,) = pod["containers"]
+    verb, *options = box["args"]
+    box["args"] = [verb, *sorted(options)]
+    for items in (box["env"], box["volumeMounts"], pod["volumes"]):
+        items.sort(key=lambda item: item["name"])
+
+
+def kubernetes_versions():
+    """Return the newest three versions of Kubernetes that kubernetes-validate knows."""
+    program = Path(shutil.which("kubernetes-validate")).resolve()
+    schemas = program.parent.parent.glob("lib/python3*/site-packages/kubernetes_validate/*/*")
+    found = [SCHEMA_FOLDER.fullmatch(path.name) for path in schemas]
+    newest = sorted(tuple(map(int, match.groups())) for match in found if match)[-3:]
+    return [".".join(map(str, version)) for version in newest]

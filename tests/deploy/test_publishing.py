@@ -1,0 +1,120 @@
+"""The steps of the release workflow, run against a registry on this machine."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+
+import pytest
+import yaml
+from deploy.containers import IMAGE, run, until
+from deploy.manifests import DEPLOY, ROOT, container, cronjob
+from deploy.workflows import Runner
+
+import invite_sweeper
+
+WORKFLOW = ROOT / ".github/workflows/release.yml"
+VERSION = invite_sweeper.__version__
+REGISTRY = """\
+version: 0.1
+storage: {{filesystem: {{rootdirectory: "{folder}"}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+log: {{accesslog: {{disabled: true}}, level: error}}
+"""
+LOGIN = {"USERNAME": "someone", "PASSWORD": "something"}
+
+pytestmark = pytest.mark.deploy_tools("helm", "oras", "docker-registry")
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def accepts(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def registry(tmp_path):
+    """The address of an empty registry without passwords."""
+    port = free_port()
+    path = tmp_path / "registry.yml"
+    path.write_text(REGISTRY.format(folder=tmp_path / "registry", port=port))
+    with subprocess.Popen(["docker-registry", "serve", path], stderr=subprocess.DEVNULL) as process:
+        until(lambda: accepts(port), within_s=20)
+        yield f"localhost:{port}"
+        process.terminate()
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Return a function that creates the runner of a job."""
+
+    def create(name, **variables):
+        environment = {"VERSION": f"v{VERSION}"} | variables
+        return Runner(WORKFLOW, name, tmp_path, environment)
+
+    return create
+
+
+def test_tag_that_is_not_the_version_is_refused(job, tmp_path):
+    (tmp_path / "invite_sweeper").symlink_to(ROOT / "invite_sweeper")
+    name = "Check that the tag is the version"
+
+    assert job("build").run(name).returncode == 0
+    for tag in ("v0.0.9", f"v{VERSION}.1", f"v{VERSION[:-1]}", "v"):
+        assert job("build", VERSION=tag).run(name).returncode != 0
+
+
+def test_chart_is_built_tested_pushed_and_installable(job, registry, tmp_path):
+    image, chart = f"{registry}/team/program", f"{registry}/team/charts/invite-sweeper"
+    shutil.copytree(DEPLOY / "helm", tmp_path / "deploy/helm")
+    for folder, name, program in (
+        ("tools", "helm", shutil.which("helm")),
+        ("fresh", "python", sys.executable),
+    ):
+        (tmp_path / folder / "bin").mkdir(parents=True)
+        (tmp_path / folder / "bin" / name).symlink_to(program)
+    build = job("build", IMAGE=image)
+    for name in ("Build the chart", "Test the chart"):
+        done = build.run(name)
+        assert done.returncode == 0, done.stderr
+    for file in (tmp_path / "chart").iterdir():
+        shutil.copy(file, tmp_path)
+
+    publish = job("publish-chart", CHART=chart)
+    for name, variables in {"Log in": LOGIN, "Push the chart that was tested": {}}.items():
+        done = publish.run(name, **variables)
+        assert done.returncode == 0, done.stderr
+
+    assert publish.outputs()["digest"].startswith("sha256:")
+    oci = (f"oci://{chart}", f"--version={VERSION}", "--plain-http")
+    text = run("helm", "template", "invite-sweeper", *oci, cwd=tmp_path).stdout
+    assert container(cronjob(text))["image"] == f"{image}:{VERSION}"
+    shown = yaml.safe_load(run("helm", "show", "chart", *oci, cwd=tmp_path).stdout)
+    assert shown["name"] == "invite-sweeper"
+
+
+@pytest.mark.slow
+@pytest.mark.deploy_tools("root", "podman", "buildah", "runc", "mmdebstrap", "pyproject-build")
+def test_pushed_image_is_the_one_that_was_built(job, registry, containers, image, tmp_path):
+    archive = tmp_path / "image.tar"
+    containers.podman("save", "--quiet", "--format=oci-archive", f"--output={archive}", IMAGE)
+    with tarfile.open(archive) as opened:
+        (entry,) = json.load(opened.extractfile("index.json"))["manifests"]
+    repository = f"{registry}/team/invite-sweeper"
+    publish = job("publish-image", IMAGE=repository)
+    pushing = {"DIGEST": entry["digest"]}
+    for name, variables in {"Log in": LOGIN, "Push the image that was tested": pushing}.items():
+        done = publish.run(name, **variables)
+        assert done.returncode == 0, done.stderr
+
+    home = os.environ | {"HOME": str(tmp_path)}
+    found = run("oras", "resolve", f"{repository}:{VERSION}", env=home).stdout.strip()
+    assert found == entry["digest"]

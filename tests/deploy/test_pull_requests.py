@@ -1,0 +1,207 @@
+"""The workflow and the hook that check a policy in a pull request."""
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from deploy.containers import run
+from deploy.manifests import DEPLOY, ROOT
+from deploy.stage import staged
+from deploy.workflows import Runner, load, steps
+
+from invite_sweeper.errors import ExitCode
+
+WORKFLOW = DEPLOY / "github/policy.yml"
+(MATCHER,) = yaml.safe_load((DEPLOY / "github/problem-matcher.json").read_text())["problemMatcher"]
+MARKER = "<!-- invite-sweeper plan -->\n"
+GITHUB_LIMIT = 65_536  # characters of a comment
+INVALID = """\
+version: 1
+organizations: [12]
+ruls: []
+"""
+GH = """#!/bin/sh
+case " $* " in
+*" --paginate "*) printf '%s' "$EARLIER" ;;
+*) echo "$*" >>"$RUNNER_TEMP/requests"; cp comment.md "$RUNNER_TEMP/posted" ;;
+esac
+"""
+
+
+@pytest.fixture
+def pull_request(tmp_path):
+    """Return a function that runs the steps of the job `plan` and returns their results."""
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    (commands / "gh").write_text(GH)
+    (commands / "gh").chmod(0o755)
+    path = f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    def run_steps(stage, account, *, earlier="", **limit):
+        policy = str(stage.folder / "policy/policy.yaml")
+        runner = Runner(WORKFLOW, "plan", tmp_path, {"PATH": path, "POLICY": policy})
+        atlas = {"MONGODB_ATLAS_BASE_URL": stage.base_url}
+        assert runner.run("Run a dry run", **account, **atlas).returncode == 0
+        code = {"CODE": runner.outputs()["code"]}
+        written = runner.run("Write the comment", **code, **limit)
+        assert written.returncode == 0, written.stderr
+        api = {"GH_TOKEN": "x", "COMMENTS": "all", "COMMENT": "one", "EARLIER": earlier}
+        posted = runner.run("Post the comment, or renew it", **api)
+        assert posted.returncode == 0, posted.stderr
+        stage.assert_untouched()
+        end = runner.run("End as the dry run did", **code)
+        requests = (tmp_path / "requests").read_text()
+        return end.returncode, (tmp_path / "posted").read_text(), requests
+
+    return run_steps
+
+
+def account_of(stage):
+    return {
+        "MONGODB_ATLAS_CLIENT_ID": (stage.folder / "secrets/client-id").read_text(),
+        "MONGODB_ATLAS_CLIENT_SECRET": (stage.folder / "secrets/client-secret").read_text(),
+    }
+
+
+@pytest.fixture
+def small(tmp_path):
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    with staged(folder, projects=2, stale=3, owner=os.getuid()) as stage:
+        yield stage
+
+
+def test_comment_lists_what_a_sweep_would_delete(pull_request, small):
+    code, comment, requests = pull_request(small, account_of(small))
+
+    assert code == ExitCode.DONE
+    assert comment.startswith(MARKER)
+    assert comment.count("old0@example.com") == 2
+    assert all(invitation in comment for invitation in small.stale)
+    assert requests == "api --silent all --field body=@comment.md\n"
+
+
+def test_earlier_comment_is_renewed(pull_request, small):
+    _, _, requests = pull_request(small, account_of(small), earlier="41\n42\n")
+
+    assert requests == "api --silent --method PATCH one/41 --field body=@comment.md\n"
+
+
+def test_refused_plan_is_commented_as_code_and_fails_the_check(pull_request, small):
+    policy = small.folder / "policy/policy.yaml"
+    policy.write_text(policy.read_text().replace("max_deletions: 100000", "max_deletions: 1"))
+    code, comment, _ = pull_request(small, account_of(small))
+
+    assert code == ExitCode.REFUSED
+    assert "The dry run ended with exit code 3. Nothing was deleted." in comment
+    assert "\n    Error: " in comment
+    assert "old0@example.com" in comment
+
+
+def test_refused_credentials_are_commented_without_the_secret(pull_request, small):
+    wrong = account_of(small) | {"MONGODB_ATLAS_CLIENT_SECRET": "mdb_sa_sk_wrong"}
+    code, comment, _ = pull_request(small, wrong)
+
+    assert code == ExitCode.CREDENTIALS
+    assert "exit code 5" in comment
+    assert "mdb_sa_sk_wrong" not in comment
+
+
+def test_long_report_is_cut_at_a_line_and_says_so(pull_request, small, tmp_path):
+    limit = int(steps(WORKFLOW, "plan")["Write the comment"]["env"]["LIMIT"])
+    _, comment, _ = pull_request(small, account_of(small), LIMIT="1200")
+    shown, last = comment.rstrip("\n").rsplit("\n\n", 1)
+    whole = (tmp_path / "whole.md").read_text()
+
+    assert limit + 1000 < GITHUB_LIMIT
+    assert 1000 < len(shown.encode()) < 1200
+    assert whole.startswith(shown)
+    assert shown.endswith("\n")
+    assert last.startswith("The report is longer than a comment.")
+
+
+def test_workflow_runs_no_command_that_deletes_and_gives_secrets_to_one_step():
+    jobs = load(WORKFLOW)["jobs"]
+    all_steps = [step for job in jobs.values() for step in job["steps"]]
+    scripts = "\n".join(step.get("run", "") for step in all_steps)
+
+    commands = set(re.findall(r"^ *(?:if .*; then )?invite-sweeper (\w+)", scripts, re.MULTILINE))
+    assert commands == {"validate", "plan", "report"}
+    with_secrets = [step["name"] for step in all_steps if "secrets." in str(step)]
+    assert with_secrets == ["Run a dry run"]
+    assert "secrets." not in str(jobs["validate"])
+    assert jobs["plan"]["if"].endswith("== github.repository")
+    assert jobs["plan"]["permissions"] == {"contents": "read", "pull-requests": "write"}
+
+
+def test_problem_matcher_finds_file_line_column_and_message_of_every_error(tmp_path):
+    (tmp_path / "policy.yaml").write_text(INVALID)
+    runner = Runner(WORKFLOW, "validate", tmp_path, {"POLICY": "policy.yaml", "FILES": "files"})
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = runner.run("Validate the policy", PATH=path)
+    (pattern,) = MATCHER["pattern"]
+    found = [re.match(pattern["regexp"], line) for line in done.stderr.splitlines()]
+    groups = [match.groups() for match in found if match]
+
+    assert done.returncode == ExitCode.USAGE
+    assert done.stdout == "::add-matcher::files/problem-matcher.json\n"
+    assert [group[:3] for group in groups] == [
+        ("policy.yaml", "1", "1"),
+        ("policy.yaml", "2", "17"),
+        ("policy.yaml", "3", "1"),
+    ]
+    assert all(len(group[3]) > 10 for group in groups)
+    assert [pattern[key] for key in ("file", "line", "column", "message")] == [1, 2, 3, 4]
+
+
+def git(folder, *arguments):
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+    return run("git", *identity, "-C", folder, *arguments).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A git repository with two policies, whose hooks come from a repository of this program."""
+    program = tmp_path / "program"
+    program.mkdir()
+    for name in ("invite_sweeper", "config"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, program / name, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".pre-commit-hooks.yaml"):
+        shutil.copy(ROOT / name, program)
+    user = tmp_path / "user"
+    user.mkdir()
+    for folder in (program, user):
+        git(folder, "init", "--quiet")
+    git(program, "add", ".")
+    git(program, "commit", "--quiet", "--message=Import")
+    hooks = [{"id": "invite-sweeper-validate"}]
+    source = {"repo": str(program), "rev": git(program, "rev-parse", "HEAD"), "hooks": hooks}
+    (user / ".pre-commit-config.yaml").write_text(yaml.safe_dump({"repos": [source]}))
+    for name in ("policy.yaml", "eu/policy.yaml"):
+        (user / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / "config/policy.yaml", user / name)
+    (user / "other.yaml").write_text(INVALID)
+    git(user, "add", ".")
+    return user
+
+
+@pytest.mark.slow
+@pytest.mark.deploy_tools("pre-commit", "git")
+def test_hook_installed_by_pre_commit_accepts_valid_policies_and_shows_errors(repository, tmp_path):
+    environment = os.environ | {"PRE_COMMIT_HOME": str(tmp_path / "cache")}
+    command = ("pre-commit", "run", "--all-files", "--color=never")
+    options = {"cwd": repository, "env": environment, "check": False, "timeout_s": 180}
+    valid = run(*command, **options)
+    assert valid.returncode == 0, valid.stdout + valid.stderr
+    assert "Passed" in valid.stdout
+
+    (repository / "eu/policy.yaml").write_text(INVALID)
+    invalid = run(*command, **options)
+    assert invalid.returncode == 1
+    assert "eu/policy.yaml:2:17: organizations[0]: " in invalid.stdout
+    assert "other.yaml" not in invalid.stdout

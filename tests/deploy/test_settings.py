@@ -1,0 +1,213 @@
+"""Each setting renders alike with Helm and with kustomize, and matches Kubernetes' schemas."""
+
+from dataclasses import dataclass, field
+
+import pytest
+import yaml
+from deploy.containers import run
+from deploy.manifests import DEPLOY, KUBERNETES, built, container, cronjob, documents, pod_spec
+from deploy.rendering import CHART, comparable, kubernetes_versions, overlaid, rendered
+
+pytestmark = pytest.mark.deploy_tools("helm", "kustomize")
+
+GATEWAY_RULE = {
+    "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+    "ports": [{"protocol": "TCP", "port": 9091}],
+}
+PROXY_RULE = {
+    "to": [{"ipBlock": {"cidr": "192.0.2.10/32"}}],
+    "ports": [{"protocol": "TCP", "port": 3128}],
+}
+PROXY = {"url": "http://proxy.example.com:3128", "noProxy": ".svc,.cluster.local"}
+NAMED = [{"name": "PROD", "secretName": "invite-sweeper-prod", "kind": "service-account"}]
+PUSHED = {"metrics": {"pushgateway": "http://pushgateway.monitoring.svc:9091"}}
+TEXTFILE = {"metrics": {"textfile": {"claimName": "invite-sweeper-metrics"}}}
+CHECKPOINT = {"checkpoint": {"claimName": "invite-sweeper-checkpoint"}}
+STORAGE = {"spec": {"storageClassName": "fast", "resources": {"requests": {"storage": "5Gi"}}}}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Values of the chart, and the components and patches of kustomize that do the same."""
+
+    name: str
+    values: dict
+    components: tuple = ()
+    patches: list = field(default_factory=list)
+
+
+def patch(kind, name, change):
+    target = {"apiVersion": {"CronJob": "batch/v1"}.get(kind, "v1"), "kind": kind}
+    meta = {"metadata": {"name": name, "namespace": "invite-sweeper"}}
+    return [{"patch": yaml.safe_dump(target | meta | change)}]
+
+
+def egress(*rules):
+    return {"networkPolicy": {"egress": list(rules)}}
+
+
+SETTINGS = [
+    Setting("defaults", {}),
+    Setting("armed", {"mode": "sweep"}, ("armed",)),
+    Setting("shards", {"shards": 3}, ("sharded",)),
+    Setting(
+        "shards on one node",
+        {"shards": 3, "audit": {"accessMode": "ReadWriteOnce"}},
+        ("sharded", "sharded-one-node"),
+    ),
+    Setting("API key", {"credentials": {"kind": "api-key"}}, ("api-key",)),
+    Setting("named credentials", {"credentials": {"named": NAMED}}, ("named-credentials",)),
+    Setting(
+        "signing key", {"signingKey": {"secretName": "invite-sweeper-signing"}}, ("signing-key",)
+    ),
+    Setting("checkpoint", CHECKPOINT, ("checkpoint",)),
+    Setting("checkpoint of shards", CHECKPOINT | {"shards": 3}, ("sharded", "checkpoint-sharded")),
+    Setting("pushgateway", PUSHED | egress(GATEWAY_RULE), ("pushgateway",)),
+    Setting("textfile", TEXTFILE, ("textfile",)),
+    Setting("textfile of shards", TEXTFILE | {"shards": 3}, ("sharded", "textfile-sharded")),
+    Setting("alerts", {"prometheusRule": {"enabled": True}}, ("alerts",)),
+    Setting("proxy", {"proxy": PROXY} | egress(PROXY_RULE), ("proxy",)),
+    Setting("no NetworkPolicy", {"networkPolicy": {"enabled": False}}, ("no-network-policy",)),
+    Setting("existing claim", {"audit": {"existingClaim": "company-audit"}}, ("existing-claim",)),
+    Setting(
+        "storage",
+        {"audit": {"size": "5Gi", "storageClassName": "fast"}},
+        patches=patch("PersistentVolumeClaim", "invite-sweeper-audit", STORAGE),
+    ),
+    Setting(
+        "schedule and time zone",
+        {"schedule": "5 4 * * *", "timeZone": "America/New_York"},
+        patches=patch(
+            "CronJob",
+            "invite-sweeper",
+            {"spec": {"schedule": "5 4 * * *", "timeZone": "America/New_York"}},
+        ),
+    ),
+    Setting(
+        "all components together",
+        {
+            "mode": "sweep",
+            "shards": 3,
+            "audit": {"accessMode": "ReadWriteOnce", "existingClaim": "company-audit"},
+            "credentials": {"kind": "api-key", "named": NAMED},
+            "signingKey": {"secretName": "invite-sweeper-signing"},
+            "metrics": PUSHED["metrics"] | TEXTFILE["metrics"],
+            "prometheusRule": {"enabled": True},
+            "proxy": PROXY,
+        }
+        | CHECKPOINT
+        | egress(GATEWAY_RULE, PROXY_RULE),
+        (
+            *("armed", "sharded", "sharded-one-node", "existing-claim", "api-key"),
+            *("named-credentials", "signing-key", "checkpoint-sharded", "pushgateway"),
+            *("textfile-sharded", "alerts", "proxy"),
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_setting_renders_alike_with_helm_and_kustomize(setting, tmp_path):
+    chart = comparable(rendered(setting.values, tmp_path))
+    overlay = comparable(overlaid(setting.components, tmp_path, patches=setting.patches))
+
+    assert chart == overlay
+    if setting.name != "defaults":
+        assert chart != comparable(built(KUBERNETES / "base"))
+
+
+def test_customized_overlay_and_example_values_render_alike(tmp_path):
+    chart = comparable(rendered({}, tmp_path, CHART / "examples/customized.yaml"))
+
+    assert chart == comparable(built(KUBERNETES / "overlays/customized"))
+
+
+def test_customized_example_changes_every_value_without_a_component():
+    """A new value needs an example, or a component in SETTINGS."""
+    changed = set(yaml.safe_load((CHART / "examples/customized.yaml").read_text()))
+    changed |= {key for setting in SETTINGS for key in setting.values}
+    every = set(yaml.safe_load((CHART / "values.yaml").read_text()))
+
+    assert every - changed == {"deadlineMinutes", "retries", "policy"}
+
+
+def test_every_component_is_in_the_table():
+    folders = {path.name for path in (KUBERNETES / "components").iterdir()}
+
+    assert folders == {name for setting in SETTINGS for name in setting.components}
+
+
+@pytest.mark.slow
+@pytest.mark.deploy_tools("kubernetes-validate")
+def test_every_manifest_matches_the_schemas_of_the_newest_three_versions(tmp_path):
+    texts = [rendered(setting.values, tmp_path) for setting in SETTINGS]
+    texts += [overlaid(each.components, tmp_path, patches=each.patches) for each in SETTINGS]
+    texts += [rendered({}, tmp_path, CHART / "examples/customized.yaml")]
+    texts += [built(path) for path in sorted((KUBERNETES / "overlays").iterdir())]
+    texts += [(KUBERNETES / "namespace.yaml").read_text()]
+    manifests = [each for text in texts for each in documents(text).values()]
+    native = [each for each in manifests if each["kind"] != "PrometheusRule"]
+    path = tmp_path / "all.yaml"
+    path.write_text(yaml.safe_dump_all(native))
+    versions = kubernetes_versions()
+
+    assert len(versions) == 3
+    assert len(native) > 150
+    for version in versions:
+        done = run("kubernetes-validate", "--strict", "-k", version, path, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert (done.stdout + done.stderr).count("passed for resource") == len(native)
+
+
+def test_labels_of_values_do_not_replace_the_label_of_the_network_policy(tmp_path):
+    text = rendered({"podLabels": {"app.kubernetes.io/name": "other"}}, tmp_path)
+    labels = cronjob(text)["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+
+    assert labels == {"app.kubernetes.io/name": "invite-sweeper"}
+
+
+def test_affinity_of_values_is_kept_beside_that_of_one_node(tmp_path):
+    own = {"labelSelector": {"matchLabels": {"a": "b"}}, "topologyKey": "zone"}
+    affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [own]}}
+    values = {"shards": 2, "audit": {"accessMode": "ReadWriteOnce"}, "affinity": affinity}
+    pod = pod_spec(cronjob(rendered(values, tmp_path)))
+
+    terms = pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert terms[0] == own
+    assert terms[1]["topologyKey"] == "kubernetes.io/hostname"
+
+
+def test_one_pod_has_no_affinity(tmp_path):
+    text = rendered({"audit": {"accessMode": "ReadWriteOnce"}}, tmp_path)
+
+    assert "affinity" not in pod_spec(cronjob(text))
+
+
+def test_named_credentials_alone_mount_no_secret_without_a_name(tmp_path):
+    named = [{"name": "EU_1", "secretName": "eu", "kind": "api-key"}]
+    job = cronjob(rendered({"credentials": {"secretName": "", "named": named}}, tmp_path))
+
+    assert [entry["name"] for entry in container(job)["env"]] == [
+        "MONGODB_ATLAS_PUBLIC_API_KEY_EU_1_FILE",
+        "MONGODB_ATLAS_PRIVATE_API_KEY_EU_1_FILE",
+    ]
+    secrets = [v["secret"]["secretName"] for v in pod_spec(job)["volumes"] if "secret" in v]
+    assert secrets == ["eu"]
+
+
+def test_host_path_mounts_a_directory_that_must_exist(tmp_path):
+    path = "/var/lib/node-exporter"
+    job = cronjob(rendered({"metrics": {"textfile": {"hostPath": path}}}, tmp_path))
+    (volume,) = (v for v in pod_spec(job)["volumes"] if v["name"] == "metrics")
+
+    assert volume["hostPath"] == {"path": path, "type": "Directory"}
+
+
+def test_alerts_of_chart_and_component_are_those_of_monitoring():
+    source = (DEPLOY / "monitoring/alerts.yaml").read_text()
+    (rule,) = documents(
+        (KUBERNETES / "components/alerts/prometheus-rule.yaml").read_text()
+    ).values()
+
+    assert (CHART / "files/alerts.yaml").read_text() == source
+    assert rule["spec"] == yaml.safe_load(source)
