@@ -211,7 +211,9 @@ def last_population(
 
 
 def _intent_key(record: Record, run_id: object) -> tuple[object, ...]:
-    return (run_id, *(record.get(name) for name in ("source", "project_id", "invitation_id")))
+    # A user has the same id in two organizations.
+    names = ("source", "org_id", "project_id", "invitation_id")
+    return (run_id, *(record.get(name) for name in names))
 
 
 def _open_intent(record: Record, runs_by_id: Mapping[object, RunRecord]) -> OpenIntent:

@@ -38,6 +38,7 @@ _MAX_NAMED_RUNS = 5
 """Unfinished runs that a warning names: the last ones."""
 _ID_FIELD = b',"invitation_id":"'
 _PROJECT_NAME_FIELD = b',"project_name":'
+_ORG_FIELD = b',"org_id":"'
 _SOURCE_FIELD = b',"source":"'
 _TS_BYTES = len('{"ts":"2026-11-25T01:02:03.000000Z')
 """Bytes before `run_id`, the same in every line."""
@@ -196,19 +197,22 @@ def _was_not_sent(record: Mapping[str, object]) -> bool:
 
 
 def _invitation_key(line: bytes, fields_start: int) -> bytes:
-    """Return bytes that identify an invitation: its ID, project ID and source.
+    """Return bytes that identify an invitation: its ID, project ID, organization ID and source.
 
+    A user has the same ID in two organizations.
     They are sliced from a line in this program's format, and built the same way for other lines.
     """
     if line.startswith(_ID_FIELD, fields_start):
         end, source = line.find(_PROJECT_NAME_FIELD, fields_start), line.rfind(_SOURCE_FIELD)
-        if fields_start < end < source:
+        org = line.find(_ORG_FIELD, end)
+        if fields_start < end < org < source:
             return (
                 line[fields_start:end]
+                + line[org : line.find(b'"', org + len(_ORG_FIELD)) + 1]
                 + line[source : line.find(b'"', source + len(_SOURCE_FIELD)) + 1]
             )
     record = parse_record(line) or {}
-    names = ("invitation_id", "project_id", "source")
+    names = ("invitation_id", "project_id", "org_id", "source")
     return b"".join(b',"%b":%b' % (n.encode(), orjson.dumps(record.get(n))) for n in names)
 
 

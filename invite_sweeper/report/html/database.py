@@ -491,5 +491,5 @@ def load_lines(db: sqlite3.Connection, files: Sequence[Path]) -> tuple[LogFile, 
 
 
 def _key(line: Mapping[str, object]) -> str:
-    parts = (line.get(name) for name in ("source", "project_id", "invitation_id"))
+    parts = (line.get(name) for name in ("source", "org_id", "project_id", "invitation_id"))
     return "/".join(to_text(part) for part in parts)

@@ -11,6 +11,7 @@ from builders import ORG, invitation, object_id
 from invite_sweeper.audit import last_population, open_intents, read_runs
 from invite_sweeper.audit.tampering import Tampering
 from invite_sweeper.audit.verify import verify
+from invite_sweeper.models import Source
 
 OTHER = object_id(0xFFF)
 URL, ELSEWHERE = "https://cloud.example.com", "https://cloud.example.org"
@@ -136,6 +137,21 @@ def test_intent_of_one_run_is_not_resolved_by_an_outcome_of_the_other(path):
     write_group(path, lines)
     error = verify([path]).error
     assert (error.kind, error.position.line) == (Tampering.WITHOUT_INTENT, 4)
+
+
+def test_user_with_one_id_in_two_organizations_has_an_intent_in_each(path):
+    fields = [
+        fields_of(invitation(1, project_id=org, org_id=org, source=Source.ORG_USERS))
+        for org in (ORG, OTHER)
+    ]
+    lines = [("a", "run_started", started(ORG))]
+    lines += [("a", "intent", each) for each in fields]
+    write_group(path, lines)
+    assert len(open_intents(path)) == 2
+    ends = [("a", "outcome", each | answer()) for each in fields]
+    path.unlink()
+    write_group(path, [*lines, *ends, ("a", "run_finished", {"exit_code": 0})])
+    assert verify([path]).error is None
 
 
 def test_seq_is_checked_for_each_run(path):
