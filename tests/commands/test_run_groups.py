@@ -253,7 +253,7 @@ def test_one_that_fails_while_deleting_does_not_stop_the_others(group):
 
 def test_signal_while_the_second_is_swept_skips_the_rest_and_ends_with_8(group):
     group.invite(2, 4, 2)
-    group.desk.keys["execution"] = {"concurrency": 1, "grace": "0s"}
+    group.desk.keys["execution"] = {"concurrency": 1, "grace": "1s"}
     group.sim.faults.add(
         faults.hang(), method="DELETE", path=f"*/groups/{group.desk.projects[1]}/*", times=None
     )
@@ -270,7 +270,6 @@ def test_signal_while_the_second_is_swept_skips_the_rest_and_ends_with_8(group):
     assert outcomes.count("deleted") == 2
     assert set(outcomes[2:]) == {"unknown", "skipped"}
     assert group.verify() == 0
-    assert group.sweep().code in {0, 4}
 
 
 # The log ------------------------------------------------------------------------------------
