@@ -268,7 +268,9 @@ def test_signal_while_the_second_is_swept_skips_the_rest_and_ends_with_8(group):
     assert [line["exit_code"] for line in group.desk.lines("run_finished")] == [0, 8, 8]
     outcomes = [line["outcome"] for line in group.desk.lines("outcome")]
     assert outcomes.count("deleted") == 2
-    assert set(outcomes[2:]) == {"unknown", "skipped"}
+    assert len(outcomes) == 8
+    # The DELETE that hangs is `unknown`, or `skipped` where the signal came just before it.
+    assert set(outcomes[2:]) <= {"unknown", "skipped"}
     assert group.verify() == 0
 
 
