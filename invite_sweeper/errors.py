@@ -167,6 +167,10 @@ class RunError(Exception):
         self.consequence = consequence
         self.hint = hint
 
+    def to_json(self) -> dict[str, str]:
+        """Return the three parts, as `--output json` writes them."""
+        return {"message": self.message, "consequence": self.consequence, "hint": self.hint}
+
     @override
     def __str__(self) -> str:
         return " ".join(part for part in (self.message, self.consequence, self.hint) if part)

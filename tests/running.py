@@ -34,6 +34,17 @@ class Done:
         """The JSON object on stdout."""
         return json.loads(self.out)
 
+    @property
+    def has_result(self) -> bool:
+        """Whether a run began; otherwise stdout has only the error, and only as JSON."""
+        if not self.out:
+            return False
+        if self.summary.keys() == {"exit_code", "error"}:
+            assert self.summary["exit_code"] == self.code
+            assert self.summary["error"]["message"]
+            return False
+        return True
+
 
 @dataclass
 class Desk:

@@ -19,7 +19,7 @@ from invite_sweeper.models import Invitation, Outcome
 
 _ID = re.compile(r"[0-9a-f]{24}")
 _RUN_EVENTS = frozenset({b"run_started", b"run_finished"})
-_INTENT_EVENTS = frozenset({b"run_started", b"intent", b"outcome"})
+_INTENT_EVENTS = frozenset({b"run_started", b"intent", b"outcome", b"run_finished"})
 _OUTCOME_EVENTS = frozenset({b"outcome"})
 _COMPLETE_EXIT_CODES = frozenset(code for code in ExitCode if code.read_everything)
 """Exit codes of runs that read all they could and were not stopped: 0, 4 and 10."""
@@ -40,6 +40,11 @@ class RunRecord:
     run_id: str
     start_record: Record = field(default_factory=dict)
     end_record: Record = field(default_factory=dict)
+
+    @property
+    def group_id(self) -> str:
+        """The id that the runs of one command share; a run without one is a group of its own."""
+        return _text(self.start_record.get("group_id")) or self.run_id
 
     @property
     def finished(self) -> bool:
@@ -80,25 +85,28 @@ class RunRecord:
 
 
 def read_runs(*paths: Path) -> Iterator[RunRecord]:
-    """Yield the runs of the logs in order, with one run in memory at a time.
+    """Yield the runs of the logs in the order of their ends.
+
+    The lines of runs of one command alternate. A run without an end is yielded when the next
+    command starts, or after the last line. Memory holds the runs of one command.
 
     Raises:
         GuardRefused: A line is damaged.
         UsageError: A file cannot be read.
     """
-    run: RunRecord | None = None
+    unfinished: dict[str, RunRecord] = {}
     for record in read_records(paths, _RUN_EVENTS):
         run_id = str(record.get("run_id"))
-        if run is not None and run.run_id != run_id:
-            yield run
-            run = None
-        if record.get("event") == "run_started":
-            run = RunRecord(run_id, start_record=record)
-        else:
-            yield RunRecord(run_id, run.start_record if run else {}, record)
-            run = None
-    if run is not None:
-        yield run
+        if record.get("event") == "run_finished":
+            started = unfinished.pop(run_id, RunRecord(run_id))
+            yield RunRecord(run_id, started.start_record, record)
+            continue
+        run = RunRecord(run_id, start_record=record)
+        if any(each.group_id != run.group_id for each in unfinished.values()):
+            yield from unfinished.values()
+            unfinished.clear()
+        unfinished[run_id] = run
+    yield from unfinished.values()
 
 
 def _text(value: object) -> str | None:
@@ -137,7 +145,8 @@ def open_intents(*paths: Path) -> tuple[OpenIntent, ...]:
     """Return the intents of all runs that have no outcome, in order.
 
     An outcome with `recovers` resolves the intent of the run that it names. Memory grows with
-    the number of intents open at one time, which is limited by the requests in flight.
+    the number of intents open at one time, which is limited by the requests in flight, and
+    with the number of runs without an end.
 
     Raises:
         GuardRefused: A line is damaged, so the requests that were sent are not all known.
@@ -149,11 +158,10 @@ def open_intents(*paths: Path) -> tuple[OpenIntent, ...]:
         run_id = record.get("run_id")
         match record.get("event"):
             case "run_started":
-                open_run_ids = {run for run, *_ in without_outcome}
-                runs_by_id = {
-                    run: start for run, start in runs_by_id.items() if run in open_run_ids
-                }
                 runs_by_id[run_id] = RunRecord(str(run_id), start_record=record)
+            case "run_finished":
+                if not any(run == run_id for run, *_ in without_outcome):
+                    runs_by_id.pop(run_id, None)
             case "intent":
                 without_outcome[_intent_key(record, run_id)] = record
             case _:
@@ -205,7 +213,9 @@ def last_population(
 
 
 def _intent_key(record: Record, run_id: object) -> tuple[object, ...]:
-    return (run_id, *(record.get(name) for name in ("source", "project_id", "invitation_id")))
+    # A user has the same id in two organizations.
+    names = ("source", "org_id", "project_id", "invitation_id")
+    return (run_id, *(record.get(name) for name in names))
 
 
 def _open_intent(record: Record, runs_by_id: Mapping[object, RunRecord]) -> OpenIntent:

@@ -287,6 +287,8 @@ class GroupCommit:
 class AuditLog:
     """The audit log of one run, open for appending.
 
+    `for_run` returns the log of another run of the same command: same file, same chain.
+
     Attributes:
         path: The path as given to `open`.
         torn_copy: The file to which an earlier run's torn last line was moved; None without one.
@@ -295,6 +297,7 @@ class AuditLog:
     def __init__(
         self,
         path: Path,
+        run_id: str,
         chain: HashChain,
         file: LogFile,
         writer: GroupCommit,
@@ -302,6 +305,7 @@ class AuditLog:
     ) -> None:
         self.path = path
         self.torn_copy = torn_copy
+        self._run_id = run_id
         self._chain = chain
         self._file = file
         self._writer = writer
@@ -329,9 +333,13 @@ class AuditLog:
         """
         absolute = path.absolute()
         opened = open_log_file(absolute)
-        chain = HashChain(run_id, opened.last_hash, clock)
+        chain = HashChain(opened.last_hash, clock)
         file = LogFile(absolute, opened, copy)
-        return cls(path, chain, file, GroupCommit(file, opened.size), opened.torn_copy)
+        return cls(path, run_id, chain, file, GroupCommit(file, opened.size), opened.torn_copy)
+
+    def for_run(self, run_id: str) -> "AuditLog":
+        """Return the log of another run, which writes to the same file; close only one of them."""
+        return AuditLog(self.path, run_id, self._chain, self._file, self._writer, self.torn_copy)
 
     @property
     def offset(self) -> int:
@@ -362,7 +370,7 @@ class AuditLog:
         if not RESERVED_FIELDS.isdisjoint(fields):
             raise ValueError(f"reserved field names: {RESERVED_FIELDS & fields.keys()}")
         self._writer.check_not_failed()
-        self._writer.append(self._chain.add(event, fields))
+        self._writer.append(self._chain.add(self._run_id, event, fields))
 
     async def sync(self) -> None:
         """Wait until every line written so far is on disk. Concurrent callers share one fsync.

@@ -35,12 +35,18 @@ class LinePosition(NamedTuple):
 
 
 class LineHeader(NamedTuple):
-    """The fields that give a line its position in the hash chain."""
+    """The fields that give a line its position in the hash chain.
+
+    Attributes:
+        group_id: The id that the runs of one command share, in `run_started`; by default the
+            run's own.
+    """
 
     run_id: str
     seq: int
     event: str
     prev: str
+    group_id: str
 
     @classmethod
     def parse(cls, line: bytes) -> "LineHeader | None":
@@ -51,7 +57,10 @@ class LineHeader(NamedTuple):
         run_id, seq, event, prev = map(record.get, ("run_id", "seq", "event", "prev"))
         if not (isinstance(run_id, str) and isinstance(event, str) and isinstance(prev, str)):
             return None
-        return cls(run_id, seq, event, prev) if type(seq) is int else None
+        if type(seq) is not int:
+            return None
+        group_id = record.get("group_id")
+        return cls(run_id, seq, event, prev, group_id if isinstance(group_id, str) else run_id)
 
 
 def parse_record(line: bytes) -> Record | None:

@@ -5,6 +5,7 @@ Converts an invitation to the fields of its lines and back.
 
 import operator
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -326,36 +327,37 @@ def checksum_ok(line: bytes) -> bool | None:
 
 
 class HashChain:
-    """Builds the lines of one run: numbered, dated, each with the hash of the line before.
+    """Builds the lines of a log: numbered in each run, dated, each with the hash of the one before.
+
+    The runs of one command share a chain, so their lines may alternate.
 
     Attributes:
         last_hash: Hash of the last line, 64 hex digits; `prev` of the next line.
     """
 
-    def __init__(self, run_id: str, last_hash: str, clock: Callable[[], datetime]) -> None:
+    def __init__(self, last_hash: str, clock: Callable[[], datetime]) -> None:
         self.last_hash = last_hash
-        self._run_id = run_id
-        self._seq = 0
+        self._seq: Counter[str] = Counter()
         self._clock = clock
 
-    def add(self, event: str, fields: Mapping[str, object]) -> bytes:
-        """Return the next line, without its newline."""
+    def add(self, run_id: str, event: str, fields: Mapping[str, object]) -> bytes:
+        """Return the next line, of this run, without its newline."""
         ts = format_timestamp(self._clock())
-        line = self._line(ts, event, fields)
+        line = self._line(ts, run_id, event, fields)
         if not _is_loggable(line):
-            line = self._line(ts, event, loggable(fields))
+            line = self._line(ts, run_id, event, loggable(fields))
         if event == CHECKSUMMED_EVENT:
             line = add_checksum(line)
-        self._seq += 1
+        self._seq[run_id] += 1
         self.last_hash = line_hash(line)
         return line
 
-    def _line(self, ts: str, event: str, fields: Mapping[str, object]) -> bytes:
+    def _line(self, ts: str, run_id: str, event: str, fields: Mapping[str, object]) -> bytes:
         return to_json(
             {
                 "ts": ts,
-                "run_id": self._run_id,
-                "seq": self._seq + 1,
+                "run_id": run_id,
+                "seq": self._seq[run_id] + 1,
                 "event": event,
                 "prev": self.last_hash,
                 **fields,

@@ -49,8 +49,9 @@ class ExpectedLine:
 
     Attributes:
         prev: Hash of the previous line.
-        run_id: Run of the previous line; empty at the start.
-        seq: Number of the previous line in its run, plus 1.
+        run_id: Run of the previous line, or of the current one if both are of one command;
+            empty at the start.
+        seq: Number of the last line of this run, plus 1.
         previous_line: The previous line; None at the start of a file.
         known_runs: IDs of all runs so far.
     """

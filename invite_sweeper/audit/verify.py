@@ -38,6 +38,7 @@ _MAX_NAMED_RUNS = 5
 """Unfinished runs that a warning names: the last ones."""
 _ID_FIELD = b',"invitation_id":"'
 _PROJECT_NAME_FIELD = b',"project_name":'
+_ORG_FIELD = b',"org_id":"'
 _SOURCE_FIELD = b',"source":"'
 _TS_BYTES = len('{"ts":"2026-11-25T01:02:03.000000Z')
 """Bytes before `run_id`, the same in every line."""
@@ -50,8 +51,10 @@ class IntentTracker:
 
     Attributes:
         runs: Number of runs that started.
-        run_id: The current run; empty before the first.
-        finished: Whether the current run wrote its last line.
+        run_id: The run of the current line; empty before the first.
+        group_id: The id that the runs of the current command share; their lines may alternate.
+        open_runs: Runs of this command without a last line so far; the value is False if the
+            first lines of the run are in another file.
         known_runs: IDs of all runs so far.
         unfinished: IDs of earlier runs without a last line, in order.
         without_checksum: Number of finished runs without a `seal` in the last line.
@@ -61,22 +64,22 @@ class IntentTracker:
     def __init__(self) -> None:
         self.runs = 0
         self.run_id = ""
-        self.finished = True
+        self.group_id = ""
+        self.open_runs: dict[str, bool] = {}
         self.known_runs: set[str] = set()
         self.unfinished: list[str] = []
         self.without_checksum = 0
         self.recovered_elsewhere = 0
         self._open_intents: dict[tuple[str, bytes], tuple[Path, int]] = {}
-        self._seen_from_start = True
 
-    def start_run(self, run_id: str, *, from_start: bool = True) -> None:
+    def start_run(self, run_id: str, group_id: str, *, from_start: bool = True) -> None:
         """Start a run. Pass `from_start=False` if its first lines are in another file."""
-        if not self.finished:
-            self.unfinished.append(self.run_id)
+        if group_id != self.group_id:
+            self.unfinished.extend(self.open_runs)
+            self.open_runs.clear()
         self.runs += 1
-        self.run_id = run_id
-        self.finished = False
-        self._seen_from_start = from_start
+        self.run_id, self.group_id = run_id, group_id
+        self.open_runs[run_id] = from_start
         self.known_runs.add(run_id)
 
     def repeated_run_error(
@@ -104,7 +107,7 @@ class IntentTracker:
             line_number: Line number, from 1.
         """
         if event == b"run_finished":
-            self.finished = True
+            self.open_runs.pop(self.run_id, None)
             is_intact = checksum_ok(line)
             self.without_checksum += is_intact is None
             if is_intact is False:
@@ -123,13 +126,13 @@ class IntentTracker:
             torn: Whether the last line is torn, which explains a run without an end.
         """
         count = len(self._open_intents)
-        if not self.finished and not torn:
+        if self.open_runs and not torn:
             return VerificationError(
                 last_position,
                 Tampering.CUT_SHORT,
-                f"Run {self.run_id} has no end and {pluralize(count, 'intent')} without an "
-                "outcome: it was killed, or lines were removed. The next sweep resolves the "
-                "intents of a killed run.",
+                f"Run {next(iter(self.open_runs))} has no end and {pluralize(count, 'intent')} "
+                "without an outcome: it was killed, or lines were removed. The next sweep "
+                "resolves the intents of a killed run.",
             )
         if self._open_intents:
             (run_id, _), (path, number) = next(iter(self._open_intents.items()))
@@ -179,7 +182,7 @@ class IntentTracker:
                 return None
             if self._open_intents.pop((recovers, key), None) is not None:
                 return None
-        if _was_not_sent(record) or not self._seen_from_start:
+        if _was_not_sent(record) or not self.open_runs.get(self.run_id, True):
             return None
         return VerificationError(
             LinePosition(path, line_number),
@@ -194,19 +197,22 @@ def _was_not_sent(record: Mapping[str, object]) -> bool:
 
 
 def _invitation_key(line: bytes, fields_start: int) -> bytes:
-    """Return bytes that identify an invitation: its ID, project ID and source.
+    """Return bytes that identify an invitation: its ID, project ID, organization ID and source.
 
+    A user has the same ID in two organizations.
     They are sliced from a line in this program's format, and built the same way for other lines.
     """
     if line.startswith(_ID_FIELD, fields_start):
         end, source = line.find(_PROJECT_NAME_FIELD, fields_start), line.rfind(_SOURCE_FIELD)
-        if fields_start < end < source:
+        org = line.find(_ORG_FIELD, end)
+        if fields_start < end < org < source:
             return (
                 line[fields_start:end]
+                + line[org : line.find(b'"', org + len(_ORG_FIELD)) + 1]
                 + line[source : line.find(b'"', source + len(_SOURCE_FIELD)) + 1]
             )
     record = parse_record(line) or {}
-    names = ("invitation_id", "project_id", "source")
+    names = ("invitation_id", "project_id", "org_id", "source")
     return b"".join(b',"%b":%b' % (n.encode(), orjson.dumps(record.get(n))) for n in names)
 
 
@@ -266,6 +272,8 @@ class _Verifier:
         self._prev = GENESIS_HASH.encode()
         self._seq = 0
         self._run_prefix = b""
+        self._run_id = ""
+        self._last_seqs: dict[str, int] = {}
         self._path = Path()
         self._line_number = 0
         self._previous_line: bytes | None = None
@@ -310,12 +318,21 @@ class _Verifier:
         if continuation:
             self._prev = first.prev.encode()
             if first.seq > 1:
-                self._start_run(first.run_id, first.seq - 1, from_start=False)
+                self._start_run(first.run_id, first.run_id, first.seq - 1, from_start=False)
         elif first.prev.encode() != self._prev:
             self._prev = GENESIS_HASH.encode()
 
-    def _start_run(self, run_id: str, seq: int, *, from_start: bool = True) -> None:
-        self._tracker.start_run(run_id, from_start=from_start)
+    def _start_run(self, run_id: str, group_id: str, seq: int, *, from_start: bool = True) -> None:
+        is_other_command = group_id != self._tracker.group_id
+        self._tracker.start_run(run_id, group_id, from_start=from_start)
+        self._select_run(run_id, seq)
+        if is_other_command:
+            self._last_seqs.clear()
+
+    def _select_run(self, run_id: str, seq: int) -> None:
+        """Make this run the one of the current line; its last line was number `seq`."""
+        self._last_seqs[self._run_id] = self._seq
+        self._run_id = self._tracker.run_id = run_id
         self._run_prefix = b'","run_id":%b,"seq":' % to_json(run_id)
         self._seq = seq
 
@@ -351,30 +368,43 @@ class _Verifier:
         return True
 
     def _starts_or_continues(self, header: LineHeader) -> bool:
-        """Return whether a line starts a run, or continues it in another JSON format."""
+        """Return whether a line starts a run or continues one of the current command.
+
+        A line of another run of the command comes here, and one in another JSON format.
+        """
         if header.prev.encode() != self._prev:
             return False
-        if header.seq == 1 and (self._tracker.finished or header.run_id != self._tracker.run_id):
-            self._error = self._tracker.repeated_run_error(
-                header.run_id, self._path, self._line_number
-            )
+        tracker = self._tracker
+        unfinished = tracker.run_id in tracker.open_runs
+        if header.seq == 1 and not (unfinished and header.run_id == tracker.run_id):
+            self._error = tracker.repeated_run_error(header.run_id, self._path, self._line_number)
             if self._error is None:
-                self._start_run(header.run_id, 1)
+                self._start_run(header.run_id, header.group_id, 1)
             return self._error is None
-        if (header.run_id, header.seq) != (self._tracker.run_id, self._seq + 1):
+        if header.seq != self._expected_seq(header.run_id):
             return False
-        self._seq += 1
+        self._select_run(header.run_id, header.seq)
         return True
+
+    def _expected_seq(self, run_id: str) -> int | None:
+        """Return the number of the next line of a run; None if it is not of this command."""
+        if run_id == self._run_id:
+            return self._seq + 1
+        last = self._last_seqs.get(run_id)
+        return None if last is None else last + 1
 
     def _diagnose(self, line: bytes, rest: Iterator[bytes]) -> VerificationError:
         position = LinePosition(self._path, self._line_number)
         if self._error is not None:
             return mismatch_with_next_line(position, line, rest) or self._error
-        tracker = self._tracker
+        tracker, header = self._tracker, LineHeader.parse(line)
+        run_id = tracker.run_id
+        if header is not None and self._expected_seq(header.run_id) is not None:
+            run_id = header.run_id  # another run of the same command
         expected = ExpectedLine(
             self._prev.decode(),
-            tracker.run_id,
-            self._seq + 1,
+            run_id,
+            self._expected_seq(run_id) or 1,
             self._previous_line,
             tracker.known_runs,
         )

@@ -1,4 +1,4 @@
-"""Results of a run: output on stdout, exit code, metrics and notifications."""
+"""Results of a command: output on stdout, exit code, metrics and notifications."""
 
 import asyncio
 import sys
@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -18,33 +17,45 @@ from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.options import Output, RunOptions
 from invite_sweeper.cli.streams import print_error as explain
-from invite_sweeper.errors import AuditLogError, ExitCode, RunError
+from invite_sweeper.errors import AuditLogError, RunError
 from invite_sweeper.models import Logger
 from invite_sweeper.policy import Limits, Notification
 from invite_sweeper.report.metrics import push, write_textfile
 from invite_sweeper.report.progress import BarProgressView, LogProgressView
-from invite_sweeper.report.run_view import KeptInvitations, RunView, load_run_view
+from invite_sweeper.report.run_view import KeptInvitations, RunView, load_planned, load_run_view
 from invite_sweeper.report.tables import show, show_plan
 from invite_sweeper.report.webhooks import send_end, send_start
 from invite_sweeper.sweep.run import ProgressView
-from invite_sweeper.sweep.summary import RunResult, RunSummary, merge_summaries
+from invite_sweeper.sweep.summary import RunResult, RunSummary
 from invite_sweeper.text import pluralize
 
 
-class RunReport(NamedTuple):
-    """The result of one run and where its records are.
+class CommandReport(NamedTuple):
+    """The result of the runs of one command and where their records are.
 
     Attributes:
-        result: None if the run could not start; `error` has the reason.
-        log_file: Its audit log, in which it starts at byte `log_offset`.
+        summary: Of all runs together.
+        runs: Each run, with the error that stopped it.
+        log_file: Their audit log, in which they start at byte `log_offset`.
         kept_invitations: The invitations to list as kept; None without `--verbose`.
     """
 
-    result: RunResult | None
-    error: RunError | None
-    log_file: Path = Path()
-    log_offset: int = 0
+    summary: RunSummary
+    runs: Sequence[RunResult]
+    log_file: Path
+    log_offset: int
     kept_invitations: KeptInvitations | None = None
+
+    @property
+    def run_ids(self) -> frozenset[str]:
+        """The ids of the runs."""
+        return frozenset(each.summary.run_id for each in self.runs)
+
+    @property
+    def errors(self) -> Sequence[RunError]:
+        """The errors that stopped runs, each once."""
+        found = (each.error for each in self.runs if each.error is not None)
+        return tuple({str(error): error for error in found}.values())
 
 
 _JSON = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
@@ -65,29 +76,31 @@ def progress_view(options: RunOptions, log: Logger) -> ClosableProgressView:
     return LogProgressView(log, time.monotonic)
 
 
-def report_run(
-    options: RunOptions,
-    result: RunResult,
-    log_file: Path,
-    log_offset: int,
-    kept_invitations: KeptInvitations | None = None,
-) -> int:
-    """Write the result to stdout and the error to stderr, and return the exit code.
+def report_command(options: RunOptions, report: CommandReport) -> None:
+    """Write the result to stdout and each error to stderr."""
+    if options.output is Output.JSON:
+        write_json(_to_json(report))
+    elif not options.quiet and any(each.reached_atlas for each in report.runs):
+        show_command(stdout_console(), options, report)
+    for error in report.errors:
+        explain(error)
 
-    Args:
-        log_offset: The byte at which the run starts in the log.
-        kept_invitations: The invitations to list as kept, if any.
-    """
-    if result.reached_atlas:
-        if options.output is Output.JSON:
-            write_json(result.summary.to_json())
-        elif not options.quiet:
-            show_run(
-                stdout_console(), options, result.summary, log_file, log_offset, kept_invitations
-            )
-    if result.error is not None:
-        explain(result.error)
-    return result.summary.exit_code
+
+def _to_json(report: CommandReport) -> dict[str, object]:
+    """Return the summary with the planned invitations, which are read back from the log."""
+    try:
+        invitations, truncated = load_planned(
+            report.log_file, report.run_ids, start=report.log_offset
+        )
+    except OSError:
+        invitations, truncated = [], True
+    rest = {"truncated": True} if truncated else {}
+    return {**report.summary.to_json(), "invitations": invitations, **rest}
+
+
+def write_json_error(error: RunError) -> None:
+    """Write the JSON result of a command whose runs did not begin."""
+    write_json({"exit_code": int(error.exit_code), "error": error.to_json()})
 
 
 def write_json(result: Mapping[str, object]) -> None:
@@ -96,65 +109,11 @@ def write_json(result: Mapping[str, object]) -> None:
     sys.stdout.buffer.flush()
 
 
-_PRIORITY_CODES = (ExitCode.INTERRUPTED, ExitCode.AUDIT)
-
-
-def combined_exit_code(reports: Sequence[RunReport]) -> int:
-    """Return the exit code of one or more runs.
-
-    If they differ: 8 or 7 if a run ended so, 10 if all succeeded, otherwise 4 (partly done).
-    """
-    codes = [_exit_code(each) for each in reports]
-    if len(set(codes)) == 1:
-        return codes[0]
-    for code in _PRIORITY_CODES:
-        if code in codes:
-            return int(code)
-    all_succeeded = all(ExitCode(code).succeeded for code in codes)
-    return int(ExitCode.STALE if all_succeeded else ExitCode.PARTIAL)
-
-
-def report_all(options: RunOptions, reports: Sequence[RunReport]) -> int:
-    """Write each result to stdout and each error to stderr, and return the exit code.
-
-    `--output json` writes one object: the totals of all runs, and each run under `runs`.
-    """
-    code = combined_exit_code(reports)
-    if len(reports) == 1 or options.output is Output.TEXT:
-        for each in reports:
-            _report_one(options, each)
-        return code
-    results = [each.result for each in reports if each.result is not None]
-    runs = [each.summary.to_json() for each in results if each.reached_atlas]
-    if runs:
-        total = merge_summaries([each.summary for each in results], code)
-        write_json({**total.to_json(), "runs": runs})
-    for each in reports:
-        if each.error is not None:
-            explain(each.error)
-    return code
-
-
-def _report_one(options: RunOptions, report: RunReport) -> None:
-    if report.result is not None:
-        report_run(
-            options, report.result, report.log_file, report.log_offset, report.kept_invitations
-        )
-    elif report.error is not None:
-        explain(report.error)
-
-
-def _exit_code(report: RunReport) -> int:
-    if report.result is not None:
-        return report.result.summary.exit_code
-    return int(report.error.exit_code if report.error is not None else ExitCode.DEFECT)
-
-
 MAX_NAMED: Final = 10
 """Failures of each kind named in the log: it may be mailed by cron; the audit log has all."""
 
 
-def failure_messages(options: RunOptions, reports: Sequence[RunReport]) -> Iterator[str]:
+def failure_messages(options: RunOptions, report: CommandReport) -> Iterator[str]:
     """Yield a message for each unreadable project and each failed or unknown deletion.
 
     The result's table shows them already, so this is for runs without one. The audit log is
@@ -162,9 +121,9 @@ def failure_messages(options: RunOptions, reports: Sequence[RunReport]) -> Itera
     """
     if not options.quiet and options.output is Output.TEXT:
         return
-    for each in reports:
-        if each.result is not None and _failure_count(each.result.summary):
-            yield from _run_failures(each, each.result.summary)
+    for each in report.runs:
+        if _failure_count(each.summary):
+            yield from _run_failures(report, each.summary)
 
 
 def _failure_count(summary: RunSummary) -> int:
@@ -175,29 +134,45 @@ def _unfinished_count(summary: RunSummary) -> int:
     return summary.failed + summary.unknown
 
 
-def _run_failures(report: RunReport, summary: RunSummary) -> Iterator[str]:
+def _run_failures(report: CommandReport, summary: RunSummary) -> Iterator[str]:
     # Users who accepted during the run are among these rows; they were reported at once.
     max_rows = MAX_NAMED + summary.accepted_during
     try:
         view = load_run_view(
-            report.log_file, summary.run_id, start=report.log_offset, max_rows=max_rows, planned=0
+            report.log_file,
+            frozenset({summary.run_id}),
+            start=report.log_offset,
+            max_rows=max_rows,
+            planned=0,
         )
     except OSError as error:
         yield f"Could not read the audit log {report.log_file}: {error.strerror}."
         return
+    labels = {each.id: each.label for each in summary.organizations}
     unreadable = view.unreadable[:MAX_NAMED]
     for project in unreadable:
-        yield f"{project.project or '(no name)'} was not read: {project.reason}"
+        where = _in_organization(project.project, project.org_id, labels)
+        yield f"{where} was not read: {project.reason}"
     yield from _more_message(
         summary.projects_unreadable - len(unreadable), "project", summary.audit_log
     )
     unfinished = [row for row in view.failed if row.outcome in {"failed", "unknown"}][:MAX_NAMED]
     for row in unfinished:
-        user = f"{row.username or '(no address)'} in {row.project or '(no name)'}"
+        where = _in_organization(row.project, row.org_id, labels)
+        user = f"{row.username or '(no address)'} in {where}"
         yield f"{user} may still be invited: {row.outcome}, {row.detail}"
     yield from _more_message(
         _unfinished_count(summary) - len(unfinished), "deletion", summary.audit_log
     )
+
+
+def _in_organization(project: str, org_id: str, labels: Mapping[str, str]) -> str:
+    """Return a project with its organization; an organization's own list names it already."""
+    name = project or "(no name)"
+    label = labels.get(org_id)
+    if label is None or org_id in name:
+        return name
+    return f"{name} (organization {label})"
 
 
 def _more_message(count: int, noun: str, audit_log: str) -> Iterator[str]:
@@ -214,12 +189,13 @@ def plan_presenter(
 ) -> Callable[[Console, RunSummary], None]:
     """Return a function that shows the plan, read from the audit log, and the question.
 
-    The run starts at the current end of the log.
+    The runs start at the current end of the log.
     """
-    load_view = partial(_load_view, options, audit.path, audit.offset)
+    path, start = audit.path, audit.offset
 
     def present(console: Console, summary: RunSummary) -> None:
-        view = load_view(summary)
+        run_ids = frozenset(each.run_id for each in summary.organizations)
+        view = _load_view(options, path, start, run_ids, summary)
         if view.planned != summary.stale - summary.trimmed:
             raise AuditLogError("The plan in the audit log is incomplete.")
         show_plan(console, summary, view)
@@ -228,33 +204,24 @@ def plan_presenter(
     return present
 
 
-def show_run(
-    console: Console,
-    options: RunOptions,
-    summary: RunSummary,
-    log_file: Path,
-    log_offset: int,
-    kept_invitations: KeptInvitations | None,
-) -> None:
-    """Write the result of a run as tables."""
+def show_command(console: Console, options: RunOptions, report: CommandReport) -> None:
+    """Write the result of a command as tables."""
     show(
         console,
-        summary,
-        _load_view(options, log_file, log_offset, summary),
-        kept_invitations=kept_invitations,
+        report.summary,
+        _load_view(options, report.log_file, report.log_offset, report.run_ids, report.summary),
+        kept_invitations=report.kept_invitations,
     )
 
 
 def _load_view(
-    options: RunOptions, log_file: Path, log_offset: int, summary: RunSummary
+    options: RunOptions, log_file: Path, start: int, run_ids: frozenset[str], summary: RunSummary
 ) -> RunView:
-    """Return the run as recorded; an empty view if the log cannot be read, as totals suffice."""
+    """Return the runs as recorded; an empty view if the log cannot be read: totals suffice."""
     max_rows = _MAX_ROWS_VERBOSE if options.verbose else _MAX_ROWS
     planned = summary.stale - summary.trimmed
     try:
-        return load_run_view(
-            log_file, summary.run_id, start=log_offset, max_rows=max_rows, planned=planned
-        )
+        return load_run_view(log_file, run_ids, start=start, max_rows=max_rows, planned=planned)
     except OSError:
         return RunView()
 

@@ -1,4 +1,4 @@
-"""Builds a run's configuration from options, policy, earlier runs and saved plan."""
+"""Builds the runs of a command from options, policy, earlier runs and saved plan."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from yarl import URL
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials
-from invite_sweeper.audit import AuditLog, LogPath, PlanReader, PlanSpan, invitation_fields
+from invite_sweeper.audit import AuditLog, LogPath, PlanReader, invitation_fields
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.results import plan_presenter
@@ -19,6 +19,7 @@ from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
+from invite_sweeper.sweep.group import GroupConfig, RunPlan
 from invite_sweeper.sweep.guards import Population
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
 from invite_sweeper.sweep.previous_runs import (
@@ -38,28 +39,29 @@ from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision, Selector, decision_filter
 
 
-class RunContext(NamedTuple):
-    """The facts of a run that are fixed before it starts.
+class CommandContext(NamedTuple):
+    """The facts of a command that are fixed before its runs start.
 
     Attributes:
+        policy: For all organizations.
+        group_id: The id of the first run, which all runs share.
         started_s: On the monotonic clock.
     """
 
     options: RunOptions
     policy: Policy
     now: datetime
-    run_id: str
+    group_id: str
     base_url: URL
-    credentials: Credentials
     shard: Shard | None
     log_path: LogPath
     started_s: float
 
     @property
     def plan_context(self) -> PlanContext:
-        """Return what a plan of this run is valid for."""
+        """Return what a saved plan of this command is valid for."""
         return PlanContext(
-            run_id=self.run_id,
+            run_id=self.group_id,
             now=self.now.isoformat(),
             tool_version=__version__,
             base_url=str(self.base_url),
@@ -68,18 +70,26 @@ class RunContext(NamedTuple):
         )
 
 
+class RunPart(NamedTuple):
+    """One run of a command: the part of the policy for one credential."""
+
+    run_id: str
+    policy: Policy
+    credentials: Credentials
+
+
 _MAX_SHOWN = 20
 
 
-class RunSetup:
-    """Builds the configuration of a run; requires the lock of the audit log.
+class CommandSetup:
+    """Builds the configuration of the runs of a command; requires the lock of the audit log.
 
     Attributes:
         dry_run: Requested, or forced by the quarantine of a changed policy.
         kept_invitations: Collects the kept invitations; None without `--verbose`.
     """
 
-    def __init__(self, context: RunContext) -> None:
+    def __init__(self, context: CommandContext) -> None:
         self._context = context
         self._previous_runs = PreviousRuns.find(context.log_path)
         self._change = self._detect_policy_change()
@@ -92,10 +102,14 @@ class RunSetup:
         self._remaining_org_invitations = (
             RemainingOrgInvitations() if len(context.policy.sources) > 1 else None
         )
+        self._filter = self._decision_filter()
+        if context.policy.limits.quarantine and not self.dry_run:
+            data = context.options.policy.read_bytes()
+            save_policy_copy(context.log_path, context.policy, data)
 
     @property
     def mode(self) -> str:
-        """Return the run's mode as the audit log names it."""
+        """Return the mode of the runs as the audit log names it."""
         return "dry-run" if self.dry_run else "sweep"
 
     @property
@@ -103,33 +117,36 @@ class RunSetup:
         limits, shard = self._context.policy.limits, self._context.shard
         return shard.limits_for(limits) if shard is not None else limits
 
-    def run_config(self, audit: AuditLog, stop: StopRequest) -> RunConfig:
-        """Return the configuration of the run.
+    def group_config(self, audit: AuditLog, stop: StopRequest) -> GroupConfig:
+        """Return what the runs decide together."""
+        return GroupConfig(
+            confirm=self._confirmation(audit, stop),
+            on_plans_accepted=partial(self._on_plans_accepted, audit),
+            policy_change=self._policy_change,
+        )
+
+    def run_config(self, part: RunPart) -> RunConfig:
+        """Return the configuration of one run.
 
         Raises:
-            RunError: An earlier log is damaged, or the policy's copy cannot be written.
+            RunError: An earlier log is damaged.
         """
-        context, options, limits = self._context, self._context.options, self._context.policy.limits
-        if limits.quarantine and not self.dry_run:
-            save_policy_copy(context.log_path, context.policy, options.policy.read_bytes())
+        context = self._context
         shard = None if context.shard is None else str(context.shard)
         return RunConfig(
-            policy=context.policy,
+            policy=part.policy,
             now=context.now,
-            run_id=context.run_id,
+            run_id=part.run_id,
             dry_run=self.dry_run,
             clock=time.monotonic,
             started_s=context.started_s,
             shard=context.shard,
-            confirm=self._confirmation(audit, stop),
-            run_started_fields=self._run_started_fields(shard),
-            decision_filter=self._decision_filter(),
-            previous_population=self._previous_population(shard),
+            run_started_fields=self._run_started_fields(part, shard),
+            decision_filter=self._filter,
+            previous_population=self._previous_population(part.policy, shard),
             open_intents=self._previous_runs.open_intents(
-                context.policy.organization_ids, str(context.base_url)
+                part.policy.organization_ids, str(context.base_url)
             ),
-            on_plan_accepted=partial(self._on_plan_accepted, audit),
-            policy_change=self._policy_change,
         )
 
     def _collect_kept_invitations(self) -> KeptInvitations | None:
@@ -138,11 +155,12 @@ class RunSetup:
 
         return KeptInvitations(self._context.now)
 
-    def _previous_population(self, shard: str | None) -> Population | None:
+    def _previous_population(self, policy: Policy, shard: str | None) -> Population | None:
         if self._context.options.accept_population:
             return None
-        organizations = self._context.policy.organization_ids
-        return self._previous_runs.population(shard, organizations, str(self._context.base_url))
+        return self._previous_runs.population(
+            shard, policy.organization_ids, str(self._context.base_url)
+        )
 
     def _load_plan(self) -> SavedPlan | None:
         context, options = self._context, self._context.options
@@ -185,7 +203,7 @@ class RunSetup:
 
         return Confirmation(stop, plan_presenter(options, audit, self._limits))
 
-    def _run_started_fields(self, shard: str | None) -> Mapping[str, object]:
+    def _run_started_fields(self, part: RunPart, shard: str | None) -> Mapping[str, object]:
         context = self._context
         fields: dict[str, object] = {
             "mode": self.mode,
@@ -193,10 +211,11 @@ class RunSetup:
             "policy_sha256": context.policy.sha256,
             "policy_path": str(context.options.policy),
             "base_url": str(context.base_url),
-            "actor": context.credentials.actor,
+            "actor": part.credentials.actor,
             "now": context.now.isoformat().replace("+00:00", "Z"),
             "shard": shard,
-            "organizations": sorted(context.policy.organization_ids),
+            "organizations": sorted(part.policy.organization_ids),
+            "group_id": context.group_id,
         }
         if self._saved_plan is not None:
             fields["plan_sha256"] = self._saved_plan.digest
@@ -220,13 +239,13 @@ class RunSetup:
             return keep_filter
         return lambda decision: reduce(lambda filtered, apply: apply(filtered), filters, decision)
 
-    def _on_plan_accepted(self, audit: AuditLog, spans: Sequence[PlanSpan]) -> tuple[str, ...]:
+    def _on_plans_accepted(self, audit: AuditLog, plans: Sequence[RunPlan]) -> tuple[str, ...]:
         """Save the plan if requested; return warnings, such as differences to a saved plan."""
         if self._context.options.out is not None:
             saved_plan.save(
                 self._context.options.out,
                 self._context.plan_context,
-                self._planned_rows(audit, spans),
+                self._planned_rows(audit, plans),
             )
         difference = (
             tuple(self._plan_filter.describe_difference()) if self._plan_filter is not None else ()
@@ -239,16 +258,16 @@ class RunSetup:
         return (*difference, *remaining)
 
     def _planned_rows(
-        self, audit: AuditLog, spans: Sequence[PlanSpan]
+        self, audit: AuditLog, plans: Sequence[RunPlan]
     ) -> Iterator[Mapping[str, object]]:
-        context = self._context
-        with PlanReader.open(audit.path, context.run_id) as reader_for:
-            for span in spans:
-                reader = reader_for(span)
-                while (planned := reader.peek()) is not None:
-                    reader.pop()
-                    fields = invitation_fields(planned.invitation, context.now)
-                    yield {**fields, "rule": planned.rule}
+        for run_id, spans in plans:
+            with PlanReader.open(audit.path, run_id) as reader_for:
+                for span in spans:
+                    reader = reader_for(span)
+                    while (planned := reader.peek()) is not None:
+                        reader.pop()
+                        fields = invitation_fields(planned.invitation, self._context.now)
+                        yield {**fields, "rule": planned.rule}
 
     def _policy_change(self) -> tuple[GuardRefused, tuple[str, ...]] | None:
         """Return the error and messages that end a quarantined run after its plan is written."""

@@ -1,17 +1,16 @@
-"""Runs `sweep` and `plan`: lock, credentials, audit log, connection, one run per credential."""
+"""Runs `sweep` and `plan`: lock, credentials, audit log, and one run per credential in a group."""
 
 import os
 import secrets
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-
-import structlog
 
 from invite_sweeper.atlas import (
     Credentials,
@@ -24,9 +23,9 @@ from invite_sweeper.audit import AuditLog, LogPath, RunLock
 from invite_sweeper.audit.lock import holder_path
 from invite_sweeper.cli import console, results
 from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.options import RunOptions
-from invite_sweeper.cli.results import RunReport
-from invite_sweeper.cli.run_setup import RunContext, RunSetup
+from invite_sweeper.cli.options import Output, RunOptions
+from invite_sweeper.cli.results import CommandReport
+from invite_sweeper.cli.run_setup import CommandContext, CommandSetup, RunPart
 from invite_sweeper.cli.streams import audit_copy_stream
 from invite_sweeper.errors import Interrupted, RunError, UsageError
 from invite_sweeper.files import check_distinct_files, check_replaceable
@@ -36,117 +35,21 @@ from invite_sweeper.report import metrics
 from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, register_secrets
 from invite_sweeper.shutdown import LastResort, StopRequest, handle_signals
 from invite_sweeper.sweep import saved_plan
+from invite_sweeper.sweep.group import RunGroup
 from invite_sweeper.sweep.run import ProgressView, Run
 from invite_sweeper.sweep.saved_plan import signature_path
 from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.sweep.summary import RunCounts, RunResult, RunSummary, merge_summaries
+from invite_sweeper.sweep.summary import (
+    OrganizationSummary,
+    RunCounts,
+    RunSummary,
+    merge_summaries,
+)
 
 
 def new_run_id(now: datetime) -> str:
     """Return a unique run id that sorts by time."""
     return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-
-
-class SingleRun:
-    """One run: audit log, connection, execution."""
-
-    def __init__(
-        self,
-        context: RunContext,
-        stop: StopRequest,
-        log: structlog.typing.FilteringBoundLogger,
-    ) -> None:
-        self._context = context
-        self._stop = stop
-        self._log = log
-
-    async def run(self) -> RunReport:
-        """Execute the run; requires the lock.
-
-        Raises:
-            RunError: The run could not start: audit log, plan, earlier runs.
-        """
-        context = self._context
-        path = context.log_path.path_of_run(now=context.now, run_id=context.run_id)
-        setup = RunSetup(context)
-        audit = self._open_log(path)
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(audit.close)
-            log_offset = audit.offset
-            result = await self._run_with_connection(setup, audit)
-        if audit.copy_failure is not None:
-            self._log.warning(
-                "the copy of the audit log on standard output is incomplete; the file is complete",
-                reason=getattr(audit.copy_failure, "strerror", None) or "it is closed",
-                audit_log=str(path),
-            )
-        self._log.info(
-            "finished",
-            exit_code=result.summary.exit_code,
-            audit_log=str(path),
-            last_hash=result.summary.audit_last_hash,
-        )
-        return RunReport(result, result.error, path, log_offset, setup.kept_invitations)
-
-    def _open_log(self, path: Path) -> AuditLog:
-        copy = audit_copy_stream() if self._context.log_path.copy_to_stdout else None
-        clock = partial(datetime.now, UTC)
-        audit = AuditLog.open(path, run_id=self._context.run_id, clock=clock, copy=copy)
-        if audit.torn_copy is not None:
-            self._log.warning("a torn last line was moved to a file", file=str(audit.torn_copy))
-        return audit
-
-    async def _run_with_connection(self, setup: RunSetup, audit: AuditLog) -> RunResult:
-        context = self._context
-        config = setup.run_config(audit, self._stop)
-        execution = context.policy.execution
-        async with connect_for_run(
-            context.base_url,
-            context.credentials,
-            execution,
-            now=context.now,
-            started_s=context.started_s,
-            deadline_s=context.started_s + execution.deadline.total_seconds(),
-            shards=context.shard.count if context.shard is not None else 1,
-            log=self._log,
-        ) as connection:
-            view = results.progress_view(context.options, self._log)
-            counts = self._counts(connection, audit, setup.mode)
-            try:
-                return await self._execute(
-                    Run(config, connection, audit, counts, stop=self._stop, view=view),
-                    connection,
-                    view,
-                )
-            finally:
-                view.close()
-
-    async def _execute(
-        self, run: Run, connection: RateLimitedAtlasClient, view: ProgressView
-    ) -> RunResult:
-        result = await run.run()
-        if connection.limiter.no_limit_headers and result.summary.projects_seen:
-            view.warning("Atlas returned no rate limits; the documented ones were used.")
-        return result
-
-    def _counts(self, connection: RateLimitedAtlasClient, audit: AuditLog, mode: str) -> RunCounts:
-        context = self._context
-        start = RunSummary(
-            run_id=context.run_id,
-            mode=mode,
-            now=context.now.isoformat().replace("+00:00", "Z"),
-            audit_log=str(audit.path),
-            organizations=tuple(sorted(context.policy.organization_ids)),
-            shard=str(context.shard) if context.shard is not None else None,
-        )
-        return RunCounts(
-            start,
-            context.now,
-            connection.counters,
-            lambda: time.monotonic() - context.started_s,
-            keep=context.policy.keep,
-            detailed_exit_code=context.options.detailed_exitcode,
-        )
 
 
 def check_not_log_path(outputs: Mapping[str, Path | None], log_path: LogPath) -> None:
@@ -204,13 +107,19 @@ def run_session(options: RunOptions, environment: Mapping[str, str] = os.environ
     """Run `sweep` or `plan`, show the result and return the exit code.
 
     Raises:
-        RunError: The run could not start: usage, policy, lock, audit log, plan.
+        RunError: No run could start: usage, policy, lock, audit log, plan. With `--output json`,
+            the error is also written to stdout.
     """
-    return run_async(_SweepSession(options, environment).run())
+    try:
+        return run_async(_SweepSession(options, environment).run())
+    except RunError as error:
+        if options.output is Output.JSON:
+            results.write_json_error(error)
+        raise
 
 
 class _SweepSession:
-    """The runs of one command, which share policy, environment, lock and signals."""
+    """One command: its runs share policy, environment, lock, audit log and signals."""
 
     def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
         self._options = options
@@ -251,10 +160,10 @@ class _SweepSession:
         )
 
     async def run(self) -> int:
-        """Execute each run while the lock is held, report and return the exit code.
+        """Execute the runs while the lock is held, report and return the exit code.
 
         Raises:
-            RunError: The run could not start.
+            RunError: No run could start.
         """
         with (
             self._last_resort,
@@ -269,32 +178,117 @@ class _SweepSession:
                 self._warn(await self._stop.run_unless_stopped(start))
             for warning in self._policy.warnings(self._now.date()):
                 self._log.warning(warning)
-            reports = [await self._run_one(part) for part in self._parts]
-            self._last_resort.result_known(results.combined_exit_code(reports))
-            self._warn(tuple(results.failure_messages(self._options, reports)))
-            code = results.report_all(self._options, reports)
-            await self._notify_end(reports, code)
-        return code
+            report = await self._run_group()
+            self._last_resort.result_known(report.summary.exit_code)
+            self._warn(tuple(results.failure_messages(self._options, report)))
+            results.report_command(self._options, report)
+            await self._notify_end(report.summary)
+        return report.summary.exit_code
 
-    async def _run_one(self, part: tuple[Policy, Credentials]) -> RunReport:
-        policy, credentials = part
-        context = RunContext(
+    async def _run_group(self) -> CommandReport:
+        """Run all parts of the policy as one group.
+
+        Raises:
+            RunError: No run could start: audit log, plan, earlier runs.
+        """
+        parts = tuple(
+            RunPart(new_run_id(self._now), policy, credentials)
+            for policy, credentials in self._parts
+        )
+        group_id = parts[0].run_id
+        context = CommandContext(
             options=self._options,
-            policy=policy,
+            policy=self._policy,
             now=self._now,
-            run_id=new_run_id(self._now),
+            group_id=group_id,
             base_url=self._base_url,
-            credentials=credentials,
             shard=self._shard,
             log_path=self._log_path,
             started_s=self._started_s,
         )
-        try:
-            return await SingleRun(context, self._stop, self._log).run()
-        except RunError as error:
-            if len(self._parts) == 1:
-                raise
-            return RunReport(None, error)
+        setup = CommandSetup(context)
+        path = self._log_path.path_of_run(now=self._now, run_id=group_id)
+        audit = self._open_log(path, group_id)
+        log_offset = audit.offset
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(audit.close)
+            view = results.progress_view(self._options, self._log)
+            stack.callback(view.close)
+            runs = [
+                await stack.enter_async_context(self._run(setup, part, audit, view))
+                for part in parts
+            ]
+            group = RunGroup(runs, setup.group_config(audit, self._stop), self._stop)
+            ended = await group.run()
+        summary = replace(
+            merge_summaries([each.summary for each in ended]), audit_last_hash=audit.last_hash
+        )
+        if audit.copy_failure is not None:
+            self._log.warning(
+                "the copy of the audit log on standard output is incomplete; the file is complete",
+                reason=getattr(audit.copy_failure, "strerror", None) or "it is closed",
+                audit_log=str(path),
+            )
+        self._log.info(
+            "finished",
+            exit_code=summary.exit_code,
+            audit_log=str(path),
+            last_hash=summary.audit_last_hash,
+        )
+        return CommandReport(summary, ended, path, log_offset, setup.kept_invitations)
+
+    @asynccontextmanager
+    async def _run(
+        self, setup: CommandSetup, part: RunPart, audit: AuditLog, view: ProgressView
+    ) -> AsyncIterator[Run]:
+        """Yield one run with its connection."""
+        config = setup.run_config(part)
+        execution = self._policy.execution
+        async with connect_for_run(
+            self._base_url,
+            part.credentials,
+            execution,
+            now=self._now,
+            started_s=self._started_s,
+            deadline_s=self._started_s + execution.deadline.total_seconds(),
+            shards=self._shard.count if self._shard is not None else 1,
+            log=self._log,
+        ) as connection:
+            log = audit.for_run(part.run_id)
+            counts = self._counts(part, connection, audit, setup.mode)
+            yield Run(config, connection, log, counts, stop=self._stop, view=view)
+            if connection.limiter.no_limit_headers and counts.projects_seen:
+                view.warning("Atlas returned no rate limits; the documented ones were used.")
+
+    def _open_log(self, path: Path, run_id: str) -> AuditLog:
+        copy = audit_copy_stream() if self._log_path.copy_to_stdout else None
+        audit = AuditLog.open(path, run_id=run_id, clock=partial(datetime.now, UTC), copy=copy)
+        if audit.torn_copy is not None:
+            self._log.warning("a torn last line was moved to a file", file=str(audit.torn_copy))
+        return audit
+
+    def _counts(
+        self, part: RunPart, connection: RateLimitedAtlasClient, audit: AuditLog, mode: str
+    ) -> RunCounts:
+        start = RunSummary(
+            run_id=part.run_id,
+            mode=mode,
+            now=self._now.isoformat().replace("+00:00", "Z"),
+            audit_log=str(audit.path),
+            organizations=tuple(
+                OrganizationSummary(each.id, None, part.run_id)
+                for each in part.policy.organizations
+            ),
+            shard=str(self._shard) if self._shard is not None else None,
+        )
+        return RunCounts(
+            start,
+            self._now,
+            connection.counters,
+            lambda: time.monotonic() - self._started_s,
+            keep=part.policy.keep,
+            detailed_exit_code=self._options.detailed_exitcode,
+        )
 
     def _split_by_credentials(self) -> tuple[tuple[Policy, Credentials], ...]:
         """Return the parts of the policy with their credentials.
@@ -310,15 +304,12 @@ class _SweepSession:
             )
         return parts
 
-    async def _notify_end(self, reports: list[RunReport], code: int) -> None:
-        summaries = [each.result.summary for each in reports if each.result is not None]
-        if not summaries:
-            return
+    async def _notify_end(self, summary: RunSummary) -> None:
         self._warn(
             await results.notify_end(
                 self._policy.notify,
                 self._environment,
-                merge_summaries(summaries, code),
+                summary,
                 metrics_file=self._options.metrics_file,
                 pushgateway=self._options.pushgateway,
                 limit_s=min(NOTIFICATION_LIMIT_S, self._last_resort.left_s),

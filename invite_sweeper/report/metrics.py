@@ -47,6 +47,16 @@ _COUNTS = {
 }
 """Attributes of `RunSummary`; the metric name adds the prefix `invite_sweeper_`."""
 
+_ORGANIZATION_COUNTS = {
+    "exit_code": "Exit code of the last run in the organization.",
+    "projects_unreadable": "Projects of the organization that could not be read.",
+    "invitations_seen": "Pending invitations in scope in the organization.",
+    "stale": "Stale invitations in the organization.",
+    "deleted": "Invitations that the last run deleted in the organization.",
+    "failed": "Deletions in the organization that failed.",
+}
+"""Attributes of `OrganizationSummary`; the metric name adds `invite_sweeper_organization_`."""
+
 
 def is_textfile(start: bytes) -> bool:
     """Return whether a file that starts so was written by `write_textfile`."""
@@ -179,6 +189,10 @@ def _registry(summary: RunSummary, last_success_s: float | None) -> CollectorReg
     )
     for name, help_text, label, values in labelled:
         _add_labelled_gauge(registry, name, help_text, label, values)
+    for name, help_text in _ORGANIZATION_COUNTS.items():
+        values = {each.id: getattr(each, name) for each in summary.organizations}
+        metric = f"invite_sweeper_organization_{name}"
+        _add_labelled_gauge(registry, metric, help_text, "organization", values)
     return registry
 
 

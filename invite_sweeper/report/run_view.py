@@ -1,11 +1,11 @@
-"""Read one run back from its audit log, for display on a terminal.
+"""Read the runs of one command back from their audit log, for the terminal and for JSON.
 
 The log is read line by line; memory holds only what is shown.
 """
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -71,10 +71,15 @@ class InvitationRow:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableProject:
-    """A project that could not be read."""
+    """A project that could not be read.
+
+    Attributes:
+        org_id: Empty where it is not known.
+    """
 
     project: str
     reason: str
+    org_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,11 @@ def parse_row(line: Mapping[str, object]) -> InvitationRow:
 
 def parse_unreadable(line: Mapping[str, object]) -> UnreadableProject:
     """Parse a `project_unreadable` line."""
-    return UnreadableProject(_project_name(line), escape_unprintable(to_text(line.get("reason"))))
+    return UnreadableProject(
+        _project_name(line),
+        escape_unprintable(to_text(line.get("reason"))),
+        display_text(line.get("org_id")),
+    )
 
 
 def _project_name(line: Mapping[str, object]) -> str:
@@ -182,22 +191,25 @@ def _detail(line: Mapping[str, object]) -> str:
 _Line: TypeAlias = Mapping[str, object]
 _AgedLine: TypeAlias = tuple[float, _Line]
 """A line with its age in days; 0 without a readable date."""
-_Key: TypeAlias = tuple[str, str, str]
+_Key: TypeAlias = tuple[str, str, str, str]
 
 _HEADER_BYTES = 160
 """`ts`, `run_id`, `seq` and `event` are within these first bytes of a line."""
 _INTENT_MARK = b'"event":"intent"'
+_PLAN_MARKS = (b'"event":"planned"', b'"event":"outcome"')
 _PROJECT_ROWS_DIVISOR = 5
 """If not all rows fit, one project takes at most a fifth of them."""
 
 
-def load_run_view(path: Path, run_id: str, *, start: int, max_rows: int, planned: int) -> RunView:
-    """Read what a terminal shows of a run.
+def load_run_view(
+    path: Path, run_ids: Collection[str], *, start: int, max_rows: int, planned: int
+) -> RunView:
+    """Read what a terminal shows of the runs of one command.
 
     Args:
         path: The audit log.
-        run_id: The run; lines of other runs are skipped.
-        start: Byte offset of the run's first line in the log.
+        run_ids: The runs; lines of other runs are skipped.
+        start: Byte offset of their first line in the log.
         max_rows: Maximum number of rows, of failures, of unreadable projects and of bounced
             invitations.
         planned: Number of planned deletions; above `max_rows`, no project takes all rows.
@@ -212,9 +224,50 @@ def load_run_view(path: Path, run_id: str, *, start: int, max_rows: int, planned
         if reader.started_at is not None and _INTENT_MARK in raw[:_HEADER_BYTES]:
             continue
         line = parse_log_line(raw)
-        if line is not None and line.get("run_id") == run_id:
+        if line is not None and line.get("run_id") in run_ids:
             reader.add(line)
     return reader.view()
+
+
+MAX_PLANNED = 10_000
+"""Planned invitations that the JSON result contains; the audit log has all."""
+_HEADER_FIELDS = frozenset({"ts", "run_id", "seq", "event", "prev"})
+
+
+def load_planned(
+    path: Path, run_ids: Collection[str], *, start: int, max_rows: int = MAX_PLANNED
+) -> tuple[list[dict[str, object]], bool]:
+    """Read the planned invitations of the runs of one command, with their outcomes.
+
+    Args:
+        path: The audit log.
+        run_ids: The runs; lines of other runs are skipped.
+        start: Byte offset of their first line in the log.
+        max_rows: Maximum number of invitations.
+
+    Returns:
+        The fields of each invitation, in the order of the log, and whether there are more.
+
+    Raises:
+        OSError: The log cannot be read.
+    """
+    planned: dict[_Key, dict[str, object]] = {}
+    truncated = False
+    for raw in _raw_lines(path, start):
+        if not any(mark in raw[:_HEADER_BYTES] for mark in _PLAN_MARKS):
+            continue
+        line = parse_log_line(raw)
+        if line is None or line.get("run_id") not in run_ids:
+            continue
+        key = _key(line)
+        if line.get("event") == "outcome":
+            if key in planned and "recovers" not in line:
+                planned[key]["outcome"] = line.get("outcome")
+        elif len(planned) < max_rows:
+            planned[key] = {k: v for k, v in line.items() if k not in _HEADER_FIELDS}
+        else:
+            truncated = True
+    return list(planned.values()), truncated
 
 
 def _raw_lines(path: Path, start: int) -> Iterator[bytes]:
@@ -365,6 +418,7 @@ class _PlannedRows:
 def _key(line: _Line) -> _Key:
     return (
         to_text(line.get("source")),
+        to_text(line.get("org_id")),  # a user has the same id in two organizations
         to_text(line.get("project_id")),
         to_text(line.get("invitation_id")),
     )

@@ -24,7 +24,7 @@ from invite_sweeper.report.run_view import (
     display_text,
     merge_rows_by_user,
 )
-from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS, RunSummary
+from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS, OrganizationSummary, RunSummary
 from invite_sweeper.text import escape_unprintable, pluralize, to_text
 
 OUTCOME_STYLES = {
@@ -61,8 +61,9 @@ def plan_table(groups: Sequence[ProjectRows], width: int) -> Iterator[Renderable
     widths = _column_widths([row for rows in cells for row in rows], width, outcomes=outcomes)
     if widths:
         yield _indented(_one_line_rows(widths, [[Text(head, style="dim") for head in _HEADINGS]]))
+    several = len({group.rows[0].org_id for group in groups}) > 1
     for group, rows in zip(groups, cells, strict=True):
-        yield _project_heading(group)
+        yield _project_heading(group, with_organization=several)
         yield _indented(
             _one_line_rows(widths, rows)
             if widths
@@ -73,8 +74,11 @@ def plan_table(groups: Sequence[ProjectRows], width: int) -> Iterator[Renderable
         yield Text("")
 
 
-def _project_heading(group: ProjectRows) -> Text:
-    return Text.assemble((group.project or "(no name)", "bold"), (f"  {group.count:,}", "dim"))
+def _project_heading(group: ProjectRows, *, with_organization: bool) -> Text:
+    organization = f"  organization {group.rows[0].org_id}" if with_organization else ""
+    return Text.assemble(
+        (group.project or "(no name)", "bold"), (f"  {group.count:,}{organization}", "dim")
+    )
 
 
 def _indented(part: RenderableType) -> Padding:
@@ -199,6 +203,8 @@ def totals(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
 
 def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str, str]]:
     yield *_status_label(summary), _outcome_counts(summary)
+    if len(summary.organizations) == 1:
+        yield "Organization", "bold", _organization_label(summary.organizations[0])
     yield "Seen", "bold", _seen(summary)
     yield "Stale", "bold", _stale(summary, view)
     if summary.recovered:
@@ -214,12 +220,42 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
 
 
 def _status_label(summary: RunSummary) -> tuple[str, str]:
-    status = ExitCode(summary.exit_code).status
-    done_nothing = status is RunStatus.DONE and summary.mode == "dry-run"
+    return _describe_status(summary.exit_code, summary.mode)
+
+
+def _describe_status(exit_code: int, mode: str) -> tuple[str, str]:
+    """Return how a run ended, and the style."""
+    status = ExitCode(exit_code).status
+    done_nothing = status is RunStatus.DONE and mode == "dry-run"
     return ("Dry run" if done_nothing else status.capitalize()), _STYLES[status]
 
 
-def _outcome_counts(summary: RunSummary) -> str:
+def _organization_label(organization: OrganizationSummary) -> str:
+    return escape_unprintable(organization.label)
+
+
+def _organizations_section(summary: RunSummary) -> Iterator[RenderableType]:
+    """Yield a line for each of several organizations: how it ended, and its counts."""
+    if len(summary.organizations) <= 1:
+        return
+    yield _heading("Organizations", len(summary.organizations), "bold")
+    yield _list(
+        (_organization_label(each), _organization_text(each, summary.mode))
+        for each in summary.organizations
+    )
+    yield Text("")
+
+
+def _organization_text(organization: OrganizationSummary, mode: str) -> Text:
+    counts = (
+        f"{pluralize(organization.invitations_seen, 'invitation')} in "
+        f"{pluralize(organization.projects_seen, 'project')}, "
+        f"{organization.stale - organization.trimmed:,} stale, {_outcome_counts(organization)}"
+    )
+    return Text.assemble(_describe_status(organization.exit_code, mode), f": {counts}")
+
+
+def _outcome_counts(summary: RunSummary | OrganizationSummary) -> str:
     counts = (
         ("deleted", summary.deleted),
         ("already gone", summary.already_gone),
@@ -331,6 +367,7 @@ def _parts(
     yield from _bounced_section(view)
     yield from _unreadable_section(summary, view)
     yield from _kept_section(summary, kept_invitations)
+    yield from _organizations_section(summary)
     yield from totals(summary, view)
 
 

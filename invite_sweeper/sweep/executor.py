@@ -146,7 +146,7 @@ class OutcomeRecorder:
         self.sources = sources
         self.outcomes: Counter[Outcome] = Counter()
         self.error: Exception | None = None
-        self.breaker_reason: str | None = None
+        self.breaker_reason = breaker.reason  # it may have opened in another organization
         self.retries_cut_short = False
         self.in_flight: set[DeletionProgress] = set()
 

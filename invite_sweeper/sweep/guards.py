@@ -4,19 +4,20 @@ Before the first DELETE, `check_limits`, `check_clock` and `check_population` ra
 During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive; 0 means none.
 """
 
-from collections import deque
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Outcome
 from invite_sweeper.policy import Limits
+from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.text import plural_form, pluralize
 
 MIN_COUNT_FOR_SHARE = 10
 """Up to this number of stale invitations, `max_share` is ignored: in a small organization one
-or two invitations are half of all."""
+or two invitations are half of all. Shards divide it like a limit."""
 MAX_CLOCK_SKEW_S = 300.0
 _UNREADABLE_HINT = (
     "Grant the credentials the role in those projects, exclude them, or raise "
@@ -46,23 +47,36 @@ class PlanCounts(NamedTuple):
         return sum(self.deletions_by_project.values())
 
 
-def share_limit(limits: Limits, *, seen: int, stale: int) -> int | None:
+def merge_counts(counts: Iterable[PlanCounts]) -> PlanCounts:
+    """Return the counts of the plans of one command together."""
+    seen = unreadable = 0
+    deletions: Counter[str] = Counter()
+    for each in counts:
+        seen += each.invitations_seen
+        unreadable += each.projects_unreadable
+        deletions.update(each.deletions_by_project)
+    return PlanCounts(seen, unreadable, deletions)
+
+
+def share_limit(limits: Limits, *, seen: int, stale: int, shard: Shard | None = None) -> int | None:
     """Return how many of the seen invitations `max_share` allows to delete; None if it is ignored.
 
     Exact: 0.29 of 100 is 29, which floating-point multiplication misses.
     """
-    if stale <= MIN_COUNT_FOR_SHARE:
+    ignored_up_to = MIN_COUNT_FOR_SHARE if shard is None else shard.part_of(MIN_COUNT_FOR_SHARE)
+    if stale <= ignored_up_to:
         return None
     return int(Fraction(str(limits.max_share)) * seen)
 
 
 def limit_violations(
-    counts: PlanCounts, limits: Limits, shard: str | None = None
+    counts: PlanCounts, limits: Limits, shard: Shard | None = None
 ) -> tuple[str, ...]:
     """Return one sentence for each limit that the plan exceeds, with the count and the limit.
 
     Args:
-        shard: The shard that these limits are a part for, as `1/3`; None without shards.
+        limits: With shards, this shard's part of them.
+        shard: The shard that these limits are a part for; None without shards.
     """
     violations: list[str] = []
     part = f", the part of shard {shard}" if shard is not None else ""
@@ -81,16 +95,16 @@ def limit_violations(
                 f"{_describe_stale(count, f' in project {project_id}')} over "
                 f"max_deletions_per_project: {limits.max_deletions_per_project}."
             )
-    allowed = share_limit(limits, seen=seen, stale=total)
+    allowed = share_limit(limits, seen=seen, stale=total, shard=shard)
     if allowed is not None and total > allowed:
         violations.append(
             f"{total:,} stale of {pluralize(seen, 'invitation')} ({total / seen:.1%}) "
-            f"are over max_share: {limits.max_share}."
+            f"{plural_form(total, 'is', 'are')} over max_share: {limits.max_share}."
         )
     return tuple(violations)
 
 
-def check_limits(counts: PlanCounts, limits: Limits, shard: str | None = None) -> None:
+def check_limits(counts: PlanCounts, limits: Limits, shard: Shard | None = None) -> None:
     """Raise GuardRefused if the plan exceeds a limit.
 
     Args:
@@ -170,13 +184,20 @@ def check_population(previous: Population, current: Population, limits: Limits) 
 class CircuitBreaker:
     """Decides from the last outcomes whether a sweep must stop.
 
+    One command has one breaker. When it opens in one organization, nothing more is deleted in
+    any: what was decided about the others came from the same program, policy and Atlas.
+
     After the canary (the first deletions, which are sent before all others), it opens if more
     than half of them failed. After that, once the window is full, it opens if the share of
     failed or of already gone invitations in the window exceeds its limit. The removal of a
     user who had just accepted counts as a failure.
+
+    Attributes:
+        reason: Why it opened; None while it is closed.
     """
 
     def __init__(self, limits: Limits) -> None:
+        self.reason: str | None = None
         self._limits = limits
         self._window_outcomes: deque[Outcome] = deque()
         self._window_failed = 0
@@ -187,8 +208,18 @@ class CircuitBreaker:
         self._max_failed = self._max_count(limits.max_failure_share)
         self._max_gone = self._max_count(limits.max_already_gone_share)
 
+    @property
+    def canary_left(self) -> int:
+        """How many of the first deletions must still end before any other is sent."""
+        return max(0, self._limits.canary - self._seen)
+
     def record(self, outcome: Outcome) -> str | None:
         """Record one outcome; return the reason if the sweep must stop, else None."""
+        reason = self._record(outcome)
+        self.reason = self.reason or reason
+        return reason
+
+    def _record(self, outcome: Outcome) -> str | None:
         outcome = Outcome.FAILED if outcome is Outcome.ACCEPTED_DURING else outcome
         window = self._window_outcomes
         window.append(outcome)

@@ -1,14 +1,17 @@
 """Builds the plan: decides each invitation, counts, and writes `planned` lines to the audit log.
 
-With `over_limit: trim`, the plan contains only the oldest stale invitations within the limits.
+With `over_limit: trim`, the plans of one command contain only the oldest stale invitations
+within the limits, over all organizations.
 """
 
 import heapq
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
+from types import MappingProxyType
 
 from invite_sweeper.audit import AuditLog, PlanSpan, PlanSpanBuilder, invitation_fields
 from invite_sweeper.models import (
@@ -23,6 +26,7 @@ from invite_sweeper.models import (
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.discovery import ListOutcome
 from invite_sweeper.sweep.guards import PlanCounts, share_limit
+from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.text import plural_form, pluralize
 
@@ -42,15 +46,29 @@ class OldestFirst:
         """Add the stale invitations of one list."""
         per_project = self._limits.max_deletions_per_project
         for decision in heapq.nsmallest(per_project, stale, key=_age_order):
-            # The order of arrival breaks ties, so that the heap never compares decisions.
-            self._added += 1
-            entry = (-_created_at_s(decision), -self._added, decision)
-            if len(self._heap) < self._limits.max_deletions:
-                heapq.heappush(self._heap, entry)
-            elif self._heap:
-                heapq.heappushpop(self._heap, entry)
+            self._push(decision)
 
-    def select(self, *, seen: int, stale: int) -> Iterable[tuple[Decision, ...]]:
+    def add_all(self, other: "OldestFirst") -> None:
+        """Add what another plan of the same command has selected so far."""
+        for decision in other.oldest():
+            self._push(decision)
+
+    def _push(self, decision: Decision) -> None:
+        # The order of arrival breaks ties, so that the heap never compares decisions.
+        self._added += 1
+        entry = (-_created_at_s(decision), -self._added, decision)
+        if len(self._heap) < self._limits.max_deletions:
+            heapq.heappush(self._heap, entry)
+        elif self._heap:
+            heapq.heappushpop(self._heap, entry)
+
+    def oldest(self) -> list[Decision]:
+        """Return what is selected so far, the oldest first."""
+        return [decision for *_, decision in sorted(self._heap, reverse=True)]
+
+    def select(
+        self, *, seen: int, stale: int, shard: Shard | None = None
+    ) -> Iterable[tuple[Decision, ...]]:
         """Return the selected decisions by list, the list with the oldest one first.
 
         The lists of one project share the project's limit. No list is empty.
@@ -58,9 +76,10 @@ class OldestFirst:
         Args:
             seen: The invitations in scope.
             stale: The stale ones before trimming.
+            shard: The shard that the limits are a part for.
         """
-        oldest = [decision for *_, decision in sorted(self._heap, reverse=True)]
-        max_deletions = share_limit(self._limits, seen=seen, stale=stale)
+        oldest = self.oldest()
+        max_deletions = share_limit(self._limits, seen=seen, stale=stale, shard=shard)
         per_project: Counter[str] = Counter()
         by_list: dict[tuple[str, str], list[Decision]] = {}
         for decision in oldest[:max_deletions]:
@@ -128,7 +147,25 @@ def parse_age_counts(field: object) -> tuple[int, ...] | None:
     return tuple(value if isinstance(value, int) else 0 for value in values)
 
 
+@dataclass(slots=True)
+class OrganizationCounts:
+    """What a plan counts for one organization.
+
+    Attributes:
+        unreadable: Lists that could not be read.
+        stale: Stale invitations, trimmed ones included.
+        planned: Planned deletions.
+        kept: Kept invitations, by reason.
+    """
+
+    unreadable: int = 0
+    stale: int = 0
+    planned: int = 0
+    kept: Counter[str] = field(default_factory=Counter)
+
+
 _LINES_PER_SYNC = 1000
+_NO_ORGANIZATIONS: Mapping[str, str] = MappingProxyType({})
 
 
 class PlanBuilder:
@@ -140,8 +177,11 @@ class PlanBuilder:
     Args:
         decision_filter: May keep invitations that the policy alone would delete; see
             `selection.decision_filter`.
+        organization_of: The organization's id by project id, for lists that cannot be read.
 
     Attributes:
+        trim: The oldest stale invitations so far; None without `over_limit: trim`.
+        organizations: Counts by organization id.
         kept: Kept invitations, by reason.
         kept_ages: Their ages.
         stale: Stale invitations, trimmed ones included.
@@ -158,13 +198,16 @@ class PlanBuilder:
         limits: Limits,
         now: datetime,
         decision_filter: Callable[[Decision], Decision] = lambda decision: decision,
+        organization_of: Mapping[str, str] = _NO_ORGANIZATIONS,
     ) -> None:
         self._log = log
         self._selector = selector
         self._now = now
         self._decision_filter = decision_filter
-        self._trim = OldestFirst(limits) if limits.over_limit == "trim" else None
+        self._organization_of = organization_of
         self._unsynced = 0
+        self.trim = OldestFirst(limits) if limits.over_limit == "trim" else None
+        self.organizations: dict[str, OrganizationCounts] = {}
         self.kept: Counter[str] = Counter()
         self.kept_ages = AgeHistogram()
         self.stale = 0
@@ -185,21 +228,24 @@ class PlanBuilder:
         else:
             decide, decision_filter = self._selector.decide, self._decision_filter
             self._decide(
-                [decision_filter(decide(invitation)) for invitation in outcome.invitations]
+                outcome.list_ref.project.org_id,
+                [decision_filter(decide(invitation)) for invitation in outcome.invitations],
             )
         if self._unsynced > _LINES_PER_SYNC:
             self._unsynced = 0
             await self._log.sync()
 
-    async def finish(self) -> None:
+    async def finish(self, trimmed_to: Iterable[Sequence[Decision]] = ()) -> None:
         """Write the rest of the plan and sync it to disk.
+
+        Args:
+            trimmed_to: With `over_limit: trim`, what `trim_plans` left of this plan, by list.
 
         Raises:
             AuditLogError: The plan could not be written; nothing was deleted.
         """
-        if self._trim is not None:
-            for decisions in self._trim.select(seen=self.seen, stale=self.stale):
-                self._write_planned(decisions)
+        for decisions in trimmed_to:
+            self._write_planned(decisions)
         await self._log.sync()
 
     def counts(self) -> PlanCounts:
@@ -231,21 +277,27 @@ class PlanBuilder:
     @property
     def trimmed(self) -> int:
         """The number of stale invitations left for a later run; final after `finish`."""
-        return self.stale - self.planned if self._trim is not None else 0
+        return self.stale - self.planned if self.trim is not None else 0
 
-    def _decide(self, decisions: Sequence[Decision]) -> None:
+    def _decide(self, org_id: str, decisions: Sequence[Decision]) -> None:
+        organization = self._counts_of(org_id)
         for decision in decisions:
             if decision.keep_reason is not None:
+                organization.kept[decision.keep_reason] += 1
                 self._record_kept(decision.keep_reason, decision.invitation.created_at)
         stale = [decision for decision in decisions if decision.rule is not None]
         self.stale += len(stale)
+        organization.stale += len(stale)
         self._update_oldest([decision.invitation.created_at for decision in decisions])
         if not stale:
             return
-        if self._trim is not None:
-            self._trim.add(stale)
+        if self.trim is not None:
+            self.trim.add(stale)
         else:
             self._write_planned(stale)
+
+    def _counts_of(self, org_id: str) -> OrganizationCounts:
+        return self.organizations.setdefault(org_id, OrganizationCounts())
 
     def _record_kept(self, reason: str, created_at: Timestamp) -> None:
         self.kept[reason] += 1
@@ -264,6 +316,7 @@ class PlanBuilder:
         project = Project(first.project_id, first.project_name, first.org_id)
         list_ref = ListRef(project, first.source)
         self._deletions_by_list[list_ref] += len(decisions)
+        self._counts_of(first.org_id).planned += len(decisions)
         builder = PlanSpanBuilder(self._log, list_ref)
         for decision in decisions:
             fields = {**invitation_fields(decision.invitation, self._now), "rule": decision.rule}
@@ -276,6 +329,9 @@ class PlanBuilder:
     def _write_unreadable(self, unreadable: ListUnreadable) -> None:
         self.unreadable += 1
         self._unsynced += 1
+        org_id = self._organization_of.get(unreadable.project_id)
+        if org_id is not None:
+            self._counts_of(org_id).unreadable += 1
         is_organization_level = unreadable.source.is_organization_level
         self._log.write(
             "project_unreadable",
@@ -285,6 +341,7 @@ class PlanBuilder:
             http_status=unreadable.http_status,
             error_code=unreadable.error_code,
             source=unreadable.source,
+            org_id=org_id,
         )
 
     def _write_retired(self, retired: SourceRetired) -> None:
@@ -296,6 +353,29 @@ class PlanBuilder:
             http_status=retired.http_status,
             error_code=retired.error_code,
         )
+
+
+def trim_plans(
+    plans: Sequence[PlanBuilder], limits: Limits, shard: Shard | None
+) -> Iterator[tuple[PlanBuilder, tuple[tuple[Decision, ...], ...]]]:
+    """Yield each plan with the lists that it deletes from: the oldest over all plans together.
+
+    Without `over_limit: trim`, the lists are already written, and nothing is left to select.
+
+    Args:
+        plans: The plans of one command; each organization is in one of them.
+        limits: With shards, this shard's part of them.
+        shard: The shard that these limits are a part for.
+    """
+    oldest = OldestFirst(limits)
+    for plan in plans:
+        if plan.trim is not None:
+            oldest.add_all(plan.trim)
+    seen, stale = sum(plan.seen for plan in plans), sum(plan.stale for plan in plans)
+    selected = tuple(oldest.select(seen=seen, stale=stale, shard=shard))
+    for plan in plans:
+        lists = (each for each in selected if each[0].invitation.org_id in plan.organizations)
+        yield plan, tuple(lists)
 
 
 _MAX_NAMED = 10

@@ -1,13 +1,16 @@
-"""One run: list projects, recover, build the plan, check it, confirm, sweep."""
+"""One run: list projects, recover and build the plan; then delete what it contains.
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+`group.py` runs both phases for all organizations of a command, with the guards in between.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final, Protocol
 
-from invite_sweeper.audit import AuditLog, OpenIntent, PlanReader, PlanSpan, SweepRecorder
-from invite_sweeper.errors import CredentialsRefused, GuardRefused, Interrupted, RunError
+from invite_sweeper.audit import AuditLog, OpenIntent, PlanReader, SweepRecorder
+from invite_sweeper.errors import CredentialsRefused, Interrupted, RunError
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
     DeletionResult,
@@ -19,16 +22,10 @@ from invite_sweeper.models import (
     SourceRetired,
 )
 from invite_sweeper.policy import Limits, Policy
-from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
+from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
 from invite_sweeper.sweep.executor import Deleter, ExecutorOptions, SweepExecutor
-from invite_sweeper.sweep.guards import (
-    CircuitBreaker,
-    Population,
-    check_clock,
-    check_limits,
-    check_population,
-)
+from invite_sweeper.sweep.guards import CircuitBreaker, Population, check_clock
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.previous_runs import Recovery, UserStatusReader
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
@@ -36,7 +33,6 @@ from invite_sweeper.sweep.selection import Decision, Selector, no_filter
 from invite_sweeper.sweep.summary import (
     RunCounts,
     RunResult,
-    RunSummary,
     RunWarning,
     removed_member_warning,
     retired_warning,
@@ -137,16 +133,11 @@ class RunConfig:
     Attributes:
         now: The one instant of the run, aware UTC.
         dry_run: Stop before the first DELETE.
-        clock: Monotonic seconds; the run began at `started_s`.
-        confirm: Called once, after the guards and before the first DELETE; None to not ask.
+        clock: Monotonic seconds; the command began at `started_s`.
         run_started_fields: The fields of the `run_started` line.
         decision_filter: Applied to each decision; it can only keep more.
         previous_population: What the last complete run left; None to not compare.
         open_intents: Intents that an interrupted run left without an outcome.
-        on_plan_accepted: Called when the plan is on disk and passed the guards; returns
-            warnings.
-        policy_change: Called after the guards; returns the error to end with and warnings,
-            or None.
     """
 
     policy: Policy
@@ -156,17 +147,14 @@ class RunConfig:
     clock: Callable[[], float]
     started_s: float
     shard: Shard | None = None
-    confirm: Callable[[RunSummary], Awaitable[bool]] | None = None
     run_started_fields: Mapping[str, object] = field(default_factory=dict)
     decision_filter: Callable[[Decision], Decision] = no_filter
     previous_population: Population | None = None
     open_intents: tuple[OpenIntent, ...] = ()
-    on_plan_accepted: Callable[[Sequence[PlanSpan]], tuple[str, ...]] | None = None
-    policy_change: Callable[[], tuple[GuardRefused, tuple[str, ...]] | None] | None = None
 
     @property
     def limits(self) -> Limits:
-        """The limits of this run; with shards, this shard's part of them."""
+        """The limits of the command; with shards, this shard's part of them."""
         whole = self.policy.limits
         return self.shard.limits_for(whole) if self.shard is not None else whole
 
@@ -215,6 +203,8 @@ class RunWarnings:
     def deletion_done(self, planned: PlannedDeletion, result: DeletionResult) -> None:
         """Show the outcome of one deletion; report a removed member immediately."""
         self._view.deletion_done(result.outcome)
+        org_id = planned.invitation.org_id
+        self._counts.outcomes_by_organization[org_id][result.outcome] += 1
         if result.outcome is Outcome.ACCEPTED_DURING:
             self._removed_member(planned.invitation)
         elif result.outcome is Outcome.DELETED and result.seen_after is None:
@@ -250,7 +240,15 @@ _READERS_PER_SLOT = 2
 
 
 class Run:
-    """One run against Atlas, recorded in the audit log."""
+    """One run against Atlas, recorded in the audit log.
+
+    Attributes:
+        config: Its configuration.
+        counts: What it counted so far.
+        warnings: Its warnings.
+        plan: What it deletes; complete after `read` and `PlanBuilder.finish`.
+        unused_patterns: A warning for each pattern of the policy that matched no project.
+    """
 
     def __init__(
         self,
@@ -262,102 +260,94 @@ class Run:
         stop: StopRequest,
         view: ProgressView,
     ) -> None:
-        self._config = config
+        self.config = config
+        self.counts = counts
+        self.warnings = RunWarnings(config, log, counts, view)
+        self.unused_patterns: tuple[str, ...] = ()
         self._atlas = atlas
         self._log = log
-        self._counts = counts
         self._stop = stop
         self._view = view
-        self._warnings = RunWarnings(config, log, counts, view)
         self._readers = config.policy.execution.concurrency * _READERS_PER_SLOT
 
-    async def run(self) -> RunResult:
-        """Run all steps; the result contains the error that stopped them, if any.
+    @property
+    def plan(self) -> PlanBuilder:
+        """The plan; `read` has created it."""
+        assert self.counts.plan is not None  # noqa: S101 - the group plans before it checks
+        return self.counts.plan
 
-        All lines up to `run_finished` are on disk afterwards, unless writing the log failed.
+    async def read(self) -> None:
+        """Read everything and decide; write the plan, but what `over_limit: trim` may leave out.
+
+        Raises:
+            RunError: The run cannot go on. Nothing was deleted.
         """
-        error: RunError | None = None
-        deadline = f"the deadline of {self._config.policy.execution.deadline} passed"
-        deadline_timer = asyncio.get_running_loop().call_later(
-            self._config.deadline_left_s, self._stop.request, deadline
-        )
-        try:
-            self._log.write("run_started", **self._config.run_started_fields)
-            await self._log.sync()
-            await self._run_steps()
-        except RunError as caught:
-            error = caught
-            refused = isinstance(error, CredentialsRefused)
-            interrupted = isinstance(error, Interrupted) and self._counts.summary().requests > 0
-            self._counts.reached_atlas |= interrupted or (self._atlas.has_responded and not refused)
-        finally:
-            deadline_timer.cancel()
-        self._counts.sunset = self._atlas.sunset
-        self._counts.deprecation = self._atlas.deprecation
-        return await self._counts.finish(self._log, error)
-
-    async def _run_steps(self) -> None:
+        self._log.write("run_started", **self.config.run_started_fields)
+        await self._log.sync()
         scope = await self._stop.run_unless_stopped(self._list_projects())
-        if self._config.open_intents and not self._config.dry_run:
+        if self.config.open_intents and not self.config.dry_run:
             await self._stop.run_unless_stopped(self._recover())
-        plan = await self._stop.run_unless_stopped(self._build_plan(scope))
-        if self._config.dry_run and plan.seen:
-            self._warnings.unused_keep_entries(plan.kept)
-        self._check_plan(plan)
-        if self._config.dry_run or not plan.planned:
-            return
-        await self._confirm()
-        await self._sweep(plan)
+        await self._stop.run_unless_stopped(self._build_plan(scope))
+
+    def check_clock(self) -> None:
+        """Raise GuardRefused if the clock differs from Atlas's, where Atlas has shown its own."""
+        if self._atlas.clock_skew_s is not None:
+            check_clock(self._atlas.clock_skew_s)
+
+    def estimate(self) -> None:
+        """Estimate the time that the planned deletions take."""
+        self.counts.estimate_s = self._atlas.estimate_s(self.plan.deletions_by_list)
+
+    async def finish(self, error: RunError | None) -> RunResult:
+        """Write the last line and return the result.
+
+        All lines are on disk afterwards, unless writing the log failed.
+        """
+        counts = self.counts
+        if error is not None:
+            refused = isinstance(error, CredentialsRefused)
+            interrupted = isinstance(error, Interrupted) and counts.summary().requests > 0
+            counts.reached_atlas |= interrupted or (self._atlas.has_responded and not refused)
+        counts.sunset = self._atlas.sunset
+        counts.deprecation = self._atlas.deprecation
+        return await counts.finish(self._log, error)
 
     async def _recover(self) -> None:
         """Resolve what an earlier run left open, before this run plans anything."""
-        config, warnings = self._config, self._warnings
+        config, warnings = self.config, self.warnings
         recovery = Recovery(self._atlas.reader, self._log, config.now, warnings.recovered)
         try:
             warnings.warn(*await recovery.run(config.open_intents))
         finally:
             warnings.finish()
 
-    def _check_plan(self, plan: PlanBuilder) -> None:
-        """Raise GuardRefused if a guard refuses the plan; nothing was deleted so far."""
-        config, plan_counts = self._config, plan.counts()
-        self._counts.estimate_s = self._atlas.estimate_s(plan.deletions_by_list)
-        if config.previous_population is not None:
-            # Invitations of a retired source are not visible, which is not a drop.
-            min_invitations = config.previous_population.invitations if plan.retired else 0
-            seen = Population(self._counts.projects_seen, max(plan.seen, min_invitations))
-            check_population(config.previous_population, seen, config.limits)
-        check_limits(plan_counts, config.limits, str(config.shard) if config.shard else None)
-        change = config.policy_change() if config.policy_change is not None else None
-        if change is not None:
-            self._warnings.warn(*change[1])
-            raise change[0]
-        if config.on_plan_accepted is not None:
-            self._warnings.warn(*config.on_plan_accepted(plan.spans))
-
     async def _list_projects(self) -> RunScope:
-        project_filter = ProjectFilter(self._config.policy)
+        project_filter = ProjectFilter(self.config.policy)
         scope = await discover_projects(self._atlas.reader, project_filter)
-        self._counts.reached_atlas = True
+        self.counts.reached_atlas = True
         check_clock(self._atlas.clock_skew_s)
         await self._atlas.fetch_limits()
-        self._warnings.warn(*self._atlas.warnings, *project_filter.unused_entries())
-        shard = self._config.shard
+        self.warnings.warn(*self._atlas.warnings, *project_filter.absent_organizations())
+        self.unused_patterns = project_filter.unused_patterns()
+        shard = self.config.shard
         if shard is not None:
             scope = scope.restricted_to(shard.includes)
-        self._counts.projects_seen = len(scope.projects) + len(scope.unreadable)
+        self.counts.projects_seen = len(scope.projects) + len(scope.unreadable)
+        self.counts.projects_by_organization = Counter(each.org_id for each in scope.projects)
         return scope
 
-    async def _build_plan(self, scope: RunScope) -> PlanBuilder:
-        config = self._config
+    async def _build_plan(self, scope: RunScope) -> None:
+        config = self.config
+        organization_of = {each.id: each.org_id for each in scope.projects}
         plan = PlanBuilder(
             self._log,
             Selector(config.policy, config.now),
             config.limits,
             config.now,
             config.decision_filter,
+            organization_of | {org_id: org_id for org_id in scope.organizations},
         )
-        self._counts.plan = plan
+        self.counts.plan = plan
         sources = config.policy.sources
         self._view.listing_started(len(scope.lists(sources)))
 
@@ -372,39 +362,39 @@ class Run:
                 self._atlas.reader, scope, sources, add_list, workers=self._readers
             )
         finally:
-            self._warnings.retired_sources(plan.retired, self._atlas.sunsets)
-        await plan.finish()
-        return plan
+            self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
 
-    async def _confirm(self) -> None:
-        confirm = self._config.confirm
-        agreed = confirm is None or await confirm(self._counts.summary())
-        if self._stop.reason is not None:
-            raise self._stop.as_error(consequence=NOTHING_DELETED)
-        if not agreed:
-            raise GuardRefused("Cancelled at the confirmation prompt.")
+    async def sweep(self, breaker: CircuitBreaker) -> None:
+        """Delete what the plan contains; each deletion gets an outcome.
 
-    async def _sweep(self, plan: PlanBuilder) -> None:
-        config, stop, execution = self._config, self._stop, self._config.policy.execution
-        await self._atlas.prepare_for(plan.deletions_by_list)
+        Args:
+            breaker: The breaker of the command; when it is open, all deletions are skipped.
+
+        Raises:
+            RunError: The audit log failed, a response concerned the run, or a stop came.
+        """
+        plan, opened_before = self.plan, breaker.reason is not None
+        config, stop, execution = self.config, self._stop, self.config.policy.execution
+        if stop.reason is None and not opened_before:
+            await self._atlas.prepare_for(plan.deletions_by_list)
         executor = SweepExecutor(
             self._atlas.deleter(config.policy.sources),
             SweepRecorder(self._log, config.now),
             stop=stop,
-            breaker=CircuitBreaker(config.limits),
+            breaker=breaker,
             clock=config.clock,
             options=ExecutorOptions(
                 workers=execution.concurrency,
                 extra_workers=execution.concurrency,
-                canary=config.limits.canary,
+                canary=breaker.canary_left,
                 grace_s=execution.grace.total_seconds(),
                 multiple_sources=len(config.policy.sources) > 1,
             ),
-            on_deletion_done=self._warnings.deletion_done,
+            on_deletion_done=self.warnings.deletion_done,
         )
         recorder = executor.recorder
-        self._counts.outcomes = outcomes = recorder.outcomes
-        self._view.deleting_started(plan.planned, self._counts.estimate_s or 0.0)
+        self.counts.outcomes = outcomes = recorder.outcomes
+        self._view.deleting_started(plan.planned, self.counts.estimate_s or 0.0)
         try:
             with PlanReader.open(self._log.path, config.run_id) as queue_for:
                 await executor.run(queue_for(span) for span in plan.spans)
@@ -413,11 +403,11 @@ class Run:
             error.consequence = f"{done} had been deleted by then."
             raise
         finally:
-            self._warnings.finish()
+            self.warnings.finish()
         for source, message in recorder.sources.retired.items():
-            self._warnings.warn(f"Atlas retired the list {source.value} in mid-sweep: {message}")
-        if recorder.breaker_reason is not None:
-            self._warnings.warn(f"The sweep stopped itself: {recorder.breaker_reason}")
+            self.warnings.warn(f"Atlas retired the list {source.value} in mid-sweep: {message}")
+        if recorder.breaker_reason is not None and not opened_before:
+            self.warnings.warn(f"The sweep stopped itself: {recorder.breaker_reason}")
         incomplete = (
             recorder.retries_cut_short or outcomes[Outcome.SKIPPED] or outcomes[Outcome.UNKNOWN]
         )

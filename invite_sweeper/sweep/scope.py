@@ -58,14 +58,13 @@ class ProjectFilter:
         )
         return included and not excluded and self._tags <= tags
 
-    def unused_entries(self) -> tuple[str, ...]:
-        """Return a warning for each organization and pattern without a project so far."""
-        absent = (
+    def absent_organizations(self) -> tuple[str, ...]:
+        """Return a warning for each organization without a visible project so far."""
+        return tuple(
             f"No project of organization {org_id} is visible: check the id, and that the "
             "credentials belong to it."
             for org_id in self._organizations_without_projects
         )
-        return (*absent, *self.unused_patterns())
 
     def unused_patterns(self) -> tuple[str, ...]:
         """Return a warning for each pattern that has matched no project so far."""
@@ -192,12 +191,13 @@ class Shard:
         """
         return limits.model_copy(
             update={
-                "max_deletions": self._share(limits.max_deletions),
-                "max_unreadable_projects": self._share(limits.max_unreadable_projects),
+                "max_deletions": self.part_of(limits.max_deletions),
+                "max_unreadable_projects": self.part_of(limits.max_unreadable_projects),
             }
         )
 
-    def _share(self, total: int) -> int:
+    def part_of(self, total: int) -> int:
+        """Return this shard's part of a number; the parts of all shards add up to it."""
         return (total + self.count - self.index) // self.count
 
     @override

@@ -5,7 +5,7 @@ metrics and the notifications are all rendered from it.
 """
 
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, date, datetime
@@ -15,7 +15,7 @@ from invite_sweeper.audit import AuditLog
 from invite_sweeper.errors import AuditLogError, ExitCode, RunError
 from invite_sweeper.models import Invitation, Outcome, Source, SourceRetired
 from invite_sweeper.policy import Keep
-from invite_sweeper.sweep.plan import PlanBuilder
+from invite_sweeper.sweep.plan import OrganizationCounts, PlanBuilder
 from invite_sweeper.text import pluralize
 
 SUNSET_WARNING_DAYS: Final = 180
@@ -28,6 +28,49 @@ _INCOMPLETE = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.ACCEPTE
 _NOT_IN_RUN_FINISHED = frozenset({"run_id", "now", "mode", "audit_log", "audit_last_hash"})
 """The other lines of the run have the first three; the last two are known from the file."""
 _NOT_ON_STDOUT = ("shard", "finished_at")
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationSummary:
+    """What a run saw and did in one organization; an entry of `organizations` in the JSON result.
+
+    Attributes:
+        id: The organization's id.
+        name: None where Atlas did not return it.
+        run_id: The run of its credentials in the audit log; organizations may share one.
+        exit_code: Of this run.
+        error: What stopped this run, in three parts; None when it completed.
+        requests: Sent with these credentials; None where other organizations share them, as
+            are `retries` and `rate_limited`.
+    """
+
+    id: str
+    name: str | None
+    run_id: str
+    exit_code: int = 0
+    error: Mapping[str, str] | None = None
+    projects_seen: int = 0
+    projects_unreadable: int = 0
+    invitations_seen: int = 0
+    stale: int = 0
+    trimmed: int = 0
+    kept: int = 0
+    kept_by_reason: Mapping[str, int] = field(default_factory=dict)
+    deleted: int = 0
+    already_gone: int = 0
+    failed: int = 0
+    unknown: int = 0
+    skipped: int = 0
+    accepted_before: int = 0
+    accepted_during: int = 0
+    requests: int | None = None
+    retries: int | None = None
+    rate_limited: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The name with the id, or the id alone."""
+        return f"{self.name} ({self.id})" if self.name else self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +94,8 @@ class RunSummary:
         sunset: The first day on which Atlas stops serving something that was in use.
         sources_retired: Sources that Atlas no longer serves.
         oldest_pending_days: Age of the oldest invitation seen; None where no date was readable.
-        organizations: Ids.
+        organizations: The organizations of the policy, in its order.
+        error: What stopped the run, in three parts; None when it completed.
         warnings: Sentences for the operator.
         shard: `I/N`; None where the run was not one of several. Not on stdout.
         finished_at: Aware UTC; None before the end. Not on stdout.
@@ -87,8 +131,8 @@ class RunSummary:
     deprecation: str | None = None
     sources_retired: tuple[str, ...] = ()
     oldest_pending_days: float | None = None
-    organizations: tuple[str, ...] = ()
-    error: str | None = None
+    organizations: tuple[OrganizationSummary, ...] = ()
+    error: Mapping[str, str] | None = None
     warnings: tuple[str, ...] = ()
     shard: str | None = None
     finished_at: datetime | None = None
@@ -132,6 +176,8 @@ class RunSummary:
     def to_run_finished(self) -> dict[str, object]:
         """Return the fields of the `run_finished` line, `exit_code` last."""
         values = {k: v for k, v in self.to_json().items() if k not in _NOT_IN_RUN_FINISHED}
+        values["organizations"] = [each.id for each in self.organizations]
+        values["error"] = self.error["message"] if self.error is not None else None
         values["exit_code"] = values.pop("exit_code")
         return values
 
@@ -151,26 +197,70 @@ _METRICS: Final = (
 _COUNTS: Final = tuple(
     each.name for each in fields(RunSummary) if each.type is int and each.name != "exit_code"
 )
+_SHARED: Final = tuple(
+    each.name
+    for each in fields(OrganizationSummary)
+    if each.name not in {"id", "name", "run_id", "exit_code", "error"}
+)
+"""The counts that a run and each of its organizations have."""
 
 
-def merge_summaries(summaries: Sequence[RunSummary], exit_code: int) -> RunSummary:
-    """Return one summary of the runs of one command; what cannot be added up is the last run's."""
+_PRIORITY_CODES: Final = (ExitCode.INTERRUPTED, ExitCode.AUDIT)
+_WORST_FIRST: Final = (
+    ExitCode.DEFECT,
+    ExitCode.CREDENTIALS,
+    ExitCode.UNREACHABLE,
+    ExitCode.REFUSED,
+)
+
+
+def group_exit_code(codes: Sequence[int]) -> ExitCode:
+    """Return the exit code of a command from those of its runs.
+
+    If they differ: 8 or 7 if a run ended so; 10 if all succeeded; 4 if some did, at least in
+    part; otherwise the worst.
+    """
+    ends = frozenset(map(ExitCode, codes))
+    if len(ends) == 1:
+        return next(iter(ends))
+    for code in _PRIORITY_CODES:
+        if code in ends:
+            return code
+    if all(code.succeeded for code in ends):
+        return ExitCode.STALE
+    if any(code.read_everything for code in ends):
+        return ExitCode.PARTIAL
+    return next((code for code in _WORST_FIRST if code in ends), ExitCode.DEFECT)
+
+
+def merge_summaries(summaries: Sequence[RunSummary]) -> RunSummary:
+    """Return one summary of the runs of one command, with the id of the first run.
+
+    Numbers are added up; runs share the mode, the instant, the shard and the log.
+    """
     if len(summaries) == 1:
-        return replace(summaries[0], exit_code=exit_code)
+        return summaries[0]
     reasons: Counter[str] = Counter()
     for each in summaries:
         reasons.update(each.kept_by_reason)
-    oldest = [s.oldest_pending_days for s in summaries if s.oldest_pending_days is not None]
+    estimates = [s.estimate_s for s in summaries if s.estimate_s is not None]
     return replace(
-        summaries[-1],
+        summaries[0],
         **{name: sum(getattr(each, name) for each in summaries) for name in _COUNTS},
         kept_by_reason=dict(reasons),
+        duration_s=max(each.duration_s for each in summaries),
+        estimate_s=sum(estimates) if estimates else None,
         organizations=tuple(i for each in summaries for i in each.organizations),
         sunset=min((s.sunset for s in summaries if s.sunset), default=None),
-        oldest_pending_days=max(oldest, default=None),
-        warnings=tuple(w for each in summaries for w in each.warnings),
+        deprecation=min((s.deprecation for s in summaries if s.deprecation), default=None),
+        sources_retired=tuple(dict.fromkeys(r for s in summaries for r in s.sources_retired)),
+        oldest_pending_days=max(
+            (s.oldest_pending_days for s in summaries if s.oldest_pending_days is not None),
+            default=None,
+        ),
+        warnings=tuple(dict.fromkeys(w for each in summaries for w in each.warnings)),
         error=next((s.error for s in summaries if s.error), None),
-        exit_code=exit_code,
+        exit_code=int(group_exit_code([each.exit_code for each in summaries])),
     )
 
 
@@ -206,7 +296,9 @@ class RunCounts:
 
     Attributes:
         reached_atlas: Atlas returned the projects, or was being asked for them when a stop came.
+        projects_by_organization: Projects in scope, by organization id.
         outcomes: Deletions by outcome.
+        outcomes_by_organization: The same, by organization id.
         recovered: Deletions that an interrupted run left open, by outcome; not in `outcomes`.
     """
 
@@ -228,8 +320,10 @@ class RunCounts:
         self._detailed_exit_code = detailed_exit_code
         self.reached_atlas = False
         self.projects_seen = 0
+        self.projects_by_organization: Counter[str] = Counter()
         self.plan: PlanBuilder | None = None
         self.outcomes: Counter[Outcome] = Counter()
+        self.outcomes_by_organization: defaultdict[str, Counter[Outcome]] = defaultdict(Counter)
         self.warnings: list[str] = []
         self.sunset: date | None = None
         self.deprecation: date | None = None
@@ -254,8 +348,12 @@ class RunCounts:
             **outcomes,
         )
         plan = self.plan
-        if plan is None:
-            return summary
+        if plan is not None:
+            summary = self._with_plan(summary, plan)
+        organizations = tuple(self._organization(each, summary) for each in summary.organizations)
+        return replace(summary, organizations=organizations)
+
+    def _with_plan(self, summary: RunSummary, plan: PlanBuilder) -> RunSummary:
         return replace(
             summary,
             projects_unreadable=plan.unreadable,
@@ -266,6 +364,29 @@ class RunCounts:
             kept=plan.kept.total(),
             kept_by_reason=dict(plan.kept),
             oldest_pending_days=self._days_since(plan.oldest),
+        )
+
+    def _organization(
+        self, organization: OrganizationSummary, summary: RunSummary
+    ) -> OrganizationSummary:
+        """Return the counts of one organization; those of the only one are the run's."""
+        if len(summary.organizations) == 1:
+            return replace(organization, **{name: getattr(summary, name) for name in _SHARED})
+        plan, org_id = self.plan, organization.id
+        counts = plan.organizations.get(org_id) if plan is not None else None
+        counts = counts if counts is not None else OrganizationCounts()
+        outcomes = self.outcomes_by_organization[org_id]
+        counted: dict[str, Any] = {each.value: outcomes[each] for each in Outcome}
+        return replace(
+            organization,
+            projects_seen=self.projects_by_organization[org_id],
+            projects_unreadable=counts.unreadable,
+            invitations_seen=counts.stale + counts.kept.total(),
+            stale=counts.stale,
+            trimmed=counts.stale - counts.planned if summary.trimmed else 0,
+            kept=counts.kept.total(),
+            kept_by_reason=dict(counts.kept),
+            **counted,
         )
 
     async def finish(self, log: AuditLog, error: RunError | None) -> RunResult:
@@ -301,15 +422,23 @@ class RunCounts:
 
     def _final_summary(self, error: RunError | None) -> RunSummary:
         summary = self.summary()
+        code = self._exit_code(summary, error)
+        failure = error.to_json() if error is not None else None
+        organizations = tuple(
+            replace(each, exit_code=int(code), error=failure) for each in summary.organizations
+        )
+        return replace(summary, exit_code=int(code), error=failure, organizations=organizations)
+
+    def _exit_code(self, summary: RunSummary, error: RunError | None) -> ExitCode:
         if error is not None:
-            return replace(summary, exit_code=int(error.exit_code), error=error.message)
+            return error.exit_code
         incomplete = summary.projects_unreadable or summary.sources_retired
         # This run may have completed what an interrupted one left open, but for a removed member.
         removed_member = self.recovered[Outcome.ACCEPTED_DURING]
         if incomplete or removed_member or any(self.outcomes[each] for each in _INCOMPLETE):
-            return replace(summary, exit_code=int(ExitCode.PARTIAL))
+            return ExitCode.PARTIAL
         stale = self._detailed_exit_code and summary.mode == "dry-run" and summary.stale
-        return replace(summary, exit_code=int(ExitCode.STALE if stale else ExitCode.DONE))
+        return ExitCode.STALE if stale else ExitCode.DONE
 
     def _days_since(self, timestamp: datetime | None) -> float | None:
         if timestamp is None:

@@ -17,7 +17,7 @@ def desk(tmp_path):
 
 
 def refused(desk, done, option, place, what):
-    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
     assert f"{option} {place} would overwrite {what}" in done.err
     assert "Atlas was not called." in done.err
 
@@ -77,7 +77,7 @@ def test_output_over_today_s_log_is_refused(desk):
 @pytest.mark.parametrize("option", ["--out", "--metrics-file"])
 def test_output_that_a_later_run_would_read_as_a_log_is_refused(desk, template, place, option):
     done = desk.sweep("--audit-log", template, option, place)
-    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
     assert f"{option} {place} has the name of an audit log: it matches {template}" in done.err
     assert not (desk.folder / place).exists()
 
@@ -120,7 +120,7 @@ def test_two_outputs_to_one_file_are_refused(desk):
 def test_output_to_a_link_to_itself_is_not_an_internal_error(desk):
     (desk.folder / "loop").symlink_to("loop")
     done = desk.plan("--out", "loop")
-    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
     assert "The plan loop cannot be saved" in done.err
 
 

@@ -174,7 +174,7 @@ def test_listing_that_fails_once_is_read_again(desk, fault):
 def test_401_to_the_first_call_ends_with_5(desk, fault):
     desk.sim.faults.add(fault, path="*/groups", times=None)
     done = desk.sweep()
-    assert (done.code, done.out, desk.deletes()) == (5, "", 0)
+    assert (done.code, done.summary["projects_seen"], desk.deletes()) == (5, 0, 0)
 
 
 def test_credentials_revoked_during_the_sweep_fail_the_canary_and_end_with_4(desk):
@@ -189,7 +189,7 @@ def test_credentials_revoked_during_the_sweep_fail_the_canary_and_end_with_4(des
 def test_list_of_projects_without_a_response_ends_with_6_and_no_result(desk):
     desk.sim.faults.add(faults.reset(), path="*/groups", times=99)
     done = desk.sweep()
-    assert (done.code, done.out, desk.deletes()) == (6, "", 0)
+    assert (done.code, done.summary["projects_seen"], desk.deletes()) == (6, 0, 0)
 
 
 def test_html_page_as_list_of_projects_ends_with_6(desk):
@@ -243,7 +243,7 @@ def test_token_that_is_refused_ends_with_5(tmp_path):
     with desk_in(tmp_path, kind="service-account") as desk:
         desk.sim.add_project("Project")
         done = desk.sweep(MONGODB_ATLAS_CLIENT_SECRET="mdb_sa_sk_wrong")
-        assert (done.code, done.out) == (5, "")
+        assert (done.code, done.summary["projects_seen"]) == (5, 0)
 
 
 def test_hanging_response_is_cut_off_by_the_deadline(desk):

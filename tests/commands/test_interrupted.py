@@ -129,10 +129,11 @@ def test_stop_before_the_first_response_has_a_result(tmp_path, kind, ends_by):
     assert (summary["projects_seen"], summary["deleted"]) == (0, 0)
 
 
-def test_stop_before_anything_was_sent_has_no_result(desk):
+def test_stop_before_anything_was_sent_is_in_the_summary(desk):
     desk.base_url = "http://127.0.0.1:9"  # nothing listens there
     done = desk.sweep("--deadline", "1s")
-    assert (done.code, done.out) == (8, "")
+    assert (done.code, done.summary["exit_code"], done.summary["requests"]) == (8, 8, 0)
+    assert done.summary["error"]["consequence"] == "Nothing was deleted."
 
 
 def test_deadline_while_waiting_for_the_token_endpoint_ends_with_8(tmp_path):

@@ -26,7 +26,7 @@ def desk(tmp_path):
 
 def refused(desk, done, *texts):
     """Check that the run ended before Atlas was called, with these texts and no traceback."""
-    assert (done.code, done.out, desk.sim.requests) == (2, "", ()), done.err
+    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ()), done.err
     for text in (*texts, "Atlas was not called."):
         assert text in done.err
     assert "Traceback" not in done.err

@@ -5,14 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 from audit.written_logs import fields_of, write_events
-from builders import invitation
+from builders import ORG, invitation
 from rich.console import Console
 
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.errors import AuditLogError
 from invite_sweeper.policy import Limits
-from invite_sweeper.sweep.summary import RunSummary
+from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 
 RUN = "run-1"
 
@@ -23,7 +23,13 @@ def shown(path, stale):
     planned = ("planned", fields_of(invitation(1)))
     write_events(path, RUN, [("run_started", {"mode": "sweep"}), planned])
     audit = SimpleNamespace(path=path, offset=0)
-    summary = RunSummary(run_id=RUN, mode="sweep", now="2026-11-25T01:00:00Z", stale=stale)
+    summary = RunSummary(
+        run_id=RUN,
+        mode="sweep",
+        now="2026-11-25T01:00:00Z",
+        stale=stale,
+        organizations=(OrganizationSummary(ORG, None, RUN),),
+    )
     console = Console(file=StringIO(), width=100)
     plan_presenter(RunOptions(path, "https://atlas.example.com"), audit, Limits())(console, summary)
     return console.file.getvalue()

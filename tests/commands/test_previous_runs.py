@@ -305,7 +305,7 @@ def test_quarantine_shows_what_the_new_policy_keeps(desk):
 def test_accepting_a_policy_without_a_quarantine_is_wrong_usage(desk, words):
     stock(desk, projects=1, stale=1)
     done = desk.run(*words, "--policy", "policy.yaml", "--accept-policy", "0" * 64)
-    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
     assert "`--accept-policy` was given, but the policy sets no quarantine." in done.err
 
 

@@ -210,7 +210,7 @@ def test_unwritable_plan_path_ends_with_2_before_atlas_is_called(desk, place, wo
     stock(desk)
     (desk.folder / "folder").mkdir()
     done = desk.run(*words, "--policy", "policy.yaml", "--output", "json", "--out", place)
-    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
     assert f"The plan {place} cannot be saved" in done.err
     assert "Atlas was not called." in done.err
     assert [path.name for path in sorted(desk.folder.iterdir())] == [
@@ -235,7 +235,7 @@ def test_plan_to_a_pipe_is_refused_before_atlas_is_called_and_the_pipe_stays(des
     pipe = desk.folder / "pipe"
     os.mkfifo(pipe)
     done = desk.plan("--out", "pipe")
-    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
     assert "The plan pipe cannot be saved: it is not a regular file" in done.err
     assert pipe.is_fifo()
 
@@ -451,5 +451,5 @@ def test_require_approval_without_a_plan_is_wrong_usage(desk):
 def test_plan_max_age_without_a_plan_is_wrong_usage_even_with_the_default(desk):
     stock(desk)
     done = desk.sweep("--plan-max-age", "24h")
-    assert (done.code, done.out, desk.sim.requests) == (2, "", ())
+    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
     assert "--plan-max-age needs a plan." in done.err

@@ -35,6 +35,7 @@ CREATE TABLE runs (
   shard TEXT NOT NULL DEFAULT '', base_url TEXT NOT NULL DEFAULT '',
   policy_path TEXT NOT NULL DEFAULT '', policy_sha256 TEXT NOT NULL DEFAULT '',
   actor TEXT NOT NULL DEFAULT '', tool_version TEXT NOT NULL DEFAULT '',
+  group_id TEXT NOT NULL DEFAULT '', organizations TEXT NOT NULL DEFAULT '',
   finished TEXT, exit_code INTEGER, last_seq INTEGER NOT NULL DEFAULT 0,
   planned INTEGER NOT NULL DEFAULT 0, intents INTEGER NOT NULL DEFAULT 0,
   deleted INTEGER NOT NULL DEFAULT 0, already_gone INTEGER NOT NULL DEFAULT 0,
@@ -233,10 +234,17 @@ def _add_run_line(
     )
     if line.get("event") == "run_started":
         columns = ("mode", "shard", "base_url", "policy_path", "policy_sha256", "actor")
+        organizations = line.get("organizations")
+        ids = sorted(map(to_text, organizations)) if isinstance(organizations, list) else []
         db.execute(
             "UPDATE runs SET mode=?, shard=?, base_url=?, policy_path=?, policy_sha256=?, actor=?,"
-            " tool_version=? WHERE run_id=?",
-            (*(to_text(line.get(name)) for name in (*columns, "tool_version")), run_id),
+            " tool_version=?, group_id=?, organizations=? WHERE run_id=?",
+            (
+                *(to_text(line.get(name)) for name in (*columns, "tool_version")),
+                to_text(line.get("group_id")) or run_id,
+                " ".join(ids),
+                run_id,
+            ),
         )
     elif line.get("event") == "run_finished":
         db.execute(
@@ -273,21 +281,29 @@ def _newest_of_each_shard(
     db: sqlite3.Connection, newest: sqlite3.Row, shard_count: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     if not shard_count:
-        return (newest["ord"],), ()
+        return _runs_of_command(db, newest) or (newest["ord"],), ()
     rows = db.execute(
-        "SELECT ord, shard, max(started) AS started FROM runs"
+        "SELECT group_id, shard, max(started) AS started FROM runs"
         " WHERE base_url=? AND policy_path=? AND shard LIKE ? GROUP BY shard",
         (newest["base_url"], newest["policy_path"], f"%/{shard_count}"),
     ).fetchall()
     newest_start = to_datetime(newest["started"])
-    current: dict[int, int] = {}
+    current: dict[int, tuple[int, ...]] = {}
     for row in rows:
         match, start = _SHARD.fullmatch(row["shard"]), to_datetime(row["started"])
         if match and newest_start and start and newest_start - start <= SAME_RUN_WINDOW:
-            current[int(match[1])] = row["ord"]
+            current[int(match[1])] = _runs_of_command(db, row)
     shards = range(1, min(shard_count, 1000) + 1)
     missing = tuple(shard for shard in shards if shard not in current)
-    return tuple(current.values()) or (newest["ord"],), missing
+    return tuple(ord_ for ords in current.values() for ord_ in ords) or (newest["ord"],), missing
+
+
+def _runs_of_command(db: sqlite3.Connection, run: sqlite3.Row) -> tuple[int, ...]:
+    """Return the runs of the command that this run belongs to: one for each credential."""
+    rows = db.execute(
+        "SELECT ord FROM runs WHERE group_id=? AND group_id <> '' ORDER BY ord", (run["group_id"],)
+    )
+    return tuple(row["ord"] for row in rows)
 
 
 def _previous_run(db: sqlite3.Connection, ord_: int) -> int | None:
@@ -295,6 +311,7 @@ def _previous_run(db: sqlite3.Connection, ord_: int) -> int | None:
     row = db.execute(
         "SELECT p.ord FROM runs p JOIN runs c ON c.ord = ?"
         " WHERE p.base_url = c.base_url AND p.policy_path = c.policy_path AND p.shard = c.shard"
+        " AND p.group_id <> c.group_id AND p.organizations = c.organizations"
         " AND (p.started, p.ord) < (c.started, c.ord)"
         f" AND p.exit_code IN ({marks}) ORDER BY p.started DESC, p.ord DESC LIMIT 1",
         (ord_, *map(int, _COMPARABLE)),
@@ -474,5 +491,5 @@ def load_lines(db: sqlite3.Connection, files: Sequence[Path]) -> tuple[LogFile, 
 
 
 def _key(line: Mapping[str, object]) -> str:
-    parts = (line.get(name) for name in ("source", "project_id", "invitation_id"))
+    parts = (line.get(name) for name in ("source", "org_id", "project_id", "invitation_id"))
     return "/".join(to_text(part) for part in parts)

@@ -130,3 +130,36 @@ async def test_writing_after_close_fails_and_closing_again_does_nothing(path, mo
     assert (failed.value.message, failed.value.consequence) == ("The audit log is closed.", "")
     with pytest.raises(AuditLogError, match="closed"):
         await log.sync()
+
+
+async def test_runs_of_one_command_share_file_and_chain_and_count_their_own_lines(path):
+    first = opened(path, "run-1")
+    second = first.for_run("run-2")
+    for log, event in ((first, "run_started"), (second, "run_started"), (first, "intent")):
+        log.write(event)
+    assert (first.offset, first.last_hash) == (second.offset, second.last_hash)
+    await second.sync()
+    await first.close()
+    lines = lines_of(path)
+    records = [json.loads(line) for line in lines]
+    assert [(each["run_id"], each["seq"]) for each in records] == [
+        ("run-1", 1),
+        ("run-2", 1),
+        ("run-1", 2),
+    ]
+    hashes = [hashlib.sha256(line).hexdigest() for line in lines[:-1]]
+    assert [each["prev"] for each in records] == ["0" * 64, *hashes]
+
+
+async def test_log_of_one_run_fails_with_that_of_another_of_the_same_command(path):
+    first = opened(path, "run-1")
+    second = first.for_run("run-2")
+    first.write("run_started")
+    await first.sync()
+    path.unlink()
+    first.write("intent")
+    with pytest.raises(AuditLogError):
+        await first.sync()
+    with pytest.raises(AuditLogError):
+        second.write("intent")
+    await first.close()

@@ -267,8 +267,8 @@ async def test_lines_beyond_256_kib_are_written_without_sync_and_fail_on_a_full_
     assert verify([path]).error.message.startswith("Run run-1 has no end")
 
 
-LONG = "x" * (1 << 18)
-"""A line with this text is written without a sync."""
+LONG = ["x" * 1000] * 270
+"""A line with these texts is written without a sync."""
 
 
 async def test_write_error_during_a_sync_fails_its_callers_and_the_next_ones(path, monkeypatch):

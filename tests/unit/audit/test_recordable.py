@@ -102,11 +102,11 @@ def test_lists_are_cut_to_100_items_only_in_a_line_over_a_mebibyte():
 
 def test_redacted_line_keeps_its_chain_fields_and_time(secret):
     clock = TickingClock()
-    chain = HashChain(f"run-{secret}", GENESIS_HASH, clock)
-    first = chain.add("project_unreadable", {"reason": f"Bearer {secret}"})
-    second = chain.add("project_unreadable", {"reason": "none"})
+    chain, run_id = HashChain(GENESIS_HASH, clock), f"run-{secret}"
+    first = chain.add(run_id, "project_unreadable", {"reason": f"Bearer {secret}"})
+    second = chain.add(run_id, "project_unreadable", {"reason": "none"})
     one, two = orjson.loads(first), orjson.loads(second)
-    assert (one["run_id"], one["seq"], one["prev"]) == (f"run-{secret}", 1, GENESIS_HASH)
+    assert (one["run_id"], one["seq"], one["prev"]) == (run_id, 1, GENESIS_HASH)
     assert one["reason"] == "Bearer ***"
     assert (two["seq"], two["prev"], two["reason"]) == (2, line_hash(first), "none")
     expected = TickingClock()

@@ -80,3 +80,19 @@ def answer(outcome: str = "deleted") -> dict[str, object]:
         "error_code": None,
         "duration_ms": 12.5,
     }
+
+
+def write_group(path: Path, lines: Iterable[tuple[str, str, dict[str, object]]]) -> None:
+    """Append the runs of one command: each line with its run's id, event and fields."""
+
+    async def write() -> None:
+        logs: dict[str, AuditLog] = {}
+        for run_id, event, fields in lines:
+            if not logs:
+                logs[run_id] = opened(path, run_id)
+            log = logs.setdefault(run_id, next(iter(logs.values())).for_run(run_id))
+            log.write(event, **fields)
+        await next(iter(logs.values())).close()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(write())).result()

@@ -94,7 +94,7 @@ class Scene:
     def view(self, summary: RunSummary, max_rows: int = 50) -> RunView:
         """Read the run back from the log."""
         planned = summary.stale - summary.trimmed
-        return load_run_view(self.path, RUN, start=0, max_rows=max_rows, planned=planned)
+        return load_run_view(self.path, {RUN}, start=0, max_rows=max_rows, planned=planned)
 
     def printed(
         self,

@@ -19,7 +19,7 @@ def scene(tmp_path) -> Scene:
 
 def read(scene: Scene, max_rows: int = 50, planned: int | None = None):
     count = len(scene.planned) if planned is None else planned
-    return load_run_view(scene.path, RUN, start=0, max_rows=max_rows, planned=count)
+    return load_run_view(scene.path, {RUN}, start=0, max_rows=max_rows, planned=count)
 
 
 def test_projects_are_sorted_by_name_and_rows_oldest_first(scene):
@@ -115,7 +115,7 @@ def test_lines_before_the_start_are_not_read(scene):
     scene.plan("Before", 1)
     start = scene.path.stat().st_size
     scene.plan("After", 2)
-    shown = load_run_view(scene.path, RUN, start=start, max_rows=9, planned=1)
+    shown = load_run_view(scene.path, {RUN}, start=start, max_rows=9, planned=1)
     assert [group.project for group in shown.groups] == ["After"]
 
 
@@ -130,7 +130,7 @@ def test_invalid_lines_are_skipped(scene):
 
 def test_missing_log_raises_oserror(tmp_path):
     with pytest.raises(OSError, match="audit"):
-        load_run_view(tmp_path / "audit.jsonl", RUN, start=0, max_rows=9, planned=0)
+        load_run_view(tmp_path / "audit.jsonl", {RUN}, start=0, max_rows=9, planned=0)
 
 
 def test_bounced_and_unreadable_rows_are_limited_to_max_rows(scene):

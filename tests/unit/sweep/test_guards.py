@@ -20,6 +20,7 @@ from invite_sweeper.sweep.guards import (
     share_limit,
 )
 from invite_sweeper.sweep.plan import OldestFirst
+from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision
 
 WIDE = {
@@ -98,7 +99,7 @@ def test_zero_unreadable_projects_means_every_project_must_be_readable():
 
 def test_only_divided_limits_are_reported_as_the_part_of_the_shard():
     tight = limits(**dict.fromkeys(WIDE, 0))
-    found = limit_violations(plan_counts(11, seen=11, unreadable=1), tight, "1/3")
+    found = limit_violations(plan_counts(11, seen=11, unreadable=1), tight, Shard(1, 3))
     part = ", the part of shard 1/3."
     assert [message.endswith(part) for message in found] == [True, True, False, False]
     assert found[0] == f"1 project could not be read, over max_unreadable_projects: 0{part}"
@@ -107,7 +108,7 @@ def test_only_divided_limits_are_reported_as_the_part_of_the_shard():
 
 def test_error_names_the_shard():
     with pytest.raises(GuardRefused, match="the part of shard 2/3"):
-        check_limits(plan_counts(2), limits(max_deletions=1), "2/3")
+        check_limits(plan_counts(2), limits(max_deletions=1), Shard(2, 3))
 
 
 def test_every_exceeded_limit_is_reported():

@@ -1,0 +1,207 @@
+"""The runs of one command: all organizations are planned before anything is deleted in one.
+
+Each run has its own credentials. The limits count over all runs together, the question is asked
+once, and one circuit breaker watches all deletions. A run that fails leaves the others alone.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from invite_sweeper.audit import PlanSpan
+from invite_sweeper.errors import GuardRefused, RunError
+from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
+from invite_sweeper.sweep.guards import (
+    CircuitBreaker,
+    Population,
+    check_limits,
+    check_population,
+    merge_counts,
+)
+from invite_sweeper.sweep.plan import trim_plans
+from invite_sweeper.sweep.run import Run
+from invite_sweeper.sweep.summary import RunResult, RunSummary, merge_summaries
+
+
+class RunPlan(NamedTuple):
+    """The planned lines of one run in the audit log."""
+
+    run_id: str
+    spans: Sequence[PlanSpan]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupConfig:
+    """What the runs of one command decide together.
+
+    Attributes:
+        confirm: Called once with the merged summary, after the guards and before the first
+            DELETE; None to not ask.
+        on_plans_accepted: Called when the plans are on disk and passed the guards; returns
+            warnings.
+        policy_change: Called after the limits; returns the error to end with and warnings, or
+            None.
+    """
+
+    confirm: Callable[[RunSummary], Awaitable[bool]] | None = None
+    on_plans_accepted: Callable[[Sequence[RunPlan]], tuple[str, ...]] | None = None
+    policy_change: Callable[[], tuple[GuardRefused, tuple[str, ...]] | None] | None = None
+
+
+class RunGroup:
+    """The runs of one command, which share policy, mode, shard, audit log and deadline.
+
+    Args:
+        runs: One for each credential; at least one.
+    """
+
+    def __init__(self, runs: Sequence[Run], config: GroupConfig, stop: StopRequest) -> None:
+        self._runs = runs
+        self._config = config
+        self._stop = stop
+        self._results: dict[Run, RunResult] = {}
+
+    async def run(self) -> tuple[RunResult, ...]:
+        """Read, check, delete; return the result of each run, with the error that stopped it."""
+        config = self._runs[0].config
+        deadline_timer = asyncio.get_running_loop().call_later(
+            config.deadline_left_s,
+            self._stop.request,
+            f"the deadline of {config.policy.execution.deadline} passed",
+        )
+        try:
+            for run in self._runs:
+                await self._attempt(run, run.read())
+            await self._check_and_sweep(self._unfinished())
+        finally:
+            deadline_timer.cancel()
+        return tuple(self._results[run] for run in self._runs)
+
+    def _unfinished(self) -> tuple[Run, ...]:
+        return tuple(run for run in self._runs if run not in self._results)
+
+    async def _attempt(self, run: Run, phase: Coroutine[object, object, None]) -> None:
+        """Run a phase; a failure ends this run alone, and names its organizations."""
+        try:
+            await phase
+        except RunError as error:
+            if len(self._runs) > 1:
+                error.message = f"{_describe_organizations(run)}: {error.message}"
+            self._results[run] = await run.finish(error)
+
+    async def _check_and_sweep(self, runs: Sequence[Run]) -> None:
+        """Check all plans together and sweep; a refusal ends all runs, nothing was deleted."""
+        if not runs:
+            return
+        try:
+            await self._check(runs)
+            to_sweep = [] if runs[0].config.dry_run else [run for run in runs if run.plan.planned]
+            if to_sweep:
+                await self._confirm(runs)
+        except RunError as error:
+            for run in runs:
+                self._results[run] = await run.finish(error)
+            return
+        breaker = CircuitBreaker(runs[0].config.limits)
+        for run in runs:
+            if run in to_sweep:
+                await self._attempt(run, run.sweep(breaker))
+            if run not in self._results:
+                self._results[run] = await run.finish(None)
+
+    async def _check(self, runs: Sequence[Run]) -> None:
+        """Complete the plans and raise GuardRefused if a guard refuses them.
+
+        A run that failed contributes nothing: neither deletions nor invitations seen.
+        """
+        config = runs[0].config
+        await self._stop.run_unless_stopped(self._finish_plans(runs))
+        self._warn_about_policy(runs)
+        for run in self._runs:
+            run.check_clock()
+        _check_populations(runs)
+        plan_counts = merge_counts(run.plan.counts() for run in runs)
+        try:
+            check_limits(plan_counts, config.limits, config.shard)
+        except GuardRefused as error:
+            if len(runs) > 1:
+                count = sum(len(run.counts.summary().organizations) for run in runs)
+                error.message = f"In {count} organizations together: {error.message}"
+            raise
+        group = self._config
+        change = group.policy_change() if group.policy_change is not None else None
+        if change is not None:
+            runs[0].warnings.warn(*change[1])
+            raise change[0]
+        if group.on_plans_accepted is not None:
+            plans = [RunPlan(run.config.run_id, run.plan.spans) for run in runs]
+            runs[0].warnings.warn(*group.on_plans_accepted(plans))
+
+    async def _finish_plans(self, runs: Sequence[Run]) -> None:
+        config = runs[0].config
+        for plan, lists in trim_plans([run.plan for run in runs], config.limits, config.shard):
+            await plan.finish(lists)
+        for run in runs:
+            run.estimate()
+
+    def _warn_about_policy(self, runs: Sequence[Run]) -> None:
+        """Warn about patterns and keep entries that matched nothing in any organization."""
+        if len(runs) < len(self._runs):  # they may match where nothing could be read
+            return
+        first, *others = runs
+        unused = (
+            each
+            for each in first.unused_patterns
+            if all(each in run.unused_patterns for run in others)
+        )
+        first.warnings.warn(*unused)
+        kept: Counter[str] = Counter()
+        for run in runs:
+            kept.update(run.plan.kept)
+        if first.config.dry_run and any(run.plan.seen for run in runs):
+            first.warnings.unused_keep_entries(kept)
+
+    async def _confirm(self, runs: Sequence[Run]) -> None:
+        confirm = self._config.confirm
+        summary = merge_summaries([run.counts.summary() for run in runs])
+        agreed = confirm is None or await confirm(summary)
+        if self._stop.reason is not None:
+            raise self._stop.as_error(consequence=NOTHING_DELETED)
+        if not agreed:
+            raise GuardRefused("Cancelled at the confirmation prompt.")
+
+
+def _describe_organizations(run: Run) -> str:
+    labels = [each.label for each in run.counts.summary().organizations]
+    return f"{'Organization' if len(labels) == 1 else 'Organizations'} {', '.join(labels)}"
+
+
+def _check_populations(runs: Sequence[Run]) -> None:
+    """Raise GuardRefused if the population of one run dropped, or that of all together."""
+    pairs = [pair for run in runs if (pair := _populations(run)) is not None]
+    limits = runs[0].config.limits
+    for previous, current in pairs:
+        check_population(previous, current, limits)
+    check_population(
+        _add_up([previous for previous, _ in pairs]),
+        _add_up([current for _, current in pairs]),
+        limits,
+    )
+
+
+def _populations(run: Run) -> tuple[Population, Population] | None:
+    """Return what the last complete run left and what this one sees; None to not compare."""
+    previous, plan = run.config.previous_population, run.plan
+    if previous is None:
+        return None
+    # Invitations of a retired source are not visible, which is not a drop.
+    min_invitations = previous.invitations if plan.retired else 0
+    return previous, Population(run.counts.projects_seen, max(plan.seen, min_invitations))
+
+
+def _add_up(populations: Sequence[Population]) -> Population:
+    return Population(
+        sum(each.projects for each in populations), sum(each.invitations for each in populations)
+    )
