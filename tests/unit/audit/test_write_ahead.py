@@ -217,8 +217,8 @@ async def test_block_changed_while_its_memory_was_released_is_refused(path, numb
 
 def roles_of_size(size):
     """Return roles that take this many bytes in a line, each short enough to be recorded."""
-    whole, rest = divmod(size - 500, 1003)  # a role of 1,000 characters, two quotes and a comma
-    return (*("R" * 1000,) * whole, "R" * (rest + 498))
+    whole, rest = divmod(size - 2, 1003)  # a role of 1,000 characters, two quotes and a comma
+    return (*("R" * 1000,) * whole, "R" * rest)
 
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
