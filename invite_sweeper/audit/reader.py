@@ -1,12 +1,15 @@
 """Read and filter the lines of audit logs, one at a time, so that files may be large."""
 
+import gzip
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, NoReturn
+from typing import IO, NamedTuple, NoReturn, cast
 
 import orjson
 from typing_extensions import override
@@ -16,6 +19,9 @@ from invite_sweeper.audit.storage import could_be_first_line, is_record
 from invite_sweeper.errors import GuardRefused, UsageError
 
 READ_BLOCK_BYTES = 1 << 18
+_GZIP_SUFFIX = ".gz"
+_UNSUPPORTED_COMPRESSIONS = frozenset({".bz2", ".xz", ".lzma", ".zst", ".lz4", ".Z", ".zip"})
+_CUT_OFF = "the compressed file is cut off"
 _EVENT_FIELD = re.compile(rb'"event"\s*:\s*"([^"\\]*)"')
 
 
@@ -63,19 +69,42 @@ def parse_record(line: bytes) -> Record | None:
     return record if isinstance(record, dict) else None
 
 
-def open_log(path: Path) -> BinaryIO:
-    """Open an audit log for reading.
+@contextmanager
+def open_log(path: Path) -> Iterator[IO[bytes]]:
+    """Open an audit log for reading; a name that ends in `.gz` is decompressed.
 
     Raises:
-        UsageError: The file cannot be read.
+        UsageError: The file cannot be opened, or reading it failed later: it is not gzip or is
+            cut off.
     """
-    try:
-        return path.open("rb", buffering=READ_BLOCK_BYTES)
-    except OSError as error:
+    if path.suffix in _UNSUPPORTED_COMPRESSIONS:
         raise UsageError(
-            f"The audit log {path} cannot be read: {error.strerror or error}.",
-            hint="Check that the file exists and that this user can read it.",
+            f"The audit log {path} cannot be read: {path.suffix} is not supported.",
+            hint="Decompress it, and compress with gzip in future.",
+        )
+    try:
+        with _open_file(path) as file:
+            yield file
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(
+            f"The audit log {path} cannot be read: {_describe_error(error)}.",
+            hint="Check that the file exists, that this user can read it, and that a compressed "
+            "file is complete.",
         ) from error
+
+
+def _open_file(path: Path) -> IO[bytes]:
+    if path.suffix != _GZIP_SUFFIX:
+        return path.open("rb", buffering=READ_BLOCK_BYTES)
+    if path.stat().st_size == 0:
+        raise EOFError(path)  # `gzip` would read it as an empty log
+    return cast("IO[bytes]", gzip.open(path))
+
+
+def _describe_error(error: OSError | EOFError | zlib.error) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return _CUT_OFF if isinstance(error, EOFError) else f"{error}"
 
 
 def raise_damaged(position: LinePosition) -> NoReturn:

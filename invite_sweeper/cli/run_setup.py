@@ -15,16 +15,15 @@ from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.errors import GuardRefused
+from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
-from invite_sweeper.sweep.guards import Population
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
 from invite_sweeper.sweep.previous_runs import (
     PolicyChange,
     PreviousRuns,
-    load_policy_copy,
     save_policy_copy,
 )
 from invite_sweeper.sweep.run import RunConfig
@@ -34,8 +33,8 @@ from invite_sweeper.sweep.saved_plan import (
     SavedPlanFilter,
     check_applicable,
 )
-from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.sweep.selection import Decision, Selector, decision_filter
+from invite_sweeper.sweep.scope import Shard, scope_sha256
+from invite_sweeper.sweep.selection import Decision, decision_filter
 
 
 class RunContext(NamedTuple):
@@ -68,9 +67,6 @@ class RunContext(NamedTuple):
         )
 
 
-_MAX_SHOWN = 20
-
-
 class RunSetup:
     """Builds the configuration of a run; requires the lock of the audit log.
 
@@ -82,6 +78,8 @@ class RunSetup:
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self._previous_runs = PreviousRuns.find(context.log_path)
+        self._history = self._previous_runs.deletion_history()
+        self._accepted_policy = self._previous_runs.accepted_policy(context.log_path)
         self._change = self._detect_policy_change()
         self._saved_plan = self._load_plan()
         self._plan_filter = (
@@ -103,14 +101,29 @@ class RunSetup:
         limits, shard = self._context.policy.limits, self._context.shard
         return shard.limits_for(limits) if shard is not None else limits
 
+    @property
+    def _quarantine(self) -> bool:
+        """Whether a changed policy is quarantined: the last accepted policy counts, too."""
+        accepted = self._accepted_policy
+        return self._context.policy.limits.quarantine or (
+            accepted is not None and accepted.quarantine
+        )
+
+    @property
+    def _accept_option(self) -> str | None:
+        return self._context.options.accept_policy
+
+    def _bounce_filter(self, max_bounces: int) -> Callable[[Decision], Decision]:
+        return decision_filter(history=self._history, max_bounces=max_bounces, plan_filter=None)
+
     def run_config(self, audit: AuditLog, stop: StopRequest) -> RunConfig:
         """Return the configuration of the run.
 
         Raises:
             RunError: An earlier log is damaged, or the policy's copy cannot be written.
         """
-        context, options, limits = self._context, self._context.options, self._context.policy.limits
-        if limits.quarantine and not self.dry_run:
+        context, options = self._context, self._context.options
+        if self._quarantine and not self.dry_run:
             save_policy_copy(context.log_path, context.policy, options.policy.read_bytes())
         shard = None if context.shard is None else str(context.shard)
         return RunConfig(
@@ -129,6 +142,7 @@ class RunSetup:
                 context.policy.organization_ids, str(context.base_url)
             ),
             on_plan_accepted=partial(self._on_plan_accepted, audit),
+            on_scope=self._change.observe_scope if self._change is not None else None,
             policy_change=self._policy_change,
         )
 
@@ -141,8 +155,8 @@ class RunSetup:
     def _previous_population(self, shard: str | None) -> Population | None:
         if self._context.options.accept_population:
             return None
-        organizations = self._context.policy.organization_ids
-        return self._previous_runs.population(shard, organizations, str(self._context.base_url))
+        context = self._context
+        return self._previous_runs.population(context.policy, shard, str(context.base_url))
 
     def _load_plan(self) -> SavedPlan | None:
         context, options = self._context, self._context.options
@@ -166,17 +180,17 @@ class RunSetup:
         return saved
 
     def _detect_policy_change(self) -> PolicyChange | None:
-        context = self._context
-        if not context.policy.limits.quarantine or context.options.dry_run:
+        context, accepted = self._context, self._accepted_policy
+        unchanged = {accepted.sha256 if accepted is not None else None, self._accept_option}
+        if not self._quarantine or context.policy.sha256 in unchanged:
             return None
-        last = self._previous_runs.last_policy_sha256()
-        if (
-            last in {None, context.policy.sha256}
-            or context.options.accept_policy == context.policy.sha256
-        ):
-            return None
-        previous = load_policy_copy(context.log_path, last or "")
-        return PolicyChange(Selector(previous, context.now) if previous is not None else None)
+        return PolicyChange(
+            context.policy,
+            accepted,
+            context.now,
+            accepted_option=self._accept_option,
+            bounces=self._bounce_filter,
+        )
 
     def _confirmation(self, audit: AuditLog, stop: StopRequest) -> Confirmation | None:
         options = self._context.options
@@ -196,6 +210,8 @@ class RunSetup:
             "actor": context.credentials.actor,
             "now": context.now.isoformat().replace("+00:00", "Z"),
             "shard": shard,
+            "scope_sha256": scope_sha256(context.policy),
+            "quarantine": context.policy.limits.quarantine,
             "organizations": sorted(context.policy.organization_ids),
         }
         if self._saved_plan is not None:
@@ -205,11 +221,14 @@ class RunSetup:
     def _decision_filter(self) -> Callable[[Decision], Decision]:
         max_bounces = self._context.policy.limits.max_bounces
         keep_filter = decision_filter(
-            history=self._previous_runs.deletion_history(),
-            max_bounces=max_bounces,
-            plan_filter=self._plan_filter,
+            history=self._history, max_bounces=max_bounces, plan_filter=self._plan_filter
         )
-        filters = [keep_filter] if self._change is None else [keep_filter, self._change.observe]
+        filters = [keep_filter]
+        if self._change is not None:  # compared as without a saved plan
+            plan_filter = decision_filter(
+                history=None, max_bounces=max_bounces, plan_filter=self._plan_filter
+            )
+            filters = [self._bounce_filter(max_bounces), self._change.observe, plan_filter]
         filters += [self.kept_invitations.record] if self.kept_invitations is not None else []
         filters += (
             [self._remaining_org_invitations.observe]
@@ -250,17 +269,15 @@ class RunSetup:
                     fields = invitation_fields(planned.invitation, context.now)
                     yield {**fields, "rule": planned.rule}
 
-    def _policy_change(self) -> tuple[GuardRefused, tuple[str, ...]] | None:
-        """Return the error and messages that end a quarantined run after its plan is written."""
-        change = self._change
-        if change is None:
-            return None
-        messages = [
-            f"The new policy would also delete {each}" for each in change.added[:_MAX_SHOWN]
-        ]
-        messages += [f"The new policy would keep {each}" for each in change.removed[:_MAX_SHOWN]]
-        if change.previous is None:
-            messages.append(
-                "The previous policy was not saved, so every stale invitation counts as new"
-            )
-        return change.as_error(self._context.policy.sha256), tuple(messages)
+    def _policy_change(self) -> tuple[GuardRefused | None, tuple[str, ...]]:
+        """Return the error that ends a quarantined run after its plan is written, and warnings.
+
+        A dry run only shows what a sweep would be refused for.
+        """
+        if self._change is None:
+            return None, ()
+        error, messages = self._change.as_error(), self._change.messages()
+        if self._context.options.dry_run:
+            refusal = f"A sweep would be refused: {error.message} {error.hint}"
+            return None, (*messages, refusal)
+        return error, messages

@@ -15,6 +15,7 @@ from invite_sweeper.models import (
     ListRef,
     Outcome,
     PlannedDeletion,
+    Population,
     Source,
     SourceRetired,
 )
@@ -24,7 +25,6 @@ from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_
 from invite_sweeper.sweep.executor import Deleter, ExecutorOptions, SweepExecutor
 from invite_sweeper.sweep.guards import (
     CircuitBreaker,
-    Population,
     check_clock,
     check_limits,
     check_population,
@@ -141,12 +141,13 @@ class RunConfig:
         confirm: Called once, after the guards and before the first DELETE; None to not ask.
         run_started_fields: The fields of the `run_started` line.
         decision_filter: Applied to each decision; it can only keep more.
-        previous_population: What the last complete run left; None to not compare.
+        previous_population: What the last complete runs left; None to ignore a drop.
         open_intents: Intents that an interrupted run left without an outcome.
         on_plan_accepted: Called when the plan is on disk and passed the guards; returns
             warnings.
-        policy_change: Called after the guards; returns the error to end with and warnings,
-            or None.
+        on_scope: Called with all projects, before a shard selects some.
+        policy_change: Called when the plan is complete; returns the error to end with after the
+            other guards, if any, and warnings.
     """
 
     policy: Policy
@@ -162,7 +163,8 @@ class RunConfig:
     previous_population: Population | None = None
     open_intents: tuple[OpenIntent, ...] = ()
     on_plan_accepted: Callable[[Sequence[PlanSpan]], tuple[str, ...]] | None = None
-    policy_change: Callable[[], tuple[GuardRefused, tuple[str, ...]] | None] | None = None
+    on_scope: Callable[[RunScope], None] | None = None
+    policy_change: Callable[[], tuple[GuardRefused | None, tuple[str, ...]]] | None = None
 
     @property
     def limits(self) -> Limits:
@@ -215,6 +217,7 @@ class RunWarnings:
     def deletion_done(self, planned: PlannedDeletion, result: DeletionResult) -> None:
         """Show the outcome of one deletion; report a removed member immediately."""
         self._view.deletion_done(result.outcome)
+        self._counts.removed[planned.invitation.source] += result.outcome.no_longer_pending
         if result.outcome is Outcome.ACCEPTED_DURING:
             self._removed_member(planned.invitation)
         elif result.outcome is Outcome.DELETED and result.seen_after is None:
@@ -322,16 +325,19 @@ class Run:
         """Raise GuardRefused if a guard refuses the plan; nothing was deleted so far."""
         config, plan_counts = self._config, plan.counts()
         self._counts.estimate_s = self._atlas.estimate_s(plan.deletions_by_list)
+        refusal, messages = config.policy_change() if config.policy_change else (None, ())
+        self._warnings.warn(*messages)
         if config.previous_population is not None:
-            # Invitations of a retired source are not visible, which is not a drop.
-            min_invitations = config.previous_population.invitations if plan.retired else 0
-            seen = Population(self._counts.projects_seen, max(plan.seen, min_invitations))
-            check_population(config.previous_population, seen, config.limits)
+            check_population(
+                config.previous_population,
+                self._counts.population(),
+                config.limits,
+                retired=[each.source for each in plan.retired],
+                gone=len(plan.gone_ids),
+            )
         check_limits(plan_counts, config.limits, str(config.shard) if config.shard else None)
-        change = config.policy_change() if config.policy_change is not None else None
-        if change is not None:
-            self._warnings.warn(*change[1])
-            raise change[0]
+        if refusal is not None:
+            raise refusal
         if config.on_plan_accepted is not None:
             self._warnings.warn(*config.on_plan_accepted(plan.spans))
 
@@ -343,6 +349,9 @@ class Run:
         await self._atlas.fetch_limits()
         self._warnings.warn(*self._atlas.warnings, *project_filter.unused_entries())
         shard = self._config.shard
+        self._counts.visible_projects = scope.visible_projects()
+        if self._config.on_scope is not None:
+            self._config.on_scope(scope)
         if shard is not None:
             scope = scope.restricted_to(shard.includes)
         self._counts.projects_seen = len(scope.projects) + len(scope.unreadable)
