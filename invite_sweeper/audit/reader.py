@@ -21,7 +21,6 @@ from invite_sweeper.errors import GuardRefused, UsageError
 READ_BLOCK_BYTES = 1 << 18
 _GZIP_SUFFIX = ".gz"
 _UNSUPPORTED_COMPRESSIONS = frozenset({".bz2", ".xz", ".lzma", ".zst", ".lz4", ".Z", ".zip"})
-_CUT_OFF = "the compressed file is cut off"
 _EVENT_FIELD = re.compile(rb'"event"\s*:\s*"([^"\\]*)"')
 
 
@@ -86,11 +85,7 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
         with _open_file(path) as file:
             yield file
     except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(
-            f"The audit log {path} cannot be read: {_describe_error(error)}.",
-            hint="Check that the file exists, that this user can read it, and that a compressed "
-            "file is complete.",
-        ) from error
+        raise _unreadable_error(path, error) from error
 
 
 def _open_file(path: Path) -> IO[bytes]:
@@ -101,10 +96,15 @@ def _open_file(path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path))
 
 
-def _describe_error(error: OSError | EOFError | zlib.error) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return _CUT_OFF if isinstance(error, EOFError) else f"{error}"
+def _unreadable_error(path: Path, error: OSError | EOFError | zlib.error) -> UsageError:
+    """Return the error; a failure of the system has `strerror`, one of the content does not."""
+    reason = error.strerror if isinstance(error, OSError) else None
+    hint = "Check that the file exists and that this user can read it."
+    if reason is None:
+        is_cut_off = isinstance(error, EOFError)
+        reason = "the compressed file is cut off" if is_cut_off else f"{error}"
+        hint = "Restore the file from a copy: it is damaged."
+    return UsageError(f"The audit log {path} cannot be read: {reason}.", hint=hint)
 
 
 def raise_damaged(position: LinePosition) -> NoReturn:

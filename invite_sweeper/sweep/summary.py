@@ -262,7 +262,8 @@ class RunCounts:
     def _remaining(self) -> dict[str, object]:
         """Return what the run leaves, for the comparison of a later run."""
         found = self.population()
-        left = {source: n - self.removed[source] for source, n in found.invitations.items()}
+        counts = sorted(found.invitations.items())
+        left = {source: n - self.removed[source] for source, n in counts}
         return asdict(replace(found, invitations=left))
 
     def summary(self) -> RunSummary:
@@ -289,7 +290,7 @@ class RunCounts:
             summary,
             projects_unreadable=plan.unreadable,
             projects_gone=len(plan.gone_ids),
-            invitations_by_source=dict(plan.seen_by_source),
+            invitations_by_source=dict(sorted(plan.seen_by_source.items())),
             sources_retired=tuple(each.source.value for each in plan.retired),
             invitations_seen=plan.seen,
             stale=plan.stale,

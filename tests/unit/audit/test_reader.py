@@ -164,10 +164,7 @@ def test_compressed_log_that_cannot_be_read_to_its_end_is_an_error(tmp_path, pat
     message = f"The audit log {compressed} cannot be read: {reason}\\."
     with pytest.raises(UsageError, match=f"^{message}") as caught:
         list(read_records([compressed]))
-    assert caught.value.hint == (
-        "Check that the file exists, that this user can read it, and that a compressed file is "
-        "complete."
-    )
+    assert caught.value.hint == "Restore the file from a copy: it is damaged."
 
 
 def test_other_compression_is_an_error_with_the_fix(tmp_path):
