@@ -35,7 +35,7 @@ from invite_sweeper.models import ListUnreadable, Project, Source
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.sweep.discovery import MAX_LISTS, ListCounts, count_lists
 from invite_sweeper.sweep.guards import MAX_CLOCK_SKEW_S
-from invite_sweeper.sweep.previous_runs import AcceptedPolicy
+from invite_sweeper.sweep.previous_runs import AcceptedPolicy, refuse_unreadable
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS
 from invite_sweeper.text import plural_form, pluralize
@@ -317,8 +317,9 @@ def lock_check(lock: RunLock, path: Path) -> Check:
 def earlier_run_checks(files: Sequence[Path]) -> Iterator[Check]:
     """Check how the last run ended, and which intents a killed run left open."""
     try:
-        runs = deque(read_runs(*files), maxlen=1)
-        intents = open_intents(*files)
+        with refuse_unreadable():
+            runs = deque(read_runs(*files), maxlen=1)
+            intents = open_intents(*files)
     except GuardRefused as error:
         yield failed(_RUNS, error)
         return

@@ -56,7 +56,7 @@ _APPLIED = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 
 
 @contextmanager
-def _refuse_unreadable() -> Iterator[None]:
+def refuse_unreadable() -> Iterator[None]:
     """Raise GuardRefused if the history cannot be read: a guard that misses a part of it fails."""
     try:
         yield
@@ -104,7 +104,7 @@ class PreviousRuns:
         Raises:
             GuardRefused: A directory or a file cannot be read, or a file is not an audit log.
         """
-        with _refuse_unreadable():
+        with refuse_unreadable():
             files = log_path.files()
             for file in files:
                 require_audit_log(file)
@@ -117,7 +117,7 @@ class PreviousRuns:
         base URL are skipped: their invitations would seem to be gone here. A run that did not
         record its base URL is assumed to have used this one.
         """
-        with _refuse_unreadable():
+        with refuse_unreadable():
             found = open_intents(*self.files)
         return tuple(
             intent
@@ -127,7 +127,7 @@ class PreviousRuns:
 
     def population(self, policy: Policy, shard: str | None, base_url: str) -> Population:
         """Return what the last complete runs left; see `last_population`."""
-        with _refuse_unreadable():
+        with refuse_unreadable():
             return last_population(
                 *self.files,
                 shard=shard,
@@ -138,12 +138,12 @@ class PreviousRuns:
 
     def deletion_history(self) -> DeletionHistory:
         """Return how often each invitation was deleted before."""
-        with _refuse_unreadable():
+        with refuse_unreadable():
             return DeletionHistory(*self.files)
 
     def was_applied(self, digest: str) -> bool:
         """Return whether a sweep has completed this plan; an interrupted one has not."""
-        with _refuse_unreadable():
+        with refuse_unreadable():
             return any(_is_applied_by(run, digest) for run in read_runs(*self.files))
 
     def accepted_policy(self, log_path: LogPath) -> AcceptedPolicy | None:
@@ -152,7 +152,7 @@ class PreviousRuns:
         A sweep of an earlier version did not record whether its policy set `quarantine`. It
         saved a copy only if it did, so a copy that is there and cannot be read counts as set.
         """
-        with _refuse_unreadable():
+        with refuse_unreadable():
             run = last_sweep(*self.files)
         if run is None:
             return None
