@@ -35,6 +35,7 @@ from invite_sweeper.models import ListUnreadable, Project, Source
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.sweep.discovery import MAX_LISTS, ListCounts, count_lists
 from invite_sweeper.sweep.guards import MAX_CLOCK_SKEW_S
+from invite_sweeper.sweep.previous_runs import AcceptedPolicy, refuse_unreadable
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS
 from invite_sweeper.text import plural_form, pluralize
@@ -156,19 +157,24 @@ def policy_checks(policy: Policy, path: Path, now: datetime) -> Iterator[Check]:
         yield warning(_POLICY, sentence)
 
 
-def quarantine_check(policy: Policy, last_sha256: str | None) -> Check:
+def quarantine_check(policy: Policy, accepted: AcceptedPolicy | None) -> Check:
     """Check whether the quarantine would stop the next sweep with this policy.
 
     Args:
-        last_sha256: The policy of the last sweep; None without an earlier sweep.
+        accepted: The policy of the last sweep; None without an earlier sweep.
     """
     name = "quarantine"
-    if not policy.limits.quarantine:
+    if not (policy.limits.quarantine or (accepted is not None and accepted.quarantine)):
         return ok(name, "Off: a changed policy takes effect at once (limits.quarantine).")
-    if last_sha256 in {None, policy.sha256}:
-        return ok(name, "On: the policy is unchanged since the last sweep, or no sweep has run.")
+    if accepted is not None and accepted.sha256 == policy.sha256:
+        return ok(name, "On: the policy is unchanged since the last sweep.")
+    reason = (
+        "No sweep has accepted a policy in this audit log yet"
+        if accepted is None
+        else "The policy has changed since the last sweep"
+    )
     error = GuardRefused(
-        "The policy has changed since the last sweep; the next sweep is quarantined.",
+        f"{reason}; the next sweep is quarantined.",
         hint=f"Review the change with `plan`, then run sweep --accept-policy {policy.sha256}",
     )
     return failed(name, error)
@@ -311,8 +317,9 @@ def lock_check(lock: RunLock, path: Path) -> Check:
 def earlier_run_checks(files: Sequence[Path]) -> Iterator[Check]:
     """Check how the last run ended, and which intents a killed run left open."""
     try:
-        runs = deque(read_runs(*files), maxlen=1)
-        intents = open_intents(*files)
+        with refuse_unreadable():
+            runs = deque(read_runs(*files), maxlen=1)
+            intents = open_intents(*files)
     except GuardRefused as error:
         yield failed(_RUNS, error)
         return

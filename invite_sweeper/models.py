@@ -3,8 +3,9 @@
 A value claims only what Atlas returned; what it did not return is None or empty.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum, auto
 from typing import Final, NamedTuple, Protocol, TypeAlias
@@ -209,6 +210,29 @@ class ProjectGone:
     project_name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Population:
+    """Projects and invitations that a run found, or that earlier runs left.
+
+    Attributes:
+        projects: In the policy's scope; without those that are gone.
+        visible_projects: By organization, before the policy and the shard select some.
+        invitations: By source; only sources that Atlas serves.
+    """
+
+    projects: int = 0
+    visible_projects: Mapping[str, int] = field(default_factory=dict)
+    invitations: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: "Population") -> "Population":
+        """Return the population of both, such as of two organizations."""
+        return Population(
+            self.projects + other.projects,
+            Counter(self.visible_projects) + Counter(other.visible_projects),
+            Counter(self.invitations) + Counter(other.invitations),
+        )
+
+
 def user_key(invitation: Invitation) -> tuple[str, str] | None:
     """Return a key that identifies a user within an organization; None without a username."""
     if invitation.username is None:
@@ -233,6 +257,11 @@ class Outcome(StrEnum):
     """The user is already an active member, and was not removed."""
     ACCEPTED_DURING = "accepted_during"
     """The user became an active member while the DELETE was in flight, and was removed."""
+
+    @property
+    def no_longer_pending(self) -> bool:
+        """Whether the invitation is not pending anymore."""
+        return self not in {Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED}
 
 
 class UserStatus(NamedTuple):

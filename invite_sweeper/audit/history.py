@@ -10,12 +10,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from invite_sweeper.audit.reader import read_records
 from invite_sweeper.audit.record import Record, invitation_from_record
 from invite_sweeper.errors import ExitCode, GuardRefused
-from invite_sweeper.models import Invitation, Outcome
+from invite_sweeper.models import Invitation, Outcome, Population
 
 _ID = re.compile(r"[0-9a-f]{24}")
 _RUN_EVENTS = frozenset({b"run_started", b"run_finished"})
@@ -23,9 +23,6 @@ _INTENT_EVENTS = frozenset({b"run_started", b"intent", b"outcome", b"run_finishe
 _OUTCOME_EVENTS = frozenset({b"outcome"})
 _COMPLETE_EXIT_CODES = frozenset(code for code in ExitCode if code.read_everything)
 """Exit codes of runs that read all they could and were not stopped: 0, 4 and 10."""
-
-_GONE_OUTCOMES = ("deleted", "already_gone", "accepted_before", "accepted_during")
-"""Outcomes after which an invitation is not pending anymore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +69,15 @@ class RunRecord:
         return _text(self.start_record.get("shard"))
 
     @property
-    def organizations(self) -> frozenset[str] | None:
-        """The IDs of the organizations in the run's scope; None if unknown."""
-        value = self.start_record.get("organizations")
-        return frozenset(map(str, value)) if isinstance(value, list) else None
+    def scope_sha256(self) -> str | None:
+        """The hash of what the run read, see `scope.scope_sha256`; None if unknown."""
+        return _text(self.start_record.get("scope_sha256"))
+
+    @property
+    def quarantine(self) -> bool | None:
+        """Whether the run's policy set `quarantine`; None if unknown."""
+        value = self.start_record.get("quarantine")
+        return value if isinstance(value, bool) else None
 
     @property
     def exit_code(self) -> int | None:
@@ -133,14 +135,6 @@ class OpenIntent(NamedTuple):
         return self.mode == "restore"
 
 
-class Population(NamedTuple):
-    """What remained after a complete run: the counts it saw, minus what was deleted or gone."""
-
-    run_id: str
-    projects: int
-    invitations: int
-
-
 def open_intents(*paths: Path) -> tuple[OpenIntent, ...]:
     """Return the intents of all runs that have no outcome, in order.
 
@@ -169,8 +163,10 @@ def open_intents(*paths: Path) -> tuple[OpenIntent, ...]:
     return tuple(_open_intent(record, runs_by_id) for record in without_outcome.values())
 
 
-def last_sweep_policy(*paths: Path) -> str | None:
-    """Return the policy hash of the last finished sweep, 64 hex digits; None without one.
+def last_sweep(*paths: Path) -> RunRecord | None:
+    """Return the last finished sweep; None without one.
+
+    Its policy was accepted: with a quarantine, a changed policy ends as a dry run until then.
 
     Raises:
         GuardRefused: A line is damaged.
@@ -179,37 +175,59 @@ def last_sweep_policy(*paths: Path) -> str | None:
     last = None
     for run in read_runs(*paths):
         if run.finished and run.mode == "sweep":
-            last = run.policy_sha256
+            last = run
     return last
 
 
 def last_population(
     *paths: Path,
-    shard: str | None = None,
-    organizations: frozenset[str] | None = None,
-    base_url: str | None = None,
-) -> Population | None:
-    """Return the population after the last complete run of the same shard; None without one.
+    shard: str | None,
+    scope_sha256: str,
+    organizations: frozenset[str],
+    base_url: str,
+) -> Population:
+    """Return what the last complete sweep left; a dry run counts until there was a sweep.
 
     A run is complete if it ended with exit code 0, 4 or 10: it was neither refused nor stopped.
+    Each part is from the last run that knows it and can be compared:
+
+    - the projects in scope and the invitations of a source: a run of the same shard with the
+      same scope. A source that was retired in one night keeps its count from before.
+    - the visible projects of an organization: the same, or any run if there is none. Neither
+      policy nor shard narrows them, so the check holds for a changed policy, too.
+
+    A dry run deletes nothing, so a person can run one with `--accept-population` and another
+    policy or credential. It must not become what sweeps are compared with.
 
     Args:
         *paths: The logs, oldest first.
         shard: Such as `1/4`; None for runs without shards.
-        organizations: Use only runs over exactly these organizations, or over unknown ones.
-        base_url: Use only runs against this base URL, or against an unknown one.
+        scope_sha256: `scope.scope_sha256` of the policy.
+        organizations: Ids; visible projects of others are left out.
+        base_url: Use only runs against this base URL.
 
     Raises:
         GuardRefused: A line is damaged.
         UsageError: A file cannot be read.
     """
-    last = None
+    weakest_first = (("dry-run", False), ("dry-run", True), ("sweep", False), ("sweep", True))
+    parts: dict[tuple[str, bool], dict[_Part, int]] = {each: {} for each in weakest_first}
     for run in read_runs(*paths):
-        is_comparable = organizations is None or run.organizations in (None, organizations)
-        is_comparable &= base_url is None or run.base_url in (None, base_url)
-        if run.exit_code in _COMPLETE_EXIT_CODES and run.shard == shard and is_comparable:
-            last = _population(run) or last
-    return last
+        same_scope = (run.shard, run.scope_sha256) == (shard, scope_sha256)
+        found = parts.get((run.mode or "", same_scope))
+        is_complete = run.exit_code in _COMPLETE_EXIT_CODES and run.base_url == base_url
+        if found is not None and is_complete:
+            found.update(_population_parts(run, same_scope=same_scope))
+    last = {part: n for each in weakest_first for part, n in parts[each].items()}
+    return Population(
+        projects=last.get(_PROJECTS, 0),
+        visible_projects={
+            name: count
+            for (key, name), count in last.items()
+            if key == "visible_projects" and name in organizations
+        },
+        invitations={name: count for (key, name), count in last.items() if key == "invitations"},
+    )
 
 
 def _intent_key(record: Record, run_id: object) -> tuple[object, ...]:
@@ -239,12 +257,23 @@ def _check_ids(invitation: Invitation) -> None:
             raise ValueError(f"`{name}` is not an id of 24 hex digits")
 
 
-def _population(run: RunRecord) -> Population | None:
-    projects, seen = map(run.end_record.get, ("projects_seen", "invitations_seen"))
-    if type(projects) is not int or type(seen) is not int:
-        return None
-    removed = (count for count in map(run.end_record.get, _GONE_OUTCOMES) if type(count) is int)
-    return Population(run.run_id, projects, seen - sum(removed))
+_Part: TypeAlias = tuple[str, str]
+"""A key of `remaining` in `run_finished`, and the organization or the source."""
+_PROJECTS: _Part = ("projects", "")
+
+
+def _population_parts(run: RunRecord, *, same_scope: bool) -> Iterator[tuple[_Part, int]]:
+    """Yield the counts that a complete run left; runs of earlier versions have none."""
+    remaining = run.end_record.get("remaining")
+    if not isinstance(remaining, dict):
+        return
+    for key in ("visible_projects", "invitations") if same_scope else ("visible_projects",):
+        counts = remaining.get(key)
+        if isinstance(counts, dict):
+            yield from (((key, name), n) for name, n in counts.items() if type(n) is int)
+    projects = remaining.get("projects")
+    if same_scope and type(projects) is int:
+        yield _PROJECTS, projects
 
 
 class DeletionHistory:

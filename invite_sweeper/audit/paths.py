@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from invite_sweeper.audit.reader import open_log
 from invite_sweeper.errors import UsageError
 
 DEFAULT_PATH = "audit/invite-sweeper.jsonl"
@@ -14,8 +15,13 @@ DEFAULT_LOG = Path(DEFAULT_PATH)
 _STDOUT = "-"
 _PLACEHOLDER = re.compile(r"\{(date|run_id)\}")
 _PLACEHOLDER_PATTERNS = {"date": r"\d{4}-\d\d-\d\d", "run_id": r"[\w-]+"}
-_ROTATION_SUFFIX = r"(?:-\d{8}(?:-\d+)?|\.\d+)?"
-"""The suffixes of logrotate, with and without `dateext`."""
+_ROTATION_SUFFIX = (
+    r"(?:-\d{8}(?:-\d+)?|-\d{4}-\d\d-\d\d|-\d{10}|\.\d+)?(?:\.(?:gz|bz2|xz|lzma|zst|lz4|Z|zip))?"
+)
+"""The suffixes of logrotate, with and without `dateext`, and of its compression programs.
+
+Only gzip can be read (`reader.open_log`): the other files are found so that a run is refused.
+"""
 _FIRST_TIMESTAMP = re.compile(rb'\s*\{\s*"ts"\s*:\s*"([^"]*)"')
 _FIRST_TIMESTAMP_BYTES = 256
 
@@ -119,9 +125,9 @@ def sort_by_start(paths: Iterable[Path]) -> tuple[Path, ...]:
 def _first_timestamp(path: Path) -> str:
     """Return `ts` of the file's first line. All are UTC in one format and sort as text."""
     try:
-        with path.open("rb") as file:
+        with open_log(path) as file:
             found = _FIRST_TIMESTAMP.match(file.read(_FIRST_TIMESTAMP_BYTES))
-    except OSError:
+    except UsageError:
         return ""
     return found[1].decode("ascii", "replace") if found else ""
 

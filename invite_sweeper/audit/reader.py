@@ -1,12 +1,15 @@
 """Read and filter the lines of audit logs, one at a time, so that files may be large."""
 
+import gzip
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, NoReturn
+from typing import IO, NamedTuple, NoReturn, cast
 
 import orjson
 from typing_extensions import override
@@ -16,6 +19,8 @@ from invite_sweeper.audit.storage import could_be_first_line, is_record
 from invite_sweeper.errors import GuardRefused, UsageError
 
 READ_BLOCK_BYTES = 1 << 18
+_GZIP_SUFFIX = ".gz"
+_UNSUPPORTED_COMPRESSIONS = frozenset({".bz2", ".xz", ".lzma", ".zst", ".lz4", ".Z", ".zip"})
 _EVENT_FIELD = re.compile(rb'"event"\s*:\s*"([^"\\]*)"')
 
 
@@ -72,19 +77,43 @@ def parse_record(line: bytes) -> Record | None:
     return record if isinstance(record, dict) else None
 
 
-def open_log(path: Path) -> BinaryIO:
-    """Open an audit log for reading.
+@contextmanager
+def open_log(path: Path) -> Iterator[IO[bytes]]:
+    """Open an audit log for reading; a name that ends in `.gz` is decompressed.
 
     Raises:
-        UsageError: The file cannot be read.
+        UsageError: The file cannot be opened, or reading it failed later: it is not gzip or is
+            cut off.
     """
-    try:
-        return path.open("rb", buffering=READ_BLOCK_BYTES)
-    except OSError as error:
+    if path.suffix in _UNSUPPORTED_COMPRESSIONS:
         raise UsageError(
-            f"The audit log {path} cannot be read: {error.strerror or error}.",
-            hint="Check that the file exists and that this user can read it.",
-        ) from error
+            f"The audit log {path} cannot be read: {path.suffix} is not supported.",
+            hint="Decompress it, and compress with gzip in future.",
+        )
+    try:
+        with _open_file(path) as file:
+            yield file
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable_error(path, error) from error
+
+
+def _open_file(path: Path) -> IO[bytes]:
+    if path.suffix != _GZIP_SUFFIX:
+        return path.open("rb", buffering=READ_BLOCK_BYTES)
+    if path.stat().st_size == 0:
+        raise EOFError(path)  # `gzip` would read it as an empty log
+    return cast("IO[bytes]", gzip.open(path))
+
+
+def _unreadable_error(path: Path, error: OSError | EOFError | zlib.error) -> UsageError:
+    """Return the error; a failure of the system has `strerror`, one of the content does not."""
+    reason = error.strerror if isinstance(error, OSError) else None
+    hint = "Check that the file exists and that this user can read it."
+    if reason is None:
+        is_cut_off = isinstance(error, EOFError)
+        reason = "the compressed file is cut off" if is_cut_off else f"{error}"
+        hint = "Restore the file from a copy: it is damaged."
+    return UsageError(f"The audit log {path} cannot be read: {reason}.", hint=hint)
 
 
 def raise_damaged(position: LinePosition) -> NoReturn:

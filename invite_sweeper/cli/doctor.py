@@ -300,10 +300,10 @@ class _Doctor:
         if self._policy is None or self._log_path is None:
             return
         try:
-            last = PreviousRuns.find(self._log_path).last_policy_sha256()
+            accepted = PreviousRuns.find(self._log_path).accepted_policy(self._log_path)
         except RunError:
             return  # reported by the check of earlier runs
-        yield quarantine_check(self._policy, last)
+        yield quarantine_check(self._policy, accepted)
 
 
 def _with_credentials_name(name: str, check: Check) -> Check:

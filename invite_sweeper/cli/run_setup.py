@@ -15,17 +15,16 @@ from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.errors import GuardRefused
+from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.group import GroupConfig, RunPlan
-from invite_sweeper.sweep.guards import Population
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
 from invite_sweeper.sweep.previous_runs import (
     PolicyChange,
     PreviousRuns,
-    load_policy_copy,
     save_policy_copy,
 )
 from invite_sweeper.sweep.run import RunConfig
@@ -35,8 +34,8 @@ from invite_sweeper.sweep.saved_plan import (
     SavedPlanFilter,
     check_applicable,
 )
-from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.sweep.selection import Decision, Selector, decision_filter
+from invite_sweeper.sweep.scope import Shard, scope_sha256
+from invite_sweeper.sweep.selection import Decision, decision_filter
 
 
 class CommandContext(NamedTuple):
@@ -92,6 +91,8 @@ class CommandSetup:
     def __init__(self, context: CommandContext) -> None:
         self._context = context
         self._previous_runs = PreviousRuns.find(context.log_path)
+        self._history = self._previous_runs.deletion_history()
+        self._accepted_policy = self._previous_runs.accepted_policy(context.log_path)
         self._change = self._detect_policy_change()
         self._saved_plan = self._load_plan()
         self._plan_filter = (
@@ -103,7 +104,7 @@ class CommandSetup:
             RemainingOrgInvitations() if len(context.policy.sources) > 1 else None
         )
         self._filter = self._decision_filter()
-        if context.policy.limits.quarantine and not self.dry_run:
+        if self._quarantine and not self.dry_run:
             data = context.options.policy.read_bytes()
             save_policy_copy(context.log_path, context.policy, data)
 
@@ -116,6 +117,21 @@ class CommandSetup:
     def _limits(self) -> Limits:
         limits, shard = self._context.policy.limits, self._context.shard
         return shard.limits_for(limits) if shard is not None else limits
+
+    @property
+    def _quarantine(self) -> bool:
+        """Whether a changed policy is quarantined: the last accepted policy counts, too."""
+        accepted = self._accepted_policy
+        return self._context.policy.limits.quarantine or (
+            accepted is not None and accepted.quarantine
+        )
+
+    @property
+    def _accept_option(self) -> str | None:
+        return self._context.options.accept_policy
+
+    def _bounce_filter(self, max_bounces: int) -> Callable[[Decision], Decision]:
+        return decision_filter(history=self._history, max_bounces=max_bounces, plan_filter=None)
 
     def group_config(self, audit: AuditLog, stop: StopRequest) -> GroupConfig:
         """Return what the runs decide together."""
@@ -147,6 +163,7 @@ class CommandSetup:
             open_intents=self._previous_runs.open_intents(
                 part.policy.organization_ids, str(context.base_url)
             ),
+            on_scope=self._change.observe_scope if self._change is not None else None,
         )
 
     def _collect_kept_invitations(self) -> KeptInvitations | None:
@@ -158,9 +175,7 @@ class CommandSetup:
     def _previous_population(self, policy: Policy, shard: str | None) -> Population | None:
         if self._context.options.accept_population:
             return None
-        return self._previous_runs.population(
-            shard, policy.organization_ids, str(self._context.base_url)
-        )
+        return self._previous_runs.population(policy, shard, str(self._context.base_url))
 
     def _load_plan(self) -> SavedPlan | None:
         context, options = self._context, self._context.options
@@ -184,17 +199,17 @@ class CommandSetup:
         return saved
 
     def _detect_policy_change(self) -> PolicyChange | None:
-        context = self._context
-        if not context.policy.limits.quarantine or context.options.dry_run:
+        context, accepted = self._context, self._accepted_policy
+        unchanged = {accepted.sha256 if accepted is not None else None, self._accept_option}
+        if not self._quarantine or context.policy.sha256 in unchanged:
             return None
-        last = self._previous_runs.last_policy_sha256()
-        if (
-            last in {None, context.policy.sha256}
-            or context.options.accept_policy == context.policy.sha256
-        ):
-            return None
-        previous = load_policy_copy(context.log_path, last or "")
-        return PolicyChange(Selector(previous, context.now) if previous is not None else None)
+        return PolicyChange(
+            context.policy,
+            accepted,
+            context.now,
+            accepted_option=self._accept_option,
+            bounces=self._bounce_filter,
+        )
 
     def _confirmation(self, audit: AuditLog, stop: StopRequest) -> Confirmation | None:
         options = self._context.options
@@ -216,6 +231,8 @@ class CommandSetup:
             "shard": shard,
             "organizations": sorted(part.policy.organization_ids),
             "group_id": context.group_id,
+            "scope_sha256": scope_sha256(part.policy),
+            "quarantine": context.policy.limits.quarantine,
         }
         if self._saved_plan is not None:
             fields["plan_sha256"] = self._saved_plan.digest
@@ -224,11 +241,14 @@ class CommandSetup:
     def _decision_filter(self) -> Callable[[Decision], Decision]:
         max_bounces = self._context.policy.limits.max_bounces
         keep_filter = decision_filter(
-            history=self._previous_runs.deletion_history(),
-            max_bounces=max_bounces,
-            plan_filter=self._plan_filter,
+            history=self._history, max_bounces=max_bounces, plan_filter=self._plan_filter
         )
-        filters = [keep_filter] if self._change is None else [keep_filter, self._change.observe]
+        filters = [keep_filter]
+        if self._change is not None:  # compared as without a saved plan
+            plan_filter = decision_filter(
+                history=None, max_bounces=max_bounces, plan_filter=self._plan_filter
+            )
+            filters = [self._bounce_filter(max_bounces), self._change.observe, plan_filter]
         filters += [self.kept_invitations.record] if self.kept_invitations is not None else []
         filters += (
             [self._remaining_org_invitations.observe]
@@ -269,17 +289,15 @@ class CommandSetup:
                         fields = invitation_fields(planned.invitation, self._context.now)
                         yield {**fields, "rule": planned.rule}
 
-    def _policy_change(self) -> tuple[GuardRefused, tuple[str, ...]] | None:
-        """Return the error and messages that end a quarantined run after its plan is written."""
-        change = self._change
-        if change is None:
-            return None
-        messages = [
-            f"The new policy would also delete {each}" for each in change.added[:_MAX_SHOWN]
-        ]
-        messages += [f"The new policy would keep {each}" for each in change.removed[:_MAX_SHOWN]]
-        if change.previous is None:
-            messages.append(
-                "The previous policy was not saved, so every stale invitation counts as new"
-            )
-        return change.as_error(self._context.policy.sha256), tuple(messages)
+    def _policy_change(self) -> tuple[GuardRefused | None, tuple[str, ...]]:
+        """Return the error that ends a quarantined run after its plan is written, and warnings.
+
+        A dry run only shows what a sweep would be refused for.
+        """
+        if self._change is None:
+            return None, ()
+        error, messages = self._change.as_error(), self._change.messages()
+        if self._context.options.dry_run:
+            refusal = f"A sweep would be refused: {error.message} {error.hint}"
+            return None, (*messages, refusal)
+        return error, messages

@@ -36,6 +36,7 @@ from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, register_secret
 from invite_sweeper.shutdown import LastResort, StopRequest, handle_signals
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.group import RunGroup
+from invite_sweeper.sweep.previous_runs import PreviousRuns
 from invite_sweeper.sweep.run import ProgressView, Run
 from invite_sweeper.sweep.saved_plan import signature_path
 from invite_sweeper.sweep.scope import Shard
@@ -131,10 +132,10 @@ class _SweepSession:
             metrics.check_gateway_url(options.pushgateway)
         self._policy = loader.load_policy(options.policy, deadline=options.deadline)
         register_secrets(self._policy.notify, environment)
-        _check_accept_policy(options, self._policy)
         self._base_url = parse_base_url(options.base_url)
         self._parts = self._split_by_credentials()
         self._log_path = LogPath.from_option(options.audit_log, self._policy.audit.path)
+        _check_accept_policy(options, self._policy, self._log_path)
         outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
         check_distinct_files(outputs, protected_files(options, self._log_path, self._now))
         check_not_log_path(outputs, self._log_path)
@@ -321,10 +322,18 @@ class _SweepSession:
             self._log.warning(message)
 
 
-def _check_accept_policy(options: RunOptions, policy: Policy) -> None:
-    """Raise UsageError if `--accept-policy` is set and the policy has no quarantine."""
-    if options.accept_policy is not None and not policy.limits.quarantine:
+def _check_accept_policy(options: RunOptions, policy: Policy, log_path: LogPath) -> None:
+    """Raise UsageError if `--accept-policy` is set and nothing sets quarantine.
+
+    Raises:
+        GuardRefused: Earlier runs cannot be read.
+    """
+    if options.accept_policy is None or policy.limits.quarantine:
+        return
+    accepted = PreviousRuns.find(log_path).accepted_policy(log_path)
+    if accepted is None or not accepted.quarantine:
         raise UsageError(
-            "`--accept-policy` was given, but the policy sets no quarantine.",
+            "`--accept-policy` was given, but the policy sets no quarantine. The last accepted "
+            "policy does not either.",
             hint="Remove the option, or set limits: {quarantine: true} in the policy.",
         )

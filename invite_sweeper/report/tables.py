@@ -273,7 +273,11 @@ def _seen(summary: RunSummary) -> str:
     invitations = pluralize(summary.invitations_seen, "invitation")
     projects = pluralize(summary.projects_seen, "project")
     unreadable = f", {summary.projects_unreadable:,} of them not read"
-    return f"{invitations} in {projects}{unreadable if summary.projects_unreadable else ''}"
+    gone = f", {summary.projects_gone:,} of them deleted since it was listed"
+    return (
+        f"{invitations} in {projects}{unreadable if summary.projects_unreadable else ''}"
+        f"{gone if summary.projects_gone else ''}"
+    )
 
 
 def _stale(summary: RunSummary, view: RunView) -> str:

@@ -59,6 +59,7 @@ async def discover_projects(reader: ListReader, project_filter: ProjectFilter) -
             belong to another organization, or the list is incomplete.
     """
     projects: list[Project] = []
+    excluded: list[Project] = []
     unreadable: list[ListUnreadable] = []
     organizations: dict[str, None] = {}
     names: dict[str, str] = {}
@@ -67,10 +68,10 @@ async def discover_projects(reader: ListReader, project_filter: ProjectFilter) -
             unreadable.append(project)
             continue
         names[project.id] = project.name
+        is_included = project_filter.includes(project)
         if project_filter.in_allowed_organization(project):
             organizations[project.org_id] = None
-        if project_filter.includes(project):
-            projects.append(project)
+            (projects if is_included else excluded).append(project)
     if not organizations:
         raise GuardRefused(
             "No project of the policy's organizations is visible.",
@@ -78,7 +79,14 @@ async def discover_projects(reader: ListReader, project_filter: ProjectFilter) -
             "them (credentials belong to a single organization).",
         )
     in_scope = frozenset(project.id for project in projects)
-    return RunScope(tuple(projects), tuple(unreadable), tuple(organizations), names, in_scope)
+    return RunScope(
+        projects=tuple(projects),
+        unreadable=tuple(unreadable),
+        organizations=tuple(organizations),
+        excluded=tuple(excluded),
+        project_names=names,
+        in_scope_ids=in_scope,
+    )
 
 
 async def list_invitations(

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from invite_sweeper.audit import PlanSpan
 from invite_sweeper.errors import GuardRefused, RunError
+from invite_sweeper.models import Population
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.sweep.guards import (
     CircuitBreaker,
-    Population,
     check_limits,
     check_population,
     merge_counts,
@@ -41,13 +41,13 @@ class GroupConfig:
             DELETE; None to not ask.
         on_plans_accepted: Called when the plans are on disk and passed the guards; returns
             warnings.
-        policy_change: Called after the limits; returns the error to end with and warnings, or
-            None.
+        policy_change: Called when the plans are complete; returns the error to end with after
+            the other guards, if any, and warnings.
     """
 
     confirm: Callable[[RunSummary], Awaitable[bool]] | None = None
     on_plans_accepted: Callable[[Sequence[RunPlan]], tuple[str, ...]] | None = None
-    policy_change: Callable[[], tuple[GuardRefused, tuple[str, ...]] | None] | None = None
+    policy_change: Callable[[], tuple[GuardRefused | None, tuple[str, ...]]] = lambda: (None, ())
 
 
 class RunGroup:
@@ -121,6 +121,8 @@ class RunGroup:
         self._warn_about_policy(runs)
         for run in self._runs:
             run.check_clock()
+        refusal, messages = self._config.policy_change()
+        runs[0].warnings.warn(*messages)
         _check_populations(runs)
         plan_counts = merge_counts(run.plan.counts() for run in runs)
         try:
@@ -131,10 +133,8 @@ class RunGroup:
                 error.message = f"In {count} organizations together: {error.message}"
             raise
         group = self._config
-        change = group.policy_change() if group.policy_change is not None else None
-        if change is not None:
-            runs[0].warnings.warn(*change[1])
-            raise change[0]
+        if refusal is not None:
+            raise refusal
         if group.on_plans_accepted is not None:
             plans = [RunPlan(run.config.run_id, run.plan.spans) for run in runs]
             runs[0].warnings.warn(*group.on_plans_accepted(plans))
@@ -180,28 +180,17 @@ def _describe_organizations(run: Run) -> str:
 
 def _check_populations(runs: Sequence[Run]) -> None:
     """Raise GuardRefused if the population of one run dropped, or that of all together."""
-    pairs = [pair for run in runs if (pair := _populations(run)) is not None]
-    limits = runs[0].config.limits
-    for previous, current in pairs:
-        check_population(previous, current, limits)
+    limits, before, now = runs[0].config.limits, Population(), Population()
+    retired: set[str] = set()
+    for run in runs:
+        previous, current = run.config.previous_population, run.counts.population()
+        if previous is None:  # a drop is accepted
+            return
+        run_retired = {each.source.value for each in run.plan.retired}
+        check_population(
+            previous, current, limits, retired=run_retired, gone=len(run.plan.gone_ids)
+        )
+        before, now, retired = before + previous, now + current, retired | run_retired
     check_population(
-        _add_up([previous for previous, _ in pairs]),
-        _add_up([current for _, current in pairs]),
-        limits,
-    )
-
-
-def _populations(run: Run) -> tuple[Population, Population] | None:
-    """Return what the last complete run left and what this one sees; None to not compare."""
-    previous, plan = run.config.previous_population, run.plan
-    if previous is None:
-        return None
-    # Invitations of a retired source are not visible, which is not a drop.
-    min_invitations = previous.invitations if plan.retired else 0
-    return previous, Population(run.counts.projects_seen, max(plan.seen, min_invitations))
-
-
-def _add_up(populations: Sequence[Population]) -> Population:
-    return Population(
-        sum(each.projects for each in populations), sum(each.invitations for each in populations)
+        before, now, limits, retired=retired, gone=sum(len(run.plan.gone_ids) for run in runs)
     )

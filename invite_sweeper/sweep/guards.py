@@ -5,12 +5,12 @@ During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive; 0
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import Outcome
+from invite_sweeper.models import Outcome, Population
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.text import plural_form, pluralize
@@ -153,32 +153,68 @@ def check_clock(skew_s: float | None) -> None:
         )
 
 
-class Population(NamedTuple):
-    """Projects and invitations that a run found, or that the last one left."""
-
-    projects: int
-    invitations: int
-
-
-def check_population(previous: Population, current: Population, limits: Limits) -> None:
+def check_population(
+    previous: Population,
+    current: Population,
+    limits: Limits,
+    *,
+    retired: Collection[str] = (),
+    gone: int = 0,
+) -> None:
     """Raise GuardRefused if projects or invitations dropped by more than `max_population_drop`.
 
-    A list that lost a page looks like a small organization. Previous counts up to 10 are not
-    compared: there, a single acceptance is a tenth.
+    A list that lost a page looks like a small organization. Each count is compared alone, and
+    so are their totals: a source that is empty must not hide behind a large one. Previous
+    counts up to 10 are not compared: there, a single acceptance is a tenth.
+
+    Args:
+        previous: What the last complete runs left; a part that is missing is not compared.
+        current: What this run found.
+        retired: Sources that Atlas no longer serves: their invitations are not visible, which
+            is not a drop.
+        gone: Projects that this run listed and that were gone when it read them.
     """
-    max_drop = Fraction(str(limits.max_population_drop))
-    for name, was, now in (
-        ("project", previous.projects, current.projects),
-        ("invitation", previous.invitations, current.invitations),
-    ):
-        if was > MIN_COUNT_FOR_SHARE and was - now > max_drop * was:
-            raise GuardRefused(
-                f"{pluralize(now, name)} {plural_form(now, 'was', 'were')} found, but the last "
-                f"complete run left {was:,}: "
-                f"the drop is over max_population_drop: {limits.max_population_drop}.",
-                hint="Find the cause. If the drop is expected, "
-                "accept it for one run with --accept-population.",
-            )
+    for what, was, now in _comparisons(previous, current, frozenset(retired)):
+        _check_drop(was, now, f"found, but the last complete run left {was:,}", what, limits)
+    listed = current.projects + gone
+    _check_drop(
+        listed,
+        current.projects,
+        f"left of the {listed:,} that were just listed",
+        ("project", ""),
+        limits,
+    )
+
+
+def _comparisons(
+    previous: Population, current: Population, retired: frozenset[str]
+) -> Iterator[tuple[tuple[str, str], int, int]]:
+    """Yield what is compared (noun and place), the previous and the current count."""
+    yield ("project", ""), previous.projects, current.projects
+    was, now = previous.visible_projects, current.visible_projects
+    yield ("visible project", ""), sum(was.values()), sum(now.get(each, 0) for each in was)
+    for org_id, count in was.items():
+        yield ("visible project", f" of organization {org_id}"), count, now.get(org_id, 0)
+    sources = [source for source in previous.invitations if source not in retired]
+    was, now = previous.invitations, current.invitations
+    yield (
+        ("invitation", ""),
+        sum(was[source] for source in sources),
+        sum(now.get(source, 0) for source in sources),
+    )
+    for source in sources:
+        yield ("invitation", f" in the list {source}"), was[source], now.get(source, 0)
+
+
+def _check_drop(was: int, now: int, comparison: str, what: tuple[str, str], limits: Limits) -> None:
+    noun, where = what
+    if was > MIN_COUNT_FOR_SHARE and was - now > Fraction(str(limits.max_population_drop)) * was:
+        raise GuardRefused(
+            f"{pluralize(now, noun)}{where} {plural_form(now, 'was', 'were')} {comparison}: "
+            f"the drop is over max_population_drop: {limits.max_population_drop}.",
+            hint="Find the cause. If the drop is expected, "
+            "accept it for one run with --accept-population.",
+        )
 
 
 class CircuitBreaker:

@@ -186,6 +186,8 @@ class PlanBuilder:
         kept_ages: Their ages.
         stale: Stale invitations, trimmed ones included.
         unreadable: Lists that could not be read.
+        gone_ids: Projects that were gone when their lists were read.
+        seen_by_source: Invitations in the lists that were read.
         retired: Sources that Atlas no longer serves.
         spans: The positions of the planned lines of each list in the log.
         oldest: When the oldest invitation in scope was sent; None where none has a date.
@@ -212,6 +214,8 @@ class PlanBuilder:
         self.kept_ages = AgeHistogram()
         self.stale = 0
         self.unreadable = 0
+        self.gone_ids: set[str] = set()
+        self.seen_by_source: Counter[str] = Counter()
         self.retired: list[SourceRetired] = []
         self._deletions_by_list: Counter[ListRef] = Counter()
         self.spans: list[PlanSpan] = []
@@ -220,12 +224,13 @@ class PlanBuilder:
     async def add(self, outcome: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
         if isinstance(outcome, ProjectGone):
-            return
-        if isinstance(outcome, SourceRetired):
+            self.gone_ids.add(outcome.project_id)
+        elif isinstance(outcome, SourceRetired):
             self._write_retired(outcome)
         elif isinstance(outcome, ListUnreadable):
             self._write_unreadable(outcome)
         else:
+            self.seen_by_source[outcome.list_ref.source.value] += len(outcome.invitations)
             decide, decision_filter = self._selector.decide, self._decision_filter
             self._decide(
                 outcome.list_ref.project.org_id,

@@ -6,8 +6,9 @@ the outcome. `PolicyChange` compares the decisions of a changed policy with the 
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
@@ -19,13 +20,20 @@ from invite_sweeper.audit import (
     OpenIntent,
     invitation_fields,
     last_population,
-    last_sweep_policy,
+    last_sweep,
     open_intents,
     outcome_fields,
     read_runs,
 )
 from invite_sweeper.audit.history import RunRecord
-from invite_sweeper.errors import AuditLogError, ExitCode, GuardRefused, InvalidPolicy
+from invite_sweeper.audit.reader import require_audit_log
+from invite_sweeper.errors import (
+    AuditLogError,
+    ExitCode,
+    GuardRefused,
+    InvalidPolicy,
+    UsageError,
+)
 from invite_sweeper.models import (
     INVITED_STATUSES,
     SOURCES_OF_USERS,
@@ -33,33 +41,74 @@ from invite_sweeper.models import (
     ListUnreadable,
     MembershipStatus,
     Outcome,
+    Population,
     Project,
     ProjectGone,
     UserStatus,
 )
 from invite_sweeper.policy import Policy, parse_policy
 from invite_sweeper.sweep.discovery import ListReader
-from invite_sweeper.sweep.guards import Population
-from invite_sweeper.sweep.selection import Decision, Selector
+from invite_sweeper.sweep.scope import ProjectFilter, RunScope, scope_sha256
+from invite_sweeper.sweep.selection import Decision, Selector, no_filter
 from invite_sweeper.text import plural_form, pluralize
 
 _APPLIED = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 
 
+@contextmanager
+def refuse_unreadable() -> Iterator[None]:
+    """Raise GuardRefused if the history cannot be read: a guard that misses a part of it fails."""
+    try:
+        yield
+    except (UsageError, OSError) as error:
+        message = (
+            error.message
+            if isinstance(error, UsageError)
+            else f"The directory {error.filename} cannot be read: {error.strerror}."
+        )
+        raise GuardRefused(
+            f"Earlier runs cannot be read. {message}",
+            hint="Restore the file, or decompress it. Moving it away removes its interrupted "
+            "deletions, used plans and bounced invitations from what later runs know.",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedPolicy:
+    """The policy of the last finished sweep.
+
+    Attributes:
+        quarantine: Whether it set `quarantine`; this decides about a change of the policy.
+        policy: Its copy, or the reason why there is none.
+    """
+
+    sha256: str | None
+    quarantine: bool
+    policy: "Policy | str"
+
+
 @dataclass(frozen=True, slots=True)
 class PreviousRuns:
-    """The audit logs of earlier runs, rotated files included, oldest first.
+    """The audit logs of earlier runs, rotated and compressed files included, oldest first.
 
-    They are read while the lock is held, so nothing is appended in between. A damaged line
-    stops the run: a deletion it recorded may have been sent.
+    They are read while the lock is held, so nothing is appended in between. A damaged line or
+    an unreadable file stops the run: a deletion it recorded may have been sent.
     """
 
     files: Sequence[Path]
 
     @classmethod
     def find(cls, log_path: LogPath) -> "PreviousRuns":
-        """Return the logs that runs with this path have written so far."""
-        return cls(log_path.files())
+        """Return the logs that runs with this path have written so far.
+
+        Raises:
+            GuardRefused: A directory or a file cannot be read, or a file is not an audit log.
+        """
+        with refuse_unreadable():
+            files = log_path.files()
+            for file in files:
+                require_audit_log(file)
+        return cls(files)
 
     def open_intents(self, organizations: frozenset[str], base_url: str) -> tuple[OpenIntent, ...]:
         """Return the intents without an outcome that this run can resolve.
@@ -68,32 +117,53 @@ class PreviousRuns:
         base URL are skipped: their invitations would seem to be gone here. A run that did not
         record its base URL is assumed to have used this one.
         """
+        with refuse_unreadable():
+            found = open_intents(*self.files)
         return tuple(
             intent
-            for intent in open_intents(*self.files)
+            for intent in found
             if intent.invitation.org_id in organizations and intent.base_url in {None, base_url}
         )
 
-    def population(
-        self, shard: str | None, organizations: frozenset[str], base_url: str
-    ) -> Population | None:
-        """Return what the last complete run of the same shard, organizations and URL left."""
-        last = last_population(
-            *self.files, shard=shard, organizations=organizations, base_url=base_url
-        )
-        return Population(last.projects, last.invitations) if last is not None else None
+    def population(self, policy: Policy, shard: str | None, base_url: str) -> Population:
+        """Return what the last complete runs left; see `last_population`."""
+        with refuse_unreadable():
+            return last_population(
+                *self.files,
+                shard=shard,
+                scope_sha256=scope_sha256(policy),
+                organizations=policy.organization_ids,
+                base_url=base_url,
+            )
 
     def deletion_history(self) -> DeletionHistory:
         """Return how often each invitation was deleted before."""
-        return DeletionHistory(*self.files)
+        with refuse_unreadable():
+            return DeletionHistory(*self.files)
 
     def was_applied(self, digest: str) -> bool:
         """Return whether a sweep has completed this plan; an interrupted one has not."""
-        return any(_is_applied_by(run, digest) for run in read_runs(*self.files))
+        with refuse_unreadable():
+            return any(_is_applied_by(run, digest) for run in read_runs(*self.files))
 
-    def last_policy_sha256(self) -> str | None:
-        """Return the hash of the last sweep's policy; None without a sweep."""
-        return last_sweep_policy(*self.files)
+    def accepted_policy(self, log_path: LogPath) -> AcceptedPolicy | None:
+        """Return the policy of the last finished sweep; None without a sweep.
+
+        A sweep of an earlier version did not record whether its policy set `quarantine`. It
+        saved a copy only if it did, so a copy that is there and cannot be read counts as set.
+        """
+        with refuse_unreadable():
+            run = last_sweep(*self.files)
+        if run is None:
+            return None
+        sha256 = run.policy_sha256
+        copy = load_policy_copy(log_path, sha256 or "")
+        quarantine = run.quarantine
+        if quarantine is None and isinstance(copy, Policy):
+            quarantine = copy.limits.quarantine
+        elif quarantine is None:
+            quarantine = policy_copy_path(log_path, sha256 or "").exists()
+        return AcceptedPolicy(sha256, quarantine, copy)
 
 
 def _is_applied_by(run: RunRecord, digest: str) -> bool:
@@ -120,38 +190,80 @@ def save_policy_copy(log_path: LogPath, policy: Policy, data: bytes) -> None:
         raise AuditLogError(f"Could not save the policy copy {path}: {error.strerror}.") from None
 
 
-def load_policy_copy(log_path: LogPath, sha256: str) -> Policy | None:
-    """Return an earlier policy from its copy; None if it is missing, invalid or another one."""
+def load_policy_copy(log_path: LogPath, sha256: str) -> Policy | str:
+    """Return an earlier policy from its copy, or the reason why that is not possible."""
     path = policy_copy_path(log_path, sha256)
     try:
         policy = parse_policy(path.read_bytes(), str(path))
-    except (OSError, InvalidPolicy):
-        return None
-    return policy if policy.sha256 == sha256 else None
+    except FileNotFoundError:
+        return f"there is not a copy of it at {path}"
+    except OSError as error:
+        return f"its copy {path} cannot be read ({error.strerror})"
+    except InvalidPolicy:
+        return f"its copy {path} is not a valid policy"
+    return policy if policy.sha256 == sha256 else f"its copy {path} was changed"
 
 
-_MAX_LISTED = 1000
+_MAX_LISTED = 20
 
 
-@dataclass(slots=True)
 class PolicyChange:
     """How a new policy changes which of the current invitations are stale.
 
+    Args:
+        policy: The new policy.
+        accepted: The last accepted policy; None before the first sweep.
+        accepted_option: The value of `--accept-policy`, which names another policy.
+        bounces: Returns the filter that keeps invitations deleted `max_bounces` times.
+
     Attributes:
-        previous: The policy of the last sweep; None without a copy of it.
-        added: Stale only by the new policy, as `project: username`; the first 1000.
-        removed: Stale only by the old policy; the first 1000.
+        added: Stale only by the new policy, as `project: username`; the first 20.
+        removed: Stale only by the old policy; the first 20.
     """
 
-    previous: Selector | None
-    added: list[str] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    added_count: int = 0
-    removed_count: int = 0
+    def __init__(
+        self,
+        policy: Policy,
+        accepted: AcceptedPolicy | None,
+        now: datetime,
+        *,
+        accepted_option: str | None = None,
+        bounces: Callable[[int], Callable[[Decision], Decision]] = lambda _max: no_filter,
+    ) -> None:
+        self._policy = policy
+        self._accepted = accepted
+        self._accepted_option = accepted_option
+        old = accepted.policy if accepted is not None else None
+        self._old = old if isinstance(old, Policy) else None
+        if self._old is not None:
+            self._decide_old = Selector(self._old, now).decide
+            self._keep_old = bounces(self._old.limits.max_bounces)
+        self._old_scope = RunScope(())
+        self._scope_messages: list[str] = []
+        self.added: list[str] = []
+        self.removed: list[str] = []
+        self.added_count = 0
+        self.removed_count = 0
+
+    def observe_scope(self, scope: RunScope) -> None:
+        """Compare which projects and lists the two policies read."""
+        if self._old is None:
+            return
+        old_filter = ProjectFilter(self._old)
+        visible = (*scope.projects, *scope.excluded)
+        old_ids = frozenset(each.id for each in visible if old_filter.includes(each))
+        self._old_scope = replace(scope, in_scope_ids=old_ids)
+        for ids, text in (
+            (scope.in_scope_ids - old_ids, "newly in scope"),
+            (old_ids - scope.in_scope_ids, "no longer in scope: their invitations stay"),
+        ):
+            if ids:
+                are = plural_form(len(ids), "is", "are")
+                self._scope_messages.append(f"{pluralize(len(ids), 'project')} {are} {text}")
 
     def observe(self, decision: Decision) -> Decision:
         """Record one decision and return it unchanged."""
-        was_stale = self.previous is not None and self.previous.decide(decision.invitation).stale
+        was_stale = self._was_stale(decision.invitation)
         who = f"{decision.invitation.project_name}: {decision.invitation.username or '?'}"
         if decision.stale and not was_stale:
             self.added_count += 1
@@ -161,14 +273,75 @@ class PolicyChange:
             self.removed.extend([who] * (len(self.removed) < _MAX_LISTED))
         return decision
 
-    def as_error(self, policy_sha256: str) -> GuardRefused:
+    def _was_stale(self, invitation: Invitation) -> bool:
+        old = self._old
+        if (
+            old is None
+            or invitation.source not in old.sources
+            or invitation.org_id not in old.organization_ids
+        ):
+            return False
+        in_scope = self._old_scope.in_scope_ids
+        if not invitation.source.is_organization_level and invitation.project_id not in in_scope:
+            return False
+        decision = self._decide_old(self._old_scope.with_project_names(invitation))
+        return self._keep_old(decision).stale
+
+    def messages(self) -> tuple[str, ...]:
+        """Return the differences, as sentences for the operator."""
+        sentences = [*self._setting_messages(), *self._scope_messages]
+        for verb, names, count in (
+            ("also delete", self.added, self.added_count),
+            ("keep", self.removed, self.removed_count),
+        ):
+            sentences += [f"The new policy would {verb} {each}" for each in names]
+            if count > len(names):
+                sentences.append(f"The new policy would {verb} {count - len(names):,} more")
+        return tuple(sentences)
+
+    def _setting_messages(self) -> Iterator[str]:
+        """Yield the changed limits and lists: they change no decision, but what is deleted."""
+        if self._old is None:
+            return
+        for name, new in self._policy.limits:
+            if (old := getattr(self._old.limits, name)) != new:
+                yield f"The new policy changes limits.{name} from {_yaml(old)} to {_yaml(new)}"
+        for text, sources in (
+            ("also reads", set(self._policy.sources) - set(self._old.sources)),
+            ("does not read", set(self._old.sources) - set(self._policy.sources)),
+        ):
+            if sources:
+                yield f"The new policy {text} {', '.join(sorted(sources))}"
+
+    def as_error(self) -> GuardRefused:
         """Return the error that stops the first run with a changed policy."""
         return GuardRefused(
-            "The policy has changed since the last sweep (quarantine). "
-            f"It adds {pluralize(self.added_count, 'stale invitation')} "
-            f"and removes {self.removed_count:,}.",
-            hint=f"Read the plan, then accept the policy with --accept-policy {policy_sha256}",
+            " ".join(self._reasons()),
+            hint=f"Read the plan, then accept the policy with --accept-policy "
+            f"{self._policy.sha256}",
         )
+
+    def _reasons(self) -> Iterator[str]:
+        accepted = self._accepted
+        if accepted is None:
+            yield "No sweep has accepted a policy in this audit log yet (quarantine)."
+        else:
+            yield "The policy has changed since the last sweep (quarantine)."
+        if accepted is not None and not self._policy.limits.quarantine:
+            yield "It does not set quarantine, but the last accepted policy did, which counts."
+        if accepted is not None and isinstance(accepted.policy, str):
+            yield f"The last accepted policy cannot be compared: {accepted.policy}."
+        if self._old is None:
+            yield f"{pluralize(self.added_count, 'invitation')} would be deleted by this policy."
+        else:
+            added = pluralize(self.added_count, "stale invitation")
+            yield f"It adds {added} and removes {self.removed_count:,}."
+        if self._accepted_option is not None:
+            yield "--accept-policy names another policy."
+
+
+def _yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
 _NOT_MEMBERS: Final = frozenset({*INVITED_STATUSES, MembershipStatus.GONE})

@@ -18,6 +18,7 @@ from invite_sweeper.models import (
     ListRef,
     Outcome,
     PlannedDeletion,
+    Population,
     Source,
     SourceRetired,
 )
@@ -25,7 +26,7 @@ from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
 from invite_sweeper.sweep.executor import Deleter, ExecutorOptions, SweepExecutor
-from invite_sweeper.sweep.guards import CircuitBreaker, Population, check_clock
+from invite_sweeper.sweep.guards import CircuitBreaker, check_clock
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.previous_runs import Recovery, UserStatusReader
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
@@ -136,8 +137,9 @@ class RunConfig:
         clock: Monotonic seconds; the command began at `started_s`.
         run_started_fields: The fields of the `run_started` line.
         decision_filter: Applied to each decision; it can only keep more.
-        previous_population: What the last complete run left; None to not compare.
+        previous_population: What the last complete runs left; None to ignore a drop.
         open_intents: Intents that an interrupted run left without an outcome.
+        on_scope: Called with all projects, before a shard selects some.
     """
 
     policy: Policy
@@ -151,6 +153,7 @@ class RunConfig:
     decision_filter: Callable[[Decision], Decision] = no_filter
     previous_population: Population | None = None
     open_intents: tuple[OpenIntent, ...] = ()
+    on_scope: Callable[[RunScope], None] | None = None
 
     @property
     def limits(self) -> Limits:
@@ -205,6 +208,7 @@ class RunWarnings:
         self._view.deletion_done(result.outcome)
         org_id = planned.invitation.org_id
         self._counts.outcomes_by_organization[org_id][result.outcome] += 1
+        self._counts.removed[planned.invitation.source] += result.outcome.no_longer_pending
         if result.outcome is Outcome.ACCEPTED_DURING:
             self._removed_member(planned.invitation)
         elif result.outcome is Outcome.DELETED and result.seen_after is None:
@@ -329,6 +333,9 @@ class Run:
         await self._atlas.fetch_limits()
         self.warnings.warn(*self._atlas.warnings, *project_filter.absent_organizations())
         self.unused_patterns = project_filter.unused_patterns()
+        self.counts.visible_projects = scope.visible_projects()
+        if self.config.on_scope is not None:
+            self.config.on_scope(scope)
         shard = self.config.shard
         if shard is not None:
             scope = scope.restricted_to(shard.includes)

@@ -1,6 +1,8 @@
 """Which projects and lists a run covers: the policy's filters and the shard."""
 
 import hashlib
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -88,6 +90,7 @@ class RunScope:
         unreadable: Projects that Atlas listed with an invalid id.
         organizations: Ids of the policy's organizations with a visible project, in the order
             of their first one.
+        excluded: Visible projects of these organizations that the policy's filter leaves out.
         project_names: Of every visible project, by id.
         in_scope_ids: Ids of all projects in the policy's scope, of other shards too.
     """
@@ -95,6 +98,7 @@ class RunScope:
     projects: tuple[Project, ...]
     unreadable: tuple[ListUnreadable, ...] = ()
     organizations: tuple[str, ...] = ()
+    excluded: tuple[Project, ...] = ()
     project_names: Mapping[str, str] = field(default_factory=dict)
     in_scope_ids: frozenset[str] = frozenset()
 
@@ -114,6 +118,10 @@ class RunScope:
             if not source.is_organization_level
         )
         return (*of_organizations, *of_projects)
+
+    def visible_projects(self) -> Mapping[str, int]:
+        """Return the number of projects by organization, before the filter selects some."""
+        return dict(Counter(project.org_id for project in (*self.projects, *self.excluded)))
 
     def restricted_to(self, includes: Callable[[str], bool]) -> "RunScope":
         """Return the part with the project and organization ids that `includes` accepts.
@@ -143,6 +151,25 @@ class RunScope:
                 i not in self.in_scope_ids for i, _ in invitation.linked_projects
             ),
         )
+
+
+def scope_sha256(policy: Policy) -> str:
+    """Return a hash of what a policy reads: organizations, projects and sources.
+
+    Two runs with the same scope see the same invitations, whatever their rules are.
+    """
+    projects = policy.projects
+    parts = (
+        sorted(policy.organization_ids),
+        sorted(set(map(casefold_visible, projects.include))),
+        sorted(set(map(casefold_visible, projects.exclude))),
+        sorted(
+            (casefold_visible(key), casefold_visible(value))
+            for key, value in dict(projects.tags or {}).items()
+        ),
+        sorted(policy.sources),
+    )
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 MAX_SHARDS = 100

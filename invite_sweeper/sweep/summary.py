@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.errors import AuditLogError, ExitCode, RunError
-from invite_sweeper.models import Invitation, Outcome, Source, SourceRetired
+from invite_sweeper.models import Invitation, Outcome, Population, Source, SourceRetired
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.plan import OrganizationCounts, PlanBuilder
 from invite_sweeper.text import pluralize
@@ -79,8 +79,10 @@ class RunSummary:
 
     Attributes:
         now: The one instant of the run, RFC 3339.
-        projects_seen: In scope, including those that could not be read.
+        projects_seen: In scope, including those that could not be read or were gone.
+        projects_gone: Deleted after Atlas had listed them; not a failure.
         invitations_seen: In scope; `stale` and `kept` together.
+        invitations_by_source: Adds up to `invitations_seen`; only sources that Atlas serves.
         trimmed: Stale, but left for a later run by `over_limit: trim`.
         kept_by_reason: Adds up to `kept`.
         accepted_before: Active members when the deletion was due; they were not removed.
@@ -106,7 +108,9 @@ class RunSummary:
     now: str
     projects_seen: int = 0
     projects_unreadable: int = 0
+    projects_gone: int = 0
     invitations_seen: int = 0
+    invitations_by_source: Mapping[str, int] = field(default_factory=dict)
     stale: int = 0
     trimmed: int = 0
     kept: int = 0
@@ -241,13 +245,16 @@ def merge_summaries(summaries: Sequence[RunSummary]) -> RunSummary:
     if len(summaries) == 1:
         return summaries[0]
     reasons: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
     for each in summaries:
         reasons.update(each.kept_by_reason)
+        sources.update(each.invitations_by_source)
     estimates = [s.estimate_s for s in summaries if s.estimate_s is not None]
     return replace(
         summaries[0],
         **{name: sum(getattr(each, name) for each in summaries) for name in _COUNTS},
         kept_by_reason=dict(reasons),
+        invitations_by_source=dict(sources),
         duration_s=max(each.duration_s for each in summaries),
         estimate_s=sum(estimates) if estimates else None,
         organizations=tuple(i for each in summaries for i in each.organizations),
@@ -300,6 +307,8 @@ class RunCounts:
         outcomes: Deletions by outcome.
         outcomes_by_organization: The same, by organization id.
         recovered: Deletions that an interrupted run left open, by outcome; not in `outcomes`.
+        visible_projects: By organization, before policy and shard select some.
+        removed: Invitations that are no longer pending after this run's deletions, by source.
     """
 
     def __init__(
@@ -329,6 +338,27 @@ class RunCounts:
         self.deprecation: date | None = None
         self.estimate_s: float | None = None
         self.recovered: Counter[Outcome] = Counter()
+        self.visible_projects: Mapping[str, int] = {}
+        self.removed: Counter[str] = Counter()
+
+    def population(self) -> Population:
+        """Return what the run found so far."""
+        plan = self.plan
+        if plan is None:
+            return Population(self.projects_seen, self.visible_projects)
+        retired = {each.source for each in plan.retired}
+        return Population(
+            projects=self.projects_seen - len(plan.gone_ids),
+            visible_projects=self.visible_projects,
+            invitations={s: n for s, n in plan.seen_by_source.items() if s not in retired},
+        )
+
+    def _remaining(self) -> dict[str, object]:
+        """Return what the run leaves, for the comparison of a later run."""
+        found = self.population()
+        counts = sorted(found.invitations.items())
+        left = {source: n - self.removed[source] for source, n in counts}
+        return asdict(replace(found, invitations=left))
 
     def summary(self) -> RunSummary:
         """Return the counts so far."""
@@ -357,6 +387,8 @@ class RunCounts:
         return replace(
             summary,
             projects_unreadable=plan.unreadable,
+            projects_gone=len(plan.gone_ids),
+            invitations_by_source=dict(sorted(plan.seen_by_source.items())),
             sources_retired=tuple(each.source.value for each in plan.retired),
             invitations_seen=plan.seen,
             stale=plan.stale,
@@ -405,7 +437,7 @@ class RunCounts:
         return RunResult(summary, error, self.reached_atlas)
 
     def _extra_log_fields(self) -> dict[str, object]:
-        """Return the ages of kept invitations and the keep entries, for the HTML report."""
+        """Return what later runs compare with, and for the HTML report ages and keep entries."""
         plan = self.plan
         if plan is None:
             return {}
@@ -418,7 +450,11 @@ class RunCounts:
             }
             for entry in self._keep
         ]
-        return {"kept_ages": plan.kept_ages.to_field(), "keep_entries": entries}
+        return {
+            "kept_ages": plan.kept_ages.to_field(),
+            "keep_entries": entries,
+            "remaining": self._remaining(),
+        }
 
     def _final_summary(self, error: RunError | None) -> RunSummary:
         summary = self.summary()

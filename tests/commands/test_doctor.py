@@ -311,11 +311,17 @@ def test_lock_held_by_another_run_ends_with_9_and_names_it(desk):
 
 def test_changed_policy_in_quarantine_ends_with_3(desk):
     desk.keys["limits"]["quarantine"] = True
-    assert desk.sweep().code == 0
+    (check,) = named(checks_of(desk, code=3), "quarantine")
+    assert "No sweep has accepted a policy in this audit log yet" in check["message"]
+    sha256 = check["hint"].split()[-1]
+    assert desk.sweep("--accept-policy", sha256).code == 0
     assert states(checks_of(desk), "quarantine") == {"ok"}
     desk.keys["rules"] = [{"name": "sooner", "older_than": "13d"}]
     (check,) = named(checks_of(desk, code=3), "quarantine")
+    assert "The policy has changed since the last sweep" in check["message"]
     assert "--accept-policy" in check["hint"]
+    del desk.keys["limits"]["quarantine"]
+    assert states(checks_of(desk, code=3), "quarantine") == {"failed"}
 
 
 def test_raised_limits_are_shown_as_atlas_returns_them(desk):

@@ -245,7 +245,8 @@ def test_quiet_run_on_a_terminal_shows_neither_bar_nor_result(desk):
 
 def test_log_on_a_terminal_escapes_control_characters(desk):
     desk.keys["limits"] |= {"quarantine": True}
-    assert desk.sweep().code == 0
+    sha256 = desk.sweep().err.split("--accept-policy ")[1].split()[0]
+    assert desk.sweep("--accept-policy", sha256).code == 0
     desk.sim.invite(desk.projects[0], "evil\x1b[2J@example.com", age=9 * DAYS)
     desk.keys["rules"] = [{"name": "stricter", "older_than": "7d"}]
     with terminal_of(desk, *SWEEP, "--yes") as terminal:

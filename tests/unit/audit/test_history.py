@@ -6,15 +6,14 @@ from builders import PROJECT, invitation
 
 from invite_sweeper.audit import (
     DeletionHistory,
-    Population,
     RunRecord,
     last_population,
-    last_sweep_policy,
+    last_sweep,
     open_intents,
     read_runs,
 )
 from invite_sweeper.errors import GuardRefused, UsageError
-from invite_sweeper.models import Source
+from invite_sweeper.models import Population, Source
 
 STARTED = ("run_started", {"mode": "sweep"})
 FINISHED = ("run_finished", {"exit_code": 0})
@@ -230,25 +229,66 @@ def test_intent_without_an_invitation_is_refused(path):
 # Policy and population ------------------------------------------------------------------------
 
 
-def test_last_policy_is_that_of_the_last_finished_sweep(path):
+def test_last_sweep_is_the_last_finished_one(path):
     path.touch()
-    assert last_sweep_policy(path) is None
+    assert last_sweep(path) is None
     write_run(path, "1", started={"policy_sha256": "1" * 64})
-    write_run(path, "2", started={"policy_sha256": "2" * 64})
+    write_run(path, "2", started={"policy_sha256": "2" * 64, "quarantine": True})
     write_run(path, "3", started={"policy_sha256": "3" * 64}, mode="dry-run")
     write_events(path, "4", [("run_started", {"mode": "sweep", "policy_sha256": "4" * 64})])
-    assert last_sweep_policy(path) == "2" * 64
+    found = last_sweep(path)
+    assert (found.run_id, found.policy_sha256, found.quarantine) == ("2", "2" * 64, True)
 
 
-def seen(projects, invitations, code=0, **more):
-    return {"projects_seen": projects, "invitations_seen": invitations, "exit_code": code, **more}
+@pytest.mark.parametrize("value", [None, 1, "true", []])
+def test_quarantine_of_another_type_is_unknown(value):
+    assert RunRecord("r", start_record={"quarantine": value}).quarantine is None
+    assert RunRecord("r").quarantine is None
+    assert RunRecord("r", start_record={"quarantine": False}).quarantine is False
+
+
+ORG_A, ORG_B = "a" * 24, "b" * 24
+URL, SCOPE = "https://a.example.com", "5" * 64
+NOTHING = Population()
+
+
+def left(projects=10, visible=12, **invitations):
+    return {"projects": projects, "visible_projects": {ORG_A: visible}, "invitations": invitations}
+
+
+def write_night(path, run_id, remaining, code=0, mode="sweep", **started):
+    head = {"scope_sha256": SCOPE, "base_url": URL, **started}
+    write_run(
+        path,
+        run_id,
+        mode=mode,
+        numbers=(),
+        started=head,
+        totals={"exit_code": code, "remaining": remaining},
+    )
+
+
+def population_of(*paths, **changes):
+    options = {
+        "shard": None,
+        "scope_sha256": SCOPE,
+        "organizations": frozenset([ORG_A]),
+        "base_url": URL,
+    }
+    return last_population(*paths, **{**options, **changes})
 
 
 def test_no_population_without_a_complete_run(path):
     path.touch()
-    assert last_population(path) is None
+    assert population_of(path) == NOTHING
     write_events(path, "killed", [STARTED])
-    assert last_population(path) is None
+    assert population_of(path) == NOTHING
+
+
+def test_population_is_what_the_last_complete_sweep_left(path):
+    write_night(path, "1", left(9, 10, invites=50))
+    write_night(path, "2", left(10, 12, invites=40, users=7))
+    assert population_of(path) == Population(10, {ORG_A: 12}, {"invites": 40, "users": 7})
 
 
 @pytest.mark.parametrize(
@@ -264,61 +304,82 @@ def test_no_population_without_a_complete_run(path):
         (None, False),
     ],
 )
-def test_population_is_that_of_the_last_run_with_exit_code_0_4_or_10(path, code, counts):
-    write_run(path, "good", totals=seen(10, 100))
-    write_run(path, "later", totals=seen(5, 50, code))
-    expected = Population("later", 5, 50) if counts else Population("good", 10, 100)
-    assert last_population(path) == expected
+def test_population_is_that_of_runs_with_exit_code_0_4_or_10(path, code, counts):
+    write_night(path, "good", left(10))
+    write_night(path, "later", left(5), code)
+    assert population_of(path).projects == (5 if counts else 10)
 
 
-def test_population_excludes_deleted_and_gone_invitations(path):
-    write_run(path, "r", totals=seen(10, 100, deleted=7, already_gone=2))
-    assert last_population(path) == Population("r", 10, 91)
+def test_source_that_a_later_run_did_not_read_keeps_its_count(path):
+    write_night(path, "1", left(invites=50, users=20))
+    write_night(path, "2", left(invites=49), 4)
+    assert population_of(path).invitations == {"invites": 49, "users": 20}
 
 
-def test_population_ignores_runs_of_other_shards(path):
-    write_run(path, "whole", totals=seen(40, 400))
-    write_run(path, "part", totals=seen(10, 100), started={"shard": "2/4"})
-    assert last_population(path) == Population("whole", 40, 400)
-    assert last_population(path, shard="2/4") == Population("part", 10, 100)
-    assert last_population(path, shard="1/4") is None
+@pytest.mark.parametrize("shard", [None, "1/4"])
+def test_dry_runs_count_until_there_was_a_sweep(path, shard):
+    write_night(path, "1", left(30, 31, invites=3), mode="dry-run", shard=shard)
+    write_night(path, "2", left(20, 21, invites=2, users=9), mode="dry-run", shard=shard)
+    first = population_of(path, shard=shard)
+    assert first == Population(20, {ORG_A: 21}, {"invites": 2, "users": 9})
+    write_night(path, "3", left(10, 11, invites=1), shard=shard)
+    write_night(path, "4", left(1, 1, invites=0, users=0), mode="dry-run", shard=shard)
+    later = population_of(path, shard=shard)
+    assert later == Population(10, {ORG_A: 11}, {"invites": 1, "users": 0})
 
 
-def test_population_ignores_runs_over_other_organizations(path):
-    two, one = ["a" * 24, "b" * 24], ["a" * 24]
-    write_run(path, "both", totals=seen(40, 400), started={"organizations": two})
-    write_run(path, "one", totals=seen(10, 100), started={"organizations": one})
-    run_ids = [last_population(path, organizations=frozenset(ids)).run_id for ids in (two, one)]
-    assert run_ids == ["both", "one"]
-    assert last_population(path, organizations=frozenset(["c" * 24])) is None
-    assert last_population(path).run_id == "one"
+def test_restore_leaves_no_population(path):
+    write_night(path, "1", left(), mode="restore")
+    assert population_of(path) == NOTHING
 
 
-def test_population_uses_runs_with_unknown_organizations(path):
-    write_run(path, "older", totals=seen(10, 100))
-    assert last_population(path, organizations=frozenset(["c" * 24])).run_id == "older"
+@pytest.mark.parametrize(
+    "other",
+    [{"scope_sha256": "6" * 64}, {"scope_sha256": None}, {"shard": "2/4"}],
+    ids=["scope", "unknown scope", "shard"],
+)
+@pytest.mark.parametrize("mode", ["sweep", "dry-run"])
+def test_of_another_scope_or_shard_only_the_visible_projects_count(path, other, mode):
+    write_night(path, "other", left(10, 12, invites=40), mode=mode, **other)
+    assert population_of(path) == Population(0, {ORG_A: 12}, {})
 
 
-def test_population_ignores_runs_against_another_base_url(path):
-    ours, theirs = "https://a.example.com", "https://b.example.com"
-    write_run(path, "ours", totals=seen(40, 400), started={"base_url": ours})
-    write_run(path, "theirs", totals=seen(10, 100), started={"base_url": theirs})
-    run_ids = [last_population(path, base_url=url).run_id for url in (ours, theirs)]
-    assert run_ids == ["ours", "theirs"]
-    assert last_population(path, base_url="https://c.example.com") is None
-    assert last_population(path).run_id == "theirs"
+def test_visible_projects_of_the_same_scope_count_before_those_of_another(path):
+    write_night(path, "same", left(10, 12))
+    write_night(path, "other", left(5, 6), scope_sha256="6" * 64)
+    assert population_of(path).visible_projects == {ORG_A: 12}
 
 
-def test_population_uses_runs_with_an_unknown_base_url(path):
-    write_run(path, "older", totals=seen(10, 100))
-    assert last_population(path, base_url="https://c.example.com").run_id == "older"
+def test_visible_projects_of_any_sweep_count_before_those_of_a_dry_run(path):
+    write_night(path, "other", left(5, 40), scope_sha256="6" * 64)
+    write_night(path, "dry", left(10, 12, invites=3), mode="dry-run")
+    assert population_of(path) == Population(10, {ORG_A: 40}, {"invites": 3})
 
 
-@pytest.mark.parametrize("wrong", [{"projects_seen": "5"}, {"invitations_seen": None}])
-def test_population_ignores_runs_whose_counts_are_not_numbers(path, wrong):
-    write_run(path, "good", totals=seen(10, 100))
-    write_run(path, "odd", totals={**seen(5, 50), **wrong})
-    assert last_population(path) == Population("good", 10, 100)
+def test_population_ignores_other_organizations_and_base_urls(path):
+    two = {ORG_A: 1, ORG_B: 2}
+    write_night(path, "two", {**left(), "visible_projects": two})
+    assert population_of(path).visible_projects == {ORG_A: 1}
+    assert population_of(path, organizations=frozenset(two)).visible_projects == two
+    assert population_of(path, base_url="https://b.example.com") == NOTHING
+    write_night(path, "unknown url", left(5), base_url=None)
+    assert population_of(path).projects == 10
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        None,
+        [],
+        {},
+        {"projects": "5", "visible_projects": [1], "invitations": 3},
+        {"projects": True, "visible_projects": {ORG_A: "9"}, "invitations": {"invites": None}},
+    ],
+)
+def test_counts_of_another_type_and_of_earlier_versions_are_ignored(path, wrong):
+    write_night(path, "good", left(10, 12, invites=40))
+    write_night(path, "odd", wrong)
+    assert population_of(path) == Population(10, {ORG_A: 12}, {"invites": 40})
 
 
 # Deletion counts ------------------------------------------------------------------------------

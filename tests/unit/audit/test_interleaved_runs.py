@@ -19,6 +19,7 @@ URL, ELSEWHERE = "https://cloud.example.com", "https://cloud.example.org"
 
 def started(org_id, *, group="a", url=URL):
     fields = {"mode": "sweep", "organizations": [org_id], "base_url": url, "shard": None}
+    fields["scope_sha256"] = org_id
     return fields | ({"group_id": group} if group else {})
 
 
@@ -32,8 +33,13 @@ def lines_of_group(*, numbers=range(1, 4), group="a"):
         for number in numbers:
             found.append((run, "intent", fields_of(planned(run, number))))
             found.append((run, "outcome", fields_of(planned(run, number)) | answer()))
-        totals = {"projects_seen": 1, "invitations_seen": 20 + len(numbers), "deleted": 3}
-        found.append((run, "run_finished", totals | {"exit_code": 0}))
+        org_id, invitations = (ORG, 20) if run == "a" else (OTHER, 30)
+        remaining = {
+            "projects": 1,
+            "visible_projects": {org_id: 1},
+            "invitations": {"invites": invitations},
+        }
+        found.append((run, "run_finished", {"remaining": remaining, "exit_code": 0}))
     return found
 
 
@@ -55,7 +61,6 @@ def test_runs_of_a_group_are_read_with_their_own_start_and_end(path):
         ("b", "a", True),
         ("later", "later", True),
     ]
-    assert [run.organizations for run in runs[:2]] == [{ORG}, {OTHER}]
 
 
 def test_runs_of_a_killed_group_come_before_those_of_the_next_command(path):
@@ -70,9 +75,15 @@ def test_runs_of_a_killed_group_come_before_those_of_the_next_command(path):
 
 def test_population_of_each_organization_is_that_of_its_own_run(path):
     write_group(path, lines_of_group())
-    for org_id, run_id in ((ORG, "a"), (OTHER, "b")):
-        found = last_population(path, organizations=frozenset({org_id}), base_url=URL)
-        assert (found.run_id, found.invitations) == (run_id, 20)
+    for org_id, invitations in ((ORG, 20), (OTHER, 30)):
+        found = last_population(
+            path,
+            shard=None,
+            scope_sha256=org_id,
+            organizations=frozenset({org_id}),
+            base_url=URL,
+        )
+        assert found == Population(1, {org_id: 1}, {"invites": invitations})
 
 
 @pytest.mark.parametrize("cut", range(1, 22))

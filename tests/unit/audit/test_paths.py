@@ -1,5 +1,6 @@
 """`audit.path`: placeholders, the copy, the lock file, and the files of earlier runs."""
 
+import gzip
 import os
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -9,6 +10,7 @@ from audit.written_logs import write_run
 
 from invite_sweeper.audit import LogPath, sort_by_start
 from invite_sweeper.audit.paths import DEFAULT_PATH
+from invite_sweeper.audit.reader import open_log
 from invite_sweeper.errors import UsageError
 
 LATE = datetime(2026, 11, 25, 23, 30, tzinfo=UTC)
@@ -93,9 +95,8 @@ def found_names(folder, template, *names) -> list[str]:
     matching = {name for name in names if target.matches(folder / name)}
     for minute, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(
-            f'{{"ts":"2026-11-25T01:{minute:02}:00.000000Z","run_id":"r"}}\n'
-        )
+        line = f'{{"ts":"2026-11-25T01:{minute:02}:00.000000Z","run_id":"r"}}\n'.encode()
+        (folder / name).write_bytes(gzip.compress(line) if name.endswith(".gz") else line)
     found = [str(path.relative_to(folder)) for path in target.files()]
     assert matching == set(found)
     return found
@@ -105,6 +106,13 @@ def test_files_of_a_plain_path_are_the_file_and_its_rotated_files(tmp_path):
     ours = [
         "log.jsonl-20261001",
         "log.jsonl-20261101-2",
+        "log.jsonl-20261102.gz",
+        "log.jsonl-20261103-1764000000.gz",
+        "log.jsonl-1764000000",
+        "log.jsonl-2026-11-04.gz",
+        "log.jsonl.3.gz",
+        "log.jsonl.2.gz",
+        "log.jsonl.gz",
         "log.jsonl.1",
         "log.jsonl.12",
         "log.jsonl",
@@ -114,12 +122,26 @@ def test_files_of_a_plain_path_are_the_file_and_its_rotated_files(tmp_path):
         ".log.jsonl.lock.holder",
         "log.jsonl.torn-1",
         "log.jsonl-2026",
-        "log.jsonl.1.gz",
+        "log.jsonl.1.gzip",
+        "log.jsonl.1gz",
+        "log.jsonl.1.gz.gz",
+        "log.jsonl-17640000000",
         "logXjsonl",
         "other.jsonl",
         "alog.jsonl",
     ]
     assert found_names(tmp_path, "log.jsonl", *ours, *others) == ours
+
+
+@pytest.mark.parametrize("suffix", ["bz2", "xz", "lzma", "zst", "lz4", "Z", "zip"])
+def test_files_in_another_compression_are_found_so_that_a_run_refuses_them(tmp_path, suffix):
+    name = f"log.jsonl.1.{suffix}"
+    assert found_names(tmp_path, "log.jsonl", name) == [name]
+    with (
+        pytest.raises(UsageError, match=rf"\.{suffix} is not supported"),
+        open_log(tmp_path / name),
+    ):
+        pass
 
 
 def test_files_of_a_template_are_those_with_a_matching_name(tmp_path):
@@ -172,6 +194,15 @@ def test_files_without_a_timestamp_come_last_by_name(tmp_path):
     names = ["gone", "b", "y", "a", "z"]
     found = sort_by_start(tmp_path / name for name in names)
     assert [path.name for path in found] == ["z", "a", "b", "gone", "y"]
+
+
+def test_compressed_file_that_cannot_be_read_comes_last_like_one_without_a_timestamp(tmp_path):
+    line = b'{"ts":"2026-10-01"}'
+    contents = {"a.gz": gzip.compress(line)[:15], "b.gz": gzip.compress(line), "c.gz": line}
+    for name, content in {**contents, "d.xz": line}.items():
+        (tmp_path / name).write_bytes(content)
+    found = sort_by_start(tmp_path / name for name in ("a.gz", "c.gz", "d.xz", "b.gz"))
+    assert [path.name for path in found] == ["b.gz", "a.gz", "c.gz", "d.xz"]
 
 
 def test_first_timestamp_that_is_not_utf_8_is_still_sorted(tmp_path):

@@ -1,5 +1,6 @@
 """Reading and filtering lines, as `audit show` does."""
 
+import gzip
 from datetime import date
 
 import pytest
@@ -7,8 +8,8 @@ from audit.written_logs import answer, fields_of, opened, write_events
 from builders import invitation
 
 from invite_sweeper.audit import LinePosition, read_records
-from invite_sweeper.audit.reader import LineFilter, filter_records
-from invite_sweeper.errors import GuardRefused
+from invite_sweeper.audit.reader import LineFilter, filter_records, open_log
+from invite_sweeper.errors import GuardRefused, UsageError
 
 
 @pytest.mark.parametrize("content", [b"junk", b"junk\n", b'{"a":1}\n', b"one\ntwo\n", b"[]\n"])
@@ -121,3 +122,62 @@ def test_event_is_found_in_other_json_formatting_but_not_inside_a_string(tmp_pat
     )
     assert [r["event"] for r in read_records([path], frozenset({b"intent"}))] == ["intent"]
     assert len(list(read_records([path]))) == 3
+
+
+# Compressed files ---------------------------------------------------------------------------
+
+
+def test_compressed_log_yields_the_same_records(tmp_path, path):
+    compressed = tmp_path / "log.jsonl.1.gz"
+    compressed.write_bytes(gzip.compress(path.read_bytes()))
+    assert list(read_records([compressed])) == list(read_records([path])) != []
+
+
+def test_compressed_log_of_several_members_is_read_to_its_end(tmp_path, path):
+    first, *rest = path.read_bytes().splitlines(keepends=True)
+    compressed = tmp_path / "log.gz"
+    compressed.write_bytes(gzip.compress(first) + gzip.compress(b"".join(rest)))
+    assert list(read_records([compressed])) == list(read_records([path]))
+
+
+def test_compressed_empty_log_has_no_records(tmp_path):
+    (tmp_path / "log.gz").write_bytes(gzip.compress(b""))
+    assert list(read_records([tmp_path / "log.gz"])) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda data: data[:-1], "the compressed file is cut off"),
+        (lambda data: data[:-8], "the compressed file is cut off"),
+        (lambda data: data[:20], "the compressed file is cut off"),
+        (lambda _data: b"", "the compressed file is cut off"),
+        (lambda data: b"x" + data, r"Not a gzipped file \(b'x\\x1f'\)"),
+        (lambda data: data[:-8] + bytes(8), "CRC check failed .*"),
+        (lambda data: data[:12] + b"\xff" * 30 + data[42:], "Error -3 while decompressing .*"),
+    ],
+    ids=["last byte", "checksum", "data", "empty", "not gzip", "wrong checksum", "wrong data"],
+)
+def test_compressed_log_that_cannot_be_read_to_its_end_is_an_error(tmp_path, path, change, reason):
+    compressed = tmp_path / "log.gz"
+    compressed.write_bytes(change(gzip.compress(path.read_bytes())))
+    message = f"The audit log {compressed} cannot be read: {reason}\\."
+    with pytest.raises(UsageError, match=f"^{message}") as caught:
+        list(read_records([compressed]))
+    assert caught.value.hint == "Restore the file from a copy: it is damaged."
+
+
+def test_other_compression_is_an_error_with_the_fix(tmp_path):
+    with pytest.raises(UsageError) as caught, open_log(tmp_path / "log.jsonl.xz"):
+        pass
+    assert caught.value.message.endswith("log.jsonl.xz cannot be read: .xz is not supported.")
+    assert caught.value.hint == "Decompress it, and compress with gzip in future."
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.jsonl.gz"])
+def test_missing_file_is_an_error(tmp_path, name):
+    with (
+        pytest.raises(UsageError, match="No such file or directory"),
+        open_log(tmp_path / name),
+    ):
+        pass

@@ -1,6 +1,7 @@
 """Checks of the audit log's folder, file and lock, which change none of them."""
 
 import fcntl
+import gzip
 import os
 import stat
 from pathlib import Path
@@ -155,6 +156,14 @@ def test_held_lock_names_the_holder_and_stays_held(folder):
 
 def test_no_run_so_far_is_ok():
     assert [check.message for check in earlier_run_checks([])] == ["None yet."]
+
+
+def test_compressed_log_that_is_cut_off_fails_with_the_exit_code_of_a_sweep(folder):
+    path = folder / "log.jsonl.1.gz"
+    path.write_bytes(gzip.compress(b'{"event":"planned"}\n' * 1000)[:-9])
+    (check,) = earlier_run_checks([path])
+    assert (check.state, check.exit_code) == (CheckState.FAILED, ExitCode.REFUSED)
+    assert "Earlier runs cannot be read." in check.message
 
 
 def test_unfinished_run_is_a_warning_with_its_open_intents(folder):

@@ -1,11 +1,10 @@
-"""Decision filters: bounced invitations, saved plans, and the effect of a changed policy."""
+"""Decision filters: bounced invitations and saved plans."""
 
 from builders import NOW, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import invitation_fields
-from invite_sweeper.sweep.previous_runs import PolicyChange
 from invite_sweeper.sweep.saved_plan import PlanContext, SavedPlanFilter, parse_plan, render_lines
 from invite_sweeper.sweep.selection import Decision, decision_filter, no_filter
 
@@ -101,57 +100,6 @@ def test_decision_filter_never_deletes_more(count, max_bounces, planned, stale):
         before, history=FixedHistory(count), max_bounces=max_bounces, plan_filter=plan_filter
     )
     assert before.stale or not after.stale
-
-
-class FixedSelector:
-    """A selector of the old policy with a fixed decision."""
-
-    def __init__(self, stale):
-        self.stale = stale
-
-    def decide(self, one):
-        return Decision(one, "old", None) if self.stale else Decision(one, None, "no_rule")
-
-
-def test_policy_change_lists_what_the_new_policy_adds_and_removes():
-    found = PolicyChange(FixedSelector(stale=False))
-    assert found.observe(STALE) is STALE
-    assert (found.added_count, found.removed_count) == (1, 0)
-    assert found.added == ["Sandbox Alpha: person-1@example.com"]
-    found = PolicyChange(FixedSelector(stale=True))
-    assert found.observe(KEPT) is KEPT
-    assert (found.added_count, found.removed_count) == (0, 1)
-    assert found.removed == ["Sandbox Alpha: person-1@example.com"]
-
-
-def test_policy_change_is_empty_where_both_policies_agree():
-    same, other = PolicyChange(FixedSelector(stale=True)), PolicyChange(FixedSelector(stale=False))
-    same.observe(STALE)
-    other.observe(KEPT)
-    assert (
-        (same.added_count, same.removed_count)
-        == (0, 0)
-        == (
-            other.added_count,
-            other.removed_count,
-        )
-    )
-
-
-def test_policy_change_without_the_old_policy_counts_all_stale_as_added():
-    found = PolicyChange(None)
-    found.observe(STALE)
-    found.observe(KEPT)
-    assert (found.added_count, found.removed_count) == (1, 0)
-
-
-def test_policy_change_lists_1000_names_and_counts_all():
-    found = PolicyChange(None)
-    for _ in range(1500):
-        found.observe(STALE)
-    assert (len(found.added), found.added_count) == (1000, 1500)
-    assert "adds 1,500" in found.as_error("f" * 64).message
-    assert "f" * 64 in found.as_error("f" * 64).hint
 
 
 def test_invitation_that_cannot_be_recorded_is_kept():

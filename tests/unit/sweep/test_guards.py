@@ -1,4 +1,4 @@
-"""Limits at their boundary and with 0, trimming, the clock, and the population."""
+"""Limits at their boundary and with 0, trimming, and the clock."""
 
 from datetime import timedelta
 from fractions import Fraction
@@ -12,10 +12,8 @@ from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Source
 from invite_sweeper.sweep.guards import (
     PlanCounts,
-    Population,
     check_clock,
     check_limits,
-    check_population,
     limit_violations,
     share_limit,
 )
@@ -337,48 +335,3 @@ def test_clock_skew_over_5_minutes_or_unknown_is_refused(skew_s, message, hint):
     with pytest.raises(GuardRefused) as caught:
         check_clock(skew_s)
     assert (caught.value.message, caught.value.hint) == (message, hint)
-
-
-def check(previous, current, **changes):
-    check_population(Population(*previous), Population(*current), limits(**changes))
-
-
-def test_max_population_drop_is_inclusive():
-    check((100, 100), (70, 70), max_population_drop=0.3)
-    with pytest.raises(GuardRefused, match=r"69 projects were found, but .* left 100"):
-        check((100, 100), (69, 100), max_population_drop=0.3)
-    with pytest.raises(GuardRefused, match=r"69 invitations were found, but .* left 100"):
-        check((100, 100), (100, 69), max_population_drop=0.3)
-
-
-def test_population_error_uses_the_singular_for_one():
-    with pytest.raises(GuardRefused, match=r"^1 project was found, but .* left 100"):
-        check((100, 100), (1, 100), max_population_drop=0.3)
-
-
-def test_population_error_names_the_option_to_accept_it():
-    with pytest.raises(GuardRefused) as caught:
-        check((100, 100), (69, 100), max_population_drop=0.3)
-    assert caught.value.hint == (
-        "Find the cause. If the drop is expected, accept it for one run with --accept-population."
-    )
-
-
-def test_population_may_grow():
-    check((100, 100), (1000, 1000), max_population_drop=0)
-
-
-def test_max_population_drop_of_zero_refuses_any_drop():
-    check((11, 11), (11, 11), max_population_drop=0)
-    with pytest.raises(GuardRefused):
-        check((11, 11), (10, 11), max_population_drop=0)
-
-
-def test_population_of_10_is_not_compared_and_of_11_is():
-    check((10, 10), (0, 0), max_population_drop=0.3)
-    with pytest.raises(GuardRefused):
-        check((11, 11), (0, 11), max_population_drop=0.3)
-
-
-def test_population_share_is_exact_where_floats_are_not():
-    check((100, 100), (71, 71), max_population_drop=0.29)
