@@ -16,6 +16,7 @@ from invite_sweeper.atlas.rate_limits import (
     PROJECTS_GROUP,
     PROJECTS_USER,
     RATE_LIMITS_USER,
+    TEAMS_GROUP,
     BucketKey,
 )
 from invite_sweeper.atlas.responses import ResponseOrFailure
@@ -110,6 +111,18 @@ LIST_ORG_INVITES: Final = Endpoint(
 DELETE_ORG_INVITE: Final = Endpoint(
     "DELETE", "/api/atlas/v2/orgs/{}/invites/{}", V2023_01_01, ORGANIZATIONS_ORG
 )
+LIST_GROUP_TEAMS: Final = Endpoint(
+    "GET",
+    "/api/atlas/v2/groups/{}/teams",
+    V2023_01_01,
+    TEAMS_GROUP,
+    query="itemsPerPage=500&includeCount=false",
+    paged=True,
+)
+"""The teams with access to a project. Requires Project Read Only.
+
+Source: `listGroupTeams` of https://www.mongodb.com/docs/api/doc/atlas-admin-api-v2, read 2026-11.
+"""
 _PRESENT: Final = _with_status(MembershipStatus.PENDING, MembershipStatus.ACTIVE)
 _MEMBERS_PAGE: Final = f"{_PRESENT}&itemsPerPage=500&includeCount=false"
 LIST_GROUP_MEMBERS: Final = Endpoint(
@@ -133,6 +146,7 @@ ENDPOINTS: Final = frozenset(
         LIST_GROUPS,
         LIST_GROUP_INVITES,
         DELETE_GROUP_INVITE,
+        LIST_GROUP_TEAMS,
         LIST_GROUP_USERS,
         GET_GROUP_USER,
         REMOVE_GROUP_USER,

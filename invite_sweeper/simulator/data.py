@@ -120,7 +120,11 @@ class RemovedUser(NamedTuple):
 
 @dataclass(slots=True)
 class Group:
-    """A project. A `hidden` one is counted and takes a place in a page, but is not listed."""
+    """A project. A `hidden` one is counted and takes a place in a page, but is not listed.
+
+    Attributes:
+        teams: Roles of the teams with access, by team id.
+    """
 
     id: str
     name: str
@@ -130,6 +134,7 @@ class Group:
     cluster_count: int = 0
     hidden: bool = False
     invites: dict[str, GroupInvite] = field(default_factory=dict)
+    teams: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 # Changing the data without HTTP.
@@ -182,6 +187,13 @@ class Data:
         pairs = tuple((tags or {}).items())
         self.groups[new_id] = Group(new_id, name, owner, created_at, pairs, hidden=hidden)
         return new_id
+
+    def add_team(self, *project_ids: str, roles: Sequence[str] = ("GROUP_READ_ONLY",)) -> str:
+        """Add a team with access to these projects and return its id."""
+        team_id = self.ids.generate(self.clock())
+        for project_id in project_ids:
+            self.groups[project_id].teams[team_id] = tuple(roles)
+        return team_id
 
     def remove_project(self, project_id: str) -> None:
         """Remove a project and its invitations."""

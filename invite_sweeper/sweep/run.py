@@ -368,9 +368,10 @@ class Run:
         for unreadable in scope.unreadable:
             await plan.add(unreadable)
         try:
-            await list_invitations(
+            warnings = await list_invitations(
                 self._atlas.reader, scope, sources, add_list, workers=self._readers
             )
+            self._warnings.warn(*warnings)
         finally:
             self._warnings.retired_sources(plan.retired, self._atlas.sunsets)
         await plan.finish()
