@@ -40,10 +40,12 @@ from invite_sweeper.sweep.summary import (
     RunWarning,
     removed_member_warning,
     retired_warning,
+    still_there_warnings,
     sunset_warnings,
     unused_keep_warnings,
     unverified_warning,
 )
+from invite_sweeper.sweep.verification import DeletionVerifier
 from invite_sweeper.text import pluralize
 
 
@@ -228,6 +230,10 @@ class RunWarnings:
         elif outcome is Outcome.UNKNOWN:
             self._unverified += not intent.from_restore
 
+    def still_there(self, invitations: Sequence[Invitation]) -> None:
+        """Report the deleted invitations that Atlas's lists still contain."""
+        self._report(still_there_warnings(invitations))
+
     def finish(self) -> None:
         """Report how many removed users could not be checked since the last call."""
         if self._unverified:
@@ -388,6 +394,12 @@ class Run:
     async def _sweep(self, plan: PlanBuilder) -> None:
         config, stop, execution = self._config, self._stop, self._config.policy.execution
         await self._atlas.prepare_for(plan.deletions_by_list)
+        verifier = DeletionVerifier(self._atlas.reader, stop)
+
+        def on_deletion_done(planned: PlannedDeletion, result: DeletionResult) -> None:
+            verifier.record(planned, result)
+            self._warnings.deletion_done(planned, result)
+
         executor = SweepExecutor(
             self._atlas.deleter(config.policy.sources),
             SweepRecorder(self._log, config.now),
@@ -401,7 +413,7 @@ class Run:
                 grace_s=execution.grace.total_seconds(),
                 multiple_sources=len(config.policy.sources) > 1,
             ),
-            on_deletion_done=self._warnings.deletion_done,
+            on_deletion_done=on_deletion_done,
         )
         recorder = executor.recorder
         self._counts.outcomes = outcomes = recorder.outcomes
@@ -419,8 +431,16 @@ class Run:
             self._warnings.warn(f"Atlas retired the list {source.value} in mid-sweep: {message}")
         if recorder.breaker_reason is not None:
             self._warnings.warn(f"The sweep stopped itself: {recorder.breaker_reason}")
+        await self._verify(verifier)
         incomplete = (
             recorder.retries_cut_short or outcomes[Outcome.SKIPPED] or outcomes[Outcome.UNKNOWN]
         )
         if stop.reason is not None and incomplete:
             raise stop.as_error(consequence="The audit log is complete.")
+
+    async def _verify(self, verifier: DeletionVerifier) -> None:
+        """Read the lists again from which invitations were deleted."""
+        await verifier.run(workers=self._readers)
+        self._counts.verified = verifier.verified
+        self._counts.still_there = len(verifier.still_there)
+        self._warnings.still_there(verifier.still_there)

@@ -42,6 +42,9 @@ class RunSummary:
         kept_by_reason: Adds up to `kept`.
         accepted_before: Active members when the deletion was due; they were not removed.
         accepted_during: Became active members while the DELETE was in flight.
+        verified: Deleted, and no longer in the list that was read again after the sweep.
+        still_there: Deleted according to Atlas, but still in that list.
+        not_verified: Deleted, but that list could not be read again, or not in time.
         requests: Sent to Atlas, sign-in included.
         rate_limited: Answers with status 429.
         duration_s: From the start of the run.
@@ -74,6 +77,9 @@ class RunSummary:
     skipped: int = 0
     accepted_before: int = 0
     accepted_during: int = 0
+    verified: int = 0
+    still_there: int = 0
+    not_verified: int = 0
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0
@@ -207,6 +213,8 @@ class RunCounts:
     Attributes:
         reached_atlas: Atlas returned the projects, or was being asked for them when a stop came.
         outcomes: Deletions by outcome.
+        verified: Deletions whose invitation was gone from its list after the sweep.
+        still_there: Deletions whose invitation was still in its list after the sweep.
         recovered: Deletions that an interrupted run left open, by outcome; not in `outcomes`.
     """
 
@@ -230,6 +238,8 @@ class RunCounts:
         self.projects_seen = 0
         self.plan: PlanBuilder | None = None
         self.outcomes: Counter[Outcome] = Counter()
+        self.verified = 0
+        self.still_there = 0
         self.warnings: list[str] = []
         self.sunset: date | None = None
         self.deprecation: date | None = None
@@ -251,6 +261,9 @@ class RunCounts:
             sunset=_iso(self.sunset),
             deprecation=_iso(self.deprecation),
             warnings=tuple(self.warnings),
+            verified=self.verified,
+            still_there=self.still_there,
+            not_verified=self.outcomes[Outcome.DELETED] - self.verified - self.still_there,
             **outcomes,
         )
         plan = self.plan
@@ -303,7 +316,7 @@ class RunCounts:
         summary = self.summary()
         if error is not None:
             return replace(summary, exit_code=int(error.exit_code), error=error.message)
-        incomplete = summary.projects_unreadable or summary.sources_retired
+        incomplete = summary.projects_unreadable or summary.sources_retired or summary.still_there
         # This run may have completed what an interrupted one left open, but for a removed member.
         removed_member = self.recovered[Outcome.ACCEPTED_DURING]
         if incomplete or removed_member or any(self.outcomes[each] for each in _INCOMPLETE):
@@ -370,6 +383,28 @@ def unverified_warning(count: int) -> RunWarning:
     return RunWarning(
         f"{count} of the removed users could not be checked afterwards: they may have accepted "
         "just before. The check requires the role Organization Member."
+    )
+
+
+_MAX_NAMED: Final = 10
+
+
+def still_there_warnings(invitations: Sequence[Invitation]) -> tuple[RunWarning, ...]:
+    """Warn that invitations are still in their list although Atlas confirmed their deletion."""
+    if not invitations:
+        return ()
+    named = ", ".join(
+        f"{each.username or each.id} ({each.project_name or each.org_id})"
+        for each in invitations[:_MAX_NAMED]
+    )
+    rest = f" and {len(invitations) - _MAX_NAMED} more" if len(invitations) > _MAX_NAMED else ""
+    count = pluralize(len(invitations), "invitation")
+    return (
+        RunWarning(
+            f"Atlas confirmed the deletion of {count} that its lists still contain: {named}{rest}. "
+            "Run the command again later; if they stay, ask MongoDB support.",
+            urgent=True,
+        ),
     )
 
 
