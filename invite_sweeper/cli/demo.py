@@ -47,10 +47,10 @@ def demo() -> None:
     folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
     policy, audit = folder / "policy.yaml", folder / "audit.jsonl"
     policy.write_text(POLICY.format(org_id=ORG_ID, audit=audit), "utf-8")
-    sim, account = Simulation(projects=6, invitations=5).build()
+    sim, credentials = Simulation(projects=6, invitations=5).build()
     console = stdout_console()
     steps = (("A dry run deletes nothing", True), ("The sweep", False), ("A second sweep", False))
-    environment = {**_without_credentials(os.environ), **account.environment()}
+    environment = {**_without_credentials(os.environ), **credentials}
     codes = []
     with serve_in_thread(sim) as base_url:
         for title, dry_run in steps:
