@@ -175,6 +175,12 @@ def _accepting(sim: SimulatedAtlas, size: Size) -> None:
     sim.faults.add(faults.effect(before=accept_invitation), method="DELETE", path=invites, nth=2)
 
 
+def _federated(sim: SimulatedAtlas, size: Size) -> None:
+    """Users who are invited again become active members at once."""
+    _lists(sim, size)
+    sim.organizations[ORG_ID].federated = True
+
+
 _NIGHT: Final = timedelta(days=1)
 
 
@@ -218,6 +224,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "accepting": Scenario(
         "users accept their invitation just before the DELETE", _accepting, ("invites", "users")
     ),
+    "federated": Scenario("restore makes users active members at once", _federated),
     "nights": Scenario("every invitation is a day older at each further run", _nights),
     "trouble": Scenario("errors, lost responses, rate limits and short tokens", _trouble),
 }

@@ -115,6 +115,14 @@ def test_accepting_users_are_reported_and_exit_4(simulated):
     assert summary["already_gone"] >= 1
 
 
+def test_sweep_of_a_federated_organization_deletes_and_verifies_as_any_other(simulated):
+    simulation = simulated("federated")
+    code, summary = simulation.run("sweep")
+
+    assert code == 0, summary
+    assert summary["deleted"] == summary["verified"] > 0
+
+
 def test_each_night_makes_more_invitations_stale(simulated):
     simulation = simulated("nights")
     first = simulation.run("plan")[1]["stale"]
@@ -134,7 +142,16 @@ def test_trouble_is_retried(simulated):
 
 
 def test_every_scenario_has_a_test_here():
-    names = {"lists", "invites", "organizations", "roles", "accepting", "nights", "trouble"}
+    names = {
+        "lists",
+        "invites",
+        "organizations",
+        "roles",
+        "accepting",
+        "federated",
+        "nights",
+        "trouble",
+    }
     assert set(SCENARIOS) == names
 
 

@@ -117,6 +117,14 @@ async def test_accepting_changes_one_user_before_the_read_and_another_before_the
     assert [each.status.value for each in sim.request_log.removed] == ["ACTIVE", "PENDING"]
 
 
+async def test_user_who_is_invited_again_to_a_federated_organization_is_active_at_once():
+    sim = prepared("federated")
+    body = {"username": "new@example.com", "roles": {"orgRoles": ["ORG_MEMBER"]}}
+    async with open_client(sim) as request:
+        response = await request("POST", f"/orgs/{ORG}/users", accept=V2025, json=body)
+    assert (response.status, response.json()["orgMembershipStatus"]) == (201, "ACTIVE")
+
+
 async def test_a_night_passes_before_each_further_list_of_projects():
     sim = prepared("nights", projects=2)
     group = next(iter(sim.groups))
