@@ -53,9 +53,9 @@ def sent(monkeypatch):
     seen = []
     send = HttpSession.send
 
-    async def record(self, method, path, headers, slot, form=None):
+    async def record(self, method, path, headers, slot, form=None, connect_s=None):
         seen.append((method, path, dict(headers), form))
-        return await send(self, method, path, headers, slot, form)
+        return await send(self, method, path, headers, slot, form, connect_s)
 
     monkeypatch.setattr(HttpSession, "send", record)
     return seen
