@@ -155,10 +155,11 @@ class Invitation(NamedTuple):
         status: A `MembershipStatus`, or another text; an open set.
         team_ids: Teams that the user joins; only in lists of organizations.
         project_roles: Pairs of project id and role; needed to invite again.
-        linked_projects: Id and name of the projects that an organization's invitation includes.
-            The name is "" until `RunScope.with_project_names` sets it. Empty in lists of
-            projects.
-        links_out_of_scope: A linked project is not in the policy's scope or not visible.
+        linked_projects: Id and name of the projects that an organization's invitation gives
+            access to, by a role or a team. The name is "" until `RunScope.with_project_names`
+            sets it. Empty in lists of projects.
+        links_out_of_scope: A linked project is not in the policy's scope or not visible, or it
+            is unknown which projects are linked.
     """
 
     id: str

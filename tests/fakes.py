@@ -26,9 +26,11 @@ class FakeAtlas:
         listed: The projects, or errors, that `projects` yields.
         lists: Invitations by project id; by source and id for sources other than `invites`.
         list_results: Results of listings instead, with the same keys; an error is raised.
+        teams: Ids of the teams of a project, by project id; none by default.
         results: Results of deletions other than `deleted`, by invitation id.
         waits_s: Waits that `try_acquire` returns, by project id; each one once.
         requested: Project ids of the lists that were read, in order.
+        teams_requested: Project ids of the lists of teams that were read, in order.
         deleted: Ids of deleted invitations, in order.
         gate: While it is clear, deletions block; it is set by default.
     """
@@ -36,9 +38,11 @@ class FakeAtlas:
     listed: list[Project | ListUnreadable] = field(default_factory=list)
     lists: dict[object, tuple[Invitation, ...]] = field(default_factory=dict)
     list_results: dict[object, object] = field(default_factory=dict)
+    teams: dict[str, frozenset[str] | ListUnreadable] = field(default_factory=dict)
     results: dict[str, DeletionResult] = field(default_factory=dict)
     waits_s: dict[str, list[float]] = field(default_factory=dict)
     requested: list[str] = field(default_factory=list)
+    teams_requested: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     in_flight: int = 0
     max_in_flight: int = 0
@@ -61,6 +65,11 @@ class FakeAtlas:
         if isinstance(result, Exception):
             raise result
         return result
+
+    async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
+        self.teams_requested.append(project.id)
+        await asyncio.sleep(0)
+        return self.teams.get(project.id, frozenset())
 
     def try_acquire(self, invitation: Invitation) -> float:
         waits = self.waits_s.get(invitation.project_id)

@@ -14,6 +14,7 @@ from invite_sweeper.atlas.endpoints import (
     GET_ORG_USER,
     Endpoint,
     InvalidRequest,
+    Precondition,
     Request,
     build_request,
 )
@@ -44,6 +45,7 @@ from invite_sweeper.text import casefold_visible
 
 _REDIRECT: Final = 300
 _SERVER_ERROR: Final = 500
+_NOT_REMOVABLE: Final = RequestFailed("the user must not be removed", retryable=False)
 
 
 class UserRemoval:
@@ -77,48 +79,44 @@ class UserRemoval:
             RunError: There is no access token; the progress shows what was sent.
             InvalidRequest: An id is malformed. Nothing was sent.
         """
-        progress = self._progress
-        blocking_outcome = await self._check_before(token_taken=True)
-        if progress.cancelled:
-            return progress.result_if_interrupted()
-        if blocking_outcome is not None:
-            return progress.result(blocking_outcome, self._fatal_error)
-        result = await self._transport.send(self._delete_request(), token_taken=self._use_token())
-        return await self._finish(result)
+        request = self._delete_request()
+        self.unused_tokens = self.unused_tokens[request.tokens_per_attempt :]
+        return await self._finish(await self._transport.send(request, token_taken=True))
 
     def _delete_request(self) -> Request:
         scope_id = self._invitation.project_id
         ids = (scope_id, self._invitation.id)
         request = build_request(self._api.delete, *ids, scope_id=scope_id, progress=self._progress)
-        return request._replace(before_retry=self._check_before_retry)
+        read = build_request(self._user_endpoint, *ids, scope_id=scope_id, parse=parse_user)
+        return request._replace(precondition=Precondition(read, self._check_before))
 
-    async def _check_before_retry(self) -> ResponseOrFailure | None:
-        """Read the user again before a retry; return a result if there must be no retry."""
-        self._blocking_outcome = await self._check_before(token_taken=False)
+    def _check_before(self, response: ResponseOrFailure) -> ResponseOrFailure | None:
+        """Return None if the DELETE may be sent after this read, else the attempt's result.
+
+        A failed read is returned, so that it is retried as a failed DELETE would be.
+        """
+        self._fatal_error = fatal_error_for(response)
+        self._blocking_outcome = self._outcome_before(response)
         if self._blocking_outcome is None:
             return None
-        return RequestFailed("the user must not be removed", retryable=False)
+        return response if self._is_read_failed(response) else _NOT_REMOVABLE
 
-    async def _check_before(self, *, token_taken: bool) -> Outcome | None:
-        """Read the user; return the outcome if the DELETE must not be sent, else None."""
-        scope_id = self._invitation.project_id
-        result = await self._read_user(
-            self._user_endpoint,
-            scope_id,
-            token_taken=token_taken and self._use_token(),
-            parent=self._progress,
-        )
-        self._fatal_error = fatal_error_for(result)
-        user = user_in(result, self._invitation)
+    def _outcome_before(self, response: ResponseOrFailure) -> Outcome | None:
+        """Return the outcome if the DELETE must not be sent after this read, else None."""
+        user = user_in(response, self._invitation)
         if user is not None:
             self._progress.seen_before = user.status
             return self._outcome_if_not_removable(user)
-        if isinstance(result, Response) and is_already_gone(result):
+        if isinstance(response, Response) and is_already_gone(response):
             self._progress.seen_before = MembershipStatus.GONE
             return Outcome.ALREADY_GONE
         if self._progress.attempts == 0:
-            self._record_failure(result)
+            self._record_failure(response)
         return Outcome.FAILED
+
+    def _is_read_failed(self, response: ResponseOrFailure) -> bool:
+        is_failure = isinstance(response, RequestFailed) or response.status >= _REDIRECT
+        return is_failure and self._blocking_outcome is Outcome.FAILED
 
     def _outcome_if_not_removable(self, user: UserRecord) -> Outcome | None:
         """Return the outcome unless the user still has the invitation that was listed."""
@@ -151,14 +149,14 @@ class UserRemoval:
             return (
                 progress.result_if_interrupted()
                 if progress.cancelled
-                else progress.result(Outcome.FAILED, fatal_error)
+                else progress.result(self._blocking_outcome or Outcome.FAILED, fatal_error)
             )
         if self._blocking_outcome is Outcome.ACCEPTED_BEFORE:
             return progress.result(Outcome.ACCEPTED_BEFORE)
         deleted = isinstance(result, Response) and is_deleted(result)
         if deleted:
             progress.known_outcome = Outcome.DELETED
-        elif progress.attempts == 1 and isinstance(result, Response) and _is_refusal(result):
+        elif progress.attempts == 1 and self._is_refused(result):
             # A refusal (3xx or 4xx) of the only attempt is certain: there is nothing to check.
             return progress.result(_gone_or_failed(result), fatal_error)
         still_member = await self._check_after()
@@ -195,30 +193,17 @@ class UserRemoval:
         return check.user_status.still_member
 
     async def _read_after(self, endpoint: Endpoint, scope_id: str) -> ResponseOrFailure:
-        token_taken = endpoint is GET_ORG_USER and self._use_token()
-        return await self._read_user(endpoint, scope_id, token_taken=token_taken)
-
-    async def _read_user(
-        self,
-        endpoint: Endpoint,
-        scope_id: str,
-        *,
-        token_taken: bool,
-        parent: DeletionProgress | None = None,
-    ) -> ResponseOrFailure:
         request = build_request(
             endpoint, scope_id, self._invitation.id, scope_id=scope_id, parse=parse_user
         )
-        return await self._transport.send(request._replace(parent=parent), token_taken=token_taken)
+        token_taken = endpoint is GET_ORG_USER and bool(self.unused_tokens)
+        self.unused_tokens = self.unused_tokens[token_taken:]
+        return await self._transport.send(request, token_taken=token_taken)
 
-    def _use_token(self) -> bool:
-        """Use the next token that was acquired before the deletion."""
-        self.unused_tokens = self.unused_tokens[1:]
-        return True
-
-
-def _is_refusal(response: Response) -> bool:
-    return _REDIRECT <= response.status < _SERVER_ERROR
+    def _is_refused(self, result: ResponseOrFailure) -> bool:
+        """Return whether the result is a refusal of the DELETE, and not of a later read."""
+        is_refusal = isinstance(result, Response) and _REDIRECT <= result.status < _SERVER_ERROR
+        return is_refusal and self._blocking_outcome is None
 
 
 def _gone_or_failed(result: ResponseOrFailure) -> Outcome:

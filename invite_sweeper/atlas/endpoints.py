@@ -4,7 +4,7 @@ A request that is not built from `ENDPOINTS` with well-formed ids is never sent.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Final, NamedTuple
@@ -17,6 +17,7 @@ from invite_sweeper.atlas.rate_limits import (
     PROJECTS_GROUP,
     PROJECTS_USER,
     RATE_LIMITS_USER,
+    TEAMS_GROUP,
     BucketKey,
 )
 from invite_sweeper.atlas.responses import ResponseOrFailure
@@ -119,6 +120,18 @@ LIST_ORG_INVITES: Final = Endpoint(
 DELETE_ORG_INVITE: Final = Endpoint(
     "DELETE", "/api/atlas/v2/orgs/{}/invites/{}", V2023_01_01, ORGANIZATIONS_ORG
 )
+LIST_GROUP_TEAMS: Final = Endpoint(
+    "GET",
+    "/api/atlas/v2/groups/{}/teams",
+    V2023_01_01,
+    TEAMS_GROUP,
+    query="itemsPerPage=500&includeCount=false",
+    paged=True,
+)
+"""The teams with access to a project. Requires Project Read Only.
+
+Source: `listGroupTeams` of https://www.mongodb.com/docs/api/doc/atlas-admin-api-v2, read 2026-11.
+"""
 _PRESENT: Final = _with_status(MembershipStatus.PENDING, MembershipStatus.ACTIVE)
 _MEMBERS_PAGE: Final = f"{_PRESENT}&itemsPerPage=500&includeCount=false"
 LIST_GROUP_MEMBERS: Final = Endpoint(
@@ -143,6 +156,7 @@ ENDPOINTS: Final = frozenset(
         LIST_ORGS,
         LIST_GROUP_INVITES,
         DELETE_GROUP_INVITE,
+        LIST_GROUP_TEAMS,
         LIST_GROUP_USERS,
         GET_GROUP_USER,
         REMOVE_GROUP_USER,
@@ -240,8 +254,7 @@ class Request(NamedTuple):
         parse: Converts the body of a 200. When it raises InvalidResponse, the request is retried.
         progress: Updated as the request is sent; None for a read.
         body: JSON; None without a body.
-        parent: The deletion that this read belongs to; it is cancelled with it.
-        before_retry: Called before each retry; a result that it returns ends the request.
+        precondition: Read just before each attempt; None without one.
     """
 
     endpoint: Endpoint
@@ -250,23 +263,30 @@ class Request(NamedTuple):
     parse: Callable[[bytes], object] | None = None
     progress: DeletionProgress | None = None
     body: bytes | None = None
-    parent: DeletionProgress | None = None
-    before_retry: Callable[[], Awaitable[ResponseOrFailure | None]] | None = None
+    precondition: "Precondition | None" = None
 
     @property
-    def can_be_cancelled(self) -> bool:
-        """Whether it belongs to a deletion, which can be cancelled."""
-        return self.progress is not None or self.parent is not None
-
-    @property
-    def owner_progress(self) -> DeletionProgress | None:
-        """The deletion that it belongs to; None without one."""
-        return self.progress or self.parent
+    def tokens_per_attempt(self) -> int:
+        """The tokens of its bucket that one attempt takes."""
+        return 1 if self.precondition is None else 2
 
     def is_cancelled(self) -> bool:
         """Return whether its deletion was cancelled, so that nothing more may be sent."""
-        owner = self.owner_progress
-        return owner is not None and owner.cancelled
+        return self.progress is not None and self.progress.cancelled
+
+
+class Precondition(NamedTuple):
+    """What must hold when a request is sent.
+
+    Attributes:
+        read: Sent before each attempt, when nothing is left that the request could wait for. It
+            takes its token from the same bucket.
+        check: Returns None if the request may be sent after this response to `read`, else the
+            result of the attempt.
+    """
+
+    read: Request
+    check: Callable[[ResponseOrFailure], ResponseOrFailure | None]
 
 
 def build_request(

@@ -400,8 +400,16 @@ class HttpSession:
         headers: Mapping[str, str],
         slot: ConnectionSlot,
         body: Mapping[str, str] | bytes | None = None,
+        connect_s: float | None = None,
     ) -> ResponseOrFailure:
-        """Send one request and read its response; redirects are not followed."""
+        """Send one request and read its response; redirects are not followed.
+
+        If there is no connection after `connect_s` (default: the session's limit), the request
+        is not sent.
+        """
+        timeout = self.session.timeout
+        if connect_s is not None:
+            timeout = aiohttp.ClientTimeout(total=timeout.total, connect=connect_s)
         has_digest = slot.middlewares is not None  # then the slot counts each request itself
         try:
             if not has_digest:
@@ -415,6 +423,7 @@ class HttpSession:
                 allow_redirects=False,
                 read_until_eof=method != "DELETE",  # its body may have no length
                 proxy_headers=self.proxy_headers,
+                timeout=timeout,
             )
             if not has_digest:
                 slot.on_response(response.status)
@@ -429,7 +438,7 @@ class HttpSession:
         except _TRANSPORT_ERRORS as error:
             if not has_digest and isinstance(error, NOT_SENT_ERRORS):
                 slot.on_not_sent()
-            return describe_error(error, self.base_url.host or "", self.session.timeout)
+            return describe_error(error, self.base_url.host or "", timeout)
 
     async def post_form(
         self, path: str, form: Mapping[str, str], headers: Mapping[str, str]

@@ -283,6 +283,21 @@ def parse_user(body: bytes) -> UserRecord:
     )
 
 
+def parse_team_id(item: dict[str, object]) -> str:
+    """Parse one result of `GET /groups/{groupId}/teams`: the id of a team with access.
+
+    Raises:
+        InvalidResponse: Its id is missing or malformed, so which team it is is unknown.
+
+    Source: `TeamRole` of the OpenAPI document, 2023-01-01.
+    """
+    team_id = _string_or_none(item.get("teamId")) or ""
+    if not is_id(team_id):
+        message = "a team has no well-formed id"
+        raise InvalidResponse(message)
+    return team_id
+
+
 def parse_group_user(item: dict[str, object], project: Project) -> Invitation:
     """Parse one result of `GET /groups/{groupId}/users`.
 
@@ -294,6 +309,9 @@ def parse_group_user(item: dict[str, object], project: Project) -> Invitation:
 def parse_org_user(item: dict[str, object], organization: Project) -> Invitation:
     """Parse one result of `GET /orgs/{orgId}/users`, including its roles in projects.
 
+    Without assignments or teams it is unknown which projects it gives access to, so
+    `links_out_of_scope` is set.
+
     Raises:
         InvalidResponse: Its roles cannot be read, so the projects it gives access to are unknown.
 
@@ -303,14 +321,16 @@ def parse_org_user(item: dict[str, object], organization: Project) -> Invitation
     if not isinstance(roles, dict):
         message = "a user of the organization has no roles"
         raise InvalidResponse(message)
-    project_roles = tuple(_project_roles(roles.get("groupRoleAssignments")))
-    return _user_invitation(
+    assignments = roles.get("groupRoleAssignments")
+    project_roles = tuple(_project_roles(assignments))
+    invitation = _user_invitation(
         item, organization, Source.ORG_USERS, _strings(roles.get("orgRoles")), project_roles
     )
+    return invitation._replace(links_out_of_scope=_links_unknown(assignments, item.get("teamIds")))
 
 
 def parse_org_invitation(item: dict[str, object], organization: Project) -> Invitation:
-    """Parse one element of `GET /orgs/{orgId}/invites`, including its roles in projects.
+    """Parse one element of `GET /orgs/{orgId}/invites`, as `parse_org_user` does.
 
     Raises:
         InvalidResponse: It belongs to another organization, or its roles cannot be read.
@@ -320,7 +340,8 @@ def parse_org_invitation(item: dict[str, object], organization: Project) -> Invi
     if item.get("orgId") not in {None, organization.id}:
         message = "the list contains an invitation to another organization"
         raise InvalidResponse(message)
-    project_roles = tuple(_project_roles(item.get("groupRoleAssignments")))
+    assignments = item.get("groupRoleAssignments")
+    project_roles = tuple(_project_roles(assignments))
     return Invitation(
         id=_string_or_none(item.get("id")) or "",
         project_id=organization.id,
@@ -335,6 +356,7 @@ def parse_org_invitation(item: dict[str, object], organization: Project) -> Invi
         team_ids=_strings(item.get("teamIds")),
         project_roles=project_roles,
         linked_projects=_linked_projects(project_roles),
+        links_out_of_scope=_links_unknown(assignments, item.get("teamIds")),
     )
 
 
@@ -379,6 +401,15 @@ def _project_roles(assignments: object) -> Iterator[tuple[str, str]]:
             (single_role,) if single_role else _strings(assignment.get("groupRoles")) or ("",)
         ):
             yield _string_or_none(assignment.get("groupId")) or "", role
+
+
+def _links_unknown(assignments: object, team_ids: object) -> bool:
+    """Return whether a row does not name all projects and teams that it gives access to.
+
+    Source: the recordings (read 2026-08): both arrays are in every row, also when empty.
+    """
+    teams = team_ids if isinstance(team_ids, list) else [None]
+    return assignments is None or not all(isinstance(each, str) and is_id(each) for each in teams)
 
 
 def _linked_projects(project_roles: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

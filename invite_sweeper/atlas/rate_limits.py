@@ -16,6 +16,7 @@ ORGANIZATIONS_ORG = "organizations_org"
 ORGANIZATIONS_USER = "organizations_user"
 CLOUD_USERS_GROUP = "cloud_users_group"
 CLOUD_USERS_ORG = "cloud_users_org"
+TEAMS_GROUP = "teams_group"
 RATE_LIMITS_USER = "rate_limits_user"
 
 _MAX_REFILLS_RESERVED = 10
@@ -85,6 +86,7 @@ _DOCUMENTED_LIMITS = {
     ORGANIZATIONS_USER: BucketLimit(300, 100, 60),
     CLOUD_USERS_GROUP: BucketLimit(1200, 500, 60),
     CLOUD_USERS_ORG: BucketLimit(500, 250, 60),
+    TEAMS_GROUP: BucketLimit(1200, 500, 60),
     RATE_LIMITS_USER: BucketLimit(300, 100, 60),
 }
 _FALLBACK_LIMIT = BucketLimit(300, 100, 60)  # the smallest one above
@@ -93,6 +95,7 @@ _ENDPOINT_FAMILIES = {
     "organizations": "organizations",
     "mongodbcloudusers": "cloud_users",
     "cloudusers": "cloud_users",
+    "teams": "teams",
     "ratelimitsinspection": "rate_limits",
 }
 _SCOPES = {

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, TypeAlias
 from invite_sweeper.atlas.endpoints import (
     GET_ORG_USER,
     LIST_GROUP_MEMBERS,
+    LIST_GROUP_TEAMS,
     LIST_GROUPS,
     LIST_ORG_MEMBERS,
     LIST_ORG_RATE_LIMITS,
@@ -28,6 +29,7 @@ from invite_sweeper.atlas.parsing import (
     parse_organization,
     parse_page,
     parse_project,
+    parse_team_id,
     parse_user,
 )
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit
@@ -39,6 +41,7 @@ from invite_sweeper.atlas.responses import (
     fatal_error_for,
     first_request_error,
     is_already_gone,
+    is_project_gone,
     is_unauthenticated,
     list_error,
     listing_incomplete_error,
@@ -176,6 +179,11 @@ class _ProjectPage:
     has_next: bool
 
 
+class _TeamPage(NamedTuple):
+    team_ids: tuple[str, ...]
+    has_next: bool
+
+
 @dataclass(frozen=True, slots=True)
 class _AdvertisedLimits:
     items: tuple[AdvertisedLimit, ...]
@@ -282,13 +290,39 @@ class AtlasReader:
                 # Rows without an id are never duplicates; selection keeps them.
                 key = row.id or len(found)
                 listed = found.setdefault(key, row)
-                if listed.status != row.status:  # the user's status is unknown: selection keeps it
+                if listed != row:  # which of the rows holds is unknown: selection keeps it
                     found[key] = listed._replace(status=None)
             if not result.value.has_next:
                 return tuple(found.values())
             if len(found) == before:
                 return unreadable_list(list_ref, f"page {number} has {_NO_NEW}.")
         return unreadable_list(list_ref, f"The list has more than {PAGES_CAP} pages.")
+
+    async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
+        """Return the ids of all teams with access to a project; none if the project is gone.
+
+        Returns ListUnreadable if the list may be incomplete.
+
+        Raises:
+            RunError: There is no access token.
+        """
+        team_ids: set[str] = set()
+        for number in range(1, PAGES_CAP + 1):
+            request = build_request(
+                LIST_GROUP_TEAMS, project.id, scope_id=project.id, page=number, parse=_parse_teams
+            )
+            result = await self._transport.send(request)
+            if isinstance(result, Response) and is_project_gone(result):
+                return frozenset()
+            if not (isinstance(result, Response) and isinstance(result.value, _TeamPage)):
+                return ListUnreadable(project.id, project.name, f"{describe(result)}.")
+            before = len(team_ids)
+            team_ids.update(result.value.team_ids)
+            if not result.value.has_next:
+                return frozenset(team_ids)
+            if len(team_ids) == before:
+                return ListUnreadable(project.id, project.name, f"page {number} has {_NO_NEW}.")
+        return ListUnreadable(project.id, project.name, f"it has more than {PAGES_CAP} pages.")
 
     async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
         """Return the current status of an invited user (`resolve_status`).
@@ -369,6 +403,11 @@ class _OrganizationPage(NamedTuple):
 def _parse_organizations(body: bytes) -> _OrganizationPage:
     page = parse_page(body)
     return _OrganizationPage(dict(map(parse_organization, page.results)), page.has_next)
+
+
+def _parse_teams(body: bytes) -> _TeamPage:
+    page = parse_page(body)
+    return _TeamPage(tuple(map(parse_team_id, page.results)), page.has_next)
 
 
 def _parse_advertised_limits(body: bytes) -> _AdvertisedLimits:

@@ -1,14 +1,14 @@
 """Sends one request: rate limit, connection slot, authentication and retries."""
 
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
 from invite_sweeper.atlas.auth import Authenticator
 from invite_sweeper.atlas.credentials import Secret
 from invite_sweeper.atlas.endpoints import Request, check_request
-from invite_sweeper.atlas.http import HttpSession, SlotPool
+from invite_sweeper.atlas.http import ConnectionSlot, HttpSession, SlotPool
 from invite_sweeper.atlas.parsing import InvalidResponse
 from invite_sweeper.atlas.rate_limiter import RateLimiter
 from invite_sweeper.atlas.rate_limits import BucketKey, BucketLimit
@@ -30,6 +30,24 @@ _OK: Final = 200
 _NO_CONTENT: Final = 204
 _TOO_MANY_REQUESTS: Final = 429
 _BACK_OFF_STATUSES: Final = frozenset({_TOO_MANY_REQUESTS, 503})
+
+MAX_READ_AGE_S: Final = 1.0
+"""Of the response to a precondition when its request is sent, counted from the read's start."""
+_MAX_READS: Final = 3
+"""Per attempt, if the responses to a precondition are too old."""
+
+
+class _Exchange(NamedTuple):
+    """What a request holds while it is sent.
+
+    Attributes:
+        auth_header: None if a middleware of the slot signs the request.
+        tokens: The buckets of acquired tokens that no request has used yet.
+    """
+
+    slot: ConnectionSlot
+    auth_header: Secret | None
+    tokens: list[BucketKey]
 
 
 class Transport:
@@ -60,7 +78,7 @@ class Transport:
 
         Args:
             request: As `build_request` returns it.
-            token_taken: The caller has acquired the rate-limit token of the first attempt.
+            token_taken: The caller has acquired the rate-limit tokens of the first attempt.
 
         Raises:
             RunError: No access token is available.
@@ -68,12 +86,8 @@ class Transport:
         """
         check_request(request)
         if not token_taken:
-            if request.parent is None:
-                await self.limiter.acquire(request.key)
-            elif not await self._acquire_for_retry(request):  # a read before a DELETE is retried
-                return CANCELLED
-        used_header = self._authenticator.cached_header() or await self._authenticator.header()
-        result = await self._attempt(request, used_header)
+            await self.limiter.acquire(request.key)
+        result, used_header = await self._attempt(request)
         is_done = classify(result) is RetryDecision.DONE
         return result if is_done else await self._retry(request, result, used_header)
 
@@ -86,13 +100,12 @@ class Transport:
         """
         check_request(request)
         await self.limiter.acquire(request.key)
-        used_header = await self._authenticator.header()
-        result = await self._attempt(request, used_header)
+        result, used_header = await self._attempt(request)
         if not is_unauthenticated(result) or self._retry_policy.attempts == 1:
             return result
         await self._authenticator.refresh(used_header)
         await self._acquire_for_retry(request)
-        return await self._attempt(request, await self._authenticator.header(), is_retry=True)
+        return (await self._attempt(request, is_retry=True))[0]
 
     async def _retry(
         self, request: Request, first: ResponseOrFailure, used_header: Secret | None
@@ -106,14 +119,13 @@ class Transport:
             if not await self._acquire_for_retry(request):
                 last = CANCELLED
                 return last
-            previous, used_header = used_header, await self._authenticator.header()
+            previous = used_header
+            last, used_header = await self._attempt(request, is_retry=True)
             if used_header is not previous and not refreshed:  # the 401 was for the old token
                 refreshed, retry_loop.unauthorized = True, 0
-            final = await request.before_retry() if request.before_retry else None
-            last = final or await self._attempt(request, used_header, is_retry=True)
             return last
 
-        is_cancelled = request.is_cancelled if request.can_be_cancelled else None
+        is_cancelled = request.is_cancelled if request.progress is not None else None
         retry_loop = RetryLoop(
             self._retry_policy,
             self.server.clock,
@@ -121,8 +133,8 @@ class Transport:
             is_cancelled,
         )
         result = await retry_loop.run(first, retry)
-        if request.owner_progress is not None:
-            request.owner_progress.retries_cut_short |= retry_loop.retries_cut_short
+        if request.progress is not None:
+            request.progress.retries_cut_short |= retry_loop.retries_cut_short
         if is_unauthenticated(result) and not retry_loop.retries_cut_short:
             # Later requests need a token that works.
             await self._authenticator.refresh(used_header)
@@ -131,41 +143,93 @@ class Transport:
     def _report_retry(self, request: Request, result: ResponseOrFailure, wait_s: float) -> None:
         why = result.reason if isinstance(result, RequestFailed) else result.status
         self._log.debug("retrying", path=request.path, wait_s=round(wait_s, 3), why=why)
-        if (owner := request.owner_progress) is not None and owner.on_backoff is not None:
-            owner.on_backoff()
+        if request.progress is not None and request.progress.on_backoff is not None:
+            request.progress.on_backoff()
 
     async def _acquire_for_retry(self, request: Request) -> bool:
-        """Acquire a token for a retry; return False if the request was cancelled meanwhile."""
+        """Acquire the tokens of a retry; return False if the request was cancelled meanwhile."""
         since_s = self._retry_policy.monotonic()
-        is_cancelled = request.is_cancelled if request.can_be_cancelled else None
-        while wait_s := self.limiter.try_acquire_for_retry(request.key, since_s):
-            await self._retry_policy.wait(wait_s, is_cancelled)
-            if request.is_cancelled():
-                return False
+        is_cancelled = request.is_cancelled if request.progress is not None else None
+        for acquired in range(request.tokens_per_attempt):
+            while wait_s := self.limiter.try_acquire_for_retry(request.key, since_s):
+                await self._retry_policy.wait(wait_s, is_cancelled)
+                if request.is_cancelled():
+                    self.limiter.release([request.key] * acquired)
+                    return False
         return True
 
     async def _attempt(
-        self, request: Request, auth_header: Secret | None, *, is_retry: bool = False
+        self, request: Request, *, is_retry: bool = False
+    ) -> tuple[ResponseOrFailure, Secret | None]:
+        """Send a request once; return its result and the `Authorization` header that it used.
+
+        Everything that can take time comes before the read of a precondition: the place in
+        `max_requests_per_second`, the slot and the access token. The tokens of the attempt are
+        acquired already.
+        """
+        tokens = [request.key] * request.tokens_per_attempt
+        try:
+            if self.limiter.is_spaced:
+                for _ in tokens:
+                    await self._wait_for_spacing()
+            progress, pool = request.progress, self._slot_pool
+            slot = pool.acquire_nowait(progress) or await pool.acquire(progress)
+            try:
+                authenticator = self._authenticator
+                auth_header = authenticator.cached_header() or await authenticator.header()
+                exchange = _Exchange(slot, auth_header, tokens)
+                return await self._send_on(exchange, request), auth_header
+            finally:
+                self._http.counters.retries += is_retry and slot.send_count > 0
+                pool.release(slot)
+        finally:
+            self.limiter.release(tokens)
+
+    async def _send_on(self, exchange: _Exchange, request: Request) -> ResponseOrFailure:
+        """Send a request on its slot, after its precondition."""
+        if request.precondition is None:
+            return await self._exchange(exchange, request)
+        for number in range(_MAX_READS):
+            if request.is_cancelled():
+                return CANCELLED
+            if number:
+                await self._wait_to_read_again(exchange, request.key)
+            read_s = self._retry_policy.monotonic()
+            read = await self._exchange(exchange, request.precondition.read)
+            result = request.precondition.check(read)
+            if result is not None:
+                return result
+            left_s = read_s + MAX_READ_AGE_S - self._retry_policy.monotonic()
+            if left_s > 0:
+                return await self._exchange(exchange, request, connect_s=left_s)
+        return RequestFailed(f"reading the user took longer than {MAX_READ_AGE_S:g} s")
+
+    async def _wait_to_read_again(self, exchange: _Exchange, key: BucketKey) -> None:
+        await self.limiter.acquire(key)
+        exchange.tokens.append(key)
+        if self.limiter.is_spaced:
+            await self._wait_for_spacing()
+
+    async def _exchange(
+        self, exchange: _Exchange, request: Request, *, connect_s: float | None = None
     ) -> ResponseOrFailure:
-        """Send a request once and release its slot."""
-        http, endpoint, progress = self._http, request.endpoint, request.progress
+        """Send a request on a slot, without any wait before, and process its response."""
+        endpoint, slot = request.endpoint, exchange.slot
         headers = {"Accept": endpoint.media_type}
         if request.body is not None:
             headers["Content-Type"] = endpoint.media_type
-        if auth_header is not None:
-            headers["Authorization"] = auth_header.get_secret_value()
-        if self.limiter.is_spaced:
-            await self._wait_for_spacing()
-        slot = self._slot_pool.acquire_nowait(progress) or await self._slot_pool.acquire(progress)
+        if exchange.auth_header is not None:
+            headers["Authorization"] = exchange.auth_header.get_secret_value()
+        slot.start(request.progress)
+        exchange.tokens.pop()  # its response completes it
         sent_s = self._retry_policy.monotonic()
         try:
-            result = await http.send(endpoint.method, request.path, headers, slot, request.body)
+            result = await self._http.send(
+                endpoint.method, request.path, headers, slot, request.body, connect_s
+            )
         finally:
             if slot.send_count > 1:
                 self._unspaced += slot.send_count - 1
-            if is_retry and slot.send_count:
-                http.counters.retries += 1
-            self._slot_pool.release(slot)
         self._update_limiter(request.key, result, sent_s)
         return self._parse(request, result) if isinstance(result, Response) else result
 

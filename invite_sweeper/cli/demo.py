@@ -45,9 +45,9 @@ def demo() -> None:
     folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
     policy, audit = folder / "policy.yaml", folder / "audit.jsonl"
     policy.write_text(POLICY.format(org_id=ORG_ID, audit=audit), "utf-8")
-    sim, account = Simulation(projects=6, invitations=5).build()
+    sim, credentials = Simulation(projects=6, invitations=5).build()
     console = stdout_console()
-    environment = {**_without_credentials(os.environ), **account.environment()}
+    environment = {**_without_credentials(os.environ), **credentials}
     codes = []
     typer.echo("This Atlas is simulated: it runs in this process, and no account is used.")
     typer.echo("The policy, in three lines:")

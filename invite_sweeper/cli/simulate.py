@@ -1,26 +1,34 @@
 """Command `simulate`: serve the simulated Atlas on a port. `demo` uses it too."""
 
 import asyncio
+import shlex
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated
 
 import typer
 
 from invite_sweeper.cli.console import run_async
 from invite_sweeper.errors import UsageError
-from invite_sweeper.simulator import Account, SimulatedAtlas, faults, fill, serve
-from invite_sweeper.simulator.seed import ORG_ID
+from invite_sweeper.simulator import SimulatedAtlas, faults, serve
+from invite_sweeper.simulator.scenarios import (
+    SCENARIOS,
+    Scenario,
+    Size,
+    describe_scenarios,
+    environment_name,
+)
 from invite_sweeper.text import pluralize
 
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command()
+@app.command(epilog=f"\b\nScenarios:\n{indent(describe_scenarios(), '  ')}")
 def simulate(
     port: Annotated[
         int, typer.Option(metavar="N", help="The port; 0 selects a free one.", min=0, max=65535)
@@ -55,16 +63,22 @@ def simulate(
         ),
     ] = 0,
     limits: Annotated[bool, typer.Option(help="Enforce Atlas's rate limits with 429.")] = True,
+    scenario: Annotated[
+        str, typer.Option(metavar="NAME", help="What is simulated; see below.")
+    ] = next(iter(SCENARIOS)),
     duration: Annotated[
         float | None, typer.Option(metavar="S", help="Stop after this number of seconds.", min=0)
     ] = None,
     env_file: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Also write the export lines to this file.")
     ] = None,
+    policy_file: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Also write the policy to this file.")
+    ] = None,
 ) -> None:
     """Serve a simulated Atlas on a port, for tests.
 
-    Prints the environment variables that make the program use it.
+    Prints a line for each kind of shell that makes the program use it, and a policy that fits.
 
     Example: invite-sweeper simulate --port 8080 --projects 200 --latency-ms 10
     """
@@ -77,10 +91,16 @@ def simulate(
         error_rate=error_rate,
         reset_rate=reset_rate,
         limits=limits,
+        scenario=scenario,
     )
     raise typer.Exit(
         serve_until_stopped(
-            simulation, host=host, port=port, duration_s=duration, env_file=env_file
+            simulation,
+            host=host,
+            port=port,
+            duration_s=duration,
+            env_file=env_file,
+            policy_file=policy_file,
         )
     )
 
@@ -97,12 +117,13 @@ class Simulation:
     error_rate: float = 0.0
     reset_rate: float = 0.0
     limits: bool = True
+    scenario: str = "invites"
 
-    def build(self) -> tuple[SimulatedAtlas, Account]:
-        """Return a simulated Atlas and an account for it.
+    def build(self) -> tuple[SimulatedAtlas, dict[str, str]]:
+        """Return a simulated Atlas and the environment with credentials for it.
 
         Raises:
-            UsageError: The kind of credentials is unknown.
+            UsageError: The scenario or the kind of credentials is unknown.
         """
         sim = SimulatedAtlas(seed=self.seed)
         kinds = {
@@ -114,7 +135,8 @@ class Simulation:
             raise UsageError(
                 f"--credentials {self.credentials!r} is unknown; use one of {', '.join(kinds)}.",
             )
-        fill(sim, projects=self.projects, invitations_per_project=self.invitations, seed=self.seed)
+        scenario = find_scenario(self.scenario)
+        scenario.prepare(sim, Size(self.projects, self.invitations, self.seed))
         sim.throttling.enforced = self.limits
         if self.latency_ms:
             sim.faults.set_latency(self.latency_ms / 1000)
@@ -122,13 +144,33 @@ class Simulation:
             sim.faults.add_random(faults.fail_with(500), self.error_rate)
         if self.reset_rate:
             sim.faults.add_random(faults.reset(late=True), self.reset_rate)
-        return sim, kinds[self.credentials]()
+        environment = {
+            environment_name(variable, name): value
+            for name, org_id in scenario.organizations
+            for variable, value in kinds[self.credentials](org_id).environment().items()
+        }
+        return sim, environment
 
 
-def env_exports(base_url: str, account: Account) -> str:
-    """Return the shell lines that make the program use the simulated Atlas."""
-    variables = {"MONGODB_ATLAS_BASE_URL": base_url, **account.environment()}
-    return "".join(f"export {name}={value}\n" for name, value in variables.items())
+def find_scenario(name: str) -> Scenario:
+    """Return the scenario with this name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if name not in SCENARIOS:
+        raise UsageError(f"--scenario {name!r} is unknown; use one of {', '.join(SCENARIOS)}.")
+    return SCENARIOS[name]
+
+
+def sh_line(variables: Mapping[str, str]) -> str:
+    """Return the line that sets the variables in sh, bash and zsh."""
+    return " ".join(("export", *(f"{name}={shlex.quote(v)}" for name, v in variables.items())))
+
+
+def fish_line(variables: Mapping[str, str]) -> str:
+    """Return the line that sets the variables in fish, which quotes as sh does."""
+    return "; ".join(f"set -gx {name} {shlex.quote(value)}" for name, value in variables.items())
 
 
 def serve_until_stopped(
@@ -138,13 +180,15 @@ def serve_until_stopped(
     port: int,
     duration_s: float | None,
     env_file: Path | None,
+    policy_file: Path | None = None,
 ) -> int:
     """Serve until a signal or the end of the duration, and return 0.
 
     Raises:
-        UsageError: The port cannot be listened on.
+        UsageError: The port cannot be listened on, or a file cannot be written.
     """
-    sim, account = simulation.build()
+    sim, environment = simulation.build()
+    policy = find_scenario(simulation.scenario).policy()
 
     async def run() -> int:
         stopped = asyncio.Event()
@@ -153,29 +197,59 @@ def serve_until_stopped(
             loop.add_signal_handler(number, stopped.set)
         if duration_s is not None:
             loop.call_later(duration_s, stopped.set)
-        async with serve(sim, host, port) as base_url:
+        async with _listening(sim, host, port) as base_url:
             print_instructions(base_url)
             await stopped.wait()
         return 0
 
     def print_instructions(base_url: str) -> None:
-        lines = env_exports(base_url, account)
-        if env_file is not None:
-            env_file.write_text(lines, "utf-8")
+        variables = {"MONGODB_ATLAS_BASE_URL": base_url, **environment}
+        _write(policy_file, policy)
+        _write(env_file, "".join(f"{sh_line({k: v})}\n" for k, v in variables.items()))
         typer.echo(
-            f"# Simulated Atlas at {base_url}; Ctrl-C stops it. In another terminal:\n"
-            f"{lines}# Organization id for the policy: {ORG_ID}\n"
-            f"# It has {pluralize(sim.invitation_count(), 'invitation')} "
-            f"in {pluralize(simulation.projects, 'project')}."
+            f"# Simulated Atlas at {base_url}; Ctrl-C stops it. It has "
+            f"{pluralize(sim.invitation_count(), 'invitation')} in "
+            f"{pluralize(len(sim.groups), 'project')}.\n"
+            f"# {pluralize(sim.invited_user_count(), 'user')} of the organizations "
+            "have not accepted. In another terminal, paste the line of its shell.\n"
+            f"# sh, bash, zsh:\n{sh_line(variables)}\n# fish:\n{fish_line(variables)}\n"
+            f"# A policy that fits:\n{policy}",
+            nl=False,
         )
 
+    return run_async(run())
+
+
+@asynccontextmanager
+async def _listening(sim: SimulatedAtlas, host: str, port: int) -> AsyncIterator[str]:
+    """Serve on a port.
+
+    Raises:
+        UsageError: It cannot be listened on.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            base_url = await stack.enter_async_context(serve(sim, host, port))
+        except OSError as error:
+            raise UsageError(
+                f"Cannot listen on {host}:{port}: {error.strerror or error}.",
+                hint="Use another --port, or 0 for a free one.",
+            ) from None
+        yield base_url
+
+
+def _write(path: Path | None, text: str) -> None:
+    """Write a file that the user asked for.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+    if path is None:
+        return
     try:
-        return run_async(run())
+        path.write_text(text, "utf-8")
     except OSError as error:
-        raise UsageError(
-            f"Cannot listen on {host}:{port}: {error.strerror or error}.",
-            hint="Use another --port, or 0 for a free one.",
-        ) from None
+        raise UsageError(f"Cannot write {path}: {error.strerror or error}.") from None
 
 
 @contextmanager

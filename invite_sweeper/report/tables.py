@@ -261,6 +261,7 @@ def _outcome_counts(summary: RunSummary | OrganizationSummary) -> str:
         ("already gone", summary.already_gone),
         ("accepted before", summary.accepted_before),
         ("accepted during", summary.accepted_during),
+        ("still there", summary.still_there),
         ("failed", summary.failed),
         ("unknown", summary.unknown),
         ("skipped", summary.skipped),

@@ -14,7 +14,7 @@ async with serve(sim) as base_url:           # host=, port=, ssl_context=
 assert sim.invitations(project) == ()
 ```
 
-Data: `add_organization`, `add_project`, `remove_project`, `invite`, `invitations`,
+Data: `add_organization`, `add_project`, `remove_project`, `add_team`, `invite`, `invitations`,
 `invitation_count`, `accept`. `invite` takes fields by Atlas's name as overrides; `MISSING` leaves
 a field out. `fill` creates an organization from a seed.
 
@@ -25,7 +25,7 @@ Accounts: `add_service_account`, `add_api_key` and `add_token` return an `Accoun
 accounts. `oauth` and `digest` have the settings of both protocols.
 
 Responses: `date_offset`, `gone_status`, `gzip`, `invite_rate_limit`, `rate_limits_served`,
-`versions`, `paging`, `user_paging`, `throttling`, `set_bucket`, `spend`.
+`versions`, `paging`, `user_paging`, `team_paging`, `throttling`, `set_bucket`, `spend`.
 
 Faults: `faults.add`, `faults.add_random`, `faults.set_latency`, `faults.clear`; the functions of
 the module `faults` create a `Fault`.

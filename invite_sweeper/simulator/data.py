@@ -9,7 +9,15 @@ from itertools import count
 from re import compile as pattern
 from typing import Final, NamedTuple
 
-from invite_sweeper.simulator.responses import Json, Missing, parse_object, render_document
+import orjson
+from typing_extensions import override
+
+from invite_sweeper.simulator.responses import (
+    Json,
+    Missing,
+    parse_object,
+    render_document,
+)
 
 # Object ids and timestamps in Atlas's format.
 
@@ -102,11 +110,16 @@ class User:
 
 @dataclass(slots=True)
 class Organization:
-    """An organization and its users. Its projects refer to it by id."""
+    """An organization and its users. Its projects refer to it by id.
+
+    Attributes:
+        federated: New users become active members at once, without an acceptance.
+    """
 
     id: str
     name: str
     users: dict[str, User] = field(default_factory=dict)
+    federated: bool = False
 
 
 class RemovedUser(NamedTuple):
@@ -120,7 +133,11 @@ class RemovedUser(NamedTuple):
 
 @dataclass(slots=True)
 class Group:
-    """A project. A `hidden` one is counted and takes a place in a page, but is not listed."""
+    """A project. A `hidden` one is counted and takes a place in a page, but is not listed.
+
+    Attributes:
+        teams: Roles of the teams with access, by team id.
+    """
 
     id: str
     name: str
@@ -130,6 +147,7 @@ class Group:
     cluster_count: int = 0
     hidden: bool = False
     invites: dict[str, GroupInvite] = field(default_factory=dict)
+    teams: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 # Changing the data without HTTP.
@@ -183,6 +201,20 @@ class Data:
         self.groups[new_id] = Group(new_id, name, owner, created_at, pairs, hidden=hidden)
         return new_id
 
+    def add_team(self, *project_ids: str, roles: Sequence[str] = ("GROUP_READ_ONLY",)) -> str:
+        """Add a team with access to these projects and return its id."""
+        team_id = self.ids.generate(self.clock())
+        for project_id in project_ids:
+            self.groups[project_id].teams[team_id] = tuple(roles)
+        return team_id
+
+    def rename_project(self, project_id: str, name: str) -> None:
+        """Rename a project, also in its invitations."""
+        group = self.groups[project_id]
+        group.name = name
+        for invite in group.invites.values():
+            _change(invite, groupName=name)
+
     def remove_project(self, project_id: str) -> None:
         """Remove a project and its invitations."""
         del self.groups[project_id]
@@ -222,6 +254,15 @@ class Data:
         group.invites[key] = GroupInvite(key, name, render_document(fields))
         return key
 
+    def age_invitations(self, by: timedelta) -> None:
+        """Move the dates of all invitations into the past."""
+        for group in self.groups.values():
+            for invite in group.invites.values():
+                fields = parse_object(invite.document) or {}
+                dates = {key: str(fields[key]) for key in ("createdAt", "expiresAt")}
+                moved = {k: datetime.fromisoformat(date) - by for k, date in dates.items()}
+                _change(invite, **{k: format_atlas_time(date) for k, date in moved.items()})
+
     def invitations(self, project_id: str) -> tuple[str, ...]:
         """Return the ids of a project's invitations, in creation order."""
         return tuple(self.groups[project_id].invites)
@@ -229,6 +270,11 @@ class Data:
     def invitation_count(self) -> int:
         """Return the number of project invitations in all projects."""
         return sum(len(group.invites) for group in self.groups.values())
+
+
+def _change(invite: GroupInvite, **fields: str) -> None:
+    """Replace fields of an invitation's document, by Atlas's names."""
+    invite.document = orjson.dumps({**(parse_object(invite.document) or {}), **fields})
 
 
 DEFAULT_STATUSES: Final = frozenset({OrgMembershipStatus.PENDING, OrgMembershipStatus.ACTIVE})
@@ -275,6 +321,25 @@ class DataWithUsers(Data):
             team_ids=tuple(team_ids),
         )
         return user_id
+
+    def invited_user_count(self) -> int:
+        """Return the number of users in all organizations who are not active."""
+        users = (u for each in self.organizations.values() for u in each.users.values())
+        return sum(user.status is not OrgMembershipStatus.ACTIVE for user in users)
+
+    @override
+    def age_invitations(self, by: timedelta) -> None:
+        """Move the dates of all invitations into the past; pending ones expire."""
+        super().age_invitations(by)
+        now = self.clock()
+        for organization in self.organizations.values():
+            for user in organization.users.values():
+                user.created_at -= by
+                if user.expires_at is None:
+                    continue
+                user.expires_at -= by
+                if user.status is OrgMembershipStatus.PENDING and user.expires_at <= now:
+                    user.status = OrgMembershipStatus.INVITATION_EXPIRED
 
     def user(self, user_id: str) -> User:
         """Return a user of any organization.

@@ -45,6 +45,24 @@ def get_group(call: Call) -> SimulatedResponse:
     return call.json_response(_group(group, links))
 
 
+def list_group_teams(call: Call) -> SimulatedResponse:
+    """Handle `GET /groups/{groupId}/teams`: the teams with access to a project.
+
+    Source: `PaginatedTeamRole` of the OpenAPI document; not recorded.
+    """
+    page_query = parse_page_query(call.query)
+    if isinstance(page_query, SimulatedResponse):
+        return page_query
+    teams = tuple(call.sim.groups[call.scope_id].teams.items())
+    return render_page(
+        call,
+        teams,
+        lambda team: to_json({"links": [], "roleNames": team[1], "teamId": team[0]}),
+        page_query,
+        call.sim.team_paging,
+    )
+
+
 def list_orgs(call: Call) -> SimulatedResponse:
     """Handle `GET /orgs`; `name` filters by prefix, ignoring case."""
     page_query = parse_page_query(call.query)

@@ -26,6 +26,7 @@ from invite_sweeper.simulator.throttling import (
     ORGANIZATION_USERS,
     ORGANIZATIONS,
     PROJECT,
+    PROJECT_TEAMS,
     PROJECT_USERS,
     PROJECTS,
     RATE_LIMITS,
@@ -86,6 +87,7 @@ _RESOURCES: Final = {
     "orgs": "ApiOrganizationsResource",
     "invites": "ApiGroupInvitationResource",
     "org_invites": "ApiOrganizationInvitationResource",
+    "teams": "ApiGroupTeamsResource",
     "users": "ApiGroupUsersResource",
     "org_users": "ApiOrganizationUsersResource",
     "rate_limits": "ApiRateLimitsResource",
@@ -157,6 +159,9 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     "groups/{}/invites/{}": {
         "GET": _invites_operation(invitations.get_invite, "getInvitationByInvitationId"),
         "DELETE": _invites_operation(invitations.delete_invite, "deleteInvitations"),
+    },
+    "groups/{}/teams": {
+        "GET": _operation(projects.list_group_teams, "teams", "getTeams", PROJECT_TEAMS, _READ),
     },
     "groups/{}/users": {"GET": _LIST_USERS["users"], "POST": _ADD_USER["users"]},
     "groups/{}/users/{}": {"GET": _GET_USER["users"], "DELETE": _DELETE_USER["users"]},

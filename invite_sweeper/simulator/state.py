@@ -48,6 +48,7 @@ class SimulatedAtlas(DataWithUsers):
         versions: API versions.
         paging: Irregularities of the pages of `/groups`.
         user_paging: Irregularities of the pages of user lists.
+        team_paging: Irregularities of the pages of team lists.
         faults: Scheduled faults.
         request_log: Received requests.
     """
@@ -75,6 +76,7 @@ class SimulatedAtlas(DataWithUsers):
         self.versions = VersionResolver()
         self.paging = PagingQuirks()
         self.user_paging = PagingQuirks()
+        self.team_paging = PagingQuirks()
         self.faults = FaultPlan(seed)
         self.request_log = RequestLog()
         self._access_limits: dict[str, Access] = {}

@@ -105,6 +105,9 @@ ORGANIZATION_USERS: Final = EndpointSet(
         ("DELETE", f"{_ORG}/users/{{userId}}"),
     ),
 )
+PROJECT_TEAMS: Final = EndpointSet(
+    "teams_group", "Teams", "GROUP", 1200, 500, 60, (("GET", f"{_GROUP}/teams"),)
+)
 RATE_LIMITS: Final = EndpointSet(
     "rateLimitsInspection_user",
     "Rate Limits Inspection",
@@ -128,6 +131,7 @@ ENDPOINT_SETS: Final = {
         ORGANIZATIONS,
         PROJECT_USERS,
         ORGANIZATION_USERS,
+        PROJECT_TEAMS,
         RATE_LIMITS,
         ROOT,
     )

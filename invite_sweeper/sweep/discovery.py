@@ -20,7 +20,7 @@ from invite_sweeper.models import (
     SourceRetired,
 )
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
-from invite_sweeper.text import casefold_visible
+from invite_sweeper.text import casefold_visible, pluralize
 
 
 class ListReader(Protocol):
@@ -34,6 +34,10 @@ class ListReader(Protocol):
         self, project: Project, source: Source
     ) -> tuple[Invitation, ...] | ListUnreadable | ProjectGone:
         """Return all invitations of one list, or why they are not known."""
+        ...
+
+    async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
+        """Return the ids of all teams with access to a project, or why they are not known."""
         ...
 
 
@@ -63,6 +67,7 @@ async def discover_projects(reader: ListReader, project_filter: ProjectFilter) -
     unreadable: list[ListUnreadable] = []
     organizations: dict[str, None] = {}
     names: dict[str, str] = {}
+    team_projects: list[Project] = []
     async for project in reader.projects():
         if isinstance(project, ListUnreadable):
             unreadable.append(project)
@@ -72,6 +77,8 @@ async def discover_projects(reader: ListReader, project_filter: ProjectFilter) -
         if project_filter.in_allowed_organization(project):
             organizations[project.org_id] = None
             (projects if is_included else excluded).append(project)
+        if not is_included or project_filter.names_projects_in_entries:
+            team_projects.append(project)
     if not organizations:
         raise GuardRefused(
             "No project of the policy's organizations is visible.",
@@ -86,6 +93,8 @@ async def discover_projects(reader: ListReader, project_filter: ProjectFilter) -
         excluded=tuple(excluded),
         project_names=names,
         in_scope_ids=in_scope,
+        team_projects=tuple(each for each in team_projects if each.org_id in organizations),
+        all_ids_readable=not unreadable,
     )
 
 
@@ -96,8 +105,8 @@ async def list_invitations(
     on_list: Callable[[ListOutcome], Awaitable[None]],
     *,
     workers: int,
-) -> None:
-    """Read the lists of a scope concurrently and pass each result to `on_list`.
+) -> tuple[str, ...]:
+    """Read the lists of a scope concurrently, pass each result to `on_list`, return warnings.
 
     `on_list` is called once per list, in any order. When Atlas has retired a source (410), the
     remaining lists of that source are skipped and `on_list` is called once for all of them.
@@ -119,6 +128,60 @@ async def list_invitations(
         raise _first_error(errors) from None
     shared.check_any_source_served()
     shared.check_projects_exist()
+    return shared.teams.warnings()
+
+
+class TeamAccess:
+    """Links the invitations of organizations to the projects that their teams have access to.
+
+    The teams of an organization's projects are read once, and only if one of its invitations has
+    a team and is not out of scope already.
+    """
+
+    def __init__(self, reader: ListReader, scope: RunScope) -> None:
+        self._reader = reader
+        self._scope = scope
+        self._lock = asyncio.Lock()
+        self._teams: dict[str, dict[str, frozenset[str] | None]] = {}
+        self._unreadable: list[ListUnreadable] = []
+
+    async def link(self, invitations: tuple[Invitation, ...]) -> tuple[Invitation, ...]:
+        """Return the invitations of one list with the projects of their teams linked."""
+        with_teams = [each for each in invitations if each.source.is_organization_level]
+        if not any(each.team_ids and not each.links_out_of_scope for each in with_teams):
+            return invitations
+        teams = await self._teams_of(with_teams[0].org_id)
+        return tuple(self._scope.with_team_projects(each, teams) for each in invitations)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return one warning about the projects with unreadable teams, or nothing."""
+        if not self._unreadable:
+            return ()
+        count, first = len(self._unreadable), self._unreadable[0]
+        message = (
+            f"The teams of {pluralize(count, 'project')} could not be read, so every invitation "
+            f"with a team is kept. {first.project_name}: {first.reason} Reading teams requires "
+            "the role Project Read Only."
+        )
+        return (message,)
+
+    async def _teams_of(self, org_id: str) -> dict[str, frozenset[str] | None]:
+        async with self._lock:
+            if org_id not in self._teams:
+                of_org = [each for each in self._scope.team_projects if each.org_id == org_id]
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(self._read(each)) for each in of_org]
+                self._teams[org_id] = {
+                    project.id: task.result() for project, task in zip(of_org, tasks, strict=True)
+                }
+            return self._teams[org_id]
+
+    async def _read(self, project: Project) -> frozenset[str] | None:
+        found = await self._reader.project_teams(project)
+        if isinstance(found, ListUnreadable):
+            self._unreadable.append(found)
+            return None
+        return found
 
 
 class _Workers:
@@ -134,6 +197,7 @@ class _Workers:
         self._reader = reader
         self._scope = scope
         self._on_list = on_list
+        self.teams = TeamAccess(reader, scope)
         self._list_counts = Counter(list_ref.source for list_ref in list_refs)
         self._pending = iter(list_refs)
         self._retired: dict[Source, SourceRetired] = {}
@@ -151,9 +215,8 @@ class _Workers:
     ) -> None:
         self._projects_gone[list_ref.source] += isinstance(found, ProjectGone)
         if isinstance(found, tuple):
-            await self._on_list(
-                ListedInvitations(list_ref, tuple(map(self._scope.with_project_names, found)))
-            )
+            named = tuple(map(self._scope.with_project_names, found))
+            await self._on_list(ListedInvitations(list_ref, await self.teams.link(named)))
         elif not isinstance(found, SourceRetired) or self._record_retired(found):
             await self._on_list(found)
 

@@ -153,12 +153,14 @@ class OrganizationCounts:
 
     Attributes:
         unreadable: Lists that could not be read.
+        gone: Projects that were gone when their lists were read.
         stale: Stale invitations, trimmed ones included.
         planned: Planned deletions.
         kept: Kept invitations, by reason.
     """
 
     unreadable: int = 0
+    gone: int = 0
     stale: int = 0
     planned: int = 0
     kept: Counter[str] = field(default_factory=Counter)
@@ -224,7 +226,7 @@ class PlanBuilder:
     async def add(self, outcome: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
         if isinstance(outcome, ProjectGone):
-            self.gone_ids.add(outcome.project_id)
+            self._add_gone(outcome.project_id)
         elif isinstance(outcome, SourceRetired):
             self._write_retired(outcome)
         elif isinstance(outcome, ListUnreadable):
@@ -330,6 +332,13 @@ class PlanBuilder:
             builder.write(fields)
         self._unsynced += len(decisions)
         self.spans.append(builder.build())
+
+    def _add_gone(self, project_id: str) -> None:
+        """Count a project that is gone, once for all its lists."""
+        org_id = self._organization_of.get(project_id)
+        if org_id is not None and project_id not in self.gone_ids:
+            self._counts_of(org_id).gone += 1
+        self.gone_ids.add(project_id)
 
     def _write_unreadable(self, unreadable: ListUnreadable) -> None:
         self.unreadable += 1

@@ -4,7 +4,7 @@
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final, Protocol
@@ -37,10 +37,12 @@ from invite_sweeper.sweep.summary import (
     RunWarning,
     removed_member_warning,
     retired_warning,
+    still_there_warnings,
     sunset_warnings,
     unused_keep_warnings,
     unverified_warning,
 )
+from invite_sweeper.sweep.verification import DeletionVerifier
 from invite_sweeper.text import pluralize
 
 
@@ -222,6 +224,10 @@ class RunWarnings:
         elif outcome is Outcome.UNKNOWN:
             self._unverified += not intent.from_restore
 
+    def still_there(self, invitations: Sequence[Invitation]) -> None:
+        """Report the deleted invitations that Atlas's lists still contain."""
+        self._report(still_there_warnings(invitations))
+
     def finish(self) -> None:
         """Report how many removed users could not be checked since the last call."""
         if self._unverified:
@@ -365,9 +371,10 @@ class Run:
         for unreadable in scope.unreadable:
             await plan.add(unreadable)
         try:
-            await list_invitations(
+            warnings = await list_invitations(
                 self._atlas.reader, scope, sources, add_list, workers=self._readers
             )
+            self.warnings.warn(*warnings)
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
 
@@ -384,6 +391,12 @@ class Run:
         config, stop, execution = self.config, self._stop, self.config.policy.execution
         if stop.reason is None and not opened_before:
             await self._atlas.prepare_for(plan.deletions_by_list)
+        verifier = DeletionVerifier(self._atlas.reader, stop)
+
+        def on_deletion_done(planned: PlannedDeletion, result: DeletionResult) -> None:
+            verifier.record(planned, result)
+            self.warnings.deletion_done(planned, result)
+
         executor = SweepExecutor(
             self._atlas.deleter(config.policy.sources),
             SweepRecorder(self._log, config.now),
@@ -397,7 +410,7 @@ class Run:
                 grace_s=execution.grace.total_seconds(),
                 multiple_sources=len(config.policy.sources) > 1,
             ),
-            on_deletion_done=self.warnings.deletion_done,
+            on_deletion_done=on_deletion_done,
         )
         recorder = executor.recorder
         self.counts.outcomes = outcomes = recorder.outcomes
@@ -415,8 +428,16 @@ class Run:
             self.warnings.warn(f"Atlas retired the list {source.value} in mid-sweep: {message}")
         if recorder.breaker_reason is not None and not opened_before:
             self.warnings.warn(f"The sweep stopped itself: {recorder.breaker_reason}")
+        await self._verify(verifier)
         incomplete = (
             recorder.retries_cut_short or outcomes[Outcome.SKIPPED] or outcomes[Outcome.UNKNOWN]
         )
         if stop.reason is not None and incomplete:
             raise stop.as_error(consequence="The audit log is complete.")
+
+    async def _verify(self, verifier: DeletionVerifier) -> None:
+        """Read the lists again from which invitations were deleted."""
+        await verifier.run(workers=self._readers)
+        self.counts.verified = verifier.verified
+        self.counts.still_there = Counter(each.org_id for each in verifier.still_there)
+        self.warnings.still_there(verifier.still_there)

@@ -26,6 +26,9 @@ class ProjectFilter:
 
     It records which patterns matched no project, because a misspelt pattern looks like one
     that works, and which organizations have no visible project.
+
+    Attributes:
+        names_projects_in_entries: A rule or keep entry has the key `projects`.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -35,6 +38,9 @@ class ProjectFilter:
         )
         self._include = ProjectPatterns(policy.projects.include)
         self._exclude = ProjectPatterns(policy.projects.exclude, protects=True)
+        self.names_projects_in_entries = any(
+            entry.projects is not None for entry in (*policy.rules, *policy.keep)
+        )
         self._tags = frozenset(
             (casefold_visible(key), casefold_visible(value))
             for key, value in dict(policy.projects.tags or {}).items()
@@ -93,6 +99,10 @@ class RunScope:
         excluded: Visible projects of these organizations that the policy's filter leaves out.
         project_names: Of every visible project, by id.
         in_scope_ids: Ids of all projects in the policy's scope, of other shards too.
+        team_projects: The projects whose teams must be known to decide about an invitation with
+            a team: those of the policy's organizations that are out of scope, and all of them
+            if rules or keep entries name projects. Of other shards too.
+        all_ids_readable: No project was listed with an invalid id.
     """
 
     projects: tuple[Project, ...]
@@ -101,6 +111,8 @@ class RunScope:
     excluded: tuple[Project, ...] = ()
     project_names: Mapping[str, str] = field(default_factory=dict)
     in_scope_ids: frozenset[str] = frozenset()
+    team_projects: tuple[Project, ...] = ()
+    all_ids_readable: bool = True
 
     def lists(self, sources: Iterable[Source]) -> tuple[ListRef, ...]:
         """Return the lists to read: first those of organizations, then project by project."""
@@ -143,13 +155,38 @@ class RunScope:
         """
         if not invitation.linked_projects:
             return invitation
+        out_of_scope = any(i not in self.in_scope_ids for i, _ in invitation.linked_projects)
         return invitation._replace(
             linked_projects=tuple(
                 (i, self.project_names.get(i, "")) for i, _ in invitation.linked_projects
             ),
-            links_out_of_scope=any(
-                i not in self.in_scope_ids for i, _ in invitation.linked_projects
-            ),
+            links_out_of_scope=invitation.links_out_of_scope or out_of_scope,
+        )
+
+    def with_team_projects(
+        self, invitation: Invitation, teams: Mapping[str, frozenset[str] | None]
+    ) -> Invitation:
+        """Return an organization's invitation that also links the projects of its teams.
+
+        `links_out_of_scope` is also set if it is unknown which projects a team has access to.
+
+        Args:
+            teams: The ids of the teams of each of `team_projects` in the organization, by
+                project id; None where they are unknown.
+        """
+        joined = frozenset(invitation.team_ids)
+        if not joined:
+            return invitation
+        linked = dict(invitation.linked_projects)
+        for project_id, team_ids in teams.items():
+            if team_ids is not None and not joined.isdisjoint(team_ids):
+                linked.setdefault(project_id, "")
+        unknown = not self.all_ids_readable or None in teams.values()
+        return self.with_project_names(
+            invitation._replace(
+                linked_projects=tuple(linked.items()),
+                links_out_of_scope=invitation.links_out_of_scope or unknown,
+            )
         )
 
 

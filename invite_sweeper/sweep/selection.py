@@ -3,7 +3,7 @@
 `Selector.decide` checks in this order:
 
 1. A malformed id, a user who is not pending, or an invitation that is linked to a project out
-   of the policy's scope: kept.
+   of the policy's scope or to unknown projects: kept.
 2. A `keep` entry matches: kept, even if a rule matches.
 3. The creation date is missing, unreadable or in the future: kept.
 4. A `keep` entry needs a value that Atlas did not send: kept.
@@ -225,7 +225,7 @@ KEEP_REASONS: Final = {
     "unreadable_id": "malformed id",
     "not_pending": "not pending",
     "pending_not_named": "pending, and no rule names statuses: [PENDING]",
-    "reaches_out_of_scope": "linked to a project outside the policy's scope",
+    "reaches_out_of_scope": "linked to a project outside the policy's scope, or to an unknown one",
     "bounced": "deleted and re-invited too often (max_bounces)",
     "not_in_plan": "not in the saved plan",
     "unrecordable": "too long for the audit log, or contains a secret of this run",

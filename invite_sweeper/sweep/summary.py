@@ -51,6 +51,7 @@ class OrganizationSummary:
     error: Mapping[str, str] | None = None
     projects_seen: int = 0
     projects_unreadable: int = 0
+    projects_gone: int = 0
     invitations_seen: int = 0
     stale: int = 0
     trimmed: int = 0
@@ -63,6 +64,9 @@ class OrganizationSummary:
     skipped: int = 0
     accepted_before: int = 0
     accepted_during: int = 0
+    verified: int = 0
+    still_there: int = 0
+    not_verified: int = 0
     requests: int | None = None
     retries: int | None = None
     rate_limited: int | None = None
@@ -87,6 +91,9 @@ class RunSummary:
         kept_by_reason: Adds up to `kept`.
         accepted_before: Active members when the deletion was due; they were not removed.
         accepted_during: Became active members while the DELETE was in flight.
+        verified: Deleted, and no longer in the list that was read again after the sweep.
+        still_there: Deleted according to Atlas, but still in that list.
+        not_verified: Deleted, but that list could not be read again, or not in time.
         requests: Sent to Atlas, sign-in included.
         rate_limited: Answers with status 429.
         duration_s: From the start of the run.
@@ -122,6 +129,9 @@ class RunSummary:
     skipped: int = 0
     accepted_before: int = 0
     accepted_during: int = 0
+    verified: int = 0
+    still_there: int = 0
+    not_verified: int = 0
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0
@@ -306,6 +316,9 @@ class RunCounts:
         projects_by_organization: Projects in scope, by organization id.
         outcomes: Deletions by outcome.
         outcomes_by_organization: The same, by organization id.
+        verified: Deletions whose invitation was gone from its list after the sweep, by
+            organization id.
+        still_there: Deletions whose invitation was still in its list after the sweep, likewise.
         recovered: Deletions that an interrupted run left open, by outcome; not in `outcomes`.
         visible_projects: By organization, before policy and shard select some.
         removed: Invitations that are no longer pending after this run's deletions, by source.
@@ -333,6 +346,8 @@ class RunCounts:
         self.plan: PlanBuilder | None = None
         self.outcomes: Counter[Outcome] = Counter()
         self.outcomes_by_organization: defaultdict[str, Counter[Outcome]] = defaultdict(Counter)
+        self.verified: Counter[str] = Counter()
+        self.still_there: Counter[str] = Counter()
         self.warnings: list[str] = []
         self.sunset: date | None = None
         self.deprecation: date | None = None
@@ -375,6 +390,11 @@ class RunCounts:
             sunset=_iso(self.sunset),
             deprecation=_iso(self.deprecation),
             warnings=tuple(self.warnings),
+            verified=self.verified.total(),
+            still_there=self.still_there.total(),
+            not_verified=self.outcomes[Outcome.DELETED]
+            - self.verified.total()
+            - self.still_there.total(),
             **outcomes,
         )
         plan = self.plan
@@ -413,11 +433,17 @@ class RunCounts:
             organization,
             projects_seen=self.projects_by_organization[org_id],
             projects_unreadable=counts.unreadable,
+            projects_gone=counts.gone,
             invitations_seen=counts.stale + counts.kept.total(),
             stale=counts.stale,
             trimmed=counts.stale - counts.planned if summary.trimmed else 0,
             kept=counts.kept.total(),
             kept_by_reason=dict(counts.kept),
+            verified=self.verified[org_id],
+            still_there=self.still_there[org_id],
+            not_verified=outcomes[Outcome.DELETED]
+            - self.verified[org_id]
+            - self.still_there[org_id],
             **counted,
         )
 
@@ -468,7 +494,7 @@ class RunCounts:
     def _exit_code(self, summary: RunSummary, error: RunError | None) -> ExitCode:
         if error is not None:
             return error.exit_code
-        incomplete = summary.projects_unreadable or summary.sources_retired
+        incomplete = summary.projects_unreadable or summary.sources_retired or summary.still_there
         # This run may have completed what an interrupted one left open, but for a removed member.
         removed_member = self.recovered[Outcome.ACCEPTED_DURING]
         if incomplete or removed_member or any(self.outcomes[each] for each in _INCOMPLETE):
@@ -535,6 +561,28 @@ def unverified_warning(count: int) -> RunWarning:
     return RunWarning(
         f"{count} of the removed users could not be checked afterwards: they may have accepted "
         "just before. The check requires the role Organization Member."
+    )
+
+
+_MAX_NAMED: Final = 10
+
+
+def still_there_warnings(invitations: Sequence[Invitation]) -> tuple[RunWarning, ...]:
+    """Warn that invitations are still in their list although Atlas confirmed their deletion."""
+    if not invitations:
+        return ()
+    named = ", ".join(
+        f"{each.username or each.id} ({each.project_name or each.org_id})"
+        for each in invitations[:_MAX_NAMED]
+    )
+    rest = f" and {len(invitations) - _MAX_NAMED} more" if len(invitations) > _MAX_NAMED else ""
+    count = pluralize(len(invitations), "invitation")
+    return (
+        RunWarning(
+            f"Atlas confirmed the deletion of {count} that its lists still contain: {named}{rest}. "
+            "Run the command again later; if they stay, ask MongoDB support.",
+            urgent=True,
+        ),
     )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import socket
 import ssl
+import threading
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -80,16 +81,15 @@ async def test_unknown_host_name_is_reported(connecting, monkeypatch, fake_time)
 
 
 async def test_connection_attempt_ends_after_the_connect_timeout(connecting, monkeypatch):
-    async def never_resolves(loop, host, *args, **kwargs):
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", never_resolves)
+    released = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(30) and [])
 
     timeout = aiohttp.ClientTimeout(total=120, connect=0.05)
     message = await connection_error(
         connecting, f"https://{NAME}", attempts=2, http_timeout=timeout
     )
 
+    released.set()
     assert f"could not connect to {NAME} within 0.05 s" in message
 
 

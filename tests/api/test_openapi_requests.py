@@ -22,7 +22,29 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def document():
-    return orjson.loads(DOCUMENT.read_bytes())
+    document = orjson.loads(DOCUMENT.read_bytes())
+    document["paths"][TEAMS] = {"get": list_group_teams(document)}
+    return document
+
+
+TEAMS = "/api/atlas/v2/groups/{groupId}/teams"
+
+
+def list_group_teams(document):
+    """Return `listGroupTeams`, which the excerpt of the document lacks.
+
+    Its parameters are those of other paged lists of a project, without the filters of users.
+    Source: https://www.mongodb.com/docs/api/doc/atlas-admin-api-v2, read 2026-11.
+    """
+    users = document["paths"][TEAMS.replace("teams", "users")]["get"]
+    shared = [
+        each
+        for each in users["parameters"]
+        if resolved(document, each)["name"]
+        in {"groupId", "envelope", "pretty", "itemsPerPage", "pageNum", "includeCount"}
+    ]
+    content = {"application/vnd.atlas.2023-01-01+json": {}}
+    return {"parameters": shared, "responses": {"200": {"content": content}}}
 
 
 @pytest.fixture
@@ -31,9 +53,9 @@ def sent(monkeypatch):
     seen = []
     send = HttpSession.send
 
-    async def record(self, method, path, headers, slot, form=None):
+    async def record(self, method, path, headers, slot, form=None, connect_s=None):
         seen.append((method, path, dict(headers), form))
-        return await send(self, method, path, headers, slot, form)
+        return await send(self, method, path, headers, slot, form, connect_s)
 
     monkeypatch.setattr(HttpSession, "send", record)
     return seen
@@ -52,6 +74,7 @@ async def use_every_endpoint(sim, online):
         await atlas.reader.rate_limits()
         await atlas.reader.rate_limits(project_id=project_id)
         await atlas.reader.rate_limits(org_id=ORG)
+        await atlas.reader.project_teams(project)
         listed = {
             source: await atlas.reader.invitations(
                 organization if source.is_organization_level else project, source

@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from invite_sweeper.atlas.endpoints import ENDPOINTS, build_request
+from invite_sweeper.atlas.endpoints import ENDPOINTS, LIST_GROUP_TEAMS, build_request
 from invite_sweeper.atlas.http import HttpSession
 from invite_sweeper.models import DeletionProgress, Invitation, Source
 
@@ -34,7 +34,8 @@ pytestmark = [
     ),
 ]
 WITHOUT_BODY = sorted(
-    (each for each in ENDPOINTS if each.method != "POST"),
+    # The excerpt of the document lacks the list of teams.
+    (each for each in ENDPOINTS - {LIST_GROUP_TEAMS} if each.method != "POST"),
     key=lambda each: (each.template, each.method, each.query),
 )
 

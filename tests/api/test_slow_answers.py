@@ -1,45 +1,16 @@
 """Responses that take a minute or more, on an event loop that skips idle time."""
 
 import asyncio
-import selectors
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from builders import object_id
+from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect, read_credentials
 from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.models import DeletionProgress, ListUnreadable, Outcome, Project, Source
 from invite_sweeper.simulator import SimulatedAtlas, faults, serve
-
-
-class JumpingSelector(selectors.DefaultSelector):
-    """A selector that polls its sockets and skips the time until the next timer."""
-
-    skipped_s = 0.0
-    poll_s = 0.005
-
-    def select(self, timeout=None):
-        ready = super().select(self.poll_s if timeout is None or timeout > 0 else 0)
-        if not ready and timeout is not None and timeout > self.poll_s:
-            self.skipped_s += timeout
-        return ready
-
-
-def jumping_loop():
-    selector = JumpingSelector()
-    loop = asyncio.SelectorEventLoop(selector)
-    loop.time = lambda: time.monotonic() + selector.skipped_s
-    return loop
-
-
-def run_skipping_idle_time(scenario):
-    """Run a coroutine function; return its result and the seconds that passed."""
-    with asyncio.Runner(loop_factory=jumping_loop) as runner:
-        loop = runner.get_loop()
-        start_s = loop.time()
-        return runner.run(scenario()), loop.time() - start_s
 
 
 class NullLog:

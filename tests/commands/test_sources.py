@@ -424,3 +424,33 @@ def test_remaining_organization_invitation_is_reported_separately(desk):
         "1 user keeps an organization invitation when the project invitation is deleted: "
         "ada@example.com."
     )
+
+
+@pytest.mark.parametrize("source", ["org_users", "org_invites"])
+def test_invitation_with_a_team_in_an_excluded_project_is_kept(desk, source):
+    sandbox, prod = desk.sim.add_project("Sandbox"), desk.sim.add_project("prod-1")
+    inside, outside = desk.sim.add_team(sandbox), desk.sim.add_team(sandbox, prod)
+    desk.sim.add_user("in@example.com", age=OLD, team_ids=[inside])
+    desk.sim.add_user("out@example.com", age=OLD, team_ids=[inside, outside])
+    desk.keys |= {"sources": [source], "projects": {"exclude": ["prod-*"]}}
+    done = desk.sweep()
+
+    assert done.code == 0, done.err
+    assert done.summary["kept_by_reason"] == {"reaches_out_of_scope": 1}
+    assert outcomes(desk, "username", "outcome") == [("in@example.com", "deleted")]
+
+
+def test_invitations_with_a_team_are_kept_with_a_warning_if_teams_are_unreadable(desk):
+    desk.sim.add_project("Sandbox")
+    prod = desk.sim.add_project("prod-1")
+    desk.sim.add_user("team@example.com", age=OLD, team_ids=[desk.sim.add_team()])
+    desk.sim.add_user("none@example.com", age=OLD)
+    desk.sim.faults.add(faults.role_missing(), path=f"*/groups/{prod}/teams", times=None)
+    desk.keys |= {"sources": ["org_users"], "projects": {"exclude": ["prod-*"]}}
+    done = desk.sweep()
+
+    assert done.code == 0, done.err
+    assert outcomes(desk, "username", "outcome") == [("none@example.com", "deleted")]
+    (warning,) = [each for each in done.summary["warnings"] if "teams" in each]
+    assert warning.startswith("The teams of 1 project could not be read")
+    assert "prod-1: " in warning

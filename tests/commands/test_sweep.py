@@ -98,7 +98,8 @@ def test_summary_holds_the_contract_s_fields_and_adds_up(desk):
         "exit_code",
     ):
         assert summary[key] == 0, key
-    assert summary["requests"] == 1 + 1 + 3 + 6  # projects, limits, lists, deletions
+    assert summary["verified"] == 6
+    assert summary["requests"] == 1 + 1 + 3 + 6 + 3  # projects, limits, lists, deletions, lists
     assert summary["duration_s"] > 0
     assert summary["audit_log"] == "audit/invite-sweeper.jsonl"
 

@@ -116,5 +116,5 @@ def test_bounced_and_not_in_plan_are_keep_reasons():
     assert {BOUNCED, NOT_IN_PLAN} < KEEP_REASONS.keys()
     assert (
         describe_keep_reason("reaches_out_of_scope")
-        == "linked to a project outside the policy's scope"
+        == "linked to a project outside the policy's scope, or to an unknown one"
     )

@@ -89,9 +89,29 @@ def test_incomplete_assignment_still_counts_as_a_project(assignment):
     assert len(parse_org_user({**COMMON, "roles": roles}, HOME).linked_projects) == 1
 
 
-def test_user_without_assignments_is_linked_to_no_project():
-    found = parse_org_user({**COMMON, "roles": {"orgRoles": ["ORG_MEMBER"]}}, HOME)
-    assert (found.roles, found.project_roles, found.linked_projects) == (("ORG_MEMBER",), (), ())
+@pytest.mark.parametrize(
+    ("assignments", "teams", "unknown"),
+    [
+        ({"groupRoleAssignments": []}, {"teamIds": []}, False),
+        ({"groupRoleAssignments": []}, {"teamIds": ["7" * 24]}, False),
+        ({}, {"teamIds": []}, True),
+        ({"groupRoleAssignments": None}, {"teamIds": []}, True),
+        ({"groupRoleAssignments": []}, {}, True),
+        *(
+            ({"groupRoleAssignments": []}, {"teamIds": teams}, True)
+            for teams in (None, "7" * 24, {}, [None], [7], [""], ["7" * 23], ["7" * 24, "X" * 24])
+        ),
+    ],
+)
+def test_missing_or_unreadable_assignments_or_teams_leave_the_linked_projects_unknown(
+    assignments, teams, unknown
+):
+    roles = {"orgRoles": ["ORG_MEMBER"], **assignments}
+    user = parse_org_user({**COMMON, **teams, "roles": roles}, HOME)
+    invited = parse_org_invitation({"id": USER, **assignments, **teams}, HOME)
+    for found in (user, invited):
+        assert (found.project_roles, found.linked_projects) == ((), ())
+        assert found.links_out_of_scope is unknown
 
 
 @pytest.mark.parametrize("roles", [None, [], "ORG_MEMBER", {"groupRoleAssignments": {}}])

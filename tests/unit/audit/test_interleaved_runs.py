@@ -11,7 +11,7 @@ from builders import ORG, invitation, object_id
 from invite_sweeper.audit import last_population, open_intents, read_runs
 from invite_sweeper.audit.tampering import Tampering
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.models import Source
+from invite_sweeper.models import Population, Source
 
 OTHER = object_id(0xFFF)
 URL, ELSEWHERE = "https://cloud.example.com", "https://cloud.example.org"

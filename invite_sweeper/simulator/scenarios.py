@@ -1,0 +1,242 @@
+"""The scenarios of `simulate`: prepared organizations, with scripted changes and faults."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+from typing import Final
+
+from invite_sweeper.simulator import faults
+from invite_sweeper.simulator.auth import Access
+from invite_sweeper.simulator.data import OrgMembershipStatus
+from invite_sweeper.simulator.faults import Effect, FaultContext
+from invite_sweeper.simulator.seed import ORG_ID, fill
+from invite_sweeper.simulator.state import SimulatedAtlas
+
+ALL_SOURCES: Final = ("invites", "users", "org_users", "org_invites")
+NORTH: Final = "6f1a20c4d39b5e7788a0c1d2"
+SOUTH: Final = "7b2c31d5e4ac6f8899b1d2e3"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much data a scenario has.
+
+    Attributes:
+        projects: Per organization.
+        invitations: Project invitations per project.
+        seed: The same seed creates the same data.
+    """
+
+    projects: int = 12
+    invitations: int = 5
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One scenario.
+
+    Attributes:
+        description: One line for `--help`.
+        prepare: Adds organizations, data and faults.
+        sources: The lists with invitations, as in the policy.
+        organizations: Ids by credentials name; "" for the credentials without a name.
+    """
+
+    description: str
+    prepare: Callable[[SimulatedAtlas, Size], None]
+    sources: tuple[str, ...] = ALL_SOURCES
+    organizations: tuple[tuple[str, str], ...] = (("", ORG_ID),)
+
+    def policy(self) -> str:
+        """Return the YAML of a policy that fits."""
+        named = (
+            f'  - {{id: "{org_id}", credentials: {name}}}\n' if name else f'  - "{org_id}"\n'
+            for name, org_id in self.organizations
+        )
+        return _POLICY.format(
+            organizations="".join(named),
+            sources=", ".join(self.sources),
+            projects=_WITHOUT_PRODUCTION if "users" in self.sources else "",
+        )
+
+
+_POLICY: Final = """\
+version: 1
+organizations:
+{organizations}sources: [{sources}]
+{projects}rules:
+  - name: forgotten
+    older_than: 14d
+    statuses: [PENDING, INVITATION_EXPIRED, INVITATION_REJECTED]
+keep:
+  - name: board
+    usernames: ["*@board.example.com"]
+    reason: they travel
+limits:
+  max_deletions: 10000
+  max_deletions_per_project: 1000
+  max_share: 0.9
+"""
+_WITHOUT_PRODUCTION: Final = 'projects:\n  exclude: ["*-prod"]\n'
+
+
+# People.
+
+
+_PEOPLE_PER_PROJECT: Final = 3
+_STATUSES: Final = ("PENDING", "PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED", "ACTIVE")
+_AGES_DAYS: Final = {"INVITATION_EXPIRED": (31, 60), "ACTIVE": (60, 400)}
+_PENDING_AGES_DAYS: Final = (1, 29)
+_PRODUCTION: Final = "-prod"
+
+
+def _invites(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
+    fill(
+        sim,
+        projects=size.projects,
+        invitations_per_project=size.invitations,
+        seed=size.seed,
+        org_id=org_id,
+    )
+
+
+def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
+    """Fill all four lists, so that each user has one status and one invitation a list.
+
+    The last project is for production: a team and some users have access to it.
+    """
+    _invites(sim, size, org_id)
+    rng = Random(size.seed)  # noqa: S311 - an example, not a secret
+    projects = [group for group in sim.groups.values() if group.org_id == org_id]
+    if len(projects) > 1:
+        sim.rename_project(projects[-1].id, f"{projects[-1].name}{_PRODUCTION}")
+    outside = [group.id for group in projects if not group.name.endswith(_PRODUCTION)]
+    teams = (sim.add_team(*outside[:2]), sim.add_team(*(group.id for group in projects)))
+    for number in range(_PEOPLE_PER_PROJECT * size.projects):
+        status = _STATUSES[number % len(_STATUSES)]
+        joined = rng.sample(projects, k=min(len(projects), number % 3))
+        sim.add_user(
+            f"{status.removeprefix('INVITATION_').lower()}.{number}@example.com",
+            org_id,
+            status=status,
+            age=timedelta(days=rng.randint(*_AGES_DAYS.get(status, _PENDING_AGES_DAYS))),
+            group_roles={group.id: ("GROUP_READ_ONLY",) for group in joined},
+            team_ids=(rng.choice(teams),) if number % 4 == 0 else (),
+        )
+    # A project invitation and the organization invitation that was created with it.
+    for group in projects[::4]:
+        for invite in tuple(group.invites.values())[:1]:
+            sim.add_user(invite.username, org_id, age=timedelta(days=rng.randint(1, 29)))
+
+
+def _organizations(sim: SimulatedAtlas, size: Size) -> None:
+    for number, org_id in enumerate((ORG_ID, NORTH, SOUTH)):
+        _lists(sim, Size(size.projects, size.invitations, size.seed + number), org_id)
+
+
+# Scripted changes.
+
+
+def _roles(sim: SimulatedAtlas, size: Size) -> None:
+    """Every third project can only be read, and every fourth of the others is not visible."""
+    _lists(sim, size)
+    for number, project_id in enumerate(tuple(sim.groups)):
+        if number % 3 == 1:
+            sim.limit_access(project_id, Access.READ)
+        elif number % 4 == 0 and number:
+            sim.limit_access(project_id, Access.NONE)
+
+
+def _accepting(sim: SimulatedAtlas, size: Size) -> None:
+    """Users accept before their last check, between it and the DELETE, and before a DELETE."""
+    _lists(sim, size)
+
+    def accept_first() -> Effect:
+        """Return an effect that makes the first pending user of a request an active one."""
+        accepted: list[str] = []
+
+        def accept(context: FaultContext) -> None:
+            user = sim.organizations[ORG_ID].users.get(context.item_id)
+            if not accepted and user is not None and user.status is OrgMembershipStatus.PENDING:
+                accepted.append(user.id)
+                sim.set_status(user.id, OrgMembershipStatus.ACTIVE)
+
+        return accept
+
+    def accept_invitation(context: FaultContext) -> None:
+        sim.accept(context.scope_id, context.item_id)
+
+    users, invites = "*/groups/*/users/*", "*/groups/*/invites/*"
+    for method in ("GET", "DELETE"):
+        fault = faults.effect(before=accept_first())
+        sim.faults.add(fault, method=method, path=users, times=None)
+    sim.faults.add(faults.effect(before=accept_invitation), method="DELETE", path=invites, nth=2)
+
+
+def _federated(sim: SimulatedAtlas, size: Size) -> None:
+    """Users who are invited again become active members at once."""
+    _lists(sim, size)
+    sim.organizations[ORG_ID].federated = True
+
+
+_NIGHT: Final = timedelta(days=1)
+
+
+def _nights(sim: SimulatedAtlas, size: Size) -> None:
+    """From the second list of projects on, a night passes before each one."""
+    _lists(sim, size)
+    rng = Random(size.seed)  # noqa: S311 - an example, not a secret
+    names = iter(range(1_000_000))
+
+    def pass_night(_: FaultContext) -> None:
+        sim.age_invitations(_NIGHT)
+        project_id = rng.choice(tuple(sim.groups))
+        sim.invite(project_id, f"new.{next(names)}@example.com")
+        sim.add_user(f"new.{next(names)}@example.com", group_roles={project_id: ("GROUP_OWNER",)})
+
+    sim.faults.add(
+        faults.effect(before=pass_night), method="GET", path="*/v2/groups", nth=2, times=None
+    )
+
+
+def _trouble(sim: SimulatedAtlas, size: Size) -> None:
+    """Errors, lost responses, 429 and access tokens that end early."""
+    _lists(sim, size)
+    sim.oauth.expires_in_s = 30
+    sim.user_paging.page_size = 7
+    rate_limited = faults.fail_with(429, "RATE_LIMITED", "Too many requests.", retry_after="1")
+    sim.faults.add_random(rate_limited, 0.02, path="*/v2/*")
+    sim.faults.add_random(faults.fail_with(503), 0.03, path="*/v2/*")
+    sim.faults.add_random(faults.reset(late=True), 0.01, path="*/v2/*")
+
+
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "lists": Scenario("one organization with all four lists, every status and teams", _lists),
+    "invites": Scenario("one organization with project invitations only", _invites, ("invites",)),
+    "organizations": Scenario(
+        "three organizations with credentials of their own",
+        _organizations,
+        organizations=(("", ORG_ID), ("NORTH", NORTH), ("SOUTH", SOUTH)),
+    ),
+    "roles": Scenario("the credentials lack a role in some projects", _roles),
+    "accepting": Scenario(
+        "users accept their invitation just before the DELETE", _accepting, ("invites", "users")
+    ),
+    "federated": Scenario("restore makes users active members at once", _federated),
+    "nights": Scenario("every invitation is a day older at each further run", _nights),
+    "trouble": Scenario("errors, lost responses, rate limits and short tokens", _trouble),
+}
+"""By the name of `--scenario`; the first is the default."""
+
+
+def environment_name(variable: str, credentials: str) -> str:
+    """Return the name of a variable for an organization with a credentials name."""
+    return f"{variable}_{credentials}" if credentials else variable
+
+
+def describe_scenarios() -> str:
+    """Return one line for each scenario: name and description."""
+    width = max(map(len, SCENARIOS))
+    return "\n".join(f"{name:{width}}  {each.description}" for name, each in SCENARIOS.items())

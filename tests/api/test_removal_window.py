@@ -1,0 +1,293 @@
+"""The time between the read of a user and the DELETE: at most one second, whatever waits.
+
+The simulated Atlas measures it, on an event loop that skips idle time.
+"""
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from virtual_time import run_skipping_idle_time
+
+from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect, read_credentials
+from invite_sweeper.atlas.http import HttpSession, parse_base_url
+from invite_sweeper.models import DeletionProgress, Outcome, Project, Source
+from invite_sweeper.simulator import SimulatedAtlas, faults, serve
+
+ORG = "5efda682a3f2ed2e7dd6cde4"
+READ = {Source.USERS: "*/groups/*/users/*", Source.ORG_USERS: "*/orgs/*/users/*"}
+TOKEN = "*/oauth/token"
+USER_SOURCES = (Source.USERS, Source.ORG_USERS)
+
+
+class NullLog:
+    def debug(self, event, **fields):
+        return None
+
+
+class Scene:
+    """An organization with invited users, and the client that removes them.
+
+    Attributes:
+        results: One per user, once `remove_all` has run.
+    """
+
+    def __init__(self, *, users=1, kind="token", source=Source.USERS):
+        self.loop_time = lambda: asyncio.get_running_loop().time()
+        self.sim = SimulatedAtlas(monotonic=self.loop_time)
+        self.sim.add_organization(ORG, "Example Org")
+        self.project = self.sim.add_project("Alpha")
+        self.source = source
+        roles = {self.project: ["GROUP_OWNER"]}
+        for number in range(users):
+            name = f"user-{number}@example.com"
+            self.sim.add_user(name, age=timedelta(days=20), group_roles=roles)
+        make = {
+            "token": "add_token",
+            "service account": "add_service_account",
+            "key": "add_api_key",
+        }
+        self.account = getattr(self.sim, make[kind])()
+        self.results = []
+
+    def fault(self, fault, *, method="GET", **where):
+        path = READ[self.source] if method != "POST" else TOKEN
+        self.sim.faults.add(fault, method=method, path=path, **where)
+
+    @asynccontextmanager
+    async def connected(self, *, per_s=None, concurrency=20, attempts=5):
+        async with (
+            serve(self.sim) as base_url,
+            connect(
+                parse_base_url(base_url),
+                read_credentials(self.account.environment(), None),
+                concurrency=concurrency,
+                retry_policy=RetryPolicy(attempts, monotonic=self.loop_time),
+                limiter=RateLimiter(self.loop_time, asyncio.sleep, max_requests_per_second=per_s),
+                clock=lambda: datetime.now(UTC),
+                log=NullLog(),
+            ) as atlas,
+        ):
+            yield atlas
+
+    async def remove_all(self, atlas, *, beside=None):
+        """List the users and remove all at once, beside another use of the client."""
+        owner = Project(ORG if self.source is Source.ORG_USERS else self.project, "", ORG)
+        found = await atlas.reader.invitations(owner, self.source)
+        deleter = atlas.deleter(Source)
+        assert all(deleter.try_acquire(one) == 0.0 for one in found)
+        others = [] if beside is None else [asyncio.create_task(beside(atlas, owner))]
+        deletions = (deleter.delete(one, DeletionProgress()) for one in found)
+        self.results = await asyncio.gather(*deletions)
+        await asyncio.gather(*others)
+
+    def run(self, *, beside=None, **options):
+        async def scenario():
+            async with self.connected(**options) as atlas:
+                await self.remove_all(atlas, beside=beside)
+
+        run_skipping_idle_time(scenario)
+        return self
+
+    def outcomes(self):
+        return Counter(result.outcome for result in self.results)
+
+    def windows_s(self):
+        """Return the seconds between each DELETE and the last read of its user, by arrival.
+
+        Each DELETE must have a read of its own, answered with 200.
+        """
+        reads, windows = {}, []
+        for request in sorted(self.sim.requests, key=lambda each: each.at_s):
+            path = request.path.partition("?")[0]
+            if request.method == "GET":
+                reads[path] = request
+            elif request.method == "DELETE":
+                read = reads.pop(path)
+                assert read.status == 200
+                windows.append(request.at_s - read.at_s)
+        return windows
+
+
+@pytest.mark.parametrize("source", USER_SOURCES)
+def test_rate_ceiling_does_not_come_between_read_and_delete(source):
+    scene = Scene(users=8, source=source).run(per_s=0.5)
+
+    assert scene.outcomes() == {Outcome.DELETED: 8}
+    assert len(scene.windows_s()) == 8
+    assert max(scene.windows_s()) <= 1
+
+
+@pytest.mark.parametrize("kind", ["token", "service account", "key"])
+def test_rate_ceiling_holds_on_average(kind):
+    scene = Scene(users=6, kind=kind).run(per_s=0.5)
+
+    times = sorted(each.at_s for each in scene.sim.requests)
+    assert len(times) >= 19
+    assert times[-1] - times[0] >= (len(times) - 4) / 0.5
+
+
+@pytest.mark.parametrize("source", USER_SOURCES)
+def test_wait_for_a_slot_does_not_come_between_read_and_delete(source):
+    scene = Scene(users=4, source=source)
+    scene.sim.faults.add(faults.delay(5), path="*/invites", times=None)
+
+    async def read_other_lists(atlas, owner):
+        project = Project(scene.project, "Alpha", ORG)
+        await asyncio.gather(*(atlas.reader.invitations(project) for _ in range(6)))
+
+    scene.run(concurrency=1, beside=read_other_lists)
+
+    assert scene.outcomes() == {Outcome.DELETED: 4}
+    assert max(scene.windows_s()) <= 1
+
+
+@pytest.mark.parametrize("source", USER_SOURCES)
+def test_renewal_of_the_access_token_does_not_come_between_read_and_delete(source):
+    """The token is due for renewal from the moment of the read on, and renewing takes 5 s."""
+    scene = Scene(users=3, kind="service account", source=source)
+
+    async def scenario():
+        async with scene.connected(concurrency=3) as atlas:
+
+            def make_renewal_due(_):
+                authenticator = atlas._transport._authenticator
+                token = authenticator._token
+                authenticator._token = type(token)(
+                    token.token, token.header, 0.0, token.expires_at_s
+                )
+
+            scene.fault(faults.effect(after=make_renewal_due), times=None)
+            scene.fault(faults.delay(5), method="POST", nth=2, times=None)
+            await scene.remove_all(atlas)
+
+    run_skipping_idle_time(scenario)
+
+    assert scene.outcomes() == {Outcome.DELETED: 3}
+    assert max(scene.windows_s()) <= 1
+
+
+@pytest.mark.parametrize("source", USER_SOURCES)
+def test_token_that_ends_after_the_read_is_renewed_and_the_user_read_again(source):
+    scene = Scene(kind="service account", source=source)
+    scene.fault(faults.effect(after=lambda _: scene.sim.oauth.expire()), times=1)
+    scene.fault(faults.delay(5), method="POST", nth=2)
+    scene.run()
+
+    assert scene.outcomes() == {Outcome.DELETED: 1}
+    assert len(scene.windows_s()) == 2
+    assert max(scene.windows_s()) <= 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("source", USER_SOURCES)
+def test_user_is_read_again_before_each_retry_of_the_delete(source, status):
+    scene = Scene(source=source)
+    fault = faults.fail_with(status, retry_after="7")
+    scene.fault(fault, method="DELETE", times=3)
+    scene.run(per_s=0.2)
+
+    assert scene.outcomes() == {Outcome.DELETED: 1}
+    assert len(scene.windows_s()) == 4
+    assert max(scene.windows_s()) <= 1
+
+
+@pytest.mark.parametrize(("seconds", "reads"), [(0.9, 1), (1.1, 2), (60, 2)])
+def test_read_that_took_over_a_second_is_repeated(seconds, reads):
+    scene = Scene()
+    scene.fault(faults.delay(seconds))
+    scene.run()
+
+    assert scene.outcomes() == {Outcome.DELETED: 1}
+    assert sum(f"/groups/{scene.project}/users/" in each.path for each in scene.sim.requests) == (
+        reads + 1  # and the DELETE
+    )
+    assert max(scene.windows_s()) <= 1
+
+
+def test_user_whose_reads_all_take_over_a_second_is_not_removed():
+    scene = Scene()
+    scene.fault(faults.delay(1.5), times=None)
+    scene.run(attempts=2)
+
+    assert scene.outcomes() == {Outcome.FAILED: 1}
+    assert scene.sim.deletes_received == 0
+    assert [result.attempts for result in scene.results] == [0]
+
+
+def test_user_who_accepted_is_found_by_the_repeated_read():
+    scene = Scene()
+    (user,) = scene.sim.users()
+    accept = faults.effect(after=lambda _: scene.sim.set_status(user, "ACTIVE"))
+    scene.fault(faults.delay(2))
+    scene.fault(accept)
+    scene.run()
+
+    assert scene.outcomes() == {Outcome.ACCEPTED_BEFORE: 1}
+    assert scene.sim.deletes_received == 0
+
+
+def test_connection_of_the_delete_is_made_within_the_age_of_the_read(monkeypatch):
+    limits, send = [], HttpSession.send
+
+    async def record(self, method, path, headers, slot, body=None, connect_s=None):
+        limits.append((method, connect_s))
+        return await send(self, method, path, headers, slot, body, connect_s)
+
+    monkeypatch.setattr(HttpSession, "send", record)
+    Scene().run()
+
+    (connect_s,) = [limit for method, limit in limits if method == "DELETE"]
+    assert 0 < connect_s <= 1
+    assert {limit for method, limit in limits if method == "GET"} == {None}
+
+
+FAULTS = st.one_of(
+    st.floats(0, 3).map(faults.delay),
+    st.sampled_from([401, 429, 500, 503]).map(faults.fail_with),
+    st.just(faults.reset()),
+    st.just(faults.fail_with(502, late=True)),
+    st.just(faults.malformed()),
+)
+
+
+@given(
+    users=st.integers(1, 4),
+    kind=st.sampled_from(["token", "service account", "key"]),
+    source=st.sampled_from(USER_SOURCES),
+    per_s=st.sampled_from([None, 0.3, 2.0]),
+    concurrency=st.integers(1, 4),
+    token_life_s=st.sampled_from([4, 30, 3600]),
+    planned=st.lists(
+        st.tuples(FAULTS, st.sampled_from(["GET", "DELETE", "POST"]), st.integers(1, 6)), max_size=5
+    ),
+    accepting=st.lists(st.integers(1, 5), max_size=2),
+)
+def test_each_delete_follows_a_read_within_a_second_that_showed_an_invitation(
+    users, kind, source, per_s, concurrency, token_life_s, planned, accepting
+):
+    scene = Scene(users=users, kind=kind, source=source)
+    scene.sim.oauth.expires_in_s = token_life_s
+    statuses = []  # of the user at each read that Atlas processed, and at each DELETE
+
+    def note(context):
+        known = scene.sim.organizations[ORG].users.get(context.item_id)
+        statuses.append((context.method, context.item_id, known and known.status.value))
+
+    for fault, method, nth in planned:
+        # The list of users is read with the first token, so that one is fetched undisturbed.
+        scene.fault(fault, method=method, nth=nth + (method == "POST"))
+    for nth in accepting:
+        accept = faults.effect(before=lambda c: scene.sim.set_status(c.item_id, "ACTIVE"))
+        scene.fault(accept, nth=nth)
+    scene.fault(faults.effect(before=note), times=None)
+    scene.run(per_s=per_s, concurrency=concurrency)
+
+    assert all(window_s <= 1 for window_s in scene.windows_s())
+    # The status changes only with a read here, so no active member may ever be removed.
+    assert all(removed.status != "ACTIVE" for removed in scene.sim.request_log.removed)
+    assert len(scene.results) == users

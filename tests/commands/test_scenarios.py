@@ -1,0 +1,211 @@
+"""`simulate --scenario`: the program over each scenario, with the lines and policy it prints."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from itertools import groupby
+
+import pytest
+from running import COMMAND, wait_until
+
+from invite_sweeper.simulator.scenarios import SCENARIOS
+
+SMALL = ("--projects", "6", "--invitations", "4")
+
+
+class Simulated:
+    """A running `simulate` with its files, and the program with the printed variables."""
+
+    def __init__(self, folder, *arguments):
+        self.folder = folder
+        policy, exports = folder / "policy.yaml", folder / "exports.sh"
+        self.process = subprocess.Popen(
+            [
+                *(*COMMAND, "simulate", *SMALL, *arguments),
+                *("--policy-file", str(policy), "--env-file", str(exports)),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        wait_until(lambda: self.process.poll() is not None or exports.exists())
+        wait_until(lambda: self.process.poll() is not None or exports.read_text())
+        assert self.process.poll() is None, self.process.stderr.read()
+        lines = exports.read_text().splitlines()
+        self.variables = dict(shlex.split(line)[1].split("=", 1) for line in lines)
+
+    def run(self, command, *arguments):
+        ours = {k: v for k, v in os.environ.items() if not k.startswith("MONGODB_ATLAS_")}
+        done = subprocess.run(
+            [*COMMAND, command, "--policy", "policy.yaml", "--output", "json", *arguments],
+            cwd=self.folder,
+            env={**ours, **self.variables},
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+        return done.returncode, json.loads(done.stdout)
+
+    def outcomes(self):
+        log = (self.folder / "audit" / "invite-sweeper.jsonl").read_text("utf-8")
+        lines = [json.loads(line) for line in log.splitlines()]
+        return [line for line in lines if line["event"] == "outcome"]
+
+
+@pytest.fixture
+def simulated(tmp_path):
+    running = []
+
+    def start(name, *arguments):
+        running.append(Simulated(tmp_path, "--scenario", name, *arguments))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.process.terminate()
+        each.process.communicate(timeout=30)
+
+
+def test_sweep_of_all_lists_keeps_the_users_of_teams_with_access_to_production(simulated):
+    simulation = simulated("lists")
+    code, summary = simulation.run("sweep")
+
+    assert code == 0, summary
+    assert {each["source"] for each in simulation.outcomes()} == set(SCENARIOS["lists"].sources)
+    assert summary["deleted"] == summary["verified"] > 0
+    assert summary["kept_by_reason"]["too_young"] > 0
+
+
+def test_sweep_of_the_project_invitations(simulated):
+    simulation = simulated("invites")
+    code, summary = simulation.run("sweep")
+
+    assert code == 0, summary
+    assert {each["source"] for each in simulation.outcomes()} == {"invites"}
+
+
+def test_sweep_of_several_organizations_uses_the_credentials_of_each(simulated):
+    simulation = simulated("organizations")
+    code, summary = simulation.run("sweep")
+
+    assert code == 0, summary
+    organizations = [each["org_id"] for each in simulation.outcomes()]
+    assert {key for key, _ in groupby(sorted(organizations))} == {
+        org_id for _, org_id in SCENARIOS["organizations"].organizations
+    }
+    assert len([name for name in simulation.variables if "CLIENT_ID" in name]) == 3
+
+
+def test_missing_roles_leave_projects_unreadable_and_the_rest_is_done(simulated):
+    simulation = simulated("roles")
+    code, summary = simulation.run("sweep")
+
+    assert code == 4, summary
+    assert summary["projects_unreadable"] > 0
+    assert summary["deleted"] > 0
+
+
+def test_accepting_users_are_reported_and_exit_4(simulated):
+    simulation = simulated("accepting", "--projects", "12")
+    code, summary = simulation.run("sweep")
+
+    assert code == 4, summary
+    assert (summary["accepted_before"] >= 1, summary["accepted_during"]) == (True, 1)
+    assert summary["already_gone"] >= 1
+
+
+def test_sweep_of_a_federated_organization_deletes_and_verifies_as_any_other(simulated):
+    simulation = simulated("federated")
+    code, summary = simulation.run("sweep")
+
+    assert code == 0, summary
+    assert summary["deleted"] == summary["verified"] > 0
+
+
+def test_each_night_makes_more_invitations_stale(simulated):
+    simulation = simulated("nights")
+    first = simulation.run("plan")[1]["stale"]
+    for _ in range(6):
+        code, summary = simulation.run("plan")
+        assert code == 0
+    assert summary["stale"] > first
+
+
+def test_trouble_is_retried(simulated):
+    simulation = simulated("trouble", "--seed", "3")
+    code, summary = simulation.run("sweep")
+
+    assert code in {0, 4}, summary
+    assert summary["retries"] > 0
+    assert summary["deleted"] > 0
+
+
+def test_every_scenario_has_a_test_here():
+    names = {
+        "lists",
+        "invites",
+        "organizations",
+        "roles",
+        "accepting",
+        "federated",
+        "nights",
+        "trouble",
+    }
+    assert set(SCENARIOS) == names
+
+
+def test_help_lists_each_scenario_on_a_line():
+    done = subprocess.run([*COMMAND, "simulate", "--help"], capture_output=True, check=True)
+    lines = [line.strip() for line in done.stdout.decode().splitlines()]
+    for name, scenario in SCENARIOS.items():
+        assert [line for line in lines if line.startswith(f"{name} ")] == [
+            f"{name:13}  {scenario.description}"
+        ]
+
+
+def test_unknown_scenario_ends_with_2_and_names_the_known_ones():
+    done = subprocess.run(
+        [*COMMAND, "simulate", "--scenario", "winter"], capture_output=True, check=False
+    )
+    assert done.returncode == 2
+    assert ", ".join(SCENARIOS).encode() in done.stderr
+
+
+def test_file_that_cannot_be_written_ends_with_2(tmp_path):
+    target = tmp_path / "absent" / "policy.yaml"
+    done = subprocess.run(
+        [*COMMAND, "simulate", "--policy-file", str(target)], capture_output=True, check=False
+    )
+    assert done.returncode == 2
+    assert f"Cannot write {target}".encode() in done.stderr
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
+def test_the_printed_line_of_each_shell_sets_the_variables(shell, tmp_path):
+    done = subprocess.run(
+        [*COMMAND, "simulate", "--duration", "0.1", "--scenario", "organizations"],
+        capture_output=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    lines = done.stdout.decode().splitlines()
+    (line,) = [
+        each for each in lines if each.startswith("set -gx" if shell == "fish" else "export")
+    ]
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    shown = subprocess.run(
+        [shell, "-c", f"{line}\nenv"], capture_output=True, check=True, env={"PATH": os.defpath}
+    )
+    assert sum(each.startswith(b"MONGODB_ATLAS_") for each in shown.stdout.splitlines()) == 7
+
+
+def test_the_printed_policy_is_the_one_of_the_file(tmp_path):
+    policy = tmp_path / "policy.yaml"
+    done = subprocess.run(
+        [*COMMAND, "simulate", "--duration", "0.1", "--policy-file", str(policy)],
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.decode().endswith(f"# A policy that fits:\n{policy.read_text()}")

@@ -1,0 +1,147 @@
+"""The scenarios of `simulate`: consistent data, and the scripted changes."""
+
+from datetime import timedelta
+
+import pytest
+from simulator.simulated import ORG, V2025, open_client
+
+from invite_sweeper.policy import parse_policy
+from invite_sweeper.simulator import SimulatedAtlas
+from invite_sweeper.simulator.scenarios import NORTH, SCENARIOS, SOUTH, Size, describe_scenarios
+
+ALL = "&".join(
+    f"orgMembershipStatuses={each}"
+    for each in ("ACTIVE", "PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
+)
+
+
+def prepared(name, **size):
+    sim = SimulatedAtlas()
+    SCENARIOS[name].prepare(sim, Size(**size))
+    return sim
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_each_scenario_has_a_policy_that_is_valid_and_names_its_organizations(name):
+    scenario = SCENARIOS[name]
+    policy = parse_policy(scenario.policy().encode(), "policy.yaml")
+
+    assert tuple(source.value for source in policy.sources) == scenario.sources
+    assert [(each.credentials or "", each.id) for each in policy.organizations] == list(
+        scenario.organizations
+    )
+    assert set(prepared(name).organizations) == {org_id for _, org_id in scenario.organizations}
+
+
+def test_descriptions_have_one_line_of_at_most_78_characters_each():
+    lines = describe_scenarios().splitlines()
+    assert [line.split()[0] for line in lines] == list(SCENARIOS)
+    assert max(map(len, lines)) <= 76
+
+
+@pytest.mark.parametrize("name", [each for each in SCENARIOS if each != "invites"])
+def test_all_four_lists_of_every_organization_are_filled_consistently(name):
+    sim = prepared(name)
+    for organization in sim.organizations.values():
+        users = list(organization.users.values())
+        assert {user.status.value for user in users} == {
+            "ACTIVE",
+            "PENDING",
+            "INVITATION_EXPIRED",
+            "INVITATION_REJECTED",
+        }
+        names = [user.username.lower() for user in users]
+        assert len(set(names)) == len(names)
+        groups = {each.id for each in sim.groups.values() if each.org_id == organization.id}
+        known_teams = {team for each in groups for team in sim.groups[each].teams}
+        for user in users:
+            assert user.group_roles.keys() <= groups
+            assert set(user.team_ids) <= known_teams
+            age = sim.clock() - user.created_at
+            if user.status.value == "PENDING":
+                assert age < timedelta(days=30)
+                assert user.expires_at > sim.clock()
+            elif user.status.value == "INVITATION_EXPIRED":
+                assert user.expires_at <= sim.clock()
+            elif user.status.value == "INVITATION_REJECTED":
+                assert user.expires_at is None
+        assert any(user.team_ids for user in users)
+        assert any(user.group_roles for user in users)
+    assert sim.invitation_count() == 5 * len(sim.groups)
+
+
+def test_same_seed_prepares_the_same_data():
+    def usernames(seed):
+        sim = prepared("lists", seed=seed)
+        return [(user.username, user.team_ids) for user in sim.organizations[ORG].users.values()]
+
+    assert [name for name, _ in usernames(3)] == [name for name, _ in usernames(3)]
+    assert usernames(3) != usernames(4)
+
+
+def test_organizations_have_data_of_their_own():
+    sim = prepared("organizations", projects=4)
+    assert {group.org_id for group in sim.groups.values()} == {ORG, NORTH, SOUTH}
+    first, second = (
+        [user.username for user in sim.organizations[each].users.values()] for each in (ORG, NORTH)
+    )
+    assert first != second
+
+
+async def test_roles_are_missing_in_some_projects_and_not_in_all():
+    sim = prepared("roles")
+    async with open_client(sim) as request:
+        listed = (await request("GET", "/groups")).json()["results"]
+        readable = [
+            each["id"]
+            for each in listed
+            if (await request("GET", f"/groups/{each['id']}/invites")).status == 200
+        ]
+    assert 0 < len(readable) < len(listed) < len(sim.groups)
+
+
+async def test_accepting_changes_one_user_before_the_read_and_another_before_the_delete():
+    sim = prepared("accepting")
+    group = next(iter(sim.groups))
+    async with open_client(sim) as request:
+        pending = [
+            sim.add_user(f"p{number}@example.com", group_roles={group: ("GROUP_OWNER",)})
+            for number in range(3)
+        ]
+        for user in pending:
+            path = f"/groups/{group}/users/{user}"
+            seen = (await request("GET", f"{path}?{ALL}", accept=V2025)).json()
+            if seen["orgMembershipStatus"] == "PENDING":
+                await request("DELETE", path, accept=V2025)
+    assert sim.user(pending[0]).status.value == "ACTIVE"
+    assert [each.status.value for each in sim.request_log.removed] == ["ACTIVE", "PENDING"]
+
+
+async def test_user_who_is_invited_again_to_a_federated_organization_is_active_at_once():
+    sim = prepared("federated")
+    body = {"username": "new@example.com", "roles": {"orgRoles": ["ORG_MEMBER"]}}
+    async with open_client(sim) as request:
+        response = await request("POST", f"/orgs/{ORG}/users", accept=V2025, json=body)
+    assert (response.status, response.json()["orgMembershipStatus"]) == (201, "ACTIVE")
+
+
+async def test_a_night_passes_before_each_further_list_of_projects():
+    sim = prepared("nights", projects=2)
+    group = next(iter(sim.groups))
+    old = sim.add_user("old@example.com", age=timedelta(days=28, hours=12))
+
+    async def ages(request):
+        invites = (await request("GET", f"/groups/{group}/invites")).json()
+        return {each["id"]: each["createdAt"] for each in invites}
+
+    async with open_client(sim) as request:
+        await request("GET", "/groups")
+        first, status = await ages(request), sim.user(old).status.value
+        await request("GET", "/groups")
+        second, next_status = await ages(request), sim.user(old).status.value
+        await request("GET", "/groups")
+    assert (status, next_status) == ("PENDING", "PENDING")
+    assert sim.user(old).status.value == "INVITATION_EXPIRED"
+    assert first.keys() <= second.keys()
+    assert all(second[each] < first[each] for each in first)
+    assert sim.invitation_count() == 2 * 5 + 2

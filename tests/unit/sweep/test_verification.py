@@ -1,0 +1,148 @@
+"""After a sweep the lists are read again: verified, still there, or not verified."""
+
+import asyncio
+
+import pytest
+from builders import PROJECT, invitation, object_id
+from fakes import FakeAtlas
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
+from invite_sweeper.models import (
+    DeletionResult,
+    ListUnreadable,
+    Outcome,
+    PlannedDeletion,
+    ProjectGone,
+    Source,
+)
+from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.sweep import verification
+from invite_sweeper.sweep.summary import still_there_warnings
+from invite_sweeper.sweep.verification import DeletionVerifier
+
+OTHER = object_id(77)
+UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "503")
+
+
+async def verify(atlas, *deleted, stop=None, workers=4, outcome=Outcome.DELETED):
+    verifier = DeletionVerifier(atlas, stop or StopRequest())
+    for one in deleted:
+        verifier.record(PlannedDeletion(one, "forgotten"), DeletionResult(outcome, 1, 204))
+    await verifier.run(workers=workers)
+    return verifier.verified.total(), [one.id for one in verifier.still_there]
+
+
+async def test_deletion_that_is_gone_from_its_list_is_verified():
+    atlas = FakeAtlas(lists={PROJECT: (invitation(3),)})
+    assert await verify(atlas, invitation(1), invitation(2)) == (2, [])
+    assert atlas.requested == [PROJECT]
+
+
+async def test_deletion_that_is_in_its_list_is_still_there():
+    atlas = FakeAtlas(lists={PROJECT: (invitation(1), invitation(3))})
+    assert await verify(atlas, invitation(1), invitation(2)) == (1, [object_id(1)])
+
+
+async def test_user_with_a_new_invitation_is_not_still_there():
+    earlier = invitation(1, source=Source.USERS)
+    later = invitation(1, source=Source.USERS, age=earlier.created_at - earlier.created_at)
+    atlas = FakeAtlas(lists={(Source.USERS, PROJECT): (later,)})
+    assert await verify(atlas, earlier) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        UNREADABLE,
+        ProjectGone(PROJECT, "Sandbox Alpha"),
+        AtlasUnavailable("-"),
+        CredentialsRefused("-"),
+    ],
+)
+async def test_list_that_cannot_be_read_again_verifies_nothing_and_raises_nothing(result):
+    atlas = FakeAtlas(list_results={PROJECT: result})
+    other = invitation(2, project_id=OTHER)
+    assert await verify(atlas, invitation(1), other, workers=2) == (1, [])
+
+
+@pytest.mark.parametrize("outcome", [each for each in Outcome if each is not Outcome.DELETED])
+async def test_only_deleted_invitations_are_looked_up(outcome):
+    atlas = FakeAtlas()
+    assert await verify(atlas, invitation(1), outcome=outcome) == (0, [])
+    assert atlas.requested == []
+
+
+async def test_nothing_is_read_after_a_stop():
+    stop, atlas = StopRequest(), FakeAtlas()
+    stop.request("SIGTERM received")
+    assert await verify(atlas, invitation(1), stop=stop) == (0, [])
+    assert atlas.requested == []
+
+
+async def test_stop_ends_the_reading_and_keeps_what_is_verified():
+    stop = StopRequest()
+
+    class SlowAtlas(FakeAtlas):
+        async def invitations(self, project, source=Source.INVITES):
+            if project.id == OTHER:
+                stop.request("the deadline of 1h passed")
+                await asyncio.Event().wait()
+            return await super().invitations(project, source)
+
+    deleted = invitation(1), invitation(2, project_id=OTHER), invitation(3, project_id=object_id(5))
+    assert await verify(SlowAtlas(), *deleted, stop=stop, workers=1) == (1, [])
+
+
+@pytest.mark.parametrize(("limit", "lists"), [(2, 2), (3, 3), (4, 3)])
+async def test_number_of_lists_is_bounded(monkeypatch, limit, lists):
+    monkeypatch.setattr(verification, "MAX_LISTS_VERIFIED", limit)
+    atlas = FakeAtlas()
+    deleted = [invitation(n, project_id=object_id(100 + n)) for n in range(3)]
+    assert await verify(atlas, *deleted) == (lists, [])
+    assert len(atlas.requested) == lists
+
+
+@pytest.mark.parametrize(("limit", "verified"), [(2, 2), (3, 3), (4, 3)])
+async def test_number_of_remembered_deletions_is_bounded(monkeypatch, limit, verified):
+    monkeypatch.setattr(verification, "MAX_DELETIONS_VERIFIED", limit)
+    assert await verify(FakeAtlas(), *map(invitation, range(3))) == (verified, [])
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from(["gone", "there", "unreadable"])), max_size=12
+    ),
+    st.integers(1, 5),
+)
+async def test_each_deletion_of_a_readable_list_is_verified_or_still_there(deletions, workers):
+    """Recompute the two numbers from the lists."""
+    unreadable = {place for place, fate in deletions if fate == "unreadable"}
+    ones = [
+        invitation(n, project_id=object_id(50 + place)) for n, (place, _) in enumerate(deletions)
+    ]
+    fates = [fate for _, fate in deletions]
+    lists = {}
+    for one, fate in zip(ones, fates, strict=True):
+        if fate == "there":
+            lists[one.project_id] = (*lists.get(one.project_id, ()), one)
+    atlas = FakeAtlas(
+        lists=lists, list_results={object_id(50 + place): UNREADABLE for place in unreadable}
+    )
+    verified, still_there = await verify(atlas, *ones, workers=workers)
+    readable = [
+        f for (place, _), f in zip(deletions, fates, strict=True) if place not in unreadable
+    ]
+    assert (verified, len(still_there)) == (readable.count("gone"), readable.count("there"))
+    assert len(atlas.requested) == len({one.project_id for one in ones})
+
+
+@pytest.mark.parametrize(
+    ("count", "end"), [(10, "person-9@example.com (Sandbox Alpha)."), (11, "and 1 more.")]
+)
+def test_warning_names_the_first_ten(count, end):
+    (warning,) = still_there_warnings([invitation(n) for n in range(count)])
+    assert warning.urgent
+    assert end in warning.text
+    assert still_there_warnings([]) == ()
