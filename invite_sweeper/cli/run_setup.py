@@ -13,9 +13,11 @@ from invite_sweeper.atlas import Credentials
 from invite_sweeper.audit import AuditLog, LogPath, PlanReader, PlanSpan, invitation_fields
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.options import RunOptions
+from invite_sweeper.cli.population import PopulationSettings, population_run
 from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.report.population import PopulationFile
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
@@ -43,6 +45,7 @@ class RunContext(NamedTuple):
 
     Attributes:
         started_s: On the monotonic clock.
+        population: Where the population is written; None to not write it.
     """
 
     options: RunOptions
@@ -54,6 +57,7 @@ class RunContext(NamedTuple):
     shard: Shard | None
     log_path: LogPath
     started_s: float
+    population: PopulationSettings | None = None
 
     @property
     def plan_context(self) -> PlanContext:
@@ -103,7 +107,27 @@ class RunSetup:
         limits, shard = self._context.policy.limits, self._context.shard
         return shard.limits_for(limits) if shard is not None else limits
 
-    def run_config(self, audit: AuditLog, stop: StopRequest) -> RunConfig:
+    def open_population(self) -> PopulationFile | None:
+        """Create the population file of the run, if one is to be written.
+
+        Raises:
+            RunError: It cannot be written; Atlas was not called.
+        """
+        context = self._context
+        if context.population is None:
+            return None
+        run = population_run(
+            context.policy,
+            context.run_id,
+            mode=self.mode,
+            policy_path=context.options.policy,
+            shard=context.shard,
+        )
+        return context.population.open(now=context.now, base_url=str(context.base_url), run=run)
+
+    def run_config(
+        self, audit: AuditLog, stop: StopRequest, population: PopulationFile | None = None
+    ) -> RunConfig:
         """Return the configuration of the run.
 
         Raises:
@@ -130,6 +154,7 @@ class RunSetup:
             ),
             on_plan_accepted=partial(self._on_plan_accepted, audit),
             policy_change=self._policy_change,
+            population=population.for_run(context.run_id) if population is not None else None,
         )
 
     def _collect_kept_invitations(self) -> KeptInvitations | None:

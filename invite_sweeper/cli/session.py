@@ -24,12 +24,14 @@ from invite_sweeper.audit import AuditLog, LogPath, RunLock
 from invite_sweeper.cli import console, results
 from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import RunOptions
+from invite_sweeper.cli.population import population_settings
 from invite_sweeper.cli.results import RunReport
 from invite_sweeper.cli.run_setup import RunContext, RunSetup
 from invite_sweeper.cli.streams import audit_copy_stream
 from invite_sweeper.errors import RunError, UsageError
 from invite_sweeper.files import check_distinct_files
 from invite_sweeper.policy import Policy, loader
+from invite_sweeper.report.population import PopulationFile
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.run import ProgressView, Run
@@ -65,11 +67,16 @@ class SingleRun:
         context = self._context
         path = context.log_path.path_of_run(now=context.now, run_id=context.run_id)
         setup = RunSetup(context)
-        audit = self._open_log(path)
         async with AsyncExitStack() as stack:
+            population = setup.open_population()
+            if population is not None:
+                stack.enter_context(population)
+            audit = self._open_log(path)
             stack.push_async_callback(audit.close)
             log_offset = audit.offset
-            result = await self._run_with_connection(setup, audit)
+            result = await self._run_with_connection(setup, audit, population)
+        if population is not None:
+            self._report_population(population)
         self._log.info(
             "finished",
             exit_code=result.summary.exit_code,
@@ -77,6 +84,13 @@ class SingleRun:
             last_hash=result.summary.audit_last_hash,
         )
         return RunReport(result, result.error, path, log_offset, setup.kept_invitations)
+
+    def _report_population(self, population: PopulationFile) -> None:
+        file = str(population.path)
+        if population.sha256 is not None:
+            self._log.info("population written", file=file, sha256=population.sha256)
+        else:
+            self._log.warning("the run did not read every list: no population written", file=file)
 
     def _open_log(self, path: Path) -> AuditLog:
         copy = audit_copy_stream() if self._context.log_path.copy_to_stdout else None
@@ -86,9 +100,11 @@ class SingleRun:
             self._log.warning("a torn last line was moved to a file", file=str(audit.torn_copy))
         return audit
 
-    async def _run_with_connection(self, setup: RunSetup, audit: AuditLog) -> RunResult:
+    async def _run_with_connection(
+        self, setup: RunSetup, audit: AuditLog, population: PopulationFile | None
+    ) -> RunResult:
         context = self._context
-        config = setup.run_config(audit, self._stop)
+        config = setup.run_config(audit, self._stop, population)
         execution = context.policy.execution
         async with connect_for_run(
             context.base_url,
@@ -211,15 +227,19 @@ class _SweepSession:
         self._base_url = parse_base_url(options.base_url)
         self._parts = self._split_by_credentials()
         self._log_path = LogPath.from_option(options.audit_log, self._policy.audit.path)
-        outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
-        check_distinct_files(outputs, protected_files(options, self._log_path, self._now))
-        check_not_log_path(outputs, self._log_path)
         index = environment.get("JOB_COMPLETION_INDEX")
         self._shard = (
             Shard.parse(options.shard, completion_index=index)
             if options.shard is not None
             else None
         )
+        self._population = population_settings(options, self._policy, environment, self._shard)
+        outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
+        if self._population is not None:
+            sample = self._population.path(self._now, new_run_id(self._now))
+            outputs[self._population.label] = sample
+        check_distinct_files(outputs, protected_files(options, self._log_path, self._now))
+        check_not_log_path(outputs, self._log_path)
         self._log = console.configure_logging(
             quiet=options.quiet or options.quiet_progress, verbose=options.verbose
         )
@@ -258,6 +278,7 @@ class _SweepSession:
             shard=self._shard,
             log_path=self._log_path,
             started_s=self._started_s,
+            population=self._population,
         )
         try:
             return await SingleRun(context, self._stop, self._log).run()
@@ -273,6 +294,12 @@ class _SweepSession:
             UsageError: Credentials are missing, or a saved plan is used with several.
         """
         parts = split_with_credentials(self._policy, self._environment)
+        has_population = self._options.population or self._policy.audit.population
+        if len(parts) > 1 and has_population:
+            raise UsageError(
+                "A population needs a policy with one credential; this policy names several.",
+                hint="Use one policy per credential.",
+            )
         if len(parts) > 1 and (self._options.out or self._options.plan):
             raise UsageError(
                 "A saved plan needs a policy with one credential; this policy names several.",

@@ -140,6 +140,7 @@ class PlanBuilder:
     Args:
         decision_filter: May keep invitations that the policy alone would delete; see
             `selection.decision_filter`.
+        on_list: Called with each list and the decisions about its invitations.
 
     Attributes:
         kept: Kept invitations, by reason.
@@ -158,11 +159,13 @@ class PlanBuilder:
         limits: Limits,
         now: datetime,
         decision_filter: Callable[[Decision], Decision] = lambda decision: decision,
+        on_list: Callable[[ListOutcome, Sequence[Decision]], None] = lambda *_: None,
     ) -> None:
         self._log = log
         self._selector = selector
         self._now = now
         self._decision_filter = decision_filter
+        self._on_list = on_list
         self._trim = OldestFirst(limits) if limits.over_limit == "trim" else None
         self._unsynced = 0
         self.kept: Counter[str] = Counter()
@@ -176,17 +179,16 @@ class PlanBuilder:
 
     async def add(self, outcome: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
-        if isinstance(outcome, ProjectGone):
-            return
+        decisions: Sequence[Decision] = ()
         if isinstance(outcome, SourceRetired):
             self._write_retired(outcome)
         elif isinstance(outcome, ListUnreadable):
             self._write_unreadable(outcome)
-        else:
+        elif not isinstance(outcome, ProjectGone):
             decide, decision_filter = self._selector.decide, self._decision_filter
-            self._decide(
-                [decision_filter(decide(invitation)) for invitation in outcome.invitations]
-            )
+            decisions = [decision_filter(decide(invitation)) for invitation in outcome.invitations]
+            self._decide(decisions)
+        self._on_list(outcome, decisions)
         if self._unsynced > _LINES_PER_SYNC:
             self._unsynced = 0
             await self._log.sync()

@@ -130,6 +130,23 @@ class ProgressView(Protocol):
         ...
 
 
+class PopulationRecorder(Protocol):
+    """Records every invitation that a run sees, with its decision."""
+
+    @property
+    def sha256(self) -> str | None:
+        """The hash of what was recorded; None before it is complete."""
+        ...
+
+    def add_list(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
+        """Record one list; raise AuditLogError if that fails."""
+        ...
+
+    def end(self, summary: RunSummary) -> None:
+        """Record the totals, before anything is deleted; raise AuditLogError if that fails."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """The configuration of one run.
@@ -147,6 +164,7 @@ class RunConfig:
             warnings.
         policy_change: Called after the guards; returns the error to end with and warnings,
             or None.
+        population: Records every invitation that the run sees; None to not record them.
     """
 
     policy: Policy
@@ -163,6 +181,7 @@ class RunConfig:
     open_intents: tuple[OpenIntent, ...] = ()
     on_plan_accepted: Callable[[Sequence[PlanSpan]], tuple[str, ...]] | None = None
     policy_change: Callable[[], tuple[GuardRefused, tuple[str, ...]] | None] | None = None
+    population: PopulationRecorder | None = None
 
     @property
     def limits(self) -> Limits:
@@ -356,6 +375,7 @@ class Run:
             config.limits,
             config.now,
             config.decision_filter,
+            config.population.add_list if config.population is not None else lambda *_: None,
         )
         self._counts.plan = plan
         sources = config.policy.sources
@@ -374,6 +394,9 @@ class Run:
         finally:
             self._warnings.retired_sources(plan.retired, self._atlas.sunsets)
         await plan.finish()
+        if config.population is not None:
+            config.population.end(self._counts.summary())
+            self._counts.population_sha256 = config.population.sha256
         return plan
 
     async def _confirm(self) -> None:

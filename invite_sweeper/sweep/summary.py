@@ -208,6 +208,7 @@ class RunCounts:
         reached_atlas: Atlas returned the projects, or was being asked for them when a stop came.
         outcomes: Deletions by outcome.
         recovered: Deletions that an interrupted run left open, by outcome; not in `outcomes`.
+        population_sha256: Hash of the population file; None if none was written.
     """
 
     def __init__(
@@ -235,6 +236,7 @@ class RunCounts:
         self.deprecation: date | None = None
         self.estimate_s: float | None = None
         self.recovered: Counter[Outcome] = Counter()
+        self.population_sha256: str | None = None
 
     def summary(self) -> RunSummary:
         """Return the counts so far."""
@@ -284,7 +286,7 @@ class RunCounts:
         return RunResult(summary, error, self.reached_atlas)
 
     def _extra_log_fields(self) -> dict[str, object]:
-        """Return the ages of kept invitations and the keep entries, for the HTML report."""
+        """Return the ages of kept invitations, the keep entries and the population's hash."""
         plan = self.plan
         if plan is None:
             return {}
@@ -297,7 +299,13 @@ class RunCounts:
             }
             for entry in self._keep
         ]
-        return {"kept_ages": plan.kept_ages.to_field(), "keep_entries": entries}
+        fields: dict[str, object] = {
+            "kept_ages": plan.kept_ages.to_field(),
+            "keep_entries": entries,
+        }
+        if self.population_sha256 is not None:
+            fields["population_sha256"] = self.population_sha256
+        return fields
 
     def _final_summary(self, error: RunError | None) -> RunSummary:
         summary = self.summary()
