@@ -250,7 +250,7 @@ PopulationPath: TypeAlias = Annotated[
     str | None,
     AfterValidator(_population_path),
     BeforeValidator(lambda value: None if value is Placeholder.EMPTY else value),
-    WithJsonSchema({"type": ["string", "null"], "pattern": r"\.(csv|jsonl)$"}),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"\.(csv|jsonl)$"}, {"type": "null"}]}),
 ]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
 AtlasId: TypeAlias = Annotated[

@@ -155,6 +155,7 @@ class PopulationFile:
         self._pending_bytes = 0
         self._digest = sha256()
         self._counts = {run.run_id: _Counts() for run in runs}
+        self._is_broken = False
         try:
             self._target, self._partial, self._fd = _create(path, runs[0].run_id)
         except OSError as error:
@@ -285,6 +286,8 @@ class PopulationFile:
         self._append(self._lines.event(event, values))
 
     def _append(self, line: bytes) -> None:
+        if self._is_broken:  # another run may go on after the error
+            raise self._error("an earlier write failed")
         self._pending.append(line)
         self._pending_bytes += len(line)
         if self._pending_bytes >= _FLUSH_BYTES:
@@ -310,6 +313,7 @@ class PopulationFile:
                 self._partial.unlink()
 
     def _error(self, reason: str) -> AuditLogError:
+        self._is_broken = True
         return AuditLogError(
             f"The population {self.path} cannot be written: {reason}.",
             hint="Free disk space or repair the disk, then run the same command again.",
@@ -393,14 +397,18 @@ def _safe_text(text: str) -> str:
     return neutralize_formula(escape_unprintable(text))
 
 
+_PLAIN_CELL: Final = re.compile(r"(?:[\w'(][ -~]*)?", re.ASCII)
+"""A text that `_safe_text` returns unchanged, as nearly all are."""
+
+
 def _cell(value: object) -> object:
+    if isinstance(value, str):
+        return value if _PLAIN_CELL.fullmatch(value) else _safe_text(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if value is None or isinstance(value, (int, float)):
-        return value
     if isinstance(value, (list, tuple)):
-        value = ", ".join(each if isinstance(each, str) else ":".join(each) for each in value)
-    return _safe_text(str(value))
+        return _cell(", ".join(each if isinstance(each, str) else ":".join(each) for each in value))
+    return value
 
 
 def _as_mapping(fields: object) -> Mapping[str, object]:
