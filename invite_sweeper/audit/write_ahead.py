@@ -40,11 +40,13 @@ class SweepRecorder:
     def __init__(self, log: AuditLog, now: datetime) -> None:
         self._log = log
         self._now = now
+        self._fields_of: dict[PlannedDeletion, dict[str, object]] = {}
 
     def write_intents(self, group: Iterable[PlannedDeletion]) -> None:
         """Record that deletions are about to be sent. They are on disk after `sync`."""
         for planned in group:
-            self._log.write("intent", **self._fields(planned))
+            fields = self._fields_of[planned] = self._fields(planned)
+            self._log.write("intent", **fields)
 
     def write_outcome(
         self, planned: PlannedDeletion, deletion: DeletionResult, duration_ms: float
@@ -58,7 +60,8 @@ class SweepRecorder:
             duration_ms=duration_ms,
             seen=(deletion.seen_before, deletion.seen_after),
         )
-        self._log.write("outcome", **self._fields(planned), **ended)
+        fields = self._fields_of.pop(planned, None) or self._fields(planned)
+        self._log.write("outcome", **fields, **ended)
 
     async def sync(self) -> None:
         """Wait until every line written so far is on disk."""
