@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -51,6 +52,8 @@ COLUMNS: Final = (
     *_OPTIONAL_FIELDS,
 )
 """The header row of a CSV file."""
+_USERNAME: Final = COLUMNS.index("username")
+_FIELD_VALUES: Final = itemgetter(*_FIELDS)
 
 
 class Pseudonymizer:
@@ -268,15 +271,15 @@ class PopulationFile:
         self._append(self._lines.header)
         self._flush()
 
-    def _row(self, decision: Decision) -> dict[str, object]:
+    def _row(self, decision: Decision) -> Sequence[object]:
+        """Return the values of `COLUMNS`."""
         invitation = decision.invitation
-        found = invitation_fields(invitation, self._now)
-        row: dict[str, object] = {"source": invitation.source, "complete": True}
-        row.update((name, found[name]) for name in _FIELDS)
-        row["status"] = invitation.status
-        row["decision"] = "kept" if decision.rule is None else "stale"
-        row["reason"] = decision.rule or decision.keep_reason
-        row.update((name, found[name]) for name in _OPTIONAL_FIELDS if name in found)
+        fields = invitation_fields(invitation, self._now)
+        row = (
+            *(invitation.source.value, True, *_FIELD_VALUES(fields), invitation.status),
+            *("kept" if decision.rule is None else "stale", decision.rule or decision.keep_reason),
+            *map(fields.get, _OPTIONAL_FIELDS),
+        )
         return row if self._pseudonymizer is None else _without_addresses(row, self._pseudonymizer)
 
     def _write_event(self, event: str, fields: Mapping[str, object]) -> None:
@@ -356,8 +359,13 @@ class _JsonLines:
     def event(self, event: str, fields: object) -> bytes:
         return to_json({"event": event, **_as_mapping(fields)}) + b"\n"
 
-    def row(self, row: Mapping[str, object]) -> bytes:
-        return self.event("invitation", row)
+    def row(self, row: Sequence[object]) -> bytes:
+        values = {
+            name: value
+            for name, value in zip(COLUMNS, row, strict=True)
+            if value is not None or name not in _OPTIONAL_FIELDS
+        }
+        return to_json({"event": "invitation", **values}) + b"\n"
 
 
 class _CsvLines:
@@ -375,8 +383,11 @@ class _CsvLines:
         text = to_json(_map_texts(fields, _safe_text)).decode()
         return f"# {event}: {_JSON_STRING.sub(_escape_separators, text)}\n".encode()
 
-    def row(self, row: Mapping[str, object]) -> bytes:
-        return self._line([_cell(row.get(name)) for name in COLUMNS])
+    def row(self, row: Sequence[object]) -> bytes:
+        line = ",".join([each if type(each) is str else str(_flat(each)) for each in row])
+        if line.count(",") == len(COLUMNS) - 1 and _PLAIN_LINE.fullmatch(line):
+            return line.encode() + b"\n"
+        return self._line([_safe_cell(_flat(each)) for each in row])
 
     def _line(self, cells: Iterable[object]) -> bytes:
         self._buffer.seek(0)
@@ -397,18 +408,23 @@ def _safe_text(text: str) -> str:
     return neutralize_formula(escape_unprintable(text))
 
 
-_PLAIN_CELL: Final = re.compile(r"(?:[\w'(][ -~]*)?", re.ASCII)
-"""A text that `_safe_text` returns unchanged, as nearly all are."""
+_PLAIN_LINE: Final = re.compile(r"(?:[\w'(][ !#-+\--~]*)?(?:,(?:[\w'(][ !#-+\--~]*)?)*", re.ASCII)
+"""A line without quotes whose cells `_safe_text` returns unchanged, as nearly all are."""
 
 
-def _cell(value: object) -> object:
-    if isinstance(value, str):
-        return value if _PLAIN_CELL.fullmatch(value) else _safe_text(value)
+def _flat(value: object) -> object:
+    """Return the value of a cell: lists and booleans as text, None as no text."""
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
-        return _cell(", ".join(each if isinstance(each, str) else ":".join(each) for each in value))
+        return ", ".join(each if isinstance(each, str) else ":".join(each) for each in value)
     return value
+
+
+def _safe_cell(value: object) -> object:
+    return _safe_text(value) if isinstance(value, str) else value
 
 
 def _as_mapping(fields: object) -> Mapping[str, object]:
@@ -430,12 +446,12 @@ def _map_texts(value: object, change: Callable[[str], str]) -> object:
     return value
 
 
-def _without_addresses(row: dict[str, object], names: Pseudonymizer) -> dict[str, object]:
+def _without_addresses(row: Sequence[object], names: Pseudonymizer) -> Sequence[object]:
     """Return a row without addresses; the username is one, whatever its form."""
-    username = row.pop("username")
-    changed = {name: _map_texts(value, names.text) for name, value in row.items()}
-    changed["username"] = names.address(username) if isinstance(username, str) else None
-    return {name: changed[name] for name in COLUMNS if name in changed}
+    changed = [_map_texts(value, names.text) for value in row]
+    username = row[_USERNAME]
+    changed[_USERNAME] = names.address(username) if isinstance(username, str) else None
+    return changed
 
 
 # Lists and totals.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from invite_sweeper.errors import AuditLogError, UsageError
@@ -447,13 +447,21 @@ def is_formula(cell):
     return cell.startswith(FORMULA_STARTS)
 
 
-@given(username=TEXTS, project=TEXTS, inviter=TEXTS, role=TEXTS, reason=TEXTS)
+@example(username="=1", project="a", inviter="b", role="c", reason="d", more=False)
+@example(username="a", project="+1", inviter="@b", role="-c", reason="=d", more=False)
+@given(username=TEXTS, project=TEXTS, inviter=TEXTS, role=TEXTS, reason=TEXTS, more=st.booleans())
 def test_no_text_becomes_a_formula_or_a_line_of_its_own(
-    tmp_path_factory, username, project, inviter, role, reason
+    tmp_path_factory, username, project, inviter, role, reason, more
 ):
     path = tmp_path_factory.mktemp("formulas") / "population.csv"
     named = Project(PROJECT, project, ORG)
-    decision = kept(1, username=username, project_name=project, inviter=inviter, roles=(role, "=x"))
+    decision = kept(
+        1,
+        username=username,
+        project_name=project,
+        inviter=inviter,
+        roles=(role, "=x") if more else (role,),
+    )
     with opened(path) as file:
         part = file.for_run("run-1")
         part.add_list(listed(decision.invitation, project=named), [decision])
