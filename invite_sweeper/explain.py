@@ -206,16 +206,16 @@ def _entry_record(entry: EntryExplanation) -> dict[str, object]:
     return {
         "name": entry.name,
         "matched": entry.result is True,
-        "unjudged": entry.result if isinstance(entry.result, str) else None,
+        "unknown": entry.result if isinstance(entry.result, str) else None,
         "ended": entry.result is None,
         "note": entry.note or None,
         "keys": [
             {
                 "key": key.name,
-                "asked": key.expected,
-                "has": key.actual,
-                "holds": key.result is True,
-                "unjudged": key.result if isinstance(key.result, str) else None,
+                "expected": key.expected,
+                "actual": key.actual,
+                "matched": key.result is True,
+                "unknown": key.result if isinstance(key.result, str) else None,
             }
             for key in entry.keys
         ],
@@ -228,5 +228,5 @@ def _decision_record(decision: Decision) -> dict[str, object]:
         "rule": decision.rule,
         "kept": decision.keep_reason,
         "bounced": decision.bounced,
-        "in_words": describe_decision(decision),
+        "description": describe_decision(decision),
     }

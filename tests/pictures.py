@@ -41,8 +41,9 @@ def demo() -> Iterator[tuple[str, Path]]:
     with terminal(["demo"], Path.cwd(), environment, COLUMNS) as found:
         code, text = found.end(120)
     assert code == 0, text
-    folder = Path(text.split()[-1])
-    assert folder.name.startswith("invite-sweeper-demo-")
+    named = re.search(r"(\S*/invite-sweeper-demo-\w+)/audit\.jsonl", text)
+    assert named is not None, text
+    folder = Path(named[1])
     try:
         yield found.seen.decode(), folder / "audit.jsonl"
     finally:

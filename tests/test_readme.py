@@ -1,7 +1,6 @@
 """Every command of the README works, and its tables agree with the program."""
 
 import re
-import shutil
 import subprocess
 import sys
 from datetime import timedelta
@@ -12,7 +11,6 @@ from running import desk_in
 
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.policy import parse_policy
-from invite_sweeper.simulator.seed import ORG_ID
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -36,11 +34,8 @@ def test_readme_has_at_least_12_commands():
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """A folder as it is after step 3, and a simulated Atlas with stale invitations."""
+    """An empty folder, and a simulated Atlas with stale invitations."""
     folder = tmp_path_factory.mktemp("readme")
-    shutil.copytree(ROOT / "config", folder / "config")
-    policy = folder / "config" / "policy.yaml"
-    policy.write_text(policy.read_text("utf-8").replace("0" * 24, ORG_ID), "utf-8")
     with desk_in(folder) as found:
         for number in range(2):
             project = found.sim.add_project(f"Project {number}")

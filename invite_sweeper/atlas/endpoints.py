@@ -13,6 +13,7 @@ from invite_sweeper.atlas.rate_limits import (
     CLOUD_USERS_GROUP,
     CLOUD_USERS_ORG,
     ORGANIZATIONS_ORG,
+    ORGANIZATIONS_USER,
     PROJECTS_GROUP,
     PROJECTS_USER,
     RATE_LIMITS_USER,
@@ -53,6 +54,14 @@ LIST_GROUPS: Final = Endpoint(
     "/api/atlas/v2/groups",
     V2023_01_01,
     PROJECTS_USER,
+    query="itemsPerPage=500&includeCount=false",
+    paged=True,
+)
+LIST_ORGS: Final = Endpoint(
+    "GET",
+    "/api/atlas/v2/orgs",
+    V2023_01_01,
+    ORGANIZATIONS_USER,
     query="itemsPerPage=500&includeCount=false",
     paged=True,
 )
@@ -131,6 +140,7 @@ ENDPOINTS: Final = frozenset(
         ADD_GROUP_USER,
         ADD_ORG_USER,
         LIST_GROUPS,
+        LIST_ORGS,
         LIST_GROUP_INVITES,
         DELETE_GROUP_INVITE,
         LIST_GROUP_USERS,

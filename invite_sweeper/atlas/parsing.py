@@ -90,6 +90,19 @@ def parse_project(item: dict[str, object]) -> Project | ListUnreadable:
     return Project(group_id, name, org_id, _tags(item.get("tags")))
 
 
+def parse_organization(item: dict[str, object]) -> tuple[str, str]:
+    """Return id and name of one result of `GET /orgs`.
+
+    Raises:
+        InvalidResponse: Its id is malformed or it has no name.
+    """
+    org_id, name = _string_or_none(item.get("id")) or "", _string_or_none(item.get("name"))
+    if not is_id(org_id) or not name:
+        message = "an organization has no name or a malformed id"
+        raise InvalidResponse(message)
+    return org_id, name
+
+
 def parse_invitations(body: bytes, project: Project) -> InvitationList:
     """Parse the response to `GET /groups/{groupId}/invites`, which is not paged.
 

@@ -3,7 +3,7 @@
 Nothing here can delete or invite.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeAlias
 
@@ -13,6 +13,7 @@ from invite_sweeper.atlas.endpoints import (
     LIST_GROUPS,
     LIST_ORG_MEMBERS,
     LIST_ORG_RATE_LIMITS,
+    LIST_ORGS,
     LIST_PROJECT_RATE_LIMITS,
     LIST_RATE_LIMITS,
     Endpoint,
@@ -24,6 +25,7 @@ from invite_sweeper.atlas.parsing import (
     InvalidResponse,
     UserRecord,
     parse_advertised_limit,
+    parse_organization,
     parse_page,
     parse_project,
     parse_user,
@@ -228,6 +230,32 @@ class AtlasReader:
             return result.value
         raise first_request_error(result) if number == 1 else listing_incomplete_error(result)
 
+    async def organizations(self) -> Mapping[str, str]:
+        """Return the names of the organizations that the credentials can see, by id.
+
+        Raises:
+            CredentialsRefused: The first page returned 401 or 403.
+            AtlasUnavailable: The list could not be read to the end.
+
+        Source: `listOrgs` of the OpenAPI document.
+        """
+        found: dict[str, str] = {}
+        for number in range(1, PAGES_CAP + 1):
+            request = build_request(
+                LIST_ORGS, scope_id=self._actor, page=number, parse=_parse_organizations
+            )
+            result = await self._transport.send(request)
+            if not (isinstance(result, Response) and isinstance(result.value, _OrganizationPage)):
+                error = first_request_error if number == 1 else listing_incomplete_error
+                raise error(result)
+            before = len(found)
+            found |= result.value.names
+            if not result.value.has_next:
+                return found
+            if len(found) == before:
+                break
+        raise AtlasUnavailable("The list of organizations cannot be read to the end.")
+
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
     ) -> InvitationList | ListUnreadable | ProjectGone:
@@ -341,6 +369,16 @@ def _identity(item: ListUnreadable) -> tuple[str, str]:
 def _parse_projects(body: bytes) -> _ProjectPage:
     page = parse_page(body)
     return _ProjectPage(tuple(map(parse_project, page.results)), page.has_next)
+
+
+class _OrganizationPage(NamedTuple):
+    names: Mapping[str, str]
+    has_next: bool
+
+
+def _parse_organizations(body: bytes) -> _OrganizationPage:
+    page = parse_page(body)
+    return _OrganizationPage(dict(map(parse_organization, page.results)), page.has_next)
 
 
 def _parse_advertised_limits(body: bytes) -> _AdvertisedLimits:

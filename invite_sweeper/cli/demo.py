@@ -20,20 +20,18 @@ POLICY = """\
 version: 1
 organizations: ["{org_id}"]
 rules:
-  - name: forgotten
-    older_than: 14d
-  - name: outsiders
-    older_than: 3d
-    usernames: ["*@contractors.example.com"]
+  - {{name: forgotten, older_than: 14d}}
+  - {{name: outsiders, older_than: 3d, usernames: ["*@contractors.example.com"]}}
 keep:
-  - name: board
-    usernames: ["*@board.example.com"]
-    reason: they travel
-limits:
-  max_share: 0.8
-audit:
-  path: {audit}
+  - {{name: board, usernames: ["*@board.example.com"], reason: they travel}}
+limits: {{max_share: 0.8}}
+audit: {{path: {audit}}}
 """
+_STEPS = (
+    ("1  A dry run", "It lists what a sweep would delete, and deletes nothing.", True),
+    ("2  The sweep", "It deletes what the dry run listed; every outcome is Atlas's answer.", False),
+    ("3  A second sweep", "Nothing is left to delete, so it sends no DELETE.", False),
+)
 
 
 @app.command()
@@ -49,20 +47,40 @@ def demo() -> None:
     policy.write_text(POLICY.format(org_id=ORG_ID, audit=audit), "utf-8")
     sim, account = Simulation(projects=6, invitations=5).build()
     console = stdout_console()
-    steps = (("A dry run deletes nothing", True), ("The sweep", False), ("A second sweep", False))
     environment = {**_without_credentials(os.environ), **account.environment()}
     codes = []
+    typer.echo("This Atlas is simulated: it runs in this process, and no account is used.")
+    typer.echo("The policy, in three lines:")
+    for line in _policy_summary():
+        typer.echo(f"  {line}")
     with serve_in_thread(sim) as base_url:
-        for title, dry_run in steps:
+        for title, explanation, dry_run in _STEPS:
+            console.print()
             console.print(Rule(title, style="dim"), "")
+            typer.echo(f"{explanation}\n")
             options = RunOptions(
                 policy=policy, base_url=base_url, dry_run=dry_run, yes=True, quiet_progress=True
             )
             codes.append(run_session(options, environment))
-            console.print()
     console.print(Rule(style="dim"))
-    typer.echo(f"The policy and the audit log of these runs are in {folder}")
+    typer.echo("To try next:")
+    for command in (
+        f"invite-sweeper audit show {audit}",
+        f"invite-sweeper audit verify {audit}",
+        f"invite-sweeper report {audit} --out report.html",
+        "invite-sweeper init",
+    ):
+        typer.echo(f"  {command}")
     raise typer.Exit(max(codes))
+
+
+def _policy_summary() -> tuple[str, ...]:
+    """Return what the policy of the demo says, one line for each entry."""
+    return (
+        "stale: older than 14 days (rule forgotten)",
+        "stale: *@contractors.example.com after 3 days (rule outsiders)",
+        "kept:  *@board.example.com, they travel (keep entry board)",
+    )
 
 
 def _without_credentials(environment: Mapping[str, str]) -> dict[str, str]:

@@ -28,6 +28,7 @@ class _Command(NamedTuple):
 
 COMMANDS = {
     "demo": _Command("demo", "Show a dry run and two sweeps against a simulated Atlas."),
+    "init": _Command("init", "Write a first policy that is safe to run."),
     "sweep": _Command("sweep", "Find stale invitations and delete them."),
     "plan": _Command("sweep", "Find stale invitations and delete nothing: sweep --dry-run."),
     "explain": _Command("explain", "Explain why an invitation is kept or deleted."),
@@ -38,6 +39,7 @@ COMMANDS = {
     "audit": _Command("audit", "Read and verify an audit log."),
     "report": _Command("report", "Write an HTML or Markdown report from audit logs."),
     "simulate": _Command("simulate", "Serve a simulated Atlas on a port, for tests."),
+    "help": _Command("help", "Show the documentation that ships with the program."),
 }
 
 

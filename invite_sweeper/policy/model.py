@@ -372,6 +372,10 @@ class PolicyFile(StrictModel):
     )
 
 
+PLACEHOLDER_ORGANIZATION = "0" * 24
+"""In the policies of `config/`; no organization has this id."""
+
+
 class Policy(PolicyFile):
     """A valid policy, made by `parse_policy`, which checks more than the types do.
 
@@ -393,10 +397,18 @@ class Policy(PolicyFile):
             today: The day of the run, in UTC.
         """
         return (
+            *self._placeholder_warnings(),
             *self._never_matching_warnings(),
             *self._pending_not_named_warnings(),
             *self._expired_keep_warnings(today),
         )
+
+    def _placeholder_warnings(self) -> tuple[str, ...]:
+        warning = (
+            f"{PLACEHOLDER_ORGANIZATION} stands for your organization's id: replace it. In Atlas "
+            "it is in Organization Settings."
+        )
+        return (warning,) if PLACEHOLDER_ORGANIZATION in self.organization_ids else ()
 
     def _never_matching_warnings(self) -> tuple[str, ...]:
         never_old_enough = [

@@ -46,7 +46,7 @@ def test_stale_invitation_is_explained_rule_by_rule_and_key_by_key(desk):
     forgotten = entry(explained, "rules", "forgotten")
     assert forgotten["matched"] is True
     older = forgotten["keys"][0]
-    assert (older["key"], older["asked"], older["has"], older["holds"]) == (
+    assert (older["key"], older["expected"], older["actual"], older["matched"]) == (
         "older_than",
         "14 days",
         "20 days",
@@ -54,7 +54,7 @@ def test_stale_invitation_is_explained_rule_by_rule_and_key_by_key(desk):
     )
     outsiders = entry(explained, "rules", "outsiders")
     assert outsiders["matched"] is False
-    assert {key["key"]: key["holds"] for key in outsiders["keys"]}["usernames"] is False
+    assert {key["key"]: key["matched"] for key in outsiders["keys"]}["usernames"] is False
     assert entry(explained, "keep", "board")["matched"] is False
 
 
@@ -93,7 +93,7 @@ def test_key_without_a_value_from_atlas_cannot_be_evaluated(desk):
     desk.sim.invite(project, "ada@example.com", createdAt=MISSING)
     (explained,) = ask(desk, "ada@example.com")["found"]
     assert explained["decision"]["kept"] == "no_date"
-    assert entry(explained, "rules", "forgotten")["unjudged"] == "no_date"
+    assert entry(explained, "rules", "forgotten")["unknown"] == "no_date"
 
 
 def test_nothing_found_shows_what_was_searched_and_what_is_excluded(desk):
@@ -228,9 +228,9 @@ def test_pending_user_is_kept_by_a_rule_without_statuses_and_the_key_says_so(des
     (explained,) = ask(desk, "ada@example.com")["found"]
     assert explained["decision"]["stale"] is False
     keys = {key["key"]: key for key in entry(explained, "rules", "forgotten")["keys"]}
-    assert keys["older_than"]["holds"] is True
-    assert (keys["statuses"]["holds"], keys["statuses"]["has"]) == (False, "PENDING")
-    assert "PENDING" in keys["statuses"]["asked"]
+    assert keys["older_than"]["matched"] is True
+    assert (keys["statuses"]["matched"], keys["statuses"]["actual"]) == (False, "PENDING")
+    assert "PENDING" in keys["statuses"]["expected"]
 
 
 def test_retired_list_ends_with_4_and_the_others_are_searched(desk):
@@ -252,4 +252,4 @@ def test_organization_invitation_linked_to_an_excluded_project_is_kept_and_says_
     desk.sim.add_user("ada@example.com", age=20 * DAYS, group_roles={prod: ("GROUP_OWNER",)})
     (explained,) = ask(desk, "ada@example.com")["found"]
     assert explained["decision"]["kept"] == "reaches_out_of_scope"
-    assert "outside the policy's scope" in explained["decision"]["in_words"]
+    assert "outside the policy's scope" in explained["decision"]["description"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from builders import ORG
 
 from invite_sweeper.policy import parse_policy
 from invite_sweeper.sweep.guards import MIN_COUNT_FOR_SHARE
@@ -62,10 +63,13 @@ def test_texts_about_max_share_name_the_minimum_count(name):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_policy_has_no_errors_and_no_warnings(name):
+def test_shipped_policy_warns_of_nothing_but_the_organization_to_replace(name):
     policy = parse_policy(SHIPPED[name].encode(), name)
-    assert policy.warnings(date(2026, 11, 25)) == ()
+    (warning,) = policy.warnings(date(2026, 11, 25))
+    assert warning.startswith(f"{PLACEHOLDER} stands for your organization's id")
     assert policy.organization_ids == frozenset({PLACEHOLDER})
+    replaced = parse_policy(SHIPPED[name].replace(PLACEHOLDER, ORG).encode(), name)
+    assert replaced.warnings(date(2026, 11, 25)) == ()
 
 
 def test_shipped_policy_has_the_placeholder_id_and_says_replace(shipped):

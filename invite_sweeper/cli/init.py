@@ -1,0 +1,283 @@
+"""Command `init`: write a first policy from a few answers."""
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from string import Template
+from typing import Annotated, NamedTuple, TypeVar
+
+import typer
+
+from invite_sweeper.atlas import parse_base_url, read_credentials
+from invite_sweeper.atlas.client import connect_for_run
+from invite_sweeper.cli.console import configure_logging, run_async
+from invite_sweeper.cli.options import DEFAULT_BASE_URL, DEFAULT_POLICY, BaseUrl
+from invite_sweeper.errors import GuardRefused, RunError, UsageError
+from invite_sweeper.models import SOURCES_OF_USERS, Source
+from invite_sweeper.policy import Execution, parse_policy
+from invite_sweeper.policy.loader import parse_duration_option
+from invite_sweeper.text import escape_unprintable
+
+app = typer.Typer(rich_markup_mode=None)
+
+_SOURCES = {
+    Source.INVITES: "project invitations by API, Terraform or older tools",
+    Source.USERS: "people invited to a project who have not accepted",
+    Source.ORG_USERS: "people invited to the organization, as the web interface does",
+    Source.ORG_INVITES: "organization invitations by older tools",
+}
+_DEFAULT_AGE = "14d"
+_TIMEOUT_S = 60.0
+
+_POLICY = Template(
+    """\
+# What invite-sweeper may delete. Written by `invite-sweeper init` on $today.
+#
+#   invite-sweeper validate $path        list all errors; no network
+#   invite-sweeper plan --policy $path   show what would be deleted
+#
+# All keys: invite-sweeper help policy
+
+version: 1
+
+# Allow-list: projects of other organizations are never changed.
+organizations:
+$organizations
+
+# Which projects are read: globs on the name, or ids. `exclude` overrides `include`.
+projects:
+  include: ["*"]
+  # exclude: ["prod-*"]
+
+# Which of Atlas's lists of invitations are read.
+sources: [$sources]
+
+# An invitation is stale if any rule matches. All conditions of a rule must match.
+rules:
+  - name: forgotten
+    older_than: $age
+$statuses
+# A matching entry keeps the invitation, even if a rule matches. To use it, remove the `#`.
+# keep:
+#   - name: board
+#     usernames: ["*@board.example.com"]
+#     reason: they travel
+#     until: $until           # the last day
+
+# Limits of a run. If more is stale than a limit allows, the run deletes nothing and exits with 3.
+limits:
+  max_deletions: 10
+  max_deletions_per_project: 5
+  max_share: 0.25                 # of the invitations read, if more than 10 are stale
+  max_unreadable_projects: 0      # one unreadable project, and nothing is deleted
+
+audit:
+  path: audit/invite-sweeper.jsonl
+"""
+)
+_STATUSES = """\
+    # Without PENDING, people who can still accept are kept.
+    statuses: [PENDING, INVITATION_EXPIRED, INVITATION_REJECTED]
+"""
+
+
+class Answers(NamedTuple):
+    """What the policy is written from.
+
+    Attributes:
+        organizations: Names by id; "" for an unknown name.
+    """
+
+    organizations: Mapping[str, str]
+    older_than: str
+    sources: tuple[Source, ...]
+
+
+@app.command()
+def init(
+    path: Annotated[
+        Path, typer.Argument(metavar="POLICY", help="The file to write; it must not exist.")
+    ] = DEFAULT_POLICY,
+    organization: Annotated[
+        list[str] | None,
+        typer.Option(help="Id of an organization; may be repeated.", metavar="ID"),
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option(help="Age from which an invitation is stale.", metavar="DURATION")
+    ] = None,
+    source: Annotated[
+        list[Source] | None, typer.Option(help="A list of invitations; may be repeated.")
+    ] = None,
+    base_url: BaseUrl = DEFAULT_BASE_URL,
+) -> None:
+    """Write a first policy that is safe to run.
+
+    Asks on a terminal, elsewhere takes options. With credentials in the environment it lists the
+    organizations that they can see. It never overwrites a file.
+
+    Example: invite-sweeper init --organization 5efda682a3f2ed2e7dd6cde4 --older-than 14d
+    """
+    try:
+        _check_absent(path)
+        asks = sys.stdin.isatty()
+        organizations = dict.fromkeys(organization or (), "") or _choose_organization(
+            _visible_organizations(base_url), asks=asks
+        )
+        answers = Answers(
+            organizations,
+            older_than or _choose_age(asks=asks),
+            tuple(source or _choose_sources(asks=asks)),
+        )
+        parse_duration_option("--older-than", answers.older_than)
+        text = render_policy(answers, path, datetime.now(UTC))
+        parse_policy(text.encode(), str(path))
+        _write_new(path, text)
+    except typer.Abort:
+        raise GuardRefused("Cancelled.", consequence="No file was written.") from None
+    except RunError as error:
+        error.consequence = "No file was written."
+        raise
+    policy = shlex.quote(str(path))
+    typer.echo(f"{path} is a valid policy. It deletes at most 10 invitations in a run.")
+    typer.echo(f"Next: invite-sweeper plan --policy {policy}")
+
+
+def render_policy(answers: Answers, path: Path, now: datetime) -> str:
+    """Return the YAML of a commented policy."""
+    with_users = not SOURCES_OF_USERS.isdisjoint(answers.sources)
+    return _POLICY.substitute(
+        today=now.date(),
+        until=now.date().replace(year=now.year + 1, day=1),
+        path=shlex.quote(str(path)),
+        organizations="\n".join(
+            f'  - "{id_}"' + (f"    # {escape_unprintable(name)}" if name else "")
+            for id_, name in answers.organizations.items()
+        ),
+        sources=", ".join(answers.sources),
+        age=answers.older_than,
+        statuses=_STATUSES if with_users else "",
+    )
+
+
+def _check_absent(path: Path) -> None:
+    if os.path.lexists(path):
+        raise UsageError(
+            f"{path} already exists.", hint="Name another file: invite-sweeper init POLICY."
+        )
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}.",
+            hint="Name another file: invite-sweeper init POLICY.",
+        ) from None
+
+
+def _visible_organizations(base_url: str) -> Mapping[str, str]:
+    """Return the organizations that the credentials can see; empty without credentials."""
+    if not any(name.startswith("MONGODB_ATLAS_") for name in os.environ if _is_credential(name)):
+        return {}
+    credentials = read_credentials(os.environ, Path.read_bytes)
+    url, started_s = parse_base_url(base_url), time.monotonic()
+    found: list[Mapping[str, str]] = []
+
+    async def read() -> int:
+        async with connect_for_run(
+            url,
+            credentials,
+            Execution(),
+            now=datetime.now(UTC),
+            started_s=started_s,
+            deadline_s=started_s + _TIMEOUT_S,
+            shards=1,
+            log=configure_logging(quiet=True, verbose=False),
+        ) as connection:
+            found.append(await connection.reader.organizations())
+        return 0
+
+    run_async(read())
+    return found[0]
+
+
+def _is_credential(variable: str) -> bool:
+    return variable != "MONGODB_ATLAS_BASE_URL" and bool(os.environ[variable])
+
+
+def _choose_organization(visible: Mapping[str, str], *, asks: bool) -> Mapping[str, str]:
+    if not asks:
+        if len(visible) == 1:
+            return visible
+        listed = ", ".join(f"{id_} ({name})" for id_, name in visible.items())
+        raise UsageError(
+            f"The credentials can see several organizations: {listed}."
+            if visible
+            else "No organization was named, and no credentials are set to look it up.",
+            hint="Add --organization ID.",
+        )
+    typer.echo("Which organization? Projects of others are never changed.")
+    ids = list(visible)
+    for number, id_ in enumerate(ids, 1):
+        typer.echo(f"  {number}  {escape_unprintable(visible[id_])} ({id_})")
+
+    def parse(answer: str) -> str:
+        if answer.isdecimal() and 1 <= int(answer) <= len(ids):
+            return ids[int(answer) - 1]
+        if len(answer) == len("0" * 24) and set(answer.lower()) <= set("0123456789abcdef"):
+            return answer.lower()
+        raise typer.BadParameter("Type a number of the list, or an id of 24 hex digits.")
+
+    chosen = _ask("Number or id" if ids else "Id", parse, default="1" if len(ids) == 1 else None)
+    return {chosen: visible.get(chosen, "")}
+
+
+def _choose_age(*, asks: bool) -> str:
+    if not asks:
+        return _DEFAULT_AGE
+    typer.echo("How old is stale? Atlas lets project invitations expire after 30 days.")
+    return _ask("Age, such as 14d or 4w", _parse_age, default=_DEFAULT_AGE)
+
+
+def _parse_age(answer: str) -> str:
+    try:
+        parse_duration_option("The age", answer)
+    except UsageError as error:
+        raise typer.BadParameter(f"{error.message} {error.hint}") from None
+    return answer
+
+
+def _choose_sources(*, asks: bool) -> Sequence[Source]:
+    if not asks:
+        return (Source.INVITES,)
+    typer.echo("Which lists? Deleting from users or org_users removes the invited person.")
+    for source, meaning in _SOURCES.items():
+        typer.echo(f"  {source.value:<12} {meaning}")
+    return _ask("Lists, separated by commas", _parse_sources, default=Source.INVITES.value)
+
+
+def _parse_sources(answer: str) -> Sequence[Source]:
+    try:
+        return [Source(name) for name in answer.replace(",", " ").split()] or [Source.INVITES]
+    except ValueError:
+        raise typer.BadParameter(f"The lists are {', '.join(_SOURCES)}.") from None
+
+
+_Answer = TypeVar("_Answer")
+
+
+def _ask(question: str, parse: Callable[[str], _Answer], *, default: str | None) -> _Answer:
+    """Ask until `parse` accepts the answer."""
+    while True:
+        answer: str = typer.prompt(question, default=default)
+        try:
+            return parse(answer.strip())
+        except typer.BadParameter as error:
+            typer.echo(error.message)
