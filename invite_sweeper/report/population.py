@@ -384,8 +384,11 @@ class _CsvLines:
         return f"# {event}: {_JSON_STRING.sub(_escape_separators, text)}\n".encode()
 
     def row(self, row: Sequence[object]) -> bytes:
-        line = ",".join([each if type(each) is str else str(_flat(each)) for each in row])
-        if line.count(",") == len(COLUMNS) - 1 and _PLAIN_LINE.fullmatch(line):
+        cells = [
+            each if type(each) is str else "" if each is None else str(_flat(each)) for each in row
+        ]
+        line = ",".join(cells)
+        if _is_plain(line):
             return line.encode() + b"\n"
         return self._line([_safe_cell(_flat(each)) for each in row])
 
@@ -408,8 +411,21 @@ def _safe_text(text: str) -> str:
     return neutralize_formula(escape_unprintable(text))
 
 
-_PLAIN_LINE: Final = re.compile(r"(?:[\w'(][ !#-+\--~]*)?(?:,(?:[\w'(][ !#-+\--~]*)?)*", re.ASCII)
-"""A line without quotes whose cells `_safe_text` returns unchanged, as nearly all are."""
+_FORMULA_CELL: Final = re.compile(r",[=+\-@]")
+
+
+def _is_plain(line: str) -> bool:
+    """Return whether no cell of a line needs quotes or is changed by `_safe_text`.
+
+    Nearly all lines are plain; the first cell is the name of a source.
+    """
+    return (
+        line.isascii()
+        and line.isprintable()
+        and '"' not in line
+        and line.count(",") == len(COLUMNS) - 1
+        and _FORMULA_CELL.search(line) is None
+    )
 
 
 def _flat(value: object) -> object:
