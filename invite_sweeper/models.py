@@ -4,11 +4,11 @@ A value claims only what Atlas returned; what it did not return is None or empty
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum, auto
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, Self, TypeAlias
 
 from invite_sweeper.errors import RunError
 
@@ -179,6 +179,25 @@ class Invitation(NamedTuple):
     links_out_of_scope: bool = False
 
 
+Invitations: TypeAlias = tuple[Invitation, ...]
+
+
+class InvitationList(Invitations):
+    """The invitations of a list or page, each once.
+
+    Attributes:
+        rows: Rows that Atlas sent; more than the invitations if it sent one of them twice.
+    """
+
+    rows: int
+
+    def __new__(cls, invitations: Iterable[Invitation] = (), rows: int | None = None) -> Self:
+        """Return the list; by default Atlas sent one row for each invitation."""
+        listed = super().__new__(cls, invitations)
+        listed.rows = len(listed) if rows is None else rows
+        return listed
+
+
 @dataclass(frozen=True, slots=True)
 class ListUnreadable:
     """A list that could not be read completely; nothing in it is deleted.
@@ -188,6 +207,9 @@ class ListUnreadable:
         reason: One sentence for the operator.
         http_status: Of the last response; None without one.
         error_code: Atlas's `errorCode`; None without one.
+        org_id: None if Atlas listed the project with a malformed id, so none of its lists was
+            requested.
+        rows: Rows that Atlas sent before.
     """
 
     project_id: str
@@ -196,6 +218,8 @@ class ListUnreadable:
     http_status: int | None = None
     error_code: str | None = None
     source: Source = Source.INVITES
+    org_id: str | None = None
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +229,16 @@ class SourceRetired(ListUnreadable):
 
 @dataclass(frozen=True, slots=True)
 class ProjectGone:
-    """A project that no longer exists (404 with `GROUP_NOT_FOUND`); not an error."""
+    """A project that no longer exists (404 with `GROUP_NOT_FOUND`); not an error.
+
+    Attributes:
+        source: The list that was requested.
+    """
 
     project_id: str
     project_name: str
+    org_id: str = ""
+    source: Source = Source.INVITES
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,11 @@ and standard output, standard error, the audit log and every other output pass t
 """
 
 import base64
+import json
 import re
 from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote, quote_plus, unquote
-
-import orjson
 
 MASK: Final = "***"
 MIN_SECRET_LENGTH: Final = 8
@@ -94,7 +93,7 @@ def _forms(secret: str) -> Iterator[str]:
     yield quote(secret, safe="", errors="replace")
     yield quote_plus(secret, errors="replace")
     data = secret.encode("utf-8", "surrogateescape")
-    yield orjson.dumps(data.decode("utf-8", "replace"))[1:-1].decode()
+    yield json.dumps(data.decode("utf-8", "replace"), ensure_ascii=False)[1:-1]
     for start in range(3):
         yield from _base64_forms(data, start)
 

@@ -223,3 +223,14 @@ def escape_unprintable(value: str) -> str:
 def truncate(value: str, limit: int) -> str:
     """Return the text cut to `limit` characters, including the ellipsis."""
     return value if len(value) <= limit else f"{value[: limit - 1]}…"
+
+
+def neutralize_formula(text: str) -> str:
+    """Return a text that a spreadsheet shows and does not calculate: an apostrophe comes first.
+
+    Source: OWASP, CSV Injection: the characters with which a cell becomes a formula.
+    """
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001

@@ -9,6 +9,7 @@ from invite_sweeper.models import (
     DeletionProgress,
     DeletionResult,
     Invitation,
+    InvitationList,
     ListUnreadable,
     Outcome,
     PlannedDeletion,
@@ -57,14 +58,14 @@ class FakeAtlas:
 
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
-    ) -> tuple[Invitation, ...] | ListUnreadable | ProjectGone:
+    ) -> InvitationList | ListUnreadable | ProjectGone:
         self.requested.append(project.id)
         await asyncio.sleep(0)
         key = project.id if source is Source.INVITES else (source, project.id)
         result = self.list_results.get(key, self.lists.get(key, ()))
         if isinstance(result, Exception):
             raise result
-        return result
+        return InvitationList(result) if type(result) is tuple else result
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         self.teams_requested.append(project.id)

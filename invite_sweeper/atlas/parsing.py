@@ -16,6 +16,7 @@ from invite_sweeper.atlas.endpoints import is_id
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketLimit
 from invite_sweeper.models import (
     Invitation,
+    InvitationList,
     ListUnreadable,
     Project,
     Source,
@@ -102,7 +103,7 @@ def parse_organization(item: dict[str, object]) -> tuple[str, str]:
     return org_id, name
 
 
-def parse_invitations(body: bytes, project: Project) -> tuple[Invitation, ...]:
+def parse_invitations(body: bytes, project: Project) -> InvitationList:
     """Parse the response to `GET /groups/{groupId}/invites`, which is not paged.
 
     Returns the invitations in Atlas's order, without duplicates.
@@ -125,7 +126,7 @@ def parse_invitations(body: bytes, project: Project) -> tuple[Invitation, ...]:
 
 def parse_invitation_array(
     body: bytes, parse_item: Callable[[dict[str, object]], Invitation]
-) -> tuple[Invitation, ...]:
+) -> InvitationList:
     """Parse a JSON array of invitations and remove duplicates.
 
     Raises:
@@ -134,7 +135,8 @@ def parse_invitation_array(
     """
     found: list[Invitation] = []
     by_id: dict[str, Invitation] = {}
-    for element in _require_array(_load_json(body), "the list"):
+    rows = _require_array(_load_json(body), "the list")
+    for element in rows:
         invitation = parse_item(_require_object(element, "an invitation"))
         first_seen = by_id.setdefault(invitation.id, invitation) if invitation.id else invitation
         if first_seen is invitation:
@@ -142,7 +144,7 @@ def parse_invitation_array(
         elif first_seen != invitation:
             message = "an id is listed twice with different contents"
             raise InvalidResponse(message)
-    return tuple(found)
+    return InvitationList(found, len(rows))
 
 
 def _invitation(item: dict[str, object], project: Project) -> Invitation:

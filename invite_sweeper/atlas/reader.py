@@ -4,7 +4,7 @@ Nothing here can delete or invite.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeAlias
 
 from invite_sweeper.atlas.endpoints import (
@@ -53,6 +53,7 @@ from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import (
     Invitation,
+    InvitationList,
     ListRef,
     ListUnreadable,
     MembershipStatus,
@@ -265,7 +266,7 @@ class AtlasReader:
 
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
-    ) -> tuple[Invitation, ...] | ListUnreadable | ProjectGone:
+    ) -> InvitationList | ListUnreadable | ProjectGone:
         """Return a complete list, in Atlas's order and each id once.
 
         Returns ProjectGone if the project no longer exists, SourceRetired if Atlas no longer
@@ -281,11 +282,13 @@ class AtlasReader:
         """
         api, list_ref = SOURCES[source], ListRef(project, source)
         found: dict[str | int, Invitation] = {}
+        rows = 0
         for number in range(1, PAGES_CAP + 1):
             result = await self._transport.send(_list_request(api, project, number))
             if not (isinstance(result, Response) and isinstance(result.value, ListPage)):
-                return list_error(list_ref, result)
+                return _with_rows(list_error(list_ref, result), rows)
             before = len(found)
+            rows += result.value.invitations.rows
             for row in result.value.invitations:
                 # Rows without an id are never duplicates; selection keeps them.
                 key = row.id or len(found)
@@ -293,10 +296,12 @@ class AtlasReader:
                 if listed != row:  # which of the rows holds is unknown: selection keeps it
                     found[key] = listed._replace(status=None)
             if not result.value.has_next:
-                return tuple(found.values())
+                return InvitationList(found.values(), rows)
             if len(found) == before:
-                return unreadable_list(list_ref, f"page {number} has {_NO_NEW}.")
-        return unreadable_list(list_ref, f"The list has more than {PAGES_CAP} pages.")
+                return _with_rows(unreadable_list(list_ref, f"page {number} has {_NO_NEW}."), rows)
+        return _with_rows(
+            unreadable_list(list_ref, f"The list has more than {PAGES_CAP} pages."), rows
+        )
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         """Return the ids of all teams with access to a project; none if the project is gone.
@@ -367,6 +372,11 @@ class AtlasReader:
             return result.value.items
         _check_credentials(result)
         return ()
+
+
+def _with_rows(unread: ListUnreadable | ProjectGone, rows: int) -> ListUnreadable | ProjectGone:
+    """Return the result with the number of rows that Atlas sent before the failure."""
+    return replace(unread, rows=rows) if isinstance(unread, ListUnreadable) else unread
 
 
 def _check_credentials(result: ResponseOrFailure) -> None:

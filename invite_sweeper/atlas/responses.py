@@ -444,7 +444,8 @@ def list_error(list_ref: ListRef, result: ResponseOrFailure) -> ListUnreadable |
         and is_project_gone(result)
         and not list_ref.source.is_organization_level
     ):
-        return ProjectGone(list_ref.project.id, list_ref.project.name)
+        project, source = list_ref
+        return ProjectGone(project.id, project.name, project.org_id, source)
     code = parse_error(result).code if isinstance(result, Response) else None
     return unreadable_list(list_ref, f"{describe(result)}.", status, code)
 
@@ -466,7 +467,7 @@ def unreadable_list(
         reason = f"The list {source} of organization {project.id}: {reason}"
     elif source is not Source.INVITES:
         reason = f"The list {source}: {reason}"
-    return ListUnreadable(project.id, project.name, reason, status, code, source)
+    return ListUnreadable(project.id, project.name, reason, status, code, source, project.org_id)
 
 
 def _source_retired(list_ref: ListRef, response: Response) -> SourceRetired:
@@ -477,4 +478,5 @@ def _source_retired(list_ref: ListRef, response: Response) -> SourceRetired:
         response.status,
         parse_error(response).code,
         list_ref.source,
+        list_ref.project.org_id,
     )

@@ -29,7 +29,7 @@ from invite_sweeper.atlas.parsing import (
     parse_page,
 )
 from invite_sweeper.atlas.rate_limits import BucketKey
-from invite_sweeper.models import Invitation, Project, Source
+from invite_sweeper.models import Invitation, InvitationList, Project, Source
 
 
 class ListPage(NamedTuple):
@@ -39,7 +39,7 @@ class ListPage(NamedTuple):
         has_next: Whether there is another page; always False for a list that is not paged.
     """
 
-    invitations: tuple[Invitation, ...]
+    invitations: InvitationList
     has_next: bool = False
 
 
@@ -86,7 +86,9 @@ def _users(
 
     def parse_list(body: bytes, project: Project) -> ListPage:
         page = parse_page(body)
-        return ListPage(tuple(parse_user(item, project) for item in page.results), page.has_next)
+        return ListPage(
+            InvitationList(parse_user(item, project) for item in page.results), page.has_next
+        )
 
     return parse_list
 

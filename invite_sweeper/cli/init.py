@@ -186,7 +186,7 @@ def _visible_organizations(base_url: str) -> Mapping[str, str]:
     """Return the organizations that the credentials can see; empty without credentials."""
     if not any(name.startswith("MONGODB_ATLAS_") for name in os.environ if _is_credential(name)):
         return {}
-    credentials = read_credentials(os.environ, Path.read_bytes)
+    credentials = read_credentials(os.environ)
     url, started_s = parse_base_url(base_url), time.monotonic()
     found: list[Mapping[str, str]] = []
 

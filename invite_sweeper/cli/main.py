@@ -19,7 +19,7 @@ from typing_extensions import override
 from invite_sweeper import __version__
 from invite_sweeper.cli.streams import print_error, secure, stdout_error
 from invite_sweeper.errors import ExitCode, RunError
-from invite_sweeper.shutdown import STDERR_FD, LastResort, install_handlers, write_if_ready
+from invite_sweeper.last_resort import STDERR_FD, LastResort, install_handlers, write_if_ready
 
 
 class _Command(NamedTuple):

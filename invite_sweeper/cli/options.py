@@ -64,6 +64,21 @@ ShardOption: TypeAlias = Annotated[
         metavar="I/N",
     ),
 ]
+PopulationOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--population",
+        help="Write every invitation seen and its decision to FILE.csv or FILE.jsonl.",
+        metavar="FILE",
+    ),
+]
+Pseudonymize: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--pseudonymize",
+        help="Write pseudonyms, not addresses; the key is in INVITE_SWEEPER_PSEUDONYM_KEY.",
+    ),
+]
 MetricsFile: TypeAlias = Annotated[
     Path | None,
     typer.Option("--metrics-file", help="Write a Prometheus textfile.", metavar="PATH"),
@@ -168,6 +183,8 @@ class RunOptions(NamedTuple):
     detailed_exitcode: bool = False
     yes: bool = False
     shard: str | None = None
+    population: str | None = None
+    pseudonymize: bool = False
     metrics_file: Path | None = None
     pushgateway: str | None = None
     deadline: str | None = None

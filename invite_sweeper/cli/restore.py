@@ -36,6 +36,7 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.results import write_json
 from invite_sweeper.cli.streams import print_error as explain
+from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Execution, loader
 from invite_sweeper.restore import (
     MAX_PER_MINUTE,
@@ -46,7 +47,7 @@ from invite_sweeper.restore import (
     check_log_intact,
     read_deletions,
 )
-from invite_sweeper.shutdown import LastResort, StopRequest, handle_signals
+from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.summary import RunSummary
 from invite_sweeper.text import escape_unprintable, pluralize
 

@@ -1,7 +1,7 @@
 """Builds the runs of a command from options, policy, earlier runs and saved plan."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial, reduce
 from typing import NamedTuple
@@ -13,10 +13,12 @@ from invite_sweeper.atlas import Credentials
 from invite_sweeper.audit import AuditLog, LogPath, PlanReader, invitation_fields
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.options import RunOptions
+from invite_sweeper.cli.population import PopulationSettings, population_run
 from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.report.population import PopulationFile
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
@@ -45,6 +47,7 @@ class CommandContext(NamedTuple):
         policy: For all organizations.
         group_id: The id of the first run, which all runs share.
         started_s: On the monotonic clock.
+        population: Where the population is written; None to not write it.
     """
 
     options: RunOptions
@@ -55,6 +58,7 @@ class CommandContext(NamedTuple):
     shard: Shard | None
     log_path: LogPath
     started_s: float
+    population: PopulationSettings | None = None
 
     @property
     def plan_context(self) -> PlanContext:
@@ -141,7 +145,28 @@ class CommandSetup:
             policy_change=self._policy_change,
         )
 
-    def run_config(self, part: RunPart) -> RunConfig:
+    def open_population(self, parts: Iterable[RunPart]) -> PopulationFile | None:
+        """Create the population file of the command, if one is to be written.
+
+        Raises:
+            RunError: It cannot be written; Atlas was not called.
+        """
+        context = self._context
+        if context.population is None:
+            return None
+        runs = tuple(
+            population_run(
+                part.policy,
+                part.run_id,
+                mode=self.mode,
+                policy_path=context.options.policy,
+                shard=context.shard,
+            )
+            for part in parts
+        )
+        return context.population.open(now=context.now, base_url=str(context.base_url), runs=runs)
+
+    def run_config(self, part: RunPart, population: PopulationFile | None = None) -> RunConfig:
         """Return the configuration of one run.
 
         Raises:
@@ -164,6 +189,7 @@ class CommandSetup:
                 part.policy.organization_ids, str(context.base_url)
             ),
             on_scope=self._change.observe_scope if self._change is not None else None,
+            population=population.for_run(part.run_id) if population is not None else None,
         )
 
     def _collect_kept_invitations(self) -> KeptInvitations | None:

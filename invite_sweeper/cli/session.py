@@ -24,16 +24,19 @@ from invite_sweeper.audit.lock import holder_path
 from invite_sweeper.cli import console, results
 from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import Output, RunOptions
+from invite_sweeper.cli.population import population_settings
 from invite_sweeper.cli.results import CommandReport
 from invite_sweeper.cli.run_setup import CommandContext, CommandSetup, RunPart
 from invite_sweeper.cli.streams import audit_copy_stream
 from invite_sweeper.errors import Interrupted, RunError, UsageError
 from invite_sweeper.files import check_distinct_files, check_replaceable
+from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics
+from invite_sweeper.report.population import PopulationFile, is_population
 from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, register_secrets
-from invite_sweeper.shutdown import LastResort, StopRequest, handle_signals
+from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.group import RunGroup
 from invite_sweeper.sweep.previous_runs import PreviousRuns
@@ -136,19 +139,26 @@ class _SweepSession:
         self._parts = self._split_by_credentials()
         self._log_path = LogPath.from_option(options.audit_log, self._policy.audit.path)
         _check_accept_policy(options, self._policy, self._log_path)
-        outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
-        check_distinct_files(outputs, protected_files(options, self._log_path, self._now))
-        check_not_log_path(outputs, self._log_path)
-        check_replaceable("--out", options.out, "a saved plan", is_ours=saved_plan.is_plan)
-        check_replaceable(
-            "--metrics-file", options.metrics_file, "a metrics file", is_ours=metrics.is_textfile
-        )
         index = environment.get("JOB_COMPLETION_INDEX")
         self._shard = (
             Shard.parse(options.shard, completion_index=index)
             if options.shard is not None
             else None
         )
+        self._population = population_settings(options, self._policy, environment, self._shard)
+        outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
+        if self._population is not None:
+            sample = self._population.path(self._now, new_run_id(self._now))
+            outputs[self._population.label] = sample
+        check_distinct_files(outputs, protected_files(options, self._log_path, self._now))
+        check_not_log_path(outputs, self._log_path)
+        check_replaceable("--out", options.out, "a saved plan", is_ours=saved_plan.is_plan)
+        check_replaceable(
+            "--metrics-file", options.metrics_file, "a metrics file", is_ours=metrics.is_textfile
+        )
+        if self._population is not None:
+            label, path = self._population.label, outputs[self._population.label]
+            check_replaceable(label, path, "a population", is_ours=is_population)
         self._log = console.configure_logging(
             quiet=options.quiet or options.quiet_progress, verbose=options.verbose
         )
@@ -206,17 +216,21 @@ class _SweepSession:
             shard=self._shard,
             log_path=self._log_path,
             started_s=self._started_s,
+            population=self._population,
         )
         setup = CommandSetup(context)
         path = self._log_path.path_of_run(now=self._now, run_id=group_id)
-        audit = self._open_log(path, group_id)
-        log_offset = audit.offset
         async with AsyncExitStack() as stack:
+            population = setup.open_population(parts)
+            if population is not None:
+                stack.enter_context(population)
+            audit = self._open_log(path, group_id)
             stack.push_async_callback(audit.close)
+            log_offset = audit.offset
             view = results.progress_view(self._options, self._log)
             stack.callback(view.close)
             runs = [
-                await stack.enter_async_context(self._run(setup, part, audit, view))
+                await stack.enter_async_context(self._run(setup, part, audit, view, population))
                 for part in parts
             ]
             group = RunGroup(runs, setup.group_config(audit, self._stop), self._stop)
@@ -224,6 +238,8 @@ class _SweepSession:
         summary = replace(
             merge_summaries([each.summary for each in ended]), audit_last_hash=audit.last_hash
         )
+        if population is not None:
+            self._report_population(population)
         if audit.copy_failure is not None:
             self._log.warning(
                 "the copy of the audit log on standard output is incomplete; the file is complete",
@@ -238,12 +254,24 @@ class _SweepSession:
         )
         return CommandReport(summary, ended, path, log_offset, setup.kept_invitations)
 
+    def _report_population(self, population: PopulationFile) -> None:
+        file = str(population.path)
+        if population.sha256 is not None:
+            self._log.info("population written", file=file, sha256=population.sha256)
+        else:
+            self._log.warning("the run did not read every list: no population written", file=file)
+
     @asynccontextmanager
     async def _run(
-        self, setup: CommandSetup, part: RunPart, audit: AuditLog, view: ProgressView
+        self,
+        setup: CommandSetup,
+        part: RunPart,
+        audit: AuditLog,
+        view: ProgressView,
+        population: PopulationFile | None,
     ) -> AsyncIterator[Run]:
         """Yield one run with its connection."""
-        config = setup.run_config(part)
+        config = setup.run_config(part, population)
         execution = self._policy.execution
         async with connect_for_run(
             self._base_url,

@@ -25,6 +25,7 @@ from invite_sweeper.policy.types import (
     Day,
     Duration,
     KnownSource,
+    PopulationPath,
     Sentence,
     Share,
     Status,
@@ -231,6 +232,14 @@ class AuditSettings(StrictModel):
     path: Text = _setting(
         default="audit/invite-sweeper.jsonl",
         description="Path of the log; the file and its folder are created if missing.",
+    )
+    population: PopulationPath = Field(
+        default=None,
+        description=(
+            "File.csv or file.jsonl for every invitation seen, with its decision; may contain "
+            "{date} and {run_id}. null for none."
+        ),
+        examples=["population-{date}.csv"],
     )
 
 

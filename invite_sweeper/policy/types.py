@@ -4,13 +4,14 @@ import re
 import unicodedata
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from pathlib import PurePath
 from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from invite_sweeper.models import INVITED_STATUSES, MembershipStatus, Source
-from invite_sweeper.policy.messages import closest, join_or
+from invite_sweeper.policy.messages import Placeholder, closest, join_or
 
 # Durations: `90s`, `30m`, `12h`, `14d`, `2w`, or ISO 8601 (`P14D`).
 
@@ -198,6 +199,28 @@ def _unknown_value_error(value: object, allowed: tuple[str, ...], name: str) -> 
     )
 
 
+_POPULATION_SUFFIXES = (".csv", ".jsonl")
+_PATH_PLACEHOLDER = re.compile(r"\{(date|run_id)\}")
+
+
+def population_path_issue(path: str) -> tuple[str, str] | None:
+    """Return what is wrong with the path of a population file, and the hint; None if nothing."""
+    directory, _, name = path.rpartition("/")
+    if PurePath(name).suffix not in _POPULATION_SUFFIXES:
+        return "does not end with .csv or .jsonl", "write FILE.csv or FILE.jsonl"
+    if re.search("[{}]", directory + _PATH_PLACEHOLDER.sub("", name)):
+        hint = "write `{date}` or `{run_id}` in the file's name, or remove the braces"
+        return "contains braces that are not a placeholder", hint
+    return None
+
+
+def _population_path(value: str | None) -> str | None:
+    issue = None if value is None else population_path_issue(value)
+    if issue is not None:
+        raise value_error(*issue)
+    return value
+
+
 def _collapse_whitespace(value: str) -> str:
     return " ".join(value.split())
 
@@ -222,6 +245,12 @@ Text: TypeAlias = Annotated[
 ]
 Sentence: TypeAlias = Annotated[
     str, AfterValidator(_collapse_whitespace), AfterValidator(_clean_text)
+]
+PopulationPath: TypeAlias = Annotated[
+    str | None,
+    AfterValidator(_population_path),
+    BeforeValidator(lambda value: None if value is Placeholder.EMPTY else value),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"\.(csv|jsonl)$"}, {"type": "null"}]}),
 ]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
 AtlasId: TypeAlias = Annotated[

@@ -12,6 +12,7 @@ from typing import Final, Protocol, TypeAlias
 from invite_sweeper.errors import AtlasUnavailable, GuardRefused, RunError
 from invite_sweeper.models import (
     Invitation,
+    InvitationList,
     ListRef,
     ListUnreadable,
     Project,
@@ -32,7 +33,7 @@ class ListReader(Protocol):
 
     async def invitations(
         self, project: Project, source: Source
-    ) -> tuple[Invitation, ...] | ListUnreadable | ProjectGone:
+    ) -> InvitationList | ListUnreadable | ProjectGone:
         """Return all invitations of one list, or why they are not known."""
         ...
 
@@ -46,7 +47,7 @@ class ListedInvitations:
     """A list that was read completely, and its invitations."""
 
     list_ref: ListRef
-    invitations: tuple[Invitation, ...]
+    invitations: InvitationList
 
 
 ListOutcome: TypeAlias = ListedInvitations | ListUnreadable | ProjectGone
@@ -211,12 +212,13 @@ class _Workers:
                 await self._deliver(ListRef(project, source), found)
 
     async def _deliver(
-        self, list_ref: ListRef, found: tuple[Invitation, ...] | ListUnreadable | ProjectGone
+        self, list_ref: ListRef, found: InvitationList | ListUnreadable | ProjectGone
     ) -> None:
         self._projects_gone[list_ref.source] += isinstance(found, ProjectGone)
-        if isinstance(found, tuple):
+        if isinstance(found, InvitationList):
             named = tuple(map(self._scope.with_project_names, found))
-            await self._on_list(ListedInvitations(list_ref, await self.teams.link(named)))
+            linked = InvitationList(await self.teams.link(named), found.rows)
+            await self._on_list(ListedInvitations(list_ref, linked))
         elif not isinstance(found, SourceRetired) or self._record_retired(found):
             await self._on_list(found)
 

@@ -89,6 +89,7 @@ class RunGroup:
         except RunError as error:
             if len(self._runs) > 1:
                 error.message = f"{_describe_organizations(run)}: {error.message}"
+            run.fail_population(error.message)
             self._results[run] = await run.finish(error)
 
     async def _check_and_sweep(self, runs: Sequence[Run]) -> None:
@@ -145,6 +146,9 @@ class RunGroup:
             await plan.finish(lists)
         for run in runs:
             run.estimate()
+            run.end_population()
+        for run in runs:
+            run.record_population_hash()
 
     def _warn_about_policy(self, runs: Sequence[Run]) -> None:
         """Warn about patterns and keep entries that matched nothing in any organization."""

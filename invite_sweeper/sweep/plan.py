@@ -180,6 +180,7 @@ class PlanBuilder:
         decision_filter: May keep invitations that the policy alone would delete; see
             `selection.decision_filter`.
         organization_of: The organization's id by project id, for lists that cannot be read.
+        on_list: Called with each list and the decisions about its invitations.
 
     Attributes:
         trim: The oldest stale invitations so far; None without `over_limit: trim`.
@@ -203,12 +204,14 @@ class PlanBuilder:
         now: datetime,
         decision_filter: Callable[[Decision], Decision] = lambda decision: decision,
         organization_of: Mapping[str, str] = _NO_ORGANIZATIONS,
+        on_list: Callable[[ListOutcome, Sequence[Decision]], None] = lambda *_: None,
     ) -> None:
         self._log = log
         self._selector = selector
         self._now = now
         self._decision_filter = decision_filter
         self._organization_of = organization_of
+        self._on_list = on_list
         self._unsynced = 0
         self.trim = OldestFirst(limits) if limits.over_limit == "trim" else None
         self.organizations: dict[str, OrganizationCounts] = {}
@@ -225,6 +228,7 @@ class PlanBuilder:
 
     async def add(self, outcome: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
+        decisions: Sequence[Decision] = ()
         if isinstance(outcome, ProjectGone):
             self._add_gone(outcome.project_id)
         elif isinstance(outcome, SourceRetired):
@@ -234,10 +238,9 @@ class PlanBuilder:
         else:
             self.seen_by_source[outcome.list_ref.source.value] += len(outcome.invitations)
             decide, decision_filter = self._selector.decide, self._decision_filter
-            self._decide(
-                outcome.list_ref.project.org_id,
-                [decision_filter(decide(invitation)) for invitation in outcome.invitations],
-            )
+            decisions = [decision_filter(decide(invitation)) for invitation in outcome.invitations]
+            self._decide(outcome.list_ref.project.org_id, decisions)
+        self._on_list(outcome, decisions)
         if self._unsynced > _LINES_PER_SYNC:
             self._unsynced = 0
             await self._log.sync()

@@ -5,12 +5,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final, Protocol
 
 from invite_sweeper.audit import AuditLog, OpenIntent, PlanReader, SweepRecorder
-from invite_sweeper.errors import CredentialsRefused, Interrupted, RunError
+from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, RunError
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
     DeletionResult,
@@ -34,6 +35,7 @@ from invite_sweeper.sweep.selection import Decision, Selector, no_filter
 from invite_sweeper.sweep.summary import (
     RunCounts,
     RunResult,
+    RunSummary,
     RunWarning,
     removed_member_warning,
     retired_warning,
@@ -129,6 +131,27 @@ class ProgressView(Protocol):
         ...
 
 
+class PopulationRecorder(Protocol):
+    """Records every invitation that a run sees, with its decision."""
+
+    @property
+    def sha256(self) -> str | None:
+        """The hash of what was recorded; None before it is complete."""
+        ...
+
+    def add_list(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
+        """Record one list; raise AuditLogError if that fails."""
+        ...
+
+    def end(self, summary: RunSummary) -> None:
+        """Record the totals, before anything is deleted; raise AuditLogError if that fails."""
+        ...
+
+    def fail(self, reason: str) -> None:
+        """Record that the run did not read all its lists; raise AuditLogError if that fails."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """The configuration of one run.
@@ -142,6 +165,7 @@ class RunConfig:
         previous_population: What the last complete runs left; None to ignore a drop.
         open_intents: Intents that an interrupted run left without an outcome.
         on_scope: Called with all projects, before a shard selects some.
+        population: Records every invitation that the run sees; None to not record them.
     """
 
     policy: Policy
@@ -156,6 +180,7 @@ class RunConfig:
     previous_population: Population | None = None
     open_intents: tuple[OpenIntent, ...] = ()
     on_scope: Callable[[RunScope], None] | None = None
+    population: PopulationRecorder | None = None
 
     @property
     def limits(self) -> Limits:
@@ -359,6 +384,7 @@ class Run:
             config.now,
             config.decision_filter,
             organization_of | {org_id: org_id for org_id in scope.organizations},
+            config.population.add_list if config.population is not None else lambda *_: None,
         )
         self.counts.plan = plan
         sources = config.policy.sources
@@ -377,6 +403,30 @@ class Run:
             self.warnings.warn(*warnings)
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
+
+    def end_population(self) -> None:
+        """Record the totals of the plan in the population file.
+
+        Raises:
+            AuditLogError: The file cannot be written; nothing was deleted.
+        """
+        if self.config.population is not None:
+            self.config.population.end(self.counts.summary())
+
+    def fail_population(self, reason: str) -> None:
+        """Record in the population file that the run did not read all its lists.
+
+        A file that cannot be written makes `end_population` of every run fail, so nothing is
+        deleted.
+        """
+        if self.config.population is not None:
+            with suppress(AuditLogError):
+                self.config.population.fail(reason)
+
+    def record_population_hash(self) -> None:
+        """Take the hash of the population file, once all runs of the command have ended theirs."""
+        if self.config.population is not None:
+            self.counts.population_sha256 = self.config.population.sha256
 
     async def sweep(self, breaker: CircuitBreaker) -> None:
         """Delete what the plan contains; each deletion gets an outcome.

@@ -322,6 +322,7 @@ class RunCounts:
         recovered: Deletions that an interrupted run left open, by outcome; not in `outcomes`.
         visible_projects: By organization, before policy and shard select some.
         removed: Invitations that are no longer pending after this run's deletions, by source.
+        population_sha256: Hash of the population file; None if none was written.
     """
 
     def __init__(
@@ -355,6 +356,7 @@ class RunCounts:
         self.recovered: Counter[Outcome] = Counter()
         self.visible_projects: Mapping[str, int] = {}
         self.removed: Counter[str] = Counter()
+        self.population_sha256: str | None = None
 
     def population(self) -> Population:
         """Return what the run found so far."""
@@ -463,7 +465,7 @@ class RunCounts:
         return RunResult(summary, error, self.reached_atlas)
 
     def _extra_log_fields(self) -> dict[str, object]:
-        """Return what later runs compare with, and for the HTML report ages and keep entries."""
+        """Return what later runs compare with, evidence, and for the report ages and entries."""
         plan = self.plan
         if plan is None:
             return {}
@@ -476,11 +478,14 @@ class RunCounts:
             }
             for entry in self._keep
         ]
-        return {
+        fields: dict[str, object] = {
             "kept_ages": plan.kept_ages.to_field(),
             "keep_entries": entries,
             "remaining": self._remaining(),
         }
+        if self.population_sha256 is not None:
+            fields["population_sha256"] = self.population_sha256
+        return fields
 
     def _final_summary(self, error: RunError | None) -> RunSummary:
         summary = self.summary()

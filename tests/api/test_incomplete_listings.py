@@ -77,6 +77,33 @@ async def test_last_page_of_users_may_be_empty_or_repeat(connecting, answering):
     assert [one.id for one in found] == [object_id(1)]
 
 
+async def test_complete_list_counts_the_rows_that_atlas_sent(connecting, answering):
+    found = await users_of(
+        connecting,
+        answering,
+        json.dumps(page(user(1), user(2), has_next=True)),
+        json.dumps(page(user(2), user(3))),
+    )
+    assert (len(found), found.rows) == (3, 4)
+
+
+async def test_unreadable_list_counts_the_rows_of_the_pages_before(connecting, answering):
+    found = await users_of(
+        connecting,
+        answering,
+        json.dumps(page(user(1), user(2), has_next=True)),
+        json.dumps(page(user(2), has_next=True)),
+    )
+    assert isinstance(found, ListUnreadable)
+    assert (found.rows, found.org_id) == (3, ORG)
+
+
+async def test_list_whose_second_page_fails_counts_the_rows_of_the_first(connecting, answering):
+    found = await users_of(connecting, answering, json.dumps(page(user(1), has_next=True)), "{")
+    assert isinstance(found, ListUnreadable)
+    assert found.rows == 1
+
+
 async def test_user_listed_with_two_statuses_has_none_that_a_rule_could_match(
     connecting, answering
 ):

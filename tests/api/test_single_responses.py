@@ -231,7 +231,7 @@ async def test_body_of_a_200_or_202_must_be_an_object_for_a_deletion_to_count(
 async def test_404_with_group_not_found_is_a_project_gone(connecting, answering):
     answering.get(INVITES, status=404, payload=error("GROUP_NOT_FOUND"))
 
-    assert await list_invitations(connecting) == ProjectGone(PROJECT, ALPHA.name)
+    assert await list_invitations(connecting) == ProjectGone(PROJECT, ALPHA.name, ALPHA.org_id)
 
 
 @pytest.mark.parametrize("code", [None, "RESOURCE_NOT_FOUND", "group_not_found", "NOT_FOUND"])

@@ -128,12 +128,21 @@ def measured(load: Load, command: Sequence[str], **variables: str) -> Took:
     )
 
 
-def swept(load: Load, *, audit: Path, dry_run: bool = False, program: Sequence[str] = OURS) -> Took:
-    """Run the program with its audit log in a new folder below `audit`."""
+def swept(
+    load: Load,
+    *,
+    audit: Path,
+    dry_run: bool = False,
+    program: Sequence[str] = OURS,
+    population: str | None = None,
+) -> Took:
+    """Run the program with its audit log, and a population, in a new folder below `audit`."""
     with tempfile.TemporaryDirectory(dir=audit) as folder:
         policy = Path(folder) / "policy.yaml"
         policy.write_bytes(policy_bytes(wide_policy(f"{folder}/audit.jsonl")))
         what = ["plan"] if dry_run else ["sweep", "--yes"]
+        if population is not None:
+            what += ["--population", f"{folder}/{population}"]
         took = measured(load, [*program, *what, "--policy", str(policy), "--output", "json"])
     left = load.invitations if dry_run else 0
     assert (took.deleted, took.left) == (load.invitations - left, left)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from invite_sweeper.shutdown import LastResort
+from invite_sweeper.last_resort import LastResort
 
 LONG_S = 10_000.0
 

@@ -93,6 +93,12 @@ def test_roles_that_are_not_strings_are_left_out():
     assert parse({**INVITATION, "roles": ["GROUP_OWNER", None, 3]})[0].roles == ("GROUP_OWNER",)
 
 
+def test_rows_of_a_list_include_an_id_listed_twice():
+    item = {"id": object_id(1), "username": "a@example.com"}
+    found = parse(item, item, {"id": object_id(2)})
+    assert (len(found), found.rows) == (2, 3)
+
+
 def test_id_listed_twice_is_one_invitation():
     assert len(parse(INVITATION, INVITATION)) == 1
 

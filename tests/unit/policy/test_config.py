@@ -39,8 +39,10 @@ def policies_under(folder):
             continue
         keys = yaml.safe_load(text)
         whole = "organizations" in keys
-        inside = text if whole else next(v for v in keys.values() if "organizations:" in str(v))
-        found[path.relative_to(ROOT).as_posix()] = inside
+        values = [text] if whole else [v for v in keys.values() if "organizations:" in str(v)]
+        inside = next((each for each in values if isinstance(each, str)), None)
+        if inside is not None:
+            found[path.relative_to(ROOT).as_posix()] = inside
     return found
 
 

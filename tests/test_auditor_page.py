@@ -1,0 +1,215 @@
+"""What deploy/README.md promises an auditor: each command works, each answer is true."""
+
+import csv
+import hashlib
+import hmac
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from running import desk_in
+
+README = (Path(__file__).parent.parent / "deploy" / "README.md").read_text("utf-8")
+SECTION = README.partition("## What an auditor gets\n")[2].partition("\n## ")[0]
+COMMANDS = [
+    line
+    for block in re.findall(r"^```sh\n(.*?)^```$", SECTION, re.DOTALL | re.MULTILINE)
+    for line in block.splitlines()
+]
+KEY = "0123456789abcdef0123456789abcdef"
+DAYS = timedelta(days=1)
+
+
+def command(*words):
+    (found,) = [each for each in COMMANDS if all(word in each for word in words)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A simulated Atlas with stale, young and protected invitations, and an approver's key."""
+    folder = tmp_path_factory.mktemp("auditor")
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "approver").write_bytes(private)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (folder / "approver.pub").write_bytes(public)
+    with desk_in(folder) as found:
+        for number in range(3):
+            project = found.sim.add_project(f"Project {number}")
+            found.projects.append(project)
+            for name, days in (("ada", 20), ("bo", 2), ("cyd@board", 20)):
+                address = f"{name}.{number}@example.com"
+                if "board" in name:
+                    address = f"cyd.{number}@board.example.com"
+                found.sim.invite(project, address, age=days * DAYS)
+        found.keys["keep"] = [
+            {
+                "name": "board",
+                "usernames": ["*@board.example.com"],
+                "reason": "they travel",
+                "until": "2099-03-31",
+            }
+        ]
+        found.write_policy()
+        found.before = {i for each in found.projects for i in found.sim.invitations(each)}
+        yield found
+
+
+@pytest.fixture(scope="module")
+def results(desk):
+    """Run each command of the page in its order; return its output by command."""
+    environment = {
+        **desk.environment,
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "INVITE_SWEEPER_PSEUDONYM_KEY": KEY,
+    }
+    found = {}
+    for line in COMMANDS:
+        found[line] = subprocess.run(
+            line.replace("invite-sweeper ", f"{sys.executable} -m invite_sweeper ", 1),
+            shell=True,
+            cwd=desk.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def lines(desk, results):
+    return (desk.folder / "population.csv").read_text("utf-8").splitlines()
+
+
+@pytest.fixture(scope="module")
+def rows(lines):
+    return list(csv.DictReader(line for line in lines if not line.startswith("#")))
+
+
+@pytest.fixture(scope="module")
+def finished(results):
+    """The `run_finished` line of the sweep, as the page's command shows it."""
+    shown = results[command("--event run_finished")].stdout.splitlines()
+    return json.loads(shown[-1])
+
+
+def comments(lines, event):
+    prefix = f"# {event}: "
+    return [json.loads(line.removeprefix(prefix)) for line in lines if line.startswith(prefix)]
+
+
+def test_every_command_of_the_page_works_in_its_order(results):
+    assert len(results) >= 8
+    failed = {c: (d.returncode, d.stderr[-300:]) for c, d in results.items() if d.returncode}
+    assert failed == {}
+
+
+def test_population_has_one_row_for_each_invitation_with_its_decision(desk, rows):
+    assert Counter(row["invitation_id"] for row in rows) == dict.fromkeys(desk.before, 1)
+    assert Counter((row["decision"], row["reason"]) for row in rows) == {
+        ("stale", "forgotten"): 3,
+        ("kept", "too_young"): 3,
+        ("kept", "keep:board"): 3,
+    }
+    for row in rows:
+        assert all(row[name] for name in ("username", "roles", "inviter", "created_at"))
+        assert row["expires_at"] > row["created_at"]
+
+
+def test_population_names_its_host_request_scope_policy_and_instant(desk, lines):
+    (head,), (run,) = comments(lines, "population"), comments(lines, "run")
+    policy = (desk.folder / "policy.yaml").read_bytes()
+    assert head["host"] == desk.base_url
+    assert head["now"].endswith("Z")
+    assert run["query"]["lists"]["invites"] == "GET /api/atlas/v2/groups/{}/invites"
+    assert run["query"]["projects"]["include"] == ["*"]
+    assert run["policy_sha256"] == hashlib.sha256(policy).hexdigest()
+
+
+def test_population_has_a_line_for_each_list_and_says_that_it_is_complete(desk, lines):
+    lists = comments(lines, "list")
+    assert {each["project_id"] for each in lists} == set(desk.projects)
+    for each in lists:
+        assert (each["complete"], each["rows"], each["host"]) == (True, 3, desk.base_url)
+        assert each["read_at"].endswith("Z")
+    assert comments(lines[-1:], "totals")[0]["complete"] is True
+
+
+def test_totals_of_the_population_are_those_of_the_run(lines, rows, finished):
+    (totals,) = comments(lines[-1:], "totals")
+    names = "projects_seen", "projects_unreadable", "invitations_seen", "stale", "trimmed", "kept"
+    assert {name: totals[name] for name in names} == {name: finished[name] for name in names}
+    assert totals["kept_by_reason"] == finished["kept_by_reason"]
+    assert len(rows) == totals["invitations_seen"] == totals["stale"] + totals["kept"]
+
+
+def test_log_shows_what_was_deleted_and_an_intent_before(desk, results):
+    shown = results[command("--outcome deleted")].stdout.splitlines()
+    deleted = [json.loads(line)["invitation_id"] for line in shown]
+    assert sorted(deleted) == sorted(desk.sim.deleted)
+    assert len(deleted) == 3
+    events = [(line["event"], line.get("invitation_id")) for line in desk.lines()]
+    for each in deleted:
+        assert events.index(("intent", each)) < events.index(("outcome", each))
+
+
+def test_exceptions_have_a_reason_an_end_and_their_invitations(rows, finished):
+    (entry,) = finished["keep_entries"]
+    assert entry == {
+        "name": "board",
+        "reason": "they travel",
+        "until": "2099-03-31",
+        "matched": 3,
+    }
+    assert sum(row["reason"] == "keep:board" for row in rows) == 3
+
+
+def test_plan_without_its_approval_deletes_nothing(desk, results, tmp_path):
+    shutil.copy(desk.folder / "plan.jsonl", tmp_path)
+    arguments = ("--plan", str(tmp_path / "plan.jsonl"), "--require-approval", "approver.pub")
+    done = desk.sweep(*arguments)
+    assert (done.code, len(desk.sim.deleted)) == (3, 3)
+    assert "The plan is not approved with the key approver.pub." in done.err
+
+
+def test_run_names_the_approved_plan(desk, results):
+    lines = (desk.folder / "plan.jsonl").read_text().splitlines()
+    started = [line["plan_sha256"] for line in desk.lines("run_started") if "plan_sha256" in line]
+    assert started[:1] == [json.loads(lines[-1])["sha256"]]
+
+
+def test_log_proves_the_population(desk, results, finished):
+    digest = results[command("sha256sum")].stdout.split()[0]
+    assert finished["population_sha256"] == digest
+    forged = desk.folder / "forged.jsonl"
+    forged.write_text(desk.log_path.read_text().replace(digest, "0" * 64))
+    assert desk.run("audit", "verify", "forged.jsonl").code == 3
+
+
+def test_pseudonyms_can_be_found_again_with_the_key(desk, results):
+    text = (desk.folder / "pseudonyms.csv").read_text("utf-8")
+    address = "bo.0@example.com"
+    assert "@" not in text
+    assert hmac.new(KEY.encode(), address.encode(), hashlib.sha256).hexdigest() in text
+    openssl = shutil.which("openssl")
+    if openssl is not None:
+        recipe = re.search(r"`(printf .*? \| openssl .*?)`", SECTION)[1]
+        recipe = recipe.replace("ada@example.com", address).replace("KEY", KEY)
+        shown = subprocess.run(recipe, shell=True, capture_output=True, text=True, check=True)
+        assert shown.stdout.split()[-1] in text
