@@ -1,11 +1,13 @@
 """Output files: paths that would overwrite each other, and targets that may be replaced."""
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
+from typing import BinaryIO
 
 from invite_sweeper.errors import UsageError
 
@@ -56,3 +58,23 @@ def regular_file_target(path: Path) -> Path | None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     return path.resolve() if stat.S_ISREG(mode) else None
+
+
+def open_regular(path: Path, *, follow_links: bool = True) -> BinaryIO:
+    """Open a regular file for reading.
+
+    A pipe without a writer would block, and a device such as `/dev/zero` has no end.
+
+    Raises:
+        OSError: It cannot be opened, or is not a regular file.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    if not follow_links:
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, "it is a symbolic link")
+        flags |= os.O_NOFOLLOW
+    file = io.BufferedReader(io.FileIO(path, opener=lambda name, _: os.open(name, flags)))
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "it is not a regular file")

@@ -25,6 +25,7 @@ from invite_sweeper.audit import AuditLog, LogPath, RunLock, open_intents, sort_
 from invite_sweeper.cli import console
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     BaseUrl,
@@ -34,7 +35,6 @@ from invite_sweeper.cli.options import (
     RunOptions,
     Verbose,
 )
-from invite_sweeper.cli.results import write_json
 from invite_sweeper.cli.streams import print_error as explain
 from invite_sweeper.policy import Execution, loader
 from invite_sweeper.restore import (

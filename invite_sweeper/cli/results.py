@@ -1,6 +1,7 @@
 """Results of a run: output on stdout, exit code, metrics and notifications."""
 
 import asyncio
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,13 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-import orjson
 from rich.console import Console
+from rich.text import Text
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.cli.console import stdout_console
-from invite_sweeper.cli.options import Output, RunOptions
+from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
 from invite_sweeper.cli.streams import print_error as explain
 from invite_sweeper.errors import AuditLogError, ExitCode, RunError
 from invite_sweeper.models import Logger
@@ -28,7 +30,7 @@ from invite_sweeper.report.tables import show, show_plan
 from invite_sweeper.report.webhooks import send_end, send_start
 from invite_sweeper.sweep.run import ProgressView
 from invite_sweeper.sweep.summary import RunResult, RunSummary, merge_summaries
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import escape_unprintable, pluralize
 
 
 class RunReport(NamedTuple):
@@ -38,6 +40,7 @@ class RunReport(NamedTuple):
         result: None if the run could not start; `error` has the reason.
         log_file: Its audit log, in which it starts at byte `log_offset`.
         kept_invitations: The invitations to list as kept; None without `--verbose`.
+        plan_saved: The plan was saved to the file of `--out`.
     """
 
     result: RunResult | None
@@ -45,9 +48,7 @@ class RunReport(NamedTuple):
     log_file: Path = Path()
     log_offset: int = 0
     kept_invitations: KeptInvitations | None = None
-
-
-_JSON = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
+    plan_saved: bool = False
 
 
 class ClosableProgressView(ProgressView, Protocol):
@@ -88,12 +89,6 @@ def report_run(
     if result.error is not None:
         explain(result.error)
     return result.summary.exit_code
-
-
-def write_json(result: Mapping[str, object]) -> None:
-    """Write a result to stdout as one line of JSON."""
-    sys.stdout.buffer.write(orjson.dumps(result, option=_JSON))
-    sys.stdout.buffer.flush()
 
 
 _PRIORITY_CODES = (ExitCode.INTERRUPTED, ExitCode.AUDIT)
@@ -257,6 +252,22 @@ def _load_view(
         )
     except OSError:
         return RunView()
+
+
+def report_saved_plan(options: RunOptions, plan: Path, log: Logger) -> None:
+    """Write where the plan is and the next commands; a sweep has deleted what it lists."""
+    show = shlex.join(("invite-sweeper", "plan", "show", str(plan)))
+    words = ["invite-sweeper", "sweep", "--policy", str(options.policy), "--plan", str(plan)]
+    words += ["--base-url", options.base_url] if options.base_url != DEFAULT_BASE_URL else []
+    words += ["--audit-log", options.audit_log] if options.audit_log is not None else []
+    apply = shlex.join(words)
+    if options.output is Output.JSON:
+        log.info("plan saved", file=str(plan), show=show, apply=apply)
+    elif not options.quiet:
+        lines = [f"Plan saved to {plan}.", f"  Show it: {show}"]
+        lines += [f"  Delete what it lists: {apply}"] if options.dry_run else []
+        for line in lines:
+            stdout_console().print(Text(escape_unprintable(line)), soft_wrap=True)
 
 
 async def notify_start(

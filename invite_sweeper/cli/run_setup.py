@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial, reduce
+from pathlib import Path
 from typing import NamedTuple
 
 from yarl import URL
@@ -19,6 +20,7 @@ from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
+from invite_sweeper.sweep.approval import key_fingerprint, require_approval
 from invite_sweeper.sweep.guards import Population
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
 from invite_sweeper.sweep.previous_runs import (
@@ -36,6 +38,7 @@ from invite_sweeper.sweep.saved_plan import (
 )
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision, Selector, decision_filter
+from invite_sweeper.sweep.summary import RunSummary
 
 
 class RunContext(NamedTuple):
@@ -65,6 +68,8 @@ class RunContext(NamedTuple):
             base_url=str(self.base_url),
             organizations=tuple(sorted(self.policy.organization_ids)),
             policy_sha256=self.policy.sha256,
+            policy_path=str(self.options.policy.absolute()),
+            audit_log=str(Path(self.log_path.template).absolute()),
         )
 
 
@@ -77,6 +82,7 @@ class RunSetup:
     Attributes:
         dry_run: Requested, or forced by the quarantine of a changed policy.
         kept_invitations: Collects the kept invitations; None without `--verbose`.
+        plan_saved: The plan was saved to the file of `--out`.
     """
 
     def __init__(self, context: RunContext) -> None:
@@ -89,6 +95,7 @@ class RunSetup:
         )
         self.dry_run = context.options.dry_run or self._change is not None
         self.kept_invitations = self._collect_kept_invitations()
+        self.plan_saved = False
         self._remaining_org_invitations = (
             RemainingOrgInvitations() if len(context.policy.sources) > 1 else None
         )
@@ -157,7 +164,7 @@ class RunSetup:
             max_age=max_age,
         )
         if key is not None:
-            saved_plan.require_approval(path, saved.digest, key)
+            require_approval(path, saved, key)
         if self._previous_runs.was_applied(saved.digest):
             raise GuardRefused(
                 f"The plan {path} has already been applied.",
@@ -178,7 +185,7 @@ class RunSetup:
         previous = load_policy_copy(context.log_path, last or "")
         return PolicyChange(Selector(previous, context.now) if previous is not None else None)
 
-    def _confirmation(self, audit: AuditLog, stop: StopRequest) -> Confirmation | None:
+    def _confirmation(self, audit: AuditLog, stop: StopRequest) -> Confirmation[RunSummary] | None:
         options = self._context.options
         if self.dry_run or options.yes or not Confirmation.is_interactive():
             return None
@@ -200,6 +207,8 @@ class RunSetup:
         }
         if self._saved_plan is not None:
             fields["plan_sha256"] = self._saved_plan.digest
+            if (key := context.options.plan and context.options.plan.require_approval) is not None:
+                fields["plan_approved_by"] = key_fingerprint(key)
         return fields
 
     def _decision_filter(self) -> Callable[[Decision], Decision]:
@@ -228,6 +237,7 @@ class RunSetup:
                 self._context.plan_context,
                 self._planned_rows(audit, spans),
             )
+            self.plan_saved = True
         difference = (
             tuple(self._plan_filter.describe_difference()) if self._plan_filter is not None else ()
         )

@@ -32,8 +32,8 @@ from invite_sweeper.files import check_distinct_files
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep import saved_plan
+from invite_sweeper.sweep.approval import signature_path
 from invite_sweeper.sweep.run import ProgressView, Run
-from invite_sweeper.sweep.saved_plan import signature_path
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.summary import RunCounts, RunResult, RunSummary, merge_summaries
 
@@ -76,7 +76,9 @@ class SingleRun:
             audit_log=str(path),
             last_hash=result.summary.audit_last_hash,
         )
-        return RunReport(result, result.error, path, log_offset, setup.kept_invitations)
+        return RunReport(
+            result, result.error, path, log_offset, setup.kept_invitations, setup.plan_saved
+        )
 
     def _open_log(self, path: Path) -> AuditLog:
         copy = audit_copy_stream() if self._context.log_path.copy_to_stdout else None
@@ -243,6 +245,8 @@ class _SweepSession:
             reports = [await self._run_one(part) for part in self._parts]
             self._warn(tuple(results.failure_messages(self._options, reports)))
             code = results.report_all(self._options, reports)
+            if self._options.out is not None and any(each.plan_saved for each in reports):
+                results.report_saved_plan(self._options, self._options.out, self._log)
             await self._notify_end(reports, code)
         return code
 

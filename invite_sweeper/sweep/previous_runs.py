@@ -89,7 +89,15 @@ class PreviousRuns:
 
     def was_applied(self, digest: str) -> bool:
         """Return whether a sweep has completed this plan; an interrupted one has not."""
-        return any(_is_applied_by(run, digest) for run in read_runs(*self.files))
+        return self.applied_by(digest) is not None
+
+    def applied_by(self, digest: str) -> RunRecord | None:
+        """Return the sweep that completed this plan; None without one."""
+        return next((run for run in read_runs(*self.files) if _is_applied_by(run, digest)), None)
+
+    def contains(self, run_id: str) -> bool:
+        """Return whether the logs have a run."""
+        return any(run.run_id == run_id for run in read_runs(*self.files))
 
     def last_policy_sha256(self) -> str | None:
         """Return the hash of the last sweep's policy; None without a sweep."""
