@@ -171,6 +171,10 @@ class RunError(Exception):
     def __str__(self) -> str:
         return " ".join(part for part in (self.message, self.consequence, self.hint) if part)
 
+    def to_json(self) -> dict[str, str]:
+        """Return the parts of the error, as `--output json` writes them."""
+        return {"message": self.message, "consequence": self.consequence, "hint": self.hint}
+
 
 class UsageError(RunError):
     """Wrong usage: options, environment, missing or ambiguous credentials."""

@@ -18,11 +18,6 @@ def write_json(result: Mapping[str, object]) -> None:
     sys.stdout.buffer.flush()
 
 
-def error_fields(error: RunError) -> dict[str, str]:
-    """Return the parts of an error, as the contract names them."""
-    return {"message": error.message, "consequence": error.consequence, "hint": error.hint}
-
-
 @contextmanager
 def errors_as_json(output: Output) -> Iterator[None]:
     """With `--output json`, also write an error that leaves the block to stdout."""
@@ -30,5 +25,5 @@ def errors_as_json(output: Output) -> Iterator[None]:
         yield
     except RunError as error:
         if output is Output.JSON:
-            write_json({"exit_code": int(error.exit_code), "error": error_fields(error)})
+            write_json({"exit_code": int(error.exit_code), "error": error.to_json()})
         raise

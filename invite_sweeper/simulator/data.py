@@ -102,11 +102,16 @@ class User:
 
 @dataclass(slots=True)
 class Organization:
-    """An organization and its users. Its projects refer to it by id."""
+    """An organization and its users. Its projects refer to it by id.
+
+    Attributes:
+        federated: New users become active members at once, without an acceptance.
+    """
 
     id: str
     name: str
     users: dict[str, User] = field(default_factory=dict)
+    federated: bool = False
 
 
 class RemovedUser(NamedTuple):

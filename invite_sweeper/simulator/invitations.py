@@ -202,6 +202,8 @@ def _invite_user(
     user_id = call.sim.add_user(
         name,
         target_organization.id,
+        # Source: Atlas documentation, invitations (read 2026-11).
+        status="ACTIVE" if target_organization.federated else "PENDING",
         org_roles=org_roles,
         group_roles=group_roles,
         team_ids=teams,
