@@ -493,18 +493,12 @@ def test_restore_without_a_terminal_says_before_the_first_post_that_the_log_is_u
 # --- how many ----------------------------------------------------------------------------------
 
 
-def test_26_users_are_refused_by_default_and_the_hint_restores_them(desk):
+def test_26_users_are_refused_by_default_before_the_first_post(desk):
     swept(desk, users=26)
     result = restore(desk, code=3)
     assert (result["to_restore"], result["exit_code"]) == (26, 3)
     assert desk.sim.request_log.received["POST"] == 0
     assert "--max 26" in result["error"]["hint"]
-    assert restore(desk, "--max", "26")["restored"] == 26
-
-
-def test_25_users_are_restored_by_default(desk):
-    swept(desk, users=25)
-    assert restore(desk)["restored"] == 25
 
 
 def test_max_counts_users_who_are_missing_and_0_invites_no_one(desk):
