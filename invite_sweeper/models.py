@@ -400,7 +400,11 @@ class InviteStatus(Enum):
     """The status of one POST that invites a user again."""
 
     CREATED = auto()
-    """Atlas confirmed it."""
+    """Atlas confirmed a pending invitation."""
+    ACTIVE = auto()
+    """Atlas added the user at once as an active member."""
+    UNREADABLE = auto()
+    """Atlas confirmed it, but not whether the user is pending or active: do not send it again."""
     ALREADY_PRESENT = auto()
     """The user is already invited or a member (409)."""
     RETRY_LATER = auto()

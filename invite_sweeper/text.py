@@ -3,7 +3,7 @@
 import fnmatch
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from unicodedata import category, normalize
 
 
@@ -15,6 +15,15 @@ def pluralize(number: int, singular: str, plural: str | None = None) -> str:
 def plural_form(number: int, singular: str, plural: str) -> str:
     """Return the word that agrees with a number: `is` or `are`, `has` or `have`."""
     return singular if number == 1 else plural
+
+
+def describe_duration(duration: timedelta) -> str:
+    """Return a duration in whole units that suit its size: `90 seconds`, `25 hours`, `29 days`."""
+    seconds = duration.total_seconds()
+    for unit, size_s in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= 2 * size_s:
+            return pluralize(int(seconds // size_s), unit)
+    return pluralize(int(seconds), "second")
 
 
 def casefold_visible(name: str) -> str:

@@ -1,6 +1,7 @@
 """Fakes for the tests of a restore: an Atlas with scripted replies, an audit log, a clock."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from builders import invitation
@@ -17,6 +18,8 @@ from invite_sweeper.restore import DeletedInvitation, RestoreResult
 from invite_sweeper.text import casefold_visible
 
 SENT = InviteResult(InviteStatus.CREATED, 200)
+ADDED = InviteResult(InviteStatus.ACTIVE, 201)
+UNREAD = InviteResult(InviteStatus.UNREADABLE, 201)
 LATER = InviteResult(InviteStatus.RETRY_LATER, 400, "INVITATIONS_RATE_LIMITED_IP")
 UNSURE = InviteResult(InviteStatus.UNKNOWN)
 
@@ -34,6 +37,7 @@ class FakePost:
         replies: Results of the POSTs for an address, in order; after them POSTs succeed.
         arrives: Addresses that are invited although the response is not a success.
         unreadable: The result of a listing instead; an error is raised.
+        listed_status: The status of all listed users.
         send_count: Addresses in the order of their completed POSTs.
         looks: The number of listings.
         reached_atlas: The number of POSTs, including blocked ones.
@@ -44,6 +48,7 @@ class FakePost:
     replies: dict[str, list[InviteResult]] = field(default_factory=dict)
     arrives: set[str] = field(default_factory=set)
     unreadable: ListUnreadable | Exception | None = None
+    listed_status: str = "PENDING"
     send_count: list[str] = field(default_factory=list)
     looks: int = 0
     reached_atlas: int = 0
@@ -67,11 +72,11 @@ class FakePost:
             self.still_member.add(casefold_visible(name))
         return reply
 
-    async def usernames(self, invitation: Invitation) -> frozenset[str] | ListUnreadable:
+    async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
         self.looks += 1
         if isinstance(self.unreadable, Exception):
             raise self.unreadable
-        return self.unreadable or frozenset(self.still_member)
+        return self.unreadable or dict.fromkeys(self.still_member, self.listed_status)
 
 
 @dataclass

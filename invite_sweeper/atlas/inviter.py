@@ -22,13 +22,23 @@ from invite_sweeper.atlas.retry import RetryDecision, classify
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import DeletionProgress, Invitation, InviteResult, InviteStatus
+from invite_sweeper.models import (
+    DeletionProgress,
+    Invitation,
+    InviteResult,
+    InviteStatus,
+    MembershipStatus,
+)
 
-_CREATED_STATUSES: Final = frozenset({200, 201})
+_CREATED_STATUSES: Final = frozenset({200, 201, 202})
 _CONFLICT: Final = 409
 _SERVER_ERROR: Final = 500
 _RATE_LIMITED_CODE: Final = "RATE_LIMITED_IP"
 _RETRY_LATER_STATUSES: Final = frozenset({429, 405})
+_MEMBERSHIPS: Final = {
+    MembershipStatus.PENDING.value: InviteStatus.CREATED,
+    MembershipStatus.ACTIVE.value: InviteStatus.ACTIVE,
+}
 _CONSEQUENCE: Final = "No further invitation is sent. The audit log shows what was sent."
 
 
@@ -75,7 +85,7 @@ def _invite_status(result: ResponseOrFailure, progress: DeletionProgress) -> Inv
             InviteStatus.RETRY_LATER if was_not_sent and result.retryable else InviteStatus.UNKNOWN
         )
     if _is_created(result):
-        return InviteStatus.CREATED
+        return _created_status(result)
     if result.status == _CONFLICT and looks_like_atlas(result):
         return InviteStatus.ALREADY_PRESENT
     if result.status >= _SERVER_ERROR:
@@ -91,6 +101,25 @@ def _invite_status(result: ResponseOrFailure, progress: DeletionProgress) -> Inv
 
 def _is_created(response: Response) -> bool:
     return response.status in _CREATED_STATUSES and looks_like_atlas(response)
+
+
+def _created_status(response: Response) -> InviteStatus:
+    """Return what Atlas made of the invitation: its response decides, not the status code.
+
+    Source: `addGroupUsers` and `createOrgUser` of the OpenAPI document: the response has
+    `orgMembershipStatus`; a federated user becomes ACTIVE at once (Atlas documentation,
+    invitations, read 2026-11). `createGroupInvite` returns an invitation, without that field.
+    """
+    try:
+        body: object = orjson.loads(response.body)
+    except ValueError:
+        return InviteStatus.UNREADABLE
+    if not isinstance(body, dict):
+        return InviteStatus.UNREADABLE
+    if "orgMembershipStatus" in body:
+        return _MEMBERSHIPS.get(str(body["orgMembershipStatus"]), InviteStatus.UNREADABLE)
+    is_invitation = is_id(str(body.get("id"))) and "expiresAt" in body and "username" in body
+    return InviteStatus.CREATED if is_invitation else InviteStatus.UNREADABLE
 
 
 def _build_invite_request(invitation: Invitation, progress: DeletionProgress) -> Request:

@@ -426,7 +426,7 @@ def _parse_advertised_limits(body: bytes) -> _AdvertisedLimits:
 
 
 class _MemberPage(NamedTuple):
-    usernames: tuple[str, ...]
+    statuses: tuple[tuple[str, str], ...]
     has_next: bool
 
 
@@ -437,10 +437,11 @@ class MemberReader:
         self._transport = transport
         self._reader = reader
 
-    async def usernames(self, invitation: Invitation) -> frozenset[str] | ListUnreadable:
-        """Return the usernames of all pending and active users in an invitation's target.
+    async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
+        """Return the `orgMembershipStatus` of all pending and active users of a target.
 
-        The target is a project or an organization. Usernames are folded (`casefold_visible`).
+        The target is the invitation's project or organization. The keys are folded usernames
+        (`casefold_visible`); the status is "" where Atlas sends none.
         Returns ListUnreadable if the list may be incomplete.
 
         Raises:
@@ -452,8 +453,8 @@ class MemberReader:
             only in the list of invitations, so for `invites` both lists are read.
         """
         if invitation.source.is_organization_level:
-            return await self._list_usernames(LIST_ORG_MEMBERS, invitation.org_id, invitation)
-        found = await self._list_usernames(LIST_GROUP_MEMBERS, invitation.project_id, invitation)
+            return await self._list_statuses(LIST_ORG_MEMBERS, invitation.org_id, invitation)
+        found = await self._list_statuses(LIST_GROUP_MEMBERS, invitation.project_id, invitation)
         if isinstance(found, ListUnreadable) or invitation.source is not Source.INVITES:
             return found
         project = Project(invitation.project_id, invitation.project_name, invitation.org_id)
@@ -462,21 +463,22 @@ class MemberReader:
             return ListUnreadable(project.id, project.name, "The project no longer exists.", 404)
         if not isinstance(invited, tuple):
             return invited
-        return found | {casefold_visible(each.username) for each in invited if each.username}
+        pending = {casefold_visible(each.username) for each in invited if each.username}
+        return dict.fromkeys(pending, MembershipStatus.PENDING.value) | dict(found)
 
-    async def _list_usernames(
+    async def _list_statuses(
         self, endpoint: Endpoint, scope_id: str, invitation: Invitation
-    ) -> frozenset[str] | ListUnreadable:
-        usernames: set[str] = set()
+    ) -> Mapping[str, str] | ListUnreadable:
+        statuses: dict[str, str] = {}
         for number in range(1, PAGES_CAP + 1):
             page = await self._member_page(endpoint, scope_id, number, invitation)
             if isinstance(page, ListUnreadable):
                 return page
-            before = len(usernames)
-            usernames.update(map(casefold_visible, page.usernames))
+            before = len(statuses)
+            statuses.update((casefold_visible(name), status) for name, status in page.statuses)
             if not page.has_next:
-                return frozenset(usernames)
-            if len(usernames) == before:
+                return statuses
+            if len(statuses) == before:
                 reason = f"Page {number} of the list of users has {_NO_NEW}."
                 return ListUnreadable(scope_id, invitation.project_name, reason)
         reason = f"The list of users has more than {PAGES_CAP} pages."
@@ -513,9 +515,11 @@ class MemberReader:
 
 def _parse_members(body: bytes) -> _MemberPage:
     page = parse_page(body)
-    usernames = [user.get("username") for user in page.results]
-    known = tuple(name for name in usernames if isinstance(name, str))
-    if len(known) != len(usernames):
-        message = "a user has no username"
-        raise InvalidResponse(message)
-    return _MemberPage(known, page.has_next)
+    statuses: list[tuple[str, str]] = []
+    for user in page.results:
+        name, status = user.get("username"), user.get("orgMembershipStatus")
+        if not isinstance(name, str):
+            message = "a user has no username"
+            raise InvalidResponse(message)
+        statuses.append((name, status if isinstance(status, str) else ""))
+    return _MemberPage(tuple(statuses), page.has_next)

@@ -1,4 +1,4 @@
-"""The confirmation on a terminal before anything is deleted or invited."""
+"""The confirmation on a terminal before anything is deleted, invited or approved."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Generic, TextIO, TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -18,7 +18,7 @@ from invite_sweeper.policy import Limits
 from invite_sweeper.report import formatting
 from invite_sweeper.report.run_view import InvitationRow, RunView
 from invite_sweeper.report.tables import RightTrimmed
-from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.sweep.summary import RunSummary
 from invite_sweeper.text import pluralize
 
@@ -26,30 +26,41 @@ _TERMINAL = Path("/dev/tty")
 _MAX_LINE_BYTES = 1024
 
 
-class Confirmation:
-    """Shows the plan and asks for confirmation; only a typed y or yes confirms.
+_Shown = TypeVar("_Shown")
+
+
+class Confirmation(Generic[_Shown]):
+    """Shows what would be done and asks for confirmation; only a typed `yes` confirms.
 
     Args:
-        present: Writes the plan and the question.
+        present: Writes what would be done, and the question.
+        consequence: The state if the question cannot be asked.
     """
 
-    def __init__(self, stop: StopRequest, present: Callable[[Console, RunSummary], None]) -> None:
+    def __init__(
+        self,
+        stop: StopRequest,
+        present: Callable[[Console, _Shown], None],
+        *,
+        consequence: str = NOTHING_DELETED,
+    ) -> None:
         self._stop = stop
         self._present = present
+        self._consequence = consequence
 
     @staticmethod
     def is_interactive() -> bool:
         """Return whether stdin is a terminal."""
         return sys.stdin.isatty()
 
-    async def __call__(self, summary: RunSummary) -> bool:
+    async def __call__(self, shown: _Shown) -> bool:
         """Return whether the user confirmed; end of input, a signal and the deadline do not.
 
         Raises:
             GuardRefused: The question cannot be shown on a terminal.
         """
-        with _terminal_stream() as stream:
-            self._present(Console(file=stream), summary)
+        with _terminal_stream(self._consequence) as stream:
+            self._present(Console(file=stream), shown)
             # Discard input typed before the question was shown: it does not answer it.
             termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
             stream.write("Type yes or no: ")
@@ -57,7 +68,7 @@ class Confirmation:
             answer = await self._read_line()
             if not answer.endswith(b"\n"):
                 stream.write("\n")
-        return answer.strip().lower() in {b"y", b"yes"}
+        return answer.strip().lower() == b"yes"
 
     async def _read_line(self) -> bytes:
         """Return a line; b"" at the end of input or when a stop is requested first."""
@@ -88,7 +99,7 @@ def _on_readable(descriptor: int, received: bytearray, line: "asyncio.Future[byt
 
 
 @contextmanager
-def _terminal_stream() -> Iterator[TextIO]:
+def _terminal_stream(consequence: str) -> Iterator[TextIO]:
     """Yield stderr, or the terminal if stderr is redirected."""
     if sys.stderr.isatty():
         yield sys.stderr
@@ -98,6 +109,7 @@ def _terminal_stream() -> Iterator[TextIO]:
     except OSError:
         raise GuardRefused(
             "Cannot ask for confirmation: stderr is not a terminal.",
+            consequence=consequence,
             hint="Do not redirect stderr, or use --yes.",
         ) from None
     with stream:

@@ -25,6 +25,7 @@ from invite_sweeper.audit import LogPath, RunLock
 from invite_sweeper.audit.paths import DEFAULT_LOG
 from invite_sweeper.cli import console
 from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     DEFAULT_POLICY,
@@ -37,7 +38,6 @@ from invite_sweeper.cli.options import (
     RunOptions,
     Verbose,
 )
-from invite_sweeper.cli.results import write_json
 from invite_sweeper.cli.session import split_by_credentials
 from invite_sweeper.doctor import (
     Check,

@@ -17,6 +17,7 @@ from invite_sweeper.atlas.client import connect_for_run
 from invite_sweeper.audit import LogPath
 from invite_sweeper.cli import console
 from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     DEFAULT_POLICY,
@@ -29,7 +30,6 @@ from invite_sweeper.cli.options import (
     RunOptions,
     Verbose,
 )
-from invite_sweeper.cli.results import write_json
 from invite_sweeper.cli.session import split_with_credentials
 from invite_sweeper.errors import ExitCode, RunError
 from invite_sweeper.explain import EntryExplanation, Explainer, Explanation, describe_decision

@@ -31,7 +31,7 @@ COMMANDS = {
     "demo": _Command("demo", "Show a dry run and two sweeps against a simulated Atlas."),
     "init": _Command("init", "Write a first policy that is safe to run."),
     "sweep": _Command("sweep", "Find stale invitations and delete them."),
-    "plan": _Command("sweep", "Find stale invitations and delete nothing: sweep --dry-run."),
+    "plan": _Command("plan", "Find stale invitations and delete nothing: sweep --dry-run."),
     "explain": _Command("explain", "Explain why an invitation is kept or deleted."),
     "restore": _Command("restore", "Re-invite people whose invitations a run deleted."),
     "doctor": _Command("doctor", "Check that a sweep can run."),

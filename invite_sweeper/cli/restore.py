@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +25,7 @@ from invite_sweeper.audit import AuditLog, LogPath, RunLock, open_intents, sort_
 from invite_sweeper.cli import console
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.json_output import errors_as_json, write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     BaseUrl,
@@ -34,22 +35,26 @@ from invite_sweeper.cli.options import (
     RunOptions,
     Verbose,
 )
-from invite_sweeper.cli.results import write_json
 from invite_sweeper.cli.streams import print_error as explain
+from invite_sweeper.errors import ExitCode, RunStatus
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Execution, loader
 from invite_sweeper.restore import (
+    MAX_INVITATIONS,
     MAX_PER_MINUTE,
+    NOTHING_INVITED,
     DeletedInvitation,
     InviteRateLimit,
     RestoreReport,
+    RestoreResult,
     RestoreRun,
     check_log_intact,
+    describe_signature,
+    is_added,
     read_deletions,
 )
 from invite_sweeper.shutdown import StopRequest, handle_signals
-from invite_sweeper.sweep.summary import RunSummary
-from invite_sweeper.text import escape_unprintable, pluralize
+from invite_sweeper.text import escape_unprintable, plural_form, pluralize
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -69,6 +74,16 @@ def restore(
     username: Annotated[
         str | None, typer.Option(metavar="GLOB", help="Restore only addresses that match.")
     ] = None,
+    include_recovered: Annotated[
+        bool,
+        typer.Option(
+            "--include-recovered",
+            help="Also restore what the run may have deleted, such as before a kill.",
+        ),
+    ] = False,
+    max_invitations: Annotated[
+        int, typer.Option("--max", metavar="N", min=0, help="Invite no one if there are more.")
+    ] = MAX_INVITATIONS,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show who would be invited; invite no one.")
     ] = False,
@@ -104,6 +119,9 @@ def restore(
     Skips users who are invited or members again, so the command can be repeated. On a terminal
     it asks for confirmation first.
 
+    Atlas adds users of a federated organization at once as active members. Each one is
+    reported, and the exit code is then 4.
+
     Example: invite-sweeper restore audit/invite-sweeper.jsonl --dry-run
     """
     options = RunOptions(
@@ -116,25 +134,43 @@ def restore(
         quiet=quiet,
         verbose=verbose,
     )
-    raise typer.Exit(run_restore(Deletions(files, run, username, credentials), options))
+    deletions = Deletions(files, run, username, credentials, include_recovered, max_invitations)
+    with errors_as_json(output):
+        raise typer.Exit(run_restore(deletions, options))
 
 
-_STYLES = {"restored": "green", "failed": "bold red", "unknown": "bold red", "skipped": "yellow"}
+_STYLES = {
+    "restored": "green",
+    "active": "bold red",
+    "failed": "bold red",
+    "unknown": "bold red",
+    "skipped": "yellow",
+}
+_FEDERATION = (
+    "Atlas adds users of a federated organization at once as active members, without an acceptance."
+)
 
 
 def show_result(console: Console, report: RestoreReport) -> None:
     """Write the result of each deletion and the totals; control characters are escaped."""
+    console.print(_heading(report), soft_wrap=True)
     if report.deletions:
         console.print(_table(report, report.deletions))
     else:
         console.print("Nothing to restore: the log has no matching deletion.")
+    if report.dry_run and report.to_restore:
+        _show_notes(console, report)
+    if report.uncertain:
+        console.print(_uncertain_table(report.uncertain))
     for line in _total_lines(report):
         console.print(line, soft_wrap=True)
 
 
 def show_restore_plan(console: Console, report: RestoreReport) -> None:
     """Write who would be invited, and the question."""
+    console.print(_heading(report), soft_wrap=True)
     console.print(_table(report, report.to_restore))
+    _show_notes(console, report)
     minutes = (len(report.to_restore) - 1) // MAX_PER_MINUTE
     duration = (
         f", which takes {pluralize(minutes, 'minute')} at {MAX_PER_MINUTE} a minute"
@@ -143,6 +179,36 @@ def show_restore_plan(console: Console, report: RestoreReport) -> None:
     )
     users = pluralize(len(report.to_restore), "user")
     console.print(f"Re-invite {users}{duration}?", soft_wrap=True)
+
+
+def _show_notes(console: Console, report: RestoreReport) -> None:
+    for note in (_FEDERATION, *report.warnings):
+        console.print(Text(escape_unprintable(note)), soft_wrap=True)
+
+
+def _heading(report: RestoreReport) -> Text:
+    kind = "Dry run of a restore" if report.dry_run else "Restore"
+    run = f" of run {escape_unprintable(report.undone_run)}" if report.undone_run else ""
+    names = map(escape_unprintable, report.organizations)
+    where = plural_form(len(report.organizations), "organization", "organizations")
+    organizations = f" in {where} {', '.join(names)}" if report.organizations else ""
+    return Text.assemble((f"{kind}{run}", "bold"), f"{organizations} at {report.base_url}")
+
+
+def _uncertain_table(uncertain: Sequence[DeletedInvitation]) -> RenderableType:
+    """Return the users that the run may have deleted, with what is known."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), show_header=False)
+    for deleted in uncertain:
+        invitation = deleted.invitation
+        table.add_row(
+            Text(escape_unprintable(invitation.username or "(no address)")),
+            Text(escape_unprintable(invitation.project_name) or invitation.org_id),
+            Text(deleted.doubt),
+        )
+    users = pluralize(len(uncertain), "user")
+    are = plural_form(len(uncertain), "is", "are")
+    heading = f"{users} that the run may have deleted {are} missing, and not restored"
+    return Group(Text(f"{heading}; --include-recovered does:", style="bold yellow"), table)
 
 
 def _table(report: RestoreReport, deletions: Sequence[DeletedInvitation]) -> Table:
@@ -181,7 +247,17 @@ def _total_lines(report: RestoreReport) -> Iterator[Text]:
             f"no one was invited; {len(report.to_restore):,} of {len(report.deletions):,} would be",
         )
     if outcomes:
-        yield Text.assemble(("Done: ", "bold"), outcomes)
+        status = ExitCode(report.exit_code).status
+        style = "bold green" if status is RunStatus.DONE else "bold red"
+        yield Text.assemble((f"{status.capitalize()}: ", style), outcomes)
+    if report.added:
+        users = pluralize(len(report.added), "user")
+        are = plural_form(len(report.added), "is", "are")
+        yield Text(
+            f"{users} {are} active now, without an acceptance. "
+            "Remove them in Atlas if they should not have access.",
+            style="bold red",
+        )
     yield Text.assemble(("Audit: ", "bold"), escape_unprintable(report.audit_log))
 
 
@@ -191,12 +267,16 @@ class Deletions(NamedTuple):
     Attributes:
         files: Audit logs that record them.
         credentials: The name of the credentials in the policy and the environment.
+        include_recovered: Also restore deletions that Atlas did not confirm.
+        max_invitations: More users to invite are refused.
     """
 
     files: Sequence[Path]
     run: str | None
     username: str | None
     credentials: str | None
+    include_recovered: bool = False
+    max_invitations: int = MAX_INVITATIONS
 
 
 def run_restore(
@@ -241,31 +321,44 @@ class _RestoreSession:
             RunLock(self._log_path.lock_path, now=self._now, command=shlex.join(sys.argv)),
             handle_signals(self._stop, self._log, self._last_resort),
         ):
-            deletions = self._read_deletions()
+            report = self._read_deletions()
             path = self._log_path.path_of_run(now=self._now, run_id=self._run_id)
             audit = AuditLog.open(path, run_id=self._run_id, clock=partial(datetime.now, UTC))
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(audit.close)
-                report = await self._run_with_connection(deletions, audit)
+                report.audit_log = str(audit.path)
+                await self._run_with_connection(report, audit)
             self._last_resort.result_known(report.exit_code)
             return self._report(report)
 
-    def _read_deletions(self) -> tuple[DeletedInvitation, ...]:
-        for warning in check_log_intact(self._files):
+    def _read_deletions(self) -> RestoreReport:
+        """Return the report of a restore that has not begun."""
+        warnings = check_log_intact(self._files)
+        for warning in warnings:
             self._log.warning(warning)
-        return read_deletions(
+        found = read_deletions(
             self._files,
             base_url=str(self._base_url),
             run=self._deletions.run,
             username=self._deletions.username,
         )
-
-    async def _run_with_connection(
-        self, deletions: Sequence[DeletedInvitation], audit: AuditLog
-    ) -> RestoreReport:
-        report = RestoreReport(
-            self._run_id, self._now, self._options.dry_run, str(audit.path), deletions
+        include_all = self._deletions.include_recovered
+        deletions = [each for each in found if include_all or not each.doubt]
+        signature = describe_signature(self._files) if found else ""
+        if signature:
+            self._log.info(signature)
+        return RestoreReport(
+            self._run_id,
+            self._now,
+            self._options.dry_run,
+            str(self._files[-1]),
+            deletions,
+            base_url=str(self._base_url),
+            uncertain=[each for each in found if each.doubt and not include_all],
+            warnings=[*warnings, *([signature] if signature else [])],
         )
+
+    async def _run_with_connection(self, report: RestoreReport, audit: AuditLog) -> None:
         earlier = open_intents(*self._log_path.files())
         unresolved = tuple(intent for intent in earlier if intent.from_restore)
         deadline = self._execution.deadline
@@ -292,8 +385,10 @@ class _RestoreSession:
                     self._confirm
                     if Confirmation.is_interactive() and not self._options.yes
                     else None,
-                    self._run_started_fields(),
+                    self._run_started_fields(report),
                     unresolved,
+                    self._deletions.max_invitations,
+                    self._on_result,
                 )
                 error = await restore_run.run()
         finally:
@@ -303,14 +398,14 @@ class _RestoreSession:
         report.rate_limited = counters.rate_limited
         report.duration_s = round(time.monotonic() - self._started_s, 3)
         await report.finish(audit, error)
-        return report
 
-    def _run_started_fields(self) -> Mapping[str, object]:
+    def _run_started_fields(self, report: RestoreReport) -> Mapping[str, object]:
         return {
             "mode": "restore",
             "tool_version": __version__,
             "policy_sha256": None,
             "policy_path": None,
+            "organizations": report.organizations,
             "base_url": str(self._base_url),
             "actor": self._credentials.actor,
             "now": self._now.isoformat().replace("+00:00", "Z"),
@@ -319,12 +414,20 @@ class _RestoreSession:
             "files": [str(path) for path in self._files],
         }
 
-    async def _confirm(self, report: RestoreReport) -> bool:
-        def present(console: Console, _summary: RunSummary) -> None:
-            show_restore_plan(console, report)
+    def _on_result(self, deleted: DeletedInvitation, result: RestoreResult) -> None:
+        """Report a user who became an active member immediately."""
+        if is_added(deleted, result):
+            invitation = deleted.invitation
+            self._log.error(
+                f"{invitation.username} is an active member now: Atlas added the user at once, "
+                "without an acceptance",
+                project=invitation.project_name or None,
+                organization=invitation.org_id,
+            )
 
-        summary = RunSummary(run_id=self._run_id, mode="restore", now=self._now.isoformat())
-        return await Confirmation(self._stop, present)(summary)
+    async def _confirm(self, report: RestoreReport) -> bool:
+        question = Confirmation(self._stop, show_restore_plan, consequence=NOTHING_INVITED)
+        return await question(report)
 
     async def _sleep(self, seconds: float) -> None:
         """Wait for a number of seconds, or until a stop is requested."""
@@ -334,11 +437,10 @@ class _RestoreSession:
             await asyncio.wait_for(self._stop.requested.wait(), seconds)
 
     def _report(self, report: RestoreReport) -> int:
-        if report.reached_atlas:
-            if self._options.output is Output.JSON:
-                write_json(report.to_json())
-            elif not self._options.quiet:
-                show_result(stdout_console(), report)
+        if self._options.output is Output.JSON:
+            write_json(report.to_json())
+        elif report.reached_atlas and not (self._options.quiet or report.declined):
+            show_result(stdout_console(), report)
         if report.error is not None:
             explain(report.error)
         return report.exit_code

@@ -1,6 +1,7 @@
 """Results of a command: output on stdout, exit code, metrics and notifications."""
 
 import asyncio
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-import orjson
 from rich.console import Console
+from rich.text import Text
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.cli.console import stdout_console
-from invite_sweeper.cli.options import Output, RunOptions
+from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
 from invite_sweeper.cli.streams import print_error as explain
 from invite_sweeper.errors import AuditLogError, RunError
 from invite_sweeper.models import Logger
@@ -27,7 +29,7 @@ from invite_sweeper.report.tables import show, show_plan
 from invite_sweeper.report.webhooks import send_end, send_start
 from invite_sweeper.sweep.run import ProgressView
 from invite_sweeper.sweep.summary import RunResult, RunSummary
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import escape_unprintable, pluralize
 
 
 class CommandReport(NamedTuple):
@@ -38,6 +40,7 @@ class CommandReport(NamedTuple):
         runs: Each run, with the error that stopped it.
         log_file: Their audit log, in which they start at byte `log_offset`.
         kept_invitations: The invitations to list as kept; None without `--verbose`.
+        plan_saved: The plan was saved to the file of `--out`.
     """
 
     summary: RunSummary
@@ -45,6 +48,7 @@ class CommandReport(NamedTuple):
     log_file: Path
     log_offset: int
     kept_invitations: KeptInvitations | None = None
+    plan_saved: bool = False
 
     @property
     def run_ids(self) -> frozenset[str]:
@@ -56,9 +60,6 @@ class CommandReport(NamedTuple):
         """The errors that stopped runs, each once."""
         found = (each.error for each in self.runs if each.error is not None)
         return tuple({str(error): error for error in found}.values())
-
-
-_JSON = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 
 
 class ClosableProgressView(ProgressView, Protocol):
@@ -96,17 +97,6 @@ def _to_json(report: CommandReport) -> dict[str, object]:
         invitations, truncated = [], True
     rest = {"truncated": True} if truncated else {}
     return {**report.summary.to_json(), "invitations": invitations, **rest}
-
-
-def write_json_error(error: RunError) -> None:
-    """Write the JSON result of a command whose runs did not begin."""
-    write_json({"exit_code": int(error.exit_code), "error": error.to_json()})
-
-
-def write_json(result: Mapping[str, object]) -> None:
-    """Write a result to stdout as one line of JSON."""
-    sys.stdout.buffer.write(orjson.dumps(result, option=_JSON))
-    sys.stdout.buffer.flush()
 
 
 MAX_NAMED: Final = 10
@@ -224,6 +214,22 @@ def _load_view(
         return load_run_view(log_file, run_ids, start=start, max_rows=max_rows, planned=planned)
     except OSError:
         return RunView()
+
+
+def report_saved_plan(options: RunOptions, plan: Path, log: Logger) -> None:
+    """Write where the plan is and the next commands; a sweep has deleted what it lists."""
+    show = shlex.join(("invite-sweeper", "plan", "show", str(plan)))
+    words = ["invite-sweeper", "sweep", "--policy", str(options.policy), "--plan", str(plan)]
+    words += ["--base-url", options.base_url] if options.base_url != DEFAULT_BASE_URL else []
+    words += ["--audit-log", options.audit_log] if options.audit_log is not None else []
+    apply = shlex.join(words)
+    if options.output is Output.JSON:
+        log.info("plan saved", file=str(plan), show=show, apply=apply)
+    elif not options.quiet:
+        lines = [f"Plan saved to {plan}.", f"  Show it: {show}"]
+        lines += [f"  Delete what it lists: {apply}"] if options.dry_run else []
+        for line in lines:
+            stdout_console().print(Text(escape_unprintable(line)), soft_wrap=True)
 
 
 async def notify_start(

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial, reduce
+from pathlib import Path
 from typing import NamedTuple
 
 from yarl import URL
@@ -22,6 +23,7 @@ from invite_sweeper.report.population import PopulationFile
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
+from invite_sweeper.sweep.approval import key_fingerprint, require_approval
 from invite_sweeper.sweep.group import GroupConfig, RunPlan
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
 from invite_sweeper.sweep.previous_runs import (
@@ -38,6 +40,7 @@ from invite_sweeper.sweep.saved_plan import (
 )
 from invite_sweeper.sweep.scope import Shard, scope_sha256
 from invite_sweeper.sweep.selection import Decision, decision_filter
+from invite_sweeper.sweep.summary import RunSummary
 
 
 class CommandContext(NamedTuple):
@@ -70,6 +73,8 @@ class CommandContext(NamedTuple):
             base_url=str(self.base_url),
             organizations=tuple(sorted(self.policy.organization_ids)),
             policy_sha256=self.policy.sha256,
+            policy_path=str(self.options.policy.absolute()),
+            audit_log=str(Path(self.log_path.template).absolute()),
         )
 
 
@@ -90,6 +95,7 @@ class CommandSetup:
     Attributes:
         dry_run: Requested, or forced by the quarantine of a changed policy.
         kept_invitations: Collects the kept invitations; None without `--verbose`.
+        plan_saved: The plan was saved to the file of `--out`.
     """
 
     def __init__(self, context: CommandContext) -> None:
@@ -104,6 +110,7 @@ class CommandSetup:
         )
         self.dry_run = context.options.dry_run or self._change is not None
         self.kept_invitations = self._collect_kept_invitations()
+        self.plan_saved = False
         self._remaining_org_invitations = (
             RemainingOrgInvitations() if len(context.policy.sources) > 1 else None
         )
@@ -216,7 +223,7 @@ class CommandSetup:
             max_age=max_age,
         )
         if key is not None:
-            saved_plan.require_approval(path, saved.digest, key)
+            require_approval(path, saved, key)
         if self._previous_runs.was_applied(saved.digest):
             raise GuardRefused(
                 f"The plan {path} has already been applied.",
@@ -237,7 +244,7 @@ class CommandSetup:
             bounces=self._bounce_filter,
         )
 
-    def _confirmation(self, audit: AuditLog, stop: StopRequest) -> Confirmation | None:
+    def _confirmation(self, audit: AuditLog, stop: StopRequest) -> Confirmation[RunSummary] | None:
         options = self._context.options
         if self.dry_run or options.yes or not Confirmation.is_interactive():
             return None
@@ -262,6 +269,8 @@ class CommandSetup:
         }
         if self._saved_plan is not None:
             fields["plan_sha256"] = self._saved_plan.digest
+            if (key := context.options.plan and context.options.plan.require_approval) is not None:
+                fields["plan_approved_by"] = key_fingerprint(key)
         return fields
 
     def _decision_filter(self) -> Callable[[Decision], Decision]:
@@ -293,6 +302,7 @@ class CommandSetup:
                 self._context.plan_context,
                 self._planned_rows(audit, plans),
             )
+            self.plan_saved = True
         difference = (
             tuple(self._plan_filter.describe_difference()) if self._plan_filter is not None else ()
         )

@@ -23,12 +23,13 @@ from invite_sweeper.audit import AuditLog, LogPath, RunLock
 from invite_sweeper.audit.lock import holder_path
 from invite_sweeper.cli import console, results
 from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.options import Output, RunOptions
+from invite_sweeper.cli.json_output import errors_as_json
+from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.population import population_settings
 from invite_sweeper.cli.results import CommandReport
 from invite_sweeper.cli.run_setup import CommandContext, CommandSetup, RunPart
 from invite_sweeper.cli.streams import audit_copy_stream
-from invite_sweeper.errors import Interrupted, RunError, UsageError
+from invite_sweeper.errors import Interrupted, UsageError
 from invite_sweeper.files import check_distinct_files, check_replaceable
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy, loader
@@ -38,10 +39,10 @@ from invite_sweeper.report.population import PopulationFile, is_population
 from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, register_secrets
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep import saved_plan
+from invite_sweeper.sweep.approval import signature_path
 from invite_sweeper.sweep.group import RunGroup
 from invite_sweeper.sweep.previous_runs import PreviousRuns
 from invite_sweeper.sweep.run import ProgressView, Run
-from invite_sweeper.sweep.saved_plan import signature_path
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.summary import (
     OrganizationSummary,
@@ -114,12 +115,8 @@ def run_session(options: RunOptions, environment: Mapping[str, str] = os.environ
         RunError: No run could start: usage, policy, lock, audit log, plan. With `--output json`,
             the error is also written to stdout.
     """
-    try:
+    with errors_as_json(options.output):
         return run_async(_SweepSession(options, environment).run())
-    except RunError as error:
-        if options.output is Output.JSON:
-            results.write_json_error(error)
-        raise
 
 
 class _SweepSession:
@@ -193,6 +190,8 @@ class _SweepSession:
             self._last_resort.result_known(report.summary.exit_code)
             self._warn(tuple(results.failure_messages(self._options, report)))
             results.report_command(self._options, report)
+            if self._options.out is not None and report.plan_saved:
+                results.report_saved_plan(self._options, self._options.out, self._log)
             await self._notify_end(report.summary)
         return report.summary.exit_code
 
@@ -252,7 +251,9 @@ class _SweepSession:
             audit_log=str(path),
             last_hash=summary.audit_last_hash,
         )
-        return CommandReport(summary, ended, path, log_offset, setup.kept_invitations)
+        return CommandReport(
+            summary, ended, path, log_offset, setup.kept_invitations, setup.plan_saved
+        )
 
     def _report_population(self, population: PopulationFile) -> None:
         file = str(population.path)

@@ -1,9 +1,6 @@
-"""Commands `sweep`, `plan` and `plan approve`."""
+"""Command `sweep`: find stale invitations and delete them."""
 
-from collections.abc import Callable
-from functools import wraps
-from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated
 
 import typer
 
@@ -34,23 +31,12 @@ from invite_sweeper.cli.options import (
     ShardOption,
     Verbose,
     Yes,
-    offline,
 )
 from invite_sweeper.cli.session import run_session
 from invite_sweeper.errors import UsageError
 from invite_sweeper.policy.loader import parse_duration_option
-from invite_sweeper.sweep.saved_plan import approve as approve_plan
 
 app = typer.Typer(rich_markup_mode=None)
-
-plan_app = typer.Typer(rich_markup_mode=None)
-app.add_typer(plan_app, name="plan")
-
-_Parameters = ParamSpec("_Parameters")
-_PLAN_HELP = """Find stale invitations and delete nothing: sweep --dry-run.
-
-Example: invite-sweeper plan --policy config/policy.yaml --detailed-exitcode
-"""
 
 
 @app.command()
@@ -87,8 +73,6 @@ def sweep(
 
     Example: invite-sweeper sweep --policy config/policy.yaml --dry-run
     """
-    if ctx.invoked_subcommand is not None:  # `plan approve`, since `plan` is this command too
-        return
     if require_approval is not None and saved is None:
         raise UsageError("--require-approval needs a plan.", hint="Add --plan FILE.")
     if saved is None and _is_explicit(ctx, "plan_max_age"):
@@ -119,33 +103,6 @@ def sweep(
         verbose=verbose,
     )
     raise typer.Exit(run_session(options))
-
-
-def _as_dry_run(command: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
-    """Return the command with the same options, as a dry run."""
-
-    @wraps(command)
-    def run(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> None:
-        options["dry_run"] = True
-        command(*arguments, **options)
-
-    return run
-
-
-plan_app.callback(invoke_without_command=True, help=_PLAN_HELP)(_as_dry_run(sweep))
-
-
-@plan_app.command()
-@offline
-def approve(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The saved plan.")],
-    key: Annotated[Path, typer.Option("--key", metavar="PRIVATE_KEY", help="Your ed25519 key.")],
-) -> None:
-    """Approve a saved plan by signing it; the signature is FILE.sig.
-
-    Example: invite-sweeper plan approve plan.jsonl --key ~/.ssh/id_ed25519
-    """
-    typer.echo(f"Approval written to {approve_plan(file, key)}.")
 
 
 def _is_explicit(ctx: typer.Context, parameter: str) -> bool:

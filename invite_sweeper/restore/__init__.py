@@ -1,26 +1,30 @@
 """Re-invites users after a run deleted their invitations, recorded in the audit log."""
 
 from invite_sweeper.restore.deletions import (
+    NOTHING_INVITED,
     DeletedInvitation,
     MemberReader,
     RestoreOutcome,
     RestoreResult,
     check_log_intact,
+    describe_signature,
     read_deletions,
     still_missing,
 )
+from invite_sweeper.restore.report import RestoreRecorder, RestoreReport, is_added
 from invite_sweeper.restore.restorer import (
+    MAX_INVITATIONS,
     MAX_PER_MINUTE,
     Inviter,
     InviteRateLimit,
     Restorer,
-    RestoreRecorder,
-    RestoreReport,
     RestoreRun,
 )
 
 __all__ = [
+    "MAX_INVITATIONS",
     "MAX_PER_MINUTE",
+    "NOTHING_INVITED",
     "DeletedInvitation",
     "InviteRateLimit",
     "Inviter",
@@ -32,6 +36,8 @@ __all__ = [
     "RestoreRun",
     "Restorer",
     "check_log_intact",
+    "describe_signature",
+    "is_added",
     "read_deletions",
     "still_missing",
 ]

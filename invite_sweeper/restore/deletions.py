@@ -1,12 +1,13 @@
 """Reads from audit logs what a run deleted, and finds which users are still missing in Atlas."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
+from invite_sweeper.audit.history import open_intents
 from invite_sweeper.audit.reader import read_records
 from invite_sweeper.audit.record import Record, invitation_from_record
 from invite_sweeper.audit.tampering import Tampering
@@ -20,7 +21,9 @@ class RestoreOutcome(StrEnum):
     """The `outcome` of a restore's record in the audit log."""
 
     RESTORED = "restored"
-    """Atlas confirmed the invitation, or now lists a user that it did not list before."""
+    """The user is invited and pending again."""
+    ACTIVE = "active"
+    """Atlas added the user at once as an active member, without an acceptance."""
     ALREADY_THERE = "already_there"
     """The user is invited or a member without this restore."""
     FAILED = "failed"
@@ -33,16 +36,20 @@ class RestoreOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeletedInvitation:
-    """An invitation that a run deleted.
+    """An invitation that a run deleted, or may have deleted.
 
     Attributes:
         run_id: The run that deleted it.
         rule: The rule that made it stale.
+        doubt: What is known about a deletion that Atlas did not confirm; "" if it did.
+        was_member: The user was an active member when the DELETE removed them.
     """
 
     run_id: str
     invitation: Invitation
     rule: str
+    doubt: str = ""
+    was_member: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +72,26 @@ class RestoreResult:
 
 _DELETED = frozenset({"deleted", "accepted_during"})
 _EVENTS = frozenset({b"run_started", b"outcome"})
+_CHECKPOINTS = frozenset({b"checkpoint"})
 _INCOMPLETE_RUN = frozenset({Tampering.WITHOUT_OUTCOME, Tampering.CUT_SHORT})
 _MAX_NAMED = 5
 NOTHING_INVITED = "No one was invited."
+
+
+def describe_signature(paths: Sequence[Path]) -> str:
+    """Return a sentence about the signatures of the logs, for the operator; "" if they are valid.
+
+    The hash chain alone does not show that a whole log was rewritten.
+
+    Raises:
+        UsageError: A file cannot be read.
+    """
+    if next(iter(read_records(paths, _CHECKPOINTS)), None) is not None:
+        return (
+            "The signatures of this log were not verified; "
+            "verify them with: audit verify --public-key FILE."
+        )
+    return "This log is not signed; a log that was rewritten as a whole cannot be detected."
 
 
 def check_log_intact(paths: Sequence[Path]) -> tuple[str, ...]:
@@ -96,7 +120,11 @@ def check_log_intact(paths: Sequence[Path]) -> tuple[str, ...]:
 def read_deletions(
     paths: Sequence[Path], *, base_url: str, run: str | None = None, username: str | None = None
 ) -> tuple[DeletedInvitation, ...]:
-    """Return what one run deleted, in its order, each user of a list once.
+    """Return what one run deleted or may have deleted, in its order, each user of a list once.
+
+    A deletion that Atlas did not confirm has a `doubt`: its run was killed, its DELETE had no
+    response, or Atlas had no such invitation when the DELETE was repeated. An outcome that a
+    later run recorded for a killed one belongs to the killed one.
 
     Args:
         paths: The audit logs, in the order in which they were written.
@@ -108,33 +136,81 @@ def read_deletions(
         UsageError: Several runs match, or no run has that id.
         GuardRefused: The run used another base URL, or a record cannot be read.
     """
-    base_urls: dict[str, object] = {}
-    by_run: dict[str, list[DeletedInvitation]] = {}
-    for record in read_records(paths, _EVENTS):
-        run_id = str(record.get("run_id"))
-        if record.get("event") == "run_started":
-            base_urls[run_id] = record.get("base_url")
-        elif record.get("outcome") in _DELETED and run_id.startswith(run or ""):
-            by_run.setdefault(run_id, []).append(_parse_deletion(run_id, record))
+    starts, by_run = _read_runs(paths, run or "")
     selected_run = _only_run(by_run)
     if selected_run is None:
-        if run and not any(each.startswith(run) for each in base_urls):
+        if run and not any(each.startswith(run) for each in starts):
             raise UsageError(f"The log has no run {run}.", hint="List the runs with: audit show")
         return ()
-    if base_urls.get(selected_run) not in {None, base_url}:
+    used_url = starts.get(selected_run, {}).get("base_url")
+    if used_url not in {None, base_url}:
         raise GuardRefused(
-            f"Run {selected_run} used {base_urls[selected_run]}, not {base_url}.",
+            f"Run {selected_run} used {used_url}, not {base_url}.",
             consequence=NOTHING_INVITED,
             hint="Set --base-url to the URL of that run.",
         )
     return tuple(_without_duplicates(by_run[selected_run], username))
 
 
+def _read_runs(
+    paths: Sequence[Path], run: str
+) -> tuple[dict[str, Record], dict[str, list[DeletedInvitation]]]:
+    """Return the `run_started` records, and the deletions of the runs that match, by run."""
+    starts: dict[str, Record] = {}
+    by_run: dict[str, list[DeletedInvitation]] = {}
+    for record in read_records(paths, _EVENTS):
+        if record.get("event") == "run_started":
+            starts[str(record.get("run_id"))] = record
+            continue
+        run_id = _deleting_run(record, run)
+        doubt = _doubt(record, starts.get(run_id, {}).get("mode"))
+        if doubt is not None and run_id.startswith(run):
+            by_run.setdefault(run_id, []).append(_parse_deletion(run_id, record, doubt))
+    for intent in open_intents(*paths):
+        if intent.mode == "sweep" and intent.run_id.startswith(run):
+            deleted = DeletedInvitation(
+                intent.run_id, intent.invitation, intent.rule, _WITHOUT_OUTCOME
+            )
+            by_run.setdefault(intent.run_id, []).append(deleted)
+    return starts, by_run
+
+
+_WITHOUT_OUTCOME = "The run was killed before it recorded an outcome."
+_GONE_AFTER_KILL = "The run was killed; afterwards Atlas no longer had the invitation."
+_GONE_AFTER_RETRY = "Atlas no longer had the invitation when the DELETE was repeated."
+_NO_RESPONSE = "The DELETE had no response."
+
+
+def _deleting_run(record: Record, run: str) -> str:
+    """Return the run whose DELETE an outcome is about.
+
+    A member removed by a killed run is also found under the run that discovered it, which named
+    itself in its warning.
+    """
+    run_id = str(record.get("run_id"))
+    if run and run_id.startswith(run) and record.get("outcome") in _DELETED:
+        return run_id
+    return str(record.get("recovers", run_id))
+
+
+def _doubt(record: Record, mode: object) -> str | None:
+    """Return what is known of a deletion: "" if it is certain, None if the outcome is none."""
+    outcome, attempts = record.get("outcome"), record.get("attempts")
+    if outcome in _DELETED:
+        return ""
+    if outcome == "already_gone":
+        if record.get("recovered"):
+            return _GONE_AFTER_KILL
+        return _GONE_AFTER_RETRY if isinstance(attempts, int) and attempts > 1 else None
+    # The outcome of a POST of a restore can be unknown, too.
+    return _NO_RESPONSE if outcome == "unknown" and mode == "sweep" else None
+
+
 def _without_duplicates(
     deletions: Sequence[DeletedInvitation], username: str | None
 ) -> Iterator[DeletedInvitation]:
     seen: set[tuple[str, ...]] = set()
-    for each in deletions:
+    for each in sorted(deletions, key=lambda each: bool(each.doubt)):
         invitation = each.invitation
         key = _key(invitation)
         if key not in seen and _matches(invitation.username, username):
@@ -152,7 +228,12 @@ def _matches(username: str | None, glob: str | None) -> bool:
 
 
 def _only_run(by_run: dict[str, list[DeletedInvitation]]) -> str | None:
-    """Return the only run with deletions, or None without deletions."""
+    """Return the only run with deletions, or None without deletions.
+
+    Runs whose deletions are all in doubt count only if there is not any other.
+    """
+    certain = {run: found for run, found in by_run.items() if any(not d.doubt for d in found)}
+    by_run = certain or by_run
     if len(by_run) <= 1:
         return next(iter(by_run), None)
     last = [f"{run_id} ({len(found)})" for run_id, found in list(by_run.items())[-_MAX_NAMED:]]
@@ -162,7 +243,7 @@ def _only_run(by_run: dict[str, list[DeletedInvitation]]) -> str | None:
     )
 
 
-def _parse_deletion(run_id: str, record: Record) -> DeletedInvitation:
+def _parse_deletion(run_id: str, record: Record, doubt: str) -> DeletedInvitation:
     try:
         invitation, rule = invitation_from_record(record)
     except ValueError as error:
@@ -170,7 +251,8 @@ def _parse_deletion(run_id: str, record: Record) -> DeletedInvitation:
             f"A deletion of run {run_id} cannot be read: {error}.",
             consequence=NOTHING_INVITED,
         ) from error
-    return DeletedInvitation(run_id, invitation, rule)
+    was_member = record.get("outcome") == "accepted_during"
+    return DeletedInvitation(run_id, invitation, rule, doubt, was_member)
 
 
 def _is_chain_complete(status: ChainStatus, paths: Sequence[Path]) -> bool:
@@ -188,8 +270,11 @@ _ListKey = tuple[Source, str, str]
 class MemberReader(Protocol):
     """Reads the users of a list."""
 
-    async def usernames(self, invitation: Invitation) -> frozenset[str] | ListUnreadable:
-        """Return the case-folded usernames, pending or active, where the invitation leads to."""
+    async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
+        """Return the status of each pending or active user where the invitation leads to.
+
+        The keys are case-folded usernames.
+        """
         ...
 
 
@@ -203,14 +288,14 @@ async def still_missing(
     Raises:
         RunError: A response of Atlas concerns the whole run. No one was invited.
     """
-    known: dict[_ListKey, frozenset[str] | ListUnreadable] = {}
+    known: dict[_ListKey, Mapping[str, str] | ListUnreadable] = {}
     to_restore: list[DeletedInvitation] = []
     known_results: dict[DeletedInvitation, RestoreResult] = {}
     for each in deletions:
         invitation = each.invitation
         list_key = (invitation.source, invitation.org_id, invitation.project_id)
         if list_key not in known:
-            known[list_key] = await members.usernames(invitation)
+            known[list_key] = await members.statuses(invitation)
         result = _known_result(invitation, known[list_key])
         if result is None:
             to_restore.append(each)
@@ -220,14 +305,14 @@ async def still_missing(
 
 
 def _known_result(
-    invitation: Invitation, usernames: frozenset[str] | ListUnreadable
+    invitation: Invitation, statuses: Mapping[str, str] | ListUnreadable
 ) -> RestoreResult | None:
-    if isinstance(usernames, ListUnreadable):
+    if isinstance(statuses, ListUnreadable):
         return RestoreResult(
             RestoreOutcome.FAILED,
-            http_status=usernames.http_status,
-            error_code=usernames.error_code,
-            reason=usernames.reason,
+            http_status=statuses.http_status,
+            error_code=statuses.error_code,
+            reason=statuses.reason,
         )
     if not invitation.username or not invitation.roles:
         return RestoreResult(
@@ -235,6 +320,6 @@ def _known_result(
         )
     return (
         RestoreResult(RestoreOutcome.ALREADY_THERE)
-        if casefold_visible(invitation.username) in usernames
+        if casefold_visible(invitation.username) in statuses
         else None
     )

@@ -8,17 +8,17 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Final, Protocol
 
-from invite_sweeper.audit import AuditLog, OpenIntent, invitation_fields, outcome_fields
-from invite_sweeper.errors import AuditLogError, ExitCode, GuardRefused, RunError
+from invite_sweeper.audit import AuditLog, OpenIntent
+from invite_sweeper.errors import GuardRefused, RunError
 from invite_sweeper.models import (
     DeletionProgress,
     Invitation,
     InviteResult,
     InviteStatus,
     ListUnreadable,
+    MembershipStatus,
 )
 from invite_sweeper.policy import Execution
 from invite_sweeper.restore.deletions import (
@@ -29,6 +29,7 @@ from invite_sweeper.restore.deletions import (
     RestoreResult,
     still_missing,
 )
+from invite_sweeper.restore.report import RestoreRecorder, RestoreReport
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.text import casefold_visible, pluralize
 
@@ -38,6 +39,8 @@ MAX_PER_MINUTE: Final = 10
 Source: 400 `RATE_LIMITED_IP` of https://www.mongodb.com/docs/atlas/reference/api-errors (read
 2026-08); Atlas also returns it as `INVITATIONS_RATE_LIMITED_IP`.
 """
+MAX_INVITATIONS: Final = 25
+"""The default limit of a restore: a rewritten log must not invite a crowd."""
 _BACKOFF_S: Final = (10.0, 20.0, 40.0, 60.0)
 _WINDOW_S: Final = 61.0  # one second longer, as Atlas's clock may differ
 
@@ -92,9 +95,15 @@ _GRACE_S: Final = Execution().grace.total_seconds()
 _MAX_UNKNOWN: Final = 3
 _FINAL_OUTCOMES: Final[Mapping[InviteStatus, RestoreOutcome]] = {
     InviteStatus.CREATED: RestoreOutcome.RESTORED,
+    InviteStatus.ACTIVE: RestoreOutcome.ACTIVE,
     InviteStatus.ALREADY_PRESENT: RestoreOutcome.ALREADY_THERE,
     InviteStatus.REJECTED: RestoreOutcome.FAILED,
 }
+_STATUSES: Final = {
+    MembershipStatus.PENDING.value: RestoreOutcome.RESTORED,
+    MembershipStatus.ACTIVE.value: RestoreOutcome.ACTIVE,
+}
+_UNREADABLE: Final = "Atlas confirmed the request, but not whether the user is invited or a member."
 _SKIPPED: Final = RestoreResult(RestoreOutcome.SKIPPED)
 
 
@@ -129,6 +138,7 @@ class Restorer:
 
     Args:
         grace_s: How long a request in flight may continue after a stop request.
+        on_result: Called for each result immediately, because a later error may end the run.
 
     Attributes:
         outcomes: Counts by outcome; after `run` their sum is the number of deletions.
@@ -144,7 +154,9 @@ class Restorer:
         stop: StopRequest,
         rate_limit: InviteRateLimit,
         grace_s: float = _GRACE_S,
+        on_result: Callable[[DeletedInvitation, RestoreResult], None] | None = None,
     ) -> None:
+        self._on_result = on_result
         self._inviter = inviter
         self._members = members
         self._log = log
@@ -209,6 +221,10 @@ class Restorer:
             )
             if response.status in _FINAL_OUTCOMES:
                 return result
+            if response.status is InviteStatus.UNREADABLE:  # another POST could invite twice
+                verified = await self._check_present(invitation, attempts)
+                unread = replace(result, outcome=RestoreOutcome.UNKNOWN, reason=_UNREADABLE)
+                return verified or unread
             if response.status is InviteStatus.UNKNOWN:
                 unknown += 1
                 verified = await self._check_present(invitation, attempts)
@@ -238,26 +254,33 @@ class Restorer:
     async def _check_present(self, invitation: Invitation, attempts: int) -> RestoreResult | None:
         """Return the result after a POST without a response; None if the user is missing."""
         try:
-            usernames = await self._members.usernames(invitation)
+            statuses = await self._members.statuses(invitation)
         except RunError as error:
             return RestoreResult(
                 RestoreOutcome.UNKNOWN, attempts, reason=error.message, fatal_error=error
             )
-        if isinstance(usernames, ListUnreadable):
+        if isinstance(statuses, ListUnreadable):
             return RestoreResult(
                 RestoreOutcome.UNKNOWN,
                 attempts,
-                usernames.http_status,
-                usernames.error_code,
-                usernames.reason,
+                statuses.http_status,
+                statuses.error_code,
+                statuses.reason,
             )
-        is_present = casefold_visible(invitation.username or "") in usernames
-        return RestoreResult(RestoreOutcome.RESTORED, attempts) if is_present else None
+        status = statuses.get(casefold_visible(invitation.username or ""))
+        if status is None:
+            return None
+        if status in _STATUSES:
+            return RestoreResult(_STATUSES[status], attempts)
+        reason = f"Atlas lists the user with the status {status or 'unknown'}."
+        return RestoreResult(RestoreOutcome.UNKNOWN, attempts, reason=reason)
 
     def _record(self, deleted: DeletedInvitation, result: RestoreResult, started_s: float) -> None:
         self.outcomes[result.outcome] += 1
         self.results[deleted] = result
         self._error = self._error or result.fatal_error
+        if self._on_result is not None:
+            self._on_result(deleted, result)
         try:
             self._log.write_outcome(deleted, result, (self._rate_limit.clock() - started_s) * 1000)
         except RunError as error:
@@ -274,151 +297,6 @@ def _result_if_interrupted(progress: DeletionProgress, attempts: int) -> Restore
     return RestoreResult(
         RestoreOutcome.UNKNOWN, attempts, progress.http_status, progress.error_code
     )
-
-
-class RestoreRecorder:
-    """Writes the `intent` and `outcome` records of one restore.
-
-    The invitation's fields are those of the deleted one, its old id included.
-
-    Args:
-        now: From which ages are counted.
-    """
-
-    def __init__(self, log: AuditLog, now: datetime) -> None:
-        self._log = log
-        self._now = now
-
-    def write_intent(self, deleted: DeletedInvitation) -> None:
-        """Record that a POST is about to be sent; `sync` writes it to disk."""
-        self._log.write("intent", **self._fields(deleted))
-
-    def write_outcome(
-        self, deleted: DeletedInvitation, result: RestoreResult, duration_ms: float
-    ) -> None:
-        """Record the outcome of one invitation."""
-        ended = outcome_fields(
-            result.outcome,
-            attempts=result.attempts,
-            http_status=result.http_status,
-            error_code=result.error_code,
-            duration_ms=duration_ms,
-        )
-        self._log.write("outcome", **self._fields(deleted), **ended)
-
-    def write_unresolved(self, intent: OpenIntent) -> None:
-        """Record that the result of a POST of a killed restore is unknown.
-
-        Users that are invited or members by now are skipped; the others are invited again.
-        """
-        self._log.write(
-            "outcome",
-            **invitation_fields(intent.invitation, self._now),
-            rule=intent.rule,
-            **outcome_fields(RestoreOutcome.UNKNOWN, recovers=intent.run_id),
-        )
-
-    async def sync(self) -> None:
-        """Return when all records are on disk."""
-        await self._log.sync()
-
-    def _fields(self, deleted: DeletedInvitation) -> dict[str, object]:
-        fields = invitation_fields(deleted.invitation, self._now)
-        return {**fields, "rule": deleted.rule, "restores": deleted.run_id}
-
-
-_INCOMPLETE_OUTCOMES = (RestoreOutcome.FAILED, RestoreOutcome.UNKNOWN, RestoreOutcome.SKIPPED)
-_COPIED_FIELDS = ("requests", "retries", "rate_limited", "duration_s")
-
-
-@dataclass(slots=True)
-class RestoreReport:
-    """The state and result of one restore.
-
-    Attributes:
-        deletions: The selected deletions of the run to undo.
-        to_restore: Those of users that are still missing.
-        results: The result of each; in a dry run, only of those that need no invitation.
-        reached_atlas: The lists were read, so there is a result to show.
-    """
-
-    run_id: str
-    now: datetime
-    dry_run: bool
-    audit_log: str
-    deletions: Sequence[DeletedInvitation]
-    to_restore: Sequence[DeletedInvitation] = ()
-    results: Mapping[DeletedInvitation, RestoreResult] = field(default_factory=dict)
-    reached_atlas: bool = False
-    requests: int = 0
-    retries: int = 0
-    rate_limited: int = 0
-    duration_s: float = 0.0
-    error: RunError | None = None
-    exit_code: int = 0
-
-    @property
-    def outcomes(self) -> Counter[RestoreOutcome]:
-        """Return the number of results by outcome."""
-        return Counter(result.outcome for result in self.results.values())
-
-    async def finish(self, log: AuditLog, error: RunError | None) -> None:
-        """Write `run_finished`; if that fails, the restore ends with the exit code 7."""
-        self._set_exit_code(error)
-        try:
-            log.write("run_finished", **self._run_finished_fields())
-            await log.sync()
-        except AuditLogError as log_error:
-            self._set_exit_code(error if isinstance(error, AuditLogError) else log_error)
-
-    def to_json(self) -> dict[str, object]:
-        """Return the object that `--output json` writes."""
-        return {
-            "run_id": self.run_id,
-            "mode": "restore",
-            "now": self.now,
-            "audit_log": self.audit_log,
-            **self._run_finished_fields(),
-            "invitations": [self._to_record(each) for each in self.deletions],
-        }
-
-    def outcome_of(self, deleted: DeletedInvitation) -> str:
-        """Return the outcome of one deletion, or what a restore would do."""
-        result = self.results.get(deleted)
-        if result is not None:
-            return result.outcome.value
-        return "would_restore" if deleted in self.to_restore else RestoreOutcome.SKIPPED.value
-
-    def _to_record(self, deleted: DeletedInvitation) -> dict[str, object]:
-        result = self.results.get(deleted)
-        return {
-            **invitation_fields(deleted.invitation, self.now),
-            "deleted_by_run": deleted.run_id,
-            "outcome": self.outcome_of(deleted),
-            "http_status": result.http_status if result is not None else None,
-            "error_code": result.error_code if result is not None else None,
-            "reason": (result.reason or None) if result is not None else None,
-        }
-
-    def _run_finished_fields(self) -> dict[str, object]:
-        outcomes = self.outcomes
-        return {
-            "dry_run": self.dry_run,
-            "wanted": len(self.deletions),
-            "to_restore": len(self.to_restore),
-            **{outcome.value: outcomes[outcome] for outcome in RestoreOutcome},
-            **{name: getattr(self, name) for name in _COPIED_FIELDS},
-            "error": self.error.message if self.error is not None else None,
-            "exit_code": self.exit_code,
-        }
-
-    def _set_exit_code(self, error: RunError | None) -> None:
-        self.error = error
-        if error is not None:
-            self.exit_code = int(error.exit_code)
-        else:
-            incomplete = any(self.outcomes[outcome] for outcome in _INCOMPLETE_OUTCOMES)
-            self.exit_code = int(ExitCode.PARTIAL if incomplete else ExitCode.DONE)
 
 
 class AtlasForRestore(Protocol):
@@ -442,6 +320,8 @@ class RestoreRun:
         confirm: Called once before the first POST; None skips the question.
         run_started_fields: The fields of the `run_started` record.
         open_intents: Intents without an outcome, from a killed restore.
+        max_invitations: More users to invite are refused.
+        on_result: Called for each result immediately.
     """
 
     atlas: AtlasForRestore
@@ -452,6 +332,8 @@ class RestoreRun:
     confirm: Callable[[RestoreReport], Awaitable[bool]] | None = None
     run_started_fields: Mapping[str, object] = field(default_factory=dict)
     open_intents: Sequence[OpenIntent] = ()
+    max_invitations: int = MAX_INVITATIONS
+    on_result: Callable[[DeletedInvitation, RestoreResult], None] | None = None
 
     async def run(self) -> RunError | None:
         """Run the steps and return the error that stopped them; call `report.finish` next."""
@@ -466,16 +348,37 @@ class RestoreRun:
             report.outcomes[RestoreOutcome.SKIPPED] or report.outcomes[RestoreOutcome.UNKNOWN]
         )
         if self.stop.reason is not None and incomplete:
-            users = pluralize(report.outcomes[RestoreOutcome.RESTORED], "user")
+            done = report.outcomes[RestoreOutcome.RESTORED] + report.outcomes[RestoreOutcome.ACTIVE]
+            users = pluralize(done, "user")
             return self.stop.as_error(consequence=f"Invited before the stop: {users}.")
         return None
 
     async def _run_steps(self) -> None:
         report, members = self.report, self.atlas.members()
-        to_restore, known_results = await self.stop.run_unless_stopped(
-            still_missing(members, report.deletions), consequence=NOTHING_INVITED
+        missing, known_results = await self.stop.run_unless_stopped(
+            still_missing(members, (*report.deletions, *report.uncertain)),
+            consequence=NOTHING_INVITED,
         )
-        report.to_restore, report.results, report.reached_atlas = to_restore, known_results, True
+        uncertain = frozenset(report.uncertain)
+        to_restore = tuple(each for each in missing if each not in uncertain)
+        report.to_restore, report.reached_atlas = to_restore, True
+        report.uncertain = [
+            each
+            for each in report.uncertain
+            if each not in known_results
+            or known_results[each].outcome is not RestoreOutcome.ALREADY_THERE
+        ]
+        report.results = known_results = {
+            each: result for each, result in known_results.items() if each not in uncertain
+        }
+        if len(to_restore) > self.max_invitations:
+            raise GuardRefused(
+                f"{pluralize(len(to_restore), 'user')} would be invited, "
+                f"and the limit is {self.max_invitations:,} (--max).",
+                consequence=NOTHING_INVITED,
+                hint="Check that the log is the one that the run wrote. Then select fewer with "
+                f"--username, or set --max {len(to_restore)}.",
+            )
         if report.dry_run:
             return
         if to_restore:
@@ -489,12 +392,14 @@ class RestoreRun:
             recorder,
             stop=self.stop,
             rate_limit=self.rate_limit,
+            on_result=self.on_result,
         )
         report.results = restorer.results
         await restorer.run(to_restore, known_results)
 
     async def _confirm(self) -> None:
         if self.confirm is not None and not await self.confirm(self.report):
+            self.report.declined = True
             if self.stop.reason is not None:
                 raise self.stop.as_error(consequence=NOTHING_INVITED)
-            raise GuardRefused("Cancelled.", consequence=NOTHING_INVITED)
+            raise GuardRefused("Cancelled at the confirmation prompt.", consequence=NOTHING_INVITED)

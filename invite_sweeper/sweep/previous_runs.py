@@ -143,8 +143,18 @@ class PreviousRuns:
 
     def was_applied(self, digest: str) -> bool:
         """Return whether a sweep has completed this plan; an interrupted one has not."""
+        return self.applied_by(digest) is not None
+
+    def applied_by(self, digest: str) -> RunRecord | None:
+        """Return the sweep that completed this plan; None without one."""
         with refuse_unreadable():
-            return any(_is_applied_by(run, digest) for run in read_runs(*self.files))
+            runs = read_runs(*self.files)
+            return next((run for run in runs if _is_applied_by(run, digest)), None)
+
+    def contains(self, run_id: str) -> bool:
+        """Return whether the logs have a run."""
+        with refuse_unreadable():
+            return any(run.run_id == run_id for run in read_runs(*self.files))
 
     def accepted_policy(self, log_path: LogPath) -> AcceptedPolicy | None:
         """Return the policy of the last finished sweep; None without a sweep.

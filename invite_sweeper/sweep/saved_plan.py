@@ -1,14 +1,10 @@
-"""Saved plans: the file format, checks, approvals, and the use as an upper bound.
+"""Saved plans: the file format, checks, and the use as an upper bound.
 
 A plan is JSON Lines: a header, one line per invitation with its evidence, and a last line with
 the SHA-256 of all bytes before it. A sweep with a saved plan reads the current state again and
 deletes only what is both in the plan and still stale.
-
-An approval is an ed25519 signature of the plan's digest, in the file PLAN.sig.
 """
 
-import base64
-import binascii
 import errno
 import hashlib
 import os
@@ -18,18 +14,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 import orjson
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from invite_sweeper.audit.record import invitation_from_record
 from invite_sweeper.errors import GuardRefused, UsageError
-from invite_sweeper.files import regular_file_target
-from invite_sweeper.models import Invitation
-from invite_sweeper.text import plural_form
+from invite_sweeper.files import open_regular, regular_file_target
+from invite_sweeper.models import Invitation, PlannedDeletion
+from invite_sweeper.text import describe_duration, plural_form
 
 FORMAT = "invite-sweeper plan 1"
 _NEW_PLAN_HINT = "Create a new plan with: invite-sweeper plan --out FILE"
@@ -45,6 +39,9 @@ class PlanContext(BaseModel):
         now: The instant of the run that created it, RFC 3339.
         organizations: Ids, sorted.
         policy_sha256: The hash of the policy file.
+        policy_path: The policy file, absolute, for readers; None in plans of older versions.
+        audit_log: The template of the audit log that records the plan's use, absolute; None in
+            plans of older versions.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
@@ -55,6 +52,8 @@ class PlanContext(BaseModel):
     base_url: str
     organizations: tuple[str, ...]
     policy_sha256: str
+    policy_path: str | None = None
+    audit_log: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +63,13 @@ class SavedPlan:
     Attributes:
         digest: 64 hex digits; an approval signs them.
         created_at: Aware.
-        invitations: `created_at` and `username` of each invitation when the plan was created.
+        invitations: Each invitation as it was when the plan was created, with its rule.
     """
 
     context: PlanContext
     digest: str
     created_at: datetime
-    invitations: Mapping[InvitationKey, tuple[str | None, str | None]]
+    invitations: Mapping[InvitationKey, PlannedDeletion]
 
 
 class _Header(PlanContext):
@@ -103,7 +102,7 @@ def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
         GuardRefused: It is not a plan, or was edited or truncated. Nothing was deleted.
     """
     digest = hashlib.sha256()
-    invitations: dict[InvitationKey, tuple[str | None, str | None]] = {}
+    invitations: dict[InvitationKey, PlannedDeletion] = {}
     header: _Header | None = None
     last: bytes | None = None
     for line in lines:
@@ -115,7 +114,7 @@ def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
         raise _invalid_plan("it is not a plan file, or was truncated")
     if last != orjson.dumps({"sha256": digest.hexdigest()}) + b"\n":
         raise _invalid_plan("the digest does not match, so it was edited or truncated")
-    created_at = parse_timestamp(header.now)
+    created_at = _parse_timestamp(header.now)
     context = PlanContext(**header.model_dump(exclude={"plan"}))
     return SavedPlan(context, digest.hexdigest(), created_at, invitations)
 
@@ -132,11 +131,8 @@ def check_applicable(
         GuardRefused: The plan is too old, from the future, or for another organization, host
             or policy.
     """
-    created_at, context = saved.created_at, saved.context
-    if created_at > now:
-        raise _plan_error(f"The plan's creation time {context.now} is in the future.")
-    if now - created_at > max_age:
-        raise _plan_error(f"The plan was created at {context.now}, over {max_age} ago.")
+    check_age(saved, now=now, max_age=max_age)
+    context = saved.context
     if context.organizations != current.organizations:
         raise _plan_error("The plan was created for other organizations than the policy's.")
     if context.base_url != current.base_url:
@@ -147,10 +143,20 @@ def check_applicable(
         raise _plan_error("The plan was created with another policy.")
 
 
+def check_age(saved: SavedPlan, *, now: datetime, max_age: timedelta) -> None:
+    """Raise GuardRefused if the plan is too old or from the future."""
+    if saved.created_at > now:
+        raise _plan_error(f"The plan's creation time {saved.context.now} is in the future.")
+    age = now - saved.created_at
+    if age > max_age:
+        raise _plan_error(
+            f"The plan is too old: it was created over {describe_duration(age)} ago, "
+            f"and the limit is {describe_duration(max_age)}."
+        )
+
+
 def _parse_line(
-    line: bytes,
-    header: _Header | None,
-    invitations: dict[InvitationKey, tuple[str | None, str | None]],
+    line: bytes, header: _Header | None, invitations: dict[InvitationKey, PlannedDeletion]
 ) -> _Header:
     """Parse one line into `invitations` and return the header, which is the first line."""
     try:
@@ -159,21 +165,15 @@ def _parse_line(
             if header.plan != FORMAT:
                 raise _invalid_plan("its format version is not supported")
             return header
-        row = orjson.loads(line)
-        scope_id = row["org_id"] if row["project_id"] is None else row["project_id"]
-        key = (str(row["source"]), str(scope_id), str(row["invitation_id"]))
-        invitations[key] = (row["created_at"], row["username"])
-    except (ValidationError, ValueError, KeyError, TypeError):
+        planned = PlannedDeletion(*invitation_from_record(orjson.loads(line)))
+        invitations[_key(planned.invitation)] = planned
+    except (ValidationError, ValueError, AttributeError):
         raise _invalid_plan("it is not a plan file, or was edited") from None
     return header
 
 
-def parse_timestamp(text: str) -> datetime:
-    """Parse a date of a plan; it must have a time zone.
-
-    Raises:
-        GuardRefused: The date is not valid.
-    """
+def _parse_timestamp(text: str) -> datetime:
+    """Parse the date of the header; it must have a time zone."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -207,12 +207,11 @@ class SavedPlanFilter:
         planned = self._remaining.pop(_key(invitation), None)
         if planned is None:
             return False
-        created_at = invitation.created_at
-        same = isinstance(created_at, datetime) and planned[0] is not None
+        created_at, listed = invitation.created_at, planned.invitation
         return (
-            same
-            and planned[1] == invitation.username
-            and created_at == parse_timestamp(planned[0] or "")
+            isinstance(created_at, datetime)
+            and created_at == listed.created_at
+            and invitation.username == listed.username
         )
 
     def record_kept(self, invitation: Invitation, reason: str) -> None:
@@ -240,73 +239,6 @@ class SavedPlanFilter:
 
 def _key(invitation: Invitation) -> InvitationKey:
     return invitation.source.value, invitation.project_id, invitation.id
-
-
-_SIGNATURE_CONTEXT = b"invite-sweeper plan approval v1\n"
-"""A prefix of the signed bytes, so that no other signature of the key is valid as an approval."""
-
-
-def sign(digest: str, key: Path) -> str:
-    """Return the signature of a plan's digest in base64.
-
-    Raises:
-        UsageError: The file is not a private ed25519 key without a passphrase.
-    """
-    data = _read_key(key)
-    load = (
-        serialization.load_ssh_private_key
-        if b"OPENSSH" in data
-        else serialization.load_pem_private_key
-    )
-    try:
-        private = load(data, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        private = None
-    if not isinstance(private, Ed25519PrivateKey):
-        raise UsageError(
-            f"{key} is not a private ed25519 key without a passphrase.",
-            hint="Create one: ssh-keygen -t ed25519 -f KEY, or openssl genpkey -algorithm ed25519",
-        )
-    return base64.b64encode(private.sign(_SIGNATURE_CONTEXT + digest.encode())).decode()
-
-
-def is_valid_signature(digest: str, signature: str, key: Path) -> bool:
-    """Return whether the signature of the digest is valid for a public key.
-
-    Raises:
-        UsageError: The file is not a public ed25519 key.
-    """
-    public = _load_public_key(key)
-    try:
-        public.verify(
-            base64.b64decode(signature, validate=True), _SIGNATURE_CONTEXT + digest.encode()
-        )
-    except (InvalidSignature, binascii.Error, ValueError):
-        return False
-    return True
-
-
-def _load_public_key(key: Path) -> Ed25519PublicKey:
-    data = _read_key(key)
-    load = (
-        serialization.load_ssh_public_key
-        if data.startswith(b"ssh-")
-        else serialization.load_pem_public_key
-    )
-    try:
-        public = load(data)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        public = None
-    if not isinstance(public, Ed25519PublicKey):
-        raise UsageError(f"{key} is not a public ed25519 key.", hint="Pass the .pub file.")
-    return public
-
-
-def _read_key(key: Path) -> bytes:
-    try:
-        return key.read_bytes()
-    except OSError as error:
-        raise UsageError(f"The key {key} cannot be read: {error.strerror}.") from None
 
 
 _OUT_HINT: Final = "Use --out with a regular file in a writable directory with free space."
@@ -382,8 +314,8 @@ def load(path: Path) -> SavedPlan:
         GuardRefused: It is not a plan, or was edited or truncated.
     """
     try:
-        with path.open("rb") as file:
-            return parse_plan(file)
+        with open_regular(path) as file:
+            return parse_plan(_read_lines(file))
     except OSError as error:
         raise UsageError(
             f"The plan {path} cannot be read: {error.strerror}.",
@@ -391,44 +323,11 @@ def load(path: Path) -> SavedPlan:
         ) from None
 
 
-def signature_path(plan: Path) -> Path:
-    """Return the path of a plan's approval."""
-    return plan.with_name(plan.name + ".sig")
+_MAX_LINE_BYTES = 1 << 20
 
 
-def approve(plan: Path, key: Path) -> Path:
-    """Sign a plan with a private ed25519 key and return the path of the signature.
-
-    Raises:
-        UsageError: The key cannot be read, or the signature cannot be written.
-        GuardRefused: The plan is not valid.
-    """
-    path = signature_path(plan)
-    signature = sign(load(plan).digest, key)
-    try:
-        path.write_text(signature + "\n", "ascii")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}.") from None
-    return path
-
-
-def require_approval(plan: Path, digest: str, key: Path) -> None:
-    """Raise GuardRefused if the plan has no valid approval.
-
-    Args:
-        key: The public key of the approver.
-
-    Raises:
-        UsageError: The key cannot be read.
-        GuardRefused: The signature is missing or does not match the plan and the key.
-    """
-    path = signature_path(plan)
-    try:
-        signature = path.read_text("ascii").strip()
-    except (OSError, ValueError):
-        signature = ""
-    if not is_valid_signature(digest, signature, key):
-        raise GuardRefused(
-            f"The plan is not approved with the key {key}.",
-            hint=f"The approver runs: invite-sweeper plan approve {plan} --key PRIVATE_KEY",
-        )
+def _read_lines(file: BinaryIO) -> Iterator[bytes]:
+    while line := file.readline(_MAX_LINE_BYTES):
+        if len(line) == _MAX_LINE_BYTES:
+            raise _invalid_plan("a line is longer than 1 MiB")
+        yield line

@@ -47,7 +47,7 @@ async def sent_request(connecting):
         async def record(request):
             body = await request.json()
             received.append((request.method, request.path, dict(request.headers), body))
-            return web.json_response({})
+            return web.json_response({"orgMembershipStatus": "PENDING"})
 
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", record)
@@ -231,12 +231,56 @@ async def test_invitation_without_username_roles_or_valid_id_is_not_sent(
     assert sim.requests == ()
 
 
+INVITED = {"id": "0" * 24, "username": "person-1@example.com", "expiresAt": "2026-12-25T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({**INVITED, "orgMembershipStatus": "PENDING"}, InviteStatus.CREATED),
+        ({**INVITED, "orgMembershipStatus": "ACTIVE"}, InviteStatus.ACTIVE),
+        ({"orgMembershipStatus": "ACTIVE"}, InviteStatus.ACTIVE),
+        ({**INVITED, "orgMembershipStatus": "INVITATION_EXPIRED"}, InviteStatus.UNREADABLE),
+        ({**INVITED, "orgMembershipStatus": "active"}, InviteStatus.UNREADABLE),
+        ({**INVITED, "orgMembershipStatus": None}, InviteStatus.UNREADABLE),
+        ({**INVITED, "orgMembershipStatus": ["PENDING"]}, InviteStatus.UNREADABLE),
+        (INVITED, InviteStatus.CREATED),
+        ({**INVITED, "id": 7}, InviteStatus.UNREADABLE),
+        ({}, InviteStatus.UNREADABLE),
+        ({"error": 500, "errorCode": "UNEXPECTED_ERROR"}, InviteStatus.UNREADABLE),
+        ([], InviteStatus.UNREADABLE),
+    ],
+)
+async def test_response_decides_whether_the_user_is_pending_or_active(
+    online, sim, project, body, status
+):
+    sim.faults.add(faults.malformed(json.dumps(body).encode()), method="POST")
+    assert (await invite(online, sim, project, Source.USERS)).status is status
+
+
+async def test_response_that_is_not_json_does_not_say_what_became_of_the_user(online, sim, project):
+    sim.faults.add(faults.malformed(b"not JSON"), method="POST")
+    found = await invite(online, sim, project, Source.USERS)
+    assert found.status in {InviteStatus.UNREADABLE, InviteStatus.UNKNOWN}
+
+
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS, Source.ORG_INVITES])
+async def test_federated_organization_adds_an_active_member(online, sim, project, source):
+    sim.organizations[ORG].federated = True
+    assert (await invite(online, sim, project, source)).status is InviteStatus.ACTIVE
+
+
 # Current members
 
 
 async def usernames_of(online, source=Source.INVITES):
+    found = await statuses_of(online, source)
+    return found if isinstance(found, ListUnreadable) else set(found)
+
+
+async def statuses_of(online, source=Source.INVITES):
     async with online() as atlas:
-        return await atlas.members().usernames(invitation(1, source=source, **VALUES[source]))
+        return await atlas.members().statuses(invitation(1, source=source, **VALUES[source]))
 
 
 async def test_users_of_a_project_are_both_lists_without_expired_and_rejected(online, sim, project):
@@ -248,6 +292,19 @@ async def test_users_of_a_project_are_both_lists_without_expired_and_rejected(on
         "old@example.com",
         "pending@example.com",
         "active@example.com",
+    }
+
+
+async def test_each_user_has_the_status_of_the_list_and_an_invited_one_is_pending(
+    online, sim, project
+):
+    sim.invite(project, "Old@example.com")
+    sim.invite(project, "both@example.com")
+    roles = {project: ("GROUP_READ_ONLY",)}
+    sim.add_user("both@example.com", status="ACTIVE", group_roles=roles)
+    assert await statuses_of(online) == {
+        "old@example.com": "PENDING",
+        "both@example.com": "ACTIVE",
     }
 
 
@@ -283,7 +340,7 @@ async def test_401_for_the_users_after_a_successful_response_is_unreadable(onlin
     sim.faults.add(faults.challenge(), path="*/groups/*/users", times=None)
     async with online() as atlas:
         assert [one.id async for one in atlas.reader.projects()] == [project]
-        found = await atlas.members().usernames(invitation(1))
+        found = await atlas.members().statuses(invitation(1))
     assert isinstance(found, ListUnreadable)
     assert found.http_status == 401
 
@@ -314,7 +371,7 @@ async def test_users_with_more_pages_than_the_cap_are_unreadable(online, sim, pr
 
 async def test_users_of_a_malformed_id_are_unreadable_without_a_request(online, sim):
     async with online() as atlas:
-        found = await atlas.members().usernames(invitation(1, project_id="../orgs"))
+        found = await atlas.members().statuses(invitation(1, project_id="../orgs"))
     assert isinstance(found, ListUnreadable)
     assert sim.requests == ()
 

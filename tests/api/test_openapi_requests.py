@@ -87,7 +87,7 @@ async def use_every_endpoint(sim, online):
             invitation = listed[source][min(number, len(listed[source]) - 1)]
             assert deleter.try_acquire(invitation) == 0.0
             await deleter.delete(invitation, DeletionProgress())
-            await members.usernames(invitation)
+            await members.statuses(invitation)
             await inviter.invite(invitation, DeletionProgress())
 
 

@@ -9,6 +9,7 @@ from running import desk_in, wait_until
 from terminals import terminal_of
 
 from invite_sweeper.simulator import faults
+from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
 LOG = "audit/invite-sweeper.jsonl"
@@ -175,7 +176,9 @@ def test_damaged_log_is_refused_and_no_one_is_invited(desk):
     desk.log_path.write_bytes(desk.log_path.read_bytes().replace(b"person-1@", b"mallory@"))
     before = len(desk.sim.requests)
     done = desk.run("restore", LOG, "--yes", "--output", "json")
-    assert (done.code, done.out) == (3, "")
+    assert (done.code, done.summary["exit_code"]) == (3, 3)
+    assert "damaged" in done.summary["error"]["message"]
+    assert done.summary["error"]["consequence"] == "No one was invited."
     assert "damaged" in done.err
     assert len(desk.sim.requests) == before
 
@@ -207,7 +210,8 @@ def test_unreadable_project_fails_its_users_and_the_others_are_restored(desk):
 def test_refused_credentials_end_with_5_and_are_in_the_log(desk):
     swept(desk)
     done = desk.run("restore", LOG, "--yes", "--output", "json", MONGODB_ATLAS_ACCESS_TOKEN="wrong")
-    assert (done.code, done.out) == (5, "")
+    assert (done.code, done.summary["exit_code"], done.summary["restored"]) == (5, 5, 0)
+    assert set(done.summary["error"]) == {"message", "consequence", "hint"}
     assert restored_lines(desk)[-1]["exit_code"] == 5
     assert desk.run("audit", "verify", LOG).code == 0
 
@@ -238,7 +242,8 @@ def test_signal_while_reading_the_lists_ends_with_8_and_invites_no_one(desk):
     wait_until(lambda: desk.sim.request_log.received["GET"] > before)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, desk.sim.request_log.received["POST"]) == (8, b"", 0)
+    assert (process.returncode, desk.sim.request_log.received["POST"]) == (8, 0)
+    assert json.loads(out)["error"]["consequence"] == "No one was invited."
     assert b"No one was invited." in err
     assert desk.run("audit", "verify", LOG).code == 0
 
@@ -323,6 +328,9 @@ def test_question_lists_the_users_and_yes_invites_them(desk):
         shown = terminal.read_until(ASKS)
         assert "person-1@example.com" in shown
         assert "Re-invite 3 users?" in shown
+        assert f"organization {ORG_ID}" in shown
+        assert "at once as active members" in shown
+        assert "This log is not signed" in shown
         assert desk.sim.request_log.received["POST"] == 0
         terminal.type("yes\n")
         code, _ = terminal.end()
@@ -341,9 +349,12 @@ def test_any_answer_but_yes_invites_no_one_and_ends_with_3(desk):
     swept(desk)
     with terminal_of(desk, "restore", LOG) as terminal:
         terminal.read_until(ASKS)
+        before = len(terminal.text)
         terminal.type("no\n")
-        code, _ = terminal.end()
+        code, text = terminal.end()
     assert (code, desk.sim.request_log.received["POST"]) == (3, 0)
+    assert "person-1@example.com" not in text[before:]
+    assert "Cancelled at the confirmation prompt." in text[before:]
     assert desk.run("audit", "verify", LOG).code == 0
 
 
@@ -409,7 +420,8 @@ def test_project_s_user_comes_back_into_the_project(crowd):
     assert person(desk, "ada@example.com").group_roles == roles
 
 
-def test_member_who_accepted_while_the_deletion_was_in_flight_is_restored(crowd):
+def test_member_who_accepted_while_the_deletion_was_in_flight_is_a_member_again(crowd):
+    """The user had been an active member when the DELETE arrived, so being one again is right."""
     desk, project = crowd
     desk.keys["sources"] = ["users"]
     roles = {project: ("GROUP_OWNER",)}
@@ -419,5 +431,165 @@ def test_member_who_accepted_while_the_deletion_was_in_flight_is_restored(crowd)
     assert desk.sweep().code == 4
     (outcome,) = desk.lines("outcome")
     assert outcome["outcome"] == "accepted_during"
-    assert restore(desk)["restored"] == 1
+    result = restore(desk)
+    assert (result["active"], result["restored"]) == (1, 0)
     assert person(desk, "ada@example.com").group_roles == roles
+
+
+# --- federated organizations -------------------------------------------------------------------
+
+
+@pytest.fixture
+def federated(crowd):
+    """An organization whose users become active at once; a sweep deleted two pending ones."""
+    desk, _ = crowd
+    desk.keys["sources"] = ["org_users"]
+    for name in ("ada", "bo"):
+        desk.sim.add_user(f"{name}@example.com", age=20 * DAYS)
+    assert desk.sweep().summary["deleted"] == 2
+    desk.sim.organizations[ORG_ID].federated = True
+    return desk
+
+
+def test_user_that_atlas_adds_at_once_is_active_counted_apart_and_ends_with_4(federated):
+    result = restore(federated, code=4)
+    assert (result["active"], result["restored"], result["exit_code"]) == (2, 0, 4)
+    assert {each["outcome"] for each in result["invitations"]} == {"active"}
+    outcomes = [line for line in restored_lines(federated) if line["event"] == "outcome"]
+    assert {line["outcome"] for line in outcomes} == {"active"}
+    assert restored_lines(federated)[-1]["active"] == 2
+    assert person(federated, "ada@example.com").status == "ACTIVE"
+    assert federated.run("audit", "verify", LOG).code == 0
+
+
+def test_active_user_is_an_error_on_stderr_even_with_quiet(federated):
+    done = federated.run("restore", LOG, "--yes", "--quiet")
+    assert (done.code, done.out) == (4, "")
+    assert done.err.count('"level": "error"') == 2
+    assert "ada@example.com is an active member now" in done.err
+
+
+def test_text_says_how_many_are_active_and_what_to_do(federated):
+    done = federated.run("restore", LOG, "--yes")
+    assert "Partly done: 2 active" in done.out
+    assert "2 users are active now, without an acceptance." in done.out
+
+
+def test_dry_run_says_that_users_can_become_active_at_once(federated):
+    done = federated.run("restore", LOG, "--dry-run")
+    assert done.code == 0
+    assert "at once as active members" in done.out
+    assert "This log is not signed" in done.out
+
+
+def test_restore_without_a_terminal_says_before_the_first_post_that_the_log_is_unsigned(desk):
+    swept(desk)
+    result = restore(desk)
+    assert any(each.startswith("This log is not signed") for each in result["warnings"])
+    done = desk.run("restore", LOG, "--yes")
+    assert "This log is not signed" in done.err
+
+
+# --- how many ----------------------------------------------------------------------------------
+
+
+def test_26_users_are_refused_by_default_before_the_first_post(desk):
+    swept(desk, users=26)
+    result = restore(desk, code=3)
+    assert (result["to_restore"], result["exit_code"]) == (26, 3)
+    assert desk.sim.request_log.received["POST"] == 0
+    assert "--max 26" in result["error"]["hint"]
+
+
+def test_max_counts_users_who_are_missing_and_0_invites_no_one(desk):
+    (project,) = swept(desk)
+    assert restore(desk, "--max", "0", code=3)["restored"] == 0
+    desk.sim.invite(project, "person-0@example.com")
+    assert restore(desk, "--max", "2")["restored"] == 2
+    assert restore(desk, "--max", "0")["already_there"] == 3
+
+
+def test_dry_run_over_the_limit_shows_the_users_and_says_that_it_is_refused(desk):
+    swept(desk)
+    done = desk.run("restore", LOG, "--dry-run", "--max", "2")
+    assert (done.code, done.out.count("person-")) == (3, 3)
+    assert "3 users would be invited, and the limit is 2" in done.err
+
+
+# --- after a kill ------------------------------------------------------------------------------
+
+
+def kill_a_sweep(desk, *, settle):
+    """Kill a sweep whose DELETE was done; with `settle`, the next sweep records what is left."""
+    project = desk.sim.add_project("Sandbox")
+    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    desk.sim.faults.add(faults.hang(late=True), method="DELETE", times=99)
+    process = desk.start("sweep", "--policy", "policy.yaml")
+    wait_until(lambda: desk.sim.deleted)
+    process.kill()
+    process.communicate()
+    desk.sim.faults.clear()
+    if settle:
+        assert desk.sweep().code == 0
+        (outcome,) = desk.lines("outcome")
+        assert (outcome["outcome"], outcome["recovered"]) == ("already_gone", True)
+    return project, desk.lines("run_started")[0]["run_id"]
+
+
+@pytest.mark.parametrize("settle", [True, False], ids=["settled", "not settled"])
+@pytest.mark.parametrize("named", [True, False], ids=["by run", "without a run"])
+def test_user_whose_deletion_was_done_before_a_kill_is_listed_and_restored_on_request(
+    desk, settle, named
+):
+    project, run_id = kill_a_sweep(desk, settle=settle)
+    words = ("--run", run_id) if named else ()
+    result = restore(desk, *words)
+    assert (result["restored"], result["uncertain"]) == (0, 1)
+    (listed,) = result["uncertain_invitations"]
+    assert (listed["username"], listed["deleted_by_run"]) == ("ada@example.com", run_id)
+    assert listed["known"].startswith("The run was killed")
+    assert desk.sim.request_log.received["POST"] == 0
+
+    shown = desk.run("restore", LOG, *words, "--yes")
+    assert shown.code == 0
+    assert "ada@example.com" in shown.out
+    assert "--include-recovered" in shown.out
+
+    assert restore(desk, *words, "--include-recovered")["restored"] == 1
+    assert "ada@example.com" in invited(desk, project)
+    again = restore(desk, *words)
+    assert (again["uncertain"], again["uncertain_invitations"]) == (0, [])
+
+
+def test_user_whose_deletion_was_not_done_before_a_kill_is_not_listed(desk):
+    project, run_id = kill_a_sweep(desk, settle=False)
+    desk.sim.invite(project, "ada@example.com")
+    assert restore(desk, "--run", run_id)["uncertain"] == 0
+
+
+# --- what it says ------------------------------------------------------------------------------
+
+
+def test_heading_names_the_run_the_organization_and_the_host(desk):
+    swept(desk, users=1)
+    run_id = desk.lines()[0]["run_id"]
+    where = f"of run {run_id} in organization {ORG_ID} at {desk.base_url}"
+    dry = desk.run("restore", LOG, "--dry-run").out.splitlines()[0]
+    assert dry.rstrip("/") == f"Dry run of a restore {where}".rstrip("/")
+    real = desk.run("restore", LOG, "--yes").out.splitlines()[0]
+    assert real.rstrip("/") == f"Restore {where}".rstrip("/")
+
+
+def test_json_names_the_organization_the_run_and_the_host(desk):
+    swept(desk, users=1)
+    result = restore(desk)
+    assert result["organizations"] == [{"id": ORG_ID}]
+    assert result["deleted_by_run"] == desk.lines()[0]["run_id"]
+    assert result["error"] is None
+    assert restored_lines(desk)[0]["organizations"] == [ORG_ID]
+
+
+def test_usage_error_is_one_object_on_stdout(desk):
+    done = desk.run("restore", "missing.jsonl", "--output", "json")
+    assert (done.code, done.summary["exit_code"]) == (2, 2)
+    assert set(done.summary["error"]) == {"message", "consequence", "hint"}

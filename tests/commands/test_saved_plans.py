@@ -1,22 +1,23 @@
 """`plan --out` and `sweep --plan` delete at most what was reviewed, once."""
 
 import hashlib
+import json
 import os
 import random
+import re
+import shlex
 import stat
-import subprocess
 from datetime import datetime, timedelta
 
 import orjson
 import pytest
-from cryptography.hazmat.primitives import serialization as s
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from running import desk_in
 
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.simulator import faults
+from invite_sweeper.simulator.seed import ORG_ID
 from invite_sweeper.sweep import saved_plan
-from invite_sweeper.sweep.saved_plan import is_valid_signature, parse_plan
+from invite_sweeper.sweep.saved_plan import parse_plan
 
 DAYS = timedelta(days=1)
 
@@ -211,7 +212,8 @@ def test_unwritable_plan_path_ends_with_2_before_atlas_is_called(desk, place, wo
     (desk.folder / "folder").mkdir()
     done = desk.run(*words, "--policy", "policy.yaml", "--output", "json", "--out", place)
     assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
-    assert f"The plan {place} cannot be saved" in done.err
+    reason = "is a directory" if place in {"folder", "."} else "cannot be saved"
+    assert f"{place} {reason}" in done.err
     assert "Atlas was not called." in done.err
     assert [path.name for path in sorted(desk.folder.iterdir())] == [
         "audit",
@@ -338,118 +340,209 @@ def test_tampered_and_resealed_plans_delete_nothing_beyond_what_is_stale(desk):
     assert set(desk.sim.deleted) <= set(ids)
 
 
-# --- approval ------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def keys(tmp_path):
-    for name in ("boss", "mallory"):
-        private = Ed25519PrivateKey.generate()
-        (tmp_path / f"{name}.pem").write_bytes(
-            private.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
-        )
-        (tmp_path / f"{name}.pub").write_bytes(
-            private.public_key().public_bytes(s.Encoding.OpenSSH, s.PublicFormat.OpenSSH)
-        )
-    return tmp_path
-
-
-def test_plan_signed_by_its_approver_is_applied(desk, keys):
-    _, ids = stock(desk)
-    saved(desk)
-    approved = desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem")
-    assert (approved.code, "plan.jsonl.sig" in approved.out) == (0, True)
-    assert by_plan(desk, "--require-approval", "boss.pub").code == 0
-    assert sorted(desk.sim.deleted) == sorted(ids)
-
-
-@pytest.mark.parametrize("how", ["none", "other key", "other plan", "garbage", "edited after"])
-def test_plan_without_its_approver_s_signature_is_refused(desk, keys, how):
-    stock(desk)
-    path = saved(desk)
-    if how != "none":
-        key = "mallory.pem" if how == "other key" else "boss.pem"
-        assert desk.run("plan", "approve", "plan.jsonl", "--key", key).code == 0
-    if how == "other plan":
-        desk.plan("--out", "plan.jsonl")
-    if how == "garbage":
-        (desk.folder / "plan.jsonl.sig").write_bytes(b"\xff\xfe not base64")
-    if how == "edited after":
-        path.write_bytes(aged(path.read_bytes(), hours=1))
-    done = by_plan(desk, "--require-approval", "boss.pub")
-    assert (done.code, desk.deletes()) == (3, 0)
-    assert "is not approved with the key boss.pub" in done.err
-
-
-def test_two_hundred_resealed_plans_without_the_key_are_all_refused(desk, keys):
-    stock(desk, 5)
-    data = saved(desk).read_bytes()
-    assert desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem").code == 0
-    signature = (desk.folder / "plan.jsonl.sig").read_text().strip()
-    key = desk.folder / "boss.pub"
-    assert is_valid_signature(parse_plan(data.splitlines(keepends=True)).digest, signature, key)
-    dice = random.Random(3)
-    for _ in range(200):
-        try:
-            plan = parse_plan(tampered(data, dice).splitlines(keepends=True))
-        except GuardRefused:
-            continue
-        assert not is_valid_signature(plan.digest, signature, key)
-
-
-@pytest.mark.parametrize("key", ["missing.pub", "boss.pem", "policy.yaml"])
-def test_invalid_key_is_wrong_usage(desk, keys, key):
-    stock(desk)
-    saved(desk)
-    assert desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem").code == 0
-    done = by_plan(desk, "--require-approval", key)
-    assert (done.code, desk.deletes()) == (2, 0)
-    assert "PRIVATE" not in done.err
-
-
-@pytest.mark.parametrize("key", ["missing.pem", "boss.pub", "policy.yaml"])
-def test_key_that_cannot_sign_is_wrong_usage_and_approves_nothing(desk, keys, key):
-    stock(desk)
-    saved(desk)
-    done = desk.run("plan", "approve", "plan.jsonl", "--key", key)
-    assert done.code == 2
-    assert not (desk.folder / "plan.jsonl.sig").exists()
-
-
-def test_approval_that_cannot_be_written_is_wrong_usage(desk, keys):
-    stock(desk)
-    saved(desk)
-    (desk.folder / "plan.jsonl.sig").mkdir()
-    done = desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem")
-    assert done.code == 2
-    assert "plan.jsonl.sig cannot be written" in done.err
-
-
-def test_approval_works_with_ssh_keys(desk, tmp_path):
-    stock(desk)
-    saved(desk)
-    made = (
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "ssh")],
-            check=False,
-        )
-        if __import__("shutil").which("ssh-keygen")
-        else None
-    )
-    if made is None:
-        pytest.skip("this machine lacks ssh-keygen")
-    assert desk.run("plan", "approve", "plan.jsonl", "--key", "ssh").code == 0
-    assert by_plan(desk, "--require-approval", "ssh.pub").code == 0
-
-
-def test_require_approval_without_a_plan_is_wrong_usage(desk):
-    stock(desk)
-    done = desk.sweep("--require-approval", "boss.pub")
-    assert (done.code, desk.deletes()) == (2, 0)
-
-
 def test_plan_max_age_without_a_plan_is_wrong_usage_even_with_the_default(desk):
     stock(desk)
     done = desk.sweep("--plan-max-age", "24h")
     assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
     assert "--plan-max-age needs a plan." in done.err
+
+
+# --- what is said at the end -----------------------------------------------------------------
+
+
+def test_plan_out_says_where_the_plan_is_and_its_commands_work(desk):
+    _, ids = stock(desk)
+    done = desk.run("plan", "--policy", "policy.yaml", "--out", "my plan.jsonl")
+    saved_to, show, apply = done.out.splitlines()[-3:]
+    assert saved_to == "Plan saved to my plan.jsonl."
+    _, *words = shlex.split(show.partition(": ")[2])
+    assert words == ["plan", "show", "my plan.jsonl"]
+    assert desk.run(*words).code == 0
+    _, *words = shlex.split(apply.partition(": ")[2])
+    assert desk.run(*words).code == 0
+    assert sorted(desk.sim.deleted) == sorted(ids)
+
+
+def test_sweep_with_out_does_not_offer_to_delete_again(desk):
+    stock(desk)
+    done = desk.run("sweep", "--policy", "policy.yaml", "--out", "plan.jsonl")
+    assert "Plan saved to plan.jsonl." in done.out
+    assert "--plan" not in done.out
+
+
+def test_json_of_plan_out_is_one_object_and_the_log_says_where_the_plan_is(desk):
+    stock(desk)
+    done = desk.plan("--out", "plan.jsonl")
+    assert done.summary["exit_code"] == 0
+    assert '"file": "plan.jsonl"' in done.err
+
+
+def test_quiet_plan_out_and_refused_plan_say_nothing_about_the_plan(desk):
+    stock(desk)
+    assert desk.run("plan", "--policy", "policy.yaml", "--out", "p.jsonl", "-q").out == ""
+    desk.keys["limits"]["max_deletions"] = 2
+    done = desk.run("plan", "--policy", "policy.yaml", "--out", "q.jsonl")
+    assert (done.code, "Plan saved" in done.out) == (3, False)
+
+
+# --- plan show -------------------------------------------------------------------------------
+
+
+def show(desk, *arguments, code=0, **changes):
+    done = desk.run("plan", "show", "plan.jsonl", "--output", "json", *arguments, **changes)
+    assert done.code == code, done.err
+    return json.loads(done.out)
+
+
+def test_plan_show_says_what_would_be_deleted_where_and_by_which_policy_and_calls_no_one(desk):
+    project, ids = stock(desk)
+    saved(desk)
+    before = len(desk.sim.requests)
+    shown = show(desk, MONGODB_ATLAS_ACCESS_TOKEN=None)
+    assert len(desk.sim.requests) == before
+    assert {each["invitation_id"] for each in shown["invitations"]} == set(ids)
+    assert (shown["planned"], shown["rules"]) == (3, {"forgotten": 3})
+    assert [(each["project_id"], each["planned"]) for each in shown["projects"]] == [(project, 3)]
+    assert shown["organizations"] == [{"id": ORG_ID}]
+    assert shown["base_url"] == desk.base_url
+    policy = desk.folder / "policy.yaml"
+    assert shown["policy_path"] == str(policy)
+    assert shown["policy_sha256"] == hashlib.sha256(policy.read_bytes()).hexdigest()
+    assert (shown["too_old"], shown["from_future"], shown["used"]) == (False, False, False)
+    assert (shown["signed"], shown["signed_with"]) == (False, None)
+
+
+def test_plan_show_counts_per_rule_and_project_and_lists_owners_first_then_the_oldest(desk):
+    other = desk.sim.add_project("Other")
+    stock(desk)
+    desk.sim.invite(other, "boss@example.com", age=15 * DAYS, roles=("GROUP_OWNER",))
+    saved(desk)
+    text = desk.run("plan", "show", "plan.jsonl").out
+    assert f"4 invitations in 2 projects of organization {ORG_ID}" in text
+    rows = [line.split() for line in text.partition("AGE")[2].splitlines()[1:]]
+    names = ["boss@example.com", "p2@example.com", "p1@example.com", "p0@example.com"]
+    assert [row[2] for row in rows] == names
+    assert re.search(r"by rule +4  forgotten", text)
+    assert re.search(r"by project +3  Project\n +1  Other", text)
+
+
+def test_plan_of_51_shows_50_and_the_command_that_shows_all(desk):
+    stock(desk, 51)
+    saved(desk)
+    text = desk.run("plan", "show", "plan.jsonl").out
+    assert text.count("@example.com") == 50
+    assert "… 1 more; all of them: invite-sweeper plan show --verbose plan.jsonl" in text
+    assert desk.run("plan", "show", "--verbose", "plan.jsonl").out.count("@example.com") == 51
+
+
+def test_plan_of_50_is_shown_without_a_rest(desk):
+    stock(desk, 50)
+    saved(desk)
+    text = desk.run("plan", "show", "plan.jsonl").out
+    assert (text.count("@example.com"), "more;" in text) == (50, False)
+
+
+def test_plan_show_without_an_invitation_ends_with_0(desk):
+    desk.sim.add_project("Empty")
+    saved(desk)
+    assert show(desk)["planned"] == 0
+    assert "0 invitations in 0 projects" in desk.run("plan", "show", "plan.jsonl").out
+
+
+@pytest.mark.parametrize(("hours", "too_old"), [(23.9, False), (24.1, True)])
+def test_plan_show_says_whether_the_plan_is_too_old(desk, hours, too_old):
+    stock(desk)
+    path = saved(desk)
+    path.write_bytes(aged(path.read_bytes(), hours=hours))
+    assert show(desk)["too_old"] is too_old
+    assert show(desk, "--plan-max-age", "2d")["too_old"] is False
+    assert ("too old, the limit is 24 hours" in desk.run("plan", "show", "plan.jsonl").out) == (
+        too_old
+    )
+
+
+def test_plan_show_says_that_a_plan_is_from_the_future(desk):
+    stock(desk)
+    path = saved(desk)
+    path.write_bytes(aged(path.read_bytes(), hours=-1))
+    assert show(desk)["from_future"] is True
+    assert "in the future: a sweep refuses it" in desk.run("plan", "show", "plan.jsonl").out
+
+
+def test_plan_show_says_that_the_plan_was_used_and_by_which_run(desk):
+    stock(desk)
+    saved(desk)
+    run_id = by_plan(desk).summary["run_id"]
+    assert (show(desk)["used"], show(desk)["used_by_run"]) == (True, run_id)
+    assert f"yes, by run {run_id}" in desk.run("plan", "show", "plan.jsonl").out
+
+
+def test_use_is_read_from_the_audit_log_that_is_named(desk):
+    stock(desk)
+    saved(desk)
+    assert by_plan(desk).code == 0
+    (desk.folder / "audit").rename(desk.folder / "moved")
+    assert show(desk)["used"] is None
+    assert show(desk, "--audit-log", "moved/invite-sweeper.jsonl")["used"] is True
+
+
+def test_use_is_found_from_any_folder(desk, tmp_path):
+    stock(desk)
+    saved(desk)
+    assert by_plan(desk).code == 0
+    away = tmp_path / "away"
+    away.mkdir()
+    here, desk.folder = desk.folder, away
+    done = desk.run("plan", "show", str(here / "plan.jsonl"), "--output", "json")
+    assert done.summary["used"] is True
+
+
+def test_use_is_not_known_from_the_log_of_other_runs(desk):
+    stock(desk)
+    assert desk.plan("--audit-log", "other.jsonl").code == 0
+    saved(desk)
+    assert show(desk, "--audit-log", "other.jsonl")["used"] is None
+    text = desk.run("plan", "show", "plan.jsonl", "--audit-log", "other.jsonl").out
+    text = " ".join(text.split())  # lines are wrapped
+    assert "other.jsonl is not the log of the run that created it. A sweep checks it." in text
+
+
+DAMAGES = {
+    "empty": lambda _: b"",
+    "garbage": lambda _: b"\xff\x00 not a plan\n",
+    "cut": lambda data: data[:-70],
+    "edited": lambda data: data.replace(b"p1@example.com", b"p9@example.com"),
+    "not JSON": lambda data: data.replace(b"{", b"[", 1),
+    "a long line": lambda _: b"x" * (1 << 21),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_damaged_plan_is_refused_with_one_object_and_without_a_traceback(desk, how):
+    stock(desk)
+    path = saved(desk)
+    path.write_bytes(DAMAGES[how](path.read_bytes()))
+    done = desk.run("plan", "show", "plan.jsonl", "--output", "json")
+    assert (done.code, done.summary["exit_code"]) == (3, 3)
+    assert set(done.summary["error"]) == {"message", "consequence", "hint"}
+    assert done.summary["error"]["message"].startswith("The plan is not valid: ")
+    assert "Traceback" not in done.err
+    assert desk.run("plan", "show", "plan.jsonl").out == ""
+
+
+@pytest.mark.parametrize("place", ["missing.jsonl", "folder", "pipe", "/dev/zero"])
+def test_plan_that_is_not_a_regular_file_is_wrong_usage_and_does_not_block(desk, place):
+    (desk.folder / "folder").mkdir()
+    os.mkfifo(desk.folder / "pipe")
+    done = desk.run("plan", "show", place, "--output", "json")
+    assert (done.code, done.summary["exit_code"]) == (2, 2)
+    assert f"The plan {place} cannot be read" in done.summary["error"]["message"]
+
+
+def test_names_in_a_plan_cannot_move_the_cursor(desk):
+    project = desk.sim.add_project("Evil \x1b[2J")
+    desk.sim.invite(project, "a\x1b]0;x\x07\r\u202eb@example.com", age=30 * DAYS)
+    saved(desk)
+    text = desk.run("plan", "show", "plan.jsonl").out
+    assert not set(text) & set("\x1b\x07\r\u202e")
+    assert "[U+202E]" in "".join(text.split())  # lines are wrapped

@@ -1,5 +1,7 @@
 """The last record and the exit code of a restore."""
 
+from dataclasses import replace
+
 import pytest
 from builders import NOW
 from restoring import deleted
@@ -26,7 +28,13 @@ class Log:
 async def closed(log, error=None, outcome=RestoreOutcome.RESTORED):
     one = deleted(1)
     report = RestoreReport(
-        "run-2", NOW, False, "log.jsonl", [one], [one], {one: RestoreResult(outcome)}
+        "run-2",
+        NOW,
+        False,
+        "log.jsonl",
+        [one],
+        to_restore=[one],
+        results={one: RestoreResult(outcome)},
     )
     await report.finish(log, error)
     return report
@@ -36,6 +44,7 @@ async def closed(log, error=None, outcome=RestoreOutcome.RESTORED):
     ("outcome", "code"),
     [
         (RestoreOutcome.RESTORED, 0),
+        (RestoreOutcome.ACTIVE, 4),
         (RestoreOutcome.ALREADY_THERE, 0),
         (RestoreOutcome.FAILED, 4),
         (RestoreOutcome.UNKNOWN, 4),
@@ -48,6 +57,15 @@ async def test_outcome_sets_the_exit_code_and_is_in_the_last_record(outcome, cod
     ((event, fields),) = log.lines
     assert (event, fields["exit_code"], fields[outcome.value]) == ("run_finished", code, 1)
     assert report.exit_code == code
+
+
+async def test_member_who_is_active_again_is_not_partial():
+    one = replace(deleted(1), was_member=True)
+    results = {one: RestoreResult(RestoreOutcome.ACTIVE)}
+    report = RestoreReport("run-2", NOW, False, "log.jsonl", [one], to_restore=[one])
+    report.results = results
+    await report.finish(Log(), None)
+    assert (report.exit_code, report.outcomes) == (0, {RestoreOutcome.ACTIVE: 1})
 
 
 async def test_last_record_that_cannot_be_written_ends_with_7_after_any_error():

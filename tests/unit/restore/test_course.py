@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from audit.written_logs import opened
 from builders import NOW
-from restoring import FakePost, deleted
+from restoring import Clock, FakePost, deleted
 
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.restore import InviteRateLimit, RestoreOutcome, RestoreReport, RestoreRun
@@ -59,3 +59,32 @@ async def test_stop_ends_with_8_only_if_a_result_is_skipped_or_unknown(
     ended, error = await stopped(tmp_path, count, answered=answered)
     assert ended == tally
     assert (None if error is None else error.exit_code) == code
+
+
+async def limited(tmp_path, count, limit, *, dry_run=False):
+    """Restore a number of users with a limit; return the error and the POSTs."""
+    post, log = FakePost(), opened(tmp_path / "log.jsonl")
+    wanted = [deleted(number) for number in range(1, count + 1)]
+    report = RestoreReport("run-2", NOW, dry_run, "log.jsonl", wanted)
+    clock = Clock()
+    pace = InviteRateLimit(clock, clock.rest)
+    options = {} if limit is None else {"max_invitations": limit}
+    error = await RestoreRun(World(post), log, report, StopRequest(), pace, **options).run()
+    await log.close()
+    return error, len(post.send_count)
+
+
+@pytest.mark.parametrize(("count", "limit"), [(25, None), (3, 3), (0, 0)])
+async def test_restore_up_to_the_limit_invites_all(tmp_path, count, limit):
+    assert await limited(tmp_path, count, limit) == (None, count)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(("count", "limit"), [(26, None), (4, 3), (1, 0)])
+async def test_restore_over_the_limit_is_refused_and_invites_no_one(
+    tmp_path, count, limit, dry_run
+):
+    error, sent = await limited(tmp_path, count, limit, dry_run=dry_run)
+    assert (error.exit_code, sent) == (ExitCode.REFUSED, 0)
+    assert error.consequence == "No one was invited."
+    assert f"--max {count}" in error.hint

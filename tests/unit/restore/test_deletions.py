@@ -5,7 +5,7 @@ from audit.written_logs import answer, fields_of, lines_of, write_events, write_
 from builders import invitation
 
 from invite_sweeper.errors import GuardRefused, UsageError
-from invite_sweeper.restore import check_log_intact, read_deletions
+from invite_sweeper.restore import check_log_intact, describe_signature, read_deletions
 
 URL = "https://atlas.example.com"
 
@@ -160,4 +160,101 @@ def test_log_of_a_killed_run_passes_with_a_warning(log):
     )
     (message,) = check_log_intact([log])
     assert "no end" in message
-    assert names(read_deletions([log], base_url=URL)) == ["person-1@example.com"]
+    found = [each for each in read_deletions([log], base_url=URL) if not each.doubt]
+    assert names(found) == ["person-1@example.com"]
+
+
+# --- deletions that Atlas did not confirm ------------------------------------------------------
+
+
+def killed_run(log, run_id="run-1", *numbers, mode="sweep"):
+    """Write a run that was killed with intents in flight."""
+    events = [("run_started", {"mode": mode, "base_url": URL})]
+    events += [("intent", fields_of(invitation(number))) for number in numbers]
+    write_events(log, run_id, events)
+
+
+def recovering_run(log, run_id, recovers, *outcomes):
+    """Write a run that recorded the outcomes of a killed one."""
+    events = [("run_started", {"mode": "sweep", "base_url": URL})]
+    for number, outcome in outcomes:
+        recovered = {"recovered": True, "recovers": recovers, "attempts": 0}
+        fields = fields_of(invitation(number)) | answer(outcome) | recovered
+        events.append(("outcome", fields))
+    write_events(log, run_id, [*events, ("run_finished", {"exit_code": 0})])
+
+
+def doubts(found):
+    return {each.invitation.username: each.doubt for each in found}
+
+
+GONE = "The run was killed; afterwards Atlas no longer had the invitation."
+
+
+def test_invitation_that_was_gone_after_a_kill_belongs_to_the_killed_run_and_is_in_doubt(log):
+    killed_run(log, "run-1", 1, 2)
+    recovering_run(log, "run-2", "run-1", (1, "already_gone"), (2, "failed"))
+    for run in (None, "run-1"):
+        found = read_deletions([log], base_url=URL, run=run)
+        assert doubts(found) == {"person-1@example.com": GONE}
+        assert {each.run_id for each in found} == {"run-1"}
+    assert read_deletions([log], base_url=URL, run="run-2") == ()
+
+
+def test_intent_without_an_outcome_is_in_doubt(log):
+    killed_run(log, "run-1", 1)
+    found = read_deletions([log], base_url=URL, run="run-1")
+    assert doubts(found) == {
+        "person-1@example.com": "The run was killed before it recorded an outcome."
+    }
+
+
+@pytest.mark.parametrize("mode", ["restore", "dry-run"])
+def test_open_intent_of_another_mode_is_not_a_deletion(log, mode):
+    killed_run(log, "run-1", 1, mode=mode)
+    assert read_deletions([log], base_url=URL) == ()
+
+
+def test_unknown_outcome_of_a_sweep_is_in_doubt_and_that_of_a_restore_is_not_a_deletion(log):
+    run_with(log, "run-1", (1, "unknown"))
+    assert doubts(read_deletions([log], base_url=URL)) == {
+        "person-1@example.com": "The DELETE had no response."
+    }
+    killed_run(log, "run-2", 2, mode="restore")
+    recovering_run(log, "run-3", "run-2", (2, "unknown"))
+    assert read_deletions([log], base_url=URL, run="run-2") == ()
+
+
+@pytest.mark.parametrize(("attempts", "count"), [(1, 0), (2, 1)])
+def test_invitation_gone_at_a_repeated_delete_is_in_doubt(log, attempts, count):
+    fields = fields_of(invitation(1)) | answer("already_gone") | {"attempts": attempts}
+    events = [("run_started", {"mode": "sweep", "base_url": URL}), ("outcome", fields)]
+    write_events(log, "run-1", events)
+    assert len(read_deletions([log], base_url=URL)) == count
+
+
+def test_certain_deletions_come_first_and_decide_which_run_is_meant(log):
+    killed_run(log, "run-1", 1)
+    recovering_run(log, "run-2", "run-1", (1, "already_gone"))
+    run_with(log, "run-3", (2, "unknown"), (3, "deleted"))
+    found = read_deletions([log], base_url=URL)
+    assert doubts(found) == {
+        "person-3@example.com": "",
+        "person-2@example.com": "The DELETE had no response.",
+    }
+    assert found[0].doubt == ""
+
+
+def test_member_removed_by_a_killed_run_is_found_under_both_runs(log):
+    killed_run(log, "run-1", 1)
+    recovering_run(log, "run-2", "run-1", (1, "accepted_during"))
+    for run, found_run in ((None, "run-1"), ("run-1", "run-1"), ("run-2", "run-2")):
+        (found,) = read_deletions([log], base_url=URL, run=run)
+        assert (found.run_id, found.doubt, found.was_member) == (found_run, "", True)
+
+
+def test_log_without_checkpoints_is_said_to_be_unsigned_and_one_with_them_to_be_unverified(log):
+    run_with(log, "run-1", (1, "deleted"))
+    assert describe_signature([log]).startswith("This log is not signed; ")
+    write_events(log, "run-2", [("checkpoint", {"note": "x"})])
+    assert "were not verified" in describe_signature([log])

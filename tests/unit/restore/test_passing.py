@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from restoring import LATER, SENT, UNSURE, Clock, FakePost, FakeRestoreLog, deleted
+from restoring import ADDED, LATER, SENT, UNREAD, UNSURE, Clock, FakePost, FakeRestoreLog, deleted
 
 from invite_sweeper.errors import AuditLogError, CredentialsRefused
 from invite_sweeper.models import InviteResult, InviteStatus, ListUnreadable, Source
@@ -100,6 +100,48 @@ async def test_post_that_arrived_without_a_response_is_detected_and_not_sent_aga
     end = await outcome_of(post)
     assert end.outcome is RestoreOutcome.RESTORED
     assert post.send_count == [ADA]
+
+
+async def test_user_added_as_an_active_member_is_active_and_the_others_continue():
+    post = FakePost(replies={ADA: [ADDED]})
+    it = restoration(post)
+    await it.run([deleted(1), deleted(2)], {})
+    assert it.outcomes == {RestoreOutcome.ACTIVE: 1, RestoreOutcome.RESTORED: 1}
+
+
+@pytest.mark.parametrize("reply", [UNSURE, UNREAD])
+@pytest.mark.parametrize(
+    ("listed", "outcome"),
+    [
+        ("PENDING", RestoreOutcome.RESTORED),
+        ("ACTIVE", RestoreOutcome.ACTIVE),
+        ("INVITATION_EXPIRED", RestoreOutcome.UNKNOWN),
+        ("", RestoreOutcome.UNKNOWN),
+    ],
+)
+async def test_list_decides_if_the_response_does_not(reply, listed, outcome):
+    post = FakePost(replies={ADA: [reply]}, arrives={ADA}, listed_status=listed)
+    end = await outcome_of(post)
+    assert (end.outcome, post.send_count) == (outcome, [ADA])
+    assert bool(end.reason) is (outcome is RestoreOutcome.UNKNOWN)
+
+
+async def test_confirmed_post_without_a_status_and_without_a_listed_user_is_not_sent_again():
+    post = FakePost(replies={ADA: [UNREAD]})
+    end = await outcome_of(post)
+    assert (end.outcome, end.http_status, post.send_count) == (RestoreOutcome.UNKNOWN, 201, [ADA])
+    assert "not whether the user is invited or a member" in end.reason
+
+
+async def test_each_result_is_reported_when_it_is_known():
+    seen = []
+    post = FakePost(replies={ADA: [ADDED]})
+    it = restoration(post, on_result=lambda each, end: seen.append((each, end.outcome)))
+    await it.run([deleted(1)], {deleted(2): RestoreResult(RestoreOutcome.ALREADY_THERE)})
+    assert seen == [
+        (deleted(2), RestoreOutcome.ALREADY_THERE),
+        (deleted(1), RestoreOutcome.ACTIVE),
+    ]
 
 
 async def test_post_that_did_not_arrive_is_sent_again():

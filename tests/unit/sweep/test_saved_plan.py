@@ -31,9 +31,12 @@ CONTEXT = PlanContext(
 )
 
 
+def row(planned):
+    return {**invitation_fields(planned, NOW), "rule": "r"}
+
+
 def lines(*numbers, context=CONTEXT):
-    rows = ({**invitation_fields(invitation(n), NOW), "rule": "r"} for n in numbers)
-    return list(render_lines(context, rows))
+    return list(render_lines(context, (row(invitation(n)) for n in numbers)))
 
 
 def saved(*numbers, context=CONTEXT):
@@ -66,7 +69,7 @@ def test_plan_can_be_read_back():
 
 def test_organization_invitation_is_planned_under_the_organization_id():
     one = invitation(1, source=Source.ORG_INVITES, project_id=ORG, project_name="")
-    plan = parse_plan(render_lines(CONTEXT, [invitation_fields(one, NOW)]))
+    plan = parse_plan(render_lines(CONTEXT, [row(one)]))
     assert set(plan.invitations) == {("org_invites", ORG, object_id(1))}
     assert SavedPlanFilter(plan).allows(one)
 
@@ -236,15 +239,13 @@ def test_invitation_with_other_evidence_is_not_allowed(changes):
 
 
 def test_planned_line_without_a_date_allows_nothing():
-    plan = parse_plan(
-        render_lines(CONTEXT, [invitation_fields(invitation(1, created_at=None), NOW)])
-    )
+    plan = parse_plan(render_lines(CONTEXT, [row(invitation(1, created_at=None))]))
     assert not SavedPlanFilter(plan).allows(invitation(1))
     assert not SavedPlanFilter(plan).allows(invitation(1, created_at=None))
 
 
 def test_planned_line_without_a_username_allows_only_one_without():
-    plan = parse_plan(render_lines(CONTEXT, [invitation_fields(invitation(1, username=None), NOW)]))
+    plan = parse_plan(render_lines(CONTEXT, [row(invitation(1, username=None))]))
     assert SavedPlanFilter(plan).allows(invitation(1, username=None))
     assert not SavedPlanFilter(plan).allows(invitation(1))
 

@@ -1,0 +1,228 @@
+"""Commands `plan`, `plan show` and `plan approve`."""
+
+import math
+import shlex
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+from rich.console import Console
+
+from invite_sweeper.audit import LogPath
+from invite_sweeper.cli.confirm import Confirmation
+from invite_sweeper.cli.console import configure_logging, run_async, stdout_console
+from invite_sweeper.cli.json_output import errors_as_json, write_json
+from invite_sweeper.cli.options import (
+    DEFAULT_PLAN_MAX_AGE,
+    Output,
+    OutputOption,
+    PlanMaxAge,
+    Yes,
+    offline,
+)
+from invite_sweeper.cli.sweep import sweep
+from invite_sweeper.errors import GuardRefused, RunError, UsageError
+from invite_sweeper.last_resort import LastResort
+from invite_sweeper.policy.loader import parse_duration_option
+from invite_sweeper.report.saved_plan import PlanStatus, PlanUse, show_saved_plan, status_to_json
+from invite_sweeper.shutdown import StopRequest, handle_signals
+from invite_sweeper.sweep import approval, saved_plan
+from invite_sweeper.sweep.previous_runs import PreviousRuns
+from invite_sweeper.sweep.saved_plan import SavedPlan
+from invite_sweeper.text import pluralize
+
+app = typer.Typer(rich_markup_mode=None)
+plan_app = typer.Typer(rich_markup_mode=None)
+app.add_typer(plan_app, name="plan")
+
+_Parameters = ParamSpec("_Parameters")
+_PLAN_HELP = """Find stale invitations and delete nothing: sweep --dry-run.
+
+Example: invite-sweeper plan --policy config/policy.yaml --detailed-exitcode
+"""
+
+
+def _as_dry_run(command: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
+    """Return the command with the same options, as a dry run."""
+
+    @wraps(command)
+    def run(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> None:
+        if getattr(options["ctx"], "invoked_subcommand", None) is not None:
+            return  # `plan show` or `plan approve`
+        options["dry_run"] = True
+        command(*arguments, **options)
+
+    return run
+
+
+plan_app.callback(invoke_without_command=True, help=_PLAN_HELP)(_as_dry_run(sweep))
+
+PlanFile = Annotated[Path, typer.Argument(metavar="FILE", help="The saved plan.")]
+LogOfPlan = Annotated[
+    str | None,
+    typer.Option(
+        "--audit-log",
+        help="The audit log that records the use of plans; default: the one the plan names.",
+        metavar="PATH",
+    ),
+]
+AllRows = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Print all invitations, not the first 50.")
+]
+
+
+@plan_app.command()
+@offline
+def show(
+    file: PlanFile,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            "--key", metavar="KEYFILE", help="Check the approval with this public ed25519 key."
+        ),
+    ] = None,
+    audit_log: LogOfPlan = None,
+    plan_max_age: PlanMaxAge = DEFAULT_PLAN_MAX_AGE,
+    output: OutputOption = Output.TEXT,
+    verbose: AllRows = False,
+) -> None:
+    """Show what a saved plan would delete; no network.
+
+    Says whether the plan is too old, was used, and is signed. A plan that was edited or
+    truncated is refused (exit 3).
+
+    Example: invite-sweeper plan show plan.jsonl
+    """
+    with errors_as_json(output):
+        max_age = parse_duration_option("--plan-max-age", plan_max_age)
+        status = _plan_status(file, saved_plan.load(file), audit_log, max_age, key)
+        if output is Output.JSON:
+            write_json(status_to_json(status))
+        else:
+            _present(stdout_console(), status, verbose=verbose)
+
+
+@plan_app.command()
+def approve(
+    file: PlanFile,
+    key: Annotated[Path, typer.Option("--key", metavar="PRIVATE_KEY", help="Your ed25519 key.")],
+    audit_log: LogOfPlan = None,
+    plan_max_age: PlanMaxAge = DEFAULT_PLAN_MAX_AGE,
+    yes: Yes = False,
+    verbose: AllRows = False,
+) -> None:
+    """Show a saved plan and sign it; the signature is FILE.sig.
+
+    Asks for confirmation on a terminal; elsewhere --yes is required. A plan that is too old,
+    dated in the future, edited or used is refused (exit 3).
+
+    Example: invite-sweeper plan approve plan.jsonl --key ~/.ssh/id_ed25519
+    """
+    try:
+        max_age = parse_duration_option("--plan-max-age", plan_max_age)
+        raise typer.Exit(
+            run_async(_approve(file, key, audit_log, max_age, yes=yes, verbose=verbose))
+        )
+    except RunError as error:
+        error.consequence = approval.NOT_APPROVED
+        raise
+
+
+async def _approve(
+    file: Path,
+    key: Path,
+    audit_log: str | None,
+    max_age: timedelta,
+    *,
+    yes: bool,
+    verbose: bool,
+) -> int:
+    """Check, show, ask and sign; what is signed is what was shown, not what the file is later."""
+    if not (yes or Confirmation.is_interactive()):
+        raise UsageError(
+            "Cannot ask for confirmation: the input is not a terminal.",
+            hint="Read the plan with `plan show`, then add --yes.",
+        )
+    saved = saved_plan.load(file)
+    signed = approval.sign(saved, key)
+    path = approval.signature_path(file)
+    approval.check_replaceable(path)
+    status = _plan_status(file, saved, audit_log, max_age, None)
+    saved_plan.check_age(saved, now=status.now, max_age=max_age)
+    if status.use.run_id is not None:
+        raise GuardRefused(
+            f"The plan {file} has already been applied, by run {status.use.run_id}.",
+            hint="Create a new one with: invite-sweeper plan --out FILE",
+        )
+    if yes:
+        _present(stdout_console(), status, verbose=verbose)
+    else:
+        await _confirm(status, verbose=verbose)
+    approval.write(path, signed)
+    typer.echo(f"Approved with the key {approval.fingerprint(signed)}. The signature is {path}.")
+    return 0
+
+
+async def _confirm(status: PlanStatus, *, verbose: bool) -> None:
+    """Raise GuardRefused unless the user confirmed on the terminal."""
+    stop = StopRequest()
+
+    def present(console: Console, status: PlanStatus) -> None:
+        _present(console, status, verbose=verbose)
+        count = pluralize(len(status.saved.invitations), "invitation")
+        organizations = ", ".join(status.saved.context.organizations)
+        console.print(f"\nApprove the deletion of {count} in {organizations}?", soft_wrap=True)
+
+    log = configure_logging(quiet=False, verbose=False)
+    with (
+        LastResort(started_s=time.monotonic(), deadline_s=math.inf, grace_s=0.0) as last_resort,
+        handle_signals(stop, log, last_resort),
+    ):
+        agreed = await Confirmation(stop, present)(status)
+    if stop.reason is not None:
+        raise stop.as_error(consequence=approval.NOT_APPROVED)
+    if not agreed:
+        raise GuardRefused("Cancelled at the confirmation prompt.")
+
+
+def _present(console: Console, status: PlanStatus, *, verbose: bool) -> None:
+    show_all = shlex.join(("invite-sweeper", "plan", "show", "--verbose", str(status.path)))
+    show_saved_plan(console, status, verbose=verbose, show_all=show_all)
+
+
+def _plan_status(
+    file: Path, saved: SavedPlan, audit_log: str | None, max_age: timedelta, key: Path | None
+) -> PlanStatus:
+    return PlanStatus(
+        path=file,
+        saved=saved,
+        now=datetime.now(UTC),
+        max_age=max_age,
+        use=_find_use(saved, audit_log),
+        approval=approval.check_approval(saved, approval.signature_path(file), key),
+        any_key=key is None,
+    )
+
+
+def _find_use(saved: SavedPlan, audit_log: str | None) -> PlanUse:
+    """Return whether the audit log has a sweep that applied the plan.
+
+    A log without the run that created the plan is another one: it proves nothing.
+    """
+    if audit_log is not None:
+        log_path = LogPath.parse(audit_log)
+    elif saved.context.audit_log is not None:
+        log_path = LogPath(saved.context.audit_log)
+    else:
+        return PlanUse(unknown="the plan does not name its audit log.")
+    runs = PreviousRuns.find(log_path)
+    applied_by = runs.applied_by(saved.digest)
+    if applied_by is not None:
+        return PlanUse(applied_by.run_id)
+    if not runs.contains(saved.context.run_id):
+        return PlanUse(unknown=f"{log_path.template} is not the log of the run that created it.")
+    return PlanUse()

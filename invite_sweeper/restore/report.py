@@ -1,0 +1,199 @@
+"""The records of a restore in the audit log, its result and its exit code."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from invite_sweeper.audit import AuditLog, OpenIntent, invitation_fields, outcome_fields
+from invite_sweeper.errors import AuditLogError, ExitCode, RunError
+from invite_sweeper.restore.deletions import DeletedInvitation, RestoreOutcome, RestoreResult
+
+
+class RestoreRecorder:
+    """Writes the `intent` and `outcome` records of one restore.
+
+    The invitation's fields are those of the deleted one, its old id included.
+
+    Args:
+        now: From which ages are counted.
+    """
+
+    def __init__(self, log: AuditLog, now: datetime) -> None:
+        self._log = log
+        self._now = now
+
+    def write_intent(self, deleted: DeletedInvitation) -> None:
+        """Record that a POST is about to be sent; `sync` writes it to disk."""
+        self._log.write("intent", **self._fields(deleted))
+
+    def write_outcome(
+        self, deleted: DeletedInvitation, result: RestoreResult, duration_ms: float
+    ) -> None:
+        """Record the outcome of one invitation."""
+        ended = outcome_fields(
+            result.outcome,
+            attempts=result.attempts,
+            http_status=result.http_status,
+            error_code=result.error_code,
+            duration_ms=duration_ms,
+        )
+        self._log.write("outcome", **self._fields(deleted), **ended)
+
+    def write_unresolved(self, intent: OpenIntent) -> None:
+        """Record that the result of a POST of a killed restore is unknown.
+
+        Users that are invited or members by now are skipped; the others are invited again.
+        """
+        self._log.write(
+            "outcome",
+            **invitation_fields(intent.invitation, self._now),
+            rule=intent.rule,
+            **outcome_fields(RestoreOutcome.UNKNOWN, recovers=intent.run_id),
+        )
+
+    async def sync(self) -> None:
+        """Return when all records are on disk."""
+        await self._log.sync()
+
+    def _fields(self, deleted: DeletedInvitation) -> dict[str, object]:
+        fields = invitation_fields(deleted.invitation, self._now)
+        return {**fields, "rule": deleted.rule, "restores": deleted.run_id}
+
+
+_INCOMPLETE_OUTCOMES = (RestoreOutcome.FAILED, RestoreOutcome.UNKNOWN, RestoreOutcome.SKIPPED)
+_COPIED_FIELDS = ("requests", "retries", "rate_limited", "duration_s")
+
+
+def is_added(deleted: DeletedInvitation, result: RestoreResult) -> bool:
+    """Return whether a user became an active member who had not been one before."""
+    return result.outcome is RestoreOutcome.ACTIVE and not deleted.was_member
+
+
+@dataclass(slots=True)
+class RestoreReport:
+    """The state and result of one restore.
+
+    Attributes:
+        deletions: The selected deletions of the run to undo.
+        base_url: Of Atlas.
+        uncertain: Deletions in doubt that are not restored, of users that are still missing.
+        warnings: Sentences for the operator.
+        to_restore: Those of users that are still missing.
+        results: The result of each; in a dry run, only of those that need no invitation.
+        reached_atlas: The lists were read, so there is a result to show.
+        declined: The user did not confirm.
+    """
+
+    run_id: str
+    now: datetime
+    dry_run: bool
+    audit_log: str
+    deletions: Sequence[DeletedInvitation]
+    base_url: str = ""
+    uncertain: Sequence[DeletedInvitation] = ()
+    warnings: Sequence[str] = ()
+    to_restore: Sequence[DeletedInvitation] = ()
+    results: Mapping[DeletedInvitation, RestoreResult] = field(default_factory=dict)
+    reached_atlas: bool = False
+    declined: bool = False
+    requests: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+    duration_s: float = 0.0
+    error: RunError | None = None
+    exit_code: int = 0
+
+    @property
+    def outcomes(self) -> Counter[RestoreOutcome]:
+        """Return the number of results by outcome."""
+        return Counter(result.outcome for result in self.results.values())
+
+    @property
+    def organizations(self) -> tuple[str, ...]:
+        """Return the ids of the organizations of all deletions, sorted."""
+        both = (*self.deletions, *self.uncertain)
+        return tuple(sorted({each.invitation.org_id for each in both}))
+
+    @property
+    def undone_run(self) -> str | None:
+        """Return the run whose deletions are restored; None without deletions."""
+        return next((each.run_id for each in (*self.deletions, *self.uncertain)), None)
+
+    @property
+    def added(self) -> tuple[DeletedInvitation, ...]:
+        """Return the deletions of pending users that Atlas added as active members instead."""
+        return tuple(each for each, result in self.results.items() if is_added(each, result))
+
+    async def finish(self, log: AuditLog, error: RunError | None) -> None:
+        """Write `run_finished`; if that fails, the restore ends with the exit code 7."""
+        self._set_exit_code(error)
+        try:
+            log.write("run_finished", **self._run_finished_fields())
+            await log.sync()
+        except AuditLogError as log_error:
+            self._set_exit_code(error if isinstance(error, AuditLogError) else log_error)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the object that `--output json` writes."""
+        return {
+            "run_id": self.run_id,
+            "mode": "restore",
+            "now": self.now,
+            "audit_log": self.audit_log,
+            "base_url": self.base_url,
+            "organizations": [{"id": each} for each in self.organizations],
+            "deleted_by_run": self.undone_run,
+            **self._run_finished_fields(),
+            "error": self.error.to_json() if self.error is not None else None,
+            "warnings": list(self.warnings),
+            "invitations": [self._to_record(each) for each in self.deletions],
+            "uncertain_invitations": [
+                {
+                    **invitation_fields(each.invitation, self.now),
+                    "deleted_by_run": each.run_id,
+                    "known": each.doubt,
+                }
+                for each in self.uncertain
+            ],
+        }
+
+    def outcome_of(self, deleted: DeletedInvitation) -> str:
+        """Return the outcome of one deletion, or what a restore would do."""
+        result = self.results.get(deleted)
+        if result is not None:
+            return result.outcome.value
+        return "would_restore" if deleted in self.to_restore else RestoreOutcome.SKIPPED.value
+
+    def _to_record(self, deleted: DeletedInvitation) -> dict[str, object]:
+        result = self.results.get(deleted)
+        return {
+            **invitation_fields(deleted.invitation, self.now),
+            "deleted_by_run": deleted.run_id,
+            "outcome": self.outcome_of(deleted),
+            "http_status": result.http_status if result is not None else None,
+            "error_code": result.error_code if result is not None else None,
+            "reason": (result.reason or None) if result is not None else None,
+        }
+
+    def _run_finished_fields(self) -> dict[str, object]:
+        outcomes = self.outcomes
+        return {
+            "dry_run": self.dry_run,
+            "wanted": len(self.deletions),
+            "to_restore": len(self.to_restore),
+            "uncertain": len(self.uncertain),
+            **{outcome.value: outcomes[outcome] for outcome in RestoreOutcome},
+            **{name: getattr(self, name) for name in _COPIED_FIELDS},
+            "error": self.error.message if self.error is not None else None,
+            "exit_code": self.exit_code,
+        }
+
+    def _set_exit_code(self, error: RunError | None) -> None:
+        self.error = error
+        if error is not None:
+            self.exit_code = int(error.exit_code)
+        else:
+            incomplete = any(self.outcomes[outcome] for outcome in _INCOMPLETE_OUTCOMES)
+            is_partial = incomplete or self.added
+            self.exit_code = int(ExitCode.PARTIAL if is_partial else ExitCode.DONE)

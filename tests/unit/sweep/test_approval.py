@@ -1,0 +1,163 @@
+"""Approvals: only a valid signature of this plan's digest by the required key counts."""
+
+import base64
+import hashlib
+import random
+
+import orjson
+import pytest
+from builders import NOW, ORG, invitation
+from cryptography.hazmat.primitives import serialization as s
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from invite_sweeper.audit import invitation_fields
+from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.sweep.approval import (
+    check_approval,
+    check_replaceable,
+    fingerprint,
+    key_fingerprint,
+    require_approval,
+    sign,
+    signature_path,
+    write,
+)
+from invite_sweeper.sweep.saved_plan import PlanContext, parse_plan, render_lines
+
+CONTEXT = PlanContext(
+    run_id="r1",
+    now=NOW.isoformat(),
+    tool_version="0.1.0",
+    base_url="https://cloud.mongodb.com",
+    organizations=(ORG,),
+    policy_sha256="a" * 64,
+)
+
+
+def plan(*numbers, **changes):
+    rows = ({**invitation_fields(invitation(n), NOW), "rule": "r"} for n in numbers)
+    return parse_plan(render_lines(CONTEXT.model_copy(update=changes), rows))
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory):
+    """Return the path of a private key; its public key is beside it as .pub."""
+    private = Ed25519PrivateKey.generate()
+    path = tmp_path_factory.mktemp("keys") / "boss"
+    path.write_bytes(private.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()))
+    public = private.public_key()
+    path.with_suffix(".pub").write_bytes(
+        public.public_bytes(s.Encoding.OpenSSH, s.PublicFormat.OpenSSH)
+    )
+    path.with_suffix(".pem").write_bytes(
+        public.public_bytes(s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo)
+    )
+    return path
+
+
+@pytest.fixture
+def signed(tmp_path, key):
+    """A signed plan: its path; the signature is beside it."""
+    path = tmp_path / "plan.jsonl"
+    write(signature_path(path), sign(plan(1, 2), key))
+    return path
+
+
+def test_signature_is_beside_the_plan_and_private(signed):
+    path = signature_path(signed)
+    assert path == signed.with_name("plan.jsonl.sig")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("suffix", [".pub", ".pem"])
+def test_signed_plan_is_approved_with_either_form_of_the_public_key(signed, key, suffix):
+    public = key.with_suffix(suffix)
+    require_approval(signed, plan(1, 2), public)
+    check = check_approval(plan(1, 2), signature_path(signed), public)
+    assert (check.key, check.refusal) == (key_fingerprint(public), "")
+    assert check == check_approval(plan(1, 2), signature_path(signed), None)
+    assert fingerprint(sign(plan(1, 2), key)) == check.key
+
+
+def test_plan_with_one_invitation_more_or_less_is_not_approved(signed, key):
+    for other in (plan(1), plan(1, 2, 3), plan()):
+        with pytest.raises(GuardRefused, match="changed after it was signed"):
+            require_approval(signed, other, key.with_suffix(".pub"))
+        check = check_approval(other, signature_path(signed), None)
+        assert (check.key, check.refusal) == (None, "The plan was changed after it was signed.")
+
+
+def test_refusal_names_the_command_of_the_approver(signed, key):
+    with pytest.raises(GuardRefused) as caught:
+        require_approval(signed, plan(1, 2, run_id="r2"), key.with_suffix(".pub"))
+    assert caught.value.message.endswith("The signature is for another plan: that of run r1.")
+    command = f"invite-sweeper plan approve {signed} --key PRIVATE_KEY"
+    assert caught.value.hint == f"The approver runs: {command}"
+
+
+def test_two_hundred_changed_and_resealed_plans_are_all_refused(signed, key):
+    rows = ({**invitation_fields(invitation(n), NOW), "rule": "r"} for n in (1, 2))
+    lines = list(render_lines(CONTEXT, rows))
+    dice = random.Random(3)
+    read = 0
+    for _ in range(200):
+        body = [orjson.loads(line) for line in lines[:-1]]
+        victim = dice.choice(body)
+        name = dice.choice(sorted(victim))
+        victim[name] = f"{dice.getrandbits(96):024x}"
+        data = [orjson.dumps(each) + b"\n" for each in body]
+        digest = hashlib.sha256(b"".join(data)).hexdigest()
+        try:
+            changed = parse_plan([*data, orjson.dumps({"sha256": digest}) + b"\n"])
+        except GuardRefused:
+            continue
+        read += 1
+        assert check_approval(changed, signature_path(signed), key.with_suffix(".pub")).refusal
+    assert read > 50
+
+
+def test_signature_of_other_bytes_by_the_same_key_is_not_an_approval(tmp_path, key, signed):
+    """A key that signs other things, too, must not approve a plan by that."""
+    private = s.load_pem_private_key(key.read_bytes(), password=None)
+    approval = sign(plan(1, 2), key)
+    forged = base64.b64encode(private.sign(approval.plan_sha256.encode())).decode()
+    path = tmp_path / "forged.sig"
+    write(path, approval.model_copy(update={"signature": forged}))
+    check = check_approval(plan(1, 2), path, key.with_suffix(".pub"))
+    assert check.refusal == "The signature is not valid: its file was changed."
+
+
+@pytest.mark.parametrize("name", ["boss.pub", "nothing"])
+def test_file_that_is_not_a_private_key_is_wrong_usage(key, name):
+    with pytest.raises(UsageError):
+        sign(plan(1), key.with_name(name))
+
+
+def test_private_key_is_not_accepted_as_the_public_one(signed, key):
+    with pytest.raises(UsageError, match=r"is not a public ed25519 key\."):
+        require_approval(signed, plan(1, 2), key)
+
+
+def test_missing_file_and_own_approval_may_be_written_and_a_second_name_may_not(signed, tmp_path):
+    check_replaceable(tmp_path / "new.sig")
+    check_replaceable(signature_path(signed))
+    (tmp_path / "second.sig").hardlink_to(signature_path(signed))
+    with pytest.raises(UsageError, match="has several names") as caught:
+        check_replaceable(signature_path(signed))
+    assert caught.value.consequence == "The plan was not approved."
+
+
+def test_file_of_another_user_may_not_be_replaced(signed, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 4242)
+    with pytest.raises(UsageError, match="belongs to another user"):
+        check_replaceable(signature_path(signed))
+
+
+def test_failed_write_leaves_no_file(tmp_path, key, monkeypatch):
+    def fail(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(UsageError, match="No space left on device"):
+        write(tmp_path / "plan.jsonl.sig", sign(plan(1), key))
+    assert list(tmp_path.iterdir()) == []
