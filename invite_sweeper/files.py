@@ -1,11 +1,13 @@
 """Output files: paths that would overwrite each other, and targets that may be replaced."""
 
 import errno
+import io
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
+from typing import BinaryIO
 
 from invite_sweeper.errors import UsageError
 
@@ -36,8 +38,62 @@ def check_distinct_files(
         if _is_same_file(path, other):
             raise UsageError(
                 f"{option} {path} would overwrite {what} {other}.",
-                hint="Choose another file.",
+                hint=_OTHER_FILE,
             )
+
+
+_START_BYTES = 4096
+
+
+def check_replaceable(
+    option: str, path: Path | None, what: str, *, is_ours: Callable[[bytes], bool]
+) -> None:
+    """Raise UsageError if an output would overwrite a file that this program did not write.
+
+    A file that is missing, empty or ours may be replaced, also behind a link. A pipe or a device
+    is not replaced; its own checks apply.
+
+    Args:
+        option: For the message.
+        path: The output; None for an option that is not set.
+        what: What the program writes there, such as "a saved plan".
+        is_ours: Returns whether a file that starts so is an earlier output of that kind.
+    """
+    if path is None:
+        return
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # missing, or writing it reports the error
+        return
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{option} {path} is a directory.", hint="Name a file in it.")
+    if not stat.S_ISREG(mode):
+        return
+    try:
+        with open_regular(path) as file:
+            start = file.read(_START_BYTES)
+    except OSError as error:
+        raise UsageError(
+            f"{option} {path} exists and cannot be read: {error.strerror}.", hint=_OTHER_FILE
+        ) from None
+    if start and not is_ours(start):
+        raise UsageError(
+            f"{option} {path} would overwrite a file that is not {what}.",
+            hint=f"{_OTHER_FILE} If this one is not needed, delete it first.",
+        )
+
+
+_OTHER_FILE = "Choose another file."
+
+
+def read_small_file(path: Path, max_bytes: int) -> bytes:
+    """Return the contents of a regular file, or its first `max_bytes` and one more.
+
+    Raises:
+        OSError: It cannot be read, or is not a regular file.
+    """
+    with open_regular(path) as file:
+        return file.read(max_bytes + 1)
 
 
 def regular_file_target(path: Path) -> Path | None:
@@ -56,3 +112,23 @@ def regular_file_target(path: Path) -> Path | None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     return path.resolve() if stat.S_ISREG(mode) else None
+
+
+def open_regular(path: Path, *, follow_links: bool = True) -> BinaryIO:
+    """Open a regular file for reading.
+
+    A pipe without a writer would block, and a device such as `/dev/zero` has no end.
+
+    Raises:
+        OSError: It cannot be opened, or is not a regular file.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    if not follow_links:
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, "it is a symbolic link")
+        flags |= os.O_NOFOLLOW
+    file = io.BufferedReader(io.FileIO(path, opener=lambda name, _: os.open(name, flags)))
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "it is not a regular file")

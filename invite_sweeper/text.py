@@ -36,14 +36,22 @@ def casefold_lookalike(name: str) -> str:
     character without a shape, and domain labels in punycode, which are decoded. Two different
     names may get one form, so it is only used where a match protects an invitation.
 
+    A name too long for the audit log is compared as it is displayed: its invitations are kept
+    in any case, and a name of megabytes would take minutes.
+
     Source: UAX #44, `Default_Ignorable_Code_Point`; RFC 3492 for punycode.
     """
+    if len(name) > _MAX_LOOKALIKE_LENGTH or (name.isascii() and "xn--" not in name.lower()):
+        return casefold_visible(name)
     text = "".join(c for c in normalize("NFKC", name) if not _is_invisible(c))
     local_part, at, domain = text.rpartition("@")
     labels = domain.replace("\u3002", ".").split(".")
     text = f"{local_part}{at}{'.'.join(map(_decode_label, labels))}"
     text = normalize("NFKC", text.casefold())
     return "".join(c for c in text if not _is_invisible(c)).strip()
+
+
+_MAX_LOOKALIKE_LENGTH = 4096
 
 
 def _is_invisible(character: str) -> bool:

@@ -3,7 +3,10 @@
 The default profile has no deadline, so that a slow machine does not fail a property.
 """
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from invite_sweeper.redaction import SECRETS
 
 settings.register_profile(
     "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
@@ -26,3 +29,10 @@ def pytest_collection_modifyitems(config, items):
     benchmarks = [item for item in items if item.get_closest_marker("benchmark")]
     config.hook.pytest_deselected(items=benchmarks)
     items[:] = [item for item in items if item not in benchmarks]
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests():
+    """Forget the secrets of a test, which would be redacted in the next one."""
+    yield
+    SECRETS.clear()

@@ -175,7 +175,7 @@ _RATE_LIMIT_WINDOW_S: Final = 60.0
 _MAX_REQUESTS_PER_WINDOW: Final = 10
 """Source: https://www.mongodb.com/docs/atlas/api/api-authentication: 10, later 50 a minute."""
 _OK: Final = 200
-_REVOKE_TIMEOUT_S: Final = 5.0
+_REVOKE_TIMEOUT_S: Final = 2.0
 _REVOKE_ON_CANCEL_S: Final = 1.0
 _REJECTED_STATUSES: Final = frozenset({400, 401, 403})
 _HINT: Final = "Check the client ID and secret of the service account, and that it still exists."

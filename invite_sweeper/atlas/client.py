@@ -41,6 +41,7 @@ from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import ListRef, Source
 from invite_sweeper.policy import Execution
+from invite_sweeper.resolver import DaemonResolver
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=120.0, connect=10.0)
 """For one attempt. Some responses take more than 50 s; `connect` includes DNS and TLS."""
@@ -189,7 +190,7 @@ async def connect(
     proxy, proxy_headers = find_proxy(base_url)
     async with aiohttp.ClientSession(
         # `SlotPool` limits the requests; a limit here could only make them wait twice.
-        connector=aiohttp.TCPConnector(limit=0, ssl=ssl_context or True),
+        connector=aiohttp.TCPConnector(limit=0, ssl=ssl_context or True, resolver=DaemonResolver()),
         headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=proxy,

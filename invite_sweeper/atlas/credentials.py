@@ -11,16 +11,19 @@ from typing import Final, NamedTuple, TypeAlias, final
 from typing_extensions import override
 
 from invite_sweeper.errors import UsageError
+from invite_sweeper.files import read_small_file
+from invite_sweeper.redaction import SECRETS
 
 
 @final
 class Secret:
-    """A string that `repr`, logs and tracebacks do not show, and that cannot be pickled."""
+    """A string that no output shows, and that cannot be pickled."""
 
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
         self._value = value
+        SECRETS.add(value)
 
     def get_secret_value(self) -> str:
         """Return the value; only for sending it."""
@@ -92,9 +95,13 @@ class _Value(NamedTuple):
     value: str
 
 
+def _read_file(path: Path) -> bytes:
+    return read_small_file(path, _MAX_SECRET_BYTES)
+
+
 def read_credentials(
     environment: Mapping[str, str],
-    read_file: Callable[[Path], bytes],
+    read_file: Callable[[Path], bytes] = _read_file,
     *,
     suffix: str = "",
 ) -> Credentials:
@@ -191,7 +198,8 @@ def _read_secret_file(variable: str, path: Path, read_file: Callable[[Path], byt
         ) from None
     if len(data) > _MAX_SECRET_BYTES:
         raise UsageError(
-            f"{path}, set by {variable}, is larger than {_MAX_SECRET_BYTES // 1024} KiB."
+            f"{path}, set by {variable}, is larger than {_MAX_SECRET_BYTES // 1024} KiB.",
+            hint="Name the file that holds only the value.",
         )
     try:
         text = data.decode("utf-8")
@@ -200,7 +208,10 @@ def _read_secret_file(variable: str, path: Path, read_file: Callable[[Path], byt
         text = ""
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
-        raise UsageError(f"{path}, set by {variable}, is empty or not UTF-8 text.")
+        raise UsageError(
+            f"{path}, set by {variable}, is empty or not UTF-8 text.",
+            hint="Write the value to it as text.",
+        )
     return text
 
 

@@ -23,6 +23,7 @@ from invite_sweeper import __version__
 from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, ResponseOrFailure
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import DeletionProgress
+from invite_sweeper.redaction import SECRETS
 
 # Network errors.
 
@@ -467,6 +468,7 @@ def find_proxy(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
         )
     if proxy.user is None:
         return proxy, None
+    SECRETS.add_user_info(address)
     login = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
     return proxy.with_user(None), {"Proxy-Authorization": login}
 

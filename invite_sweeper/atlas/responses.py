@@ -17,9 +17,11 @@ from typing_extensions import override
 
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
 from invite_sweeper.models import ListRef, ListUnreadable, ProjectGone, Source, SourceRetired
+from invite_sweeper.redaction import SECRETS
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
 _MAX_DETAIL: Final = 300
+_MAX_REDACTED: Final = 100_000
 _ERROR_KEYS: Final = frozenset(
     {"error", "errorCode", "errors", "error_description", "detail", "reason", "message"}
 )
@@ -145,7 +147,9 @@ def is_html(response: Response) -> bool:
 
 
 def one_line(text: str) -> str:
-    """Return text from Atlas as one printable line of limited length."""
+    """Return text from Atlas as one printable line of limited length, without secrets."""
+    # Before the cut, after which a part of a secret would not be found.
+    text = SECRETS.redact(text[:_MAX_REDACTED])
     shown = "".join(c if c.isprintable() else " " for c in text[: _MAX_DETAIL + 1])
     return shown if len(shown) <= _MAX_DETAIL else f"{shown[:_MAX_DETAIL]}…"
 

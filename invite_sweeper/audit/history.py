@@ -4,6 +4,7 @@ Covers how runs ended, intents without an outcome, how often an invitation was d
 missing shards.
 """
 
+import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from invite_sweeper.audit.record import Record, invitation_from_record
 from invite_sweeper.errors import ExitCode, GuardRefused
 from invite_sweeper.models import Invitation, Outcome
 
+_ID = re.compile(r"[0-9a-f]{24}")
 _RUN_EVENTS = frozenset({b"run_started", b"run_finished"})
 _INTENT_EVENTS = frozenset({b"run_started", b"intent", b"outcome"})
 _OUTCOME_EVENTS = frozenset({b"outcome"})
@@ -209,6 +211,7 @@ def _intent_key(record: Record, run_id: object) -> tuple[object, ...]:
 def _open_intent(record: Record, runs_by_id: Mapping[object, RunRecord]) -> OpenIntent:
     try:
         invitation, rule = invitation_from_record(record)
+        _check_ids(invitation)
     except ValueError as error:
         raise GuardRefused(
             f"An intent of run {record.get('run_id')} cannot be read: {error}.",
@@ -217,6 +220,13 @@ def _open_intent(record: Record, runs_by_id: Mapping[object, RunRecord]) -> Open
     run_id = record.get("run_id")
     run = runs_by_id.get(run_id, RunRecord(str(run_id)))
     return OpenIntent(run.run_id, run.mode, invitation, rule, run.base_url)
+
+
+def _check_ids(invitation: Invitation) -> None:
+    """Raise ValueError if an id cannot be part of a request; no run plans such an invitation."""
+    for name, value in (("invitation_id", invitation.id), ("project_id", invitation.project_id)):
+        if _ID.fullmatch(value) is None:
+            raise ValueError(f"`{name}` is not an id of 24 hex digits")
 
 
 def _population(run: RunRecord) -> Population | None:

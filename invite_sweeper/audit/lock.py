@@ -14,6 +14,15 @@ from filelock import FileLock, Timeout
 from invite_sweeper.audit.record import format_timestamp
 from invite_sweeper.audit.storage import ensure_private_directory
 from invite_sweeper.errors import AuditLogError, LockHeld
+from invite_sweeper.files import read_small_file
+from invite_sweeper.redaction import SECRETS
+
+_MAX_HOLDER_BYTES = 1 << 20
+
+
+def holder_path(lock_path: Path) -> Path:
+    """Return the file that describes a lock's holder; hidden from `audit verify *.jsonl*`."""
+    return lock_path.with_name(f".{lock_path.name}.holder")
 
 
 class RunLock:
@@ -25,11 +34,12 @@ class RunLock:
     Args:
         path: The lock file; see `LogPath.lock_path`.
         now: When the lock was acquired, timezone-aware.
-        command: The command line, shown to a second run. It must not contain secrets.
+        command: The command line, shown to a second run; secrets in it are redacted.
     """
 
     def __init__(self, path: Path, *, now: datetime, command: str) -> None:
         self._path = path.absolute()
+        self._holder_path = holder_path(self._path)
         self._now = now
         self._command = command
         self._lock = FileLock(self._path, mode=0o600, thread_local=False)
@@ -64,18 +74,13 @@ class RunLock:
             self._holder_path.unlink()
         self._lock.release()
 
-    @property
-    def _holder_path(self) -> Path:
-        """A hidden file, so that `audit verify *.jsonl*` does not include it."""
-        return self._path.with_name(f".{self._path.name}.holder")
-
     def _write_holder(self) -> None:
         """Describe this process for other runs. Errors are ignored: the lock does not need it."""
         holder = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "since": format_timestamp(self._now),
-            "command": self._command,
+            "command": SECRETS.redact(self._command),
         }
         with suppress(OSError):
             self._holder_path.unlink(missing_ok=True)
@@ -89,10 +94,10 @@ class RunLock:
     def held_error(self) -> LockHeld:
         """Return the error for a lock held by another run, with its process if known."""
         try:
-            holder = orjson.loads(self._holder_path.read_bytes())
+            holder = orjson.loads(read_small_file(self._holder_path, _MAX_HOLDER_BYTES))
             holder_text = (
                 f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
-                f" ({holder['command']})"
+                f" ({SECRETS.redact(str(holder['command']))})"
             )
         except (OSError, ValueError, LookupError, TypeError):
             holder_text = "an unknown process"

@@ -3,6 +3,7 @@
 Converts an invitation to the fields of its lines and back.
 """
 
+import operator
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import TypeAlias
 import orjson
 
 from invite_sweeper.models import Invitation, Source, Timestamp, UnreadableDate
+from invite_sweeper.redaction import SECRETS
 
 GENESIS_HASH = "0" * 64
 """`prev` of the first line of a file."""
@@ -61,6 +63,66 @@ def _jsonable(value: object) -> object:
     if isinstance(value, int) and value.bit_length() < 64:  # noqa: PLR2004  what JSON readers take
         return value
     return _jsonable(str(value))
+
+
+# What a line may contain -----------------------------------------------------------------------
+
+
+MAX_VALUE_LENGTH = 1024
+"""Characters of one value."""
+MAX_LINE_BYTES = 1 << 20
+"""Of a line, approximately. A run reads at most 16 MiB to find the last line of the log."""
+_MAX_ITEMS = 100
+"""Items of a list in a line that would be too long."""
+
+
+def _is_loggable(line: bytes) -> bool:
+    """Return whether no value of a line, which is JSON, can be too long or contain a secret."""
+    if len(line) > MAX_VALUE_LENGTH:
+        return False
+    text = line.decode()
+    return SECRETS.redact(text) is text
+
+
+def loggable(fields: Mapping[str, object]) -> dict[str, object]:
+    """Return the fields without secrets, and with long values cut visibly."""
+    found = {name: _loggable(value, None) for name, value in fields.items()}
+    if len(to_json(found)) <= MAX_LINE_BYTES:
+        return found
+    return {name: _loggable(value, _MAX_ITEMS) for name, value in found.items()}
+
+
+def is_recordable(invitation: Invitation) -> bool:
+    """Return whether a line can record every field of an invitation as it is.
+
+    A deletion that the log cannot describe could be neither reviewed nor restored.
+    """
+    values = tuple(_raw(value) for value in invitation)
+    line = to_json(values)
+    return _is_loggable(line) or (
+        len(line) <= MAX_LINE_BYTES and all(_loggable(each, None) is each for each in values)
+    )
+
+
+def _loggable(value: object, max_items: int | None) -> object:
+    """Return the same object if nothing has to be changed."""
+    if isinstance(value, str):
+        return _loggable_text(value)
+    if isinstance(value, Mapping):
+        return {_loggable_text(str(k)): _loggable(part, max_items) for k, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        parts = [_loggable(part, max_items) for part in value[:max_items]]
+        if left_out := len(value) - len(parts):
+            return [*parts, f"… ({left_out:,} more)"]
+        return value if all(map(operator.is_, parts, value)) else parts
+    return value
+
+
+def _loggable_text(text: str) -> str:
+    redacted = SECRETS.redact(text)
+    if len(redacted) > MAX_VALUE_LENGTH:
+        return f"{redacted[:MAX_VALUE_LENGTH]}… ({len(redacted):,} characters)"
+    return redacted
 
 
 # From an invitation to the fields of its lines ----------------------------------------------
@@ -142,6 +204,13 @@ def _date(moment: Timestamp) -> str | None:
     if isinstance(moment, datetime):
         return moment.astimezone(UTC).isoformat()[:-6] + "Z"
     return None if moment is None else moment.raw
+
+
+def _raw(value: object) -> object:
+    """Return the text of an unreadable date, and None for a date."""
+    if isinstance(value, UnreadableDate):
+        return value.raw
+    return None if isinstance(value, datetime) else value
 
 
 def _age_days(created_at: Timestamp, now: datetime) -> float | None:
@@ -271,9 +340,20 @@ class HashChain:
 
     def add(self, event: str, fields: Mapping[str, object]) -> bytes:
         """Return the next line, without its newline."""
-        line = to_json(
+        ts = format_timestamp(self._clock())
+        line = self._line(ts, event, fields)
+        if not _is_loggable(line):
+            line = self._line(ts, event, loggable(fields))
+        if event == CHECKSUMMED_EVENT:
+            line = add_checksum(line)
+        self._seq += 1
+        self.last_hash = line_hash(line)
+        return line
+
+    def _line(self, ts: str, event: str, fields: Mapping[str, object]) -> bytes:
+        return to_json(
             {
-                "ts": format_timestamp(self._clock()),
+                "ts": ts,
                 "run_id": self._run_id,
                 "seq": self._seq + 1,
                 "event": event,
@@ -281,8 +361,3 @@ class HashChain:
                 **fields,
             }
         )
-        if event == CHECKSUMMED_EVENT:
-            line = add_checksum(line)
-        self._seq += 1
-        self.last_hash = line_hash(line)
-        return line

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
-from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -241,7 +240,7 @@ class _Doctor:
         parts = [("", None)] if self._policy is None else split_by_credentials(self._policy)
         for name, part in parts:
             try:
-                credentials = read_credentials(self._environment, Path.read_bytes, suffix=name)
+                credentials = read_credentials(self._environment, suffix=name)
             except RunError as error:
                 yield _with_credentials_name(name, failed("credentials", error))
                 continue

@@ -4,8 +4,8 @@ A command's module is imported when the command is used, which keeps `--version`
 fast.
 """
 
-import signal
 import sys
+import time
 from collections.abc import Callable
 from importlib import import_module
 from types import FrameType
@@ -19,6 +19,7 @@ from typing_extensions import override
 from invite_sweeper import __version__
 from invite_sweeper.cli.streams import print_error, secure, stdout_error
 from invite_sweeper.errors import ExitCode, RunError
+from invite_sweeper.shutdown import STDERR_FD, LastResort, install_handlers, write_if_ready
 
 
 class _Command(NamedTuple):
@@ -101,10 +102,10 @@ def _root(
 def run_app(program: Callable[[], object] = app) -> None:
     """Run the program and exit with the contract's exit code.
 
-    Ctrl-C before a run starts exits with 8; a run handles signals itself.
+    A signal before a run starts exits with 8; a run handles signals itself.
     """
     secure()
-    signal.signal(signal.SIGINT, _exit_interrupted)
+    install_handlers(_exit_interrupted)
     try:
         program()
     except RunError as error:
@@ -116,5 +117,9 @@ def run_app(program: Callable[[], object] = app) -> None:
 
 
 def _exit_interrupted(_number: int, _frame: FrameType | None) -> None:
-    typer.echo("Interrupted. Nothing was deleted.", err=True)
+    """Exit, in 5 seconds at the latest: the signal may have interrupted a blocked write."""
+    write_if_ready(STDERR_FD, b"Interrupted. Nothing was deleted.\n")
+    last_resort = LastResort(started_s=time.monotonic(), deadline_s=0.0, grace_s=0.0)
+    last_resort.result_known(int(ExitCode.INTERRUPTED))
+    last_resort.start()
     sys.exit(int(ExitCode.INTERRUPTED))

@@ -46,7 +46,7 @@ from invite_sweeper.restore import (
     check_log_intact,
     read_deletions,
 )
-from invite_sweeper.shutdown import StopRequest, handle_signals
+from invite_sweeper.shutdown import LastResort, StopRequest, handle_signals
 from invite_sweeper.sweep.summary import RunSummary
 from invite_sweeper.text import escape_unprintable, pluralize
 
@@ -221,20 +221,24 @@ class _RestoreSession:
         self._now = now = datetime.now(UTC)
         self._execution = loader.with_deadline(Execution(), options.deadline)
         self._base_url = parse_base_url(options.base_url)
-        self._credentials = read_credentials(
-            environment, Path.read_bytes, suffix=deletions.credentials or ""
-        )
+        self._credentials = read_credentials(environment, suffix=deletions.credentials or "")
         self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self._files = sort_by_start(deletions.files)
         self._log_path = LogPath.from_option(options.audit_log, str(self._files[-1]))
         self._log = console.configure_logging(quiet=options.quiet, verbose=options.verbose)
         self._stop = StopRequest()
+        self._last_resort = LastResort(
+            started_s=self._started_s,
+            deadline_s=self._execution.deadline.total_seconds(),
+            grace_s=self._execution.grace.total_seconds(),
+        )
 
     async def run(self) -> int:
         """Restore while the lock is held, then show the result."""
         with (
+            self._last_resort,
             RunLock(self._log_path.lock_path, now=self._now, command=shlex.join(sys.argv)),
-            handle_signals(self._stop, self._log),
+            handle_signals(self._stop, self._log, self._last_resort),
         ):
             deletions = self._read_deletions()
             path = self._log_path.path_of_run(now=self._now, run_id=self._run_id)
@@ -242,7 +246,8 @@ class _RestoreSession:
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(audit.close)
                 report = await self._run_with_connection(deletions, audit)
-        return self._report(report)
+            self._last_resort.result_known(report.exit_code)
+            return self._report(report)
 
     def _read_deletions(self) -> tuple[DeletedInvitation, ...]:
         for warning in check_log_intact(self._files):

@@ -260,12 +260,12 @@ def _load_view(
 
 
 async def notify_start(
-    notifications: tuple[Notification, ...], environment: Mapping[str, str]
+    notifications: tuple[Notification, ...], environment: Mapping[str, str], limit_s: float
 ) -> tuple[str, ...]:
     """Send the notifications of a started run; return messages about failures."""
     if not notifications:
         return ()
-    return await send_start(notifications, environment)
+    return await send_start(notifications, environment, limit_s=limit_s)
 
 
 async def notify_end(
@@ -275,25 +275,18 @@ async def notify_end(
     *,
     metrics_file: Path | None,
     pushgateway: str | None,
+    limit_s: float,
 ) -> tuple[str, ...]:
-    """Write metrics and send the notifications of an ended run; return failures, never raise."""
-    if not notifications and metrics_file is None and pushgateway is None:
-        return ()
+    """Write metrics and send the notifications of an ended run; return failures, never raise.
+
+    Args:
+        limit_s: For all messages, which are sent at the same time.
+    """
     summary = replace(summary, finished_at=datetime.now(UTC))
-    messages: list[str] = []
-    if metrics_file is not None or pushgateway is not None:
-        messages += await _export_metrics(summary, metrics_file, pushgateway)
-    if notifications:
-        messages += await send_end(notifications, environment, summary)
-    return tuple(messages)
-
-
-async def _export_metrics(
-    summary: RunSummary, metrics_file: Path | None, pushgateway: str | None
-) -> tuple[str, ...]:
-    messages: tuple[str, ...] = ()
+    sending = [send_end(notifications, environment, summary, limit_s=limit_s)]
+    if pushgateway is not None:
+        sending.append(push(pushgateway, summary, limit_s=limit_s))
+    messages = [message for found in await asyncio.gather(*sending) for message in found]
     if metrics_file is not None:
         messages += write_textfile(metrics_file, summary)
-    if pushgateway is not None:
-        messages += await asyncio.to_thread(push, pushgateway, summary)
-    return messages
+    return tuple(messages)

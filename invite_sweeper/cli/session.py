@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,16 +21,20 @@ from invite_sweeper.atlas import (
 )
 from invite_sweeper.atlas.client import connect_for_run
 from invite_sweeper.audit import AuditLog, LogPath, RunLock
+from invite_sweeper.audit.lock import holder_path
 from invite_sweeper.cli import console, results
 from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.results import RunReport
 from invite_sweeper.cli.run_setup import RunContext, RunSetup
 from invite_sweeper.cli.streams import audit_copy_stream
-from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.files import check_distinct_files
+from invite_sweeper.errors import Interrupted, RunError, UsageError
+from invite_sweeper.files import check_distinct_files, check_replaceable
 from invite_sweeper.policy import Policy, loader
-from invite_sweeper.shutdown import StopRequest, handle_signals
+from invite_sweeper.redaction import SECRETS
+from invite_sweeper.report import metrics
+from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, register_secrets
+from invite_sweeper.shutdown import LastResort, StopRequest, handle_signals
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.run import ProgressView, Run
 from invite_sweeper.sweep.saved_plan import signature_path
@@ -70,6 +74,12 @@ class SingleRun:
             stack.push_async_callback(audit.close)
             log_offset = audit.offset
             result = await self._run_with_connection(setup, audit)
+        if audit.copy_failure is not None:
+            self._log.warning(
+                "the copy of the audit log on standard output is incomplete; the file is complete",
+                reason=getattr(audit.copy_failure, "strerror", None) or "it is closed",
+                audit_log=str(path),
+            )
         self._log.info(
             "finished",
             exit_code=result.summary.exit_code,
@@ -155,6 +165,7 @@ def protected_files(
     """Yield the files that outputs must not overwrite, with what each is."""
     yield "the policy", options.policy
     yield "the lock", log_path.lock_path
+    yield "the lock's holder file", holder_path(log_path.lock_path)
     # The run has no id yet, so a log named by id cannot be checked.
     for log in (log_path.path_of_run(now=now, run_id=""), *log_path.files()):
         yield "the audit log", log
@@ -184,7 +195,7 @@ def split_with_credentials(
         UsageError: Credentials are missing or cannot be read.
     """
     return tuple(
-        (part, read_credentials(environment, Path.read_bytes, suffix=name))
+        (part, read_credentials(environment, suffix=name))
         for name, part in split_by_credentials(policy)
     )
 
@@ -206,7 +217,11 @@ class _SweepSession:
         self._environment = environment
         self._started_s = time.monotonic()
         self._now = datetime.now(UTC)
+        if options.pushgateway is not None:
+            SECRETS.add_user_info(options.pushgateway)
+            metrics.check_gateway_url(options.pushgateway)
         self._policy = loader.load_policy(options.policy, deadline=options.deadline)
+        register_secrets(self._policy.notify, environment)
         _check_accept_policy(options, self._policy)
         self._base_url = parse_base_url(options.base_url)
         self._parts = self._split_by_credentials()
@@ -214,6 +229,10 @@ class _SweepSession:
         outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
         check_distinct_files(outputs, protected_files(options, self._log_path, self._now))
         check_not_log_path(outputs, self._log_path)
+        check_replaceable("--out", options.out, "a saved plan", is_ours=saved_plan.is_plan)
+        check_replaceable(
+            "--metrics-file", options.metrics_file, "a metrics file", is_ours=metrics.is_textfile
+        )
         index = environment.get("JOB_COMPLETION_INDEX")
         self._shard = (
             Shard.parse(options.shard, completion_index=index)
@@ -224,6 +243,12 @@ class _SweepSession:
             quiet=options.quiet or options.quiet_progress, verbose=options.verbose
         )
         self._stop = StopRequest()
+        execution = self._policy.execution
+        self._last_resort = LastResort(
+            started_s=self._started_s,
+            deadline_s=execution.deadline.total_seconds(),
+            grace_s=execution.grace.total_seconds(),
+        )
 
     async def run(self) -> int:
         """Execute each run while the lock is held, report and return the exit code.
@@ -232,15 +257,20 @@ class _SweepSession:
             RunError: The run could not start.
         """
         with (
+            self._last_resort,
             RunLock(self._log_path.lock_path, now=self._now, command=shlex.join(sys.argv)),
-            handle_signals(self._stop, self._log),
+            handle_signals(self._stop, self._log, self._last_resort),
         ):
             if self._options.out is not None:
                 saved_plan.check_writable(self._options.out)
-            self._warn(await results.notify_start(self._policy.notify, self._environment))
+            limit_s = min(NOTIFICATION_LIMIT_S, self._last_resort.left_s)
+            start = results.notify_start(self._policy.notify, self._environment, limit_s)
+            with suppress(Interrupted):  # the run records the stop
+                self._warn(await self._stop.run_unless_stopped(start))
             for warning in self._policy.warnings(self._now.date()):
                 self._log.warning(warning)
             reports = [await self._run_one(part) for part in self._parts]
+            self._last_resort.result_known(results.combined_exit_code(reports))
             self._warn(tuple(results.failure_messages(self._options, reports)))
             code = results.report_all(self._options, reports)
             await self._notify_end(reports, code)
@@ -291,6 +321,7 @@ class _SweepSession:
                 merge_summaries(summaries, code),
                 metrics_file=self._options.metrics_file,
                 pushgateway=self._options.pushgateway,
+                limit_s=min(NOTIFICATION_LIMIT_S, self._last_resort.left_s),
             )
         )
 

@@ -149,7 +149,7 @@ def serve_until_stopped(
     async def run() -> int:
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stopped.set)
         if duration_s is not None:
             loop.call_later(duration_s, stopped.set)

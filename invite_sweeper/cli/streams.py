@@ -1,29 +1,65 @@
-"""Standard streams that survive write failures, colours, and error messages on stderr."""
+"""Standard streams that show no secret and survive write failures; error messages on stderr."""
 
+import errno
 import io
 import os
+import select
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+import time
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import typer
 from typing_extensions import override
 
 from invite_sweeper.errors import InvalidPolicy, RunError
+from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-class _ForgivingStream(io.FileIO):
+_ATOMIC_BYTES: Final = 4096
+"""A pipe that is ready for writing takes so many bytes without blocking (`PIPE_BUF`)."""
+PATIENCE_S: Final = 10.0
+"""How long a run waits, in all, for the reader of its stderr or of a copy of its log."""
+
+
+class _TimedStream(io.FileIO):
+    """A descriptor whose reader may keep the writer waiting for a limited time in all.
+
+    Args:
+        patience_s: The limit; None to wait for ever.
+    """
+
+    def __init__(self, fd: int, patience_s: float | None) -> None:
+        super().__init__(fd, "w", closefd=False)
+        self._patience_s = patience_s
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+
+    @override
+    def write(self, data: "ReadableBuffer", /) -> int:
+        if not self._poll.poll(0):
+            started_s = time.monotonic()
+            patience_s = self._patience_s
+            ready = self._poll.poll(None if patience_s is None else max(0.0, patience_s) * 1000)
+            if patience_s is not None:
+                self._patience_s = patience_s - (time.monotonic() - started_s)
+            if not ready:
+                raise TimeoutError(errno.ETIMEDOUT, "its reader does not read")
+        return super().write(memoryview(data)[:_ATOMIC_BYTES])
+
+
+class _ForgivingStream(_TimedStream):
     """A stream that discards its output after the first failed write.
 
     Attributes:
         failure: The first failure, if any.
     """
 
-    def __init__(self, fd: int) -> None:
-        super().__init__(fd, "w", closefd=False)
+    def __init__(self, fd: int, patience_s: float | None) -> None:
+        super().__init__(fd, patience_s)
         self.failure: OSError | None = None
 
     @override
@@ -31,11 +67,24 @@ class _ForgivingStream(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            self.failure = error
-            devnull = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(devnull, self.fileno())
-            os.close(devnull)
+            self.discard(error)
             return memoryview(data).nbytes
+
+    def discard(self, failure: OSError) -> None:
+        """Discard all further output."""
+        self.failure = failure
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, self.fileno())
+        os.close(devnull)
+
+
+class _RedactingBuffer(io.BufferedWriter):
+    """Redacts everything that is printed; the texts of one call are whole."""
+
+    @override
+    def write(self, data: "ReadableBuffer", /) -> int:
+        super().write(SECRETS.redact_bytes(bytes(data)))
+        return memoryview(data).nbytes
 
 
 def secure() -> None:
@@ -51,8 +100,10 @@ def secure() -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper) and stream.fileno() == number:
+            # A user at a terminal may pause the output; nothing is in flight behind a result.
+            patience_s = PATIENCE_S if name == "stderr" and not stream.isatty() else None
             forgiving = io.TextIOWrapper(
-                io.BufferedWriter(_ForgivingStream(number)),
+                _RedactingBuffer(_ForgivingStream(number, patience_s)),
                 stream.encoding,
                 stream.errors,
                 line_buffering=stream.line_buffering,
@@ -61,10 +112,28 @@ def secure() -> None:
 
 
 def audit_copy_stream() -> BinaryIO:
-    """Return stdout for a copy of the audit log; write failures are raised."""
-    if _raw_stdout() is None:
-        return sys.stdout.buffer
-    return os.fdopen(sys.stdout.fileno(), "wb", closefd=False)
+    """Return stdout for a copy of the audit log; write failures are raised.
+
+    A reader that keeps the run waiting ends the copy, and stdout for the result as well.
+    """
+    raw = _raw_stdout()
+    return sys.stdout.buffer if raw is None else _CopyStream(raw)
+
+
+class _CopyStream(io.BufferedWriter):
+    def __init__(self, stdout: _ForgivingStream) -> None:
+        super().__init__(_TimedStream(stdout.fileno(), PATIENCE_S))
+        self._stdout = stdout
+
+    @override
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            written = super().write(data)
+            self.flush()
+        except TimeoutError as error:
+            self._stdout.discard(error)
+            raise
+        return written
 
 
 def stdout_error() -> str | None:

@@ -6,8 +6,9 @@ timestamps. All metrics are gauges, because each run is a separate process.
 Errors never change the result of a run: they are returned as messages for the log.
 """
 
+import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,12 +21,17 @@ from prometheus_client import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target
 from invite_sweeper.models import Outcome
+from invite_sweeper.report.webhooks import (
+    FIRST_REDIRECT_STATUS,
+    NOTIFICATION_LIMIT_S,
+    open_session,
+)
 from invite_sweeper.sweep.summary import RunSummary
 
 JOB = "invite_sweeper"
-TIMEOUT_S = 10.0
 LAST_SUCCESS = "invite_sweeper_last_success_timestamp_seconds"
 
 _DAY_S = 86_400.0
@@ -40,6 +46,11 @@ _COUNTS = {
     "rate_limited": "Responses of Atlas with status 429.",
 }
 """Attributes of `RunSummary`; the metric name adds the prefix `invite_sweeper_`."""
+
+
+def is_textfile(start: bytes) -> bool:
+    """Return whether a file that starts so was written by `write_textfile`."""
+    return start.startswith(b"# HELP invite_sweeper_")
 
 
 def write_textfile(path: Path, summary: RunSummary) -> tuple[str, ...]:
@@ -62,37 +73,89 @@ def write_textfile(path: Path, summary: RunSummary) -> tuple[str, ...]:
     return ()
 
 
-def push(url: str, summary: RunSummary) -> tuple[str, ...]:
+def check_gateway_url(url: str) -> None:
+    """Raise UsageError unless this is the URL of a Pushgateway. It is not repeated.
+
+    Raises:
+        UsageError: It is not an http(s) URL with a host.
+    """
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise UsageError(
+            "--pushgateway is not an http(s) URL with a host.",
+            hint="Write it as http://HOST:9091, or https://USER:PASSWORD@HOST.",
+        )
+
+
+async def push(
+    url: str, summary: RunSummary, *, limit_s: float = NOTIFICATION_LIMIT_S
+) -> tuple[str, ...]:
     """Push all metrics to a Pushgateway, grouped by job and shard.
 
     Only a run that succeeded sends the time of the last success; the gateway keeps the
-    earlier value. Each network step blocks for at most `TIMEOUT_S`: call it in a thread.
+    earlier value.
 
     Args:
         url: URL of the gateway; it may contain credentials and is never repeated.
         summary: Totals of the run.
+        limit_s: For everything together: name, connection, request and response.
 
     Returns:
         Error messages; empty if the gateway accepted the metrics.
     """
     group = {"shard": summary.shard.replace("/", "-of-")} if summary.shard else {}
+    requests: list[tuple[str, bytes, Mapping[str, str]]] = []
+
+    def collect(
+        url: str,
+        method: str,  # noqa: ARG001 - as the library calls it
+        timeout: float | None,  # noqa: ARG001 - as above
+        headers: list[tuple[str, str]],
+        data: bytes,
+    ) -> Callable[[], None]:
+        requests.append((url, data, dict(headers)))
+        return lambda: None
+
     try:
-        if urlsplit(url).scheme not in {"http", "https"}:
-            return ("The metrics were not pushed: the gateway's address is not an http(s) URL.",)
+        # Only the library's request is used: its timeout is for each read, not for the whole.
         pushadd_to_gateway(
-            url, job=JOB, registry=_registry(summary, None), grouping_key=group, timeout=TIMEOUT_S
+            url,
+            job=JOB,
+            registry=_registry(summary, None),
+            grouping_key=group,
+            handler=collect,
         )
+        async with open_session(limit_s) as session:
+            for address, data, headers in requests:
+                async with session.post(
+                    address, data=data, headers=headers, allow_redirects=False
+                ) as response:
+                    if response.status >= FIRST_REDIRECT_STATUS:
+                        return (_push_error(f"status {response.status}"),)
+    except TimeoutError:
+        return (_push_error(f"no response within {limit_s:.0f} s"),)
     except Exception as error:  # noqa: BLE001 - a gateway must not change the run's result
-        return (f"The metrics could not be pushed to the gateway: {_describe_error(error)}.",)
+        return (_push_error(type(error).__name__),)  # its text may repeat the address
     return ()
 
 
+def _push_error(reason: str) -> str:
+    return f"The metrics could not be pushed to the gateway: {reason}."
+
+
 def _write_to_pipe(path: Path, registry: CollectorRegistry) -> None:
-    """Write to a pipe or a device; raise OSError at once if a pipe has no reader."""
+    """Write to a pipe or a device; raise OSError at once if a pipe has no reader or no room."""
+    data = generate_latest(registry)
     descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-    os.set_blocking(descriptor, True)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(generate_latest(registry))
+    try:
+        if os.write(descriptor, data) < len(data):
+            raise OSError(errno.EAGAIN, "its reader does not read")
+    finally:
+        os.close(descriptor)
 
 
 def _registry(summary: RunSummary, last_success_s: float | None) -> CollectorRegistry:
@@ -162,12 +225,3 @@ def _last_success(path: Path) -> float | None:
         return None
     samples = (sample for family in families for sample in family.samples)
     return next((sample.value for sample in samples if sample.name == LAST_SUCCESS), None)
-
-
-def _describe_error(error: Exception) -> str:
-    """Return the kind of error; never its text, which may repeat the address."""
-    code = getattr(error, "code", None)
-    if isinstance(code, int):
-        return f"status {code}"
-    reason = getattr(error, "reason", error)
-    return type(reason if isinstance(reason, Exception) else error).__name__

@@ -19,13 +19,18 @@ import orjson
 
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.policy import Notification
+from invite_sweeper.redaction import SECRETS
+from invite_sweeper.resolver import DaemonResolver
 from invite_sweeper.sweep.summary import RunSummary
 
-TIMEOUT_S = 10.0
+NOTIFICATION_LIMIT_S = 10.0
+"""For one message: name, connection, request and response together."""
+_MIN_LIMIT_S = 0.1
+"""For aiohttp, 0 is no limit."""
 SIGNATURE_HEADER = "X-Invite-Sweeper-Signature"
 TIMESTAMP_HEADER = "X-Invite-Sweeper-Timestamp"
 
-_FIRST_REDIRECT_STATUS = 300
+FIRST_REDIRECT_STATUS = 300
 """Redirects are not followed, they could lead anywhere: every status from here is an error."""
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -79,8 +84,8 @@ def build_message(
     if summary is None:
         raise NotificationError("it is only notified of the end of a run")
     if channel.kind == "slack":
-        return _json_message(url, orjson.dumps({"text": _slack_text(summary)}), {})
-    body = orjson.dumps({**summary.to_metrics(), "succeeded": summary.succeeded})
+        return _json_message(url, _json({"text": _slack_text(summary)}), {})
+    body = _json({**summary.to_metrics(), "succeeded": summary.succeeded})
     return _json_message(url, body, _signature(channel, environment, summary, body))
 
 
@@ -111,6 +116,10 @@ def _slack_text(summary: RunSummary) -> str:
         f"{headline(summary)}\n{', '.join(parts)}; {summary.duration_s:.0f} s, run {summary.run_id}"
     )
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _json(value: Mapping[str, object]) -> bytes:
+    return SECRETS.redact_bytes(orjson.dumps(value))
 
 
 def _json_message(url: str, body: bytes, headers: Mapping[str, str]) -> Message:
@@ -156,8 +165,28 @@ def _webhook_url(channel: Notification, environment: Mapping[str, str]) -> str:
     return url
 
 
+def open_session(limit_s: float) -> aiohttp.ClientSession:
+    """Return an HTTP session in which each message may take `limit_s` seconds in all."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=DaemonResolver()),
+        timeout=aiohttp.ClientTimeout(total=max(limit_s, _MIN_LIMIT_S)),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+def register_secrets(channels: Sequence[Notification], environment: Mapping[str, str]) -> None:
+    """Register the addresses and keys of the channels, which no output may show."""
+    for channel in channels:
+        SECRETS.add_url(environment.get(channel.url_env, "").strip())
+        if channel.secret_env is not None:
+            SECRETS.add(environment.get(channel.secret_env, ""))
+
+
 async def send_start(
-    channels: Sequence[Notification], environment: Mapping[str, str]
+    channels: Sequence[Notification],
+    environment: Mapping[str, str],
+    *,
+    limit_s: float = NOTIFICATION_LIMIT_S,
 ) -> tuple[str, ...]:
     """Notify the ping channels of the start of a run.
 
@@ -165,11 +194,15 @@ async def send_start(
         Error messages; empty if all were notified.
     """
     pings = [channel for channel in channels if channel.kind == "ping"]
-    return await _send_all(pings, environment, None)
+    return await _send_all(pings, environment, None, limit_s)
 
 
 async def send_end(
-    channels: Sequence[Notification], environment: Mapping[str, str], summary: RunSummary
+    channels: Sequence[Notification],
+    environment: Mapping[str, str],
+    summary: RunSummary,
+    *,
+    limit_s: float = NOTIFICATION_LIMIT_S,
 ) -> tuple[str, ...]:
     """Notify the channels with a `when` that covers this run of its result.
 
@@ -177,16 +210,18 @@ async def send_end(
         Error messages; empty if all were notified.
     """
     selected = [channel for channel in channels if should_notify(channel, summary)]
-    return await _send_all(selected, environment, summary)
+    return await _send_all(selected, environment, summary, limit_s)
 
 
 async def _send_all(
-    channels: Sequence[Notification], environment: Mapping[str, str], summary: RunSummary | None
+    channels: Sequence[Notification],
+    environment: Mapping[str, str],
+    summary: RunSummary | None,
+    limit_s: float,
 ) -> tuple[str, ...]:
     if not channels:
         return ()
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with open_session(limit_s) as session:
         errors = await asyncio.gather(
             *(_send(session, channel, environment, summary) for channel in channels)
         )
@@ -205,13 +240,13 @@ async def _send(
         async with session.post(
             message.url, data=message.body, headers=message.headers, allow_redirects=False
         ) as response:
-            if response.status < _FIRST_REDIRECT_STATUS:
+            if response.status < FIRST_REDIRECT_STATUS:
                 return ""
             reason = f"status {response.status}"
     except NotificationError as error:
         reason = str(error)
     except TimeoutError:
-        reason = f"no response within {TIMEOUT_S:.0f} s"
+        reason = f"no response within {session.timeout.total:.0f} s"
     except Exception as error:  # noqa: BLE001 - a receiver must not change the run's result
         reason = type(error).__name__  # its text would repeat the address
     return f"Notification to {channel.kind} ({channel.url_env}) was not sent: {reason}."

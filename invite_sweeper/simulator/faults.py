@@ -44,6 +44,7 @@ class Fault:
         body: Replaces the body of the real response.
         cut: Close the connection after half of the body.
         media: Replaces the `Content-Type` of the real response.
+        drip_s: Send the response byte by byte, with this time between two bytes.
     """
 
     delay_s: float = 0.0
@@ -55,6 +56,7 @@ class Fault:
     body: bytes | None = None
     cut: bool = False
     media: str | None = None
+    drip_s: float = 0.0
 
 
 def delay(seconds: float) -> Fault:
@@ -145,6 +147,11 @@ def reset(*, late: bool = False) -> Fault:
 def hang(*, late: bool = False) -> Fault:
     """Never respond; the connection stays open until the server stops."""
     return Fault(connection_fault="hang", late=late)
+
+
+def drip(interval_s: float = 0.5) -> Fault:
+    """Send the real response byte by byte: each read succeeds, and the whole takes minutes."""
+    return Fault(drip_s=interval_s)
 
 
 def truncated() -> Fault:

@@ -5,7 +5,7 @@ import gzip
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from email.utils import format_datetime
@@ -43,10 +43,23 @@ class RawResponse(web.StreamResponse):
         super().__init__(status=status)
         self._payload = payload
         self._keep_alive = keep_alive
+        self._drip_s = 0.0
+        self._stopped = asyncio.Event()
+
+    def drip(self, interval_s: float, stopped: asyncio.Event) -> None:
+        """Send the response byte by byte, until the server stops."""
+        self._drip_s, self._stopped = interval_s, stopped
 
     @override
     async def prepare(self, request: web.BaseRequest) -> None:
-        await request.writer.write(self._payload)
+        if not self._drip_s:
+            await request.writer.write(self._payload)
+            return
+        for byte in self._payload:
+            await request.writer.write(bytes((byte,)))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), self._drip_s)
+                return
 
     @override
     async def write_eof(self, data: bytes = b"") -> None:
@@ -242,9 +255,11 @@ class RequestHandler:
             return abort_connection(request)
         elapsed_ms = int((sim.monotonic() - started_s) * 1000)
         cut = bool(faults) and any(fault.cut for fault in faults)
-        return self._response_writer.write(
+        response = self._response_writer.write(
             handled, incoming, elapsed_ms, keep_alive=request.keep_alive, cut=cut
         )
+        response.drip(max((fault.drip_s for fault in faults), default=0.0), self._closing)
+        return response
 
 
 @asynccontextmanager

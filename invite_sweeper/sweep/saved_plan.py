@@ -77,6 +77,11 @@ class _Header(PlanContext):
     plan: str
 
 
+def is_plan(start: bytes) -> bool:
+    """Return whether a file that starts so is a saved plan, of any version of the format."""
+    return start.startswith(b'{"plan":"invite-sweeper plan ')
+
+
 def render_lines(context: PlanContext, rows: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
     """Yield the lines of a plan file, each with its newline.
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
+from invite_sweeper.audit.record import is_recordable
 from invite_sweeper.models import (
     INVITED_STATUSES,
     SOURCES_OF_USERS,
@@ -227,6 +228,7 @@ KEEP_REASONS: Final = {
     "reaches_out_of_scope": "linked to a project outside the policy's scope",
     "bounced": "deleted and re-invited too often (max_bounces)",
     "not_in_plan": "not in the saved plan",
+    "unrecordable": "too long for the audit log, or contains a secret of this run",
 }
 """The keys of `kept_by_reason` as text. Others are `keep:NAME` and, where an entry needs a
 value that Atlas did not send, `no_` and the name of the value."""
@@ -340,6 +342,7 @@ def _without_age(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
 
 
 BOUNCED = "bounced"
+UNRECORDABLE = "unrecordable"
 NOT_IN_PLAN = "not_in_plan"
 
 
@@ -359,7 +362,7 @@ def no_filter(decision: Decision) -> Decision:
 def decision_filter(
     *, history: DeletionCounter | None, max_bounces: int, plan_filter: SavedPlanFilter | None
 ) -> Callable[[Decision], Decision]:
-    """Return a function that keeps bounced invitations and those that are not in the saved plan.
+    """Return a function that keeps more: what bounced, is not in the plan or cannot be recorded.
 
     Args:
         history: Earlier deletions; None to not check for bounces.
@@ -367,6 +370,8 @@ def decision_filter(
     """
 
     def filter_decision(decision: Decision) -> Decision:
+        if decision.stale and not is_recordable(decision.invitation):
+            decision = decision._replace(rule=None, keep_reason=UNRECORDABLE)
         if history is not None:
             decision = _keep_if_bounced(decision, history, max_bounces)
         if plan_filter is not None:

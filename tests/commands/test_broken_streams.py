@@ -1,12 +1,15 @@
 """Closed, full or broken standard streams do not change how a run ends."""
 
 import os
+import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from running import COMMAND, desk_in
+from running import COMMAND, desk_in, wait_until
 
 SWEEP = "exec {} sweep --policy policy.yaml --yes"
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
@@ -110,3 +113,80 @@ def test_other_commands_report_an_unwritable_stdout(desk, command):
     _, _, err = shell(desk, ">/dev/full", command)
     assert "could not be written to standard output" in err
     assert "Traceback" not in err
+
+
+def stuck_pipe():
+    """Return both ends of a pipe without room, whose reader does not read."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    return reading, writing
+
+
+STUCK = {
+    "stderr": ({"stderr"}, ["-v"], None),
+    "copy of the log": ({"stdout"}, [], "audit/invite-sweeper.jsonl -"),
+}
+
+
+def run_stuck(folder, streams, arguments, log):
+    with desk_in(folder) as desk:
+        project = desk.sim.add_project("Project")
+        for n in range(12):
+            desk.sim.invite(project, f"p{n}@example.com", age=timedelta(days=20))
+        if log is not None:
+            desk.keys["audit"] = {"path": log}
+        desk.write_policy()
+        reading, writing = stuck_pipe()
+        done = subprocess.run(
+            [*COMMAND, "sweep", "--policy", "policy.yaml", "--yes", *arguments],
+            cwd=desk.folder,
+            env=desk.environment,
+            check=False,
+            timeout=60,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            | dict.fromkeys(streams, writing),
+        )
+        os.close(reading)
+        os.close(writing)
+        assert is_whole(desk)
+        return done
+
+
+@pytest.mark.slow
+def test_reader_that_does_not_read_is_left_behind_and_the_run_is_whole(tmp_path):
+    with ThreadPoolExecutor() as threads:
+        running = {}
+        for number, (name, case) in enumerate(STUCK.items()):
+            (folder := tmp_path / str(number)).mkdir()
+            running[name] = threads.submit(run_stuck, folder, *case)
+        done = {name: each.result() for name, each in running.items()}
+    assert {name: each.returncode for name, each in done.items()} == dict.fromkeys(STUCK, 0)
+    assert b"12 deleted" in done["stderr"].stdout
+    err = done["copy of the log"].stderr.decode()
+    assert "the copy of the audit log on standard output is incomplete" in err
+    assert "its reader does not read" in err
+
+
+def test_command_behind_a_full_stdout_ends_after_a_signal(desk):
+    reading, writing = stuck_pipe()
+    process = subprocess.Popen(
+        [*COMMAND, "schema"], stdout=writing, stderr=subprocess.PIPE, cwd=desk.folder
+    )
+    wait_until(lambda: is_blocked(process.pid))
+    process.terminate()
+    _, err = process.communicate(timeout=20)
+    os.close(reading)
+    os.close(writing)
+    assert (process.returncode, err) == (8, b"Interrupted. Nothing was deleted.\n")
+
+
+def is_blocked(pid):
+    """Return whether a process sleeps and handles SIGTERM."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    handled = int(fields["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1
+    return handled and fields["State"].split()[0] == "S"

@@ -56,6 +56,29 @@ def test_signal_between_attempts_of_the_last_deletion_ends_with_8_and_counts_no_
     assert "Stopped early" in err
 
 
+@pytest.mark.parametrize("path", ["*/groups", "*/invites"])
+def test_hangup_ends_a_run_like_sigterm(desk, path):
+    desk.sim.faults.add(faults.hang(), path=path, times=None)
+    called = 1 if path == "*/groups" else 2
+    code, summary, err = stopped(
+        desk, lambda: desk.sim.request_log.received.total() >= called, signal.SIGHUP
+    )
+    assert (code, summary["exit_code"]) == (8, 8), err
+    assert "SIGHUP received" in err
+
+
+def test_hangup_that_is_ignored_as_under_nohup_does_not_end_a_run(desk):
+    desk.sim.faults.add(faults.delay(1.0), path="*/invites")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        code, summary, err = stopped(
+            desk, lambda: desk.sim.request_log.received.total() > 1, signal.SIGHUP
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (code, summary["deleted"]) == (0, 1), err
+
+
 def test_two_signals_between_attempts_end_with_8(desk):
     desk.sim.faults.add(SLOW["503"][0], method="DELETE", path="*", times=None)
     code, summary, err = stopped(

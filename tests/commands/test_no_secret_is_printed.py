@@ -4,7 +4,7 @@ import base64
 from datetime import timedelta
 
 import pytest
-from running import desk_in
+from running import desk_in, wait_until
 
 from invite_sweeper.simulator import SimulatedAtlas, faults
 
@@ -99,6 +99,79 @@ def test_wrong_secret_is_not_shown(desk):
     }
     done = desk.sweep("-v", **changes)
     assert (done.code, desk.deletes()) == (5, 0)
+    assert_silent(desk, done)
+
+
+def echoes(desk):
+    """Yield the `Authorization` headers that the program may send, and their parts."""
+    account = desk.account
+    pair = f"{account.name}:{account.secret}".encode()
+    yield f"Bearer {account.secret}"
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        encoded = encode(pair).decode()
+        yield from (f"Basic {encoded}", f"Basic {encoded.rstrip('=')}", encoded)
+        yield encode(account.secret.encode()).decode()
+    for token in tokens:
+        yield f"Bearer {token}"
+
+
+def echo_authorization(desk):
+    """Let every list answer with the request's credentials, as some proxies do."""
+    add_none = desk.sim.faults.faults_for
+
+    def faults_for(method, path):
+        if not path.endswith("/invites"):
+            return add_none(method, path)
+        headers = ", ".join(echoes(desk)).replace('"', "'")
+        digest = f"Digest username='k', response=\"{'0123456789abcdef' * 2}\""
+        padding = "." * 180  # so that a header crosses the end of what is kept of an answer
+        detail = f"{padding}Authorization: {headers}; {digest}"
+        return (faults.fail_with(500, "UNEXPECTED_ERROR", detail),)
+
+    desk.sim.faults.faults_for = faults_for
+
+
+@pytest.mark.parametrize("verbose", [(), ("-v",), ("--output", "json")], ids=str)
+def test_answer_that_echoes_the_credentials_is_shown_without_them(desk, verbose):
+    desk.keys["execution"] = {"attempts": 2}
+    echo_authorization(desk)
+    done = desk.run("sweep", "--policy", "policy.yaml", *verbose)
+    assert done.code == 4, done.err
+    assert "..." in desk.log_path.read_text()
+    output = done.out + done.err + desk.log_path.read_text()
+    assert "***" in output
+    secrets = (*secrets_of(desk), *echoes(desk), "0123456789abcdef" * 2)
+    for secret in (*secrets, desk.account.secret[:12]):
+        assert secret not in output
+
+
+def test_password_of_the_pushgateway_is_not_shown_by_this_run_or_the_next(tmp_path):
+    with desk_in(tmp_path) as desk:
+        project = desk.sim.add_project("Project")
+        desk.sim.invite(project, "p@example.com", age=timedelta(days=20))
+        desk.sim.faults.add(faults.hang(), path="*/invites", times=None)
+        url = "http://pusher-01:p%40ss-w0rd@127.0.0.1:9"
+        process = desk.start("sweep", "--policy", "policy.yaml", "--pushgateway", url)
+        holder = tmp_path / "audit" / ".invite-sweeper.jsonl.lock.holder"
+        wait_until(lambda: desk.log_path.exists() and holder.exists())
+        second = desk.sweep("--pushgateway", url)
+        held = holder.read_text()
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+        assert (second.code, process.returncode) == (9, 8)
+        assert "http://127.0.0.1:9" in second.err
+        shown = held + second.out + second.err + (out + err).decode() + desk.log_path.read_text()
+        for secret in ("p%40ss-w0rd", "p@ss-w0rd", "pusher-01"):
+            assert secret not in shown
+
+
+def test_invitation_whose_name_contains_a_secret_is_kept_and_the_secret_not_shown(desk):
+    named = desk.sim.add_project(f"Team {desk.account.secret}")
+    desk.sim.invite(named, "q@example.com", age=timedelta(days=20))
+    done = desk.sweep()
+    assert (done.code, done.summary["deleted"]) == (0, 3), done.err
+    assert done.summary["kept_by_reason"] == {"unrecordable": 1}
+    assert len(desk.sim.invitations(named)) == 1
     assert_silent(desk, done)
 
 

@@ -255,7 +255,7 @@ def test_plan_to_a_link_is_saved_at_its_target_and_the_link_stays(desk, there):
     link, behind = desk.folder / "plan.jsonl", desk.folder / "audit" / "of-tonight.jsonl"
     behind.parent.mkdir()
     if there:
-        behind.write_text("an earlier plan")
+        behind.write_text('{"plan":"invite-sweeper plan 1"}\n')
     link.symlink_to(behind)
     saved(desk)
     assert link.is_symlink()

@@ -1,6 +1,7 @@
 """Faults affect the requests they are scheduled for."""
 
 import asyncio
+import time
 from collections import Counter
 from datetime import timedelta
 
@@ -92,6 +93,15 @@ async def test_hang_sends_no_response(sim, project, invitation, late):
         with pytest.raises(asyncio.CancelledError):
             await call
     assert sim.invitations(project) == (() if late else (invitation,))
+
+
+async def test_dripping_response_is_complete_and_takes_its_time_for_each_byte(sim):
+    sim.faults.add(faults.drip(0.0001))
+    async with open_client(sim) as request:
+        started_s = time.monotonic()
+        response = await request("GET", "/groups")
+        assert response.status == 200
+        assert time.monotonic() - started_s > 0.0001 * len(response.body)
 
 
 async def test_truncated_body_ends_before_its_content_length(sim):

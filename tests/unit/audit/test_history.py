@@ -367,3 +367,21 @@ def test_outcomes_without_a_username_or_project_are_not_counted(path):
     write_events(path, "r", [("outcome", without_username), ("outcome", without_project)])
     assert DeletionHistory(path).count("None", PROJECT) == 0
     assert DeletionHistory(path).count("a@example.com", "None") == 0
+
+
+@pytest.mark.parametrize("field", ["invitation_id", "project_id"])
+@pytest.mark.parametrize("bad", ["", "a" * 23, "a" * 25, "A" * 24, "../x", "a" * 24 + "\n"])
+def test_open_intent_with_an_invalid_id_is_refused_with_its_field(path, field, bad):
+    event, fields = intent()
+    write_events(path, "one", [STARTED, (event, fields | {field: bad})])
+    with pytest.raises(GuardRefused, match=f"`{field}` is not an id") as refused:
+        open_intents(path)
+    assert "audit verify" in refused.value.hint
+
+
+def test_closed_intent_with_an_invalid_id_is_ignored(path):
+    event, fields = intent()
+    bad = {"invitation_id": "x"}
+    _, done = outcome()
+    write_events(path, "one", [STARTED, (event, fields | bad), ("outcome", done | bad)])
+    assert open_intents(path) == ()

@@ -13,7 +13,9 @@ import pytest
 from builders import NOW
 
 from invite_sweeper.audit import RunLock
+from invite_sweeper.audit.lock import holder_path
 from invite_sweeper.errors import AuditLogError, LockHeld
+from invite_sweeper.redaction import SECRETS
 
 HOLD = """
 import sys
@@ -184,3 +186,27 @@ def test_relative_path_is_resolved_when_the_lock_is_created(path, monkeypatch, t
     monkeypatch.chdir(tmp_path / "elsewhere")
     with relative, pytest.raises(LockHeld), lock(path):
         pass
+
+
+def test_holder_and_the_error_show_the_command_without_secrets(path):
+    SECRETS.add("s3cret-0123")
+    command = "sweep --pushgateway https://ada:pw@gateway.example.com --x s3cret-0123"
+    shown = "sweep --pushgateway https://gateway.example.com --x ***"
+    with RunLock(path, now=NOW, command=command) as held:
+        assert json.loads(holder_path(path).read_bytes())["command"] == shown
+        assert f"({shown})" in held.held_error().message
+
+
+def test_error_shows_the_command_of_an_older_holder_file_without_secrets(path):
+    with lock(path) as held:
+        holder = json.loads(holder_path(path).read_bytes())
+        holder["command"] = "sweep --pushgateway https://ada:pw@gateway.example.com"
+        holder_path(path).write_text(json.dumps(holder))
+        assert "(sweep --pushgateway https://gateway.example.com)" in held.held_error().message
+
+
+def test_holder_file_that_is_a_pipe_is_not_read(path):
+    with lock(path) as held:
+        holder_path(path).unlink()
+        os.mkfifo(holder_path(path))
+        assert "an unknown process" in held.held_error().message

@@ -312,26 +312,26 @@ class Gateway:
         return f"http://127.0.0.1:{self.server.server_port}"
 
 
-def test_push_posts_to_the_group_of_job_and_shard():
+async def test_push_posts_to_the_group_of_job_and_shard():
     with Gateway() as gateway:
-        assert push(gateway.url, replace(SUMMARY, shard="2/3")) == ()
+        assert await push(gateway.url, replace(SUMMARY, shard="2/3")) == ()
     ((method, path, body),) = gateway.requests
     assert method == "POST"  # PUT would delete the last success, which a failed run does not send
     assert path == "/metrics/job/invite_sweeper/shard/2-of-3"
     assert samples(body)["invite_sweeper_stale", ()] == 9
 
 
-def test_push_after_a_failed_run_omits_the_last_success():
+async def test_push_after_a_failed_run_omits_the_last_success():
     with Gateway() as gateway:
-        assert push(gateway.url, replace(SUMMARY, exit_code=4)) == ()
+        assert await push(gateway.url, replace(SUMMARY, exit_code=4)) == ()
     assert ("invite_sweeper_last_success_timestamp_seconds", ()) not in samples(
         gateway.requests[0][2]
     )
 
 
-def test_error_status_of_the_gateway_is_reported_without_its_address():
+async def test_error_status_of_the_gateway_is_reported_without_its_address():
     with Gateway(status=500) as gateway:
-        (message,) = push(f"{gateway.url}/token-s3cret", SUMMARY)
+        (message,) = await push(f"{gateway.url}/token-s3cret", SUMMARY)
     assert "status 500" in message
     assert "s3cret" not in message
 
@@ -347,7 +347,7 @@ def test_error_status_of_the_gateway_is_reported_without_its_address():
         "",
     ],
 )
-def test_invalid_gateway_url_is_reported_and_not_repeated(url):
-    (message,) = push(url, SUMMARY)
+async def test_gateway_that_cannot_be_used_is_reported_and_not_repeated(url):
+    (message,) = await push(url, SUMMARY)
     assert "not" in message
     assert "s3cret" not in message

@@ -12,7 +12,6 @@ import pytest
 from aiohttp import web
 
 from invite_sweeper.policy import Notification
-from invite_sweeper.report import webhooks
 from invite_sweeper.report.webhooks import (
     NotificationError,
     build_message,
@@ -214,10 +213,10 @@ async def test_error_status_is_reported_without_the_address(status):
     assert "s3cret" not in message
 
 
-async def test_receiver_without_a_response_is_reported_after_the_timeout(monkeypatch):
-    monkeypatch.setattr(webhooks, "TIMEOUT_S", 0.2)
+@pytest.mark.parametrize("limit_s", [0.2, 0.0])
+async def test_receiver_without_a_response_is_reported_after_the_limit(limit_s):
     async with receiving(Receiver(silent=asyncio.Event())) as receiver:
-        (message,) = await send_end([SLACK], environment(receiver), DELETED)
+        (message,) = await send_end([SLACK], environment(receiver), DELETED, limit_s=limit_s)
     assert "no response within" in message
 
 

@@ -152,3 +152,18 @@ def test_policy_change_lists_1000_names_and_counts_all():
     assert (len(found.added), found.added_count) == (1000, 1500)
     assert "adds 1,500" in found.as_error("f" * 64).message
     assert "f" * 64 in found.as_error("f" * 64).hint
+
+
+def test_invitation_that_cannot_be_recorded_is_kept():
+    long = Decision(invitation(1, project_name="x" * 1025), "r", None)
+    assert apply(long) == Decision(long.invitation, None, "unrecordable")
+    assert apply(Decision(long.invitation, None, "too_young")).keep_reason == "too_young"
+    short = Decision(invitation(1, project_name="x" * 1024), "r", None)
+    assert apply(short) == short
+
+
+def test_planned_invitation_that_cannot_be_recorded_is_counted_as_kept():
+    plan_filter = filter_of(1)
+    decision = Decision(invitation(1, inviter="x" * 1025), "r", None)
+    assert apply(decision, plan_filter=plan_filter).keep_reason == "unrecordable"
+    assert plan_filter.kept_by_reason == {"unrecordable": 1}

@@ -1,0 +1,358 @@
+"""Whatever hangs, a run ends within deadline + grace + 5 s, and after a signal within grace + 5 s.
+
+The cases of each test run at the same time: a run that waits needs no processor.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from running import COMMAND, desk_in, wait_until
+
+from invite_sweeper.simulator import faults
+
+DEADLINE_S, GRACE_S, MARGIN_S = 2, 1, 5
+SLACK_S = 2
+"""For the operating system to run and to end a process while other cases run."""
+AT_ONCE = 8
+
+
+@dataclass
+class Case:
+    """One run with a fault.
+
+    Attributes:
+        desk: With the fault.
+        prefix: Words before the command.
+        streams: Arguments for `Popen`.
+    """
+
+    desk: object
+    stack: ExitStack
+    arguments: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    prefix: list[str] = field(default_factory=list)
+    streams: dict[str, int] = field(default_factory=dict)
+
+    def start(self):
+        self.desk.write_policy()
+        null = subprocess.DEVNULL
+        return subprocess.Popen(
+            [*self.prefix, *COMMAND, "sweep", "--policy", "policy.yaml", "--yes", *self.arguments],
+            cwd=self.desk.folder,
+            env={**self.desk.environment, **self.environment},
+            **{"stdin": null, "stdout": null, "stderr": null, **self.streams},
+        )
+
+
+# --- faults ------------------------------------------------------------------------------------
+
+ATLAS = {
+    "hang": faults.hang(),
+    "drip": faults.drip(2.0),
+    "reset": faults.reset(),
+    "429 for ever": faults.fail_with(429, "RATE_LIMITED", retry_after="30"),
+    "503 for ever": faults.fail_with(503, retry_after="30"),
+    "slow": faults.delay(60.0),
+}
+REQUESTS = {
+    "projects": {"path": "*/groups"},
+    "lists": {"path": "*/invites"},
+    "DELETE": {"method": "DELETE"},
+    "token": {"path": "*/oauth/*"},
+}
+
+
+def atlas(fault, requests):
+    def prepare(case):
+        case.desk.sim.faults.add(ATLAS[fault], **REQUESTS[requests], times=None)
+
+    return prepare
+
+
+def full_pipe(case):
+    """Return the writing end of a pipe that has no room and a reader that does not read."""
+    reading, writing = os.pipe()
+    case.stack.callback(os.close, reading)
+    case.stack.callback(os.close, writing)
+    fill(writing)
+    return writing
+
+
+def fill(writing):
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+
+
+def unread(*names, copy=False, arguments=()):
+    def prepare(case):
+        case.streams = {name: full_pipe(case) for name in names}
+        case.arguments += arguments
+        if copy:
+            case.desk.keys["audit"] = {"path": "audit/invite-sweeper.jsonl -"}
+
+    return prepare
+
+
+def slow_reader(case):
+    """Let the reader of the copy make room for one write now and then."""
+    reading, writing = os.pipe()
+    stopped = threading.Event()
+    case.stack.callback(os.close, writing)
+    case.stack.callback(stopped.set)
+    case.streams = {"stdout": writing}
+    case.desk.keys["audit"] = {"path": "audit/invite-sweeper.jsonl -"}
+    fill(writing)
+
+    def read():
+        while not stopped.wait(1.0):
+            os.read(reading, 4096)
+        os.close(reading)
+
+    threading.Thread(target=read, daemon=True).start()
+
+
+def metrics_pipe(case):
+    pipe = case.desk.folder / "metrics"
+    os.mkfifo(pipe)
+    case.stack.callback(os.close, os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
+    filler = os.open(pipe, os.O_WRONLY)
+    case.stack.callback(os.close, filler)
+    fill(filler)
+    case.arguments += ["--metrics-file", str(pipe)]
+
+
+def _hang(connection, stopped):
+    stopped.wait()
+
+
+def _drip(connection, stopped):
+    """Send the head of a response byte by byte: each read succeeds."""
+    for byte in b"HTTP/1.1 200 OK\r\nX-Long: " + b"a" * 100_000:
+        if stopped.wait(1.0):
+            return
+        connection.send(bytes((byte,)))
+
+
+def receiver(case, behave):
+    """Listen on a free port and treat each connection in a thread; return the port."""
+    server = socket.create_server(("127.0.0.1", 0))
+    stopped = threading.Event()
+
+    def treat(connection):
+        with connection:
+            try:
+                behave(connection, stopped)
+            except OSError:
+                return
+
+    def accept():
+        while not stopped.is_set():
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=treat, args=(connection,), daemon=True).start()
+
+    def close():
+        stopped.set()
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+
+    case.stack.callback(close)
+    threading.Thread(target=accept, daemon=True).start()
+    return server.getsockname()[1]
+
+
+def no_connection(case):
+    """Listen with a full backlog, so that connecting takes for ever; return the port."""
+    server = socket.create_server(("127.0.0.1", 0), backlog=0)
+    case.stack.callback(server.close)
+    for _ in range(4):
+        client = socket.socket()
+        client.setblocking(False)
+        client.connect_ex(server.getsockname())
+        case.stack.callback(client.close)
+    return server.getsockname()[1]
+
+
+PORTS = {
+    "hangs": lambda case: receiver(case, _hang),
+    "drips": lambda case: receiver(case, _drip),
+    "does not connect": no_connection,
+}
+
+
+def gateway(way):
+    def prepare(case):
+        case.arguments += ["--pushgateway", f"http://127.0.0.1:{PORTS[way](case)}"]
+
+    return prepare
+
+
+def channels(case, url):
+    """Notify every kind of channel at one address."""
+    case.desk.keys["notify"] = [
+        {"kind": "ping", "url_env": "TELL"},
+        {"kind": "slack", "url_env": "TELL"},
+        {"kind": "webhook", "url_env": "TELL", "secret_env": "TELL"},
+    ]
+    case.environment["TELL"] = url
+
+
+def notifications(way):
+    def prepare(case):
+        channels(case, f"http://127.0.0.1:{PORTS[way](case)}/x")
+
+    return prepare
+
+
+def silent_name_server(who):
+    def prepare(case):
+        """Run with a resolver that asks a name server which never answers."""
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        server.bind(("127.66.66.66", 53))
+        case.stack.callback(server.close)
+        config = case.desk.folder / "resolv.conf"
+        config.write_text("nameserver 127.66.66.66\noptions timeout:30 attempts:5\n")
+        bind = f'mount --bind {config} /etc/resolv.conf && exec "$@"'
+        case.prefix = ["unshare", "--mount", "sh", "-c", bind, "sh"]
+        if who == "Atlas":
+            case.desk.base_url = "https://atlas.example.com"
+        elif who == "gateway":
+            case.arguments += ["--pushgateway", "http://gateway.example.com:9091"]
+        else:
+            channels(case, "https://hooks.example.com/x")
+
+    return prepare
+
+
+def can_bind_resolver():
+    if (
+        os.geteuid() != 0
+        or shutil.which("unshare") is None
+        or not Path("/etc/resolv.conf").exists()
+    ):
+        return False
+    tried = ["unshare", "--mount", "mount", "--bind", "/dev/null", "/etc/resolv.conf"]
+    return subprocess.run(tried, capture_output=True, check=False).returncode == 0
+
+
+CASES: dict[str, Callable[[Case], None]] = {
+    **{
+        f"Atlas: {fault}, {requests}": atlas(fault, requests)
+        for fault in ATLAS
+        for requests in ("projects", "lists", "DELETE")
+    },
+    "Atlas: hang, token": atlas("hang", "token"),
+    "Atlas: drip, token": atlas("drip", "token"),
+    "stdout unread": unread("stdout"),
+    "stdout unread, JSON": unread("stdout", arguments=("--output", "json")),
+    "stderr unread": unread("stderr", arguments=("-v",)),
+    "stdout and stderr unread": unread("stdout", "stderr", arguments=("-v",)),
+    "copy of the log unread": unread("stdout", copy=True),
+    "copy and stderr unread": unread("stdout", "stderr", copy=True),
+    "copy of the log read slowly": slow_reader,
+    "metrics pipe unread": metrics_pipe,
+    **{f"gateway {way}": gateway(way) for way in PORTS},
+    **{f"notifications: receiver {way}": notifications(way) for way in PORTS},
+}
+NAME_SERVER_CASES = {
+    f"silent name server, {who}": silent_name_server(who)
+    for who in ("Atlas", "gateway", "notifications")
+}
+SIGNALLED = [
+    "Atlas: hang, projects",
+    "Atlas: drip, lists",
+    "Atlas: hang, DELETE",
+    "stdout unread",
+    "stderr unread",
+    "copy of the log unread",
+    "copy and stderr unread",
+    "gateway drips",
+    "notifications: receiver hangs",
+]
+
+
+# --- running -----------------------------------------------------------------------------------
+
+
+def run_case(folder, prepare, deadline, number):
+    """Run one case, with a signal if `number` is set; return what is wrong, or ""."""
+    folder.mkdir()
+    with ExitStack() as stack, desk_in(folder, kind="service-account") as desk:
+        project = desk.sim.add_project("Project")
+        for n in range(3):
+            desk.sim.invite(project, f"p{n}@example.com", age=timedelta(days=20))
+        desk.keys["execution"] = {"deadline": deadline, "grace": f"{GRACE_S}s"}
+        case = Case(desk, stack)
+        prepare(case)
+        lock = desk.folder / "audit" / "invite-sweeper.jsonl.lock"
+        process = case.start()
+        # The run begins when it takes the lock: starting Python may take seconds meanwhile.
+        wait_until(lambda: lock.exists() or process.poll() is not None, timeout_s=60.0)
+        started_s = time.monotonic()
+        limit_s = GRACE_S + MARGIN_S + SLACK_S
+        if number is None:
+            limit_s += DEADLINE_S
+        else:
+            process.send_signal(number)
+        try:
+            code = process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return f"still running after {time.monotonic() - started_s:.1f} s"
+        if code not in {0, 4, 6, 8}:
+            return f"exit code {code}"
+        return "" if is_free(lock) else "lock held"
+
+
+def is_free(lock):
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
+def wrong(tmp_path, cases, deadline, number=None):
+    """Run cases at the same time; return those that went wrong, with the reason."""
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        running = {
+            name: threads.submit(run_case, tmp_path / str(n), prepare, deadline, number)
+            for n, (name, prepare) in enumerate(cases.items())
+        }
+        return {name: reason for name, each in running.items() if (reason := each.result())}
+
+
+def test_no_run_outlives_deadline_grace_and_5_seconds(tmp_path):
+    assert wrong(tmp_path, CASES, f"{DEADLINE_S}s") == {}
+
+
+@pytest.mark.skipif(not can_bind_resolver(), reason="another resolv.conf needs root and unshare")
+def test_no_run_waits_for_a_name_server_that_does_not_answer(tmp_path):
+    assert wrong(tmp_path, NAME_SERVER_CASES, f"{DEADLINE_S}s") == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_no_run_outlives_a_signal_by_more_than_grace_and_5_seconds(tmp_path, number):
+    cases = {name: CASES[name] for name in SIGNALLED}
+    assert wrong(tmp_path, cases, "10m", number) == {}

@@ -1,0 +1,129 @@
+"""What a line may contain: no secret, no value that is too long; else an invitation is kept."""
+
+import asyncio
+
+import orjson
+import pytest
+from audit.written_logs import TickingClock, lines_of, opened
+from builders import invitation
+
+from invite_sweeper.audit import invitation_fields
+from invite_sweeper.audit.record import (
+    GENESIS_HASH,
+    MAX_LINE_BYTES,
+    MAX_VALUE_LENGTH,
+    HashChain,
+    is_recordable,
+    line_hash,
+    loggable,
+    to_json,
+)
+from invite_sweeper.models import UnreadableDate
+from invite_sweeper.redaction import SECRETS
+
+SECRET = "s3cret-0123"
+LONG = "x" * MAX_VALUE_LENGTH
+TEXT_FIELDS = ["id", "project_id", "project_name", "org_id", "username", "inviter", "status"]
+
+
+@pytest.fixture
+def secret():
+    SECRETS.add(SECRET)
+    return SECRET
+
+
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+def test_invitation_is_recordable_up_to_1024_characters_of_each_value(field):
+    assert is_recordable(invitation(**{field: LONG}))
+    assert not is_recordable(invitation(**{field: LONG + "x"}))
+
+
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+def test_invitation_with_a_secret_in_any_value_is_not_recordable(field, secret):
+    assert not is_recordable(invitation(**{field: f"a {secret} b"}))
+    assert not is_recordable(invitation(**{field: f"{LONG[:900]}{secret}"}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"roles": ("READ", LONG + "x")},
+        {"team_ids": (LONG + "x",)},
+        {"project_roles": (("a", "b"), ("a", LONG + "x"))},
+        {"linked_projects": ((LONG + "x", "b"),)},
+        {"created_at": UnreadableDate(LONG + "x")},
+        {"expires_at": UnreadableDate(LONG + "x")},
+    ],
+)
+def test_invitation_with_a_long_value_in_a_list_or_date_is_not_recordable(changes):
+    assert not is_recordable(invitation(**changes))
+
+
+def test_invitation_with_many_short_values_is_recordable_up_to_a_mebibyte():
+    roles = ("R" * 1000,) * 1000
+    assert is_recordable(invitation(roles=roles))
+    assert not is_recordable(invitation(roles=roles * 2))
+
+
+def test_ordinary_invitation_is_recordable_and_its_fields_are_unchanged(secret):
+    fields = invitation_fields(invitation(), TickingClock()())
+    assert is_recordable(invitation())
+    assert loggable(fields) == fields
+
+
+def test_long_values_are_cut_visibly_at_any_depth():
+    long = "y" * (MAX_VALUE_LENGTH + 1)
+    cut = "y" * MAX_VALUE_LENGTH + "… (1,025 characters)"
+    fields = {"a": long, "b": [long, 1], "c": {"d": (long, None)}, "e": LONG, "f": 7}
+    assert loggable(fields) == {
+        "a": cut,
+        "b": [cut, 1],
+        "c": {"d": [cut, None]},
+        "e": LONG,
+        "f": 7,
+    }
+
+
+def test_secrets_are_redacted_at_any_depth_also_in_keys(secret):
+    fields = {"error": f"no {secret}", "by": {f"keep:{secret}": 1}, "list": [f"{secret}!", "b"]}
+    assert loggable(fields) == {"error": "no ***", "by": {"keep:***": 1}, "list": ["***!", "b"]}
+
+
+def test_lists_are_cut_to_100_items_only_in_a_line_over_a_mebibyte():
+    fields = {"warnings": ["w" * 1000] * 1000, "few": ["a"] * 100}
+    assert loggable(fields) == fields
+    fields["more"] = [["w" * 1000] * 101]
+    found = loggable(fields)
+    assert found["warnings"] == [*["w" * 1000] * 100, "… (900 more)"]
+    assert found["more"] == [[*["w" * 1000] * 100, "… (1 more)"]]
+    assert found["few"] == ["a"] * 100
+    assert len(to_json(found)) < MAX_LINE_BYTES
+
+
+def test_redacted_line_keeps_its_chain_fields_and_time(secret):
+    clock = TickingClock()
+    chain = HashChain(f"run-{secret}", GENESIS_HASH, clock)
+    first = chain.add("project_unreadable", {"reason": f"Bearer {secret}"})
+    second = chain.add("project_unreadable", {"reason": "none"})
+    one, two = orjson.loads(first), orjson.loads(second)
+    assert (one["run_id"], one["seq"], one["prev"]) == (f"run-{secret}", 1, GENESIS_HASH)
+    assert one["reason"] == "Bearer ***"
+    assert (two["seq"], two["prev"], two["reason"]) == (2, line_hash(first), "none")
+    expected = TickingClock()
+    assert [line["ts"][:26] for line in (one, two)] == [
+        expected().isoformat(timespec="microseconds")[:26] for _ in range(2)
+    ]
+
+
+def test_log_with_a_value_of_20_mib_is_opened_again(tmp_path):
+    path = tmp_path / "log.jsonl"
+
+    async def write(run_id):
+        log = opened(path, run_id)
+        log.write("project_unreadable", project_name="n" * (20 << 20))
+        await log.close()
+
+    for run_id in ("one", "two"):
+        asyncio.run(write(run_id))
+    assert len(lines_of(path)) == 2
+    assert path.stat().st_size < 4 * MAX_VALUE_LENGTH

@@ -1,0 +1,69 @@
+"""The last resort ends a process at deadline + grace + 5 s, or at a signal + grace + 5 s."""
+
+import queue
+import time
+
+import pytest
+
+from invite_sweeper.shutdown import LastResort
+
+LONG_S = 10_000.0
+
+
+def resort(ended, *, left_s, grace_s=0.0):
+    """Return a last resort whose time limit is `left_s` from now."""
+    return LastResort(
+        started_s=time.monotonic() - LONG_S - grace_s - 5.0 + left_s,
+        deadline_s=LONG_S,
+        grace_s=grace_s,
+        end_process=ended.put,
+    )
+
+
+@pytest.fixture
+def ended():
+    return queue.Queue()
+
+
+def test_process_ends_with_8_when_the_limit_has_passed(ended, capfd):
+    with resort(ended, left_s=0.0):
+        assert ended.get(timeout=10) == 8
+    shown = capfd.readouterr().err
+    assert "did not stop within its deadline and grace" in shown
+    assert "Run the command again" in shown
+
+
+def test_process_ends_with_the_code_of_the_run_when_its_result_is_known(ended, capfd):
+    last_resort = resort(ended, left_s=0.0)
+    last_resort.result_known(4)
+    with last_resort:
+        assert ended.get(timeout=10) == 4
+    assert capfd.readouterr().err == ""
+
+
+def test_process_does_not_end_before_the_limit_or_after_the_run(ended):
+    with resort(ended, left_s=0.3), pytest.raises(queue.Empty):
+        ended.get(timeout=0.05)
+    with pytest.raises(queue.Empty):
+        ended.get(timeout=0.5)
+
+
+def test_signal_brings_the_limit_forward_to_grace_and_5_seconds(ended):
+    last_resort = resort(ended, left_s=LONG_S, grace_s=-5.0 + 0.05)
+    with last_resort:
+        with pytest.raises(queue.Empty):
+            ended.get(timeout=0.2)
+        last_resort.stop_requested()
+        assert ended.get(timeout=10) == 8
+
+
+def test_signal_does_not_put_the_limit_off(ended):
+    last_resort = resort(ended, left_s=0.0, grace_s=LONG_S)
+    last_resort.stop_requested()
+    with last_resort:
+        assert ended.get(timeout=10) == 8
+
+
+def test_time_left_ends_a_second_before_the_limit_and_is_not_negative(ended):
+    assert resort(ended, left_s=3.0).left_s == pytest.approx(2.0, abs=0.5)
+    assert resort(ended, left_s=0.5).left_s == 0.0
