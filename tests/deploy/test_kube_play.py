@@ -7,6 +7,7 @@ import pytest
 import yaml
 from deploy.containers import IMAGE
 from deploy.manifests import KUBERNETES, built, documents
+from deploy.rendering import rendered
 from deploy.stage import shipped_policy, staged
 
 from invite_sweeper.errors import ExitCode
@@ -23,13 +24,13 @@ CONTAINER = "by-hand-pod-invite-sweeper"
 READ_BY_ALL = 0o444
 
 
-def playable(overlay, stage):
+def playable(text, stage):
     """Return the Job of `kubectl create job --from=cronjob/…`, and what it mounts.
 
     Changed are the image's name, Atlas's address, the policy's organization, and one mode:
     podman 5.4 does not support fsGroup, which allows the group to read the Secret.
     """
-    found = documents(built(KUBERNETES / "overlays" / overlay))
+    found = documents(text)
     job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -47,6 +48,10 @@ def playable(overlay, stage):
     return [policy, secret_of(stage), found["PersistentVolumeClaim", "invite-sweeper-audit"], job]
 
 
+def overlay(name):
+    return built(KUBERNETES / "overlays" / name)
+
+
 def secret_of(stage):
     files = sorted((stage.folder / "secrets").iterdir())
     return {
@@ -59,11 +64,11 @@ def secret_of(stage):
 
 @pytest.fixture
 def played(containers, image, tmp_path):
-    """Return a function that runs an overlay: its exit code, its output, its container."""
+    """Return a function that runs manifests: their exit code, output and container."""
     path = tmp_path / "play.yaml"
 
-    def play(overlay, stage):
-        path.write_text(yaml.safe_dump_all(playable(overlay, stage)))
+    def play(text, stage):
+        path.write_text(yaml.safe_dump_all(playable(text, stage)))
         containers.podman("kube", "play", "--network=host", path)
         code = int(containers.podman("wait", CONTAINER).stdout)
         logs = containers.podman("logs", CONTAINER)
@@ -83,21 +88,34 @@ def audit_folder(containers):
 
 def test_dry_run_lists_and_the_armed_overlay_deletes(played, containers, tmp_path):
     with staged(tmp_path, projects=4, stale=20) as stage:
-        code, output, _ = played("dry-run", stage)
+        code, output, _ = played(overlay("dry-run"), stage)
         assert code == ExitCode.DONE, output
         assert "nothing was deleted" in output
         stage.assert_untouched()
 
-        code, output, _ = played("sweep", stage)
+        code, output, _ = played(overlay("sweep"), stage)
         assert code == ExitCode.DONE, output
         stage.assert_swept_once()
         log = audit_folder(containers) / "invite-sweeper.jsonl"
         assert stage.assert_sound(log).runs == 2
 
 
+@pytest.mark.deploy_tools("helm")
+def test_chart_lists_and_with_mode_sweep_it_deletes(played, tmp_path):
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    with staged(folder, projects=2, stale=5) as stage:
+        code, output, _ = played(rendered({}, tmp_path), stage)
+        assert (code, stage.sim.deletes_received) == (ExitCode.DONE, 0), output
+
+        code, output, _ = played(rendered({"mode": "sweep"}, tmp_path), stage)
+        assert code == ExitCode.DONE, output
+        stage.assert_swept_once()
+
+
 def test_pod_has_the_restrictions_of_the_manifest(played, tmp_path):
     with staged(tmp_path, projects=1, stale=1) as stage:
-        _, _, inspected = played("dry-run", stage)
+        _, _, inspected = played(overlay("dry-run"), stage)
     host = inspected["HostConfig"]
 
     assert host["ReadonlyRootfs"] is True
@@ -111,7 +129,7 @@ def test_pod_has_the_restrictions_of_the_manifest(played, tmp_path):
 def test_shipped_policy_sees_no_project_and_refuses(played, tmp_path):
     with staged(tmp_path, projects=2, stale=2) as stage:
         (stage.folder / "policy/policy.yaml").write_text(shipped_policy().read_text())
-        code, _, _ = played("sweep", stage)
+        code, _, _ = played(overlay("sweep"), stage)
 
         assert code == ExitCode.REFUSED
         stage.assert_untouched()

@@ -146,13 +146,13 @@ def test_every_manifest_matches_the_schemas_of_the_newest_three_versions(tmp_pat
     texts += [built(path) for path in sorted((KUBERNETES / "overlays").iterdir())]
     texts += [(KUBERNETES / "namespace.yaml").read_text()]
     manifests = [each for text in texts for each in documents(text).values()]
-    native = [each for each in manifests if each["kind"] != "PrometheusRule"]
+    native = {yaml.safe_dump(m) for m in manifests if m["kind"] != "PrometheusRule"}
     path = tmp_path / "all.yaml"
-    path.write_text(yaml.safe_dump_all(native))
+    path.write_text("---\n".join(sorted(native)))
     versions = kubernetes_versions()
 
     assert len(versions) == 3
-    assert len(native) > 150
+    assert len(native) > 30
     for version in versions:
         done = run("kubernetes-validate", "--strict", "-k", version, path, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
