@@ -7,7 +7,7 @@ fsyncs, and `LogFile` writes to the file. After the first failure nothing more i
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -15,7 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from invite_sweeper.audit.record import RESERVED_FIELDS, HashChain
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT, Checkpoint, key_name, sign
+from invite_sweeper.audit.head import ChainEnd, LogHead
+from invite_sweeper.audit.paths import LogPath
+from invite_sweeper.audit.record import (
+    CHECKSUMMED_EVENT,
+    RESERVED_FIELDS,
+    STARTED_EVENT,
+    HashChain,
+)
 from invite_sweeper.audit.storage import OpenedLog, open_log_file
 from invite_sweeper.errors import AuditLogError
 
@@ -211,6 +221,11 @@ class GroupCommit:
         await waiter
         self.check_not_failed()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether a write or sync failed, or the log is closed."""
+        return self._failure is not None
+
     async def close(self) -> None:
         """Sync all lines, unless an earlier write failed, and close the file.
 
@@ -290,6 +305,7 @@ class AuditLog:
     Attributes:
         path: The path as given to `open`.
         torn_copy: The file to which an earlier run's torn last line was moved; None without one.
+        checkpoint: The signed note over the run's end; None before the end, or without a key.
     """
 
     def __init__(
@@ -299,12 +315,15 @@ class AuditLog:
         file: LogFile,
         writer: GroupCommit,
         torn_copy: Path | None,
+        ending: "LogEnding",
     ) -> None:
         self.path = path
         self.torn_copy = torn_copy
+        self.checkpoint: str | None = None
         self._chain = chain
         self._file = file
         self._writer = writer
+        self._ending = ending
 
     @classmethod
     def open(
@@ -314,6 +333,9 @@ class AuditLog:
         run_id: str,
         clock: Callable[[], datetime],
         copy: BinaryIO | None = None,
+        log_path: LogPath | None = None,
+        new_log: bool = False,
+        signing_key: Ed25519PrivateKey | None = None,
     ) -> "AuditLog":
         """Open the file for appending, or create it with mode 0600 and its directories with 0700.
 
@@ -323,15 +345,35 @@ class AuditLog:
             clock: Returns the timestamp of a line, timezone-aware.
             copy: A stream that receives each line as well, such as standard output. Its errors
                 do not stop the log; see `copy_failure`.
+            log_path: The log that the file belongs to; default: the file and its rotated files.
+            new_log: Start a new log instead of continuing the file before this one.
+            signing_key: Signs a checkpoint at the end of the run.
 
         Raises:
-            AuditLogError: The file could not be opened safely.
+            AuditLogError: The file could not be opened safely, or the head not be written.
+            GuardRefused: The end of the log is missing, or was cut or changed.
+            UsageError: `new_log`, but the file has lines.
         """
         absolute = path.absolute()
+        log_path = log_path or LogPath(str(absolute))
+        existed = os.path.lexists(absolute)
         opened = open_log_file(absolute)
-        chain = HashChain(run_id, opened.last_hash, clock)
+        try:
+            head = LogHead(log_path, absolute, run_id, existed=existed, new_log=new_log)
+            head.write(head.start, opened.size, closed=False)
+        except BaseException:
+            os.close(opened.fd)
+            if not existed:
+                with suppress(OSError):
+                    absolute.unlink()
+            raise
+        ending = LogEnding(head, opened.size, log_path.name, signing_key, is_new_log=new_log)
         file = LogFile(absolute, opened, copy)
-        return cls(path, chain, file, GroupCommit(file, opened.size), opened.torn_copy)
+        writer = GroupCommit(file, opened.size)
+        chain = HashChain(run_id, head.start.last_hash, clock)
+        if head.start.unsigned is not None and signing_key is not None:
+            chain.last_hash = ending.sign_killed_run(head.start.unsigned, clock, writer)
+        return cls(path, chain, file, writer, opened.torn_copy, ending)
 
     @property
     def offset(self) -> int:
@@ -351,6 +393,8 @@ class AuditLog:
     def write(self, event: str, /, **fields: object) -> None:
         """Add one line to the chain. It is on disk after the next `sync`.
 
+        With a signing key, `run_finished` is followed by a `checkpoint`.
+
         Args:
             event: One of the contract's events.
             fields: The event's fields, in order.
@@ -362,7 +406,19 @@ class AuditLog:
         if not RESERVED_FIELDS.isdisjoint(fields):
             raise ValueError(f"reserved field names: {RESERVED_FIELDS & fields.keys()}")
         self._writer.check_not_failed()
+        if event == STARTED_EVENT:
+            fields |= self._ending.started_fields
+        self._append(event, fields)
+        if event == CHECKSUMMED_EVENT:
+            run_id, last_hash = self._chain.run_id, self._chain.last_hash
+            note = self._ending.sign(run_id, last_hash, self._writer.offset)
+            if note is not None:
+                self._append(CHECKPOINT_EVENT, {"note": note})
+            self.checkpoint = note
+
+    def _append(self, event: str, fields: Mapping[str, object]) -> None:
         self._writer.append(self._chain.add(event, fields))
+        self._ending.lines += 1
 
     async def sync(self) -> None:
         """Wait until every line written so far is on disk. Concurrent callers share one fsync.
@@ -373,9 +429,85 @@ class AuditLog:
         await self._writer.sync()
 
     async def close(self) -> None:
-        """Sync all lines, unless the log has failed, and close the file.
+        """Sync all lines, unless the log has failed, close the file and write the log's head.
 
         Raises:
             AuditLogError: The last lines could not be written. The file is closed.
         """
+        had_failed = self._writer.has_failed
         await self._writer.close()
+        if not had_failed:
+            self._ending.write_head(self._chain.last_hash, self._writer.offset)
+
+
+class LogEnding:
+    """What is written at the end of a run: its checkpoint, and the head of the log.
+
+    Args:
+        head: The log's head file.
+        file_size: The size of the run's file when it was opened.
+        name: The log's name.
+        key: Signs the checkpoint; None for no checkpoint.
+        is_new_log: Whether the run starts a new log (`--new-log`).
+
+    Attributes:
+        lines: Number of lines of the log, in all files.
+    """
+
+    def __init__(
+        self,
+        head: LogHead,
+        file_size: int,
+        name: str,
+        key: Ed25519PrivateKey | None,
+        *,
+        is_new_log: bool,
+    ) -> None:
+        self.lines = head.start.lines
+        self._head = head
+        self._size_before = head.start.size - file_size
+        self._name = name
+        self._key = key
+        self._is_new_log = is_new_log
+
+    @property
+    def started_fields(self) -> dict[str, object]:
+        """The fields that the log adds to `run_started`."""
+        return {"log": self._name, **({"new_log": True} if self._is_new_log else {})}
+
+    def sign(self, run_id: str, last_hash: str, offset: int) -> str | None:
+        """Return the signed note of a run whose last line was just written; None without a key.
+
+        Args:
+            run_id: The run.
+            last_hash: Hash of its last line.
+            offset: Byte offset after that line.
+        """
+        if self._key is None:
+            return None
+        size = self._size_before + offset
+        checkpoint = Checkpoint(key_name(self._name), self.lines, size, last_hash, run_id)
+        return sign(checkpoint, self._key)
+
+    def sign_killed_run(
+        self, run: tuple[str, int], clock: Callable[[], datetime], writer: GroupCommit
+    ) -> str:
+        """Write the checkpoint of a run that was killed before it did; return the line's hash.
+
+        Args:
+            run: Run ID and `seq` of the log's last line, a `run_finished`.
+            clock: See `AuditLog.open`.
+            writer: The open file.
+        """
+        run_id, seq = run
+        chain = HashChain(run_id, self._head.start.last_hash, clock, seq=seq)
+        note = self.sign(run_id, chain.last_hash, writer.offset)
+        writer.append(chain.add(CHECKPOINT_EVENT, {"note": note}))
+        self.lines += 1
+        return chain.last_hash
+
+    def write_head(self, last_hash: str, offset: int) -> None:
+        """Write the head of the closed log. An error is ignored: the file itself has all lines."""
+        end = ChainEnd(last_hash, self.lines, self._size_before + offset)
+        with suppress(AuditLogError):
+            self._head.write(end, offset, closed=True)

@@ -1,12 +1,15 @@
 """Read and filter the lines of audit logs, one at a time, so that files may be large."""
 
+import gzip
+import io
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn, cast
 
 import orjson
 from typing_extensions import override
@@ -15,7 +18,11 @@ from invite_sweeper.audit.record import Record
 from invite_sweeper.audit.storage import could_be_first_line, is_record
 from invite_sweeper.errors import GuardRefused, UsageError
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 READ_BLOCK_BYTES = 1 << 18
+_GZIP_MAGIC = b"\x1f\x8b"
 _EVENT_FIELD = re.compile(rb'"event"\s*:\s*"([^"\\]*)"')
 
 
@@ -64,13 +71,20 @@ def parse_record(line: bytes) -> Record | None:
 
 
 def open_log(path: Path) -> BinaryIO:
-    """Open an audit log for reading.
+    """Open an audit log for reading, compressed with gzip or not.
+
+    Reading a damaged compressed file raises GuardRefused.
 
     Raises:
         UsageError: The file cannot be read.
     """
     try:
-        return path.open("rb", buffering=READ_BLOCK_BYTES)
+        file = path.open("rb", buffering=READ_BLOCK_BYTES)
+        is_compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        file.seek(0)
+        if not is_compressed:
+            return file
+        return cast("BinaryIO", io.BufferedReader(_GzipLog(path, file), READ_BLOCK_BYTES))
     except OSError as error:
         raise UsageError(
             f"The audit log {path} cannot be read: {error.strerror or error}.",
@@ -78,12 +92,43 @@ def open_log(path: Path) -> BinaryIO:
         ) from error
 
 
+class _GzipLog(io.RawIOBase):
+    """The contents of a compressed log."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path = path
+        self._file = file
+        self._contents = gzip.GzipFile(fileobj=file)
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer)
+        try:
+            data = self._contents.read(len(view))
+        except (OSError, EOFError, zlib.error):
+            raise GuardRefused(
+                f"The compressed audit log {self._path} is damaged.",
+                hint="Restore the file from a backup. Check it with: gzip --test",
+            ) from None
+        view[: len(data)] = data
+        return len(data)
+
+    @override
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 def raise_damaged(position: LinePosition) -> NoReturn:
     """Raise GuardRefused: a run cannot rely on a log with a damaged line."""
     raise GuardRefused(
         f"The audit log is damaged at {position}. Earlier runs cannot be read from it.",
-        hint="Check it with `audit verify`. Moving the file away starts a new log, without this "
-        "one's interrupted deletions, used plans and bounced invitations.",
+        hint="Check it with `audit verify`. Runs go on without the file if it is moved away, but "
+        "then without its interrupted deletions, used plans and bounced invitations.",
     )
 
 

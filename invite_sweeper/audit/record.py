@@ -14,7 +14,7 @@ import orjson
 from invite_sweeper.models import Invitation, Source, Timestamp, UnreadableDate
 
 GENESIS_HASH = "0" * 64
-"""`prev` of the first line of a file."""
+"""`prev` of the first line of a log."""
 
 RESERVED_FIELDS = frozenset({"ts", "run_id", "seq", "event", "prev", "seal"})
 """Fields that the log writes itself; callers cannot set them."""
@@ -233,6 +233,7 @@ def _parse_timestamp(text: str) -> datetime | UnreadableDate:
 # Checksum and hash chain --------------------------------------------------------------------
 
 
+STARTED_EVENT = "run_started"
 CHECKSUMMED_EVENT = "run_finished"
 """The event with a checksum of its own line (`seal`): no later line may cover its hash."""
 
@@ -259,14 +260,19 @@ def checksum_ok(line: bytes) -> bool | None:
 class HashChain:
     """Builds the lines of one run: numbered, dated, each with the hash of the line before.
 
+    Args:
+        seq: Number of the run's last line; 0 for a run that starts.
+
     Attributes:
         last_hash: Hash of the last line, 64 hex digits; `prev` of the next line.
     """
 
-    def __init__(self, run_id: str, last_hash: str, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, run_id: str, last_hash: str, clock: Callable[[], datetime], *, seq: int = 0
+    ) -> None:
         self.last_hash = last_hash
-        self._run_id = run_id
-        self._seq = 0
+        self.run_id = run_id
+        self._seq = seq
         self._clock = clock
 
     def add(self, event: str, fields: Mapping[str, object]) -> bytes:
@@ -274,7 +280,7 @@ class HashChain:
         line = to_json(
             {
                 "ts": format_timestamp(self._clock()),
-                "run_id": self._run_id,
+                "run_id": self.run_id,
                 "seq": self._seq + 1,
                 "event": event,
                 "prev": self.last_hash,

@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import orjson
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.exceptions import InvalidSignature
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.files import regular_file_target
+from invite_sweeper.keys import read_private_key, read_public_key
 from invite_sweeper.models import Invitation
 from invite_sweeper.text import plural_form
 
@@ -247,22 +246,9 @@ def sign(digest: str, key: Path) -> str:
     Raises:
         UsageError: The file is not a private ed25519 key without a passphrase.
     """
-    data = _read_key(key)
-    load = (
-        serialization.load_ssh_private_key
-        if b"OPENSSH" in data
-        else serialization.load_pem_private_key
-    )
-    try:
-        private = load(data, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        private = None
-    if not isinstance(private, Ed25519PrivateKey):
-        raise UsageError(
-            f"{key} is not a private ed25519 key without a passphrase.",
-            hint="Create one: ssh-keygen -t ed25519 -f KEY, or openssl genpkey -algorithm ed25519",
-        )
-    return base64.b64encode(private.sign(_SIGNATURE_CONTEXT + digest.encode())).decode()
+    return base64.b64encode(
+        read_private_key(key).sign(_SIGNATURE_CONTEXT + digest.encode())
+    ).decode()
 
 
 def is_valid_signature(digest: str, signature: str, key: Path) -> bool:
@@ -271,7 +257,7 @@ def is_valid_signature(digest: str, signature: str, key: Path) -> bool:
     Raises:
         UsageError: The file is not a public ed25519 key.
     """
-    public = _load_public_key(key)
+    public = read_public_key(key)
     try:
         public.verify(
             base64.b64decode(signature, validate=True), _SIGNATURE_CONTEXT + digest.encode()
@@ -279,29 +265,6 @@ def is_valid_signature(digest: str, signature: str, key: Path) -> bool:
     except (InvalidSignature, binascii.Error, ValueError):
         return False
     return True
-
-
-def _load_public_key(key: Path) -> Ed25519PublicKey:
-    data = _read_key(key)
-    load = (
-        serialization.load_ssh_public_key
-        if data.startswith(b"ssh-")
-        else serialization.load_pem_public_key
-    )
-    try:
-        public = load(data)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        public = None
-    if not isinstance(public, Ed25519PublicKey):
-        raise UsageError(f"{key} is not a public ed25519 key.", hint="Pass the .pub file.")
-    return public
-
-
-def _read_key(key: Path) -> bytes:
-    try:
-        return key.read_bytes()
-    except OSError as error:
-        raise UsageError(f"The key {key} cannot be read: {error.strerror}.") from None
 
 
 _OUT_HINT: Final = "Use --out with a regular file in a writable directory with free space."
