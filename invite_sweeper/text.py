@@ -68,6 +68,18 @@ _INVISIBLE = (
 """Ranges of characters without a shape that are not format characters (category Cf)."""
 
 
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""First characters with which a spreadsheet may evaluate a cell, full-width forms included.
+
+Source: OWASP, "CSV Injection". Read 2026-11-26.
+"""
+
+
+def neutralize_formula(text: str) -> str:
+    """Return a text for a CSV cell: an apostrophe before what a spreadsheet could evaluate."""
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
+
+
 class Globs:
     """A list of globs (`*`, `?`, `[abc]`, `[!abc]`) that matches if any of them does.
 

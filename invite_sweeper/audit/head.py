@@ -5,22 +5,23 @@ log's file is longer than the head says; then the file is right. A file that is 
 head says, or has another line at its end, was cut or changed, and the run is refused.
 """
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT, parse
+from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT, Checkpoint, key_name, parse, sign
 from invite_sweeper.audit.ordering import FileEnds, order_files, start_of_chain
 from invite_sweeper.audit.paths import LogPath, RotatedName
 from invite_sweeper.audit.reader import LineHeader, open_log, parse_record
-from invite_sweeper.audit.record import CHECKSUMMED_EVENT, GENESIS_HASH, line_hash
-from invite_sweeper.audit.storage import fsync_directory
+from invite_sweeper.audit.record import CHECKSUMMED_EVENT, GENESIS_HASH, HashChain, line_hash
 from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
+from invite_sweeper.files import replace_file
 
 _VERSION = 1
 _CHECKPOINT_FIELD = b'"event":"%b"' % CHECKPOINT_EVENT.encode()
@@ -111,22 +112,8 @@ def write_head(path: Path, head: Head) -> None:
     Raises:
         OSError: It was not written; an earlier head is unchanged.
     """
-    partial = path.with_name(f"{path.name}.partial")
     data = orjson.dumps({"version": _VERSION, **asdict(head)}, option=orjson.OPT_APPEND_NEWLINE)
-    with suppress(FileNotFoundError):
-        partial.unlink()
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink()
-        raise
-    fsync_directory(path.parent)
+    replace_file(path, data)
 
 
 def find_log(path: Path) -> str:
@@ -349,3 +336,76 @@ class LogHead:
 def _first_hash(path: Path) -> str:
     with path.open("rb") as file:
         return line_hash(file.readline()[:-1])
+
+
+class LogEnding:
+    """What is written at the end of a run: its checkpoint, and the head of the log.
+
+    Args:
+        head: The log's head file.
+        file_size: The size of the run's file when it was opened.
+        name: The log's name.
+        key: Signs the checkpoint; None for no checkpoint.
+        is_new_log: Whether the run starts a new log (`--new-log`).
+
+    Attributes:
+        lines: Number of lines of the log, in all files.
+    """
+
+    def __init__(
+        self,
+        head: LogHead,
+        file_size: int,
+        name: str,
+        key: Ed25519PrivateKey | None,
+        *,
+        is_new_log: bool,
+    ) -> None:
+        self.lines = head.start.lines
+        self._head = head
+        self._size_before = head.start.size - file_size
+        self._name = name
+        self._key = key
+        self._is_new_log = is_new_log
+
+    @property
+    def started_fields(self) -> dict[str, object]:
+        """The fields that the log adds to `run_started`."""
+        return {"log": self._name, **({"new_log": True} if self._is_new_log else {})}
+
+    def sign(self, run_id: str, last_hash: str, offset: int) -> str | None:
+        """Return the signed note of a run whose last line was just written; None without a key.
+
+        Args:
+            run_id: The run.
+            last_hash: Hash of its last line.
+            offset: Byte offset after that line.
+        """
+        if self._key is None:
+            return None
+        size = self._size_before + offset
+        checkpoint = Checkpoint(key_name(self._name), self.lines, size, last_hash, run_id)
+        return sign(checkpoint, self._key)
+
+    def sign_killed_run(
+        self, run: tuple[str, int], clock: Callable[[], datetime], offset: int
+    ) -> tuple[bytes, str]:
+        """Return the checkpoint line of a run that was killed before it wrote it, and its hash.
+
+        Args:
+            run: Run ID and `seq` of the log's last line, a `run_finished`.
+            clock: Returns the timestamp of the line, timezone-aware.
+            offset: Byte offset after that line.
+        """
+        run_id, seq = run
+        chain = HashChain(run_id, self._head.start.last_hash, clock, seq=seq)
+        note = self.sign(run_id, chain.last_hash, offset)
+        line = chain.add(CHECKPOINT_EVENT, {"note": note})
+        self.lines += 1
+        return line, chain.last_hash
+
+    def write_head(self, last_hash: str, offset: int) -> None:
+        """Write the head of the closed log. An error is ignored: the file itself has all lines."""
+        end = ChainEnd(last_hash, self.lines, self._size_before + offset)
+        with suppress(AuditLogError):
+            self._head.write(end, offset, closed=True)

@@ -44,6 +44,10 @@ class RunRecord:
         """Whether the run wrote its last line."""
         return bool(self.end_record)
 
+    def is_in_group(self, group_id: object) -> bool:
+        """Return whether the run belongs to a group of runs, which one command started."""
+        return group_id is not None and self.start_record.get("group_id") == group_id
+
     @property
     def mode(self) -> str | None:
         """The mode (`sweep`, `dry-run`, …); None if unknown."""
@@ -78,25 +82,25 @@ class RunRecord:
 
 
 def read_runs(*paths: Path) -> Iterator[RunRecord]:
-    """Yield the runs of the logs in order, with one run in memory at a time.
+    """Yield the runs of the logs in the order of their ends; runs of one group may alternate.
 
     Raises:
         GuardRefused: A line is damaged.
         UsageError: A file cannot be read.
     """
-    run: RunRecord | None = None
+    open_runs: dict[str, RunRecord] = {}
     for record in read_records(paths, _RUN_EVENTS):
         run_id = str(record.get("run_id"))
-        if run is not None and run.run_id != run_id:
-            yield run
-            run = None
-        if record.get("event") == "run_started":
-            run = RunRecord(run_id, start_record=record)
-        else:
-            yield RunRecord(run_id, run.start_record if run else {}, record)
-            run = None
-    if run is not None:
-        yield run
+        if record.get("event") != "run_started":
+            start = open_runs.pop(run_id, None)
+            yield RunRecord(run_id, start.start_record if start else {}, record)
+            continue
+        group_id = record.get("group_id")
+        for each in tuple(open_runs.values()):  # killed, unless both are of one command
+            if each.run_id == run_id or not each.is_in_group(group_id):
+                yield open_runs.pop(each.run_id)
+        open_runs[run_id] = RunRecord(run_id, start_record=record)
+    yield from open_runs.values()
 
 
 def _text(value: object) -> str | None:
@@ -148,8 +152,11 @@ def open_intents(*paths: Path) -> tuple[OpenIntent, ...]:
         match record.get("event"):
             case "run_started":
                 open_run_ids = {run for run, *_ in without_outcome}
+                group_id = record.get("group_id")
                 runs_by_id = {
-                    run: start for run, start in runs_by_id.items() if run in open_run_ids
+                    run: start
+                    for run, start in runs_by_id.items()
+                    if run in open_run_ids or start.is_in_group(group_id)
                 }
                 runs_by_id[run_id] = RunRecord(str(run_id), start_record=record)
             case "intent":

@@ -17,8 +17,8 @@ from typing import BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT, Checkpoint, key_name, sign
-from invite_sweeper.audit.head import ChainEnd, LogHead
+from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT
+from invite_sweeper.audit.head import LogEnding, LogHead
 from invite_sweeper.audit.paths import LogPath
 from invite_sweeper.audit.record import (
     CHECKSUMMED_EVENT,
@@ -315,7 +315,7 @@ class AuditLog:
         file: LogFile,
         writer: GroupCommit,
         torn_copy: Path | None,
-        ending: "LogEnding",
+        ending: LogEnding,
     ) -> None:
         self.path = path
         self.torn_copy = torn_copy
@@ -372,7 +372,8 @@ class AuditLog:
         writer = GroupCommit(file, opened.size)
         chain = HashChain(run_id, head.start.last_hash, clock)
         if head.start.unsigned is not None and signing_key is not None:
-            chain.last_hash = ending.sign_killed_run(head.start.unsigned, clock, writer)
+            line, chain.last_hash = ending.sign_killed_run(head.start.unsigned, clock, opened.size)
+            writer.append(line)
         return cls(path, chain, file, writer, opened.torn_copy, ending)
 
     @property
@@ -438,76 +439,3 @@ class AuditLog:
         await self._writer.close()
         if not had_failed:
             self._ending.write_head(self._chain.last_hash, self._writer.offset)
-
-
-class LogEnding:
-    """What is written at the end of a run: its checkpoint, and the head of the log.
-
-    Args:
-        head: The log's head file.
-        file_size: The size of the run's file when it was opened.
-        name: The log's name.
-        key: Signs the checkpoint; None for no checkpoint.
-        is_new_log: Whether the run starts a new log (`--new-log`).
-
-    Attributes:
-        lines: Number of lines of the log, in all files.
-    """
-
-    def __init__(
-        self,
-        head: LogHead,
-        file_size: int,
-        name: str,
-        key: Ed25519PrivateKey | None,
-        *,
-        is_new_log: bool,
-    ) -> None:
-        self.lines = head.start.lines
-        self._head = head
-        self._size_before = head.start.size - file_size
-        self._name = name
-        self._key = key
-        self._is_new_log = is_new_log
-
-    @property
-    def started_fields(self) -> dict[str, object]:
-        """The fields that the log adds to `run_started`."""
-        return {"log": self._name, **({"new_log": True} if self._is_new_log else {})}
-
-    def sign(self, run_id: str, last_hash: str, offset: int) -> str | None:
-        """Return the signed note of a run whose last line was just written; None without a key.
-
-        Args:
-            run_id: The run.
-            last_hash: Hash of its last line.
-            offset: Byte offset after that line.
-        """
-        if self._key is None:
-            return None
-        size = self._size_before + offset
-        checkpoint = Checkpoint(key_name(self._name), self.lines, size, last_hash, run_id)
-        return sign(checkpoint, self._key)
-
-    def sign_killed_run(
-        self, run: tuple[str, int], clock: Callable[[], datetime], writer: GroupCommit
-    ) -> str:
-        """Write the checkpoint of a run that was killed before it did; return the line's hash.
-
-        Args:
-            run: Run ID and `seq` of the log's last line, a `run_finished`.
-            clock: See `AuditLog.open`.
-            writer: The open file.
-        """
-        run_id, seq = run
-        chain = HashChain(run_id, self._head.start.last_hash, clock, seq=seq)
-        note = self.sign(run_id, chain.last_hash, writer.offset)
-        writer.append(chain.add(CHECKPOINT_EVENT, {"note": note}))
-        self.lines += 1
-        return chain.last_hash
-
-    def write_head(self, last_hash: str, offset: int) -> None:
-        """Write the head of the closed log. An error is ignored: the file itself has all lines."""
-        end = ChainEnd(last_hash, self.lines, self._size_before + offset)
-        with suppress(AuditLogError):
-            self._head.write(end, offset, closed=True)

@@ -136,11 +136,21 @@ def order_files(paths: Sequence[Path]) -> tuple[list[LogFiles], list[Path]]:
     return [LogFiles(name, each) for (_, name), each in by_log.items()], empty
 
 
+def in_order(paths: Sequence[Path]) -> list[Path]:
+    """Return files of audit logs in the order in which they were written, log after log.
+
+    Raises:
+        UsageError: A file cannot be read.
+    """
+    logs, empty = order_files(paths)
+    return [each.path for log in logs for each in log.files] + empty
+
+
 def _link(files: Sequence[FileEnds]) -> Iterator[list[FileEnds]]:
     """Yield chains of files: each file continues the last line of the one before."""
     last_hashes = {each.last_hash for each in files}
     followers: dict[str, FileEnds] = {}
-    for each in sorted(files, key=lambda ends: (ends.ts or "~", str(ends.path))):
+    for each in sorted(files, key=lambda ends: ends.ts or "~"):
         if each.prev in last_hashes and each.prev != each.last_hash:
             followers.setdefault(each.prev or "", each)
     linked = [id(each) for each in followers.values()]
@@ -157,9 +167,9 @@ def _link(files: Sequence[FileEnds]) -> Iterator[list[FileEnds]]:
             yield chain
 
 
-def start_of_chain(chain: Sequence[FileEnds]) -> tuple[str, str]:
+def start_of_chain(chain: Sequence[FileEnds]) -> str:
     """Return the time of the chain's first line, or of the next file if it is unreadable."""
-    return next((each.ts for each in chain if each.ts), "~"), str(chain[0].path)
+    return next((each.ts for each in chain if each.ts), "~")
 
 
 def _identity(chain: Sequence[FileEnds]) -> tuple[Path, str]:

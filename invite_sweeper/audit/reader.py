@@ -6,7 +6,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn, cast
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn, cast
 import orjson
 from typing_extensions import override
 
-from invite_sweeper.audit.record import Record
+from invite_sweeper.audit.record import Record, format_timestamp
 from invite_sweeper.audit.storage import could_be_first_line, is_record
 from invite_sweeper.errors import GuardRefused, UsageError
 
@@ -190,13 +190,30 @@ def read_records(
         GuardRefused: A line is damaged (by default).
         UsageError: A file cannot be read.
     """
+    return (record for record, _ in read_lines(paths, events, on_damaged=on_damaged))
+
+
+def read_lines(
+    paths: Sequence[Path],
+    events: frozenset[bytes] | None = None,
+    *,
+    on_damaged: Callable[[LinePosition], object] = raise_damaged,
+) -> Iterator[tuple[Record, bytes]]:
+    """Yield the records of the files in order, each with its line without the newline.
+
+    See `read_records`.
+
+    Raises:
+        GuardRefused: A line is damaged (by default).
+        UsageError: A file cannot be read.
+    """
     for path in paths:
         yield from _read_file(path, events, on_damaged)
 
 
 def _read_file(
     path: Path, events: frozenset[bytes] | None, on_damaged: Callable[[LinePosition], object]
-) -> Iterator[Record]:
+) -> Iterator[tuple[Record, bytes]]:
     unreadable: int | None = None
     with open_log(path) as file:
         for number, line in enumerate(file, 1):
@@ -210,7 +227,7 @@ def _read_file(
             if record is None:
                 unreadable = number
             else:
-                yield record
+                yield record, line[:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +241,8 @@ class LineFilter:
         outcome: An outcome; lines without one do not match.
         day: A day in UTC.
         event: The name of an event.
+        since: The first instant, timezone-aware.
+        until: The instant after the last one, timezone-aware.
     """
 
     run: str | None = None
@@ -232,12 +251,15 @@ class LineFilter:
     outcome: str | None = None
     day: date | None = None
     event: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
     def matches(self, record: Record) -> bool:
         """Return whether the record matches all criteria."""
         return (
             _starts_with(self.run, record.get("run_id"))
             and _starts_with(None if self.day is None else self.day.isoformat(), record.get("ts"))
+            and self._is_in_period(record.get("ts"))
             and self.event in (None, record.get("event"))
             and self.outcome in (None, record.get("outcome"))
             and _matches_glob(self.username, record.get("username"))
@@ -247,14 +269,24 @@ class LineFilter:
             )
         )
 
+    def _is_in_period(self, ts: object) -> bool:
+        """Return whether a timestamp is in the period; all are UTC in one format."""
+        if self.since is None and self.until is None:
+            return True
+        return (
+            isinstance(ts, str)
+            and (self.since is None or ts >= format_timestamp(self.since))
+            and (self.until is None or ts < format_timestamp(self.until))
+        )
 
-def filter_records(
+
+def filter_lines(
     paths: Sequence[Path],
     line_filter: LineFilter,
     *,
     on_damaged: Callable[[LinePosition], object] = raise_damaged,
-) -> Iterator[Record]:
-    """Return an iterator over the matching records, with one record in memory at a time.
+) -> Iterator[tuple[Record, bytes]]:
+    """Return an iterator over the matching records and their lines, one in memory at a time.
 
     Args:
         paths: The logs, oldest first.
@@ -268,7 +300,8 @@ def filter_records(
     for path in paths:
         require_audit_log(path)
     events = None if line_filter.event is None else frozenset({line_filter.event.encode()})
-    return filter(line_filter.matches, read_records(paths, events, on_damaged=on_damaged))
+    lines = read_lines(paths, events, on_damaged=on_damaged)
+    return (each for each in lines if line_filter.matches(each[0]))
 
 
 def _starts_with(wanted: str | None, value: object) -> bool:

@@ -22,6 +22,7 @@ from invite_sweeper import __version__
 from invite_sweeper.atlas import parse_base_url, read_credentials
 from invite_sweeper.atlas.client import connect_for_run
 from invite_sweeper.audit import AuditLog, LogPath, RunLock, open_intents, sort_by_start
+from invite_sweeper.audit.head import find_log
 from invite_sweeper.cli import console
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.console import run_async, stdout_console
@@ -36,6 +37,7 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.results import write_json
 from invite_sweeper.cli.streams import print_error as explain
+from invite_sweeper.keys import read_signing_key
 from invite_sweeper.policy import Execution, loader
 from invite_sweeper.restore import (
     MAX_PER_MINUTE,
@@ -84,6 +86,14 @@ def restore(
             "--credentials", help="Name of the credentials in the policy.", metavar="NAME"
         ),
     ] = None,
+    signing_key_env: Annotated[
+        str | None,
+        typer.Option(
+            "--signing-key-env",
+            help="The variable with the key that signs the end, as in the policy.",
+            metavar="NAME",
+        ),
+    ] = None,
     deadline: Annotated[
         str | None,
         typer.Option(
@@ -115,7 +125,9 @@ def restore(
         quiet=quiet,
         verbose=verbose,
     )
-    raise typer.Exit(run_restore(Deletions(files, run, username, credentials), options))
+    raise typer.Exit(
+        run_restore(Deletions(files, run, username, credentials, signing_key_env), options)
+    )
 
 
 _STYLES = {"restored": "green", "failed": "bold red", "unknown": "bold red", "skipped": "yellow"}
@@ -190,12 +202,14 @@ class Deletions(NamedTuple):
     Attributes:
         files: Audit logs that record them.
         credentials: The name of the credentials in the policy and the environment.
+        signing_key_env: The variable with the key that signs the end of the restore.
     """
 
     files: Sequence[Path]
     run: str | None
     username: str | None
     credentials: str | None
+    signing_key_env: str | None = None
 
 
 def run_restore(
@@ -224,9 +238,11 @@ class _RestoreSession:
         self._credentials = read_credentials(
             environment, Path.read_bytes, suffix=deletions.credentials or ""
         )
+        variable = deletions.signing_key_env
+        self._signing_key = read_signing_key(environment, variable) if variable else None
         self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self._files = sort_by_start(deletions.files)
-        self._log_path = LogPath.from_option(options.audit_log, str(self._files[-1]))
+        self._log_path = LogPath.from_option(options.audit_log, find_log(self._files[-1]))
         self._log = console.configure_logging(quiet=options.quiet, verbose=options.verbose)
         self._stop = StopRequest()
 
@@ -238,7 +254,13 @@ class _RestoreSession:
         ):
             deletions = self._read_deletions()
             path = self._log_path.path_of_run(now=self._now, run_id=self._run_id)
-            audit = AuditLog.open(path, run_id=self._run_id, clock=partial(datetime.now, UTC))
+            audit = AuditLog.open(
+                path,
+                run_id=self._run_id,
+                clock=partial(datetime.now, UTC),
+                log_path=self._log_path,
+                signing_key=self._signing_key,
+            )
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(audit.close)
                 report = await self._run_with_connection(deletions, audit)

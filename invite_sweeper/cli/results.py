@@ -19,6 +19,7 @@ from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.options import Output, RunOptions
 from invite_sweeper.cli.streams import print_error as explain
 from invite_sweeper.errors import AuditLogError, ExitCode, RunError
+from invite_sweeper.files import replace_file
 from invite_sweeper.models import Logger
 from invite_sweeper.policy import Limits, Notification
 from invite_sweeper.report.metrics import push, write_textfile
@@ -257,6 +258,21 @@ def _load_view(
         )
     except OSError:
         return RunView()
+
+
+def write_checkpoint(path: Path | None, reports: Sequence[RunReport]) -> tuple[str, ...]:
+    """Write the last run's checkpoint, which covers the earlier runs; return error messages."""
+    notes = [each.result.summary.checkpoint for each in reports if each.result is not None]
+    note = next((each for each in reversed(notes) if each is not None), None)
+    if path is None:
+        return ()
+    if note is None:
+        return (f"The checkpoint {path} was not written: no run was signed.",)
+    try:
+        replace_file(path, note.encode())
+    except OSError as error:
+        return (f"The checkpoint {path} was not written: {error.strerror or error}.",)
+    return ()
 
 
 async def notify_start(

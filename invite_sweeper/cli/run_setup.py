@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import partial, reduce
 from typing import NamedTuple
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from yarl import URL
 
 from invite_sweeper import __version__
@@ -43,6 +44,7 @@ class RunContext(NamedTuple):
 
     Attributes:
         started_s: On the monotonic clock.
+        signing_key: Signs the end of the run; None without `audit.signing_key_env`.
     """
 
     options: RunOptions
@@ -54,6 +56,7 @@ class RunContext(NamedTuple):
     shard: Shard | None
     log_path: LogPath
     started_s: float
+    signing_key: Ed25519PrivateKey | None = None
 
     @property
     def plan_context(self) -> PlanContext:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.atlas import (
     Credentials,
@@ -28,7 +29,8 @@ from invite_sweeper.cli.results import RunReport
 from invite_sweeper.cli.run_setup import RunContext, RunSetup
 from invite_sweeper.cli.streams import audit_copy_stream
 from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.files import check_distinct_files
+from invite_sweeper.files import check_distinct_files, check_replaceable
+from invite_sweeper.keys import read_signing_key
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep import saved_plan
@@ -81,7 +83,15 @@ class SingleRun:
     def _open_log(self, path: Path) -> AuditLog:
         copy = audit_copy_stream() if self._context.log_path.copy_to_stdout else None
         clock = partial(datetime.now, UTC)
-        audit = AuditLog.open(path, run_id=self._context.run_id, clock=clock, copy=copy)
+        audit = AuditLog.open(
+            path,
+            run_id=self._context.run_id,
+            clock=clock,
+            copy=copy,
+            log_path=self._context.log_path,
+            new_log=self._context.options.new_log,
+            signing_key=self._context.signing_key,
+        )
         if audit.torn_copy is not None:
             self._log.warning("a torn last line was moved to a file", file=str(audit.torn_copy))
         return audit
@@ -211,7 +221,12 @@ class _SweepSession:
         self._base_url = parse_base_url(options.base_url)
         self._parts = self._split_by_credentials()
         self._log_path = LogPath.from_option(options.audit_log, self._policy.audit.path)
-        outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
+        self._signing_key = _read_signing_key(options, self._policy, environment)
+        outputs = {
+            "--out": options.out,
+            "--metrics-file": options.metrics_file,
+            "--checkpoint-file": options.checkpoint_file,
+        }
         check_distinct_files(outputs, protected_files(options, self._log_path, self._now))
         check_not_log_path(outputs, self._log_path)
         index = environment.get("JOB_COMPLETION_INDEX")
@@ -237,10 +252,13 @@ class _SweepSession:
         ):
             if self._options.out is not None:
                 saved_plan.check_writable(self._options.out)
+            if self._options.checkpoint_file is not None:
+                check_replaceable(self._options.checkpoint_file, "The checkpoint")
             self._warn(await results.notify_start(self._policy.notify, self._environment))
             for warning in self._policy.warnings(self._now.date()):
                 self._log.warning(warning)
             reports = [await self._run_one(part) for part in self._parts]
+            self._warn(results.write_checkpoint(self._options.checkpoint_file, reports))
             self._warn(tuple(results.failure_messages(self._options, reports)))
             code = results.report_all(self._options, reports)
             await self._notify_end(reports, code)
@@ -248,8 +266,11 @@ class _SweepSession:
 
     async def _run_one(self, part: tuple[Policy, Credentials]) -> RunReport:
         policy, credentials = part
+        options = self._options
+        if policy is not self._parts[0][0]:  # the first run started the new log
+            options = options._replace(new_log=False)
         context = RunContext(
-            options=self._options,
+            options=options,
             policy=policy,
             now=self._now,
             run_id=new_run_id(self._now),
@@ -258,6 +279,7 @@ class _SweepSession:
             shard=self._shard,
             log_path=self._log_path,
             started_s=self._started_s,
+            signing_key=self._signing_key,
         )
         try:
             return await SingleRun(context, self._stop, self._log).run()
@@ -297,6 +319,25 @@ class _SweepSession:
     def _warn(self, messages: tuple[str, ...]) -> None:
         for message in messages:
             self._log.warning(message)
+
+
+def _read_signing_key(
+    options: RunOptions, policy: Policy, environment: Mapping[str, str]
+) -> Ed25519PrivateKey | None:
+    """Return the key that signs the runs; None if the policy names none.
+
+    Raises:
+        UsageError: The key is missing or not valid, or `--checkpoint-file` is used without one.
+    """
+    variable = policy.audit.signing_key_env
+    if variable is not None:
+        return read_signing_key(environment, variable)
+    if options.checkpoint_file is not None:
+        raise UsageError(
+            "--checkpoint-file needs a signing key.",
+            hint="Set audit: {signing_key_env: NAME} in the policy.",
+        )
+    return None
 
 
 def _check_accept_policy(options: RunOptions, policy: Policy) -> None:

@@ -232,6 +232,12 @@ class AuditSettings(StrictModel):
         default="audit/invite-sweeper.jsonl",
         description="Path of the log; the file and its folder are created if missing.",
     )
+    signing_key_env: Variable | None = Field(
+        default=None,
+        description="Name of the environment variable, or of NAME_FILE, with the ed25519 private "
+        "key that signs the end of each run.",
+        examples=["INVITE_SWEEPER_SIGNING_KEY"],
+    )
 
 
 class Notification(StrictModel):

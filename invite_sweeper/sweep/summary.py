@@ -25,8 +25,10 @@ SUNSET_URGENT_DAYS: Final = 30
 _DAY_S = 86_400.0
 _INCOMPLETE = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.ACCEPTED_DURING)
 """What keeps a run from ending with 0: not deleted, or an active member was removed."""
-_NOT_IN_RUN_FINISHED = frozenset({"run_id", "now", "mode", "audit_log", "audit_last_hash"})
-"""The other lines of the run have the first three; the last two are known from the file."""
+_NOT_IN_RUN_FINISHED = frozenset(
+    {"run_id", "now", "mode", "audit_log", "audit_last_hash", "checkpoint"}
+)
+"""The other lines of the run have the first three; the others are known from the file."""
 _NOT_ON_STDOUT = ("shard", "finished_at")
 
 
@@ -53,6 +55,7 @@ class RunSummary:
         oldest_pending_days: Age of the oldest invitation seen; None where no date was readable.
         organizations: Ids.
         warnings: Sentences for the operator.
+        checkpoint: The signed note over the end of the run; None without a key.
         shard: `I/N`; None where the run was not one of several. Not on stdout.
         finished_at: Aware UTC; None before the end. Not on stdout.
     """
@@ -90,6 +93,7 @@ class RunSummary:
     organizations: tuple[str, ...] = ()
     error: str | None = None
     warnings: tuple[str, ...] = ()
+    checkpoint: str | None = None
     shard: str | None = None
     finished_at: datetime | None = None
 
@@ -280,7 +284,7 @@ class RunCounts:
         except AuditLogError as failure:
             error = error if isinstance(error, AuditLogError) else failure
             finished = self._final_summary(error)
-        summary = replace(finished, audit_last_hash=log.last_hash)
+        summary = replace(finished, audit_last_hash=log.last_hash, checkpoint=log.checkpoint)
         return RunResult(summary, error, self.reached_atlas)
 
     def _extra_log_fields(self) -> dict[str, object]:

@@ -107,6 +107,8 @@ def test_files_of_a_plain_path_are_the_file_and_its_rotated_files(tmp_path):
         "log.jsonl-20261101-2",
         "log.jsonl.1",
         "log.jsonl.12",
+        "log.jsonl.2.gz",
+        "log.jsonl-20261002.gz",
         "log.jsonl",
     ]
     others = [
@@ -114,7 +116,8 @@ def test_files_of_a_plain_path_are_the_file_and_its_rotated_files(tmp_path):
         ".log.jsonl.lock.holder",
         "log.jsonl.torn-1",
         "log.jsonl-2026",
-        "log.jsonl.1.gz",
+        "log.jsonl.gz.1",
+        ".log.jsonl.head",
         "logXjsonl",
         "other.jsonl",
         "alog.jsonl",
