@@ -222,7 +222,7 @@ class _Verifier:
         return replace(error, message=message, runs=(self._last_run, run_id))
 
     def _with_run(self, error: VerificationError) -> VerificationError:
-        run_id = self._tracker.current.run_id or self._tracker.last_finished.run_id
+        run_id = self._tracker.current.run_id or self._last_run
         return replace(error, runs=(run_id,) if run_id else ())
 
     def verify_file(self, path: Path) -> VerificationError | None:
