@@ -24,6 +24,7 @@ from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
 from invite_sweeper.files import replace_file
 
 _VERSION = 1
+_MAX_DIRECTORIES = 3
 _CHECKPOINT_FIELD = b'"event":"%b"' % CHECKPOINT_EVENT.encode()
 _NEW_LOG_HINT = "If a new log is meant, run with --new-log; it starts with 64 zeros."
 
@@ -121,7 +122,7 @@ def find_log(path: Path) -> str:
 
     Without a head, the log is the file itself, or the file from which it was rotated.
     """
-    for directory in path.absolute().parents[:3]:
+    for directory in path.parents[:_MAX_DIRECTORIES]:
         for head_path in sorted(directory.glob(".*.head")):
             with suppress(GuardRefused):
                 head = read_head(head_path)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import BinaryIO
 
@@ -167,9 +168,10 @@ def _link(files: Sequence[FileEnds]) -> Iterator[list[FileEnds]]:
             yield chain
 
 
-def start_of_chain(chain: Sequence[FileEnds]) -> str:
-    """Return the time of the chain's first line, or of the next file if it is unreadable."""
-    return next((each.ts for each in chain if each.ts), "~")
+def start_of_chain(chain: Sequence[FileEnds]) -> tuple[str, tuple[float, float]]:
+    """Return the time of the chain's first line, and what the name says about its age."""
+    start = next((each.ts for each in chain if each.ts), "~")
+    return start, RotatedName.of(chain[0].path).age or (inf, 0)
 
 
 def _identity(chain: Sequence[FileEnds]) -> tuple[Path, str]:

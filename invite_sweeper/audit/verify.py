@@ -153,10 +153,11 @@ class _Verifier:
         if original != ends.path:
             message = f"The file is a copy of {original}: run {run_id} already started there."
             return VerificationError(position, Tampering.INSERTED, message, (run_id,))
-        if previous is None or previous.path.parent != ends.path.parent:
+        if previous is None or ends.prev != previous.last_hash:
             return None
         name, name_before = RotatedName.of(ends.path), RotatedName.of(previous.path)
-        if name.log != name_before.log or not _contradicts(name_before.age, name.age):
+        is_same_log = (ends.path.parent, name.log) == (previous.path.parent, name_before.log)
+        if not is_same_log or not _contradicts(name_before.age, name.age):
             return None
         message = (
             f"The file continues {previous.path.name}, but its name is that of an older file: "
