@@ -148,6 +148,8 @@ def changes_only_the_ends(files, original) -> bool:
     """Return whether what is left is one piece of the log, from a run's start to a run's end."""
     before = [line for lines in original for line in lines]
     left = [line for lines in files if lines for line in lines]
+    if left[0] not in before:
+        return False
     start = before.index(left[0])
     after = before[start + len(left) : start + len(left) + 1]
     return (
