@@ -232,7 +232,11 @@ class AuditSettings(StrictModel):
         default="audit/invite-sweeper.jsonl",
         description="Path of the log; the file and its folder are created if missing.",
     )
-    signing_key_env: Variable | None = Field(
+    signing_key_env: Annotated[
+        Variable | None,
+        BeforeValidator(lambda value: None if value is Placeholder.EMPTY else value),
+        WithJsonSchema({"type": ["string", "null"], "pattern": "^[A-Z_][A-Z0-9_]*$"}),
+    ] = Field(
         default=None,
         description="Name of the environment variable, or of NAME_FILE, with the ed25519 private "
         "key that signs the end of each run.",
