@@ -5,6 +5,7 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import BinaryIO
@@ -132,3 +133,64 @@ def open_regular(path: Path, *, follow_links: bool = True) -> BinaryIO:
         return file
     file.close()
     raise OSError(errno.EINVAL, "it is not a regular file")
+
+
+def check_writable(path: Path, what: str) -> None:
+    """Raise UsageError if a file cannot be replaced; leaves nothing behind.
+
+    Args:
+        path: An existing or new file.
+        what: Its name at the beginning of a sentence.
+    """
+    try:
+        target = _replaceable_target(path)
+        partial = _partial_path(target)
+        os.close(_create_exclusive(partial))
+        partial.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"{what} {path} cannot be written: {error.strerror}.",
+            hint="Name a regular file in a writable directory with free space.",
+        ) from None
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file atomically with mode 0600, and sync it and its name to disk.
+
+    Raises:
+        OSError: It was not written; an earlier file is unchanged.
+    """
+    target = _replaceable_target(path)
+    partial = _partial_path(target)
+    fd = _create_exclusive(partial)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _replaceable_target(path: Path) -> Path:
+    target = regular_file_target(path)
+    if target is None:
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return target
+
+
+def _partial_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+def _create_exclusive(partial: Path) -> int:
+    partial.unlink(missing_ok=True)
+    return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

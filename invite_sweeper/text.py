@@ -85,6 +85,18 @@ _INVISIBLE = (
 """Ranges of characters without a shape that are not format characters (category Cf)."""
 
 
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""First characters with which a spreadsheet may evaluate a cell, full-width forms included.
+
+Source: OWASP, "CSV Injection". Read 2026-11-26.
+"""
+
+
+def neutralize_formula(text: str) -> str:
+    """Return a text for a CSV cell: an apostrophe before what a spreadsheet could evaluate."""
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
+
+
 class Globs:
     """A list of globs (`*`, `?`, `[abc]`, `[!abc]`) that matches if any of them does.
 
@@ -232,14 +244,3 @@ def escape_unprintable(value: str) -> str:
 def truncate(value: str, limit: int) -> str:
     """Return the text cut to `limit` characters, including the ellipsis."""
     return value if len(value) <= limit else f"{value[: limit - 1]}…"
-
-
-def neutralize_formula(text: str) -> str:
-    """Return a text that a spreadsheet shows and does not calculate: an apostrophe comes first.
-
-    Source: OWASP, CSV Injection: the characters with which a cell becomes a formula.
-    """
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
-
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001

@@ -7,7 +7,7 @@ fsyncs, and `LogFile` writes to the file. After the first failure nothing more i
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -15,7 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from invite_sweeper.audit.record import RESERVED_FIELDS, HashChain
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT
+from invite_sweeper.audit.head import LogEnding, LogHead
+from invite_sweeper.audit.paths import LogPath
+from invite_sweeper.audit.record import (
+    CHECKSUMMED_EVENT,
+    RESERVED_FIELDS,
+    STARTED_EVENT,
+    HashChain,
+)
 from invite_sweeper.audit.storage import OpenedLog, open_log_file
 from invite_sweeper.errors import AuditLogError
 
@@ -211,6 +221,11 @@ class GroupCommit:
         await waiter
         self.check_not_failed()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether a write or sync failed, or the log is closed."""
+        return self._failure is not None
+
     async def close(self) -> None:
         """Sync all lines, unless an earlier write failed, and close the file.
 
@@ -302,6 +317,7 @@ class AuditLog:
         file: LogFile,
         writer: GroupCommit,
         torn_copy: Path | None,
+        ending: LogEnding,
     ) -> None:
         self.path = path
         self.torn_copy = torn_copy
@@ -309,6 +325,7 @@ class AuditLog:
         self._chain = chain
         self._file = file
         self._writer = writer
+        self._ending = ending
 
     @classmethod
     def open(
@@ -318,6 +335,9 @@ class AuditLog:
         run_id: str,
         clock: Callable[[], datetime],
         copy: BinaryIO | None = None,
+        log_path: LogPath | None = None,
+        new_log: bool = False,
+        signing_key: Ed25519PrivateKey | None = None,
     ) -> "AuditLog":
         """Open the file for appending, or create it with mode 0600 and its directories with 0700.
 
@@ -327,19 +347,53 @@ class AuditLog:
             clock: Returns the timestamp of a line, timezone-aware.
             copy: A stream that receives each line as well, such as standard output. Its errors
                 do not stop the log; see `copy_failure`.
+            log_path: The log that the file belongs to; default: the file and its rotated files.
+            new_log: Start a new log instead of continuing the file before this one.
+            signing_key: Signs a checkpoint at the end of the run.
 
         Raises:
-            AuditLogError: The file could not be opened safely.
+            AuditLogError: The file could not be opened safely, or the head not be written.
+            GuardRefused: The end of the log is missing, or was cut or changed.
+            UsageError: `new_log`, but the file has lines.
         """
         absolute = path.absolute()
+        log_path = log_path or LogPath(str(absolute))
+        existed = os.path.lexists(absolute)
         opened = open_log_file(absolute)
-        chain = HashChain(opened.last_hash, clock)
+        try:
+            head = LogHead(log_path, absolute, run_id, existed=existed, new_log=new_log)
+            head.write(head.start, opened.size, closed=False)
+        except BaseException:
+            os.close(opened.fd)
+            if not existed:
+                with suppress(OSError):
+                    absolute.unlink()
+            raise
+        ending = LogEnding(head, opened.size, log_path.name, signing_key, is_new_log=new_log)
         file = LogFile(absolute, opened, copy)
-        return cls(path, run_id, chain, file, GroupCommit(file, opened.size), opened.torn_copy)
+        writer = GroupCommit(file, opened.size)
+        chain = HashChain(head.start.last_hash, clock)
+        if head.start.unsigned is not None and signing_key is not None:
+            line, chain.last_hash = ending.sign_killed_run(head.start.unsigned, clock, opened.size)
+            writer.append(line)
+        return cls(path, run_id, chain, file, writer, opened.torn_copy, ending)
 
     def for_run(self, run_id: str) -> "AuditLog":
         """Return the log of another run, which writes to the same file; close only one of them."""
-        return AuditLog(self.path, run_id, self._chain, self._file, self._writer, self.torn_copy)
+        return AuditLog(
+            self.path,
+            run_id,
+            self._chain,
+            self._file,
+            self._writer,
+            self.torn_copy,
+            self._ending,
+        )
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The signed note over the last end of a run; None before an end, or without a key."""
+        return self._ending.checkpoint
 
     @property
     def offset(self) -> int:
@@ -359,6 +413,8 @@ class AuditLog:
     def write(self, event: str, /, **fields: object) -> None:
         """Add one line to the chain. It is on disk after the next `sync`.
 
+        With a signing key, `run_finished` is followed by a `checkpoint`.
+
         Args:
             event: One of the contract's events.
             fields: The event's fields, in order.
@@ -370,7 +426,18 @@ class AuditLog:
         if not RESERVED_FIELDS.isdisjoint(fields):
             raise ValueError(f"reserved field names: {RESERVED_FIELDS & fields.keys()}")
         self._writer.check_not_failed()
+        if event == STARTED_EVENT:
+            fields |= self._ending.started_fields
+        self._append(event, fields)
+        if event == CHECKSUMMED_EVENT:
+            note = self._ending.sign(self._run_id, self._chain.last_hash, self._writer.offset)
+            if note is not None:
+                self._append(CHECKPOINT_EVENT, {"note": note})
+            self._ending.checkpoint = note
+
+    def _append(self, event: str, fields: Mapping[str, object]) -> None:
         self._writer.append(self._chain.add(self._run_id, event, fields))
+        self._ending.lines += 1
 
     async def sync(self) -> None:
         """Wait until every line written so far is on disk. Concurrent callers share one fsync.
@@ -381,9 +448,12 @@ class AuditLog:
         await self._writer.sync()
 
     async def close(self) -> None:
-        """Sync all lines, unless the log has failed, and close the file.
+        """Sync all lines, unless the log has failed, close the file and write the log's head.
 
         Raises:
             AuditLogError: The last lines could not be written. The file is closed.
         """
+        had_failed = self._writer.has_failed
         await self._writer.close()
+        if not had_failed:
+            self._ending.write_head(self._chain.last_hash, self._writer.offset)

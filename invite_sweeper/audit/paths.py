@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from invite_sweeper.audit.reader import open_log
-from invite_sweeper.errors import UsageError
+from invite_sweeper.errors import RunError, UsageError
 
 DEFAULT_PATH = "audit/invite-sweeper.jsonl"
 DEFAULT_LOG = Path(DEFAULT_PATH)
@@ -22,6 +23,9 @@ _ROTATION_SUFFIX = (
 
 Only gzip can be read (`reader.open_log`): the other files are found so that a run is refused.
 """
+_ROTATED_NAME = re.compile(
+    r"(?P<log>.+?)(?:-(?P<date>\d{8})(?:-(?P<part>\d+))?|\.(?P<number>\d+))?(?:\.gz)?"
+)
 _FIRST_TIMESTAMP = re.compile(rb'\s*\{\s*"ts"\s*:\s*"([^"]*)"')
 _FIRST_TIMESTAMP_BYTES = 256
 
@@ -84,6 +88,21 @@ class LogPath:
         directory, varying = self._split_fixed_part()
         return directory / (_PLACEHOLDER.sub(r"\1", "-".join(varying)) + ".lock")
 
+    @property
+    def name(self) -> str:
+        """The name of all files together: `log.jsonl`, or `date-run_id.jsonl`."""
+        return self.lock_path.name.removesuffix(".lock")
+
+    @property
+    def head_path(self) -> Path:
+        """The file that describes the end of the log, hidden from `audit verify *.jsonl*`."""
+        return self.lock_path.with_name(f".{self.name}.head")
+
+    @property
+    def varying_part(self) -> str:
+        """The template below the directory of the lock file."""
+        return str(Path(*self._split_fixed_part()[1]))
+
     def files(self) -> tuple[Path, ...]:
         """Return the existing logs with this template, rotated ones included, oldest first."""
         directory, varying = self._split_fixed_part()
@@ -114,6 +133,30 @@ class LogPath:
         return Path(*parts[:fixed_count]), parts[fixed_count:]
 
 
+class RotatedName(NamedTuple):
+    """The name of a log's file, as logrotate builds it.
+
+    Attributes:
+        log: The name before rotation.
+        age: Sorts the rotated files of one log: the older, the smaller. None without a suffix.
+    """
+
+    log: str
+    age: tuple[int, int] | None
+
+    @classmethod
+    def of(cls, path: Path) -> "RotatedName":
+        """Split the name of a file."""
+        found = _ROTATED_NAME.fullmatch(path.name)
+        if found is None:
+            return cls(path.name, None)
+        if found["number"]:
+            return cls(found["log"], (0, -int(found["number"])))
+        if found["date"]:
+            return cls(found["log"], (int(found["date"]), int(found["part"] or 0)))
+        return cls(found["log"], None)
+
+
 def sort_by_start(paths: Iterable[Path]) -> tuple[Path, ...]:
     """Return audit logs by the timestamp of their first line, oldest first.
 
@@ -127,7 +170,7 @@ def _first_timestamp(path: Path) -> str:
     try:
         with open_log(path) as file:
             found = _FIRST_TIMESTAMP.match(file.read(_FIRST_TIMESTAMP_BYTES))
-    except UsageError:
+    except (OSError, RunError):
         return ""
     return found[1].decode("ascii", "replace") if found else ""
 

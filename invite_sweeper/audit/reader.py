@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, NamedTuple, NoReturn, cast
@@ -14,13 +14,14 @@ from typing import IO, NamedTuple, NoReturn, cast
 import orjson
 from typing_extensions import override
 
-from invite_sweeper.audit.record import Record
+from invite_sweeper.audit.record import Record, format_timestamp
 from invite_sweeper.audit.storage import could_be_first_line, is_record
-from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.errors import GuardRefused, RunError, UsageError
 
 READ_BLOCK_BYTES = 1 << 18
-_GZIP_SUFFIX = ".gz"
 _UNSUPPORTED_COMPRESSIONS = frozenset({".bz2", ".xz", ".lzma", ".zst", ".lz4", ".Z", ".zip"})
+_GZIP_SUFFIX = ".gz"
+_GZIP_MAGIC = b"\x1f\x8b"
 _EVENT_FIELD = re.compile(rb'"event"\s*:\s*"([^"\\]*)"')
 
 
@@ -79,11 +80,11 @@ def parse_record(line: bytes) -> Record | None:
 
 @contextmanager
 def open_log(path: Path) -> Iterator[IO[bytes]]:
-    """Open an audit log for reading; a name that ends in `.gz` is decompressed.
+    """Open an audit log for reading; one that is compressed with gzip is decompressed.
 
     Raises:
-        UsageError: The file cannot be opened, or reading it failed later: it is not gzip or is
-            cut off.
+        UsageError: The file cannot be opened or read.
+        GuardRefused: The compressed file is damaged or cut off; found while it is read.
     """
     if path.suffix in _UNSUPPORTED_COMPRESSIONS:
         raise UsageError(
@@ -98,30 +99,38 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _open_file(path: Path) -> IO[bytes]:
-    if path.suffix != _GZIP_SUFFIX:
-        return path.open("rb", buffering=READ_BLOCK_BYTES)
+    file = path.open("rb", buffering=READ_BLOCK_BYTES)
+    is_compressed = path.suffix == _GZIP_SUFFIX or file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+    file.seek(0)
+    if not is_compressed:
+        return file
+    file.close()
     if path.stat().st_size == 0:
         raise EOFError(path)  # `gzip` would read it as an empty log
     return cast("IO[bytes]", gzip.open(path))
 
 
-def _unreadable_error(path: Path, error: OSError | EOFError | zlib.error) -> UsageError:
+def _unreadable_error(path: Path, error: OSError | EOFError | zlib.error) -> RunError:
     """Return the error; a failure of the system has `strerror`, one of the content does not."""
     reason = error.strerror if isinstance(error, OSError) else None
-    hint = "Check that the file exists and that this user can read it."
-    if reason is None:
-        is_cut_off = isinstance(error, EOFError)
-        reason = "the compressed file is cut off" if is_cut_off else f"{error}"
-        hint = "Restore the file from a copy: it is damaged."
-    return UsageError(f"The audit log {path} cannot be read: {reason}.", hint=hint)
+    if reason is not None:
+        return UsageError(
+            f"The audit log {path} cannot be read: {reason}.",
+            hint="Check that the file exists and that this user can read it.",
+        )
+    reason = "the compressed file is cut off" if isinstance(error, EOFError) else f"{error}"
+    return GuardRefused(
+        f"The audit log {path} cannot be read: {reason}.",
+        hint="Restore the file from a copy: it is damaged.",
+    )
 
 
 def raise_damaged(position: LinePosition) -> NoReturn:
     """Raise GuardRefused: a run cannot rely on a log with a damaged line."""
     raise GuardRefused(
         f"The audit log is damaged at {position}. Earlier runs cannot be read from it.",
-        hint="Check it with `audit verify`. Moving the file away starts a new log, without this "
-        "one's interrupted deletions, used plans and bounced invitations.",
+        hint="Check it with `audit verify`. Runs go on without the file if it is moved away, but "
+        "then without its interrupted deletions, used plans and bounced invitations.",
     )
 
 
@@ -183,13 +192,30 @@ def read_records(
         GuardRefused: A line is damaged (by default).
         UsageError: A file cannot be read.
     """
+    return (record for record, _ in read_lines(paths, events, on_damaged=on_damaged))
+
+
+def read_lines(
+    paths: Sequence[Path],
+    events: frozenset[bytes] | None = None,
+    *,
+    on_damaged: Callable[[LinePosition], object] = raise_damaged,
+) -> Iterator[tuple[Record, bytes]]:
+    """Yield the records of the files in order, each with its line without the newline.
+
+    See `read_records`.
+
+    Raises:
+        GuardRefused: A line is damaged (by default).
+        UsageError: A file cannot be read.
+    """
     for path in paths:
         yield from _read_file(path, events, on_damaged)
 
 
 def _read_file(
     path: Path, events: frozenset[bytes] | None, on_damaged: Callable[[LinePosition], object]
-) -> Iterator[Record]:
+) -> Iterator[tuple[Record, bytes]]:
     unreadable: int | None = None
     with open_log(path) as file:
         for number, line in enumerate(file, 1):
@@ -203,7 +229,7 @@ def _read_file(
             if record is None:
                 unreadable = number
             else:
-                yield record
+                yield record, line[:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +243,8 @@ class LineFilter:
         outcome: An outcome; lines without one do not match.
         day: A day in UTC.
         event: The name of an event.
+        since: The first instant, timezone-aware.
+        until: The instant after the last one, timezone-aware.
     """
 
     run: str | None = None
@@ -225,12 +253,15 @@ class LineFilter:
     outcome: str | None = None
     day: date | None = None
     event: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
     def matches(self, record: Record) -> bool:
         """Return whether the record matches all criteria."""
         return (
             _starts_with(self.run, record.get("run_id"))
             and _starts_with(None if self.day is None else self.day.isoformat(), record.get("ts"))
+            and self._is_in_period(record.get("ts"))
             and self.event in (None, record.get("event"))
             and self.outcome in (None, record.get("outcome"))
             and _matches_glob(self.username, record.get("username"))
@@ -240,14 +271,24 @@ class LineFilter:
             )
         )
 
+    def _is_in_period(self, ts: object) -> bool:
+        """Return whether a timestamp is in the period; all are UTC in one format."""
+        if self.since is None and self.until is None:
+            return True
+        return (
+            isinstance(ts, str)
+            and (self.since is None or ts >= format_timestamp(self.since))
+            and (self.until is None or ts < format_timestamp(self.until))
+        )
 
-def filter_records(
+
+def filter_lines(
     paths: Sequence[Path],
     line_filter: LineFilter,
     *,
     on_damaged: Callable[[LinePosition], object] = raise_damaged,
-) -> Iterator[Record]:
-    """Return an iterator over the matching records, with one record in memory at a time.
+) -> Iterator[tuple[Record, bytes]]:
+    """Return an iterator over the matching records and their lines, one in memory at a time.
 
     Args:
         paths: The logs, oldest first.
@@ -261,7 +302,8 @@ def filter_records(
     for path in paths:
         require_audit_log(path)
     events = None if line_filter.event is None else frozenset({line_filter.event.encode()})
-    return filter(line_filter.matches, read_records(paths, events, on_damaged=on_damaged))
+    lines = read_lines(paths, events, on_damaged=on_damaged)
+    return (each for each in lines if line_filter.matches(each[0]))
 
 
 def _starts_with(wanted: str | None, value: object) -> bool:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
+from types import MappingProxyType
 from typing import TypeAlias
 
 import orjson
@@ -17,7 +18,7 @@ from invite_sweeper.models import Invitation, Source, Timestamp, UnreadableDate
 from invite_sweeper.redaction import SECRETS
 
 GENESIS_HASH = "0" * 64
-"""`prev` of the first line of a file."""
+"""`prev` of the first line of a log."""
 
 RESERVED_FIELDS = frozenset({"ts", "run_id", "seq", "event", "prev", "seal"})
 """Fields that the log writes itself; callers cannot set them."""
@@ -303,6 +304,7 @@ def _parse_timestamp(text: str) -> datetime | UnreadableDate:
 # Checksum and hash chain --------------------------------------------------------------------
 
 
+STARTED_EVENT = "run_started"
 CHECKSUMMED_EVENT = "run_finished"
 """The event with a checksum of its own line (`seal`): no later line may cover its hash."""
 
@@ -331,13 +333,22 @@ class HashChain:
 
     The runs of one command share a chain, so their lines may alternate.
 
+    Args:
+        seq: Number of the run's last line; 0 for a run that starts.
+
     Attributes:
         last_hash: Hash of the last line, 64 hex digits; `prev` of the next line.
     """
 
-    def __init__(self, last_hash: str, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        last_hash: str,
+        clock: Callable[[], datetime],
+        *,
+        seqs: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self.last_hash = last_hash
-        self._seq: Counter[str] = Counter()
+        self._seqs = Counter(seqs)
         self._clock = clock
 
     def add(self, run_id: str, event: str, fields: Mapping[str, object]) -> bytes:
@@ -348,7 +359,7 @@ class HashChain:
             line = self._line(ts, run_id, event, loggable(fields))
         if event == CHECKSUMMED_EVENT:
             line = add_checksum(line)
-        self._seq[run_id] += 1
+        self._seqs[run_id] += 1
         self.last_hash = line_hash(line)
         return line
 
@@ -357,7 +368,7 @@ class HashChain:
             {
                 "ts": ts,
                 "run_id": run_id,
-                "seq": self._seq[run_id] + 1,
+                "seq": self._seqs[run_id] + 1,
                 "event": event,
                 "prev": self.last_hash,
                 **fields,

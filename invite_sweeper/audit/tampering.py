@@ -28,6 +28,8 @@ class Tampering(StrEnum):
     """An intent has no outcome, neither in its own run nor in one that recovered it."""
     WITHOUT_INTENT = "unannounced"
     """The outcome of a sent request has no intent."""
+    UNSIGNED = "unsigned"
+    """The end of a run is not signed by the expected key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,13 @@ class VerificationError:
 
     Attributes:
         message: One sentence for the user.
+        runs: IDs of the runs that are affected, as far as they are known.
     """
 
     position: LinePosition
     kind: Tampering
     message: str
+    runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

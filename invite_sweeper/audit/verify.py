@@ -1,13 +1,17 @@
-"""Verify audit logs: the hash chain, line numbers, and an outcome for each intent."""
+"""Verify audit logs: the hash chain over all files, line numbers, an outcome for each intent."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 
-import orjson
-
+from invite_sweeper.audit import checkpoint
+from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT, Checkpoint
+from invite_sweeper.audit.evidence import NO_EVIDENCE, Evidence, LogStatus, Proof
+from invite_sweeper.audit.intents import NO_RUN, IntentTracker, RunState
+from invite_sweeper.audit.ordering import FileEnds, LogFiles, order_files
+from invite_sweeper.audit.paths import RotatedName
 from invite_sweeper.audit.reader import (
     READ_BLOCK_BYTES,
     LineHeader,
@@ -16,7 +20,7 @@ from invite_sweeper.audit.reader import (
     parse_record,
     reject_duplicates,
 )
-from invite_sweeper.audit.record import GENESIS_HASH, checksum_ok, to_json
+from invite_sweeper.audit.record import GENESIS_HASH
 from invite_sweeper.audit.storage import is_torn_write
 from invite_sweeper.audit.tampering import (
     ExpectedLine,
@@ -27,193 +31,18 @@ from invite_sweeper.audit.tampering import (
     incomplete_or_edited,
     mismatch_with_next_line,
 )
-from invite_sweeper.errors import ExitCode
-from invite_sweeper.models import Outcome
+from invite_sweeper.errors import ExitCode, GuardRefused
 from invite_sweeper.text import plural_form, pluralize
 
-TRACKED_EVENTS = frozenset({b"intent", b"outcome", b"run_finished"})
-"""Events that `IntentTracker` records. Lines of other events only need a correct chain."""
+_CHECKPOINT = CHECKPOINT_EVENT.encode()
+TRACKED_EVENTS = frozenset({b"intent", b"outcome", b"run_finished", _CHECKPOINT})
+"""Events that change the state of a run. Lines of other events only need a correct chain."""
 
-_MAX_NAMED_RUNS = 5
-"""Unfinished runs that a warning names: the last ones."""
-_ID_FIELD = b',"invitation_id":"'
-_PROJECT_NAME_FIELD = b',"project_name":'
-_ORG_FIELD = b',"org_id":"'
-_SOURCE_FIELD = b',"source":"'
 _TS_BYTES = len('{"ts":"2026-11-25T01:02:03.000000Z')
 """Bytes before `run_id`, the same in every line."""
+_SEQ_FIELD = b'","seq":'
 _PREV_FIELD = b'","prev":"%b"'
 _PREV_FIELD_BYTES = len(_PREV_FIELD % GENESIS_HASH.encode())
-
-
-class IntentTracker:
-    """Tracks runs and their open intents while lines are verified.
-
-    Attributes:
-        runs: Number of runs that started.
-        run_id: The run of the current line; empty before the first.
-        group_id: The id that the runs of the current command share; their lines may alternate.
-        open_runs: Runs of this command without a last line so far; the value is False if the
-            first lines of the run are in another file.
-        known_runs: IDs of all runs so far.
-        unfinished: IDs of earlier runs without a last line, in order.
-        without_checksum: Number of finished runs without a `seal` in the last line.
-        recovered_elsewhere: Number of outcomes that recover runs of other files.
-    """
-
-    def __init__(self) -> None:
-        self.runs = 0
-        self.run_id = ""
-        self.group_id = ""
-        self.open_runs: dict[str, bool] = {}
-        self.known_runs: set[str] = set()
-        self.unfinished: list[str] = []
-        self.without_checksum = 0
-        self.recovered_elsewhere = 0
-        self._open_intents: dict[tuple[str, bytes], tuple[Path, int]] = {}
-
-    def start_run(self, run_id: str, group_id: str, *, from_start: bool = True) -> None:
-        """Start a run. Pass `from_start=False` if its first lines are in another file."""
-        if group_id != self.group_id:
-            self.unfinished.extend(self.open_runs)
-            self.open_runs.clear()
-        self.runs += 1
-        self.run_id, self.group_id = run_id, group_id
-        self.open_runs[run_id] = from_start
-        self.known_runs.add(run_id)
-
-    def repeated_run_error(
-        self, run_id: str, path: Path, line_number: int
-    ) -> VerificationError | None:
-        """Return an error if the run started before: its lines are a copy."""
-        if run_id not in self.known_runs:
-            return None
-        return VerificationError(
-            LinePosition(path, line_number),
-            Tampering.INSERTED,
-            f"Run {run_id} already started before this line.",
-        )
-
-    def record(
-        self, event: bytes, line: bytes, fields_start: int, path: Path, line_number: int
-    ) -> VerificationError | None:
-        """Record one line and return its error, if any.
-
-        Args:
-            event: One of `TRACKED_EVENTS`.
-            line: The line without its newline.
-            fields_start: Offset of the fields after `prev`; -1 for a line in another JSON format.
-            path: The current file.
-            line_number: Line number, from 1.
-        """
-        if event == b"run_finished":
-            self.open_runs.pop(self.run_id, None)
-            is_intact = checksum_ok(line)
-            self.without_checksum += is_intact is None
-            if is_intact is False:
-                return edited(LinePosition(path, line_number))
-            return None
-        key = _invitation_key(line, fields_start)
-        if event == b"intent":
-            return self._record_intent(key, path, line_number)
-        return self._record_outcome(key, line, path, line_number)
-
-    def finish(self, last_position: LinePosition, *, torn: bool) -> VerificationError | None:
-        """Return an error if the last run or an intent is incomplete.
-
-        Args:
-            last_position: Position of the last line.
-            torn: Whether the last line is torn, which explains a run without an end.
-        """
-        count = len(self._open_intents)
-        if self.open_runs and not torn:
-            return VerificationError(
-                last_position,
-                Tampering.CUT_SHORT,
-                f"Run {next(iter(self.open_runs))} has no end and {pluralize(count, 'intent')} "
-                "without an outcome: it was killed, or lines were removed. The next sweep "
-                "resolves the intents of a killed run.",
-            )
-        if self._open_intents:
-            (run_id, _), (path, number) = next(iter(self._open_intents.items()))
-            return VerificationError(
-                LinePosition(path, number),
-                Tampering.WITHOUT_OUTCOME,
-                f"{pluralize(count, 'intent')} {plural_form(count, 'has', 'have')} no outcome; "
-                f"this is the first, of run {run_id}.",
-            )
-        return None
-
-    def warnings(self) -> Iterator[str]:
-        """Yield findings that are not errors, one sentence each."""
-        if self.unfinished:
-            runs = ", ".join(self.unfinished[-_MAX_NAMED_RUNS:])
-            count = len(self.unfinished)
-            have = plural_form(count, "has", "have")
-            yield f"{pluralize(count, 'run')} {have} no end although later runs follow: {runs}."
-        if self.without_checksum:
-            end = plural_form(self.without_checksum, "ends", "end")
-            yield f"{pluralize(self.without_checksum, 'run')} {end} with a line without a `seal`."
-        if self.recovered_elsewhere:
-            count = self.recovered_elsewhere
-            recover = plural_form(count, "recovers a run that is", "recover runs that are")
-            yield f"{pluralize(count, 'outcome')} {recover} not in these files."
-
-    def _record_intent(self, key: bytes, path: Path, line_number: int) -> VerificationError | None:
-        first_position = self._open_intents.setdefault((self.run_id, key), (path, line_number))
-        if first_position == (path, line_number):
-            return None
-        return VerificationError(
-            LinePosition(*first_position),
-            Tampering.WITHOUT_OUTCOME,
-            f"The intent is repeated in line {line_number} without an outcome in between.",
-        )
-
-    def _record_outcome(
-        self, key: bytes, line: bytes, path: Path, line_number: int
-    ) -> VerificationError | None:
-        if self._open_intents.pop((self.run_id, key), None) is not None:
-            return None
-        record = parse_record(line) or {}
-        recovers = record.get("recovers")
-        if isinstance(recovers, str):
-            if recovers not in self.known_runs:
-                self.recovered_elsewhere += 1
-                return None
-            if self._open_intents.pop((recovers, key), None) is not None:
-                return None
-        if _was_not_sent(record) or not self.open_runs.get(self.run_id, True):
-            return None
-        return VerificationError(
-            LinePosition(path, line_number),
-            Tampering.WITHOUT_INTENT,
-            "The outcome has no intent.",
-        )
-
-
-def _was_not_sent(record: Mapping[str, object]) -> bool:
-    """Return whether an outcome needs no intent: a stop prevented the request."""
-    return record.get("outcome") == Outcome.SKIPPED or record.get("attempts") == 0
-
-
-def _invitation_key(line: bytes, fields_start: int) -> bytes:
-    """Return bytes that identify an invitation: its ID, project ID, organization ID and source.
-
-    A user has the same ID in two organizations.
-    They are sliced from a line in this program's format, and built the same way for other lines.
-    """
-    if line.startswith(_ID_FIELD, fields_start):
-        end, source = line.find(_PROJECT_NAME_FIELD, fields_start), line.rfind(_SOURCE_FIELD)
-        org = line.find(_ORG_FIELD, end)
-        if fields_start < end < org < source:
-            return (
-                line[fields_start:end]
-                + line[org : line.find(b'"', org + len(_ORG_FIELD)) + 1]
-                + line[source : line.find(b'"', source + len(_SOURCE_FIELD)) + 1]
-            )
-    record = parse_record(line) or {}
-    names = ("invitation_id", "project_id", "org_id", "source")
-    return b"".join(b',"%b":%b' % (n.encode(), orjson.dumps(record.get(n))) for n in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +55,8 @@ class ChainStatus:
         last_hash: Hash of the last line, 64 hex digits, to compare with a copy kept elsewhere.
         error: The first damaged line; None if the logs are valid.
         warnings: Findings that are not errors, one sentence each.
+        logs: What is proven about each log; without the damaged one and those after it.
+        signed_runs: Number of runs with a checkpoint; its signature is only verified with a key.
     """
 
     lines: int
@@ -233,6 +64,8 @@ class ChainStatus:
     last_hash: str
     error: VerificationError | None
     warnings: tuple[str, ...]
+    logs: tuple[LogStatus, ...] = ()
+    signed_runs: int = 0
 
     @property
     def exit_code(self) -> ExitCode:
@@ -240,67 +73,242 @@ class ChainStatus:
         return ExitCode.DONE if self.error is None else ExitCode.REFUSED
 
 
-def verify(paths: Sequence[Path], *, continuation: bool = False) -> ChainStatus:
+def verify(
+    paths: Sequence[Path], *, continuation: bool = False, evidence: Evidence = NO_EVIDENCE
+) -> ChainStatus:
     """Verify the files up to the last line or the first damaged one.
 
-    Memory holds one block of lines, the open intents and the run IDs.
+    The order of the files is found by their hashes. Memory holds one block of lines, the open
+    intents and the run IDs.
 
     Args:
-        paths: The logs, oldest first (see `sort_by_start`). Each file starts a new chain with 64
-            zeros or continues the chain of the previous file.
-        continuation: Whether the first file continues the chain of a missing file. The `prev`
-            of its first line is then not checked.
+        paths: The files of one or more logs, in any order, compressed with gzip or not.
+        continuation: Whether the files before the first one of a log were left out on purpose.
+        evidence: What was kept elsewhere. With it, a log must be complete from its beginning.
 
     Raises:
         UsageError: A file cannot be read, or is given twice.
+        GuardRefused: The evidence is not valid.
     """
     reject_duplicates(paths)
-    verifier = _Verifier()
-    for number, path in enumerate(paths):
-        error = verifier.verify_file(path, continuation=continuation and number == 0)
-        if error is not None:
-            return verifier.result(error)
-    return verifier.result(verifier.finish())
+    verifier = _Verifier(evidence, continuation=continuation)
+    logs, without_lines = order_files(paths)
+    error = next((found for log in logs if (found := verifier.verify_log(log))), None)
+    for path in without_lines:
+        error = error or verifier.verify_file(path)
+    return verifier.result(error or verifier.finish())
 
 
 class _Verifier:
     """Verifies files line by line and keeps the state of the chain."""
 
-    def __init__(self) -> None:
+    def __init__(self, evidence: Evidence, *, continuation: bool) -> None:
         self._tracker = IntentTracker()
+        self._public_key = evidence.public_key
+        self._expected = evidence.expected()
+        self._is_strict = evidence != NO_EVIDENCE
+        self._continuation = continuation
         self._lines = 0
         self._prev = GENESIS_HASH.encode()
-        self._seq = 0
-        self._run_prefix = b""
-        self._run_id = ""
-        self._last_seqs: dict[str, int] = {}
         self._path = Path()
         self._line_number = 0
         self._previous_line: bytes | None = None
         self._torn_positions: list[LinePosition] = []
         self._error: VerificationError | None = None
+        self._end_error: VerificationError | None = None
+        self._logs: list[LogStatus] = []
+        self._first_paths: dict[str, Path] = {}
+        self._chain_start: int | None = 0  # lines before the log's first; None while unknown
+        self._proof: Proof | None = None
+        self._unsigned: tuple[LinePosition, str] | None = None  # a run's end without checkpoint
+        self._last_run = ""
+        self._signed_runs = 0
+        self._own_chains = 0
 
-    def verify_file(self, path: Path, *, continuation: bool) -> VerificationError | None:
+    # Files ------------------------------------------------------------------------------------
+
+    def verify_log(self, log: LogFiles) -> VerificationError | None:
+        """Verify the files of one log and return the first error."""
+        lines_before, self._proof = self._lines, None
+        previous: FileEnds | None = None
+        for files in log.chains:
+            for ends in files:
+                error = self._check_file(ends, previous) or self._start_file(
+                    ends, previous, is_linked=ends is not files[0]
+                )
+                error = error or self._explain_gap(self.verify_file(ends.path), ends, previous)
+                if error is not None:
+                    return error
+                previous = ends
+        error = self._end_log()
+        if error is None:
+            self._logs.append(self._log_status(log, lines_before))
+        return error
+
+    def _check_file(self, ends: FileEnds, previous: FileEnds | None) -> VerificationError | None:
+        """Return an error if the file is a copy, or its name contradicts the order."""
+        original = self._first_paths.setdefault(ends.first_hash, ends.path)
+        position = LinePosition(ends.path, 1)
+        run_id = ends.first.run_id if ends.first is not None else ""
+        if original != ends.path:
+            message = f"The file is a copy of {original}: run {run_id} already started there."
+            return VerificationError(position, Tampering.INSERTED, message, (run_id,))
+        if previous is None or ends.prev != previous.last_hash:
+            return None
+        name, name_before = RotatedName.of(ends.path), RotatedName.of(previous.path)
+        is_same_log = (ends.path.parent, name.log) == (previous.path.parent, name_before.log)
+        if not is_same_log or not _contradicts(name_before.age, name.age):
+            return None
+        message = (
+            f"The file continues {previous.path.name}, but its name is that of an older file: "
+            "files were renamed."
+        )
+        return VerificationError(position, Tampering.REORDERED, message, (run_id,))
+
+    def _start_file(
+        self, ends: FileEnds, previous: FileEnds | None, *, is_linked: bool
+    ) -> VerificationError | None:
+        """Set the hash that the first line of a file must contain as `prev`."""
+        first = ends.first
+        if is_linked or first is None:
+            return None
+        if previous is None:
+            self._start_log(first)
+            return None
+        if not ends.is_start:
+            return None
+        is_earlier_version = ends.log is None and previous.log is None
+        if self._is_strict or not (is_earlier_version or ends.is_new_log or previous.log is None):
+            return VerificationError(
+                LinePosition(ends.path, 1),
+                Tampering.INSERTED,
+                f"A second history begins here: the first line does not continue {previous.path}.",
+                (first.run_id,),
+            )
+        self._prev, self._chain_start = GENESIS_HASH.encode(), self._lines
+        self._own_chains += 1
+        return None
+
+    def _start_log(self, first: LineHeader) -> None:
+        """Start with the oldest file that is here, which may not be the log's first one."""
+        self._prev, self._chain_start = GENESIS_HASH.encode(), self._lines
+        is_rest = first.seq > 1 and first.event == CHECKPOINT_EVENT
+        may_be_missing = self._continuation or (not self._is_strict and (first.seq == 1 or is_rest))
+        if not may_be_missing or first.prev == GENESIS_HASH:
+            return
+        self._prev, self._chain_start = first.prev.encode(), None
+        if is_rest:
+            self._tracker.last_finished = RunState(first.run_id, first.seq - 1)
+        elif first.seq > 1:
+            self._tracker.start_run(RunState(first.run_id, first.seq - 1, from_start=False))
+
+    def _explain_gap(
+        self, error: VerificationError | None, ends: FileEnds, previous: FileEnds | None
+    ) -> VerificationError | None:
+        """Return the error with the files and runs that are affected."""
+        if error is None or error.kind is not Tampering.REMOVED or error.position.line != 1:
+            return error if error is None or error.runs else self._with_run(error)
+        run_id = ends.first.run_id if ends.first is not None else ""
+        if previous is None:
+            message = (
+                "The log begins after a file that is not here. Pass --continuation if it was left "
+                f"out on purpose. The first run here is {run_id}."
+            )
+            return replace(error, message=message, runs=(run_id,))
+        message = (
+            f"The file does not continue {previous.path}: a file between them is missing, or the "
+            f"end of {previous.path.name} was cut off or changed. The last run before the gap is "
+            f"{self._last_run}, the first one after it {run_id}."
+        )
+        return replace(error, message=message, runs=(self._last_run, run_id))
+
+    def _with_run(self, error: VerificationError) -> VerificationError:
+        run_id = self._tracker.current.run_id or self._last_run
+        return replace(error, runs=(run_id,) if run_id else ())
+
+    def verify_file(self, path: Path) -> VerificationError | None:
         """Verify one file and return its first error."""
         self._path, self._line_number, self._previous_line = path, 0, None
-        with open_log(path) as file:
-            self._start_file(LineHeader.parse(file.readline()), continuation=continuation)
-            file.seek(0)
-            while block := file.readlines(READ_BLOCK_BYTES):
-                lines = iter(block)
-                for line in lines:
-                    if line[-1:] != b"\n":
-                        return self._check_file_end(line)
-                    self._line_number += 1
-                    if not self._check_line(line[:-1]):
-                        rest = (each.removesuffix(b"\n") for each in chain(lines, file))
-                        return self._diagnose(line[:-1], rest)
-            return self._check_file_end(b"")
+        try:
+            with open_log(path) as file:
+                while block := file.readlines(READ_BLOCK_BYTES):
+                    lines = iter(block)
+                    for line in lines:
+                        if line[-1:] != b"\n":
+                            return self._check_file_end(line)
+                        self._line_number += 1
+                        if not self._check_line(line[:-1]):
+                            rest = (each.removesuffix(b"\n") for each in chain(lines, file))
+                            return self._diagnose(line[:-1], rest)
+                return self._check_file_end(b"")
+        except GuardRefused:
+            return VerificationError(
+                LinePosition(path, self._line_number + 1),
+                Tampering.CUT_SHORT,
+                "The compressed file is damaged from here on.",
+            )
+
+    def _end_log(self) -> VerificationError | None:
+        """Return an error that is known only after the last file of a log, if it is damage."""
+        last_position = LinePosition(self._path, self._line_number)
+        is_torn = last_position in self._torn_positions
+        error = self._tracker.end_log(last_position, torn=is_torn)
+        self._end_error = self._end_error or error
+        unsigned, self._unsigned = self._unsigned, None
+        if unsigned is not None:
+            return _without_checkpoint(*unsigned)
+        is_signed = self._proof is not None and self._proof.lines == self._lines
+        if self._public_key is None or error is not None or is_signed:
+            return None
+        return VerificationError(
+            last_position,
+            Tampering.UNSIGNED,
+            f"The end of the log is not signed: run {self._last_run} was killed, or lines were "
+            "removed.",
+            (self._last_run,),
+        )
 
     def finish(self) -> VerificationError | None:
         """Return the error that is known only after the last file, if any."""
-        last_position = LinePosition(self._path, self._line_number)
-        return self._tracker.finish(last_position, torn=last_position in self._torn_positions)
+        if self._end_error is not None:
+            return self._end_error
+        if (error := self._tracker.finish()) is not None:
+            return error
+        for hash_value, what in self._expected.items():
+            return VerificationError(
+                LinePosition(self._path, self._line_number),
+                Tampering.REMOVED,
+                f"The logs do not contain {what}, {hash_value.decode()}: lines or files at the "
+                "end are missing, or the log was rewritten.",
+                (self._last_run,),
+            )
+        return None
+
+    def _log_status(self, log: LogFiles, lines_before: int) -> LogStatus:
+        files = tuple(log.files)
+        proof = self._proof
+        beginning = "begins with the first line of the log"
+        if not files[0].is_start:
+            beginning = "begins after a file that is not here"
+            if self._chain_start is not None and self._chain_start < lines_before:
+                missing = pluralize(lines_before - self._chain_start, "line")
+                beginning += f", with {missing}"
+        end = "the end is not proven: later lines or files may be missing"
+        after = self._lines - proof.lines if proof is not None else 0
+        if proof is not None:
+            end = f"the end is proven by {proof.what}"
+        if proof is not None and after:
+            are = plural_form(after, "is", "are")
+            end = f"{pluralize(after, 'line')} after {proof.what} {are} not proven"
+        return LogStatus(
+            name=log.name,
+            files=tuple(each.path for each in files),
+            lines=self._lines - lines_before,
+            last_hash=self._prev.decode(),
+            beginning=beginning,
+            end=end,
+            is_end_proven=proof is not None and not after,
+        )
 
     def result(self, error: VerificationError | None) -> ChainStatus:
         return ChainStatus(
@@ -309,32 +317,11 @@ class _Verifier:
             last_hash=self._prev.decode(),
             error=error,
             warnings=tuple(self._warnings()),
+            logs=tuple(self._logs),
+            signed_runs=self._signed_runs,
         )
 
-    def _start_file(self, first: LineHeader | None, *, continuation: bool) -> None:
-        """Set the hash that the first line of a file must contain as `prev`."""
-        if first is None:
-            return
-        if continuation:
-            self._prev = first.prev.encode()
-            if first.seq > 1:
-                self._start_run(first.run_id, first.run_id, first.seq - 1, from_start=False)
-        elif first.prev.encode() != self._prev:
-            self._prev = GENESIS_HASH.encode()
-
-    def _start_run(self, run_id: str, group_id: str, seq: int, *, from_start: bool = True) -> None:
-        is_other_command = group_id != self._tracker.group_id
-        self._tracker.start_run(run_id, group_id, from_start=from_start)
-        self._select_run(run_id, seq)
-        if is_other_command:
-            self._last_seqs.clear()
-
-    def _select_run(self, run_id: str, seq: int) -> None:
-        """Make this run the one of the current line; its last line was number `seq`."""
-        self._last_seqs[self._run_id] = self._seq
-        self._run_id = self._tracker.run_id = run_id
-        self._run_prefix = b'","run_id":%b,"seq":' % to_json(run_id)
-        self._seq = seq
+    # Lines ------------------------------------------------------------------------------------
 
     def _check_line(self, line: bytes) -> bool:
         """Return whether a line is valid, and update the state.
@@ -342,8 +329,9 @@ class _Verifier:
         The chain fields of a line in this program's format are compared as bytes, which is
         several times faster than parsing the line. The hash covers the other fields.
         """
-        seq = self._seq + 1
-        expected_start = b'%b%d,"event":"' % (self._run_prefix, seq)
+        run = self._tracker.current
+        seq = run.seq + 1
+        expected_start = b'%b%d,"event":"' % (run.prefix, seq)
         start = _TS_BYTES + len(expected_start)
         end = line.find(b'"', start)
         fields_start = end + _PREV_FIELD_BYTES
@@ -351,60 +339,117 @@ class _Verifier:
             line[_TS_BYTES:start] == expected_start
             and line[end:fields_start] == _PREV_FIELD % self._prev
         ):
-            self._seq = seq
+            run.seq = seq
             event = line[start:end]
-        elif (header := LineHeader.parse(line)) is not None and self._starts_or_continues(header):
+        elif self._switch_run(line):
+            return self._check_line(line)
+        elif (header := LineHeader.parse(line)) is not None and self._starts_or_continues(
+            header, line
+        ):
             event, fields_start = header.event.encode(), -1
         else:
+            return False
+        if self._unsigned is not None and event != _CHECKPOINT:
+            self._error = _without_checkpoint(*self._unsigned)
+            return False
+        if event in TRACKED_EVENTS and not self._track(event, line, fields_start):
             return False
         self._prev = sha256(line).hexdigest().encode()
         self._previous_line = line
         self._lines += 1
-        if event in TRACKED_EVENTS:
-            self._error = self._tracker.record(
-                event, line, fields_start, self._path, self._line_number
-            )
-            return self._error is None
+        if self._expected and (what := self._expected.pop(self._prev, None)) is not None:
+            self._proof = Proof(what, self._lines)
         return True
 
-    def _starts_or_continues(self, header: LineHeader) -> bool:
-        """Return whether a line starts a run or continues one of the current command.
+    def _track(self, event: bytes, line: bytes, fields_start: int) -> bool:
+        """Update the state of the run; return whether the line is valid."""
+        if event == _CHECKPOINT:
+            self._error = self._check_note(line)
+            return self._error is None
+        self._last_run = self._tracker.current.run_id
+        self._error = self._tracker.record(event, line, fields_start, self._path, self._line_number)
+        if event == b"run_finished" and self._public_key is not None:
+            self._unsigned = (LinePosition(self._path, self._line_number), self._last_run)
+        return self._error is None
 
-        A line of another run of the command comes here, and one in another JSON format.
-        """
+    def _switch_run(self, line: bytes) -> bool:
+        """Make the line's run the current one if it is another open run of the same group."""
+        prefix = line[_TS_BYTES : line.find(_SEQ_FIELD, _TS_BYTES) + len(_SEQ_FIELD)]
+        run = self._tracker.open_by_prefix.get(prefix)
+        if run is None or run is self._tracker.current:
+            return False
+        self._tracker.current = run
+        return True
+
+    def _starts_or_continues(self, header: LineHeader, line: bytes) -> bool:
+        """Return whether a line starts a run, or continues it in another JSON format."""
+        tracker = self._tracker
         if header.prev.encode() != self._prev:
             return False
-        tracker = self._tracker
-        unfinished = tracker.run_id in tracker.open_runs
-        if header.seq == 1 and not (unfinished and header.run_id == tracker.run_id):
+        if header.event == CHECKPOINT_EVENT:
+            run = tracker.last_finished
+            return (header.run_id, header.seq) == (run.run_id, run.seq + 1)
+        tracker.last_finished = NO_RUN
+        known = tracker.open_runs.get(header.run_id)
+        if header.seq == 1 and known is None:
             self._error = tracker.repeated_run_error(header.run_id, self._path, self._line_number)
             if self._error is None:
-                self._start_run(header.run_id, header.group_id, 1)
+                group_id = (parse_record(line) or {}).get("group_id")
+                tracker.start_run(RunState(header.run_id, 1, group_id=group_id))
+                self._last_run = header.run_id
             return self._error is None
-        if header.seq != self._expected_seq(header.run_id):
+        if known is None or header.seq != known.seq + 1:
             return False
-        self._select_run(header.run_id, header.seq)
+        known.seq += 1
+        tracker.current = known
         return True
 
-    def _expected_seq(self, run_id: str) -> int | None:
-        """Return the number of the next line of a run; None if it is not of this command."""
-        if run_id == self._run_id:
-            return self._seq + 1
-        last = self._last_seqs.get(run_id)
-        return None if last is None else last + 1
+    def _check_note(self, line: bytes) -> VerificationError | None:
+        """Return an error if a checkpoint is not that of the line before, or is not signed."""
+        position = LinePosition(self._path, self._line_number)
+        run, note = self._tracker.last_finished, (parse_record(line) or {}).get("note")
+        try:
+            noted = checkpoint.parse(note if isinstance(note, str) else "")
+        except ValueError:
+            return edited(position)
+        if not self._is_note_of_last_line(noted, run):
+            message = "The checkpoint is not the one of the line before."
+            return VerificationError(position, Tampering.EDITED, message, (run.run_id,))
+        if self._public_key is not None:
+            if not checkpoint.is_signed_by(str(note), self._public_key):
+                message = f"The checkpoint of run {run.run_id} is not signed with the public key."
+                return VerificationError(position, Tampering.UNSIGNED, message, (run.run_id,))
+            self._proof = Proof(f"the checkpoint of run {run.run_id}", self._lines + 1)
+        elif self._proof is not None and self._proof.lines == self._lines:
+            self._proof = self._proof._replace(lines=self._lines + 1)
+        self._unsigned = None
+        self._signed_runs += 1
+        self._tracker.last_finished = NO_RUN
+        return None
+
+    def _is_note_of_last_line(self, noted: Checkpoint, run: RunState) -> bool:
+        start = self._lines - noted.lines
+        if self._chain_start is None:
+            self._chain_start = start
+        return (
+            noted.last_hash.encode() == self._prev
+            and noted.run_id == run.run_id
+            and start == self._chain_start
+        )
 
     def _diagnose(self, line: bytes, rest: Iterator[bytes]) -> VerificationError:
         position = LinePosition(self._path, self._line_number)
         if self._error is not None:
             return mismatch_with_next_line(position, line, rest) or self._error
-        tracker, header = self._tracker, LineHeader.parse(line)
-        run_id = tracker.run_id
-        if header is not None and self._expected_seq(header.run_id) is not None:
-            run_id = header.run_id  # another run of the same command
+        tracker = self._tracker
+        header = LineHeader.parse(line)
+        run = tracker.open_runs.get(header.run_id if header else "", tracker.current)
+        if run is NO_RUN:
+            run = tracker.last_finished
         expected = ExpectedLine(
             self._prev.decode(),
-            run_id,
-            self._expected_seq(run_id) or 1,
+            run.run_id,
+            run.seq + 1,
             self._previous_line,
             tracker.known_runs,
         )
@@ -426,5 +471,24 @@ class _Verifier:
         for position in self._torn_positions:
             yield f"{position}: the line is torn, as after a crash. No deletion depends on it."
         yield from self._tracker.warnings()
+        if self._own_chains:
+            chains = pluralize(self._own_chains + 1, "file")
+            yield f"{chains} start a chain of their own: the order between them is not proven."
         if not self._lines and not self._line_number:
             yield "The audit log is empty."
+
+
+def _contradicts(before: tuple[int, int] | None, after: tuple[int, int] | None) -> bool:
+    """Return whether the names of two rotated files say that the second one is older.
+
+    A file without a suffix is the newest. Numbers cannot be compared with dates.
+    """
+    if before is None:
+        return after is not None
+    return after is not None and (before[0] == 0) == (after[0] == 0) and after < before
+
+
+def _without_checkpoint(position: LinePosition, run_id: str) -> VerificationError:
+    return VerificationError(
+        position, Tampering.UNSIGNED, f"The end of run {run_id} has no checkpoint.", (run_id,)
+    )

@@ -1,22 +1,34 @@
-"""Commands `audit verify` and `audit show`."""
+"""Commands `audit verify`, `audit show` and `audit keygen`."""
 
+import csv
 import sys
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import orjson
 import typer
 
-from invite_sweeper.audit import read_runs, sort_by_start
+from invite_sweeper.audit import read_runs
+from invite_sweeper.audit.checkpoint import MAX_NOTE_BYTES
+from invite_sweeper.audit.evidence import Evidence
 from invite_sweeper.audit.history import missing_shards
+from invite_sweeper.audit.ordering import in_order
 from invite_sweeper.audit.paths import DEFAULT_LOG
-from invite_sweeper.audit.reader import LineFilter, filter_records
+from invite_sweeper.audit.reader import LineFilter, filter_lines
+from invite_sweeper.audit.record import Record, line_hash
+from invite_sweeper.audit.verify import ChainStatus
 from invite_sweeper.audit.verify import verify as verify_logs
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.options import Output, OutputOption, offline
+from invite_sweeper.errors import UsageError
+from invite_sweeper.keys import read_public_key, write_key_pair
+from invite_sweeper.models import Outcome
 from invite_sweeper.report.tables import LineTable
-from invite_sweeper.text import pluralize
+from invite_sweeper.restore.deletions import RestoreOutcome
+from invite_sweeper.text import neutralize_formula, pluralize
 
 audit_app = typer.Typer(
     help="Read and verify an audit log.", no_args_is_help=True, rich_markup_mode=None
@@ -24,56 +36,151 @@ audit_app = typer.Typer(
 app = typer.Typer(rich_markup_mode=None)
 app.add_typer(audit_app, name="audit")
 
+_HASH_DIGITS: Final = 64
+
 
 @audit_app.command()
 @offline
 def verify(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="Audit logs, including rotated ones.")
+        list[Path],
+        typer.Argument(metavar="FILE", help="Audit logs, including rotated ones, in any order."),
     ],
+    expect_head: Annotated[
+        str | None,
+        typer.Option(
+            "--expect-head",
+            metavar="HASH",
+            help="A last hash that was kept elsewhere; the log must still contain it.",
+        ),
+    ] = None,
+    public_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--public-key", metavar="FILE", help="The end of every run must be signed by this key."
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="FILE",
+            help="What a run wrote with --checkpoint-file; the log must still contain it.",
+        ),
+    ] = None,
     continuation: Annotated[
         bool,
         typer.Option(
-            "--continuation", help="The first file continues the chain of an omitted one."
+            "--continuation", help="The files before the first one were left out on purpose."
         ),
     ] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Verify the hash chain, and that every intent has an outcome.
+    """Verify the hash chain over all files, and that every intent has an outcome.
 
-    Exit code 0: the logs are sound; a torn last line is only a warning. Exit code 3: they are
-    damaged or incomplete, and the first wrong line is named.
+    Says what the files prove about the beginning and the end of the log. Exit code 0: the logs
+    are sound; a torn last line is only a warning. Exit code 3: they are damaged or incomplete,
+    and the first wrong line is named.
 
     Example: invite-sweeper audit verify audit/invite-sweeper.jsonl
     """
-    paths = sort_by_start(files)
-    status = verify_logs(paths, continuation=continuation)
-    if status.error is None and (missing := missing_shards(read_runs(*paths))):
+    evidence = Evidence(
+        head=None if expect_head is None else _parse_hash(expect_head),
+        public_key=None if public_key is None else read_public_key(public_key),
+        note=None if checkpoint is None else _read_note(checkpoint),
+    )
+    status = verify_logs(files, continuation=continuation, evidence=evidence)
+    if status.error is None and (missing := missing_shards(read_runs(*in_order(files)))):
         typer.echo(f"Warning: the logs of shard {', '.join(missing)} are missing.", err=True)
     for warning in status.warnings:
         typer.echo(f"Warning: {warning}", err=True)
     if output is Output.JSON:
-        error = status.error
-        report = {
-            "sound": error is None,
-            "lines": status.lines,
-            "runs": status.runs,
-            "last_hash": status.last_hash,
-            "warnings": status.warnings,
-            "file": str(error.position.path) if error else None,
-            "line": error.position.line if error else None,
-            "damage": str(error.kind) if error else None,
-            "what": error.message if error else None,
-        }
-        sys.stdout.buffer.write(orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE))
+        sys.stdout.buffer.write(_to_json(status))
     elif status.error is None:
         lines, runs = pluralize(status.lines, "line"), pluralize(status.runs, "run")
         typer.echo(f"Sound: {lines} of {runs}.")
+        for log in status.logs:
+            typer.echo(f"{log.name}: {log.beginning}; {log.end}.")
         typer.echo(f"Last hash {status.last_hash}")
     else:
         error = status.error
         typer.echo(f"{error.position.path}:{error.position.line}: {error.kind}: {error.message}")
     raise typer.Exit(int(status.exit_code))
+
+
+def _to_json(status: ChainStatus) -> bytes:
+    error = status.error
+    report = {
+        "sound": error is None,
+        "lines": status.lines,
+        "runs": status.runs,
+        "last_hash": status.last_hash,
+        "warnings": status.warnings,
+        "file": str(error.position.path) if error else None,
+        "line": error.position.line if error else None,
+        "damage": str(error.kind) if error else None,
+        "what": error.message if error else None,
+        "affected_runs": error.runs if error else (),
+        "logs": [
+            {
+                "name": log.name,
+                "files": [str(path) for path in log.files],
+                "lines": log.lines,
+                "last_hash": log.last_hash,
+                "beginning": log.beginning,
+                "end": log.end,
+                "end_proven": log.is_end_proven,
+            }
+            for log in status.logs
+        ],
+    }
+    return orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _parse_hash(text: str) -> str:
+    digits = text.strip().lower()
+    if len(digits) != _HASH_DIGITS or set(digits) - set("0123456789abcdef"):
+        raise UsageError(
+            "--expect-head is not a hash.", hint=f"Pass the {_HASH_DIGITS} digits of a last hash."
+        )
+    return digits
+
+
+def _read_note(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_NOTE_BYTES + 1).decode("utf-8", "replace")
+    except OSError as error:
+        raise UsageError(f"The checkpoint {path} cannot be read: {error.strerror}.") from None
+
+
+@audit_app.command()
+@offline
+def keygen(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="PATH", help="The private key; the other is PATH.pub.")
+    ],
+) -> None:
+    """Make the key pair with which runs sign their end.
+
+    Keep the private key away from the audit log, and the public key with the auditor.
+
+    Example: invite-sweeper audit keygen --out signing-key.pem
+    """
+    public_path = write_key_pair(out)
+    typer.echo(f"Private key: {out} (for `audit.signing_key_env`)")
+    typer.echo(f"Public key: {public_path} (for `audit verify --public-key`)")
+
+
+class ShowOutput(StrEnum):
+    """The format of `audit show`."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+
+
+_OUTCOMES: Final = tuple(dict.fromkeys(each.value for each in (*Outcome, *RestoreOutcome)))
 
 
 @audit_app.command()
@@ -99,15 +206,32 @@ def show(
             formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="Records of this day in UTC."
         ),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Records from this date (UTC) or RFC 3339 instant on."),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Records up to this date, or before this instant."),
+    ] = None,
     event: Annotated[
         str | None, typer.Option(metavar="NAME", help="planned, intent, outcome, …")
     ] = None,
-    output: OutputOption = Output.TEXT,
+    output: Annotated[
+        ShowOutput,
+        typer.Option("--output", help="Format of the result on stdout.", case_sensitive=False),
+    ] = ShowOutput.TEXT,
 ) -> None:
-    """Show records of audit logs, as a table or as JSON lines.
+    """Show records of audit logs: as a table, as JSON lines or as CSV.
 
-    Example: invite-sweeper audit show --outcome failed --day 2026-11-25
+    JSON lines and CSV have the SHA-256 of each line of the log, `line_sha256`.
+
+    Example: invite-sweeper audit show --outcome deleted --since 2026-11-01 --until 2026-11-30
     """
+    if outcome is not None and outcome not in _OUTCOMES:
+        raise UsageError(
+            f"--outcome {outcome!r} is not an outcome.", hint=f"Use one of {', '.join(_OUTCOMES)}."
+        )
     line_filter = LineFilter(
         run=run,
         project=project,
@@ -115,13 +239,77 @@ def show(
         outcome=outcome,
         day=day.date() if day is not None else None,
         event=event,
+        since=None if since is None else _parse_time("--since", since, end_of_day=False),
+        until=None if until is None else _parse_time("--until", until, end_of_day=True),
     )
-    records = filter_records(sort_by_start(files or [DEFAULT_LOG]), line_filter)
-    if output is Output.JSON:
-        for record in records:
-            sys.stdout.buffer.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+    lines = filter_lines(in_order(files or [DEFAULT_LOG]), line_filter)
+    if output is ShowOutput.TEXT:
+        table = LineTable(stdout_console())
+        for record, _ in lines:
+            table.add(record)
+        table.close()
         return
-    table = LineTable(stdout_console())
-    for record in records:
-        table.add(record)
-    table.close()
+    render = _json_lines if output is ShowOutput.JSON else _csv_lines
+    for data in render(lines):
+        sys.stdout.buffer.write(data)
+
+
+def _parse_time(option: str, text: str, *, end_of_day: bool) -> datetime:
+    """Return an instant; a date is the beginning of the day in UTC, or the end of it."""
+    try:
+        if len(text) == len("2026-11-25"):
+            day = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
+            return day + timedelta(days=end_of_day)
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise UsageError(
+        f"{option} {text!r} is not a date or an instant.",
+        hint="Write a date such as 2026-11-25, or an instant such as 2026-11-25T01:00:00Z.",
+    )
+
+
+def _json_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
+    for record, line in lines:
+        fields = {**record, "line_sha256": line_hash(line)}
+        yield orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+
+
+_CSV_COLUMNS: Final = (
+    *("ts", "run_id", "seq", "event", "invitation_id", "project_id", "project_name", "org_id"),
+    *("username", "roles", "inviter", "created_at", "expires_at", "age_days", "source", "status"),
+    *("rule", "outcome", "attempts", "http_status", "error_code", "duration_ms", "prev"),
+)
+
+
+class _Echo:
+    """A file for `csv.writer` that returns each row instead of writing it."""
+
+    def write(self, row: str) -> str:
+        return row
+
+
+def _csv_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
+    """Yield a header and a row for each record; fields without a column are in `other`."""
+    writer = csv.writer(_Echo())
+
+    def row(cells: Iterable[str]) -> bytes:
+        text: str = writer.writerow(list(cells))
+        return text.encode("utf-8", "backslashreplace")
+
+    yield row((*_CSV_COLUMNS, "other", "line_sha256"))
+    for record, line in lines:
+        other = {name: value for name, value in record.items() if name not in _CSV_COLUMNS}
+        cells = [_cell(record.get(name)) for name in _CSV_COLUMNS]
+        yield row((*cells, _cell(other or None), line_hash(line)))
+
+
+def _cell(value: object) -> str:
+    """Return the text of a value: lists of texts separated by spaces, other values as JSON."""
+    if value is None or isinstance(value, str):
+        return neutralize_formula(value or "")
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return neutralize_formula(" ".join(value))
+    return orjson.dumps(value).decode()

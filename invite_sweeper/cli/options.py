@@ -128,6 +128,21 @@ AcceptPopulation: TypeAlias = Annotated[
     ),
 ]
 
+CheckpointFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint-file",
+        help="Write the signed end of the run here, too; not on the audit log's disk.",
+        metavar="PATH",
+    ),
+]
+NewLog: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--new-log", help="Start a new audit log: its earlier files are not here, on purpose."
+    ),
+]
+
 DEFAULT_POLICY = Path("config/policy.yaml")
 DEFAULT_BASE_URL = "https://cloud.mongodb.com"
 DEFAULT_PLAN_MAX_AGE = "24h"
@@ -191,3 +206,5 @@ class RunOptions(NamedTuple):
     quiet: bool = False
     verbose: bool = False
     quiet_progress: bool = False
+    checkpoint_file: Path | None = None
+    new_log: bool = False

@@ -22,6 +22,7 @@ from invite_sweeper import __version__
 from invite_sweeper.atlas import parse_base_url, read_credentials
 from invite_sweeper.atlas.client import connect_for_run
 from invite_sweeper.audit import AuditLog, LogPath, RunLock, open_intents, sort_by_start
+from invite_sweeper.audit.head import find_log
 from invite_sweeper.cli import console
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.console import run_async, stdout_console
@@ -37,6 +38,7 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.streams import print_error as explain
 from invite_sweeper.errors import ExitCode, RunStatus
+from invite_sweeper.keys import read_signing_key
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Execution, loader
 from invite_sweeper.restore import (
@@ -100,6 +102,14 @@ def restore(
             "--credentials", help="Name of the credentials in the policy.", metavar="NAME"
         ),
     ] = None,
+    signing_key_env: Annotated[
+        str | None,
+        typer.Option(
+            "--signing-key-env",
+            help="The variable with the key that signs the end, as in the policy.",
+            metavar="NAME",
+        ),
+    ] = None,
     deadline: Annotated[
         str | None,
         typer.Option(
@@ -134,7 +144,9 @@ def restore(
         quiet=quiet,
         verbose=verbose,
     )
-    deletions = Deletions(files, run, username, credentials, include_recovered, max_invitations)
+    deletions = Deletions(
+        files, run, username, credentials, include_recovered, max_invitations, signing_key_env
+    )
     with errors_as_json(output):
         raise typer.Exit(run_restore(deletions, options))
 
@@ -269,6 +281,7 @@ class Deletions(NamedTuple):
         credentials: The name of the credentials in the policy and the environment.
         include_recovered: Also restore deletions that Atlas did not confirm.
         max_invitations: More users to invite are refused.
+        signing_key_env: The variable with the key that signs the end of the restore.
     """
 
     files: Sequence[Path]
@@ -277,6 +290,7 @@ class Deletions(NamedTuple):
     credentials: str | None
     include_recovered: bool = False
     max_invitations: int = MAX_INVITATIONS
+    signing_key_env: str | None = None
 
 
 def run_restore(
@@ -303,9 +317,11 @@ class _RestoreSession:
         self._execution = loader.with_deadline(Execution(), options.deadline)
         self._base_url = parse_base_url(options.base_url)
         self._credentials = read_credentials(environment, suffix=deletions.credentials or "")
+        variable = deletions.signing_key_env
+        self._signing_key = read_signing_key(environment, variable) if variable else None
         self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self._files = sort_by_start(deletions.files)
-        self._log_path = LogPath.from_option(options.audit_log, str(self._files[-1]))
+        self._log_path = LogPath.from_option(options.audit_log, find_log(self._files[-1]))
         self._log = console.configure_logging(quiet=options.quiet, verbose=options.verbose)
         self._stop = StopRequest()
         self._last_resort = LastResort(
@@ -323,7 +339,13 @@ class _RestoreSession:
         ):
             report = self._read_deletions()
             path = self._log_path.path_of_run(now=self._now, run_id=self._run_id)
-            audit = AuditLog.open(path, run_id=self._run_id, clock=partial(datetime.now, UTC))
+            audit = AuditLog.open(
+                path,
+                run_id=self._run_id,
+                clock=partial(datetime.now, UTC),
+                log_path=self._log_path,
+                signing_key=self._signing_key,
+            )
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(audit.close)
                 report.audit_log = str(audit.path)

@@ -20,6 +20,7 @@ from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
 from invite_sweeper.cli.streams import print_error as explain
 from invite_sweeper.errors import AuditLogError, RunError
+from invite_sweeper.files import replace_file
 from invite_sweeper.models import Logger
 from invite_sweeper.policy import Limits, Notification
 from invite_sweeper.report.metrics import push, write_textfile
@@ -230,6 +231,19 @@ def report_saved_plan(options: RunOptions, plan: Path, log: Logger) -> None:
         lines += [f"  Delete what it lists: {apply}"] if options.dry_run else []
         for line in lines:
             stdout_console().print(Text(escape_unprintable(line)), soft_wrap=True)
+
+
+def write_checkpoint(path: Path | None, note: str | None) -> tuple[str, ...]:
+    """Write the checkpoint of the last run to a file of its own; return error messages."""
+    if path is None:
+        return ()
+    if note is None:
+        return (f"The checkpoint {path} was not written: no run was signed.",)
+    try:
+        replace_file(path, note.encode())
+    except OSError as error:
+        return (f"The checkpoint {path} was not written: {error.strerror or error}.",)
+    return ()
 
 
 async def notify_start(

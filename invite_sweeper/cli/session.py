@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from invite_sweeper.atlas import (
     Credentials,
     RateLimitedAtlasClient,
@@ -20,6 +22,7 @@ from invite_sweeper.atlas import (
 )
 from invite_sweeper.atlas.client import connect_for_run
 from invite_sweeper.audit import AuditLog, LogPath, RunLock
+from invite_sweeper.audit.checkpoint import is_checkpoint
 from invite_sweeper.audit.lock import holder_path
 from invite_sweeper.cli import console, results
 from invite_sweeper.cli.console import run_async
@@ -30,7 +33,8 @@ from invite_sweeper.cli.results import CommandReport
 from invite_sweeper.cli.run_setup import CommandContext, CommandSetup, RunPart
 from invite_sweeper.cli.streams import audit_copy_stream
 from invite_sweeper.errors import Interrupted, UsageError
-from invite_sweeper.files import check_distinct_files, check_replaceable
+from invite_sweeper.files import check_distinct_files, check_replaceable, check_writable
+from invite_sweeper.keys import read_signing_key
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.redaction import SECRETS
@@ -143,7 +147,12 @@ class _SweepSession:
             else None
         )
         self._population = population_settings(options, self._policy, environment, self._shard)
-        outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
+        self._signing_key = _read_signing_key(options, self._policy, environment)
+        outputs = {
+            "--out": options.out,
+            "--metrics-file": options.metrics_file,
+            "--checkpoint-file": options.checkpoint_file,
+        }
         if self._population is not None:
             sample = self._population.path(self._now, new_run_id(self._now))
             outputs[self._population.label] = sample
@@ -152,6 +161,9 @@ class _SweepSession:
         check_replaceable("--out", options.out, "a saved plan", is_ours=saved_plan.is_plan)
         check_replaceable(
             "--metrics-file", options.metrics_file, "a metrics file", is_ours=metrics.is_textfile
+        )
+        check_replaceable(
+            "--checkpoint-file", options.checkpoint_file, "a checkpoint", is_ours=is_checkpoint
         )
         if self._population is not None:
             label, path = self._population.label, outputs[self._population.label]
@@ -180,6 +192,8 @@ class _SweepSession:
         ):
             if self._options.out is not None:
                 saved_plan.check_writable(self._options.out)
+            if self._options.checkpoint_file is not None:
+                check_writable(self._options.checkpoint_file, "The checkpoint")
             limit_s = min(NOTIFICATION_LIMIT_S, self._last_resort.left_s)
             start = results.notify_start(self._policy.notify, self._environment, limit_s)
             with suppress(Interrupted):  # the run records the stop
@@ -188,6 +202,8 @@ class _SweepSession:
                 self._log.warning(warning)
             report = await self._run_group()
             self._last_resort.result_known(report.summary.exit_code)
+            note = report.summary.checkpoint
+            self._warn(results.write_checkpoint(self._options.checkpoint_file, note))
             self._warn(tuple(results.failure_messages(self._options, report)))
             results.report_command(self._options, report)
             if self._options.out is not None and report.plan_saved:
@@ -235,7 +251,9 @@ class _SweepSession:
             group = RunGroup(runs, setup.group_config(audit, self._stop), self._stop)
             ended = await group.run()
         summary = replace(
-            merge_summaries([each.summary for each in ended]), audit_last_hash=audit.last_hash
+            merge_summaries([each.summary for each in ended]),
+            audit_last_hash=audit.last_hash,
+            checkpoint=audit.checkpoint,
         )
         if population is not None:
             self._report_population(population)
@@ -292,7 +310,15 @@ class _SweepSession:
 
     def _open_log(self, path: Path, run_id: str) -> AuditLog:
         copy = audit_copy_stream() if self._log_path.copy_to_stdout else None
-        audit = AuditLog.open(path, run_id=run_id, clock=partial(datetime.now, UTC), copy=copy)
+        audit = AuditLog.open(
+            path,
+            run_id=run_id,
+            clock=partial(datetime.now, UTC),
+            copy=copy,
+            log_path=self._log_path,
+            new_log=self._options.new_log,
+            signing_key=self._signing_key,
+        )
         if audit.torn_copy is not None:
             self._log.warning("a torn last line was moved to a file", file=str(audit.torn_copy))
         return audit
@@ -349,6 +375,25 @@ class _SweepSession:
     def _warn(self, messages: tuple[str, ...]) -> None:
         for message in messages:
             self._log.warning(message)
+
+
+def _read_signing_key(
+    options: RunOptions, policy: Policy, environment: Mapping[str, str]
+) -> Ed25519PrivateKey | None:
+    """Return the key that signs the runs; None if the policy names none.
+
+    Raises:
+        UsageError: The key is missing or not valid, or `--checkpoint-file` is used without one.
+    """
+    variable = policy.audit.signing_key_env
+    if variable is not None:
+        return read_signing_key(environment, variable)
+    if options.checkpoint_file is not None:
+        raise UsageError(
+            "--checkpoint-file needs a signing key.",
+            hint="Set audit: {signing_key_env: NAME} in the policy.",
+        )
+    return None
 
 
 def _check_accept_policy(options: RunOptions, policy: Policy, log_path: LogPath) -> None:

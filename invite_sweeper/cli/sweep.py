@@ -12,9 +12,11 @@ from invite_sweeper.cli.options import (
     AcceptPopulation,
     AuditPath,
     BaseUrl,
+    CheckpointFile,
     Deadline,
     DetailedExitCode,
     MetricsFile,
+    NewLog,
     Output,
     OutputOption,
     PlanMaxAge,
@@ -63,6 +65,8 @@ def sweep(
     metrics_file: MetricsFile = None,
     pushgateway: Pushgateway = None,
     deadline: Deadline = None,
+    checkpoint_file: CheckpointFile = None,
+    new_log: NewLog = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -101,6 +105,8 @@ def sweep(
         deadline=deadline,
         quiet=quiet,
         verbose=verbose,
+        checkpoint_file=checkpoint_file,
+        new_log=new_log,
     )
     raise typer.Exit(run_session(options))
 

@@ -241,6 +241,16 @@ class AuditSettings(StrictModel):
         ),
         examples=["population-{date}.csv"],
     )
+    signing_key_env: Annotated[
+        Variable | None,
+        BeforeValidator(lambda value: None if value is Placeholder.EMPTY else value),
+        WithJsonSchema({"type": ["string", "null"], "pattern": "^[A-Z_][A-Z0-9_]*$"}),
+    ] = Field(
+        default=None,
+        description="Name of the environment variable, or of NAME_FILE, with the ed25519 private "
+        "key that signs the end of each run.",
+        examples=["INVITE_SWEEPER_SIGNING_KEY"],
+    )
 
 
 class Notification(StrictModel):

@@ -5,8 +5,9 @@ from typing import Final
 
 from rich.text import Text
 
+from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
 from invite_sweeper.sweep.selection import KEEP_REASONS
-from invite_sweeper.text import escape_unprintable, plural_form
+from invite_sweeper.text import escape_unprintable, plural_form, pluralize
 
 _ORDINARY_ROLES: Final = {
     "GROUP_READ_ONLY": "read only",
@@ -48,6 +49,12 @@ def describe_keep_reason(key: str) -> str:
     if kind == "keep":
         return f"keep entry {escape_unprintable(entry)}"
     return KEEP_REASONS.get(key) or escape_unprintable(key).replace("_", " ")
+
+
+def describe_checkpoint(note: str) -> str:
+    """Return a run's checkpoint in one line: the number of lines that are signed, and the hash."""
+    checkpoint = parse_checkpoint(note)
+    return f"{pluralize(checkpoint.lines, 'line')} signed, up to {checkpoint.last_hash}"
 
 
 def format_age(age_days: float | None) -> str:

@@ -187,7 +187,8 @@ def totals(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
     The path of the log and its last hash are never wrapped, so that they can be copied.
     """
     lines = tuple(_total_lines(summary, view))
-    label_width = max(len("Last hash"), *(len(label) for label, _, _ in lines))
+    longest = "Checkpoint" if summary.checkpoint is not None else "Last hash"
+    label_width = max(len(longest), *(len(label) for label, _, _ in lines))
     table = Table.grid(padding=(0, _GAP, 0, 0))
     table.add_column(no_wrap=True, width=label_width)
     table.add_column(overflow="fold")
@@ -199,6 +200,10 @@ def totals(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
     if summary.audit_last_hash:
         last = "Last hash".ljust(label_width + _GAP)
         yield Text.assemble((last, "bold"), (summary.audit_last_hash, "dim"), no_wrap=True)
+    if summary.checkpoint is not None:
+        signed = "Checkpoint".ljust(label_width + _GAP)
+        text = formatting.describe_checkpoint(summary.checkpoint)
+        yield Text.assemble((signed, "bold"), (text, "dim"), no_wrap=True)
 
 
 def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str, str]]:

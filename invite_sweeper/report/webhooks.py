@@ -20,6 +20,7 @@ import orjson
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
+from invite_sweeper.report.formatting import describe_checkpoint
 from invite_sweeper.resolver import DaemonResolver
 from invite_sweeper.sweep.summary import RunSummary
 
@@ -85,7 +86,10 @@ def build_message(
         raise NotificationError("it is only notified of the end of a run")
     if channel.kind == "slack":
         return _json_message(url, _json({"text": _slack_text(summary)}), {})
-    body = _json({**summary.to_metrics(), "succeeded": summary.succeeded})
+    fields = {**summary.to_metrics(), "succeeded": summary.succeeded}
+    if summary.checkpoint is not None:
+        fields["checkpoint"] = summary.checkpoint
+    body = _json(fields)
     return _json_message(url, body, _signature(channel, environment, summary, body))
 
 
@@ -115,6 +119,8 @@ def _slack_text(summary: RunSummary) -> str:
     text = (
         f"{headline(summary)}\n{', '.join(parts)}; {summary.duration_s:.0f} s, run {summary.run_id}"
     )
+    if summary.checkpoint is not None:
+        text += f"\nAudit log: {describe_checkpoint(summary.checkpoint)}"
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from invite_sweeper.audit.history import open_intents
-from invite_sweeper.audit.reader import read_records
+from invite_sweeper.audit.reader import open_log, read_records
 from invite_sweeper.audit.record import Record, invitation_from_record
 from invite_sweeper.audit.tampering import Tampering
 from invite_sweeper.audit.verify import ChainStatus, verify
@@ -259,7 +259,7 @@ def _is_chain_complete(status: ChainStatus, paths: Sequence[Path]) -> bool:
     """Return whether the chain covers every complete line."""
     total = 0
     for path in paths:
-        with path.open("rb") as file:
+        with open_log(path) as file:
             total += sum(line.endswith(b"\n") for line in file)
     return status.lines == total
 

@@ -25,8 +25,10 @@ SUNSET_URGENT_DAYS: Final = 30
 _DAY_S = 86_400.0
 _INCOMPLETE = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.ACCEPTED_DURING)
 """What keeps a run from ending with 0: not deleted, or an active member was removed."""
-_NOT_IN_RUN_FINISHED = frozenset({"run_id", "now", "mode", "audit_log", "audit_last_hash"})
-"""The other lines of the run have the first three; the last two are known from the file."""
+_NOT_IN_RUN_FINISHED = frozenset(
+    {"run_id", "now", "mode", "audit_log", "audit_last_hash", "checkpoint"}
+)
+"""The other lines of the run have the first three; the others are known from the file."""
 _NOT_ON_STDOUT = ("shard", "finished_at")
 
 
@@ -148,6 +150,7 @@ class RunSummary:
     organizations: tuple[OrganizationSummary, ...] = ()
     error: Mapping[str, str] | None = None
     warnings: tuple[str, ...] = ()
+    checkpoint: str | None = None
     shard: str | None = None
     finished_at: datetime | None = None
 
@@ -461,7 +464,7 @@ class RunCounts:
         except AuditLogError as failure:
             error = error if isinstance(error, AuditLogError) else failure
             finished = self._final_summary(error)
-        summary = replace(finished, audit_last_hash=log.last_hash)
+        summary = replace(finished, audit_last_hash=log.last_hash, checkpoint=log.checkpoint)
         return RunResult(summary, error, self.reached_atlas)
 
     def _extra_log_fields(self) -> dict[str, object]:

@@ -334,6 +334,9 @@ def test_group_killed_after_any_kind_of_line_is_recovered_by_the_next_command(gr
         if (line["event"], line["run_id"]) == (event, run_id)
     )
     group.desk.log_path.write_bytes(b"".join(lines[: cut + 1]))
+    group.desk.log_path.with_name(
+        ".invite-sweeper.jsonl.head"
+    ).unlink()
     intents = [line for line in records[: cut + 1] if line["event"] == "intent"]
     outcomes = [line for line in records[: cut + 1] if line["event"] == "outcome"]
     done = group.sweep()

@@ -212,8 +212,8 @@ def test_damaged_line_before_the_last_is_refused(path, line):
         open_intents(path)
     assert failed.value.exit_code == 3
     assert failed.value.hint == (
-        "Check it with `audit verify`. Moving the file away starts a new log, without this "
-        "one's interrupted deletions, used plans and bounced invitations."
+        "Check it with `audit verify`. Runs go on without the file if it is moved away, "
+        "but then without its interrupted deletions, used plans and bounced invitations."
     )
 
 

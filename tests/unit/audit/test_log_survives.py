@@ -100,7 +100,7 @@ def run_in_namespace():
     return run
 
 
-@pytest.mark.parametrize("size_kib", [4, 8, 20, 64])
+@pytest.mark.parametrize("size_kib", [8, 12, 20, 64])
 def test_full_disk_exits_7_and_leaves_a_readable_log(run_in_namespace, tmp_path, size_kib):
     (tmp_path / "disk").mkdir()
     (tmp_path / "fill.py").write_text(WRITE_UNTIL_FULL)

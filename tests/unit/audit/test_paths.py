@@ -115,6 +115,7 @@ def test_files_of_a_plain_path_are_the_file_and_its_rotated_files(tmp_path):
         "log.jsonl.gz",
         "log.jsonl.1",
         "log.jsonl.12",
+        "log.jsonl-20261002.gz",
         "log.jsonl",
     ]
     others = [
@@ -126,6 +127,8 @@ def test_files_of_a_plain_path_are_the_file_and_its_rotated_files(tmp_path):
         "log.jsonl.1gz",
         "log.jsonl.1.gz.gz",
         "log.jsonl-17640000000",
+        "log.jsonl.gz.1",
+        ".log.jsonl.head",
         "logXjsonl",
         "other.jsonl",
         "alog.jsonl",

@@ -8,8 +8,12 @@ from audit.written_logs import answer, fields_of, opened, write_events
 from builders import invitation
 
 from invite_sweeper.audit import LinePosition, read_records
-from invite_sweeper.audit.reader import LineFilter, filter_records, open_log
+from invite_sweeper.audit.reader import LineFilter, filter_lines, open_log
 from invite_sweeper.errors import GuardRefused, UsageError
+
+
+def records_of(*arguments, **options):
+    return (record for record, _ in filter_lines(*arguments, **options))
 
 
 @pytest.mark.parametrize("content", [b"junk", b"junk\n", b'{"a":1}\n', b"one\ntwo\n", b"[]\n"])
@@ -17,14 +21,14 @@ def test_file_that_is_not_an_audit_log_is_refused(tmp_path, content):
     path = tmp_path / "other.txt"
     path.write_bytes(content)
     with pytest.raises(GuardRefused, match=r"other.txt:1 is not a line of an audit log"):
-        filter_records([path], LineFilter())
+        records_of([path], LineFilter())
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"ts":"2026-11', b"\0\0\0"])
 def test_empty_file_and_torn_first_line_yield_no_records(tmp_path, content):
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)
-    assert list(filter_records([path], LineFilter())) == []
+    assert list(records_of([path], LineFilter())) == []
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ def matching_lines(path, **criteria) -> list[int]:
     """Return the numbers of the matching lines, from 1; the second run has lines 9 and 10."""
     return [
         record["seq"] + (8 if record["run_id"] == "run-abd" else 0)
-        for record in filter_records([path], LineFilter(**criteria))
+        for record in records_of([path], LineFilter(**criteria))
     ]
 
 
@@ -83,7 +87,7 @@ async def test_outcome_criterion_matches_other_events_with_an_outcome(tmp_path):
     log = opened(tmp_path / "log")
     log.write("restore", outcome="restored")
     await log.close()
-    assert len(list(filter_records([log.path], LineFilter(outcome="restored")))) == 1
+    assert len(list(records_of([log.path], LineFilter(outcome="restored")))) == 1
 
 
 def test_damaged_lines_are_reported_to_on_damaged_and_skipped(path):
@@ -91,10 +95,10 @@ def test_damaged_lines_are_reported_to_on_damaged_and_skipped(path):
     lines[2:3] = [b"one\n", b"two\n"]
     path.write_bytes(b"".join(lines))
     damaged = []
-    assert len(list(filter_records([path], LineFilter(), on_damaged=damaged.append))) == 9
+    assert len(list(records_of([path], LineFilter(), on_damaged=damaged.append))) == 9
     assert damaged == [LinePosition(path, 3), LinePosition(path, 4)]
     with pytest.raises(GuardRefused, match=r"log\.jsonl:3"):
-        list(filter_records([path], LineFilter()))
+        list(records_of([path], LineFilter()))
 
 
 def test_damaged_line_of_another_event_is_ignored_when_filtering_by_event(path):
@@ -162,7 +166,7 @@ def test_compressed_log_that_cannot_be_read_to_its_end_is_an_error(tmp_path, pat
     compressed = tmp_path / "log.gz"
     compressed.write_bytes(change(gzip.compress(path.read_bytes())))
     message = f"The audit log {compressed} cannot be read: {reason}\\."
-    with pytest.raises(UsageError, match=f"^{message}") as caught:
+    with pytest.raises(GuardRefused, match=f"^{message}") as caught:
         list(read_records([compressed]))
     assert caught.value.hint == "Restore the file from a copy: it is damaged."
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from builders import NOW, invitation
 
 from invite_sweeper.audit import AuditLog, invitation_fields
+from invite_sweeper.audit.record import HashChain, line_hash
 from invite_sweeper.models import Invitation
 
 
@@ -69,6 +70,17 @@ def write_events(path: Path, run_id: str, events: Iterable[tuple[str, dict[str, 
 
     with ThreadPoolExecutor(1) as thread:  # the test may already run an event loop
         thread.submit(lambda: asyncio.run(write())).result()
+
+
+def write_earlier_version(
+    path: Path, run_id: str, events: Iterable[tuple[str, dict[str, object]]], prev: str = "0" * 64
+) -> None:
+    """Append a run as versions without one chain over all files wrote it: no head, no `log`."""
+    if path.exists() and (lines := lines_of(path)):
+        prev = line_hash(lines[-1])
+    chain = HashChain(prev, TickingClock())
+    with path.open("ab") as file:
+        file.writelines(chain.add(run_id, event, fields) + b"\n" for event, fields in events)
 
 
 def answer(outcome: str = "deleted") -> dict[str, object]:

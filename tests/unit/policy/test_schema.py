@@ -30,7 +30,7 @@ CHECKS = {
     "type": lambda want, value: any(
         TYPES[t](value) for t in ([want] if isinstance(want, str) else want)
     ),
-    "pattern": lambda want, value: re.search(want, value) is not None,
+    "pattern": lambda want, value: not isinstance(value, str) or re.search(want, value) is not None,
     "minLength": lambda want, value: len(value) >= want,
     "minItems": lambda want, value: len(value) >= want,
     "minimum": lambda want, value: value is None or value >= want,

@@ -1,0 +1,414 @@
+"""The head file: how far an audit log reaches, so that a new file continues the one before it.
+
+The head is written when a log is opened and when it is closed. In between, and after a kill, the
+log's file is longer than the head says; then the file is right. A file that is shorter than the
+head says, or has another line at its end, was cut or changed, and the run is refused.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT, Checkpoint, key_name, parse, sign
+from invite_sweeper.audit.ordering import FileEnds, order_files, start_of_chain
+from invite_sweeper.audit.paths import LogPath, RotatedName
+from invite_sweeper.audit.reader import LineHeader, open_log, parse_record
+from invite_sweeper.audit.record import CHECKSUMMED_EVENT, GENESIS_HASH, HashChain, line_hash
+from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
+from invite_sweeper.files import replace_file
+
+_VERSION = 1
+_MAX_DIRECTORIES = 3
+_CHECKPOINT_FIELD = b'"event":"%b"' % CHECKPOINT_EVENT.encode()
+_NEW_LOG_HINT = "If a new log is meant, run with --new-log; it starts with 64 zeros."
+
+
+class ChainEnd(NamedTuple):
+    """The end of a log.
+
+    Attributes:
+        last_hash: Hash of the last line; 64 zeros at the beginning.
+        lines: Lines of all files.
+        size: Bytes of these lines.
+        unsigned: Run ID and `seq` of the last line if it is the `run_finished` of a run that was
+            killed then, which may have had no time to write its checkpoint.
+    """
+
+    last_hash: str = GENESIS_HASH
+    lines: int = 0
+    size: int = 0
+    unsigned: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The contents of a head file.
+
+    Attributes:
+        log: The template below the directory of the head file.
+        file: Name of the newest file.
+        first_hash: Hash of its first line, by which it is found after a rotation; None while it
+            has no line.
+        file_size: Its size in bytes.
+        last_hash: Hash of the log's last line.
+        lines: Lines of all files.
+        size: Bytes of these lines.
+        run_id: The last run.
+        closed: Whether that run has ended. Otherwise it may have written more.
+    """
+
+    log: str
+    file: str
+    first_hash: str | None
+    file_size: int
+    last_hash: str
+    lines: int
+    size: int
+    run_id: str
+    closed: bool
+
+    @property
+    def end(self) -> ChainEnd:
+        """The end of the log when the head was written."""
+        return ChainEnd(self.last_hash, self.lines, self.size)
+
+
+def read_head(path: Path) -> Head | None:
+    """Read a head file; None if it does not exist.
+
+    Raises:
+        GuardRefused: It cannot be read, or is not a head file.
+    """
+    try:
+        values = orjson.loads(path.read_bytes())
+        if values.pop("version") != _VERSION:
+            raise ValueError("unknown version")  # noqa: TRY301  one message for all of them
+        head = Head(**values)
+        if [type(value) for value in asdict(head).values()] not in _FIELD_TYPES:
+            raise ValueError("wrong type")  # noqa: TRY301
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a head file"
+        raise GuardRefused(
+            f"The head of the audit log, {path}, cannot be read: {reason}.",
+            hint="Restore it from a backup. If the log's newest file is in its place, the head "
+            "can be deleted.",
+        ) from None
+    return head
+
+
+_FIELD_TYPES = [[str, str, first, int, str, int, int, str, bool] for first in (str, type(None))]
+
+
+def write_head(path: Path, head: Head) -> None:
+    """Write a head file atomically, with mode 0600, and sync it to disk.
+
+    Raises:
+        OSError: It was not written; an earlier head is unchanged.
+    """
+    data = orjson.dumps({"version": _VERSION, **asdict(head)}, option=orjson.OPT_APPEND_NEWLINE)
+    replace_file(path, data)
+
+
+def find_log(path: Path) -> str:
+    """Return the template of the log to which a file belongs, by the head files above it.
+
+    Without a head, the log is the file itself, or the file from which it was rotated.
+    """
+    for directory in path.parents[:_MAX_DIRECTORIES]:
+        for head_path in sorted(directory.glob(".*.head")):
+            with suppress(GuardRefused):
+                head = read_head(head_path)
+                template = str(directory / head.log) if head is not None else ""
+                if head is not None and LogPath(template).matches(path):
+                    return template
+    name = RotatedName.of(path)
+    return str(path.with_name(name.log))
+
+
+# Where a run continues ------------------------------------------------------------------------
+
+
+def find_end(
+    log_path: LogPath, path: Path, head: Head | None, *, existed: bool, new_log: bool
+) -> ChainEnd:
+    """Return the end of a log, which the first line of a run continues.
+
+    Args:
+        log_path: The log.
+        path: The run's file, absolute, open and without a torn line.
+        head: The log's head; None if it does not exist.
+        existed: Whether the file existed before the run opened it.
+        new_log: Start a new log (`--new-log`).
+
+    Raises:
+        GuardRefused: The end of the log is missing, or was cut or changed.
+        UsageError: A new log cannot start in a file that has lines, or a file cannot be read.
+    """
+    logs, empty = order_files(sorted({path, *(each.absolute() for each in log_path.files())}))
+    chains = sorted((chain for log in logs for chain in log.chains), key=start_of_chain)
+    files = [each for chain in chains for each in chain]
+    own = next((each for each in files if each.path == path), None)
+    if new_log:
+        if own is not None:
+            raise UsageError(
+                f"--new-log cannot start a new log in {path}, which has lines.",
+                hint="Move the file away, or name another one.",
+            )
+        return ChainEnd()
+    if head is not None:
+        was_empty = existed or any(each != path for each in empty)
+        return _end_after_head(head, files, own, was_empty=was_empty)
+    if not files:
+        return ChainEnd()
+    newest = own or files[-1]
+    if any(each.prev == newest.last_hash for each in files):
+        raise _not_newest(newest.path, files[-1].path.name)
+    if own is None:
+        _check_newest_present(files)
+    chain = next(each for each in chains if newest in each)
+    return _count_lines([each.path for each in chain[: chain.index(newest) + 1]])
+
+
+def _end_after_head(
+    head: Head, files: Sequence[FileEnds], own: FileEnds | None, *, was_empty: bool
+) -> ChainEnd:
+    """Return the end of a log with a head: that of its newest file, if it is still here."""
+    if head.first_hash is None:
+        newest = next((each for each in files if each.prev == head.last_hash), None)
+    else:
+        newest = next((each for each in files if each.first_hash == head.first_hash), None)
+    if own is not None and newest is not own:
+        raise _not_newest(own.path, head.file)
+    if newest is not None:
+        return _end_of_file(head, newest.path)
+    if head.closed or (head.first_hash is None and was_empty):
+        return head.end
+    raise GuardRefused(
+        f"Run {head.run_id} was interrupted, and its audit log {head.file} is missing.",
+        hint=f"Move the file back, compressed or not, and run again. {_NEW_LOG_HINT}",
+    )
+
+
+def _end_of_file(head: Head, path: Path) -> ChainEnd:
+    """Return the end of the newest file, after checking it against the head."""
+    size = lines = 0
+    last = b""
+    is_unchanged = head.file_size == 0
+    with open_log(path) as file:
+        for line in file:
+            if not line.endswith(b"\n"):  # a torn line of a rotated file
+                break
+            size += len(line)
+            if size == head.file_size:
+                is_unchanged = line_hash(line[:-1]) == head.last_hash
+            elif size > head.file_size:
+                last, lines = line, lines + 1
+    if size < head.file_size or not is_unchanged:
+        what = "is shorter than" if size < head.file_size else "differs from"
+        raise GuardRefused(
+            f"The audit log {path} {what} what was written: lines were cut off or changed.",
+            hint="Check it with `audit verify`, and restore it from a backup. "
+            f"To go on without it, move it away. {_NEW_LOG_HINT}",
+        )
+    if not last:
+        return head.end
+    return ChainEnd(
+        line_hash(last[:-1]),
+        head.lines + lines,
+        head.size + size - head.file_size,
+        None if head.closed else _finished_run(last),
+    )
+
+
+def _finished_run(line: bytes) -> tuple[str, int] | None:
+    """Return run ID and `seq` of a `run_finished` line; None for another line."""
+    header = LineHeader.parse(line)
+    if header is None or header.event != CHECKSUMMED_EVENT:
+        return None
+    return header.run_id, header.seq
+
+
+def _count_lines(paths: Iterable[Path]) -> ChainEnd:
+    """Return the end of files that continue each other; the last checkpoint has exact counts."""
+    lines = size = 0
+    last = b""
+    for path in paths:
+        with open_log(path) as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                last, lines, size = line, lines + 1, size + len(line)
+                if _CHECKPOINT_FIELD in line:
+                    record = parse_record(line) or {}
+                    with suppress(ValueError):
+                        noted = parse(str(record.get("note")))
+                        lines, size = noted.lines + 1, noted.size + len(line)
+    return ChainEnd(line_hash(last[:-1]), lines, size)
+
+
+def _check_newest_present(files: Sequence[FileEnds]) -> None:
+    """Raise GuardRefused if the names show that the newest rotated file is missing."""
+    numbers = [
+        -name.age[1]
+        for name in (RotatedName.of(each.path) for each in files)
+        if name.age is not None and name.age[0] == 0
+    ]
+    if numbers and min(numbers) > 1:
+        raise GuardRefused(
+            f"The newest file of the audit log is missing: {files[-1].path} is the newest one "
+            "here, and no head file shows where the log ended.",
+            hint=f"Move the missing file back and run again. {_NEW_LOG_HINT}",
+        )
+
+
+def _not_newest(path: Path, newest: str) -> GuardRefused:
+    return GuardRefused(
+        f"The audit log {path} does not end with the lines that were written last.",
+        hint=f"They are in {newest}: move it back, and this file away. {_NEW_LOG_HINT}",
+    )
+
+
+class LogHead:
+    """The head file of an open log.
+
+    Attributes:
+        start: The end of the log when it was opened.
+    """
+
+    def __init__(
+        self, log_path: LogPath, path: Path, run_id: str, *, existed: bool, new_log: bool
+    ) -> None:
+        """Find the end of the log.
+
+        Args:
+            log_path: The log.
+            path: The run's file, absolute, open and without a torn line.
+            run_id: The run.
+            existed: Whether the file existed before the run opened it.
+            new_log: Start a new log (`--new-log`).
+
+        Raises:
+            GuardRefused: The end of the log is missing, or was cut or changed.
+            UsageError: `--new-log` does not apply.
+        """
+        self._head_path = log_path.head_path.absolute()
+        self._log = log_path.varying_part
+        self._path = path
+        self._run_id = run_id
+        head = None if new_log else read_head(self._head_path)
+        self.start = find_end(log_path, path, head, existed=existed, new_log=new_log)
+
+    def write(self, end: ChainEnd, file_size: int, *, closed: bool) -> None:
+        """Write the head file: before the first line of a run, and after its last.
+
+        Raises:
+            AuditLogError: It was not written.
+        """
+        try:
+            first_hash = _first_hash(self._path) if file_size else None
+            head = Head(
+                log=self._log,
+                file=self._path.name,
+                first_hash=first_hash,
+                file_size=file_size,
+                last_hash=end.last_hash,
+                lines=end.lines,
+                size=end.size,
+                run_id=self._run_id,
+                closed=closed,
+            )
+            write_head(self._head_path, head)
+        except OSError as error:
+            raise AuditLogError(
+                f"The head of the audit log, {self._head_path}, cannot be written: "
+                f"{error.strerror or error}.",
+                hint="Use a disk with free space and a directory that this user can write to.",
+            ) from error
+
+
+def _first_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return line_hash(file.readline()[:-1])
+
+
+class LogEnding:
+    """What is written at the end of a run: its checkpoint, and the head of the log.
+
+    Args:
+        head: The log's head file.
+        file_size: The size of the run's file when it was opened.
+        name: The log's name.
+        key: Signs the checkpoint; None for no checkpoint.
+        is_new_log: Whether the run starts a new log (`--new-log`).
+
+    Attributes:
+        lines: Number of lines of the log, in all files.
+        checkpoint: The signed note over the last end of a run of this command.
+    """
+
+    def __init__(
+        self,
+        head: LogHead,
+        file_size: int,
+        name: str,
+        key: Ed25519PrivateKey | None,
+        *,
+        is_new_log: bool,
+    ) -> None:
+        self.lines = head.start.lines
+        self._head = head
+        self._size_before = head.start.size - file_size
+        self._name = name
+        self._key = key
+        self._is_new_log = is_new_log
+        self.checkpoint: str | None = None
+
+    @property
+    def started_fields(self) -> dict[str, object]:
+        """The fields that the log adds to `run_started`."""
+        return {"log": self._name, **({"new_log": True} if self._is_new_log else {})}
+
+    def sign(self, run_id: str, last_hash: str, offset: int) -> str | None:
+        """Return the signed note of a run whose last line was just written; None without a key.
+
+        Args:
+            run_id: The run.
+            last_hash: Hash of its last line.
+            offset: Byte offset after that line.
+        """
+        if self._key is None:
+            return None
+        size = self._size_before + offset
+        checkpoint = Checkpoint(key_name(self._name), self.lines, size, last_hash, run_id)
+        return sign(checkpoint, self._key)
+
+    def sign_killed_run(
+        self, run: tuple[str, int], clock: Callable[[], datetime], offset: int
+    ) -> tuple[bytes, str]:
+        """Return the checkpoint line of a run that was killed before it wrote it, and its hash.
+
+        Args:
+            run: Run ID and `seq` of the log's last line, a `run_finished`.
+            clock: Returns the timestamp of the line, timezone-aware.
+            offset: Byte offset after that line.
+        """
+        run_id, seq = run
+        chain = HashChain(self._head.start.last_hash, clock, seqs={run_id: seq})
+        note = self.sign(run_id, chain.last_hash, offset)
+        line = chain.add(run_id, CHECKPOINT_EVENT, {"note": note})
+        self.lines += 1
+        return line, chain.last_hash
+
+    def write_head(self, last_hash: str, offset: int) -> None:
+        """Write the head of the closed log. An error is ignored: the file itself has all lines."""
+        end = ChainEnd(last_hash, self.lines, self._size_before + offset)
+        with suppress(AuditLogError):
+            self._head.write(end, offset, closed=True)

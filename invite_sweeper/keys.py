@@ -1,0 +1,151 @@
+"""Ed25519 keys: load them from files and the environment, and make new pairs."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from invite_sweeper.errors import UsageError
+
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def parse_private_key(data: bytes) -> Ed25519PrivateKey | None:
+    """Return the private key in PEM or OpenSSH form; None if it is another kind of data."""
+    load = (
+        serialization.load_ssh_private_key
+        if b"OPENSSH" in data
+        else serialization.load_pem_private_key
+    )
+    try:
+        key = load(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    return key if isinstance(key, Ed25519PrivateKey) else None
+
+
+def parse_public_key(data: bytes) -> Ed25519PublicKey | None:
+    """Return the public key in PEM or OpenSSH form; None if it is another kind of data."""
+    load = (
+        serialization.load_ssh_public_key
+        if data.startswith(b"ssh-")
+        else serialization.load_pem_public_key
+    )
+    try:
+        key = load(data)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    return key if isinstance(key, Ed25519PublicKey) else None
+
+
+def read_private_key(path: Path) -> Ed25519PrivateKey:
+    """Return the private key in a file.
+
+    Raises:
+        UsageError: The file is not a private ed25519 key without a passphrase.
+    """
+    key = parse_private_key(_read(path))
+    if key is None:
+        raise UsageError(
+            f"{path} is not a private ed25519 key without a passphrase.",
+            hint="Create one: ssh-keygen -t ed25519 -f KEY, or openssl genpkey -algorithm ed25519",
+        )
+    return key
+
+
+def read_public_key(path: Path) -> Ed25519PublicKey:
+    """Return the public key in a file.
+
+    Raises:
+        UsageError: The file is not a public ed25519 key.
+    """
+    key = parse_public_key(_read(path))
+    if key is None:
+        raise UsageError(f"{path} is not a public ed25519 key.", hint="Pass the .pub file.")
+    return key
+
+
+def read_signing_key(environment: Mapping[str, str], variable: str) -> Ed25519PrivateKey:
+    """Return the private key in a variable, or in the file that `VARIABLE_FILE` names.
+
+    Raises:
+        UsageError: The key is missing, given twice, or not a private ed25519 key. The message
+            names the variable and never its value.
+    """
+    value, file = environment.get(variable, ""), environment.get(f"{variable}_FILE", "")
+    if value and file:
+        raise UsageError(
+            f"{variable} and {variable}_FILE are both set.", hint="Set only one of them."
+        )
+    if not value and not file:
+        raise UsageError(
+            f"The signing key is missing: {variable} is not set.",
+            hint=f"Set {variable} or {variable}_FILE, or remove `audit.signing_key_env`. "
+            "To make a key: invite-sweeper audit keygen --out PATH",
+        )
+    name = f"{variable}_FILE" if file else variable
+    key = parse_private_key(_read(Path(file)) if file else value.encode("utf-8", "replace"))
+    if key is None:
+        raise UsageError(
+            f"{name} does not contain a private ed25519 key without a passphrase.",
+            hint="Use a key made with: invite-sweeper audit keygen --out PATH",
+        )
+    return key
+
+
+def write_key_pair(path: Path) -> Path:
+    """Make a key pair: PATH with the private key (PEM, mode 0600) and PATH.pub.
+
+    Returns:
+        The path of the public key.
+
+    Raises:
+        UsageError: One of the files exists or cannot be written. Existing files are unchanged.
+    """
+    public_path = path.with_name(f"{path.name}.pub")
+    for each in (path, public_path):
+        if os.path.lexists(each):
+            raise UsageError(f"{each} exists already.", hint="Choose another path.")
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    try:
+        _write_new(path, private, 0o600)
+        _write_new(public_path, public, 0o644)
+    except OSError as error:
+        raise UsageError(
+            f"The key {error.filename or path} cannot be written: {error.strerror or error}.",
+            hint="Choose a path in a directory that this user can write to.",
+        ) from None
+    return public_path
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    """Write a new file and sync it; leave nothing behind on an error."""
+    fd = os.open(path, _CREATE_FLAGS, mode)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"The key {path} cannot be read: {error.strerror}.") from None

@@ -1,0 +1,82 @@
+"""Runs with a signing key: checkpoint line, summary, checkpoint file, and a log that is rotated."""
+
+import gzip
+import json
+
+import pytest
+from running import desk_in
+
+from invite_sweeper.audit import checkpoint
+from invite_sweeper.keys import read_public_key
+
+KEY = "INVITE_SWEEPER_SIGNING_KEY"
+
+
+@pytest.fixture
+def desk(tmp_path):
+    with desk_in(tmp_path) as desk:
+        desk.sim.add_project("Alpha")
+        desk.keys["audit"] = {"signing_key_env": KEY}
+        assert desk.run("audit", "keygen", "--out", "key").code == 0
+        yield desk
+
+
+def signed(desk, *arguments):
+    return desk.sweep(*arguments, **{f"{KEY}_FILE": "key"})
+
+
+def test_signed_run_ends_with_its_checkpoint_everywhere(desk):
+    done = signed(desk, "--checkpoint-file", "note")
+    assert done.code == 0
+    *_, finished, last = desk.lines()
+    assert (finished["event"], last["event"]) == ("run_finished", "checkpoint")
+    note = last["note"]
+    assert json.loads(done.out)["checkpoint"] == note == (desk.folder / "note").read_text()
+    assert checkpoint.is_signed_by(note, read_public_key(desk.folder / "key.pub"))
+    assert (desk.folder / "note").stat().st_mode & 0o777 == 0o600
+    log = "audit/invite-sweeper.jsonl"
+    evidence = ("--public-key", "key.pub", "--checkpoint", "note")
+    assert desk.run("audit", "verify", log, *evidence).code == 0
+    text = desk.run("sweep", "--policy", "policy.yaml", **{f"{KEY}_FILE": "key"}).out
+    assert "Checkpoint" in text
+    assert " lines signed, up to " in text
+
+
+def test_rotated_compressed_log_goes_on_and_cut_file_refuses_the_run(desk):
+    assert signed(desk).code == 0
+    rotated = desk.log_path.with_name("invite-sweeper.jsonl-20261126.gz")
+    rotated.write_bytes(gzip.compress(desk.log_path.read_bytes()))
+    desk.log_path.unlink()
+    assert signed(desk).code == 0
+    files = [str(desk.log_path), str(rotated), "--public-key", "key.pub"]
+    assert desk.run("audit", "verify", *files).code == 0
+    assert desk.run("audit", "verify", files[0], *files[2:]).code == 3
+    lines = desk.log_path.read_bytes().splitlines(keepends=True)
+    desk.log_path.write_bytes(b"".join(lines[:-1]))
+    before = len(desk.sim.requests)
+    done = signed(desk)
+    assert (done.code, len(desk.sim.requests)) == (3, before)
+    assert "is shorter than what was written" in done.err
+    assert "Nothing was deleted." in done.err
+    desk.log_path.rename(desk.log_path.with_name("away"))
+    assert signed(desk, "--new-log").code == 0
+    assert desk.lines("run_started")[0]["new_log"] is True
+    assert desk.lines()[0]["prev"] == "0" * 64
+
+
+@pytest.mark.parametrize("key", [None, "", "secret text"])
+def test_missing_or_bad_key_is_2_before_atlas_is_called(desk, key):
+    before = len(desk.sim.requests)
+    done = desk.sweep(**{KEY: key})
+    assert (done.code, len(desk.sim.requests)) == (2, before)
+    assert KEY in done.err
+    assert "secret" not in done.err
+    assert not desk.log_path.exists()
+
+
+def test_checkpoint_file_without_a_key_or_in_a_missing_directory_is_2(desk):
+    assert signed(desk, "--checkpoint-file", "missing/note").code == 2
+    del desk.keys["audit"]
+    done = desk.sweep("--checkpoint-file", "note")
+    assert done.code == 2
+    assert "--checkpoint-file needs a signing key" in done.err

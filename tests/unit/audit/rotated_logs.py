@@ -1,0 +1,95 @@
+"""Write logs of several files for tests: rotations, compressed files, kills and checkpoints."""
+
+import gzip
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+from audit.written_logs import answer, fields_of, opened
+from builders import invitation
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from invite_sweeper.audit import LogPath
+from invite_sweeper.audit.checkpoint import Checkpoint, key_name, parse, sign
+from invite_sweeper.audit.record import add_checksum
+
+KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+OTHER_KEY = Ed25519PrivateKey.from_private_bytes(b"o" * 32)
+
+
+async def write_signed_run(
+    path: Path,
+    run_id: str,
+    *,
+    deletions: int = 2,
+    recovers: Iterable[tuple[str, int]] = (),
+    key: Ed25519PrivateKey | None = KEY,
+    log_path: LogPath | None = None,
+    killed_after: int | None = None,
+) -> tuple[str, str | None]:
+    """Append a run and return its last hash and its checkpoint.
+
+    Args:
+        recovers: Intents of killed runs that it resolves, each with run ID and number.
+        killed_after: The number of deletions after whose intent the run is killed.
+    """
+    log = opened(path, run_id, signing_key=key, log_path=log_path)
+    log.write("run_started", mode="sweep")
+    for killed, number in recovers:
+        fields = fields_of(invitation(number)) | answer()
+        log.write("outcome", **fields, recovered=True, recovers=killed)
+    for number in range(deletions):
+        log.write("intent", **fields_of(invitation(number)))
+        if number == killed_after:
+            await kill(log)
+            return log.last_hash, None
+        log.write("outcome", **fields_of(invitation(number)), **answer())
+    log.write("run_finished", exit_code=0, deleted=deletions)
+    await log.close()
+    return log.last_hash, log.checkpoint
+
+
+async def kill(log) -> None:
+    """Leave a log as a killed process does: lines on disk, the head not updated."""
+    await log.sync()
+    log._writer._executor.shutdown()
+    log._file.close()
+
+
+def rotate(path: Path, *, compress: bool = False) -> None:
+    """Rename `log` to `log.1`, `log.1` to `log.2` and so on."""
+    rotated = [each for each in path.parent.iterdir() if each.name.startswith(f"{path.name}.")]
+    numbered = {}
+    for each in rotated:
+        number, *rest = each.name.removeprefix(f"{path.name}.").split(".")
+        if number.isdecimal():
+            numbered[int(number)] = (each, "".join(f".{part}" for part in rest))
+    for number in sorted(numbered, reverse=True):
+        each, suffix = numbered[number]
+        each.rename(path.with_name(f"{path.name}.{number + 1}{suffix}"))
+    newest = path.rename(path.with_name(f"{path.name}.1"))
+    if compress:
+        newest.with_name(f"{newest.name}.gz").write_bytes(gzip.compress(newest.read_bytes(), 1))
+        newest.unlink()
+
+
+def recomputed(lines: list[bytes], prev: str, lines_before: int) -> list[bytes]:
+    """Return the lines as a forger writes them: a correct chain, notes signed with another key."""
+    forged: list[bytes] = []
+    for number, line in enumerate(lines):
+        record = json.loads(line)
+        record["prev"] = prev
+        seal = record.pop("seal", None)
+        if record["event"] == "checkpoint":
+            noted = parse(record["note"])
+            renewed = Checkpoint(
+                key_name(noted.origin), lines_before + number, noted.size, prev, record["run_id"]
+            )
+            record["note"] = sign(renewed, OTHER_KEY)
+        data = json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
+        if seal is not None:
+            data = add_checksum(data)
+        forged.append(data + b"\n")
+        prev = sha256(data).hexdigest()
+    return forged

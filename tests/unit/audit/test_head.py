@@ -1,0 +1,350 @@
+"""The head of a log: a run continues the line before it, or refuses to begin a second history."""
+
+import asyncio
+import errno
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+from audit.rotated_logs import KEY, kill, rotate, write_signed_run
+from audit.written_logs import lines_of, opened, write_earlier_version, write_run
+from builders import NOW
+
+from invite_sweeper.audit import LogPath
+from invite_sweeper.audit.evidence import Evidence
+from invite_sweeper.audit.head import find_log, read_head
+from invite_sweeper.audit.record import line_hash
+from invite_sweeper.audit.verify import verify
+from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
+
+FULL = os.environ.get("INVITE_SWEEPER_SOAK") == "full"
+ZEROS = "0" * 64
+STARTED = ("run_started", {"mode": "sweep"})
+FINISHED = ("run_finished", {"exit_code": 0})
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "log.jsonl"
+
+
+def prev_of_first_line(path) -> str:
+    return json.loads(lines_of(path)[0])["prev"]
+
+
+def head_of(path):
+    return read_head(LogPath(str(path)).head_path)
+
+
+def refused(path, message, **options):
+    before = path.read_bytes() if path.exists() else None
+    with pytest.raises(GuardRefused, match=message) as failed:
+        opened(path, "next", **options)
+    assert failed.value.exit_code == 3
+    assert failed.value.consequence == "Nothing was deleted."
+    assert "--new-log" in failed.value.hint
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+def test_first_line_of_a_new_log_continues_64_zeros(path):
+    write_run(path)
+    assert prev_of_first_line(path) == ZEROS
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_first_line_after_a_rotation_continues_the_rotated_file(path, compress):
+    write_run(path, "run-1")
+    last = lines_of(path)[-1]
+    rotate(path, compress=compress)
+    write_run(path, "run-2")
+    assert prev_of_first_line(path) == line_hash(last)
+    assert verify([path, *path.parent.glob("log.jsonl.1*")]).error is None
+
+
+def test_first_line_continues_a_file_that_was_moved_elsewhere(path, tmp_path):
+    write_run(path, "run-1")
+    last = lines_of(path)[-1]
+    path.unlink()
+    write_run(path, "run-2")
+    assert prev_of_first_line(path) == line_hash(last)
+    (log,) = verify([path]).logs
+    assert log.beginning == "begins after a file that is not here"
+
+
+def test_head_has_the_lines_and_bytes_of_all_files(path):
+    write_run(path, "run-1")
+    size = path.stat().st_size
+    rotate(path)
+    write_run(path, "run-2")
+    head = head_of(path)
+    assert (head.lines, head.size) == (22, size + path.stat().st_size)
+    assert (head.file_size, head.closed, head.run_id) == (path.stat().st_size, True, "run-2")
+    assert head.last_hash == line_hash(lines_of(path)[-1])
+    assert oct(LogPath(str(path)).head_path.stat().st_mode & 0o777) == "0o600"
+
+
+def test_log_of_an_earlier_version_goes_on(path):
+    write_earlier_version(path, "old", [STARTED, FINISHED])
+    last = lines_of(path)[-1]
+    write_run(path, "new")
+    assert json.loads(lines_of(path)[2])["prev"] == line_hash(last)
+    assert head_of(path).lines == 2 + 11
+    assert verify([path]).error is None
+
+
+def test_new_file_continues_the_rotated_file_of_an_earlier_version(path):
+    write_earlier_version(path, "old", [STARTED, FINISHED])
+    last = lines_of(path)[-1]
+    rotate(path, compress=True)
+    write_run(path, "new")
+    assert prev_of_first_line(path) == line_hash(last)
+
+
+def test_lost_head_is_rebuilt_from_the_newest_file(path):
+    write_run(path, "run-1")
+    rotate(path)
+    write_run(path, "run-2")
+    LogPath(str(path)).head_path.unlink()
+    write_run(path, "run-3")
+    assert head_of(path).lines == 33
+
+
+def test_missing_newest_file_without_a_head_is_refused(path):
+    for number in range(3):
+        write_run(path, f"run-{number}")
+        rotate(path)
+    LogPath(str(path)).head_path.unlink()
+    path.with_name("log.jsonl.1").unlink()
+    refused(path, "newest file of the audit log is missing")
+
+
+def test_file_cut_at_a_line_end_is_refused(path):
+    write_run(path)
+    path.write_bytes(b"\n".join(lines_of(path)[:-1]) + b"\n")
+    refused(path, "is shorter than what was written")
+
+
+def test_rotated_file_cut_at_a_line_end_is_refused(path):
+    write_run(path)
+    rotate(path)
+    rotated = path.with_name("log.jsonl.1")
+    rotated.write_bytes(b"\n".join(lines_of(rotated)[:-1]) + b"\n")
+    refused(path, "is shorter than what was written")
+
+
+def test_changed_last_line_is_refused(path):
+    write_run(path)
+    path.write_bytes(path.read_bytes().replace(b'"exit_code":0', b'"exit_code":4'))
+    refused(path, "differs from what was written")
+
+
+def test_another_file_in_place_of_the_log_is_refused(path):
+    write_run(path, "run-1")
+    path.unlink()
+    write_earlier_version(path, "other", [STARTED, FINISHED])
+    refused(path, "does not end with the lines that were written last")
+
+
+async def test_missing_file_of_a_killed_run_is_refused_and_accepted_when_it_is_back(path):
+    write_run(path, "run-1")
+    log = opened(path, "killed")
+    log.write("run_started")
+    await kill(log)
+    away = path.rename(path.with_name("away"))
+    refused(path, "Run killed was interrupted, and its audit log log.jsonl is missing")
+    path.with_name("log.jsonl-20261126.gz").write_bytes(gzip.compress(away.read_bytes()))
+    write_run(path, "run-2")
+    assert prev_of_first_line(path) == line_hash(lines_of(away)[-1])
+
+
+async def test_empty_file_of_a_killed_run_may_be_rotated(path):
+    write_run(path, "run-1")
+    rotate(path)
+    await kill(opened(path, "killed"))
+    rotate(path)
+    write_run(path, "run-2")
+    files = [path, path.with_name("log.jsonl.1"), path.with_name("log.jsonl.2")]
+    assert verify(files).error is None
+
+
+def test_head_that_is_not_readable_is_refused(path):
+    write_run(path)
+    head_path = LogPath(str(path)).head_path
+    for data in (b"", b"[]", b"{}", b'{"version":1}', b'{"version":2}'):
+        head_path.write_bytes(data)
+        with pytest.raises(GuardRefused, match="it is not a head file"):
+            opened(path, "next")
+
+
+@pytest.mark.parametrize(("name", "value"), [("lines", "1"), ("closed", 1), ("first_hash", 3)])
+def test_head_with_a_field_of_another_type_is_refused(path, name, value):
+    write_run(path)
+    head_path = LogPath(str(path)).head_path
+    head_path.write_bytes(orjson.dumps({**orjson.loads(head_path.read_bytes()), name: value}))
+    with pytest.raises(GuardRefused, match="it is not a head file"):
+        opened(path, "next")
+
+
+def test_new_log_starts_with_64_zeros_and_is_recorded(path):
+    write_run(path, "run-1")
+    rotate(path)
+    asyncio.run(write_new_log(path))
+    first = json.loads(lines_of(path)[0])
+    assert (first["prev"], first["new_log"], first["log"]) == (ZEROS, True, "log.jsonl")
+    rotated = path.with_name("log.jsonl.1")
+    result = verify([path, rotated])
+    assert result.error is None
+    assert result.warnings == (
+        "2 files start a chain of their own: the order between them is not proven.",
+    )
+    head = head_of(path).last_hash
+    error = verify([path, rotated], evidence=Evidence(head=head)).error
+    assert "A second history begins here" in error.message
+    assert verify([path], evidence=Evidence(head=head)).error is None
+
+
+async def write_new_log(path):
+    log = opened(path, "new", new_log=True)
+    log.write("run_started")
+    log.write("run_finished")
+    await log.close()
+
+
+def test_new_log_in_a_file_with_lines_is_a_usage_error(path):
+    write_run(path)
+    with pytest.raises(UsageError, match="--new-log cannot start a new log"):
+        opened(path, "new", new_log=True)
+
+
+def test_second_history_without_new_log_is_reported(path):
+    write_run(path, "run-1")
+    rotate(path)
+    LogPath(str(path)).head_path.unlink()
+    moved = path.with_name("log.jsonl.1").rename(path.with_name("elsewhere"))
+    write_run(path, "run-2")
+    moved.rename(path.with_name("log.jsonl.1"))
+    error = verify([path, path.with_name("log.jsonl.1")]).error
+    assert (error.kind, error.runs) == ("inserted", ("run-2",))
+    assert "A second history begins here" in error.message
+
+
+@pytest.mark.parametrize("template", ["log.jsonl", "{date}/{run_id}.jsonl", "{run_id}.jsonl"])
+def test_log_of_a_file_is_found_by_its_head(tmp_path, template):
+    log_path = LogPath(str(tmp_path / template))
+
+    path = log_path.path_of_run(now=NOW, run_id="r1")
+    asyncio.run(write_signed_run(path, "r1", log_path=log_path))
+    assert find_log(path) == str(tmp_path / template)
+
+
+def test_log_of_a_rotated_file_without_a_head_is_the_file_it_was_rotated_from(tmp_path):
+    assert find_log(tmp_path / "log.jsonl.2.gz") == str(tmp_path / "log.jsonl")
+    assert find_log(tmp_path / "log.jsonl-20261126") == str(tmp_path / "log.jsonl")
+
+
+def test_head_that_cannot_be_written_stops_the_run_with_7(path, monkeypatch):
+    write_run(path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("invite_sweeper.audit.head.replace_file", full)
+    with pytest.raises(AuditLogError, match="cannot be written: No space left") as failed:
+        opened(path, "next")
+    assert failed.value.exit_code == 7
+
+
+# Kills ----------------------------------------------------------------------------------------
+
+KILLED_AT = """
+import asyncio, os, signal, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from audit.rotated_logs import KEY
+from invite_sweeper.audit import AuditLog
+
+step, calls = int(sys.argv[3]), 0
+
+def counted(original):
+    def call(*arguments, **options):
+        global calls
+        calls += 1
+        if calls == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*arguments, **options)
+        return result
+    return call
+
+for name in ("open", "write", "fsync", "close"):
+    setattr(os, name, counted(getattr(os, name)))
+Path.replace, Path.unlink = counted(Path.replace), counted(Path.unlink)
+
+async def main():
+    log = AuditLog.open(
+        Path(sys.argv[1]), run_id=sys.argv[2], clock=lambda: datetime.now(UTC), signing_key=KEY
+    )
+    log.write("run_started", mode="sweep")
+    await log.sync()
+    log.write("run_finished", exit_code=0)
+    await log.close()
+
+asyncio.run(main())
+print(calls)
+"""
+
+
+def run_killed_at(path, run_id, step) -> int | None:
+    """Run a process that kills itself at a system call; return the number of calls if it ends."""
+
+    tests = Path(__file__).parents[2]
+    paths = os.pathsep.join([str(tests), str(tests / "unit")])
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_AT, str(path), run_id, str(step)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert done.returncode in (0, -9), done.stderr
+    return int(done.stdout) if done.returncode == 0 else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rotated", [False, True], ids=["same file", "rotated after the kill"])
+def test_next_run_goes_on_after_a_kill_at_every_step_and_verify_accepts(path, rotated):
+    asyncio.run(write_signed_run(path, "run-0"))
+    step = 1
+    steps = 1 if FULL else 5
+    while run_killed_at(path, f"killed-{step}", step) is None:
+        if rotated and path.exists():
+            rotate(path, compress=bool(step % 2))
+        asyncio.run(write_signed_run(path, f"next-{step}"))
+        files = LogPath(str(path)).files()
+        note = Evidence(public_key=KEY.public_key(), head=head_of(path).last_hash)
+        result = verify(files, evidence=note)
+        assert result.error is None, (step, result.error)
+        step += steps
+    assert step > 15
+
+
+async def test_checkpoint_that_a_kill_prevented_is_written_by_the_next_run(path):
+    log = opened(path, "killed", signing_key=KEY)
+    log.write("run_started")
+    log.write("run_finished", exit_code=0)
+    await kill(log)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"\n", data.index(b"run_finished")) + 1])
+    evidence = Evidence(public_key=KEY.public_key())
+    assert (
+        verify([path], evidence=evidence).error.message
+        == "The end of run killed has no checkpoint."
+    )
+    await write_signed_run(path, "next")
+    assert verify([path], evidence=evidence).error is None
+    record = json.loads(lines_of(path)[2])
+    assert (record["event"], record["run_id"], record["seq"]) == ("checkpoint", "killed", 3)
