@@ -76,7 +76,7 @@ def verify(
     ] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Verify the hash chain over all files, and that every intent has an outcome.
+    """Verify the hash chain over all files and their intents.
 
     Says what the files prove about the beginning and the end of the log. Exit code 0: the logs
     are sound; a torn last line is only a warning. Exit code 3: they are damaged or incomplete,

@@ -164,6 +164,7 @@ def test_open_intent_with_a_bad_id_is_refused_with_a_hint(desk, field, bad):
     kept = desk.log_path.read_bytes().split(intent)[0]
     record["prev"] = line_hash(kept.splitlines()[-1])
     desk.log_path.write_bytes(kept + json.dumps(record, separators=(",", ":")).encode() + b"\n")
+    desk.log_path.with_name(f".{desk.log_path.name}.head").unlink()
     done = desk.sweep()
     assert done.code == 3, done.err
     assert f"`{field}` is not an id" in done.err
