@@ -413,10 +413,13 @@ def _escape_separators(found: re.Match[str]) -> str:
 
 def _safe_text(text: str) -> str:
     """Return a text that stays on one line and that no spreadsheet calculates."""
-    return neutralize_formula(escape_unprintable(text))
+    return _AFTER_SEMICOLON.sub(";'", neutralize_formula(escape_unprintable(text)))
 
 
-_FORMULA_CELL: Final = re.compile(r",[=+\-@]")
+_AFTER_SEMICOLON: Final = re.compile(r";(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""A cell starts here where a spreadsheet separates cells by semicolons; quotes do not help."""
+
+_FORMULA_CELL: Final = re.compile(r"[,;][=+\-@]")
 
 
 def _is_plain(line: str) -> bool:

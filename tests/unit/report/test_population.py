@@ -449,6 +449,8 @@ def is_formula(cell):
 
 @example(username="=1", project="a", inviter="b", role="c", reason="d", more=False)
 @example(username="a", project="+1", inviter="@b", role="-c", reason="=d", more=False)
+@example(username="a;=1", project=";+1", inviter=";\uff1d1", role=";=", reason=";-", more=False)
+@example(username="a", project="a,;=1", inviter="b", role=";=", reason="d", more=True)
 @given(username=TEXTS, project=TEXTS, inviter=TEXTS, role=TEXTS, reason=TEXTS, more=st.booleans())
 def test_no_text_becomes_a_formula_or_a_line_of_its_own(
     tmp_path_factory, username, project, inviter, role, reason, more
