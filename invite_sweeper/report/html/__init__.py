@@ -21,7 +21,15 @@ from invite_sweeper.report.html.attention import attention
 from invite_sweeper.report.html.building import build_report_model
 from invite_sweeper.report.html.chain import ChainResult, chain_result
 from invite_sweeper.report.html.charts import HEIGHT, WIDTH, Chart, layout
-from invite_sweeper.report.html.figures import facts, strip, strip_legend, tiles, title
+from invite_sweeper.report.html.figures import (
+    chain_line,
+    facts,
+    strip,
+    strip_legend,
+    target,
+    tiles,
+    title,
+)
 from invite_sweeper.report.html.model import ReportModel, ReportStatus
 from invite_sweeper.report.html.sections import organizations_grid, sections
 from invite_sweeper.report.html.verdict import verdict
@@ -87,7 +95,7 @@ MARKDOWN_ROWS = 50
 """Maximum rows of a Markdown table; a pull request accepts 65,536 characters."""
 
 
-SHOWN_MESSAGES = 5
+SHOWN_MESSAGES = 3
 """Messages of one item that are not folded."""
 
 
@@ -140,6 +148,8 @@ def _parts(model: ReportModel) -> dict[str, object]:
         "title": title(model),
         "verdict": verdict(model),
         "attention": attention(model),
+        "target": target(model),
+        "chain": chain_line(model),
         "strip": strip(model),
         "legend": strip_legend(model),
         "nights": model.nights,

@@ -4,6 +4,7 @@ It is written for a reader without the documentation: each exit code is explaine
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.report.html.model import (
@@ -12,6 +13,7 @@ from invite_sweeper.report.html.model import (
     ReportStatus,
     RunRow,
 )
+from invite_sweeper.report.html.verdict import verdict
 from invite_sweeper.text import plural_form, pluralize, truncate
 
 _UNFINISHED_HINT = (
@@ -27,13 +29,16 @@ _STOPPED_HINT = (
     "Look at the failed deletions below and at their error codes, remove the cause, then run the"
     " same command again."
 )
+_QUARANTINE_HINT = "Review the plan below. If it is right, run the sweep with --accept-policy {}."
+_UNREADABLE = "No request failed, but not everything could be read."
 _NAMED_ORGANIZATIONS = 5
 _RESTORE_HINT = "Run the same restore again: it leaves out people who are there already."
 
 
 def attention(model: ReportModel) -> tuple[Attention, ...]:
     """Return what needs attention, the newest command before earlier runs."""
-    return (
+    said = verdict(model).sentences
+    found = (
         *_chain(model),
         *_missing_shards(model),
         *_failed_runs(model),
@@ -41,6 +46,10 @@ def attention(model: ReportModel) -> tuple[Attention, ...]:
         *_unreadable(model),
         *_warnings(model),
         *_earlier_runs(model),
+    )
+    return tuple(
+        replace(item, messages=tuple(each for each in item.messages if each not in said))
+        for item in found
     )
 
 
@@ -109,7 +118,8 @@ def _messages(run: RunRow) -> tuple[str, ...]:
         return (*_breaker_reasons(run), f"{left} not attempted.")
     code = _known_code(run)
     if code is ExitCode.PARTIAL:
-        return tuple(filter(None, (run.error, *_parts_not_done(run))))
+        found = tuple(filter(None, (run.error, *_parts_not_done(run))))
+        return found or (_UNREADABLE,)
     meaning = code.meaning if code is not None and run.mode != "restore" else ""
     consequence = run.consequence if run.consequence not in meaning else ""
     return tuple(text for text in (run.error, consequence, meaning) if text)
@@ -122,7 +132,7 @@ def _breaker_reasons(run: RunRow) -> tuple[str, ...]:
 def _open_requests(run: RunRow) -> str:
     count = run.outcomes.open
     if not count:
-        return "The log contains no request without a result."
+        return "Each request that it sent has a result in the log."
     requests = pluralize(count, "request")
     return f"{requests} may have been sent: the log does not contain the result."
 
@@ -144,15 +154,28 @@ def _known_code(run: RunRow) -> ExitCode | None:
 
 
 def _hint(run: RunRow) -> str:
+    """Return what to do: as the run says, or as its exit code means."""
+    code = _known_code(run)
     if run.hint:
         return run.hint
     if run.status is ReportStatus.UNFINISHED:
         return _UNFINISHED_HINT
+    if code is ExitCode.PARTIAL:
+        return _partial_hint(run)
+    if code is ExitCode.REFUSED and "quarantine" in run.error:
+        return _QUARANTINE_HINT.format(run.policy_sha256)
+    return _code_hint(code)
+
+
+def _partial_hint(run: RunRow) -> str:
     if run.stopped_itself:
         return _STOPPED_HINT
-    code = _known_code(run)
-    if code is ExitCode.PARTIAL:
-        return _RESTORE_HINT if run.mode == "restore" else _PARTIAL_HINT
+    if _messages(run) == (_UNREADABLE,):
+        return ""  # the projects have their own item
+    return _RESTORE_HINT if run.mode == "restore" else _PARTIAL_HINT
+
+
+def _code_hint(code: ExitCode | None) -> str:
     if code is ExitCode.INTERRUPTED:
         return "Run the same command again: it processes the rest."
     return code.hint.replace("`", "") if code is not None else ""
@@ -207,13 +230,17 @@ def _earlier_runs(model: ReportModel) -> Iterator[Attention]:
         code = _known_code(runs[0])
         messages = tuple(_earlier_run(run) for run in runs)
         if status is ReportStatus.RECOVERED:
-            hint = "Nothing: a later run recorded the result of every request that it had sent."
+            hint = (
+                "Nothing to do: a later run recorded the result of every request that it had sent."
+            )
         elif status is ReportStatus.UNFINISHED:
-            hint = _UNFINISHED_HINT
+            unclear = any(run.outcomes.open for run in runs)
+            hint = _UNFINISHED_HINT if unclear else "Find out what stopped it."
         else:
-            hint = code.hint.replace("`", "") if code is not None else ""
+            hint = _code_hint(code)
         count = pluralize(len(runs), "earlier run")
-        yield Attention(f"{count}: {describe_code(exit_code)}", messages, hint)
+        ended = "without an end" if exit_code is None else f"with {describe_code(exit_code)}"
+        yield Attention(f"{count} {ended}", messages, hint)
 
 
 def _earlier_run(run: RunRow) -> str:

@@ -84,7 +84,6 @@ def facts(model: ReportModel) -> tuple[tuple[str, Cell], ...]:
         else ""
     )
     values = (
-        ("Organization", text_cell(_organizations(model), 80)),
         ("Run", text_cell(first.run_id) if runs == 1 else Cell(f"{runs} runs of one command")),
         ("Mode", text_cell(first.kind)),
         ("Started (UTC)", time_cell(first.started)),
@@ -94,7 +93,6 @@ def facts(model: ReportModel) -> tuple[tuple[str, Cell], ...]:
         ("Actor", text_cell(first.actor)),
         ("Policy", text_cell(first.policy_path)),
         ("Policy SHA-256", text_cell(first.policy_sha256, 64)),
-        ("Audit log", text_cell(_describe_chain(model), 200)),
         ("Version", text_cell(first.tool_version)),
         ("API version ends", text_cell(model.sunset)),
     )
@@ -108,19 +106,46 @@ def _format_duration(duration_s: float | None) -> str:
     return f"{int(minutes):,} min {seconds:.0f} s" if minutes else f"{seconds:.1f} s"
 
 
-def _organizations(model: ReportModel) -> str:
-    if model.organizations.total == 1:
-        return model.organizations.rows[0].label
-    return pluralize(model.organizations.total, "organization")
+def target(model: ReportModel) -> tuple[Cell, ...]:
+    """Return the target of the newest command: its organizations, its mode, start and host."""
+    if not model.current:
+        return ()
+    first = model.current[0]
+    if model.several_organizations:
+        organizations = pluralize(model.organizations.total, "organization")
+    else:
+        organizations = model.organizations.rows[0].label
+    started = f"{first.started:%Y-%m-%d %H:%M} UTC" if first.started else ""
+    values = (organizations, first.kind, started, first.base_url)
+    return tuple(text_cell(value, 120) for value in values if value)
 
 
-def _describe_chain(model: ReportModel) -> str:
-    """Return whether the chain is sound, and up to where."""
+@dataclass(frozen=True, slots=True)
+class ChainLine:
+    """Whether the audit log is sound, and up to where.
+
+    Attributes:
+        mark: `sound`, `not sound` or `not verified`.
+        status: Decides the colour.
+        sentences: The result, the last hash, and the checkpoint that signs the log.
+    """
+
+    mark: str
+    status: ReportStatus
+    sentences: tuple[str, ...]
+
+
+def chain_line(model: ReportModel) -> ChainLine:
+    """Return the line about the audit log's chain."""
     chain = model.chain_message
     if chain is None:
-        return "not verified for this report"
-    state = "Sound" if chain.sound else "NOT SOUND"
-    return " ".join(part for part in (f"{state}. {chain.message}", chain.signature) if part)
+        text = "The hash chain was not verified for this report."
+        return ChainLine("not verified", ReportStatus.EMPTY, (text,))
+    last = f"Hash of the last line: {chain.last_hash}." if chain.last_hash else ""
+    sentences = tuple(filter(None, (chain.message, last, chain.signature)))
+    if chain.sound:
+        return ChainLine("sound", ReportStatus.CLEAN, sentences)
+    return ChainLine("not sound", ReportStatus.DAMAGED, sentences)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from invite_sweeper.report.run_view import parse_log_line
 from invite_sweeper.sweep.plan import age_class
 from invite_sweeper.text import to_datetime, to_float, to_int, to_text
 
-_COUNT_COLUMNS = ("planned", "intents", *OUTCOMES)
+_COUNT_COLUMNS = ("planned", *OUTCOMES)
 _NOT_SENT = ("skipped", "already_there")
 """Outcomes that a restore may record without an intent."""
 
@@ -35,12 +36,16 @@ class _RunCounters:
 
 
 class LineLoader:
-    """Loads audit lines into the database; memory holds one run's counters and a batch."""
+    """Loads audit lines into the database.
+
+    Memory holds one run's counters, a batch, and the intents without an outcome so far.
+    """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._run = _RunCounters()
         self._has_restores = False
+        self._open_intents: set[tuple[str, str]] = set()
         self._planned_items = BatchInserter(db, "planned_items", 14)
         self._outcomes = BatchInserter(db, "outcomes", 6)
         self._unreadable_projects = BatchInserter(db, "unreadable_projects", 6)
@@ -73,6 +78,11 @@ class LineLoader:
     def finish(self) -> None:
         """Insert the remaining rows and create the indexes."""
         self._save_counts()
+        open_by_run = Counter(run_id for run_id, _ in self._open_intents)
+        self._db.executemany(
+            "UPDATE runs SET open = ? WHERE run_id = ?",
+            [(count, run_id) for run_id, count in open_by_run.items()],
+        )
         for rows in (
             self._planned_items,
             self._outcomes,
@@ -154,7 +164,7 @@ class LineLoader:
         )
 
     def _load_intent(self, line: Mapping[str, object]) -> None:
-        self._run.counts["intents"] += 1
+        self._open_intents.add((self._run.run_id, _key(line)))
         if self._run.mode == "restore":  # it has no `planned` lines
             self._add_item(line)
 
@@ -162,7 +172,10 @@ class LineLoader:
         outcome = to_text(line.get("outcome"))
         if outcome not in OUTCOMES:
             return
-        role = self._count_outcome(outcome, line.get("recovers"))
+        recovers = line.get("recovers")
+        intent_run = recovers if isinstance(recovers, str) else self._run.run_id
+        self._open_intents.discard((to_text(intent_run), _key(line)))
+        role = self._count_outcome(outcome, recovers)
         if self._run.mode == "restore" and outcome in _NOT_SENT:
             self._add_item(line)
         if outcome == "deleted" and role != CURRENT:

@@ -169,13 +169,7 @@ def _detail(row: sqlite3.Row) -> str:
 SHOWN_ROWS = 50
 SHOWN_DAYS = 60
 
-_OPEN = (
-    "max(0, intents - deleted - already_gone - failed - unknown"
-    " - accepted_before - accepted_during - restored - active"
-    " - (mode = 'restore') * (skipped + already_there))"
-)
-_SUMMED = tuple(each.name for each in fields(OutcomeCounts) if each.name != "open")
-_OUTCOME_SUMS = ", ".join(f"sum({name}) AS {name}" for name in _SUMMED) + f", sum({_OPEN}) AS open"
+_OUTCOME_SUMS = ", ".join(f"sum({each.name}) AS {each.name}" for each in fields(OutcomeCounts))
 
 
 def stale_ages(db: sqlite3.Connection) -> tuple[int, ...]:
@@ -241,7 +235,7 @@ def list_runs(
 ) -> Truncated[RunRow]:
     """Return the runs in the logs, the newest first."""
     rows = db.execute(
-        f"SELECT runs.*, {_OPEN} AS open, line FROM runs LEFT JOIN last_lines USING (run_id)"
+        f"SELECT runs.*, line FROM runs LEFT JOIN last_lines USING (run_id)"
         f" WHERE {condition}"
         " ORDER BY started DESC, ord DESC LIMIT ?",
         (limit,),
@@ -335,7 +329,7 @@ def nights(db: sqlite3.Connection) -> tuple[Night, ...]:
     """Return the last 30 days up to that of the newest run, from the first day with a run on."""
     rows = db.execute(
         f"SELECT substr(started, 1, 10) AS day, mode, exit_code, finished IS NOT NULL AS ended,"
-        f" recovered > 0 AS recovered, {_OPEN} > 0 AS open, count(*) AS runs,"
+        f" recovered > 0 AS recovered, open > 0 AS open, count(*) AS runs,"
         " sum(deleted) AS deleted FROM runs WHERE started <> ''"
         f" AND substr(started, 1, 10) > (SELECT date(max(started), '-{SHOWN_NIGHTS} days')"
         " FROM runs) GROUP BY 1, 2, 3, 4, 5, 6"

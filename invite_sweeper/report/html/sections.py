@@ -321,12 +321,13 @@ def organizations_grid(model: ReportModel) -> Grid | None:
     """Return the table with one row for each organization; None for a single one."""
     if not model.several_organizations:
         return None
+    name = (Column("Organization"), lambda row: text_cell(row.name))
     columns: Columns[OrganizationRow] = (
         (Column("State", "state"), lambda row: text_cell(row.status.value)),
-        (Column("Organization"), lambda row: text_cell(row.name or row.id)),
+        (Column("Id", "code"), lambda row: text_cell(row.id, 24)),
+        *((name,) if any(row.name for row in model.organizations.rows) else ()),
         (Column("Exit code", "number"), lambda row: count_cell(row.exit_code)),
         *_organization_counts(model),
-        (Column("Id", "code"), lambda row: text_cell(row.id, 24)),
     )
     return build_grid("organizations", "Organizations", columns, model.organizations)
 

@@ -120,11 +120,13 @@ def _select_runs(db: sqlite3.Connection) -> SelectedRuns:
         "SELECT l.line FROM last_lines l JOIN runs r USING (run_id) WHERE r.role = 1"
     ).fetchall()
     parsed = (parse_log_line(row["line"]) for row in rows)
-    series = db.execute(
-        "SELECT count(*) FROM (SELECT DISTINCT base_url, policy_path FROM runs)"
+    other_series = db.execute(
+        "SELECT count(*) FROM (SELECT DISTINCT base_url, policy_path FROM runs"
+        " WHERE mode <> 'restore' AND ? <> 'restore' AND (base_url, policy_path) <> (?, ?))",
+        (newest["mode"], newest["base_url"], newest["policy_path"]),
     ).fetchone()[0]
     last_lines = tuple(line for line in parsed if line is not None)
-    return SelectedRuns(missing, shard_count, last_lines, series - 1)
+    return SelectedRuns(missing, shard_count, last_lines, other_series)
 
 
 def _newest_of_each_shard(

@@ -31,6 +31,14 @@ _PAST = {
     ReportStatus.UNFINISHED: "unfinished",
 }
 """How nights and organizations ended, after their number."""
+_ENDED: dict[ReportStatus | None, str] = {
+    ReportStatus.RECOVERED: "was recovered",
+    ReportStatus.PARTIAL: "was partly done",
+    ReportStatus.REFUSED: "was refused",
+    ReportStatus.INTERRUPTED: "stopped early",
+    ReportStatus.FAILED: "failed",
+    ReportStatus.UNFINISHED: "has no end",
+}
 _NAMED_ORGANIZATIONS = 3
 
 
@@ -83,14 +91,36 @@ def _label(model: ReportModel) -> str:
         label = f"{len(bad)} of {total} organizations {word}"
     elif status is ReportStatus.PARTIAL and any(run.stopped_itself for run in model.current):
         label = "Stopped itself"
-    elif status is ReportStatus.CLEAN and (first.mode != "sweep" or model.dry_run):
-        label = "Complete"
+    elif status is ReportStatus.CLEAN:
+        return _clean_label(model)
     else:
         label = _LABELS[status]
+    if first.mode == "sweep" and not _changed(model):
+        label += ", nothing deleted"
     prefix = {"dry-run": "Dry run: ", "restore": "Restore: "}.get(first.mode, "")
     if first.mode == "restore" and model.dry_run:
         prefix = "Restore, dry run: "
     return prefix + (label[0].lower() + label[1:] if prefix else label)
+
+
+def _clean_label(model: ReportModel) -> str:
+    """Return the label of a command that did everything, with its main number."""
+    outcomes = model.outcomes
+    if model.mode == "restore":
+        if model.dry_run:
+            missing = sum(run.to_restore or 0 for run in model.current)
+            return f"Restore, dry run: {missing:,} would be sent again"
+        return f"Restore: {outcomes.restored:,} sent again"
+    if model.dry_run:
+        planned = f"{outcomes.planned:,} would be deleted"
+        return f"Dry run: {planned if outcomes.planned else 'nothing stale'}"
+    return f"Clean, {outcomes.deleted:,} deleted" if outcomes.planned else "Clean, nothing stale"
+
+
+def _changed(model: ReportModel) -> bool:
+    """Return whether the newest sweep removed anything, or may have."""
+    outcomes = model.outcomes
+    return bool(outcomes.deleted or outcomes.accepted_during or outcomes.unclear)
 
 
 def _label_of_period(model: ReportModel) -> str:
@@ -99,9 +129,10 @@ def _label_of_period(model: ReportModel) -> str:
     if not bad:
         return ""
     statuses = {night.status for night in bad}
-    word = _PAST[statuses.pop()] if len(statuses) == 1 else _NOT_CLEAN
+    status = statuses.pop() if len(statuses) == 1 else None
     if len(ran) == 1:
-        return f"Clean, after a run that was {word}".replace("was failed", "failed")
+        return f"Clean, but an earlier run {_ENDED.get(status, 'was not clean')}"
+    word = _PAST[status] if status is not None else _NOT_CLEAN
     return f"{len(bad)} of {len(ran)} nights {word}"
 
 
@@ -123,6 +154,9 @@ def _period(model: ReportModel) -> Iterator[str]:
             counts[night.status] += 1
         sentence += "; " + ", ".join(f"{n} {_PAST[status]}" for status, n in counts.items())
     yield sentence + "."
+    deleted = sum(night.deleted for night in ran)
+    if deleted:
+        yield f"{pluralize(deleted, 'invitation')} {_were(deleted)} deleted in that time."
     missing = len(model.nights) - len(ran)
     if missing:
         yield f"On {pluralize(missing, 'day')} of that period the logs contain no run."
@@ -158,9 +192,10 @@ def _endings(model: ReportModel) -> Iterator[str]:
         )
         more = len(organizations) - _NAMED_ORGANIZATIONS
         yield names + (f", and {more} more." if more > 0 else ".")
-    for message in dict.fromkeys(_ending(run) for run in bad):
-        if message:
-            yield message
+        return
+    messages = {_ending(run) for run in bad}
+    if len(messages) == 1:  # otherwise the items that need attention contain them
+        yield from filter(None, messages)
 
 
 def _ending(run: RunRow) -> str:
@@ -207,6 +242,12 @@ def _stale(model: ReportModel) -> str:
     return f"{pluralize(planned, 'invitation')} in {pluralize(projects, 'project')}"
 
 
+def _none_stale(model: ReportModel) -> str:
+    if model.coverage.unreadable:
+        return "No invitation in the projects that could be read is stale."
+    return "No invitation in scope is stale."
+
+
 def _plan_sentences(model: ReportModel) -> Iterator[str]:
     """Yield what is not known about the plan."""
     unknown = [run for run in model.current if not run.plan_known]
@@ -234,29 +275,31 @@ def _dry_run_sentences(model: ReportModel) -> Iterator[str]:
     elif planned:
         yield f"The log lists {_stale(model)} as stale; the list may be incomplete."
     elif model.plan_known:
-        yield "No invitation that could be read is stale."
+        yield _none_stale(model)
     yield from _plan_sentences(model)
     yield "Nothing was deleted."
 
 
 def _sweep_sentences(model: ReportModel) -> Iterator[str]:
     outcomes = model.outcomes
-    removed = outcomes.deleted + outcomes.accepted_during
     if not outcomes.planned:
         if model.plan_known:
-            yield "No invitation that could be read was stale."
-    elif model.run_status is ReportStatus.REFUSED and not removed and not outcomes.unclear:
+            yield _none_stale(model)
+    elif model.run_status is ReportStatus.REFUSED and not _changed(model):
         yield f"{_stale(model)} {plural_form(outcomes.planned, 'is', 'are')} stale."
     else:
         planned = pluralize(outcomes.planned, "planned invitation")
-        yield f"{outcomes.deleted:,} of {planned} {_were(outcomes.deleted)} deleted."
-        yield from _exceptions(model)
+        if _changed(model):
+            yield f"{outcomes.deleted:,} of {planned} {_were(outcomes.deleted)} deleted."
+            yield from _exceptions(model, "")
+        else:
+            yield from _exceptions(model, f"Of {planned}, ")
     yield from _plan_sentences(model)
-    if not removed and not outcomes.unclear:
+    if not _changed(model):
         yield "Nothing was deleted."
 
 
-def _exceptions(model: ReportModel) -> Iterator[str]:
+def _exceptions(model: ReportModel, start: str) -> Iterator[str]:
     outcomes = model.outcomes
     unsent = outcomes.planned - sum(
         (
@@ -272,9 +315,9 @@ def _exceptions(model: ReportModel) -> Iterator[str]:
     )
     found = [f"{count:,} {_were(count)} {what}" for count, what in counted if count > 0]
     if found:
-        yield "; ".join(found) + "."
+        yield f"{start}{'; '.join(found)}."
     if outcomes.accepted_during:
         people = pluralize(outcomes.accepted_during, "active member")
         yield f"{people} accepted at the same moment and {_were(outcomes.accepted_during)} removed."
     if outcomes.unclear:
-        yield f"Whether {outcomes.unclear:,} more were deleted is not known."
+        yield f"Whether {outcomes.unclear:,} more {_were(outcomes.unclear)} deleted is not known."

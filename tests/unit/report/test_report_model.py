@@ -62,7 +62,9 @@ def test_status_follows_the_exit_code_of_the_newest_run(book, exit_code, status)
     book.finish(exit_code, error="This is the reason.")
     found = model(book, chain=INTACT)
     assert verdict(found).status is status
-    assert status is ReportStatus.CLEAN or "This is the reason." in " ".join(verdict(found).sentences)
+    assert status is ReportStatus.CLEAN or "This is the reason." in " ".join(
+        verdict(found).sentences
+    )
 
 
 def test_run_without_a_last_line_is_unfinished(book):
