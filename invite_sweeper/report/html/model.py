@@ -149,10 +149,16 @@ class RunRow:
 
     @property
     def plan_known(self) -> bool:
-        """Whether the run read everything it could, so that its plan is complete."""
-        return self.status in {ReportStatus.CLEAN, ReportStatus.PARTIAL} or bool(
-            self.outcomes.planned
-        )
+        """Whether the log shows that the run read everything it could: its plan is complete.
+
+        A run writes its plan while it reads, and every line of it before the first request.
+        """
+        if self.status in {ReportStatus.CLEAN, ReportStatus.PARTIAL}:
+            return True
+        if self.status is ReportStatus.REFUSED:
+            return bool(self.outcomes.planned)
+        outcomes = (getattr(self.outcomes, name) for name in (*OUTCOMES, "open"))
+        return bool(self.outcomes.planned) and any(outcomes)
 
     @property
     def changes_nothing(self) -> bool:

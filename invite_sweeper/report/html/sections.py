@@ -300,7 +300,7 @@ def _comparison_counts(found: Comparison) -> str:
 
 
 def _bounced_section(model: ReportModel) -> Section | None:
-    if not model.bounces.total:
+    if not model.bounces.total or model.mode == "restore":
         return None
     times: EntryColumn = (
         Column("Deleted before", "number"),
@@ -313,7 +313,8 @@ def _bounced_section(model: ReportModel) -> Section | None:
     columns = (_STATE_COLUMN, *_USER_COLUMNS[:2], times, last, *_REASON_COLUMNS, _ID_COLUMN)
     message = "An earlier run deleted these invitations, and something re-creates them."
     heading = "Invited again after a deletion"
-    grid = build_grid("bounces", heading, columns, model.bounces, filtered=True)
+    caption = "Invitations of people whose invitation was deleted before"
+    grid = build_grid("bounces", caption, columns, model.bounces, filtered=True)
     return Section("bounces", heading, (message,), (), (grid,))
 
 

@@ -252,10 +252,10 @@ def _plan_sentences(model: ReportModel) -> Iterator[str]:
     """Yield what is not known about the plan."""
     unknown = [run for run in model.current if not run.plan_known]
     if unknown:
-        whose = "The run" if len(unknown) == len(model.current) else "Part of the command"
+        whose = "the run" if len(unknown) == len(model.current) else "every run"
         yield (
-            f"{whose} stopped before it had a plan: how many invitations are stale there is not"
-            " known."
+            f"The log does not show that {whose} read everything: how many invitations are stale"
+            " is not known."
         )
     if model.coverage.unreadable:
         projects = pluralize(model.coverage.unreadable, "project")

@@ -151,6 +151,14 @@ def deadline_while_reading(desk: Desk) -> tuple[int, ...]:
     return (desk.sweep("--deadline", "2s").code,)
 
 
+def deadline_after_one_project(desk: Desk) -> tuple[int, ...]:
+    """The first project is read, and its part of the plan is written."""
+    desk.projects.append(desk.sim.add_project("Red Canyon"))
+    path = f"*/groups/{desk.projects[-1]}/*"
+    desk.sim.faults.add(faults.hang(), method="GET", path=path, times=None)
+    return (desk.sweep("--deadline", "2s").code,)
+
+
 def deadline_while_deleting(desk: Desk) -> tuple[int, ...]:
     fault_second_project(desk, faults.hang(), None)
     return (desk.sweep("--deadline", "4s").code,)
@@ -238,6 +246,7 @@ SCENES: dict[str, Callable[[Path], Scene]] = {
         for play in (
             *(clean, dry_run, nothing_stale, unused_pattern, refused_dry_run, quarantine, canary),
             *(breaker, partly_done, unreadable, deadline_while_reading, deadline_while_deleting),
+            deadline_after_one_project,
             *(restore_dry, restore_real, killed, recovered, damaged),
         )
     },

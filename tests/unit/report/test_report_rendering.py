@@ -272,7 +272,7 @@ def test_report_without_a_path_goes_to_stdout(tmp_path, capsys):
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"})
     write_report([book.path], None, "md", None)
-    assert capsys.readouterr().out.startswith("# Invitation sweep, 2026-11-25: Clean\n")
+    assert capsys.readouterr().out.startswith("# Invitation sweep, 2026-11-25: Clean, 1 deleted\n")
 
 
 def test_failed_write_leaves_the_existing_report_unchanged(tmp_path, monkeypatch):

@@ -8,7 +8,9 @@ import pytest
 from markdown_it import MarkdownIt
 from report.logbook import Logbook, invitation
 from report.page_scenes import ACME, BETA, SCENES, read
+from typer.testing import CliRunner
 
+from invite_sweeper.cli.report import app
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.report.html import render
 from invite_sweeper.report.html.attention import attention
@@ -153,7 +155,7 @@ def test_all_failing_organizations_are_each_named(scene):
     screen = first_screen(found)
     assert f"Organization {ACME}: " in screen
     assert f"Organization {BETA}: " in screen
-    assert "how many invitations are stale there is not known" in screen
+    assert "how many invitations are stale is not known" in screen
     assert "Stale" not in dict(tiles(found.model))
 
 
@@ -175,16 +177,23 @@ def test_breaker_stop_counts_what_was_deleted_before(scene):
     assert found.model.outcomes.deleted == found.removed > 0
 
 
-def test_deadline_while_reading_is_not_nothing_stale(scene):
-    found = scene("deadline_while_reading")
+@pytest.mark.parametrize("name", ["deadline_while_reading", "deadline_after_one_project"])
+def test_deadline_while_reading_is_not_nothing_stale(scene, name):
+    found = scene(name)
     said = text_of(found)
     assert verdict(found.model).label == "Stopped early, nothing deleted"
-    assert "how many invitations are stale there is not known" in said
+    assert "how many invitations are stale is not known" in said
     assert "is stale" not in said
     assert not {"Seen", "Stale", "Kept"} & dict(tiles(found.model)).keys()
     page = render(found.model, "html")
     assert "it is not known how many were read" in page
     assert "project in scope was read" not in page
+
+
+def test_part_of_a_plan_is_not_taken_for_the_whole(scene):
+    found = scene("deadline_after_one_project")
+    assert found.model.outcomes.planned == 12
+    assert not found.model.plan_known
 
 
 def test_deadline_while_deleting_says_what_is_not_known(scene):
@@ -310,3 +319,28 @@ def test_six_thousand_planned_deletions_are_truncated_and_counted(scene):
     assert verdict(found.model).label == "Dry run: 6,000 would be deleted"
     assert (len(found.model.invitations.rows), found.model.invitations.total) == (500, 6_000)
     assert len(orjson.dumps(render(found.model, "html"))) < 600_000
+
+
+# The command -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (("--out", "report.html"), "<!doctype html>"),
+        (("--out", "report.md"), "# Invitation sweep"),
+        (("--out", "report.JSON"), "{"),
+        (("--out", "report.txt"), "<!doctype html>"),
+        (("--out", "report.html", "--format", "md"), "# Invitation sweep"),
+        ((), "<!doctype html>"),
+        (("--format", "json"), "{"),
+    ],
+)
+def test_format_is_that_of_the_suffix_unless_it_is_given(
+    scene, tmp_path, monkeypatch, arguments, start
+):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [str(scene("clean").log), *arguments])
+    assert done.exit_code == 0, done.output
+    written = (tmp_path / arguments[1]).read_text() if "--out" in arguments else done.stdout
+    assert written.startswith(start)
