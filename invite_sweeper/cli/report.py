@@ -1,4 +1,4 @@
-"""Command `report`: one self-contained HTML page, or Markdown, from audit logs."""
+"""Command `report`: one self-contained HTML page, Markdown or JSON from audit logs."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,10 @@ class ReportFormat(StrEnum):
 
     HTML = "html"
     MARKDOWN = "md"
+    JSON = "json"
+
+
+_BY_SUFFIX = {".md": ReportFormat.MARKDOWN, ".json": ReportFormat.JSON}
 
 
 @app.command()
@@ -32,17 +36,21 @@ def report(
         Path | None, typer.Option("--out", metavar="PATH", help="The file; default: stdout.")
     ] = None,
     form: Annotated[
-        ReportFormat, typer.Option("--format", help="An HTML page or Markdown.")
-    ] = ReportFormat.HTML,
+        ReportFormat | None,
+        typer.Option("--format", help="Default: the suffix of --out (.html, .md, .json); html."),
+    ] = None,
 ) -> None:
-    """Write an HTML or Markdown report from audit logs.
+    """Write a report from audit logs: an HTML page, Markdown or JSON.
 
-    It shows what was deleted, kept and seen, and whether the logs are sound.
+    It shows how the newest run and the nights before it ended, what needs attention, what was
+    deleted, kept and seen, and whether the logs are sound.
 
     Example: invite-sweeper report audit/invite-sweeper.jsonl --out report.html
     """
     check_distinct_files({"--out": out}, (("the audit log", path) for path in files))
     paths = sort_by_start(files)
+    suffix = out.suffix.lower() if out is not None else ""
+    form = form or _BY_SUFFIX.get(suffix, ReportFormat.HTML)
     write_report(paths, out, form.value, chain_result(verify(paths)))
     if out is not None:
         typer.echo(f"Report written to {out}.", err=True)

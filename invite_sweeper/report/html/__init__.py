@@ -1,4 +1,4 @@
-"""Render a report of audit logs as one HTML page or as Markdown, and write it."""
+"""Render a report of audit logs as one HTML page, as Markdown or as JSON, and write it."""
 
 import base64
 import hashlib
@@ -6,20 +6,33 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target
+from invite_sweeper.report.html.attention import attention
+from invite_sweeper.report.html.building import build_report_model
+from invite_sweeper.report.html.chain import ChainResult, chain_result
 from invite_sweeper.report.html.charts import HEIGHT, WIDTH, Chart, layout
-from invite_sweeper.report.html.model import ChainResult, ReportModel, ReportStatus, chain_result
-from invite_sweeper.report.html.sections import facts, sections, tiles, title
-from invite_sweeper.report.html.status import build_report_model
+from invite_sweeper.report.html.figures import (
+    chain_line,
+    facts,
+    strip,
+    strip_legend,
+    target,
+    tiles,
+    title,
+)
+from invite_sweeper.report.html.model import ReportModel, ReportStatus
+from invite_sweeper.report.html.sections import organizations_grid, sections
+from invite_sweeper.report.html.verdict import verdict
 from invite_sweeper.text import escape_unprintable
 
 __all__ = [
@@ -65,6 +78,8 @@ def markdown_sentence(value: str) -> str:
 
 STATUS_CLASSES = {
     ReportStatus.CLEAN: "good",
+    ReportStatus.RECOVERED: "warning",
+    ReportStatus.EARLIER: "warning",
     ReportStatus.EMPTY: "plain",
     ReportStatus.PARTIAL: "warning",
     ReportStatus.INTERRUPTED: "warning",
@@ -80,6 +95,10 @@ MARKDOWN_ROWS = 50
 """Maximum rows of a Markdown table; a pull request accepts 65,536 characters."""
 
 
+SHOWN_MESSAGES = 3
+"""Messages of one item that are not folded."""
+
+
 def render_html(model: ReportModel) -> str:
     """Return one self-contained page that makes no network requests.
 
@@ -92,7 +111,8 @@ def render_html(model: ReportModel) -> str:
         .get_template("report.html.j2")
         .render(
             **_parts(model),
-            status_class=STATUS_CLASSES[model.status],
+            classes=STATUS_CLASSES,
+            shown_messages=SHOWN_MESSAGES,
             style=style,
             script=script,
             style_hash=_hash(style),
@@ -111,6 +131,12 @@ def render_markdown(model: ReportModel) -> str:
     )
 
 
+def render_json(model: ReportModel) -> str:
+    """Return the report as one JSON object: the verdict and the model's values."""
+    found = {"verdict": verdict(model), "attention": attention(model), "report": model}
+    return orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+
+
 def svg(chart: Chart) -> str:
     """Return a chart as SVG; each bar is a `<rect data-value>`, ordered by series, then label."""
     template = _environment(autoescape=True).get_template("chart.svg.j2")
@@ -120,8 +146,14 @@ def svg(chart: Chart) -> str:
 def _parts(model: ReportModel) -> dict[str, object]:
     return {
         "title": title(model),
-        "status": model.status.value,
-        "status_message": model.status_message,
+        "verdict": verdict(model),
+        "attention": attention(model),
+        "target": target(model),
+        "chain": chain_line(model),
+        "strip": strip(model),
+        "legend": strip_legend(model),
+        "nights": model.nights,
+        "organizations": organizations_grid(model),
         "notes": model.notes,
         "tiles": tiles(model),
         "facts": facts(model),
@@ -155,7 +187,7 @@ def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(digest).decode()}"
 
 
-Format: TypeAlias = Literal["html", "md"]
+Format: TypeAlias = Literal["html", "md", "json"]
 
 
 def write_report(
@@ -168,7 +200,7 @@ def write_report(
     Args:
         paths: Audit logs, in any order.
         out: Path of the report; None for stdout.
-        fmt: HTML or Markdown.
+        fmt: HTML, Markdown or JSON.
         chain: The result of `audit.verify` for the same files; None if it was not run.
 
     Raises:
@@ -205,4 +237,11 @@ def _write(out: Path, text: str) -> None:
 
 def render(model: ReportModel, fmt: Format) -> str:
     """Return the report as text."""
-    return render_html(model) if fmt == "html" else render_markdown(model)
+    return _RENDERERS[fmt](model)
+
+
+_RENDERERS: dict[Format, Callable[[ReportModel], str]] = {
+    "html": render_html,
+    "md": render_markdown,
+    "json": render_json,
+}

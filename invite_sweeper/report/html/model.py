@@ -1,30 +1,56 @@
 """Frozen values of a report; nothing here reads, counts or renders."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from invite_sweeper.audit.verify import ChainStatus
+from invite_sweeper.errors import ExitCode
 from invite_sweeper.models import Outcome
-from invite_sweeper.text import pluralize
+from invite_sweeper.report.html.chain import ChainResult
 
 T = TypeVar("T")
 
-OUTCOMES = tuple(outcome.value for outcome in Outcome)
+RESTORE_OUTCOMES = ("restored", "already_there", "active")
+"""Outcomes that only a restore records."""
+OUTCOMES = (*(outcome.value for outcome in Outcome), *RESTORE_OUTCOMES)
 
 
 class ReportStatus(StrEnum):
-    """The overall status at the top of the page."""
+    """The status of a run, a night or the whole report."""
 
     CLEAN = "clean"
+    RECOVERED = "recovered"
     PARTIAL = "partial"
     REFUSED = "refused"
     INTERRUPTED = "stopped early"
     FAILED = "failed"
+    EARLIER = "earlier problems"
+    """The newest command is clean, but an earlier run in the period is not."""
     UNFINISHED = "unfinished"
     DAMAGED = "damaged chain"
     EMPTY = "empty"
+
+
+WORST_FIRST = (
+    ReportStatus.DAMAGED,
+    ReportStatus.FAILED,
+    ReportStatus.UNFINISHED,
+    ReportStatus.REFUSED,
+    ReportStatus.INTERRUPTED,
+    ReportStatus.PARTIAL,
+    ReportStatus.RECOVERED,
+    ReportStatus.EARLIER,
+    ReportStatus.CLEAN,
+    ReportStatus.EMPTY,
+)
+GOOD = (ReportStatus.CLEAN, ReportStatus.EMPTY)
+
+
+def worst(statuses: Iterable[ReportStatus]) -> ReportStatus:
+    """Return the worst status; EMPTY without any."""
+    return min(statuses, key=WORST_FIRST.index, default=ReportStatus.EMPTY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +89,16 @@ class OutcomeCounts:
     skipped: int = 0
     accepted_before: int = 0
     accepted_during: int = 0
+    restored: int = 0
+    already_there: int = 0
+    active: int = 0
     open: int = 0
+    recovered: int = 0
+
+    @property
+    def unclear(self) -> int:
+        """Number of requests whose result is not known."""
+        return self.unknown + self.open
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +106,28 @@ class RunRow:
     """One run: fields of its first and last line, and counts of its lines.
 
     Attributes:
+        mode: `dry-run`, `sweep` or `restore`.
+        dry_run: Whether a restore only reported what it would do.
+        group_id: The id that the runs of one command share.
+        organizations: Ids of its organizations; empty if the log does not contain them.
         started: None if the first line is missing or its date is unreadable.
         exit_code: None if the run has no last line.
         shard: `I/N`, or empty.
+        error: What stopped the run; empty if nothing did.
+        consequence: The state that the error left; empty if the log does not contain it.
+        hint: What to do about the error; empty if the log does not contain it.
+        warnings: The run's warnings, one sentence each.
+        stale: Number of stale invitations that the run reports; None if it does not.
+        wanted: Number of deletions that a restore selected; None for other runs.
+        to_restore: Those of them whose users were missing; None for other runs.
+        resolved: Number of outcomes that it recorded for interrupted runs.
     """
 
     run_id: str
     mode: str
+    dry_run: bool
+    group_id: str
+    organizations: tuple[str, ...]
     started: datetime | None
     exit_code: int | None
     shard: str
@@ -88,6 +138,42 @@ class RunRow:
     tool_version: str
     status: ReportStatus
     outcomes: OutcomeCounts
+    error: str = ""
+    consequence: str = ""
+    hint: str = ""
+    warnings: tuple[str, ...] = ()
+    stale: int | None = None
+    wanted: int | None = None
+    to_restore: int | None = None
+    resolved: int = 0
+
+    @property
+    def plan_known(self) -> bool:
+        """Whether the log shows that the run read everything it could: its plan is complete.
+
+        A run writes its plan while it reads, and every line of it before the first request.
+        """
+        if self.status in {ReportStatus.CLEAN, ReportStatus.PARTIAL}:
+            return True
+        if self.status is ReportStatus.REFUSED:
+            return bool(self.outcomes.planned)
+        outcomes = (getattr(self.outcomes, name) for name in (*OUTCOMES, "open"))
+        return bool(self.outcomes.planned) and any(outcomes)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the run is a dry run, of a sweep or of a restore."""
+        return self.mode == "dry-run" or self.dry_run
+
+    @property
+    def stopped_itself(self) -> bool:
+        """Whether the canary or the circuit breaker stopped the deletions."""
+        return self.exit_code == ExitCode.PARTIAL and self.outcomes.skipped > 0
+
+    @property
+    def kind(self) -> str:
+        """What the run was, for lists."""
+        return "restore, dry run" if self.mode == "restore" and self.dry_run else self.mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +181,15 @@ class InvitationRow:
     """One invitation on the page; every text may be hostile.
 
     Attributes:
-        state: An outcome, `planned`, or `no outcome` if a sweep recorded none.
+        organization: Its id; empty if the log does not contain it.
+        state: An outcome, `planned`, `not sent`, or `no outcome` if a request may have been sent.
         detail: Details of a failed deletion.
         bounced: Number of earlier deletions; 0 if none is known.
         last_deleted: Time of the last earlier deletion; empty if none is known.
     """
 
     invitation_id: str
+    organization: str
     project_id: str
     project: str
     username: str
@@ -213,6 +301,83 @@ class KeepEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class OrganizationRow:
+    """One organization of the newest command.
+
+    Attributes:
+        id: Empty if the log does not contain it.
+        name: Empty if the log does not contain it.
+        status: Of the run that processed it.
+        exit_code: Of that run.
+        stale: Number of stale invitations; None if unknown.
+        outcomes: Counts of its own invitations.
+    """
+
+    id: str
+    name: str
+    run_id: str
+    status: ReportStatus
+    exit_code: int | None
+    stale: int | None
+    outcomes: OutcomeCounts
+
+    @property
+    def label(self) -> str:
+        """The name with the id, or the id alone."""
+        return f"{self.name} ({self.id})" if self.name else self.id or "(not recorded)"
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """One day (UTC) of the strip: its sweeps, or its other runs if it had no sweep.
+
+    Attributes:
+        status: The worst of the runs; EMPTY for a day without a run.
+        kind: What the runs were; empty for a day without a run.
+        exit_code: Of the worst run; None without a last line, or without a run.
+        runs: Number of runs counted.
+        deleted: Number of deletions.
+    """
+
+    day: str
+    status: ReportStatus
+    kind: str
+    exit_code: int | None
+    runs: int
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The first lines of the report.
+
+    Attributes:
+        status: The worst status that applies.
+        label: The verdict in a few words.
+        sentences: What was done, with numbers.
+    """
+
+    status: ReportStatus
+    label: str
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Something that needs a decision or a repair.
+
+    Attributes:
+        title: What is wrong, in a few words.
+        messages: What happened and which state it left, one sentence each.
+        hint: What to do; empty if nothing.
+    """
+
+    title: str
+    messages: tuple[str, ...]
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """The run's reported totals, summed over its shards; None if no run reported one."""
 
@@ -242,53 +407,31 @@ class LogFile:
 
 
 @dataclass(frozen=True, slots=True)
-class ChainResult:
-    """Result of the hash chain's verification; every text may be hostile.
-
-    Attributes:
-        sound: Whether every line is unchanged.
-        message: The result as text.
-        last_hash: SHA-256 of the last line, 64 hex digits.
-    """
-
-    sound: bool
-    message: str
-    last_hash: str
-
-
-def chain_result(found: ChainStatus) -> ChainResult:
-    """Return the result of `audit.verify` for the page."""
-    if found.error is not None:
-        error = found.error
-        position = f"{error.position.path.name}, line {error.position.line:,}"
-        return ChainResult(
-            sound=False, message=f"{position}: {error.kind}. {error.message}", last_hash=""
-        )
-    message = (
-        f"The chain is intact: {pluralize(found.lines, 'line')}, {pluralize(found.runs, 'run')}."
-    )
-    return ChainResult(
-        sound=True, message=" ".join((message, *found.warnings)), last_hash=found.last_hash
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class ReportModel:
     """The content of a report.
 
     Attributes:
-        status_message: The status as a sentence.
+        organizations: Those of the newest command, the worst first.
+        nights: The last days up to that of the newest run, the oldest first.
+        failed_runs: Earlier runs of those days that did not end well, the newest first.
         current: The newest run, or the newest of each shard; empty if the logs contain none.
-        notes: Caveats for the figures, one sentence each.
+        missing_shards: Numbers of the newest command's shards that are not in the logs.
+        shard_count: 0 if the newest command is not sharded.
+        warnings: Warnings of the newest command, one sentence each.
+        notes: Caveats for the figures and warnings that were known before, one sentence each.
         stale_ages: Ages of the stale invitations by class.
         kept_ages: Ages of the kept invitations by class; None if unknown.
         chain_message: Result of the verification; None if the chain was not verified.
         sunset: Day on which Atlas stops serving the API version; empty if unknown.
     """
 
-    status: ReportStatus
-    status_message: str
+    organizations: Truncated[OrganizationRow]
+    nights: tuple[Night, ...]
     current: tuple[RunRow, ...]
+    failed_runs: Truncated[RunRow]
+    missing_shards: tuple[int, ...]
+    shard_count: int
+    warnings: tuple[str, ...]
     notes: tuple[str, ...]
     outcomes: OutcomeCounts
     totals: Totals
@@ -307,3 +450,29 @@ class ReportModel:
     files: tuple[LogFile, ...]
     chain_message: ChainResult | None
     sunset: str
+
+    @property
+    def mode(self) -> str:
+        """The mode of the newest command; empty without a run."""
+        return self.current[0].mode if self.current else ""
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether the newest command changed nothing on purpose."""
+        return any(run.changes_nothing for run in self.current)
+
+    @property
+    def plan_known(self) -> bool:
+        """Whether every run of the newest command had a plan."""
+        return all(run.plan_known for run in self.current)
+
+    @property
+    def several_organizations(self) -> bool:
+        """Whether the newest command has more than one organization."""
+        return self.organizations.total > 1
+
+    @property
+    def run_status(self) -> ReportStatus:
+        """The worst status of the newest command's runs; UNFINISHED if shards are missing."""
+        missing = (ReportStatus.UNFINISHED,) if self.missing_shards else ()
+        return worst((*(run.status for run in self.current), *missing))

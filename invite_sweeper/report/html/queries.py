@@ -3,11 +3,13 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from invite_sweeper.errors import ExitCode, RunStatus
 from invite_sweeper.report.html.model import (
+    OUTCOMES,
+    WORST_FIRST,
     AgeRow,
     AgeTable,
     Comparison,
@@ -15,12 +17,16 @@ from invite_sweeper.report.html.model import (
     Day,
     InvitationRow,
     KeepEntry,
+    Night,
+    OrganizationRow,
     OutcomeCounts,
     ReportStatus,
     RunRow,
     Truncated,
     UnreadableProject,
+    worst,
 )
+from invite_sweeper.report.run_view import parse_log_line
 from invite_sweeper.sweep.plan import AGE_CLASS_LABELS
 from invite_sweeper.text import pluralize, to_datetime, to_float, to_int, to_text
 
@@ -29,8 +35,8 @@ SHOWN_COMPARED = 100
 """Maximum rows of a list on the page."""
 
 _FIELDS = (
-    "i.invitation_id, i.project_id, i.project, i.username, i.inviter, i.roles, i.rule, i.age,"
-    " i.bounced, o.outcome, o.attempts, o.http_status, o.error_code"
+    "i.invitation_id, i.org_id, i.project_id, i.project, i.username, i.inviter, i.roles,"
+    " i.rule, i.age, i.bounced, o.outcome, o.attempts, o.http_status, o.error_code"
 )
 _FAILED_FIRST = (
     "CASE coalesce(o.outcome, '') WHEN 'failed' THEN 0 WHEN 'unknown' THEN 1 WHEN '' THEN 2"
@@ -46,27 +52,32 @@ _WAS_READ = (
 )
 
 
-def invitations(db: sqlite3.Connection, *, sweeping: bool) -> Truncated[InvitationRow]:
-    """Return the current run's planned invitations: failures first, then the oldest."""
+def invitations(db: sqlite3.Connection, missing: str) -> Truncated[InvitationRow]:
+    """Return the current run's invitations: failures first, then the oldest.
+
+    Args:
+        db: The database.
+        missing: The state of an invitation without an outcome.
+    """
     order = f"{_FAILED_FIRST}, i.age DESC, i.key"
-    return _list(db, "i.role = 1", order, SHOWN_INVITATIONS, sweeping=sweeping)
+    return _list(db, "i.role = 1", order, SHOWN_INVITATIONS, missing)
 
 
-def comparison(db: sqlite3.Connection, since: datetime | None, *, sweeping: bool) -> Comparison:
+def comparison(db: sqlite3.Connection, since: datetime | None, missing: str) -> Comparison:
     """Compare the current run's stale invitations with the previous run's."""
     order = "i.age DESC, i.key"
     new, persisting = f"i.role = 1 AND {_ONLY_IN_ONE_RUN}", f"i.role = 1 AND NOT {_ONLY_IN_ONE_RUN}"
     missing = f"i.role = 0 AND {_ONLY_IN_ONE_RUN}"
     return Comparison(
         since=since,
-        new=_list(db, new, order, SHOWN_COMPARED, sweeping=sweeping),
-        persisting=_list(db, persisting, order, SHOWN_COMPARED, sweeping=sweeping),
-        gone=_list(db, f"{missing} AND {_WAS_READ}", order, SHOWN_COMPARED, gone=True),
+        new=_list(db, new, order, SHOWN_COMPARED, missing),
+        persisting=_list(db, persisting, order, SHOWN_COMPARED, missing),
+        gone=_list(db, f"{missing} AND {_WAS_READ}", order, SHOWN_COMPARED),
         unseen=_count(db, f"{missing} AND NOT {_WAS_READ}"),
     )
 
 
-def bounces(db: sqlite3.Connection, *, sweeping: bool) -> Truncated[InvitationRow]:
+def bounces(db: sqlite3.Connection, missing: str) -> Truncated[InvitationRow]:
     """Return the current run's invitations of users deleted before from the same project.
 
     They are found by the deletions in these logs, and by the field `bounced`.
@@ -83,7 +94,7 @@ def bounces(db: sqlite3.Connection, *, sweeping: bool) -> Truncated[InvitationRo
         (SHOWN_COMPARED,),
     ).fetchall()
     entries = tuple(
-        _entry(row, _state(row, sweeping=sweeping), bounced=row["times"], last=row["last"] or "")
+        _entry(row, _state(row, missing), bounced=row["times"], last=row["last"] or "")
         for row in rows
     )
     return Truncated(entries, _count(db, condition))
@@ -94,15 +105,13 @@ def _list(
     condition: str,
     order: str,
     limit: int,
-    *,
-    sweeping: bool = False,
-    gone: bool = False,
+    missing: str | None = None,
 ) -> Truncated[InvitationRow]:
     rows = db.execute(
         f"SELECT {_FIELDS} {_JOINED} WHERE {condition} ORDER BY {order} LIMIT ?",
         (limit,),
     ).fetchall()
-    states = (_describe_gone(row) if gone else _state(row, sweeping=sweeping) for row in rows)
+    states = (_describe_gone(row) if missing is None else _state(row, missing) for row in rows)
     entries = tuple(_entry(row, state) for row, state in zip(rows, states, strict=True))
     return Truncated(entries, _count(db, condition))
 
@@ -111,10 +120,8 @@ def _count(db: sqlite3.Connection, condition: str) -> int:
     return int(db.execute(f"SELECT count(*) FROM planned_items i WHERE {condition}").fetchone()[0])
 
 
-def _state(row: sqlite3.Row, *, sweeping: bool) -> str:
-    if row["outcome"]:
-        return str(row["outcome"])
-    return "no outcome" if sweeping else "planned"
+def _state(row: sqlite3.Row, missing: str) -> str:
+    return str(row["outcome"] or missing)
 
 
 def _describe_gone(row: sqlite3.Row) -> str:
@@ -135,6 +142,7 @@ def _entry(
 ) -> InvitationRow:
     return InvitationRow(
         invitation_id=row["invitation_id"],
+        organization=row["org_id"],
         project_id=row["project_id"],
         project=row["project"],
         username=row["username"],
@@ -161,16 +169,7 @@ def _detail(row: sqlite3.Row) -> str:
 SHOWN_ROWS = 50
 SHOWN_DAYS = 60
 
-_OPEN = (
-    "max(0, intents - deleted - already_gone - failed - unknown"
-    " - accepted_before - accepted_during)"
-)
-_OUTCOME_SUMS = (
-    "sum(planned) AS planned, sum(deleted) AS deleted, sum(already_gone) AS already_gone,"
-    " sum(failed) AS failed, sum(unknown) AS unknown, sum(skipped) AS skipped,"
-    " sum(accepted_before) AS accepted_before, sum(accepted_during) AS accepted_during,"
-    f" sum({_OPEN}) AS open"
-)
+_OUTCOME_SUMS = ", ".join(f"sum({each.name}) AS {each.name}" for each in fields(OutcomeCounts))
 
 
 def stale_ages(db: sqlite3.Connection) -> tuple[int, ...]:
@@ -236,7 +235,8 @@ def list_runs(
 ) -> Truncated[RunRow]:
     """Return the runs in the logs, the newest first."""
     rows = db.execute(
-        f"SELECT *, {_OPEN} AS open FROM runs WHERE {condition}"
+        f"SELECT runs.*, line FROM runs LEFT JOIN last_lines USING (run_id)"
+        f" WHERE {condition}"
         " ORDER BY started DESC, ord DESC LIMIT ?",
         (limit,),
     ).fetchall()
@@ -245,13 +245,27 @@ def list_runs(
 
 
 def _run(row: sqlite3.Row) -> RunRow:
-    names = ("run_id", "mode", "shard", "base_url", "policy_path", "policy_sha256", "actor")
-    texts = {name: str(row[name]) for name in (*names, "tool_version")}
+    names = ("run_id", "mode", "group_id", "shard", "base_url", "policy_path", "policy_sha256")
+    texts = {name: str(row[name]) for name in (*names, "actor", "tool_version")}
+    last = parse_log_line(row["line"]) if row["line"] is not None else None
+    last = last if last is not None else {}
+    error, warnings = last.get("error"), last.get("warnings")
+    parts = error if isinstance(error, Mapping) else {"message": error}
     return RunRow(
+        dry_run=bool(row["dry_run"]),
+        organizations=tuple(row["organizations"].split()),
         started=to_datetime(row["started"]),
         exit_code=row["exit_code"],
-        status=_status(row["exit_code"], finished=row["finished"] is not None),
+        status=_status(row["exit_code"], row["recovered"], row["open"], finished=bool(last)),
         outcomes=_outcome_counts(row),
+        error=to_text(parts.get("message")),
+        consequence=to_text(parts.get("consequence")),
+        hint=to_text(parts.get("hint") or last.get("hint")),
+        warnings=tuple(map(to_text, warnings)) if isinstance(warnings, list) else (),
+        stale=to_int(last.get("stale")),
+        wanted=to_int(last.get("wanted")),
+        to_restore=to_int(last.get("to_restore")),
+        resolved=to_int(last.get("recovered")) or 0,
         **texts,
     )
 
@@ -265,12 +279,100 @@ _STATUS_LABELS: Final = {
 }
 
 
-def _status(exit_code: int | None, *, finished: bool) -> ReportStatus:
+def _status(exit_code: int | None, recovered: int, open_: int, *, finished: bool) -> ReportStatus:
     """Return the status of one run."""
     if not finished:
-        return ReportStatus.UNFINISHED
+        return ReportStatus.RECOVERED if recovered and not open_ else ReportStatus.UNFINISHED
     known = (code.status for code in ExitCode if code == exit_code)
     return _STATUS_LABELS[next(known, RunStatus.FAILED)]
+
+
+def organizations(db: sqlite3.Connection, current: Sequence[RunRow]) -> Truncated[OrganizationRow]:
+    """Return the organizations of the current runs with their own counts, the worst first."""
+    sums = ", ".join(f"sum(coalesce(o.outcome, '') = '{name}') AS {name}" for name in OUTCOMES)
+    counted = db.execute(
+        f"SELECT i.org_id, count(*) AS planned, {sums} {_JOINED} WHERE i.role = 1 GROUP BY i.org_id"
+    ).fetchall()
+    counts = {
+        row["org_id"]: OutcomeCounts(**{name: row[name] for name in ("planned", *OUTCOMES)})
+        for row in counted
+    }
+    names = {row["id"]: row["name"] for row in db.execute("SELECT id, name FROM organizations")}
+    found: dict[str, OrganizationRow] = {}
+    for run in sorted(current, key=lambda run: WORST_FIRST.index(run.status)):
+        listed = run.organizations or tuple(counts) or ("",)
+        for id_ in listed:
+            found.setdefault(
+                id_,
+                OrganizationRow(
+                    id=id_,
+                    name=names.get(id_, ""),
+                    run_id=run.run_id,
+                    status=run.status,
+                    exit_code=run.exit_code,
+                    stale=run.stale if len(listed) == 1 else None,
+                    outcomes=counts.get(id_, OutcomeCounts()),
+                ),
+            )
+    rows = tuple(found.values())
+    return Truncated(rows[:SHOWN_ROWS], len(rows))
+
+
+SHOWN_NIGHTS = 30
+SHOWN_FAILED_RUNS = 30
+
+_NIGHT_KINDS = ("sweep", "dry-run", "restore")
+"""A day's sweeps count for its night; without one, its dry runs, then its restores."""
+
+
+def nights(db: sqlite3.Connection) -> tuple[Night, ...]:
+    """Return the last 30 days up to that of the newest run, from the first day with a run on."""
+    rows = db.execute(
+        f"SELECT substr(started, 1, 10) AS day, mode, exit_code, finished IS NOT NULL AS ended,"
+        f" recovered > 0 AS recovered, open > 0 AS open, count(*) AS runs,"
+        " sum(deleted) AS deleted FROM runs WHERE started <> ''"
+        f" AND substr(started, 1, 10) > (SELECT date(max(started), '-{SHOWN_NIGHTS} days')"
+        " FROM runs) GROUP BY 1, 2, 3, 4, 5, 6"
+    ).fetchall()
+    by_day: dict[str, list[sqlite3.Row]] = {}
+    for row in rows:
+        by_day.setdefault(row["day"], []).append(row)
+    if not by_day:
+        return ()
+    first, last = (date.fromisoformat(day) for day in (min(by_day), max(by_day)))
+    days = (first + timedelta(days=number) for number in range((last - first).days + 1))
+    return tuple(_night(day.isoformat(), by_day.get(day.isoformat(), ())) for day in days)
+
+
+def failed_runs(db: sqlite3.Connection) -> Truncated[RunRow]:
+    """Return the runs of the shown nights, without the current ones, that did not end well."""
+    good = ", ".join(str(int(code)) for code in ExitCode if code.status is RunStatus.DONE)
+    condition = (
+        "role IS NOT 1 AND started <> '' AND (finished IS NULL OR exit_code IS NULL"
+        f" OR exit_code NOT IN ({good})) AND substr(started, 1, 10) >"
+        f" (SELECT date(max(started), '-{SHOWN_NIGHTS} days') FROM runs)"
+    )
+    return list_runs(db, condition, SHOWN_FAILED_RUNS)
+
+
+def _night(day: str, rows: Sequence[sqlite3.Row]) -> Night:
+    modes = {row["mode"] for row in rows}
+    kind = next((mode for mode in _NIGHT_KINDS if mode in modes), max(modes, default=""))
+    counted = [
+        (_status(row["exit_code"], row["recovered"], row["open"], finished=row["ended"]), row)
+        for row in rows
+        if row["mode"] == kind
+    ]
+    status = worst(status for status, _ in counted)
+    code = next((row["exit_code"] for found, row in counted if found is status), None)
+    return Night(
+        day=day,
+        status=status,
+        kind=kind,
+        exit_code=code,
+        runs=sum(row["runs"] for _, row in counted),
+        deleted=sum(row["deleted"] for _, row in counted),
+    )
 
 
 def coverage(db: sqlite3.Connection, seen: int | None) -> Coverage:

@@ -2,9 +2,12 @@
 
 import os
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
+from report.page_scenes import SCENES, Scene
 
 REQUIRED = "INVITE_SWEEPER_REQUIRE_BROWSER"
 ARGUMENTS = (
@@ -53,3 +56,14 @@ def axe() -> str:
     if not source.is_file():
         missing(f"axe-core is not at {source}; INVITE_SWEEPER_AXE names its node_modules")
     return source.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory) -> Callable[[str], Scene]:
+    """Play a scene of `page_scenes` by its name, each at most once."""
+
+    @cache
+    def play(name: str) -> Scene:
+        return SCENES[name](tmp_path_factory.mktemp(name))
+
+    return play

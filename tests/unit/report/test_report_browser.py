@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from report.hostile import HOSTILE
 from report.logbook import Logbook, invitation
+from report.page_scenes import SCENES
 
-from invite_sweeper.report.html import ChainResult, write_report
+from invite_sweeper.report.html import ChainResult, render, write_report
 from invite_sweeper.sweep.plan import AGE_CLASS_LABELS
 from invite_sweeper.text import escape_unprintable, to_text, truncate
 
@@ -143,7 +144,7 @@ def drawn(tab, title: str) -> dict[str, object]:
 
 def test_page_opens_without_console_messages_or_requests(tab):
     tab.wait_for_load_state("networkidle")
-    assert "partial" in tab.title()
+    assert "Stopped itself" in tab.title()
 
 
 def test_hostile_values_neither_run_nor_become_markup(tab):
@@ -232,7 +233,7 @@ def test_table_of_a_chart_contains_the_same_numbers(tab):
     assert [row[1:] for row in rows[:5]] == chart["bars"][:5]
     assert [sum(one) for one in zip(*rows[5:], strict=True)][1:] == chart["bars"][5]
     assert sum(row[0] for row in rows) == INVITATIONS
-    tab.locator("summary").nth(1).click()
+    tab.locator("figure summary").nth(1).click()
     assert len(shown_rows(tab, "ages-project")) == 8
 
 
@@ -293,6 +294,7 @@ def test_page_is_usable_by_keyboard(tab):
     tab.locator("#t-invitations th", has_text="State").get_by_role("button").focus()
     tab.keyboard.press("Enter")
     assert tab.locator("#t-invitations th[aria-sort]").count() == 1
+    tab.set_viewport_size({"width": 600, "height": 900})
     scrolled = tab.locator("[data-grid=invitations] .scroll")
     scrolled.evaluate("node => { window.moved = new Promise(done => node.onscroll = done); }")
     scrolled.focus()
@@ -354,11 +356,10 @@ def test_print_shows_the_chart_tables_and_hides_the_controls(tab):
     assert tab.pdf().startswith(b"%PDF")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1200, 380])
-def test_axe_reports_no_violations(chromium, page_file, axe, scheme, width):
+def axe_violations(chromium, path: Path, axe: str, scheme: str, width: int) -> list[object]:
+    """Return what axe finds on the page with all details open."""
     options = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
-    with opened(chromium, page_file, bypass_csp=True, **options) as (tab, _):
+    with opened(chromium, path, bypass_csp=True, **options) as (tab, _):
         tab.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
         tab.evaluate(axe)
         found = tab.evaluate(
@@ -366,10 +367,64 @@ def test_axe_reports_no_violations(chromium, page_file, axe, scheme, width):
             "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}})"
         )
     assert found["passes"]
-    assert [
+    return [
         (one["id"], one["nodes"][0]["html"], one["nodes"][0]["failureSummary"])
         for one in found["violations"]
-    ] == []
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 380])
+def test_axe_reports_no_violations(chromium, page_file, axe, scheme, width):
+    assert axe_violations(chromium, page_file, axe, scheme, width) == []
+
+
+@pytest.fixture
+def scene_page(scene, tmp_path):
+    """Write the page of a scene and return its path."""
+
+    def write(name: str) -> Path:
+        path = tmp_path / f"{name}.html"
+        path.write_text(render(scene(name).model, "html"), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_axe_reports_no_violations_in_any_scene(chromium, scene_page, axe, name):
+    page = scene_page(name)
+    for scheme, width in (("light", 1280), ("dark", 380)):
+        assert axe_violations(chromium, page, axe, scheme, width) == []
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_first_screen_and_tables_fit_1280_pixels_in_any_scene(chromium, scene_page, name):
+    options = {"viewport": {"width": 1280, "height": 1000}}
+    with opened(chromium, scene_page(name), **options) as (tab, events):
+        tab.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        too_wide = tab.evaluate(
+            """() => Array.from(document.querySelectorAll(".scroll"))
+              .filter(box => box.scrollWidth > box.clientWidth)
+              .map(box => box.getAttribute("aria-labelledby"))"""
+        )
+        label = tab.locator(".status .label").bounding_box()
+    assert too_wide == []
+    assert label["y"] < 200
+    assert events == []
+
+
+def test_each_night_of_the_strip_has_a_mark_and_not_only_a_colour(chromium, scene_page):
+    options = {"viewport": {"width": 1280, "height": 1000}}
+    with opened(chromium, scene_page("thirty_nights"), **options) as (tab, _):
+        cells = tab.locator(".strip li")
+        assert cells.count() == 30
+        assert cells.last.bounding_box()["y"] < 1000
+        refused = tab.locator(".strip .mark", has_text="3")
+        assert refused.count() == 5
+        spoken = tab.locator(".strip .spoken", has_text="refused, exit code 3")
+        assert spoken.count() == 5
+        assert "refused by a guard" in tab.locator(".legend").first.inner_text()
 
 
 def test_screenshots_are_taken_in_light_dark_and_narrow(chromium, page_file, tmp_path):

@@ -15,6 +15,7 @@ from invite_sweeper.models import Outcome
 from invite_sweeper.report.html import ChainResult, build_report_model
 from invite_sweeper.report.html.database import temporary_database
 from invite_sweeper.report.html.model import ReportStatus
+from invite_sweeper.report.html.verdict import verdict
 from invite_sweeper.sweep.plan import AGE_CLASS_LABELS, AgeHistogram, age_class
 
 INTACT = ChainResult(sound=True, message="The chain is intact.", last_hash="d" * 64)
@@ -35,7 +36,7 @@ def ids(truncated) -> set[int]:
 
 def test_empty_log_has_the_status_empty(book):
     found = model(book)
-    assert found.status is ReportStatus.EMPTY
+    assert verdict(found).status is ReportStatus.EMPTY
     assert found.current == ()
     assert found.invitations.total == 0
 
@@ -60,8 +61,10 @@ def test_status_follows_the_exit_code_of_the_newest_run(book, exit_code, status)
     book.start("run-2")
     book.finish(exit_code, error="This is the reason.")
     found = model(book, chain=INTACT)
-    assert found.status is status
-    assert status is ReportStatus.CLEAN or "This is the reason." in found.status_message
+    assert verdict(found).status is status
+    assert status is ReportStatus.CLEAN or "This is the reason." in " ".join(
+        verdict(found).sentences
+    )
 
 
 def test_run_without_a_last_line_is_unfinished(book):
@@ -69,7 +72,7 @@ def test_run_without_a_last_line_is_unfinished(book):
     book.line("planned", **invitation(1))
     book.line("intent", **invitation(1))
     found = model(book)
-    assert found.status is ReportStatus.UNFINISHED
+    assert verdict(found).status is ReportStatus.UNFINISHED
     assert found.outcomes.open == 1
     assert found.invitations.rows[0].state == "no outcome"
 
@@ -78,8 +81,8 @@ def test_damaged_chain_overrides_every_other_status(book):
     book.sweep("run-1", {1: "deleted"})
     damaged = ChainResult(sound=False, message="Line 2 was edited.", last_hash="")
     found = model(book, chain=damaged)
-    assert found.status is ReportStatus.DAMAGED
-    assert "Line 2 was edited." in found.status_message
+    assert verdict(found).status is ReportStatus.DAMAGED
+    assert "Line 2 was edited." in " ".join(verdict(found).sentences)
 
 
 def test_newest_run_is_the_one_that_started_last_in_any_file_order(tmp_path):
@@ -230,19 +233,19 @@ class TestShards:
 
     def test_shards_of_a_run_are_summed(self, tmp_path):
         found = model(*(self.shard(tmp_path, number) for number in (1, 2, 3)))
-        assert found.status is ReportStatus.CLEAN
+        assert verdict(found).status is ReportStatus.CLEAN
         assert (found.outcomes.deleted, found.totals.stale, found.invitations.total) == (3, 3, 3)
 
     def test_missing_shard_is_named_and_the_run_is_unfinished(self, tmp_path):
         found = model(self.shard(tmp_path, 1), self.shard(tmp_path, 3))
-        assert found.status is ReportStatus.UNFINISHED
-        assert "Of 3 shards, these are missing from the logs: 2." in found.notes
+        assert verdict(found).status is ReportStatus.UNFINISHED
+        assert found.missing_shards == (2,)
 
     def test_shard_of_the_previous_day_does_not_replace_a_missing_one(self, tmp_path):
         books = [self.shard(tmp_path, number) for number in (1, 3)]
         found = model(*books, self.shard(tmp_path, 2, days_ago=1))
-        assert "Of 3 shards, these are missing from the logs: 2." in found.notes
-        assert found.status is ReportStatus.UNFINISHED
+        assert found.missing_shards == (2,)
+        assert verdict(found).status is ReportStatus.UNFINISHED
 
     def test_sharded_runs_are_compared_shard_by_shard(self, tmp_path):
         books = [self.shard(tmp_path, n, days_ago=d) for n in (1, 2, 3) for d in (0, 1)]
@@ -355,7 +358,7 @@ def test_unknown_events_and_outcomes_are_ignored(book):
     book.line("outcome", **invitation(1), outcome="postponed")
     book.finish(stale=1, keep_entries=["board", {"name": "real", "matched": 1}])
     found = model(book)
-    assert (found.status, found.outcomes.planned, found.outcomes.deleted) == (
+    assert (verdict(found).status, found.outcomes.planned, found.outcomes.deleted) == (
         ReportStatus.CLEAN,
         1,
         0,
@@ -428,10 +431,35 @@ def test_lists_are_truncated_and_state_their_length(book):
     assert (len(found.comparison.new.rows), found.comparison.new.more) == (100, 500)
 
 
-def test_warnings_of_the_run_are_notes(book):
+def test_warnings_of_the_run_need_attention(book):
     book.start("run-1")
     book.finish(warnings=["The keep entry board has ended."])
-    assert "The run warned: The keep entry board has ended." in model(book).notes
+    assert model(book).warnings == ("The keep entry board has ended.",)
+
+
+@pytest.mark.parametrize(
+    "warning",
+    [
+        "projects.include 'dev-*' matched no project.",
+        "The keep entry 'board' matched no invitation: check its spelling.",
+    ],
+)
+def test_entry_that_matches_nothing_is_a_note_from_the_first_run_on(book, warning):
+    book.start("run-1")
+    book.finish(warnings=[warning])
+    found = model(book)
+    assert found.warnings == ()
+    assert f"The run warned: {warning}" in found.notes
+
+
+def test_warning_that_the_previous_run_recorded_too_is_a_note(book):
+    book.start("run-1", days_ago=1)
+    book.finish(warnings=["Known."])
+    book.start("run-2")
+    book.finish(warnings=["Known.", "New."])
+    found = model(book)
+    assert found.warnings == ("New.",)
+    assert found.notes == ("The run warned: Known.",)
 
 
 def test_missing_file_is_a_usage_error(tmp_path):

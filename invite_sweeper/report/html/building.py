@@ -1,39 +1,27 @@
-"""Build the report's model from audit logs: status, caveats and figures."""
+"""Build the report's model from audit logs: figures and caveats."""
 
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from invite_sweeper.errors import ExitCode
 from invite_sweeper.report.html import queries
-from invite_sweeper.report.html.database import (
-    SelectedRuns,
-    find_runs,
-    load_lines,
-    sort_by_start,
-    temporary_database,
-)
+from invite_sweeper.report.html.chain import ChainResult
+from invite_sweeper.report.html.database import sort_by_start, temporary_database
+from invite_sweeper.report.html.loading import load_lines
 from invite_sweeper.report.html.model import (
-    ChainResult,
     Comparison,
     LogFile,
+    OutcomeCounts,
     ReportModel,
     ReportStatus,
     RunRow,
     Totals,
 )
+from invite_sweeper.report.html.selection import SelectedRuns, find_runs
 from invite_sweeper.sweep.plan import parse_age_counts
-from invite_sweeper.text import plural_form, pluralize, to_float, to_int, to_text, truncate
-
-WORST_FIRST = (
-    ReportStatus.FAILED,
-    ReportStatus.UNFINISHED,
-    ReportStatus.REFUSED,
-    ReportStatus.INTERRUPTED,
-    ReportStatus.PARTIAL,
-    ReportStatus.CLEAN,
-)
+from invite_sweeper.text import plural_form, pluralize, to_float, to_int, to_text
 
 MAX_WARNINGS = 10
 
@@ -68,53 +56,33 @@ def _is_complete(run: RunRow, last_line: Mapping[str, object]) -> bool:
     return bool(seen) and stale is not None and run.outcomes.planned == stale - trimmed
 
 
-def overall_status(loaded: LoadedRuns, chain: ChainResult | None) -> tuple[ReportStatus, str]:
-    """Return the worst status that applies, with its message."""
-    if chain is not None and not chain.sound:
-        detail = to_text(chain.message)
-        return ReportStatus.DAMAGED, f"The audit log was changed. {detail}".strip()
-    if not loaded.current:
-        return ReportStatus.EMPTY, "These logs contain no run."
-    if loaded.selected.missing_shards:
-        return ReportStatus.UNFINISHED, "Some shards of this run are missing from these logs."
-    worst = min(loaded.current, key=lambda run: WORST_FIRST.index(run.status))
-    if worst.status is ReportStatus.CLEAN:
-        return ReportStatus.CLEAN, _clean_message(worst)
-    message = _incomplete_message(worst)
-    detail = next((to_text(line.get("error")) for line in _last_lines(loaded, worst)), "")
-    return worst.status, f"{message} {detail}".strip()
-
-
-def _incomplete_message(run: RunRow) -> str:
-    """Return how a run ended that did not complete."""
-    if run.status is ReportStatus.UNFINISHED:
-        return "The run has no last line: it was interrupted, or it is still running."
-    label = next((f": {code.label}" for code in ExitCode if code == run.exit_code), "")
-    return f"The run ended with exit code {run.exit_code}{label}."
-
-
-def _last_lines(loaded: LoadedRuns, run: RunRow) -> Iterator[Mapping[str, object]]:
+def notes(loaded: LoadedRuns, *, compared: bool) -> tuple[str, ...]:
+    """Return the caveats for the figures, one sentence each."""
     return (
-        line for line in loaded.selected.last_lines if to_text(line.get("run_id")) == run.run_id
+        *_describe_gaps(loaded),
+        *_describe_differences(loaded, compared=compared),
+        *(f"The run warned: {warning}" for warning in split_warnings(loaded)[1]),
     )
 
 
-def _clean_message(run: RunRow) -> str:
-    if run.mode == "sweep":
-        return "The sweep completed."
-    return "The dry run read everything. Nothing was deleted."
+_UNUSED_ENTRY = re.compile(r"matched no (project\.|invitation\b)")
 
 
-def notes(loaded: LoadedRuns, *, compared: bool) -> tuple[str, ...]:
-    """Return the caveats for the figures, one sentence each."""
-    return (*_describe_gaps(loaded), *_describe_differences(loaded, compared=compared))
+def split_warnings(loaded: LoadedRuns) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the newest command's warnings: those to act on, and those known before.
+
+    A warning was known before if the previous run recorded the same one. A pattern or keep entry
+    that matches nothing is a remark about the policy, also the first time.
+    """
+    known = {warning for run in loaded.previous for warning in run.warnings}
+    found = dict.fromkeys(warning for run in loaded.current for warning in run.warnings)
+    urgent = [each for each in found if each not in known and not _UNUSED_ENTRY.search(each)]
+    rest = [each for each in found if each not in urgent]
+    return tuple(urgent[:MAX_WARNINGS]), tuple(rest[:MAX_WARNINGS])
 
 
 def _describe_gaps(loaded: LoadedRuns) -> Iterator[str]:
     selected = loaded.selected
-    if selected.missing_shards:
-        names = truncate(", ".join(map(str, selected.missing_shards)), 80)
-        yield f"Of {selected.shard_count} shards, these are missing from the logs: {names}."
     for log in loaded.logs:
         if log.invalid_lines:
             invalid = plural_form(log.invalid_lines, "is not an audit line", "are not audit lines")
@@ -123,13 +91,13 @@ def _describe_gaps(loaded: LoadedRuns) -> Iterator[str]:
     if selected.other_series:
         pairs = pluralize(selected.other_series, "other pair")
         yield (
-            f"The logs also contain runs of {pairs} of host and policy. Only the list of runs and"
-            " the deletions by day include them."
+            f"The logs also contain runs of {pairs} of host and policy. Only the list of runs,"
+            " the nights and the deletions by day include them."
         )
 
 
 def _describe_differences(loaded: LoadedRuns, *, compared: bool) -> Iterator[str]:
-    if not compared and loaded.current:
+    if not compared and loaded.current and loaded.current[0].mode != "restore":
         yield loaded.describe_obstacle()
     policies = {run.policy_sha256 for run in (*loaded.current, *loaded.previous)}
     if compared and len(policies) > 1:
@@ -139,15 +107,6 @@ def _describe_differences(loaded: LoadedRuns, *, compared: bool) -> Iterator[str
             yield "The plan was trimmed: invitations listed as gone may only have been left out."
             break
     yield from _total_mismatches(loaded)
-    yield from _run_warnings(loaded)
-
-
-def _run_warnings(loaded: LoadedRuns) -> Iterator[str]:
-    """Return the warnings recorded by the runs."""
-    for line in loaded.selected.last_lines:
-        warnings = line.get("warnings")
-        messages = warnings if isinstance(warnings, list) else []
-        yield from (f"The run warned: {to_text(warning)}" for warning in messages[:MAX_WARNINGS])
 
 
 def _total_mismatches(loaded: LoadedRuns) -> Iterator[str]:
@@ -202,19 +161,23 @@ def _model(
         selected=selected,
         logs=logs,
     )
-    last_lines, sweeping = selected.last_lines, any(run.mode == "sweep" for run in current)
-    status, message = overall_status(loaded, chain)
+    last_lines, outcomes = selected.last_lines, queries.current_outcomes(db)
+    missing = _state_without_outcome(current, outcomes)
     ages, kept = queries.stale_ages(db), queries.kept_by_reason(last_lines)
-    comparison = _comparison(db, loaded, sweeping=sweeping)
+    comparison = _comparison(db, loaded, missing)
     day = min((run.started.date().isoformat() for run in current if run.started), default="")
     return ReportModel(
-        status=status,
-        status_message=message,
+        organizations=queries.organizations(db, current),
+        nights=queries.nights(db),
         current=current,
+        failed_runs=queries.failed_runs(db),
+        missing_shards=selected.missing_shards,
+        shard_count=selected.shard_count,
+        warnings=split_warnings(loaded)[0],
         notes=notes(loaded, compared=comparison is not None),
-        outcomes=queries.current_outcomes(db),
+        outcomes=outcomes,
         totals=_totals(last_lines),
-        invitations=queries.invitations(db, sweeping=sweeping),
+        invitations=queries.invitations(db, missing),
         comparison=comparison,
         stale_ages=ages,
         kept_ages=_kept_ages(last_lines),
@@ -224,7 +187,7 @@ def _model(
         coverage=queries.coverage(db, _sum(last_lines, "projects_seen")),
         kept_by_reason=kept,
         keep_entries=queries.keep_entries(last_lines, dict(kept.rows), day),
-        bounces=queries.bounces(db, sweeping=sweeping),
+        bounces=queries.bounces(db, missing),
         runs=queries.list_runs(db),
         files=logs,
         chain_message=chain,
@@ -232,11 +195,19 @@ def _model(
     )
 
 
-def _comparison(db: sqlite3.Connection, loaded: LoadedRuns, *, sweeping: bool) -> Comparison | None:
+def _state_without_outcome(current: Sequence[RunRow], outcomes: OutcomeCounts) -> str:
+    """Return the state of a planned invitation that has no outcome."""
+    if any(run.changes_nothing for run in current):
+        return "planned"
+    unfinished = any(run.status is ReportStatus.UNFINISHED for run in current)
+    return "no outcome" if outcomes.open or unfinished else "not sent"
+
+
+def _comparison(db: sqlite3.Connection, loaded: LoadedRuns, missing: str) -> Comparison | None:
     if loaded.describe_obstacle():
         return None
     since = min((run.started for run in loaded.previous if run.started), default=None)
-    return queries.comparison(db, since, sweeping=sweeping)
+    return queries.comparison(db, since, missing)
 
 
 def _totals(last_lines: LastLines) -> Totals:

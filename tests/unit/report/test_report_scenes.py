@@ -1,0 +1,346 @@
+"""What the report claims about real runs, compared with what the simulated Atlas holds."""
+
+import json
+import re
+
+import orjson
+import pytest
+from markdown_it import MarkdownIt
+from report.logbook import Logbook, invitation
+from report.page_scenes import ACME, BETA, SCENES, read
+from typer.testing import CliRunner
+
+from invite_sweeper.cli.report import app
+from invite_sweeper.errors import ExitCode
+from invite_sweeper.report.html import render
+from invite_sweeper.report.html.attention import attention
+from invite_sweeper.report.html.figures import strip, tiles
+from invite_sweeper.report.html.model import ReportStatus
+from invite_sweeper.report.html.verdict import verdict
+
+REAL = tuple(name for name in SCENES if name not in {"thirty_nights", "six_thousand"})
+OTHER = {
+    *("restore_dry", "restore_real", "recovered", "quarantine"),  # more than one run
+    *("killed", "deadline_while_deleting"),  # some results are not known
+    "damaged",  # the figures are not to be trusted
+}
+COMPLETE = tuple(name for name in REAL if name not in OTHER)
+"""Scenes of one command whose results are all known."""
+
+
+def text_of(found) -> str:
+    """Return the verdict as one text."""
+    said = verdict(found.model)
+    return " ".join((said.label, *said.sentences))
+
+
+def first_screen(found) -> str:
+    items = attention(found.model)
+    parts = [part for item in items for part in (item.title, *item.messages, item.hint)]
+    return " ".join((text_of(found), *parts))
+
+
+# Every scene --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_nothing_was_deleted_is_said_exactly_when_nothing_is_missing(scene, name):
+    found = scene(name)
+    assert ("othing was deleted." in text_of(found)) == (found.removed == 0)
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_number_of_deletions_is_that_of_the_missing_invitations(scene, name):
+    found = scene(name)
+    deleted = re.findall(r"(\d+) of \d+ planned invitations? (?:was|were) deleted", text_of(found))
+    assert [int(number) for number in deleted or ["0"]] == [found.removed]
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_clean_is_said_only_where_every_run_of_the_command_did_everything(scene, name):
+    found = scene(name)
+    good = all(run.status is ReportStatus.CLEAN for run in found.model.current)
+    assert (verdict(found.model).status in {ReportStatus.CLEAN, ReportStatus.EARLIER}) == (
+        good and name != "damaged"
+    )
+    if not good:
+        assert "clean" not in text_of(found).lower()
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_no_run_that_left_something_undone_is_said_to_have_done_the_rest(scene, name):
+    found = scene(name)
+    if found.model.outcomes.skipped:
+        for phrase in ("rest is done", "else was done", "completed"):
+            assert phrase not in first_screen(found)
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_each_bad_end_has_its_exit_code_and_what_to_do(scene, name):
+    found = scene(name)
+    items = attention(found.model)
+    for run in (*found.model.current, *found.model.failed_runs.rows):
+        if run.status in {ReportStatus.CLEAN, ReportStatus.RECOVERED} or run.exit_code is None:
+            continue
+        code = f"xit code {run.exit_code}"
+        (item,) = {item.title: item for item in items if code in item.title}.values() or [None]
+        assert ExitCode(run.exit_code).label in item.title or run.stopped_itself
+        assert item.hint or len(items) > 1
+    assert all(item.messages or item.hint for item in items)
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_json_contains_the_verdict_and_the_figures(scene, name):
+    found = scene(name)
+    values = json.loads(render(found.model, "json"))
+    assert values["verdict"]["label"] == verdict(found.model).label
+    assert values["verdict"]["status"] == verdict(found.model).status.value
+    assert len(values["attention"]) == len(attention(found.model))
+    assert values["report"]["outcomes"]["deleted"] == found.model.outcomes.deleted
+    assert values["report"]["nights"][-1]["exit_code"] == found.model.nights[-1].exit_code
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_markdown_is_a_comment_whose_sections_are_folded(scene, name):
+    text = render(scene(name).model, "md")
+    assert len(text) < 65_536
+    assert text.startswith("# Invitation ")
+    blocks = [t.content for t in MarkdownIt("gfm-like", {"linkify": False}).parse(text)]
+    folds = [block for block in blocks if block.startswith(("<details>", "</details>"))]
+    assert len(folds) >= 4
+    assert len(folds) % 2 == 0
+    assert "##" not in text.split("<details>", 1)[1]
+
+
+# Organizations ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "failing"),
+    [("two_first_fails", ACME), ("two_second_fails", BETA), ("two_other_order", ACME)],
+)
+def test_one_failing_organization_decides_the_verdict_in_any_order(scene, name, failing):
+    found = scene(name)
+    said = verdict(found.model)
+    assert said.label == "1 of 2 organizations failed"
+    assert said.status is ReportStatus.FAILED
+    assert said.sentences[0] == f"{failing} failed."
+    rows = found.model.organizations.rows
+    assert [(row.id, row.exit_code, row.outcomes.deleted) for row in rows] == [
+        (failing, 5, 0),
+        (BETA if failing == ACME else ACME, 0, 4),
+    ]
+    (item,) = attention(found.model)
+    assert item.title == "Exit code 5: credentials refused"
+    assert f"In {failing}." in item.messages
+
+
+def test_clean_organizations_are_counted_separately(scene):
+    found = scene("two_clean")
+    assert verdict(found.model).label == "Clean, 8 deleted"
+    counts = {row.id: row.outcomes.deleted for row in found.model.organizations.rows}
+    assert counts == {ACME: 4, BETA: 4}
+
+
+def test_all_refused_organizations_share_one_verdict_and_one_item(scene):
+    found = scene("two_refused")
+    assert verdict(found.model).label == "Refused, nothing deleted"
+    assert len(attention(found.model)) == 1
+    assert found.pending == 8
+
+
+def test_all_failing_organizations_are_each_named(scene):
+    found = scene("two_fail")
+    assert verdict(found.model).label == "Failed, nothing deleted"
+    screen = first_screen(found)
+    assert f"Organization {ACME}: " in screen
+    assert f"Organization {BETA}: " in screen
+    assert "how many invitations are stale is not known" in screen
+    assert "Stale" not in dict(tiles(found.model))
+
+
+# Stops --------------------------------------------------------------------------------------
+
+
+def test_canary_stop_counts_what_was_not_attempted(scene):
+    found = scene("canary")
+    assert verdict(found.model).label == "Stopped itself, nothing deleted"
+    assert "5 were not deleted because the request failed; 7 were not attempted" in text_of(found)
+    assert found.deletes == 5
+    (item,) = attention(found.model)
+    assert item.title == "Exit code 4: the sweep stopped itself"
+
+
+def test_breaker_stop_counts_what_was_deleted_before(scene):
+    found = scene("breaker")
+    assert verdict(found.model).label == "Stopped itself"
+    assert found.model.outcomes.deleted == found.removed > 0
+
+
+@pytest.mark.parametrize("name", ["deadline_while_reading", "deadline_after_one_project"])
+def test_deadline_while_reading_is_not_nothing_stale(scene, name):
+    found = scene(name)
+    said = text_of(found)
+    assert verdict(found.model).label == "Stopped early, nothing deleted"
+    assert "how many invitations are stale is not known" in said
+    assert "is stale" not in said
+    assert not {"Seen", "Stale", "Kept"} & dict(tiles(found.model)).keys()
+    page = render(found.model, "html")
+    assert "it is not known how many were read" in page
+    assert "project in scope was read" not in page
+
+
+def test_part_of_a_plan_is_not_taken_for_the_whole(scene):
+    found = scene("deadline_after_one_project")
+    assert found.model.outcomes.planned == 12
+    assert not found.model.plan_known
+
+
+def test_deadline_while_deleting_says_what_is_not_known(scene):
+    found = scene("deadline_while_deleting")
+    outcomes = found.model.outcomes
+    assert verdict(found.model).label == "Stopped early"
+    assert outcomes.deleted <= found.removed <= outcomes.deleted + outcomes.unclear
+    assert f"Whether {outcomes.unclear} more were deleted is not known." in text_of(found)
+
+
+def test_killed_run_is_unfinished_and_its_log_is_not_called_damaged(scene):
+    found = scene("killed")
+    outcomes = found.model.outcomes
+    assert verdict(found.model).status is ReportStatus.UNFINISHED
+    assert outcomes.deleted <= found.removed <= outcomes.deleted + outcomes.unclear
+    assert "it is still running, or it was killed" in text_of(found)
+
+
+def test_recovered_run_leaves_no_result_open(scene):
+    found = scene("recovered")
+    assert verdict(found.model).label == "Clean, but an earlier run was recovered"
+    (earlier,) = (run for run in found.model.runs.rows if run.exit_code is None)
+    assert earlier.status is ReportStatus.RECOVERED
+    gone = sum(run.outcomes.deleted + run.outcomes.already_gone for run in found.model.runs.rows)
+    assert gone == found.removed == 24
+
+
+def test_damaged_chain_comes_before_every_other_verdict(scene):
+    found = scene("damaged")
+    assert verdict(found.model).label == "Damaged audit log"
+    assert "may be wrong" in text_of(found)
+    assert "line " in attention(found.model)[0].title + first_screen(found)
+
+
+# Dry runs, restores, quarantine ---------------------------------------------------------------
+
+
+def test_dry_run_says_what_would_be_deleted(scene):
+    found = scene("dry_run")
+    assert verdict(found.model).label == "Dry run: 12 would be deleted"
+    assert "12 invitations in 1 project would be deleted. Nothing was deleted." in text_of(found)
+    assert found.pending == 15
+
+
+def test_refused_dry_run_is_a_dry_run_and_shows_its_plan(scene):
+    found = scene("refused_dry_run")
+    assert verdict(found.model).label == "Dry run: refused"
+    assert "12 invitations in 1 project would be deleted, but a sweep would be refused" in text_of(
+        found
+    )
+    assert {row.state for row in found.model.invitations.rows} == {"planned"}
+
+
+def test_quarantine_names_the_hash_to_accept(scene):
+    found = scene("quarantine")
+    assert found.codes == (0, 3)
+    (item,) = attention(found.model)
+    assert item.hint.endswith(f"--accept-policy {found.model.current[0].policy_sha256}.")
+
+
+def test_dry_run_of_a_restore_sends_nothing(scene):
+    found = scene("restore_dry")
+    assert verdict(found.model).label == "Restore, dry run: 12 would be sent again"
+    assert text_of(found).endswith(
+        "12 of 12 deleted invitations would be sent again. Nothing was sent."
+    )
+    assert found.pending == 3
+    assert "sweep" not in render(found.model, "html").split("</header>")[0].split("<h1>")[1]
+
+
+def test_restore_is_a_restore_and_not_a_dry_run(scene):
+    found = scene("restore_real")
+    assert verdict(found.model).label == "Restore: 12 sent again"
+    assert found.pending == 15
+    assert {row.state for row in found.model.invitations.rows} == {"restored"}
+    assert found.model.invitations.total == 12
+    assert "dry run" not in text_of(found).lower()
+
+
+def test_person_who_became_active_at_once_needs_attention(tmp_path):
+    found = restore_log(tmp_path, "active")
+    titles = [item.title for item in attention(found)]
+    assert "People became active members at once" in titles
+    assert "Atlas added 1 person as active members at once." in " ".join(verdict(found).sentences)
+
+
+def restore_log(folder, outcome):
+    book = Logbook(folder / "audit.jsonl")
+    book.start("run-1", mode="restore", policy_path="", dry_run=False)
+    book.line("intent", **invitation(1))
+    book.line("outcome", **invitation(1), outcome=outcome, attempts=1)
+    book.line("run_finished", wanted=1, to_restore=1, error=None, exit_code=4)
+    return read(book.path)
+
+
+# Nights and warnings --------------------------------------------------------------------------
+
+
+def test_thirty_nights_show_five_refusals_at_once(scene):
+    found = scene("thirty_nights")
+    marks = [cell.mark for cell in strip(found.model)]
+    assert len(marks) == 30
+    assert (marks.count("3"), marks.count("!"), marks.count("-"), marks.count("0")) == (5, 1, 1, 23)
+    assert verdict(found.model).label == "6 of 29 nights not clean"
+    said = text_of(found)
+    assert "23 of 29 nights were clean; 5 refused, 1 unfinished." in said
+    assert "On 1 day of that period the logs contain no run." in said
+    titles = [item.title for item in attention(found.model)]
+    assert any(title.startswith("5 earlier runs with exit code 3") for title in titles)
+
+
+def test_pattern_that_matches_nothing_is_folded(scene):
+    found = scene("unused_pattern")
+    page = render(found.model, "html")
+    assert attention(found.model) == ()
+    assert "Notes on the figures and known warnings" in page
+    note = page.index("prod-*")
+    assert page.rindex("<details", 0, note) > page.rindex("</details>", 0, note)
+
+
+def test_six_thousand_planned_deletions_are_truncated_and_counted(scene):
+    found = scene("six_thousand")
+    assert verdict(found.model).label == "Dry run: 6,000 would be deleted"
+    assert (len(found.model.invitations.rows), found.model.invitations.total) == (500, 6_000)
+    assert len(orjson.dumps(render(found.model, "html"))) < 600_000
+
+
+# The command -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (("--out", "report.html"), "<!doctype html>"),
+        (("--out", "report.md"), "# Invitation sweep"),
+        (("--out", "report.JSON"), "{"),
+        (("--out", "report.txt"), "<!doctype html>"),
+        (("--out", "report.html", "--format", "md"), "# Invitation sweep"),
+        ((), "<!doctype html>"),
+        (("--format", "json"), "{"),
+    ],
+)
+def test_format_is_that_of_the_suffix_unless_it_is_given(
+    scene, tmp_path, monkeypatch, arguments, start
+):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [str(scene("clean").log), *arguments])
+    assert done.exit_code == 0, done.output
+    written = (tmp_path / arguments[1]).read_text() if "--out" in arguments else done.stdout
+    assert written.startswith(start)
