@@ -66,7 +66,7 @@ from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.sweep.discovery import count_lists, discover_projects
 from invite_sweeper.sweep.previous_runs import PreviousRuns
 from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope
-from invite_sweeper.text import escape_unprintable, pluralize
+from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -129,7 +129,9 @@ class AtlasChecks:
 
     async def _visible_organizations(self) -> Check:
         projects = [each async for each in self.connection.reader.projects()]
-        organizations = sorted({each.org_id for each in projects if isinstance(each, Project)})
+        names = await self.connection.organization_names()
+        ids = sorted({each.org_id for each in projects if isinstance(each, Project)})
+        organizations = [organization_label(each, names.get(each)) for each in ids]
         return ok(
             "organizations",
             f"Atlas accepts the credentials; {pluralize(len(projects), 'project')} visible, "
@@ -140,7 +142,9 @@ class AtlasChecks:
         project_filter = ReportingProjectFilter(policy)
         scope = await discover_projects(self.connection.reader, project_filter)
         yield ok("access list", "Atlas accepts the credentials from this IP address.")
-        for found in organization_checks(policy, scope, project_filter.other_organizations):
+        names = await self.connection.organization_names()
+        others = project_filter.other_organizations
+        for found in organization_checks(policy, scope, others, names):
             yield found
         for sentence in project_filter.unused_patterns():
             yield warning("policy", sentence)

@@ -42,7 +42,13 @@ from invite_sweeper.sweep.previous_runs import PreviousRuns
 from invite_sweeper.sweep.saved_plan import SavedPlanFilter
 from invite_sweeper.sweep.scope import ReportingProjectFilter
 from invite_sweeper.sweep.selection import Decision, MatchResult, decision_filter
-from invite_sweeper.text import Globs, casefold_visible, escape_unprintable, pluralize
+from invite_sweeper.text import (
+    Globs,
+    casefold_visible,
+    escape_unprintable,
+    organization_label,
+    pluralize,
+)
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -86,6 +92,7 @@ class ExplainResult:
     """The invitations that `explain` found, and where it searched.
 
     Attributes:
+        organizations: The names of those of the policy, by id; None where Atlas returned none.
         out_of_scope: Names of projects in the policy's organizations that it excludes.
         unreadable: Projects that could not be read; they may contain more invitations.
     """
@@ -96,6 +103,7 @@ class ExplainResult:
     sources: tuple[str, ...]
     projects: int
     invitations: int
+    organizations: Mapping[str, str | None]
     out_of_scope: tuple[str, ...]
     unreadable: tuple[ListUnreadable, ...]
     found: tuple[Explanation, ...]
@@ -110,6 +118,9 @@ class ExplainResult:
             "sources": self.sources,
             "projects": self.projects,
             "invitations": self.invitations,
+            "organizations": [
+                {"id": org_id, "name": name} for org_id, name in self.organizations.items()
+            ],
             "out_of_scope": self.out_of_scope,
             "unreadable": [asdict(each) for each in self.unreadable],
             "found": [explanation.to_record(self.now) for explanation in self.found],
@@ -123,7 +134,9 @@ class ExplainResult:
 
     def _lines(self) -> Iterator[Text]:
         for explanation in self.found:
-            yield from _explanation_lines(explanation)
+            org_id = explanation.invitation.org_id
+            label = organization_label(org_id, self.organizations.get(org_id))
+            yield from _explanation_lines(explanation, label)
             yield Text("")
         if not self.found:
             yield Text(f"Nothing found for {escape_unprintable(self.term)!r}.", style="bold")
@@ -145,12 +158,14 @@ class ExplainResult:
             )
 
 
-def _explanation_lines(explanation: Explanation) -> Iterator[Text]:
+def _explanation_lines(explanation: Explanation, organization: str) -> Iterator[Text]:
     invitation = explanation.invitation
+    project = escape_unprintable(invitation.project_name)
+    organization = f"organization {escape_unprintable(organization)}"
     status = escape_unprintable(invitation.status or "no status")
     yield Text.assemble(
         (escape_unprintable(invitation.username or "(no address)"), "bold"),
-        f" to {escape_unprintable(invitation.project_name) or invitation.org_id}"
+        f" to {f'{project} of {organization}' if project else organization}"
         f" (id {escape_unprintable(invitation.id)}, list {invitation.source}, {status})",
     )
     for entry in explanation.entries:
@@ -248,6 +263,7 @@ class _Search:
         self._unreadable: list[ListUnreadable] = []
         self._excluded: list[str] = []
         self._projects = self._invitations_seen = 0
+        self._organization_names: dict[str, str] = {}
 
     async def run(self) -> ExplainResult:
         """Read all lists and explain the invitations that match the term."""
@@ -269,6 +285,10 @@ class _Search:
             sources=tuple(self._policy.sources),
             projects=self._projects,
             invitations=self._invitations_seen,
+            organizations={
+                each.id: self._organization_names.get(each.id)
+                for each in self._policy.organizations
+            },
             out_of_scope=tuple(self._excluded),
             unreadable=tuple(self._unreadable),
             found=tuple(self._found),
@@ -291,6 +311,7 @@ class _Search:
             project_filter = ReportingProjectFilter(part)
             scope = await discover_projects(connection.reader, project_filter)
             check_clock(connection.clock_skew_s)
+            self._organization_names |= await connection.organization_names()
             self._unreadable.extend(scope.unreadable)
             self._excluded.extend(project.name for project in project_filter.excluded)
             workers = execution.concurrency * _READERS_PER_SLOT

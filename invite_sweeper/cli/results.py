@@ -138,7 +138,7 @@ def _run_failures(report: CommandReport, summary: RunSummary) -> Iterator[str]:
     except OSError as error:
         yield f"Could not read the audit log {report.log_file}: {error.strerror}."
         return
-    labels = {each.id: each.label for each in summary.organizations}
+    labels = summary.organization_labels
     unreadable = view.unreadable[:MAX_NAMED]
     for project in unreadable:
         where = _in_organization(project.project, project.org_id, labels)
@@ -162,7 +162,7 @@ def _in_organization(project: str, org_id: str, labels: Mapping[str, str]) -> st
     label = labels.get(org_id)
     if label is None or org_id in name:
         return name
-    return f"{name} (organization {label})"
+    return f"{name} of organization {label}"
 
 
 def _more_message(count: int, noun: str, audit_log: str) -> Iterator[str]:

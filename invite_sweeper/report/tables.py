@@ -6,6 +6,7 @@ Names from Atlas can neither move the cursor nor start a new line.
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Final
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -45,14 +46,18 @@ _MAX_WIDTHS = (9, 64, 24, 24, 32, 16)
 _INVITED_COLUMN = 1
 _MIN_INVITED_WIDTH = 30
 """Below this width addresses wrap too often: each invitation then takes two lines."""
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
-def plan_table(groups: Sequence[ProjectRows], width: int) -> Iterator[RenderableType]:
+def plan_table(
+    groups: Sequence[ProjectRows], width: int, labels: Mapping[str, str] = _NO_LABELS
+) -> Iterator[RenderableType]:
     """Yield the planned invitations by project, with columns aligned across projects.
 
     Args:
         groups: The projects.
         width: Terminal width in cells.
+        labels: The organizations' names with their ids, by id.
     """
     if not groups:
         return
@@ -63,7 +68,8 @@ def plan_table(groups: Sequence[ProjectRows], width: int) -> Iterator[Renderable
         yield _indented(_one_line_rows(widths, [[Text(head, style="dim") for head in _HEADINGS]]))
     several = len({group.rows[0].org_id for group in groups}) > 1
     for group, rows in zip(groups, cells, strict=True):
-        yield _project_heading(group, with_organization=several)
+        org_id = group.rows[0].org_id
+        yield _project_heading(group, labels.get(org_id, org_id) if several else "")
         yield _indented(
             _one_line_rows(widths, rows)
             if widths
@@ -74,8 +80,8 @@ def plan_table(groups: Sequence[ProjectRows], width: int) -> Iterator[Renderable
         yield Text("")
 
 
-def _project_heading(group: ProjectRows, *, with_organization: bool) -> Text:
-    organization = f"  organization {group.rows[0].org_id}" if with_organization else ""
+def _project_heading(group: ProjectRows, label: str) -> Text:
+    organization = f"  organization {escape_unprintable(label)}" if label else ""
     return Text.assemble(
         (group.project or "(no name)", "bold"), (f"  {group.count:,}{organization}", "dim")
     )
@@ -377,7 +383,7 @@ def _parts(
 
 
 def _plan(width: int, summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
-    yield from plan_table(merge_rows_by_user(view.groups), width)
+    yield from plan_table(merge_rows_by_user(view.groups), width, summary.organization_labels)
     if hidden := view.projects - len(view.groups):
         count = view.planned - sum(group.count for group in view.groups)
         rest = f"… {count:,} more in {pluralize(hidden, 'other project')}"

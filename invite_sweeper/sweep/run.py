@@ -3,6 +3,7 @@
 `group.py` runs both phases for all organizations of a command, with the guards in between.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -92,6 +93,10 @@ class AtlasConnection(Protocol):
 
     async def fetch_limits(self) -> None:
         """Read the rate limits from Atlas; failing to is not an error."""
+        ...
+
+    async def organization_names(self) -> Mapping[str, str]:
+        """Return the names of the organizations, by id; failing to read them is not an error."""
         ...
 
     async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
@@ -361,7 +366,10 @@ class Run:
         scope = await discover_projects(self._atlas.reader, project_filter)
         self.counts.reached_atlas = True
         check_clock(self._atlas.clock_skew_s)
-        await self._atlas.fetch_limits()
+        names, _ = await asyncio.gather(
+            self._atlas.organization_names(), self._atlas.fetch_limits()
+        )
+        self.counts.organization_names = names
         self.warnings.warn(*self._atlas.warnings, *project_filter.absent_organizations())
         self.unused_patterns = project_filter.unused_patterns()
         self.counts.visible_projects = scope.visible_projects()

@@ -16,7 +16,7 @@ from invite_sweeper.errors import AuditLogError, ExitCode, RunError
 from invite_sweeper.models import Invitation, Outcome, Population, Source, SourceRetired
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.plan import OrganizationCounts, PlanBuilder
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import organization_label, pluralize
 
 SUNSET_WARNING_DAYS: Final = 180
 """Runs warn this long before a list ends: time to change a policy and to watch the result."""
@@ -74,7 +74,7 @@ class OrganizationSummary:
     @property
     def label(self) -> str:
         """The name with the id, or the id alone."""
-        return f"{self.name} ({self.id})" if self.name else self.id
+        return organization_label(self.id, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +150,11 @@ class RunSummary:
     warnings: tuple[str, ...] = ()
     shard: str | None = None
     finished_at: datetime | None = None
+
+    @property
+    def organization_labels(self) -> Mapping[str, str]:
+        """The name with the id of each organization, by id."""
+        return {each.id: each.label for each in self.organizations}
 
     @property
     def succeeded(self) -> bool:
@@ -313,6 +318,7 @@ class RunCounts:
 
     Attributes:
         reached_atlas: Atlas returned the projects, or was being asked for them when a stop came.
+        organization_names: As Atlas returned them, by organization id.
         projects_by_organization: Projects in scope, by organization id.
         outcomes: Deletions by outcome.
         outcomes_by_organization: The same, by organization id.
@@ -343,6 +349,7 @@ class RunCounts:
         self._detailed_exit_code = detailed_exit_code
         self.reached_atlas = False
         self.projects_seen = 0
+        self.organization_names: Mapping[str, str] = {}
         self.projects_by_organization: Counter[str] = Counter()
         self.plan: PlanBuilder | None = None
         self.outcomes: Counter[Outcome] = Counter()
@@ -424,6 +431,7 @@ class RunCounts:
         self, organization: OrganizationSummary, summary: RunSummary
     ) -> OrganizationSummary:
         """Return the counts of one organization; those of the only one are the run's."""
+        organization = replace(organization, name=self.organization_names.get(organization.id))
         if len(summary.organizations) == 1:
             return replace(organization, **{name: getattr(summary, name) for name in _SHARED})
         plan, org_id = self.plan, organization.id

@@ -414,8 +414,8 @@ def test_quiet_failure_messages_name_the_organization(group):
     )
     done = group.desk.run("sweep", "--policy", "policy.yaml", "-q", **group.desk.changes)
     assert (done.code, done.out) == (4, "")
-    assert f"BETA project (organization {ORGS[1]}) may still be invited" in done.err
-    assert f"GAMMA project (organization {ORGS[2]}) was not read" in done.err
+    assert f"BETA project of organization BETA ({ORGS[1]}) may still be invited" in done.err
+    assert f"GAMMA project of organization GAMMA ({ORGS[2]}) was not read" in done.err
 
 
 def test_pattern_that_matches_in_one_organization_is_not_reported(group):
