@@ -31,6 +31,8 @@ from invite_sweeper.cli.options import (
     DEFAULT_POLICY,
     AuditPath,
     BaseUrl,
+    LogFormat,
+    LogFormatOption,
     Output,
     OutputOption,
     PolicyPath,
@@ -77,6 +79,7 @@ def doctor(
     base_url: BaseUrl = DEFAULT_BASE_URL,
     audit_log: AuditPath = None,
     output: OutputOption = Output.TEXT,
+    log_format: LogFormatOption = LogFormat.AUTO,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -89,7 +92,14 @@ def doctor(
     Example: invite-sweeper doctor --policy config/policy.yaml
     """
     diagnosis = run_checks(
-        RunOptions(policy, base_url, audit_log=audit_log, quiet=quiet, verbose=verbose)
+        RunOptions(
+            policy,
+            base_url,
+            audit_log=audit_log,
+            log_format=log_format,
+            quiet=quiet,
+            verbose=verbose,
+        )
     )
     if output is Output.JSON:
         write_json(diagnosis.to_json())
@@ -205,7 +215,9 @@ class _Doctor:
         self.now = datetime.now(UTC)
         self._options = options
         self._environment = environment
-        self._log = console.configure_logging(quiet=options.quiet, verbose=options.verbose)
+        self._log = console.configure_logging(
+            quiet=options.quiet, verbose=options.verbose, log_format=options.log_format
+        )
         self._policy: Policy | None = None
         self._base_url: URL | None = None
         self._parts: list[tuple[str, Policy | None, Credentials]] = []

@@ -23,6 +23,8 @@ from invite_sweeper.cli.options import (
     DEFAULT_POLICY,
     AuditPath,
     BaseUrl,
+    LogFormat,
+    LogFormatOption,
     Output,
     OutputOption,
     PolicyPath,
@@ -67,6 +69,7 @@ def explain(
         typer.Option("--plan", help="Apply this saved plan, as a sweep would.", metavar="FILE"),
     ] = None,
     output: OutputOption = Output.TEXT,
+    log_format: LogFormatOption = LogFormat.AUTO,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -78,7 +81,14 @@ def explain(
 
     Example: invite-sweeper explain ada@example.com
     """
-    options = RunOptions(policy, base_url, audit_log=audit_log, quiet=quiet, verbose=verbose)
+    options = RunOptions(
+        policy,
+        base_url,
+        audit_log=audit_log,
+        log_format=log_format,
+        quiet=quiet,
+        verbose=verbose,
+    )
     result = search_invitations(term, options, plan=plan)
     if output is Output.JSON:
         write_json(result.to_json())
@@ -253,7 +263,9 @@ class _Search:
         self._policy = loader.load_policy(options.policy)
         self._base_url = parse_base_url(options.base_url)
         self._parts = split_with_credentials(self._policy, environment)
-        self._log = console.configure_logging(quiet=options.quiet, verbose=options.verbose)
+        self._log = console.configure_logging(
+            quiet=options.quiet, verbose=options.verbose, log_format=options.log_format
+        )
         self._term = term
         self._globs = Globs((term,))
         self._explainer = Explainer(

@@ -29,6 +29,8 @@ from invite_sweeper.cli.json_output import errors_as_json, write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     BaseUrl,
+    LogFormat,
+    LogFormatOption,
     Output,
     OutputOption,
     Quiet,
@@ -110,6 +112,7 @@ def restore(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     output: OutputOption = Output.TEXT,
+    log_format: LogFormatOption = LogFormat.AUTO,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -131,6 +134,7 @@ def restore(
         deadline=deadline,
         yes=yes,
         output=output,
+        log_format=log_format,
         quiet=quiet,
         verbose=verbose,
     )
@@ -306,7 +310,9 @@ class _RestoreSession:
         self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self._files = sort_by_start(deletions.files)
         self._log_path = LogPath.from_option(options.audit_log, str(self._files[-1]))
-        self._log = console.configure_logging(quiet=options.quiet, verbose=options.verbose)
+        self._log = console.configure_logging(
+            quiet=options.quiet, verbose=options.verbose, log_format=options.log_format
+        )
         self._stop = StopRequest()
         self._last_resort = LastResort(
             started_s=self._started_s,

@@ -19,9 +19,10 @@ from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
 from invite_sweeper.cli.streams import print_error as explain
-from invite_sweeper.errors import AuditLogError, RunError
+from invite_sweeper.errors import AuditLogError, ExitCode, RunError
 from invite_sweeper.models import Logger
 from invite_sweeper.policy import Limits, Notification
+from invite_sweeper.report.formatting import describe_organizations, describe_outcomes
 from invite_sweeper.report.metrics import push, write_textfile
 from invite_sweeper.report.progress import BarProgressView, LogProgressView
 from invite_sweeper.report.run_view import KeptInvitations, RunView, load_planned, load_run_view
@@ -104,13 +105,18 @@ MAX_NAMED: Final = 10
 
 
 def failure_messages(options: RunOptions, report: CommandReport) -> Iterator[str]:
-    """Yield a message for each unreadable project and each failed or unknown deletion.
+    """Yield how the command ended, each unreadable project and each failed or unknown deletion.
 
     The result's table shows them already, so this is for runs without one. The audit log is
     only read if there are failures.
     """
     if not options.quiet and options.output is Output.TEXT:
         return
+    summary = report.summary
+    if not (report.errors or summary.succeeded):
+        status = ExitCode(summary.exit_code).status.capitalize()
+        where = describe_organizations(summary)
+        yield f"{status}: {describe_outcomes(summary)} in {where} (exit code {summary.exit_code})."
     for each in report.runs:
         if _failure_count(each.summary):
             yield from _run_failures(report, each.summary)

@@ -14,6 +14,8 @@ from invite_sweeper.cli.options import (
     BaseUrl,
     Deadline,
     DetailedExitCode,
+    LogFormat,
+    LogFormatOption,
     MetricsFile,
     Output,
     OutputOption,
@@ -63,6 +65,7 @@ def sweep(
     metrics_file: MetricsFile = None,
     pushgateway: Pushgateway = None,
     deadline: Deadline = None,
+    log_format: LogFormatOption = LogFormat.AUTO,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -99,6 +102,7 @@ def sweep(
         metrics_file=metrics_file,
         pushgateway=pushgateway,
         deadline=deadline,
+        log_format=log_format,
         quiet=quiet,
         verbose=verbose,
     )

@@ -6,7 +6,8 @@ from typing import Final
 from rich.text import Text
 
 from invite_sweeper.sweep.selection import KEEP_REASONS
-from invite_sweeper.text import escape_unprintable, plural_form
+from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
+from invite_sweeper.text import escape_unprintable, plural_form, pluralize
 
 _ORDINARY_ROLES: Final = {
     "GROUP_READ_ONLY": "read only",
@@ -85,3 +86,26 @@ def describe_estimate(estimate_s: float) -> str:
 def describe_trimmed(trimmed: int) -> str:
     """Describe how many stale invitations a trimmed plan leaves."""
     return f"{trimmed:,} more {plural_form(trimmed, 'is', 'are')} left for a later run"
+
+
+def describe_outcomes(summary: RunSummary | OrganizationSummary) -> str:
+    """Return the number of deletions with each outcome."""
+    counts = (
+        ("deleted", summary.deleted),
+        ("already gone", summary.already_gone),
+        ("accepted before", summary.accepted_before),
+        ("accepted during", summary.accepted_during),
+        ("still there", summary.still_there),
+        ("failed", summary.failed),
+        ("unknown", summary.unknown),
+        ("skipped", summary.skipped),
+    )
+    parts = ", ".join(f"{count:,} {name}" for name, count in counts if count)
+    return parts or "nothing was deleted"
+
+
+def describe_organizations(summary: RunSummary) -> str:
+    """Return the only organization with its id, or the number of organizations."""
+    if len(summary.organizations) == 1:
+        return summary.organizations[0].label
+    return pluralize(len(summary.organizations), "organization")

@@ -208,7 +208,7 @@ def totals(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
 
 
 def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str, str]]:
-    yield *_status_label(summary), _outcome_counts(summary)
+    yield *_status_label(summary), formatting.describe_outcomes(summary)
     if len(summary.organizations) == 1:
         yield "Organization", "bold", _organization_label(summary.organizations[0])
     yield "Seen", "bold", _seen(summary)
@@ -256,24 +256,10 @@ def _organization_text(organization: OrganizationSummary, mode: str) -> Text:
     counts = (
         f"{pluralize(organization.invitations_seen, 'invitation')} in "
         f"{pluralize(organization.projects_seen, 'project')}, "
-        f"{organization.stale - organization.trimmed:,} stale, {_outcome_counts(organization)}"
+        f"{organization.stale - organization.trimmed:,} stale, "
+        f"{formatting.describe_outcomes(organization)}"
     )
     return Text.assemble(_describe_status(organization.exit_code, mode), f": {counts}")
-
-
-def _outcome_counts(summary: RunSummary | OrganizationSummary) -> str:
-    counts = (
-        ("deleted", summary.deleted),
-        ("already gone", summary.already_gone),
-        ("accepted before", summary.accepted_before),
-        ("accepted during", summary.accepted_during),
-        ("still there", summary.still_there),
-        ("failed", summary.failed),
-        ("unknown", summary.unknown),
-        ("skipped", summary.skipped),
-    )
-    parts = ", ".join(f"{count:,} {name}" for name, count in counts if count)
-    return parts or "nothing was deleted"
 
 
 def _seen(summary: RunSummary) -> str:

@@ -40,7 +40,7 @@ class GroupConfig:
         confirm: Called once with the merged summary, after the guards and before the first
             DELETE; None to not ask.
         on_plans_accepted: Called when the plans are on disk and passed the guards; returns
-            warnings.
+            remarks.
         policy_change: Called when the plans are complete; returns the error to end with after
             the other guards, if any, and warnings.
     """
@@ -138,7 +138,7 @@ class RunGroup:
             raise refusal
         if group.on_plans_accepted is not None:
             plans = [RunPlan(run.config.run_id, run.plan.spans) for run in runs]
-            runs[0].warnings.warn(*group.on_plans_accepted(plans))
+            runs[0].warnings.remark(*group.on_plans_accepted(plans))
 
     async def _finish_plans(self, runs: Sequence[Run]) -> None:
         config = runs[0].config
@@ -160,7 +160,7 @@ class RunGroup:
             for each in first.unused_patterns
             if all(each in run.unused_patterns for run in others)
         )
-        first.warnings.warn(*unused)
+        first.warnings.remark(*unused)
         kept: Counter[str] = Counter()
         for run in runs:
             kept.update(run.plan.kept)

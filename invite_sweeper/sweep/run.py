@@ -38,6 +38,7 @@ from invite_sweeper.sweep.summary import (
     RunResult,
     RunSummary,
     RunWarning,
+    WarningLevel,
     removed_member_warning,
     retired_warning,
     still_there_warnings,
@@ -125,6 +126,10 @@ class ProgressView(Protocol):
 
     def deletion_done(self, outcome: Outcome) -> None:
         """Show that one deletion ended."""
+        ...
+
+    def remark(self, message: str) -> None:
+        """Show a remark about the policy or the setup; the run is not affected."""
         ...
 
     def warning(self, message: str) -> None:
@@ -220,6 +225,10 @@ class RunWarnings:
         """Report warnings."""
         self._report(map(RunWarning, messages))
 
+    def remark(self, *messages: str) -> None:
+        """Report remarks about the policy."""
+        self._report(RunWarning(message, WarningLevel.REMARK) for message in messages)
+
     def unused_keep_entries(self, kept: Mapping[str, int]) -> None:
         """Warn about keep entries that matched no invitation."""
         self._report(unused_keep_warnings(self._config.policy.keep, kept, self._config.now.date()))
@@ -269,10 +278,16 @@ class RunWarnings:
         self._report([removed_member_warning(invitation, path, run_id)])
 
     def _report(self, warnings: Iterable[RunWarning]) -> None:
-        for text, urgent in warnings:
+        for text, level in warnings:
             if len(self._counts.warnings) < MAX_WARNINGS:
                 self._counts.warnings.append(text)
-            (self._view.error if urgent else self._view.warning)(text)
+            match level:
+                case WarningLevel.REMARK:
+                    self._view.remark(text)
+                case WarningLevel.WARNING:
+                    self._view.warning(text)
+                case WarningLevel.URGENT:
+                    self._view.error(text)
 
 
 _READERS_PER_SLOT = 2

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, date, datetime
+from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
 from invite_sweeper.audit import AuditLog
@@ -525,15 +526,24 @@ def _iso(day: date | None) -> str | None:
     return day.isoformat() if day is not None else None
 
 
+class WarningLevel(Enum):
+    """How important a warning is."""
+
+    REMARK = "remark"
+    """About the policy or the setup; the run did what it should, and will next time."""
+    WARNING = "warning"
+    URGENT = "urgent"
+
+
 class RunWarning(NamedTuple):
     """One sentence for the operator.
 
     Attributes:
-        urgent: It is logged as an error, not as a warning.
+        level: With `-q`, remarks are not shown.
     """
 
     text: str
-    urgent: bool = False
+    level: WarningLevel = WarningLevel.WARNING
 
 
 def sunset_warnings(sunsets: Mapping[Source, date], today: date) -> tuple[RunWarning, ...]:
@@ -544,15 +554,19 @@ def sunset_warnings(sunsets: Mapping[Source, date], today: date) -> tuple[RunWar
         today: The day of the run.
     """
     return tuple(
-        RunWarning(_sunset_text(source, day, today), (day - today).days <= SUNSET_URGENT_DAYS)
+        RunWarning(_sunset_text(source, day, today), _sunset_level((day - today).days))
         for source, day in sorted(sunsets.items())
         if (day - today).days <= SUNSET_WARNING_DAYS
     )
 
 
+def _sunset_level(days_left: int) -> WarningLevel:
+    return WarningLevel.URGENT if days_left <= SUNSET_URGENT_DAYS else WarningLevel.REMARK
+
+
 def retired_warning(retired: SourceRetired) -> RunWarning:
     """Warn that Atlas no longer serves a list, with the source that replaces it."""
-    return RunWarning(f"{retired.reason} {retired.source.replacement_hint}", urgent=True)
+    return RunWarning(f"{retired.reason} {retired.source.replacement_hint}", WarningLevel.URGENT)
 
 
 def removed_member_warning(invitation: Invitation, audit_log: str, run_id: str) -> RunWarning:
@@ -565,7 +579,7 @@ def removed_member_warning(invitation: Invitation, audit_log: str, run_id: str) 
     return RunWarning(
         f"{who} accepted while the deletion was in flight and was removed from {where} as an "
         f"active member. To invite them again: {shlex.join(command)}",
-        urgent=True,
+        WarningLevel.URGENT,
     )
 
 
@@ -594,7 +608,7 @@ def still_there_warnings(invitations: Sequence[Invitation]) -> tuple[RunWarning,
         RunWarning(
             f"Atlas confirmed the deletion of {count} that its lists still contain: {named}{rest}. "
             "Run the command again later; if they stay, ask MongoDB support.",
-            urgent=True,
+            WarningLevel.URGENT,
         ),
     )
 
@@ -609,7 +623,10 @@ def unused_keep_warnings(
         today: The day of the run.
     """
     return tuple(
-        RunWarning(f"The keep entry {entry.name!r} matched no invitation: check its spelling.")
+        RunWarning(
+            f"The keep entry {entry.name!r} matched no invitation: check its spelling.",
+            WarningLevel.REMARK,
+        )
         for entry in keep
         if entry.is_active(today) and not kept.get(f"keep:{entry.name}")
     )
