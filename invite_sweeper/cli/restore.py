@@ -56,7 +56,7 @@ from invite_sweeper.restore import (
     read_deletions,
 )
 from invite_sweeper.shutdown import StopRequest, handle_signals
-from invite_sweeper.text import escape_unprintable, plural_form, pluralize
+from invite_sweeper.text import describe_duration, escape_unprintable, plural_form, pluralize
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -369,7 +369,9 @@ class _RestoreSession:
         unresolved = tuple(intent for intent in earlier if intent.from_restore)
         deadline = self._execution.deadline
         deadline_timer = asyncio.get_running_loop().call_later(
-            deadline.total_seconds(), self._stop.request, f"the deadline of {deadline} was reached"
+            deadline.total_seconds(),
+            self._stop.request,
+            f"the deadline of {describe_duration(deadline)} was reached",
         )
         try:
             async with connect_for_run(

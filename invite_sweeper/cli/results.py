@@ -139,7 +139,6 @@ def _run_failures(report: CommandReport, summary: RunSummary) -> Iterator[str]:
             frozenset({summary.run_id}),
             start=report.log_offset,
             max_rows=max_rows,
-            planned=0,
         )
     except OSError as error:
         yield f"Could not read the audit log {report.log_file}: {error.strerror}."
@@ -191,7 +190,7 @@ def plan_presenter(
 
     def present(console: Console, summary: RunSummary) -> None:
         run_ids = frozenset(each.run_id for each in summary.organizations)
-        view = _load_view(options, path, start, run_ids, summary)
+        view = _load_view(options, path, start, run_ids)
         if view.planned != summary.stale - summary.trimmed:
             raise AuditLogError("The plan in the audit log is incomplete.")
         show_plan(console, summary, view)
@@ -205,19 +204,16 @@ def show_command(console: Console, options: RunOptions, report: CommandReport) -
     show(
         console,
         report.summary,
-        _load_view(options, report.log_file, report.log_offset, report.run_ids, report.summary),
+        _load_view(options, report.log_file, report.log_offset, report.run_ids),
         kept_invitations=report.kept_invitations,
     )
 
 
-def _load_view(
-    options: RunOptions, log_file: Path, start: int, run_ids: frozenset[str], summary: RunSummary
-) -> RunView:
+def _load_view(options: RunOptions, log_file: Path, start: int, run_ids: frozenset[str]) -> RunView:
     """Return the runs as recorded; an empty view if the log cannot be read: totals suffice."""
     max_rows = _MAX_ROWS_VERBOSE if options.verbose else _MAX_ROWS
-    planned = summary.stale - summary.trimmed
     try:
-        return load_run_view(log_file, run_ids, start=start, max_rows=max_rows, planned=planned)
+        return load_run_view(log_file, run_ids, start=start, max_rows=max_rows)
     except OSError:
         return RunView()
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from rich.text import Text
 
+from invite_sweeper.errors import ExitCode
 from invite_sweeper.sweep.selection import KEEP_REASONS
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize
@@ -109,3 +110,27 @@ def describe_organizations(summary: RunSummary) -> str:
     if len(summary.organizations) == 1:
         return summary.organizations[0].label
     return pluralize(len(summary.organizations), "organization")
+
+
+def describe_dry_run(summary: RunSummary, projects: int) -> str:
+    """Return what a dry run found, and why a sweep would not delete it.
+
+    Args:
+        projects: The number of projects in the plan.
+    """
+    where = describe_organizations(summary)
+    planned = summary.stale - summary.trimmed
+    if planned:
+        what = (
+            f"{pluralize(planned, 'invitation')} would be deleted in "
+            f"{pluralize(projects, 'project')} of {where}"
+        )
+    elif not summary.read_completely:
+        what = f"the lists of {where} were not all read"
+    else:
+        what = f"nothing stale in {pluralize(summary.projects_seen, 'project')} of {where}"
+    if summary.error is None:
+        return f"{what}; nothing was deleted"
+    if ExitCode(summary.exit_code) is ExitCode.REFUSED:
+        return f"{what}; a sweep would refuse: {summary.error['message']}"
+    return f"{what}; not complete: {summary.error['message']}"

@@ -76,7 +76,7 @@ def plan_table(
             else _two_line_rows(rows, width, outcomes=outcomes)
         )
         if group.hidden:
-            yield _indented(Text(f"… {group.hidden:,} more, none of them older", style="dim"))
+            yield _indented(Text(f"… {group.hidden:,} more", style="dim"))
         yield Text("")
 
 
@@ -208,8 +208,14 @@ def totals(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
 
 
 def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str, str]]:
-    yield *_status_label(summary), formatting.describe_outcomes(summary)
-    if len(summary.organizations) == 1:
+    dry_run = summary.mode == "dry-run"
+    result = (
+        formatting.describe_dry_run(summary, view.projects)
+        if dry_run
+        else formatting.describe_outcomes(summary)
+    )
+    yield *_status_label(summary), escape_unprintable(result)
+    if not dry_run and len(summary.organizations) == 1:
         yield "Organization", "bold", _organization_label(summary.organizations[0])
     yield "Seen", "bold", _seen(summary)
     yield "Stale", "bold", _stale(summary, view)
@@ -232,8 +238,7 @@ def _status_label(summary: RunSummary) -> tuple[str, str]:
 def _describe_status(exit_code: int, mode: str) -> tuple[str, str]:
     """Return how a run ended, and the style."""
     status = ExitCode(exit_code).status
-    done_nothing = status is RunStatus.DONE and mode == "dry-run"
-    return ("Dry run" if done_nothing else status.capitalize()), _STYLES[status]
+    return ("Dry run" if mode == "dry-run" else status.capitalize()), _STYLES[status]
 
 
 def _organization_label(organization: OrganizationSummary) -> str:
@@ -259,7 +264,11 @@ def _organization_text(organization: OrganizationSummary, mode: str) -> Text:
         f"{organization.stale - organization.trimmed:,} stale, "
         f"{formatting.describe_outcomes(organization)}"
     )
-    return Text.assemble(_describe_status(organization.exit_code, mode), f": {counts}")
+    error = organization.error
+    if error is None:
+        return Text.assemble(_describe_status(organization.exit_code, mode), f": {counts}")
+    status = _describe_status(organization.exit_code, "")  # not a dry run's: it has no result
+    return Text.assemble(status, f": {counts}; {escape_unprintable(error['message'])}")
 
 
 def _seen(summary: RunSummary) -> str:
@@ -275,7 +284,7 @@ def _seen(summary: RunSummary) -> str:
 
 def _stale(summary: RunSummary, view: RunView) -> str:
     if not summary.stale:
-        return "none"
+        return "none" if summary.read_completely else "unknown: the lists were not all read"
     where = f" in {pluralize(view.projects, 'project')}" if view.projects else ""
     trimmed = f", {formatting.describe_trimmed(summary.trimmed)}" if summary.trimmed else ""
     return f"{summary.stale - summary.trimmed:,}{where}{trimmed}"
@@ -375,6 +384,7 @@ def _plan(width: int, summary: RunSummary, view: RunView) -> Iterator[Renderable
         rest = f"… {count:,} more in {pluralize(hidden, 'other project')}"
         yield Text(rest, style="dim")
     if view.planned > sum(len(group.rows) for group in view.groups):
+        yield Text("Shown are owners first, then the oldest.", style="dim")
         yield _audit_show_hint(summary, "planned")
         yield Text("")
 

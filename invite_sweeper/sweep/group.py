@@ -23,6 +23,7 @@ from invite_sweeper.sweep.guards import (
 from invite_sweeper.sweep.plan import trim_plans
 from invite_sweeper.sweep.run import Run
 from invite_sweeper.sweep.summary import RunResult, RunSummary, merge_summaries
+from invite_sweeper.text import describe_duration
 
 
 class RunPlan(NamedTuple):
@@ -69,7 +70,7 @@ class RunGroup:
         deadline_timer = asyncio.get_running_loop().call_later(
             config.deadline_left_s,
             self._stop.request,
-            f"the deadline of {config.policy.execution.deadline} passed",
+            f"the deadline of {describe_duration(config.policy.execution.deadline)} passed",
         )
         try:
             for run in self._runs:
@@ -170,7 +171,11 @@ class RunGroup:
     async def _confirm(self, runs: Sequence[Run]) -> None:
         confirm = self._config.confirm
         summary = merge_summaries([run.counts.summary() for run in runs])
+        clock = runs[0].config.clock
+        asked_s = clock()
         agreed = confirm is None or await confirm(summary)
+        for run in runs:
+            run.counts.question_s = clock() - asked_s
         if self._stop.reason is not None:
             raise self._stop.as_error(consequence=NOTHING_DELETED)
         if not agreed:

@@ -97,7 +97,7 @@ class RunSummary:
         not_verified: Deleted, but that list could not be read again, or not in time.
         requests: Sent to Atlas, sign-in included.
         rate_limited: Answers with status 429.
-        duration_s: From the start of the run.
+        duration_s: From the start of the run, without the time that the question was open.
         audit_last_hash: SHA-256 of the log's last line, to be kept elsewhere.
         recovered: Intents that an interrupted run left open, resolved by this run.
         estimate_s: How long the deletions should take within Atlas's rate limits.
@@ -161,6 +161,11 @@ class RunSummary:
     def succeeded(self) -> bool:
         """Whether the run did everything that was asked."""
         return ExitCode(self.exit_code).succeeded
+
+    @property
+    def read_completely(self) -> bool:
+        """Whether the plan was complete: the estimate is made only then."""
+        return self.estimate_s is not None
 
     @property
     def changed(self) -> bool:
@@ -329,6 +334,7 @@ class RunCounts:
         recovered: Deletions that an interrupted run left open, by outcome; not in `outcomes`.
         visible_projects: By organization, before policy and shard select some.
         removed: Invitations that are no longer pending after this run's deletions, by source.
+        question_s: How long the confirmation question was open.
         population_sha256: Hash of the population file; None if none was written.
     """
 
@@ -365,6 +371,7 @@ class RunCounts:
         self.visible_projects: Mapping[str, int] = {}
         self.removed: Counter[str] = Counter()
         self.population_sha256: str | None = None
+        self.question_s = 0.0
 
     def population(self) -> Population:
         """Return what the run found so far."""
@@ -394,7 +401,7 @@ class RunCounts:
             requests=self._counters.requests,
             retries=self._counters.retries,
             rate_limited=self._counters.rate_limited,
-            duration_s=round(self._elapsed_s(), 3),
+            duration_s=round(self._elapsed_s() - self.question_s, 3),
             estimate_s=self.estimate_s,
             recovered=self.recovered.total(),
             sunset=_iso(self.sunset),
