@@ -38,7 +38,7 @@ from invite_sweeper.sweep.guards import MAX_CLOCK_SKEW_S
 from invite_sweeper.sweep.previous_runs import AcceptedPolicy, refuse_unreadable
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS
-from invite_sweeper.text import plural_form, pluralize
+from invite_sweeper.text import organization_label, plural_form, pluralize
 
 __all__ = [
     "Check",
@@ -194,16 +194,21 @@ def credentials_check(credentials: Credentials, now: datetime) -> Check:
 
 
 def organization_checks(
-    policy: Policy, scope: RunScope, other_organizations: Sequence[Project]
+    policy: Policy,
+    scope: RunScope,
+    other_organizations: Sequence[Project],
+    names: Mapping[str, str],
 ) -> Iterator[Check]:
     """Check which organizations the credentials can see."""
-    yield ok(_ORGANIZATIONS, f"Visible: {', '.join(scope.organizations)}.")
+    visible = ", ".join(organization_label(each, names.get(each)) for each in scope.organizations)
+    yield ok(_ORGANIZATIONS, f"Visible: {visible}.")
     for org_id in sorted(policy.organization_ids - set(scope.organizations)):
         message = f"No project of organization {org_id} is visible."
         hint = "Credentials belong to one organization; check the id."
         yield warning(_ORGANIZATIONS, message, hint)
     if other_organizations:
-        owners = ", ".join(sorted({project.org_id for project in other_organizations}))
+        ids = sorted({project.org_id for project in other_organizations})
+        owners = ", ".join(organization_label(each, names.get(each)) for each in ids)
         are = plural_form(len(other_organizations), "is", "are")
         projects = pluralize(len(other_organizations), "project")
         message = f"{projects} of other organizations {are} visible and ignored"

@@ -17,6 +17,11 @@ def plural_form(number: int, singular: str, plural: str) -> str:
     return singular if number == 1 else plural
 
 
+def organization_label(org_id: str, name: str | None) -> str:
+    """Return `Name (id)`, or the id alone where the name is unknown."""
+    return f"{name} ({org_id})" if name else org_id
+
+
 def describe_duration(duration: timedelta) -> str:
     """Return a duration in whole units that suit its size: `90 seconds`, `25 hours`, `29 days`."""
     seconds = duration.total_seconds()

@@ -123,6 +123,17 @@ class RateLimitedAtlasClient:
             async with asyncio.timeout(_LIMITS_TIMEOUT_S):
                 self.limiter.apply_advertised(await self.reader.rate_limits())
 
+    async def organization_names(self) -> Mapping[str, str]:
+        """Return the names of the visible organizations, by id; empty if Atlas returns none.
+
+        A role without access to the list and a slow response are not errors: outputs then show
+        the ids alone.
+        """
+        with suppress(TimeoutError, RunError):
+            async with asyncio.timeout(_LIMITS_TIMEOUT_S):
+                return await self.reader.organizations()
+        return {}
+
     async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
         """Read the limits of the buckets of these deletions that have an undocumented size."""
         tokens = _tokens_needed(deletions)

@@ -20,7 +20,7 @@ from invite_sweeper.report.run_view import InvitationRow, RunView
 from invite_sweeper.report.tables import RightTrimmed
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.sweep.summary import RunSummary
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import escape_unprintable, pluralize
 
 _TERMINAL = Path("/dev/tty")
 _MAX_LINE_BYTES = 1024
@@ -131,7 +131,10 @@ def render_question(summary: RunSummary, view: RunView, limits: Limits) -> Rende
 def _question_rows(
     summary: RunSummary, view: RunView, limits: Limits
 ) -> Iterator[tuple[str, Text]]:
-    organizations = ", ".join(view.organizations)
+    labels = summary.organization_labels
+    organizations = ", ".join(
+        escape_unprintable(labels.get(each, each)) for each in view.organizations
+    )
     yield "organization" if len(view.organizations) == 1 else "organizations", Text(organizations)
     yield "count", Text(_count_text(summary, view))
     yield "limits", Text(_limits_text(summary, view, limits))

@@ -12,6 +12,7 @@ import structlog
 from rich.console import Console
 
 from invite_sweeper.cli import streams
+from invite_sweeper.cli.options import LogFormat
 from invite_sweeper.text import escape_unprintable
 
 _PLAIN_WIDTH = 120
@@ -27,7 +28,7 @@ def stdout_console() -> Console:
     return Console(width=width or _PLAIN_WIDTH)
 
 
-# The program's log on stderr: coloured on a terminal, JSON lines elsewhere.
+# The program's log on stderr: text on a terminal, JSON lines elsewhere.
 
 
 class _Stderr:
@@ -40,7 +41,9 @@ class _Stderr:
         sys.stderr.flush()
 
 
-def configure_logging(*, quiet: bool, verbose: bool) -> structlog.typing.FilteringBoundLogger:
+def configure_logging(
+    *, quiet: bool, verbose: bool, log_format: LogFormat = LogFormat.AUTO
+) -> structlog.typing.FilteringBoundLogger:
     """Configure and return the program's log; the audit log is separate.
 
     `NO_COLOR` and `TERM=dumb` disable colours.
@@ -48,23 +51,26 @@ def configure_logging(*, quiet: bool, verbose: bool) -> structlog.typing.Filteri
     Args:
         quiet: Only warnings and errors.
         verbose: Debug messages too; `quiet` has precedence.
+        log_format: `auto` is text on a terminal and JSON lines elsewhere.
     """
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
-    terminal = sys.stderr.isatty()
+    automatic = LogFormat.TEXT if sys.stderr.isatty() else LogFormat.JSON
+    is_text = (automatic if log_format is LogFormat.AUTO else log_format) is LogFormat.TEXT
     renderer: structlog.typing.Processor
     # structlog's default uses rich, which shows local variables, tokens included, in tracebacks.
     # These formatters show only lines of code.
-    if terminal:
+    if is_text:
         renderer = structlog.dev.ConsoleRenderer(
-            colors=streams.use_color(), exception_formatter=structlog.dev.plain_traceback
+            colors=sys.stderr.isatty() and streams.use_color(),
+            exception_formatter=structlog.dev.plain_traceback,
         )
     else:
         renderer = structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=True),
-            _escape_fields if terminal else structlog.processors.format_exc_info,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_text else "iso", utc=True),
+            _escape_fields if is_text else structlog.processors.format_exc_info,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),

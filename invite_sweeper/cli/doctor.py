@@ -31,6 +31,8 @@ from invite_sweeper.cli.options import (
     DEFAULT_POLICY,
     AuditPath,
     BaseUrl,
+    LogFormat,
+    LogFormatOption,
     Output,
     OutputOption,
     PolicyPath,
@@ -66,7 +68,7 @@ from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.sweep.discovery import count_lists, discover_projects
 from invite_sweeper.sweep.previous_runs import PreviousRuns
 from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope
-from invite_sweeper.text import escape_unprintable, pluralize
+from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -77,6 +79,7 @@ def doctor(
     base_url: BaseUrl = DEFAULT_BASE_URL,
     audit_log: AuditPath = None,
     output: OutputOption = Output.TEXT,
+    log_format: LogFormatOption = LogFormat.AUTO,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -89,7 +92,14 @@ def doctor(
     Example: invite-sweeper doctor --policy config/policy.yaml
     """
     diagnosis = run_checks(
-        RunOptions(policy, base_url, audit_log=audit_log, quiet=quiet, verbose=verbose)
+        RunOptions(
+            policy,
+            base_url,
+            audit_log=audit_log,
+            log_format=log_format,
+            quiet=quiet,
+            verbose=verbose,
+        )
     )
     if output is Output.JSON:
         write_json(diagnosis.to_json())
@@ -129,7 +139,9 @@ class AtlasChecks:
 
     async def _visible_organizations(self) -> Check:
         projects = [each async for each in self.connection.reader.projects()]
-        organizations = sorted({each.org_id for each in projects if isinstance(each, Project)})
+        names = await self.connection.organization_names()
+        ids = sorted({each.org_id for each in projects if isinstance(each, Project)})
+        organizations = [organization_label(each, names.get(each)) for each in ids]
         return ok(
             "organizations",
             f"Atlas accepts the credentials; {pluralize(len(projects), 'project')} visible, "
@@ -140,7 +152,9 @@ class AtlasChecks:
         project_filter = ReportingProjectFilter(policy)
         scope = await discover_projects(self.connection.reader, project_filter)
         yield ok("access list", "Atlas accepts the credentials from this IP address.")
-        for found in organization_checks(policy, scope, project_filter.other_organizations):
+        names = await self.connection.organization_names()
+        others = project_filter.other_organizations
+        for found in organization_checks(policy, scope, others, names):
             yield found
         for sentence in project_filter.unused_patterns():
             yield warning("policy", sentence)
@@ -201,7 +215,9 @@ class _Doctor:
         self.now = datetime.now(UTC)
         self._options = options
         self._environment = environment
-        self._log = console.configure_logging(quiet=options.quiet, verbose=options.verbose)
+        self._log = console.configure_logging(
+            quiet=options.quiet, verbose=options.verbose, log_format=options.log_format
+        )
         self._policy: Policy | None = None
         self._base_url: URL | None = None
         self._parts: list[tuple[str, Policy | None, Credentials]] = []

@@ -23,6 +23,8 @@ from invite_sweeper.cli.options import (
     DEFAULT_POLICY,
     AuditPath,
     BaseUrl,
+    LogFormat,
+    LogFormatOption,
     Output,
     OutputOption,
     PolicyPath,
@@ -42,7 +44,13 @@ from invite_sweeper.sweep.previous_runs import PreviousRuns
 from invite_sweeper.sweep.saved_plan import SavedPlanFilter
 from invite_sweeper.sweep.scope import ReportingProjectFilter
 from invite_sweeper.sweep.selection import Decision, MatchResult, decision_filter
-from invite_sweeper.text import Globs, casefold_visible, escape_unprintable, pluralize
+from invite_sweeper.text import (
+    Globs,
+    casefold_visible,
+    escape_unprintable,
+    organization_label,
+    pluralize,
+)
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -61,6 +69,7 @@ def explain(
         typer.Option("--plan", help="Apply this saved plan, as a sweep would.", metavar="FILE"),
     ] = None,
     output: OutputOption = Output.TEXT,
+    log_format: LogFormatOption = LogFormat.AUTO,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -72,7 +81,14 @@ def explain(
 
     Example: invite-sweeper explain ada@example.com
     """
-    options = RunOptions(policy, base_url, audit_log=audit_log, quiet=quiet, verbose=verbose)
+    options = RunOptions(
+        policy,
+        base_url,
+        audit_log=audit_log,
+        log_format=log_format,
+        quiet=quiet,
+        verbose=verbose,
+    )
     result = search_invitations(term, options, plan=plan)
     if output is Output.JSON:
         write_json(result.to_json())
@@ -86,6 +102,7 @@ class ExplainResult:
     """The invitations that `explain` found, and where it searched.
 
     Attributes:
+        organizations: The names of those of the policy, by id; None where Atlas returned none.
         out_of_scope: Names of projects in the policy's organizations that it excludes.
         unreadable: Projects that could not be read; they may contain more invitations.
     """
@@ -96,6 +113,7 @@ class ExplainResult:
     sources: tuple[str, ...]
     projects: int
     invitations: int
+    organizations: Mapping[str, str | None]
     out_of_scope: tuple[str, ...]
     unreadable: tuple[ListUnreadable, ...]
     found: tuple[Explanation, ...]
@@ -110,6 +128,9 @@ class ExplainResult:
             "sources": self.sources,
             "projects": self.projects,
             "invitations": self.invitations,
+            "organizations": [
+                {"id": org_id, "name": name} for org_id, name in self.organizations.items()
+            ],
             "out_of_scope": self.out_of_scope,
             "unreadable": [asdict(each) for each in self.unreadable],
             "found": [explanation.to_record(self.now) for explanation in self.found],
@@ -123,7 +144,9 @@ class ExplainResult:
 
     def _lines(self) -> Iterator[Text]:
         for explanation in self.found:
-            yield from _explanation_lines(explanation)
+            org_id = explanation.invitation.org_id
+            label = organization_label(org_id, self.organizations.get(org_id))
+            yield from _explanation_lines(explanation, label)
             yield Text("")
         if not self.found:
             yield Text(f"Nothing found for {escape_unprintable(self.term)!r}.", style="bold")
@@ -145,12 +168,14 @@ class ExplainResult:
             )
 
 
-def _explanation_lines(explanation: Explanation) -> Iterator[Text]:
+def _explanation_lines(explanation: Explanation, organization: str) -> Iterator[Text]:
     invitation = explanation.invitation
+    project = escape_unprintable(invitation.project_name)
+    organization = f"organization {escape_unprintable(organization)}"
     status = escape_unprintable(invitation.status or "no status")
     yield Text.assemble(
         (escape_unprintable(invitation.username or "(no address)"), "bold"),
-        f" to {escape_unprintable(invitation.project_name) or invitation.org_id}"
+        f" to {f'{project} of {organization}' if project else organization}"
         f" (id {escape_unprintable(invitation.id)}, list {invitation.source}, {status})",
     )
     for entry in explanation.entries:
@@ -238,7 +263,9 @@ class _Search:
         self._policy = loader.load_policy(options.policy)
         self._base_url = parse_base_url(options.base_url)
         self._parts = split_with_credentials(self._policy, environment)
-        self._log = console.configure_logging(quiet=options.quiet, verbose=options.verbose)
+        self._log = console.configure_logging(
+            quiet=options.quiet, verbose=options.verbose, log_format=options.log_format
+        )
         self._term = term
         self._globs = Globs((term,))
         self._explainer = Explainer(
@@ -248,6 +275,7 @@ class _Search:
         self._unreadable: list[ListUnreadable] = []
         self._excluded: list[str] = []
         self._projects = self._invitations_seen = 0
+        self._organization_names: dict[str, str] = {}
 
     async def run(self) -> ExplainResult:
         """Read all lists and explain the invitations that match the term."""
@@ -269,6 +297,10 @@ class _Search:
             sources=tuple(self._policy.sources),
             projects=self._projects,
             invitations=self._invitations_seen,
+            organizations={
+                each.id: self._organization_names.get(each.id)
+                for each in self._policy.organizations
+            },
             out_of_scope=tuple(self._excluded),
             unreadable=tuple(self._unreadable),
             found=tuple(self._found),
@@ -291,6 +323,7 @@ class _Search:
             project_filter = ReportingProjectFilter(part)
             scope = await discover_projects(connection.reader, project_filter)
             check_clock(connection.clock_skew_s)
+            self._organization_names |= await connection.organization_names()
             self._unreadable.extend(scope.unreadable)
             self._excluded.extend(project.name for project in project_filter.excluded)
             workers = execution.concurrency * _READERS_PER_SLOT

@@ -12,6 +12,14 @@ import typer
 from invite_sweeper.errors import ExitCode, RunError
 
 
+class LogFormat(StrEnum):
+    """The format of the log on stderr."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    JSON = "json"
+
+
 class Output(StrEnum):
     """The format of the result on stdout."""
 
@@ -47,6 +55,14 @@ PlanOut: TypeAlias = Annotated[
 ]
 OutputOption: TypeAlias = Annotated[
     Output, typer.Option("--output", help="Format of the result on stdout.", case_sensitive=False)
+]
+LogFormatOption: TypeAlias = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        help="Format of the log on stderr; auto is text on a terminal and JSON elsewhere.",
+        case_sensitive=False,
+    ),
 ]
 DetailedExitCode: TypeAlias = Annotated[
     bool,
@@ -94,7 +110,8 @@ Deadline: TypeAlias = Annotated[
     ),
 ]
 Quiet: TypeAlias = Annotated[
-    bool, typer.Option("-q", "--quiet", help="Print only warnings and errors.")
+    bool,
+    typer.Option("-q", "--quiet", help="Print nothing but what needs attention."),
 ]
 Verbose: TypeAlias = Annotated[
     bool, typer.Option("-v", "--verbose", help="Print more; a run lists the invitations it keeps.")
@@ -203,6 +220,7 @@ class RunOptions(NamedTuple):
     metrics_file: Path | None = None
     pushgateway: str | None = None
     deadline: str | None = None
+    log_format: LogFormat = LogFormat.AUTO
     quiet: bool = False
     verbose: bool = False
     quiet_progress: bool = False

@@ -30,6 +30,8 @@ from invite_sweeper.cli.json_output import errors_as_json, write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     BaseUrl,
+    LogFormat,
+    LogFormatOption,
     Output,
     OutputOption,
     Quiet,
@@ -56,7 +58,7 @@ from invite_sweeper.restore import (
     read_deletions,
 )
 from invite_sweeper.shutdown import StopRequest, handle_signals
-from invite_sweeper.text import escape_unprintable, plural_form, pluralize
+from invite_sweeper.text import describe_duration, escape_unprintable, plural_form, pluralize
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -120,6 +122,7 @@ def restore(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     output: OutputOption = Output.TEXT,
+    log_format: LogFormatOption = LogFormat.AUTO,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -141,6 +144,7 @@ def restore(
         deadline=deadline,
         yes=yes,
         output=output,
+        log_format=log_format,
         quiet=quiet,
         verbose=verbose,
     )
@@ -322,7 +326,9 @@ class _RestoreSession:
         self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self._files = sort_by_start(deletions.files)
         self._log_path = LogPath.from_option(options.audit_log, find_log(self._files[-1]))
-        self._log = console.configure_logging(quiet=options.quiet, verbose=options.verbose)
+        self._log = console.configure_logging(
+            quiet=options.quiet, verbose=options.verbose, log_format=options.log_format
+        )
         self._stop = StopRequest()
         self._last_resort = LastResort(
             started_s=self._started_s,
@@ -385,7 +391,9 @@ class _RestoreSession:
         unresolved = tuple(intent for intent in earlier if intent.from_restore)
         deadline = self._execution.deadline
         deadline_timer = asyncio.get_running_loop().call_later(
-            deadline.total_seconds(), self._stop.request, f"the deadline of {deadline} was reached"
+            deadline.total_seconds(),
+            self._stop.request,
+            f"the deadline of {describe_duration(deadline)} was reached",
         )
         try:
             async with connect_for_run(

@@ -19,10 +19,11 @@ from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
 from invite_sweeper.cli.streams import print_error as explain
-from invite_sweeper.errors import AuditLogError, RunError
+from invite_sweeper.errors import AuditLogError, ExitCode, RunError
 from invite_sweeper.files import replace_file
 from invite_sweeper.models import Logger
 from invite_sweeper.policy import Limits, Notification
+from invite_sweeper.report.formatting import describe_organizations, describe_outcomes
 from invite_sweeper.report.metrics import push, write_textfile
 from invite_sweeper.report.progress import BarProgressView, LogProgressView
 from invite_sweeper.report.run_view import KeptInvitations, RunView, load_planned, load_run_view
@@ -105,13 +106,18 @@ MAX_NAMED: Final = 10
 
 
 def failure_messages(options: RunOptions, report: CommandReport) -> Iterator[str]:
-    """Yield a message for each unreadable project and each failed or unknown deletion.
+    """Yield how the command ended, each unreadable project and each failed or unknown deletion.
 
     The result's table shows them already, so this is for runs without one. The audit log is
     only read if there are failures.
     """
     if not options.quiet and options.output is Output.TEXT:
         return
+    summary = report.summary
+    if not (report.errors or summary.succeeded):
+        status = ExitCode(summary.exit_code).status.capitalize()
+        where = describe_organizations(summary)
+        yield f"{status}: {describe_outcomes(summary)} in {where} (exit code {summary.exit_code})."
     for each in report.runs:
         if _failure_count(each.summary):
             yield from _run_failures(report, each.summary)
@@ -134,12 +140,11 @@ def _run_failures(report: CommandReport, summary: RunSummary) -> Iterator[str]:
             frozenset({summary.run_id}),
             start=report.log_offset,
             max_rows=max_rows,
-            planned=0,
         )
     except OSError as error:
         yield f"Could not read the audit log {report.log_file}: {error.strerror}."
         return
-    labels = {each.id: each.label for each in summary.organizations}
+    labels = summary.organization_labels
     unreadable = view.unreadable[:MAX_NAMED]
     for project in unreadable:
         where = _in_organization(project.project, project.org_id, labels)
@@ -163,7 +168,7 @@ def _in_organization(project: str, org_id: str, labels: Mapping[str, str]) -> st
     label = labels.get(org_id)
     if label is None or org_id in name:
         return name
-    return f"{name} (organization {label})"
+    return f"{name} of organization {label}"
 
 
 def _more_message(count: int, noun: str, audit_log: str) -> Iterator[str]:
@@ -186,7 +191,7 @@ def plan_presenter(
 
     def present(console: Console, summary: RunSummary) -> None:
         run_ids = frozenset(each.run_id for each in summary.organizations)
-        view = _load_view(options, path, start, run_ids, summary)
+        view = _load_view(options, path, start, run_ids)
         if view.planned != summary.stale - summary.trimmed:
             raise AuditLogError("The plan in the audit log is incomplete.")
         show_plan(console, summary, view)
@@ -200,19 +205,16 @@ def show_command(console: Console, options: RunOptions, report: CommandReport) -
     show(
         console,
         report.summary,
-        _load_view(options, report.log_file, report.log_offset, report.run_ids, report.summary),
+        _load_view(options, report.log_file, report.log_offset, report.run_ids),
         kept_invitations=report.kept_invitations,
     )
 
 
-def _load_view(
-    options: RunOptions, log_file: Path, start: int, run_ids: frozenset[str], summary: RunSummary
-) -> RunView:
+def _load_view(options: RunOptions, log_file: Path, start: int, run_ids: frozenset[str]) -> RunView:
     """Return the runs as recorded; an empty view if the log cannot be read: totals suffice."""
     max_rows = _MAX_ROWS_VERBOSE if options.verbose else _MAX_ROWS
-    planned = summary.stale - summary.trimmed
     try:
-        return load_run_view(log_file, run_ids, start=start, max_rows=max_rows, planned=planned)
+        return load_run_view(log_file, run_ids, start=start, max_rows=max_rows)
     except OSError:
         return RunView()
 

@@ -295,7 +295,7 @@ class CommandSetup:
         return lambda decision: reduce(lambda filtered, apply: apply(filtered), filters, decision)
 
     def _on_plans_accepted(self, audit: AuditLog, plans: Sequence[RunPlan]) -> tuple[str, ...]:
-        """Save the plan if requested; return warnings, such as differences to a saved plan."""
+        """Save the plan if requested; return remarks, such as differences to a saved plan."""
         if self._context.options.out is not None:
             saved_plan.save(
                 self._context.options.out,

@@ -169,7 +169,9 @@ class _SweepSession:
             label, path = self._population.label, outputs[self._population.label]
             check_replaceable(label, path, "a population", is_ours=is_population)
         self._log = console.configure_logging(
-            quiet=options.quiet or options.quiet_progress, verbose=options.verbose
+            quiet=options.quiet or options.quiet_progress,
+            verbose=options.verbose,
+            log_format=options.log_format,
         )
         self._stop = StopRequest()
         execution = self._policy.execution
@@ -198,8 +200,8 @@ class _SweepSession:
             start = results.notify_start(self._policy.notify, self._environment, limit_s)
             with suppress(Interrupted):  # the run records the stop
                 self._warn(await self._stop.run_unless_stopped(start))
-            for warning in self._policy.warnings(self._now.date()):
-                self._log.warning(warning)
+            for remark in self._policy.warnings(self._now.date()):
+                self._log.info(remark)
             report = await self._run_group()
             self._last_resort.result_known(report.summary.exit_code)
             note = report.summary.checkpoint
@@ -306,7 +308,7 @@ class _SweepSession:
             counts = self._counts(part, connection, audit, setup.mode)
             yield Run(config, connection, log, counts, stop=self._stop, view=view)
             if connection.limiter.no_limit_headers and counts.projects_seen:
-                view.warning("Atlas returned no rate limits; the documented ones were used.")
+                view.remark("Atlas returned no rate limits; the documented ones were used.")
 
     def _open_log(self, path: Path, run_id: str) -> AuditLog:
         copy = audit_copy_stream() if self._log_path.copy_to_stdout else None

@@ -6,7 +6,9 @@ from typing import Final
 from rich.text import Text
 
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
+from invite_sweeper.errors import ExitCode
 from invite_sweeper.sweep.selection import KEEP_REASONS
+from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize
 
 _ORDINARY_ROLES: Final = {
@@ -92,3 +94,50 @@ def describe_estimate(estimate_s: float) -> str:
 def describe_trimmed(trimmed: int) -> str:
     """Describe how many stale invitations a trimmed plan leaves."""
     return f"{trimmed:,} more {plural_form(trimmed, 'is', 'are')} left for a later run"
+
+
+def describe_outcomes(summary: RunSummary | OrganizationSummary) -> str:
+    """Return the number of deletions with each outcome."""
+    counts = (
+        ("deleted", summary.deleted),
+        ("already gone", summary.already_gone),
+        ("accepted before", summary.accepted_before),
+        ("accepted during", summary.accepted_during),
+        ("still there", summary.still_there),
+        ("failed", summary.failed),
+        ("unknown", summary.unknown),
+        ("skipped", summary.skipped),
+    )
+    parts = ", ".join(f"{count:,} {name}" for name, count in counts if count)
+    return parts or "nothing was deleted"
+
+
+def describe_organizations(summary: RunSummary) -> str:
+    """Return the only organization with its id, or the number of organizations."""
+    if len(summary.organizations) == 1:
+        return summary.organizations[0].label
+    return pluralize(len(summary.organizations), "organization")
+
+
+def describe_dry_run(summary: RunSummary, projects: int) -> str:
+    """Return what a dry run found, and why a sweep would not delete it.
+
+    Args:
+        projects: The number of projects in the plan.
+    """
+    where = describe_organizations(summary)
+    planned = summary.stale - summary.trimmed
+    if planned:
+        what = (
+            f"{pluralize(planned, 'invitation')} would be deleted in "
+            f"{pluralize(projects, 'project')} of {where}"
+        )
+    elif not summary.read_completely:
+        what = f"the lists of {where} were not all read"
+    else:
+        what = f"nothing stale in {pluralize(summary.projects_seen, 'project')} of {where}"
+    if summary.error is None:
+        return f"{what}; nothing was deleted"
+    if ExitCode(summary.exit_code) is ExitCode.REFUSED:
+        return f"{what}; a sweep would refuse: {summary.error['message']}"
+    return f"{what}; not complete: {summary.error['message']}"

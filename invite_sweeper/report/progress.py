@@ -67,6 +67,10 @@ class LogProgressView:
         self._outcomes[outcome] += 1
         self._advance()
 
+    def remark(self, message: str) -> None:
+        """Log a remark, below the level that `-q` shows."""
+        self._log.info(message)
+
     def warning(self, message: str) -> None:
         """Log a warning; the run continues."""
         self._log.warning(message)
@@ -176,6 +180,10 @@ class BarProgressView:
         """Count one completed deletion."""
         self._failures += outcome in _FAILED_OUTCOMES
         self._advance()
+
+    def remark(self, message: str) -> None:
+        """Log a remark, below the level that `-q` shows."""
+        self._log.info(message)
 
     def warning(self, message: str) -> None:
         """Log a warning; the run continues."""

@@ -3,14 +3,14 @@
 The log is read line by line; memory holds only what is shown.
 """
 
+import heapq
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from operator import itemgetter
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import orjson
 
@@ -112,7 +112,7 @@ class RunView:
     """What a terminal shows of a run; all lists are truncated.
 
     Attributes:
-        groups: The first projects of the plan, by name.
+        groups: The projects of the rows: owners first, then the oldest.
         projects: Number of projects in the plan.
         planned: Number of deletions in the plan.
         max_in_project: Most deletions planned in one project.
@@ -197,13 +197,9 @@ _HEADER_BYTES = 160
 """`ts`, `run_id`, `seq` and `event` are within these first bytes of a line."""
 _INTENT_MARK = b'"event":"intent"'
 _PLAN_MARKS = (b'"event":"planned"', b'"event":"outcome"')
-_PROJECT_ROWS_DIVISOR = 5
-"""If not all rows fit, one project takes at most a fifth of them."""
 
 
-def load_run_view(
-    path: Path, run_ids: Collection[str], *, start: int, max_rows: int, planned: int
-) -> RunView:
+def load_run_view(path: Path, run_ids: Collection[str], *, start: int, max_rows: int) -> RunView:
     """Read what a terminal shows of the runs of one command.
 
     Args:
@@ -212,14 +208,11 @@ def load_run_view(
         start: Byte offset of their first line in the log.
         max_rows: Maximum number of rows, of failures, of unreadable projects and of bounced
             invitations.
-        planned: Number of planned deletions; above `max_rows`, no project takes all rows.
 
     Raises:
         OSError: The log cannot be read.
     """
-    reader = _RunReader(
-        max_rows, max_rows if planned <= max_rows else max(1, max_rows // _PROJECT_ROWS_DIVISOR)
-    )
+    reader = _RunReader(max_rows)
     for raw in _raw_lines(path, start):
         if reader.started_at is not None and _INTENT_MARK in raw[:_HEADER_BYTES]:
             continue
@@ -277,11 +270,11 @@ def _raw_lines(path: Path, start: int) -> Iterator[bytes]:
 
 
 class _RunReader:
-    """Collects a run's lines in log order: planned ones by project, then the outcomes."""
+    """Collects a run's lines in log order."""
 
-    def __init__(self, max_rows: int, max_rows_per_project: int) -> None:
+    def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
-        self._plan = _PlannedRows(max_rows, max_rows_per_project)
+        self._plan = _PlannedRows(max_rows)
         self._failed: list[InvitationRow] = []
         self._unreadable: list[UnreadableProject] = []
         self._ended_at: datetime | None = None
@@ -315,36 +308,27 @@ class _RunReader:
             self._failed.append(parse_row(line))
 
 
-@dataclass(slots=True)
-class _ProjectLines:
-    """A project's planned deletions while they are read: the oldest lines and the count."""
+_OWNER_ROLES = frozenset({"GROUP_OWNER", "ORG_OWNER"})
 
-    id: str
-    max_lines: int
-    count: int = 0
-    lines: list[_AgedLine] = field(default_factory=list)
 
-    def add(self, aged: _AgedLine) -> None:
-        self.count += 1
-        self.lines.append(aged)
-        if len(self.lines) > 2 * self.max_lines:
-            self.truncate(self.max_lines)
+class _Planned(NamedTuple):
+    """A planned line; the first fields order them: owners, then the oldest, then as in the log."""
 
-    def truncate(self, max_lines: int) -> None:
-        self.lines.sort(key=itemgetter(0), reverse=True)
-        del self.lines[max_lines:]
+    is_owner: bool
+    age_days: float
+    order: int
+    key: _Key
+    line: _Line
 
 
 class _PlannedRows:
-    """The planned lines of a run, truncated to the rows shown, and a count per project."""
+    """The planned lines of a run: those to be shown, and a count per project."""
 
-    def __init__(self, max_rows: int, max_rows_per_project: int) -> None:
+    def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
-        self._max_rows_per_project = max_rows_per_project
-        self._current: _ProjectLines | None = None
         self._counts: Counter[str] = Counter()
-        self._groups: dict[str, list[_Key]] = {}
-        self._rows: dict[_Key, InvitationRow] = {}
+        self._shown: list[_Planned] = []  # a heap; the last in order is its first element
+        self._outcomes: dict[_Key, InvitationRow | None] = {}  # None before the outcome
         self._organizations: set[str] = set()
         self._bounced: list[InvitationRow] = []
         self._bounced_count = 0
@@ -352,37 +336,39 @@ class _PlannedRows:
         self._newest: _AgedLine | None = None
 
     def add(self, line: _Line) -> None:
-        project_id = to_text(line.get("project_id") or line.get("org_id"))
-        if self._current is None or self._current.id != project_id:
-            self._finish_project()
-            self._current = _ProjectLines(project_id, self._max_rows_per_project)
-        aged = (to_float(line.get("age_days")) or 0.0, line)
-        self._current.add(aged)
+        self._counts[_project_key(line)] += 1
         self._organizations.add(to_text(line.get("org_id")))
         if line.get("bounced"):
             self._bounced_count += 1
             self._bounced.extend([parse_row(line)] * (len(self._bounced) < self._max_rows))
+        aged = (to_float(line.get("age_days")) or 0.0, line)
         if self._oldest is None or aged[0] > self._oldest[0]:
             self._oldest = aged
         if self._newest is None or aged[0] < self._newest[0]:
             self._newest = aged
+        self._show(_Planned(_is_owner(line), aged[0], -self._counts.total(), _key(line), line))
+
+    def _show(self, planned: _Planned) -> None:
+        self._outcomes[planned.key] = None
+        heapq.heappush(self._shown, planned)
+        if len(self._shown) > self._max_rows:
+            self._outcomes.pop(heapq.heappop(self._shown).key, None)
 
     def add_outcome(self, line: _Line) -> None:
-        self._finish_project()
         key = _key(line)
-        planned = self._rows.get(key)
-        if planned is not None:
-            outcome_row = parse_row(line)
-            self._rows[key] = replace(
-                planned, outcome=outcome_row.outcome, detail=outcome_row.detail
-            )
+        if key in self._outcomes:
+            self._outcomes[key] = parse_row(line)
 
     def view(self) -> RunView:
-        self._finish_project()
+        groups: dict[str, list[InvitationRow]] = {}
+        for planned in sorted(self._shown, reverse=True):
+            row, outcome = parse_row(planned.line), self._outcomes.get(planned.key)
+            if outcome is not None:
+                row = replace(row, outcome=outcome.outcome, detail=outcome.detail)
+            groups.setdefault(_project_key(planned.line), []).append(row)
         return RunView(
             groups=tuple(
-                ProjectRows(tuple(self._rows[key] for key in keys), self._counts[project_id])
-                for project_id, keys in sorted(self._groups.items(), key=self._sort_key)
+                ProjectRows(tuple(rows), self._counts[key]) for key, rows in groups.items()
             ),
             projects=len(self._counts),
             planned=self._counts.total(),
@@ -394,25 +380,14 @@ class _PlannedRows:
             bounced_count=self._bounced_count,
         )
 
-    def _sort_key(self, group: tuple[str, list[_Key]]) -> tuple[str, str]:
-        """Sort by name: the log is in the order of Atlas's responses."""
-        project_id, keys = group
-        return self._rows[keys[0]].project.casefold(), project_id
 
-    def _finish_project(self) -> None:
-        """Keep the project's oldest lines, as far as the row limits allow."""
-        project, self._current = self._current, None
-        if project is None:
-            return
-        self._counts[project.id] += project.count
-        known = self._groups.get(project.id, [])
-        project.truncate(
-            min(self._max_rows_per_project - len(known), self._max_rows - len(self._rows))
-        )
-        if project.lines:
-            rows = {_key(line): parse_row(line) for _, line in project.lines}
-            self._groups[project.id] = [*known, *rows]
-            self._rows.update(rows)
+def _project_key(line: _Line) -> str:
+    return to_text(line.get("project_id") or line.get("org_id"))
+
+
+def _is_owner(line: _Line) -> bool:
+    roles = line.get("roles")
+    return isinstance(roles, list) and any(to_text(role) in _OWNER_ROLES for role in roles)
 
 
 def _key(line: _Line) -> _Key:

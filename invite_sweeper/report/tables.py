@@ -6,6 +6,7 @@ Names from Atlas can neither move the cursor nor start a new line.
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Final
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -45,14 +46,18 @@ _MAX_WIDTHS = (9, 64, 24, 24, 32, 16)
 _INVITED_COLUMN = 1
 _MIN_INVITED_WIDTH = 30
 """Below this width addresses wrap too often: each invitation then takes two lines."""
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
-def plan_table(groups: Sequence[ProjectRows], width: int) -> Iterator[RenderableType]:
+def plan_table(
+    groups: Sequence[ProjectRows], width: int, labels: Mapping[str, str] = _NO_LABELS
+) -> Iterator[RenderableType]:
     """Yield the planned invitations by project, with columns aligned across projects.
 
     Args:
         groups: The projects.
         width: Terminal width in cells.
+        labels: The organizations' names with their ids, by id.
     """
     if not groups:
         return
@@ -63,19 +68,20 @@ def plan_table(groups: Sequence[ProjectRows], width: int) -> Iterator[Renderable
         yield _indented(_one_line_rows(widths, [[Text(head, style="dim") for head in _HEADINGS]]))
     several = len({group.rows[0].org_id for group in groups}) > 1
     for group, rows in zip(groups, cells, strict=True):
-        yield _project_heading(group, with_organization=several)
+        org_id = group.rows[0].org_id
+        yield _project_heading(group, labels.get(org_id, org_id) if several else "")
         yield _indented(
             _one_line_rows(widths, rows)
             if widths
             else _two_line_rows(rows, width, outcomes=outcomes)
         )
         if group.hidden:
-            yield _indented(Text(f"… {group.hidden:,} more, none of them older", style="dim"))
+            yield _indented(Text(f"… {group.hidden:,} more", style="dim"))
         yield Text("")
 
 
-def _project_heading(group: ProjectRows, *, with_organization: bool) -> Text:
-    organization = f"  organization {group.rows[0].org_id}" if with_organization else ""
+def _project_heading(group: ProjectRows, label: str) -> Text:
+    organization = f"  organization {escape_unprintable(label)}" if label else ""
     return Text.assemble(
         (group.project or "(no name)", "bold"), (f"  {group.count:,}{organization}", "dim")
     )
@@ -207,8 +213,14 @@ def totals(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
 
 
 def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str, str]]:
-    yield *_status_label(summary), _outcome_counts(summary)
-    if len(summary.organizations) == 1:
+    dry_run = summary.mode == "dry-run"
+    result = (
+        formatting.describe_dry_run(summary, view.projects)
+        if dry_run
+        else formatting.describe_outcomes(summary)
+    )
+    yield *_status_label(summary), escape_unprintable(result)
+    if not dry_run and len(summary.organizations) == 1:
         yield "Organization", "bold", _organization_label(summary.organizations[0])
     yield "Seen", "bold", _seen(summary)
     yield "Stale", "bold", _stale(summary, view)
@@ -231,8 +243,7 @@ def _status_label(summary: RunSummary) -> tuple[str, str]:
 def _describe_status(exit_code: int, mode: str) -> tuple[str, str]:
     """Return how a run ended, and the style."""
     status = ExitCode(exit_code).status
-    done_nothing = status is RunStatus.DONE and mode == "dry-run"
-    return ("Dry run" if done_nothing else status.capitalize()), _STYLES[status]
+    return ("Dry run" if mode == "dry-run" else status.capitalize()), _STYLES[status]
 
 
 def _organization_label(organization: OrganizationSummary) -> str:
@@ -255,24 +266,14 @@ def _organization_text(organization: OrganizationSummary, mode: str) -> Text:
     counts = (
         f"{pluralize(organization.invitations_seen, 'invitation')} in "
         f"{pluralize(organization.projects_seen, 'project')}, "
-        f"{organization.stale - organization.trimmed:,} stale, {_outcome_counts(organization)}"
+        f"{organization.stale - organization.trimmed:,} stale, "
+        f"{formatting.describe_outcomes(organization)}"
     )
-    return Text.assemble(_describe_status(organization.exit_code, mode), f": {counts}")
-
-
-def _outcome_counts(summary: RunSummary | OrganizationSummary) -> str:
-    counts = (
-        ("deleted", summary.deleted),
-        ("already gone", summary.already_gone),
-        ("accepted before", summary.accepted_before),
-        ("accepted during", summary.accepted_during),
-        ("still there", summary.still_there),
-        ("failed", summary.failed),
-        ("unknown", summary.unknown),
-        ("skipped", summary.skipped),
-    )
-    parts = ", ".join(f"{count:,} {name}" for name, count in counts if count)
-    return parts or "nothing was deleted"
+    error = organization.error
+    if error is None:
+        return Text.assemble(_describe_status(organization.exit_code, mode), f": {counts}")
+    status = _describe_status(organization.exit_code, "")  # not a dry run's: it has no result
+    return Text.assemble(status, f": {counts}; {escape_unprintable(error['message'])}")
 
 
 def _seen(summary: RunSummary) -> str:
@@ -288,7 +289,7 @@ def _seen(summary: RunSummary) -> str:
 
 def _stale(summary: RunSummary, view: RunView) -> str:
     if not summary.stale:
-        return "none"
+        return "none" if summary.read_completely else "unknown: the lists were not all read"
     where = f" in {pluralize(view.projects, 'project')}" if view.projects else ""
     trimmed = f", {formatting.describe_trimmed(summary.trimmed)}" if summary.trimmed else ""
     return f"{summary.stale - summary.trimmed:,}{where}{trimmed}"
@@ -382,12 +383,13 @@ def _parts(
 
 
 def _plan(width: int, summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
-    yield from plan_table(merge_rows_by_user(view.groups), width)
+    yield from plan_table(merge_rows_by_user(view.groups), width, summary.organization_labels)
     if hidden := view.projects - len(view.groups):
         count = view.planned - sum(group.count for group in view.groups)
         rest = f"… {count:,} more in {pluralize(hidden, 'other project')}"
         yield Text(rest, style="dim")
     if view.planned > sum(len(group.rows) for group in view.groups):
+        yield Text("Shown are owners first, then the oldest.", style="dim")
         yield _audit_show_hint(summary, "planned")
         yield Text("")
 

@@ -23,6 +23,7 @@ from invite_sweeper.sweep.guards import (
 from invite_sweeper.sweep.plan import trim_plans
 from invite_sweeper.sweep.run import Run
 from invite_sweeper.sweep.summary import RunResult, RunSummary, merge_summaries
+from invite_sweeper.text import describe_duration
 
 
 class RunPlan(NamedTuple):
@@ -40,7 +41,7 @@ class GroupConfig:
         confirm: Called once with the merged summary, after the guards and before the first
             DELETE; None to not ask.
         on_plans_accepted: Called when the plans are on disk and passed the guards; returns
-            warnings.
+            remarks.
         policy_change: Called when the plans are complete; returns the error to end with after
             the other guards, if any, and warnings.
     """
@@ -69,7 +70,7 @@ class RunGroup:
         deadline_timer = asyncio.get_running_loop().call_later(
             config.deadline_left_s,
             self._stop.request,
-            f"the deadline of {config.policy.execution.deadline} passed",
+            f"the deadline of {describe_duration(config.policy.execution.deadline)} passed",
         )
         try:
             for run in self._runs:
@@ -138,7 +139,7 @@ class RunGroup:
             raise refusal
         if group.on_plans_accepted is not None:
             plans = [RunPlan(run.config.run_id, run.plan.spans) for run in runs]
-            runs[0].warnings.warn(*group.on_plans_accepted(plans))
+            runs[0].warnings.remark(*group.on_plans_accepted(plans))
 
     async def _finish_plans(self, runs: Sequence[Run]) -> None:
         config = runs[0].config
@@ -160,7 +161,7 @@ class RunGroup:
             for each in first.unused_patterns
             if all(each in run.unused_patterns for run in others)
         )
-        first.warnings.warn(*unused)
+        first.warnings.remark(*unused)
         kept: Counter[str] = Counter()
         for run in runs:
             kept.update(run.plan.kept)
@@ -170,7 +171,11 @@ class RunGroup:
     async def _confirm(self, runs: Sequence[Run]) -> None:
         confirm = self._config.confirm
         summary = merge_summaries([run.counts.summary() for run in runs])
+        clock = runs[0].config.clock
+        asked_s = clock()
         agreed = confirm is None or await confirm(summary)
+        for run in runs:
+            run.counts.question_s = clock() - asked_s
         if self._stop.reason is not None:
             raise self._stop.as_error(consequence=NOTHING_DELETED)
         if not agreed:

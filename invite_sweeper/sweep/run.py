@@ -3,6 +3,7 @@
 `group.py` runs both phases for all organizations of a command, with the guards in between.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -37,6 +38,7 @@ from invite_sweeper.sweep.summary import (
     RunResult,
     RunSummary,
     RunWarning,
+    WarningLevel,
     removed_member_warning,
     retired_warning,
     still_there_warnings,
@@ -94,6 +96,10 @@ class AtlasConnection(Protocol):
         """Read the rate limits from Atlas; failing to is not an error."""
         ...
 
+    async def organization_names(self) -> Mapping[str, str]:
+        """Return the names of the organizations, by id; failing to read them is not an error."""
+        ...
+
     async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
         """Prepare for this number of deletions per list; this only saves time."""
         ...
@@ -120,6 +126,10 @@ class ProgressView(Protocol):
 
     def deletion_done(self, outcome: Outcome) -> None:
         """Show that one deletion ended."""
+        ...
+
+    def remark(self, message: str) -> None:
+        """Show a remark about the policy or the setup; the run is not affected."""
         ...
 
     def warning(self, message: str) -> None:
@@ -215,6 +225,10 @@ class RunWarnings:
         """Report warnings."""
         self._report(map(RunWarning, messages))
 
+    def remark(self, *messages: str) -> None:
+        """Report remarks about the policy."""
+        self._report(RunWarning(message, WarningLevel.REMARK) for message in messages)
+
     def unused_keep_entries(self, kept: Mapping[str, int]) -> None:
         """Warn about keep entries that matched no invitation."""
         self._report(unused_keep_warnings(self._config.policy.keep, kept, self._config.now.date()))
@@ -264,10 +278,16 @@ class RunWarnings:
         self._report([removed_member_warning(invitation, path, run_id)])
 
     def _report(self, warnings: Iterable[RunWarning]) -> None:
-        for text, urgent in warnings:
+        for text, level in warnings:
             if len(self._counts.warnings) < MAX_WARNINGS:
                 self._counts.warnings.append(text)
-            (self._view.error if urgent else self._view.warning)(text)
+            match level:
+                case WarningLevel.REMARK:
+                    self._view.remark(text)
+                case WarningLevel.WARNING:
+                    self._view.warning(text)
+                case WarningLevel.URGENT:
+                    self._view.error(text)
 
 
 _READERS_PER_SLOT = 2
@@ -361,7 +381,10 @@ class Run:
         scope = await discover_projects(self._atlas.reader, project_filter)
         self.counts.reached_atlas = True
         check_clock(self._atlas.clock_skew_s)
-        await self._atlas.fetch_limits()
+        names, _ = await asyncio.gather(
+            self._atlas.organization_names(), self._atlas.fetch_limits()
+        )
+        self.counts.organization_names = names
         self.warnings.warn(*self._atlas.warnings, *project_filter.absent_organizations())
         self.unused_patterns = project_filter.unused_patterns()
         self.counts.visible_projects = scope.visible_projects()

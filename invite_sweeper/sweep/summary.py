@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, date, datetime
+from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
 from invite_sweeper.audit import AuditLog
@@ -16,7 +17,7 @@ from invite_sweeper.errors import AuditLogError, ExitCode, RunError
 from invite_sweeper.models import Invitation, Outcome, Population, Source, SourceRetired
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.plan import OrganizationCounts, PlanBuilder
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import organization_label, pluralize
 
 SUNSET_WARNING_DAYS: Final = 180
 """Runs warn this long before a list ends: time to change a policy and to watch the result."""
@@ -76,7 +77,7 @@ class OrganizationSummary:
     @property
     def label(self) -> str:
         """The name with the id, or the id alone."""
-        return f"{self.name} ({self.id})" if self.name else self.id
+        return organization_label(self.id, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class RunSummary:
         not_verified: Deleted, but that list could not be read again, or not in time.
         requests: Sent to Atlas, sign-in included.
         rate_limited: Answers with status 429.
-        duration_s: From the start of the run.
+        duration_s: From the start of the run, without the time that the question was open.
         audit_last_hash: SHA-256 of the log's last line, to be kept elsewhere.
         recovered: Intents that an interrupted run left open, resolved by this run.
         estimate_s: How long the deletions should take within Atlas's rate limits.
@@ -155,9 +156,19 @@ class RunSummary:
     finished_at: datetime | None = None
 
     @property
+    def organization_labels(self) -> Mapping[str, str]:
+        """The name with the id of each organization, by id."""
+        return {each.id: each.label for each in self.organizations}
+
+    @property
     def succeeded(self) -> bool:
         """Whether the run did everything that was asked."""
         return ExitCode(self.exit_code).succeeded
+
+    @property
+    def read_completely(self) -> bool:
+        """Whether the plan was complete: the estimate is made only then."""
+        return self.estimate_s is not None
 
     @property
     def changed(self) -> bool:
@@ -316,6 +327,7 @@ class RunCounts:
 
     Attributes:
         reached_atlas: Atlas returned the projects, or was being asked for them when a stop came.
+        organization_names: As Atlas returned them, by organization id.
         projects_by_organization: Projects in scope, by organization id.
         outcomes: Deletions by outcome.
         outcomes_by_organization: The same, by organization id.
@@ -325,6 +337,7 @@ class RunCounts:
         recovered: Deletions that an interrupted run left open, by outcome; not in `outcomes`.
         visible_projects: By organization, before policy and shard select some.
         removed: Invitations that are no longer pending after this run's deletions, by source.
+        question_s: How long the confirmation question was open.
         population_sha256: Hash of the population file; None if none was written.
     """
 
@@ -346,6 +359,7 @@ class RunCounts:
         self._detailed_exit_code = detailed_exit_code
         self.reached_atlas = False
         self.projects_seen = 0
+        self.organization_names: Mapping[str, str] = {}
         self.projects_by_organization: Counter[str] = Counter()
         self.plan: PlanBuilder | None = None
         self.outcomes: Counter[Outcome] = Counter()
@@ -360,6 +374,7 @@ class RunCounts:
         self.visible_projects: Mapping[str, int] = {}
         self.removed: Counter[str] = Counter()
         self.population_sha256: str | None = None
+        self.question_s = 0.0
 
     def population(self) -> Population:
         """Return what the run found so far."""
@@ -389,7 +404,7 @@ class RunCounts:
             requests=self._counters.requests,
             retries=self._counters.retries,
             rate_limited=self._counters.rate_limited,
-            duration_s=round(self._elapsed_s(), 3),
+            duration_s=round(self._elapsed_s() - self.question_s, 3),
             estimate_s=self.estimate_s,
             recovered=self.recovered.total(),
             sunset=_iso(self.sunset),
@@ -427,6 +442,7 @@ class RunCounts:
         self, organization: OrganizationSummary, summary: RunSummary
     ) -> OrganizationSummary:
         """Return the counts of one organization; those of the only one are the run's."""
+        organization = replace(organization, name=self.organization_names.get(organization.id))
         if len(summary.organizations) == 1:
             return replace(organization, **{name: getattr(summary, name) for name in _SHARED})
         plan, org_id = self.plan, organization.id
@@ -520,15 +536,24 @@ def _iso(day: date | None) -> str | None:
     return day.isoformat() if day is not None else None
 
 
+class WarningLevel(Enum):
+    """How important a warning is."""
+
+    REMARK = "remark"
+    """About the policy or the setup; the run did what it should, and will next time."""
+    WARNING = "warning"
+    URGENT = "urgent"
+
+
 class RunWarning(NamedTuple):
     """One sentence for the operator.
 
     Attributes:
-        urgent: It is logged as an error, not as a warning.
+        level: With `-q`, remarks are not shown.
     """
 
     text: str
-    urgent: bool = False
+    level: WarningLevel = WarningLevel.WARNING
 
 
 def sunset_warnings(sunsets: Mapping[Source, date], today: date) -> tuple[RunWarning, ...]:
@@ -539,15 +564,19 @@ def sunset_warnings(sunsets: Mapping[Source, date], today: date) -> tuple[RunWar
         today: The day of the run.
     """
     return tuple(
-        RunWarning(_sunset_text(source, day, today), (day - today).days <= SUNSET_URGENT_DAYS)
+        RunWarning(_sunset_text(source, day, today), _sunset_level((day - today).days))
         for source, day in sorted(sunsets.items())
         if (day - today).days <= SUNSET_WARNING_DAYS
     )
 
 
+def _sunset_level(days_left: int) -> WarningLevel:
+    return WarningLevel.URGENT if days_left <= SUNSET_URGENT_DAYS else WarningLevel.REMARK
+
+
 def retired_warning(retired: SourceRetired) -> RunWarning:
     """Warn that Atlas no longer serves a list, with the source that replaces it."""
-    return RunWarning(f"{retired.reason} {retired.source.replacement_hint}", urgent=True)
+    return RunWarning(f"{retired.reason} {retired.source.replacement_hint}", WarningLevel.URGENT)
 
 
 def removed_member_warning(invitation: Invitation, audit_log: str, run_id: str) -> RunWarning:
@@ -560,7 +589,7 @@ def removed_member_warning(invitation: Invitation, audit_log: str, run_id: str) 
     return RunWarning(
         f"{who} accepted while the deletion was in flight and was removed from {where} as an "
         f"active member. To invite them again: {shlex.join(command)}",
-        urgent=True,
+        WarningLevel.URGENT,
     )
 
 
@@ -589,7 +618,7 @@ def still_there_warnings(invitations: Sequence[Invitation]) -> tuple[RunWarning,
         RunWarning(
             f"Atlas confirmed the deletion of {count} that its lists still contain: {named}{rest}. "
             "Run the command again later; if they stay, ask MongoDB support.",
-            urgent=True,
+            WarningLevel.URGENT,
         ),
     )
 
@@ -604,7 +633,10 @@ def unused_keep_warnings(
         today: The day of the run.
     """
     return tuple(
-        RunWarning(f"The keep entry {entry.name!r} matched no invitation: check its spelling.")
+        RunWarning(
+            f"The keep entry {entry.name!r} matched no invitation: check its spelling.",
+            WarningLevel.REMARK,
+        )
         for entry in keep
         if entry.is_active(today) and not kept.get(f"keep:{entry.name}")
     )

@@ -334,9 +334,7 @@ def test_group_killed_after_any_kind_of_line_is_recovered_by_the_next_command(gr
         if (line["event"], line["run_id"]) == (event, run_id)
     )
     group.desk.log_path.write_bytes(b"".join(lines[: cut + 1]))
-    group.desk.log_path.with_name(
-        ".invite-sweeper.jsonl.head"
-    ).unlink()
+    group.desk.log_path.with_name(".invite-sweeper.jsonl.head").unlink()
     intents = [line for line in records[: cut + 1] if line["event"] == "intent"]
     outcomes = [line for line in records[: cut + 1] if line["event"] == "outcome"]
     done = group.sweep()
@@ -417,8 +415,8 @@ def test_quiet_failure_messages_name_the_organization(group):
     )
     done = group.desk.run("sweep", "--policy", "policy.yaml", "-q", **group.desk.changes)
     assert (done.code, done.out) == (4, "")
-    assert f"BETA project (organization {ORGS[1]}) may still be invited" in done.err
-    assert f"GAMMA project (organization {ORGS[2]}) was not read" in done.err
+    assert f"BETA project of organization BETA ({ORGS[1]}) may still be invited" in done.err
+    assert f"GAMMA project of organization GAMMA ({ORGS[2]}) was not read" in done.err
 
 
 def test_pattern_that_matches_in_one_organization_is_not_reported(group):

@@ -11,6 +11,7 @@ from running import COMMAND, desk_in
 from terminals import terminal_of
 
 from invite_sweeper.simulator import faults
+from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
 PLAN = ("plan", "--policy", "policy.yaml")
@@ -38,7 +39,7 @@ def test_quiet_run_leaves_stdout_empty_and_prints_errors_and_warnings_on_stderr(
     desk.keys["limits"] = {"max_deletions": 1, "max_share": 1.0}
     done = desk.run(*SWEEP, "-q")
     assert (done.code, done.out) == (3, "")
-    assert "no-such-*" in done.err
+    assert "no-such-*" not in done.err
     assert "3 stale invitations are over max_deletions: 1." in done.err
     levels = {json.loads(line)["level"] for line in done.err.splitlines() if line[:1] == "{"}
     assert levels <= {"warning", "error"}
@@ -62,7 +63,10 @@ def test_quiet_run_names_what_was_not_read_and_not_deleted(desk, how):
     desk.sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), method="DELETE", times=1)
     done = desk.run(*SWEEP, *how)
     assert done.code == 4
-    lost, failed = warned(done)
+    verdict, lost, failed = warned(done)
+    assert verdict == (
+        f"Partly done: 2 deleted, 1 failed in Example Industries ({ORG_ID}) (exit code 4)."
+    )
     (unread,) = desk.lines("project_unreadable")
     assert lost == f"Data Lake was not read: {unread['reason']}"
     (row,) = [line for line in desk.lines("outcome") if line["outcome"] == "failed"]
@@ -79,7 +83,7 @@ def test_ten_of_a_kind_are_named_and_the_others_are_counted(desk, count):
     assert sum(" was not read: " in sentence for sentence in warnings) == 10
     rest = {10: [], 11: ["And 1 more project"], 13: ["And 3 more projects"]}[count]
     log = "audit/invite-sweeper.jsonl"
-    assert warnings[10:] == [f"{each}; see the audit log {log}." for each in rest]
+    assert warnings[11:] == [f"{each}; see the audit log {log}." for each in rest]
 
 
 def test_each_of_several_that_failed_is_named_once_and_the_eleventh_counted(desk):
@@ -93,7 +97,7 @@ def test_each_of_several_that_failed_is_named_once_and_the_eleventh_counted(desk
     done = desk.sweep("-q")
     undone = done.summary["failed"]
     assert (done.code, undone) == (4, 11)
-    *named, rest = warned(done)
+    _verdict, *named, rest = warned(done)
     assert len(set(named)) == 10
     assert rest == "And 1 more deletion; see the audit log audit/invite-sweeper.jsonl."
 

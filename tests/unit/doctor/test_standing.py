@@ -105,7 +105,9 @@ def test_role_is_missing_only_if_a_401_has_a_role_error(code, message):
 
 def test_visible_projects_of_another_organization_are_reported_as_ok():
     foreign = [project(number, org_id=OTHER_ORG) for number in (1, 2)]
-    checks = organization_checks(policy(), RunScope((project(3),), organizations=(ORG,)), foreign)
+    checks = organization_checks(
+        policy(), RunScope((project(3),), organizations=(ORG,)), foreign, {}
+    )
     *_, last = checks
     assert last.state is CheckState.OK
     assert last.message.startswith("2 projects of other organizations are visible and ignored")

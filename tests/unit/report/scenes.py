@@ -13,9 +13,10 @@ from rich.console import Console
 from invite_sweeper.report.run_view import KeptInvitations, RunView, load_run_view
 from invite_sweeper.report.tables import show
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.sweep.summary import RunSummary
+from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 
 RUN = "20261125T010203Z-0badcafe"
+ORG = "5efda682a3f2ed2e7dd6cde4"
 HASH = "5" * 64
 ROLES = (
     ["GROUP_READ_ONLY"],
@@ -85,6 +86,7 @@ class Scene:
             "requests": 13 + stale,
             "duration_s": 3.25,
             "estimate_s": 0.0,
+            "organizations": (OrganizationSummary(ORG, "Acme", RUN),),
             "audit_log": "audit/invite-sweeper.jsonl",
             "audit_last_hash": HASH,
             **self.counts,
@@ -93,8 +95,7 @@ class Scene:
 
     def view(self, summary: RunSummary, max_rows: int = 50) -> RunView:
         """Read the run back from the log."""
-        planned = summary.stale - summary.trimmed
-        return load_run_view(self.path, {RUN}, start=0, max_rows=max_rows, planned=planned)
+        return load_run_view(self.path, {RUN}, start=0, max_rows=max_rows)
 
     def printed(
         self,

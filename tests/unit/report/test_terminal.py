@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from report.hostile import HOSTILE
-from report.scenes import Scene, kept_invitations, on_terminal
+from report.scenes import ORG, RUN, Scene, kept_invitations, on_terminal
 from report.snapshots import assert_snapshot
 from rich.cells import cell_len
 
@@ -13,11 +13,26 @@ from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.run_view import RunView
 from invite_sweeper.report.tables import LineTable
-from invite_sweeper.sweep.summary import RunSummary
+from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 
 WIDTHS = (60, 80, 140)
 NEVER_WRAPPED = re.compile(r"Show all: |Audit  |Last hash +[0-9a-f]{64}$")
 REASON = "Atlas answered 401 USER_UNAUTHORIZED: the credentials lack the role Project Owner."
+OVER_LIMIT = {
+    "message": "7 stale invitations are over max_deletions: 5.",
+    "consequence": "Nothing was deleted.",
+    "hint": "Raise the limit.",
+}
+DEADLINE = {
+    "message": "The deadline of 60 minutes passed.",
+    "consequence": "The audit log is complete.",
+    "hint": "Run the command again.",
+}
+UNAUTHORIZED = {
+    "message": "Organization Beta (0123456789abcdef01234567): Atlas answered 401.",
+    "consequence": "Nothing was deleted.",
+    "hint": "Check the credentials.",
+}
 
 
 @pytest.fixture
@@ -65,7 +80,7 @@ def truncated(scene: Scene, width: int) -> str:
 
 def refused(scene: Scene, width: int) -> str:
     plan_some(scene)
-    summary = scene.summary(mode="sweep", exit_code=3, error="7 stale are over max_deletions: 5.")
+    summary = scene.summary(mode="sweep", exit_code=3, error=OVER_LIMIT)
     return scene.printed(width, summary)
 
 
@@ -115,6 +130,66 @@ def failed(scene: Scene, width: int) -> str:
     """The audit log could not be written: there is only a plan."""
     plan_some(scene)
     return scene.printed(width, scene.summary(mode="sweep", exit_code=7, skipped=7))
+
+
+def refused_dry_run(scene: Scene, width: int) -> str:
+    plan_some(scene)
+    return scene.printed(width, scene.summary(exit_code=3, error=OVER_LIMIT))
+
+
+def canary_stop(scene: Scene, width: int) -> str:
+    plan_some(scene)
+    scene.sweep(*["failed"] * 2, *["skipped"] * 5)
+    return scene.printed(width, scene.summary(mode="sweep", exit_code=4))
+
+
+def deadline_while_reading(scene: Scene, width: int) -> str:
+    summary = scene.summary(mode="sweep", exit_code=8, error=DEADLINE, estimate_s=None)
+    return scene.printed(width, summary)
+
+
+def deadline_while_reading_dry_run(scene: Scene, width: int) -> str:
+    return scene.printed(width, scene.summary(exit_code=8, error=DEADLINE, estimate_s=None))
+
+
+def deadline_while_deleting(scene: Scene, width: int) -> str:
+    plan_some(scene)
+    scene.sweep(*["deleted"] * 3, *["skipped"] * 4)
+    return scene.printed(width, scene.summary(mode="sweep", exit_code=8, error=DEADLINE))
+
+
+def two_organizations(scene: Scene, width: int, *, first_fails: bool, mode: str) -> str:
+    """Acme has a plan; Beta's credentials are refused."""
+    plan_some(scene)
+    if mode == "sweep":
+        scene.sweep()
+    acme = OrganizationSummary(
+        ORG,
+        "Acme",
+        RUN,
+        projects_seen=2,
+        invitations_seen=7,
+        stale=7,
+        deleted=7 * (mode == "sweep"),
+    )
+    beta = OrganizationSummary("0123456789abcdef01234567", "Beta", RUN, 5, UNAUTHORIZED)
+    organizations = (beta, acme) if first_fails else (acme, beta)
+    summary = scene.summary(
+        mode=mode, exit_code=4, error=UNAUTHORIZED, organizations=organizations, projects_seen=2
+    )
+    return scene.printed(width, summary)
+
+
+def first_organization_failed(scene: Scene, width: int) -> str:
+    return two_organizations(scene, width, first_fails=True, mode="sweep")
+
+
+def last_organization_failed(scene: Scene, width: int) -> str:
+    return two_organizations(scene, width, first_fails=False, mode="sweep")
+
+
+def one_organization_failed_dry_run(scene: Scene, width: int) -> str:
+    return two_organizations(scene, width, first_fails=True, mode="dry-run")
 
 
 def hostile(scene: Scene, width: int) -> str:
@@ -193,7 +268,7 @@ def test_retired_sources_are_listed_and_an_empty_log_has_no_last_hash(scene):
 
 
 def test_user_in_two_lists_has_one_row_naming_both_lists(scene):
-    one = {"username": "ann@example.com", "project_id": "a" * 24}
+    one = {"username": "ann@example.com", "project_id": "a" * 24, "roles": []}
     scene.plan("Data Lake", 1, **one)
     scene.plan("Data Lake", 2, source="users", **one)
     scene.sweep("deleted", "failed")
@@ -227,6 +302,9 @@ def test_log_of_499_to_1000_records_is_shown_completely_under_one_header(count):
 
 CASES: tuple[Callable[[Scene, int], str], ...] = (
     *(dry_run, sweep, nothing_stale, empty, truncated, refused, partial, many_unreadable),
+    *(refused_dry_run, canary_stop, deadline_while_reading, deadline_while_reading_dry_run),
+    *(deadline_while_deleting, first_organization_failed, last_organization_failed),
+    one_organization_failed_dry_run,
     *(verbose, stopped, failed, hostile, prompt, prompt_trimmed, records, records_none),
 )
 

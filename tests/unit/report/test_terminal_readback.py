@@ -17,41 +17,62 @@ def scene(tmp_path) -> Scene:
     return Scene(tmp_path / "audit.jsonl")
 
 
-def read(scene: Scene, max_rows: int = 50, planned: int | None = None):
-    count = len(scene.planned) if planned is None else planned
-    return load_run_view(scene.path, {RUN}, start=0, max_rows=max_rows, planned=count)
+def read(scene: Scene, max_rows: int = 50):
+    return load_run_view(scene.path, {RUN}, start=0, max_rows=max_rows)
 
 
-def test_projects_are_sorted_by_name_and_rows_oldest_first(scene):
-    for project, ages in {"b": (20, 40, 30), "A": (15, 50)}.items():
-        for number, age in enumerate(ages):
-            scene.plan(project, number, age_days=float(age), project_id=project * 24)
+def plan_ages(scene: Scene, ages: dict[str, tuple[float, ...]], **changes) -> None:
+    for project, days in ages.items():
+        for number, age in enumerate(days):
+            defaults = {"roles": ["GROUP_READ_ONLY"], "project_id": project * 24}
+            scene.plan(project, number, age_days=float(age), **{**defaults, **changes})
+
+
+def shown_ages(shown) -> dict[str, list[float]]:
+    return {group.project: [row.age_days for row in group.rows] for group in shown.groups}
+
+
+def test_rows_and_projects_are_sorted_oldest_first(scene):
+    plan_ages(scene, {"b": (20, 40, 30), "A": (15, 50)})
     shown = read(scene)
-    assert [group.project for group in shown.groups] == ["A", "b"]
-    assert [[row.age_days for row in group.rows] for group in shown.groups] == [
-        [50.0, 15.0],
-        [40.0, 30.0, 20.0],
-    ]
+    assert shown_ages(shown) == {"A": [50.0, 15.0], "b": [40.0, 30.0, 20.0]}
+    assert list(shown_ages(shown)) == ["A", "b"]
     assert (shown.oldest.age_days, shown.newest.age_days) == (50.0, 15.0)
     assert (shown.planned, shown.projects, shown.max_in_project) == (5, 2, 3)
 
 
-def test_project_with_20_of_20_rows_shows_all_and_with_21_a_fifth(scene):
-    for number in range(20):
+@pytest.mark.parametrize("role", ["GROUP_OWNER", "ORG_OWNER"])
+def test_owners_come_before_older_invitations_and_their_project_before_others(scene, role):
+    plan_ages(scene, {"a": (50, 40)})
+    plan_ages(scene, {"z": (15,)}, roles=["GROUP_READ_ONLY", role])
+    plan_ages(scene, {"z": (45,)})
+    assert list(shown_ages(read(scene)).items()) == [("z", [15.0, 45.0]), ("a", [50.0, 40.0])]
+
+
+@pytest.mark.parametrize(("max_rows", "ages"), [(1, [15.0]), (2, [15.0, 60.0])])
+def test_long_plan_is_cut_after_owners_and_the_oldest_not_in_the_alphabet(scene, max_rows, ages):
+    plan_ages(scene, {"a": tuple(range(20, 40))})
+    plan_ages(scene, {"z": (60, *range(20, 30))})
+    plan_ages(scene, {"z": (15,)}, roles=["GROUP_OWNER"])
+    shown = read(scene, max_rows=max_rows)
+    assert shown_ages(shown) == {"z": ages}
+    assert [group.hidden for group in shown.groups] == [12 - max_rows]
+    assert (shown.planned, shown.projects) == (32, 2)
+
+
+@pytest.mark.parametrize("count", [20, 21])
+def test_20_rows_are_shown_and_the_21st_is_counted(scene, count):
+    for number in range(count):
         scene.plan("Data Lake", number)
     (group,) = read(scene, max_rows=20).groups
-    assert (len(group.rows), group.hidden) == (20, 0)
-    scene.plan("Data Lake", 20)
-    (group,) = read(scene, max_rows=20).groups
-    assert (len(group.rows), group.hidden) == (4, 17)
+    assert (len(group.rows), group.hidden) == (20, count - 20)
 
 
 def test_hidden_rows_are_not_older_than_shown_rows(scene):
     ages = [float((n * 37) % 101) for n in range(60)]
-    for number, age in enumerate(ages):
-        scene.plan("Data Lake", number, age_days=age)
+    plan_ages(scene, {"d": tuple(ages)})
     (group,) = read(scene, max_rows=10).groups
-    assert [row.age_days for row in group.rows] == sorted(ages, reverse=True)[:2]
+    assert [row.age_days for row in group.rows] == sorted(ages, reverse=True)[:10]
 
 
 def test_two_lists_of_a_project_form_one_group(scene):
@@ -115,7 +136,7 @@ def test_lines_before_the_start_are_not_read(scene):
     scene.plan("Before", 1)
     start = scene.path.stat().st_size
     scene.plan("After", 2)
-    shown = load_run_view(scene.path, {RUN}, start=start, max_rows=9, planned=1)
+    shown = load_run_view(scene.path, {RUN}, start=start, max_rows=9)
     assert [group.project for group in shown.groups] == ["After"]
 
 
@@ -130,7 +151,7 @@ def test_invalid_lines_are_skipped(scene):
 
 def test_missing_log_raises_oserror(tmp_path):
     with pytest.raises(OSError, match="audit"):
-        load_run_view(tmp_path / "audit.jsonl", {RUN}, start=0, max_rows=9, planned=0)
+        load_run_view(tmp_path / "audit.jsonl", {RUN}, start=0, max_rows=9)
 
 
 def test_bounced_and_unreadable_rows_are_limited_to_max_rows(scene):
@@ -158,7 +179,7 @@ def test_at_most_max_rows_are_shown_and_all_are_counted(tmp_path_factory, counts
     assert (shown.planned, shown.projects) == (sum(counts), len(counts))
     assert shown.max_in_project == max(counts, default=0)
     if sum(counts) <= max_rows:
-        assert [group.count for group in shown.groups] == counts
+        assert sorted(group.count for group in shown.groups) == sorted(counts)
         assert all(not group.hidden for group in shown.groups)
 
 

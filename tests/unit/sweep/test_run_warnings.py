@@ -11,6 +11,7 @@ from invite_sweeper.audit import OpenIntent
 from invite_sweeper.models import Outcome, Source, SourceRetired
 from invite_sweeper.sweep.run import MAX_WARNINGS, RunWarnings
 from invite_sweeper.sweep.summary import (
+    WarningLevel,
     removed_member_warning,
     retired_warning,
     sunset_warnings,
@@ -18,15 +19,17 @@ from invite_sweeper.sweep.summary import (
     unverified_warning,
 )
 
+REMARK, URGENT = WarningLevel.REMARK, WarningLevel.URGENT
 TODAY = date(2026, 11, 25)
 
 
 @pytest.mark.parametrize(
-    ("days", "urgent"), [(180, False), (31, False), (30, True), (1, True), (0, True), (-9, True)]
+    ("days", "level"),
+    [(180, REMARK), (31, REMARK), (30, URGENT), (1, URGENT), (0, URGENT), (-9, URGENT)],
 )
-def test_sunset_is_reported_from_180_days_before_and_urgent_from_30(days, urgent):
+def test_sunset_is_reported_from_180_days_before_and_urgent_from_30(days, level):
     (warning,) = sunset_warnings({Source.INVITES: TODAY + timedelta(days=days)}, TODAY)
-    assert warning.urgent is urgent
+    assert warning.level is level
     assert "users and org_users instead of invites" in warning.text
     left = "in 1 day. " if days == 1 else f"in {days} days. "
     assert (left in warning.text) == (days > 0)
@@ -48,13 +51,13 @@ def test_retired_source_is_urgent_and_includes_the_hint():
     warning = retired_warning(
         SourceRetired("", "", "It is retired.", 410, "VERSION_GONE", Source.ORG_INVITES)
     )
-    assert warning == (f"It is retired. {Source.ORG_INVITES.replacement_hint}", True)
+    assert warning == (f"It is retired. {Source.ORG_INVITES.replacement_hint}", URGENT)
 
 
 def test_removed_member_without_a_username_is_named_by_id():
     one = invitation(7, username=None, project_name="")
     warning = removed_member_warning(one, "a log.jsonl", "run-1")
-    assert warning.urgent
+    assert warning.level is URGENT
     assert warning.text.startswith(f"{one.id} accepted")
     assert one.org_id in warning.text
     assert warning.text.endswith("invite-sweeper restore 'a log.jsonl' --run run-1")

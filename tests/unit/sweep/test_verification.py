@@ -19,7 +19,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import verification
-from invite_sweeper.sweep.summary import still_there_warnings
+from invite_sweeper.sweep.summary import WarningLevel, still_there_warnings
 from invite_sweeper.sweep.verification import DeletionVerifier
 
 OTHER = object_id(77)
@@ -143,6 +143,6 @@ async def test_each_deletion_of_a_readable_list_is_verified_or_still_there(delet
 )
 def test_warning_names_the_first_ten(count, end):
     (warning,) = still_there_warnings([invitation(n) for n in range(count)])
-    assert warning.urgent
+    assert warning.level is WarningLevel.URGENT
     assert end in warning.text
     assert still_there_warnings([]) == ()
