@@ -30,7 +30,7 @@ _STOPPED_HINT = (
     " same command again."
 )
 _QUARANTINE_HINT = "Review the plan below. If it is right, run the sweep with --accept-policy {}."
-_UNREADABLE = "No request failed, but not everything could be read."
+_SEE_OTHERS = "No request failed. The other items say what was not done."
 _NAMED_ORGANIZATIONS = 5
 _RESTORE_HINT = "Run the same restore again: it leaves out people who are there already."
 
@@ -119,7 +119,7 @@ def _messages(run: RunRow) -> tuple[str, ...]:
     code = _known_code(run)
     if code is ExitCode.PARTIAL:
         found = tuple(filter(None, (run.error, *_parts_not_done(run))))
-        return found or (_UNREADABLE,)
+        return found or (_SEE_OTHERS,)
     meaning = code.meaning if code is not None and run.mode != "restore" else ""
     consequence = run.consequence if run.consequence not in meaning else ""
     return tuple(text for text in (run.error, consequence, meaning) if text)
@@ -170,8 +170,8 @@ def _hint(run: RunRow) -> str:
 def _partial_hint(run: RunRow) -> str:
     if run.stopped_itself:
         return _STOPPED_HINT
-    if _messages(run) == (_UNREADABLE,):
-        return ""  # the projects have their own item
+    if _messages(run) == (_SEE_OTHERS,):
+        return ""  # the other items have their own
     return _RESTORE_HINT if run.mode == "restore" else _PARTIAL_HINT
 
 

@@ -275,8 +275,9 @@ def test_restore_is_a_restore_and_not_a_dry_run(scene):
 
 def test_person_who_became_active_at_once_needs_attention(tmp_path):
     found = restore_log(tmp_path, "active")
-    titles = [item.title for item in attention(found)]
-    assert "People became active members at once" in titles
+    items = {item.title: item for item in attention(found)}
+    assert "People became active members at once" in items
+    assert "read" not in " ".join(items["Exit code 4: partly done"].messages)
     assert "Atlas added 1 person as active members at once." in " ".join(verdict(found).sentences)
 
 
