@@ -1,0 +1,22 @@
+"""Runs the program in a process forked from one that has imported it, as imports take long."""
+
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+from invite_sweeper.cli import main
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["__main__", "invite_sweeper.cli"])
+
+
+def run_program(folder: Path, arguments: list[str], environment: dict[str, str]) -> None:
+    """Run the program in this process, with its output in the files `out` and `err`."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, path in ((0, os.devnull), (1, "out"), (2, "err")):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), number)
+    sys.argv = ["invite-sweeper", *arguments]
+    main()
