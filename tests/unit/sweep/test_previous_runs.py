@@ -84,7 +84,7 @@ def test_file_that_is_missing_when_it_is_read_refuses(log_path, read):
 @pytest.mark.parametrize("name", ["1", "2.gz"])
 def test_rotated_file_that_is_not_an_audit_log_refuses(log_path, content, name):
     rotated(log_path, name).write_bytes(gzip.compress(content) if name == "2.gz" else content)
-    with pytest.raises(GuardRefused, match="is not a line of an audit log|file is cut off"):
+    with pytest.raises(GuardRefused, match=r"is not a line of an audit log|file is cut off"):
         PreviousRuns.find(log_path)
 
 
