@@ -231,6 +231,10 @@ class GuardRefused(RunError):
     exit_code = ExitCode.REFUSED
 
 
+class Cancelled(GuardRefused):
+    """The operator answered the confirmation question with anything but yes."""
+
+
 class CredentialsRefused(RunError):
     """Atlas refused the credentials, or this IP address."""
 

@@ -19,7 +19,7 @@ from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
 from invite_sweeper.cli.streams import print_error as explain
-from invite_sweeper.errors import AuditLogError, ExitCode, RunError
+from invite_sweeper.errors import AuditLogError, Cancelled, ExitCode, RunError
 from invite_sweeper.files import replace_file
 from invite_sweeper.models import Logger
 from invite_sweeper.policy import Limits, Notification
@@ -80,10 +80,14 @@ def progress_view(options: RunOptions, log: Logger) -> ClosableProgressView:
 
 
 def report_command(options: RunOptions, report: CommandReport) -> None:
-    """Write the result to stdout and each error to stderr."""
+    """Write the result to stdout and each error to stderr.
+
+    Without confirmation there is no result: the question has shown the plan already.
+    """
+    cancelled = any(isinstance(error, Cancelled) for error in report.errors)
     if options.output is Output.JSON:
         write_json(_to_json(report))
-    elif not options.quiet and any(each.reached_atlas for each in report.runs):
+    elif not (options.quiet or cancelled) and any(each.reached_atlas for each in report.runs):
         show_command(stdout_console(), options, report)
     for error in report.errors:
         explain(error)

@@ -210,6 +210,12 @@ class _SweepSession:
             results.report_command(self._options, report)
             if self._options.out is not None and report.plan_saved:
                 results.report_saved_plan(self._options, self._options.out, self._log)
+            self._log.info(
+                "finished",
+                exit_code=report.summary.exit_code,
+                audit_log=str(report.log_file),
+                last_hash=report.summary.audit_last_hash,
+            )
             await self._notify_end(report.summary)
         return report.summary.exit_code
 
@@ -265,12 +271,6 @@ class _SweepSession:
                 reason=getattr(audit.copy_failure, "strerror", None) or "it is closed",
                 audit_log=str(path),
             )
-        self._log.info(
-            "finished",
-            exit_code=summary.exit_code,
-            audit_log=str(path),
-            last_hash=summary.audit_last_hash,
-        )
         return CommandReport(
             summary, ended, path, log_offset, setup.kept_invitations, setup.plan_saved
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from invite_sweeper.audit import PlanSpan
-from invite_sweeper.errors import GuardRefused, RunError
+from invite_sweeper.errors import Cancelled, GuardRefused, RunError
 from invite_sweeper.models import Population
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.sweep.guards import (
@@ -179,7 +179,9 @@ class RunGroup:
         if self._stop.reason is not None:
             raise self._stop.as_error(consequence=NOTHING_DELETED)
         if not agreed:
-            raise GuardRefused("Cancelled at the confirmation prompt.")
+            raise Cancelled(
+                "Cancelled at the confirmation prompt: nothing was deleted.", consequence=""
+            )
 
 
 def _describe_organizations(run: Run) -> str:

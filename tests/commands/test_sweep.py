@@ -99,7 +99,7 @@ def test_summary_holds_the_contract_s_fields_and_adds_up(desk):
     ):
         assert summary[key] == 0, key
     assert summary["verified"] == 6
-    assert summary["requests"] == 1 + 1 + 3 + 6 + 3  # projects, limits, lists, deletions, lists
+    assert summary["requests"] == 1 + 2 + 3 + 6 + 3  # projects, names and limits, lists …
     assert summary["duration_s"] > 0
     assert summary["audit_log"] == "audit/invite-sweeper.jsonl"
 

@@ -68,9 +68,10 @@ def test_quiet_run_names_what_was_not_read_and_not_deleted(desk, how):
         f"Partly done: 2 deleted, 1 failed in Example Industries ({ORG_ID}) (exit code 4)."
     )
     (unread,) = desk.lines("project_unreadable")
-    assert lost == f"Data Lake was not read: {unread['reason']}"
+    organization = f"of organization Example Industries ({ORG_ID})"
+    assert lost == f"Data Lake {organization} was not read: {unread['reason']}"
     (row,) = [line for line in desk.lines("outcome") if line["outcome"] == "failed"]
-    who = f"{row['username']} in Billing"
+    who = f"{row['username']} in Billing {organization}"
     assert failed == f"{who} may still be invited: failed, 403 ACCESS_FORBIDDEN"
 
 
@@ -126,7 +127,7 @@ def test_long_list_is_cut_and_the_command_that_it_names_shows_the_rest(desk):
     for number in range(60):
         desk.sim.invite(desk.projects[0], f"more-{number}@example.com", age=40 * DAYS)
     done = desk.run(*PLAN, COLUMNS="60")
-    assert done.out.count("more-") == 10
+    assert done.out.count("more-") == 50
     (hint,) = [line for line in done.out.splitlines() if line.startswith("Show all: ")]
     words = shlex.split(hint.removeprefix("Show all: invite-sweeper "))
     everything = desk.run(*words, "--output", "json")
@@ -294,3 +295,10 @@ def test_terminal_of_any_width_gets_the_result(desk, columns):
     assert code == 0
     assert "Dry run" in text
     assert "stale-0@example.com" in text.replace("\n", "").replace(" ", "")
+
+
+def test_log_line_finished_comes_after_the_result(desk):
+    with terminal_of(desk, *PLAN) as terminal:
+        code, text = terminal.end()
+    assert code == 0
+    assert text.index("Last hash") < text.index("finished")

@@ -60,7 +60,9 @@ def test_any_answer_but_yes_deletes_nothing_and_ends_with_3(desk, answer):
         terminal.type(answer)
         code, text = terminal.end()
     assert (code, desk.deletes()) == (3, 0)
-    assert "Cancelled at the confirmation prompt" in text
+    _, _, after = text.partition(ASKS)
+    line = "Error: Cancelled at the confirmation prompt: nothing was deleted."
+    assert [each for each in after.splitlines()[1:] if " [info " not in each] == [line]
     assert desk.lines()[-1]["exit_code"] == 3
 
 
