@@ -85,7 +85,7 @@ def test_saved_plan_is_approved_and_swept(desk):
         private.public_key().public_bytes(s.Encoding.OpenSSH, s.PublicFormat.OpenSSH)
     )
     assert desk.plan("--out", "plan.jsonl", **desk.bare).code == 0
-    approved = desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem", **desk.bare)
+    approved = desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem", "--yes", **desk.bare)
     assert approved.code == 0, approved.err
     done = desk.sweep("--plan", "plan.jsonl", "--require-approval", "boss.pub", **desk.bare)
     assert (done.code, done.summary["deleted"]) == (0, 1), done.err

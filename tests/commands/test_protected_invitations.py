@@ -127,7 +127,7 @@ class World:
     def add_teams(self) -> None:
         for org_id in self.desk.sim.organizations:
             own = self._projects_of(org_id)
-            for _ in range(self.dice.randint(0, 2)):
+            for _ in range(self.dice.randint(1, 3)):
                 reached = self.dice.sample(own, self.dice.randint(0, min(2, len(own))))
                 self.teams[self.desk.sim.add_team(*reached)] = tuple(reached)
 
@@ -173,7 +173,7 @@ class World:
     def _add_user(self, org_id: str, username: str, plain: str) -> None:
         sim, status = self.desk.sim, self.dice.choice((*INVITED, *INVITED, "ACTIVE"))
         own = self._projects_of(org_id)
-        linked = self.dice.sample(own, self.dice.randint(0, min(2, len(own))))
+        linked = self.dice.sample(own, min(self.dice.choice((0, 0, 1, 2)), len(own)))
         choices = [key for key, reached in self.teams.items() if set(reached) <= set(own)]
         teams = self.dice.sample(choices, self.dice.randint(0, min(2, len(choices))))
         if self.dice.random() < 0.1:
@@ -217,7 +217,7 @@ class World:
         if dice.random() < 0.5:
             allowed = [self._with_credentials(org_id) for org_id in allowed]
         sources = dice.sample(
-            ("invites", "users", "org_users", "org_invites"), dice.choice((1, 1, 2, 3, 4))
+            ("invites", "users", "org_users", "org_invites"), dice.choice((1, 2, 3, 4, 4))
         )
         self.policy = {
             "version": 1,
@@ -238,7 +238,7 @@ class World:
         }
         if dice.random() < 0.6:
             self.policy["projects"] = self._scope()
-        if dice.random() < 0.7:
+        if dice.random() < 0.5:
             self.policy["keep"] = [self._keep(number) for number in range(dice.randint(1, 2))]
 
     def _with_credentials(self, org_id: str) -> str | dict[str, str]:
