@@ -282,8 +282,8 @@ def test_compressed_log_that_cannot_be_read_refuses_every_run(desk, name, change
     assert (done.code, desk.deletes()) == (3, 0)
     assert reason in done.err
     assert rotated.name in done.err
-    assert "Earlier runs cannot be read." in done.err
-    assert "Restore the file, or decompress it." in done.err
+    assert "cannot be read" in done.err
+    assert "Restore the file" in done.err
     rotated.unlink()
     assert desk.sweep().summary["deleted"] == 1
 

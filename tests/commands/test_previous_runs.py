@@ -269,7 +269,7 @@ def test_unreadable_record_that_a_run_depends_on_refuses_it(desk, event):
     before = desk.deletes()
     done = desk.sweep()
     assert (done.code, desk.deletes()) == (3, before)
-    assert "The audit log is damaged at " in done.err
+    assert "The audit log is damaged at " in done.err or "lines were cut off or changed" in done.err
 
 
 def test_log_with_a_line_removed_refuses_the_next_sweep(desk):

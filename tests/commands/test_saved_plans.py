@@ -542,6 +542,6 @@ def test_names_in_a_plan_cannot_move_the_cursor(desk):
     project = desk.sim.add_project("Evil \x1b[2J")
     desk.sim.invite(project, "a\x1b]0;x\x07\r\u202eb@example.com", age=30 * DAYS)
     saved(desk)
-    text = desk.run("plan", "show", "plan.jsonl").out
+    text = desk.run("plan", "show", "plan.jsonl", COLUMNS="200").out
     assert not set(text) & set("\x1b\x07\r\u202e")
-    assert "[U+202E]" in "".join(text.split())  # lines are wrapped
+    assert "[U+202E]" in text

@@ -287,9 +287,9 @@ def test_406_ends_the_run_even_with_other_sources(desk):
 
 
 @pytest.mark.parametrize(
-    ("days", "level"), [(400, None), (181, None), (180, "warning"), (31, "warning"), (30, "error")]
+    ("days", "level"), [(400, None), (181, None), (180, "info"), (31, "info"), (30, "error")]
 )
-def test_sunset_is_a_warning_when_near_and_an_error_when_very_near(desk, days, level):
+def test_sunset_is_a_remark_when_near_and_an_error_when_very_near(desk, days, level):
     desk.sim.add_project("Alpha")
     desk.sim.versions.sunsets["invites"] = http_date(days)
     desk.keys["sources"] = ["invites", "users"]
