@@ -393,14 +393,14 @@ def test_counts_of_organizations_that_share_credentials_are_separate(group):
 
 def test_text_has_a_line_for_each_organization_and_one_verdict(group):
     group.invite(1, 2, 3)
-    changes = group.desk.changes | wrong("BETA")
+    changes = group.desk.changes | wrong("BETA") | {"COLUMNS": "120"}
     done = group.desk.run("sweep", "--policy", "policy.yaml", **changes)
     assert done.code == 4
     lines = done.out.splitlines()
     named = lines[lines.index("Organizations  3") + 1 :]
     states = ("Done: ", "Failed: ", "Done: ")
     for org_id, state in zip(ORGS, states, strict=True):
-        assert any(org_id in line and state in line for line in named)
+        assert any(org_id in line and state in line for line in named), done.out
     assert sum(line.startswith("Partly done") for line in lines) == 1
     assert f"Error: Organization {ORGS[1]}: " in done.err
 
