@@ -38,7 +38,7 @@ COMMANDS = {
     "validate": _Command("validate", "Check a policy offline and list all errors."),
     "schema": _Command("validate", "Print the policy's JSON Schema, for editors."),
     "audit": _Command("audit", "Read and verify an audit log."),
-    "report": _Command("report", "Write an HTML or Markdown report from audit logs."),
+    "report": _Command("report", "Write a report from audit logs: an HTML page, Markdown or JSON."),
     "simulate": _Command("simulate", "Serve a simulated Atlas on a port, for tests."),
     "help": _Command("help", "Show the documentation that ships with the program."),
 }
