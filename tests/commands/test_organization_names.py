@@ -23,7 +23,7 @@ def desk(tmp_path):
 
 
 def test_result_explain_and_doctor_name_the_organization_with_its_id(desk):
-    assert f"Organization  {LABEL}\n" in desk.run("plan", *POLICY, COLUMNS="120").out
+    assert f"in 1 project of {LABEL}" in desk.run("plan", *POLICY, COLUMNS="120").out
     assert desk.plan().summary["organizations"][0]["name"] == "Example Industries"
     explained = desk.run("explain", "ada@*", *POLICY)
     assert f"ada@example.com to Search of organization {LABEL}" in explained.out
