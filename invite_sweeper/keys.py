@@ -10,7 +10,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from invite_sweeper.errors import UsageError
+from invite_sweeper.files import read_small_file
+from invite_sweeper.redaction import SECRETS
 
+_MAX_KEY_BYTES = 64 * 1024
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -88,7 +91,19 @@ def read_signing_key(environment: Mapping[str, str], variable: str) -> Ed25519Pr
             "To make a key: invite-sweeper audit keygen --out PATH",
         )
     name = f"{variable}_FILE" if file else variable
-    key = parse_private_key(_read(Path(file)) if file else value.encode("utf-8", "replace"))
+    try:
+        data = (
+            read_small_file(Path(file), _MAX_KEY_BYTES)
+            if file
+            else value.encode("utf-8", "replace")
+        )
+    except OSError as error:
+        raise UsageError(
+            f"The key {file}, set by {name}, cannot be read: {error.strerror}.",
+            hint="Name a regular file that this user can read.",
+        ) from None
+    SECRETS.add(data.decode("utf-8", "replace"))
+    key = parse_private_key(data)
     if key is None:
         raise UsageError(
             f"{name} does not contain a private ed25519 key without a passphrase.",
@@ -145,7 +160,9 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
 
 
 def _read(path: Path) -> bytes:
+    """Return the bytes of a key, which may come through a pipe; a device has no end."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(_MAX_KEY_BYTES)
     except OSError as error:
         raise UsageError(f"The key {path} cannot be read: {error.strerror}.") from None

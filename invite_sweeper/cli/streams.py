@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _ATOMIC_BYTES: Final = 4096
-"""A pipe that is ready for writing takes so many bytes without blocking (`PIPE_BUF`)."""
+"""A pipe that is ready for writing takes this number of bytes without blocking (`PIPE_BUF`)."""
 PATIENCE_S: Final = 10.0
 """How long a run waits, in all, for the reader of its stderr or of a copy of its log."""
 

@@ -10,18 +10,18 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.files import open_regular
+from invite_sweeper.keys import parse_public_key, read_private_key, read_public_key
 from invite_sweeper.sweep.saved_plan import SavedPlan
 
 FORMAT = "invite-sweeper plan approval 1"
@@ -63,21 +63,7 @@ def sign(saved: SavedPlan, key: Path) -> Approval:
     Raises:
         UsageError: The file is not a private ed25519 key without a passphrase.
     """
-    data = _read_key(key)
-    load = (
-        serialization.load_ssh_private_key
-        if b"OPENSSH" in data
-        else serialization.load_pem_private_key
-    )
-    try:
-        private = load(data, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        private = None
-    if not isinstance(private, Ed25519PrivateKey):
-        raise UsageError(
-            f"{key} is not a private ed25519 key without a passphrase.",
-            hint="Create one: ssh-keygen -t ed25519 -f KEY, or openssl genpkey -algorithm ed25519",
-        )
+    private = read_private_key(key)
     signature = private.sign(_SIGNATURE_CONTEXT + saved.digest.encode())
     return Approval(
         approval=FORMAT,
@@ -94,12 +80,12 @@ def key_fingerprint(key: Path) -> str:
     Raises:
         UsageError: The file is not a public ed25519 key.
     """
-    return _fingerprint(_load_public_key(key))
+    return _fingerprint(read_public_key(key))
 
 
 def fingerprint(approval: Approval) -> str:
     """Return the fingerprint of the key that an approval names; "" if it is not a key."""
-    public = _parse_public_key(approval.public_key.encode())
+    public = parse_public_key(approval.public_key.encode())
     return _fingerprint(public) if public is not None else ""
 
 
@@ -125,14 +111,14 @@ def check_approval(saved: SavedPlan, path: Path, key: Path | None) -> ApprovalCh
     Raises:
         UsageError: The file is not a public ed25519 key.
     """
-    required = _load_public_key(key) if key is not None else None
+    required = read_public_key(key) if key is not None else None
     try:
         approval = _parse(_read(path))
     except FileNotFoundError:
         return ApprovalCheck(None, f"There is no signature: {path} does not exist.")
     except OSError as error:
         return ApprovalCheck(None, f"The signature {path} cannot be read: {error.strerror}.")
-    named = _parse_public_key(approval.public_key.encode()) if approval is not None else None
+    named = parse_public_key(approval.public_key.encode()) if approval is not None else None
     if approval is None or named is None:
         return ApprovalCheck(None, f"{path} is not the approval of a plan.")
     public = required or named
@@ -250,26 +236,6 @@ def _is_signed(digest: str, signature: str, key: Ed25519PublicKey) -> bool:
     return True
 
 
-def _load_public_key(key: Path) -> Ed25519PublicKey:
-    public = _parse_public_key(_read_key(key))
-    if public is None:
-        raise UsageError(f"{key} is not a public ed25519 key.", hint="Pass the .pub file.")
-    return public
-
-
-def _parse_public_key(data: bytes) -> Ed25519PublicKey | None:
-    load: Callable[[bytes], object] = (
-        serialization.load_ssh_public_key
-        if data.startswith(b"ssh-")
-        else serialization.load_pem_public_key
-    )
-    try:
-        public = load(data)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return None
-    return public if isinstance(public, Ed25519PublicKey) else None
-
-
 def _openssh(key: Ed25519PublicKey) -> bytes:
     return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
 
@@ -278,12 +244,3 @@ def _fingerprint(key: Ed25519PublicKey) -> str:
     """Return the SHA-256 of the key in SSH's format, without padding, as OpenSSH shows it."""
     digest = hashlib.sha256(base64.b64decode(_openssh(key).split()[1])).digest()
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
-
-
-def _read_key(key: Path) -> bytes:
-    """Return the bytes of a key, which may come through a pipe; a device has no end."""
-    try:
-        with key.open("rb") as file:
-            return file.read(_MAX_KEY_BYTES)
-    except OSError as error:
-        raise UsageError(f"The key {key} cannot be read: {error.strerror}.") from None

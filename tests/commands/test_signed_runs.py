@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 
 import pytest
 from running import desk_in
@@ -80,3 +81,18 @@ def test_checkpoint_file_without_a_key_or_in_a_missing_directory_is_2(desk):
     done = desk.sweep("--checkpoint-file", "note")
     assert done.code == 2
     assert "--checkpoint-file needs a signing key" in done.err
+
+
+@pytest.mark.parametrize("kind", ["device without an end", "pipe without a writer", "directory"])
+def test_signing_key_that_is_not_a_regular_file_is_wrong_usage(desk, kind):
+    path = desk.folder / "odd"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe without a writer":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    done = desk.sweep(**{f"{KEY}_FILE": "odd"})
+    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ()), done.err
+    assert "Name a regular file" in done.err
+    assert "Traceback" not in done.err

@@ -1,4 +1,4 @@
-"""Logs that nobody manipulated are accepted, whatever was rotated, compressed or killed."""
+"""Logs that were not manipulated are accepted, whatever was rotated, compressed or killed."""
 
 import os
 from random import Random
