@@ -26,7 +26,8 @@ def load_policy(path: Path, *, deadline: str | None = None) -> Policy:
     except OSError as error:
         raise UsageError(
             f"The policy {path} cannot be read: {error.strerror}.",
-            hint="Set the path with --policy PATH or INVITE_SWEEPER_POLICY.",
+            hint="Set the path with --policy PATH or INVITE_SWEEPER_POLICY, or write a first "
+            "policy: invite-sweeper init PATH",
         ) from None
     policy = parse_policy(data, str(path))
     return policy.model_copy(update={"execution": with_deadline(policy.execution, deadline)})
