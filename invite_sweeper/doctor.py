@@ -38,7 +38,7 @@ from invite_sweeper.sweep.guards import MAX_CLOCK_SKEW_S
 from invite_sweeper.sweep.previous_runs import AcceptedPolicy, refuse_unreadable
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS
-from invite_sweeper.text import organization_label, plural_form, pluralize
+from invite_sweeper.text import describe_duration, organization_label, plural_form, pluralize
 
 __all__ = [
     "Check",
@@ -356,9 +356,8 @@ def clock_check(skew_s: float | None) -> Check:
     name, hint = "clock", "Synchronize this machine's clock with NTP."
     if skew_s is None:
         return warning(name, "Unknown: no response from Atlas had a Date header.")
-    description = (
-        f"This machine's clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'}"
-    )
+    difference = describe_duration(timedelta(seconds=abs(skew_s)))
+    description = f"This machine's clock is {difference} {'ahead of' if skew_s > 0 else 'behind'}"
     if abs(skew_s) > MAX_CLOCK_SKEW_S:
         return failed(name, GuardRefused(f"{description} Atlas's.", hint=hint))
     if abs(skew_s) > _CLOCK_WARNING_S:

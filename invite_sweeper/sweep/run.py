@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import Final, Protocol
 
 from invite_sweeper.audit import AuditLog, OpenIntent, PlanReader, SweepRecorder
-from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, RunError
+from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, Reason, RunError
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
     DeletionResult,
@@ -27,7 +27,12 @@ from invite_sweeper.models import (
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
-from invite_sweeper.sweep.executor import Deleter, ExecutorOptions, SweepExecutor
+from invite_sweeper.sweep.executor import (
+    Deleter,
+    ExecutorOptions,
+    OutcomeRecorder,
+    SweepExecutor,
+)
 from invite_sweeper.sweep.guards import CircuitBreaker, check_clock
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.previous_runs import Recovery, UserStatusReader
@@ -497,16 +502,25 @@ class Run:
             raise
         finally:
             self.warnings.finish()
-        for source, message in recorder.sources.retired.items():
-            self.warnings.warn(f"Atlas retired the list {source.value} in mid-sweep: {message}")
-        if recorder.breaker_reason is not None and not opened_before:
-            self.warnings.warn(f"The sweep stopped itself: {recorder.breaker_reason}")
+        self._report_skipped(recorder, opened_before=opened_before)
         await self._verify(verifier)
         incomplete = (
             recorder.retries_cut_short or outcomes[Outcome.SKIPPED] or outcomes[Outcome.UNKNOWN]
         )
         if stop.reason is not None and incomplete:
             raise stop.as_error(consequence="The audit log is complete.")
+
+    def _report_skipped(self, recorder: OutcomeRecorder, *, opened_before: bool) -> None:
+        """Report why deletions were skipped although no error stopped the run."""
+        if recorder.sources.retired:
+            self.counts.stopped_by.append(Reason.RETIRED_SOURCE)
+        for source, message in recorder.sources.retired.items():
+            self.warnings.warn(f"Atlas retired the list {source.value} in mid-sweep: {message}")
+        if recorder.breaker_reason is None:
+            return
+        self.counts.stopped_by.append(Reason.CIRCUIT_BREAKER)
+        if not opened_before:
+            self.warnings.warn(f"The sweep stopped itself: {recorder.breaker_reason}")
 
     async def _verify(self, verifier: DeletionVerifier) -> None:
         """Read the lists again from which invitations were deleted."""

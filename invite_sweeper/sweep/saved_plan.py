@@ -20,7 +20,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from invite_sweeper.audit.record import invitation_from_record
-from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.errors import GuardRefused, Reason, UsageError
 from invite_sweeper.files import open_regular, regular_file_target
 from invite_sweeper.models import Invitation, PlannedDeletion
 from invite_sweeper.text import describe_duration, plural_form
@@ -188,7 +188,7 @@ def _invalid_plan(reason: str) -> GuardRefused:
 
 
 def _plan_error(message: str) -> GuardRefused:
-    return GuardRefused(message, hint=_NEW_PLAN_HINT)
+    return GuardRefused(message, hint=_NEW_PLAN_HINT, reasons=(Reason.PLAN,))
 
 
 class SavedPlanFilter:
@@ -270,7 +270,9 @@ def save(path: Path, context: PlanContext, rows: Iterable[Mapping[str, object]])
         _write_atomically(_regular_target(path), context, rows)
     except OSError as error:
         raise GuardRefused(
-            f"The plan {path} was not saved: {error.strerror}.", hint=_OUT_HINT
+            f"The plan {path} was not saved: {error.strerror}.",
+            hint=_OUT_HINT,
+            reasons=(Reason.PLAN,),
         ) from None
 
 
