@@ -86,7 +86,9 @@ def test_zero_share_means_zero_above_ten():
 
 def test_max_unreadable_projects_is_inclusive():
     assert limit_violations(plan_counts(unreadable=10), limits(max_unreadable_projects=10)) == ()
-    ((_, message),) = limit_violations(plan_counts(unreadable=11), limits(max_unreadable_projects=10))
+    ((_, message),) = limit_violations(
+        plan_counts(unreadable=11), limits(max_unreadable_projects=10)
+    )
     assert message == "11 projects could not be read, over max_unreadable_projects: 10."
 
 
