@@ -15,6 +15,7 @@ from invite_sweeper.audit import AuditLog, OpenIntent, PlanReader, SweepRecorder
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, Reason, RunError
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
+    DeletionEstimate,
     DeletionResult,
     Invitation,
     ListRef,
@@ -109,8 +110,8 @@ class AtlasConnection(Protocol):
         """Prepare for this number of deletions per list; this only saves time."""
         ...
 
-    def estimate_s(self, deletions: Mapping[ListRef, int]) -> float:
-        """Return the seconds that this number of deletions per list takes within rate limits."""
+    def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
+        """Return how long this number of deletions per list will take."""
         ...
 
 
@@ -125,7 +126,7 @@ class ProgressView(Protocol):
         """Show that one list was read, or could not be."""
         ...
 
-    def deleting_started(self, deletions: int, estimate_s: float) -> None:
+    def deleting_started(self, deletions: int, estimate: DeletionEstimate) -> None:
         """Show that this number of deletions begins, and how long they should take."""
         ...
 
@@ -325,6 +326,7 @@ class Run:
         self.warnings = RunWarnings(config, log, counts, view)
         self.unused_patterns: tuple[str, ...] = ()
         self._atlas = atlas
+        self._estimate = DeletionEstimate()
         self._log = log
         self._stop = stop
         self._view = view
@@ -356,7 +358,8 @@ class Run:
 
     def estimate(self) -> None:
         """Estimate the time that the planned deletions take."""
-        self.counts.estimate_s = self._atlas.estimate_s(self.plan.deletions_by_list)
+        self._estimate = self._atlas.estimate(self.plan.deletions_by_list)
+        self.counts.estimate_s = self._estimate.expected_s
 
     async def finish(self, error: RunError | None) -> RunResult:
         """Write the last line and return the result.
@@ -492,7 +495,7 @@ class Run:
         )
         recorder = executor.recorder
         self.counts.outcomes = outcomes = recorder.outcomes
-        self._view.deleting_started(plan.planned, self.counts.estimate_s or 0.0)
+        self._view.deleting_started(plan.planned, self._estimate)
         try:
             with PlanReader.open(self._log.path, config.run_id) as queue_for:
                 await executor.run(queue_for(span) for span in plan.spans)

@@ -41,8 +41,8 @@ class OrganizationSummary:
         name: None where Atlas did not return it.
         run_id: The run of its credentials in the audit log; organizations may share one.
         exit_code: Of this run.
-        reasons: Why this run did not do everything; empty if it did.
         error: What stopped this run, in three parts; None when it completed.
+        reasons: Why this run did not do everything; empty if it did.
         requests: Sent with these credentials; None where other organizations share them, as
             are `retries` and `rate_limited`.
     """
@@ -51,8 +51,8 @@ class OrganizationSummary:
     name: str | None
     run_id: str
     exit_code: int = 0
-    reasons: tuple[Reason, ...] = ()
     error: Mapping[str, str] | None = None
+    reasons: tuple[Reason, ...] = ()
     projects_seen: int = 0
     projects_unreadable: int = 0
     projects_gone: int = 0
@@ -103,7 +103,8 @@ class RunSummary:
         duration_s: From the start of the run, without the time that the question was open.
         audit_last_hash: SHA-256 of the log's last line, to be kept elsewhere.
         recovered: Intents that an interrupted run left open, resolved by this run.
-        estimate_s: How long the deletions should take within Atlas's rate limits.
+        estimate_s: How long the deletions should take, by Atlas's rate limits and the response
+            time that the run measured.
         sunset: The first day on which Atlas stops serving something that was in use.
         sources_retired: Sources that Atlas no longer serves.
         oldest_pending_days: Age of the oldest invitation seen; None where no date was readable.
