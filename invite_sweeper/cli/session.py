@@ -32,7 +32,7 @@ from invite_sweeper.cli.population import population_settings
 from invite_sweeper.cli.results import CommandReport
 from invite_sweeper.cli.run_setup import CommandContext, CommandSetup, RunPart
 from invite_sweeper.cli.streams import audit_copy_stream
-from invite_sweeper.errors import Interrupted, LockHeld, RunError, UsageError
+from invite_sweeper.errors import Cancelled, Interrupted, LockHeld, RunError, UsageError
 from invite_sweeper.files import check_distinct_files, check_replaceable, check_writable
 from invite_sweeper.keys import read_signing_key
 from invite_sweeper.last_resort import LastResort
@@ -223,7 +223,9 @@ class _SweepSession:
         results.report_command(self._options, report)
         if self._options.out is not None and report.plan_saved:
             results.report_saved_plan(self._options, self._options.out, self._log)
-        self._log.info(
+        cancelled = any(isinstance(each, Cancelled) for each in report.errors)
+        log = self._log.debug if cancelled else self._log.info
+        log(
             "finished",
             exit_code=report.summary.exit_code,
             audit_log=str(report.log_file),

@@ -179,9 +179,7 @@ class RunGroup:
         if self._stop.reason is not None:
             raise self._stop.as_error(consequence=NOTHING_DELETED)
         if not agreed:
-            raise Cancelled(
-                "Cancelled at the confirmation prompt: nothing was deleted.", consequence=""
-            )
+            raise Cancelled("Cancelled.")
 
 
 def _describe_organizations(run: Run) -> str:
