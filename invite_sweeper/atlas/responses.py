@@ -303,9 +303,14 @@ def lacks_permission(result: ResponseOrFailure) -> bool:
     """
     if not isinstance(result, Response) or not looks_like_atlas(result):
         return False
-    if result.status == 401:  # noqa: PLR2004
-        return not is_unauthenticated(result)
-    return result.status == 403 and not _is_about_access_list(result)  # noqa: PLR2004
+    return is_permission_error(result.status, parse_error(result).code)
+
+
+def is_permission_error(status: object, code: str | None) -> bool:
+    """Return whether a status and an error code mean `lacks_permission`."""
+    if status == 401:  # noqa: PLR2004
+        return code not in UNAUTHENTICATED_CODES
+    return status == 403 and not (code or "").endswith(_ACCESS_LIST_CODES)  # noqa: PLR2004
 
 
 def _is_about_access_list(response: Response) -> bool:

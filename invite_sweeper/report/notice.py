@@ -23,6 +23,23 @@ MAX_USERS: Final = 10
 _MAX_ERRORS: Final = 5
 _MAX_ORGANIZATIONS: Final = 20
 """Organizations that a text names; a webhook gets all of them."""
+_PHRASES: Final = {
+    Reason.CLOCK: "clock off",
+    Reason.QUARANTINE: "changed policy (quarantine)",
+    Reason.PLAN: "saved plan not valid",
+    Reason.APPROVAL: "plan not approved",
+    Reason.EARLIER_RUNS: "audit log of earlier runs",
+    Reason.NO_VISIBLE_PROJECT: "no visible project",
+    Reason.NOT_CONFIRMED: "not confirmed",
+    Reason.UNREADABLE_PROJECTS: "projects not read",
+    Reason.RETIRED_SOURCE: "retired list",
+    Reason.CIRCUIT_BREAKER: "stopped itself",
+    Reason.CREDENTIALS: "credentials refused",
+    Reason.UNREACHABLE: "Atlas not reachable",
+    Reason.AUDIT_LOG: "audit log not writable",
+    Reason.LOCKED: "another run holds the lock",
+}
+"""Reasons that are not the name of a policy key, for people."""
 _SHOWN_BY_COUNTS: Final = frozenset(
     {
         *(Reason.FAILED_DELETIONS, Reason.UNKNOWN_DELETIONS),
@@ -59,10 +76,10 @@ def _results(summary: RunSummary) -> Iterator[str]:
 
 
 def _reason_words(counts: RunSummary | OrganizationSummary) -> Iterator[str]:
-    """Yield the reasons that the counts do not show; names of policy keys stay as they are."""
+    """Yield the reasons that the counts do not show."""
     for reason in counts.reasons:
         if reason not in _SHOWN_BY_COUNTS:
-            yield reason if reason.startswith("max_") else reason.replace("_", " ")
+            yield _PHRASES.get(reason, reason)
 
 
 def notice_lines(
@@ -132,14 +149,17 @@ _ORDER: Final = {
 
 
 def select_users(invitations: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
-    """Return the planned invitations to name: those that need attention, then the oldest."""
+    """Return one planned invitation a user: those that need attention, then the oldest."""
 
     def rank(invitation: Mapping[str, object]) -> tuple[int, float]:
         age = invitation.get("age_days")
         order = _ORDER.get(str(invitation.get("outcome")), len(_ORDER))
         return order, -age if isinstance(age, (int, float)) else 0.0
 
-    return sorted(invitations, key=rank)[:MAX_USERS]
+    by_user: dict[object, Mapping[str, object]] = {}
+    for each in sorted(invitations, key=rank):
+        by_user.setdefault(each.get("username") or each.get("invitation_id"), each)
+    return list(by_user.values())[:MAX_USERS]
 
 
 def describe_users(invitations: Sequence[Mapping[str, object]]) -> Iterator[str]:

@@ -90,6 +90,8 @@ class RunGroup:
         except RunError as error:
             if len(self._runs) > 1:
                 error.message = f"{_describe_organizations(run)}: {error.message}"
+                if error.consequence == NOTHING_DELETED:
+                    error.consequence = "Nothing was deleted there."
             run.fail_population(error.message)
             self._results[run] = await run.finish(error)
 

@@ -155,9 +155,9 @@ def test_several_organizations_send_one_message_that_names_each(desk, receiver):
     done, (text,) = slack(desk, receiver, "--metrics-file", "run.prom", **tokens)
     assert done.code == 4
     lines = text.splitlines()
-    assert lines[0].endswith("sweep partly done: 3 deleted, credentials · 2 organizations*")
+    assert lines[0].endswith("sweep partly done: 3 deleted, credentials refused · 2 organizations*")
     assert f"• Example Industries ({ORG_ID}): done; 3 stale, 3 deleted" in lines
-    assert f"• {OTHER_ORG}: failed, credentials; 0 stale, nothing was deleted" in lines
+    assert f"• {OTHER_ORG}: failed, credentials refused; 0 stale, nothing was deleted" in lines
     assert refused(desk) == set()
 
 
@@ -168,7 +168,7 @@ def test_held_lock_is_notified_and_the_metrics_are_left_to_its_run(desk, receive
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         done, (text,) = slack(desk, receiver, "--metrics-file", "run.prom")
     assert done.code == 9
-    assert text.startswith(f"*invite-sweeper: sweep failed: locked · {ORG_ID}*")
+    assert text.startswith(f"*invite-sweeper: sweep failed: another run holds the lock · {ORG_ID}*")
     assert not (desk.folder / "run.prom").exists()
 
 
@@ -179,7 +179,7 @@ def test_plan_that_is_refused_before_a_run_begins_is_notified_and_in_the_metrics
     options = ("--plan", "plan.jsonl", "--metrics-file", "run.prom")
     done, (text,) = slack(desk, receiver, *options)
     assert (done.code, desk.deletes()) == (3, 0)
-    assert text.startswith(f"*invite-sweeper: sweep refused: plan · {ORG_ID}*")
+    assert text.startswith(f"*invite-sweeper: sweep refused: saved plan not valid · {ORG_ID}*")
     assert refused(desk) == {(ORG_ID, "plan")}
     assert json.loads(done.out)["reasons"] == ["plan"]
 

@@ -110,7 +110,8 @@ def test_mail_about_a_failed_deletion_names_organization_project_user_and_what_t
     label = f"Example Industries ({ORG_ID})"
     assert f"Partly done: 1 deleted, 1 failed in {label} (exit code 4)." in verdict
     assert re.search(rf"p\d@example\.com in Search of organization {re.escape(label)}", failure)
-    assert "may still be invited: failed, 403 ACCESS_FORBIDDEN" in failure
+    assert "may still be invited: failed, 403 ACCESS_FORBIDDEN; deleting requires" in failure
+    assert failure.endswith("the role Project Owner")
     assert "What to do: The next sweep tries the failed deletions again." in hint
     command = hint.partition("To list them: ")[2].split()
     listed = subprocess.run(

@@ -158,7 +158,7 @@ async def test_each_of_several_organizations_has_a_line():
         (DELETED, "sweep done: 3 deleted"),
         (replace(QUIET, mode="dry-run", stale=3, exit_code=10), "dry run done: 3 would be deleted"),
         (replace(REFUSED, mode="dry-run"), None),
-        (with_end(replace(QUIET, projects_unreadable=1), None), "unreadable projects"),
+        (with_end(replace(QUIET, projects_unreadable=1), None), "projects not read"),
         (replace(QUIET, exit_code=8, deleted=1, reasons=(Reason.INTERRUPTED,)), "1 deleted, inter"),
     ],
 )
@@ -193,6 +193,13 @@ def test_at_most_10_users_are_named_those_that_need_attention_and_the_oldest_fir
     assert len(named) == MAX_USERS == 10
     assert [each["username"] for each in named[:3]] == [
         "p99@example.com", "p39@example.com", "p38@example.com",
+    ]  # fmt: skip
+
+
+def test_user_with_invitations_in_several_lists_is_named_once_by_the_worst_outcome():
+    twice = [planned(1, "deleted", age_days=30.0), planned(1, "failed"), planned(2, "deleted")]
+    assert [(each["username"], each["outcome"]) for each in select_users(twice)] == [
+        ("p1@example.com", "failed"), ("p2@example.com", "deleted"),
     ]  # fmt: skip
 
 
