@@ -212,7 +212,7 @@ def quarantine_check(policy: Policy, accepted: AcceptedPolicy | None) -> Check:
         else "The policy has changed since the last sweep"
     )
     error = GuardRefused(
-        f"{reason}; the next sweep is quarantined.",
+        f"{reason}: a sweep would refuse (quarantine).",
         hint=f"Review the change with `plan`, then run sweep --accept-policy {policy.sha256}",
     )
     return failed(name, error)
@@ -239,7 +239,7 @@ def organization_checks(
 ) -> Iterator[Check]:
     """Check which organizations the credentials can see."""
     visible = ", ".join(organization_label(each, names.get(each)) for each in scope.organizations)
-    yield ok(_ORGANIZATIONS, f"Visible: {visible}.")
+    yield ok(_ORGANIZATIONS, f"The credentials can see {visible}.")
     for org_id in sorted(policy.organization_ids - set(scope.organizations)):
         message = f"No project of organization {org_id} is visible."
         hint = "Credentials belong to one organization; check the id."
@@ -374,7 +374,7 @@ def earlier_run_checks(files: Sequence[Path]) -> Iterator[Check]:
         yield warning(
             _RUNS,
             f"The last run, {last.run_id}, did not finish: it was killed or is still running.",
-            f"{requests} without an outcome; the next sweep checks what became of them.",
+            f"{requests} without an outcome; the next sweep checks their results.",
         )
     else:
         code = f"exit code {last.exit_code}"
@@ -449,7 +449,9 @@ def _list_check(source: Source, counts: ListCounts) -> Check:
     description = f"{counts.pending[source]:,} pending in {lists}"
     if reading == deleting:
         return ok(name, f"{description}; the role {deleting} is granted.")
-    return ok(name, f"{description}; deleting needs {deleting}, which reading does not prove.")
+    return ok(
+        name, f"{description}; deleting requires {deleting}, which only a deletion can prove."
+    )
 
 
 def _is_missing_role(unreadable: ListUnreadable) -> bool:

@@ -59,7 +59,7 @@ class ExitCode(IntEnum):
         2,
         "wrong usage or invalid policy",
         "Wrong usage or invalid policy. Atlas was not called.",
-        "The message says where, and what to write.",
+        "The message names the position and the fix.",
     )
     REFUSED = (
         3,
@@ -69,7 +69,7 @@ class ExitCode(IntEnum):
             "log, or no visible project. Nothing was deleted."
         ),
         (
-            "The message says what helps. Over a limit: read the plan, then raise the limit, "
+            "Follow the hint in the message. Over a limit: read the plan, then raise the limit, "
             "narrow the rules, or set `over_limit: trim`."
         ),
         RunStatus.REFUSED,

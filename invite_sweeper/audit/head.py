@@ -26,7 +26,7 @@ from invite_sweeper.files import replace_file
 _VERSION = 1
 _MAX_DIRECTORIES = 3
 _CHECKPOINT_FIELD = b'"event":"%b"' % CHECKPOINT_EVENT.encode()
-_NEW_LOG_HINT = "If a new log is meant, run with --new-log; it starts with 64 zeros."
+_NEW_LOG_HINT = "To start a new log instead, run with --new-log."
 
 
 class ChainEnd(NamedTuple):

@@ -473,7 +473,7 @@ class _Verifier:
         yield from self._tracker.warnings()
         if self._own_chains:
             chains = pluralize(self._own_chains + 1, "file")
-            yield f"{chains} start a chain of their own: the order between them is not proven."
+            yield f"{chains} each start a hash chain: the order between them is not proven."
         if not self._lines and not self._line_number:
             yield "The audit log is empty."
 

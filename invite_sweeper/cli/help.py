@@ -42,7 +42,7 @@ _SUMMARIES = {
 
 @app.command("help")
 def show_help(
-    topic: Annotated[Topic | None, typer.Argument(help="What to read about.")] = None,
+    topic: Annotated[Topic | None, typer.Argument(help="The topic.")] = None,
 ) -> None:
     """Show the documentation that ships with the program.
 

@@ -103,7 +103,7 @@ class LogProgressView:
             self._activity,
             done=self._done,
             total=self._total,
-            a_second=round(rate, 1),
+            per_second=round(rate, 1),
             remaining_s=round(time_left_s or 0.0),
             **{outcome.value: count for outcome, count in self._outcomes.items()},
         )

@@ -157,7 +157,7 @@ def _signature(
         return {}
     key = environment.get(channel.secret_env, "")
     if not key:
-        raise NotificationError(f"{channel.secret_env}, which holds its key, is not set")
+        raise NotificationError(f"the signing key is missing: {channel.secret_env} is not set")
     timestamp = str(int(summary.finished_s))
     digest = hmac.new(key.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
     return {TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: f"sha256={digest.hexdigest()}"}

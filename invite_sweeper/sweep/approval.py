@@ -115,7 +115,7 @@ def check_approval(saved: SavedPlan, path: Path, key: Path | None) -> ApprovalCh
     try:
         approval = _parse(_read(path))
     except FileNotFoundError:
-        return ApprovalCheck(None, f"There is no signature: {path} does not exist.")
+        return ApprovalCheck(None, f"The signature {path} does not exist.")
     except OSError as error:
         return ApprovalCheck(None, f"The signature {path} cannot be read: {error.strerror}.")
     named = parse_public_key(approval.public_key.encode()) if approval is not None else None

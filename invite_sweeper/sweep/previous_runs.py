@@ -341,7 +341,7 @@ class PolicyChange:
         else:
             yield "The policy has changed since the last sweep (quarantine)."
         if accepted is not None and not self._policy.limits.quarantine:
-            yield "It does not set quarantine, but the last accepted policy did, which counts."
+            yield "It removes quarantine, which the last accepted policy set: it must be accepted."
         if accepted is not None and isinstance(accepted.policy, str):
             yield f"The last accepted policy cannot be compared: {accepted.policy}."
         if self._old is None:

@@ -518,7 +518,7 @@ class Run:
         if recorder.sources.retired:
             self.counts.stopped_by.append(Reason.RETIRED_SOURCE)
         for source, message in recorder.sources.retired.items():
-            self.warnings.warn(f"Atlas retired the list {source.value} in mid-sweep: {message}")
+            self.warnings.warn(f"Atlas retired the list {source.value} during the sweep: {message}")
         if recorder.breaker_reason is None:
             return
         self.counts.stopped_by.append(Reason.CIRCUIT_BREAKER)

@@ -27,7 +27,7 @@ def test_result_explain_and_doctor_name_the_organization_with_its_id(desk):
     assert desk.plan().summary["organizations"][0]["name"] == "Example Industries"
     explained = desk.run("explain", "ada@*", *POLICY)
     assert f"ada@example.com to Search of organization {LABEL}" in explained.out
-    assert f"Visible: {LABEL}." in desk.run("doctor", *POLICY, COLUMNS="120").out
+    assert f"The credentials can see {LABEL}." in desk.run("doctor", *POLICY, COLUMNS="120").out
 
 
 def test_question_names_the_organization_with_its_id(desk):

@@ -306,7 +306,7 @@ def test_own_earlier_approval_is_replaced_and_leaves_no_other_file(desk):
 def test_sweep_says_that_there_is_no_signature(desk):
     done = required(desk)
     assert (done.code, desk.deletes()) == (3, 0)
-    assert "The plan is not approved with the key boss.pub. There is no signature" in done.err
+    assert "The plan is not approved with the key boss.pub. The signature" in done.err
 
 
 def test_sweep_says_that_another_key_signed(desk):

@@ -94,7 +94,7 @@ def test_changed_policy_that_also_drops_quarantine_is_quarantined(desk, off):
     for _night in range(2):
         done = desk.sweep()
         assert (done.code, desk.deletes()) == (3, 1)
-        assert "It does not set quarantine, but the last accepted policy did" in done.err
+        assert "It removes quarantine, which the last accepted policy set" in done.err
         assert "changes limits.quarantine from true to false" in warnings(done)
     assert accept(desk).summary["deleted"] == 2
     desk.keys["rules"] = [{"name": "all", "older_than": "12h"}]

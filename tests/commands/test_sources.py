@@ -394,7 +394,7 @@ def test_list_retired_during_a_sweep_is_reported_and_the_others_continue(desk):
 
     assert (done.code, done.summary["deleted"]) == (4, 4)
     assert done.summary["failed"] + done.summary["skipped"] == 4
-    assert "Atlas retired the list invites in mid-sweep" in done.err
+    assert "Atlas retired the list invites during the sweep" in done.err
     assert "write users and org_users instead of invites" in done.err
     assert len(desk.sim.invitations(project)) == 4
 

@@ -200,7 +200,7 @@ def test_new_log_starts_with_64_zeros_and_is_recorded(path):
     result = verify([path, rotated])
     assert result.error is None
     assert result.warnings == (
-        "2 files start a chain of their own: the order between them is not proven.",
+        "2 files each start a hash chain: the order between them is not proven.",
     )
     head = head_of(path).last_hash
     error = verify([path, rotated], evidence=Evidence(head=head)).error

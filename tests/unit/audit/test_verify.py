@@ -566,7 +566,7 @@ def test_rotated_files_that_each_start_a_chain_are_valid_together(tmp_path):
     assert (result.error, result.runs, result.lines) == (None, 3, 7)
     assert result.warnings == (
         "1 run has no end although later runs follow: killed.",
-        "3 files start a chain of their own: the order between them is not proven.",
+        "3 files each start a hash chain: the order between them is not proven.",
     )
 
 

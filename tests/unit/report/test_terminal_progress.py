@@ -78,7 +78,7 @@ def test_progress_is_logged_at_the_start_and_then_every_30_s():
     assert [event for _, event, _ in log.lines] == ["deleting invitations"] * 2
     first, later = (fields for _, _, fields in log.lines)
     assert first == {"total": 100, "estimate_s": 60.0}
-    assert later == {"done": 30, "total": 100, "a_second": 1.0, "remaining_s": 70, "deleted": 30}
+    assert later == {"done": 30, "total": 100, "per_second": 1.0, "remaining_s": 70, "deleted": 30}
 
 
 def test_logged_remaining_time_is_not_below_the_rest_of_the_rate_limits():

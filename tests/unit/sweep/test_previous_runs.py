@@ -449,7 +449,7 @@ def test_error_names_a_dropped_quarantine_and_a_wrong_hash():
     dropped = policy(rules=[{"name": "sooner", "older_than": "3d"}])
     assert change_from(OLD, dropped, accepted_option="0" * 64).as_error().message == (
         "The policy has changed since the last sweep (quarantine). "
-        "It does not set quarantine, but the last accepted policy did, which counts. "
+        "It removes quarantine, which the last accepted policy set: it must be accepted. "
         "It adds 0 stale invitations and removes 0. "
         "--accept-policy names another policy."
     )
