@@ -322,7 +322,7 @@ class _SweepSession:
             log=self._log,
         ) as connection:
             log = audit.for_run(part.run_id)
-            counts = self._counts(part, connection, audit)
+            counts = self._counts(part, connection, audit, setup.mode)
             yield Run(config, connection, log, counts, stop=self._stop, view=view)
             if connection.limiter.no_limit_headers and counts.projects_seen:
                 view.remark("Atlas returned no rate limits; the documented ones were used.")
@@ -343,9 +343,9 @@ class _SweepSession:
         return audit
 
     def _counts(
-        self, part: RunPart, connection: RateLimitedAtlasClient, audit: AuditLog
+        self, part: RunPart, connection: RateLimitedAtlasClient, audit: AuditLog, mode: str
     ) -> RunCounts:
-        start = self._summary(part.policy, part.run_id, audit.path)
+        start = self._summary(part.policy, part.run_id, audit.path, mode)
         return RunCounts(
             start,
             self._now,
@@ -372,13 +372,14 @@ class _SweepSession:
     def _not_started(self, error: RunError) -> RunSummary:
         """Return the summary of a command without a run."""
         path = self._log_path.path_of_run(now=self._now, run_id="")
-        return with_end(self._summary(self._policy, "", path), error)
+        mode = "dry-run" if self._options.dry_run else "sweep"
+        return with_end(self._summary(self._policy, "", path, mode), error)
 
-    def _summary(self, policy: Policy, run_id: str, path: Path) -> RunSummary:
+    def _summary(self, policy: Policy, run_id: str, path: Path, mode: str) -> RunSummary:
         """Return the summary of a run that begins."""
         return RunSummary(
             run_id=run_id,
-            mode="dry-run" if self._options.dry_run else "sweep",
+            mode=mode,
             now=self._now.isoformat().replace("+00:00", "Z"),
             audit_log=str(path),
             organizations=tuple(
