@@ -359,7 +359,7 @@ class Run:
     def estimate(self) -> None:
         """Estimate the time that the planned deletions take."""
         self._estimate = self._atlas.estimate(self.plan.deletions_by_list)
-        self.counts.estimate_s = self._estimate.expected_s
+        self.counts.estimate_s = round(self._estimate.expected_s, 3)
 
     async def finish(self, error: RunError | None) -> RunResult:
         """Write the last line and return the result.
