@@ -99,10 +99,10 @@ def is_recordable(invitation: Invitation) -> bool:
 
     A deletion that the log cannot describe could be neither reviewed nor restored.
     """
-    values = tuple(_raw(value) for value in invitation)
-    line = to_json(values)
+    line = to_json(tuple(invitation))
     return _is_loggable(line) or (
-        len(line) <= MAX_LINE_BYTES and all(_loggable(each, None) is each for each in values)
+        len(line) <= MAX_LINE_BYTES
+        and all(_loggable(value, None) is value for value in map(_raw, invitation))
     )
 
 
@@ -209,10 +209,8 @@ def _date(moment: Timestamp) -> str | None:
 
 
 def _raw(value: object) -> object:
-    """Return the text of an unreadable date, and None for a date."""
-    if isinstance(value, UnreadableDate):
-        return value.raw
-    return None if isinstance(value, datetime) else value
+    """Return the text of an unreadable date, and any other value as it is."""
+    return value.raw if isinstance(value, UnreadableDate) else value
 
 
 def _age_days(created_at: Timestamp, now: datetime) -> float | None:
