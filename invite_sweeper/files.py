@@ -143,8 +143,7 @@ def check_writable(path: Path, what: str) -> None:
         what: Its name at the beginning of a sentence.
     """
     try:
-        target = _replaceable_target(path)
-        partial = _partial_path(target)
+        partial = _partial_path(replaceable_target(path))
         os.close(_create_exclusive(partial))
         partial.unlink()
     except OSError as error:
@@ -154,18 +153,18 @@ def check_writable(path: Path, what: str) -> None:
         ) from None
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, chunks: Iterable[bytes]) -> None:
     """Write a file atomically with mode 0600, and sync it and its name to disk.
 
     Raises:
         OSError: It was not written; an earlier file is unchanged.
     """
-    target = _replaceable_target(path)
+    target = replaceable_target(path)
     partial = _partial_path(target)
     fd = _create_exclusive(partial)
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(data)
+            file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
@@ -180,7 +179,12 @@ def replace_file(path: Path, data: bytes) -> None:
         os.close(directory)
 
 
-def _replaceable_target(path: Path) -> Path:
+def replaceable_target(path: Path) -> Path:
+    """Return the regular file that a path refers to, as `regular_file_target` does.
+
+    Raises:
+        OSError: It is a directory, a pipe or a device, or cannot be examined.
+    """
     target = regular_file_target(path)
     if target is None:
         raise OSError(errno.EINVAL, "it is not a regular file")

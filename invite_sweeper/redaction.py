@@ -28,17 +28,13 @@ class Redactor:
     """A registry of secrets, and the text without them."""
 
     def __init__(self) -> None:
-        self._forms: tuple[tuple[str, str], ...] = ()
+        self._forms: tuple[str, ...] = ()
 
     def add(self, *secrets: str) -> None:
         """Register secrets; values under 8 characters are ignored."""
         forms = {form for secret in secrets for form in _forms(_without_scheme(secret))}
-        forms.update(form for _, form in self._forms)
         # The longest first, so that a secret that contains another one is replaced whole.
-        # A search for the first characters alone is several times as fast.
-        self._forms = tuple(
-            (form[:MIN_SECRET_LENGTH], form) for form in sorted(forms, key=len, reverse=True)
-        )
+        self._forms = tuple(sorted({*self._forms, *forms}, key=len, reverse=True))
 
     def add_url(self, url: str) -> None:
         """Register a URL that is itself a secret: the whole, its user information and tokens."""
@@ -62,8 +58,8 @@ class Redactor:
 
         A text without either is returned as the same object.
         """
-        for beginning, form in self._forms:
-            if beginning in text and form in text:
+        for form in self._forms:
+            if form in text:
                 text = text.replace(form, MASK)
         if "@" in text and "://" in text:
             text = _USER_INFO.sub("", text)

@@ -246,7 +246,7 @@ def write_checkpoint(path: Path | None, note: str | None) -> tuple[str, ...]:
     if note is None:
         return (f"The checkpoint {path} was not written: no run was signed.",)
     try:
-        replace_file(path, note.encode())
+        replace_file(path, [note.encode()])
     except OSError as error:
         return (f"The checkpoint {path} was not written: {error.strerror or error}.",)
     return ()

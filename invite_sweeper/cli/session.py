@@ -193,7 +193,7 @@ class _SweepSession:
             handle_signals(self._stop, self._log, self._last_resort),
         ):
             if self._options.out is not None:
-                saved_plan.check_writable(self._options.out)
+                check_writable(self._options.out, "The plan")
             if self._options.checkpoint_file is not None:
                 check_writable(self._options.checkpoint_file, "The checkpoint")
             limit_s = min(NOTIFICATION_LIMIT_S, self._last_resort.left_s)

@@ -5,23 +5,20 @@ the SHA-256 of all bytes before it. A sweep with a saved plan reads the current 
 deletes only what is both in the plan and still stale.
 """
 
-import errno
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from invite_sweeper.audit.record import invitation_from_record
 from invite_sweeper.errors import GuardRefused, UsageError
-from invite_sweeper.files import open_regular, regular_file_target
+from invite_sweeper.files import open_regular, replace_file
 from invite_sweeper.models import Invitation, PlannedDeletion
 from invite_sweeper.text import describe_duration, plural_form
 
@@ -241,24 +238,6 @@ def _key(invitation: Invitation) -> InvitationKey:
     return invitation.source.value, invitation.project_id, invitation.id
 
 
-_OUT_HINT: Final = "Use --out with a regular file in a writable directory with free space."
-
-
-def check_writable(path: Path) -> None:
-    """Raise UsageError if a plan cannot be saved at a path; leaves no file behind.
-
-    A pipe or a device is refused: a plan is read back, and is written atomically.
-    """
-    try:
-        partial = _partial_path(_regular_target(path))
-        os.close(_create_exclusive(partial))
-        partial.unlink()
-    except OSError as error:
-        raise UsageError(
-            f"The plan {path} cannot be saved: {error.strerror}.", hint=_OUT_HINT
-        ) from None
-
-
 def save(path: Path, context: PlanContext, rows: Iterable[Mapping[str, object]]) -> None:
     """Write a plan atomically, with mode 0600.
 
@@ -267,43 +246,12 @@ def save(path: Path, context: PlanContext, rows: Iterable[Mapping[str, object]])
             begin before its plan is saved.
     """
     try:
-        _write_atomically(_regular_target(path), context, rows)
+        replace_file(path, render_lines(context, rows))
     except OSError as error:
         raise GuardRefused(
-            f"The plan {path} was not saved: {error.strerror}.", hint=_OUT_HINT
+            f"The plan {path} was not saved: {error.strerror}.",
+            hint="Use --out with a regular file in a writable directory with free space.",
         ) from None
-
-
-def _regular_target(path: Path) -> Path:
-    target = regular_file_target(path)
-    if target is None:
-        raise OSError(errno.EINVAL, "it is not a regular file, which a plan requires")
-    return target
-
-
-def _write_atomically(
-    target: Path, context: PlanContext, rows: Iterable[Mapping[str, object]]
-) -> None:
-    partial = _partial_path(target)
-    try:
-        with os.fdopen(_create_exclusive(partial), "wb") as file:
-            file.writelines(render_lines(context, rows))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink()
-        raise
-
-
-def _partial_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
-
-
-def _create_exclusive(partial: Path) -> int:
-    partial.unlink(missing_ok=True)
-    return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def load(path: Path) -> SavedPlan:
