@@ -7,9 +7,10 @@ from rich.text import Text
 
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
 from invite_sweeper.errors import ExitCode
+from invite_sweeper.sweep.changes import ComparedRun, PlanChanges
 from invite_sweeper.sweep.selection import KEEP_REASONS
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
-from invite_sweeper.text import escape_unprintable, plural_form, pluralize
+from invite_sweeper.text import escape_unprintable, plural_form, pluralize, to_datetime
 
 _ORDINARY_ROLES: Final = {
     "GROUP_READ_ONLY": "read only",
@@ -110,6 +111,43 @@ def describe_outcomes(summary: RunSummary | OrganizationSummary) -> str:
     )
     parts = ", ".join(f"{count:,} {name}" for name, count in counts if count)
     return parts or "nothing was deleted"
+
+
+def describe_changes(changes: PlanChanges) -> str:
+    """Return how many stale invitations are new, and what became of the earlier ones."""
+    since = f"since {_describe_compared(changes)}"
+    counts = (
+        (changes.still_stale, "still stale"),
+        (changes.deleted, "deleted"),
+        (changes.kept, "kept now"),
+        (changes.gone, "gone"),
+        (changes.not_read, "in lists that were not read now"),
+        (changes.not_read_then, "stale in lists that were not read then"),
+    )
+    rest = ", ".join(f"{count:,} {what}" for count, what in counts if count)
+    if not rest and not changes.new:
+        return f"none {since}"
+    new = f"{changes.new:,} new" if changes.new else "nothing new"
+    return f"{new} {since}{'; ' if rest else ''}{rest}"
+
+
+def _describe_compared(changes: PlanChanges) -> str:
+    runs = sorted(changes.runs, key=lambda run: run.now)
+    only_planned = all(run.mode == "dry-run" or run.refused for run in runs)
+    noun = "plan" if only_planned else "sweep" if all(_swept(run) for run in runs) else "run"
+    times = sorted({_describe_instant(run.now) for run in runs})
+    if len(times) == 1:
+        return f"the {noun} of {times[0]}"
+    return f"the {noun}s of {times[0]} to {times[-1]}"
+
+
+def _swept(run: ComparedRun) -> bool:
+    return run.mode == "sweep" and not run.refused
+
+
+def _describe_instant(text: str) -> str:
+    found = to_datetime(text)
+    return f"{found:%Y-%m-%d %H:%M} UTC" if found is not None else "an unknown time"
 
 
 def describe_organizations(summary: RunSummary) -> str:

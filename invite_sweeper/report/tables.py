@@ -105,12 +105,17 @@ def _cells(row: InvitationRow) -> tuple[Text, ...]:
 
 def _invited_cell(row: InvitationRow) -> Text:
     """Return the address; with duplicates, also the lists that contain the user."""
-    address = Text(row.username or "(no address)")
+    address = invited_text(row.username, new=row.new)
     if not row.duplicates:
         return address
     lists = ", ".join(each.source for each in (row, *row.duplicates))
     duplicates = Text(f"in {len(row.duplicates) + 1} lists: {lists}", style="dim")
     return Text("\n").join((address, duplicates))
+
+
+def invited_text(username: str, *, new: bool) -> Text:
+    """Return the address, and whether the last plan did not contain the invitation."""
+    return Text.assemble(username or "(no address)", (" (new)" if new else "", "bold"))
 
 
 def _outcome_cell(row: InvitationRow) -> Text:
@@ -224,6 +229,8 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
         yield "Organization", "bold", _organization_label(summary.organizations[0])
     yield "Seen", "bold", _seen(summary)
     yield "Stale", "bold", _stale(summary, view)
+    if summary.changes is not None:
+        yield "Changes", "bold", formatting.describe_changes(summary.changes)
     if summary.recovered:
         deletions = pluralize(summary.recovered, "deletion")
         yield "Recovered", "bold", f"{deletions} that an interrupted run left without an outcome"

@@ -14,6 +14,7 @@ from invite_sweeper.audit import PlanSpan
 from invite_sweeper.errors import Cancelled, GuardRefused, RunError
 from invite_sweeper.models import Population
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
+from invite_sweeper.sweep.changes import PlanChanges
 from invite_sweeper.sweep.guards import (
     CircuitBreaker,
     check_limits,
@@ -27,10 +28,11 @@ from invite_sweeper.text import describe_duration
 
 
 class RunPlan(NamedTuple):
-    """The planned lines of one run in the audit log."""
+    """The planned lines of one run in the audit log, compared with those of the last plan."""
 
     run_id: str
     spans: Sequence[PlanSpan]
+    changes: PlanChanges | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class RunGroup:
         if refusal is not None:
             raise refusal
         if group.on_plans_accepted is not None:
-            plans = [RunPlan(run.config.run_id, run.plan.spans) for run in runs]
+            plans = [RunPlan(run.config.run_id, run.plan.spans, run.counts.changes) for run in runs]
             runs[0].warnings.remark(*group.on_plans_accepted(plans))
 
     async def _finish_plans(self, runs: Sequence[Run]) -> None:

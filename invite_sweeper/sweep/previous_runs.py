@@ -47,6 +47,7 @@ from invite_sweeper.models import (
     UserStatus,
 )
 from invite_sweeper.policy import Policy, parse_policy
+from invite_sweeper.sweep.changes import ChangeTracker, PlanScope
 from invite_sweeper.sweep.discovery import ListReader
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, scope_sha256
 from invite_sweeper.sweep.selection import Decision, Selector, no_filter
@@ -135,6 +136,11 @@ class PreviousRuns:
                 organizations=policy.organization_ids,
                 base_url=base_url,
             )
+
+    def last_plan(self, scope: PlanScope) -> ChangeTracker | None:
+        """Return the last plan of a scope, to compare a new one with it; None without one."""
+        with refuse_unreadable():
+            return ChangeTracker.find(self.files, scope)
 
     def deletion_history(self) -> DeletionHistory:
         """Return how often each invitation was deleted before."""

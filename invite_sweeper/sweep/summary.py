@@ -16,6 +16,7 @@ from invite_sweeper.audit import AuditLog
 from invite_sweeper.errors import AuditLogError, ExitCode, RunError
 from invite_sweeper.models import Invitation, Outcome, Population, Source, SourceRetired
 from invite_sweeper.policy import Keep
+from invite_sweeper.sweep.changes import PlanChanges, merge_changes
 from invite_sweeper.sweep.plan import OrganizationCounts, PlanBuilder
 from invite_sweeper.text import organization_label, pluralize
 
@@ -109,6 +110,7 @@ class RunSummary:
         organizations: The organizations of the policy, in its order.
         error: What stopped the run, in three parts; None when it completed.
         warnings: Sentences for the operator.
+        changes: What is new or gone since the last plan of the same policy; None without one.
         shard: `I/N`; None where the run was not one of several. Not on stdout.
         finished_at: Aware UTC; None before the end. Not on stdout.
     """
@@ -152,6 +154,7 @@ class RunSummary:
     error: Mapping[str, str] | None = None
     warnings: tuple[str, ...] = ()
     checkpoint: str | None = None
+    changes: PlanChanges | None = None
     shard: str | None = None
     finished_at: datetime | None = None
 
@@ -290,6 +293,7 @@ def merge_summaries(summaries: Sequence[RunSummary]) -> RunSummary:
             default=None,
         ),
         warnings=tuple(dict.fromkeys(w for each in summaries for w in each.warnings)),
+        changes=merge_changes([each.changes for each in summaries if each.read_completely]),
         error=next((s.error for s in summaries if s.error), None),
         exit_code=int(group_exit_code([each.exit_code for each in summaries])),
     )
@@ -337,6 +341,7 @@ class RunCounts:
         recovered: Deletions that an interrupted run left open, by outcome; not in `outcomes`.
         visible_projects: By organization, before policy and shard select some.
         removed: Invitations that are no longer pending after this run's deletions, by source.
+        changes: The complete plan compared with the last one; None if there is none.
         question_s: How long the confirmation question was open.
         population_sha256: Hash of the population file; None if none was written.
     """
@@ -370,6 +375,7 @@ class RunCounts:
         self.sunset: date | None = None
         self.deprecation: date | None = None
         self.estimate_s: float | None = None
+        self.changes: PlanChanges | None = None
         self.recovered: Counter[Outcome] = Counter()
         self.visible_projects: Mapping[str, int] = {}
         self.removed: Counter[str] = Counter()
@@ -406,6 +412,7 @@ class RunCounts:
             rate_limited=self._counters.rate_limited,
             duration_s=round(self._elapsed_s() - self.question_s, 3),
             estimate_s=self.estimate_s,
+            changes=self.changes,
             recovered=self.recovered.total(),
             sunset=_iso(self.sunset),
             deprecation=_iso(self.deprecation),
