@@ -24,8 +24,8 @@ from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.approval import key_fingerprint, require_approval
-from invite_sweeper.sweep.changes import ChangeTracker, PlanScope, merge_changes
-from invite_sweeper.sweep.group import GroupConfig, RunPlan
+from invite_sweeper.sweep.changes import SWEEP_REFUSAL, ChangeTracker, PlanScope, merge_changes
+from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunPlan
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
 from invite_sweeper.sweep.previous_runs import (
     PolicyChange,
@@ -150,7 +150,7 @@ class CommandSetup:
         return GroupConfig(
             confirm=self._confirmation(audit, stop),
             on_plans_accepted=partial(self._on_plans_accepted, audit),
-            policy_change=self._policy_change,
+            quarantine=self._quarantine_result,
         )
 
     def open_population(self, parts: Iterable[RunPart]) -> PopulationFile | None:
@@ -338,15 +338,15 @@ class CommandSetup:
                         new = {"new": True} if planned.new else {}
                         yield {**fields, "rule": planned.rule, **new}
 
-    def _policy_change(self) -> tuple[GuardRefused | None, tuple[str, ...]]:
-        """Return the error that ends a quarantined run after its plan is written, and warnings.
+    def _quarantine_result(self) -> QuarantineResult:
+        """Return what ends a quarantined run after its plan is written, and the difference.
 
         A dry run only shows what a sweep would be refused for.
         """
         if self._change is None:
-            return None, ()
-        error, messages = self._change.as_error(), self._change.messages()
+            return QuarantineResult()
+        error, difference = self._change.as_error(), self._change.difference()
         if self._context.options.dry_run:
-            refusal = f"A sweep would be refused: {error.message} {error.hint}"
-            return None, (*messages, refusal)
-        return error, messages
+            refusal = f"{SWEEP_REFUSAL}{error.message} {error.hint}"
+            return QuarantineResult(None, (*difference.sentences, refusal), difference)
+        return QuarantineResult(error, difference.sentences, difference)

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
 from invite_sweeper.errors import ExitCode
-from invite_sweeper.sweep.changes import ComparedRun, PlanChanges
+from invite_sweeper.sweep.changes import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.sweep.selection import KEEP_REASONS
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize, to_datetime
@@ -125,10 +125,20 @@ def describe_changes(changes: PlanChanges) -> str:
         (changes.not_read_then, "stale in lists that were not read then"),
     )
     rest = ", ".join(f"{count:,} {what}" for count, what in counts if count)
-    if not rest and not changes.new:
-        return f"none {since}"
     new = f"{changes.new:,} new" if changes.new else "nothing new"
     return f"{new} {since}{'; ' if rest else ''}{rest}"
+
+
+def describe_policy_change(change: PolicyDifference) -> str:
+    """Return how many invitations a policy adds and removes that is not accepted."""
+    if change.accepted_sha256 is None:
+        return "not accepted: no sweep has accepted a policy in this audit log yet"
+    if not change.compared:
+        return "changed since the last sweep; the accepted one cannot be compared"
+    return (
+        f"changed since the last sweep: {change.added:,} more stale, "
+        f"{change.removed:,} no longer stale"
+    )
 
 
 def _describe_compared(changes: PlanChanges) -> str:

@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from invite_sweeper.audit import AuditLog, OpenIntent, invitation_fields, outcome_fields
+from invite_sweeper.audit import (
+    AuditLog,
+    OpenIntent,
+    error_fields,
+    invitation_fields,
+    outcome_fields,
+)
 from invite_sweeper.errors import AuditLogError, ExitCode, RunError
 from invite_sweeper.restore.deletions import DeletedInvitation, RestoreOutcome, RestoreResult
 
@@ -129,7 +135,8 @@ class RestoreReport:
         """Write `run_finished`; if that fails, the restore ends with the exit code 7."""
         self._set_exit_code(error)
         try:
-            log.write("run_finished", **self._run_finished_fields())
+            ended = error_fields(self.error.to_json() if self.error is not None else None)
+            log.write("run_finished", **{**self._totals(), **ended, "exit_code": self.exit_code})
             await log.sync()
         except AuditLogError as log_error:
             self._set_exit_code(error if isinstance(error, AuditLogError) else log_error)
@@ -144,8 +151,9 @@ class RestoreReport:
             "base_url": self.base_url,
             "organizations": [{"id": each} for each in self.organizations],
             "deleted_by_run": self.undone_run,
-            **self._run_finished_fields(),
+            **self._totals(),
             "error": self.error.to_json() if self.error is not None else None,
+            "exit_code": self.exit_code,
             "warnings": list(self.warnings),
             "invitations": [self._to_record(each) for each in self.deletions],
             "uncertain_invitations": [
@@ -176,7 +184,7 @@ class RestoreReport:
             "reason": (result.reason or None) if result is not None else None,
         }
 
-    def _run_finished_fields(self) -> dict[str, object]:
+    def _totals(self) -> dict[str, object]:
         outcomes = self.outcomes
         return {
             "dry_run": self.dry_run,
@@ -185,8 +193,6 @@ class RestoreReport:
             "uncertain": len(self.uncertain),
             **{outcome.value: outcomes[outcome] for outcome in RestoreOutcome},
             **{name: getattr(self, name) for name in _COPIED_FIELDS},
-            "error": self.error.message if self.error is not None else None,
-            "exit_code": self.exit_code,
         }
 
     def _set_exit_code(self, error: RunError | None) -> None:

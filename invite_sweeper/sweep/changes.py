@@ -1,11 +1,17 @@
-"""What changed since the last plan of the same policy: new, still stale, deleted, gone."""
+"""What changed since the last plan of the same policy: new, still stale, deleted, gone.
+
+`PolicyDifference` is what a changed policy changes.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
-from invite_sweeper.audit import RunRecord, read_records, read_runs
+from pydantic import TypeAdapter, ValidationError
+
+from invite_sweeper.audit.history import RunRecord, read_runs
+from invite_sweeper.audit.reader import read_records
 from invite_sweeper.audit.record import Record
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.models import Invitation, ListUnreadable, Outcome, SourceRetired
@@ -15,7 +21,6 @@ _PLANNING_CODES: Final = frozenset(
 )
 """Exit codes of runs with a whole plan; a run that a guard refused may have one."""
 _EVENTS: Final = frozenset({b"planned", b"outcome", b"project_unreadable", b"source_retired"})
-_DELETED: Final = frozenset({Outcome.DELETED.value, Outcome.ACCEPTED_DURING.value})
 
 _List: TypeAlias = tuple[str, str]
 """A source, and the project's id; the organization's id for a list of an organization."""
@@ -75,6 +80,54 @@ def merge_changes(changes: Sequence[PlanChanges | None]) -> PlanChanges | None:
     runs = dict.fromkeys(run for each in known for run in each.runs)
     sums = {name: sum(getattr(each, name) for each in known) for name in _COUNTS}
     return PlanChanges(tuple(runs), **sums)
+
+
+SWEEP_REFUSAL: Final = "A sweep would be refused: "
+"""How a dry run's warning about a policy begins that is not accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDifference:
+    """What a policy that is not accepted changes, on the invitations of this run.
+
+    Attributes:
+        policy_sha256: The hash to accept.
+        accepted_sha256: Of the policy of the last sweep; None before the first one.
+        compared: Whether the last accepted policy could be read.
+        added: Stale only under the new policy; all that are stale if it was not compared.
+        removed: Stale only under the accepted one.
+        sentences: The changed settings, and the first invitations that are added or removed.
+    """
+
+    policy_sha256: str
+    accepted_sha256: str | None
+    compared: bool
+    added: int
+    removed: int
+    sentences: tuple[str, ...]
+
+
+def parse_changes(value: object) -> PlanChanges | None:
+    """Return the `changes` of a `run_finished` line; None if it has none or another form."""
+    found = _parse(_CHANGES, value)
+    return found if found is not None and found.runs else None
+
+
+def parse_policy_difference(value: object) -> PolicyDifference | None:
+    """Return the `policy_change` of a `run_finished` line; None if it has none or another form."""
+    return _parse(_POLICY_DIFFERENCE, value)
+
+
+_T = TypeVar("_T")
+_CHANGES: Final = TypeAdapter(PlanChanges)
+_POLICY_DIFFERENCE: Final = TypeAdapter(PolicyDifference)
+
+
+def _parse(adapter: TypeAdapter[_T], value: object) -> _T | None:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError:
+        return None
 
 
 class PlanScope(NamedTuple):
@@ -142,12 +195,7 @@ class ChangeTracker:
             GuardRefused: A line is damaged.
             UsageError: A file cannot be read.
         """
-        reference: RunRecord | None = None
-        later: set[str] = set()
-        for run in read_runs(*files):
-            if scope.matches(run):
-                reference, later = run, set()
-            later.add(run.run_id)
+        reference, later = _last_matching(files, scope)
         if reference is None:
             return None
         planned: dict[int, _List] = {}
@@ -156,7 +204,8 @@ class ChangeTracker:
         lists: dict[_List, _List] = {}
         for record in read_records(files, _EVENTS, run_ids=later):
             if record.get("event") == "outcome":
-                deleted.update([_record_key(record)] * (record.get("outcome") in _DELETED))
+                if record.get("outcome") == Outcome.DELETED:
+                    deleted.add(_record_key(record))
             elif record.get("run_id") == reference.run_id:
                 if record.get("event") == "planned":
                     list_ = _list_of(record)
@@ -205,6 +254,19 @@ class ChangeTracker:
             not_read=not_read,
             not_read_then=self._not_read_then,
         )
+
+
+def _last_matching(
+    files: Sequence[Path], scope: PlanScope
+) -> tuple[RunRecord | None, frozenset[str]]:
+    """Return the last run with a whole plan of a scope, and the ids of this run and later ones."""
+    found: RunRecord | None = None
+    later: set[str] = set()
+    for run in read_runs(*files):
+        if scope.matches(run):
+            found, later = run, set()
+        later.add(run.run_id)
+    return found, frozenset(later)
 
 
 def _compared(run: RunRecord) -> ComparedRun:

@@ -12,11 +12,11 @@ from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
-from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit import AuditLog, error_fields
 from invite_sweeper.errors import AuditLogError, ExitCode, RunError
 from invite_sweeper.models import Invitation, Outcome, Population, Source, SourceRetired
 from invite_sweeper.policy import Keep
-from invite_sweeper.sweep.changes import PlanChanges, merge_changes
+from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference, merge_changes
 from invite_sweeper.sweep.plan import OrganizationCounts, PlanBuilder
 from invite_sweeper.text import organization_label, pluralize
 
@@ -111,6 +111,7 @@ class RunSummary:
         error: What stopped the run, in three parts; None when it completed.
         warnings: Sentences for the operator.
         changes: What is new or gone since the last plan of the same policy; None without one.
+        policy_change: What the policy changes that `quarantine` has not accepted; else None.
         shard: `I/N`; None where the run was not one of several. Not on stdout.
         finished_at: Aware UTC; None before the end. Not on stdout.
     """
@@ -155,6 +156,7 @@ class RunSummary:
     warnings: tuple[str, ...] = ()
     checkpoint: str | None = None
     changes: PlanChanges | None = None
+    policy_change: PolicyDifference | None = None
     shard: str | None = None
     finished_at: datetime | None = None
 
@@ -208,7 +210,8 @@ class RunSummary:
         """Return the fields of the `run_finished` line, `exit_code` last."""
         values = {k: v for k, v in self.to_json().items() if k not in _NOT_IN_RUN_FINISHED}
         values["organizations"] = [each.id for each in self.organizations]
-        values["error"] = self.error["message"] if self.error is not None else None
+        values["organization_names"] = {o.id: o.name for o in self.organizations if o.name}
+        values |= error_fields(self.error)
         values["exit_code"] = values.pop("exit_code")
         return values
 
@@ -294,6 +297,7 @@ def merge_summaries(summaries: Sequence[RunSummary]) -> RunSummary:
         ),
         warnings=tuple(dict.fromkeys(w for each in summaries for w in each.warnings)),
         changes=merge_changes([each.changes for each in summaries if each.read_completely]),
+        policy_change=next((s.policy_change for s in summaries if s.policy_change), None),
         error=next((s.error for s in summaries if s.error), None),
         exit_code=int(group_exit_code([each.exit_code for each in summaries])),
     )
@@ -342,6 +346,7 @@ class RunCounts:
         visible_projects: By organization, before policy and shard select some.
         removed: Invitations that are no longer pending after this run's deletions, by source.
         changes: The complete plan compared with the last one; None if there is none.
+        policy_change: What a policy that is not accepted changes; None for an accepted one.
         question_s: How long the confirmation question was open.
         population_sha256: Hash of the population file; None if none was written.
     """
@@ -376,6 +381,7 @@ class RunCounts:
         self.deprecation: date | None = None
         self.estimate_s: float | None = None
         self.changes: PlanChanges | None = None
+        self.policy_change: PolicyDifference | None = None
         self.recovered: Counter[Outcome] = Counter()
         self.visible_projects: Mapping[str, int] = {}
         self.removed: Counter[str] = Counter()
@@ -413,6 +419,7 @@ class RunCounts:
             duration_s=round(self._elapsed_s() - self.question_s, 3),
             estimate_s=self.estimate_s,
             changes=self.changes,
+            policy_change=self.policy_change,
             recovered=self.recovered.total(),
             sunset=_iso(self.sunset),
             deprecation=_iso(self.deprecation),

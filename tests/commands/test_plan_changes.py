@@ -86,7 +86,7 @@ def test_deleted_and_gone_invitations_are_told_apart(desk):
     desk.sim.accept(accepted["project_id"], accepted["invitation_id"])
     assert desk.sweep("--plan", "plan.jsonl").summary["deleted"] == 2
     assert changes(desk.plan()) == {"deleted": 2, "gone": 1}
-    assert text(desk).startswith("Changes    none since the plan of ")
+    assert text(desk).startswith("Changes    nothing new since the plan of ")
 
 
 def test_sweep_compares_too_and_the_next_plan_with_the_sweep(desk):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from invite_sweeper.errors import ExitCode
+from invite_sweeper.report.formatting import describe_policy_change
 from invite_sweeper.report.html.model import (
     Attention,
     ReportModel,
@@ -42,6 +43,7 @@ def attention(model: ReportModel) -> tuple[Attention, ...]:
         *_chain(model),
         *_missing_shards(model),
         *_failed_runs(model),
+        *_policy_change(model),
         *_people(model),
         *_unreadable(model),
         *_warnings(model),
@@ -179,6 +181,19 @@ def _code_hint(code: ExitCode | None) -> str:
     if code is ExitCode.INTERRUPTED:
         return "Run the same command again: it processes the rest."
     return code.hint.replace("`", "") if code is not None else ""
+
+
+def _policy_change(model: ReportModel) -> Iterator[Attention]:
+    """Yield what a policy changes that is not accepted; the refusal of a sweep has the hint."""
+    change = model.policy_change
+    if change is not None:
+        refused = any(run.status is ReportStatus.REFUSED for run in model.current)
+        text = describe_policy_change(change)
+        yield Attention(
+            "The policy is not accepted (quarantine)",
+            (f"{text[0].upper()}{text[1:]}.", *change.sentences),
+            "" if refused else _QUARANTINE_HINT.format(change.policy_sha256),
+        )
 
 
 def _people(model: ReportModel) -> Iterator[Attention]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from invite_sweeper.report.formatting import describe_changes
 from invite_sweeper.report.html.model import (
     GOOD,
     Night,
@@ -277,7 +278,14 @@ def _dry_run_sentences(model: ReportModel) -> Iterator[str]:
     elif model.plan_known:
         yield _none_stale(model)
     yield from _plan_sentences(model)
+    yield from _changes(model)
     yield "Nothing was deleted."
+
+
+def _changes(model: ReportModel) -> Iterator[str]:
+    if model.changes is not None:
+        text = describe_changes(model.changes)
+        yield f"{text[0].upper()}{text[1:]}."
 
 
 def _sweep_sentences(model: ReportModel) -> Iterator[str]:

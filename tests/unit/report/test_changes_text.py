@@ -13,7 +13,7 @@ def run(day=25, *, mode="dry-run", refused=False):
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        (PlanChanges((run(),)), "none since the plan of 2026-11-25 01:02 UTC"),
+        (PlanChanges((run(),)), "nothing new since the plan of 2026-11-25 01:02 UTC"),
         (
             PlanChanges((run(),), new=1_200),
             "1,200 new since the plan of 2026-11-25 01:02 UTC",

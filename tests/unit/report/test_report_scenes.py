@@ -247,11 +247,22 @@ def test_refused_dry_run_is_a_dry_run_and_shows_its_plan(scene):
     assert {row.state for row in found.model.invitations.rows} == {"planned"}
 
 
-def test_quarantine_names_the_hash_to_accept(scene):
+def test_quarantine_names_the_hash_to_accept_and_what_the_policy_changes(scene):
     found = scene("quarantine")
     assert found.codes == (0, 3)
-    (item,) = attention(found.model)
-    assert item.hint.endswith(f"--accept-policy {found.model.current[0].policy_sha256}.")
+    refused, policy = attention(found.model)
+    assert refused.hint.endswith(f"--accept-policy {found.model.current[0].policy_sha256}")
+    assert policy.messages[0].startswith("Changed since the last sweep: ")
+    assert all("run warned" not in note for note in found.model.notes)
+
+
+@pytest.mark.parametrize("name", ["clean", "refused_dry_run", "restore_real", "two_clean"])
+def test_report_names_the_organizations(scene, name):
+    found = scene(name)
+    labels = {each.label for each in found.model.organizations.rows}
+    names = {ACME: "Example Industries", BETA: "Beta"}
+    ids = {ACME, BETA} if name == "two_clean" else {ACME}
+    assert labels == {f"{names[id_]} ({id_})" for id_ in ids}
 
 
 def test_dry_run_of_a_restore_sends_nothing(scene):

@@ -101,7 +101,7 @@ def test_empty_plan_after_another_has_all_of_it_gone(path):
 
 @pytest.mark.parametrize(
     ("kind", "deleted"),
-    [("deleted", 1), ("accepted_during", 1), ("already_gone", 0), ("accepted_before", 0)],
+    [("deleted", 1), ("accepted_during", 0), ("already_gone", 0), ("accepted_before", 0)],
 )
 def test_what_the_sweep_removed_is_deleted_and_not_gone(path, kind, deleted):
     write_plan(path, started={"mode": "sweep"}, more=[outcome(1, kind)])
