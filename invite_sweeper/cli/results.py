@@ -19,11 +19,15 @@ from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
 from invite_sweeper.cli.streams import print_error as explain
-from invite_sweeper.errors import AuditLogError, Cancelled, ExitCode, RunError
+from invite_sweeper.errors import AuditLogError, Cancelled, RunError
 from invite_sweeper.files import replace_file
 from invite_sweeper.models import Logger
 from invite_sweeper.policy import Limits, Notification
-from invite_sweeper.report.formatting import describe_organizations, describe_outcomes
+from invite_sweeper.report.formatting import (
+    describe_organizations,
+    describe_outcomes,
+    describe_status,
+)
 from invite_sweeper.report.metrics import push, write_textfile
 from invite_sweeper.report.progress import BarProgressView, LogProgressView
 from invite_sweeper.report.run_view import KeptInvitations, RunView, load_planned, load_run_view
@@ -120,7 +124,7 @@ def failure_messages(options: RunOptions, report: CommandReport) -> Iterator[str
         return
     summary = report.summary
     if not (report.errors or summary.succeeded):
-        status = ExitCode(summary.exit_code).status.capitalize()
+        status = describe_status(summary)
         where = describe_organizations(summary)
         yield f"{status}: {describe_outcomes(summary)} in {where} (exit code {summary.exit_code})."
     for each in report.runs:

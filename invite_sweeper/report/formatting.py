@@ -97,6 +97,14 @@ def describe_trimmed(trimmed: int) -> str:
     return f"{trimmed:,} more {plural_form(trimmed, 'is', 'are')} left for a later run"
 
 
+def describe_status(summary: RunSummary | OrganizationSummary) -> str:
+    """Return how a run ended; after a stop by the canary or the breaker, the rest is not done."""
+    code = ExitCode(summary.exit_code)
+    if code is ExitCode.PARTIAL and summary.skipped:
+        return "Stopped itself"
+    return code.status.capitalize()
+
+
 def describe_outcomes(summary: RunSummary | OrganizationSummary) -> str:
     """Return the number of deletions with each outcome."""
     counts = (

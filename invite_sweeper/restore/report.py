@@ -131,6 +131,11 @@ class RestoreReport:
         """Return the deletions of pending users that Atlas added as active members instead."""
         return tuple(each for each, result in self.results.items() if is_added(each, result))
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether an invitation failed, was not sent, or has an unknown result."""
+        return any(self.outcomes[outcome] for outcome in _INCOMPLETE_OUTCOMES)
+
     async def finish(self, log: AuditLog, error: RunError | None) -> None:
         """Write `run_finished`; if that fails, the restore ends with the exit code 7."""
         self._set_exit_code(error)
@@ -200,6 +205,5 @@ class RestoreReport:
         if error is not None:
             self.exit_code = int(error.exit_code)
         else:
-            incomplete = any(self.outcomes[outcome] for outcome in _INCOMPLETE_OUTCOMES)
-            is_partial = incomplete or self.added
+            is_partial = self.is_incomplete or self.added
             self.exit_code = int(ExitCode.PARTIAL if is_partial else ExitCode.DONE)

@@ -31,7 +31,7 @@ _STOPPED_HINT = (
     " same command again."
 )
 _QUARANTINE_HINT = "Review the plan below. If it is right, run the sweep with --accept-policy {}."
-_SEE_OTHERS = "No request failed. The other items say what was not done."
+_SEE_OTHERS = "No request failed. The other items say what needs attention."
 _NAMED_ORGANIZATIONS = 5
 _RESTORE_HINT = "Run the same restore again: it leaves out people who are there already."
 
@@ -107,6 +107,8 @@ def _title(run: RunRow) -> str:
         return "The run has no end"
     if run.stopped_itself:
         return f"Exit code {run.exit_code}: the sweep stopped itself"
+    if run.only_made_active:
+        return f"Exit code {run.exit_code}: the restore made people active members"
     title = describe_code(run.exit_code)
     return (title[0].upper() + title[1:]).replace(", ", ": ", 1)
 

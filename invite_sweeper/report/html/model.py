@@ -176,6 +176,14 @@ class RunRow:
         return self.exit_code == ExitCode.PARTIAL and self.outcomes.skipped > 0
 
     @property
+    def only_made_active(self) -> bool:
+        """Whether a restore did everything, and has its exit code for people who are active."""
+        outcomes = self.outcomes
+        incomplete = outcomes.failed or outcomes.unclear or outcomes.skipped
+        is_partial_restore = self.mode == "restore" and self.exit_code == ExitCode.PARTIAL
+        return is_partial_restore and bool(outcomes.active) and not incomplete
+
+    @property
     def kind(self) -> str:
         """What the run was, for lists."""
         return "restore, dry run" if self.mode == "restore" and self.dry_run else self.mode

@@ -92,6 +92,8 @@ def _label(model: ReportModel) -> str:
         label = f"{len(bad)} of {total} organizations {word}"
     elif status is ReportStatus.PARTIAL and any(run.stopped_itself for run in model.current):
         label = "Stopped itself"
+    elif status is ReportStatus.PARTIAL and all(run.only_made_active for run in model.current):
+        return f"Restore: {pluralize(model.outcomes.active, 'person', 'people')} active at once"
     elif status is ReportStatus.CLEAN:
         return _clean_label(model)
     else:
