@@ -9,7 +9,7 @@ from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.sweep.changes import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.sweep.selection import KEEP_REASONS
-from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
+from invite_sweeper.sweep.summary import STOPPED_ITSELF, OrganizationSummary, RunSummary
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize, to_datetime
 
 _ORDINARY_ROLES: Final = {
@@ -97,12 +97,11 @@ def describe_trimmed(trimmed: int) -> str:
     return f"{trimmed:,} more {plural_form(trimmed, 'is', 'are')} left for a later run"
 
 
-def describe_status(summary: RunSummary | OrganizationSummary) -> str:
+def describe_status(summary: RunSummary) -> str:
     """Return how a run ended; after a stop by the canary or the breaker, the rest is not done."""
-    code = ExitCode(summary.exit_code)
-    if code is ExitCode.PARTIAL and summary.skipped:
+    if any(STOPPED_ITSELF in warning for warning in summary.warnings):
         return "Stopped itself"
-    return code.status.capitalize()
+    return ExitCode(summary.exit_code).status.capitalize()
 
 
 def describe_outcomes(summary: RunSummary | OrganizationSummary) -> str:

@@ -224,7 +224,7 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
         if dry_run
         else formatting.describe_outcomes(summary)
     )
-    yield *_describe_status(summary, summary.mode), escape_unprintable(result)
+    yield *_status_label(summary), escape_unprintable(result)
     if not dry_run and len(summary.organizations) == 1:
         yield "Organization", "bold", _organization_label(summary.organizations[0])
     yield "Seen", "bold", _seen(summary)
@@ -246,10 +246,15 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
         yield "Sunset", "bold yellow", message
 
 
-def _describe_status(summary: RunSummary | OrganizationSummary, mode: str) -> tuple[str, str]:
-    """Return how a run ended, and the style."""
-    style = _STYLES[ExitCode(summary.exit_code).status]
-    return ("Dry run" if mode == "dry-run" else formatting.describe_status(summary)), style
+def _status_label(summary: RunSummary) -> tuple[str, str]:
+    text = "Dry run" if summary.mode == "dry-run" else formatting.describe_status(summary)
+    return text, _STYLES[ExitCode(summary.exit_code).status]
+
+
+def _organization_status(exit_code: int, mode: str) -> tuple[str, str]:
+    """Return how the run of an organization ended, and the style."""
+    status = ExitCode(exit_code).status
+    return ("Dry run" if mode == "dry-run" else status.capitalize()), _STYLES[status]
 
 
 def _organization_label(organization: OrganizationSummary) -> str:
@@ -277,8 +282,8 @@ def _organization_text(organization: OrganizationSummary, mode: str) -> Text:
     )
     error = organization.error
     if error is None:
-        return Text.assemble(_describe_status(organization, mode), f": {counts}")
-    status = _describe_status(organization, "")  # not a dry run's: it has no result
+        return Text.assemble(_organization_status(organization.exit_code, mode), f": {counts}")
+    status = _organization_status(organization.exit_code, "")  # not a dry run's: it has no result
     return Text.assemble(status, f": {counts}; {escape_unprintable(error['message'])}")
 
 

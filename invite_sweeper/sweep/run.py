@@ -36,6 +36,8 @@ from invite_sweeper.sweep.previous_runs import Recovery, UserStatusReader
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
 from invite_sweeper.sweep.selection import Decision, Selector, no_filter
 from invite_sweeper.sweep.summary import (
+    RETIRED_IN_SWEEP,
+    STOPPED_ITSELF,
     RunCounts,
     RunResult,
     RunSummary,
@@ -516,9 +518,9 @@ class Run:
         finally:
             self.warnings.finish()
         for source, message in recorder.sources.retired.items():
-            self.warnings.warn(f"Atlas retired the list {source.value} in mid-sweep: {message}")
+            self.warnings.warn(f"{RETIRED_IN_SWEEP} {source.value} in mid-sweep: {message}")
         if recorder.breaker_reason is not None and not opened_before:
-            self.warnings.warn(f"The sweep stopped itself: {recorder.breaker_reason}")
+            self.warnings.warn(f"{STOPPED_ITSELF}: {recorder.breaker_reason}")
         await self._verify(verifier)
         incomplete = (
             recorder.retries_cut_short or outcomes[Outcome.SKIPPED] or outcomes[Outcome.UNKNOWN]

@@ -550,6 +550,12 @@ def _iso(day: date | None) -> str | None:
     return day.isoformat() if day is not None else None
 
 
+STOPPED_ITSELF: Final = "The sweep stopped itself"
+"""How the warning about a stop by the canary or the circuit breaker begins."""
+RETIRED_IN_SWEEP: Final = "Atlas retired the list"
+"""How the warning about a list begins whose deletions were skipped for it."""
+
+
 class WarningLevel(Enum):
     """How important a warning is."""
 

@@ -15,6 +15,7 @@ from invite_sweeper.report.html.model import (
     RunRow,
 )
 from invite_sweeper.report.html.verdict import verdict
+from invite_sweeper.sweep.summary import STOPPED_ITSELF
 from invite_sweeper.text import plural_form, pluralize, truncate
 
 _UNFINISHED_HINT = (
@@ -130,7 +131,7 @@ def _messages(run: RunRow) -> tuple[str, ...]:
 
 
 def _breaker_reasons(run: RunRow) -> tuple[str, ...]:
-    return tuple(warning for warning in run.warnings if "stopped itself" in warning)
+    return tuple(warning for warning in run.warnings if STOPPED_ITSELF in warning)
 
 
 def _open_requests(run: RunRow) -> str:
@@ -233,7 +234,7 @@ def _unreadable(model: ReportModel) -> Iterator[Attention]:
 
 
 def _warnings(model: ReportModel) -> Iterator[Attention]:
-    found = tuple(each for each in model.warnings if "stopped itself" not in each)
+    found = tuple(each for each in model.warnings if STOPPED_ITSELF not in each)
     if found:
         yield Attention("The run warned", found)
 

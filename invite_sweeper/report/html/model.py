@@ -10,6 +10,7 @@ from invite_sweeper.errors import ExitCode
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.html.chain import ChainResult
 from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference
+from invite_sweeper.sweep.summary import RETIRED_IN_SWEEP, STOPPED_ITSELF
 
 T = TypeVar("T")
 
@@ -172,8 +173,15 @@ class RunRow:
 
     @property
     def stopped_itself(self) -> bool:
-        """Whether the canary or the circuit breaker stopped the deletions."""
-        return self.exit_code == ExitCode.PARTIAL and self.outcomes.skipped > 0
+        """Whether the canary or the circuit breaker stopped the deletions.
+
+        The runs of one command share the breaker, and only the run in which it opened has the
+        warning. Deletions are also skipped for a list that Atlas retired.
+        """
+        if self.mode != "sweep" or self.exit_code != ExitCode.PARTIAL or not self.outcomes.skipped:
+            return False
+        warnings = " ".join(self.warnings)
+        return STOPPED_ITSELF in warnings or RETIRED_IN_SWEEP not in warnings
 
     @property
     def only_made_active(self) -> bool:

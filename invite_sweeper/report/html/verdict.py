@@ -11,6 +11,7 @@ from invite_sweeper.report.html.model import (
     RunRow,
     Verdict,
 )
+from invite_sweeper.sweep.summary import STOPPED_ITSELF
 from invite_sweeper.text import plural_form, pluralize
 
 _LABELS = {
@@ -205,7 +206,7 @@ def _ending(run: RunRow) -> str:
     if run.status is ReportStatus.UNFINISHED:
         return "The run has no last line: it is still running, or it was killed."
     if run.stopped_itself:
-        reason = next((each for each in run.warnings if "stopped itself" in each), "")
+        reason = next((each for each in run.warnings if STOPPED_ITSELF in each), "")
         return reason or "The sweep stopped itself, because too many deletions did not succeed."
     return run.error
 
