@@ -225,7 +225,8 @@ def _restore_sentences(model: ReportModel) -> Iterator[str]:
     yield f"{outcomes.restored:,}{of} {plural_form(outcomes.restored, 'was', 'were')} sent again."
     if outcomes.active:
         people = pluralize(outcomes.active, "person", "people")
-        yield f"Atlas added {people} as active members at once."
+        members = plural_form(outcomes.active, "an active member", "active members")
+        yield f"Atlas added {people} as {members} at once."
     if outcomes.already_there:
         people = pluralize(outcomes.already_there, "person", "people")
         yield f"{people} {plural_form(outcomes.already_there, 'was', 'were')} there already."
