@@ -82,7 +82,7 @@ class ExitCode(IntEnum):
             "done, unless the canary or the circuit breaker stopped the sweep. In a restore: some "
             "people were not invited, or became active members at once."
         ),
-        "The result and the audit log name each of them.",
+        "Look up the errors in the result or the audit log, then run the command again.",
         RunStatus.PARTLY_DONE,
     )
     CREDENTIALS = (

@@ -99,7 +99,8 @@ def _failed_runs(model: ReportModel) -> Iterator[Attention]:
             if len(ids) > _NAMED_ORGANIZATIONS
             else ""
         )
-        prefix = (f"In {where}{more}.",) if several and where else ()
+        named = any(id_ in message for id_ in ids for message in messages)
+        prefix = (f"In {where}{more}.",) if several and where and not named else ()
         yield Attention(title, (*prefix, *messages), hint)
 
 
@@ -125,7 +126,9 @@ def _messages(run: RunRow) -> tuple[str, ...]:
     if code is ExitCode.PARTIAL:
         found = tuple(filter(None, (run.error, *_parts_not_done(run))))
         return found or (_SEE_OTHERS,)
-    meaning = code.meaning if code is not None and run.mode != "restore" else ""
+    # The message of a guard says which one refused; the meaning lists all of them.
+    explained = run.mode == "restore" or (code is ExitCode.REFUSED and run.error)
+    meaning = code.meaning if code is not None and not explained else ""
     consequence = run.consequence if run.consequence not in meaning else ""
     return tuple(text for text in (run.error, consequence, meaning) if text)
 

@@ -45,6 +45,7 @@ _FAILED_FIRST = (
     "CASE coalesce(o.outcome, '') WHEN 'failed' THEN 0 WHEN 'unknown' THEN 1 WHEN '' THEN 2"
     " WHEN 'skipped' THEN 3 ELSE 4 END"
 )
+_OWNERS_FIRST = "instr(i.roles, 'GROUP_OWNER') OR instr(i.roles, 'ORG_OWNER') DESC"
 _JOINED = "FROM planned_items i LEFT JOIN outcomes o ON o.key = i.key AND o.role = i.role"
 _ONLY_IN_ONE_RUN = (
     "NOT EXISTS (SELECT 1 FROM planned_items j WHERE j.key = i.key AND j.role = 1 - i.role)"
@@ -58,13 +59,13 @@ _WAS_DELETED = "EXISTS (SELECT 1 FROM earlier_deletions d WHERE d.key = i.key)"
 
 
 def invitations(db: sqlite3.Connection, missing: str) -> Truncated[InvitationRow]:
-    """Return the current run's invitations: failures first, then the oldest.
+    """Return the current run's invitations: failures first, then owners, then the oldest.
 
     Args:
         db: The database.
         missing: The state of an invitation without an outcome.
     """
-    order = f"{_FAILED_FIRST}, i.age DESC, i.key"
+    order = f"{_FAILED_FIRST}, {_OWNERS_FIRST}, i.age DESC, i.key"
     return _list(db, "i.role = 1", order, SHOWN_INVITATIONS, missing)
 
 

@@ -244,13 +244,13 @@ _INVITATION_TEXTS = {
     "sweep": (
         "Deletions",
         "Stale invitations and their outcomes",
-        "Failures first, then the oldest.",
+        "Failures first, then owners, then the oldest.",
     ),
-    "dry-run": ("Planned deletions", "Invitations to delete", "The oldest first."),
+    "dry-run": ("Planned deletions", "Invitations to delete", "Owners first, then the oldest."),
     "restore": (
         "Restored invitations",
         "Deleted invitations and what became of them",
-        "Failures first, then the oldest.",
+        "Failures first, then owners, then the oldest.",
     ),
 }
 
@@ -302,7 +302,7 @@ def _comparison_section(found: Comparison | None) -> Section | None:
             "gone",
             "Deleted or gone",
             found.gone,
-            (*_USER_COLUMNS, reason, *_REASON_COLUMNS, _ID_COLUMN),
+            (*_USER_COLUMNS, reason, _RULE_COLUMN, _ID_COLUMN),
         ),
     )
     grids = tuple(

@@ -6,6 +6,7 @@ from invite_sweeper.report.formatting import describe_changes
 from invite_sweeper.report.html.model import (
     GOOD,
     Night,
+    OutcomeCounts,
     ReportModel,
     ReportStatus,
     RunRow,
@@ -135,7 +136,8 @@ def _label_of_period(model: ReportModel) -> str:
     statuses = {night.status for night in bad}
     status = statuses.pop() if len(statuses) == 1 else None
     if len(ran) == 1:
-        return f"Clean, but an earlier run {_ENDED.get(status, 'was not clean')}"
+        newest = "Clean" if model.mode == "sweep" else _clean_label(model)
+        return f"{newest}, but an earlier run {_ENDED.get(status, 'was not clean')}"
     word = _PAST[status] if status is not None else _NOT_CLEAN
     return f"{len(bad)} of {len(ran)} nights {word}"
 
@@ -212,24 +214,28 @@ def _ending(run: RunRow) -> str:
 
 
 def _restore_sentences(model: ReportModel) -> Iterator[str]:
-    outcomes, runs = model.outcomes, model.current
-    wanted = sum(run.wanted or 0 for run in runs)
-    known = all(run.wanted is not None for run in runs)
+    wanted = sum(run.wanted or 0 for run in model.current)
+    known = all(run.wanted is not None for run in model.current)
     of = f" of {pluralize(wanted, 'deleted invitation')}" if known else ""
-    if model.dry_run:
-        missing = sum(run.to_restore or 0 for run in runs)
-        if known and model.run_status is ReportStatus.CLEAN:
-            yield f"{missing:,}{of} would be sent again."
-        yield "Nothing was sent."
+    if not model.dry_run:
+        yield from _restore_outcomes(model.outcomes, of)
         return
-    yield f"{outcomes.restored:,}{of} {plural_form(outcomes.restored, 'was', 'were')} sent again."
+    missing = sum(run.to_restore or 0 for run in model.current)
+    if known and model.run_status is ReportStatus.CLEAN:
+        yield f"{missing:,}{of} would be sent again."
+    yield "Nothing was sent."
+
+
+def _restore_outcomes(outcomes: OutcomeCounts, of: str) -> Iterator[str]:
+    if outcomes.restored or not (outcomes.active or outcomes.already_there):
+        yield f"{outcomes.restored:,}{of} {_were(outcomes.restored)} sent again."
     if outcomes.active:
         people = pluralize(outcomes.active, "person", "people")
         members = plural_form(outcomes.active, "an active member", "active members")
         yield f"Atlas added {people} as {members} at once."
     if outcomes.already_there:
         people = pluralize(outcomes.already_there, "person", "people")
-        yield f"{people} {plural_form(outcomes.already_there, 'was', 'were')} there already."
+        yield f"{people} {_were(outcomes.already_there)} there already."
     if outcomes.failed:
         yield f"{pluralize(outcomes.failed, 'invitation')} failed."
     if outcomes.skipped:

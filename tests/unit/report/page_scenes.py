@@ -115,8 +115,9 @@ def quarantine(desk: Desk) -> tuple[int, ...]:
     first = desk.sweep(
         "--accept-policy", hashlib.sha256(desk.write_policy().read_bytes()).hexdigest()
     )
-    invite(desk, 4)
+    invite(desk, 4, name="newer", days=11)
     desk.keys["rules"] = [{"name": "younger", "older_than": "10d"}]
+    desk.keys["limits"]["max_deletions"] = 50
     return (first.code, desk.sweep().code)
 
 

@@ -134,7 +134,7 @@ def test_one_failing_organization_decides_the_verdict_in_any_order(scene, name, 
     ]
     (item,) = attention(found.model)
     assert item.title == "Exit code 5: credentials refused"
-    assert f"In {failing}." in item.messages
+    assert item.messages[0].startswith(f"Organization {failing}: ")
 
 
 def test_clean_organizations_are_counted_separately(scene):
@@ -290,6 +290,7 @@ def test_restore_that_made_people_active_members_says_so_and_not_that_it_is_part
     found = scene("restore_active")
     assert found.codes == (0, 4)
     assert verdict(found.model).label == "Restore: 1 person active at once"
+    assert "sent again" not in text_of(found)
     items = {item.title: item for item in attention(found.model)}
     assert "People became active members at once" in items
     assert "read" not in " ".join(
@@ -320,6 +321,9 @@ def test_plan_says_what_is_new_deleted_and_still_stale(scene):
     found = scene("changed_plan")
     assert re.search(
         r"2 new since the sweep of \S+ \S+ UTC; 2 still stale, 10 deleted\.", text_of(found)
+    )
+    assert verdict(found.model).label == (
+        "Dry run: 4 would be deleted, but an earlier run was partly done"
     )
     states = [row.state for row in found.model.invitations.rows]
     assert (states.count("planned, new"), states.count("planned")) == (2, 2)
