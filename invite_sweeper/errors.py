@@ -78,10 +78,11 @@ class ExitCode(IntEnum):
         4,
         "partly done",
         (
-            "Partly done: some projects could not be read, or some deletions failed. Everything "
-            "else was done."
+            "Partly done: some projects could not be read, or some deletions failed. The rest was "
+            "done, unless the canary or the circuit breaker stopped the sweep. In a restore: some "
+            "people were not invited, or became active members at once."
         ),
-        "The audit log names each of them.",
+        "Look up the errors in the result or the audit log, then run the command again.",
         RunStatus.PARTLY_DONE,
     )
     CREDENTIALS = (

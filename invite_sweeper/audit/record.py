@@ -223,6 +223,20 @@ def _age_days(created_at: Timestamp, now: datetime) -> float | None:
 # From a line back to its invitation ---------------------------------------------------------
 
 
+def error_fields(error: Mapping[str, str] | None) -> dict[str, str | None]:
+    """Return the fields of a `run_finished` line that say what stopped the run.
+
+    Args:
+        error: The three parts of the error; None for a run that completed.
+    """
+    parts = error if error is not None else {}
+    return {
+        "error": parts.get("message"),
+        "consequence": parts.get("consequence") or None,
+        "hint": parts.get("hint") or None,
+    }
+
+
 def invitation_from_record(record: Record) -> tuple[Invitation, str]:
     """Return the invitation and the rule's name of a `planned`, `intent` or `outcome` line.
 

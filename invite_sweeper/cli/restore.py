@@ -263,8 +263,10 @@ def _total_lines(report: RestoreReport) -> Iterator[Text]:
             f"no one was invited; {len(report.to_restore):,} of {len(report.deletions):,} would be",
         )
     if outcomes:
-        status = ExitCode(report.exit_code).status
-        style = "bold green" if status is RunStatus.DONE else "bold red"
+        code = ExitCode(report.exit_code)
+        style = "bold green" if code.succeeded else "bold red"
+        # A restore that only made people active members has sent everything.
+        status = code.status if report.is_incomplete or report.error else RunStatus.DONE
         yield Text.assemble((f"{status.capitalize()}: ", style), outcomes)
     if report.added:
         users = pluralize(len(report.added), "user")

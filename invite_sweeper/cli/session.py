@@ -208,6 +208,8 @@ class _SweepSession:
             self._warn(results.write_checkpoint(self._options.checkpoint_file, note))
             self._warn(tuple(results.failure_messages(self._options, report)))
             results.report_command(self._options, report)
+            if report.summary.policy_change is not None:
+                results.report_policy_change(self._options, report.summary.policy_change)
             if self._options.out is not None and report.plan_saved:
                 results.report_saved_plan(self._options, self._options.out, self._log)
             self._log.info(

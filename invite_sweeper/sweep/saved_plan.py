@@ -7,7 +7,7 @@ deletes only what is both in the plan and still stale.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,7 @@ from invite_sweeper.audit.record import invitation_from_record
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.files import open_regular, replace_file
 from invite_sweeper.models import Invitation, PlannedDeletion
+from invite_sweeper.sweep.changes import PlanChanges
 from invite_sweeper.text import describe_duration, plural_form
 
 FORMAT = "invite-sweeper plan 1"
@@ -61,16 +62,19 @@ class SavedPlan:
         digest: 64 hex digits; an approval signs them.
         created_at: Aware.
         invitations: Each invitation as it was when the plan was created, with its rule.
+        changes: What was new or gone since the plan before; None if that is not known.
     """
 
     context: PlanContext
     digest: str
     created_at: datetime
     invitations: Mapping[InvitationKey, PlannedDeletion]
+    changes: PlanChanges | None = None
 
 
 class _Header(PlanContext):
     plan: str
+    changes: PlanChanges | None = None
 
 
 def is_plan(start: bytes) -> bool:
@@ -78,14 +82,20 @@ def is_plan(start: bytes) -> bool:
     return start.startswith(b'{"plan":"invite-sweeper plan ')
 
 
-def render_lines(context: PlanContext, rows: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
+def render_lines(
+    context: PlanContext,
+    rows: Iterable[Mapping[str, object]],
+    changes: PlanChanges | None = None,
+) -> Iterator[bytes]:
     """Yield the lines of a plan file, each with its newline.
 
     Args:
         rows: The fields of the audit log's `planned` lines.
+        changes: What is new or gone since the plan before.
     """
     digest = hashlib.sha256()
-    for row in chain([{"plan": FORMAT, **context.model_dump()}], rows):
+    known = {"changes": asdict(changes)} if changes is not None else {}
+    for row in chain([{"plan": FORMAT, **context.model_dump(), **known}], rows):
         line = orjson.dumps(row) + b"\n"
         digest.update(line)
         yield line
@@ -112,8 +122,8 @@ def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
     if last != orjson.dumps({"sha256": digest.hexdigest()}) + b"\n":
         raise _invalid_plan("the digest does not match, so it was edited or truncated")
     created_at = _parse_timestamp(header.now)
-    context = PlanContext(**header.model_dump(exclude={"plan"}))
-    return SavedPlan(context, digest.hexdigest(), created_at, invitations)
+    context = PlanContext(**header.model_dump(exclude={"plan", "changes"}))
+    return SavedPlan(context, digest.hexdigest(), created_at, invitations, header.changes)
 
 
 def check_applicable(
@@ -162,7 +172,8 @@ def _parse_line(
             if header.plan != FORMAT:
                 raise _invalid_plan("its format version is not supported")
             return header
-        planned = PlannedDeletion(*invitation_from_record(orjson.loads(line)))
+        record = orjson.loads(line)
+        planned = PlannedDeletion(*invitation_from_record(record), record.get("new") is True)
         invitations[_key(planned.invitation)] = planned
     except (ValidationError, ValueError, AttributeError):
         raise _invalid_plan("it is not a plan file, or was edited") from None
@@ -238,15 +249,20 @@ def _key(invitation: Invitation) -> InvitationKey:
     return invitation.source.value, invitation.project_id, invitation.id
 
 
-def save(path: Path, context: PlanContext, rows: Iterable[Mapping[str, object]]) -> None:
-    """Write a plan atomically, with mode 0600.
+def save(
+    path: Path,
+    context: PlanContext,
+    rows: Iterable[Mapping[str, object]],
+    changes: PlanChanges | None = None,
+) -> None:
+    """Write a plan atomically, with mode 0600; see `render_lines`.
 
     Raises:
         GuardRefused: It was not saved. Nothing was deleted: a sweep with `--out` does not
             begin before its plan is saved.
     """
     try:
-        replace_file(path, render_lines(context, rows))
+        replace_file(path, render_lines(context, rows, changes))
     except OSError as error:
         raise GuardRefused(
             f"The plan {path} was not saved: {error.strerror}.",
