@@ -8,7 +8,7 @@ import fcntl
 import os
 import shutil
 import stat
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -38,7 +38,7 @@ from invite_sweeper.sweep.guards import MAX_CLOCK_SKEW_S
 from invite_sweeper.sweep.previous_runs import AcceptedPolicy, refuse_unreadable
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS
-from invite_sweeper.text import organization_label, plural_form, pluralize
+from invite_sweeper.text import describe_duration, organization_label, plural_form, pluralize
 
 __all__ = [
     "Check",
@@ -55,6 +55,7 @@ __all__ = [
     "failed",
     "list_checks",
     "lock_check",
+    "note",
     "ok",
     "organization_checks",
     "policy_checks",
@@ -69,10 +70,15 @@ class CheckState(StrEnum):
     """The result of a check."""
 
     OK = "ok"
+    NOTE = "note"
+    """Nothing is wrong, but a date comes that requires a change of the policy."""
     WARNING = "warning"
     """A sweep would run, but may not do everything that is expected."""
     FAILED = "failed"
     """A sweep would end with the check's exit code."""
+
+
+_MAX_NAMED_ORGANIZATIONS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +101,16 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All checks of one `doctor` run, in order."""
+    """All checks of one `doctor` run, in order.
+
+    Attributes:
+        organizations: Names of the policy's organizations by id; None where Atlas did not
+            return one.
+    """
 
     now: datetime
     checks: Sequence[Check]
+    organizations: Mapping[str, str | None]
 
     @property
     def exit_code(self) -> int:
@@ -109,10 +121,31 @@ class Diagnosis:
         warned = any(check.state is CheckState.WARNING for check in self.checks)
         return int(ExitCode.PARTIAL if warned else ExitCode.DONE)
 
+    @property
+    def verdict(self) -> str:
+        """Return what the checks mean for the next sweep, in one sentence."""
+        states = Counter(check.state for check in self.checks)
+        warnings, failures = states[CheckState.WARNING], states[CheckState.FAILED]
+        counts = [pluralize(warnings, "warning")] if warnings else []
+        counts += [f"{failures} failed"] if failures else []
+        labels = [organization_label(*each) for each in self.organizations.items()]
+        where = f" of {', '.join(labels)}" if labels else ""
+        if len(labels) > _MAX_NAMED_ORGANIZATIONS:
+            where = f" of {len(labels)} organizations"
+        code = ExitCode(self.exit_code)
+        end = f"a sweep{where} would run"
+        if failures:
+            end = f"a sweep{where} would end with exit code {code} ({code.label})"
+        elif warnings:
+            end += ", but may not delete everything that is stale"
+        return f"{', '.join(counts) or 'All checks passed'}: {end}."
+
     def to_json(self) -> dict[str, object]:
         """Return the object that `--output json` writes."""
         return {
             "now": self.now,
+            "verdict": self.verdict,
+            "organizations": [{"id": i, "name": name} for i, name in self.organizations.items()],
             "checks": [
                 {"check": c.name, "state": c.state, "message": c.message, "hint": c.hint or None}
                 for c in self.checks
@@ -124,6 +157,11 @@ class Diagnosis:
 def ok(name: str, message: str) -> Check:
     """Return a check that passed."""
     return Check(name, CheckState.OK, message)
+
+
+def note(name: str, message: str, hint: str = "") -> Check:
+    """Return a check that passed, with something to plan for."""
+    return Check(name, CheckState.NOTE, message, hint)
 
 
 def warning(name: str, message: str, hint: str = "") -> Check:
@@ -356,9 +394,10 @@ def clock_check(skew_s: float | None) -> Check:
     name, hint = "clock", "Synchronize this machine's clock with NTP."
     if skew_s is None:
         return warning(name, "Unknown: no response from Atlas had a Date header.")
-    description = (
-        f"This machine's clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'}"
-    )
+    if abs(skew_s) < 1:
+        return ok(name, "This machine's clock agrees with Atlas's.")
+    difference = describe_duration(timedelta(seconds=abs(skew_s)))
+    description = f"This machine's clock is {difference} {'ahead of' if skew_s > 0 else 'behind'}"
     if abs(skew_s) > MAX_CLOCK_SKEW_S:
         return failed(name, GuardRefused(f"{description} Atlas's.", hint=hint))
     if abs(skew_s) > _CLOCK_WARNING_S:
@@ -399,8 +438,12 @@ def _list_check(source: Source, counts: ListCounts) -> Check:
     if unreadable:
         where = _format_names([each.project_name or each.project_id for each in unreadable])
         if any(map(_is_missing_role, unreadable)):
-            hint = f"Grant the credentials the role {deleting} there, or exclude it."
-            return warning(name, f"The role is missing in {len(unreadable)}: {where}.", hint)
+            kind, instead = "project", "exclude the projects"
+            if source.is_organization_level:
+                kind, instead = "organization", f"remove {source} from sources"
+            message = f"The role is missing in {pluralize(len(unreadable), kind)}: {where}."
+            hint = f"Grant the credentials the role {deleting} there, or {instead}."
+            return warning(name, message, hint)
         return warning(name, f"{len(unreadable)} cannot be read: {where}. {unreadable[0].reason}")
     lists = pluralize(counts.lists_read[source], "list")
     description = f"{counts.pending[source]:,} pending in {lists}"
@@ -440,17 +483,23 @@ def sunset_checks(
     """Show until when Atlas serves each list; warn about those of the policy."""
     for source, day in sorted(sunsets.items()):
         days_left = (day - today).days
-        when = f"Atlas serves it until {day}, {days_left} days from now."
-        if source in sources and days_left <= SUNSET_WARNING_DAYS:
-            yield warning(f"sunset {source}", when, source.replacement_hint)
+        name = f"sunset {source}"
+        when = f"Atlas announced {day} as the last day of this list."
+        if days_left > 0:
+            when = f"Atlas stops serving this list on {day}, in {pluralize(days_left, 'day')}."
+        if source not in sources:
+            yield ok(name, f"{when} The policy does not use it.")
+        elif days_left <= SUNSET_WARNING_DAYS:
+            yield warning(name, when, source.replacement_hint)
         else:
-            yield ok(f"sunset {source}", when)
+            yield note(name, when, source.replacement_hint)
     without_sunset = [source for source in sources if source not in sunsets]
     if without_sunset:
         yield ok("sunset", f"Lists without a sunset date from Atlas: {', '.join(without_sunset)}.")
     else:
         first = min(day for source, day in sunsets.items() if source in sources)
-        yield ok("sunset", f"Every list of the policy has a sunset date; the first is {first}.")
+        message = f"Every list of the policy has a sunset date; the first is {first}."
+        yield note("sunset", message)
 
 
 def coverage_checks(

@@ -5,7 +5,7 @@ A failure of one list or one invitation is not an exception. It is a value
 """
 
 from enum import IntEnum, StrEnum
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Final, NamedTuple, Self
 
 from typing_extensions import override
 
@@ -149,6 +149,51 @@ class ExitCode(IntEnum):
         return self.status in {RunStatus.DONE, RunStatus.PARTLY_DONE}
 
 
+class Reason(StrEnum):
+    """Why a run did not do everything, as one word for alerts and other programs."""
+
+    MAX_DELETIONS = "max_deletions"
+    MAX_DELETIONS_PER_PROJECT = "max_deletions_per_project"
+    MAX_SHARE = "max_share"
+    MAX_UNREADABLE_PROJECTS = "max_unreadable_projects"
+    MAX_POPULATION_DROP = "max_population_drop"
+    CLOCK = "clock"
+    QUARANTINE = "quarantine"
+    PLAN = "plan"
+    APPROVAL = "approval"
+    EARLIER_RUNS = "earlier_runs"
+    """The audit log of earlier runs is missing, changed or unreadable."""
+    NO_VISIBLE_PROJECT = "no_visible_project"
+    NOT_CONFIRMED = "not_confirmed"
+    OTHER = "other"
+    """Another guard; no guard of a sweep."""
+
+    UNREADABLE_PROJECTS = "unreadable_projects"
+    RETIRED_SOURCE = "retired_source"
+    FAILED_DELETIONS = "failed_deletions"
+    UNKNOWN_DELETIONS = "unknown_deletions"
+    STILL_THERE = "still_there"
+    REMOVED_MEMBER = "removed_member"
+    CIRCUIT_BREAKER = "circuit_breaker"
+
+    CREDENTIALS = "credentials"
+    UNREACHABLE = "unreachable"
+    AUDIT_LOG = "audit_log"
+    INTERRUPTED = "interrupted"
+    LOCKED = "locked"
+    USAGE = "usage"
+    DEFECT = "defect"
+
+
+REFUSAL_REASONS: Final = (
+    *(Reason.MAX_DELETIONS, Reason.MAX_DELETIONS_PER_PROJECT, Reason.MAX_SHARE),
+    *(Reason.MAX_UNREADABLE_PROJECTS, Reason.MAX_POPULATION_DROP, Reason.CLOCK),
+    *(Reason.QUARANTINE, Reason.PLAN, Reason.APPROVAL, Reason.EARLIER_RUNS),
+    *(Reason.NO_VISIBLE_PROJECT, Reason.NOT_CONFIRMED, Reason.OTHER),
+)
+"""Why a guard refuses a sweep (exit code 3)."""
+
+
 class RunError(Exception):
     """An error that stops the run.
 
@@ -156,17 +201,25 @@ class RunError(Exception):
         message: What happened, in one sentence that makes sense without the others.
         consequence: The resulting state ("Nothing was deleted.").
         hint: What the operator can do; empty if nothing.
+        reasons: The same for programs; a plan can exceed several limits.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.DEFECT
+    default_reason: ClassVar[Reason] = Reason.DEFECT
 
     def __init__(
-        self, message: str, *, consequence: str = "Nothing was deleted.", hint: str = ""
+        self,
+        message: str,
+        *,
+        consequence: str = "Nothing was deleted.",
+        hint: str = "",
+        reasons: tuple[Reason, ...] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
         self.consequence = consequence
         self.hint = hint
+        self.reasons = reasons or (self.default_reason,)
 
     def to_json(self) -> dict[str, str]:
         """Return the three parts, as `--output json` writes them."""
@@ -181,6 +234,7 @@ class UsageError(RunError):
     """Wrong usage: options, environment, missing or ambiguous credentials."""
 
     exit_code = ExitCode.USAGE
+    default_reason = Reason.USAGE
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message, consequence="Atlas was not called.", hint=hint)
@@ -230,22 +284,27 @@ class GuardRefused(RunError):
     """A guard refused the run. Nothing was deleted."""
 
     exit_code = ExitCode.REFUSED
+    default_reason = Reason.OTHER
 
 
 class Cancelled(GuardRefused):
     """The operator answered the confirmation question with anything but yes."""
+
+    default_reason = Reason.NOT_CONFIRMED
 
 
 class CredentialsRefused(RunError):
     """Atlas refused the credentials, or this IP address."""
 
     exit_code = ExitCode.CREDENTIALS
+    default_reason = Reason.CREDENTIALS
 
 
 class AtlasUnavailable(RunError):
     """Atlas is not reachable, returns unexpected responses, or no longer serves the version."""
 
     exit_code = ExitCode.UNREACHABLE
+    default_reason = Reason.UNREACHABLE
 
 
 class ApiVersionRetired(AtlasUnavailable):
@@ -256,15 +315,18 @@ class AuditLogError(RunError):
     """The audit log cannot be written. No deletion is sent after that."""
 
     exit_code = ExitCode.AUDIT
+    default_reason = Reason.AUDIT_LOG
 
 
 class Interrupted(RunError):
     """A signal or the deadline stopped the run."""
 
     exit_code = ExitCode.INTERRUPTED
+    default_reason = Reason.INTERRUPTED
 
 
 class LockHeld(RunError):
     """Another run holds the lock of the audit log."""
 
     exit_code = ExitCode.LOCKED
+    default_reason = Reason.LOCKED

@@ -241,6 +241,18 @@ class ProjectGone:
     source: Source = Source.INVITES
 
 
+class DeletionEstimate(NamedTuple):
+    """How long deletions will take.
+
+    Attributes:
+        expected_s: With the response time that the run has measured; at least `limit_s`.
+        limit_s: By Atlas's rate limits alone: they cannot take less.
+    """
+
+    expected_s: float = 0.0
+    limit_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Population:
     """Projects and invitations that a run found, or that earlier runs left.

@@ -39,7 +39,7 @@ class Done:
         """Whether a run began; otherwise stdout has only the error, and only as JSON."""
         if not self.out:
             return False
-        if self.summary.keys() == {"exit_code", "error"}:
+        if self.summary.keys() == {"exit_code", "reasons", "error"}:
             assert self.summary["exit_code"] == self.code
             assert self.summary["error"]["message"]
             return False

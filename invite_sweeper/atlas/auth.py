@@ -19,7 +19,13 @@ import orjson
 
 from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Secret, ServiceAccount
 from invite_sweeper.atlas.http import HttpSession
-from invite_sweeper.atlas.responses import Response, ResponseOrFailure, describe, way_hint
+from invite_sweeper.atlas.responses import (
+    Response,
+    ResponseOrFailure,
+    describe,
+    parse_error,
+    way_hint,
+)
 from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
 from invite_sweeper.atlas.server_info import ServerInfo
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
@@ -178,6 +184,11 @@ _OK: Final = 200
 _REVOKE_TIMEOUT_S: Final = 2.0
 _REVOKE_ON_CANCEL_S: Final = 1.0
 _REJECTED_STATUSES: Final = frozenset({400, 401, 403})
+_TOO_MANY_TOKENS_HINT: Final = (
+    "The service account may have 100 active tokens, the most that Atlas allows. They expire "
+    "after an hour: run the command again later, or use another service account."
+)
+"""Source: https://www.mongodb.com/docs/manual/reference/limits (read 2026-08)."""
 _HINT: Final = "Check the client ID and secret of the service account, and that it still exists."
 
 
@@ -319,8 +330,10 @@ class ServiceAccountAuthenticator:
 
     def _token_from(self, result: ResponseOrFailure) -> _Token:
         if isinstance(result, Response) and result.status in _REJECTED_STATUSES:
+            limit_reached = parse_error(result).code == "access_denied"
             raise CredentialsRefused(
-                f"Atlas refused an access token: {describe(result)}.", hint=_HINT
+                f"Could not get an access token: {describe(result)}.",
+                hint=_TOO_MANY_TOKENS_HINT if limit_reached else _HINT,
             )
         if not isinstance(result, Response) or result.status != _OK:
             raise AtlasUnavailable(

@@ -39,7 +39,7 @@ from invite_sweeper.atlas.server_info import ServerInfo
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import ListRef, Source
+from invite_sweeper.models import DeletionEstimate, ListRef, Source
 from invite_sweeper.policy import Execution
 from invite_sweeper.resolver import DaemonResolver
 
@@ -62,13 +62,19 @@ class RateLimitedAtlasClient:
     """
 
     def __init__(
-        self, transport: Transport, actor: str, counters: RequestCounters, server: ServerInfo
+        self,
+        transport: Transport,
+        actor: str,
+        counters: RequestCounters,
+        server: ServerInfo,
+        concurrency: int,
     ) -> None:
         self.reader = AtlasReader(transport, actor)
         self.limiter = transport.limiter
         self.counters = counters
         self._transport = transport
         self._server = server
+        self._concurrency = concurrency
 
     def deleter(self, sources: Iterable[Source]) -> AtlasDeleter:
         """Return a deleter for these lists only. A dry run never calls this."""
@@ -143,9 +149,13 @@ class RateLimitedAtlasClient:
                 async with asyncio.timeout(_LIMITS_TIMEOUT_S):
                     await self._fetch_limit(key)
 
-    def estimate_s(self, deletions: Mapping[ListRef, int]) -> float:
-        """Return the seconds that these deletions take under the rate limits."""
-        return self.limiter.estimate_s(_tokens_needed(deletions))
+    def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
+        """Return how long these deletions will take, by rate limits and measured responses."""
+        tokens = _tokens_needed(deletions)
+        limit_s = self.limiter.estimate_s(tokens)
+        counters = self.counters
+        mean_s = counters.response_s / counters.responses if counters.responses else 0.0
+        return DeletionEstimate(max(limit_s, tokens.total() * mean_s / self._concurrency), limit_s)
 
     async def _fetch_limit(self, key: BucketKey) -> None:
         is_project = key.endpoint_set.endswith("_group")
@@ -224,7 +234,8 @@ async def connect(
             log=log,
         )
         try:
-            yield RateLimitedAtlasClient(transport, credentials.actor, counters, server)
+            actor = credentials.actor
+            yield RateLimitedAtlasClient(transport, actor, counters, server, concurrency)
         finally:
             await authenticator.close()
 

@@ -174,11 +174,14 @@ class RequestCounters:
         requests: Requests sent, including retries and those that a digest challenge repeats.
         retries: Attempts after the first of each request.
         rate_limited: Responses with status 429.
+        responses: Complete responses of Atlas, in `response_s` seconds together.
     """
 
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0
+    responses: int = 0
+    response_s: float = 0.0
 
 
 class ConnectionSlot:

@@ -286,7 +286,7 @@ class AtlasReader:
         for number in range(1, PAGES_CAP + 1):
             result = await self._transport.send(_list_request(api, project, number))
             if not (isinstance(result, Response) and isinstance(result.value, ListPage)):
-                return _with_rows(list_error(list_ref, result), rows)
+                return _with_rows(list_error(list_ref, result, api.roles[0]), rows)
             before = len(found)
             rows += result.value.invitations.rows
             for row in result.value.invitations:

@@ -270,6 +270,10 @@ ACCESS_LIST_HINT: Final = (
     "Add the IP address of this machine to the access list of the API key or service account."
 )
 _NETWORK_HINT: Final = "Check the base URL, the proxy, and whether this network can reach Atlas."
+_ROLE_HINT: Final = (
+    "Grant the credentials a role in the organization and in its projects; "
+    "`invite-sweeper help credentials` lists the role that each source requires."
+)
 _KEY_HINT: Final = "Check the credentials and their expiry date."
 _VERSION_HINT: Final = "Upgrade invite-sweeper: Atlas no longer serves this API version."
 
@@ -289,6 +293,30 @@ def is_unauthenticated(result: ResponseOrFailure) -> bool:
     )
 
 
+def lacks_permission(result: ResponseOrFailure) -> bool:
+    """Return whether Atlas accepted the credentials, and refused this request.
+
+    Source:
+        https://www.mongodb.com/docs/atlas/reference/api-errors and the recordings (read 2026-08):
+        a missing role is 401 with a code such as `USER_UNAUTHORIZED`; 403 is `ACCESS_FORBIDDEN`,
+        or about the access list.
+    """
+    if not isinstance(result, Response) or not looks_like_atlas(result):
+        return False
+    return is_permission_error(result.status, parse_error(result).code)
+
+
+def is_permission_error(status: object, code: str | None) -> bool:
+    """Return whether a status and an error code mean `lacks_permission`."""
+    if status == 401:  # noqa: PLR2004
+        return code not in UNAUTHENTICATED_CODES
+    return status == 403 and not (code or "").endswith(_ACCESS_LIST_CODES)  # noqa: PLR2004
+
+
+def _is_about_access_list(response: Response) -> bool:
+    return (parse_error(response).code or "").endswith(_ACCESS_LIST_CODES)
+
+
 def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> RunError | None:
     """Return the error that stops the run; None if the result concerns only this request.
 
@@ -306,7 +334,7 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
     match result.status:
         case 402:
             return AtlasUnavailable("The Atlas account is suspended (402).")
-        case 403 if (parse_error(result).code or "").endswith(_ACCESS_LIST_CODES):
+        case 403 if _is_about_access_list(result):
             message = f"{_describe_status(result)}: credentials refused from this IP address."
             return CredentialsRefused(message, hint=ACCESS_LIST_HINT)
         case (406 | 410) as status:
@@ -333,7 +361,9 @@ def first_request_error(result: ResponseOrFailure) -> RunError:
     if fatal_error := fatal_error_for(result) or credentials_error(result):
         return fatal_error
     if isinstance(result, Response) and result.status in {401, 403}:
-        hint = ACCESS_LIST_HINT if result.status == 403 else _KEY_HINT  # noqa: PLR2004
+        hint = _ROLE_HINT if lacks_permission(result) else way_hint(result) or _KEY_HINT
+        if result.status == 403 and parse_error(result).code is None:  # noqa: PLR2004 - unclear which
+            hint = f"{hint} {ACCESS_LIST_HINT}"
         message = f"The list of projects could not be read: {_describe_status(result)}."
         return CredentialsRefused(message, hint=hint)
     return listing_incomplete_error(result)
@@ -428,8 +458,13 @@ def _status_and_code(response: Response) -> str:
 _STATUS_GONE: Final = 410
 
 
-def list_error(list_ref: ListRef, result: ResponseOrFailure) -> ListUnreadable | ProjectGone:
+def list_error(
+    list_ref: ListRef, result: ResponseOrFailure, role: str
+) -> ListUnreadable | ProjectGone:
     """Return why a list was not read; a retired list is a SourceRetired.
+
+    Args:
+        role: The role that the list requires; named if Atlas refused the request.
 
     Raises:
         RunError: The result stops the run (`fatal_error_for`).
@@ -447,7 +482,8 @@ def list_error(list_ref: ListRef, result: ResponseOrFailure) -> ListUnreadable |
         project, source = list_ref
         return ProjectGone(project.id, project.name, project.org_id, source)
     code = parse_error(result).code if isinstance(result, Response) else None
-    return unreadable_list(list_ref, f"{describe(result)}.", status, code)
+    required = f"; the list requires the role {role}" if lacks_permission(result) else ""
+    return unreadable_list(list_ref, f"{describe(result)}{required}.", status, code)
 
 
 def unreadable_list(

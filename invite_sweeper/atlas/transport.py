@@ -231,7 +231,11 @@ class Transport:
             if slot.send_count > 1:
                 self._unspaced += slot.send_count - 1
         self._update_limiter(request.key, result, sent_s)
-        return self._parse(request, result) if isinstance(result, Response) else result
+        if not isinstance(result, Response):
+            return result
+        self._http.counters.responses += 1
+        self._http.counters.response_s += self._retry_policy.monotonic() - sent_s
+        return self._parse(request, result)
 
     async def _wait_for_spacing(self) -> None:
         """Wait for `max_requests_per_second`, outside of the request's timeout.

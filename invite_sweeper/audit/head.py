@@ -20,7 +20,7 @@ from invite_sweeper.audit.ordering import FileEnds, order_files, start_of_chain
 from invite_sweeper.audit.paths import LogPath, RotatedName
 from invite_sweeper.audit.reader import LineHeader, open_log, parse_record
 from invite_sweeper.audit.record import CHECKSUMMED_EVENT, GENESIS_HASH, HashChain, line_hash
-from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
+from invite_sweeper.errors import AuditLogError, GuardRefused, Reason, UsageError
 from invite_sweeper.files import replace_file
 
 _VERSION = 1
@@ -100,6 +100,7 @@ def read_head(path: Path) -> Head | None:
             f"The head of the audit log, {path}, cannot be read: {reason}.",
             hint="Restore it from a backup. If the log's newest file is in its place, the head "
             "can be deleted.",
+            reasons=(Reason.EARLIER_RUNS,),
         ) from None
     return head
 
@@ -194,6 +195,7 @@ def _end_after_head(
     raise GuardRefused(
         f"Run {head.run_id} was interrupted, and its audit log {head.file} is missing.",
         hint=f"Move the file back, compressed or not, and run again. {_NEW_LOG_HINT}",
+        reasons=(Reason.EARLIER_RUNS,),
     )
 
 
@@ -217,6 +219,7 @@ def _end_of_file(head: Head, path: Path) -> ChainEnd:
             f"The audit log {path} {what} what was written: lines were cut off or changed.",
             hint="Check it with `audit verify`, and restore it from a backup. "
             f"To go on without it, move it away. {_NEW_LOG_HINT}",
+            reasons=(Reason.EARLIER_RUNS,),
         )
     if not last:
         return head.end
@@ -266,6 +269,7 @@ def _check_newest_present(files: Sequence[FileEnds]) -> None:
             f"The newest file of the audit log is missing: {files[-1].path} is the newest one "
             "here, and no head file shows where the log ended.",
             hint=f"Move the missing file back and run again. {_NEW_LOG_HINT}",
+            reasons=(Reason.EARLIER_RUNS,),
         )
 
 
@@ -273,6 +277,7 @@ def _not_newest(path: Path, newest: str) -> GuardRefused:
     return GuardRefused(
         f"The audit log {path} does not end with the lines that were written last.",
         hint=f"They are in {newest}: move it back, and this file away. {_NEW_LOG_HINT}",
+        reasons=(Reason.EARLIER_RUNS,),
     )
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from invite_sweeper.audit.reader import read_records
 from invite_sweeper.audit.record import Record, invitation_from_record
-from invite_sweeper.errors import ExitCode, GuardRefused
+from invite_sweeper.errors import ExitCode, GuardRefused, Reason
 from invite_sweeper.models import Invitation, Outcome, Population
 
 _ID = re.compile(r"[0-9a-f]{24}")
@@ -248,6 +248,7 @@ def _open_intent(record: Record, runs_by_id: Mapping[object, RunRecord]) -> Open
         raise GuardRefused(
             f"An intent of run {record.get('run_id')} cannot be read: {error}.",
             hint="Check the audit log with `audit verify`.",
+            reasons=(Reason.EARLIER_RUNS,),
         ) from error
     run_id = record.get("run_id")
     run = runs_by_id.get(run_id, RunRecord(str(run_id)))

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from invite_sweeper.audit.record import Record, format_timestamp
 from invite_sweeper.audit.storage import could_be_first_line, is_record
-from invite_sweeper.errors import GuardRefused, RunError, UsageError
+from invite_sweeper.errors import GuardRefused, Reason, RunError, UsageError
 
 READ_BLOCK_BYTES = 1 << 18
 _UNSUPPORTED_COMPRESSIONS = frozenset({".bz2", ".xz", ".lzma", ".zst", ".lz4", ".Z", ".zip"})
@@ -123,6 +123,7 @@ def _unreadable_error(path: Path, error: OSError | EOFError | zlib.error) -> Run
     return GuardRefused(
         f"The audit log {path} cannot be read: {reason}.",
         hint="Restore the file from a copy: it is damaged.",
+        reasons=(Reason.EARLIER_RUNS,),
     )
 
 
@@ -132,6 +133,7 @@ def raise_damaged(position: LinePosition) -> NoReturn:
         f"The audit log is damaged at {position}. Earlier runs cannot be read from it.",
         hint="Check it with `audit verify`. Runs go on without the file if it is moved away, but "
         "then without its interrupted deletions, used plans and bounced invitations.",
+        reasons=(Reason.EARLIER_RUNS,),
     )
 
 
@@ -148,6 +150,7 @@ def require_audit_log(path: Path) -> None:
         raise GuardRefused(
             f"{LinePosition(path, 1)} is not a line of an audit log.",
             hint="Name an audit log. Check a damaged one with `audit verify`.",
+            reasons=(Reason.EARLIER_RUNS,),
         )
 
 

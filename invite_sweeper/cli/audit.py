@@ -180,6 +180,10 @@ class ShowOutput(StrEnum):
     CSV = "csv"
 
 
+_EVENTS: Final = (
+    *("run_started", "source_retired", "project_unreadable", "planned", "intent", "outcome"),
+    *("run_finished", "checkpoint"),
+)
 _OUTCOMES: Final = tuple(dict.fromkeys(each.value for each in (*Outcome, *RestoreOutcome)))
 
 
@@ -231,6 +235,10 @@ def show(
     if outcome is not None and outcome not in _OUTCOMES:
         raise UsageError(
             f"--outcome {outcome!r} is not an outcome.", hint=f"Use one of {', '.join(_OUTCOMES)}."
+        )
+    if event is not None and event not in _EVENTS:
+        raise UsageError(
+            f"--event {event!r} is not an event.", hint=f"Use one of {', '.join(_EVENTS)}."
         )
     line_filter = LineFilter(
         run=run,

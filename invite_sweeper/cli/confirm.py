@@ -13,7 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.errors import GuardRefused
+from invite_sweeper.errors import GuardRefused, Reason
 from invite_sweeper.policy import Limits
 from invite_sweeper.report import formatting
 from invite_sweeper.report.run_view import InvitationRow, RunView
@@ -111,6 +111,7 @@ def _terminal_stream(consequence: str) -> Iterator[TextIO]:
             "Cannot ask for confirmation: stderr is not a terminal.",
             consequence=consequence,
             hint="Do not redirect stderr, or use --yes.",
+            reasons=(Reason.NOT_CONFIRMED,),
         ) from None
     with stream:
         yield stream

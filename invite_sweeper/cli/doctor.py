@@ -5,12 +5,13 @@ import shlex
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 
 import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 from yarl import URL
 
@@ -65,6 +66,7 @@ from invite_sweeper.doctor import (
 from invite_sweeper.errors import ExitCode, RunError, UsageError
 from invite_sweeper.models import Project, Source
 from invite_sweeper.policy import Execution, Policy, loader
+from invite_sweeper.report.tables import RightTrimmed
 from invite_sweeper.sweep.discovery import count_lists, discover_projects
 from invite_sweeper.sweep.previous_runs import PreviousRuns
 from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope
@@ -111,17 +113,19 @@ def doctor(
 _DEFAULT_SOURCES = (Source.INVITES,)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AtlasChecks:
     """The checks that call Atlas, with GET requests only.
 
     Attributes:
         policy: None if it is invalid; then only checks that do not need it run.
+        names: Of the organizations that the credentials can see, by id; set by `run`.
     """
 
     connection: RateLimitedAtlasClient
     policy: Policy | None
     now: datetime
+    names: Mapping[str, str] = field(default_factory=dict)
 
     async def run(self) -> AsyncIterator[Check]:
         """Yield each check; an error is the last one."""
@@ -139,7 +143,7 @@ class AtlasChecks:
 
     async def _visible_organizations(self) -> Check:
         projects = [each async for each in self.connection.reader.projects()]
-        names = await self.connection.organization_names()
+        self.names = names = await self.connection.organization_names()
         ids = sorted({each.org_id for each in projects if isinstance(each, Project)})
         organizations = [organization_label(each, names.get(each)) for each in ids]
         return ok(
@@ -152,7 +156,7 @@ class AtlasChecks:
         project_filter = ReportingProjectFilter(policy)
         scope = await discover_projects(self.connection.reader, project_filter)
         yield ok("access list", "Atlas accepts the credentials from this IP address.")
-        names = await self.connection.organization_names()
+        self.names = names = await self.connection.organization_names()
         others = project_filter.other_organizations
         for found in organization_checks(policy, scope, others, names):
             yield found
@@ -200,7 +204,8 @@ def run_checks(options: RunOptions, environment: Mapping[str, str] = os.environ)
 
     async def run() -> int:
         doctor = _Doctor(options, environment)
-        results.append(Diagnosis(doctor.now, [check async for check in doctor.run()]))
+        checks = [check async for check in doctor.run()]
+        results.append(Diagnosis(doctor.now, checks, doctor.organizations()))
         return 0
 
     run_async(run())
@@ -222,6 +227,13 @@ class _Doctor:
         self._base_url: URL | None = None
         self._parts: list[tuple[str, Policy | None, Credentials]] = []
         self._log_path: LogPath | None = None
+        self._names: dict[str, str] = {}
+
+    def organizations(self) -> Mapping[str, str | None]:
+        """Return the names of the policy's organizations by id; call it after `run`."""
+        policies = [self._policy] if self._policy is not None else []
+        ids = [each.id for policy in policies for each in policy.organizations]
+        return {org_id: self._names.get(org_id) for org_id in ids}
 
     async def run(self) -> AsyncIterator[Check]:
         """Yield each check."""
@@ -308,9 +320,20 @@ class _Doctor:
                 log=self._log,
             ) as connection:
                 atlas_checks = AtlasChecks(connection, part, self.now)
-                return [_with_credentials_name(name, found) async for found in atlas_checks.run()]
+                checks = [_with_credentials_name(name, each) async for each in atlas_checks.run()]
+                self._names |= atlas_checks.names
+                return [self._with_organizations(each, part) for each in checks]
         except UsageError as error:
             return [_with_credentials_name(name, failed("proxy", error))]
+
+    def _with_organizations(self, check: Check, part: Policy | None) -> Check:
+        """Return a check that found something with the organizations of its credentials."""
+        found = check.state in {CheckState.WARNING, CheckState.FAILED}
+        if not found or part is None or len(self._parts) == 1:
+            return check
+        ids = (each.id for each in part.organizations)
+        labels = ", ".join(organization_label(each, self._names.get(each)) for each in ids)
+        return replace(check, message=f"In organization {labels}: {check.message}")
 
     def _check_quarantine(self) -> Iterator[Check]:
         if self._policy is None or self._log_path is None:
@@ -327,18 +350,35 @@ def _with_credentials_name(name: str, check: Check) -> Check:
     return replace(check, name=f"{check.name} ({name})") if name else check
 
 
-_STYLES = {CheckState.OK: "green", CheckState.WARNING: "yellow", CheckState.FAILED: "bold red"}
-_WIDTH = len(CheckState.WARNING)
+_STYLES = {
+    CheckState.OK: "green",
+    CheckState.NOTE: "cyan",
+    CheckState.WARNING: "yellow",
+    CheckState.FAILED: "bold red",
+}
+_WIDTH = max(map(len, CheckState))
 
 
 def show(console: Console, diagnosis: Diagnosis) -> None:
-    """Write one line per check with its hint below; control characters are escaped."""
+    """Write each check with its hint below, and the verdict; control characters are escaped.
+
+    A terminal gets lines that are wrapped at words; elsewhere each check is one line.
+    """
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for check in diagnosis.checks:
-        line = Text.assemble(
-            (f"{check.state:<{_WIDTH}}", _STYLES[check.state]),
-            (f"  {check.name}: ", "bold"),
-            escape_unprintable(check.message),
-        )
-        console.print(line, soft_wrap=True)
-        if check.hint:
-            console.print(Text(f"{'':<{_WIDTH}}  {escape_unprintable(check.hint)}"), soft_wrap=True)
+        name, message = f"{check.name}: ", escape_unprintable(check.message)
+        state = Text(f"{check.state:<{_WIDTH}}", _STYLES[check.state])
+        lines = [Text.assemble((name, "bold"), message)]
+        lines += [Text(escape_unprintable(check.hint))] if check.hint else []
+        for number, line in enumerate(lines):
+            first = state if number == 0 else Text(" " * _WIDTH)
+            table.add_row(first, line)
+            if not console.is_terminal:
+                console.print(Text("  ").join((first, line)), soft_wrap=True)
+    if console.is_terminal:
+        console.print(RightTrimmed(table))
+    console.print(
+        Text(escape_unprintable(diagnosis.verdict), "bold"), soft_wrap=not console.is_terminal
+    )

@@ -11,7 +11,7 @@ import typer
 from rich.markdown import Markdown
 
 from invite_sweeper.cli.console import stdout_console
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.errors import REFUSAL_REASONS, ExitCode
 from invite_sweeper.policy import json_schema
 
 app = typer.Typer(rich_markup_mode=None)
@@ -106,7 +106,12 @@ def _nested(
             yield cast("Mapping[str, object]", definitions[reference.rpartition("/")[2]])
 
 
+def _refusal_reasons() -> str:
+    return f"{', '.join(f'`{reason}`' for reason in REFUSAL_REASONS)}.\n"
+
+
 _TABLES: Mapping[str, Callable[[], str]] = {
     "exit codes": _exit_code_table,
     "policy keys": _policy_keys,
+    "refusal reasons": _refusal_reasons,
 }

@@ -16,7 +16,7 @@ from invite_sweeper.atlas import parse_base_url, read_credentials
 from invite_sweeper.atlas.client import connect_for_run
 from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, DEFAULT_POLICY, BaseUrl
-from invite_sweeper.errors import GuardRefused, RunError, UsageError
+from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.models import SOURCES_OF_USERS, Source
 from invite_sweeper.policy import Execution, parse_policy
 from invite_sweeper.policy.loader import parse_duration_option
@@ -137,7 +137,7 @@ def init(
         parse_policy(text.encode(), str(path))
         _write_new(path, text)
     except typer.Abort:
-        raise GuardRefused("Cancelled.", consequence="No file was written.") from None
+        raise Cancelled("Cancelled.", consequence="No file was written.") from None
     except RunError as error:
         error.consequence = "No file was written."
         raise

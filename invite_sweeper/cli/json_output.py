@@ -25,5 +25,6 @@ def errors_as_json(output: Output) -> Iterator[None]:
         yield
     except RunError as error:
         if output is Output.JSON:
-            write_json({"exit_code": int(error.exit_code), "error": error.to_json()})
+            result = {"exit_code": int(error.exit_code), "reasons": error.reasons}
+            write_json({**result, "error": error.to_json()})
         raise

@@ -25,7 +25,7 @@ from invite_sweeper.cli.options import (
     offline,
 )
 from invite_sweeper.cli.sweep import sweep
-from invite_sweeper.errors import GuardRefused, RunError, UsageError
+from invite_sweeper.errors import Cancelled, GuardRefused, RunError, UsageError
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.report.saved_plan import PlanStatus, PlanUse, show_saved_plan, status_to_json
@@ -186,7 +186,7 @@ async def _confirm(status: PlanStatus, *, verbose: bool) -> None:
     if stop.reason is not None:
         raise stop.as_error(consequence=approval.NOT_APPROVED)
     if not agreed:
-        raise GuardRefused("Cancelled at the confirmation prompt.")
+        raise Cancelled("Cancelled.", consequence="The plan was not approved.")
 
 
 def _present(console: Console, status: PlanStatus, *, verbose: bool) -> None:

@@ -29,6 +29,7 @@ from invite_sweeper.report.formatting import (
     describe_status,
 )
 from invite_sweeper.report.metrics import push, write_textfile
+from invite_sweeper.report.notice import hints, select_users
 from invite_sweeper.report.progress import BarProgressView, LogProgressView
 from invite_sweeper.report.run_view import KeptInvitations, RunView, load_planned, load_run_view
 from invite_sweeper.report.tables import show, show_plan
@@ -130,6 +131,8 @@ def failure_messages(options: RunOptions, report: CommandReport) -> Iterator[str
     for each in report.runs:
         if _failure_count(each.summary):
             yield from _run_failures(report, each.summary)
+    if not report.errors:  # each is shown with its hint
+        yield from (f"What to do: {hint}" for hint in hints(summary))
 
 
 def _failure_count(summary: RunSummary) -> int:
@@ -266,6 +269,19 @@ def _print_lines(lines: Iterable[str]) -> None:
         stdout_console().print(Text(escape_unprintable(line)), soft_wrap=True)
 
 
+def users_to_name(
+    notifications: tuple[Notification, ...], report: CommandReport
+) -> Sequence[Mapping[str, object]]:
+    """Return the planned invitations for channels with `details`; empty if none has it."""
+    if not any(each.details for each in notifications):
+        return ()
+    try:
+        invitations, _ = load_planned(report.log_file, report.run_ids, start=report.log_offset)
+    except OSError:
+        return ()
+    return select_users(invitations)
+
+
 def write_checkpoint(path: Path | None, note: str | None) -> tuple[str, ...]:
     """Write the checkpoint of the last run to a file of its own; return error messages."""
     if path is None:
@@ -293,6 +309,7 @@ async def notify_end(
     environment: Mapping[str, str],
     summary: RunSummary,
     *,
+    users: Sequence[Mapping[str, object]] = (),
     metrics_file: Path | None,
     pushgateway: str | None,
     limit_s: float,
@@ -300,10 +317,11 @@ async def notify_end(
     """Write metrics and send the notifications of an ended run; return failures, never raise.
 
     Args:
+        users: The planned invitations to name in channels with `details`.
         limit_s: For all messages, which are sent at the same time.
     """
     summary = replace(summary, finished_at=datetime.now(UTC))
-    sending = [send_end(notifications, environment, summary, limit_s=limit_s)]
+    sending = [send_end(notifications, environment, summary, users=users, limit_s=limit_s)]
     if pushgateway is not None:
         sending.append(push(pushgateway, summary, limit_s=limit_s))
     messages = [message for found in await asyncio.gather(*sending) for message in found]

@@ -16,7 +16,7 @@ from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.population import PopulationSettings, population_run
 from invite_sweeper.cli.results import plan_presenter
-from invite_sweeper.errors import GuardRefused
+from invite_sweeper.errors import GuardRefused, Reason
 from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.report.population import PopulationFile
@@ -239,6 +239,7 @@ class CommandSetup:
             raise GuardRefused(
                 f"The plan {path} has already been applied.",
                 hint="Create a new one with: invite-sweeper plan --out FILE",
+                reasons=(Reason.PLAN,),
             )
         return saved
 

@@ -5,7 +5,7 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ from invite_sweeper.cli.population import population_settings
 from invite_sweeper.cli.results import CommandReport
 from invite_sweeper.cli.run_setup import CommandContext, CommandSetup, RunPart
 from invite_sweeper.cli.streams import audit_copy_stream
-from invite_sweeper.errors import Interrupted, UsageError
+from invite_sweeper.errors import Cancelled, Interrupted, LockHeld, RunError, UsageError
 from invite_sweeper.files import check_distinct_files, check_replaceable, check_writable
 from invite_sweeper.keys import read_signing_key
 from invite_sweeper.last_resort import LastResort
@@ -53,6 +53,7 @@ from invite_sweeper.sweep.summary import (
     RunCounts,
     RunSummary,
     merge_summaries,
+    with_end,
 )
 
 
@@ -187,38 +188,54 @@ class _SweepSession:
         Raises:
             RunError: No run could start.
         """
-        with (
-            self._last_resort,
-            RunLock(self._log_path.lock_path, now=self._now, command=shlex.join(sys.argv)),
-            handle_signals(self._stop, self._log, self._last_resort),
-        ):
-            if self._options.out is not None:
-                check_writable(self._options.out, "The plan")
-            if self._options.checkpoint_file is not None:
-                check_writable(self._options.checkpoint_file, "The checkpoint")
-            limit_s = min(NOTIFICATION_LIMIT_S, self._last_resort.left_s)
-            start = results.notify_start(self._policy.notify, self._environment, limit_s)
-            with suppress(Interrupted):  # the run records the stop
-                self._warn(await self._stop.run_unless_stopped(start))
-            for remark in self._policy.warnings(self._now.date()):
-                self._log.info(remark)
+        with self._last_resort:
+            try:
+                with (
+                    RunLock(self._log_path.lock_path, now=self._now, command=shlex.join(sys.argv)),
+                    handle_signals(self._stop, self._log, self._last_resort),
+                ):
+                    return await self._run_locked()
+            except LockHeld as error:
+                # The run that holds the lock writes the metrics.
+                await self._notify_end(self._not_started(error), metrics=False)
+                raise
+
+    async def _run_locked(self) -> int:
+        if self._options.out is not None:
+            check_writable(self._options.out, "The plan")
+        if self._options.checkpoint_file is not None:
+            check_writable(self._options.checkpoint_file, "The checkpoint")
+        limit_s = min(NOTIFICATION_LIMIT_S, self._last_resort.left_s)
+        start = results.notify_start(self._policy.notify, self._environment, limit_s)
+        with suppress(Interrupted):  # the run records the stop
+            self._warn(await self._stop.run_unless_stopped(start))
+        for remark in self._policy.warnings(self._now.date()):
+            self._log.info(remark)
+        try:
             report = await self._run_group()
-            self._last_resort.result_known(report.summary.exit_code)
-            note = report.summary.checkpoint
-            self._warn(results.write_checkpoint(self._options.checkpoint_file, note))
-            self._warn(tuple(results.failure_messages(self._options, report)))
-            results.report_command(self._options, report)
-            if report.summary.policy_change is not None:
-                results.report_policy_change(self._options, report.summary.policy_change)
-            if self._options.out is not None and report.plan_saved:
-                results.report_saved_plan(self._options, self._options.out, self._log)
-            self._log.info(
-                "finished",
-                exit_code=report.summary.exit_code,
-                audit_log=str(report.log_file),
-                last_hash=report.summary.audit_last_hash,
-            )
-            await self._notify_end(report.summary)
+        except RunError as error:
+            await self._notify_end(self._not_started(error))
+            raise
+        self._last_resort.result_known(report.summary.exit_code)
+        note = report.summary.checkpoint
+        self._warn(results.write_checkpoint(self._options.checkpoint_file, note))
+        self._warn(tuple(results.failure_messages(self._options, report)))
+        results.report_command(self._options, report)
+        if report.summary.policy_change is not None:
+            results.report_policy_change(self._options, report.summary.policy_change)
+        if self._options.out is not None and report.plan_saved:
+            results.report_saved_plan(self._options, self._options.out, self._log)
+        cancelled = any(isinstance(each, Cancelled) for each in report.errors)
+        log = self._log.debug if cancelled else self._log.info
+        log(
+            "finished",
+            exit_code=report.summary.exit_code,
+            audit_log=str(report.log_file),
+            last_hash=report.summary.audit_last_hash,
+        )
+        await self._notify_end(
+            report.summary, users=results.users_to_name(self._policy.notify, report)
+        )
         return report.summary.exit_code
 
     async def _run_group(self) -> CommandReport:
@@ -307,7 +324,7 @@ class _SweepSession:
             log=self._log,
         ) as connection:
             log = audit.for_run(part.run_id)
-            counts = self._counts(part, connection, audit, setup.mode)
+            counts = self._counts(part, connection, audit)
             yield Run(config, connection, log, counts, stop=self._stop, view=view)
             if connection.limiter.no_limit_headers and counts.projects_seen:
                 view.remark("Atlas returned no rate limits; the documented ones were used.")
@@ -328,19 +345,9 @@ class _SweepSession:
         return audit
 
     def _counts(
-        self, part: RunPart, connection: RateLimitedAtlasClient, audit: AuditLog, mode: str
+        self, part: RunPart, connection: RateLimitedAtlasClient, audit: AuditLog
     ) -> RunCounts:
-        start = RunSummary(
-            run_id=part.run_id,
-            mode=mode,
-            now=self._now.isoformat().replace("+00:00", "Z"),
-            audit_log=str(audit.path),
-            organizations=tuple(
-                OrganizationSummary(each.id, None, part.run_id)
-                for each in part.policy.organizations
-            ),
-            shard=str(self._shard) if self._shard is not None else None,
-        )
+        start = self._summary(part.policy, part.run_id, audit.path)
         return RunCounts(
             start,
             self._now,
@@ -364,14 +371,39 @@ class _SweepSession:
             )
         return parts
 
-    async def _notify_end(self, summary: RunSummary) -> None:
+    def _not_started(self, error: RunError) -> RunSummary:
+        """Return the summary of a command without a run."""
+        path = self._log_path.path_of_run(now=self._now, run_id="")
+        return with_end(self._summary(self._policy, "", path), error)
+
+    def _summary(self, policy: Policy, run_id: str, path: Path) -> RunSummary:
+        """Return the summary of a run that begins."""
+        return RunSummary(
+            run_id=run_id,
+            mode="dry-run" if self._options.dry_run else "sweep",
+            now=self._now.isoformat().replace("+00:00", "Z"),
+            audit_log=str(path),
+            organizations=tuple(
+                OrganizationSummary(each.id, None, run_id) for each in policy.organizations
+            ),
+            shard=str(self._shard) if self._shard is not None else None,
+        )
+
+    async def _notify_end(
+        self,
+        summary: RunSummary,
+        *,
+        users: Sequence[Mapping[str, object]] = (),
+        metrics: bool = True,
+    ) -> None:
         self._warn(
             await results.notify_end(
                 self._policy.notify,
                 self._environment,
                 summary,
-                metrics_file=self._options.metrics_file,
-                pushgateway=self._options.pushgateway,
+                users=users,
+                metrics_file=self._options.metrics_file if metrics else None,
+                pushgateway=self._options.pushgateway if metrics else None,
                 limit_s=min(NOTIFICATION_LIMIT_S, self._last_resort.left_s),
             )
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import typer
 from typing_extensions import override
 
-from invite_sweeper.errors import InvalidPolicy, RunError
+from invite_sweeper.errors import Cancelled, InvalidPolicy, RunError
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable
 
@@ -169,6 +169,9 @@ def print_error(error: RunError) -> None:
     if isinstance(error, InvalidPolicy):
         for line in error.lines():
             typer.echo(escape_unprintable(line), err=True)
+    if isinstance(error, Cancelled):  # the person at the terminal knows why
+        typer.echo(f"{error.message} {error.consequence}", err=True)
+        return
     colour = typer.colors.RED if use_color() else None
     typer.secho(f"Error: {escape_unprintable(error.message)}", err=True, fg=colour)
     for part in (error.consequence, error.hint):

@@ -271,6 +271,11 @@ class Notification(StrictModel):
     when: Literal["always", "changes", "failures"] = Field(
         default="always", description="Runs to notify about.", examples=["failures"]
     )
+    details: bool = Field(
+        default=False,
+        description="Name up to 10 of the planned invitations' users; otherwise no user is named.",
+        examples=[True],
+    )
 
 
 # The whole policy.

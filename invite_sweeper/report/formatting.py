@@ -86,10 +86,10 @@ def format_countdown(seconds: float) -> str:
 
 
 def describe_estimate(estimate_s: float) -> str:
-    """Describe the minimum time that Atlas's rate limits allow for the deletions."""
+    """Describe how long the deletions should take."""
     if estimate_s < 1:
-        return "no rate-limit delay expected"
-    return f"about {format_duration(estimate_s)} at Atlas's rate limits"
+        return "less than 1 s expected"
+    return f"about {format_duration(estimate_s)} expected"
 
 
 def describe_trimmed(trimmed: int) -> str:

@@ -21,7 +21,7 @@ from prometheus_client import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from invite_sweeper.errors import UsageError
+from invite_sweeper.errors import REFUSAL_REASONS, UsageError
 from invite_sweeper.files import regular_file_target
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.webhooks import (
@@ -52,8 +52,11 @@ _ORGANIZATION_COUNTS = {
     "projects_unreadable": "Projects of the organization that could not be read.",
     "invitations_seen": "Pending invitations in scope in the organization.",
     "stale": "Stale invitations in the organization.",
+    "kept": "Invitations in the organization that the last run kept.",
     "deleted": "Invitations that the last run deleted in the organization.",
     "failed": "Deletions in the organization that failed.",
+    "unknown": "Deletions in the organization without a response.",
+    "skipped": "Deletions in the organization that the last run did not send.",
 }
 """Attributes of `OrganizationSummary`; the metric name adds `invite_sweeper_organization_`."""
 
@@ -193,7 +196,27 @@ def _registry(summary: RunSummary, last_success_s: float | None) -> CollectorReg
         values = {each.id: getattr(each, name) for each in summary.organizations}
         metric = f"invite_sweeper_organization_{name}"
         _add_labelled_gauge(registry, metric, help_text, "organization", values)
+    _add_organization_info(registry, summary)
+    _add_refusals(registry, summary)
     return registry
+
+
+def _add_organization_info(registry: CollectorRegistry, summary: RunSummary) -> None:
+    help_text = "Always 1; the name of the organization, empty if Atlas did not return it."
+    labels = ["organization", "name"]
+    info = Gauge("invite_sweeper_organization_info", help_text, labels, registry=registry)
+    for each in summary.organizations:
+        info.labels(each.id, _label(each.name or "")).set(1)
+
+
+def _add_refusals(registry: CollectorRegistry, summary: RunSummary) -> None:
+    """Add a sample for each reason, also those that do not apply: alerts need the change to 1."""
+    help_text = "1 for each reason for which a guard refused the last run, otherwise 0."
+    labels = ["organization", "reason"]
+    refused = Gauge("invite_sweeper_refused", help_text, labels, registry=registry)
+    for each in summary.organizations:
+        for reason in REFUSAL_REASONS:
+            refused.labels(each.id, reason).set(reason in each.reasons)
 
 
 def _unlabelled_samples(
@@ -227,8 +250,12 @@ def _add_labelled_gauge(
 ) -> None:
     gauge = Gauge(name, help_text, [label], registry=registry)
     for value, number in values.items():
-        text = value.encode("utf-8", "backslashreplace").decode("utf-8")
-        gauge.labels(text).set(number)
+        gauge.labels(_label(value)).set(number)
+
+
+def _label(value: str) -> str:
+    """Return text that UTF-8 can encode."""
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _last_success(path: Path) -> float | None:

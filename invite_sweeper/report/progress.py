@@ -9,32 +9,33 @@ from rich.table import Column
 from rich.text import Text
 from typing_extensions import override
 
-from invite_sweeper.models import Logger, Outcome
+from invite_sweeper.models import DeletionEstimate, Logger, Outcome
 from invite_sweeper.report import formatting
 
 _LINE_INTERVAL_S = 30.0
+_NO_ESTIMATE = DeletionEstimate()
 
 
 def remaining_s(
-    steps_left: int, rate: float | None, elapsed_s: float, estimate_s: float
+    steps_left: int, rate: float | None, elapsed_s: float, estimate: DeletionEstimate
 ) -> float | None:
     """Return the remaining seconds; None if they are unknown.
 
-    Atlas's rate-limit buckets are full at first, so the rate of the first requests is too
-    high: the result is never below the remainder of the estimate.
+    The measured rate decides as soon as there is one. Atlas's rate-limit buckets are full at
+    first, so the rate of the first requests is too high: the result is never below the
+    remainder of what the rate limits require.
 
     Args:
         steps_left: Remaining steps.
         rate: Steps per second so far; None before the first.
         elapsed_s: Seconds since the first step.
-        estimate_s: Estimate for all steps; 0.0 without one.
+        estimate: For all steps; zeros without one.
     """
     if not steps_left:
         return 0.0
-    by_estimate = max(0.0, estimate_s - elapsed_s)
     if rate:
-        return max(steps_left / rate, by_estimate)
-    return by_estimate or None
+        return max(steps_left / rate, estimate.limit_s - elapsed_s)
+    return max(0.0, estimate.expected_s - elapsed_s) or None
 
 
 class LogProgressView:
@@ -46,7 +47,7 @@ class LogProgressView:
         self._activity = ""
         self._total = 0
         self._done = 0
-        self._estimate_s = 0.0
+        self._estimate = _NO_ESTIMATE
         self._outcomes: Counter[Outcome] = Counter()
         self._started_s = self._logged_s = clock()
 
@@ -58,9 +59,9 @@ class LogProgressView:
         """Count one project as read or unreadable."""
         self._advance()
 
-    def deleting_started(self, deletions: int, estimate_s: float) -> None:
+    def deleting_started(self, deletions: int, estimate: DeletionEstimate) -> None:
         """Start the deletions, with their number and estimated duration."""
-        self._start("deleting invitations", deletions, estimate_s)
+        self._start("deleting invitations", deletions, estimate)
 
     def deletion_done(self, outcome: Outcome) -> None:
         """Count one completed deletion."""
@@ -82,12 +83,12 @@ class LogProgressView:
     def close(self) -> None:
         """End the progress; log lines need no cleanup."""
 
-    def _start(self, activity: str, total: int, estimate_s: float = 0.0) -> None:
+    def _start(self, activity: str, total: int, estimate: DeletionEstimate = _NO_ESTIMATE) -> None:
         self._activity, self._total, self._done = activity, total, 0
-        self._estimate_s = estimate_s
+        self._estimate = estimate
         self._started_s = self._logged_s = self._clock()
-        estimate = {"estimate_s": round(estimate_s, 1)} if estimate_s else {}
-        self._log.info(activity, total=total, **estimate)
+        expected_s = round(estimate.expected_s, 1)
+        self._log.info(activity, total=total, **({"estimate_s": expected_s} if expected_s else {}))
 
     def _advance(self) -> None:
         self._done += 1
@@ -97,7 +98,7 @@ class LogProgressView:
         self._logged_s = now_s
         elapsed_s = now_s - self._started_s
         rate = self._done / elapsed_s
-        time_left_s = remaining_s(self._total - self._done, rate, elapsed_s, self._estimate_s)
+        time_left_s = remaining_s(self._total - self._done, rate, elapsed_s, self._estimate)
         self._log.info(
             self._activity,
             done=self._done,
@@ -124,7 +125,7 @@ class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         steps_left = int((task.total or 0) - task.completed)
         time_left_s = remaining_s(
-            steps_left, task.speed, task.elapsed or 0.0, task.fields["estimate_s"]
+            steps_left, task.speed, task.elapsed or 0.0, task.fields["estimate"]
         )
         parts = [f"{task.speed:,.0f}/s"] if task.speed else []
         parts += [f"{formatting.format_countdown(time_left_s)} left"] if time_left_s else []
@@ -172,9 +173,9 @@ class BarProgressView:
         """Count one project as read or unreadable."""
         self._advance()
 
-    def deleting_started(self, deletions: int, estimate_s: float) -> None:
+    def deleting_started(self, deletions: int, estimate: DeletionEstimate) -> None:
         """Start the deletions, with their number and estimated duration."""
-        self._start("Deleting", deletions, estimate_s)
+        self._start("Deleting", deletions, estimate)
 
     def deletion_done(self, outcome: Outcome) -> None:
         """Count one completed deletion."""
@@ -197,11 +198,11 @@ class BarProgressView:
         """Remove the bar."""
         self._progress.stop()
 
-    def _start(self, activity: str, total: int, estimate_s: float = 0.0) -> None:
+    def _start(self, activity: str, total: int, estimate: DeletionEstimate = _NO_ESTIMATE) -> None:
         for task in self._progress.task_ids:
             self._progress.remove_task(task)
         if total:
-            self._progress.add_task(activity, total=total, estimate_s=estimate_s, failures=0)
+            self._progress.add_task(activity, total=total, estimate=estimate, failures=0)
             self._progress.start()
 
     def _advance(self) -> None:

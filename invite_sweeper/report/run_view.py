@@ -14,6 +14,9 @@ from typing import NamedTuple, TypeAlias
 
 import orjson
 
+from invite_sweeper.atlas.responses import is_permission_error
+from invite_sweeper.atlas.sources import SOURCES
+from invite_sweeper.models import Source
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import escape_unprintable, to_datetime, to_float, to_int, to_text
 
@@ -188,7 +191,12 @@ def _detail(line: Mapping[str, object]) -> str:
     if line.get("outcome") == "accepted_during":
         return "accepted meanwhile; the active member was removed"
     status, code = display_text(line.get("http_status")), display_text(line.get("error_code"))
-    return " ".join(part for part in (status, code) if part) or "no response"
+    text = " ".join(part for part in (status, code) if part) or "no response"
+    source = line.get("source")
+    is_known = isinstance(source, str) and source in SOURCES
+    if is_known and is_permission_error(line.get("http_status"), code or None):
+        text += f"; deleting requires the role {SOURCES[Source(str(source))].roles[1]}"
+    return text
 
 
 _Line: TypeAlias = Mapping[str, object]

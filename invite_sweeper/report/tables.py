@@ -317,13 +317,13 @@ def _time(summary: RunSummary, view: RunView) -> str:
 
 
 def _compare_with_estimate(summary: RunSummary, view: RunView) -> str:
-    """Return the duration of the deletions and the minimum by Atlas's rate limits."""
+    """Return the duration of the deletions and what was expected."""
     if summary.estimate_s is None or not summary.stale:
         return ""
-    limits = formatting.describe_estimate(summary.estimate_s)
+    expected = formatting.describe_estimate(summary.estimate_s)
     if view.deleting_s is None:
-        return f"; {pluralize(view.planned, 'deletion')}: {limits}"
-    return f"; deletions: {formatting.format_duration(view.deleting_s)}, {limits}"
+        return f"; {pluralize(view.planned, 'deletion')}: {expected}"
+    return f"; deletions: {formatting.format_duration(view.deleting_s)}, {expected}"
 
 
 def _is_sunset_near(summary: RunSummary) -> bool:

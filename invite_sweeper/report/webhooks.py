@@ -1,7 +1,7 @@
 """Notify Slack, webhooks and ping monitors of a run.
 
-Messages contain numbers, and only those names that the policy gives to its own entries: no
-user, project or address of the organization is sent.
+Messages name the organizations of the policy, and policy keys and keep entries by their names.
+Users are named only in a channel with `details: true`, and at most `notice.MAX_USERS` of them.
 
 Errors never change the result of a run: they are returned as messages for the log, which
 never repeat an address or a key.
@@ -11,7 +11,8 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
@@ -20,7 +21,7 @@ import orjson
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.formatting import describe_checkpoint
+from invite_sweeper.report.notice import hints, notice_lines
 from invite_sweeper.resolver import DaemonResolver
 from invite_sweeper.sweep.summary import RunSummary
 
@@ -33,6 +34,12 @@ TIMESTAMP_HEADER = "X-Invite-Sweeper-Timestamp"
 
 FIRST_REDIRECT_STATUS = 300
 """Redirects are not followed, they could lead anywhere: every status from here is an error."""
+
+_INVITATION_FIELDS = ("username", "org_id", "project_id", "project_name", "rule", "outcome")
+"""Of an invitation in the JSON of a webhook with `details: true`."""
+
+Users: TypeAlias = Sequence[Mapping[str, object]]
+"""Planned invitations as in the audit log, with their outcomes."""
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -67,9 +74,15 @@ def should_notify(channel: Notification, summary: RunSummary) -> bool:
 
 
 def build_message(
-    channel: Notification, environment: Mapping[str, str], summary: RunSummary | None
+    channel: Notification,
+    environment: Mapping[str, str],
+    summary: RunSummary | None,
+    users: Users = (),
 ) -> Message:
     """Return the message to the channel; without a summary, the start of a run.
+
+    Args:
+        users: The planned invitations to name in a channel with `details`.
 
     Raises:
         NotificationError: A variable is not set, or the address is not allowed.
@@ -80,48 +93,52 @@ def build_message(
         "Pinging API". Read 2026-11-25.
     """
     url = _webhook_url(channel, environment)
-    if channel.kind == "ping":
-        return _ping(url, summary)
     if summary is None:
-        raise NotificationError("it is only notified of the end of a run")
+        if channel.kind != "ping":
+            raise NotificationError("it is only notified of the end of a run")
+        return Message(_append_path(url, "start"), b"", {})
+    named = users if channel.details else None
+    lines = tuple(notice_lines(summary, named))
+    if channel.kind == "ping":
+        ending = url if summary.succeeded else _append_path(url, "fail")
+        text = SECRETS.redact("\n".join(lines))
+        return Message(ending, text.encode(), {"Content-Type": "text/plain; charset=utf-8"})
     if channel.kind == "slack":
-        return _json_message(url, _json({"text": _slack_text(summary)}), {})
-    fields = {**summary.to_metrics(), "succeeded": summary.succeeded}
-    if summary.checkpoint is not None:
-        fields["checkpoint"] = summary.checkpoint
-    body = _json(fields)
+        return _json_message(url, _json({"text": _slack_text(lines)}), {})
+    body = _json(_webhook_fields(summary, named))
     return _json_message(url, body, _signature(channel, environment, summary, body))
 
 
-def headline(summary: RunSummary) -> str:
-    """Return the run's result as one line."""
-    code = ExitCode(summary.exit_code)
-    return f"invite_sweeper {summary.mode}: {code.label} (exit code {code})"
-
-
-def _slack_text(summary: RunSummary) -> str:
-    counts = {
-        "seen": summary.invitations_seen,
-        "stale": summary.stale,
-        "trimmed": summary.trimmed,
-        "deleted": summary.deleted,
-        "already gone": summary.already_gone,
-        "failed": summary.failed,
-        "unknown": summary.unknown,
-        "skipped": summary.skipped,
-        "accepted before": summary.accepted_before,
-        "accepted during": summary.accepted_during,
-        "kept": summary.kept,
-        "projects unread": summary.projects_unreadable,
-    }
-    always = {"seen", "stale", "kept"}
-    parts = [f"{name} {number:,}" for name, number in counts.items() if number or name in always]
-    text = (
-        f"{headline(summary)}\n{', '.join(parts)}; {summary.duration_s:.0f} s, run {summary.run_id}"
+def _slack_text(lines: Sequence[str]) -> str:
+    first, *rest = (
+        line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for line in lines
     )
+    return "\n".join((f"*{first}*", *rest))
+
+
+def _webhook_fields(summary: RunSummary, users: Users | None) -> dict[str, object]:
+    error = summary.error or {}
+    fields = {
+        **summary.to_metrics(),
+        "succeeded": summary.succeeded,
+        "verdict": ExitCode(summary.exit_code).status,
+        "reasons": summary.reasons,
+        "message": error.get("message"),
+        "consequence": error.get("consequence"),
+        "hints": hints(summary),
+        "organizations": [
+            {**asdict(each), "verdict": ExitCode(each.exit_code).status}
+            for each in summary.organizations
+        ],
+        "audit_last_hash": summary.audit_last_hash,
+    }
     if summary.checkpoint is not None:
-        text += f"\nAudit log: {describe_checkpoint(summary.checkpoint)}"
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        fields["checkpoint"] = summary.checkpoint
+    if users is not None:
+        fields["invitations"] = [
+            {name: each.get(name) for name in _INVITATION_FIELDS} for each in users
+        ]
+    return fields
 
 
 def _json(value: Mapping[str, object]) -> bytes:
@@ -144,13 +161,6 @@ def _signature(
     timestamp = str(int(summary.finished_s))
     digest = hmac.new(key.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
     return {TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: f"sha256={digest.hexdigest()}"}
-
-
-def _ping(url: str, summary: RunSummary | None) -> Message:
-    if summary is None:
-        return Message(_append_path(url, "start"), b"", {})
-    ending = url if summary.succeeded else _append_path(url, "fail")
-    return Message(ending, headline(summary).encode(), {"Content-Type": "text/plain"})
 
 
 def _append_path(url: str, name: str) -> str:
@@ -208,15 +218,19 @@ async def send_end(
     environment: Mapping[str, str],
     summary: RunSummary,
     *,
+    users: Users = (),
     limit_s: float = NOTIFICATION_LIMIT_S,
 ) -> tuple[str, ...]:
     """Notify the channels with a `when` that covers this run of its result.
+
+    Args:
+        users: The planned invitations to name in channels with `details`.
 
     Returns:
         Error messages; empty if all were notified.
     """
     selected = [channel for channel in channels if should_notify(channel, summary)]
-    return await _send_all(selected, environment, summary, limit_s)
+    return await _send_all(selected, environment, summary, limit_s, users)
 
 
 async def _send_all(
@@ -224,12 +238,13 @@ async def _send_all(
     environment: Mapping[str, str],
     summary: RunSummary | None,
     limit_s: float,
+    users: Users = (),
 ) -> tuple[str, ...]:
     if not channels:
         return ()
     async with open_session(limit_s) as session:
         errors = await asyncio.gather(
-            *(_send(session, channel, environment, summary) for channel in channels)
+            *(_send(session, channel, environment, summary, users) for channel in channels)
         )
     return tuple(error for error in errors if error)
 
@@ -239,10 +254,11 @@ async def _send(
     channel: Notification,
     environment: Mapping[str, str],
     summary: RunSummary | None,
+    users: Users,
 ) -> str:
     """Send one message; return the error message, or an empty string."""
     try:
-        message = build_message(channel, environment, summary)
+        message = build_message(channel, environment, summary, users)
         async with session.post(
             message.url, data=message.body, headers=message.headers, allow_redirects=False
         ) as response:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from invite_sweeper.audit import AuditLog, OpenIntent
-from invite_sweeper.errors import GuardRefused, RunError
+from invite_sweeper.errors import Cancelled, GuardRefused, RunError
 from invite_sweeper.models import (
     DeletionProgress,
     Invitation,
@@ -402,4 +402,4 @@ class RestoreRun:
             self.report.declined = True
             if self.stop.reason is not None:
                 raise self.stop.as_error(consequence=NOTHING_INVITED)
-            raise GuardRefused("Cancelled at the confirmation prompt.", consequence=NOTHING_INVITED)
+            raise Cancelled("Cancelled.", consequence=NOTHING_INVITED)

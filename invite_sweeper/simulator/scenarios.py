@@ -132,6 +132,8 @@ def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
 
 
 def _organizations(sim: SimulatedAtlas, size: Size) -> None:
+    sim.add_organization(NORTH, "Example North")
+    sim.add_organization(SOUTH, "Example South")
     for number, org_id in enumerate((ORG_ID, NORTH, SOUTH)):
         _lists(sim, Size(size.projects, size.invitations, size.seed + number), org_id)
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.errors import GuardRefused, Reason, UsageError
 from invite_sweeper.files import open_regular
 from invite_sweeper.keys import parse_public_key, read_private_key, read_public_key
 from invite_sweeper.sweep.saved_plan import SavedPlan
@@ -154,6 +154,7 @@ def require_approval(plan: Path, saved: SavedPlan, key: Path) -> None:
         raise GuardRefused(
             f"The plan is not approved with the key {key}. {check.refusal}",
             hint=f"The approver runs: invite-sweeper plan approve {plan} --key PRIVATE_KEY",
+            reasons=(Reason.APPROVAL,),
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
-from invite_sweeper.errors import AtlasUnavailable, GuardRefused, RunError
+from invite_sweeper.errors import AtlasUnavailable, GuardRefused, Reason, RunError
 from invite_sweeper.models import (
     Invitation,
     InvitationList,
@@ -85,6 +85,7 @@ async def discover_projects(reader: ListReader, project_filter: ProjectFilter) -
             "No project of the policy's organizations is visible.",
             hint="Check the ids under organizations, and that the credentials belong to one of "
             "them (credentials belong to a single organization).",
+            reasons=(Reason.NO_VISIBLE_PROJECT,),
         )
     in_scope = frozenset(project.id for project in projects)
     return RunScope(

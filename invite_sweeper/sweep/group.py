@@ -105,6 +105,8 @@ class RunGroup:
         except RunError as error:
             if len(self._runs) > 1:
                 error.message = f"{_describe_organizations(run)}: {error.message}"
+                if error.consequence == NOTHING_DELETED:
+                    error.consequence = "Nothing was deleted there."
             run.fail_population(error.message)
             self._results[run] = await run.finish(error)
 
@@ -195,9 +197,7 @@ class RunGroup:
         if self._stop.reason is not None:
             raise self._stop.as_error(consequence=NOTHING_DELETED)
         if not agreed:
-            raise Cancelled(
-                "Cancelled at the confirmation prompt: nothing was deleted.", consequence=""
-            )
+            raise Cancelled("Cancelled.")
 
 
 def _describe_organizations(run: Run) -> str:

@@ -6,14 +6,15 @@ During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive; 0
 
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import timedelta
 from fractions import Fraction
 from typing import NamedTuple
 
-from invite_sweeper.errors import GuardRefused
+from invite_sweeper.errors import GuardRefused, Reason
 from invite_sweeper.models import Outcome, Population
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.text import plural_form, pluralize
+from invite_sweeper.text import describe_duration, plural_form, pluralize
 
 MIN_COUNT_FOR_SHARE = 10
 """Up to this number of stale invitations, `max_share` is ignored: in a small organization one
@@ -69,38 +70,52 @@ def share_limit(limits: Limits, *, seen: int, stale: int, shard: Shard | None = 
     return int(Fraction(str(limits.max_share)) * seen)
 
 
+class Violation(NamedTuple):
+    """One limit that a plan exceeds.
+
+    Attributes:
+        message: A sentence with the count and the limit.
+    """
+
+    reason: Reason
+    message: str
+
+
 def limit_violations(
     counts: PlanCounts, limits: Limits, shard: Shard | None = None
-) -> tuple[str, ...]:
-    """Return one sentence for each limit that the plan exceeds, with the count and the limit.
+) -> tuple[Violation, ...]:
+    """Return the limits that the plan exceeds; a limit per project once for each project.
 
     Args:
         limits: With shards, this shard's part of them.
         shard: The shard that these limits are a part for; None without shards.
     """
-    violations: list[str] = []
+    violations: list[Violation] = []
     part = f", the part of shard {shard}" if shard is not None else ""
     total, seen = counts.deletions, counts.invitations_seen
     if counts.projects_unreadable > limits.max_unreadable_projects:
-        violations.append(
+        message = (
             f"{pluralize(counts.projects_unreadable, 'project')} could not be read, "
             f"over max_unreadable_projects: {limits.max_unreadable_projects}{part}."
         )
+        violations.append(Violation(Reason.MAX_UNREADABLE_PROJECTS, message))
     if total > limits.max_deletions:
-        max_deletions = f"{limits.max_deletions}{part}"
-        violations.append(f"{_describe_stale(total)} over max_deletions: {max_deletions}.")
+        message = f"{_describe_stale(total)} over max_deletions: {limits.max_deletions}{part}."
+        violations.append(Violation(Reason.MAX_DELETIONS, message))
     for project_id, count in counts.deletions_by_project.items():
         if count > limits.max_deletions_per_project:
-            violations.append(
+            message = (
                 f"{_describe_stale(count, f' in project {project_id}')} over "
                 f"max_deletions_per_project: {limits.max_deletions_per_project}."
             )
+            violations.append(Violation(Reason.MAX_DELETIONS_PER_PROJECT, message))
     allowed = share_limit(limits, seen=seen, stale=total, shard=shard)
     if allowed is not None and total > allowed:
-        violations.append(
+        message = (
             f"{total:,} stale of {pluralize(seen, 'invitation')} ({total / seen:.1%}) "
             f"{plural_form(total, 'is', 'are')} over max_share: {limits.max_share}."
         )
+        violations.append(Violation(Reason.MAX_SHARE, message))
     return tuple(violations)
 
 
@@ -114,10 +129,14 @@ def check_limits(counts: PlanCounts, limits: Limits, shard: Shard | None = None)
     if violations:
         max_shown = 5
         shown = (
-            *violations[:max_shown],
+            *(each.message for each in violations[:max_shown]),
             *([f"And {len(violations) - max_shown} more."] if len(violations) > max_shown else ()),
         )
-        raise GuardRefused(" ".join(shown), hint=_hint(counts, limits, len(violations)))
+        raise GuardRefused(
+            " ".join(shown),
+            hint=_hint(counts, limits, len(violations)),
+            reasons=tuple(dict.fromkeys(each.reason for each in violations)),
+        )
 
 
 def _hint(counts: PlanCounts, limits: Limits, violations: int) -> str:
@@ -144,12 +163,15 @@ def check_clock(skew_s: float | None) -> None:
         raise GuardRefused(
             "The local clock could not be checked: Atlas's response has no valid Date header.",
             hint="Check for a proxy that removes the Date header.",
+            reasons=(Reason.CLOCK,),
         )
     if abs(skew_s) > MAX_CLOCK_SKEW_S:
+        difference = describe_duration(timedelta(seconds=abs(skew_s)))
         direction = "ahead of" if skew_s > 0 else "behind"
         raise GuardRefused(
-            f"The local clock is {abs(skew_s):.0f} s {direction} Atlas's.",
+            f"The local clock is {difference} {direction} Atlas's.",
             hint="Synchronize the clock (NTP): ages are computed with it.",
+            reasons=(Reason.CLOCK,),
         )
 
 
@@ -214,6 +236,7 @@ def _check_drop(was: int, now: int, comparison: str, what: tuple[str, str], limi
             f"the drop is over max_population_drop: {limits.max_population_drop}.",
             hint="Find the cause. If the drop is expected, "
             "accept it for one run with --accept-population.",
+            reasons=(Reason.MAX_POPULATION_DROP,),
         )
 
 

@@ -32,6 +32,7 @@ from invite_sweeper.errors import (
     ExitCode,
     GuardRefused,
     InvalidPolicy,
+    Reason,
     UsageError,
 )
 from invite_sweeper.models import (
@@ -71,6 +72,7 @@ def refuse_unreadable() -> Iterator[None]:
             f"Earlier runs cannot be read. {message}",
             hint="Restore the file, or decompress it. Moving it away removes its interrupted "
             "deletions, used plans and bounced invitations from what later runs know.",
+            reasons=(Reason.EARLIER_RUNS,),
         ) from error
 
 
@@ -348,6 +350,7 @@ class PolicyChange:
             " ".join(self._reasons()),
             hint=f"Read the plan, then accept the policy with --accept-policy "
             f"{self._policy.sha256}",
+            reasons=(Reason.QUARANTINE,),
         )
 
     def _reasons(self) -> Iterator[str]:

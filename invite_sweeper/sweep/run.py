@@ -12,9 +12,10 @@ from datetime import date, datetime
 from typing import Final, Protocol
 
 from invite_sweeper.audit import AuditLog, OpenIntent, PlanReader, SweepRecorder
-from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, RunError
+from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, Reason, RunError
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
+    DeletionEstimate,
     DeletionResult,
     Invitation,
     ListRef,
@@ -29,7 +30,12 @@ from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.changes import ChangeTracker
 from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
-from invite_sweeper.sweep.executor import Deleter, ExecutorOptions, SweepExecutor
+from invite_sweeper.sweep.executor import (
+    Deleter,
+    ExecutorOptions,
+    OutcomeRecorder,
+    SweepExecutor,
+)
 from invite_sweeper.sweep.guards import CircuitBreaker, check_clock
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.previous_runs import Recovery, UserStatusReader
@@ -108,8 +114,8 @@ class AtlasConnection(Protocol):
         """Prepare for this number of deletions per list; this only saves time."""
         ...
 
-    def estimate_s(self, deletions: Mapping[ListRef, int]) -> float:
-        """Return the seconds that this number of deletions per list takes within rate limits."""
+    def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
+        """Return how long this number of deletions per list will take."""
         ...
 
 
@@ -124,7 +130,7 @@ class ProgressView(Protocol):
         """Show that one list was read, or could not be."""
         ...
 
-    def deleting_started(self, deletions: int, estimate_s: float) -> None:
+    def deleting_started(self, deletions: int, estimate: DeletionEstimate) -> None:
         """Show that this number of deletions begins, and how long they should take."""
         ...
 
@@ -326,6 +332,7 @@ class Run:
         self.warnings = RunWarnings(config, log, counts, view)
         self.unused_patterns: tuple[str, ...] = ()
         self._atlas = atlas
+        self._estimate = DeletionEstimate()
         self._log = log
         self._stop = stop
         self._view = view
@@ -357,7 +364,8 @@ class Run:
 
     def estimate(self) -> None:
         """Estimate the time that the planned deletions take, and compare the complete plan."""
-        self.counts.estimate_s = self._atlas.estimate_s(self.plan.deletions_by_list)
+        self._estimate = self._atlas.estimate(self.plan.deletions_by_list)
+        self.counts.estimate_s = self._estimate.expected_s
         if self.config.last_plan is not None:
             self.counts.changes = self.config.last_plan.result()
 
@@ -507,7 +515,7 @@ class Run:
         )
         recorder = executor.recorder
         self.counts.outcomes = outcomes = recorder.outcomes
-        self._view.deleting_started(plan.planned, self.counts.estimate_s or 0.0)
+        self._view.deleting_started(plan.planned, self._estimate)
         try:
             with PlanReader.open(self._log.path, config.run_id) as queue_for:
                 await executor.run(queue_for(span) for span in plan.spans)
@@ -517,16 +525,25 @@ class Run:
             raise
         finally:
             self.warnings.finish()
-        for source, message in recorder.sources.retired.items():
-            self.warnings.warn(f"{RETIRED_IN_SWEEP} {source.value} in mid-sweep: {message}")
-        if recorder.breaker_reason is not None and not opened_before:
-            self.warnings.warn(f"{STOPPED_ITSELF}: {recorder.breaker_reason}")
+        self._report_skipped(recorder, opened_before=opened_before)
         await self._verify(verifier)
         incomplete = (
             recorder.retries_cut_short or outcomes[Outcome.SKIPPED] or outcomes[Outcome.UNKNOWN]
         )
         if stop.reason is not None and incomplete:
             raise stop.as_error(consequence="The audit log is complete.")
+
+    def _report_skipped(self, recorder: OutcomeRecorder, *, opened_before: bool) -> None:
+        """Report why deletions were skipped although no error stopped the run."""
+        if recorder.sources.retired:
+            self.counts.stopped_by.append(Reason.RETIRED_SOURCE)
+        for source, message in recorder.sources.retired.items():
+            self.warnings.warn(f"{RETIRED_IN_SWEEP} {source.value} in mid-sweep: {message}")
+        if recorder.breaker_reason is None:
+            return
+        self.counts.stopped_by.append(Reason.CIRCUIT_BREAKER)
+        if not opened_before:
+            self.warnings.warn(f"{STOPPED_ITSELF}: {recorder.breaker_reason}")
 
     async def _verify(self, verifier: DeletionVerifier) -> None:
         """Read the lists again from which invitations were deleted."""

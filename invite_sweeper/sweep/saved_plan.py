@@ -17,7 +17,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from invite_sweeper.audit.record import invitation_from_record
-from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.errors import GuardRefused, Reason, UsageError
 from invite_sweeper.files import open_regular, replace_file
 from invite_sweeper.models import Invitation, PlannedDeletion
 from invite_sweeper.sweep.changes import PlanChanges
@@ -196,7 +196,7 @@ def _invalid_plan(reason: str) -> GuardRefused:
 
 
 def _plan_error(message: str) -> GuardRefused:
-    return GuardRefused(message, hint=_NEW_PLAN_HINT)
+    return GuardRefused(message, hint=_NEW_PLAN_HINT, reasons=(Reason.PLAN,))
 
 
 class SavedPlanFilter:
@@ -267,6 +267,7 @@ def save(
         raise GuardRefused(
             f"The plan {path} was not saved: {error.strerror}.",
             hint="Use --out with a regular file in a writable directory with free space.",
+            reasons=(Reason.PLAN,),
         ) from None
 
 

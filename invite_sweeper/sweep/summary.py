@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
 from invite_sweeper.audit import AuditLog, error_fields
-from invite_sweeper.errors import AuditLogError, ExitCode, RunError
+from invite_sweeper.errors import AuditLogError, ExitCode, Reason, RunError
 from invite_sweeper.models import Invitation, Outcome, Population, Source, SourceRetired
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference, merge_changes
@@ -25,12 +25,11 @@ SUNSET_WARNING_DAYS: Final = 180
 SUNSET_URGENT_DAYS: Final = 30
 
 _DAY_S = 86_400.0
-_INCOMPLETE = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.ACCEPTED_DURING)
-"""What keeps a run from ending with 0: not deleted, or an active member was removed."""
 _NOT_IN_RUN_FINISHED = frozenset(
-    {"run_id", "now", "mode", "audit_log", "audit_last_hash", "checkpoint"}
+    {"run_id", "now", "mode", "audit_log", "audit_last_hash", "checkpoint", "reasons"}
 )
-"""The other lines of the run have the first three; the others are known from the file."""
+"""The other lines of the run have the first three; the others are known from the file, or
+follow from the counts and the error."""
 _NOT_ON_STDOUT = ("shard", "finished_at")
 
 
@@ -44,6 +43,7 @@ class OrganizationSummary:
         run_id: The run of its credentials in the audit log; organizations may share one.
         exit_code: Of this run.
         error: What stopped this run, in three parts; None when it completed.
+        reasons: Why this run did not do everything; empty if it did.
         requests: Sent with these credentials; None where other organizations share them, as
             are `retries` and `rate_limited`.
     """
@@ -53,6 +53,7 @@ class OrganizationSummary:
     run_id: str
     exit_code: int = 0
     error: Mapping[str, str] | None = None
+    reasons: tuple[Reason, ...] = ()
     projects_seen: int = 0
     projects_unreadable: int = 0
     projects_gone: int = 0
@@ -103,11 +104,13 @@ class RunSummary:
         duration_s: From the start of the run, without the time that the question was open.
         audit_last_hash: SHA-256 of the log's last line, to be kept elsewhere.
         recovered: Intents that an interrupted run left open, resolved by this run.
-        estimate_s: How long the deletions should take within Atlas's rate limits.
+        estimate_s: How long the deletions should take, by Atlas's rate limits and the response
+            time that the run measured.
         sunset: The first day on which Atlas stops serving something that was in use.
         sources_retired: Sources that Atlas no longer serves.
         oldest_pending_days: Age of the oldest invitation seen; None where no date was readable.
         organizations: The organizations of the policy, in its order.
+        reasons: Why the run did not do everything; empty if it did.
         error: What stopped the run, in three parts; None when it completed.
         warnings: Sentences for the operator.
         changes: What is new or gone since the last plan of the same policy; None without one.
@@ -152,6 +155,7 @@ class RunSummary:
     sources_retired: tuple[str, ...] = ()
     oldest_pending_days: float | None = None
     organizations: tuple[OrganizationSummary, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     error: Mapping[str, str] | None = None
     warnings: tuple[str, ...] = ()
     checkpoint: str | None = None
@@ -234,7 +238,7 @@ _COUNTS: Final = tuple(
 _SHARED: Final = tuple(
     each.name
     for each in fields(OrganizationSummary)
-    if each.name not in {"id", "name", "run_id", "exit_code", "error"}
+    if each.name not in {"id", "name", "run_id", "exit_code", "reasons", "error"}
 )
 """The counts that a run and each of its organizations have."""
 
@@ -298,9 +302,65 @@ def merge_summaries(summaries: Sequence[RunSummary]) -> RunSummary:
         warnings=tuple(dict.fromkeys(w for each in summaries for w in each.warnings)),
         changes=merge_changes([each.changes for each in summaries if each.read_completely]),
         policy_change=next((s.policy_change for s in summaries if s.policy_change), None),
+        reasons=tuple(dict.fromkeys(each for s in summaries for each in s.reasons)),
         error=next((s.error for s in summaries if s.error), None),
         exit_code=int(group_exit_code([each.exit_code for each in summaries])),
     )
+
+
+def with_end(
+    summary: RunSummary,
+    error: RunError | None,
+    *,
+    stopped_by: Iterable[Reason] = (),
+    detailed_exit_code: bool = False,
+) -> RunSummary:
+    """Return the summary with how the run ended: exit code, reasons and error.
+
+    Args:
+        error: What stopped the run; None if it completed.
+        stopped_by: Reasons that the counts do not show.
+        detailed_exit_code: A dry run that finds stale invitations ends with 10 instead of 0.
+    """
+    if error is not None:
+        code, failure = error.exit_code, error.to_json()
+        end: dict[str, Any] = {"exit_code": int(code), "reasons": error.reasons, "error": failure}
+        organizations = tuple(replace(each, **end) for each in summary.organizations)
+        return replace(summary, organizations=organizations, **end)
+    stopped_by = tuple(stopped_by)
+    all_reasons = _incomplete_reasons(summary, stopped_by)
+    code = ExitCode.PARTIAL if all_reasons or summary.skipped else ExitCode.DONE
+    if code is ExitCode.DONE and detailed_exit_code and summary.mode == "dry-run" and summary.stale:
+        code = ExitCode.STALE
+    organizations = tuple(
+        replace(
+            each,
+            exit_code=int(code),
+            # The reasons of a run may concern one of its organizations only.
+            reasons=_incomplete_reasons(each, stopped_by if each.skipped else ())
+            if len(summary.organizations) > 1
+            else all_reasons,
+        )
+        for each in summary.organizations
+    )
+    return replace(summary, exit_code=int(code), reasons=all_reasons, organizations=organizations)
+
+
+def _incomplete_reasons(
+    counts: RunSummary | OrganizationSummary, stopped_by: Sequence[Reason]
+) -> tuple[Reason, ...]:
+    """Return why a run without an error did not do everything."""
+    retired = isinstance(counts, RunSummary) and counts.sources_retired
+    found = (
+        (Reason.UNREADABLE_PROJECTS, counts.projects_unreadable),
+        (Reason.RETIRED_SOURCE, retired),
+        (Reason.FAILED_DELETIONS, counts.failed),
+        (Reason.UNKNOWN_DELETIONS, counts.unknown),
+        (Reason.REMOVED_MEMBER, counts.accepted_during),
+        (Reason.STILL_THERE, counts.still_there),
+    )
+    reasons = (reason for reason, count in found if count)
+    return tuple(dict.fromkeys((*reasons, *stopped_by)))
 
 
 class RequestCounters(Protocol):
@@ -348,6 +408,7 @@ class RunCounts:
         changes: The complete plan compared with the last one; None if there is none.
         policy_change: What a policy that is not accepted changes; None for an accepted one.
         question_s: How long the confirmation question was open.
+        stopped_by: Why deletions were skipped although no error stopped the run.
         population_sha256: Hash of the population file; None if none was written.
     """
 
@@ -387,6 +448,7 @@ class RunCounts:
         self.removed: Counter[str] = Counter()
         self.population_sha256: str | None = None
         self.question_s = 0.0
+        self.stopped_by: list[Reason] = []
 
     def population(self) -> Population:
         """Return what the run found so far."""
@@ -521,24 +583,14 @@ class RunCounts:
         return fields
 
     def _final_summary(self, error: RunError | None) -> RunSummary:
-        summary = self.summary()
-        code = self._exit_code(summary, error)
-        failure = error.to_json() if error is not None else None
-        organizations = tuple(
-            replace(each, exit_code=int(code), error=failure) for each in summary.organizations
+        # This run may have completed what an interrupted one left open.
+        removed = [Reason.REMOVED_MEMBER] if self.recovered[Outcome.ACCEPTED_DURING] else []
+        return with_end(
+            self.summary(),
+            error,
+            stopped_by=(*self.stopped_by, *removed),
+            detailed_exit_code=self._detailed_exit_code,
         )
-        return replace(summary, exit_code=int(code), error=failure, organizations=organizations)
-
-    def _exit_code(self, summary: RunSummary, error: RunError | None) -> ExitCode:
-        if error is not None:
-            return error.exit_code
-        incomplete = summary.projects_unreadable or summary.sources_retired or summary.still_there
-        # This run may have completed what an interrupted one left open, but for a removed member.
-        removed_member = self.recovered[Outcome.ACCEPTED_DURING]
-        if incomplete or removed_member or any(self.outcomes[each] for each in _INCOMPLETE):
-            return ExitCode.PARTIAL
-        stale = self._detailed_exit_code and summary.mode == "dry-run" and summary.stale
-        return ExitCode.STALE if stale else ExitCode.DONE
 
     def _days_since(self, timestamp: datetime | None) -> float | None:
         if timestamp is None:

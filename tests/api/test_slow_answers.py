@@ -9,7 +9,14 @@ from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect, read_credentials
 from invite_sweeper.atlas.http import parse_base_url
-from invite_sweeper.models import DeletionProgress, ListUnreadable, Outcome, Project, Source
+from invite_sweeper.models import (
+    DeletionProgress,
+    ListRef,
+    ListUnreadable,
+    Outcome,
+    Project,
+    Source,
+)
 from invite_sweeper.simulator import SimulatedAtlas, faults, serve
 
 
@@ -130,3 +137,43 @@ def test_spacing_of_50_s_does_not_time_out_any_request():
     assert sim.invitation_count() == 0
     assert counters.retries == 0
     assert took_s >= 50 * (counters.requests - 2)
+
+
+async def estimate_after_one_list(sim, deletions):
+    loop = asyncio.get_running_loop()
+    project = Project(object_id(1), "Alpha", "0" * 24)
+    async with (
+        serve(sim) as base_url,
+        connect(
+            parse_base_url(base_url),
+            read_credentials(sim.add_token().environment(), None),
+            concurrency=4,
+            retry_policy=RetryPolicy(monotonic=loop.time),
+            limiter=RateLimiter(loop.time, asyncio.sleep),
+            clock=lambda: datetime.now(UTC),
+            log=NullLog(),
+        ) as atlas,
+    ):
+        before = atlas.estimate({ListRef(project, Source.INVITES): deletions})
+        await atlas.reader.invitations(project)
+        return before, atlas.estimate({ListRef(project, Source.INVITES): deletions})
+
+
+@pytest.mark.parametrize(("deletions", "expected_s"), [(0, 0), (4, 2), (200, 100)])
+def test_estimate_uses_the_response_time_that_was_measured(deletions, expected_s):
+    """2 s for a response, 4 requests in flight, and a rate limit that 200 do not reach."""
+    sim = sim_with(faults.delay(0))
+    sim.faults.set_latency(2.0)
+
+    (before, after), _ = run_skipping_idle_time(lambda: estimate_after_one_list(sim, deletions))
+
+    assert before.expected_s == before.limit_s == after.limit_s == 0
+    assert after.expected_s == pytest.approx(expected_s, rel=0.05)
+
+
+def test_estimate_is_that_of_the_rate_limits_where_they_take_longer():
+    sim = sim_with(faults.delay(0))
+
+    (_, after), _ = run_skipping_idle_time(lambda: estimate_after_one_list(sim, 3000))
+
+    assert after.expected_s == after.limit_s > 150

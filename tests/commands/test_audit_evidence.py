@@ -240,7 +240,12 @@ async def test_period_includes_its_first_instant_and_excludes_its_last(log, opti
 
 @pytest.mark.parametrize(
     "options",
-    [["--outcome", "nonsense"], ["--since", "yesterday"], ["--until", "2026-11-25T01:00:00"]],
+    [
+        ["--outcome", "nonsense"],
+        ["--event", "nonsense"],
+        ["--since", "yesterday"],
+        ["--until", "2026-11-25T01:00:00"],
+    ],
 )
 async def test_nonsense_is_a_usage_error(log, options):
     code, message = run("show", log[0], *options)

@@ -1,13 +1,18 @@
 """`doctor` as a process: its checks, and the exit code that a sweep would end with."""
 
 import base64
+import io
 import json
+import re
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.console import Console
 from running import desk_in, wait_until
 
+from invite_sweeper.cli.doctor import show
+from invite_sweeper.doctor import Diagnosis, warning
 from invite_sweeper.simulator import Access, faults
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -51,7 +56,8 @@ def token(expires_s):
 
 def test_sound_setup_ends_with_0_and_lists_every_check(desk):
     checks = checks_of(desk)
-    assert {check["state"] for check in checks} == {"ok"}
+    assert {check["state"] for check in checks} == {"ok", "note"}
+    assert states(checks, "sunset invites") == {"note"}
     assert {check["check"] for check in checks} >= {
         "policy",
         "base URL",
@@ -209,7 +215,7 @@ def test_missing_role_names_the_project(desk):
     desk.sim.limit_access(vault, Access.READ)
     checks = checks_of(desk, code=4)
     (check,) = named(checks, "list invites")
-    assert check["message"] == "The role is missing in 1: Vault."
+    assert check["message"] == "The role is missing in 1 project: Vault."
     assert "Project Owner" in check["hint"]
 
 
@@ -219,14 +225,14 @@ def test_more_unreadable_projects_than_the_limit_end_with_3(desk):
     assert states(checks_of(desk, code=3), "lists") == {"failed"}
 
 
-@pytest.mark.parametrize(("days", "state", "code"), [(181, "ok", 0), (180, "warning", 4)])
+@pytest.mark.parametrize(("days", "state", "code"), [(181, "note", 0), (180, "warning", 4)])
 def test_sunset_is_a_warning_from_180_days_before(desk, days, state, code):
     # An end at noon, so that the test may run over midnight by some hours.
     day = desk.sim.clock() + timedelta(days=days)
     desk.sim.versions.sunsets["invites"] = f"{day:%a, %d %b %Y} 12:00:00 GMT"
     checks = checks_of(desk, code=code)
     assert states(checks, "sunset invites") == {state}
-    assert f"{days} days from now" in messages(checks, "sunset invites")
+    assert f"in {days} days" in messages(checks, "sunset invites")
 
 
 def test_lists_without_a_sunset_are_named(desk):
@@ -343,3 +349,26 @@ def test_text_has_a_line_per_check_with_the_hint_below(desk):
     lines = done.out.splitlines()
     at = next(n for n, line in enumerate(lines) if line.startswith("warning  list invites:"))
     assert lines[at + 1].strip().startswith("Grant the credentials the role")
+
+
+def test_text_ends_with_the_verdict_and_has_one_line_for_each_check(desk):
+    done = desk.run("doctor", "--policy", "policy.yaml")
+    *checks, verdict = done.out.splitlines()
+    assert verdict == f"All checks passed: a sweep of Example Industries ({ORG_ID}) would run."
+    assert all(re.match(r"(ok|note|warning|failed|) ", line) for line in checks)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_terminal_wraps_at_words_with_the_state_beside_them(width):
+    hint = "Grant the credentials Project Owner there, or exclude the projects."
+    message = "The role is missing in 4 projects: Payments, Billing, IoT Ingest, Fraud."
+    check = warning("list invites", message, hint)
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, no_color=True, width=width)
+    show(console, Diagnosis(datetime.now(UTC), [check], {ORG_ID: None}))
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue()).splitlines()
+    assert max(map(len, lines)) <= width
+    text = " ".join(" ".join(line.split()) for line in lines)
+    assert text.startswith(f"warning list invites: {message} {hint} 1 warning: a sweep of ")
+    indented = [line for line in lines if line.startswith(" ")]
+    assert all(re.match(r" {9}\S", line) for line in indented)

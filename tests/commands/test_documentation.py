@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from invite_sweeper.cli.help import Topic, page
 from invite_sweeper.cli.main import COMMANDS, app
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.errors import ExitCode, Reason
 from invite_sweeper.policy import json_schema
 
 RUNNER = CliRunner()
@@ -54,3 +54,8 @@ def test_every_command_that_a_page_names_exists():
 def test_wheel_contains_the_pages_and_the_sample_policies():
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
     assert '"config" = "invite_sweeper/samples"' in text
+
+
+def test_page_about_deployment_names_every_reason_but_a_defect():
+    text = page(Topic.DEPLOYMENT)
+    assert [each for each in Reason if f"`{each}`" not in text] == [Reason.DEFECT]

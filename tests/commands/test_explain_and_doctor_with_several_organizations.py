@@ -68,6 +68,15 @@ def test_doctor_ends_with_4_as_a_sweep_would_if_one_of_two_is_refused(desk, brok
     result = run(desk, "doctor", "--policy", "policy.yaml", code=4, changes=broken)
     failed = [check["check"] for check in result["checks"] if check["state"] == "failed"]
     assert failed == ["credentials (ALPHA)"]
+    (message,) = (each["message"] for each in result["checks"] if each["state"] == "failed")
+    assert message.startswith(f"In organization {ORG_ID}: Atlas refused the credentials")
+    organizations = f"{ORG_ID}, Elsewhere ({OTHER})"
+    assert result["verdict"] == (
+        f"1 failed: a sweep of {organizations} would end with exit code 4 (partly done)."
+    )
+    assert result["organizations"] == [
+        {"id": ORG_ID, "name": None}, {"id": OTHER, "name": "Elsewhere"},
+    ]  # fmt: skip
     assert desk.sweep(**broken).code == 4
 
 

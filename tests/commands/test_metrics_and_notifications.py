@@ -1,13 +1,18 @@
 """Metrics and notifications of whole runs; their failures are only warnings."""
 
+import fcntl
 import json
 import threading
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from running import desk_in
 
+from invite_sweeper.simulator.seed import ORG_ID
+
+OTHER_ORG = "0123456789abcdef01234567"
 DAYS = timedelta(days=1)
 
 
@@ -102,3 +107,88 @@ def test_failing_webhook_is_a_warning_without_its_url_and_changes_no_outcome(des
     assert (done.code, done.summary["deleted"]) == (0, 3)
     assert "SLACK_URL" in done.err
     assert "secret-path" not in done.err
+
+
+def slack(desk, receiver, *arguments, **changes):
+    """Run a sweep with a Slack channel for failures; return the run and the texts it sent."""
+    desk.keys["notify"] = [{"kind": "slack", "url_env": "SLACK_URL", "when": "failures"}]
+    done = desk.sweep(*arguments, SLACK_URL=f"{receiver.url}/slack", **changes)
+    return done, [json.loads(body)["text"] for _, _, body in receiver.requests]
+
+
+def refused(desk):
+    """Return the organizations and reasons that the metrics file has as refused."""
+    text = (desk.folder / "run.prom").read_text()
+    return {
+        (sample.labels["organization"], sample.labels["reason"])
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "invite_sweeper_refused" and sample.value
+    }
+
+
+def test_refused_run_notifies_with_organization_reason_and_hint(desk, receiver):
+    desk.keys["limits"] |= {"max_deletions": 2, "max_deletions_per_project": 1}
+    done, (text,) = slack(desk, receiver, "--metrics-file", "run.prom")
+    assert done.code == 3
+    first, message, hint, counts, run, last = text.splitlines()
+    label = f"Example Industries ({ORG_ID})"
+    reasons = "max_deletions, max_deletions_per_project"
+    assert first == f"*invite-sweeper: sweep refused: {reasons} · {label}*"
+    assert message.startswith("3 stale invitations are over max_deletions: 2.")
+    assert hint.startswith("What to do: Read the plan, then raise the limit")
+    assert counts == "3 seen, 3 stale, 0 kept"
+    assert run.startswith(f"Run {done.summary['run_id']}, exit code 3")
+    assert last == f"Last hash: {done.summary['audit_last_hash']}"
+    assert "@example.com" not in text
+    assert refused(desk) == {(ORG_ID, each) for each in reasons.split(", ")}
+    assert done.summary["reasons"] == reasons.split(", ")
+
+
+def test_several_organizations_send_one_message_that_names_each(desk, receiver):
+    desk.sim.add_organization(OTHER_ORG, "Other Ltd")
+    desk.keys["organizations"] = [
+        {"id": ORG_ID, "credentials": "A"}, {"id": OTHER_ORG, "credentials": "B"},
+    ]  # fmt: skip
+    tokens = {"MONGODB_ATLAS_ACCESS_TOKEN": None, "MONGODB_ATLAS_ACCESS_TOKEN_B": "wrong"}
+    tokens["MONGODB_ATLAS_ACCESS_TOKEN_A"] = desk.sim.add_token(ORG_ID).secret
+    done, (text,) = slack(desk, receiver, "--metrics-file", "run.prom", **tokens)
+    assert done.code == 4
+    lines = text.splitlines()
+    assert lines[0].endswith("sweep partly done: 3 deleted, credentials refused · 2 organizations*")
+    assert f"• Example Industries ({ORG_ID}): done; 3 stale, 3 deleted" in lines
+    assert f"• {OTHER_ORG}: failed, credentials refused; 0 stale, nothing was deleted" in lines
+    assert refused(desk) == set()
+
+
+def test_held_lock_is_notified_and_the_metrics_are_left_to_its_run(desk, receiver):
+    desk.sweep()
+    lock = desk.folder / "audit" / "invite-sweeper.jsonl.lock"
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        done, (text,) = slack(desk, receiver, "--metrics-file", "run.prom")
+    assert done.code == 9
+    assert text.startswith(f"*invite-sweeper: sweep failed: another run holds the lock · {ORG_ID}*")
+    assert not (desk.folder / "run.prom").exists()
+
+
+def test_plan_that_is_refused_before_a_run_begins_is_notified_and_in_the_metrics(desk, receiver):
+    desk.plan("--out", "plan.jsonl")
+    plan = desk.folder / "plan.jsonl"
+    plan.write_text(plan.read_text().replace("p0@", "p9@"))
+    options = ("--plan", "plan.jsonl", "--metrics-file", "run.prom")
+    done, (text,) = slack(desk, receiver, *options)
+    assert (done.code, desk.deletes()) == (3, 0)
+    assert text.startswith(f"*invite-sweeper: sweep refused: saved plan not valid · {ORG_ID}*")
+    assert refused(desk) == {(ORG_ID, "plan")}
+    assert json.loads(done.out)["reasons"] == ["plan"]
+
+
+def test_users_are_named_with_details_after_the_run(desk, receiver):
+    channel = {"kind": "webhook", "url_env": "HOOK", "secret_env": "KEY", "details": True}
+    desk.keys["notify"] = [channel]
+    assert desk.sweep(HOOK=f"{receiver.url}/hook", KEY="very-secret").code == 0
+    ((_, _, body),) = receiver.requests
+    assert [(each["username"], each["outcome"]) for each in json.loads(body)["invitations"]] == [
+        (f"p{n}@example.com", "deleted") for n in range(3)
+    ]

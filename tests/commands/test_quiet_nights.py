@@ -1,84 +1,137 @@
-"""Nightly runs with `-q` and the log as text, as in the crontab: cron mails any output."""
+"""Nights of the shipped crontab, armed and with `-q`: cron mails any output."""
 
-import shlex
+import re
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from running import desk_in
+from running import Desk, Done, desk_in
 
-from invite_sweeper.simulator import faults
+from invite_sweeper.simulator import SimulatedAtlas, faults
+from invite_sweeper.simulator.scenarios import ALL_SOURCES, SCENARIOS, Size
 from invite_sweeper.simulator.seed import ORG_ID
 
-CRONTAB = Path(__file__).parents[2] / "deploy/cron/invite-sweeper.crontab"
-OLD = timedelta(days=20)
+CRONTAB = (Path(__file__).parents[2] / "deploy/cron/invite-sweeper.crontab").read_text()
+PROGRAM = Path(sys.executable).with_name("invite-sweeper")
+NIGHT = timedelta(days=1)
+OLD = 20 * NIGHT
+
+
+class CronDesk:
+    """A desk with the files that the crontab names, below its own folder."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk, self.sim = desk, desk.sim
+        credentials = desk.account.environment()
+        self.write("client-id", credentials["MONGODB_ATLAS_CLIENT_ID"])
+        self.write("client-secret", credentials["MONGODB_ATLAS_CLIENT_SECRET"])
+        text = CRONTAB.replace("/opt/invite-sweeper/bin/invite-sweeper", str(PROGRAM))
+        for folder in ("/etc/invite-sweeper", "/var/lib/invite-sweeper"):
+            text = text.replace(folder, str(desk.folder))
+        *lines, job = (line for line in text.splitlines() if line and not line.startswith("#"))
+        self.variables = dict(line.split("=", 1) for line in lines)
+        # As its comments say: the word plan, and -q.
+        self.command, armed = re.subn(r" plan ", " sweep ", job.split(maxsplit=6)[6])
+        assert armed == 1
+        self.command += " -q"
+
+    def write(self, name: str, text: str) -> None:
+        path = self.desk.folder / name
+        path.write_text(text)
+        path.chmod(0o600)
+
+    def night(self) -> Done:
+        """Run the crontab's command with cron's environment: its variables and no others."""
+        self.desk.write_policy()
+        variables = self.variables | {"MONGODB_ATLAS_BASE_URL": self.desk.base_url}
+        done = subprocess.run(
+            [self.variables["SHELL"], "-c", self.command],
+            cwd="/",
+            env=variables | {"HOME": str(self.desk.folder)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture
-def desk(tmp_path):
+def sim():
+    return SimulatedAtlas()
+
+
+@pytest.fixture
+def cron(tmp_path, sim):
     """A policy with much to remark: patterns and keep entries without a match, a past date."""
-    with desk_in(tmp_path) as found:
-        found.sim.invite_rate_limit.per_minute = None
-        found.projects = [found.sim.add_project("Search")]
+    with desk_in(tmp_path, sim, kind="service-account") as found:
         found.keys["projects"] = {"exclude": ["no-such-*"]}
-        found.keys["sources"] = ["invites", "users"]
+        found.keys["sources"] = list(ALL_SOURCES)
         found.keys["rules"].append({"name": "ancient", "older_than": "40d"})
         found.keys["keep"] = [
             {"name": "unused", "usernames": ["*@nowhere.example"]},
             {"name": "past", "usernames": ["*@past.example"], "until": "2020-01-31"},
         ]
-        yield found
+        yield CronDesk(found)
 
 
-def sweep(desk, *options):
-    return desk.run("sweep", "--policy", "policy.yaml", "-q", "--log-format", "text", *options)
-
-
-def test_thirty_clean_nights_print_nothing(desk):
-    for night in range(30):
-        desk.sim.invite(desk.projects[0], f"p{night}@example.com", age=OLD)
-        done = sweep(desk)
+def test_thirty_clean_nights_send_no_mail(sim, cron):
+    """Every night the invitations are a day older, and there are new ones."""
+    SCENARIOS["nights"].prepare(sim, Size(projects=2, invitations=4))
+    cron.desk.keys["rules"][0]["statuses"] = ["PENDING", "INVITATION_EXPIRED"]
+    for _ in range(30):
+        done = cron.night()
         assert (done.code, done.out, done.err) == (0, "", "")
-    assert desk.deletes() == 30
+    log = (cron.desk.folder / "invite-sweeper.jsonl").read_text()
+    assert log.count('"event":"run_finished"') == 30
+    assert cron.desk.deletes() >= 30
 
 
-def test_the_same_remarks_are_in_the_log_without_quiet_and_in_the_summary(desk):
-    desk.sim.invite(desk.projects[0], "p@example.com", age=OLD)
-    done = desk.plan()
+def test_the_same_remarks_are_in_the_log_without_quiet_and_in_the_summary(sim, cron):
+    sim.invite(sim.add_project("Search"), "p@example.com", age=OLD)
+    done = cron.desk.plan()
     for remark in ("no-such-*", "The keep entry 'unused'"):
         assert remark in done.err
         assert any(remark in each for each in done.summary["warnings"])
     assert "`past`" in done.err
 
 
-def test_night_with_a_failed_deletion_prints_it_as_text(desk):
+def test_mail_about_a_failed_deletion_names_organization_project_user_and_what_to_do(sim, cron):
+    search = sim.add_project("Search")
     for number in range(2):
-        desk.sim.invite(desk.projects[0], f"p{number}@example.com", age=(20 + number) * OLD / 20)
-    desk.sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), method="DELETE", times=1)
-    done = sweep(desk)
+        sim.invite(search, f"p{number}@example.com", age=OLD + number * NIGHT)
+    sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), method="DELETE", times=1)
+    done = cron.night()
     assert (done.code, done.out) == (4, "")
-    verdict, failure = done.err.splitlines()
-    assert "1 deleted, 1 failed in Example Industries" in verdict
-    assert ORG_ID in verdict
-    assert "@example.com in Search of organization Example Industries" in failure
-    assert "may still be invited: failed, 403 ACCESS_FORBIDDEN" in failure
+    verdict, failure, hint = done.err.splitlines()
+    label = f"Example Industries ({ORG_ID})"
+    assert f"Partly done: 1 deleted, 1 failed in {label} (exit code 4)." in verdict
+    assert re.search(rf"p\d@example\.com in Search of organization {re.escape(label)}", failure)
+    assert "may still be invited: failed, 403 ACCESS_FORBIDDEN; deleting requires" in failure
+    assert failure.endswith("the role Project Owner")
+    assert "What to do: The next sweep tries the failed deletions again." in hint
+    command = hint.partition("To list them: ")[2].split()
+    listed = subprocess.run(
+        [PROGRAM, *command[1:]], capture_output=True, text=True, check=True, cwd="/"
+    )
+    assert "@example.com" in listed.stdout
     assert not set(done.err) & {"{", "\x1b"}
 
 
-def test_refused_night_prints_the_error(desk):
-    desk.keys["limits"]["max_deletions"] = 0
-    desk.sim.invite(desk.projects[0], "p@example.com", age=OLD)
-    done = sweep(desk)
+def test_mail_about_a_refused_night_has_the_limit_and_what_to_do(sim, cron):
+    cron.desk.keys["limits"]["max_deletions"] = 0
+    sim.invite(sim.add_project("Search"), "p@example.com", age=OLD)
+    done = cron.night()
     assert (done.code, done.out) == (3, "")
     assert done.err.startswith("Error: 1 stale invitation is over max_deletions: 0.")
+    assert "Read the plan, then raise the limit" in done.err
 
 
 @pytest.mark.parametrize("log_format", ["auto", "json"])
-def test_log_is_json_lines_elsewhere_than_on_a_terminal(desk, log_format):
-    done = desk.run("plan", "--policy", "policy.yaml", "--log-format", log_format)
+def test_log_is_json_lines_elsewhere_than_on_a_terminal(cron, log_format):
+    cron.sim.add_project("Search")
+    done = cron.desk.run("plan", "--policy", "policy.yaml", "--log-format", log_format)
     assert done.err.startswith('{"')
-
-
-def test_shipped_crontab_asks_for_the_log_as_text():
-    job = CRONTAB.read_text().splitlines()[-1]
-    assert "--log-format text" in shlex.join(shlex.split(job))

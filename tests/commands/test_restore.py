@@ -354,7 +354,7 @@ def test_any_answer_but_yes_invites_no_one_and_ends_with_3(desk):
         code, text = terminal.end()
     assert (code, desk.sim.request_log.received["POST"]) == (3, 0)
     assert "person-1@example.com" not in text[before:]
-    assert "Cancelled at the confirmation prompt." in text[before:]
+    assert "Cancelled. " in text[before:]
     assert desk.run("audit", "verify", LOG).code == 0
 
 

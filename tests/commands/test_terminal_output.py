@@ -63,7 +63,7 @@ def test_quiet_run_names_what_was_not_read_and_not_deleted(desk, how):
     desk.sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), method="DELETE", times=1)
     done = desk.run(*SWEEP, *how)
     assert done.code == 4
-    verdict, lost, failed = warned(done)
+    verdict, lost, failed, *to_do = warned(done)
     assert verdict == (
         f"Partly done: 2 deleted, 1 failed in Example Industries ({ORG_ID}) (exit code 4)."
     )
@@ -72,7 +72,11 @@ def test_quiet_run_names_what_was_not_read_and_not_deleted(desk, how):
     assert lost == f"Data Lake {organization} was not read: {unread['reason']}"
     (row,) = [line for line in desk.lines("outcome") if line["outcome"] == "failed"]
     who = f"{row['username']} in Billing {organization}"
-    assert failed == f"{who} may still be invited: failed, 403 ACCESS_FORBIDDEN"
+    assert failed == (
+        f"{who} may still be invited: failed, 403 ACCESS_FORBIDDEN; "
+        "deleting requires the role Project Owner"
+    )
+    assert [each.partition(":")[0] for each in to_do] == ["What to do"] * 2
 
 
 @pytest.mark.parametrize("count", [10, 11, 13])
@@ -84,7 +88,9 @@ def test_ten_of_a_kind_are_named_and_the_others_are_counted(desk, count):
     assert sum(" was not read: " in sentence for sentence in warnings) == 10
     rest = {10: [], 11: ["And 1 more project"], 13: ["And 3 more projects"]}[count]
     log = "audit/invite-sweeper.jsonl"
-    assert warnings[11:] == [f"{each}; see the audit log {log}." for each in rest]
+    *others, to_do = warnings[11:]
+    assert others == [f"{each}; see the audit log {log}." for each in rest]
+    assert to_do.startswith("What to do: Run `invite-sweeper doctor`")
 
 
 def test_each_of_several_that_failed_is_named_once_and_the_eleventh_counted(desk):
@@ -98,7 +104,7 @@ def test_each_of_several_that_failed_is_named_once_and_the_eleventh_counted(desk
     done = desk.sweep("-q")
     undone = done.summary["failed"]
     assert (done.code, undone) == (4, 11)
-    _verdict, *named, rest = warned(done)
+    _verdict, *named, rest, _to_do = warned(done)
     assert len(set(named)) == 10
     assert rest == "And 1 more deletion; see the audit log audit/invite-sweeper.jsonl."
 

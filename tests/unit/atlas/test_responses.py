@@ -15,11 +15,12 @@ from invite_sweeper.atlas.responses import (
     is_already_gone,
     is_deleted,
     is_unauthenticated,
+    list_error,
     one_line,
     parse_error,
 )
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused
-from invite_sweeper.models import Source
+from invite_sweeper.models import ListRef, Project, Source
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 
@@ -220,9 +221,11 @@ def test_missing_response_does_not_stop_the_run():
 @pytest.mark.parametrize(
     ("result", "error", "expected"),
     [
-        (response(401), CredentialsRefused, "401"),
-        (response(401, "USER_UNAUTHORIZED"), CredentialsRefused, "USER_UNAUTHORIZED"),
-        (response(403, "ACCESS_FORBIDDEN"), CredentialsRefused, "access list"),
+        (response(401), CredentialsRefused, "Check the credentials and their expiry date."),
+        (response(401, "USER_UNAUTHORIZED"), CredentialsRefused, "Grant the credentials a role"),
+        (response(403, "ACCESS_FORBIDDEN"), CredentialsRefused, "Grant the credentials a role"),
+        (response(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), CredentialsRefused, "Add the IP address"),
+        (response(403), CredentialsRefused, "access list"),
         (response(404), AtlasUnavailable, "404"),
         (response(406), AtlasUnavailable, "Upgrade"),
         (response(500), AtlasUnavailable, "500"),
@@ -259,3 +262,27 @@ def test_target_of_a_redirect_is_not_shown():
     assert "not followed" in description
     assert "secret" not in description
     assert "evil" not in description
+
+
+@pytest.mark.parametrize("code", ["ACCESS_FORBIDDEN", "USER_UNAUTHORIZED", "NOT_ORG_OWNER"])
+def test_missing_role_does_not_send_to_the_access_list(code):
+    status = 403 if code == "ACCESS_FORBIDDEN" else 401
+    assert "access list" not in first_request_error(response(status, code)).hint
+
+
+@pytest.mark.parametrize(
+    ("result", "named"),
+    [
+        (response(401, "USER_UNAUTHORIZED"), True),
+        (response(403, "ACCESS_FORBIDDEN"), True),
+        (response(401, "UNEXPECTED_ERROR"), False),
+        (response(401), False),
+        (response(500), False),
+        (response(403, headers=HTML, body=b"<html>"), False),
+        (RequestFailed("timed out after 120 s"), False),
+    ],
+)
+def test_unreadable_list_names_its_role_only_if_atlas_refused_the_request(result, named):
+    list_ref = ListRef(Project("a" * 24, "Vault", "b" * 24), Source.INVITES)
+    reason = list_error(list_ref, result, "Project Owner").reason
+    assert reason.endswith("; the list requires the role Project Owner.") is named

@@ -1,6 +1,6 @@
 """Checks of lists, clock and organizations, and how the lists are counted."""
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from builders import ORG, OTHER_ORG, invitation, object_id, policy, project
@@ -8,18 +8,25 @@ from fakes import FakeAtlas
 
 from invite_sweeper.doctor import (
     CheckState,
+    Diagnosis,
     clock_check,
     coverage_checks,
+    failed,
     list_checks,
+    note,
+    ok,
     organization_checks,
     sunset_checks,
+    warning,
 )
-from invite_sweeper.errors import CredentialsRefused
+from invite_sweeper.errors import CredentialsRefused, GuardRefused
 from invite_sweeper.models import ListRef, ListUnreadable, ProjectGone, Source, SourceRetired
 from invite_sweeper.sweep.discovery import MAX_LISTS, ListCounts, count_lists
 from invite_sweeper.sweep.scope import RunScope
 
 LIMITS = policy().limits
+DAY = timedelta(days=1)
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 
 def lists(count, source=Source.INVITES):
@@ -92,7 +99,7 @@ def test_unreadable_list_outside_the_sources_is_reported_without_a_count():
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("USER_UNAUTHORIZED", "The role is missing in 1: Vault."),
+        ("USER_UNAUTHORIZED", "The role is missing in 1 project: Vault."),
         ("UNEXPECTED_ERROR", "1 cannot be read: Vault. 401."),
         (None, "1 cannot be read: Vault. 401."),
     ],
@@ -112,3 +119,66 @@ def test_visible_projects_of_another_organization_are_reported_as_ok():
     assert last.state is CheckState.OK
     assert last.message.startswith("2 projects of other organizations are visible and ignored")
     assert OTHER_ORG in last.message
+
+
+@pytest.mark.parametrize(
+    ("left", "state", "text"),
+    [
+        (181, "note", "Atlas stops serving this list on 2027-07-01, in 181 days."),
+        (180, "warning", "Atlas stops serving this list on 2027-07-01, in 180 days."),
+        (1, "warning", "Atlas stops serving this list on 2027-07-01, in 1 day."),
+        (0, "warning", "Atlas announced 2027-07-01 as the last day of this list."),
+    ],
+)
+def test_sunset_of_a_list_in_use_is_a_note_and_a_warning_from_180_days_before(left, state, text):
+    day = date(2027, 7, 1)
+    first, *_ = sunset_checks({Source.INVITES: day}, [Source.INVITES], day - left * DAY)
+    assert (first.state, first.message) == (state, text)
+    assert first.hint == "Under sources, write users and org_users instead of invites."
+
+
+def test_sunset_of_a_list_that_the_policy_does_not_use_is_ok():
+    day = date(2027, 7, 1)
+    first, *_ = sunset_checks({Source.INVITES: day}, [Source.USERS], day - DAY)
+    assert first.state is CheckState.OK
+    assert first.message.endswith("The policy does not use it.")
+
+
+REFUSED = failed("clock", GuardRefused("Off."))
+
+
+@pytest.mark.parametrize(
+    ("checks", "verdict"),
+    [
+        ([ok("a", ""), note("b", "")], f"All checks passed: a sweep of Acme ({ORG}) would run."),
+        (
+            [warning("a", ""), warning("b", "")],
+            (
+                f"2 warnings: a sweep of Acme ({ORG}) would run, but may not delete everything "
+                "that is stale."
+            ),
+        ),
+        (
+            [warning("a", ""), REFUSED, note("b", "")],
+            (
+                f"1 warning, 1 failed: a sweep of Acme ({ORG}) would end with exit code 3 (refused "
+                "by a guard, nothing was deleted)."
+            ),
+        ),
+    ],
+)
+def test_verdict_counts_what_needs_attention_and_says_what_a_sweep_would_do(checks, verdict):
+    assert Diagnosis(NOW, checks, {ORG: "Acme"}).verdict == verdict
+
+
+@pytest.mark.parametrize(("count", "named"), [(3, True), (4, False)])
+def test_verdict_names_up_to_3_organizations(count, named):
+    organizations = {object_id(number): None for number in range(count)}
+    verdict = Diagnosis(NOW, [REFUSED], organizations).verdict
+    assert (object_id(0) in verdict) is named
+    assert ("of 4 organizations" in verdict) is not named
+
+
+def test_clock_difference_is_in_units_that_suit_it():
+    assert clock_check(0.4).message == "This machine's clock agrees with Atlas's."
+    assert "2 days ahead of" in clock_check(2 * 86_400.0).message

@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from invite_sweeper.errors import REFUSAL_REASONS, Reason
 from invite_sweeper.report.metrics import push, write_textfile
-from invite_sweeper.sweep.summary import RunSummary
+from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 
 MONITORING = Path(__file__).parents[3] / "deploy" / "monitoring"
 SUMMARY = RunSummary(
@@ -46,6 +47,7 @@ SUMMARY = RunSummary(
     duration_s=12.5,
     oldest_pending_days=45.5,
     sunset="2027-06-13",
+    organizations=(OrganizationSummary("a" * 24, "Acme", "run-1"),),
 )
 
 
@@ -112,6 +114,53 @@ def test_outcomes_reasons_and_mode_are_labels(path):
     }
     assert found["invite_sweeper_kept", (("reason", "keep:board"),)] == 1
     assert found["invite_sweeper_run_mode", (("mode", "sweep"),)] == 1
+
+
+def labelled(path: Path, name: str) -> dict[tuple[str, ...], float]:
+    """Return the samples of a metric by their label values, in the order of the names."""
+    return {
+        tuple(value for _, value in labels): number
+        for (found, labels), number in samples(path.read_text(encoding="utf-8")).items()
+        if found == f"invite_sweeper_{name}"
+    }
+
+
+TWO = replace(
+    SUMMARY,
+    exit_code=4,
+    organizations=(
+        OrganizationSummary(
+            "a" * 24,
+            "Acme",
+            "run-1",
+            exit_code=3,
+            reasons=(Reason.MAX_DELETIONS, Reason.MAX_SHARE),
+            stale=30,
+        ),
+        OrganizationSummary(
+            "b" * 24, None, "run-2", reasons=(Reason.FAILED_DELETIONS,), exit_code=4, unknown=1
+        ),
+    ),
+)
+
+
+def test_each_organization_has_a_sample_of_every_refusal_reason(path):
+    assert write_textfile(path, TWO) == ()
+    refused = labelled(path, "refused")
+    assert refused.keys() == {
+        (org, reason) for org in ("a" * 24, "b" * 24) for reason in REFUSAL_REASONS
+    }
+    assert {key for key, value in refused.items() if value} == {
+        ("a" * 24, "max_deletions"), ("a" * 24, "max_share"),
+    }  # fmt: skip
+
+
+def test_organizations_have_counts_of_their_own_and_a_name(path):
+    assert write_textfile(path, TWO) == ()
+    assert labelled(path, "organization_exit_code") == {("a" * 24,): 3, ("b" * 24,): 4}
+    assert labelled(path, "organization_stale") == {("a" * 24,): 30, ("b" * 24,): 0}
+    assert labelled(path, "organization_unknown") == {("a" * 24,): 0, ("b" * 24,): 1}
+    assert labelled(path, "organization_info") == {("Acme", "a" * 24): 1, ("", "b" * 24): 1}
 
 
 def test_unknown_values_are_omitted_not_zero(path):

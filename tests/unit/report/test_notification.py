@@ -11,17 +11,21 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
+from invite_sweeper.errors import REFUSAL_REASONS, ExitCode, GuardRefused, Reason
 from invite_sweeper.policy import Notification
+from invite_sweeper.report.notice import MAX_USERS, describe_end, hints, select_users
 from invite_sweeper.report.webhooks import (
     NotificationError,
     build_message,
-    headline,
     send_end,
     send_start,
     should_notify,
 )
-from invite_sweeper.sweep.summary import RunSummary
+from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary, with_end
 
+ORG = "5efda682a3f2ed2e7dd6cde4"
+OTHER = "6f1a20c4d39b5e7788a0c1d2"
+ACME = OrganizationSummary(ORG, "Acme", "run-1")
 QUIET = RunSummary(
     run_id="run-1",
     mode="sweep",
@@ -31,13 +35,31 @@ QUIET = RunSummary(
     invitations_seen=1234,
     kept=1234,
     kept_by_reason={"keep:board": 1234},
+    audit_log="audit/log.jsonl",
+    audit_last_hash="c0ffee",
+    organizations=(ACME,),
 )
 DELETED = replace(QUIET, stale=3, deleted=3)
-FAILED = replace(QUIET, exit_code=4, stale=1, failed=1)
+FAILED = with_end(replace(QUIET, stale=1, failed=1), None)
+REFUSAL = GuardRefused(
+    "30 stale invitations are over max_deletions: 10.",
+    hint="Read the plan.",
+    reasons=(Reason.MAX_DELETIONS,),
+)
+REFUSED = with_end(replace(QUIET, stale=30), REFUSAL)
 
 SLACK = Notification(kind="slack", url_env="CHAT_URL")
 WEBHOOK = Notification(kind="webhook", url_env="HOOK_URL", secret_env="HOOK_KEY")
 PING = Notification(kind="ping", url_env="PING_URL")
+
+
+KEYS_OF_EARLIER_VERSIONS = {
+    *("run_id", "mode", "exit_code", "finished_at", "projects_seen", "projects_unreadable"),
+    *("invitations_seen", "stale", "trimmed", "kept", "kept_by_reason", "deleted"),
+    *("already_gone", "failed", "unknown", "skipped", "accepted_before", "accepted_during"),
+    *("requests", "retries", "rate_limited", "duration_s", "oldest_pending_days"),
+    *("days_to_sunset", "shard", "succeeded"),
+}
 
 
 @dataclass
@@ -86,16 +108,117 @@ def environment(receiver: Receiver, **more: str) -> dict[str, str]:
     }
 
 
-async def test_slack_message_is_one_text_with_the_totals():
+async def slack_text(summary, *, users=(), **keys):
+    """Send a summary to Slack and return the text."""
     async with receiving(Receiver()) as receiver:
-        assert await send_end([SLACK], environment(receiver), FAILED) == ()
+        channel = SLACK.model_copy(update=keys)
+        assert await send_end([channel], environment(receiver), summary, users=users) == ()
     ((path, headers, body),) = receiver.requests
     assert path == "/services/T0/s3cret"
     assert headers["Content-Type"] == "application/json"
-    assert json.loads(body) == {
-        "text": "invite_sweeper sweep: partly done (exit code 4)\n"
-        "seen 1,234, stale 1, failed 1, kept 1,234; 0 s, run run-1"
+    return json.loads(body)["text"]
+
+
+async def test_slack_message_has_result_what_to_do_counts_and_evidence():
+    assert (await slack_text(FAILED)).splitlines() == [
+        f"*invite-sweeper: sweep partly done: 1 failed · Acme ({ORG})*",
+        (
+            "What to do: The next sweep tries the failed deletions again. To list them: "
+            "invite-sweeper audit show audit/log.jsonl --outcome failed"
+        ),
+        "1,234 seen, 1 stale, 1,234 kept",
+        "Run run-1, exit code 4, 0.00 s",
+        "Last hash: c0ffee",
+    ]
+
+
+async def test_refusal_has_its_reason_in_the_first_line_then_message_and_hint():
+    first, message, hint, *_ = (await slack_text(REFUSED)).splitlines()
+    assert first == f"*invite-sweeper: sweep refused: max_deletions · Acme ({ORG})*"
+    assert message == "30 stale invitations are over max_deletions: 10. Nothing was deleted."
+    assert hint == "What to do: Read the plan."
+
+
+async def test_each_of_several_organizations_has_a_line():
+    refused = replace(REFUSED.organizations[0], stale=30)
+    deleted = OrganizationSummary(OTHER, None, "run-2", stale=2, deleted=2)
+    text = await slack_text(
+        replace(REFUSED, exit_code=4, deleted=2, organizations=(refused, deleted))
+    )
+    first, *rest = text.splitlines()
+    assert first.endswith("sweep partly done: 2 deleted, max_deletions · 2 organizations*")
+    assert f"• Acme ({ORG}): refused, max_deletions; 30 stale, nothing was deleted" in rest
+    assert f"• {OTHER}: done; 2 stale, 2 deleted" in rest
+
+
+@pytest.mark.parametrize(
+    ("summary", "expected"),
+    [
+        (QUIET, "sweep done: nothing stale"),
+        (DELETED, "sweep done: 3 deleted"),
+        (replace(QUIET, mode="dry-run", stale=3, exit_code=10), "dry run done: 3 would be deleted"),
+        (replace(REFUSED, mode="dry-run"), None),
+        (with_end(replace(QUIET, projects_unreadable=1), None), "projects not read"),
+        (replace(QUIET, exit_code=8, deleted=1, reasons=(Reason.INTERRUPTED,)), "1 deleted, inter"),
+    ],
+)
+def test_first_line_says_what_was_done_or_why_not(summary, expected):
+    expected = expected or "dry run, a sweep would be refused: 30 would be deleted, max_deletions"
+    assert expected in describe_end(summary)
+    assert describe_end(summary).endswith(f"· Acme ({ORG})")
+
+
+def planned(number, outcome, age_days=20.0):
+    return {
+        "username": f"p{number}@example.com",
+        "project_name": "Search",
+        "outcome": outcome,
+        "age_days": age_days,
     }
+
+
+@pytest.mark.parametrize("channel", [SLACK, WEBHOOK, PING])
+@pytest.mark.parametrize("details", [True, False])
+def test_users_are_named_only_with_details(channel, details):
+    env = dict.fromkeys(("CHAT_URL", "HOOK_URL", "PING_URL"), "https://hooks.example.com/x")
+    channel = channel.model_copy(update={"details": details})
+    body = build_message(channel, env | {"HOOK_KEY": "k"}, FAILED, [planned(1, "failed")]).body
+    assert (b"p1@example.com" in body) is details
+    assert b"Acme" in body
+
+
+def test_at_most_10_users_are_named_those_that_need_attention_and_the_oldest_first():
+    many = [planned(n, "deleted", age_days=n) for n in range(40)]
+    named = select_users([*many, planned(99, "failed", age_days=1.0)])
+    assert len(named) == MAX_USERS == 10
+    assert [each["username"] for each in named[:3]] == [
+        "p99@example.com", "p39@example.com", "p38@example.com",
+    ]  # fmt: skip
+
+
+def test_user_with_invitations_in_several_lists_is_named_once_by_the_worst_outcome():
+    twice = [planned(1, "deleted", age_days=30.0), planned(1, "failed"), planned(2, "deleted")]
+    assert [(each["username"], each["outcome"]) for each in select_users(twice)] == [
+        ("p1@example.com", "failed"), ("p2@example.com", "deleted"),
+    ]  # fmt: skip
+
+
+async def test_named_users_cannot_start_a_new_line():
+    hostile = {**planned(1, "failed"), "username": "a@b.c\n*done*"}
+    text = await slack_text(FAILED, users=[hostile], details=True)
+    assert "a@b.c[U+000A]*done* in Search: failed" in text
+
+
+def test_every_reason_without_an_error_has_a_hint():
+    stopped = (Reason.RETIRED_SOURCE, Reason.CIRCUIT_BREAKER)
+    counts = dict.fromkeys(("projects_unreadable", "failed", "unknown", "still_there"), 1)
+    partly = with_end(replace(QUIET, accepted_during=1, **counts), None, stopped_by=stopped)
+    assert partly.exit_code == ExitCode.PARTIAL
+    assert len(hints(partly)) == len(partly.reasons) == 7
+
+
+def test_reasons_of_refusals_are_lower_case_words():
+    assert all(reason == reason.lower() and reason.isidentifier() for reason in REFUSAL_REASONS)
 
 
 async def test_slack_message_escapes_mentions_and_links():
@@ -118,6 +241,21 @@ async def test_webhook_contains_the_summary_and_a_signature_of_timestamp_and_bod
     sent = json.loads(body)
     assert (sent["deleted"], sent["exit_code"], sent["succeeded"]) == (3, 0, True)
     assert sent["finished_at"] == "2026-11-25T01:02:03+00:00"
+    assert sent.keys() >= KEYS_OF_EARLIER_VERSIONS
+
+
+async def test_webhook_says_which_organization_was_refused_why_and_what_to_do():
+    async with receiving(Receiver()) as receiver:
+        assert await send_end([WEBHOOK], environment(receiver), REFUSED) == ()
+    sent = json.loads(receiver.requests[0][2])
+    assert (sent["verdict"], sent["reasons"]) == ("refused", ["max_deletions"])
+    assert sent["message"] == REFUSAL.message
+    assert sent["hints"] == ["Read the plan."]
+    assert sent["audit_last_hash"] == "c0ffee"
+    (organization,) = sent["organizations"]
+    assert (organization["id"], organization["name"]) == (ORG, "Acme")
+    assert (organization["verdict"], organization["reasons"]) == ("refused", ["max_deletions"])
+    assert "invitations" not in sent
 
 
 @pytest.mark.parametrize("channel", [SLACK, WEBHOOK])
@@ -252,18 +390,3 @@ async def test_no_session_is_opened_without_channels(monkeypatch):
     monkeypatch.delattr("aiohttp.ClientSession")
     assert await send_start([SLACK], {}) == ()
     assert await send_end([], {}, FAILED) == ()
-
-
-@pytest.mark.parametrize(
-    ("exit_code", "label"),
-    [
-        (0, "done"),
-        (3, "refused by a guard, nothing was deleted"),
-        (5, "credentials refused"),
-        (8, "stopped early"),
-        (10, "done, there are stale invitations"),
-    ],
-)
-def test_headline_names_the_exit_code(exit_code, label):
-    expected = f"invite_sweeper sweep: {label} (exit code {exit_code})"
-    assert headline(replace(QUIET, exit_code=exit_code)) == expected

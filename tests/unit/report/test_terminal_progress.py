@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from invite_sweeper.models import Outcome
+from invite_sweeper.models import DeletionEstimate, Outcome
 from invite_sweeper.report.progress import BarProgressView, LogProgressView, remaining_s
 
 
@@ -34,21 +34,22 @@ class FakeClock:
 
 
 @pytest.mark.parametrize(
-    ("left", "rate", "elapsed_s", "estimate_s", "expected"),
+    ("left", "rate", "elapsed_s", "estimate", "expected"),
     [
-        (100, 10.0, 5.0, 0.0, 10.0),  # no estimate: only the rate
-        (100, 100.0, 5.0, 60.0, 55.0),  # a fast burst: the rest of the estimate
-        (100, 1.0, 5.0, 60.0, 100.0),  # slower than the estimate: the rate
-        (100, 1.0, 90.0, 60.0, 100.0),  # the estimate is exceeded: the rate
-        (100, None, 0.0, 60.0, 60.0),  # no rate yet: the estimate
-        (100, None, 0.0, 0.0, None),  # unknown
-        (0, 10.0, 5.0, 60.0, 0.0),  # done
+        (100, 10.0, 5.0, (0.0, 0.0), 10.0),  # no estimate: only the rate
+        (100, 100.0, 5.0, (60.0, 60.0), 55.0),  # a fast burst: the rest of the rate limits
+        (100, 100.0, 5.0, (60.0, 2.0), 1.0),  # faster than the first responses: the rate
+        (100, 1.0, 5.0, (60.0, 60.0), 100.0),  # slower than the estimate: the rate
+        (100, 1.0, 90.0, (60.0, 60.0), 100.0),  # the estimate is exceeded: the rate
+        (100, None, 0.0, (60.0, 2.0), 60.0),  # no rate yet: the estimate
+        (100, None, 0.0, (0.0, 0.0), None),  # unknown
+        (0, 10.0, 5.0, (60.0, 60.0), 0.0),  # done
     ],
 )
-def test_remaining_time_follows_the_rate_but_not_below_the_rest_of_the_estimate(
-    left, rate, elapsed_s, estimate_s, expected
+def test_remaining_time_follows_the_measured_rate_but_not_below_the_rate_limits(
+    left, rate, elapsed_s, estimate, expected
 ):
-    assert remaining_s(left, rate, elapsed_s, estimate_s) == expected
+    assert remaining_s(left, rate, elapsed_s, DeletionEstimate(*estimate)) == expected
 
 
 @given(
@@ -57,10 +58,10 @@ def test_remaining_time_follows_the_rate_but_not_below_the_rest_of_the_estimate(
     st.floats(0, 1e6),
     st.floats(0, 1e6),
 )
-def test_remaining_time_is_never_negative_nor_below_the_rest_of_the_estimate(
+def test_remaining_time_is_never_negative_nor_below_the_rest_of_the_rate_limits(
     left, rate, elapsed, estimate
 ):
-    found = remaining_s(left, rate, elapsed, estimate)
+    found = remaining_s(left, rate, elapsed, DeletionEstimate(estimate, estimate))
     assert found is None or found >= 0
     if left and estimate > elapsed:
         assert found is not None
@@ -70,7 +71,7 @@ def test_remaining_time_is_never_negative_nor_below_the_rest_of_the_estimate(
 def test_progress_is_logged_at_the_start_and_then_every_30_s():
     log, clock = FakeLog(), FakeClock()
     view = LogProgressView(log, clock)
-    view.deleting_started(100, 60.0)
+    view.deleting_started(100, DeletionEstimate(60.0, 60.0))
     for _ in range(59):
         clock.now_s += 1.0
         view.deletion_done(Outcome.DELETED)
@@ -80,10 +81,10 @@ def test_progress_is_logged_at_the_start_and_then_every_30_s():
     assert later == {"done": 30, "total": 100, "a_second": 1.0, "remaining_s": 70, "deleted": 30}
 
 
-def test_logged_remaining_time_is_not_below_the_rest_of_the_estimate():
+def test_logged_remaining_time_is_not_below_the_rest_of_the_rate_limits():
     log, clock = FakeLog(), FakeClock()
     view = LogProgressView(log, clock)
-    view.deleting_started(100, 600.0)
+    view.deleting_started(100, DeletionEstimate(600.0, 600.0))
     for _ in range(30):
         clock.now_s += 1.0
         view.deletion_done(Outcome.DELETED)
@@ -95,7 +96,7 @@ def test_listing_and_deleting_are_logged_as_separate_events():
     view = LogProgressView(log, clock)
     view.listing_started(3)
     view.list_done()
-    view.deleting_started(2, 0.0)
+    view.deleting_started(2, DeletionEstimate())
     assert [(event, fields) for _, event, fields in log.lines] == [
         ("reading projects", {"total": 3}),
         ("deleting invitations", {"total": 2}),
@@ -122,7 +123,7 @@ def bar(width: int) -> tuple[BarProgressView, Console]:
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_bar_shows_progress_and_failures_on_one_line(width):
     view, _ = bar(width)
-    view.deleting_started(40, 120.0)
+    view.deleting_started(40, DeletionEstimate(120.0, 120.0))
     for outcome in (*[Outcome.DELETED] * 9, Outcome.FAILED):
         view.deletion_done(outcome)
     output = Console(file=StringIO(), width=width)
@@ -150,7 +151,7 @@ def test_bar_shows_only_deletions_once_they_start():
     view, _ = bar(80)
     view.listing_started(3)
     view.list_done()
-    view.deleting_started(2, 0.0)
+    view.deleting_started(2, DeletionEstimate())
     assert [task.description for task in view._progress.tasks] == ["Deleting"]
     view.close()
 
