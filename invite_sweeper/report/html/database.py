@@ -7,11 +7,12 @@ program ends.
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
-from invite_sweeper.errors import UsageError
+from invite_sweeper.audit.reader import open_log
+from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.report.run_view import parse_log_line
 from invite_sweeper.text import to_text
 
@@ -133,24 +134,21 @@ MAX_LINE_BYTES = 1 << 23
 def raw_lines(path: Path) -> Iterator[bytes]:
     """Yield each line without its newline; an overlong one as `b""`.
 
+    A file that is compressed with gzip is decompressed. The lines end where such a file is
+    damaged: `audit.verify` reports it.
+
     Raises:
         UsageError: The file cannot be read.
     """
-    try:
-        with path.open("rb") as stream:
-            while raw := stream.readline(MAX_LINE_BYTES):
-                if not raw.endswith(b"\n") and len(raw) == MAX_LINE_BYTES:
-                    _skip_line(stream)
-                    raw = b""
-                yield raw.rstrip(b"\r\n")
-    except OSError as error:
-        raise UsageError(
-            f"The audit log {path} cannot be read: {error.strerror}.",
-            hint="Pass files that exist and are readable.",
-        ) from error
+    with suppress(GuardRefused), open_log(path) as stream:
+        while raw := stream.readline(MAX_LINE_BYTES):
+            if not raw.endswith(b"\n") and len(raw) == MAX_LINE_BYTES:
+                _skip_line(stream)
+                raw = b""
+            yield raw.rstrip(b"\r\n")
 
 
-def _skip_line(stream: BinaryIO) -> None:
+def _skip_line(stream: IO[bytes]) -> None:
     while (more := stream.readline(MAX_LINE_BYTES)) and not more.endswith(b"\n"):
         pass
 
