@@ -8,7 +8,7 @@ from pathlib import Path
 from invite_sweeper.cli import main
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["__main__", "invite_sweeper.cli"])
+PROCESSES.set_forkserver_preload(["invite_sweeper.cli.sweep"])
 
 
 def run_program(folder: Path, arguments: list[str], environment: dict[str, str]) -> None:
