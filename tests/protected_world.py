@@ -30,7 +30,7 @@ USER_GLOBS = ("*", "*@example.com", "*@board.example", "*@bücher.example", "b*"
 ROLES = ("GROUP_READ_ONLY", "GROUP_OWNER", "GROUP_DATA_ACCESS_ADMIN")
 INVITERS = ("wkzjqvtb", "carol@example.com")
 PROJECT_NAMES = ("prod-payments", "sandbox", "db-tools", "Prod-Web", "team a", "öffentlich")
-PROJECT_GLOBS = ("*", "prod-*", "*db*", "sand*", "team ?", "*a*")
+PROJECT_GLOBS = ("*", "prod-*", "*db*", "sand*", "team ?", "*a*", "*0*")
 
 
 @dataclass
@@ -69,6 +69,7 @@ class World:
         incomplete: Lists without an end or with a duplicate key, as `(source, scope id)`.
         two_statuses: Users whom the lists of users contain twice, with different statuses.
         unreadable_teams: Projects whose list of teams cannot be read.
+        ids_as_names: The id that is also the name of another project.
         accounts: Of organizations with credentials of their own, by their name.
         ended: Credentials ended for good while the program ran.
         must_refuse: Nothing may be deleted: the clock or the list of projects is wrong.
@@ -84,6 +85,7 @@ class World:
     incomplete: set[tuple[str, str]] = field(default_factory=set)
     two_statuses: set[str] = field(default_factory=set)
     unreadable_teams: set[str] = field(default_factory=set)
+    ids_as_names: tuple[str, ...] = ()
     accounts: dict[str, object] = field(default_factory=dict)
     ended: bool = False
     must_refuse: bool = False
@@ -116,6 +118,7 @@ class World:
             org_id, _, tags = self.projects[named]
             self.desk.sim.groups[named].name = other
             self.projects[named] = (org_id, other, tags)
+            self.ids_as_names = (other,)
 
     def add_teams(self) -> None:
         for org_id in self.desk.sim.organizations:
@@ -252,7 +255,7 @@ class World:
             "version": 1,
             "organizations": allowed,
             "sources": list(SOURCES) if wide else dice.sample(SOURCES, dice.choice((1, 2, 3))),
-            "rules": [self._rule(number) for number in range(dice.randint(1, 3))],
+            "rules": self._rules(wide=wide),
             "limits": {
                 "max_deletions": 1000 if wide else dice.choice((0, 1, 3, 5, 1000)),
                 "max_deletions_per_project": 1000 if wide else dice.choice((1, 1000, 1000)),
@@ -265,9 +268,7 @@ class World:
             },
             "execution": {"attempts": 3, "concurrency": dice.choice((1, 4, 20))},
         }
-        if wide and dice.random() < 0.8:
-            self.policy["rules"].append({"name": "most", "older_than": "1d", "statuses": INVITED})
-        if dice.random() < 0.6:
+        if dice.random() < (0.9 if self.ids_as_names else 0.6):
             self.policy["projects"] = self._scope()
         if dice.random() < 0.5:
             self.policy["keep"] = [self._keep(number) for number in range(dice.randint(1, 2))]
@@ -287,9 +288,19 @@ class World:
             scope["include"] = dice.sample(entries, dice.randint(1, 2))
         if dice.random() < 0.6:
             scope["exclude"] = dice.sample(entries[1:], dice.randint(1, 2))
+        if self.ids_as_names and dice.random() < 0.7:
+            scope["include"] = list(self.ids_as_names)
         if dice.random() < 0.3:
             scope["tags"] = {"env": "sandbox"}
         return scope or {"exclude": ["prod-*"]}
+
+    def _rules(self, *, wide: bool) -> list[dict[str, object]]:
+        """Return rules; a wide policy has one that matches nearly all, or all that it selects."""
+        kind = self.dice.choice(("most", "most", "selected", "random")) if wide else "random"
+        if kind == "random":
+            return [self._rule(number) for number in range(self.dice.randint(1, 3))]
+        rule = {"name": "most", "older_than": "1d", "statuses": INVITED}
+        return [rule | (self._selections(0.3) if kind == "selected" else {})]
 
     def _rule(self, number: int) -> dict[str, object]:
         dice, rule = self.dice, {"name": f"rule-{number}"}
