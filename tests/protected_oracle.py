@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
-from protected_world import DAY, INVITED, Item, World
+from protected_world import DAY, INVITED, PLAIN_PROJECT_NAMES, Item, World
 
 LAUNCH = datetime(2016, 6, 1, tzinfo=UTC)
 
@@ -16,10 +16,14 @@ def is_object_id(text: str) -> bool:
     return len(text) == 24 and set(text) <= set("0123456789abcdef")
 
 
-def matches_project(entries: list[str], project_id: str, name: str) -> bool:
+def matches_project(
+    entries: list[str], project_id: str, name: str, *, protects: bool = False
+) -> bool:
+    """Return whether an entry selects a project; one that protects also by the plain name."""
+    names = (name, PLAIN_PROJECT_NAMES.get(name, name)) if protects else (name,)
     ids = [each for each in entries if is_object_id(each)]
     globs = [each for each in entries if each not in ids]
-    return project_id in ids or matches_glob(globs, name)
+    return project_id in ids or matches_glob(globs, *names)
 
 
 def in_scope(world: World, project_id: str) -> bool:
@@ -28,7 +32,7 @@ def in_scope(world: World, project_id: str) -> bool:
     return (
         org_id in world.organizations
         and matches_project(scope.get("include", ["*"]), project_id, name)
-        and not matches_project(scope.get("exclude", []), project_id, name)
+        and not matches_project(scope.get("exclude", []), project_id, name, protects=True)
         and scope.get("tags", {}).items() <= tags.items()
     )
 
@@ -55,7 +59,10 @@ def selections(world: World, entry: dict[str, object], item: Item, *, keep: bool
         found.append(not set(item.roles).isdisjoint(entry["roles"]))
     if "projects" in entry:
         ids = (item.project_id,) if item.project_id else item.linked
-        each = [matches_project(entry["projects"], key, world.projects[key][1]) for key in ids]
+        each = [
+            matches_project(entry["projects"], key, world.projects[key][1], protects=keep)
+            for key in ids
+        ]
         found.append(any(each) if keep else bool(each) and all(each))
     return found
 

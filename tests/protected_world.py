@@ -13,6 +13,7 @@ from invite_sweeper.simulator.seed import ORG_ID
 
 ORGS = (ORG_ID, "0123456789abcdef01234567", "00000000000000000000abcd")
 DAY = timedelta(days=1)
+FUTURE = "2126-01-01T00:00:00Z"
 INVITED = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
 SOURCES = ("invites", "users", "org_users", "org_invites")
 
@@ -29,7 +30,11 @@ NAMES = (
 USER_GLOBS = ("*", "*@example.com", "*@board.example", "*@bücher.example", "b*", "ann@*")
 ROLES = ("GROUP_READ_ONLY", "GROUP_OWNER", "GROUP_DATA_ACCESS_ADMIN")
 INVITERS = ("wkzjqvtb", "carol@example.com")
-PROJECT_NAMES = ("prod-payments", "sandbox", "db-tools", "Prod-Web", "team a", "öffentlich")
+PROJECT_NAMES = (
+    *("prod-payments", "sandbox", "db-tools", "Prod-Web", "team a", "öffentlich"),
+    *("\uff50rod-api", "pro\u034fd-db"),
+)
+PLAIN_PROJECT_NAMES = {"\uff50rod-api": "prod-api", "pro\u034fd-db": "prod-db"}
 PROJECT_GLOBS = ("*", "prod-*", "*db*", "sand*", "team ?", "*a*", "*0*")
 
 
@@ -72,7 +77,6 @@ class World:
         ids_as_names: The id that is also the name of another project.
         accounts: Of organizations with credentials of their own, by their name.
         ended: Credentials ended for good while the program ran.
-        must_refuse: Nothing may be deleted: the clock or the list of projects is wrong.
     """
 
     desk: object
@@ -88,7 +92,6 @@ class World:
     ids_as_names: tuple[str, ...] = ()
     accounts: dict[str, object] = field(default_factory=dict)
     ended: bool = False
-    must_refuse: bool = False
 
     @property
     def organizations(self) -> list[str]:
@@ -183,7 +186,7 @@ class World:
         age, inviter = fixed_age or self._age(), self.dice.choice(INVITERS)
         if fixed_age is None and self.dice.random() < 0.25:
             overrides["createdAt"] = self.dice.choice(
-                (MISSING, None, "soon", "1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z")
+                (MISSING, None, "soon", "1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z", FUTURE)
             )
         if self.dice.random() < 0.1:
             overrides["expiresAt"] = self.dice.choice((MISSING, None, "never"))
@@ -287,7 +290,8 @@ class World:
         if dice.random() < 0.6:
             scope["include"] = dice.sample(entries, dice.randint(1, 2))
         if dice.random() < 0.6:
-            scope["exclude"] = dice.sample(entries[1:], dice.randint(1, 2))
+            entries = (*entries[1:], "prod-*", "prod-*")
+            scope["exclude"] = dice.sample(entries, dice.randint(1, 2))
         if self.ids_as_names and dice.random() < 0.7:
             scope["include"] = list(self.ids_as_names)
         if dice.random() < 0.3:
@@ -296,11 +300,17 @@ class World:
 
     def _rules(self, *, wide: bool) -> list[dict[str, object]]:
         """Return rules; a wide policy has one that matches nearly all, or all that it selects."""
-        kind = self.dice.choice(("most", "most", "selected", "random")) if wide else "random"
+        kind = self.dice.choice(("most", "selected", "selected", "random")) if wide else "random"
         if kind == "random":
             return [self._rule(number) for number in range(self.dice.randint(1, 3))]
-        rule = {"name": "most", "older_than": "1d", "statuses": INVITED}
-        return [rule | (self._selections(0.3) if kind == "selected" else {})]
+        rule = {"name": "most", "statuses": INVITED}
+        if self.dice.random() < 0.5:
+            rule["older_than"] = "1d"
+        if kind == "selected":
+            projects = self.dice.choice((*PROJECT_GLOBS[1:], *self.projects))
+            select = {"projects": [*self.ids_as_names, projects][:1]}
+            rule |= self.dice.choice((select, select, self._selections(0.3)))
+        return [rule]
 
     def _rule(self, number: int) -> dict[str, object]:
         dice, rule = self.dice, {"name": f"rule-{number}"}
@@ -316,7 +326,9 @@ class World:
         return rule | self._selections(0.12)
 
     def _keep(self, number: int) -> dict[str, object]:
-        entry = {"name": f"keep-{number}", **(self._selections(0.4) or {"usernames": ["*@board*"]})}
+        look_alike = {"usernames": [self.dice.choice(("*@board.example", "*@bücher.example"))]}
+        keys = self.dice.choice((look_alike, self._selections(0.4) or {"projects": ["prod-*"]}))
+        entry = {"name": f"keep-{number}", **keys}
         if self.dice.random() < 0.4:
             today = datetime.now(UTC).date()
             entry["until"] = today + self.dice.choice((-2, 2)) * DAY
@@ -349,8 +361,9 @@ class World:
             self._add_incomplete_list()
         if dice.random() < 0.4:
             self._add_changing_users()
-        if dice.random() < 0.15:
-            sim.set_bucket("projects_group", capacity=3, refill=3, period_s=0.5)
+        if dice.random() < 0.2:
+            limited = faults.fail_with(429, "RATE_LIMITED", retry_after="1")
+            sim.faults.add(limited, nth=dice.randint(3, 40))
         if dice.random() < 0.4:
             end = dice.choice((self._expire_tokens, self._expire_tokens, self._end_credentials))
             sim.faults.add(faults.effect(before=lambda _: end()), nth=dice.randint(2, 25))
@@ -365,10 +378,16 @@ class World:
             for listed in ("invites", "users"):
                 sim.faults.add(fault, path=f"*/groups/{project_id}/{listed}", times=None)
             self.unreadable.add(project_id)
-        if dice.random() < 0.3:
+        if dice.random() < 0.4:
             project_id = dice.choice(list(self.projects))
             fault = dice.choice(
-                (faults.malformed(), faults.role_missing(), faults.fail_with(404), no_end())
+                (
+                    faults.malformed(),
+                    faults.role_missing(),
+                    faults.fail_with(404),
+                    no_end(),
+                    no_end(),
+                )
             )
             sim.faults.add(fault, path=f"*/groups/{project_id}/teams", times=None)
             self.unreadable_teams.add(project_id)
@@ -412,11 +431,18 @@ class World:
                 page["results"].append(row | {"orgMembershipStatus": other[0]})
         return json.dumps(page).encode()
 
-    def refuse_all(self) -> None:
+    def delete_most(self) -> None:
+        """Replace what a policy keeps, so that only the case's own guard can keep an invitation."""
+        self.policy.pop("projects", None)
+        self.policy.pop("keep", None)
+        self.policy["rules"] = [{"name": "most", "statuses": INVITED}]
+        self.policy["limits"] |= {"max_deletions": 1000, "max_deletions_per_project": 1000}
+        self.policy["limits"] |= {"max_share": 1, "max_unreadable_projects": 50}
+
+    def refuse_all(self, *, by_clock: bool) -> None:
         """Make every run refuse: the clock differs, or the list of projects does not end."""
         sim, dice = self.desk.sim, self.dice
-        self.must_refuse = True
-        if dice.random() < 0.5:
+        if by_clock:
             offset_s = dice.choice((-1, 1)) * dice.choice((310, 3600, 20 * 86_400))
             sim.date_offset = timedelta(seconds=offset_s)
         else:

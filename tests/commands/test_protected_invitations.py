@@ -138,6 +138,7 @@ def sweeps(world: World) -> None:
 
 def shards(world: World) -> None:
     """A sweep in two or three shards; together they keep the limits of one run."""
+    world.delete_most()
     world.add_faults()
     limits, count = world.policy["limits"], world.dice.randint(2, 3)
     limits["max_share"] = world.dice.choice((0, 0.1))
@@ -155,12 +156,14 @@ def saved_plan(world: World) -> None:
     world.policy["organizations"] = world.organizations  # it needs one credential for all
     world.accounts.clear()
     world.add_faults()
+    if world.dice.random() < 0.5:
+        world.delete_most()
     run(world, "plan", "--out", "plan.jsonl")
     path = world.desk.folder / "plan.jsonl"
     if not path.exists():
         return
     rows = [json.loads(line) for line in path.read_bytes().splitlines()[1:-1]]
-    planned = {(row["project_id"], row["invitation_id"]) for row in rows}
+    planned = {(row["project_id"] or row["org_id"], row["invitation_id"]) for row in rows}
     world.add_stale_invitations(3)
     if world.dice.random() < 0.4:
         with world.changed_policy():
@@ -172,6 +175,7 @@ def saved_plan(world: World) -> None:
 
 def quarantine(world: World) -> None:
     """A new policy and a changed one delete nothing until they are accepted."""
+    world.delete_most()
     world.add_faults()
     world.policy["limits"]["quarantine"] = True
     sweep_refused(world)
@@ -184,8 +188,9 @@ def quarantine(world: World) -> None:
 
 def population(world: World) -> None:
     """Most of a list that a complete run saw are gone: nothing is deleted."""
-    world.policy["limits"] |= {"max_population_drop": world.dice.choice((0, 0.3))}
-    world.policy.pop("projects", None)
+    world.delete_most()
+    world.policy["limits"]["max_population_drop"] = world.dice.choice((0, 0.3))
+    world.policy["rules"][0]["older_than"] = "1d"
     young = world.add_young_invitations(14)
     if run(world, "sweep") != 0 or "invites" not in world.policy["sources"]:
         return
@@ -198,7 +203,8 @@ def population(world: World) -> None:
 def refused(world: World) -> None:
     """The clock or the list of projects is wrong: nothing is deleted."""
     world.add_faults()
-    world.refuse_all()
+    world.delete_most()
+    world.refuse_all(by_clock=world.dice.random() < 0.6)
     for _ in range(world.dice.randint(1, 2)):
         sweep_refused(world)
 

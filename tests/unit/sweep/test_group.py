@@ -163,7 +163,7 @@ class Command:
             dry_run=dry_run,
             clock=lambda: self.clock_s,
             started_s=0.0,
-            run_started_fields={"mode": start.mode},
+            run_started_fields={"mode": start.mode, "group_id": "run-0"},
             previous_population=previous[number] if previous else Population(),
             population=self.population,
         )
@@ -173,7 +173,9 @@ class Command:
         self.runs.append(Run(config, connection, log, counts, stop=self.stop, view=self.view))
 
     async def run(self, **config):
-        return await RunGroup(self.runs, GroupConfig(**config), self.stop).run()
+        results = await RunGroup(self.runs, GroupConfig(**config), self.stop).run()
+        await self.logs[0].close()
+        return results
 
     @property
     def deleted(self):
