@@ -264,7 +264,7 @@ class World:
                 "max_deletions_per_project": 1000 if wide else dice.choice((1, 1000, 1000)),
                 "max_share": 1.0 if wide else dice.choice((0.2, 1.0)),
                 "over_limit": dice.choice(("refuse", "trim")),
-                "max_unreadable_projects": 50 if wide else dice.choice((0, 50)),
+                "max_unreadable_projects": dice.choice((0, 50, 50)),
                 "canary": dice.choice((0, 2)),
                 "max_already_gone_share": 1.0,
                 "max_population_drop": 1.0,
@@ -438,6 +438,12 @@ class World:
         self.policy["rules"] = [{"name": "most", "statuses": INVITED}]
         self.policy["limits"] |= {"max_deletions": 1000, "max_deletions_per_project": 1000}
         self.policy["limits"] |= {"max_share": 1, "max_unreadable_projects": 50}
+
+    def use_all_organizations(self) -> None:
+        """Let the policy name every organization, most of them with credentials of their own."""
+        self.policy["organizations"] = [
+            self._with_credentials(org_id) for org_id in self.desk.sim.organizations
+        ]
 
     def refuse_all(self, *, by_clock: bool) -> None:
         """Make every run refuse: the clock differs, or the list of projects does not end."""
