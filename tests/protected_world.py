@@ -192,7 +192,7 @@ class World:
             overrides["expiresAt"] = self.dice.choice((MISSING, None, "never"))
         if self.dice.random() < 0.05:
             overrides["id"] = self.dice.choice(("../x", "UPPERCASE", "6a793fd0c0eb9e7a17718"))
-        sent_name = username if self.dice.random() < 0.95 else MISSING
+        sent_name = username if self.dice.random() < 0.85 else MISSING
         id_ = self.desk.sim.invite(
             project_id, sent_name, age=age, roles=roles, inviter=inviter, **overrides
         )
@@ -303,9 +303,8 @@ class World:
         kind = self.dice.choice(("most", "selected", "selected", "random")) if wide else "random"
         if kind == "random":
             return [self._rule(number) for number in range(self.dice.randint(1, 3))]
-        rule = {"name": "most", "statuses": INVITED}
-        if self.dice.random() < 0.5:
-            rule["older_than"] = "1d"
+        statuses, age = {"statuses": INVITED}, {"older_than": "1d"}
+        rule = {"name": "most", **self.dice.choice((statuses, age, statuses | age))}
         if kind == "selected":
             projects = self.dice.choice((*PROJECT_GLOBS[1:], *self.projects))
             select = {"projects": [*self.ids_as_names, projects][:1]}
@@ -416,12 +415,16 @@ class World:
         accepting = {each for each in ids if dice.random() < 0.3}
 
         def accept(context: faults.FaultContext) -> None:
-            if context.item_id in accepting and sim.user(context.item_id).status == "PENDING":
+            if context.item_id in accepting and self._is_pending(context.item_id):
                 sim.set_status(context.item_id, "ACTIVE")
 
         sim.faults.add(faults.altered(self._list_twice), path="*/users", times=None)
         accepted = faults.effect(before=accept)
         sim.faults.add(accepted, method="GET", path="*/users/*", times=None)
+
+    def _is_pending(self, user_id: str) -> bool:
+        users = (each.users.get(user_id) for each in self.desk.sim.organizations.values())
+        return any(user is not None and user.status == "PENDING" for user in users)
 
     def _list_twice(self, body: bytes) -> bytes:
         page = json.loads(body)

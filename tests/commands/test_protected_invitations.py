@@ -124,10 +124,11 @@ def run_and_kill(world: World) -> None:
 
 
 def sweep_refused(world: World, *arguments: str) -> None:
-    """Run a sweep that may delete nothing."""
+    """Run a sweep that may delete nothing, and says so."""
     before = world.desk.deletes()
-    run(world, "sweep", *arguments)
+    code = run(world, "sweep", *arguments)
     assert world.desk.deletes() == before
+    assert code not in {0, 4}
 
 
 # The commands of one case ----------------------------------------------------------------------
