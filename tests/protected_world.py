@@ -209,7 +209,7 @@ class World:
     def _add_user(self, org_id: str, username: str, plain: str) -> None:
         sim, status = self.desk.sim, self.dice.choice((*INVITED, *INVITED, "ACTIVE"))
         own = self._projects_of(org_id)
-        linked = self.dice.sample(own, min(self.dice.choice((0, 0, 1, 2)), len(own)))
+        linked = self.dice.sample(own, min(self.dice.choice((0, 1, 2, 2)), len(own)))
         choices = [key for key, reached in self.teams.items() if set(reached) <= set(own)]
         teams = self.dice.sample(choices, self.dice.randint(0, min(2, len(choices))))
         if self.dice.random() < 0.1:

@@ -35,6 +35,17 @@ def removed(world: World) -> set[tuple[str, str]]:
     return users | {(scopes[each], each) for each in log.deleted if each not in ids}
 
 
+def planned(world: World) -> set[tuple[str, str]]:
+    """Return what runs with the case's first policy planned to remove."""
+    runs = whole_lines(world, "run_started")
+    policies = {run["run_id"]: run["policy_sha256"] for run in runs}
+    return {
+        (line["project_id"] or line["org_id"], line["invitation_id"])
+        for line in whole_lines(world, "planned")
+        if policies[line["run_id"]] == runs[0]["policy_sha256"]
+    }
+
+
 def logs(world: World) -> list[Path]:
     """Return the audit logs; each shard has one."""
     return sorted((world.desk.folder / "audit").glob("*.jsonl"))
@@ -185,14 +196,14 @@ def saved_plan(world: World) -> None:
     if not path.exists():
         return
     rows = [json.loads(line) for line in path.read_bytes().splitlines()[1:-1]]
-    planned = {(row["project_id"] or row["org_id"], row["invitation_id"]) for row in rows}
+    listed = {(row["project_id"] or row["org_id"], row["invitation_id"]) for row in rows}
     world.add_stale_invitations(3)
     if world.dice.random() < 0.4:
         with world.changed_policy():
             sweep_refused(world, "--plan", "plan.jsonl")
     else:
         run(world, "sweep", "--plan", "plan.jsonl")
-        assert removed(world) <= planned
+        assert removed(world) <= listed
 
 
 def quarantine(world: World) -> None:
@@ -275,10 +286,11 @@ def check_limits(world: World) -> None:
 
 def check_end(world: World) -> None:
     gone = removed(world)
+    reached = gone | planned(world)
     wrong = [
         item
         for item in world.items
-        if item.removed_as in gone
+        if item.removed_as in reached
         and all(must_stay(world, item, now) for now in instants(world, item.org_id))
     ]
     assert not wrong, world.policy
