@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.errors import AuditLogError, ExitCode, RunError
+from invite_sweeper.errors import AuditLogError, ErrorParts, ExitCode, RunError
 from invite_sweeper.models import Invitation, Outcome, Population, Source, SourceRetired
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.plan import OrganizationCounts, PlanBuilder
@@ -30,7 +30,7 @@ _NOT_IN_RUN_FINISHED = frozenset(
     {"run_id", "now", "mode", "audit_log", "audit_last_hash", "checkpoint"}
 )
 """The other lines of the run have the first three; the others are known from the file."""
-_NOT_ON_STDOUT = ("shard", "finished_at")
+NOT_ON_STDOUT = ("shard", "finished_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class OrganizationSummary:
     name: str | None
     run_id: str
     exit_code: int = 0
-    error: Mapping[str, str] | None = None
+    error: ErrorParts | None = None
     projects_seen: int = 0
     projects_unreadable: int = 0
     projects_gone: int = 0
@@ -149,7 +149,7 @@ class RunSummary:
     sources_retired: tuple[str, ...] = ()
     oldest_pending_days: float | None = None
     organizations: tuple[OrganizationSummary, ...] = ()
-    error: Mapping[str, str] | None = None
+    error: ErrorParts | None = None
     warnings: tuple[str, ...] = ()
     checkpoint: str | None = None
     shard: str | None = None
@@ -197,7 +197,7 @@ class RunSummary:
     def to_json(self) -> dict[str, object]:
         """Return the object that `--output json` writes."""
         values = asdict(self)
-        for key in _NOT_ON_STDOUT:
+        for key in NOT_ON_STDOUT:
             del values[key]
         return values
 
