@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import orjson
 
+from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Invitation, Source, Timestamp, UnreadableDate
 from invite_sweeper.redaction import SECRETS
 
@@ -223,17 +224,18 @@ def _age_days(created_at: Timestamp, now: datetime) -> float | None:
 # From a line back to its invitation ---------------------------------------------------------
 
 
-def error_fields(error: Mapping[str, str] | None) -> dict[str, str | None]:
+def error_fields(error: ErrorParts | None) -> dict[str, str | None]:
     """Return the fields of a `run_finished` line that say what stopped the run.
 
     Args:
         error: The three parts of the error; None for a run that completed.
     """
-    parts = error if error is not None else {}
+    if error is None:
+        return {"error": None, "consequence": None, "hint": None}
     return {
-        "error": parts.get("message"),
-        "consequence": parts.get("consequence") or None,
-        "hint": parts.get("hint") or None,
+        "error": error["message"],
+        "consequence": error["consequence"] or None,
+        "hint": error["hint"] or None,
     }
 
 

@@ -26,8 +26,7 @@ from invite_sweeper.audit.checkpoint import is_checkpoint
 from invite_sweeper.audit.lock import holder_path
 from invite_sweeper.cli import console, results
 from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.json_output import errors_as_json
-from invite_sweeper.cli.options import RunOptions
+from invite_sweeper.cli.options import Output, RunOptions
 from invite_sweeper.cli.population import population_settings
 from invite_sweeper.cli.results import CommandReport
 from invite_sweeper.cli.run_setup import CommandContext, CommandSetup, RunPart
@@ -117,11 +116,9 @@ def run_session(options: RunOptions, environment: Mapping[str, str] = os.environ
     """Run `sweep` or `plan`, show the result and return the exit code.
 
     Raises:
-        RunError: No run could start: usage, policy, lock, audit log, plan. With `--output json`,
-            the error is also written to stdout.
+        RunError: No run could start: usage, policy, lock, audit log, plan.
     """
-    with errors_as_json(options.output):
-        return run_async(_SweepSession(options, environment).run())
+    return run_async(_SweepSession(options, environment).run())
 
 
 class _SweepSession:
@@ -180,6 +177,7 @@ class _SweepSession:
             started_s=self._started_s,
             deadline_s=execution.deadline.total_seconds(),
             grace_s=execution.grace.total_seconds(),
+            as_json=options.output is Output.JSON,
         )
 
     async def run(self) -> int:

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
 from invite_sweeper.audit import AuditLog, error_fields
-from invite_sweeper.errors import AuditLogError, ExitCode, Reason, RunError
+from invite_sweeper.errors import AuditLogError, ErrorParts, ExitCode, Reason, RunError
 from invite_sweeper.models import Invitation, Outcome, Population, Source, SourceRetired
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference, merge_changes
@@ -30,7 +30,7 @@ _NOT_IN_RUN_FINISHED = frozenset(
 )
 """The other lines of the run have the first three; the others are known from the file, or
 follow from the counts and the error."""
-_NOT_ON_STDOUT = ("shard", "finished_at")
+NOT_ON_STDOUT = ("shard", "finished_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class OrganizationSummary:
     name: str | None
     run_id: str
     exit_code: int = 0
-    error: Mapping[str, str] | None = None
+    error: ErrorParts | None = None
     reasons: tuple[Reason, ...] = ()
     projects_seen: int = 0
     projects_unreadable: int = 0
@@ -156,7 +156,7 @@ class RunSummary:
     oldest_pending_days: float | None = None
     organizations: tuple[OrganizationSummary, ...] = ()
     reasons: tuple[Reason, ...] = ()
-    error: Mapping[str, str] | None = None
+    error: ErrorParts | None = None
     warnings: tuple[str, ...] = ()
     checkpoint: str | None = None
     changes: PlanChanges | None = None
@@ -206,7 +206,7 @@ class RunSummary:
     def to_json(self) -> dict[str, object]:
         """Return the object that `--output json` writes."""
         values = asdict(self)
-        for key in _NOT_ON_STDOUT:
+        for key in NOT_ON_STDOUT:
             del values[key]
         return values
 
