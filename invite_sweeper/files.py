@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from invite_sweeper.errors import UsageError
 
@@ -135,6 +135,9 @@ def open_regular(path: Path, *, follow_links: bool = True) -> BinaryIO:
     raise OSError(errno.EINVAL, "it is not a regular file")
 
 
+WRITABLE_FILE_HINT: Final = "Name a regular file in a writable directory with free space."
+
+
 def check_writable(path: Path, what: str) -> None:
     """Raise UsageError if a file cannot be replaced; leaves nothing behind.
 
@@ -149,7 +152,7 @@ def check_writable(path: Path, what: str) -> None:
     except OSError as error:
         raise UsageError(
             f"{what} {path} cannot be written: {error.strerror}.",
-            hint="Name a regular file in a writable directory with free space.",
+            hint=WRITABLE_FILE_HINT,
         ) from None
 
 

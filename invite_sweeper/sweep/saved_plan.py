@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from invite_sweeper.audit.record import invitation_from_record
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
-from invite_sweeper.files import open_regular, replace_file
+from invite_sweeper.files import WRITABLE_FILE_HINT, open_regular, replace_file
 from invite_sweeper.models import Invitation, PlannedDeletion
 from invite_sweeper.sweep.changes import PlanChanges
 from invite_sweeper.text import describe_duration, plural_form
@@ -266,7 +266,7 @@ def save(
     except OSError as error:
         raise GuardRefused(
             f"The plan {path} was not saved: {error.strerror}.",
-            hint="Use --out with a regular file in a writable directory with free space.",
+            hint=WRITABLE_FILE_HINT,
             reasons=(Reason.PLAN,),
         ) from None
 

@@ -7,12 +7,12 @@ import orjson
 import pytest
 from builders import NOW, ORG, invitation
 
+from invite_sweeper import files
 from invite_sweeper.audit import invitation_fields
 from invite_sweeper.errors import GuardRefused, UsageError
-from invite_sweeper.sweep import saved_plan
+from invite_sweeper.files import check_writable
 from invite_sweeper.sweep.saved_plan import (
     PlanContext,
-    check_writable,
     is_plan,
     load,
     render_lines,
@@ -27,7 +27,7 @@ CONTEXT = PlanContext(
     organizations=(ORG,),
     policy_sha256="a" * 64,
 )
-OUT_HINT = "Use --out with a regular file in a writable directory with free space."
+OUT_HINT = "Name a regular file in a writable directory with free space."
 NEW_PLAN_HINT = "Create a new plan with: invite-sweeper plan --out FILE"
 
 
@@ -98,9 +98,10 @@ def test_plan_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
     def fsync(descriptor):
         synced.append((os.fstat(descriptor).st_size, path.exists()))
 
-    monkeypatch.setattr(saved_plan.os, "fsync", fsync)
+    monkeypatch.setattr(files.os, "fsync", fsync)
     save(path, CONTEXT, rows(1))
-    assert synced == [(path.stat().st_size, False)]
+    assert synced[0] == (path.stat().st_size, False)
+    assert len(synced) == 2  # the directory, with the new name, is synced as well
 
 
 def test_plan_that_cannot_be_written_leaves_the_earlier_one_and_no_partial_file(
@@ -113,7 +114,7 @@ def test_plan_that_cannot_be_written_leaves_the_earlier_one_and_no_partial_file(
     def fsync(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(saved_plan.os, "fsync", fsync)
+    monkeypatch.setattr(files.os, "fsync", fsync)
     with pytest.raises(GuardRefused) as caught:
         save(path, CONTEXT, rows(1, 2))
     assert caught.value.message == f"The plan {path} was not saved: No space left on device."
@@ -125,7 +126,7 @@ def test_plan_that_cannot_be_written_leaves_the_earlier_one_and_no_partial_file(
 def test_plan_through_a_link_is_saved_at_its_target(tmp_path):
     target, link = tmp_path / "target.jsonl", tmp_path / "link.jsonl"
     link.symlink_to(target)
-    check_writable(link)
+    check_writable(link, "The plan")
     save(link, CONTEXT, rows(1))
     assert link.is_symlink()
     assert len(load(target).invitations) == 1
@@ -136,20 +137,20 @@ def test_place_where_no_plan_can_be_saved_is_wrong_usage_before_the_run(tmp_path
     os.mkfifo(tmp_path / "pipe")
     path = tmp_path / place
     reason = {
-        "pipe": "it is not a regular file, which a plan requires",
+        "pipe": "it is not a regular file",
         "missing/plan.jsonl": "No such file or directory",
     }[place]
     with pytest.raises(UsageError) as early:
-        check_writable(path)
+        check_writable(path, "The plan")
     with pytest.raises(GuardRefused) as late:
         save(path, CONTEXT, [])
-    assert early.value.message == f"The plan {path} cannot be saved: {reason}."
+    assert early.value.message == f"The plan {path} cannot be written: {reason}."
     assert late.value.message == f"The plan {path} was not saved: {reason}."
     assert early.value.hint == late.value.hint == OUT_HINT
 
 
 def test_check_of_a_writable_place_leaves_no_file(tmp_path):
-    check_writable(tmp_path / "plan.jsonl")
+    check_writable(tmp_path / "plan.jsonl", "The plan")
     assert list(tmp_path.iterdir()) == []
 
 
