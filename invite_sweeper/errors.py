@@ -4,10 +4,11 @@ A failure of one list or one invitation is not an exception. It is a value
 (`models.ListUnreadable`, the outcome `failed`), and the run continues.
 """
 
+import shlex
 from enum import IntEnum, StrEnum
 from typing import ClassVar, Final, NamedTuple, Self
 
-from typing_extensions import override
+from typing_extensions import TypedDict, override
 
 
 class RunStatus(StrEnum):
@@ -78,10 +79,11 @@ class ExitCode(IntEnum):
         4,
         "partly done",
         (
-            "Partly done: some projects could not be read, or some deletions failed. Everything "
-            "else was done."
+            "Partly done: some projects could not be read, or some deletions failed. The rest was "
+            "done, unless the canary or the circuit breaker stopped the sweep. In a restore: some "
+            "people were not invited, or became active members at once."
         ),
-        "The audit log names each of them.",
+        "Look up the errors in the result or the audit log, then run the command again.",
         RunStatus.PARTLY_DONE,
     )
     CREDENTIALS = (
@@ -193,6 +195,20 @@ REFUSAL_REASONS: Final = (
 """Why a guard refuses a sweep (exit code 3)."""
 
 
+class ErrorParts(TypedDict):
+    """The three parts of an error.
+
+    Attributes:
+        message: What happened, in one sentence that makes sense without the others.
+        consequence: The resulting state; empty where nothing could have changed.
+        hint: What the operator can do; empty if nothing.
+    """
+
+    message: str
+    consequence: str
+    hint: str
+
+
 class RunError(Exception):
     """An error that stops the run.
 
@@ -220,7 +236,7 @@ class RunError(Exception):
         self.hint = hint
         self.reasons = reasons or (self.default_reason,)
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> ErrorParts:
         """Return the three parts, as `--output json` writes them."""
         return {"message": self.message, "consequence": self.consequence, "hint": self.hint}
 
@@ -239,15 +255,22 @@ class UsageError(RunError):
         super().__init__(message, consequence="Atlas was not called.", hint=hint)
 
 
+class Severity(StrEnum):
+    """Whether a policy with this issue is valid."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
 class PolicyIssue(NamedTuple):
-    """One error in a policy.
+    """One error in a policy, or a warning about a valid one.
 
     Attributes:
         line: From 1.
         column: From 1, in characters.
         where: The key, such as `rules[0].older_than`.
         message: What is wrong.
-        hint: What to write instead.
+        hint: What to write instead; empty if nothing.
     """
 
     line: int
@@ -255,6 +278,7 @@ class PolicyIssue(NamedTuple):
     where: str
     message: str
     hint: str
+    severity: Severity = Severity.ERROR
 
 
 class InvalidPolicy(UsageError):
@@ -270,6 +294,13 @@ class InvalidPolicy(UsageError):
         self.issues = issues
         plural = "s" if len(issues) != 1 else ""
         super().__init__(f"{name} has {len(issues)} error{plural}.")
+
+    @override
+    def to_json(self) -> ErrorParts:
+        """Return the three parts; only stderr has the errors."""
+        command = shlex.join(("invite-sweeper", "validate", self.name))
+        hint = f"List them with: {command}"
+        return {"message": self.message, "consequence": self.consequence, "hint": hint}
 
     def lines(self) -> tuple[str, ...]:
         """Return one line per error: `file:line:column: where: message; hint`."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from invite_sweeper.errors import UsageError
 
@@ -135,6 +135,9 @@ def open_regular(path: Path, *, follow_links: bool = True) -> BinaryIO:
     raise OSError(errno.EINVAL, "it is not a regular file")
 
 
+WRITABLE_FILE_HINT: Final = "Name a regular file in a writable directory with free space."
+
+
 def check_writable(path: Path, what: str) -> None:
     """Raise UsageError if a file cannot be replaced; leaves nothing behind.
 
@@ -143,29 +146,28 @@ def check_writable(path: Path, what: str) -> None:
         what: Its name at the beginning of a sentence.
     """
     try:
-        target = _replaceable_target(path)
-        partial = _partial_path(target)
+        partial = _partial_path(replaceable_target(path))
         os.close(_create_exclusive(partial))
         partial.unlink()
     except OSError as error:
         raise UsageError(
             f"{what} {path} cannot be written: {error.strerror}.",
-            hint="Name a regular file in a writable directory with free space.",
+            hint=WRITABLE_FILE_HINT,
         ) from None
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, chunks: Iterable[bytes]) -> None:
     """Write a file atomically with mode 0600, and sync it and its name to disk.
 
     Raises:
         OSError: It was not written; an earlier file is unchanged.
     """
-    target = _replaceable_target(path)
+    target = replaceable_target(path)
     partial = _partial_path(target)
     fd = _create_exclusive(partial)
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(data)
+            file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
@@ -180,7 +182,12 @@ def replace_file(path: Path, data: bytes) -> None:
         os.close(directory)
 
 
-def _replaceable_target(path: Path) -> Path:
+def replaceable_target(path: Path) -> Path:
+    """Return the regular file that a path refers to, as `regular_file_target` does.
+
+    Raises:
+        OSError: It is a directory, a pipe or a device, or cannot be examined.
+    """
     target = regular_file_target(path)
     if target is None:
         raise OSError(errno.EINVAL, "it is not a regular file")

@@ -3,6 +3,7 @@
 Imports no event loop: `--version` handles signals, too.
 """
 
+import json
 import os
 import select
 import signal
@@ -13,18 +14,19 @@ from contextlib import suppress
 from types import FrameType
 from typing import Final, Self
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.errors import ExitCode, Interrupted
 
 _LOOK_S: Final = 0.2
 """The watching thread looks for a new time limit so often: an event would need a lock, which a
 signal handler must not take."""
 _MARGIN_S: Final = 5.0
 """Between the end of the grace period and the end of the process."""
+STDOUT_FD: Final = 1
 STDERR_FD: Final = 2
-_OVERDUE: Final = (
-    b"Error: The run did not stop within its deadline and grace, so the process ends.\n"
-    b"  What was sent to Atlas has its intent in the audit log.\n"
-    b"  Run the command again: it resolves what this run left open.\n"
+_OVERDUE: Final = Interrupted(
+    "The run did not stop within its deadline and grace, so the process ends.",
+    consequence="What was sent to Atlas has its intent in the audit log.",
+    hint="Run the command again: it resolves what this run left open.",
 )
 
 
@@ -39,6 +41,7 @@ class LastResort:
         started_s: The start of the run on the monotonic clock.
         deadline_s: The run's deadline, from its start.
         grace_s: How long requests in flight may continue after a stop.
+        as_json: Without a result, stdout gets the error as a JSON object.
         end_process: Replaces `os._exit` in tests.
     """
 
@@ -48,10 +51,12 @@ class LastResort:
         started_s: float,
         deadline_s: float,
         grace_s: float,
+        as_json: bool = False,
         end_process: Callable[[int], object] = os._exit,
     ) -> None:
         self._grace_s = grace_s
         self._limit_s = started_s + deadline_s + grace_s + _MARGIN_S
+        self._as_json = as_json
         self._end_process = end_process
         self._exit_code = int(ExitCode.INTERRUPTED)
         self._result_known = False
@@ -89,10 +94,17 @@ class LastResort:
             left_s = self._limit_s - time.monotonic()
             if left_s <= 0:
                 if not self._result_known:
-                    write_if_ready(STDERR_FD, _OVERDUE)
+                    self._report_overdue()
                 self._end_process(self._exit_code)
                 return
             time.sleep(min(left_s, _LOOK_S))
+
+    def _report_overdue(self) -> None:
+        parts = _OVERDUE.message, _OVERDUE.consequence, _OVERDUE.hint
+        write_if_ready(STDERR_FD, "Error: {}\n  {}\n  {}\n".format(*parts).encode())
+        if self._as_json:
+            result = {"exit_code": self._exit_code, "error": _OVERDUE.to_json()}
+            write_if_ready(STDOUT_FD, json.dumps(result).encode() + b"\n")
 
 
 def write_if_ready(fd: int, data: bytes) -> None:

@@ -325,10 +325,12 @@ class PlannedDeletion(NamedTuple):
 
     Attributes:
         rule: The name of the rule that makes the invitation stale.
+        new: Whether the last plan of the same policy did not contain it.
     """
 
     invitation: Invitation
     rule: str
+    new: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -17,7 +17,12 @@ from invite_sweeper.audit.lock import RunLock
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.audit.paths import LogPath, sort_by_start
 from invite_sweeper.audit.reader import LinePosition, read_records
-from invite_sweeper.audit.record import invitation_fields, invitation_from_record, outcome_fields
+from invite_sweeper.audit.record import (
+    error_fields,
+    invitation_fields,
+    invitation_from_record,
+    outcome_fields,
+)
 from invite_sweeper.audit.write_ahead import PlanReader, PlanSpan, PlanSpanBuilder, SweepRecorder
 
 __all__ = [
@@ -32,6 +37,7 @@ __all__ = [
     "RunLock",
     "RunRecord",
     "SweepRecorder",
+    "error_fields",
     "invitation_fields",
     "invitation_from_record",
     "last_population",

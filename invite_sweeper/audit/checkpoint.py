@@ -9,6 +9,7 @@ Source:
 import base64
 import binascii
 import re
+from contextlib import suppress
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -110,6 +111,17 @@ def is_signed_by(note: str, key: Ed25519PublicKey) -> bool:
             return False
         signed = True
     return signed
+
+
+def key_ids(note: str) -> tuple[str, ...]:
+    """Return the IDs of the keys that a note names, 8 hex digits each; nothing is verified."""
+    found = []
+    for line in note.rpartition("\n\n")[2].splitlines():
+        signature = _SIGNATURE_LINE.fullmatch(line)
+        with suppress(binascii.Error, ValueError):
+            data = base64.b64decode(signature[2], validate=True) if signature else b""
+            found += [data[:_KEY_ID_BYTES].hex()] * (len(data) > _KEY_ID_BYTES)
+    return tuple(found)
 
 
 def _key_id(name: str, key: Ed25519PublicKey) -> bytes:

@@ -115,7 +115,7 @@ def write_head(path: Path, head: Head) -> None:
         OSError: It was not written; an earlier head is unchanged.
     """
     data = orjson.dumps({"version": _VERSION, **asdict(head)}, option=orjson.OPT_APPEND_NEWLINE)
-    replace_file(path, data)
+    replace_file(path, [data])
 
 
 def find_log(path: Path) -> str:

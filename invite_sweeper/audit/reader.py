@@ -3,7 +3,7 @@
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -23,6 +23,7 @@ _UNSUPPORTED_COMPRESSIONS = frozenset({".bz2", ".xz", ".lzma", ".zst", ".lz4", "
 _GZIP_SUFFIX = ".gz"
 _GZIP_MAGIC = b"\x1f\x8b"
 _EVENT_FIELD = re.compile(rb'"event"\s*:\s*"([^"\\]*)"')
+_RUN_FIELD = re.compile(rb'"run_id"\s*:\s*"([^"\\]*)"')
 
 
 class LinePosition(NamedTuple):
@@ -178,6 +179,7 @@ def read_records(
     paths: Sequence[Path],
     events: frozenset[bytes] | None = None,
     *,
+    run_ids: Collection[str] | None = None,
     on_damaged: Callable[[LinePosition], object] = raise_damaged,
 ) -> Iterator[Record]:
     """Yield the records of the files in order.
@@ -188,6 +190,7 @@ def read_records(
     Args:
         paths: The logs, oldest first.
         events: Names of events; None for all.
+        run_ids: Ids of runs; None for all.
         on_damaged: Called with the position of each line that is not a record. By default it
             raises GuardRefused.
 
@@ -195,13 +198,15 @@ def read_records(
         GuardRefused: A line is damaged (by default).
         UsageError: A file cannot be read.
     """
-    return (record for record, _ in read_lines(paths, events, on_damaged=on_damaged))
+    lines = read_lines(paths, events, run_ids=run_ids, on_damaged=on_damaged)
+    return (record for record, _ in lines)
 
 
 def read_lines(
     paths: Sequence[Path],
     events: frozenset[bytes] | None = None,
     *,
+    run_ids: Collection[str] | None = None,
     on_damaged: Callable[[LinePosition], object] = raise_damaged,
 ) -> Iterator[tuple[Record, bytes]]:
     """Yield the records of the files in order, each with its line without the newline.
@@ -212,12 +217,16 @@ def read_lines(
         GuardRefused: A line is damaged (by default).
         UsageError: A file cannot be read.
     """
+    runs = None if run_ids is None else frozenset(each.encode() for each in run_ids)
     for path in paths:
-        yield from _read_file(path, events, on_damaged)
+        yield from _read_file(path, events, runs, on_damaged)
 
 
 def _read_file(
-    path: Path, events: frozenset[bytes] | None, on_damaged: Callable[[LinePosition], object]
+    path: Path,
+    events: frozenset[bytes] | None,
+    run_ids: frozenset[bytes] | None,
+    on_damaged: Callable[[LinePosition], object],
 ) -> Iterator[tuple[Record, bytes]]:
     unreadable: int | None = None
     with open_log(path) as file:
@@ -227,6 +236,9 @@ def _read_file(
                 unreadable = None
             event = _EVENT_FIELD.search(line)
             if event and events is not None and event[1] not in events:
+                continue
+            run = _RUN_FIELD.search(line) if event and run_ids is not None else None
+            if run and run_ids is not None and run[1] not in run_ids:
                 continue
             record = parse_record(line) if event and line.endswith(b"\n") else None
             if record is None:

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import orjson
 
+from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Invitation, Source, Timestamp, UnreadableDate
 from invite_sweeper.redaction import SECRETS
 
@@ -99,10 +100,10 @@ def is_recordable(invitation: Invitation) -> bool:
 
     A deletion that the log cannot describe could be neither reviewed nor restored.
     """
-    values = tuple(_raw(value) for value in invitation)
-    line = to_json(values)
+    line = to_json(tuple(invitation))
     return _is_loggable(line) or (
-        len(line) <= MAX_LINE_BYTES and all(_loggable(each, None) is each for each in values)
+        len(line) <= MAX_LINE_BYTES
+        and all(_loggable(value, None) is value for value in map(_raw, invitation))
     )
 
 
@@ -209,10 +210,8 @@ def _date(moment: Timestamp) -> str | None:
 
 
 def _raw(value: object) -> object:
-    """Return the text of an unreadable date, and None for a date."""
-    if isinstance(value, UnreadableDate):
-        return value.raw
-    return None if isinstance(value, datetime) else value
+    """Return the text of an unreadable date, and any other value as it is."""
+    return value.raw if isinstance(value, UnreadableDate) else value
 
 
 def _age_days(created_at: Timestamp, now: datetime) -> float | None:
@@ -223,6 +222,21 @@ def _age_days(created_at: Timestamp, now: datetime) -> float | None:
 
 
 # From a line back to its invitation ---------------------------------------------------------
+
+
+def error_fields(error: ErrorParts | None) -> dict[str, str | None]:
+    """Return the fields of a `run_finished` line that say what stopped the run.
+
+    Args:
+        error: The three parts of the error; None for a run that completed.
+    """
+    if error is None:
+        return {"error": None, "consequence": None, "hint": None}
+    return {
+        "error": error["message"],
+        "consequence": error["consequence"] or None,
+        "hint": error["hint"] or None,
+    }
 
 
 def invitation_from_record(record: Record) -> tuple[Invitation, str]:

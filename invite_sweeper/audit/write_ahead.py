@@ -214,7 +214,7 @@ class PlanReader:
         listed = (invitation.project_id, invitation.org_id, invitation.source)
         if not is_plan or listed != (project.id, project.org_id, source):
             raise _plan_error(_CHANGED)
-        return PlannedDeletion(invitation, rule)
+        return PlannedDeletion(invitation, rule, record.get("new") is True)
 
 
 def _plan_error(message: str) -> AuditLogError:

@@ -22,7 +22,9 @@ from invite_sweeper.audit.record import Record, line_hash
 from invite_sweeper.audit.verify import ChainStatus
 from invite_sweeper.audit.verify import verify as verify_logs
 from invite_sweeper.cli.console import stdout_console
-from invite_sweeper.cli.options import Output, OutputOption, offline
+from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.options import Output, OutputOption, offline, require_command
+from invite_sweeper.cli.result_records import VerificationRecord
 from invite_sweeper.errors import UsageError
 from invite_sweeper.keys import read_public_key, write_key_pair
 from invite_sweeper.models import Outcome
@@ -30,11 +32,13 @@ from invite_sweeper.report.tables import LineTable
 from invite_sweeper.restore.deletions import RestoreOutcome
 from invite_sweeper.text import neutralize_formula, pluralize
 
-audit_app = typer.Typer(
-    help="Read and verify an audit log.", no_args_is_help=True, rich_markup_mode=None
-)
+audit_app = typer.Typer(rich_markup_mode=None)
 app = typer.Typer(rich_markup_mode=None)
 app.add_typer(audit_app, name="audit")
+
+audit_app.callback(invoke_without_command=True, help="Read and verify an audit log.")(
+    require_command
+)
 
 _HASH_DIGITS: Final = 64
 
@@ -90,12 +94,13 @@ def verify(
         note=None if checkpoint is None else _read_note(checkpoint),
     )
     status = verify_logs(files, continuation=continuation, evidence=evidence)
+    warnings = list(status.warnings)
     if status.error is None and (missing := missing_shards(read_runs(*in_order(files)))):
-        typer.echo(f"Warning: the logs of shard {', '.join(missing)} are missing.", err=True)
-    for warning in status.warnings:
+        warnings.insert(0, f"the logs of shard {', '.join(missing)} are missing.")
+    for warning in warnings:
         typer.echo(f"Warning: {warning}", err=True)
     if output is Output.JSON:
-        sys.stdout.buffer.write(_to_json(status))
+        write_json(_to_json(status, warnings))
     elif status.error is None:
         lines, runs = pluralize(status.lines, "line"), pluralize(status.runs, "run")
         typer.echo(f"Sound: {lines} of {runs}.")
@@ -108,19 +113,18 @@ def verify(
     raise typer.Exit(int(status.exit_code))
 
 
-def _to_json(status: ChainStatus) -> bytes:
+def _to_json(status: ChainStatus, warnings: list[str]) -> VerificationRecord:
     error = status.error
-    report = {
+    return {
         "sound": error is None,
         "lines": status.lines,
         "runs": status.runs,
         "last_hash": status.last_hash,
-        "warnings": status.warnings,
+        "warnings": warnings,
         "file": str(error.position.path) if error else None,
         "line": error.position.line if error else None,
         "damage": str(error.kind) if error else None,
-        "what": error.message if error else None,
-        "affected_runs": error.runs if error else (),
+        "affected_runs": list(error.runs) if error else [],
         "logs": [
             {
                 "name": log.name,
@@ -133,8 +137,9 @@ def _to_json(status: ChainStatus) -> bytes:
             }
             for log in status.logs
         ],
+        "exit_code": int(status.exit_code),
+        "error": {"message": error.message, "consequence": "", "hint": ""} if error else None,
     }
-    return orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _parse_hash(text: str) -> str:

@@ -1,7 +1,6 @@
 """The program's log on stderr, the console on stdout, and the event loop."""
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -103,6 +102,5 @@ except ImportError:
 
 def run_async(main: Coroutine[object, object, int]) -> int:
     """Run a coroutine to its end and return its result."""
-    gc.freeze()  # the collector would traverse all imported modules again and again
     with asyncio.Runner(loop_factory=_loop_factory) as runner:
         return runner.run(main)

@@ -6,10 +6,9 @@ fast.
 
 import sys
 import time
-from collections.abc import Callable
 from importlib import import_module
 from types import FrameType
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -17,9 +16,13 @@ from typer.main import get_group
 from typing_extensions import override
 
 from invite_sweeper import __version__
+from invite_sweeper.cli.json_error import RESULT, json_requested
+from invite_sweeper.cli.options import require_command
 from invite_sweeper.cli.streams import print_error, secure, stdout_error
-from invite_sweeper.errors import ExitCode, RunError
+from invite_sweeper.errors import ExitCode, Interrupted, RunError, UsageError
 from invite_sweeper.last_resort import STDERR_FD, LastResort, install_handlers, write_if_ready
+
+_NAME: Final = "invite-sweeper"
 
 
 class _Command(NamedTuple):
@@ -36,7 +39,7 @@ COMMANDS = {
     "restore": _Command("restore", "Re-invite people whose invitations a run deleted."),
     "doctor": _Command("doctor", "Check that a sweep can run."),
     "validate": _Command("validate", "Check a policy offline and list all errors."),
-    "schema": _Command("validate", "Print the policy's JSON Schema, for editors."),
+    "schema": _Command("schema", "Print a JSON Schema: of the policy, or of a result."),
     "audit": _Command("audit", "Read and verify an audit log."),
     "report": _Command("report", "Write a report from audit logs: an HTML page, Markdown or JSON."),
     "simulate": _Command("simulate", "Serve a simulated Atlas on a port, for tests."),
@@ -68,7 +71,7 @@ class _LazyCommands(TyperGroup):
 
 
 app = typer.Typer(
-    name="invite-sweeper",
+    name=_NAME,
     cls=_LazyCommands,
     help="Keeps a MongoDB Atlas organization free of stale pending invitations.",
     epilog=(
@@ -76,7 +79,6 @@ app = typer.Typer(
         "(--detailed-exitcode).\n\n"
         "Try it without an account: invite-sweeper demo"
     ),
-    no_args_is_help=True,
     rich_markup_mode=None,  # plain text reads like a manual page, and starts faster
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -89,31 +91,75 @@ def _print_version(requested: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[
+    ctx: typer.Context,
+    _version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Keeps a MongoDB Atlas organization free of stale pending invitations."""
+    require_command(ctx)
 
 
-def run_app(program: Callable[[], object] = app) -> None:
+def run_app() -> None:
     """Run the program and exit with the contract's exit code.
 
-    A signal before a run starts exits with 8; a run handles signals itself.
+    With `--output json`, stdout gets one object on every exit. A signal before a run starts
+    exits with 8; a run handles signals itself.
     """
     secure()
     install_handlers(_exit_interrupted)
+    as_json = json_requested(sys.argv[1:])
     try:
-        program()
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:
+        _exit_with(_usage_error(error), as_json=as_json)
     except RunError as error:
-        print_error(error)
-        sys.exit(int(error.exit_code))
+        _exit_with(error, as_json=as_json)
+    except _InterruptedExit:
+        if as_json:
+            RESULT.write_error(Interrupted("Interrupted.", hint="Run the command again."))
+        raise
+    except Exception as error:
+        if as_json:
+            RESULT.write_error(_defect(error))
+        raise
     finally:
         if (message := stdout_error()) is not None:
             typer.echo(message, err=True)
+
+
+def _exit_with(error: RunError, *, as_json: bool) -> NoReturn:
+    print_error(error)
+    if as_json:
+        RESULT.write_error(error)
+    sys.exit(int(error.exit_code))
+
+
+def _usage_error(error: typer.TyperException) -> UsageError:
+    """Return the error of a command line that cannot be parsed, in this program's form."""
+    context: typer.Context | None = getattr(error, "ctx", None)
+    message = " ".join(error.format_message().split())
+    return UsageError(
+        message if message.endswith((".", "?")) else f"{message}.",
+        hint=f"See: {context.command_path if context is not None else _NAME} --help",
+    )
+
+
+def _defect(error: Exception) -> RunError:
+    """Return a defect of the program as an error; its traceback is on stderr."""
+    text = " ".join(str(error).split())
+    return RunError(
+        f"Internal error: {type(error).__name__}{f': {text}' if text else ''}.",
+        consequence="What was sent to Atlas has its intent in the audit log.",
+        hint="Please report it, with the traceback on standard error.",
+    )
+
+
+class _InterruptedExit(SystemExit):
+    """The exit after a signal that no run handled."""
 
 
 def _exit_interrupted(_number: int, _frame: FrameType | None) -> None:
@@ -122,4 +168,4 @@ def _exit_interrupted(_number: int, _frame: FrameType | None) -> None:
     last_resort = LastResort(started_s=time.monotonic(), deadline_s=0.0, grace_s=0.0)
     last_resort.result_known(int(ExitCode.INTERRUPTED))
     last_resort.start()
-    sys.exit(int(ExitCode.INTERRUPTED))
+    raise _InterruptedExit(int(ExitCode.INTERRUPTED))

@@ -183,6 +183,13 @@ def offline(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _R
     return run
 
 
+def require_command(ctx: typer.Context) -> None:
+    """Show the help of a group of commands and exit with 2, if no command was given."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help(), err=True)
+        raise typer.Exit(int(ExitCode.USAGE))
+
+
 class SavedPlanOptions(NamedTuple):
     """The saved plan that a sweep must not exceed.
 

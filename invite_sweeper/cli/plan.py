@@ -15,7 +15,7 @@ from rich.console import Console
 from invite_sweeper.audit import LogPath
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.console import configure_logging, run_async, stdout_console
-from invite_sweeper.cli.json_output import errors_as_json, write_json
+from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_PLAN_MAX_AGE,
     Output,
@@ -97,13 +97,12 @@ def show(
 
     Example: invite-sweeper plan show plan.jsonl
     """
-    with errors_as_json(output):
-        max_age = parse_duration_option("--plan-max-age", plan_max_age)
-        status = _plan_status(file, saved_plan.load(file), audit_log, max_age, key)
-        if output is Output.JSON:
-            write_json(status_to_json(status))
-        else:
-            _present(stdout_console(), status, verbose=verbose)
+    max_age = parse_duration_option("--plan-max-age", plan_max_age)
+    status = _plan_status(file, saved_plan.load(file), audit_log, max_age, key)
+    if output is Output.JSON:
+        write_json(status_to_json(status))
+    else:
+        _present(stdout_console(), status, verbose=verbose)
 
 
 @plan_app.command()

@@ -7,10 +7,13 @@ from typing import Annotated
 import typer
 
 from invite_sweeper.audit import sort_by_start
+from invite_sweeper.audit.evidence import Evidence
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.cli.options import offline
 from invite_sweeper.files import check_distinct_files
+from invite_sweeper.keys import read_public_key
 from invite_sweeper.report.html import chain_result, write_report
+from invite_sweeper.sweep.approval import key_fingerprint
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -39,6 +42,12 @@ def report(
         ReportFormat | None,
         typer.Option("--format", help="Default: the suffix of --out (.html, .md, .json); html."),
     ] = None,
+    public_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--public-key", metavar="FILE", help="The end of every run must be signed by this key."
+        ),
+    ] = None,
 ) -> None:
     """Write a report from audit logs: an HTML page, Markdown or JSON.
 
@@ -51,6 +60,8 @@ def report(
     paths = sort_by_start(files)
     suffix = out.suffix.lower() if out is not None else ""
     form = form or _BY_SUFFIX.get(suffix, ReportFormat.HTML)
-    write_report(paths, out, form.value, chain_result(verify(paths)))
+    evidence = Evidence(public_key=read_public_key(public_key) if public_key else None)
+    key = key_fingerprint(public_key) if public_key else ""
+    write_report(paths, out, form.value, chain_result(verify(paths, evidence=evidence), key))
     if out is not None:
         typer.echo(f"Report written to {out}.", err=True)

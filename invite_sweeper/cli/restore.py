@@ -26,7 +26,7 @@ from invite_sweeper.audit.head import find_log
 from invite_sweeper.cli import console
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.console import run_async, stdout_console
-from invite_sweeper.cli.json_output import errors_as_json, write_json
+from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     BaseUrl,
@@ -39,7 +39,7 @@ from invite_sweeper.cli.options import (
     Verbose,
 )
 from invite_sweeper.cli.streams import print_error as explain
-from invite_sweeper.errors import ExitCode, RunStatus
+from invite_sweeper.errors import ExitCode, RunError, RunStatus
 from invite_sweeper.keys import read_signing_key
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Execution, loader
@@ -57,7 +57,7 @@ from invite_sweeper.restore import (
     is_added,
     read_deletions,
 )
-from invite_sweeper.shutdown import StopRequest, handle_signals
+from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
 from invite_sweeper.text import describe_duration, escape_unprintable, plural_form, pluralize
 
 app = typer.Typer(rich_markup_mode=None)
@@ -151,8 +151,12 @@ def restore(
     deletions = Deletions(
         files, run, username, credentials, include_recovered, max_invitations, signing_key_env
     )
-    with errors_as_json(output):
+    try:
         raise typer.Exit(run_restore(deletions, options))
+    except RunError as error:
+        if error.consequence == NOTHING_DELETED:
+            error.consequence = NOTHING_INVITED
+        raise
 
 
 _STYLES = {
@@ -263,8 +267,10 @@ def _total_lines(report: RestoreReport) -> Iterator[Text]:
             f"no one was invited; {len(report.to_restore):,} of {len(report.deletions):,} would be",
         )
     if outcomes:
-        status = ExitCode(report.exit_code).status
-        style = "bold green" if status is RunStatus.DONE else "bold red"
+        code = ExitCode(report.exit_code)
+        style = "bold green" if code.succeeded else "bold red"
+        # A restore that only made people active members has sent everything.
+        status = code.status if report.is_incomplete or report.error else RunStatus.DONE
         yield Text.assemble((f"{status.capitalize()}: ", style), outcomes)
     if report.added:
         users = pluralize(len(report.added), "user")
@@ -334,6 +340,7 @@ class _RestoreSession:
             started_s=self._started_s,
             deadline_s=self._execution.deadline.total_seconds(),
             grace_s=self._execution.grace.total_seconds(),
+            as_json=options.output is Output.JSON,
         )
 
     async def run(self) -> int:

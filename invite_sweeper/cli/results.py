@@ -4,7 +4,7 @@ import asyncio
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,17 +19,22 @@ from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
 from invite_sweeper.cli.streams import print_error as explain
-from invite_sweeper.errors import AuditLogError, Cancelled, ExitCode, RunError
+from invite_sweeper.errors import AuditLogError, Cancelled, RunError
 from invite_sweeper.files import replace_file
 from invite_sweeper.models import Logger
 from invite_sweeper.policy import Limits, Notification
-from invite_sweeper.report.formatting import describe_organizations, describe_outcomes
+from invite_sweeper.report.formatting import (
+    describe_organizations,
+    describe_outcomes,
+    describe_status,
+)
 from invite_sweeper.report.metrics import push, write_textfile
 from invite_sweeper.report.notice import hints, select_users
 from invite_sweeper.report.progress import BarProgressView, LogProgressView
 from invite_sweeper.report.run_view import KeptInvitations, RunView, load_planned, load_run_view
 from invite_sweeper.report.tables import show, show_plan
 from invite_sweeper.report.webhooks import send_end, send_start
+from invite_sweeper.sweep.changes import PolicyDifference
 from invite_sweeper.sweep.run import ProgressView
 from invite_sweeper.sweep.summary import RunResult, RunSummary
 from invite_sweeper.text import escape_unprintable, pluralize
@@ -120,7 +125,7 @@ def failure_messages(options: RunOptions, report: CommandReport) -> Iterator[str
         return
     summary = report.summary
     if not (report.errors or summary.succeeded):
-        status = ExitCode(summary.exit_code).status.capitalize()
+        status = describe_status(summary)
         where = describe_organizations(summary)
         yield f"{status}: {describe_outcomes(summary)} in {where} (exit code {summary.exit_code})."
     for each in report.runs:
@@ -229,17 +234,39 @@ def _load_view(options: RunOptions, log_file: Path, start: int, run_ids: frozens
 def report_saved_plan(options: RunOptions, plan: Path, log: Logger) -> None:
     """Write where the plan is and the next commands; a sweep has deleted what it lists."""
     show = shlex.join(("invite-sweeper", "plan", "show", str(plan)))
-    words = ["invite-sweeper", "sweep", "--policy", str(options.policy), "--plan", str(plan)]
-    words += ["--base-url", options.base_url] if options.base_url != DEFAULT_BASE_URL else []
-    words += ["--audit-log", options.audit_log] if options.audit_log is not None else []
-    apply = shlex.join(words)
+    apply = _sweep_command(options, "--plan", str(plan))
     if options.output is Output.JSON:
         log.info("plan saved", file=str(plan), show=show, apply=apply)
     elif not options.quiet:
         lines = [f"Plan saved to {plan}.", f"  Show it: {show}"]
         lines += [f"  Delete what it lists: {apply}"] if options.dry_run else []
-        for line in lines:
-            stdout_console().print(Text(escape_unprintable(line)), soft_wrap=True)
+        _print_lines(lines)
+
+
+def report_policy_change(options: RunOptions, change: PolicyDifference) -> None:
+    """Write that a sweep refuses the policy until it is accepted, and the command that does."""
+    if options.output is Output.TEXT and not options.quiet:
+        command = _sweep_command(options, "--accept-policy", change.policy_sha256)
+        _print_lines(
+            (
+                "A sweep refuses this policy until it is accepted (quarantine).",
+                f"  Accept it and sweep: {command}",
+            )
+        )
+
+
+def _sweep_command(options: RunOptions, *words: str) -> str:
+    """Return the command of a sweep with the target of this run, and further words."""
+    target = ["--base-url", options.base_url] if options.base_url != DEFAULT_BASE_URL else []
+    target += ["--audit-log", options.audit_log] if options.audit_log is not None else []
+    target += ["--shard", options.shard] if options.shard is not None else []
+    policy = str(options.policy)
+    return shlex.join(("invite-sweeper", "sweep", "--policy", policy, *words, *target))
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        stdout_console().print(Text(escape_unprintable(line)), soft_wrap=True)
 
 
 def users_to_name(
@@ -262,7 +289,7 @@ def write_checkpoint(path: Path | None, note: str | None) -> tuple[str, ...]:
     if note is None:
         return (f"The checkpoint {path} was not written: no run was signed.",)
     try:
-        replace_file(path, note.encode())
+        replace_file(path, [note.encode()])
     except OSError as error:
         return (f"The checkpoint {path} was not written: {error.strerror or error}.",)
     return ()

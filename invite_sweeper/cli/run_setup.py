@@ -24,7 +24,8 @@ from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.approval import key_fingerprint, require_approval
-from invite_sweeper.sweep.group import GroupConfig, RunPlan
+from invite_sweeper.sweep.changes import SWEEP_REFUSAL, ChangeTracker, PlanScope, merge_changes
+from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunPlan
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
 from invite_sweeper.sweep.previous_runs import (
     PolicyChange,
@@ -149,7 +150,7 @@ class CommandSetup:
         return GroupConfig(
             confirm=self._confirmation(audit, stop),
             on_plans_accepted=partial(self._on_plans_accepted, audit),
-            policy_change=self._policy_change,
+            quarantine=self._quarantine_result,
         )
 
     def open_population(self, parts: Iterable[RunPart]) -> PopulationFile | None:
@@ -197,7 +198,17 @@ class CommandSetup:
             ),
             on_scope=self._change.observe_scope if self._change is not None else None,
             population=population.for_run(part.run_id) if population is not None else None,
+            last_plan=self._last_plan(part.policy, shard),
         )
+
+    def _last_plan(self, policy: Policy, shard: str | None) -> ChangeTracker | None:
+        """Return the plan to compare with; None for a saved plan, which is only a part."""
+        if self._saved_plan is not None:
+            return None
+        context = self._context
+        base_url, organizations = str(context.base_url), policy.organization_ids
+        scope = PlanScope(context.policy.sha256, organizations, base_url, shard)
+        return self._previous_runs.last_plan(scope)
 
     def _collect_kept_invitations(self) -> KeptInvitations | None:
         if not self._context.options.verbose:
@@ -302,6 +313,7 @@ class CommandSetup:
                 self._context.options.out,
                 self._context.plan_context,
                 self._planned_rows(audit, plans),
+                merge_changes([each.changes for each in plans]),
             )
             self.plan_saved = True
         difference = (
@@ -317,24 +329,25 @@ class CommandSetup:
     def _planned_rows(
         self, audit: AuditLog, plans: Sequence[RunPlan]
     ) -> Iterator[Mapping[str, object]]:
-        for run_id, spans in plans:
+        for run_id, spans, _ in plans:
             with PlanReader.open(audit.path, run_id) as reader_for:
                 for span in spans:
                     reader = reader_for(span)
                     while (planned := reader.peek()) is not None:
                         reader.pop()
                         fields = invitation_fields(planned.invitation, self._context.now)
-                        yield {**fields, "rule": planned.rule}
+                        new = {"new": True} if planned.new else {}
+                        yield {**fields, "rule": planned.rule, **new}
 
-    def _policy_change(self) -> tuple[GuardRefused | None, tuple[str, ...]]:
-        """Return the error that ends a quarantined run after its plan is written, and warnings.
+    def _quarantine_result(self) -> QuarantineResult:
+        """Return what ends a quarantined run after its plan is written, and the difference.
 
         A dry run only shows what a sweep would be refused for.
         """
         if self._change is None:
-            return None, ()
-        error, messages = self._change.as_error(), self._change.messages()
+            return QuarantineResult()
+        error, difference = self._change.as_error(), self._change.difference()
         if self._context.options.dry_run:
-            refusal = f"A sweep would be refused: {error.message} {error.hint}"
-            return None, (*messages, refusal)
-        return error, messages
+            refusal = f"{SWEEP_REFUSAL}{error.message} {error.hint}"
+            return QuarantineResult(None, (*difference.sentences, refusal), difference)
+        return QuarantineResult(error, difference.sentences, difference)

@@ -26,8 +26,7 @@ from invite_sweeper.audit.checkpoint import is_checkpoint
 from invite_sweeper.audit.lock import holder_path
 from invite_sweeper.cli import console, results
 from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.json_output import errors_as_json
-from invite_sweeper.cli.options import RunOptions
+from invite_sweeper.cli.options import Output, RunOptions
 from invite_sweeper.cli.population import population_settings
 from invite_sweeper.cli.results import CommandReport
 from invite_sweeper.cli.run_setup import CommandContext, CommandSetup, RunPart
@@ -117,11 +116,9 @@ def run_session(options: RunOptions, environment: Mapping[str, str] = os.environ
     """Run `sweep` or `plan`, show the result and return the exit code.
 
     Raises:
-        RunError: No run could start: usage, policy, lock, audit log, plan. With `--output json`,
-            the error is also written to stdout.
+        RunError: No run could start: usage, policy, lock, audit log, plan.
     """
-    with errors_as_json(options.output):
-        return run_async(_SweepSession(options, environment).run())
+    return run_async(_SweepSession(options, environment).run())
 
 
 class _SweepSession:
@@ -180,6 +177,7 @@ class _SweepSession:
             started_s=self._started_s,
             deadline_s=execution.deadline.total_seconds(),
             grace_s=execution.grace.total_seconds(),
+            as_json=options.output is Output.JSON,
         )
 
     async def run(self) -> int:
@@ -202,7 +200,7 @@ class _SweepSession:
 
     async def _run_locked(self) -> int:
         if self._options.out is not None:
-            saved_plan.check_writable(self._options.out)
+            check_writable(self._options.out, "The plan")
         if self._options.checkpoint_file is not None:
             check_writable(self._options.checkpoint_file, "The checkpoint")
         limit_s = min(NOTIFICATION_LIMIT_S, self._last_resort.left_s)
@@ -221,6 +219,8 @@ class _SweepSession:
         self._warn(results.write_checkpoint(self._options.checkpoint_file, note))
         self._warn(tuple(results.failure_messages(self._options, report)))
         results.report_command(self._options, report)
+        if report.summary.policy_change is not None:
+            results.report_policy_change(self._options, report.summary.policy_change)
         if self._options.out is not None and report.plan_saved:
             results.report_saved_plan(self._options, self._options.out, self._log)
         cancelled = any(isinstance(each, Cancelled) for each in report.errors)

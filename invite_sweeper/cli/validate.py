@@ -1,18 +1,63 @@
-"""Commands `validate` and `schema`, which need no network."""
+"""Command `validate`: check a policy without a network."""
 
-import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
+from typing_extensions import TypedDict
 
-from invite_sweeper.cli.options import DEFAULT_POLICY, offline
-from invite_sweeper.policy import json_schema
-from invite_sweeper.policy.loader import load_policy
+from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.options import DEFAULT_POLICY, Output, OutputOption, offline
+from invite_sweeper.errors import ErrorParts, ExitCode, InvalidPolicy, PolicyIssue, Severity
+from invite_sweeper.policy import Policy, check_policy
+from invite_sweeper.policy.loader import read_policy
+from invite_sweeper.text import escape_unprintable
 
 app = typer.Typer(rich_markup_mode=None)
+
+
+class FindingRecord(TypedDict):
+    """An error in a policy, or a warning about a valid one.
+
+    Attributes:
+        severity: `error` or `warning`; with an error, the policy is not valid.
+        line: From 1.
+        column: From 1, in characters.
+        where: The key, such as `rules[0].older_than`.
+        message: What is wrong.
+        hint: What to write instead; empty if nothing.
+    """
+
+    severity: Severity
+    file: str
+    line: int
+    column: int
+    where: str
+    message: str
+    hint: str
+
+
+class ValidationRecord(TypedDict):
+    """The result of `validate`.
+
+    Attributes:
+        policy_sha256: SHA-256 of a valid policy's bytes, as `--accept-policy` takes it.
+        errors: Number of errors.
+        warnings: Number of warnings; looked for where there is no error.
+        findings: The errors, or the warnings, in the order of the file.
+        error: None for a valid policy.
+    """
+
+    file: str
+    valid: bool
+    policy_sha256: str | None
+    errors: int
+    warnings: int
+    findings: list[FindingRecord]
+    exit_code: int
+    error: ErrorParts | None
 
 
 @app.command()
@@ -22,22 +67,62 @@ def validate(
         Path,
         typer.Argument(envvar="INVITE_SWEEPER_POLICY", metavar="POLICY", help="The policy file."),
     ] = DEFAULT_POLICY,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Check a policy offline and list all errors.
 
+    A valid policy may have warnings, such as a pattern that is a regular expression.
+
     Example: invite-sweeper validate config/policy.yaml
     """
-    policy = load_policy(path)
-    for warning in policy.warnings(datetime.now(UTC).date()):
-        typer.echo(f"{path}: warning: {warning}", err=True)
+    policy, issues = check_policy(read_policy(path), datetime.now(UTC).date())
+    error = InvalidPolicy(str(path), issues) if policy is None else None
+    if output is Output.JSON:
+        write_json(_to_json(path, policy, issues, error))
+    if error is not None:
+        raise error
+    if output is Output.TEXT and policy is not None:
+        _show(path, policy, issues)
+
+
+def _show(path: Path, policy: Policy, warnings: Iterable[PolicyIssue]) -> None:
+    for each in warnings:
+        position = f"{path}:{each.line}:{each.column}"
+        text = f"{position}: warning: {each.where}: {each.message} {each.hint}".rstrip()
+        typer.echo(escape_unprintable(text), err=True)
     typer.echo(f"{path} is a valid policy (SHA-256 {policy.sha256}).")
 
 
-@app.command()
-def schema() -> None:
-    """Print the policy's JSON Schema, for editors.
+def _to_json(
+    path: Path,
+    policy: Policy | None,
+    issues: tuple[PolicyIssue, ...],
+    error: InvalidPolicy | None,
+) -> ValidationRecord:
+    errors = sum(each.severity is Severity.ERROR for each in issues)
+    return {
+        "file": str(path),
+        "valid": policy is not None,
+        "policy_sha256": policy.sha256 if policy is not None else None,
+        "errors": errors,
+        "warnings": len(issues) - errors,
+        "findings": [
+            {
+                "severity": each.severity,
+                "file": str(path),
+                "line": each.line,
+                "column": each.column,
+                "where": each.where,
+                "message": each.message,
+                "hint": each.hint,
+            }
+            for each in issues
+        ],
+        "exit_code": int(ExitCode.DONE if error is None else error.exit_code),
+        "error": _error_parts(error),
+    }
 
-    Example: invite-sweeper schema > policy.schema.json
-    """
-    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    sys.stdout.buffer.write(orjson.dumps(json_schema(), option=option))
+
+def _error_parts(error: InvalidPolicy | None) -> ErrorParts | None:
+    """Return an error without a hint: the findings have one each."""
+    return {"message": error.message, "consequence": "", "hint": ""} if error is not None else None

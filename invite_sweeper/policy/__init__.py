@@ -4,10 +4,11 @@ No input or output here; `loader` reads the file.
 """
 
 import hashlib
+from datetime import date
 
 from pydantic import ValidationError
 
-from invite_sweeper.errors import InvalidPolicy
+from invite_sweeper.errors import InvalidPolicy, PolicyIssue
 from invite_sweeper.policy.model import (
     AuditSettings,
     Execution,
@@ -16,15 +17,15 @@ from invite_sweeper.policy.model import (
     Matcher,
     Notification,
     Organization,
-    Policy,
     PolicyFile,
     ProjectScope,
     Rule,
     json_schema,
 )
 from invite_sweeper.policy.types import READABLE_SOURCES, DurationError, parse_duration
-from invite_sweeper.policy.validation import policy_issues
-from invite_sweeper.policy.yaml_reader import parse_yaml
+from invite_sweeper.policy.valid_policy import Policy
+from invite_sweeper.policy.validation import policy_issues, policy_warnings
+from invite_sweeper.policy.yaml_reader import Document, parse_yaml
 
 __all__ = [
     "READABLE_SOURCES",
@@ -39,6 +40,7 @@ __all__ = [
     "Policy",
     "ProjectScope",
     "Rule",
+    "check_policy",
     "json_schema",
     "parse_duration",
     "parse_policy",
@@ -55,7 +57,27 @@ def parse_policy(data: bytes, name: str) -> Policy:
     Raises:
         InvalidPolicy: The file has errors. It lists all of them.
     """
+    policy, issues = _parse(data, parse_yaml(data))
+    if policy is None:
+        raise InvalidPolicy(name, issues)
+    return policy
+
+
+def check_policy(data: bytes, today: date) -> tuple[Policy | None, tuple[PolicyIssue, ...]]:
+    """Parse a policy file and return it with its warnings, or None with all errors.
+
+    Args:
+        data: The whole file; any bytes.
+        today: For entries that end, in UTC.
+    """
     document = parse_yaml(data)
+    policy, issues = _parse(data, document)
+    if policy is None:
+        return None, issues
+    return policy, policy_warnings(document, policy.suspicious_entries(today))
+
+
+def _parse(data: bytes, document: Document) -> tuple[Policy | None, tuple[PolicyIssue, ...]]:
     policy_file: PolicyFile | None = None
     error: ValidationError | None = None
     if document.root is not None:
@@ -65,5 +87,6 @@ def parse_policy(data: bytes, name: str) -> Policy:
             error = caught
     issues = policy_issues(document, error)
     if issues or policy_file is None:
-        raise InvalidPolicy(name, issues)
-    return Policy.model_validate({**dict(policy_file), "sha256": hashlib.sha256(data).hexdigest()})
+        return None, issues
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Policy.model_validate({**dict(policy_file), "sha256": sha256}), ()

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from invite_sweeper.errors import UsageError
 from invite_sweeper.policy import parse_policy
-from invite_sweeper.policy.model import Execution, Policy
+from invite_sweeper.policy.model import Execution
 from invite_sweeper.policy.types import DurationError, parse_duration
+from invite_sweeper.policy.valid_policy import Policy
 from invite_sweeper.policy.yaml_reader import MAX_BYTES
 
 
@@ -20,17 +21,25 @@ def load_policy(path: Path, *, deadline: str | None = None) -> Policy:
         UsageError: The file cannot be read, or the deadline is not a duration.
         InvalidPolicy: The file has errors. It lists all of them.
     """
+    policy = parse_policy(read_policy(path), str(path))
+    return policy.model_copy(update={"execution": with_deadline(policy.execution, deadline)})
+
+
+def read_policy(path: Path) -> bytes:
+    """Read the policy at `path`, up to more than is allowed.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(
             f"The policy {path} cannot be read: {error.strerror}.",
             hint="Set the path with --policy PATH or INVITE_SWEEPER_POLICY, or write a first "
             "policy: invite-sweeper init PATH",
         ) from None
-    policy = parse_policy(data, str(path))
-    return policy.model_copy(update={"execution": with_deadline(policy.execution, deadline)})
 
 
 def with_deadline(execution: Execution, deadline: str | None) -> Execution:

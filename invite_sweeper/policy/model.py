@@ -16,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import override
 
-from invite_sweeper.models import SOURCES_OF_USERS, Source
+from invite_sweeper.models import Source
 from invite_sweeper.policy.messages import Placeholder
 from invite_sweeper.policy.types import (
     AtlasId,
@@ -281,10 +281,6 @@ class Notification(StrictModel):
 # The whole policy.
 
 
-_INVITATION_LIFETIME = timedelta(days=30)
-"""Lifetime of an invitation in the `invites` list. Source: every recorded response."""
-
-
 class Organization(StrictModel):
     """An organization whose projects may be swept."""
 
@@ -385,76 +381,6 @@ class PolicyFile(StrictModel):
         description="Notifications about runs.",
         examples=[[{"kind": "slack", "url_env": "SLACK_URL", "when": "failures"}]],
     )
-
-
-PLACEHOLDER_ORGANIZATION = "0" * 24
-"""In the policies of `config/`; no organization has this id."""
-
-
-class Policy(PolicyFile):
-    """A valid policy, made by `parse_policy`, which checks more than the types do.
-
-    Attributes:
-        sha256: Hash of the file's bytes, 64 hex digits.
-    """
-
-    sha256: str
-
-    @property
-    def organization_ids(self) -> frozenset[str]:
-        """Return the ids of the allow-list."""
-        return frozenset(organization.id for organization in self.organizations)
-
-    def warnings(self, today: date) -> tuple[str, ...]:
-        """Return warnings about entries that are valid but probably not intended.
-
-        Args:
-            today: The day of the run, in UTC.
-        """
-        return (
-            *self._placeholder_warnings(),
-            *self._never_matching_warnings(),
-            *self._pending_not_named_warnings(),
-            *self._expired_keep_warnings(today),
-        )
-
-    def _placeholder_warnings(self) -> tuple[str, ...]:
-        warning = (
-            f"{PLACEHOLDER_ORGANIZATION} stands for your organization's id: replace it. In Atlas "
-            "it is in Organization Settings."
-        )
-        return (warning,) if PLACEHOLDER_ORGANIZATION in self.organization_ids else ()
-
-    def _never_matching_warnings(self) -> tuple[str, ...]:
-        never_old_enough = [
-            f"The rule `{rule.name}` may never match: invitations in the `invites` "
-            f"list expire after {_INVITATION_LIFETIME.days} days."
-            for rule in self.rules
-            if rule.older_than is not None and rule.older_than >= _INVITATION_LIFETIME
-        ]
-        contradictory = [
-            f"`{entry.name}` never matches: `expired: true` contradicts `expires_within`."
-            for entry in (*self.rules, *self.keep)
-            if entry.expired and entry.expires_within is not None
-        ]
-        return (*(never_old_enough if Source.INVITES in self.sources else ()), *contradictory)
-
-    def _pending_not_named_warnings(self) -> tuple[str, ...]:
-        lists = [source.value for source in self.sources if source in SOURCES_OF_USERS]
-        return tuple(
-            f"The rule `{rule.name}` names no status, so PENDING people of {' and '.join(lists)} "
-            "are kept, because deleting them removes the person. Add statuses: [PENDING, …] to "
-            "include them."
-            for rule in self.rules
-            if lists and rule.statuses is None
-        )
-
-    def _expired_keep_warnings(self, today: date) -> tuple[str, ...]:
-        return tuple(
-            f"The keep entry `{entry.name}` ended on {entry.until} and no longer applies."
-            for entry in self.keep
-            if not entry.is_active(today)
-        )
 
 
 # The JSON Schema.

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import NamedTuple, get_args
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from invite_sweeper.errors import PolicyIssue
+from invite_sweeper.errors import PolicyIssue, Severity
 from invite_sweeper.policy.messages import (
     KeyPath,
     Placeholder,
@@ -22,6 +22,7 @@ from invite_sweeper.policy.messages import (
 )
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, PolicyFile
 from invite_sweeper.policy.types import POLICY_ERROR_TYPE
+from invite_sweeper.policy.valid_policy import PolicyWarning
 from invite_sweeper.policy.yaml_reader import Document, Node
 
 # Checks across fields. They read the plain data, not the models, so that an error in one
@@ -180,6 +181,18 @@ def policy_issues(document: Document, error: ValidationError | None) -> tuple[Po
         for path, message, hint in cross_field_issues(document.root.value):
             found.add(_issue_at_value(document, path, message, hint))
     return tuple(sorted(found))
+
+
+def policy_warnings(
+    document: Document, warnings: Iterable[PolicyWarning]
+) -> tuple[PolicyIssue, ...]:
+    """Return the warnings about a valid file with their positions, in file order."""
+    return tuple(
+        sorted(
+            _issue_at_value(document, path, message, hint)._replace(severity=Severity.WARNING)
+            for path, message, hint in warnings
+        )
+    )
 
 
 def _issue_at_value(document: Document, path: KeyPath, message: str, hint: str) -> PolicyIssue:

@@ -7,9 +7,10 @@ from rich.text import Text
 
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
 from invite_sweeper.errors import ExitCode
+from invite_sweeper.sweep.changes import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.sweep.selection import KEEP_REASONS
-from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
-from invite_sweeper.text import escape_unprintable, plural_form, pluralize
+from invite_sweeper.sweep.summary import STOPPED_ITSELF, OrganizationSummary, RunSummary
+from invite_sweeper.text import escape_unprintable, plural_form, pluralize, to_datetime
 
 _ORDINARY_ROLES: Final = {
     "GROUP_READ_ONLY": "read only",
@@ -96,6 +97,13 @@ def describe_trimmed(trimmed: int) -> str:
     return f"{trimmed:,} more {plural_form(trimmed, 'is', 'are')} left for a later run"
 
 
+def describe_status(summary: RunSummary) -> str:
+    """Return how a run ended; after a stop by the canary or the breaker, the rest is not done."""
+    if any(STOPPED_ITSELF in warning for warning in summary.warnings):
+        return "Stopped itself"
+    return ExitCode(summary.exit_code).status.capitalize()
+
+
 def describe_outcomes(summary: RunSummary | OrganizationSummary) -> str:
     """Return the number of deletions with each outcome."""
     counts = (
@@ -110,6 +118,53 @@ def describe_outcomes(summary: RunSummary | OrganizationSummary) -> str:
     )
     parts = ", ".join(f"{count:,} {name}" for name, count in counts if count)
     return parts or "nothing was deleted"
+
+
+def describe_changes(changes: PlanChanges) -> str:
+    """Return how many stale invitations are new, and what became of the earlier ones."""
+    since = f"since {_describe_compared(changes)}"
+    counts = (
+        (changes.still_stale, "still stale"),
+        (changes.deleted, "deleted"),
+        (changes.kept, "kept now"),
+        (changes.gone, "gone"),
+        (changes.not_read, "in lists that were not read now"),
+        (changes.not_read_then, "stale in lists that were not read then"),
+    )
+    rest = ", ".join(f"{count:,} {what}" for count, what in counts if count)
+    new = f"{changes.new:,} new" if changes.new else "nothing new"
+    return f"{new} {since}{'; ' if rest else ''}{rest}"
+
+
+def describe_policy_change(change: PolicyDifference) -> str:
+    """Return how many invitations a policy adds and removes that is not accepted."""
+    if change.accepted_sha256 is None:
+        return "not accepted: no sweep has accepted a policy in this audit log yet"
+    if not change.compared:
+        return "changed since the last sweep; the accepted one cannot be compared"
+    return (
+        f"changed since the last sweep: {change.added:,} more stale, "
+        f"{change.removed:,} no longer stale"
+    )
+
+
+def _describe_compared(changes: PlanChanges) -> str:
+    runs = sorted(changes.runs, key=lambda run: run.now)
+    only_planned = all(run.mode == "dry-run" or run.refused for run in runs)
+    noun = "plan" if only_planned else "sweep" if all(_swept(run) for run in runs) else "run"
+    times = sorted({_describe_instant(run.now) for run in runs})
+    if len(times) == 1:
+        return f"the {noun} of {times[0]}"
+    return f"the {noun}s of {times[0]} to {times[-1]}"
+
+
+def _swept(run: ComparedRun) -> bool:
+    return run.mode == "sweep" and not run.refused
+
+
+def _describe_instant(text: str) -> str:
+    found = to_datetime(text)
+    return f"{found:%Y-%m-%d %H:%M} UTC" if found is not None else "an unknown time"
 
 
 def describe_organizations(summary: RunSummary) -> str:

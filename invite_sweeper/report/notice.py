@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from invite_sweeper.errors import ExitCode, Reason, RunStatus
+from invite_sweeper.errors import ErrorParts, ExitCode, Reason, RunStatus
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.formatting import (
     describe_checkpoint,
@@ -106,7 +106,7 @@ def notice_lines(
     yield from _evidence(summary)
 
 
-def _errors(summary: RunSummary) -> list[Mapping[str, str]]:
+def _errors(summary: RunSummary) -> list[ErrorParts]:
     """Return the errors that stopped runs, each once."""
     found = (summary.error, *(each.error for each in summary.organizations))
     return list({each["message"]: each for each in found if each is not None}.values())

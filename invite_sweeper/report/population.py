@@ -26,7 +26,7 @@ from invite_sweeper.audit import invitation_fields
 from invite_sweeper.audit.record import format_timestamp, to_json
 from invite_sweeper.audit.storage import fsync_directory
 from invite_sweeper.errors import AuditLogError, UsageError
-from invite_sweeper.files import regular_file_target
+from invite_sweeper.files import replaceable_target
 from invite_sweeper.models import (
     ListUnreadable,
     ProjectGone,
@@ -558,9 +558,7 @@ def _create(path: Path, run_id: str) -> tuple[Path, Path, int]:
 
     The run's id is part of the name, so that two commands never write one file.
     """
-    target = regular_file_target(path)
-    if target is None:
-        raise OSError(None, "it is not a regular file")
+    target = replaceable_target(path)
     partial = target.with_name(f".{target.name}.{run_id}.partial")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return target, partial, os.open(partial, flags, 0o600)

@@ -52,6 +52,7 @@ class InvitationRow:
         outcome: None if there is none yet, or in a dry run.
         detail: Details of a failed or unexpected outcome.
         bounced: Number of earlier deletions of this user's invitation to this project.
+        new: Whether the last plan of the same policy did not contain it.
         source: The list that contains it.
         project_id: None for an invitation to the organization.
         duplicates: Invitations of the same user in other lists, shown in this row.
@@ -66,6 +67,7 @@ class InvitationRow:
     outcome: str | None = None
     detail: str = ""
     bounced: int = 0
+    new: bool = False
     source: str = ""
     org_id: str = ""
     project_id: str | None = None
@@ -162,6 +164,7 @@ def parse_row(line: Mapping[str, object]) -> InvitationRow:
         outcome=outcome or None,
         detail=_detail(line) if outcome in FAILED_OUTCOMES else "",
         bounced=to_int(line.get("bounced")) or 0,
+        new=line.get("new") is True,
         source=display_text(line.get("source")),
         org_id=display_text(line.get("org_id")),
         project_id=display_text(line.get("project_id")) or None,

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from invite_sweeper.audit import invitation_fields
 from invite_sweeper.models import Invitation, PlannedDeletion
-from invite_sweeper.report import formatting
+from invite_sweeper.report import formatting, tables
 from invite_sweeper.report.run_view import display_text
 from invite_sweeper.report.tables import RightTrimmed
 from invite_sweeper.sweep.approval import ApprovalCheck
@@ -112,13 +113,18 @@ def status_to_json(status: PlanStatus) -> dict[str, object]:
         "policy_sha256": context.policy_sha256,
         "tool_version": context.tool_version,
         "planned": len(rows),
+        "changes": asdict(status.saved.changes) if status.saved.changes is not None else None,
         "rules": dict(count_rules(rows)),
         "projects": [
             {"project_id": place[0], "project_name": place[1], "org_id": place[2], "planned": count}
             for place, count in _count_projects(rows)
         ],
         "invitations": [
-            {**invitation_fields(each.invitation, status.now), "rule": each.rule}
+            {
+                **invitation_fields(each.invitation, status.now),
+                "rule": each.rule,
+                **({"new": True} if each.new else {}),
+            }
             for each in rows[:MAX_JSON_ROWS]
         ],
         "truncated": len(rows) > MAX_JSON_ROWS,
@@ -197,6 +203,8 @@ def _facts(status: PlanStatus) -> Iterator[tuple[str, Text]]:
     yield "policy", Text(f"{path}sha256 {display_text(context.policy_sha256)}")
     yield "Atlas", Text(display_text(context.base_url))
     yield "created", _age_text(status)
+    if status.saved.changes is not None:
+        yield "changes", Text(display_text(formatting.describe_changes(status.saved.changes)))
     yield "used", _use_text(status.use)
     yield "signed", _approval_text(status)
     yield "run", Text(display_text(context.run_id))
@@ -260,7 +268,7 @@ def _table(rows: Sequence[PlannedDeletion], now: datetime) -> Table:
         invitation = planned.invitation
         table.add_row(
             formatting.format_age(_age_days(invitation, now)),
-            Text(display_text(invitation.username) or "(no address)"),
+            tables.invited_text(display_text(invitation.username), new=planned.new),
             Text(_place_name(_place(invitation))),
             formatting.format_roles(map(display_text, _all_roles(invitation))),
             Text(display_text(planned.rule)),

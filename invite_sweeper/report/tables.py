@@ -105,12 +105,17 @@ def _cells(row: InvitationRow) -> tuple[Text, ...]:
 
 def _invited_cell(row: InvitationRow) -> Text:
     """Return the address; with duplicates, also the lists that contain the user."""
-    address = Text(row.username or "(no address)")
+    address = invited_text(row.username, new=row.new)
     if not row.duplicates:
         return address
     lists = ", ".join(each.source for each in (row, *row.duplicates))
     duplicates = Text(f"in {len(row.duplicates) + 1} lists: {lists}", style="dim")
     return Text("\n").join((address, duplicates))
+
+
+def invited_text(username: str, *, new: bool) -> Text:
+    """Return the address, and whether the last plan did not contain the invitation."""
+    return Text.assemble(username or "(no address)", (" (new)" if new else "", "bold"))
 
 
 def _outcome_cell(row: InvitationRow) -> Text:
@@ -224,6 +229,11 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
         yield "Organization", "bold", _organization_label(summary.organizations[0])
     yield "Seen", "bold", _seen(summary)
     yield "Stale", "bold", _stale(summary, view)
+    if summary.changes is not None:
+        yield "Changes", "bold", formatting.describe_changes(summary.changes)
+    if summary.policy_change is not None:
+        text = formatting.describe_policy_change(summary.policy_change)
+        yield "Policy", "bold yellow", text
     if summary.recovered:
         deletions = pluralize(summary.recovered, "deletion")
         yield "Recovered", "bold", f"{deletions} that an interrupted run left without an outcome"
@@ -237,11 +247,12 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
 
 
 def _status_label(summary: RunSummary) -> tuple[str, str]:
-    return _describe_status(summary.exit_code, summary.mode)
+    text = "Dry run" if summary.mode == "dry-run" else formatting.describe_status(summary)
+    return text, _STYLES[ExitCode(summary.exit_code).status]
 
 
-def _describe_status(exit_code: int, mode: str) -> tuple[str, str]:
-    """Return how a run ended, and the style."""
+def _organization_status(exit_code: int, mode: str) -> tuple[str, str]:
+    """Return how the run of an organization ended, and the style."""
     status = ExitCode(exit_code).status
     return ("Dry run" if mode == "dry-run" else status.capitalize()), _STYLES[status]
 
@@ -271,8 +282,8 @@ def _organization_text(organization: OrganizationSummary, mode: str) -> Text:
     )
     error = organization.error
     if error is None:
-        return Text.assemble(_describe_status(organization.exit_code, mode), f": {counts}")
-    status = _describe_status(organization.exit_code, "")  # not a dry run's: it has no result
+        return Text.assemble(_organization_status(organization.exit_code, mode), f": {counts}")
+    status = _organization_status(organization.exit_code, "")  # not a dry run's: it has no result
     return Text.assemble(status, f": {counts}; {escape_unprintable(error['message'])}")
 
 

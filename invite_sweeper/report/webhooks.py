@@ -117,14 +117,14 @@ def _slack_text(lines: Sequence[str]) -> str:
 
 
 def _webhook_fields(summary: RunSummary, users: Users | None) -> dict[str, object]:
-    error = summary.error or {}
+    error = summary.error
     fields = {
         **summary.to_metrics(),
         "succeeded": summary.succeeded,
         "verdict": ExitCode(summary.exit_code).status,
         "reasons": summary.reasons,
-        "message": error.get("message"),
-        "consequence": error.get("consequence"),
+        "message": error["message"] if error is not None else None,
+        "consequence": error["consequence"] if error is not None else None,
         "hints": hints(summary),
         "organizations": [
             {**asdict(each), "verdict": ExitCode(each.exit_code).status}

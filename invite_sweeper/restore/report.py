@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from invite_sweeper.audit import AuditLog, OpenIntent, invitation_fields, outcome_fields
+from invite_sweeper.audit import (
+    AuditLog,
+    OpenIntent,
+    error_fields,
+    invitation_fields,
+    outcome_fields,
+)
 from invite_sweeper.errors import AuditLogError, ExitCode, RunError
 from invite_sweeper.restore.deletions import DeletedInvitation, RestoreOutcome, RestoreResult
 
@@ -125,11 +131,17 @@ class RestoreReport:
         """Return the deletions of pending users that Atlas added as active members instead."""
         return tuple(each for each, result in self.results.items() if is_added(each, result))
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether an invitation failed, was not sent, or has an unknown result."""
+        return any(self.outcomes[outcome] for outcome in _INCOMPLETE_OUTCOMES)
+
     async def finish(self, log: AuditLog, error: RunError | None) -> None:
         """Write `run_finished`; if that fails, the restore ends with the exit code 7."""
         self._set_exit_code(error)
         try:
-            log.write("run_finished", **self._run_finished_fields())
+            ended = error_fields(self.error.to_json() if self.error is not None else None)
+            log.write("run_finished", **{**self._totals(), **ended, "exit_code": self.exit_code})
             await log.sync()
         except AuditLogError as log_error:
             self._set_exit_code(error if isinstance(error, AuditLogError) else log_error)
@@ -144,8 +156,9 @@ class RestoreReport:
             "base_url": self.base_url,
             "organizations": [{"id": each} for each in self.organizations],
             "deleted_by_run": self.undone_run,
-            **self._run_finished_fields(),
+            **self._totals(),
             "error": self.error.to_json() if self.error is not None else None,
+            "exit_code": self.exit_code,
             "warnings": list(self.warnings),
             "invitations": [self._to_record(each) for each in self.deletions],
             "uncertain_invitations": [
@@ -176,7 +189,7 @@ class RestoreReport:
             "reason": (result.reason or None) if result is not None else None,
         }
 
-    def _run_finished_fields(self) -> dict[str, object]:
+    def _totals(self) -> dict[str, object]:
         outcomes = self.outcomes
         return {
             "dry_run": self.dry_run,
@@ -185,8 +198,6 @@ class RestoreReport:
             "uncertain": len(self.uncertain),
             **{outcome.value: outcomes[outcome] for outcome in RestoreOutcome},
             **{name: getattr(self, name) for name in _COPIED_FIELDS},
-            "error": self.error.message if self.error is not None else None,
-            "exit_code": self.exit_code,
         }
 
     def _set_exit_code(self, error: RunError | None) -> None:
@@ -194,6 +205,5 @@ class RestoreReport:
         if error is not None:
             self.exit_code = int(error.exit_code)
         else:
-            incomplete = any(self.outcomes[outcome] for outcome in _INCOMPLETE_OUTCOMES)
-            is_partial = incomplete or self.added
+            is_partial = self.is_incomplete or self.added
             self.exit_code = int(ExitCode.PARTIAL if is_partial else ExitCode.DONE)

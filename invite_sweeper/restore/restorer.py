@@ -30,7 +30,7 @@ from invite_sweeper.restore.deletions import (
     still_missing,
 )
 from invite_sweeper.restore.report import RestoreRecorder, RestoreReport
-from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.text import casefold_visible, pluralize
 
 MAX_PER_MINUTE: Final = 10
@@ -41,6 +41,7 @@ Source: 400 `RATE_LIMITED_IP` of https://www.mongodb.com/docs/atlas/reference/ap
 """
 MAX_INVITATIONS: Final = 25
 """The default limit of a restore: a rewritten log must not invite a crowd."""
+_SENT_OUTCOMES: Final = (RestoreOutcome.RESTORED, RestoreOutcome.ACTIVE, RestoreOutcome.UNKNOWN)
 _BACKOFF_S: Final = (10.0, 20.0, 40.0, 60.0)
 _WINDOW_S: Final = 61.0  # one second longer, as Atlas's clock may differ
 
@@ -343,15 +344,23 @@ class RestoreRun:
             await self.log.sync()
             await self._run_steps()
         except RunError as error:
+            if error.consequence == NOTHING_DELETED:
+                error.consequence = self._consequence("error")
             return error
         incomplete = (
             report.outcomes[RestoreOutcome.SKIPPED] or report.outcomes[RestoreOutcome.UNKNOWN]
         )
         if self.stop.reason is not None and incomplete:
-            done = report.outcomes[RestoreOutcome.RESTORED] + report.outcomes[RestoreOutcome.ACTIVE]
-            users = pluralize(done, "user")
-            return self.stop.as_error(consequence=f"Invited before the stop: {users}.")
+            return self.stop.as_error(consequence=self._consequence("stop"))
         return None
+
+    def _consequence(self, end: str) -> str:
+        """Return who was invited before the end, as a sentence."""
+        outcomes = self.report.outcomes
+        if not any(outcomes[each] for each in _SENT_OUTCOMES):
+            return NOTHING_INVITED
+        users = outcomes[RestoreOutcome.RESTORED] + outcomes[RestoreOutcome.ACTIVE]
+        return f"Invited before the {end}: {pluralize(users, 'user')}."
 
     async def _run_steps(self) -> None:
         report, members = self.report, self.atlas.members()

@@ -41,7 +41,7 @@ class Fault:
         instead: Response sent in place of the real one; `challenge` is Digest's first 401.
         connection_fault: Reset the connection, or never respond.
         late: Execute the request before `instead` or `connection_fault` applies.
-        body: Replaces the body of the real response.
+        body: Replaces the body of the real response, or returns another one for it.
         cut: Close the connection after half of the body.
         media: Replaces the `Content-Type` of the real response.
         drip_s: Send the response byte by byte, with this time between two bytes.
@@ -53,7 +53,7 @@ class Fault:
     instead: SimulatedResponse | Literal["challenge"] | None = None
     connection_fault: ConnectionFault | None = None
     late: bool = False
-    body: bytes | None = None
+    body: bytes | Callable[[bytes], bytes] | None = None
     cut: bool = False
     media: str | None = None
     drip_s: float = 0.0
@@ -162,6 +162,11 @@ def truncated() -> Fault:
 def malformed(body: bytes = b'[{"id":"') -> Fault:
     """Return a body that is not JSON with a JSON `Content-Type`."""
     return Fault(body=body)
+
+
+def altered(alter: Callable[[bytes], bytes]) -> Fault:
+    """Return the real response with an altered body."""
+    return Fault(body=alter)
 
 
 def mislabelled(media: str = "text/html") -> Fault:

@@ -203,7 +203,8 @@ def _with_altered_body(handled: HandledResponse, faults: Sequence[Fault]) -> Han
         if fault.body is not None:
             # A 204 cannot have a body; other DELETEs of Atlas return 200.
             status = 200 if response.status == _NO_CONTENT else response.status
-            response = replace(response, body=fault.body, status=status)
+            body = fault.body(response.body) if callable(fault.body) else fault.body
+            response = replace(response, body=body, status=status)
         if fault.media is not None:
             response = replace(response, media=fault.media)
     return replace(handled, response=response)

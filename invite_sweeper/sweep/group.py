@@ -14,6 +14,7 @@ from invite_sweeper.audit import PlanSpan
 from invite_sweeper.errors import Cancelled, GuardRefused, RunError
 from invite_sweeper.models import Population
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
+from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference
 from invite_sweeper.sweep.guards import (
     CircuitBreaker,
     check_limits,
@@ -27,10 +28,25 @@ from invite_sweeper.text import describe_duration
 
 
 class RunPlan(NamedTuple):
-    """The planned lines of one run in the audit log."""
+    """The planned lines of one run in the audit log, compared with those of the last plan."""
 
     run_id: str
     spans: Sequence[PlanSpan]
+    changes: PlanChanges | None = None
+
+
+class QuarantineResult(NamedTuple):
+    """What the quarantine says about the policy of the runs.
+
+    Attributes:
+        refusal: The error to end with after the other guards; None to go on.
+        warnings: Sentences for the operator.
+        difference: What a policy that is not accepted changes; None for an accepted one.
+    """
+
+    refusal: GuardRefused | None = None
+    warnings: tuple[str, ...] = ()
+    difference: PolicyDifference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +58,12 @@ class GroupConfig:
             DELETE; None to not ask.
         on_plans_accepted: Called when the plans are on disk and passed the guards; returns
             remarks.
-        policy_change: Called when the plans are complete; returns the error to end with after
-            the other guards, if any, and warnings.
+        quarantine: Called when the plans are complete.
     """
 
     confirm: Callable[[RunSummary], Awaitable[bool]] | None = None
     on_plans_accepted: Callable[[Sequence[RunPlan]], tuple[str, ...]] | None = None
-    policy_change: Callable[[], tuple[GuardRefused | None, tuple[str, ...]]] = lambda: (None, ())
+    quarantine: Callable[[], QuarantineResult] = QuarantineResult
 
 
 class RunGroup:
@@ -125,8 +140,9 @@ class RunGroup:
         self._warn_about_policy(runs)
         for run in self._runs:
             run.check_clock()
-        refusal, messages = self._config.policy_change()
-        runs[0].warnings.warn(*messages)
+        quarantine = self._config.quarantine()
+        runs[0].warnings.warn(*quarantine.warnings)
+        runs[0].counts.policy_change = quarantine.difference
         _check_populations(runs)
         plan_counts = merge_counts(run.plan.counts() for run in runs)
         try:
@@ -137,10 +153,10 @@ class RunGroup:
                 error.message = f"In {count} organizations together: {error.message}"
             raise
         group = self._config
-        if refusal is not None:
-            raise refusal
+        if quarantine.refusal is not None:
+            raise quarantine.refusal
         if group.on_plans_accepted is not None:
-            plans = [RunPlan(run.config.run_id, run.plan.spans) for run in runs]
+            plans = [RunPlan(run.config.run_id, run.plan.spans, run.counts.changes) for run in runs]
             runs[0].warnings.remark(*group.on_plans_accepted(plans))
 
     async def _finish_plans(self, runs: Sequence[Run]) -> None:

@@ -332,6 +332,8 @@ class PlanBuilder:
             fields = {**invitation_fields(decision.invitation, self._now), "rule": decision.rule}
             if decision.bounced:
                 fields["bounced"] = decision.bounced
+            if decision.new:
+                fields["new"] = True
             builder.write(fields)
         self._unsynced += len(decisions)
         self.spans.append(builder.build())

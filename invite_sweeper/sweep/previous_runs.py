@@ -48,6 +48,7 @@ from invite_sweeper.models import (
     UserStatus,
 )
 from invite_sweeper.policy import Policy, parse_policy
+from invite_sweeper.sweep.changes import ChangeTracker, PlanScope, PolicyDifference
 from invite_sweeper.sweep.discovery import ListReader
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, scope_sha256
 from invite_sweeper.sweep.selection import Decision, Selector, no_filter
@@ -137,6 +138,11 @@ class PreviousRuns:
                 organizations=policy.organization_ids,
                 base_url=base_url,
             )
+
+    def last_plan(self, scope: PlanScope) -> ChangeTracker | None:
+        """Return the last plan of a scope, to compare a new one with it; None without one."""
+        with refuse_unreadable():
+            return ChangeTracker.find(self.files, scope)
 
     def deletion_history(self) -> DeletionHistory:
         """Return how often each invitation was deleted before."""
@@ -302,6 +308,8 @@ class PolicyChange:
     def messages(self) -> tuple[str, ...]:
         """Return the differences, as sentences for the operator."""
         sentences = [*self._setting_messages(), *self._scope_messages]
+        if self._old is None:  # the plan lists all of them
+            return tuple(sentences)
         for verb, names, count in (
             ("also delete", self.added, self.added_count),
             ("keep", self.removed, self.removed_count),
@@ -310,6 +318,17 @@ class PolicyChange:
             if count > len(names):
                 sentences.append(f"The new policy would {verb} {count - len(names):,} more")
         return tuple(sentences)
+
+    def difference(self) -> PolicyDifference:
+        """Return the differences with their counts."""
+        return PolicyDifference(
+            policy_sha256=self._policy.sha256,
+            accepted_sha256=self._accepted.sha256 if self._accepted is not None else None,
+            compared=self._old is not None,
+            added=self.added_count,
+            removed=self.removed_count,
+            sentences=self.messages(),
+        )
 
     def _setting_messages(self) -> Iterator[str]:
         """Yield the changed limits and lists: they change no decision, but what is deleted."""

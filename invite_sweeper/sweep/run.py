@@ -19,6 +19,7 @@ from invite_sweeper.models import (
     DeletionResult,
     Invitation,
     ListRef,
+    ListUnreadable,
     Outcome,
     PlannedDeletion,
     Population,
@@ -27,6 +28,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.sweep.changes import ChangeTracker
 from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
 from invite_sweeper.sweep.executor import (
     Deleter,
@@ -40,6 +42,8 @@ from invite_sweeper.sweep.previous_runs import Recovery, UserStatusReader
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
 from invite_sweeper.sweep.selection import Decision, Selector, no_filter
 from invite_sweeper.sweep.summary import (
+    RETIRED_IN_SWEEP,
+    STOPPED_ITSELF,
     RunCounts,
     RunResult,
     RunSummary,
@@ -182,6 +186,7 @@ class RunConfig:
         open_intents: Intents that an interrupted run left without an outcome.
         on_scope: Called with all projects, before a shard selects some.
         population: Records every invitation that the run sees; None to not record them.
+        last_plan: The last plan of the same policy, to compare this one with; None without one.
     """
 
     policy: Policy
@@ -197,6 +202,7 @@ class RunConfig:
     open_intents: tuple[OpenIntent, ...] = ()
     on_scope: Callable[[RunScope], None] | None = None
     population: PopulationRecorder | None = None
+    last_plan: ChangeTracker | None = None
 
     @property
     def limits(self) -> Limits:
@@ -357,9 +363,11 @@ class Run:
             check_clock(self._atlas.clock_skew_s)
 
     def estimate(self) -> None:
-        """Estimate the time that the planned deletions take."""
+        """Estimate the time that the planned deletions take, and compare the complete plan."""
         self._estimate = self._atlas.estimate(self.plan.deletions_by_list)
         self.counts.estimate_s = round(self._estimate.expected_s, 3)
+        if self.config.last_plan is not None:
+            self.counts.changes = self.config.last_plan.result()
 
     async def finish(self, error: RunError | None) -> RunResult:
         """Write the last line and return the result.
@@ -413,9 +421,9 @@ class Run:
             Selector(config.policy, config.now),
             config.limits,
             config.now,
-            config.decision_filter,
+            self._decide,
             organization_of | {org_id: org_id for org_id in scope.organizations},
-            config.population.add_list if config.population is not None else lambda *_: None,
+            self._list_added,
         )
         self.counts.plan = plan
         sources = config.policy.sources
@@ -434,6 +442,18 @@ class Run:
             self.warnings.warn(*warnings)
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
+
+    def _decide(self, decision: Decision) -> Decision:
+        decision, last_plan = self.config.decision_filter(decision), self.config.last_plan
+        if last_plan is not None and last_plan.is_new(decision.invitation, stale=decision.stale):
+            return decision._replace(new=True)
+        return decision
+
+    def _list_added(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
+        if self.config.last_plan is not None and isinstance(outcome, ListUnreadable):
+            self.config.last_plan.add_unread(outcome)
+        if self.config.population is not None:
+            self.config.population.add_list(outcome, decisions)
 
     def end_population(self) -> None:
         """Record the totals of the plan in the population file.
@@ -518,12 +538,12 @@ class Run:
         if recorder.sources.retired:
             self.counts.stopped_by.append(Reason.RETIRED_SOURCE)
         for source, message in recorder.sources.retired.items():
-            self.warnings.warn(f"Atlas retired the list {source.value} during the sweep: {message}")
+            self.warnings.warn(f"{RETIRED_IN_SWEEP} {source.value} during the sweep: {message}")
         if recorder.breaker_reason is None:
             return
         self.counts.stopped_by.append(Reason.CIRCUIT_BREAKER)
         if not opened_before:
-            self.warnings.warn(f"The sweep stopped itself: {recorder.breaker_reason}")
+            self.warnings.warn(f"{STOPPED_ITSELF}: {recorder.breaker_reason}")
 
     async def _verify(self, verifier: DeletionVerifier) -> None:
         """Read the lists again from which invitations were deleted."""

@@ -5,24 +5,22 @@ the SHA-256 of all bytes before it. A sweep with a saved plan reads the current 
 deletes only what is both in the plan and still stale.
 """
 
-import errno
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from invite_sweeper.audit.record import invitation_from_record
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
-from invite_sweeper.files import open_regular, regular_file_target
+from invite_sweeper.files import WRITABLE_FILE_HINT, open_regular, replace_file
 from invite_sweeper.models import Invitation, PlannedDeletion
+from invite_sweeper.sweep.changes import PlanChanges
 from invite_sweeper.text import describe_duration, plural_form
 
 FORMAT = "invite-sweeper plan 1"
@@ -64,16 +62,19 @@ class SavedPlan:
         digest: 64 hex digits; an approval signs them.
         created_at: Aware.
         invitations: Each invitation as it was when the plan was created, with its rule.
+        changes: What was new or gone since the plan before; None if that is not known.
     """
 
     context: PlanContext
     digest: str
     created_at: datetime
     invitations: Mapping[InvitationKey, PlannedDeletion]
+    changes: PlanChanges | None = None
 
 
 class _Header(PlanContext):
     plan: str
+    changes: PlanChanges | None = None
 
 
 def is_plan(start: bytes) -> bool:
@@ -81,14 +82,20 @@ def is_plan(start: bytes) -> bool:
     return start.startswith(b'{"plan":"invite-sweeper plan ')
 
 
-def render_lines(context: PlanContext, rows: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
+def render_lines(
+    context: PlanContext,
+    rows: Iterable[Mapping[str, object]],
+    changes: PlanChanges | None = None,
+) -> Iterator[bytes]:
     """Yield the lines of a plan file, each with its newline.
 
     Args:
         rows: The fields of the audit log's `planned` lines.
+        changes: What is new or gone since the plan before.
     """
     digest = hashlib.sha256()
-    for row in chain([{"plan": FORMAT, **context.model_dump()}], rows):
+    known = {"changes": asdict(changes)} if changes is not None else {}
+    for row in chain([{"plan": FORMAT, **context.model_dump(), **known}], rows):
         line = orjson.dumps(row) + b"\n"
         digest.update(line)
         yield line
@@ -115,8 +122,8 @@ def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
     if last != orjson.dumps({"sha256": digest.hexdigest()}) + b"\n":
         raise _invalid_plan("the digest does not match, so it was edited or truncated")
     created_at = _parse_timestamp(header.now)
-    context = PlanContext(**header.model_dump(exclude={"plan"}))
-    return SavedPlan(context, digest.hexdigest(), created_at, invitations)
+    context = PlanContext(**header.model_dump(exclude={"plan", "changes"}))
+    return SavedPlan(context, digest.hexdigest(), created_at, invitations, header.changes)
 
 
 def check_applicable(
@@ -165,7 +172,8 @@ def _parse_line(
             if header.plan != FORMAT:
                 raise _invalid_plan("its format version is not supported")
             return header
-        planned = PlannedDeletion(*invitation_from_record(orjson.loads(line)))
+        record = orjson.loads(line)
+        planned = PlannedDeletion(*invitation_from_record(record), record.get("new") is True)
         invitations[_key(planned.invitation)] = planned
     except (ValidationError, ValueError, AttributeError):
         raise _invalid_plan("it is not a plan file, or was edited") from None
@@ -241,71 +249,26 @@ def _key(invitation: Invitation) -> InvitationKey:
     return invitation.source.value, invitation.project_id, invitation.id
 
 
-_OUT_HINT: Final = "Use --out with a regular file in a writable directory with free space."
-
-
-def check_writable(path: Path) -> None:
-    """Raise UsageError if a plan cannot be saved at a path; leaves no file behind.
-
-    A pipe or a device is refused: a plan is read back, and is written atomically.
-    """
-    try:
-        partial = _partial_path(_regular_target(path))
-        os.close(_create_exclusive(partial))
-        partial.unlink()
-    except OSError as error:
-        raise UsageError(
-            f"The plan {path} cannot be saved: {error.strerror}.", hint=_OUT_HINT
-        ) from None
-
-
-def save(path: Path, context: PlanContext, rows: Iterable[Mapping[str, object]]) -> None:
-    """Write a plan atomically, with mode 0600.
+def save(
+    path: Path,
+    context: PlanContext,
+    rows: Iterable[Mapping[str, object]],
+    changes: PlanChanges | None = None,
+) -> None:
+    """Write a plan atomically, with mode 0600; see `render_lines`.
 
     Raises:
         GuardRefused: It was not saved. Nothing was deleted: a sweep with `--out` does not
             begin before its plan is saved.
     """
     try:
-        _write_atomically(_regular_target(path), context, rows)
+        replace_file(path, render_lines(context, rows, changes))
     except OSError as error:
         raise GuardRefused(
             f"The plan {path} was not saved: {error.strerror}.",
-            hint=_OUT_HINT,
+            hint=WRITABLE_FILE_HINT,
             reasons=(Reason.PLAN,),
         ) from None
-
-
-def _regular_target(path: Path) -> Path:
-    target = regular_file_target(path)
-    if target is None:
-        raise OSError(errno.EINVAL, "it is not a regular file, which a plan requires")
-    return target
-
-
-def _write_atomically(
-    target: Path, context: PlanContext, rows: Iterable[Mapping[str, object]]
-) -> None:
-    partial = _partial_path(target)
-    try:
-        with os.fdopen(_create_exclusive(partial), "wb") as file:
-            file.writelines(render_lines(context, rows))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink()
-        raise
-
-
-def _partial_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
-
-
-def _create_exclusive(partial: Path) -> int:
-    partial.unlink(missing_ok=True)
-    return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def load(path: Path) -> SavedPlan:

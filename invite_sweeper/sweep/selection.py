@@ -244,12 +244,14 @@ class Decision(NamedTuple):
         keep_reason: Why it is kept (`too_young`, `no_rule`, `keep:NAME`, `no_date`, …); None
             when it is stale.
         bounced: How often runs have deleted this user's invitation to this project before.
+        new: Whether it is stale, and the last plan of the same policy did not contain it.
     """
 
     invitation: Invitation
     rule: str | None
     keep_reason: str | None
     bounced: int = 0
+    new: bool = False
 
     @property
     def stale(self) -> bool:

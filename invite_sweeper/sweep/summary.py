@@ -12,10 +12,11 @@ from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
-from invite_sweeper.audit import AuditLog
-from invite_sweeper.errors import AuditLogError, ExitCode, Reason, RunError
+from invite_sweeper.audit import AuditLog, error_fields
+from invite_sweeper.errors import AuditLogError, ErrorParts, ExitCode, Reason, RunError
 from invite_sweeper.models import Invitation, Outcome, Population, Source, SourceRetired
 from invite_sweeper.policy import Keep
+from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference, merge_changes
 from invite_sweeper.sweep.plan import OrganizationCounts, PlanBuilder
 from invite_sweeper.text import organization_label, pluralize
 
@@ -29,7 +30,7 @@ _NOT_IN_RUN_FINISHED = frozenset(
 )
 """The other lines of the run have the first three; the others are known from the file, or
 follow from the counts and the error."""
-_NOT_ON_STDOUT = ("shard", "finished_at")
+NOT_ON_STDOUT = ("shard", "finished_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class OrganizationSummary:
     name: str | None
     run_id: str
     exit_code: int = 0
-    error: Mapping[str, str] | None = None
+    error: ErrorParts | None = None
     reasons: tuple[Reason, ...] = ()
     projects_seen: int = 0
     projects_unreadable: int = 0
@@ -112,6 +113,8 @@ class RunSummary:
         reasons: Why the run did not do everything; empty if it did.
         error: What stopped the run, in three parts; None when it completed.
         warnings: Sentences for the operator.
+        changes: What is new or gone since the last plan of the same policy; None without one.
+        policy_change: What the policy changes that `quarantine` has not accepted; else None.
         shard: `I/N`; None where the run was not one of several. Not on stdout.
         finished_at: Aware UTC; None before the end. Not on stdout.
     """
@@ -153,9 +156,11 @@ class RunSummary:
     oldest_pending_days: float | None = None
     organizations: tuple[OrganizationSummary, ...] = ()
     reasons: tuple[Reason, ...] = ()
-    error: Mapping[str, str] | None = None
+    error: ErrorParts | None = None
     warnings: tuple[str, ...] = ()
     checkpoint: str | None = None
+    changes: PlanChanges | None = None
+    policy_change: PolicyDifference | None = None
     shard: str | None = None
     finished_at: datetime | None = None
 
@@ -201,7 +206,7 @@ class RunSummary:
     def to_json(self) -> dict[str, object]:
         """Return the object that `--output json` writes."""
         values = asdict(self)
-        for key in _NOT_ON_STDOUT:
+        for key in NOT_ON_STDOUT:
             del values[key]
         return values
 
@@ -209,7 +214,8 @@ class RunSummary:
         """Return the fields of the `run_finished` line, `exit_code` last."""
         values = {k: v for k, v in self.to_json().items() if k not in _NOT_IN_RUN_FINISHED}
         values["organizations"] = [each.id for each in self.organizations]
-        values["error"] = self.error["message"] if self.error is not None else None
+        values["organization_names"] = {o.id: o.name for o in self.organizations if o.name}
+        values |= error_fields(self.error)
         values["exit_code"] = values.pop("exit_code")
         return values
 
@@ -294,6 +300,8 @@ def merge_summaries(summaries: Sequence[RunSummary]) -> RunSummary:
             default=None,
         ),
         warnings=tuple(dict.fromkeys(w for each in summaries for w in each.warnings)),
+        changes=merge_changes([each.changes for each in summaries if each.read_completely]),
+        policy_change=next((s.policy_change for s in summaries if s.policy_change), None),
         reasons=tuple(dict.fromkeys(each for s in summaries for each in s.reasons)),
         error=next((s.error for s in summaries if s.error), None),
         exit_code=int(group_exit_code([each.exit_code for each in summaries])),
@@ -397,6 +405,8 @@ class RunCounts:
         recovered: Deletions that an interrupted run left open, by outcome; not in `outcomes`.
         visible_projects: By organization, before policy and shard select some.
         removed: Invitations that are no longer pending after this run's deletions, by source.
+        changes: The complete plan compared with the last one; None if there is none.
+        policy_change: What a policy that is not accepted changes; None for an accepted one.
         question_s: How long the confirmation question was open.
         stopped_by: Why deletions were skipped although no error stopped the run.
         population_sha256: Hash of the population file; None if none was written.
@@ -431,6 +441,8 @@ class RunCounts:
         self.sunset: date | None = None
         self.deprecation: date | None = None
         self.estimate_s: float | None = None
+        self.changes: PlanChanges | None = None
+        self.policy_change: PolicyDifference | None = None
         self.recovered: Counter[Outcome] = Counter()
         self.visible_projects: Mapping[str, int] = {}
         self.removed: Counter[str] = Counter()
@@ -468,6 +480,8 @@ class RunCounts:
             rate_limited=self._counters.rate_limited,
             duration_s=round(self._elapsed_s() - self.question_s, 3),
             estimate_s=self.estimate_s,
+            changes=self.changes,
+            policy_change=self.policy_change,
             recovered=self.recovered.total(),
             sunset=_iso(self.sunset),
             deprecation=_iso(self.deprecation),
@@ -586,6 +600,12 @@ class RunCounts:
 
 def _iso(day: date | None) -> str | None:
     return day.isoformat() if day is not None else None
+
+
+STOPPED_ITSELF: Final = "The sweep stopped itself"
+"""How the warning about a stop by the canary or the circuit breaker begins."""
+RETIRED_IN_SWEEP: Final = "Atlas retired the list"
+"""How the warning about a list begins whose deletions were skipped for it."""
 
 
 class WarningLevel(Enum):

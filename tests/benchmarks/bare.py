@@ -31,20 +31,30 @@ async def main() -> None:
         limits = f"{base}/api/atlas/v2/rateLimits?itemsPerPage=500&pageNum=1"
         async with session.get(limits, headers={**headers, "Accept": ACCEPT_LIMITS}) as response:
             await response.read()
+        orgs = f"{base}/api/atlas/v2/orgs?itemsPerPage=500&includeCount=false&pageNum=1"
+        async with session.get(orgs, headers=headers) as response:
+            await response.read()
         to_delete: list[str] = []
 
         async def read(project_id: str) -> None:
-            url = f"{groups}/{project_id}/invites"
+            to_delete.extend(await list_invitations(f"{groups}/{project_id}/invites"))
+
+        async def verify(project_id: str) -> None:
+            assert not await list_invitations(f"{groups}/{project_id}/invites")
+
+        async def list_invitations(url: str) -> list[str]:
             async with session.get(url, headers=headers) as response:
                 found = orjson.loads(await response.read())
-            to_delete.extend(f"{url}/{invitation['id']}" for invitation in found)
+            return [f"{url}/{invitation['id']}" for invitation in found]
 
         async def delete(url: str) -> None:
             async with session.delete(url, headers=headers) as response:
                 await response.read()
 
-        await in_flight(await list_projects(session, groups, headers), read)
+        projects = await list_projects(session, groups, headers)
+        await in_flight(projects, read)
         await in_flight(to_delete, delete)
+        await in_flight(projects, verify)
         async with session.post(f"{base}/api/oauth/revoke", data={"token": token}, headers=login):
             pass
 

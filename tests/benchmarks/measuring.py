@@ -143,7 +143,7 @@ def swept(
         what = ["plan"] if dry_run else ["sweep", "--yes"]
         if population is not None:
             what += ["--population", f"{folder}/{population}"]
-        took = measured(load, [*program, *what, "--policy", str(policy), "--output", "json"])
+        took = measured(load, [*program, *what, "--policy", str(policy), "-q"])
     left = load.invitations if dry_run else 0
     assert (took.deleted, took.left) == (load.invitations - left, left)
     return took

@@ -163,7 +163,7 @@ async def test_verify_as_json_names_the_affected_runs(log, tmp_path):
     report = orjson.loads(output)
     assert (code, report["sound"], report["damage"]) == (3, False, "removed")
     assert report["affected_runs"] == ["run-2"]
-    assert "the checkpoint of run run-3" in report["what"]
+    assert "the checkpoint of run run-3" in report["error"]["message"]
     assert [each["name"] for each in report["logs"]] == ["log.jsonl"]
 
 

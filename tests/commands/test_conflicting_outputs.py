@@ -121,7 +121,7 @@ def test_output_to_a_link_to_itself_is_not_an_internal_error(desk):
     (desk.folder / "loop").symlink_to("loop")
     done = desk.plan("--out", "loop")
     assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
-    assert "The plan loop cannot be saved" in done.err
+    assert "The plan loop cannot be written" in done.err
 
 
 def test_outputs_beside_the_log_and_the_policy_are_written(desk):

@@ -124,7 +124,7 @@ def test_unknown_command_is_a_usage_error_without_a_traceback():
     done = subprocess.run([*COMMAND, "swep"], capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"No such command 'swep'" in done.stderr
-    assert b"-h' for help" in done.stderr
+    assert b"See: python -m invite_sweeper --help" in done.stderr
     assert b"Traceback" not in done.stderr
 
 

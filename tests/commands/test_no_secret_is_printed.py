@@ -7,6 +7,7 @@ import pytest
 from running import desk_in, wait_until
 
 from invite_sweeper.simulator import SimulatedAtlas, faults
+from invite_sweeper.simulator.seed import ORG_ID
 
 tokens: list[str] = []
 """Return every token that the simulated Atlas issued."""
@@ -181,3 +182,17 @@ def test_token_of_a_service_account_is_revoked_at_the_end(tmp_path):
         assert desk.sweep().code == 0
         assert desk.sim.oauth.issued == 1
         assert not desk.sim.oauth.live_token_count(desk.account)
+
+
+def test_error_and_organization_names_in_the_last_line_show_no_secret(desk):
+    secret = desk.account.secret
+    desk.sim.add_organization(ORG_ID, f"Acme {secret}")
+    desk.keys["limits"] = {"max_deletions": 0}
+    assert_silent(desk, done := desk.sweep())
+    finished = desk.lines("run_finished")[-1]
+    assert (done.code, finished["organization_names"]) == (3, {ORG_ID: "Acme ***"})
+    parts = {"message": finished["error"], **{k: finished[k] for k in ("consequence", "hint")}}
+    assert parts == done.summary["error"]
+    assert parts["consequence"] == "Nothing was deleted."
+    assert "max_deletions" in parts["message"]
+    assert parts["hint"]

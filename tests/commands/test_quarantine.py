@@ -171,6 +171,46 @@ def test_dry_run_shows_the_difference_and_the_hash_and_ends_with_0(desk, dropped
     assert (accepted.code, warnings(accepted)) == (0, "")
 
 
+def test_result_has_the_difference_in_numbers_and_the_command_that_accepts(desk):
+    stock(desk)
+    first = desk.plan()
+    assert first.summary["policy_change"] == {
+        "policy_sha256": current_sha256(desk),
+        "accepted_sha256": None,
+        "compared": False,
+        "added": 1,
+        "removed": 0,
+        "sentences": [],
+    }
+    assert accept(desk).code == 0
+    accepted = current_sha256(desk)
+    stock(desk, "Beta", stale=3, young=2)
+    desk.keys["rules"] = [{"name": "young", "older_than": "1d", "usernames": ["y*"]}]
+    for run in (desk.plan, desk.sweep):
+        found = run().summary["policy_change"]
+        assert (found["added"], found["removed"], found["compared"]) == (2, 3, True)
+        assert found["policy_sha256"] == current_sha256(desk)
+        assert found["accepted_sha256"] == accepted
+        assert len(found["sentences"]) == 5
+        assert desk.lines("run_finished")[-1]["policy_change"] == found
+    text = desk.run("plan", "--policy", "policy.yaml", "--shard", "1/1", COLUMNS="150").out
+    assert "changed since the last sweep: 2 more stale, 3 no longer stale" in text
+    command = text.split("Accept it and sweep: ")[1].splitlines()[0]
+    assert command == (
+        f"invite-sweeper sweep --policy policy.yaml --accept-policy {current_sha256(desk)}"
+        f" --base-url {desk.base_url} --shard 1/1"
+    )
+    assert desk.run(*command.split()[1:], "--yes").code == 0
+    assert desk.deletes() == 3
+    assert desk.plan().summary["policy_change"] is None
+    assert "Accept it" not in desk.run("plan", "--policy", "policy.yaml").out
+
+
+def test_quiet_run_does_not_print_the_command_on_standard_output(desk):
+    stock(desk)
+    assert desk.run("sweep", "--policy", "policy.yaml", "-q").out == ""
+
+
 def test_dry_run_of_an_accepted_policy_shows_nothing(desk):
     stock(desk)
     assert accept(desk).code == 0

@@ -471,7 +471,7 @@ def test_active_user_is_an_error_on_stderr_even_with_quiet(federated):
 
 def test_text_says_how_many_are_active_and_what_to_do(federated):
     done = federated.run("restore", LOG, "--yes")
-    assert "Partly done: 2 active" in done.out
+    assert "Done: 2 active" in done.out
     assert "2 users are active now, without an acceptance." in done.out
 
 

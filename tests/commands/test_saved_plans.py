@@ -14,9 +14,9 @@ import pytest
 from running import desk_in
 
 from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.files import check_writable
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
-from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.saved_plan import parse_plan
 
 DAYS = timedelta(days=1)
@@ -213,7 +213,7 @@ def test_unwritable_plan_path_ends_with_2_before_atlas_is_called(desk, place, wo
     done = desk.run(*words, "--policy", "policy.yaml", "--output", "json", "--out", place)
     assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
     is_directory = place in {"folder", "."}
-    reason = "is a directory" if is_directory else "cannot be saved"
+    reason = "is a directory" if is_directory else "cannot be written"
     assert f"{place} {reason}" in done.err
     assert "Atlas was not called." in done.err
     # A directory is refused before the folder of the audit log is created.
@@ -224,8 +224,8 @@ def test_unwritable_plan_path_ends_with_2_before_atlas_is_called(desk, place, wo
 def test_check_of_the_plan_path_leaves_no_file_and_keeps_an_existing_plan(tmp_path):
     earlier = tmp_path / "plan.jsonl"
     earlier.write_text("an earlier plan")
-    saved_plan.check_writable(earlier)
-    saved_plan.check_writable(tmp_path / "another.jsonl")
+    check_writable(earlier, "The plan")
+    check_writable(tmp_path / "another.jsonl", "The plan")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [
         ("plan.jsonl", "an earlier plan")
     ]
@@ -237,7 +237,7 @@ def test_plan_to_a_pipe_is_refused_before_atlas_is_called_and_the_pipe_stays(des
     os.mkfifo(pipe)
     done = desk.plan("--out", "pipe")
     assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
-    assert "The plan pipe cannot be saved: it is not a regular file" in done.err
+    assert "The plan pipe cannot be written: it is not a regular file" in done.err
     assert pipe.is_fifo()
 
 
@@ -246,7 +246,7 @@ def test_plan_to_a_device_is_refused_and_the_device_stays(tmp_path):
     null = tmp_path / "null"
     os.mknod(null, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
     with pytest.raises(UsageError, match="not a regular file"):
-        saved_plan.check_writable(null)
+        check_writable(null, "The plan")
     assert null.is_char_device()
 
 

@@ -9,6 +9,7 @@ from running import desk_in
 
 from invite_sweeper.audit import checkpoint
 from invite_sweeper.keys import read_public_key
+from invite_sweeper.sweep.approval import key_fingerprint
 
 KEY = "INVITE_SWEEPER_SIGNING_KEY"
 
@@ -96,3 +97,60 @@ def test_signing_key_that_is_not_a_regular_file_is_wrong_usage(desk, kind):
     assert (done.code, done.has_result, desk.sim.requests) == (2, False, ()), done.err
     assert "Name a regular file" in done.err
     assert "Traceback" not in done.err
+
+
+# The report -------------------------------------------------------------------------------------
+
+LOG = "audit/invite-sweeper.jsonl"
+
+
+def report(desk, *arguments, form="md"):
+    done = desk.run("report", LOG, "--format", form, *arguments)
+    assert done.code == 0, done.err
+    return " ".join(done.out.replace("`", "").split())
+
+
+def test_report_of_signed_runs_names_the_key_of_each_run_and_asks_for_the_public_key(desk):
+    for _ in range(2):
+        signed(desk)
+    (ids,) = {checkpoint.key_ids(line["note"]) for line in desk.lines("checkpoint")}
+    text = report(desk)
+    assert "2 of 2 runs have checkpoints. The signatures were not verified" in text
+    assert f"The newest run is signed with the key ID {ids[0]}." in text
+    assert text.count(f"| {ids[0]} |") == 2
+    assert (
+        json.loads(desk.run("report", LOG, "--format", "json").out)["report"]["runs"]["rows"][0][
+            "key_ids"
+        ]
+        == ids[0]
+    )
+
+
+def test_report_with_the_public_key_says_that_every_run_is_signed_with_it(desk):
+    signed(desk)
+    text = report(desk, "--public-key", "key.pub")
+    assert "Audit log: sound." in text
+    fingerprint = key_fingerprint(desk.folder / "key.pub")
+    assert f"The end of every run is signed with the key {fingerprint}." in text
+    assert "not verified" not in text
+
+
+@pytest.mark.parametrize("other", [True, False], ids=["other key", "unsigned run"])
+def test_report_with_a_key_that_did_not_sign_every_run_is_of_a_damaged_log(desk, other):
+    signed(desk)
+    if other:
+        assert desk.run("audit", "keygen", "--out", "other").code == 0
+        text = report(desk, "--public-key", "other.pub")
+        assert "is not signed with the public key" in text
+    else:
+        desk.keys["audit"] = {}
+        assert desk.sweep().code == 0
+        assert "The newest run is not signed." in report(desk)
+        text = report(desk, "--public-key", "key.pub")
+        assert "has no checkpoint" in text
+    assert "Damaged audit log" in text
+
+
+def test_report_with_a_file_that_is_not_a_public_key_is_wrong_usage(desk):
+    signed(desk)
+    assert desk.run("report", LOG, "--public-key", "key").code == 2

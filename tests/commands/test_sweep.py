@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -157,7 +158,8 @@ def test_validate_shows_warnings_and_ends_with_0(desk):
     done = desk.run("validate", "policy.yaml")
     assert done.code == 0
     assert done.out.startswith("policy.yaml is a valid policy")
-    assert "policy.yaml: warning: The keep entry `lapsed` ended on 2020-01-31" in done.err
+    (warning,) = re.findall(r"^policy.yaml:\d+:\d+: warning: (.*)$", done.err, re.MULTILINE)
+    assert warning.startswith("keep[0].until: The keep entry `lapsed` ended on 2020-01-31")
     assert desk.sim.requests == ()
 
 

@@ -2,9 +2,14 @@
 
 import os
 import shutil
+import signal
+import tarfile
+import tempfile
+from pathlib import Path
 
 import pytest
 from deploy.containers import Containers, run
+from deploy.fresh import FreshDebian
 from deploy.manifests import ROOT
 
 REQUIRED = "INVITE_SWEEPER_REQUIRE_DEPLOY_TOOLS"
@@ -12,6 +17,8 @@ REQUIRED = "INVITE_SWEEPER_REQUIRE_DEPLOY_TOOLS"
 
 COMMANDS = ROOT / "build/deploy-tools/commands"
 """Where install-tools.sh installs commands that Debian does not package."""
+
+GIB = 1024**3
 
 
 def pytest_configure(config):
@@ -45,16 +52,42 @@ def pytest_runtest_setup(item):
 def dist(tmp_path_factory):
     """A folder with the sdist and the wheel, built once as they would be published."""
     folder = tmp_path_factory.mktemp("dist")
-    run("pyproject-build", "--outdir", folder, ROOT, timeout_s=180)
+    run("pyproject-build", "--no-isolation", "--outdir", folder, ROOT, timeout_s=180)
     return folder
 
 
 @pytest.fixture(scope="session")
-def containers(tmp_path_factory):
+def checkout(dist, tmp_path_factory):
+    """A copy of the repository as a reader of the README has it: the content of the sdist."""
+    (sdist,) = dist.glob("*.tar.gz")
+    folder = tmp_path_factory.mktemp("checkout")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (root,) = folder.iterdir()
+    return root
+
+
+def _fast_folder():
+    """Return a new folder, in memory if there is plenty: the disk decides how long builds take."""
+    memory = Path("/dev/shm")
+    plenty = memory.is_dir() and min(_available_bytes(), shutil.disk_usage(memory).free) > 8 * GIB
+    return Path(tempfile.mkdtemp(prefix="containers-", dir=memory if plenty else None))
+
+
+def _available_bytes():
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) * 1024
+
+
+@pytest.fixture(scope="session")
+def containers():
     """Podman with a separate storage that contains the base image."""
-    made = Containers(tmp_path_factory.mktemp("containers")).set_up()
+    # The folder is removed also when the gate ends early.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    made = Containers(_fast_folder()).set_up()
     try:
         made.make_base()
+        made.fetch_wheels()
         yield made
     finally:
         made.tear_down()
@@ -75,5 +108,15 @@ def context(dist, tmp_path_factory):
 @pytest.fixture(scope="session")
 def image(containers, context):
     """The id of the image built from the Dockerfile."""
-    containers.fetch_wheels()
     return containers.build(context)
+
+
+@pytest.fixture(scope="session")
+def fresh(containers, checkout):
+    """A plain Debian in which the README files were followed until cron is installed."""
+    machine = FreshDebian(containers, checkout)
+    machine.start()
+    machine.follow_readme()
+    machine.follow_cron()
+    machine.commit()
+    return machine

@@ -122,6 +122,7 @@ class Containers:
             "mmdebstrap",
             "--quiet",
             "--variant=essential",
+            "--dpkgopt=force-unsafe-io",
             f"--include={','.join(PACKAGES)}",
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/doc/*",
@@ -130,13 +131,24 @@ class Containers:
             "trixie",
             archive,
             timeout_s=300,
+            env=os.environ | {"TMPDIR": str(self.folder)},
         )
         self.podman("import", "--quiet", archive, BASE)
         archive.unlink()
 
     def fetch_wheels(self):
-        """Download the wheels of the lock for the image."""
-        return fetch_wheels(self.folder / "wheels", "x86_64")
+        """Download the wheels of the lock for the image, and those that build the program."""
+        folder = fetch_wheels(self.folder / "wheels", "x86_64")
+        version = ("--only-binary=:all:", "--python-version=3.13")
+        run(sys.executable, "-m", "pip", "download", "-q", "-d", folder, *version, "hatchling")
+
+    @property
+    def wheels(self):
+        """The options that let pip install the downloaded wheels in a container."""
+        return (
+            f"--volume={self.folder}/wheels:/wheels:ro",
+            f"--volume={self.folder}/pip.conf:/etc/pip.conf:ro",
+        )
 
     def build(self, context, *, tag=IMAGE):
         """Build the image from a folder with the lock and dist/, and return its id."""
@@ -149,8 +161,7 @@ class Containers:
             "--isolation=chroot",
             "--pull-never",
             "--timestamp=0",
-            f"--volume={self.folder}/wheels:/wheels:ro",
-            f"--volume={self.folder}/pip.conf:/etc/pip.conf:ro",
+            *self.wheels,
             f"--build-arg=BASE={BASE}",
             f"--file={DEPLOY}/docker/Dockerfile",
             f"--tag={tag}",

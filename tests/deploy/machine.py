@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import time
 from dataclasses import dataclass
 
 from deploy.containers import Containers, until
+from deploy.fresh import HOME, INSTALLED, Followed
 from deploy.manifests import DEPLOY
 from deploy.stage import Stage
 
@@ -19,7 +21,7 @@ SENDMAIL = """#!/bin/sh
 
 @dataclass(frozen=True)
 class Machine:
-    """The container, with the program installed as in deploy/README.md."""
+    """The container, with what the commands of deploy/README.md installed for cron."""
 
     containers: Containers
     stage: Stage
@@ -37,21 +39,27 @@ class Machine:
         """Install a file of `deploy/` unchanged."""
         self.write(path, (DEPLOY / source).read_text())
 
+    def follow(self, section):
+        """Run the commands of a section of a README in their order."""
+        begin_s = time.monotonic()
+        script = "\n".join(("set -eu", f"cd {HOME}", *section.commands))
+        output = " ".join(self.run("bash", "-c", script).stdout.split())
+        return Followed((section,), tuple(section.commands), time.monotonic() - begin_s, output)
+
     def read(self, path):
         """Return the text of a file; empty if it does not exist."""
         return self.run("cat", path, check=False).stdout
 
     def set_up(self):
-        """Install the user, the policy and the credentials as in the README."""
+        """Replace the policy and the credentials by those of the stage; schedule nothing."""
         until(self._is_up, within_s=60)
         # On a real machine the root is shared between mount namespaces; in a container it is not.
         self.run("mount", "--make-rshared", "/")
-        self.ship("systemd/invite-sweeper.sysusers", "/usr/lib/sysusers.d/invite-sweeper.conf")
-        self.run("systemd-sysusers")
-        owner = "invite-sweeper:invite-sweeper"
+        self.run("rm", "/etc/cron.d/invite-sweeper")
+        self.run("find", LOG.rpartition("/")[0], "-mindepth", "1", "-delete")
         for file in sorted((self.stage.folder / "secrets").iterdir()):
             path = f"/etc/invite-sweeper/{file.name}"
-            self.write(path, file.read_text(), mode="0400", owner=owner)
+            self.write(path, file.read_text(), mode="0400", owner="invite-sweeper:")
         policy = (self.stage.folder / "policy/policy.yaml").read_text()
         self.write("/etc/invite-sweeper/policy.yaml", policy)
         return self
@@ -71,12 +79,12 @@ class Machine:
 
 
 @contextlib.contextmanager
-def started(containers, image, stage):
+def started(containers, stage):
     """Start the machine; it is removed at the end of the block."""
     containers.podman(
         "run", "--detach", "--pull=never", f"--name={NAME}", "--systemd=always", "--user=0",
         "--network=host", "--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined",
-        f"--entrypoint={INIT[0]}", image, *INIT[1:],
+        INSTALLED, *INIT,
     )  # fmt: skip
     try:
         yield Machine(containers, stage).set_up()

@@ -49,8 +49,10 @@ def test_crontab_ends_with_a_newline_because_cron_ignores_a_last_line_without():
     assert CRONTAB.endswith("\n")
 
 
-@pytest.mark.parametrize("directive", ["nocopytruncate", "nocreate", "nocompress", "dateext"])
-def test_rotation_keeps_complete_uncompressed_files_named_by_date(directive):
+@pytest.mark.parametrize(
+    "directive", ["nocopytruncate", "nocreate", "compress", "delaycompress", "dateext"]
+)
+def test_rotation_keeps_complete_files_named_by_date_and_compresses_all_but_the_newest(directive):
     assert re.search(rf"^\s+{directive}$", LOGROTATE, re.MULTILINE)
 
 

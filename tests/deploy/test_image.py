@@ -107,10 +107,6 @@ def test_image_adds_less_than_120_mib_to_its_base(containers, inspected):
     assert 0 < added < 120 * MIB
 
 
-def test_two_builds_have_the_same_digest(containers, context, image):
-    assert containers.build(context, tag="localhost/again:1") == image
-
-
 def test_every_module_has_bytecode(containers, image):
     assert python(containers, WITHOUT_BYTECODE) == "[]"
 

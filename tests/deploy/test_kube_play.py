@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from deploy.cluster import CONTAINER, playable, secret_of
 from deploy.containers import IMAGE
-from deploy.manifests import KUBERNETES, built, documents
+from deploy.manifests import KUBERNETES, built
 from deploy.rendering import rendered
 from deploy.stage import shipped_policy, staged
 
@@ -20,46 +21,19 @@ pytestmark = [
     ),
 ]
 
-CONTAINER = "by-hand-pod-invite-sweeper"
-READ_BY_ALL = 0o444
 
-
-def playable(text, stage):
-    """Return the Job of `kubectl create job --from=cronjob/…`, and what it mounts.
-
-    Changed are the image's name, Atlas's address, the policy's organization, and one mode:
-    podman 5.4 does not support fsGroup, which allows the group to read the Secret.
-    """
-    found = documents(text)
-    job = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": "by-hand"},
-        "spec": found["CronJob", "invite-sweeper"]["spec"]["jobTemplate"]["spec"],
-    }
-    pod = job["spec"]["template"]["spec"]
-    (box,) = pod["containers"]
-    box["image"] = IMAGE
-    box["env"].append({"name": "MONGODB_ATLAS_BASE_URL", "value": stage.base_url})
-    (secret,) = (v["secret"] for v in pod["volumes"] if "secret" in v)
-    secret["defaultMode"] = READ_BY_ALL
-    policy = found["ConfigMap", "invite-sweeper-policy"]
+def job_of(text, stage):
+    """Return the Job and what it mounts, with the image and the stage's policy and credentials."""
+    secret = secret_of(sorted((stage.folder / "secrets").iterdir()))
+    policy, *others, job = playable(text, stage.base_url, secret)
     policy["data"]["policy.yaml"] = (stage.folder / "policy/policy.yaml").read_text()
-    return [policy, secret_of(stage), found["PersistentVolumeClaim", "invite-sweeper-audit"], job]
+    (box,) = job["spec"]["template"]["spec"]["containers"]
+    box["image"] = IMAGE
+    return [policy, *others, job]
 
 
 def overlay(name):
     return built(KUBERNETES / "overlays" / name)
-
-
-def secret_of(stage):
-    files = sorted((stage.folder / "secrets").iterdir())
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "invite-sweeper-atlas"},
-        "stringData": {path.name: path.read_text() for path in files},
-    }
 
 
 @pytest.fixture
@@ -68,7 +42,7 @@ def played(containers, image, tmp_path):
     path = tmp_path / "play.yaml"
 
     def play(text, stage):
-        path.write_text(yaml.safe_dump_all(playable(text, stage)))
+        path.write_text(yaml.safe_dump_all(job_of(text, stage)))
         containers.podman("kube", "play", "--network=host", path)
         code = int(containers.podman("wait", CONTAINER).stdout)
         logs = containers.podman("logs", CONTAINER)

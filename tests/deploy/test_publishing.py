@@ -3,53 +3,30 @@
 import json
 import os
 import shutil
-import socket
-import subprocess
 import sys
 import tarfile
 
 import pytest
 import yaml
-from deploy.containers import IMAGE, run, until
+from deploy.containers import IMAGE, run
 from deploy.manifests import DEPLOY, ROOT, container, cronjob
+from deploy.registry import served_registry
 from deploy.workflows import Runner
 
 import invite_sweeper
 
 WORKFLOW = ROOT / ".github/workflows/release.yml"
 VERSION = invite_sweeper.__version__
-REGISTRY = """\
-version: 0.1
-storage: {{filesystem: {{rootdirectory: "{folder}"}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-log: {{accesslog: {{disabled: true}}, level: error}}
-"""
 LOGIN = {"USERNAME": "someone", "PASSWORD": "something"}
 
 pytestmark = pytest.mark.deploy_tools("helm", "oras", "docker-registry")
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def accepts(port):
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
 @pytest.fixture
 def registry(tmp_path):
     """The address of an empty registry without passwords."""
-    port = free_port()
-    path = tmp_path / "registry.yml"
-    path.write_text(REGISTRY.format(folder=tmp_path / "registry", port=port))
-    with subprocess.Popen(["docker-registry", "serve", path], stderr=subprocess.DEVNULL) as process:
-        until(lambda: accepts(port), within_s=20)
-        yield f"localhost:{port}"
-        process.terminate()
+    with served_registry(tmp_path) as address:
+        yield address
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 from deploy.machine import LOG, started
 from deploy.manifests import DEPLOY
 from deploy.stage import staged
+from readmes import OPERATORS, section
 
 from invite_sweeper.errors import ExitCode
 
@@ -30,21 +31,36 @@ grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr '\t' ' '
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.deploy_tools("root", "podman", "buildah", "runc", "mmdebstrap", "pyproject-build"),
+    pytest.mark.deploy_tools("root", "podman", "runc", "mmdebstrap", "pyproject-build"),
 ]
 
 
 @pytest.fixture(scope="module")
-def machine(containers, image, tmp_path_factory):
+def machine(containers, fresh, tmp_path_factory):
     folder = tmp_path_factory.mktemp("machine")
     with (
         staged(folder, projects=2, stale=3, owner=0) as stage,
-        started(containers, image, stage) as up,
+        started(containers, stage) as up,
     ):
         up.write(f"{UNIT}.d/test.conf", TEST_CONFIG.format(stage.base_url))
-        up.ship("systemd/invite-sweeper.service", UNIT)
-        up.ship("systemd/invite-sweeper.timer", UNIT.replace(".service", ".timer"))
+        up.run("rmdir", "/var/lib/invite-sweeper")
         yield up
+
+
+@pytest.fixture(scope="module")
+def followed(machine):
+    """The section of the README, followed on a machine that is prepared as for cron."""
+    return machine.follow(section(OPERATORS, "systemd"))
+
+
+def test_commands_of_the_readme_run_a_dry_run_and_enable_the_timer(followed, machine):
+    assert "nothing was deleted" in followed.output
+    machine.stage.assert_untouched()
+    assert machine.run("systemctl", "is-enabled", "invite-sweeper.timer").stdout == "enabled\n"
+
+
+def test_systemd_is_reached_in_15_minutes_of_reading_typing_and_running(fresh, followed):
+    assert (fresh.readme + fresh.cron + followed).minutes < 15
 
 
 def start(machine, unit_text):
@@ -52,6 +68,7 @@ def start(machine, unit_text):
     machine.write(UNIT, unit_text)
     machine.run("systemctl", "daemon-reload")
     machine.run("journalctl", "--rotate", "--vacuum-time=1s", check=False)
+    machine.run("systemctl", "reset-failed", "invite-sweeper.service", check=False)
     machine.run("systemctl", "start", "invite-sweeper.service", check=False)
     shown = machine.run("systemctl", "show", "--property=ExecMainStatus", "invite-sweeper.service")
     log = machine.run("journalctl", "--unit=invite-sweeper.service", "--output=cat")
@@ -59,7 +76,7 @@ def start(machine, unit_text):
     return int(shown.stdout.strip().partition("=")[2]), log.stdout
 
 
-def test_shipped_service_lists_and_with_one_word_changed_it_sweeps(machine):
+def test_shipped_service_lists_and_with_one_word_changed_it_sweeps(followed, machine):
     code, log = start(machine, SERVICE)
     assert code == ExitCode.DONE, log
     assert "nothing was deleted" in log
@@ -69,7 +86,7 @@ def test_shipped_service_lists_and_with_one_word_changed_it_sweeps(machine):
     assert code == ExitCode.DONE, log
     machine.stage.assert_swept_once()
     machine.fetch("invite-sweeper.jsonl")
-    assert machine.stage.assert_sound("invite-sweeper.jsonl").runs == 2
+    assert machine.stage.assert_sound("invite-sweeper.jsonl").runs == 3
     assert machine.run("stat", "-c", "%U %a", LOG).stdout.split() == ["invite-sweeper", "600"]
 
 
@@ -89,9 +106,7 @@ def test_service_can_access_only_its_folder_and_credentials(machine):
     assert re.search(r"^Seccomp: 2$", log, re.MULTILINE)
 
 
-def test_timer_is_scheduled_for_the_night(machine):
-    machine.run("systemctl", "daemon-reload")
-    machine.run("systemctl", "enable", "--now", "invite-sweeper.timer")
+def test_timer_is_scheduled_for_the_night(followed, machine):
     listed = machine.run("systemctl", "list-timers", "--no-pager", "invite-sweeper.timer").stdout
 
     assert re.search(r"03:(1[7-9]|[2-4]\d):\d\d .*invite-sweeper\.service", listed)
@@ -101,6 +116,6 @@ def test_wrong_credentials_are_not_retried(machine):
     machine.write("/etc/invite-sweeper/client-secret", "mdb_sa_sk_wrong", mode="0400")
     code, log = start(machine, SERVICE)
 
-    assert code == ExitCode.CREDENTIALS
+    assert code == ExitCode.CREDENTIALS, log
     assert "mdb_sa_sk_wrong" not in log
     assert "Scheduled restart job" not in log

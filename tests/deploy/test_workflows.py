@@ -9,6 +9,8 @@ from deploy.containers import run
 from deploy.manifests import DEPLOY, ROOT
 from packaging.requirements import Requirement
 
+from invite_sweeper.cli.help import Topic, page
+
 WORKFLOWS = ROOT / ".github/workflows"
 PINNED = re.compile(r"[\w-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 
@@ -113,10 +115,24 @@ def test_names_and_registries_are_variables_in_one_place():
     assert hosts == []
 
 
-def test_gate_workflow_runs_only_ci_run():
-    (job,) = workflow("gate.yml")["jobs"].values()
+def test_gate_workflow_runs_ci_run_and_the_tests_with_further_versions_of_python():
+    jobs = workflow("gate.yml")["jobs"]
 
-    assert job["steps"][-1] == {"run": ".ci/run"}
+    assert jobs.keys() == {"gate", "python"}
+    assert jobs["gate"]["steps"][-1] == {"run": ".ci/run"}
+    assert jobs["python"]["steps"][-1]["run"].startswith(".venv/bin/pytest ")
+
+
+def test_every_supported_version_of_python_is_tested_and_named_by_the_documentation():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    classifiers = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    matrix = workflow("gate.yml")["jobs"]["python"]["strategy"]["matrix"]["version"]
+    platforms = page(Topic.DEPLOYMENT).partition("## Platforms")[2]
+
+    # .ci/run needs 3.11 or newer, and its tests of deploy/ run 3.13.
+    assert sorted([*matrix, "3.11", "3.13"]) == classifiers
+    assert project["requires-python"] == f">={classifiers[0]}"
+    assert [version for version in classifiers if version not in platforms] == []
 
 
 def test_the_only_stored_secret_is_a_password_of_the_registry_in_the_environment():

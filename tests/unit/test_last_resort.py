@@ -1,5 +1,6 @@
 """The last resort ends a process at deadline + grace + 5 s, or at a signal + grace + 5 s."""
 
+import json
 import queue
 import time
 
@@ -67,3 +68,26 @@ def test_signal_does_not_put_the_limit_off(ended):
 def test_time_left_ends_a_second_before_the_limit_and_is_not_negative(ended):
     assert resort(ended, left_s=3.0).left_s == pytest.approx(2.0, abs=0.5)
     assert resort(ended, left_s=0.5).left_s == 0.0
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_result_of_an_overdue_run_is_one_object_if_json_was_asked_for(ended, capfd, as_json):
+    last_resort = LastResort(
+        started_s=time.monotonic() - LONG_S,
+        deadline_s=0.0,
+        grace_s=0.0,
+        as_json=as_json,
+        end_process=ended.put,
+    )
+    with last_resort:
+        assert ended.get(timeout=10) == 8
+    shown = capfd.readouterr().out
+    if not as_json:
+        assert shown == ""
+        return
+    result = json.loads(shown)
+    assert (result["exit_code"], result["error"].keys()) == (
+        8,
+        {"message", "consequence", "hint"},
+    )
+    assert "did not stop" in result["error"]["message"]

@@ -133,3 +133,84 @@ def test_cleared_registry_redacts_nothing():
     redactor = knowing(SECRET)
     redactor.clear()
     assert redactor.redact(SECRET) == SECRET
+
+
+def test_shorter_secret_with_a_later_name_does_not_cut_a_longer_one():
+    """In alphabetical order the shorter one would come first."""
+    assert knowing("zzzzzzzz", "aaa-zzzzzzzz-aaa").redact("aaa-zzzzzzzz-aaa") == MASK
+
+
+@pytest.mark.parametrize("scheme", ["Bearer ", "Basic ", "Bearer Basic "])
+def test_value_of_an_authorization_header_is_a_secret_without_its_scheme(scheme):
+    redactor = knowing(f"{scheme}0123456789")
+    assert redactor.redact("token 0123456789") == "token ***"
+
+
+@pytest.mark.parametrize("secret", ["bearer 0123456789", "0123456789 Basic ", "0123456789 Bearer "])
+def test_what_only_looks_like_a_scheme_is_a_part_of_the_secret(secret):
+    assert knowing(secret).redact("0123456789") == "0123456789"
+
+
+@pytest.mark.parametrize(
+    ("url", "secrets"),
+    [
+        ("https://ada:first:second@host/x", ["ada:first:second", "first:second"]),
+        ("https://only-a-name@host/x", ["only-a-name"]),
+        ("https://ada:pass@word-1@host/x", ["ada:pass@word-1", "pass@word-1"]),
+        ("https://ada:p%40ssword-1@host/x", ["ada:p%40ssword-1", "ada:p@ssword-1", "p%40ssword-1"]),
+        ("https://ada:see://there@host/x", ["ada:see://there", "see://there"]),
+    ],
+)
+def test_each_part_of_a_urls_user_information_is_a_secret(url, secrets):
+    redactor = Redactor()
+    redactor.add_user_info(url)
+    for secret in secrets:
+        assert redactor.redact(f"of {secret}.") == f"of {MASK}."
+
+
+def test_secret_url_is_a_secret_as_a_whole_and_after_a_second_scheme():
+    redactor = Redactor()
+    redactor.add_url("https://host.example/a?next=http://other.example/0123456789abcdef0")
+    assert redactor.redact("0123456789abcdef0") == MASK
+    url = "https://host.example/a?b=c"
+    redactor.add_url(url)
+    assert redactor.redact(f"POST {url} failed") == "POST *** failed"
+    redactor.clear()
+    redactor.add_url("https://first-host.example-and-long/x://0123456789abcdef")
+    assert redactor.redact("first-host.example-and-long") == "first-host.example-and-long"
+
+
+@pytest.mark.parametrize(("length", "shown"), [(15, "token 012345678901234"), (16, "token ***")])
+def test_part_of_a_secret_url_is_a_token_from_16_characters_on(length, shown):
+    redactor = Redactor()
+    token = "0123456789012345"[:length]
+    redactor.add_url(f"https://host.example/{token}")
+    assert redactor.redact(f"token {token}") == shown
+
+
+def test_secret_that_utf_8_cannot_encode_is_redacted_in_each_form_that_has_one():
+    secret = "pass\udcffword-1"
+    redactor = knowing(secret)
+    assert redactor.redact(f"a {secret}") == "a ***"
+    assert redactor.redact("a pass%3Fword-1") == "a ***"
+    assert redactor.redact('{"a":"pass\ufffdword-1"}') == '{"a":"***"}'
+    data = b"pass\xffword-1"
+    assert redactor.redact_bytes(b"a " + data) == b"a ***"
+    assert redactor.redact(base64.b64encode(data).decode())[:3] == MASK
+
+
+def test_json_and_url_forms_are_replaced_whole():
+    secret = 'quote" slash/ space'
+    redactor = knowing(secret)
+    assert redactor.redact(orjson.dumps({"a": secret}).decode()) == '{"a":"***"}'
+    assert redactor.redact("?a=quote%22%20slash%2F%20space&") == "?a=***&"
+    assert redactor.redact("?a=quote%22+slash%2F+space&") == "?a=***&"
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
+def test_base64_shows_only_characters_that_also_depend_on_the_text_around(before):
+    encoded = base64.b64encode(f"{before}0123456789-1x".encode()).decode().rstrip("=")
+    kept_before, mask, kept_after = knowing("0123456789-1").redact(encoded).partition(MASK)
+    assert mask
+    assert len(kept_before) == -(-len(before) * 8 // 6)
+    assert len(kept_after) == len(encoded) - (len(before) + 12) * 8 // 6

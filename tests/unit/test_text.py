@@ -1,8 +1,30 @@
-"""Plural forms, and names that look the same."""
+"""Plural forms, globs, names that look the same, and untrusted values."""
+
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from invite_sweeper.text import casefold_lookalike, casefold_visible, plural_form, pluralize
+from invite_sweeper.text import (
+    MAX_TEXT_LENGTH,
+    Globs,
+    ProjectPatterns,
+    ProtectiveGlobs,
+    casefold_lookalike,
+    casefold_visible,
+    describe_duration,
+    escape_unprintable,
+    neutralize_formula,
+    organization_label,
+    plural_form,
+    pluralize,
+    to_datetime,
+    to_float,
+    to_int,
+    to_text,
+    truncate,
+)
+
+PROJECT = "6a793fd0c0eb9e7a177181d4"
 
 
 @pytest.mark.parametrize(
@@ -35,3 +57,220 @@ def test_ascii_names_look_the_same_as_they_are_displayed(name):
 
 def test_punycode_in_capitals_is_decoded():
     assert casefold_lookalike("XN--bcher-KVA.example") == "b\u00fccher.example"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 seconds"),
+        (1.9, "1 second"),
+        (119, "119 seconds"),
+        (120, "2 minutes"),
+        (7_199, "119 minutes"),
+        (7_200, "2 hours"),
+        (172_799, "47 hours"),
+        (172_800, "2 days"),
+        (259_199, "2 days"),
+        (259_200, "3 days"),
+    ],
+)
+def test_duration_has_the_largest_unit_of_which_it_has_two(seconds, text):
+    assert describe_duration(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(("name", "label"), [("Example", "Example (id)"), (None, "id"), ("", "id")])
+def test_organization_without_a_name_is_its_id(name, label):
+    assert organization_label("id", name) == label
+
+
+@pytest.mark.parametrize("start", [*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "  ="])
+def test_cell_that_starts_a_formula_gets_an_apostrophe(start):
+    assert neutralize_formula(f"{start}1") == f"'{start}1"
+
+
+@pytest.mark.parametrize("text", ["", "a=1", "1-1", "  ann@example.com", "'=1"])
+def test_cell_that_starts_no_formula_stays_as_it_is(text):
+    assert neutralize_formula(text) == text
+
+
+# Names -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        (" ADA@Example.com ", "ada@example.com"),
+        ("Z\u200boe\u0308", "zo\u00eb"),
+        ("\u00a0STRASSE\u00a0", "stra\u00dfe"),
+        ("\u1e9e", "ss"),
+    ],
+)
+def test_case_composition_and_invisible_format_characters_are_ignored(name, same):
+    assert casefold_visible(name) == casefold_visible(same) == same.casefold().strip()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gus@boa\u034frd.example",
+        "g\u115fus@board.example",
+        "g\u1160us@board.example",
+        "gus\u17b4@board.example",
+        "gus\u17b5@board.example",
+        "gus@\u180bboard.example",
+        "gus@\u180fboard.example",
+        "gus@board\u2065.example",
+        "gus@board.example\u2800",
+        "gus@board.example\u3164",
+        "gus@board.example\ufe00",
+        "gus@board.example\ufe0f",
+        "gus@board.example\uffa0",
+        "gus@board.example\ufff0",
+        "gus@board.example\ufff8",
+        "gus@board.example\U000e0000",
+        "gus@board.example\U000e0fff",
+        "\uff27us@board.example",
+        "gus@board\u3002example",
+        "gus@BOARD\uff0eexample",
+    ],
+)
+def test_name_with_invisible_or_compatible_characters_looks_like_the_plain_one(name):
+    assert casefold_lookalike(name) == "gus@board.example"
+    assert ProtectiveGlobs(["gus@board.example"]).matches(name)
+    assert ProtectiveGlobs(["gus@board.example"]).matching_patterns(name) == ("gus@board.example",)
+
+
+@pytest.mark.parametrize(
+    "name", ["gus@board\u033fexample", "gus\u1161@board.example", "gus@board.example\u2801"]
+)
+def test_name_with_a_visible_difference_looks_different(name):
+    assert casefold_lookalike(name) != "gus@board.example"
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("x@xn--bcher-kva.example", "x@b\u00fccher.example"),
+        ("x@mail.xn--bcher-kva.xn--bcher-kva", "x@mail.b\u00fccher.b\u00fccher"),
+        ("xn--bcher-kva@example.com", "xn--bcher-kva@example.com"),
+        ("x@xn--\u00fc.example", "x@xn--\u00fc.example"),
+        ("x@y@xn--bcher-kva", "x@y@b\u00fccher"),
+    ],
+)
+def test_punycode_is_decoded_in_the_labels_of_the_domain_alone(name, same):
+    assert casefold_lookalike(name) == same
+
+
+def test_globs_match_whole_names_and_none_matches_without_patterns():
+    globs = Globs(["a*", "?b"])
+    assert (globs.matches("ABC"), globs.matches("xb"), globs.matches("xbc")) == (True, True, False)
+    assert globs.matching_patterns("AB") == ("a*", "?b")
+    assert globs.matching_patterns("c") == ()
+    assert not Globs([]).matches("")
+
+
+def test_protective_globs_name_each_pattern_once_in_the_order_of_the_policy():
+    globs = ProtectiveGlobs(["z*", "*@b\u00fccher.example", "x*"])
+    assert globs.matching_patterns("x@xn--bcher-kva.example") == ("*@b\u00fccher.example", "x*")
+    assert globs.matches("x@xn--bcher-kva.example")
+    assert not globs.matches("y@example.com")
+    assert not ProtectiveGlobs([]).matches("x")
+
+
+@pytest.mark.parametrize("entry", [PROJECT, PROJECT.upper(), f" {PROJECT} "])
+def test_id_is_compared_with_ids_alone(entry):
+    patterns = ProjectPatterns([entry])
+    assert patterns.matches(PROJECT, "x")
+    assert patterns.matches(PROJECT.upper(), "x")
+    assert patterns.matching_patterns(PROJECT.upper(), "x") == (entry,)
+    assert not patterns.matches("0" * 24, PROJECT)
+    assert patterns.matching_patterns("0" * 24, PROJECT) == ()
+
+
+@pytest.mark.parametrize("glob", ["*7a17*", PROJECT[:23], f"{PROJECT}0", f"{PROJECT[:23]}?"])
+def test_glob_is_compared_with_names_alone(glob):
+    patterns = ProjectPatterns([glob])
+    assert not patterns.matches(PROJECT, "x")
+    assert patterns.matching_patterns(PROJECT, "x") == ()
+    assert patterns.matches("0" * 24, PROJECT + "0") is (glob in ("*7a17*", f"{PROJECT}0"))
+
+
+def test_protective_project_patterns_also_match_names_that_look_the_same():
+    assert ProjectPatterns(["prod-*"], protects=True).matches(PROJECT, "\uff50rod-web")
+    assert not ProjectPatterns(["prod-*"]).matches(PROJECT, "\uff50rod-web")
+
+
+# Values of audit lines -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        (0, "0"),
+        (["a", None, 2], "a, , 2"),
+        (("a", ["b", "c"]), "a, b, c"),
+        ({"k": 1}, "{'k': 1}"),
+        ("\u00fc\ud800", "\u00fc\\ud800"),
+    ],
+)
+def test_any_value_is_text_that_utf_8_can_encode(value, text):
+    assert to_text(value) == text
+
+
+def test_text_over_500_characters_is_cut_and_says_its_length():
+    assert to_text("x" * MAX_TEXT_LENGTH) == "x" * 500
+    assert to_text("x" * 1501) == "x" * 500 + "\u2026 (1,501 characters)"
+    assert to_text("abcd", 3) == "abc\u2026 (4 characters)"
+    assert to_text(["abcd"], 3) == "abc\u2026 (4 characters)"
+
+
+def test_first_500_items_of_a_list_are_shown():
+    assert to_text(["a"] * 501, 5000).count("a") == 500
+
+
+@pytest.mark.parametrize("value", [0, -1, 2**63 - 1, -(2**63) + 1])
+def test_integer_that_sqlite_can_store_is_kept(value):
+    assert to_int(value) == value
+
+
+@pytest.mark.parametrize("value", [True, False, "1", 1.0, None, 2**63, -(2**63)])
+def test_other_values_are_not_integers(value):
+    assert to_int(value) is None
+
+
+@pytest.mark.parametrize("value", [0, 1.5, -2])
+def test_finite_number_is_kept_as_a_float(value):
+    found = to_float(value)
+    assert (found, type(found)) == (value, float)
+
+
+@pytest.mark.parametrize("value", [True, "1", None, float("inf"), float("-inf"), 10**400])
+def test_other_values_are_not_finite_numbers(value):
+    assert to_float(value) is None
+    assert to_float(float("nan")) is None
+
+
+def test_date_is_converted_to_utc():
+    assert to_datetime("2026-11-25T03:00:00+02:00") == datetime(2026, 11, 25, 1, tzinfo=UTC)
+    assert to_datetime("2026-11-25T03:00:00+02:00").tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "value", ["2026-11-25T03:00:00", "soon", None, 5, "0001-01-01T00:00+14:00"]
+)
+def test_date_without_a_zone_or_in_another_form_is_none(value):
+    assert to_datetime(value) is None
+
+
+def test_unprintable_characters_are_shown_as_their_code():
+    assert escape_unprintable("a\u202eb\x07\ud800\ue000\u2028\u2029\u0378") == (
+        "a[U+202E]b[U+0007][U+D800][U+E000][U+2028][U+2029][U+0378]"
+    )
+    assert escape_unprintable("plain ~ text") == "plain ~ text"
+    assert escape_unprintable("gr\u00fc\u00dfe\u00a0") == "gr\u00fc\u00dfe\u00a0"
+
+
+def test_text_over_the_limit_is_cut_with_an_ellipsis_within_it():
+    assert truncate("abcd", 4) == "abcd"
+    assert truncate("abcde", 4) == "abc\u2026"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from invite_sweeper.errors import ExitCode
+from invite_sweeper.report.formatting import describe_policy_change
 from invite_sweeper.report.html.model import (
     Attention,
     ReportModel,
@@ -14,6 +15,7 @@ from invite_sweeper.report.html.model import (
     RunRow,
 )
 from invite_sweeper.report.html.verdict import verdict
+from invite_sweeper.sweep.summary import STOPPED_ITSELF
 from invite_sweeper.text import plural_form, pluralize, truncate
 
 _UNFINISHED_HINT = (
@@ -30,7 +32,7 @@ _STOPPED_HINT = (
     " same command again."
 )
 _QUARANTINE_HINT = "Review the plan below. If it is right, run the sweep with --accept-policy {}."
-_SEE_OTHERS = "No request failed. The other items say what was not done."
+_SEE_OTHERS = "No request failed. The other items say what needs attention."
 _NAMED_ORGANIZATIONS = 5
 _RESTORE_HINT = "Run the same restore again: it leaves out people who are there already."
 
@@ -42,6 +44,7 @@ def attention(model: ReportModel) -> tuple[Attention, ...]:
         *_chain(model),
         *_missing_shards(model),
         *_failed_runs(model),
+        *_policy_change(model),
         *_people(model),
         *_unreadable(model),
         *_warnings(model),
@@ -96,7 +99,8 @@ def _failed_runs(model: ReportModel) -> Iterator[Attention]:
             if len(ids) > _NAMED_ORGANIZATIONS
             else ""
         )
-        prefix = (f"In {where}{more}.",) if several and where else ()
+        named = any(id_ in message for id_ in ids for message in messages)
+        prefix = (f"In {where}{more}.",) if several and where and not named else ()
         yield Attention(title, (*prefix, *messages), hint)
 
 
@@ -105,6 +109,8 @@ def _title(run: RunRow) -> str:
         return "The run has no end"
     if run.stopped_itself:
         return f"Exit code {run.exit_code}: the sweep stopped itself"
+    if run.only_made_active:
+        return f"Exit code {run.exit_code}: the restore made people active members"
     title = describe_code(run.exit_code)
     return (title[0].upper() + title[1:]).replace(", ", ": ", 1)
 
@@ -120,13 +126,15 @@ def _messages(run: RunRow) -> tuple[str, ...]:
     if code is ExitCode.PARTIAL:
         found = tuple(filter(None, (run.error, *_parts_not_done(run))))
         return found or (_SEE_OTHERS,)
-    meaning = code.meaning if code is not None and run.mode != "restore" else ""
+    # The message of a guard says which one refused; the meaning lists all of them.
+    explained = run.mode == "restore" or (code is ExitCode.REFUSED and run.error)
+    meaning = code.meaning if code is not None and not explained else ""
     consequence = run.consequence if run.consequence not in meaning else ""
     return tuple(text for text in (run.error, consequence, meaning) if text)
 
 
 def _breaker_reasons(run: RunRow) -> tuple[str, ...]:
-    return tuple(warning for warning in run.warnings if "stopped itself" in warning)
+    return tuple(warning for warning in run.warnings if STOPPED_ITSELF in warning)
 
 
 def _open_requests(run: RunRow) -> str:
@@ -181,6 +189,19 @@ def _code_hint(code: ExitCode | None) -> str:
     return code.hint.replace("`", "") if code is not None else ""
 
 
+def _policy_change(model: ReportModel) -> Iterator[Attention]:
+    """Yield what a policy changes that is not accepted; the refusal of a sweep has the hint."""
+    change = model.policy_change
+    if change is not None:
+        refused = any(run.status is ReportStatus.REFUSED for run in model.current)
+        text = describe_policy_change(change)
+        yield Attention(
+            "The policy is not accepted (quarantine)",
+            (f"{text[0].upper()}{text[1:]}.", *change.sentences),
+            "" if refused else _QUARANTINE_HINT.format(change.policy_sha256),
+        )
+
+
 def _people(model: ReportModel) -> Iterator[Attention]:
     removed, active = model.outcomes.accepted_during, model.outcomes.active
     if removed:
@@ -216,7 +237,7 @@ def _unreadable(model: ReportModel) -> Iterator[Attention]:
 
 
 def _warnings(model: ReportModel) -> Iterator[Attention]:
-    found = tuple(each for each in model.warnings if "stopped itself" not in each)
+    found = tuple(each for each in model.warnings if STOPPED_ITSELF not in each)
     if found:
         yield Attention("The run warned", found)
 

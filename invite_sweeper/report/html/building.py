@@ -3,9 +3,10 @@
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from invite_sweeper.report.formatting import describe_changes
 from invite_sweeper.report.html import queries
 from invite_sweeper.report.html.chain import ChainResult
 from invite_sweeper.report.html.database import sort_by_start, temporary_database
@@ -20,10 +21,20 @@ from invite_sweeper.report.html.model import (
     Totals,
 )
 from invite_sweeper.report.html.selection import SelectedRuns, find_runs
+from invite_sweeper.sweep.changes import (
+    SWEEP_REFUSAL,
+    PlanChanges,
+    PolicyDifference,
+    merge_changes,
+    parse_changes,
+    parse_policy_difference,
+)
 from invite_sweeper.sweep.plan import parse_age_counts
 from invite_sweeper.text import plural_form, pluralize, to_float, to_int, to_text
 
 MAX_WARNINGS = 10
+MAX_SENTENCES = 100
+"""Of what a policy changes that is not accepted."""
 
 _CHECKED_TOTALS = ("deleted", "already_gone", "failed", "accepted_before", "accepted_during")
 
@@ -39,6 +50,8 @@ class LoadedRuns:
 
     def describe_obstacle(self) -> str:
         """Return why the runs cannot be compared; empty if they can."""
+        if any(run.saved_plan for run in self.current):
+            return "The newest run used a saved plan, so it is not compared with another."
         if not self.previous:
             return "These logs contain no earlier complete run of this policy to compare with."
         if len(self.selected.last_lines) < len(self.current):
@@ -75,7 +88,14 @@ def split_warnings(loaded: LoadedRuns) -> tuple[tuple[str, ...], tuple[str, ...]
     that matches nothing is a remark about the policy, also the first time.
     """
     known = {warning for run in loaded.previous for warning in run.warnings}
-    found = dict.fromkeys(warning for run in loaded.current for warning in run.warnings)
+    change = _policy_change(loaded.selected.last_lines)
+    shown = change.sentences if change is not None else ()
+    found = dict.fromkeys(
+        warning
+        for run in loaded.current
+        for warning in run.warnings
+        if change is None or not (warning in shown or warning.startswith(SWEEP_REFUSAL))
+    )
     urgent = [each for each in found if each not in known and not _UNUSED_ENTRY.search(each)]
     rest = [each for each in found if each not in urgent]
     return tuple(urgent[:MAX_WARNINGS]), tuple(rest[:MAX_WARNINGS])
@@ -99,6 +119,9 @@ def _describe_gaps(loaded: LoadedRuns) -> Iterator[str]:
 def _describe_differences(loaded: LoadedRuns, *, compared: bool) -> Iterator[str]:
     if not compared and loaded.current and loaded.current[0].mode != "restore":
         yield loaded.describe_obstacle()
+        recorded = _changes(loaded.current, loaded.selected.last_lines)
+        if recorded is not None and not loaded.current[0].changes_nothing:
+            yield f"The run recorded: {describe_changes(recorded)}."
     policies = {run.policy_sha256 for run in (*loaded.current, *loaded.previous)}
     if compared and len(policies) > 1:
         yield "The policy changed between the two compared runs."
@@ -192,13 +215,31 @@ def _model(
         files=logs,
         chain_message=chain,
         sunset=next((found for line in last_lines if (found := to_text(line.get("sunset")))), ""),
+        changes=_changes(current, last_lines),
+        policy_change=_policy_change(last_lines),
     )
+
+
+def _changes(current: Sequence[RunRow], last_lines: LastLines) -> PlanChanges | None:
+    """Return the recorded changes of all current runs with a whole plan."""
+    whole = {run.run_id for run in current if run.plan_known}
+    lines = [line for line in last_lines if to_text(line.get("run_id")) in whole]
+    return merge_changes([parse_changes(line.get("changes")) for line in lines])
+
+
+def _policy_change(last_lines: LastLines) -> PolicyDifference | None:
+    parsed = (parse_policy_difference(line.get("policy_change")) for line in last_lines)
+    found = next((each for each in parsed if each is not None), None)
+    if found is None:
+        return None
+    sentences = tuple(map(to_text, found.sentences[:MAX_SENTENCES]))
+    return replace(found, policy_sha256=to_text(found.policy_sha256), sentences=sentences)
 
 
 def _state_without_outcome(current: Sequence[RunRow], outcomes: OutcomeCounts) -> str:
     """Return the state of a planned invitation that has no outcome."""
     if any(run.changes_nothing for run in current):
-        return "planned"
+        return queries.PLANNED
     unfinished = any(run.status is ReportStatus.UNFINISHED for run in current)
     return "no outcome" if outcomes.open or unfinished else "not sent"
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from invite_sweeper.audit.tampering import Tampering
 from invite_sweeper.audit.verify import ChainStatus
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import plural_form, pluralize
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,8 @@ class ChainResult:
         message: The result as text, up to which line the chain is intact.
         last_hash: SHA-256 of the last line, 64 hex digits.
         unfinished: Whether the only finding is a run without an end.
-        signature: Which run's checkpoint signs the log, and up to where; empty if unknown.
+        signature: Whether the runs are signed, and with which key; empty if that is unknown.
+        key: Fingerprint of the key that signed the end of every run; empty if not verified.
         warnings: Findings that are not errors, one sentence each.
     """
 
@@ -25,11 +26,16 @@ class ChainResult:
     last_hash: str
     unfinished: bool = False
     signature: str = ""
+    key: str = ""
     warnings: tuple[str, ...] = ()
 
 
-def chain_result(found: ChainStatus) -> ChainResult:
-    """Return the result of `audit.verify` for the page."""
+def chain_result(found: ChainStatus, key: str = "") -> ChainResult:
+    """Return the result of `audit.verify` for the page.
+
+    Args:
+        key: Fingerprint of the public key that it was given as evidence; empty without one.
+    """
     if found.error is not None:
         error = found.error
         position = f"{error.position.path.name}, line {error.position.line:,}"
@@ -45,5 +51,19 @@ def chain_result(found: ChainStatus) -> ChainResult:
         sound=True,
         message=f"The chain is intact: {lines}, {runs}.",
         last_hash=found.last_hash,
+        signature=_describe_signatures(found, key),
+        key=key,
         warnings=found.warnings,
+    )
+
+
+def _describe_signatures(found: ChainStatus, key: str) -> str:
+    if key:
+        return f"The end of every run is signed with the key {key}."
+    if not found.signed_runs:
+        return "No run is signed: a log that was rewritten as a whole would not be detected."
+    signed = plural_form(found.signed_runs, "has a checkpoint", "have checkpoints")
+    return (
+        f"{found.signed_runs:,} of {pluralize(found.runs, 'run')} {signed}. The signatures were"
+        " not verified: report --public-key FILE verifies them."
     )

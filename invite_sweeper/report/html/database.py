@@ -7,11 +7,12 @@ program ends.
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
-from invite_sweeper.errors import UsageError
+from invite_sweeper.audit.reader import open_log
+from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.report.run_view import parse_log_line
 from invite_sweeper.text import to_text
 
@@ -29,7 +30,8 @@ CREATE TABLE runs (
   policy_path TEXT NOT NULL DEFAULT '', policy_sha256 TEXT NOT NULL DEFAULT '',
   actor TEXT NOT NULL DEFAULT '', tool_version TEXT NOT NULL DEFAULT '',
   group_id TEXT NOT NULL DEFAULT '', organizations TEXT NOT NULL DEFAULT '',
-  dry_run INTEGER NOT NULL DEFAULT 0,
+  dry_run INTEGER NOT NULL DEFAULT 0, saved_plan INTEGER NOT NULL DEFAULT 0,
+  whole_plan INTEGER NOT NULL DEFAULT 0, key_ids TEXT NOT NULL DEFAULT '',
   finished TEXT, exit_code INTEGER, last_seq INTEGER NOT NULL DEFAULT 0,
   planned INTEGER NOT NULL DEFAULT 0, open INTEGER NOT NULL DEFAULT 0,
   deleted INTEGER NOT NULL DEFAULT 0, already_gone INTEGER NOT NULL DEFAULT 0,
@@ -42,7 +44,7 @@ CREATE TABLE runs (
 CREATE TABLE planned_items (
   role INTEGER NOT NULL, key TEXT NOT NULL, invitation_id TEXT, org_id TEXT, project_id TEXT,
   project TEXT, username TEXT, inviter TEXT, roles TEXT, rule TEXT, age REAL, class INTEGER,
-  bounced INTEGER, user TEXT
+  bounced INTEGER, user TEXT, new INTEGER
 );
 CREATE TABLE outcomes (
   role INTEGER NOT NULL, key TEXT NOT NULL, outcome TEXT, attempts INTEGER,
@@ -53,7 +55,7 @@ CREATE TABLE unreadable_projects (
   error_code TEXT
 );
 CREATE TABLE earlier_deletions (
-  project_id TEXT NOT NULL, username TEXT NOT NULL, deleted_at TEXT NOT NULL
+  project_id TEXT NOT NULL, username TEXT NOT NULL, deleted_at TEXT NOT NULL, key TEXT NOT NULL
 );
 CREATE TABLE last_lines (run_id TEXT PRIMARY KEY, line BLOB);
 CREATE TABLE organizations (id TEXT PRIMARY KEY, name TEXT NOT NULL);
@@ -64,6 +66,7 @@ CREATE INDEX planned_by_key ON planned_items (key, role);
 CREATE INDEX outcomes_by_key ON outcomes (key, role);
 CREATE INDEX unreadable_by_project ON unreadable_projects (project_id, role);
 CREATE INDEX deletions_by_user ON earlier_deletions (project_id, username, deleted_at);
+CREATE INDEX deletions_by_key ON earlier_deletions (key);
 ANALYZE;
 """
 """Created after all rows are inserted: far cheaper than updating them for each row."""
@@ -133,24 +136,21 @@ MAX_LINE_BYTES = 1 << 23
 def raw_lines(path: Path) -> Iterator[bytes]:
     """Yield each line without its newline; an overlong one as `b""`.
 
+    A file that is compressed with gzip is decompressed. The lines end where such a file is
+    damaged: `audit.verify` reports it.
+
     Raises:
         UsageError: The file cannot be read.
     """
-    try:
-        with path.open("rb") as stream:
-            while raw := stream.readline(MAX_LINE_BYTES):
-                if not raw.endswith(b"\n") and len(raw) == MAX_LINE_BYTES:
-                    _skip_line(stream)
-                    raw = b""
-                yield raw.rstrip(b"\r\n")
-    except OSError as error:
-        raise UsageError(
-            f"The audit log {path} cannot be read: {error.strerror}.",
-            hint="Pass files that exist and are readable.",
-        ) from error
+    with suppress(GuardRefused), open_log(path) as stream:
+        while raw := stream.readline(MAX_LINE_BYTES):
+            if not raw.endswith(b"\n") and len(raw) == MAX_LINE_BYTES:
+                _skip_line(stream)
+                raw = b""
+            yield raw.rstrip(b"\r\n")
 
 
-def _skip_line(stream: BinaryIO) -> None:
+def _skip_line(stream: IO[bytes]) -> None:
     while (more := stream.readline(MAX_LINE_BYTES)) and not more.endswith(b"\n"):
         pass
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from invite_sweeper.report.html.attention import describe_code
+from invite_sweeper.report.html.chain import ChainResult
 from invite_sweeper.report.html.grids import Cell, count_cell, text_cell, time_cell
 from invite_sweeper.report.html.model import Night, ReportModel, ReportStatus
 from invite_sweeper.text import pluralize
@@ -142,10 +143,20 @@ def chain_line(model: ReportModel) -> ChainLine:
         text = "The hash chain was not verified for this report."
         return ChainLine("not verified", ReportStatus.EMPTY, (text,))
     last = f"Hash of the last line: {chain.last_hash}." if chain.last_hash else ""
-    sentences = tuple(filter(None, (chain.message, last, chain.signature)))
+    sentences = tuple(filter(None, (chain.message, last, *signature_sentences(model, chain))))
     if chain.sound:
         return ChainLine("sound", ReportStatus.CLEAN, sentences)
     return ChainLine("not sound", ReportStatus.DAMAGED, sentences)
+
+
+def signature_sentences(model: ReportModel, chain: ChainResult) -> tuple[str, ...]:
+    """Return whether the runs and the end of the log are signed, and with which key."""
+    if chain.key or not any(run.key_ids for run in (*model.current, *model.runs.rows)):
+        return (chain.signature,)
+    ids = dict.fromkeys(run.key_ids for run in model.current)
+    if not all(ids):
+        return (chain.signature, "The newest run is not signed.")
+    return (chain.signature, f"The newest run is signed with the key ID {', '.join(ids)}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT, key_ids
 from invite_sweeper.report.html.database import INDEXES, BatchInserter, raw_lines
 from invite_sweeper.report.html.model import OUTCOMES, LogFile
 from invite_sweeper.report.html.selection import CURRENT
@@ -46,15 +47,16 @@ class LineLoader:
         self._run = _RunCounters()
         self._has_restores = False
         self._open_intents: set[tuple[str, str]] = set()
-        self._planned_items = BatchInserter(db, "planned_items", 14)
+        self._planned_items = BatchInserter(db, "planned_items", 15)
         self._outcomes = BatchInserter(db, "outcomes", 6)
         self._unreadable_projects = BatchInserter(db, "unreadable_projects", 6)
-        self._earlier_deletions = BatchInserter(db, "earlier_deletions", 3)
+        self._earlier_deletions = BatchInserter(db, "earlier_deletions", 4)
         self._handlers = {
             "planned": self._load_planned,
             "intent": self._load_intent,
             "outcome": self._load_outcome,
             "project_unreadable": self._load_unreadable,
+            CHECKPOINT_EVENT: self._load_checkpoint,
         }
 
     def load_file(self, index: int, path: Path) -> LogFile:
@@ -160,6 +162,7 @@ class LineLoader:
                 age_class(age),
                 to_int(line.get("bounced")) or 0,
                 to_text(line.get("username")).casefold(),
+                line.get("new") is True,
             )
         )
 
@@ -184,6 +187,7 @@ class LineLoader:
                     to_text(line.get("project_id")),
                     to_text(line.get("username")).casefold(),
                     to_text(line.get("ts")),
+                    _key(line),
                 )
             )
         if role is not None:
@@ -211,6 +215,10 @@ class LineLoader:
         names = (to_text(line.get(name)) for name in ("project_id", "project_name", "reason"))
         status, code = to_int(line.get("http_status")), to_text(line.get("error_code"))
         self._unreadable_projects.add((self._run.role, *names, status, code))
+
+    def _load_checkpoint(self, line: Mapping[str, object]) -> None:
+        ids = ", ".join(key_ids(to_text(line.get("note"))))
+        self._db.execute("UPDATE runs SET key_ids = ? WHERE ord = ?", (ids, self._run.ord))
 
 
 def load_lines(db: sqlite3.Connection, files: Sequence[Path]) -> tuple[LogFile, ...]:

@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.html.chain import ChainResult
+from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference
+from invite_sweeper.sweep.summary import RETIRED_IN_SWEEP, STOPPED_ITSELF
 
 T = TypeVar("T")
 
@@ -108,6 +110,7 @@ class RunRow:
     Attributes:
         mode: `dry-run`, `sweep` or `restore`.
         dry_run: Whether a restore only reported what it would do.
+        saved_plan: Whether a sweep could delete only what a saved plan lists.
         group_id: The id that the runs of one command share.
         organizations: Ids of its organizations; empty if the log does not contain them.
         started: None if the first line is missing or its date is unreadable.
@@ -121,11 +124,13 @@ class RunRow:
         wanted: Number of deletions that a restore selected; None for other runs.
         to_restore: Those of them whose users were missing; None for other runs.
         resolved: Number of outcomes that it recorded for interrupted runs.
+        key_ids: The key that its checkpoint names, 8 hex digits; empty without a checkpoint.
     """
 
     run_id: str
     mode: str
     dry_run: bool
+    saved_plan: bool
     group_id: str
     organizations: tuple[str, ...]
     started: datetime | None
@@ -146,6 +151,7 @@ class RunRow:
     wanted: int | None = None
     to_restore: int | None = None
     resolved: int = 0
+    key_ids: str = ""
 
     @property
     def plan_known(self) -> bool:
@@ -167,8 +173,23 @@ class RunRow:
 
     @property
     def stopped_itself(self) -> bool:
-        """Whether the canary or the circuit breaker stopped the deletions."""
-        return self.exit_code == ExitCode.PARTIAL and self.outcomes.skipped > 0
+        """Whether the canary or the circuit breaker stopped the deletions.
+
+        The runs of one command share the breaker, and only the run in which it opened has the
+        warning. Deletions are also skipped for a list that Atlas retired.
+        """
+        if self.mode != "sweep" or self.exit_code != ExitCode.PARTIAL or not self.outcomes.skipped:
+            return False
+        warnings = " ".join(self.warnings)
+        return STOPPED_ITSELF in warnings or RETIRED_IN_SWEEP not in warnings
+
+    @property
+    def only_made_active(self) -> bool:
+        """Whether a restore did everything, and has its exit code for people who are active."""
+        outcomes = self.outcomes
+        incomplete = outcomes.failed or outcomes.unclear or outcomes.skipped
+        is_partial_restore = self.mode == "restore" and self.exit_code == ExitCode.PARTIAL
+        return is_partial_restore and bool(outcomes.active) and not incomplete
 
     @property
     def kind(self) -> str:
@@ -182,7 +203,8 @@ class InvitationRow:
 
     Attributes:
         organization: Its id; empty if the log does not contain it.
-        state: An outcome, `planned`, `not sent`, or `no outcome` if a request may have been sent.
+        state: An outcome, `planned`, `planned, new` if the last plan did not contain it,
+            `not sent`, or `no outcome` if a request may have been sent.
         detail: Details of a failed deletion.
         bounced: Number of earlier deletions; 0 if none is known.
         last_deleted: Time of the last earlier deletion; empty if none is known.
@@ -211,15 +233,19 @@ class Comparison:
         since: Start of the previous run.
         new: Stale now, not planned then.
         persisting: Stale in both runs.
+        deleted: Number of `gone` that a run has deleted since.
         gone: Stale then, not listed now; `state` says why.
         unseen: Number that were stale then, in projects that could not be read now.
+        unseen_then: Number that are stale now, in projects that could not be read then.
     """
 
     since: datetime | None
     new: Truncated[InvitationRow]
     persisting: Truncated[InvitationRow]
+    deleted: int
     gone: Truncated[InvitationRow]
     unseen: int
+    unseen_then: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,6 +449,8 @@ class ReportModel:
         kept_ages: Ages of the kept invitations by class; None if unknown.
         chain_message: Result of the verification; None if the chain was not verified.
         sunset: Day on which Atlas stops serving the API version; empty if unknown.
+        changes: What the newest command recorded about changes since the last plan, if anything.
+        policy_change: What it recorded about a policy that is not accepted, if anything.
     """
 
     organizations: Truncated[OrganizationRow]
@@ -450,6 +478,8 @@ class ReportModel:
     files: tuple[LogFile, ...]
     chain_message: ChainResult | None
     sunset: str
+    changes: PlanChanges | None
+    policy_change: PolicyDifference | None
 
     @property
     def mode(self) -> str:

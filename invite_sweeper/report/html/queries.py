@@ -34,46 +34,62 @@ SHOWN_INVITATIONS = 500
 SHOWN_COMPARED = 100
 """Maximum rows of a list on the page."""
 
+PLANNED = "planned"
+"""The state of an invitation that a dry run would delete."""
+
 _FIELDS = (
     "i.invitation_id, i.org_id, i.project_id, i.project, i.username, i.inviter, i.roles,"
-    " i.rule, i.age, i.bounced, o.outcome, o.attempts, o.http_status, o.error_code"
+    " i.rule, i.age, i.bounced, i.new, o.outcome, o.attempts, o.http_status, o.error_code"
 )
 _FAILED_FIRST = (
     "CASE coalesce(o.outcome, '') WHEN 'failed' THEN 0 WHEN 'unknown' THEN 1 WHEN '' THEN 2"
     " WHEN 'skipped' THEN 3 ELSE 4 END"
 )
+_OWNERS_FIRST = "instr(i.roles, 'GROUP_OWNER') OR instr(i.roles, 'ORG_OWNER') DESC"
 _JOINED = "FROM planned_items i LEFT JOIN outcomes o ON o.key = i.key AND o.role = i.role"
 _ONLY_IN_ONE_RUN = (
     "NOT EXISTS (SELECT 1 FROM planned_items j WHERE j.key = i.key AND j.role = 1 - i.role)"
 )
 _WAS_READ = (
     "NOT EXISTS (SELECT 1 FROM unreadable_projects u"
-    " WHERE u.project_id = i.project_id AND u.role = 1)"
+    " WHERE u.project_id = i.project_id AND u.role = {})"
 )
+_WAS_DELETED = "EXISTS (SELECT 1 FROM earlier_deletions d WHERE d.key = i.key)"
+"""By a run before the current one; the planned invitation was still there when it was planned."""
 
 
 def invitations(db: sqlite3.Connection, missing: str) -> Truncated[InvitationRow]:
-    """Return the current run's invitations: failures first, then the oldest.
+    """Return the current run's invitations: failures first, then owners, then the oldest.
 
     Args:
         db: The database.
         missing: The state of an invitation without an outcome.
     """
-    order = f"{_FAILED_FIRST}, i.age DESC, i.key"
+    order = f"{_FAILED_FIRST}, {_OWNERS_FIRST}, i.age DESC, i.key"
     return _list(db, "i.role = 1", order, SHOWN_INVITATIONS, missing)
 
 
 def comparison(db: sqlite3.Connection, since: datetime | None, missing: str) -> Comparison:
-    """Compare the current run's stale invitations with the previous run's."""
+    """Compare the current run's stale invitations with the previous run's.
+
+    Args:
+        db: The database.
+        since: Start of the previous run.
+        missing: The state of an invitation without an outcome.
+    """
     order = "i.age DESC, i.key"
-    new, persisting = f"i.role = 1 AND {_ONLY_IN_ONE_RUN}", f"i.role = 1 AND NOT {_ONLY_IN_ONE_RUN}"
-    missing = f"i.role = 0 AND {_ONLY_IN_ONE_RUN}"
+    only_now, both = f"i.role = 1 AND {_ONLY_IN_ONE_RUN}", f"i.role = 1 AND NOT {_ONLY_IN_ONE_RUN}"
+    only_then = f"i.role = 0 AND {_ONLY_IN_ONE_RUN}"
+    read_then, read_now = (_WAS_READ.format(role) for role in (0, 1))
+    not_deleted = f"NOT {_WAS_DELETED}"
     return Comparison(
         since=since,
-        new=_list(db, new, order, SHOWN_COMPARED, missing),
-        persisting=_list(db, persisting, order, SHOWN_COMPARED, missing),
-        gone=_list(db, f"{missing} AND {_WAS_READ}", order, SHOWN_COMPARED),
-        unseen=_count(db, f"{missing} AND NOT {_WAS_READ}"),
+        new=_list(db, f"{only_now} AND {read_then}", order, SHOWN_COMPARED, missing),
+        persisting=_list(db, both, order, SHOWN_COMPARED, missing),
+        deleted=_count(db, f"{only_then} AND {_WAS_DELETED}"),
+        gone=_list(db, f"{only_then} AND ({read_now} OR {_WAS_DELETED})", order, SHOWN_COMPARED),
+        unseen=_count(db, f"{only_then} AND NOT {read_now} AND {not_deleted}"),
+        unseen_then=_count(db, f"{only_now} AND NOT {read_then}"),
     )
 
 
@@ -108,7 +124,8 @@ def _list(
     missing: str | None = None,
 ) -> Truncated[InvitationRow]:
     rows = db.execute(
-        f"SELECT {_FIELDS} {_JOINED} WHERE {condition} ORDER BY {order} LIMIT ?",
+        f"SELECT {_FIELDS}, {_WAS_DELETED} AS deleted_since {_JOINED} WHERE {condition}"
+        f" ORDER BY {order} LIMIT ?",
         (limit,),
     ).fetchall()
     states = (_describe_gone(row) if missing is None else _state(row, missing) for row in rows)
@@ -121,13 +138,16 @@ def _count(db: sqlite3.Connection, condition: str) -> int:
 
 
 def _state(row: sqlite3.Row, missing: str) -> str:
-    return str(row["outcome"] or missing)
+    state = str(row["outcome"] or missing)
+    return f"{state}, new" if row["new"] and state == PLANNED else state
 
 
 def _describe_gone(row: sqlite3.Row) -> str:
     """Return why an invitation planned by the previous run is gone."""
     if row["outcome"] == "deleted":
         return "deleted by the previous run"
+    if row["deleted_since"]:
+        return "deleted by another run since"
     if row["outcome"] == "already_gone":
         return "already gone before its planned deletion"
     if row["outcome"] == "accepted_before":
@@ -246,21 +266,21 @@ def list_runs(
 
 def _run(row: sqlite3.Row) -> RunRow:
     names = ("run_id", "mode", "group_id", "shard", "base_url", "policy_path", "policy_sha256")
-    texts = {name: str(row[name]) for name in (*names, "actor", "tool_version")}
+    texts = {name: str(row[name]) for name in (*names, "actor", "tool_version", "key_ids")}
     last = parse_log_line(row["line"]) if row["line"] is not None else None
     last = last if last is not None else {}
-    error, warnings = last.get("error"), last.get("warnings")
-    parts = error if isinstance(error, Mapping) else {"message": error}
+    warnings = last.get("warnings")
     return RunRow(
         dry_run=bool(row["dry_run"]),
+        saved_plan=bool(row["saved_plan"]),
         organizations=tuple(row["organizations"].split()),
         started=to_datetime(row["started"]),
         exit_code=row["exit_code"],
         status=_status(row["exit_code"], row["recovered"], row["open"], finished=bool(last)),
         outcomes=_outcome_counts(row),
-        error=to_text(parts.get("message")),
-        consequence=to_text(parts.get("consequence")),
-        hint=to_text(parts.get("hint") or last.get("hint")),
+        error=to_text(last.get("error")),
+        consequence=to_text(last.get("consequence")),
+        hint=to_text(last.get("hint")),
         warnings=tuple(map(to_text, warnings)) if isinstance(warnings, list) else (),
         stale=to_int(last.get("stale")),
         wanted=to_int(last.get("wanted")),

@@ -1,8 +1,12 @@
 """Build a report's sections and their tables."""
 
+from collections.abc import Callable
+
 from invite_sweeper.report.html.ages import ages_section
 from invite_sweeper.report.html.charts import Chart, Series
+from invite_sweeper.report.html.figures import signature_sentences
 from invite_sweeper.report.html.grids import (
+    Cell,
     Column,
     Columns,
     EntryColumn,
@@ -188,6 +192,10 @@ def _keep_entries_grid(entries: Truncated[KeepEntry]) -> Grid:
 def _runs_section(model: ReportModel) -> Section | None:
     if not model.runs.total:
         return None
+    signed: tuple[Column, Callable[[RunRow], Cell]] = (
+        Column("Signed, key ID", "code"),
+        lambda run: text_cell(run.key_ids or "no"),
+    )
     columns: Columns[RunRow] = (
         (Column("Started (UTC)", "date"), lambda run: time_cell(run.started)),
         (Column("Mode"), lambda run: text_cell(run.kind)),
@@ -198,6 +206,7 @@ def _runs_section(model: ReportModel) -> Section | None:
         (Column("Failed", "number"), lambda run: count_cell(run.outcomes.failed)),
         (Column("Restored", "number"), lambda run: count_cell(run.outcomes.restored or None)),
         (Column("Shard"), lambda run: text_cell(run.shard)),
+        *((signed,) if any(run.key_ids for run in model.runs.rows) else ()),
         (Column("Run", "code"), lambda run: text_cell(run.run_id, 40)),
     )
     caption = "Runs in these logs, the newest first"
@@ -214,8 +223,7 @@ def _chain_section(model: ReportModel) -> Section | None:
         messages = [to_text(chain.message), *map(to_text, chain.warnings)]
         if model.chain_message.last_hash:
             messages.append(f"Hash of the last line: {to_text(model.chain_message.last_hash)}")
-        if chain.signature:
-            messages.append(to_text(chain.signature))
+        messages += filter(None, signature_sentences(model, chain))
     columns: Columns[LogFile] = (
         (Column("File"), lambda log: text_cell(log.name)),
         (Column("Lines", "number"), lambda log: count_cell(log.lines)),
@@ -236,13 +244,13 @@ _INVITATION_TEXTS = {
     "sweep": (
         "Deletions",
         "Stale invitations and their outcomes",
-        "Failures first, then the oldest.",
+        "Failures first, then owners, then the oldest.",
     ),
-    "dry-run": ("Planned deletions", "Invitations to delete", "The oldest first."),
+    "dry-run": ("Planned deletions", "Invitations to delete", "Owners first, then the oldest."),
     "restore": (
         "Restored invitations",
         "Deleted invitations and what became of them",
-        "Failures first, then the oldest.",
+        "Failures first, then owners, then the oldest.",
     ),
 }
 
@@ -275,16 +283,27 @@ def _comparison_section(found: Comparison | None) -> Section | None:
             f"{found.unseen:,} more {was} in projects that could not be read this time;"
             " their state is unknown."
         )
+    if found.unseen_then:
+        are = plural_form(found.unseen_then, "is", "are")
+        messages.append(
+            f"{found.unseen_then:,} more {are} in projects that could not be read then;"
+            f" whether they {are} new is unknown."
+        )
     reason: EntryColumn = (Column("Reason", "state"), _STATE_COLUMN[1])
     lists = (
         ("new", "New", found.new, (*_USER_COLUMNS, *_REASON_COLUMNS, _ID_COLUMN)),
         (
             "persisting",
-            "Still pending",
+            "Still stale",
             found.persisting,
             (_STATE_COLUMN, *_USER_COLUMNS, *_REASON_COLUMNS, _ID_COLUMN),
         ),
-        ("gone", "Gone", found.gone, (*_USER_COLUMNS, reason, *_REASON_COLUMNS, _ID_COLUMN)),
+        (
+            "gone",
+            "Deleted or gone",
+            found.gone,
+            (*_USER_COLUMNS, reason, _RULE_COLUMN, _ID_COLUMN),
+        ),
     )
     grids = tuple(
         build_grid(key, caption, columns, rows, filtered=True)
@@ -295,8 +314,11 @@ def _comparison_section(found: Comparison | None) -> Section | None:
 
 
 def _comparison_counts(found: Comparison) -> str:
-    new, persisting, gone = found.new.total, found.persisting.total, found.gone.total
-    return f"{new:,} new, {persisting:,} still pending, {gone:,} gone"
+    gone = found.gone.total - found.deleted
+    deleted = f"{found.deleted:,} deleted, " if found.deleted else ""
+    return (
+        f"{found.new.total:,} new, {found.persisting.total:,} still stale, {deleted}{gone:,} gone"
+    )
 
 
 def _bounced_section(model: ReportModel) -> Section | None:

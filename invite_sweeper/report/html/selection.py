@@ -70,38 +70,51 @@ def _add_run_line(
         columns = ("mode", "shard", "base_url", "policy_path", "policy_sha256", "actor")
         db.execute(
             "UPDATE runs SET mode=?, shard=?, base_url=?, policy_path=?, policy_sha256=?, actor=?,"
-            " tool_version=?, group_id=?, organizations=?, dry_run=? WHERE run_id=?",
+            " tool_version=?, group_id=?, organizations=?, dry_run=?, saved_plan=? WHERE run_id=?",
             (
                 *(to_text(line.get(name)) for name in (*columns, "tool_version")),
                 to_text(line.get("group_id")) or run_id,
                 " ".join(sorted(_add_organizations(db, line))),
                 line.get("dry_run") is True,
+                "plan_sha256" in line,
                 run_id,
             ),
         )
     elif line.get("event") == "run_finished":
         db.execute(
-            "UPDATE runs SET finished=?, exit_code=? WHERE run_id=?",
-            (to_text(line.get("ts")), to_int(line.get("exit_code")), run_id),
+            "UPDATE runs SET finished=?, exit_code=?, whole_plan=? WHERE run_id=?",
+            (
+                to_text(line.get("ts")),
+                to_int(line.get("exit_code")),
+                _has_whole_plan(line),
+                run_id,
+            ),
         )
         _add_organizations(db, line)
         db.execute("INSERT OR REPLACE INTO last_lines VALUES (?, ?)", (run_id, raw))
 
 
-def _add_organizations(db: sqlite3.Connection, line: Mapping[str, object]) -> tuple[str, ...]:
-    """Store the names of the line's organizations, and return their ids.
+def _has_whole_plan(line: Mapping[str, object]) -> bool:
+    """Return whether a run planned everything that it found stale.
 
-    An organization is an id, or an object with `id` and `name`.
+    A guard may refuse a run before it has read everything; it makes an estimate afterwards. Runs
+    of earlier versions have no field for it.
     """
-    listed = line.get("organizations")
-    ids = []
-    for entry in listed if isinstance(listed, list) else ():
-        organization = entry if isinstance(entry, Mapping) else {"id": entry}
-        id_, name = to_text(organization.get("id")), to_text(organization.get("name"))
-        ids.append(id_.replace(" ", ""))
-        if name:
-            db.execute("INSERT OR REPLACE INTO organizations VALUES (?, ?)", (id_, name))
-    return tuple(ids)
+    code, estimate = to_int(line.get("exit_code")), line.get("estimate_s")
+    estimated = code != ExitCode.REFUSED if "estimate_s" not in line else estimate is not None
+    return code in _COMPARABLE and estimated and not line.get("trimmed")
+
+
+def _add_organizations(db: sqlite3.Connection, line: Mapping[str, object]) -> tuple[str, ...]:
+    """Store the names of the line's organizations, and return their ids."""
+    listed, names = line.get("organizations"), line.get("organization_names")
+    for id_, name in names.items() if isinstance(names, Mapping) else ():
+        db.execute(
+            "INSERT OR REPLACE INTO organizations VALUES (?, ?)", (to_text(id_), to_text(name))
+        )
+    return tuple(
+        to_text(each).replace(" ", "") for each in (listed if isinstance(listed, list) else ())
+    )
 
 
 def _select_runs(db: sqlite3.Connection) -> SelectedRuns:
@@ -159,14 +172,14 @@ def _runs_of_command(db: sqlite3.Connection, run: sqlite3.Row) -> tuple[int, ...
 
 
 def _previous_run(db: sqlite3.Connection, ord_: int) -> int | None:
-    marks = ", ".join("?" * len(_COMPARABLE))
+    """Return the last run with a whole plan to compare with, rather one of the same policy."""
     row = db.execute(
         "SELECT p.ord FROM runs p JOIN runs c ON c.ord = ?"
         " WHERE p.base_url = c.base_url AND p.policy_path = c.policy_path AND p.shard = c.shard"
         " AND p.group_id <> c.group_id AND p.organizations = c.organizations"
-        " AND p.mode <> 'restore' AND c.mode <> 'restore'"
-        " AND (p.started, p.ord) < (c.started, c.ord)"
-        f" AND p.exit_code IN ({marks}) ORDER BY p.started DESC, p.ord DESC LIMIT 1",
-        (ord_, *map(int, _COMPARABLE)),
+        " AND p.mode <> 'restore' AND c.mode <> 'restore' AND NOT c.saved_plan"
+        " AND p.whole_plan AND NOT p.saved_plan AND (p.started, p.ord) < (c.started, c.ord)"
+        " ORDER BY p.policy_sha256 = c.policy_sha256 DESC, p.started DESC, p.ord DESC LIMIT 1",
+        (ord_,),
     ).fetchone()
     return None if row is None else int(row["ord"])

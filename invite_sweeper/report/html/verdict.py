@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 
+from invite_sweeper.report.formatting import describe_changes
 from invite_sweeper.report.html.model import (
     GOOD,
     Night,
+    OutcomeCounts,
     ReportModel,
     ReportStatus,
     RunRow,
     Verdict,
 )
+from invite_sweeper.sweep.summary import STOPPED_ITSELF
 from invite_sweeper.text import plural_form, pluralize
 
 _LABELS = {
@@ -91,6 +94,8 @@ def _label(model: ReportModel) -> str:
         label = f"{len(bad)} of {total} organizations {word}"
     elif status is ReportStatus.PARTIAL and any(run.stopped_itself for run in model.current):
         label = "Stopped itself"
+    elif status is ReportStatus.PARTIAL and all(run.only_made_active for run in model.current):
+        return f"Restore: {pluralize(model.outcomes.active, 'person', 'people')} active at once"
     elif status is ReportStatus.CLEAN:
         return _clean_label(model)
     else:
@@ -131,7 +136,8 @@ def _label_of_period(model: ReportModel) -> str:
     statuses = {night.status for night in bad}
     status = statuses.pop() if len(statuses) == 1 else None
     if len(ran) == 1:
-        return f"Clean, but an earlier run {_ENDED.get(status, 'was not clean')}"
+        newest = "Clean" if model.mode == "sweep" else _clean_label(model)
+        return f"{newest}, but an earlier run {_ENDED.get(status, 'was not clean')}"
     word = _PAST[status] if status is not None else _NOT_CLEAN
     return f"{len(bad)} of {len(ran)} nights {word}"
 
@@ -202,29 +208,34 @@ def _ending(run: RunRow) -> str:
     if run.status is ReportStatus.UNFINISHED:
         return "The run has no last line: it is still running, or it was killed."
     if run.stopped_itself:
-        reason = next((each for each in run.warnings if "stopped itself" in each), "")
+        reason = next((each for each in run.warnings if STOPPED_ITSELF in each), "")
         return reason or "The sweep stopped itself, because too many deletions did not succeed."
     return run.error
 
 
 def _restore_sentences(model: ReportModel) -> Iterator[str]:
-    outcomes, runs = model.outcomes, model.current
-    wanted = sum(run.wanted or 0 for run in runs)
-    known = all(run.wanted is not None for run in runs)
+    wanted = sum(run.wanted or 0 for run in model.current)
+    known = all(run.wanted is not None for run in model.current)
     of = f" of {pluralize(wanted, 'deleted invitation')}" if known else ""
-    if model.dry_run:
-        missing = sum(run.to_restore or 0 for run in runs)
-        if known and model.run_status is ReportStatus.CLEAN:
-            yield f"{missing:,}{of} would be sent again."
-        yield "Nothing was sent."
+    if not model.dry_run:
+        yield from _restore_outcomes(model.outcomes, of)
         return
-    yield f"{outcomes.restored:,}{of} {plural_form(outcomes.restored, 'was', 'were')} sent again."
+    missing = sum(run.to_restore or 0 for run in model.current)
+    if known and model.run_status is ReportStatus.CLEAN:
+        yield f"{missing:,}{of} would be sent again."
+    yield "Nothing was sent."
+
+
+def _restore_outcomes(outcomes: OutcomeCounts, of: str) -> Iterator[str]:
+    if outcomes.restored or not (outcomes.active or outcomes.already_there):
+        yield f"{outcomes.restored:,}{of} {_were(outcomes.restored)} sent again."
     if outcomes.active:
         people = pluralize(outcomes.active, "person", "people")
-        yield f"Atlas added {people} as active members at once."
+        members = plural_form(outcomes.active, "an active member", "active members")
+        yield f"Atlas added {people} as {members} at once."
     if outcomes.already_there:
         people = pluralize(outcomes.already_there, "person", "people")
-        yield f"{people} {plural_form(outcomes.already_there, 'was', 'were')} there already."
+        yield f"{people} {_were(outcomes.already_there)} there already."
     if outcomes.failed:
         yield f"{pluralize(outcomes.failed, 'invitation')} failed."
     if outcomes.skipped:
@@ -277,7 +288,14 @@ def _dry_run_sentences(model: ReportModel) -> Iterator[str]:
     elif model.plan_known:
         yield _none_stale(model)
     yield from _plan_sentences(model)
+    yield from _changes(model)
     yield "Nothing was deleted."
+
+
+def _changes(model: ReportModel) -> Iterator[str]:
+    if model.changes is not None:
+        text = describe_changes(model.changes)
+        yield f"{text[0].upper()}{text[1:]}."
 
 
 def _sweep_sentences(model: ReportModel) -> Iterator[str]:

@@ -94,14 +94,14 @@ def test_policy_is_dumped_without_a_serializer_warning(policy_of):
 
 
 def test_plain_policy_has_no_warnings(policy_of):
-    assert policy_of("keep: [{name: b, roles: [x]}]\n").warnings(TODAY) == ()
+    assert policy_of("keep: [{name: b, roles: [GROUP_OWNER]}]\n").warnings(TODAY) == ()
 
 
 @pytest.mark.parametrize(
     ("until", "applies"), [("2027-03-30", False), ("2027-03-31", True), ("2027-04-01", True)]
 )
 def test_keep_entry_applies_on_its_last_day_and_not_after(until, applies, policy_of):
-    policy = policy_of(f"keep: [{{name: board, roles: [x], until: {until}}}]\n")
+    policy = policy_of(f"keep: [{{name: board, roles: [GROUP_OWNER], until: {until}}}]\n")
     (entry,) = policy.keep
     assert entry.is_active(TODAY) is applies
     assert policy.warnings(TODAY) == (

@@ -115,8 +115,9 @@ def quarantine(desk: Desk) -> tuple[int, ...]:
     first = desk.sweep(
         "--accept-policy", hashlib.sha256(desk.write_policy().read_bytes()).hexdigest()
     )
-    invite(desk, 4)
+    invite(desk, 4, name="newer", days=11)
     desk.keys["rules"] = [{"name": "younger", "older_than": "10d"}]
+    desk.keys["limits"]["max_deletions"] = 50
     return (first.code, desk.sweep().code)
 
 
@@ -170,6 +171,33 @@ def restore_dry(desk: Desk) -> tuple[int, ...]:
 
 def restore_real(desk: Desk) -> tuple[int, ...]:
     return (desk.sweep().code, desk.run("restore", LOG, "--yes").code)
+
+
+def federated(desk: Desk) -> int:
+    """Delete a pending user of an organization that becomes federated; return the exit code."""
+    rule = {"name": "forgotten", "older_than": "14d", "statuses": ["PENDING"]}
+    desk.keys |= {"sources": ["org_users"], "rules": [rule]}
+    desk.sim.add_user("ada@example.com", age=20 * DAYS)
+    code = desk.sweep().code
+    desk.sim.organizations[ACME].federated = True
+    return code
+
+
+def restore_active_dry(desk: Desk) -> tuple[int, ...]:
+    return (federated(desk), desk.run("restore", LOG, "--dry-run").code)
+
+
+def restore_active(desk: Desk) -> tuple[int, ...]:
+    return (federated(desk), desk.run("restore", LOG, "--yes").code)
+
+
+def changed_plan(desk: Desk) -> tuple[int, ...]:
+    """A plan, its sweep in which two deletions fail, and a plan with two new invitations."""
+    desk.keys["limits"] |= {"canary": 0}
+    desk.sim.faults.add(faults.fail_with(400), method="DELETE", times=2)
+    first = desk.sweep().code
+    invite(desk, 2, name="later")
+    return (first, desk.plan().code)
 
 
 def killed(desk: Desk) -> tuple[int, ...]:
@@ -247,6 +275,7 @@ SCENES: dict[str, Callable[[Path], Scene]] = {
             *(clean, dry_run, nothing_stale, unused_pattern, refused_dry_run, quarantine, canary),
             *(breaker, partly_done, unreadable, deadline_while_reading, deadline_while_deleting),
             deadline_after_one_project,
+            *(restore_active, restore_active_dry, changed_plan),
             *(restore_dry, restore_real, killed, recovered, damaged),
         )
     },

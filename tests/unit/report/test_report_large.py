@@ -85,7 +85,7 @@ def test_page_of_a_million_lines_states_the_number_of_hidden_rows(large):
     html = page.read_text(encoding="utf-8")
     assert len(html) < PAGE_MIB << 20
     assert "500 of 300,000 rows are shown; 299,500 more are in the audit log" in html
-    assert "266,668 new, 33,332 still pending, 0 gone" in html
+    assert "266,668 new, 33,332 still stale, 0 gone" in html
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from report.logbook import NOW, Logbook, invitation
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.html import ChainResult, build_report_model
+from invite_sweeper.report.html.attention import attention
 from invite_sweeper.report.html.database import temporary_database
 from invite_sweeper.report.html.model import ReportStatus
 from invite_sweeper.report.html.verdict import verdict
@@ -178,6 +179,82 @@ class TestPreviousRun:
         found = model(book)
         assert found.comparison is None
         assert any(reason in note for note in found.notes)
+
+    def test_states_of_compared_invitations_are_outcomes(self, book):
+        book.sweep("run-1", {1: "failed"}, days_ago=1)
+        book.sweep("run-2", {1: "deleted", 2: "deleted"})
+        found = model(book).comparison
+        assert [entry.state for entry in found.persisting.rows] == ["deleted"]
+        assert [entry.state for entry in found.new.rows] == ["deleted"]
+
+    def test_what_another_run_deleted_since_is_deleted_and_not_gone(self, book):
+        book.start("plan", days_ago=2, mode="dry-run")
+        for number in (1, 2, 3):
+            book.line("planned", **invitation(number))
+        book.finish(stale=3)
+        book.start("sweep", days_ago=1, plan_sha256="d" * 64)
+        book.deletions({1: "deleted"})
+        book.finish(stale=1)
+        book.sweep("run-2", {3: "deleted"})
+        found = model(book).comparison
+        assert (found.deleted, ids(found.gone), ids(found.persisting)) == (1, {1, 2}, {3})
+        reasons = {int(entry.invitation_id, 16): entry.state for entry in found.gone.rows}
+        assert reasons[1] == "deleted by another run since"
+
+    def test_deleted_in_a_now_unreadable_project_stays_deleted(self, book):
+        book.sweep("run-1", {1: "deleted", 2: "failed"}, days_ago=1)
+        book.start("run-2")
+        book.line("project_unreadable", project_id="a" * 24, project_name="x", reason="401")
+        book.finish(4, projects_unreadable=1)
+        found = model(book).comparison
+        assert (found.deleted, ids(found.gone), found.unseen) == (1, {1}, 1)
+
+    def test_invitation_of_a_then_unreadable_project_is_not_new(self, book):
+        book.start("run-1", days_ago=1)
+        book.line("project_unreadable", project_id="a" * 24, project_name="x", reason="401")
+        book.finish(4, projects_unreadable=1)
+        book.sweep("run-2", {1: "deleted"})
+        found = model(book).comparison
+        assert (found.new.total, found.unseen_then) == (0, 1)
+
+    @pytest.mark.parametrize(
+        ("started", "final"),
+        [
+            ({}, {"exit_code": 3, "estimate_s": None}),
+            ({}, {"exit_code": 3}),
+            ({}, {"trimmed": 1}),
+            ({"plan_sha256": "d" * 64}, {}),
+        ],
+        ids=["refused while reading", "refused, earlier version", "trimmed", "saved plan"],
+    )
+    def test_run_without_a_whole_plan_is_not_the_previous_run(self, book, started, final):
+        book.sweep("run-1", {1: "failed"}, days_ago=2)
+        book.start("run-2", days_ago=1, **started)
+        book.finish(**final)
+        book.sweep("run-3", {1: "failed"})
+        assert ids(model(book).comparison.persisting) == {1}
+
+    def test_refused_run_with_a_whole_plan_is_the_previous_run(self, book):
+        book.start("run-1", days_ago=1)
+        book.line("planned", **invitation(1))
+        book.finish(3, stale=1, estimate_s=0.0)
+        book.sweep("run-2", {1: "deleted"})
+        assert ids(model(book).comparison.persisting) == {1}
+
+    def test_run_of_the_same_policy_is_compared_before_a_later_one_of_another(self, book):
+        book.sweep("run-1", {1: "failed"}, days_ago=2)
+        book.start("run-2", days_ago=1, policy_sha256="e" * 64)
+        book.finish()
+        book.sweep("run-3", {1: "failed"})
+        assert ids(model(book).comparison.persisting) == {1}
+
+    def test_sweep_of_a_saved_plan_is_not_compared(self, book):
+        book.sweep("run-1", {1: "failed"}, days_ago=1)
+        book.start("run-2", plan_sha256="d" * 64)
+        book.finish()
+        found = model(book)
+        assert found.comparison is None
+        assert any("used a saved plan" in note for note in found.notes)
 
     def test_unfinished_run_is_not_compared(self, book):
         book.sweep("run-1", {1: "failed"}, days_ago=1)
@@ -554,3 +631,116 @@ def test_line_of_20_mib_is_skipped(book):
     found = model(book)
     assert found.current[0].run_id == "run-2"
     assert [(log.lines, log.invalid_lines) for log in found.files] == [(11, 1)]
+
+
+# What the runs recorded about themselves ------------------------------------------------------
+
+CHANGES = {
+    "runs": [
+        {"run_id": "run-0", "mode": "dry-run", "now": "2026-11-24T01:02:03Z", "refused": False}
+    ],
+    "new": 1,
+    "still_stale": 2,
+    "deleted": 3,
+    "kept": 0,
+    "gone": 4,
+    "not_read": 0,
+    "not_read_then": 0,
+}
+
+
+def test_recorded_changes_are_shown_without_the_earlier_log(book):
+    book.start("run-1", mode="dry-run")
+    book.line("planned", **invitation(1), new=True)
+    book.line("planned", **invitation(2))
+    book.finish(stale=2, changes=CHANGES)
+    found = model(book)
+    assert (
+        "1 new since the plan of 2026-11-24 01:02 UTC; 2 still stale, 3 deleted, 4 gone."
+        in verdict(found).sentences
+    )
+    states = {int(row.invitation_id, 16): row.state for row in found.invitations.rows}
+    assert states == {1: "planned, new", 2: "planned"}
+
+
+def test_recorded_changes_of_a_sweep_are_a_note(book):
+    book.start("run-1")
+    book.deletions({1: "deleted"})
+    book.finish(stale=1, deleted=1, changes=CHANGES)
+    assert any(note.startswith("The run recorded: 1 new since") for note in model(book).notes)
+
+
+@pytest.mark.parametrize("wrong", [None, 7, [], {}, {"runs": []}, {**CHANGES, "new": "x"}])
+def test_recorded_changes_of_another_form_are_ignored(book, wrong):
+    book.start("run-1", mode="dry-run")
+    book.finish(changes=wrong, policy_change=wrong)
+    found = model(book)
+    assert (found.policy_change, found.changes) == (None, None)
+
+
+def test_policy_that_is_not_accepted_is_shown_once_with_the_hash_to_accept(book):
+    sentences = ["The new policy would also delete Alpha: a@example.com"]
+    refusal = "A sweep would be refused: The policy has changed."
+    book.start("run-1", mode="dry-run")
+    difference = {
+        "policy_sha256": "c" * 64,
+        "accepted_sha256": "d" * 64,
+        "compared": True,
+        "added": 1,
+        "removed": 2,
+        "sentences": sentences,
+    }
+    book.finish(policy_change=difference, warnings=[*sentences, refusal, "Another warning."])
+    policy, warned = attention(model(book))
+    assert policy.messages == (
+        "Changed since the last sweep: 1 more stale, 2 no longer stale.",
+        *sentences,
+    )
+    assert policy.hint.endswith(f"run the sweep with --accept-policy {'c' * 64}.")
+    assert warned.messages == ("Another warning.",)
+
+
+def test_refused_sweep_of_a_policy_that_is_not_accepted_has_the_hint_once(book):
+    book.start("run-1", mode="dry-run")
+    difference = {
+        "policy_sha256": "c" * 64,
+        "accepted_sha256": None,
+        "compared": False,
+        "added": 1,
+        "removed": 0,
+        "sentences": [],
+    }
+    book.finish(3, error="No sweep yet (quarantine).", hint="Accept it.", policy_change=difference)
+    hints = [item.hint for item in attention(model(book))]
+    assert hints == ["Accept it.", ""]
+
+
+def test_name_of_an_organization_is_that_of_the_last_line(book):
+    book.start("run-1", days_ago=1, organizations=["b" * 24, "c" * 24])
+    book.finish(organizations=["b" * 24, "c" * 24], organization_names={"b" * 24: "Acme"})
+    book.start("run-2", organizations=["b" * 24, "c" * 24])
+    labels = {each.label for each in model(book).organizations.rows}
+    assert labels == {f"Acme ({'b' * 24})", "c" * 24}
+
+
+@pytest.mark.parametrize("wrong", [None, 7, ["Acme"], "Acme"])
+def test_names_of_another_form_are_ignored(book, wrong):
+    book.start("run-1", organizations=["b" * 24])
+    book.finish(organizations=["b" * 24], organization_names=wrong)
+    assert [each.label for each in model(book).organizations.rows] == ["b" * 24]
+
+
+def test_consequence_and_hint_of_an_error_are_shown(book):
+    book.start("run-1")
+    left = "3 invitations had been deleted by then."
+    book.finish(5, error="Refused.", consequence=left, hint="Check the role.")
+    (item,) = attention(model(book))
+    assert left in item.messages
+    assert item.hint == "Check the role."
+
+
+def test_error_of_a_version_without_consequence_and_hint_has_those_of_its_exit_code(book):
+    book.start("run-1")
+    book.finish(5, error="Refused.")
+    (item,) = attention(model(book))
+    assert item.hint == "Check the credentials, their role and the access list."

@@ -1,6 +1,7 @@
 """HTML and Markdown reports without a browser: escaping, hashes, size limits."""
 
 import base64
+import gzip
 import hashlib
 import os
 import re
@@ -60,7 +61,24 @@ def hostile_book(path: Path, value: str) -> Logbook:
             "keep_entries": [keep],
             "warnings": [value],
             "error": value,
+            "consequence": value,
+            "hint": value,
             "sunset": value,
+            "organization_names": {"b" * 24: value, value: value},
+            "changes": {
+                **dict.fromkeys(("new", "still_stale", "deleted", "kept", "gone"), 1),
+                "not_read": 1,
+                "not_read_then": 1,
+                "runs": [{"run_id": value, "mode": value, "now": value, "refused": False}],
+            },
+            "policy_change": {
+                "policy_sha256": value,
+                "accepted_sha256": value,
+                "compared": True,
+                "added": 1,
+                "removed": 1,
+                "sentences": [value],
+            },
         }
         book.json({**common, "event": "run_finished", **final})
     return book
@@ -368,3 +386,56 @@ def test_damaged_chain_names_the_line(tmp_path):
     assert "audit.jsonl, line 2" in chain.message
     page = render(build_report_model([book.path], chain), "html")
     assert '<p class="label">Damaged audit log</p>' in page
+
+
+# Several files, and signatures ----------------------------------------------------------------
+
+FORMATS = ("html", "md", "json")
+
+
+def two_nights(folder):
+    """Return a log of the night before, compressed with gzip, and one that continues it."""
+    book = Logbook(folder / "audit.jsonl")
+    book.sweep("run-1", {1: "failed", 2: "deleted"}, days_ago=1)
+    first = folder / "audit.jsonl.1.gz"
+    first.write_bytes(gzip.compress(book.path.read_bytes()))
+    book.path.write_bytes(b"")
+    book.sweep("run-2", {1: "deleted", 3: "deleted"})
+    return book.path, first
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_rotated_log_that_is_compressed_with_gzip_is_read(tmp_path, fmt, newest_first):
+    paths = list(two_nights(tmp_path))[:: 1 if newest_first else -1]
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    copies = [plain / paths[0].name.removesuffix(".gz"), plain / paths[1].name.removesuffix(".gz")]
+    for path, copy in zip(paths, copies, strict=True):
+        data = path.read_bytes()
+        copy.write_bytes(gzip.decompress(data) if path.suffix == ".gz" else data)
+    found, expected = (
+        render(build_report_model(each, chain_result(verify(each))), fmt)
+        for each in (paths, copies)
+    )
+    assert found.replace("audit.jsonl.1.gz", "audit.jsonl.1") == expected
+    model = build_report_model(paths, chain_result(verify(paths)))
+    assert (model.chain_message.sound, len(model.nights)) == (True, 2)
+    assert model.comparison.persisting.total == 1
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_damaged_gzip_file_is_a_damaged_log_and_not_an_error(tmp_path, fmt):
+    paths = list(two_nights(tmp_path))
+    paths[1].write_bytes(paths[1].read_bytes()[:-40])
+    chain = chain_result(verify(paths))
+    assert "Damaged audit log" in render(build_report_model(paths, chain), fmt)
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_report_of_unsigned_runs_says_so(tmp_path, fmt):
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.sweep("run-1", {1: "deleted"})
+    page = render(build_report_model([book.path], chain_result(verify([book.path]))), fmt)
+    assert "No run is signed" in page
+    assert "Signed, key ID" not in page

@@ -21,6 +21,7 @@ from invite_sweeper.report.html.verdict import verdict
 REAL = tuple(name for name in SCENES if name not in {"thirty_nights", "six_thousand"})
 OTHER = {
     *("restore_dry", "restore_real", "recovered", "quarantine"),  # more than one run
+    *("restore_active", "restore_active_dry", "changed_plan"),
     *("killed", "deadline_while_deleting"),  # some results are not known
     "damaged",  # the figures are not to be trusted
 }
@@ -84,7 +85,8 @@ def test_each_bad_end_has_its_exit_code_and_what_to_do(scene, name):
             continue
         code = f"xit code {run.exit_code}"
         (item,) = {item.title: item for item in items if code in item.title}.values() or [None]
-        assert ExitCode(run.exit_code).label in item.title or run.stopped_itself
+        label = ExitCode(run.exit_code).label
+        assert label in item.title or run.stopped_itself or run.only_made_active
         assert item.hint or len(items) > 1
     assert all(item.messages or item.hint for item in items)
 
@@ -132,7 +134,7 @@ def test_one_failing_organization_decides_the_verdict_in_any_order(scene, name, 
     ]
     (item,) = attention(found.model)
     assert item.title == "Exit code 5: credentials refused"
-    assert f"In {failing}." in item.messages
+    assert item.messages[0].startswith(f"Organization {failing}: ")
 
 
 def test_clean_organizations_are_counted_separately(scene):
@@ -247,11 +249,22 @@ def test_refused_dry_run_is_a_dry_run_and_shows_its_plan(scene):
     assert {row.state for row in found.model.invitations.rows} == {"planned"}
 
 
-def test_quarantine_names_the_hash_to_accept(scene):
+def test_quarantine_names_the_hash_to_accept_and_what_the_policy_changes(scene):
     found = scene("quarantine")
     assert found.codes == (0, 3)
-    (item,) = attention(found.model)
-    assert item.hint.endswith(f"--accept-policy {found.model.current[0].policy_sha256}.")
+    refused, policy = attention(found.model)
+    assert refused.hint.endswith(f"--accept-policy {found.model.current[0].policy_sha256}")
+    assert policy.messages[0].startswith("Changed since the last sweep: ")
+    assert all("run warned" not in note for note in found.model.notes)
+
+
+@pytest.mark.parametrize("name", ["clean", "refused_dry_run", "restore_real", "two_clean"])
+def test_report_names_the_organizations(scene, name):
+    found = scene(name)
+    labels = {each.label for each in found.model.organizations.rows}
+    names = {ACME: "Example Industries", BETA: "Beta"}
+    ids = {ACME, BETA} if name == "two_clean" else {ACME}
+    assert labels == {f"{names[id_]} ({id_})" for id_ in ids}
 
 
 def test_dry_run_of_a_restore_sends_nothing(scene):
@@ -273,20 +286,71 @@ def test_restore_is_a_restore_and_not_a_dry_run(scene):
     assert "dry run" not in text_of(found).lower()
 
 
-def test_person_who_became_active_at_once_needs_attention(tmp_path):
-    found = restore_log(tmp_path, "active")
-    items = {item.title: item for item in attention(found)}
+def test_restore_that_made_people_active_members_says_so_and_not_that_it_is_partly_done(scene):
+    found = scene("restore_active")
+    assert found.codes == (0, 4)
+    assert verdict(found.model).label == "Restore: 1 person active at once"
+    assert "sent again" not in text_of(found)
+    items = {item.title: item for item in attention(found.model)}
     assert "People became active members at once" in items
-    assert "read" not in " ".join(items["Exit code 4: partly done"].messages)
-    assert "Atlas added 1 person as active members at once." in " ".join(verdict(found).sentences)
+    assert "read" not in " ".join(
+        items["Exit code 4: the restore made people active members"].messages
+    )
+    assert "Atlas added 1 person as an active member at once." in text_of(found)
+    assert "artly done" not in first_screen(found)
+    assert {row.state for row in found.model.invitations.rows} == {"active"}
 
 
-def restore_log(folder, outcome):
+def test_dry_run_of_a_restore_of_a_federated_organization_sends_nothing(scene):
+    found = scene("restore_active_dry")
+    assert found.codes == (0, 0)
+    assert verdict(found.model).label == "Restore, dry run: 1 would be sent again"
+    assert text_of(found).endswith(
+        "1 of 1 deleted invitation would be sent again. Nothing was sent."
+    )
+
+
+@pytest.mark.parametrize("outcome", ["failed", "skipped", "unknown"])
+def test_restore_that_did_not_send_all_is_partly_done(tmp_path, outcome):
+    found = restore_log(tmp_path, "active", outcome)
+    assert verdict(found).label == "Restore: partly done"
+    assert "Exit code 4: partly done" in {item.title for item in attention(found)}
+
+
+def test_plan_says_what_is_new_deleted_and_still_stale(scene):
+    found = scene("changed_plan")
+    assert re.search(
+        r"2 new since the sweep of \S+ \S+ UTC; 2 still stale, 10 deleted\.", text_of(found)
+    )
+    assert verdict(found.model).label == (
+        "Dry run: 4 would be deleted, but an earlier run was partly done"
+    )
+    states = [row.state for row in found.model.invitations.rows]
+    assert (states.count("planned, new"), states.count("planned")) == (2, 2)
+    comparison = found.model.comparison
+    counts = (comparison.new.total, comparison.persisting.total, comparison.deleted)
+    assert (counts, comparison.gone.total) == ((2, 2, 10), 10)
+    assert "2 new, 2 still stale, 10 deleted, 0 gone" in render(found.model, "md")
+
+
+def test_sweep_whose_list_was_retired_did_not_stop_itself(tmp_path):
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.start("run-1")
+    book.deletions({1: "deleted", 2: "skipped"})
+    retired = "Atlas retired the list invites in mid-sweep: 410"
+    book.finish(4, stale=2, deleted=1, skipped=1, warnings=[retired])
+    found = read(book.path)
+    assert verdict(found).label == "Partly done"
+
+
+def restore_log(folder, *outcomes):
     book = Logbook(folder / "audit.jsonl")
     book.start("run-1", mode="restore", policy_path="", dry_run=False)
-    book.line("intent", **invitation(1))
-    book.line("outcome", **invitation(1), outcome=outcome, attempts=1)
-    book.line("run_finished", wanted=1, to_restore=1, error=None, exit_code=4)
+    for number, outcome in enumerate(outcomes):
+        book.line("intent", **invitation(number))
+        book.line("outcome", **invitation(number), outcome=outcome, attempts=1)
+    total = len(outcomes)
+    book.line("run_finished", wanted=total, to_restore=total, error=None, exit_code=4)
     return read(book.path)
 
 

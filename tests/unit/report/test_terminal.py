@@ -13,6 +13,7 @@ from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.run_view import RunView
 from invite_sweeper.report.tables import LineTable
+from invite_sweeper.sweep.changes import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 
 WIDTHS = (60, 80, 140)
@@ -140,7 +141,22 @@ def refused_dry_run(scene: Scene, width: int) -> str:
 def canary_stop(scene: Scene, width: int) -> str:
     plan_some(scene)
     scene.sweep(*["failed"] * 2, *["skipped"] * 5)
-    return scene.printed(width, scene.summary(mode="sweep", exit_code=4))
+    stopped = ("The sweep stopped itself: the first 2 deletions failed.",)
+    return scene.printed(width, scene.summary(mode="sweep", exit_code=4, warnings=stopped))
+
+
+def changed_since_the_last_plan(scene: Scene, width: int) -> str:
+    for number in range(3):
+        scene.plan("Data Lake", number, **({"new": True} if number else {}))
+    scene.plan("Billing", 3, new=True, username=f"{'long-name.' * 7}@example.com")
+    compared = ComparedRun("run-0", "sweep", "2026-11-24T01:02:03Z")
+    return scene.printed(width, scene.summary(changes=PlanChanges((compared,), 3, 1, 12, 2, 4)))
+
+
+def policy_that_is_not_accepted(scene: Scene, width: int) -> str:
+    plan_some(scene)
+    change = PolicyDifference("c" * 64, "d" * 64, compared=True, added=4, removed=1, sentences=())
+    return scene.printed(width, scene.summary(policy_change=change))
 
 
 def deadline_while_reading(scene: Scene, width: int) -> str:
@@ -305,6 +321,7 @@ CASES: tuple[Callable[[Scene, int], str], ...] = (
     *(refused_dry_run, canary_stop, deadline_while_reading, deadline_while_reading_dry_run),
     *(deadline_while_deleting, first_organization_failed, last_organization_failed),
     one_organization_failed_dry_run,
+    *(changed_since_the_last_plan, policy_that_is_not_accepted),
     *(verbose, stopped, failed, hostile, prompt, prompt_trimmed, records, records_none),
 )
 

@@ -161,3 +161,141 @@ def test_failed_write_leaves_no_file(tmp_path, key, monkeypatch):
     with pytest.raises(UsageError, match="No space left on device"):
         write(tmp_path / "plan.jsonl.sig", sign(plan(1), key))
     assert list(tmp_path.iterdir()) == []
+
+
+# Signatures that cannot be used ----------------------------------------------------------------
+
+HINT = "Move the file away, or copy the plan to a directory that only you can write."
+
+
+def test_missing_signature_is_named(tmp_path, key):
+    path = tmp_path / "none.sig"
+    check = check_approval(plan(1), path, key.with_suffix(".pub"))
+    assert check == (None, f"There is no signature: {path} does not exist.")
+
+
+def test_unreadable_signature_is_named_with_its_reason(tmp_path):
+    check = check_approval(plan(1), tmp_path, None)
+    assert check == (None, f"The signature {tmp_path} cannot be read: Is a directory.")
+
+
+def test_signature_may_be_a_link_to_a_mounted_file(signed, key, tmp_path):
+    link = tmp_path / "link.sig"
+    link.symlink_to(signature_path(signed))
+    assert check_approval(plan(1, 2), link, key.with_suffix(".pub")).refusal == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"approval": "invite-sweeper approval 2"},
+        {"public_key": "no key"},
+        {"more": 1},
+        None,
+    ],
+)
+def test_file_that_is_not_an_approval_approves_nothing(signed, key, change):
+    path = signature_path(signed)
+    fields = orjson.loads(path.read_bytes())
+    path.write_bytes(orjson.dumps(fields | change) if change is not None else b"{")
+    for required in (None, key.with_suffix(".pub")):
+        check = check_approval(plan(1, 2), path, required)
+        assert check == (None, f"{path} is not the approval of a plan.")
+
+
+def test_only_the_first_4096_bytes_of_a_signature_are_read(signed):
+    path = signature_path(signed)
+    path.write_bytes(b" " * 4096 + path.read_bytes())
+    assert (
+        check_approval(plan(1, 2), path, None).refusal == f"{path} is not the approval of a plan."
+    )
+    with pytest.raises(UsageError, match="exists and is not an approval"):
+        check_replaceable(path)
+
+
+@pytest.mark.parametrize("added", ["\n", "!", " "])
+def test_signature_with_other_characters_in_its_base64_is_not_valid(signed, key, added):
+    path = signature_path(signed)
+    fields = orjson.loads(path.read_bytes())
+    fields["signature"] = f"{fields['signature'][:10]}{added}{fields['signature'][10:]}"
+    path.write_bytes(orjson.dumps(fields))
+    check = check_approval(plan(1, 2), path, key.with_suffix(".pub"))
+    assert check == (None, "The signature is not valid: its file was changed.")
+
+
+def test_key_of_another_approver_is_named_by_its_fingerprint(signed, key, tmp_path):
+    other = Ed25519PrivateKey.generate().public_key()
+    path = tmp_path / "other.pub"
+    path.write_bytes(other.public_bytes(s.Encoding.OpenSSH, s.PublicFormat.OpenSSH))
+    check = check_approval(plan(1, 2), signature_path(signed), path)
+    own = key_fingerprint(key.with_suffix(".pub"))
+    assert check == (None, f"It was signed with another key: {own}.")
+
+
+def test_fingerprint_is_that_of_ssh_keygen(tmp_path):
+    path = tmp_path / "key.pub"
+    path.write_text(
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f test\n"
+    )
+    found = key_fingerprint(path)
+    data = base64.b64decode(path.read_text().split()[1])
+    expected = base64.b64encode(hashlib.sha256(data).digest()).decode()
+    assert expected.endswith("=")
+    assert found == f"SHA256:{expected[:-1]}"
+
+
+def test_fingerprint_of_an_approval_without_a_key_is_empty(key):
+    approval = sign(plan(1), key)
+    assert fingerprint(approval.model_copy(update={"public_key": "no key"})) == ""
+
+
+# Files that may not be replaced ----------------------------------------------------------------
+
+
+def refusal_of(path, write_it):
+    with pytest.raises(UsageError) as caught:
+        write_it()
+    error = caught.value
+    assert (error.hint, error.consequence) == (HINT, "The plan was not approved.")
+    return error.message.removeprefix(f"{path} cannot be written: ")
+
+
+def test_file_that_is_not_an_approval_is_not_replaced(tmp_path, key):
+    path = tmp_path / "plan.jsonl.sig"
+    path.write_text("mine")
+    expected = "the file exists and is not an approval."
+    assert refusal_of(path, lambda: check_replaceable(path)) == expected
+    assert refusal_of(path, lambda: write(path, sign(plan(1), key))) == expected
+    assert path.read_text() == "mine"
+
+
+def test_link_to_an_own_approval_is_not_replaced(signed, tmp_path):
+    link = tmp_path / "link.sig"
+    link.symlink_to(signature_path(signed))
+    assert refusal_of(link, lambda: check_replaceable(link)) == "it is a symbolic link."
+
+
+def test_file_with_a_second_name_is_refused_with_that_reason(signed, tmp_path):
+    path = signature_path(signed)
+    (tmp_path / "second.sig").hardlink_to(path)
+    expected = "the file belongs to another user or has several names."
+    assert refusal_of(path, lambda: check_replaceable(path)) == expected
+
+
+def test_missing_folder_is_named(tmp_path, key):
+    path = tmp_path / "none" / "plan.jsonl.sig"
+    expected = "No such file or directory."
+    assert refusal_of(path, lambda: write(path, sign(plan(1), key))) == expected
+
+
+def test_approval_is_complete_beside_its_place_before_it_has_its_name(tmp_path, key, monkeypatch):
+    path, seen = tmp_path / ("p" * 200 + ".sig"), []
+
+    def fsync(descriptor):
+        (partial,) = tmp_path.iterdir()
+        seen.append((partial.name[:102], partial.stat().st_size))
+
+    monkeypatch.setattr("os.fsync", fsync)
+    write(path, sign(plan(1), key))
+    assert seen == [("." + "p" * 100 + ".", path.stat().st_size)]
+    assert list(tmp_path.iterdir()) == [path]

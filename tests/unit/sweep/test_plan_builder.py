@@ -1,14 +1,34 @@
-"""The plan in the audit log contains all stale invitations, in order."""
+"""The plan in the audit log: complete, in order, counted, and trimmed to the oldest."""
+
+import json
+from datetime import timedelta
 
 import pytest
-from audit.written_logs import opened
-from builders import NOW, ORG, PROJECT, invitation, object_id, policy
+from audit.written_logs import lines_of, opened
+from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, policy
 
 from invite_sweeper.audit import PlanReader
-from invite_sweeper.models import ListRef, Project, Source
+from invite_sweeper.models import (
+    InvitationList,
+    ListRef,
+    ListUnreadable,
+    Project,
+    ProjectGone,
+    Source,
+    SourceRetired,
+)
 from invite_sweeper.sweep.discovery import ListedInvitations
-from invite_sweeper.sweep.plan import PlanBuilder
-from invite_sweeper.sweep.selection import Selector
+from invite_sweeper.sweep.guards import PlanCounts
+from invite_sweeper.sweep.plan import (
+    AGE_CLASS_LABELS,
+    AgeHistogram,
+    PlanBuilder,
+    age_class,
+    parse_age_counts,
+    trim_plans,
+)
+from invite_sweeper.sweep.scope import Shard
+from invite_sweeper.sweep.selection import Selector, no_filter
 
 LIST_REF = ListRef(Project(PROJECT, "Sandbox Alpha", ORG), Source.INVITES)
 
@@ -31,3 +51,310 @@ async def test_each_stale_invitation_is_planned_once_and_read_back_in_order(tmp_
             ids.append(planned.invitation.id)
             queue.pop()
     assert ids == [object_id(number) for number in range(count)]
+
+
+# What a plan counts ----------------------------------------------------------------------------
+
+
+def listed(*invitations, source=Source.INVITES, org_id=ORG, project_id=PROJECT):
+    return ListedInvitations(
+        ListRef(Project(project_id, "Sandbox Alpha", org_id), source), InvitationList(invitations)
+    )
+
+
+def builder(path, *, decision_filter=no_filter, on_list=None, **keys):
+    rules, log = policy(**keys), opened(path)
+    plan = PlanBuilder(
+        log,
+        Selector(rules, NOW),
+        rules.limits,
+        NOW,
+        decision_filter,
+        {PROJECT: ORG, ORG: ORG, object_id(9): OTHER_ORG},
+        on_list if on_list is not None else lambda *_: None,
+    )
+    return plan, log
+
+
+async def written(log, event):
+    await log.close()
+    return [r for r in map(json.loads, lines_of(log.path)) if r["event"] == event]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "log.jsonl"
+
+
+async def test_counts_of_several_lists_are_added_up(path):
+    plan, _ = builder(path)
+    days = timedelta(days=1)
+    await plan.add(listed(invitation(1), invitation(2, age=days), invitation(3, age=2 * days)))
+    await plan.add(
+        listed(
+            invitation(4, source=Source.USERS, status="INVITATION_EXPIRED"),
+            invitation(5, source=Source.USERS, status="ACTIVE"),
+            source=Source.USERS,
+        )
+    )
+    await plan.add(listed(invitation(6), invitation(7)))
+    await plan.finish()
+    assert (plan.stale, plan.planned, plan.seen, plan.trimmed) == (4, 4, 7, 0)
+    assert plan.kept == {"too_young": 2, "not_pending": 1}
+    assert plan.seen_by_source == {"invites": 5, "users": 2}
+    organization = plan.organizations[ORG]
+    assert (organization.stale, organization.planned) == (4, 4)
+    assert organization.kept == {"too_young": 2, "not_pending": 1}
+    assert plan.counts() == PlanCounts(7, 0, {PROJECT: 4})
+    by_source = {ref.source: count for ref, count in plan.deletions_by_list.items()}
+    assert by_source == {Source.INVITES: 3, Source.USERS: 1}
+    assert all(ref.project.name == "Sandbox Alpha" for ref in plan.deletions_by_list)
+
+
+async def test_plan_of_another_organization_counts_apart(path):
+    plan, _ = builder(path)
+    await plan.add(listed(invitation(1)))
+    await plan.add(
+        listed(
+            invitation(2, org_id=OTHER_ORG, project_id=object_id(9)),
+            org_id=OTHER_ORG,
+            project_id=object_id(9),
+        )
+    )
+    assert {key: each.planned for key, each in plan.organizations.items()} == {
+        ORG: 1,
+        OTHER_ORG: 1,
+    }
+    assert plan.counts().deletions_by_project == {PROJECT: 1, object_id(9): 1}
+
+
+async def test_empty_plan_has_no_counts_and_no_oldest(path):
+    plan, _ = builder(path)
+    await plan.add(listed())
+    await plan.finish()
+    assert (plan.counts(), plan.oldest, plan.unreadable) == (PlanCounts(0, 0, {}), None, 0)
+    assert (plan.kept.total(), plan.gone_ids, plan.retired) == (0, set(), [])
+    assert set(plan.kept_ages.to_field().values()) == {0}
+
+
+async def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_ones(path):
+    plan, _ = builder(path)
+    await plan.add(listed(invitation(1, created_at=None)))
+    assert plan.oldest is None
+    await plan.add(listed(invitation(2), invitation(3, age=timedelta(days=90))))
+    await plan.add(listed(invitation(4, age=timedelta(days=1))))
+    assert plan.oldest == NOW - timedelta(days=90)
+
+
+async def test_ages_of_kept_invitations_are_counted_by_class(path):
+    plan, _ = builder(path, keep=[{"name": "all", "usernames": ["*"]}])
+    days = [0, 2.99, 3, 7, 14, 30, 60, 90, 180, 364.9, 365, 4000, -1]
+    ages = [invitation(n, age=timedelta(days=each)) for n, each in enumerate(days)]
+    await plan.add(listed(*ages, invitation(99, created_at=None)))
+    assert plan.kept_ages.to_field() == {
+        "0": 2,
+        "3": 1,
+        "7": 1,
+        "14": 1,
+        "30": 1,
+        "60": 1,
+        "90": 1,
+        "180": 2,
+        "365": 2,
+        "none": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("age", "label"),
+    [
+        (None, "unknown"),
+        (-0.001, "unknown"),
+        (0, "0-3"),
+        (2.999, "0-3"),
+        (3, "3-7"),
+        (364.9, "180-365"),
+        (365, "365+"),
+    ],
+)
+def test_age_class_includes_its_first_day_and_not_its_last(age, label):
+    assert AGE_CLASS_LABELS[age_class(age)] == label
+
+
+def test_age_counts_are_read_back_and_unusable_values_are_zero():
+    histogram = AgeHistogram()
+    for age in (0, 0, 400, None):
+        histogram.add(age)
+    counts = (2, 0, 0, 0, 0, 0, 0, 0, 1, 1)
+    assert parse_age_counts(histogram.to_field()) == counts
+    assert parse_age_counts({"0": 2, "365": "x", "none": 1}) == (2, *(0,) * 8, 1)
+    assert parse_age_counts([1, 2]) is None
+
+
+# What is not deleted ---------------------------------------------------------------------------
+
+
+async def test_each_result_is_reported_with_its_decisions(path):
+    seen = []
+    plan, _ = builder(path, on_list=lambda outcome, decisions: seen.append((outcome, decisions)))
+    gone, unreadable = ProjectGone(PROJECT, "A", ORG), ListUnreadable(PROJECT, "A", "503")
+    first = listed(invitation(1), invitation(2, age=timedelta(days=1)))
+    for each in (gone, unreadable, first):
+        await plan.add(each)
+    assert [outcome for outcome, _ in seen] == [gone, unreadable, first]
+    assert [tuple(decisions) for _, decisions in seen[:2]] == [(), ()]
+    assert [(d.rule, d.keep_reason) for d in seen[2][1]] == [
+        ("forgotten", None),
+        (None, "too_young"),
+    ]
+
+
+async def test_project_that_is_gone_counts_once_for_all_its_lists(path):
+    plan, _ = builder(path)
+    for project_id in (PROJECT, PROJECT, object_id(9), object_id(5)):
+        await plan.add(ProjectGone(project_id, "A"))
+    assert plan.gone_ids == {PROJECT, object_id(9), object_id(5)}
+    assert {key: each.gone for key, each in plan.organizations.items()} == {ORG: 1, OTHER_ORG: 1}
+
+
+async def test_unreadable_project_is_recorded_with_its_reason(path):
+    plan, log = builder(path)
+    await plan.add(ListUnreadable(PROJECT, "A", "HTTP 500.", 500, "X", Source.USERS))
+    await plan.add(ListUnreadable(object_id(5), "B", "Malformed."))
+    assert (plan.unreadable, plan.counts().projects_unreadable) == (2, 2)
+    assert plan.organizations[ORG].unreadable == 1
+    first, second = await written(log, "project_unreadable")
+    del first["ts"], first["run_id"], first["seq"], first["prev"]
+    assert first == {
+        "event": "project_unreadable",
+        "project_id": PROJECT,
+        "project_name": "A",
+        "reason": "HTTP 500.",
+        "http_status": 500,
+        "error_code": "X",
+        "source": "users",
+        "org_id": ORG,
+    }
+    assert (second["project_id"], second["org_id"]) == (object_id(5), None)
+
+
+async def test_unreadable_list_of_an_organization_has_no_project(path):
+    plan, log = builder(path)
+    await plan.add(ListUnreadable(ORG, "", "HTTP 500.", 500, None, Source.ORG_USERS))
+    (line,) = await written(log, "project_unreadable")
+    assert (line["project_id"], line["project_name"], line["org_id"]) == (None, None, ORG)
+
+
+async def test_retired_source_is_recorded_with_its_reason(path):
+    plan, log = builder(path)
+    retired = SourceRetired(PROJECT, "A", "Gone for good.", 410, "RETIRED", Source.INVITES)
+    await plan.add(retired)
+    assert (plan.retired, plan.unreadable) == ([retired], 0)
+    (line,) = await written(log, "source_retired")
+    assert [line[key] for key in ("source", "reason", "http_status", "error_code")] == [
+        "invites",
+        "Gone for good.",
+        410,
+        "RETIRED",
+    ]
+
+
+async def test_planned_line_says_how_often_it_bounced(path):
+    plan, log = builder(
+        path,
+        decision_filter=lambda decision: decision._replace(
+            bounced=2 if decision.invitation.id == object_id(1) else 0
+        ),
+    )
+    await plan.add(listed(invitation(1), invitation(2)))
+    first, second = await written(log, "planned")
+    assert first["bounced"] == 2
+    assert "bounced" not in second
+
+
+@pytest.mark.parametrize("first", [1000, 999])
+async def test_plan_is_synced_whenever_more_than_1000_lines_are_waiting(path, first):
+    plan, log = builder(path)
+    sync, calls = log.sync, []
+
+    async def count():
+        calls.append(1)
+        await sync()
+
+    log.sync = count
+    counts = []
+    numbers = iter(range(10_000))
+    for length in (first - 500, 500, 1001 - first, 1000, 1):
+        await plan.add(listed(*(invitation(next(numbers)) for _ in range(length))))
+        counts.append(len(calls))
+    assert counts == [0, 0, 1, 1, 2]
+    unreadable = ListUnreadable(PROJECT, "A", "503")
+    for _ in range(1001):
+        await plan.add(unreadable)
+    assert len(calls) == 3
+
+
+# Trim ------------------------------------------------------------------------------------------
+
+TRIM = {"limits": {"over_limit": "trim", "max_deletions": 3, "max_deletions_per_project": 10}}
+
+
+async def trimmed(plans, shard=None):
+    limits = policy(**TRIM).limits
+    for plan, lists in trim_plans(plans, limits, shard):
+        await plan.finish(lists)
+
+
+async def test_trimmed_plan_writes_nothing_before_the_end(path):
+    plan, log = builder(path, **TRIM)
+    await plan.add(listed(*(invitation(n, age=timedelta(days=20 + n)) for n in range(5))))
+    assert (plan.stale, plan.planned) == (5, 0)
+    await trimmed([plan])
+    assert (plan.planned, plan.trimmed, plan.organizations[ORG].planned) == (3, 2, 3)
+    lines = await written(log, "planned")
+    assert [line["invitation_id"] for line in lines] == [object_id(n) for n in (4, 3, 2)]
+
+
+async def test_oldest_of_all_plans_are_selected_and_each_goes_to_its_own_plan(tmp_path):
+    plans = []
+    for number, org_id in enumerate((ORG, OTHER_ORG)):
+        plan, _ = builder(tmp_path / f"{number}.jsonl", **TRIM)
+        found = [
+            invitation(
+                10 * number + n,
+                org_id=org_id,
+                project_id=object_id(number),
+                age=timedelta(days=20 + n + 0.5 * number),
+            )
+            for n in range(3)
+        ]
+        await plan.add(listed(*found, org_id=org_id, project_id=object_id(number)))
+        plans.append(plan)
+    await trimmed(plans)
+    assert [(plan.planned, plan.trimmed) for plan in plans] == [(1, 2), (2, 1)]
+
+
+async def test_share_of_all_plans_limits_a_trimmed_plan(path):
+    keys = {"limits": {"over_limit": "trim", "max_share": 0.5, "max_deletions_per_project": 99}}
+    plan, _ = builder(path, **keys)
+    young = [invitation(100 + n, age=timedelta(days=1)) for n in range(4)]
+    await plan.add(listed(*(invitation(n) for n in range(12)), *young))
+    ((_, lists),) = trim_plans([plan], policy(**keys).limits, None)
+    assert sum(map(len, lists)) == 8
+
+
+async def test_small_numbers_that_max_share_ignores_are_divided_by_the_shards(path):
+    keys = {"limits": {"over_limit": "trim", "max_share": 0, "max_deletions_per_project": 99}}
+    plan, _ = builder(path, **keys)
+    await plan.add(listed(*(invitation(n) for n in range(6))))
+    limits = policy(**keys).limits
+    ((_, whole),) = trim_plans([plan], limits, None)
+    ((_, half),) = trim_plans([plan], limits, Shard(1, 2))
+    assert (sum(map(len, whole)), sum(map(len, half))) == (6, 0)
+
+
+async def test_plan_without_trim_has_nothing_left_to_select(path):
+    plan, _ = builder(path)
+    await plan.add(listed(invitation(1)))
+    ((same, lists),) = trim_plans([plan], policy().limits, None)
+    assert (same, lists, plan.trim) == (plan, (), None)

@@ -1,0 +1,406 @@
+"""What the commands write with `--output json`: the one description that the schemas come from.
+
+The summary of `sweep` and `plan` is `RunSummary` with `PlannedFields`; `validate` describes its
+result itself. Tests compare the results of real commands with the schemas.
+"""
+
+from datetime import datetime
+from typing import Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from invite_sweeper.errors import ErrorParts
+from invite_sweeper.models import Source
+from invite_sweeper.sweep.changes import PlanChanges
+
+
+class ErrorRecord(TypedDict):
+    """What a command writes where it has no result."""
+
+    exit_code: int
+    error: ErrorParts
+
+
+class OrganizationRecord(TypedDict):
+    """An organization.
+
+    Attributes:
+        name: None where Atlas did not return it.
+    """
+
+    id: str
+    name: NotRequired[str | None]
+
+
+class InvitationRecord(TypedDict):
+    """An invitation, with the fields of the audit log.
+
+    Attributes:
+        project_id: None for an invitation to an organization.
+        project_name: None for an invitation to an organization.
+        username: The invited address; None where Atlas returned none.
+        inviter: An address, or the public key of an API key.
+        created_at: RFC 3339; as Atlas wrote it, if that is not a date.
+        expires_at: Likewise.
+        age_days: Rounded down to one decimal; None without a readable date.
+        source: The list that contains the invitation.
+        status: Only if it is not PENDING.
+        team_ids: Only if there are any.
+        origin: The project roles of an organization invitation, as pairs of id and role.
+        reaches: The projects that an organization invitation reaches, as pairs of id and name.
+    """
+
+    invitation_id: str
+    project_id: str | None
+    project_name: str | None
+    org_id: str
+    username: str | None
+    roles: list[str]
+    inviter: str | None
+    created_at: str | None
+    expires_at: str | None
+    age_days: float | None
+    source: Source
+    status: NotRequired[str | None]
+    team_ids: NotRequired[list[str]]
+    origin: NotRequired[list[tuple[str, str]]]
+    reaches: NotRequired[list[tuple[str, str]]]
+
+
+class PlannedRecord(InvitationRecord):
+    """A planned invitation.
+
+    Attributes:
+        rule: The first rule that makes it stale.
+        new: Not planned in the run that this one is compared with; only if it was not.
+        bounced: How often it was deleted before and came back; only if it was.
+        outcome: What became of it; only after a sweep.
+    """
+
+    rule: str
+    new: NotRequired[Literal[True]]
+    bounced: NotRequired[int]
+    outcome: NotRequired[str]
+
+
+class PlannedFields(TypedDict):
+    """What the summary of a command has beside its counts.
+
+    Attributes:
+        invitations: The planned invitations, at most 10,000.
+        truncated: There are more, or the audit log could not be read; it has all.
+    """
+
+    invitations: list[PlannedRecord]
+    truncated: NotRequired[Literal[True]]
+
+
+class RestoredRecord(InvitationRecord):
+    """A deleted invitation, and what a restore made of it.
+
+    Attributes:
+        outcome: As in the audit log; `would_restore` in a dry run.
+    """
+
+    deleted_by_run: str
+    outcome: str
+    http_status: int | None
+    error_code: str | None
+    reason: str | None
+
+
+class UncertainRecord(InvitationRecord):
+    """A deletion that Atlas did not confirm.
+
+    Attributes:
+        known: What is known about it.
+    """
+
+    deleted_by_run: str
+    known: str
+
+
+class RestoreRecord(TypedDict):
+    """The result of `restore`.
+
+    Attributes:
+        now: The one instant of the run.
+        deleted_by_run: The run whose deletions are restored; None without deletions.
+        wanted: Deletions that were selected.
+        to_restore: Those of users that are still missing.
+        uncertain: Deletions in doubt that are not restored.
+        restored: Invited, and pending again.
+        active: Added by Atlas as members at once, without an acceptance.
+        already_there: Invited or members without this restore.
+        failed: Rejected or given up.
+        unknown: Without a response or a proof.
+        skipped: A signal, the deadline or an error came first.
+        error: What stopped the restore; None when it completed.
+    """
+
+    run_id: str
+    mode: Literal["restore"]
+    now: datetime
+    audit_log: str
+    base_url: str
+    organizations: list[OrganizationRecord]
+    deleted_by_run: str | None
+    dry_run: bool
+    wanted: int
+    to_restore: int
+    uncertain: int
+    restored: int
+    active: int
+    already_there: int
+    failed: int
+    unknown: int
+    skipped: int
+    requests: int
+    retries: int
+    rate_limited: int
+    duration_s: float
+    exit_code: int
+    error: ErrorParts | None
+    warnings: list[str]
+    invitations: list[RestoredRecord]
+    uncertain_invitations: list[UncertainRecord]
+
+
+class CheckRecord(TypedDict):
+    """One check of `doctor`."""
+
+    check: str
+    state: Literal["ok", "note", "warning", "failed"]
+    message: str
+    hint: str | None
+
+
+class DiagnosisRecord(TypedDict):
+    """The result of `doctor`.
+
+    Attributes:
+        verdict: What the checks mean for the next sweep.
+        exit_code: What a sweep would end with; 4 if there are only warnings.
+    """
+
+    now: datetime
+    verdict: NotRequired[str]
+    organizations: NotRequired[list[OrganizationRecord]]
+    checks: list[CheckRecord]
+    exit_code: int
+
+
+class KeyRecord(TypedDict):
+    """One key of a rule or keep entry, compared with an invitation.
+
+    Attributes:
+        unknown: Why it cannot be evaluated; None if it can.
+    """
+
+    key: str
+    expected: str
+    actual: str
+    matched: bool
+    unknown: str | None
+
+
+class EntryRecord(TypedDict):
+    """A rule or keep entry, compared with an invitation.
+
+    Attributes:
+        unknown: Why it cannot be evaluated; None if it can.
+        ended: A keep entry that no longer applies.
+        note: The reason of a keep entry, or when it ended.
+    """
+
+    name: str
+    matched: bool
+    unknown: str | None
+    ended: bool
+    note: str | None
+    keys: list[KeyRecord]
+
+
+class DecisionRecord(TypedDict):
+    """Whether a sweep would delete an invitation.
+
+    Attributes:
+        rule: The first rule that matches; None for a kept invitation.
+        kept: Why it is kept, a key of `kept_by_reason`; None for a stale one.
+        bounced: How often it was deleted before and came back.
+    """
+
+    stale: bool
+    rule: str | None
+    kept: str | None
+    bounced: int
+    description: str
+
+
+class ExplanationRecord(InvitationRecord):
+    """An invitation, and why it is stale or kept.
+
+    Attributes:
+        by_policy: The decision of the policy alone.
+        decision: The decision of a run, in which earlier deletions and a plan may keep more.
+    """
+
+    keep: list[EntryRecord]
+    rules: list[EntryRecord]
+    by_policy: DecisionRecord
+    decision: DecisionRecord
+
+
+class UnreadableRecord(TypedDict):
+    """A list that could not be read.
+
+    Attributes:
+        project_id: The organization's id for a list of an organization.
+        rows: Rows that Atlas sent before.
+    """
+
+    project_id: str
+    project_name: str
+    reason: str
+    http_status: int | None
+    error_code: str | None
+    source: Source
+    org_id: str | None
+    rows: int
+
+
+class SearchRecord(TypedDict):
+    """The result of `explain`.
+
+    Attributes:
+        term: What was searched for.
+        projects: Number of projects that were read.
+        invitations: Number of invitations that were read.
+        out_of_scope: Projects that the policy excludes.
+        unreadable: Lists that may contain more invitations.
+        found: The invitations that match the term.
+    """
+
+    term: str
+    now: datetime
+    policy_sha256: str
+    sources: list[Source]
+    projects: int
+    invitations: int
+    organizations: list[OrganizationRecord]
+    out_of_scope: list[str]
+    unreadable: list[UnreadableRecord]
+    found: list[ExplanationRecord]
+    exit_code: int
+
+
+class LogRecord(TypedDict):
+    """One audit log, across its files.
+
+    Attributes:
+        beginning: What is known about its first line.
+        end: What is known about its last line.
+        end_proven: A signature, a checkpoint or a hash that was kept proves the end.
+    """
+
+    name: str
+    files: list[str]
+    lines: int
+    last_hash: str
+    beginning: str
+    end: str
+    end_proven: bool
+
+
+class VerificationRecord(TypedDict):
+    """The result of `audit verify`.
+
+    Attributes:
+        sound: Neither damaged nor incomplete.
+        file: The file with the first wrong line; None for sound logs.
+        line: The number of that line, from 1.
+        damage: The kind of damage.
+        affected_runs: The runs that the damage concerns.
+        error: The damage in three parts; None for sound logs.
+    """
+
+    sound: bool
+    lines: int
+    runs: int
+    last_hash: str
+    warnings: list[str]
+    file: str | None
+    line: int | None
+    damage: str | None
+    affected_runs: list[str]
+    logs: list[LogRecord]
+    exit_code: int
+    error: ErrorParts | None
+
+
+class ProjectCountRecord(TypedDict):
+    """The planned invitations of a project, or of an organization."""
+
+    project_id: str | None
+    project_name: str | None
+    org_id: str
+    planned: int
+
+
+class SavedPlanRecord(TypedDict):
+    """The result of `plan show`.
+
+    Attributes:
+        sha256: Of the plan; a sweep that applies it records this hash.
+        too_old: A sweep would refuse it.
+        from_future: Its date is after now.
+        used: A sweep has applied it; None where that is not known.
+        signature_message: Why the signature is not valid; None for a valid one.
+        changes: Compared with the plan of an earlier run; None without one.
+        rules: Number of planned invitations by rule.
+        invitations: Owners first, then the oldest; at most 10,000.
+    """
+
+    file: str
+    sha256: str
+    run_id: str
+    created_at: str
+    age_s: int
+    max_age_s: int
+    too_old: bool
+    from_future: bool
+    used: bool | None
+    used_by_run: str | None
+    signed: bool
+    signed_with: str | None
+    signature_message: str | None
+    organizations: list[OrganizationRecord]
+    base_url: str
+    policy_path: str
+    policy_sha256: str
+    tool_version: str
+    changes: PlanChanges | None
+    planned: int
+    rules: dict[str, int]
+    projects: list[ProjectCountRecord]
+    invitations: list[PlannedRecord]
+    truncated: bool
+    exit_code: int
+    error: None
+
+
+class AuditLineRecord(TypedDict):
+    """A line of `audit show`: one record of the audit log, whose event decides the other fields.
+
+    Attributes:
+        seq: From 1 in each run.
+        prev: SHA-256 of the line before.
+        line_sha256: SHA-256 of the line itself.
+    """
+
+    ts: str
+    run_id: str
+    seq: int
+    event: str
+    prev: str
+    line_sha256: str

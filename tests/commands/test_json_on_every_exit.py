@@ -1,0 +1,269 @@
+"""With `--output json`, stdout is one object on every exit, whatever ended the command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+from forked import run_forked
+from result_schemas import fits, schema_name
+from running import Done, desk_in, wait_until
+
+from invite_sweeper.cli.json_error import json_requested
+from invite_sweeper.simulator import faults
+
+DAYS = timedelta(days=1)
+POLICY = ("--policy", "policy.yaml")
+LOG = "audit/invite-sweeper.jsonl"
+AS_JSON = ("--output", "json")
+KEY_PAIR = {"MONGODB_ATLAS_PUBLIC_API_KEY": "a", "MONGODB_ATLAS_PRIVATE_API_KEY": "b"}
+COMMANDS = {
+    "sweep": ("sweep", *POLICY),
+    "plan": ("plan", *POLICY),
+    "explain": ("explain", "ada@example.com", *POLICY),
+    "doctor": ("doctor", *POLICY),
+    "restore": ("restore", LOG, "--dry-run"),
+    "validate": ("validate", "policy.yaml"),
+    "audit verify": ("audit", "verify", LOG),
+    "audit show": ("audit", "show", LOG),
+    "plan show": ("plan", "show", "plan.jsonl"),
+}
+WITH_CREDENTIALS = ("sweep", "plan", "explain", "restore")
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder after a sweep, with a saved plan and an invalid policy."""
+    with desk_in(tmp_path_factory.mktemp("json")) as found:
+        project = found.sim.add_project("Project")
+        found.sim.invite(project, "ada@example.com", age=20 * DAYS)
+        assert found.sweep("--yes").code == 0
+        assert found.plan("--out", "plan.jsonl").code == 0
+        (found.folder / "invalid.yaml").write_text("version: 2\nrules: 3\n")
+        yield found
+
+
+def error_of(done: Done, code: int) -> dict[str, str]:
+    """Check that stdout is the error alone; return its parts."""
+    result = json.loads(done.out)
+    assert result.keys() == {"exit_code", "error"}
+    assert result["error"].keys() == {"message", "consequence", "hint"}
+    assert (done.code, result["exit_code"]) == (code, code), done.err
+    assert f"Error: {result['error']['message']}" in done.err
+    assert all(fits(schema_name(command), result) for command in COMMANDS)
+    return result["error"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_unknown_option_is_one_object(desk, name):
+    done = run_forked(desk, *COMMANDS[name], *AS_JSON, "--zzzz")
+    error = error_of(done, 2)
+    assert error["message"] == "No such option: --zzzz."
+    assert error["hint"] == f"See: invite-sweeper {name} --help"
+
+
+@pytest.mark.parametrize("output", [["--output=json"], ["--output", "JSON"], ["--output=Json"]])
+def test_each_spelling_of_the_option_asks_for_json(desk, output):
+    assert "nope" in error_of(run_forked(desk, "sweep", *output, "--nope"), 2)["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("sweep", "--log-format", "xml"), "'xml' is not one of 'auto', 'text', 'json'"),
+        (("sweep", *AS_JSON, "--deadline"), "requires an argument"),
+        (("explain",), "Missing argument 'TERM'."),
+        (("restore", "--dry-run"), "Missing argument 'FILE'."),
+        (("restore", LOG, "--max", "-1"), "--max"),
+        (("audit", "verify"), "Missing argument 'FILE'."),
+        (("audit", "show", "--day", "x"), "--day"),
+        (("audit", "show", "--outcome", "nonsense"), "is not an outcome"),
+        (("audit", "verify", LOG, "--expect-head", "x"), "--expect-head is not a hash."),
+        (("sweep", *POLICY, "--deadline", "soon"), "is not a duration"),
+        (("sweep", "--require-approval", "key"), "--require-approval needs a plan."),
+        (("plan", "nonsense"), "No such command 'nonsense'."),
+        (("swep",), "No such command 'swep'."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_wrong_usage_is_one_object(desk, arguments, message):
+    error = error_of(run_forked(desk, *arguments, *(AS_JSON if "json" not in arguments else ())), 2)
+    assert message in error["message"]
+    assert error["message"].endswith(".")
+
+
+@pytest.mark.parametrize("name", WITH_CREDENTIALS)
+def test_two_kinds_of_credentials_are_one_object(desk, name):
+    error = error_of(run_forked(desk, *COMMANDS[name], *AS_JSON, **KEY_PAIR), 2)
+    assert error["message"].startswith("More than one kind of credentials is set")
+
+
+@pytest.mark.parametrize("name", ["sweep", "plan", "explain"])
+def test_invalid_policy_is_one_object_that_names_validate(desk, name):
+    arguments = [{"policy.yaml": "invalid.yaml"}.get(each, each) for each in COMMANDS[name]]
+    done = run_forked(desk, *arguments, *AS_JSON)
+    error = error_of(done, 2)
+    assert error["message"] == "invalid.yaml has 3 errors."
+    assert error["hint"] == "List them with: invite-sweeper validate invalid.yaml"
+    assert "invalid.yaml:1:10: version:" in done.err
+
+
+MISSING = {name: tuple(f"missing-{each}" if each in {"policy.yaml", LOG, "plan.jsonl"} else each
+                       for each in words)
+           for name, words in COMMANDS.items() if name != "doctor"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_missing_file_is_one_object(desk, name):
+    error = error_of(run_forked(desk, *MISSING[name], *AS_JSON), 2)
+    assert "missing-" in error["message"]
+    assert "No such file" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"MONGODB_ATLAS_ACCESS_TOKEN": "wrong"}, 5),
+        ({"MONGODB_ATLAS_BASE_URL": "http://example.com"}, 2),
+    ],
+)
+def test_credentials_or_address_that_cannot_be_used_are_one_object(desk, changes, code):
+    error_of(run_forked(desk, *COMMANDS["explain"], *AS_JSON, **changes), code)
+
+
+def test_atlas_that_cannot_be_reached_is_one_object(desk):
+    unreachable = ("--base-url", "http://127.0.0.1:1")
+    error_of(run_forked(desk, *COMMANDS["explain"], *unreachable, *AS_JSON), 6)
+
+
+@pytest.mark.parametrize("name", ["sweep", "plan", "restore"])
+def test_lock_that_is_held_is_one_object(desk, name):
+    desk.sim.faults.add(faults.hang(), path="*/groups")
+    before = desk.sim.request_log.received.total()
+    holder = desk.start("plan", *POLICY)
+    try:
+        wait_until(lambda: desk.sim.request_log.received.total() > before)
+        error = error_of(run_forked(desk, *COMMANDS[name], *AS_JSON), 9)
+        assert "holds the lock" in error["message"]
+    finally:
+        holder.kill()
+        holder.communicate()
+        desk.sim.faults.clear()
+
+
+@pytest.mark.parametrize("name", ["sweep", "plan", "restore"])
+def test_audit_log_that_cannot_be_written_is_one_object(desk, name):
+    (desk.folder / "file").touch()
+    done = run_forked(desk, *COMMANDS[name], "--audit-log", "file/log.jsonl", *AS_JSON)
+    error_of(done, 7)
+
+
+@pytest.mark.parametrize("name", ["explain", "doctor"])
+def test_signal_while_atlas_is_read_is_one_object(desk, name):
+    desk.sim.faults.add(faults.hang(), path="*/groups")
+    before = desk.sim.request_log.received.total()
+    process = desk.start(*COMMANDS[name], *AS_JSON)
+    wait_until(lambda: desk.sim.request_log.received.total() > before)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    desk.sim.faults.clear()
+    assert process.returncode == 8
+    assert json.loads(out) == {
+        "exit_code": 8,
+        "error": {
+            "message": "Interrupted.",
+            "consequence": "Nothing was deleted.",
+            "hint": "Run the command again.",
+        },
+    }
+    assert err.decode().startswith("Interrupted. Nothing was deleted.")
+
+
+def is_open_for_reading(fifo) -> bool:
+    """Return whether another process waits for the first byte; it goes on waiting."""
+    with suppress(OSError):  # until it has opened the file
+        writers.append(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    return bool(writers)
+
+
+writers: list[int] = []
+
+
+@pytest.mark.parametrize("name", ["sweep", "validate"])
+def test_signal_before_a_run_starts_is_one_object(desk, name):
+    os.mkfifo(fifo := desk.folder / f"{name}.yaml")
+    arguments = [{"policy.yaml": str(fifo)}.get(each, each) for each in COMMANDS[name]]
+    process = desk.start(*arguments, *AS_JSON)
+    wait_until(lambda: is_open_for_reading(fifo))
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=30)
+    os.close(writers.pop())
+    assert (process.returncode, json.loads(out)["exit_code"]) == (8, 8)
+
+
+DEFECT = """
+import sys
+from invite_sweeper.cli import main, sweep
+def fail(*_arguments, **_options):
+    {before}
+    raise ZeroDivisionError("by zero")
+sweep.run_session = fail
+main()
+"""
+
+
+def with_defect(desk, before: str, *arguments: str) -> Done:
+    script = DEFECT.format(before=before)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=desk.folder,
+        env=desk.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def test_defect_is_one_object_and_its_traceback_is_on_stderr(desk):
+    done = with_defect(desk, "", "sweep", *POLICY, *AS_JSON)
+    result = json.loads(done.out)
+    assert (done.code, result["exit_code"]) == (1, 1)
+    assert result["error"]["message"] == "Internal error: ZeroDivisionError: by zero."
+    assert "Traceback" in done.err
+
+
+def test_defect_after_the_result_adds_no_second_object(desk):
+    before = "from invite_sweeper.cli.json_output import write_json; write_json({'a': 1})"
+    done = with_defect(desk, before, "sweep", *POLICY, *AS_JSON)
+    assert (done.code, json.loads(done.out)) == (1, {"a": 1})
+
+
+def test_error_without_the_option_is_text_alone(desk):
+    for arguments in (("sweep", "--nope"), ("sweep", "--policy", "no.yaml"), ("audit", "verify")):
+        done = run_forked(desk, *arguments)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("sweep --output json", True),
+        ("sweep --output=json --x", True),
+        ("sweep --output text", False),
+        ("sweep --output", False),
+        ("sweep", False),
+        ("explain -- --output json", False),
+        ("audit show --output csv", False),
+        ("sweep --out json", False),
+        ("sweep --policy --output json", True),
+    ],
+)
+def test_json_is_requested_before_two_dashes_only(words, asked):
+    assert json_requested(words.split()) is asked

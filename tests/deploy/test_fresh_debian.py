@@ -1,0 +1,24 @@
+"""From nothing to a nightly job: the README files, followed in a plain Debian with Python."""
+
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.deploy_tools("root", "podman", "runc", "mmdebstrap", "pyproject-build"),
+]
+
+
+def test_readme_leads_to_a_first_dry_run_in_6_commands_and_3_minutes(fresh):
+    assert len(fresh.readme.commands) <= 6
+    assert fresh.readme.seconds < 180
+    demo, dry_run = fresh.readme.output.rsplit("Dry run", 1)
+    assert "This Atlas is simulated" in demo
+    assert "62 invitations would be deleted" in dry_run
+    assert "nothing was deleted" in dry_run
+
+
+def test_cron_is_reached_in_15_minutes_of_reading_typing_and_running(fresh):
+    followed = fresh.readme + fresh.cron
+
+    assert followed.minutes < 15
+    assert "nothing was deleted" in fresh.cron.output

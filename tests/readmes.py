@@ -1,0 +1,59 @@
+"""The commands of the README files, by section, in the order of the page."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = "README.md"
+OPERATORS = "deploy/README.md"
+BLOCK = re.compile(r"^ *```(?P<language>\w+)\n(?P<text>.*?)^ *```$", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section with its heading, without the sections below it.
+
+    Attributes:
+        heading: The heading without its marks.
+        text: What stands below the heading.
+    """
+
+    heading: str
+    text: str
+
+    def blocks(self, language):
+        """Return the code blocks of a language."""
+        found = BLOCK.finditer(self.text)
+        return [block["text"] for block in found if block["language"] == language]
+
+    @property
+    def commands(self):
+        """The shell commands, with lines that end in a backslash joined."""
+        joined = re.sub(r"\\\n\s*", "", "\n".join(self.blocks("sh")))
+        lines = (line.strip() for line in joined.splitlines())
+        return [line for line in lines if line and not line.startswith("#")]
+
+    @property
+    def words(self):
+        """The words outside code blocks."""
+        return BLOCK.sub("", self.text).split()
+
+
+def sections(page):
+    """Return the sections of a page."""
+    pieces = re.split(r"^#+ (.*)\n", (ROOT / page).read_text("utf-8"), flags=re.MULTILINE)
+    # A comment in a block begins like a heading, so join the pieces of a block that was split.
+    found = []
+    for heading, text in zip(pieces[1::2], pieces[2::2], strict=True):
+        if found and found[-1].text.count("```") % 2:
+            found[-1] = Section(found[-1].heading, f"{found[-1].text}# {heading}\n{text}")
+        else:
+            found.append(Section(heading, text))
+    return found
+
+
+def section(page, heading):
+    """Return the section with this heading."""
+    (found,) = [each for each in sections(page) if each.heading == heading]
+    return found
