@@ -183,6 +183,21 @@ def last_sweep(*paths: Path) -> RunRecord | None:
     return last
 
 
+def organization_names(*paths: Path) -> dict[str, str]:
+    """Return the names of organizations by id, as the last run recorded them that knew them.
+
+    Raises:
+        GuardRefused: A line is damaged.
+        UsageError: A file cannot be read.
+    """
+    found: dict[str, str] = {}
+    for run in read_runs(*paths):
+        names = run.end_record.get("organization_names")
+        if isinstance(names, dict):
+            found |= {id_: name for id_, name in names.items() if isinstance(name, str)}
+    return found
+
+
 def last_population(
     *paths: Path,
     shard: str | None,

@@ -21,7 +21,14 @@ from rich.text import Text
 from invite_sweeper import __version__
 from invite_sweeper.atlas import parse_base_url, read_credentials
 from invite_sweeper.atlas.client import connect_for_run
-from invite_sweeper.audit import AuditLog, LogPath, RunLock, open_intents, sort_by_start
+from invite_sweeper.audit import (
+    AuditLog,
+    LogPath,
+    RunLock,
+    open_intents,
+    organization_names,
+    sort_by_start,
+)
 from invite_sweeper.audit.head import find_log
 from invite_sweeper.cli import console
 from invite_sweeper.cli.confirm import Confirmation
@@ -58,7 +65,13 @@ from invite_sweeper.restore import (
     read_deletions,
 )
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
-from invite_sweeper.text import describe_duration, escape_unprintable, plural_form, pluralize
+from invite_sweeper.text import (
+    describe_duration,
+    escape_unprintable,
+    organization_label,
+    plural_form,
+    pluralize,
+)
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -209,7 +222,10 @@ def _show_notes(console: Console, report: RestoreReport) -> None:
 def _heading(report: RestoreReport) -> Text:
     kind = "Dry run of a restore" if report.dry_run else "Restore"
     run = f" of run {escape_unprintable(report.undone_run)}" if report.undone_run else ""
-    names = map(escape_unprintable, report.organizations)
+    names = (
+        escape_unprintable(organization_label(each, report.organization_names.get(each)))
+        for each in report.organizations
+    )
     where = plural_form(len(report.organizations), "organization", "organizations")
     organizations = f" in {where} {', '.join(names)}" if report.organizations else ""
     return Text.assemble((f"{kind}{run}", "bold"), f"{organizations} at {report.base_url}")
@@ -391,6 +407,7 @@ class _RestoreSession:
             base_url=str(self._base_url),
             uncertain=[each for each in found if each.doubt and not include_all],
             warnings=[*warnings, *([signature] if signature else [])],
+            organization_names=organization_names(*self._files),
         )
 
     async def _run_with_connection(self, report: RestoreReport, audit: AuditLog) -> None:
