@@ -1,5 +1,8 @@
 """The layout of `--help`: options in sections, and the way to the documentation as last line."""
 
+from collections.abc import Sequence
+from itertools import chain, repeat
+from textwrap import wrap
 from typing import Any, Final
 
 TARGET: Final = "Target"
@@ -11,6 +14,7 @@ _SECTIONS: Final = ("Arguments", TARGET, SAFETY, OUTPUT, INTEGRATION, "Options")
 DOCUMENTATION: Final = "Documentation: invite-sweeper help TOPIC"
 MAX_WIDTH: Final = 200
 """Of `--help`, which is as wide as the terminal; longer lines are hard to read."""
+_MIN_TEXT: Final = 20
 
 
 def with_sections(command: Any) -> Any:  # noqa: ANN401
@@ -19,7 +23,7 @@ def with_sections(command: Any) -> Any:  # noqa: ANN401
     They are typed as Any: Typer keeps those types private.
     """
     command.format_options = lambda ctx, formatter: _write_options(command, ctx, formatter)
-    command.epilog = DOCUMENTATION
+    command.epilog = f"{command.epilog}\n\n{DOCUMENTATION}" if command.epilog else DOCUMENTATION
     for each in getattr(command, "commands", {}).values():
         with_sections(each)
     return command
@@ -33,18 +37,29 @@ def _write_options(command: Any, ctx: Any, formatter: Any) -> None:  # noqa: ANN
         if record is None:
             continue
         if parameter.param_type_name == "argument":
-            name, _, kind = record[0].partition(" <")
-            sections["Arguments"].append((record[0] if "|" in kind else name, record[1]))
+            name = record[0].partition(" <")[0]  # without its Python type
+            sections["Arguments"].append((name, record[1]))
         else:
             section = getattr(parameter, "rich_help_panel", None) or "Options"
             sections[section].append(record)
     for name, records in sections.items():
         if records:
             with formatter.section(name):
-                formatter.write_dl(records)
+                _write_records(records, formatter)
     if commands := getattr(command, "commands", {}):
         with formatter.section("Commands"):
-            sentences = [
-                (name, each.get_short_help_str(MAX_WIDTH)) for name, each in commands.items()
-            ]
-            formatter.write_dl(sentences)
+            _write_records(
+                [(name, each.get_short_help_str(MAX_WIDTH)) for name, each in commands.items()],
+                formatter,
+            )
+
+
+def _write_records(records: Sequence[tuple[str, str]], formatter: Any) -> None:  # noqa: ANN401
+    """Write two columns; unlike Typer's, they never break an option's name at a hyphen."""
+    indent = " " * formatter.current_indent
+    column = 2 + max(len(name) for name, _ in records)
+    width = max(formatter.width - len(indent) - column, _MIN_TEXT)
+    for name, text in records:
+        lines = wrap(text, width, break_on_hyphens=False, break_long_words=False) or [""]
+        for first, line in zip(chain([name], repeat("")), lines, strict=False):
+            formatter.write(f"{indent}{first:<{column}}{line}\n")

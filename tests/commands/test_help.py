@@ -136,10 +136,18 @@ def test_last_line_points_to_the_documentation(pages, path):
     assert pages[path].splitlines()[-1] == "  Documentation: invite-sweeper help TOPIC"
 
 
+def test_scenarios_of_simulate_are_listed(pages):
+    assert "\n  Scenarios:\n    lists " in pages[("simulate",)]
+
+
 @pytest.mark.parametrize("width", [60, 80, 140])
-def test_page_uses_the_width_of_the_terminal(width):
-    longest = max(map(len, shown("sweep", width=width).splitlines()))
+def test_page_uses_the_width_of_the_terminal_and_breaks_no_option(width):
+    text = shown("sweep", width=width)
+    longest = max(map(len, text.splitlines()))
     assert width - 25 <= longest <= width
+    options = text.partition("Target:\n")[2]
+    assert not re.search(r"-$", options, re.MULTILINE)
+    assert "INVITE_SWEEPER_PSEUDONYM_KEY" in options
 
 
 def test_list_of_commands_does_not_truncate_sentences(pages):
