@@ -33,6 +33,7 @@ from invite_sweeper.audit.head import find_log
 from invite_sweeper.cli import console
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.help_sections import INTEGRATION, OUTPUT, SAFETY, TARGET
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
@@ -44,6 +45,7 @@ from invite_sweeper.cli.options import (
     Quiet,
     RunOptions,
     Verbose,
+    Yes,
 )
 from invite_sweeper.cli.streams import print_error as explain
 from invite_sweeper.errors import ExitCode, RunError, RunStatus
@@ -86,35 +88,56 @@ def restore(
         typer.Option(
             metavar="ID",
             help="The run to undo: its id or the start of it; required if several match.",
+            rich_help_panel=TARGET,
         ),
     ] = None,
     username: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Restore only addresses that match.")
+        str | None,
+        typer.Option(
+            metavar="GLOB", help="Restore only addresses that match.", rich_help_panel=TARGET
+        ),
     ] = None,
     include_recovered: Annotated[
         bool,
         typer.Option(
             "--include-recovered",
             help="Also restore what the run may have deleted, such as before a kill.",
+            rich_help_panel=TARGET,
         ),
     ] = False,
     max_invitations: Annotated[
-        int, typer.Option("--max", metavar="N", min=0, help="Invite no one if there are more.")
+        int,
+        typer.Option(
+            "--max",
+            metavar="N",
+            min=0,
+            help="Invite no one if there are more.",
+            rich_help_panel=SAFETY,
+        ),
     ] = MAX_INVITATIONS,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show who would be invited; invite no one.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Show who would be invited; invite no one.", rich_help_panel=SAFETY
+        ),
     ] = False,
     base_url: BaseUrl = DEFAULT_BASE_URL,
     audit_log: Annotated[
         str | None,
         typer.Option(
-            "--audit-log", help="The log of this run; default: newest FILE.", metavar="PATH"
+            "--audit-log",
+            help="The log of this run; default: newest FILE.",
+            metavar="PATH",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     credentials: Annotated[
         str | None,
         typer.Option(
-            "--credentials", help="Name of the credentials in the policy.", metavar="NAME"
+            "--credentials",
+            help="Name of the credentials in the policy.",
+            metavar="NAME",
+            rich_help_panel=TARGET,
         ),
     ] = None,
     signing_key_env: Annotated[
@@ -122,6 +145,7 @@ def restore(
         typer.Option(
             "--signing-key-env",
             help="The variable with the key that signs the end, as in the policy.",
+            rich_help_panel=INTEGRATION,
             metavar="NAME",
         ),
     ] = None,
@@ -130,10 +154,11 @@ def restore(
         typer.Option(
             "--deadline",
             help="Stop after this time, such as 30m; 1h by default.",
+            rich_help_panel=SAFETY,
             metavar="DURATION",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    yes: Yes = False,
     output: OutputOption = Output.TEXT,
     log_format: LogFormatOption = LogFormat.AUTO,
     quiet: Quiet = False,
