@@ -253,7 +253,7 @@ class World:
         allowed = dice.sample(orgs, dice.randint(1, len(orgs)))
         if dice.random() < 0.5:
             allowed = [self._with_credentials(org_id) for org_id in allowed]
-        wide = dice.random() < 0.7
+        wide = dice.random() < 0.8
         self.policy = {
             "version": 1,
             "organizations": allowed,
@@ -356,10 +356,10 @@ class World:
             fault = dice.choice((faults.fail_with(500), faults.reset(late=True), faults.html()))
             sim.faults.add(fault, method="DELETE", nth=dice.randint(1, 5), times=dice.randint(1, 2))
         self._add_unreadable_lists()
-        if dice.random() < 0.3:
-            self._add_incomplete_list()
         if dice.random() < 0.4:
             self._add_changing_users()
+        if dice.random() < 0.3:
+            self._add_incomplete_list()
         if dice.random() < 0.2:
             limited = faults.fail_with(429, "RATE_LIMITED", retry_after="1")
             sim.faults.add(limited, nth=dice.randint(3, 40))
