@@ -306,7 +306,9 @@ class World:
         statuses, age = {"statuses": INVITED}, {"older_than": "1d"}
         rule = {"name": "most", **self.dice.choice((statuses, age, statuses | age))}
         if kind == "selected":
-            projects = self.dice.choice((*PROJECT_GLOBS[1:], *self.projects))
+            projects = self.dice.choice(
+                ("*0*", self.dice.choice((*PROJECT_GLOBS[1:], *self.projects)))
+            )
             select = {"projects": [*self.ids_as_names, projects][:1]}
             rule |= self.dice.choice((select, select, self._selections(0.3)))
         return [rule]
