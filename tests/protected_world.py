@@ -75,12 +75,14 @@ class World:
         two_statuses: Users whom the lists of users contain twice, with different statuses.
         unreadable_teams: Projects whose list of teams cannot be read.
         ids_as_names: The id that is also the name of another project.
+        accepting_share: Of the users, who become members just before they are read.
         accounts: Of organizations with credentials of their own, by their name.
         ended: Credentials ended for good while the program ran.
     """
 
     desk: object
     dice: random.Random
+    seed: int
     policy: dict[str, object] = field(default_factory=dict)
     items: list[Item] = field(default_factory=list)
     projects: dict[str, tuple[str, str, dict[str, str]]] = field(default_factory=dict)
@@ -90,6 +92,7 @@ class World:
     two_statuses: set[str] = field(default_factory=set)
     unreadable_teams: set[str] = field(default_factory=set)
     ids_as_names: tuple[str, ...] = ()
+    accepting_share: float = 0.3
     accounts: dict[str, object] = field(default_factory=dict)
     ended: bool = False
 
@@ -358,7 +361,7 @@ class World:
             fault = dice.choice((faults.fail_with(500), faults.reset(late=True), faults.html()))
             sim.faults.add(fault, method="DELETE", nth=dice.randint(1, 5), times=dice.randint(1, 2))
         self._add_unreadable_lists()
-        if dice.random() < 0.4:
+        if dice.random() < max(0.4, self.accepting_share):
             self._add_changing_users()
         if dice.random() < 0.3:
             self._add_incomplete_list()
@@ -414,7 +417,7 @@ class World:
         sim, dice = self.desk.sim, self.dice
         ids = sorted({each.removed_as[1] for each in self.items if each.source == "org_users"})
         self.two_statuses |= {each for each in ids if dice.random() < 0.3}
-        accepting = {each for each in ids if dice.random() < 0.3}
+        accepting = {each for each in ids if dice.random() < self.accepting_share}
 
         def accept(context: faults.FaultContext) -> None:
             if context.item_id in accepting and self._is_pending(context.item_id):
@@ -443,6 +446,26 @@ class World:
         self.policy["rules"] = [{"name": "most", "statuses": INVITED}]
         self.policy["limits"] |= {"max_deletions": 1000, "max_deletions_per_project": 1000}
         self.policy["limits"] |= {"max_share": 1, "max_unreadable_projects": 50}
+
+    def focus(self, number: int) -> None:
+        """Let one guard alone keep most of what it keeps: a number from 0 to 3 selects it."""
+        self.delete_most()
+        match number:
+            case 0:
+                usernames = ["*@board.example", "*@bücher.example"]
+                self.policy["keep"] = [{"name": "look-alike", "usernames": usernames}]
+                self.policy["projects"] = {"exclude": ["prod-*"]}
+            case 1:
+                self.policy["rules"][0]["projects"] = ["*0*"]
+            case 2:
+                project_id = self.dice.choice(
+                    self._projects_of(self.dice.choice(self.organizations))
+                )
+                self.policy["projects"] = {"exclude": [project_id]}
+                self.desk.sim.faults.add(no_end(), path=f"*/groups/{project_id}/teams", times=None)
+                self.unreadable_teams.add(project_id)
+            case _:
+                self.accepting_share = 1.0
 
     def use_all_organizations(self) -> None:
         """Let the policy name every organization, most of them with credentials of their own."""
