@@ -111,8 +111,9 @@ class World:
             for variable, value in account.environment().items()
         }
 
-    def add_projects(self) -> None:
-        for org_id in ORGS[: self.dice.randint(1, 3)]:
+    def add_projects(self, *, organizations: int) -> None:
+        """Add projects to so many organizations at least."""
+        for org_id in ORGS[: self.dice.randint(organizations, 3)]:
             if org_id not in self.desk.sim.organizations:
                 self.desk.sim.add_organization(org_id, f"Organization {org_id[:4]}")
             for name in self.dice.sample(PROJECT_NAMES, self.dice.randint(1, 4)):

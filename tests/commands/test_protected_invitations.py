@@ -10,7 +10,7 @@ The seed of a case selects its commands (`SCRIPTS`). `INVITE_SWEEPER_CASES=2000`
 import json
 import os
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime
 from pathlib import Path
 
@@ -172,12 +172,16 @@ def killed(world: World) -> None:
 
 def groups(world: World) -> None:
     """A sweep of organizations with credentials of their own; limits count over all of them."""
+    world.delete_most()
     world.use_all_organizations()
     world.add_faults()
-    limit, values = world.dice.choice(
-        (("max_deletions", (5, 10, 15, 20, 30)), ("max_deletions_per_project", (1, 2, 3, 5)))
-    )
-    world.policy["limits"][limit] = world.dice.choice(values)
+    limits, number = world.policy["limits"], world.seed // len(SCRIPTS)
+    limits["over_limit"] = ("refuse", "trim")[number % 2]
+    if number % 4 < 2:
+        largest = max(Counter(item.org_id for item in world.items).values())
+        limits["max_deletions"] = world.dice.choice((largest, largest // 2))
+    else:
+        limits["max_deletions_per_project"] = world.dice.choice((1, 2, 3, 5))
     run(world, "sweep")
 
 
@@ -186,7 +190,8 @@ def shards(world: World) -> None:
     world.delete_most()
     world.add_faults()
     limits, count = world.policy["limits"], world.dice.randint(2, 3)
-    limit, values = world.dice.choice((("max_share", (0, 0.1)), ("max_deletions", (3, 5))))
+    kinds = (("max_share", (0, 0.1)), ("max_deletions", (3, 5)))
+    limit, values = kinds[world.seed // len(SCRIPTS) % 2]
     limits[limit] = world.dice.choice(values)
     world.policy["sources"] = ["invites"]  # so that a shard has few
     for index in range(1, count + 1):
@@ -353,11 +358,12 @@ def test_no_run_deletes_what_had_to_stay(tmp_path, seed):
     kind = dice.choice(("token", "service-account", "api-key"))
     with desk_in(tmp_path, kind=kind) as desk:
         world = World(desk, dice, seed)
-        world.add_projects()
+        script = SCRIPTS[seed % len(SCRIPTS)]
+        world.add_projects(organizations=2 if script is groups else 1)
         world.add_teams()
         world.add_invitations()
         desk.account.org_ids = tuple(desk.sim.organizations)
         world.write_policy()
         desk.keys = world.policy
-        SCRIPTS[seed % len(SCRIPTS)](world)
+        script(world)
         check_end(world)
