@@ -182,7 +182,8 @@ def groups(world: World) -> None:
         limits["max_deletions"] = world.dice.choice((largest, largest // 2))
     else:
         limits["max_deletions_per_project"] = world.dice.choice((1, 2, 3, 5))
-    run(world, "sweep")
+    code = run(world, "sweep")
+    assert code != 3 or limits["over_limit"] == "refuse"
 
 
 def shards(world: World) -> None:
