@@ -20,6 +20,7 @@ from protected_oracle import in_scope, must_stay
 from protected_world import World
 from running import desk_in
 
+from invite_sweeper.audit.tampering import Tampering
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.simulator import faults
 
@@ -331,7 +332,9 @@ def check_end(world: World) -> None:
     assert not active
     for path in logs(world):
         status = verify([path])
-        assert status.error is None, status
+        # Without credentials, no run can resolve what a killed one left open.
+        open_intents = world.ended and status.error and status.error.kind
+        assert status.error is None or open_intents is Tampering.WITHOUT_OUTCOME, status
 
 
 def check_no_intent_open(world: World) -> None:
