@@ -48,10 +48,6 @@ class RunRecord:
         """Whether the run wrote its last line."""
         return bool(self.end_record)
 
-    def is_in_group(self, group_id: object) -> bool:
-        """Return whether the run belongs to a group of runs, which one command started."""
-        return group_id is not None and self.start_record.get("group_id") == group_id
-
     @property
     def mode(self) -> str | None:
         """The mode (`sweep`, `dry-run`, …); None if unknown."""
