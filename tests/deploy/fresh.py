@@ -81,8 +81,9 @@ class FreshDebian:
         """Run a script in the copy of the repository; return its output and its seconds."""
         begin = time.monotonic()
         done = self.containers.podman(
-            "exec", f"--workdir={HOME}", NAME, "bash", "-euo", "pipefail", "-c", script
-        )
+            "exec", f"--workdir={HOME}", NAME, "bash", "-euo", "pipefail", "-c", script,
+            timeout_s=300,
+        )  # fmt: skip
         return done.stdout, time.monotonic() - begin
 
     def follow(self, sections, commands, script):

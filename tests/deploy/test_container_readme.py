@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from deploy.cluster import remove_pod
 from deploy.containers import BASE, run
 from deploy.fresh import Followed
 from deploy.registry import served_registry
@@ -123,6 +124,7 @@ def built(terminal):
 def cluster(terminal, containers):
     """Remove what runs in the cluster at the end."""
     yield
+    remove_pod(containers)
     containers.podman("kube", "down", "--force", terminal.folder.parent / "play.yaml")
 
 
