@@ -75,12 +75,14 @@ class World:
         two_statuses: Users whom the lists of users contain twice, with different statuses.
         unreadable_teams: Projects whose list of teams cannot be read.
         ids_as_names: The id that is also the name of another project.
+        accepting_share: Of the users, who become members just before they are read.
         accounts: Of organizations with credentials of their own, by their name.
         ended: Credentials ended for good while the program ran.
     """
 
     desk: object
     dice: random.Random
+    seed: int
     policy: dict[str, object] = field(default_factory=dict)
     items: list[Item] = field(default_factory=list)
     projects: dict[str, tuple[str, str, dict[str, str]]] = field(default_factory=dict)
@@ -90,6 +92,7 @@ class World:
     two_statuses: set[str] = field(default_factory=set)
     unreadable_teams: set[str] = field(default_factory=set)
     ids_as_names: tuple[str, ...] = ()
+    accepting_share: float = 0.3
     accounts: dict[str, object] = field(default_factory=dict)
     ended: bool = False
 
@@ -108,8 +111,9 @@ class World:
             for variable, value in account.environment().items()
         }
 
-    def add_projects(self) -> None:
-        for org_id in ORGS[: self.dice.randint(1, 3)]:
+    def add_projects(self, *, organizations: int) -> None:
+        """Add projects to so many organizations at least."""
+        for org_id in ORGS[: self.dice.randint(organizations, 3)]:
             if org_id not in self.desk.sim.organizations:
                 self.desk.sim.add_organization(org_id, f"Organization {org_id[:4]}")
             for name in self.dice.sample(PROJECT_NAMES, self.dice.randint(1, 4)):
@@ -253,7 +257,7 @@ class World:
         allowed = dice.sample(orgs, dice.randint(1, len(orgs)))
         if dice.random() < 0.5:
             allowed = [self._with_credentials(org_id) for org_id in allowed]
-        wide = dice.random() < 0.7
+        wide = dice.random() < 0.8
         self.policy = {
             "version": 1,
             "organizations": allowed,
@@ -306,7 +310,9 @@ class World:
         statuses, age = {"statuses": INVITED}, {"older_than": "1d"}
         rule = {"name": "most", **self.dice.choice((statuses, age, statuses | age))}
         if kind == "selected":
-            projects = self.dice.choice((*PROJECT_GLOBS[1:], *self.projects))
+            projects = self.dice.choice(
+                ("*0*", self.dice.choice((*PROJECT_GLOBS[1:], *self.projects)))
+            )
             select = {"projects": [*self.ids_as_names, projects][:1]}
             rule |= self.dice.choice((select, select, self._selections(0.3)))
         return [rule]
@@ -356,10 +362,10 @@ class World:
             fault = dice.choice((faults.fail_with(500), faults.reset(late=True), faults.html()))
             sim.faults.add(fault, method="DELETE", nth=dice.randint(1, 5), times=dice.randint(1, 2))
         self._add_unreadable_lists()
+        if dice.random() < max(0.4, self.accepting_share):
+            self._add_changing_users()
         if dice.random() < 0.3:
             self._add_incomplete_list()
-        if dice.random() < 0.4:
-            self._add_changing_users()
         if dice.random() < 0.2:
             limited = faults.fail_with(429, "RATE_LIMITED", retry_after="1")
             sim.faults.add(limited, nth=dice.randint(3, 40))
@@ -412,7 +418,7 @@ class World:
         sim, dice = self.desk.sim, self.dice
         ids = sorted({each.removed_as[1] for each in self.items if each.source == "org_users"})
         self.two_statuses |= {each for each in ids if dice.random() < 0.3}
-        accepting = {each for each in ids if dice.random() < 0.3}
+        accepting = {each for each in ids if dice.random() < self.accepting_share}
 
         def accept(context: faults.FaultContext) -> None:
             if context.item_id in accepting and self._is_pending(context.item_id):
@@ -441,6 +447,26 @@ class World:
         self.policy["rules"] = [{"name": "most", "statuses": INVITED}]
         self.policy["limits"] |= {"max_deletions": 1000, "max_deletions_per_project": 1000}
         self.policy["limits"] |= {"max_share": 1, "max_unreadable_projects": 50}
+
+    def focus(self, number: int) -> None:
+        """Let one guard alone keep most of what it keeps: a number from 0 to 3 selects it."""
+        self.delete_most()
+        match number:
+            case 0:
+                usernames = ["*@board.example", "*@bücher.example"]
+                self.policy["keep"] = [{"name": "look-alike", "usernames": usernames}]
+                self.policy["projects"] = {"exclude": ["prod-*"]}
+            case 1:
+                self.policy["rules"][0]["projects"] = ["*0*"]
+            case 2:
+                project_id = self.dice.choice(
+                    self._projects_of(self.dice.choice(self.organizations))
+                )
+                self.policy["projects"] = {"exclude": [project_id]}
+                self.desk.sim.faults.add(no_end(), path=f"*/groups/{project_id}/teams", times=None)
+                self.unreadable_teams.add(project_id)
+            case _:
+                self.accepting_share = 1.0
 
     def use_all_organizations(self) -> None:
         """Let the policy name every organization, most of them with credentials of their own."""

@@ -12,6 +12,7 @@ VARIABLE_PARTS = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "HASH"),
     (re.compile(r"\b\d+\.\d+ s\b"), "0.0 s"),
     (re.compile(r"\b\d+\.\d d\b"), "0.0 d"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d UTC\b"), "TIME"),
 )
 """Parts that differ between runs: folder names, hashes, times, and a tenth of a day."""
 

@@ -11,6 +11,7 @@ from invite_sweeper.audit.history import (
     last_population,
     last_sweep,
     open_intents,
+    organization_names,
     read_runs,
 )
 from invite_sweeper.audit.lock import RunLock
@@ -43,6 +44,7 @@ __all__ = [
     "last_population",
     "last_sweep",
     "open_intents",
+    "organization_names",
     "outcome_fields",
     "read_records",
     "read_runs",

@@ -48,10 +48,6 @@ class RunRecord:
         """Whether the run wrote its last line."""
         return bool(self.end_record)
 
-    def is_in_group(self, group_id: object) -> bool:
-        """Return whether the run belongs to a group of runs, which one command started."""
-        return group_id is not None and self.start_record.get("group_id") == group_id
-
     @property
     def mode(self) -> str | None:
         """The mode (`sweep`, `dry-run`, …); None if unknown."""
@@ -181,6 +177,21 @@ def last_sweep(*paths: Path) -> RunRecord | None:
         if run.finished and run.mode == "sweep":
             last = run
     return last
+
+
+def organization_names(*paths: Path) -> dict[str, str]:
+    """Return the names of organizations by id, as the last run recorded them that knew them.
+
+    Raises:
+        GuardRefused: A line is damaged.
+        UsageError: A file cannot be read.
+    """
+    found: dict[str, str] = {}
+    for run in read_runs(*paths):
+        names = run.end_record.get("organization_names")
+        if isinstance(names, dict):
+            found |= {id_: name for id_, name in names.items() if isinstance(name, str)}
+    return found
 
 
 def last_population(

@@ -17,6 +17,7 @@ from invite_sweeper.atlas.client import connect_for_run
 from invite_sweeper.audit import LogPath
 from invite_sweeper.cli import console
 from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.help_sections import TARGET
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
@@ -66,7 +67,12 @@ def explain(
     audit_log: AuditPath = None,
     plan: Annotated[
         Path | None,
-        typer.Option("--plan", help="Apply this saved plan, as a sweep would.", metavar="FILE"),
+        typer.Option(
+            "--plan",
+            help="Apply this saved plan, as a sweep would.",
+            metavar="FILE",
+            rich_help_panel=TARGET,
+        ),
     ] = None,
     output: OutputOption = Output.TEXT,
     log_format: LogFormatOption = LogFormat.AUTO,

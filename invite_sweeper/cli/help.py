@@ -42,7 +42,10 @@ _SUMMARIES = {
 
 @app.command("help")
 def show_help(
-    topic: Annotated[Topic | None, typer.Argument(help="The topic.")] = None,
+    topic: Annotated[
+        Topic | None,
+        typer.Argument(metavar="TOPIC", show_choices=False, help=f"One of {', '.join(Topic)}."),
+    ] = None,
 ) -> None:
     """Show the documentation that ships with the program.
 

@@ -110,7 +110,11 @@ def init(
         str | None, typer.Option(help="Age from which an invitation is stale.", metavar="DURATION")
     ] = None,
     source: Annotated[
-        list[Source] | None, typer.Option(help="A list of invitations; may be repeated.")
+        list[Source] | None,
+        typer.Option(
+            metavar="LIST",
+            help=f"A list of invitations, one of {', '.join(Source)}; may be repeated.",
+        ),
     ] = None,
     base_url: BaseUrl = DEFAULT_BASE_URL,
 ) -> None:

@@ -16,6 +16,7 @@ from typer.main import get_group
 from typing_extensions import override
 
 from invite_sweeper import __version__
+from invite_sweeper.cli.help_sections import DOCUMENTATION, MAX_WIDTH, with_sections
 from invite_sweeper.cli.json_error import RESULT, json_requested
 from invite_sweeper.cli.options import require_command
 from invite_sweeper.cli.streams import print_error, secure, stdout_error
@@ -34,7 +35,7 @@ COMMANDS = {
     "demo": _Command("demo", "Show a dry run and two sweeps against a simulated Atlas."),
     "init": _Command("init", "Write a first policy that is safe to run."),
     "sweep": _Command("sweep", "Find stale invitations and delete them."),
-    "plan": _Command("plan", "Find stale invitations and delete nothing: sweep --dry-run."),
+    "plan": _Command("plan", "Show what a sweep would delete, and delete nothing."),
     "explain": _Command("explain", "Explain why an invitation is kept or deleted."),
     "restore": _Command("restore", "Re-invite people whose invitations a run deleted."),
     "doctor": _Command("doctor", "Check that a sweep can run."),
@@ -62,7 +63,7 @@ class _LazyCommands(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"invite_sweeper.cli.{COMMANDS[cmd_name].module}")
-        return get_group(module.app).commands[cmd_name]
+        return with_sections(get_group(module.app).commands[cmd_name])
 
     @override
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -77,11 +78,11 @@ app = typer.Typer(
     epilog=(
         f"Exit codes: {'; '.join(f'{code} {code.label}' for code in ExitCode)} "
         "(--detailed-exitcode).\n\n"
-        "Try it without an account: invite-sweeper demo"
+        f"Try it without an account: invite-sweeper demo\n\n{DOCUMENTATION}"
     ),
     rich_markup_mode=None,  # plain text reads like a manual page, and starts faster
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": MAX_WIDTH},
 )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 import typer
 
+from invite_sweeper.cli.help_sections import INTEGRATION, OUTPUT, SAFETY, TARGET
 from invite_sweeper.errors import ExitCode, RunError
 
 
@@ -34,6 +35,7 @@ PolicyPath: TypeAlias = Annotated[
         envvar="INVITE_SWEEPER_POLICY",
         help="The policy file.",
         metavar="PATH",
+        rich_help_panel=TARGET,
     ),
 ]
 BaseUrl: TypeAlias = Annotated[
@@ -43,25 +45,43 @@ BaseUrl: TypeAlias = Annotated[
         envvar="MONGODB_ATLAS_BASE_URL",
         help="The URL of Atlas; https, except for loopback.",
         metavar="URL",
+        rich_help_panel=TARGET,
     ),
 ]
 AuditPath: TypeAlias = Annotated[
     str | None,
-    typer.Option("--audit-log", help="The audit log; overrides the policy's path.", metavar="PATH"),
+    typer.Option(
+        "--audit-log",
+        help="The audit log; overrides the policy's path.",
+        metavar="PATH",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 PlanOut: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--out", help="Save the plan for sweep --plan.", metavar="FILE"),
+    typer.Option(
+        "--out", help="Save the plan for sweep --plan.", metavar="FILE", rich_help_panel=OUTPUT
+    ),
 ]
 OutputOption: TypeAlias = Annotated[
-    Output, typer.Option("--output", help="Format of the result on stdout.", case_sensitive=False)
+    Output,
+    typer.Option(
+        "--output",
+        metavar="FORMAT",
+        help="Format of the result on stdout: text or json.",
+        case_sensitive=False,
+        rich_help_panel=OUTPUT,
+    ),
 ]
 LogFormatOption: TypeAlias = Annotated[
     LogFormat,
     typer.Option(
         "--log-format",
-        help="Format of the log on stderr; auto is text on a terminal and JSON elsewhere.",
+        metavar="FORMAT",
+        help="Format of the log on stderr: auto, text or json; auto is text on a terminal and "
+        "JSON elsewhere.",
         case_sensitive=False,
+        rich_help_panel=OUTPUT,
     ),
 ]
 DetailedExitCode: TypeAlias = Annotated[
@@ -69,15 +89,19 @@ DetailedExitCode: TypeAlias = Annotated[
     typer.Option(
         "--detailed-exitcode",
         help=f"A dry run that finds stale invitations ends with {ExitCode.STALE}.",
+        rich_help_panel=OUTPUT,
     ),
 ]
-Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+Yes: TypeAlias = Annotated[
+    bool, typer.Option("--yes", help="Do not ask for confirmation.", rich_help_panel=SAFETY)
+]
 ShardOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--shard",
         help="Process part I of N of the projects; auto/N reads JOB_COMPLETION_INDEX.",
         metavar="I/N",
+        rich_help_panel=TARGET,
     ),
 ]
 PopulationOption: TypeAlias = Annotated[
@@ -86,6 +110,7 @@ PopulationOption: TypeAlias = Annotated[
         "--population",
         help="Write every invitation seen and its decision to FILE.csv or FILE.jsonl.",
         metavar="FILE",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Pseudonymize: TypeAlias = Annotated[
@@ -93,36 +118,69 @@ Pseudonymize: TypeAlias = Annotated[
     typer.Option(
         "--pseudonymize",
         help="Write pseudonyms, not addresses; the key is in INVITE_SWEEPER_PSEUDONYM_KEY.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 MetricsFile: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--metrics-file", help="Write a Prometheus textfile.", metavar="PATH"),
+    typer.Option(
+        "--metrics-file",
+        help="Write a Prometheus textfile.",
+        metavar="PATH",
+        rich_help_panel=INTEGRATION,
+    ),
 ]
 Pushgateway: TypeAlias = Annotated[
     str | None,
-    typer.Option("--pushgateway", help="Push the metrics to this URL.", metavar="URL"),
+    typer.Option(
+        "--pushgateway",
+        help="Push the metrics to this URL.",
+        metavar="URL",
+        rich_help_panel=INTEGRATION,
+    ),
 ]
 Deadline: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--deadline", help="Stop the run after this time, such as 30m or 1h.", metavar="DURATION"
+        "--deadline",
+        help="Stop the run after this time, such as 30m or 1h.",
+        metavar="DURATION",
+        rich_help_panel=SAFETY,
     ),
 ]
 Quiet: TypeAlias = Annotated[
     bool,
-    typer.Option("-q", "--quiet", help="Print nothing but what needs attention."),
+    typer.Option(
+        "-q", "--quiet", help="Print nothing but what needs attention.", rich_help_panel=OUTPUT
+    ),
 ]
 Verbose: TypeAlias = Annotated[
-    bool, typer.Option("-v", "--verbose", help="Print more; a run lists the invitations it keeps.")
+    bool,
+    typer.Option(
+        "-v",
+        "--verbose",
+        help="Print more; a run lists the invitations it keeps.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 
 SavedPlanFile: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--plan", help="Delete only what this saved plan lists.", metavar="FILE"),
+    typer.Option(
+        "--plan",
+        help="Delete only what this saved plan lists.",
+        metavar="FILE",
+        rich_help_panel=SAFETY,
+    ),
 ]
 PlanMaxAge: TypeAlias = Annotated[
-    str, typer.Option("--plan-max-age", help="Maximum age of the plan.", metavar="DURATION")
+    str,
+    typer.Option(
+        "--plan-max-age",
+        help="Maximum age of the plan.",
+        metavar="DURATION",
+        rich_help_panel=SAFETY,
+    ),
 ]
 RequireApproval: TypeAlias = Annotated[
     Path | None,
@@ -130,18 +188,24 @@ RequireApproval: TypeAlias = Annotated[
         "--require-approval",
         help="Require the plan's signature by this public key.",
         metavar="KEYFILE",
+        rich_help_panel=SAFETY,
     ),
 ]
 AcceptPolicy: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--accept-policy", help="Accept this policy: no quarantine for this run.", metavar="SHA256"
+        "--accept-policy",
+        help="Accept this policy: no quarantine for this run.",
+        metavar="SHA256",
+        rich_help_panel=SAFETY,
     ),
 ]
 AcceptPopulation: TypeAlias = Annotated[
     bool,
     typer.Option(
-        "--accept-population", help="Ignore a drop in projects or invitations for this run."
+        "--accept-population",
+        help="Ignore a drop in projects or invitations for this run.",
+        rich_help_panel=SAFETY,
     ),
 ]
 
@@ -151,12 +215,15 @@ CheckpointFile: TypeAlias = Annotated[
         "--checkpoint-file",
         help="Write the signed end of the run here, too; not on the audit log's disk.",
         metavar="PATH",
+        rich_help_panel=INTEGRATION,
     ),
 ]
 NewLog: TypeAlias = Annotated[
     bool,
     typer.Option(
-        "--new-log", help="Start a new audit log: its earlier files are not here, on purpose."
+        "--new-log",
+        help="Start a new audit log: its earlier files are not here, on purpose.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any, Final, ParamSpec
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from invite_sweeper.audit import LogPath
 from invite_sweeper.cli.confirm import Confirmation
@@ -36,30 +37,52 @@ from invite_sweeper.sweep.saved_plan import SavedPlan
 from invite_sweeper.text import pluralize
 
 app = typer.Typer(rich_markup_mode=None)
+
+
+class _PlanGroup(TyperGroup):
+    """The command `plan`, which has the options of `sweep` that a dry run can use."""
+
+    def __init__(self, *, params: list[Any], **settings: Any) -> None:  # noqa: ANN401
+        kept = [each for each in params if each.name not in _SWEEP_ONLY]
+        super().__init__(params=kept, **settings)
+
+
+_SWEEP_ONLY: Final = frozenset(
+    {"dry_run", "saved", "plan_max_age", "require_approval", "accept_policy", "yes"}
+)
+"""Parameters of `sweep` about a deletion; `sweep --dry-run` takes them, to try a sweep."""
+
 plan_app = typer.Typer(rich_markup_mode=None)
 app.add_typer(plan_app, name="plan")
 
 _Parameters = ParamSpec("_Parameters")
-_PLAN_HELP = """Find stale invitations and delete nothing: sweep --dry-run.
+_PLAN_HELP = """Show what a sweep would delete, and delete nothing.
+
+It is the dry run of a sweep, and says whether a guard would refuse it. With --out it saves the
+plan that sweep --plan deletes.
 
 Example: invite-sweeper plan --policy config/policy.yaml --detailed-exitcode
 """
 
 
 def _as_dry_run(command: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
-    """Return the command with the same options, as a dry run."""
+    """Return the command with the options of a dry run."""
 
     @wraps(command)
     def run(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> None:
         if getattr(options["ctx"], "invoked_subcommand", None) is not None:
             return  # `plan show` or `plan approve`
+        for name in _SWEEP_ONLY:
+            options.pop(name, None)  # Typer passes None for what the group does not take
         options["dry_run"] = True
         command(*arguments, **options)
 
     return run
 
 
-plan_app.callback(invoke_without_command=True, help=_PLAN_HELP)(_as_dry_run(sweep))
+plan_app.callback(
+    cls=_PlanGroup, invoke_without_command=True, subcommand_metavar="[COMMAND]", help=_PLAN_HELP
+)(_as_dry_run(sweep))
 
 PlanFile = Annotated[Path, typer.Argument(metavar="FILE", help="The saved plan.")]
 LogOfPlan = Annotated[

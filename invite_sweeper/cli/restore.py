@@ -21,11 +21,19 @@ from rich.text import Text
 from invite_sweeper import __version__
 from invite_sweeper.atlas import parse_base_url, read_credentials
 from invite_sweeper.atlas.client import connect_for_run
-from invite_sweeper.audit import AuditLog, LogPath, RunLock, open_intents, sort_by_start
+from invite_sweeper.audit import (
+    AuditLog,
+    LogPath,
+    RunLock,
+    open_intents,
+    organization_names,
+    sort_by_start,
+)
 from invite_sweeper.audit.head import find_log
 from invite_sweeper.cli import console
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.help_sections import INTEGRATION, OUTPUT, SAFETY, TARGET
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
@@ -37,6 +45,7 @@ from invite_sweeper.cli.options import (
     Quiet,
     RunOptions,
     Verbose,
+    Yes,
 )
 from invite_sweeper.cli.streams import print_error as explain
 from invite_sweeper.errors import ExitCode, RunError, RunStatus
@@ -58,7 +67,13 @@ from invite_sweeper.restore import (
     read_deletions,
 )
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
-from invite_sweeper.text import describe_duration, escape_unprintable, plural_form, pluralize
+from invite_sweeper.text import (
+    describe_duration,
+    escape_unprintable,
+    organization_label,
+    plural_form,
+    pluralize,
+)
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -73,35 +88,56 @@ def restore(
         typer.Option(
             metavar="ID",
             help="The run to undo: its id or the start of it; required if several match.",
+            rich_help_panel=TARGET,
         ),
     ] = None,
     username: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Restore only addresses that match.")
+        str | None,
+        typer.Option(
+            metavar="GLOB", help="Restore only addresses that match.", rich_help_panel=TARGET
+        ),
     ] = None,
     include_recovered: Annotated[
         bool,
         typer.Option(
             "--include-recovered",
             help="Also restore what the run may have deleted, such as before a kill.",
+            rich_help_panel=TARGET,
         ),
     ] = False,
     max_invitations: Annotated[
-        int, typer.Option("--max", metavar="N", min=0, help="Invite no one if there are more.")
+        int,
+        typer.Option(
+            "--max",
+            metavar="N",
+            min=0,
+            help="Invite no one if there are more.",
+            rich_help_panel=SAFETY,
+        ),
     ] = MAX_INVITATIONS,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show who would be invited; invite no one.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Show who would be invited; invite no one.", rich_help_panel=SAFETY
+        ),
     ] = False,
     base_url: BaseUrl = DEFAULT_BASE_URL,
     audit_log: Annotated[
         str | None,
         typer.Option(
-            "--audit-log", help="The log of this run; default: newest FILE.", metavar="PATH"
+            "--audit-log",
+            help="The log of this run; default: newest FILE.",
+            metavar="PATH",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     credentials: Annotated[
         str | None,
         typer.Option(
-            "--credentials", help="Name of the credentials in the policy.", metavar="NAME"
+            "--credentials",
+            help="Name of the credentials in the policy.",
+            metavar="NAME",
+            rich_help_panel=TARGET,
         ),
     ] = None,
     signing_key_env: Annotated[
@@ -109,6 +145,7 @@ def restore(
         typer.Option(
             "--signing-key-env",
             help="The variable with the key that signs the end, as in the policy.",
+            rich_help_panel=INTEGRATION,
             metavar="NAME",
         ),
     ] = None,
@@ -117,10 +154,11 @@ def restore(
         typer.Option(
             "--deadline",
             help="Stop after this time, such as 30m; 1h by default.",
+            rich_help_panel=SAFETY,
             metavar="DURATION",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    yes: Yes = False,
     output: OutputOption = Output.TEXT,
     log_format: LogFormatOption = LogFormat.AUTO,
     quiet: Quiet = False,
@@ -209,7 +247,10 @@ def _show_notes(console: Console, report: RestoreReport) -> None:
 def _heading(report: RestoreReport) -> Text:
     kind = "Dry run of a restore" if report.dry_run else "Restore"
     run = f" of run {escape_unprintable(report.undone_run)}" if report.undone_run else ""
-    names = map(escape_unprintable, report.organizations)
+    names = (
+        escape_unprintable(organization_label(each, report.organization_names.get(each)))
+        for each in report.organizations
+    )
     where = plural_form(len(report.organizations), "organization", "organizations")
     organizations = f" in {where} {', '.join(names)}" if report.organizations else ""
     return Text.assemble((f"{kind}{run}", "bold"), f"{organizations} at {report.base_url}")
@@ -391,6 +432,7 @@ class _RestoreSession:
             base_url=str(self._base_url),
             uncertain=[each for each in found if each.doubt and not include_all],
             warnings=[*warnings, *([signature] if signature else [])],
+            organization_names=organization_names(*self._files),
         )
 
     async def _run_with_connection(self, report: RestoreReport, audit: AuditLog) -> None:

@@ -52,7 +52,8 @@ _RESULTS: Final[Mapping[SchemaName, tuple[str, Any]]] = {
 @app.command()
 def schema(
     name: Annotated[
-        SchemaName, typer.Argument(help="The policy, or the result of a command; summary: sweep.")
+        SchemaName,
+        typer.Argument(metavar="NAME", show_choices=False, help=f"One of {', '.join(SchemaName)}."),
     ] = SchemaName.POLICY,
 ) -> None:
     """Print a JSON Schema: of the policy, or of a result.

@@ -323,6 +323,8 @@ class _SweepSession:
         ) as connection:
             log = audit.for_run(part.run_id)
             counts = self._counts(part, connection, audit, setup.mode)
+            if setup.dry_run:  # a sweep logs them only
+                counts.warnings += self._policy.warnings(self._now.date())
             yield Run(config, connection, log, counts, stop=self._stop, view=view)
             if connection.limiter.no_limit_headers and counts.projects_seen:
                 view.remark("Atlas returned no rate limits; the documented ones were used.")

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from invite_sweeper.cli.help_sections import SAFETY
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     DEFAULT_PLAN_MAX_AGE,
@@ -49,8 +50,12 @@ def sweep(
     policy: PolicyPath = DEFAULT_POLICY,
     base_url: BaseUrl = DEFAULT_BASE_URL,
     audit_log: AuditPath = None,
+    new_log: NewLog = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write the plan and delete nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Write the plan and delete nothing.", rich_help_panel=SAFETY
+        ),
     ] = False,
     out: PlanOut = None,
     saved: SavedPlanFile = None,
@@ -68,7 +73,6 @@ def sweep(
     pushgateway: Pushgateway = None,
     deadline: Deadline = None,
     checkpoint_file: CheckpointFile = None,
-    new_log: NewLog = False,
     log_format: LogFormatOption = LogFormat.AUTO,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -85,6 +85,7 @@ class RestoreReport:
         base_url: Of Atlas.
         uncertain: Deletions in doubt that are not restored, of users that are still missing.
         warnings: Sentences for the operator.
+        organization_names: As earlier runs recorded them, by id.
         to_restore: Those of users that are still missing.
         results: The result of each; in a dry run, only of those that need no invitation.
         reached_atlas: The lists were read, so there is a result to show.
@@ -99,6 +100,7 @@ class RestoreReport:
     base_url: str = ""
     uncertain: Sequence[DeletedInvitation] = ()
     warnings: Sequence[str] = ()
+    organization_names: Mapping[str, str] = field(default_factory=dict)
     to_restore: Sequence[DeletedInvitation] = ()
     results: Mapping[DeletedInvitation, RestoreResult] = field(default_factory=dict)
     reached_atlas: bool = False
@@ -141,7 +143,15 @@ class RestoreReport:
         self._set_exit_code(error)
         try:
             ended = error_fields(self.error.to_json() if self.error is not None else None)
-            log.write("run_finished", **{**self._totals(), **ended, "exit_code": self.exit_code})
+            names = self.organization_names
+            known = {each: names[each] for each in self.organizations if each in names}
+            log.write(
+                "run_finished",
+                **self._totals(),
+                organization_names=known,
+                **ended,
+                exit_code=self.exit_code,
+            )
             await log.sync()
         except AuditLogError as log_error:
             self._set_exit_code(error if isinstance(error, AuditLogError) else log_error)
@@ -154,7 +164,10 @@ class RestoreReport:
             "now": self.now,
             "audit_log": self.audit_log,
             "base_url": self.base_url,
-            "organizations": [{"id": each} for each in self.organizations],
+            "organizations": [
+                {"id": each, "name": self.organization_names.get(each)}
+                for each in self.organizations
+            ],
             "deleted_by_run": self.undone_run,
             **self._totals(),
             "error": self.error.to_json() if self.error is not None else None,

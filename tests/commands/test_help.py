@@ -33,8 +33,8 @@ ALL = dict(commands())
 RUN = {path: command for path, command in ALL.items() if path and path != ("audit",)}
 
 
-def shown(*words: str) -> str:
-    environment = {**os.environ, "COLUMNS": str(WIDTH)}
+def shown(*words: str, width: int = WIDTH) -> str:
+    environment = {**os.environ, "COLUMNS": str(width)}
     done = subprocess.run(
         [*COMMAND, *words, "--help"],
         env=environment,
@@ -92,11 +92,62 @@ def test_every_option_and_argument_says_what_it_is_for(path):
         assert getattr(parameter, "help", None), parameter.name
 
 
-def test_plan_takes_every_option_of_sweep_as_sweep_does(pages):
+ABOUT_A_DELETION = {
+    *("--dry-run", "--plan", "--plan-max-age", "--require-approval", "--accept-policy", "--yes"),
+}
+
+
+def options_of(path) -> set[str]:
+    return {option for parameter in ALL[path].params for option in parameter.opts}
+
+
+def test_plan_takes_every_option_of_sweep_that_is_not_about_a_deletion(pages):
     """`plan` and `sweep --dry-run` are one command."""
-    shown_text = [pages[path].partition("Options:\n")[2] for path in (("sweep",), ("plan",))]
-    assert shown_text[0]
-    assert shown_text[0] == shown_text[1].partition("\nCommands:")[0]
+    assert options_of(("sweep",)) - options_of(("plan",)) == ABOUT_A_DELETION
+    assert options_of(("plan",)) <= options_of(("sweep",))
+    for option in options_of(("sweep",)):
+        shown_option = re.search(rf"^  (?:-\w, )?{option}\b", pages[("plan",)], re.MULTILINE)
+        assert bool(shown_option) is (option not in ABOUT_A_DELETION), option
+
+
+@pytest.mark.parametrize("option", sorted(ABOUT_A_DELETION))
+def test_option_about_a_deletion_is_unknown_to_plan(option):
+    value = [] if option in {"--dry-run", "--yes"} else ["x"]
+    done = subprocess.run(
+        [*COMMAND, "plan", option, *value], capture_output=True, timeout=60, check=False, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"Error: No such option: {option}")
+
+
+def test_options_are_in_sections(pages):
+    sections = dict(re.findall(r"^(\w+):\n((?:  .*\n)+)", pages[("sweep",)], re.MULTILINE))
+    assert list(sections) == ["Target", "Safety", "Output", "Integration", "Options"]
+    for section, option in (
+        *(("Target", "--policy"), ("Safety", "--yes"), ("Output", "--output")),
+        *(("Integration", "--pushgateway"), ("Options", "--help")),
+    ):
+        assert f" {option}" in sections[section]
+    assert sections["Options"].count("\n") == 1, "each option of a sweep has a section"
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_last_line_points_to_the_documentation(pages, path):
+    assert pages[path].splitlines()[-1] == "  Documentation: invite-sweeper help TOPIC"
+
+
+def test_scenarios_of_simulate_are_listed(pages):
+    assert "\n  Scenarios:\n    lists " in pages[("simulate",)]
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_page_uses_the_width_of_the_terminal_and_breaks_no_option(width):
+    text = shown("sweep", width=width)
+    longest = max(map(len, text.splitlines()))
+    assert width - 25 <= longest <= width
+    options = text.partition("Target:\n")[2]
+    assert not re.search(r"-$", options, re.MULTILINE)
+    assert "INVITE_SWEEPER_PSEUDONYM_KEY" in options
 
 
 def test_list_of_commands_does_not_truncate_sentences(pages):

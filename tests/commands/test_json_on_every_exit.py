@@ -267,3 +267,44 @@ def test_error_without_the_option_is_text_alone(desk):
 )
 def test_json_is_requested_before_two_dashes_only(words, asked):
     assert json_requested(words.split()) is asked
+
+
+# --- what a policy looks wrong for -----------------------------------------------------------
+
+ODD = [
+    (
+        "`^.*@gmail.com$` in the rule `odd` is compared as a glob, not as a regular expression. "
+        'Write "*@gmail.com".'
+    ),
+    "`GROUP_OWNR` in the rule `odd` is not a role that Atlas documents. Write `GROUP_OWNER`.",
+]
+
+
+@pytest.fixture
+def odd_desk(desk):
+    rules = desk.keys["rules"]
+    odd = {"usernames": ["^.*@gmail.com$", "*+test@*"], "roles": ["GROUP_OWNR"]}
+    desk.keys["rules"] = [{"name": "odd", "older_than": "14d", **odd}]
+    yield desk
+    desk.keys["rules"] = rules
+
+
+@pytest.mark.parametrize("sentence", ODD)
+def test_pattern_and_role_that_look_wrong_are_shown_by_validate_plan_and_doctor(odd_desk, sentence):
+    validated = run_forked(odd_desk, *COMMANDS["validate"])
+    assert (validated.code, sentence in validated.err) == (0, True)
+    found = json.loads(run_forked(odd_desk, *COMMANDS["validate"], *AS_JSON).out)["findings"]
+    assert sentence in [f"{each['message']} {each['hint']}" for each in found]
+    assert {(each["severity"], each["file"]) for each in found} == {("warning", "policy.yaml")}
+    planned = run_forked(odd_desk, *COMMANDS["plan"], "--log-format", "text")
+    assert (planned.code, sentence in planned.err) == (0, True)
+    result = json.loads(run_forked(odd_desk, *COMMANDS["plan"], *AS_JSON).out)
+    assert sentence in result["warnings"]
+    diagnosed = json.loads(run_forked(odd_desk, *COMMANDS["doctor"], *AS_JSON).out)
+    (check,) = [each for each in diagnosed["checks"] if sentence in each["message"]]
+    assert (check["check"], check["state"]) == ("policy", "warning")
+
+
+def test_quiet_plan_does_not_show_what_looks_wrong_in_the_policy(odd_desk):
+    done = run_forked(odd_desk, *COMMANDS["plan"], "-q")
+    assert (done.code, done.out, done.err) == (0, "", "")

@@ -10,7 +10,7 @@ The seed of a case selects its commands (`SCRIPTS`). `INVITE_SWEEPER_CASES=2000`
 import json
 import os
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from protected_oracle import in_scope, must_stay
 from protected_world import World
 from running import desk_in
 
+from invite_sweeper.audit.tampering import Tampering
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.simulator import faults
 
@@ -120,10 +121,9 @@ def has_too_many_unreadable(world: World) -> bool:
     return unreadable and read and world.policy["limits"]["max_unreadable_projects"] == 0
 
 
-def run_and_kill(world: World) -> None:
+def run_and_kill(world: World, method: str, last: int) -> None:
     """Kill a sweep at a random request; at a DELETE, its intent has no outcome."""
     dice, processes = world.dice, []
-    method, last = dice.choice((("DELETE", 4), ("*", 60)))
 
     def kill(_: faults.FaultContext) -> None:
         processes[0].kill()
@@ -146,14 +146,29 @@ def sweep_refused(world: World, *arguments: str) -> None:
 
 
 def sweeps(world: World) -> None:
-    """One or two sweeps, or a killed one and its successor, which recovers it."""
+    """One or two sweeps, or a killed one and its successor."""
     world.add_faults()
-    kill = world.dice.random() < 0.4
+    kill = world.dice.random() < 0.2
     if kill:
-        run_and_kill(world)
+        run_and_kill(world, "*", 60)
     for _ in range(1 if kill else world.dice.choice((1, 1, 1, 2))):
-        if run(world, "sweep") == 0:
-            check_no_intent_open(world)
+        run(world, "sweep")
+
+
+def focused(world: World) -> None:
+    """A sweep of an organization in which one guard alone keeps most."""
+    world.focus(world.seed // len(SCRIPTS) % 4)
+    world.add_faults()
+    run(world, "sweep")
+
+
+def killed(world: World) -> None:
+    """A sweep that is killed at a DELETE, and its successor, which recovers the deletion."""
+    world.delete_most()
+    world.add_faults()
+    run_and_kill(world, "DELETE", world.dice.choice((1, 1, 4)))
+    if run(world, "sweep") in {0, 4}:
+        check_no_intent_open(world)
 
 
 def groups(world: World) -> None:
@@ -161,11 +176,15 @@ def groups(world: World) -> None:
     world.delete_most()
     world.use_all_organizations()
     world.add_faults()
-    limit, values = world.dice.choice(
-        (("max_deletions", (5, 10, 15, 20, 30)), ("max_deletions_per_project", (1, 2, 3, 5)))
-    )
-    world.policy["limits"][limit] = world.dice.choice(values)
-    run(world, "sweep")
+    limits, number = world.policy["limits"], world.seed // len(SCRIPTS)
+    limits["over_limit"] = ("refuse", "trim")[number % 2]
+    if number % 4 < 2:
+        largest = max(Counter(item.org_id for item in world.items).values())
+        limits["max_deletions"] = world.dice.choice((largest, largest // 2))
+    else:
+        limits["max_deletions_per_project"] = world.dice.choice((1, 2, 3, 5))
+    code = run(world, "sweep")
+    assert code != 3 or limits["over_limit"] == "refuse"
 
 
 def shards(world: World) -> None:
@@ -173,7 +192,8 @@ def shards(world: World) -> None:
     world.delete_most()
     world.add_faults()
     limits, count = world.policy["limits"], world.dice.randint(2, 3)
-    limit, values = world.dice.choice((("max_share", (0, 0.1)), ("max_deletions", (3, 5))))
+    kinds = (("max_share", (0, 0.1)), ("max_deletions", (3, 5)))
+    limit, values = kinds[world.seed // len(SCRIPTS) % 2]
     limits[limit] = world.dice.choice(values)
     world.policy["sources"] = ["invites"]  # so that a shard has few
     for index in range(1, count + 1):
@@ -242,7 +262,18 @@ def refused(world: World) -> None:
         sweep_refused(world)
 
 
-SCRIPTS = (*(sweeps,) * 3, groups, shards, shards, saved_plan, quarantine, population, refused)
+SCRIPTS = (
+    sweeps,
+    focused,
+    focused,
+    killed,
+    groups,
+    shards,
+    saved_plan,
+    quarantine,
+    population,
+    refused,
+)
 
 
 # Checks ----------------------------------------------------------------------------------------
@@ -301,11 +332,18 @@ def check_end(world: World) -> None:
     assert not active
     for path in logs(world):
         status = verify([path])
-        assert status.error is None, status
+        # Without credentials, no run can resolve what a killed one left open.
+        open_intents = world.ended and status.error and status.error.kind
+        assert status.error is None or open_intents is Tampering.WITHOUT_OUTCOME, status
 
 
 def check_no_intent_open(world: World) -> None:
-    """Check that each intent has an outcome, by its own run or one that recovered it."""
+    """Check that each intent has an outcome, by its own run or one that recovered it.
+
+    If Atlas could not answer, the intent stays open, and the run says so.
+    """
+    if b"unresolved" in (world.desk.folder / "err").read_bytes():
+        return
     keys = ("source", "project_id", "invitation_id")
     intents = [
         (line["run_id"], *(line[key] for key in keys)) for line in whole_lines(world, "intent")
@@ -323,12 +361,13 @@ def test_no_run_deletes_what_had_to_stay(tmp_path, seed):
     dice = random.Random(seed)
     kind = dice.choice(("token", "service-account", "api-key"))
     with desk_in(tmp_path, kind=kind) as desk:
-        world = World(desk, dice)
-        world.add_projects()
+        world = World(desk, dice, seed)
+        script = SCRIPTS[seed % len(SCRIPTS)]
+        world.add_projects(organizations=2 if script is groups else 1)
         world.add_teams()
         world.add_invitations()
         desk.account.org_ids = tuple(desk.sim.organizations)
         world.write_policy()
         desk.keys = world.policy
-        SCRIPTS[seed % len(SCRIPTS)](world)
+        script(world)
         check_end(world)

@@ -167,7 +167,7 @@ def test_dry_run_shows_the_difference_and_the_hash_and_ends_with_0(desk, dropped
     assert text.count("The new policy would also delete") == 2
     assert "A sweep would be refused: The policy has changed since the last sweep" in text
     assert f"--accept-policy {current_sha256(desk)}" in text
-    accepted = desk.plan("--accept-policy", current_sha256(desk))
+    accepted = desk.sweep("--dry-run", "--accept-policy", current_sha256(desk))
     assert (accepted.code, warnings(accepted)) == (0, "")
 
 

@@ -573,7 +573,7 @@ def test_user_whose_deletion_was_not_done_before_a_kill_is_not_listed(desk):
 def test_heading_names_the_run_the_organization_and_the_host(desk):
     swept(desk, users=1)
     run_id = desk.lines()[0]["run_id"]
-    where = f"of run {run_id} in organization {ORG_ID} at {desk.base_url}"
+    where = f"of run {run_id} in organization Example Industries ({ORG_ID}) at {desk.base_url}"
     dry = desk.run("restore", LOG, "--dry-run").out.splitlines()[0]
     assert dry.rstrip("/") == f"Dry run of a restore {where}".rstrip("/")
     real = desk.run("restore", LOG, "--yes").out.splitlines()[0]
@@ -583,7 +583,8 @@ def test_heading_names_the_run_the_organization_and_the_host(desk):
 def test_json_names_the_organization_the_run_and_the_host(desk):
     swept(desk, users=1)
     result = restore(desk)
-    assert result["organizations"] == [{"id": ORG_ID}]
+    assert result["organizations"] == [{"id": ORG_ID, "name": "Example Industries"}]
+    assert restored_lines(desk)[-1]["organization_names"] == {ORG_ID: "Example Industries"}
     assert result["deleted_by_run"] == desk.lines()[0]["run_id"]
     assert result["error"] is None
     assert restored_lines(desk)[0]["organizations"] == [ORG_ID]

@@ -127,12 +127,12 @@ def test_dry_run_of_a_plan_does_not_use_it_up(desk):
     assert sorted(desk.sim.deleted) == sorted(ids)
 
 
-def test_plan_of_a_plan_is_its_dry_run_and_deletes_nothing_even_with_yes(desk):
+def test_dry_run_of_a_plan_deletes_nothing_even_with_yes(desk):
     stock(desk)
     saved(desk)
     late = desk.sim.add_project("Late")
     desk.sim.invite(late, "late@example.com", age=20 * DAYS)
-    done = desk.plan("--plan", "plan.jsonl", "--yes", "--detailed-exitcode")
+    done = by_plan(desk, "--dry-run", "--yes", "--detailed-exitcode")
     assert (done.code, desk.deletes()) == (10, 0), done.err
     assert (done.summary["mode"], done.summary["stale"]) == ("dry-run", 3)
     assert done.summary["kept_by_reason"] == {"not_in_plan": 1}

@@ -1,5 +1,6 @@
 """A plain Debian with Python, in which the commands of the README files run in their order."""
 
+import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from deploy.containers import BASE, Containers
 from readmes import OPERATORS, README, section
 
+LOG = logging.getLogger(__name__)
 NAME = "fresh"
 INSTALLED = "localhost/fresh:installed"
 HOME = "/root/invite_sweeper"
@@ -30,12 +32,19 @@ class Followed:
     seconds: float
     output: str
 
-    @property
-    def minutes(self):
-        """How long it takes to read the sections, to type the commands and to run them."""
+    def minutes(self, way):
+        """Return how long it takes to read the sections, to type the commands and to run them.
+
+        `--log-cli-level=INFO` shows the figures.
+        """
         read = sum(len(each.words) for each in self.sections) / WORDS_PER_MINUTE
         typed = sum(map(len, self.commands)) / CHARACTERS_PER_MINUTE
-        return read + typed + self.seconds / 60
+        minutes = read + typed + self.seconds / 60
+        LOG.info(
+            "%s: %d commands; %.1f minutes to read, %.1f to type and %.1f to run: %.1f",
+            way, len(self.commands), read, typed, self.seconds / 60, minutes,
+        )  # fmt: skip
+        return minutes
 
     def __add__(self, other):
         return Followed(
@@ -72,8 +81,9 @@ class FreshDebian:
         """Run a script in the copy of the repository; return its output and its seconds."""
         begin = time.monotonic()
         done = self.containers.podman(
-            "exec", f"--workdir={HOME}", NAME, "bash", "-euo", "pipefail", "-c", script
-        )
+            "exec", f"--workdir={HOME}", NAME, "bash", "-euo", "pipefail", "-c", script,
+            timeout_s=300,
+        )  # fmt: skip
         return done.stdout, time.monotonic() - begin
 
     def follow(self, sections, commands, script):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from deploy.cluster import CONTAINER, playable, secret_of
+from deploy.cluster import CONTAINER, playable, remove_pod, secret_of
 from deploy.containers import IMAGE
 from deploy.manifests import KUBERNETES, built
 from deploy.rendering import rendered
@@ -47,7 +47,7 @@ def played(containers, image, tmp_path):
         code = int(containers.podman("wait", CONTAINER).stdout)
         logs = containers.podman("logs", CONTAINER)
         inspected = json.loads(containers.podman("inspect", CONTAINER).stdout)[0]
-        containers.podman("kube", "down", path)
+        remove_pod(containers)
         return code, logs.stdout + logs.stderr, inspected
 
     yield play

@@ -60,7 +60,7 @@ def test_commands_of_the_readme_run_a_dry_run_and_enable_the_timer(followed, mac
 
 
 def test_systemd_is_reached_in_15_minutes_of_reading_typing_and_running(fresh, followed):
-    assert (fresh.readme + fresh.cron + followed).minutes < 15
+    assert (fresh.readme + fresh.cron + followed).minutes("systemd") < 15
 
 
 def start(machine, unit_text):

@@ -214,3 +214,9 @@ def test_base64_shows_only_characters_that_also_depend_on_the_text_around(before
     assert mask
     assert len(kept_before) == -(-len(before) * 8 // 6)
     assert len(kept_after) == len(encoded) - (len(before) + 12) * 8 // 6
+
+
+def test_encoded_password_of_a_url_is_a_secret_without_its_name():
+    redactor = Redactor()
+    redactor.add_user_info("https://a-long-name:p%40ssword-1@host/x")
+    assert redactor.redact("p%40ssword-1") == MASK

@@ -348,3 +348,74 @@ async def test_checkpoint_that_a_kill_prevented_is_written_by_the_next_run(path)
     assert verify([path], evidence=evidence).error is None
     record = json.loads(lines_of(path)[2])
     assert (record["event"], record["run_id"], record["seq"]) == ("checkpoint", "killed", 3)
+
+
+# Without a head, or with that of a killed run ---------------------------------------------------
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["all files", "newest file alone"])
+async def test_lost_head_is_rebuilt_with_the_exact_counts_of_the_last_checkpoint(path, moved):
+    """The lines of files that were moved elsewhere are counted by the checkpoint alone."""
+    await write_signed_run(path, "run-1")
+    rotate(path)
+    await write_signed_run(path, "run-2")
+    before = head_of(path)
+    LogPath(str(path)).head_path.unlink()
+    if moved:
+        path.with_name("log.jsonl.1").unlink()
+    await write_signed_run(path, "run-3")
+    after = head_of(path)
+    own = path.read_bytes().splitlines(keepends=True)[7:]
+    assert (len(own), after.lines, after.size) == (
+        7,
+        before.lines + 7,
+        before.size + sum(map(len, own)),
+    )
+
+
+async def test_checkpoint_that_is_not_a_note_does_not_count(path):
+    log = opened(path, "odd")
+    log.write(STARTED[0], **STARTED[1])
+    log.write("checkpoint", note="no note")
+    log.write(FINISHED[0], **FINISHED[1])
+    await log.close()
+    LogPath(str(path)).head_path.unlink()
+    write_run(path, "next")
+    assert head_of(path).lines == 3 + 11
+
+
+async def test_torn_line_of_a_rotated_file_does_not_count(path):
+    write_run(path, "run-1")
+    rotate(path)
+    rotated = path.with_name("log.jsonl.1")
+    size = rotated.stat().st_size
+    with rotated.open("ab") as file:
+        file.write(b'{"ts":"20')
+    LogPath(str(path)).head_path.unlink()
+    write_run(path, "run-2")
+    assert head_of(path).size == size + path.stat().st_size
+    assert head_of(path).lines == 22
+
+
+def test_missing_newest_file_is_named_by_the_newest_one_that_is_there(path):
+    for number in range(4):
+        write_run(path, f"run-{number}")
+        rotate(path)
+    LogPath(str(path)).head_path.unlink()
+    path.with_name("log.jsonl.1").unlink()
+    with pytest.raises(GuardRefused) as caught:
+        opened(path, "next")
+    assert caught.value.message == (
+        f"The newest file of the audit log is missing: {path}.2 is the newest one here, "
+        "and no head file shows where the log ended."
+    )
+
+
+def test_log_of_a_file_is_found_beside_damaged_heads_and_heads_of_other_logs(tmp_path):
+    write_run(tmp_path / "other.jsonl")
+    (tmp_path / ".damaged.head").write_text("{")
+    path = tmp_path / "log.jsonl"
+    write_run(path)
+    rotate(path)
+    assert find_log(path.with_name("log.jsonl.1")) == str(path)
+    assert find_log(tmp_path / "third.jsonl.1") == str(tmp_path / "third.jsonl")

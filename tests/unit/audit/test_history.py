@@ -10,6 +10,7 @@ from invite_sweeper.audit import (
     last_population,
     last_sweep,
     open_intents,
+    organization_names,
     read_runs,
 )
 from invite_sweeper.errors import GuardRefused, UsageError
@@ -30,6 +31,26 @@ def outcome(number=1, kind="deleted", more=None, **changes):
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "log.jsonl"
+
+
+# Names of organizations -----------------------------------------------------------------------
+
+
+def names(path, run_id, value):
+    write_events(path, run_id, [STARTED, ("run_finished", {"organization_names": value})])
+
+
+def test_name_of_an_organization_is_the_last_one_recorded(path):
+    names(path, "one", {"a": "Acme", "b": "Beta"})
+    names(path, "two", {"a": "Acme Industries"})
+    write_events(path, "earlier version", [STARTED, FINISHED])
+    assert organization_names(path) == {"a": "Acme Industries", "b": "Beta"}
+
+
+@pytest.mark.parametrize("value", [None, 7, "Acme", ["Acme"], {"a": 7}, {"a": None}])
+def test_names_of_another_type_are_ignored(path, value):
+    names(path, "one", value)
+    assert organization_names(path) == {}
 
 
 # Runs -----------------------------------------------------------------------------------------

@@ -163,3 +163,13 @@ async def test_log_of_one_run_fails_with_that_of_another_of_the_same_command(pat
     with pytest.raises(AuditLogError):
         second.write("intent")
     await first.close()
+
+
+async def test_log_of_another_run_has_the_same_path_and_copies(path):
+    first = opened(path, "run-1")
+    second = first.for_run("run-2")
+    assert (second.path, second.torn_copy) == (first.path, first.torn_copy)
+    assert second.copy_failure is first.copy_failure
+    second.write("run_started")
+    assert (second.last_hash, second.offset) == (first.last_hash, first.offset)
+    await second.close()

@@ -32,3 +32,7 @@ def test_only_the_newest_shard_count_is_checked():
 
 def test_malformed_shard_is_ignored():
     assert missing_shards(runs("x/3", "1/y", "", "1")) == ()
+
+
+def test_shard_with_more_than_two_parts_is_ignored():
+    assert missing_shards(runs("1/2/3", "1/2")) == ("2/2",)

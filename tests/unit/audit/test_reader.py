@@ -1,14 +1,15 @@
 """Reading and filtering lines, as `audit show` does."""
 
 import gzip
-from datetime import date
+from datetime import date, timedelta, timezone
 
 import pytest
 from audit.written_logs import answer, fields_of, opened, write_events
-from builders import invitation
+from builders import NOW, invitation
 
-from invite_sweeper.audit import LinePosition, read_records
-from invite_sweeper.audit.reader import LineFilter, filter_lines, open_log
+from invite_sweeper.audit import LinePosition, read_records, reader
+from invite_sweeper.audit.reader import LineFilter, filter_lines, open_log, require_audit_log
+from invite_sweeper.audit.record import format_timestamp
 from invite_sweeper.errors import GuardRefused, UsageError
 
 
@@ -185,3 +186,68 @@ def test_missing_file_is_an_error(tmp_path, name):
         open_log(tmp_path / name),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("since_ms", "until_ms", "lines"),
+    [
+        (None, None, [1, 2, 3]),
+        (2, None, [2, 3]),
+        (None, 2, [1]),
+        (2, 3, [2]),
+        (1, 4, [1, 2, 3]),
+        (2, 2, []),
+    ],
+)
+def test_period_includes_its_first_instant_and_not_its_last(tmp_path, since_ms, until_ms, lines):
+    """The clock of the log advances by a millisecond a line."""
+    path = tmp_path / "log.jsonl"
+    write_events(path, "r", [("run_started", {}), ("planned", {}), ("run_finished", {})])
+    period = {
+        name: None if ms is None else NOW + timedelta(milliseconds=ms)
+        for name, ms in (("since", since_ms), ("until", until_ms))
+    }
+    found = [record["seq"] for record in records_of([path], LineFilter(**period))]
+    assert found == lines
+
+
+@pytest.mark.parametrize("ts", [None, 5])
+@pytest.mark.parametrize("key", ["since", "until"])
+def test_line_without_a_timestamp_is_in_no_period(ts, key):
+    assert LineFilter().matches({"ts": ts})
+    assert not LineFilter(**{key: NOW}).matches({"ts": ts})
+
+
+def test_period_in_another_time_zone_is_the_same_instant():
+    east = NOW.astimezone(timezone(timedelta(hours=9)))
+    record = {"ts": format_timestamp(NOW)}
+    assert LineFilter(since=east).matches(record)
+    assert not LineFilter(until=east).matches(record)
+
+
+def test_file_that_is_not_an_audit_log_is_refused_with_its_first_line(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("shopping\n")
+    with pytest.raises(GuardRefused) as caught:
+        require_audit_log(path)
+    assert caught.value.message == f"{path}:1 is not a line of an audit log."
+    assert caught.value.hint == "Name an audit log. Check a damaged one with `audit verify`."
+
+
+def test_first_line_without_an_end_is_not_read_whole(tmp_path, monkeypatch):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"ts":"' + b"x" * (1 << 22))
+    seen = []
+    monkeypatch.setattr(reader, "could_be_first_line", seen.append)
+    with pytest.raises(GuardRefused):
+        require_audit_log(path)
+    assert [len(each) for each in seen] == [reader.READ_BLOCK_BYTES]
+
+
+def test_torn_first_line_and_an_empty_file_are_accepted(tmp_path):
+    path = tmp_path / "log.jsonl"
+    write_events(path, "r", [("run_started", {})])
+    whole = path.read_bytes()
+    for size in (0, 1, 40, len(whole) - 1, len(whole)):
+        path.write_bytes(whole[:size])
+        require_audit_log(path)

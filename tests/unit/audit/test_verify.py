@@ -7,9 +7,19 @@ from pathlib import Path
 
 import orjson
 import pytest
-from audit.written_logs import answer, fields_of, write_earlier_version, write_events, write_run
+from audit.rotated_logs import KEY, write_signed_run
+from audit.written_logs import (
+    answer,
+    fields_of,
+    lines_of,
+    write_earlier_version,
+    write_events,
+    write_run,
+)
 from builders import invitation
 
+from invite_sweeper.audit import LinePosition
+from invite_sweeper.audit.evidence import Evidence
 from invite_sweeper.audit.reader import READ_BLOCK_BYTES
 from invite_sweeper.audit.tampering import Tampering
 from invite_sweeper.audit.verify import verify
@@ -753,3 +763,14 @@ def test_run_id_edited_to_an_earlier_one_is_reported_as_an_edit(path):
     lines[11] = replace_once(lines[11], '"run-2"', '"run-1"')
     path.write_bytes(b"".join(lines))
     assert first_error(path) == (12, Tampering.EDITED)
+
+
+async def test_end_without_a_checkpoint_is_named_with_its_line_and_run(tmp_path):
+    path = tmp_path / "log.jsonl"
+    await write_signed_run(path, "signed")
+    await write_signed_run(path, "unsigned", key=None)
+    error = verify([path], evidence=Evidence(public_key=KEY.public_key())).error
+    assert (error.kind, error.runs) == (Tampering.UNSIGNED, ("unsigned",))
+    assert error.message == "The end of run unsigned has no checkpoint."
+    ends = [n for n, line in enumerate(lines_of(path), 1) if b'"run_finished"' in line]
+    assert error.position == LinePosition(path, ends[-1])

@@ -313,3 +313,32 @@ def test_missing_log_and_symlink_are_refused(path):
     path.symlink_to("/etc/hostname")
     with pytest.raises(AuditLogError, match="cannot be read"):
         read(path, ANY_SPAN)
+
+
+async def test_outcome_without_an_intent_has_the_fields_of_its_own_invitation(path):
+    """A skipped deletion has no intent."""
+    log = opened(path)
+    recorder = SweepRecorder(log, NOW)
+    sent, skipped = (PlannedDeletion(invitation(n), f"rule-{n}") for n in (1, 2))
+    recorder.write_intents([sent])
+    recorder.write_outcome(skipped, DeletionResult(Outcome.SKIPPED, 0), 0.0)
+    recorder.write_outcome(sent, DeletionResult(Outcome.DELETED, 1, 204), 1.0)
+    recorder.write_outcome(sent, DeletionResult(Outcome.FAILED, 1, 500), 1.0)
+    await log.close()
+    records = [json.loads(line) for line in lines_of(path)]
+    assert [(r["event"], r["invitation_id"][-1], r["rule"]) for r in records] == [
+        ("intent", "1", "rule-1"),
+        ("outcome", "2", "rule-2"),
+        ("outcome", "1", "rule-1"),
+        ("outcome", "1", "rule-1"),
+    ]
+
+
+async def test_error_about_a_changed_plan_says_what_to_do(path):
+    span = await write_plan(path, 1)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"person-1", b"person-2"))
+    with PlanReader.open(path, "run-1") as queue_for, pytest.raises(AuditLogError) as caught:
+        queue_for(span).peek()
+    assert caught.value.consequence == "No further deletion is sent."
+    assert caught.value.hint == "Check the audit log with `audit verify`."

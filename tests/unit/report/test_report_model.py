@@ -127,6 +127,19 @@ def test_failures_are_first_then_the_oldest(book):
     assert rows[0].detail == "HTTP 500, 2 attempts"
 
 
+@pytest.mark.parametrize("role", ["GROUP_OWNER", "ORG_OWNER"])
+def test_owners_come_before_older_invitations_and_after_failures(book, role):
+    book.start("run-1")
+    for number, (roles, state) in enumerate(
+        [(["GROUP_READ_ONLY"], "deleted"), ([role], "deleted"), (["GROUP_READ_ONLY"], "failed")]
+    ):
+        fields = invitation(number, roles=roles, age_days=90.0 - number)
+        book.line("planned", **fields)
+        book.line("outcome", **fields, outcome=state, attempts=1)
+    book.finish(4)
+    assert [int(row.invitation_id, 16) for row in model(book).invitations.rows] == [2, 1, 0]
+
+
 class TestPreviousRun:
     def test_invitations_are_new_persisting_or_gone(self, book):
         book.sweep("run-1", {1: "deleted", 2: "failed", 3: "skipped"}, days_ago=1)

@@ -1,10 +1,14 @@
 """The comparison of a plan with the last one of the same policy: which run, and what changed."""
 
 import gzip
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from audit.written_logs import answer, fields_of, write_events
 from builders import ORG, PROJECT, invitation
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Source, SourceRetired
@@ -142,6 +146,34 @@ def test_invitation_of_an_organization_has_no_project_and_is_found_again(path):
     write_plan(path, numbers=(), more=[("planned", fields_of(listed))])
     tracker = ChangeTracker.find([path], SCOPE)
     assert not tracker.is_new(listed, stale=True)
+
+
+@settings(max_examples=40)
+@given(
+    planned=st.sets(st.integers(1, 6)),
+    deleted=st.sets(st.integers(1, 6)),
+    found=st.dictionaries(st.integers(1, 9), st.booleans()),
+    unread_then=st.booleans(),
+    unread_now=st.booleans(),
+)
+def test_counts_add_up_to_both_plans(planned, deleted, found, unread_then, unread_now):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "log.jsonl"
+        then = ("project_unreadable", {"project_id": PROJECT, "org_id": ORG, "source": "invites"})
+        more = [*map(outcome, sorted(planned & deleted)), *([then] if unread_then else [])]
+        write_plan(path, numbers=sorted(planned), started={"mode": "sweep"}, more=more)
+        changes = compare(
+            [path],
+            stale=[number for number, stale in found.items() if stale],
+            kept=[number for number, stale in found.items() if not stale],
+            unread=[ListUnreadable(PROJECT, "Sandbox Alpha", "403")] if unread_now else [],
+        )
+    new, still_stale, gone_by_run, kept, gone, not_read, not_read_then = counts(changes)
+    assert new + still_stale + not_read_then == sum(found.values())
+    assert still_stale + gone_by_run + kept + gone + not_read == len(planned)
+    assert not (new and unread_then)
+    assert not (gone and unread_now)
+    assert gone_by_run == len((planned & deleted) - found.keys())
 
 
 # Lists that were not read -------------------------------------------------------------------

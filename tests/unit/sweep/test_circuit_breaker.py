@@ -102,3 +102,13 @@ def test_running_counts_equal_a_recount_of_the_window(outcomes, window, share):
         max_already_gone_share=share,
     )
     assert (opened and opened[0]) == first
+
+
+def test_breaker_keeps_the_first_reason_and_stays_open():
+    breaker = CircuitBreaker(policy(limits={"canary": 1, "breaker_window": 50}).limits)
+    assert breaker.reason is None
+    assert breaker.canary_left == 1
+    reason = breaker.record(Outcome.FAILED)
+    assert breaker.record(Outcome.DELETED) is None
+    assert breaker.reason == reason == "1 of the first 1 deletions (the canary) failed."
+    assert breaker.canary_left == 0

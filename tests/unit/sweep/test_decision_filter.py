@@ -115,3 +115,12 @@ def test_planned_invitation_that_cannot_be_recorded_is_counted_as_kept():
     decision = Decision(invitation(1, inviter="x" * 1025), "r", None)
     assert apply(decision, plan_filter=plan_filter).keep_reason == "unrecordable"
     assert plan_filter.kept_by_reason == {"unrecordable": 1}
+
+
+def test_invitation_that_is_not_in_the_plan_keeps_its_fields_and_its_bounces():
+    found = apply(STALE, history=FixedHistory(2), plan_filter=filter_of(2))
+    assert found == Decision(STALE.invitation, None, "not_in_plan", 2)
+
+
+def test_invitation_that_never_bounced_is_the_same_decision():
+    assert apply(STALE, history=FixedHistory(0)) is STALE

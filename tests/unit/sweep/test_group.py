@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from audit.written_logs import lines_of, opened
@@ -22,6 +22,7 @@ from invite_sweeper.models import (
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.group import GroupConfig, RunGroup
 from invite_sweeper.sweep.run import Run, RunConfig
+from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.summary import OrganizationSummary, RunCounts, RunSummary
 
 ORGS = (ORG, OTHER_ORG, "89abcdef0123456789abcdef")
@@ -129,8 +130,10 @@ class Command:
         stale: Stale invitations in each organization.
     """
 
-    def __init__(self, path, *stale, dry_run=False, previous=None, population=None, **keys):
-        self.path, self.stop, self.view = path, StopRequest(), View()
+    def __init__(
+        self, path, *stale, dry_run=False, previous=None, population=None, shard=None, **keys
+    ):
+        self.shard, self.path, self.stop, self.view = shard, path, StopRequest(), View()
         self.population, self.clock_s, self.logs = population, 0.0, []
         self.runs, self.atlases, self.connections = [], [], []
         orgs = ORGS[: len(stale)]
@@ -166,6 +169,7 @@ class Command:
             run_started_fields={"mode": start.mode, "group_id": "run-0"},
             previous_population=previous[number] if previous else Population(),
             population=self.population,
+            shard=self.shard,
         )
         connection = FakeConnection(atlas)
         self.atlases.append(atlas)
@@ -463,9 +467,10 @@ async def test_question_has_the_counts_of_all_runs_and_its_time_is_not_the_runs(
         command.clock_s += 60
         return True
 
+    command.clock_s = 10.0
     results = await command.run(confirm=confirm)
     assert asked == [(3, 3.0, 3)]
-    assert [each.summary.duration_s for each in results] == [0.0, 0.0, 0.0]
+    assert [each.summary.duration_s for each in results] == [10.0, 10.0, 10.0]
     assert command.deleted == [1, 2, 0]
 
 
@@ -580,3 +585,67 @@ async def test_unreadable_project_counts_in_the_group(path):
     results = await command.run()
     message = messages(results)[0]
     assert "In 2 organizations together: 2 projects could not be read" in message
+
+
+# Shards, and runs of several organizations -----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WholeShard(Shard):
+    """A part of the limits for every project."""
+
+    def includes(self, project_id):
+        return True
+
+
+@pytest.mark.parametrize("over_limit", ["refuse", "trim"])
+@pytest.mark.parametrize(("stale", "deleted"), [(5, 5), (6, 0)])
+async def test_small_numbers_that_max_share_ignores_are_divided_by_the_shards(
+    path, over_limit, stale, deleted
+):
+    keys = {"limits": {"max_share": 0, "over_limit": over_limit}}
+    command = Command(path, stale, shard=WholeShard(2, 2), **keys)
+    (result,) = await command.run()
+    assert command.deleted == [deleted]
+    refused = over_limit == "refuse" and deleted == 0
+    assert isinstance(result.error, GuardRefused) is refused
+
+
+async def test_error_of_a_run_with_several_organizations_names_them_all(path):
+    command = Command(path, 1, 1)
+    run = command.runs[0]
+    start = run.counts._start
+    both = (*start.organizations, OrganizationSummary("b" * 24, None, "run-0"))
+    run.counts._start = replace(start, organizations=both)
+    command.atlases[0].list_results = {object_id(1): AtlasUnavailable("No connection.")}
+    failed, _ = await command.run()
+    message = f"Organizations Alpha ({ORG}), {'b' * 24}: No connection."
+    assert failed.error.message == message
+
+
+async def test_remark_about_the_plans_is_shown_with_one_run_too(path):
+    command = Command(path, 1)
+    await command.run(on_plans_accepted=lambda _: ("saved",))
+    assert command.view.remarks == ["saved"]
+
+
+async def test_list_that_one_run_found_retired_is_no_drop_of_that_run(path):
+    before = [Population(invitations={"invites": 50, "users": 0})]
+    command = Command(path, 0, previous=before, sources=["invites", "users"])
+    listed = command.atlases[0].listed[0]
+    retired = SourceRetired(listed.id, listed.name, "Retired.", 410)
+    command.atlases[0].list_results = {listed.id: retired}
+    (result,) = await command.run()
+    assert result.error is None
+
+
+async def test_projects_that_are_gone_in_one_run_refuse_although_the_others_have_many(path):
+    command = Command(path, 0, 0)
+    atlas, other = command.atlases
+    atlas.listed = [project(n) for n in range(1, 13)]
+    atlas.list_results = {
+        each.id: ProjectGone(each.id, each.name, ORG) for each in atlas.listed[4:]
+    }
+    other.listed = [project(n, org_id=OTHER_ORG) for n in range(100, 300)]
+    results = await command.run()
+    assert "4 projects were left of the 12 that were just listed" in messages(results)[0]

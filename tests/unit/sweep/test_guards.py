@@ -15,6 +15,7 @@ from invite_sweeper.sweep.guards import (
     check_clock,
     check_limits,
     limit_violations,
+    merge_counts,
     share_limit,
 )
 from invite_sweeper.sweep.plan import OldestFirst
@@ -337,3 +338,26 @@ def test_clock_skew_over_5_minutes_or_unknown_is_refused(skew_s, message, hint):
     with pytest.raises(GuardRefused) as caught:
         check_clock(skew_s)
     assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+def test_share_is_described_in_the_singular_and_in_the_plural():
+    one = limit_violations(plan_counts(1, seen=3), limits(max_share=0), Shard(100, 100))
+    assert one == ("1 stale of 3 invitations (33.3%) is over max_share: 0.0.",)
+    two = limit_violations(plan_counts(2, seen=3), limits(max_share=0), Shard(100, 100))
+    assert two == ("2 stale of 3 invitations (66.7%) are over max_share: 0.0.",)
+
+
+def test_skew_in_either_direction_is_named():
+    for skew_s, words in ((300.5, "300 s ahead of"), (-300.5, "300 s behind")):
+        with pytest.raises(GuardRefused, match=words):
+            check_clock(skew_s)
+    check_clock(300.0)
+    check_clock(-300.0)
+
+
+def test_counts_of_several_plans_are_added_up():
+    merged = merge_counts([plan_counts(1, 2, seen=10, unreadable=1), plan_counts(4, seen=5)])
+    assert merged == PlanCounts(15, 1, {object_id(0): 5, object_id(1): 2})
+    assert merge_counts([]) == PlanCounts(0, 0, {})
+    both = merge_counts([plan_counts(1, seen=1, unreadable=2), plan_counts(seen=2, unreadable=3)])
+    assert (both.projects_unreadable, both.deletions) == (5, 1)

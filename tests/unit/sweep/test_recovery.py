@@ -8,7 +8,14 @@ from fakes import FakeAtlas
 
 from invite_sweeper.audit import OpenIntent
 from invite_sweeper.errors import CredentialsRefused
-from invite_sweeper.models import SOURCES_OF_USERS, ListUnreadable, ProjectGone, Source, UserStatus
+from invite_sweeper.models import (
+    SOURCES_OF_USERS,
+    ListUnreadable,
+    Project,
+    ProjectGone,
+    Source,
+    UserStatus,
+)
 from invite_sweeper.sweep.previous_runs import Recovery
 
 BOTH = sorted(SOURCES_OF_USERS)
@@ -161,3 +168,42 @@ async def test_removed_member_is_reported_before_the_next_request_fails():
         await recovery.run(intents(first, second))
     assert resolved == ["accepted_during"]
     assert [line["outcome"] for line in log.lines] == resolved
+
+
+async def test_intents_of_a_restore_do_not_hide_those_of_a_sweep():
+    """The outcome of a POST is unknown; the DELETE beside it is resolved from its list."""
+    log, resolved, seen = FakeLog(), [], []
+
+    class Recording(FakeUserStatusReader):
+        async def invitations(self, project, source=Source.INVITES):
+            seen.append((project, source))
+            return await super().invitations(project, source)
+
+    other = "a" * 24
+    reader = Recording(lists={other: (invitation(3, project_id=other),)})
+    recovery = Recovery(reader, log, NOW, lambda _, outcome: resolved.append(outcome))
+    ones = [
+        *intents(invitation(1), mode="restore"),
+        *intents(invitation(2), invitation(3, project_id=other, project_name="Other")),
+    ]
+    messages = await recovery.run(ones)
+    assert resolved == ["unknown", "already_gone", "failed"]
+    assert messages == ()
+    assert [line["rule"] for line in log.lines] == ["stale"] * 3
+    assert [line["recovers"] for line in log.lines] == ["killed"] * 3
+    assert log.on_disk == 3
+    assert seen == [
+        (Project(PROJECT, "Sandbox Alpha", ORG), Source.INVITES),
+        (Project(other, "Other", ORG), Source.INVITES),
+    ]
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 deletion of an"), (2, "2 deletions of an")])
+async def test_unresolved_deletions_are_counted_with_their_place_and_reason(count, words):
+    reader = FakeUserStatusReader(list_results={PROJECT: UNREADABLE})
+    recovery = Recovery(reader, FakeLog(), NOW, lambda *_: None)
+    (message,) = await recovery.run(intents(*(invitation(n) for n in range(count))))
+    remain = "remains" if count == 1 else "remain"
+    assert message == (
+        f"{words} earlier run in Sandbox Alpha {remain} unresolved: Atlas answered 500."
+    )

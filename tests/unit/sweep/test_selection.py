@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.models import Source, UnreadableDate
-from invite_sweeper.sweep.selection import Selector
+from invite_sweeper.sweep.selection import ATLAS_LAUNCHED_AT, Selector
 
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
@@ -398,3 +398,34 @@ def test_explain_agrees_with_the_decision(one, rules, keep):
     if decision.stale:
         assert decision.rule == matching[0]
         assert all(f.result is False for f in selector.explain(one) if f.kind == "keep")
+
+
+@pytest.mark.parametrize("key", ["expired", "expires_within"])
+@pytest.mark.parametrize(
+    ("expires_at", "reason"),
+    [
+        (None, "no_date"),
+        (UnreadableDate("soon"), "unreadable_date"),
+        (ATLAS_LAUNCHED_AT - timedelta(seconds=1), "no_date"),
+    ],
+)
+def test_unusable_expiry_is_the_reason_of_the_condition(key, expires_at, reason):
+    rules = policy(rules=[{"name": "r", key: True if key == "expired" else "1d"}])
+    (found,) = Selector(rules, NOW).explain(invitation(1, expires_at=expires_at))
+    assert dict(found.conditions)[key] == reason
+
+
+def test_expiry_at_the_launch_of_atlas_is_a_date():
+    rules = policy(rules=[{"name": "r", "expired": True}])
+    at_launch = invitation(1, expires_at=ATLAS_LAUNCHED_AT)
+    assert Selector(rules, NOW).decide(at_launch).rule == "r"
+    before = invitation(1, expires_at=ATLAS_LAUNCHED_AT - timedelta(microseconds=1))
+    assert Selector(rules, NOW).decide(before).keep_reason == "no_date"
+
+
+def test_keep_entry_protects_projects_whose_names_look_the_same_and_a_rule_does_not():
+    full_width = invitation(1, project_name="\uff50rod-web")
+    keep = policy(keep=[{"name": "prod", "projects": ["prod-*"]}])
+    assert Selector(keep, NOW).decide(full_width).keep_reason == "keep:prod"
+    rules = policy(rules=[{"name": "r", "older_than": "1d", "projects": ["prod-*"]}])
+    assert Selector(rules, NOW).decide(full_width).keep_reason == "no_rule"

@@ -139,3 +139,20 @@ def test_exempt_count_of_a_shard_is_inclusive(shard, exempt):
     for count in (exempt, exempt + 1):
         counts = PlanCounts(100, 0, {object_id(1): count})
         assert bool(limit_violations(counts, limits, shard)) == (count > exempt)
+
+
+@pytest.mark.parametrize("text", ["1/2/3", "/2", "2", "1/", "x/2", "auto/2", "0/2", "3/2"])
+def test_malformed_shard_is_wrong_usage_with_the_forms_that_are_valid(text):
+    with pytest.raises(UsageError) as caught:
+        Shard.parse(text)
+    assert caught.value.message == f"--shard {text!r} is not valid."
+    assert caught.value.hint == (
+        "Write I/N with I from 1 to N and N up to 100, such as 2/3, or auto/N inside an Indexed "
+        "Job, which reads JOB_COMPLETION_INDEX."
+    )
+
+
+def test_shard_of_a_project_does_not_change_between_versions():
+    """A project that changes its shard would be swept twice, or not at all, in one night."""
+    shards = [next(i for i in range(1, 8) if Shard(i, 7).includes(object_id(n))) for n in range(9)]
+    assert shards == [2, 1, 2, 6, 5, 2, 4, 7, 2]

@@ -195,3 +195,12 @@ async def test_no_invitation_that_may_reach_an_excluded_project_is_stale(
             for n, team in product(excluded, decision.invitation.team_ids)
         )
         assert decision.stale is not may_reach
+
+
+async def test_linked_project_of_a_team_that_is_not_visible_has_an_empty_name():
+    (decision,), _, _ = await decide(
+        invited(linked_projects=((SANDBOX, ""),)),
+        teams={PROD: frozenset({TEAM})},
+        **WITHOUT_PROD,
+    )
+    assert decision.invitation.linked_projects == ((SANDBOX, "sandbox"), (PROD, "prod"))

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from builders import PROJECT, invitation, object_id
+from builders import OTHER_ORG, PROJECT, invitation, object_id
 from fakes import FakeAtlas
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +14,7 @@ from invite_sweeper.models import (
     ListUnreadable,
     Outcome,
     PlannedDeletion,
+    Project,
     ProjectGone,
     Source,
 )
@@ -146,3 +147,27 @@ def test_warning_names_the_first_ten(count, end):
     assert warning.level is WarningLevel.URGENT
     assert end in warning.text
     assert still_there_warnings([]) == ()
+
+
+async def test_list_is_read_again_with_the_project_and_source_of_the_deletion():
+    seen = []
+
+    class Recording(FakeAtlas):
+        async def invitations(self, project, source=Source.INVITES):
+            seen.append((project, source))
+            return await super().invitations(project, source)
+
+    one = invitation(1, source=Source.USERS)
+    await verify(Recording(), one)
+    assert seen == [(Project(one.project_id, one.project_name, one.org_id), Source.USERS)]
+
+
+async def test_verified_and_still_there_are_counted_by_organization():
+    atlas = FakeAtlas(lists={PROJECT: (invitation(1, org_id=OTHER_ORG),)})
+    verifier = DeletionVerifier(atlas, StopRequest())
+    for number in (1, 2):
+        one = invitation(number, org_id=OTHER_ORG)
+        verifier.record(PlannedDeletion(one, "r"), DeletionResult(Outcome.DELETED, 1, 204))
+    await verifier.run(workers=1)
+    assert verifier.verified == {OTHER_ORG: 1}
+    assert [each.id for each in verifier.still_there] == [object_id(1)]
