@@ -37,8 +37,8 @@ class JsonResult:
     def write_error(self, error: RunError) -> None:
         """Write an error, unless the result was written: it says what happened."""
         if not self._written:
-            result = {"exit_code": int(error.exit_code), "error": error.to_json()}
-            self.write(json.dumps(result).encode() + b"\n")
+            result = {"exit_code": int(error.exit_code), "reasons": error.reasons}
+            self.write(json.dumps({**result, "error": error.to_json()}).encode() + b"\n")
 
 
 RESULT: Final = JsonResult()

@@ -9,15 +9,20 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from invite_sweeper.errors import ErrorParts
+from invite_sweeper.errors import ErrorParts, Reason
 from invite_sweeper.models import Source
 from invite_sweeper.sweep.changes import PlanChanges
 
 
 class ErrorRecord(TypedDict):
-    """What a command writes where it has no result."""
+    """What a command writes where it has no result.
+
+    Attributes:
+        reasons: Why there is no result, as words for programs.
+    """
 
     exit_code: int
+    reasons: list[Reason]
     error: ErrorParts
 
 

@@ -50,7 +50,7 @@ def desk(tmp_path_factory):
 def error_of(done: Done, code: int) -> dict[str, str]:
     """Check that stdout is the error alone; return its parts."""
     result = json.loads(done.out)
-    assert result.keys() == {"exit_code", "error"}
+    assert result.keys() == {"exit_code", "reasons", "error"}
     assert result["error"].keys() == {"message", "consequence", "hint"}
     assert (done.code, result["exit_code"]) == (code, code), done.err
     assert f"Error: {result['error']['message']}" in done.err
@@ -174,6 +174,7 @@ def test_signal_while_atlas_is_read_is_one_object(desk, name):
     assert process.returncode == 8
     assert json.loads(out) == {
         "exit_code": 8,
+        "reasons": ["interrupted"],
         "error": {
             "message": "Interrupted.",
             "consequence": "Nothing was deleted.",
