@@ -180,6 +180,8 @@ class Containers:
         self.podman("rm", "--all", "--force", "--time=0", check=False)
         self.podman("volume", "rm", "--all", "--force", check=False)
         self.podman("rmi", "--all", "--force", check=False)
+        # podman mounts this folder on itself, and does not always unmount it at the end.
+        run("umount", self.folder / "graph/overlay", check=False)
 
 
 def until(condition, *, within_s, step_s=0.02):
