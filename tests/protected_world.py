@@ -444,13 +444,17 @@ class World:
         """Replace what a policy keeps, so that only the case's own guard can keep an invitation."""
         self.policy.pop("projects", None)
         self.policy.pop("keep", None)
-        self.policy["rules"] = [{"name": "most", "statuses": INVITED}]
+        keys = self.dice.choice(
+            ({"statuses": INVITED}, {"statuses": INVITED}, {"older_than": "1d"})
+        )
+        self.policy["rules"] = [{"name": "most", **keys}]
         self.policy["limits"] |= {"max_deletions": 1000, "max_deletions_per_project": 1000}
         self.policy["limits"] |= {"max_share": 1, "max_unreadable_projects": 50}
 
     def focus(self, number: int) -> None:
         """Let one guard alone keep most of what it keeps: a number from 0 to 3 selects it."""
         self.delete_most()
+        self.policy["rules"] = [{"name": "most", "statuses": INVITED}]
         match number:
             case 0:
                 usernames = ["*@board.example", "*@bücher.example"]

@@ -143,7 +143,7 @@ def parse_age_counts(field: object) -> tuple[int, ...] | None:
     """Parse `AgeHistogram.to_field`: one count per class, or None if it is not a mapping."""
     if not isinstance(field, Mapping):
         return None
-    values = [field.get(key, 0) for key in AGE_CLASS_KEYS]
+    values = [field.get(key) for key in AGE_CLASS_KEYS]
     return tuple(value if isinstance(value, int) else 0 for value in values)
 
 

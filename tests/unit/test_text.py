@@ -88,7 +88,7 @@ def test_cell_that_starts_a_formula_gets_an_apostrophe(start):
     assert neutralize_formula(f"{start}1") == f"'{start}1"
 
 
-@pytest.mark.parametrize("text", ["", "a=1", "1-1", "  ann@example.com", "'=1"])
+@pytest.mark.parametrize("text", ["", "a=1", "1-1", "  ann@example.com", "'=1", "X=1"])
 def test_cell_that_starts_no_formula_stays_as_it_is(text):
     assert neutralize_formula(text) == text
 
@@ -113,6 +113,8 @@ def test_case_composition_and_invisible_format_characters_are_ignored(name, same
     "name",
     [
         "gus@boa\u034frd.example",
+        "gus@board\u200b.example",
+        "gus@board\u00ad.example",
         "g\u115fus@board.example",
         "g\u1160us@board.example",
         "gus\u17b4@board.example",

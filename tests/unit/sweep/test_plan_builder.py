@@ -70,7 +70,7 @@ def builder(path, *, decision_filter=no_filter, on_list=None, **keys):
         rules.limits,
         NOW,
         decision_filter,
-        {PROJECT: ORG, ORG: ORG, object_id(9): OTHER_ORG},
+        {PROJECT: ORG, object_id(8): ORG, ORG: ORG, object_id(9): OTHER_ORG},
         on_list if on_list is not None else lambda *_: None,
     )
     return plan, log
@@ -211,19 +211,20 @@ async def test_each_result_is_reported_with_its_decisions(path):
 
 async def test_project_that_is_gone_counts_once_for_all_its_lists(path):
     plan, _ = builder(path)
-    for project_id in (PROJECT, PROJECT, object_id(9), object_id(5)):
+    for project_id in (PROJECT, PROJECT, object_id(8), object_id(9), object_id(5)):
         await plan.add(ProjectGone(project_id, "A"))
-    assert plan.gone_ids == {PROJECT, object_id(9), object_id(5)}
-    assert {key: each.gone for key, each in plan.organizations.items()} == {ORG: 1, OTHER_ORG: 1}
+    assert plan.gone_ids == {PROJECT, object_id(8), object_id(9), object_id(5)}
+    assert {key: each.gone for key, each in plan.organizations.items()} == {ORG: 2, OTHER_ORG: 1}
 
 
 async def test_unreadable_project_is_recorded_with_its_reason(path):
     plan, log = builder(path)
     await plan.add(ListUnreadable(PROJECT, "A", "HTTP 500.", 500, "X", Source.USERS))
     await plan.add(ListUnreadable(object_id(5), "B", "Malformed."))
-    assert (plan.unreadable, plan.counts().projects_unreadable) == (2, 2)
-    assert plan.organizations[ORG].unreadable == 1
-    first, second = await written(log, "project_unreadable")
+    await plan.add(ListUnreadable(object_id(8), "C", "HTTP 500.", 500))
+    assert (plan.unreadable, plan.counts().projects_unreadable) == (3, 3)
+    assert plan.organizations[ORG].unreadable == 2
+    first, second, _ = await written(log, "project_unreadable")
     del first["ts"], first["run_id"], first["seq"], first["prev"]
     assert first == {
         "event": "project_unreadable",
@@ -289,8 +290,10 @@ async def test_plan_is_synced_whenever_more_than_1000_lines_are_waiting(path, fi
         counts.append(len(calls))
     assert counts == [0, 0, 1, 1, 2]
     unreadable = ListUnreadable(PROJECT, "A", "503")
-    for _ in range(1001):
+    for _ in range(1000):
         await plan.add(unreadable)
+    assert len(calls) == 2
+    await plan.add(unreadable)
     assert len(calls) == 3
 
 

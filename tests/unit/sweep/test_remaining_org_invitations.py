@@ -50,3 +50,13 @@ def test_ten_users_are_named_and_the_rest_is_counted():
     (message,) = warnings(*(one for pair in pairs for one in pair))
     assert "p09@example.com and 2 more." in message
     assert "p10@" not in message
+
+
+def test_two_to_ten_users_are_all_named():
+    for count in (2, 10):
+        names = [f"p{n:02}@example.com" for n in range(count)]
+        (message,) = warnings(*(one for name in names for one in (stale(name), kept(name))))
+        assert message == (
+            f"{count} users keep an organization invitation when the project invitation is "
+            f"deleted: {', '.join(names)}."
+        )
