@@ -36,7 +36,8 @@ from invite_sweeper.report.tables import show, show_plan
 from invite_sweeper.report.webhooks import send_end, send_start
 from invite_sweeper.sweep.changes import PolicyDifference
 from invite_sweeper.sweep.run import ProgressView
-from invite_sweeper.sweep.summary import RunResult, RunSummary
+from invite_sweeper.sweep.run_counts import RunResult
+from invite_sweeper.sweep.summary import RunSummary
 from invite_sweeper.text import escape_unprintable, pluralize
 
 

@@ -46,14 +46,9 @@ from invite_sweeper.sweep.approval import signature_path
 from invite_sweeper.sweep.group import RunGroup
 from invite_sweeper.sweep.previous_runs import PreviousRuns
 from invite_sweeper.sweep.run import ProgressView, Run
+from invite_sweeper.sweep.run_counts import RunCounts
 from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.sweep.summary import (
-    OrganizationSummary,
-    RunCounts,
-    RunSummary,
-    merge_summaries,
-    with_end,
-)
+from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary, merge_summaries, with_end
 
 
 def new_run_id(now: datetime) -> str:

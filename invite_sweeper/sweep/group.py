@@ -23,7 +23,8 @@ from invite_sweeper.sweep.guards import (
 )
 from invite_sweeper.sweep.plan import trim_plans
 from invite_sweeper.sweep.run import Run
-from invite_sweeper.sweep.summary import RunResult, RunSummary, merge_summaries
+from invite_sweeper.sweep.run_counts import RunResult
+from invite_sweeper.sweep.summary import RunSummary, merge_summaries
 from invite_sweeper.text import describe_duration
 
 

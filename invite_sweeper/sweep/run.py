@@ -39,14 +39,10 @@ from invite_sweeper.sweep.executor import (
 from invite_sweeper.sweep.guards import CircuitBreaker, check_clock
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.previous_runs import Recovery, UserStatusReader
-from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
-from invite_sweeper.sweep.selection import Decision, Selector, no_filter
-from invite_sweeper.sweep.summary import (
+from invite_sweeper.sweep.run_counts import RunCounts, RunResult
+from invite_sweeper.sweep.run_warnings import (
     RETIRED_IN_SWEEP,
     STOPPED_ITSELF,
-    RunCounts,
-    RunResult,
-    RunSummary,
     RunWarning,
     WarningLevel,
     removed_member_warning,
@@ -56,6 +52,9 @@ from invite_sweeper.sweep.summary import (
     unused_keep_warnings,
     unverified_warning,
 )
+from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
+from invite_sweeper.sweep.selection import Decision, Selector, no_filter
+from invite_sweeper.sweep.summary import RunSummary
 from invite_sweeper.sweep.verification import DeletionVerifier
 from invite_sweeper.text import pluralize
 

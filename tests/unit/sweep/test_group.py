@@ -22,8 +22,9 @@ from invite_sweeper.models import (
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.group import GroupConfig, RunGroup
 from invite_sweeper.sweep.run import Run, RunConfig
+from invite_sweeper.sweep.run_counts import RunCounts
 from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.sweep.summary import OrganizationSummary, RunCounts, RunSummary
+from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 
 ORGS = (ORG, OTHER_ORG, "89abcdef0123456789abcdef")
 WIDE = {"max_deletions": 1000, "max_deletions_per_project": 1000, "max_share": 1.0}

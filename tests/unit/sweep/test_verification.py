@@ -20,7 +20,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import verification
-from invite_sweeper.sweep.summary import WarningLevel, still_there_warnings
+from invite_sweeper.sweep.run_warnings import WarningLevel, still_there_warnings
 from invite_sweeper.sweep.verification import DeletionVerifier
 
 OTHER = object_id(77)
