@@ -180,7 +180,7 @@ def groups(world: World) -> None:
     limits["over_limit"] = ("refuse", "trim")[number % 2]
     if number % 4 < 2:
         largest = max(Counter(item.org_id for item in world.items).values())
-        limits["max_deletions"] = world.dice.choice((largest, largest // 2))
+        limits["max_deletions"] = (largest, largest // 4)[number % 2]
     else:
         limits["max_deletions_per_project"] = world.dice.choice((1, 2, 3, 5))
     code = run(world, "sweep")
