@@ -461,7 +461,7 @@ class World:
                 self.policy["keep"] = [{"name": "look-alike", "usernames": usernames}]
                 self.policy["projects"] = {"exclude": ["prod-*"]}
             case 1:
-                self.policy["rules"][0]["projects"] = ["*0*"]
+                self.policy["rules"][0]["projects"] = ["*0*", "sand*", "team*", "prod-w*"]
             case 2:
                 project_id = self.dice.choice(
                     self._projects_of(self.dice.choice(self.organizations))

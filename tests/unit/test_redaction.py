@@ -172,6 +172,8 @@ def test_secret_url_is_a_secret_as_a_whole_and_after_a_second_scheme():
     redactor = Redactor()
     redactor.add_url("https://host.example/a?next=http://other.example/0123456789abcdef0")
     assert redactor.redact("0123456789abcdef0") == MASK
+    redactor.add_url("https://host.example/abcdefghijklmnop?next=http://other.example/x")
+    assert redactor.redact("token abcdefghijklmnop") == "token ***"
     url = "https://host.example/a?b=c"
     redactor.add_url(url)
     assert redactor.redact(f"POST {url} failed") == "POST *** failed"
@@ -218,5 +220,6 @@ def test_base64_shows_only_characters_that_also_depend_on_the_text_around(before
 
 def test_encoded_password_of_a_url_is_a_secret_without_its_name():
     redactor = Redactor()
-    redactor.add_user_info("https://a-long-name:p%40ssword-1@host/x")
-    assert redactor.redact("p%40ssword-1") == MASK
+    redactor.add_user_info("https://a-long-name:p%2fssword-1@host/x")
+    for form in ("p%2fssword-1", "p%2Fssword-1", "p/ssword-1"):
+        assert redactor.redact(form) == MASK
