@@ -40,17 +40,18 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 class _PlanGroup(TyperGroup):
-    """The command `plan`, which has the options of `sweep` that a dry run can use."""
+    """The command `plan`: it accepts every option of `sweep`, and lists those of a dry run."""
 
     def __init__(self, *, params: list[Any], **settings: Any) -> None:  # noqa: ANN401
-        kept = [each for each in params if each.name not in _SWEEP_ONLY]
-        super().__init__(params=kept, **settings)
+        for each in params:
+            each.hidden |= each.name in _SWEEP_ONLY
+        super().__init__(params=params, **settings)
 
 
 _SWEEP_ONLY: Final = frozenset(
     {"dry_run", "saved", "plan_max_age", "require_approval", "accept_policy", "yes"}
 )
-"""Parameters of `sweep` about a deletion; `sweep --dry-run` takes them, to try a sweep."""
+"""Parameters of `sweep` about a deletion, which `plan --help` does not list."""
 
 plan_app = typer.Typer(rich_markup_mode=None)
 app.add_typer(plan_app, name="plan")
@@ -72,8 +73,6 @@ def _as_dry_run(command: Callable[_Parameters, None]) -> Callable[_Parameters, N
     def run(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> None:
         if getattr(options["ctx"], "invoked_subcommand", None) is not None:
             return  # `plan show` or `plan approve`
-        for name in _SWEEP_ONLY:
-            options.pop(name, None)  # Typer passes None for what the group does not take
         options["dry_run"] = True
         command(*arguments, **options)
 
