@@ -455,6 +455,7 @@ class World:
         """Let one guard alone keep most of what it keeps: a number from 0 to 3 selects it."""
         self.delete_most()
         self.policy["rules"] = [{"name": "most", "statuses": INVITED}]
+        self.policy["limits"]["max_unreadable_projects"] = self.dice.choice((0, 50))
         match number:
             case 0:
                 usernames = ["*@board.example", "*@bücher.example"]
