@@ -15,6 +15,7 @@ ORGS = (ORG_ID, "0123456789abcdef01234567", "00000000000000000000abcd")
 DAY = timedelta(days=1)
 FUTURE = "2126-01-01T00:00:00Z"
 INVITED = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
+FOCUSES = 6
 SOURCES = ("invites", "users", "org_users", "org_invites")
 
 # Pairs of the form in which Atlas returns a name, and the plain form that it looks like.
@@ -380,9 +381,7 @@ class World:
             fault = dice.choice(
                 (faults.malformed(), faults.truncated(), faults.role_missing(), faults.html(200))
             )
-            for listed in ("invites", "users"):
-                sim.faults.add(fault, path=f"*/groups/{project_id}/{listed}", times=None)
-            self.unreadable.add(project_id)
+            self._make_unreadable(project_id, fault)
         if dice.random() < 0.4:
             project_id = dice.choice(list(self.projects))
             fault = dice.choice(
@@ -396,6 +395,12 @@ class World:
             )
             sim.faults.add(fault, path=f"*/groups/{project_id}/teams", times=None)
             self.unreadable_teams.add(project_id)
+
+    def _make_unreadable(self, project_id: str, fault: faults.Fault) -> None:
+        for listed in ("invites", "users"):
+            path = f"*/groups/{project_id}/{listed}"
+            self.desk.sim.faults.add(fault, path=path, times=None)
+        self.unreadable.add(project_id)
 
     def _add_incomplete_list(self) -> None:
         """Make one list of a project or organization endless, or ambiguous."""
@@ -433,8 +438,10 @@ class World:
         return any(user is not None and user.status == "PENDING" for user in users)
 
     def _list_twice(self, body: bytes) -> bytes:
-        page = json.loads(body)
-        for row in list(page.get("results", ())):
+        page = parse_page(body)
+        if page is None:
+            return body
+        for row in list(page["results"]):
             if row["id"] in self.two_statuses:
                 other = [each for each in INVITED if each != row["orgMembershipStatus"]]
                 page["results"].append(row | {"orgMembershipStatus": other[0]})
@@ -452,7 +459,7 @@ class World:
         self.policy["limits"] |= {"max_share": 1, "max_unreadable_projects": 50}
 
     def focus(self, number: int) -> None:
-        """Let one guard alone keep most of what it keeps: a number from 0 to 3 selects it."""
+        """Let one guard alone keep most of what it keeps; a number below `FOCUSES` selects it."""
         self.delete_most()
         self.policy["rules"] = [{"name": "most", "statuses": INVITED}]
         match number:
@@ -469,6 +476,12 @@ class World:
                 self.policy["projects"] = {"exclude": [project_id]}
                 self.desk.sim.faults.add(no_end(), path=f"*/groups/{project_id}/teams", times=None)
                 self.unreadable_teams.add(project_id)
+            case 3:
+                self.policy["projects"] = {"tags": {"env": "sandbox"}}
+            case 4:
+                self.policy["limits"]["max_unreadable_projects"] = 0
+                project_id = self.dice.choice(self._projects_of(self.organizations[0]))
+                self._make_unreadable(project_id, faults.malformed())
             case _:
                 self.accepting_share = 1.0
 
@@ -500,6 +513,15 @@ class World:
         self.ended = True
 
 
+def parse_page(body: bytes) -> dict[str, list[object]] | None:
+    """Parse a page of a list; None for an error or a malformed body."""
+    try:
+        page = json.loads(body)
+    except ValueError:
+        return None
+    return page if "results" in page else None
+
+
 def no_end(*, repeats: bool = False) -> faults.Fault:
     """Return a fault by which every page of one list names a next one.
 
@@ -509,8 +531,8 @@ def no_end(*, repeats: bool = False) -> faults.Fault:
     pages: list[bytes] = []
 
     def alter(body: bytes) -> bytes:
-        page = json.loads(body)
-        if "results" not in page:
+        page = parse_page(body)
+        if page is None:
             return body
         page["links"] = [*page["links"], {"href": "https://atlas.example", "rel": "next"}]
         pages.append(json.dumps(page).encode())

@@ -112,6 +112,19 @@ async def test_group_not_found_is_a_project_gone_but_never_an_organization(
     assert isinstance(found, ListUnreadable if source.is_organization_level else ProjectGone)
 
 
+@pytest.mark.parametrize("fault", [faults.fail_with(404, "NOT_FOUND"), faults.html(404)])
+@pytest.mark.parametrize("source", Source)
+async def test_404_for_another_reason_makes_a_list_unreadable(
+    sim, online, project_id, source, fault
+):
+    sim.faults.add(fault, times=None)
+    async with online() as atlas:
+        found = await listing(atlas, source, project_id)
+
+    assert isinstance(found, ListUnreadable)
+    assert found.http_status == 404
+
+
 @pytest.mark.parametrize("source", Source)
 async def test_410_retires_the_list(sim, online, project_id, source):
     sim.versions.retired |= {(source.value, "*")}

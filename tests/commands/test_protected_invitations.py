@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from forked import PROCESSES, run_program
 from protected_oracle import in_scope, must_stay
-from protected_world import World
+from protected_world import FOCUSES, World
 from running import desk_in
 
 from invite_sweeper.audit.tampering import Tampering
@@ -157,7 +157,7 @@ def sweeps(world: World) -> None:
 
 def focused(world: World) -> None:
     """A sweep of an organization in which one guard alone keeps most."""
-    world.focus(world.seed // len(SCRIPTS) % 4)
+    world.focus((world.seed // len(SCRIPTS) * 2 + world.seed % 2) % FOCUSES)
     world.add_faults()
     run(world, "sweep")
 
@@ -198,6 +198,8 @@ def shards(world: World) -> None:
     if limit == "max_deletions":
         limits["over_limit"] = "trim"
     world.policy["sources"] = ["invites"]  # so that a shard has few
+    for _ in range(6):
+        world.add_stale_invitations(2)
     for index in range(1, count + 1):
         path = f"audit/shard-{index}.jsonl"
         run(world, "sweep", "--shard", f"{index}/{count}", "--audit-log", path)
@@ -370,7 +372,7 @@ def test_no_run_deletes_what_had_to_stay(tmp_path, seed):
     with desk_in(tmp_path, kind=kind) as desk:
         world = World(desk, dice, seed)
         script = SCRIPTS[seed % len(SCRIPTS)]
-        world.add_projects(organizations=2 if script is groups else 1)
+        world.add_projects(organizations=2 if script in {groups, shards} else 1)
         world.add_teams()
         world.add_invitations()
         desk.account.org_ids = tuple(desk.sim.organizations)
