@@ -28,12 +28,12 @@ def test_notifications_are_read_with_their_default(policy_of):
         "notify:\n"
         "  - {kind: slack, url_env: SLACK_URL}\n"
         "  - {kind: webhook, url_env: HOOK_URL, secret_env: _KEY1, when: changes}\n"
-        "  - {kind: ping, url_env: PING_URL, when: always}\n"
+        "  - {kind: ping, url_env: PING_URL, when: always, details: true}\n"
     )
-    assert [entry.model_dump() for entry in policy.notify] == [
-        {"kind": "slack", "url_env": "SLACK_URL", "secret_env": None, "when": "always"},
-        {"kind": "webhook", "url_env": "HOOK_URL", "secret_env": "_KEY1", "when": "changes"},
-        {"kind": "ping", "url_env": "PING_URL", "secret_env": None, "when": "always"},
+    assert [tuple(entry.model_dump().values()) for entry in policy.notify] == [
+        ("slack", "SLACK_URL", None, "always", False),
+        ("webhook", "HOOK_URL", "_KEY1", "changes", False),
+        ("ping", "PING_URL", None, "always", True),
     ]
 
 

@@ -171,7 +171,7 @@ HINT = "Move the file away, or copy the plan to a directory that only you can wr
 def test_missing_signature_is_named(tmp_path, key):
     path = tmp_path / "none.sig"
     check = check_approval(plan(1), path, key.with_suffix(".pub"))
-    assert check == (None, f"There is no signature: {path} does not exist.")
+    assert check == (None, f"The signature {path} does not exist.")
 
 
 def test_unreadable_signature_is_named_with_its_reason(tmp_path):

@@ -12,6 +12,7 @@ from fakes import FakeAtlas
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import AtlasUnavailable, Cancelled, GuardRefused, Interrupted
 from invite_sweeper.models import (
+    DeletionEstimate,
     DeletionResult,
     ListUnreadable,
     Outcome,
@@ -20,7 +21,7 @@ from invite_sweeper.models import (
     SourceRetired,
 )
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.group import GroupConfig, RunGroup
+from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunGroup
 from invite_sweeper.sweep.run import Run, RunConfig
 from invite_sweeper.sweep.run_counts import RunCounts
 from invite_sweeper.sweep.scope import Shard
@@ -64,8 +65,8 @@ class FakeConnection:
     async def prepare_for(self, deletions):
         self.prepared_for.append(dict(deletions))
 
-    def estimate_s(self, deletions):
-        return float(sum(deletions.values()))
+    def estimate(self, deletions):
+        return DeletionEstimate(float(sum(deletions.values())))
 
 
 @dataclass
@@ -285,7 +286,7 @@ async def test_nothing_is_checked_or_asked_if_every_run_failed(path):
     results = await command.run(
         confirm=called.append,
         on_plans_accepted=called.append,
-        policy_change=lambda: called.append(1),
+        quarantine=lambda: called.append(1),
     )
     assert called == []
     assert [each.summary.exit_code for each in results] == [6, 6]
@@ -314,7 +315,7 @@ async def test_clock_that_is_wrong_after_reading_refuses_even_if_that_run_failed
 
     command.connections[1].organization_names = skewed
     _, refused = await command.run()
-    assert "The local clock is 301 s ahead of Atlas's." in refused.error.message
+    assert "The local clock is 5 minutes ahead of Atlas's." in refused.error.message
     assert command.deleted == [0, 0]
 
 
@@ -330,13 +331,13 @@ async def test_changed_policy_refuses_after_the_limits_and_its_warnings_are_show
     accepted = []
     command = Command(path, 1, 1)
     results = await command.run(
-        policy_change=lambda: (GuardRefused("changed"), ("first", "second")),
+        quarantine=lambda: QuarantineResult(GuardRefused("changed"), ("first", "second")),
         on_plans_accepted=accepted.append,
     )
     assert (messages(results), command.deleted) == (["changed"] * 2, [0, 0])
     assert (command.view.warnings, accepted) == (["first", "second"], [])
     limited = Command(path.with_name("b.jsonl"), 2, limits={"max_deletions": 1})
-    (result,) = await limited.run(policy_change=lambda: (GuardRefused("changed"), ()))
+    (result,) = await limited.run(quarantine=lambda: QuarantineResult(GuardRefused("changed")))
     assert "max_deletions" in result.error.message
 
 
@@ -483,8 +484,10 @@ async def test_refused_question_deletes_nothing(path):
 
     (result,) = await command.run(confirm=confirm)
     assert isinstance(result.error, Cancelled)
-    message = "Cancelled at the confirmation prompt: nothing was deleted."
-    assert (result.error.message, result.error.consequence) == (message, "")
+    assert (result.error.message, result.error.consequence) == (
+        "Cancelled.",
+        "Nothing was deleted.",
+    )
     assert command.deleted == [0]
 
 

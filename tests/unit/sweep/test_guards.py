@@ -341,14 +341,14 @@ def test_clock_skew_over_5_minutes_or_unknown_is_refused(skew_s, message, hint):
 
 
 def test_share_is_described_in_the_singular_and_in_the_plural():
-    one = limit_violations(plan_counts(1, seen=3), limits(max_share=0), Shard(100, 100))
-    assert one == ("1 stale of 3 invitations (33.3%) is over max_share: 0.0.",)
-    two = limit_violations(plan_counts(2, seen=3), limits(max_share=0), Shard(100, 100))
-    assert two == ("2 stale of 3 invitations (66.7%) are over max_share: 0.0.",)
+    (one,) = limit_violations(plan_counts(1, seen=3), limits(max_share=0), Shard(100, 100))
+    assert one.message == "1 stale of 3 invitations (33.3%) is over max_share: 0.0."
+    (two,) = limit_violations(plan_counts(2, seen=3), limits(max_share=0), Shard(100, 100))
+    assert two.message == "2 stale of 3 invitations (66.7%) are over max_share: 0.0."
 
 
 def test_skew_in_either_direction_is_named():
-    for skew_s, words in ((300.5, "300 s ahead of"), (-300.5, "300 s behind")):
+    for skew_s, words in ((300.5, "5 minutes ahead of"), (-300.5, "5 minutes behind")):
         with pytest.raises(GuardRefused, match=words):
             check_clock(skew_s)
     check_clock(300.0)
