@@ -15,7 +15,7 @@ ORGS = (ORG_ID, "0123456789abcdef01234567", "00000000000000000000abcd")
 DAY = timedelta(days=1)
 FUTURE = "2126-01-01T00:00:00Z"
 INVITED = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
-FOCUSES = 6
+FOCUSES = 7
 SOURCES = ("invites", "users", "org_users", "org_invites")
 
 # Pairs of the form in which Atlas returns a name, and the plain form that it looks like.
@@ -482,6 +482,8 @@ class World:
                 self.policy["limits"]["max_unreadable_projects"] = 0
                 project_id = self.dice.choice(self._projects_of(self.organizations[0]))
                 self._make_unreadable(project_id, faults.malformed())
+            case 5:
+                self.policy["projects"] = {"include": ["*0*", "sand*", "team*"]}
             case _:
                 self.accepting_share = 1.0
 
