@@ -70,9 +70,9 @@ class Redactor:
 
     def redact_bytes(self, data: bytes) -> bytes:
         """Return UTF-8 data, redacted as text; bytes of other encodings stay as they are."""
-        text = data.decode("utf-8", "surrogateescape")
+        text = data.decode(errors="surrogateescape")
         redacted = self.redact(text)
-        return data if redacted == text else redacted.encode("utf-8", "surrogateescape")
+        return data if redacted == text else redacted.encode(errors="surrogateescape")
 
 
 SECRETS: Final = Redactor()
@@ -92,8 +92,8 @@ def _forms(secret: str) -> Iterator[str]:
     yield secret
     yield quote(secret, safe="", errors="replace")
     yield quote_plus(secret, errors="replace")
-    data = secret.encode("utf-8", "surrogateescape")
-    yield json.dumps(data.decode("utf-8", "replace"), ensure_ascii=False)[1:-1]
+    data = secret.encode(errors="surrogateescape")
+    yield json.dumps(data.decode(errors="replace"), ensure_ascii=False)[1:-1]
     for start in range(3):
         yield from _base64_forms(data, start)
 
@@ -108,7 +108,7 @@ def _base64_forms(data: bytes, start: int) -> Iterator[str]:
     first = -(-start * 8 // 6)  # the characters before it depend on the other text as well
     last = len(padded) * 8 // 6
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        yield encode(padded)[first:last].decode("ascii")
+        yield encode(padded)[first:last].decode()
 
 
 def _mask_authorization(found: re.Match[str]) -> str:

@@ -203,7 +203,7 @@ def to_text(value: object, max_length: int = MAX_TEXT_LENGTH) -> str:
         result = f"{result[:max_length]}… ({len(result):,} characters)"
     if result.isascii():
         return result
-    return result.encode("utf-8", "backslashreplace").decode("utf-8")
+    return result.encode(errors="backslashreplace").decode()
 
 
 def to_int(value: object) -> int | None:

@@ -15,7 +15,7 @@ ORGS = (ORG_ID, "0123456789abcdef01234567", "00000000000000000000abcd")
 DAY = timedelta(days=1)
 FUTURE = "2126-01-01T00:00:00Z"
 INVITED = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
-FOCUSES = 6
+FOCUSES = 7
 SOURCES = ("invites", "users", "org_users", "org_invites")
 
 # Pairs of the form in which Atlas returns a name, and the plain form that it looks like.
@@ -462,11 +462,13 @@ class World:
         """Let one guard alone keep most of what it keeps; a number below `FOCUSES` selects it."""
         self.delete_most()
         self.policy["rules"] = [{"name": "most", "statuses": INVITED}]
+        self.policy["sources"] = list(SOURCES)
         match number:
             case 0:
                 usernames = ["*@board.example", "*@bücher.example"]
                 self.policy["keep"] = [{"name": "look-alike", "usernames": usernames}]
                 self.policy["projects"] = {"exclude": ["prod-*"]}
+                self._add_look_alike_project(self.organizations[0])
             case 1:
                 self.policy["rules"][0]["projects"] = ["*0*", "sand*", "team*", "prod-w*"]
             case 2:
@@ -482,8 +484,17 @@ class World:
                 self.policy["limits"]["max_unreadable_projects"] = 0
                 project_id = self.dice.choice(self._projects_of(self.organizations[0]))
                 self._make_unreadable(project_id, faults.malformed())
+            case 5:
+                self.policy["projects"] = {"include": ["*0*", "sand*", "team*"]}
             case _:
                 self.accepting_share = 1.0
+                self._add_changing_users()
+
+    def _add_look_alike_project(self, org_id: str) -> None:
+        name, tags = next(iter(PLAIN_PROJECT_NAMES)), {"env": "prod"}
+        project_id = self.desk.sim.add_project(name, org_id, tags=tags)
+        self.projects[project_id] = (org_id, name, tags)
+        self._invite(project_id, org_id, *(("old@example.org",) * 2), 400 * DAY)
 
     def use_all_organizations(self) -> None:
         """Let the policy name every organization, most of them with credentials of their own."""

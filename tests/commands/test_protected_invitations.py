@@ -158,7 +158,6 @@ def sweeps(world: World) -> None:
 def focused(world: World) -> None:
     """A sweep of an organization in which one guard alone keeps most."""
     world.focus((world.seed // len(SCRIPTS) * 2 + world.seed % 2) % FOCUSES)
-    world.add_faults()
     run(world, "sweep")
 
 

@@ -251,3 +251,10 @@ def test_torn_first_line_and_an_empty_file_are_accepted(tmp_path):
     for size in (0, 1, 40, len(whole) - 1, len(whole)):
         path.write_bytes(whole[:size])
         require_audit_log(path)
+
+
+def test_filtered_record_has_the_bytes_of_its_line_without_the_newline(tmp_path):
+    path = tmp_path / "log.jsonl"
+    write_events(path, "r", [("run_started", {}), ("run_finished", {})])
+    found = [line for _, line in filter_lines([path], LineFilter())]
+    assert found == path.read_bytes().splitlines()

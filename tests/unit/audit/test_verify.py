@@ -21,6 +21,7 @@ from builders import invitation
 from invite_sweeper.audit import LinePosition
 from invite_sweeper.audit.evidence import Evidence
 from invite_sweeper.audit.reader import READ_BLOCK_BYTES
+from invite_sweeper.audit.record import line_hash
 from invite_sweeper.audit.tampering import Tampering
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import UsageError
@@ -774,3 +775,31 @@ async def test_end_without_a_checkpoint_is_named_with_its_line_and_run(tmp_path)
     assert error.message == "The end of run unsigned has no checkpoint."
     ends = [n for n, line in enumerate(lines_of(path), 1) if b'"run_finished"' in line]
     assert error.position == LinePosition(path, ends[-1])
+
+
+async def test_each_log_has_its_files_lines_and_last_hash(tmp_path):
+    paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    last_hashes = []
+    for path, runs in zip(paths, (3, 1), strict=True):
+        for number in range(runs):
+            last_hash, _ = await write_signed_run(path, f"{path.stem}-{number}")
+        last_hashes.append(last_hash)
+    status = verify(paths)
+    assert [(each.files, each.lines, each.last_hash) for each in status.logs] == [
+        ((paths[0],), 21, last_hashes[0]),
+        ((paths[1],), 7, last_hashes[1]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("proven", "words"), [(21, None), (20, None), (19, "2 lines"), (14, "7 lines")]
+)
+async def test_lines_after_the_proven_one_are_counted(tmp_path, proven, words):
+    path = tmp_path / "a.jsonl"
+    for number in range(3):
+        await write_signed_run(path, f"a-{number}")
+    head = line_hash(lines_of(path)[proven - 1])
+    (log,) = verify([path], evidence=Evidence(head=head)).logs
+    assert log.is_end_proven is (words is None)
+    assert (words or "expected hash") in log.end
+    assert words is None or " are " in log.end
