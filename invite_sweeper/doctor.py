@@ -36,8 +36,8 @@ from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.sweep.discovery import MAX_LISTS, ListCounts, count_lists
 from invite_sweeper.sweep.guards import MAX_CLOCK_SKEW_S
 from invite_sweeper.sweep.previous_runs import AcceptedPolicy, refuse_unreadable
-from invite_sweeper.sweep.run_warnings import SUNSET_WARNING_DAYS
 from invite_sweeper.sweep.scope import RunScope
+from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS
 from invite_sweeper.text import describe_duration, organization_label, plural_form, pluralize
 
 __all__ = [

@@ -20,7 +20,7 @@ from invite_sweeper.atlas.auth import (
     ServiceAccountAuthenticator,
 )
 from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Credentials
-from invite_sweeper.atlas.deleter import AtlasDeleter
+from invite_sweeper.atlas.deleter import AtlasDeleter, tokens_per_deletion
 from invite_sweeper.atlas.http import (
     USER_AGENT,
     ConnectionSlot,
@@ -172,7 +172,7 @@ def _tokens_needed(deletions: Mapping[ListRef, int]) -> Counter[BucketKey]:
     """Return the number of tokens needed from each bucket."""
     counts: Counter[BucketKey] = Counter()
     for (project, source), deleted in deletions.items():
-        for key in SOURCES[source].tokens_per_deletion(project.id, project.org_id):
+        for key in tokens_per_deletion(SOURCES[source], project.id, project.org_id):
             counts[key] += deleted
     return counts
 

@@ -19,6 +19,7 @@ from invite_sweeper.atlas.endpoints import (
     build_request,
 )
 from invite_sweeper.atlas.parsing import UserRecord, parse_user
+from invite_sweeper.atlas.rate_limits import BucketKey
 from invite_sweeper.atlas.reader import check_organization, user_in
 from invite_sweeper.atlas.responses import (
     RequestFailed,
@@ -48,6 +49,20 @@ _SERVER_ERROR: Final = 500
 _NOT_REMOVABLE: Final = RequestFailed("the user must not be removed", retryable=False)
 
 
+def tokens_per_deletion(api: SourceApi, scope_id: str, org_id: str) -> tuple[BucketKey, ...]:
+    """Return the bucket of each request of one deletion, in the order of the requests.
+
+    Args:
+        scope_id: The id of the project or organization in the path.
+        org_id: The organization, in which the user is read after the deletion.
+    """
+    delete = BucketKey(api.delete.endpoint_set, scope_id)
+    if api.read_user is None:
+        return (delete,)
+    read_before = BucketKey(api.read_user.endpoint_set, scope_id)
+    return (read_before, delete, BucketKey(GET_ORG_USER.endpoint_set, org_id))
+
+
 class UserRemoval:
     """A single deletion from `users` or `org_users`; used once.
 
@@ -70,7 +85,7 @@ class UserRemoval:
         self._progress = progress
         self._blocking_outcome: Outcome | None = None
         self._fatal_error: RunError | None = None
-        self.unused_tokens = api.tokens_per_deletion(invitation.project_id, invitation.org_id)
+        self.unused_tokens = tokens_per_deletion(api, invitation.project_id, invitation.org_id)
 
     async def run(self) -> DeletionResult:
         """Read the user, delete, read again.
@@ -237,7 +252,7 @@ class AtlasDeleter:
         api = self._apis.get(invitation.source)
         if api is None:
             return 0.0
-        tokens = api.tokens_per_deletion(invitation.project_id, invitation.org_id)
+        tokens = tokens_per_deletion(api, invitation.project_id, invitation.org_id)
         return self._transport.limiter.try_acquire(*tokens)
 
     async def delete(self, invitation: Invitation, progress: DeletionProgress) -> DeletionResult:

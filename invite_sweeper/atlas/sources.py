@@ -28,7 +28,6 @@ from invite_sweeper.atlas.parsing import (
     parse_org_user,
     parse_page,
 )
-from invite_sweeper.atlas.rate_limits import BucketKey
 from invite_sweeper.models import Invitation, InvitationList, Project, Source
 
 
@@ -64,19 +63,6 @@ class SourceApi(NamedTuple):
     invite: Endpoint
     roles: tuple[str, str]
     read_user: Endpoint | None = None
-
-    def tokens_per_deletion(self, scope_id: str, org_id: str) -> tuple[BucketKey, ...]:
-        """Return the bucket of each request of one deletion, in the order of the requests.
-
-        Args:
-            scope_id: The id of the project or organization in the path.
-            org_id: The organization, in which the user is read after the deletion.
-        """
-        delete = BucketKey(self.delete.endpoint_set, scope_id)
-        if self.read_user is None:
-            return (delete,)
-        read_before = BucketKey(self.read_user.endpoint_set, scope_id)
-        return (read_before, delete, BucketKey(GET_ORG_USER.endpoint_set, org_id))
 
 
 def _users(

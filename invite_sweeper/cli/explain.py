@@ -17,11 +17,11 @@ from invite_sweeper.atlas.client import connect_for_run
 from invite_sweeper.audit import LogPath
 from invite_sweeper.cli import console
 from invite_sweeper.cli.console import run_async, stdout_console
-from invite_sweeper.cli.help_sections import TARGET
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     DEFAULT_POLICY,
+    TARGET,
     AuditPath,
     BaseUrl,
     LogFormat,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from invite_sweeper.cli.json_error import RESULT
+from invite_sweeper.cli.streams import RESULT
 
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 

@@ -4,6 +4,8 @@ A command's module is imported when the command is used, which keeps `--version`
 fast.
 """
 
+import gc
+import os
 import sys
 import time
 from importlib import import_module
@@ -16,10 +18,8 @@ from typer.main import get_group
 from typing_extensions import override
 
 from invite_sweeper import __version__
-from invite_sweeper.cli.help_sections import DOCUMENTATION, MAX_WIDTH, with_sections
-from invite_sweeper.cli.json_error import RESULT, json_requested
-from invite_sweeper.cli.options import require_command
-from invite_sweeper.cli.streams import print_error, secure, stdout_error
+from invite_sweeper.cli.options import DOCUMENTATION, MAX_WIDTH, require_command, with_sections
+from invite_sweeper.cli.streams import RESULT, json_requested, print_error, secure, stdout_error
 from invite_sweeper.errors import ExitCode, Interrupted, RunError, UsageError
 from invite_sweeper.last_resort import STDERR_FD, LastResort, install_handlers, write_if_ready
 
@@ -104,12 +104,21 @@ def _root(
     require_command(ctx)
 
 
-def run_app() -> None:
-    """Run the program and exit with the contract's exit code.
+_OBJECTS_PER_COLLECTION: Final = 50_000
+"""The default of 700 costs a tenth of a sweep's processor time."""
+
+
+def main() -> None:
+    """Run the program and exit with the contract's exit code (README.md has the table).
 
     With `--output json`, stdout gets one object on every exit. A signal before a run starts
     exits with 8; a run handles signals itself.
     """
+    # No other installed package may change how a policy is read.
+    # Source: https://docs.pydantic.dev/latest/concepts/plugins/ (read 2026-08).
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+    # Nearly everything in this process is freed without the collector or lives to its end.
+    gc.set_threshold(_OBJECTS_PER_COLLECTION)
     secure()
     install_handlers(_exit_interrupted)
     as_json = json_requested(sys.argv[1:])

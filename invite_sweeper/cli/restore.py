@@ -33,10 +33,13 @@ from invite_sweeper.audit.head import find_log
 from invite_sweeper.cli import console
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.console import run_async, stdout_console
-from invite_sweeper.cli.help_sections import INTEGRATION, OUTPUT, SAFETY, TARGET
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
+    INTEGRATION,
+    OUTPUT,
+    SAFETY,
+    TARGET,
     BaseUrl,
     LogFormat,
     LogFormatOption,

@@ -27,9 +27,8 @@ from invite_sweeper.audit.lock import holder_path
 from invite_sweeper.cli import console, results
 from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import Output, RunOptions
-from invite_sweeper.cli.population import population_settings
 from invite_sweeper.cli.results import CommandReport
-from invite_sweeper.cli.run_setup import CommandContext, CommandSetup, RunPart
+from invite_sweeper.cli.run_setup import CommandContext, CommandSetup, RunPart, population_settings
 from invite_sweeper.cli.streams import audit_copy_stream
 from invite_sweeper.errors import Cancelled, Interrupted, LockHeld, RunError, UsageError
 from invite_sweeper.files import check_distinct_files, check_replaceable, check_writable

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from invite_sweeper.cli.help_sections import SAFETY
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     DEFAULT_PLAN_MAX_AGE,
     DEFAULT_POLICY,
+    SAFETY,
     AcceptPolicy,
     AcceptPopulation,
     AuditPath,

@@ -8,9 +8,8 @@ from rich.text import Text
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.sweep.changes import ComparedRun, PlanChanges, PolicyDifference
-from invite_sweeper.sweep.run_warnings import STOPPED_ITSELF
 from invite_sweeper.sweep.selection import KEEP_REASONS
-from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
+from invite_sweeper.sweep.summary import STOPPED_ITSELF, OrganizationSummary, RunSummary
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize, to_datetime
 
 _ORDINARY_ROLES: Final = {

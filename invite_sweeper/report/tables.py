@@ -25,8 +25,7 @@ from invite_sweeper.report.run_view import (
     display_text,
     merge_rows_by_user,
 )
-from invite_sweeper.sweep.run_warnings import SUNSET_WARNING_DAYS
-from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
+from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS, OrganizationSummary, RunSummary
 from invite_sweeper.text import escape_unprintable, pluralize, to_text
 
 OUTCOME_STYLES = {

@@ -29,7 +29,12 @@ from invite_sweeper.models import (
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.changes import ChangeTracker
-from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
+from invite_sweeper.sweep.discovery import (
+    DeletionVerifier,
+    ListOutcome,
+    discover_projects,
+    list_invitations,
+)
 from invite_sweeper.sweep.executor import (
     Deleter,
     ExecutorOptions,
@@ -40,9 +45,12 @@ from invite_sweeper.sweep.guards import CircuitBreaker, check_clock
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.previous_runs import Recovery, UserStatusReader
 from invite_sweeper.sweep.run_counts import RunCounts, RunResult
-from invite_sweeper.sweep.run_warnings import (
+from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
+from invite_sweeper.sweep.selection import Decision, Selector, no_filter
+from invite_sweeper.sweep.summary import (
     RETIRED_IN_SWEEP,
     STOPPED_ITSELF,
+    RunSummary,
     RunWarning,
     WarningLevel,
     removed_member_warning,
@@ -52,10 +60,6 @@ from invite_sweeper.sweep.run_warnings import (
     unused_keep_warnings,
     unverified_warning,
 )
-from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
-from invite_sweeper.sweep.selection import Decision, Selector, no_filter
-from invite_sweeper.sweep.summary import RunSummary
-from invite_sweeper.sweep.verification import DeletionVerifier
 from invite_sweeper.text import pluralize
 
 

@@ -13,7 +13,7 @@ from forked import run_forked
 from result_schemas import fits, schema_name
 from running import Done, desk_in, wait_until
 
-from invite_sweeper.cli.json_error import json_requested
+from invite_sweeper.cli.streams import json_requested
 from invite_sweeper.simulator import faults
 
 DAYS = timedelta(days=1)

@@ -15,7 +15,7 @@ from invite_sweeper.report.html.model import (
     RunRow,
 )
 from invite_sweeper.report.html.verdict import verdict
-from invite_sweeper.sweep.run_warnings import STOPPED_ITSELF
+from invite_sweeper.sweep.summary import STOPPED_ITSELF
 from invite_sweeper.text import plural_form, pluralize, truncate
 
 _UNFINISHED_HINT = (

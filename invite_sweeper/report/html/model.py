@@ -10,7 +10,7 @@ from invite_sweeper.errors import ExitCode
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.html.chain import ChainResult
 from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference
-from invite_sweeper.sweep.run_warnings import RETIRED_IN_SWEEP, STOPPED_ITSELF
+from invite_sweeper.sweep.summary import RETIRED_IN_SWEEP, STOPPED_ITSELF
 
 T = TypeVar("T")
 

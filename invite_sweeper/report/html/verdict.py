@@ -12,7 +12,7 @@ from invite_sweeper.report.html.model import (
     RunRow,
     Verdict,
 )
-from invite_sweeper.sweep.run_warnings import STOPPED_ITSELF
+from invite_sweeper.sweep.summary import STOPPED_ITSELF
 from invite_sweeper.text import plural_form, pluralize
 
 _LABELS = {

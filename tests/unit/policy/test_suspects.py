@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from invite_sweeper.errors import Severity
 from invite_sweeper.policy import check_policy
-from invite_sweeper.policy.suspects import KNOWN_ROLES, suspicious_pattern, suspicious_role
+from invite_sweeper.policy.valid_policy import KNOWN_ROLES, suspicious_pattern, suspicious_role
 
 TODAY = date(2027, 3, 31)
 AS_REGEX = "is compared as a glob, not as a regular expression"

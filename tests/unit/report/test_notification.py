@@ -13,10 +13,13 @@ from aiohttp import web
 
 from invite_sweeper.errors import REFUSAL_REASONS, ExitCode, GuardRefused, Reason
 from invite_sweeper.policy import Notification
-from invite_sweeper.report.notice import MAX_USERS, describe_end, hints, select_users
 from invite_sweeper.report.webhooks import (
+    MAX_USERS,
     NotificationError,
     build_message,
+    describe_end,
+    hints,
+    select_users,
     send_end,
     send_start,
     should_notify,

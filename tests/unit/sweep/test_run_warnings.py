@@ -10,7 +10,7 @@ from builders import invitation, policy
 from invite_sweeper.audit import OpenIntent
 from invite_sweeper.models import Outcome, Source, SourceRetired
 from invite_sweeper.sweep.run import MAX_WARNINGS, RunWarnings
-from invite_sweeper.sweep.run_warnings import (
+from invite_sweeper.sweep.summary import (
     WarningLevel,
     removed_member_warning,
     retired_warning,

@@ -19,9 +19,9 @@ from invite_sweeper.models import (
     Source,
 )
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep import verification
-from invite_sweeper.sweep.run_warnings import WarningLevel, still_there_warnings
-from invite_sweeper.sweep.verification import DeletionVerifier
+from invite_sweeper.sweep import discovery
+from invite_sweeper.sweep.discovery import DeletionVerifier
+from invite_sweeper.sweep.summary import WarningLevel, still_there_warnings
 
 OTHER = object_id(77)
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "503")
@@ -98,7 +98,7 @@ async def test_stop_ends_the_reading_and_keeps_what_is_verified():
 
 @pytest.mark.parametrize(("limit", "lists"), [(2, 2), (3, 3), (4, 3)])
 async def test_number_of_lists_is_bounded(monkeypatch, limit, lists):
-    monkeypatch.setattr(verification, "MAX_LISTS_VERIFIED", limit)
+    monkeypatch.setattr(discovery, "MAX_LISTS_VERIFIED", limit)
     atlas = FakeAtlas()
     deleted = [invitation(n, project_id=object_id(100 + n)) for n in range(3)]
     assert await verify(atlas, *deleted) == (lists, [])
@@ -107,7 +107,7 @@ async def test_number_of_lists_is_bounded(monkeypatch, limit, lists):
 
 @pytest.mark.parametrize(("limit", "verified"), [(2, 2), (3, 3), (4, 3)])
 async def test_number_of_remembered_deletions_is_bounded(monkeypatch, limit, verified):
-    monkeypatch.setattr(verification, "MAX_DELETIONS_VERIFIED", limit)
+    monkeypatch.setattr(discovery, "MAX_DELETIONS_VERIFIED", limit)
     assert await verify(FakeAtlas(), *map(invitation, range(3))) == (verified, [])
 
 
