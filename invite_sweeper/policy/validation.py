@@ -1,8 +1,10 @@
-"""Find every error of a policy and format it with position, message and hint."""
+"""Parse a policy, or find every error in it, with position, message and hint."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from datetime import date
 from functools import cache
 from typing import NamedTuple, get_args
 
@@ -10,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from invite_sweeper.errors import PolicyIssue, Severity
+from invite_sweeper.errors import InvalidPolicy, PolicyIssue, Severity
 from invite_sweeper.policy.messages import (
     KeyPath,
     Placeholder,
@@ -22,8 +24,54 @@ from invite_sweeper.policy.messages import (
 )
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, PolicyFile
 from invite_sweeper.policy.types import POLICY_ERROR_TYPE
-from invite_sweeper.policy.valid_policy import PolicyWarning
-from invite_sweeper.policy.yaml_reader import Document, Node
+from invite_sweeper.policy.valid_policy import Policy, PolicyWarning
+from invite_sweeper.policy.yaml_reader import Document, Node, parse_yaml
+
+
+def parse_policy(data: bytes, name: str) -> Policy:
+    """Parse the bytes of a policy file.
+
+    Args:
+        data: The whole file; any bytes.
+        name: The file's name as the operator gave it; precedes each error.
+
+    Raises:
+        InvalidPolicy: The file has errors. It lists all of them.
+    """
+    policy, issues = _parse(data, parse_yaml(data))
+    if policy is None:
+        raise InvalidPolicy(name, issues)
+    return policy
+
+
+def check_policy(data: bytes, today: date) -> tuple[Policy | None, tuple[PolicyIssue, ...]]:
+    """Parse a policy file and return it with its warnings, or None with all errors.
+
+    Args:
+        data: The whole file; any bytes.
+        today: For entries that end, in UTC.
+    """
+    document = parse_yaml(data)
+    policy, issues = _parse(data, document)
+    if policy is None:
+        return None, issues
+    return policy, policy_warnings(document, policy.suspicious_entries(today))
+
+
+def _parse(data: bytes, document: Document) -> tuple[Policy | None, tuple[PolicyIssue, ...]]:
+    policy_file: PolicyFile | None = None
+    error: ValidationError | None = None
+    if document.root is not None:
+        try:
+            policy_file = PolicyFile.model_validate(document.root.value)
+        except ValidationError as caught:
+            error = caught
+    issues = policy_issues(document, error)
+    if issues or policy_file is None:
+        return None, issues
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Policy.model_validate({**dict(policy_file), "sha256": sha256}), ()
+
 
 # Checks across fields. They read the plain data, not the models, so that an error in one
 # place does not hide an error in another.
