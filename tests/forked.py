@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from running import Desk, Done
+from running import CliRunner, Done
 
 from invite_sweeper.atlas import retry
 from invite_sweeper.cli import main
@@ -32,15 +32,13 @@ def run_program(folder: Path, arguments: list[str], environment: dict[str, str])
     main()
 
 
-def run_forked(desk: Desk, *arguments: str, **changes: str | None) -> Done:
-    """Run the program like `desk.run`, in a fork."""
-    desk.write_policy()
-    environment = {k: v for k, v in {**desk.environment, **changes}.items() if v is not None}
-    process = PROCESSES.Process(
-        target=run_program, args=(desk.folder, list(arguments), environment)
-    )
+def run_forked(cli: CliRunner, *arguments: str, **changes: str | None) -> Done:
+    """Run the program like `cli.run`, in a fork."""
+    cli.write_policy()
+    environment = {k: v for k, v in {**cli.environment, **changes}.items() if v is not None}
+    process = PROCESSES.Process(target=run_program, args=(cli.folder, list(arguments), environment))
     process.start()
     process.join(timeout=60)
     assert process.exitcode is not None, "the program did not end"
-    out, err = ((desk.folder / name).read_text("utf-8") for name in ("out", "err"))
+    out, err = ((cli.folder / name).read_text("utf-8") for name in ("out", "err"))
     return Done(process.exitcode, out, err)

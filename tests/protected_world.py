@@ -81,7 +81,7 @@ class World:
         ended: Credentials ended for good while the program ran.
     """
 
-    desk: object
+    cli: object
     dice: random.Random
     seed: int
     policy: dict[str, object] = field(default_factory=dict)
@@ -115,25 +115,25 @@ class World:
     def add_projects(self, *, organizations: int) -> None:
         """Add projects to so many organizations at least."""
         for org_id in ORGS[: self.dice.randint(organizations, 3)]:
-            if org_id not in self.desk.sim.organizations:
-                self.desk.sim.add_organization(org_id, f"Organization {org_id[:4]}")
+            if org_id not in self.cli.sim.organizations:
+                self.cli.sim.add_organization(org_id, f"Organization {org_id[:4]}")
             for name in self.dice.sample(PROJECT_NAMES, self.dice.randint(1, 4)):
                 tags = {"env": self.dice.choice(("sandbox", "prod"))}
-                project_id = self.desk.sim.add_project(name, org_id, tags=tags)
+                project_id = self.cli.sim.add_project(name, org_id, tags=tags)
                 self.projects[project_id] = (org_id, name, tags)
         named, other = self.dice.choices(list(self.projects), k=2)
         if self.dice.random() < 0.3:  # a project with the id of another one as its name
             org_id, _, tags = self.projects[named]
-            self.desk.sim.groups[named].name = other
+            self.cli.sim.groups[named].name = other
             self.projects[named] = (org_id, other, tags)
             self.ids_as_names = (other,)
 
     def add_teams(self) -> None:
-        for org_id in self.desk.sim.organizations:
+        for org_id in self.cli.sim.organizations:
             own = self._projects_of(org_id)
             for _ in range(self.dice.randint(1, 3)):
                 reached = self.dice.sample(own, self.dice.randint(0, min(2, len(own))))
-                self.teams[self.desk.sim.add_team(*reached)] = tuple(reached)
+                self.teams[self.cli.sim.add_team(*reached)] = tuple(reached)
 
     def _projects_of(self, org_id: str) -> list[str]:
         return [key for key, (owner, _, _) in self.projects.items() if owner == org_id]
@@ -142,7 +142,7 @@ class World:
         for project_id, (org_id, _, _) in self.projects.items():
             for username, plain in self.dice.sample(NAMES, self.dice.randint(0, 7)):
                 self._invite(project_id, org_id, username, plain)
-        for org_id in self.desk.sim.organizations:
+        for org_id in self.cli.sim.organizations:
             for username, plain in self.dice.sample(NAMES, self.dice.randint(0, 7)):
                 self._add_user(org_id, f"org-{username}", f"org-{plain}")
 
@@ -169,11 +169,11 @@ class World:
         else:
             added = {"name": "added", "older_than": "2d"}
             policy["rules"] = [*policy["rules"], added]
-        self.desk.keys = policy
+        self.cli.keys = policy
         try:
             yield
         finally:
-            self.desk.keys = self.policy
+            self.cli.keys = self.policy
 
     def _age(self) -> timedelta:
         days = self.dice.choice((0, 1, 3, 7, 13, 14, 15, 20, 29, 31, 60))
@@ -198,10 +198,10 @@ class World:
         if self.dice.random() < 0.05:
             overrides["id"] = self.dice.choice(("../x", "UPPERCASE", "6a793fd0c0eb9e7a17718"))
         sent_name = username if self.dice.random() < 0.85 else MISSING
-        id_ = self.desk.sim.invite(
+        id_ = self.cli.sim.invite(
             project_id, sent_name, age=age, roles=roles, inviter=inviter, **overrides
         )
-        document = json.loads(self.desk.sim.groups[project_id].invites[id_].document)
+        document = json.loads(self.cli.sim.groups[project_id].invites[id_].document)
         self.items.append(
             Item(
                 *("invites", (project_id, id_), org_id, project_id),
@@ -212,7 +212,7 @@ class World:
         return project_id, id_
 
     def _add_user(self, org_id: str, username: str, plain: str) -> None:
-        sim, status = self.desk.sim, self.dice.choice((*INVITED, *INVITED, "ACTIVE"))
+        sim, status = self.cli.sim, self.dice.choice((*INVITED, *INVITED, "ACTIVE"))
         own = self._projects_of(org_id)
         linked = self.dice.sample(own, min(self.dice.choice((0, 1, 2, 2)), len(own)))
         choices = [key for key, reached in self.teams.items() if set(reached) <= set(own)]
@@ -254,7 +254,7 @@ class World:
 
     def write_policy(self) -> None:
         """Write a policy; in most cases one that deletes nearly all that no guard keeps."""
-        dice, orgs = self.dice, list(self.desk.sim.organizations)
+        dice, orgs = self.dice, list(self.cli.sim.organizations)
         allowed = dice.sample(orgs, dice.randint(1, len(orgs)))
         if dice.random() < 0.5:
             allowed = [self._with_credentials(org_id) for org_id in allowed]
@@ -282,7 +282,7 @@ class World:
             self.policy["keep"] = [self._keep(number) for number in range(dice.randint(1, 2))]
 
     def _with_credentials(self, org_id: str) -> str | dict[str, str]:
-        sim, name = self.desk.sim, f"O{ORGS.index(org_id)}"
+        sim, name = self.cli.sim, f"O{ORGS.index(org_id)}"
         if self.dice.random() < 0.2:
             return org_id
         add = self.dice.choice((sim.add_token, sim.add_service_account, sim.add_api_key))
@@ -353,7 +353,7 @@ class World:
         return keys
 
     def add_faults(self) -> None:
-        sim, dice = self.desk.sim, self.dice
+        sim, dice = self.cli.sim, self.dice
         sim.gone_status = dice.choice((404, 400))
         sim.paging.page_size = dice.choice((None, 1, 2))
         sim.paging.repeated_items = dice.choice((0, 1)) if sim.paging.page_size == 2 else 0
@@ -375,7 +375,7 @@ class World:
             sim.faults.add(faults.effect(before=lambda _: end()), nth=dice.randint(2, 25))
 
     def _add_unreadable_lists(self) -> None:
-        sim, dice = self.desk.sim, self.dice
+        sim, dice = self.cli.sim, self.dice
         if dice.random() < 0.3:
             project_id = dice.choice(list(self.projects))
             fault = dice.choice(
@@ -399,7 +399,7 @@ class World:
     def _make_unreadable(self, project_id: str, fault: faults.Fault) -> None:
         for listed in ("invites", "users"):
             path = f"*/groups/{project_id}/{listed}"
-            self.desk.sim.faults.add(fault, path=path, times=None)
+            self.cli.sim.faults.add(fault, path=path, times=None)
         self.unreadable.add(project_id)
 
     def _add_incomplete_list(self) -> None:
@@ -415,12 +415,12 @@ class World:
         fault = self.dice.choice(endless) if is_users else ambiguous
         kind = "orgs" if source.startswith("org_") else "groups"
         path = f"*/{kind}/{scope_id}/{'users' if is_users else 'invites'}"
-        self.desk.sim.faults.add(fault, path=path, times=None)
+        self.cli.sim.faults.add(fault, path=path, times=None)
         self.incomplete.add((source, scope_id))
 
     def _add_changing_users(self) -> None:
         """Let users be listed twice with two statuses, and accept before their last check."""
-        sim, dice = self.desk.sim, self.dice
+        sim, dice = self.cli.sim, self.dice
         ids = sorted({each.removed_as[1] for each in self.items if each.source == "org_users"})
         self.two_statuses |= {each for each in ids if dice.random() < 0.3}
         accepting = {each for each in ids if dice.random() < self.accepting_share}
@@ -434,7 +434,7 @@ class World:
         sim.faults.add(accepted, method="GET", path="*/users/*", times=None)
 
     def _is_pending(self, user_id: str) -> bool:
-        users = (each.users.get(user_id) for each in self.desk.sim.organizations.values())
+        users = (each.users.get(user_id) for each in self.cli.sim.organizations.values())
         return any(user is not None and user.status == "PENDING" for user in users)
 
     def _list_twice(self, body: bytes) -> bytes:
@@ -476,7 +476,7 @@ class World:
                     self._projects_of(self.dice.choice(self.organizations))
                 )
                 self.policy["projects"] = {"exclude": [project_id]}
-                self.desk.sim.faults.add(no_end(), path=f"*/groups/{project_id}/teams", times=None)
+                self.cli.sim.faults.add(no_end(), path=f"*/groups/{project_id}/teams", times=None)
                 self.unreadable_teams.add(project_id)
             case 3:
                 self.policy["projects"] = {"tags": {"env": "sandbox"}}
@@ -492,19 +492,19 @@ class World:
 
     def _add_look_alike_project(self, org_id: str) -> None:
         name, tags = next(iter(PLAIN_PROJECT_NAMES)), {"env": "prod"}
-        project_id = self.desk.sim.add_project(name, org_id, tags=tags)
+        project_id = self.cli.sim.add_project(name, org_id, tags=tags)
         self.projects[project_id] = (org_id, name, tags)
         self._invite(project_id, org_id, *(("old@example.org",) * 2), 400 * DAY)
 
     def use_all_organizations(self) -> None:
         """Let the policy name every organization, most of them with credentials of their own."""
         self.policy["organizations"] = [
-            self._with_credentials(org_id) for org_id in self.desk.sim.organizations
+            self._with_credentials(org_id) for org_id in self.cli.sim.organizations
         ]
 
     def refuse_all(self, *, by_clock: bool) -> None:
         """Make every run refuse: the clock differs, or the list of projects does not end."""
-        sim, dice = self.desk.sim, self.dice
+        sim, dice = self.cli.sim, self.dice
         if by_clock:
             offset_s = dice.choice((-1, 1)) * dice.choice((310, 3600, 20 * 86_400))
             sim.date_offset = timedelta(seconds=offset_s)
@@ -513,14 +513,14 @@ class World:
             sim.faults.add(endless, path="*/groups", times=None)
 
     def _expire_tokens(self) -> None:
-        self.desk.sim.oauth.expire()
-        self.desk.sim.digest.forget_nonces()
+        self.cli.sim.oauth.expire()
+        self.cli.sim.digest.forget_nonces()
 
     def _end_credentials(self) -> None:
         """End every token; only service accounts can get another one."""
         self._expire_tokens()
-        accounts = (self.desk.account, *self.accounts.values())
-        self.desk.sim.accounts.remove_tokens([each.secret for each in accounts])
+        accounts = (self.cli.account, *self.accounts.values())
+        self.cli.sim.accounts.remove_tokens([each.secret for each in accounts])
         self.ended = True
 
 

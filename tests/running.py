@@ -47,7 +47,7 @@ class Done:
 
 
 @dataclass
-class Desk:
+class CliRunner:
     """A served simulated Atlas, a folder with a policy, and the program to run there.
 
     Attributes:
@@ -115,7 +115,9 @@ class Desk:
 
 
 @contextmanager
-def desk_in(folder: Path, sim: SimulatedAtlas | None = None, kind: str = "token") -> Iterator[Desk]:
+def cli_in(
+    folder: Path, sim: SimulatedAtlas | None = None, kind: str = "token"
+) -> Iterator[CliRunner]:
     """Serve a simulated Atlas with one organization while the block runs."""
     atlas = sim or SimulatedAtlas()
     if ORG_ID not in atlas.organizations:
@@ -133,7 +135,7 @@ def desk_in(folder: Path, sim: SimulatedAtlas | None = None, kind: str = "token"
             "rules": [{"name": "forgotten", "older_than": "14d"}],
             "limits": dict(WIDE),
         }
-        yield Desk(folder, atlas, account, base_url, keys)
+        yield CliRunner(folder, atlas, account, base_url, keys)
 
 
 def wait_until(condition: "threading.Event | object", timeout_s: float = 30.0) -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from running import COMMAND, Desk
+from running import COMMAND, CliRunner
 
 _END_OF_INPUT = b"\x04"
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
@@ -71,7 +71,7 @@ class Terminal:
 
 @contextmanager
 def terminal_of(
-    desk: Desk, *arguments: str, columns: int = 100, apart: tuple[str, ...] = (), **changes: str
+    cli: CliRunner, *arguments: str, columns: int = 100, apart: tuple[str, ...] = (), **changes: str
 ) -> Iterator[Terminal]:
     """Start the program in a test folder with a terminal as stdin, stdout and stderr.
 
@@ -79,9 +79,9 @@ def terminal_of(
         apart: `stdout` or `stderr`, to send to /dev/null instead.
         changes: Changes of the environment.
     """
-    desk.write_policy()
-    environment = {**desk.environment, "TERM": "xterm-256color", **changes}
-    with terminal(arguments, desk.folder, environment, columns, apart) as found:
+    cli.write_policy()
+    environment = {**cli.environment, "TERM": "xterm-256color", **changes}
+    with terminal(arguments, cli.folder, environment, columns, apart) as found:
         yield found
 
 

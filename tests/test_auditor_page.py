@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from running import desk_in
+from running import cli_in
 
 README = (Path(__file__).parent.parent / "deploy" / "README.md").read_text("utf-8")
 SECTION = README.partition("## What an auditor gets\n")[2].partition("\n## ")[0]
@@ -39,7 +39,7 @@ def command(*words):
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory):
+def cli(tmp_path_factory):
     """A simulated Atlas with stale, young and protected invitations, and an approver's key."""
     folder = tmp_path_factory.mktemp("auditor")
     key = Ed25519PrivateKey.generate()
@@ -47,7 +47,7 @@ def desk(tmp_path_factory):
     (folder / "approver").write_bytes(private)
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     (folder / "approver.pub").write_bytes(public)
-    with desk_in(folder) as found:
+    with cli_in(folder) as found:
         for number in range(3):
             project = found.sim.add_project(f"Project {number}")
             found.projects.append(project)
@@ -70,10 +70,10 @@ def desk(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def results(desk):
+def results(cli):
     """Run each command of the page in its order; return its output by command."""
     environment = {
-        **desk.environment,
+        **cli.environment,
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "INVITE_SWEEPER_PSEUDONYM_KEY": KEY,
     }
@@ -82,7 +82,7 @@ def results(desk):
         found[line] = subprocess.run(
             line.replace("invite-sweeper ", f"{sys.executable} -m invite_sweeper ", 1),
             shell=True,
-            cwd=desk.folder,
+            cwd=cli.folder,
             env=environment,
             capture_output=True,
             text=True,
@@ -93,8 +93,8 @@ def results(desk):
 
 
 @pytest.fixture(scope="module")
-def lines(desk, results):
-    return (desk.folder / "population.csv").read_text("utf-8").splitlines()
+def lines(cli, results):
+    return (cli.folder / "population.csv").read_text("utf-8").splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +120,8 @@ def test_every_command_of_the_page_works_in_its_order(results):
     assert failed == {}
 
 
-def test_population_has_one_row_for_each_invitation_with_its_decision(desk, rows):
-    assert Counter(row["invitation_id"] for row in rows) == dict.fromkeys(desk.before, 1)
+def test_population_has_one_row_for_each_invitation_with_its_decision(cli, rows):
+    assert Counter(row["invitation_id"] for row in rows) == dict.fromkeys(cli.before, 1)
     assert Counter((row["decision"], row["reason"]) for row in rows) == {
         ("stale", "forgotten"): 3,
         ("kept", "too_young"): 3,
@@ -132,21 +132,21 @@ def test_population_has_one_row_for_each_invitation_with_its_decision(desk, rows
         assert row["expires_at"] > row["created_at"]
 
 
-def test_population_names_its_host_request_scope_policy_and_instant(desk, lines):
+def test_population_names_its_host_request_scope_policy_and_instant(cli, lines):
     (head,), (run,) = comments(lines, "population"), comments(lines, "run")
-    policy = (desk.folder / "policy.yaml").read_bytes()
-    assert head["host"] == desk.base_url
+    policy = (cli.folder / "policy.yaml").read_bytes()
+    assert head["host"] == cli.base_url
     assert head["now"].endswith("Z")
     assert run["query"]["lists"]["invites"] == "GET /api/atlas/v2/groups/{}/invites"
     assert run["query"]["projects"]["include"] == ["*"]
     assert run["policy_sha256"] == hashlib.sha256(policy).hexdigest()
 
 
-def test_population_has_a_line_for_each_list_and_says_that_it_is_complete(desk, lines):
+def test_population_has_a_line_for_each_list_and_says_that_it_is_complete(cli, lines):
     lists = comments(lines, "list")
-    assert {each["project_id"] for each in lists} == set(desk.projects)
+    assert {each["project_id"] for each in lists} == set(cli.projects)
     for each in lists:
-        assert (each["complete"], each["rows"], each["host"]) == (True, 3, desk.base_url)
+        assert (each["complete"], each["rows"], each["host"]) == (True, 3, cli.base_url)
         assert each["read_at"].endswith("Z")
     assert comments(lines[-1:], "totals")[0]["complete"] is True
 
@@ -159,12 +159,12 @@ def test_totals_of_the_population_are_those_of_the_run(lines, rows, finished):
     assert len(rows) == totals["invitations_seen"] == totals["stale"] + totals["kept"]
 
 
-def test_log_shows_what_was_deleted_and_an_intent_before(desk, results):
+def test_log_shows_what_was_deleted_and_an_intent_before(cli, results):
     shown = results[command("--outcome deleted")].stdout.splitlines()
     deleted = [json.loads(line)["invitation_id"] for line in shown]
-    assert sorted(deleted) == sorted(desk.sim.deleted)
+    assert sorted(deleted) == sorted(cli.sim.deleted)
     assert len(deleted) == 3
-    events = [(line["event"], line.get("invitation_id")) for line in desk.lines()]
+    events = [(line["event"], line.get("invitation_id")) for line in cli.lines()]
     for each in deleted:
         assert events.index(("intent", each)) < events.index(("outcome", each))
 
@@ -180,30 +180,30 @@ def test_exceptions_have_a_reason_an_end_and_their_invitations(rows, finished):
     assert sum(row["reason"] == "keep:board" for row in rows) == 3
 
 
-def test_plan_without_its_approval_deletes_nothing(desk, results, tmp_path):
-    shutil.copy(desk.folder / "plan.jsonl", tmp_path)
+def test_plan_without_its_approval_deletes_nothing(cli, results, tmp_path):
+    shutil.copy(cli.folder / "plan.jsonl", tmp_path)
     arguments = ("--plan", str(tmp_path / "plan.jsonl"), "--require-approval", "approver.pub")
-    done = desk.sweep(*arguments)
-    assert (done.code, len(desk.sim.deleted)) == (3, 3)
+    done = cli.sweep(*arguments)
+    assert (done.code, len(cli.sim.deleted)) == (3, 3)
     assert "The plan is not approved with the key approver.pub." in done.err
 
 
-def test_run_names_the_approved_plan(desk, results):
-    lines = (desk.folder / "plan.jsonl").read_text().splitlines()
-    started = [line["plan_sha256"] for line in desk.lines("run_started") if "plan_sha256" in line]
+def test_run_names_the_approved_plan(cli, results):
+    lines = (cli.folder / "plan.jsonl").read_text().splitlines()
+    started = [line["plan_sha256"] for line in cli.lines("run_started") if "plan_sha256" in line]
     assert started[:1] == [json.loads(lines[-1])["sha256"]]
 
 
-def test_log_proves_the_population(desk, results, finished):
+def test_log_proves_the_population(cli, results, finished):
     digest = results[command("sha256sum")].stdout.split()[0]
     assert finished["population_sha256"] == digest
-    forged = desk.folder / "forged.jsonl"
-    forged.write_text(desk.log_path.read_text().replace(digest, "0" * 64))
-    assert desk.run("audit", "verify", "forged.jsonl").code == 3
+    forged = cli.folder / "forged.jsonl"
+    forged.write_text(cli.log_path.read_text().replace(digest, "0" * 64))
+    assert cli.run("audit", "verify", "forged.jsonl").code == 3
 
 
-def test_pseudonyms_can_be_found_again_with_the_key(desk, results):
-    text = (desk.folder / "pseudonyms.csv").read_text("utf-8")
+def test_pseudonyms_can_be_found_again_with_the_key(cli, results):
+    text = (cli.folder / "pseudonyms.csv").read_text("utf-8")
     address = "bo.0@example.com"
     assert "@" not in text
     assert hmac.new(KEY.encode(), address.encode(), hashlib.sha256).hexdigest() in text

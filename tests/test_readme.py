@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from readmes import OPERATORS, README, sections
-from running import desk_in
+from running import cli_in
 
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.policy import parse_policy
@@ -69,10 +69,10 @@ SERVES = "invite-sweeper simulate "
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory):
+def cli(tmp_path_factory):
     """An empty folder, and a simulated Atlas with stale invitations."""
     folder = tmp_path_factory.mktemp("readme")
-    with desk_in(folder) as found:
+    with cli_in(folder) as found:
         for number in range(2):
             project = found.sim.add_project(f"Project {number}")
             for name in ("ada.brandt", "bo.ito"):
@@ -80,8 +80,8 @@ def desk(tmp_path_factory):
         yield found
 
 
-def test_every_command_of_the_readme_works_in_the_order_of_the_page(desk):
-    environment = {**desk.environment, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+def test_every_command_of_the_readme_works_in_the_order_of_the_page(cli):
+    environment = {**cli.environment, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
     results = {}
     served = [command for command in COMMANDS if command.startswith(SERVES)]
     for command in COMMANDS:
@@ -91,7 +91,7 @@ def test_every_command_of_the_readme_works_in_the_order_of_the_page(desk):
         done = subprocess.run(
             arguments,
             shell=True,
-            cwd=desk.folder,
+            cwd=cli.folder,
             env=environment,
             capture_output=True,
             text=True,
@@ -103,7 +103,7 @@ def test_every_command_of_the_readme_works_in_the_order_of_the_page(desk):
     allowed = {c: {0, 4} if " doctor " in c else {0} for c in COMMANDS}
     assert len(results) >= 14
     assert {c: r for c, r in results.items() if r[0] not in allowed[c]} == {}
-    assert len(desk.sim.deleted) == 4
+    assert len(cli.sim.deleted) == 4
 
 
 def test_simulated_atlas_of_the_readme_is_served_until_it_is_stopped():

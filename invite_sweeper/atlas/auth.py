@@ -22,9 +22,9 @@ from invite_sweeper.atlas.http import HttpSession
 from invite_sweeper.atlas.responses import (
     Response,
     ResponseOrFailure,
+    connection_hint,
     describe,
     parse_error,
-    way_hint,
 )
 from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
 from invite_sweeper.atlas.server_info import ServerInfo
@@ -337,7 +337,7 @@ class ServiceAccountAuthenticator:
             )
         if not isinstance(result, Response) or result.status != _OK:
             raise AtlasUnavailable(
-                f"Could not get an access token: {describe(result)}.", hint=way_hint(result)
+                f"Could not get an access token: {describe(result)}.", hint=connection_hint(result)
             )
         token_response = parse_token_response(result.body)
         if token_response is None:

@@ -361,7 +361,7 @@ def first_request_error(result: ResponseOrFailure) -> RunError:
     if fatal_error := fatal_error_for(result) or credentials_error(result):
         return fatal_error
     if isinstance(result, Response) and result.status in {401, 403}:
-        hint = _ROLE_HINT if lacks_permission(result) else way_hint(result) or _KEY_HINT
+        hint = _ROLE_HINT if lacks_permission(result) else connection_hint(result) or _KEY_HINT
         if result.status == 403 and parse_error(result).code is None:  # noqa: PLR2004 - unclear which
             hint = f"{hint} {ACCESS_LIST_HINT}"
         message = f"The list of projects could not be read: {_describe_status(result)}."
@@ -373,11 +373,11 @@ def listing_incomplete_error(result: ResponseOrFailure) -> RunError:
     """Return why a later page of the project list failed."""
     return fatal_error_for(result) or AtlasUnavailable(
         f"The list of projects could not be read to the end: {describe(result)}.",
-        hint=way_hint(result),
+        hint=connection_hint(result),
     )
 
 
-def way_hint(result: ResponseOrFailure) -> str:
+def connection_hint(result: ResponseOrFailure) -> str:
     """Return what to check between this machine and Atlas; "" if Atlas itself responded."""
     if isinstance(result, RequestFailed):
         return _NETWORK_HINT

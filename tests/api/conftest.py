@@ -60,7 +60,7 @@ def fake_time():
 
 
 @pytest.fixture
-def diary():
+def retry_log():
     return RecordingLog()
 
 
@@ -73,7 +73,7 @@ def sim():
 
 
 @pytest.fixture
-def connecting(fake_time, diary):
+def connecting(fake_time, retry_log):
     """Connect to a base URL, with an account of the simulated Atlas or with credentials."""
 
     @asynccontextmanager
@@ -108,7 +108,7 @@ def connecting(fake_time, diary):
             retry_policy=retry_policy,
             limiter=RateLimiter(fake_time.monotonic, fake_time.sleep, random=lambda: 0.5),
             clock=clock,
-            log=diary,
+            log=retry_log,
             **options,
         ) as atlas:
             yield atlas

@@ -62,7 +62,7 @@ async def visible_output(connecting, base_url, credentials):
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("kind", CREDENTIALS)
-async def test_no_secret_is_visible(sim, connecting, diary, caplog, monkeypatch, kind, fault):
+async def test_no_secret_is_visible(sim, connecting, retry_log, caplog, monkeypatch, kind, fault):
     monkeypatch.setattr("invite_sweeper.simulator.auth.secrets.token_urlsafe", lambda _: TOKEN)
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
@@ -78,7 +78,7 @@ async def test_no_secret_is_visible(sim, connecting, diary, caplog, monkeypatch,
         seen += await visible_output(connecting, base_url, CREDENTIALS[kind])
     gc.collect()
 
-    text = "\n".join([*seen, repr(diary.lines), caplog.text])
+    text = "\n".join([*seen, repr(retry_log.lines), caplog.text])
     assert len(seen) > 2
     assert not LEAK.search(text)
     assert account.secret not in text

@@ -445,14 +445,14 @@ async def test_client_without_a_deleter_cannot_delete(connecting):
         assert not hasattr(atlas.reader, "delete")
 
 
-async def test_retries_are_logged(connecting, answering, diary):
+async def test_retries_are_logged(connecting, answering, retry_log):
     answering.get(INVITES, status=500)
     answering.get(INVITES, exception=aiohttp.ServerDisconnectedError())
     answering.get(INVITES, body=b"[]")
 
     await list_invitations(connecting)
 
-    assert [fields["why"] for _, fields in diary.lines] == [
+    assert [fields["why"] for _, fields in retry_log.lines] == [
         500,
         "connection lost before the response arrived",
     ]

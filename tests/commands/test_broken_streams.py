@@ -9,29 +9,29 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from running import COMMAND, desk_in, wait_until
+from running import COMMAND, cli_in, wait_until
 
 SWEEP = "exec {} sweep --policy policy.yaml --yes"
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         project = found.sim.add_project("Project")
         for n in range(12):
             found.sim.invite(project, f"p{n}@example.com", age=timedelta(days=20))
         yield found
 
 
-def shell(desk, redirections, command=SWEEP):
+def shell(cli, redirections, command=SWEEP):
     """Run the program in a shell with redirections; return exit code, stdout and stderr."""
-    desk.write_policy()
+    cli.write_policy()
     line = f"{command.format(' '.join(COMMAND))} {redirections}"
     done = subprocess.run(
         ["/bin/sh", "-c", line],
-        cwd=desk.folder,
-        env=desk.environment,
+        cwd=cli.folder,
+        env=cli.environment,
         capture_output=True,
         check=False,
         timeout=60,
@@ -39,12 +39,12 @@ def shell(desk, redirections, command=SWEEP):
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-def is_whole(desk):
+def is_whole(cli):
     """Return whether every deletion was done and is in the log."""
-    assert desk.sim.invitation_count() == 0
-    assert [line["outcome"] for line in desk.lines("outcome")] == ["deleted"] * 12
-    assert [line["exit_code"] for line in desk.lines("run_finished")] == [0]
-    return desk.run("audit", "verify", str(desk.log_path)).code == 0
+    assert cli.sim.invitation_count() == 0
+    assert [line["outcome"] for line in cli.lines("outcome")] == ["deleted"] * 12
+    assert [line["exit_code"] for line in cli.lines("run_finished")] == [0]
+    return cli.run("audit", "verify", str(cli.log_path)).code == 0
 
 
 CLOSED = ["<&-", ">&-", "2>&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"]
@@ -52,65 +52,65 @@ CLOSED = ["<&-", ">&-", "2>&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"]
 
 @pytest.mark.parametrize("output", ["text", "json"])
 @pytest.mark.parametrize("redirections", CLOSED)
-def test_closed_stream_changes_nothing_and_no_output_reaches_the_log(desk, redirections, output):
-    code, _, err = shell(desk, f"--output {output} {redirections}")
+def test_closed_stream_changes_nothing_and_no_output_reaches_the_log(cli, redirections, output):
+    code, _, err = shell(cli, f"--output {output} {redirections}")
     assert code == 0, err
-    assert is_whole(desk)
+    assert is_whole(cli)
     assert "Traceback" not in err
 
 
 @FULL
 @pytest.mark.parametrize("verbose", ["", "-v"])
-def test_full_disk_behind_stderr_does_not_stop_a_run(desk, verbose):
-    code, out, _ = shell(desk, f"--output json {verbose} 2>/dev/full")
+def test_full_disk_behind_stderr_does_not_stop_a_run(cli, verbose):
+    code, out, _ = shell(cli, f"--output json {verbose} 2>/dev/full")
     assert code == 0
     assert '"deleted":12' in out
-    assert is_whole(desk)
+    assert is_whole(cli)
 
 
 @FULL
 @pytest.mark.parametrize("output", ["text", "json"])
-def test_full_disk_behind_stdout_is_reported_once(desk, output):
-    code, _, err = shell(desk, f"--output {output} >/dev/full")
+def test_full_disk_behind_stdout_is_reported_once(cli, output):
+    code, _, err = shell(cli, f"--output {output} >/dev/full")
     assert code == 0
     assert "could not be written to standard output: No space left on device" in err
     assert "Traceback" not in err
-    assert is_whole(desk)
+    assert is_whole(cli)
 
 
 @pytest.mark.parametrize("number", ["1", "2"])
-def test_closed_pipe_does_not_stop_a_run(desk, number):
+def test_closed_pipe_does_not_stop_a_run(cli, number):
     reading, writing = os.pipe()
     os.close(reading)
-    desk.write_policy()
+    cli.write_policy()
     streams = {"1": {"stdout": writing}, "2": {"stderr": writing}}[number]
     done = subprocess.run(
         [*COMMAND, "sweep", "--policy", "policy.yaml", "--yes", "-v"],
-        cwd=desk.folder,
-        env=desk.environment,
+        cwd=cli.folder,
+        env=cli.environment,
         check=False,
         timeout=60,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
     )
     os.close(writing)
     assert done.returncode == 0
-    assert is_whole(desk)
+    assert is_whole(cli)
 
 
 @FULL
 @pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
-def test_unwritable_copy_of_the_audit_log_does_not_stop_a_run(desk, redirection):
-    desk.keys["audit"] = {"path": "audit/invite-sweeper.jsonl -"}
-    code, _, err = shell(desk, redirection)
+def test_unwritable_copy_of_the_audit_log_does_not_stop_a_run(cli, redirection):
+    cli.keys["audit"] = {"path": "audit/invite-sweeper.jsonl -"}
+    code, _, err = shell(cli, redirection)
     assert code == 0
     assert "Traceback" not in err
-    assert is_whole(desk)
+    assert is_whole(cli)
 
 
 @FULL
 @pytest.mark.parametrize("command", ["{} --version", "{} schema", "{} --help"])
-def test_other_commands_report_an_unwritable_stdout(desk, command):
-    _, _, err = shell(desk, ">/dev/full", command)
+def test_other_commands_report_an_unwritable_stdout(cli, command):
+    _, _, err = shell(cli, ">/dev/full", command)
     assert "could not be written to standard output" in err
     assert "Traceback" not in err
 
@@ -133,18 +133,18 @@ STUCK = {
 
 
 def run_stuck(folder, streams, arguments, log):
-    with desk_in(folder) as desk:
-        project = desk.sim.add_project("Project")
+    with cli_in(folder) as cli:
+        project = cli.sim.add_project("Project")
         for n in range(12):
-            desk.sim.invite(project, f"p{n}@example.com", age=timedelta(days=20))
+            cli.sim.invite(project, f"p{n}@example.com", age=timedelta(days=20))
         if log is not None:
-            desk.keys["audit"] = {"path": log}
-        desk.write_policy()
+            cli.keys["audit"] = {"path": log}
+        cli.write_policy()
         reading, writing = stuck_pipe()
         done = subprocess.run(
             [*COMMAND, "sweep", "--policy", "policy.yaml", "--yes", *arguments],
-            cwd=desk.folder,
-            env=desk.environment,
+            cwd=cli.folder,
+            env=cli.environment,
             check=False,
             timeout=60,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -152,7 +152,7 @@ def run_stuck(folder, streams, arguments, log):
         )
         os.close(reading)
         os.close(writing)
-        assert is_whole(desk)
+        assert is_whole(cli)
         return done
 
 
@@ -171,10 +171,10 @@ def test_reader_that_does_not_read_is_left_behind_and_the_run_is_whole(tmp_path)
     assert "its reader does not read" in err
 
 
-def test_command_behind_a_full_stdout_ends_after_a_signal(desk):
+def test_command_behind_a_full_stdout_ends_after_a_signal(cli):
     reading, writing = stuck_pipe()
     process = subprocess.Popen(
-        [*COMMAND, "schema"], stdout=writing, stderr=subprocess.PIPE, cwd=desk.folder
+        [*COMMAND, "schema"], stdout=writing, stderr=subprocess.PIPE, cwd=cli.folder
     )
     wait_until(lambda: is_blocked(process.pid))
     process.terminate()

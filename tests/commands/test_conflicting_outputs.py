@@ -3,21 +3,21 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from running import desk_in
+from running import cli_in
 
 DAYS = timedelta(days=1)
 LOG = "audit/invite-sweeper.jsonl"
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         found.sim.invite(found.sim.add_project("Project"), "p@example.com", age=20 * DAYS)
         yield found
 
 
-def refused(desk, done, option, place, what):
-    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
+def refused(cli, done, option, place, what):
+    assert (done.code, done.has_result, cli.sim.requests) == (2, False, ())
     assert f"{option} {place} would overwrite {what}" in done.err
     assert "Atlas was not called." in done.err
 
@@ -34,14 +34,14 @@ def refused(desk, done, option, place, what):
         ("hard-link", "the policy policy.yaml"),
     ],
 )
-def test_output_over_a_file_of_the_run_is_refused(desk, option, place, what):
-    policy = desk.write_policy()
-    (desk.folder / "link").symlink_to(policy)
-    (desk.folder / "hard-link").hardlink_to(policy)
+def test_output_over_a_file_of_the_run_is_refused(cli, option, place, what):
+    policy = cli.write_policy()
+    (cli.folder / "link").symlink_to(policy)
+    (cli.folder / "hard-link").hardlink_to(policy)
     before = policy.read_bytes()
     for words in (("plan",), ("sweep", "--yes")):
-        done = desk.run(*words, "--policy", "policy.yaml", "--audit-log", LOG, option, place)
-        refused(desk, done, option, place, what)
+        done = cli.run(*words, "--policy", "policy.yaml", "--audit-log", LOG, option, place)
+        refused(cli, done, option, place, what)
     assert policy.read_bytes() == before
 
 
@@ -50,18 +50,18 @@ def test_output_over_a_file_of_the_run_is_refused(desk, option, place, what):
     [("audit/{run_id}.jsonl", "audit/2026.jsonl"), ("audit/2026.jsonl", "audit/2026.jsonl.1")],
     ids=["separate", "rotated"],
 )
-def test_output_over_the_log_of_an_earlier_run_is_refused(desk, template, place):
-    log = desk.folder / place
+def test_output_over_the_log_of_an_earlier_run_is_refused(cli, template, place):
+    log = cli.folder / place
     log.parent.mkdir()
     log.touch(0o600)
-    done = desk.sweep("--audit-log", template, "--out", place)
-    refused(desk, done, "--out", place, f"the audit log {place}")
+    done = cli.sweep("--audit-log", template, "--out", place)
+    refused(cli, done, "--out", place, f"the audit log {place}")
 
 
-def test_output_over_today_s_log_is_refused(desk):
+def test_output_over_today_s_log_is_refused(cli):
     place = f"audit/{datetime.now(UTC).date()}.jsonl"
-    done = desk.sweep("--audit-log", "audit/{date}.jsonl", "--out", place)
-    refused(desk, done, "--out", place, f"the audit log {place}")
+    done = cli.sweep("--audit-log", "audit/{date}.jsonl", "--out", place)
+    refused(cli, done, "--out", place, f"the audit log {place}")
 
 
 @pytest.mark.parametrize(
@@ -75,11 +75,11 @@ def test_output_over_today_s_log_is_refused(desk):
     ],
 )
 @pytest.mark.parametrize("option", ["--out", "--metrics-file"])
-def test_output_that_a_later_run_would_read_as_a_log_is_refused(desk, template, place, option):
-    done = desk.sweep("--audit-log", template, option, place)
-    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
+def test_output_that_a_later_run_would_read_as_a_log_is_refused(cli, template, place, option):
+    done = cli.sweep("--audit-log", template, option, place)
+    assert (done.code, done.has_result, cli.sim.requests) == (2, False, ())
     assert f"{option} {place} has the name of an audit log: it matches {template}" in done.err
-    assert not (desk.folder / place).exists()
+    assert not (cli.folder / place).exists()
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_output_that_a_later_run_would_read_as_a_log_is_refused(desk, template, 
         ("audit/log.jsonl", "audit/log.jsonl.prom"),
     ],
 )
-def test_output_beside_the_logs_with_another_name_is_written(desk, template, place):
-    (desk.folder / place).parent.mkdir(parents=True, exist_ok=True)
-    assert desk.plan("--audit-log", template, "--out", place).code == 0
-    assert (desk.folder / place).exists()
+def test_output_beside_the_logs_with_another_name_is_written(cli, template, place):
+    (cli.folder / place).parent.mkdir(parents=True, exist_ok=True)
+    assert cli.plan("--audit-log", template, "--out", place).code == 0
+    assert (cli.folder / place).exists()
 
 
 @pytest.mark.parametrize(
@@ -106,38 +106,38 @@ def test_output_beside_the_logs_with_another_name_is_written(desk, template, pla
         ("boss.pub", "the key boss.pub"),
     ],
 )
-def test_output_over_the_plan_in_use_is_refused(desk, place, what):
+def test_output_over_the_plan_in_use_is_refused(cli, place, what):
     given = ("--plan", "plan.jsonl", "--require-approval", "boss.pub")
-    done = desk.sweep(*given, "--metrics-file", place)
-    refused(desk, done, "--metrics-file", place, what)
+    done = cli.sweep(*given, "--metrics-file", place)
+    refused(cli, done, "--metrics-file", place, what)
 
 
-def test_two_outputs_to_one_file_are_refused(desk):
-    done = desk.sweep("--out", "one", "--metrics-file", "./one")
-    refused(desk, done, "--out", "one", "--metrics-file one")
+def test_two_outputs_to_one_file_are_refused(cli):
+    done = cli.sweep("--out", "one", "--metrics-file", "./one")
+    refused(cli, done, "--out", "one", "--metrics-file one")
 
 
-def test_output_to_a_link_to_itself_is_not_an_internal_error(desk):
-    (desk.folder / "loop").symlink_to("loop")
-    done = desk.plan("--out", "loop")
-    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
+def test_output_to_a_link_to_itself_is_not_an_internal_error(cli):
+    (cli.folder / "loop").symlink_to("loop")
+    done = cli.plan("--out", "loop")
+    assert (done.code, done.has_result, cli.sim.requests) == (2, False, ())
     assert "The plan loop cannot be written" in done.err
 
 
-def test_outputs_beside_the_log_and_the_policy_are_written(desk):
+def test_outputs_beside_the_log_and_the_policy_are_written(cli):
     beside = ("--out", "audit/plan.jsonl", "--metrics-file", "policy.yaml.prom")
-    assert desk.plan(*beside).code == 0
-    assert desk.plan(*beside).code == 0
-    found = sorted(path.name for path in desk.folder.iterdir())
+    assert cli.plan(*beside).code == 0
+    assert cli.plan(*beside).code == 0
+    found = sorted(path.name for path in cli.folder.iterdir())
     assert found == ["audit", "policy.yaml", "policy.yaml.prom"]
 
 
 @pytest.mark.parametrize("place", [LOG, "link"])
-def test_report_over_its_log_is_refused_and_the_log_is_unchanged(desk, place):
-    assert desk.sweep().code == 0
-    (desk.folder / "link").symlink_to(LOG)
-    before = desk.log_path.read_bytes()
-    done = desk.run("report", LOG, "--out", place)
+def test_report_over_its_log_is_refused_and_the_log_is_unchanged(cli, place):
+    assert cli.sweep().code == 0
+    (cli.folder / "link").symlink_to(LOG)
+    before = cli.log_path.read_bytes()
+    done = cli.run("report", LOG, "--out", place)
     assert done.code == 2
     assert f"--out {place} would overwrite the audit log {LOG}" in done.err
-    assert desk.log_path.read_bytes() == before
+    assert cli.log_path.read_bytes() == before

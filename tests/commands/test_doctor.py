@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
-from running import desk_in, wait_until
+from running import cli_in, wait_until
 
 from invite_sweeper.cli.doctor import show
 from invite_sweeper.doctor import Diagnosis, warning
@@ -21,16 +21,16 @@ OTHER = "0123456789abcdef01234567"
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         found.project = found.sim.add_project("Search")
         found.sim.invite(found.project, "ada@example.com", age=20 * DAYS)
         yield found
 
 
-def checks_of(desk, *arguments, code=0, **changes):
+def checks_of(cli, *arguments, code=0, **changes):
     """Return the checks of one run of `doctor`."""
-    done = desk.run("doctor", "--policy", "policy.yaml", "--output", "json", *arguments, **changes)
+    done = cli.run("doctor", "--policy", "policy.yaml", "--output", "json", *arguments, **changes)
     assert done.code == code, (done.out, done.err)
     report = json.loads(done.out)
     assert report["exit_code"] == code
@@ -54,8 +54,8 @@ def token(expires_s):
     return f"e30.{claims}.c2lnbmF0dXJl"
 
 
-def test_sound_setup_ends_with_0_and_lists_every_check(desk):
-    checks = checks_of(desk)
+def test_sound_setup_ends_with_0_and_lists_every_check(cli):
+    checks = checks_of(cli)
     assert {check["state"] for check in checks} == {"ok", "note"}
     assert states(checks, "sunset invites") == {"note"}
     assert {check["check"] for check in checks} >= {
@@ -84,13 +84,13 @@ def test_sound_setup_ends_with_0_and_lists_every_check(desk):
     assert ORG_ID in messages(checks, "organizations")
 
 
-def test_doctor_sends_only_gets_and_creates_no_file(desk):
-    desk.account = desk.sim.add_service_account()
-    checks_of(desk)
-    sent = {(a.method, a.path) for a in desk.sim.requests if "/oauth/" not in a.path}
+def test_doctor_sends_only_gets_and_creates_no_file(cli):
+    cli.account = cli.sim.add_service_account()
+    checks_of(cli)
+    sent = {(a.method, a.path) for a in cli.sim.requests if "/oauth/" not in a.path}
     assert {method for method, _ in sent} == {"GET"}
-    assert [path.name for path in desk.folder.iterdir()] == ["policy.yaml"]
-    assert desk.sim.oauth.live_token_count(desk.account) == 0
+    assert [path.name for path in cli.folder.iterdir()] == ["policy.yaml"]
+    assert cli.sim.oauth.live_token_count(cli.account) == 0
 
 
 @pytest.mark.parametrize(
@@ -101,103 +101,103 @@ def test_doctor_sends_only_gets_and_creates_no_file(desk):
         ("add_token", "Access token"),
     ],
 )
-def test_kind_and_name_of_the_credentials_are_shown_without_their_secret(desk, kind, words):
-    desk.account = getattr(desk.sim, kind)()
-    done = desk.run("doctor", "--policy", "policy.yaml", "--output", "json")
+def test_kind_and_name_of_the_credentials_are_shown_without_their_secret(cli, kind, words):
+    cli.account = getattr(cli.sim, kind)()
+    done = cli.run("doctor", "--policy", "policy.yaml", "--output", "json")
     assert words in messages(json.loads(done.out)["checks"], "credentials")
-    assert desk.account.secret not in done.out + done.err
+    assert cli.account.secret not in done.out + done.err
 
 
-def test_expiry_of_a_jwt_is_ok_above_an_hour_warns_below_and_fails_once_past(desk):
+def test_expiry_of_a_jwt_is_ok_above_an_hour_warns_below_and_fails_once_past(cli):
     tomorrow, soon, past = (time.time() + s for s in (86_400, 600, -600))
     for expires_s, state in ((tomorrow, "ok"), (soon, "warning"), (past, "failed")):
-        desk.account.secret = token(int(expires_s))
-        desk.sim.accounts.add(desk.account)
-        done = desk.run("doctor", "--policy", "policy.yaml", "--output", "json")
+        cli.account.secret = token(int(expires_s))
+        cli.sim.accounts.add(cli.account)
+        done = cli.run("doctor", "--policy", "policy.yaml", "--output", "json")
         (check,) = named(json.loads(done.out)["checks"], "credentials")
         assert check["state"] == state
         assert "expire" in check["message"]
         assert done.code == {"ok": 0, "warning": 4, "failed": 5}[state]
 
 
-def test_invalid_policy_fails_and_the_other_checks_run(desk):
-    desk.keys["rulez"] = []
-    checks = checks_of(desk, code=2)
+def test_invalid_policy_fails_and_the_other_checks_run(cli):
+    cli.keys["rulez"] = []
+    checks = checks_of(cli, code=2)
     (check,) = named(checks, "policy")
     assert (check["state"], check["message"]) == ("failed", "policy.yaml has 1 error.")
     command = "invite-sweeper validate policy.yaml"
     assert check["hint"] == f"List them with: {command}"
-    assert "rulez" in desk.run(*command.split()[1:]).err
+    assert "rulez" in cli.run(*command.split()[1:]).err
     assert states(checks, "clock") == {"ok"}
     assert "1 project visible" in messages(checks, "organizations")
 
 
-def test_policy_s_warnings_end_with_4(desk):
-    desk.keys["keep"] = [{"name": "old", "usernames": ["*"], "until": "2020-01-31"}]
-    assert states(checks_of(desk, code=4), "policy") == {"ok", "warning"}
+def test_policy_s_warnings_end_with_4(cli):
+    cli.keys["keep"] = [{"name": "old", "usernames": ["*"], "until": "2020-01-31"}]
+    assert states(checks_of(cli, code=4), "policy") == {"ok", "warning"}
 
 
-def test_glob_that_matches_no_project_is_a_warning(desk):
-    desk.keys["projects"] = {"exclude": ["prod-*"]}
-    assert "matched no project" in messages(checks_of(desk, code=4), "policy")
+def test_glob_that_matches_no_project_is_a_warning(cli):
+    cli.keys["projects"] = {"exclude": ["prod-*"]}
+    assert "matched no project" in messages(checks_of(cli, code=4), "policy")
 
 
-def test_missing_credentials_name_the_variables_and_atlas_is_not_called(desk):
-    checks = checks_of(desk, code=2, MONGODB_ATLAS_ACCESS_TOKEN=None)
+def test_missing_credentials_name_the_variables_and_atlas_is_not_called(cli):
+    checks = checks_of(cli, code=2, MONGODB_ATLAS_ACCESS_TOKEN=None)
     (check,) = named(checks, "credentials")
     assert "MONGODB_ATLAS_CLIENT_ID" in check["hint"]
-    assert desk.sim.requests == ()
+    assert cli.sim.requests == ()
 
 
-def test_invalid_base_url_ends_with_2_and_the_other_checks_run(desk):
-    checks = checks_of(desk, code=2, MONGODB_ATLAS_BASE_URL="ftp://atlas.example.com")
+def test_invalid_base_url_ends_with_2_and_the_other_checks_run(cli):
+    checks = checks_of(cli, code=2, MONGODB_ATLAS_BASE_URL="ftp://atlas.example.com")
     assert (states(checks, "base URL"), states(checks, "policy")) == ({"failed"}, {"ok"})
     assert "Not called" in messages(checks, "Atlas")
-    assert desk.sim.requests == ()
+    assert cli.sim.requests == ()
 
 
-def test_invalid_proxy_ends_with_2_and_the_other_checks_run(desk):
+def test_invalid_proxy_ends_with_2_and_the_other_checks_run(cli):
     other_url = ("--base-url", "https://atlas.example.com")
     free = dict.fromkeys(("https_proxy", "NO_PROXY", "no_proxy"))
-    checks = checks_of(desk, *other_url, code=2, HTTPS_PROXY="ada:p4ssw0rd@proxy:3128", **free)
+    checks = checks_of(cli, *other_url, code=2, HTTPS_PROXY="ada:p4ssw0rd@proxy:3128", **free)
     assert (states(checks, "proxy"), states(checks, "quarantine")) == ({"failed"}, {"ok"})
     assert "HTTPS_PROXY" in messages(checks, "proxy")
     assert "p4ssw0rd" not in json.dumps(checks)
 
 
-def test_invalid_audit_path_ends_with_2_and_the_other_checks_run(desk):
-    checks = checks_of(desk, "--audit-log", "audit/{week}.jsonl", code=2)
+def test_invalid_audit_path_ends_with_2_and_the_other_checks_run(cli):
+    checks = checks_of(cli, "--audit-log", "audit/{week}.jsonl", code=2)
     assert states(checks, "audit log") == {"failed"}
     assert states(checks, "organizations") == {"ok"}
     assert named(checks, "lock") == named(checks, "quarantine") == []
 
 
-def test_refused_credentials_end_with_5(desk):
-    checks = checks_of(desk, code=5, MONGODB_ATLAS_ACCESS_TOKEN="wrong")
+def test_refused_credentials_end_with_5(cli):
+    checks = checks_of(cli, code=5, MONGODB_ATLAS_ACCESS_TOKEN="wrong")
     assert "failed" in states(checks, "credentials")
 
 
-def test_ip_address_outside_the_access_list_ends_with_5_and_fails_its_check(desk):
-    desk.account.access_list = ("203.0.113.7",)
-    checks = checks_of(desk, code=5)
+def test_ip_address_outside_the_access_list_ends_with_5_and_fails_its_check(cli):
+    cli.account.access_list = ("203.0.113.7",)
+    checks = checks_of(cli, code=5)
     (check,) = named(checks, "access list")
     assert check["state"] == "failed"
     assert "access list" in check["hint"]
 
 
-def test_atlas_that_cannot_be_reached_ends_with_6(desk):
-    desk.sim.faults.add(faults.fail_with(500), path="*/groups", times=99)
-    assert states(checks_of(desk, code=6), "Atlas") == {"failed"}
+def test_atlas_that_cannot_be_reached_ends_with_6(cli):
+    cli.sim.faults.add(faults.fail_with(500), path="*/groups", times=99)
+    assert states(checks_of(cli, code=6), "Atlas") == {"failed"}
 
 
-def test_no_visible_project_of_the_organization_ends_with_3(desk):
-    desk.keys["organizations"] = [OTHER]
-    assert states(checks_of(desk, code=3), "organizations") == {"failed"}
+def test_no_visible_project_of_the_organization_ends_with_3(cli):
+    cli.keys["organizations"] = [OTHER]
+    assert states(checks_of(cli, code=3), "organizations") == {"failed"}
 
 
-def test_organization_without_a_visible_project_is_a_warning(desk):
-    desk.keys["organizations"] = [ORG_ID, OTHER]
-    checks = checks_of(desk, code=4)
+def test_organization_without_a_visible_project_is_a_warning(cli):
+    cli.keys["organizations"] = [ORG_ID, OTHER]
+    checks = checks_of(cli, code=4)
     assert states(checks, "organizations") == {"ok", "warning"}
     assert OTHER in messages(checks, "organizations")
 
@@ -205,63 +205,63 @@ def test_organization_without_a_visible_project_is_a_warning(desk):
 @pytest.mark.parametrize(
     ("minutes", "state", "code"), [(0, "ok", 0), (2, "warning", 4), (6, "failed", 3)]
 )
-def test_clock_warns_over_1_minute_and_fails_over_5_minutes(desk, minutes, state, code):
-    desk.sim.date_offset = timedelta(minutes=minutes)
-    assert states(checks_of(desk, code=code), "clock") == {state}
+def test_clock_warns_over_1_minute_and_fails_over_5_minutes(cli, minutes, state, code):
+    cli.sim.date_offset = timedelta(minutes=minutes)
+    assert states(checks_of(cli, code=code), "clock") == {state}
 
 
-def test_missing_role_names_the_project(desk):
-    vault = desk.sim.add_project("Vault")
-    desk.sim.limit_access(vault, Access.READ)
-    checks = checks_of(desk, code=4)
+def test_missing_role_names_the_project(cli):
+    vault = cli.sim.add_project("Vault")
+    cli.sim.limit_access(vault, Access.READ)
+    checks = checks_of(cli, code=4)
     (check,) = named(checks, "list invites")
     assert check["message"] == "The role is missing in 1 project: Vault."
     assert "Project Owner" in check["hint"]
 
 
-def test_more_unreadable_projects_than_the_limit_end_with_3(desk):
-    desk.keys["limits"]["max_unreadable_projects"] = 0
-    desk.sim.limit_access(desk.sim.add_project("Vault"), Access.READ)
-    assert states(checks_of(desk, code=3), "lists") == {"failed"}
+def test_more_unreadable_projects_than_the_limit_end_with_3(cli):
+    cli.keys["limits"]["max_unreadable_projects"] = 0
+    cli.sim.limit_access(cli.sim.add_project("Vault"), Access.READ)
+    assert states(checks_of(cli, code=3), "lists") == {"failed"}
 
 
 @pytest.mark.parametrize(("days", "state", "code"), [(181, "note", 0), (180, "warning", 4)])
-def test_sunset_is_a_warning_from_180_days_before(desk, days, state, code):
+def test_sunset_is_a_warning_from_180_days_before(cli, days, state, code):
     # An end at noon, so that the test may run over midnight by some hours.
-    day = desk.sim.clock() + timedelta(days=days)
-    desk.sim.versions.sunsets["invites"] = f"{day:%a, %d %b %Y} 12:00:00 GMT"
-    checks = checks_of(desk, code=code)
+    day = cli.sim.clock() + timedelta(days=days)
+    cli.sim.versions.sunsets["invites"] = f"{day:%a, %d %b %Y} 12:00:00 GMT"
+    checks = checks_of(cli, code=code)
     assert states(checks, "sunset invites") == {state}
     assert f"in {days} days" in messages(checks, "sunset invites")
 
 
-def test_lists_without_a_sunset_are_named(desk):
-    desk.keys["sources"] = ["invites", "users"]
-    checks = checks_of(desk, code=4)  # the rule names no status
+def test_lists_without_a_sunset_are_named(cli):
+    cli.keys["sources"] = ["invites", "users"]
+    checks = checks_of(cli, code=4)  # the rule names no status
     assert messages(checks, "sunset") == "Lists without a sunset date from Atlas: users."
 
 
-def test_retired_source_is_a_warning_and_the_only_one_ends_with_6(desk):
-    desk.sim.versions.retired.add(("invites", "*"))
-    assert states(checks_of(desk, code=6), "lists") == {"failed"}
-    desk.keys["sources"] = ["invites", "users"]
-    assert states(checks_of(desk, code=4), "list invites") == {"warning"}
+def test_retired_source_is_a_warning_and_the_only_one_ends_with_6(cli):
+    cli.sim.versions.retired.add(("invites", "*"))
+    assert states(checks_of(cli, code=6), "lists") == {"failed"}
+    cli.keys["sources"] = ["invites", "users"]
+    assert states(checks_of(cli, code=4), "list invites") == {"warning"}
 
 
-def test_excluded_projects_are_listed_with_their_pending_count(desk):
-    desk.keys["projects"] = {"exclude": ["prod-*"]}
-    prod = desk.sim.add_project("prod-billing")
-    desk.sim.invite(prod, "bo@example.com")
-    desk.sim.invite(prod, "cy@example.com")
-    found = messages(checks_of(desk), "coverage")
+def test_excluded_projects_are_listed_with_their_pending_count(cli):
+    cli.keys["projects"] = {"exclude": ["prod-*"]}
+    prod = cli.sim.add_project("prod-billing")
+    cli.sim.invite(prod, "bo@example.com")
+    cli.sim.invite(prod, "cy@example.com")
+    found = messages(checks_of(cli), "coverage")
     assert "1 of 2 projects is in scope." in found
     assert "Out of scope: prod-billing; 2 pending there." in found
 
 
-def test_users_pending_only_in_other_lists_are_a_warning(desk):
-    desk.sim.add_user("bo@example.com", group_roles={desk.project: ("GROUP_OWNER",)})
-    desk.sim.add_user("cy@example.com")
-    found = [c for c in named(checks_of(desk, code=4), "coverage") if c["state"] == "warning"]
+def test_users_pending_only_in_other_lists_are_a_warning(cli):
+    cli.sim.add_user("bo@example.com", group_roles={cli.project: ("GROUP_OWNER",)})
+    cli.sim.add_user("cy@example.com")
+    found = [c for c in named(checks_of(cli, code=4), "coverage") if c["state"] == "warning"]
     assert [check["message"].split(" which")[0] for check in found] == [
         "1 user is pending only in the list users,",
         "2 users are pending only in the list org_users,",
@@ -270,80 +270,80 @@ def test_users_pending_only_in_other_lists_are_a_warning(desk):
     assert found[1]["hint"] == "Add org_users to sources."
 
 
-def test_user_pending_in_a_list_of_the_policy_too_is_covered(desk):
-    desk.keys["sources"] = ["invites", "org_users"]
-    desk.sim.add_user("bo@example.com", group_roles={desk.project: ("GROUP_OWNER",)})
-    checks = checks_of(desk, code=4)  # the rule names no status
+def test_user_pending_in_a_list_of_the_policy_too_is_covered(cli):
+    cli.keys["sources"] = ["invites", "org_users"]
+    cli.sim.add_user("bo@example.com", group_roles={cli.project: ("GROUP_OWNER",)})
+    checks = checks_of(cli, code=4)  # the rule names no status
     assert states(checks, "coverage") == {"ok"}
 
 
-def test_world_writable_audit_folder_ends_with_7(desk):
-    folder = desk.folder / "audit"
+def test_world_writable_audit_folder_ends_with_7(cli):
+    folder = cli.folder / "audit"
     folder.mkdir()
     folder.chmod(0o777)
-    assert states(checks_of(desk, code=7), "audit folder") == {"failed"}
+    assert states(checks_of(cli, code=7), "audit folder") == {"failed"}
 
 
-def test_audit_log_that_others_can_read_is_a_warning(desk):
-    assert desk.sweep().code == 0
-    desk.log_path.chmod(0o644)
-    (check,) = named(checks_of(desk, code=4), "audit log")
+def test_audit_log_that_others_can_read_is_a_warning(cli):
+    assert cli.sweep().code == 0
+    cli.log_path.chmod(0o644)
+    (check,) = named(checks_of(cli, code=4), "audit log")
     assert check["hint"].startswith("chmod 600")
 
 
-def test_damaged_log_ends_with_3(desk):
-    assert desk.sweep().code == 0
-    spoiled = desk.log_path.read_bytes().replace(b'"run_started",', b'"run_started"')
-    desk.log_path.write_bytes(spoiled)
-    assert states(checks_of(desk, code=3), "earlier runs") == {"failed"}
+def test_damaged_log_ends_with_3(cli):
+    assert cli.sweep().code == 0
+    spoiled = cli.log_path.read_bytes().replace(b'"run_started",', b'"run_started"')
+    cli.log_path.write_bytes(spoiled)
+    assert states(checks_of(cli, code=3), "earlier runs") == {"failed"}
 
 
-def test_last_run_is_shown_with_its_exit_code(desk):
-    assert desk.sweep().code == 0
-    run_id = desk.lines()[-1]["run_id"]
-    assert f"{run_id} (sweep), ended with exit code 0" in messages(checks_of(desk), "earlier runs")
+def test_last_run_is_shown_with_its_exit_code(cli):
+    assert cli.sweep().code == 0
+    run_id = cli.lines()[-1]["run_id"]
+    assert f"{run_id} (sweep), ended with exit code 0" in messages(checks_of(cli), "earlier runs")
 
 
-def test_lock_held_by_another_run_ends_with_9_and_names_it(desk):
-    desk.sim.faults.set_latency(2.0)
-    process = desk.start("sweep", "--policy", "policy.yaml")
-    wait_until((desk.folder / "audit" / ".invite-sweeper.jsonl.lock.holder").exists)
-    (check,) = named(checks_of(desk, code=9), "lock")
+def test_lock_held_by_another_run_ends_with_9_and_names_it(cli):
+    cli.sim.faults.set_latency(2.0)
+    process = cli.start("sweep", "--policy", "policy.yaml")
+    wait_until((cli.folder / "audit" / ".invite-sweeper.jsonl.lock.holder").exists)
+    (check,) = named(checks_of(cli, code=9), "lock")
     assert f"process {process.pid}" in check["message"]
-    desk.sim.faults.clear()
+    cli.sim.faults.clear()
     process.communicate(timeout=60)
     assert process.returncode == 0
 
 
-def test_changed_policy_in_quarantine_ends_with_3(desk):
-    desk.keys["limits"]["quarantine"] = True
-    (check,) = named(checks_of(desk, code=3), "quarantine")
+def test_changed_policy_in_quarantine_ends_with_3(cli):
+    cli.keys["limits"]["quarantine"] = True
+    (check,) = named(checks_of(cli, code=3), "quarantine")
     assert "No sweep has accepted a policy in this audit log yet" in check["message"]
     sha256 = check["hint"].split()[-1]
-    assert desk.sweep("--accept-policy", sha256).code == 0
-    assert states(checks_of(desk), "quarantine") == {"ok"}
-    desk.keys["rules"] = [{"name": "sooner", "older_than": "13d"}]
-    (check,) = named(checks_of(desk, code=3), "quarantine")
+    assert cli.sweep("--accept-policy", sha256).code == 0
+    assert states(checks_of(cli), "quarantine") == {"ok"}
+    cli.keys["rules"] = [{"name": "sooner", "older_than": "13d"}]
+    (check,) = named(checks_of(cli, code=3), "quarantine")
     assert "The policy has changed since the last sweep" in check["message"]
     assert "--accept-policy" in check["hint"]
-    del desk.keys["limits"]["quarantine"]
-    assert states(checks_of(desk, code=3), "quarantine") == {"failed"}
+    del cli.keys["limits"]["quarantine"]
+    assert states(checks_of(cli, code=3), "quarantine") == {"failed"}
 
 
-def test_raised_limits_are_shown_as_atlas_returns_them(desk):
-    desk.sim.set_bucket("projects_group", capacity=5000, refill=2000)
-    found = messages(checks_of(desk), "rate limit projects_group")
+def test_raised_limits_are_shown_as_atlas_returns_them(cli):
+    cli.sim.set_bucket("projects_group", capacity=5000, refill=2000)
+    found = messages(checks_of(cli), "rate limit projects_group")
     assert found == "5000 requests, 2000 more every 60 s; a reserve of 10% leaves 4500."
 
 
-def test_limits_that_atlas_does_not_return_are_the_documented_ones(desk):
-    desk.sim.rate_limits_served = False
-    assert "as documented" in messages(checks_of(desk), "rate limit projects_group")
+def test_limits_that_atlas_does_not_return_are_the_documented_ones(cli):
+    cli.sim.rate_limits_served = False
+    assert "as documented" in messages(checks_of(cli), "rate limit projects_group")
 
 
-def test_text_has_a_line_per_check_with_the_hint_below(desk):
-    desk.sim.limit_access(desk.sim.add_project("Va\x1b[2Kult"), Access.READ)
-    done = desk.run("doctor", "--policy", "policy.yaml")
+def test_text_has_a_line_per_check_with_the_hint_below(cli):
+    cli.sim.limit_access(cli.sim.add_project("Va\x1b[2Kult"), Access.READ)
+    done = cli.run("doctor", "--policy", "policy.yaml")
     assert done.code == 4
     assert "\x1b" not in done.out
     lines = done.out.splitlines()
@@ -351,8 +351,8 @@ def test_text_has_a_line_per_check_with_the_hint_below(desk):
     assert lines[at + 1].strip().startswith("Grant the credentials the role")
 
 
-def test_text_ends_with_the_verdict_and_has_one_line_for_each_check(desk):
-    done = desk.run("doctor", "--policy", "policy.yaml")
+def test_text_ends_with_the_verdict_and_has_one_line_for_each_check(cli):
+    done = cli.run("doctor", "--policy", "policy.yaml")
     *checks, verdict = done.out.splitlines()
     assert verdict == f"All checks passed: a sweep of Example Industries ({ORG_ID}) would run."
     assert all(re.match(r"(ok|note|warning|failed|) ", line) for line in checks)

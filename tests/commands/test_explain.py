@@ -4,7 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from running import desk_in
+from running import cli_in
 
 from invite_sweeper.simulator import MISSING, faults
 
@@ -12,8 +12,8 @@ DAYS = timedelta(days=1)
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         found.keys["rules"] = [
             {"name": "forgotten", "older_than": "14d"},
             {"name": "outsiders", "older_than": "3d", "usernames": ["*@mail.example.org"]},
@@ -25,8 +25,8 @@ def desk(tmp_path):
         yield found
 
 
-def ask(desk, term, *arguments, code=0, **changes):
-    done = desk.run(
+def ask(cli, term, *arguments, code=0, **changes):
+    done = cli.run(
         "explain", term, "--policy", "policy.yaml", "--output", "json", *arguments, **changes
     )
     assert done.code == code, done.err
@@ -37,10 +37,10 @@ def entry(explained, kind, name):
     return next(each for each in explained[kind] if each["name"] == name)
 
 
-def test_stale_invitation_is_explained_rule_by_rule_and_key_by_key(desk):
-    project = desk.sim.add_project("Search")
-    desk.sim.invite(project, "Ada@example.com", age=20 * DAYS)
-    (explained,) = ask(desk, "ada@EXAMPLE.com")["found"]
+def test_stale_invitation_is_explained_rule_by_rule_and_key_by_key(cli):
+    project = cli.sim.add_project("Search")
+    cli.sim.invite(project, "Ada@example.com", age=20 * DAYS)
+    (explained,) = ask(cli, "ada@EXAMPLE.com")["found"]
     assert explained["decision"]["stale"] is True
     assert explained["decision"]["rule"] == "forgotten"
     forgotten = entry(explained, "rules", "forgotten")
@@ -58,160 +58,160 @@ def test_stale_invitation_is_explained_rule_by_rule_and_key_by_key(desk):
     assert entry(explained, "keep", "board")["matched"] is False
 
 
-def test_kept_invitation_names_the_entry_and_its_reason(desk):
-    project = desk.sim.add_project("Search")
-    desk.sim.invite(project, "ada@board.example.com", age=20 * DAYS)
-    (explained,) = ask(desk, "*@board.example.com")["found"]
+def test_kept_invitation_names_the_entry_and_its_reason(cli):
+    project = cli.sim.add_project("Search")
+    cli.sim.invite(project, "ada@board.example.com", age=20 * DAYS)
+    (explained,) = ask(cli, "*@board.example.com")["found"]
     assert explained["decision"]["kept"] == "keep:board"
     assert entry(explained, "keep", "board")["note"] == "they travel"
     assert entry(explained, "rules", "forgotten")["matched"] is True
 
 
-def test_expired_keep_entry_is_shown_and_keeps_nothing(desk):
-    project = desk.sim.add_project("Search")
-    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    (explained,) = ask(desk, "ada@example.com")["found"]
+def test_expired_keep_entry_is_shown_and_keeps_nothing(cli):
+    project = cli.sim.add_project("Search")
+    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    (explained,) = ask(cli, "ada@example.com")["found"]
     lapsed = entry(explained, "keep", "lapsed")
     assert (lapsed["ended"], lapsed["matched"]) == (True, False)
     assert "2020-01-31" in lapsed["note"]
     assert explained["decision"]["stale"] is True
 
 
-def test_term_may_be_an_id_in_any_project(desk):
+def test_term_may_be_an_id_in_any_project(cli):
     for name in ("Alpha", "Beta"):
-        project = desk.sim.add_project(name)
-        desk.sim.invite(project, f"{name}@example.com", age=DAYS)
-        last = desk.sim.invite(project, "other@example.com", age=2 * DAYS)
-    explained = ask(desk, last.upper())
+        project = cli.sim.add_project(name)
+        cli.sim.invite(project, f"{name}@example.com", age=DAYS)
+        last = cli.sim.invite(project, "other@example.com", age=2 * DAYS)
+    explained = ask(cli, last.upper())
     assert [each["invitation_id"] for each in explained["found"]] == [last]
     assert explained["found"][0]["decision"]["kept"] == "too_young"
     assert (explained["projects"], explained["invitations"]) == (2, 4)
 
 
-def test_key_without_a_value_from_atlas_cannot_be_evaluated(desk):
-    project = desk.sim.add_project("Search")
-    desk.sim.invite(project, "ada@example.com", createdAt=MISSING)
-    (explained,) = ask(desk, "ada@example.com")["found"]
+def test_key_without_a_value_from_atlas_cannot_be_evaluated(cli):
+    project = cli.sim.add_project("Search")
+    cli.sim.invite(project, "ada@example.com", createdAt=MISSING)
+    (explained,) = ask(cli, "ada@example.com")["found"]
     assert explained["decision"]["kept"] == "no_date"
     assert entry(explained, "rules", "forgotten")["unknown"] == "no_date"
 
 
-def test_nothing_found_shows_what_was_searched_and_what_is_excluded(desk):
-    desk.keys["projects"] = {"exclude": ["prod-*"]}
-    desk.sim.add_project("Search")
-    hidden = desk.sim.add_project("prod-billing")
-    desk.sim.invite(hidden, "ada@example.com", age=20 * DAYS)
-    done = desk.run("explain", "ada@example.com", "--policy", "policy.yaml")
+def test_nothing_found_shows_what_was_searched_and_what_is_excluded(cli):
+    cli.keys["projects"] = {"exclude": ["prod-*"]}
+    cli.sim.add_project("Search")
+    hidden = cli.sim.add_project("prod-billing")
+    cli.sim.invite(hidden, "ada@example.com", age=20 * DAYS)
+    done = cli.run("explain", "ada@example.com", "--policy", "policy.yaml")
     assert done.code == 0
     assert "Nothing found for 'ada@example.com'" in done.out
     assert "0 invitations in 1 project (invites)" in done.out
     assert "prod-billing" in done.out
 
 
-def test_project_that_cannot_be_read_ends_with_4_and_is_named(desk):
-    desk.sim.add_project("Search")
-    shut = desk.sim.add_project("Vault")
-    desk.sim.faults.add(faults.role_missing(), path=f"*/{shut}/invites", times=10)
-    explained = ask(desk, "ada@example.com", code=4)
+def test_project_that_cannot_be_read_ends_with_4_and_is_named(cli):
+    cli.sim.add_project("Search")
+    shut = cli.sim.add_project("Vault")
+    cli.sim.faults.add(faults.role_missing(), path=f"*/{shut}/invites", times=10)
+    explained = ask(cli, "ada@example.com", code=4)
     assert [each["project_name"] for each in explained["unreadable"]] == ["Vault"]
 
 
-def test_project_deleted_during_the_search_is_not_an_error(desk):
-    gone = desk.sim.add_project("Vault")
-    desk.sim.faults.add(faults.fail_with(404, "GROUP_NOT_FOUND"), path=f"*/{gone}/invites")
-    explained = ask(desk, "ada@example.com")
+def test_project_deleted_during_the_search_is_not_an_error(cli):
+    gone = cli.sim.add_project("Vault")
+    cli.sim.faults.add(faults.fail_with(404, "GROUP_NOT_FOUND"), path=f"*/{gone}/invites")
+    explained = ask(cli, "ada@example.com")
     assert (explained["found"], explained["unreadable"]) == ([], [])
 
 
-def test_text_names_a_project_that_could_not_be_read(desk):
-    desk.sim.limit_access(desk.sim.add_project("Vault"))
-    done = desk.run("explain", "ada@example.com", "--policy", "policy.yaml")
+def test_text_names_a_project_that_could_not_be_read(cli):
+    cli.sim.limit_access(cli.sim.add_project("Vault"))
+    done = cli.run("explain", "ada@example.com", "--policy", "policy.yaml")
     assert done.code == 4
     assert "Could not be read: Vault" in done.out
 
 
-def test_text_shows_the_policy_s_decision_and_what_cannot_be_evaluated(desk):
-    desk.keys["limits"]["max_bounces"] = 1
-    project = desk.sim.add_project("Search")
-    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    assert desk.sweep().code == 0
-    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    done = desk.run("explain", "ada@example.com", "--policy", "policy.yaml")
+def test_text_shows_the_policy_s_decision_and_what_cannot_be_evaluated(cli):
+    cli.keys["limits"]["max_bounces"] = 1
+    project = cli.sim.add_project("Search")
+    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    assert cli.sweep().code == 0
+    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    done = cli.run("explain", "ada@example.com", "--policy", "policy.yaml")
     assert "By the policy alone: stale" in done.out
-    desk.sim.invite(project, "eve@example.com", createdAt=MISSING)
-    done = desk.run("explain", "eve@example.com", "--policy", "policy.yaml")
+    cli.sim.invite(project, "eve@example.com", createdAt=MISSING)
+    done = cli.run("explain", "eve@example.com", "--policy", "policy.yaml")
     assert "cannot be evaluated" in done.out
 
 
-def test_invitation_that_bounced_too_often_is_kept_for_that_reason(desk):
-    desk.keys["limits"]["max_bounces"] = 1
-    project = desk.sim.add_project("Search")
-    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    assert desk.sweep().code == 0
-    desk.sim.invite(project, "ADA@example.com", age=20 * DAYS)
-    (explained,) = ask(desk, "ada@example.com")["found"]
+def test_invitation_that_bounced_too_often_is_kept_for_that_reason(cli):
+    cli.keys["limits"]["max_bounces"] = 1
+    project = cli.sim.add_project("Search")
+    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    assert cli.sweep().code == 0
+    cli.sim.invite(project, "ADA@example.com", age=20 * DAYS)
+    (explained,) = ask(cli, "ada@example.com")["found"]
     assert (explained["by_policy"]["stale"], explained["decision"]["kept"]) == (True, "bounced")
     assert explained["decision"]["bounced"] == 1
 
 
-def test_saved_plan_that_does_not_list_it_keeps_it(desk):
-    project = desk.sim.add_project("Search")
-    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    assert desk.plan("--out", "plan.jsonl").code == 0
-    desk.sim.invite(project, "bo@example.com", age=20 * DAYS)
-    explained = ask(desk, "*@example.com", "--plan", "plan.jsonl")["found"]
+def test_saved_plan_that_does_not_list_it_keeps_it(cli):
+    project = cli.sim.add_project("Search")
+    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    assert cli.plan("--out", "plan.jsonl").code == 0
+    cli.sim.invite(project, "bo@example.com", age=20 * DAYS)
+    explained = ask(cli, "*@example.com", "--plan", "plan.jsonl")["found"]
     assert {each["username"]: each["decision"]["kept"] for each in explained} == {
         "ada@example.com": None,
         "bo@example.com": "not_in_plan",
     }
 
 
-def test_explain_sends_no_delete_and_writes_no_file(desk):
-    project = desk.sim.add_project("Search")
-    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    ask(desk, "ada@example.com")
-    assert {asked.method for asked in desk.sim.requests} == {"GET"}
-    assert [path.name for path in desk.folder.iterdir()] == ["policy.yaml"]
+def test_explain_sends_no_delete_and_writes_no_file(cli):
+    project = cli.sim.add_project("Search")
+    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    ask(cli, "ada@example.com")
+    assert {asked.method for asked in cli.sim.requests} == {"GET"}
+    assert [path.name for path in cli.folder.iterdir()] == ["policy.yaml"]
 
 
-def test_text_shows_no_control_character_of_a_name(desk):
-    project = desk.sim.add_project("Search")
-    desk.sim.invite(project, "ada\x1b[2K@example.com", age=20 * DAYS)
-    done = desk.run("explain", "ada*", "--policy", "policy.yaml")
+def test_text_shows_no_control_character_of_a_name(cli):
+    project = cli.sim.add_project("Search")
+    cli.sim.invite(project, "ada\x1b[2K@example.com", age=20 * DAYS)
+    done = cli.run("explain", "ada*", "--policy", "policy.yaml")
     assert done.code == 0
     assert "\x1b" not in done.out
     assert "Decision: stale by rule `forgotten`" in done.out
 
 
-def test_address_with_a_glob_character_is_found_literally(desk):
-    project = desk.sim.add_project("Search")
-    desk.sim.invite(project, "[ada]@example.com", age=20 * DAYS)
-    assert len(ask(desk, "[ada]@example.com")["found"]) == 1
+def test_address_with_a_glob_character_is_found_literally(cli):
+    project = cli.sim.add_project("Search")
+    cli.sim.invite(project, "[ada]@example.com", age=20 * DAYS)
+    assert len(ask(cli, "[ada]@example.com")["found"]) == 1
 
 
-def test_refused_credentials_end_with_5_and_nothing_on_stdout(desk):
-    desk.sim.add_project("Search")
-    done = desk.run("explain", "ada", "--policy", "policy.yaml", MONGODB_ATLAS_ACCESS_TOKEN="wrong")
+def test_refused_credentials_end_with_5_and_nothing_on_stdout(cli):
+    cli.sim.add_project("Search")
+    done = cli.run("explain", "ada", "--policy", "policy.yaml", MONGODB_ATLAS_ACCESS_TOKEN="wrong")
     assert (done.code, done.out) == (5, "")
 
 
-def test_clock_more_than_5_minutes_off_ends_with_3_since_ages_would_be_wrong(desk):
-    desk.sim.add_project("Search")
-    desk.sim.date_offset = timedelta(minutes=6)
-    done = desk.run("explain", "ada", "--policy", "policy.yaml")
+def test_clock_more_than_5_minutes_off_ends_with_3_since_ages_would_be_wrong(cli):
+    cli.sim.add_project("Search")
+    cli.sim.date_offset = timedelta(minutes=6)
+    done = cli.run("explain", "ada", "--policy", "policy.yaml")
     assert (done.code, done.out) == (3, "")
 
 
-def test_every_list_of_the_policy_is_searched_and_each_invitation_shown(desk):
-    desk.keys["sources"] = ["invites", "users", "org_users"]
-    desk.keys["rules"].append(
+def test_every_list_of_the_policy_is_searched_and_each_invitation_shown(cli):
+    cli.keys["sources"] = ["invites", "users", "org_users"]
+    cli.keys["rules"].append(
         {"name": "waiting", "older_than": "14d", "statuses": ["PENDING", "INVITATION_EXPIRED"]}
     )
-    project = desk.sim.add_project("Search")
-    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    project = cli.sim.add_project("Search")
+    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
     roles = {project: ("GROUP_READ_ONLY",)}
-    desk.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
-    explained = ask(desk, "ada@example.com")
+    cli.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
+    explained = ask(cli, "ada@example.com")
     found = {each["source"]: each["decision"] for each in explained["found"]}
     assert explained["sources"] == ["invites", "users", "org_users"]
     assert {source: one["rule"] for source, one in found.items()} == {
@@ -221,11 +221,11 @@ def test_every_list_of_the_policy_is_searched_and_each_invitation_shown(desk):
     }
 
 
-def test_pending_user_is_kept_by_a_rule_without_statuses_and_the_key_says_so(desk):
-    desk.keys["sources"] = ["org_users"]
-    desk.sim.add_project("Search")
-    desk.sim.add_user("ada@example.com", age=20 * DAYS)
-    (explained,) = ask(desk, "ada@example.com")["found"]
+def test_pending_user_is_kept_by_a_rule_without_statuses_and_the_key_says_so(cli):
+    cli.keys["sources"] = ["org_users"]
+    cli.sim.add_project("Search")
+    cli.sim.add_user("ada@example.com", age=20 * DAYS)
+    (explained,) = ask(cli, "ada@example.com")["found"]
     assert explained["decision"]["stale"] is False
     keys = {key["key"]: key for key in entry(explained, "rules", "forgotten")["keys"]}
     assert keys["older_than"]["matched"] is True
@@ -233,23 +233,23 @@ def test_pending_user_is_kept_by_a_rule_without_statuses_and_the_key_says_so(des
     assert "PENDING" in keys["statuses"]["expected"]
 
 
-def test_retired_list_ends_with_4_and_the_others_are_searched(desk):
-    desk.keys["sources"] = ["invites", "users"]
-    desk.sim.versions.retired.add(("invites", "*"))
-    project = desk.sim.add_project("Search")
-    desk.sim.add_user("ada@example.com", group_roles={project: ("GROUP_OWNER",)})
-    explained = ask(desk, "ada@example.com", code=4)
+def test_retired_list_ends_with_4_and_the_others_are_searched(cli):
+    cli.keys["sources"] = ["invites", "users"]
+    cli.sim.versions.retired.add(("invites", "*"))
+    project = cli.sim.add_project("Search")
+    cli.sim.add_user("ada@example.com", group_roles={project: ("GROUP_OWNER",)})
+    explained = ask(cli, "ada@example.com", code=4)
     assert [each["source"] for each in explained["found"]] == ["users"]
     assert [each["source"] for each in explained["unreadable"]] == ["invites"]
 
 
-def test_organization_invitation_linked_to_an_excluded_project_is_kept_and_says_so(desk):
-    desk.keys["sources"] = ["org_users"]
-    desk.keys["rules"] = [{"name": "gone", "older_than": "1d", "statuses": ["PENDING"]}]
-    desk.keys["projects"] = {"exclude": ["prod-*"]}
-    desk.sim.add_project("Search")
-    prod = desk.sim.add_project("prod-billing")
-    desk.sim.add_user("ada@example.com", age=20 * DAYS, group_roles={prod: ("GROUP_OWNER",)})
-    (explained,) = ask(desk, "ada@example.com")["found"]
+def test_organization_invitation_linked_to_an_excluded_project_is_kept_and_says_so(cli):
+    cli.keys["sources"] = ["org_users"]
+    cli.keys["rules"] = [{"name": "gone", "older_than": "1d", "statuses": ["PENDING"]}]
+    cli.keys["projects"] = {"exclude": ["prod-*"]}
+    cli.sim.add_project("Search")
+    prod = cli.sim.add_project("prod-billing")
+    cli.sim.add_user("ada@example.com", age=20 * DAYS, group_roles={prod: ("GROUP_OWNER",)})
+    (explained,) = ask(cli, "ada@example.com")["found"]
     assert explained["decision"]["kept"] == "reaches_out_of_scope"
     assert "outside the policy's scope" in explained["decision"]["description"]

@@ -19,7 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from running import COMMAND, desk_in, wait_until
+from running import COMMAND, cli_in, wait_until
 
 from invite_sweeper.simulator import faults
 
@@ -34,12 +34,12 @@ class Case:
     """One run with a fault.
 
     Attributes:
-        desk: With the fault.
+        cli: With the fault.
         prefix: Words before the command.
         streams: Arguments for `Popen`.
     """
 
-    desk: object
+    cli: object
     stack: ExitStack
     arguments: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
@@ -47,12 +47,12 @@ class Case:
     streams: dict[str, int] = field(default_factory=dict)
 
     def start(self):
-        self.desk.write_policy()
+        self.cli.write_policy()
         null = subprocess.DEVNULL
         return subprocess.Popen(
             [*self.prefix, *COMMAND, "sweep", "--policy", "policy.yaml", "--yes", *self.arguments],
-            cwd=self.desk.folder,
-            env={**self.desk.environment, **self.environment},
+            cwd=self.cli.folder,
+            env={**self.cli.environment, **self.environment},
             **{"stdin": null, "stdout": null, "stderr": null, **self.streams},
         )
 
@@ -77,7 +77,7 @@ REQUESTS = {
 
 def atlas(fault, requests):
     def prepare(case):
-        case.desk.sim.faults.add(ATLAS[fault], **REQUESTS[requests], times=None)
+        case.cli.sim.faults.add(ATLAS[fault], **REQUESTS[requests], times=None)
 
     return prepare
 
@@ -104,7 +104,7 @@ def unread(*names, copy=False, arguments=()):
         case.streams = {name: full_pipe(case) for name in names}
         case.arguments += arguments
         if copy:
-            case.desk.keys["audit"] = {"path": "audit/invite-sweeper.jsonl -"}
+            case.cli.keys["audit"] = {"path": "audit/invite-sweeper.jsonl -"}
 
     return prepare
 
@@ -116,7 +116,7 @@ def slow_reader(case):
     case.stack.callback(os.close, writing)
     case.stack.callback(stopped.set)
     case.streams = {"stdout": writing}
-    case.desk.keys["audit"] = {"path": "audit/invite-sweeper.jsonl -"}
+    case.cli.keys["audit"] = {"path": "audit/invite-sweeper.jsonl -"}
     fill(writing)
 
     def read():
@@ -128,7 +128,7 @@ def slow_reader(case):
 
 
 def metrics_pipe(case):
-    pipe = case.desk.folder / "metrics"
+    pipe = case.cli.folder / "metrics"
     os.mkfifo(pipe)
     case.stack.callback(os.close, os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
     filler = os.open(pipe, os.O_WRONLY)
@@ -207,7 +207,7 @@ def gateway(way):
 
 def channels(case, url):
     """Notify every kind of channel at one address."""
-    case.desk.keys["notify"] = [
+    case.cli.keys["notify"] = [
         {"kind": "ping", "url_env": "TELL"},
         {"kind": "slack", "url_env": "TELL"},
         {"kind": "webhook", "url_env": "TELL", "secret_env": "TELL"},
@@ -229,12 +229,12 @@ def silent_name_server(who):
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         server.bind(("127.66.66.66", 53))
         case.stack.callback(server.close)
-        config = case.desk.folder / "resolv.conf"
+        config = case.cli.folder / "resolv.conf"
         config.write_text("nameserver 127.66.66.66\noptions timeout:30 attempts:5\n")
         bind = f'mount --bind {config} /etc/resolv.conf && exec "$@"'
         case.prefix = ["unshare", "--mount", "sh", "-c", bind, "sh"]
         if who == "Atlas":
-            case.desk.base_url = "https://atlas.example.com"
+            case.cli.base_url = "https://atlas.example.com"
         elif who == "gateway":
             case.arguments += ["--pushgateway", "http://gateway.example.com:9091"]
         else:
@@ -296,14 +296,14 @@ SIGNALLED = [
 def run_case(folder, prepare, deadline, number):
     """Run one case, with a signal if `number` is set; return what is wrong, or ""."""
     folder.mkdir()
-    with ExitStack() as stack, desk_in(folder, kind="service-account") as desk:
-        project = desk.sim.add_project("Project")
+    with ExitStack() as stack, cli_in(folder, kind="service-account") as cli:
+        project = cli.sim.add_project("Project")
         for n in range(3):
-            desk.sim.invite(project, f"p{n}@example.com", age=timedelta(days=20))
-        desk.keys["execution"] = {"deadline": deadline, "grace": f"{GRACE_S}s"}
-        case = Case(desk, stack)
+            cli.sim.invite(project, f"p{n}@example.com", age=timedelta(days=20))
+        cli.keys["execution"] = {"deadline": deadline, "grace": f"{GRACE_S}s"}
+        case = Case(cli, stack)
         prepare(case)
-        lock = desk.folder / "audit" / "invite-sweeper.jsonl.lock"
+        lock = cli.folder / "audit" / "invite-sweeper.jsonl.lock"
         process = case.start()
         # The run begins when it takes the lock: starting Python may take seconds meanwhile.
         wait_until(lambda: lock.exists() or process.poll() is not None, timeout_s=60.0)

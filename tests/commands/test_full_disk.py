@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from running import COMMAND, Done, desk_in, wait_until
+from running import COMMAND, Done, cli_in, wait_until
 
 DAYS = timedelta(days=1)
 
@@ -29,27 +29,27 @@ needs_mount = pytest.mark.skipif(
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         yield found
 
 
-def stock(desk, count):
-    project = desk.sim.add_project("Project")
+def stock(cli, count):
+    project = cli.sim.add_project("Project")
     for n in range(count):
-        desk.sim.invite(project, f"p{n}@example.com", age=20 * DAYS)
+        cli.sim.invite(project, f"p{n}@example.com", age=20 * DAYS)
 
 
-def sweep_on_small_disk(desk, size_bytes):
+def sweep_on_small_disk(cli, size_bytes):
     """Sweep with the audit log on a separate tmpfs and copy the log from it."""
-    desk.write_policy()
-    small = desk.folder / "small"
+    cli.write_policy()
+    small = cli.folder / "small"
     small.mkdir(exist_ok=True)
     script = (
         f"mount -t tmpfs -o size={size_bytes},mode=700 tmpfs {small} && "
-        f'"$@"; code=$?; cp -a {small}/. {desk.folder}/saved/; exit $code'
+        f'"$@"; code=$?; cp -a {small}/. {cli.folder}/saved/; exit $code'
     )
-    (desk.folder / "saved").mkdir(exist_ok=True)
+    (cli.folder / "saved").mkdir(exist_ok=True)
     done = subprocess.run(
         [
             "unshare",
@@ -67,8 +67,8 @@ def sweep_on_small_disk(desk, size_bytes):
             "--audit-log",
             f"{small}/log.jsonl",
         ],
-        cwd=desk.folder,
-        env=desk.environment,
+        cwd=cli.folder,
+        env=cli.environment,
         capture_output=True,
         check=False,
         timeout=120,
@@ -78,10 +78,10 @@ def sweep_on_small_disk(desk, size_bytes):
 
 @needs_mount
 @pytest.mark.parametrize("kib", [4, 16, 32, 64, 128, 192], ids=lambda k: f"{k} KiB")
-def test_full_disk_at_any_stage_sends_nothing_without_an_intent_on_disk(desk, kib):
-    stock(desk, 120)
-    done = sweep_on_small_disk(desk, kib * 1024)
-    saved = Path(desk.folder / "saved" / "log.jsonl")
+def test_full_disk_at_any_stage_sends_nothing_without_an_intent_on_disk(cli, kib):
+    stock(cli, 120)
+    done = sweep_on_small_disk(cli, kib * 1024)
+    saved = Path(cli.folder / "saved" / "log.jsonl")
     lines = saved.read_bytes() if saved.exists() else b""
     intents = {
         part.split(b'"', 1)[0].decode()
@@ -90,54 +90,54 @@ def test_full_disk_at_any_stage_sends_nothing_without_an_intent_on_disk(desk, ki
         for part in line.split(b'"invitation_id":"')[1:]
     }
     assert done.code in {0, 7}, done.err
-    assert set(desk.sim.deleted) <= intents
+    assert set(cli.sim.deleted) <= intents
     assert lines == b"" or lines.endswith(b"\n")
     if done.code == 7:
         assert "cannot be" in done.err
     if done.code == 0:
-        assert len(desk.sim.deleted) == 120
+        assert len(cli.sim.deleted) == 120
 
 
 @needs_mount
-def test_disk_that_fills_up_during_deletions_ends_with_7_and_counts_them(desk):
-    stock(desk, 400)
-    done = sweep_on_small_disk(desk, 300 * 1024)
+def test_disk_that_fills_up_during_deletions_ends_with_7_and_counts_them(cli):
+    stock(cli, 400)
+    done = sweep_on_small_disk(cli, 300 * 1024)
     assert done.code == 7
-    assert 0 < len(desk.sim.deleted) < 400
-    assert done.summary["deleted"] == len(desk.sim.deleted)
+    assert 0 < len(cli.sim.deleted) < 400
+    assert done.summary["deleted"] == len(cli.sim.deleted)
     assert done.summary["exit_code"] == 7
-    assert f"{len(desk.sim.deleted)} invitations had been deleted" in done.err
+    assert f"{len(cli.sim.deleted)} invitations had been deleted" in done.err
 
 
-def test_removed_log_stops_the_sweep_with_7(desk):
-    stock(desk, 200)
-    desk.keys["execution"] = {"concurrency": 2}
-    desk.sim.faults.set_latency(0.02)
-    process = desk.start("sweep", "--policy", "policy.yaml")
-    wait_until(lambda: desk.deletes() >= 10)
-    moved = desk.log_path.rename(desk.folder / "moved.jsonl")
+def test_removed_log_stops_the_sweep_with_7(cli):
+    stock(cli, 200)
+    cli.keys["execution"] = {"concurrency": 2}
+    cli.sim.faults.set_latency(0.02)
+    process = cli.start("sweep", "--policy", "policy.yaml")
+    wait_until(lambda: cli.deletes() >= 10)
+    moved = cli.log_path.rename(cli.folder / "moved.jsonl")
     _, err = process.communicate(timeout=30)
     assert process.returncode == 7, err
     intents = moved.read_bytes().count(b'"event":"intent"')
-    assert len(desk.sim.deleted) <= intents
-    assert len(desk.sim.deleted) < 200
+    assert len(cli.sim.deleted) <= intents
+    assert len(cli.sim.deleted) < 200
 
 
-def test_read_only_log_sends_nothing(desk):
-    stock(desk, 2)
-    desk.log_path.parent.mkdir(mode=0o700)
-    desk.log_path.touch(mode=0o600)
+def test_read_only_log_sends_nothing(cli):
+    stock(cli, 2)
+    cli.log_path.parent.mkdir(mode=0o700)
+    cli.log_path.touch(mode=0o600)
     flagged = (
         shutil.which("chattr")
         and subprocess.run(
-            ["chattr", "+i", str(desk.log_path)], check=False, capture_output=True
+            ["chattr", "+i", str(cli.log_path)], check=False, capture_output=True
         ).returncode
         == 0
     )
     if not flagged:
         pytest.skip("an immutable file needs root, chattr and a file system that knows it")
     try:
-        done = desk.sweep()
+        done = cli.sweep()
     finally:
-        subprocess.run(["chattr", "-i", str(desk.log_path)], check=True)
-    assert (done.code, desk.deletes(), list(desk.sim.requests)) == (7, 0, [])
+        subprocess.run(["chattr", "-i", str(cli.log_path)], check=True)
+    assert (done.code, cli.deletes(), list(cli.sim.requests)) == (7, 0, [])

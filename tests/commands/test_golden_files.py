@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from builders import object_id
-from running import Desk, desk_in
+from running import CliRunner, cli_in
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
@@ -36,9 +36,9 @@ class CountedIds:
 
 
 @pytest.fixture
-def desk(tmp_path):
+def cli(tmp_path):
     """Two lists that are read one after the other, one that is unreadable, one DELETE at a time."""
-    with desk_in(tmp_path) as made:
+    with cli_in(tmp_path) as made:
         sim = made.sim
         sim.ids = CountedIds()
         sim.invite_rate_limit.per_minute = None
@@ -61,33 +61,33 @@ def desk(tmp_path):
         yield made
 
 
-def invite(desk: Desk, number: int, name: str, **more: object) -> str:
-    return desk.sim.invite(ALPHA, f"{name}@example.com", age=OLD, id=object_id(number), **more)
+def invite(cli: CliRunner, number: int, name: str, **more: object) -> str:
+    return cli.sim.invite(ALPHA, f"{name}@example.com", age=OLD, id=object_id(number), **more)
 
 
-def add_user(desk: Desk, name: str, **more: object) -> str:
-    return desk.sim.add_user(f"{name}@example.com", age=OLD, **more)
+def add_user(cli: CliRunner, name: str, **more: object) -> str:
+    return cli.sim.add_user(f"{name}@example.com", age=OLD, **more)
 
 
-def add_users(desk: Desk) -> None:
+def add_users(cli: CliRunner) -> None:
     """Add invitations, and what happens to the deletion of each."""
-    sim = desk.sim
-    add_user(desk, "1-removed", group_roles={ALPHA: ["GROUP_OWNER"]}, team_ids=[object_id(0xC)])
-    member = add_user(desk, "2-accepted-before")
+    sim = cli.sim
+    add_user(cli, "1-removed", group_roles={ALPHA: ["GROUP_OWNER"]}, team_ids=[object_id(0xC)])
+    member = add_user(cli, "2-accepted-before")
     accept = faults.effect(before=lambda _: sim.set_status(member, "ACTIVE"))
     sim.faults.add(accept, method="GET", path=f"*/orgs/{ORG_ID}/users/{member}")
-    invite(desk, 1, "deleted", roles=["GROUP_OWNER", "GROUP_READ_ONLY"])
-    gone = invite(desk, 2, "already-gone")
+    invite(cli, 1, "deleted", roles=["GROUP_OWNER", "GROUP_READ_ONLY"])
+    gone = invite(cli, 2, "already-gone")
     withdraw = faults.effect(before=lambda _: sim.groups[ALPHA].invites.pop(gone))
     sim.faults.add(withdraw, method="DELETE", path=f"*/invites/{gone}")
-    invite(desk, 9, "deleted-too", inviter=None)
-    invite(desk, 3, 'na\u00efve "quoted" \\ \u202e name', inviter="ada@example.com")
+    invite(cli, 9, "deleted-too", inviter=None)
+    invite(cli, 3, 'na\u00efve "quoted" \\ \u202e name', inviter="ada@example.com")
     for number, status in ((4, 400), (5, 503)):
-        refused = invite(desk, number, f"failed-{status}", expiresAt=None)
+        refused = invite(cli, number, f"failed-{status}", expiresAt=None)
         sim.faults.add(faults.fail_with(status), method="DELETE", path=f"*/invites/{refused}")
     fraction = (sim.clock() - OLD - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.123Z")
-    invite(desk, 6, "skipped", createdAt=fraction)
-    invite(desk, 7, "skipped-too", expiresAt="soon")
+    invite(cli, 6, "skipped", createdAt=fraction)
+    invite(cli, 7, "skipped-too", expiresAt="soon")
     sim.invite(ALPHA, "too-young@example.com", age=timedelta(days=1))
 
 
@@ -121,51 +121,51 @@ def assert_golden(name: str, text: str) -> None:
     assert text == path.read_text("utf-8")
 
 
-def log_of(desk: Desk, masked: Masked) -> str:
-    assert desk.run("audit", "verify", LOG).code == 0
-    return masked.text(desk.log_path.read_text("utf-8"))
+def log_of(cli: CliRunner, masked: Masked) -> str:
+    assert cli.run("audit", "verify", LOG).code == 0
+    return masked.text(cli.log_path.read_text("utf-8"))
 
 
-def test_audit_log_and_json_result_of_dry_run_sweep_and_restore_are_the_golden_files(desk):
-    add_users(desk)
+def test_audit_log_and_json_result_of_dry_run_sweep_and_restore_are_the_golden_files(cli):
+    add_users(cli)
     masked = Masked()
-    assert desk.plan().code == 4
-    swept = desk.sweep()
-    assert {line["outcome"] for line in desk.lines("outcome")} == {
+    assert cli.plan().code == 4
+    swept = cli.sweep()
+    assert {line["outcome"] for line in cli.lines("outcome")} == {
         *("deleted", "already_gone", "accepted_before", "failed", "skipped")
     }
     sweep_id = swept.summary["run_id"]
-    invite(desk, 8, "deleted")  # again: `bounced` in the next plan
-    assert desk.plan().code == 4
-    desk.sim.faults.add(faults.fail_with(400), method="POST", path=f"*/groups/{ALPHA}/invites")
-    restored = desk.run("restore", LOG, "--run", sweep_id, "--yes", "--output", "json")
+    invite(cli, 8, "deleted")  # again: `bounced` in the next plan
+    assert cli.plan().code == 4
+    cli.sim.faults.add(faults.fail_with(400), method="POST", path=f"*/groups/{ALPHA}/invites")
+    restored = cli.run("restore", LOG, "--run", sweep_id, "--yes", "--output", "json")
     assert restored.code == 4, restored.err
-    assert_golden("audit_log.jsonl", log_of(desk, masked))
+    assert_golden("audit_log.jsonl", log_of(cli, masked))
     assert_golden("sweep.json", masked.text(swept.out))
     assert_golden("restore.json", masked.text(restored.out))
 
 
-def cut_after_first(desk: Desk, event: bytes, run: int) -> None:
+def cut_after_first(cli: CliRunner, event: bytes, run: int) -> None:
     """Cut the log as if the run had been killed just after its first line of that event."""
-    lines = desk.log_path.read_bytes().splitlines(keepends=True)
+    lines = cli.log_path.read_bytes().splitlines(keepends=True)
     begins = [n for n, line in enumerate(lines) if b'"event":"run_started"' in line][run]
     last = next(n for n in range(begins, len(lines)) if b'"event":"%b"' % event in lines[n])
-    desk.log_path.write_bytes(b"".join(lines[: last + 1]))
-    desk.log_path.with_name(f".{desk.log_path.name}.head").unlink()  # it knows the lines cut off
+    cli.log_path.write_bytes(b"".join(lines[: last + 1]))
+    cli.log_path.with_name(f".{cli.log_path.name}.head").unlink()  # it knows the lines cut off
 
 
-def test_audit_log_of_recovered_runs_is_the_golden_file(desk):
-    desk.keys["sources"] = ["invites"]
-    invite(desk, 1, "first")
-    invite(desk, 2, "second")
-    assert desk.sweep().code == 4
-    cut_after_first(desk, b"intent", run=0)
-    assert desk.sweep().code == 4
-    invite(desk, 3, "third")
-    assert desk.sweep().code == 4
-    sweep_id = desk.lines("run_started")[-1]["run_id"]
+def test_audit_log_of_recovered_runs_is_the_golden_file(cli):
+    cli.keys["sources"] = ["invites"]
+    invite(cli, 1, "first")
+    invite(cli, 2, "second")
+    assert cli.sweep().code == 4
+    cut_after_first(cli, b"intent", run=0)
+    assert cli.sweep().code == 4
+    invite(cli, 3, "third")
+    assert cli.sweep().code == 4
+    sweep_id = cli.lines("run_started")[-1]["run_id"]
     restore = ("restore", LOG, "--run", str(sweep_id), "--yes")
-    assert desk.run(*restore).code == 0
-    cut_after_first(desk, b"intent", run=3)
-    assert desk.run(*restore).code == 0
-    assert_golden("audit_log_recovered.jsonl", log_of(desk, Masked()))
+    assert cli.run(*restore).code == 0
+    cut_after_first(cli, b"intent", run=3)
+    assert cli.run(*restore).code == 0
+    assert_golden("audit_log_recovered.jsonl", log_of(cli, Masked()))

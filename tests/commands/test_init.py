@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from running import desk_in
+from running import cli_in
 from terminals import terminal_of
 
 from invite_sweeper.cli.init import Answers, render_policy
@@ -16,63 +16,63 @@ OTHER = "0123456789abcdef01234567"
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         yield found
 
 
-def test_only_visible_organization_is_taken_without_a_terminal(desk):
-    done = desk.run("init", "new/first.yaml")
+def test_only_visible_organization_is_taken_without_a_terminal(cli):
+    done = cli.run("init", "new/first.yaml")
     assert done.code == 0, done.err
-    policy = parse_policy((desk.folder / "new" / "first.yaml").read_bytes(), "first.yaml")
+    policy = parse_policy((cli.folder / "new" / "first.yaml").read_bytes(), "first.yaml")
     assert policy.organization_ids == {ORG_ID}
-    assert "Example Industries" in (desk.folder / "new" / "first.yaml").read_text("utf-8")
-    validated = desk.run("validate", "new/first.yaml")
+    assert "Example Industries" in (cli.folder / "new" / "first.yaml").read_text("utf-8")
+    validated = cli.run("validate", "new/first.yaml")
     assert (validated.code, validated.err) == (0, "")
     assert done.out.rstrip().endswith("invite-sweeper plan --policy new/first.yaml")
 
 
-def test_next_command_that_init_names_works(desk):
-    desk.sim.add_project("Sandbox")
-    done = desk.run("init", "first.yaml")
+def test_next_command_that_init_names_works(cli):
+    cli.sim.add_project("Sandbox")
+    done = cli.run("init", "first.yaml")
     command = done.out.rstrip().rpartition("Next: invite-sweeper ")[2].split()
-    planned = desk.run(*command)
+    planned = cli.run(*command)
     assert planned.code == 0, planned.err
 
 
-def test_several_visible_organizations_without_a_terminal_need_an_option(desk):
-    desk.sim.add_organization(OTHER, "Elsewhere")
-    desk.account.org_ids = (ORG_ID, OTHER)
-    done = desk.run("init", "first.yaml")
+def test_several_visible_organizations_without_a_terminal_need_an_option(cli):
+    cli.sim.add_organization(OTHER, "Elsewhere")
+    cli.account.org_ids = (ORG_ID, OTHER)
+    done = cli.run("init", "first.yaml")
     assert done.code == 2
     assert f"{OTHER} (Elsewhere)" in done.err
-    assert not (desk.folder / "first.yaml").exists()
-    assert desk.run("init", "first.yaml", "--organization", OTHER).code == 0
+    assert not (cli.folder / "first.yaml").exists()
+    assert cli.run("init", "first.yaml", "--organization", OTHER).code == 0
 
 
-def test_options_alone_call_no_atlas(desk):
+def test_options_alone_call_no_atlas(cli):
     options = ("--organization", OTHER, "--older-than", "30d", "--source", "org_users")
-    assert desk.run("init", "first.yaml", *options).code == 0
-    assert list(desk.sim.requests) == []
-    policy = parse_policy((desk.folder / "first.yaml").read_bytes(), "first.yaml")
+    assert cli.run("init", "first.yaml", *options).code == 0
+    assert list(cli.sim.requests) == []
+    policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
     assert (policy.organization_ids, policy.sources) == ({OTHER}, (Source.ORG_USERS,))
     assert policy.rules[0].older_than.days == 30
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link", "folder"])
-def test_what_exists_at_the_path_is_left_as_it_is(desk, kind):
-    path = desk.folder / "first.yaml"
+def test_what_exists_at_the_path_is_left_as_it_is(cli, kind):
+    path = cli.folder / "first.yaml"
     if kind == "file":
         path.write_text("mine", "utf-8")
     elif kind == "folder":
         path.mkdir()
     else:
         path.symlink_to("nowhere")
-    done = desk.run("init", "first.yaml", "--organization", ORG_ID)
+    done = cli.run("init", "first.yaml", "--organization", ORG_ID)
     assert done.code == 2
     assert "already exists" in done.err
     assert "No file was written." in done.err
-    assert not (desk.folder / "nowhere").exists()
+    assert not (cli.folder / "nowhere").exists()
     assert kind != "file" or path.read_text("utf-8") == "mine"
 
 
@@ -86,24 +86,24 @@ def test_what_exists_at_the_path_is_left_as_it_is(desk, kind):
     ],
     ids=" ".join,
 )
-def test_option_that_makes_no_valid_policy_is_wrong_usage(desk, options):
-    done = desk.run("init", "first.yaml", *options)
+def test_option_that_makes_no_valid_policy_is_wrong_usage(cli, options):
+    done = cli.run("init", "first.yaml", *options)
     assert done.code == 2
     assert "Traceback" not in done.err
-    assert not (desk.folder / "first.yaml").exists()
+    assert not (cli.folder / "first.yaml").exists()
 
 
-def test_refused_credentials_end_with_5_and_no_file(desk):
-    done = desk.run("init", "first.yaml", MONGODB_ATLAS_ACCESS_TOKEN="wrong-token-wrong")
+def test_refused_credentials_end_with_5_and_no_file(cli):
+    done = cli.run("init", "first.yaml", MONGODB_ATLAS_ACCESS_TOKEN="wrong-token-wrong")
     assert done.code == 5
     assert "No file was written." in done.err
-    assert not (desk.folder / "first.yaml").exists()
+    assert not (cli.folder / "first.yaml").exists()
 
 
-def test_terminal_is_asked_until_each_answer_is_valid(desk):
-    desk.sim.add_organization(OTHER, "Elsewhere")
-    desk.account.org_ids = (ORG_ID, OTHER)
-    with terminal_of(desk, "init", "first.yaml") as terminal:
+def test_terminal_is_asked_until_each_answer_is_valid(cli):
+    cli.sim.add_organization(OTHER, "Elsewhere")
+    cli.account.org_ids = (ORG_ID, OTHER)
+    with terminal_of(cli, "init", "first.yaml") as terminal:
         terminal.read_until("Number or id")
         terminal.type("3\n")
         terminal.read_until("Type a number of the list")
@@ -118,20 +118,20 @@ def test_terminal_is_asked_until_each_answer_is_valid(desk):
         terminal.type("invites, org_users\n")
         code, text = terminal.end()
     assert code == 0, text
-    policy = parse_policy((desk.folder / "first.yaml").read_bytes(), "first.yaml")
+    policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
     assert policy.organization_ids == {OTHER}
     assert policy.sources == (Source.INVITES, Source.ORG_USERS)
     assert policy.rules[0].older_than.days == 28
 
 
-def test_end_of_input_writes_no_file(desk):
-    with terminal_of(desk, "init", "first.yaml") as terminal:
+def test_end_of_input_writes_no_file(cli):
+    with terminal_of(cli, "init", "first.yaml") as terminal:
         terminal.read_until("Number or id")
         terminal.end_input()
         code, text = terminal.end()
     assert code == 3
     assert "No file was written." in text
-    assert not (desk.folder / "first.yaml").exists()
+    assert not (cli.folder / "first.yaml").exists()
 
 
 @pytest.mark.parametrize("day", ["2026-01-31", "2028-02-29", "2026-12-31"])
@@ -151,14 +151,14 @@ def test_policy_validates_without_a_warning_on_every_day(tmp_path, day, sources)
     assert parse_policy(commented.encode(), "policy.yaml").keep[0].name == "board"
 
 
-def test_name_of_an_organization_cannot_add_lines_to_the_policy(desk):
-    desk.sim.organizations[ORG_ID].name = "Evil\nversion: 2\u2028x: y\x85z: y"
-    assert desk.run("init", "first.yaml").code == 0
-    assert desk.run("validate", "first.yaml").code == 0
+def test_name_of_an_organization_cannot_add_lines_to_the_policy(cli):
+    cli.sim.organizations[ORG_ID].name = "Evil\nversion: 2\u2028x: y\x85z: y"
+    assert cli.run("init", "first.yaml").code == 0
+    assert cli.run("validate", "first.yaml").code == 0
 
 
-def test_placeholder_of_the_sample_policies_is_a_warning_in_validate(desk):
+def test_placeholder_of_the_sample_policies_is_a_warning_in_validate(cli):
     sample = Path(__file__).parents[2] / "config" / "policy.yaml"
-    done = desk.run("validate", str(sample))
+    done = cli.run("validate", str(sample))
     assert done.code == 0
     assert "000000000000000000000000 stands for your organization's id" in done.err

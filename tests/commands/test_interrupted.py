@@ -5,7 +5,7 @@ import signal
 from datetime import timedelta
 
 import pytest
-from running import desk_in, wait_until
+from running import cli_in, wait_until
 
 from invite_sweeper.simulator import faults
 
@@ -13,17 +13,17 @@ DAYS = timedelta(days=1)
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         project = found.sim.add_project("Project")
         found.projects.append(project)
         found.sim.invite(project, "ada@example.com", age=20 * DAYS)
         yield found
 
 
-def stopped(desk, when, *signals):
+def stopped(cli, when, *signals):
     """Start a sweep, wait until `when`, send signals; return the exit code and the summary."""
-    process = desk.start("sweep", "--policy", "policy.yaml", "--output", "json")
+    process = cli.start("sweep", "--policy", "policy.yaml", "--output", "json")
     wait_until(when)
     for number in signals:
         process.send_signal(number)
@@ -31,8 +31,8 @@ def stopped(desk, when, *signals):
     return process.returncode, out and json.loads(out), err.decode()
 
 
-def ended(desk):
-    (line,) = desk.lines("outcome")
+def ended(cli):
+    (line,) = cli.lines("outcome")
     return line["outcome"], line["attempts"], line["http_status"]
 
 
@@ -44,106 +44,102 @@ SLOW = {
 
 
 @pytest.mark.parametrize("name", ["503", "429", "500"])
-def test_signal_between_attempts_of_the_last_deletion_ends_with_8_and_counts_no_retry(desk, name):
+def test_signal_between_attempts_of_the_last_deletion_ends_with_8_and_counts_no_retry(cli, name):
     fault, status = SLOW[name]
-    desk.sim.faults.add(fault, method="DELETE", path="*", times=None)
-    code, summary, err = stopped(
-        desk, lambda: desk.sim.request_log.statuses[status], signal.SIGTERM
-    )
-    assert (code, ended(desk)) == (8, ("failed", 1, status)), err
+    cli.sim.faults.add(fault, method="DELETE", path="*", times=None)
+    code, summary, err = stopped(cli, lambda: cli.sim.request_log.statuses[status], signal.SIGTERM)
+    assert (code, ended(cli)) == (8, ("failed", 1, status)), err
     assert (summary["exit_code"], summary["failed"], summary["retries"]) == (8, 1, 0)
-    assert desk.deletes() == 1
+    assert cli.deletes() == 1
     assert "Stopped early" in err
 
 
 @pytest.mark.parametrize("path", ["*/groups", "*/invites"])
-def test_hangup_ends_a_run_like_sigterm(desk, path):
-    desk.sim.faults.add(faults.hang(), path=path, times=None)
+def test_hangup_ends_a_run_like_sigterm(cli, path):
+    cli.sim.faults.add(faults.hang(), path=path, times=None)
     called = 1 if path == "*/groups" else 2
     code, summary, err = stopped(
-        desk, lambda: desk.sim.request_log.received.total() >= called, signal.SIGHUP
+        cli, lambda: cli.sim.request_log.received.total() >= called, signal.SIGHUP
     )
     assert (code, summary["exit_code"]) == (8, 8), err
     assert "SIGHUP received" in err
 
 
-def test_hangup_that_is_ignored_as_under_nohup_does_not_end_a_run(desk):
-    desk.sim.faults.add(faults.delay(1.0), path="*/invites")
+def test_hangup_that_is_ignored_as_under_nohup_does_not_end_a_run(cli):
+    cli.sim.faults.add(faults.delay(1.0), path="*/invites")
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         code, summary, err = stopped(
-            desk, lambda: desk.sim.request_log.received.total() > 1, signal.SIGHUP
+            cli, lambda: cli.sim.request_log.received.total() > 1, signal.SIGHUP
         )
     finally:
         signal.signal(signal.SIGHUP, before)
     assert (code, summary["deleted"]) == (0, 1), err
 
 
-def test_two_signals_between_attempts_end_with_8(desk):
-    desk.sim.faults.add(SLOW["503"][0], method="DELETE", path="*", times=None)
+def test_two_signals_between_attempts_end_with_8(cli):
+    cli.sim.faults.add(SLOW["503"][0], method="DELETE", path="*", times=None)
     code, summary, err = stopped(
-        desk, lambda: desk.sim.request_log.statuses[503], signal.SIGTERM, signal.SIGTERM
+        cli, lambda: cli.sim.request_log.statuses[503], signal.SIGTERM, signal.SIGTERM
     )
-    assert (code, ended(desk), summary["retries"]) == (8, ("failed", 1, 503), 0), err
+    assert (code, ended(cli), summary["retries"]) == (8, ("failed", 1, 503), 0), err
 
 
-def test_rejected_deletion_after_the_signal_ends_with_4(desk):
+def test_rejected_deletion_after_the_signal_ends_with_4(cli):
     late = faults.Fault(delay_s=1.0, instead=faults.fail_with(403, "ACCESS_FORBIDDEN").instead)
-    desk.sim.faults.add(late, method="DELETE", path="*")
-    code, _, err = stopped(desk, desk.deletes, signal.SIGTERM)
-    assert (code, ended(desk)) == (4, ("failed", 1, 403)), err
+    cli.sim.faults.add(late, method="DELETE", path="*")
+    code, _, err = stopped(cli, cli.deletes, signal.SIGTERM)
+    assert (code, ended(cli)) == (4, ("failed", 1, 403)), err
 
 
 @pytest.mark.parametrize("name", ["503", "429", "500"])
-def test_deadline_between_attempts_of_the_last_deletion_ends_with_8(desk, name):
+def test_deadline_between_attempts_of_the_last_deletion_ends_with_8(cli, name):
     fault, status = SLOW[name]
-    desk.sim.faults.add(fault, method="DELETE", path="*", times=None)
-    done = desk.sweep("--deadline", "2s")
-    assert (done.code, ended(desk)) == (8, ("failed", 1, status)), done.err
+    cli.sim.faults.add(fault, method="DELETE", path="*", times=None)
+    done = cli.sweep("--deadline", "2s")
+    assert (done.code, ended(cli)) == (8, ("failed", 1, status)), done.err
     assert "the deadline of 2 seconds passed" in done.err
-    assert (desk.deletes(), desk.sim.invitation_count()) == (1, 1)
+    assert (cli.deletes(), cli.sim.invitation_count()) == (1, 1)
 
 
 @pytest.mark.parametrize("path", ["*/groups", "*/invites"])
 @pytest.mark.parametrize("name", ["503", "429"])
-def test_deadline_between_attempts_to_read_a_list_ends_with_8(desk, name, path):
-    desk.sim.faults.add(SLOW[name][0], path=path, times=None)
-    done = desk.sweep("--deadline", "2s")
-    assert (done.code, done.summary["exit_code"], desk.deletes()) == (8, 8, 0)
+def test_deadline_between_attempts_to_read_a_list_ends_with_8(cli, name, path):
+    cli.sim.faults.add(SLOW[name][0], path=path, times=None)
+    done = cli.sweep("--deadline", "2s")
+    assert (done.code, done.summary["exit_code"], cli.deletes()) == (8, 8, 0)
     assert "the deadline of 2 seconds passed" in done.err
     assert "cannot be read" not in done.err
-    assert desk.lines("project_unreadable") == []
+    assert cli.lines("project_unreadable") == []
 
 
 @pytest.mark.parametrize("kind", ["token", "service-account"])
 @pytest.mark.parametrize("ends_by", ["signal", "deadline"])
 def test_stop_before_the_first_response_has_a_result(tmp_path, kind, ends_by):
-    with desk_in(tmp_path, kind=kind) as desk:
-        desk.sim.faults.add(faults.hang(), times=None)
+    with cli_in(tmp_path, kind=kind) as cli:
+        cli.sim.faults.add(faults.hang(), times=None)
         if ends_by == "signal":
-            code, summary, _ = stopped(desk, desk.sim.request_log.received.total, signal.SIGTERM)
+            code, summary, _ = stopped(cli, cli.sim.request_log.received.total, signal.SIGTERM)
         else:
-            done = desk.sweep("--deadline", "2s")
+            done = cli.sweep("--deadline", "2s")
             code, summary = done.code, done.summary
     assert (code, summary["exit_code"], summary["requests"]) == (8, 8, 1)
     assert (summary["projects_seen"], summary["deleted"]) == (0, 0)
 
 
-def test_stop_before_anything_was_sent_is_in_the_summary(desk):
-    desk.base_url = "http://127.0.0.1:9"  # nothing listens there
-    done = desk.sweep("--deadline", "1s")
+def test_stop_before_anything_was_sent_is_in_the_summary(cli):
+    cli.base_url = "http://127.0.0.1:9"  # nothing listens there
+    done = cli.sweep("--deadline", "1s")
     assert (done.code, done.summary["exit_code"], done.summary["requests"]) == (8, 8, 0)
     assert done.summary["error"]["consequence"] == "Nothing was deleted."
 
 
 def test_deadline_while_waiting_for_the_token_endpoint_ends_with_8(tmp_path):
-    with desk_in(tmp_path, kind="service-account") as desk:
-        desk.sim.invite(desk.sim.add_project("Project"), "ada@example.com", age=20 * DAYS)
-        desk.sim.faults.add(
-            faults.effect(after=lambda _: desk.sim.oauth.expire()), path="*/invites"
-        )
-        desk.sim.faults.add(SLOW["503"][0], path="*/oauth/token", nth=2, times=None)
-        done = desk.sweep("--deadline", "2s")
+    with cli_in(tmp_path, kind="service-account") as cli:
+        cli.sim.invite(cli.sim.add_project("Project"), "ada@example.com", age=20 * DAYS)
+        cli.sim.faults.add(faults.effect(after=lambda _: cli.sim.oauth.expire()), path="*/invites")
+        cli.sim.faults.add(SLOW["503"][0], path="*/oauth/token", nth=2, times=None)
+        done = cli.sweep("--deadline", "2s")
         assert done.code == 8, done.err
-        assert ended(desk)[0] == "failed"
-        assert desk.sim.invitation_count() == 1
+        assert ended(cli)[0] == "failed"
+        assert cli.sim.invitation_count() == 1

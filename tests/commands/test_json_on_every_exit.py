@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from forked import run_forked
 from result_schemas import fits, schema_name
-from running import Done, desk_in, wait_until
+from running import Done, cli_in, wait_until
 
 from invite_sweeper.cli.streams import json_requested
 from invite_sweeper.simulator import faults
@@ -36,9 +36,9 @@ WITH_CREDENTIALS = ("sweep", "plan", "explain", "restore")
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory):
+def cli(tmp_path_factory):
     """A folder after a sweep, with a saved plan and an invalid policy."""
-    with desk_in(tmp_path_factory.mktemp("json")) as found:
+    with cli_in(tmp_path_factory.mktemp("json")) as found:
         project = found.sim.add_project("Project")
         found.sim.invite(project, "ada@example.com", age=20 * DAYS)
         assert found.sweep("--yes").code == 0
@@ -59,16 +59,16 @@ def error_of(done: Done, code: int) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_unknown_option_is_one_object(desk, name):
-    done = run_forked(desk, *COMMANDS[name], *AS_JSON, "--zzzz")
+def test_unknown_option_is_one_object(cli, name):
+    done = run_forked(cli, *COMMANDS[name], *AS_JSON, "--zzzz")
     error = error_of(done, 2)
     assert error["message"] == "No such option: --zzzz."
     assert error["hint"] == f"See: invite-sweeper {name} --help"
 
 
 @pytest.mark.parametrize("output", [["--output=json"], ["--output", "JSON"], ["--output=Json"]])
-def test_each_spelling_of_the_option_asks_for_json(desk, output):
-    assert "nope" in error_of(run_forked(desk, "sweep", *output, "--nope"), 2)["message"]
+def test_each_spelling_of_the_option_asks_for_json(cli, output):
+    assert "nope" in error_of(run_forked(cli, "sweep", *output, "--nope"), 2)["message"]
 
 
 @pytest.mark.parametrize(
@@ -90,22 +90,22 @@ def test_each_spelling_of_the_option_asks_for_json(desk, output):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_wrong_usage_is_one_object(desk, arguments, message):
-    error = error_of(run_forked(desk, *arguments, *(AS_JSON if "json" not in arguments else ())), 2)
+def test_wrong_usage_is_one_object(cli, arguments, message):
+    error = error_of(run_forked(cli, *arguments, *(AS_JSON if "json" not in arguments else ())), 2)
     assert message in error["message"]
     assert error["message"].endswith(".")
 
 
 @pytest.mark.parametrize("name", WITH_CREDENTIALS)
-def test_two_kinds_of_credentials_are_one_object(desk, name):
-    error = error_of(run_forked(desk, *COMMANDS[name], *AS_JSON, **KEY_PAIR), 2)
+def test_two_kinds_of_credentials_are_one_object(cli, name):
+    error = error_of(run_forked(cli, *COMMANDS[name], *AS_JSON, **KEY_PAIR), 2)
     assert error["message"].startswith("More than one kind of credentials is set")
 
 
 @pytest.mark.parametrize("name", ["sweep", "plan", "explain"])
-def test_invalid_policy_is_one_object_that_names_validate(desk, name):
+def test_invalid_policy_is_one_object_that_names_validate(cli, name):
     arguments = [{"policy.yaml": "invalid.yaml"}.get(each, each) for each in COMMANDS[name]]
-    done = run_forked(desk, *arguments, *AS_JSON)
+    done = run_forked(cli, *arguments, *AS_JSON)
     error = error_of(done, 2)
     assert error["message"] == "invalid.yaml has 3 errors."
     assert error["hint"] == "List them with: invite-sweeper validate invalid.yaml"
@@ -118,8 +118,8 @@ MISSING = {name: tuple(f"missing-{each}" if each in {"policy.yaml", LOG, "plan.j
 
 
 @pytest.mark.parametrize("name", MISSING)
-def test_missing_file_is_one_object(desk, name):
-    error = error_of(run_forked(desk, *MISSING[name], *AS_JSON), 2)
+def test_missing_file_is_one_object(cli, name):
+    error = error_of(run_forked(cli, *MISSING[name], *AS_JSON), 2)
     assert "missing-" in error["message"]
     assert "No such file" in error["message"]
 
@@ -131,46 +131,46 @@ def test_missing_file_is_one_object(desk, name):
         ({"MONGODB_ATLAS_BASE_URL": "http://example.com"}, 2),
     ],
 )
-def test_credentials_or_address_that_cannot_be_used_are_one_object(desk, changes, code):
-    error_of(run_forked(desk, *COMMANDS["explain"], *AS_JSON, **changes), code)
+def test_credentials_or_address_that_cannot_be_used_are_one_object(cli, changes, code):
+    error_of(run_forked(cli, *COMMANDS["explain"], *AS_JSON, **changes), code)
 
 
-def test_atlas_that_cannot_be_reached_is_one_object(desk):
+def test_atlas_that_cannot_be_reached_is_one_object(cli):
     unreachable = ("--base-url", "http://127.0.0.1:1")
-    error_of(run_forked(desk, *COMMANDS["explain"], *unreachable, *AS_JSON), 6)
+    error_of(run_forked(cli, *COMMANDS["explain"], *unreachable, *AS_JSON), 6)
 
 
 @pytest.mark.parametrize("name", ["sweep", "plan", "restore"])
-def test_lock_that_is_held_is_one_object(desk, name):
-    desk.sim.faults.add(faults.hang(), path="*/groups")
-    before = desk.sim.request_log.received.total()
-    holder = desk.start("plan", *POLICY)
+def test_lock_that_is_held_is_one_object(cli, name):
+    cli.sim.faults.add(faults.hang(), path="*/groups")
+    before = cli.sim.request_log.received.total()
+    holder = cli.start("plan", *POLICY)
     try:
-        wait_until(lambda: desk.sim.request_log.received.total() > before)
-        error = error_of(run_forked(desk, *COMMANDS[name], *AS_JSON), 9)
+        wait_until(lambda: cli.sim.request_log.received.total() > before)
+        error = error_of(run_forked(cli, *COMMANDS[name], *AS_JSON), 9)
         assert "holds the lock" in error["message"]
     finally:
         holder.kill()
         holder.communicate()
-        desk.sim.faults.clear()
+        cli.sim.faults.clear()
 
 
 @pytest.mark.parametrize("name", ["sweep", "plan", "restore"])
-def test_audit_log_that_cannot_be_written_is_one_object(desk, name):
-    (desk.folder / "file").touch()
-    done = run_forked(desk, *COMMANDS[name], "--audit-log", "file/log.jsonl", *AS_JSON)
+def test_audit_log_that_cannot_be_written_is_one_object(cli, name):
+    (cli.folder / "file").touch()
+    done = run_forked(cli, *COMMANDS[name], "--audit-log", "file/log.jsonl", *AS_JSON)
     error_of(done, 7)
 
 
 @pytest.mark.parametrize("name", ["explain", "doctor"])
-def test_signal_while_atlas_is_read_is_one_object(desk, name):
-    desk.sim.faults.add(faults.hang(), path="*/groups")
-    before = desk.sim.request_log.received.total()
-    process = desk.start(*COMMANDS[name], *AS_JSON)
-    wait_until(lambda: desk.sim.request_log.received.total() > before)
+def test_signal_while_atlas_is_read_is_one_object(cli, name):
+    cli.sim.faults.add(faults.hang(), path="*/groups")
+    before = cli.sim.request_log.received.total()
+    process = cli.start(*COMMANDS[name], *AS_JSON)
+    wait_until(lambda: cli.sim.request_log.received.total() > before)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=30)
-    desk.sim.faults.clear()
+    cli.sim.faults.clear()
     assert process.returncode == 8
     assert json.loads(out) == {
         "exit_code": 8,
@@ -195,10 +195,10 @@ writers: list[int] = []
 
 
 @pytest.mark.parametrize("name", ["sweep", "validate"])
-def test_signal_before_a_run_starts_is_one_object(desk, name):
-    os.mkfifo(fifo := desk.folder / f"{name}.yaml")
+def test_signal_before_a_run_starts_is_one_object(cli, name):
+    os.mkfifo(fifo := cli.folder / f"{name}.yaml")
     arguments = [{"policy.yaml": str(fifo)}.get(each, each) for each in COMMANDS[name]]
-    process = desk.start(*arguments, *AS_JSON)
+    process = cli.start(*arguments, *AS_JSON)
     wait_until(lambda: is_open_for_reading(fifo))
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=30)
@@ -217,12 +217,12 @@ main()
 """
 
 
-def with_defect(desk, before: str, *arguments: str) -> Done:
+def with_defect(cli, before: str, *arguments: str) -> Done:
     script = DEFECT.format(before=before)
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments],
-        cwd=desk.folder,
-        env=desk.environment,
+        cwd=cli.folder,
+        env=cli.environment,
         capture_output=True,
         text=True,
         timeout=60,
@@ -231,23 +231,23 @@ def with_defect(desk, before: str, *arguments: str) -> Done:
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-def test_defect_is_one_object_and_its_traceback_is_on_stderr(desk):
-    done = with_defect(desk, "", "sweep", *POLICY, *AS_JSON)
+def test_defect_is_one_object_and_its_traceback_is_on_stderr(cli):
+    done = with_defect(cli, "", "sweep", *POLICY, *AS_JSON)
     result = json.loads(done.out)
     assert (done.code, result["exit_code"]) == (1, 1)
     assert result["error"]["message"] == "Internal error: ZeroDivisionError: by zero."
     assert "Traceback" in done.err
 
 
-def test_defect_after_the_result_adds_no_second_object(desk):
+def test_defect_after_the_result_adds_no_second_object(cli):
     before = "from invite_sweeper.cli.json_output import write_json; write_json({'a': 1})"
-    done = with_defect(desk, before, "sweep", *POLICY, *AS_JSON)
+    done = with_defect(cli, before, "sweep", *POLICY, *AS_JSON)
     assert (done.code, json.loads(done.out)) == (1, {"a": 1})
 
 
-def test_error_without_the_option_is_text_alone(desk):
+def test_error_without_the_option_is_text_alone(cli):
     for arguments in (("sweep", "--nope"), ("sweep", "--policy", "no.yaml"), ("audit", "verify")):
-        done = run_forked(desk, *arguments)
+        done = run_forked(cli, *arguments)
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith("Error: ")
 
@@ -282,30 +282,30 @@ ODD = [
 
 
 @pytest.fixture
-def odd_desk(desk):
-    rules = desk.keys["rules"]
+def odd_cli(cli):
+    rules = cli.keys["rules"]
     odd = {"usernames": ["^.*@gmail.com$", "*+test@*"], "roles": ["GROUP_OWNR"]}
-    desk.keys["rules"] = [{"name": "odd", "older_than": "14d", **odd}]
-    yield desk
-    desk.keys["rules"] = rules
+    cli.keys["rules"] = [{"name": "odd", "older_than": "14d", **odd}]
+    yield cli
+    cli.keys["rules"] = rules
 
 
 @pytest.mark.parametrize("sentence", ODD)
-def test_pattern_and_role_that_look_wrong_are_shown_by_validate_plan_and_doctor(odd_desk, sentence):
-    validated = run_forked(odd_desk, *COMMANDS["validate"])
+def test_pattern_and_role_that_look_wrong_are_shown_by_validate_plan_and_doctor(odd_cli, sentence):
+    validated = run_forked(odd_cli, *COMMANDS["validate"])
     assert (validated.code, sentence in validated.err) == (0, True)
-    found = json.loads(run_forked(odd_desk, *COMMANDS["validate"], *AS_JSON).out)["findings"]
+    found = json.loads(run_forked(odd_cli, *COMMANDS["validate"], *AS_JSON).out)["findings"]
     assert sentence in [f"{each['message']} {each['hint']}" for each in found]
     assert {(each["severity"], each["file"]) for each in found} == {("warning", "policy.yaml")}
-    planned = run_forked(odd_desk, *COMMANDS["plan"], "--log-format", "text")
+    planned = run_forked(odd_cli, *COMMANDS["plan"], "--log-format", "text")
     assert (planned.code, sentence in planned.err) == (0, True)
-    result = json.loads(run_forked(odd_desk, *COMMANDS["plan"], *AS_JSON).out)
+    result = json.loads(run_forked(odd_cli, *COMMANDS["plan"], *AS_JSON).out)
     assert sentence in result["warnings"]
-    diagnosed = json.loads(run_forked(odd_desk, *COMMANDS["doctor"], *AS_JSON).out)
+    diagnosed = json.loads(run_forked(odd_cli, *COMMANDS["doctor"], *AS_JSON).out)
     (check,) = [each for each in diagnosed["checks"] if sentence in each["message"]]
     assert (check["check"], check["state"]) == ("policy", "warning")
 
 
-def test_quiet_plan_does_not_show_what_looks_wrong_in_the_policy(odd_desk):
-    done = run_forked(odd_desk, *COMMANDS["plan"], "-q")
+def test_quiet_plan_does_not_show_what_looks_wrong_in_the_policy(odd_cli):
+    done = run_forked(odd_cli, *COMMANDS["plan"], "-q")
     assert (done.code, done.out, done.err) == (0, "", "")

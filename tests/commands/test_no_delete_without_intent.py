@@ -6,7 +6,7 @@ import random
 from datetime import timedelta
 
 import pytest
-from running import desk_in, wait_until
+from running import cli_in, wait_until
 
 from invite_sweeper.simulator import faults
 
@@ -17,37 +17,37 @@ _PROJECTS = 15
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         found.projects = [found.sim.add_project(f"Project {n}") for n in range(_PROJECTS)]
         found.sim.faults.set_latency(0.003, 0.002)
         yield found
 
 
-def restock(desk):
+def restock(cli):
     """Add up to 300 stale invitations; return the ids that a sweep may delete, and the others."""
     stale, young = set(), set()
-    for project in desk.projects:
+    for project in cli.projects:
         for n in range(_DELETIONS // _PROJECTS):
-            stale.add(desk.sim.invite(project, f"s{n}@example.com", age=timedelta(days=20)))
-        young.add(desk.sim.invite(project, "young@example.com", age=timedelta(days=1)))
+            stale.add(cli.sim.invite(project, f"s{n}@example.com", age=timedelta(days=20)))
+        young.add(cli.sim.invite(project, "young@example.com", age=timedelta(days=1)))
     return stale, young
 
 
-def whole_lines(desk):
+def whole_lines(cli):
     """Return the log's complete lines after the crash."""
-    data = desk.log_path.read_bytes() if desk.log_path.exists() else b""
+    data = cli.log_path.read_bytes() if cli.log_path.exists() else b""
     return [json.loads(line) for line in data.split(b"\n")[:-1]]
 
 
-def sweep_and_kill(desk, dice):
+def sweep_and_kill(cli, dice):
     """Start a sweep and kill it after a random number of requests."""
-    before = desk.sim.request_log.received.total()
+    before = cli.sim.request_log.received.total()
     moment = dice.randint(0, _DELETIONS + _PROJECTS + 5)
-    process = desk.start("sweep", "--policy", "policy.yaml")
+    process = cli.start("sweep", "--policy", "policy.yaml")
     wait_until(
         lambda: (
-            process.poll() is not None or desk.sim.request_log.received.total() - before >= moment
+            process.poll() is not None or cli.sim.request_log.received.total() - before >= moment
         )
     )
     process.kill()
@@ -55,32 +55,32 @@ def sweep_and_kill(desk, dice):
 
 
 @pytest.mark.slow
-def test_sweep_killed_at_random_moments_never_deletes_without_an_intent_on_disk(desk):
+def test_sweep_killed_at_random_moments_never_deletes_without_an_intent_on_disk(cli):
     dice = random.Random(os.environ.get("INVITE_SWEEPER_SEED", "1"))
-    desk.keys["limits"]["max_bounces"] = 10**6
+    cli.keys["limits"]["max_bounces"] = 10**6
     everything, kept = set(), set()
     for _ in range(KILLS):
-        stale, young = restock(desk)
+        stale, young = restock(cli)
         everything |= stale
         kept |= young
-        sweep_and_kill(desk, dice)
-        lines = whole_lines(desk)
+        sweep_and_kill(cli, dice)
+        lines = whole_lines(cli)
         intents = {line["invitation_id"] for line in lines if line["event"] == "intent"}
-        assert set(desk.sim.deleted) <= intents
-        assert set(desk.sim.deleted) <= everything
-        done = desk.sweep("--accept-population")
+        assert set(cli.sim.deleted) <= intents
+        assert set(cli.sim.deleted) <= everything
+        done = cli.sweep("--accept-population")
         assert done.code == 0, done.err
-        assert set(desk.sim.deleted) == everything
-        verified = desk.run("audit", "verify", "audit/invite-sweeper.jsonl")
+        assert set(cli.sim.deleted) == everything
+        verified = cli.run("audit", "verify", "audit/invite-sweeper.jsonl")
         assert verified.code == 0, verified.out
-        for project in desk.projects:
-            assert set(desk.sim.invitations(project)) <= kept
+        for project in cli.projects:
+            assert set(cli.sim.invitations(project)) <= kept
 
 
-def test_run_killed_at_its_first_request_has_its_start_on_disk(desk):
-    desk.sim.faults.add(faults.hang(), times=None)
-    process = desk.start("sweep", "--policy", "policy.yaml")
-    wait_until(lambda: process.poll() is not None or desk.sim.request_log.received.total() >= 1)
+def test_run_killed_at_its_first_request_has_its_start_on_disk(cli):
+    cli.sim.faults.add(faults.hang(), times=None)
+    process = cli.start("sweep", "--policy", "policy.yaml")
+    wait_until(lambda: process.poll() is not None or cli.sim.request_log.received.total() >= 1)
     process.kill()
     process.communicate()
-    assert [line["event"] for line in whole_lines(desk)] == ["run_started"]
+    assert [line["event"] for line in whole_lines(cli)] == ["run_started"]

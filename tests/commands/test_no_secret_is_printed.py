@@ -4,7 +4,7 @@ import base64
 from datetime import timedelta
 
 import pytest
-from running import desk_in, wait_until
+from running import cli_in, wait_until
 
 from invite_sweeper.simulator import SimulatedAtlas, faults
 from invite_sweeper.simulator.seed import ORG_ID
@@ -16,7 +16,7 @@ _KINDS = ["token", "api-key", "service-account"]
 
 
 @pytest.fixture(params=_KINDS)
-def desk(request, tmp_path):
+def cli(request, tmp_path):
     sim = SimulatedAtlas()
     tokens.clear()
     admit = sim.accounts.add_token
@@ -26,33 +26,33 @@ def desk(request, tmp_path):
         admit(token, account)
 
     sim.accounts.add_token = noted
-    with desk_in(tmp_path, sim, kind=request.param) as found:
+    with cli_in(tmp_path, sim, kind=request.param) as found:
         project = found.sim.add_project("Project")
         for n in range(3):
             found.sim.invite(project, f"p{n}@example.com", age=timedelta(days=20))
         yield found
 
 
-def secrets_of(desk):
+def secrets_of(cli):
     """Return what must not be shown: the secret, values derived from it, and every token."""
-    account = desk.account
+    account = cli.account
     pair = base64.b64encode(f"{account.name}:{account.secret}".encode()).decode()
     return [account.secret, pair, *tokens]
 
 
-def assert_silent(desk, done):
+def assert_silent(cli, done):
     output = done.out + done.err
-    for path in desk.folder.rglob("*"):
+    for path in cli.folder.rglob("*"):
         if path.is_file() and path.name not in {"secret", "client"}:
             output += path.read_text("utf-8", "replace")
-    for secret in secrets_of(desk):
+    for secret in secrets_of(cli):
         assert secret not in output
     for word in ("Authorization", "Bearer ", 'response="', "Traceback"):
         assert word not in output
 
 
-def test_successful_sweep_shows_no_secret(desk):
-    assert_silent(desk, done := desk.run("sweep", "--policy", "policy.yaml", "-v"))
+def test_successful_sweep_shows_no_secret(cli):
+    assert_silent(cli, done := cli.run("sweep", "--policy", "policy.yaml", "-v"))
     assert done.code == 0
 
 
@@ -71,41 +71,41 @@ def test_successful_sweep_shows_no_secret(desk):
     ids=["500", "401 role", "401", "403", "reset", "malformed", "redirect", "502"],
 )
 @pytest.mark.parametrize("path", ["*/groups", "*/invites*", "*"], ids=["list", "invites", "all"])
-def test_failures_show_no_secret(desk, fault, path):
-    desk.keys["execution"] = {"attempts": 2}
-    desk.sim.faults.add(fault, path=path, times=99)
-    done = desk.run("sweep", "--policy", "policy.yaml", "-v")
+def test_failures_show_no_secret(cli, fault, path):
+    cli.keys["execution"] = {"attempts": 2}
+    cli.sim.faults.add(fault, path=path, times=99)
+    done = cli.run("sweep", "--policy", "policy.yaml", "-v")
     assert done.code != 1, done.err
-    assert_silent(desk, done)
+    assert_silent(cli, done)
 
 
-def test_credentials_from_files_work_and_show_no_secret(desk):
+def test_credentials_from_files_work_and_show_no_secret(cli):
     changes: dict[str, str | None] = {}
-    for name, value in desk.account.environment().items():
-        path = desk.folder / (
+    for name, value in cli.account.environment().items():
+        path = cli.folder / (
             "secret" if "SECRET" in name or "PRIVATE" in name or "TOKEN" in name else "client"
         )
         path.write_text(value + "\n")
         changes |= {name: None, f"{name}_FILE": str(path)}
-    done = desk.sweep("-v", **changes)
+    done = cli.sweep("-v", **changes)
     assert (done.code, done.summary["deleted"]) == (0, 3)
-    assert_silent(desk, done)
+    assert_silent(cli, done)
 
 
-def test_wrong_secret_is_not_shown(desk):
+def test_wrong_secret_is_not_shown(cli):
     changes = {
         name: value + "wrong"
-        for name, value in desk.account.environment().items()
+        for name, value in cli.account.environment().items()
         if "SECRET" in name or "PRIVATE" in name or "TOKEN" in name
     }
-    done = desk.sweep("-v", **changes)
-    assert (done.code, desk.deletes()) == (5, 0)
-    assert_silent(desk, done)
+    done = cli.sweep("-v", **changes)
+    assert (done.code, cli.deletes()) == (5, 0)
+    assert_silent(cli, done)
 
 
-def echoes(desk):
+def echoes(cli):
     """Yield the `Authorization` headers that the program may send, and their parts."""
-    account = desk.account
+    account = cli.account
     pair = f"{account.name}:{account.secret}".encode()
     yield f"Bearer {account.secret}"
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
@@ -116,80 +116,80 @@ def echoes(desk):
         yield f"Bearer {token}"
 
 
-def echo_authorization(desk):
+def echo_authorization(cli):
     """Let every list answer with the request's credentials, as some proxies do."""
-    add_none = desk.sim.faults.faults_for
+    add_none = cli.sim.faults.faults_for
 
     def faults_for(method, path):
         if not path.endswith("/invites"):
             return add_none(method, path)
-        headers = ", ".join(echoes(desk)).replace('"', "'")
+        headers = ", ".join(echoes(cli)).replace('"', "'")
         digest = f"Digest username='k', response=\"{'0123456789abcdef' * 2}\""
         padding = "." * 180  # so that a header crosses the end of what is kept of an answer
         detail = f"{padding}Authorization: {headers}; {digest}"
         return (faults.fail_with(500, "UNEXPECTED_ERROR", detail),)
 
-    desk.sim.faults.faults_for = faults_for
+    cli.sim.faults.faults_for = faults_for
 
 
 @pytest.mark.parametrize("verbose", [(), ("-v",), ("--output", "json")], ids=str)
-def test_answer_that_echoes_the_credentials_is_shown_without_them(desk, verbose):
-    desk.keys["execution"] = {"attempts": 2}
-    echo_authorization(desk)
-    done = desk.run("sweep", "--policy", "policy.yaml", *verbose)
+def test_answer_that_echoes_the_credentials_is_shown_without_them(cli, verbose):
+    cli.keys["execution"] = {"attempts": 2}
+    echo_authorization(cli)
+    done = cli.run("sweep", "--policy", "policy.yaml", *verbose)
     assert done.code == 4, done.err
-    assert "..." in desk.log_path.read_text()
-    output = done.out + done.err + desk.log_path.read_text()
+    assert "..." in cli.log_path.read_text()
+    output = done.out + done.err + cli.log_path.read_text()
     assert "***" in output
-    secrets = (*secrets_of(desk), *echoes(desk), "0123456789abcdef" * 2)
-    for secret in (*secrets, desk.account.secret[:12]):
+    secrets = (*secrets_of(cli), *echoes(cli), "0123456789abcdef" * 2)
+    for secret in (*secrets, cli.account.secret[:12]):
         assert secret not in output
 
 
 def test_password_of_the_pushgateway_is_not_shown_by_this_run_or_the_next(tmp_path):
-    with desk_in(tmp_path) as desk:
-        project = desk.sim.add_project("Project")
-        desk.sim.invite(project, "p@example.com", age=timedelta(days=20))
-        desk.sim.faults.add(faults.hang(), path="*/invites", times=None)
+    with cli_in(tmp_path) as cli:
+        project = cli.sim.add_project("Project")
+        cli.sim.invite(project, "p@example.com", age=timedelta(days=20))
+        cli.sim.faults.add(faults.hang(), path="*/invites", times=None)
         url = "http://pusher-01:p%40ss-w0rd@127.0.0.1:9"
-        process = desk.start("sweep", "--policy", "policy.yaml", "--pushgateway", url)
+        process = cli.start("sweep", "--policy", "policy.yaml", "--pushgateway", url)
         holder = tmp_path / "audit" / ".invite-sweeper.jsonl.lock.holder"
-        wait_until(lambda: desk.log_path.exists() and holder.exists())
-        second = desk.sweep("--pushgateway", url)
+        wait_until(lambda: cli.log_path.exists() and holder.exists())
+        second = cli.sweep("--pushgateway", url)
         held = holder.read_text()
         process.terminate()
         out, err = process.communicate(timeout=60)
         assert (second.code, process.returncode) == (9, 8)
         assert "http://127.0.0.1:9" in second.err
-        shown = held + second.out + second.err + (out + err).decode() + desk.log_path.read_text()
+        shown = held + second.out + second.err + (out + err).decode() + cli.log_path.read_text()
         for secret in ("p%40ss-w0rd", "p@ss-w0rd", "pusher-01"):
             assert secret not in shown
 
 
-def test_invitation_whose_name_contains_a_secret_is_kept_and_the_secret_not_shown(desk):
-    named = desk.sim.add_project(f"Team {desk.account.secret}")
-    desk.sim.invite(named, "q@example.com", age=timedelta(days=20))
-    done = desk.sweep()
+def test_invitation_whose_name_contains_a_secret_is_kept_and_the_secret_not_shown(cli):
+    named = cli.sim.add_project(f"Team {cli.account.secret}")
+    cli.sim.invite(named, "q@example.com", age=timedelta(days=20))
+    done = cli.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 3), done.err
     assert done.summary["kept_by_reason"] == {"unrecordable": 1}
-    assert len(desk.sim.invitations(named)) == 1
-    assert_silent(desk, done)
+    assert len(cli.sim.invitations(named)) == 1
+    assert_silent(cli, done)
 
 
 def test_token_of_a_service_account_is_revoked_at_the_end(tmp_path):
-    with desk_in(tmp_path, kind="service-account") as desk:
-        desk.sim.add_project("Project")
-        assert desk.sweep().code == 0
-        assert desk.sim.oauth.issued == 1
-        assert not desk.sim.oauth.live_token_count(desk.account)
+    with cli_in(tmp_path, kind="service-account") as cli:
+        cli.sim.add_project("Project")
+        assert cli.sweep().code == 0
+        assert cli.sim.oauth.issued == 1
+        assert not cli.sim.oauth.live_token_count(cli.account)
 
 
-def test_error_and_organization_names_in_the_last_line_show_no_secret(desk):
-    secret = desk.account.secret
-    desk.sim.add_organization(ORG_ID, f"Acme {secret}")
-    desk.keys["limits"] = {"max_deletions": 0}
-    assert_silent(desk, done := desk.sweep())
-    finished = desk.lines("run_finished")[-1]
+def test_error_and_organization_names_in_the_last_line_show_no_secret(cli):
+    secret = cli.account.secret
+    cli.sim.add_organization(ORG_ID, f"Acme {secret}")
+    cli.keys["limits"] = {"max_deletions": 0}
+    assert_silent(cli, done := cli.sweep())
+    finished = cli.lines("run_finished")[-1]
     assert (done.code, finished["organization_names"]) == (3, {ORG_ID: "Acme ***"})
     parts = {"message": finished["error"], **{k: finished[k] for k in ("consequence", "hint")}}
     assert parts == done.summary["error"]

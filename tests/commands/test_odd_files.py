@@ -5,7 +5,7 @@ import os
 from datetime import timedelta
 
 import pytest
-from running import desk_in
+from running import cli_in
 
 from invite_sweeper.audit.record import line_hash
 from invite_sweeper.simulator import faults
@@ -16,17 +16,17 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         project = found.sim.add_project("Project")
         found.projects.append(project)
         found.sim.invite(project, "p@example.com", age=20 * DAYS)
         yield found
 
 
-def refused(desk, done, *texts):
+def refused(cli, done, *texts):
     """Check that the run ended before Atlas was called, with these texts and no traceback."""
-    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ()), done.err
+    assert (done.code, done.has_result, cli.sim.requests) == (2, False, ()), done.err
     for text in (*texts, "Atlas was not called."):
         assert text in done.err
     assert "Traceback" not in done.err
@@ -54,10 +54,10 @@ SECRET_FILES = {
 
 
 @pytest.mark.parametrize(("make", "text"), SECRET_FILES.values(), ids=SECRET_FILES.keys())
-def test_secret_file_of_another_kind_is_wrong_usage(desk, make, text):
-    make(desk.folder / "secret")
+def test_secret_file_of_another_kind_is_wrong_usage(cli, make, text):
+    make(cli.folder / "secret")
     changes = {"MONGODB_ATLAS_ACCESS_TOKEN": None, "MONGODB_ATLAS_ACCESS_TOKEN_FILE": "secret"}
-    refused(desk, desk.sweep(**changes), "MONGODB_ATLAS_ACCESS_TOKEN_FILE", text)
+    refused(cli, cli.sweep(**changes), "MONGODB_ATLAS_ACCESS_TOKEN_FILE", text)
 
 
 # --- outputs -------------------------------------------------------------------------------
@@ -67,105 +67,105 @@ def test_secret_file_of_another_kind_is_wrong_usage(desk, make, text):
     ("option", "what"), [("--out", "a saved plan"), ("--metrics-file", "a metrics file")]
 )
 @pytest.mark.parametrize("behind", ["file", "link", "hard link"])
-def test_output_over_another_file_is_refused_and_the_file_stays(desk, option, what, behind):
-    letter = desk.folder / "letter"
+def test_output_over_another_file_is_refused_and_the_file_stays(cli, option, what, behind):
+    letter = cli.folder / "letter"
     letter.write_text("dear all,\n")
-    place = desk.folder / "out"
+    place = cli.folder / "out"
     if behind == "link":
         place.symlink_to(letter)
     elif behind == "hard link":
         place.hardlink_to(letter)
     else:
         place = letter
-    done = desk.plan(option, place.name)
-    refused(desk, done, f"{option} {place.name} would overwrite a file that is not {what}")
+    done = cli.plan(option, place.name)
+    refused(cli, done, f"{option} {place.name} would overwrite a file that is not {what}")
     assert letter.read_text() == "dear all,\n"
     assert place.is_symlink() == (behind == "link")
 
 
 @pytest.mark.parametrize("option", ["--out", "--metrics-file"])
-def test_output_over_an_empty_file_or_an_earlier_output_is_written(desk, option):
-    place = desk.folder / "out"
+def test_output_over_an_empty_file_or_an_earlier_output_is_written(cli, option):
+    place = cli.folder / "out"
     place.touch()
-    assert desk.plan(option, "out").code == 0
+    assert cli.plan(option, "out").code == 0
     first = place.read_bytes()
     assert first
-    assert desk.plan(option, "out").code == 0
+    assert cli.plan(option, "out").code == 0
     assert place.read_bytes() != first
 
 
 @pytest.mark.parametrize("option", ["--out", "--metrics-file"])
-def test_output_over_an_output_of_the_other_kind_is_refused(desk, option):
+def test_output_over_an_output_of_the_other_kind_is_refused(cli, option):
     other = {"--out": "--metrics-file", "--metrics-file": "--out"}[option]
-    assert desk.plan(other, "out").code == 0
-    before, calls = (desk.folder / "out").read_bytes(), len(desk.sim.requests)
-    done = desk.plan(option, "out")
-    assert (done.code, len(desk.sim.requests)) == (2, calls)
-    assert (desk.folder / "out").read_bytes() == before
+    assert cli.plan(other, "out").code == 0
+    before, calls = (cli.folder / "out").read_bytes(), len(cli.sim.requests)
+    done = cli.plan(option, "out")
+    assert (done.code, len(cli.sim.requests)) == (2, calls)
+    assert (cli.folder / "out").read_bytes() == before
 
 
 @pytest.mark.parametrize("option", ["--out", "--metrics-file"])
-def test_output_to_a_directory_is_refused_before_atlas_is_called(desk, option):
-    (desk.folder / "taken").mkdir()
-    refused(desk, desk.sweep(option, "taken"), f"{option} taken is a directory", "Name a file")
+def test_output_to_a_directory_is_refused_before_atlas_is_called(cli, option):
+    (cli.folder / "taken").mkdir()
+    refused(cli, cli.sweep(option, "taken"), f"{option} taken is a directory", "Name a file")
 
 
 @pytest.mark.parametrize("option", ["--out", "--metrics-file"])
-def test_output_over_the_lock_s_holder_file_is_refused(desk, option):
+def test_output_over_the_lock_s_holder_file_is_refused(cli, option):
     place = "audit/.invite-sweeper.jsonl.lock.holder"
-    done = desk.sweep("--audit-log", LOG, option, place)
-    refused(desk, done, f"{option} {place} would overwrite the lock's holder file {place}")
+    done = cli.sweep("--audit-log", LOG, option, place)
+    refused(cli, done, f"{option} {place} would overwrite the lock's holder file {place}")
 
 
 @pytest.mark.parametrize(
     "url", ["ftp://gateway", "gateway:9091", "http://", "http://[gateway", "http://gateway:x", ""]
 )
-def test_pushgateway_that_is_not_a_url_is_wrong_usage(desk, url):
-    refused(desk, desk.sweep("--pushgateway", url), "--pushgateway", "Write it as http://")
+def test_pushgateway_that_is_not_a_url_is_wrong_usage(cli, url):
+    refused(cli, cli.sweep("--pushgateway", url), "--pushgateway", "Write it as http://")
 
 
 # --- contents ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("field", ["project", "username", "inviter"])
-def test_name_of_20_mib_is_kept_and_the_next_run_reads_the_log(desk, field):
+def test_name_of_20_mib_is_kept_and_the_next_run_reads_the_log(cli, field):
     name = "x" * 20 * MIB
     fields = {"username": "q@example.com"}
-    project = desk.sim.add_project(name if field == "project" else "Large")
+    project = cli.sim.add_project(name if field == "project" else "Large")
     if field != "project":
         fields[field] = name
     username = fields.pop("username")
     overrides = {"inviterUsername": name} if field == "inviter" else {}
-    desk.sim.invite(project, username, age=20 * DAYS, **overrides)
-    done = desk.sweep()
+    cli.sim.invite(project, username, age=20 * DAYS, **overrides)
+    done = cli.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 1), done.err[-500:]
     assert done.summary["kept_by_reason"] == {"unrecordable": 1}
-    assert desk.log_path.stat().st_size < MIB
-    assert desk.sweep().code == 0
-    assert desk.run("audit", "verify", LOG).code == 0
+    assert cli.log_path.stat().st_size < MIB
+    assert cli.sweep().code == 0
+    assert cli.run("audit", "verify", LOG).code == 0
 
 
-def test_unreadable_project_with_a_name_of_20_mib_does_not_stop_the_next_run(desk):
-    project = desk.sim.add_project("y" * 20 * MIB)
-    desk.sim.faults.add(faults.role_missing(), path=f"*{project}/invites", times=None)
+def test_unreadable_project_with_a_name_of_20_mib_does_not_stop_the_next_run(cli):
+    project = cli.sim.add_project("y" * 20 * MIB)
+    cli.sim.faults.add(faults.role_missing(), path=f"*{project}/invites", times=None)
     for code in (4, 4):
-        done = desk.sweep()
+        done = cli.sweep()
         assert done.code == code, done.err[-500:]
-    assert desk.log_path.stat().st_size < MIB
+    assert cli.log_path.stat().st_size < MIB
 
 
 @pytest.mark.parametrize("field", ["invitation_id", "project_id"])
 @pytest.mark.parametrize("bad", ["", "../../orgs", "5EFDA682A3F2ED2E7DD6CDE4", "6" * 25])
-def test_open_intent_with_a_bad_id_is_refused_with_a_hint(desk, field, bad):
-    assert desk.sweep().code == 0
-    *_, intent, _outcome, _end = desk.log_path.read_bytes().splitlines()
+def test_open_intent_with_a_bad_id_is_refused_with_a_hint(cli, field, bad):
+    assert cli.sweep().code == 0
+    *_, intent, _outcome, _end = cli.log_path.read_bytes().splitlines()
     record = json.loads(intent)
     record[field] = bad
-    kept = desk.log_path.read_bytes().split(intent)[0]
+    kept = cli.log_path.read_bytes().split(intent)[0]
     record["prev"] = line_hash(kept.splitlines()[-1])
-    desk.log_path.write_bytes(kept + json.dumps(record, separators=(",", ":")).encode() + b"\n")
-    desk.log_path.with_name(f".{desk.log_path.name}.head").unlink()
-    done = desk.sweep()
+    cli.log_path.write_bytes(kept + json.dumps(record, separators=(",", ":")).encode() + b"\n")
+    cli.log_path.with_name(f".{cli.log_path.name}.head").unlink()
+    done = cli.sweep()
     assert done.code == 3, done.err
     assert f"`{field}` is not an id" in done.err
     assert "audit verify" in done.err

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from running import desk_in
+from running import cli_in
 from terminals import terminal_of
 
 from invite_sweeper.simulator import faults
@@ -14,49 +14,49 @@ POLICY = ("--policy", "policy.yaml")
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         project = found.sim.add_project("Search")
         found.sim.invite(project, "ada@example.com", age=timedelta(days=20))
         found.projects.append(project)
         yield found
 
 
-def test_result_explain_and_doctor_name_the_organization_with_its_id(desk):
-    assert f"in 1 project of {LABEL}" in desk.run("plan", *POLICY, COLUMNS="120").out
-    assert desk.plan().summary["organizations"][0]["name"] == "Example Industries"
-    explained = desk.run("explain", "ada@*", *POLICY)
+def test_result_explain_and_doctor_name_the_organization_with_its_id(cli):
+    assert f"in 1 project of {LABEL}" in cli.run("plan", *POLICY, COLUMNS="120").out
+    assert cli.plan().summary["organizations"][0]["name"] == "Example Industries"
+    explained = cli.run("explain", "ada@*", *POLICY)
     assert f"ada@example.com to Search of organization {LABEL}" in explained.out
-    assert f"The credentials can see {LABEL}." in desk.run("doctor", *POLICY, COLUMNS="120").out
+    assert f"The credentials can see {LABEL}." in cli.run("doctor", *POLICY, COLUMNS="120").out
 
 
-def test_question_names_the_organization_with_its_id(desk):
-    with terminal_of(desk, "sweep", *POLICY) as terminal:
+def test_question_names_the_organization_with_its_id(cli):
+    with terminal_of(cli, "sweep", *POLICY) as terminal:
         terminal.read_until("Type yes or no: ")
         assert f"organization  {LABEL}" in terminal.text
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
-def test_run_without_access_to_the_names_deletes_as_usual(desk, status):
-    desk.sim.faults.add(faults.fail_with(status), method="GET", path="*/orgs", times=None)
-    done = desk.sweep()
+def test_run_without_access_to_the_names_deletes_as_usual(cli, status):
+    cli.sim.faults.add(faults.fail_with(status), method="GET", path="*/orgs", times=None)
+    done = cli.sweep()
     assert (done.code, done.summary["deleted"], done.summary["error"]) == (0, 1, None)
     assert [each["name"] for each in done.summary["organizations"]] == [None]
     assert done.summary["warnings"] == []
 
 
-def test_run_waits_3_s_for_the_names_and_no_longer(desk):
-    desk.sim.faults.add(faults.delay(30), method="GET", path="*/orgs", times=None)
-    done = desk.sweep()
+def test_run_waits_3_s_for_the_names_and_no_longer(cli):
+    cli.sim.faults.add(faults.delay(30), method="GET", path="*/orgs", times=None)
+    done = cli.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 1)
     assert done.summary["duration_s"] < 20
     assert [each["name"] for each in done.summary["organizations"]] == [None]
 
 
-def test_control_characters_in_a_name_are_escaped(desk):
-    desk.sim.organizations[ORG_ID].name = "Acme\x1b[31m\nCorp"
+def test_control_characters_in_a_name_are_escaped(cli):
+    cli.sim.organizations[ORG_ID].name = "Acme\x1b[31m\nCorp"
     for command in (("plan",), ("doctor",), ("explain", "ada@*")):
-        done = desk.run(*command, *POLICY)
+        done = cli.run(*command, *POLICY)
         assert "Acme" in done.out
         assert "\x1b" not in done.out + done.err
         assert "\nCorp" not in done.out

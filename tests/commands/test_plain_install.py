@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization as s
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from running import desk_in
+from running import cli_in
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -44,12 +44,12 @@ def imported() -> set[str]:
 
 
 @pytest.fixture
-def desk(tmp_path):
-    """A desk without uvloop: importing it fails as if it were not installed."""
+def cli(tmp_path):
+    """A cli without uvloop: importing it fails as if it were not installed."""
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "uvloop.py").write_text("raise ModuleNotFoundError('No module named uvloop')\n")
-    with desk_in(tmp_path) as found:
+    with cli_in(tmp_path) as found:
         found.sim.invite(found.sim.add_project("P"), "old@example.com", age=timedelta(days=20))
         before = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
         found.bare = {"PYTHONPATH": os.pathsep.join([str(bare), *before])}
@@ -65,27 +65,25 @@ def test_every_imported_package_is_a_dependency_and_only_uvloop_is_an_extra():
     assert names_in(PROJECT["optional-dependencies"]["speed"]) == {"uvloop"}
 
 
-def test_sweep_verify_metrics_and_report_work(desk):
-    done = desk.sweep("--metrics-file", "run.prom", **desk.bare)
+def test_sweep_verify_metrics_and_report_work(cli):
+    done = cli.sweep("--metrics-file", "run.prom", **cli.bare)
     assert (done.code, done.summary["deleted"]) == (0, 1), done.err
-    assert (
-        'invite_sweeper_outcomes{outcome="deleted"} 1.0' in (desk.folder / "run.prom").read_text()
-    )
-    assert desk.run("audit", "verify", LOG, **desk.bare).code == 0
-    report = desk.run("report", LOG, **desk.bare)
+    assert 'invite_sweeper_outcomes{outcome="deleted"} 1.0' in (cli.folder / "run.prom").read_text()
+    assert cli.run("audit", "verify", LOG, **cli.bare).code == 0
+    report = cli.run("report", LOG, **cli.bare)
     assert (report.code, "old@example.com" in report.out) == (0, True), report.err
 
 
-def test_saved_plan_is_approved_and_swept(desk):
+def test_saved_plan_is_approved_and_swept(cli):
     private = Ed25519PrivateKey.generate()
-    (desk.folder / "boss.pem").write_bytes(
+    (cli.folder / "boss.pem").write_bytes(
         private.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
     )
-    (desk.folder / "boss.pub").write_bytes(
+    (cli.folder / "boss.pub").write_bytes(
         private.public_key().public_bytes(s.Encoding.OpenSSH, s.PublicFormat.OpenSSH)
     )
-    assert desk.plan("--out", "plan.jsonl", **desk.bare).code == 0
-    approved = desk.run("plan", "approve", "plan.jsonl", "--key", "boss.pem", "--yes", **desk.bare)
+    assert cli.plan("--out", "plan.jsonl", **cli.bare).code == 0
+    approved = cli.run("plan", "approve", "plan.jsonl", "--key", "boss.pem", "--yes", **cli.bare)
     assert approved.code == 0, approved.err
-    done = desk.sweep("--plan", "plan.jsonl", "--require-approval", "boss.pub", **desk.bare)
+    done = cli.sweep("--plan", "plan.jsonl", "--require-approval", "boss.pub", **cli.bare)
     assert (done.code, done.summary["deleted"]) == (0, 1), done.err

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives import serialization as s
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from running import desk_in
+from running import cli_in
 from terminals import terminal_of
 
 from invite_sweeper.simulator.seed import ORG_ID
@@ -38,11 +38,11 @@ def keys():
 
 
 @pytest.fixture
-def desk(tmp_path, keys):
+def cli(tmp_path, keys):
     """A folder with a saved plan of three invitations, and the keys of two people."""
     for name, data in keys.items():
         (tmp_path / name).write_bytes(data)
-    with desk_in(tmp_path) as found:
+    with cli_in(tmp_path) as found:
         project = found.sim.add_project("Project")
         for number in range(3):
             found.sim.invite(project, f"p{number}@example.com", age=20 * DAYS)
@@ -50,23 +50,23 @@ def desk(tmp_path, keys):
         yield found
 
 
-def approve(desk, *arguments, code=0):
-    done = desk.run(*APPROVE, "--yes", *arguments)
+def approve(cli, *arguments, code=0):
+    done = cli.run(*APPROVE, "--yes", *arguments)
     assert done.code == code, done.err
     return done
 
 
-def signature(desk):
-    return desk.folder / "plan.jsonl.sig"
+def signature(cli):
+    return cli.folder / "plan.jsonl.sig"
 
 
-def required(desk, key="boss.pub"):
-    return desk.sweep("--plan", "plan.jsonl", "--require-approval", key)
+def required(cli, key="boss.pub"):
+    return cli.sweep("--plan", "plan.jsonl", "--require-approval", key)
 
 
-def rewrite(desk, change):
+def rewrite(cli, change):
     """Change the header of the plan and seal it again, as can be done without the key."""
-    path = desk.folder / "plan.jsonl"
+    path = cli.folder / "plan.jsonl"
     *body, _ = path.read_bytes().splitlines(keepends=True)
     header = orjson.loads(body[0])
     change(header)
@@ -75,167 +75,167 @@ def rewrite(desk, change):
     path.write_bytes(b"".join([*body, last]))
 
 
-def age(desk, hours):
+def age(cli, hours):
     def change(header):
         created = datetime.fromisoformat(header["now"]) - timedelta(hours=hours)
         header["now"] = created.isoformat()
 
-    rewrite(desk, change)
+    rewrite(cli, change)
 
 
 # --- what is shown, asked and signed -----------------------------------------------------------
 
 
-def test_approval_shows_the_plan_and_the_sweep_accepts_it(desk):
-    done = approve(desk)
+def test_approval_shows_the_plan_and_the_sweep_accepts_it(cli):
+    done = approve(cli)
     assert f"3 invitations in 1 project of organization {ORG_ID}" in done.out
     assert done.out.count("@example.com") == 3
     assert "Approved with the key SHA256:" in done.out
-    assert required(desk).code == 0
-    assert len(desk.sim.deleted) == 3
-    started = desk.lines("run_started")[-1]
+    assert required(cli).code == 0
+    assert len(cli.sim.deleted) == 3
+    started = cli.lines("run_started")[-1]
     assert started["plan_approved_by"] in done.out
     assert started["plan_approved_by"].startswith("SHA256:")
 
 
-def test_fingerprint_is_the_one_that_ssh_keygen_shows(desk):
+def test_fingerprint_is_the_one_that_ssh_keygen_shows(cli):
     if shutil.which("ssh-keygen") is None:
         pytest.skip("this machine lacks ssh-keygen")
     shown = subprocess.run(
-        ["ssh-keygen", "-l", "-f", desk.folder / "boss.pub"], capture_output=True, check=True
+        ["ssh-keygen", "-l", "-f", cli.folder / "boss.pub"], capture_output=True, check=True
     )
-    assert shown.stdout.split()[1].decode() in approve(desk).out
+    assert shown.stdout.split()[1].decode() in approve(cli).out
 
 
-def test_approval_works_with_ssh_keys(desk):
+def test_approval_works_with_ssh_keys(cli):
     if shutil.which("ssh-keygen") is None:
         pytest.skip("this machine lacks ssh-keygen")
-    key = desk.folder / "ssh"
+    key = cli.folder / "ssh"
     command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)]
     subprocess.run(command, check=True)
-    done = desk.run("plan", "approve", "plan.jsonl", "--key", "ssh", "--yes")
-    assert (done.code, required(desk, "ssh.pub").code) == (0, 0)
+    done = cli.run("plan", "approve", "plan.jsonl", "--key", "ssh", "--yes")
+    assert (done.code, required(cli, "ssh.pub").code) == (0, 0)
 
 
-def test_approval_without_a_terminal_and_without_yes_is_wrong_usage_and_signs_nothing(desk):
-    done = desk.run(*APPROVE)
-    assert (done.code, done.out, signature(desk).exists()) == (2, "", False)
+def test_approval_without_a_terminal_and_without_yes_is_wrong_usage_and_signs_nothing(cli):
+    done = cli.run(*APPROVE)
+    assert (done.code, done.out, signature(cli).exists()) == (2, "", False)
     assert "The plan was not approved." in done.err
     assert "--yes" in done.err
 
 
-def test_question_on_a_terminal_shows_the_plan_and_yes_signs(desk):
-    with terminal_of(desk, *APPROVE) as terminal:
+def test_question_on_a_terminal_shows_the_plan_and_yes_signs(cli):
+    with terminal_of(cli, *APPROVE) as terminal:
         shown = terminal.read_until(ASKS)
         assert "p1@example.com" in shown
         assert f"Approve the deletion of 3 invitations in {ORG_ID}?" in shown
-        assert not signature(desk).exists()
+        assert not signature(cli).exists()
         terminal.type("yes\n")
         code, _ = terminal.end()
-    assert (code, required(desk).code) == (0, 0)
+    assert (code, required(cli).code) == (0, 0)
 
 
 @pytest.mark.parametrize("answer", ["no\n", "y\n", "\n", "yess\n"], ids=repr)
-def test_any_answer_but_yes_signs_nothing_and_ends_with_3(desk, answer):
-    with terminal_of(desk, *APPROVE) as terminal:
+def test_any_answer_but_yes_signs_nothing_and_ends_with_3(cli, answer):
+    with terminal_of(cli, *APPROVE) as terminal:
         terminal.read_until(ASKS)
         terminal.type(answer)
         code, text = terminal.end()
-    assert (code, signature(desk).exists()) == (3, False)
+    assert (code, signature(cli).exists()) == (3, False)
     assert "The plan was not approved." in text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_during_the_question_signs_nothing_and_ends_with_8(desk, number):
-    with terminal_of(desk, *APPROVE) as terminal:
+def test_signal_during_the_question_signs_nothing_and_ends_with_8(cli, number):
+    with terminal_of(cli, *APPROVE) as terminal:
         terminal.read_until(ASKS)
         terminal.process.send_signal(number)
         code, text = terminal.end()
-    assert (code, signature(desk).exists()) == (8, False)
+    assert (code, signature(cli).exists()) == (8, False)
     assert "The plan was not approved." in text
 
 
-def test_plan_that_is_exchanged_during_the_question_is_not_what_was_signed(desk):
-    with terminal_of(desk, *APPROVE) as terminal:
+def test_plan_that_is_exchanged_during_the_question_is_not_what_was_signed(cli):
+    with terminal_of(cli, *APPROVE) as terminal:
         terminal.read_until(ASKS)
-        rewrite(desk, lambda header: header.update(tool_version="9"))
+        rewrite(cli, lambda header: header.update(tool_version="9"))
         terminal.type("yes\n")
         code, _ = terminal.end()
     assert code == 0
-    done = required(desk)
-    assert (done.code, desk.deletes()) == (3, 0)
+    done = required(cli)
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "The plan was changed after it was signed." in done.err
 
 
-def test_approval_calls_no_one(desk):
-    before = len(desk.sim.requests)
-    approve(desk)
-    assert len(desk.sim.requests) == before
+def test_approval_calls_no_one(cli):
+    before = len(cli.sim.requests)
+    approve(cli)
+    assert len(cli.sim.requests) == before
 
 
 # --- plans that are not approved ----------------------------------------------------------------
 
 
-def test_plan_over_24_hours_old_is_not_approved_unless_the_limit_is_raised(desk):
-    age(desk, hours=24.1)
-    done = approve(desk, code=3)
+def test_plan_over_24_hours_old_is_not_approved_unless_the_limit_is_raised(cli):
+    age(cli, hours=24.1)
+    done = approve(cli, code=3)
     assert "too old" in done.err
     assert "The plan was not approved." in done.err
-    assert not signature(desk).exists()
-    approve(desk, "--plan-max-age", "2d")
+    assert not signature(cli).exists()
+    approve(cli, "--plan-max-age", "2d")
 
 
-def test_plan_just_under_24_hours_old_is_approved(desk):
-    age(desk, hours=23.9)
-    approve(desk)
+def test_plan_just_under_24_hours_old_is_approved(cli):
+    age(cli, hours=23.9)
+    approve(cli)
 
 
-def test_plan_from_the_future_is_not_approved(desk):
-    age(desk, hours=-1)
-    assert "in the future" in approve(desk, code=3).err
-    assert not signature(desk).exists()
+def test_plan_from_the_future_is_not_approved(cli):
+    age(cli, hours=-1)
+    assert "in the future" in approve(cli, code=3).err
+    assert not signature(cli).exists()
 
 
-def test_used_plan_is_not_approved_and_the_run_is_named(desk):
-    run_id = desk.sweep("--plan", "plan.jsonl").summary["run_id"]
-    assert f"already been applied, by run {run_id}" in approve(desk, code=3).err
-    assert not signature(desk).exists()
+def test_used_plan_is_not_approved_and_the_run_is_named(cli):
+    run_id = cli.sweep("--plan", "plan.jsonl").summary["run_id"]
+    assert f"already been applied, by run {run_id}" in approve(cli, code=3).err
+    assert not signature(cli).exists()
 
 
-def test_use_is_read_from_the_named_audit_log_and_a_damaged_one_is_refused(desk):
-    assert desk.sweep("--plan", "plan.jsonl").code == 0
-    (desk.folder / "audit").rename(desk.folder / "moved")
+def test_use_is_read_from_the_named_audit_log_and_a_damaged_one_is_refused(cli):
+    assert cli.sweep("--plan", "plan.jsonl").code == 0
+    (cli.folder / "audit").rename(cli.folder / "moved")
     log = "moved/invite-sweeper.jsonl"
-    assert "already been applied" in approve(desk, "--audit-log", log, code=3).err
-    (desk.folder / log).write_bytes(b"garbage\n" + (desk.folder / log).read_bytes())
-    assert "damaged" in approve(desk, "--audit-log", log, code=3).err
-    assert not signature(desk).exists()
+    assert "already been applied" in approve(cli, "--audit-log", log, code=3).err
+    (cli.folder / log).write_bytes(b"garbage\n" + (cli.folder / log).read_bytes())
+    assert "damaged" in approve(cli, "--audit-log", log, code=3).err
+    assert not signature(cli).exists()
 
 
-def test_plan_whose_log_is_elsewhere_is_approved_and_its_use_is_said_to_be_unknown(desk):
-    (desk.folder / "audit").rename(desk.folder / "moved")
-    assert "used     not known here" in approve(desk).out
+def test_plan_whose_log_is_elsewhere_is_approved_and_its_use_is_said_to_be_unknown(cli):
+    (cli.folder / "audit").rename(cli.folder / "moved")
+    assert "used     not known here" in approve(cli).out
 
 
-def test_edited_plan_is_not_approved(desk):
-    path = desk.folder / "plan.jsonl"
+def test_edited_plan_is_not_approved(cli):
+    path = cli.folder / "plan.jsonl"
     path.write_bytes(path.read_bytes().replace(b"p1@", b"p9@"))
-    assert "it was edited or truncated" in approve(desk, code=3).err
-    assert not signature(desk).exists()
+    assert "it was edited or truncated" in approve(cli, code=3).err
+    assert not signature(cli).exists()
 
 
 @pytest.mark.parametrize("key", ["missing.pem", "boss.pub", "policy.yaml", "/dev/zero"])
-def test_key_that_cannot_sign_is_wrong_usage_and_approves_nothing(desk, key):
-    done = desk.run("plan", "approve", "plan.jsonl", "--key", key, "--yes")
-    assert (done.code, signature(desk).exists()) == (2, False)
+def test_key_that_cannot_sign_is_wrong_usage_and_approves_nothing(cli, key):
+    done = cli.run("plan", "approve", "plan.jsonl", "--key", key, "--yes")
+    assert (done.code, signature(cli).exists()) == (2, False)
     assert "Traceback" not in done.err
 
 
 # --- where the signature is written -------------------------------------------------------------
 
 
-def victim(desk):
-    path = desk.folder / "home" / "notes.txt"
+def victim(cli):
+    path = cli.folder / "home" / "notes.txt"
     path.parent.mkdir()
     path.write_text("the approver's own file")
     return path
@@ -254,155 +254,153 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("how", PLANTED)
-def test_planted_signature_path_is_refused_and_changes_no_file(desk, how):
-    target = victim(desk)
-    PLANTED[how](signature(desk), target)
-    before = signature(desk).lstat()
-    content = signature(desk).read_bytes() if how.endswith("file") else None
-    done = approve(desk, code=2)
+def test_planted_signature_path_is_refused_and_changes_no_file(cli, how):
+    target = victim(cli)
+    PLANTED[how](signature(cli), target)
+    before = signature(cli).lstat()
+    content = signature(cli).read_bytes() if how.endswith("file") else None
+    done = approve(cli, code=2)
     assert "plan.jsonl.sig cannot be written" in done.err
     assert "The plan was not approved." in done.err
-    after = signature(desk).lstat()
+    after = signature(cli).lstat()
     assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
-    assert content is None or signature(desk).read_bytes() == content
+    assert content is None or signature(cli).read_bytes() == content
     assert [path.name for path in target.parent.iterdir()] == ["notes.txt"]
     assert target.read_text() == "the approver's own file"
-    assert sorted(path.name for path in desk.folder.glob(".plan*")) == []
+    assert sorted(path.name for path in cli.folder.glob(".plan*")) == []
 
 
-def test_link_to_an_earlier_approval_is_not_replaced(desk):
-    approve(desk)
-    signature(desk).rename(desk.folder / "kept.sig")
-    signature(desk).symlink_to(desk.folder / "kept.sig")
-    content = (desk.folder / "kept.sig").read_bytes()
-    approve(desk, code=2)
-    assert (desk.folder / "kept.sig").read_bytes() == content
+def test_link_to_an_earlier_approval_is_not_replaced(cli):
+    approve(cli)
+    signature(cli).rename(cli.folder / "kept.sig")
+    signature(cli).symlink_to(cli.folder / "kept.sig")
+    content = (cli.folder / "kept.sig").read_bytes()
+    approve(cli, code=2)
+    assert (cli.folder / "kept.sig").read_bytes() == content
 
 
-def test_path_that_becomes_a_link_during_the_question_is_refused(desk):
-    target = victim(desk)
-    with terminal_of(desk, *APPROVE) as terminal:
+def test_path_that_becomes_a_link_during_the_question_is_refused(cli):
+    target = victim(cli)
+    with terminal_of(cli, *APPROVE) as terminal:
         terminal.read_until(ASKS)
-        signature(desk).symlink_to(target)
+        signature(cli).symlink_to(target)
         terminal.type("yes\n")
         code, _ = terminal.end()
     assert (code, target.read_text()) == (2, "the approver's own file")
 
 
-def test_own_earlier_approval_is_replaced_and_leaves_no_other_file(desk):
-    approve(desk)
-    first = json.loads(signature(desk).read_bytes())
-    assert desk.plan("--out", "plan.jsonl").code == 0
-    approve(desk)
-    second = json.loads(signature(desk).read_bytes())
+def test_own_earlier_approval_is_replaced_and_leaves_no_other_file(cli):
+    approve(cli)
+    first = json.loads(signature(cli).read_bytes())
+    assert cli.plan("--out", "plan.jsonl").code == 0
+    approve(cli)
+    second = json.loads(signature(cli).read_bytes())
     assert first["plan_sha256"] != second["plan_sha256"]
-    assert required(desk).code == 0
-    assert list(desk.folder.glob(".plan*")) == []
+    assert required(cli).code == 0
+    assert list(cli.folder.glob(".plan*")) == []
 
 
 # --- what a sweep says about an approval --------------------------------------------------------
 
 
-def test_sweep_says_that_there_is_no_signature(desk):
-    done = required(desk)
-    assert (done.code, desk.deletes()) == (3, 0)
+def test_sweep_says_that_there_is_no_signature(cli):
+    done = required(cli)
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "The plan is not approved with the key boss.pub. The signature" in done.err
 
 
-def test_sweep_says_that_another_key_signed(desk):
-    assert desk.run(*APPROVE[:-1], "mallory.pem", "--yes").code == 0
-    done = required(desk)
-    assert (done.code, desk.deletes()) == (3, 0)
+def test_sweep_says_that_another_key_signed(cli):
+    assert cli.run(*APPROVE[:-1], "mallory.pem", "--yes").code == 0
+    done = required(cli)
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "It was signed with another key: SHA256:" in done.err
 
 
-def test_sweep_says_that_the_signature_is_for_another_plan(desk):
-    run_id = json.loads((desk.folder / "plan.jsonl").read_bytes().splitlines()[0])["run_id"]
-    approve(desk)
-    assert desk.plan("--out", "plan.jsonl").code == 0
-    done = required(desk)
-    assert (done.code, desk.deletes()) == (3, 0)
+def test_sweep_says_that_the_signature_is_for_another_plan(cli):
+    run_id = json.loads((cli.folder / "plan.jsonl").read_bytes().splitlines()[0])["run_id"]
+    approve(cli)
+    assert cli.plan("--out", "plan.jsonl").code == 0
+    done = required(cli)
+    assert (done.code, cli.deletes()) == (3, 0)
     assert f"The signature is for another plan: that of run {run_id}." in done.err
 
 
-def test_sweep_says_that_the_plan_was_changed_after_signing(desk):
-    approve(desk)
-    age(desk, hours=1)
-    done = required(desk)
-    assert (done.code, desk.deletes()) == (3, 0)
+def test_sweep_says_that_the_plan_was_changed_after_signing(cli):
+    approve(cli)
+    age(cli, hours=1)
+    done = required(cli)
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "The plan was changed after it was signed." in done.err
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe not base64", b"{}\n", b"x" * 100_000])
-def test_sweep_says_that_the_file_is_not_an_approval(desk, content):
-    signature(desk).write_bytes(content)
-    done = required(desk)
-    assert (done.code, desk.deletes()) == (3, 0)
+def test_sweep_says_that_the_file_is_not_an_approval(cli, content):
+    signature(cli).write_bytes(content)
+    done = required(cli)
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "plan.jsonl.sig is not the approval of a plan." in done.err
 
 
 @pytest.mark.parametrize("field", ["signature", "plan_sha256", "public_key", "run_id"])
-def test_approval_whose_fields_were_changed_counts_only_if_the_signature_is_valid(
-    desk, keys, field
-):
-    approve(desk)
-    fields = json.loads(signature(desk).read_bytes())
+def test_approval_whose_fields_were_changed_counts_only_if_the_signature_is_valid(cli, keys, field):
+    approve(cli)
+    fields = json.loads(signature(cli).read_bytes())
     fields[field] = {
         "signature": "A" * 86 + "==",
         "plan_sha256": "0" * 64,
         "public_key": keys["mallory.pub"].decode(),
         "run_id": "another",
     }[field]
-    signature(desk).write_text(json.dumps(fields))
-    done = required(desk)
+    signature(cli).write_text(json.dumps(fields))
+    done = required(cli)
     if field == "signature":
-        assert (done.code, desk.deletes()) == (3, 0)
+        assert (done.code, cli.deletes()) == (3, 0)
         assert "The signature is not valid: its file was changed." in done.err
     else:  # they only word the refusal: the signature and the required key decide
         assert done.code == 0
 
 
-def test_forged_approval_that_names_the_required_key_is_refused(desk, keys):
-    assert desk.run(*APPROVE[:-1], "mallory.pem", "--yes").code == 0
-    fields = json.loads(signature(desk).read_bytes())
+def test_forged_approval_that_names_the_required_key_is_refused(cli, keys):
+    assert cli.run(*APPROVE[:-1], "mallory.pem", "--yes").code == 0
+    fields = json.loads(signature(cli).read_bytes())
     fields["public_key"] = keys["boss.pub"].decode()
-    signature(desk).write_text(json.dumps(fields))
-    done = required(desk)
-    assert (done.code, desk.deletes()) == (3, 0)
+    signature(cli).write_text(json.dumps(fields))
+    done = required(cli)
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "The signature is not valid" in done.err
 
 
 @pytest.mark.parametrize("key", ["missing.pub", "boss.pem", "policy.yaml", "/dev/zero"])
-def test_invalid_public_key_is_wrong_usage(desk, key):
-    approve(desk)
-    done = required(desk, key)
-    assert (done.code, desk.deletes()) == (2, 0)
+def test_invalid_public_key_is_wrong_usage(cli, key):
+    approve(cli)
+    done = required(cli, key)
+    assert (done.code, cli.deletes()) == (2, 0)
     assert "PRIVATE" not in done.err
 
 
-def test_signature_that_is_a_pipe_is_refused_and_does_not_block(desk):
-    os.mkfifo(signature(desk))
-    done = required(desk)
-    assert (done.code, desk.deletes()) == (3, 0)
+def test_signature_that_is_a_pipe_is_refused_and_does_not_block(cli):
+    os.mkfifo(signature(cli))
+    done = required(cli)
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "plan.jsonl.sig cannot be read: it is not a regular file." in done.err
 
 
-def test_mounted_signature_is_a_link_and_is_followed(desk):
-    approve(desk)
-    signature(desk).rename(desk.folder / "..data.sig")
-    signature(desk).symlink_to("..data.sig")
-    assert required(desk).code == 0
+def test_mounted_signature_is_a_link_and_is_followed(cli):
+    approve(cli)
+    signature(cli).rename(cli.folder / "..data.sig")
+    signature(cli).symlink_to("..data.sig")
+    assert required(cli).code == 0
 
 
-def test_plan_show_says_whose_signature_it_is(desk):
-    approve(desk)
+def test_plan_show_says_whose_signature_it_is(cli):
+    approve(cli)
 
     def show(*arguments):
-        return desk.run("plan", "show", "plan.jsonl", "--output", "json", *arguments).summary
+        return cli.run("plan", "show", "plan.jsonl", "--output", "json", *arguments).summary
 
     assert show()["signed"] is True
     assert show("--key", "boss.pub")["signed_with"] == show()["signed_with"]
     other = show("--key", "mallory.pub")
     assert (other["signed"], "another key" in other["signature_message"]) == (False, True)
-    rewrite(desk, lambda header: header.update(tool_version="9"))
+    rewrite(cli, lambda header: header.update(tool_version="9"))
     assert show()["signature_message"] == "The plan was changed after it was signed."

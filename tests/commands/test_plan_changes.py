@@ -5,7 +5,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from running import desk_in
+from running import cli_in
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
@@ -16,15 +16,15 @@ BETA = "0123456789abcdef01234567"
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         found.projects.append(found.sim.add_project("Alpha"))
         yield found
 
 
-def invite(desk, *names, days=20, project=0):
+def invite(cli, *names, days=20, project=0):
     return [
-        desk.sim.invite(desk.projects[project], f"{name}@example.com", age=days * DAYS)
+        cli.sim.invite(cli.projects[project], f"{name}@example.com", age=days * DAYS)
         for name in names
     ]
 
@@ -38,16 +38,16 @@ def new_names(done):
     return [each["username"] for each in done.summary["invitations"] if each.get("new")]
 
 
-def text(desk, *arguments):
-    out = desk.run("plan", "--policy", "policy.yaml", *arguments, COLUMNS="200").out
+def text(cli, *arguments):
+    out = cli.run("plan", "--policy", "policy.yaml", *arguments, COLUMNS="200").out
     return next((line for line in out.splitlines() if line.startswith("Changes")), "")
 
 
-def test_first_plan_says_nothing_and_the_second_names_the_first(desk):
-    invite(desk, "ann", "bob")
-    first = desk.plan()
+def test_first_plan_says_nothing_and_the_second_names_the_first(cli):
+    invite(cli, "ann", "bob")
+    first = cli.plan()
     assert (changes(first), new_names(first)) == (None, [])
-    second = desk.plan()
+    second = cli.plan()
     assert changes(second) == {"still_stale": 2}
     (run,) = second.summary["changes"]["runs"]
     assert run == {
@@ -58,188 +58,188 @@ def test_first_plan_says_nothing_and_the_second_names_the_first(desk):
     }
 
 
-def test_new_invitations_are_counted_and_marked(desk):
-    invite(desk, "ann", "bob")
-    desk.plan()
-    invite(desk, "cid")
-    done = desk.plan()
+def test_new_invitations_are_counted_and_marked(cli):
+    invite(cli, "ann", "bob")
+    cli.plan()
+    invite(cli, "cid")
+    done = cli.plan()
     assert (changes(done), new_names(done)) == (
         {"new": 1, "still_stale": 2},
         ["cid@example.com"],
     )
-    assert [each["username"] for each in desk.lines("planned") if each.get("new")] == [
+    assert [each["username"] for each in cli.lines("planned") if each.get("new")] == [
         "cid@example.com"
     ]
-    invite(desk, "dot")
-    shown = desk.run("plan", "--policy", "policy.yaml", COLUMNS="200").out
+    invite(cli, "dot")
+    shown = cli.run("plan", "--policy", "policy.yaml", COLUMNS="200").out
     assert "dot@example.com (new)" in shown
     assert "cid@example.com (new)" not in shown
     instant = f"{done.summary['now'][:10]} {done.summary['now'][11:16]} UTC"
     assert f"Changes    1 new since the plan of {instant}; 3 still stale\n" in shown
 
 
-def test_deleted_and_gone_invitations_are_told_apart(desk):
-    invite(desk, "ann", "bob")
-    invite(desk, "cid", days=15)
-    plan = desk.plan("--out", "plan.jsonl")
+def test_deleted_and_gone_invitations_are_told_apart(cli):
+    invite(cli, "ann", "bob")
+    invite(cli, "cid", days=15)
+    plan = cli.plan("--out", "plan.jsonl")
     accepted = plan.summary["invitations"][0]
-    desk.sim.accept(accepted["project_id"], accepted["invitation_id"])
-    assert desk.sweep("--plan", "plan.jsonl").summary["deleted"] == 2
-    assert changes(desk.plan()) == {"deleted": 2, "gone": 1}
-    assert text(desk).startswith("Changes    nothing new since the plan of ")
+    cli.sim.accept(accepted["project_id"], accepted["invitation_id"])
+    assert cli.sweep("--plan", "plan.jsonl").summary["deleted"] == 2
+    assert changes(cli.plan()) == {"deleted": 2, "gone": 1}
+    assert text(cli).startswith("Changes    nothing new since the plan of ")
 
 
-def test_sweep_compares_too_and_the_next_plan_with_the_sweep(desk):
-    invite(desk, "ann")
-    desk.plan()
-    invite(desk, "bob")
-    assert changes(desk.sweep()) == {"new": 1, "still_stale": 1}
-    assert changes(desk.plan()) == {"deleted": 2}
-    invite(desk, "cid")
-    desk.sweep()
-    assert "nothing new since the sweep of " in text(desk)
+def test_sweep_compares_too_and_the_next_plan_with_the_sweep(cli):
+    invite(cli, "ann")
+    cli.plan()
+    invite(cli, "bob")
+    assert changes(cli.sweep()) == {"new": 1, "still_stale": 1}
+    assert changes(cli.plan()) == {"deleted": 2}
+    invite(cli, "cid")
+    cli.sweep()
+    assert "nothing new since the sweep of " in text(cli)
 
 
-def test_failed_deletion_is_still_stale(desk):
-    invite(desk, "ann", "bob")
-    desk.sim.faults.add(faults.fail_with(400), method="DELETE", times=1)
-    assert desk.sweep().code == 4
-    assert changes(desk.plan()) == {"still_stale": 1, "deleted": 1}
+def test_failed_deletion_is_still_stale(cli):
+    invite(cli, "ann", "bob")
+    cli.sim.faults.add(faults.fail_with(400), method="DELETE", times=1)
+    assert cli.sweep().code == 4
+    assert changes(cli.plan()) == {"still_stale": 1, "deleted": 1}
 
 
-def test_refused_plan_compares_and_is_compared(desk):
-    desk.keys["limits"]["max_deletions"] = 1
-    invite(desk, "ann", "bob")
-    assert desk.sweep().code == 3
-    invite(desk, "cid")
-    done = desk.plan()
+def test_refused_plan_compares_and_is_compared(cli):
+    cli.keys["limits"]["max_deletions"] = 1
+    invite(cli, "ann", "bob")
+    assert cli.sweep().code == 3
+    invite(cli, "cid")
+    done = cli.plan()
     assert (done.code, changes(done)) == (3, {"new": 1, "still_stale": 2})
     assert done.summary["changes"]["runs"][0]["refused"]
-    assert "since the plan of " in text(desk)
+    assert "since the plan of " in text(cli)
 
 
-def test_other_policy_says_nothing(desk):
-    invite(desk, "ann")
-    desk.plan()
-    desk.keys["rules"] = [{"name": "old", "older_than": "10d"}]
-    assert changes(desk.plan()) is None
-    assert text(desk).startswith("Changes")
+def test_other_policy_says_nothing(cli):
+    invite(cli, "ann")
+    cli.plan()
+    cli.keys["rules"] = [{"name": "old", "older_than": "10d"}]
+    assert changes(cli.plan()) is None
+    assert text(cli).startswith("Changes")
 
 
-def test_sweep_of_a_saved_plan_says_nothing(desk):
-    invite(desk, "ann")
-    desk.plan("--out", "plan.jsonl")
-    invite(desk, "bob")
-    done = desk.sweep("--plan", "plan.jsonl")
+def test_sweep_of_a_saved_plan_says_nothing(cli):
+    invite(cli, "ann")
+    cli.plan("--out", "plan.jsonl")
+    invite(cli, "bob")
+    done = cli.sweep("--plan", "plan.jsonl")
     assert (done.summary["deleted"], changes(done)) == (1, None)
 
 
-def test_interrupted_run_is_not_compared(desk):
-    invite(desk, "ann")
-    first = desk.plan()
-    desk.sim.faults.add(faults.hang(), method="GET", path="*/invites*", times=None)
-    assert desk.plan("--deadline", "2s").code == 8
-    desk.sim.faults.clear()
-    invite(desk, "bob")
-    done = desk.plan()
+def test_interrupted_run_is_not_compared(cli):
+    invite(cli, "ann")
+    first = cli.plan()
+    cli.sim.faults.add(faults.hang(), method="GET", path="*/invites*", times=None)
+    assert cli.plan("--deadline", "2s").code == 8
+    cli.sim.faults.clear()
+    invite(cli, "bob")
+    done = cli.plan()
     assert changes(done) == {"new": 1, "still_stale": 1}
     assert done.summary["changes"]["runs"][0]["run_id"] == first.summary["run_id"]
 
 
-def test_project_that_could_not_be_read_then_has_no_new_invitations(desk):
-    desk.projects.append(desk.sim.add_project("Locked"))
-    invite(desk, "ann")
-    invite(desk, "bob", project=1)
-    path = f"*/groups/{desk.projects[1]}/invites"
-    desk.sim.faults.add(faults.fail_with(403), method="GET", path=path, times=None)
-    assert desk.plan().code == 4
-    desk.sim.faults.clear()
-    done = desk.plan()
+def test_project_that_could_not_be_read_then_has_no_new_invitations(cli):
+    cli.projects.append(cli.sim.add_project("Locked"))
+    invite(cli, "ann")
+    invite(cli, "bob", project=1)
+    path = f"*/groups/{cli.projects[1]}/invites"
+    cli.sim.faults.add(faults.fail_with(403), method="GET", path=path, times=None)
+    assert cli.plan().code == 4
+    cli.sim.faults.clear()
+    done = cli.plan()
     assert (changes(done), new_names(done)) == ({"still_stale": 1, "not_read_then": 1}, [])
-    desk.sim.faults.add(faults.fail_with(403), method="GET", path=path, times=None)
-    assert changes(desk.plan()) == {"still_stale": 1, "not_read": 1}
+    cli.sim.faults.add(faults.fail_with(403), method="GET", path=path, times=None)
+    assert changes(cli.plan()) == {"still_stale": 1, "not_read": 1}
 
 
-def test_trimmed_plan_is_compared_but_not_compared_with(desk):
-    desk.keys["limits"] |= {"max_deletions": 1, "over_limit": "trim"}
-    invite(desk, "ann", "bob", "cid")
-    assert (desk.sweep().summary["trimmed"], desk.sweep().summary["trimmed"]) == (2, 1)
-    done = desk.sweep()
+def test_trimmed_plan_is_compared_but_not_compared_with(cli):
+    cli.keys["limits"] |= {"max_deletions": 1, "over_limit": "trim"}
+    invite(cli, "ann", "bob", "cid")
+    assert (cli.sweep().summary["trimmed"], cli.sweep().summary["trimmed"]) == (2, 1)
+    done = cli.sweep()
     assert (done.summary["deleted"], changes(done)) == (1, None)
-    assert changes(desk.plan()) == {"deleted": 1}
-    invite(desk, "dot", "eve")
-    done = desk.plan()
+    assert changes(cli.plan()) == {"deleted": 1}
+    invite(cli, "dot", "eve")
+    done = cli.plan()
     assert (done.summary["trimmed"], changes(done)) == (1, {"new": 2})
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["rotated", "gzip"])
-def test_plan_in_a_rotated_log_is_compared(desk, compressed):
-    invite(desk, "ann")
-    desk.plan()
-    rotated = desk.log_path.with_name(f"{desk.log_path.name}.1")
-    desk.log_path.rename(rotated)
+def test_plan_in_a_rotated_log_is_compared(cli, compressed):
+    invite(cli, "ann")
+    cli.plan()
+    rotated = cli.log_path.with_name(f"{cli.log_path.name}.1")
+    cli.log_path.rename(rotated)
     if compressed:
         rotated.with_name(f"{rotated.name}.gz").write_bytes(gzip.compress(rotated.read_bytes()))
         rotated.unlink()
-    assert changes(desk.plan()) == {"still_stale": 1}
+    assert changes(cli.plan()) == {"still_stale": 1}
 
 
-def test_each_shard_is_compared_with_itself(desk):
+def test_each_shard_is_compared_with_itself(cli):
     for number in range(6):
-        desk.projects.append(desk.sim.add_project(f"P{number}"))
-        invite(desk, f"user-{number}", project=-1)
+        cli.projects.append(cli.sim.add_project(f"P{number}"))
+        invite(cli, f"user-{number}", project=-1)
     for shard in ("1/2", "2/2"):
-        assert changes(desk.plan("--shard", shard)) is None
-    counts = [changes(desk.plan("--shard", shard))["still_stale"] for shard in ("1/2", "2/2")]
+        assert changes(cli.plan("--shard", shard)) is None
+    counts = [changes(cli.plan("--shard", shard))["still_stale"] for shard in ("1/2", "2/2")]
     assert (sum(counts), min(counts) > 0) == (6, True)
-    assert changes(desk.plan()) is None
+    assert changes(cli.plan()) is None
 
 
-def test_organizations_with_their_own_credentials_are_added_up(desk):
-    desk.sim.add_organization(BETA, "Beta")
-    desk.projects.append(desk.sim.add_project("Second", BETA))
-    invite(desk, "ann", "bob")
-    invite(desk, "cid", project=1)
+def test_organizations_with_their_own_credentials_are_added_up(cli):
+    cli.sim.add_organization(BETA, "Beta")
+    cli.projects.append(cli.sim.add_project("Second", BETA))
+    invite(cli, "ann", "bob")
+    invite(cli, "cid", project=1)
     names = {ORG_ID: "ACME", BETA: "BETA"}
-    desk.keys["organizations"] = [{"id": o, "credentials": n} for o, n in names.items()]
+    cli.keys["organizations"] = [{"id": o, "credentials": n} for o, n in names.items()]
     variables: dict[str, str | None] = {TOKEN_VARIABLE: None}
     for org_id, name in names.items():
-        variables[f"{TOKEN_VARIABLE}_{name}"] = desk.sim.add_token(org_id).secret
-    desk.plan(**variables)
-    invite(desk, "dot", project=1)
-    done = desk.plan(**variables)
+        variables[f"{TOKEN_VARIABLE}_{name}"] = cli.sim.add_token(org_id).secret
+    cli.plan(**variables)
+    invite(cli, "dot", project=1)
+    done = cli.plan(**variables)
     assert changes(done) == {"new": 1, "still_stale": 3}
     assert len(done.summary["changes"]["runs"]) == 2
     # Beta fails: only Acme is planned and compared, and Beta's invitations are not gone.
-    failed = desk.plan(**{**variables, f"{TOKEN_VARIABLE}_BETA": "wrong"})
+    failed = cli.plan(**{**variables, f"{TOKEN_VARIABLE}_BETA": "wrong"})
     assert (failed.code, changes(failed)) == (4, {"still_stale": 2})
     # The last plan of each organization counts, also if it is of another night.
-    assert changes(desk.plan(**variables)) == {"still_stale": 4}
+    assert changes(cli.plan(**variables)) == {"still_stale": 4}
 
 
-def test_saved_plan_keeps_the_comparison_and_the_marks(desk):
-    invite(desk, "ann")
-    desk.plan("--out", "first.jsonl")
-    assert desk.run("plan", "show", "first.jsonl", "--output", "json").summary["changes"] is None
-    assert "changes" not in desk.run("plan", "show", "first.jsonl").out
-    invite(desk, "bob")
-    desk.plan("--out", "plan.jsonl")
-    shown = desk.run("plan", "show", "plan.jsonl", COLUMNS="200").out
+def test_saved_plan_keeps_the_comparison_and_the_marks(cli):
+    invite(cli, "ann")
+    cli.plan("--out", "first.jsonl")
+    assert cli.run("plan", "show", "first.jsonl", "--output", "json").summary["changes"] is None
+    assert "changes" not in cli.run("plan", "show", "first.jsonl").out
+    invite(cli, "bob")
+    cli.plan("--out", "plan.jsonl")
+    shown = cli.run("plan", "show", "plan.jsonl", COLUMNS="200").out
     assert "changes  1 new since the plan of " in shown
     assert "bob@example.com (new)" in shown
     assert "ann@example.com (new)" not in shown
-    found = desk.run("plan", "show", "plan.jsonl", "--output", "json").summary
+    found = cli.run("plan", "show", "plan.jsonl", "--output", "json").summary
     assert (found["changes"]["new"], found["changes"]["still_stale"]) == (1, 1)
     assert [each["username"] for each in found["invitations"] if each.get("new")] == [
         "bob@example.com"
     ]
-    assert desk.sweep("--plan", "plan.jsonl").summary["deleted"] == 2
+    assert cli.sweep("--plan", "plan.jsonl").summary["deleted"] == 2
 
 
-def test_log_has_the_comparison_in_the_last_line(desk):
-    invite(desk, "ann")
-    desk.plan()
-    assert desk.lines("run_finished")[-1]["changes"] is None
-    done = desk.plan()
-    assert desk.lines("run_finished")[-1]["changes"] == done.summary["changes"]
+def test_log_has_the_comparison_in_the_last_line(cli):
+    invite(cli, "ann")
+    cli.plan()
+    assert cli.lines("run_finished")[-1]["changes"] is None
+    done = cli.plan()
+    assert cli.lines("run_finished")[-1]["changes"] == done.summary["changes"]
     assert json.dumps(done.summary["changes"]).count("@") == 0

@@ -13,7 +13,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from running import COMMAND, desk_in, wait_until
+from running import COMMAND, cli_in, wait_until
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
@@ -34,19 +34,19 @@ TOTALS = (
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         yield found
 
 
-def stock(desk, projects=2, stale=2, young=1):
+def stock(cli, projects=2, stale=2, young=1):
     for number in range(projects):
-        project = desk.sim.add_project(f"Project {number}")
-        desk.projects.append(project)
+        project = cli.sim.add_project(f"Project {number}")
+        cli.projects.append(project)
         for n in range(stale):
-            desk.sim.invite(project, f"stale-{number}-{n}@example.com", age=20 * DAYS)
+            cli.sim.invite(project, f"stale-{number}-{n}@example.com", age=20 * DAYS)
         for n in range(young):
-            desk.sim.invite(project, f"young-{number}-{n}@example.com", age=2 * DAYS)
+            cli.sim.invite(project, f"young-{number}-{n}@example.com", age=2 * DAYS)
 
 
 def records(path, event=None):
@@ -65,8 +65,8 @@ def csv_totals(path):
     return json.loads(text)
 
 
-def refused(desk, done, *texts):
-    assert (done.code, desk.sim.requests, desk.deletes()) == (2, (), 0), done.err
+def refused(cli, done, *texts):
+    assert (done.code, cli.sim.requests, cli.deletes()) == (2, (), 0), done.err
     for text in texts:
         assert text in done.err
     assert "Traceback" not in done.err
@@ -76,29 +76,29 @@ def refused(desk, done, *texts):
 
 
 @pytest.mark.slow
-def test_population_of_200_projects_with_60_invitations_reconciles_to_the_last_one(desk):
+def test_population_of_200_projects_with_60_invitations_reconciles_to_the_last_one(cli):
     """In all four lists, with unreadable lists, a project that is gone, and trims."""
     for number in range(200):
-        project = desk.sim.add_project(f"Project {number}")
-        desk.projects.append(project)
+        project = cli.sim.add_project(f"Project {number}")
+        cli.projects.append(project)
         for n in range(60):
             age = (20 if n % 3 else 2) * DAYS
-            desk.sim.invite(project, f"p{number}-{n}@example.com", age=age)
+            cli.sim.invite(project, f"p{number}-{n}@example.com", age=age)
         if number % 10 == 0:
             roles = {project: ["GROUP_OWNER"]}
-            desk.sim.add_user(f"u{number}@example.com", age=(number % 40) * DAYS, group_roles=roles)
-    lost, list_lost, gone = desk.projects[1], desk.projects[10], desk.projects[199]
+            cli.sim.add_user(f"u{number}@example.com", age=(number % 40) * DAYS, group_roles=roles)
+    lost, list_lost, gone = cli.projects[1], cli.projects[10], cli.projects[199]
     missing = faults.role_missing()
-    desk.sim.faults.add(missing, path=f"*/groups/{lost}/*", times=None)
-    desk.sim.faults.add(missing, path=f"*/groups/{list_lost}/users*", times=None)
+    cli.sim.faults.add(missing, path=f"*/groups/{lost}/*", times=None)
+    cli.sim.faults.add(missing, path=f"*/groups/{list_lost}/users*", times=None)
     vanish = faults.fail_with(404, "GROUP_NOT_FOUND")
-    desk.sim.faults.add(vanish, path=f"*/groups/{gone}/*", times=None)
-    desk.keys |= {"sources": ALL, "rules": [STALE]}
-    desk.keys["limits"] |= {"over_limit": "trim", "max_deletions": 300}
-    done = desk.plan("--population", "population.jsonl")
+    cli.sim.faults.add(vanish, path=f"*/groups/{gone}/*", times=None)
+    cli.keys |= {"sources": ALL, "rules": [STALE]}
+    cli.keys["limits"] |= {"over_limit": "trim", "max_deletions": 300}
+    done = cli.plan("--population", "population.jsonl")
 
     assert done.code == 4, done.err
-    path = desk.folder / "population.jsonl"
+    path = cli.folder / "population.jsonl"
     found, lists = records(path, "invitation"), records(path, "list")
     summary, totals = done.summary, records(path)[-1]
     assert {name: totals[name] for name in TOTALS} == {name: summary[name] for name in TOTALS}
@@ -111,12 +111,12 @@ def test_population_of_200_projects_with_60_invitations_reconciles_to_the_last_o
     }
     kept = Counter(row["reason"] for row in found if row["decision"] == "kept")
     assert kept == summary["kept_by_reason"]
-    truth = {i for each in desk.projects[:199] if each != lost for i in desk.sim.invitations(each)}
+    truth = {i for each in cli.projects[:199] if each != lost for i in cli.sim.invitations(each)}
     ids = {source: [r["invitation_id"] for r in found if r["source"] == source] for source in ALL}
     assert len(ids["invites"]) == 198 * 60
     assert set(ids["invites"]) == truth
     assert len(ids["users"]) == 19
-    assert sorted(ids["org_users"]) == sorted(desk.sim.users())
+    assert sorted(ids["org_users"]) == sorted(cli.sim.users())
     assert len(ids["org_invites"]) == 20
     # Each list has a line, also those that were not read.
     assert len(lists) == 2 + 200 * 2 == totals["lists"]
@@ -125,23 +125,23 @@ def test_population_of_200_projects_with_60_invitations_reconciles_to_the_last_o
     assert sum(each["rows"] for each in lists) == len(found) == totals["rows"]
     assert totals["complete"] is False
     # The trimmed ones are those without a `planned` line.
-    planned = {(line["source"], line["invitation_id"]) for line in desk.lines("planned")}
+    planned = {(line["source"], line["invitation_id"]) for line in cli.lines("planned")}
     stale = {(r["source"], r["invitation_id"]) for r in found if r["decision"] == "stale"}
     assert planned < stale
     assert len(stale - planned) == summary["trimmed"]
 
 
 @pytest.mark.parametrize("name", ["population.csv", "population.jsonl"])
-def test_population_of_a_sweep_has_the_rows_that_were_deleted_and_the_others(desk, name):
-    stock(desk)
-    done = desk.sweep("--population", name)
+def test_population_of_a_sweep_has_the_rows_that_were_deleted_and_the_others(cli, name):
+    stock(cli)
+    done = cli.sweep("--population", name)
 
     assert (done.code, done.summary["deleted"]) == (0, 4), done.err
-    path = desk.folder / name
+    path = cli.folder / name
     rows = csv_rows(path) if name.endswith("csv") else records(path, "invitation")
     decided = {row["invitation_id"]: (row["decision"], row["reason"]) for row in rows}
     assert {i for i, (decision, _) in decided.items() if decision == "stale"} == set(
-        desk.sim.deleted
+        cli.sim.deleted
     )
     assert Counter(decided.values()) == {("stale", "forgotten"): 4, ("kept", "too_young"): 2}
     totals = csv_totals(path) if name.endswith("csv") else records(path)[-1]
@@ -149,100 +149,100 @@ def test_population_of_a_sweep_has_the_rows_that_were_deleted_and_the_others(des
     assert totals["complete"] is True
 
 
-def test_hash_of_the_population_is_in_run_finished_and_under_the_chain(desk):
-    stock(desk)
-    assert desk.sweep("--population", "population.csv").code == 0
+def test_hash_of_the_population_is_in_run_finished_and_under_the_chain(cli):
+    stock(cli)
+    assert cli.sweep("--population", "population.csv").code == 0
 
-    path = desk.folder / "population.csv"
-    (finished,) = desk.lines("run_finished")
+    path = cli.folder / "population.csv"
+    (finished,) = cli.lines("run_finished")
     assert finished["population_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    verify = ("audit", "verify", str(desk.log_path))
-    assert desk.run(*verify).code == 0
-    forged = desk.log_path.read_text().replace(finished["population_sha256"], "0" * 64)
-    desk.log_path.write_text(forged)
-    assert desk.run(*verify).code == 3
+    verify = ("audit", "verify", str(cli.log_path))
+    assert cli.run(*verify).code == 0
+    forged = cli.log_path.read_text().replace(finished["population_sha256"], "0" * 64)
+    cli.log_path.write_text(forged)
+    assert cli.run(*verify).code == 3
 
 
-def test_run_without_a_population_has_no_hash(desk):
-    stock(desk)
-    assert desk.sweep().code == 0
-    assert "population_sha256" not in desk.lines("run_finished")[0]
+def test_run_without_a_population_has_no_hash(cli):
+    stock(cli)
+    assert cli.sweep().code == 0
+    assert "population_sha256" not in cli.lines("run_finished")[0]
 
 
-def test_population_of_a_refused_run_is_complete(desk):
-    stock(desk)
-    desk.keys["limits"]["max_deletions"] = 3
-    done = desk.sweep("--population", "population.jsonl")
+def test_population_of_a_refused_run_is_complete(cli):
+    stock(cli)
+    cli.keys["limits"]["max_deletions"] = 3
+    done = cli.sweep("--population", "population.jsonl")
 
-    assert (done.code, desk.deletes()) == (3, 0)
-    path = desk.folder / "population.jsonl"
+    assert (done.code, cli.deletes()) == (3, 0)
+    path = cli.folder / "population.jsonl"
     assert records(path)[-1]["stale"] == 4
-    assert desk.lines("run_finished")[0]["population_sha256"] == (
+    assert cli.lines("run_finished")[0]["population_sha256"] == (
         hashlib.sha256(path.read_bytes()).hexdigest()
     )
 
 
-def test_policy_names_the_population_by_date_and_run(desk):
-    stock(desk)
-    desk.keys["audit"] = {"population": "population-{date}-{run_id}.csv"}
+def test_policy_names_the_population_by_date_and_run(cli):
+    stock(cli)
+    cli.keys["audit"] = {"population": "population-{date}-{run_id}.csv"}
     day = datetime.now(UTC).date()
-    runs = [desk.plan().summary["run_id"] for _ in range(2)]
+    runs = [cli.plan().summary["run_id"] for _ in range(2)]
 
-    assert [(desk.folder / f"population-{day}-{run}.csv").exists() for run in runs] == [True] * 2
-
-
-def test_option_overrides_the_policy(desk):
-    stock(desk)
-    desk.keys["audit"] = {"population": "one.csv"}
-    assert desk.plan("--population", "two.csv").code == 0
-    assert ((desk.folder / "one.csv").exists(), (desk.folder / "two.csv").exists()) == (False, True)
+    assert [(cli.folder / f"population-{day}-{run}.csv").exists() for run in runs] == [True] * 2
 
 
-def test_file_of_the_run_before_is_replaced(desk):
-    stock(desk)
-    runs = [desk.plan("--population", "population.jsonl").summary["run_id"] for _ in range(2)]
+def test_option_overrides_the_policy(cli):
+    stock(cli)
+    cli.keys["audit"] = {"population": "one.csv"}
+    assert cli.plan("--population", "two.csv").code == 0
+    assert ((cli.folder / "one.csv").exists(), (cli.folder / "two.csv").exists()) == (False, True)
 
-    (described,) = records(desk.folder / "population.jsonl", "run")
+
+def test_file_of_the_run_before_is_replaced(cli):
+    stock(cli)
+    runs = [cli.plan("--population", "population.jsonl").summary["run_id"] for _ in range(2)]
+
+    (described,) = records(cli.folder / "population.jsonl", "run")
     assert described["run_id"] == runs[1]
     assert (described["mode"], described["organizations"]) == ("dry-run", [ORG_ID])
-    policy = (desk.folder / "policy.yaml").read_bytes()
+    policy = (cli.folder / "policy.yaml").read_bytes()
     assert described["policy_sha256"] == hashlib.sha256(policy).hexdigest()
 
 
-def test_scope_of_the_run_is_in_the_query(desk):
-    stock(desk)
-    desk.keys["projects"] = {"include": ["project*"], "exclude": ["Project 1"]}
-    assert desk.plan("--population", "population.jsonl").code == 0
+def test_scope_of_the_run_is_in_the_query(cli):
+    stock(cli)
+    cli.keys["projects"] = {"include": ["project*"], "exclude": ["Project 1"]}
+    assert cli.plan("--population", "population.jsonl").code == 0
 
-    (described,) = records(desk.folder / "population.jsonl", "run")
+    (described,) = records(cli.folder / "population.jsonl", "run")
     assert described["query"]["lists"] == {"invites": "GET /api/atlas/v2/groups/{}/invites"}
     assert described["query"]["projects"]["exclude"] == ["Project 1"]
-    found = records(desk.folder / "population.jsonl", "invitation")
-    assert {row["project_id"] for row in found} == {desk.projects[0]}
+    found = records(cli.folder / "population.jsonl", "invitation")
+    assert {row["project_id"] for row in found} == {cli.projects[0]}
 
 
 # --- pseudonyms ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["population.csv", "population.jsonl"])
-def test_pseudonyms_replace_addresses_and_are_stable(desk, name, tmp_path):
-    stock(desk, projects=1, stale=1, young=0)
+def test_pseudonyms_replace_addresses_and_are_stable(cli, name, tmp_path):
+    stock(cli, projects=1, stale=1, young=0)
     key_file = tmp_path / "key"
     key_file.write_text(f"{KEY}\n")
     options = ("--population", name, "--pseudonymize")
-    first = desk.plan(*options, INVITE_SWEEPER_PSEUDONYM_KEY=KEY)
+    first = cli.plan(*options, INVITE_SWEEPER_PSEUDONYM_KEY=KEY)
     assert first.code == 0, first.err
-    text = (desk.folder / name).read_text()
-    second = desk.plan(*options, INVITE_SWEEPER_PSEUDONYM_KEY_FILE=str(key_file))
+    text = (cli.folder / name).read_text()
+    second = cli.plan(*options, INVITE_SWEEPER_PSEUDONYM_KEY_FILE=str(key_file))
     assert second.code == 0, second.err
 
     pseudonym = hmac.new(KEY.encode(), b"stale-0-0@example.com", hashlib.sha256).hexdigest()
-    for each in (text, (desk.folder / name).read_text()):
+    for each in (text, (cli.folder / name).read_text()):
         assert pseudonym in each
         assert "@" not in each
         assert KEY not in each
-    assert desk.lines("planned")[0]["username"] == "stale-0-0@example.com"
+    assert cli.lines("planned")[0]["username"] == "stale-0-0@example.com"
 
 
 @pytest.mark.parametrize(
@@ -259,16 +259,16 @@ def test_pseudonyms_replace_addresses_and_are_stable(desk, name, tmp_path):
     ],
     ids=["none", "empty", "31 characters", "missing file", "both"],
 )
-def test_pseudonyms_without_a_usable_key_are_refused(desk, changes, text):
-    stock(desk)
-    done = desk.sweep("--population", "population.csv", "--pseudonymize", **changes)
-    refused(desk, done, text, "INVITE_SWEEPER_PSEUDONYM_KEY", "Atlas was not called.")
+def test_pseudonyms_without_a_usable_key_are_refused(cli, changes, text):
+    stock(cli)
+    done = cli.sweep("--population", "population.csv", "--pseudonymize", **changes)
+    refused(cli, done, text, "INVITE_SWEEPER_PSEUDONYM_KEY", "Atlas was not called.")
     assert KEY[:31] not in done.err
 
 
-def test_pseudonyms_without_a_population_are_refused(desk):
-    done = desk.sweep("--pseudonymize", INVITE_SWEEPER_PSEUDONYM_KEY=KEY)
-    refused(desk, done, "--pseudonymize needs a population file.")
+def test_pseudonyms_without_a_population_are_refused(cli):
+    done = cli.sweep("--pseudonymize", INVITE_SWEEPER_PSEUDONYM_KEY=KEY)
+    refused(cli, done, "--pseudonymize needs a population file.")
 
 
 # --- a population that cannot be written ---------------------------------------------------
@@ -289,11 +289,11 @@ def test_pseudonyms_without_a_population_are_refused(desk):
         ("pipe.csv", "it is not a regular file"),
     ],
 )
-def test_population_that_cannot_be_created_is_refused_before_atlas_is_called(desk, place, text):
-    stock(desk)
-    (desk.folder / "folder.csv").mkdir()
-    os.mkfifo(desk.folder / "pipe.csv")
-    refused(desk, desk.sweep("--population", place), text, "Atlas was not called.")
+def test_population_that_cannot_be_created_is_refused_before_atlas_is_called(cli, place, text):
+    stock(cli)
+    (cli.folder / "folder.csv").mkdir()
+    os.mkfifo(cli.folder / "pipe.csv")
+    refused(cli, cli.sweep("--population", place), text, "Atlas was not called.")
 
 
 @pytest.mark.parametrize(
@@ -303,18 +303,18 @@ def test_population_that_cannot_be_created_is_refused_before_atlas_is_called(des
         ("{day}.csv", "the string `{day}.csv` contains braces that are not a placeholder"),
     ],
 )
-def test_policy_with_an_unusable_population_is_invalid(desk, path, text):
-    desk.keys["audit"] = {"population": path}
-    desk.write_policy()
-    done = desk.run("validate", "policy.yaml")
+def test_policy_with_an_unusable_population_is_invalid(cli, path, text):
+    cli.keys["audit"] = {"population": path}
+    cli.write_policy()
+    done = cli.run("validate", "policy.yaml")
     assert done.code == 2
     assert f"audit.population: {text}" in done.out + done.err
 
 
-def test_null_in_the_policy_is_no_population(desk):
-    desk.keys["audit"] = {"population": None}
-    stock(desk)
-    assert desk.plan().code == 0
+def test_null_in_the_policy_is_no_population(cli):
+    cli.keys["audit"] = {"population": None}
+    stock(cli)
+    assert cli.plan().code == 0
 
 
 @pytest.mark.parametrize(
@@ -326,24 +326,24 @@ def test_null_in_the_policy_is_no_population(desk):
         ("plan.jsonl", "would overwrite the plan"),
     ],
 )
-def test_population_over_a_file_of_the_run_is_refused(desk, place, what):
-    done = desk.sweep("--population", place, "--out", "other.jsonl", "--plan", "plan.jsonl")
+def test_population_over_a_file_of_the_run_is_refused(cli, place, what):
+    done = cli.sweep("--population", place, "--out", "other.jsonl", "--plan", "plan.jsonl")
     assert done.code == 2
     assert what in done.err or "other.jsonl would overwrite --population" in done.err
 
 
-def test_population_with_the_name_of_a_log_is_refused(desk):
+def test_population_with_the_name_of_a_log_is_refused(cli):
     options = ("--audit-log", "audit/{run_id}.jsonl", "--population", "audit/{run_id}.jsonl")
-    refused(desk, desk.sweep(*options), "has the name of an audit log")
+    refused(cli, cli.sweep(*options), "has the name of an audit log")
 
 
-def test_shards_need_the_run_id_in_the_name(desk):
-    stock(desk)
-    desk.keys["audit"] = {"population": "population.csv"}
-    refused(desk, desk.sweep("--shard", "1/2"), "would be written by every shard", "{run_id}")
-    desk.keys["audit"] = {"population": "population-{run_id}.csv"}
-    assert [desk.plan("--shard", f"{n}/2").code for n in (1, 2)] == [0, 0]
-    paths = sorted(desk.folder.glob("population-*.csv"))
+def test_shards_need_the_run_id_in_the_name(cli):
+    stock(cli)
+    cli.keys["audit"] = {"population": "population.csv"}
+    refused(cli, cli.sweep("--shard", "1/2"), "would be written by every shard", "{run_id}")
+    cli.keys["audit"] = {"population": "population-{run_id}.csv"}
+    assert [cli.plan("--shard", f"{n}/2").code for n in (1, 2)] == [0, 0]
+    paths = sorted(cli.folder.glob("population-*.csv"))
     assert sum(csv_totals(path)["invitations_seen"] for path in paths) == 6
 
 
@@ -357,76 +357,76 @@ def can_mount():
 @pytest.mark.skipif(not can_mount(), reason="a disk of a fixed size needs root and mount")
 @pytest.mark.parametrize("words", [["sweep", "--yes"], ["plan"]], ids=["sweep", "plan"])
 @pytest.mark.parametrize("name", ["population.csv", "population.jsonl"])
-def test_full_disk_of_the_population_deletes_nothing_and_leaves_no_file(desk, name, words):
-    stock(desk, projects=20, stale=20)
-    desk.write_policy()
-    small = desk.folder / "small"
+def test_full_disk_of_the_population_deletes_nothing_and_leaves_no_file(cli, name, words):
+    stock(cli, projects=20, stale=20)
+    cli.write_policy()
+    small = cli.folder / "small"
     small.mkdir()
     mount = f"mount -t tmpfs -o size=64k,mode=700 tmpfs {small}"
     script = f'{mount} && "$@"; code=$?; ls -A {small}; exit $code'
     command = [*COMMAND, *words, "--policy", "policy.yaml", "-q", "--population", f"small/{name}"]
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script, "sh", *command],
-        cwd=desk.folder,
-        env=desk.environment,
+        cwd=cli.folder,
+        env=cli.environment,
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert (done.returncode, desk.deletes(), done.stdout) == (7, 0, ""), done.stderr
+    assert (done.returncode, cli.deletes(), done.stdout) == (7, 0, ""), done.stderr
     assert f"The population small/{name} cannot be written: No space left" in done.stderr
     assert "Nothing was deleted." in done.stderr
-    (finished,) = desk.lines("run_finished")
+    (finished,) = cli.lines("run_finished")
     assert (finished["exit_code"], "population_sha256" in finished) == (7, False)
-    assert desk.run("audit", "verify", str(desk.log_path)).code == 0
+    assert cli.run("audit", "verify", str(cli.log_path)).code == 0
 
 
 # --- interruptions -------------------------------------------------------------------------
 
 
-def test_run_that_is_stopped_while_it_reads_leaves_no_population(desk):
-    stock(desk, projects=30)
-    desk.sim.faults.set_latency(0.1)
-    desk.keys["execution"] = {"concurrency": 1}
-    process = desk.start("sweep", "--policy", "policy.yaml", "--population", "population.csv")
-    wait_until(lambda: len(desk.sim.requests) > 5)
+def test_run_that_is_stopped_while_it_reads_leaves_no_population(cli):
+    stock(cli, projects=30)
+    cli.sim.faults.set_latency(0.1)
+    cli.keys["execution"] = {"concurrency": 1}
+    process = cli.start("sweep", "--policy", "policy.yaml", "--population", "population.csv")
+    wait_until(lambda: len(cli.sim.requests) > 5)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
 
-    assert (process.returncode, desk.deletes()) == (8, 0)
+    assert (process.returncode, cli.deletes()) == (8, 0)
     assert b"no population written" in err
-    assert not list(desk.folder.glob("*population*")) + list(desk.folder.glob(".population*"))
-    assert "population_sha256" not in desk.lines("run_finished")[0]
+    assert not list(cli.folder.glob("*population*")) + list(cli.folder.glob(".population*"))
+    assert "population_sha256" not in cli.lines("run_finished")[0]
 
 
-def test_run_that_is_killed_while_it_reads_leaves_nothing_that_looks_complete(desk):
-    stock(desk, projects=30)
-    desk.sim.faults.set_latency(0.1)
-    desk.keys["execution"] = {"concurrency": 1}
-    process = desk.start("sweep", "--policy", "policy.yaml", "--population", "population.csv")
-    wait_until(lambda: len(desk.sim.requests) > 5)
+def test_run_that_is_killed_while_it_reads_leaves_nothing_that_looks_complete(cli):
+    stock(cli, projects=30)
+    cli.sim.faults.set_latency(0.1)
+    cli.keys["execution"] = {"concurrency": 1}
+    process = cli.start("sweep", "--policy", "policy.yaml", "--population", "population.csv")
+    wait_until(lambda: len(cli.sim.requests) > 5)
     process.kill()
     process.communicate(timeout=30)
 
-    (left,) = [each for each in desk.folder.iterdir() if "population" in each.name]
+    (left,) = [each for each in cli.folder.iterdir() if "population" in each.name]
     assert (left.name[0], left.suffix) == (".", ".partial")
     assert b"# totals" not in left.read_bytes()
-    desk.sim.faults.set_latency(0.0)
-    assert desk.sweep("--population", "population.csv").code == 0
-    assert csv_totals(desk.folder / "population.csv")["stale"] == 60
+    cli.sim.faults.set_latency(0.0)
+    assert cli.sweep("--population", "population.csv").code == 0
+    assert csv_totals(cli.folder / "population.csv")["stale"] == 60
 
 
-def test_population_is_complete_before_the_first_deletion(desk):
-    stock(desk, projects=5, stale=20)
-    path = desk.folder / "population.jsonl"
+def test_population_is_complete_before_the_first_deletion(cli):
+    stock(cli, projects=5, stale=20)
+    path = cli.folder / "population.jsonl"
     seen = []
     look = faults.effect(before=lambda _: seen.append(path.exists()))
-    desk.sim.faults.add(look, method="DELETE")
-    desk.keys["execution"] = {"concurrency": 1}
-    desk.sim.faults.set_latency(0.02)
-    process = desk.start("sweep", "--policy", "policy.yaml", "--population", path.name)
-    wait_until(lambda: desk.deletes() > 5)
+    cli.sim.faults.add(look, method="DELETE")
+    cli.keys["execution"] = {"concurrency": 1}
+    cli.sim.faults.set_latency(0.02)
+    process = cli.start("sweep", "--policy", "policy.yaml", "--population", path.name)
+    wait_until(lambda: cli.deletes() > 5)
     process.kill()
     process.communicate(timeout=30)
 
@@ -435,21 +435,21 @@ def test_population_is_complete_before_the_first_deletion(desk):
     assert records(path)[-1]["stale"] == 100
 
 
-def two_organizations(desk):
+def two_organizations(cli):
     """Add another organization with a credential; return the changes of the environment."""
-    desk.sim.add_organization(OTHER, "Elsewhere")
-    other = desk.sim.add_project("Elsewhere", OTHER)
-    desk.sim.invite(other, "old@example.com", age=20 * DAYS)
-    desk.keys["organizations"] = [ORG_ID, {"id": OTHER, "credentials": "BETA"}]
-    return {"MONGODB_ATLAS_ACCESS_TOKEN_BETA": desk.sim.add_token(OTHER).secret}
+    cli.sim.add_organization(OTHER, "Elsewhere")
+    other = cli.sim.add_project("Elsewhere", OTHER)
+    cli.sim.invite(other, "old@example.com", age=20 * DAYS)
+    cli.keys["organizations"] = [ORG_ID, {"id": OTHER, "credentials": "BETA"}]
+    return {"MONGODB_ATLAS_ACCESS_TOKEN_BETA": cli.sim.add_token(OTHER).secret}
 
 
-def test_population_of_two_organizations_is_one_file_whose_totals_are_those_of_the_command(desk):
-    stock(desk)
-    changes = two_organizations(desk)
-    done = desk.sweep("--population", "population.jsonl", **changes)
+def test_population_of_two_organizations_is_one_file_whose_totals_are_those_of_the_command(cli):
+    stock(cli)
+    changes = two_organizations(cli)
+    done = cli.sweep("--population", "population.jsonl", **changes)
     assert done.code == 0, done.err
-    path = desk.folder / "population.jsonl"
+    path = cli.folder / "population.jsonl"
     rows = records(path, "invitation")
     assert {row["org_id"] for row in rows} == {ORG_ID, OTHER}
     totals = records(path)[-1]
@@ -458,16 +458,16 @@ def test_population_of_two_organizations_is_one_file_whose_totals_are_those_of_t
     assert totals["invitations_seen"] == len(rows) == done.summary["invitations_seen"]
     assert totals["stale"] == done.summary["stale"] == 5
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert [line["population_sha256"] for line in desk.lines("run_finished")] == [digest] * 2
+    assert [line["population_sha256"] for line in cli.lines("run_finished")] == [digest] * 2
 
 
-def test_population_with_an_organization_that_fails_is_complete_for_the_other_and_says_so(desk):
-    stock(desk)
-    two_organizations(desk)
+def test_population_with_an_organization_that_fails_is_complete_for_the_other_and_says_so(cli):
+    stock(cli)
+    two_organizations(cli)
     wrong = {"MONGODB_ATLAS_ACCESS_TOKEN_BETA": "wrong-wrong-wrong"}
-    done = desk.sweep("--population", "population.jsonl", **wrong)
+    done = cli.sweep("--population", "population.jsonl", **wrong)
     assert done.code == 4
-    path = desk.folder / "population.jsonl"
+    path = cli.folder / "population.jsonl"
     (failed,) = records(path, "run_failed")
     assert OTHER in failed["reason"]
     totals = records(path)[-1]

@@ -18,7 +18,7 @@ import pytest
 from forked import PROCESSES, run_program
 from protected_oracle import in_scope, must_stay
 from protected_world import FOCUSES, World
-from running import desk_in
+from running import cli_in
 
 from invite_sweeper.audit.tampering import Tampering
 from invite_sweeper.audit.verify import verify
@@ -30,7 +30,7 @@ CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "50"))
 def removed(world: World) -> set[tuple[str, str]]:
     """Return what the simulated Atlas removed, as `(scope id, id)`; the scope of an id is known."""
     scopes = {item.removed_as[1]: item.removed_as[0] for item in world.items}
-    log = world.desk.sim.request_log
+    log = world.cli.sim.request_log
     users = {(each.scope_id, each.user_id) for each in log.removed}
     ids = {each[1] for each in users}
     return users | {(scopes[each], each) for each in log.deleted if each not in ids}
@@ -49,7 +49,7 @@ def planned(world: World) -> set[tuple[str, str]]:
 
 def logs(world: World) -> list[Path]:
     """Return the audit logs; each shard has one."""
-    return sorted((world.desk.folder / "audit").glob("*.jsonl"))
+    return sorted((world.cli.folder / "audit").glob("*.jsonl"))
 
 
 def whole_lines(world: World, event: str) -> list[dict[str, object]]:
@@ -79,17 +79,17 @@ def by_command(world: World, event: str) -> dict[str, list[dict[str, object]]]:
 
 def start(world: World, *arguments: str) -> object:
     """Start the program with the policy at its default path, or at a given one."""
-    desk = world.desk
-    data = desk.write_policy().read_bytes()
-    (desk.folder / "config").mkdir(exist_ok=True)
-    (desk.folder / "config" / "policy.yaml").write_bytes(data)
+    cli = world.cli
+    data = cli.write_policy().read_bytes()
+    (cli.folder / "config").mkdir(exist_ok=True)
+    (cli.folder / "config" / "policy.yaml").write_bytes(data)
     given = world.dice.choice(((), ("--policy", "policy.yaml")))
     process = PROCESSES.Process(
         target=run_program,
         args=(
-            desk.folder,
+            cli.folder,
             [*arguments, *given, "--output", "json"],
-            desk.environment | world.environment,
+            cli.environment | world.environment,
         ),
     )
     process.start()
@@ -98,17 +98,17 @@ def start(world: World, *arguments: str) -> object:
 
 def run(world: World, *arguments: str) -> int:
     """Run a command, check what it claims, and return its exit code."""
-    desk = world.desk
-    sent_before = desk.deletes()
+    cli = world.cli
+    sent_before = cli.deletes()
     process = start(world, *arguments)
     process.join(timeout=120)
     codes = {0, 3, 4, 5, 6} if world.ended else {0, 3, 4, 6}
-    assert process.exitcode in codes, (desk.folder / "err").read_text("utf-8")
-    summary = json.loads((desk.folder / "out").read_bytes())
+    assert process.exitcode in codes, (cli.folder / "err").read_text("utf-8")
+    summary = json.loads((cli.folder / "out").read_bytes())
     assert summary["exit_code"] == process.exitcode
     refused = process.exitcode == 3 or "run_id" not in summary
     if refused or arguments[0] == "plan" or has_too_many_unreadable(world):
-        assert desk.deletes() == sent_before
+        assert cli.deletes() == sent_before
     if "run_id" in summary:
         check_claims(world, summary)
     return process.exitcode
@@ -129,16 +129,16 @@ def run_and_kill(world: World, method: str, last: int) -> None:
         processes[0].kill()
 
     fault = dice.choice((faults.effect(before=kill), faults.effect(after=kill)))
-    world.desk.sim.faults.add(fault, method=method, nth=dice.randint(1, last))
+    world.cli.sim.faults.add(fault, method=method, nth=dice.randint(1, last))
     processes.append(start(world, "sweep"))
     processes[0].join(timeout=120)
 
 
 def sweep_refused(world: World, *arguments: str) -> None:
     """Run a sweep that may delete nothing, and says so."""
-    before = world.desk.deletes()
+    before = world.cli.deletes()
     code = run(world, "sweep", *arguments)
-    assert world.desk.deletes() == before
+    assert world.cli.deletes() == before
     assert code not in {0, 4}
 
 
@@ -215,7 +215,7 @@ def saved_plan(world: World) -> None:
     if world.dice.random() < 0.5:
         world.delete_most()
     run(world, "plan", "--out", "plan.jsonl")
-    path = world.desk.folder / "plan.jsonl"
+    path = world.cli.folder / "plan.jsonl"
     if not path.exists():
         return
     rows = [json.loads(line) for line in path.read_bytes().splitlines()[1:-1]]
@@ -251,7 +251,7 @@ def population(world: World) -> None:
     if run(world, "sweep") != 0 or "invites" not in world.policy["sources"]:
         return
     for project_id, id_ in young:
-        world.desk.sim.groups[project_id].invites.pop(id_, None)
+        world.cli.sim.groups[project_id].invites.pop(id_, None)
     world.add_stale_invitations(2)
     sweep_refused(world)
 
@@ -288,7 +288,7 @@ def check_claims(world: World, summary: dict[str, object]) -> None:
     own = [line for line in outcomes if not line.get("recovered")]
     deleted = [line["invitation_id"] for line in own if line["outcome"] == "deleted"]
     assert len(deleted) == summary["deleted"]
-    assert set(deleted) <= set(world.desk.sim.deleted)
+    assert set(deleted) <= set(world.cli.sim.deleted)
     parts = summary["organizations"]
     assert sorted(each["id"] for each in parts) == sorted(world.organizations)
     for key in ("deleted", "already_gone", "failed", "skipped", "stale", "kept"):
@@ -331,7 +331,7 @@ def check_end(world: World) -> None:
     intended = {line["invitation_id"] for line in whole_lines(world, "intent")}
     assert {each[1] for each in gone} <= intended
     check_limits(world)
-    active = [each for each in world.desk.sim.request_log.removed if each.status == "ACTIVE"]
+    active = [each for each in world.cli.sim.request_log.removed if each.status == "ACTIVE"]
     assert not active
     for path in logs(world):
         status = verify([path])
@@ -346,10 +346,10 @@ def check_no_intent_open(world: World) -> None:
     If Atlas could not answer, the intent stays open, and the run says so. Those of an
     organization whose run failed stay open, too.
     """
-    if b"unresolved" in (world.desk.folder / "err").read_bytes():
+    if b"unresolved" in (world.cli.folder / "err").read_bytes():
         return
     keys = ("source", "project_id", "invitation_id")
-    summary = json.loads((world.desk.folder / "out").read_bytes())
+    summary = json.loads((world.cli.folder / "out").read_bytes())
     read = {each["id"] for each in summary["organizations"] if each["exit_code"] in {0, 4}}
     intents = [
         (line["run_id"], *(line[key] for key in keys))
@@ -368,14 +368,14 @@ def check_no_intent_open(world: World) -> None:
 def test_no_run_deletes_what_had_to_stay(tmp_path, seed):
     dice = random.Random(seed)
     kind = dice.choice(("token", "service-account", "api-key"))
-    with desk_in(tmp_path, kind=kind) as desk:
-        world = World(desk, dice, seed)
+    with cli_in(tmp_path, kind=kind) as cli:
+        world = World(cli, dice, seed)
         script = SCRIPTS[seed % len(SCRIPTS)]
         world.add_projects(organizations=2 if script in {groups, shards} else 1)
         world.add_teams()
         world.add_invitations()
-        desk.account.org_ids = tuple(desk.sim.organizations)
+        cli.account.org_ids = tuple(cli.sim.organizations)
         world.write_policy()
-        desk.keys = world.policy
+        cli.keys = world.policy
         script(world)
         check_end(world)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from running import Desk, Done, desk_in
+from running import CliRunner, Done, cli_in
 
 from invite_sweeper.simulator import SimulatedAtlas, faults
 from invite_sweeper.simulator.scenarios import ALL_SOURCES, SCENARIOS, Size
@@ -19,17 +19,17 @@ NIGHT = timedelta(days=1)
 OLD = 20 * NIGHT
 
 
-class CronDesk:
-    """A desk with the files that the crontab names, below its own folder."""
+class CronRunner:
+    """A cli with the files that the crontab names, below its own folder."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk, self.sim = desk, desk.sim
-        credentials = desk.account.environment()
+    def __init__(self, cli: CliRunner) -> None:
+        self.cli, self.sim = cli, cli.sim
+        credentials = cli.account.environment()
         self.write("client-id", credentials["MONGODB_ATLAS_CLIENT_ID"])
         self.write("client-secret", credentials["MONGODB_ATLAS_CLIENT_SECRET"])
         text = CRONTAB.replace("/opt/invite-sweeper/bin/invite-sweeper", str(PROGRAM))
         for folder in ("/etc/invite-sweeper", "/var/lib/invite-sweeper"):
-            text = text.replace(folder, str(desk.folder))
+            text = text.replace(folder, str(cli.folder))
         *lines, job = (line for line in text.splitlines() if line and not line.startswith("#"))
         self.variables = dict(line.split("=", 1) for line in lines)
         # As its comments say: the word plan, and -q.
@@ -38,18 +38,18 @@ class CronDesk:
         self.command += " -q"
 
     def write(self, name: str, text: str) -> None:
-        path = self.desk.folder / name
+        path = self.cli.folder / name
         path.write_text(text)
         path.chmod(0o600)
 
     def night(self) -> Done:
         """Run the crontab's command with cron's environment: its variables and no others."""
-        self.desk.write_policy()
-        variables = self.variables | {"MONGODB_ATLAS_BASE_URL": self.desk.base_url}
+        self.cli.write_policy()
+        variables = self.variables | {"MONGODB_ATLAS_BASE_URL": self.cli.base_url}
         done = subprocess.run(
             [self.variables["SHELL"], "-c", self.command],
             cwd="/",
-            env=variables | {"HOME": str(self.desk.folder)},
+            env=variables | {"HOME": str(self.cli.folder)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -67,7 +67,7 @@ def sim():
 @pytest.fixture
 def cron(tmp_path, sim):
     """A policy with much to remark: patterns and keep entries without a match, a past date."""
-    with desk_in(tmp_path, sim, kind="service-account") as found:
+    with cli_in(tmp_path, sim, kind="service-account") as found:
         found.keys["projects"] = {"exclude": ["no-such-*"]}
         found.keys["sources"] = list(ALL_SOURCES)
         found.keys["rules"].append({"name": "ancient", "older_than": "40d"})
@@ -75,24 +75,24 @@ def cron(tmp_path, sim):
             {"name": "unused", "usernames": ["*@nowhere.example"]},
             {"name": "past", "usernames": ["*@past.example"], "until": "2020-01-31"},
         ]
-        yield CronDesk(found)
+        yield CronRunner(found)
 
 
 def test_thirty_clean_nights_send_no_mail(sim, cron):
     """Every night the invitations are a day older, and there are new ones."""
     SCENARIOS["nights"].prepare(sim, Size(projects=2, invitations=4))
-    cron.desk.keys["rules"][0]["statuses"] = ["PENDING", "INVITATION_EXPIRED"]
+    cron.cli.keys["rules"][0]["statuses"] = ["PENDING", "INVITATION_EXPIRED"]
     for _ in range(30):
         done = cron.night()
         assert (done.code, done.out, done.err) == (0, "", "")
-    log = (cron.desk.folder / "invite-sweeper.jsonl").read_text()
+    log = (cron.cli.folder / "invite-sweeper.jsonl").read_text()
     assert log.count('"event":"run_finished"') == 30
-    assert cron.desk.deletes() >= 30
+    assert cron.cli.deletes() >= 30
 
 
 def test_the_same_remarks_are_in_the_log_without_quiet_and_in_the_summary(sim, cron):
     sim.invite(sim.add_project("Search"), "p@example.com", age=OLD)
-    done = cron.desk.plan()
+    done = cron.cli.plan()
     for remark in ("no-such-*", "The keep entry 'unused'"):
         assert remark in done.err
         assert any(remark in each for each in done.summary["warnings"])
@@ -122,7 +122,7 @@ def test_mail_about_a_failed_deletion_names_organization_project_user_and_what_t
 
 
 def test_mail_about_a_refused_night_has_the_limit_and_what_to_do(sim, cron):
-    cron.desk.keys["limits"]["max_deletions"] = 0
+    cron.cli.keys["limits"]["max_deletions"] = 0
     sim.invite(sim.add_project("Search"), "p@example.com", age=OLD)
     done = cron.night()
     assert (done.code, done.out) == (3, "")
@@ -133,5 +133,5 @@ def test_mail_about_a_refused_night_has_the_limit_and_what_to_do(sim, cron):
 @pytest.mark.parametrize("log_format", ["auto", "json"])
 def test_log_is_json_lines_elsewhere_than_on_a_terminal(cron, log_format):
     cron.sim.add_project("Search")
-    done = cron.desk.run("plan", "--policy", "policy.yaml", "--log-format", log_format)
+    done = cron.cli.run("plan", "--policy", "policy.yaml", "--log-format", log_format)
     assert done.err.startswith('{"')

@@ -8,7 +8,7 @@ import os
 from datetime import timedelta
 
 import pytest
-from running import desk_in
+from running import cli_in
 
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import faults
@@ -22,8 +22,8 @@ ATTEMPTS = Execution().attempts if FULL else 8
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         for number in range(PROJECTS):
             project = found.sim.add_project(f"Project {number}")
             for n in range(10):
@@ -37,22 +37,22 @@ def desk(tmp_path):
 
 
 @pytest.mark.slow
-def test_concurrent_deletions_under_random_faults_all_end_and_none_is_sent_twice(desk):
-    done = desk.sweep()
+def test_concurrent_deletions_under_random_faults_all_end_and_none_is_sent_twice(cli):
+    done = cli.sweep()
     assert done.code == 0, done.err
-    lines = desk.lines("outcome")
+    lines = cli.lines("outcome")
     last_lines = {line["invitation_id"]: line for line in lines}
     ended = {id_: line["outcome"] for id_, line in last_lines.items()}
 
-    assert desk.sim.invitation_count() == 0
-    assert len(lines) == len(last_lines) == len(set(desk.sim.deleted)) == PROJECTS * 10
-    assert desk.sim.request_log.deletes_after_confirmation == []
+    assert cli.sim.invitation_count() == 0
+    assert len(lines) == len(last_lines) == len(set(cli.sim.deleted)) == PROJECTS * 10
+    assert cli.sim.request_log.deletes_after_confirmation == []
     assert max(line["attempts"] for line in lines) <= ATTEMPTS
-    assert sum(line["attempts"] for line in lines) == desk.deletes()
+    assert sum(line["attempts"] for line in lines) == cli.deletes()
 
     # Responses lost after the deletion: the next attempt finds the invitation gone.
-    confirmed = desk.sim.request_log.confirmed
-    lost = set(desk.sim.deleted) - confirmed
+    confirmed = cli.sim.request_log.confirmed
+    lost = set(cli.sim.deleted) - confirmed
     assert lost
     assert {id_: ended[id_] for id_ in confirmed} == dict.fromkeys(confirmed, "deleted")
     assert {id_: ended[id_] for id_ in lost} == dict.fromkeys(lost, "already_gone")

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from running import desk_in
+from running import cli_in
 
 from invite_sweeper.simulator import faults
 
@@ -11,50 +11,50 @@ DAYS = timedelta(days=1)
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         found.projects.append(found.sim.add_project("Hot"))
         for n in range(40):
             found.sim.invite(found.projects[0], f"p{n}@example.com", age=20 * DAYS)
         yield found
 
 
-def paths(desk):
-    return [asked.path for asked in desk.sim.requests]
+def paths(cli):
+    return [asked.path for asked in cli.sim.requests]
 
 
-def test_limits_are_read_once_at_the_start(desk):
-    assert desk.sweep().code == 0
-    assert sum("/rateLimits" in path for path in paths(desk)) == 1
+def test_limits_are_read_once_at_the_start(cli):
+    assert cli.sweep().code == 0
+    assert sum("/rateLimits" in path for path in paths(cli)) == 1
 
 
-def test_unusual_bucket_of_a_project_is_read_before_it_is_swept(desk):
-    desk.sim.set_bucket("projects_group", desk.projects[0], capacity=30, refill=30, period_s=1)
-    done = desk.sweep()
+def test_unusual_bucket_of_a_project_is_read_before_it_is_swept(cli):
+    cli.sim.set_bucket("projects_group", cli.projects[0], capacity=30, refill=30, period_s=1)
+    done = cli.sweep()
     assert (done.code, done.summary["deleted"], done.summary["rate_limited"]) == (0, 40, 0)
-    asked = [path for path in paths(desk) if "/rateLimits" in path]
+    asked = [path for path in paths(cli) if "/rateLimits" in path]
     assert len(asked) == 2
-    assert desk.projects[0] in asked[1]
+    assert cli.projects[0] in asked[1]
 
 
 @pytest.mark.parametrize("headers", [True, False], ids=["with headers", "without"])
-def test_documented_limits_are_used_if_atlas_returns_none(desk, headers):
-    desk.sim.rate_limits_served = False
-    desk.sim.throttling.headers = headers
-    done = desk.sweep()
+def test_documented_limits_are_used_if_atlas_returns_none(cli, headers):
+    cli.sim.rate_limits_served = False
+    cli.sim.throttling.headers = headers
+    done = cli.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 40)
     assert done.err.count("returned no rate limits") == (0 if headers else 1)
 
 
-def test_limits_endpoint_without_a_response_delays_a_run_only_briefly(desk):
-    desk.sim.faults.add(faults.hang(), path="*/rateLimits*", times=99)
-    done = desk.sweep()
+def test_limits_endpoint_without_a_response_delays_a_run_only_briefly(cli):
+    cli.sim.faults.add(faults.hang(), path="*/rateLimits*", times=99)
+    done = cli.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 40)
     assert done.summary["duration_s"] < 30
 
 
-def test_max_requests_per_second_limits_all_requests_together(desk):
-    desk.keys["execution"] = {"max_requests_per_second": 20}
-    done = desk.sweep()
+def test_max_requests_per_second_limits_all_requests_together(cli):
+    cli.keys["execution"] = {"max_requests_per_second": 20}
+    done = cli.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 40)
     assert done.summary["requests"] <= 20 * (done.summary["duration_s"] + 1)

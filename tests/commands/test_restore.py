@@ -5,7 +5,7 @@ import signal
 from datetime import timedelta
 
 import pytest
-from running import desk_in, wait_until
+from running import cli_in, wait_until
 from terminals import terminal_of
 
 from invite_sweeper.simulator import faults
@@ -16,51 +16,51 @@ LOG = "audit/invite-sweeper.jsonl"
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         found.sim.invite_rate_limit.per_minute = None
         yield found
 
 
-def swept(desk, users=3, projects=1):
+def swept(cli, users=3, projects=1):
     """Sweep a number of users from each project and return the project ids."""
-    ids = [desk.sim.add_project(f"Project {number}") for number in range(projects)]
+    ids = [cli.sim.add_project(f"Project {number}") for number in range(projects)]
     for project in ids:
         for number in range(users):
-            desk.sim.invite(
+            cli.sim.invite(
                 project,
                 f"person-{number}@example.com",
                 age=(20 + number) * DAYS,
                 roles=("GROUP_READ_ONLY", "GROUP_DATA_ACCESS_READ_ONLY"),
             )
-        desk.sim.invite(project, "young@example.com", age=DAYS)
-    assert desk.sweep().code == 0
+        cli.sim.invite(project, "young@example.com", age=DAYS)
+    assert cli.sweep().code == 0
     return ids
 
 
-def restore(desk, *arguments, code=0, yes=True, **changes):
+def restore(cli, *arguments, code=0, yes=True, **changes):
     question = ("--yes",) if yes else ()
-    done = desk.run("restore", LOG, "--output", "json", *question, *arguments, **changes)
+    done = cli.run("restore", LOG, "--output", "json", *question, *arguments, **changes)
     assert done.code == code, done.err
     return json.loads(done.out)
 
 
-def restored_lines(desk):
+def restored_lines(cli):
     """Return the records of the last run."""
-    last = desk.lines()[-1]["run_id"]
-    return [line for line in desk.lines() if line["run_id"] == last]
+    last = cli.lines()[-1]["run_id"]
+    return [line for line in cli.lines() if line["run_id"] == last]
 
 
-def invited(desk, project):
-    group = desk.sim.groups[project]
+def invited(cli, project):
+    group = cli.sim.groups[project]
     return {each.username: json.loads(each.document)["roles"] for each in group.invites.values()}
 
 
-def test_restore_brings_back_exactly_what_the_run_deleted_with_its_roles(desk):
-    (project,) = swept(desk)
-    result = restore(desk)
+def test_restore_brings_back_exactly_what_the_run_deleted_with_its_roles(cli):
+    (project,) = swept(cli)
+    result = restore(cli)
     assert (result["wanted"], result["restored"], result["already_there"]) == (3, 3, 0)
-    assert invited(desk, project) == {
+    assert invited(cli, project) == {
         "young@example.com": ["GROUP_READ_ONLY"],
         **{
             f"person-{n}@example.com": ["GROUP_READ_ONLY", "GROUP_DATA_ACCESS_READ_ONLY"]
@@ -69,54 +69,54 @@ def test_restore_brings_back_exactly_what_the_run_deleted_with_its_roles(desk):
     }
 
 
-def test_restore_twice_brings_back_nothing_more(desk):
-    swept(desk)
-    restore(desk)
-    before = desk.sim.request_log.received["POST"]
-    result = restore(desk)
+def test_restore_twice_brings_back_nothing_more(cli):
+    swept(cli)
+    restore(cli)
+    before = cli.sim.request_log.received["POST"]
+    result = restore(cli)
     assert (result["restored"], result["already_there"]) == (0, 3)
-    assert desk.sim.request_log.received["POST"] == before
-    assert desk.sim.invitation_count() == 4
+    assert cli.sim.request_log.received["POST"] == before
+    assert cli.sim.invitation_count() == 4
 
 
-def test_each_post_has_an_intent_before_and_an_outcome_after_and_the_log_verifies(desk):
-    swept(desk)
-    restore(desk)
-    lines = restored_lines(desk)
+def test_each_post_has_an_intent_before_and_an_outcome_after_and_the_log_verifies(cli):
+    swept(cli)
+    restore(cli)
+    lines = restored_lines(cli)
     assert lines[0]["mode"] == "restore"
     assert [line["event"] for line in lines] == [
         "run_started",
         *["intent", "outcome"] * 3,
         "run_finished",
     ]
-    sweep_id = desk.lines()[0]["run_id"]
+    sweep_id = cli.lines()[0]["run_id"]
     outcome = lines[2]
     assert (outcome["outcome"], outcome["http_status"], outcome["restores"]) == (
         "restored",
         200,
         sweep_id,
     )
-    assert desk.run("audit", "verify", LOG).code == 0
+    assert cli.run("audit", "verify", LOG).code == 0
 
 
-def test_already_there_is_recorded_without_an_intent_and_the_log_verifies(desk):
-    swept(desk)
-    restore(desk)
-    restore(desk)
-    assert [line["event"] for line in restored_lines(desk)] == [
+def test_already_there_is_recorded_without_an_intent_and_the_log_verifies(cli):
+    swept(cli)
+    restore(cli)
+    restore(cli)
+    assert [line["event"] for line in restored_lines(cli)] == [
         "run_started",
         *["outcome"] * 3,
         "run_finished",
     ]
-    assert desk.run("audit", "verify", LOG).code == 0
+    assert cli.run("audit", "verify", LOG).code == 0
 
 
-def test_user_that_is_pending_or_a_member_again_is_skipped(desk):
-    (project,) = swept(desk)
-    desk.sim.invite(project, "PERSON-0@example.com")
+def test_user_that_is_pending_or_a_member_again_is_skipped(cli):
+    (project,) = swept(cli)
+    cli.sim.invite(project, "PERSON-0@example.com")
     roles = {project: ("GROUP_OWNER",)}
-    desk.sim.add_user("person-1@example.com", status="ACTIVE", group_roles=roles)
-    result = restore(desk)
+    cli.sim.add_user("person-1@example.com", status="ACTIVE", group_roles=roles)
+    result = restore(cli)
     by_username = {each["username"]: each["outcome"] for each in result["invitations"]}
     assert by_username == {
         "person-0@example.com": "already_there",
@@ -125,196 +125,196 @@ def test_user_that_is_pending_or_a_member_again_is_skipped(desk):
     }
 
 
-def test_dry_run_shows_who_would_be_invited_and_sends_no_post(desk):
-    swept(desk)
-    result = restore(desk, "--dry-run", yes=False)
+def test_dry_run_shows_who_would_be_invited_and_sends_no_post(cli):
+    swept(cli)
+    result = restore(cli, "--dry-run", yes=False)
     assert {each["outcome"] for each in result["invitations"]} == {"would_restore"}
     assert (result["to_restore"], result["restored"]) == (3, 0)
-    assert desk.sim.request_log.received["POST"] == 0
-    assert desk.run("audit", "verify", LOG).code == 0
+    assert cli.sim.request_log.received["POST"] == 0
+    assert cli.run("audit", "verify", LOG).code == 0
 
 
-def test_username_selects_the_deletions(desk):
-    (project,) = swept(desk)
-    assert restore(desk, "--username", "PERSON-1*")["restored"] == 1
-    assert set(invited(desk, project)) == {"young@example.com", "person-1@example.com"}
+def test_username_selects_the_deletions(cli):
+    (project,) = swept(cli)
+    assert restore(cli, "--username", "PERSON-1*")["restored"] == 1
+    assert set(invited(cli, project)) == {"young@example.com", "person-1@example.com"}
 
 
-def test_two_runs_with_deletions_need_a_run_id(desk):
-    (project,) = swept(desk, users=1)
-    first = desk.lines()[0]["run_id"]
-    desk.sim.invite(project, "later@example.com", age=20 * DAYS)
-    assert desk.sweep().code == 0
-    asked = desk.run("restore", LOG, "--yes")
+def test_two_runs_with_deletions_need_a_run_id(cli):
+    (project,) = swept(cli, users=1)
+    first = cli.lines()[0]["run_id"]
+    cli.sim.invite(project, "later@example.com", age=20 * DAYS)
+    assert cli.sweep().code == 0
+    asked = cli.run("restore", LOG, "--yes")
     assert (asked.code, asked.out) == (2, "")
     assert first in asked.err
-    result = restore(desk, "--run", first)
+    result = restore(cli, "--run", first)
     assert [each["username"] for each in result["invitations"]] == ["person-0@example.com"]
 
 
-def test_without_a_terminal_no_question_is_asked_and_all_are_restored(desk):
-    (project,) = swept(desk)
-    assert restore(desk, yes=False)["restored"] == 3
-    assert len(invited(desk, project)) == 4
+def test_without_a_terminal_no_question_is_asked_and_all_are_restored(cli):
+    (project,) = swept(cli)
+    assert restore(cli, yes=False)["restored"] == 3
+    assert len(invited(cli, project)) == 4
 
 
-def test_log_without_a_deletion_ends_with_0_and_a_message(desk):
-    desk.sim.invite(desk.sim.add_project("Project"), "young@example.com", age=DAYS)
-    assert desk.sweep().code == 0
-    before = len(desk.sim.requests)
-    done = desk.run("restore", LOG)
+def test_log_without_a_deletion_ends_with_0_and_a_message(cli):
+    cli.sim.invite(cli.sim.add_project("Project"), "young@example.com", age=DAYS)
+    assert cli.sweep().code == 0
+    before = len(cli.sim.requests)
+    done = cli.run("restore", LOG)
     assert (done.code, done.err.count("Error")) == (0, 0)
     assert "Nothing to restore" in done.out
-    result = restore(desk)
+    result = restore(cli)
     assert (result["wanted"], result["restored"], result["exit_code"]) == (0, 0, 0)
-    assert len(desk.sim.requests) == before
-    assert desk.run("audit", "verify", LOG).code == 0
+    assert len(cli.sim.requests) == before
+    assert cli.run("audit", "verify", LOG).code == 0
 
 
-def test_damaged_log_is_refused_and_no_one_is_invited(desk):
-    swept(desk)
-    desk.log_path.write_bytes(desk.log_path.read_bytes().replace(b"person-1@", b"mallory@"))
-    before = len(desk.sim.requests)
-    done = desk.run("restore", LOG, "--yes", "--output", "json")
+def test_damaged_log_is_refused_and_no_one_is_invited(cli):
+    swept(cli)
+    cli.log_path.write_bytes(cli.log_path.read_bytes().replace(b"person-1@", b"mallory@"))
+    before = len(cli.sim.requests)
+    done = cli.run("restore", LOG, "--yes", "--output", "json")
     assert (done.code, done.summary["exit_code"]) == (3, 3)
     assert "damaged" in done.summary["error"]["message"]
     assert done.summary["error"]["consequence"] == "No one was invited."
     assert "damaged" in done.err
-    assert len(desk.sim.requests) == before
+    assert len(cli.sim.requests) == before
 
 
-def test_log_of_another_atlas_is_refused(desk):
-    swept(desk)
-    done = desk.run("restore", LOG, "--yes", "--base-url", "http://127.0.0.1:9")
+def test_log_of_another_atlas_is_refused(cli):
+    swept(cli)
+    done = cli.run("restore", LOG, "--yes", "--base-url", "http://127.0.0.1:9")
     assert (done.code, done.out) == (3, "")
 
 
-def test_lost_responses_do_not_invite_a_user_twice(desk):
-    (project,) = swept(desk)
-    desk.sim.faults.add(faults.reset(late=True), method="POST", times=1)
-    result = restore(desk)
+def test_lost_responses_do_not_invite_a_user_twice(cli):
+    (project,) = swept(cli)
+    cli.sim.faults.add(faults.reset(late=True), method="POST", times=1)
+    result = restore(cli)
     assert result["restored"] == 3
-    assert len(invited(desk, project)) == len(desk.sim.invitations(project)) == 4
-    assert desk.sim.request_log.received["POST"] == 3
+    assert len(invited(cli, project)) == len(cli.sim.invitations(project)) == 4
+    assert cli.sim.request_log.received["POST"] == 3
 
 
-def test_unreadable_project_fails_its_users_and_the_others_are_restored(desk):
-    unreadable, open_ = swept(desk, users=1, projects=2)
-    desk.sim.faults.add(faults.role_missing(), path=f"*/{unreadable}/users*", times=9)
-    result = restore(desk, code=4)
+def test_unreadable_project_fails_its_users_and_the_others_are_restored(cli):
+    unreadable, open_ = swept(cli, users=1, projects=2)
+    cli.sim.faults.add(faults.role_missing(), path=f"*/{unreadable}/users*", times=9)
+    result = restore(cli, code=4)
     assert (result["restored"], result["failed"]) == (1, 1)
-    assert "person-0@example.com" in invited(desk, open_)
-    assert desk.run("audit", "verify", LOG).code == 0
+    assert "person-0@example.com" in invited(cli, open_)
+    assert cli.run("audit", "verify", LOG).code == 0
 
 
-def test_refused_credentials_end_with_5_and_are_in_the_log(desk):
-    swept(desk)
-    done = desk.run("restore", LOG, "--yes", "--output", "json", MONGODB_ATLAS_ACCESS_TOKEN="wrong")
+def test_refused_credentials_end_with_5_and_are_in_the_log(cli):
+    swept(cli)
+    done = cli.run("restore", LOG, "--yes", "--output", "json", MONGODB_ATLAS_ACCESS_TOKEN="wrong")
     assert (done.code, done.summary["exit_code"], done.summary["restored"]) == (5, 5, 0)
     assert set(done.summary["error"]) == {"message", "consequence", "hint"}
-    assert restored_lines(desk)[-1]["exit_code"] == 5
-    assert desk.run("audit", "verify", LOG).code == 0
+    assert restored_lines(cli)[-1]["exit_code"] == 5
+    assert cli.run("audit", "verify", LOG).code == 0
 
 
-def test_signal_ends_with_8_and_the_same_command_continues(desk):
-    (project,) = swept(desk)
-    desk.sim.faults.set_latency(0.3)
-    process = desk.start("restore", LOG, "--yes", "--output", "json")
-    wait_until(lambda: desk.sim.request_log.received["POST"] >= 1)
+def test_signal_ends_with_8_and_the_same_command_continues(cli):
+    (project,) = swept(cli)
+    cli.sim.faults.set_latency(0.3)
+    process = cli.start("restore", LOG, "--yes", "--output", "json")
+    wait_until(lambda: cli.sim.request_log.received["POST"] >= 1)
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     result = json.loads(out)
     assert process.returncode == 8
     assert result["restored"] + result["skipped"] == 3
     assert result["skipped"] >= 1
-    assert desk.run("audit", "verify", LOG).code == 0
-    desk.sim.faults.clear()
-    again = restore(desk)
+    assert cli.run("audit", "verify", LOG).code == 0
+    cli.sim.faults.clear()
+    again = restore(cli)
     assert again["restored"] == result["skipped"]
-    assert len(invited(desk, project)) == 4
+    assert len(invited(cli, project)) == 4
 
 
-def test_signal_while_reading_the_lists_ends_with_8_and_invites_no_one(desk):
-    swept(desk)
-    before = desk.sim.request_log.received["GET"]
-    desk.sim.faults.add(faults.hang(), path="*/users", times=None)
-    process = desk.start("restore", LOG, "--yes", "--output", "json")
-    wait_until(lambda: desk.sim.request_log.received["GET"] > before)
+def test_signal_while_reading_the_lists_ends_with_8_and_invites_no_one(cli):
+    swept(cli)
+    before = cli.sim.request_log.received["GET"]
+    cli.sim.faults.add(faults.hang(), path="*/users", times=None)
+    process = cli.start("restore", LOG, "--yes", "--output", "json")
+    wait_until(lambda: cli.sim.request_log.received["GET"] > before)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, desk.sim.request_log.received["POST"]) == (8, 0)
+    assert (process.returncode, cli.sim.request_log.received["POST"]) == (8, 0)
     assert json.loads(out)["error"]["consequence"] == "No one was invited."
     assert b"No one was invited." in err
-    assert desk.run("audit", "verify", LOG).code == 0
+    assert cli.run("audit", "verify", LOG).code == 0
 
 
-def test_deadline_during_the_rate_limit_ends_with_8(desk):
-    swept(desk, users=2)
-    desk.sim.invite_rate_limit.per_minute = 1
-    result = restore(desk, "--deadline", "3s", code=8)
+def test_deadline_during_the_rate_limit_ends_with_8(cli):
+    swept(cli, users=2)
+    cli.sim.invite_rate_limit.per_minute = 1
+    result = restore(cli, "--deadline", "3s", code=8)
     assert result["restored"] == 1
-    assert desk.run("audit", "verify", LOG).code == 0
+    assert cli.run("audit", "verify", LOG).code == 0
 
 
-def test_same_command_continues_a_killed_restore(desk):
-    (project,) = swept(desk)
-    desk.sim.faults.set_latency(0.3)
-    process = desk.start("restore", LOG, "--yes")
-    wait_until(lambda: desk.sim.request_log.received["POST"] >= 2)
+def test_same_command_continues_a_killed_restore(cli):
+    (project,) = swept(cli)
+    cli.sim.faults.set_latency(0.3)
+    process = cli.start("restore", LOG, "--yes")
+    wait_until(lambda: cli.sim.request_log.received["POST"] >= 2)
     process.kill()
     process.communicate(timeout=60)
-    desk.sim.faults.clear()
-    assert desk.run("audit", "verify", LOG).code == 3
-    restore(desk)
-    assert len(invited(desk, project)) == len(desk.sim.invitations(project)) == 4
-    assert desk.run("audit", "verify", LOG).code == 0
+    cli.sim.faults.clear()
+    assert cli.run("audit", "verify", LOG).code == 3
+    restore(cli)
+    assert len(invited(cli, project)) == len(cli.sim.invitations(project)) == 4
+    assert cli.run("audit", "verify", LOG).code == 0
 
 
-def test_sweep_after_a_killed_restore_records_its_post_as_unknown_and_the_log_verifies(desk):
-    swept(desk)
-    desk.sim.faults.add(faults.hang(), method="POST", times=9)
-    process = desk.start("restore", LOG, "--yes")
-    wait_until(lambda: desk.sim.request_log.received["POST"] >= 1)
+def test_sweep_after_a_killed_restore_records_its_post_as_unknown_and_the_log_verifies(cli):
+    swept(cli)
+    cli.sim.faults.add(faults.hang(), method="POST", times=9)
+    process = cli.start("restore", LOG, "--yes")
+    wait_until(lambda: cli.sim.request_log.received["POST"] >= 1)
     process.kill()
     process.communicate(timeout=60)
-    desk.sim.faults.clear()
-    assert desk.sweep().code == 0
-    (settled,) = [line for line in restored_lines(desk) if line["event"] == "outcome"]
+    cli.sim.faults.clear()
+    assert cli.sweep().code == 0
+    (settled,) = [line for line in restored_lines(cli) if line["event"] == "outcome"]
     assert (settled["outcome"], settled["recovered"]) == ("unknown", True)
-    assert desk.run("audit", "verify", LOG).code == 0
+    assert cli.run("audit", "verify", LOG).code == 0
 
 
-def test_another_run_that_holds_the_lock_ends_with_9(desk):
-    swept(desk)
-    desk.sim.faults.set_latency(1.0)
-    first = desk.start("restore", LOG, "--yes")
-    before = desk.sim.request_log.received["GET"]
-    wait_until(lambda: desk.sim.request_log.received["GET"] > before)
-    second = desk.run("restore", LOG, "--yes")
+def test_another_run_that_holds_the_lock_ends_with_9(cli):
+    swept(cli)
+    cli.sim.faults.set_latency(1.0)
+    first = cli.start("restore", LOG, "--yes")
+    before = cli.sim.request_log.received["GET"]
+    wait_until(lambda: cli.sim.request_log.received["GET"] > before)
+    second = cli.run("restore", LOG, "--yes")
     assert second.code == 9
-    desk.sim.faults.clear()
+    cli.sim.faults.clear()
     first.communicate(timeout=60)
 
 
-def test_text_shows_the_outcome_of_each_invitation(desk):
-    swept(desk, users=1)
-    done = desk.run("restore", LOG, "--yes")
+def test_text_shows_the_outcome_of_each_invitation(cli):
+    swept(cli, users=1)
+    done = cli.run("restore", LOG, "--yes")
     assert done.code == 0
     assert "person-0@example.com" in done.out
     assert "1 restored" in done.out
 
 
-def test_quiet_successful_restore_prints_nothing(desk):
-    (project,) = swept(desk)
-    done = desk.run("restore", LOG, "--yes", "--quiet")
+def test_quiet_successful_restore_prints_nothing(cli):
+    (project,) = swept(cli)
+    done = cli.run("restore", LOG, "--yes", "--quiet")
     assert (done.code, done.out, done.err) == (0, "", "")
-    assert len(desk.sim.invitations(project)) == 4
+    assert len(cli.sim.invitations(project)) == 4
 
 
-def test_restore_does_not_count_as_population_for_the_next_sweep(desk):
-    swept(desk)
-    restore(desk)
-    assert desk.sweep().code == 0
+def test_restore_does_not_count_as_population_for_the_next_sweep(cli):
+    swept(cli)
+    restore(cli)
+    assert cli.sweep().code == 0
 
 
 # --- the question ----------------------------------------------------------------------------
@@ -322,118 +322,118 @@ def test_restore_does_not_count_as_population_for_the_next_sweep(desk):
 ASKS = "Type yes or no: "
 
 
-def test_question_lists_the_users_and_yes_invites_them(desk):
-    swept(desk)
-    with terminal_of(desk, "restore", LOG) as terminal:
+def test_question_lists_the_users_and_yes_invites_them(cli):
+    swept(cli)
+    with terminal_of(cli, "restore", LOG) as terminal:
         shown = terminal.read_until(ASKS)
         assert "person-1@example.com" in shown
         assert "Re-invite 3 users?" in shown
         assert f"organization {ORG_ID}" in shown
         assert "at once as active members" in shown
         assert "This log is not signed" in shown
-        assert desk.sim.request_log.received["POST"] == 0
+        assert cli.sim.request_log.received["POST"] == 0
         terminal.type("yes\n")
         code, _ = terminal.end()
-    assert (code, desk.sim.invitation_count()) == (0, 4)
+    assert (code, cli.sim.invitation_count()) == (0, 4)
 
 
-def test_yes_on_a_terminal_skips_the_question(desk):
-    swept(desk)
-    with terminal_of(desk, "restore", LOG, "--yes") as terminal:
+def test_yes_on_a_terminal_skips_the_question(cli):
+    swept(cli)
+    with terminal_of(cli, "restore", LOG, "--yes") as terminal:
         code, text = terminal.end()
-    assert (code, desk.sim.invitation_count()) == (0, 4)
+    assert (code, cli.sim.invitation_count()) == (0, 4)
     assert ASKS not in text
 
 
-def test_any_answer_but_yes_invites_no_one_and_ends_with_3(desk):
-    swept(desk)
-    with terminal_of(desk, "restore", LOG) as terminal:
+def test_any_answer_but_yes_invites_no_one_and_ends_with_3(cli):
+    swept(cli)
+    with terminal_of(cli, "restore", LOG) as terminal:
         terminal.read_until(ASKS)
         before = len(terminal.text)
         terminal.type("no\n")
         code, text = terminal.end()
-    assert (code, desk.sim.request_log.received["POST"]) == (3, 0)
+    assert (code, cli.sim.request_log.received["POST"]) == (3, 0)
     assert "person-1@example.com" not in text[before:]
     assert "Cancelled. " in text[before:]
-    assert desk.run("audit", "verify", LOG).code == 0
+    assert cli.run("audit", "verify", LOG).code == 0
 
 
-def test_signal_during_the_question_ends_with_8(desk):
-    swept(desk)
-    with terminal_of(desk, "restore", LOG) as terminal:
+def test_signal_during_the_question_ends_with_8(cli):
+    swept(cli)
+    with terminal_of(cli, "restore", LOG) as terminal:
         terminal.read_until(ASKS)
         terminal.process.send_signal(signal.SIGTERM)
         code, text = terminal.end()
-    assert (code, desk.sim.request_log.received["POST"]) == (8, 0)
+    assert (code, cli.sim.request_log.received["POST"]) == (8, 0)
     assert "No one was invited." in text
 
 
 # --- the newer lists -------------------------------------------------------------------------
 
 
-def person(desk, name, **changes):
+def person(cli, name, **changes):
     """Return a user of the simulated Atlas by name, or None."""
-    found = [desk.sim.user(each) for each in desk.sim.users()]
+    found = [cli.sim.user(each) for each in cli.sim.users()]
     return next((user for user in found if user.username == name), None)
 
 
 @pytest.fixture
-def crowd(desk):
+def crowd(cli):
     """A policy for users, and a project."""
-    desk.keys["rules"] = [
+    cli.keys["rules"] = [
         {"name": "waiting", "older_than": "14d", "statuses": ["PENDING", "INVITATION_EXPIRED"]}
     ]
-    return desk, desk.sim.add_project("Search")
+    return cli, cli.sim.add_project("Search")
 
 
 @pytest.mark.parametrize("source", ["org_users", "org_invites"])
 def test_organization_s_invitation_comes_back_with_its_projects_and_teams(crowd, source):
-    desk, project = crowd
-    desk.keys["sources"] = [source]
+    cli, project = crowd
+    cli.keys["sources"] = [source]
     team = "0123456789abcdef01234567"
-    desk.sim.add_user(
+    cli.sim.add_user(
         "ada@example.com",
         age=20 * DAYS,
         org_roles=("ORG_MEMBER", "ORG_BILLING_READ_ONLY"),
         group_roles={project: ("GROUP_OWNER", "GROUP_READ_ONLY")},
         team_ids=(team,),
     )
-    assert desk.sweep().summary["deleted"] == 1
-    assert person(desk, "ada@example.com") is None
-    assert restore(desk)["restored"] == 1
-    ada = person(desk, "ada@example.com")
+    assert cli.sweep().summary["deleted"] == 1
+    assert person(cli, "ada@example.com") is None
+    assert restore(cli)["restored"] == 1
+    ada = person(cli, "ada@example.com")
     assert ada.status == "PENDING"
     assert ada.org_roles == ("ORG_MEMBER", "ORG_BILLING_READ_ONLY")
     assert ada.group_roles == {project: ("GROUP_OWNER", "GROUP_READ_ONLY")}
     assert ada.team_ids == (team,)
-    assert restore(desk)["already_there"] == 1
-    assert desk.run("audit", "verify", LOG).code == 0
+    assert restore(cli)["already_there"] == 1
+    assert cli.run("audit", "verify", LOG).code == 0
 
 
 def test_project_s_user_comes_back_into_the_project(crowd):
-    desk, project = crowd
-    desk.keys["sources"] = ["users"]
+    cli, project = crowd
+    cli.keys["sources"] = ["users"]
     roles = {project: ("GROUP_OWNER",)}
-    desk.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
-    assert desk.sweep().summary["deleted"] == 1
-    assert restore(desk)["restored"] == 1
-    assert person(desk, "ada@example.com").group_roles == roles
+    cli.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
+    assert cli.sweep().summary["deleted"] == 1
+    assert restore(cli)["restored"] == 1
+    assert person(cli, "ada@example.com").group_roles == roles
 
 
 def test_member_who_accepted_while_the_deletion_was_in_flight_is_a_member_again(crowd):
     """The user had been an active member when the DELETE arrived, so being one again is right."""
-    desk, project = crowd
-    desk.keys["sources"] = ["users"]
+    cli, project = crowd
+    cli.keys["sources"] = ["users"]
     roles = {project: ("GROUP_OWNER",)}
-    ada = desk.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
-    accepts = faults.effect(before=lambda _visit: desk.sim.set_status(ada, "ACTIVE"))
-    desk.sim.faults.add(accepts, method="DELETE")
-    assert desk.sweep().code == 4
-    (outcome,) = desk.lines("outcome")
+    ada = cli.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
+    accepts = faults.effect(before=lambda _visit: cli.sim.set_status(ada, "ACTIVE"))
+    cli.sim.faults.add(accepts, method="DELETE")
+    assert cli.sweep().code == 4
+    (outcome,) = cli.lines("outcome")
     assert outcome["outcome"] == "accepted_during"
-    result = restore(desk)
+    result = restore(cli)
     assert (result["active"], result["restored"]) == (1, 0)
-    assert person(desk, "ada@example.com").group_roles == roles
+    assert person(cli, "ada@example.com").group_roles == roles
 
 
 # --- federated organizations -------------------------------------------------------------------
@@ -442,13 +442,13 @@ def test_member_who_accepted_while_the_deletion_was_in_flight_is_a_member_again(
 @pytest.fixture
 def federated(crowd):
     """An organization whose users become active at once; a sweep deleted two pending ones."""
-    desk, _ = crowd
-    desk.keys["sources"] = ["org_users"]
+    cli, _ = crowd
+    cli.keys["sources"] = ["org_users"]
     for name in ("ada", "bo"):
-        desk.sim.add_user(f"{name}@example.com", age=20 * DAYS)
-    assert desk.sweep().summary["deleted"] == 2
-    desk.sim.organizations[ORG_ID].federated = True
-    return desk
+        cli.sim.add_user(f"{name}@example.com", age=20 * DAYS)
+    assert cli.sweep().summary["deleted"] == 2
+    cli.sim.organizations[ORG_ID].federated = True
+    return cli
 
 
 def test_user_that_atlas_adds_at_once_is_active_counted_apart_and_ends_with_4(federated):
@@ -482,36 +482,36 @@ def test_dry_run_says_that_users_can_become_active_at_once(federated):
     assert "This log is not signed" in done.out
 
 
-def test_restore_without_a_terminal_says_before_the_first_post_that_the_log_is_unsigned(desk):
-    swept(desk)
-    result = restore(desk)
+def test_restore_without_a_terminal_says_before_the_first_post_that_the_log_is_unsigned(cli):
+    swept(cli)
+    result = restore(cli)
     assert any(each.startswith("This log is not signed") for each in result["warnings"])
-    done = desk.run("restore", LOG, "--yes")
+    done = cli.run("restore", LOG, "--yes")
     assert "This log is not signed" in done.err
 
 
 # --- how many ----------------------------------------------------------------------------------
 
 
-def test_26_users_are_refused_by_default_before_the_first_post(desk):
-    swept(desk, users=26)
-    result = restore(desk, code=3)
+def test_26_users_are_refused_by_default_before_the_first_post(cli):
+    swept(cli, users=26)
+    result = restore(cli, code=3)
     assert (result["to_restore"], result["exit_code"]) == (26, 3)
-    assert desk.sim.request_log.received["POST"] == 0
+    assert cli.sim.request_log.received["POST"] == 0
     assert "--max 26" in result["error"]["hint"]
 
 
-def test_max_counts_users_who_are_missing_and_0_invites_no_one(desk):
-    (project,) = swept(desk)
-    assert restore(desk, "--max", "0", code=3)["restored"] == 0
-    desk.sim.invite(project, "person-0@example.com")
-    assert restore(desk, "--max", "2")["restored"] == 2
-    assert restore(desk, "--max", "0")["already_there"] == 3
+def test_max_counts_users_who_are_missing_and_0_invites_no_one(cli):
+    (project,) = swept(cli)
+    assert restore(cli, "--max", "0", code=3)["restored"] == 0
+    cli.sim.invite(project, "person-0@example.com")
+    assert restore(cli, "--max", "2")["restored"] == 2
+    assert restore(cli, "--max", "0")["already_there"] == 3
 
 
-def test_dry_run_over_the_limit_shows_the_users_and_says_that_it_is_refused(desk):
-    swept(desk)
-    done = desk.run("restore", LOG, "--dry-run", "--max", "2")
+def test_dry_run_over_the_limit_shows_the_users_and_says_that_it_is_refused(cli):
+    swept(cli)
+    done = cli.run("restore", LOG, "--dry-run", "--max", "2")
     assert (done.code, done.out.count("person-")) == (3, 3)
     assert "3 users would be invited, and the limit is 2" in done.err
 
@@ -519,78 +519,78 @@ def test_dry_run_over_the_limit_shows_the_users_and_says_that_it_is_refused(desk
 # --- after a kill ------------------------------------------------------------------------------
 
 
-def kill_a_sweep(desk, *, settle):
+def kill_a_sweep(cli, *, settle):
     """Kill a sweep whose DELETE was done; with `settle`, the next sweep records what is left."""
-    project = desk.sim.add_project("Sandbox")
-    desk.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    desk.sim.faults.add(faults.hang(late=True), method="DELETE", times=99)
-    process = desk.start("sweep", "--policy", "policy.yaml")
-    wait_until(lambda: desk.sim.deleted)
+    project = cli.sim.add_project("Sandbox")
+    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=99)
+    process = cli.start("sweep", "--policy", "policy.yaml")
+    wait_until(lambda: cli.sim.deleted)
     process.kill()
     process.communicate()
-    desk.sim.faults.clear()
+    cli.sim.faults.clear()
     if settle:
-        assert desk.sweep().code == 0
-        (outcome,) = desk.lines("outcome")
+        assert cli.sweep().code == 0
+        (outcome,) = cli.lines("outcome")
         assert (outcome["outcome"], outcome["recovered"]) == ("already_gone", True)
-    return project, desk.lines("run_started")[0]["run_id"]
+    return project, cli.lines("run_started")[0]["run_id"]
 
 
 @pytest.mark.parametrize("settle", [True, False], ids=["settled", "not settled"])
 @pytest.mark.parametrize("named", [True, False], ids=["by run", "without a run"])
 def test_user_whose_deletion_was_done_before_a_kill_is_listed_and_restored_on_request(
-    desk, settle, named
+    cli, settle, named
 ):
-    project, run_id = kill_a_sweep(desk, settle=settle)
+    project, run_id = kill_a_sweep(cli, settle=settle)
     words = ("--run", run_id) if named else ()
-    result = restore(desk, *words)
+    result = restore(cli, *words)
     assert (result["restored"], result["uncertain"]) == (0, 1)
     (listed,) = result["uncertain_invitations"]
     assert (listed["username"], listed["deleted_by_run"]) == ("ada@example.com", run_id)
     assert listed["known"].startswith("The run was killed")
-    assert desk.sim.request_log.received["POST"] == 0
+    assert cli.sim.request_log.received["POST"] == 0
 
-    shown = desk.run("restore", LOG, *words, "--yes")
+    shown = cli.run("restore", LOG, *words, "--yes")
     assert shown.code == 0
     assert "ada@example.com" in shown.out
     assert "--include-recovered" in shown.out
 
-    assert restore(desk, *words, "--include-recovered")["restored"] == 1
-    assert "ada@example.com" in invited(desk, project)
-    again = restore(desk, *words)
+    assert restore(cli, *words, "--include-recovered")["restored"] == 1
+    assert "ada@example.com" in invited(cli, project)
+    again = restore(cli, *words)
     assert (again["uncertain"], again["uncertain_invitations"]) == (0, [])
 
 
-def test_user_whose_deletion_was_not_done_before_a_kill_is_not_listed(desk):
-    project, run_id = kill_a_sweep(desk, settle=False)
-    desk.sim.invite(project, "ada@example.com")
-    assert restore(desk, "--run", run_id)["uncertain"] == 0
+def test_user_whose_deletion_was_not_done_before_a_kill_is_not_listed(cli):
+    project, run_id = kill_a_sweep(cli, settle=False)
+    cli.sim.invite(project, "ada@example.com")
+    assert restore(cli, "--run", run_id)["uncertain"] == 0
 
 
 # --- what it says ------------------------------------------------------------------------------
 
 
-def test_heading_names_the_run_the_organization_and_the_host(desk):
-    swept(desk, users=1)
-    run_id = desk.lines()[0]["run_id"]
-    where = f"of run {run_id} in organization Example Industries ({ORG_ID}) at {desk.base_url}"
-    dry = desk.run("restore", LOG, "--dry-run").out.splitlines()[0]
+def test_heading_names_the_run_the_organization_and_the_host(cli):
+    swept(cli, users=1)
+    run_id = cli.lines()[0]["run_id"]
+    where = f"of run {run_id} in organization Example Industries ({ORG_ID}) at {cli.base_url}"
+    dry = cli.run("restore", LOG, "--dry-run").out.splitlines()[0]
     assert dry.rstrip("/") == f"Dry run of a restore {where}".rstrip("/")
-    real = desk.run("restore", LOG, "--yes").out.splitlines()[0]
+    real = cli.run("restore", LOG, "--yes").out.splitlines()[0]
     assert real.rstrip("/") == f"Restore {where}".rstrip("/")
 
 
-def test_json_names_the_organization_the_run_and_the_host(desk):
-    swept(desk, users=1)
-    result = restore(desk)
+def test_json_names_the_organization_the_run_and_the_host(cli):
+    swept(cli, users=1)
+    result = restore(cli)
     assert result["organizations"] == [{"id": ORG_ID, "name": "Example Industries"}]
-    assert restored_lines(desk)[-1]["organization_names"] == {ORG_ID: "Example Industries"}
-    assert result["deleted_by_run"] == desk.lines()[0]["run_id"]
+    assert restored_lines(cli)[-1]["organization_names"] == {ORG_ID: "Example Industries"}
+    assert result["deleted_by_run"] == cli.lines()[0]["run_id"]
     assert result["error"] is None
-    assert restored_lines(desk)[0]["organizations"] == [ORG_ID]
+    assert restored_lines(cli)[0]["organizations"] == [ORG_ID]
 
 
-def test_usage_error_is_one_object_on_stdout(desk):
-    done = desk.run("restore", "missing.jsonl", "--output", "json")
+def test_usage_error_is_one_object_on_stdout(cli):
+    done = cli.run("restore", "missing.jsonl", "--output", "json")
     assert (done.code, done.summary["exit_code"]) == (2, 2)
     assert set(done.summary["error"]) == {"message", "consequence", "hint"}

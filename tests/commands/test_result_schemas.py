@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from forked import run_forked
 from result_schemas import fits, mismatches, schema_name, validator
-from running import desk_in
+from running import cli_in
 
 from invite_sweeper.cli.schema import SchemaName, schema_of
 from invite_sweeper.report import run_view
@@ -40,11 +40,11 @@ def test_every_schema_is_shipped_and_no_other():
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_command_prints_the_schema(name, tmp_path):
-    with desk_in(tmp_path) as desk:
-        assert json.loads(run_forked(desk, "schema", name).out) == schema_of(name)
+    with cli_in(tmp_path) as cli:
+        assert json.loads(run_forked(cli, "schema", name).out) == schema_of(name)
         if name is RESULTS[0]:
             policy = json.loads((CONFIG / "policy.schema.json").read_text("utf-8"))
-            assert json.loads(run_forked(desk, "schema").out) == policy
+            assert json.loads(run_forked(cli, "schema").out) == policy
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -72,20 +72,20 @@ def test_golden_results_match_their_schema(path):
 def results(tmp_path_factory) -> list[tuple[str, str, dict]]:
     """The command, what became of it, and the result, of commands that end in every way."""
     found: list[tuple[str, str, dict]] = []
-    with desk_in(tmp_path_factory.mktemp("schemas")) as desk:
+    with cli_in(tmp_path_factory.mktemp("schemas")) as cli:
 
         def run(title: str, command: str, *arguments: str, code: int, **changes: str | None):
-            done = run_forked(desk, *command.split(), *arguments, *AS_JSON, **changes)
+            done = run_forked(cli, *command.split(), *arguments, *AS_JSON, **changes)
             assert done.code == code, (title, done.err)
             found.extend((title, command, json.loads(line)) for line in done.out.splitlines())
 
-        sim = desk.sim
+        sim = cli.sim
         project = sim.add_project("Sandbox")
-        desk.keys |= {
+        cli.keys |= {
             "sources": ["invites", "org_users", "users", "org_invites"],
             "keep": [{"name": "board", "usernames": ["*@board.example.com"], "reason": "travel"}],
         }
-        desk.keys["rules"] = [
+        cli.keys["rules"] = [
             {"name": "forgotten", "older_than": "14d", "statuses": ["PENDING"]},
             {"name": "other", "expired": True, "roles": ["GROUP_OWNER"], "projects": ["S*"]},
         ]
@@ -100,9 +100,9 @@ def results(tmp_path_factory) -> list[tuple[str, str, dict]]:
         run("not found", "explain", "x", *POLICY, code=0)
         run("planned", "plan", *POLICY, "--out", "plan.jsonl", code=0)
         run("saved", "plan show", "plan.jsonl", code=0)
-        desk.keys["limits"]["max_deletions"] = 0
+        cli.keys["limits"]["max_deletions"] = 0
         run("refused", "sweep", *POLICY, "--yes", code=3)
-        del desk.keys["limits"]["max_deletions"]
+        del cli.keys["limits"]["max_deletions"]
         run("failed deletion", "sweep", *POLICY, "--yes", code=4)
         run("used", "plan show", "plan.jsonl", code=0)
         run("dry", "restore", LOG, "--dry-run", code=0)
@@ -111,12 +111,12 @@ def results(tmp_path_factory) -> list[tuple[str, str, dict]]:
         run("nothing", "restore", LOG, "--username", "x", "--yes", code=0)
         run("sound", "audit verify", LOG, code=0)
         run("records", "audit show", LOG, code=0)
-        (desk.folder / "damaged.jsonl").write_bytes(desk.log_path.read_bytes()[100:])
+        (cli.folder / "damaged.jsonl").write_bytes(cli.log_path.read_bytes()[100:])
         run("damaged", "audit verify", "damaged.jsonl", code=3)
         run("valid", "validate", "policy.yaml", code=0)
-        (desk.folder / "invalid.yaml").write_text("version: 2\nrules: 3\n")
+        (cli.folder / "invalid.yaml").write_text("version: 2\nrules: 3\n")
         run("invalid", "validate", "invalid.yaml", code=2)
-        (desk.folder / "odd.yaml").write_text(
+        (cli.folder / "odd.yaml").write_text(
             f'version: 1\norganizations: ["{ORG_ID}"]\n'
             "rules: [{name: a, older_than: 14d, usernames: ['^a$'], roles: [GROUP_OWNR]}]\n"
         )
@@ -125,16 +125,16 @@ def results(tmp_path_factory) -> list[tuple[str, str, dict]]:
         sim.add_project("Other", org_id=OTHER_ORG)
         token = sim.add_token(OTHER_ORG).environment()
         other = {f"{key}_OTHER": value for key, value in token.items()}
-        desk.keys["organizations"] = [ORG_ID, {"id": OTHER_ORG, "credentials": "OTHER"}]
+        cli.keys["organizations"] = [ORG_ID, {"id": OTHER_ORG, "credentials": "OTHER"}]
         run("several organizations", "plan", *POLICY, code=0, **other)
         wrong = {"MONGODB_ATLAS_ACCESS_TOKEN": "wrong"}
         run("one fails", "plan", *POLICY, code=4, **{**other, **wrong})
         run("doctor", "doctor", *POLICY, code=4, **other)
         run("no policy", "doctor", "--policy", "missing.yaml", code=2)
-        desk.keys["organizations"] = [ORG_ID]
+        cli.keys["organizations"] = [ORG_ID]
         run("credentials", "sweep", *POLICY, code=5, **wrong)
         sim.faults.add(faults.fail_with(500), method="GET", path="*/groups/*/invites", times=None)
-        desk.keys["execution"] = {"attempts": 1}
+        cli.keys["execution"] = {"attempts": 1}
         run("unreadable", "plan", *POLICY, code=4)
         run("unreadable", "explain", "ada*", *POLICY, code=4)
         sim.faults.clear()
@@ -160,13 +160,13 @@ def test_every_result_of_a_command_has_its_exit_code(results):
 
 
 def test_truncated_summary_matches_the_schema(tmp_path, monkeypatch):
-    with desk_in(tmp_path) as desk:
-        project = desk.sim.add_project("Sandbox")
+    with cli_in(tmp_path) as cli:
+        project = cli.sim.add_project("Sandbox")
         for number in range(3):
-            desk.sim.invite(project, f"{number}@example.com", age=20 * DAYS)
-        result = desk.plan().summary
+            cli.sim.invite(project, f"{number}@example.com", age=20 * DAYS)
+        result = cli.plan().summary
         rows, truncated = run_view.load_planned(
-            desk.log_path, {result["run_id"]}, start=0, max_rows=2
+            cli.log_path, {result["run_id"]}, start=0, max_rows=2
         )
     assert (len(rows), truncated) == (2, True)
     cut = {**result, "invitations": rows, "truncated": True}

@@ -7,7 +7,7 @@ import signal
 from datetime import timedelta
 
 import pytest
-from running import Desk, desk_in, wait_until
+from running import CliRunner, cli_in, wait_until
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
@@ -19,52 +19,52 @@ LOG = "audit/invite-sweeper.jsonl"
 VARIABLE = "MONGODB_ATLAS_ACCESS_TOKEN_"
 
 
-class GroupDesk:
-    """A desk with three organizations of one project each."""
+class GroupRunner:
+    """A cli with three organizations of one project each."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk, self.sim = desk, desk.sim
-        desk.changes = {"MONGODB_ATLAS_ACCESS_TOKEN": None}
+    def __init__(self, cli: CliRunner) -> None:
+        self.cli, self.sim = cli, cli.sim
+        cli.changes = {"MONGODB_ATLAS_ACCESS_TOKEN": None}
         for org_id, name in zip(ORGS, NAMES, strict=True):
             if org_id != ORG_ID:
                 self.sim.add_organization(org_id, name)
-            desk.projects.append(self.sim.add_project(f"{name} project", org_id))
-            desk.changes[VARIABLE + name] = self.sim.add_token(org_id).secret
-        desk.keys["organizations"] = [
+            cli.projects.append(self.sim.add_project(f"{name} project", org_id))
+            cli.changes[VARIABLE + name] = self.sim.add_token(org_id).secret
+        cli.keys["organizations"] = [
             {"id": org_id, "credentials": name} for org_id, name in zip(ORGS, NAMES, strict=True)
         ]
 
     def invite(self, *counts: int, age: float = 20) -> None:
         """Add stale invitations to each organization."""
-        for project, count in zip(self.desk.projects, counts, strict=True):
+        for project, count in zip(self.cli.projects, counts, strict=True):
             for number in range(count):
                 self.sim.invite(
                     project, f"p{number}-{age:g}@example.com", age=(age + number / 100) * DAYS
                 )
 
     def left(self) -> list[int]:
-        return [len(self.sim.invitations(project)) for project in self.desk.projects]
+        return [len(self.sim.invitations(project)) for project in self.cli.projects]
 
     def sweep(self, *arguments, **changes):
-        return self.desk.sweep(*arguments, **self.desk.changes | changes)
+        return self.cli.sweep(*arguments, **self.cli.changes | changes)
 
     def plan(self, *arguments, **changes):
-        return self.desk.plan(*arguments, **self.desk.changes | changes)
+        return self.cli.plan(*arguments, **self.cli.changes | changes)
 
     def limit(self, **limits) -> None:
-        self.desk.keys["limits"] |= limits
+        self.cli.keys["limits"] |= limits
 
     def run_ids(self) -> list[str]:
-        return [line["run_id"] for line in self.desk.lines("run_started")]
+        return [line["run_id"] for line in self.cli.lines("run_started")]
 
     def verify(self) -> int:
-        return self.desk.run("audit", "verify", LOG).code
+        return self.cli.run("audit", "verify", LOG).code
 
 
 @pytest.fixture
 def group(tmp_path):
-    with desk_in(tmp_path) as desk:
-        yield GroupDesk(desk)
+    with cli_in(tmp_path) as cli:
+        yield GroupRunner(cli)
 
 
 def wrong(*names):
@@ -84,7 +84,7 @@ def test_max_deletions_counts_over_all_organizations(group, limit, code, left):
         assert f"6 stale invitations are over max_deletions: {limit}." in done.err
         assert "In 3 organizations together" in done.summary["error"]["message"]
         assert done.err.count("Error: ") == 1
-        assert group.desk.deletes() == 0
+        assert group.cli.deletes() == 0
         assert [each["exit_code"] for each in done.summary["organizations"]] == [3] * 3
     assert group.verify() == 0
 
@@ -94,7 +94,7 @@ def test_max_share_counts_over_all_organizations(group, share, code):
     """12 of 24: all in one organization, of which they are all."""
     group.invite(12, 0, 0)
     for number in range(12):
-        group.sim.invite(group.desk.projects[1], f"young{number}@example.com", age=1 * DAYS)
+        group.sim.invite(group.cli.projects[1], f"young{number}@example.com", age=1 * DAYS)
     group.limit(max_share=share)
     assert group.sweep().code == code
 
@@ -107,7 +107,7 @@ def test_max_share_is_not_ignored_for_a_few_in_each_organization(group):
 
 def test_unreadable_projects_count_over_all_organizations(group):
     group.invite(1, 1, 1)
-    for project in group.desk.projects[:2]:
+    for project in group.cli.projects[:2]:
         group.sim.faults.add(
             faults.fail_with(403), method="GET", path=f"*/groups/{project}/invites", times=None
         )
@@ -145,9 +145,9 @@ def test_trim_with_a_share_counts_what_is_seen_in_all_organizations(group):
 
 def test_population_drop_of_one_organization_refuses_all(group):
     for number in range(20):
-        group.sim.invite(group.desk.projects[0], f"young{number}@example.com", age=1 * DAYS)
+        group.sim.invite(group.cli.projects[0], f"young{number}@example.com", age=1 * DAYS)
     assert group.sweep().code == 0
-    group.sim.groups[group.desk.projects[0]].invites.clear()
+    group.sim.groups[group.cli.projects[0]].invites.clear()
     group.invite(0, 1, 0)
     done = group.sweep()
     assert (done.code, group.left()) == (3, [0, 1, 0])
@@ -155,11 +155,11 @@ def test_population_drop_of_one_organization_refuses_all(group):
 
 
 def test_population_drop_that_is_small_in_each_organization_refuses_all(group):
-    for project in group.desk.projects:
+    for project in group.cli.projects:
         for number in range(8):
             group.sim.invite(project, f"young{number}@example.com", age=1 * DAYS)
     assert group.sweep().code == 0
-    for project in group.desk.projects[:2]:
+    for project in group.cli.projects[:2]:
         group.sim.groups[project].invites.clear()
     assert group.sweep().code == 3
 
@@ -180,11 +180,11 @@ def test_breaker_that_opens_in_one_organization_skips_the_rest_of_all(group):
     group.sim.faults.add(
         faults.fail_with(400),
         method="DELETE",
-        path=f"*/groups/{group.desk.projects[0]}/*",
+        path=f"*/groups/{group.cli.projects[0]}/*",
         times=None,
     )
     group.limit(canary=0, breaker_window=5)
-    group.desk.keys["execution"] = {"concurrency": 1}
+    group.cli.keys["execution"] = {"concurrency": 1}
     done = group.sweep()
     assert (done.code, group.left()) == (4, [8, 3, 3])
     skipped = [each["skipped"] for each in done.summary["organizations"]]
@@ -214,14 +214,14 @@ def test_one_that_fails_while_reading_does_not_stop_the_others(group, failing):
 def test_one_that_fails_contributes_nothing_to_the_share(group):
     """12 stale of 36 are a third; of the 24 that could be read they are half."""
     group.invite(6, 6, 0)
-    for project in group.desk.projects:
-        for number in range(6 if project != group.desk.projects[2] else 12):
+    for project in group.cli.projects:
+        for number in range(6 if project != group.cli.projects[2] else 12):
             group.sim.invite(project, f"young{number}@example.com", age=1 * DAYS)
     group.limit(max_share=0.4)
     assert group.plan().code == 0
     done = group.sweep(**wrong("GAMMA"))
     assert [each["exit_code"] for each in done.summary["organizations"]] == [3, 3, 5]
-    assert group.desk.deletes() == 0
+    assert group.cli.deletes() == 0
 
 
 def test_all_that_fail_end_with_their_common_code(group):
@@ -234,7 +234,7 @@ def test_refusal_beside_a_failure_is_not_called_partly_done(group):
     group.invite(2, 2, 2)
     group.limit(max_deletions=3)
     done = group.sweep(**wrong("BETA"))
-    assert (done.code, group.desk.deletes()) == (5, 0)
+    assert (done.code, group.cli.deletes()) == (5, 0)
     assert [each["exit_code"] for each in done.summary["organizations"]] == [3, 5, 3]
 
 
@@ -243,7 +243,7 @@ def test_one_that_fails_while_deleting_does_not_stop_the_others(group):
     group.sim.faults.add(
         faults.fail_with(410),
         method="DELETE",
-        path=f"*/groups/{group.desk.projects[0]}/*",
+        path=f"*/groups/{group.cli.projects[0]}/*",
         times=None,
     )
     done = group.sweep()
@@ -253,20 +253,20 @@ def test_one_that_fails_while_deleting_does_not_stop_the_others(group):
 
 def test_signal_while_the_second_is_swept_skips_the_rest_and_ends_with_8(group):
     group.invite(2, 4, 2)
-    group.desk.keys["execution"] = {"concurrency": 1, "grace": "1s"}
+    group.cli.keys["execution"] = {"concurrency": 1, "grace": "1s"}
     group.sim.faults.add(
-        faults.hang(), method="DELETE", path=f"*/groups/{group.desk.projects[1]}/*", times=None
+        faults.hang(), method="DELETE", path=f"*/groups/{group.cli.projects[1]}/*", times=None
     )
-    process = group.desk.start(
-        "sweep", "--policy", "policy.yaml", "--output", "json", **group.desk.changes
+    process = group.cli.start(
+        "sweep", "--policy", "policy.yaml", "--output", "json", **group.cli.changes
     )
-    log = group.desk.log_path
+    log = group.cli.log_path
     wait_until(lambda: log.exists() and log.read_bytes().count(b'"event":"intent"') >= 3)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert (process.returncode, group.left()) == (8, [0, 4, 2])
-    assert [line["exit_code"] for line in group.desk.lines("run_finished")] == [0, 8, 8]
-    outcomes = [line["outcome"] for line in group.desk.lines("outcome")]
+    assert [line["exit_code"] for line in group.cli.lines("run_finished")] == [0, 8, 8]
+    outcomes = [line["outcome"] for line in group.cli.lines("outcome")]
     assert outcomes.count("deleted") == 2
     assert len(outcomes) == 8
     # The DELETE that hangs is `unknown`, or `skipped` where the signal came just before it.
@@ -280,28 +280,28 @@ def test_signal_while_the_second_is_swept_skips_the_rest_and_ends_with_8(group):
 def test_all_plans_are_on_disk_before_the_first_intent(group):
     group.invite(2, 2, 2)
     assert group.sweep().code == 0
-    events = [(line["event"], line["run_id"]) for line in group.desk.lines()]
+    events = [(line["event"], line["run_id"]) for line in group.cli.lines()]
     first_intent = [event for event, _ in events].index("intent")
     planned = [run_id for event, run_id in events[:first_intent] if event == "planned"]
     assert sorted(planned) == sorted(group.run_ids() * 2)
     assert not any(event == "planned" for event, _ in events[first_intent:])
-    assert len({line["group_id"] for line in group.desk.lines("run_started")}) == 1
+    assert len({line["group_id"] for line in group.cli.lines("run_started")}) == 1
 
 
 def test_path_with_run_id_is_one_file_named_by_the_first_run(group):
     group.invite(1, 1, 1)
     done = group.sweep("--audit-log", "logs/{run_id}.jsonl")
-    (file,) = (group.desk.folder / "logs").glob("*.jsonl")
+    (file,) = (group.cli.folder / "logs").glob("*.jsonl")
     assert file.stem == done.summary["run_id"]
-    assert group.desk.run("audit", "verify", str(file)).code == 0
+    assert group.cli.run("audit", "verify", str(file)).code == 0
 
 
 def test_report_shows_all_runs_of_the_newest_command(group):
     group.invite(1, 2, 3)
     assert group.sweep().code == 0
-    done = group.desk.run("report", LOG, "--out", "report.html")
+    done = group.cli.run("report", LOG, "--out", "report.html")
     assert done.code == 0, done.err
-    page = (group.desk.folder / "report.html").read_text("utf-8")
+    page = (group.cli.folder / "report.html").read_text("utf-8")
     for run_id in group.run_ids():
         assert run_id in page
     for name in NAMES:
@@ -311,9 +311,9 @@ def test_report_shows_all_runs_of_the_newest_command(group):
 def test_restore_brings_back_the_deletions_of_one_run(group):
     group.invite(1, 2, 3)
     assert group.sweep().code == 0
-    token = {"MONGODB_ATLAS_ACCESS_TOKEN": group.desk.changes[VARIABLE + "BETA"]}
+    token = {"MONGODB_ATLAS_ACCESS_TOKEN": group.cli.changes[VARIABLE + "BETA"]}
     run_id = group.run_ids()[1]
-    done = group.desk.run("restore", LOG, "--run", run_id, "--yes", **token)
+    done = group.cli.run("restore", LOG, "--run", run_id, "--yes", **token)
     assert (done.code, group.left()) == (0, [0, 2, 0]), done.err
     assert group.verify() == 0
 
@@ -325,22 +325,22 @@ def test_group_killed_after_any_kind_of_line_is_recovered_by_the_next_command(gr
     group.invite(2, 2, 2)
     assert group.plan().code == 0
     assert group.sweep().code == 0
-    lines = group.desk.log_path.read_bytes().splitlines(keepends=True)
+    lines = group.cli.log_path.read_bytes().splitlines(keepends=True)
     run_id = group.run_ids()[3 + run]
-    records = group.desk.lines()
+    records = group.cli.lines()
     cut = next(
         number
         for number, line in enumerate(records)
         if (line["event"], line["run_id"]) == (event, run_id)
     )
-    group.desk.log_path.write_bytes(b"".join(lines[: cut + 1]))
-    group.desk.log_path.with_name(".invite-sweeper.jsonl.head").unlink()
+    group.cli.log_path.write_bytes(b"".join(lines[: cut + 1]))
+    group.cli.log_path.with_name(".invite-sweeper.jsonl.head").unlink()
     intents = [line for line in records[: cut + 1] if line["event"] == "intent"]
     outcomes = [line for line in records[: cut + 1] if line["event"] == "outcome"]
     done = group.sweep()
     assert done.code == 0, done.err
     assert done.summary["recovered"] == len(intents) - len(outcomes)
-    recovered = [line for line in group.desk.lines("outcome") if "recovers" in line]
+    recovered = [line for line in group.cli.lines("outcome") if "recovers" in line]
     assert [line["recovers"] for line in recovered] == [run_id] * done.summary["recovered"]
     assert group.verify() == 0
 
@@ -366,7 +366,7 @@ def test_json_has_each_organization_and_each_planned_invitation(group):
     assert all(each["rule"] == "forgotten" for each in summary["invitations"])
     assert "truncated" not in summary
     assert summary["error"] is None
-    assert summary["audit_last_hash"] in group.desk.run("audit", "verify", LOG).out
+    assert summary["audit_last_hash"] in group.cli.run("audit", "verify", LOG).out
 
 
 def test_planned_invitations_of_a_dry_run_have_no_outcome(group):
@@ -379,8 +379,8 @@ def test_planned_invitations_of_a_dry_run_have_no_outcome(group):
 def test_counts_of_organizations_that_share_credentials_are_separate(group):
     group.invite(1, 2, 3)
     shared = group.sim.add_token(*ORGS)
-    group.desk.keys["organizations"] = list(ORGS)
-    done = group.desk.sweep(MONGODB_ATLAS_ACCESS_TOKEN=shared.secret)
+    group.cli.keys["organizations"] = list(ORGS)
+    done = group.cli.sweep(MONGODB_ATLAS_ACCESS_TOKEN=shared.secret)
     found = done.summary["organizations"]
     assert [(each["id"], each["deleted"], each["stale"]) for each in found] == [
         (ORGS[0], 1, 1),
@@ -393,8 +393,8 @@ def test_counts_of_organizations_that_share_credentials_are_separate(group):
 
 def test_text_has_a_line_for_each_organization_and_one_verdict(group):
     group.invite(1, 2, 3)
-    changes = group.desk.changes | wrong("BETA") | {"COLUMNS": "120"}
-    done = group.desk.run("sweep", "--policy", "policy.yaml", **changes)
+    changes = group.cli.changes | wrong("BETA") | {"COLUMNS": "120"}
+    done = group.cli.run("sweep", "--policy", "policy.yaml", **changes)
     assert done.code == 4
     lines = done.out.splitlines()
     named = lines[lines.index("Organizations  3") + 1 :]
@@ -408,22 +408,22 @@ def test_text_has_a_line_for_each_organization_and_one_verdict(group):
 def test_quiet_failure_messages_name_the_organization(group):
     group.invite(1, 1, 1)
     group.sim.faults.add(
-        faults.fail_with(400), method="DELETE", path=f"*/groups/{group.desk.projects[1]}/*"
+        faults.fail_with(400), method="DELETE", path=f"*/groups/{group.cli.projects[1]}/*"
     )
     group.sim.faults.add(
         faults.fail_with(403),
         method="GET",
-        path=f"*/groups/{group.desk.projects[2]}/invites",
+        path=f"*/groups/{group.cli.projects[2]}/invites",
         times=None,
     )
-    done = group.desk.run("sweep", "--policy", "policy.yaml", "-q", **group.desk.changes)
+    done = group.cli.run("sweep", "--policy", "policy.yaml", "-q", **group.cli.changes)
     assert (done.code, done.out) == (4, "")
     assert f"BETA project of organization BETA ({ORGS[1]}) may still be invited" in done.err
     assert f"GAMMA project of organization GAMMA ({ORGS[2]}) was not read" in done.err
 
 
 def test_pattern_that_matches_in_one_organization_is_not_reported(group):
-    group.desk.keys["projects"] = {"include": ["alpha*", "beta*", "nothing*"]}
+    group.cli.keys["projects"] = {"include": ["alpha*", "beta*", "nothing*"]}
     warnings = group.plan().summary["warnings"]
     assert [each for each in warnings if "matched no" in each] == [
         "projects.include 'nothing*' matched no project."
@@ -433,7 +433,7 @@ def test_pattern_that_matches_in_one_organization_is_not_reported(group):
 def test_metrics_are_those_of_the_command(group):
     group.invite(1, 2, 3)
     assert group.sweep("--metrics-file", "metrics.prom").code == 0
-    text = (group.desk.folder / "metrics.prom").read_text("utf-8")
+    text = (group.cli.folder / "metrics.prom").read_text("utf-8")
     assert "invite_sweeper_stale 6.0" in text
     assert 'invite_sweeper_outcomes{outcome="deleted"} 6.0' in text
     for org_id, stale in zip(ORGS, (1, 2, 3), strict=True):

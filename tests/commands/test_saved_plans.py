@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import orjson
 import pytest
-from running import desk_in
+from running import cli_in
 
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.files import check_writable
@@ -23,49 +23,49 @@ DAYS = timedelta(days=1)
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         yield found
 
 
-def stock(desk, count=3):
-    project = desk.sim.add_project("Project")
+def stock(cli, count=3):
+    project = cli.sim.add_project("Project")
     ids = [
-        desk.sim.invite(project, f"p{n}@example.com", age=20 * DAYS + n * timedelta(hours=1))
+        cli.sim.invite(project, f"p{n}@example.com", age=20 * DAYS + n * timedelta(hours=1))
         for n in range(count)
     ]
     return project, ids
 
 
-def saved(desk):
-    done = desk.plan("--out", "plan.jsonl")
+def saved(cli):
+    done = cli.plan("--out", "plan.jsonl")
     assert done.code == 0, done.err
-    return desk.folder / "plan.jsonl"
+    return cli.folder / "plan.jsonl"
 
 
-def by_plan(desk, *arguments, **changes):
-    return desk.sweep("--plan", "plan.jsonl", *arguments, **changes)
+def by_plan(cli, *arguments, **changes):
+    return cli.sweep("--plan", "plan.jsonl", *arguments, **changes)
 
 
-def test_plan_is_private_and_sweep_by_it_deletes_just_what_it_lists(desk):
-    project, ids = stock(desk)
-    path = saved(desk)
+def test_plan_is_private_and_sweep_by_it_deletes_just_what_it_lists(cli):
+    project, ids = stock(cli)
+    path = saved(cli)
     assert path.stat().st_mode & 0o777 == 0o600
-    late = desk.sim.invite(project, "late@example.com", age=20 * DAYS)
-    done = by_plan(desk)
+    late = cli.sim.invite(project, "late@example.com", age=20 * DAYS)
+    done = by_plan(cli)
     assert done.code == 0
-    assert sorted(desk.sim.deleted) == sorted(ids)
-    assert desk.sim.invitations(project) == (late,)
+    assert sorted(cli.sim.deleted) == sorted(ids)
+    assert cli.sim.invitations(project) == (late,)
     assert done.summary["kept_by_reason"] == {"not_in_plan": 1}
-    assert desk.lines("run_started")[-1]["plan_sha256"]
+    assert cli.lines("run_started")[-1]["plan_sha256"]
 
 
-def test_planned_invitations_gone_or_accepted_since_are_skipped_and_reported(desk):
-    project, ids = stock(desk)
-    saved(desk)
-    desk.sim.accept(project, ids[0])
-    done = by_plan(desk)
-    assert (done.code, sorted(desk.sim.deleted)) == (0, sorted(ids[1:]))
+def test_planned_invitations_gone_or_accepted_since_are_skipped_and_reported(cli):
+    project, ids = stock(cli)
+    saved(cli)
+    cli.sim.accept(project, ids[0])
+    done = by_plan(cli)
+    assert (done.code, sorted(cli.sim.deleted)) == (0, sorted(ids[1:]))
     assert said_unseen(1) in done.summary["warnings"]
 
 
@@ -76,94 +76,94 @@ def said_unseen(count):
     )
 
 
-def test_planned_invitations_of_an_unreadable_project_are_not_reported_as_gone(desk):
-    project, ids = stock(desk)
-    other = desk.sim.add_project("Other")
-    desk.sim.invite(other, "o@example.com", age=20 * DAYS)
-    saved(desk)
-    desk.sim.limit_access(project)
-    done = by_plan(desk)
-    assert (done.code, len(desk.sim.deleted)) == (4, 1)
+def test_planned_invitations_of_an_unreadable_project_are_not_reported_as_gone(cli):
+    project, ids = stock(cli)
+    other = cli.sim.add_project("Other")
+    cli.sim.invite(other, "o@example.com", age=20 * DAYS)
+    saved(cli)
+    cli.sim.limit_access(project)
+    done = by_plan(cli)
+    assert (done.code, len(cli.sim.deleted)) == (4, 1)
     assert said_unseen(len(ids)) in done.summary["warnings"]
 
 
-def test_plan_of_another_policy_is_refused_if_the_policy_is_found_at_the_default_path(desk):
-    stock(desk)
-    saved(desk)
-    desk.keys["keep"] = [{"name": "board", "usernames": ["p1@*"]}]
-    (desk.folder / "config").mkdir()
-    desk.write_policy()
-    (desk.folder / "config" / "policy.yaml").write_bytes((desk.folder / "policy.yaml").read_bytes())
-    done = desk.run("sweep", "--plan", "plan.jsonl", "--output", "json")
-    assert (done.code, desk.deletes()) == (3, 0)
+def test_plan_of_another_policy_is_refused_if_the_policy_is_found_at_the_default_path(cli):
+    stock(cli)
+    saved(cli)
+    cli.keys["keep"] = [{"name": "board", "usernames": ["p1@*"]}]
+    (cli.folder / "config").mkdir()
+    cli.write_policy()
+    (cli.folder / "config" / "policy.yaml").write_bytes((cli.folder / "policy.yaml").read_bytes())
+    done = cli.run("sweep", "--plan", "plan.jsonl", "--output", "json")
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "another policy" in done.err
 
 
-def test_plan_of_another_policy_is_refused_if_the_policy_is_named(desk):
-    stock(desk)
-    saved(desk)
-    desk.keys["rules"] = [{"name": "forgotten", "older_than": "13d"}]
-    done = by_plan(desk)
-    assert (done.code, desk.deletes()) == (3, 0)
+def test_plan_of_another_policy_is_refused_if_the_policy_is_named(cli):
+    stock(cli)
+    saved(cli)
+    cli.keys["rules"] = [{"name": "forgotten", "older_than": "13d"}]
+    done = by_plan(cli)
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "another policy" in done.err
 
 
-def test_plan_that_was_applied_is_refused(desk):
-    stock(desk)
-    saved(desk)
-    assert by_plan(desk).code == 0
-    before = desk.deletes()
-    again = by_plan(desk)
-    assert (again.code, desk.deletes()) == (3, before)
+def test_plan_that_was_applied_is_refused(cli):
+    stock(cli)
+    saved(cli)
+    assert by_plan(cli).code == 0
+    before = cli.deletes()
+    again = by_plan(cli)
+    assert (again.code, cli.deletes()) == (3, before)
     assert "already been applied" in again.err
 
 
-def test_dry_run_of_a_plan_does_not_use_it_up(desk):
-    _, ids = stock(desk)
-    saved(desk)
-    assert by_plan(desk, "--dry-run").code == 0
-    assert desk.deletes() == 0
-    assert by_plan(desk).code == 0
-    assert sorted(desk.sim.deleted) == sorted(ids)
+def test_dry_run_of_a_plan_does_not_use_it_up(cli):
+    _, ids = stock(cli)
+    saved(cli)
+    assert by_plan(cli, "--dry-run").code == 0
+    assert cli.deletes() == 0
+    assert by_plan(cli).code == 0
+    assert sorted(cli.sim.deleted) == sorted(ids)
 
 
-def test_dry_run_of_a_plan_deletes_nothing_even_with_yes(desk):
-    stock(desk)
-    saved(desk)
-    late = desk.sim.add_project("Late")
-    desk.sim.invite(late, "late@example.com", age=20 * DAYS)
-    done = by_plan(desk, "--dry-run", "--yes", "--detailed-exitcode")
-    assert (done.code, desk.deletes()) == (10, 0), done.err
+def test_dry_run_of_a_plan_deletes_nothing_even_with_yes(cli):
+    stock(cli)
+    saved(cli)
+    late = cli.sim.add_project("Late")
+    cli.sim.invite(late, "late@example.com", age=20 * DAYS)
+    done = by_plan(cli, "--dry-run", "--yes", "--detailed-exitcode")
+    assert (done.code, cli.deletes()) == (10, 0), done.err
     assert (done.summary["mode"], done.summary["stale"]) == ("dry-run", 3)
     assert done.summary["kept_by_reason"] == {"not_in_plan": 1}
 
 
-def test_plan_of_another_organization_is_refused(desk):
-    stock(desk)
-    saved(desk)
-    desk.keys["organizations"].append("0123456789abcdef01234567")
-    done = desk.run("sweep", "--policy", "policy.yaml", "--plan", "plan.jsonl")
-    assert (done.code, desk.deletes()) == (3, 0)
+def test_plan_of_another_organization_is_refused(cli):
+    stock(cli)
+    saved(cli)
+    cli.keys["organizations"].append("0123456789abcdef01234567")
+    done = cli.run("sweep", "--policy", "policy.yaml", "--plan", "plan.jsonl")
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "other organizations" in done.err
 
 
-def test_plan_of_another_host_is_refused(desk):
-    stock(desk)
-    saved(desk)
-    done = by_plan(desk, "--base-url", desk.base_url.replace("127.0.0.1", "localhost"))
-    assert (done.code, desk.deletes()) == (3, 0)
+def test_plan_of_another_host_is_refused(cli):
+    stock(cli)
+    saved(cli)
+    done = by_plan(cli, "--base-url", cli.base_url.replace("127.0.0.1", "localhost"))
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "localhost" in done.err
 
 
-def test_plan_that_is_too_old_is_refused(desk):
-    stock(desk)
-    saved(desk)
-    done = by_plan(desk, "--plan-max-age", "1s")
+def test_plan_that_is_too_old_is_refused(cli):
+    stock(cli)
+    saved(cli)
+    done = by_plan(cli, "--plan-max-age", "1s")
     assert done.code in {0, 3}
-    path = desk.folder / "plan.jsonl"
+    path = cli.folder / "plan.jsonl"
     path.write_bytes(aged(path.read_bytes(), hours=25))
-    done = by_plan(desk)
-    assert (done.code, desk.deletes() <= 3) == (3, True)
+    done = by_plan(cli)
+    assert (done.code, cli.deletes() <= 3) == (3, True)
 
 
 def aged(data, *, hours):
@@ -177,21 +177,21 @@ def aged(data, *, hours):
     )
 
 
-def test_plan_over_24_hours_old_is_refused_by_default(desk):
-    stock(desk)
-    path = saved(desk)
+def test_plan_over_24_hours_old_is_refused_by_default(cli):
+    stock(cli)
+    path = saved(cli)
     path.write_bytes(aged(path.read_bytes(), hours=24.1))
-    done = by_plan(desk)
-    assert (done.code, desk.deletes()) == (3, 0)
+    done = by_plan(cli)
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "ago" in done.err
-    assert by_plan(desk, "--plan-max-age", "2d").code == 0
+    assert by_plan(cli, "--plan-max-age", "2d").code == 0
 
 
-def test_refused_run_saves_no_plan(desk):
-    stock(desk)
-    desk.keys["limits"]["max_deletions"] = 2
-    assert desk.plan("--out", "plan.jsonl").code == 3
-    assert not (desk.folder / "plan.jsonl").exists()
+def test_refused_run_saves_no_plan(cli):
+    stock(cli)
+    cli.keys["limits"]["max_deletions"] = 2
+    assert cli.plan("--out", "plan.jsonl").code == 3
+    assert not (cli.folder / "plan.jsonl").exists()
 
 
 @pytest.mark.parametrize(
@@ -207,18 +207,18 @@ def test_refused_run_saves_no_plan(desk):
     ],
     ids=["plan", "dry run", "sweep", "in a file", "a folder", "this folder", "too long a name"],
 )
-def test_unwritable_plan_path_ends_with_2_before_atlas_is_called(desk, place, words):
-    stock(desk)
-    (desk.folder / "folder").mkdir()
-    done = desk.run(*words, "--policy", "policy.yaml", "--output", "json", "--out", place)
-    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
+def test_unwritable_plan_path_ends_with_2_before_atlas_is_called(cli, place, words):
+    stock(cli)
+    (cli.folder / "folder").mkdir()
+    done = cli.run(*words, "--policy", "policy.yaml", "--output", "json", "--out", place)
+    assert (done.code, done.has_result, cli.sim.requests) == (2, False, ())
     is_directory = place in {"folder", "."}
     reason = "is a directory" if is_directory else "cannot be written"
     assert f"{place} {reason}" in done.err
     assert "Atlas was not called." in done.err
     # A directory is refused before the folder of the audit log is created.
     left = {"folder", "policy.yaml"} if is_directory else {"audit", "folder", "policy.yaml"}
-    assert {path.name for path in desk.folder.iterdir()} == left
+    assert {path.name for path in cli.folder.iterdir()} == left
 
 
 def test_check_of_the_plan_path_leaves_no_file_and_keeps_an_existing_plan(tmp_path):
@@ -231,12 +231,12 @@ def test_check_of_the_plan_path_leaves_no_file_and_keeps_an_existing_plan(tmp_pa
     ]
 
 
-def test_plan_to_a_pipe_is_refused_before_atlas_is_called_and_the_pipe_stays(desk):
-    stock(desk)
-    pipe = desk.folder / "pipe"
+def test_plan_to_a_pipe_is_refused_before_atlas_is_called_and_the_pipe_stays(cli):
+    stock(cli)
+    pipe = cli.folder / "pipe"
     os.mkfifo(pipe)
-    done = desk.plan("--out", "pipe")
-    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
+    done = cli.plan("--out", "pipe")
+    assert (done.code, done.has_result, cli.sim.requests) == (2, False, ())
     assert "The plan pipe cannot be written: it is not a regular file" in done.err
     assert pipe.is_fifo()
 
@@ -251,38 +251,38 @@ def test_plan_to_a_device_is_refused_and_the_device_stays(tmp_path):
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["to a file", "to none yet"])
-def test_plan_to_a_link_is_saved_at_its_target_and_the_link_stays(desk, there):
-    _, ids = stock(desk)
-    link, behind = desk.folder / "plan.jsonl", desk.folder / "audit" / "of-tonight.jsonl"
+def test_plan_to_a_link_is_saved_at_its_target_and_the_link_stays(cli, there):
+    _, ids = stock(cli)
+    link, behind = cli.folder / "plan.jsonl", cli.folder / "audit" / "of-tonight.jsonl"
     behind.parent.mkdir()
     if there:
         behind.write_text('{"plan":"invite-sweeper plan 1"}\n')
     link.symlink_to(behind)
-    saved(desk)
+    saved(cli)
     assert link.is_symlink()
     assert not behind.is_symlink()
-    assert by_plan(desk).code == 0
-    assert sorted(desk.sim.deleted) == sorted(ids)
+    assert by_plan(cli).code == 0
+    assert sorted(cli.sim.deleted) == sorted(ids)
 
 
 @pytest.mark.parametrize("words", [("plan",), ("sweep", "--yes")], ids=str)
-def test_plan_that_cannot_be_saved_after_listing_ends_with_3(desk, words):
-    project, _ = stock(desk)
-    taken = desk.folder / "plan.jsonl"
-    desk.sim.faults.add(
+def test_plan_that_cannot_be_saved_after_listing_ends_with_3(cli, words):
+    project, _ = stock(cli)
+    taken = cli.folder / "plan.jsonl"
+    cli.sim.faults.add(
         faults.effect(before=lambda _: taken.mkdir(exist_ok=True)), path=f"*{project}/invites"
     )
-    done = desk.run(*words, "--policy", "policy.yaml", "--output", "json", "--out", "plan.jsonl")
-    assert (done.code, done.summary["exit_code"], desk.deletes()) == (3, 3, 0)
+    done = cli.run(*words, "--policy", "policy.yaml", "--output", "json", "--out", "plan.jsonl")
+    assert (done.code, done.summary["exit_code"], cli.deletes()) == (3, 3, 0)
     assert "The plan plan.jsonl was not saved" in done.err
     assert "Nothing was deleted." in done.err
     assert "Atlas was not called" not in done.err
-    assert not list(desk.folder.glob(".plan*"))
+    assert not list(cli.folder.glob(".plan*"))
 
 
-def test_missing_plan_is_wrong_usage(desk):
-    stock(desk)
-    done = by_plan(desk)
+def test_missing_plan_is_wrong_usage(cli):
+    stock(cli)
+    done = by_plan(cli)
     assert done.code == 2
     assert "plan.jsonl cannot be read" in done.err
     assert "Use a plan that was saved with: invite-sweeper plan --out FILE" in done.err
@@ -309,10 +309,10 @@ def tampered(data, dice):
     return b"".join([*body, last])
 
 
-def test_two_hundred_tampered_plans_read_as_nothing_beyond_the_true_one(desk):
-    stock(desk, 5)
-    true = parse_plan(saved(desk).read_bytes().splitlines(keepends=True))
-    data = (desk.folder / "plan.jsonl").read_bytes()
+def test_two_hundred_tampered_plans_read_as_nothing_beyond_the_true_one(cli):
+    stock(cli, 5)
+    true = parse_plan(saved(cli).read_bytes().splitlines(keepends=True))
+    data = (cli.folder / "plan.jsonl").read_bytes()
     dice = random.Random(7)
     refused = 0
     for _ in range(200):
@@ -327,96 +327,96 @@ def test_two_hundred_tampered_plans_read_as_nothing_beyond_the_true_one(desk):
 
 
 @pytest.mark.slow
-def test_tampered_and_resealed_plans_delete_nothing_beyond_what_is_stale(desk):
-    project, ids = stock(desk, 4)
-    young = desk.sim.invite(project, "young@example.com", age=2 * DAYS)
-    data = saved(desk).read_bytes()
+def test_tampered_and_resealed_plans_delete_nothing_beyond_what_is_stale(cli):
+    project, ids = stock(cli, 4)
+    young = cli.sim.invite(project, "young@example.com", age=2 * DAYS)
+    data = saved(cli).read_bytes()
     dice = random.Random(11)
     for _ in range(6):
-        (desk.folder / "plan.jsonl").write_bytes(tampered(data, dice))
-        assert by_plan(desk).code in {0, 3}
-    assert young in desk.sim.invitations(project)
-    assert set(desk.sim.deleted) <= set(ids)
+        (cli.folder / "plan.jsonl").write_bytes(tampered(data, dice))
+        assert by_plan(cli).code in {0, 3}
+    assert young in cli.sim.invitations(project)
+    assert set(cli.sim.deleted) <= set(ids)
 
 
-def test_plan_max_age_without_a_plan_is_wrong_usage_even_with_the_default(desk):
-    stock(desk)
-    done = desk.sweep("--plan-max-age", "24h")
-    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
+def test_plan_max_age_without_a_plan_is_wrong_usage_even_with_the_default(cli):
+    stock(cli)
+    done = cli.sweep("--plan-max-age", "24h")
+    assert (done.code, done.has_result, cli.sim.requests) == (2, False, ())
     assert "--plan-max-age needs a plan." in done.err
 
 
 # --- what is said at the end -----------------------------------------------------------------
 
 
-def test_plan_out_says_where_the_plan_is_and_its_commands_work(desk):
-    _, ids = stock(desk)
-    done = desk.run("plan", "--policy", "policy.yaml", "--out", "my plan.jsonl")
+def test_plan_out_says_where_the_plan_is_and_its_commands_work(cli):
+    _, ids = stock(cli)
+    done = cli.run("plan", "--policy", "policy.yaml", "--out", "my plan.jsonl")
     saved_to, show, apply = done.out.splitlines()[-3:]
     assert saved_to == "Plan saved to my plan.jsonl."
     _, *words = shlex.split(show.partition(": ")[2])
     assert words == ["plan", "show", "my plan.jsonl"]
-    assert desk.run(*words).code == 0
+    assert cli.run(*words).code == 0
     _, *words = shlex.split(apply.partition(": ")[2])
-    assert desk.run(*words).code == 0
-    assert sorted(desk.sim.deleted) == sorted(ids)
+    assert cli.run(*words).code == 0
+    assert sorted(cli.sim.deleted) == sorted(ids)
 
 
-def test_sweep_with_out_does_not_offer_to_delete_again(desk):
-    stock(desk)
-    done = desk.run("sweep", "--policy", "policy.yaml", "--out", "plan.jsonl")
+def test_sweep_with_out_does_not_offer_to_delete_again(cli):
+    stock(cli)
+    done = cli.run("sweep", "--policy", "policy.yaml", "--out", "plan.jsonl")
     assert "Plan saved to plan.jsonl." in done.out
     assert "--plan" not in done.out
 
 
-def test_json_of_plan_out_is_one_object_and_the_log_says_where_the_plan_is(desk):
-    stock(desk)
-    done = desk.plan("--out", "plan.jsonl")
+def test_json_of_plan_out_is_one_object_and_the_log_says_where_the_plan_is(cli):
+    stock(cli)
+    done = cli.plan("--out", "plan.jsonl")
     assert done.summary["exit_code"] == 0
     assert '"file": "plan.jsonl"' in done.err
 
 
-def test_quiet_plan_out_and_refused_plan_say_nothing_about_the_plan(desk):
-    stock(desk)
-    assert desk.run("plan", "--policy", "policy.yaml", "--out", "p.jsonl", "-q").out == ""
-    desk.keys["limits"]["max_deletions"] = 2
-    done = desk.run("plan", "--policy", "policy.yaml", "--out", "q.jsonl")
+def test_quiet_plan_out_and_refused_plan_say_nothing_about_the_plan(cli):
+    stock(cli)
+    assert cli.run("plan", "--policy", "policy.yaml", "--out", "p.jsonl", "-q").out == ""
+    cli.keys["limits"]["max_deletions"] = 2
+    done = cli.run("plan", "--policy", "policy.yaml", "--out", "q.jsonl")
     assert (done.code, "Plan saved" in done.out) == (3, False)
 
 
 # --- plan show -------------------------------------------------------------------------------
 
 
-def show(desk, *arguments, code=0, **changes):
-    done = desk.run("plan", "show", "plan.jsonl", "--output", "json", *arguments, **changes)
+def show(cli, *arguments, code=0, **changes):
+    done = cli.run("plan", "show", "plan.jsonl", "--output", "json", *arguments, **changes)
     assert done.code == code, done.err
     return json.loads(done.out)
 
 
-def test_plan_show_says_what_would_be_deleted_where_and_by_which_policy_and_calls_no_one(desk):
-    project, ids = stock(desk)
-    saved(desk)
-    before = len(desk.sim.requests)
-    shown = show(desk, MONGODB_ATLAS_ACCESS_TOKEN=None)
-    assert len(desk.sim.requests) == before
+def test_plan_show_says_what_would_be_deleted_where_and_by_which_policy_and_calls_no_one(cli):
+    project, ids = stock(cli)
+    saved(cli)
+    before = len(cli.sim.requests)
+    shown = show(cli, MONGODB_ATLAS_ACCESS_TOKEN=None)
+    assert len(cli.sim.requests) == before
     assert {each["invitation_id"] for each in shown["invitations"]} == set(ids)
     assert (shown["planned"], shown["rules"]) == (3, {"forgotten": 3})
     assert [(each["project_id"], each["planned"]) for each in shown["projects"]] == [(project, 3)]
     assert shown["organizations"] == [{"id": ORG_ID}]
-    assert shown["base_url"] == desk.base_url
-    policy = desk.folder / "policy.yaml"
+    assert shown["base_url"] == cli.base_url
+    policy = cli.folder / "policy.yaml"
     assert shown["policy_path"] == str(policy)
     assert shown["policy_sha256"] == hashlib.sha256(policy.read_bytes()).hexdigest()
     assert (shown["too_old"], shown["from_future"], shown["used"]) == (False, False, False)
     assert (shown["signed"], shown["signed_with"]) == (False, None)
 
 
-def test_plan_show_counts_per_rule_and_project_and_lists_owners_first_then_the_oldest(desk):
-    other = desk.sim.add_project("Other")
-    stock(desk)
-    desk.sim.invite(other, "boss@example.com", age=15 * DAYS, roles=("GROUP_OWNER",))
-    saved(desk)
-    text = desk.run("plan", "show", "plan.jsonl").out
+def test_plan_show_counts_per_rule_and_project_and_lists_owners_first_then_the_oldest(cli):
+    other = cli.sim.add_project("Other")
+    stock(cli)
+    cli.sim.invite(other, "boss@example.com", age=15 * DAYS, roles=("GROUP_OWNER",))
+    saved(cli)
+    text = cli.run("plan", "show", "plan.jsonl").out
     assert f"4 invitations in 2 projects of organization {ORG_ID}" in text
     rows = [line.split() for line in text.partition("AGE")[2].splitlines()[1:]]
     names = ["boss@example.com", "p2@example.com", "p1@example.com", "p0@example.com"]
@@ -425,83 +425,83 @@ def test_plan_show_counts_per_rule_and_project_and_lists_owners_first_then_the_o
     assert re.search(r"by project +3  Project\n +1  Other", text)
 
 
-def test_plan_of_51_shows_50_and_the_command_that_shows_all(desk):
-    stock(desk, 51)
-    saved(desk)
-    text = desk.run("plan", "show", "plan.jsonl").out
+def test_plan_of_51_shows_50_and_the_command_that_shows_all(cli):
+    stock(cli, 51)
+    saved(cli)
+    text = cli.run("plan", "show", "plan.jsonl").out
     assert text.count("@example.com") == 50
     assert "… 1 more; all of them: invite-sweeper plan show --verbose plan.jsonl" in text
-    assert desk.run("plan", "show", "--verbose", "plan.jsonl").out.count("@example.com") == 51
+    assert cli.run("plan", "show", "--verbose", "plan.jsonl").out.count("@example.com") == 51
 
 
-def test_plan_of_50_is_shown_without_a_rest(desk):
-    stock(desk, 50)
-    saved(desk)
-    text = desk.run("plan", "show", "plan.jsonl").out
+def test_plan_of_50_is_shown_without_a_rest(cli):
+    stock(cli, 50)
+    saved(cli)
+    text = cli.run("plan", "show", "plan.jsonl").out
     assert (text.count("@example.com"), "more;" in text) == (50, False)
 
 
-def test_plan_show_without_an_invitation_ends_with_0(desk):
-    desk.sim.add_project("Empty")
-    saved(desk)
-    assert show(desk)["planned"] == 0
-    assert "0 invitations in 0 projects" in desk.run("plan", "show", "plan.jsonl").out
+def test_plan_show_without_an_invitation_ends_with_0(cli):
+    cli.sim.add_project("Empty")
+    saved(cli)
+    assert show(cli)["planned"] == 0
+    assert "0 invitations in 0 projects" in cli.run("plan", "show", "plan.jsonl").out
 
 
 @pytest.mark.parametrize(("hours", "too_old"), [(23.9, False), (24.1, True)])
-def test_plan_show_says_whether_the_plan_is_too_old(desk, hours, too_old):
-    stock(desk)
-    path = saved(desk)
+def test_plan_show_says_whether_the_plan_is_too_old(cli, hours, too_old):
+    stock(cli)
+    path = saved(cli)
     path.write_bytes(aged(path.read_bytes(), hours=hours))
-    assert show(desk)["too_old"] is too_old
-    assert show(desk, "--plan-max-age", "2d")["too_old"] is False
-    assert ("too old, the limit is 24 hours" in desk.run("plan", "show", "plan.jsonl").out) == (
+    assert show(cli)["too_old"] is too_old
+    assert show(cli, "--plan-max-age", "2d")["too_old"] is False
+    assert ("too old, the limit is 24 hours" in cli.run("plan", "show", "plan.jsonl").out) == (
         too_old
     )
 
 
-def test_plan_show_says_that_a_plan_is_from_the_future(desk):
-    stock(desk)
-    path = saved(desk)
+def test_plan_show_says_that_a_plan_is_from_the_future(cli):
+    stock(cli)
+    path = saved(cli)
     path.write_bytes(aged(path.read_bytes(), hours=-1))
-    assert show(desk)["from_future"] is True
-    assert "in the future: a sweep refuses it" in desk.run("plan", "show", "plan.jsonl").out
+    assert show(cli)["from_future"] is True
+    assert "in the future: a sweep refuses it" in cli.run("plan", "show", "plan.jsonl").out
 
 
-def test_plan_show_says_that_the_plan_was_used_and_by_which_run(desk):
-    stock(desk)
-    saved(desk)
-    run_id = by_plan(desk).summary["run_id"]
-    assert (show(desk)["used"], show(desk)["used_by_run"]) == (True, run_id)
-    assert f"yes, by run {run_id}" in desk.run("plan", "show", "plan.jsonl").out
+def test_plan_show_says_that_the_plan_was_used_and_by_which_run(cli):
+    stock(cli)
+    saved(cli)
+    run_id = by_plan(cli).summary["run_id"]
+    assert (show(cli)["used"], show(cli)["used_by_run"]) == (True, run_id)
+    assert f"yes, by run {run_id}" in cli.run("plan", "show", "plan.jsonl").out
 
 
-def test_use_is_read_from_the_audit_log_that_is_named(desk):
-    stock(desk)
-    saved(desk)
-    assert by_plan(desk).code == 0
-    (desk.folder / "audit").rename(desk.folder / "moved")
-    assert show(desk)["used"] is None
-    assert show(desk, "--audit-log", "moved/invite-sweeper.jsonl")["used"] is True
+def test_use_is_read_from_the_audit_log_that_is_named(cli):
+    stock(cli)
+    saved(cli)
+    assert by_plan(cli).code == 0
+    (cli.folder / "audit").rename(cli.folder / "moved")
+    assert show(cli)["used"] is None
+    assert show(cli, "--audit-log", "moved/invite-sweeper.jsonl")["used"] is True
 
 
-def test_use_is_found_from_any_folder(desk, tmp_path):
-    stock(desk)
-    saved(desk)
-    assert by_plan(desk).code == 0
+def test_use_is_found_from_any_folder(cli, tmp_path):
+    stock(cli)
+    saved(cli)
+    assert by_plan(cli).code == 0
     away = tmp_path / "away"
     away.mkdir()
-    here, desk.folder = desk.folder, away
-    done = desk.run("plan", "show", str(here / "plan.jsonl"), "--output", "json")
+    here, cli.folder = cli.folder, away
+    done = cli.run("plan", "show", str(here / "plan.jsonl"), "--output", "json")
     assert done.summary["used"] is True
 
 
-def test_use_is_not_known_from_the_log_of_other_runs(desk):
-    stock(desk)
-    assert desk.plan("--audit-log", "other.jsonl").code == 0
-    saved(desk)
-    assert show(desk, "--audit-log", "other.jsonl")["used"] is None
-    text = desk.run("plan", "show", "plan.jsonl", "--audit-log", "other.jsonl").out
+def test_use_is_not_known_from_the_log_of_other_runs(cli):
+    stock(cli)
+    assert cli.plan("--audit-log", "other.jsonl").code == 0
+    saved(cli)
+    assert show(cli, "--audit-log", "other.jsonl")["used"] is None
+    text = cli.run("plan", "show", "plan.jsonl", "--audit-log", "other.jsonl").out
     text = " ".join(text.split())  # lines are wrapped
     assert "other.jsonl is not the log of the run that created it. A sweep checks it." in text
 
@@ -517,31 +517,31 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-def test_damaged_plan_is_refused_with_one_object_and_without_a_traceback(desk, how):
-    stock(desk)
-    path = saved(desk)
+def test_damaged_plan_is_refused_with_one_object_and_without_a_traceback(cli, how):
+    stock(cli)
+    path = saved(cli)
     path.write_bytes(DAMAGES[how](path.read_bytes()))
-    done = desk.run("plan", "show", "plan.jsonl", "--output", "json")
+    done = cli.run("plan", "show", "plan.jsonl", "--output", "json")
     assert (done.code, done.summary["exit_code"]) == (3, 3)
     assert set(done.summary["error"]) == {"message", "consequence", "hint"}
     assert done.summary["error"]["message"].startswith("The plan is not valid: ")
     assert "Traceback" not in done.err
-    assert desk.run("plan", "show", "plan.jsonl").out == ""
+    assert cli.run("plan", "show", "plan.jsonl").out == ""
 
 
 @pytest.mark.parametrize("place", ["missing.jsonl", "folder", "pipe", "/dev/zero"])
-def test_plan_that_is_not_a_regular_file_is_wrong_usage_and_does_not_block(desk, place):
-    (desk.folder / "folder").mkdir()
-    os.mkfifo(desk.folder / "pipe")
-    done = desk.run("plan", "show", place, "--output", "json")
+def test_plan_that_is_not_a_regular_file_is_wrong_usage_and_does_not_block(cli, place):
+    (cli.folder / "folder").mkdir()
+    os.mkfifo(cli.folder / "pipe")
+    done = cli.run("plan", "show", place, "--output", "json")
     assert (done.code, done.summary["exit_code"]) == (2, 2)
     assert f"The plan {place} cannot be read" in done.summary["error"]["message"]
 
 
-def test_names_in_a_plan_cannot_move_the_cursor(desk):
-    project = desk.sim.add_project("Evil \x1b[2J")
-    desk.sim.invite(project, "a\x1b]0;x\x07\r\u202eb@example.com", age=30 * DAYS)
-    saved(desk)
-    text = desk.run("plan", "show", "plan.jsonl", COLUMNS="200").out
+def test_names_in_a_plan_cannot_move_the_cursor(cli):
+    project = cli.sim.add_project("Evil \x1b[2J")
+    cli.sim.invite(project, "a\x1b]0;x\x07\r\u202eb@example.com", age=30 * DAYS)
+    saved(cli)
+    text = cli.run("plan", "show", "plan.jsonl", COLUMNS="200").out
     assert not set(text) & set("\x1b\x07\r\u202e")
     assert "[U+202E]" in text

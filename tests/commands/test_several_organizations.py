@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from running import desk_in
+from running import cli_in
 
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -12,9 +12,9 @@ DAYS = timedelta(days=1)
 
 
 @pytest.fixture
-def desk(tmp_path):
+def cli(tmp_path):
     """Two organizations of two projects; ALPHA and BETA name their credentials."""
-    with desk_in(tmp_path) as found:
+    with cli_in(tmp_path) as found:
         found.sim.add_organization(OTHER, "Elsewhere")
         for org_id in (ORG_ID, OTHER):
             for number in range(2):
@@ -34,54 +34,54 @@ def desk(tmp_path):
         yield found
 
 
-def test_each_organization_is_swept_and_reported_with_its_own_credential(desk):
-    done = desk.sweep(**desk.changes)
+def test_each_organization_is_swept_and_reported_with_its_own_credential(cli):
+    done = cli.sweep(**cli.changes)
     assert done.code == 0, done.err
     summary = done.summary
     assert (summary["deleted"], summary["projects_seen"]) == (4, 4)
     assert [each["id"] for each in summary["organizations"]] == [ORG_ID, OTHER]
     assert [each["deleted"] for each in summary["organizations"]] == [2, 2]
-    first, second = desk.lines("run_started")
+    first, second = cli.lines("run_started")
     assert [first["organizations"], second["organizations"]] == [[ORG_ID], [OTHER]]
     assert first["group_id"] == second["group_id"] == first["run_id"] == summary["run_id"]
     assert [each["run_id"] for each in summary["organizations"]] == [
         first["run_id"],
         second["run_id"],
     ]
-    assert desk.run("audit", "verify", "audit/invite-sweeper.jsonl").code == 0
+    assert cli.run("audit", "verify", "audit/invite-sweeper.jsonl").code == 0
 
 
-def test_one_that_fails_does_not_stop_the_other_and_ends_with_4(desk):
-    done = desk.sweep(**desk.changes | {"MONGODB_ATLAS_ACCESS_TOKEN_ALPHA": "wrong"})
+def test_one_that_fails_does_not_stop_the_other_and_ends_with_4(cli):
+    done = cli.sweep(**cli.changes | {"MONGODB_ATLAS_ACCESS_TOKEN_ALPHA": "wrong"})
     assert done.code == 4
     assert done.summary["exit_code"] == 4
     assert done.summary["deleted"] == 2
-    assert desk.sim.invitations(desk.projects[0]) != ()
-    assert desk.sim.invitations(desk.projects[2]) == ()
+    assert cli.sim.invitations(cli.projects[0]) != ()
+    assert cli.sim.invitations(cli.projects[2]) == ()
 
 
-def test_runs_that_end_with_one_code_end_with_that_code(desk):
-    desk.keys["limits"]["max_deletions"] = 0
-    assert desk.sweep(**desk.changes).code == 3
+def test_runs_that_end_with_one_code_end_with_that_code(cli):
+    cli.keys["limits"]["max_deletions"] = 0
+    assert cli.sweep(**cli.changes).code == 3
 
 
-def test_missing_credentials_of_one_are_wrong_usage_before_atlas_is_called(desk):
-    done = desk.sweep(**desk.changes | {"MONGODB_ATLAS_ACCESS_TOKEN_BETA": None})
-    assert (done.code, list(desk.sim.requests)) == (2, [])
+def test_missing_credentials_of_one_are_wrong_usage_before_atlas_is_called(cli):
+    done = cli.sweep(**cli.changes | {"MONGODB_ATLAS_ACCESS_TOKEN_BETA": None})
+    assert (done.code, list(cli.sim.requests)) == (2, [])
     assert "MONGODB_ATLAS_CLIENT_ID_BETA" in done.err
 
 
-def test_text_reports_each_organization(desk):
-    done = desk.run("sweep", "--policy", "policy.yaml", **desk.changes)
+def test_text_reports_each_organization(cli):
+    done = cli.run("sweep", "--policy", "policy.yaml", **cli.changes)
     assert done.code == 0
     for project in range(2):
         assert f"{ORG_ID[:4]} {project}" in done.out
         assert f"{OTHER[:4]} {project}" in done.out
 
 
-def test_text_has_the_error_of_one_and_the_result_of_the_other(desk):
-    wrong = desk.changes | {"MONGODB_ATLAS_ACCESS_TOKEN_ALPHA": "wrong"}
-    done = desk.run("sweep", "--policy", "policy.yaml", **wrong)
+def test_text_has_the_error_of_one_and_the_result_of_the_other(cli):
+    wrong = cli.changes | {"MONGODB_ATLAS_ACCESS_TOKEN_ALPHA": "wrong"}
+    done = cli.run("sweep", "--policy", "policy.yaml", **wrong)
     assert done.code == 4
     assert "Error: " in done.err
     assert f"{OTHER[:4]} 0" in done.out
@@ -89,48 +89,48 @@ def test_text_has_the_error_of_one_and_the_result_of_the_other(desk):
 
 
 @pytest.mark.parametrize("output", ["json", "text"])
-def test_log_that_cannot_be_opened_ends_all_with_7_without_a_result(desk, output):
-    (desk.folder / "log.jsonl").mkdir()
+def test_log_that_cannot_be_opened_ends_all_with_7_without_a_result(cli, output):
+    (cli.folder / "log.jsonl").mkdir()
     log = ("--audit-log", "log.jsonl")
-    done = desk.run("sweep", "--policy", "policy.yaml", "--output", output, *log, **desk.changes)
-    assert (done.code, done.has_result, desk.deletes()) == (7, False, 0)
+    done = cli.run("sweep", "--policy", "policy.yaml", "--output", output, *log, **cli.changes)
+    assert (done.code, done.has_result, cli.deletes()) == (7, False, 0)
     assert done.err.count("Error: ") == 1
 
 
-def test_closed_pipe_changes_nothing_in_the_runs(desk):
-    process = desk.start("sweep", "--policy", "policy.yaml", "--output", "json", **desk.changes)
+def test_closed_pipe_changes_nothing_in_the_runs(cli):
+    process = cli.start("sweep", "--policy", "policy.yaml", "--output", "json", **cli.changes)
     process.stdout.close()
     process.stdout = None
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, len(desk.sim.deleted)) == (0, 4), err
+    assert (process.returncode, len(cli.sim.deleted)) == (0, 4), err
     assert b"Traceback" not in err
 
 
-def test_saved_plan_of_several_credentials_is_refused_as_wrong_usage(desk):
-    done = desk.plan("--out", "plan.jsonl", **desk.changes)
-    assert (done.code, list(desk.sim.requests)) == (2, [])
+def test_saved_plan_of_several_credentials_is_refused_as_wrong_usage(cli):
+    done = cli.plan("--out", "plan.jsonl", **cli.changes)
+    assert (done.code, list(cli.sim.requests)) == (2, [])
 
 
-def test_several_organizations_of_one_credential_are_one_run(desk):
-    both = desk.sim.add_token(ORG_ID, OTHER)
-    desk.keys["organizations"] = [ORG_ID, OTHER]
-    done = desk.sweep(MONGODB_ATLAS_ACCESS_TOKEN=both.secret)
-    assert (done.code, done.summary["deleted"], len(desk.lines("run_started"))) == (0, 4, 1)
+def test_several_organizations_of_one_credential_are_one_run(cli):
+    both = cli.sim.add_token(ORG_ID, OTHER)
+    cli.keys["organizations"] = [ORG_ID, OTHER]
+    done = cli.sweep(MONGODB_ATLAS_ACCESS_TOKEN=both.secret)
+    assert (done.code, done.summary["deleted"], len(cli.lines("run_started"))) == (0, 4, 1)
     counts = [(each["id"], each["deleted"]) for each in done.summary["organizations"]]
     assert counts == [(ORG_ID, 2), (OTHER, 2)]
 
 
-def test_population_of_one_organization_is_not_compared_with_another(desk):
+def test_population_of_one_organization_is_not_compared_with_another(cli):
     for number in range(20):
-        project = desk.sim.add_project(f"more {number}")
-        desk.sim.invite(project, "young@example.com", age=1 * DAYS)
-    assert desk.sweep(**desk.changes).code == 0
-    assert desk.sweep(**desk.changes).code == 0
+        project = cli.sim.add_project(f"more {number}")
+        cli.sim.invite(project, "young@example.com", age=1 * DAYS)
+    assert cli.sweep(**cli.changes).code == 0
+    assert cli.sweep(**cli.changes).code == 0
 
 
-def test_invisible_organization_is_reported_beside_one_that_is_swept(desk):
-    desk.keys["organizations"] = [ORG_ID, OTHER]
-    done = desk.sweep()
+def test_invisible_organization_is_reported_beside_one_that_is_swept(cli):
+    cli.keys["organizations"] = [ORG_ID, OTHER]
+    done = cli.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 2)
     (warning,) = done.summary["warnings"]
     assert warning.startswith(f"No project of organization {OTHER} is visible")

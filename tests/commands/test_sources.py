@@ -4,7 +4,7 @@ import shlex
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from running import desk_in, wait_until
+from running import cli_in, wait_until
 
 from invite_sweeper.simulator import Access, faults
 from invite_sweeper.simulator.seed import ORG_ID
@@ -19,14 +19,14 @@ STALE = {
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as made:
+def cli(tmp_path):
+    with cli_in(tmp_path) as made:
         made.keys["rules"] = [dict(STALE)]
         yield made
 
 
-def outcomes(desk, *names):
-    return [tuple(line[name] for name in names) for line in desk.lines("outcome")]
+def outcomes(cli, *names):
+    return [tuple(line[name] for name in names) for line in cli.lines("outcome")]
 
 
 def http_date(days):
@@ -38,153 +38,153 @@ def http_date(days):
     ("source", "in_project"),
     [("invites", True), ("users", True), ("org_users", False), ("org_invites", False)],
 )
-def test_each_source_is_read_and_deleted_by_its_own_endpoint(desk, source, in_project):
-    project = desk.sim.add_project("Sandbox")
-    desk.sim.invite(project, "ada@example.com", age=OLD)
-    desk.sim.invite(project, "new@example.com", age=timedelta(days=1))
-    desk.sim.add_user("bob@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    desk.sim.add_user("cyd@example.com", age=timedelta(days=1))
-    desk.keys["sources"] = [source]
-    done = desk.sweep()
+def test_each_source_is_read_and_deleted_by_its_own_endpoint(cli, source, in_project):
+    project = cli.sim.add_project("Sandbox")
+    cli.sim.invite(project, "ada@example.com", age=OLD)
+    cli.sim.invite(project, "new@example.com", age=timedelta(days=1))
+    cli.sim.add_user("bob@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    cli.sim.add_user("cyd@example.com", age=timedelta(days=1))
+    cli.keys["sources"] = [source]
+    done = cli.sweep()
 
     assert done.code == 0, done.err
     who = "ada@example.com" if source == "invites" else "bob@example.com"
-    assert outcomes(desk, "source", "username", "outcome") == [(source, who, "deleted")]
-    (planned,) = desk.lines("planned")
+    assert outcomes(cli, "source", "username", "outcome") == [(source, who, "deleted")]
+    (planned,) = cli.lines("planned")
     assert (planned["project_id"], planned["project_name"], planned["org_id"]) == (
         (project, "Sandbox", ORG_ID) if in_project else (None, None, ORG_ID)
     )
     scope = f"groups/{project}" if in_project else f"orgs/{ORG_ID}"
-    (delete,) = [each for each in desk.sim.requests if each.method == "DELETE"]
+    (delete,) = [each for each in cli.sim.requests if each.method == "DELETE"]
     assert delete.path.startswith(f"/api/atlas/v2/{scope}/{source.removeprefix('org_')}/")
-    assert desk.run("audit", "verify", str(desk.log_path)).code == 0
+    assert cli.run("audit", "verify", str(cli.log_path)).code == 0
 
 
-def test_pending_users_need_their_status_in_the_rule_and_expired_ones_do_not(desk):
-    project = desk.sim.add_project("Sandbox")
+def test_pending_users_need_their_status_in_the_rule_and_expired_ones_do_not(cli):
+    project = cli.sim.add_project("Sandbox")
     for status in ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED", "ACTIVE"):
-        desk.sim.add_user(
+        cli.sim.add_user(
             f"{status.lower()}@example.com",
             status=status,
             age=OLD,
             group_roles={project: ["GROUP_OWNER"]},
         )
-    desk.keys |= {"sources": ["users"], "rules": [{"name": "old", "older_than": "14d"}]}
-    done = desk.sweep()
+    cli.keys |= {"sources": ["users"], "rules": [{"name": "old", "older_than": "14d"}]}
+    done = cli.sweep()
 
     assert done.code == 0
-    assert sorted(outcomes(desk, "username", "outcome")) == [
+    assert sorted(outcomes(cli, "username", "outcome")) == [
         ("invitation_expired@example.com", "deleted"),
         ("invitation_rejected@example.com", "deleted"),
     ]
     assert done.summary["invitations_seen"] == 3
 
 
-def test_users_are_read_page_after_page(desk):
-    project = desk.sim.add_project("Sandbox")
+def test_users_are_read_page_after_page(cli):
+    project = cli.sim.add_project("Sandbox")
     for number in range(1203):
-        desk.sim.add_user(
+        cli.sim.add_user(
             f"p{number:04}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]}
         )
-    desk.keys["sources"] = ["users"]
-    planned = desk.plan()
+    cli.keys["sources"] = ["users"]
+    planned = cli.plan()
 
     assert planned.summary["stale"] == 1203
-    listings = [each for each in desk.sim.requests if "/users?" in each.path]
+    listings = [each for each in cli.sim.requests if "/users?" in each.path]
     assert [each.path.rpartition("pageNum=")[2] for each in listings] == ["1", "2", "3"]
 
 
-def test_invitation_linked_to_a_project_out_of_scope_is_kept(desk):
-    sandbox, prod = desk.sim.add_project("Sandbox"), desk.sim.add_project("prod-1")
-    desk.sim.add_user("in@example.com", age=OLD, group_roles={sandbox: ["GROUP_OWNER"]})
+def test_invitation_linked_to_a_project_out_of_scope_is_kept(cli):
+    sandbox, prod = cli.sim.add_project("Sandbox"), cli.sim.add_project("prod-1")
+    cli.sim.add_user("in@example.com", age=OLD, group_roles={sandbox: ["GROUP_OWNER"]})
     both = {sandbox: ["GROUP_OWNER"], prod: ["GROUP_OWNER"]}
-    desk.sim.add_user("both@example.com", age=OLD, group_roles=both)
-    desk.sim.add_user("ghost@example.com", age=OLD, group_roles={"0" * 24: ["GROUP_OWNER"]})
-    desk.sim.add_user("none@example.com", age=OLD)
-    desk.keys |= {"sources": ["org_users", "org_invites"], "projects": {"exclude": ["prod-*"]}}
-    done = desk.sweep()
+    cli.sim.add_user("both@example.com", age=OLD, group_roles=both)
+    cli.sim.add_user("ghost@example.com", age=OLD, group_roles={"0" * 24: ["GROUP_OWNER"]})
+    cli.sim.add_user("none@example.com", age=OLD)
+    cli.keys |= {"sources": ["org_users", "org_invites"], "projects": {"exclude": ["prod-*"]}}
+    done = cli.sweep()
 
     assert done.summary["kept_by_reason"] == {"reaches_out_of_scope": 4}
-    assert {name for name, _ in outcomes(desk, "username", "outcome")} == {
+    assert {name for name, _ in outcomes(cli, "username", "outcome")} == {
         "in@example.com",
         "none@example.com",
     }
-    (first, *_) = [line for line in desk.lines("planned") if line["username"] == "in@example.com"]
+    (first, *_) = [line for line in cli.lines("planned") if line["username"] == "in@example.com"]
     assert first["reaches"] == [[sandbox, "Sandbox"]]
 
 
-def test_keep_entry_for_a_project_protects_invitations_linked_to_it(desk):
-    sandbox, prod = desk.sim.add_project("Sandbox"), desk.sim.add_project("prod-1")
-    desk.sim.add_user("in@example.com", age=OLD, group_roles={sandbox: ["GROUP_OWNER"]})
+def test_keep_entry_for_a_project_protects_invitations_linked_to_it(cli):
+    sandbox, prod = cli.sim.add_project("Sandbox"), cli.sim.add_project("prod-1")
+    cli.sim.add_user("in@example.com", age=OLD, group_roles={sandbox: ["GROUP_OWNER"]})
     both = {sandbox: ["GROUP_OWNER"], prod: ["GROUP_OWNER"]}
-    desk.sim.add_user("both@example.com", age=OLD, group_roles=both)
-    desk.keys |= {
+    cli.sim.add_user("both@example.com", age=OLD, group_roles=both)
+    cli.keys |= {
         "sources": ["org_users"],
         "keep": [{"name": "production", "projects": ["PROD-*"]}],
     }
-    done = desk.sweep()
+    done = cli.sweep()
 
     assert done.summary["kept_by_reason"] == {"keep:production": 1}
-    assert outcomes(desk, "username") == [("in@example.com",)]
+    assert outcomes(cli, "username") == [("in@example.com",)]
 
 
-def test_each_duplicate_invitation_of_a_user_is_deleted_by_its_own_endpoint(desk):
-    project = desk.sim.add_project("Sandbox")
+def test_each_duplicate_invitation_of_a_user_is_deleted_by_its_own_endpoint(cli):
+    project = cli.sim.add_project("Sandbox")
     for number in range(40):
         name = f"p{number}@example.com"
-        desk.sim.invite(project, name, age=OLD)
-        desk.sim.add_user(name, age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    desk.keys["sources"] = ALL
-    desk.keys["limits"] |= {"breaker_window": 10}
-    done = desk.sweep()
+        cli.sim.invite(project, name, age=OLD)
+        cli.sim.add_user(name, age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    cli.keys["sources"] = ALL
+    cli.keys["limits"] |= {"breaker_window": 10}
+    done = cli.sweep()
 
     assert done.code == 0, done.err
     assert (done.summary["stale"], done.summary["skipped"]) == (160, 0)
     assert done.summary["deleted"] + done.summary["already_gone"] == 160
-    assert desk.sim.invitation_count() == len(desk.sim.users()) == 0
-    assert desk.sweep().summary["invitations_seen"] == 0
+    assert cli.sim.invitation_count() == len(cli.sim.users()) == 0
+    assert cli.sweep().summary["invitations_seen"] == 0
 
 
-def test_forbidden_list_is_unreadable_and_the_others_are_read(desk):
-    project = desk.sim.add_project("Sandbox")
-    desk.sim.invite(project, "ada@example.com", age=OLD)
-    desk.sim.add_user("bob@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+def test_forbidden_list_is_unreadable_and_the_others_are_read(cli):
+    project = cli.sim.add_project("Sandbox")
+    cli.sim.invite(project, "ada@example.com", age=OLD)
+    cli.sim.add_user("bob@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
     missing = faults.role_missing()
-    desk.sim.faults.add(missing, path=f"*/orgs/{ORG_ID}/users", times=None)
-    desk.sim.faults.add(missing, path=f"*/groups/{project}/users", times=None)
-    desk.keys["sources"] = ["invites", "users", "org_users"]
-    done = desk.sweep()
+    cli.sim.faults.add(missing, path=f"*/orgs/{ORG_ID}/users", times=None)
+    cli.sim.faults.add(missing, path=f"*/groups/{project}/users", times=None)
+    cli.keys["sources"] = ["invites", "users", "org_users"]
+    done = cli.sweep()
 
     assert (done.code, done.summary["projects_unreadable"]) == (4, 2)
-    assert outcomes(desk, "username") == [("ada@example.com",)]
-    lost = {line["source"]: line for line in desk.lines("project_unreadable")}
+    assert outcomes(cli, "username") == [("ada@example.com",)]
+    lost = {line["source"]: line for line in cli.lines("project_unreadable")}
     assert (lost["users"]["project_id"], lost["org_users"]["project_id"]) == (project, None)
     assert f"org_users of organization {ORG_ID}" in lost["org_users"]["reason"]
     assert "users" in lost["users"]["reason"]
 
 
-def test_unreadable_lists_count_against_the_limit(desk):
-    project = desk.sim.add_project("Sandbox")
-    desk.sim.invite(project, "ada@example.com", age=OLD)
-    desk.sim.limit_access(ORG_ID, Access.NONE)
-    desk.sim.faults.add(faults.role_missing(), path="*/orgs/*/users", times=None)
-    desk.keys["sources"] = ["invites", "org_users"]
-    desk.keys["limits"] |= {"max_unreadable_projects": 0}
+def test_unreadable_lists_count_against_the_limit(cli):
+    project = cli.sim.add_project("Sandbox")
+    cli.sim.invite(project, "ada@example.com", age=OLD)
+    cli.sim.limit_access(ORG_ID, Access.NONE)
+    cli.sim.faults.add(faults.role_missing(), path="*/orgs/*/users", times=None)
+    cli.keys["sources"] = ["invites", "org_users"]
+    cli.keys["limits"] |= {"max_unreadable_projects": 0}
 
-    assert desk.sweep().code == 3
-    assert desk.deletes() == 0
+    assert cli.sweep().code == 3
+    assert cli.deletes() == 0
 
 
-def test_removed_member_is_reported_with_the_command_to_restore_it(desk):
-    project = desk.sim.add_project("Sandbox")
-    user = desk.sim.add_user("o'neil@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    accept = faults.effect(before=lambda _: desk.sim.set_status(user, "ACTIVE"))
-    desk.sim.faults.add(accept, method="DELETE")
-    desk.keys["sources"] = ["users"]
-    done = desk.sweep()
+def test_removed_member_is_reported_with_the_command_to_restore_it(cli):
+    project = cli.sim.add_project("Sandbox")
+    user = cli.sim.add_user("o'neil@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    accept = faults.effect(before=lambda _: cli.sim.set_status(user, "ACTIVE"))
+    cli.sim.faults.add(accept, method="DELETE")
+    cli.keys["sources"] = ["users"]
+    done = cli.sweep()
 
     assert (done.code, done.summary["accepted_during"], done.summary["deleted"]) == (4, 1, 0)
-    assert outcomes(desk, "outcome", "seen_before", "seen_after") == [
+    assert outcomes(cli, "outcome", "seen_before", "seen_after") == [
         ("accepted_during", "PENDING", "ACTIVE")
     ]
     (sentence,) = [each for each in done.summary["warnings"] if "restore" in each]
@@ -202,37 +202,35 @@ def test_removed_member_is_reported_with_the_command_to_restore_it(desk):
     assert "o'neil@example.com accepted" in done.err
 
 
-def test_user_who_accepted_in_time_is_kept_and_not_a_failure(desk):
-    project = desk.sim.add_project("Sandbox")
-    user = desk.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    accept = faults.effect(before=lambda _: desk.sim.set_status(user, "ACTIVE"))
-    desk.sim.faults.add(accept, method="GET", path="*/groups/*/users/*")
-    desk.keys["sources"] = ["users"]
-    done = desk.sweep()
+def test_user_who_accepted_in_time_is_kept_and_not_a_failure(cli):
+    project = cli.sim.add_project("Sandbox")
+    user = cli.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    accept = faults.effect(before=lambda _: cli.sim.set_status(user, "ACTIVE"))
+    cli.sim.faults.add(accept, method="GET", path="*/groups/*/users/*")
+    cli.keys["sources"] = ["users"]
+    done = cli.sweep()
 
-    assert (done.code, done.summary["accepted_before"], desk.deletes()) == (0, 1, 0)
-    assert outcomes(desk, "outcome", "attempts", "seen_before") == [
-        ("accepted_before", 0, "ACTIVE")
-    ]
+    assert (done.code, done.summary["accepted_before"], cli.deletes()) == (0, 1, 0)
+    assert outcomes(cli, "outcome", "attempts", "seen_before") == [("accepted_before", 0, "ACTIVE")]
 
 
 def retire(sim, *families):
     sim.versions.retired |= {(family, "*") for family in families}
 
 
-def test_retired_source_is_skipped_and_the_others_are_swept(desk):
+def test_retired_source_is_skipped_and_the_others_are_swept(cli):
     for name in ("Alpha", "Beta", "Gamma"):
-        project = desk.sim.add_project(name)
-        desk.sim.invite(project, "ada@example.com", age=OLD)
-        desk.sim.add_user(f"{name}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    retire(desk.sim, "invites")
-    desk.keys["sources"] = ["invites", "users"]
-    done = desk.sweep()
+        project = cli.sim.add_project(name)
+        cli.sim.invite(project, "ada@example.com", age=OLD)
+        cli.sim.add_user(f"{name}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    retire(cli.sim, "invites")
+    cli.keys["sources"] = ["invites", "users"]
+    done = cli.sweep()
 
     assert (done.code, done.summary["deleted"]) == (4, 3)
     assert done.summary["sources_retired"] == ["invites"]
     assert done.summary["projects_unreadable"] == 0
-    (line,) = desk.lines("source_retired")
+    (line,) = cli.lines("source_retired")
     assert (line["source"], line["http_status"], line["error_code"]) == (
         "invites",
         410,
@@ -241,16 +239,16 @@ def test_retired_source_is_skipped_and_the_others_are_swept(desk):
     assert "write users and org_users instead of invites" in done.err
 
 
-def test_retired_source_is_not_a_drop_in_population(desk):
-    project = desk.sim.add_project("Alpha")
+def test_retired_source_is_not_a_drop_in_population(cli):
+    project = cli.sim.add_project("Alpha")
     for number in range(30):
-        desk.sim.invite(project, f"p{number}@example.com", age=timedelta(days=1))
-    desk.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    desk.keys["sources"] = ["invites", "users"]
-    assert desk.plan().code == 0
-    retire(desk.sim, "invites")
+        cli.sim.invite(project, f"p{number}@example.com", age=timedelta(days=1))
+    cli.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    cli.keys["sources"] = ["invites", "users"]
+    assert cli.plan().code == 0
+    retire(cli.sim, "invites")
 
-    assert (desk.sweep().code, desk.deletes()) == (4, 1)
+    assert (cli.sweep().code, cli.deletes()) == (4, 1)
 
 
 @pytest.mark.parametrize(
@@ -263,98 +261,98 @@ def test_retired_source_is_not_a_drop_in_population(desk):
     ],
 )
 def test_run_with_only_retired_sources_ends_and_names_the_replacement(
-    desk, sources, families, named
+    cli, sources, families, named
 ):
-    project = desk.sim.add_project("Alpha")
-    desk.sim.invite(project, "ada@example.com", age=OLD)
-    desk.sim.add_user("bob@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    retire(desk.sim, *families)
-    desk.keys["sources"] = sources
-    done = desk.sweep()
+    project = cli.sim.add_project("Alpha")
+    cli.sim.invite(project, "ada@example.com", age=OLD)
+    cli.sim.add_user("bob@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    retire(cli.sim, *families)
+    cli.keys["sources"] = sources
+    done = cli.sweep()
 
-    assert (done.code, desk.deletes()) == (6, 0)
+    assert (done.code, cli.deletes()) == (6, 0)
     assert named in done.err
     assert sorted(done.summary["sources_retired"]) == sorted(sources)
 
 
-def test_406_ends_the_run_even_with_other_sources(desk):
-    project = desk.sim.add_project("Alpha")
+def test_406_ends_the_run_even_with_other_sources(cli):
+    project = cli.sim.add_project("Alpha")
     fault = faults.fail_with(406, "INVALID_VERSION_DATE")
-    desk.sim.faults.add(fault, path=f"*/groups/{project}/invites", times=None)
-    desk.keys["sources"] = ["invites", "users"]
+    cli.sim.faults.add(fault, path=f"*/groups/{project}/invites", times=None)
+    cli.keys["sources"] = ["invites", "users"]
 
-    assert desk.sweep().code == 6
+    assert cli.sweep().code == 6
 
 
 @pytest.mark.parametrize(
     ("days", "level"), [(400, None), (181, None), (180, "info"), (31, "info"), (30, "error")]
 )
-def test_sunset_is_a_remark_when_near_and_an_error_when_very_near(desk, days, level):
-    desk.sim.add_project("Alpha")
-    desk.sim.versions.sunsets["invites"] = http_date(days)
-    desk.keys["sources"] = ["invites", "users"]
-    done = desk.plan()
+def test_sunset_is_a_remark_when_near_and_an_error_when_very_near(cli, days, level):
+    cli.sim.add_project("Alpha")
+    cli.sim.versions.sunsets["invites"] = http_date(days)
+    cli.keys["sources"] = ["invites", "users"]
+    done = cli.plan()
 
     lines = [line for line in done.err.splitlines() if "stops serving the list" in line]
     assert len(lines) == (level is not None)
     assert all(f'"level": "{level}"' in line and "users and org_users" in line for line in lines)
-    (finished,) = desk.lines("run_finished")
+    (finished,) = cli.lines("run_finished")
     assert finished["sunset"] == f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}"
     assert finished["deprecation"] == "2023-10-04"
     assert done.code == 0
 
 
-def test_trimmed_plan_keeps_the_project_limit_over_all_its_lists(desk):
-    project = desk.sim.add_project("Alpha")
+def test_trimmed_plan_keeps_the_project_limit_over_all_its_lists(cli):
+    project = cli.sim.add_project("Alpha")
     for number in range(12):
-        desk.sim.invite(project, f"p{number}@example.com", age=OLD + timedelta(days=number / 10))
-        desk.sim.add_user(
+        cli.sim.invite(project, f"p{number}@example.com", age=OLD + timedelta(days=number / 10))
+        cli.sim.add_user(
             f"q{number}@example.com",
             age=OLD + timedelta(days=number / 10),
             group_roles={project: ["GROUP_OWNER"]},
         )
-    desk.keys["sources"] = ["invites", "users"]
-    desk.keys["limits"] = {
+    cli.keys["sources"] = ["invites", "users"]
+    cli.keys["limits"] = {
         "max_deletions_per_project": 5,
         "over_limit": "trim",
         "max_share": 1.0,
     }
-    done = desk.sweep()
+    done = cli.sweep()
 
     assert (done.code, done.summary["deleted"], done.summary["trimmed"]) == (0, 5, 19)
-    assert {line["source"] for line in desk.lines("planned")} == {"invites", "users"}
+    assert {line["source"] for line in cli.lines("planned")} == {"invites", "users"}
 
 
-def test_lists_of_one_project_count_together_against_its_limit(desk):
-    project = desk.sim.add_project("Alpha")
+def test_lists_of_one_project_count_together_against_its_limit(cli):
+    project = cli.sim.add_project("Alpha")
     for number in range(3):
-        desk.sim.invite(project, f"p{number}@example.com", age=OLD)
-        desk.sim.add_user(f"q{number}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    desk.keys["sources"] = ["invites", "users"]
-    desk.keys["limits"] |= {"max_deletions_per_project": 5}
-    done = desk.sweep()
+        cli.sim.invite(project, f"p{number}@example.com", age=OLD)
+        cli.sim.add_user(f"q{number}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    cli.keys["sources"] = ["invites", "users"]
+    cli.keys["limits"] |= {"max_deletions_per_project": 5}
+    done = cli.sweep()
 
-    assert (done.code, desk.deletes()) == (3, 0)
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "6 stale invitations in project" in done.err
 
 
 @pytest.mark.parametrize("source", ["users", "org_users", "org_invites"])
-def test_saved_plan_of_any_source_is_applied(desk, source):
-    project = desk.sim.add_project("Alpha")
-    desk.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    desk.keys["sources"] = [source]
-    assert desk.plan("--out", "plan.jsonl").code == 0
-    done = desk.sweep("--plan", "plan.jsonl")
+def test_saved_plan_of_any_source_is_applied(cli, source):
+    project = cli.sim.add_project("Alpha")
+    cli.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    cli.keys["sources"] = [source]
+    assert cli.plan("--out", "plan.jsonl").code == 0
+    done = cli.sweep("--plan", "plan.jsonl")
 
     assert (done.code, done.summary["deleted"]) == (0, 1), done.err
 
 
-def test_removal_that_could_not_be_checked_afterwards_is_reported(desk):
-    project = desk.sim.add_project("Alpha")
-    desk.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    desk.sim.faults.add(faults.role_missing(), path="*/orgs/*/users/*", times=None)
-    desk.keys["sources"] = ["users"]
-    done = desk.sweep()
+def test_removal_that_could_not_be_checked_afterwards_is_reported(cli):
+    project = cli.sim.add_project("Alpha")
+    cli.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    cli.sim.faults.add(faults.role_missing(), path="*/orgs/*/users/*", times=None)
+    cli.keys["sources"] = ["users"]
+    done = cli.sweep()
 
     assert (done.code, done.summary["deleted"]) == (0, 1)
     assert "1 of the removed users could not be checked afterwards" in done.err
@@ -362,61 +360,61 @@ def test_removal_that_could_not_be_checked_afterwards_is_reported(desk):
 
 @pytest.mark.parametrize("source", ["users", "org_users", "org_invites"])
 @pytest.mark.parametrize("late", [True, False], ids=["carried out", "not carried out"])
-def test_open_intent_of_a_killed_run_is_checked_in_its_own_list(desk, source, late):
-    project = desk.sim.add_project("Alpha")
-    desk.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    desk.keys["sources"] = [source]
-    desk.sim.faults.add(faults.hang(late=late), method="DELETE", times=999)
-    process = desk.start("sweep", "--policy", "policy.yaml")
-    wait_until(lambda: desk.deletes() >= 1)
+def test_open_intent_of_a_killed_run_is_checked_in_its_own_list(cli, source, late):
+    project = cli.sim.add_project("Alpha")
+    cli.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    cli.keys["sources"] = [source]
+    cli.sim.faults.add(faults.hang(late=late), method="DELETE", times=999)
+    process = cli.start("sweep", "--policy", "policy.yaml")
+    wait_until(lambda: cli.deletes() >= 1)
     process.kill()
     process.communicate()
-    desk.sim.faults.clear()
-    done = desk.sweep()
+    cli.sim.faults.clear()
+    done = cli.sweep()
 
     assert (done.code, done.summary["recovered"]) == (0, 1)
-    ends = outcomes(desk, "source", "outcome")
+    ends = outcomes(cli, "source", "outcome")
     assert ends[0] == (source, "already_gone" if late else "failed")
     assert ends[1:] == ([] if late else [(source, "deleted")])
-    assert desk.run("audit", "verify", str(desk.log_path)).code == 0
+    assert cli.run("audit", "verify", str(cli.log_path)).code == 0
 
 
-def test_list_retired_during_a_sweep_is_reported_and_the_others_continue(desk):
-    project = desk.sim.add_project("Alpha")
+def test_list_retired_during_a_sweep_is_reported_and_the_others_continue(cli):
+    project = cli.sim.add_project("Alpha")
     for number in range(4):
-        desk.sim.invite(project, f"p{number}@example.com", age=OLD)
-        desk.sim.add_user(f"u{number}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+        cli.sim.invite(project, f"p{number}@example.com", age=OLD)
+        cli.sim.add_user(f"u{number}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
     gone = faults.fail_with(410, "VERSION_GONE")
-    desk.sim.faults.add(gone, method="DELETE", path="*/invites/*", times=99)
-    desk.keys["sources"] = ["invites", "users"]
-    desk.keys["execution"] = {"concurrency": 1}
-    done = desk.sweep()
+    cli.sim.faults.add(gone, method="DELETE", path="*/invites/*", times=99)
+    cli.keys["sources"] = ["invites", "users"]
+    cli.keys["execution"] = {"concurrency": 1}
+    done = cli.sweep()
 
     assert (done.code, done.summary["deleted"]) == (4, 4)
     assert done.summary["failed"] + done.summary["skipped"] == 4
     assert "Atlas retired the list invites during the sweep" in done.err
     assert "write users and org_users instead of invites" in done.err
-    assert len(desk.sim.invitations(project)) == 4
+    assert len(cli.sim.invitations(project)) == 4
 
 
-def test_only_list_retired_during_a_sweep_names_its_replacement(desk):
-    project = desk.sim.add_project("Alpha")
-    desk.sim.invite(project, "ada@example.com", age=OLD)
+def test_only_list_retired_during_a_sweep_names_its_replacement(cli):
+    project = cli.sim.add_project("Alpha")
+    cli.sim.invite(project, "ada@example.com", age=OLD)
     gone = faults.fail_with(410, "VERSION_GONE")
-    desk.sim.faults.add(gone, method="DELETE", path="*/invites/*", times=99)
-    done = desk.sweep()
+    cli.sim.faults.add(gone, method="DELETE", path="*/invites/*", times=99)
+    done = cli.sweep()
 
     assert (done.code, done.summary["deleted"]) == (6, 0)
     assert "Under sources, write users and org_users instead of invites." in done.err
     assert "upgrade" not in done.err
 
 
-def test_remaining_organization_invitation_is_reported_separately(desk):
-    project = desk.sim.add_project("Alpha")
-    desk.sim.invite(project, "ada@example.com", age=OLD)
-    desk.sim.add_user("ada@example.com", age=timedelta(days=1))
-    desk.keys["sources"] = ["invites", "org_invites"]
-    done = desk.sweep()
+def test_remaining_organization_invitation_is_reported_separately(cli):
+    project = cli.sim.add_project("Alpha")
+    cli.sim.invite(project, "ada@example.com", age=OLD)
+    cli.sim.add_user("ada@example.com", age=timedelta(days=1))
+    cli.keys["sources"] = ["invites", "org_invites"]
+    done = cli.sweep()
 
     assert (done.code, done.summary["deleted"]) == (0, 1)
     (warning,) = done.summary["warnings"]
@@ -427,30 +425,30 @@ def test_remaining_organization_invitation_is_reported_separately(desk):
 
 
 @pytest.mark.parametrize("source", ["org_users", "org_invites"])
-def test_invitation_with_a_team_in_an_excluded_project_is_kept(desk, source):
-    sandbox, prod = desk.sim.add_project("Sandbox"), desk.sim.add_project("prod-1")
-    inside, outside = desk.sim.add_team(sandbox), desk.sim.add_team(sandbox, prod)
-    desk.sim.add_user("in@example.com", age=OLD, team_ids=[inside])
-    desk.sim.add_user("out@example.com", age=OLD, team_ids=[inside, outside])
-    desk.keys |= {"sources": [source], "projects": {"exclude": ["prod-*"]}}
-    done = desk.sweep()
+def test_invitation_with_a_team_in_an_excluded_project_is_kept(cli, source):
+    sandbox, prod = cli.sim.add_project("Sandbox"), cli.sim.add_project("prod-1")
+    inside, outside = cli.sim.add_team(sandbox), cli.sim.add_team(sandbox, prod)
+    cli.sim.add_user("in@example.com", age=OLD, team_ids=[inside])
+    cli.sim.add_user("out@example.com", age=OLD, team_ids=[inside, outside])
+    cli.keys |= {"sources": [source], "projects": {"exclude": ["prod-*"]}}
+    done = cli.sweep()
 
     assert done.code == 0, done.err
     assert done.summary["kept_by_reason"] == {"reaches_out_of_scope": 1}
-    assert outcomes(desk, "username", "outcome") == [("in@example.com", "deleted")]
+    assert outcomes(cli, "username", "outcome") == [("in@example.com", "deleted")]
 
 
-def test_invitations_with_a_team_are_kept_with_a_warning_if_teams_are_unreadable(desk):
-    desk.sim.add_project("Sandbox")
-    prod = desk.sim.add_project("prod-1")
-    desk.sim.add_user("team@example.com", age=OLD, team_ids=[desk.sim.add_team()])
-    desk.sim.add_user("none@example.com", age=OLD)
-    desk.sim.faults.add(faults.role_missing(), path=f"*/groups/{prod}/teams", times=None)
-    desk.keys |= {"sources": ["org_users"], "projects": {"exclude": ["prod-*"]}}
-    done = desk.sweep()
+def test_invitations_with_a_team_are_kept_with_a_warning_if_teams_are_unreadable(cli):
+    cli.sim.add_project("Sandbox")
+    prod = cli.sim.add_project("prod-1")
+    cli.sim.add_user("team@example.com", age=OLD, team_ids=[cli.sim.add_team()])
+    cli.sim.add_user("none@example.com", age=OLD)
+    cli.sim.faults.add(faults.role_missing(), path=f"*/groups/{prod}/teams", times=None)
+    cli.keys |= {"sources": ["org_users"], "projects": {"exclude": ["prod-*"]}}
+    done = cli.sweep()
 
     assert done.code == 0, done.err
-    assert outcomes(desk, "username", "outcome") == [("none@example.com", "deleted")]
+    assert outcomes(cli, "username", "outcome") == [("none@example.com", "deleted")]
     (warning,) = [each for each in done.summary["warnings"] if "teams" in each]
     assert warning.startswith("The teams of 1 project could not be read")
     assert "prod-1: " in warning

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from running import COMMAND, Desk, desk_in, wait_until
+from running import COMMAND, CliRunner, cli_in, wait_until
 
 from invite_sweeper.simulator import MISSING, faults
 from invite_sweeper.simulator.seed import ORG_ID
@@ -21,21 +21,21 @@ DAYS = timedelta(days=1)
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         yield found
 
 
-def stock(desk: Desk, projects=3, stale=2, young=1) -> list[str]:
+def stock(cli: CliRunner, projects=3, stale=2, young=1) -> list[str]:
     """Add projects and invitations; return the project ids."""
     ids = []
     for number in range(projects):
-        project = desk.sim.add_project(f"Project {number}")
+        project = cli.sim.add_project(f"Project {number}")
         ids.append(project)
         for n in range(stale):
-            desk.sim.invite(project, f"stale-{number}-{n}@example.com", age=20 * DAYS)
+            cli.sim.invite(project, f"stale-{number}-{n}@example.com", age=20 * DAYS)
         for n in range(young):
-            desk.sim.invite(project, f"young-{number}-{n}@example.com", age=2 * DAYS)
+            cli.sim.invite(project, f"young-{number}-{n}@example.com", age=2 * DAYS)
     return ids
 
 
@@ -46,31 +46,31 @@ def names(lines):
 # --- the run -------------------------------------------------------------------------------
 
 
-def test_dry_run_and_sweep_name_the_same_invitations_and_the_dry_run_sends_no_delete(desk):
-    stock(desk)
-    dry = desk.plan()
-    assert (dry.code, desk.deletes(), desk.sim.invitation_count()) == (0, 0, 9)
-    planned = names(desk.lines("planned"))
-    swept = desk.sweep()
+def test_dry_run_and_sweep_name_the_same_invitations_and_the_dry_run_sends_no_delete(cli):
+    stock(cli)
+    dry = cli.plan()
+    assert (dry.code, cli.deletes(), cli.sim.invitation_count()) == (0, 0, 9)
+    planned = names(cli.lines("planned"))
+    swept = cli.sweep()
     assert swept.code == 0
-    assert desk.sim.invitation_count() == 3
+    assert cli.sim.invitation_count() == 3
     assert len(planned) == 6
-    assert names(desk.lines("planned")[6:]) == planned
-    assert names(desk.lines("intent")) == planned == names(desk.lines("outcome"))
-    assert {line["outcome"] for line in desk.lines("outcome")} == {"deleted"}
+    assert names(cli.lines("planned")[6:]) == planned
+    assert names(cli.lines("intent")) == planned == names(cli.lines("outcome"))
+    assert {line["outcome"] for line in cli.lines("outcome")} == {"deleted"}
 
 
-def test_second_sweep_deletes_nothing(desk):
-    stock(desk)
-    assert desk.sweep().code == 0
-    before = desk.deletes()
-    again = desk.sweep()
-    assert (again.code, again.summary["stale"], desk.deletes()) == (0, 0, before)
+def test_second_sweep_deletes_nothing(cli):
+    stock(cli)
+    assert cli.sweep().code == 0
+    before = cli.deletes()
+    again = cli.sweep()
+    assert (again.code, again.summary["stale"], cli.deletes()) == (0, 0, before)
 
 
-def test_sweep_dry_run_is_the_same_command_as_plan(desk):
-    stock(desk)
-    first, second = desk.plan().summary, desk.sweep("--dry-run").summary
+def test_sweep_dry_run_is_the_same_command_as_plan(cli):
+    stock(cli)
+    first, second = cli.plan().summary, cli.sweep("--dry-run").summary
     for key in ("run_id", "now", "duration_s", "audit_last_hash", "oldest_pending_days"):
         first.pop(key), second.pop(key)
     for summary in (first, second):
@@ -80,9 +80,9 @@ def test_sweep_dry_run_is_the_same_command_as_plan(desk):
     assert first["mode"] == "dry-run"
 
 
-def test_summary_holds_the_contract_s_fields_and_adds_up(desk):
-    stock(desk)
-    summary = desk.sweep().summary
+def test_summary_holds_the_contract_s_fields_and_adds_up(cli):
+    stock(cli)
+    summary = cli.sweep().summary
     assert summary["projects_seen"] == 3
     assert summary["invitations_seen"] == summary["stale"] + summary["kept"] == 9
     assert summary["kept_by_reason"] == {"too_young": 3}
@@ -105,14 +105,14 @@ def test_summary_holds_the_contract_s_fields_and_adds_up(desk):
     assert summary["audit_log"] == "audit/invite-sweeper.jsonl"
 
 
-def test_audit_log_is_private_chained_and_has_every_event_in_order(desk):
-    stock(desk, projects=1, stale=1, young=0)
-    desk.sweep()
-    assert stat.S_IMODE(desk.log_path.stat().st_mode) == 0o600
-    events = [line["event"] for line in desk.lines()]
+def test_audit_log_is_private_chained_and_has_every_event_in_order(cli):
+    stock(cli, projects=1, stale=1, young=0)
+    cli.sweep()
+    assert stat.S_IMODE(cli.log_path.stat().st_mode) == 0o600
+    events = [line["event"] for line in cli.lines()]
     assert events == ["run_started", "planned", "intent", "outcome", "run_finished"]
-    assert [line["seq"] for line in desk.lines()] == [1, 2, 3, 4, 5]
-    started = desk.lines()[0]
+    assert [line["seq"] for line in cli.lines()] == [1, 2, 3, 4, 5]
+    started = cli.lines()[0]
     assert started["prev"] == "0" * 64
     assert (started["mode"], started["policy_path"], started["shard"]) == (
         "sweep",
@@ -121,112 +121,112 @@ def test_audit_log_is_private_chained_and_has_every_event_in_order(desk):
     )
     assert started["actor"] == "token"
     assert len(started["policy_sha256"]) == 64
-    assert desk.lines()[-1]["exit_code"] == 0
+    assert cli.lines()[-1]["exit_code"] == 0
 
 
-def test_invitations_of_another_organization_are_never_read(desk):
-    mine = stock(desk, projects=1)
+def test_invitations_of_another_organization_are_never_read(cli):
+    mine = stock(cli, projects=1)
     other = "0123456789abcdef01234567"
-    desk.sim.add_organization(other, "Elsewhere")
-    foreign = desk.sim.add_project("Foreign", other)
-    desk.sim.invite(foreign, "foreign@example.com", age=90 * DAYS)
-    desk.account.org_ids = (*desk.account.org_ids, other)
-    assert desk.sweep().code == 0
-    asked = {ask.path for ask in desk.sim.requests if "/invites" in ask.path}
+    cli.sim.add_organization(other, "Elsewhere")
+    foreign = cli.sim.add_project("Foreign", other)
+    cli.sim.invite(foreign, "foreign@example.com", age=90 * DAYS)
+    cli.account.org_ids = (*cli.account.org_ids, other)
+    assert cli.sweep().code == 0
+    asked = {ask.path for ask in cli.sim.requests if "/invites" in ask.path}
     assert all(mine[0] in path for path in asked)
-    assert desk.sim.invitations(foreign) != ()
+    assert cli.sim.invitations(foreign) != ()
 
 
-def test_invitation_without_a_readable_date_is_kept_and_counted_under_its_reason(desk):
-    project = desk.sim.add_project("Odd")
-    desk.sim.invite(project, "a@example.com", age=20 * DAYS, createdAt=MISSING)
-    desk.sim.invite(project, "b@example.com", age=20 * DAYS, createdAt="last spring")
-    desk.sim.invite(project, "c@example.com", age=20 * DAYS, createdAt="2099-01-01T00:00:00Z")
-    desk.sim.invite(project, "d@example.com", age=20 * DAYS, id="not-an-id")
-    summary = desk.sweep().summary
+def test_invitation_without_a_readable_date_is_kept_and_counted_under_its_reason(cli):
+    project = cli.sim.add_project("Odd")
+    cli.sim.invite(project, "a@example.com", age=20 * DAYS, createdAt=MISSING)
+    cli.sim.invite(project, "b@example.com", age=20 * DAYS, createdAt="last spring")
+    cli.sim.invite(project, "c@example.com", age=20 * DAYS, createdAt="2099-01-01T00:00:00Z")
+    cli.sim.invite(project, "d@example.com", age=20 * DAYS, id="not-an-id")
+    summary = cli.sweep().summary
     assert summary["kept_by_reason"] == {
         "no_date": 1,
         "unreadable_date": 1,
         "future_date": 1,
         "unreadable_id": 1,
     }
-    assert desk.deletes() == 0
+    assert cli.deletes() == 0
 
 
-def test_validate_shows_warnings_and_ends_with_0(desk):
-    desk.keys["keep"] = [{"name": "lapsed", "usernames": ["*"], "until": "2020-01-31"}]
-    done = desk.run("validate", "policy.yaml")
+def test_validate_shows_warnings_and_ends_with_0(cli):
+    cli.keys["keep"] = [{"name": "lapsed", "usernames": ["*"], "until": "2020-01-31"}]
+    done = cli.run("validate", "policy.yaml")
     assert done.code == 0
     assert done.out.startswith("policy.yaml is a valid policy")
     (warning,) = re.findall(r"^policy.yaml:\d+:\d+: warning: (.*)$", done.err, re.MULTILINE)
     assert warning.startswith("keep[0].until: The keep entry `lapsed` ended on 2020-01-31")
-    assert desk.sim.requests == ()
+    assert cli.sim.requests == ()
 
 
 # --- exit codes ----------------------------------------------------------------------------
 
 
-def test_one_unreadable_project_leaves_the_others_swept_and_ends_with_4(desk):
-    ids = stock(desk)
-    desk.sim.limit_access(ids[1])
-    done = desk.sweep()
+def test_one_unreadable_project_leaves_the_others_swept_and_ends_with_4(cli):
+    ids = stock(cli)
+    cli.sim.limit_access(ids[1])
+    done = cli.sweep()
     assert (done.code, done.summary["exit_code"]) == (4, 4)
     assert (done.summary["deleted"], done.summary["projects_unreadable"]) == (4, 1)
-    (lost,) = desk.lines("project_unreadable")
+    (lost,) = cli.lines("project_unreadable")
     assert (lost["project_id"], lost["project_name"]) == (ids[1], "Project 1")
     assert lost["http_status"] == 401
     assert lost["reason"]
 
 
-def test_unreadable_project_with_max_unreadable_0_deletes_nothing_and_ends_with_3(desk):
-    ids = stock(desk)
-    desk.sim.limit_access(ids[1])
-    desk.keys["limits"]["max_unreadable_projects"] = 0
-    done = desk.sweep()
-    assert (done.code, desk.deletes()) == (3, 0)
+def test_unreadable_project_with_max_unreadable_0_deletes_nothing_and_ends_with_3(cli):
+    ids = stock(cli)
+    cli.sim.limit_access(ids[1])
+    cli.keys["limits"]["max_unreadable_projects"] = 0
+    done = cli.sweep()
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "max_unreadable_projects: 0" in done.err
     assert "Nothing was deleted." in done.err
     assert done.summary["exit_code"] == 3
 
 
-def test_project_deleted_during_the_run_is_not_a_failure(desk):
-    ids = stock(desk)
-    desk.sim.faults.add(faults.fail_with(404, "GROUP_NOT_FOUND"), path=f"*{ids[0]}/invites")
-    done = desk.sweep()
+def test_project_deleted_during_the_run_is_not_a_failure(cli):
+    ids = stock(cli)
+    cli.sim.faults.add(faults.fail_with(404, "GROUP_NOT_FOUND"), path=f"*{ids[0]}/invites")
+    done = cli.sweep()
     assert (done.code, done.summary["projects_unreadable"], done.summary["deleted"]) == (0, 0, 4)
 
 
-def test_more_stale_than_a_limit_refuses_all(desk):
-    stock(desk)
-    desk.keys["limits"] = {"max_deletions": 5, "max_share": 1.0}
-    done = desk.sweep()
-    assert (done.code, desk.deletes()) == (3, 0)
+def test_more_stale_than_a_limit_refuses_all(cli):
+    stock(cli)
+    cli.keys["limits"] = {"max_deletions": 5, "max_share": 1.0}
+    done = cli.sweep()
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "6 stale invitations are over max_deletions: 5." in done.err
-    assert len(desk.lines("planned")) == 6
+    assert len(cli.lines("planned")) == 6
 
 
-def test_trim_deletes_the_oldest_and_counts_the_rest(desk):
-    project = desk.sim.add_project("Backlog")
-    oldest = [desk.sim.invite(project, f"p{n}@example.com", age=n * DAYS) for n in range(20, 26)]
-    desk.keys["limits"] = {"max_deletions": 2, "over_limit": "trim"}
-    done = desk.sweep()
+def test_trim_deletes_the_oldest_and_counts_the_rest(cli):
+    project = cli.sim.add_project("Backlog")
+    oldest = [cli.sim.invite(project, f"p{n}@example.com", age=n * DAYS) for n in range(20, 26)]
+    cli.keys["limits"] = {"max_deletions": 2, "over_limit": "trim"}
+    done = cli.sweep()
     assert (done.code, done.summary["trimmed"], done.summary["deleted"]) == (0, 4, 2)
-    assert set(desk.sim.deleted) == set(oldest[-2:])
-    assert len(desk.lines("planned")) == 2
+    assert set(cli.sim.deleted) == set(oldest[-2:])
+    assert len(cli.lines("planned")) == 2
 
 
-def test_rejected_deletion_ends_with_4_and_the_rest_is_done(desk):
-    stock(desk)
-    one = desk.sim.invitations(stock(desk, projects=1)[0])[0]
-    desk.sim.faults.add(
+def test_rejected_deletion_ends_with_4_and_the_rest_is_done(cli):
+    stock(cli)
+    one = cli.sim.invitations(stock(cli, projects=1)[0])[0]
+    cli.sim.faults.add(
         faults.fail_with(400, "CANNOT_DELETE_ORG_INVITATION"),
         method="DELETE",
         path=f"*{one}",
         times=99,
     )
-    done = desk.sweep()
+    done = cli.sweep()
     assert (done.code, done.summary["failed"], done.summary["skipped"]) == (4, 1, 0)
-    (failed,) = [line for line in desk.lines("outcome") if line["outcome"] == "failed"]
+    (failed,) = [line for line in cli.lines("outcome") if line["outcome"] == "failed"]
     assert (failed["invitation_id"], failed["http_status"], failed["error_code"]) == (
         one,
         400,
@@ -234,93 +234,93 @@ def test_rejected_deletion_ends_with_4_and_the_rest_is_done(desk):
     )
 
 
-def test_failed_canary_ends_with_4_and_skips_the_rest(desk):
-    stock(desk, projects=4, stale=5)
-    desk.keys["limits"]["canary"] = 3
+def test_failed_canary_ends_with_4_and_skips_the_rest(cli):
+    stock(cli, projects=4, stale=5)
+    cli.keys["limits"]["canary"] = 3
     refused = faults.fail_with(400, "CANNOT_DELETE_ORG_INVITATION")
-    desk.sim.faults.add(refused, method="DELETE", times=None)
-    done = desk.sweep()
-    assert (done.code, desk.deletes()) == (4, 3)
+    cli.sim.faults.add(refused, method="DELETE", times=None)
+    done = cli.sweep()
+    assert (done.code, cli.deletes()) == (4, 3)
     assert (done.summary["failed"], done.summary["skipped"], done.summary["deleted"]) == (3, 17, 0)
     assert [w for w in done.summary["warnings"] if "The sweep stopped itself" in w]
     assert "The sweep stopped itself" in done.err
 
 
-def test_project_without_an_id_is_unreadable_and_the_rest_is_swept(desk):
-    ids = ["../orgs", *stock(desk)[1:]]
+def test_project_without_an_id_is_unreadable_and_the_rest_is_swept(cli):
+    ids = ["../orgs", *stock(cli)[1:]]
     rows = [{"id": id_, "name": f"Project {n}", "orgId": ORG_ID} for n, id_ in enumerate(ids)]
     body = json.dumps({"results": rows, "links": []}).encode()
-    desk.sim.faults.add(faults.malformed(body), path="*/groups", times=None)
-    done = desk.sweep()
+    cli.sim.faults.add(faults.malformed(body), path="*/groups", times=None)
+    done = cli.sweep()
     assert (done.code, done.summary["projects_unreadable"], done.summary["deleted"]) == (4, 1, 4)
-    (lost,) = desk.lines("project_unreadable")
+    (lost,) = cli.lines("project_unreadable")
     assert (lost["project_id"], lost["reason"]) == ("../orgs", "The project id is malformed.")
 
 
 @pytest.mark.parametrize(
     "way", [timedelta(minutes=6), timedelta(minutes=-6)], ids=["ahead", "behind"]
 )
-def test_clock_more_than_5_minutes_off_is_refused(desk, way):
-    stock(desk)
-    desk.sim.date_offset = way
-    done = desk.sweep()
-    assert (done.code, desk.deletes()) == (3, 0)
+def test_clock_more_than_5_minutes_off_is_refused(cli, way):
+    stock(cli)
+    cli.sim.date_offset = way
+    done = cli.sweep()
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "clock" in done.err
 
 
-def test_clock_less_than_5_minutes_off_is_accepted(desk):
-    stock(desk)
-    desk.sim.date_offset = timedelta(minutes=4)
-    assert desk.sweep().code == 0
+def test_clock_less_than_5_minutes_off_is_accepted(cli):
+    stock(cli)
+    cli.sim.date_offset = timedelta(minutes=4)
+    assert cli.sweep().code == 0
 
 
-def test_no_visible_project_of_the_organizations_is_refused(desk):
-    stock(desk)
-    desk.keys["organizations"] = ["0123456789abcdef01234567"]
-    done = desk.sweep()
-    assert (done.code, desk.deletes()) == (3, 0)
+def test_no_visible_project_of_the_organizations_is_refused(cli):
+    stock(cli)
+    cli.keys["organizations"] = ["0123456789abcdef01234567"]
+    done = cli.sweep()
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "organizations" in done.err
 
 
-def test_refused_credentials_end_with_5_and_no_result(desk):
-    stock(desk)
-    done = desk.sweep(MONGODB_ATLAS_ACCESS_TOKEN="wrong")
-    assert (done.code, done.summary["projects_seen"], desk.deletes()) == (5, 0, 0)
+def test_refused_credentials_end_with_5_and_no_result(cli):
+    stock(cli)
+    done = cli.sweep(MONGODB_ATLAS_ACCESS_TOKEN="wrong")
+    assert (done.code, done.summary["projects_seen"], cli.deletes()) == (5, 0, 0)
 
 
-def test_atlas_that_cannot_be_reached_ends_with_6_and_no_result(desk):
-    desk.keys["execution"] = {"attempts": 1}
-    done = desk.sweep("--base-url", "http://127.0.0.1:9")
+def test_atlas_that_cannot_be_reached_ends_with_6_and_no_result(cli):
+    cli.keys["execution"] = {"attempts": 1}
+    done = cli.sweep("--base-url", "http://127.0.0.1:9")
     assert (done.code, done.summary["projects_seen"]) == (6, 0)
     assert "127.0.0.1" in done.err
 
 
-def test_version_that_is_gone_ends_with_6(desk):
-    stock(desk)
-    desk.sim.faults.add(faults.fail_with(410, "VERSION_GONE"), path="*/groups", times=99)
-    done = desk.sweep()
-    assert (done.code, desk.deletes()) == (6, 0)
+def test_version_that_is_gone_ends_with_6(cli):
+    stock(cli)
+    cli.sim.faults.add(faults.fail_with(410, "VERSION_GONE"), path="*/groups", times=99)
+    done = cli.sweep()
+    assert (done.code, cli.deletes()) == (6, 0)
 
 
-def test_audit_log_that_cannot_be_opened_ends_with_7_and_atlas_is_not_called(desk):
-    stock(desk)
-    (desk.folder / "audit").write_text("a file where the folder should be")
-    done = desk.sweep()
-    assert (done.code, done.has_result, list(desk.sim.requests)) == (7, False, [])
+def test_audit_log_that_cannot_be_opened_ends_with_7_and_atlas_is_not_called(cli):
+    stock(cli)
+    (cli.folder / "audit").write_text("a file where the folder should be")
+    done = cli.sweep()
+    assert (done.code, done.has_result, list(cli.sim.requests)) == (7, False, [])
 
 
-def test_detailed_exitcode_applies_only_to_dry_runs(desk):
-    stock(desk)
-    done = desk.plan("--detailed-exitcode")
+def test_detailed_exitcode_applies_only_to_dry_runs(cli):
+    stock(cli)
+    done = cli.plan("--detailed-exitcode")
     assert (done.code, done.summary["exit_code"]) == (10, 10)
-    assert desk.sweep("--detailed-exitcode").code == 0
-    assert desk.plan("--detailed-exitcode").code == 0
+    assert cli.sweep("--detailed-exitcode").code == 0
+    assert cli.plan("--detailed-exitcode").code == 0
 
 
-def test_faulty_policy_ends_with_2_and_atlas_is_not_called(desk):
-    desk.keys["ruels"] = []
-    done = desk.sweep()
-    assert (done.code, done.has_result, list(desk.sim.requests)) == (2, False, [])
+def test_faulty_policy_ends_with_2_and_atlas_is_not_called(cli):
+    cli.keys["ruels"] = []
+    done = cli.sweep()
+    assert (done.code, done.has_result, list(cli.sim.requests)) == (2, False, [])
     assert "policy.yaml:" in done.err
     assert "rules" in done.err
 
@@ -340,9 +340,9 @@ def test_faulty_policy_ends_with_2_and_atlas_is_not_called(desk):
     ],
     ids=["none", "half a pair", "two kinds"],
 )
-def test_missing_or_doubled_credentials_end_with_2(desk, changes, message):
-    done = desk.sweep(**changes)
-    assert (done.code, done.has_result, list(desk.sim.requests)) == (2, False, [])
+def test_missing_or_doubled_credentials_end_with_2(cli, changes, message):
+    done = cli.sweep(**changes)
+    assert (done.code, done.has_result, list(cli.sim.requests)) == (2, False, [])
     assert message in done.err
 
 
@@ -358,9 +358,9 @@ def test_missing_or_doubled_credentials_end_with_2(desk, changes, message):
     ],
     ids=" ".join,
 )
-def test_wrong_usage_ends_with_2_and_atlas_is_not_called(desk, arguments):
-    done = desk.run("sweep", "--policy", "policy.yaml", *arguments)
-    assert (done.code, done.has_result, list(desk.sim.requests)) == (2, False, [])
+def test_wrong_usage_ends_with_2_and_atlas_is_not_called(cli, arguments):
+    done = cli.run("sweep", "--policy", "policy.yaml", *arguments)
+    assert (done.code, done.has_result, list(cli.sim.requests)) == (2, False, [])
     assert "Traceback" not in done.err
 
 
@@ -371,8 +371,8 @@ def test_wrong_usage_ends_with_2_and_atlas_is_not_called(desk, arguments):
         ("0s", "Write a duration above zero, such as `14d`."),
     ],
 )
-def test_invalid_duration_is_reported_once_with_its_hint(desk, text, hint):
-    done = desk.run("sweep", "--policy", "policy.yaml", "--deadline", text)
+def test_invalid_duration_is_reported_once_with_its_hint(cli, text, hint):
+    done = cli.run("sweep", "--policy", "policy.yaml", "--deadline", text)
     what = "is not a duration" if text == "5" else "is zero"
     assert done.code == 2
     assert done.err == f"Error: --deadline '{text}' {what}.\n  Atlas was not called.\n  {hint}\n"
@@ -389,8 +389,8 @@ def test_invalid_duration_is_reported_once_with_its_hint(desk, text, hint):
     ],
     ids=" ".join,
 )
-def test_offline_command_does_not_mention_atlas_in_its_error(desk, words):
-    done = desk.run(*words)
+def test_offline_command_does_not_mention_atlas_in_its_error(cli, words):
+    done = cli.run(*words)
     assert (done.code, "cannot be read" in done.err) == (2, True)
     assert "Atlas" not in done.err
 
@@ -399,37 +399,37 @@ def test_offline_command_does_not_mention_atlas_in_its_error(desk, words):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(desk, number):
-    stock(desk, projects=4, stale=20, young=0)
-    desk.keys["execution"] = {"concurrency": 4}
-    desk.sim.faults.set_latency(0.05)
-    process = desk.start("sweep", "--policy", "policy.yaml", "--output", "json")
-    wait_until(lambda: desk.deletes() >= 8)
+def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli, number):
+    stock(cli, projects=4, stale=20, young=0)
+    cli.keys["execution"] = {"concurrency": 4}
+    cli.sim.faults.set_latency(0.05)
+    process = cli.start("sweep", "--policy", "policy.yaml", "--output", "json")
+    wait_until(lambda: cli.deletes() >= 8)
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 8, err
     summary = json.loads(out)
-    outcomes = [line["outcome"] for line in desk.lines("outcome")]
+    outcomes = [line["outcome"] for line in cli.lines("outcome")]
     assert len(outcomes) == 80
-    assert outcomes.count("deleted") == len(desk.sim.deleted) == summary["deleted"]
+    assert outcomes.count("deleted") == len(cli.sim.deleted) == summary["deleted"]
     assert outcomes.count("skipped") == summary["skipped"] > 0
-    assert desk.lines()[-1]["event"] == "run_finished"
-    assert desk.sweep().code == 0
-    assert desk.sim.invitation_count() == 0
+    assert cli.lines()[-1]["event"] == "run_finished"
+    assert cli.sweep().code == 0
+    assert cli.sim.invitation_count() == 0
 
 
-def test_deadline_ends_the_sweep_with_8(desk):
-    stock(desk, projects=4, stale=20, young=0)
-    desk.keys["execution"] = {"concurrency": 1}
-    desk.sim.faults.set_latency(0.1)
-    done = desk.sweep("--deadline", "2s")
+def test_deadline_ends_the_sweep_with_8(cli):
+    stock(cli, projects=4, stale=20, young=0)
+    cli.keys["execution"] = {"concurrency": 1}
+    cli.sim.faults.set_latency(0.1)
+    done = cli.sweep("--deadline", "2s")
     assert (done.code, done.summary["exit_code"]) == (8, 8)
     assert done.summary["deleted"] + done.summary["skipped"] == 80
     assert "deadline" in done.err
 
 
-def test_signal_before_the_run_has_begun_ends_with_8_and_atlas_is_not_called(desk):
-    policy = desk.write_policy()
+def test_signal_before_the_run_has_begun_ends_with_8_and_atlas_is_not_called(cli):
+    policy = cli.write_policy()
     policy.unlink()
     os.mkfifo(policy)
     process = subprocess.Popen(
@@ -458,143 +458,143 @@ def test_signal_before_the_run_has_begun_ends_with_8_and_atlas_is_not_called(des
     assert (process.returncode, err) == (8, b"Interrupted. Nothing was deleted.\n")
 
 
-def test_signal_while_reading_deletes_nothing(desk):
-    stock(desk)
-    desk.sim.faults.add(faults.hang(), path="*/invites", times=99)
-    process = desk.start("sweep", "--policy", "policy.yaml", "--output", "json")
-    wait_until(lambda: desk.sim.request_log.received.total() > 1)
+def test_signal_while_reading_deletes_nothing(cli):
+    stock(cli)
+    cli.sim.faults.add(faults.hang(), path="*/invites", times=99)
+    process = cli.start("sweep", "--policy", "policy.yaml", "--output", "json")
+    wait_until(lambda: cli.sim.request_log.received.total() > 1)
     process.terminate()
     out, err = process.communicate(timeout=30)
-    assert (process.returncode, desk.deletes()) == (8, 0)
+    assert (process.returncode, cli.deletes()) == (8, 0)
     assert json.loads(out)["exit_code"] == 8
     assert b"Nothing was deleted." in err
 
 
-def test_second_run_on_the_same_log_ends_with_9_and_names_the_first(desk):
-    stock(desk)
-    desk.sim.faults.add(faults.hang(), path="*/groups", times=99)
-    first = desk.start("sweep", "--policy", "policy.yaml")
-    wait_until(lambda: desk.sim.request_log.received.total() > 0)
+def test_second_run_on_the_same_log_ends_with_9_and_names_the_first(cli):
+    stock(cli)
+    cli.sim.faults.add(faults.hang(), path="*/groups", times=99)
+    first = cli.start("sweep", "--policy", "policy.yaml")
+    wait_until(lambda: cli.sim.request_log.received.total() > 0)
     try:
-        second = desk.plan()
+        second = cli.plan()
         assert (second.code, second.has_result) == (9, False)
         assert str(first.pid) in second.err
     finally:
         first.kill()
         first.communicate()
-    desk.sim.faults.clear()
-    assert desk.plan().code == 0
+    cli.sim.faults.clear()
+    assert cli.plan().code == 0
 
 
 # --- what is shown -------------------------------------------------------------------------
 
 
-def test_text_result_goes_to_stdout_and_the_log_to_stderr_as_json_lines(desk):
-    stock(desk)
-    done = desk.run("sweep", "--policy", "policy.yaml")
+def test_text_result_goes_to_stdout_and_the_log_to_stderr_as_json_lines(cli):
+    stock(cli)
+    done = cli.run("sweep", "--policy", "policy.yaml")
     assert "stale-0-0@example.com" in done.out
     assert "deleted" in done.out
     for line in done.err.splitlines():
         assert json.loads(line)["level"]
 
 
-def test_quiet_successful_run_prints_nothing(desk):
-    stock(desk)
-    done = desk.run("sweep", "--policy", "policy.yaml", "-q")
+def test_quiet_successful_run_prints_nothing(cli):
+    stock(cli)
+    done = cli.run("sweep", "--policy", "policy.yaml", "-q")
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
-def test_names_cannot_move_the_cursor(desk):
-    project = desk.sim.add_project("Evil \x1b[2J project")
-    desk.sim.invite(project, "a\x1b]0;x\x07\r\u202eb@example.com", age=20 * DAYS)
-    done = desk.run("plan", "--policy", "policy.yaml")
+def test_names_cannot_move_the_cursor(cli):
+    project = cli.sim.add_project("Evil \x1b[2J project")
+    cli.sim.invite(project, "a\x1b]0;x\x07\r\u202eb@example.com", age=20 * DAYS)
+    done = cli.run("plan", "--policy", "policy.yaml")
     assert done.code == 0
     for char in ("\x1b", "\x07", "\r", "\u202e"):
         assert char not in done.out
 
 
-def test_glob_that_matches_no_project_is_reported(desk):
-    stock(desk)
-    desk.keys["projects"] = {"exclude": ["prd-*"]}
-    done = desk.plan()
+def test_glob_that_matches_no_project_is_reported(cli):
+    stock(cli)
+    cli.keys["projects"] = {"exclude": ["prd-*"]}
+    done = cli.plan()
     assert done.code == 0
     assert "prd-*" in done.err
 
 
-def test_policy_path_comes_from_the_environment(desk):
-    stock(desk)
-    done = desk.run("plan", "--output", "json", INVITE_SWEEPER_POLICY="policy.yaml")
+def test_policy_path_comes_from_the_environment(cli):
+    stock(cli)
+    done = cli.run("plan", "--output", "json", INVITE_SWEEPER_POLICY="policy.yaml")
     assert done.summary["stale"] == 6
 
 
-def test_audit_path_option_overrides_the_policy(desk):
-    stock(desk)
-    done = desk.plan("--audit-log", "elsewhere/{date}.jsonl")
+def test_audit_path_option_overrides_the_policy(cli):
+    stock(cli)
+    done = cli.plan("--audit-log", "elsewhere/{date}.jsonl")
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     assert done.summary["audit_log"] == f"elsewhere/{day}.jsonl"
-    assert (desk.folder / "elsewhere" / f"{day}.jsonl").exists()
+    assert (cli.folder / "elsewhere" / f"{day}.jsonl").exists()
 
 
-def test_refusal_of_a_shard_says_that_the_limit_is_its_part_of_the_policy_s(desk):
-    stock(desk, projects=40)  # each shard has more than one of them, with any ids
-    desk.keys["limits"]["max_deletions"] = 4
-    done = desk.sweep("--shard", "1/2")
-    assert (done.code, desk.deletes()) == (3, 0)
+def test_refusal_of_a_shard_says_that_the_limit_is_its_part_of_the_policy_s(cli):
+    stock(cli, projects=40)  # each shard has more than one of them, with any ids
+    cli.keys["limits"]["max_deletions"] = 4
+    done = cli.sweep("--shard", "1/2")
+    assert (done.code, cli.deletes()) == (3, 0)
     assert "are over max_deletions: 2, the part of shard 1/2." in done.err
 
 
-def test_shards_together_sweep_every_invitation_once(desk):
-    stock(desk, projects=12)
+def test_shards_together_sweep_every_invitation_once(cli):
+    stock(cli, projects=12)
     deleted = 0
     for index in "123":
         log = f"audit/shard-{index}.jsonl"
-        deleted += desk.sweep("--shard", f"{index}/3", "--audit-log", log).summary["deleted"]
-    assert deleted == 24 == len(desk.sim.deleted)
-    assert desk.sim.invitation_count() == 12
+        deleted += cli.sweep("--shard", f"{index}/3", "--audit-log", log).summary["deleted"]
+    assert deleted == 24 == len(cli.sim.deleted)
+    assert cli.sim.invitation_count() == 12
     logs = [f"audit/shard-{index}.jsonl" for index in "123"]
-    together = desk.run("audit", "verify", *logs)
+    together = cli.run("audit", "verify", *logs)
     assert (together.code, together.err) == (0, "")
-    alone = desk.run("audit", "verify", logs[0], logs[2])
+    alone = cli.run("audit", "verify", logs[0], logs[2])
     assert (alone.code, "the logs of shard 2/3 are missing" in alone.err) == (0, True)
 
 
-def test_indexed_job_gets_its_shard_from_the_environment(desk):
-    stock(desk, projects=12)
-    done = desk.plan("--shard", "auto/3", JOB_COMPLETION_INDEX="1")
+def test_indexed_job_gets_its_shard_from_the_environment(cli):
+    stock(cli, projects=12)
+    done = cli.plan("--shard", "auto/3", JOB_COMPLETION_INDEX="1")
     assert done.code == 0
-    assert desk.lines("run_started")[-1]["shard"] == "2/3"
+    assert cli.lines("run_started")[-1]["shard"] == "2/3"
 
 
-def test_result_is_written_once_atlas_has_responded(desk):
-    stock(desk, projects=600, stale=0, young=0)
-    desk.keys["execution"] = {"attempts": 1}
-    desk.sim.faults.add(faults.fail_with(500), path="*/groups", nth=2, times=99)
-    done = desk.sweep()
+def test_result_is_written_once_atlas_has_responded(cli):
+    stock(cli, projects=600, stale=0, young=0)
+    cli.keys["execution"] = {"attempts": 1}
+    cli.sim.faults.add(faults.fail_with(500), path="*/groups", nth=2, times=99)
+    done = cli.sweep()
     assert (done.code, done.summary["exit_code"]) == (6, 6)
 
 
-def test_refusal_without_a_visible_project_has_a_result(desk):
-    stock(desk)
-    desk.keys["organizations"] = ["0123456789abcdef01234567"]
-    assert desk.sweep().summary["exit_code"] == 3
+def test_refusal_without_a_visible_project_has_a_result(cli):
+    stock(cli)
+    cli.keys["organizations"] = ["0123456789abcdef01234567"]
+    assert cli.sweep().summary["exit_code"] == 3
 
 
-def test_last_hash_goes_to_the_log_and_the_summary_and_is_that_of_the_last_line(desk):
-    stock(desk)
-    done = desk.sweep()
-    last = desk.log_path.read_bytes().splitlines()[-1]
+def test_last_hash_goes_to_the_log_and_the_summary_and_is_that_of_the_last_line(cli):
+    stock(cli)
+    done = cli.sweep()
+    last = cli.log_path.read_bytes().splitlines()[-1]
     assert done.summary["audit_last_hash"] == hashlib.sha256(last).hexdigest()
     assert done.summary["audit_last_hash"] in done.err
 
 
 @pytest.mark.parametrize("words", [("sweep", "--output", "json"), ("plan",), ("restore", "LOG")])
-def test_invalid_proxy_is_wrong_usage_without_a_connection(desk, words):
-    stock(desk, projects=1, stale=1)
-    assert desk.plan().code == 0
+def test_invalid_proxy_is_wrong_usage_without_a_connection(cli, words):
+    stock(cli, projects=1, stale=1)
+    assert cli.plan().code == 0
     log = "audit/invite-sweeper.jsonl"
     policy = [] if words[0] == "restore" else ["--policy", "policy.yaml"]
     given = [log if word == "LOG" else word for word in words]
-    done = desk.run(
+    done = cli.run(
         *given,
         *policy,
         "--base-url",
@@ -608,23 +608,23 @@ def test_invalid_proxy_is_wrong_usage_without_a_connection(desk, words):
     assert "The value of HTTPS_PROXY is not a valid proxy URL." in done.err
     assert "Atlas was not called." in done.err
     assert "p4ssw0rd" not in done.err
-    assert desk.run("audit", "verify", log).code == 0
+    assert cli.run("audit", "verify", log).code == 0
 
 
 @pytest.mark.parametrize("option", ["--audit-log", "--shard"])
-def test_empty_option_is_wrong_usage(desk, option):
-    stock(desk, projects=1, stale=1)
-    done = desk.sweep(option, "")
-    assert (done.code, done.has_result, desk.sim.requests) == (2, False, ())
+def test_empty_option_is_wrong_usage(cli, option):
+    stock(cli, projects=1, stale=1)
+    done = cli.sweep(option, "")
+    assert (done.code, done.has_result, cli.sim.requests) == (2, False, ())
     assert "''" in done.err
 
 
 @pytest.mark.parametrize(
     "words", [("explain", "ada"), ("restore", "log.jsonl"), ("doctor",)], ids=str
 )
-def test_empty_audit_log_is_wrong_usage_of_every_command_that_takes_one(desk, words):
-    (desk.folder / "log.jsonl").touch(0o600)
+def test_empty_audit_log_is_wrong_usage_of_every_command_that_takes_one(cli, words):
+    (cli.folder / "log.jsonl").touch(0o600)
     policy = [] if words[0] == "restore" else ["--policy", "policy.yaml"]
-    done = desk.run(*words, *policy, "--audit-log", "")
+    done = cli.run(*words, *policy, "--audit-log", "")
     assert done.code == 2
     assert "does not name a file" in done.out + done.err

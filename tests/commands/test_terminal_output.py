@@ -7,7 +7,7 @@ import subprocess
 from datetime import timedelta
 
 import pytest
-from running import COMMAND, desk_in
+from running import COMMAND, cli_in
 from terminals import terminal_of
 
 from invite_sweeper.simulator import faults
@@ -20,8 +20,8 @@ COLOUR = re.compile("\x1b\\[[0-9;]*(3|9|4)[0-7]m")
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         found.projects = [found.sim.add_project(name) for name in ("Data Lake", "Billing")]
         for project in found.projects:
             for number in range(3):
@@ -33,11 +33,11 @@ def desk(tmp_path):
 # --- quiet and verbose ---------------------------------------------------------------------
 
 
-def test_quiet_run_leaves_stdout_empty_and_prints_errors_and_warnings_on_stderr(desk):
-    desk.sim.limit_access(desk.projects[0])
-    desk.keys["projects"] = {"exclude": ["no-such-*"]}
-    desk.keys["limits"] = {"max_deletions": 1, "max_share": 1.0}
-    done = desk.run(*SWEEP, "-q")
+def test_quiet_run_leaves_stdout_empty_and_prints_errors_and_warnings_on_stderr(cli):
+    cli.sim.limit_access(cli.projects[0])
+    cli.keys["projects"] = {"exclude": ["no-such-*"]}
+    cli.keys["limits"] = {"max_deletions": 1, "max_share": 1.0}
+    done = cli.run(*SWEEP, "-q")
     assert (done.code, done.out) == (3, "")
     assert "no-such-*" not in done.err
     assert "3 stale invitations are over max_deletions: 1." in done.err
@@ -45,8 +45,8 @@ def test_quiet_run_leaves_stdout_empty_and_prints_errors_and_warnings_on_stderr(
     assert levels <= {"warning", "error"}
 
 
-def test_quiet_run_with_output_json_writes_the_object(desk):
-    done = desk.plan("-q")
+def test_quiet_run_with_output_json_writes_the_object(cli):
+    done = cli.plan("-q")
     assert done.summary["stale"] == 6
     assert done.err == ""
 
@@ -58,19 +58,19 @@ def warned(done):
 
 
 @pytest.mark.parametrize("how", [("-q",), ("-q", "--output", "json")], ids=" ".join)
-def test_quiet_run_names_what_was_not_read_and_not_deleted(desk, how):
-    desk.sim.limit_access(desk.projects[0])
-    desk.sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), method="DELETE", times=1)
-    done = desk.run(*SWEEP, *how)
+def test_quiet_run_names_what_was_not_read_and_not_deleted(cli, how):
+    cli.sim.limit_access(cli.projects[0])
+    cli.sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), method="DELETE", times=1)
+    done = cli.run(*SWEEP, *how)
     assert done.code == 4
     verdict, lost, failed, *to_do = warned(done)
     assert verdict == (
         f"Partly done: 2 deleted, 1 failed in Example Industries ({ORG_ID}) (exit code 4)."
     )
-    (unread,) = desk.lines("project_unreadable")
+    (unread,) = cli.lines("project_unreadable")
     organization = f"of organization Example Industries ({ORG_ID})"
     assert lost == f"Data Lake {organization} was not read: {unread['reason']}"
-    (row,) = [line for line in desk.lines("outcome") if line["outcome"] == "failed"]
+    (row,) = [line for line in cli.lines("outcome") if line["outcome"] == "failed"]
     who = f"{row['username']} in Billing {organization}"
     assert failed == (
         f"{who} may still be invited: failed, 403 ACCESS_FORBIDDEN; "
@@ -80,11 +80,11 @@ def test_quiet_run_names_what_was_not_read_and_not_deleted(desk, how):
 
 
 @pytest.mark.parametrize("count", [10, 11, 13])
-def test_ten_of_a_kind_are_named_and_the_others_are_counted(desk, count):
+def test_ten_of_a_kind_are_named_and_the_others_are_counted(cli, count):
     for number in range(count):
-        desk.sim.limit_access(desk.sim.add_project(f"Locked {number}"))
-    desk.keys["limits"]["max_unreadable_projects"] = count
-    warnings = warned(desk.run(*SWEEP, "-q"))
+        cli.sim.limit_access(cli.sim.add_project(f"Locked {number}"))
+    cli.keys["limits"]["max_unreadable_projects"] = count
+    warnings = warned(cli.run(*SWEEP, "-q"))
     assert sum(" was not read: " in sentence for sentence in warnings) == 10
     rest = {10: [], 11: ["And 1 more project"], 13: ["And 3 more projects"]}[count]
     log = "audit/invite-sweeper.jsonl"
@@ -93,15 +93,15 @@ def test_ten_of_a_kind_are_named_and_the_others_are_counted(desk, count):
     assert to_do.startswith("What to do: Run `invite-sweeper doctor`")
 
 
-def test_each_of_several_that_failed_is_named_once_and_the_eleventh_counted(desk):
+def test_each_of_several_that_failed_is_named_once_and_the_eleventh_counted(cli):
     for number in range(8):
-        desk.sim.invite(desk.projects[1], f"more-{number}@example.com", age=15 * DAYS)
-    desk.keys["limits"]["canary"] = 0
-    path = f"*{desk.projects[1]}/invites/*"
-    desk.sim.faults.add(
+        cli.sim.invite(cli.projects[1], f"more-{number}@example.com", age=15 * DAYS)
+    cli.keys["limits"]["canary"] = 0
+    path = f"*{cli.projects[1]}/invites/*"
+    cli.sim.faults.add(
         faults.fail_with(403, "ACCESS_FORBIDDEN"), method="DELETE", path=path, times=99
     )
-    done = desk.sweep("-q")
+    done = cli.sweep("-q")
     undone = done.summary["failed"]
     assert (done.code, undone) == (4, 11)
     _verdict, *named, rest, _to_do = warned(done)
@@ -109,19 +109,19 @@ def test_each_of_several_that_failed_is_named_once_and_the_eleventh_counted(desk
     assert rest == "And 1 more deletion; see the audit log audit/invite-sweeper.jsonl."
 
 
-def test_failures_shown_in_the_table_are_not_repeated(desk):
-    desk.sim.limit_access(desk.projects[0])
-    done = desk.run(*SWEEP)
+def test_failures_shown_in_the_table_are_not_repeated(cli):
+    cli.sim.limit_access(cli.projects[0])
+    done = cli.run(*SWEEP)
     assert done.code == 4
     assert "Data Lake" in done.out
     assert "Data Lake" not in done.err
-    with terminal_of(desk, *SWEEP, "--yes") as terminal:
+    with terminal_of(cli, *SWEEP, "--yes") as terminal:
         code, text = terminal.end()
     assert (code, text.count("Data Lake")) == (4, 1)
 
 
-def test_verbose_run_names_those_that_were_kept_and_why(desk):
-    brief, verbose = desk.run(*PLAN).out, desk.run(*PLAN, "-v").out
+def test_verbose_run_names_those_that_were_kept_and_why(cli):
+    brief, verbose = cli.run(*PLAN).out, cli.run(*PLAN, "-v").out
     assert "young@example.com" not in brief
     assert "2  too young for every rule" in brief
     kept = verbose[verbose.index("too young for every rule") :]
@@ -129,14 +129,14 @@ def test_verbose_run_names_those_that_were_kept_and_why(desk):
     assert "2.0 d  young@example.com in Billing" in kept
 
 
-def test_long_list_is_cut_and_the_command_that_it_names_shows_the_rest(desk):
+def test_long_list_is_cut_and_the_command_that_it_names_shows_the_rest(cli):
     for number in range(60):
-        desk.sim.invite(desk.projects[0], f"more-{number}@example.com", age=40 * DAYS)
-    done = desk.run(*PLAN, COLUMNS="60")
+        cli.sim.invite(cli.projects[0], f"more-{number}@example.com", age=40 * DAYS)
+    done = cli.run(*PLAN, COLUMNS="60")
     assert done.out.count("more-") == 50
     (hint,) = [line for line in done.out.splitlines() if line.startswith("Show all: ")]
     words = shlex.split(hint.removeprefix("Show all: invite-sweeper "))
-    everything = desk.run(*words, "--output", "json")
+    everything = cli.run(*words, "--output", "json")
     assert len(everything.out.splitlines()) == 66
     assert all(json.loads(line)["event"] == "planned" for line in everything.out.splitlines())
 
@@ -144,28 +144,28 @@ def test_long_list_is_cut_and_the_command_that_it_names_shows_the_rest(desk):
 # --- no terminal ---------------------------------------------------------------------------
 
 
-def test_without_a_terminal_nothing_but_text_is_written(desk):
-    done = desk.run(*SWEEP)
+def test_without_a_terminal_nothing_but_text_is_written(cli):
+    done = cli.run(*SWEEP)
     assert not set(done.out + done.err) & set("\x1b\r")
     assert all(json.loads(line)["event"] for line in done.err.splitlines())
     assert "6 deleted" in done.out
 
 
 @pytest.mark.parametrize("columns", ["60", "80", "140"])
-def test_columns_variable_sets_the_width_of_a_file(desk, columns):
-    done = desk.run(*PLAN, COLUMNS=columns)
+def test_columns_variable_sets_the_width_of_a_file(cli, columns):
+    done = cli.run(*PLAN, COLUMNS=columns)
     lines = [x for x in done.out.splitlines() if not x.startswith(("Audit", "Last hash"))]
     assert max(map(len, lines)) <= int(columns)
     assert ("INVITED BY" in done.out) == (columns in {"80", "140"})
 
 
 @pytest.mark.parametrize("output", ["text", "json"])
-def test_closed_pipe_changes_nothing_in_the_run(desk, output):
-    desk.write_policy()
+def test_closed_pipe_changes_nothing_in_the_run(cli, output):
+    cli.write_policy()
     process = subprocess.Popen(
         [*COMMAND, *SWEEP, "--output", output],
-        cwd=desk.folder,
-        env=desk.environment,
+        cwd=cli.folder,
+        env=cli.environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -176,28 +176,28 @@ def test_closed_pipe_changes_nothing_in_the_run(desk, output):
     assert process.wait(60) == 0, err
     assert "Traceback" not in err
     assert "Exception" not in err
-    assert len(desk.sim.deleted) == 6
+    assert len(cli.sim.deleted) == 6
 
 
-def test_report_goes_to_stdout_and_with_out_to_its_file_alone(desk):
-    assert desk.run(*SWEEP).code == 0
+def test_report_goes_to_stdout_and_with_out_to_its_file_alone(cli):
+    assert cli.run(*SWEEP).code == 0
     log = "audit/invite-sweeper.jsonl"
-    shown = desk.run("report", log, "--format", "md")
+    shown = cli.run("report", log, "--format", "md")
     assert (shown.code, shown.err) == (0, "")
     assert "stale-0@example.com" in shown.out
-    written = desk.run("report", log, "--format", "md", "--out", "report.md")
+    written = cli.run("report", log, "--format", "md", "--out", "report.md")
     assert (written.code, written.out) == (0, "")
-    assert "stale-0@example.com" in (desk.folder / "report.md").read_text("utf-8")
+    assert "stale-0@example.com" in (cli.folder / "report.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_letter_outside_the_output_encoding_is_escaped(desk, encoding):
-    desk.sim.invite(desk.projects[0], "\u6771\u4eac@example.com", age=20 * DAYS)
-    desk.write_policy()
+def test_letter_outside_the_output_encoding_is_escaped(cli, encoding):
+    cli.sim.invite(cli.projects[0], "\u6771\u4eac@example.com", age=20 * DAYS)
+    cli.write_policy()
     done = subprocess.run(
         [*COMMAND, *PLAN],
-        cwd=desk.folder,
-        env={**desk.environment, "PYTHONIOENCODING": encoding, "COLUMNS": "60"},
+        cwd=cli.folder,
+        env={**cli.environment, "PYTHONIOENCODING": encoding, "COLUMNS": "60"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=60,
@@ -210,8 +210,8 @@ def test_letter_outside_the_output_encoding_is_escaped(desk, encoding):
 # --- a terminal ----------------------------------------------------------------------------
 
 
-def test_terminal_shows_colours_a_removed_progress_bar_and_the_result(desk):
-    with terminal_of(desk, *SWEEP, "--yes") as terminal:
+def test_terminal_shows_colours_a_removed_progress_bar_and_the_result(cli):
+    with terminal_of(cli, *SWEEP, "--yes") as terminal:
         code, text = terminal.end()
         raw = terminal.seen.decode()
     assert code == 0
@@ -224,10 +224,10 @@ def test_terminal_shows_colours_a_removed_progress_bar_and_the_result(desk):
 
 
 @pytest.mark.parametrize("arguments", [SWEEP, PLAN], ids=["sweep", "plan"])
-def test_no_color_removes_colours_and_keeps_owners_bold(desk, arguments):
-    desk.sim.invite(desk.projects[0], "o@example.com", age=20 * DAYS, roles=["GROUP_OWNER"])
+def test_no_color_removes_colours_and_keeps_owners_bold(cli, arguments):
+    cli.sim.invite(cli.projects[0], "o@example.com", age=20 * DAYS, roles=["GROUP_OWNER"])
     yes = ["--yes"] if arguments is SWEEP else []
-    with terminal_of(desk, *arguments, *yes, NO_COLOR="1") as terminal:
+    with terminal_of(cli, *arguments, *yes, NO_COLOR="1") as terminal:
         code, text = terminal.end()
         raw = terminal.seen.decode()
     assert code == 0
@@ -237,10 +237,10 @@ def test_no_color_removes_colours_and_keeps_owners_bold(desk, arguments):
     assert "GROUP_READ_ONLY" not in text
 
 
-def test_dumb_terminal_gets_no_escape_sequence_and_the_whole_result(desk):
-    desk.keys["projects"] = {"exclude": ["no-such-*"]}
-    desk.keys["limits"]["max_unreadable_projects"] = 0
-    with terminal_of(desk, *SWEEP, "--yes", "-v", TERM="dumb") as terminal:
+def test_dumb_terminal_gets_no_escape_sequence_and_the_whole_result(cli):
+    cli.keys["projects"] = {"exclude": ["no-such-*"]}
+    cli.keys["limits"]["max_unreadable_projects"] = 0
+    with terminal_of(cli, *SWEEP, "--yes", "-v", TERM="dumb") as terminal:
         code, text = terminal.end()
         raw = terminal.seen.decode()
     assert code == 0
@@ -249,28 +249,28 @@ def test_dumb_terminal_gets_no_escape_sequence_and_the_whole_result(desk):
     assert "\x1b" not in raw
 
 
-def test_quiet_run_on_a_terminal_shows_neither_bar_nor_result(desk):
-    with terminal_of(desk, *SWEEP, "--yes", "-q") as terminal:
+def test_quiet_run_on_a_terminal_shows_neither_bar_nor_result(cli):
+    with terminal_of(cli, *SWEEP, "--yes", "-q") as terminal:
         assert terminal.end() == (0, "")
 
 
-def test_log_on_a_terminal_escapes_control_characters(desk):
-    desk.keys["limits"] |= {"quarantine": True}
-    sha256 = desk.sweep().err.split("--accept-policy ")[1].split()[0]
-    assert desk.sweep("--accept-policy", sha256).code == 0
-    desk.sim.invite(desk.projects[0], "evil\x1b[2J@example.com", age=9 * DAYS)
-    desk.keys["rules"] = [{"name": "stricter", "older_than": "7d"}]
-    with terminal_of(desk, *SWEEP, "--yes") as terminal:
+def test_log_on_a_terminal_escapes_control_characters(cli):
+    cli.keys["limits"] |= {"quarantine": True}
+    sha256 = cli.sweep().err.split("--accept-policy ")[1].split()[0]
+    assert cli.sweep("--accept-policy", sha256).code == 0
+    cli.sim.invite(cli.projects[0], "evil\x1b[2J@example.com", age=9 * DAYS)
+    cli.keys["rules"] = [{"name": "stricter", "older_than": "7d"}]
+    with terminal_of(cli, *SWEEP, "--yes") as terminal:
         code, text = terminal.end()
     assert code == 3
     assert "The new policy would also delete Data Lake: evil[U+001B][2J@example.com" in text
     assert "\x1b[2J" not in text
 
 
-def test_no_color_removes_the_colour_of_an_error(desk):
-    desk.keys["limits"] = {"max_deletions": 1}
+def test_no_color_removes_the_colour_of_an_error(cli):
+    cli.keys["limits"] = {"max_deletions": 1}
     for changes, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
-        with terminal_of(desk, *SWEEP, "-q", **changes) as terminal:
+        with terminal_of(cli, *SWEEP, "-q", **changes) as terminal:
             code, text = terminal.end()
             raw = terminal.seen.decode()
         assert code == 3
@@ -278,15 +278,15 @@ def test_no_color_removes_the_colour_of_an_error(desk):
         assert bool(COLOUR.search(raw)) == coloured
 
 
-def test_error_escapes_control_characters(desk):
-    done = desk.run("sweep", "--policy", "evil\x1b[2J\r.yaml")
+def test_error_escapes_control_characters(cli):
+    done = cli.run("sweep", "--policy", "evil\x1b[2J\r.yaml")
     assert (done.code, done.out) == (2, "")
     assert "evil[U+001B][2J[U+000D].yaml" in done.err
     assert "\x1b" not in done.err
 
 
-def test_json_on_a_terminal_is_one_object_with_no_colour(desk):
-    with terminal_of(desk, *PLAN, "--output", "json", "-q") as terminal:
+def test_json_on_a_terminal_is_one_object_with_no_colour(cli):
+    with terminal_of(cli, *PLAN, "--output", "json", "-q") as terminal:
         code, text = terminal.end()
         raw = terminal.seen.decode()
     assert code == 0
@@ -295,16 +295,16 @@ def test_json_on_a_terminal_is_one_object_with_no_colour(desk):
 
 
 @pytest.mark.parametrize("columns", [20, 60, 80, 140])
-def test_terminal_of_any_width_gets_the_result(desk, columns):
-    with terminal_of(desk, *PLAN, columns=columns) as terminal:
+def test_terminal_of_any_width_gets_the_result(cli, columns):
+    with terminal_of(cli, *PLAN, columns=columns) as terminal:
         code, text = terminal.end()
     assert code == 0
     assert "Dry run" in text
     assert "stale-0@example.com" in text.replace("\n", "").replace(" ", "")
 
 
-def test_log_line_finished_comes_after_the_result(desk):
-    with terminal_of(desk, *PLAN) as terminal:
+def test_log_line_finished_comes_after_the_result(cli):
+    with terminal_of(cli, *PLAN) as terminal:
         code, text = terminal.end()
     assert code == 0
     assert text.index("Last hash") < text.index("finished")

@@ -7,7 +7,7 @@ import subprocess
 from datetime import timedelta
 
 import pytest
-from running import COMMAND, desk_in
+from running import COMMAND, cli_in
 from terminals import terminal_of
 
 from invite_sweeper.simulator.seed import ORG_ID
@@ -18,8 +18,8 @@ ASKS = "Type yes or no: "
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as found:
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
         project = found.sim.add_project("Data Lake")
         for age in (20, 29, 25):
             found.sim.invite(project, f"aged-{age}@example.com", age=age * DAYS)
@@ -28,10 +28,10 @@ def desk(tmp_path):
         yield found
 
 
-def test_question_shows_the_plan_the_organization_count_limits_oldest_and_newest(desk):
-    with terminal_of(desk, *SWEEP) as terminal:
+def test_question_shows_the_plan_the_organization_count_limits_oldest_and_newest(cli):
+    with terminal_of(cli, *SWEEP) as terminal:
         text = terminal.read_until(ASKS)
-        assert desk.deletes() == 0
+        assert cli.deletes() == 0
         plan, _, question = text.partition("Delete 3 invitations?")
         assert "aged-25@example.com" in plan
         shown = dict(line.split(None, 1) for line in question.splitlines()[1:8] if line)
@@ -44,102 +44,102 @@ def test_question_shows_the_plan_the_organization_count_limits_oldest_and_newest
 
 
 @pytest.mark.parametrize("answer", ["yes\n", " YES \n"], ids=repr)
-def test_yes_deletes(desk, answer):
-    with terminal_of(desk, *SWEEP) as terminal:
+def test_yes_deletes(cli, answer):
+    with terminal_of(cli, *SWEEP) as terminal:
         terminal.read_until(ASKS)
         terminal.type(answer)
         code, text = terminal.end()
-    assert (code, len(desk.sim.deleted)) == (0, 3)
+    assert (code, len(cli.sim.deleted)) == (0, 3)
     assert "3 deleted" in text
 
 
 @pytest.mark.parametrize("answer", ["no\n", "y\n", "\n", "yes please\n", "yess\n"], ids=repr)
-def test_any_answer_but_yes_deletes_nothing_and_ends_with_3(desk, answer):
-    with terminal_of(desk, *SWEEP) as terminal:
+def test_any_answer_but_yes_deletes_nothing_and_ends_with_3(cli, answer):
+    with terminal_of(cli, *SWEEP) as terminal:
         terminal.read_until(ASKS)
         terminal.type(answer)
         code, text = terminal.end()
-    assert (code, desk.deletes()) == (3, 0)
+    assert (code, cli.deletes()) == (3, 0)
     _, _, after = text.partition(ASKS)
     line = "Cancelled. Nothing was deleted."
     assert after.splitlines()[1:] == [line]
-    assert desk.lines()[-1]["exit_code"] == 3
+    assert cli.lines()[-1]["exit_code"] == 3
 
 
-def test_end_of_input_does_not_confirm(desk):
-    with terminal_of(desk, *SWEEP) as terminal:
+def test_end_of_input_does_not_confirm(cli):
+    with terminal_of(cli, *SWEEP) as terminal:
         terminal.read_until(ASKS)
         terminal.end_input()
         code, _ = terminal.end()
-    assert (code, desk.deletes()) == (3, 0)
+    assert (code, cli.deletes()) == (3, 0)
 
 
-def test_yes_without_a_newline_at_the_end_of_input_does_not_confirm(desk):
-    with terminal_of(desk, *SWEEP) as terminal:
+def test_yes_without_a_newline_at_the_end_of_input_does_not_confirm(cli):
+    with terminal_of(cli, *SWEEP) as terminal:
         terminal.read_until(ASKS)
         terminal.type("ye")
         terminal.end_input()
         terminal.end_input()
         code, _ = terminal.end()
-    assert (code, desk.deletes()) == (3, 0)
+    assert (code, cli.deletes()) == (3, 0)
 
 
 @pytest.mark.parametrize("typed", ["", "ye\x04"], ids=["nothing typed", "half an answer typed"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_signal_during_the_question_ends_the_run_with_8(desk, number, typed):
-    with terminal_of(desk, *SWEEP) as terminal:
+def test_signal_during_the_question_ends_the_run_with_8(cli, number, typed):
+    with terminal_of(cli, *SWEEP) as terminal:
         terminal.read_until(ASKS)
         terminal.type(typed)
         terminal.process.send_signal(number)
         code, text = terminal.end()
-    assert (code, desk.deletes()) == (8, 0)
+    assert (code, cli.deletes()) == (8, 0)
     assert "Nothing was deleted." in text
-    assert desk.lines()[-1]["exit_code"] == 8
+    assert cli.lines()[-1]["exit_code"] == 8
 
 
-def test_deadline_during_the_question_ends_the_run_with_8(desk):
-    with terminal_of(desk, *SWEEP, "--deadline", "3s") as terminal:
+def test_deadline_during_the_question_ends_the_run_with_8(cli):
+    with terminal_of(cli, *SWEEP, "--deadline", "3s") as terminal:
         terminal.read_until(ASKS)
         code, _ = terminal.end()
-    assert (code, desk.deletes()) == (8, 0)
+    assert (code, cli.deletes()) == (8, 0)
 
 
-def test_input_typed_before_the_question_is_discarded(desk):
-    with terminal_of(desk, *SWEEP) as terminal:
+def test_input_typed_before_the_question_is_discarded(cli):
+    with terminal_of(cli, *SWEEP) as terminal:
         terminal.type("yes\n")
         terminal.read_until(ASKS)
-        assert desk.deletes() == 0
+        assert cli.deletes() == 0
         terminal.type("no\n")
         code, _ = terminal.end()
-    assert (code, desk.deletes()) == (3, 0)
+    assert (code, cli.deletes()) == (3, 0)
 
 
 @pytest.mark.parametrize("apart", [("stderr",), ("stdout", "stderr")], ids=" and ".join)
-def test_question_is_shown_on_the_terminal_if_output_is_redirected(desk, apart):
-    with terminal_of(desk, *SWEEP, apart=apart) as terminal:
+def test_question_is_shown_on_the_terminal_if_output_is_redirected(cli, apart):
+    with terminal_of(cli, *SWEEP, apart=apart) as terminal:
         text = terminal.read_until(ASKS)
         assert "aged-29@example.com" in text
         terminal.type("yes\n")
         code, _ = terminal.end()
-    assert (code, len(desk.sim.deleted)) == (0, 3)
+    assert (code, len(cli.sim.deleted)) == (0, 3)
 
 
-def test_terminal_closed_during_the_question_does_not_confirm(desk):
-    with terminal_of(desk, *SWEEP) as terminal:
+def test_terminal_closed_during_the_question_does_not_confirm(cli):
+    with terminal_of(cli, *SWEEP) as terminal:
         terminal.read_until(ASKS)
         os.close(terminal.descriptor)
         terminal.descriptor = os.open(os.devnull, os.O_RDONLY)
         terminal.process.wait(30)
-    assert desk.deletes() == 0
+    assert cli.deletes() == 0
 
 
-def test_terminal_on_stdin_without_one_for_the_question_is_refused(desk):
-    desk.write_policy()
+def test_terminal_on_stdin_without_one_for_the_question_is_refused(cli):
+    cli.write_policy()
     ours, theirs = pty.openpty()
     done = subprocess.run(
         [*COMMAND, *SWEEP],
-        cwd=desk.folder,
-        env=desk.environment,
+        cwd=cli.folder,
+        env=cli.environment,
         stdin=theirs,
         capture_output=True,
         start_new_session=True,  # without a controlling terminal to open
@@ -148,32 +148,32 @@ def test_terminal_on_stdin_without_one_for_the_question_is_refused(desk):
     )
     os.close(ours)
     os.close(theirs)
-    assert (done.returncode, desk.deletes()) == (3, 0)
+    assert (done.returncode, cli.deletes()) == (3, 0)
     assert b"stderr is not a terminal" in done.stderr
 
 
 @pytest.mark.parametrize(
     "arguments", [(*SWEEP, "--yes"), (*SWEEP, "--dry-run"), ("plan", "--policy", "policy.yaml")]
 )
-def test_no_question_is_asked_with_yes_or_on_a_dry_run(desk, arguments):
-    with terminal_of(desk, *arguments) as terminal:
+def test_no_question_is_asked_with_yes_or_on_a_dry_run(cli, arguments):
+    with terminal_of(cli, *arguments) as terminal:
         code, text = terminal.end()
     assert code == 0
     assert ASKS not in text
 
 
-def test_no_question_is_asked_if_nothing_is_to_be_deleted(desk):
-    desk.keys["rules"] = [{"name": "ancient", "older_than": "30d"}]
-    with terminal_of(desk, *SWEEP) as terminal:
+def test_no_question_is_asked_if_nothing_is_to_be_deleted(cli):
+    cli.keys["rules"] = [{"name": "ancient", "older_than": "30d"}]
+    with terminal_of(cli, *SWEEP) as terminal:
         code, text = terminal.end()
     assert code == 0
     assert ASKS not in text
 
 
-def test_names_in_the_question_cannot_move_the_cursor(desk):
-    project = desk.sim.add_project("Evil \x1b[2J\x1b[1;1H")
-    desk.sim.invite(project, "a\x1b]0;x\x07\r\u202eb@example.com", age=30 * DAYS)
-    with terminal_of(desk, *SWEEP, NO_COLOR="1") as terminal:
+def test_names_in_the_question_cannot_move_the_cursor(cli):
+    project = cli.sim.add_project("Evil \x1b[2J\x1b[1;1H")
+    cli.sim.invite(project, "a\x1b]0;x\x07\r\u202eb@example.com", age=30 * DAYS)
+    with terminal_of(cli, *SWEEP, NO_COLOR="1") as terminal:
         text = terminal.read_until(ASKS)
     assert "a[U+001B]]0;x[U+0007][U+000D][U+202E]b@example.com" in text
     assert "\x1b[2J" not in text

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from running import desk_in
+from running import cli_in
 
 from invite_sweeper.simulator import faults
 
@@ -13,8 +13,8 @@ SOURCES = ["invites", "users", "org_users", "org_invites"]
 
 
 @pytest.fixture
-def desk(tmp_path):
-    with desk_in(tmp_path) as made:
+def cli(tmp_path):
+    with cli_in(tmp_path) as made:
         made.keys["rules"] = [{"name": "old", "older_than": "14d", **INVITED}]
         for number in range(2):
             project = made.sim.add_project(f"Project {number}")
@@ -32,55 +32,53 @@ def counts(summary):
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_deletions_from_every_list_are_verified(desk, source):
-    desk.keys["sources"] = [source]
-    done = desk.sweep()
+def test_deletions_from_every_list_are_verified(cli, source):
+    cli.keys["sources"] = [source]
+    done = cli.sweep()
 
     assert done.code == 0, done.err
     assert counts(done.summary) == (4, 4, 0, 0)
-    (finished,) = desk.lines("run_finished")
+    (finished,) = cli.lines("run_finished")
     assert counts(finished) == (4, 4, 0, 0)
-    lists = [
-        each for each in desk.sim.requests if each.method == "GET" and source[-5:] in each.path
-    ]
+    lists = [each for each in cli.sim.requests if each.method == "GET" and source[-5:] in each.path]
     after = [each for each in lists if each.path.partition("?")[0].endswith(source[-5:])]
     assert len(after) == 2 * (1 if source.startswith("org_") else 2)
 
 
-def test_invitation_that_is_still_listed_is_exit_4_and_named(desk):
-    desk.sim.faults.add(faults.empty(204), method="DELETE", path=f"*/{desk.projects[0]}/*")
-    done = desk.sweep()
+def test_invitation_that_is_still_listed_is_exit_4_and_named(cli):
+    cli.sim.faults.add(faults.empty(204), method="DELETE", path=f"*/{cli.projects[0]}/*")
+    done = cli.sweep()
 
     assert done.code == 4, done.err
     assert counts(done.summary) == (4, 3, 1, 0)
     (warning,) = done.summary["warnings"]
     assert "1 invitation that its lists still contain" in warning
     assert "0@example.com (Project 0)" in warning
-    assert desk.run("audit", "verify", str(desk.log_path)).code == 0
+    assert cli.run("audit", "verify", str(cli.log_path)).code == 0
 
 
-def test_list_that_cannot_be_read_again_is_not_verified_and_no_failure(desk):
-    desk.sim.faults.add(
-        faults.role_missing(), method="GET", path=f"*/{desk.projects[0]}/invites", nth=2, times=None
+def test_list_that_cannot_be_read_again_is_not_verified_and_no_failure(cli):
+    cli.sim.faults.add(
+        faults.role_missing(), method="GET", path=f"*/{cli.projects[0]}/invites", nth=2, times=None
     )
-    done = desk.sweep()
+    done = cli.sweep()
 
     assert done.code == 0, done.err
     assert counts(done.summary) == (4, 2, 0, 2)
 
 
-def test_deadline_during_the_verification_leaves_the_rest_not_verified(desk):
-    desk.sim.faults.add(
-        faults.hang(), method="GET", path=f"*/{desk.projects[0]}/invites", nth=2, times=None
+def test_deadline_during_the_verification_leaves_the_rest_not_verified(cli):
+    cli.sim.faults.add(
+        faults.hang(), method="GET", path=f"*/{cli.projects[0]}/invites", nth=2, times=None
     )
-    desk.keys["execution"] = {"deadline": "4s"}
-    done = desk.sweep()
+    cli.keys["execution"] = {"deadline": "4s"}
+    done = cli.sweep()
 
     assert done.code == 0, done.err
     assert counts(done.summary) == (4, 2, 0, 2)
 
 
-def test_dry_run_verifies_nothing(desk):
-    planned = desk.plan()
+def test_dry_run_verifies_nothing(cli):
+    planned = cli.plan()
     assert counts(planned.summary) == (0, 0, 0, 0)
-    assert sum("/invites" in each.path for each in desk.sim.requests) == 2
+    assert sum("/invites" in each.path for each in cli.sim.requests) == 2

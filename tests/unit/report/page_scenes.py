@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from report.logbook import Logbook, invitation
-from running import Desk, desk_in, wait_until
+from running import CliRunner, cli_in, wait_until
 
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.report.html import ReportModel, build_report_model, chain_result
@@ -44,180 +44,178 @@ def read(log: Path) -> ReportModel:
     return build_report_model([log], chain_result(verify([log])))
 
 
-def played(play: Callable[[Desk], tuple[int, ...]], folder: Path) -> Scene:
+def played(play: Callable[[CliRunner], tuple[int, ...]], folder: Path) -> Scene:
     """Play a scene against the simulated Atlas: a project with 12 stale and 3 other people."""
-    with desk_in(folder) as desk:
-        desk.sim.invite_rate_limit.per_minute = None
-        desk.projects.append(desk.sim.add_project("Blue Lagoon"))
-        desk.keys["execution"] = {"concurrency": 1, "grace": "1s"}
-        invite(desk, 12)
-        invite(desk, 3, name="young", days=1)
-        codes = play(desk)
-        return scene_of(desk, *codes)
+    with cli_in(folder) as cli:
+        cli.sim.invite_rate_limit.per_minute = None
+        cli.projects.append(cli.sim.add_project("Blue Lagoon"))
+        cli.keys["execution"] = {"concurrency": 1, "grace": "1s"}
+        invite(cli, 12)
+        invite(cli, 3, name="young", days=1)
+        codes = play(cli)
+        return scene_of(cli, *codes)
 
 
-def scene_of(desk: Desk, *codes: int) -> Scene:
-    pending = desk.sim.invitation_count()
+def scene_of(cli: CliRunner, *codes: int) -> Scene:
+    pending = cli.sim.invitation_count()
     return Scene(
-        log=desk.log_path,
-        model=read(desk.log_path),
+        log=cli.log_path,
+        model=read(cli.log_path),
         pending=pending,
-        deletes=desk.deletes(),
+        deletes=cli.deletes(),
         codes=codes,
-        removed=desk.invited - pending,
+        removed=cli.invited - pending,
     )
 
 
-def invite(desk: Desk, count: int, *, name: str = "person", days: float = 20) -> None:
+def invite(cli: CliRunner, count: int, *, name: str = "person", days: float = 20) -> None:
     """Invite people to the last project, each a day longer ago than the one before."""
     for number in range(count):
-        desk.sim.invite(
-            desk.projects[-1], f"{name}-{number}@example.com", age=(days + number) * DAYS
-        )
-    desk.invited = getattr(desk, "invited", 0) + count
+        cli.sim.invite(cli.projects[-1], f"{name}-{number}@example.com", age=(days + number) * DAYS)
+    cli.invited = getattr(cli, "invited", 0) + count
 
 
-def fault_second_project(desk: Desk, fault: faults.Fault, times: int | None) -> None:
+def fault_second_project(cli: CliRunner, fault: faults.Fault, times: int | None) -> None:
     """Add a project with 12 stale invitations whose deletions fail."""
-    desk.keys["execution"] = {"concurrency": 2, "grace": "1s"}
-    desk.keys["limits"] |= {"canary": 0}
-    desk.projects.append(desk.sim.add_project("Red Canyon"))
-    invite(desk, 12)
-    path = f"*/groups/{desk.projects[-1]}/*"
-    desk.sim.faults.add(fault, method="DELETE", path=path, times=times)
+    cli.keys["execution"] = {"concurrency": 2, "grace": "1s"}
+    cli.keys["limits"] |= {"canary": 0}
+    cli.projects.append(cli.sim.add_project("Red Canyon"))
+    invite(cli, 12)
+    path = f"*/groups/{cli.projects[-1]}/*"
+    cli.sim.faults.add(fault, method="DELETE", path=path, times=times)
 
 
-def clean(desk: Desk) -> tuple[int, ...]:
-    return (desk.sweep().code,)
+def clean(cli: CliRunner) -> tuple[int, ...]:
+    return (cli.sweep().code,)
 
 
-def dry_run(desk: Desk) -> tuple[int, ...]:
-    return (desk.plan("--detailed-exitcode").code,)
+def dry_run(cli: CliRunner) -> tuple[int, ...]:
+    return (cli.plan("--detailed-exitcode").code,)
 
 
-def nothing_stale(desk: Desk) -> tuple[int, ...]:
-    desk.keys["rules"] = [{"name": "ancient", "older_than": "90d"}]
-    return (desk.sweep().code,)
+def nothing_stale(cli: CliRunner) -> tuple[int, ...]:
+    cli.keys["rules"] = [{"name": "ancient", "older_than": "90d"}]
+    return (cli.sweep().code,)
 
 
-def unused_pattern(desk: Desk) -> tuple[int, ...]:
-    desk.keys["projects"] = {"include": ["*"], "exclude": ["prod-*"]}
-    return (desk.sweep().code,)
+def unused_pattern(cli: CliRunner) -> tuple[int, ...]:
+    cli.keys["projects"] = {"include": ["*"], "exclude": ["prod-*"]}
+    return (cli.sweep().code,)
 
 
-def refused_dry_run(desk: Desk) -> tuple[int, ...]:
-    desk.keys["limits"]["max_deletions"] = 5
-    return (desk.plan().code,)
+def refused_dry_run(cli: CliRunner) -> tuple[int, ...]:
+    cli.keys["limits"]["max_deletions"] = 5
+    return (cli.plan().code,)
 
 
-def quarantine(desk: Desk) -> tuple[int, ...]:
-    desk.keys["limits"]["quarantine"] = True
-    first = desk.sweep(
-        "--accept-policy", hashlib.sha256(desk.write_policy().read_bytes()).hexdigest()
+def quarantine(cli: CliRunner) -> tuple[int, ...]:
+    cli.keys["limits"]["quarantine"] = True
+    first = cli.sweep(
+        "--accept-policy", hashlib.sha256(cli.write_policy().read_bytes()).hexdigest()
     )
-    invite(desk, 4, name="newer", days=11)
-    desk.keys["rules"] = [{"name": "younger", "older_than": "10d"}]
-    desk.keys["limits"]["max_deletions"] = 50
-    return (first.code, desk.sweep().code)
+    invite(cli, 4, name="newer", days=11)
+    cli.keys["rules"] = [{"name": "younger", "older_than": "10d"}]
+    cli.keys["limits"]["max_deletions"] = 50
+    return (first.code, cli.sweep().code)
 
 
-def canary(desk: Desk) -> tuple[int, ...]:
-    desk.sim.faults.add(faults.fail_with(400), method="DELETE", times=None)
-    desk.keys["limits"] |= {"canary": 5}
-    return (desk.sweep().code,)
+def canary(cli: CliRunner) -> tuple[int, ...]:
+    cli.sim.faults.add(faults.fail_with(400), method="DELETE", times=None)
+    cli.keys["limits"] |= {"canary": 5}
+    return (cli.sweep().code,)
 
 
-def breaker(desk: Desk) -> tuple[int, ...]:
-    desk.keys["limits"] |= {"canary": 0, "breaker_window": 4, "max_failure_share": 0.5}
-    fault_second_project(desk, faults.fail_with(400), None)
-    return (desk.sweep().code,)
+def breaker(cli: CliRunner) -> tuple[int, ...]:
+    cli.keys["limits"] |= {"canary": 0, "breaker_window": 4, "max_failure_share": 0.5}
+    fault_second_project(cli, faults.fail_with(400), None)
+    return (cli.sweep().code,)
 
 
-def partly_done(desk: Desk) -> tuple[int, ...]:
-    desk.keys["limits"] |= {"canary": 0}
-    desk.sim.faults.add(faults.fail_with(400), method="DELETE", times=2)
-    return (desk.sweep().code,)
+def partly_done(cli: CliRunner) -> tuple[int, ...]:
+    cli.keys["limits"] |= {"canary": 0}
+    cli.sim.faults.add(faults.fail_with(400), method="DELETE", times=2)
+    return (cli.sweep().code,)
 
 
-def unreadable(desk: Desk) -> tuple[int, ...]:
-    desk.projects.append(desk.sim.add_project("Locked"))
-    invite(desk, 1, name="locked")
-    path = f"*/groups/{desk.projects[-1]}/invites"
-    desk.sim.faults.add(faults.fail_with(403), method="GET", path=path, times=None)
-    return (desk.sweep().code,)
+def unreadable(cli: CliRunner) -> tuple[int, ...]:
+    cli.projects.append(cli.sim.add_project("Locked"))
+    invite(cli, 1, name="locked")
+    path = f"*/groups/{cli.projects[-1]}/invites"
+    cli.sim.faults.add(faults.fail_with(403), method="GET", path=path, times=None)
+    return (cli.sweep().code,)
 
 
-def deadline_while_reading(desk: Desk) -> tuple[int, ...]:
-    desk.sim.faults.add(faults.hang(), method="GET", path="*/invites*", times=None)
-    return (desk.sweep("--deadline", "2s").code,)
+def deadline_while_reading(cli: CliRunner) -> tuple[int, ...]:
+    cli.sim.faults.add(faults.hang(), method="GET", path="*/invites*", times=None)
+    return (cli.sweep("--deadline", "2s").code,)
 
 
-def deadline_after_one_project(desk: Desk) -> tuple[int, ...]:
+def deadline_after_one_project(cli: CliRunner) -> tuple[int, ...]:
     """The first project is read, and its part of the plan is written."""
-    desk.projects.append(desk.sim.add_project("Red Canyon"))
-    path = f"*/groups/{desk.projects[-1]}/*"
-    desk.sim.faults.add(faults.hang(), method="GET", path=path, times=None)
-    return (desk.sweep("--deadline", "2s").code,)
+    cli.projects.append(cli.sim.add_project("Red Canyon"))
+    path = f"*/groups/{cli.projects[-1]}/*"
+    cli.sim.faults.add(faults.hang(), method="GET", path=path, times=None)
+    return (cli.sweep("--deadline", "2s").code,)
 
 
-def deadline_while_deleting(desk: Desk) -> tuple[int, ...]:
-    fault_second_project(desk, faults.hang(), None)
-    return (desk.sweep("--deadline", "4s").code,)
+def deadline_while_deleting(cli: CliRunner) -> tuple[int, ...]:
+    fault_second_project(cli, faults.hang(), None)
+    return (cli.sweep("--deadline", "4s").code,)
 
 
-def restore_dry(desk: Desk) -> tuple[int, ...]:
-    return (desk.sweep().code, desk.run("restore", LOG, "--dry-run").code)
+def restore_dry(cli: CliRunner) -> tuple[int, ...]:
+    return (cli.sweep().code, cli.run("restore", LOG, "--dry-run").code)
 
 
-def restore_real(desk: Desk) -> tuple[int, ...]:
-    return (desk.sweep().code, desk.run("restore", LOG, "--yes").code)
+def restore_real(cli: CliRunner) -> tuple[int, ...]:
+    return (cli.sweep().code, cli.run("restore", LOG, "--yes").code)
 
 
-def federated(desk: Desk) -> int:
+def federated(cli: CliRunner) -> int:
     """Delete a pending user of an organization that becomes federated; return the exit code."""
     rule = {"name": "forgotten", "older_than": "14d", "statuses": ["PENDING"]}
-    desk.keys |= {"sources": ["org_users"], "rules": [rule]}
-    desk.sim.add_user("ada@example.com", age=20 * DAYS)
-    code = desk.sweep().code
-    desk.sim.organizations[ACME].federated = True
+    cli.keys |= {"sources": ["org_users"], "rules": [rule]}
+    cli.sim.add_user("ada@example.com", age=20 * DAYS)
+    code = cli.sweep().code
+    cli.sim.organizations[ACME].federated = True
     return code
 
 
-def restore_active_dry(desk: Desk) -> tuple[int, ...]:
-    return (federated(desk), desk.run("restore", LOG, "--dry-run").code)
+def restore_active_dry(cli: CliRunner) -> tuple[int, ...]:
+    return (federated(cli), cli.run("restore", LOG, "--dry-run").code)
 
 
-def restore_active(desk: Desk) -> tuple[int, ...]:
-    return (federated(desk), desk.run("restore", LOG, "--yes").code)
+def restore_active(cli: CliRunner) -> tuple[int, ...]:
+    return (federated(cli), cli.run("restore", LOG, "--yes").code)
 
 
-def changed_plan(desk: Desk) -> tuple[int, ...]:
+def changed_plan(cli: CliRunner) -> tuple[int, ...]:
     """A plan, its sweep in which two deletions fail, and a plan with two new invitations."""
-    desk.keys["limits"] |= {"canary": 0}
-    desk.sim.faults.add(faults.fail_with(400), method="DELETE", times=2)
-    first = desk.sweep().code
-    invite(desk, 2, name="later")
-    return (first, desk.plan().code)
+    cli.keys["limits"] |= {"canary": 0}
+    cli.sim.faults.add(faults.fail_with(400), method="DELETE", times=2)
+    first = cli.sweep().code
+    invite(cli, 2, name="later")
+    return (first, cli.plan().code)
 
 
-def killed(desk: Desk) -> tuple[int, ...]:
-    fault_second_project(desk, faults.hang(), 1)
-    process = desk.start("sweep", "--policy", "policy.yaml")
-    log = desk.log_path
+def killed(cli: CliRunner) -> tuple[int, ...]:
+    fault_second_project(cli, faults.hang(), 1)
+    process = cli.start("sweep", "--policy", "policy.yaml")
+    log = cli.log_path
     wait_until(lambda: log.exists() and log.read_bytes().count(b'"event":"outcome"') >= 3)
     process.kill()
     process.communicate(timeout=60)
-    desk.sim.faults.clear()
+    cli.sim.faults.clear()
     return ()
 
 
-def recovered(desk: Desk) -> tuple[int, ...]:
-    return (*killed(desk), desk.sweep().code)
+def recovered(cli: CliRunner) -> tuple[int, ...]:
+    return (*killed(cli), cli.sweep().code)
 
 
-def damaged(desk: Desk) -> tuple[int, ...]:
-    code = desk.sweep().code
-    desk.log_path.write_bytes(desk.log_path.read_bytes().replace(b"person-3@", b"person-4@", 1))
+def damaged(cli: CliRunner) -> tuple[int, ...]:
+    code = cli.sweep().code
+    cli.log_path.write_bytes(cli.log_path.read_bytes().replace(b"person-3@", b"person-4@", 1))
     return (code,)
 
 
@@ -225,19 +223,19 @@ def group_scene(
     folder: Path, *, failing: tuple[str, ...] = (), first: str = ACME, **limits: int
 ) -> Scene:
     """Sweep two organizations with their own credentials; those in `failing` have a wrong token."""
-    with desk_in(folder) as desk:
-        desk.sim.add_organization(BETA, "Beta")
+    with cli_in(folder) as cli:
+        cli.sim.add_organization(BETA, "Beta")
         names = {ACME: "ACME", BETA: "BETA"}
         changes: dict[str, str | None] = {TOKEN: None}
         for org_id, name in names.items():
-            desk.projects.append(desk.sim.add_project(f"{name} project", org_id))
-            invite(desk, 4)
-            token = desk.sim.add_token(org_id).secret
+            cli.projects.append(cli.sim.add_project(f"{name} project", org_id))
+            invite(cli, 4)
+            token = cli.sim.add_token(org_id).secret
             changes[f"{TOKEN}_{name}"] = "wrong" if org_id in failing else token
         order = (first, *(org_id for org_id in names if org_id != first))
-        desk.keys["organizations"] = [{"id": o, "credentials": names[o]} for o in order]
-        desk.keys["limits"] |= limits
-        return scene_of(desk, desk.sweep(**changes).code)
+        cli.keys["organizations"] = [{"id": o, "credentials": names[o]} for o in order]
+        cli.keys["limits"] |= limits
+        return scene_of(cli, cli.sweep(**changes).code)
 
 
 def thirty_nights(folder: Path) -> Scene:

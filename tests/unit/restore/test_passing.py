@@ -21,12 +21,12 @@ from invite_sweeper.shutdown import StopRequest
 ADA = "person-1@example.com"
 
 
-def restoration(post, diary=None, clock=None, stop=None, **options):
+def restoration(post, retry_log=None, clock=None, stop=None, **options):
     clock = clock or Clock()
     return Restorer(
         post,
         post,
-        diary or FakeRestoreLog(),
+        retry_log or FakeRestoreLog(),
         stop=stop or StopRequest(),
         rate_limit=InviteRateLimit(clock, clock.rest),
         **options,
@@ -41,9 +41,9 @@ async def outcome_of(post, **options):
 
 
 async def test_intent_is_written_before_each_post_and_outcome_after_it():
-    diary = FakeRestoreLog()
-    await restoration(FakePost(), diary).run([deleted(1), deleted(2)], {})
-    assert diary.lines == [
+    retry_log = FakeRestoreLog()
+    await restoration(FakePost(), retry_log).run([deleted(1), deleted(2)], {})
+    assert retry_log.lines == [
         ("intent", ADA),
         ("restored", ADA),
         ("intent", "person-2@example.com"),
@@ -172,11 +172,11 @@ async def test_lost_response_and_refused_credentials_is_unknown_and_ends_the_res
 
 async def test_fatal_response_ends_the_restore_and_the_rest_is_skipped_without_an_intent():
     about_run = InviteResult(InviteStatus.REJECTED, 401, fatal_error=CredentialsRefused("401."))
-    diary, post = FakeRestoreLog(), FakePost(replies={ADA: [about_run]})
-    it = restoration(post, diary)
+    retry_log, post = FakeRestoreLog(), FakePost(replies={ADA: [about_run]})
+    it = restoration(post, retry_log)
     with pytest.raises(CredentialsRefused):
         await it.run([deleted(1), deleted(2)], {})
-    assert diary.lines[2:] == [("skipped", "person-2@example.com")]
+    assert retry_log.lines[2:] == [("skipped", "person-2@example.com")]
     assert post.send_count == [ADA]
 
 
@@ -262,10 +262,10 @@ async def test_post_in_flight_after_the_grace_period_is_unknown():
 
 
 async def test_result_known_before_is_recorded_without_an_intent():
-    diary, there = FakeRestoreLog(), deleted(1)
-    it = restoration(FakePost(), diary)
+    retry_log, there = FakeRestoreLog(), deleted(1)
+    it = restoration(FakePost(), retry_log)
     await it.run([], {there: RestoreResult(RestoreOutcome.ALREADY_THERE)})
-    assert diary.lines == [("already_there", ADA)]
+    assert retry_log.lines == [("already_there", ADA)]
 
 
 # --- missing users -------------------------------------------------------------------------
