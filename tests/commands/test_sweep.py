@@ -71,7 +71,8 @@ def test_second_sweep_deletes_nothing(cli):
 def test_sweep_dry_run_is_the_same_command_as_plan(cli):
     stock(cli)
     first, second = cli.plan().summary, cli.sweep("--dry-run").summary
-    for key in ("run_id", "now", "duration_s", "audit_last_hash", "oldest_pending_days"):
+    assert second["changes"]["runs"][0]["run_id"] == first["run_id"]
+    for key in ("run_id", "now", "duration_s", "audit_last_hash", "oldest_pending_days", "changes"):
         first.pop(key), second.pop(key)
     for summary in (first, second):
         summary["organizations"][0].pop("run_id")
