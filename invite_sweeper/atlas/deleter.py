@@ -91,7 +91,7 @@ class UserRemoval:
         """Read the user, delete, read again.
 
         Raises:
-            RunError: There is no access token; the progress shows what was sent.
+            RunError: No access token is available; the progress shows what was sent.
             InvalidRequest: An id is malformed. Nothing was sent.
         """
         request = self._delete_request()

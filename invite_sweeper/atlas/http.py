@@ -407,8 +407,8 @@ class HttpSession:
     ) -> ResponseOrFailure:
         """Send one request and read its response; redirects are not followed.
 
-        If there is no connection after `connect_s` (default: the session's limit), the request
-        is not sent.
+        Without a connection after `connect_s` (default: the session's limit), the request is not
+        sent.
         """
         timeout = self.session.timeout
         if connect_s is not None:

@@ -309,7 +309,7 @@ class AtlasReader:
         Returns ListUnreadable if the list may be incomplete.
 
         Raises:
-            RunError: There is no access token.
+            RunError: No access token is available.
         """
         team_ids: set[str] = set()
         for number in range(1, PAGES_CAP + 1):

@@ -18,7 +18,7 @@ class ErrorRecord(TypedDict):
     """What a command writes where it has no result.
 
     Attributes:
-        reasons: Why there is no result, as words for programs.
+        reasons: Why the command has no result, as words for programs.
     """
 
     exit_code: int

@@ -88,7 +88,7 @@ def progress_view(options: RunOptions, log: Logger) -> ClosableProgressView:
 def report_command(options: RunOptions, report: CommandReport) -> None:
     """Write the result to stdout and each error to stderr.
 
-    Without confirmation there is no result: the question has shown the plan already.
+    Without confirmation nothing is shown: the question has shown the plan already.
     """
     cancelled = any(isinstance(error, Cancelled) for error in report.errors)
     if options.output is Output.JSON:

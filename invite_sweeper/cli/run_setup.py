@@ -87,7 +87,7 @@ def population_settings(
     """Return the settings; None if no population is to be written.
 
     Raises:
-        UsageError: The path is not valid, or there is no usable key for pseudonyms.
+        UsageError: The path is not valid, or the key for pseudonyms is missing or too short.
     """
     label, template = "--population", options.population
     if template is None:

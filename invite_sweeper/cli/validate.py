@@ -45,7 +45,7 @@ class ValidationRecord(TypedDict):
     Attributes:
         policy_sha256: SHA-256 of a valid policy's bytes, as `--accept-policy` takes it.
         errors: Number of errors.
-        warnings: Number of warnings; looked for where there is no error.
+        warnings: Number of warnings; a policy with errors is not searched for them.
         findings: The errors, or the warnings, in the order of the file.
         error: None for a valid policy.
     """

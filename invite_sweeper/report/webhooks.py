@@ -222,7 +222,7 @@ _HINTS: Final = {
 NOTIFICATION_LIMIT_S = 10.0
 """For one message: name, connection, request and response together."""
 _MIN_LIMIT_S = 0.1
-"""For aiohttp, 0 is no limit."""
+"""For aiohttp, 0 means unlimited."""
 SIGNATURE_HEADER = "X-Invite-Sweeper-Signature"
 TIMESTAMP_HEADER = "X-Invite-Sweeper-Timestamp"
 

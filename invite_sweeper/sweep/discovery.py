@@ -345,7 +345,7 @@ class DeletionVerifier:
     A list that cannot be read again, or not before a stop, proves nothing about its deletions.
 
     Attributes:
-        verified: Deletions whose invitation is no longer in its list, by organization id.
+        verified: Deletions whose invitation has left its list, by organization id.
         still_there: Invitations that Atlas confirmed as deleted and that are in their list.
     """
 
