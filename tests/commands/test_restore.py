@@ -328,7 +328,7 @@ def test_question_lists_the_users_and_yes_invites_them(cli):
         shown = terminal.read_until(ASKS)
         assert "person-1@example.com" in shown
         assert "Re-invite 3 users?" in shown
-        assert f"organization {ORG_ID}" in shown
+        assert f"({ORG_ID})" in shown.split("Re-invite 3 users?")[0]
         assert "at once as active members" in shown
         assert "This log is not signed" in shown
         assert cli.sim.request_log.received["POST"] == 0
