@@ -217,10 +217,12 @@ class RunError(Exception):
         consequence: The resulting state ("Nothing was deleted.").
         hint: What the operator can do; empty if nothing.
         reasons: The same for programs; a plan can exceed several limits.
+        help_topic: The topic of `invite-sweeper help` that says more; empty if there is none.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.DEFECT
     default_reason: ClassVar[Reason] = Reason.DEFECT
+    help_topic: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -289,6 +291,8 @@ class InvalidPolicy(UsageError):
         issues: All errors, at least one, in the order of the file.
     """
 
+    help_topic = "policy"
+
     def __init__(self, name: str, issues: tuple[PolicyIssue, ...]) -> None:
         self.name = name
         self.issues = issues
@@ -315,6 +319,7 @@ class GuardRefused(RunError):
 
     exit_code = ExitCode.REFUSED
     default_reason = Reason.OTHER
+    help_topic = "limits"
 
 
 class Cancelled(GuardRefused):
@@ -328,6 +333,7 @@ class CredentialsRefused(RunError):
 
     exit_code = ExitCode.CREDENTIALS
     default_reason = Reason.CREDENTIALS
+    help_topic = "credentials"
 
 
 class AtlasUnavailable(RunError):
@@ -346,6 +352,7 @@ class AuditLogError(RunError):
 
     exit_code = ExitCode.AUDIT
     default_reason = Reason.AUDIT_LOG
+    help_topic = "audit"
 
 
 class Interrupted(RunError):

@@ -177,19 +177,20 @@ def print_error(error: RunError) -> None:
         return
     colour = typer.colors.RED if use_color() else None
     typer.secho(f"Error: {escape_unprintable(error.message)}", err=True, fg=colour)
-    for part in (error.consequence, error.hint):
+    more = f"More: invite-sweeper help {error.help_topic}" if error.help_topic else ""
+    for part in (error.consequence, error.hint, more):
         if part:
             typer.echo(f"  {escape_unprintable(part)}", err=True)
 
 
-_OPTION: Final = "--output"
+_OUTPUT_OPTION: Final = "--output"
 
 
 def json_requested(arguments: Sequence[str]) -> bool:
     """Return whether a command line asks for JSON, also if it cannot be parsed."""
     words = list(takewhile(lambda word: word != "--", arguments))
-    values = [value for word, value in pairwise(words) if word == _OPTION]
-    values += [word.partition("=")[2] for word in words if word.startswith(f"{_OPTION}=")]
+    values = [value for word, value in pairwise(words) if word == _OUTPUT_OPTION]
+    values += [word.partition("=")[2] for word in words if word.startswith(f"{_OUTPUT_OPTION}=")]
     return any(value.lower() == "json" for value in values)
 
 

@@ -11,9 +11,10 @@ import pytest
 from running import COMMAND
 from typer.main import get_command
 
+from invite_sweeper.cli.help import Topic
 from invite_sweeper.cli.main import COMMANDS, app
 from invite_sweeper.cli.options import DEFAULT_PLAN_MAX_AGE
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.errors import ExitCode, RunError
 from invite_sweeper.policy import Execution
 from invite_sweeper.restore import MAX_PER_MINUTE
 
@@ -313,3 +314,21 @@ def test_help_names_the_rate_at_which_restore_invites_and_the_defaults_of_the_pl
     assert f"; {deadline} by default." in " ".join(pages[("restore",)].split())
     assert f"[default: {DEFAULT_PLAN_MAX_AGE}]" in pages[("sweep",)]
     assert f"ends with {ExitCode.STALE}." in " ".join(pages[("sweep",)].split())
+
+
+def test_topic_that_an_error_names_exists():
+    classes = [RunError]
+    for each in classes:
+        classes += each.__subclasses__()
+    topics = {each.help_topic for each in classes} - {""}
+    assert topics == {"limits", "credentials", "audit", "policy"}
+    assert topics <= set(Topic)
+
+
+def test_error_names_the_topic_of_the_documentation_last(tmp_path):
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("version: 1\n")
+    done = subprocess.run(
+        [*COMMAND, "plan", "--policy", str(policy)], capture_output=True, check=False, text=True
+    )
+    assert done.stderr.splitlines()[-1] == "  More: invite-sweeper help policy"
