@@ -22,6 +22,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from running import cli_in
 
+from invite_sweeper.audit.record import (
+    CHECKSUMMED_EVENT,
+    GENESIS_HASH,
+    add_checksum,
+    line_hash,
+    to_json,
+)
+
 README = (Path(__file__).parent.parent / "deploy" / "README.md").read_text("utf-8")
 SECTION = README.partition("## What an auditor gets\n")[2].partition("\n## ")[0]
 COMMANDS = [
@@ -64,6 +72,7 @@ def cli(tmp_path_factory):
                 "until": "2099-03-31",
             }
         ]
+        found.keys["audit"] = {"signing_key_env": "LOG_KEY"}
         found.write_policy()
         found.before = {i for each in found.projects for i in found.sim.invitations(each)}
         yield found
@@ -76,6 +85,7 @@ def results(cli):
         **cli.environment,
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "INVITE_SWEEPER_PSEUDONYM_KEY": KEY,
+        "LOG_KEY_FILE": "log-key",
     }
     found = {}
     for line in COMMANDS:
@@ -183,7 +193,7 @@ def test_exceptions_have_a_reason_an_end_and_their_invitations(rows, finished):
 def test_plan_without_its_approval_deletes_nothing(cli, results, tmp_path):
     shutil.copy(cli.folder / "plan.jsonl", tmp_path)
     arguments = ("--plan", str(tmp_path / "plan.jsonl"), "--require-approval", "approver.pub")
-    done = cli.sweep(*arguments)
+    done = cli.sweep(*arguments, LOG_KEY_FILE="log-key")
     assert (done.code, len(cli.sim.deleted)) == (3, 3)
     assert "The plan is not approved with the key approver.pub." in done.err
 
@@ -200,6 +210,37 @@ def test_log_proves_the_population(cli, results, finished):
     forged = cli.folder / "forged.jsonl"
     forged.write_text(cli.log_path.read_text().replace(digest, "0" * 64))
     assert cli.run("audit", "verify", "forged.jsonl").code == 3
+
+
+def rewritten(log, old, new):
+    """Return a log with a text replaced, and every hash and seal computed again."""
+    prev, lines = GENESIS_HASH, []
+    for line in log.splitlines():
+        record = json.loads(line.replace(old, new))
+        record["prev"] = prev
+        record.pop("seal", None)
+        changed = to_json(record)
+        changed = add_checksum(changed) if record["event"] == CHECKSUMMED_EVENT else changed
+        prev = line_hash(changed)
+        lines.append(changed + b"\n")
+    return b"".join(lines)
+
+
+def test_log_that_was_rewritten_as_a_whole_is_found_by_the_public_key_and_a_kept_hash(cli, results):
+    assert "the end is proven by the checkpoint" in results[command("audit verify")].stdout
+    kept = cli.lines("run_finished")[0]["prev"]
+    log = b"".join(
+        line
+        for line in cli.log_path.read_bytes().splitlines(keepends=True)
+        if b'"event":"checkpoint"' not in line
+    )
+    (cli.folder / "rewritten.jsonl").write_bytes(rewritten(log, b"ada.0@", b"eve.0@"))
+    verify = ("audit", "verify", "rewritten.jsonl")
+    assert cli.run(*verify).code == 0
+    assert cli.run(*verify, "--public-key", "log-key.pub").code == 3
+    assert cli.run(*verify, "--expect-head", kept).code == 3
+    genuine = ("audit", "verify", str(cli.log_path))
+    assert cli.run(*genuine, "--expect-head", kept).code == 0
 
 
 def test_pseudonyms_can_be_found_again_with_the_key(cli, results):
