@@ -201,12 +201,12 @@ class PopulationFile:
         counts.rows_received += rows if isinstance(rows, int) else 0
         read = {"read_at": format_timestamp(self._clock()), "host": self._base_url}
         self._write_event("list", {**fields, **read, "run_id": run_id})
+        self._append(b"".join(self._lines.row(self._row(each)) for each in decisions))
         for decision in decisions:
             if decision.keep_reason is None:
                 counts.stale += 1
             else:
                 counts.kept[decision.keep_reason] += 1
-            self._append(self._lines.row(self._row(decision)))
 
     def end_run(self, run_id: str, summary: RunSummary) -> None:
         """Write the totals of a run that read all its lists; the last run completes the file.
@@ -419,8 +419,6 @@ def _safe_text(text: str) -> str:
 _AFTER_SEMICOLON: Final = re.compile(r";(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 """A cell starts here where a spreadsheet separates cells by semicolons; quotes do not help."""
 
-_FORMULA_CELL: Final = re.compile(r"[,;][=+\-@]")
-
 
 def _is_plain(line: str) -> bool:
     """Return whether no cell of a line needs quotes or is changed by `_safe_text`.
@@ -431,8 +429,9 @@ def _is_plain(line: str) -> bool:
         line.isascii()
         and line.isprintable()
         and '"' not in line
+        and ";" not in line
         and line.count(",") == len(COLUMNS) - 1
-        and _FORMULA_CELL.search(line) is None
+        and not (",=" in line or ",+" in line or ",-" in line or ",@" in line)
     )
 
 
