@@ -15,7 +15,9 @@ from builders import ORG, OTHER_ORG, invitation
 from invite_sweeper.audit import LogPath
 from invite_sweeper.audit.checkpoint import parse
 from invite_sweeper.audit.evidence import Evidence
+from invite_sweeper.audit.reader import LinePosition
 from invite_sweeper.audit.record import add_checksum
+from invite_sweeper.audit.tampering import Tampering, VerificationError
 from invite_sweeper.audit.verify import verify
 
 SIGNED = Evidence(public_key=KEY.public_key())
@@ -164,3 +166,49 @@ async def test_checkpoint_signed_with_another_key_is_found(tmp_path, one_log):
     error = verify([one_log], evidence=SIGNED).error
     assert error is not None
     assert "first" in error.runs
+
+
+@pytest.fixture
+async def two_runs(tmp_path):
+    """One log with two signed runs, and the line of each checkpoint."""
+    path = tmp_path / "log.jsonl"
+    for run_id in ("first", "second"):
+        log = opened(path, run_id, signing_key=KEY)
+        await run_interleaved(SignedRun(log))
+        await log.close()
+    places = [
+        number for number, line in enumerate(lines_of(path), 1) if b'"event":"checkpoint"' in line
+    ]
+    return path, places
+
+
+async def test_error_about_a_checkpoint_names_its_line_its_run_and_what_is_wrong(two_runs):
+    path, (first, second) = two_runs
+    notes = notes_of(path)
+
+    rewrite(path, [notes[1], notes[1]])
+    assert verify([path]).error == VerificationError(
+        LinePosition(path, first),
+        Tampering.EDITED,
+        "The checkpoint is not the one of the line before.",
+        ("first",),
+    )
+    rewrite(path, [notes[0], "not a note"])
+    assert verify([path]).error == VerificationError(
+        LinePosition(path, second), Tampering.EDITED, "The line was changed.", ("second",)
+    )
+
+
+async def test_checkpoint_that_another_key_signed_is_unsigned_for_the_public_key_alone(two_runs):
+    path, (first, _) = two_runs
+    other = Evidence(public_key=OTHER_KEY.public_key())
+    assert verify([path], evidence=other).error == VerificationError(
+        LinePosition(path, first),
+        Tampering.UNSIGNED,
+        "The checkpoint of run first is not signed with the public key.",
+        ("first",),
+    )
+    without, signed = verify([path]), verify([path], evidence=SIGNED)
+    assert (without.error, without.signed_runs) == (signed.error, signed.signed_runs) == (None, 2)
+    assert [log.is_end_proven for log in without.logs] == [False]
+    assert [log.is_end_proven for log in signed.logs] == [True]
