@@ -87,7 +87,7 @@ class Hot:
         began_s: The first request of the program.
         asked_s: Each request to the hot project.
         sent_s: Those of them that were not answered with 429.
-        ordinary_s: The last request to an ordinary project.
+        ordinary_s: The last deletion in an ordinary project.
         answers: All responses.
         refusals: Responses with 429.
         anchor_s: One refill of the hot project's bucket.
@@ -241,7 +241,12 @@ def _read(
     other: SecondClient,
 ) -> Hot:
     hot_ones = [asked for asked in requests if f"/groups/{hot}/" in asked.path]
-    ordinary = [asked for asked in requests if "/invites" in asked.path and hot not in asked.path]
+    # The lists are read again after the sweep; only deletions show whether the others waited.
+    ordinary = [
+        asked
+        for asked in requests
+        if asked.method == "DELETE" and "/invites" in asked.path and hot not in asked.path
+    ]
     sent_s = tuple(asked.at_s for asked in hot_ones if asked.status < 400)
     return Hot(
         scenario=scenario,
