@@ -113,7 +113,7 @@ class World:
         }
 
     def add_projects(self, *, organizations: int) -> None:
-        """Add projects to so many organizations at least."""
+        """Add projects to at least this number of organizations."""
         for org_id in ORGS[: self.dice.randint(organizations, 3)]:
             if org_id not in self.cli.sim.organizations:
                 self.cli.sim.add_organization(org_id, f"Organization {org_id[:4]}")

@@ -1,6 +1,6 @@
 """A cluster of one container: the Job of a CronJob under `podman kube play`.
 
-As a program it stands in for kubectl, with the commands of the operators' README.
+Run as a program it replaces kubectl, with the commands of the operators' README.
 """
 
 import os
