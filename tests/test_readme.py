@@ -38,7 +38,8 @@ RUN_BY = {
 """The test that runs the commands of each section, in the order of the page.
 
 Without a cluster, kubectl and `helm install` are replaced by programs that run the Job with
-podman. The command that runs the tests is run by the gate. Blocks of other languages are not commands.
+podman. The command that runs the tests is run by the gate.
+Blocks of other languages are not commands.
 """
 
 
