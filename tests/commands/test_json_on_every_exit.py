@@ -5,13 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 from forked import run_forked
 from result_schemas import fits, schema_name
-from running import Done, cli_in, wait_until
+from running import Done, cli_in, open_while_read, wait_until
 
 from invite_sweeper.cli.streams import json_requested
 from invite_sweeper.simulator import faults
@@ -184,25 +183,14 @@ def test_signal_while_atlas_is_read_is_one_object(cli, name):
     assert err.decode().startswith("Interrupted. Nothing was deleted.")
 
 
-def is_open_for_reading(fifo) -> bool:
-    """Return whether another process waits for the first byte; it goes on waiting."""
-    with suppress(OSError):  # until it has opened the file
-        writers.append(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
-    return bool(writers)
-
-
-writers: list[int] = []
-
-
 @pytest.mark.parametrize("name", ["sweep", "validate"])
 def test_signal_before_a_run_starts_is_one_object(cli, name):
     os.mkfifo(fifo := cli.folder / f"{name}.yaml")
     arguments = [{"policy.yaml": str(fifo)}.get(each, each) for each in COMMANDS[name]]
     process = cli.start(*arguments, *AS_JSON)
-    wait_until(lambda: is_open_for_reading(fifo))
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=30)
-    os.close(writers.pop())
+    with open_while_read(fifo, process):
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=30)
     assert (process.returncode, json.loads(out)["exit_code"]) == (8, 8)
 
 

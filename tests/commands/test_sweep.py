@@ -7,12 +7,10 @@ import re
 import signal
 import stat
 import subprocess
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from running import COMMAND, CliRunner, cli_in, wait_until
+from running import COMMAND, CliRunner, cli_in, open_while_read, wait_until
 
 from invite_sweeper.simulator import MISSING, faults
 from invite_sweeper.simulator.seed import ORG_ID
@@ -444,26 +442,9 @@ def test_signal_before_the_run_has_begun_ends_with_8_and_atlas_is_not_called(cli
     process = subprocess.Popen(
         [*COMMAND, "validate", str(policy)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    writer = []
-
-    def is_read():
-        with suppress(OSError):  # not open for reading yet
-            writer.append(os.open(policy, os.O_WRONLY | os.O_NONBLOCK))
-        return writer
-
-    def sleeps():
-        # A signal just before a blocking read would only be handled after it.
-        status = Path(f"/proc/{process.pid}/stat").read_text("utf-8")
-        return status.rpartition(")")[2].split()[0] == "S"
-
-    try:
-        wait_until(is_read)
-        wait_until(sleeps)
+    with open_while_read(policy, process):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        os.close(writer[0])
     assert (process.returncode, err) == (8, b"Interrupted. Nothing was deleted.\n")
 
 
