@@ -23,7 +23,13 @@ from invite_sweeper.audit.verify import ChainStatus
 from invite_sweeper.audit.verify import verify as verify_logs
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.json_output import write_json
-from invite_sweeper.cli.options import Output, OutputOption, offline, require_command
+from invite_sweeper.cli.options import (
+    Output,
+    OutputOption,
+    PublicKey,
+    offline,
+    require_command,
+)
 from invite_sweeper.cli.result_records import VerificationRecord
 from invite_sweeper.errors import UsageError
 from invite_sweeper.keys import read_public_key, write_key_pair
@@ -58,12 +64,7 @@ def verify(
             help="A last hash that was kept elsewhere; the log must still contain it.",
         ),
     ] = None,
-    public_key: Annotated[
-        Path | None,
-        typer.Option(
-            "--public-key", metavar="FILE", help="The end of every run must be signed by this key."
-        ),
-    ] = None,
+    public_key: PublicKey = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(

@@ -268,7 +268,6 @@ AcceptPopulation: TypeAlias = Annotated[
         rich_help_panel=SAFETY,
     ),
 ]
-
 CheckpointFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -284,6 +283,12 @@ NewLog: TypeAlias = Annotated[
         "--new-log",
         help="Start a new audit log: its earlier files are not here, on purpose.",
         rich_help_panel=OUTPUT,
+    ),
+]
+PublicKey: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--public-key", metavar="FILE", help="The end of every run must be signed by this key."
     ),
 ]
 

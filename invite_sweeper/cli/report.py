@@ -9,7 +9,7 @@ import typer
 from invite_sweeper.audit import sort_by_start
 from invite_sweeper.audit.evidence import Evidence
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.cli.options import offline
+from invite_sweeper.cli.options import PublicKey, offline
 from invite_sweeper.files import check_distinct_files
 from invite_sweeper.keys import read_public_key
 from invite_sweeper.report.html import chain_result, write_report
@@ -42,12 +42,7 @@ def report(
         ReportFormat | None,
         typer.Option("--format", help="Default: the suffix of --out (.html, .md, .json); html."),
     ] = None,
-    public_key: Annotated[
-        Path | None,
-        typer.Option(
-            "--public-key", metavar="FILE", help="The end of every run must be signed by this key."
-        ),
-    ] = None,
+    public_key: PublicKey = None,
 ) -> None:
     """Write a report from audit logs: an HTML page, Markdown or JSON.
 
