@@ -35,6 +35,32 @@ async def test_log_says_how_many_lines_are_missing_before_its_first_file(tmp_pat
     assert verify([other]).logs[0].beginning == "begins with the first line of the log"
 
 
+async def test_missing_file_is_reported_with_the_runs_around_the_gap(path):
+    first, second, third = (path.with_name(f"log.jsonl{each}") for each in (".2", ".1", ""))
+    for number in range(3):
+        if number:
+            rotate(path)
+        await write_signed_run(path, f"run-{number}")
+    second.unlink()
+    assert verify([third, first]).error == VerificationError(
+        LinePosition(third, 1),
+        Tampering.REMOVED,
+        f"The file does not continue {first}: a file between them is missing, or the end of "
+        "log.jsonl.2 was cut off or changed. The last run before the gap is run-0, the first one "
+        "after it run-2.",
+        ("run-0", "run-2"),
+    )
+    assert verify([third], evidence=Evidence(public_key=KEY.public_key())).error == (
+        VerificationError(
+            LinePosition(third, 1),
+            Tampering.REMOVED,
+            "The log begins after a file that is not here. Pass --continuation if it was left out "
+            "on purpose. The first run here is run-2.",
+            ("run-2",),
+        )
+    )
+
+
 @pytest.mark.parametrize(
     ("proven", "end"),
     [
