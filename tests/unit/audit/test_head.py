@@ -15,10 +15,11 @@ from audit.rotated_logs import KEY, kill, rotate, write_signed_run
 from audit.written_logs import lines_of, opened, write_earlier_version, write_run
 from builders import NOW
 
-from invite_sweeper.audit import LogPath
+from invite_sweeper.audit import LinePosition, LogPath
 from invite_sweeper.audit.evidence import Evidence
 from invite_sweeper.audit.head import find_log, read_head
 from invite_sweeper.audit.record import line_hash
+from invite_sweeper.audit.tampering import Tampering, VerificationError
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
 
@@ -227,10 +228,13 @@ def test_second_history_without_new_log_is_reported(path):
     LogPath(str(path)).head_path.unlink()
     moved = path.with_name("log.jsonl.1").rename(path.with_name("elsewhere"))
     write_run(path, "run-2")
-    moved.rename(path.with_name("log.jsonl.1"))
-    error = verify([path, path.with_name("log.jsonl.1")]).error
-    assert (error.kind, error.runs) == ("inserted", ("run-2",))
-    assert "A second history begins here" in error.message
+    rotated = moved.rename(path.with_name("log.jsonl.1"))
+    assert verify([path, rotated]).error == VerificationError(
+        LinePosition(path, 1),
+        Tampering.INSERTED,
+        f"A second history begins here: the first line does not continue {rotated}.",
+        ("run-2",),
+    )
 
 
 @pytest.mark.parametrize("template", ["log.jsonl", "{date}/{run_id}.jsonl", "{run_id}.jsonl"])
