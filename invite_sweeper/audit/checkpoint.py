@@ -7,7 +7,6 @@ Source:
 """
 
 import base64
-import binascii
 import re
 from contextlib import suppress
 from hashlib import sha256
@@ -73,9 +72,8 @@ def parse(note: str) -> Checkpoint:
     Raises:
         ValueError: It is not the note of a checkpoint.
     """
-    text, separator, _ = note.rpartition("\n\n")
-    found = _TEXT.fullmatch(text + "\n")
-    if not separator or found is None or len(note) > MAX_NOTE_BYTES:
+    found = _TEXT.fullmatch(note.rpartition("\n\n")[0] + "\n")
+    if found is None or len(note) > MAX_NOTE_BYTES:
         raise ValueError("not the note of a checkpoint")
     last_hash = base64.b64decode(found["hash"]).hex()
     return Checkpoint(
@@ -101,7 +99,7 @@ def is_signed_by(note: str, key: Ed25519PublicKey) -> bool:
             return False
         try:
             data = base64.b64decode(found[2], validate=True)
-        except (binascii.Error, ValueError):
+        except ValueError:
             return False
         if data[:_KEY_ID_BYTES] != _key_id(found[1], key):
             continue
@@ -118,7 +116,7 @@ def key_ids(note: str) -> tuple[str, ...]:
     found = []
     for line in note.rpartition("\n\n")[2].splitlines():
         signature = _SIGNATURE_LINE.fullmatch(line)
-        with suppress(binascii.Error, ValueError):
+        with suppress(ValueError):
             data = base64.b64decode(signature[2], validate=True) if signature else b""
             found += [data[:_KEY_ID_BYTES].hex()] * (len(data) > _KEY_ID_BYTES)
     return tuple(found)

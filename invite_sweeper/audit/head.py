@@ -87,11 +87,11 @@ def read_head(path: Path) -> Head | None:
     """
     try:
         values = orjson.loads(path.read_bytes())
-        if values.pop("version") != _VERSION:
-            raise ValueError("unknown version")  # noqa: TRY301  one message for all of them
+        version = values.pop("version")
         head = Head(**values)
-        if [type(value) for value in asdict(head).values()] not in _FIELD_TYPES:
-            raise ValueError("wrong type")  # noqa: TRY301
+        types = [type(value) for value in asdict(head).values()]
+        if version != _VERSION or types not in _FIELD_TYPES:
+            raise ValueError  # noqa: TRY301  one message for all of them
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -114,8 +114,7 @@ def write_head(path: Path, head: Head) -> None:
     Raises:
         OSError: It was not written; an earlier head is unchanged.
     """
-    data = orjson.dumps({"version": _VERSION, **asdict(head)}, option=orjson.OPT_APPEND_NEWLINE)
-    replace_file(path, [data])
+    replace_file(path, [orjson.dumps({"version": _VERSION, **asdict(head)})])
 
 
 def find_log(path: Path) -> str:
@@ -126,9 +125,10 @@ def find_log(path: Path) -> str:
     for directory in path.parents[:_MAX_DIRECTORIES]:
         for head_path in sorted(directory.glob(".*.head")):
             with suppress(GuardRefused):
-                head = read_head(head_path)
-                template = str(directory / head.log) if head is not None else ""
-                if head is not None and LogPath(template).matches(path):
+                if (head := read_head(head_path)) is None:
+                    continue
+                template = str(directory / head.log)
+                if LogPath(template).matches(path):
                     return template
     name = RotatedName.of(path)
     return str(path.with_name(name.log))
@@ -175,7 +175,7 @@ def find_end(
     if own is None:
         _check_newest_present(files)
     chain = next(each for each in chains if newest in each)
-    return _count_lines([each.path for each in chain[: chain.index(newest) + 1]])
+    return _count_lines(each.path for each in chain)
 
 
 def _end_after_head(

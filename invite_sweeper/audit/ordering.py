@@ -41,6 +41,11 @@ class FileEnds:
         return self.first.prev if self.first is not None else None
 
     @property
+    def run_id(self) -> str:
+        """The run of the first line; empty if it is unreadable."""
+        return self.first.run_id if self.first is not None else ""
+
+    @property
     def is_start(self) -> bool:
         """Whether the file starts a chain."""
         return self.prev == GENESIS_HASH

@@ -133,9 +133,7 @@ class _Verifier:
         previous: FileEnds | None = None
         for files in log.chains:
             for ends in files:
-                error = self._check_file(ends, previous) or self._start_file(
-                    ends, previous, is_linked=ends is not files[0]
-                )
+                error = self._check_file(ends, previous) or self._start_file(ends, previous)
                 error = error or self._explain_gap(self.verify_file(ends.path), ends, previous)
                 if error is not None:
                     return error
@@ -149,7 +147,7 @@ class _Verifier:
         """Return an error if the file is a copy, or its name contradicts the order."""
         original = self._first_paths.setdefault(ends.first_hash, ends.path)
         position = LinePosition(ends.path, 1)
-        run_id = ends.first.run_id if ends.first is not None else ""
+        run_id = ends.run_id
         if original != ends.path:
             message = f"The file is a copy of {original}: run {run_id} already started there."
             return VerificationError(position, Tampering.INSERTED, message, (run_id,))
@@ -165,20 +163,17 @@ class _Verifier:
         )
         return VerificationError(position, Tampering.REORDERED, message, (run_id,))
 
-    def _start_file(
-        self, ends: FileEnds, previous: FileEnds | None, *, is_linked: bool
-    ) -> VerificationError | None:
+    def _start_file(self, ends: FileEnds, previous: FileEnds | None) -> VerificationError | None:
         """Set the hash that the first line of a file must contain as `prev`."""
         first = ends.first
-        if is_linked or first is None:
+        if first is None:
             return None
         if previous is None:
             self._start_log(first)
             return None
         if not ends.is_start:
             return None
-        is_earlier_version = ends.log is None and previous.log is None
-        if self._is_strict or not (is_earlier_version or ends.is_new_log or previous.log is None):
+        if self._is_strict or not (ends.is_new_log or previous.log is None):
             return VerificationError(
                 LinePosition(ends.path, 1),
                 Tampering.INSERTED,
@@ -208,7 +203,7 @@ class _Verifier:
         """Return the error with the files and runs that are affected."""
         if error is None or error.kind is not Tampering.REMOVED or error.position.line != 1:
             return error if error is None or error.runs else self._with_run(error)
-        run_id = ends.first.run_id if ends.first is not None else ""
+        run_id = ends.run_id
         if previous is None:
             message = (
                 "The log begins after a file that is not here. Pass --continuation if it was left "
@@ -293,11 +288,12 @@ class _Verifier:
             if self._chain_start is not None and self._chain_start < lines_before:
                 missing = pluralize(lines_before - self._chain_start, "line")
                 beginning += f", with {missing}"
+        is_end_proven = proof is not None and proof.lines == self._lines
         end = "the end is not proven: later lines or files may be missing"
-        after = self._lines - proof.lines if proof is not None else 0
-        if proof is not None:
+        if proof is not None and is_end_proven:
             end = f"the end is proven by {proof.what}"
-        if proof is not None and after:
+        elif proof is not None:
+            after = self._lines - proof.lines
             are = plural_form(after, "is", "are")
             end = f"{pluralize(after, 'line')} after {proof.what} {are} not proven"
         return LogStatus(
@@ -307,7 +303,7 @@ class _Verifier:
             last_hash=self._prev.decode(),
             beginning=beginning,
             end=end,
-            is_end_proven=proof is not None and not after,
+            is_end_proven=is_end_proven,
         )
 
     def result(self, error: VerificationError | None) -> ChainStatus:

@@ -6,6 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.audit.checkpoint import (
+    MAX_NOTE_BYTES,
     Checkpoint,
     is_checkpoint,
     is_signed_by,
@@ -33,7 +34,7 @@ FORGED = signature(OURS, CHECKPOINT._replace(lines=13))
 MALFORMED = {
     "no signature line": "audit.jsonl\n",
     "hyphen in place of the dash": signature(OURS).replace("\u2014", "-"),
-    "no Base64": "\u2014 audit.jsonl not*base64\n",
+    "no Base64": "\u2014 audit.jsonl no*Base64\n",
     "Base64 of a wrong length": "\u2014 audit.jsonl abcde\n",
 }
 
@@ -70,10 +71,33 @@ def test_text_of_a_note_ends_at_its_last_empty_line():
 
 
 def test_key_ids_are_those_of_well_formed_signatures():
-    signatures = (signature(OURS), *MALFORMED.values(), signature(THEIRS))
+    id_alone = "\u2014 audit.jsonl AAAAAA==\n"
+    signatures = (signature(OURS), *MALFORMED.values(), id_alone, signature(THEIRS))
     ours, theirs = (key_ids(note(signature(key))) for key in (OURS, THEIRS))
     assert key_ids(note(*signatures)) == ours + theirs
     assert (len(ours), len(ours[0]), ours == theirs) == (1, 8, False)
+
+
+def test_signature_line_in_the_text_of_a_note_names_no_key():
+    text = f"one\n\n{signature(THEIRS)}\n\n"
+    assert key_ids(text + signature(OURS)) == key_ids(note(signature(OURS)))
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["", "text", CHECKPOINT.text, f"text\n\n{signature(OURS)}", f"{note()}\n\nmore\n"],
+    ids=["empty", "text", "no signatures", "signed text", "two empty lines"],
+)
+def test_other_text_than_the_note_of_a_checkpoint_is_a_value_error(other):
+    with pytest.raises(ValueError, match=r"^not the note of a checkpoint$"):
+        parse(other)
+
+
+def test_note_of_64_kib_is_read_and_a_longer_one_is_not():
+    longest = note(signature(OURS)).ljust(MAX_NOTE_BYTES, "x")
+    assert parse(longest) == CHECKPOINT
+    with pytest.raises(ValueError, match="not the note"):
+        parse(longest + "x")
 
 
 @pytest.mark.parametrize(

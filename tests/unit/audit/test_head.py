@@ -15,12 +15,14 @@ from audit.rotated_logs import KEY, kill, rotate, write_signed_run
 from audit.written_logs import lines_of, opened, write_earlier_version, write_run
 from builders import NOW
 
-from invite_sweeper.audit import LogPath
+from invite_sweeper.audit import LinePosition, LogPath
+from invite_sweeper.audit.checkpoint import parse
 from invite_sweeper.audit.evidence import Evidence
 from invite_sweeper.audit.head import find_log, read_head
 from invite_sweeper.audit.record import line_hash
+from invite_sweeper.audit.tampering import Tampering, VerificationError
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
+from invite_sweeper.errors import AuditLogError, GuardRefused, Reason, UsageError
 
 FULL = os.environ.get("INVITE_SWEEPER_SOAK") == "full"
 ZEROS = "0" * 64
@@ -41,14 +43,35 @@ def head_of(path):
     return read_head(LogPath(str(path)).head_path)
 
 
-def refused(path, message, **options):
+NEW_LOG = "To start a new log instead, run with --new-log."
+
+
+def refused(path, message, hint, **options):
     before = path.read_bytes() if path.exists() else None
-    with pytest.raises(GuardRefused, match=message) as failed:
+    with pytest.raises(GuardRefused) as failed:
         opened(path, "next", **options)
-    assert failed.value.exit_code == 3
-    assert failed.value.consequence == "Nothing was deleted."
-    assert "--new-log" in failed.value.hint
+    error = failed.value
+    assert (error.message, error.hint) == (message, f"{hint} {NEW_LOG}")
+    assert (error.exit_code, error.reasons) == (3, (Reason.EARLIER_RUNS,))
+    assert error.consequence == "Nothing was deleted."
     assert (path.read_bytes() if path.exists() else None) == before
+
+
+def refused_as_changed(path, file, change):
+    refused(
+        path,
+        f"The audit log {file} {change} what was written: lines were cut off or changed.",
+        "Check it with `audit verify`, and restore it from a backup. To go on without it, move it "
+        "away.",
+    )
+
+
+def refused_as_not_newest(path, newest):
+    refused(
+        path,
+        f"The audit log {path} does not end with the lines that were written last.",
+        f"They are in {newest}: move it back, and this file away.",
+    )
 
 
 def test_first_line_of_a_new_log_continues_64_zeros(path):
@@ -114,19 +137,10 @@ def test_lost_head_is_rebuilt_from_the_newest_file(path):
     assert head_of(path).lines == 33
 
 
-def test_missing_newest_file_without_a_head_is_refused(path):
-    for number in range(3):
-        write_run(path, f"run-{number}")
-        rotate(path)
-    LogPath(str(path)).head_path.unlink()
-    path.with_name("log.jsonl.1").unlink()
-    refused(path, "newest file of the audit log is missing")
-
-
 def test_file_cut_at_a_line_end_is_refused(path):
     write_run(path)
     path.write_bytes(b"\n".join(lines_of(path)[:-1]) + b"\n")
-    refused(path, "is shorter than what was written")
+    refused_as_changed(path, path, "is shorter than")
 
 
 def test_rotated_file_cut_at_a_line_end_is_refused(path):
@@ -134,20 +148,31 @@ def test_rotated_file_cut_at_a_line_end_is_refused(path):
     rotate(path)
     rotated = path.with_name("log.jsonl.1")
     rotated.write_bytes(b"\n".join(lines_of(rotated)[:-1]) + b"\n")
-    refused(path, "is shorter than what was written")
+    refused_as_changed(path, rotated, "is shorter than")
 
 
 def test_changed_last_line_is_refused(path):
     write_run(path)
     path.write_bytes(path.read_bytes().replace(b'"exit_code":0', b'"exit_code":4'))
-    refused(path, "differs from what was written")
+    refused_as_changed(path, path, "differs from")
 
 
 def test_another_file_in_place_of_the_log_is_refused(path):
     write_run(path, "run-1")
     path.unlink()
     write_earlier_version(path, "other", [STARTED, FINISHED])
-    refused(path, "does not end with the lines that were written last")
+    refused_as_not_newest(path, "log.jsonl")
+
+
+async def test_earlier_file_in_place_of_the_newest_is_refused_without_a_head(path):
+    for run_id in ("run-1", "run-2", "run-3"):
+        if path.exists():
+            rotate(path)
+        await write_signed_run(path, run_id)
+    LogPath(str(path)).head_path.unlink()
+    path.rename(path.with_name("log.jsonl.3"))
+    path.with_name("log.jsonl.2").rename(path)
+    refused_as_not_newest(path, "log.jsonl.3")
 
 
 async def test_missing_file_of_a_killed_run_is_refused_and_accepted_when_it_is_back(path):
@@ -156,10 +181,30 @@ async def test_missing_file_of_a_killed_run_is_refused_and_accepted_when_it_is_b
     log.write("run_started")
     await kill(log)
     away = path.rename(path.with_name("away"))
-    refused(path, "Run killed was interrupted, and its audit log log.jsonl is missing")
+    for _ in ("no file", "empty file, as logrotate creates it"):
+        refused(
+            path,
+            "Run killed was interrupted, and its audit log log.jsonl is missing.",
+            "Move the file back, compressed or not, and run again.",
+        )
+        path.touch(mode=0o600)
     path.with_name("log.jsonl-20261126.gz").write_bytes(gzip.compress(away.read_bytes()))
     write_run(path, "run-2")
     assert prev_of_first_line(path) == line_hash(lines_of(away)[-1])
+
+
+async def test_empty_file_of_a_killed_run_is_continued_and_its_absence_refused(path):
+    await kill(opened(path, "killed"))
+    write_run(path, "run-1")
+    assert prev_of_first_line(path) == ZEROS
+    rotate(path)
+    await kill(opened(path, "killed too"))
+    path.unlink()
+    refused(
+        path,
+        "Run killed too was interrupted, and its audit log log.jsonl is missing.",
+        "Move the file back, compressed or not, and run again.",
+    )
 
 
 async def test_empty_file_of_a_killed_run_may_be_rotated(path):
@@ -172,13 +217,28 @@ async def test_empty_file_of_a_killed_run_may_be_rotated(path):
     assert verify(files).error is None
 
 
+def refused_head(path, reason):
+    with pytest.raises(GuardRefused) as failed:
+        opened(path, "next")
+    error = failed.value
+    assert error.message == f"The head of the audit log, {path.parent}/.log.jsonl.head, {reason}."
+    assert error.reasons == (Reason.EARLIER_RUNS,)
+    assert error.hint == (
+        "Restore it from a backup. If the log's newest file is in its place, the head can be "
+        "deleted."
+    )
+
+
 def test_head_that_is_not_readable_is_refused(path):
     write_run(path)
     head_path = LogPath(str(path)).head_path
-    for data in (b"", b"[]", b"{}", b'{"version":1}', b'{"version":2}'):
+    other_version = head_path.read_bytes().replace(b'"version":1', b'"version":2')
+    for data in (b"", b"[]", b"{}", b'{"version":1}', b'{"version":2}', other_version):
         head_path.write_bytes(data)
-        with pytest.raises(GuardRefused, match="it is not a head file"):
-            opened(path, "next")
+        refused_head(path, "cannot be read: it is not a head file")
+    head_path.unlink()
+    head_path.mkdir()
+    refused_head(path, "cannot be read: Is a directory")
 
 
 @pytest.mark.parametrize(("name", "value"), [("lines", "1"), ("closed", 1), ("first_hash", 3)])
@@ -186,8 +246,7 @@ def test_head_with_a_field_of_another_type_is_refused(path, name, value):
     write_run(path)
     head_path = LogPath(str(path)).head_path
     head_path.write_bytes(orjson.dumps({**orjson.loads(head_path.read_bytes()), name: value}))
-    with pytest.raises(GuardRefused, match="it is not a head file"):
-        opened(path, "next")
+    refused_head(path, "cannot be read: it is not a head file")
 
 
 def test_new_log_starts_with_64_zeros_and_is_recorded(path):
@@ -217,8 +276,18 @@ async def write_new_log(path):
 
 def test_new_log_in_a_file_with_lines_is_a_usage_error(path):
     write_run(path)
-    with pytest.raises(UsageError, match="--new-log cannot start a new log"):
+    with pytest.raises(UsageError) as failed:
         opened(path, "new", new_log=True)
+    assert failed.value.message == f"--new-log cannot start a new log in {path}, which has lines."
+    assert failed.value.hint == "Move the file away, or name another one."
+
+
+def test_new_log_replaces_a_damaged_head(path):
+    write_run(path)
+    path.unlink()
+    LogPath(str(path)).head_path.write_text("{")
+    asyncio.run(write_new_log(path))
+    assert head_of(path).lines == 2
 
 
 def test_second_history_without_new_log_is_reported(path):
@@ -227,10 +296,13 @@ def test_second_history_without_new_log_is_reported(path):
     LogPath(str(path)).head_path.unlink()
     moved = path.with_name("log.jsonl.1").rename(path.with_name("elsewhere"))
     write_run(path, "run-2")
-    moved.rename(path.with_name("log.jsonl.1"))
-    error = verify([path, path.with_name("log.jsonl.1")]).error
-    assert (error.kind, error.runs) == ("inserted", ("run-2",))
-    assert "A second history begins here" in error.message
+    rotated = moved.rename(path.with_name("log.jsonl.1"))
+    assert verify([path, rotated]).error == VerificationError(
+        LinePosition(path, 1),
+        Tampering.INSERTED,
+        f"A second history begins here: the first line does not continue {rotated}.",
+        ("run-2",),
+    )
 
 
 @pytest.mark.parametrize("template", ["log.jsonl", "{date}/{run_id}.jsonl", "{run_id}.jsonl"])
@@ -257,6 +329,9 @@ def test_head_that_cannot_be_written_stops_the_run_with_7(path, monkeypatch):
     with pytest.raises(AuditLogError, match="cannot be written: No space left") as failed:
         opened(path, "next")
     assert failed.value.exit_code == 7
+    assert failed.value.hint == (
+        "Use a disk with free space and a directory that this user can write to."
+    )
 
 
 # Kills ----------------------------------------------------------------------------------------
@@ -403,12 +478,69 @@ def test_missing_newest_file_is_named_by_the_newest_one_that_is_there(path):
         rotate(path)
     LogPath(str(path)).head_path.unlink()
     path.with_name("log.jsonl.1").unlink()
-    with pytest.raises(GuardRefused) as caught:
-        opened(path, "next")
-    assert caught.value.message == (
-        f"The newest file of the audit log is missing: {path}.2 is the newest one here, "
-        "and no head file shows where the log ended."
+    refused(
+        path,
+        f"The newest file of the audit log is missing: {path}.2 is the newest one here, and no "
+        "head file shows where the log ended.",
+        "Move the missing file back and run again.",
     )
+
+
+async def test_lost_head_is_rebuilt_from_the_newest_file_after_a_gap(path):
+    for number in range(3):
+        last_hash, _ = await write_signed_run(path, f"run-{number}")
+        rotate(path)
+    LogPath(str(path)).head_path.unlink()
+    path.with_name("log.jsonl.2").unlink()
+    await write_signed_run(path, "next")
+    assert prev_of_first_line(path) == last_hash
+    assert head_of(path).lines == 4 * 7
+
+
+async def test_lost_head_of_a_log_with_a_file_for_each_run_is_rebuilt(tmp_path):
+    log_path = LogPath(str(tmp_path / "{run_id}.jsonl"))
+    for run_id in ("run-1", "run-2", "run-3"):
+        path = tmp_path / f"{run_id}.jsonl"
+        last_hash, _ = await write_signed_run(path, run_id, log_path=log_path)
+        log_path.head_path.unlink()
+        assert verify(log_path.files(), evidence=Evidence(head=last_hash)).error is None
+
+
+@pytest.mark.parametrize("rotated", [False, True], ids=["same file", "rotated"])
+async def test_head_has_the_lines_and_bytes_of_a_killed_run_without_its_torn_line(path, rotated):
+    await write_signed_run(path, "run-1")
+    await write_signed_run(path, "killed", killed_after=1)
+    whole_lines = path.read_bytes()
+    with path.open("ab") as file:
+        file.write(b'{"ts":"20')
+    if rotated:
+        rotate(path)
+    _, note = await write_signed_run(path, "next")
+    added = path.read_bytes().removeprefix(whole_lines)
+    head = head_of(path)
+    assert head.lines == whole_lines.count(b"\n") + 7
+    assert head.size == len(whole_lines) + len(added)
+    assert parse(note).lines == head.lines - 1
+    assert b'"event":"checkpoint"' not in added.splitlines()[0]
+
+
+async def test_run_that_an_earlier_version_appended_gets_no_checkpoint(path):
+    await write_signed_run(path, "run-1")
+    write_earlier_version(path, "old", [STARTED, FINISHED])
+    await write_signed_run(path, "run-2")
+    records = [json.loads(line) for line in lines_of(path)]
+    signed = [each["run_id"] for each in records if each["event"] == "checkpoint"]
+    assert signed == ["run-1", "run-2"]
+
+
+async def test_head_that_cannot_be_written_at_the_end_does_not_fail_the_run(path):
+    log = opened(path)
+    log.write("run_started")
+    head_path = LogPath(str(path)).head_path
+    head_path.unlink()
+    head_path.mkdir()
+    await log.close()
+    assert len(lines_of(path)) == 1
 
 
 def test_log_of_a_file_is_found_beside_damaged_heads_and_heads_of_other_logs(tmp_path):

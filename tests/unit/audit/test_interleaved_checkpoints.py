@@ -13,7 +13,7 @@ from audit.written_logs import answer, fields_of, lines_of, opened
 from builders import ORG, OTHER_ORG, invitation
 
 from invite_sweeper.audit import LogPath
-from invite_sweeper.audit.checkpoint import parse
+from invite_sweeper.audit.checkpoint import parse, sign
 from invite_sweeper.audit.evidence import Evidence
 from invite_sweeper.audit.reader import LinePosition
 from invite_sweeper.audit.record import add_checksum
@@ -212,3 +212,61 @@ async def test_checkpoint_that_another_key_signed_is_unsigned_for_the_public_key
     assert (without.error, without.signed_runs) == (signed.error, signed.signed_runs) == (None, 2)
     assert [log.is_end_proven for log in without.logs] == [False]
     assert [log.is_end_proven for log in signed.logs] == [True]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"last_hash": "ab" * 32}, {"run_id": "first"}, {"lines": 12}, {"lines": 14}],
+    ids=["hash", "run", "one line fewer", "one line more"],
+)
+async def test_checkpoint_of_another_line_run_or_length_is_found_without_a_key(two_runs, change):
+    path, (_, second) = two_runs
+    first_note, note = notes_of(path)
+    assert parse(note).lines == 13
+    forged = parse(note)._replace(**change)
+    rewrite(path, [first_note, sign(forged, OTHER_KEY)])
+    error = verify([path]).error
+    assert (error.position.line, error.kind) == (second, Tampering.EDITED)
+
+
+@pytest.mark.parametrize("note", [None, 5, ["a"], ""])
+async def test_checkpoint_whose_note_is_not_text_is_found(two_runs, note):
+    path, (first, _) = two_runs
+    rewrite(path, [note, note])
+    assert verify([path]).error == VerificationError(
+        LinePosition(path, first), Tampering.EDITED, "The line was changed.", ("first",)
+    )
+
+
+@pytest.fixture
+def rest(two_runs):
+    """A file that begins with the checkpoint of the run in the file before, which is not here."""
+    path, (first, _) = two_runs
+    rest = path.with_name("rest.jsonl")
+    rest.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[first - 1 :]))
+    assert verify([rest]).error is None
+    return rest
+
+
+async def test_checkpoint_with_the_number_of_a_run_s_first_line_is_reported(rest):
+    rest.write_bytes(rest.read_bytes().replace(b'"seq":7,', b'"seq":1,', 1))
+    rewrite(rest, notes_of(rest))
+    assert verify([rest]).error.position.line == 1
+
+
+async def test_error_about_a_checkpoint_that_begins_a_file_names_its_run(rest):
+    other = Evidence(public_key=OTHER_KEY.public_key())
+    error = verify([rest], evidence=other, continuation=True).error
+    assert (error.position.line, error.kind, error.runs) == (1, Tampering.UNSIGNED, ("first",))
+    rewrite(rest, notes_of(rest)[::-1])
+    error = verify([rest]).error
+    assert (error.position.line, error.kind, error.runs) == (1, Tampering.EDITED, ("first",))
+
+
+async def test_copy_of_a_checkpoint_after_it_is_reported_as_inserted(two_runs):
+    path, (first, second) = two_runs
+    lines = path.read_bytes().splitlines(keepends=True)
+    for at in (first, second):
+        path.write_bytes(b"".join([*lines[:at], lines[at - 1], *lines[at:]]))
+        error = verify([path]).error
+        assert (error.position.line, error.kind) == (at + 1, Tampering.INSERTED)

@@ -175,6 +175,18 @@ def test_seq_is_checked_for_each_run(path):
     assert (verify([path]).error.position.line, verify([path]).exit_code) == (13, 3)
 
 
+def test_edited_line_before_a_line_of_the_other_run_is_reported_at_its_place(path):
+    plan = [(run, "planned", fields_of(planned(run, 1))) for run in "aababab"]
+    starts = [("a", "run_started", started(ORG)), ("b", "run_started", started(OTHER))]
+    write_group(path, [*starts, *plan])
+    lines = path.read_bytes().splitlines(keepends=True)
+    for at in range(3, len(lines)):
+        edited = lines[at - 1].replace(b"person", b"Person")
+        path.write_bytes(b"".join([*lines[: at - 1], edited, *lines[at:]]))
+        error = verify([path]).error
+        assert (error.position.line, error.kind) == (at, Tampering.EDITED)
+
+
 def test_next_run_recovers_intents_of_both_runs_of_a_killed_group(path):
     lines = lines_of_group()[:8]
     lines += [(run, "intent", fields_of(planned(run, 1))) for run in "ab"]

@@ -1,10 +1,16 @@
 """The order of files by their chains, and the start of a checkpoint's file."""
 
+import gzip
+
 import pytest
 from audit.rotated_logs import KEY, rotate, write_signed_run
+from audit.written_logs import write_run
 
+from invite_sweeper.audit import LinePosition
 from invite_sweeper.audit.checkpoint import Checkpoint, is_checkpoint, key_name, parse, sign
 from invite_sweeper.audit.ordering import in_order
+from invite_sweeper.audit.tampering import Tampering, VerificationError
+from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import UsageError
 
 
@@ -35,6 +41,48 @@ async def test_logs_stay_together(tmp_path):
     assert found in (
         ["a.jsonl.1", "a.jsonl", "b.jsonl.1", "b.jsonl"],
         ["b.jsonl.1", "b.jsonl", "a.jsonl.1", "a.jsonl"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "is_renamed"),
+    [
+        ("log.jsonl.10", "log.jsonl.9", False),
+        ("log.jsonl.9", "log.jsonl.10", True),
+        ("log.jsonl.1", "log.jsonl", False),
+        ("log.jsonl", "log.jsonl.1", True),
+        ("log.jsonl-20261124", "log.jsonl-20261125", False),
+        ("log.jsonl-20261125", "log.jsonl-20261124", True),
+        ("log.jsonl-20261125", "log.jsonl", False),
+        ("log.jsonl", "log.jsonl-20261124", True),
+        ("log.jsonl.1", "log.jsonl-20261124", False),
+        ("log.jsonl-20261124", "log.jsonl.1", False),
+        ("log.jsonl.1", "log.jsonl.1.gz", False),
+        ("log.jsonl", "other.jsonl.1", False),
+        ("log.jsonl", "archive/log.jsonl.1", False),
+    ],
+)
+def test_names_that_contradict_the_order_of_the_chain_are_reported(
+    tmp_path, older, newer, is_renamed
+):
+    for run_id in ("run-1", "run-2"):
+        write_run(tmp_path / "written", run_id, numbers=[])
+    (tmp_path / "archive").mkdir()
+    *_, third, fourth = lines = (tmp_path / "written").read_bytes().splitlines(keepends=True)
+    (tmp_path / older).write_bytes(b"".join(lines[:2]))
+    last = third + fourth
+    (tmp_path / newer).write_bytes(gzip.compress(last) if newer.endswith(".gz") else last)
+    error = verify([tmp_path / newer, tmp_path / older]).error
+    assert error == (
+        VerificationError(
+            LinePosition(tmp_path / newer, 1),
+            Tampering.REORDERED,
+            f"The file continues {older}, but its name is that of an older file: "
+            "files were renamed.",
+            ("run-2",),
+        )
+        if is_renamed
+        else None
     )
 
 

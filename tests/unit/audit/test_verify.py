@@ -14,6 +14,7 @@ from audit.written_logs import (
     lines_of,
     write_earlier_version,
     write_events,
+    write_group,
     write_run,
 )
 from builders import invitation
@@ -147,6 +148,18 @@ def test_number_of_parsed_lines_does_not_grow_with_the_log(tmp_path, monkeypatch
     assert counts[0] == counts[1] <= 7
 
 
+def test_number_of_parsed_lines_does_not_grow_with_runs_whose_lines_alternate(path, monkeypatch):
+    group = ("run_started", {"mode": "sweep", "group_id": "a"})
+    planned = ("planned", fields_of(invitation(1)))
+    runs = "ab" * 50
+    lines = [("a", *group), ("b", *group), *((run, *planned) for run in runs)]
+    write_group(path, [*lines, ("a", *FINISHED), ("b", *FINISHED)])
+    parsed, original = [], orjson.loads
+    monkeypatch.setattr(orjson, "loads", lambda line: parsed.append(line) or original(line))
+    assert verify([path]).error is None
+    assert len(parsed) <= 12
+
+
 @pytest.mark.parametrize("seq", [2, 3, 5, 11])
 def test_seq_edited_to_1_does_not_start_a_run(path, seq):
     """3 and 1 differ by one bit."""
@@ -175,6 +188,12 @@ def test_run_id_of_300_characters_is_verified(path):
 
 
 # Damage ---------------------------------------------------------------------------------------
+
+
+def test_error_before_the_first_run_names_no_run(path):
+    path.write_bytes(b"{}\n")
+    error = verify([path]).error
+    assert (error.position.line, error.kind, error.runs) == (1, Tampering.EDITED, ())
 
 
 @pytest.mark.parametrize("number", range(1, 23))
