@@ -8,9 +8,11 @@ import pytest
 from markdown_it import MarkdownIt
 from report.logbook import Logbook, invitation
 from report.page_scenes import ACME, BETA, SCENES, read
+from result_schemas import mismatches
 from typer.testing import CliRunner
 
 from invite_sweeper.cli.report import app
+from invite_sweeper.cli.schema import SchemaName
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.report.html import render
 from invite_sweeper.report.html.attention import attention
@@ -96,6 +98,7 @@ def test_each_bad_end_has_its_exit_code_and_what_to_do(scene, name):
 def test_json_contains_the_verdict_and_the_figures(scene, name):
     found = scene(name)
     values = json.loads(render(found.model, "json"))
+    assert mismatches(SchemaName.REPORT, values) == []
     assert values["verdict"]["label"] == verdict(found.model).label
     assert values["verdict"]["status"] == verdict(found.model).status.value
     assert len(values["attention"]) == len(attention(found.model))
