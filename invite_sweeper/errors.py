@@ -322,6 +322,13 @@ class GuardRefused(RunError):
     help_topic = "limits"
 
 
+class DamagedLog(GuardRefused):
+    """An audit log is damaged, so that a run cannot rely on the runs before it."""
+
+    default_reason = Reason.EARLIER_RUNS
+    help_topic = "audit"
+
+
 class Cancelled(GuardRefused):
     """The operator answered the confirmation question with anything but yes."""
 

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from invite_sweeper.audit.record import Record, format_timestamp
 from invite_sweeper.audit.storage import could_be_first_line, is_record
-from invite_sweeper.errors import GuardRefused, Reason, RunError, UsageError
+from invite_sweeper.errors import DamagedLog, GuardRefused, Reason, RunError, UsageError
 
 READ_BLOCK_BYTES = 1 << 18
 _UNSUPPORTED_COMPRESSIONS = frozenset({".bz2", ".xz", ".lzma", ".zst", ".lz4", ".Z", ".zip"})
@@ -120,20 +120,18 @@ def _unreadable_error(path: Path, error: OSError | EOFError | zlib.error) -> Run
             hint="Check that the file exists and that this user can read it.",
         )
     reason = "the compressed file is cut off" if isinstance(error, EOFError) else f"{error}"
-    return GuardRefused(
+    return DamagedLog(
         f"The audit log {path} cannot be read: {reason}.",
         hint="Restore the file from a copy: it is damaged.",
-        reasons=(Reason.EARLIER_RUNS,),
     )
 
 
 def raise_damaged(position: LinePosition) -> NoReturn:
-    """Raise GuardRefused: a run cannot rely on a log with a damaged line."""
-    raise GuardRefused(
+    """Raise DamagedLog: a run cannot rely on a log with a damaged line."""
+    raise DamagedLog(
         f"The audit log is damaged at {position}. Earlier runs cannot be read from it.",
         hint="Check it with `audit verify`. Runs go on without the file if it is moved away, but "
         "then without its interrupted deletions, used plans and bounced invitations.",
-        reasons=(Reason.EARLIER_RUNS,),
     )
 
 

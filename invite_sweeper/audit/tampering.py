@@ -9,11 +9,22 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
+from typing import Final
 
 from invite_sweeper.audit.reader import LineHeader, LinePosition
 from invite_sweeper.audit.record import checksum_ok, line_hash
 
 _PREV_FIELD = re.compile(rb'"prev"\s*:\s*"([0-9a-f]{64})"')
+
+
+DAMAGED_HINT: Final = (
+    "Keep the files as they are. Find out who or what changed them, and compare them with a backup "
+    "or with a hash of the last line that was kept elsewhere."
+)
+INCOMPLETE_HINT: Final = (
+    "If the run is still running, wait. If it was killed, run the same command again: it records "
+    "what became of each request that was sent."
+)
 
 
 class Tampering(StrEnum):
@@ -31,6 +42,11 @@ class Tampering(StrEnum):
     UNSIGNED = "unsigned"
     """The end of a run is not signed by the expected key."""
 
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+        return INCOMPLETE_HINT if self is Tampering.WITHOUT_OUTCOME else DAMAGED_HINT
+
 
 @dataclass(frozen=True, slots=True)
 class VerificationError:
@@ -45,6 +61,16 @@ class VerificationError:
     kind: Tampering
     message: str
     runs: tuple[str, ...] = ()
+
+    @property
+    def consequence(self) -> str:
+        """The state that the damage leaves; empty if no run is known to be affected."""
+        runs = f"run {self.runs[0]}" if len(self.runs) == 1 else f"the runs {', '.join(self.runs)}"
+        if not self.runs:
+            return ""
+        if self.kind is Tampering.WITHOUT_OUTCOME:
+            return f"What became of a request of {runs} is not known."
+        return f"The records of {runs} are not reliable."
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,9 @@ def verify(
     else:
         error = status.error
         typer.echo(f"{error.position.path}:{error.position.line}: {error.kind}: {error.message}")
+        parts = (error.consequence, error.kind.hint, "More: invite-sweeper help audit")
+        for part in filter(None, parts):
+            typer.echo(f"  {part}")
     raise typer.Exit(int(status.exit_code))
 
 
@@ -139,7 +142,13 @@ def _to_json(status: ChainStatus, warnings: list[str]) -> VerificationRecord:
             for log in status.logs
         ],
         "exit_code": int(status.exit_code),
-        "error": {"message": error.message, "consequence": "", "hint": ""} if error else None,
+        "error": {
+            "message": error.message,
+            "consequence": error.consequence,
+            "hint": error.kind.hint,
+        }
+        if error
+        else None,
     }
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TextIO, TypeVar
@@ -17,7 +17,7 @@ from invite_sweeper.errors import GuardRefused, Reason
 from invite_sweeper.policy import Limits
 from invite_sweeper.report import formatting
 from invite_sweeper.report.run_view import InvitationRow, RunView
-from invite_sweeper.report.tables import RightTrimmed
+from invite_sweeper.report.tables import RightTrimmed, place_of
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.sweep.summary import RunSummary
 from invite_sweeper.text import escape_unprintable, pluralize
@@ -140,17 +140,17 @@ def _question_rows(
     yield "count", Text(_count_text(summary, view))
     yield "limits", Text(_limits_text(summary, view, limits))
     if view.oldest is not None and view.newest is not None:
-        yield "oldest", _invitation_text(view.oldest)
-        yield "newest", _invitation_text(view.newest)
+        yield "oldest", _invitation_text(view.oldest, labels)
+        yield "newest", _invitation_text(view.newest, labels)
     if summary.estimate_s is not None:
         yield "time", Text(formatting.describe_estimate(summary.estimate_s))
 
 
 def _count_text(summary: RunSummary, view: RunView) -> str:
-    projects = pluralize(view.projects, "project")
+    places = formatting.describe_places(view)
     trimmed = f"; {formatting.describe_trimmed(summary.trimmed)}" if summary.trimmed else ""
     return (
-        f"{view.planned:,} of the {summary.invitations_seen:,} seen, in {projects}, "
+        f"{view.planned:,} of the {summary.invitations_seen:,} seen, in {places}, "
         f"at most {view.max_in_project:,} in one{trimmed}"
     )
 
@@ -163,7 +163,7 @@ def _limits_text(summary: RunSummary, view: RunView, limits: Limits) -> str:
     )
 
 
-def _invitation_text(row: InvitationRow) -> Text:
+def _invitation_text(row: InvitationRow, labels: Mapping[str, str]) -> Text:
     text = Text(f"{formatting.format_age(row.age_days)}  {row.username or '(no address)'}")
-    text.append(f" in {row.project or '(no name)'}, ")
+    text.append(f" in {place_of(row, labels)}, ")
     return text.append_text(Text(", ").join(formatting.format_roles(row.roles).split()))

@@ -15,6 +15,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -55,6 +56,7 @@ from invite_sweeper.errors import ExitCode, RunError, RunStatus
 from invite_sweeper.keys import read_signing_key
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Execution, loader
+from invite_sweeper.report.tables import RightTrimmed
 from invite_sweeper.restore import (
     MAX_INVITATIONS,
     MAX_PER_MINUTE,
@@ -216,13 +218,13 @@ def show_result(console: Console, report: RestoreReport) -> None:
     """Write the result of each deletion and the totals; control characters are escaped."""
     console.print(_heading(report), soft_wrap=True)
     if report.deletions:
-        console.print(_table(report, report.deletions))
+        _show_rows(console, report, report.deletions)
     else:
         console.print("Nothing to restore: the log has no matching deletion.")
     if report.dry_run and report.to_restore:
         _show_notes(console, report)
     if report.uncertain:
-        console.print(_uncertain_table(report.uncertain))
+        console.print(RightTrimmed(_uncertain_table(report)), end="")
     for line in _total_lines(report):
         console.print(line, soft_wrap=True)
 
@@ -230,7 +232,7 @@ def show_result(console: Console, report: RestoreReport) -> None:
 def show_restore_plan(console: Console, report: RestoreReport) -> None:
     """Write who would be invited, and the question."""
     console.print(_heading(report), soft_wrap=True)
-    console.print(_table(report, report.to_restore))
+    _show_rows(console, report, report.to_restore)
     _show_notes(console, report)
     minutes = (len(report.to_restore) - 1) // MAX_PER_MINUTE
     duration = (
@@ -259,20 +261,34 @@ def _heading(report: RestoreReport) -> Text:
     return Text.assemble((f"{kind}{run}", "bold"), f"{organizations} at {report.base_url}")
 
 
-def _uncertain_table(uncertain: Sequence[DeletedInvitation]) -> RenderableType:
+def _uncertain_table(report: RestoreReport) -> RenderableType:
     """Return the users that the run may have deleted, with what is known."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), show_header=False)
+    uncertain = report.uncertain
     for deleted in uncertain:
-        invitation = deleted.invitation
         table.add_row(
-            Text(escape_unprintable(invitation.username or "(no address)")),
-            Text(escape_unprintable(invitation.project_name) or invitation.org_id),
+            Text(escape_unprintable(deleted.invitation.username or "(no address)")),
+            _place(report, deleted),
             Text(deleted.doubt),
         )
     users = pluralize(len(uncertain), "user")
     are = plural_form(len(uncertain), "is", "are")
     heading = f"{users} that the run may have deleted {are} missing, and not restored"
     return Group(Text(f"{heading}; --include-recovered does:", style="bold yellow"), table)
+
+
+def _show_rows(
+    console: Console, report: RestoreReport, deletions: Sequence[DeletedInvitation]
+) -> None:
+    """Write a table, or two lines for each invitation where the terminal is too narrow for one."""
+    table = _table(report, deletions)
+    if console.measure(table).maximum <= console.width:
+        console.print(RightTrimmed(table), end="")
+        return
+    for deleted in deletions:
+        username, *rest = _cells(report, deleted)
+        details = Padding(Text(" · ").join((rest[-1], *rest[:-1])), (0, 0, 0, 2))
+        console.print(RightTrimmed(Group(username, details)), end="")
 
 
 def _table(report: RestoreReport, deletions: Sequence[DeletedInvitation]) -> Table:
@@ -291,7 +307,7 @@ def _cells(report: RestoreReport, deleted: DeletedInvitation) -> Iterator[Text]:
         report.results.get(deleted),
     )
     yield Text(escape_unprintable(invitation.username or "(no address)"))
-    yield Text(escape_unprintable(invitation.project_name) or invitation.org_id)
+    yield _place(report, deleted)
     yield Text(escape_unprintable(", ".join(invitation.roles)))
     yield Text(invitation.source)
     detail = result.reason or result.error_code or "" if result is not None else ""
@@ -299,6 +315,17 @@ def _cells(report: RestoreReport, deleted: DeletedInvitation) -> Iterator[Text]:
         escape_unprintable(f"{outcome.replace('_', ' ')} {detail}".strip()),
         style=_STYLES.get(outcome, ""),
     )
+
+
+def _place(report: RestoreReport, deleted: DeletedInvitation) -> Text:
+    """Return the project, or the organization; the heading names the only one."""
+    invitation = deleted.invitation
+    if invitation.project_name:
+        return Text(escape_unprintable(invitation.project_name))
+    if len(report.organizations) == 1:
+        return Text("the organization")
+    name = report.organization_names.get(invitation.org_id)
+    return Text(escape_unprintable(organization_label(invitation.org_id, name)))
 
 
 def _total_lines(report: RestoreReport) -> Iterator[Text]:
@@ -500,10 +527,11 @@ class _RestoreSession:
         """Report a user who became an active member immediately."""
         if is_added(deleted, result):
             invitation = deleted.invitation
+            project = {"project": invitation.project_name} if invitation.project_name else {}
             self._log.error(
                 f"{invitation.username} is an active member now: Atlas added the user at once, "
                 "without an acceptance",
-                project=invitation.project_name or None,
+                **project,
                 organization=invitation.org_id,
             )
 

@@ -27,12 +27,13 @@ from invite_sweeper.report.formatting import (
     describe_organizations,
     describe_outcomes,
     describe_status,
+    hints,
 )
 from invite_sweeper.report.metrics import push, write_textfile
 from invite_sweeper.report.progress import BarProgressView, LogProgressView
 from invite_sweeper.report.run_view import KeptInvitations, RunView, load_planned, load_run_view
 from invite_sweeper.report.tables import show, show_plan
-from invite_sweeper.report.webhooks import hints, select_users, send_end, send_start
+from invite_sweeper.report.webhooks import select_users, send_end, send_start
 from invite_sweeper.sweep.changes import PolicyDifference
 from invite_sweeper.sweep.run import ProgressView
 from invite_sweeper.sweep.run_counts import RunResult

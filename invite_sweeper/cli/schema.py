@@ -17,6 +17,7 @@ from typing_extensions import override
 from invite_sweeper.cli import result_records as records
 from invite_sweeper.cli.validate import ValidationRecord
 from invite_sweeper.policy import json_schema as policy_schema
+from invite_sweeper.report.html.model import ReportRecord
 from invite_sweeper.sweep.summary import NOT_ON_STDOUT, RunSummary
 
 app = typer.Typer(rich_markup_mode=None)
@@ -34,6 +35,7 @@ class SchemaName(StrEnum):
     PLAN_SHOW = "plan-show"
     AUDIT_VERIFY = "audit-verify"
     AUDIT_SHOW = "audit-show"
+    REPORT = "report"
 
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -46,6 +48,7 @@ _RESULTS: Final[Mapping[SchemaName, tuple[str, Any]]] = {
     SchemaName.PLAN_SHOW: ("plan show", records.SavedPlanRecord),
     SchemaName.AUDIT_VERIFY: ("audit verify", records.VerificationRecord),
     SchemaName.AUDIT_SHOW: ("audit show, one line", records.AuditLineRecord),
+    SchemaName.REPORT: ("report", ReportRecord),
 }
 
 
@@ -59,7 +62,7 @@ def schema(
     """Print a JSON Schema: of the policy, or of a result.
 
     That of the policy is for editors. The others describe what `--output json` writes on every
-    exit; summary is that of sweep and plan.
+    exit; summary is that of sweep and plan. report is what `report --format json` writes.
 
     Example: invite-sweeper schema summary > summary.schema.json
     """
@@ -68,11 +71,11 @@ def schema(
 
 
 def schema_of(name: SchemaName) -> dict[str, object]:
-    """Return a JSON Schema; that of a result allows the result or the error in its place."""
+    """Return a JSON Schema; that of `--output json` allows the result or the error."""
     if name is SchemaName.POLICY:
         return policy_schema()
     command, result = _RESULTS[name]
-    described: Any = result | records.ErrorRecord
+    described: Any = result if result is ReportRecord else result | records.ErrorRecord
     if result is RunSummary:
         described = RunSummary | records.ErrorRecord | records.PlannedFields
     schema: dict[str, Any] = TypeAdapter(described).json_schema(

@@ -1,12 +1,14 @@
 """Format roles, reasons, ages and durations for the terminal."""
 
+import shlex
 from collections.abc import Iterable
 from typing import Final
 
 from rich.text import Text
 
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.errors import ErrorParts, ExitCode, Reason
+from invite_sweeper.report.run_view import RunView
 from invite_sweeper.sweep.changes import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.sweep.selection import KEEP_REASONS
 from invite_sweeper.sweep.summary import STOPPED_ITSELF, OrganizationSummary, RunSummary
@@ -25,6 +27,8 @@ _ORDINARY_ROLES: Final = {
 """Roles without administrative rights. Source: Atlas documentation, "Atlas User Roles" (read
 2026-11-25). The set is open: a role that is missing here is highlighted."""
 _PRIVILEGED = ("OWNER", "ADMIN")
+
+NOT_ALL_READ: Final = "the lists were not all read"
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
@@ -167,6 +171,14 @@ def _describe_instant(text: str) -> str:
     return f"{found:%Y-%m-%d %H:%M} UTC" if found is not None else "an unknown time"
 
 
+def describe_failed_organizations(summary: RunSummary) -> str:
+    """Return how many of several organizations an error stopped; empty if it was none or all."""
+    failed = sum(each.error is not None for each in summary.organizations)
+    if failed in {0, len(summary.organizations)}:
+        return ""
+    return f"{failed:,} of {len(summary.organizations):,} organizations failed"
+
+
 def describe_organizations(summary: RunSummary) -> str:
     """Return the only organization with its id, or the number of organizations."""
     if len(summary.organizations) == 1:
@@ -174,18 +186,23 @@ def describe_organizations(summary: RunSummary) -> str:
     return pluralize(len(summary.organizations), "organization")
 
 
-def describe_dry_run(summary: RunSummary, projects: int) -> str:
-    """Return what a dry run found, and why a sweep would not delete it.
+def describe_places(view: RunView) -> str:
+    """Return how many projects and organization lists the plan concerns."""
+    counts = (
+        (view.projects, "project"),
+        (view.organization_lists, "organization list"),
+    )
+    return " and ".join(pluralize(count, noun) for count, noun in counts if count)
 
-    Args:
-        projects: The number of projects in the plan.
-    """
+
+def describe_dry_run(summary: RunSummary, view: RunView) -> str:
+    """Return what a dry run found, and why a sweep would not delete it."""
     where = describe_organizations(summary)
     planned = summary.stale - summary.trimmed
     if planned:
         what = (
             f"{pluralize(planned, 'invitation')} would be deleted in "
-            f"{pluralize(projects, 'project')} of {where}"
+            f"{describe_places(view)} of {where}"
         )
     elif not summary.read_completely:
         what = f"the lists of {where} were not all read"
@@ -196,3 +213,48 @@ def describe_dry_run(summary: RunSummary, projects: int) -> str:
     if ExitCode(summary.exit_code) is ExitCode.REFUSED:
         return f"{what}; a sweep would refuse: {summary.error['message']}"
     return f"{what}; not complete: {summary.error['message']}"
+
+
+def distinct_errors(summary: RunSummary) -> list[ErrorParts]:
+    """Return the errors that stopped runs, each once."""
+    found = (summary.error, *(each.error for each in summary.organizations))
+    return list({each["message"]: each for each in found if each is not None}.values())
+
+
+def hints(summary: RunSummary) -> tuple[str, ...]:
+    """Return what to do about a command that did not do everything, each sentence once."""
+    found = [each["hint"] or ExitCode(summary.exit_code).hint for each in distinct_errors(summary)]
+    return tuple(dict.fromkeys(each for each in (*found, *reason_hints(summary)) if each))
+
+
+def reason_hints(summary: RunSummary) -> tuple[str, ...]:
+    """Return what to do about the reasons that are not errors."""
+    log = shlex.quote(summary.audit_log)
+    return tuple(
+        hint.format(log=log) for reason, hint in _HINTS.items() if reason in summary.reasons
+    )
+
+
+_HINTS: Final = {
+    Reason.CIRCUIT_BREAKER: (
+        "Find out why the deletions failed before you run the sweep again: "
+        "invite-sweeper report {log}"
+    ),
+    Reason.UNREADABLE_PROJECTS: (
+        "Run `invite-sweeper doctor`: it names the projects and the role that is missing."
+    ),
+    Reason.RETIRED_SOURCE: "Replace the retired list under `sources` in the policy.",
+    Reason.FAILED_DELETIONS: (
+        "The next sweep tries the failed deletions again. To list them: "
+        "invite-sweeper audit show {log} --outcome failed"
+    ),
+    Reason.UNKNOWN_DELETIONS: "The next sweep checks the deletions without a response.",
+    Reason.REMOVED_MEMBER: (
+        "Invite the removed members again. To list them: "
+        "invite-sweeper audit show {log} --outcome accepted_during"
+    ),
+    Reason.STILL_THERE: (
+        "Run the command again later. If the invitations are still listed, ask MongoDB support."
+    ),
+}
+"""For reasons without an error, whose hint is more precise; the most urgent first."""

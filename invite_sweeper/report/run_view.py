@@ -76,7 +76,7 @@ class InvitationRow:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableProject:
-    """A project that could not be read.
+    """A project, or an organization's own list, that could not be read.
 
     Attributes:
         org_id: Empty where it is not known.
@@ -85,6 +85,7 @@ class UnreadableProject:
     project: str
     reason: str
     org_id: str = ""
+    is_organization: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class RunView:
     Attributes:
         groups: The projects of the rows: owners first, then the oldest.
         projects: Number of projects in the plan.
+        organization_lists: Number of organizations whose own lists are in the plan.
         planned: Number of deletions in the plan.
         max_in_project: Most deletions planned in one project.
         organizations: Sorted ids.
@@ -133,6 +135,7 @@ class RunView:
 
     groups: tuple[ProjectRows, ...] = ()
     projects: int = 0
+    organization_lists: int = 0
     planned: int = 0
     max_in_project: int = 0
     organizations: tuple[str, ...] = ()
@@ -177,12 +180,17 @@ def parse_unreadable(line: Mapping[str, object]) -> UnreadableProject:
         _project_name(line),
         escape_unprintable(to_text(line.get("reason"))),
         display_text(line.get("org_id")),
+        is_organization=_is_organization(line) and bool(line.get("org_id")),
     )
+
+
+def _is_organization(line: Mapping[str, object]) -> bool:
+    return line.get("project_name") is None and line.get("project_id") is None
 
 
 def _project_name(line: Mapping[str, object]) -> str:
     """Return the project's name, or the organization's for an organization invitation."""
-    if line.get("project_name") is None and line.get("project_id") is None:
+    if _is_organization(line):
         return f"organization {display_text(line.get('org_id'))}".rstrip()
     return display_text(line.get("project_name"))
 
@@ -341,6 +349,7 @@ class _PlannedRows:
         self._shown: list[_Planned] = []  # a heap; the last in order is its first element
         self._outcomes: dict[_Key, InvitationRow | None] = {}  # None before the outcome
         self._organizations: set[str] = set()
+        self._organization_lists: set[str] = set()
         self._bounced: list[InvitationRow] = []
         self._bounced_count = 0
         self._oldest: _AgedLine | None = None
@@ -349,6 +358,8 @@ class _PlannedRows:
     def add(self, line: _Line) -> None:
         self._counts[_project_key(line)] += 1
         self._organizations.add(to_text(line.get("org_id")))
+        if not line.get("project_id"):
+            self._organization_lists.add(_project_key(line))
         if line.get("bounced"):
             self._bounced_count += 1
             self._bounced.extend([parse_row(line)] * (len(self._bounced) < self._max_rows))
@@ -381,7 +392,8 @@ class _PlannedRows:
             groups=tuple(
                 ProjectRows(tuple(rows), self._counts[key]) for key, rows in groups.items()
             ),
-            projects=len(self._counts),
+            projects=len(self._counts) - len(self._organization_lists),
+            organization_lists=len(self._organization_lists),
             planned=self._counts.total(),
             max_in_project=max(self._counts.values(), default=0),
             organizations=tuple(sorted(self._organizations)),
@@ -449,6 +461,8 @@ class KeptInvitations:
             or f"organization {display_text(invitation.org_id)}",
             username=display_text(invitation.username),
             age_days=age_days,
+            org_id=display_text(invitation.org_id),
+            project_id=display_text(invitation.project_id) or None,
             rule="",
             roles=tuple(map(display_text, invitation.roles)),
             inviter=display_text(invitation.inviter),

@@ -15,13 +15,15 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.errors import ExitCode, RunStatus
+from invite_sweeper.errors import ErrorParts, ExitCode, RunStatus
+from invite_sweeper.models import Source
 from invite_sweeper.report import formatting
 from invite_sweeper.report.run_view import (
     InvitationRow,
     KeptInvitations,
     ProjectRows,
     RunView,
+    UnreadableProject,
     display_text,
     merge_rows_by_user,
 )
@@ -68,8 +70,7 @@ def plan_table(
         yield _indented(_one_line_rows(widths, [[Text(head, style="dim") for head in _HEADINGS]]))
     several = len({group.rows[0].org_id for group in groups}) > 1
     for group, rows in zip(groups, cells, strict=True):
-        org_id = group.rows[0].org_id
-        yield _project_heading(group, labels.get(org_id, org_id) if several else "")
+        yield _project_heading(group, labels, with_organization=several)
         yield _indented(
             _one_line_rows(widths, rows)
             if widths
@@ -80,11 +81,24 @@ def plan_table(
         yield Text("")
 
 
-def _project_heading(group: ProjectRows, label: str) -> Text:
-    organization = f"  organization {escape_unprintable(label)}" if label else ""
+def _project_heading(
+    group: ProjectRows, labels: Mapping[str, str], *, with_organization: bool
+) -> Text:
+    """Return the project, or the organization for its own list, with the number of deletions."""
+    row = group.rows[0]
+    label = escape_unprintable(labels.get(row.org_id, row.org_id))
+    in_project = row.project_id is not None
+    organization = f"  organization {label}" if in_project and with_organization else ""
     return Text.assemble(
-        (group.project or "(no name)", "bold"), (f"  {group.count:,}{organization}", "dim")
+        (place_of(row, labels), "bold"), (f"  {group.count:,}{organization}", "dim")
     )
+
+
+def place_of(row: InvitationRow, labels: Mapping[str, str]) -> str:
+    """Return the project of an invitation, or the organization with its name and id."""
+    if row.project_id is None and row.org_id:
+        return f"organization {escape_unprintable(labels.get(row.org_id, row.org_id))}"
+    return row.project or "(no name)"
 
 
 def _indented(part: RenderableType) -> Padding:
@@ -195,7 +209,8 @@ _STYLES: Final = {
 def totals(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
     """Yield the totals, one labelled line each.
 
-    The path of the log and its last hash are never wrapped, so that they can be copied.
+    The path of the log, its last hash and the hints are never wrapped, so that paths and commands
+    can be copied.
     """
     lines = tuple(_total_lines(summary, view))
     longest = "Checkpoint" if summary.checkpoint is not None else "Last hash"
@@ -215,15 +230,19 @@ def totals(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
         signed = "Checkpoint".ljust(label_width + _GAP)
         text = formatting.describe_checkpoint(summary.checkpoint)
         yield Text.assemble((signed, "bold"), (text, "dim"), no_wrap=True)
+    for hint in formatting.reason_hints(summary):
+        yield Text.assemble(("What to do: ", "bold"), escape_unprintable(hint), no_wrap=True)
 
 
 def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str, str]]:
     dry_run = summary.mode == "dry-run"
     result = (
-        formatting.describe_dry_run(summary, view.projects)
+        formatting.describe_dry_run(summary, view)
         if dry_run
         else formatting.describe_outcomes(summary)
     )
+    failed = formatting.describe_failed_organizations(summary)
+    result = "; ".join(filter(None, (result, "" if dry_run else failed)))
     yield *_status_label(summary), escape_unprintable(result)
     if not dry_run and len(summary.organizations) == 1:
         yield "Organization", "bold", _organization_label(summary.organizations[0])
@@ -265,31 +284,43 @@ def _organizations_section(summary: RunSummary) -> Iterator[RenderableType]:
     """Yield a line for each of several organizations: how it ended, and its counts."""
     if len(summary.organizations) <= 1:
         return
+    shared = all(each.error == summary.error for each in summary.organizations)
+    shared_error = summary.error if shared else None
     yield _heading("Organizations", len(summary.organizations), "bold")
     yield _list(
-        (_organization_label(each), _organization_text(each, summary.mode))
+        (_organization_label(each), _organization_text(each, summary.mode, shared_error))
         for each in summary.organizations
     )
     yield Text("")
 
 
-def _organization_text(organization: OrganizationSummary, mode: str) -> Text:
-    counts = (
+def _organization_text(
+    organization: OrganizationSummary, mode: str, shared_error: ErrorParts | None
+) -> Text:
+    """Return how an organization ended; an error that all of them share is printed once."""
+    stale = (
         f"{pluralize(organization.invitations_seen, 'invitation')} in "
         f"{pluralize(organization.projects_seen, 'project')}, "
-        f"{organization.stale - organization.trimmed:,} stale, "
-        f"{formatting.describe_outcomes(organization)}"
+        f"{organization.stale - organization.trimmed:,} stale"
     )
+    known = stale if organization.read_completely else formatting.NOT_ALL_READ
+    counts = f"{known}, {formatting.describe_outcomes(organization)}"
     error = organization.error
     if error is None:
         return Text.assemble(_organization_status(organization.exit_code, mode), f": {counts}")
     status = _organization_status(organization.exit_code, "")  # not a dry run's: it has no result
-    return Text.assemble(status, f": {counts}; {escape_unprintable(error['message'])}")
+    message = error["message"].removeprefix(f"Organization {organization.label}: ")
+    rest = f"; {escape_unprintable(message)}" if error != shared_error else ""
+    return Text.assemble(status, f": {counts}{rest}")
 
 
 def _seen(summary: RunSummary) -> str:
     invitations = pluralize(summary.invitations_seen, "invitation")
     projects = pluralize(summary.projects_seen, "project")
+    if not summary.read_completely:
+        return f"{invitations}; the lists of {projects} were not all read"
+    if any(Source(each).is_organization_level for each in summary.invitations_by_source):
+        projects += f" and {pluralize(len(summary.organizations), 'organization list')}"
     unreadable = f", {summary.projects_unreadable:,} of them not read"
     gone = f", {summary.projects_gone:,} of them deleted since it was listed"
     return (
@@ -300,10 +331,11 @@ def _seen(summary: RunSummary) -> str:
 
 def _stale(summary: RunSummary, view: RunView) -> str:
     if not summary.stale:
-        return "none" if summary.read_completely else "unknown: the lists were not all read"
-    where = f" in {pluralize(view.projects, 'project')}" if view.projects else ""
+        return "none" if summary.read_completely else f"unknown: {formatting.NOT_ALL_READ}"
+    where = f" in {formatting.describe_places(view)}" if view.planned else ""
     trimmed = f", {formatting.describe_trimmed(summary.trimmed)}" if summary.trimmed else ""
-    return f"{summary.stale - summary.trimmed:,}{where}{trimmed}"
+    so_far = "" if summary.read_completely else f"; {formatting.NOT_ALL_READ}"
+    return f"{summary.stale - summary.trimmed:,}{where}{trimmed}{so_far}"
 
 
 def _time(summary: RunSummary, view: RunView) -> str:
@@ -386,7 +418,7 @@ def _parts(
 ) -> Iterator[RenderableType]:
     yield from _plan(width, summary, view)
     yield from _failed_section(summary, view)
-    yield from _bounced_section(view)
+    yield from _bounced_section(summary, view)
     yield from _unreadable_section(summary, view)
     yield from _kept_section(summary, kept_invitations)
     yield from _organizations_section(summary)
@@ -395,9 +427,10 @@ def _parts(
 
 def _plan(width: int, summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
     yield from plan_table(merge_rows_by_user(view.groups), width, summary.organization_labels)
-    if hidden := view.projects - len(view.groups):
+    if hidden := view.projects + view.organization_lists - len(view.groups):
         count = view.planned - sum(group.count for group in view.groups)
-        rest = f"… {count:,} more in {pluralize(hidden, 'other project')}"
+        noun = "other list" if view.organization_lists else "other project"
+        rest = f"… {count:,} more in {pluralize(hidden, noun)}"
         yield Text(rest, style="dim")
     if view.planned > sum(len(group.rows) for group in view.groups):
         yield Text("Shown are owners first, then the oldest.", style="dim")
@@ -410,7 +443,8 @@ def _failed_section(summary: RunSummary, view: RunView) -> Iterator[RenderableTy
     if not count:
         return
     yield _heading("Not as planned", count, "bold red")
-    yield _list((_user_in_project(row), _failure_text(row)) for row in view.failed)
+    labels = summary.organization_labels
+    yield _list((_user_in_place(row, labels), _failure_text(row)) for row in view.failed)
     yield from _more_rows(count - len(view.failed))
     yield Text("")
 
@@ -421,12 +455,15 @@ def _failure_text(row: InvitationRow) -> Text:
     return Text.assemble((label, OUTCOME_STYLES.get(outcome, "")), f": {row.detail}")
 
 
-def _bounced_section(view: RunView) -> Iterator[RenderableType]:
+def _bounced_section(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
     if not view.bounced_count:
         return
     yield _heading("Invited again after a deletion", view.bounced_count, "bold yellow")
     yield _list(
-        (_user_in_project(row), Text(f"deleted {pluralize(row.bounced, 'time')} before"))
+        (
+            _user_in_place(row, summary.organization_labels),
+            Text(f"deleted {pluralize(row.bounced, 'time')} before"),
+        )
         for row in view.bounced
     )
     yield from _more_rows(view.bounced_count - len(view.bounced))
@@ -438,11 +475,18 @@ def _unreadable_section(summary: RunSummary, view: RunView) -> Iterator[Renderab
     if not count:
         return
     yield _heading("Projects not read; nothing is deleted there", count, "bold yellow")
-    yield _list((each.project or "(no name)", Text(each.reason)) for each in view.unreadable)
+    labels = summary.organization_labels
+    yield _list((_unreadable_place(each, labels), Text(each.reason)) for each in view.unreadable)
     if count > len(view.unreadable):
         yield from _more_rows(count - len(view.unreadable))
         yield _audit_show_hint(summary, "project_unreadable")
     yield Text("")
+
+
+def _unreadable_place(each: UnreadableProject, labels: Mapping[str, str]) -> str:
+    if each.is_organization:
+        return f"organization {escape_unprintable(labels.get(each.org_id, each.org_id))}"
+    return each.project or "(no name)"
 
 
 def _kept_section(
@@ -464,23 +508,26 @@ def _kept_section(
             yield Text.assemble(
                 f"  {formatting.describe_keep_reason(reason)}", (f"  {count:,}", "dim")
             )
-            yield from _kept_names(kept_invitations.rows.get(reason, ()), count)
+            rows = kept_invitations.rows.get(reason, ())
+            yield from _kept_names(rows, count, summary.organization_labels)
     yield Text("")
 
 
-def _kept_names(rows: Sequence[InvitationRow], count: int) -> Iterator[RenderableType]:
+def _kept_names(
+    rows: Sequence[InvitationRow], count: int, labels: Mapping[str, str]
+) -> Iterator[RenderableType]:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
     for row in rows:
-        table.add_row(formatting.format_age(row.age_days), Text(_user_in_project(row)))
+        table.add_row(formatting.format_age(row.age_days), Text(_user_in_place(row, labels)))
     if rows:
         yield Padding(table, (0, 0, 0, 4))
     yield from (Padding(part, (0, 0, 0, 2)) for part in _more_rows(count - len(rows)))
 
 
-def _user_in_project(row: InvitationRow) -> str:
-    return f"{row.username or '(no address)'} in {row.project or '(no name)'}"
+def _user_in_place(row: InvitationRow, labels: Mapping[str, str]) -> str:
+    return f"{row.username or '(no address)'} in {place_of(row, labels)}"
 
 
 def _heading(title: str, count: int, style: str) -> Text:

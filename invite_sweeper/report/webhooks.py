@@ -10,7 +10,6 @@ never repeat an address or a key.
 import asyncio
 import hashlib
 import hmac
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, TypeAlias
@@ -19,15 +18,18 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 import orjson
 
-from invite_sweeper.errors import ErrorParts, ExitCode, Reason, RunStatus
+from invite_sweeper.errors import ExitCode, Reason, RunStatus
 from invite_sweeper.models import Outcome
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.formatting import (
+    NOT_ALL_READ,
     describe_checkpoint,
     describe_organizations,
     describe_outcomes,
+    distinct_errors,
     format_duration,
+    hints,
 )
 from invite_sweeper.resolver import DaemonResolver
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
@@ -106,7 +108,7 @@ def notice_lines(
         users: The planned invitations to name; None for a channel without `details`.
     """
     yield describe_end(summary)
-    for error in _errors(summary)[:_MAX_ERRORS]:
+    for error in distinct_errors(summary)[:_MAX_ERRORS]:
         yield f"{error['message']} {error['consequence']}".rstrip()
     for hint in hints(summary):
         yield f"What to do: {hint}"
@@ -121,15 +123,10 @@ def notice_lines(
     yield from _evidence(summary)
 
 
-def _errors(summary: RunSummary) -> list[ErrorParts]:
-    """Return the errors that stopped runs, each once."""
-    found = (summary.error, *(each.error for each in summary.organizations))
-    return list({each["message"]: each for each in found if each is not None}.values())
-
-
 def _describe_organization(each: OrganizationSummary) -> str:
     status = ", ".join((ExitCode(each.exit_code).status, *_reason_words(each)))
-    return f"{status}; {each.stale:,} stale, {describe_outcomes(each)}"
+    stale = f"{each.stale:,} stale" if each.read_completely else NOT_ALL_READ
+    return f"{status}; {stale}, {describe_outcomes(each)}"
 
 
 def _counts_line(summary: RunSummary) -> str:
@@ -184,39 +181,6 @@ def describe_users(invitations: Sequence[Mapping[str, object]]) -> Iterator[str]
         project = each.get("project_name") or each.get("org_id")
         outcome = str(each.get("outcome") or "planned").replace("_", " ")
         yield escape_unprintable(f"- {user} in {project}: {outcome}")
-
-
-def hints(summary: RunSummary) -> tuple[str, ...]:
-    """Return what to do about a command that did not do everything, each sentence once."""
-    log = shlex.quote(summary.audit_log)
-    found = [each["hint"] or ExitCode(summary.exit_code).hint for each in _errors(summary)]
-    found += [_HINTS[reason].format(log=log) for reason in summary.reasons if reason in _HINTS]
-    return tuple(dict.fromkeys(each for each in found if each))
-
-
-_HINTS: Final = {
-    Reason.UNREADABLE_PROJECTS: (
-        "Run `invite-sweeper doctor`: it names the projects and the role that is missing."
-    ),
-    Reason.RETIRED_SOURCE: "Replace the retired list under `sources` in the policy.",
-    Reason.FAILED_DELETIONS: (
-        "The next sweep tries the failed deletions again. To list them: "
-        "invite-sweeper audit show {log} --outcome failed"
-    ),
-    Reason.UNKNOWN_DELETIONS: "The next sweep checks the deletions without a response.",
-    Reason.REMOVED_MEMBER: (
-        "Invite the removed members again. To list them: "
-        "invite-sweeper audit show {log} --outcome accepted_during"
-    ),
-    Reason.STILL_THERE: (
-        "Run the command again later. If the invitations are still listed, ask MongoDB support."
-    ),
-    Reason.CIRCUIT_BREAKER: (
-        "Find out why the deletions failed before you run the sweep again: "
-        "invite-sweeper report {log}"
-    ),
-}
-"""For reasons without an error, whose hint is more precise."""
 
 
 NOTIFICATION_LIMIT_S = 10.0

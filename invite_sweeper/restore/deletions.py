@@ -12,7 +12,7 @@ from invite_sweeper.audit.reader import open_log, read_records
 from invite_sweeper.audit.record import Record, invitation_from_record
 from invite_sweeper.audit.tampering import Tampering
 from invite_sweeper.audit.verify import ChainStatus, verify
-from invite_sweeper.errors import GuardRefused, RunError, UsageError
+from invite_sweeper.errors import DamagedLog, GuardRefused, RunError, UsageError
 from invite_sweeper.models import Invitation, ListUnreadable, Source
 from invite_sweeper.text import casefold_visible
 
@@ -110,7 +110,7 @@ def check_log_intact(paths: Sequence[Path]) -> tuple[str, ...]:
     message = f"{error.position}: {error.kind}: {error.message}"
     if error.kind in _INCOMPLETE_RUN and _is_chain_complete(status, paths):
         return (*status.warnings, message)
-    raise GuardRefused(
+    raise DamagedLog(
         f"The audit log is damaged: {message}",
         consequence=NOTHING_INVITED,
         hint="Its records are not reliable; restore from an intact copy.",

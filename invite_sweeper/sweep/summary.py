@@ -75,6 +75,13 @@ class OrganizationSummary:
         """The name with the id, or the id alone."""
         return organization_label(self.id, self.name)
 
+    @property
+    def read_completely(self) -> bool:
+        """Whether the number of stale invitations is known: no error came before the plan."""
+        if self.error is None or any(getattr(self, outcome) for outcome in Outcome):
+            return True
+        return self.exit_code == ExitCode.REFUSED and bool(self.projects_seen or self.stale)
+
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:

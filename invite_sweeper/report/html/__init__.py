@@ -30,7 +30,7 @@ from invite_sweeper.report.html.figures import (
     tiles,
     title,
 )
-from invite_sweeper.report.html.model import ReportModel, ReportStatus
+from invite_sweeper.report.html.model import ReportModel, ReportRecord, ReportStatus
 from invite_sweeper.report.html.sections import organizations_grid, sections
 from invite_sweeper.report.html.verdict import verdict
 from invite_sweeper.text import escape_unprintable
@@ -133,7 +133,7 @@ def render_markdown(model: ReportModel) -> str:
 
 def render_json(model: ReportModel) -> str:
     """Return the report as one JSON object: the verdict and the model's values."""
-    found = {"verdict": verdict(model), "attention": attention(model), "report": model}
+    found = ReportRecord(verdict(model), attention(model), model)
     return orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
 
 

@@ -6,6 +6,7 @@ It is written for a reader without the documentation: each exit code is explaine
 from collections.abc import Iterator
 from dataclasses import replace
 
+from invite_sweeper.audit.tampering import DAMAGED_HINT, INCOMPLETE_HINT
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.report.formatting import describe_policy_change
 from invite_sweeper.report.html.model import (
@@ -18,14 +19,6 @@ from invite_sweeper.report.html.verdict import verdict
 from invite_sweeper.sweep.summary import STOPPED_ITSELF
 from invite_sweeper.text import plural_form, pluralize, truncate
 
-_UNFINISHED_HINT = (
-    "If it is still running, wait. If it was killed, run the same command again: it records what"
-    " became of each request that was sent."
-)
-_DAMAGED_HINT = (
-    "Keep the files as they are. Find out who or what changed them, and compare them with a backup"
-    " or with a hash of the last line that was kept elsewhere."
-)
 _PARTIAL_HINT = "Run the same command again: what is still stale is planned again."
 _STOPPED_HINT = (
     "Look at the failed deletions below and at their error codes, remove the cause, then run the"
@@ -70,7 +63,7 @@ def _chain(model: ReportModel) -> Iterator[Attention]:
         return
     if chain.unfinished and model.run_status is ReportStatus.UNFINISHED:
         return  # the unfinished run is reported
-    yield Attention("The audit log does not verify", (chain.message,), _DAMAGED_HINT)
+    yield Attention("The audit log does not verify", (chain.message,), DAMAGED_HINT)
 
 
 def _missing_shards(model: ReportModel) -> Iterator[Attention]:
@@ -167,7 +160,7 @@ def _hint(run: RunRow) -> str:
     if run.hint:
         return run.hint
     if run.status is ReportStatus.UNFINISHED:
-        return _UNFINISHED_HINT
+        return INCOMPLETE_HINT
     if code is ExitCode.PARTIAL:
         return _partial_hint(run)
     if code is ExitCode.REFUSED and "quarantine" in run.error:
@@ -256,7 +249,7 @@ def _earlier_runs(model: ReportModel) -> Iterator[Attention]:
             )
         elif status is ReportStatus.UNFINISHED:
             unclear = any(run.outcomes.open for run in runs)
-            hint = _UNFINISHED_HINT if unclear else "Find out what stopped it."
+            hint = INCOMPLETE_HINT if unclear else "Find out what stopped it."
         else:
             hint = _code_hint(code)
         count = pluralize(len(runs), "earlier run")

@@ -506,3 +506,17 @@ class ReportModel:
         """The worst status of the newest command's runs; UNFINISHED if shards are missing."""
         missing = (ReportStatus.UNFINISHED,) if self.missing_shards else ()
         return worst((*(run.status for run in self.current), *missing))
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRecord:
+    """The result of `report --format json`.
+
+    Attributes:
+        attention: What needs attention, the most urgent first.
+        report: The content of the report; its lists are truncated.
+    """
+
+    verdict: Verdict
+    attention: tuple[Attention, ...]
+    report: ReportModel

@@ -35,14 +35,19 @@ def invitation(number: int = 1, **changes) -> dict[str, object]:
 
 
 class Logbook:
-    """An audit log; each call appends a chained line."""
+    """An audit log; each call appends a chained line.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        today: From which the days of the runs are counted back.
+    """
+
+    def __init__(self, path: Path, today: datetime = NOW) -> None:
         self.path = path
+        self.today = today
         self.prev = "0" * 64
         self.seq = 0
         self.run_id = ""
-        self.now = NOW
+        self.now = today
         path.touch()
 
     def line(self, event: str, **fields) -> bytes:
@@ -74,7 +79,7 @@ class Logbook:
 
     def start(self, run_id: str, *, days_ago: float = 0, mode: str = "sweep", **fields) -> None:
         """Start a run."""
-        self.run_id, self.seq, self.now = run_id, 0, NOW - timedelta(days=days_ago)
+        self.run_id, self.seq, self.now = run_id, 0, self.today - timedelta(days=days_ago)
         values = {
             "mode": mode,
             "tool_version": "1.0.0",

@@ -1,0 +1,157 @@
+"""Commands of scenes: what each printed at several widths and as JSON, and what it changed."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+from forked import run_forked
+from running import CliRunner
+
+from invite_sweeper.cli import restore, results
+from invite_sweeper.cli.options import Output
+from invite_sweeper.simulator import SimulatedAtlas
+
+WIDTHS = (60, 80, 140)
+WARNING = re.compile(r"^\S+ \[(?:warning|error) *\] ")
+
+
+class World(NamedTuple):
+    """What the simulated Atlas holds.
+
+    Attributes:
+        pending: Invitations: organization, project or None, username.
+        members: Active users: organization, username.
+        projects: Organization and name.
+        organizations: Names by id.
+    """
+
+    pending: frozenset[tuple[str, str | None, str]]
+    members: frozenset[tuple[str, str]]
+    projects: frozenset[tuple[str, str]]
+    organizations: dict[str, str]
+
+
+def world_of(sim: SimulatedAtlas) -> World:
+    pending: set[tuple[str, str | None, str]] = set()
+    members: set[tuple[str, str]] = set()
+    for group in sim.groups.values():
+        pending |= {(group.org_id, group.name, each.username) for each in group.invites.values()}
+    for organization in sim.organizations.values():
+        for user in organization.users.values():
+            if user.status == "ACTIVE":
+                members.add((organization.id, user.username))
+            else:
+                pending.add((organization.id, None, user.username))
+    return World(
+        frozenset(pending),
+        frozenset(members),
+        frozenset((group.org_id, group.name) for group in sim.groups.values()),
+        {each.id: each.name for each in sim.organizations.values()},
+    )
+
+
+@dataclass(frozen=True)
+class Played:
+    """One command of a scene.
+
+    Attributes:
+        words: The command line, without the program.
+        out: What it printed on stdout, as text and 80 columns wide.
+        texts: Its warnings, result and errors, by the width of the terminal.
+        result: Its result as JSON.
+        deletes: Number of DELETE requests that the simulated Atlas received.
+    """
+
+    words: tuple[str, ...]
+    code: int
+    out: str
+    texts: dict[int, str]
+    result: dict
+    before: World
+    after: World
+    deletes: int
+
+    @property
+    def removed(self) -> frozenset[tuple[str, str | None, str]]:
+        """The invitations that are missing after the command."""
+        return self.before.pending - self.after.pending
+
+    @property
+    def added(self) -> frozenset[tuple[str, str | None, str]]:
+        """The invitations that the command made."""
+        return self.after.pending - self.before.pending
+
+
+def play(cli: CliRunner, *words: str, **changes: str | None) -> Played:
+    """Run a command in a fork and record its result."""
+    before, deletes = world_of(cli.sim), cli.deletes()
+    arguments = (*words, "--log-format", "text") if words[0] != "audit" else words
+    changes = {"COLUMNS": "80", **changes}
+    done = run_forked(cli, *arguments, prepare=record_results, **changes)
+    warnings = [line for line in done.err.splitlines() if WARNING.match(line)]
+    head = "".join(f"{line.rstrip()}\n" for line in warnings)
+    recorded = {width: cli.folder / f"result-{width}" for width in WIDTHS}
+    if recorded[80].exists():
+        texts = {width: head + path.read_text("utf-8") for width, path in recorded.items()}
+        result = json.loads((cli.folder / "result.json").read_bytes())
+    else:  # no run began, or the command only reads the log
+        texts, result = dict.fromkeys(WIDTHS, done.err + done.out), {}
+        if words[:2] == ("audit", "show"):
+            texts = {w: run_forked(cli, *words, COLUMNS=str(w)).out for w in WIDTHS}
+    for path in cli.folder.glob("result*"):
+        path.unlink()
+    deletes = cli.deletes() - deletes
+    return Played(words, done.code, done.out, texts, result, before, world_of(cli.sim), deletes)
+
+
+# In the fork ----------------------------------------------------------------------------------
+
+
+def record_results() -> None:
+    """Make the program write its result to files, too: at each width, and as JSON."""
+    report_command, show_change = results.report_command, results.report_policy_change
+    report_restore = restore._RestoreSession._report
+
+    def record_command(options, report):
+        at_each_width(lambda: report_command(options, report))
+        as_json(lambda: report_command(options._replace(output=Output.JSON), report))
+        return report_command(options, report)
+
+    def record_change(options, change):
+        at_each_width(lambda: show_change(options, change))
+        return show_change(options, change)
+
+    def record_restore(session, report):
+        at_each_width(lambda: report_restore(session, report))
+        Path("result.json").write_bytes(orjson.dumps(report.to_json()))
+        return report_restore(session, report)
+
+    results.report_command, results.report_policy_change = record_command, record_change
+    restore._RestoreSession._report = record_restore
+
+
+def at_each_width(write: Callable[[], object]) -> None:
+    given = os.environ["COLUMNS"]
+    for width in WIDTHS:
+        os.environ["COLUMNS"] = str(width)
+        with appended(f"result-{width}") as file, redirect_stderr(file):
+            write()
+    os.environ["COLUMNS"] = given
+
+
+def as_json(write: Callable[[], object]) -> None:
+    with appended(os.devnull) as nowhere, redirect_stderr(nowhere), appended("result.json"):
+        write()
+
+
+@contextmanager
+def appended(name: str) -> Iterator[object]:
+    """Append what the block prints to a file."""
+    with Path(name).open("a", encoding="utf-8") as file, redirect_stdout(file):
+        yield file
