@@ -168,7 +168,7 @@ def _serve(channel: socket.socket) -> tuple[bytes, list[int]]:
                 continue
             request, fds, _, _ = socket.recv_fds(channel, _MAX_REQUEST_BYTES, 3)
             if not request:
-                sys.exit()
+                os._exit(0)
             *outputs, status_fd = fds
             pid = os.fork()
             if pid == 0:
