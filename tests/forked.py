@@ -1,71 +1,211 @@
-"""Runs the program in a process forked from one that has imported it, as imports take long."""
+"""Runs the program in a process forked from one that has imported it: most of a run is imports.
 
-import multiprocessing
+The file is also the program of that other process, the server. A fork executes
+`python -m invite_sweeper` as a new process does, up to the end of the interpreter. What takes
+effect while Python starts or imports modules, such as `PYTHONUTF8` or `TZ`, is the server's.
+"""
+
+import atexit
+import functools
+import gc
+import importlib
+import json
 import os
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
 import sys
-from collections.abc import Callable
-from multiprocessing.process import BaseProcess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from multiprocessing import connection
 from pathlib import Path
 
-from running import CliRunner, Done
-
-from invite_sweeper.atlas import retry
-from invite_sweeper.cli import main
-
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(
-    ["__main__", *(f"invite_sweeper.cli.{each}" for each in ("sweep", "plan", "restore", "audit"))]
+_ENVIRONMENT = dict(os.environ)
+_READ_AT_RUN_TIME = (
+    *("COLUMNS", "INVITE_SWEEPER_", "JOB_COMPLETION_INDEX", "MONGODB_ATLAS_"),
+    *("HOOK", "KEY", "PING_URL", "SLACK_URL"),  # in the policies of tests
+    "PYTEST_CURRENT_TEST",
 )
+"""How the names of variables begin that take effect in a fork."""
+_STARTING = threading.Lock()
+_MAX_REQUEST_BYTES = 150_000
 
 
-def run_program(
-    folder: Path,
-    arguments: list[str],
-    environment: dict[str, str],
-    prepare: Callable[[], None] | None,
-) -> None:
-    """Run the program in this process, with its output in the files `out` and `err`.
+class Fork:
+    """A process of the program, with the methods of a `subprocess.Popen`; stdin is empty.
 
-    It retries as often as the program does, but waits 25 times shorter in between.
+    Args:
+        stdout: A descriptor; None for a file that `communicate` returns.
+        stderr: The same.
+        short_waits: Wait 25 times shorter between retries; the number of retries stays.
+        prepare: A file of Python to execute in the process before the program.
+
+    Attributes:
+        returncode: The exit code, negative after a signal; None before the end is known.
     """
-    retry.BACKOFF_BASE_S = 0.02
-    retry._RATE_LIMITED_STEPS_S = (0.04, 0.4, 0.8, 1.6)
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: dict[str, str],
+        *,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        short_waits: bool = False,
+        prepare: Path | None = None,
+    ) -> None:
+        self.returncode: int | None = None
+        self._texts: list[bytes] = []
+        before = None if prepare is None else str(prepare)
+        request = json.dumps([arguments, str(folder), environment, short_waits, before]).encode()
+        with ExitStack() as stack:
+            out = stack.enter_context(tempfile.TemporaryFile())
+            err = stack.enter_context(tempfile.TemporaryFile())
+            self._outputs = out, err
+            outputs = out if stdout is None else stdout, err if stderr is None else stderr
+            self._status, status = map(stack.enter_context, socket.socketpair())
+            with status:
+                fds = [each if isinstance(each, int) else each.fileno() for each in outputs]
+                with _STARTING:
+                    server = _server()
+                socket.send_fds(server, [request], [*fds, status.fileno()])
+            self._numbers = stack.enter_context(self._status.makefile("r", encoding="ascii"))
+            self.pid = int(self._numbers.readline())
+            self._open = stack.pop_all()
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while the process runs."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code when the process has ended."""
+        if self.returncode is None:
+            if not connection.wait([self._status], timeout):
+                raise subprocess.TimeoutExpired("invite-sweeper", timeout)
+            with self._open:
+                self.returncode = int(self._numbers.readline())
+                for file in self._outputs:
+                    file.seek(0)
+                    self._texts.append(file.read())
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[bytes, bytes]:
+        """Return stdout and stderr when the process has ended; b"" of given descriptors."""
+        self.wait(timeout)
+        out, err = self._texts
+        return out, err
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process if it runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill the process."""
+        self.send_signal(signal.SIGKILL)
+
+
+def is_possible(environment: Mapping[str, str | None]) -> bool:
+    """Return whether a fork with this environment is like a new process."""
+    return _read_while_importing(environment) == _read_while_importing(_ENVIRONMENT)
+
+
+def _read_while_importing(environment: Mapping[str, str | None]) -> Mapping[str, str]:
+    return {
+        name: value
+        for name, value in environment.items()
+        if value is not None and not name.startswith(_READ_AT_RUN_TIME)
+    }
+
+
+@functools.cache
+def _server() -> socket.socket:
+    """Start the server of this process; return the channel for requests."""
+    channel, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with end:
+        command = [sys.executable, __file__, str(end.fileno())]
+        process = subprocess.Popen(
+            command,
+            env=_ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[end.fileno()],
+        )
+
+    def stop() -> None:
+        channel.close()
+        process.wait()
+
+    atexit.register(stop)
+    return channel
+
+
+# In the server ---------------------------------------------------------------------------------
+
+
+def _serve(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """Fork for each request, and return it in the fork; the server exits with its client."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    selector = selectors.DefaultSelector()
+    selector.register(channel, selectors.EVENT_READ)
+    while True:
+        for key, _ in selector.select():
+            if key.data is not None:  # a fork has ended
+                pid, status_fd = key.data
+                selector.unregister(key.fd)
+                os.close(key.fd)
+                _, status = os.waitpid(pid, 0)
+                os.write(status_fd, b"%d\n" % os.waitstatus_to_exitcode(status))
+                os.close(status_fd)
+                continue
+            request, fds, _, _ = socket.recv_fds(channel, _MAX_REQUEST_BYTES, 3)
+            if not request:
+                os._exit(0)
+            *outputs, status_fd = fds
+            pid = os.fork()
+            if pid == 0:
+                return request, outputs
+            os.write(status_fd, b"%d\n" % pid)
+            selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, status_fd))
+            for fd in outputs:
+                os.close(fd)
+
+
+def _run(request: bytes, outputs: list[int]) -> None:
+    """Become the program, which has no open files but the standard streams."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    arguments, folder, environment, short_waits, prepare = json.loads(request)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    for number, path in ((0, os.devnull), (1, "out"), (2, "err")):
-        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), number)
-    sys.argv = ["invite-sweeper", *arguments]
+    for number, fd in enumerate(outputs, start=1):
+        os.dup2(fd, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    if short_waits:
+        retry = importlib.import_module("invite_sweeper.atlas.retry")
+        retry.BACKOFF_BASE_S = 0.02
+        retry._RATE_LIMITED_STEPS_S = (0.04, 0.4, 0.8, 1.6)
     if prepare is not None:
-        prepare()
-    main()
+        runpy.run_path(prepare, run_name="__main__")
+    sys.path[0] = folder
+    sys.argv = ["invite_sweeper", *arguments]
+    runpy.run_module("invite_sweeper", run_name="__main__", alter_sys=True)
 
 
-def start_forked(
-    cli: CliRunner,
-    *arguments: str,
-    prepare: Callable[[], None] | None = None,
-    **changes: str | None,
-) -> BaseProcess:
-    """Start the program like `cli.start`, in a fork that calls `prepare` first."""
-    cli.write_policy()
-    environment = {k: v for k, v in {**cli.environment, **changes}.items() if v is not None}
-    process = PROCESSES.Process(
-        target=run_program, args=(cli.folder, list(arguments), environment, prepare)
-    )
-    process.start()
-    return process
-
-
-def run_forked(
-    cli: CliRunner,
-    *arguments: str,
-    prepare: Callable[[], None] | None = None,
-    **changes: str | None,
-) -> Done:
-    """Run the program like `cli.run`, in a fork that calls `prepare` first."""
-    process = start_forked(cli, *arguments, prepare=prepare, **changes)
-    process.join(timeout=60)
-    assert process.exitcode is not None, "the program did not end"
-    out, err = ((cli.folder / name).read_text("utf-8") for name in ("out", "err"))
-    return Done(process.exitcode, out, err)
+if __name__ == "__main__":
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # as `main` does before it imports
+    for _command in importlib.import_module("invite_sweeper.cli.main").COMMANDS.values():
+        importlib.import_module(f"invite_sweeper.cli.{_command.module}")
+    gc.freeze()
+    _run(*_serve(socket.socket(fileno=int(sys.argv[1]))))

@@ -79,6 +79,7 @@ class World:
         accepting_share: Of the users, who become members just before they are read.
         accounts: Of organizations with credentials of their own, by their name.
         ended: Credentials ended for good while the program ran.
+        last: The result of the last command that was not killed.
     """
 
     cli: object
@@ -96,6 +97,7 @@ class World:
     accepting_share: float = 0.3
     accounts: dict[str, object] = field(default_factory=dict)
     ended: bool = False
+    last: object = None
 
     @property
     def organizations(self) -> list[str]:

@@ -306,7 +306,7 @@ def test_last_run_is_shown_with_its_exit_code(cli):
 
 def test_lock_held_by_another_run_ends_with_9_and_names_it(cli):
     cli.sim.faults.set_latency(2.0)
-    process = cli.start("sweep", "--policy", "policy.yaml")
+    process = cli.fork("sweep", "--policy", "policy.yaml")
     wait_until((cli.folder / "audit" / ".invite-sweeper.jsonl.lock.holder").exists)
     (check,) = named(checks_of(cli, code=9), "lock")
     assert f"process {process.pid}" in check["message"]

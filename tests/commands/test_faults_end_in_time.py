@@ -19,6 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from forked import Fork
 from running import COMMAND, cli_in, wait_until
 
 from invite_sweeper.simulator import faults
@@ -36,7 +37,7 @@ class Case:
     Attributes:
         cli: With the fault.
         prefix: Words before the command.
-        streams: Arguments for `Popen`.
+        streams: Descriptors of stdout and stderr by their name.
     """
 
     cli: object
@@ -48,12 +49,18 @@ class Case:
 
     def start(self):
         self.cli.write_policy()
+        arguments = ["sweep", "--policy", "policy.yaml", "--yes", *self.arguments]
+        environment = {**self.cli.environment, **self.environment}
+        if not self.prefix:
+            return Fork(arguments, self.cli.folder, environment, **self.streams)
         null = subprocess.DEVNULL
         return subprocess.Popen(
-            [*self.prefix, *COMMAND, "sweep", "--policy", "policy.yaml", "--yes", *self.arguments],
+            [*self.prefix, *COMMAND, *arguments],
             cwd=self.cli.folder,
-            env={**self.cli.environment, **self.environment},
-            **{"stdin": null, "stdout": null, "stderr": null, **self.streams},
+            env=environment,
+            stdin=null,
+            stdout=null,
+            stderr=null,
         )
 
 

@@ -113,7 +113,7 @@ def test_removed_log_stops_the_sweep_with_7(cli):
     stock(cli, 200)
     cli.keys["execution"] = {"concurrency": 2}
     cli.sim.faults.set_latency(0.02)
-    process = cli.start("sweep", "--policy", "policy.yaml")
+    process = cli.fork("sweep", "--policy", "policy.yaml")
     wait_until(lambda: cli.deletes() >= 10)
     moved = cli.log_path.rename(cli.folder / "moved.jsonl")
     _, err = process.communicate(timeout=30)

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import COMMAND
+from forked import Fork
+from running import COMMAND, Done, end
 from typer.main import get_command
 
 from invite_sweeper.cli.help import Topic
@@ -35,16 +36,13 @@ RUN = {path: command for path, command in ALL.items() if path and path != ("audi
 
 
 def shown(*words: str, width: int = WIDTH) -> str:
-    environment = {**os.environ, "COLUMNS": str(width)}
-    done = subprocess.run(
-        [*COMMAND, *words, "--help"],
-        env=environment,
-        capture_output=True,
-        timeout=60,
-        check=True,
-    )
-    assert done.stderr == b""
-    return done.stdout.decode()
+    done = run(*words, "--help", COLUMNS=str(width))
+    assert (done.code, done.err) == (0, "")
+    return done.out
+
+
+def run(*arguments: str, **changes: str) -> Done:
+    return end(Fork(arguments, Path.cwd(), {**os.environ, **changes}))
 
 
 @pytest.fixture(scope="module")
@@ -111,24 +109,12 @@ def test_plan_takes_every_option_of_sweep_and_lists_those_of_a_dry_run(pages):
 
 
 @pytest.mark.parametrize("option", sorted(ABOUT_A_DELETION))
-def test_option_about_a_deletion_means_the_same_in_plan_and_in_a_dry_run(option, tmp_path):
+def test_option_about_a_deletion_means_the_same_in_plan_and_in_a_dry_run(option):
     value = [] if option in {"--dry-run", "--yes"} else ["3h"]
-    plan, sweep = (
-        subprocess.run(
-            [*COMMAND, *command, *options],
-            capture_output=True,
-            timeout=60,
-            check=False,
-            text=True,
-            cwd=tmp_path,
-        )
-        for command, options in (
-            (["plan"], [option, *value]),
-            (["sweep", "--dry-run"], [option, *value]),
-        )
-    )
-    assert (plan.returncode, plan.stdout, plan.stderr) == (2, "", sweep.stderr)
-    assert "No such option" not in plan.stderr
+    plan = run("plan", option, *value)
+    sweep = run("sweep", "--dry-run", option, *value)
+    assert (plan.code, plan.out, plan.err) == (2, "", sweep.err)
+    assert "No such option" not in plan.err
 
 
 def test_options_are_in_sections(pages):
@@ -328,7 +314,5 @@ def test_topic_that_an_error_names_exists():
 def test_error_names_the_topic_of_the_documentation_last(tmp_path):
     policy = tmp_path / "policy.yaml"
     policy.write_text("version: 1\n")
-    done = subprocess.run(
-        [*COMMAND, "plan", "--policy", str(policy)], capture_output=True, check=False, text=True
-    )
-    assert done.stderr.splitlines()[-1] == "  More: invite-sweeper help policy"
+    done = run("plan", "--policy", str(policy))
+    assert done.err.splitlines()[-1] == "  More: invite-sweeper help policy"

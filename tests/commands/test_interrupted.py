@@ -21,9 +21,15 @@ def cli(tmp_path):
         yield found
 
 
+SWEEP = ("sweep", "--policy", "policy.yaml", "--output", "json")
+
+
 def stopped(cli, when, *signals):
     """Start a sweep, wait until `when`, send signals; return the exit code and the summary."""
-    process = cli.start("sweep", "--policy", "policy.yaml", "--output", "json")
+    return stop(cli.fork(*SWEEP), when, *signals)
+
+
+def stop(process, when, *signals):
     wait_until(when)
     for number in signals:
         process.send_signal(number)
@@ -69,8 +75,8 @@ def test_hangup_that_is_ignored_as_under_nohup_does_not_end_a_run(cli):
     cli.sim.faults.add(faults.delay(1.0), path="*/invites")
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        code, summary, err = stopped(
-            cli, lambda: cli.sim.request_log.received.total() > 1, signal.SIGHUP
+        code, summary, err = stop(
+            cli.start(*SWEEP), lambda: cli.sim.request_log.received.total() > 1, signal.SIGHUP
         )
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -8,7 +8,6 @@ import sys
 from datetime import timedelta
 
 import pytest
-from forked import run_forked
 from result_schemas import fits, schema_name
 from running import Done, cli_in, open_while_read, wait_until
 
@@ -38,6 +37,7 @@ WITH_CREDENTIALS = ("sweep", "plan", "explain", "restore")
 def cli(tmp_path_factory):
     """A folder after a sweep, with a saved plan and an invalid policy."""
     with cli_in(tmp_path_factory.mktemp("json")) as found:
+        found.short_waits = True
         project = found.sim.add_project("Project")
         found.sim.invite(project, "ada@example.com", age=20 * DAYS)
         assert found.sweep("--yes").code == 0
@@ -59,15 +59,15 @@ def error_of(done: Done, code: int) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_unknown_option_is_one_object(cli, name):
-    done = run_forked(cli, *COMMANDS[name], *AS_JSON, "--zzzz")
+    done = cli.run(*COMMANDS[name], *AS_JSON, "--zzzz")
     error = error_of(done, 2)
     assert error["message"] == "No such option: --zzzz."
-    assert error["hint"] == f"See: invite-sweeper {name} --help"
+    assert error["hint"] == f"See: python -m invite_sweeper {name} --help"
 
 
 @pytest.mark.parametrize("output", [["--output=json"], ["--output", "JSON"], ["--output=Json"]])
 def test_each_spelling_of_the_option_asks_for_json(cli, output):
-    assert "nope" in error_of(run_forked(cli, "sweep", *output, "--nope"), 2)["message"]
+    assert "nope" in error_of(cli.run("sweep", *output, "--nope"), 2)["message"]
 
 
 @pytest.mark.parametrize(
@@ -90,21 +90,21 @@ def test_each_spelling_of_the_option_asks_for_json(cli, output):
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_wrong_usage_is_one_object(cli, arguments, message):
-    error = error_of(run_forked(cli, *arguments, *(AS_JSON if "json" not in arguments else ())), 2)
+    error = error_of(cli.run(*arguments, *(AS_JSON if "json" not in arguments else ())), 2)
     assert message in error["message"]
     assert error["message"].endswith(".")
 
 
 @pytest.mark.parametrize("name", WITH_CREDENTIALS)
 def test_two_kinds_of_credentials_are_one_object(cli, name):
-    error = error_of(run_forked(cli, *COMMANDS[name], *AS_JSON, **KEY_PAIR), 2)
+    error = error_of(cli.run(*COMMANDS[name], *AS_JSON, **KEY_PAIR), 2)
     assert error["message"].startswith("More than one kind of credentials is set")
 
 
 @pytest.mark.parametrize("name", ["sweep", "plan", "explain"])
 def test_invalid_policy_is_one_object_that_names_validate(cli, name):
     arguments = [{"policy.yaml": "invalid.yaml"}.get(each, each) for each in COMMANDS[name]]
-    done = run_forked(cli, *arguments, *AS_JSON)
+    done = cli.run(*arguments, *AS_JSON)
     error = error_of(done, 2)
     assert error["message"] == "invalid.yaml has 3 errors."
     assert error["hint"] == "List them with: invite-sweeper validate invalid.yaml"
@@ -118,7 +118,7 @@ MISSING = {name: tuple(f"missing-{each}" if each in {"policy.yaml", LOG, "plan.j
 
 @pytest.mark.parametrize("name", MISSING)
 def test_missing_file_is_one_object(cli, name):
-    error = error_of(run_forked(cli, *MISSING[name], *AS_JSON), 2)
+    error = error_of(cli.run(*MISSING[name], *AS_JSON), 2)
     assert "missing-" in error["message"]
     assert "No such file" in error["message"]
 
@@ -131,22 +131,22 @@ def test_missing_file_is_one_object(cli, name):
     ],
 )
 def test_credentials_or_address_that_cannot_be_used_are_one_object(cli, changes, code):
-    error_of(run_forked(cli, *COMMANDS["explain"], *AS_JSON, **changes), code)
+    error_of(cli.run(*COMMANDS["explain"], *AS_JSON, **changes), code)
 
 
 def test_atlas_that_cannot_be_reached_is_one_object(cli):
     unreachable = ("--base-url", "http://127.0.0.1:1")
-    error_of(run_forked(cli, *COMMANDS["explain"], *unreachable, *AS_JSON), 6)
+    error_of(cli.run(*COMMANDS["explain"], *unreachable, *AS_JSON), 6)
 
 
 @pytest.mark.parametrize("name", ["sweep", "plan", "restore"])
 def test_lock_that_is_held_is_one_object(cli, name):
     cli.sim.faults.add(faults.hang(), path="*/groups")
     before = cli.sim.request_log.received.total()
-    holder = cli.start("plan", *POLICY)
+    holder = cli.fork("plan", *POLICY)
     try:
         wait_until(lambda: cli.sim.request_log.received.total() > before)
-        error = error_of(run_forked(cli, *COMMANDS[name], *AS_JSON), 9)
+        error = error_of(cli.run(*COMMANDS[name], *AS_JSON), 9)
         assert "holds the lock" in error["message"]
     finally:
         holder.kill()
@@ -157,7 +157,7 @@ def test_lock_that_is_held_is_one_object(cli, name):
 @pytest.mark.parametrize("name", ["sweep", "plan", "restore"])
 def test_audit_log_that_cannot_be_written_is_one_object(cli, name):
     (cli.folder / "file").touch()
-    done = run_forked(cli, *COMMANDS[name], "--audit-log", "file/log.jsonl", *AS_JSON)
+    done = cli.run(*COMMANDS[name], "--audit-log", "file/log.jsonl", *AS_JSON)
     error_of(done, 7)
 
 
@@ -165,7 +165,7 @@ def test_audit_log_that_cannot_be_written_is_one_object(cli, name):
 def test_signal_while_atlas_is_read_is_one_object(cli, name):
     cli.sim.faults.add(faults.hang(), path="*/groups")
     before = cli.sim.request_log.received.total()
-    process = cli.start(*COMMANDS[name], *AS_JSON)
+    process = cli.fork(*COMMANDS[name], *AS_JSON)
     wait_until(lambda: cli.sim.request_log.received.total() > before)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=30)
@@ -187,7 +187,7 @@ def test_signal_while_atlas_is_read_is_one_object(cli, name):
 def test_signal_before_a_run_starts_is_one_object(cli, name):
     os.mkfifo(fifo := cli.folder / f"{name}.yaml")
     arguments = [{"policy.yaml": str(fifo)}.get(each, each) for each in COMMANDS[name]]
-    process = cli.start(*arguments, *AS_JSON)
+    process = cli.fork(*arguments, *AS_JSON)
     with open_while_read(fifo, process):
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=30)
@@ -235,7 +235,7 @@ def test_defect_after_the_result_adds_no_second_object(cli):
 
 def test_error_without_the_option_is_text_alone(cli):
     for arguments in (("sweep", "--nope"), ("sweep", "--policy", "no.yaml"), ("audit", "verify")):
-        done = run_forked(cli, *arguments)
+        done = cli.run(*arguments)
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith("Error: ")
 
@@ -280,20 +280,20 @@ def odd_cli(cli):
 
 @pytest.mark.parametrize("sentence", ODD)
 def test_pattern_and_role_that_look_wrong_are_shown_by_validate_plan_and_doctor(odd_cli, sentence):
-    validated = run_forked(odd_cli, *COMMANDS["validate"])
+    validated = odd_cli.run(*COMMANDS["validate"])
     assert (validated.code, sentence in validated.err) == (0, True)
-    found = json.loads(run_forked(odd_cli, *COMMANDS["validate"], *AS_JSON).out)["findings"]
+    found = json.loads(odd_cli.run(*COMMANDS["validate"], *AS_JSON).out)["findings"]
     assert sentence in [f"{each['message']} {each['hint']}" for each in found]
     assert {(each["severity"], each["file"]) for each in found} == {("warning", "policy.yaml")}
-    planned = run_forked(odd_cli, *COMMANDS["plan"], "--log-format", "text")
+    planned = odd_cli.run(*COMMANDS["plan"], "--log-format", "text")
     assert (planned.code, sentence in planned.err) == (0, True)
-    result = json.loads(run_forked(odd_cli, *COMMANDS["plan"], *AS_JSON).out)
+    result = json.loads(odd_cli.run(*COMMANDS["plan"], *AS_JSON).out)
     assert sentence in result["warnings"]
-    diagnosed = json.loads(run_forked(odd_cli, *COMMANDS["doctor"], *AS_JSON).out)
+    diagnosed = json.loads(odd_cli.run(*COMMANDS["doctor"], *AS_JSON).out)
     (check,) = [each for each in diagnosed["checks"] if sentence in each["message"]]
     assert (check["check"], check["state"]) == ("policy", "warning")
 
 
 def test_quiet_plan_does_not_show_what_looks_wrong_in_the_policy(odd_cli):
-    done = run_forked(odd_cli, *COMMANDS["plan"], "-q")
+    done = odd_cli.run(*COMMANDS["plan"], "-q")
     assert (done.code, done.out, done.err) == (0, "", "")

@@ -44,7 +44,7 @@ def sweep_and_kill(cli, dice):
     """Start a sweep and kill it after a random number of requests."""
     before = cli.sim.request_log.received.total()
     moment = dice.randint(0, _DELETIONS + _PROJECTS + 5)
-    process = cli.start("sweep", "--policy", "policy.yaml")
+    process = cli.fork("sweep", "--policy", "policy.yaml")
     wait_until(
         lambda: (
             process.poll() is not None or cli.sim.request_log.received.total() - before >= moment
@@ -79,7 +79,7 @@ def test_sweep_killed_at_random_moments_never_deletes_without_an_intent_on_disk(
 
 def test_run_killed_at_its_first_request_has_its_start_on_disk(cli):
     cli.sim.faults.add(faults.hang(), times=None)
-    process = cli.start("sweep", "--policy", "policy.yaml")
+    process = cli.fork("sweep", "--policy", "policy.yaml")
     wait_until(lambda: process.poll() is not None or cli.sim.request_log.received.total() >= 1)
     process.kill()
     process.communicate()

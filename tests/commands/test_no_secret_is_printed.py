@@ -152,7 +152,7 @@ def test_password_of_the_pushgateway_is_not_shown_by_this_run_or_the_next(tmp_pa
         cli.sim.invite(project, "p@example.com", age=timedelta(days=20))
         cli.sim.faults.add(faults.hang(), path="*/invites", times=None)
         url = "http://pusher-01:p%40ss-w0rd@127.0.0.1:9"
-        process = cli.start("sweep", "--policy", "policy.yaml", "--pushgateway", url)
+        process = cli.fork("sweep", "--policy", "policy.yaml", "--pushgateway", url)
         holder = tmp_path / "audit" / ".invite-sweeper.jsonl.lock.holder"
         wait_until(lambda: cli.log_path.exists() and holder.exists())
         second = cli.sweep("--pushgateway", url)

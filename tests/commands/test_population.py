@@ -389,7 +389,7 @@ def test_run_that_is_stopped_while_it_reads_leaves_no_population(cli):
     stock(cli, projects=30)
     cli.sim.faults.set_latency(0.1)
     cli.keys["execution"] = {"concurrency": 1}
-    process = cli.start("sweep", "--policy", "policy.yaml", "--population", "population.csv")
+    process = cli.fork("sweep", "--policy", "policy.yaml", "--population", "population.csv")
     wait_until(lambda: len(cli.sim.requests) > 5)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
@@ -404,7 +404,7 @@ def test_run_that_is_killed_while_it_reads_leaves_nothing_that_looks_complete(cl
     stock(cli, projects=30)
     cli.sim.faults.set_latency(0.1)
     cli.keys["execution"] = {"concurrency": 1}
-    process = cli.start("sweep", "--policy", "policy.yaml", "--population", "population.csv")
+    process = cli.fork("sweep", "--policy", "policy.yaml", "--population", "population.csv")
     wait_until(lambda: len(cli.sim.requests) > 5)
     process.kill()
     process.communicate(timeout=30)
@@ -425,7 +425,7 @@ def test_population_is_complete_before_the_first_deletion(cli):
     cli.sim.faults.add(look, method="DELETE")
     cli.keys["execution"] = {"concurrency": 1}
     cli.sim.faults.set_latency(0.02)
-    process = cli.start("sweep", "--policy", "policy.yaml", "--population", path.name)
+    process = cli.fork("sweep", "--policy", "policy.yaml", "--population", path.name)
     wait_until(lambda: cli.deletes() > 5)
     process.kill()
     process.communicate(timeout=30)

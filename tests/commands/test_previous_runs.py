@@ -46,7 +46,7 @@ def all_announced_are_sent(cli):
 def killed_in_flight(cli, *, late):
     """Kill a sweep while all its DELETEs hang, before or after Atlas executes them."""
     cli.sim.faults.add(faults.hang(late=late), method="DELETE", times=999)
-    process = cli.start("sweep", "--policy", "policy.yaml")
+    process = cli.fork("sweep", "--policy", "policy.yaml")
     wait_until(lambda: all_announced_are_sent(cli))
     process.kill()
     process.communicate()

@@ -15,10 +15,10 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from forked import PROCESSES, run_program
+from forked import Fork
 from protected_oracle import in_scope, must_stay
 from protected_world import FOCUSES, World
-from running import cli_in
+from running import cli_in, end, wait_until
 
 from invite_sweeper.audit.tampering import Tampering
 from invite_sweeper.audit.verify import verify
@@ -77,41 +77,31 @@ def by_command(world: World, event: str) -> dict[str, list[dict[str, object]]]:
 # Commands --------------------------------------------------------------------------------------
 
 
-def start(world: World, *arguments: str) -> object:
+def start(world: World, *arguments: str) -> Fork:
     """Start the program with the policy at its default path, or at a given one."""
     cli = world.cli
     data = cli.write_policy().read_bytes()
     (cli.folder / "config").mkdir(exist_ok=True)
     (cli.folder / "config" / "policy.yaml").write_bytes(data)
     given = world.dice.choice(((), ("--policy", "policy.yaml")))
-    process = PROCESSES.Process(
-        target=run_program,
-        args=(
-            cli.folder,
-            [*arguments, *given, "--output", "json"],
-            cli.environment | world.environment,
-        ),
-    )
-    process.start()
-    return process
+    return cli.fork(*arguments, *given, "--output", "json", **world.environment)
 
 
 def run(world: World, *arguments: str) -> int:
     """Run a command, check what it claims, and return its exit code."""
     cli = world.cli
     sent_before = cli.deletes()
-    process = start(world, *arguments)
-    process.join(timeout=120)
+    done = world.last = end(start(world, *arguments))
     codes = {0, 3, 4, 5, 6} if world.ended else {0, 3, 4, 6}
-    assert process.exitcode in codes, (cli.folder / "err").read_text("utf-8")
-    summary = json.loads((cli.folder / "out").read_bytes())
-    assert summary["exit_code"] == process.exitcode
-    refused = process.exitcode == 3 or "run_id" not in summary
+    assert done.code in codes, done.err
+    summary = done.summary
+    assert summary["exit_code"] == done.code
+    refused = done.code == 3 or "run_id" not in summary
     if refused or arguments[0] == "plan" or has_too_many_unreadable(world):
         assert cli.deletes() == sent_before
     if "run_id" in summary:
         check_claims(world, summary)
-    return process.exitcode
+    return done.code
 
 
 def has_too_many_unreadable(world: World) -> bool:
@@ -126,12 +116,13 @@ def run_and_kill(world: World, method: str, last: int) -> None:
     dice, processes = world.dice, []
 
     def kill(_: faults.FaultContext) -> None:
+        wait_until(lambda: processes)
         processes[0].kill()
 
     fault = dice.choice((faults.effect(before=kill), faults.effect(after=kill)))
     world.cli.sim.faults.add(fault, method=method, nth=dice.randint(1, last))
     processes.append(start(world, "sweep"))
-    processes[0].join(timeout=120)
+    end(processes[0])
 
 
 def sweep_refused(world: World, *arguments: str) -> None:
@@ -346,10 +337,10 @@ def check_no_intent_open(world: World) -> None:
     If Atlas could not answer, the intent stays open, and the run says so. Those of an
     organization whose run failed stay open, too.
     """
-    if b"unresolved" in (world.cli.folder / "err").read_bytes():
+    if "unresolved" in world.last.err:
         return
     keys = ("source", "project_id", "invitation_id")
-    summary = json.loads((world.cli.folder / "out").read_bytes())
+    summary = world.last.summary
     read = {each["id"] for each in summary["organizations"] if each["exit_code"] in {0, 4}}
     intents = [
         (line["run_id"], *(line[key] for key in keys))
@@ -370,6 +361,7 @@ def test_no_run_deletes_what_had_to_stay(tmp_path, seed):
     kind = dice.choice(("token", "service-account", "api-key"))
     with cli_in(tmp_path, kind=kind) as cli:
         world = World(cli, dice, seed)
+        cli.short_waits = True
         script = SCRIPTS[seed % len(SCRIPTS)]
         world.add_projects(organizations=2 if script in {groups, shards} else 1)
         world.add_teams()

@@ -25,7 +25,7 @@ def killed(cli, *, accepts=None, late=True):
         accept = faults.effect(before=lambda _: cli.sim.set_status(accepts, "ACTIVE"))
         cli.sim.faults.add(accept, method="DELETE")
     cli.sim.faults.add(faults.hang(late=late), method="DELETE", times=99)
-    process = cli.start("sweep", "--policy", "policy.yaml")
+    process = cli.fork("sweep", "--policy", "policy.yaml")
     wait_until(lambda: cli.deletes() >= 1)
     if late:
         wait_until(lambda: cli.sim.request_log.removed)

@@ -219,7 +219,7 @@ def test_refused_credentials_end_with_5_and_are_in_the_log(cli):
 def test_signal_ends_with_8_and_the_same_command_continues(cli):
     (project,) = swept(cli)
     cli.sim.faults.set_latency(0.3)
-    process = cli.start("restore", LOG, "--yes", "--output", "json")
+    process = cli.fork("restore", LOG, "--yes", "--output", "json")
     wait_until(lambda: cli.sim.request_log.received["POST"] >= 1)
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
@@ -238,7 +238,7 @@ def test_signal_while_reading_the_lists_ends_with_8_and_invites_no_one(cli):
     swept(cli)
     before = cli.sim.request_log.received["GET"]
     cli.sim.faults.add(faults.hang(), path="*/users", times=None)
-    process = cli.start("restore", LOG, "--yes", "--output", "json")
+    process = cli.fork("restore", LOG, "--yes", "--output", "json")
     wait_until(lambda: cli.sim.request_log.received["GET"] > before)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
@@ -259,7 +259,7 @@ def test_deadline_during_the_rate_limit_ends_with_8(cli):
 def test_same_command_continues_a_killed_restore(cli):
     (project,) = swept(cli)
     cli.sim.faults.set_latency(0.3)
-    process = cli.start("restore", LOG, "--yes")
+    process = cli.fork("restore", LOG, "--yes")
     wait_until(lambda: cli.sim.request_log.received["POST"] >= 2)
     process.kill()
     process.communicate(timeout=60)
@@ -273,7 +273,7 @@ def test_same_command_continues_a_killed_restore(cli):
 def test_sweep_after_a_killed_restore_records_its_post_as_unknown_and_the_log_verifies(cli):
     swept(cli)
     cli.sim.faults.add(faults.hang(), method="POST", times=9)
-    process = cli.start("restore", LOG, "--yes")
+    process = cli.fork("restore", LOG, "--yes")
     wait_until(lambda: cli.sim.request_log.received["POST"] >= 1)
     process.kill()
     process.communicate(timeout=60)
@@ -287,7 +287,7 @@ def test_sweep_after_a_killed_restore_records_its_post_as_unknown_and_the_log_ve
 def test_another_run_that_holds_the_lock_ends_with_9(cli):
     swept(cli)
     cli.sim.faults.set_latency(1.0)
-    first = cli.start("restore", LOG, "--yes")
+    first = cli.fork("restore", LOG, "--yes")
     before = cli.sim.request_log.received["GET"]
     wait_until(lambda: cli.sim.request_log.received["GET"] > before)
     second = cli.run("restore", LOG, "--yes")
@@ -524,7 +524,7 @@ def kill_a_sweep(cli, *, settle):
     project = cli.sim.add_project("Sandbox")
     cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
     cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=99)
-    process = cli.start("sweep", "--policy", "policy.yaml")
+    process = cli.fork("sweep", "--policy", "policy.yaml")
     wait_until(lambda: cli.sim.deleted)
     process.kill()
     process.communicate()

@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from forked import run_forked
 from result_schemas import fits, mismatches, schema_name, validator
 from running import cli_in
 
@@ -41,10 +40,10 @@ def test_every_schema_is_shipped_and_no_other():
 @pytest.mark.parametrize("name", RESULTS)
 def test_command_prints_the_schema(name, tmp_path):
     with cli_in(tmp_path) as cli:
-        assert json.loads(run_forked(cli, "schema", name).out) == schema_of(name)
+        assert json.loads(cli.run("schema", name).out) == schema_of(name)
         if name is RESULTS[0]:
             policy = json.loads((CONFIG / "policy.schema.json").read_text("utf-8"))
-            assert json.loads(run_forked(cli, "schema").out) == policy
+            assert json.loads(cli.run("schema").out) == policy
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -73,9 +72,10 @@ def results(tmp_path_factory) -> list[tuple[str, str, dict]]:
     """The command, what became of it, and the result, of commands that end in every way."""
     found: list[tuple[str, str, dict]] = []
     with cli_in(tmp_path_factory.mktemp("schemas")) as cli:
+        cli.short_waits = True
 
         def run(title: str, command: str, *arguments: str, code: int, **changes: str | None):
-            done = run_forked(cli, *command.split(), *arguments, *AS_JSON, **changes)
+            done = cli.run(*command.split(), *arguments, *AS_JSON, **changes)
             assert done.code == code, (title, done.err)
             found.extend((title, command, json.loads(line)) for line in done.out.splitlines())
 
@@ -113,7 +113,7 @@ def results(tmp_path_factory) -> list[tuple[str, str, dict]]:
         run("records", "audit show", LOG, code=0)
         (cli.folder / "damaged.jsonl").write_bytes(cli.log_path.read_bytes()[100:])
         run("damaged", "audit verify", "damaged.jsonl", code=3)
-        report = run_forked(cli, "report", LOG, "--format", "json").out
+        report = cli.run("report", LOG, "--format", "json").out
         found.append(("report", "report", json.loads(report)))
         run("valid", "validate", "policy.yaml", code=0)
         (cli.folder / "invalid.yaml").write_text("version: 2\nrules: 3\n")

@@ -257,7 +257,7 @@ def test_signal_while_the_second_is_swept_skips_the_rest_and_ends_with_8(group):
     group.sim.faults.add(
         faults.hang(), method="DELETE", path=f"*/groups/{group.cli.projects[1]}/*", times=None
     )
-    process = group.cli.start(
+    process = group.cli.fork(
         "sweep", "--policy", "policy.yaml", "--output", "json", **group.cli.changes
     )
     log = group.cli.log_path

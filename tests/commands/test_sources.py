@@ -365,7 +365,7 @@ def test_open_intent_of_a_killed_run_is_checked_in_its_own_list(cli, source, lat
     cli.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
     cli.keys["sources"] = [source]
     cli.sim.faults.add(faults.hang(late=late), method="DELETE", times=999)
-    process = cli.start("sweep", "--policy", "policy.yaml")
+    process = cli.fork("sweep", "--policy", "policy.yaml")
     wait_until(lambda: cli.deletes() >= 1)
     process.kill()
     process.communicate()

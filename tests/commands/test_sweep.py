@@ -410,7 +410,7 @@ def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli, numbe
     stock(cli, projects=4, stale=20, young=0)
     cli.keys["execution"] = {"concurrency": 4}
     cli.sim.faults.set_latency(0.05)
-    process = cli.start("sweep", "--policy", "policy.yaml", "--output", "json")
+    process = cli.fork("sweep", "--policy", "policy.yaml", "--output", "json")
     wait_until(lambda: cli.deletes() >= 8)
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
@@ -451,7 +451,7 @@ def test_signal_before_the_run_has_begun_ends_with_8_and_atlas_is_not_called(cli
 def test_signal_while_reading_deletes_nothing(cli):
     stock(cli)
     cli.sim.faults.add(faults.hang(), path="*/invites", times=99)
-    process = cli.start("sweep", "--policy", "policy.yaml", "--output", "json")
+    process = cli.fork("sweep", "--policy", "policy.yaml", "--output", "json")
     wait_until(lambda: cli.sim.request_log.received.total() > 1)
     process.terminate()
     out, err = process.communicate(timeout=30)
@@ -463,7 +463,7 @@ def test_signal_while_reading_deletes_nothing(cli):
 def test_second_run_on_the_same_log_ends_with_9_and_names_the_first(cli):
     stock(cli)
     cli.sim.faults.add(faults.hang(), path="*/groups", times=99)
-    first = cli.start("sweep", "--policy", "policy.yaml")
+    first = cli.fork("sweep", "--policy", "policy.yaml")
     wait_until(lambda: cli.sim.request_log.received.total() > 0)
     try:
         second = cli.plan()

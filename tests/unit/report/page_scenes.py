@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from forked import start_forked
 from report.logbook import Logbook, invitation
 from report.recording import Played, play
 from running import CliRunner, cli_in, wait_until
@@ -212,10 +211,10 @@ def changed_plan(cli: CliRunner) -> tuple[Played, ...]:
 def killed(cli: CliRunner) -> tuple[Played, ...]:
     """A sweep that is killed while Atlas does not answer the fifth deletion."""
     fail_deletions(cli, faults.hang(), nth=5)
-    process = start_forked(cli, "sweep", "--policy", "policy.yaml")
+    process = cli.fork("sweep", "--policy", "policy.yaml")
     wait_until(lambda: cli.deletes() == 5)
     process.kill()
-    process.join(timeout=60)
+    process.wait(60)
     cli.sim.faults.clear()
     return ()
 

@@ -1,23 +1,18 @@
 """Commands of scenes: what each printed at several widths and as JSON, and what it changed."""
 
 import json
-import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import orjson
-from forked import run_forked
-from running import CliRunner
+import forked
+from report.record_results import WIDTHS
+from running import CliRunner, end
 
-from invite_sweeper.cli import restore, results
-from invite_sweeper.cli.options import Output
 from invite_sweeper.simulator import SimulatedAtlas
 
-WIDTHS = (60, 80, 140)
+RECORD_RESULTS = Path(__file__).with_name("record_results.py")
 WARNING = re.compile(r"^\S+ \[(?:warning|error) *\] ")
 
 
@@ -92,8 +87,11 @@ def play(cli: CliRunner, *words: str, **changes: str | None) -> Played:
     """Run a command in a fork and record its result."""
     before, deletes = world_of(cli.sim), cli.deletes()
     arguments = (*words, "--log-format", "text") if words[0] != "audit" else words
-    changes = {"COLUMNS": "80", **changes}
-    done = run_forked(cli, *arguments, prepare=record_results, **changes)
+    cli.write_policy()
+    found = {**cli.environment, "COLUMNS": "80", **changes}
+    environment = {name: value for name, value in found.items() if value is not None}
+    fork = forked.Fork(arguments, cli.folder, environment, short_waits=True, prepare=RECORD_RESULTS)
+    done = end(fork)
     warnings = [line for line in done.err.splitlines() if WARNING.match(line)]
     head = "".join(f"{line.rstrip()}\n" for line in warnings)
     recorded = {width: cli.folder / f"result-{width}" for width in WIDTHS}
@@ -103,55 +101,8 @@ def play(cli: CliRunner, *words: str, **changes: str | None) -> Played:
     else:  # no run began, or the command only reads the log
         texts, result = dict.fromkeys(WIDTHS, done.err + done.out), {}
         if words[:2] == ("audit", "show"):
-            texts = {w: run_forked(cli, *words, COLUMNS=str(w)).out for w in WIDTHS}
+            texts = {w: cli.run(*words, COLUMNS=str(w)).out for w in WIDTHS}
     for path in cli.folder.glob("result*"):
         path.unlink()
     deletes = cli.deletes() - deletes
     return Played(words, done.code, done.out, texts, result, before, world_of(cli.sim), deletes)
-
-
-# In the fork ----------------------------------------------------------------------------------
-
-
-def record_results() -> None:
-    """Make the program write its result to files, too: at each width, and as JSON."""
-    report_command, show_change = results.report_command, results.report_policy_change
-    report_restore = restore._RestoreSession._report
-
-    def record_command(options, report):
-        at_each_width(lambda: report_command(options, report))
-        as_json(lambda: report_command(options._replace(output=Output.JSON), report))
-        return report_command(options, report)
-
-    def record_change(options, change):
-        at_each_width(lambda: show_change(options, change))
-        return show_change(options, change)
-
-    def record_restore(session, report):
-        at_each_width(lambda: report_restore(session, report))
-        Path("result.json").write_bytes(orjson.dumps(report.to_json()))
-        return report_restore(session, report)
-
-    results.report_command, results.report_policy_change = record_command, record_change
-    restore._RestoreSession._report = record_restore
-
-
-def at_each_width(write: Callable[[], object]) -> None:
-    given = os.environ["COLUMNS"]
-    for width in WIDTHS:
-        os.environ["COLUMNS"] = str(width)
-        with appended(f"result-{width}") as file, redirect_stderr(file):
-            write()
-    os.environ["COLUMNS"] = given
-
-
-def as_json(write: Callable[[], object]) -> None:
-    with appended(os.devnull) as nowhere, redirect_stderr(nowhere), appended("result.json"):
-        write()
-
-
-@contextmanager
-def appended(name: str) -> Iterator[object]:
-    """Append what the block prints to a file."""
-    with Path(name).open("a", encoding="utf-8") as file, redirect_stdout(file):
-        yield file

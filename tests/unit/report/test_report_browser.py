@@ -81,24 +81,46 @@ def page_file(tmp_path_factory) -> Path:
     return folder / "report.html"
 
 
-@contextmanager
-def opened(chromium, path: Path, **options):
-    """Open the page; yield the tab and its console messages, errors and requests."""
-    with chromium.new_context(**{"viewport": {"width": 1200, "height": 900}, **options}) as context:
-        tab = context.new_page()
+class Tabs:
+    """The tabs of a browser, one for each kind of context: a new one takes longer than a test."""
+
+    def __init__(self, chromium) -> None:
+        self._chromium = chromium
+        self._tabs: dict[str, tuple[object, list[str]]] = {}
+
+    def _new(self, **options) -> tuple[object, list[str]]:
+        tab = self._chromium.new_context(**options).new_page()
         events: list[str] = []
         tab.on("console", lambda message: events.append(f"console: {message.text}"))
         tab.on("pageerror", lambda error: events.append(f"error: {error}"))
         tab.on("dialog", lambda dialog: events.append(f"dialog: {dialog.message}"))
         tab.on("request", lambda request: events.append(f"request: {request.url}"))
+        return tab, events
+
+    @contextmanager
+    def opened(self, path: Path, *, width=1200, height=900, color_scheme="light", **options):
+        """Load the page; yield the tab and its console messages, errors and requests."""
+        kind = repr(options)
+        if kind not in self._tabs:
+            self._tabs[kind] = self._new(**options)
+        tab, events = self._tabs[kind]
+        tab.goto("about:blank")
+        tab.set_viewport_size({"width": width, "height": height})
+        tab.emulate_media(media="null", color_scheme=color_scheme)
+        events.clear()
         tab.goto(path.as_uri(), wait_until="load")
         assert events.pop(0) == f"request: {path.as_uri()}"
         yield tab, events
 
 
+@pytest.fixture(scope="module")
+def tabs(chromium) -> Tabs:
+    return Tabs(chromium)
+
+
 @pytest.fixture
-def tab(chromium, page_file):
-    with opened(chromium, page_file) as (tab, events):
+def tab(tabs, page_file):
+    with tabs.opened(page_file) as (tab, events):
         yield tab
         assert events == []
 
@@ -173,8 +195,8 @@ def test_bidirectional_name_does_not_reorder_its_row(tab):
 
 
 @pytest.mark.parametrize("width", [1200, 380])
-def test_values_do_not_overflow_their_cells(chromium, page_file, width):
-    with opened(chromium, page_file, viewport={"width": width, "height": 900}) as (tab, _):
+def test_values_do_not_overflow_their_cells(tabs, page_file, width):
+    with tabs.opened(page_file, width=width) as (tab, _):
         tab.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
         overflowing = tab.evaluate(
             """() => Array.from(document.querySelectorAll("td bdi")).filter(bdi => {
@@ -302,19 +324,19 @@ def test_page_is_usable_by_keyboard(tab):
     assert tab.evaluate("window.moved.then(event => event.target.scrollLeft)") > 0
 
 
-def test_page_without_scripts_shows_all_rows(chromium, page_file):
-    with opened(chromium, page_file, java_script_enabled=False) as (tab, events):
+def test_page_without_scripts_shows_all_rows(tabs, page_file):
+    with tabs.opened(page_file, java_script_enabled=False) as (tab, events):
         assert tab.locator("#t-invitations tbody tr").count() == INVITATIONS
         assert not tab.locator(".controls").first.is_visible()
         assert events == []
 
 
-def test_injected_script_does_not_run(page_file, tmp_path, chromium):
+def test_injected_script_does_not_run(page_file, tmp_path, tabs):
     injected_page = tmp_path / "injected.html"
     html = page_file.read_text(encoding="utf-8")
     injected = "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 1'>"
     injected_page.write_text(html.replace("<h1>", f"{injected}<h1>", 1), encoding="utf-8")
-    with opened(chromium, injected_page) as (tab, events):
+    with tabs.opened(injected_page) as (tab, events):
         assert tab.evaluate("window.pwned") is None
         assert any("Content Security Policy" in line for line in events)
 
@@ -336,16 +358,16 @@ def contrasts(tab) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_follows_the_preferred_color_scheme(chromium, page_file, scheme):
-    with opened(chromium, page_file, color_scheme=scheme) as (tab, _):
+def test_page_follows_the_preferred_color_scheme(tabs, page_file, scheme):
+    with tabs.opened(page_file, color_scheme=scheme) as (tab, _):
         low, high, background = contrasts(tab)
     assert (high + 0.05) / (low + 0.05) > 7
     assert (background == "rgb(255, 255, 255)") is (scheme == "light")
 
 
 @pytest.mark.parametrize("width", [320, 380, 768, 1600])
-def test_page_does_not_scroll_horizontally(chromium, page_file, width):
-    with opened(chromium, page_file, viewport={"width": width, "height": 800}) as (tab, _):
+def test_page_does_not_scroll_horizontally(tabs, page_file, width):
+    with tabs.opened(page_file, width=width, height=800) as (tab, _):
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -356,10 +378,10 @@ def test_print_shows_the_chart_tables_and_hides_the_controls(tab):
     assert tab.pdf().startswith(b"%PDF")
 
 
-def axe_violations(chromium, path: Path, axe: str, scheme: str, width: int) -> list[object]:
+def axe_violations(tabs, path: Path, axe: str, scheme: str, width: int) -> list[object]:
     """Return what axe finds on the page with all details open."""
-    options = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
-    with opened(chromium, path, bypass_csp=True, **options) as (tab, _):
+    options = {"color_scheme": scheme, "width": width}
+    with tabs.opened(path, bypass_csp=True, **options) as (tab, _):
         tab.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
         tab.evaluate(axe)
         found = tab.evaluate(
@@ -375,8 +397,8 @@ def axe_violations(chromium, path: Path, axe: str, scheme: str, width: int) -> l
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 380])
-def test_axe_reports_no_violations(chromium, page_file, axe, scheme, width):
-    assert axe_violations(chromium, page_file, axe, scheme, width) == []
+def test_axe_reports_no_violations(tabs, page_file, axe, scheme, width):
+    assert axe_violations(tabs, page_file, axe, scheme, width) == []
 
 
 @pytest.fixture
@@ -392,16 +414,16 @@ def scene_page(scene, tmp_path):
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_axe_reports_no_violations_in_any_scene(chromium, scene_page, axe, name):
+def test_axe_reports_no_violations_in_any_scene(tabs, scene_page, axe, name):
     page = scene_page(name)
     for scheme, width in (("light", 1280), ("dark", 380)):
-        assert axe_violations(chromium, page, axe, scheme, width) == []
+        assert axe_violations(tabs, page, axe, scheme, width) == []
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_first_screen_and_tables_fit_1280_pixels_in_any_scene(chromium, scene_page, name):
-    options = {"viewport": {"width": 1280, "height": 1000}}
-    with opened(chromium, scene_page(name), **options) as (tab, events):
+def test_first_screen_and_tables_fit_1280_pixels_in_any_scene(tabs, scene_page, name):
+    options = {"width": 1280, "height": 1000}
+    with tabs.opened(scene_page(name), **options) as (tab, events):
         tab.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
         too_wide = tab.evaluate(
             """() => Array.from(document.querySelectorAll(".scroll"))
@@ -414,9 +436,9 @@ def test_first_screen_and_tables_fit_1280_pixels_in_any_scene(chromium, scene_pa
     assert events == []
 
 
-def test_each_night_of_the_strip_has_a_mark_and_not_only_a_colour(chromium, scene_page):
-    options = {"viewport": {"width": 1280, "height": 1000}}
-    with opened(chromium, scene_page("thirty_nights"), **options) as (tab, _):
+def test_each_night_of_the_strip_has_a_mark_and_not_only_a_colour(tabs, scene_page):
+    options = {"width": 1280, "height": 1000}
+    with tabs.opened(scene_page("thirty_nights"), **options) as (tab, _):
         cells = tab.locator(".strip li")
         assert cells.count() == 30
         assert cells.last.bounding_box()["y"] < 1000
@@ -427,15 +449,15 @@ def test_each_night_of_the_strip_has_a_mark_and_not_only_a_colour(chromium, scen
         assert "refused by a guard" in tab.locator(".legend").first.inner_text()
 
 
-def test_screenshots_are_taken_in_light_dark_and_narrow(chromium, page_file, tmp_path):
+def test_screenshots_are_taken_in_light_dark_and_narrow(tabs, page_file, tmp_path):
     folder = Path(os.environ.get("INVITE_SWEEPER_SCREENSHOTS") or tmp_path)
     for name, scheme, width in (
         ("light", "light", 1200),
         ("dark", "dark", 1200),
         ("narrow", "light", 380),
     ):
-        options = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
-        with opened(chromium, page_file, **options) as (tab, _):
+        options = {"color_scheme": scheme, "width": width}
+        with tabs.opened(page_file, **options) as (tab, _):
             tab.screenshot(path=folder / f"report-{name}.png", full_page=True)
         picture = (folder / f"report-{name}.png").read_bytes()
         assert picture.startswith(b"\x89PNG")

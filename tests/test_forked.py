@@ -1,0 +1,62 @@
+"""A fork of the program ends like a new process."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+from forked import Fork, is_possible
+from running import COMMAND, cli_in, wait_until
+
+from invite_sweeper.simulator import faults
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--version",),
+        ("nonsense",),
+        ("sweep", "--policy", "missing.yaml", "--output", "json"),
+        ("schema",),
+    ],
+    ids=" ".join,
+)
+def test_fork_has_the_output_and_exit_code_of_a_process(tmp_path, arguments):
+    environment = dict(os.environ)
+    fork = Fork(arguments, tmp_path, environment)
+    output = fork.communicate(timeout=60)
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    assert (fork.returncode, *output) == (done.returncode, done.stdout, done.stderr)
+
+
+def test_fork_that_is_killed_has_the_negative_signal_as_its_exit_code(tmp_path):
+    with cli_in(tmp_path) as cli:
+        cli.sim.faults.add(faults.hang(), path="*", times=None)
+        fork = cli.fork("sweep", "--policy", "policy.yaml")
+        wait_until(cli.sim.request_log.received.total)
+        assert fork.poll() is None
+        fork.kill()
+        assert fork.wait(timeout=60) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("name", "possible"),
+    [
+        ("MONGODB_ATLAS_ACCESS_TOKEN", True),
+        ("COLUMNS", True),
+        ("TZ", False),
+        ("PYTHONUTF8", False),
+        ("NO_COLOR", False),
+        ("PATH", False),
+    ],
+)
+def test_variable_that_takes_effect_at_the_start_needs_a_process(name, possible):
+    assert is_possible({**os.environ, name: "1"}) is possible
+    assert is_possible({**os.environ, name: None}) is (possible or name not in os.environ)
