@@ -14,9 +14,7 @@ from invite_sweeper.report.html.loading import load_lines
 from invite_sweeper.report.html.model import (
     Comparison,
     LogFile,
-    OutcomeCounts,
     ReportModel,
-    ReportStatus,
     RunRow,
     Totals,
 )
@@ -185,7 +183,7 @@ def _model(
         logs=logs,
     )
     last_lines, outcomes = selected.last_lines, queries.current_outcomes(db)
-    missing = _state_without_outcome(current, outcomes)
+    missing = _state_if_not_sent(current)
     ages, kept = queries.stale_ages(db), queries.kept_by_reason(last_lines)
     comparison = _comparison(db, loaded, missing)
     day = min((run.started.date().isoformat() for run in current if run.started), default="")
@@ -236,12 +234,9 @@ def _policy_change(last_lines: LastLines) -> PolicyDifference | None:
     return replace(found, policy_sha256=to_text(found.policy_sha256), sentences=sentences)
 
 
-def _state_without_outcome(current: Sequence[RunRow], outcomes: OutcomeCounts) -> str:
-    """Return the state of a planned invitation that has no outcome."""
-    if any(run.changes_nothing for run in current):
-        return queries.PLANNED
-    unfinished = any(run.status is ReportStatus.UNFINISHED for run in current)
-    return "no outcome" if outcomes.open or unfinished else "not sent"
+def _state_if_not_sent(current: Sequence[RunRow]) -> str:
+    """Return the state of a planned invitation for which no request was sent."""
+    return queries.PLANNED if any(run.changes_nothing for run in current) else "not sent"
 
 
 def _comparison(db: sqlite3.Connection, loaded: LoadedRuns, missing: str) -> Comparison | None:

@@ -50,6 +50,7 @@ CREATE TABLE outcomes (
   role INTEGER NOT NULL, key TEXT NOT NULL, outcome TEXT, attempts INTEGER,
   http_status INTEGER, error_code TEXT
 );
+CREATE TABLE open_intents (role INTEGER NOT NULL, key TEXT NOT NULL);
 CREATE TABLE unreadable_projects (
   role INTEGER NOT NULL, project_id TEXT, project TEXT, reason TEXT, http_status INTEGER,
   error_code TEXT
@@ -64,6 +65,7 @@ CREATE TABLE organizations (id TEXT PRIMARY KEY, name TEXT NOT NULL);
 INDEXES = """
 CREATE INDEX planned_by_key ON planned_items (key, role);
 CREATE INDEX outcomes_by_key ON outcomes (key, role);
+CREATE INDEX open_intents_by_key ON open_intents (key, role);
 CREATE INDEX unreadable_by_project ON unreadable_projects (project_id, role);
 CREATE INDEX deletions_by_user ON earlier_deletions (project_id, username, deleted_at);
 CREATE INDEX deletions_by_key ON earlier_deletions (key);

@@ -85,6 +85,10 @@ class LineLoader:
             "UPDATE runs SET open = ? WHERE run_id = ?",
             [(count, run_id) for run_id, count in open_by_run.items()],
         )
+        self._db.executemany(
+            "INSERT INTO open_intents SELECT role, ? FROM runs WHERE run_id = ? AND role NOT NULL",
+            [(key, run_id) for run_id, key in self._open_intents],
+        )
         for rows in (
             self._planned_items,
             self._outcomes,

@@ -37,13 +37,15 @@ SHOWN_COMPARED = 100
 PLANNED = "planned"
 """The state of an invitation that a dry run would delete."""
 
+_IS_OPEN = "EXISTS (SELECT 1 FROM open_intents x WHERE x.key = i.key AND x.role = i.role)"
 _FIELDS = (
     "i.invitation_id, i.org_id, i.project_id, i.project, i.username, i.inviter, i.roles,"
-    " i.rule, i.age, i.bounced, i.new, o.outcome, o.attempts, o.http_status, o.error_code"
+    " i.rule, i.age, i.bounced, i.new, o.outcome, o.attempts, o.http_status, o.error_code,"
+    f" {_IS_OPEN} AS is_open"
 )
 _FAILED_FIRST = (
-    "CASE coalesce(o.outcome, '') WHEN 'failed' THEN 0 WHEN 'unknown' THEN 1 WHEN '' THEN 2"
-    " WHEN 'skipped' THEN 3 ELSE 4 END"
+    "CASE coalesce(o.outcome, '') WHEN 'failed' THEN 0 WHEN 'unknown' THEN 1"
+    f" WHEN '' THEN 3 - {_IS_OPEN} WHEN 'skipped' THEN 4 ELSE 5 END"
 )
 _OWNERS_FIRST = "instr(i.roles, 'GROUP_OWNER') OR instr(i.roles, 'ORG_OWNER') DESC"
 _JOINED = "FROM planned_items i LEFT JOIN outcomes o ON o.key = i.key AND o.role = i.role"
@@ -63,7 +65,7 @@ def invitations(db: sqlite3.Connection, missing: str) -> Truncated[InvitationRow
 
     Args:
         db: The database.
-        missing: The state of an invitation without an outcome.
+        missing: The state of an invitation without an outcome for which no request was sent.
     """
     order = f"{_FAILED_FIRST}, {_OWNERS_FIRST}, i.age DESC, i.key"
     return _list(db, "i.role = 1", order, SHOWN_INVITATIONS, missing)
@@ -75,7 +77,7 @@ def comparison(db: sqlite3.Connection, since: datetime | None, missing: str) -> 
     Args:
         db: The database.
         since: Start of the previous run.
-        missing: The state of an invitation without an outcome.
+        missing: The state of an invitation without an outcome for which no request was sent.
     """
     order = "i.age DESC, i.key"
     only_now, both = f"i.role = 1 AND {_ONLY_IN_ONE_RUN}", f"i.role = 1 AND NOT {_ONLY_IN_ONE_RUN}"
@@ -138,7 +140,7 @@ def _count(db: sqlite3.Connection, condition: str) -> int:
 
 
 def _state(row: sqlite3.Row, missing: str) -> str:
-    state = str(row["outcome"] or missing)
+    state = str(row["outcome"] or ("no outcome" if row["is_open"] else missing))
     return f"{state}, new" if row["new"] and state == PLANNED else state
 
 

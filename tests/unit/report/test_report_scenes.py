@@ -216,6 +216,9 @@ def test_killed_run_is_unfinished_and_its_log_is_not_called_damaged(scene):
     assert verdict(found.model).status is ReportStatus.UNFINISHED
     assert outcomes.deleted <= found.removed <= outcomes.deleted + outcomes.unclear
     assert "it is still running, or it was killed" in text_of(found)
+    states = [row.state for row in found.model.invitations.rows]
+    assert states == ["no outcome"] * 2 + ["not sent"] * 6 + ["deleted"] * 4
+    assert outcomes.open == 2
 
 
 def test_recovered_run_leaves_no_result_open(scene):
