@@ -107,7 +107,7 @@ def _open_file(path: Path) -> IO[bytes]:
         return file
     file.close()
     if path.stat().st_size == 0:
-        raise EOFError(path)  # `gzip` would read it as an empty log
+        raise EOFError  # `gzip` would read it as an empty log
     return cast("IO[bytes]", gzip.open(path))
 
 
@@ -237,9 +237,10 @@ def _read_file(
             event = _EVENT_FIELD.search(line)
             if event and events is not None and event[1] not in events:
                 continue
-            run = _RUN_FIELD.search(line) if event and run_ids is not None else None
-            if run and run_ids is not None and run[1] not in run_ids:
-                continue
+            if event and run_ids is not None:
+                run = _RUN_FIELD.search(line)
+                if run and run[1] not in run_ids:
+                    continue
             record = parse_record(line) if event and line.endswith(b"\n") else None
             if record is None:
                 unreadable = number
