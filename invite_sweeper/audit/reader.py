@@ -42,18 +42,12 @@ class LinePosition(NamedTuple):
 
 
 class LineHeader(NamedTuple):
-    """The fields that give a line its position in the hash chain.
-
-    Attributes:
-        group_id: The id that the runs of one command share, in `run_started`; by default the
-            run's own.
-    """
+    """The fields that give a line its position in the hash chain."""
 
     run_id: str
     seq: int
     event: str
     prev: str
-    group_id: str
 
     @classmethod
     def parse(cls, line: bytes) -> "LineHeader | None":
@@ -66,8 +60,7 @@ class LineHeader(NamedTuple):
             return None
         if type(seq) is not int:
             return None
-        group_id = record.get("group_id")
-        return cls(run_id, seq, event, prev, group_id if isinstance(group_id, str) else run_id)
+        return cls(run_id, seq, event, prev)
 
 
 def parse_record(line: bytes) -> Record | None:
