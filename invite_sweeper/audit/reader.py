@@ -42,18 +42,12 @@ class LinePosition(NamedTuple):
 
 
 class LineHeader(NamedTuple):
-    """The fields that give a line its position in the hash chain.
-
-    Attributes:
-        group_id: The id that the runs of one command share, in `run_started`; by default the
-            run's own.
-    """
+    """The fields that give a line its position in the hash chain."""
 
     run_id: str
     seq: int
     event: str
     prev: str
-    group_id: str
 
     @classmethod
     def parse(cls, line: bytes) -> "LineHeader | None":
@@ -66,8 +60,7 @@ class LineHeader(NamedTuple):
             return None
         if type(seq) is not int:
             return None
-        group_id = record.get("group_id")
-        return cls(run_id, seq, event, prev, group_id if isinstance(group_id, str) else run_id)
+        return cls(run_id, seq, event, prev)
 
 
 def parse_record(line: bytes) -> Record | None:
@@ -107,7 +100,7 @@ def _open_file(path: Path) -> IO[bytes]:
         return file
     file.close()
     if path.stat().st_size == 0:
-        raise EOFError(path)  # `gzip` would read it as an empty log
+        raise EOFError  # `gzip` would read it as an empty log
     return cast("IO[bytes]", gzip.open(path))
 
 
@@ -235,9 +228,10 @@ def _read_file(
             event = _EVENT_FIELD.search(line)
             if event and events is not None and event[1] not in events:
                 continue
-            run = _RUN_FIELD.search(line) if event and run_ids is not None else None
-            if run and run_ids is not None and run[1] not in run_ids:
-                continue
+            if event and run_ids is not None:
+                run = _RUN_FIELD.search(line)
+                if run and run[1] not in run_ids:
+                    continue
             record = parse_record(line) if event and line.endswith(b"\n") else None
             if record is None:
                 unreadable = number

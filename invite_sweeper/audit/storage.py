@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import orjson
 
-from invite_sweeper.audit.record import GENESIS_HASH, line_hash
 from invite_sweeper.errors import AuditLogError
 
 _LINE_START = b'{"ts":"'
@@ -98,12 +97,10 @@ class LogTail(NamedTuple):
 
     Attributes:
         size: Bytes up to the end of the last complete line.
-        last_hash: Hash of that line; None for a file without lines.
         torn: Whether a torn line follows: it is incomplete or not JSON.
     """
 
     size: int
-    last_hash: str | None
     torn: bool
 
 
@@ -122,7 +119,7 @@ def read_tail(fd: int, path: Path) -> LogTail:
     last = lines[-1] if lines else None
     if torn and not (could_be_first_line(torn) if last is None else is_record(last)):
         raise _not_a_log_error(path)
-    return LogTail(end - len(torn), None if last is None else line_hash(last), bool(torn))
+    return LogTail(end - len(torn), bool(torn))
 
 
 def could_be_first_line(torn: bytes) -> bool:
@@ -141,7 +138,7 @@ def _last_two_lines(fd: int, path: Path, end: int) -> tuple[list[bytes], bytes]:
         start -= block_size
         data = os.pread(fd, block_size, start) + data
     *lines, fragment = data.split(b"\n")
-    return (lines if start == 0 else lines[1:])[-2:], fragment
+    return lines[-2:], fragment
 
 
 def _not_a_log_error(path: Path) -> AuditLogError:
@@ -182,13 +179,11 @@ class OpenedLog(NamedTuple):
     Attributes:
         fd: File descriptor for appending and reading.
         size: File size in bytes, where the next line starts.
-        last_hash: Hash of the last line; 64 zeros for an empty file.
         torn_copy: The file to which a torn last line was moved; None without one.
     """
 
     fd: int
     size: int
-    last_hash: str
     torn_copy: Path | None
 
 
@@ -213,7 +208,7 @@ def open_log_file(path: Path) -> OpenedLog:
             undo.pop_all()
     except OSError as error:
         raise _open_error(path, error) from error
-    return OpenedLog(fd, tail.size, tail.last_hash or GENESIS_HASH, torn_copy)
+    return OpenedLog(fd, tail.size, torn_copy)
 
 
 def _open_error(path: Path, error: OSError) -> AuditLogError:

@@ -438,10 +438,7 @@ class _Verifier:
         if self._error is not None:
             return mismatch_with_next_line(position, line, rest) or self._error
         tracker = self._tracker
-        header = LineHeader.parse(line)
-        run = tracker.open_runs.get(header.run_id if header else "", tracker.current)
-        if run is NO_RUN:
-            run = tracker.last_finished
+        run = tracker.current if tracker.current is not NO_RUN else tracker.last_finished
         expected = ExpectedLine(
             self._prev.decode(),
             run.run_id,

@@ -1,5 +1,7 @@
 """What the files prove about a log's beginning and end, and what evidence kept elsewhere adds."""
 
+import gzip
+
 import pytest
 from audit.rotated_logs import KEY, OTHER_KEY, rotate, write_signed_run
 from audit.written_logs import lines_of, write_run
@@ -115,6 +117,29 @@ async def test_torn_line_of_a_killed_run_does_not_excuse_an_unsigned_end(path):
         Tampering.UNSIGNED,
         "The end of the log is not signed: run killed was killed, or lines were removed.",
         ("killed",),
+    )
+
+
+async def test_run_without_a_checkpoint_between_signed_ones_is_reported_at_its_end(path):
+    await write_signed_run(path, "first")
+    await write_signed_run(path, "unsigned", key=None)
+    await write_signed_run(path, "third")
+    assert verify([path]).error is None
+    error = verify([path], evidence=Evidence(public_key=KEY.public_key())).error
+    message = "The end of run unsigned has no checkpoint."
+    position = LinePosition(path, 13)
+    assert error == VerificationError(position, Tampering.UNSIGNED, message, ("unsigned",))
+
+
+def test_damaged_compressed_file_is_reported_where_it_can_no_longer_be_read(path):
+    write_run(path)
+    compressed = path.with_name("log.jsonl.1.gz")
+    data = gzip.compress(path.read_bytes())
+    compressed.write_bytes(data[:-8] + bytes(8))
+    assert verify([compressed]).error == VerificationError(
+        LinePosition(compressed, 1),
+        Tampering.CUT_SHORT,
+        "The compressed file is damaged from here on.",
     )
 
 

@@ -166,9 +166,14 @@ async def test_log_of_one_run_fails_with_that_of_another_of_the_same_command(pat
 
 
 async def test_log_of_another_run_has_the_same_path_and_copies(path):
+    path.parent.mkdir()
+    path.write_bytes(b'{"ts":"20')
+    path.chmod(0o600)
     first = opened(path, "run-1")
     second = first.for_run("run-2")
-    assert (second.path, second.torn_copy) == (first.path, first.torn_copy)
+    torn_copy = path.with_name(f"{path.name}.torn-1")
+    assert (second.path, second.torn_copy, first.torn_copy) == (first.path, torn_copy, torn_copy)
+    assert (first.checkpoint, second.checkpoint) == (None, None)
     assert second.copy_failure is first.copy_failure
     second.write("run_started")
     assert (second.last_hash, second.offset) == (first.last_hash, first.offset)

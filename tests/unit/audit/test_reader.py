@@ -10,7 +10,7 @@ from builders import NOW, invitation
 from invite_sweeper.audit import LinePosition, read_records, reader
 from invite_sweeper.audit.reader import LineFilter, filter_lines, open_log, require_audit_log
 from invite_sweeper.audit.record import format_timestamp
-from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.errors import GuardRefused, Reason, UsageError
 
 
 def records_of(*arguments, **options):
@@ -98,8 +98,39 @@ def test_damaged_lines_are_reported_to_on_damaged_and_skipped(path):
     damaged = []
     assert len(list(records_of([path], LineFilter(), on_damaged=damaged.append))) == 9
     assert damaged == [LinePosition(path, 3), LinePosition(path, 4)]
-    with pytest.raises(GuardRefused, match=r"log\.jsonl:3"):
+    with pytest.raises(GuardRefused) as refused:
         list(records_of([path], LineFilter()))
+    assert refused.value.message == (
+        f"The audit log is damaged at {path}:3. Earlier runs cannot be read from it."
+    )
+    assert refused.value.hint == (
+        "Check it with `audit verify`. Runs go on without the file if it is moved away, but then "
+        "without its interrupted deletions, used plans and bounced invitations."
+    )
+    assert refused.value.reasons == (Reason.EARLIER_RUNS,)
+
+
+@pytest.mark.parametrize(
+    ("run_ids", "lines"),
+    [(None, 10), ((), 0), (["run-abc"], 8), ({"run-abd"}, 2), (["run-abc", "run-abd"], 10)],
+)
+def test_records_are_those_of_the_requested_runs(path, run_ids, lines):
+    found = list(read_records([path], run_ids=run_ids))
+    assert len(found) == lines
+    assert {each["run_id"] for each in found} <= set(run_ids or ["run-abc", "run-abd"])
+
+
+def test_record_without_a_run_is_one_of_all_runs_and_one_without_an_event_is_damaged(path):
+    path.write_bytes(b'{"event":"other"}\n{"run_id":"run-1"}\n{"event":"last"}\n')
+    damaged = []
+    found = list(read_records([path], run_ids=["run-2"], on_damaged=damaged.append))
+    assert [each["event"] for each in found] == ["other", "last"]
+    assert damaged == [LinePosition(path, 2)]
+
+
+def test_last_line_without_its_newline_is_skipped(path):
+    path.write_bytes(path.read_bytes()[:-1])
+    assert len(list(read_records([path]))) == 9
 
 
 def test_damaged_line_of_another_event_is_ignored_when_filtering_by_event(path):
@@ -170,6 +201,7 @@ def test_compressed_log_that_cannot_be_read_to_its_end_is_an_error(tmp_path, pat
     with pytest.raises(GuardRefused, match=f"^{message}") as caught:
         list(read_records([compressed]))
     assert caught.value.hint == "Restore the file from a copy: it is damaged."
+    assert caught.value.reasons == (Reason.EARLIER_RUNS,)
 
 
 def test_other_compression_is_an_error_with_the_fix(tmp_path):
@@ -181,11 +213,12 @@ def test_other_compression_is_an_error_with_the_fix(tmp_path):
 
 @pytest.mark.parametrize("name", ["log.jsonl", "log.jsonl.gz"])
 def test_missing_file_is_an_error(tmp_path, name):
-    with (
-        pytest.raises(UsageError, match="No such file or directory"),
-        open_log(tmp_path / name),
-    ):
+    with pytest.raises(UsageError) as caught, open_log(tmp_path / name):
         pass
+    assert caught.value.message == (
+        f"The audit log {tmp_path / name} cannot be read: No such file or directory."
+    )
+    assert caught.value.hint == "Check that the file exists and that this user can read it."
 
 
 @pytest.mark.parametrize(
@@ -232,6 +265,13 @@ def test_file_that_is_not_an_audit_log_is_refused_with_its_first_line(tmp_path):
         require_audit_log(path)
     assert caught.value.message == f"{path}:1 is not a line of an audit log."
     assert caught.value.hint == "Name an audit log. Check a damaged one with `audit verify`."
+    assert caught.value.reasons == (Reason.EARLIER_RUNS,)
+
+
+def test_first_line_in_other_json_formatting_is_one_of_an_audit_log(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"run_id": "r", "seq": 1, "event": "run_started", "prev": "0"}\n')
+    require_audit_log(path)
 
 
 def test_first_line_without_an_end_is_not_read_whole(tmp_path, monkeypatch):

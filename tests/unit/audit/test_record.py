@@ -10,7 +10,12 @@ from builders import NOW, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.audit import invitation_fields, invitation_from_record, outcome_fields
+from invite_sweeper.audit import (
+    error_fields,
+    invitation_fields,
+    invitation_from_record,
+    outcome_fields,
+)
 from invite_sweeper.audit.record import add_checksum, checksum_ok, format_timestamp, to_json
 from invite_sweeper.models import Invitation, Source, UnreadableDate
 
@@ -131,6 +136,23 @@ def test_fields_have_the_contract_s_names_and_order():
         "age_days": 20.0,
         "source": "invites",
     }
+
+
+@pytest.mark.parametrize("source", [Source.ORG_USERS, Source.ORG_INVITES])
+def test_organization_invitation_has_no_project_in_its_line(source):
+    fields = invitation_fields(invitation(source=source), NOW)
+    assert (fields["project_id"], fields["project_name"]) == (None, None)
+
+
+def test_error_of_a_run_has_three_fields_and_null_for_a_missing_part():
+    assert error_fields(None) == {"error": None, "consequence": None, "hint": None}
+    for consequence, hint in (("Nothing was deleted.", ""), ("", "Run again.")):
+        error = {"message": "It failed.", "consequence": consequence, "hint": hint}
+        assert error_fields(error) == {
+            "error": "It failed.",
+            "consequence": consequence or None,
+            "hint": hint or None,
+        }
 
 
 def test_optional_fields_follow_only_if_they_are_not_the_default():

@@ -93,9 +93,11 @@ def test_lists_are_cut_to_100_items_only_in_a_line_over_a_mebibyte():
     fields = {"warnings": ["w" * 1000] * 1000, "few": ["a"] * 100}
     assert loggable(fields) == fields
     fields["more"] = [["w" * 1000] * 101]
+    fields["totals"] = {"by": ["w"] * 102}
     found = loggable(fields)
     assert found["warnings"] == [*["w" * 1000] * 100, "… (900 more)"]
     assert found["more"] == [[*["w" * 1000] * 100, "… (1 more)"]]
+    assert found["totals"] == {"by": [*["w"] * 100, "… (2 more)"]}
     assert found["few"] == ["a"] * 100
     assert len(to_json(found)) < MAX_LINE_BYTES
 

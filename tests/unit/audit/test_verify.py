@@ -190,6 +190,11 @@ def test_run_id_of_300_characters_is_verified(path):
 # Damage ---------------------------------------------------------------------------------------
 
 
+def test_bytes_that_no_crash_leaves_in_a_file_without_a_line_are_reported(path):
+    path.write_bytes(b"{}x")
+    assert first_error(path) == (1, Tampering.EDITED)
+
+
 def test_error_before_the_first_run_names_no_run(path):
     path.write_bytes(b"{}\n")
     error = verify([path]).error
