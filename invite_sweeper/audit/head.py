@@ -114,7 +114,8 @@ def write_head(path: Path, head: Head) -> None:
     Raises:
         OSError: It was not written; an earlier head is unchanged.
     """
-    replace_file(path, [orjson.dumps({"version": _VERSION, **asdict(head)})])
+    data = orjson.dumps({"version": _VERSION, **asdict(head)}, option=orjson.OPT_APPEND_NEWLINE)
+    replace_file(path, [data])
 
 
 def find_log(path: Path) -> str:
