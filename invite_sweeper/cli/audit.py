@@ -34,7 +34,7 @@ from invite_sweeper.cli.result_records import VerificationRecord
 from invite_sweeper.errors import UsageError
 from invite_sweeper.keys import read_public_key, write_key_pair
 from invite_sweeper.models import Outcome
-from invite_sweeper.report.tables import LineTable
+from invite_sweeper.report.record_table import RecordTable
 from invite_sweeper.restore.deletions import RestoreOutcome
 from invite_sweeper.text import neutralize_formula, pluralize
 
@@ -267,7 +267,7 @@ def show(
     )
     lines = filter_lines(in_order(files or [DEFAULT_LOG]), line_filter)
     if output is ShowOutput.TEXT:
-        table = LineTable(stdout_console())
+        table = RecordTable(stdout_console())
         for record, _ in lines:
             table.add(record)
         table.close()

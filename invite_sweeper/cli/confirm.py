@@ -147,7 +147,7 @@ def _question_rows(
 
 
 def _count_text(summary: RunSummary, view: RunView) -> str:
-    places = formatting.describe_places(view)
+    places = formatting.describe_places(view.projects, view.organization_lists)
     trimmed = f"; {formatting.describe_trimmed(summary.trimmed)}" if summary.trimmed else ""
     return (
         f"{view.planned:,} of the {summary.invitations_seen:,} seen, in {places}, "

@@ -186,12 +186,9 @@ def describe_organizations(summary: RunSummary) -> str:
     return pluralize(len(summary.organizations), "organization")
 
 
-def describe_places(view: RunView) -> str:
-    """Return how many projects and organization lists the plan concerns."""
-    counts = (
-        (view.projects, "project"),
-        (view.organization_lists, "organization list"),
-    )
+def describe_places(projects: int, organization_lists: int) -> str:
+    """Return how many projects and organization lists a plan concerns."""
+    counts = (projects, "project"), (organization_lists, "organization list")
     return " and ".join(pluralize(count, noun) for count, noun in counts if count)
 
 
@@ -202,7 +199,7 @@ def describe_dry_run(summary: RunSummary, view: RunView) -> str:
     if planned:
         what = (
             f"{pluralize(planned, 'invitation')} would be deleted in "
-            f"{describe_places(view)} of {where}"
+            f"{describe_places(view.projects, view.organization_lists)} of {where}"
         )
     elif not summary.read_completely:
         what = f"the lists of {where} were not all read"

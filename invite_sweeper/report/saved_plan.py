@@ -161,7 +161,7 @@ def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show
     """
     rows = status.sorted_rows()
     projects = _count_projects(rows)
-    console.print(_heading(status, len(rows), len(projects)), soft_wrap=True)
+    console.print(_heading(status, len(rows), projects), soft_wrap=True)
     console.print(RightTrimmed(_grid(_facts(status))), end="")
     if not rows:
         return
@@ -177,13 +177,15 @@ def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show
         )
 
 
-def _heading(status: PlanStatus, planned: int, projects: int) -> Text:
+def _heading(status: PlanStatus, planned: int, projects: Sequence[tuple[_Place, int]]) -> Text:
     name = escape_unprintable(str(status.path))
     organizations = ", ".join(map(display_text, status.saved.context.organizations))
     where = "organization" if len(status.saved.context.organizations) == 1 else "organizations"
+    lists = sum(project_id is None for (project_id, _, _), _ in projects)
+    places = formatting.describe_places(len(projects) - lists, lists)
     return Text.assemble(
         (f"Plan {name}: ", "bold"),
-        f"{pluralize(planned, 'invitation')} in {pluralize(projects, 'project')} "
+        f"{pluralize(planned, 'invitation')}{places and f' in {places}'} "
         f"of {where} {organizations}",
     )
 
@@ -247,10 +249,10 @@ def _counts(
         yield "" if number else "by rule", Text(f"{count:>6,}  {display_text(rule)}")
     shown = len(projects) if verbose else _MAX_PROJECTS
     for number, (place, count) in enumerate(projects[:shown]):
-        yield "" if number else "by project", Text(f"{count:>6,}  {_place_name(place)}")
+        yield "" if number else "by list", Text(f"{count:>6,}  {_place_name(place)}")
     if len(projects) > shown:
         count = sum(each for _, each in projects[shown:])
-        rest = pluralize(len(projects) - shown, "other project")
+        rest = pluralize(len(projects) - shown, "other list")
         yield "", Text(f"{count:>6,}  in {rest}")
 
 

@@ -422,7 +422,17 @@ def test_plan_show_counts_per_rule_and_project_and_lists_owners_first_then_the_o
     names = ["boss@example.com", "p2@example.com", "p1@example.com", "p0@example.com"]
     assert [row[2] for row in rows] == names
     assert re.search(r"by rule +4  forgotten", text)
-    assert re.search(r"by project +3  Project\n +1  Other", text)
+    assert re.search(r"by list +3  Project\n +1  Other", text)
+
+
+def test_plan_show_does_not_count_the_list_of_an_organization_as_a_project(cli):
+    stock(cli)
+    cli.sim.add_user("new@example.com", age=20 * DAYS)
+    cli.keys["sources"] = ["invites", "org_invites"]
+    saved(cli)
+    text = cli.run("plan", "show", "plan.jsonl").out
+    places = "in 1 project and 1 organization list"
+    assert f"4 invitations {places} of organization {ORG_ID}" in text
 
 
 def test_plan_of_51_shows_50_and_the_command_that_shows_all(cli):
@@ -445,7 +455,7 @@ def test_plan_show_without_an_invitation_ends_with_0(cli):
     cli.sim.add_project("Empty")
     saved(cli)
     assert show(cli)["planned"] == 0
-    assert "0 invitations in 0 projects" in cli.run("plan", "show", "plan.jsonl").out
+    assert f"0 invitations of organization {ORG_ID}" in cli.run("plan", "show", "plan.jsonl").out
 
 
 @pytest.mark.parametrize(("hours", "too_old"), [(23.9, False), (24.1, True)])

@@ -11,8 +11,8 @@ from rich.cells import cell_len
 
 from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.policy import Limits
+from invite_sweeper.report.record_table import RecordTable
 from invite_sweeper.report.run_view import RunView
-from invite_sweeper.report.tables import LineTable
 from invite_sweeper.sweep.changes import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 
@@ -266,7 +266,7 @@ def printed_question(width: int, summary: RunSummary, view: RunView, limits: Lim
 
 def printed_records(width: int, events) -> str:
     def write(console):
-        table = LineTable(console)
+        table = RecordTable(console)
         for record in events:
             table.add(record)
         table.close()
