@@ -105,7 +105,8 @@ class Fork:
     def send_signal(self, number: int) -> None:
         """Send a signal to the process if it runs."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """Ask the process to end."""
