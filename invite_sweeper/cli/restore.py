@@ -277,12 +277,17 @@ def _uncertain_table(report: RestoreReport) -> RenderableType:
     return Group(Text(f"{heading}; --include-recovered does:", style="bold yellow"), table)
 
 
+_UNLIMITED_CELLS = 10_000
+"""A width at which the measure of a table is what it needs, not what it has."""
+
+
 def _show_rows(
     console: Console, report: RestoreReport, deletions: Sequence[DeletedInvitation]
 ) -> None:
     """Write a table, or two lines for each invitation where the terminal is too narrow for one."""
     table = _table(report, deletions)
-    if console.measure(table).maximum <= console.width:
+    unlimited = console.options.update(max_width=_UNLIMITED_CELLS)
+    if console.measure(table, options=unlimited).maximum <= console.width:
         console.print(RightTrimmed(table), end="")
         return
     for deleted in deletions:
