@@ -139,6 +139,8 @@ def _counts_line(summary: RunSummary) -> str:
         parts.append(f"{summary.trimmed:,} left for a later run")
     if summary.projects_unreadable:
         parts.append(f"{pluralize(summary.projects_unreadable, 'project')} not read")
+    if not all(each.read_completely for each in summary.organizations):
+        parts.append(NOT_ALL_READ)
     return ", ".join(parts)
 
 

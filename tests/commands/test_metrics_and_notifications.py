@@ -157,6 +157,7 @@ def test_several_organizations_send_one_message_that_names_each(cli, receiver):
     lines = text.splitlines()
     assert lines[0].endswith("sweep partly done: 3 deleted, credentials refused · 2 organizations*")
     assert f"• Example Industries ({ORG_ID}): done; 3 stale, 3 deleted" in lines
+    assert "3 seen, 3 stale, 0 kept, the lists were not all read" in lines
     found = "credentials refused; the lists were not all read, nothing was deleted"
     assert f"• {OTHER_ORG}: failed, {found}" in lines
     assert refused(cli) == set()
