@@ -32,7 +32,6 @@ KNOWN_ROLES: Final = frozenset({
 Source: a copy of https://www.mongodb.com/docs/atlas/reference/user-roles, and the enums of the
 Administration API.
 """
-_ROLE_SIMILARITY: Final = 0.8
 
 
 class Suspect(NamedTuple):
@@ -50,6 +49,9 @@ class Suspect(NamedTuple):
         """Return the suspicion about a value in an entry, as a warning."""
         hint = f"{self.hint[:1].upper()}{self.hint[1:]}."
         return Finding(path, f"{quote(value)} in {where} {self.message}.", hint)
+
+
+_ROLE_SIMILARITY: Final = 0.8
 
 
 def suspicious_role(role: str) -> Suspect | None:
@@ -128,3 +130,41 @@ def _to_glob(pattern: str) -> str:
     if (begins and not ends) or glob.endswith("@"):
         glob = f"{glob.removesuffix('*')}*"
     return glob
+
+
+_ONE_EACH: Final = "write each address as its own entry"
+_NO_ADDRESS: Final = "is not an address and has no wildcard"
+_UNMATCHED_USERNAMES: Final = (
+    (r"(?i:mailto:)(.*)", "starts with `mailto:`", 'write "{}"'),
+    (r".*<([^>]*)>?.*", "contains `<`", 'write "{}"'),
+    (r"(.*?)\s*#.*", "contains `#`", 'write "{}"'),
+    (r".*([,;]).*", "contains `{}`", _ONE_EACH),
+    (r".*\s.*", "contains white space", f"remove it, or {_ONE_EACH}"),
+    (r"@(.*)", "starts with `@`, and an address never does", 'write "*@{}"'),
+    (r"([^@*?[]+\.[^@*?[]+)", _NO_ADDRESS, 'write "*@{}", or the whole address'),
+    (r"([^@*?[]+)", _NO_ADDRESS, 'write "{}@*", or the whole address'),
+)
+"""A pattern for the whole entry, the message and the hint with what its group matched."""
+
+
+def unmatched_username(pattern: str) -> Suspect | None:
+    """Return why no address can match a glob under `usernames`; None if one can."""
+    as_regex = suspicious_pattern(pattern)
+    for regex, message, hint in _UNMATCHED_USERNAMES:
+        if found := re.fullmatch(regex, pattern):
+            fix = as_regex.hint if as_regex else hint.format(*found.groups())
+            return Suspect(message.format(*found.groups()), fix)
+    return None
+
+
+def unmatched_project(pattern: str) -> Suspect | None:
+    """Return why no project can match an entry, a glob on the name or an id; None if one can."""
+    if pattern.startswith("!"):
+        name = quote(pattern.removeprefix("!"))
+        hint = f"write {name}, under `include` to read it or under `exclude` to skip it"
+        return Suspect("starts with `!`, which does not negate", hint)
+    if pattern.endswith("/"):
+        return Suspect("ends with `/`, and no project's name does", f"write {quote(pattern[:-1])}")
+    if re.fullmatch("(?!.{24}$)[0-9a-fA-F]{20,28}", pattern):
+        return Suspect(f"has {len(pattern)} hex digits; an id has 24", "check the id")
+    return None

@@ -167,6 +167,7 @@ _MAX_VALUE_LENGTH = 100
 """Maximum characters of a number, boolean or date: some take quadratic time to parse."""
 _TAG = "tag:yaml.org,2002:"
 _STR = f"{_TAG}str"
+_NUMBERS = (f"{_TAG}int", f"{_TAG}float")
 _CONSTRUCT = cast(
     "dict[str, Callable[[SafeConstructor, yaml.ScalarNode], object]]",
     {
@@ -174,10 +175,16 @@ _CONSTRUCT = cast(
         for name in ("null", "bool", "int", "float", "timestamp", "str")
     },
 )
-# Characters that YAML forbids; checked here because the parsers report no position.
-_UNPRINTABLE = Reader.NON_PRINTABLE
-# Invisible inside a file, and the two parsers disagree about what follows it.
-_BYTE_ORDER_MARK = re.compile("\ufeff")
+_FORBIDDEN = re.compile(
+    # What YAML forbids; checked here because the parsers report no position.
+    f"{Reader.NON_PRINTABLE.pattern}"
+    # Line ends for YAML 1.1 and not for editors: a comment would end, and policy would follow.
+    "|[\x85\u2028\u2029]|\r(?!\n)"
+    # Direction marks: an editor shows a line in another order than it is read.
+    "|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+    # A byte order mark inside: invisible, and the parsers disagree about what follows it.
+    "|\ufeff"
+)
 # How YAML resolves a value that cannot be parsed as such or is not supported here.
 _REJECTED_TAGS = {
     f"{_TAG}int": "a number, but is not a usable one",
@@ -202,9 +209,12 @@ def parse_yaml(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> Document:
         return _unreadable_document(
             before, len(before), "the file is not UTF-8 text", "save it as UTF-8"
         )
-    if unprintable := _UNPRINTABLE.search(text) or _BYTE_ORDER_MARK.search(text):
-        message = f"{quote(unprintable[0])} is not allowed in a policy"
-        return _unreadable_document(text, unprintable.start(), message, "remove it")
+    if forbidden := _FORBIDDEN.search(text):
+        name, hint = quote(forbidden[0]), "remove it"
+        if forbidden[0] == "\r":
+            name, hint = "a carriage return without a line feed", "end each line with LF or CR LF"
+        message = f"{name} is not allowed in a policy"
+        return _unreadable_document(text, forbidden.start(), message, hint)
     return _DocumentBuilder(text, loader).build()
 
 
@@ -305,6 +315,11 @@ class _DocumentBuilder:
             self._add_issue(
                 event, path, "contains half a surrogate pair", "write the character itself"
             )
+            return Placeholder.UNREADABLE
+        if tag in _NUMBERS and ":" in event.value:
+            hint = "write it without colons, or quote it if it is a string"
+            message = f"{quote(event.value)} is read as a number in base 60"
+            self._add_issue(event, path, message, hint)
             return Placeholder.UNREADABLE
         if tag in _CONSTRUCT and len(event.value) <= _MAX_VALUE_LENGTH:
             try:

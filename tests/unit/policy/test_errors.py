@@ -352,7 +352,7 @@ def test_until_is_a_date(until, message, errors_after_head):
     ("value", "message"),
     [
         ("14", "the number `14` has no time unit"),
-        ("1:30", "the number `1:30` has no time unit"),
+        ("1:30", "`1:30` is read as a number in base 60"),
         ("14.5", "the number `14.5` has no time unit"),
         ("true", "the boolean `true` has no time unit"),
         ("[14d]", "a list has no time unit"),

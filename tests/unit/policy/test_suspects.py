@@ -185,7 +185,7 @@ projects:
 rules:
   - name: a
     older_than: 30d
-    usernames: ["*@x.com", '^y$']
+    usernames: ["*@x.com", '^y@']
     inviters: ['\\d']
     roles: [GROUP_OWNER, GROUP_OWNR]
   - {name: b, expired: true, expires_within: 1d, projects: ["(x|y)"]}
@@ -213,8 +213,8 @@ def test_each_warning_has_the_position_of_its_entry_in_the_order_of_the_file():
     assert sorted(map(str, policy.suspicious_entries(TODAY))) == sorted(policy.warnings(TODAY))
     assert len(policy.warnings(TODAY)) == len(found)
     assert (
-        "`^y$` in the rule `a` is compared as a glob, not as a regular expression. "
-        'Write "y".' in policy.warnings(TODAY)
+        "`^y@` in the rule `a` is compared as a glob, not as a regular expression. "
+        'Write "y@*".' in policy.warnings(TODAY)
     )
 
 
