@@ -5,6 +5,7 @@ Such as a regular expression where a glob is expected, or a role that Atlas does
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
 from invite_sweeper.policy.messages import Finding, KeyPath, closest, quote
@@ -58,14 +59,18 @@ def suspicious_role(role: str) -> Suspect | None:
     """Return a suspicion about the name of a role; None if Atlas documents it."""
     if role in KNOWN_ROLES:
         return None
-    suggestion = closest(role, KNOWN_ROLES, _ROLE_SIMILARITY)
+    spelled = re.sub(r"\W+", "_", role.upper())
+    for word, prefix in (("PROJECT_", "GROUP_"), ("ORGANIZATION_", "ORG_")):
+        if spelled.startswith(word):  # As the web interface names it.
+            spelled = prefix + spelled.removeprefix(word)
+    suggestion = closest(spelled, KNOWN_ROLES, _ROLE_SIMILARITY)
     hint = f"write `{suggestion}`" if suggestion else "check its spelling; Atlas may add roles"
     return Suspect("is not a role that Atlas documents", hint)
 
 
 _REGEX_SIGNS: Final = re.compile(
     r"""
-      ^\^ | \$$                        # anchors
+      ^/?\^ | \$/?$                    # anchors
     | \\                               # an escape, as in \. or \d
     | \|                               # alternatives
     | \(\?                             # a group with flags
@@ -81,7 +86,10 @@ _BRACES: Final = re.compile(r"\{[^{}]*,[^{}]*\}")
 _REPETITION: Final = r"(?: [*+] | \{[0-9]+,?[0-9]*\} ) \??"
 _ANY_TEXT: Final = re.compile(rf"(?: \\[wS] | \. ) {_REPETITION}", re.VERBOSE)
 _CLASS: Final = re.compile(rf"(\[ [^]]* \]) {_REPETITION}", re.VERBOSE)
-_GROUP: Final = re.compile(r"\( (?:\?:)? ((?!\?)[^()]*) \) | \{ ([^{}]*,[^{}]*) \}", re.VERBOSE)
+_GROUP: Final = re.compile(
+    r"\( (?:\?:)? ((?!\?)[^()]*) \) (\??) (?![*+{]) | \{ ([^{}]*,[^{}]*) \}", re.VERBOSE
+)
+_OPTIONAL: Final = re.compile(r"(\\\W | [\w@%-]) \?", re.VERBOSE)
 _MAX_SUGGESTIONS: Final = 4
 
 
@@ -101,29 +109,37 @@ def suspicious_pattern(pattern: str) -> Suspect | None:
 
 def _glob_hint(pattern: str) -> str:
     """Return what to write instead; in general terms if the pattern is not a simple one."""
-    globs = tuple(dict.fromkeys(map(_to_glob, _alternatives(pattern.removeprefix("(?i)")))))
-    if len(globs) > _MAX_SUGGESTIONS or any(set(glob) & set("\\^$|(){}") for glob in globs):
+    text = re.sub(r"^/(.+)/[a-z]*$", r"\1", pattern).removeprefix("(?i)").replace(r"\d", "[0-9]")
+    text = _OPTIONAL.sub(r"(\1)?", _CLASS.sub(r"\1*", text))
+    alternatives = islice(_alternatives(text), _MAX_SUGGESTIONS + 1)
+    globs = tuple(dict.fromkeys(map(_to_glob, alternatives)))
+    if len(globs) > _MAX_SUGGESTIONS or not all(map(_is_glob, globs)):
         return "write `*` for any text, `?` for one character, and an entry for each alternative"
     named = " and ".join(f'"{glob}"' for glob in globs)
     return f"write {named}{', each as its own entry' if len(globs) > 1 else ''}"
 
 
+def _is_glob(text: str) -> bool:
+    return bool(text) and not set(text) & set("\\^$|(){}")
+
+
 def _alternatives(pattern: str) -> Iterator[str]:
-    """Yield the pattern with each alternative of its first group: `(a|b)`, or `{a,b}`."""
-    without = _CLASS.sub(r"\1*", pattern.replace(r"\d", "[0-9]"))
-    group = _GROUP.search(without)
+    """Yield the pattern with each alternative of its groups: `(a|b)`, `(a)?` or `{a,b}`."""
+    group = _GROUP.search(pattern) if pattern.count("(") <= _MAX_SUGGESTIONS else None
     if group is None:
-        yield from without.split("|")
+        yield from pattern.split("|")
         return
-    separator, text = ("|", group[1]) if group[1] is not None else (",", group[2])
-    for alternative in text.split(separator):
-        yield without[: group.start()] + alternative + without[group.end() :]
+    in_parentheses, optional, in_braces = group.groups()
+    texts = in_braces.split(",") if in_parentheses is None else in_parentheses.split("|")
+    for text in [*texts, ""] if optional else texts:
+        yield from _alternatives(pattern[: group.start()] + text + pattern[group.end() :])
 
 
 def _to_glob(pattern: str) -> str:
     """Return the glob that a simple regular expression stands for."""
     begins, ends = pattern.startswith("^"), pattern.endswith("$")
     glob = _ANY_TEXT.sub("*", pattern.removeprefix("^").removesuffix("$"))
+    glob = re.sub(r"\\([*?[])", r"[\1]", glob)
     glob = re.sub(r"\\(\W)", r"\1", glob).replace("[^", "[!")
     if ends and not begins:
         glob = f"*{glob.removeprefix('*')}"

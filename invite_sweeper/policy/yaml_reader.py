@@ -135,6 +135,12 @@ _POINT_AT_START = tuple(
 )
 
 
+_UNQUOTED_PLACEHOLDER = re.compile(
+    r"""(?<![^\s:,{[])[\w./-]*\{(?:date|run_id)\}(?:[\w./-]|\{(?:date|run_id)\})*"""
+)
+"""In the path of the audit log or the population: YAML reads braces as a mapping."""
+
+
 def describe_syntax_error(error: Exception, text: str) -> Issue:
     """Return the position and usual cause of a parser error."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
@@ -144,6 +150,11 @@ def describe_syntax_error(error: Exception, text: str) -> Issue:
     problem = f"{error.context or ''} {error.problem or ''}"
     if "cannot start any token" in problem:
         return _bad_first_character(index, text[index : index + 1])
+    before, after = text[:index].rpartition("\n")[2], text[index:].partition("\n")[0]
+    if found := _UNQUOTED_PLACEHOLDER.search(before + after):
+        hint = f'quote it: "{found[0]}"'
+        start = index - len(before) + found.start()
+        return Issue(start, (), "a string with braces is not quoted", hint)
     if problem.startswith(_POINT_AT_START):
         index = error.context_mark.index if error.context_mark else index
     for part, message, hint in _SYNTAX_MESSAGES:
@@ -367,7 +378,8 @@ class _DocumentBuilder:
             return key.value
         if key.value is not Placeholder.UNREADABLE:
             message = "a list or mapping" if key.text is None else quote(key.text)
-            self._add_issue(
-                event, path, f"{message} is used as a key", "write a string, quoted if necessary"
-            )
+            hint = "write a string, quoted if necessary"
+            if type(key.value) is int:
+                hint += ", and numbers without commas"
+            self._add_issue(event, path, f"{message} is used as a key", hint)
         return None

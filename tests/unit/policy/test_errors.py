@@ -606,6 +606,33 @@ def test_notification_has_variable_names_and_allowed_values(entry, expected, err
     assert expected in error
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("limits:\n  max_deletions: 1,000\n", "write `max_deletions: 1000`"),
+        ("limits:\n  max_deletions: '1,000,000'\n", "write `max_deletions: 1000000`"),
+        ("limits:\n  max_deletions: '5'\n", "write `max_deletions: 5`"),
+        ("limits:\n  max_deletions: many\n", "write `max_deletions: 100`"),
+        ("limits:\n  max_deletions: 0,5\n", "write `max_deletions: 100`"),
+        ("limits:\n  max_share: 0,5\n", "write `max_share: 0.5`"),
+        ("limits:\n  max_share: 50%\n", "write `max_share: 0.5`"),
+        ("limits:\n  max_share: 12.5 %\n", "write `max_share: 0.125`"),
+        ("execution:\n  max_requests_per_second: 1,000\n", "write `max_requests_per_second: 1000`"),
+        (
+            "limits: {max_deletions: 1,000}\n",
+            "write a string, quoted if necessary, and numbers without commas",
+        ),
+        ("audit:\n  path: {date}.jsonl\n", 'quote it: "{date}.jsonl"'),
+        ("audit:\n  path: {date}\n", 'quote it: "{date}"'),
+        ("audit:\n  path: audit/log\n  population: {run_id}-{date}.csv\n", '"{run_id}-{date}.csv"'),
+        ("audit: {path: audit/{date}.jsonl}\n", 'quote it: "audit/{date}.jsonl"'),
+    ],
+)
+def test_value_in_another_spelling_is_named_as_a_policy_writes_it(text, hint, errors_after_head):
+    (error,) = errors_after_head(text)
+    assert error.endswith(f"; {hint}") or hint in error.partition("; quote it: ")[2]
+
+
 def test_string_with_control_characters_is_escaped_in_the_error(errors_after_head):
     (error,) = errors_after_head('limits: "a\\nb\\e[31m"\n')
     assert "is the string `a\\nb\\x1b[31m`, not a mapping; " in error
