@@ -316,7 +316,6 @@ class _Doctor:
                 now=self.now,
                 started_s=self._started_s,
                 deadline_s=time.monotonic() + _TIMEOUT_S,
-                shards=1,
                 log=self._log,
             ) as connection:
                 atlas_checks = AtlasChecks(connection, part, self.now)

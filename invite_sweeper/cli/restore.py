@@ -487,7 +487,6 @@ class _RestoreSession:
                 now=self._now,
                 started_s=self._started_s,
                 deadline_s=self._started_s + deadline.total_seconds(),
-                shards=1,
                 log=self._log,
             ) as atlas:
                 restore_run = RestoreRun(

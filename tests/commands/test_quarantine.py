@@ -193,12 +193,12 @@ def test_result_has_the_difference_in_numbers_and_the_command_that_accepts(cli):
         assert found["accepted_sha256"] == accepted
         assert len(found["sentences"]) == 5
         assert cli.lines("run_finished")[-1]["policy_change"] == found
-    text = cli.run("plan", "--policy", "policy.yaml", "--shard", "1/1", COLUMNS="150").out
+    text = cli.run("plan", "--policy", "policy.yaml", "--shard", "1/2", COLUMNS="150").out
     assert "changed since the last sweep: 2 more stale, 3 no longer stale" in text
     command = text.split("Accept it and sweep: ")[1].splitlines()[0]
     assert command == (
         f"invite-sweeper sweep --policy policy.yaml --accept-policy {current_sha256(cli)}"
-        f" --base-url {cli.base_url} --shard 1/1"
+        f" --base-url {cli.base_url} --shard 1/2"
     )
     assert cli.run(*command.split()[1:], "--yes").code == 0
     assert cli.deletes() == 3
