@@ -73,7 +73,7 @@ def protected_files(
     yield "the lock", log_path.lock_path
     yield "the lock's holder file", holder_path(log_path.lock_path)
     # The run has no id yet, so a log named by id cannot be checked.
-    for log in (log_path.path_of_run(now=now, run_id=""), *log_path.files()):
+    for log in (log_path.path_of_run(now=now, run_id=""), *log_path.paths()):
         yield "the audit log", log
     if options.plan is not None:
         yield "the plan", options.plan.path

@@ -141,16 +141,6 @@ def test_log_of_an_earlier_version_has_the_setting_in_the_copy_of_the_policy(cli
     assert (cli.sweep().code, cli.deletes()) == (3, 1)
 
 
-@pytest.mark.parametrize("shard", ["1/2", "2/2"])
-def test_each_shard_of_a_changed_policy_is_quarantined(cli, shard):
-    for n in range(6):
-        stock(cli, f"P{n}", stale=1)
-    assert accept(cli).code == 0
-    cli.keys["rules"] = AGGRESSIVE
-    del cli.keys["limits"]["quarantine"]
-    assert (cli.sweep("--shard", shard).code, cli.deletes()) == (3, 6)
-
-
 # What is shown ------------------------------------------------------------------------------
 
 
