@@ -82,7 +82,7 @@ def test_no_other_file_of_deploy_runs_the_program():
     assert running - indirect == {arming.file for arming in ARMINGS} - {"helm/values.yaml"}
 
 
-@pytest.mark.deploy_tools("kustomize")
+@pytest.mark.needs("kustomize")
 def test_base_and_dry_run_overlay_are_the_same_dry_run():
     base = built(KUBERNETES / "base")
 
@@ -90,7 +90,7 @@ def test_base_and_dry_run_overlay_are_the_same_dry_run():
     assert built(KUBERNETES / "overlays/dry-run") == base
 
 
-@pytest.mark.deploy_tools("kustomize")
+@pytest.mark.needs("kustomize")
 def test_dry_run_and_sweep_overlay_differ_in_one_word():
     dry, armed = (built(KUBERNETES / "overlays" / name) for name in ("dry-run", "sweep"))
 
@@ -109,7 +109,7 @@ def test_overlay_files_differ_in_the_line_that_arms():
     assert [line.split("  #")[0] for line in added] == ["components: [../../components/armed]"]
 
 
-@pytest.mark.deploy_tools("kustomize")
+@pytest.mark.needs("kustomize")
 def test_sharded_overlay_is_a_dry_run_and_its_commented_line_arms_it(tmp_path):
     shutil.copytree(KUBERNETES, tmp_path, dirs_exist_ok=True)
     overlay = tmp_path / "overlays/sharded"

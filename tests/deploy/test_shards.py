@@ -19,7 +19,7 @@ def sharded():
     return cronjob(built(KUBERNETES / "overlays/sharded"))
 
 
-@pytest.mark.deploy_tools("kustomize")
+@pytest.mark.needs("kustomize")
 def test_number_of_shards_is_the_same_in_all_three_places(sharded):
     spec = sharded["spec"]["jobTemplate"]["spec"]
 
@@ -28,7 +28,7 @@ def test_number_of_shards_is_the_same_in_all_three_places(sharded):
     assert options(container(sharded)["args"])["shard"] == f"auto/{SHARDS}"
 
 
-@pytest.mark.deploy_tools("kustomize")
+@pytest.mark.needs("kustomize")
 def test_each_shard_has_its_own_retries_and_log(sharded):
     spec = sharded["spec"]["jobTemplate"]["spec"]
 
@@ -88,7 +88,7 @@ def pods(containers, image, sharded):
     containers.podman("rm", "--all", "--force", "--time=0")
 
 
-needs_containers = pytest.mark.deploy_tools(
+needs_containers = pytest.mark.needs(
     "root", "podman", "buildah", "runc", "mmdebstrap", "kustomize", "pyproject-build"
 )
 
