@@ -5,8 +5,8 @@ import signal
 import subprocess
 
 import pytest
-from forked import Fork, is_possible
 from environment import UMASK, clean
+from forked import Fork, is_possible
 from running import COMMAND, cli_in, wait_until
 
 from invite_sweeper.simulator import faults
