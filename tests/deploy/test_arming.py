@@ -105,22 +105,3 @@ def test_overlay_files_differ_in_the_line_that_arms():
     removed, added = changed_lines(dry, armed)
     assert removed == []
     assert [line.split("  #")[0] for line in added] == ["components: [../../components/armed]"]
-<<<<<<< HEAD
-
-
-@pytest.mark.needs("kustomize")
-def test_sharded_overlay_is_a_dry_run_and_its_commented_line_arms_it(tmp_path):
-    shutil.copytree(KUBERNETES, tmp_path, dirs_exist_ok=True)
-    overlay = tmp_path / "overlays/sharded"
-    dry = built(overlay)
-    path = overlay / "kustomization.yaml"
-    armed, times = re.subn(
-        r"^  # (- ../../components/armed)", r"  \1", path.read_text(), flags=re.MULTILINE
-    )
-    path.write_text(armed)
-
-    assert times == 1
-    assert container(cronjob(dry))["args"][0] == "plan"
-    assert changed_lines(dry, built(overlay)) == (["- plan"], ["- sweep"])
-=======
->>>>>>> main
