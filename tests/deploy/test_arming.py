@@ -80,7 +80,7 @@ def test_no_other_file_of_deploy_runs_the_program():
     assert running - indirect == {arming.file for arming in ARMINGS} - {"helm/values.yaml"}
 
 
-@pytest.mark.deploy_tools("kustomize")
+@pytest.mark.needs("kustomize")
 def test_base_and_dry_run_overlay_are_the_same_dry_run():
     base = built(KUBERNETES / "base")
 
@@ -88,7 +88,7 @@ def test_base_and_dry_run_overlay_are_the_same_dry_run():
     assert built(KUBERNETES / "overlays/dry-run") == base
 
 
-@pytest.mark.deploy_tools("kustomize")
+@pytest.mark.needs("kustomize")
 def test_dry_run_and_sweep_overlay_differ_in_one_word():
     dry, armed = (built(KUBERNETES / "overlays" / name) for name in ("dry-run", "sweep"))
 

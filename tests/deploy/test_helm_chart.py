@@ -15,10 +15,10 @@ def template(tmp_path):
     return lambda **values: render(values, tmp_path)
 
 
-pytestmark = pytest.mark.deploy_tools("helm")
+pytestmark = pytest.mark.needs("helm")
 
 
-@pytest.mark.deploy_tools("kustomize")
+@pytest.mark.needs("kustomize")
 @pytest.mark.parametrize(
     ("values", "overlay"),
     [({}, "dry-run"), ({"mode": "sweep"}, "sweep")],
