@@ -14,9 +14,8 @@ import typer
 from invite_sweeper.audit import read_runs
 from invite_sweeper.audit.checkpoint import MAX_NOTE_BYTES
 from invite_sweeper.audit.evidence import Evidence
+from invite_sweeper.audit.files import DEFAULT_LOG, in_order
 from invite_sweeper.audit.history import missing_shards
-from invite_sweeper.audit.ordering import in_order
-from invite_sweeper.audit.paths import DEFAULT_LOG
 from invite_sweeper.audit.reader import LineFilter, filter_lines
 from invite_sweeper.audit.record import Record, line_hash
 from invite_sweeper.audit.verify import ChainStatus

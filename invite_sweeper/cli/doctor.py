@@ -19,7 +19,7 @@ from invite_sweeper.atlas import (
     read_credentials,
 )
 from invite_sweeper.audit import LogPath, RunLock
-from invite_sweeper.audit.paths import DEFAULT_LOG
+from invite_sweeper.audit.files import DEFAULT_LOG
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (

@@ -19,11 +19,10 @@ from invite_sweeper.atlas import read_credentials
 from invite_sweeper.audit import (
     AuditLog,
     LogPath,
+    in_order,
     open_intents,
     organization_names,
-    sort_by_start,
 )
-from invite_sweeper.audit.head import find_log
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
@@ -395,8 +394,9 @@ class _RestoreSession:
         self._credentials = read_credentials(environment, suffix=deletions.credentials or "")
         variable = deletions.signing_key_env
         self._signing_key = read_signing_key(environment, variable) if variable else None
-        self._files = sort_by_start(deletions.files)
-        self._log_path = LogPath.from_option(options.audit_log, find_log(self._files[-1]))
+        self._files = in_order(deletions.files)
+        own_log = LogPath.of_file(self._files[-1])
+        self._log_path = LogPath.from_option(options.audit_log, own_log.template)
 
     async def run(self) -> int:
         """Restore while the lock is held, then show the result."""

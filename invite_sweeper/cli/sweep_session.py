@@ -71,7 +71,7 @@ def protected_files(context: CommandContext) -> Iterator[tuple[str, Path]]:
     yield "the lock", log_path.lock_path
     yield "the lock's holder file", holder_path(log_path.lock_path)
     log_file = log_path.path_of_run(now=context.session.now, run_id=context.session.run_id)
-    for log in (log_file, *log_path.files()):
+    for log in (log_file, *log_path.paths()):
         yield "the audit log", log
     if options.plan is not None:
         yield "the plan", options.plan.path
