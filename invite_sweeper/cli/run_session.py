@@ -145,13 +145,12 @@ class RunSession:
         return audit
 
     def connect(
-        self, credentials: Credentials, *, shards: int = 1, retry_for_s: float | None = None
+        self, credentials: Credentials, *, retry_for_s: float | None = None
     ) -> AbstractAsyncContextManager[RateLimitedAtlasClient]:
         """Return a client of Atlas; nothing is sent before it is used.
 
         Args:
             retry_for_s: How long requests are retried; None until the deadline.
-            shards: Number of shards that share the rate limits of the credentials.
         """
         return connect_for_run(
             self.base_url,
@@ -160,6 +159,5 @@ class RunSession:
             now=self.now,
             started_s=self.started_s,
             deadline_s=self.deadline_s if retry_for_s is None else time.monotonic() + retry_for_s,
-            shards=shards,
             log=self.log,
         )

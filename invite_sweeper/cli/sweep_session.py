@@ -98,19 +98,20 @@ class _SweepSession:
         if options.pushgateway is not None:
             SECRETS.add_user_info(options.pushgateway)
             metrics.check_gateway_url(options.pushgateway)
-        self._policy = policy = loader.load_policy(options.policy, deadline=options.deadline)
+        policy = loader.load_policy(options.policy, deadline=options.deadline)
+        self._shard = None
+        if options.shard is not None:
+            index = environment.get("JOB_COMPLETION_INDEX")
+            self._shard = Shard.parse(options.shard, completion_index=index)
+        if self._shard is not None:
+            policy = self._shard.part_of_policy(policy)
+        self._policy = policy
         self._session = session = RunSession(options, policy.execution, environment)
         self._log = session.log
         register_secrets(policy.notify, environment)
         self._parts = self._split_by_credentials()
         log_path = LogPath.from_option(options.audit_log, policy.audit.path)
         _check_accept_policy(options, policy, log_path)
-        index = environment.get("JOB_COMPLETION_INDEX")
-        self._shard = (
-            Shard.parse(options.shard, completion_index=index)
-            if options.shard is not None
-            else None
-        )
         population = population_settings(options, policy, environment, self._shard)
         self._signing_key = _read_signing_key(options, policy, environment)
         self._context = CommandContext(session, policy, self._shard, log_path, population)
@@ -122,6 +123,8 @@ class _SweepSession:
         Raises:
             RunError: No run could start.
         """
+        if not self._policy.organizations:
+            return await self._report_empty_shard()
         with self._session.last_resort:
             try:
                 with self._session.working(self._context.log_path):
@@ -130,6 +133,15 @@ class _SweepSession:
                 # The run that holds the lock writes the metrics.
                 await self._notify_end(self._not_started(error), metrics=False)
                 raise
+
+    async def _report_empty_shard(self) -> int:
+        """Report that no credential of the policy belongs to this shard: it is done."""
+        summary = self._without_run()
+        self._log.info("nothing to do: no credentials for this shard", shard=str(self._shard))
+        report = CommandReport(summary, (), Path(summary.audit_log), 0)
+        results.report_command(self._options, report)
+        await self._notify_end(summary)
+        return summary.exit_code
 
     async def _run_locked(self) -> int:
         if self._options.out is not None:
@@ -231,8 +243,7 @@ class _SweepSession:
     ) -> AsyncIterator[Run]:
         """Yield one run with its connection."""
         config = setup.run_config(part, population)
-        shards = self._shard.count if self._shard is not None else 1
-        async with self._session.connect(part.credentials, shards=shards) as connection:
+        async with self._session.connect(part.credentials) as connection:
             log = audit.for_run(part.run_id)
             counts = self._counts(part, connection, audit, setup.mode)
             if setup.dry_run:  # a sweep logs them only
@@ -269,10 +280,13 @@ class _SweepSession:
         return parts
 
     def _not_started(self, error: RunError) -> RunSummary:
-        """Return the summary of a command without a run."""
+        """Return the summary of a command that could not start a run."""
+        return with_end(self._without_run(), error)
+
+    def _without_run(self) -> RunSummary:
         path = self._context.log_path.path_of_run(now=self._session.now, run_id="")
         mode = "dry-run" if self._options.dry_run else "sweep"
-        return with_end(self._summary(self._policy, "", path, mode), error)
+        return self._summary(self._policy, "", path, mode)
 
     def _summary(self, policy: Policy, run_id: str, path: Path, mode: str) -> RunSummary:
         """Return the summary of a run that begins."""

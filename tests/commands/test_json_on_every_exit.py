@@ -180,7 +180,7 @@ def test_signal_while_atlas_is_read_is_one_object(cli, name):
             "hint": "Run the command again to process the rest.",
         },
     }
-    assert err.decode().startswith("Interrupted. Nothing was deleted.")
+    assert "Error: Stopped early: SIGTERM received." in err.decode()
 
 
 @pytest.mark.parametrize("name", ["sweep", "validate"])
