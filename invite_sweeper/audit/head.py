@@ -12,7 +12,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT, Checkpoint, key_name, parse, sign
@@ -22,6 +21,7 @@ from invite_sweeper.audit.reader import LineHeader, open_log, parse_record
 from invite_sweeper.audit.record import CHECKSUMMED_EVENT, GENESIS_HASH, HashChain, line_hash
 from invite_sweeper.errors import AuditLogError, GuardRefused, Reason, UsageError
 from invite_sweeper.files import replace_file
+from invite_sweeper.json_text import parse_json, to_json
 
 _VERSION = 1
 _MAX_DIRECTORIES = 3
@@ -86,7 +86,7 @@ def read_head(path: Path) -> Head | None:
         GuardRefused: It cannot be read, or is not a head file.
     """
     try:
-        values = orjson.loads(path.read_bytes())
+        values = parse_json(path.read_bytes())
         version = values.pop("version")
         head = Head(**values)
         types = [type(value) for value in asdict(head).values()]
@@ -114,7 +114,7 @@ def write_head(path: Path, head: Head) -> None:
     Raises:
         OSError: It was not written; an earlier head is unchanged.
     """
-    data = orjson.dumps({"version": _VERSION, **asdict(head)}, option=orjson.OPT_APPEND_NEWLINE)
+    data = to_json({"version": _VERSION, **asdict(head)}) + b"\n"
     replace_file(path, [data])
 
 

@@ -8,7 +8,7 @@ import asyncio
 import re
 from pathlib import Path
 
-import orjson
+import msgspec
 import pytest
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 from simulator.simulated import NOW, ORG, RATES, V2023, V2025, open_client
@@ -60,7 +60,7 @@ UNDECLARED_HERE = {
 
 @pytest.fixture(scope="module")
 def document():
-    return orjson.loads(DOCUMENT.read_bytes())
+    return msgspec.json.decode(DOCUMENT.read_bytes())
 
 
 def resolved(document, schema, relax, name="", above=()):
