@@ -84,9 +84,6 @@ def _split_duration(text: str) -> tuple[tuple[str, int], ...]:
 # Validators.
 
 
-READABLE_SOURCES: frozenset[Source] = frozenset(Source)
-"""The lists that this version can read. Naming another one is an error."""
-
 _MAX_COUNT = 1_000_000_000
 POLICY_ERROR_TYPE = "wrong"
 """The type of the errors raised here; their context holds `message`, `hint` and `quote`."""
@@ -172,13 +169,7 @@ def _source(value: object) -> object:
     allowed = tuple(Source)
     if not isinstance(value, str) or value not in allowed:
         raise _unknown_value_error(value, allowed, "source")
-    source = Source(value)
-    if source not in READABLE_SOURCES:
-        raise value_error(
-            "is a source that this version does not support yet",
-            f"write {join_or(sorted(READABLE_SOURCES))}",
-        )
-    return source
+    return Source(value)
 
 
 def _status(value: str) -> str:

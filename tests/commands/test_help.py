@@ -213,7 +213,7 @@ def test_version_loads_nothing_that_only_a_run_needs():
         [sys.executable, "-c", loads], capture_output=True, timeout=60, check=True, text=True
     )
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
-    heavy = {"aiohttp", "asyncio", "pydantic", "yaml", "rich", "structlog", "tenacity", "orjson"}
+    heavy = {"aiohttp", "asyncio", "pydantic", "yaml", "rich", "structlog", "orjson"}
     assert not loaded & (heavy | {"jinja2", "prometheus_client", "uvloop", "cryptography"})
 
 
