@@ -2,11 +2,11 @@
 
 import re
 from datetime import timedelta
-from pathlib import Path
 from urllib.parse import parse_qsl
 
 import orjson
 import pytest
+from needs import DOCUMENT
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from invite_sweeper.atlas.endpoints import ENDPOINTS
@@ -14,10 +14,7 @@ from invite_sweeper.atlas.http import HttpSession
 from invite_sweeper.models import DeletionProgress, Project, Source
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
-DOCUMENT = Path(__file__).parents[3] / "shared" / "atlas-openapi.json"
-pytestmark = pytest.mark.skipif(
-    not DOCUMENT.is_file(), reason="the OpenAPI document is not next to the repository"
-)
+pytestmark = pytest.mark.needs("document")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 from datetime import datetime, timedelta
@@ -98,18 +97,16 @@ def test_approval_shows_the_plan_and_the_sweep_accepts_it(cli):
     assert started["plan_approved_by"].startswith("SHA256:")
 
 
+@pytest.mark.needs("ssh-keygen")
 def test_fingerprint_is_the_one_that_ssh_keygen_shows(cli):
-    if shutil.which("ssh-keygen") is None:
-        pytest.skip("this machine lacks ssh-keygen")
     shown = subprocess.run(
         ["ssh-keygen", "-l", "-f", cli.folder / "boss.pub"], capture_output=True, check=True
     )
     assert shown.stdout.split()[1].decode() in approve(cli).out
 
 
+@pytest.mark.needs("ssh-keygen")
 def test_approval_works_with_ssh_keys(cli):
-    if shutil.which("ssh-keygen") is None:
-        pytest.skip("this machine lacks ssh-keygen")
     key = cli.folder / "ssh"
     command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)]
     subprocess.run(command, check=True)

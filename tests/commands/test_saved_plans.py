@@ -241,7 +241,7 @@ def test_plan_to_a_pipe_is_refused_before_atlas_is_called_and_the_pipe_stays(cli
     assert pipe.is_fifo()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices, and can break them")
+@pytest.mark.needs("root")  # who alone makes devices, and can break them
 def test_plan_to_a_device_is_refused_and_the_device_stays(tmp_path):
     null = tmp_path / "null"
     os.mknod(null, 0o600 | stat.S_IFCHR, os.makedev(1, 3))

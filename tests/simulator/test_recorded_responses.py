@@ -7,14 +7,12 @@ from pathlib import Path
 
 import orjson
 import pytest
+from needs import RECORDINGS
 from simulator.simulated import open_client, organization
 
 from invite_sweeper.simulator import SimulatedAtlas, faults
 
-RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
-pytestmark = pytest.mark.skipif(
-    not RECORDINGS.is_dir(), reason="the recordings are not part of the repository"
-)
+pytestmark = pytest.mark.needs("recordings")
 
 # Headers with varying values: only their presence and form are compared.
 VARYING = {
