@@ -16,7 +16,6 @@ from functools import partial
 from typing import Final, NamedTuple
 
 import aiohttp
-import orjson
 from typing_extensions import override
 
 from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Secret, ServiceAccount
@@ -33,6 +32,7 @@ from invite_sweeper.atlas.responses import (
 )
 from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
+from invite_sweeper.json_text import parse_json
 
 
 class Authenticator:
@@ -125,8 +125,8 @@ def parse_token_response(body: bytes) -> TokenResponse | None:
     Source: https://www.mongodb.com/docs/atlas/api/api-authentication (read 2026-08).
     """
     try:
-        loaded: object = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        loaded: object = parse_json(body)
+    except ValueError:
         return None
     fields = loaded if isinstance(loaded, dict) else {}
     token, expires_in_s = fields.get("access_token"), fields.get("expires_in")
@@ -376,7 +376,7 @@ def jwt_expiry(token: Secret) -> datetime | None:
     if len(parts) != _JWT_PARTS:
         return None
     try:
-        claims: object = orjson.loads(base64.urlsafe_b64decode(parts[1] + "=="))
+        claims: object = parse_json(base64.urlsafe_b64decode(parts[1] + "=="))
     except (binascii.Error, ValueError):
         return None
     expires_s = claims.get("exp") if isinstance(claims, dict) else None

@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 from urllib.parse import parse_qsl
 
-import orjson
+import msgspec
 import pytest
 from needs import DOCUMENT
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.needs("document")
 
 @pytest.fixture(scope="module")
 def document():
-    document = orjson.loads(DOCUMENT.read_bytes())
+    document = msgspec.json.decode(DOCUMENT.read_bytes())
     document["paths"][TEAMS] = {"get": list_group_teams(document)}
     return document
 
@@ -151,7 +151,7 @@ def body_violations(operation, media, body):
     if media not in content:
         return [f"unknown body type {media}"]
     checker = OAS30Validator(content[media]["schema"], format_checker=oas30_format_checker)
-    return [error.message for error in checker.iter_errors(orjson.loads(body))]
+    return [error.message for error in checker.iter_errors(msgspec.json.decode(body))]
 
 
 async def test_each_request_conforms_to_the_document(sim, online, sent, document):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 from datetime import datetime, timedelta
 
-import orjson
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization as s
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -67,10 +67,10 @@ def rewrite(cli, change):
     """Change the header of the plan and seal it again, as can be done without the key."""
     path = cli.folder / "plan.jsonl"
     *body, _ = path.read_bytes().splitlines(keepends=True)
-    header = orjson.loads(body[0])
+    header = msgspec.json.decode(body[0])
     change(header)
-    body[0] = orjson.dumps(header) + b"\n"
-    last = orjson.dumps({"sha256": hashlib.sha256(b"".join(body)).hexdigest()}) + b"\n"
+    body[0] = msgspec.json.encode(header) + b"\n"
+    last = msgspec.json.encode({"sha256": hashlib.sha256(b"".join(body)).hexdigest()}) + b"\n"
     path.write_bytes(b"".join([*body, last]))
 
 

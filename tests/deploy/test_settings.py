@@ -118,7 +118,7 @@ def test_customized_example_changes_every_value_without_a_component():
     changed |= {key for setting in SETTINGS for key in setting.values}
     every = set(yaml.safe_load((CHART / "values.yaml").read_text()))
 
-    assert every - changed == {"deadlineMinutes", "retries", "policy"}
+    assert every - changed == {"deadlineMinutes", "retries", "shards", "policy"}
 
 
 def test_every_component_is_in_the_table():

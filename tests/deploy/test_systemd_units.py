@@ -145,7 +145,7 @@ def deny_write_execute():
 
 
 def test_program_runs_with_memory_deny_write_execute():
-    imports = "import aiohttp, orjson, pydantic, uvloop, yaml; print(uvloop.new_event_loop())"
+    imports = "import aiohttp, msgspec, pydantic, uvloop, yaml; print(uvloop.new_event_loop())"
 
     done = run(sys.executable, "-c", imports, preexec_fn=deny_write_execute)
     assert "uvloop.Loop" in done.stdout

@@ -7,7 +7,7 @@ below, and a test checks that it still exists.
 import asyncio
 import re
 
-import orjson
+import msgspec
 import pytest
 from needs import DOCUMENT
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
@@ -57,7 +57,7 @@ UNDECLARED_HERE = {
 
 @pytest.fixture(scope="module")
 def document():
-    return orjson.loads(DOCUMENT.read_bytes())
+    return msgspec.json.decode(DOCUMENT.read_bytes())
 
 
 def resolved(document, schema, relax, name="", above=()):

@@ -3,7 +3,7 @@
 import gzip
 from datetime import UTC, datetime, timedelta
 
-import orjson
+import msgspec
 import pytest
 from builders import project
 from multidict import CIMultiDict
@@ -77,7 +77,7 @@ def test_page_of_projects_is_parsed(name, count, has_next):
 
 
 def test_tags_of_a_project_are_parsed():
-    found = parse_project(orjson.loads(recorded("group-get-200-latest-tags.http").body))
+    found = parse_project(msgspec.json.decode(recorded("group-get-200-latest-tags.http").body))
 
     assert found.tags
 
