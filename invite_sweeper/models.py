@@ -264,7 +264,7 @@ class Population:
 
     Attributes:
         projects: In the policy's scope; without those that are gone.
-        visible_projects: By organization, before the policy and the shard select some.
+        visible_projects: By organization, before the policy selects some.
         invitations: By source; only sources that Atlas serves.
     """
 

@@ -1,4 +1,7 @@
-"""Text: plurals, names and globs that ignore case, and untrusted values of audit lines."""
+"""Text: plurals, names and globs that ignore case, and untrusted values of audit lines.
+
+Any program may have written an audit line, so its values are converted and escaped.
+"""
 
 import fnmatch
 import re
@@ -82,11 +85,13 @@ def _decode_label(label: str) -> str:
         return label
 
 
+# fmt: off
 _INVISIBLE = (
-    *((0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2065, 0x2065)),
-    *((0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8)),
+    (0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2065, 0x2065),
+    (0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8),
     (0xE0000, 0xE0FFF),
 )
+# fmt: on
 """Ranges of characters without a shape that are not format characters (category Cf)."""
 
 
@@ -180,9 +185,6 @@ class ProjectPatterns:
 
 
 _PROJECT_ID = re.compile(r"\s*[0-9a-fA-F]{24}\s*")
-
-
-# Values of audit lines are untrusted: any program may have written them.
 
 
 MAX_TEXT_LENGTH = 500

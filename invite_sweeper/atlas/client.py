@@ -261,7 +261,6 @@ async def connect_for_run(
     now: datetime,
     started_s: float,
     deadline_s: float,
-    shards: int,
     log: FilteringBoundLogger,
 ) -> AsyncIterator[RateLimitedAtlasClient]:
     """Open a client with the limits of a policy, on the clocks of the process.
@@ -274,7 +273,6 @@ async def connect_for_run(
             the time since, so that a clock set meanwhile cannot hide that `now` was wrong.
         started_s: `now` on the monotonic clock.
         deadline_s: On the monotonic clock; nothing is retried after it.
-        shards: Number of shards that share the rate limits of the credentials.
         log: Each retry is logged at debug level.
     """
     limiter = RateLimiter(
@@ -282,7 +280,6 @@ async def connect_for_run(
         asyncio.sleep,
         reserve=execution.reserve,
         max_requests_per_second=execution.max_requests_per_second,
-        shards=shards,
     )
     async with connect(
         base_url,

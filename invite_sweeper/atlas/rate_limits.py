@@ -58,12 +58,6 @@ class BucketLimit(NamedTuple):
         max_tokens = min(_MAX_REFILLS_RESERVED * self.refill, self.capacity - 1)
         return max(0.0, min(share * self.capacity, max_tokens))
 
-    def divided_by(self, shards: int) -> "BucketLimit":
-        """Return the limit of one shard; the period does not change."""
-        if shards == 1:
-            return self
-        return BucketLimit(self.capacity / shards, self.refill / shards, self.period_s)
-
 
 class AdvertisedLimit(NamedTuple):
     """One entry of `GET /rateLimits`.

@@ -11,12 +11,9 @@ from typing import Annotated, Final
 import orjson
 import typer
 
-from invite_sweeper.audit import read_runs
 from invite_sweeper.audit.checkpoint import MAX_NOTE_BYTES
 from invite_sweeper.audit.evidence import Evidence
-from invite_sweeper.audit.history import missing_shards
-from invite_sweeper.audit.ordering import in_order
-from invite_sweeper.audit.paths import DEFAULT_LOG
+from invite_sweeper.audit.files import DEFAULT_LOG, in_order
 from invite_sweeper.audit.reader import LineFilter, filter_lines
 from invite_sweeper.audit.record import Record, line_hash
 from invite_sweeper.audit.verify import ChainStatus
@@ -96,8 +93,6 @@ def verify(
     )
     status = verify_logs(files, continuation=continuation, evidence=evidence)
     warnings = list(status.warnings)
-    if status.error is None and (missing := missing_shards(read_runs(*in_order(files)))):
-        warnings.insert(0, f"the logs of shard {', '.join(missing)} are missing.")
     for warning in warnings:
         typer.echo(f"Warning: {warning}", err=True)
     if output is Output.JSON:

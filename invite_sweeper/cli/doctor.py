@@ -23,7 +23,7 @@ from invite_sweeper.atlas import (
 )
 from invite_sweeper.atlas.client import connect_for_run
 from invite_sweeper.audit import LogPath, RunLock
-from invite_sweeper.audit.paths import DEFAULT_LOG
+from invite_sweeper.audit.files import DEFAULT_LOG
 from invite_sweeper.cli import console
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
@@ -316,7 +316,6 @@ class _Doctor:
                 now=self.now,
                 started_s=self._started_s,
                 deadline_s=time.monotonic() + _TIMEOUT_S,
-                shards=1,
                 log=self._log,
             ) as connection:
                 atlas_checks = AtlasChecks(connection, part, self.now)

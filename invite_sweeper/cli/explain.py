@@ -323,7 +323,6 @@ class _Search:
             now=self._now,
             started_s=self._started_s,
             deadline_s=self._started_s + execution.deadline.total_seconds(),
-            shards=1,
             log=self._log,
         ) as connection:
             project_filter = ReportingProjectFilter(part)

@@ -26,11 +26,10 @@ from invite_sweeper.audit import (
     AuditLog,
     LogPath,
     RunLock,
+    in_order,
     open_intents,
     organization_names,
-    sort_by_start,
 )
-from invite_sweeper.audit.head import find_log
 from invite_sweeper.cli import console
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.console import run_async, stdout_console
@@ -406,8 +405,9 @@ class _RestoreSession:
         variable = deletions.signing_key_env
         self._signing_key = read_signing_key(environment, variable) if variable else None
         self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-        self._files = sort_by_start(deletions.files)
-        self._log_path = LogPath.from_option(options.audit_log, find_log(self._files[-1]))
+        self._files = in_order(deletions.files)
+        own_log = LogPath.of_file(self._files[-1])
+        self._log_path = LogPath.from_option(options.audit_log, own_log.template)
         self._log = console.configure_logging(
             quiet=options.quiet, verbose=options.verbose, log_format=options.log_format
         )
@@ -487,7 +487,6 @@ class _RestoreSession:
                 now=self._now,
                 started_s=self._started_s,
                 deadline_s=self._started_s + deadline.total_seconds(),
-                shards=1,
                 log=self._log,
             ) as atlas:
                 restore_run = RestoreRun(

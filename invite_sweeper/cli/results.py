@@ -102,6 +102,8 @@ def report_command(options: RunOptions, report: CommandReport) -> None:
 
 def _to_json(report: CommandReport) -> dict[str, object]:
     """Return the summary with the planned invitations, which are read back from the log."""
+    if not report.runs:
+        return {**report.summary.to_json(), "invitations": []}
     try:
         invitations, truncated = load_planned(
             report.log_file, report.run_ids, start=report.log_offset

@@ -101,7 +101,7 @@ def population_settings(
     if issue := population_path_issue(template):
         message, hint = issue
         raise UsageError(f"{label} {template!r} {message}.", hint=f"{hint[:1].upper()}{hint[1:]}.")
-    if shard is not None and shard.count > 1 and "{run_id}" not in template:
+    if shard is not None and "{run_id}" not in template:
         raise UsageError(
             f"{label} {template} would be written by every shard.",
             hint="Write {run_id} in the file's name: each shard is a run of its own.",
@@ -283,7 +283,6 @@ class CommandSetup:
             RunError: An earlier log is damaged.
         """
         context = self._context
-        shard = None if context.shard is None else str(context.shard)
         return RunConfig(
             policy=part.policy,
             now=context.now,
@@ -292,24 +291,24 @@ class CommandSetup:
             clock=time.monotonic,
             started_s=context.started_s,
             shard=context.shard,
-            run_started_fields=self._run_started_fields(part, shard),
+            run_started_fields=self._run_started_fields(part),
             decision_filter=self._filter,
-            previous_population=self._previous_population(part.policy, shard),
+            previous_population=self._previous_population(part.policy),
             open_intents=self._previous_runs.open_intents(
                 part.policy.organization_ids, str(context.base_url)
             ),
             on_scope=self._change.observe_scope if self._change is not None else None,
             population=population.for_run(part.run_id) if population is not None else None,
-            last_plan=self._last_plan(part.policy, shard),
+            last_plan=self._last_plan(part.policy),
         )
 
-    def _last_plan(self, policy: Policy, shard: str | None) -> ChangeTracker | None:
+    def _last_plan(self, policy: Policy) -> ChangeTracker | None:
         """Return the plan to compare with; None for a saved plan, which is only a part."""
         if self._saved_plan is not None:
             return None
         context = self._context
         base_url, organizations = str(context.base_url), policy.organization_ids
-        scope = PlanScope(context.policy.sha256, organizations, base_url, shard)
+        scope = PlanScope(context.policy.sha256, organizations, base_url)
         return self._previous_runs.last_plan(scope)
 
     def _collect_kept_invitations(self) -> KeptInvitations | None:
@@ -318,10 +317,10 @@ class CommandSetup:
 
         return KeptInvitations(self._context.now)
 
-    def _previous_population(self, policy: Policy, shard: str | None) -> Population | None:
+    def _previous_population(self, policy: Policy) -> Population | None:
         if self._context.options.accept_population:
             return None
-        return self._previous_runs.population(policy, shard, str(self._context.base_url))
+        return self._previous_runs.population(policy, str(self._context.base_url))
 
     def _load_plan(self) -> SavedPlan | None:
         context, options = self._context, self._context.options
@@ -365,7 +364,7 @@ class CommandSetup:
 
         return Confirmation(stop, plan_presenter(options, audit, self._limits))
 
-    def _run_started_fields(self, part: RunPart, shard: str | None) -> Mapping[str, object]:
+    def _run_started_fields(self, part: RunPart) -> Mapping[str, object]:
         context = self._context
         fields: dict[str, object] = {
             "mode": self.mode,
@@ -375,7 +374,7 @@ class CommandSetup:
             "base_url": str(context.base_url),
             "actor": part.credentials.actor,
             "now": context.now.isoformat().replace("+00:00", "Z"),
-            "shard": shard,
+            "shard": None if context.shard is None else str(context.shard),
             "organizations": sorted(part.policy.organization_ids),
             "group_id": context.group_id,
             "scope_sha256": scope_sha256(part.policy),

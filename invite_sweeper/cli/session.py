@@ -73,7 +73,7 @@ def protected_files(
     yield "the lock", log_path.lock_path
     yield "the lock's holder file", holder_path(log_path.lock_path)
     # The run has no id yet, so a log named by id cannot be checked.
-    for log in (log_path.path_of_run(now=now, run_id=""), *log_path.files()):
+    for log in (log_path.path_of_run(now=now, run_id=""), *log_path.paths()):
         yield "the audit log", log
     if options.plan is not None:
         yield "the plan", options.plan.path
@@ -127,17 +127,17 @@ class _SweepSession:
             SECRETS.add_user_info(options.pushgateway)
             metrics.check_gateway_url(options.pushgateway)
         self._policy = loader.load_policy(options.policy, deadline=options.deadline)
+        self._shard = None
+        if options.shard is not None:
+            index = environment.get("JOB_COMPLETION_INDEX")
+            self._shard = Shard.parse(options.shard, completion_index=index)
+        if self._shard is not None:
+            self._policy = self._shard.part_of_policy(self._policy)
         register_secrets(self._policy.notify, environment)
         self._base_url = parse_base_url(options.base_url)
         self._parts = self._split_by_credentials()
         self._log_path = LogPath.from_option(options.audit_log, self._policy.audit.path)
         _check_accept_policy(options, self._policy, self._log_path)
-        index = environment.get("JOB_COMPLETION_INDEX")
-        self._shard = (
-            Shard.parse(options.shard, completion_index=index)
-            if options.shard is not None
-            else None
-        )
         self._population = population_settings(options, self._policy, environment, self._shard)
         self._signing_key = _read_signing_key(options, self._policy, environment)
         outputs = {
@@ -180,6 +180,8 @@ class _SweepSession:
         Raises:
             RunError: No run could start.
         """
+        if not self._policy.organizations:
+            return await self._report_empty_shard()
         with self._last_resort:
             try:
                 with (
@@ -191,6 +193,15 @@ class _SweepSession:
                 # The run that holds the lock writes the metrics.
                 await self._notify_end(self._not_started(error), metrics=False)
                 raise
+
+    async def _report_empty_shard(self) -> int:
+        """Report that no credential of the policy belongs to this shard: it is done."""
+        summary = self._without_run()
+        self._log.info("nothing to do: no credentials for this shard", shard=str(self._shard))
+        report = CommandReport(summary, (), Path(summary.audit_log), 0)
+        results.report_command(self._options, report)
+        await self._notify_end(summary)
+        return summary.exit_code
 
     async def _run_locked(self) -> int:
         if self._options.out is not None:
@@ -312,7 +323,6 @@ class _SweepSession:
             now=self._now,
             started_s=self._started_s,
             deadline_s=self._started_s + execution.deadline.total_seconds(),
-            shards=self._shard.count if self._shard is not None else 1,
             log=self._log,
         ) as connection:
             log = audit.for_run(part.run_id)
@@ -366,10 +376,13 @@ class _SweepSession:
         return parts
 
     def _not_started(self, error: RunError) -> RunSummary:
-        """Return the summary of a command without a run."""
+        """Return the summary of a command that could not start a run."""
+        return with_end(self._without_run(), error)
+
+    def _without_run(self) -> RunSummary:
         path = self._log_path.path_of_run(now=self._now, run_id="")
         mode = "dry-run" if self._options.dry_run else "sweep"
-        return with_end(self._summary(self._policy, "", path, mode), error)
+        return self._summary(self._policy, "", path, mode)
 
     def _summary(self, policy: Policy, run_id: str, path: Path, mode: str) -> RunSummary:
         """Return the summary of a run that begins."""

@@ -16,8 +16,6 @@ from yaml.resolver import Resolver
 
 from invite_sweeper.policy.messages import KeyPath, Placeholder, quote
 
-# The parsed file.
-
 
 @dataclass(slots=True)
 class Node:
@@ -91,9 +89,6 @@ def position_lookup(text: str) -> Callable[[int], tuple[int, int]]:
     return line_and_column
 
 
-# Syntax errors.
-
-
 _NOT_YAML_MESSAGE = "the file is not valid YAML"
 _QUOTE_HINT = "quote the string"
 # A fragment of the error of PyYAML or libyaml, and its usual cause.
@@ -161,9 +156,6 @@ def _bad_first_character(index: int, character: str) -> Issue:
     if character == "\t":
         return Issue(index, (), "a tab is used for indentation", "indent with spaces")
     return Issue(index, (), f"a string that starts with `{character}` is not quoted", _QUOTE_HINT)
-
-
-# Parsing.
 
 
 MAX_BYTES = 1024 * 1024

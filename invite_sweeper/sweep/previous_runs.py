@@ -128,12 +128,11 @@ class PreviousRuns:
             if intent.invitation.org_id in organizations and intent.base_url in {None, base_url}
         )
 
-    def population(self, policy: Policy, shard: str | None, base_url: str) -> Population:
+    def population(self, policy: Policy, base_url: str) -> Population:
         """Return what the last complete runs left; see `last_population`."""
         with refuse_unreadable():
             return last_population(
                 *self.files,
-                shard=shard,
                 scope_sha256=scope_sha256(policy),
                 organizations=policy.organization_ids,
                 base_url=base_url,

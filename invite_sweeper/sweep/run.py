@@ -187,7 +187,7 @@ class RunConfig:
         decision_filter: Applied to each decision; it can only keep more.
         previous_population: What the last complete runs left; None to ignore a drop.
         open_intents: Intents that an interrupted run left without an outcome.
-        on_scope: Called with all projects, before a shard selects some.
+        on_scope: Called with all projects.
         population: Records every invitation that the run sees; None to not record them.
         last_plan: The last plan of the same policy, to compare this one with; None without one.
     """
@@ -409,9 +409,6 @@ class Run:
         self.counts.visible_projects = scope.visible_projects()
         if self.config.on_scope is not None:
             self.config.on_scope(scope)
-        shard = self.config.shard
-        if shard is not None:
-            scope = scope.restricted_to(shard.includes)
         self.counts.projects_seen = len(scope.projects) + len(scope.unreadable)
         self.counts.projects_by_organization = Counter(each.org_id for each in scope.projects)
         return scope

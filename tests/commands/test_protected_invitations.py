@@ -178,8 +178,9 @@ def groups(world: World) -> None:
 
 
 def shards(world: World) -> None:
-    """A sweep in two or three shards; together they keep the limits of one run."""
+    """A sweep in shards, an organization each; together they keep the limits of one run."""
     world.delete_most()
+    world.use_all_organizations()
     world.add_faults()
     limits, count = world.policy["limits"], world.dice.randint(2, 3)
     kinds = (("max_share", (0, 0.1)), ("max_deletions", (3, 5)))

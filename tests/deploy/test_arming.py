@@ -1,7 +1,6 @@
 """Every file of `deploy/` ships as a dry run that one changed line arms."""
 
 import re
-import shutil
 from dataclasses import dataclass
 
 import pytest
@@ -74,7 +73,6 @@ def test_no_other_file_of_deploy_runs_the_program():
     """New files that run the program must be added to ARMINGS."""
     runs = re.compile(r"bin/invite-sweeper\b|--audit-log|ENTRYPOINT|^\s+args:", re.MULTILINE)
     indirect = {"README.md", "helm/templates/cronjob.yaml"}
-    indirect.add("kubernetes/components/sharded/kustomization.yaml")
     indirect.add("github/policy.yml")  # never armed; test_pull_requests.py checks its commands
     files = [p for p in DEPLOY.rglob("*") if p.is_file() and "monitoring" not in p.parts]
     running = {str(p.relative_to(DEPLOY)) for p in files if runs.search(p.read_text())}
@@ -107,19 +105,3 @@ def test_overlay_files_differ_in_the_line_that_arms():
     removed, added = changed_lines(dry, armed)
     assert removed == []
     assert [line.split("  #")[0] for line in added] == ["components: [../../components/armed]"]
-
-
-@pytest.mark.deploy_tools("kustomize")
-def test_sharded_overlay_is_a_dry_run_and_its_commented_line_arms_it(tmp_path):
-    shutil.copytree(KUBERNETES, tmp_path, dirs_exist_ok=True)
-    overlay = tmp_path / "overlays/sharded"
-    dry = built(overlay)
-    path = overlay / "kustomization.yaml"
-    armed, times = re.subn(
-        r"^  # (- ../../components/armed)", r"  \1", path.read_text(), flags=re.MULTILINE
-    )
-    path.write_text(armed)
-
-    assert times == 1
-    assert container(cronjob(dry))["args"][0] == "plan"
-    assert changed_lines(dry, built(overlay)) == (["- plan"], ["- sweep"])

@@ -7,7 +7,7 @@ import pytest
 from deploy.containers import run
 from deploy.manifests import DEPLOY, KUBERNETES, built
 
-OVERLAYS = ["dry-run", "sweep", "sharded"]
+OVERLAYS = ["dry-run", "sweep"]
 
 
 @pytest.mark.deploy_tools("hadolint")

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.deploy_tools("helm")
 @pytest.mark.deploy_tools("kustomize")
 @pytest.mark.parametrize(
     ("values", "overlay"),
-    [({}, "dry-run"), ({"mode": "sweep"}, "sweep"), ({"shards": 3}, "sharded")],
-    ids=["dry-run", "sweep", "sharded"],
+    [({}, "dry-run"), ({"mode": "sweep"}, "sweep")],
+    ids=["dry-run", "sweep"],
 )
 def test_chart_renders_to_the_manifests_of_the_overlay(template, values, overlay):
     expected = comparable(built(KUBERNETES / "overlays" / overlay))
@@ -57,8 +57,6 @@ INVALID = [
     {"schedule": "17 3 * * *\nsuspend: true"},
     {"timeZone": f"Etc/UTC{LINE}"},
     {"timeZone": 'UTC" #'},
-    {"shards": 0},
-    {"shards": "3"},
     {"retries": -1},
     {"deadlineMinutes": "60"},
     {"deadlineMinutes": 301},

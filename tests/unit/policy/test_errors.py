@@ -3,7 +3,6 @@
 import pytest
 
 from invite_sweeper.errors import ExitCode, InvalidPolicy
-from invite_sweeper.models import Source
 from invite_sweeper.policy import parse_policy
 
 ID = "5efda682a3f2ed2e7dd6cde4"
@@ -420,25 +419,6 @@ def test_expired_is_a_boolean(value, message, errors_of_rule):
 def test_source_is_a_known_list(source, expected, errors_after_head):
     (error,) = errors_after_head(f"sources: [{source}]\n")
     assert f"4:11: sources[0]: {expected}" in error
-
-
-def test_source_that_is_not_readable_yet_is_an_error(errors_after_head, monkeypatch):
-    monkeypatch.setattr("invite_sweeper.policy.types.READABLE_SOURCES", frozenset({Source.INVITES}))
-    expected = "is a source that this version does not support yet"
-    assert errors_after_head("sources: [invites, users, org_users, org_invites]\n") == [
-        f"4:{column}: sources[{position}]: the string `{source}` {expected}; write `invites`"
-        for position, column, source in (
-            (1, 20, "users"),
-            (2, 27, "org_users"),
-            (3, 38, "org_invites"),
-        )
-    ]
-
-
-def test_readable_sources_decides_which_sources_are_allowed(policy_of, monkeypatch):
-    monkeypatch.setattr("invite_sweeper.policy.types.READABLE_SOURCES", frozenset(Source))
-    policy = policy_of("sources: [invites, users, org_users, org_invites]\n")
-    assert policy.sources == tuple(Source)
 
 
 def test_sources_are_not_empty_and_unique(errors_after_head):

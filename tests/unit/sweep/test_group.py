@@ -594,21 +594,13 @@ async def test_unreadable_project_counts_in_the_group(path):
 # Shards, and runs of several organizations -----------------------------------------------------
 
 
-@dataclass(frozen=True)
-class WholeShard(Shard):
-    """A part of the limits for every project."""
-
-    def includes(self, project_id):
-        return True
-
-
 @pytest.mark.parametrize("over_limit", ["refuse", "trim"])
 @pytest.mark.parametrize(("stale", "deleted"), [(5, 5), (6, 0)])
 async def test_small_numbers_that_max_share_ignores_are_divided_by_the_shards(
     path, over_limit, stale, deleted
 ):
     keys = {"limits": {"max_share": 0, "over_limit": over_limit}}
-    command = Command(path, stale, shard=WholeShard(2, 2), **keys)
+    command = Command(path, stale, shard=Shard(2, 2), **keys)
     (result,) = await command.run()
     assert command.deleted == [deleted]
     refused = over_limit == "refuse" and deleted == 0
