@@ -180,7 +180,7 @@ def place_of_fields(fields: Fields, labels: Mapping[str, str] = NO_LABELS) -> Pl
 def row_order(fields: Fields) -> tuple[object, ...]:
     """Return the sort key of a row: owners first, then the oldest, then by project and user."""
     age_days = to_float(fields.get("age_days"))
-    names = ("project_name", "username", "source", "invitation_id")
+    names = ("created_at", "project_name", "username", "source", "invitation_id")
     return (
         not any(_OWNER in to_text(role) for role, _ in _raw_roles(fields)),
         float("inf") if age_days is None else -age_days,
