@@ -24,7 +24,9 @@ from contextlib import ExitStack, suppress
 from multiprocessing import connection
 from pathlib import Path
 
-_ENVIRONMENT = dict(os.environ)
+from environment import clean
+
+_ENVIRONMENT = clean(os.environ)
 _READ_AT_RUN_TIME = (
     *("COLUMNS", "INVITE_SWEEPER_", "JOB_COMPLETION_INDEX", "MONGODB_ATLAS_"),
     *("HOOK", "KEY", "PING_URL", "SLACK_URL"),  # in the policies of tests

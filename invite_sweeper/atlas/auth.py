@@ -15,7 +15,6 @@ from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 import aiohttp
-import orjson
 
 from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Secret, ServiceAccount
 from invite_sweeper.atlas.http import HttpSession
@@ -29,6 +28,7 @@ from invite_sweeper.atlas.responses import (
 from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
 from invite_sweeper.atlas.server_info import ServerInfo
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
+from invite_sweeper.json_text import parse_json
 
 
 class Authenticator(Protocol):
@@ -150,8 +150,8 @@ def parse_token_response(body: bytes) -> TokenResponse | None:
     Source: https://www.mongodb.com/docs/atlas/api/api-authentication (read 2026-08).
     """
     try:
-        loaded: object = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        loaded: object = parse_json(body)
+    except ValueError:
         return None
     fields = loaded if isinstance(loaded, dict) else {}
     token, expires_in_s = fields.get("access_token"), fields.get("expires_in")
@@ -393,7 +393,7 @@ def jwt_expiry(token: Secret) -> datetime | None:
     if len(parts) != _JWT_PARTS:
         return None
     try:
-        claims: object = orjson.loads(base64.urlsafe_b64decode(parts[1] + "=="))
+        claims: object = parse_json(base64.urlsafe_b64decode(parts[1] + "=="))
     except (binascii.Error, ValueError):
         return None
     expires_s = claims.get("exp") if isinstance(claims, dict) else None

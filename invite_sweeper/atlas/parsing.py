@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-import orjson
-
 from invite_sweeper.atlas.endpoints import is_id
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketLimit
+from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import (
     Invitation,
     InvitationList,
@@ -174,7 +173,7 @@ def parse_timestamp(value: object) -> Timestamp:
     if value is None:
         return None
     if not isinstance(value, str):
-        return UnreadableDate(orjson.dumps(value).decode()[:_MAX_RAW_LENGTH])
+        return UnreadableDate(to_json(value).decode()[:_MAX_RAW_LENGTH])
     try:
         timestamp = datetime.fromisoformat(value)
         if timestamp.tzinfo is UTC:
@@ -190,9 +189,9 @@ def parse_timestamp(value: object) -> Timestamp:
 
 def _load_json(body: bytes) -> object:
     try:
-        loaded: object = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        message = f"the body is not JSON ({error.msg})" if body else "the body is empty"
+        loaded: object = parse_json(body)
+    except ValueError as error:
+        message = f"the body is not JSON ({error})" if body else "the body is empty"
         raise InvalidResponse(message) from None
     try:
         json.loads(body, object_pairs_hook=_check_unique_keys)

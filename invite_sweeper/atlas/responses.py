@@ -12,10 +12,10 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
-import orjson
 from typing_extensions import override
 
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
+from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import ListRef, ListUnreadable, ProjectGone, Source, SourceRetired
 from invite_sweeper.redaction import SECRETS
 
@@ -93,8 +93,8 @@ def parse_error(response: Response) -> ApiError:
         missing or null, bodies can be HTML or empty; `X-Error-Code` repeats the code.
     """
     try:
-        loaded: object = orjson.loads(response.body)
-    except orjson.JSONDecodeError:
+        loaded: object = parse_json(response.body)
+    except ValueError:
         loaded = None
     body = loaded if isinstance(loaded, dict) else {}
     # `error` is a string in OAuth, and the numeric status in Atlas.
@@ -115,8 +115,8 @@ def parse_error(response: Response) -> ApiError:
 def is_error(response: Response) -> bool:
     """Return whether the response is not a JSON object, or one that describes an error."""
     try:
-        body: object = orjson.loads(response.body)
-    except orjson.JSONDecodeError:
+        body: object = parse_json(response.body)
+    except ValueError:
         return True
     return (
         not isinstance(body, dict)

@@ -11,9 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-import orjson
-
 from invite_sweeper.audit import invitation_fields
+from invite_sweeper.json_text import parse_json
 from invite_sweeper.report.rows import (
     FAILED_OUTCOMES,
     NO_LABELS,
@@ -31,12 +30,12 @@ from invite_sweeper.text import escape_unprintable, to_datetime, to_float, to_te
 def parse_log_line(raw: bytes) -> Mapping[str, object] | None:
     """Return an audit line as an object; None if it is not a JSON object.
 
-    The standard library's lenient parser reads lines that orjson rejects (a lone surrogate,
+    The standard library's lenient parser also reads what `parse_json` rejects (a lone surrogate,
     bytes that are not UTF-8), so that they are shown rather than hidden.
     """
     try:
-        found: object = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        found: object = parse_json(raw)
+    except ValueError:
         try:
             found = json.loads(raw.decode("utf-8", "backslashreplace"))
         except (ValueError, RecursionError):

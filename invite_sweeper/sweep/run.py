@@ -29,6 +29,7 @@ from invite_sweeper.models import (
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.changes import ChangeTracker
+from invite_sweeper.sweep.decision_steps import Step
 from invite_sweeper.sweep.discovery import (
     DeletionVerifier,
     ListOutcome,
@@ -43,10 +44,10 @@ from invite_sweeper.sweep.executor import (
 )
 from invite_sweeper.sweep.guards import CircuitBreaker, check_clock
 from invite_sweeper.sweep.plan import PlanBuilder
-from invite_sweeper.sweep.previous_runs import Recovery, UserStatusReader
+from invite_sweeper.sweep.recovery import Recovery, UserStatusReader
 from invite_sweeper.sweep.run_counts import RunCounts, RunResult
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
-from invite_sweeper.sweep.selection import Decision, Selector, no_filter
+from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.summary import (
     RETIRED_IN_SWEEP,
     STOPPED_ITSELF,
@@ -184,7 +185,7 @@ class RunConfig:
         dry_run: Stop before the first DELETE.
         clock: Monotonic seconds; the command began at `started_s`.
         run_started_fields: The fields of the `run_started` line.
-        decision_filter: Applied to each decision; it can only keep more.
+        steps: Applied to each decision; they can only keep more.
         previous_population: What the last complete runs left; None to ignore a drop.
         open_intents: Intents that an interrupted run left without an outcome.
         on_scope: Called with all projects.
@@ -200,7 +201,7 @@ class RunConfig:
     started_s: float
     shard: Shard | None = None
     run_started_fields: Mapping[str, object] = field(default_factory=dict)
-    decision_filter: Callable[[Decision], Decision] = no_filter
+    steps: tuple[Step, ...] = ()
     previous_population: Population | None = None
     open_intents: tuple[OpenIntent, ...] = ()
     on_scope: Callable[[RunScope], None] | None = None
@@ -212,12 +213,6 @@ class RunConfig:
         """The limits of the command; with shards, this shard's part of them."""
         whole = self.policy.limits
         return self.shard.limits_for(whole) if self.shard is not None else whole
-
-    @property
-    def deadline_left_s(self) -> float:
-        """Seconds until the deadline; 0.0 when it has passed."""
-        spent_s = self.clock() - self.started_s
-        return max(0.0, self.policy.execution.deadline.total_seconds() - spent_s)
 
 
 MAX_WARNINGS: Final = 1000
@@ -421,7 +416,7 @@ class Run:
             Selector(config.policy, config.now),
             config.limits,
             config.now,
-            self._decide,
+            (*config.steps, self._mark_new),
             organization_of | {org_id: org_id for org_id in scope.organizations},
             self._list_added,
         )
@@ -443,8 +438,8 @@ class Run:
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
 
-    def _decide(self, decision: Decision) -> Decision:
-        decision, last_plan = self.config.decision_filter(decision), self.config.last_plan
+    def _mark_new(self, decision: Decision) -> Decision:
+        last_plan = self.config.last_plan
         if last_plan is not None and last_plan.is_new(decision.invitation, stale=decision.stale):
             return decision._replace(new=True)
         return decision

@@ -2,19 +2,18 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from builders import ORG, PROJECT, invitation
+from needs import DOCUMENT
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import DeletionProgress, InviteStatus, ListUnreadable, Source
 from invite_sweeper.simulator import faults
 
-DOCUMENT = Path(__file__).parents[2].parent / "shared" / "atlas-openapi.json"
 V2023, V2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
 OF_ORGANIZATION = {
     "project_id": ORG,
@@ -98,7 +97,7 @@ async def test_organization_invitation_without_usable_project_roles_has_no_assig
     assert body["roles"] == {"orgRoles": ["ORG_MEMBER", "ORG_READ_ONLY"]}
 
 
-@pytest.mark.skipif(not DOCUMENT.is_file(), reason="no OpenAPI document next to the repository")
+@pytest.mark.needs("document")
 @pytest.mark.parametrize("source", Source)
 async def test_each_request_conforms_to_the_openapi_document(sent_request, source):
     document = json.loads(DOCUMENT.read_text())

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 
 import pytest
 import yaml
-from deploy.manifests import DEPLOY, KUBERNETES, built, changed_lines, container, cronjob
+from deploy.manifests import (
+    DEPLOY,
+    KUBERNETES,
+    built,
+    changed_lines,
+    container,
+    cronjob,
+    options,
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ def test_no_other_file_of_deploy_runs_the_program():
     """New files that run the program must be added to ARMINGS."""
     runs = re.compile(r"bin/invite-sweeper\b|--audit-log|ENTRYPOINT|^\s+args:", re.MULTILINE)
     indirect = {"README.md", "helm/templates/cronjob.yaml"}
+    indirect.add("kubernetes/overlays/sharded/kustomization.yaml")
     indirect.add("github/policy.yml")  # never armed; test_pull_requests.py checks its commands
     files = [p for p in DEPLOY.rglob("*") if p.is_file() and "monitoring" not in p.parts]
     running = {str(p.relative_to(DEPLOY)) for p in files if runs.search(p.read_text())}
@@ -80,7 +89,7 @@ def test_no_other_file_of_deploy_runs_the_program():
     assert running - indirect == {arming.file for arming in ARMINGS} - {"helm/values.yaml"}
 
 
-@pytest.mark.deploy_tools("kustomize")
+@pytest.mark.needs("kustomize")
 def test_base_and_dry_run_overlay_are_the_same_dry_run():
     base = built(KUBERNETES / "base")
 
@@ -88,7 +97,7 @@ def test_base_and_dry_run_overlay_are_the_same_dry_run():
     assert built(KUBERNETES / "overlays/dry-run") == base
 
 
-@pytest.mark.deploy_tools("kustomize")
+@pytest.mark.needs("kustomize")
 def test_dry_run_and_sweep_overlay_differ_in_one_word():
     dry, armed = (built(KUBERNETES / "overlays" / name) for name in ("dry-run", "sweep"))
 
@@ -105,3 +114,19 @@ def test_overlay_files_differ_in_the_line_that_arms():
     removed, added = changed_lines(dry, armed)
     assert removed == []
     assert [line.split("  #")[0] for line in added] == ["components: [../../components/armed]"]
+
+
+@pytest.mark.needs("kustomize")
+def test_sharded_overlay_is_the_dry_run_in_three_pods_with_a_log_and_retries_each():
+    job = cronjob(built(KUBERNETES / "overlays/sharded"))
+    spec = job["spec"]["jobTemplate"]["spec"]
+    arguments = container(job)["args"]
+
+    assert arguments[0] == "plan"
+    assert spec["completionMode"] == "Indexed"
+    assert spec["completions"] == spec["parallelism"] == 3
+    assert options(arguments)["shard"] == "auto/3"
+    assert "$(JOB_COMPLETION_INDEX)" in options(arguments)["audit-log"]
+    assert "backoffLimit" not in spec
+    assert spec["backoffLimitPerIndex"] == 2
+    assert spec["podFailurePolicy"]["rules"][0]["action"] == "FailIndex"

@@ -15,14 +15,15 @@ def template(tmp_path):
     return lambda **values: render(values, tmp_path)
 
 
-pytestmark = pytest.mark.deploy_tools("helm")
+pytestmark = pytest.mark.needs("helm")
+SHARDED = {"shards": 3, "audit": {"accessMode": "ReadWriteMany"}}
 
 
-@pytest.mark.deploy_tools("kustomize")
+@pytest.mark.needs("kustomize")
 @pytest.mark.parametrize(
     ("values", "overlay"),
-    [({}, "dry-run"), ({"mode": "sweep"}, "sweep")],
-    ids=["dry-run", "sweep"],
+    [({}, "dry-run"), ({"mode": "sweep"}, "sweep"), (SHARDED, "sharded")],
+    ids=["dry-run", "sweep", "sharded"],
 )
 def test_chart_renders_to_the_manifests_of_the_overlay(template, values, overlay):
     expected = comparable(built(KUBERNETES / "overlays" / overlay))
@@ -57,6 +58,8 @@ INVALID = [
     {"schedule": "17 3 * * *\nsuspend: true"},
     {"timeZone": f"Etc/UTC{LINE}"},
     {"timeZone": 'UTC" #'},
+    {"shards": 0},
+    {"shards": "3"},
     {"retries": -1},
     {"deadlineMinutes": "60"},
     {"deadlineMinutes": 301},

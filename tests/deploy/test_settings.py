@@ -8,7 +8,7 @@ from deploy.containers import run
 from deploy.manifests import DEPLOY, KUBERNETES, built, container, cronjob, documents, pod_spec
 from deploy.rendering import CHART, comparable, kubernetes_versions, overlaid, rendered
 
-pytestmark = pytest.mark.deploy_tools("helm", "kustomize")
+pytestmark = pytest.mark.needs("helm", "kustomize")
 
 GATEWAY_RULE = {
     "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
@@ -118,7 +118,7 @@ def test_customized_example_changes_every_value_without_a_component():
     changed |= {key for setting in SETTINGS for key in setting.values}
     every = set(yaml.safe_load((CHART / "values.yaml").read_text()))
 
-    assert every - changed == {"deadlineMinutes", "retries", "policy"}
+    assert every - changed == {"deadlineMinutes", "retries", "shards", "policy"}
 
 
 def test_every_component_is_in_the_table():
@@ -128,7 +128,7 @@ def test_every_component_is_in_the_table():
 
 
 @pytest.mark.slow
-@pytest.mark.deploy_tools("kubernetes-validate")
+@pytest.mark.needs("kubernetes-validate")
 def test_every_manifest_matches_the_schemas_of_the_newest_three_versions(tmp_path):
     texts = [rendered(setting.values, tmp_path) for setting in SETTINGS]
     texts += [overlaid(each.components, tmp_path, patches=each.patches) for each in SETTINGS]

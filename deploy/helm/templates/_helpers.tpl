@@ -7,6 +7,11 @@ app.kubernetes.io/name: invite-sweeper
 {{- toYaml (merge (include "invite-sweeper.labels" . | fromYaml) .extra) }}
 {{- end }}
 
+{{- /* The name of a file of this pod: each shard writes its own files. */ -}}
+{{- define "invite-sweeper.file" -}}
+{{- if gt (int .Values.shards) 1 }}shard-$(JOB_COMPLETION_INDEX){{ else }}invite-sweeper{{ end }}
+{{- end }}
+
 {{- /* The variables of one pair of credentials: kind, name (or empty) and folder. */ -}}
 {{- define "invite-sweeper.credentials-env" -}}
 {{- $suffix := .name | empty | ternary "" (printf "_%s" .name) }}

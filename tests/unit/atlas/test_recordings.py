@@ -2,12 +2,12 @@
 
 import gzip
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import orjson
+import msgspec
 import pytest
 from builders import project
 from multidict import CIMultiDict
+from needs import RECORDINGS
 
 from invite_sweeper.atlas.parsing import parse_invitations, parse_page, parse_project
 from invite_sweeper.atlas.responses import (
@@ -25,16 +25,12 @@ from invite_sweeper.atlas.responses import (
 from invite_sweeper.atlas.retry import RetryDecision, classify
 from invite_sweeper.models import Project
 
-FOLDER = Path(__file__).parents[3].parent / "shared" / "recordings"
-
-pytestmark = pytest.mark.skipif(
-    not FOLDER.exists(), reason="the recordings are not next to the repository"
-)
+pytestmark = pytest.mark.needs("recordings")
 
 
 def recorded(name):
     """Return a recording as the transport does: decompressed, with case-insensitive headers."""
-    data = (FOLDER / name).read_bytes()
+    data = (RECORDINGS / name).read_bytes()
     end = b"\r\n\r\n" if b"\r\n\r\n" in data else b"\n\n"
     head, _, body = data.partition(end)
     first, *lines = head.decode().splitlines()
@@ -77,7 +73,7 @@ def test_page_of_projects_is_parsed(name, count, has_next):
 
 
 def test_tags_of_a_project_are_parsed():
-    found = parse_project(orjson.loads(recorded("group-get-200-latest-tags.http").body))
+    found = parse_project(msgspec.json.decode(recorded("group-get-200-latest-tags.http").body))
 
     assert found.tags
 
@@ -151,6 +147,6 @@ def test_deprecation_and_sunset_dates_with_a_one_digit_day_are_parsed():
     assert parse_int_header(headers, "RateLimit-Limit") == 1200
 
 
-@pytest.mark.parametrize("name", sorted(p.name for p in FOLDER.glob("error-50*")))
+@pytest.mark.parametrize("name", sorted(p.name for p in RECORDINGS.glob("error-50*")))
 def test_recorded_server_error_is_retried(name):
     assert classify(recorded(name)) is RetryDecision.RETRY

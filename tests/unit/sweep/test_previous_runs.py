@@ -22,16 +22,16 @@ from invite_sweeper.audit import LogPath
 from invite_sweeper.errors import AuditLogError, GuardRefused
 from invite_sweeper.models import Population, Source
 from invite_sweeper.policy import parse_policy
-from invite_sweeper.sweep.previous_runs import (
+from invite_sweeper.sweep.accepted_policy import (
     AcceptedPolicy,
-    PolicyChange,
-    PreviousRuns,
     load_policy_copy,
     policy_copy_path,
     save_policy_copy,
 )
+from invite_sweeper.sweep.previous_runs import PreviousRuns
+from invite_sweeper.sweep.quarantine import PolicyChange
 from invite_sweeper.sweep.scope import RunScope, scope_sha256
-from invite_sweeper.sweep.selection import Decision, Selector
+from invite_sweeper.sweep.selection import Selector
 
 URL = "https://here.example.com"
 
@@ -407,15 +407,13 @@ def test_changed_limits_and_sources_are_shown():
 
 
 def test_bounces_are_kept_by_each_policy_s_own_max_bounces():
-    def bounces(max_bounces):
-        def keep(decision):
-            return Decision(decision.invitation, None, "bounced") if max_bounces < 3 else decision
-
-        return keep
+    class Twice:
+        def count(self, username, project_id):
+            return 2
 
     strict = policy(limits={"quarantine": True, "max_bounces": 2})
-    assert counts(change_from(strict, NEW, aged(20), bounces=bounces)) == (1, 0)
-    assert counts(change_from(OLD, NEW, aged(20), bounces=bounces)) == (0, 0)
+    assert counts(change_from(strict, NEW, aged(20), history=Twice())) == (1, 0)
+    assert counts(change_from(OLD, NEW, aged(20), history=Twice())) == (0, 0)
 
 
 def test_error_of_a_changed_policy_counts_and_has_the_hash_to_accept():
