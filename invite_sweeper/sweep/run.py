@@ -87,11 +87,6 @@ class AtlasConnection(Protocol):
         ...
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """Warnings about Atlas's responses, as sentences for the operator."""
-        ...
-
-    @property
     def sunset(self) -> date | None:
         """The first day on which Atlas stops serving a list in use; None if not announced."""
         ...
@@ -112,10 +107,6 @@ class AtlasConnection(Protocol):
 
     async def organization_names(self) -> Mapping[str, str]:
         """Return the names of the organizations, by id; failing to read them is not an error."""
-        ...
-
-    async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
-        """Prepare for this number of deletions per list; this only saves time."""
         ...
 
     def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
@@ -399,7 +390,7 @@ class Run:
             self._atlas.organization_names(), self._atlas.fetch_limits()
         )
         self.counts.organization_names = names
-        self.warnings.warn(*self._atlas.warnings, *project_filter.absent_organizations())
+        self.warnings.warn(*project_filter.absent_organizations())
         self.unused_patterns = project_filter.unused_patterns()
         self.counts.visible_projects = scope.visible_projects()
         if self.config.on_scope is not None:
@@ -485,8 +476,6 @@ class Run:
         """
         plan, opened_before = self.plan, breaker.reason is not None
         config, stop, execution = self.config, self._stop, self.config.policy.execution
-        if stop.reason is None and not opened_before:
-            await self._atlas.prepare_for(plan.deletions_by_list)
         verifier = DeletionVerifier(self._atlas.reader, stop)
 
         def on_deletion_done(planned: PlannedDeletion, result: DeletionResult) -> None:

@@ -50,8 +50,7 @@ class FakeConnection:
     def __init__(self, atlas):
         self.atlas = self.reader = atlas
         self.clock_skew_s, self.has_responded = 0.0, True
-        self.warnings, self.sunset, self.deprecation, self.sunsets = (), None, None, {}
-        self.prepared_for = []
+        self.sunset, self.deprecation, self.sunsets = None, None, {}
 
     def deleter(self, sources):
         return self.atlas
@@ -61,9 +60,6 @@ class FakeConnection:
 
     async def organization_names(self):
         return {ORG: "Alpha"}
-
-    async def prepare_for(self, deletions):
-        self.prepared_for.append(dict(deletions))
 
     def estimate(self, deletions):
         return DeletionEstimate(float(sum(deletions.values())))
@@ -225,7 +221,7 @@ async def test_run_without_stale_invitations_is_not_swept_and_asks_nothing(path)
     asked = []
     command = Command(path, 0)
     (result,) = await command.run(confirm=asked.append)
-    assert (asked, command.connections[0].prepared_for) == ([], [])
+    assert asked == []
     assert (result.error, command.view.started) == (None, [])
 
 
@@ -512,7 +508,6 @@ async def test_stop_while_projects_are_listed_deletes_nothing(path):
 
     async def projects():
         await hold.wait()
-        yield
 
     command.atlases[0].projects = projects
     (result,) = await command.run()
@@ -535,7 +530,6 @@ async def test_breaker_that_opens_in_one_organization_skips_the_deletions_of_the
     assert command.deleted == [0, 0]
     assert (first.summary.failed, first.summary.skipped) == (5, 1)
     assert (second.summary.skipped, second.summary.exit_code) == (2, 4)
-    assert command.connections[1].prepared_for == []
     assert sum("stopped itself" in each for each in command.view.warnings) == 1
 
 
