@@ -379,6 +379,10 @@ class CommandSetup:
             "scope_sha256": scope_sha256(part.policy),
             "quarantine": context.policy.limits.quarantine,
         }
+        if (name := part.policy.organizations[0].credentials) is not None:
+            fields["credentials"] = name
+        if (variable := context.policy.audit.signing_key_env) is not None:
+            fields["signing_key_env"] = variable
         if self._saved_plan is not None:
             fields["plan_sha256"] = self._saved_plan.digest
             if (key := context.options.plan and context.options.plan.require_approval) is not None:

@@ -11,6 +11,7 @@ from invite_sweeper.restore.deletions import (
     read_deletions,
     still_missing,
 )
+from invite_sweeper.restore.log_facts import LogFacts, read_log_facts
 from invite_sweeper.restore.report import RestoreRecorder, RestoreReport, is_added
 from invite_sweeper.restore.restorer import (
     MAX_INVITATIONS,
@@ -28,6 +29,7 @@ __all__ = [
     "DeletedInvitation",
     "InviteRateLimit",
     "Inviter",
+    "LogFacts",
     "MemberReader",
     "RestoreOutcome",
     "RestoreRecorder",
@@ -39,5 +41,6 @@ __all__ = [
     "describe_signature",
     "is_added",
     "read_deletions",
+    "read_log_facts",
     "still_missing",
 ]
