@@ -7,10 +7,11 @@ import signal
 import stat
 from datetime import UTC, datetime, timedelta
 
+import faults
 import pytest
 from running import CliRunner, cli_in, wait_until
 
-from invite_sweeper.simulator import MISSING, faults
+from invite_sweeper.simulator import MISSING
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)

@@ -26,7 +26,6 @@ from invite_sweeper.report.saved_plan import (
 )
 from invite_sweeper.sweep.approval import ApprovalCheck
 from invite_sweeper.sweep.saved_plan import PlanContext, parse_plan, render_lines
-from invite_sweeper.sweep.selection import no_filter
 
 OWNER = invitation(
     1,
@@ -109,7 +108,7 @@ def test_explanation_names_the_roles_in_projects():
         sources=["org_users"],
         rules=[{"name": "owners", "older_than": "1d", "roles": ["GROUP_OWNER"]}],
     )
-    (entry,) = Explainer(owners, NOW, no_filter).explain(OWNER).entries
+    (entry,) = Explainer(owners, NOW).explain(OWNER).entries
     (roles,) = (key for key in entry.keys if key.name == "roles")
     assert (roles.actual, roles.result) == ("ORG_MEMBER, GROUP_OWNER", True)
 
