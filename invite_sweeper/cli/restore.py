@@ -60,6 +60,7 @@ from invite_sweeper.restore import (
     RestoreResult,
     RestoreRun,
     check_log_intact,
+    count_other_doubtful,
     describe_signature,
     is_added,
     read_deletions,
@@ -442,6 +443,7 @@ class _RestoreSession:
             run=self._deletions.run,
             username=self._deletions.username,
         )
+        warnings = (*warnings, *self._doubtful_runs(found))
         include_all = self._deletions.include_recovered
         deletions = [each for each in found if include_all or not each.doubt]
         signature = describe_signature(self._files) if found else ""
@@ -458,6 +460,20 @@ class _RestoreSession:
             warnings=[*warnings, *([signature] if signature else [])],
             organization_names=organization_names(*self._files),
         )
+
+    def _doubtful_runs(self, found: Sequence[DeletedInvitation]) -> Iterator[str]:
+        """Yield a warning for each other run that may have deleted more, unless one was named."""
+        if self._deletions.run is not None:
+            return
+        selected = next((each.run_id for each in found), None)
+        for run_id, count in count_other_doubtful(self._files, selected).items():
+            invitations = pluralize(count, "invitation")
+            message = (
+                f"Run {run_id} may have deleted {invitations}, which this restore leaves out; "
+                f"--run {run_id} --include-recovered restores those that are missing."
+            )
+            self._session.log.warning(message)
+            yield message
 
     async def _run_with_connection(
         self,

@@ -589,6 +589,23 @@ def test_user_whose_deletion_was_done_before_a_kill_is_listed_and_restored_on_re
     assert (again["uncertain"], again["uncertain_invitations"]) == (0, [])
 
 
+def test_killed_run_beside_one_with_certain_deletions_is_named_with_its_option(cli):
+    project, run_id = kill_a_sweep(cli, settle=False)
+    cli.sim.invite(project, "bo@example.com", age=20 * DAYS)
+    assert cli.sweep().code == 0
+    result = restore(cli)
+    assert (result["restored"], result["uncertain"]) == (1, 0)
+    named = f"Run {run_id} may have deleted 1 invitation"
+    option = f"--run {run_id} --include-recovered"
+    (warning,) = [each for each in result["warnings"] if each.startswith(named)]
+    assert option in warning
+    text = cli.run("restore", LOG, "--dry-run")
+    assert option in text.err
+
+    assert restore(cli, *option.split())["restored"] == 1
+    assert not any(each.startswith(named) for each in restore(cli)["warnings"])
+
+
 def test_user_whose_deletion_was_not_done_before_a_kill_is_not_listed(cli):
     project, run_id = kill_a_sweep(cli, settle=False)
     cli.sim.invite(project, "ada@example.com")
