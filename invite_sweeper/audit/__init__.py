@@ -4,6 +4,7 @@ This package exports what a run needs. Import the rest from its module: `verify`
 check a log, `reader` filters its lines.
 """
 
+from invite_sweeper.audit.files import LogPath, in_order
 from invite_sweeper.audit.history import (
     DeletionHistory,
     OpenIntent,
@@ -16,7 +17,6 @@ from invite_sweeper.audit.history import (
 )
 from invite_sweeper.audit.lock import RunLock
 from invite_sweeper.audit.log import AuditLog
-from invite_sweeper.audit.paths import LogPath, sort_by_start
 from invite_sweeper.audit.reader import LinePosition, read_records
 from invite_sweeper.audit.record import (
     error_fields,
@@ -39,6 +39,7 @@ __all__ = [
     "RunRecord",
     "SweepRecorder",
     "error_fields",
+    "in_order",
     "invitation_fields",
     "invitation_from_record",
     "last_population",
@@ -48,5 +49,4 @@ __all__ = [
     "outcome_fields",
     "read_records",
     "read_runs",
-    "sort_by_start",
 ]

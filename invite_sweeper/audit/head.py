@@ -7,24 +7,26 @@ head says, or has another line at its end, was cut or changed, and the run is re
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT, Checkpoint, key_name, parse, sign
-from invite_sweeper.audit.ordering import FileEnds, order_files, start_of_chain
-from invite_sweeper.audit.paths import LogPath, RotatedName
+from invite_sweeper.audit.files import (
+    FileEnds,
+    Head,
+    LogPath,
+    RotatedName,
+    read_chains,
+    read_head,
+    write_head,
+)
 from invite_sweeper.audit.reader import LineHeader, open_log, parse_record
 from invite_sweeper.audit.record import CHECKSUMMED_EVENT, GENESIS_HASH, HashChain, line_hash
 from invite_sweeper.errors import AuditLogError, GuardRefused, Reason, UsageError
-from invite_sweeper.files import replace_file
 
-_VERSION = 1
-_MAX_DIRECTORIES = 3
 _CHECKPOINT_FIELD = b'"event":"%b"' % CHECKPOINT_EVENT.encode()
 _NEW_LOG_HINT = "To start a new log instead, run with --new-log."
 
@@ -45,97 +47,10 @@ class ChainEnd(NamedTuple):
     size: int = 0
     unsigned: tuple[str, int] | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The contents of a head file.
-
-    Attributes:
-        log: The template below the directory of the head file.
-        file: Name of the newest file.
-        first_hash: Hash of its first line, by which it is found after a rotation; None while it
-            has no line.
-        file_size: Its size in bytes.
-        last_hash: Hash of the log's last line.
-        lines: Lines of all files.
-        size: Bytes of these lines.
-        run_id: The last run.
-        closed: Whether that run has ended. Otherwise it may have written more.
-    """
-
-    log: str
-    file: str
-    first_hash: str | None
-    file_size: int
-    last_hash: str
-    lines: int
-    size: int
-    run_id: str
-    closed: bool
-
-    @property
-    def end(self) -> ChainEnd:
-        """The end of the log when the head was written."""
-        return ChainEnd(self.last_hash, self.lines, self.size)
-
-
-def read_head(path: Path) -> Head | None:
-    """Read a head file; None if it does not exist.
-
-    Raises:
-        GuardRefused: It cannot be read, or is not a head file.
-    """
-    try:
-        values = orjson.loads(path.read_bytes())
-        version = values.pop("version")
-        head = Head(**values)
-        types = [type(value) for value in asdict(head).values()]
-        if version != _VERSION or types not in _FIELD_TYPES:
-            raise ValueError  # noqa: TRY301  one message for all of them
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not a head file"
-        raise GuardRefused(
-            f"The head of the audit log, {path}, cannot be read: {reason}.",
-            hint="Restore it from a backup. If the log's newest file is in its place, the head "
-            "can be deleted.",
-            reasons=(Reason.EARLIER_RUNS,),
-        ) from None
-    return head
-
-
-_FIELD_TYPES = [[str, str, first, int, str, int, int, str, bool] for first in (str, type(None))]
-
-
-def write_head(path: Path, head: Head) -> None:
-    """Write a head file atomically, with mode 0600, and sync it to disk.
-
-    Raises:
-        OSError: It was not written; an earlier head is unchanged.
-    """
-    data = orjson.dumps({"version": _VERSION, **asdict(head)}, option=orjson.OPT_APPEND_NEWLINE)
-    replace_file(path, [data])
-
-
-def find_log(path: Path) -> str:
-    """Return the template of the log to which a file belongs, by the head files above it.
-
-    Without a head, the log is the file itself, or the file from which it was rotated.
-    """
-    for directory in path.parents[:_MAX_DIRECTORIES]:
-        for head_path in sorted(directory.glob(".*.head")):
-            with suppress(GuardRefused):
-                if (head := read_head(head_path)) is None:
-                    continue
-                template = str(directory / head.log)
-                if LogPath(template).matches(path):
-                    return template
-    name = RotatedName.of(path)
-    return str(path.with_name(name.log))
-
-
-# Where a run continues ------------------------------------------------------------------------
+    @classmethod
+    def of(cls, head: Head) -> "ChainEnd":
+        """Return the end of the log when the head was written."""
+        return cls(head.last_hash, head.lines, head.size)
 
 
 def find_end(
@@ -154,9 +69,10 @@ def find_end(
         GuardRefused: The end of the log is missing, or was cut or changed.
         UsageError: A new log cannot start in a file that has lines, or a file cannot be read.
     """
-    logs, empty = order_files(sorted({path, *(each.absolute() for each in log_path.files())}))
-    chains = sorted((chain for log in logs for chain in log.chains), key=start_of_chain)
+    chains, empty = read_chains([path, *(each.absolute() for each in log_path.paths())])
     files = [each for chain in chains for each in chain]
+    if (error := next((each.error for each in files if each.error is not None), None)) is not None:
+        raise error
     own = next((each for each in files if each.path == path), None)
     if new_log:
         if own is not None:
@@ -192,7 +108,7 @@ def _end_after_head(
     if newest is not None:
         return _end_of_file(head, newest.path)
     if head.closed or (head.first_hash is None and was_empty):
-        return head.end
+        return ChainEnd.of(head)
     raise GuardRefused(
         f"Run {head.run_id} was interrupted, and its audit log {head.file} is missing.",
         hint=f"Move the file back, compressed or not, and run again. {_NEW_LOG_HINT}",
@@ -223,7 +139,7 @@ def _end_of_file(head: Head, path: Path) -> ChainEnd:
             reasons=(Reason.EARLIER_RUNS,),
         )
     if not last:
-        return head.end
+        return ChainEnd.of(head)
     return ChainEnd(
         line_hash(last[:-1]),
         head.lines + lines,

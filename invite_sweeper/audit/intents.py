@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import orjson
-
 from invite_sweeper.audit.reader import LinePosition, parse_record
-from invite_sweeper.audit.record import CHECKSUMMED_EVENT, checksum_ok, to_json
+from invite_sweeper.audit.record import CHECKSUMMED_EVENT, checksum_ok
 from invite_sweeper.audit.tampering import Tampering, VerificationError, edited
+from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Outcome
 from invite_sweeper.text import plural_form, pluralize
 
@@ -227,4 +226,4 @@ def _invitation_key(line: bytes, fields_start: int) -> bytes:
             )
     record = parse_record(line) or {}
     names = ("invitation_id", "project_id", "org_id", "source")
-    return b"".join(b',"%b":%b' % (n.encode(), orjson.dumps(record.get(n))) for n in names)
+    return b"".join(b',"%b":%b' % (n.encode(), to_json(record.get(n))) for n in names)

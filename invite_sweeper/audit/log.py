@@ -18,8 +18,8 @@ from typing import BinaryIO
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT
+from invite_sweeper.audit.files import LogPath
 from invite_sweeper.audit.head import LogEnding, LogHead
-from invite_sweeper.audit.paths import LogPath
 from invite_sweeper.audit.record import (
     CHECKSUMMED_EVENT,
     RESERVED_FIELDS,

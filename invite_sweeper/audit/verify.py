@@ -9,9 +9,8 @@ from pathlib import Path
 from invite_sweeper.audit import checkpoint
 from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT, Checkpoint
 from invite_sweeper.audit.evidence import NO_EVIDENCE, Evidence, LogStatus, Proof
+from invite_sweeper.audit.files import FileEnds, LogFiles, RotatedName, order_files
 from invite_sweeper.audit.intents import NO_RUN, IntentTracker, RunState
-from invite_sweeper.audit.ordering import FileEnds, LogFiles, order_files
-from invite_sweeper.audit.paths import RotatedName
 from invite_sweeper.audit.reader import (
     READ_BLOCK_BYTES,
     LineHeader,
@@ -153,9 +152,8 @@ class _Verifier:
             return VerificationError(position, Tampering.INSERTED, message, (run_id,))
         if previous is None or ends.prev != previous.last_hash:
             return None
-        name, name_before = RotatedName.of(ends.path), RotatedName.of(previous.path)
-        is_same_log = (ends.path.parent, name.log) == (previous.path.parent, name_before.log)
-        if not is_same_log or not _contradicts(name_before.age, name.age):
+        is_renamed = RotatedName.of(previous.path).contradicts(RotatedName.of(ends.path))
+        if ends.path.parent != previous.path.parent or not is_renamed:
             return None
         message = (
             f"The file continues {previous.path.name}, but its name is that of an older file: "
@@ -469,16 +467,6 @@ class _Verifier:
             yield f"{chains} each start a hash chain: the order between them is not proven."
         if not self._lines and not self._line_number:
             yield "The audit log is empty."
-
-
-def _contradicts(before: tuple[int, int] | None, after: tuple[int, int] | None) -> bool:
-    """Return whether the names of two rotated files say that the second one is older.
-
-    A file without a suffix is the newest. Numbers cannot be compared with dates.
-    """
-    if before is None:
-        return after is not None
-    return after is not None and (before[0] == 0) == (after[0] == 0) and after < before
 
 
 def _without_checkpoint(position: LinePosition, run_id: str) -> VerificationError:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from invite_sweeper.audit import sort_by_start
+from invite_sweeper.audit import in_order
 from invite_sweeper.audit.evidence import Evidence
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.cli.options import PublicKey, offline
@@ -52,7 +52,7 @@ def report(
     Example: invite-sweeper report audit/invite-sweeper.jsonl --out report.html
     """
     check_distinct_files({"--out": out}, (("the audit log", path) for path in files))
-    paths = sort_by_start(files)
+    paths = in_order(files)
     suffix = out.suffix.lower() if out is not None else ""
     form = form or _BY_SUFFIX.get(suffix, ReportFormat.HTML)
     evidence = Evidence(public_key=read_public_key(public_key) if public_key else None)

@@ -3,6 +3,7 @@
 No input or output here; `loader` reads the file.
 """
 
+from invite_sweeper.policy.durations import DurationError, parse_duration
 from invite_sweeper.policy.model import (
     AuditSettings,
     Execution,
@@ -15,12 +16,10 @@ from invite_sweeper.policy.model import (
     Rule,
     json_schema,
 )
-from invite_sweeper.policy.types import READABLE_SOURCES, DurationError, parse_duration
 from invite_sweeper.policy.valid_policy import Policy
 from invite_sweeper.policy.validation import check_policy, parse_policy
 
 __all__ = [
-    "READABLE_SOURCES",
     "AuditSettings",
     "DurationError",
     "Execution",

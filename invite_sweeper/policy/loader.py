@@ -5,8 +5,8 @@ from pathlib import Path
 
 from invite_sweeper.errors import UsageError
 from invite_sweeper.policy import parse_policy
+from invite_sweeper.policy.durations import DurationError, parse_duration
 from invite_sweeper.policy.model import Execution
-from invite_sweeper.policy.types import DurationError, parse_duration
 from invite_sweeper.policy.valid_policy import Policy
 from invite_sweeper.policy.yaml_reader import MAX_BYTES
 

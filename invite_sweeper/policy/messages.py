@@ -4,7 +4,9 @@ import difflib
 from collections.abc import Iterable
 from datetime import date, datetime
 from enum import Enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
+
+from typing_extensions import override
 
 _MAX_QUOTED_LENGTH = 60
 _MAX_COMPARED_LENGTH = 64
@@ -23,16 +25,32 @@ class Placeholder(Enum):
     """A value whose error is already reported."""
 
 
+class Finding(NamedTuple):
+    """An error of several values, or a warning about a valid one.
+
+    Attributes:
+        path: Where the value is in the file.
+        message: One sentence; in an error without its subject, which is the path.
+        hint: What to write instead; empty if nothing.
+    """
+
+    path: KeyPath
+    message: str
+    hint: str = ""
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
 def quote(text: str) -> str:
     """Return a text in backticks, shortened, with unprintable characters escaped."""
     cut = text if len(text) <= _MAX_QUOTED_LENGTH else f"{text[:_MAX_QUOTED_LENGTH]}…"
-    return f"`{''.join(_escape(character) for character in cut)}`"
-
-
-def _escape(character: str) -> str:
-    if character.isprintable():
-        return character
-    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+    shown = (
+        each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode()
+        for each in cut
+    )
+    return f"`{''.join(shown)}`"
 
 
 def format_path(path: KeyPath) -> str:

@@ -10,14 +10,12 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     JsonValue,
-    WithJsonSchema,
 )
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import override
 
 from invite_sweeper.models import Source
-from invite_sweeper.policy.messages import Placeholder
 from invite_sweeper.policy.types import (
     AtlasId,
     Count,
@@ -25,13 +23,18 @@ from invite_sweeper.policy.types import (
     Day,
     Duration,
     KnownSource,
+    LogPath,
+    NullInFile,
     PopulationPath,
+    ProjectPattern,
+    ProjectPatterns,
     Sentence,
     Share,
     Status,
     Tags,
     Text,
     Texts,
+    UsernamePatterns,
     Variable,
     Version,
 )
@@ -41,9 +44,6 @@ class StrictModel(BaseModel):
     """A part of the policy that allows no unknown keys and converts no types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
-
-
-# Rules and keep entries.
 
 
 CONDITIONS = ("older_than", "expired", "expires_within", "statuses")
@@ -75,7 +75,7 @@ class Matcher(StrictModel):
         description="The invitation has not expired and will within this time.",
         examples=["3d"],
     )
-    usernames: Texts | None = Field(
+    usernames: UsernamePatterns | None = Field(
         default=None,
         description="Quoted globs on the invited address; one must match.",
         examples=[["*@gmail.com"]],
@@ -90,7 +90,7 @@ class Matcher(StrictModel):
         description="Role names; the invitation must have one of them.",
         examples=[["GROUP_OWNER"]],
     )
-    projects: Texts | None = Field(
+    projects: ProjectPatterns | None = Field(
         default=None,
         description="Globs on the project's name, or project ids; one must match.",
         examples=[["sandbox-*"]],
@@ -125,9 +125,6 @@ class Keep(Matcher):
     def is_active(self, today: date) -> bool:
         """Return whether the entry applies on `today`; it does on its last day."""
         return self.until is None or today <= self.until
-
-
-# Limits, execution, audit log and notifications.
 
 
 def _setting(*, default: object, description: str, example: object = None) -> Any:  # noqa: ANN401
@@ -198,10 +195,7 @@ class Execution(StrictModel):
         default=20, description="Maximum requests in flight."
     )
     max_requests_per_second: Annotated[
-        float | None,
-        Field(gt=0, allow_inf_nan=False),
-        BeforeValidator(lambda value: None if value is Placeholder.EMPTY else value),
-        WithJsonSchema({"type": ["number", "null"], "exclusiveMinimum": 0}),
+        Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, NullInFile
     ] = Field(
         default=None,
         description="Maximum rate of all requests; null for no limit.",
@@ -229,11 +223,11 @@ class Execution(StrictModel):
 class AuditSettings(StrictModel):
     """Settings of the audit log."""
 
-    path: Text = _setting(
+    path: LogPath = _setting(
         default="audit/invite-sweeper.jsonl",
         description="Path of the log; the file and its folder are created if missing.",
     )
-    population: PopulationPath = Field(
+    population: Annotated[PopulationPath | None, NullInFile] = Field(
         default=None,
         description=(
             "File.csv or file.jsonl for every invitation seen, with its decision; may contain "
@@ -241,11 +235,7 @@ class AuditSettings(StrictModel):
         ),
         examples=["population-{date}.csv"],
     )
-    signing_key_env: Annotated[
-        Variable | None,
-        BeforeValidator(lambda value: None if value is Placeholder.EMPTY else value),
-        WithJsonSchema({"type": ["string", "null"], "pattern": "^[A-Z_][A-Z0-9_]*$"}),
-    ] = Field(
+    signing_key_env: Annotated[Variable | None, NullInFile] = Field(
         default=None,
         description="Name of the environment variable, or of NAME_FILE, with the ed25519 private "
         "key that signs the end of each run.",
@@ -276,9 +266,6 @@ class Notification(StrictModel):
         description="Name up to 10 of the planned invitations' users; otherwise no user is named.",
         examples=[True],
     )
-
-
-# The whole policy.
 
 
 class Organization(StrictModel):
@@ -321,12 +308,12 @@ OrganizationEntry: TypeAlias = Annotated[
 class ProjectScope(StrictModel):
     """Which projects of the organizations are read."""
 
-    include: Texts = Field(
+    include: ProjectPatterns = Field(
         default=("*",),
         description="Globs on a project's name, or project ids; one must match.",
         examples=[["*"], ["sandbox-*"]],
     )
-    exclude: tuple[Text, ...] = Field(
+    exclude: tuple[ProjectPattern, ...] = Field(
         default=(),
         description="Globs or ids of projects to skip; overrides `include`.",
         examples=[["prod-*"]],
@@ -381,9 +368,6 @@ class PolicyFile(StrictModel):
         description="Notifications about runs.",
         examples=[[{"kind": "slack", "url_env": "SLACK_URL", "when": "failures"}]],
     )
-
-
-# The JSON Schema.
 
 
 _SCHEMA_DRAFT = "http://json-schema.org/draft-07/schema#"

@@ -7,85 +7,26 @@ from datetime import date, datetime, timedelta
 from pathlib import PurePath
 from typing import Annotated, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from invite_sweeper.models import INVITED_STATUSES, MembershipStatus, Source
-from invite_sweeper.policy.messages import Placeholder, closest, join_or
-
-# Durations: `90s`, `30m`, `12h`, `14d`, `2w`, or ISO 8601 (`P14D`).
-
-
-SHORT_DURATION = r"([0-9]+)([smhdw])"
-ISO_DURATION = (
-    r"P(?:([0-9]+)W|(?=[0-9T])(?:([0-9]+)D)?"
-    r"(?:T(?=[0-9])(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)S)?)?)"
+from invite_sweeper.policy.durations import (
+    ISO_DURATION,
+    SHORT_DURATION,
+    DurationError,
+    parse_duration,
 )
-"""Whole weeks, days, hours, minutes, seconds. Years and months have no fixed length."""
-MAX_DURATION = timedelta(days=36_500)
-
-_CALENDAR_DURATION = re.compile(r"P[0-9.,]*[0-9][YM].*")
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_MAX_DIGITS = 12
-"""More digits exceed `MAX_DURATION` in any unit, and `int()` refuses over 4,300 digits."""
-
-
-class DurationError(ValueError):
-    """The text is not a usable duration.
-
-    Attributes:
-        message: The error; the text precedes it.
-        hint: What to write instead.
-    """
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(f"{message}; {hint}")
-        self.message = message
-        self.hint = hint
-
-
-def parse_duration(text: str) -> timedelta:
-    """Parse a duration above zero and up to 100 years.
-
-    Raises:
-        DurationError: The text is not a duration, is zero, or exceeds 100 years.
-    """
-    seconds = sum(_parse_digits(digits) * size_s for digits, size_s in _split_duration(text))
-    if seconds == 0:
-        raise DurationError("is zero", "write a duration above zero, such as `14d`")
-    if seconds > MAX_DURATION.total_seconds():
-        raise DurationError("is longer than 100 years", "write `36500d` or less")
-    return timedelta(seconds=seconds)
-
-
-def _parse_digits(digits: str) -> int:
-    significant = digits.lstrip("0")
-    return int(f"0{significant}" if len(significant) <= _MAX_DIGITS else "9" * _MAX_DIGITS)
-
-
-def _split_duration(text: str) -> tuple[tuple[str, int], ...]:
-    if short := re.fullmatch(SHORT_DURATION, text):
-        return ((short[1], _SECONDS[short[2]]),)
-    if iso := re.fullmatch(ISO_DURATION, text):
-        return tuple(
-            (digits, _SECONDS[unit])
-            for digits, unit in zip(iso.groups(), "wdhms", strict=True)
-            if digits is not None
-        )
-    if _CALENDAR_DURATION.fullmatch(text):
-        raise DurationError("uses years or months, which have no fixed length", "write days")
-    if text.startswith("-"):
-        raise DurationError("is negative", "write a duration above zero, such as `14d`")
-    raise DurationError(
-        "is not a duration", "write a whole number and a unit: `90s`, `30m`, `12h`, `14d` or `2w`"
-    )
-
-
-# Validators.
-
-
-READABLE_SOURCES: frozenset[Source] = frozenset(Source)
-"""The lists that this version can read. Naming another one is an error."""
+from invite_sweeper.policy.messages import Placeholder, closest, join_or
+from invite_sweeper.policy.suspects import unmatched_project, unmatched_username
 
 _MAX_COUNT = 1_000_000_000
 POLICY_ERROR_TYPE = "wrong"
@@ -169,16 +110,9 @@ def _day(value: object) -> object:
 
 
 def _source(value: object) -> object:
-    allowed = tuple(Source)
-    if not isinstance(value, str) or value not in allowed:
-        raise _unknown_value_error(value, allowed, "source")
-    source = Source(value)
-    if source not in READABLE_SOURCES:
-        raise value_error(
-            "is a source that this version does not support yet",
-            f"write {join_or(sorted(READABLE_SOURCES))}",
-        )
-    return source
+    if not isinstance(value, str) or value not in tuple(Source):
+        raise _unknown_value_error(value, tuple(Source), "source")
+    return Source(value)
 
 
 def _status(value: str) -> str:
@@ -200,12 +134,38 @@ def _unknown_value_error(value: object, allowed: tuple[str, ...], name: str) -> 
 
 
 _POPULATION_SUFFIXES = (".csv", ".jsonl")
+_TILDE_ISSUE = (
+    "begins with `~`, which is not expanded",
+    "write the whole path, such as `/var/log/invite-sweeper/log.jsonl`",
+)
 _PATH_PLACEHOLDER = re.compile(r"\{(date|run_id)\}")
+
+
+def _reject(find: Callable[[str], tuple[str, str] | None]) -> Callable[[str], str]:
+    """Return a validator that raises what `find` returns: a message and a hint."""
+
+    def check(value: str) -> str:
+        if issue := find(value):
+            raise value_error(*issue)
+        return value
+
+    return check
+
+
+def _log_path_issue(path: str) -> tuple[str, str] | None:
+    if path.startswith("~"):
+        return _TILDE_ISSUE
+    if re.search("[{}]", _PATH_PLACEHOLDER.sub("", path)):
+        hint = "write `{date}` or `{run_id}`, or remove the braces"
+        return "contains an unknown placeholder", hint
+    return None
 
 
 def population_path_issue(path: str) -> tuple[str, str] | None:
     """Return what is wrong with the path of a population file, and the hint; None if nothing."""
     directory, _, name = path.rpartition("/")
+    if path.startswith("~"):
+        return _TILDE_ISSUE
     if PurePath(name).suffix not in _POPULATION_SUFFIXES:
         return "does not end with .csv or .jsonl", "write FILE.csv or FILE.jsonl"
     if re.search("[{}]", directory + _PATH_PLACEHOLDER.sub("", name)):
@@ -214,15 +174,26 @@ def population_path_issue(path: str) -> tuple[str, str] | None:
     return None
 
 
-def _population_path(value: str | None) -> str | None:
-    issue = None if value is None else population_path_issue(value)
-    if issue is not None:
-        raise value_error(*issue)
-    return value
-
-
 def _collapse_whitespace(value: str) -> str:
     return " ".join(value.split())
+
+
+class NullInFile:
+    """Lets a key be null in the file; elsewhere a key without a value is an error."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: None if value is Placeholder.EMPTY else value, handler(source)
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema), {"type": "null"}]}
 
 
 class _FrozenMapping:
@@ -246,13 +217,18 @@ Text: TypeAlias = Annotated[
 Sentence: TypeAlias = Annotated[
     str, AfterValidator(_collapse_whitespace), AfterValidator(_clean_text)
 ]
+LogPath: TypeAlias = Annotated[Text, AfterValidator(_reject(_log_path_issue))]
 PopulationPath: TypeAlias = Annotated[
-    str | None,
-    AfterValidator(_population_path),
-    BeforeValidator(lambda value: None if value is Placeholder.EMPTY else value),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"\.(csv|jsonl)$"}, {"type": "null"}]}),
+    str,
+    AfterValidator(_reject(population_path_issue)),
+    WithJsonSchema({"type": "string", "pattern": r"\.(csv|jsonl)$"}),
 ]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
+UsernamePatterns: TypeAlias = Annotated[
+    tuple[Annotated[Text, AfterValidator(_reject(unmatched_username))], ...], Field(min_length=1)
+]
+ProjectPattern: TypeAlias = Annotated[Text, AfterValidator(_reject(unmatched_project))]
+ProjectPatterns: TypeAlias = Annotated[tuple[ProjectPattern, ...], Field(min_length=1)]
 AtlasId: TypeAlias = Annotated[
     str, AfterValidator(_atlas_id), Field(json_schema_extra={"pattern": "^[0-9a-f]{24}$"})
 ]

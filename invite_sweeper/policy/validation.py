@@ -1,31 +1,17 @@
 """Parse a policy, or find every error in it, with position, message and hint."""
 
 import hashlib
-import json
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
-from functools import cache
-from typing import NamedTuple, get_args
 
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from invite_sweeper.errors import InvalidPolicy, PolicyIssue, Severity
-from invite_sweeper.policy.messages import (
-    KeyPath,
-    Placeholder,
-    closest,
-    describe_value,
-    format_path,
-    join_or,
-    quote,
-)
+from invite_sweeper.policy.issues import issue_at_value, model_issues
+from invite_sweeper.policy.messages import Finding, KeyPath, format_path, join_or, quote
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, PolicyFile
-from invite_sweeper.policy.types import POLICY_ERROR_TYPE
-from invite_sweeper.policy.valid_policy import Policy, PolicyWarning
-from invite_sweeper.policy.yaml_reader import Document, Node, parse_yaml
+from invite_sweeper.policy.valid_policy import Policy
+from invite_sweeper.policy.yaml_reader import Document, parse_yaml
 
 
 def parse_policy(data: bytes, name: str) -> Policy:
@@ -55,42 +41,37 @@ def check_policy(data: bytes, today: date) -> tuple[Policy | None, tuple[PolicyI
     policy, issues = _parse(data, document)
     if policy is None:
         return None, issues
-    return policy, policy_warnings(document, policy.suspicious_entries(today))
+    warnings = (issue_at_value(document, *each) for each in policy.suspicious_entries(today))
+    return policy, tuple(sorted(each._replace(severity=Severity.WARNING) for each in warnings))
 
 
 def _parse(data: bytes, document: Document) -> tuple[Policy | None, tuple[PolicyIssue, ...]]:
+    """Return the policy, or None with every error of the file once, in file order."""
+    issues = {
+        PolicyIssue(
+            *document.position(issue.index), format_path(issue.path), issue.message, issue.hint
+        )
+        for issue in document.issues
+    }
+    if document.root is None:
+        return None, tuple(sorted(issues))
     policy_file: PolicyFile | None = None
-    error: ValidationError | None = None
-    if document.root is not None:
-        try:
-            policy_file = PolicyFile.model_validate(document.root.value)
-        except ValidationError as caught:
-            error = caught
-    issues = policy_issues(document, error)
+    try:
+        policy_file = PolicyFile.model_validate(document.root.value)
+    except ValidationError as error:
+        issues.update(model_issues(document, error))
+    issues.update(issue_at_value(document, *each) for each in _across_fields(document.root.value))
     if issues or policy_file is None:
-        return None, issues
-    sha256 = hashlib.sha256(data).hexdigest()
-    return Policy.model_validate({**dict(policy_file), "sha256": sha256}), ()
+        return None, tuple(sorted(issues))
+    return Policy(**dict(policy_file), sha256=hashlib.sha256(data).hexdigest()), ()
 
 
-# Checks across fields. They read the plain data, not the models, so that an error in one
-# place does not hide an error in another.
+def _across_fields(data: object) -> Iterator[Finding]:
+    """Yield every error that involves several values.
 
-
-_MATCHERS = (*CONDITIONS, *SELECTIONS)
-_PATH_PLACEHOLDERS = ("{date}", "{run_id}")
-
-
-class CrossFieldIssue(NamedTuple):
-    """An error found by comparing several values."""
-
-    path: KeyPath
-    message: str
-    hint: str
-
-
-def cross_field_issues(data: object) -> Iterator[CrossFieldIssue]:
-    """Yield every error that involves several values; values of a wrong type are skipped."""
+    Reads the plain data, not the models, so that an error in one place does not hide an error
+    in another. Values of a wrong type are skipped.
+    """
     if not isinstance(data, dict):
         return
     yield from _duplicates(data, "organizations", _organization_id)
@@ -98,13 +79,26 @@ def cross_field_issues(data: object) -> Iterator[CrossFieldIssue]:
     yield from _duplicates(data, "rules", _folded_name)
     yield from _duplicates(data, "keep", _folded_name)
     for path, rule in _mappings(data, "rules"):
-        yield from _missing_condition(path, rule)
+        if not rule.keys() & set(CONDITIONS) or _has_only_expired_false(rule):
+            yield Finding(
+                path,
+                "has no time or status condition",
+                "add `older_than`, `expired: true`, `expires_within` or `statuses`",
+            )
+    matchers = (*CONDITIONS, *SELECTIONS)
     for path, entry in _mappings(data, "keep"):
-        if not any(key in entry for key in _MATCHERS):
-            yield CrossFieldIssue(path, "would keep everything", f"add one of {join_or(_MATCHERS)}")
+        if not entry.keys() & set(matchers):
+            yield Finding(path, "would keep everything", f"add one of {join_or(matchers)}")
     for path, entry in _mappings(data, "notify"):
-        yield from _secret_env_issues(path, entry)
-    yield from _audit_path_issues(data)
+        at_secret, kind = (*path, "secret_env"), entry.get("kind")
+        if kind == "webhook" and "secret_env" not in entry:
+            yield Finding(at_secret, "is missing", "name the variable with the signing key")
+        if kind in ("slack", "ping") and "secret_env" in entry:
+            yield Finding(at_secret, f"applies to `webhook`, not to `{kind}`", "remove it")
+
+
+def _has_only_expired_false(rule: dict[str, object]) -> bool:
+    return rule.keys() & set(CONDITIONS) == {"expired"} and rule["expired"] is False
 
 
 def _entries(data: dict[str, object], key: str) -> tuple[object, ...]:
@@ -129,7 +123,7 @@ def _folded_name(entry: object) -> object:
 
 def _duplicates(
     data: dict[str, object], key: str, identity: Callable[[object], object]
-) -> Iterator[CrossFieldIssue]:
+) -> Iterator[Finding]:
     seen: dict[str, int] = {}
     for position, entry in enumerate(_entries(data, key)):
         key_value = identity(entry)
@@ -137,245 +131,5 @@ def _duplicates(
             continue
         first = seen.setdefault(key_value, position)
         if first != position:
-            yield CrossFieldIssue(
-                (key, position),
-                f"repeats {quote(key_value)} of {key}[{first}]",
-                "keep one of the two",
-            )
-
-
-def _missing_condition(path: KeyPath, rule: dict[str, object]) -> Iterator[CrossFieldIssue]:
-    if (
-        any(key in rule for key in CONDITIONS if key != "expired")
-        or rule.get("expired", False) is not False
-    ):
-        return
-    yield CrossFieldIssue(
-        path,
-        "has no time or status condition",
-        "add `older_than`, `expired: true`, `expires_within` or `statuses`",
-    )
-
-
-def _secret_env_issues(path: KeyPath, entry: dict[str, object]) -> Iterator[CrossFieldIssue]:
-    kind = entry.get("kind")
-    if kind == "webhook" and "secret_env" not in entry:
-        yield CrossFieldIssue(
-            (*path, "secret_env"), "is missing", "name the variable with the signing key"
-        )
-    if kind in ("slack", "ping") and "secret_env" in entry:
-        yield CrossFieldIssue(
-            (*path, "secret_env"), f"applies to `webhook`, not to `{kind}`", "remove it"
-        )
-
-
-def _audit_path_issues(data: dict[str, object]) -> Iterator[CrossFieldIssue]:
-    audit = data.get("audit")
-    path = audit.get("path") if isinstance(audit, dict) else None
-    if isinstance(path, str):
-        rest = path
-        for placeholder in _PATH_PLACEHOLDERS:
-            rest = rest.replace(placeholder, "")
-        if re.search(r"[{}]", rest):
-            yield CrossFieldIssue(
-                ("audit", "path"),
-                f"{quote(path)} contains an unknown placeholder",
-                f"write {join_or(_PATH_PLACEHOLDERS)}, or remove the braces",
-            )
-
-
-# Error texts.
-
-
-_EXPECTED_TYPES = {
-    "string_type": "a string",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "`true` or `false`",
-    "tuple_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "literal_error": "an allowed value",
-}
-_BOUND_MESSAGES = {
-    "greater_than_equal": ("is below {ge}", "write {ge} or more"),
-    "greater_than": ("is not above {gt}", "write a number above {gt}"),
-    "less_than_equal": ("is above {le}", "write {le} or less"),
-    "less_than": ("is not below {lt}", "write a number below {lt}"),
-    "finite_number": ("is not a finite number", "write a finite number"),
-}
-_KEY_MARKER = "[key]"
-"""What pydantic appends to the path when the error is in a key."""
-_KEY_SIMILARITY = 0.7
-_MAX_SUGGESTIONS = 100
-"""Finding a similar key is slow; a file with more unknown keys is not a policy."""
-
-
-def policy_issues(document: Document, error: ValidationError | None) -> tuple[PolicyIssue, ...]:
-    """Return every error of a file once, in file order.
-
-    Args:
-        document: The parsed file.
-        error: The error of the models; None if they accept the data.
-    """
-    found = {
-        PolicyIssue(
-            *document.position(issue.index), format_path(issue.path), issue.message, issue.hint
-        )
-        for issue in document.issues
-    }
-    if document.root is not None:
-        found.update(_model_issues(document, error) if error is not None else ())
-        for path, message, hint in cross_field_issues(document.root.value):
-            found.add(_issue_at_value(document, path, message, hint))
-    return tuple(sorted(found))
-
-
-def policy_warnings(
-    document: Document, warnings: Iterable[PolicyWarning]
-) -> tuple[PolicyIssue, ...]:
-    """Return the warnings about a valid file with their positions, in file order."""
-    return tuple(
-        sorted(
-            _issue_at_value(document, path, message, hint)._replace(severity=Severity.WARNING)
-            for path, message, hint in warnings
-        )
-    )
-
-
-def _issue_at_value(document: Document, path: KeyPath, message: str, hint: str) -> PolicyIssue:
-    node, _ = document.find(path)
-    is_empty = node.value is Placeholder.EMPTY
-    line, column = document.position(node.key_index if is_empty else node.index)
-    return PolicyIssue(line, column, format_path(path), message, hint)
-
-
-def _model_issues(document: Document, error: ValidationError) -> Iterator[PolicyIssue]:
-    suggestions = _MAX_SUGGESTIONS
-    for detail in error.errors(include_url=False):
-        path = tuple(step for step in detail["loc"] if step != _KEY_MARKER)
-        if detail["type"] == "extra_forbidden":
-            suggestions -= 1
-            hint = _suggest_key(path) if suggestions >= 0 else "remove it"
-            yield _issue_at_key(document, path, "is not a known key", hint)
-        elif detail["type"] == "missing":
-            yield _issue_at_value(document, path, "is missing", f"add {_example(path)}")
-        elif detail["loc"][-1:] == (_KEY_MARKER,):
-            message, hint = _constraint_message(detail, describe_value(path[-1]))
-            yield _issue_at_key(document, path, message, hint)
-        elif detail["input"] is not Placeholder.UNREADABLE:
-            # A bare organization id was validated as a mapping; report the entry itself.
-            node, path = document.find(path)
-            if detail["type"] != "too_short" or not node.children:
-                yield _issue_at_value(document, path, *_message_and_hint(detail, path, node))
-
-
-def _issue_at_key(document: Document, path: KeyPath, message: str, hint: str) -> PolicyIssue:
-    node, _ = document.find(path)
-    return PolicyIssue(*document.position(node.key_index), format_path(path), message, hint)
-
-
-def _message_and_hint(detail: ErrorDetails, path: KeyPath, node: Node) -> tuple[str, str]:
-    subject = describe_value(node.value, node.text)
-    if node.value is Placeholder.EMPTY:
-        field = _field_at(path)
-        remove = "" if field is None or field.is_required() else "remove it, or "
-        return "is empty", f"{remove}write {_example(path)}"
-    if detail["type"] == "too_short":
-        return "is an empty list", f"write one entry or more, such as {_example(path)}"
-    if detail["type"] == "literal_error":
-        return _unknown_value_message(subject, path, node)
-    if expected := _EXPECTED_TYPES.get(detail["type"]):
-        return f"is {subject}, not {expected}", _conversion_hint(expected, path, node)
-    return _constraint_message(detail, subject)
-
-
-def _constraint_message(detail: ErrorDetails, subject: str) -> tuple[str, str]:
-    """Return the text of an error of a validator or a bound, with the value as subject."""
-    context = detail.get("ctx", {})
-    if detail["type"] == POLICY_ERROR_TYPE:
-        described = subject if context["quote"] else "the value"
-        return f"{described} {context['message']}", context["hint"]
-    message, hint = _BOUND_MESSAGES[detail["type"]]
-    bounds = {name: f"{bound:.10g}" for name, bound in context.items()}
-    return f"{subject} {message.format(**bounds)}", hint.format(**bounds)
-
-
-def _conversion_hint(expected: str, path: KeyPath, node: Node) -> str:
-    """Return how to convert a value to the expected type, or an example."""
-    quoted = json.dumps(node.text, ensure_ascii=False)
-    if expected == _EXPECTED_TYPES["string_type"] and node.text is not None:
-        return f"quote it: {quoted}"
-    if expected == _EXPECTED_TYPES["tuple_type"] and node.text is not None:
-        return f"put it in brackets: [{quoted}]"
-    return f"write {_example(path)}"
-
-
-def _unknown_value_message(subject: str, path: KeyPath, node: Node) -> tuple[str, str]:
-    field = _field_at(path)
-    allowed = get_args(field.annotation) if field else ()
-    suggestion = closest(node.value, allowed) if isinstance(node.value, str) else None
-    hint = f"write {join_or((suggestion,) if suggestion else allowed)}"
-    return f"{subject} is not an allowed value", hint
-
-
-def _suggest_key(path: KeyPath) -> str:
-    """Suggest the key's right place, a similar key, or else the allowed keys."""
-    unknown = str(path[-1])
-    allowed = _known_keys(path[:-1])
-    locations = _key_locations()
-    if unknown in locations:
-        return f"it belongs {locations[unknown]}"
-    if suggestion := closest(unknown, allowed, _KEY_SIMILARITY):
-        return f"write `{suggestion}`"
-    if suggestion := closest(unknown, locations, _KEY_SIMILARITY):
-        return f"write `{suggestion}` {locations[suggestion]}"
-    return f"remove it, or write {join_or(allowed)}"
-
-
-@cache
-def _key_locations() -> dict[str, str]:
-    locations = dict.fromkeys(PolicyFile.model_fields, "at the top of the file")
-    for name, info in PolicyFile.model_fields.items():
-        model = _find_model(info.annotation)
-        for key in model.model_fields if model else ():
-            locations.setdefault(key, f"under `{name}`")
-    return locations
-
-
-def _known_keys(path: KeyPath) -> tuple[str, ...]:
-    field = _field_at(path)
-    model = _find_model(field.annotation) if field else PolicyFile
-    return tuple(model.model_fields) if model else ()
-
-
-def _example(path: KeyPath) -> str:
-    """Return the last described key on a path with an example value, in YAML."""
-    name, field = _last_described_key(path)
-    if field is None:
-        return "`version: 1`"
-    example = (field.examples or [""])[0]
-    value = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
-    return f"`{name}: {value}`"
-
-
-def _field_at(path: KeyPath) -> FieldInfo | None:
-    return _last_described_key(path)[1]
-
-
-def _last_described_key(path: KeyPath) -> tuple[str, FieldInfo | None]:
-    """Return the last key on a path that a model describes, and its field."""
-    model: type[BaseModel] | None = PolicyFile
-    found: tuple[str, FieldInfo | None] = ("", None)
-    for step in path:
-        if model is not None and isinstance(step, str):
-            found = (step, model.model_fields[step])
-            model = _find_model(model.model_fields[step].annotation)
-    return found
-
-
-def _find_model(annotation: object) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    models = (_find_model(argument) for argument in get_args(annotation))
-    return next((model for model in models if model is not None), None)
+            message = f"repeats {quote(key_value)} of {key}[{first}]"
+            yield Finding((key, position), message, "keep one of the two")

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from invite_sweeper.audit import in_order
 from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.report.formatting import describe_changes
 from invite_sweeper.report.html import queries
 from invite_sweeper.report.html.chain import ChainResult
-from invite_sweeper.report.html.database import sort_by_start, temporary_database
+from invite_sweeper.report.html.database import temporary_database
 from invite_sweeper.report.html.loading import load_lines
 from invite_sweeper.report.html.model import (
     Comparison,
@@ -160,7 +161,7 @@ def build_report_model(paths: Sequence[Path], chain: ChainResult | None = None) 
     Raises:
         UsageError: A file cannot be read, or the temporary folder is full.
     """
-    files = sort_by_start(paths)
+    files = in_order(dict.fromkeys(path.resolve() for path in paths))
     with temporary_database() as db:
         selected = find_runs(db, files)
         logs = load_lines(db, files)

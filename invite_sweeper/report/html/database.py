@@ -6,15 +6,13 @@ program ends.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from invite_sweeper.audit.reader import open_log
 from invite_sweeper.errors import GuardRefused, UsageError
-from invite_sweeper.report.run_view import parse_log_line
-from invite_sweeper.text import to_text
 
 CACHE_KIB = 16_384
 
@@ -155,21 +153,3 @@ def raw_lines(path: Path) -> Iterator[bytes]:
 def _skip_line(stream: IO[bytes]) -> None:
     while (more := stream.readline(MAX_LINE_BYTES)) and not more.endswith(b"\n"):
         pass
-
-
-def sort_by_start(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Return each file once, sorted by first timestamp, so that rotated logs are in order.
-
-    Raises:
-        UsageError: A file cannot be read.
-    """
-    files = dict.fromkeys(path.resolve() for path in paths)
-    return tuple(sorted(files, key=lambda path: (_first_timestamp(path), str(path))))
-
-
-def _first_timestamp(path: Path) -> str:
-    for raw in raw_lines(path):
-        line = parse_log_line(raw)
-        if line is not None:
-            return to_text(line.get("ts"))
-    return ""

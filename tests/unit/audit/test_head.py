@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import orjson
+import msgspec
 import pytest
 from audit.rotated_logs import KEY, kill, rotate, write_signed_run
 from audit.written_logs import lines_of, opened, write_earlier_version, write_run
@@ -18,7 +18,7 @@ from builders import NOW
 from invite_sweeper.audit import LinePosition, LogPath
 from invite_sweeper.audit.checkpoint import parse
 from invite_sweeper.audit.evidence import Evidence
-from invite_sweeper.audit.head import find_log, read_head
+from invite_sweeper.audit.files import read_head
 from invite_sweeper.audit.record import line_hash
 from invite_sweeper.audit.tampering import Tampering, VerificationError
 from invite_sweeper.audit.verify import verify
@@ -245,7 +245,9 @@ def test_head_that_is_not_readable_is_refused(path):
 def test_head_with_a_field_of_another_type_is_refused(path, name, value):
     write_run(path)
     head_path = LogPath(str(path)).head_path
-    head_path.write_bytes(orjson.dumps({**orjson.loads(head_path.read_bytes()), name: value}))
+    head_path.write_bytes(
+        msgspec.json.encode({**msgspec.json.decode(head_path.read_bytes()), name: value})
+    )
     refused_head(path, "cannot be read: it is not a head file")
 
 
@@ -311,12 +313,12 @@ def test_log_of_a_file_is_found_by_its_head(tmp_path, template):
 
     path = log_path.path_of_run(now=NOW, run_id="r1")
     asyncio.run(write_signed_run(path, "r1", log_path=log_path))
-    assert find_log(path) == str(tmp_path / template)
+    assert LogPath.of_file(path) == LogPath(str(tmp_path / template))
 
 
 def test_log_of_a_rotated_file_without_a_head_is_the_file_it_was_rotated_from(tmp_path):
-    assert find_log(tmp_path / "log.jsonl.2.gz") == str(tmp_path / "log.jsonl")
-    assert find_log(tmp_path / "log.jsonl-20261126") == str(tmp_path / "log.jsonl")
+    assert LogPath.of_file(tmp_path / "log.jsonl.2.gz") == LogPath(str(tmp_path / "log.jsonl"))
+    assert LogPath.of_file(tmp_path / "log.jsonl-20261126") == LogPath(str(tmp_path / "log.jsonl"))
 
 
 def test_head_that_cannot_be_written_stops_the_run_with_7(path, monkeypatch):
@@ -325,7 +327,7 @@ def test_head_that_cannot_be_written_stops_the_run_with_7(path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("invite_sweeper.audit.head.replace_file", full)
+    monkeypatch.setattr("invite_sweeper.audit.files.replace_file", full)
     with pytest.raises(AuditLogError, match="cannot be written: No space left") as failed:
         opened(path, "next")
     assert failed.value.exit_code == 7
@@ -549,5 +551,5 @@ def test_log_of_a_file_is_found_beside_damaged_heads_and_heads_of_other_logs(tmp
     path = tmp_path / "log.jsonl"
     write_run(path)
     rotate(path)
-    assert find_log(path.with_name("log.jsonl.1")) == str(path)
-    assert find_log(tmp_path / "third.jsonl.1") == str(tmp_path / "third.jsonl")
+    assert LogPath.of_file(path.with_name("log.jsonl.1")) == LogPath(str(path))
+    assert LogPath.of_file(tmp_path / "third.jsonl.1") == LogPath(str(tmp_path / "third.jsonl"))

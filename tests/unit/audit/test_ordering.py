@@ -1,17 +1,17 @@
 """The order of files by their chains, and the start of a checkpoint's file."""
 
 import gzip
+import os
 
 import pytest
 from audit.rotated_logs import KEY, rotate, write_signed_run
 from audit.written_logs import write_run
 
-from invite_sweeper.audit import LinePosition
+from invite_sweeper.audit import LinePosition, LogPath
 from invite_sweeper.audit.checkpoint import Checkpoint, is_checkpoint, key_name, parse, sign
-from invite_sweeper.audit.ordering import in_order
+from invite_sweeper.audit.files import in_order
 from invite_sweeper.audit.tampering import Tampering, VerificationError
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.errors import UsageError
 
 
 async def test_files_are_in_the_order_of_their_chain_whatever_their_names_are(tmp_path):
@@ -26,9 +26,8 @@ async def test_files_are_in_the_order_of_their_chain_whatever_their_names_are(tm
     empty = tmp_path / "empty"
     empty.touch()
     paths = [empty, tmp_path / "m.gz", tmp_path / "a-newest", tmp_path / "z-oldest"]
-    assert in_order(paths) == [tmp_path / name for name in ("z-oldest", "m.gz", "a-newest")] + [
-        empty
-    ]
+    names = ("z-oldest", "m.gz", "a-newest", "empty")
+    assert in_order(paths) == tuple(tmp_path / name for name in names)
 
 
 async def test_logs_stay_together(tmp_path):
@@ -86,9 +85,40 @@ def test_names_that_contradict_the_order_of_the_chain_are_reported(
     )
 
 
-def test_missing_file_is_named(tmp_path):
-    with pytest.raises(UsageError, match="none"):
-        in_order([tmp_path / "none"])
+def test_files_that_cannot_be_read_come_after_the_others_and_those_without_a_line_last(tmp_path):
+    line = b'{"ts":"2026-10-01","run_id":"r","seq":1,"event":"e","prev":"%d"}\n'
+    contents = {
+        "cut.gz": gzip.compress(line)[:15],
+        "other.xz": line,
+        "empty": b"",
+        "no newline": b"no log",
+        "later": line.replace(b"-10-", b"-11-"),
+        "not UTF-8": line.replace(b"r", b"\xff", 1) + line,
+        "b.gz": gzip.compress(line),
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    found = in_order([tmp_path / name for name in (*contents, "missing")])
+    assert [path.name for path in found] == [
+        *("b.gz", "later", "cut.gz", "other.xz", "not UTF-8", "missing"),
+        *("empty", "no newline"),
+    ]
+
+
+def test_ordering_does_not_read_a_file_without_newlines_to_its_end(tmp_path):
+    path = tmp_path / "big"
+    path.write_bytes(b'{"ts":"2026-01-01"')
+    os.truncate(path, 1 << 33)
+    assert in_order([path]) == (path,)
+
+
+async def test_order_follows_the_chain_after_the_clock_was_set_back(tmp_path):
+    path = tmp_path / "log.jsonl"
+    await write_signed_run(path, "run-1")
+    rotate(path)
+    await write_signed_run(path, "run-2")
+    path.write_bytes(path.read_bytes().replace(b'{"ts":"2026', b'{"ts":"2025'))
+    assert LogPath(str(path)).files() == (tmp_path / "log.jsonl.1", path)
 
 
 NOTE = sign(Checkpoint(key_name("my log"), 12, 3456, "ab" * 32, "run-1"), KEY)

@@ -1,15 +1,14 @@
 """`audit.path`: placeholders, the copy, the lock file, and the files of earlier runs."""
 
 import gzip
-import os
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from audit.written_logs import write_run
 
-from invite_sweeper.audit import LogPath, sort_by_start
-from invite_sweeper.audit.paths import DEFAULT_PATH
+from invite_sweeper.audit import LogPath
+from invite_sweeper.audit.files import DEFAULT_PATH
 from invite_sweeper.audit.reader import open_log
 from invite_sweeper.errors import UsageError
 
@@ -158,7 +157,7 @@ def test_path_parts_after_a_placeholder_are_literal(tmp_path):
     assert found_names(tmp_path, "{run_id}/x.y/log.jsonl", *names) == names[:1]
 
 
-def test_files_are_ordered_by_the_timestamp_of_their_first_line(tmp_path):
+def test_files_of_several_chains_are_ordered_by_the_timestamp_of_their_first_line(tmp_path):
     names = ["log.jsonl.2", "log.jsonl.1", "log.jsonl"]
     assert found_names(tmp_path, "log.jsonl", *names) == names
 
@@ -189,33 +188,3 @@ def test_equivalent_spellings_of_a_path_match(tmp_path, monkeypatch):
         assert target.matches(Path(name)), name
     for name in ("a.jsonl", "audit/x/a.jsonl", "audit", "/audit/a.jsonl", "audit/a.json"):
         assert not target.matches(Path(name)), name
-
-
-def test_files_without_a_timestamp_come_last_by_name(tmp_path):
-    for name, content in [("b", ""), ("a", "no log"), ("z", '{ "ts" : "2026-01-01"}'), ("y", "{}")]:
-        (tmp_path / name).write_text(content)
-    names = ["gone", "b", "y", "a", "z"]
-    found = sort_by_start(tmp_path / name for name in names)
-    assert [path.name for path in found] == ["z", "a", "b", "gone", "y"]
-
-
-def test_compressed_file_that_cannot_be_read_comes_last_like_one_without_a_timestamp(tmp_path):
-    line = b'{"ts":"2026-10-01"}'
-    contents = {"a.gz": gzip.compress(line)[:15], "b.gz": gzip.compress(line), "c.gz": line}
-    for name, content in {**contents, "d.xz": line}.items():
-        (tmp_path / name).write_bytes(content)
-    found = sort_by_start(tmp_path / name for name in ("a.gz", "c.gz", "d.xz", "b.gz"))
-    assert [path.name for path in found] == ["b.gz", "a.gz", "c.gz", "d.xz"]
-
-
-def test_first_timestamp_that_is_not_utf_8_is_still_sorted(tmp_path):
-    (tmp_path / "a").write_bytes(b'{"ts":"2026-11-\xff"}')
-    (tmp_path / "b").write_bytes(b'{"ts":"2026-10-01"}')
-    assert sort_by_start([tmp_path / "a", tmp_path / "b"]) == (tmp_path / "b", tmp_path / "a")
-
-
-def test_sorting_reads_only_the_beginning_of_a_file(tmp_path):
-    path = tmp_path / "big"
-    path.write_bytes(b'{"ts":"2026-01-01"')
-    os.truncate(path, 1 << 33)
-    assert sort_by_start([path]) == (path,)

@@ -5,7 +5,7 @@ import re
 from hashlib import sha256
 from pathlib import Path
 
-import orjson
+import msgspec
 import pytest
 from audit.rotated_logs import KEY, write_signed_run
 from audit.written_logs import (
@@ -19,7 +19,7 @@ from audit.written_logs import (
 )
 from builders import invitation
 
-from invite_sweeper.audit import LinePosition
+from invite_sweeper.audit import LinePosition, reader
 from invite_sweeper.audit.evidence import Evidence
 from invite_sweeper.audit.reader import READ_BLOCK_BYTES
 from invite_sweeper.audit.record import line_hash
@@ -136,8 +136,8 @@ def test_log_in_other_json_formatting_is_verified(path):
 
 def test_number_of_parsed_lines_does_not_grow_with_the_log(tmp_path, monkeypatch):
     """Parsing every line would take several times as long."""
-    parsed, original = [], orjson.loads
-    monkeypatch.setattr(orjson, "loads", lambda line: parsed.append(line) or original(line))
+    parsed, original = [], reader.parse_json
+    monkeypatch.setattr(reader, "parse_json", lambda line: parsed.append(line) or original(line))
     counts = []
     for deletions in (2, 200):
         path = tmp_path / f"{deletions}.jsonl"
@@ -154,8 +154,8 @@ def test_number_of_parsed_lines_does_not_grow_with_runs_whose_lines_alternate(pa
     runs = "ab" * 50
     lines = [("a", *group), ("b", *group), *((run, *planned) for run in runs)]
     write_group(path, [*lines, ("a", *FINISHED), ("b", *FINISHED)])
-    parsed, original = [], orjson.loads
-    monkeypatch.setattr(orjson, "loads", lambda line: parsed.append(line) or original(line))
+    parsed, original = [], reader.parse_json
+    monkeypatch.setattr(reader, "parse_json", lambda line: parsed.append(line) or original(line))
     assert verify([path]).error is None
     assert len(parsed) <= 12
 
@@ -742,7 +742,7 @@ def test_number_of_runs_without_a_checksum_is_reported(path):
             "seq": 2,
             "event": "run_finished",
         }
-        line = orjson.dumps({**record, "prev": sha256(prev).hexdigest(), "exit_code": 0})
+        line = msgspec.json.encode({**record, "prev": sha256(prev).hexdigest(), "exit_code": 0})
         path.write_bytes(path.read_bytes() + line + b"\n")
     assert verify([path]).warnings == ("2 runs end with a line without a `seal`.",)
 

@@ -3,7 +3,6 @@
 import pytest
 
 from invite_sweeper.errors import ExitCode, InvalidPolicy
-from invite_sweeper.models import Source
 from invite_sweeper.policy import parse_policy
 
 ID = "5efda682a3f2ed2e7dd6cde4"
@@ -353,7 +352,7 @@ def test_until_is_a_date(until, message, errors_after_head):
     ("value", "message"),
     [
         ("14", "the number `14` has no time unit"),
-        ("1:30", "the number `1:30` has no time unit"),
+        ("1:30", "`1:30` is read as a number in base 60"),
         ("14.5", "the number `14.5` has no time unit"),
         ("true", "the boolean `true` has no time unit"),
         ("[14d]", "a list has no time unit"),
@@ -420,25 +419,6 @@ def test_expired_is_a_boolean(value, message, errors_of_rule):
 def test_source_is_a_known_list(source, expected, errors_after_head):
     (error,) = errors_after_head(f"sources: [{source}]\n")
     assert f"4:11: sources[0]: {expected}" in error
-
-
-def test_source_that_is_not_readable_yet_is_an_error(errors_after_head, monkeypatch):
-    monkeypatch.setattr("invite_sweeper.policy.types.READABLE_SOURCES", frozenset({Source.INVITES}))
-    expected = "is a source that this version does not support yet"
-    assert errors_after_head("sources: [invites, users, org_users, org_invites]\n") == [
-        f"4:{column}: sources[{position}]: the string `{source}` {expected}; write `invites`"
-        for position, column, source in (
-            (1, 20, "users"),
-            (2, 27, "org_users"),
-            (3, 38, "org_invites"),
-        )
-    ]
-
-
-def test_readable_sources_decides_which_sources_are_allowed(policy_of, monkeypatch):
-    monkeypatch.setattr("invite_sweeper.policy.types.READABLE_SOURCES", frozenset(Source))
-    policy = policy_of("sources: [invites, users, org_users, org_invites]\n")
-    assert policy.sources == tuple(Source)
 
 
 def test_sources_are_not_empty_and_unique(errors_after_head):
@@ -624,6 +604,33 @@ def test_setting_at_its_bounds_is_allowed(text, errors_after_head):
 def test_notification_has_variable_names_and_allowed_values(entry, expected, errors_after_head):
     (error,) = errors_after_head(f"notify: [{entry}]\n")
     assert expected in error
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("limits:\n  max_deletions: 1,000\n", "write `max_deletions: 1000`"),
+        ("limits:\n  max_deletions: '1,000,000'\n", "write `max_deletions: 1000000`"),
+        ("limits:\n  max_deletions: '5'\n", "write `max_deletions: 5`"),
+        ("limits:\n  max_deletions: many\n", "write `max_deletions: 100`"),
+        ("limits:\n  max_deletions: 0,5\n", "write `max_deletions: 100`"),
+        ("limits:\n  max_share: 0,5\n", "write `max_share: 0.5`"),
+        ("limits:\n  max_share: 50%\n", "write `max_share: 0.5`"),
+        ("limits:\n  max_share: 12.5 %\n", "write `max_share: 0.125`"),
+        ("execution:\n  max_requests_per_second: 1,000\n", "write `max_requests_per_second: 1000`"),
+        (
+            "limits: {max_deletions: 1,000}\n",
+            "write a string, quoted if necessary, and numbers without commas",
+        ),
+        ("audit:\n  path: {date}.jsonl\n", 'quote it: "{date}.jsonl"'),
+        ("audit:\n  path: {date}\n", 'quote it: "{date}"'),
+        ("audit:\n  path: audit/log\n  population: {run_id}-{date}.csv\n", '"{run_id}-{date}.csv"'),
+        ("audit: {path: audit/{date}.jsonl}\n", 'quote it: "audit/{date}.jsonl"'),
+    ],
+)
+def test_value_in_another_spelling_is_named_as_a_policy_writes_it(text, hint, errors_after_head):
+    (error,) = errors_after_head(text)
+    assert error.endswith(f"; {hint}") or hint in error.partition("; quote it: ")[2]
 
 
 def test_string_with_control_characters_is_escaped_in_the_error(errors_after_head):
