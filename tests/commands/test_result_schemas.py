@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import faults
 import pytest
 from result_schemas import fits, mismatches, schema_name, validator
 from running import cli_in
 
 from invite_sweeper.cli.schema import SchemaName, schema_of
 from invite_sweeper.report import run_view
-from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -120,7 +120,7 @@ def results(tmp_path_factory) -> list[tuple[str, str, dict]]:
         run("invalid", "validate", "invalid.yaml", code=2)
         (cli.folder / "odd.yaml").write_text(
             f'version: 1\norganizations: ["{ORG_ID}"]\n'
-            "rules: [{name: a, older_than: 14d, usernames: ['^a$'], roles: [GROUP_OWNR]}]\n"
+            "rules: [{name: a, older_than: 14d, usernames: ['^a@'], roles: [GROUP_OWNR]}]\n"
         )
         run("warnings", "validate", "odd.yaml", code=0)
         sim.add_organization(OTHER_ORG, "Other")
