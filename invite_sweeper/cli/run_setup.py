@@ -18,6 +18,7 @@ from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
+from invite_sweeper.keys import fingerprint, read_public_key
 from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.policy.types import population_path_issue
@@ -25,7 +26,7 @@ from invite_sweeper.report.population import PopulationFile, PopulationRun, Pseu
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
-from invite_sweeper.sweep.approval import key_fingerprint, require_approval
+from invite_sweeper.sweep.approval import require_approval
 from invite_sweeper.sweep.changes import SWEEP_REFUSAL, ChangeTracker, PlanScope, merge_changes
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunPlan
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
@@ -384,7 +385,7 @@ class CommandSetup:
         if self._saved_plan is not None:
             fields["plan_sha256"] = self._saved_plan.digest
             if (key := context.options.plan and context.options.plan.require_approval) is not None:
-                fields["plan_approved_by"] = key_fingerprint(key)
+                fields["plan_approved_by"] = fingerprint(read_public_key(key))
         return fields
 
     def _decision_filter(self) -> Callable[[Decision], Decision]:

@@ -6,7 +6,7 @@ It is written for a reader without the documentation: each exit code is explaine
 from collections.abc import Iterator
 from dataclasses import replace
 
-from invite_sweeper.audit.tampering import DAMAGED_HINT, INCOMPLETE_HINT
+from invite_sweeper.audit.damage import DAMAGED_HINT, UNFINISHED_HINT
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.report.formatting import describe_policy_change
 from invite_sweeper.report.html.model import (
@@ -160,7 +160,7 @@ def _hint(run: RunRow) -> str:
     if run.hint:
         return run.hint
     if run.status is ReportStatus.UNFINISHED:
-        return INCOMPLETE_HINT
+        return UNFINISHED_HINT
     if code is ExitCode.PARTIAL:
         return _partial_hint(run)
     if code is ExitCode.REFUSED and "quarantine" in run.error:
@@ -249,7 +249,7 @@ def _earlier_runs(model: ReportModel) -> Iterator[Attention]:
             )
         elif status is ReportStatus.UNFINISHED:
             unclear = any(run.outcomes.open for run in runs)
-            hint = INCOMPLETE_HINT if unclear else "Find out what stopped it."
+            hint = UNFINISHED_HINT if unclear else "Find out what stopped it."
         else:
             hint = _code_hint(code)
         count = pluralize(len(runs), "earlier run")
