@@ -1,12 +1,13 @@
 """Explains why an invitation is stale or kept: every entry of the policy, key by key."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from invite_sweeper.audit.record import invitation_fields
 from invite_sweeper.models import Invitation, Timestamp, UnreadableDate
 from invite_sweeper.policy import Keep, Policy, Rule
+from invite_sweeper.sweep.decision_steps import Step, apply_steps
 from invite_sweeper.sweep.selection import (
     KEEP_REASONS,
     Decision,
@@ -102,15 +103,13 @@ class Explainer:
 
     Args:
         now: From which ages are counted, aware UTC.
-        decision_filter: The filter of a run, which may keep more than the policy does.
+        steps: Those of a run, which may keep more than the policy does.
     """
 
-    def __init__(
-        self, policy: Policy, now: datetime, decision_filter: Callable[[Decision], Decision]
-    ) -> None:
+    def __init__(self, policy: Policy, now: datetime, steps: Sequence[Step] = ()) -> None:
         self._selector = Selector(policy, now)
         self._now = now
-        self._decision_filter = decision_filter
+        self._steps = steps
         self._entries: Mapping[tuple[str, str], Rule | Keep] = {
             **{("keep", entry.name): entry for entry in policy.keep},
             **{("rule", rule.name): rule for rule in policy.rules},
@@ -127,7 +126,7 @@ class Explainer:
                 *map(self._explain_entry(invitation), self._selector.explain(invitation)),
             ),
             by_policy,
-            self._decision_filter(by_policy),
+            apply_steps(self._steps, by_policy),
         )
 
     def _explain_expired(self) -> Iterator[EntryExplanation]:
@@ -170,7 +169,7 @@ def _actual_text(invitation: Invitation, key: str, now: datetime) -> str:
         "expires_within": _timestamp_text(invitation.expires_at),
         "usernames": invitation.username,
         "inviters": invitation.inviter,
-        "roles": ", ".join(invitation.roles),
+        "roles": ", ".join(invitation.all_roles),
         "projects": _projects_text(invitation),
         "statuses": invitation.status,
     }

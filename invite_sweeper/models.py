@@ -178,6 +178,11 @@ class Invitation(NamedTuple):
     linked_projects: tuple[tuple[str, str], ...] = ()
     links_out_of_scope: bool = False
 
+    @property
+    def all_roles(self) -> tuple[str, ...]:
+        """The roles in the place itself, and an organization user's roles in projects."""
+        return (*self.roles, *(role for _, role in self.project_roles))
+
 
 Invitations: TypeAlias = tuple[Invitation, ...]
 
@@ -259,7 +264,7 @@ class Population:
 
     Attributes:
         projects: In the policy's scope; without those that are gone.
-        visible_projects: By organization, before the policy and the shard select some.
+        visible_projects: By organization, before the policy selects some.
         invitations: By source; only sources that Atlas serves.
     """
 
@@ -326,11 +331,13 @@ class PlannedDeletion(NamedTuple):
     Attributes:
         rule: The name of the rule that makes the invitation stale.
         new: Whether the last plan of the same policy did not contain it.
+        bounced: How often runs have deleted this user's invitation to this place before.
     """
 
     invitation: Invitation
     rule: str
     new: bool = False
+    bounced: int = 0
 
 
 @dataclass(slots=True, eq=False)

@@ -50,7 +50,8 @@ def casefold_lookalike(name: str) -> str:
     """Return the form under which names that look the same are equal.
 
     Beyond `casefold_visible`: compatibility forms (full-width letters, ligatures), every
-    character without a shape, and domain labels in punycode, which are decoded. Two different
+    character without a shape, the closing dot of a domain, and domain labels in punycode, which
+    are decoded. Two different
     names may get one form, so it is only used where a match protects an invitation.
 
     A name too long for the audit log is compared as it is displayed: its invitations are kept
@@ -58,22 +59,27 @@ def casefold_lookalike(name: str) -> str:
 
     Source: UAX #44, `Default_Ignorable_Code_Point`; RFC 3492 for punycode.
     """
-    if len(name) > _MAX_LOOKALIKE_LENGTH or (name.isascii() and "xn--" not in name.lower()):
+    if len(name) > _MAX_LOOKALIKE_LENGTH or _PLAIN_NAME.fullmatch(name):
         return casefold_visible(name)
     text = "".join(c for c in normalize("NFKC", name) if not _is_invisible(c))
-    local_part, at, domain = text.rpartition("@")
-    labels = domain.replace("\u3002", ".").split(".")
+    local_part, at, domain = text.strip().rpartition("@")
+    domain = domain.replace("\u3002", ".")
+    labels = (domain.removesuffix(".") if at else domain).split(".")
     text = f"{local_part}{at}{'.'.join(map(_decode_label, labels))}"
     text = normalize("NFKC", text.casefold())
     return "".join(c for c in text if not _is_invisible(c)).strip()
 
 
 _MAX_LOOKALIKE_LENGTH = 4096
+_PLAIN_NAME = re.compile(r"(?i)(?!.*xn--)[ -~]*(?<!\.)")
+"""Most names: printable ASCII without punycode and closing dot, the same in each form."""
 
 
 def _is_invisible(character: str) -> bool:
     code = ord(character)
-    return category(character) == "Cf" or any(low <= code <= high for low, high in _INVISIBLE)
+    return category(character) in ("Cc", "Cf") or any(
+        low <= code <= high for low, high in _INVISIBLE
+    )
 
 
 def _decode_label(label: str) -> str:
@@ -92,11 +98,11 @@ _INVISIBLE = (
     (0xE0000, 0xE0FFF),
 )
 # fmt: on
-"""Ranges of characters without a shape that are not format characters (category Cf)."""
+"""Ranges of characters without a shape that are neither control nor format characters."""
 
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""First characters with which a spreadsheet may evaluate a cell, full-width forms included.
+_FORMULA_START = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+"""How a cell begins that a spreadsheet may evaluate, full-width forms included.
 
 Source: OWASP, "CSV Injection". Read 2026-11-26.
 """
@@ -104,13 +110,14 @@ Source: OWASP, "CSV Injection". Read 2026-11-26.
 
 def neutralize_formula(text: str) -> str:
     """Return a text for a CSV cell: an apostrophe before what a spreadsheet could evaluate."""
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if _FORMULA_START.match(text) else text
 
 
 class Globs:
     """A list of globs (`*`, `?`, `[abc]`, `[!abc]`) that matches if any of them does.
 
-    A glob must match the whole name. An empty list matches nothing.
+    A glob must match the whole name, or equal it: `Sandbox [old]` is a name, too. An empty list
+    matches nothing.
 
     Args:
         fold: Returns the form of names and globs that is compared.
@@ -123,7 +130,7 @@ class Globs:
     ) -> None:
         self.patterns = tuple(patterns)
         self._fold = fold
-        self._each = tuple(re.compile(fnmatch.translate(fold(p))) for p in self.patterns)
+        self._each = tuple(re.compile(_glob_regex(fold(p))) for p in self.patterns)
         self._any = re.compile("|".join(f"(?:{p.pattern})" for p in self._each) or r"(?!)")
 
     def matches(self, name: str) -> bool:
@@ -134,6 +141,12 @@ class Globs:
         """Return the globs that match the name, as the policy writes them."""
         folded = self._fold(name)
         return tuple(p for p, r in zip(self.patterns, self._each, strict=True) if r.match(folded))
+
+
+def _glob_regex(glob: str) -> str:
+    """Return the regular expression of a glob; a name with brackets also equals itself."""
+    regex = fnmatch.translate(glob)
+    return rf"(?:{regex}|{re.escape(glob)}\Z)" if "[" in glob else regex
 
 
 class ProtectiveGlobs:

@@ -30,7 +30,6 @@ _FAMILY = re.compile(r"font-family: Fira Code, monospace")
 _CHAR_WIDTH = 12.2
 """In units of the picture. Source: rich, `Console.export_svg`."""
 _REPORT_SIZE = (1440, 1500)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @contextmanager
@@ -100,7 +99,7 @@ def main(names: list[str]) -> None:
         return
     with demo() as (printed, log):
         FOLDER.joinpath("demo.svg").write_text(picture(printed), "utf-8")
-        browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+        browser = shutil.which("chromium")
         if browser is None:
             sys.stderr.write("chromium is not installed; report.png was not updated.\n")
             return

@@ -5,6 +5,7 @@ import signal
 import subprocess
 
 import pytest
+from environment import UMASK, clean
 from forked import Fork, is_possible
 from running import COMMAND, cli_in, wait_until
 
@@ -60,3 +61,11 @@ def test_fork_that_is_killed_has_the_negative_signal_as_its_exit_code(tmp_path):
 def test_variable_that_takes_effect_at_the_start_needs_a_process(name, possible):
     assert is_possible({**os.environ, name: "1"}) is possible
     assert is_possible({**os.environ, name: None}) is (possible or name not in os.environ)
+
+
+def test_test_sees_no_variable_and_no_umask_of_the_shell_that_started_pytest():
+    shell = {"PATH": "/bin", "TZ": "Pacific/Kiritimati", "NO_COLOR": "1", "PYTHONUTF8": "0"}
+    shell |= {"https_proxy": "http://127.0.0.1:9", "INVITE_SWEEPER_POLICY": "wrong.yaml"}
+    assert clean(shell) == {"PATH": "/bin"}
+    assert dict(os.environ) == clean(os.environ)
+    assert os.umask(UMASK) == UMASK

@@ -2,8 +2,6 @@
 
 from typing import Final
 
-import orjson
-
 from invite_sweeper.atlas.endpoints import (
     ADD_ORG_USER,
     InvalidRequest,
@@ -22,6 +20,7 @@ from invite_sweeper.atlas.retry import RetryDecision, classify
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import RunError
+from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import (
     DeletionProgress,
     Invitation,
@@ -111,7 +110,7 @@ def _created_status(response: Response) -> InviteStatus:
     invitations, read 2026-11). `createGroupInvite` returns an invitation, without that field.
     """
     try:
-        body: object = orjson.loads(response.body)
+        body: object = parse_json(response.body)
     except ValueError:
         return InviteStatus.UNREADABLE
     if not isinstance(body, dict):
@@ -131,7 +130,7 @@ def _build_invite_request(invitation: Invitation, progress: DeletionProgress) ->
     scope_id = invitation.org_id if is_organization_level else invitation.project_id
     body = _organization_body(invitation) if is_organization_level else _project_body(invitation)
     return build_request(
-        endpoint, scope_id, scope_id=scope_id, progress=progress, body=orjson.dumps(body)
+        endpoint, scope_id, scope_id=scope_id, progress=progress, body=to_json(body)
     )
 
 

@@ -31,12 +31,10 @@ class BucketStore:
 
     Args:
         reserve: Share of each bucket's capacity left to other programs.
-        shards: Number of concurrent shards; see `shards_sharing`.
     """
 
-    def __init__(self, reserve: float, shards: int) -> None:
+    def __init__(self, reserve: float) -> None:
         self._reserve = reserve
-        self._shards = shards
         self._buckets: dict[BucketKey, TokenBucket] = {}
         self._advertised: dict[str, BucketLimit] = {}
         self._forget_above = MAX_IDLE_BUCKETS
@@ -76,23 +74,16 @@ class BucketStore:
         self._advertised[endpoint_set] = advertised.limit
         for key, bucket in self._buckets.items():
             if key.endpoint_set == endpoint_set:
-                bucket.set_limit(self._own_share(endpoint_set, advertised.limit), now_s)
+                bucket.set_limit(advertised.limit, now_s)
         return True
 
     def set_limit(self, key: BucketKey, limit: BucketLimit, now_s: float) -> None:
         """Set the limit of one bucket, as Atlas returned it."""
-        self.get(key, now_s).set_limit(self._own_share(key.endpoint_set, limit), now_s)
-
-    def shards_sharing(self, endpoint_set: str) -> int:
-        """Return the number of shards that share a bucket; each project belongs to one shard."""
-        return 1 if endpoint_set.endswith("_group") else self._shards
+        self.get(key, now_s).set_limit(limit, now_s)
 
     def _new(self, key: BucketKey, now_s: float) -> TokenBucket:
         limit = self._advertised.get(key.endpoint_set) or documented_limit(key.endpoint_set)
-        return TokenBucket(self._own_share(key.endpoint_set, limit), self._reserve, now_s)
-
-    def _own_share(self, endpoint_set: str, limit: BucketLimit) -> BucketLimit:
-        return limit.divided_by(self.shards_sharing(endpoint_set))
+        return TokenBucket(limit, self._reserve, now_s)
 
 
 class RequestSpacing:
@@ -136,7 +127,6 @@ class RateLimiter:
         reserve: float = 0.1,
         max_requests_per_second: float | None = None,
         random: Callable[[], float] = random_module.random,
-        shards: int = 1,
     ) -> None:
         """Start with every bucket full.
 
@@ -147,13 +137,11 @@ class RateLimiter:
             max_requests_per_second: Over all buckets; None for no limit.
             random: Returns a number from 0 up to 1: jitter, so that two clients do not retry
                 at the same time.
-            shards: Number of concurrent shards. Each uses its share of the buckets of users
-                and organizations; the bucket of a project is used by one shard only.
         """
         self._clock = clock
         self._sleep = sleep
         self._random = random
-        self._buckets = BucketStore(reserve, shards)
+        self._buckets = BucketStore(reserve)
         self._queues: dict[BucketKey, list[asyncio.Event]] = {}
         self._spacing = RequestSpacing(clock, sleep, max_requests_per_second)
         self.no_limit_headers = True
@@ -242,12 +230,8 @@ class RateLimiter:
         if remaining is not None:
             self.no_limit_headers = False
         now_s = self._clock()
-        shards = self._buckets.shards_sharing(key.endpoint_set)
         self._buckets.get(key, now_s).on_response(
-            now_s,
-            limit=None if limit is None else limit / shards,
-            remaining=None if remaining is None else remaining / shards,
-            sent_s=sent_s,
+            now_s, limit=limit, remaining=remaining, sent_s=sent_s
         )
 
     def on_429(
@@ -270,12 +254,10 @@ class RateLimiter:
             if self._buckets.apply_advertised(advertised, now_s):
                 self.no_limit_headers = False
 
-    def refill_unknown(self, key: BucketKey) -> bool:
-        """Return whether a header had a capacity that differs from the known limit.
-
-        Then the refill is a guess until `set_limit`, with the response of `GET /rateLimits`.
-        """
-        return self._buckets.peek(key, self._clock()).refill_unknown
+    def blocked_s(self, key: BucketKey) -> float:
+        """Return the seconds for which a 429 still blocks a bucket."""
+        now_s = self._clock()
+        return self._buckets.peek(key, now_s).blocked_s(now_s)
 
     def estimate_s(self, counts: Mapping[BucketKey, int]) -> float:
         """Return the seconds until these numbers of requests can have been sent."""

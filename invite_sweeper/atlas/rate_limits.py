@@ -20,6 +20,9 @@ TEAMS_GROUP = "teams_group"
 RATE_LIMITS_USER = "rate_limits_user"
 
 _MAX_REFILLS_RESERVED = 10
+MIN_RETRY_AFTER_S = 1.0
+"""Atlas has sent `Please retry after 0 seconds`."""
+MAX_RETRY_AFTER_S = 120.0
 
 
 class BucketKey(NamedTuple):
@@ -57,12 +60,6 @@ class BucketLimit(NamedTuple):
         """
         max_tokens = min(_MAX_REFILLS_RESERVED * self.refill, self.capacity - 1)
         return max(0.0, min(share * self.capacity, max_tokens))
-
-    def divided_by(self, shards: int) -> "BucketLimit":
-        """Return the limit of one shard; the period does not change."""
-        if shards == 1:
-            return self
-        return BucketLimit(self.capacity / shards, self.refill / shards, self.period_s)
 
 
 class AdvertisedLimit(NamedTuple):
@@ -105,6 +102,13 @@ _SCOPES = {
     "ORG": "org",
     "USER": "user",
 }
+
+
+def clamp_wait_s(wait_s: float) -> float | None:
+    """Limit a wait requested by Atlas to the range from floor to cap; None for NaN."""
+    if math.isnan(wait_s):
+        return None
+    return min(max(wait_s, MIN_RETRY_AFTER_S), MAX_RETRY_AFTER_S)
 
 
 def documented_limit(endpoint_set: str) -> BucketLimit:

@@ -16,12 +16,11 @@ from math import inf
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
-import orjson
-
 from invite_sweeper.audit.reader import LineHeader, open_log, parse_record
 from invite_sweeper.audit.record import GENESIS_HASH, line_hash
 from invite_sweeper.errors import GuardRefused, Reason, RunError, UsageError
 from invite_sweeper.files import replace_file
+from invite_sweeper.json_text import parse_json, to_json
 
 DEFAULT_PATH = "audit/invite-sweeper.jsonl"
 DEFAULT_LOG = Path(DEFAULT_PATH)
@@ -249,7 +248,7 @@ def read_head(path: Path) -> Head | None:
         GuardRefused: It cannot be read, or is not a head file.
     """
     try:
-        values = orjson.loads(path.read_bytes())
+        values = parse_json(path.read_bytes())
         version = values.pop("version")
         head = Head(**values)
         types = [type(value) for value in asdict(head).values()]
@@ -288,7 +287,7 @@ def write_head(path: Path, head: Head) -> None:
         OSError: It was not written; an earlier head is unchanged.
     """
     values = {"version": _HEAD_VERSION, **asdict(head)}
-    replace_file(path, [orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE)])
+    replace_file(path, [to_json(values) + b"\n"])
 
 
 # Order ----------------------------------------------------------------------------------------

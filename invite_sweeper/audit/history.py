@@ -1,13 +1,12 @@
 """Read earlier runs back from the audit log.
 
-Covers how runs ended, intents without an outcome, how often an invitation was deleted, and
-missing shards.
+Covers how runs ended, intents without an outcome, and how often an invitation was deleted.
 """
 
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -62,11 +61,6 @@ class RunRecord:
     def base_url(self) -> str | None:
         """The base URL of the Atlas API that the run used; None if unknown."""
         return _text(self.start_record.get("base_url"))
-
-    @property
-    def shard(self) -> str | None:
-        """The run's shard, such as `1/4`; None for a run without shards."""
-        return _text(self.start_record.get("shard"))
 
     @property
     def scope_sha256(self) -> str | None:
@@ -196,7 +190,6 @@ def organization_names(*paths: Path) -> dict[str, str]:
 
 def last_population(
     *paths: Path,
-    shard: str | None,
     scope_sha256: str,
     organizations: frozenset[str],
     base_url: str,
@@ -206,17 +199,16 @@ def last_population(
     A run is complete if it ended with exit code 0, 4 or 10: it was neither refused nor stopped.
     Each part is from the last run that knows it and can be compared:
 
-    - the projects in scope and the invitations of a source: a run of the same shard with the
-      same scope. A source that was retired in one night keeps its count from before.
-    - the visible projects of an organization: the same, or any run if there is none. Neither
-      policy nor shard narrows them, so the check holds for a changed policy, too.
+    - the projects in scope and the invitations of a source: a run with the same
+      scope. A source that was retired in one night keeps its count from before.
+    - the visible projects of an organization: the same, or any run if there is none. The
+      policy does not narrow them, so the check holds for a changed policy, too.
 
     A dry run deletes nothing, so a person can run one with `--accept-population` and another
     policy or credential. It must not become what sweeps are compared with.
 
     Args:
         *paths: The logs, oldest first.
-        shard: Such as `1/4`; None for runs without shards.
         scope_sha256: `scope.scope_sha256` of the policy.
         organizations: Ids; visible projects of others are left out.
         base_url: Use only runs against this base URL.
@@ -228,7 +220,7 @@ def last_population(
     weakest_first = (("dry-run", False), ("dry-run", True), ("sweep", False), ("sweep", True))
     parts: dict[tuple[str, bool], dict[_Part, int]] = {each: {} for each in weakest_first}
     for run in read_runs(*paths):
-        same_scope = (run.shard, run.scope_sha256) == (shard, scope_sha256)
+        same_scope = run.scope_sha256 == scope_sha256
         found = parts.get((run.mode or "", same_scope))
         is_complete = run.exit_code in _COMPLETE_EXIT_CODES and run.base_url == base_url
         if found is not None and is_complete:
@@ -331,24 +323,3 @@ class DeletionHistory:
 def _key_hash(username: str, scope_id: str) -> int:
     """Return a 64-bit key. A collision raises a count, which at worst keeps an invitation."""
     return hash((username.casefold().encode("utf-8", "backslashreplace"), scope_id))
-
-
-def missing_shards(runs: Iterable[RunRecord]) -> tuple[str, ...]:
-    """Return the shards without a run, such as `2/3`; empty if none is missing.
-
-    Only the newest shard count is checked: it may have changed from three to four.
-    """
-    latest: tuple[str, str] = ("", "")
-    seen: dict[str, set[int]] = {}
-    for run in runs:
-        index, slash, count = (run.shard or "").partition("/")
-        if not (slash and index.isdecimal() and count.isdecimal()):
-            continue
-        seen.setdefault(count, set()).add(int(index))
-        latest = max(latest, (str(run.start_record.get("now")), count))
-    count = latest[1]
-    if not count:
-        return ()
-    return tuple(
-        f"{index}/{count}" for index in range(1, int(count) + 1) if index not in seen[count]
-    )

@@ -8,13 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import orjson
 from filelock import FileLock, Timeout
 
 from invite_sweeper.audit.record import format_timestamp
 from invite_sweeper.audit.storage import ensure_private_directory
 from invite_sweeper.errors import AuditLogError, LockHeld
 from invite_sweeper.files import read_small_file
+from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.redaction import SECRETS
 
 _MAX_HOLDER_BYTES = 1 << 20
@@ -87,14 +87,14 @@ class RunLock:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             fd = os.open(self._holder_path, flags, 0o600)
             try:
-                os.write(fd, orjson.dumps(holder))
+                os.write(fd, to_json(holder))
             finally:
                 os.close(fd)
 
     def held_error(self) -> LockHeld:
         """Return the error for a lock held by another run, with its process if known."""
         try:
-            holder = orjson.loads(read_small_file(self._holder_path, _MAX_HOLDER_BYTES))
+            holder = parse_json(read_small_file(self._holder_path, _MAX_HOLDER_BYTES))
             holder_text = (
                 f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
                 f" ({SECRETS.redact(str(holder['command']))})"

@@ -11,12 +11,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, NamedTuple, NoReturn, cast
 
-import orjson
 from typing_extensions import override
 
 from invite_sweeper.audit.record import Record, format_timestamp
 from invite_sweeper.audit.storage import could_be_first_line, is_record
 from invite_sweeper.errors import DamagedLog, GuardRefused, Reason, RunError, UsageError
+from invite_sweeper.json_text import parse_json
 
 READ_BLOCK_BYTES = 1 << 18
 _UNSUPPORTED_COMPRESSIONS = frozenset({".bz2", ".xz", ".lzma", ".zst", ".lz4", ".Z", ".zip"})
@@ -66,7 +66,7 @@ class LineHeader(NamedTuple):
 def parse_record(line: bytes) -> Record | None:
     """Parse one line; None if it is not a JSON object."""
     try:
-        record = orjson.loads(line)
+        record = parse_json(line)
     except ValueError:
         return None
     return record if isinstance(record, dict) else None

@@ -12,9 +12,8 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import TypeAlias
 
-import orjson
-
 from invite_sweeper.errors import ErrorParts
+from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, Source, Timestamp, UnreadableDate
 from invite_sweeper.redaction import SECRETS
 
@@ -39,33 +38,6 @@ def line_hash(line: bytes) -> str:
 def format_timestamp(moment: datetime) -> str:
     """Return RFC 3339 in UTC, always with microseconds: `2026-11-25T01:02:03.000000Z`."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
-
-
-def to_json(value: object) -> bytes:
-    r"""Return JSON in UTF-8, without a newline, keys in the order given.
-
-    What JSON or UTF-8 cannot represent is replaced visibly (a lone surrogate by the text
-    `\udc80`, a huge number by its digits as text): a line is never lost for its contents.
-    """
-    try:
-        return orjson.dumps(value, option=orjson.OPT_UTC_Z)
-    except TypeError:
-        return orjson.dumps(_jsonable(value), option=orjson.OPT_UTC_Z)
-
-
-def _jsonable(value: object) -> object:
-    """Return the same value, made of types that orjson accepts."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, Mapping):
-        return {str(_jsonable(str(key))): _jsonable(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(part) for part in value]
-    if value is None or isinstance(value, (bool, float, datetime)):
-        return value
-    if isinstance(value, int) and value.bit_length() < 64:  # noqa: PLR2004  what JSON readers take
-        return value
-    return _jsonable(str(value))
 
 
 # What a line may contain -----------------------------------------------------------------------

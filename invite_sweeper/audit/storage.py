@@ -8,9 +8,8 @@ from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
 from typing import NamedTuple
 
-import orjson
-
 from invite_sweeper.errors import AuditLogError
+from invite_sweeper.json_text import parse_json
 
 _LINE_START = b'{"ts":"'
 _BLOCK_BYTES = 1 << 16
@@ -164,7 +163,7 @@ def is_torn_write(rest: bytes) -> bool:
 def is_record(line: bytes) -> bool:
     """Return whether a line has the form of an audit log line, with its chain fields."""
     try:
-        record = orjson.loads(line)
+        record = parse_json(line)
     except ValueError:
         return False
     return isinstance(record, dict) and {"run_id", "seq", "event", "prev"} <= record.keys()

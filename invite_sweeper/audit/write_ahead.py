@@ -13,8 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import orjson
-
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.audit.record import (
     Record,
@@ -24,6 +22,7 @@ from invite_sweeper.audit.record import (
     outcome_fields,
 )
 from invite_sweeper.errors import AuditLogError
+from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import DeletionResult, ListRef, PlannedDeletion
 
 PLAN_BLOCK_BYTES = 65_536
@@ -198,7 +197,7 @@ class PlanReader:
         for line in reversed(data.removesuffix(b"\n").split(b"\n")):
             if line_hash(line) != expected_hash:
                 raise _plan_error(_CHANGED)
-            record: Record = orjson.loads(line)
+            record: Record = parse_json(line)
             expected_hash = record["prev"]
             planned.append(self._parse_line(record))
         return planned[::-1]

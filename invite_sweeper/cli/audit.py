@@ -8,13 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
-import orjson
 import typer
 
-from invite_sweeper.audit import read_runs
 from invite_sweeper.audit.checkpoint import MAX_NOTE_BYTES
 from invite_sweeper.audit.files import DEFAULT_LOG, in_order
-from invite_sweeper.audit.history import missing_shards
 from invite_sweeper.audit.reader import LineFilter, filter_lines
 from invite_sweeper.audit.record import Record, line_hash
 from invite_sweeper.audit.verify import ChainStatus, Evidence
@@ -31,6 +28,7 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.result_records import VerificationRecord
 from invite_sweeper.errors import UsageError
+from invite_sweeper.json_text import to_json
 from invite_sweeper.keys import read_public_keys, write_key_pair
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.record_table import RecordTable
@@ -97,8 +95,6 @@ def verify(
     )
     status = verify_logs(files, continuation=continuation, evidence=evidence)
     warnings = list(status.warnings)
-    if status.error is None and (missing := missing_shards(read_runs(*in_order(files)))):
-        warnings.insert(0, f"the logs of shard {', '.join(missing)} are missing.")
     for warning in warnings:
         typer.echo(escape_unprintable(f"Warning: {warning}"), err=True)
     if output is Output.JSON:
@@ -307,7 +303,7 @@ def _parse_time(option: str, text: str, *, end_of_day: bool) -> datetime:
 def _json_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
     for record, line in lines:
         fields = {**record, "line_sha256": line_hash(line)}
-        yield orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+        yield to_json(fields) + b"\n"
 
 
 _CSV_COLUMNS: Final = (
@@ -345,4 +341,4 @@ def _cell(value: object) -> str:
         return neutralize_formula(value or "")
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return neutralize_formula(" ".join(value))
-    return orjson.dumps(value).decode()
+    return to_json(value).decode()

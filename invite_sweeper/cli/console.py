@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from typing import TextIO, cast
+from typing import TextIO, TypeVar, cast
 
 import structlog
 from rich.console import Console
@@ -14,6 +14,7 @@ from invite_sweeper.cli import streams
 from invite_sweeper.cli.options import LogFormat
 from invite_sweeper.text import escape_unprintable
 
+T = TypeVar("T")
 _PLAIN_WIDTH = 120
 
 
@@ -100,7 +101,7 @@ except ImportError:
     _loop_factory = None
 
 
-def run_async(main: Coroutine[object, object, int]) -> int:
+def run_async(main: Coroutine[object, object, T]) -> T:
     """Run a coroutine to its end and return its result."""
     with asyncio.Runner(loop_factory=_loop_factory) as runner:
         return runner.run(main)

@@ -10,8 +10,8 @@ from rich.rule import Rule
 
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.options import RunOptions
-from invite_sweeper.cli.session import run_session
 from invite_sweeper.cli.simulate import Simulation, serve_in_thread
+from invite_sweeper.cli.sweep_session import run_sweep
 from invite_sweeper.simulator.seed import ORG_ID
 
 app = typer.Typer(rich_markup_mode=None)
@@ -61,7 +61,7 @@ def demo() -> None:
             options = RunOptions(
                 policy=policy, base_url=base_url, dry_run=dry_run, yes=True, quiet_progress=True
             )
-            codes.append(run_session(options, environment))
+            codes.append(run_sweep(options, environment))
     console.print(Rule(style="dim"))
     typer.echo("To try next:")
     for command in (

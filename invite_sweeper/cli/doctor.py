@@ -3,28 +3,23 @@
 import os
 import shlex
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from yarl import URL
 
 from invite_sweeper.atlas import (
     Credentials,
     RateLimitedAtlasClient,
-    parse_base_url,
     read_credentials,
 )
-from invite_sweeper.atlas.client import connect_for_run
 from invite_sweeper.audit import LogPath, RunLock
 from invite_sweeper.audit.files import DEFAULT_LOG
-from invite_sweeper.cli import console
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
@@ -41,7 +36,7 @@ from invite_sweeper.cli.options import (
     RunOptions,
     Verbose,
 )
-from invite_sweeper.cli.session import split_by_credentials
+from invite_sweeper.cli.run_session import RunSession, split_by_credentials
 from invite_sweeper.doctor import (
     Check,
     CheckState,
@@ -98,6 +93,7 @@ def doctor(
             policy,
             base_url,
             audit_log=audit_log,
+            output=output,
             log_format=log_format,
             quiet=quiet,
             verbose=verbose,
@@ -142,7 +138,7 @@ class AtlasChecks:
             yield atlas_error_check(error)
 
     async def _visible_organizations(self) -> Check:
-        projects = [each async for each in self.connection.reader.projects()]
+        projects = await self.connection.reader.projects()
         self.names = names = await self.connection.organization_names()
         ids = sorted({each.org_id for each in projects if isinstance(each, Project)})
         organizations = [organization_label(each, names.get(each)) for each in ids]
@@ -195,85 +191,78 @@ class AtlasChecks:
             yield found
 
 
-_TIMEOUT_S = 120.0
+_RETRY_S = 120.0
 
 
 def run_checks(options: RunOptions, environment: Mapping[str, str] = os.environ) -> Diagnosis:
     """Run all checks; errors are returned as failed checks."""
-    results: list[Diagnosis] = []
-
-    async def run() -> int:
-        doctor = _Doctor(options, environment)
-        checks = [check async for check in doctor.run()]
-        results.append(Diagnosis(doctor.now, checks, doctor.organizations()))
-        return 0
-
-    run_async(run())
-    return results[0]
+    return run_async(_Doctor(options, environment).run())
 
 
 class _Doctor:
     """Runs the checks; earlier ones set up what later ones need."""
 
     def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
-        self._started_s = time.monotonic()
-        self.now = datetime.now(UTC)
         self._options = options
-        self._environment = environment
-        self._log = console.configure_logging(
-            quiet=options.quiet, verbose=options.verbose, log_format=options.log_format
-        )
         self._policy: Policy | None = None
-        self._base_url: URL | None = None
+        self._policy_error: RunError | None = None
+        try:
+            self._policy = loader.load_policy(options.policy)
+        except RunError as error:
+            self._policy_error = error
+        execution = self._policy.execution if self._policy is not None else Execution()
+        self._base_url_error: RunError | None = None
+        try:
+            self._session = RunSession(options, execution, environment)
+        except UsageError as error:
+            self._base_url_error = error
+            without = options._replace(base_url=DEFAULT_BASE_URL)
+            self._session = RunSession(without, execution, environment)
         self._parts: list[tuple[str, Policy | None, Credentials]] = []
         self._log_path: LogPath | None = None
         self._names: dict[str, str] = {}
 
-    def organizations(self) -> Mapping[str, str | None]:
-        """Return the names of the policy's organizations by id; call it after `run`."""
-        policies = [self._policy] if self._policy is not None else []
-        ids = [each.id for policy in policies for each in policy.organizations]
-        return {org_id: self._names.get(org_id) for org_id in ids}
+    async def run(self) -> Diagnosis:
+        """Return all checks, in order."""
+        with self._session.last_resort, self._session.working():
+            checks = await self._session.stop.run_unless_stopped(self._check_all())
+        organizations = self._policy.organizations if self._policy is not None else ()
+        names = {each.id: self._names.get(each.id) for each in organizations}
+        return Diagnosis(self._session.now, checks, names)
 
-    async def run(self) -> AsyncIterator[Check]:
-        """Yield each check."""
-        for each in (self._check_policy, self._check_credentials, self._check_audit_log):
-            for found in each():
-                yield found
-        async for found in self._check_atlas():
-            yield found
-        for found in self._check_quarantine():
-            yield found
+    async def _check_all(self) -> list[Check]:
+        return [
+            *self._check_policy(),
+            *self._check_credentials(),
+            *self._check_audit_log(),
+            *[check async for check in self._check_atlas()],
+            *self._check_quarantine(),
+        ]
 
     def _check_policy(self) -> Iterator[Check]:
-        try:
-            self._policy = loader.load_policy(self._options.policy)
-        except RunError as error:
-            found = failed("policy", error)
-            yield found if found.hint else replace(found, hint=self._validate_hint())
-            return
-        yield from policy_checks(self._policy, self._options.policy, self.now)
-
-    def _validate_hint(self) -> str:
-        """Return the command that lists the errors, as the check has only their number."""
-        command = ["invite-sweeper", "validate", str(self._options.policy)]
-        return f"List them with: {shlex.join(command)}"
+        if self._policy is not None:
+            yield from policy_checks(self._policy, self._options.policy, self._session.now)
+        elif self._policy_error is not None:
+            found = failed("policy", self._policy_error)
+            # The check has only the number of errors.
+            command = shlex.join(("invite-sweeper", "validate", str(self._options.policy)))
+            yield found if found.hint else replace(found, hint=f"List them with: {command}")
 
     def _check_credentials(self) -> Iterator[Check]:
-        try:
-            self._base_url = parse_base_url(self._options.base_url)
-            yield ok("base URL", f"Requests go to {self._base_url}.")
-        except RunError as error:
-            yield failed("base URL", error)
+        if self._base_url_error is None:
+            yield ok("base URL", f"Requests go to {self._session.base_url}.")
+        else:
+            yield failed("base URL", self._base_url_error)
         parts = [("", None)] if self._policy is None else split_by_credentials(self._policy)
         for name, part in parts:
             try:
-                credentials = read_credentials(self._environment, suffix=name)
+                credentials = read_credentials(self._session.environment, suffix=name)
             except RunError as error:
                 yield _with_credentials_name(name, failed("credentials", error))
                 continue
             self._parts.append((name, part, credentials))
-            yield _with_credentials_name(name, credentials_check(credentials, self.now))
+            check = credentials_check(credentials, self._session.now)
+            yield _with_credentials_name(name, check)
 
     def _check_audit_log(self) -> Iterator[Check]:
         configured_path = self._policy.audit.path if self._policy is not None else str(DEFAULT_LOG)
@@ -284,13 +273,13 @@ class _Doctor:
         except RunError as error:
             yield failed("audit log", error)
             return
-        lock = RunLock(log_path.lock_path, now=self.now, command=shlex.join(sys.argv))
+        lock = RunLock(log_path.lock_path, now=self._session.now, command=shlex.join(sys.argv))
         yield lock_check(lock, log_path.lock_path)
         yield from earlier_run_checks(log_path.files())
-        yield from audit_checks(log_path.path_of_run(now=self.now, run_id="run"))
+        yield from audit_checks(log_path.path_of_run(now=self._session.now, run_id="run"))
 
     async def _check_atlas(self) -> AsyncIterator[Check]:
-        if self._base_url is None or not self._parts:
+        if self._base_url_error is not None or not self._parts:
             yield warning(
                 "Atlas", "Not called: the base URL or the credentials are missing or invalid."
             )
@@ -307,19 +296,9 @@ class _Doctor:
     async def _check_with_credentials(
         self, name: str, part: Policy | None, credentials: Credentials
     ) -> list[Check]:
-        assert self._base_url is not None  # noqa: S101 - checked by the caller
         try:
-            async with connect_for_run(
-                self._base_url,
-                credentials,
-                part.execution if part is not None else Execution(),
-                now=self.now,
-                started_s=self._started_s,
-                deadline_s=time.monotonic() + _TIMEOUT_S,
-                shards=1,
-                log=self._log,
-            ) as connection:
-                atlas_checks = AtlasChecks(connection, part, self.now)
+            async with self._session.connect(credentials, retry_for_s=_RETRY_S) as connection:
+                atlas_checks = AtlasChecks(connection, part, self._session.now)
                 checks = [_with_credentials_name(name, each) async for each in atlas_checks.run()]
                 self._names |= atlas_checks.names
                 return [self._with_organizations(each, part) for each in checks]

@@ -1,10 +1,9 @@
 """Command `explain`: search for invitations and show why each is stale or kept."""
 
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +11,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from invite_sweeper.atlas import Credentials, parse_base_url
-from invite_sweeper.atlas.client import connect_for_run
+from invite_sweeper.atlas import Credentials
 from invite_sweeper.audit import LogPath
-from invite_sweeper.cli import console
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
@@ -33,18 +30,19 @@ from invite_sweeper.cli.options import (
     RunOptions,
     Verbose,
 )
-from invite_sweeper.cli.session import split_with_credentials
+from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.errors import ExitCode, RunError
 from invite_sweeper.explain import EntryExplanation, Explainer, Explanation, describe_decision
 from invite_sweeper.models import Invitation, ListUnreadable, ProjectGone
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.sweep import saved_plan
+from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
 from invite_sweeper.sweep.guards import check_clock
 from invite_sweeper.sweep.previous_runs import PreviousRuns
 from invite_sweeper.sweep.saved_plan import SavedPlanFilter
 from invite_sweeper.sweep.scope import ReportingProjectFilter
-from invite_sweeper.sweep.selection import Decision, MatchResult, decision_filter
+from invite_sweeper.sweep.selection import MatchResult
 from invite_sweeper.text import (
     Globs,
     casefold_visible,
@@ -91,6 +89,7 @@ def explain(
         policy,
         base_url,
         audit_log=audit_log,
+        output=output,
         log_format=log_format,
         quiet=quiet,
         verbose=verbose,
@@ -236,26 +235,17 @@ def search_invitations(
     Raises:
         RunError: Usage, policy, audit log or plan are invalid, or Atlas failed.
     """
-    results: list[ExplainResult] = []
-
-    async def run() -> int:
-        results.append(await _Search(term, options, plan, environment).run())
-        return 0
-
-    run_async(run())
-    return results[0]
+    return run_async(_Search(term, options, plan, environment).run())
 
 
-def _load_decision_filter(
-    options: RunOptions, plan: Path | None, policy: Policy
-) -> Callable[[Decision], Decision]:
-    """Return the filter of a sweep, from earlier deletions and a saved plan."""
+def _load_steps(options: RunOptions, plan: Path | None, policy: Policy) -> tuple[Step, ...]:
+    """Return the steps of a sweep, from earlier deletions and a saved plan."""
     log_path = LogPath.from_option(options.audit_log, policy.audit.path)
-    return decision_filter(
-        history=PreviousRuns.find(log_path).deletion_history(),
-        max_bounces=policy.limits.max_bounces,
-        plan_filter=SavedPlanFilter(saved_plan.load(plan)) if plan is not None else None,
-    )
+    history = PreviousRuns.find(log_path).deletion_history()
+    steps = standing_steps(history, policy.limits.max_bounces)
+    if plan is None:
+        return steps
+    return (*steps, KeepOutsidePlan(SavedPlanFilter(saved_plan.load(plan))))
 
 
 class _Search:
@@ -264,19 +254,13 @@ class _Search:
     def __init__(
         self, term: str, options: RunOptions, plan: Path | None, environment: Mapping[str, str]
     ) -> None:
-        self._started_s = time.monotonic()
-        self._now = datetime.now(UTC)
-        self._policy = loader.load_policy(options.policy)
-        self._base_url = parse_base_url(options.base_url)
-        self._parts = split_with_credentials(self._policy, environment)
-        self._log = console.configure_logging(
-            quiet=options.quiet, verbose=options.verbose, log_format=options.log_format
-        )
+        self._policy = policy = loader.load_policy(options.policy)
+        self._session = RunSession(options, policy.execution, environment)
+        self._parts = self._session.parts(policy)
         self._term = term
         self._globs = Globs((term,))
-        self._explainer = Explainer(
-            self._policy, self._now, _load_decision_filter(options, plan, self._policy)
-        )
+        steps = _load_steps(options, plan, policy)
+        self._explainer = Explainer(policy, self._session.now, steps)
         self._found: list[Explanation] = []
         self._unreadable: list[ListUnreadable] = []
         self._excluded: list[str] = []
@@ -285,20 +269,12 @@ class _Search:
 
     async def run(self) -> ExplainResult:
         """Read all lists and explain the invitations that match the term."""
-        for part, credentials in self._parts:
-            try:
-                await self._search_part(part, credentials)
-            except RunError as error:
-                if len(self._parts) == 1:
-                    raise
-                organizations = ", ".join(sorted(part.organization_ids))
-                self._unreadable.append(
-                    ListUnreadable(organizations, f"organization {organizations}", error.message)
-                )
+        with self._session.last_resort, self._session.working():
+            await self._session.stop.run_unless_stopped(self._search())
         self._found.sort(key=lambda e: (e.invitation.project_name, e.invitation.id))
         return ExplainResult(
             term=self._term,
-            now=self._now,
+            now=self._session.now,
             policy_sha256=self._policy.sha256,
             sources=tuple(self._policy.sources),
             projects=self._projects,
@@ -313,26 +289,28 @@ class _Search:
             exit_code=int(ExitCode.PARTIAL if self._unreadable else ExitCode.DONE),
         )
 
+    async def _search(self) -> None:
+        for part, credentials in self._parts:
+            try:
+                await self._search_part(part, credentials)
+            except RunError as error:
+                if len(self._parts) == 1:
+                    raise
+                organizations = ", ".join(sorted(part.organization_ids))
+                self._unreadable.append(
+                    ListUnreadable(organizations, f"organization {organizations}", error.message)
+                )
+
     async def _search_part(self, part: Policy, credentials: Credentials) -> None:
         """Search the organizations of one set of credentials."""
-        execution = part.execution
-        async with connect_for_run(
-            self._base_url,
-            credentials,
-            execution,
-            now=self._now,
-            started_s=self._started_s,
-            deadline_s=self._started_s + execution.deadline.total_seconds(),
-            shards=1,
-            log=self._log,
-        ) as connection:
+        async with self._session.connect(credentials) as connection:
             project_filter = ReportingProjectFilter(part)
             scope = await discover_projects(connection.reader, project_filter)
             check_clock(connection.clock_skew_s)
             self._organization_names |= await connection.organization_names()
             self._unreadable.extend(scope.unreadable)
             self._excluded.extend(project.name for project in project_filter.excluded)
-            workers = execution.concurrency * _READERS_PER_SLOT
+            workers = part.execution.concurrency * _READERS_PER_SLOT
             await list_invitations(
                 connection.reader, scope, part.sources, self._on_list, workers=workers
             )

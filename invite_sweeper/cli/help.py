@@ -6,12 +6,12 @@ from enum import StrEnum
 from importlib.resources import files
 from typing import Annotated, cast
 
-import orjson
 import typer
 from rich.markdown import Markdown
 
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.errors import REFUSAL_REASONS, ExitCode
+from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import json_schema
 
 app = typer.Typer(rich_markup_mode=None)
@@ -91,7 +91,7 @@ def _key_lines(
     properties = cast("Mapping[str, Mapping[str, object]]", schema.get("properties", {}))
     for name, key in properties.items():
         default = key.get("default")
-        text = default if isinstance(default, str) else orjson.dumps(default).decode()
+        text = default if isinstance(default, str) else to_json(default).decode()
         shown = f" Default: `{text}`." if isinstance(default, str | int | float) else ""
         yield f"{'  ' * depth}- `{name}`: {key.get('description', '')}{shown}\n"
         for nested in _nested(key, definitions):

@@ -202,7 +202,6 @@ def _visible_organizations(base_url: str) -> Mapping[str, str]:
             now=datetime.now(UTC),
             started_s=started_s,
             deadline_s=started_s + _TIMEOUT_S,
-            shards=1,
             log=configure_logging(quiet=True, verbose=False),
         ) as connection:
             found.append(await connection.reader.organizations())

@@ -159,7 +159,8 @@ ShardOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--shard",
-        help="Process part I of N of the projects; auto/N reads JOB_COMPLETION_INDEX.",
+        help="Process part I of N of the policy's credentials, with their organizations; "
+        "auto/N reads JOB_COMPLETION_INDEX.",
         metavar="I/N",
         rich_help_panel=TARGET,
     ),

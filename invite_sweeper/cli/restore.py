@@ -2,14 +2,9 @@
 
 import asyncio
 import os
-import secrets
-import shlex
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -20,17 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper import __version__
-from invite_sweeper.atlas import parse_base_url, read_credentials
-from invite_sweeper.atlas.client import connect_for_run
+from invite_sweeper.atlas import read_credentials
 from invite_sweeper.audit import (
     AuditLog,
     LogPath,
-    RunLock,
     in_order,
     open_intents,
     organization_names,
 )
-from invite_sweeper.cli import console
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
@@ -50,10 +42,10 @@ from invite_sweeper.cli.options import (
     Verbose,
     Yes,
 )
+from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.cli.streams import print_error as explain
 from invite_sweeper.errors import ExitCode, RunError, RunStatus
 from invite_sweeper.keys import read_signing_key
-from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Execution, loader
 from invite_sweeper.report.tables import RightTrimmed
 from invite_sweeper.restore import (
@@ -70,9 +62,8 @@ from invite_sweeper.restore import (
     is_added,
     read_deletions,
 )
-from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
+from invite_sweeper.shutdown import NOTHING_DELETED
 from invite_sweeper.text import (
-    describe_duration,
     escape_unprintable,
     organization_label,
     plural_form,
@@ -395,58 +386,36 @@ class _RestoreSession:
     def __init__(
         self, deletions: Deletions, options: RunOptions, environment: Mapping[str, str]
     ) -> None:
-        self._started_s = time.monotonic()
+        execution = loader.with_deadline(Execution(), options.deadline)
+        self._session = session = RunSession(options, execution, environment)
         self._options = options
         self._deletions = deletions
-        self._now = now = datetime.now(UTC)
-        self._execution = loader.with_deadline(Execution(), options.deadline)
-        self._base_url = parse_base_url(options.base_url)
+        self._base_url = session.base_url
         self._credentials = read_credentials(environment, suffix=deletions.credentials or "")
         variable = deletions.signing_key_env
         self._signing_key = read_signing_key(environment, variable) if variable else None
-        self._run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self._files = in_order(deletions.files)
         own_log = LogPath.of_file(self._files[-1])
         self._log_path = LogPath.from_option(options.audit_log, own_log.template)
-        self._log = console.configure_logging(
-            quiet=options.quiet, verbose=options.verbose, log_format=options.log_format
-        )
-        self._stop = StopRequest()
-        self._last_resort = LastResort(
-            started_s=self._started_s,
-            deadline_s=self._execution.deadline.total_seconds(),
-            grace_s=self._execution.grace.total_seconds(),
-            as_json=options.output is Output.JSON,
-        )
 
     async def run(self) -> int:
         """Restore while the lock is held, then show the result."""
-        with (
-            self._last_resort,
-            RunLock(self._log_path.lock_path, now=self._now, command=shlex.join(sys.argv)),
-            handle_signals(self._stop, self._log, self._last_resort),
-        ):
+        session = self._session
+        with session.last_resort, session.working(self._log_path):
             report = self._read_deletions()
-            path = self._log_path.path_of_run(now=self._now, run_id=self._run_id)
-            audit = AuditLog.open(
-                path,
-                run_id=self._run_id,
-                clock=partial(datetime.now, UTC),
-                log_path=self._log_path,
-                signing_key=self._signing_key,
-            )
+            audit = session.open_log(self._log_path, self._signing_key)
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(audit.close)
                 report.audit_log = str(audit.path)
                 await self._run_with_connection(report, audit)
-            self._last_resort.result_known(report.exit_code)
+            session.last_resort.result_known(report.exit_code)
             return self._report(report)
 
     def _read_deletions(self) -> RestoreReport:
         """Return the report of a restore that has not begun."""
         warnings = check_log_intact(self._files)
         for warning in warnings:
-            self._log.warning(warning)
+            self._session.log.warning(warning)
         found = read_deletions(
             self._files,
             base_url=str(self._base_url),
@@ -457,10 +426,10 @@ class _RestoreSession:
         deletions = [each for each in found if include_all or not each.doubt]
         signature = describe_signature(self._files) if found else ""
         if signature:
-            self._log.info(signature)
+            self._session.log.info(signature)
         return RestoreReport(
-            self._run_id,
-            self._now,
+            self._session.run_id,
+            self._session.now,
             self._options.dry_run,
             str(self._files[-1]),
             deletions,
@@ -473,44 +442,24 @@ class _RestoreSession:
     async def _run_with_connection(self, report: RestoreReport, audit: AuditLog) -> None:
         earlier = open_intents(*self._log_path.files())
         unresolved = tuple(intent for intent in earlier if intent.from_restore)
-        deadline = self._execution.deadline
-        deadline_timer = asyncio.get_running_loop().call_later(
-            deadline.total_seconds(),
-            self._stop.request,
-            f"the deadline of {describe_duration(deadline)} was reached",
-        )
-        try:
-            async with connect_for_run(
-                self._base_url,
-                self._credentials,
-                self._execution,
-                now=self._now,
-                started_s=self._started_s,
-                deadline_s=self._started_s + deadline.total_seconds(),
-                shards=1,
-                log=self._log,
-            ) as atlas:
-                restore_run = RestoreRun(
-                    atlas,
-                    audit,
-                    report,
-                    self._stop,
-                    InviteRateLimit(time.monotonic, self._sleep),
-                    self._confirm
-                    if Confirmation.is_interactive() and not self._options.yes
-                    else None,
-                    self._run_started_fields(report),
-                    unresolved,
-                    self._deletions.max_invitations,
-                    self._on_result,
-                )
-                error = await restore_run.run()
-        finally:
-            deadline_timer.cancel()
+        async with self._session.connect(self._credentials) as atlas:
+            restore_run = RestoreRun(
+                atlas,
+                audit,
+                report,
+                self._session.stop,
+                InviteRateLimit(time.monotonic, self._sleep),
+                self._confirm if Confirmation.is_interactive() and not self._options.yes else None,
+                self._run_started_fields(report),
+                unresolved,
+                self._deletions.max_invitations,
+                self._on_result,
+            )
+            error = await restore_run.run()
         counters = atlas.counters
         report.requests, report.retries = counters.requests, counters.retries
         report.rate_limited = counters.rate_limited
-        report.duration_s = round(time.monotonic() - self._started_s, 3)
+        report.duration_s = round(time.monotonic() - self._session.started_s, 3)
         await report.finish(audit, error)
 
     def _run_started_fields(self, report: RestoreReport) -> Mapping[str, object]:
@@ -522,7 +471,7 @@ class _RestoreSession:
             "organizations": report.organizations,
             "base_url": str(self._base_url),
             "actor": self._credentials.actor,
-            "now": self._now.isoformat().replace("+00:00", "Z"),
+            "now": self._session.now.isoformat().replace("+00:00", "Z"),
             "shard": None,
             "dry_run": self._options.dry_run,
             "files": [str(path) for path in self._files],
@@ -533,23 +482,22 @@ class _RestoreSession:
         if is_added(deleted, result):
             invitation = deleted.invitation
             project = {"project": invitation.project_name} if invitation.project_name else {}
-            self._log.error(
+            message = (
                 f"{invitation.username} is an active member now: Atlas added the user at once, "
-                "without an acceptance",
-                **project,
-                organization=invitation.org_id,
+                "without an acceptance"
             )
+            self._session.log.error(message, **project, organization=invitation.org_id)
 
     async def _confirm(self, report: RestoreReport) -> bool:
-        question = Confirmation(self._stop, show_restore_plan, consequence=NOTHING_INVITED)
+        question = Confirmation(self._session.stop, show_restore_plan, consequence=NOTHING_INVITED)
         return await question(report)
 
     async def _sleep(self, seconds: float) -> None:
         """Wait for a number of seconds, or until a stop is requested."""
         if seconds > 1:
-            self._log.info("waiting for the invitation rate limit", seconds=round(seconds))
+            self._session.log.info("waiting for the invitation rate limit", seconds=round(seconds))
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.requested.wait(), seconds)
+            await asyncio.wait_for(self._session.stop.requested.wait(), seconds)
 
     def _report(self, report: RestoreReport) -> int:
         if self._options.output is Output.JSON:

@@ -1,13 +1,11 @@
 """Builds the runs of a command from options, policy, earlier runs and saved plan."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
-
-from yarl import URL
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials
@@ -17,6 +15,7 @@ from invite_sweeper.audit import AuditLog, LogPath, PlanReader, invitation_field
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.results import plan_presenter
+from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
 from invite_sweeper.keys import fingerprint, read_public_key
 from invite_sweeper.models import Population
@@ -26,15 +25,14 @@ from invite_sweeper.report.population import PopulationFile, PopulationRun, Pseu
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
+from invite_sweeper.sweep.accepted_policy import save_policy_copy
 from invite_sweeper.sweep.approval import require_approval
 from invite_sweeper.sweep.changes import SWEEP_REFUSAL, ChangeTracker, PlanScope, merge_changes
+from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunPlan
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
-from invite_sweeper.sweep.previous_runs import (
-    PolicyChange,
-    PreviousRuns,
-    save_policy_copy,
-)
+from invite_sweeper.sweep.previous_runs import PreviousRuns
+from invite_sweeper.sweep.quarantine import PolicyChange
 from invite_sweeper.sweep.run import RunConfig
 from invite_sweeper.sweep.saved_plan import (
     PlanContext,
@@ -43,7 +41,6 @@ from invite_sweeper.sweep.saved_plan import (
     check_applicable,
 )
 from invite_sweeper.sweep.scope import Shard, scope_sha256
-from invite_sweeper.sweep.selection import Decision, decision_filter
 from invite_sweeper.sweep.summary import RunSummary
 
 
@@ -102,7 +99,7 @@ def population_settings(
     if issue := population_path_issue(template):
         message, hint = issue
         raise UsageError(f"{label} {template!r} {message}.", hint=f"{hint[:1].upper()}{hint[1:]}.")
-    if shard is not None and shard.count > 1 and "{run_id}" not in template:
+    if shard is not None and "{run_id}" not in template:
         raise UsageError(
             f"{label} {template} would be written by every shard.",
             hint="Write {run_id} in the file's name: each shard is a run of its own.",
@@ -152,29 +149,38 @@ class CommandContext(NamedTuple):
 
     Attributes:
         policy: For all organizations.
-        group_id: The id of the first run, which all runs share.
-        started_s: On the monotonic clock.
         population: Where the population is written; None to not write it.
     """
 
-    options: RunOptions
+    session: RunSession
     policy: Policy
-    now: datetime
-    group_id: str
-    base_url: URL
     shard: Shard | None
     log_path: LogPath
-    started_s: float
     population: PopulationSettings | None = None
+
+    @property
+    def options(self) -> RunOptions:
+        """The options of the command."""
+        return self.session.options
+
+    @property
+    def now(self) -> datetime:
+        """The one instant of the command."""
+        return self.session.now
+
+    @property
+    def base_url(self) -> str:
+        """The URL of Atlas."""
+        return str(self.session.base_url)
 
     @property
     def plan_context(self) -> PlanContext:
         """Return what a saved plan of this command is valid for."""
         return PlanContext(
-            run_id=self.group_id,
+            run_id=self.session.run_id,
             now=self.now.isoformat(),
             tool_version=__version__,
-            base_url=str(self.base_url),
+            base_url=self.base_url,
             organizations=tuple(sorted(self.policy.organization_ids)),
             policy_sha256=self.policy.sha256,
             policy_path=str(self.options.policy.absolute()),
@@ -188,9 +194,6 @@ class RunPart(NamedTuple):
     run_id: str
     policy: Policy
     credentials: Credentials
-
-
-_MAX_SHOWN = 20
 
 
 class CommandSetup:
@@ -218,7 +221,6 @@ class CommandSetup:
         self._remaining_org_invitations = (
             RemainingOrgInvitations() if len(context.policy.sources) > 1 else None
         )
-        self._filter = self._decision_filter()
         if self._quarantine and not self.dry_run:
             data = context.options.policy.read_bytes()
             save_policy_copy(context.log_path, context.policy, data)
@@ -244,9 +246,6 @@ class CommandSetup:
     @property
     def _accept_option(self) -> str | None:
         return self._context.options.accept_policy
-
-    def _bounce_filter(self, max_bounces: int) -> Callable[[Decision], Decision]:
-        return decision_filter(history=self._history, max_bounces=max_bounces, plan_filter=None)
 
     def group_config(self, audit: AuditLog, stop: StopRequest) -> GroupConfig:
         """Return what the runs decide together."""
@@ -275,7 +274,7 @@ class CommandSetup:
             )
             for part in parts
         )
-        return context.population.open(now=context.now, base_url=str(context.base_url), runs=runs)
+        return context.population.open(now=context.now, base_url=context.base_url, runs=runs)
 
     def run_config(self, part: RunPart, population: PopulationFile | None = None) -> RunConfig:
         """Return the configuration of one run.
@@ -284,33 +283,32 @@ class CommandSetup:
             RunError: An earlier log is damaged.
         """
         context = self._context
-        shard = None if context.shard is None else str(context.shard)
         return RunConfig(
             policy=part.policy,
             now=context.now,
             run_id=part.run_id,
             dry_run=self.dry_run,
             clock=time.monotonic,
-            started_s=context.started_s,
+            started_s=context.session.started_s,
             shard=context.shard,
-            run_started_fields=self._run_started_fields(part, shard),
-            decision_filter=self._filter,
-            previous_population=self._previous_population(part.policy, shard),
+            run_started_fields=self._run_started_fields(part),
+            steps=tuple(self._decision_steps()),
+            previous_population=self._previous_population(part.policy),
             open_intents=self._previous_runs.open_intents(
-                part.policy.organization_ids, str(context.base_url)
+                part.policy.organization_ids, context.base_url
             ),
             on_scope=self._change.observe_scope if self._change is not None else None,
             population=population.for_run(part.run_id) if population is not None else None,
-            last_plan=self._last_plan(part.policy, shard),
+            last_plan=self._last_plan(part.policy),
         )
 
-    def _last_plan(self, policy: Policy, shard: str | None) -> ChangeTracker | None:
+    def _last_plan(self, policy: Policy) -> ChangeTracker | None:
         """Return the plan to compare with; None for a saved plan, which is only a part."""
         if self._saved_plan is not None:
             return None
         context = self._context
-        base_url, organizations = str(context.base_url), policy.organization_ids
-        scope = PlanScope(context.policy.sha256, organizations, base_url, shard)
+        base_url, organizations = context.base_url, policy.organization_ids
+        scope = PlanScope(context.policy.sha256, organizations, base_url)
         return self._previous_runs.last_plan(scope)
 
     def _collect_kept_invitations(self) -> KeptInvitations | None:
@@ -319,10 +317,10 @@ class CommandSetup:
 
         return KeptInvitations(self._context.now)
 
-    def _previous_population(self, policy: Policy, shard: str | None) -> Population | None:
+    def _previous_population(self, policy: Policy) -> Population | None:
         if self._context.options.accept_population:
             return None
-        return self._previous_runs.population(policy, shard, str(self._context.base_url))
+        return self._previous_runs.population(policy, self._context.base_url)
 
     def _load_plan(self) -> SavedPlan | None:
         context, options = self._context, self._context.options
@@ -356,7 +354,7 @@ class CommandSetup:
             accepted,
             context.now,
             accepted_option=self._accept_option,
-            bounces=self._bounce_filter,
+            history=self._history,
         )
 
     def _confirmation(self, audit: AuditLog, stop: StopRequest) -> Confirmation[RunSummary] | None:
@@ -366,19 +364,19 @@ class CommandSetup:
 
         return Confirmation(stop, plan_presenter(options, audit, self._limits))
 
-    def _run_started_fields(self, part: RunPart, shard: str | None) -> Mapping[str, object]:
+    def _run_started_fields(self, part: RunPart) -> Mapping[str, object]:
         context = self._context
         fields: dict[str, object] = {
             "mode": self.mode,
             "tool_version": __version__,
             "policy_sha256": context.policy.sha256,
             "policy_path": str(context.options.policy),
-            "base_url": str(context.base_url),
+            "base_url": context.base_url,
             "actor": part.credentials.actor,
             "now": context.now.isoformat().replace("+00:00", "Z"),
-            "shard": shard,
+            "shard": None if context.shard is None else str(context.shard),
             "organizations": sorted(part.policy.organization_ids),
-            "group_id": context.group_id,
+            "group_id": context.session.run_id,
             "scope_sha256": scope_sha256(part.policy),
             "quarantine": context.policy.limits.quarantine,
         }
@@ -388,26 +386,17 @@ class CommandSetup:
                 fields["plan_approved_by"] = fingerprint(read_public_key(key))
         return fields
 
-    def _decision_filter(self) -> Callable[[Decision], Decision]:
-        max_bounces = self._context.policy.limits.max_bounces
-        keep_filter = decision_filter(
-            history=self._history, max_bounces=max_bounces, plan_filter=self._plan_filter
-        )
-        filters = [keep_filter]
+    def _decision_steps(self) -> Iterator[Step]:
+        """Yield the steps after the policy's decision, in order; each can only keep more."""
+        yield from standing_steps(self._history, self._context.policy.limits.max_bounces)
         if self._change is not None:  # compared as without a saved plan
-            plan_filter = decision_filter(
-                history=None, max_bounces=max_bounces, plan_filter=self._plan_filter
-            )
-            filters = [self._bounce_filter(max_bounces), self._change.observe, plan_filter]
-        filters += [self.kept_invitations.record] if self.kept_invitations is not None else []
-        filters += (
-            [self._remaining_org_invitations.observe]
-            if self._remaining_org_invitations is not None
-            else []
-        )
-        if len(filters) == 1:
-            return keep_filter
-        return lambda decision: reduce(lambda filtered, apply: apply(filtered), filters, decision)
+            yield self._change.observe
+        if self._plan_filter is not None:
+            yield KeepOutsidePlan(self._plan_filter)
+        if self.kept_invitations is not None:
+            yield self.kept_invitations.record
+        if self._remaining_org_invitations is not None:
+            yield self._remaining_org_invitations.observe
 
     def _on_plans_accepted(self, audit: AuditLog, plans: Sequence[RunPlan]) -> tuple[str, ...]:
         """Save the plan if requested; return remarks, such as differences to a saved plan."""

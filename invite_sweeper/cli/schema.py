@@ -7,7 +7,6 @@ from enum import StrEnum
 from inspect import cleandoc
 from typing import Annotated, Any, Final
 
-import orjson
 import typer
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -16,6 +15,7 @@ from typing_extensions import override
 
 from invite_sweeper.cli import result_records as records
 from invite_sweeper.cli.validate import ValidationRecord
+from invite_sweeper.json_text import format_json
 from invite_sweeper.policy import json_schema as policy_schema
 from invite_sweeper.report.html.model import ReportRecord
 from invite_sweeper.sweep.summary import NOT_ON_STDOUT, RunSummary
@@ -66,8 +66,7 @@ def schema(
 
     Example: invite-sweeper schema summary > summary.schema.json
     """
-    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    sys.stdout.buffer.write(orjson.dumps(schema_of(name), option=option))
+    sys.stdout.buffer.write(format_json(schema_of(name)))
 
 
 def schema_of(name: SchemaName) -> dict[str, object]:

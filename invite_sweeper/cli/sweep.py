@@ -37,7 +37,7 @@ from invite_sweeper.cli.options import (
     Verbose,
     Yes,
 )
-from invite_sweeper.cli.session import run_session
+from invite_sweeper.cli.sweep_session import run_sweep
 from invite_sweeper.errors import UsageError
 from invite_sweeper.policy.loader import parse_duration_option
 
@@ -116,7 +116,7 @@ def sweep(
         checkpoint_file=checkpoint_file,
         new_log=new_log,
     )
-    raise typer.Exit(run_session(options))
+    raise typer.Exit(run_sweep(options))
 
 
 def _is_explicit(ctx: typer.Context, parameter: str) -> bool:

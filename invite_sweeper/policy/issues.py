@@ -1,6 +1,7 @@
 """Errors of the models as issues: path and position in the file, message and hint."""
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import get_args
@@ -108,12 +109,30 @@ def _constraint_message(detail: ErrorDetails, subject: str) -> tuple[str, str]:
 
 def _conversion_hint(expected: str, path: KeyPath, node: Node) -> str:
     """Return how to convert a value to the expected type, or an example."""
+    if node.text is None:
+        if expected == "a string" and node.children and node.children.keys() <= {"date", "run_id"}:
+            return f'quote it: "{{{"}{".join(map(str, node.children))}}}"'
+        return f"write {_example(path)}"
     quoted = json.dumps(node.text, ensure_ascii=False)
-    if expected == _EXPECTED_TYPES["string_type"] and node.text is not None:
+    if expected == "a string":
         return f"quote it: {quoted}"
-    if expected == _EXPECTED_TYPES["tuple_type"] and node.text is not None:
+    if expected == "a list":
         return f"put it in brackets: [{quoted}]"
-    return f"write {_example(path)}"
+    number = _number(node.text, expected) if "number" in expected else None
+    return f"write `{path[-1]}: {number}`" if number else f"write {_example(path)}"
+
+
+def _number(text: str, expected: str) -> str | None:
+    """Return the number that a text spells for people (`1,000`, `50 %`), as YAML writes it."""
+    if re.fullmatch(r"[1-9][0-9]{0,2}(,[0-9]{3})+", text):
+        return text.replace(",", "")
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return text
+    if expected != "a number":
+        return None
+    if share := re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,3})?) ?%", text):
+        return f"{float(share[1]) / 100:g}"
+    return text.replace(",", ".") if re.fullmatch(r"[0-9]{1,9}[,.][0-9]{1,9}", text) else None
 
 
 def _unknown_value_message(subject: str, path: KeyPath, node: Node) -> tuple[str, str]:

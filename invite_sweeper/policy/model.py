@@ -26,12 +26,15 @@ from invite_sweeper.policy.types import (
     LogPath,
     NullInFile,
     PopulationPath,
+    ProjectPattern,
+    ProjectPatterns,
     Sentence,
     Share,
     Status,
     Tags,
     Text,
     Texts,
+    UsernamePatterns,
     Variable,
     Version,
 )
@@ -72,7 +75,7 @@ class Matcher(StrictModel):
         description="The invitation has not expired and will within this time.",
         examples=["3d"],
     )
-    usernames: Texts | None = Field(
+    usernames: UsernamePatterns | None = Field(
         default=None,
         description="Quoted globs on the invited address; one must match.",
         examples=[["*@gmail.com"]],
@@ -87,7 +90,7 @@ class Matcher(StrictModel):
         description="Role names; the invitation must have one of them.",
         examples=[["GROUP_OWNER"]],
     )
-    projects: Texts | None = Field(
+    projects: ProjectPatterns | None = Field(
         default=None,
         description="Globs on the project's name, or project ids; one must match.",
         examples=[["sandbox-*"]],
@@ -305,12 +308,12 @@ OrganizationEntry: TypeAlias = Annotated[
 class ProjectScope(StrictModel):
     """Which projects of the organizations are read."""
 
-    include: Texts = Field(
+    include: ProjectPatterns = Field(
         default=("*",),
         description="Globs on a project's name, or project ids; one must match.",
         examples=[["*"], ["sandbox-*"]],
     )
-    exclude: tuple[Text, ...] = Field(
+    exclude: tuple[ProjectPattern, ...] = Field(
         default=(),
         description="Globs or ids of projects to skip; overrides `include`.",
         examples=[["prod-*"]],

@@ -5,6 +5,7 @@ Such as a regular expression where a glob is expected, or a role that Atlas does
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
 from invite_sweeper.policy.messages import Finding, KeyPath, closest, quote
@@ -32,7 +33,6 @@ KNOWN_ROLES: Final = frozenset({
 Source: a copy of https://www.mongodb.com/docs/atlas/reference/user-roles, and the enums of the
 Administration API.
 """
-_ROLE_SIMILARITY: Final = 0.8
 
 
 class Suspect(NamedTuple):
@@ -52,18 +52,25 @@ class Suspect(NamedTuple):
         return Finding(path, f"{quote(value)} in {where} {self.message}.", hint)
 
 
+_ROLE_SIMILARITY: Final = 0.8
+
+
 def suspicious_role(role: str) -> Suspect | None:
     """Return a suspicion about the name of a role; None if Atlas documents it."""
     if role in KNOWN_ROLES:
         return None
-    suggestion = closest(role, KNOWN_ROLES, _ROLE_SIMILARITY)
+    spelled = re.sub(r"\W+", "_", role.upper())
+    for word, prefix in (("PROJECT_", "GROUP_"), ("ORGANIZATION_", "ORG_")):
+        if spelled.startswith(word):  # As the web interface names it.
+            spelled = prefix + spelled.removeprefix(word)
+    suggestion = closest(spelled, KNOWN_ROLES, _ROLE_SIMILARITY)
     hint = f"write `{suggestion}`" if suggestion else "check its spelling; Atlas may add roles"
     return Suspect("is not a role that Atlas documents", hint)
 
 
 _REGEX_SIGNS: Final = re.compile(
     r"""
-      ^\^ | \$$                        # anchors
+      ^/?\^ | \$/?$                    # anchors
     | \\                               # an escape, as in \. or \d
     | \|                               # alternatives
     | \(\?                             # a group with flags
@@ -79,7 +86,10 @@ _BRACES: Final = re.compile(r"\{[^{}]*,[^{}]*\}")
 _REPETITION: Final = r"(?: [*+] | \{[0-9]+,?[0-9]*\} ) \??"
 _ANY_TEXT: Final = re.compile(rf"(?: \\[wS] | \. ) {_REPETITION}", re.VERBOSE)
 _CLASS: Final = re.compile(rf"(\[ [^]]* \]) {_REPETITION}", re.VERBOSE)
-_GROUP: Final = re.compile(r"\( (?:\?:)? ((?!\?)[^()]*) \) | \{ ([^{}]*,[^{}]*) \}", re.VERBOSE)
+_GROUP: Final = re.compile(
+    r"\( (?:\?:)? ((?!\?)[^()]*) \) (\??) (?![*+{]) | \{ ([^{}]*,[^{}]*) \}", re.VERBOSE
+)
+_OPTIONAL: Final = re.compile(r"(\\\W | [\w@%-]) \?", re.VERBOSE)
 _MAX_SUGGESTIONS: Final = 4
 
 
@@ -99,32 +109,78 @@ def suspicious_pattern(pattern: str) -> Suspect | None:
 
 def _glob_hint(pattern: str) -> str:
     """Return what to write instead; in general terms if the pattern is not a simple one."""
-    globs = tuple(dict.fromkeys(map(_to_glob, _alternatives(pattern.removeprefix("(?i)")))))
-    if len(globs) > _MAX_SUGGESTIONS or any(set(glob) & set("\\^$|(){}") for glob in globs):
+    text = re.sub(r"^/(.+)/[a-z]*$", r"\1", pattern).removeprefix("(?i)").replace(r"\d", "[0-9]")
+    text = _OPTIONAL.sub(r"(\1)?", _CLASS.sub(r"\1*", text))
+    alternatives = islice(_alternatives(text), _MAX_SUGGESTIONS + 1)
+    globs = tuple(dict.fromkeys(map(_to_glob, alternatives)))
+    if len(globs) > _MAX_SUGGESTIONS or not all(map(_is_glob, globs)):
         return "write `*` for any text, `?` for one character, and an entry for each alternative"
     named = " and ".join(f'"{glob}"' for glob in globs)
     return f"write {named}{', each as its own entry' if len(globs) > 1 else ''}"
 
 
+def _is_glob(text: str) -> bool:
+    return bool(text) and not set(text) & set("\\^$|(){}")
+
+
 def _alternatives(pattern: str) -> Iterator[str]:
-    """Yield the pattern with each alternative of its first group: `(a|b)`, or `{a,b}`."""
-    without = _CLASS.sub(r"\1*", pattern.replace(r"\d", "[0-9]"))
-    group = _GROUP.search(without)
+    """Yield the pattern with each alternative of its groups: `(a|b)`, `(a)?` or `{a,b}`."""
+    group = _GROUP.search(pattern) if pattern.count("(") <= _MAX_SUGGESTIONS else None
     if group is None:
-        yield from without.split("|")
+        yield from pattern.split("|")
         return
-    separator, text = ("|", group[1]) if group[1] is not None else (",", group[2])
-    for alternative in text.split(separator):
-        yield without[: group.start()] + alternative + without[group.end() :]
+    in_parentheses, optional, in_braces = group.groups()
+    texts = in_braces.split(",") if in_parentheses is None else in_parentheses.split("|")
+    for text in [*texts, ""] if optional else texts:
+        yield from _alternatives(pattern[: group.start()] + text + pattern[group.end() :])
 
 
 def _to_glob(pattern: str) -> str:
     """Return the glob that a simple regular expression stands for."""
     begins, ends = pattern.startswith("^"), pattern.endswith("$")
     glob = _ANY_TEXT.sub("*", pattern.removeprefix("^").removesuffix("$"))
+    glob = re.sub(r"\\([*?[])", r"[\1]", glob)
     glob = re.sub(r"\\(\W)", r"\1", glob).replace("[^", "[!")
     if ends and not begins:
         glob = f"*{glob.removeprefix('*')}"
     if (begins and not ends) or glob.endswith("@"):
         glob = f"{glob.removesuffix('*')}*"
     return glob
+
+
+_ONE_EACH: Final = "write each address as its own entry"
+_NO_ADDRESS: Final = "is not an address and has no wildcard"
+_UNMATCHED_USERNAMES: Final = (
+    (r"(?i:mailto:)(.*)", "starts with `mailto:`", 'write "{}"'),
+    (r".*<([^>]*)>?.*", "contains `<`", 'write "{}"'),
+    (r"(.*?)\s*#.*", "contains `#`", 'write "{}"'),
+    (r".*([,;]).*", "contains `{}`", _ONE_EACH),
+    (r".*\s.*", "contains white space", f"remove it, or {_ONE_EACH}"),
+    (r"@(.*)", "starts with `@`, and an address never does", 'write "*@{}"'),
+    (r"([^@*?[]+\.[^@*?[]+)", _NO_ADDRESS, 'write "*@{}", or the whole address'),
+    (r"([^@*?[]+)", _NO_ADDRESS, 'write "{}@*", or the whole address'),
+)
+"""A pattern for the whole entry, the message and the hint with what its group matched."""
+
+
+def unmatched_username(pattern: str) -> Suspect | None:
+    """Return why no address can match a glob under `usernames`; None if one can."""
+    as_regex = suspicious_pattern(pattern)
+    for regex, message, hint in _UNMATCHED_USERNAMES:
+        if found := re.fullmatch(regex, pattern):
+            fix = as_regex.hint if as_regex else hint.format(*found.groups())
+            return Suspect(message.format(*found.groups()), fix)
+    return None
+
+
+def unmatched_project(pattern: str) -> Suspect | None:
+    """Return why no project can match an entry, a glob on the name or an id; None if one can."""
+    if pattern.startswith("!"):
+        name = quote(pattern.removeprefix("!"))
+        hint = f"write {name}, under `include` to read it or under `exclude` to skip it"
+        return Suspect("starts with `!`, which does not negate", hint)
+    if pattern.endswith("/"):
+        return Suspect("ends with `/`, and no project's name does", f"write {quote(pattern[:-1])}")
+    if re.fullmatch("(?!.{24}$)[0-9a-fA-F]{20,28}", pattern):
+        return Suspect(f"has {len(pattern)} hex digits; an id has 24", "check the id")
+    return None

@@ -26,6 +26,7 @@ from invite_sweeper.policy.durations import (
     parse_duration,
 )
 from invite_sweeper.policy.messages import Placeholder, closest, join_or
+from invite_sweeper.policy.suspects import unmatched_project, unmatched_username
 
 _MAX_COUNT = 1_000_000_000
 POLICY_ERROR_TYPE = "wrong"
@@ -133,31 +134,44 @@ def _unknown_value_error(value: object, allowed: tuple[str, ...], name: str) -> 
 
 
 _POPULATION_SUFFIXES = (".csv", ".jsonl")
+_TILDE_ISSUE = (
+    "begins with `~`, which is not expanded",
+    "write the whole path, such as `/var/log/invite-sweeper/log.jsonl`",
+)
 _PATH_PLACEHOLDER = re.compile(r"\{(date|run_id)\}")
 
 
-def _log_path(path: str) -> str:
+def _reject(find: Callable[[str], tuple[str, str] | None]) -> Callable[[str], str]:
+    """Return a validator that raises what `find` returns: a message and a hint."""
+
+    def check(value: str) -> str:
+        if issue := find(value):
+            raise value_error(*issue)
+        return value
+
+    return check
+
+
+def _log_path_issue(path: str) -> tuple[str, str] | None:
+    if path.startswith("~"):
+        return _TILDE_ISSUE
     if re.search("[{}]", _PATH_PLACEHOLDER.sub("", path)):
         hint = "write `{date}` or `{run_id}`, or remove the braces"
-        raise value_error("contains an unknown placeholder", hint)
-    return path
+        return "contains an unknown placeholder", hint
+    return None
 
 
 def population_path_issue(path: str) -> tuple[str, str] | None:
     """Return what is wrong with the path of a population file, and the hint; None if nothing."""
     directory, _, name = path.rpartition("/")
+    if path.startswith("~"):
+        return _TILDE_ISSUE
     if PurePath(name).suffix not in _POPULATION_SUFFIXES:
         return "does not end with .csv or .jsonl", "write FILE.csv or FILE.jsonl"
     if re.search("[{}]", directory + _PATH_PLACEHOLDER.sub("", name)):
         hint = "write `{date}` or `{run_id}` in the file's name, or remove the braces"
         return "contains braces that are not a placeholder", hint
     return None
-
-
-def _population_path(path: str) -> str:
-    if issue := population_path_issue(path):
-        raise value_error(*issue)
-    return path
 
 
 def _collapse_whitespace(value: str) -> str:
@@ -203,13 +217,18 @@ Text: TypeAlias = Annotated[
 Sentence: TypeAlias = Annotated[
     str, AfterValidator(_collapse_whitespace), AfterValidator(_clean_text)
 ]
-LogPath: TypeAlias = Annotated[Text, AfterValidator(_log_path)]
+LogPath: TypeAlias = Annotated[Text, AfterValidator(_reject(_log_path_issue))]
 PopulationPath: TypeAlias = Annotated[
     str,
-    AfterValidator(_population_path),
+    AfterValidator(_reject(population_path_issue)),
     WithJsonSchema({"type": "string", "pattern": r"\.(csv|jsonl)$"}),
 ]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
+UsernamePatterns: TypeAlias = Annotated[
+    tuple[Annotated[Text, AfterValidator(_reject(unmatched_username))], ...], Field(min_length=1)
+]
+ProjectPattern: TypeAlias = Annotated[Text, AfterValidator(_reject(unmatched_project))]
+ProjectPatterns: TypeAlias = Annotated[tuple[ProjectPattern, ...], Field(min_length=1)]
 AtlasId: TypeAlias = Annotated[
     str, AfterValidator(_atlas_id), Field(json_schema_extra={"pattern": "^[0-9a-f]{24}$"})
 ]

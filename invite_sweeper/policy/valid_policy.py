@@ -5,8 +5,8 @@ from datetime import date, timedelta
 from typing import Final, TypeAlias
 
 from invite_sweeper.models import SOURCES_OF_USERS, Source
-from invite_sweeper.policy.messages import Finding, KeyPath
-from invite_sweeper.policy.model import Keep, PolicyFile, Rule
+from invite_sweeper.policy.messages import Finding, KeyPath, quote
+from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, Keep, PolicyFile, Rule
 from invite_sweeper.policy.suspects import suspicious_pattern, suspicious_role
 
 PLACEHOLDER_ORGANIZATION: Final = "0" * 24
@@ -60,7 +60,19 @@ class Policy(PolicyFile):
                     ("keep", number, "until"),
                     f"The keep entry `{keep.name}` ended on {keep.until} and no longer applies.",
                 )
-        for path, _, entry in self._entries():
+            if _matches_everything(keep):
+                yield Finding(
+                    ("keep", number),
+                    f"The keep entry `{keep.name}` keeps every invitation, so nothing is deleted.",
+                    "Narrow it or remove it.",
+                )
+        for path, where, entry in self._entries():
+            if entry.older_than is not None and entry.older_than < timedelta(hours=1):
+                yield Finding(
+                    (*path, "older_than"),
+                    f"`older_than` of {where} is under one hour: `m` are minutes and `s` seconds.",
+                    "Write days or hours, such as `14d` or `12h`.",
+                )
             if entry.expired and entry.expires_within is not None:
                 yield Finding(
                     (*path, "expires_within"),
@@ -89,8 +101,16 @@ class Policy(PolicyFile):
             )
 
     def _spelling_warnings(self) -> Iterator[Finding]:
-        """Yield the roles that Atlas does not document, and the globs that are not globs."""
+        """Yield the roles that do not exist here or at all, and the globs that are not globs."""
+        has_organization_list = any(source.is_organization_level for source in self.sources)
         for path, where, role in self._values("roles"):
+            if role.upper().startswith("ORG_") and not has_organization_list:
+                yield Finding(
+                    path,
+                    f"{quote(role)} in {where} never matches: the lists of projects show roles in "
+                    "the project alone.",
+                    "Read `org_users` too, or remove the role.",
+                )
             if (suspect := suspicious_role(role)) is not None:
                 yield suspect.finding(path, role, where)
         for path, where, pattern in self._patterns():
@@ -117,3 +137,11 @@ class Policy(PolicyFile):
             yield ("rules", number), f"the rule `{rule.name}`", rule
         for number, keep in enumerate(self.keep):
             yield ("keep", number), f"the keep entry `{keep.name}`", keep
+
+
+def _matches_everything(keep: Keep) -> bool:
+    """Return whether the entry has only patterns as conditions, each with one for any text."""
+    conditions = keep.model_dump(exclude_none=True, include={*CONDITIONS, *SELECTIONS})
+    return conditions.keys() <= {"usernames", "inviters", "projects"} and all(
+        any(set(pattern) <= {"*", "@"} for pattern in patterns) for patterns in conditions.values()
+    )

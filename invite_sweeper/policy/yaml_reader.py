@@ -135,6 +135,12 @@ _POINT_AT_START = tuple(
 )
 
 
+_UNQUOTED_PLACEHOLDER = re.compile(
+    r"""(?<![^\s:,{[])[\w./-]*\{(?:date|run_id)\}(?:[\w./-]|\{(?:date|run_id)\})*"""
+)
+"""In the path of the audit log or the population: YAML reads braces as a mapping."""
+
+
 def describe_syntax_error(error: Exception, text: str) -> Issue:
     """Return the position and usual cause of a parser error."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
@@ -144,6 +150,11 @@ def describe_syntax_error(error: Exception, text: str) -> Issue:
     problem = f"{error.context or ''} {error.problem or ''}"
     if "cannot start any token" in problem:
         return _bad_first_character(index, text[index : index + 1])
+    before, after = text[:index].rpartition("\n")[2], text[index:].partition("\n")[0]
+    if found := _UNQUOTED_PLACEHOLDER.search(before + after):
+        hint = f'quote it: "{found[0]}"'
+        start = index - len(before) + found.start()
+        return Issue(start, (), "a string with braces is not quoted", hint)
     if problem.startswith(_POINT_AT_START):
         index = error.context_mark.index if error.context_mark else index
     for part, message, hint in _SYNTAX_MESSAGES:
@@ -167,6 +178,7 @@ _MAX_VALUE_LENGTH = 100
 """Maximum characters of a number, boolean or date: some take quadratic time to parse."""
 _TAG = "tag:yaml.org,2002:"
 _STR = f"{_TAG}str"
+_NUMBERS = (f"{_TAG}int", f"{_TAG}float")
 _CONSTRUCT = cast(
     "dict[str, Callable[[SafeConstructor, yaml.ScalarNode], object]]",
     {
@@ -174,10 +186,16 @@ _CONSTRUCT = cast(
         for name in ("null", "bool", "int", "float", "timestamp", "str")
     },
 )
-# Characters that YAML forbids; checked here because the parsers report no position.
-_UNPRINTABLE = Reader.NON_PRINTABLE
-# Invisible inside a file, and the two parsers disagree about what follows it.
-_BYTE_ORDER_MARK = re.compile("\ufeff")
+_FORBIDDEN = re.compile(
+    # What YAML forbids; checked here because the parsers report no position.
+    f"{Reader.NON_PRINTABLE.pattern}"
+    # Line ends for YAML 1.1 and not for editors: a comment would end, and policy would follow.
+    "|[\x85\u2028\u2029]|\r(?!\n)"
+    # Direction marks: an editor shows a line in another order than it is read.
+    "|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+    # A byte order mark inside: invisible, and the parsers disagree about what follows it.
+    "|\ufeff"
+)
 # How YAML resolves a value that cannot be parsed as such or is not supported here.
 _REJECTED_TAGS = {
     f"{_TAG}int": "a number, but is not a usable one",
@@ -202,9 +220,12 @@ def parse_yaml(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> Document:
         return _unreadable_document(
             before, len(before), "the file is not UTF-8 text", "save it as UTF-8"
         )
-    if unprintable := _UNPRINTABLE.search(text) or _BYTE_ORDER_MARK.search(text):
-        message = f"{quote(unprintable[0])} is not allowed in a policy"
-        return _unreadable_document(text, unprintable.start(), message, "remove it")
+    if forbidden := _FORBIDDEN.search(text):
+        name, hint = quote(forbidden[0]), "remove it"
+        if forbidden[0] == "\r":
+            name, hint = "a carriage return without a line feed", "end each line with LF or CR LF"
+        message = f"{name} is not allowed in a policy"
+        return _unreadable_document(text, forbidden.start(), message, hint)
     return _DocumentBuilder(text, loader).build()
 
 
@@ -306,6 +327,11 @@ class _DocumentBuilder:
                 event, path, "contains half a surrogate pair", "write the character itself"
             )
             return Placeholder.UNREADABLE
+        if tag in _NUMBERS and ":" in event.value:
+            hint = "write it without colons, or quote it if it is a string"
+            message = f"{quote(event.value)} is read as a number in base 60"
+            self._add_issue(event, path, message, hint)
+            return Placeholder.UNREADABLE
         if tag in _CONSTRUCT and len(event.value) <= _MAX_VALUE_LENGTH:
             try:
                 value = _CONSTRUCT[tag](self._constructor, yaml.ScalarNode(tag, event.value))
@@ -352,7 +378,8 @@ class _DocumentBuilder:
             return key.value
         if key.value is not Placeholder.UNREADABLE:
             message = "a list or mapping" if key.text is None else quote(key.text)
-            self._add_issue(
-                event, path, f"{message} is used as a key", "write a string, quoted if necessary"
-            )
+            hint = "write a string, quoted if necessary"
+            if type(key.value) is int:
+                hint += ", and numbers without commas"
+            self._add_issue(event, path, f"{message} is used as a key", hint)
         return None

@@ -1,10 +1,7 @@
-"""Format roles, reasons, ages and durations for the terminal."""
+"""Describe what a run did: reasons, outcomes, changes and durations as text."""
 
 import shlex
-from collections.abc import Iterable
 from typing import Final
-
-from rich.text import Text
 
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
 from invite_sweeper.errors import ErrorParts, ExitCode, Reason
@@ -14,40 +11,10 @@ from invite_sweeper.sweep.selection import KEEP_REASONS
 from invite_sweeper.sweep.summary import STOPPED_ITSELF, OrganizationSummary, RunSummary
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize, to_datetime
 
-_ORDINARY_ROLES: Final = {
-    "GROUP_READ_ONLY": "read only",
-    "GROUP_DATA_ACCESS_READ_ONLY": "data access read only",
-    "GROUP_DATA_ACCESS_READ_WRITE": "data access read write",
-    "GROUP_OBSERVABILITY_VIEWER": "observability viewer",
-    "GROUP_SEARCH_INDEX_EDITOR": "search index editor",
-    "ORG_MEMBER": "organization member",
-    "ORG_READ_ONLY": "organization read only",
-    "ORG_BILLING_READ_ONLY": "organization billing read only",
-}
-"""Roles without administrative rights. Source: Atlas documentation, "Atlas User Roles" (read
-2026-11-25). The set is open: a role that is missing here is highlighted."""
-_PRIVILEGED = ("OWNER", "ADMIN")
-
 NOT_ALL_READ: Final = "the lists were not all read"
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
-
-
-def format_roles(names: Iterable[str]) -> Text:
-    """Return an invitation's roles, one per line.
-
-    Ordinary roles are spelled out. Owner, administrator and unknown roles keep Atlas's
-    capitals, in bold: they stand out even without colour.
-    """
-    return Text("\n").join(map(_format_role, names))
-
-
-def _format_role(role: str) -> Text:
-    if role in _ORDINARY_ROLES:
-        return Text(_ORDINARY_ROLES[role])
-    strong = any(word in role for word in _PRIVILEGED)
-    return Text(role, style="bold magenta" if strong else "bold")
 
 
 def describe_keep_reason(key: str) -> str:
@@ -62,11 +29,6 @@ def describe_checkpoint(note: str) -> str:
     """Return a run's checkpoint in one line: the number of lines that are signed, and the hash."""
     checkpoint = parse_checkpoint(note)
     return f"{pluralize(checkpoint.lines, 'line')} signed, up to {checkpoint.last_hash}"
-
-
-def format_age(age_days: float | None) -> str:
-    """Return an age in days, or `?` if it is unknown."""
-    return "?" if age_days is None else f"{age_days:,.1f} d"
 
 
 def format_duration(seconds: float) -> str:

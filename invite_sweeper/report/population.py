@@ -23,10 +23,11 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from invite_sweeper.audit import invitation_fields
-from invite_sweeper.audit.record import format_timestamp, to_json
+from invite_sweeper.audit.record import format_timestamp
 from invite_sweeper.audit.storage import fsync_directory
 from invite_sweeper.errors import AuditLogError, UsageError
 from invite_sweeper.files import replaceable_target
+from invite_sweeper.json_text import to_json
 from invite_sweeper.models import (
     ListUnreadable,
     ProjectGone,

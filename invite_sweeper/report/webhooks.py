@@ -16,9 +16,9 @@ from typing import Final, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
-import orjson
 
 from invite_sweeper.errors import ExitCode, Reason, RunStatus
+from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Outcome
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
@@ -302,7 +302,7 @@ def _webhook_fields(summary: RunSummary, users: Users | None) -> dict[str, objec
 
 
 def _json(value: Mapping[str, object]) -> bytes:
-    return SECRETS.redact_bytes(orjson.dumps(value))
+    return SECRETS.redact_bytes(to_json(value))
 
 
 def _json_message(url: str, body: bytes, headers: Mapping[str, str]) -> Message:

@@ -9,7 +9,7 @@ from itertools import count
 from re import compile as pattern
 from typing import Final, NamedTuple
 
-import orjson
+import msgspec
 from typing_extensions import override
 
 from invite_sweeper.simulator.responses import (
@@ -274,7 +274,7 @@ class Data:
 
 def _change(invite: GroupInvite, **fields: str) -> None:
     """Replace fields of an invitation's document, by Atlas's names."""
-    invite.document = orjson.dumps({**(parse_object(invite.document) or {}), **fields})
+    invite.document = msgspec.json.encode({**(parse_object(invite.document) or {}), **fields})
 
 
 DEFAULT_STATUSES: Final = frozenset({OrgMembershipStatus.PENDING, OrgMembershipStatus.ACTIVE})

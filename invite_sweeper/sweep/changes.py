@@ -136,7 +136,6 @@ class PlanScope(NamedTuple):
     policy_sha256: str
     organizations: frozenset[str]
     base_url: str
-    shard: str | None
 
     def matches(self, run: RunRecord) -> bool:
         """Return whether a run planned everything that is stale in this scope.
@@ -153,8 +152,7 @@ class PlanScope(NamedTuple):
             and "plan_sha256" not in start
             and isinstance(organizations, list)
             and self.organizations == frozenset(map(str, organizations))
-            and (self.policy_sha256, self.base_url, self.shard)
-            == (run.policy_sha256, run.base_url, run.shard)
+            and (self.policy_sha256, self.base_url) == (run.policy_sha256, run.base_url)
         )
 
 

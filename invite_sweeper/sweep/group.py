@@ -4,7 +4,6 @@ Each run has its own credentials. The limits count over all runs together, the q
 once, and one circuit breaker watches all deletions. A run that fails leaves the others alone.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ from invite_sweeper.sweep.plan import trim_plans
 from invite_sweeper.sweep.run import Run
 from invite_sweeper.sweep.run_counts import RunResult
 from invite_sweeper.sweep.summary import RunSummary, merge_summaries
-from invite_sweeper.text import describe_duration
 
 
 class RunPlan(NamedTuple):
@@ -82,18 +80,9 @@ class RunGroup:
 
     async def run(self) -> tuple[RunResult, ...]:
         """Read, check, delete; return the result of each run, with the error that stopped it."""
-        config = self._runs[0].config
-        deadline_timer = asyncio.get_running_loop().call_later(
-            config.deadline_left_s,
-            self._stop.request,
-            f"the deadline of {describe_duration(config.policy.execution.deadline)} passed",
-        )
-        try:
-            for run in self._runs:
-                await self._attempt(run, run.read())
-            await self._check_and_sweep(self._unfinished())
-        finally:
-            deadline_timer.cancel()
+        for run in self._runs:
+            await self._attempt(run, run.read())
+        await self._check_and_sweep(self._unfinished())
         return tuple(self._results[run] for run in self._runs)
 
     def _unfinished(self) -> tuple[Run, ...]:

@@ -24,6 +24,7 @@ from invite_sweeper.models import (
     user_key,
 )
 from invite_sweeper.policy import Limits
+from invite_sweeper.sweep.decision_steps import Step, apply_steps
 from invite_sweeper.sweep.discovery import ListOutcome
 from invite_sweeper.sweep.guards import PlanCounts, share_limit
 from invite_sweeper.sweep.scope import Shard
@@ -177,8 +178,7 @@ class PlanBuilder:
     also the oldest stale ones, up to `max_deletions`.
 
     Args:
-        decision_filter: May keep invitations that the policy alone would delete; see
-            `selection.decision_filter`.
+        steps: May keep invitations that the policy alone would delete.
         organization_of: The organization's id by project id, for lists that cannot be read.
         on_list: Called with each list and the decisions about its invitations.
 
@@ -202,14 +202,14 @@ class PlanBuilder:
         selector: Selector,
         limits: Limits,
         now: datetime,
-        decision_filter: Callable[[Decision], Decision] = lambda decision: decision,
+        steps: Sequence[Step] = (),
         organization_of: Mapping[str, str] = _NO_ORGANIZATIONS,
         on_list: Callable[[ListOutcome, Sequence[Decision]], None] = lambda *_: None,
     ) -> None:
         self._log = log
         self._selector = selector
         self._now = now
-        self._decision_filter = decision_filter
+        self._steps = steps
         self._organization_of = organization_of
         self._on_list = on_list
         self._unsynced = 0
@@ -237,8 +237,8 @@ class PlanBuilder:
             self._write_unreadable(outcome)
         else:
             self.seen_by_source[outcome.list_ref.source.value] += len(outcome.invitations)
-            decide, decision_filter = self._selector.decide, self._decision_filter
-            decisions = [decision_filter(decide(invitation)) for invitation in outcome.invitations]
+            decide, steps = self._selector.decide, self._steps
+            decisions = [apply_steps(steps, decide(each)) for each in outcome.invitations]
             self._decide(outcome.list_ref.project.org_id, decisions)
         self._on_list(outcome, decisions)
         if self._unsynced > _LINES_PER_SYNC:

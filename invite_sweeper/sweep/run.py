@@ -29,6 +29,7 @@ from invite_sweeper.models import (
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.changes import ChangeTracker
+from invite_sweeper.sweep.decision_steps import Step
 from invite_sweeper.sweep.discovery import (
     DeletionVerifier,
     ListOutcome,
@@ -43,10 +44,10 @@ from invite_sweeper.sweep.executor import (
 )
 from invite_sweeper.sweep.guards import CircuitBreaker, check_clock
 from invite_sweeper.sweep.plan import PlanBuilder
-from invite_sweeper.sweep.previous_runs import Recovery, UserStatusReader
+from invite_sweeper.sweep.recovery import Recovery, UserStatusReader
 from invite_sweeper.sweep.run_counts import RunCounts, RunResult
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
-from invite_sweeper.sweep.selection import Decision, Selector, no_filter
+from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.summary import (
     RETIRED_IN_SWEEP,
     STOPPED_ITSELF,
@@ -86,11 +87,6 @@ class AtlasConnection(Protocol):
         ...
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """Warnings about Atlas's responses, as sentences for the operator."""
-        ...
-
-    @property
     def sunset(self) -> date | None:
         """The first day on which Atlas stops serving a list in use; None if not announced."""
         ...
@@ -111,10 +107,6 @@ class AtlasConnection(Protocol):
 
     async def organization_names(self) -> Mapping[str, str]:
         """Return the names of the organizations, by id; failing to read them is not an error."""
-        ...
-
-    async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
-        """Prepare for this number of deletions per list; this only saves time."""
         ...
 
     def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
@@ -184,10 +176,10 @@ class RunConfig:
         dry_run: Stop before the first DELETE.
         clock: Monotonic seconds; the command began at `started_s`.
         run_started_fields: The fields of the `run_started` line.
-        decision_filter: Applied to each decision; it can only keep more.
+        steps: Applied to each decision; they can only keep more.
         previous_population: What the last complete runs left; None to ignore a drop.
         open_intents: Intents that an interrupted run left without an outcome.
-        on_scope: Called with all projects, before a shard selects some.
+        on_scope: Called with all projects.
         population: Records every invitation that the run sees; None to not record them.
         last_plan: The last plan of the same policy, to compare this one with; None without one.
     """
@@ -200,7 +192,7 @@ class RunConfig:
     started_s: float
     shard: Shard | None = None
     run_started_fields: Mapping[str, object] = field(default_factory=dict)
-    decision_filter: Callable[[Decision], Decision] = no_filter
+    steps: tuple[Step, ...] = ()
     previous_population: Population | None = None
     open_intents: tuple[OpenIntent, ...] = ()
     on_scope: Callable[[RunScope], None] | None = None
@@ -212,12 +204,6 @@ class RunConfig:
         """The limits of the command; with shards, this shard's part of them."""
         whole = self.policy.limits
         return self.shard.limits_for(whole) if self.shard is not None else whole
-
-    @property
-    def deadline_left_s(self) -> float:
-        """Seconds until the deadline; 0.0 when it has passed."""
-        spent_s = self.clock() - self.started_s
-        return max(0.0, self.policy.execution.deadline.total_seconds() - spent_s)
 
 
 MAX_WARNINGS: Final = 1000
@@ -404,14 +390,11 @@ class Run:
             self._atlas.organization_names(), self._atlas.fetch_limits()
         )
         self.counts.organization_names = names
-        self.warnings.warn(*self._atlas.warnings, *project_filter.absent_organizations())
+        self.warnings.warn(*project_filter.absent_organizations())
         self.unused_patterns = project_filter.unused_patterns()
         self.counts.visible_projects = scope.visible_projects()
         if self.config.on_scope is not None:
             self.config.on_scope(scope)
-        shard = self.config.shard
-        if shard is not None:
-            scope = scope.restricted_to(shard.includes)
         self.counts.projects_seen = len(scope.projects) + len(scope.unreadable)
         self.counts.projects_by_organization = Counter(each.org_id for each in scope.projects)
         return scope
@@ -424,7 +407,7 @@ class Run:
             Selector(config.policy, config.now),
             config.limits,
             config.now,
-            self._decide,
+            (*config.steps, self._mark_new),
             organization_of | {org_id: org_id for org_id in scope.organizations},
             self._list_added,
         )
@@ -446,8 +429,8 @@ class Run:
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
 
-    def _decide(self, decision: Decision) -> Decision:
-        decision, last_plan = self.config.decision_filter(decision), self.config.last_plan
+    def _mark_new(self, decision: Decision) -> Decision:
+        last_plan = self.config.last_plan
         if last_plan is not None and last_plan.is_new(decision.invitation, stale=decision.stale):
             return decision._replace(new=True)
         return decision
@@ -493,8 +476,6 @@ class Run:
         """
         plan, opened_before = self.plan, breaker.reason is not None
         config, stop, execution = self.config, self._stop, self.config.policy.execution
-        if stop.reason is None and not opened_before:
-            await self._atlas.prepare_for(plan.deletions_by_list)
         verifier = DeletionVerifier(self._atlas.reader, stop)
 
         def on_deletion_done(planned: PlannedDeletion, result: DeletionResult) -> None:

@@ -55,7 +55,7 @@ class RunCounts:
             organization id.
         still_there: Deletions whose invitation was still in its list after the sweep, likewise.
         recovered: Deletions that an interrupted run left open, by outcome; not in `outcomes`.
-        visible_projects: By organization, before policy and shard select some.
+        visible_projects: By organization, before the policy selects some.
         removed: Invitations that are no longer pending after this run's deletions, by source.
         changes: The complete plan compared with the last one; None if there is none.
         policy_change: What a policy that is not accepted changes; None for an accepted one.

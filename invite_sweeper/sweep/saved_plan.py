@@ -13,15 +13,15 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from invite_sweeper.audit.record import invitation_from_record
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
 from invite_sweeper.files import WRITABLE_FILE_HINT, open_regular, replace_file
+from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import Invitation, PlannedDeletion
 from invite_sweeper.sweep.changes import PlanChanges
-from invite_sweeper.text import describe_duration, plural_form
+from invite_sweeper.text import describe_duration, plural_form, to_int
 
 FORMAT = "invite-sweeper plan 1"
 _NEW_PLAN_HINT = "Create a new plan with: invite-sweeper plan --out FILE"
@@ -96,10 +96,10 @@ def render_lines(
     digest = hashlib.sha256()
     known = {"changes": asdict(changes)} if changes is not None else {}
     for row in chain([{"plan": FORMAT, **context.model_dump(), **known}], rows):
-        line = orjson.dumps(row) + b"\n"
+        line = to_json(row) + b"\n"
         digest.update(line)
         yield line
-    yield orjson.dumps({"sha256": digest.hexdigest()}) + b"\n"
+    yield to_json({"sha256": digest.hexdigest()}) + b"\n"
 
 
 def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
@@ -119,7 +119,7 @@ def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
         last = line
     if header is None or last is None:
         raise _invalid_plan("it is not a plan file, or was truncated")
-    if last != orjson.dumps({"sha256": digest.hexdigest()}) + b"\n":
+    if last != to_json({"sha256": digest.hexdigest()}) + b"\n":
         raise _invalid_plan("the digest does not match, so it was edited or truncated")
     created_at = _parse_timestamp(header.now)
     context = PlanContext(**header.model_dump(exclude={"plan", "changes"}))
@@ -172,8 +172,10 @@ def _parse_line(
             if header.plan != FORMAT:
                 raise _invalid_plan("its format version is not supported")
             return header
-        record = orjson.loads(line)
-        planned = PlannedDeletion(*invitation_from_record(record), record.get("new") is True)
+        record = parse_json(line)
+        invitation, rule = invitation_from_record(record)
+        is_new, bounced = record.get("new") is True, to_int(record.get("bounced")) or 0
+        planned = PlannedDeletion(invitation, rule, is_new, bounced)
         invitations[_key(planned.invitation)] = planned
     except (ValidationError, ValueError, AttributeError):
         raise _invalid_plan("it is not a plan file, or was edited") from None

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
 from typing_extensions import override
 
@@ -98,10 +100,10 @@ class RunScope:
             of their first one.
         excluded: Visible projects of these organizations that the policy's filter leaves out.
         project_names: Of every visible project, by id.
-        in_scope_ids: Ids of all projects in the policy's scope, of other shards too.
+        in_scope_ids: Ids of `projects`.
         team_projects: The projects whose teams must be known to decide about an invitation with
             a team: those of the policy's organizations that are out of scope, and all of them
-            if rules or keep entries name projects. Of other shards too.
+            if rules or keep entries name projects.
         all_ids_readable: No project was listed with an invalid id.
     """
 
@@ -134,19 +136,6 @@ class RunScope:
     def visible_projects(self) -> Mapping[str, int]:
         """Return the number of projects by organization, before the filter selects some."""
         return dict(Counter(project.org_id for project in (*self.projects, *self.excluded)))
-
-    def restricted_to(self, includes: Callable[[str], bool]) -> "RunScope":
-        """Return the part with the project and organization ids that `includes` accepts.
-
-        Names and the ids in scope stay complete: an organization's invitation may be linked
-        to a project of another shard.
-        """
-        return replace(
-            self,
-            projects=tuple(p for p in self.projects if includes(p.id)),
-            unreadable=tuple(u for u in self.unreadable if includes(u.project_id)),
-            organizations=tuple(o for o in self.organizations if includes(o)),
-        )
 
     def with_project_names(self, invitation: Invitation) -> Invitation:
         """Return an organization's invitation with the names of its linked projects.
@@ -209,49 +198,54 @@ def scope_sha256(policy: Policy) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-MAX_SHARDS = 100
-"""At most this many shards can share Atlas's smallest token buckets (capacity 300, refilled by
-100 a minute) and all make progress."""
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Shard `index` of `count`, counted from 1.
+    """Shard `index` of `count`, counted from 1, of the policy's credentials.
 
-    Each project belongs to exactly one shard, which depends only on its id.
+    Credentials are dealt out in the order of the policy: one that is added at the end leaves
+    the others in their shards, whose audit logs have their history.
     """
 
     index: int
     count: int
 
     @classmethod
-    def parse(cls, text: str, *, completion_index: str | None = None) -> "Shard":
+    def parse(cls, text: str, *, completion_index: str | None = None) -> "Shard | None":
         """Parse `I/N`, or `auto/N`, where I is the completion index of an Indexed Job plus 1.
 
-        Raises:
-            UsageError: The format is wrong, I is not from 1 to N, or N is over `MAX_SHARDS`.
-        """
-        first, slash, second = text.partition("/")
-        if first == "auto" and completion_index is not None and completion_index.isdecimal():
-            first = str(int(completion_index) + 1)
-        whole = slash and all(part.isascii() and part.isdecimal() for part in (first, second))
-        if not whole or not 1 <= int(first) <= int(second) <= MAX_SHARDS:
-            raise UsageError(
-                f"--shard {text!r} is not valid.",
-                hint=f"Write I/N with I from 1 to N and N up to {MAX_SHARDS}, such as 2/3, or "
-                "auto/N inside an Indexed Job, which reads JOB_COMPLETION_INDEX.",
-            )
-        return cls(int(first), int(second))
+        Returns:
+            None for `1/1`: all credentials.
 
-    def includes(self, project_id: str) -> bool:
-        """Return whether the project belongs to this shard."""
-        digest = hashlib.sha256(project_id.encode()).digest()
-        return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
+        Raises:
+            UsageError: The format is wrong, or I is not from 1 to N.
+        """
+        first, _, second = text.partition("/")
+        index = (completion_index or "") if first == "auto" else first
+        if _NUMBER.fullmatch(index) and _NUMBER.fullmatch(second):
+            shard = cls(int(index) + (first == "auto"), int(second))
+            if 1 <= shard.index <= shard.count:
+                return shard if shard.count > 1 else None
+        raise UsageError(
+            f"--shard {text!r} is not valid.",
+            hint="Write I/N with I from 1 to N, such as 2/3, or auto/N inside an Indexed Job, "
+            "which reads JOB_COMPLETION_INDEX.",
+        )
+
+    def part_of_policy(self, policy: Policy) -> Policy:
+        """Return the policy for the organizations of this shard's credentials; maybe none."""
+        names = dict.fromkeys(each.credentials or "" for each in policy.organizations)
+        own = {name for n, name in enumerate(names) if n % self.count == self.index - 1}
+        organizations = tuple(o for o in policy.organizations if (o.credentials or "") in own)
+        return policy.model_copy(update={"organizations": organizations})
 
     def limits_for(self, limits: Limits) -> Limits:
         """Return this shard's part of the limits; the parts of all shards add up to the whole.
 
-        Limits per project and shares are not divided.
+        A shard does not know what the others find, so the parts are equal. Limits per project
+        and shares are not divided.
         """
         return limits.model_copy(
             update={

@@ -10,16 +10,15 @@
 5. The first rule that matches makes it stale.
 6. A rule needs a value that Atlas did not send, or no rule matches: kept.
 
-`decision_filter` is applied to the result and can only keep more.
+`decision_steps` are applied to the result and can only keep more.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-from invite_sweeper.audit.record import is_recordable
 from invite_sweeper.models import (
     INVITED_STATUSES,
     SOURCES_OF_USERS,
@@ -29,7 +28,6 @@ from invite_sweeper.models import (
     UnreadableDate,
 )
 from invite_sweeper.policy import Keep, Policy, Rule
-from invite_sweeper.sweep.saved_plan import SavedPlanFilter
 from invite_sweeper.text import Globs, ProjectPatterns, ProtectiveGlobs, casefold_visible
 
 MatchResult: TypeAlias = bool | str
@@ -174,7 +172,7 @@ def _roles_condition(wanted: tuple[str, ...]) -> Callable[[Invitation], MatchRes
     folded = frozenset(map(casefold_visible, wanted))
 
     def matches(invitation: Invitation) -> MatchResult:
-        roles = (*invitation.roles, *(role for _, role in invitation.project_roles))
+        roles = invitation.all_roles
         return not folded.isdisjoint(map(casefold_visible, roles)) if roles else "no_roles"
 
     return matches
@@ -341,63 +339,3 @@ class Selector:
 
 def _without_age(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
     return tuple(condition for condition in conditions if condition[0] != "older_than")
-
-
-BOUNCED = "bounced"
-UNRECORDABLE = "unrecordable"
-NOT_IN_PLAN = "not_in_plan"
-
-
-class DeletionCounter(Protocol):
-    """The number of earlier deletions."""
-
-    def count(self, username: str, project_id: str) -> int:
-        """Return how often this user's invitation to this project was deleted."""
-        ...
-
-
-def no_filter(decision: Decision) -> Decision:
-    """Return the decision unchanged."""
-    return decision
-
-
-def decision_filter(
-    *, history: DeletionCounter | None, max_bounces: int, plan_filter: SavedPlanFilter | None
-) -> Callable[[Decision], Decision]:
-    """Return a function that keeps more: what bounced, is not in the plan or cannot be recorded.
-
-    Args:
-        history: Earlier deletions; None to not check for bounces.
-        plan_filter: The saved plan; None without one.
-    """
-
-    def filter_decision(decision: Decision) -> Decision:
-        if decision.stale and not is_recordable(decision.invitation):
-            decision = decision._replace(rule=None, keep_reason=UNRECORDABLE)
-        if history is not None:
-            decision = _keep_if_bounced(decision, history, max_bounces)
-        if plan_filter is not None:
-            decision = _keep_if_not_in_plan(decision, plan_filter)
-        return decision
-
-    return filter_decision
-
-
-def _keep_if_bounced(decision: Decision, history: DeletionCounter, max_bounces: int) -> Decision:
-    """Keep what was deleted `max_bounces` times: another program may re-create it each time."""
-    invitation = decision.invitation
-    username = invitation.username
-    if decision.rule is None or username is None:
-        return decision
-    count = history.count(username, invitation.project_id)
-    if count >= max_bounces and count > 0:
-        return Decision(invitation, None, BOUNCED, count)
-    return decision._replace(bounced=count) if count else decision
-
-
-def _keep_if_not_in_plan(decision: Decision, plan_filter: SavedPlanFilter) -> Decision:
-    if decision.keep_reason is not None:
-        plan_filter.record_kept(decision.invitation, decision.keep_reason)
-    elif not plan_filter.allows(decision.invitation):
-        return Decision(decision.invitation, None, NOT_IN_PLAN, decision.bounced)
-    return decision

@@ -145,10 +145,9 @@ async def test_instant_of_the_run_that_is_days_off_is_refused_though_the_clock_w
             now=datetime.now(UTC) + timedelta(days=days),
             started_s=monotonic(),
             deadline_s=monotonic() + 60,
-            shards=1,
             log=structlog.get_logger(),
         ) as atlas,
     ):
-        [item async for item in atlas.reader.projects()]
+        list(await atlas.reader.projects())
         with pytest.raises(GuardRefused, match="clock"):
             check_clock(atlas.clock_skew_s)

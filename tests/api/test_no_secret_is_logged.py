@@ -48,7 +48,7 @@ async def visible_output(connecting, base_url, credentials):
     async with connecting(base_url, credentials, http_timeout=timeout, attempts=2) as atlas:
         seen.append(f"{atlas!r} {vars(atlas)!r} {vars(atlas.reader)!r}")
         try:
-            async for project in atlas.reader.projects():
+            for project in await atlas.reader.projects():
                 found = await atlas.reader.invitations(project)
                 seen.append(repr(found))
                 for one in found if isinstance(found, tuple) else ():

@@ -5,33 +5,24 @@ Prism generates its responses, some of them invalid, so only its violations of r
 
 import asyncio
 import json
-import os
-import shutil
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 import aiohttp
 import pytest
+from needs import DOCUMENT, PRISM
 
 from invite_sweeper.atlas.endpoints import ENDPOINTS, LIST_GROUP_TEAMS, build_request
 from invite_sweeper.atlas.http import HttpSession
 from invite_sweeper.models import DeletionProgress, Invitation, Source
 
-DOCUMENT = Path(__file__).parents[3] / "shared" / "atlas-openapi.json"
-PRISM = os.environ.get("INVITE_SWEEPER_PRISM") or shutil.which("prism")
-REQUIRED = "INVITE_SWEEPER_REQUIRE_PRISM" in os.environ
 ID = "6a793fd0c0eb9e7a177181d4"
 V2025 = "application/vnd.atlas.2025-02-19+json"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not DOCUMENT.is_file(), reason="the OpenAPI document is not next to the repository"
-    ),
-    pytest.mark.skipif(
-        PRISM is None and not REQUIRED, reason="the command `prism` is not installed"
-    ),
+    pytest.mark.needs("document", "prism"),
+    pytest.mark.xdist_group("prism"),  # one server
 ]
 WITHOUT_BODY = sorted(
     # The excerpt of the document lacks the list of teams.
@@ -48,7 +39,6 @@ def is_listening(port):
 @pytest.fixture(scope="module")
 def prism(tmp_path_factory):
     """The base URL of Prism, serving the document without its security schemes."""
-    assert PRISM is not None, "the command `prism` is not installed"
     document = json.loads(DOCUMENT.read_text("utf-8"))
     document.pop("security", None)
     document["components"].pop("securitySchemes", None)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect, read_credentials
-from invite_sweeper.atlas.http import HttpSession, parse_base_url
+from invite_sweeper.atlas.http import HttpSession
+from invite_sweeper.atlas.urls import parse_base_url
 from invite_sweeper.models import DeletionProgress, Outcome, Project, Source
 from invite_sweeper.simulator import SimulatedAtlas, faults, serve
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable
 
 import aiohttp
-import orjson
+import msgspec
 
 IN_FLIGHT = 50
 MAX_VERIFIED = 10_000
@@ -27,7 +27,7 @@ async def main() -> None:
     async with aiohttp.ClientSession(connector=connector) as session:
         form = {"grant_type": "client_credentials"}
         async with session.post(f"{base}/api/oauth/token", data=form, headers=login) as response:
-            token = orjson.loads(await response.read())["access_token"]
+            token = msgspec.json.decode(await response.read())["access_token"]
         headers = {"Accept": ACCEPT, "Authorization": f"Bearer {token}"}
         groups = f"{base}/api/atlas/v2/groups"
         limits = f"{base}/api/atlas/v2/rateLimits?itemsPerPage=500&pageNum=1"
@@ -51,7 +51,7 @@ async def main() -> None:
 
         async def list_invitations(url: str) -> list[str]:
             async with session.get(url, headers=headers) as response:
-                found = orjson.loads(await response.read())
+                found = msgspec.json.decode(await response.read())
             return [f"{url}/{invitation['id']}" for invitation in found]
 
         async def delete(url: str) -> None:
@@ -73,7 +73,7 @@ async def list_projects(
     while more:
         url = f"{groups}?itemsPerPage=500&includeCount=false&pageNum={number}"
         async with session.get(url, headers=headers) as response:
-            page = orjson.loads(await response.read())
+            page = msgspec.json.decode(await response.read())
         projects += [project["id"] for project in page["results"]]
         more = any(link["rel"] == "next" for link in page["links"])
         number += 1

@@ -6,7 +6,7 @@ import io
 import json
 import stat
 
-import orjson
+import msgspec
 import pytest
 from audit.rotated_logs import KEY, rotate, write_signed_run
 from audit.written_logs import lines_of, write_run
@@ -159,7 +159,7 @@ async def test_verify_as_json_names_the_affected_runs(log, tmp_path):
     path.write_bytes(b"".join(lines[:7]))
     files = [path, tmp_path / "log.jsonl.1.gz", "--checkpoint", tmp_path / "note"]
     code, output = run("verify", *files, "--output", "json")
-    report = orjson.loads(output)
+    report = msgspec.json.decode(output)
     assert (code, report["verdict"], report["damage"]) == (3, "damaged", "removed")
     assert report["affected_runs"] == ["run-2"]
     assert "the checkpoint of run run-3" in report["error"]["message"]

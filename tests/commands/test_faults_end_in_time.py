@@ -5,7 +5,6 @@ The cases of each test run at the same time: a run that waits needs no processor
 
 import fcntl
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from forked import Fork
@@ -250,17 +248,6 @@ def silent_name_server(who):
     return prepare
 
 
-def can_bind_resolver():
-    if (
-        os.geteuid() != 0
-        or shutil.which("unshare") is None
-        or not Path("/etc/resolv.conf").exists()
-    ):
-        return False
-    tried = ["unshare", "--mount", "mount", "--bind", "/dev/null", "/etc/resolv.conf"]
-    return subprocess.run(tried, capture_output=True, check=False).returncode == 0
-
-
 CASES: dict[str, Callable[[Case], None]] = {
     **{
         f"Atlas: {fault}, {requests}": atlas(fault, requests)
@@ -354,7 +341,7 @@ def test_no_run_outlives_deadline_grace_and_5_seconds(tmp_path):
     assert wrong(tmp_path, CASES, f"{DEADLINE_S}s") == {}
 
 
-@pytest.mark.skipif(not can_bind_resolver(), reason="another resolv.conf needs root and unshare")
+@pytest.mark.needs("root", "mount")  # another resolv.conf
 def test_no_run_waits_for_a_name_server_that_does_not_answer(tmp_path):
     assert wrong(tmp_path, NAME_SERVER_CASES, f"{DEADLINE_S}s") == {}
 

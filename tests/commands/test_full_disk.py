@@ -1,6 +1,5 @@
 """A log that cannot be written: no deletion without an intent on disk, exit 7, a readable log."""
 
-import os
 import shutil
 import subprocess
 from datetime import timedelta
@@ -12,20 +11,7 @@ from running import COMMAND, Done, cli_in, wait_until
 DAYS = timedelta(days=1)
 
 
-def can_mount():
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
-        return False
-    tried = subprocess.run(
-        ["unshare", "--mount", "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/mnt"],
-        capture_output=True,
-        check=False,
-    )
-    return tried.returncode == 0
-
-
-needs_mount = pytest.mark.skipif(
-    not can_mount(), reason="a disk of a fixed size needs root, unshare and mount"
-)
+needs_mount = pytest.mark.needs("root", "mount")  # a disk of a fixed size
 
 
 @pytest.fixture

@@ -175,12 +175,12 @@ def test_signal_while_atlas_is_read_is_one_object(cli, name):
         "exit_code": 8,
         "reasons": ["interrupted"],
         "error": {
-            "message": "Interrupted.",
+            "message": "Stopped early: SIGTERM received.",
             "consequence": "Nothing was deleted.",
-            "hint": "Run the command again.",
+            "hint": "Run the command again to process the rest.",
         },
     }
-    assert err.decode().startswith("Interrupted. Nothing was deleted.")
+    assert "Error: Stopped early: SIGTERM received." in err.decode()
 
 
 @pytest.mark.parametrize("name", ["sweep", "validate"])
@@ -200,7 +200,7 @@ from invite_sweeper.cli import main, sweep
 def fail(*_arguments, **_options):
     {before}
     raise ZeroDivisionError("by zero")
-sweep.run_session = fail
+sweep.run_sweep = fail
 main()
 """
 

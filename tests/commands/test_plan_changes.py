@@ -184,17 +184,6 @@ def test_plan_in_a_rotated_log_is_compared(cli, compressed):
     assert changes(cli.plan()) == {"still_stale": 1}
 
 
-def test_each_shard_is_compared_with_itself(cli):
-    for number in range(6):
-        cli.projects.append(cli.sim.add_project(f"P{number}"))
-        invite(cli, f"user-{number}", project=-1)
-    for shard in ("1/2", "2/2"):
-        assert changes(cli.plan("--shard", shard)) is None
-    counts = [changes(cli.plan("--shard", shard))["still_stale"] for shard in ("1/2", "2/2")]
-    assert (sum(counts), min(counts) > 0) == (6, True)
-    assert changes(cli.plan()) is None
-
-
 def test_organizations_with_their_own_credentials_are_added_up(cli):
     cli.sim.add_organization(BETA, "Beta")
     cli.projects.append(cli.sim.add_project("Second", BETA))

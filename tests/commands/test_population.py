@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -347,14 +346,7 @@ def test_shards_need_the_run_id_in_the_name(cli):
     assert sum(csv_totals(path)["invitations_seen"] for path in paths) == 6
 
 
-def can_mount():
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
-        return False
-    mount = ["unshare", "--mount", "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/mnt"]
-    return subprocess.run(mount, capture_output=True, check=False).returncode == 0
-
-
-@pytest.mark.skipif(not can_mount(), reason="a disk of a fixed size needs root and mount")
+@pytest.mark.needs("root", "mount")  # a disk of a fixed size
 @pytest.mark.parametrize("words", [["sweep", "--yes"], ["plan"]], ids=["sweep", "plan"])
 @pytest.mark.parametrize("name", ["population.csv", "population.jsonl"])
 def test_full_disk_of_the_population_deletes_nothing_and_leaves_no_file(cli, name, words):

@@ -8,7 +8,6 @@ from builders import OTHER_ORG, policy_bytes
 from running import cli_in
 
 from invite_sweeper.simulator import faults
-from invite_sweeper.sweep.scope import Shard
 
 DAYS = timedelta(days=1)
 USERS = "*/groups/*/users"
@@ -137,27 +136,6 @@ def test_narrower_policy_is_not_a_drop(cli):
     assert cli.sweep().code == 0
     cli.keys |= NARROW
     assert cli.sweep().code == 0
-
-
-def test_shard_is_compared_with_itself_and_not_with_other_shards(cli):
-    ids = add_projects(cli, count=60)
-    for shard in ("1/2", "2/2"):
-        assert cli.sweep("--shard", shard).code == 0
-    first = [each for each in ids if Shard.parse("1/2").includes(each)]
-    remove(cli, first[: len(first) // 2])
-    assert f"left {len(first)}" in refused(cli, "--shard", "1/2")
-    assert cli.sweep("--shard", "2/2").code == 0
-
-
-@pytest.mark.parametrize("shard", ["1/3", None])
-def test_new_number_of_shards_is_compared_by_visible_projects(cli, shard):
-    ids = add_projects(cli, count=40)
-    assert cli.sweep("--shard", "1/2").code == 0
-    remove(cli, ids[:20])
-    arguments = ("--shard", shard) if shard else ()
-    assert "20 visible projects were found, but the last complete run left 40" in refused(
-        cli, *arguments
-    )
 
 
 def test_organization_that_is_added_is_not_compared_and_the_other_is(cli):

@@ -100,7 +100,7 @@ def run(world: World, *arguments: str) -> int:
     if refused or arguments[0] == "plan" or has_too_many_unreadable(world):
         assert cli.deletes() == sent_before
     if "run_id" in summary:
-        check_claims(world, summary)
+        check_claims(world, summary, is_shard="--shard" in arguments)
     return done.code
 
 
@@ -178,8 +178,9 @@ def groups(world: World) -> None:
 
 
 def shards(world: World) -> None:
-    """A sweep in two or three shards; together they keep the limits of one run."""
+    """A sweep in shards, an organization each; together they keep the limits of one run."""
     world.delete_most()
+    world.use_all_organizations()
     world.add_faults()
     limits, count = world.policy["limits"], world.dice.randint(2, 3)
     kinds = (("max_share", (0, 0.1)), ("max_deletions", (3, 5)))
@@ -196,6 +197,8 @@ def shards(world: World) -> None:
     intents = len(whole_lines(world, "intent"))
     assert intents <= limits["max_deletions"]
     assert intents <= 10 + limits["max_share"] * listed_count(world)
+    swept = [org for line in whole_lines(world, "run_started") for org in line["organizations"]]
+    assert sorted(swept) == sorted(world.organizations)
 
 
 def saved_plan(world: World) -> None:
@@ -273,7 +276,7 @@ SCRIPTS = (
 # Checks ----------------------------------------------------------------------------------------
 
 
-def check_claims(world: World, summary: dict[str, object]) -> None:
+def check_claims(world: World, summary: dict[str, object], *, is_shard: bool) -> None:
     """Compare the summary with the log of the same command and with what Atlas removed."""
     outcomes = by_command(world, "outcome")[summary["run_id"]]
     own = [line for line in outcomes if not line.get("recovered")]
@@ -281,7 +284,9 @@ def check_claims(world: World, summary: dict[str, object]) -> None:
     assert len(deleted) == summary["deleted"]
     assert set(deleted) <= set(world.cli.sim.deleted)
     parts = summary["organizations"]
-    assert sorted(each["id"] for each in parts) == sorted(world.organizations)
+    ids = {each["id"] for each in parts}
+    assert len(ids) == len(parts)
+    assert ids < set(world.organizations) if is_shard else ids == set(world.organizations)
     for key in ("deleted", "already_gone", "failed", "skipped", "stale", "kept"):
         assert sum(each[key] for each in parts) == summary[key], key
     for part in parts:

@@ -120,7 +120,7 @@ def results(tmp_path_factory) -> list[tuple[str, str, dict]]:
         run("invalid", "validate", "invalid.yaml", code=2)
         (cli.folder / "odd.yaml").write_text(
             f'version: 1\norganizations: ["{ORG_ID}"]\n'
-            "rules: [{name: a, older_than: 14d, usernames: ['^a$'], roles: [GROUP_OWNR]}]\n"
+            "rules: [{name: a, older_than: 14d, usernames: ['^a@'], roles: [GROUP_OWNR]}]\n"
         )
         run("warnings", "validate", "odd.yaml", code=0)
         sim.add_organization(OTHER_ORG, "Other")

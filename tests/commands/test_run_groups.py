@@ -440,3 +440,83 @@ def test_metrics_are_those_of_the_command(group):
         assert f'invite_sweeper_organization_stale{{organization="{org_id}"}} {stale}.0' in text
         exit_code = f'invite_sweeper_organization_exit_code{{organization="{org_id}"}} 0.0'
         assert exit_code in text
+
+
+# Shards -------------------------------------------------------------------------------------
+
+
+def only(group, name):
+    """Return an environment with the credentials of one organization."""
+    others = [VARIABLE + each for each in NAMES if each != name]
+    return group.cli.changes | dict.fromkeys(others)
+
+
+def test_shards_sweep_each_organization_once_with_its_own_credentials_alone(group):
+    group.invite(3, 4, 5)
+    for index, name in enumerate(NAMES, start=1):
+        options = ("--shard", f"{index}/3", "--audit-log", f"audit/{index}.jsonl")
+        done = group.cli.sweep(*options, **only(group, name))
+        assert (done.code, done.summary["deleted"]) == (0, 2 + index)
+        assert [each["id"] for each in done.summary["organizations"]] == [ORGS[index - 1]]
+    assert group.left() == [0, 0, 0]
+    logs = [f"audit/{index}.jsonl" for index in (1, 2, 3)]
+    assert group.cli.run("audit", "verify", *logs).code == 0
+
+
+def test_refusal_of_a_shard_says_that_the_limit_is_its_part_of_the_policy_s(group):
+    group.invite(3, 1, 1)
+    group.limit(max_deletions=4)
+    done = group.sweep("--shard", "1/2")
+    assert (done.code, group.cli.deletes()) == (3, 0)
+    assert "4 stale invitations are over max_deletions: 2, the part of shard 1/2." in done.err
+
+
+@pytest.mark.parametrize("shard", ["4/4", "1000000000/1000000000"])
+def test_shard_without_credentials_is_done_and_says_so(group, shard):
+    group.invite(1, 1, 1)
+    done = group.sweep("--shard", shard, "--metrics-file", "sweeper.prom")
+    assert (done.code, done.summary["exit_code"], done.summary["organizations"]) == (0, 0, [])
+    assert (done.summary["invitations"], done.summary["requests"]) == ([], 0)
+    assert "nothing to do: no credentials for this shard" in done.err
+    assert group.left() == [1, 1, 1]
+    assert not group.cli.log_path.exists()
+    assert (group.cli.folder / "sweeper.prom").exists()
+
+
+def test_indexed_job_gets_its_shard_from_the_environment_and_records_it(group):
+    done = group.plan("--shard", "auto/3", JOB_COMPLETION_INDEX="1")
+    assert done.code == 0
+    (started,) = group.cli.lines("run_started")
+    assert (started["shard"], started["organizations"]) == ("2/3", [ORGS[1]])
+
+
+def test_shard_1_of_1_is_no_shard(group):
+    group.invite(1, 1, 1)
+    group.limit(max_deletions=3)
+    assert group.sweep("--shard", "1/1").summary["deleted"] == 3
+    assert {line["shard"] for line in group.cli.lines("run_started")} == {None}
+
+
+def test_each_shard_is_compared_with_the_last_run_of_its_organizations(group):
+    group.invite(12, 12, 12)
+    group.cli.keys["rules"][0]["older_than"] = "29d"
+    for shard in ("1/3", "2/3", "3/3"):
+        assert group.plan("--shard", shard).summary["changes"] is None
+    assert group.sweep().code == 0
+    for id_ in group.sim.invitations(group.cli.projects[0])[:6]:
+        group.sim.accept(group.cli.projects[0], id_)
+    assert "6 invitations were found, but the last complete run left 12" in (
+        group.sweep("--shard", "1/3").err
+    )
+    assert group.sweep("--shard", "2/3").code == 0
+
+
+@pytest.mark.parametrize("shard", ["1/2", "2/2"])
+def test_each_shard_of_a_changed_policy_is_quarantined(group, shard):
+    group.invite(2, 2, 2)
+    group.limit(quarantine=True)
+    sha256 = group.plan().summary["policy_change"]["policy_sha256"]
+    assert group.sweep("--accept-policy", sha256).code == 0
+    group.invite(1, 1, 1, age=4)
+    group.cli.keys["rules"][0]["older_than"] = "3d"
+    assert (group.sweep("--shard", shard).code, group.left()) == (3, [1, 1, 1])

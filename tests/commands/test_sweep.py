@@ -525,36 +525,6 @@ def test_audit_path_option_overrides_the_policy(cli):
     assert (cli.folder / "elsewhere" / f"{day}.jsonl").exists()
 
 
-def test_refusal_of_a_shard_says_that_the_limit_is_its_part_of_the_policy_s(cli):
-    stock(cli, projects=40)  # each shard has more than one of them, with any ids
-    cli.keys["limits"]["max_deletions"] = 4
-    done = cli.sweep("--shard", "1/2")
-    assert (done.code, cli.deletes()) == (3, 0)
-    assert "are over max_deletions: 2, the part of shard 1/2." in done.err
-
-
-def test_shards_together_sweep_every_invitation_once(cli):
-    stock(cli, projects=12)
-    deleted = 0
-    for index in "123":
-        log = f"audit/shard-{index}.jsonl"
-        deleted += cli.sweep("--shard", f"{index}/3", "--audit-log", log).summary["deleted"]
-    assert deleted == 24 == len(cli.sim.deleted)
-    assert cli.sim.invitation_count() == 12
-    logs = [f"audit/shard-{index}.jsonl" for index in "123"]
-    together = cli.run("audit", "verify", *logs)
-    assert (together.code, together.err) == (0, "")
-    alone = cli.run("audit", "verify", logs[0], logs[2])
-    assert (alone.code, "the logs of shard 2/3 are missing" in alone.err) == (0, True)
-
-
-def test_indexed_job_gets_its_shard_from_the_environment(cli):
-    stock(cli, projects=12)
-    done = cli.plan("--shard", "auto/3", JOB_COMPLETION_INDEX="1")
-    assert done.code == 0
-    assert cli.lines("run_started")[-1]["shard"] == "2/3"
-
-
 def test_result_is_written_once_atlas_has_responded(cli):
     stock(cli, projects=600, stale=0, young=0)
     cli.keys["execution"] = {"attempts": 1}

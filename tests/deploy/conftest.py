@@ -1,6 +1,5 @@
-"""Fixtures of the tests of `deploy/`, and the check for the commands they need."""
+"""Fixtures of the tests of `deploy/`."""
 
-import os
 import shutil
 import signal
 import tarfile
@@ -11,41 +10,15 @@ import pytest
 from deploy.containers import Containers, run
 from deploy.fresh import FreshDebian
 from deploy.manifests import ROOT
-
-REQUIRED = "INVITE_SWEEPER_REQUIRE_DEPLOY_TOOLS"
-"""If set to 1, a missing command fails the test instead of skipping it."""
-
-COMMANDS = ROOT / "build/deploy-tools/commands"
-"""Where install-tools.sh installs commands that Debian does not package."""
+from environment import with_tools
 
 GIB = 1024**3
 
 
-def pytest_configure(config):
-    os.environ["PATH"] = f"{COMMANDS}:{os.environ['PATH']}"
-    config.addinivalue_line(
-        "markers",
-        "deploy_tools(*names): requires these commands; `root` requires the root user",
-    )
-
-
-def present(name):
-    """Return whether the command, or the root user, is available."""
-    if name == "root":
-        return os.geteuid() == 0
-    return shutil.which(name) is not None
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item):
-    needed = [name for mark in item.iter_markers("deploy_tools") for name in mark.args]
-    missing = [name for name in needed if not present(name)]
-    if not missing:
-        return
-    reason = f"this machine lacks {', '.join(missing)}; tests/deploy/install-tools.sh installs it"
-    if os.environ.get(REQUIRED) == "1":
-        pytest.fail(f"{reason} ({REQUIRED}=1 forbids skipping)", pytrace=False)
-    pytest.skip(reason)
+@pytest.fixture(autouse=True)
+def _tools_in_the_path(_environment_of_tests, monkeypatch):
+    """Let a test find the commands that install-tools.sh installs beside the system's."""
+    monkeypatch.setenv("PATH", with_tools()["PATH"])
 
 
 @pytest.fixture(scope="session")

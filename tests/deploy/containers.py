@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.manifests import DEPLOY, ROOT
+from environment import with_tools
 
 BASE = "localhost/python:3.13-slim"
 IMAGE = "localhost/invite-sweeper:0.1.0"
@@ -54,6 +55,7 @@ MANYLINUX = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")
 
 def run(*command, timeout_s=120, check=True, **options):
     """Run a command and return the result; an AssertionError shows the output if it fails."""
+    options.setdefault("env", with_tools())
     done = subprocess.run(
         [str(part) for part in command],
         capture_output=True,

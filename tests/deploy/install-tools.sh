@@ -3,7 +3,7 @@
 # newer.
 #
 # Debian packages are installed in the system, everything else below build/deploy-tools, where
-# the tests find it. With INVITE_SWEEPER_REQUIRE_DEPLOY_TOOLS=1 the tests fail instead of being
+# the tests find it. With INVITE_SWEEPER_REQUIRE_TOOLS=1 the tests fail instead of being
 # skipped if a command is missing.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -1,12 +1,19 @@
 """Every file of `deploy/` ships as a dry run that one changed line arms."""
 
 import re
-import shutil
 from dataclasses import dataclass
 
 import pytest
 import yaml
-from deploy.manifests import DEPLOY, KUBERNETES, built, changed_lines, container, cronjob
+from deploy.manifests import (
+    DEPLOY,
+    KUBERNETES,
+    built,
+    changed_lines,
+    container,
+    cronjob,
+    options,
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ def test_no_other_file_of_deploy_runs_the_program():
     """New files that run the program must be added to ARMINGS."""
     runs = re.compile(r"bin/invite-sweeper\b|--audit-log|ENTRYPOINT|^\s+args:", re.MULTILINE)
     indirect = {"README.md", "helm/templates/cronjob.yaml"}
-    indirect.add("kubernetes/components/sharded/kustomization.yaml")
+    indirect.add("kubernetes/overlays/sharded/kustomization.yaml")
     indirect.add("github/policy.yml")  # never armed; test_pull_requests.py checks its commands
     files = [p for p in DEPLOY.rglob("*") if p.is_file() and "monitoring" not in p.parts]
     running = {str(p.relative_to(DEPLOY)) for p in files if runs.search(p.read_text())}
@@ -82,7 +89,7 @@ def test_no_other_file_of_deploy_runs_the_program():
     assert running - indirect == {arming.file for arming in ARMINGS} - {"helm/values.yaml"}
 
 
-@pytest.mark.deploy_tools("kustomize")
+@pytest.mark.needs("kustomize")
 def test_base_and_dry_run_overlay_are_the_same_dry_run():
     base = built(KUBERNETES / "base")
 
@@ -90,7 +97,7 @@ def test_base_and_dry_run_overlay_are_the_same_dry_run():
     assert built(KUBERNETES / "overlays/dry-run") == base
 
 
-@pytest.mark.deploy_tools("kustomize")
+@pytest.mark.needs("kustomize")
 def test_dry_run_and_sweep_overlay_differ_in_one_word():
     dry, armed = (built(KUBERNETES / "overlays" / name) for name in ("dry-run", "sweep"))
 
@@ -109,17 +116,17 @@ def test_overlay_files_differ_in_the_line_that_arms():
     assert [line.split("  #")[0] for line in added] == ["components: [../../components/armed]"]
 
 
-@pytest.mark.deploy_tools("kustomize")
-def test_sharded_overlay_is_a_dry_run_and_its_commented_line_arms_it(tmp_path):
-    shutil.copytree(KUBERNETES, tmp_path, dirs_exist_ok=True)
-    overlay = tmp_path / "overlays/sharded"
-    dry = built(overlay)
-    path = overlay / "kustomization.yaml"
-    armed, times = re.subn(
-        r"^  # (- ../../components/armed)", r"  \1", path.read_text(), flags=re.MULTILINE
-    )
-    path.write_text(armed)
+@pytest.mark.needs("kustomize")
+def test_sharded_overlay_is_the_dry_run_in_three_pods_with_a_log_and_retries_each():
+    job = cronjob(built(KUBERNETES / "overlays/sharded"))
+    spec = job["spec"]["jobTemplate"]["spec"]
+    arguments = container(job)["args"]
 
-    assert times == 1
-    assert container(cronjob(dry))["args"][0] == "plan"
-    assert changed_lines(dry, built(overlay)) == (["- plan"], ["- sweep"])
+    assert arguments[0] == "plan"
+    assert spec["completionMode"] == "Indexed"
+    assert spec["completions"] == spec["parallelism"] == 3
+    assert options(arguments)["shard"] == "auto/3"
+    assert "$(JOB_COMPLETION_INDEX)" in options(arguments)["audit-log"]
+    assert "backoffLimit" not in spec
+    assert spec["backoffLimitPerIndex"] == 2
+    assert spec["podFailurePolicy"]["rules"][0]["action"] == "FailIndex"

@@ -21,7 +21,7 @@ from readmes import OPERATORS, README, section
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.deploy_tools(
+    pytest.mark.needs(
         *("root", "podman", "buildah", "runc", "mmdebstrap", "catatonit", "docker-registry"),
         *("kustomize", "helm", "pyproject-build"),
     ),

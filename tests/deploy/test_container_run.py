@@ -20,7 +20,7 @@ from invite_sweeper.errors import ExitCode
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.deploy_tools("root", "podman", "buildah", "runc", "mmdebstrap", "pyproject-build"),
+    pytest.mark.needs("root", "podman", "buildah", "runc", "mmdebstrap", "pyproject-build"),
 ]
 
 LOG = "invite-sweeper.jsonl"

@@ -15,7 +15,7 @@ END = "--end of mail--\n"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.deploy_tools("root", "podman", "runc", "mmdebstrap", "pyproject-build"),
+    pytest.mark.needs("root", "podman", "runc", "mmdebstrap", "pyproject-build"),
 ]
 
 

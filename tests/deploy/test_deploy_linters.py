@@ -10,14 +10,14 @@ from deploy.manifests import DEPLOY, KUBERNETES, built
 OVERLAYS = ["dry-run", "sweep", "sharded"]
 
 
-@pytest.mark.deploy_tools("hadolint")
+@pytest.mark.needs("hadolint")
 def test_hadolint_accepts_the_dockerfile():
     done = run("hadolint", "--no-color", DEPLOY / "docker/Dockerfile", check=False)
 
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.mark.deploy_tools("kustomize", "kubernetes-validate")
+@pytest.mark.needs("kustomize", "kubernetes-validate")
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_manifests_match_the_schema_of_kubernetes(overlay, tmp_path):
     path = tmp_path / "manifests.yaml"
@@ -28,7 +28,7 @@ def test_manifests_match_the_schema_of_kubernetes(overlay, tmp_path):
     assert (done.stdout + done.stderr).count("passed for resource") == 5
 
 
-@pytest.mark.deploy_tools("kustomize", "kubernetes-validate")
+@pytest.mark.needs("kustomize", "kubernetes-validate")
 def test_schema_check_rejects_a_misspelt_field(tmp_path):
     path = tmp_path / "manifests.yaml"
     path.write_text(built(KUBERNETES / "base").replace("backoffLimit:", "backofLimit:"))
@@ -37,7 +37,7 @@ def test_schema_check_rejects_a_misspelt_field(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.deploy_tools("checkov")
+@pytest.mark.needs("checkov")
 def test_checkov_finds_only_documented_exceptions():
     done = run(
         "checkov", "--quiet", "--compact", "--skip-download", "--output=json",

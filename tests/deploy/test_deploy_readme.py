@@ -31,7 +31,7 @@ def test_readme_lists_every_exit_code_of_a_nightly_run():
     assert f" {' · '.join(f'{code} {code.label}' for code in codes)}.\n" in README
 
 
-@pytest.mark.deploy_tools("kustomize")
+@pytest.mark.needs("kustomize")
 def test_overlay_of_the_readme_builds_and_one_line_arms_it(tmp_path):
     shutil.copytree(DEPLOY, tmp_path / "deploy")
     shutil.copy(ROOT / "config/policy.yaml", tmp_path)

@@ -54,7 +54,7 @@ def test_lock_has_wheels_for_the_image_on_arm64(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.deploy_tools("pyproject-build")
+@pytest.mark.needs("pyproject-build")
 def test_wheel_contains_only_the_package_its_types_and_licence(dist):
     (wheel,) = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -71,7 +71,7 @@ def test_wheel_contains_only_the_package_its_types_and_licence(dist):
 
 
 @pytest.mark.slow
-@pytest.mark.deploy_tools("pyproject-build")
+@pytest.mark.needs("pyproject-build")
 def test_sdist_contains_tests_lock_and_deployment_files(dist):
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
@@ -84,7 +84,7 @@ def test_sdist_contains_tests_lock_and_deployment_files(dist):
 
 
 @pytest.mark.slow
-@pytest.mark.deploy_tools("pyproject-build")
+@pytest.mark.needs("pyproject-build")
 def test_wheel_installed_from_the_lock_runs_the_demo(dist, tmp_path):
     (wheel,) = dist.glob("*.whl")
     run(sys.executable, "-m", "venv", tmp_path / "venv")
@@ -98,7 +98,7 @@ def test_wheel_installed_from_the_lock_runs_the_demo(dist, tmp_path):
     assert "nothing was deleted" in shown.stdout
 
 
-@pytest.mark.deploy_tools("cyclonedx-py")
+@pytest.mark.needs("cyclonedx-py")
 def test_bill_of_materials_lists_every_locked_package_with_hashes(tmp_path):
     path = tmp_path / "sbom.cdx.json"
     run(

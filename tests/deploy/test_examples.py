@@ -11,7 +11,7 @@ from deploy.rendering import CHART, overlaid, rendered
 from invite_sweeper.policy import parse_policy
 
 EXAMPLES = KUBERNETES / "examples"
-pytestmark = pytest.mark.deploy_tools("helm", "kustomize")
+pytestmark = pytest.mark.needs("helm", "kustomize")
 
 
 def example(name):
@@ -23,7 +23,7 @@ def check(resources):
     return run("check-custom-resources", input=json.dumps(resources), check=False)
 
 
-@pytest.mark.deploy_tools("check-custom-resources")
+@pytest.mark.needs("check-custom-resources")
 def test_examples_match_the_schemas_of_their_operators(tmp_path):
     resources = [example(path.name) for path in sorted(EXAMPLES.iterdir())]
     rules = documents(rendered({"prometheusRule": {"enabled": True}}, tmp_path))
@@ -34,7 +34,7 @@ def test_examples_match_the_schemas_of_their_operators(tmp_path):
     assert done.stdout.count("valid: ") == len(resources) == 4
 
 
-@pytest.mark.deploy_tools("check-custom-resources")
+@pytest.mark.needs("check-custom-resources")
 def test_schemas_reject_a_misspelt_field():
     resource = example("external-secret.yaml")
     entry = resource["spec"]["data"][0]

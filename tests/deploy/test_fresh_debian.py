@@ -4,7 +4,7 @@ import pytest
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.deploy_tools("root", "podman", "runc", "mmdebstrap", "pyproject-build"),
+    pytest.mark.needs("root", "podman", "runc", "mmdebstrap", "pyproject-build"),
 ]
 
 

@@ -15,13 +15,14 @@ def template(tmp_path):
     return lambda **values: render(values, tmp_path)
 
 
-pytestmark = pytest.mark.deploy_tools("helm")
+pytestmark = pytest.mark.needs("helm")
+SHARDED = {"shards": 3, "audit": {"accessMode": "ReadWriteMany"}}
 
 
-@pytest.mark.deploy_tools("kustomize")
+@pytest.mark.needs("kustomize")
 @pytest.mark.parametrize(
     ("values", "overlay"),
-    [({}, "dry-run"), ({"mode": "sweep"}, "sweep"), ({"shards": 3}, "sharded")],
+    [({}, "dry-run"), ({"mode": "sweep"}, "sweep"), (SHARDED, "sharded")],
     ids=["dry-run", "sweep", "sharded"],
 )
 def test_chart_renders_to_the_manifests_of_the_overlay(template, values, overlay):

@@ -14,7 +14,7 @@ MIB = 1024 * 1024
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.deploy_tools("root", "podman", "buildah", "runc", "mmdebstrap", "pyproject-build"),
+    pytest.mark.needs("root", "podman", "buildah", "runc", "mmdebstrap", "pyproject-build"),
 ]
 
 TIME_VERSION = """

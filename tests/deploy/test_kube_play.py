@@ -15,7 +15,7 @@ from invite_sweeper.errors import ExitCode
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.deploy_tools(
+    pytest.mark.needs(
         *("root", "podman", "buildah", "runc", "mmdebstrap", "catatonit", "kustomize"),
         "pyproject-build",
     ),
@@ -74,7 +74,7 @@ def test_dry_run_lists_and_the_armed_overlay_deletes(played, containers, tmp_pat
         assert stage.assert_sound(log).runs == 2
 
 
-@pytest.mark.deploy_tools("helm")
+@pytest.mark.needs("helm")
 def test_chart_lists_and_with_mode_sweep_it_deletes(played, tmp_path):
     folder = tmp_path / "stage"
     folder.mkdir()

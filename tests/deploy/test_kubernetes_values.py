@@ -16,7 +16,7 @@ from deploy.manifests import (
 
 from invite_sweeper.errors import ExitCode
 
-pytestmark = pytest.mark.deploy_tools("kustomize")
+pytestmark = pytest.mark.needs("kustomize")
 DAY_S = 86_400
 GRACE_S = 20  # the default of execution.grace
 

@@ -4,9 +4,9 @@ import os
 import sys
 
 import pytest
-from deploy.conftest import REQUIRED
 from deploy.containers import run
 from deploy.manifests import ROOT
+from needs import REQUIRED
 
 ONE = "tests/deploy/test_arming.py::test_base_and_dry_run_overlay_are_the_same_dry_run"
 
@@ -29,7 +29,7 @@ def test_without_the_command_the_test_is_skipped_with_a_reason(outcome):
 
     assert done.returncode == 0
     assert "1 skipped" in done.stdout
-    assert "this machine lacks kustomize" in done.stdout
+    assert "bash tests/deploy/install-tools.sh" in done.stdout
 
 
 def test_with_the_variable_set_the_test_fails_with_a_reason(outcome):
@@ -37,4 +37,4 @@ def test_with_the_variable_set_the_test_fails_with_a_reason(outcome):
 
     assert done.returncode == 1
     assert "1 error" in done.stdout
-    assert "this machine lacks kustomize" in done.stdout
+    assert "missing: kustomize" in done.stdout

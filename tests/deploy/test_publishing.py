@@ -19,7 +19,7 @@ WORKFLOW = ROOT / ".github/workflows/release.yml"
 VERSION = invite_sweeper.__version__
 LOGIN = {"USERNAME": "someone", "PASSWORD": "something"}
 
-pytestmark = pytest.mark.deploy_tools("helm", "oras", "docker-registry")
+pytestmark = pytest.mark.needs("helm", "oras", "docker-registry")
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_chart_is_built_tested_pushed_and_installable(job, registry, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.deploy_tools("root", "podman", "buildah", "runc", "mmdebstrap", "pyproject-build")
+@pytest.mark.needs("root", "podman", "buildah", "runc", "mmdebstrap", "pyproject-build")
 def test_pushed_image_is_the_one_that_was_built(job, registry, containers, image, tmp_path):
     archive = tmp_path / "image.tar"
     containers.podman("save", "--quiet", "--format=oci-archive", f"--output={archive}", IMAGE)

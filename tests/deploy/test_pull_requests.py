@@ -191,7 +191,7 @@ def repository(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.deploy_tools("pre-commit", "git")
+@pytest.mark.needs("pre-commit", "git")
 def test_hook_installed_by_pre_commit_accepts_valid_policies_and_shows_errors(repository, tmp_path):
     environment = os.environ | {"PRE_COMMIT_HOME": str(tmp_path / "cache")}
     command = ("pre-commit", "run", "--all-files", "--color=never")

@@ -8,7 +8,7 @@ from deploy.containers import run
 from deploy.manifests import DEPLOY, KUBERNETES, built, container, cronjob, documents, pod_spec
 from deploy.rendering import CHART, comparable, kubernetes_versions, overlaid, rendered
 
-pytestmark = pytest.mark.deploy_tools("helm", "kustomize")
+pytestmark = pytest.mark.needs("helm", "kustomize")
 
 GATEWAY_RULE = {
     "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
@@ -49,22 +49,14 @@ def egress(*rules):
 SETTINGS = [
     Setting("defaults", {}),
     Setting("armed", {"mode": "sweep"}, ("armed",)),
-    Setting("shards", {"shards": 3}, ("sharded",)),
-    Setting(
-        "shards on one node",
-        {"shards": 3, "audit": {"accessMode": "ReadWriteOnce"}},
-        ("sharded", "sharded-one-node"),
-    ),
     Setting("API key", {"credentials": {"kind": "api-key"}}, ("api-key",)),
     Setting("named credentials", {"credentials": {"named": NAMED}}, ("named-credentials",)),
     Setting(
         "signing key", {"signingKey": {"secretName": "invite-sweeper-signing"}}, ("signing-key",)
     ),
     Setting("checkpoint", CHECKPOINT, ("checkpoint",)),
-    Setting("checkpoint of shards", CHECKPOINT | {"shards": 3}, ("sharded", "checkpoint-sharded")),
     Setting("pushgateway", PUSHED | egress(GATEWAY_RULE), ("pushgateway",)),
     Setting("textfile", TEXTFILE, ("textfile",)),
-    Setting("textfile of shards", TEXTFILE | {"shards": 3}, ("sharded", "textfile-sharded")),
     Setting("alerts", {"prometheusRule": {"enabled": True}}, ("alerts",)),
     Setting("proxy", {"proxy": PROXY} | egress(PROXY_RULE), ("proxy",)),
     Setting("no NetworkPolicy", {"networkPolicy": {"enabled": False}}, ("no-network-policy",)),
@@ -87,8 +79,7 @@ SETTINGS = [
         "all components together",
         {
             "mode": "sweep",
-            "shards": 3,
-            "audit": {"accessMode": "ReadWriteOnce", "existingClaim": "company-audit"},
+            "audit": {"existingClaim": "company-audit"},
             "credentials": {"kind": "api-key", "named": NAMED},
             "signingKey": {"secretName": "invite-sweeper-signing"},
             "metrics": PUSHED["metrics"] | TEXTFILE["metrics"],
@@ -98,9 +89,8 @@ SETTINGS = [
         | CHECKPOINT
         | egress(GATEWAY_RULE, PROXY_RULE),
         (
-            *("armed", "sharded", "sharded-one-node", "existing-claim", "api-key"),
-            *("named-credentials", "signing-key", "checkpoint-sharded", "pushgateway"),
-            *("textfile-sharded", "alerts", "proxy"),
+            *("armed", "existing-claim", "api-key", "named-credentials", "signing-key"),
+            *("checkpoint", "pushgateway", "textfile", "alerts", "proxy"),
         ),
     ),
 ]
@@ -128,7 +118,7 @@ def test_customized_example_changes_every_value_without_a_component():
     changed |= {key for setting in SETTINGS for key in setting.values}
     every = set(yaml.safe_load((CHART / "values.yaml").read_text()))
 
-    assert every - changed == {"deadlineMinutes", "retries", "policy"}
+    assert every - changed == {"deadlineMinutes", "retries", "shards", "policy"}
 
 
 def test_every_component_is_in_the_table():
@@ -138,7 +128,7 @@ def test_every_component_is_in_the_table():
 
 
 @pytest.mark.slow
-@pytest.mark.deploy_tools("kubernetes-validate")
+@pytest.mark.needs("kubernetes-validate")
 def test_every_manifest_matches_the_schemas_of_the_newest_three_versions(tmp_path):
     texts = [rendered(setting.values, tmp_path) for setting in SETTINGS]
     texts += [overlaid(each.components, tmp_path, patches=each.patches) for each in SETTINGS]
@@ -164,23 +154,6 @@ def test_labels_of_values_do_not_replace_the_label_of_the_network_policy(tmp_pat
     labels = cronjob(text)["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
 
     assert labels == {"app.kubernetes.io/name": "invite-sweeper"}
-
-
-def test_affinity_of_values_is_kept_beside_that_of_one_node(tmp_path):
-    own = {"labelSelector": {"matchLabels": {"a": "b"}}, "topologyKey": "zone"}
-    affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [own]}}
-    values = {"shards": 2, "audit": {"accessMode": "ReadWriteOnce"}, "affinity": affinity}
-    pod = pod_spec(cronjob(rendered(values, tmp_path)))
-
-    terms = pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-    assert terms[0] == own
-    assert terms[1]["topologyKey"] == "kubernetes.io/hostname"
-
-
-def test_one_pod_has_no_affinity(tmp_path):
-    text = rendered({"audit": {"accessMode": "ReadWriteOnce"}}, tmp_path)
-
-    assert "affinity" not in pod_spec(cronjob(text))
 
 
 def test_named_credentials_alone_mount_no_secret_without_a_name(tmp_path):

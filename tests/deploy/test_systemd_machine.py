@@ -31,7 +31,7 @@ grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr '\t' ' '
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.deploy_tools("root", "podman", "runc", "mmdebstrap", "pyproject-build"),
+    pytest.mark.needs("root", "podman", "runc", "mmdebstrap", "pyproject-build"),
 ]
 
 

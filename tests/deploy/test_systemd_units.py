@@ -71,14 +71,14 @@ def in_place(tmp_path):
     return verify
 
 
-@pytest.mark.deploy_tools("root", "systemd-analyze", "unshare")
+@pytest.mark.needs("root", "systemd-analyze", "unshare")
 def test_systemd_analyze_accepts_the_units(in_place):
     done = in_place("invite-sweeper.service", "invite-sweeper.timer")
 
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-@pytest.mark.deploy_tools("systemd-analyze")
+@pytest.mark.needs("systemd-analyze")
 def test_exposure_level_is_at_most_two():
     done = run(
         "systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager",
@@ -90,7 +90,7 @@ def test_exposure_level_is_at_most_two():
     assert float(exposure.group(1)) <= 2.0
 
 
-@pytest.mark.deploy_tools("systemd-analyze")
+@pytest.mark.needs("systemd-analyze")
 def test_timer_runs_once_a_day_not_on_the_hour_and_catches_up():
     timer = Unit(TIMER)["Timer"]
     done = run("systemd-analyze", "calendar", "--iterations=3", timer["OnCalendar"])
@@ -145,7 +145,7 @@ def deny_write_execute():
 
 
 def test_program_runs_with_memory_deny_write_execute():
-    imports = "import aiohttp, orjson, pydantic, uvloop, yaml; print(uvloop.new_event_loop())"
+    imports = "import aiohttp, msgspec, pydantic, uvloop, yaml; print(uvloop.new_event_loop())"
 
     done = run(sys.executable, "-c", imports, preexec_fn=deny_write_execute)
     assert "uvloop.Loop" in done.stdout

@@ -145,7 +145,7 @@ def test_the_only_stored_secret_is_a_password_of_the_registry_in_the_environment
     }
 
 
-@pytest.mark.deploy_tools("zizmor")
+@pytest.mark.needs("zizmor")
 def test_zizmor_finds_only_documented_exceptions():
     files = (WORKFLOWS, DEPLOY / "github/policy.yml")
     done = run("zizmor", "--offline", "--quiet", "--no-progress", *files, check=False)
@@ -153,7 +153,7 @@ def test_zizmor_finds_only_documented_exceptions():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.deploy_tools("check-jsonschema")
+@pytest.mark.needs("check-jsonschema")
 def test_workflows_match_the_schema_of_github(tmp_path):
     files = [*WORKFLOWS.glob("*.yml"), DEPLOY / "github/policy.yml"]
     command = ("check-jsonschema", "--builtin-schema=vendor.github-workflows")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import aiohttp
-import orjson
+import msgspec
 
 from invite_sweeper.simulator import SimulatedAtlas, serve
 
@@ -35,7 +35,7 @@ class Response:
     body: bytes
 
     def json(self):
-        return orjson.loads(self.body)
+        return msgspec.json.decode(self.body)
 
     @property
     def code(self):

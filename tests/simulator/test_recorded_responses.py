@@ -5,16 +5,14 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import orjson
+import msgspec
 import pytest
+from needs import RECORDINGS
 from simulator.simulated import open_client, organization
 
 from invite_sweeper.simulator import SimulatedAtlas, faults
 
-RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
-pytestmark = pytest.mark.skipif(
-    not RECORDINGS.is_dir(), reason="the recordings are not part of the repository"
-)
+pytestmark = pytest.mark.needs("recordings")
 
 # Headers with varying values: only their presence and form are compared.
 VARYING = {
@@ -47,7 +45,7 @@ class Recorded:
         self.body = self.body.removesuffix(b"\n") if self.status == 204 else self.body
 
     def json(self):
-        return orjson.loads(self.body)
+        return msgspec.json.decode(self.body)
 
 
 def shape(value):
@@ -160,7 +158,7 @@ async def test_project_list_equals_the_recording(name, missing):
         response = await request("GET", "/groups")
         body = response.body.replace(request.base_url.encode(), b"http://localhost:8080")
     assert_same_headers(recorded, response, without=missing)
-    expected = orjson.loads(body)
+    expected = msgspec.json.decode(body)
     assert expected["links"] == recorded.json()["links"]
     assert expected["results"] == recorded.json()["results"]
     assert shape(expected) == shape(recorded.json())
@@ -173,7 +171,7 @@ async def test_first_of_several_pages_has_the_recorded_links_and_count():
         sim.add_project(f"project-{number:03}")
     async with open_client(sim) as request:
         response = await request("GET", "/groups")
-        links = orjson.loads(
+        links = msgspec.json.decode(
             response.body.replace(request.base_url.encode(), b"http://localhost:8080")
         )
     assert links["links"] == recorded.json()["links"]

@@ -1,6 +1,6 @@
 """The seeded organization is realistic and reproducible."""
 
-import orjson
+import msgspec
 from simulator.simulated import NOW
 
 from invite_sweeper.simulator import OrgMembershipStatus, SimulatedAtlas, fill
@@ -48,7 +48,7 @@ def test_project_names_are_unique_and_some_contain_spaces():
 def test_ages_roles_inviters_and_addresses_vary():
     sim, _ = filled()
     documents = [
-        orjson.loads(each.document)
+        msgspec.json.decode(each.document)
         for group in sim.groups.values()
         for each in group.invites.values()
     ]

@@ -50,7 +50,7 @@ def test_lookalikes_are_compared_up_to_4096_characters():
     assert casefold_lookalike(full_width * 4097) == casefold_visible(full_width * 4097)
 
 
-@pytest.mark.parametrize("name", [" Ada@EXAMPLE.com ", "a\x00b", "x@y@z.example.", "", " "])
+@pytest.mark.parametrize("name", [" Ada@EXAMPLE.com ", "x@y@z.example", "Prod.", "", " "])
 def test_ascii_names_look_the_same_as_they_are_displayed(name):
     assert casefold_lookalike(name) == casefold_visible(name)
 
@@ -83,9 +83,17 @@ def test_organization_without_a_name_is_its_id(name, label):
     assert organization_label("id", name) == label
 
 
-@pytest.mark.parametrize("start", [*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "  ="])
+@pytest.mark.parametrize(
+    "start",
+    [*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "  ="],
+)
 def test_cell_that_starts_a_formula_gets_an_apostrophe(start):
     assert neutralize_formula(f"{start}1") == f"'{start}1"
+
+
+@pytest.mark.parametrize("space", ["  ", "\u00a0", " \u3000\t", "\v"])
+def test_white_space_before_the_start_of_a_formula_changes_nothing(space):
+    assert neutralize_formula(f"{space}=1") == f"'{space}=1"
 
 
 @pytest.mark.parametrize("text", ["", "a=1", "1-1", "  ann@example.com", "'=1", "X=1"])
@@ -131,6 +139,14 @@ def test_case_composition_and_invisible_format_characters_are_ignored(name, same
         "gus@board.example\ufff8",
         "gus@board.example\U000e0000",
         "gus@board.example\U000e0fff",
+        "gus@board.example\x00",
+        "\x07gus@bo\x1fard.example",
+        "gus\x7f@board.example",
+        " \x08 gus@board.example",
+        "gus\x85@board\x9f.example",
+        "gus@board.example.",
+        "gus@board.example.\u200b",
+        "gus@board\uff0eexample\uff0e",
         "\uff27us@board.example",
         "gus@board\u3002example",
         "gus@BOARD\uff0eexample",
@@ -161,6 +177,31 @@ def test_name_with_a_visible_difference_looks_different(name):
 )
 def test_punycode_is_decoded_in_the_labels_of_the_domain_alone(name, same):
     assert casefold_lookalike(name) == same
+
+
+@pytest.mark.parametrize("name", ["Sandbox [old]", "[draft]", "a[!b]c", "[", "x]", "[]*?"])
+def test_entry_with_brackets_equals_the_same_name(name):
+    assert Globs([name]).matches(name.upper())
+    assert Globs(["other", name]).matching_patterns(name) == (name,)
+    assert ProtectiveGlobs([name]).matches(name)
+    assert ProjectPatterns([name]).matches(PROJECT, name)
+
+
+def test_entry_with_brackets_is_still_a_glob():
+    assert Globs(["[ab]da@x.com"]).matches("bda@x.com")
+    assert not Globs(["[ab]da@x.com"]).matches("[ab]da@x.comm")
+    assert not Globs(["[ab]da*"]).matches("[ab]data")
+
+
+@pytest.mark.parametrize("name", ["gus@board.example..", "gus@board.example.x", "prod."])
+def test_only_one_closing_dot_of_a_domain_is_ignored(name):
+    assert casefold_lookalike(name) not in ("gus@board.example", "prod")
+
+
+def test_glob_with_a_closing_dot_covers_the_domain_without_it():
+    assert ProtectiveGlobs(["*@board.example."]).matches("gus@board.example")
+    assert ProtectiveGlobs(["*@board.example"]).matches("gus@board.example.")
+    assert not ProtectiveGlobs(["*@board.example."]).matches("gus@other.example")
 
 
 def test_globs_match_whole_names_and_none_matches_without_patterns():

@@ -12,11 +12,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target
+from invite_sweeper.json_text import format_json
 from invite_sweeper.report.html.attention import attention
 from invite_sweeper.report.html.building import build_report_model
 from invite_sweeper.report.html.chain import ChainResult, chain_result
@@ -134,7 +134,7 @@ def render_markdown(model: ReportModel) -> str:
 def render_json(model: ReportModel) -> str:
     """Return the report as one JSON object: the verdict and the model's values."""
     found = ReportRecord(verdict(model), attention(model), model)
-    return orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+    return format_json(found).decode()
 
 
 def svg(chart: Chart) -> str:

@@ -1,9 +1,9 @@
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import DOCUMENT
 
 from invite_sweeper.atlas.endpoints import (
     DELETE_GROUP_INVITE,
@@ -16,11 +16,10 @@ from invite_sweeper.atlas.endpoints import (
     InvalidRequest,
     build_path,
 )
-from invite_sweeper.atlas.http import is_loopback, parse_base_url
+from invite_sweeper.atlas.urls import is_loopback, parse_base_url
 from invite_sweeper.errors import UsageError
 
 PROJECT, INVITATION = "6a793fd0c0eb9e7a177181d4", "6a793fd52c88faeba59bd5d0"
-SPEC = Path(__file__).parents[3].parent / "shared" / "atlas-openapi.json"
 
 
 def test_paths_of_the_endpoints_are_exactly_these():
@@ -122,10 +121,10 @@ IN_THE_EXCERPT = ENDPOINTS - {LIST_GROUP_TEAMS}
 """The excerpt of the document lacks the list of teams."""
 
 
-@pytest.mark.skipif(not SPEC.exists(), reason="the OpenAPI document is not next to the repository")
+@pytest.mark.needs("document")
 @pytest.mark.parametrize("endpoint", sorted(IN_THE_EXCERPT, key=lambda o: o.template + o.method))
 def test_every_endpoint_is_in_the_openapi_document(endpoint):
-    paths = json.loads(SPEC.read_text())["paths"]
+    paths = json.loads(DOCUMENT.read_text())["paths"]
     known = {
         "/".join("{}" if part.startswith("{") else part for part in path.split("/")): verbs
         for path, verbs in paths.items()

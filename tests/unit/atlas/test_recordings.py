@@ -2,14 +2,20 @@
 
 import gzip
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import orjson
+import msgspec
 import pytest
 from builders import project
 from multidict import CIMultiDict
+from needs import RECORDINGS
 
-from invite_sweeper.atlas.parsing import parse_invitations, parse_page, parse_project
+from invite_sweeper.atlas.headers import parse_date_header, parse_int_header
+from invite_sweeper.atlas.parsing import (
+    parse_array,
+    parse_group_invitation,
+    parse_page,
+    parse_project,
+)
 from invite_sweeper.atlas.responses import (
     Response,
     describe,
@@ -18,23 +24,17 @@ from invite_sweeper.atlas.responses import (
     is_deleted,
     is_unauthenticated,
     looks_like_atlas,
-    parse_date_header,
     parse_error,
-    parse_int_header,
 )
 from invite_sweeper.atlas.retry import RetryDecision, classify
 from invite_sweeper.models import Project
 
-FOLDER = Path(__file__).parents[3].parent / "shared" / "recordings"
-
-pytestmark = pytest.mark.skipif(
-    not FOLDER.exists(), reason="the recordings are not next to the repository"
-)
+pytestmark = pytest.mark.needs("recordings")
 
 
 def recorded(name):
     """Return a recording as the transport does: decompressed, with case-insensitive headers."""
-    data = (FOLDER / name).read_bytes()
+    data = (RECORDINGS / name).read_bytes()
     end = b"\r\n\r\n" if b"\r\n\r\n" in data else b"\n\n"
     head, _, body = data.partition(end)
     first, *lines = head.decode().splitlines()
@@ -51,7 +51,7 @@ def test_list_of_invitations_is_parsed(name):
     response = recorded(name)
     requested = project(1, id=response.body.split(b'"groupId":"')[1][:24].decode())
 
-    (found,) = parse_invitations(response.body, requested)
+    (found,) = parse_array(response.body, lambda item: parse_group_invitation(item, requested)).rows
 
     assert found.project_id == requested.id
     assert found.expires_at - found.created_at == timedelta(days=30)
@@ -69,15 +69,15 @@ def test_list_of_invitations_is_parsed(name):
     ],
 )
 def test_page_of_projects_is_parsed(name, count, has_next):
-    page = parse_page(recorded(name).body)
+    page = parse_page(recorded(name).body, parse_project)
 
     assert page.has_next is has_next
-    assert count is None or len(page.results) == count
-    assert all(isinstance(parse_project(item), Project) for item in page.results)
+    assert count is None or len(page.rows) == count
+    assert all(isinstance(row, Project) for row in page.rows)
 
 
 def test_tags_of_a_project_are_parsed():
-    found = parse_project(orjson.loads(recorded("group-get-200-latest-tags.http").body))
+    found = parse_project(msgspec.json.decode(recorded("group-get-200-latest-tags.http").body))
 
     assert found.tags
 
@@ -151,6 +151,6 @@ def test_deprecation_and_sunset_dates_with_a_one_digit_day_are_parsed():
     assert parse_int_header(headers, "RateLimit-Limit") == 1200
 
 
-@pytest.mark.parametrize("name", sorted(p.name for p in FOLDER.glob("error-50*")))
+@pytest.mark.parametrize("name", sorted(p.name for p in RECORDINGS.glob("error-50*")))
 def test_recorded_server_error_is_retried(name):
     assert classify(recorded(name)) is RetryDecision.RETRY

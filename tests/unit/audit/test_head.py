@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import orjson
+import msgspec
 import pytest
 from audit.rotated_logs import KEY, KEYS, kill, rotate, write_signed_run
 from audit.written_logs import lines_of, opened, write_earlier_version, write_run
@@ -244,7 +244,9 @@ def test_head_that_is_not_readable_is_refused(path):
 def test_head_with_a_field_of_another_type_is_refused(path, name, value):
     write_run(path)
     head_path = LogPath(str(path)).head_path
-    head_path.write_bytes(orjson.dumps({**orjson.loads(head_path.read_bytes()), name: value}))
+    head_path.write_bytes(
+        msgspec.json.encode({**msgspec.json.decode(head_path.read_bytes()), name: value})
+    )
     refused_head(path, "cannot be read: it is not a head file")
 
 

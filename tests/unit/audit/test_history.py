@@ -65,19 +65,14 @@ def test_no_runs_in_no_files_and_an_empty_file(path):
 
 
 def test_run_is_read_from_its_first_and_last_line(path):
-    write_run(path, "one", mode="dry-run", started={"policy_sha256": "d" * 64, "shard": "1/4"})
+    write_run(path, "one", mode="dry-run", started={"policy_sha256": "d" * 64})
     write_run(path, "two", totals={"exit_code": 4})
     first, second = read_runs(path)
-    assert (first.run_id, first.mode, first.shard, first.finished) == (
-        "one",
-        "dry-run",
-        "1/4",
-        True,
-    )
+    assert (first.run_id, first.mode, first.finished) == ("one", "dry-run", True)
     assert (first.policy_sha256, first.exit_code) == ("d" * 64, 0)
     assert first.start_record["event"] == "run_started"
     assert first.end_record["invitations_seen"] == 3
-    assert (second.run_id, second.mode, second.shard, second.exit_code) == ("two", "sweep", None, 4)
+    assert (second.run_id, second.mode, second.exit_code) == ("two", "sweep", 4)
 
 
 def test_unfinished_runs_are_included_in_order(path):
@@ -108,9 +103,9 @@ def test_exit_code_of_another_type_is_unknown(code):
 
 @pytest.mark.parametrize("value", [None, 1, ["sweep"]])
 def test_start_field_of_another_type_is_unknown(value):
-    names = ("mode", "policy_sha256", "shard", "base_url")
+    names = ("mode", "policy_sha256", "base_url")
     run = RunRecord("r", start_record=dict.fromkeys(names, value))
-    assert [getattr(run, name) for name in names] == [None] * 4
+    assert [getattr(run, name) for name in names] == [None] * 3
 
 
 # Open intents ---------------------------------------------------------------------------------
@@ -291,7 +286,6 @@ def write_night(path, run_id, remaining, code=0, mode="sweep", **started):
 
 def population_of(*paths, **changes):
     options = {
-        "shard": None,
         "scope_sha256": SCOPE,
         "organizations": frozenset([ORG_A]),
         "base_url": URL,
@@ -337,15 +331,14 @@ def test_source_that_a_later_run_did_not_read_keeps_its_count(path):
     assert population_of(path).invitations == {"invites": 49, "users": 20}
 
 
-@pytest.mark.parametrize("shard", [None, "1/4"])
-def test_dry_runs_count_until_there_was_a_sweep(path, shard):
-    write_night(path, "1", left(30, 31, invites=3), mode="dry-run", shard=shard)
-    write_night(path, "2", left(20, 21, invites=2, users=9), mode="dry-run", shard=shard)
-    first = population_of(path, shard=shard)
+def test_dry_runs_count_until_there_was_a_sweep(path):
+    write_night(path, "1", left(30, 31, invites=3), mode="dry-run")
+    write_night(path, "2", left(20, 21, invites=2, users=9), mode="dry-run")
+    first = population_of(path)
     assert first == Population(20, {ORG_A: 21}, {"invites": 2, "users": 9})
-    write_night(path, "3", left(10, 11, invites=1), shard=shard)
-    write_night(path, "4", left(1, 1, invites=0, users=0), mode="dry-run", shard=shard)
-    later = population_of(path, shard=shard)
+    write_night(path, "3", left(10, 11, invites=1))
+    write_night(path, "4", left(1, 1, invites=0, users=0), mode="dry-run")
+    later = population_of(path)
     assert later == Population(10, {ORG_A: 11}, {"invites": 1, "users": 0})
 
 
@@ -356,11 +349,11 @@ def test_restore_leaves_no_population(path):
 
 @pytest.mark.parametrize(
     "other",
-    [{"scope_sha256": "6" * 64}, {"scope_sha256": None}, {"shard": "2/4"}],
-    ids=["scope", "unknown scope", "shard"],
+    [{"scope_sha256": "6" * 64}, {"scope_sha256": None}],
+    ids=["scope", "unknown scope"],
 )
 @pytest.mark.parametrize("mode", ["sweep", "dry-run"])
-def test_of_another_scope_or_shard_only_the_visible_projects_count(path, other, mode):
+def test_of_another_scope_only_the_visible_projects_count(path, other, mode):
     write_night(path, "other", left(10, 12, invites=40), mode=mode, **other)
     assert population_of(path) == Population(0, {ORG_A: 12}, {})
 

@@ -78,7 +78,6 @@ def test_population_of_each_organization_is_that_of_its_own_run(path):
     for org_id, invitations in ((ORG, 20), (OTHER, 30)):
         found = last_population(
             path,
-            shard=None,
             scope_sha256=org_id,
             organizations=frozenset({org_id}),
             base_url=URL,

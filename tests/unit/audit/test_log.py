@@ -107,12 +107,11 @@ async def test_file_has_mode_0600_and_new_directories_0700(tmp_path):
 
 async def test_values_that_json_cannot_represent_are_written_as_text(path):
     log = opened(path)
-    log.write("planned", username="a\udc80b", huge=2**70, roles=("x\ud800",), deep={"k\udc81": [3]})
+    log.write("planned", username="a\udc80b", roles=("x\ud800",), deep={"k\udc81": [3]})
     await log.close()
     (line,) = lines_of(path)
     record = json.loads(line)
     assert record["username"] == "a\\udc80b"
-    assert record["huge"] == str(2**70)
     assert record["roles"] == ["x\\ud800"]
     assert record["deep"] == {"k\\udc81": [3]}
 

@@ -1,13 +1,13 @@
 """The log after SIGKILL, and on a disk that is actually full."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from random import Random
 
 import pytest
+from needs import MOUNT
 
 from invite_sweeper.audit import LogPath, read_records
 from invite_sweeper.audit.damage import Damage
@@ -85,21 +85,15 @@ def test_every_synced_line_is_in_the_log_after_a_kill_at_any_time(tmp_path):
 @pytest.fixture
 def run_in_namespace():
     """Return a function that runs a shell script in a mount namespace."""
-    unshare = shutil.which("unshare")
-    if unshare is None:
-        pytest.skip("unshare is not installed")
-    prefix = [unshare, "--mount", "--map-root-user", "sh", "-ec"]
-    probe = [*prefix, "mount -t tmpfs -o size=64k none /mnt"]
-    if subprocess.run(probe, capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounting is not permitted")
 
     def run(script: str, *args: str) -> subprocess.CompletedProcess[str]:
-        command = [*prefix, script, "sh", *args]
+        command = [*MOUNT, script, "sh", *args]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     return run
 
 
+@pytest.mark.needs("mount")
 @pytest.mark.parametrize("size_kib", [8, 12, 20, 64])
 def test_full_disk_exits_7_and_leaves_a_readable_log(run_in_namespace, tmp_path, size_kib):
     (tmp_path / "disk").mkdir()
@@ -129,6 +123,7 @@ def test_full_disk_exits_7_and_leaves_a_readable_log(run_in_namespace, tmp_path,
     assert "has no end" in error.message
 
 
+@pytest.mark.needs("mount")
 def test_read_only_disk_exits_7(run_in_namespace, tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "fill.py").write_text(WRITE_UNTIL_FULL)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
 from pathlib import PurePosixPath
 
-import orjson
+import msgspec
 import pytest
 from builders import NOW, invitation
 from hypothesis import given
@@ -16,7 +16,8 @@ from invite_sweeper.audit import (
     invitation_from_record,
     outcome_fields,
 )
-from invite_sweeper.audit.record import add_checksum, checksum_ok, format_timestamp, to_json
+from invite_sweeper.audit.record import add_checksum, checksum_ok, format_timestamp
+from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, Source, UnreadableDate
 
 MICROSECOND = timedelta(microseconds=1)
@@ -63,7 +64,7 @@ def without_project(one: Invitation) -> Invitation:
 @given(INVITATIONS.map(without_project), TEXT)
 def test_invitation_is_equal_after_a_round_trip_through_its_line(original, rule):
     line = to_json({**invitation_fields(original, NOW), "rule": rule})
-    assert invitation_from_record(orjson.loads(line)) == (original, rule)
+    assert invitation_from_record(msgspec.json.decode(line)) == (original, rule)
 
 
 @given(
@@ -79,7 +80,7 @@ def test_line_is_identical_after_a_round_trip_through_the_invitation(
     odd = UnreadableDate("a" + name)
     one = original._replace(username=name, created_at=sent_at, expires_at=odd, roles=(name,))
     planned = to_json({**invitation_fields(one, NOW), "rule": rule})
-    read, read_rule = invitation_from_record(orjson.loads(planned))
+    read, read_rule = invitation_from_record(msgspec.json.decode(planned))
     assert to_json({**invitation_fields(read, NOW), "rule": read_rule}) == planned
 
 
@@ -98,12 +99,12 @@ def test_line_is_identical_after_a_round_trip_through_the_invitation(
 def test_invitation_with_an_unusual_field_survives_the_round_trip(name, value):
     one = invitation(**{name: value})
     line = to_json({**invitation_fields(one, NOW), "rule": "r"})
-    assert invitation_from_record(orjson.loads(line)) == (one, "r")
+    assert invitation_from_record(msgspec.json.decode(line)) == (one, "r")
 
 
 @pytest.mark.parametrize("source", [Source.ORG_USERS, Source.ORG_INVITES])
 def test_project_in_an_organization_invitation_s_line_is_ignored(source):
-    record = {**orjson.loads(to_json(invitation_fields(invitation(), NOW))), "rule": "r"}
+    record = {**msgspec.json.decode(to_json(invitation_fields(invitation(), NOW))), "rule": "r"}
     one, _ = invitation_from_record({**record, "source": source.value})
     assert (one.project_id, one.project_name, one.source) == (one.org_id, "", source)
 
@@ -123,7 +124,7 @@ def test_fields_have_the_contract_s_names_and_order():
         "age_days",
         "source",
     ]
-    assert orjson.loads(to_json(fields)) == {
+    assert msgspec.json.decode(to_json(fields)) == {
         "invitation_id": "000000000000000000000007",
         "project_id": "6a793fd0c0eb9e7a177181d4",
         "project_name": "Sandbox Alpha",
@@ -257,14 +258,14 @@ def test_age_is_null_without_a_readable_date(moment):
     ],
 )
 def test_field_of_another_type_is_a_value_error_that_names_it(name, value):
-    record = {**orjson.loads(to_json(invitation_fields(invitation(), NOW))), "rule": "r"}
+    record = {**msgspec.json.decode(to_json(invitation_fields(invitation(), NOW))), "rule": "r"}
     with pytest.raises(ValueError, match=name if value != "elsewhere" else value):
         invitation_from_record({**record, name: value})
 
 
 @pytest.mark.parametrize("name", [*invitation_fields(invitation(), NOW), "rule"])
 def test_missing_field_is_a_value_error_that_names_it(name):
-    record = {**orjson.loads(to_json(invitation_fields(invitation(), NOW))), "rule": "r"}
+    record = {**msgspec.json.decode(to_json(invitation_fields(invitation(), NOW))), "rule": "r"}
     if name == "age_days":
         return
     del record[name]
@@ -285,7 +286,7 @@ def test_timestamps_and_dates_are_utc_in_any_time_zone_of_the_machine():
     one = invitation(created_at=NOW, expires_at=there)
     fields = invitation_fields(one, NOW)
     assert (fields["created_at"], fields["expires_at"]) == ("2026-11-25T01:00:00Z",) * 2
-    assert invitation_from_record(orjson.loads(to_json({**fields, "rule": "r"})))[0] == one
+    assert invitation_from_record(msgspec.json.decode(to_json({**fields, "rule": "r"})))[0] == one
 
 
 class Colour(Enum):
@@ -302,11 +303,7 @@ class Colour(Enum):
         (["\udcff", 1, None, True, 1.5], b'["\\\\udcff",1,null,true,1.5]'),
         ({"\ud800": {"a": ("\ud800",)}}, b'{"\\\\ud800":{"a":["\\\\ud800"]}}'),
         ([NOW, "\ud800"], b'["2026-11-25T01:00:00Z","\\\\ud800"]'),
-        ([frozenset({1})], b'["frozenset({1})"]'),
-        ([frozenset({1}), "\ud800"], b'["frozenset({1})","\\\\ud800"]'),
-        ([2**63 - 1, "\ud800"], b'[9223372036854775807,"\\\\ud800"]'),
-        ([2**63, "\ud800"], b'["9223372036854775808","\\\\ud800"]'),
-        ([2**70, -(2**70)], b'["1180591620717411303424","-1180591620717411303424"]'),
+        ([2**70, "\ud800"], b'[1180591620717411303424,"\\\\ud800"]'),
         ({1: "\ud800"}, b'{"1":"\\\\ud800"}'),
         ([PurePosixPath("x"), "\ud800"], b'["x","\\\\ud800"]'),
         ([float("nan")], b"[null]"),

@@ -2,7 +2,7 @@
 
 import asyncio
 
-import orjson
+import msgspec
 import pytest
 from audit.written_logs import TickingClock, lines_of, opened
 from builders import invitation
@@ -107,7 +107,7 @@ def test_redacted_line_keeps_its_chain_fields_and_time(secret):
     chain, run_id = HashChain(GENESIS_HASH, clock), f"run-{secret}"
     first = chain.add(run_id, "project_unreadable", {"reason": f"Bearer {secret}"})
     second = chain.add(run_id, "project_unreadable", {"reason": "none"})
-    one, two = orjson.loads(first), orjson.loads(second)
+    one, two = msgspec.json.decode(first), msgspec.json.decode(second)
     assert (one["run_id"], one["seq"], one["prev"]) == (run_id, 1, GENESIS_HASH)
     assert one["reason"] == "Bearer ***"
     assert (two["seq"], two["prev"], two["reason"]) == (2, line_hash(first), "none")

@@ -5,7 +5,7 @@ import re
 from hashlib import sha256
 from pathlib import Path
 
-import orjson
+import msgspec
 import pytest
 from audit.damages import MOVED
 from audit.rotated_logs import KEYS, write_signed_run
@@ -735,7 +735,7 @@ def test_number_of_runs_without_a_checksum_is_reported(path):
             "seq": 2,
             "event": "run_finished",
         }
-        line = orjson.dumps({**record, "prev": sha256(prev).hexdigest(), "exit_code": 0})
+        line = msgspec.json.encode({**record, "prev": sha256(prev).hexdigest(), "exit_code": 0})
         path.write_bytes(path.read_bytes() + line + b"\n")
         LogPath(str(path)).head_path.unlink()
     assert verify([path]).warnings == ("2 runs end with a line without a `seal`.",)

@@ -104,7 +104,7 @@ def test_folder_or_log_that_this_user_cannot_write_fails_with_a_hint(folder, mon
     assert last.hint
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+@pytest.mark.needs("root")  # who alone can give a file to another user
 def test_log_of_another_user_fails(folder):
     write_run(folder / "log.jsonl")
     os.chown(folder / "log.jsonl", 65534, 65534)

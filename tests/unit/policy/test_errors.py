@@ -352,7 +352,7 @@ def test_until_is_a_date(until, message, errors_after_head):
     ("value", "message"),
     [
         ("14", "the number `14` has no time unit"),
-        ("1:30", "the number `1:30` has no time unit"),
+        ("1:30", "`1:30` is read as a number in base 60"),
         ("14.5", "the number `14.5` has no time unit"),
         ("true", "the boolean `true` has no time unit"),
         ("[14d]", "a list has no time unit"),
@@ -604,6 +604,33 @@ def test_setting_at_its_bounds_is_allowed(text, errors_after_head):
 def test_notification_has_variable_names_and_allowed_values(entry, expected, errors_after_head):
     (error,) = errors_after_head(f"notify: [{entry}]\n")
     assert expected in error
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("limits:\n  max_deletions: 1,000\n", "write `max_deletions: 1000`"),
+        ("limits:\n  max_deletions: '1,000,000'\n", "write `max_deletions: 1000000`"),
+        ("limits:\n  max_deletions: '5'\n", "write `max_deletions: 5`"),
+        ("limits:\n  max_deletions: many\n", "write `max_deletions: 100`"),
+        ("limits:\n  max_deletions: 0,5\n", "write `max_deletions: 100`"),
+        ("limits:\n  max_share: 0,5\n", "write `max_share: 0.5`"),
+        ("limits:\n  max_share: 50%\n", "write `max_share: 0.5`"),
+        ("limits:\n  max_share: 12.5 %\n", "write `max_share: 0.125`"),
+        ("execution:\n  max_requests_per_second: 1,000\n", "write `max_requests_per_second: 1000`"),
+        (
+            "limits: {max_deletions: 1,000}\n",
+            "write a string, quoted if necessary, and numbers without commas",
+        ),
+        ("audit:\n  path: {date}.jsonl\n", 'quote it: "{date}.jsonl"'),
+        ("audit:\n  path: {date}\n", 'quote it: "{date}"'),
+        ("audit:\n  path: audit/log\n  population: {run_id}-{date}.csv\n", '"{run_id}-{date}.csv"'),
+        ("audit: {path: audit/{date}.jsonl}\n", 'quote it: "audit/{date}.jsonl"'),
+    ],
+)
+def test_value_in_another_spelling_is_named_as_a_policy_writes_it(text, hint, errors_after_head):
+    (error,) = errors_after_head(text)
+    assert error.endswith(f"; {hint}") or hint in error.partition("; quote it: ")[2]
 
 
 def test_string_with_control_characters_is_escaped_in_the_error(errors_after_head):

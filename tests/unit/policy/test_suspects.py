@@ -44,6 +44,14 @@ AS_REGEX = "is compared as a glob, not as a regular expression"
         ("prod$", ["*prod"]),
         (r"^test-\d+$", ["test-[0-9]*"]),
         ("*@.*", ["*@*"]),
+        (r"(ada|bob)@(x|y)\.com", ["ada@x.com", "ada@y.com", "bob@x.com", "bob@y.com"]),
+        ("(a|(b|c))@x", ["a@x", "b@x", "c@x"]),
+        (r"ada(\+.*)?@x\.com", ["ada+*@x.com", "ada@x.com"]),
+        (r"^prod-?web$", ["prod-web", "prodweb"]),
+        (r"^\[draft\]", ["[[]draft]*"]),
+        (r"a\*b", ["a[*]b"]),
+        ("/^prod-/", ["prod-*"]),
+        ("/^Prod/i", ["Prod*"]),
     ],
 )
 def test_regular_expression_is_suspicious_and_its_glob_is_named(pattern, instead):
@@ -55,7 +63,9 @@ def test_regular_expression_is_suspicious_and_its_glob_is_named(pattern, instead
     assert [suspicious_pattern(glob) for glob in named] == [None] * len(named)
 
 
-@pytest.mark.parametrize("pattern", [r"(a|(b|c))@x", r"a{1}\1", "(a|b|c|d|e)", r"(?P<n>a)"])
+@pytest.mark.parametrize(
+    "pattern", [r"a{1}\1", "(a|b|c|d|e)", r"(?P<n>a)", "^$", r"(a|b)+@x\.com", "(a|b)" * 5_000]
+)
 def test_regular_expression_without_a_simple_glob_has_a_general_hint(pattern):
     found = suspicious_pattern(pattern)
     assert found is not None
@@ -166,7 +176,12 @@ def test_role_of_atlas_is_not_suspicious(role):
         ("GROUP_OWNR", "write `GROUP_OWNER`"),
         ("group_owner", "write `GROUP_OWNER`"),
         ("GROUP_READONLY", "write `GROUP_READ_ONLY`"),
-        ("Project Owner", "check its spelling; Atlas may add roles"),
+        ("Project Owner", "write `GROUP_OWNER`"),
+        ("project read only", "write `GROUP_READ_ONLY`"),
+        ("Project Data Access Read/Write", "write `GROUP_DATA_ACCESS_READ_WRITE`"),
+        ("Organization Owner", "write `ORG_OWNER`"),
+        ("PROJECT_OWNER", "write `GROUP_OWNER`"),
+        ("Chief", "check its spelling; Atlas may add roles"),
         ("GROUP_SOMETHING_NEW", "check its spelling; Atlas may add roles"),
     ],
 )
@@ -185,7 +200,7 @@ projects:
 rules:
   - name: a
     older_than: 30d
-    usernames: ["*@x.com", '^y$']
+    usernames: ["*@x.com", '^y@']
     inviters: ['\\d']
     roles: [GROUP_OWNER, GROUP_OWNR]
   - {name: b, expired: true, expires_within: 1d, projects: ["(x|y)"]}
@@ -213,8 +228,8 @@ def test_each_warning_has_the_position_of_its_entry_in_the_order_of_the_file():
     assert sorted(map(str, policy.suspicious_entries(TODAY))) == sorted(policy.warnings(TODAY))
     assert len(policy.warnings(TODAY)) == len(found)
     assert (
-        "`^y$` in the rule `a` is compared as a glob, not as a regular expression. "
-        'Write "y".' in policy.warnings(TODAY)
+        "`^y@` in the rule `a` is compared as a glob, not as a regular expression. "
+        'Write "y@*".' in policy.warnings(TODAY)
     )
 
 

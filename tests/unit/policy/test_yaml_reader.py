@@ -32,7 +32,7 @@ def test_c_parser_is_used_if_available():
 
 def test_values_follow_yaml_1_1(loader):
     text = (
-        "text: a b\nquoted: '1'\n'yes': yes\ncount: 7\noctal: 010\nbase60: 1:30\nshare: 0.5\n"
+        "text: a b\nquoted: '1'\n'yes': yes\ncount: 7\noctal: 010\nshare: 0.5\n"
         "nothing:\ntilde: ~\nday: 2027-03-31\ninstant: 2027-03-31 10:00:00\n"
         "list: [1, a]\nmap: {a: off}\n"
     )
@@ -45,7 +45,6 @@ def test_values_follow_yaml_1_1(loader):
         "yes": True,
         "count": 7,
         "octal": 8,
-        "base60": 90,
         "share": 0.5,
         "nothing": Placeholder.EMPTY,
         "tilde": Placeholder.EMPTY,
@@ -112,7 +111,45 @@ def test_forbidden_character_is_reported_with_position(character, loader):
     assert error.endswith("` is not allowed in a policy; remove it")
 
 
-@pytest.mark.parametrize("before", ["\ufeff", "\u2028", "a: b\n", "# comment\n", "'"])
+@pytest.mark.parametrize(
+    ("character", "shown"),
+    [
+        ("\x85", "`\\x85`"),
+        ("\u2028", "`\\u2028`"),
+        ("\u2029", "`\\u2029`"),
+        ("\u061c", "`\\u061c`"),
+        ("\u200e", "`\\u200e`"),
+        ("\u200f", "`\\u200f`"),
+        ("\u202a", "`\\u202a`"),
+        ("\u202e", "`\\u202e`"),
+        ("\u2066", "`\\u2066`"),
+        ("\u2069", "`\\u2069`"),
+    ],
+)
+@pytest.mark.parametrize("line", ["c: x{}y", "# it{}s", "'q{}': x", '"{}": x'])
+def test_character_that_hides_or_ends_a_line_for_some_readers_is_refused(
+    line, character, shown, loader
+):
+    column = line.index("{") + 1
+    (error,) = issues_of(f"a: b\r\n{line.format(character)}\n", loader)
+    assert error == f"2:{column}: policy: {shown} is not allowed in a policy; remove it"
+
+
+@pytest.mark.parametrize("text", ["a: b\n# c\rrules: []\n", "a: b\n# c\r", "a: b\r\n# c\r\r\n"])
+def test_carriage_return_without_a_line_feed_is_refused(text, loader):
+    (error,) = issues_of(text, loader)
+    assert error == (
+        "2:4: policy: a carriage return without a line feed is not allowed in a policy; "
+        "end each line with LF or CR LF"
+    )
+
+
+@pytest.mark.parametrize("character", ["\u2027", "\u202f", "\u2065", "\u206a", "\u00ad", "\u200b"])
+def test_other_characters_are_allowed_in_a_comment(character, loader):
+    assert issues_of(f"a: b # {character}\n", loader) == []
+
+
+@pytest.mark.parametrize("before", ["\ufeff", "a: b\n", "# comment\n", "'"])
 def test_byte_order_mark_inside_the_file_is_refused(before, loader):
     (error,) = issues_of(f"{before}\ufeff- a: b\n", loader)
     assert error.endswith("`\\ufeff` is not allowed in a policy; remove it")
@@ -207,8 +244,6 @@ def test_merge_key_is_an_error_unless_quoted(loader):
         ("2001-12-14t21:59:43.10-99:99", "a date, but that date does not exist"),
         ("0b_", "a number, but is not a usable one"),
         ("1" * 101, "a number, but is not a usable one"),
-        ("1:1" + ":1" * 200, "a number, but is not a usable one"),
-        ("1" + ":1" * 200 + ".0", "a number, but is not a usable one"),
         ("1" * 5_000, "a number, but is not a usable one"),
         ("=", "a default key, which is not supported"),
         ("<<", "a merge key, which is not supported"),
@@ -219,6 +254,13 @@ def test_unusable_number_or_date_is_an_error_with_a_hint(value, read_as, loader)
     assert error.startswith("1:4: a: `")
     assert error.endswith(f"is read as {read_as}; rewrite it, or quote it if it is a string")
     assert len(error) < 250
+
+
+@pytest.mark.parametrize("value", ["1:30", "1:1" + ":1" * 200, "1" + ":1" * 200 + ".0"])
+def test_number_in_base_60_is_an_error(value, loader):
+    (error,) = issues_of(f"a: {value}\n", loader)
+    assert "` is read as a number in base 60; write it without colons, or quote it" in error
+    assert issues_of(f"a: '{value}'\n", loader) == []
 
 
 def test_number_of_100_digits_is_read(loader):

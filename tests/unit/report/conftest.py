@@ -1,15 +1,14 @@
 """A browser for the tests of the HTML report."""
 
-import os
 import shutil
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import pytest
+from needs import AXE
+from playwright.sync_api import sync_playwright
 from report.page_scenes import SCENES, Scene
 
-REQUIRED = "INVITE_SWEEPER_REQUIRE_BROWSER"
 ARGUMENTS = (
     "--no-sandbox",  # runs as root in a container, on its own pages only
     "--disable-gpu",
@@ -21,13 +20,6 @@ ARGUMENTS = (
 )
 
 
-def missing(message: str) -> None:
-    """Skip the test, or fail it where the browser is required."""
-    if os.environ.get(REQUIRED):
-        pytest.fail(f"{message}, and {REQUIRED} is set")
-    pytest.skip(message)
-
-
 @pytest.fixture(scope="module")
 def chromium():
     """Debian's chromium, headless, driven by playwright.
@@ -35,14 +27,8 @@ def chromium():
     Module scope, because the driver keeps an event loop running that would break asynchronous
     tests of other files.
     """
-    path = shutil.which("chromium")
-    if path is None:
-        missing("chromium is not installed (Debian's package chromium)")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        missing("playwright is not installed (the extra dev)")
     with sync_playwright() as driver:
+        path = shutil.which("chromium")
         browser = driver.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         yield browser
         browser.close()
@@ -50,12 +36,8 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """The source of axe-core, as installed by `npm install --prefix FOLDER axe-core`."""
-    folder = os.environ.get("INVITE_SWEEPER_AXE")
-    source = Path(folder or "node_modules") / "axe-core" / "axe.min.js"
-    if not source.is_file():
-        missing(f"axe-core is not at {source}; INVITE_SWEEPER_AXE names its node_modules")
-    return source.read_text(encoding="utf-8")
+    """The source of axe-core."""
+    return AXE.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import orjson
+import msgspec
 
 NOW = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
 BASE_URL = "https://cloud.example.com"
@@ -62,8 +62,8 @@ class Logbook:
         }
         values = {**header, "prev": self.prev, **fields}
         try:
-            return self.raw(orjson.dumps(values))
-        except TypeError:  # a lone surrogate, which UTF-8 cannot encode
+            return self.raw(msgspec.json.encode(values))
+        except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot encode
             return self.json(values)
 
     def raw(self, raw: bytes) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
-import orjson
+import msgspec
 
 from invite_sweeper.cli import restore, results
 from invite_sweeper.cli.options import Output
@@ -32,7 +32,7 @@ def record_results() -> None:
 
     def record_restore(session, report):
         at_each_width(lambda: report_restore(session, report))
-        Path("result.json").write_bytes(orjson.dumps(report.to_json()))
+        Path("result.json").write_bytes(msgspec.json.encode(report.to_json()))
         return report_restore(session, report)
 
     results.report_command, results.report_policy_change = record_command, record_change

@@ -243,7 +243,7 @@ async def test_webhook_contains_the_summary_and_a_signature_of_timestamp_and_bod
     assert headers["X-Invite-Sweeper-Signature"] == f"sha256={expected}"
     sent = json.loads(body)
     assert (sent["deleted"], sent["exit_code"], sent["succeeded"]) == (3, 0, True)
-    assert sent["finished_at"] == "2026-11-25T01:02:03+00:00"
+    assert sent["finished_at"] == "2026-11-25T01:02:03Z"
     assert sent.keys() >= KEYS_OF_EARLIER_VERSIONS
 
 

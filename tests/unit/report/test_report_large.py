@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 
-import orjson
+import msgspec
 import pytest
 from report.logbook import BASE_URL, invitation
 
@@ -38,7 +38,7 @@ def write_lines(path) -> None:
         nonlocal prev, seq
         seq += 1
         header = {"ts": f"{day}T01:02:03.000001Z", "run_id": day, "seq": seq, "event": event}
-        raw = orjson.dumps({**header, "prev": prev, **fields})
+        raw = msgspec.json.encode({**header, "prev": prev, **fields})
         prev = hashlib.sha256(raw).hexdigest()
         return raw + b"\n"
 

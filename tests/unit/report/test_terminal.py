@@ -295,13 +295,13 @@ def test_user_in_two_lists_has_one_row_naming_both_lists(scene):
 
 def test_kept_invitation_without_a_date_has_no_age():
     kept = kept_invitations(5, ("no_date", 1), created_at=None)
-    (row,) = kept.rows["no_date"]
+    (row,) = kept.rows("no_date")
     assert (row.username, row.age_days) == ("person-1@example.com", None)
 
 
 def test_question_omits_unknown_ages_and_estimate(scene):
     summary = scene.summary(stale=1, estimate_s=None)
-    view = RunView(organizations=("o" * 24,), planned=1)
+    view = RunView(organizations=("o" * 24,), counts={"a" * 24: 1})
     printed = printed_question(80, summary, view, Limits())
     assert "limits" in printed
     assert not set(printed.split()) & {"oldest", "newest", "time"}

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import random
 
-import orjson
+import msgspec
 import pytest
 from builders import NOW, ORG, invitation
 from cryptography.hazmat.primitives import serialization as s
@@ -102,14 +102,14 @@ def test_two_hundred_changed_and_resealed_plans_are_all_refused(signed, key):
     dice = random.Random(3)
     read = 0
     for _ in range(200):
-        body = [orjson.loads(line) for line in lines[:-1]]
+        body = [msgspec.json.decode(line) for line in lines[:-1]]
         victim = dice.choice(body)
         name = dice.choice(sorted(victim))
         victim[name] = f"{dice.getrandbits(96):024x}"
-        data = [orjson.dumps(each) + b"\n" for each in body]
+        data = [msgspec.json.encode(each) + b"\n" for each in body]
         digest = hashlib.sha256(b"".join(data)).hexdigest()
         try:
-            changed = parse_plan([*data, orjson.dumps({"sha256": digest}) + b"\n"])
+            changed = parse_plan([*data, msgspec.json.encode({"sha256": digest}) + b"\n"])
         except GuardRefused:
             continue
         read += 1
@@ -197,8 +197,8 @@ def test_signature_may_be_a_link_to_a_mounted_file(signed, key, tmp_path):
 )
 def test_file_that_is_not_an_approval_approves_nothing(signed, key, change):
     path = signature_path(signed)
-    fields = orjson.loads(path.read_bytes())
-    path.write_bytes(orjson.dumps(fields | change) if change is not None else b"{")
+    fields = msgspec.json.decode(path.read_bytes())
+    path.write_bytes(msgspec.json.encode(fields | change) if change is not None else b"{")
     for required in (None, key.with_suffix(".pub")):
         check = check_approval(plan(1, 2), path, required)
         assert check == (None, f"{path} is not the approval of a plan.")
@@ -217,9 +217,9 @@ def test_only_the_first_4096_bytes_of_a_signature_are_read(signed):
 @pytest.mark.parametrize("added", ["\n", "!", " "])
 def test_signature_with_other_characters_in_its_base64_is_not_valid(signed, key, added):
     path = signature_path(signed)
-    fields = orjson.loads(path.read_bytes())
+    fields = msgspec.json.decode(path.read_bytes())
     fields["signature"] = f"{fields['signature'][:10]}{added}{fields['signature'][10:]}"
-    path.write_bytes(orjson.dumps(fields))
+    path.write_bytes(msgspec.json.encode(fields))
     check = check_approval(plan(1, 2), path, key.with_suffix(".pub"))
     assert check == (None, "The signature is not valid: its file was changed.")
 

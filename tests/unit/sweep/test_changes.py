@@ -21,7 +21,7 @@ from invite_sweeper.sweep.changes import (
 )
 
 URL = "https://cloud.mongodb.com"
-SCOPE = PlanScope("c" * 64, frozenset({ORG}), URL, None)
+SCOPE = PlanScope("c" * 64, frozenset({ORG}), URL)
 
 
 @pytest.fixture
@@ -36,7 +36,6 @@ def write_plan(path, run_id="run-1", numbers=(1, 2, 3), *, started=None, totals=
         "policy_sha256": "c" * 64,
         "organizations": [ORG],
         "base_url": URL,
-        "shard": None,
         "now": "2026-11-25T01:02:03Z",
         **(started or {}),
     }
@@ -235,14 +234,13 @@ def test_the_last_of_several_plans_is_compared(path):
     [
         {"policy_sha256": "d" * 64},
         {"base_url": "https://cloud.mongodbgov.com"},
-        {"shard": "1/2"},
         {"organizations": ["f" * 24]},
         {"organizations": [ORG, "f" * 24]},
         {"organizations": None},
         {"mode": "restore"},
         {"mode": "sweep", "plan_sha256": "d" * 64},
     ],
-    ids=["policy", "host", "shard", "organization", "more", "unknown", "restore", "saved plan"],
+    ids=["policy", "host", "organization", "more", "unknown", "restore", "saved plan"],
 )
 def test_run_of_another_scope_is_not_compared(path, started):
     write_plan(path, "one", (1,))
@@ -278,7 +276,7 @@ def test_run_without_a_whole_plan_is_not_compared(path, totals):
 
 def test_run_of_a_version_without_an_estimate_is_not_compared(path):
     head = {"mode": "dry-run", "policy_sha256": "c" * 64, "organizations": [ORG]}
-    events = [("run_started", {**head, "base_url": URL, "shard": None})]
+    events = [("run_started", {**head, "base_url": URL})]
     write_events(path, "run-1", [*events, ("run_finished", {"exit_code": 0})])
     assert compare([path]) is None
 
@@ -289,14 +287,6 @@ def test_killed_run_is_not_compared(path):
     write_events(path, "two", [("run_started", {"mode": "dry-run"}), planned])
     found = compare([path], stale=(1, 2))
     assert (found.runs[0].run_id, counts(found)) == ("one", (1, 1, 0, 0, 0, 0, 0))
-
-
-def test_shard_is_compared_with_the_same_shard(path):
-    write_plan(path, "one", (1,), started={"shard": "1/2"})
-    write_plan(path, "two", (2,), started={"shard": "2/2"})
-    write_plan(path, "all", (1, 2))
-    found = compare([path], stale=(1,), scope=SCOPE._replace(shard="1/2"))
-    assert (found.runs[0].run_id, counts(found)) == ("one", (0, 1, 0, 0, 0, 0, 0))
 
 
 def test_order_of_the_organizations_is_ignored(path):

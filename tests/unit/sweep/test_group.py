@@ -50,8 +50,7 @@ class FakeConnection:
     def __init__(self, atlas):
         self.atlas = self.reader = atlas
         self.clock_skew_s, self.has_responded = 0.0, True
-        self.warnings, self.sunset, self.deprecation, self.sunsets = (), None, None, {}
-        self.prepared_for = []
+        self.sunset, self.deprecation, self.sunsets = None, None, {}
 
     def deleter(self, sources):
         return self.atlas
@@ -61,9 +60,6 @@ class FakeConnection:
 
     async def organization_names(self):
         return {ORG: "Alpha"}
-
-    async def prepare_for(self, deletions):
-        self.prepared_for.append(dict(deletions))
 
     def estimate(self, deletions):
         return DeletionEstimate(float(sum(deletions.values())))
@@ -225,7 +221,7 @@ async def test_run_without_stale_invitations_is_not_swept_and_asks_nothing(path)
     asked = []
     command = Command(path, 0)
     (result,) = await command.run(confirm=asked.append)
-    assert (asked, command.connections[0].prepared_for) == ([], [])
+    assert asked == []
     assert (result.error, command.view.started) == (None, [])
 
 
@@ -505,37 +501,17 @@ async def test_stop_while_the_question_is_open_deletes_nothing(path, answer):
     assert command.deleted == [0]
 
 
-async def test_deadline_stops_the_command_and_its_timer_ends_with_it(path):
-    command = Command(path, 1, execution={"deadline": "90s"})
-    loop, timers = asyncio.get_running_loop(), []
-    call_later = loop.call_later
-
-    def record(delay_s, callback, *args, **options):
-        timer = call_later(delay_s, callback, *args, **options)
-        if callback == command.stop.request:
-            timers.append((delay_s, args, timer))
-        return timer
-
-    loop.call_later = record
-    command.clock_s = 30.0
-    await command.run()
-    ((delay_s, args, timer),) = timers
-    assert (delay_s, args) == (60.0, ("the deadline of 90 seconds passed",))
-    assert timer.cancelled()
-
-
-async def test_passed_deadline_deletes_nothing(path):
-    command = Command(path, 1, execution={"deadline": "90s"})
-    command.clock_s = 91.0
+async def test_stop_while_projects_are_listed_deletes_nothing(path):
+    command = Command(path, 1)
     hold = asyncio.Event()
+    asyncio.get_running_loop().call_soon(command.stop.request, "the deadline passed")
 
     async def projects():
         await hold.wait()
-        yield
 
     command.atlases[0].projects = projects
     (result,) = await command.run()
-    assert "the deadline of 90 seconds passed" in result.error.message
+    assert "the deadline passed" in result.error.message
     assert command.deleted == [0]
 
 
@@ -554,7 +530,6 @@ async def test_breaker_that_opens_in_one_organization_skips_the_deletions_of_the
     assert command.deleted == [0, 0]
     assert (first.summary.failed, first.summary.skipped) == (5, 1)
     assert (second.summary.skipped, second.summary.exit_code) == (2, 4)
-    assert command.connections[1].prepared_for == []
     assert sum("stopped itself" in each for each in command.view.warnings) == 1
 
 
@@ -594,21 +569,13 @@ async def test_unreadable_project_counts_in_the_group(path):
 # Shards, and runs of several organizations -----------------------------------------------------
 
 
-@dataclass(frozen=True)
-class WholeShard(Shard):
-    """A part of the limits for every project."""
-
-    def includes(self, project_id):
-        return True
-
-
 @pytest.mark.parametrize("over_limit", ["refuse", "trim"])
 @pytest.mark.parametrize(("stale", "deleted"), [(5, 5), (6, 0)])
 async def test_small_numbers_that_max_share_ignores_are_divided_by_the_shards(
     path, over_limit, stale, deleted
 ):
     keys = {"limits": {"max_share": 0, "over_limit": over_limit}}
-    command = Command(path, stale, shard=WholeShard(2, 2), **keys)
+    command = Command(path, stale, shard=Shard(2, 2), **keys)
     (result,) = await command.run()
     assert command.deleted == [deleted]
     refused = over_limit == "refuse" and deleted == 0

@@ -28,7 +28,7 @@ from invite_sweeper.sweep.plan import (
     trim_plans,
 )
 from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.sweep.selection import Selector, no_filter
+from invite_sweeper.sweep.selection import Selector
 
 LIST_REF = ListRef(Project(PROJECT, "Sandbox Alpha", ORG), Source.INVITES)
 
@@ -62,14 +62,14 @@ def listed(*invitations, source=Source.INVITES, org_id=ORG, project_id=PROJECT):
     )
 
 
-def builder(path, *, decision_filter=no_filter, on_list=None, **keys):
+def builder(path, *, steps=(), on_list=None, **keys):
     rules, log = policy(**keys), opened(path)
     plan = PlanBuilder(
         log,
         Selector(rules, NOW),
         rules.limits,
         NOW,
-        decision_filter,
+        steps,
         {PROJECT: ORG, object_id(8): ORG, ORG: ORG, object_id(9): OTHER_ORG},
         on_list if on_list is not None else lambda *_: None,
     )
@@ -263,9 +263,11 @@ async def test_retired_source_is_recorded_with_its_reason(path):
 async def test_planned_line_says_how_often_it_bounced(path):
     plan, log = builder(
         path,
-        decision_filter=lambda decision: decision._replace(
-            bounced=2 if decision.invitation.id == object_id(1) else 0
-        ),
+        steps=[
+            lambda decision: decision._replace(
+                bounced=2 if decision.invitation.id == object_id(1) else 0
+            )
+        ],
     )
     await plan.add(listed(invitation(1), invitation(2)))
     first, second = await written(log, "planned")

@@ -22,16 +22,16 @@ from invite_sweeper.audit import LogPath
 from invite_sweeper.errors import AuditLogError, GuardRefused
 from invite_sweeper.models import Population, Source
 from invite_sweeper.policy import parse_policy
-from invite_sweeper.sweep.previous_runs import (
+from invite_sweeper.sweep.accepted_policy import (
     AcceptedPolicy,
-    PolicyChange,
-    PreviousRuns,
     load_policy_copy,
     policy_copy_path,
     save_policy_copy,
 )
+from invite_sweeper.sweep.previous_runs import PreviousRuns
+from invite_sweeper.sweep.quarantine import PolicyChange
 from invite_sweeper.sweep.scope import RunScope, scope_sha256
-from invite_sweeper.sweep.selection import Decision, Selector
+from invite_sweeper.sweep.selection import Selector
 
 URL = "https://here.example.com"
 
@@ -50,7 +50,7 @@ def rotated(log_path, name="1.gz"):
 
 READS = {
     "open_intents": lambda runs, _path: runs.open_intents(frozenset([ORG]), URL),
-    "population": lambda runs, _path: runs.population(policy(), None, URL),
+    "population": lambda runs, _path: runs.population(policy(), URL),
     "deletion_history": lambda runs, _path: runs.deletion_history(),
     "was_applied": lambda runs, _path: runs.was_applied("a" * 64),
     "accepted_policy": lambda runs, path: runs.accepted_policy(path),
@@ -115,7 +115,7 @@ def test_no_history_is_not_unreadable(log_path):
     runs = PreviousRuns.find(log_path)
     assert runs.files == ()
     assert runs.open_intents(frozenset([ORG]), URL) == ()
-    assert runs.population(policy(), None, URL) == Population()
+    assert runs.population(policy(), URL) == Population()
     assert runs.deletion_history().count("a@example.com", PROJECT) == 0
     assert runs.was_applied("a" * 64) is False
     assert runs.accepted_policy(log_path) is None
@@ -134,7 +134,7 @@ def test_open_intents_are_those_of_the_organizations_at_the_base_url_or_an_unkno
     assert [each.invitation.id for each in found] == [object_id(1)] * expected
 
 
-def test_population_is_that_of_the_policy_s_scope_organizations_url_and_shard(log_path):
+def test_population_is_that_of_the_policy_s_scope_organizations_and_url(log_path):
     def write(run_id, projects, **started):
         head = {"scope_sha256": scope_sha256(policy()), "base_url": URL, **started}
         left = {"projects": projects, "visible_projects": {ORG: projects, OTHER_ORG: 9}}
@@ -143,16 +143,14 @@ def test_population_is_that_of_the_policy_s_scope_organizations_url_and_shard(lo
         )
 
     write("1", 11)
-    write("2", 12, shard="1/2")
     write("3", 13, base_url="https://elsewhere.example.com")
     write("4", 14, scope_sha256="0" * 64)
     runs = PreviousRuns.find(log_path)
-    assert runs.population(policy(), None, URL) == Population(11, {ORG: 11})
-    assert runs.population(policy(), "1/2", URL) == Population(12, {ORG: 12})
+    assert runs.population(policy(), URL) == Population(11, {ORG: 11})
     other_rules = policy(rules=[{"name": "other", "older_than": "1d"}])
-    assert runs.population(other_rules, None, URL) == Population(11, {ORG: 11})
+    assert runs.population(other_rules, URL) == Population(11, {ORG: 11})
     narrow = policy(projects={"include": ["a"]})
-    assert runs.population(narrow, None, URL) == Population(0, {ORG: 14})
+    assert runs.population(narrow, URL) == Population(0, {ORG: 14})
 
 
 @pytest.mark.parametrize(
@@ -409,15 +407,13 @@ def test_changed_limits_and_sources_are_shown():
 
 
 def test_bounces_are_kept_by_each_policy_s_own_max_bounces():
-    def bounces(max_bounces):
-        def keep(decision):
-            return Decision(decision.invitation, None, "bounced") if max_bounces < 3 else decision
-
-        return keep
+    class Twice:
+        def count(self, username, project_id):
+            return 2
 
     strict = policy(limits={"quarantine": True, "max_bounces": 2})
-    assert counts(change_from(strict, NEW, aged(20), bounces=bounces)) == (1, 0)
-    assert counts(change_from(OLD, NEW, aged(20), bounces=bounces)) == (0, 0)
+    assert counts(change_from(strict, NEW, aged(20), history=Twice())) == (1, 0)
+    assert counts(change_from(OLD, NEW, aged(20), history=Twice())) == (0, 0)
 
 
 def test_error_of_a_changed_policy_counts_and_has_the_hash_to_accept():

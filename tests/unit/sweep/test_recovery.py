@@ -16,7 +16,7 @@ from invite_sweeper.models import (
     Source,
     UserStatus,
 )
-from invite_sweeper.sweep.previous_runs import Recovery
+from invite_sweeper.sweep.recovery import Recovery
 
 BOTH = sorted(SOURCES_OF_USERS)
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "Atlas answered 500.")

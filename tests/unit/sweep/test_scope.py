@@ -3,11 +3,9 @@
 import pytest
 from builders import ORG, OTHER_ORG, object_id, policy, project
 
-from invite_sweeper.models import ListUnreadable
 from invite_sweeper.sweep.scope import (
     ProjectFilter,
     ReportingProjectFilter,
-    RunScope,
     scope_sha256,
 )
 
@@ -114,24 +112,6 @@ def test_organizations_are_reported_in_order():
         NOT_VISIBLE.format(OTHER_ORG),
         NOT_VISIBLE.format(ORG),
     )
-
-
-def test_scope_of_a_shard_has_its_projects_lists_and_organizations_alone():
-    unreadable = ListUnreadable("X", "odd", "Malformed."), ListUnreadable("Y", "odd", "Malformed.")
-    scope = RunScope(
-        projects=(project(1), project(2)),
-        unreadable=unreadable,
-        organizations=(ORG, OTHER_ORG),
-        excluded=(project(3, org_id=OTHER_ORG), project(4)),
-        project_names={object_id(1): "a"},
-        in_scope_ids=frozenset({object_id(1), object_id(2)}),
-    )
-    part = scope.restricted_to(lambda each: each in {object_id(2), "Y", OTHER_ORG})
-    assert part.projects == (project(2),)
-    assert part.unreadable == unreadable[1:]
-    assert part.organizations == (OTHER_ORG,)
-    assert (part.project_names, part.in_scope_ids) == (scope.project_names, scope.in_scope_ids)
-    assert scope.visible_projects() == {ORG: 3, OTHER_ORG: 1}
 
 
 def test_reporting_filter_records_what_is_out_of_scope():

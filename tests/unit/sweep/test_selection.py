@@ -138,7 +138,7 @@ def test_globs_ignore_case_and_match_the_whole_name(key):
         username="Ann@GMail.com", inviter="Ann@GMail.com", project_name="Ann@GMail.com"
     )
     assert decide(one, **rule(older_than="1d", **{key: ["*@gmail.COM"]})).stale
-    assert not decide(one, **rule(older_than="1d", **{key: ["gmail.com"]})).stale
+    assert not decide(one, **rule(older_than="1d", **{key: ["*gmail"]})).stale
 
 
 @pytest.mark.parametrize("name", ["a@x.example.com", "b@x.example.com"])
@@ -225,7 +225,7 @@ def test_keep_entry_takes_precedence_over_rules():
 
 def test_decision_contains_the_invitation():
     one = invitation()
-    policies = {}, keep_entry(usernames=["*"]), rule(usernames=["other"], older_than="1d")
+    policies = {}, keep_entry(usernames=["*"]), rule(usernames=["other@*"], older_than="1d")
     decisions = [decide(one, **keys) for keys in policies]
     assert [d.keep_reason for d in decisions] == [None, "keep:k", "no_rule"]
     assert all(d.invitation is one and d.bounced == 0 for d in decisions)

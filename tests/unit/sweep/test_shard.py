@@ -1,4 +1,4 @@
-"""Shards: each project belongs to one shard, and the limits are divided."""
+"""Shards: each credential belongs to one shard, and the limits are divided."""
 
 from datetime import timedelta
 from fractions import Fraction
@@ -14,11 +14,54 @@ from invite_sweeper.sweep.plan import OldestFirst
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision
 
+NAMES = ("", "BETA", "GAMMA", "DELTA")
+ORGANIZATIONS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=20)
 
-@given(count=st.integers(1, 12), number=st.integers(0, 10**9))
-def test_every_project_belongs_to_exactly_one_shard(count, number):
-    shards = [Shard(index, count) for index in range(1, count + 1)]
-    assert sum(shard.includes(object_id(number)) for shard in shards) == 1
+
+def policy_of(*names):
+    """Return a policy with an organization for each of these names of credentials."""
+    organizations = [
+        {"id": object_id(n), "credentials": name} if name else object_id(n)
+        for n, name in enumerate(names)
+    ]
+    return policy(organizations=organizations)
+
+
+def dealt(shard, whole):
+    return [each.id for each in shard.part_of_policy(whole).organizations]
+
+
+@given(names=ORGANIZATIONS, count=st.integers(2, 6))
+def test_every_organization_belongs_to_one_shard_and_so_do_those_of_its_credential(names, count):
+    whole = policy_of(*names)
+    shards = [dealt(Shard(index, count), whole) for index in range(1, count + 1)]
+    assert sorted(id_ for ids in shards for id_ in ids) == sorted(
+        each.id for each in whole.organizations
+    )
+    used = [{names[int(id_, 16)] for id_ in ids} for ids in shards]
+    assert sum(map(len, used)) == len(set(names))
+    assert max(map(len, used)) - min(map(len, used)) <= 1
+
+
+def test_credentials_are_dealt_out_in_the_order_of_the_policy_so_that_a_new_one_moves_none():
+    before, after = policy_of("B", "A", "B", ""), policy_of("B", "A", "B", "", "C")
+    ids = [object_id(n) for n in range(5)]
+    assert [dealt(Shard(n, 2), before) for n in (1, 2)] == [[ids[0], ids[2], ids[3]], [ids[1]]]
+    assert [dealt(Shard(n, 2), after) for n in (1, 2)] == [
+        [ids[0], ids[2], ids[3]],
+        [ids[1], ids[4]],
+    ]
+
+
+def test_shard_beyond_the_credentials_has_no_organization_however_many_there_are():
+    whole = policy_of("", "BETA")
+    assert dealt(Shard(1, 10**17), whole) == [object_id(0)]
+    assert dealt(Shard(10**17, 10**17), whole) == []
+
+
+def test_hash_of_the_policy_does_not_depend_on_the_shard():
+    whole = policy_of("", "BETA")
+    assert Shard(1, 2).part_of_policy(whole).sha256 == whole.sha256
 
 
 @given(count=st.integers(1, 12), max_deletions=st.integers(0, 1000), unreadable=st.integers(0, 20))
@@ -54,27 +97,27 @@ def test_invalid_shard_is_refused(text):
         Shard.parse(text)
 
 
+def test_one_of_one_is_no_shard():
+    assert Shard.parse("1/1") is None
+    assert Shard.parse("auto/1", completion_index="0") is None
+
+
 def test_auto_with_an_index_beyond_the_count_is_refused():
     with pytest.raises(UsageError):
         Shard.parse("auto/3", completion_index="3")
 
 
-def test_shards_have_similar_sizes():
-    sizes = [sum(Shard(i, 3).includes(object_id(n)) for n in range(3000)) for i in (1, 2, 3)]
-    assert all(900 < count < 1100 for count in sizes)
-
-
-def test_more_than_100_shards_are_refused():
-    assert Shard.parse("100/100") == Shard(100, 100)
-    with pytest.raises(UsageError, match="is not valid"):
-        Shard.parse("1/101")
+def has_project(shard, project_id):
+    """Return whether the project's organization is one of the shard's."""
+    return int(project_id, 16) % shard.count == shard.index - 1
 
 
 def deleted_by(shard, stale_by_project, kept_by_project, limits):
     """Return how many a shard deletes: all that is stale there, the oldest, or none."""
     part = shard.limits_for(limits)
-    stale = {p: count for p, count in stale_by_project.items() if shard.includes(p) and count}
-    seen = sum(stale.values()) + sum(n for p, n in kept_by_project.items() if shard.includes(p))
+    own = {p for p in {*stale_by_project, *kept_by_project} if has_project(shard, p)}
+    stale = {p: count for p, count in stale_by_project.items() if p in own and count}
+    seen = sum(stale.values()) + sum(n for p, n in kept_by_project.items() if p in own)
     if limits.over_limit == "trim":
         oldest = OldestFirst(part)
         for project, count in stale.items():
@@ -141,18 +184,20 @@ def test_exempt_count_of_a_shard_is_inclusive(shard, exempt):
         assert bool(limit_violations(counts, limits, shard)) == (count > exempt)
 
 
-@pytest.mark.parametrize("text", ["1/2/3", "/2", "2", "1/", "x/2", "auto/2", "0/2", "3/2"])
+@pytest.mark.parametrize("index", ["", "x", "-1", "²", "9" * 5000])
+def test_malformed_completion_index_is_refused(index):
+    with pytest.raises(UsageError, match="is not valid"):
+        Shard.parse("auto/3", completion_index=index)
+
+
+@pytest.mark.parametrize(
+    "text", ["1/2/3", "/2", "2", "1/", "x/2", "auto/2", "0/2", "3/2", f"1/{'9' * 5000}"]
+)
 def test_malformed_shard_is_wrong_usage_with_the_forms_that_are_valid(text):
     with pytest.raises(UsageError) as caught:
         Shard.parse(text)
     assert caught.value.message == f"--shard {text!r} is not valid."
     assert caught.value.hint == (
-        "Write I/N with I from 1 to N and N up to 100, such as 2/3, or auto/N inside an Indexed "
-        "Job, which reads JOB_COMPLETION_INDEX."
+        "Write I/N with I from 1 to N, such as 2/3, or auto/N inside an Indexed Job, which reads "
+        "JOB_COMPLETION_INDEX."
     )
-
-
-def test_shard_of_a_project_does_not_change_between_versions():
-    """A project that changes its shard would be swept twice, or not at all, in one night."""
-    shards = [next(i for i in range(1, 8) if Shard(i, 7).includes(object_id(n))) for n in range(9)]
-    assert shards == [2, 1, 2, 6, 5, 2, 4, 7, 2]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.discovery import discover_projects, list_invitations
-from invite_sweeper.sweep.scope import ProjectFilter, Shard
+from invite_sweeper.sweep.scope import ProjectFilter
 from invite_sweeper.sweep.selection import Selector
 
 SANDBOX, PROD, OTHER = object_id(1), object_id(2), object_id(3)
@@ -37,7 +37,7 @@ def invited(number=1, *, source=Source.ORG_USERS, teams=(TEAM,), **changes):
     )
 
 
-async def decide(*invitations, teams=None, listed=PROJECTS, shard=None, **keys):
+async def decide(*invitations, teams=None, listed=PROJECTS, **keys):
     """Return the decisions about invitations to an organization, the reader and the warnings."""
     rules = policy(**keys)
     by_source = {}
@@ -54,8 +54,6 @@ async def decide(*invitations, teams=None, listed=PROJECTS, shard=None, **keys):
         found.extend(outcome.invitations)
 
     scope = await discover_projects(atlas, ProjectFilter(rules))
-    if shard is not None:
-        scope = scope.restricted_to(shard.includes)
     sources = [Source.ORG_USERS, Source.ORG_INVITES]
     warnings = await list_invitations(atlas, scope, sources, on_list, workers=2)
     selector = Selector(rules, NOW)
@@ -155,15 +153,6 @@ async def test_rule_for_projects_must_match_the_projects_of_teams_too():
     (alone,), _, _ = await decide(one, teams={SANDBOX: frozenset({TEAM})}, rules=rules)
     (both,), _, _ = await decide(one, teams={PROD: frozenset({TEAM})}, rules=rules)
     assert (alone.rule, both.keep_reason) == ("r", "no_rule")
-
-
-@pytest.mark.parametrize("index", [1, 2, 3])
-async def test_excluded_project_of_another_shard_counts(index):
-    shard = Shard(index, 3)
-    decisions, _, _ = await decide(
-        invited(), shard=shard, teams={PROD: frozenset({TEAM})}, **WITHOUT_PROD
-    )
-    assert [d.keep_reason for d in decisions] == ["reaches_out_of_scope"] * shard.includes(ORG)
 
 
 TEAM_LISTS = st.one_of(st.just(UNREADABLE), st.frozensets(st.sampled_from([TEAM, TEAM_2])))

@@ -1,45 +1,32 @@
 """Runs `sweep` and `plan`: lock, credentials, audit log, and one run per credential in a group."""
 
 import os
-import secrets
-import shlex
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from invite_sweeper.atlas import (
-    Credentials,
-    RateLimitedAtlasClient,
-    parse_base_url,
-    read_credentials,
-)
-from invite_sweeper.atlas.client import connect_for_run
-from invite_sweeper.audit import AuditLog, LogPath, RunLock
+from invite_sweeper.atlas import Credentials, RateLimitedAtlasClient
+from invite_sweeper.audit import AuditLog, LogPath
 from invite_sweeper.audit.checkpoint import is_checkpoint
 from invite_sweeper.audit.lock import holder_path
-from invite_sweeper.cli import console, results
+from invite_sweeper.cli import results
 from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.options import Output, RunOptions
+from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.results import CommandReport
+from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.cli.run_setup import CommandContext, CommandSetup, RunPart, population_settings
-from invite_sweeper.cli.streams import audit_copy_stream
 from invite_sweeper.errors import Cancelled, Interrupted, LockHeld, RunError, UsageError
 from invite_sweeper.files import check_distinct_files, check_replaceable, check_writable
 from invite_sweeper.keys import read_signing_key
-from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics
 from invite_sweeper.report.population import PopulationFile, is_population
 from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, register_secrets
-from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.approval import signature_path
 from invite_sweeper.sweep.group import RunGroup
@@ -50,30 +37,41 @@ from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary, merge_summaries, with_end
 
 
-def new_run_id(now: datetime) -> str:
-    """Return a unique run id that sorts by time."""
-    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-
-
-def check_not_log_path(outputs: Mapping[str, Path | None], log_path: LogPath) -> None:
-    """Raise UsageError if a later run would read an output file as an audit log."""
+def check_outputs(context: CommandContext) -> None:
+    """Raise UsageError if an output file is an input, another output or another program's file."""
+    options, log_path = context.session.options, context.log_path
+    outputs = {
+        "--out": options.out,
+        "--metrics-file": options.metrics_file,
+        "--checkpoint-file": options.checkpoint_file,
+    }
+    kinds: list[tuple[str, str, Callable[[bytes], bool]]] = [
+        ("--out", "a saved plan", saved_plan.is_plan),
+        ("--metrics-file", "a metrics file", metrics.is_textfile),
+        ("--checkpoint-file", "a checkpoint", is_checkpoint),
+    ]
+    if (population := context.population) is not None:
+        outputs[population.label] = population.path(context.session.now, context.session.run_id)
+        kinds.append((population.label, "a population", is_population))
+    check_distinct_files(outputs, protected_files(context))
     for option, path in outputs.items():
         if path is not None and log_path.matches(path):
             raise UsageError(
                 f"{option} {path} has the name of an audit log: it matches {log_path.template}.",
                 hint="Use another file name.",
             )
+    for label, kind, is_ours in kinds:
+        check_replaceable(label, outputs[label], kind, is_ours=is_ours)
 
 
-def protected_files(
-    options: RunOptions, log_path: LogPath, now: datetime
-) -> Iterator[tuple[str, Path]]:
+def protected_files(context: CommandContext) -> Iterator[tuple[str, Path]]:
     """Yield the files that outputs must not overwrite, with what each is."""
+    options, log_path = context.session.options, context.log_path
     yield "the policy", options.policy
     yield "the lock", log_path.lock_path
     yield "the lock's holder file", holder_path(log_path.lock_path)
-    # The run has no id yet, so a log named by id cannot be checked.
-    for log in (log_path.path_of_run(now=now, run_id=""), *log_path.paths()):
+    log_file = log_path.path_of_run(now=context.session.now, run_id=context.session.run_id)
+    for log in (log_file, *log_path.paths()):
         yield "the audit log", log
     if options.plan is not None:
         yield "the plan", options.plan.path
@@ -82,31 +80,7 @@ def protected_files(
             yield "the key", options.plan.require_approval
 
 
-def split_by_credentials(policy: Policy) -> Iterator[tuple[str, Policy]]:
-    """Yield each credential's name, "" for the default, and the policy for its organizations."""
-    groups: dict[str, list[str]] = {}
-    for organization in policy.organizations:
-        groups.setdefault(organization.credentials or "", []).append(organization.id)
-    for name, ids in groups.items():
-        organizations = tuple(o for o in policy.organizations if o.id in ids)
-        yield name, policy.model_copy(update={"organizations": organizations})
-
-
-def split_with_credentials(
-    policy: Policy, environment: Mapping[str, str]
-) -> tuple[tuple[Policy, Credentials], ...]:
-    """Return each part of the policy with its credentials.
-
-    Raises:
-        UsageError: Credentials are missing or cannot be read.
-    """
-    return tuple(
-        (part, read_credentials(environment, suffix=name))
-        for name, part in split_by_credentials(policy)
-    )
-
-
-def run_session(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
+def run_sweep(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
     """Run `sweep` or `plan`, show the result and return the exit code.
 
     Raises:
@@ -121,58 +95,27 @@ class _SweepSession:
     def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
         self._options = options
         self._environment = environment
-        self._started_s = time.monotonic()
-        self._now = datetime.now(UTC)
         if options.pushgateway is not None:
             SECRETS.add_user_info(options.pushgateway)
             metrics.check_gateway_url(options.pushgateway)
-        self._policy = loader.load_policy(options.policy, deadline=options.deadline)
-        register_secrets(self._policy.notify, environment)
-        self._base_url = parse_base_url(options.base_url)
+        policy = loader.load_policy(options.policy, deadline=options.deadline)
+        self._shard = None
+        if options.shard is not None:
+            index = environment.get("JOB_COMPLETION_INDEX")
+            self._shard = Shard.parse(options.shard, completion_index=index)
+        if self._shard is not None:
+            policy = self._shard.part_of_policy(policy)
+        self._policy = policy
+        self._session = session = RunSession(options, policy.execution, environment)
+        self._log = session.log
+        register_secrets(policy.notify, environment)
         self._parts = self._split_by_credentials()
-        self._log_path = LogPath.from_option(options.audit_log, self._policy.audit.path)
-        _check_accept_policy(options, self._policy, self._log_path)
-        index = environment.get("JOB_COMPLETION_INDEX")
-        self._shard = (
-            Shard.parse(options.shard, completion_index=index)
-            if options.shard is not None
-            else None
-        )
-        self._population = population_settings(options, self._policy, environment, self._shard)
-        self._signing_key = _read_signing_key(options, self._policy, environment)
-        outputs = {
-            "--out": options.out,
-            "--metrics-file": options.metrics_file,
-            "--checkpoint-file": options.checkpoint_file,
-        }
-        if self._population is not None:
-            sample = self._population.path(self._now, new_run_id(self._now))
-            outputs[self._population.label] = sample
-        check_distinct_files(outputs, protected_files(options, self._log_path, self._now))
-        check_not_log_path(outputs, self._log_path)
-        check_replaceable("--out", options.out, "a saved plan", is_ours=saved_plan.is_plan)
-        check_replaceable(
-            "--metrics-file", options.metrics_file, "a metrics file", is_ours=metrics.is_textfile
-        )
-        check_replaceable(
-            "--checkpoint-file", options.checkpoint_file, "a checkpoint", is_ours=is_checkpoint
-        )
-        if self._population is not None:
-            label, path = self._population.label, outputs[self._population.label]
-            check_replaceable(label, path, "a population", is_ours=is_population)
-        self._log = console.configure_logging(
-            quiet=options.quiet or options.quiet_progress,
-            verbose=options.verbose,
-            log_format=options.log_format,
-        )
-        self._stop = StopRequest()
-        execution = self._policy.execution
-        self._last_resort = LastResort(
-            started_s=self._started_s,
-            deadline_s=execution.deadline.total_seconds(),
-            grace_s=execution.grace.total_seconds(),
-            as_json=options.output is Output.JSON,
-        )
+        log_path = LogPath.from_option(options.audit_log, policy.audit.path)
+        _check_accept_policy(options, policy, log_path)
+        population = population_settings(options, policy, environment, self._shard)
+        self._signing_key = _read_signing_key(options, policy, environment)
+        self._context = CommandContext(session, policy, self._shard, log_path, population)
+        check_outputs(self._context)
 
     async def run(self) -> int:
         """Execute the runs while the lock is held, report and return the exit code.
@@ -180,35 +123,43 @@ class _SweepSession:
         Raises:
             RunError: No run could start.
         """
-        with self._last_resort:
+        if not self._policy.organizations:
+            return await self._report_empty_shard()
+        with self._session.last_resort:
             try:
-                with (
-                    RunLock(self._log_path.lock_path, now=self._now, command=shlex.join(sys.argv)),
-                    handle_signals(self._stop, self._log, self._last_resort),
-                ):
+                with self._session.working(self._context.log_path):
                     return await self._run_locked()
             except LockHeld as error:
                 # The run that holds the lock writes the metrics.
                 await self._notify_end(self._not_started(error), metrics=False)
                 raise
 
+    async def _report_empty_shard(self) -> int:
+        """Report that no credential of the policy belongs to this shard: it is done."""
+        summary = self._without_run()
+        self._log.info("nothing to do: no credentials for this shard", shard=str(self._shard))
+        report = CommandReport(summary, (), Path(summary.audit_log), 0)
+        results.report_command(self._options, report)
+        await self._notify_end(summary)
+        return summary.exit_code
+
     async def _run_locked(self) -> int:
         if self._options.out is not None:
             check_writable(self._options.out, "The plan")
         if self._options.checkpoint_file is not None:
             check_writable(self._options.checkpoint_file, "The checkpoint")
-        limit_s = min(NOTIFICATION_LIMIT_S, self._last_resort.left_s)
+        limit_s = min(NOTIFICATION_LIMIT_S, self._session.last_resort.left_s)
         start = results.notify_start(self._policy.notify, self._environment, limit_s)
         with suppress(Interrupted):  # the run records the stop
-            self._warn(await self._stop.run_unless_stopped(start))
-        for remark in self._policy.warnings(self._now.date()):
+            self._warn(await self._session.stop.run_unless_stopped(start))
+        for remark in self._policy.warnings(self._session.now.date()):
             self._log.info(remark)
         try:
             report = await self._run_group()
         except RunError as error:
             await self._notify_end(self._not_started(error))
             raise
-        self._last_resort.result_known(report.summary.exit_code)
+        self._session.last_resort.result_known(report.summary.exit_code)
         note = report.summary.checkpoint
         self._warn(results.write_checkpoint(self._options.checkpoint_file, note))
         self._warn(tuple(results.failure_messages(self._options, report)))
@@ -236,29 +187,17 @@ class _SweepSession:
         Raises:
             RunError: No run could start: audit log, plan, earlier runs.
         """
+        session = self._session
         parts = tuple(
-            RunPart(new_run_id(self._now), policy, credentials)
-            for policy, credentials in self._parts
+            RunPart(session.new_run_id() if number else session.run_id, policy, credentials)
+            for number, (policy, credentials) in enumerate(self._parts)
         )
-        group_id = parts[0].run_id
-        context = CommandContext(
-            options=self._options,
-            policy=self._policy,
-            now=self._now,
-            group_id=group_id,
-            base_url=self._base_url,
-            shard=self._shard,
-            log_path=self._log_path,
-            started_s=self._started_s,
-            population=self._population,
-        )
-        setup = CommandSetup(context)
-        path = self._log_path.path_of_run(now=self._now, run_id=group_id)
+        setup = CommandSetup(self._context)
         async with AsyncExitStack() as stack:
             population = setup.open_population(parts)
             if population is not None:
                 stack.enter_context(population)
-            audit = self._open_log(path, group_id)
+            audit = session.open_log(self._context.log_path, self._signing_key)
             stack.push_async_callback(audit.close)
             log_offset = audit.offset
             view = results.progress_view(self._options, self._log)
@@ -267,7 +206,7 @@ class _SweepSession:
                 await stack.enter_async_context(self._run(setup, part, audit, view, population))
                 for part in parts
             ]
-            group = RunGroup(runs, setup.group_config(audit, self._stop), self._stop)
+            group = RunGroup(runs, setup.group_config(audit, session.stop), session.stop)
             ended = await group.run()
         summary = replace(
             merge_summaries([each.summary for each in ended]),
@@ -280,10 +219,10 @@ class _SweepSession:
             self._log.warning(
                 "the copy of the audit log on standard output is incomplete; the file is complete",
                 reason=getattr(audit.copy_failure, "strerror", None) or "it is closed",
-                audit_log=str(path),
+                audit_log=str(audit.path),
             )
         return CommandReport(
-            summary, ended, path, log_offset, setup.kept_invitations, setup.plan_saved
+            summary, ended, audit.path, log_offset, setup.kept_invitations, setup.plan_saved
         )
 
     def _report_population(self, population: PopulationFile) -> None:
@@ -304,39 +243,14 @@ class _SweepSession:
     ) -> AsyncIterator[Run]:
         """Yield one run with its connection."""
         config = setup.run_config(part, population)
-        execution = self._policy.execution
-        async with connect_for_run(
-            self._base_url,
-            part.credentials,
-            execution,
-            now=self._now,
-            started_s=self._started_s,
-            deadline_s=self._started_s + execution.deadline.total_seconds(),
-            shards=self._shard.count if self._shard is not None else 1,
-            log=self._log,
-        ) as connection:
+        async with self._session.connect(part.credentials) as connection:
             log = audit.for_run(part.run_id)
             counts = self._counts(part, connection, audit, setup.mode)
             if setup.dry_run:  # a sweep logs them only
-                counts.warnings += self._policy.warnings(self._now.date())
-            yield Run(config, connection, log, counts, stop=self._stop, view=view)
+                counts.warnings += self._policy.warnings(self._session.now.date())
+            yield Run(config, connection, log, counts, stop=self._session.stop, view=view)
             if connection.limiter.no_limit_headers and counts.projects_seen:
                 view.remark("Atlas returned no rate limits; the documented ones were used.")
-
-    def _open_log(self, path: Path, run_id: str) -> AuditLog:
-        copy = audit_copy_stream() if self._log_path.copy_to_stdout else None
-        audit = AuditLog.open(
-            path,
-            run_id=run_id,
-            clock=partial(datetime.now, UTC),
-            copy=copy,
-            log_path=self._log_path,
-            new_log=self._options.new_log,
-            signing_key=self._signing_key,
-        )
-        if audit.torn_copy is not None:
-            self._log.warning("a torn last line was moved to a file", file=str(audit.torn_copy))
-        return audit
 
     def _counts(
         self, part: RunPart, connection: RateLimitedAtlasClient, audit: AuditLog, mode: str
@@ -344,9 +258,9 @@ class _SweepSession:
         start = self._summary(part.policy, part.run_id, audit.path, mode)
         return RunCounts(
             start,
-            self._now,
+            self._session.now,
             connection.counters,
-            lambda: time.monotonic() - self._started_s,
+            lambda: time.monotonic() - self._session.started_s,
             keep=part.policy.keep,
             detailed_exit_code=self._options.detailed_exitcode,
         )
@@ -357,7 +271,7 @@ class _SweepSession:
         Raises:
             UsageError: Credentials are missing, or a saved plan is used with several.
         """
-        parts = split_with_credentials(self._policy, self._environment)
+        parts = self._session.parts(self._policy)
         if len(parts) > 1 and (self._options.out or self._options.plan):
             raise UsageError(
                 "A saved plan needs a policy with one credential; this policy names several.",
@@ -366,17 +280,20 @@ class _SweepSession:
         return parts
 
     def _not_started(self, error: RunError) -> RunSummary:
-        """Return the summary of a command without a run."""
-        path = self._log_path.path_of_run(now=self._now, run_id="")
+        """Return the summary of a command that could not start a run."""
+        return with_end(self._without_run(), error)
+
+    def _without_run(self) -> RunSummary:
+        path = self._context.log_path.path_of_run(now=self._session.now, run_id="")
         mode = "dry-run" if self._options.dry_run else "sweep"
-        return with_end(self._summary(self._policy, "", path, mode), error)
+        return self._summary(self._policy, "", path, mode)
 
     def _summary(self, policy: Policy, run_id: str, path: Path, mode: str) -> RunSummary:
         """Return the summary of a run that begins."""
         return RunSummary(
             run_id=run_id,
             mode=mode,
-            now=self._now.isoformat().replace("+00:00", "Z"),
+            now=self._session.now.isoformat().replace("+00:00", "Z"),
             audit_log=str(path),
             organizations=tuple(
                 OrganizationSummary(each.id, None, run_id) for each in policy.organizations
@@ -399,7 +316,7 @@ class _SweepSession:
                 users=users,
                 metrics_file=self._options.metrics_file if metrics else None,
                 pushgateway=self._options.pushgateway if metrics else None,
-                limit_s=min(NOTIFICATION_LIMIT_S, self._last_resort.left_s),
+                limit_s=min(NOTIFICATION_LIMIT_S, self._session.last_resort.left_s),
             )
         )
 

@@ -1,12 +1,13 @@
-"""Decision filters: bounced invitations and saved plans."""
+"""Steps after the decision: bounced invitations and saved plans."""
 
 from builders import NOW, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import invitation_fields
+from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, apply_steps, standing_steps
 from invite_sweeper.sweep.saved_plan import PlanContext, SavedPlanFilter, parse_plan, render_lines
-from invite_sweeper.sweep.selection import Decision, decision_filter, no_filter
+from invite_sweeper.sweep.selection import Decision
 
 STALE = Decision(invitation(1), "r", None)
 KEPT = Decision(invitation(1), None, "too_young")
@@ -24,9 +25,10 @@ class FixedHistory:
 
 
 def apply(decision, *, history=None, max_bounces=3, plan_filter=None):
-    return decision_filter(history=history, max_bounces=max_bounces, plan_filter=plan_filter)(
-        decision
-    )
+    steps = standing_steps(history, max_bounces)
+    if plan_filter is not None:
+        steps = (*steps, KeepOutsidePlan(plan_filter))
+    return apply_steps(steps, decision)
 
 
 def filter_of(*numbers):
@@ -42,8 +44,8 @@ def filter_of(*numbers):
     return SavedPlanFilter(parse_plan(render_lines(context, rows)))
 
 
-def test_decision_is_unchanged_without_filters():
-    assert apply(STALE) == STALE == no_filter(STALE)
+def test_decision_is_unchanged_without_history_and_plan():
+    assert apply(STALE) == STALE
 
 
 def test_invitation_deleted_fewer_than_max_bounces_times_is_marked():
@@ -93,7 +95,7 @@ def test_bounced_invitation_of_a_plan_is_kept_and_counted():
     planned=st.booleans(),
     stale=st.booleans(),
 )
-def test_decision_filter_never_deletes_more(count, max_bounces, planned, stale):
+def test_steps_never_deletes_more(count, max_bounces, planned, stale):
     before = STALE if stale else KEPT
     plan_filter = filter_of(1) if planned else filter_of()
     after = apply(

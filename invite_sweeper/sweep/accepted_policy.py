@@ -1,0 +1,56 @@
+"""The policy of the last finished sweep, and its copy beside the audit log."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from invite_sweeper.audit import LogPath
+from invite_sweeper.errors import AuditLogError, InvalidPolicy
+from invite_sweeper.policy import Policy, parse_policy
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedPolicy:
+    """The policy of the last finished sweep.
+
+    Attributes:
+        quarantine: Whether it set `quarantine`; this decides about a change of the policy.
+        policy: Its copy, or the reason why there is none.
+    """
+
+    sha256: str | None
+    quarantine: bool
+    policy: "Policy | str"
+
+
+def policy_copy_path(log_path: LogPath, sha256: str) -> Path:
+    """Return the path of a policy's copy, beside the lock file of the audit log."""
+    return log_path.lock_path.with_name(f"policy-{sha256[:16]}.yaml")
+
+
+def save_policy_copy(log_path: LogPath, policy: Policy, data: bytes) -> None:
+    """Save the policy of a sweep, so that a later run can show the effect of a change.
+
+    Raises:
+        AuditLogError: The copy could not be written. Nothing was deleted.
+    """
+    path = policy_copy_path(log_path, policy.sha256)
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise AuditLogError(f"Could not save the policy copy {path}: {error.strerror}.") from None
+
+
+def load_policy_copy(log_path: LogPath, sha256: str) -> Policy | str:
+    """Return an earlier policy from its copy, or the reason why that is not possible."""
+    path = policy_copy_path(log_path, sha256)
+    try:
+        policy = parse_policy(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        return f"there is not a copy of it at {path}"
+    except OSError as error:
+        return f"its copy {path} cannot be read ({error.strerror})"
+    except InvalidPolicy:
+        return f"its copy {path} is not a valid policy"
+    return policy if policy.sha256 == sha256 else f"its copy {path} was changed"

@@ -1,0 +1,48 @@
+"""The environment of the tests: the caller's shell decides neither what passes nor how fast."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TOOLS = ROOT / "build/deploy-tools/commands"
+"""Where tests/deploy/install-tools.sh installs commands that Debian does not package."""
+UMASK = 0o022
+
+_KEPT = (
+    "HOME",
+    "LOGNAME",
+    "PATH",
+    "TMPDIR",
+    "USER",
+    "COVERAGE_",
+    "MUTANT_UNDER_TEST",
+    "PIP_",
+    "PYTEST_",
+    "UPDATE_SNAPSHOTS",
+    "UV_",
+    # Settings of the tests, not of the program.
+    "INVITE_SWEEPER_CASES",
+    "INVITE_SWEEPER_KILLS",
+    "INVITE_SWEEPER_REQUIRE_TOOLS",
+    "INVITE_SWEEPER_SCREENSHOTS",
+    "INVITE_SWEEPER_SOAK",
+)
+"""How the names of the variables begin that tests take from the caller."""
+
+
+def clean(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that tests and the programs they start may see."""
+    return {name: value for name, value in environment.items() if name.startswith(_KEPT)}
+
+
+def with_tools(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment with the commands for the tests of `deploy/` in its PATH."""
+    path = environment["PATH"]
+    return {**environment, "PATH": path if str(TOOLS) in path else f"{TOOLS}:{path}"}
+
+
+def find_command(name: str) -> str | None:
+    """Return the path of a command, also of one for the tests of `deploy/`; None without it."""
+    return shutil.which(name, path=with_tools()["PATH"])

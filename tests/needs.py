@@ -1,0 +1,88 @@
+"""What some tests need besides Python packages, and what to do where it is missing.
+
+A test names its needs: `@pytest.mark.needs("chromium", "axe")`. It is skipped where one is missing;
+pytest then prints one line for each reason. With INVITE_SWEEPER_REQUIRE_TOOLS=1 it fails instead,
+unless nothing can be installed.
+"""
+
+import functools
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+from environment import ROOT, find_command
+
+REQUIRED = "INVITE_SWEEPER_REQUIRE_TOOLS"
+
+RECORDINGS = ROOT.parent / "shared/recordings"
+DOCUMENT = ROOT.parent / "shared/atlas-openapi.json"
+NODE_MODULES = ROOT / "build/node/node_modules"
+AXE = NODE_MODULES / "axe-core/axe.min.js"
+PRISM = NODE_MODULES / ".bin/prism"
+MOUNT = ("unshare", "--mount", "--map-root-user", "sh", "-ec")
+
+
+class Need(NamedTuple):
+    """What a test needs.
+
+    Attributes:
+        fix: What to do where it is missing; the same for all that have one fix.
+        installable: Whether the gate can install it, so that a test must not be skipped there.
+    """
+
+    is_present: Callable[[], bool]
+    fix: str
+    installable: bool = True
+
+
+@functools.cache
+def _can_mount() -> bool:
+    if shutil.which(MOUNT[0]) is None:
+        return False
+    probe = [*MOUNT, "mount -t tmpfs -o size=64k none /mnt"]
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
+NEEDS = {
+    "recordings": Need(
+        RECORDINGS.is_dir,
+        "Atlas's recorded responses are not published: put them in ../shared/recordings",
+        installable=False,
+    ),
+    "document": Need(
+        DOCUMENT.is_file,
+        "save the needed part of Atlas's OpenAPI document as ../shared/atlas-openapi.json",
+        installable=False,
+    ),
+    "axe": Need(AXE.is_file, "npm install --prefix build/node axe-core"),
+    "prism": Need(PRISM.is_file, "npm install --prefix build/node @stoplight/prism-cli"),
+    "root": Need(lambda: os.geteuid() == 0, "run these tests as root", installable=False),
+    "mount": Need(
+        _can_mount, "run these tests where a namespace may mount a file system", installable=False
+    ),
+}
+SYSTEM_COMMANDS = frozenset({"chromium", "fish", "promtool", "ssh-keygen", "zsh"})
+
+
+def need(name: str) -> Need:
+    """Return a need by its name; another name is a command for the tests of `deploy/`."""
+    if name in NEEDS:
+        return NEEDS[name]
+    if name in SYSTEM_COMMANDS:
+        fix = "apt-get install chromium promtool zsh fish openssh-client"
+    else:
+        fix = "install the tools of deploy/, as root: bash tests/deploy/install-tools.sh"
+    return Need(lambda: find_command(name) is not None, fix)
+
+
+def check(item: pytest.Item) -> None:
+    """Skip or fail a test if one of its needs is missing."""
+    names = [name for mark in item.iter_markers("needs") for name in mark.args]
+    missing = [name for name in names if not need(name).is_present()]
+    if os.environ.get(REQUIRED) == "1" and any(need(name).installable for name in missing):
+        pytest.fail(f"missing: {', '.join(missing)} ({REQUIRED}=1 forbids skipping)", pytrace=False)
+    if missing:
+        pytest.skip(need(missing[0]).fix)
