@@ -3,10 +3,11 @@
 import json
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in
 
-from invite_sweeper.simulator import MISSING, faults
+from invite_sweeper.simulator import MISSING
 
 DAYS = timedelta(days=1)
 

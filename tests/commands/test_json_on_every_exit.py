@@ -7,12 +7,12 @@ import subprocess
 import sys
 from datetime import timedelta
 
+import faults
 import pytest
 from result_schemas import fits, schema_name
 from running import Done, cli_in, open_while_read, wait_until
 
 from invite_sweeper.cli.streams import json_requested
-from invite_sweeper.simulator import faults
 
 DAYS = timedelta(days=1)
 POLICY = ("--policy", "policy.yaml")

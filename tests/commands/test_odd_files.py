@@ -4,11 +4,11 @@ import json
 import os
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in
 
 from invite_sweeper.audit.record import line_hash
-from invite_sweeper.simulator import faults
 
 DAYS = timedelta(days=1)
 LOG = "audit/invite-sweeper.jsonl"

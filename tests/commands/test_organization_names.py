@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in
 from terminals import terminal_of
 
-from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
 
 LABEL = f"Example Industries ({ORG_ID})"

@@ -4,12 +4,12 @@ import json
 import signal
 from datetime import timedelta
 
+import faults
 import pytest
 from audit.written_logs import fields_of, write_events, write_run
 from builders import ORG, OTHER_ORG, invitation, object_id
 from running import cli_in, wait_until
 
-from invite_sweeper.simulator import faults
 from invite_sweeper.sweep.previous_runs import PreviousRuns
 
 DAYS = timedelta(days=1)

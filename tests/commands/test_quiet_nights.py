@@ -6,10 +6,11 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import faults
 import pytest
 from running import CliRunner, Done, cli_in
 
-from invite_sweeper.simulator import SimulatedAtlas, faults
+from invite_sweeper.simulator import SimulatedAtlas
 from invite_sweeper.simulator.scenarios import ALL_SOURCES, SCENARIOS, Size
 from invite_sweeper.simulator.seed import ORG_ID
 

@@ -3,10 +3,9 @@
 import shlex
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in, wait_until
-
-from invite_sweeper.simulator import faults
 
 OLD = timedelta(days=20)
 

@@ -4,11 +4,11 @@ import json
 import signal
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in, wait_until
 from terminals import terminal_of
 
-from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)

@@ -6,10 +6,10 @@ Each organization has its own credentials, so its own run.
 import signal
 from datetime import timedelta
 
+import faults
 import pytest
 from running import CliRunner, cli_in, wait_until
 
-from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
 
 ORGS = (ORG_ID, "0123456789abcdef01234567", "89abcdef0123456789abcdef")

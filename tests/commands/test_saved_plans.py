@@ -9,13 +9,13 @@ import shlex
 import stat
 from datetime import datetime, timedelta
 
+import faults
 import msgspec
 import pytest
 from running import cli_in
 
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.files import check_writable
-from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
 from invite_sweeper.sweep.saved_plan import parse_plan
 

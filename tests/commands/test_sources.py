@@ -3,10 +3,11 @@
 import shlex
 from datetime import UTC, datetime, timedelta
 
+import faults
 import pytest
 from running import cli_in, wait_until
 
-from invite_sweeper.simulator import Access, faults
+from invite_sweeper.simulator import Access
 from invite_sweeper.simulator.seed import ORG_ID
 
 ALL = ["invites", "users", "org_users", "org_invites"]

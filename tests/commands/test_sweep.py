@@ -9,10 +9,11 @@ import stat
 import subprocess
 from datetime import UTC, datetime, timedelta
 
+import faults
 import pytest
 from running import COMMAND, CliRunner, cli_in, open_while_read, wait_until
 
-from invite_sweeper.simulator import MISSING, faults
+from invite_sweeper.simulator import MISSING
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)

@@ -2,10 +2,9 @@
 
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in
-
-from invite_sweeper.simulator import faults
 
 OLD = timedelta(days=20)
 INVITED = {"statuses": ["PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED"]}
