@@ -12,17 +12,10 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.audit.reader import LinePosition
 from invite_sweeper.audit.record import checksum_ok, line_hash
+from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE
 
 _PREV_FIELD = re.compile(rb'"prev"\s*:\s*"([0-9a-f]{64})"')
 
-DAMAGED_HINT: Final = (
-    "Keep the files as they are. Find out who or what changed them, and compare them with a backup "
-    "or with a hash of the last line that was kept elsewhere."
-)
-UNFINISHED_HINT: Final = (
-    "If the run is still running, wait. If it was killed, run the same command again: it records "
-    "what became of each request that was sent."
-)
 UNSIGNED_HINT: Final = (
     "Pass --public-key once for each key that signed the log, and --signed-from with the first "
     "signed run if earlier ones are not signed."
@@ -46,8 +39,8 @@ class Damage(StrEnum):
     @property
     def hint(self) -> str:
         """What to do about it."""
-        hints = {Damage.UNFINISHED: UNFINISHED_HINT, Damage.UNSIGNED: UNSIGNED_HINT}
-        return hints.get(self, DAMAGED_HINT)
+        hints = {Damage.UNFINISHED: UNFINISHED_ADVICE, Damage.UNSIGNED: UNSIGNED_HINT}
+        return hints.get(self, DAMAGED_ADVICE)
 
 
 @dataclass(frozen=True, slots=True)
