@@ -39,6 +39,11 @@ class Done:
         return json.loads(self.out)
 
     @property
+    def warnings(self) -> list[str]:
+        """The sentences of the warnings in the result."""
+        return [each["message"] for each in self.summary["warnings"]]
+
+    @property
     def has_result(self) -> bool:
         """Whether a run began; otherwise stdout has only the error, and only as JSON."""
         if not self.out:

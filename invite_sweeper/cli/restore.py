@@ -44,7 +44,8 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.cli.streams import print_error as explain
-from invite_sweeper.errors import ExitCode, RunError, RunStatus
+from invite_sweeper.endings import ExitCode, Status
+from invite_sweeper.errors import RunError
 from invite_sweeper.keys import read_signing_key
 from invite_sweeper.policy import Execution, loader
 from invite_sweeper.report.tables import RightTrimmed
@@ -336,8 +337,8 @@ def _total_lines(report: RestoreReport) -> Iterator[Text]:
         code = ExitCode(report.exit_code)
         style = "bold green" if code.succeeded else "bold red"
         # A restore that only made people active members has sent everything.
-        status = code.status if report.is_incomplete or report.error else RunStatus.DONE
-        yield Text.assemble((f"{status.capitalize()}: ", style), outcomes)
+        status = code.status if report.is_incomplete or report.error else Status.DONE
+        yield Text.assemble((f"{status.label}: ", style), outcomes)
     if report.added:
         users = pluralize(len(report.added), "user")
         are = plural_form(len(report.added), "is", "are")

@@ -16,6 +16,7 @@ from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.cli.run_session import RunSession
+from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
 from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
@@ -26,7 +27,7 @@ from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.accepted_policy import save_policy_copy
 from invite_sweeper.sweep.approval import key_fingerprint, require_approval
-from invite_sweeper.sweep.changes import SWEEP_REFUSAL, ChangeTracker, PlanScope, merge_changes
+from invite_sweeper.sweep.changes import ChangeTracker, PlanScope, merge_changes
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunPlan
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
@@ -397,7 +398,9 @@ class CommandSetup:
         if self._remaining_org_invitations is not None:
             yield self._remaining_org_invitations.observe
 
-    def _on_plans_accepted(self, audit: AuditLog, plans: Sequence[RunPlan]) -> tuple[str, ...]:
+    def _on_plans_accepted(
+        self, audit: AuditLog, plans: Sequence[RunPlan]
+    ) -> tuple[RunWarning, ...]:
         """Save the plan if requested; return remarks, such as differences to a saved plan."""
         if self._context.options.out is not None:
             saved_plan.save(
@@ -415,7 +418,16 @@ class CommandSetup:
             if self._remaining_org_invitations is not None
             else ()
         )
-        return (*difference, *remaining)
+        return (
+            *(
+                RunWarning(WarningCode.PLAN_DIFFERS, each, WarningLevel.REMARK)
+                for each in difference
+            ),
+            *(
+                RunWarning(WarningCode.REMAINING_INVITATIONS, each, WarningLevel.REMARK)
+                for each in remaining
+            ),
+        )
 
     def _planned_rows(
         self, audit: AuditLog, plans: Sequence[RunPlan]
@@ -438,10 +450,12 @@ class CommandSetup:
         if self._change is None:
             return QuarantineResult()
         error, difference = self._change.as_error(), self._change.difference()
+        warnings = [RunWarning(WarningCode.POLICY_CHANGED, each) for each in difference.sentences]
         if self._context.options.dry_run:
-            refusal = f"{SWEEP_REFUSAL}{error.message} {error.hint}"
-            return QuarantineResult(None, (*difference.sentences, refusal), difference)
-        return QuarantineResult(error, difference.sentences, difference)
+            refusal = f"A sweep would be refused: {error.message} {error.hint}"
+            warnings.append(RunWarning(WarningCode.WOULD_BE_REFUSED, refusal))
+            return QuarantineResult(None, tuple(warnings), difference)
+        return QuarantineResult(error, tuple(warnings), difference)
 
 
 PSEUDONYM_KEY: Final = "INVITE_SWEEPER_PSEUDONYM_KEY"

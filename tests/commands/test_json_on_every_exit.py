@@ -288,7 +288,7 @@ def test_pattern_and_role_that_look_wrong_are_shown_by_validate_plan_and_doctor(
     planned = odd_cli.run(*COMMANDS["plan"], "--log-format", "text")
     assert (planned.code, sentence in planned.err) == (0, True)
     result = json.loads(odd_cli.run(*COMMANDS["plan"], *AS_JSON).out)
-    assert sentence in result["warnings"]
+    assert sentence in {each["message"] for each in result["warnings"]}
     diagnosed = json.loads(odd_cli.run(*COMMANDS["doctor"], *AS_JSON).out)
     (check,) = [each for each in diagnosed["checks"] if sentence in each["message"]]
     assert (check["check"], check["state"]) == ("policy", "warning")
