@@ -178,6 +178,11 @@ class Invitation(NamedTuple):
     linked_projects: tuple[tuple[str, str], ...] = ()
     links_out_of_scope: bool = False
 
+    @property
+    def all_roles(self) -> tuple[str, ...]:
+        """The roles in the place itself, and an organization user's roles in projects."""
+        return (*self.roles, *(role for _, role in self.project_roles))
+
 
 Invitations: TypeAlias = tuple[Invitation, ...]
 
@@ -326,11 +331,13 @@ class PlannedDeletion(NamedTuple):
     Attributes:
         rule: The name of the rule that makes the invitation stale.
         new: Whether the last plan of the same policy did not contain it.
+        bounced: How often runs have deleted this user's invitation to this place before.
     """
 
     invitation: Invitation
     rule: str
     new: bool = False
+    bounced: int = 0
 
 
 @dataclass(slots=True, eq=False)

@@ -1,7 +1,7 @@
 """Stateful fakes: an in-memory Atlas, an in-memory audit log that can fail, and a queue."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from invite_sweeper.errors import AuditLogError
@@ -52,9 +52,8 @@ class FakeAtlas:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def projects(self) -> AsyncIterator[Project | ListUnreadable]:
-        for project in self.listed:
-            yield project
+    async def projects(self) -> tuple[Project | ListUnreadable, ...]:
+        return tuple(self.listed)
 
     async def invitations(
         self, project: Project, source: Source = Source.INVITES

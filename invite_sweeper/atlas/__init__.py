@@ -10,11 +10,11 @@ from invite_sweeper.atlas.credentials import (
     read_credentials,
 )
 from invite_sweeper.atlas.deleter import AtlasDeleter
-from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.atlas.rate_limiter import RateLimiter
 from invite_sweeper.atlas.rate_limits import BucketKey
 from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.atlas.retry import RetryPolicy
+from invite_sweeper.atlas.urls import parse_base_url
 
 __all__ = [
     "ApiKey",

@@ -9,15 +9,20 @@ import base64
 import binascii
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import aiohttp
+from typing_extensions import override
 
 from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Secret, ServiceAccount
+from invite_sweeper.atlas.headers import retry_after_s
 from invite_sweeper.atlas.http import HttpSession
+from invite_sweeper.atlas.rate_limiter import RateLimiter
+from invite_sweeper.atlas.rate_limits import BucketKey
 from invite_sweeper.atlas.responses import (
     Response,
     ResponseOrFailure,
@@ -26,16 +31,16 @@ from invite_sweeper.atlas.responses import (
     parse_error,
 )
 from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
-from invite_sweeper.atlas.server_info import ServerInfo
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.json_text import parse_json
 
 
-class Authenticator(Protocol):
-    """Authenticates requests with one kind of credentials."""
+class Authenticator:
+    """Authenticates requests with one kind of credentials; this base needs nothing."""
 
     def cached_header(self) -> Secret | None:
         """Return the header if it is available without waiting, else None."""
+        return None
 
     async def header(self) -> Secret | None:
         """Return the `Authorization` header; None if a middleware signs each request.
@@ -43,6 +48,7 @@ class Authenticator(Protocol):
         Raises:
             RunError: No access token is available.
         """
+        return self.cached_header()
 
     async def refresh(self, rejected_header: Secret | None) -> None:
         """Replace the header after a 401, once for all requests that used it.
@@ -57,38 +63,25 @@ class Authenticator(Protocol):
 
     def digest_middleware(self) -> aiohttp.DigestAuthMiddleware | None:
         """Return a new middleware for one connection slot; None if `header` is enough."""
+        return None
 
     async def close(self) -> None:
         """Revoke the tokens of this run. Raises only when cancelled."""
 
 
-class BearerAuthenticator:
-    """A bearer token from the environment. It can neither be refreshed nor revoked here."""
+class BearerAuthenticator(Authenticator):
+    """A bearer token from the environment. Its owner refreshes and revokes it."""
 
     def __init__(self, credentials: BearerToken) -> None:
         self._header = bearer_header(credentials.token)
 
+    @override
     def cached_header(self) -> Secret | None:
-        """Return the header."""
         return self._header
 
-    async def header(self) -> Secret | None:
-        """Return the header."""
-        return self._header
 
-    async def refresh(self, rejected_header: Secret | None) -> None:
-        """Do nothing."""
-
-    def digest_middleware(self) -> aiohttp.DigestAuthMiddleware | None:
-        """Return None: the header is enough."""
-        return None
-
-    async def close(self) -> None:
-        """Do nothing: the owner of the token may still use it."""
-
-
-class DigestAuthenticator:
-    """An API key. Each connection slot has its own digest middleware.
+class DigestAuthenticator(Authenticator):
+    """An API key. Each connection slot has its own digest middleware, which answers a 401.
 
     A middleware reuses a challenge with a nonce count that must increase. Shared by concurrent
     requests, the counts would arrive out of order, and a strict server rejects them.
@@ -97,37 +90,19 @@ class DigestAuthenticator:
     def __init__(self, credentials: ApiKey) -> None:
         self._credentials = credentials
 
-    def cached_header(self) -> Secret | None:
-        """Return None: the middleware writes the header."""
-        return None
-
-    async def header(self) -> Secret | None:
-        """Return None: the middleware writes the header."""
-        return None
-
-    async def refresh(self, rejected_header: Secret | None) -> None:
-        """Do nothing: the middleware answers the challenge of a 401 itself."""
-
+    @override
     def digest_middleware(self) -> aiohttp.DigestAuthMiddleware | None:
-        """Return a new middleware.
-
-        The challenge names the algorithm: MD5 on the commercial host, SHA-256 on Government.
-        """
+        # The challenge names the algorithm: MD5 on the commercial host, SHA-256 on Government.
         api_key = self._credentials
         return aiohttp.DigestAuthMiddleware(
             api_key.public_key, api_key.private_key.get_secret_value()
         )
-
-    async def close(self) -> None:
-        """Do nothing: an API key has no session."""
 
 
 def bearer_header(token: Secret) -> Secret:
     """Return the `Authorization` header of a bearer token."""
     return Secret(f"Bearer {token.get_secret_value()}")
 
-
-# The token endpoint.
 
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path
 REVOKE_PATH: Final = "/api/oauth/revoke"
@@ -200,7 +175,7 @@ class _Token:
     expires_at_s: float
 
 
-class ServiceAccountAuthenticator:
+class ServiceAccountAuthenticator(Authenticator):
     """A service account. Concurrent requests share one token and one refresh."""
 
     def __init__(
@@ -208,13 +183,16 @@ class ServiceAccountAuthenticator:
         account: ServiceAccount,
         http: HttpSession,
         retry_policy: RetryPolicy,
-        server: ServerInfo,
+        limiter: RateLimiter,
+        clock: Callable[[], datetime],
     ) -> None:
         pair = f"{account.client_id}:{account.client_secret.get_secret_value()}".encode()
         self._basic_header = Secret(f"Basic {base64.b64encode(pair).decode('ascii')}")
         self._http = http
         self._retry_policy = retry_policy
-        self._server = server
+        self._limiter = limiter
+        self._key = BucketKey("token", account.client_id)
+        self._clock = clock
         self._token: _Token | None = None
         self._issued: list[_Token] = []
         self._refresh_task: asyncio.Task[_Token] | None = None
@@ -222,12 +200,14 @@ class ServiceAccountAuthenticator:
         self._request_times_s: deque[float] = deque(maxlen=_MAX_REQUESTS_PER_WINDOW)
         self._refreshed_s: deque[float] = deque([-math.inf], maxlen=_EARLY_REFRESHES)
 
+    @override
     def cached_header(self) -> Secret | None:
         """Return the header; None without a token or if it must be refreshed."""
         token = self._token
         stale = token is None or self._retry_policy.monotonic() >= token.refresh_at_s
         return None if token is None or stale else token.header
 
+    @override
     async def header(self) -> Secret:
         """Return the header, after a refresh if it is needed.
 
@@ -237,6 +217,7 @@ class ServiceAccountAuthenticator:
         """
         return self.cached_header() or (await self._refresh()).header
 
+    @override
     async def refresh(self, rejected_header: Secret | None) -> None:
         """Fetch a new token if the rejected one is still in use.
 
@@ -259,10 +240,7 @@ class ServiceAccountAuthenticator:
         cooled_down = now_s - self._refreshed_s[-1] >= _REFRESH_COOLDOWN_S
         return cooled_down or recent < _EARLY_REFRESHES
 
-    def digest_middleware(self) -> aiohttp.DigestAuthMiddleware | None:
-        """Return None: the header is enough."""
-        return None
-
+    @override
     async def close(self) -> None:
         """Revoke all tokens of this run, within seconds, also when cancelled meanwhile.
 
@@ -292,7 +270,8 @@ class ServiceAccountAuthenticator:
         try:
             result = await self._request_token()
             if classify(result) in {RetryDecision.RETRY, RetryDecision.RATE_LIMITED}:
-                result = await RetryLoop(self._retry_policy, self._server.clock).run(
+                blocked_s = partial(self._limiter.blocked_s, self._key)
+                result = await RetryLoop(self._retry_policy, self._clock, blocked_s).run(
                     result, partial(self._request_token, is_retry=True)
                 )
             token = self._token_from(result)
@@ -325,7 +304,11 @@ class ServiceAccountAuthenticator:
             {"grant_type": "client_credentials"},
             {"Accept": "application/json", "Authorization": self._basic_header.get_secret_value()},
         )
-        self._http.counters.rate_limited += classify(result) is RetryDecision.RATE_LIMITED
+        if isinstance(result, Response) and classify(result) is RetryDecision.RATE_LIMITED:
+            self._http.counters.rate_limited += 1
+            self._limiter.on_429(self._key, retry_after_s(result.headers, self._clock))
+        else:
+            self._limiter.on_response(self._key, limit=None, remaining=None)
         return result
 
     def _token_from(self, result: ResponseOrFailure) -> _Token:

@@ -21,6 +21,7 @@ from invite_sweeper.atlas.auth import (
 )
 from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.deleter import AtlasDeleter, tokens_per_deletion
+from invite_sweeper.atlas.headers import ServerInfo
 from invite_sweeper.atlas.http import (
     USER_AGENT,
     ConnectionSlot,
@@ -28,16 +29,15 @@ from invite_sweeper.atlas.http import (
     NoResendClientResponse,
     RequestCounters,
     SlotPool,
-    find_proxy,
 )
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.rate_limiter import RateLimiter
-from invite_sweeper.atlas.rate_limits import BucketKey, endpoint_set_of
+from invite_sweeper.atlas.rate_limits import BucketKey
 from invite_sweeper.atlas.reader import AtlasReader, MemberReader
 from invite_sweeper.atlas.retry import RetryPolicy
-from invite_sweeper.atlas.server_info import ServerInfo
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.transport import Transport
+from invite_sweeper.atlas.urls import find_proxy
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import DeletionEstimate, ListRef, Source
 from invite_sweeper.policy import Execution
@@ -46,8 +46,6 @@ from invite_sweeper.resolver import DaemonResolver
 TIMEOUT: Final = aiohttp.ClientTimeout(total=120.0, connect=10.0)
 """For one attempt. Some responses take more than 50 s; `connect` includes DNS and TLS."""
 _LIMITS_TIMEOUT_S: Final = 3.0
-_MAX_UNUSUAL_BUCKETS: Final = 100
-"""At most this many buckets of undocumented size are requested from `GET /rateLimits`."""
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Of one response, decompressed."""
 
@@ -99,11 +97,6 @@ class RateLimitedAtlasClient:
         return self._server.has_responded
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """Warnings about responses, as sentences for the operator."""
-        return tuple(self._server.warnings)
-
-    @property
     def sunset(self) -> date | None:
         """The day from which Atlas may remove an endpoint of this run; None if not announced."""
         return self._server.sunset
@@ -140,15 +133,6 @@ class RateLimitedAtlasClient:
                 return await self.reader.organizations()
         return {}
 
-    async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
-        """Read the limits of the buckets of these deletions that have an undocumented size."""
-        tokens = _tokens_needed(deletions)
-        unusual = [key for key in tokens if self.limiter.refill_unknown(key)]
-        for key in unusual[:_MAX_UNUSUAL_BUCKETS]:
-            with suppress(TimeoutError, RunError):
-                async with asyncio.timeout(_LIMITS_TIMEOUT_S):
-                    await self._fetch_limit(key)
-
     def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
         """Return how long these deletions will take, by rate limits and measured responses."""
         tokens = _tokens_needed(deletions)
@@ -156,16 +140,6 @@ class RateLimitedAtlasClient:
         counters = self.counters
         mean_s = counters.response_s / counters.responses if counters.responses else 0.0
         return DeletionEstimate(max(limit_s, tokens.total() * mean_s / self._concurrency), limit_s)
-
-    async def _fetch_limit(self, key: BucketKey) -> None:
-        is_project = key.endpoint_set.endswith("_group")
-        found = await self.reader.rate_limits(
-            project_id=key.scope_id if is_project else None,
-            org_id=None if is_project else key.scope_id,
-        )
-        for advertised in found:
-            if endpoint_set_of(advertised) == key.endpoint_set:
-                self.limiter.set_limit(key, advertised.limit)
 
 
 def _tokens_needed(deletions: Mapping[ListRef, int]) -> Counter[BucketKey]:
@@ -219,7 +193,7 @@ async def connect(
         timeout=http_timeout,
     ) as session:
         http = HttpSession(session, base_url, max_body_bytes, counters, proxy_headers)
-        authenticator = _authenticator(credentials, http, retry_policy, server)
+        authenticator = _authenticator(credentials, http, retry_policy, limiter, clock)
 
         def slot() -> ConnectionSlot:
             return ConnectionSlot(authenticator.digest_middleware(), counters, max_body_bytes)
@@ -241,7 +215,11 @@ async def connect(
 
 
 def _authenticator(
-    credentials: Credentials, http: HttpSession, retry_policy: RetryPolicy, server: ServerInfo
+    credentials: Credentials,
+    http: HttpSession,
+    retry_policy: RetryPolicy,
+    limiter: RateLimiter,
+    clock: Callable[[], datetime],
 ) -> Authenticator:
     match credentials:
         case BearerToken():
@@ -249,7 +227,7 @@ def _authenticator(
         case ApiKey():
             return DigestAuthenticator(credentials)
         case _:
-            return ServiceAccountAuthenticator(credentials, http, retry_policy, server)
+            return ServiceAccountAuthenticator(credentials, http, retry_policy, limiter, clock)
 
 
 @asynccontextmanager

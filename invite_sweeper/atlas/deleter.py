@@ -20,7 +20,6 @@ from invite_sweeper.atlas.endpoints import (
 )
 from invite_sweeper.atlas.parsing import UserRecord, parse_user
 from invite_sweeper.atlas.rate_limits import BucketKey
-from invite_sweeper.atlas.reader import check_organization, user_in
 from invite_sweeper.atlas.responses import (
     RequestFailed,
     Response,
@@ -32,6 +31,7 @@ from invite_sweeper.atlas.responses import (
 )
 from invite_sweeper.atlas.sources import SOURCES, SourceApi
 from invite_sweeper.atlas.transport import Transport
+from invite_sweeper.atlas.user_status import check_organization, user_in
 from invite_sweeper.errors import AtlasUnavailable, RunError
 from invite_sweeper.models import (
     INVITED_STATUSES,

@@ -1,14 +1,7 @@
-"""The HTTP session with Atlas: base URL, proxy, connection slots and network errors.
-
-Exceptions of the HTTP library carry the request's headers, and with them the credentials. They
-are turned into text here and are not raised further.
-"""
+"""Sends one request over a connection slot, which counts it and signs it for API keys."""
 
 import asyncio
-import ipaddress
-import os
 import platform
-import urllib.request
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,110 +13,23 @@ from typing_extensions import override
 from yarl import URL
 
 from invite_sweeper import __version__
-from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, ResponseOrFailure
-from invite_sweeper.errors import UsageError
+from invite_sweeper.atlas.network_errors import (
+    NOT_SENT_ERRORS,
+    TRANSPORT_ERRORS,
+    BodyTooLarge,
+    ConnectionLost,
+    RequestCancelled,
+    describe_error,
+)
+from invite_sweeper.atlas.responses import Response, ResponseOrFailure
+from invite_sweeper.atlas.urls import absolute_url
 from invite_sweeper.models import DeletionProgress
-from invite_sweeper.redaction import SECRETS
 
-# Network errors.
-
-_HOSTNAME_MISMATCH_CODES: Final = frozenset({62, 64})
-_CERTIFICATE_EXPIRED_CODE: Final = 10
-_UNKNOWN_ISSUER_CODES: Final = frozenset({18, 19, 20, 21})
-_PROXY_AUTHENTICATION_REQUIRED: Final = 407
-
-NOT_SENT_ERRORS: Final = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.ClientHttpProxyError,
+USER_AGENT: Final = (
+    f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
 )
-"""Exceptions raised before there was a connection: no byte of the request was sent."""
-
-
-class ConnectionLost(Exception):
-    """The connection broke after the request may have been sent.
-
-    Deliberately not an aiohttp exception: when a reused connection breaks with one of those,
-    aiohttp sends a DELETE a second time, which would be neither counted nor audited.
-    """
-
-
-class RequestCancelled(Exception):
-    """The request was cancelled before this attempt was sent."""
-
-
-class BodyTooLarge(Exception):
-    """The response body is longer than `max_body_bytes`."""
-
-
-_FIXED_FAILURES: Final[tuple[tuple[tuple[type[Exception], ...], RequestFailed], ...]] = (
-    (
-        (ConnectionLost, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError),
-        RequestFailed("connection lost before the response arrived"),
-    ),
-    ((RequestCancelled,), CANCELLED),
-    ((BodyTooLarge,), RequestFailed("response body too large", retryable=False)),
-    ((aiohttp.ClientPayloadError,), RequestFailed("incomplete response body")),
-    ((aiohttp.ClientResponseError,), RequestFailed("response is not HTTP")),
-)
-
-
-def describe_error(
-    error: BaseException, host: str, timeout: aiohttp.ClientTimeout
-) -> RequestFailed:
-    """Return an exception of one attempt as text without library class names."""
-    if isinstance(error, NOT_SENT_ERRORS):
-        return _describe_connect_error(error, host, timeout)
-    for kinds, failure in _FIXED_FAILURES:
-        if isinstance(error, kinds):
-            return failure
-    if isinstance(error, TimeoutError):
-        return RequestFailed(f"timed out after {timeout.total:g} s")
-    if isinstance(error, OSError):
-        return RequestFailed(f"connection to {host} failed: {_system_error(error)}")
-    # Only the digest middleware raises anything else: it cannot answer the challenge.
-    return RequestFailed("unsupported authentication challenge", retryable=False)
-
-
-def _describe_connect_error(
-    error: BaseException, host: str, timeout: aiohttp.ClientTimeout
-) -> RequestFailed:
-    match error:
-        case aiohttp.ClientHttpProxyError():
-            needs_password = error.status == _PROXY_AUTHENTICATION_REQUIRED
-            return RequestFailed(
-                f"proxy responded with HTTP {error.status}", retryable=not needs_password
-            )
-        case aiohttp.ClientConnectorCertificateError():
-            return RequestFailed(_certificate_error(error.certificate_error, host), retryable=False)
-        case aiohttp.ClientConnectorDNSError():
-            return RequestFailed(f"name not found: {error.host}")
-        case aiohttp.ClientSSLError():
-            return RequestFailed(f"TLS handshake with {host} failed")
-        case aiohttp.ClientConnectorError():
-            proxy = "proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
-            return RequestFailed(
-                f"could not connect to {proxy}{error.host}: {_system_error(error.os_error)}"
-            )
-        case _:
-            return RequestFailed(f"could not connect to {host} within {timeout.connect:g} s")
-
-
-def _certificate_error(error: Exception, host: str) -> str:
-    code: object = getattr(error, "verify_code", None)
-    if code in _HOSTNAME_MISMATCH_CODES:
-        return f"certificate not valid for {host}"
-    if code == _CERTIFICATE_EXPIRED_CODE:
-        return f"certificate of {host} has expired"
-    if code in _UNKNOWN_ISSUER_CODES:
-        return f"certificate of {host} is signed by an unknown authority"
-    return f"certificate of {host} was rejected"
-
-
-def _system_error(error: OSError) -> str:
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    return (error.strerror or "unknown reason").lower()
+_NO_CONTENT: Final = 204
+_UNAUTHORIZED: Final = 401
 
 
 class NoResendClientResponse(aiohttp.ClientResponse):
@@ -159,11 +65,6 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
             raise BodyTooLarge
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-# Connection slots.
-
-_UNAUTHORIZED: Final = 401
 
 
 @dataclass(slots=True)
@@ -314,72 +215,6 @@ class SlotPool:
         self._free.append(slot)
 
 
-# URLs.
-
-
-def parse_base_url(text: str) -> URL:
-    """Parse the base URL of Atlas; trailing slashes are removed.
-
-    Raises:
-        UsageError: It is not an `https` URL with a host (`http` is allowed for loopback), or
-            it contains a user name, query or fragment. The message never repeats those.
-    """
-    hint = "Write it as https://cloud.mongodb.com."
-    try:
-        url = URL(text.strip().rstrip("/"))
-        host, port = url.host, url.port
-    except ValueError:
-        host, port, url = None, None, URL()
-    if not host or url.scheme not in {"http", "https"} or port == 0:
-        raise UsageError("The base URL is not an HTTP URL with a host.", hint=hint)
-    if url.raw_user is not None or url.raw_password is not None:
-        raise UsageError("The base URL contains a user name or password.", hint=hint)
-    if "?" in text or "#" in text:
-        raise UsageError("The base URL contains a query or fragment.", hint=hint)
-    if url.scheme == "http" and not is_loopback(host):
-        raise UsageError(
-            f"The base URL would send credentials to {host} unencrypted.",
-            hint="Use https; http is allowed only for loopback addresses.",
-        )
-    return url
-
-
-def absolute_url(base_url: URL, path: str) -> URL:
-    """Return the URL of an encoded path, which may have a query.
-
-    Without a query, as in every DELETE, `with_path` is three times as fast as parsing a URL.
-    """
-    if "?" in path:
-        return URL(f"{base_url}{path}", encoded=True)
-    base_path = base_url.raw_path
-    return base_url.with_path(path if base_path == "/" else f"{base_path}{path}", encoded=True)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name or address is loopback, without a DNS lookup."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-# The session.
-
-USER_AGENT: Final = (
-    f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
-)
-_NO_CONTENT: Final = 204
-_TRANSPORT_ERRORS: Final = (
-    aiohttp.ClientError,
-    OSError,
-    ConnectionLost,
-    RequestCancelled,
-    BodyTooLarge,
-)
-
-
 @dataclass(frozen=True, slots=True)
 class HttpSession:
     """Sends every request, to one base URL.
@@ -438,7 +273,7 @@ class HttpSession:
             finally:
                 if not response.closed:  # without a body, the connection is released already
                     response.release()
-        except _TRANSPORT_ERRORS as error:
+        except TRANSPORT_ERRORS as error:
             if not has_digest and isinstance(error, NOT_SENT_ERRORS):
                 slot.on_not_sent()
             return describe_error(error, self.base_url.host or "", timeout)
@@ -449,51 +284,3 @@ class HttpSession:
         """Send one form to the token endpoint, without a slot of the pool."""
         slot = ConnectionSlot(None, self.counters, self.max_body_bytes)
         return await self.send("POST", path, headers, slot, form)
-
-
-# The proxy.
-
-_SCHEMES: Final = frozenset({"http", "https"})
-
-
-def find_proxy(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
-    """Return the proxy of the environment and its headers; loopback never uses one.
-
-    aiohttp's `trust_env` would read the environment for each request, in a thread, and would
-    also send credentials from `.netrc`.
-
-    Raises:
-        UsageError: The variable does not contain an HTTP proxy URL.
-    """
-    host = base_url.host or ""
-    if is_loopback(host) or urllib.request.proxy_bypass(host):
-        return None, None
-    address = urllib.request.getproxies().get(base_url.scheme)
-    if not address:
-        return None, None
-    proxy = _parse_proxy_url(address)
-    if proxy is None:
-        # The message does not repeat the value: it may contain a password.
-        raise UsageError(
-            f"The value of {_proxy_variable(base_url.scheme)} is not a valid proxy URL.",
-            hint="Write it as http://HOST:PORT; other kinds of proxies are not supported.",
-        )
-    if proxy.user is None:
-        return proxy, None
-    SECRETS.add_user_info(address)
-    login = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
-    return proxy.with_user(None), {"Proxy-Authorization": login}
-
-
-def _parse_proxy_url(address: str) -> URL | None:
-    try:
-        proxy = URL(address)
-    except ValueError:
-        return None
-    return proxy if proxy.scheme in _SCHEMES and proxy.host else None
-
-
-def _proxy_variable(scheme: str) -> str:
-    """Return the variable's name as it is set; the lower-case one has precedence."""
-    name = f"{scheme}_proxy"
-    return name if os.environ.get(name) else name.upper()

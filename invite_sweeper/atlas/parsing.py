@@ -6,51 +6,50 @@ could lose an invitation: a list that is not complete is an error.
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from invite_sweeper.atlas.endpoints import is_id
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketLimit
 from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import (
     Invitation,
-    InvitationList,
     ListUnreadable,
     Project,
     Source,
     Timestamp,
     UnreadableDate,
 )
+from invite_sweeper.text import casefold_visible
 
 _MAX_RAW_LENGTH: Final = 200
+T = TypeVar("T")
 
 
 class InvalidResponse(ValueError):
     """The body is not what the endpoint returns. No part of it is used."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a paged list.
+class Page(NamedTuple, Generic[T]):
+    """One page of a list, or a whole list that is not paged.
 
     Attributes:
-        results: Objects in Atlas's order. There may be fewer than the page size, or none, even
-            if there is a next page.
+        rows: In Atlas's order. There may be fewer than the page size, or none, even if there is
+            a next page.
         has_next: Atlas links to a next page. The link itself is never used: it could point to
             another host.
     """
 
-    results: tuple[dict[str, object], ...]
-    has_next: bool
+    rows: tuple[T, ...]
+    has_next: bool = False
 
 
-def parse_page(body: bytes) -> Page:
+def parse_page(body: bytes, parse_row: Callable[[dict[str, object]], T]) -> Page[T]:
     """Parse one page of a paged list.
 
     Raises:
-        InvalidResponse: The body is not an object, `results` is not an array of objects, or
-            `links` is not an array.
+        InvalidResponse: The body is not an object, `results` is not an array of objects, `links`
+            is not an array, or `parse_row` raised it.
 
     Source:
         The recordings (read 2026-08): only a missing `next` link marks the last page;
@@ -60,15 +59,36 @@ def parse_page(body: bytes) -> Page:
     if "results" not in page:
         message = "the page has no `results`"
         raise InvalidResponse(message)
-    results = tuple(
-        _require_object(item, "a result") for item in _require_array(page["results"], "results")
+    rows = tuple(
+        parse_row(_require_object(item, "a result"))
+        for item in _require_array(page["results"], "results")
     )
     links = page.get("links")
     rels = (
         _require_object(link, "a link").get("rel")
         for link in ([] if links is None else _require_array(links, "links"))
     )
-    return Page(results, has_next="next" in rels)
+    return Page(rows, has_next="next" in rels)
+
+
+def parse_array(
+    body: bytes, parse_row: Callable[[dict[str, object]], Invitation]
+) -> Page[Invitation]:
+    """Parse a list of invitations that is not paged.
+
+    Raises:
+        InvalidResponse: The body is not an array of objects, an id is listed twice with
+            different contents, or `parse_row` raised it.
+    """
+    rows = tuple(
+        parse_row(_require_object(item, "an invitation"))
+        for item in _require_array(_load_json(body), "the list")
+    )
+    by_id: dict[str, Invitation] = {}
+    if any(row.id and by_id.setdefault(row.id, row) != row for row in rows):
+        message = "an id is listed twice with different contents"
+        raise InvalidResponse(message)
+    return Page(rows)
 
 
 def parse_project(item: dict[str, object]) -> Project | ListUnreadable:
@@ -100,69 +120,6 @@ def parse_organization(item: dict[str, object]) -> tuple[str, str]:
         message = "an organization has no name or a malformed id"
         raise InvalidResponse(message)
     return org_id, name
-
-
-def parse_invitations(body: bytes, project: Project) -> InvitationList:
-    """Parse the response to `GET /groups/{groupId}/invites`, which is not paged.
-
-    Returns the invitations in Atlas's order, without duplicates.
-
-    Args:
-        body: The JSON of a 200.
-        project: The project that was requested. Its id and name are used instead of those in the
-            response, so that a deletion always goes to the project that was listed.
-
-    Raises:
-        InvalidResponse: The body is not an array of objects, one of them belongs to another
-            project, or an id is listed twice with different contents.
-
-    Source:
-        `GroupInvitation` of the OpenAPI document: no field is required. The recordings
-        (read 2026-08): `inviterUsername` is often an API key's public key.
-    """
-    return parse_invitation_array(body, lambda item: _invitation(item, project))
-
-
-def parse_invitation_array(
-    body: bytes, parse_item: Callable[[dict[str, object]], Invitation]
-) -> InvitationList:
-    """Parse a JSON array of invitations and remove duplicates.
-
-    Raises:
-        InvalidResponse: The body is not an array of objects, an id is listed twice with
-            different contents, or `parse_item` raised it.
-    """
-    found: list[Invitation] = []
-    by_id: dict[str, Invitation] = {}
-    rows = _require_array(_load_json(body), "the list")
-    for element in rows:
-        invitation = parse_item(_require_object(element, "an invitation"))
-        first_seen = by_id.setdefault(invitation.id, invitation) if invitation.id else invitation
-        if first_seen is invitation:
-            found.append(invitation)
-        elif first_seen != invitation:
-            message = "an id is listed twice with different contents"
-            raise InvalidResponse(message)
-    return InvitationList(found, len(rows))
-
-
-def _invitation(item: dict[str, object], project: Project) -> Invitation:
-    get = item.get
-    group_id = get("groupId")
-    if group_id is not None and group_id != project.id:
-        message = "the list contains an invitation to another project"
-        raise InvalidResponse(message)
-    return Invitation(
-        _string_or_none(get("id")) or "",
-        project.id,
-        project.name,
-        project.org_id,
-        _string_or_none(get("username")),
-        _strings(get("roles")),
-        _string_or_none(get("inviterUsername")),
-        parse_timestamp(get("createdAt")),
-        parse_timestamp(get("expiresAt")),
-    )
 
 
 def parse_timestamp(value: object) -> Timestamp:
@@ -227,6 +184,10 @@ def _string_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _is_null_or(value: object, expected: str) -> bool:
+    return value is None or value == expected
+
+
 def _strings(value: object) -> tuple[str, ...]:
     items: Iterable[object] = value if isinstance(value, list) else ()
     return tuple([item for item in items if isinstance(item, str)])
@@ -236,11 +197,6 @@ def _tags(value: object) -> tuple[tuple[str, str], ...]:
     items: Iterable[object] = value if isinstance(value, list) else ()
     pairs = ((i.get("key"), i.get("value")) for i in items if isinstance(i, dict))
     return tuple((k, v) for k, v in pairs if isinstance(k, str) and isinstance(v, str))
-
-
-# Rows of the lists of users, and of the list of organization invitations. Both can contain roles
-# in projects, which decide whether a row may be deleted. Unreadable roles are therefore an error
-# or an unknown project, never an empty set.
 
 
 class UserRecord(NamedTuple):
@@ -299,19 +255,132 @@ def parse_team_id(item: dict[str, object]) -> str:
     return team_id
 
 
+def parse_member(item: dict[str, object]) -> tuple[str, str]:
+    """Return the folded username and the status of one user; the status is "" if it is missing.
+
+    Raises:
+        InvalidResponse: It has no username.
+    """
+    name, status = item.get("username"), item.get("orgMembershipStatus")
+    if not isinstance(name, str):
+        message = "a user has no username"
+        raise InvalidResponse(message)
+    return casefold_visible(name), status if isinstance(status, str) else ""
+
+
+class OrgEvent(NamedTuple):
+    """A user was invited to an organization, or joined it.
+
+    Attributes:
+        kind: `INVITED_TO_ORG` or `JOINED_ORG`.
+        username: Folded (`casefold_visible`); None if it is missing.
+        created_at: When.
+    """
+
+    kind: str
+    username: str | None
+    created_at: Timestamp
+
+
+def parse_event(item: dict[str, object]) -> OrgEvent:
+    """Parse one result of `GET /orgs/{orgId}/events`.
+
+    Raises:
+        InvalidResponse: It has no kind.
+
+    Source: `UserEventViewForOrg` of the OpenAPI document: `targetUsername` is the user whom the
+        event is about, `username` the one who caused it.
+    """
+    kind, username = item.get("eventTypeName"), item.get("targetUsername")
+    if not isinstance(kind, str):
+        message = "an event has no kind"
+        raise InvalidResponse(message)
+    if kind == "JOINED_ORG" and not isinstance(username, str):
+        username = item.get("username")
+    name = casefold_visible(username) if isinstance(username, str) else None
+    return OrgEvent(kind, name, parse_timestamp(item.get("created")))
+
+
+def parse_secret_expiries(body: bytes) -> tuple[datetime, ...]:
+    """Parse when the secrets of a service account expire, the first one first.
+
+    Raises:
+        InvalidResponse: A date is missing or unreadable, so which one is next is unknown.
+
+    Source: `OrgServiceAccount` of the OpenAPI document, 2024-08-05.
+    """
+    account = _require_object(_load_json(body), "the service account")
+    found: list[datetime] = []
+    for item in _require_array(account.get("secrets"), "`secrets`"):
+        expires_at = parse_timestamp(_require_object(item, "a secret").get("expiresAt"))
+        if not isinstance(expires_at, datetime):
+            message = "a secret has no readable date"
+            raise InvalidResponse(message)
+        found.append(expires_at)
+    return tuple(sorted(found))
+
+
+def parse_federation_id(body: bytes) -> str:
+    """Parse the id of the federation of an organization; "" if there is none."""
+    return _string_or_none(_require_object(_load_json(body), "the federation").get("id")) or ""
+
+
+def parse_allowed_domains(body: bytes) -> tuple[str, ...]:
+    """Parse the domains that an organization accepts; empty where it accepts all.
+
+    Source: `ConnectedOrgConfig` of the OpenAPI document, 2023-01-01.
+    """
+    config = _require_object(_load_json(body), "the organization's configuration")
+    domains = _strings(config.get("domainAllowList"))
+    return domains if config.get("domainRestrictionEnabled") is True else ()
+
+
+def parse_group_invitation(item: dict[str, object], project: Project) -> Invitation:
+    """Parse one element of `GET /groups/{groupId}/invites`.
+
+    Args:
+        project: The project that was requested. Its id and name are used instead of those in the
+            response, so that a deletion always goes to the project that was listed.
+
+    Raises:
+        InvalidResponse: It belongs to another project.
+
+    Source:
+        `GroupInvitation` of the OpenAPI document: no field is required. The recordings
+        (read 2026-08): `inviterUsername` is often an API key's public key.
+    """
+    if not _is_null_or(item.get("groupId"), project.id):
+        message = "the list contains an invitation to another project"
+        raise InvalidResponse(message)
+    return _row(item, project, Source.INVITES, item.get("roles"), _INVITATION_DATES)
+
+
+def parse_org_invitation(item: dict[str, object], organization: Project) -> Invitation:
+    """Parse one element of `GET /orgs/{orgId}/invites`, including its roles in projects.
+
+    Raises:
+        InvalidResponse: It belongs to another organization, or its roles cannot be read.
+
+    Source: `OrganizationInvitation` of the OpenAPI document, 2023-01-01.
+    """
+    if not _is_null_or(item.get("orgId"), organization.id):
+        message = "the list contains an invitation to another organization"
+        raise InvalidResponse(message)
+    row = _row(item, organization, Source.ORG_INVITES, item.get("roles"), _INVITATION_DATES)
+    return _with_links(row, item, item.get("groupRoleAssignments"))
+
+
 def parse_group_user(item: dict[str, object], project: Project) -> Invitation:
-    """Parse one result of `GET /groups/{groupId}/users`.
+    """Parse one user of a project.
 
     Source: `GroupUserResponse`, 2025-02-19: `roles` is a flat array of strings.
     """
-    return _user_invitation(item, project, Source.USERS, roles=_strings(item.get("roles")))
+    row = _row(item, project, Source.USERS, item.get("roles"), _USER_DATES)
+    return row._replace(status=_string_or_none(item.get("orgMembershipStatus")))
 
 
 def parse_org_user(item: dict[str, object], organization: Project) -> Invitation:
-    """Parse one result of `GET /orgs/{orgId}/users`, including its roles in projects.
-
-    Without assignments or teams it is unknown which projects it gives access to, so
-    `links_out_of_scope` is set.
+    """Parse one user of an organization, including its roles in projects.
 
     Raises:
         InvalidResponse: Its roles cannot be read, so the projects it gives access to are unknown.
@@ -322,67 +391,54 @@ def parse_org_user(item: dict[str, object], organization: Project) -> Invitation
     if not isinstance(roles, dict):
         message = "a user of the organization has no roles"
         raise InvalidResponse(message)
-    assignments = roles.get("groupRoleAssignments")
-    project_roles = tuple(_project_roles(assignments))
-    invitation = _user_invitation(
-        item, organization, Source.ORG_USERS, _strings(roles.get("orgRoles")), project_roles
-    )
-    return invitation._replace(links_out_of_scope=_links_unknown(assignments, item.get("teamIds")))
+    row = _row(item, organization, Source.ORG_USERS, roles.get("orgRoles"), _USER_DATES)
+    row = row._replace(status=_string_or_none(item.get("orgMembershipStatus")))
+    return _with_links(row, item, roles.get("groupRoleAssignments"))
 
 
-def parse_org_invitation(item: dict[str, object], organization: Project) -> Invitation:
-    """Parse one element of `GET /orgs/{orgId}/invites`, as `parse_org_user` does.
-
-    Raises:
-        InvalidResponse: It belongs to another organization, or its roles cannot be read.
-
-    Source: `OrganizationInvitation` of the OpenAPI document, 2023-01-01.
-    """
-    if item.get("orgId") not in {None, organization.id}:
-        message = "the list contains an invitation to another organization"
-        raise InvalidResponse(message)
-    assignments = item.get("groupRoleAssignments")
-    project_roles = tuple(_project_roles(assignments))
-    return Invitation(
-        id=_string_or_none(item.get("id")) or "",
-        project_id=organization.id,
-        project_name="",
-        org_id=organization.org_id,
-        username=_string_or_none(item.get("username")),
-        roles=_strings(item.get("roles")),
-        inviter=_string_or_none(item.get("inviterUsername")),
-        created_at=parse_timestamp(item.get("createdAt")),
-        expires_at=parse_timestamp(item.get("expiresAt")),
-        source=Source.ORG_INVITES,
-        team_ids=_strings(item.get("teamIds")),
-        project_roles=project_roles,
-        linked_projects=_linked_projects(project_roles),
-        links_out_of_scope=_links_unknown(assignments, item.get("teamIds")),
-    )
+_INVITATION_DATES: Final = ("createdAt", "expiresAt")
+_USER_DATES: Final = ("invitationCreatedAt", "invitationExpiresAt")
 
 
-def _user_invitation(
+def _row(
     item: dict[str, object],
     project: Project,
     source: Source,
-    roles: tuple[str, ...],
-    project_roles: tuple[tuple[str, str], ...] = (),
+    roles: object,
+    dates: tuple[str, str],
 ) -> Invitation:
+    get = item.get
     return Invitation(
-        id=_string_or_none(item.get("id")) or "",
-        project_id=project.id,
-        project_name=project.name,
-        org_id=project.org_id,
-        username=_string_or_none(item.get("username")),
-        roles=roles,
-        inviter=_string_or_none(item.get("inviterUsername")),
-        created_at=parse_timestamp(item.get("invitationCreatedAt")),
-        expires_at=parse_timestamp(item.get("invitationExpiresAt")),
-        source=source,
-        status=_string_or_none(item.get("orgMembershipStatus")),
-        team_ids=_strings(item.get("teamIds")),
+        _string_or_none(get("id")) or "",
+        project.id,
+        project.name,
+        project.org_id,
+        _string_or_none(get("username")),
+        _strings(roles),
+        _string_or_none(get("inviterUsername")),
+        parse_timestamp(get(dates[0])),
+        parse_timestamp(get(dates[1])),
+        source,
+    )
+
+
+def _with_links(row: Invitation, item: dict[str, object], assignments: object) -> Invitation:
+    """Return a row of an organization with its teams and its roles in projects.
+
+    These decide whether it may be deleted: unreadable ones are an error, and where the row does
+    not name all of them, `links_out_of_scope` is set.
+
+    Source: the recordings (read 2026-08): both arrays are in every row, also when empty.
+    """
+    project_roles, team_ids = tuple(_project_roles(assignments)), item.get("teamIds")
+    teams = team_ids if isinstance(team_ids, list) else [None]
+    linked = dict.fromkeys(group_id for group_id, _ in project_roles)
+    return row._replace(
+        team_ids=_strings(team_ids),
         project_roles=project_roles,
-        linked_projects=_linked_projects(project_roles),
+        linked_projects=tuple((group_id, "") for group_id in linked),
+        links_out_of_scope=assignments is None
+        or not all(isinstance(each, str) and is_id(each) for each in teams),
     )
 
 
@@ -402,20 +458,6 @@ def _project_roles(assignments: object) -> Iterator[tuple[str, str]]:
             (single_role,) if single_role else _strings(assignment.get("groupRoles")) or ("",)
         ):
             yield _string_or_none(assignment.get("groupId")) or "", role
-
-
-def _links_unknown(assignments: object, team_ids: object) -> bool:
-    """Return whether a row does not name all projects and teams that it gives access to.
-
-    Source: the recordings (read 2026-08): both arrays are in every row, also when empty.
-    """
-    teams = team_ids if isinstance(team_ids, list) else [None]
-    return assignments is None or not all(isinstance(each, str) and is_id(each) for each in teams)
-
-
-def _linked_projects(project_roles: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    ids = dict.fromkeys(group_id for group_id, _ in project_roles)
-    return tuple((group_id, "") for group_id in ids)
 
 
 def parse_advertised_limit(item: dict[str, object]) -> AdvertisedLimit | None:

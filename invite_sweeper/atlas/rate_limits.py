@@ -18,8 +18,15 @@ CLOUD_USERS_GROUP = "cloud_users_group"
 CLOUD_USERS_ORG = "cloud_users_org"
 TEAMS_GROUP = "teams_group"
 RATE_LIMITS_USER = "rate_limits_user"
+# Not documented: the smallest documented limit applies until a header names another one.
+EVENTS_ORG = "events_org"
+SERVICE_ACCOUNTS_ORG = "service_accounts_org"
+FEDERATION_ORG = "federation_org"
 
 _MAX_REFILLS_RESERVED = 10
+MIN_RETRY_AFTER_S = 1.0
+"""Atlas has sent `Please retry after 0 seconds`."""
+MAX_RETRY_AFTER_S = 120.0
 
 
 class BucketKey(NamedTuple):
@@ -99,6 +106,13 @@ _SCOPES = {
     "ORG": "org",
     "USER": "user",
 }
+
+
+def clamp_wait_s(wait_s: float) -> float | None:
+    """Limit a wait requested by Atlas to the range from floor to cap; None for NaN."""
+    if math.isnan(wait_s):
+        return None
+    return min(max(wait_s, MIN_RETRY_AFTER_S), MAX_RETRY_AFTER_S)
 
 
 def documented_limit(endpoint_set: str) -> BucketLimit:

@@ -3,32 +3,40 @@
 Nothing here can delete or invite.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, TypeVar, cast
 
 from invite_sweeper.atlas.endpoints import (
-    GET_ORG_USER,
+    GET_CONNECTED_ORG,
+    GET_FEDERATION,
+    GET_SERVICE_ACCOUNT,
     LIST_GROUP_MEMBERS,
     LIST_GROUP_TEAMS,
     LIST_GROUPS,
+    LIST_ORG_ACTIVE_MEMBERS,
+    LIST_ORG_EVENTS,
     LIST_ORG_MEMBERS,
-    LIST_ORG_RATE_LIMITS,
     LIST_ORGS,
-    LIST_PROJECT_RATE_LIMITS,
     LIST_RATE_LIMITS,
     Endpoint,
     InvalidRequest,
-    Request,
     build_request,
 )
+from invite_sweeper.atlas.pages import read_list
 from invite_sweeper.atlas.parsing import (
-    InvalidResponse,
-    UserRecord,
+    OrgEvent,
     parse_advertised_limit,
+    parse_allowed_domains,
+    parse_array,
+    parse_event,
+    parse_federation_id,
+    parse_member,
     parse_organization,
     parse_page,
     parse_project,
+    parse_secret_expiries,
     parse_team_id,
     parse_user,
 )
@@ -39,18 +47,16 @@ from invite_sweeper.atlas.responses import (
     credentials_error,
     describe,
     fatal_error_for,
-    first_request_error,
-    is_already_gone,
     is_project_gone,
-    is_unauthenticated,
+    lacks_permission,
     list_error,
-    listing_incomplete_error,
     parse_error,
-    unreadable_list,
+    run_list_error,
 )
-from invite_sweeper.atlas.sources import SOURCES, ListPage, SourceApi
+from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.transport import Transport
-from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
+from invite_sweeper.atlas.user_status import resolve_status
+from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     Invitation,
     InvitationList,
@@ -64,130 +70,10 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.text import casefold_visible
 
-# The status of a user after a deletion was sent, or may have been.
-
-ReadUser: TypeAlias = Callable[[Endpoint, str], Awaitable[ResponseOrFailure]]
-"""Reads the user of an invitation with this endpoint, in the project or organization."""
-
-_NO_ACCESS_STATUSES: Final = frozenset({401, 403})
-
-
-class StatusCheck(NamedTuple):
-    """The status of a user, and the response of the organization."""
-
-    user_status: UserStatus
-    response: ResponseOrFailure
-
-
-async def check_organization(
-    read_user: ReadUser, invitation: Invitation, user_endpoint: Endpoint
-) -> StatusCheck:
-    """Read a user's status and whether the membership still exists.
-
-    The organization returns both: the status, and the projects in which the user has roles. If it
-    may not be read, the project is read: it shows only whether the user is still a member.
-
-    Args:
-        read_user: Sends the request.
-        invitation: The user's invitation.
-        user_endpoint: Reads one user in the source of the invitation.
-    """
-    response = await read_user(GET_ORG_USER, invitation.org_id)
-    user = user_in(response, invitation)
-    if user is not None:
-        return StatusCheck(_user_status_of(user, invitation, user_endpoint), response)
-    if isinstance(response, Response) and is_already_gone(response):
-        return StatusCheck(UserStatus(MembershipStatus.GONE, still_member=False), response)
-    if user_endpoint is GET_ORG_USER:
-        return StatusCheck(UserStatus(None, still_member=None), response)
-    return StatusCheck(await check_project(read_user, invitation, user_endpoint), response)
-
-
-async def check_project(
-    read_user: ReadUser, invitation: Invitation, user_endpoint: Endpoint
-) -> UserStatus:
-    """Read a user in the project. A missing user may have any status in the organization."""
-    response = await read_user(user_endpoint, invitation.project_id)
-    user = user_in(response, invitation)
-    if user is not None:
-        return UserStatus(user.status, still_member=True)
-    gone = isinstance(response, Response) and is_already_gone(response)
-    return UserStatus(None, still_member=False if gone else None)
-
-
-async def resolve_status(
-    read_user: ReadUser, invitation: Invitation
-) -> UserStatus | ListUnreadable:
-    """Return the current status of an invited user, whether or not a deletion was sent.
-
-    The status is None if the organization may not be read and the user is not in the project.
-    Returns ListUnreadable if a later attempt may find out more.
-
-    Args:
-        read_user: Sends the request.
-        invitation: From one of `SOURCES_OF_USERS`.
-    """
-    user_endpoint = SOURCES[invitation.source].read_user
-    assert user_endpoint is not None  # noqa: S101 - every source of users has one
-    (status, still_member), response = await check_organization(
-        read_user, invitation, user_endpoint
-    )
-    if status is not None and still_member is None:
-        # The organization returned the user without projects.
-        still_member = (await check_project(read_user, invitation, user_endpoint)).still_member
-    is_refused = isinstance(response, Response) and response.status in _NO_ACCESS_STATUSES
-    has_no_access = is_refused and not is_unauthenticated(response)
-    if still_member is None or (status is None and not has_no_access):
-        return _unreadable_user(invitation, response)
-    return UserStatus(status, still_member)
-
-
-def user_in(result: ResponseOrFailure, invitation: Invitation) -> UserRecord | None:
-    """Return the invited user from a response; None if it contains no user or another one."""
-    value = result.value if isinstance(result, Response) else None
-    return value if isinstance(value, UserRecord) and value.id == invitation.id else None
-
-
-def _unreadable_user(invitation: Invitation, response: ResponseOrFailure) -> ListUnreadable:
-    status = response.status if isinstance(response, Response) else response.http_status
-    return ListUnreadable(
-        invitation.project_id,
-        invitation.project_name,
-        f"The status of the user could not be read: {describe(response)}.",
-        status,
-        parse_error(response).code if isinstance(response, Response) else None,
-        invitation.source,
-    )
-
-
-def _user_status_of(
-    user: UserRecord, invitation: Invitation, user_endpoint: Endpoint
-) -> UserStatus:
-    if user_endpoint is GET_ORG_USER:
-        return UserStatus(user.status, still_member=True)
-    projects = user.project_ids
-    still_member = None if projects is None else invitation.project_id in projects
-    return UserStatus(user.status, still_member)
-
-
-_NO_NEW: Final = "no new entry and names a next page, so the list may not be complete"
-PAGES_CAP: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class _ProjectPage:
-    items: tuple[Project | ListUnreadable, ...]
-    has_next: bool
-
-
-class _TeamPage(NamedTuple):
-    team_ids: tuple[str, ...]
-    has_next: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _AdvertisedLimits:
-    items: tuple[AdvertisedLimit, ...]
+T = TypeVar("T")
+_CLIENT_ID_PREFIX: Final = "mdb_sa_id_"
+_OK: Final = 200
+_NOT_FOUND: Final = 404
 
 
 class AtlasReader:
@@ -197,46 +83,27 @@ class AtlasReader:
         self._transport = transport
         self._actor = actor
 
-    async def projects(self) -> AsyncIterator[Project | ListUnreadable]:
-        """Yield each project that the credentials can see, once and in Atlas's order.
+    async def projects(self) -> tuple[Project | ListUnreadable, ...]:
+        """Return each project that the credentials can see, once and in Atlas's order.
 
-        Yields ListUnreadable for a malformed id. Pages are requested by number until one has no
-        next link or no new project.
+        A project with a malformed id, or listed twice with different facts, is a ListUnreadable.
 
         Raises:
             CredentialsRefused: The first page returned 401 or 403.
-            AtlasUnavailable: The list could not be read to the end, or is invalid. The projects
-                yielded so far are incomplete.
+            AtlasUnavailable: The list could not be read to the end, or is invalid.
 
         Source: `listGroups` of the OpenAPI document; see `parsing.parse_page` on its oddities.
         """
-        seen: set[tuple[str, str]] = set()
-        for number in range(1, PAGES_CAP + 1):
-            page = await self._projects_page(number)
-            new_count = 0
-            for item in page.items:
-                identity = (item.id, "") if isinstance(item, Project) else _identity(item)
-                if identity not in seen:
-                    seen.add(identity)
-                    new_count += 1
-                    yield item
-            if not page.has_next:
-                return
-            if not new_count:
-                raise AtlasUnavailable(
-                    f"The list of projects cannot be read to the end: page {number} has no new "
-                    "project and names a next page."
-                )
-        raise AtlasUnavailable(f"The list of projects has more than {PAGES_CAP} pages.")
-
-    async def _projects_page(self, number: int) -> _ProjectPage:
-        request = build_request(
-            LIST_GROUPS, scope_id=self._actor, page=number, parse=_parse_projects
+        listing = await read_list(
+            self._transport,
+            LIST_GROUPS,
+            scope_id=self._actor,
+            parse=lambda body: parse_page(body, parse_project),
+            key=_project_key,
         )
-        result = await self._transport.send(request)
-        if isinstance(result, Response) and isinstance(result.value, _ProjectPage):
-            return result.value
-        raise first_request_error(result) if number == 1 else listing_incomplete_error(result)
+        if listing.failure is not None:
+            raise run_list_error("projects", listing.failure, is_first=listing.pages == 0)
+        return _each_once(listing.rows)
 
     async def organizations(self) -> Mapping[str, str]:
         """Return the names of the organizations that the credentials can see, by id.
@@ -247,22 +114,16 @@ class AtlasReader:
 
         Source: `listOrgs` of the OpenAPI document.
         """
-        found: dict[str, str] = {}
-        for number in range(1, PAGES_CAP + 1):
-            request = build_request(
-                LIST_ORGS, scope_id=self._actor, page=number, parse=_parse_organizations
-            )
-            result = await self._transport.send(request)
-            if not (isinstance(result, Response) and isinstance(result.value, _OrganizationPage)):
-                error = first_request_error if number == 1 else listing_incomplete_error
-                raise error(result)
-            before = len(found)
-            found |= result.value.names
-            if not result.value.has_next:
-                return found
-            if len(found) == before:
-                break
-        raise AtlasUnavailable("The list of organizations cannot be read to the end.")
+        listing = await read_list(
+            self._transport,
+            LIST_ORGS,
+            scope_id=self._actor,
+            parse=lambda body: parse_page(body, parse_organization),
+            key=lambda row: row[0],
+        )
+        if listing.failure is not None:
+            raise run_list_error("organizations", listing.failure, is_first=listing.pages == 0)
+        return dict(listing.rows)
 
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
@@ -280,28 +141,29 @@ class AtlasReader:
             RunError: The response stops the run (access list, API version), or there is no
                 access token.
         """
-        api, list_ref = SOURCES[source], ListRef(project, source)
-        found: dict[str | int, Invitation] = {}
-        rows = 0
-        for number in range(1, PAGES_CAP + 1):
-            result = await self._transport.send(_list_request(api, project, number))
-            if not (isinstance(result, Response) and isinstance(result.value, ListPage)):
-                return _with_rows(list_error(list_ref, result, api.roles[0]), rows)
-            before = len(found)
-            rows += result.value.invitations.rows
-            for row in result.value.invitations:
-                # Rows without an id are never duplicates; selection keeps them.
-                key = row.id or len(found)
-                listed = found.setdefault(key, row)
-                if listed != row:  # which of the rows holds is unknown: selection keeps it
-                    found[key] = listed._replace(status=None)
-            if not result.value.has_next:
-                return InvitationList(found.values(), rows)
-            if len(found) == before:
-                return _with_rows(unreadable_list(list_ref, f"page {number} has {_NO_NEW}."), rows)
-        return _with_rows(
-            unreadable_list(list_ref, f"The list has more than {PAGES_CAP} pages."), rows
+        api = SOURCES[source]
+        parse = parse_page if api.list.paged else parse_array
+        listing = await read_list(
+            self._transport,
+            api.list,
+            project.id,
+            scope_id=project.id,
+            parse=lambda body: parse(body, lambda item: api.parse_row(item, project)),
+            key=lambda row: row.id or object(),
         )
+        if listing.failure is not None:
+            unread = list_error(ListRef(project, source), listing.failure, api.roles[0])
+            if isinstance(unread, ProjectGone):
+                return unread
+            return replace(unread, rows=len(listing.rows))
+        found: dict[str | int, Invitation] = {}
+        for row in listing.rows:
+            # Rows without an id are never duplicates; selection keeps them.
+            key = row.id or len(found)
+            listed = found.setdefault(key, row)
+            if listed != row:  # which of the rows holds is unknown: selection keeps it
+                found[key] = listed._replace(status=None)
+        return InvitationList(found.values(), len(listing.rows))
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         """Return the ids of all teams with access to a project; none if the project is gone.
@@ -311,23 +173,19 @@ class AtlasReader:
         Raises:
             RunError: No access token is available.
         """
-        team_ids: set[str] = set()
-        for number in range(1, PAGES_CAP + 1):
-            request = build_request(
-                LIST_GROUP_TEAMS, project.id, scope_id=project.id, page=number, parse=_parse_teams
-            )
-            result = await self._transport.send(request)
-            if isinstance(result, Response) and is_project_gone(result):
-                return frozenset()
-            if not (isinstance(result, Response) and isinstance(result.value, _TeamPage)):
-                return ListUnreadable(project.id, project.name, f"{describe(result)}.")
-            before = len(team_ids)
-            team_ids.update(result.value.team_ids)
-            if not result.value.has_next:
-                return frozenset(team_ids)
-            if len(team_ids) == before:
-                return ListUnreadable(project.id, project.name, f"page {number} has {_NO_NEW}.")
-        return ListUnreadable(project.id, project.name, f"it has more than {PAGES_CAP} pages.")
+        listing = await read_list(
+            self._transport,
+            LIST_GROUP_TEAMS,
+            project.id,
+            scope_id=project.id,
+            parse=lambda body: parse_page(body, parse_team_id),
+            key=lambda team_id: team_id,
+        )
+        if isinstance(listing.failure, Response) and is_project_gone(listing.failure):
+            return frozenset()
+        if listing.failure is not None:
+            return ListUnreadable(project.id, project.name, f"{describe(listing.failure)}.")
+        return frozenset(listing.rows)
 
     async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
         """Return the current status of an invited user (`resolve_status`).
@@ -345,89 +203,164 @@ class AtlasReader:
 
         return await resolve_status(read_user, invitation)
 
-    async def rate_limits(
-        self, *, project_id: str | None = None, org_id: str | None = None
-    ) -> tuple[AdvertisedLimit, ...]:
-        """Return the rate limits that Atlas publishes; empty if they cannot be read.
-
-        With an id, the limits in force in that project or organization, else the default ones.
+    async def rate_limits(self) -> tuple[AdvertisedLimit, ...]:
+        """Return the default rate limits that Atlas publishes; empty if they cannot be read.
 
         Raises:
             CredentialsRefused: By the access list or the token endpoint.
 
         Source: `listRateLimits` of the OpenAPI document, 2025-03-12.
         """
-        if project_id is not None or org_id is not None:
-            endpoint = LIST_PROJECT_RATE_LIMITS if project_id else LIST_ORG_RATE_LIMITS
-            target_id = project_id or org_id or ""
-            request = build_request(
-                endpoint, target_id, scope_id=self._actor, parse=_parse_advertised_limits
-            )
-        else:
-            request = build_request(
-                LIST_RATE_LIMITS, scope_id=self._actor, page=1, parse=_parse_advertised_limits
-            )
+        listing = await read_list(
+            self._transport,
+            LIST_RATE_LIMITS,
+            scope_id=self._actor,
+            parse=lambda body: parse_page(body, parse_advertised_limit),
+            key=lambda limit: limit,
+        )
+        if listing.failure is not None:
+            _check_credentials(listing.failure)
+        return tuple(limit for limit in listing.rows if limit is not None)
+
+    async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
+        """Return the folded usernames (`casefold_visible`) of all active members.
+
+        Returns ListUnreadable if the list may be incomplete, as where a member has no name.
+
+        Raises:
+            RunError: No access token is available.
+
+        Source: `listOrgUsers` of the OpenAPI document, 2025-02-19; requires Organization Member.
+        """
+        listing = await read_list(
+            self._transport,
+            LIST_ORG_ACTIVE_MEMBERS,
+            org_id,
+            scope_id=org_id,
+            parse=lambda body: parse_page(body, parse_member),
+            key=lambda row: row[0],
+        )
+        if listing.failure is not None:
+            return _unread(org_id, listing.failure, "Organization Member")
+        return frozenset(name for name, _ in listing.rows)
+
+    async def invitation_events(
+        self, org_id: str, since: datetime
+    ) -> tuple[OrgEvent, ...] | ListUnreadable:
+        """Return who was invited to an organization and who joined it, by Atlas's own account.
+
+        Deletions with an API key are not in that account (recordings, read 2026-11).
+
+        Raises:
+            RunError: No access token is available.
+        """
+        listing = await read_list(
+            self._transport,
+            LIST_ORG_EVENTS,
+            org_id,
+            scope_id=org_id,
+            parse=lambda body: parse_page(body, parse_event),
+            key=lambda row: row,
+            since=since,
+        )
+        if listing.failure is not None:
+            return _unread(org_id, listing.failure, "Organization Member")
+        return tuple(dict.fromkeys(listing.rows))
+
+    async def secret_expiries(self, org_id: str) -> tuple[datetime, ...] | ListUnreadable:
+        """Return when the secrets of this run's service account expire, the first one first.
+
+        There are at most two; an expired one stays. Empty for other credentials.
+
+        Raises:
+            RunError: No access token is available.
+        """
+        if not self._actor.startswith(_CLIENT_ID_PREFIX):
+            return ()
+        return await self._read_one(
+            GET_SERVICE_ACCOUNT,
+            org_id,
+            self._actor.removeprefix(_CLIENT_ID_PREFIX),
+            org_id=org_id,
+            parse=parse_secret_expiries,
+            role="Organization Read Only",
+        )
+
+    async def allowed_domains(self, org_id: str) -> tuple[str, ...] | ListUnreadable:
+        """Return the domains of addresses that a federated organization accepts.
+
+        Empty where it is not federated or accepts all domains.
+
+        Raises:
+            RunError: No access token is available.
+        """
+        role = "Organization Owner"
+        federation_id = await self._read_one(
+            GET_FEDERATION, org_id, org_id=org_id, parse=parse_federation_id, role=role
+        )
+        if isinstance(federation_id, ListUnreadable):
+            return () if federation_id.http_status == _NOT_FOUND else federation_id
+        if not federation_id:
+            return ()
+        return await self._read_one(
+            GET_CONNECTED_ORG,
+            federation_id,
+            org_id,
+            org_id=org_id,
+            parse=parse_allowed_domains,
+            role=role,
+        )
+
+    async def _read_one(
+        self,
+        endpoint: Endpoint,
+        *ids: str,
+        org_id: str,
+        parse: Callable[[bytes], T],
+        role: str,
+    ) -> T | ListUnreadable:
+        """Read one object of an organization; `role` is named if Atlas refuses it."""
+        try:
+            request = build_request(endpoint, *ids, scope_id=org_id, parse=parse)
+        except InvalidRequest:
+            return ListUnreadable(org_id, "", "An id is malformed.", org_id=org_id)
         result = await self._transport.send(request)
-        if isinstance(result, Response) and isinstance(result.value, _AdvertisedLimits):
-            return result.value.items
-        _check_credentials(result)
-        return ()
+        if isinstance(result, Response) and result.status == _OK:
+            return cast("T", result.value)
+        return _unread(org_id, result, role)
 
 
-def _with_rows(unread: ListUnreadable | ProjectGone, rows: int) -> ListUnreadable | ProjectGone:
-    """Return the result with the number of rows that Atlas sent before the failure."""
-    return replace(unread, rows=rows) if isinstance(unread, ListUnreadable) else unread
+def _unread(org_id: str, failure: ResponseOrFailure, role: str) -> ListUnreadable:
+    """Return why something of an organization is not known; the run goes on without it."""
+    required = f"; this requires the role {role}" if lacks_permission(failure) else ""
+    reason = f"{describe(failure)}{required}."
+    reason = f"{reason[:1].upper()}{reason[1:]}"
+    status = failure.status if isinstance(failure, Response) else failure.http_status
+    code = parse_error(failure).code if isinstance(failure, Response) else None
+    return ListUnreadable(org_id, "", reason, status, code, org_id=org_id)
+
+
+def _project_key(listed: Project | ListUnreadable) -> tuple[str, str]:
+    """Return what identifies a listed project: a malformed id needs the name as well."""
+    return (
+        (listed.id, "") if isinstance(listed, Project) else (listed.project_id, listed.project_name)
+    )
+
+
+def _each_once(rows: Iterable[Project | ListUnreadable]) -> tuple[Project | ListUnreadable, ...]:
+    found: dict[tuple[str, str], Project | ListUnreadable] = {}
+    for row in rows:
+        listed = found.setdefault(_project_key(row), row)
+        if listed != row and isinstance(row, Project):
+            reason = "Atlas listed the project twice, with different facts."
+            found[_project_key(row)] = ListUnreadable(row.id, row.name, reason)
+    return tuple(found.values())
 
 
 def _check_credentials(result: ResponseOrFailure) -> None:
     fatal_error = fatal_error_for(result)
     if isinstance(fatal_error, CredentialsRefused):
         raise fatal_error
-
-
-def _list_request(api: SourceApi, project: Project, number: int) -> Request:
-    return build_request(
-        api.list,
-        project.id,
-        scope_id=project.id,
-        page=number if api.list.paged else None,
-        parse=lambda body: api.parse_list(body, project),
-    )
-
-
-def _identity(item: ListUnreadable) -> tuple[str, str]:
-    """Return what distinguishes projects with a malformed id: id and name."""
-    return item.project_id, item.project_name
-
-
-def _parse_projects(body: bytes) -> _ProjectPage:
-    page = parse_page(body)
-    return _ProjectPage(tuple(map(parse_project, page.results)), page.has_next)
-
-
-class _OrganizationPage(NamedTuple):
-    names: Mapping[str, str]
-    has_next: bool
-
-
-def _parse_organizations(body: bytes) -> _OrganizationPage:
-    page = parse_page(body)
-    return _OrganizationPage(dict(map(parse_organization, page.results)), page.has_next)
-
-
-def _parse_teams(body: bytes) -> _TeamPage:
-    page = parse_page(body)
-    return _TeamPage(tuple(map(parse_team_id, page.results)), page.has_next)
-
-
-def _parse_advertised_limits(body: bytes) -> _AdvertisedLimits:
-    found = map(parse_advertised_limit, parse_page(body).results)
-    return _AdvertisedLimits(tuple(item for item in found if item is not None))
-
-
-class _MemberPage(NamedTuple):
-    statuses: tuple[tuple[str, str], ...]
-    has_next: bool
 
 
 class MemberReader:
@@ -469,57 +402,30 @@ class MemberReader:
     async def _list_statuses(
         self, endpoint: Endpoint, scope_id: str, invitation: Invitation
     ) -> Mapping[str, str] | ListUnreadable:
-        statuses: dict[str, str] = {}
-        for number in range(1, PAGES_CAP + 1):
-            page = await self._member_page(endpoint, scope_id, number, invitation)
-            if isinstance(page, ListUnreadable):
-                return page
-            before = len(statuses)
-            statuses.update((casefold_visible(name), status) for name, status in page.statuses)
-            if not page.has_next:
-                return statuses
-            if len(statuses) == before:
-                reason = f"Page {number} of the list of users has {_NO_NEW}."
-                return ListUnreadable(scope_id, invitation.project_name, reason)
-        reason = f"The list of users has more than {PAGES_CAP} pages."
-        return ListUnreadable(scope_id, invitation.project_name, reason)
-
-    async def _member_page(
-        self, endpoint: Endpoint, scope_id: str, number: int, invitation: Invitation
-    ) -> _MemberPage | ListUnreadable:
-        def unreadable(
-            reason: str, status: int | None = None, code: str | None = None
-        ) -> ListUnreadable:
-            return ListUnreadable(scope_id, invitation.project_name, reason, status, code)
-
+        name = invitation.project_name
         try:
-            request = build_request(
-                endpoint, scope_id, scope_id=scope_id, page=number, parse=_parse_members
+            listing = await read_list(
+                self._transport,
+                endpoint,
+                scope_id,
+                scope_id=scope_id,
+                parse=lambda body: parse_page(body, parse_member),
+                key=lambda row: row[0],
             )
         except InvalidRequest:
-            return unreadable("The id of the project or organization is malformed.")
-        result = await self._transport.send(request)
-        if isinstance(result, Response) and isinstance(result.value, _MemberPage):
-            return result.value
+            reason = "The id of the project or organization is malformed."
+            return ListUnreadable(scope_id, name, reason)
+        failure = listing.failure
+        if failure is None:
+            return dict(listing.rows)
         is_authenticated = self._transport.server.authenticated
-        if fatal_error := fatal_error_for(result) or (
-            None if is_authenticated else credentials_error(result)
+        if fatal_error := fatal_error_for(failure) or (
+            None if is_authenticated else credentials_error(failure)
         ):
             raise fatal_error
-        description = describe(result)
+        description = describe(failure)
         reason = f"{description[:1].upper()}{description[1:]}."
-        if isinstance(result, Response):
-            return unreadable(reason, result.status, parse_error(result).code)
-        return unreadable(reason, result.http_status)
-
-
-def _parse_members(body: bytes) -> _MemberPage:
-    page = parse_page(body)
-    statuses: list[tuple[str, str]] = []
-    for user in page.results:
-        name, status = user.get("username"), user.get("orgMembershipStatus")
-        if not isinstance(name, str):
-            message = "a user has no username"
-            raise InvalidResponse(message)
-        statuses.append((name, status if isinstance(status, str) else ""))
-    return _MemberPage(tuple(statuses), page.has_next)
+        if isinstance(failure, Response):
+            code = parse_error(failure).code
+            return ListUnreadable(scope_id, name, reason, failure.status, code)
+        return ListUnreadable(scope_id, name, reason, failure.http_status)

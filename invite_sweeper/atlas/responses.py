@@ -3,17 +3,15 @@
 No input or output.
 """
 
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 from typing_extensions import override
 
+from invite_sweeper.atlas.rate_limits import clamp_wait_s
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
 from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import ListRef, ListUnreadable, ProjectGone, Source, SourceRetired
@@ -62,6 +60,13 @@ class RequestFailed:
     reason: str
     retryable: bool = True
     http_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListIncomplete(RequestFailed):
+    """The pages of a list do not lead to its end, although each one is valid."""
+
+    retryable: bool = False
 
 
 CANCELLED: Final = RequestFailed("cancelled", retryable=False)
@@ -169,65 +174,6 @@ def _error_code(value: object) -> str | None:
     return value if isinstance(value, str) and _CODE.fullmatch(value) else None
 
 
-# Headers. An unreadable header counts as missing.
-
-
-RETRY_AFTER_FLOOR_S: Final = 1.0
-RETRY_AFTER_CAP_S: Final = 120.0
-_MAX_DIGITS: Final = 9
-
-
-def parse_date_header(headers: Mapping[str, str], name: str) -> datetime | None:
-    """Parse a date header into UTC; None if it is missing or unreadable.
-
-    Source:
-        The recordings (read 2026-08): the day may have one digit (`Sunset: Thu, 1 Jul 2027
-        00:00:00 GMT`); `Deprecation` is such a date too, not the number of RFC 9745.
-    """
-    raw = headers.get(name)
-    if not raw:
-        return None
-    try:
-        timestamp = parsedate_to_datetime(raw)
-        return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def parse_int_header(headers: Mapping[str, str], name: str) -> int | None:
-    """Parse a header with a number of requests, from 0; None if missing or unreadable."""
-    raw = headers.get(name, "")
-    return int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= _MAX_DIGITS else None
-
-
-def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> float | None:
-    """Parse `Retry-After` into seconds from now, between floor and cap.
-
-    Returns None if the header is missing or unreadable; the caller then uses its own backoff.
-
-    Source:
-        RFC 9110, 10.2.3: seconds or a date. Atlas has sent "Please retry after 0 seconds".
-    """
-    raw = headers.get("Retry-After", "").strip()
-    if not raw:
-        return None
-    try:
-        wait_s = float(raw)
-    except ValueError:
-        timestamp = parse_date_header(headers, "Retry-After")
-        if timestamp is None:
-            return None
-        wait_s = (timestamp - clock()).total_seconds()
-    return clamp_wait_s(wait_s)
-
-
-def clamp_wait_s(wait_s: float) -> float | None:
-    """Limit a wait requested by Atlas to the range from floor to cap; None for NaN."""
-    if math.isnan(wait_s):
-        return None
-    return min(max(wait_s, RETRY_AFTER_FLOOR_S), RETRY_AFTER_CAP_S)
-
-
 class RateLimitDetails(NamedTuple):
     """What the body of a 429 says about its bucket; None for missing values.
 
@@ -275,6 +221,10 @@ _ROLE_HINT: Final = (
     "`invite-sweeper help credentials` lists the role that each source requires."
 )
 _KEY_HINT: Final = "Check the credentials and their expiry date."
+_TRY_AGAIN_HINT: Final = (
+    "Run the command again. If the list still cannot be read to its end, report it to MongoDB "
+    "support."
+)
 _VERSION_HINT: Final = "Upgrade invite-sweeper: Atlas no longer serves this API version."
 
 
@@ -320,7 +270,7 @@ def _is_about_access_list(response: Response) -> bool:
 def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> RunError | None:
     """Return the error that stops the run; None if the result concerns only this request.
 
-    A 401 does not stop the run once Atlas has accepted the credentials (`first_request_error`):
+    A 401 does not stop the run once Atlas has accepted the credentials (`run_list_error`):
     Atlas has returned it for one project with valid credentials. If credentials expire during a
     run, the token endpoint refuses them, or the limits and the circuit breaker stop the run.
 
@@ -356,31 +306,31 @@ def credentials_error(result: ResponseOrFailure) -> CredentialsRefused | None:
     return CredentialsRefused("Atlas refused the credentials (401).", hint=_KEY_HINT)
 
 
-def first_request_error(result: ResponseOrFailure) -> RunError:
-    """Return why the first page of the project list, the first request of a run, failed."""
-    if fatal_error := fatal_error_for(result) or credentials_error(result):
+def run_list_error(what: str, result: ResponseOrFailure, *, is_first: bool) -> RunError:
+    """Return why a list that the run needs could not be read.
+
+    Args:
+        what: What it lists, in the plural.
+        is_first: It is the first page, which the first request of a run asks for.
+    """
+    if fatal_error := fatal_error_for(result) or (credentials_error(result) if is_first else None):
         return fatal_error
-    if isinstance(result, Response) and result.status in {401, 403}:
+    if is_first and isinstance(result, Response) and result.status in {401, 403}:
         hint = _ROLE_HINT if lacks_permission(result) else connection_hint(result) or _KEY_HINT
         if result.status == 403 and parse_error(result).code is None:  # noqa: PLR2004 - unclear which
             hint = f"{hint} {ACCESS_LIST_HINT}"
-        message = f"The list of projects could not be read: {_describe_status(result)}."
+        message = f"The list of {what} could not be read: {_describe_status(result)}."
         return CredentialsRefused(message, hint=hint)
-    return listing_incomplete_error(result)
-
-
-def listing_incomplete_error(result: ResponseOrFailure) -> RunError:
-    """Return why a later page of the project list failed."""
-    return fatal_error_for(result) or AtlasUnavailable(
-        f"The list of projects could not be read to the end: {describe(result)}.",
-        hint=connection_hint(result),
+    return AtlasUnavailable(
+        f"The list of {what} could not be read to the end: {describe(result)}.",
+        hint=connection_hint(result) or _TRY_AGAIN_HINT,
     )
 
 
 def connection_hint(result: ResponseOrFailure) -> str:
     """Return what to check between this machine and Atlas; "" if Atlas itself responded."""
     if isinstance(result, RequestFailed):
-        return _NETWORK_HINT
+        return "" if isinstance(result, ListIncomplete) else _NETWORK_HINT
     return _NETWORK_HINT if is_redirect(result) or not looks_like_atlas(result) else ""
 
 

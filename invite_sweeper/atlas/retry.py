@@ -5,28 +5,24 @@ import math
 import random as random_module
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
+from invite_sweeper.atlas.headers import retry_after_s
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     RequestFailed,
     Response,
     ResponseOrFailure,
     parse_error,
-    parse_rate_limit_error,
-    retry_after_s,
 )
 
 BACKOFF_BASE_S: Final = 0.5
 BACKOFF_CAP_S: Final = 30.0
-_RATE_LIMITED_STEPS_S: Final = (1.0, 10.0, 20.0, 40.0)
-_RATE_LIMITED_JITTER: Final = 0.25
-
 _CANCEL_CHECK_S: Final = 1.0
 _PAST_DEADLINE_S: Final = 1.0
 
@@ -108,10 +104,10 @@ class RetryLoop:
     Attributes:
         policy: The limits.
         clock: Current time in UTC, for a `Retry-After` date.
+        rate_limited_wait_s: Returns the seconds after a 429; the rate limiter decides them.
         on_wait: Called before each wait with the last result and the seconds.
         cancelled: Whether the request was cancelled; None if it cannot be.
         counted_attempts: Attempts so far, without those with a 429.
-        rate_limited: Responses with a 429 so far.
         unauthorized: Responses with a 401 so far; reset by the caller after a token refresh.
         retries_cut_short: The result would have been retried, but for the deadline or a
             cancellation.
@@ -119,13 +115,13 @@ class RetryLoop:
 
     policy: RetryPolicy
     clock: Callable[[], datetime]
+    rate_limited_wait_s: Callable[[], float]
     on_wait: Callable[[ResponseOrFailure, float], None] = lambda _result, _wait_s: None
     cancelled: Callable[[], bool] | None = None
     counted_attempts: int = 0
-    rate_limited: int = 0
     unauthorized: int = 0
     retries_cut_short: bool = False
-    _decision: RetryDecision = field(default=RetryDecision.DONE)
+    _decision: RetryDecision = RetryDecision.DONE
 
     async def run(
         self, first: ResponseOrFailure, retry: Callable[[], Awaitable[ResponseOrFailure]]
@@ -139,32 +135,32 @@ class RetryLoop:
 
         async def attempt() -> ResponseOrFailure:
             nonlocal last
-            if last is not None and self._may_not_send():
+            if last is not None and self._may_not_send():  # since the wait
                 return last
             last = first if last is None else await retry()
-            self._record(last)
+            self._count(last)
             return last
 
         retrying = AsyncRetrying(
-            retry=retry_if_result(lambda _: self._decision is not RetryDecision.DONE),
+            retry=retry_if_result(lambda _: not self._is_final()),
             wait=self._wait_s,
-            stop=self._should_stop,
             sleep=self._sleep,
             before_sleep=self._report_wait,
-            retry_error_callback=_last_result,
         )
         return await retrying(attempt)
 
-    def _record(self, result: ResponseOrFailure) -> None:
+    def _count(self, result: ResponseOrFailure) -> None:
         self._decision = classify(result)
         self.retries_cut_short = result is CANCELLED
         self.counted_attempts += self._decision is not RetryDecision.RATE_LIMITED
-        self.rate_limited += self._decision is RetryDecision.RATE_LIMITED
         self.unauthorized += self._decision is RetryDecision.REAUTHENTICATE
 
-    def _should_stop(self, _state: RetryCallState) -> bool:
-        counts = self._decision is not RetryDecision.RATE_LIMITED
-        is_exhausted = (counts and self.counted_attempts >= self.policy.attempts) or (
+    def _is_final(self) -> bool:
+        """Return whether the last result is not retried."""
+        if self._decision is RetryDecision.DONE:
+            return True
+        is_rate_limited = self._decision is RetryDecision.RATE_LIMITED
+        is_exhausted = (not is_rate_limited and self.counted_attempts >= self.policy.attempts) or (
             self._decision is RetryDecision.REAUTHENTICATE and self.unauthorized > 1
         )
         self.retries_cut_short = not is_exhausted and self._may_not_send()
@@ -178,38 +174,26 @@ class RetryLoop:
     async def _sleep(self, seconds: float) -> None:
         await self.policy.wait(seconds, self.cancelled)
 
-    def _wait_s(self, state: RetryCallState) -> float:
-        left_s = self.policy.deadline_s - self.policy.monotonic()
-        wait_s = self._backoff_s(state)
-        return wait_s if wait_s < left_s else left_s + _PAST_DEADLINE_S
-
-    def _backoff_s(self, state: RetryCallState) -> float:
-        result = _last_result(state)
-        requested_s = (
-            retry_after_s(result.headers, self.clock) if isinstance(result, Response) else None
-        )
-        if self._decision is RetryDecision.RATE_LIMITED and isinstance(result, Response):
-            return self._rate_limited_s(requested_s or parse_rate_limit_error(result).wait_s)
-        step_s = BACKOFF_BASE_S * 2.0 ** max(self.counted_attempts - 1, 0)
-        wait_s = self.policy.random() * min(step_s, BACKOFF_CAP_S)
-        return max(wait_s, requested_s or 0.0)
-
-    def _rate_limited_s(self, requested_s: float | None) -> float:
-        """Return at least what Atlas requested; from the second 429 on at least 10, 20, 40 s.
-
-        Source: https://www.mongodb.com/docs/atlas/api/api-rate-limit (read 2026-08).
-        """
-        step_s = _RATE_LIMITED_STEPS_S[min(self.rate_limited, len(_RATE_LIMITED_STEPS_S)) - 1]
-        step_s *= 1.0 + _RATE_LIMITED_JITTER * self.policy.random()
-        return max(requested_s or 0.0, step_s)
-
     def _report_wait(self, state: RetryCallState) -> None:
         self.on_wait(_last_result(state), state.upcoming_sleep)
 
+    def _wait_s(self, state: RetryCallState) -> float:
+        left_s = self.policy.deadline_s - self.policy.monotonic()
+        wait_s = self._backoff_s(_last_result(state))
+        return wait_s if wait_s < left_s else left_s + _PAST_DEADLINE_S
+
+    def _backoff_s(self, result: ResponseOrFailure) -> float:
+        if self._decision is RetryDecision.RATE_LIMITED:
+            return self.rate_limited_wait_s()
+        step_s = BACKOFF_BASE_S * 2.0 ** max(self.counted_attempts - 1, 0)
+        wait_s = self.policy.random() * min(step_s, BACKOFF_CAP_S)
+        requested_s = (
+            retry_after_s(result.headers, self.clock) if isinstance(result, Response) else None
+        )
+        return max(wait_s, requested_s or 0.0)
+
 
 def _last_result(state: RetryCallState) -> ResponseOrFailure:
-    """Return the result of the last attempt."""
-    outcome = state.outcome
-    assert outcome is not None  # noqa: S101 - tenacity calls this only after an attempt
-    result: ResponseOrFailure = outcome.result()
+    assert state.outcome is not None  # noqa: S101 - tenacity waits only after an attempt
+    result: ResponseOrFailure = state.outcome.result()
     return result

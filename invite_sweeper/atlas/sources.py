@@ -21,25 +21,12 @@ from invite_sweeper.atlas.endpoints import (
     Endpoint,
 )
 from invite_sweeper.atlas.parsing import (
+    parse_group_invitation,
     parse_group_user,
-    parse_invitation_array,
-    parse_invitations,
     parse_org_invitation,
     parse_org_user,
-    parse_page,
 )
-from invite_sweeper.models import Invitation, InvitationList, Project, Source
-
-
-class ListPage(NamedTuple):
-    """One page of a list, or a whole list that is not paged.
-
-    Attributes:
-        has_next: Whether there is another page; always False for a list that is not paged.
-    """
-
-    invitations: InvitationList
-    has_next: bool = False
+from invite_sweeper.models import Invitation, Project, Source
 
 
 class SourceApi(NamedTuple):
@@ -48,8 +35,8 @@ class SourceApi(NamedTuple):
     Attributes:
         list: Takes one id, of the project or organization.
         delete: Takes that id and the invitation's.
-        parse_list: Parses a response of `list`. For an organization's list, the `Project` has
-            the organization's id.
+        parse_row: Parses one row of `list`, and a response of `read_user`. For an organization's
+            list, the `Project` has the organization's id.
         invite: Invites a user again; `org_invites` uses the call that replaces its own.
         roles: The roles that listing and deleting require. Source: the OpenAPI document, read
             2026-08.
@@ -59,34 +46,10 @@ class SourceApi(NamedTuple):
 
     list: Endpoint
     delete: Endpoint
-    parse_list: Callable[[bytes, Project], ListPage]
+    parse_row: Callable[[dict[str, object], Project], Invitation]
     invite: Endpoint
     roles: tuple[str, str]
     read_user: Endpoint | None = None
-
-
-def _users(
-    parse_user: Callable[[dict[str, object], Project], Invitation],
-) -> Callable[[bytes, Project], ListPage]:
-    """Return the parser of a paged list of users."""
-
-    def parse_list(body: bytes, project: Project) -> ListPage:
-        page = parse_page(body)
-        return ListPage(
-            InvitationList(parse_user(item, project) for item in page.results), page.has_next
-        )
-
-    return parse_list
-
-
-def _group_invites(body: bytes, project: Project) -> ListPage:
-    return ListPage(parse_invitations(body, project))
-
-
-def _org_invites(body: bytes, organization: Project) -> ListPage:
-    return ListPage(
-        parse_invitation_array(body, lambda item: parse_org_invitation(item, organization))
-    )
 
 
 SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
@@ -95,14 +58,14 @@ SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
         Source.INVITES: SourceApi(
             LIST_GROUP_INVITES,
             DELETE_GROUP_INVITE,
-            _group_invites,
+            parse_group_invitation,
             CREATE_GROUP_INVITE,
             ("Project Owner", "Project Owner"),
         ),
         Source.ORG_INVITES: SourceApi(
             LIST_ORG_INVITES,
             DELETE_ORG_INVITE,
-            _org_invites,
+            parse_org_invitation,
             ADD_ORG_USER,
             ("Organization Owner", "Organization Owner"),
         ),
@@ -111,7 +74,7 @@ SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
         Source.USERS: SourceApi(
             LIST_GROUP_USERS,
             REMOVE_GROUP_USER,
-            _users(parse_group_user),
+            parse_group_user,
             ADD_GROUP_USER,
             ("Project Read Only", "Project Access Manager or Project Owner"),
             GET_GROUP_USER,
@@ -119,7 +82,7 @@ SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
         Source.ORG_USERS: SourceApi(
             LIST_ORG_USERS,
             REMOVE_ORG_USER,
-            _users(parse_org_user),
+            parse_org_user,
             ADD_ORG_USER,
             ("Organization Member", "Organization Owner"),
             GET_ORG_USER,

@@ -10,7 +10,7 @@ import math
 from collections import deque
 from typing import Final
 
-from invite_sweeper.atlas.rate_limits import BucketLimit
+from invite_sweeper.atlas.rate_limits import MIN_RETRY_AFTER_S, BucketLimit, clamp_wait_s
 
 MAX_UNCONFIRMED: Final = 8
 """Requests in flight until a response has a `RateLimit` header.
@@ -28,8 +28,6 @@ ASSUME_LOST_AFTER_S: Final = 120.0
 """After this time without a response, a token counts as spent and not in flight."""
 MAX_RETRY_DELAY_S: Final = 1.0
 """A retry waits at most this long after `Retry-After`, even if the bucket seems empty."""
-MIN_RETRY_AFTER_S: Final = 1.0
-MAX_RETRY_AFTER_S: Final = 120.0
 BACKOFF_STEPS_S: Final = (10.0, 20.0, 40.0)
 """Waits after the second and further 429s in a row, if `Retry-After` is not longer than 1 s.
 
@@ -95,6 +93,10 @@ class TokenBucket:
         if wait_s <= 0.0:
             return 0.0
         return min(wait_s, self._soon_s(now_s)) if self.in_flight else max(wait_s, _MIN_WAIT_S)
+
+    def blocked_s(self, now_s: float) -> float:
+        """Return the seconds for which a 429 still blocks it; 0.0 if none does."""
+        return max(0.0, self._blocked_until_s - now_s)
 
     def retry_wait_s(self, now_s: float, since_s: float) -> float:
         """Return 0.0 if a retry may be sent now, else the seconds until the next check.
@@ -169,8 +171,7 @@ class TokenBucket:
             # 429s of requests that were in flight at the first one count as the same event.
             self._rejections += 1
             self._blocked_since_s = now_s
-        # The minimum is the first argument of `max`, so that a NaN becomes the minimum.
-        wait_s = min(max(MIN_RETRY_AFTER_S, retry_after_s or 0.0), MAX_RETRY_AFTER_S)
+        wait_s = clamp_wait_s(retry_after_s or 0.0) or MIN_RETRY_AFTER_S
         if self._rejections > 1 and wait_s <= MIN_RETRY_AFTER_S:
             step_s = BACKOFF_STEPS_S[min(self._rejections - 2, len(BACKOFF_STEPS_S) - 1)]
             wait_s = step_s * (1 + _BACKOFF_JITTER * jitter)
@@ -195,7 +196,7 @@ class TokenBucket:
     def estimate_s(self, now_s: float, count: int) -> float:
         """Return the seconds until `count` more requests can have been sent."""
         self._advance(now_s)
-        start_s = max(0.0, self._blocked_until_s - now_s)
+        start_s = self.blocked_s(now_s)
         missing = count - max(0.0, self.level - len(self.in_flight) - self._reserve)
         if missing <= 0:
             return start_s

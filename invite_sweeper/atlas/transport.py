@@ -1,13 +1,14 @@
 """Sends one request: rate limit, connection slot, authentication and retries."""
 
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
 from invite_sweeper.atlas.auth import Authenticator
 from invite_sweeper.atlas.credentials import Secret
 from invite_sweeper.atlas.endpoints import Request, check_request
+from invite_sweeper.atlas.headers import ServerInfo, parse_int_header, retry_after_s
 from invite_sweeper.atlas.http import ConnectionSlot, HttpSession, SlotPool
 from invite_sweeper.atlas.parsing import InvalidResponse
 from invite_sweeper.atlas.rate_limiter import RateLimiter
@@ -19,12 +20,9 @@ from invite_sweeper.atlas.responses import (
     ResponseOrFailure,
     is_unauthenticated,
     parse_error,
-    parse_int_header,
     parse_rate_limit_error,
-    retry_after_s,
 )
 from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
-from invite_sweeper.atlas.server_info import ServerInfo
 
 _OK: Final = 200
 _NO_CONTENT: Final = 204
@@ -35,19 +33,6 @@ MAX_READ_AGE_S: Final = 1.0
 """Of the response to a precondition when its request is sent, counted from the read's start."""
 _MAX_READS: Final = 3
 """Per attempt, if the responses to a precondition are too old."""
-
-
-class _Exchange(NamedTuple):
-    """What a request holds while it is sent.
-
-    Attributes:
-        auth_header: None if a middleware of the slot signs the request.
-        tokens: The buckets of acquired tokens that no request has used yet.
-    """
-
-    slot: ConnectionSlot
-    auth_header: Secret | None
-    tokens: list[BucketKey]
 
 
 class Transport:
@@ -129,6 +114,7 @@ class Transport:
         retry_loop = RetryLoop(
             self._retry_policy,
             self.server.clock,
+            partial(self.limiter.blocked_s, request.key),
             partial(self._report_retry, request),
             is_cancelled,
         )
@@ -167,7 +153,7 @@ class Transport:
         `max_requests_per_second`, the slot and the access token. The tokens of the attempt are
         acquired already.
         """
-        tokens = [request.key] * request.tokens_per_attempt
+        tokens = [request.key] * request.tokens_per_attempt  # those that no request has used yet
         try:
             if self.limiter.is_spaced:
                 for _ in tokens:
@@ -176,60 +162,70 @@ class Transport:
             slot = pool.acquire_nowait(progress) or await pool.acquire(progress)
             try:
                 authenticator = self._authenticator
-                auth_header = authenticator.cached_header() or await authenticator.header()
-                exchange = _Exchange(slot, auth_header, tokens)
-                return await self._send_on(exchange, request), auth_header
+                header = authenticator.cached_header() or await authenticator.header()
+                if request.precondition is None:
+                    return await self._exchange(slot, header, tokens, request), header
+                return await self._send_if_unchanged(slot, header, tokens, request), header
             finally:
                 self._http.counters.retries += is_retry and slot.send_count > 0
                 pool.release(slot)
         finally:
             self.limiter.release(tokens)
 
-    async def _send_on(self, exchange: _Exchange, request: Request) -> ResponseOrFailure:
-        """Send a request on its slot, after its precondition."""
-        if request.precondition is None:
-            return await self._exchange(exchange, request)
+    async def _send_if_unchanged(
+        self, slot: ConnectionSlot, header: Secret | None, tokens: list[BucketKey], request: Request
+    ) -> ResponseOrFailure:
+        """Send a request directly after its precondition was read and holds."""
+        assert request.precondition is not None  # noqa: S101 - the caller checks it
+        read, check = request.precondition
         for number in range(_MAX_READS):
             if request.is_cancelled():
                 return CANCELLED
             if number:
-                await self._wait_to_read_again(exchange, request.key)
+                await self.limiter.acquire(request.key)
+                tokens.append(request.key)
+                if self.limiter.is_spaced:
+                    await self._wait_for_spacing()
             read_s = self._retry_policy.monotonic()
-            read = await self._exchange(exchange, request.precondition.read)
-            result = request.precondition.check(read)
+            result = check(await self._exchange(slot, header, tokens, read))
             if result is not None:
                 return result
             left_s = read_s + MAX_READ_AGE_S - self._retry_policy.monotonic()
             if left_s > 0:
-                return await self._exchange(exchange, request, connect_s=left_s)
+                return await self._exchange(slot, header, tokens, request, connect_s=left_s)
         return RequestFailed(f"reading the user took longer than {MAX_READ_AGE_S:g} s")
 
-    async def _wait_to_read_again(self, exchange: _Exchange, key: BucketKey) -> None:
-        await self.limiter.acquire(key)
-        exchange.tokens.append(key)
-        if self.limiter.is_spaced:
-            await self._wait_for_spacing()
-
     async def _exchange(
-        self, exchange: _Exchange, request: Request, *, connect_s: float | None = None
+        self,
+        slot: ConnectionSlot,
+        header: Secret | None,
+        tokens: list[BucketKey],
+        request: Request,
+        *,
+        connect_s: float | None = None,
     ) -> ResponseOrFailure:
-        """Send a request on a slot, without any wait before, and process its response."""
-        endpoint, slot = request.endpoint, exchange.slot
+        """Send a request on a slot, without any wait before, and process its response.
+
+        Args:
+            header: The `Authorization` header; None if a middleware of the slot signs it.
+            tokens: The buckets of acquired tokens; one is removed.
+            connect_s: As for `HttpSession.send`.
+        """
+        endpoint = request.endpoint
         headers = {"Accept": endpoint.media_type}
         if request.body is not None:
             headers["Content-Type"] = endpoint.media_type
-        if exchange.auth_header is not None:
-            headers["Authorization"] = exchange.auth_header.get_secret_value()
+        if header is not None:
+            headers["Authorization"] = header.get_secret_value()
         slot.start(request.progress)
-        exchange.tokens.pop()  # its response completes it
+        tokens.pop()  # the response completes it
         sent_s = self._retry_policy.monotonic()
         try:
             result = await self._http.send(
                 endpoint.method, request.path, headers, slot, request.body, connect_s
             )
         finally:
-            if slot.send_count > 1:
-                self._unspaced += slot.send_count - 1
+            self._unspaced += max(0, slot.send_count - 1)
         self._update_limiter(request.key, result, sent_s)
         if not isinstance(result, Response):
             return result

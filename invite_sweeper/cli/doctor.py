@@ -138,7 +138,7 @@ class AtlasChecks:
             yield atlas_error_check(error)
 
     async def _visible_organizations(self) -> Check:
-        projects = [each async for each in self.connection.reader.projects()]
+        projects = await self.connection.reader.projects()
         self.names = names = await self.connection.organization_names()
         ids = sorted({each.org_id for each in projects if isinstance(each, Project)})
         organizations = [organization_label(each, names.get(each)) for each in ids]

@@ -5,7 +5,7 @@ An error that concerns one list is a value; an error that concerns the run is ra
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
@@ -33,8 +33,8 @@ from invite_sweeper.text import casefold_visible, pluralize
 class ListReader(Protocol):
     """The read access to Atlas that discovery needs."""
 
-    def projects(self) -> AsyncIterator[Project | ListUnreadable]:
-        """Yield every project that the credentials can see, once each."""
+    async def projects(self) -> tuple[Project | ListUnreadable, ...]:
+        """Return every project that the credentials can see, once each."""
         ...
 
     async def invitations(
@@ -75,7 +75,7 @@ async def discover_projects(reader: ListReader, project_filter: ProjectFilter) -
     organizations: dict[str, None] = {}
     names: dict[str, str] = {}
     team_projects: list[Project] = []
-    async for project in reader.projects():
+    for project in await reader.projects():
         if isinstance(project, ListUnreadable):
             unreadable.append(project)
             continue

@@ -4,12 +4,13 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
+import faults
 import pytest
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, ExitCode
 from invite_sweeper.models import DeletionProgress, Outcome, Source
-from invite_sweeper.simulator import faults, serve
+from invite_sweeper.simulator import serve
 
 KINDS = ["service_account", "api_key", "token"]
 TOKEN_PATH, REVOKE_PATH = "/api/oauth/token", "/api/oauth/revoke"
@@ -25,7 +26,7 @@ def add_projects(sim, projects=3, invitations=4):
 
 async def list_all(atlas):
     """Return the invitations of all projects, read concurrently."""
-    projects = [item async for item in atlas.reader.projects()]
+    projects = list(await atlas.reader.projects())
     lists = await asyncio.gather(*map(atlas.reader.invitations, projects))
     return [one for invitations in lists for one in invitations]
 
@@ -87,7 +88,7 @@ async def test_missing_role_in_one_project_does_not_affect_the_others(sim, onlin
     sim.limit_access(first)
 
     async with online(getattr(sim, f"add_{kind}")()) as atlas:
-        projects = [item async for item in atlas.reader.projects()]
+        projects = list(await atlas.reader.projects())
         listings = [await atlas.reader.invitations(one) for one in projects]
 
     unreadable = listings[[one.id for one in projects].index(first)]
@@ -115,7 +116,7 @@ async def test_sequential_requests_need_one_digest_challenge(sim, online):
     projects = add_projects(sim)
 
     async with online(sim.add_api_key(), concurrency=20) as atlas:
-        async for one in atlas.reader.projects():
+        for one in await atlas.reader.projects():
             await atlas.reader.invitations(one)
 
     assert sim.request_log.statuses[401] == 1
@@ -223,7 +224,7 @@ async def test_token_that_expires_during_a_run_is_refreshed_once_for_all_request
     add_projects(sim, projects=12)
 
     async with online(sim.add_service_account(), concurrency=12) as atlas:
-        projects = [item async for item in atlas.reader.projects()]
+        projects = list(await atlas.reader.projects())
         sim.oauth.expire()
         listings = await asyncio.gather(*map(atlas.reader.invitations, projects))
 
@@ -339,7 +340,7 @@ async def test_missing_role_does_not_refresh_the_token(sim, online):
     sim.limit_access(first)
 
     async with online(sim.add_service_account()) as atlas:
-        async for one in atlas.reader.projects():
+        for one in await atlas.reader.projects():
             await atlas.reader.invitations(one)
 
     assert sim.oauth.issued == 1
@@ -350,7 +351,7 @@ async def test_account_deleted_during_a_run_ends_it_after_one_more_token_request
     account = sim.add_service_account()
 
     async with online(account, concurrency=12) as atlas:
-        projects = [item async for item in atlas.reader.projects()]
+        projects = list(await atlas.reader.projects())
         sim.oauth.expire()
         rejected = faults.respond_with(faults.fail_with(401, "invalid_client").instead)
         sim.faults.add(rejected, path=TOKEN_PATH, times=None)

@@ -37,7 +37,7 @@ def server_tls(authority, *names):
 
 
 async def projects(atlas):
-    return [item.name async for item in atlas.reader.projects()]
+    return [item.name for item in await atlas.reader.projects()]
 
 
 async def connection_error(connecting, base_url, account=None, **options):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import aiohttp
+import faults
 import pytest
 from builders import object_id
 
@@ -19,7 +20,6 @@ from invite_sweeper.models import (
     ProjectGone,
     Source,
 )
-from invite_sweeper.simulator import faults
 
 DELETED, GONE, FAILED = Outcome.DELETED, Outcome.ALREADY_GONE, Outcome.FAILED
 INVITES = "/api/atlas/v2/groups/*/invites"
@@ -326,7 +326,7 @@ async def test_projects_of_overlapping_and_miscounted_pages_are_listed_once(sim,
     sim.paging.link_host = "evil.example.com"
 
     async with online(account) as atlas:
-        found = [item.id async for item in atlas.reader.projects()]
+        found = [item.id for item in await atlas.reader.projects()]
 
     assert len(found) == 25
     assert set(found) == project_ids
@@ -338,8 +338,8 @@ async def test_list_of_projects_that_repeats_a_page_for_ever_ends_the_run(sim, o
     sim.paging.endless = True
 
     async with online(account) as atlas:
-        with pytest.raises(AtlasUnavailable, match="page 2 has no new project and names a next"):
-            [item async for item in atlas.reader.projects()]
+        with pytest.raises(AtlasUnavailable, match="page 2 has no new entry and names a next"):
+            list(await atlas.reader.projects())
 
     assert sum("/groups?" in request.path for request in sim.requests) == 2
 
@@ -352,7 +352,7 @@ async def test_error_for_a_later_page_of_projects_stops_the_run(sim, online, acc
 
     async with online(account) as atlas:
         with pytest.raises(AtlasUnavailable, match="to the end"):
-            [item async for item in atlas.reader.projects()]
+            list(await atlas.reader.projects())
 
 
 async def test_unknown_project_is_gone(sim, online, account):
@@ -407,7 +407,7 @@ async def test_clock_skew_and_sunset_are_read_from_compressed_responses(sim, onl
 
     async with online(account) as atlas:
         assert atlas.clock_skew_s is None
-        (project,) = [item async for item in atlas.reader.projects()]
+        (project,) = list(await atlas.reader.projects())
         assert atlas.sunset is None
         await atlas.reader.invitations(project)
 
@@ -623,7 +623,7 @@ async def test_1000_concurrent_deletions_with_random_faults_are_all_deleted_or_g
         return await deleter.delete(invitation, all_progress[-1])
 
     async with online(account, concurrency=30, attempts=9) as atlas:
-        projects = [item async for item in atlas.reader.projects()]
+        projects = list(await atlas.reader.projects())
         listings = await asyncio.gather(*map(atlas.reader.invitations, projects))
         deleter = atlas.deleter(Source)
         deletions = await asyncio.gather(

@@ -148,6 +148,6 @@ async def test_instant_of_the_run_that_is_days_off_is_refused_though_the_clock_w
             log=structlog.get_logger(),
         ) as atlas,
     ):
-        [item async for item in atlas.reader.projects()]
+        list(await atlas.reader.projects())
         with pytest.raises(GuardRefused, match="clock"):
             check_clock(atlas.clock_skew_s)

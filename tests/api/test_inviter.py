@@ -3,6 +3,7 @@
 import json
 import re
 
+import faults
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -12,7 +13,6 @@ from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import DeletionProgress, InviteStatus, ListUnreadable, Source
-from invite_sweeper.simulator import faults
 
 V2023, V2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
 OF_ORGANIZATION = {
@@ -338,7 +338,7 @@ async def test_401_for_the_users_stops_the_run_before_the_first_successful_respo
 async def test_401_for_the_users_after_a_successful_response_is_unreadable(online, sim, project):
     sim.faults.add(faults.challenge(), path="*/groups/*/users", times=None)
     async with online() as atlas:
-        assert [one.id async for one in atlas.reader.projects()] == [project]
+        assert [one.id for one in await atlas.reader.projects()] == [project]
         found = await atlas.members().statuses(invitation(1))
     assert isinstance(found, ListUnreadable)
     assert found.http_status == 401
@@ -360,7 +360,7 @@ async def test_users_of_a_project_deleted_between_its_two_lists_are_unreadable(
 
 
 async def test_users_with_more_pages_than_the_cap_are_unreadable(online, sim, project, monkeypatch):
-    monkeypatch.setattr("invite_sweeper.atlas.reader.PAGES_CAP", 1)
+    monkeypatch.setattr("invite_sweeper.atlas.pages.MAX_PAGES", 1)
     for number in range(501):
         sim.add_user(f"p{number}@example.com", group_roles={project: ("GROUP_OWNER",)})
     found = await usernames_of(online, Source.USERS)

@@ -1,10 +1,10 @@
 """The four lists: read completely or reported as unreadable."""
 
+import faults
 import pytest
 
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import ListUnreadable, Project, ProjectGone, Source, SourceRetired
-from invite_sweeper.simulator import faults
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 
@@ -63,7 +63,7 @@ async def test_unreadable_page_makes_the_whole_list_unreadable(sim, online, proj
 async def test_list_with_more_pages_than_the_cap_is_unreadable(
     sim, online, project_id, monkeypatch
 ):
-    monkeypatch.setattr("invite_sweeper.atlas.reader.PAGES_CAP", 1)
+    monkeypatch.setattr("invite_sweeper.atlas.pages.MAX_PAGES", 1)
     for number in range(600):
         sim.add_user(f"r{number}@example.com", group_roles={project_id: ["GROUP_OWNER"]})
     async with online() as atlas:

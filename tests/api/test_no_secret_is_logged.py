@@ -8,12 +8,13 @@ import traceback
 from datetime import timedelta
 
 import aiohttp
+import faults
 import pytest
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import DeletionProgress, Source
-from invite_sweeper.simulator import faults, serve
+from invite_sweeper.simulator import serve
 
 SECRET = "kitten-7f3a9c1e"
 TOKEN = "puppy-51b2d8e0"
@@ -48,7 +49,7 @@ async def visible_output(connecting, base_url, credentials):
     async with connecting(base_url, credentials, http_timeout=timeout, attempts=2) as atlas:
         seen.append(f"{atlas!r} {vars(atlas)!r} {vars(atlas.reader)!r}")
         try:
-            async for project in atlas.reader.projects():
+            for project in await atlas.reader.projects():
                 found = await atlas.reader.invitations(project)
                 seen.append(repr(found))
                 for one in found if isinstance(found, tuple) else ():

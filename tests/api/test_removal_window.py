@@ -8,15 +8,17 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import faults
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect, read_credentials
-from invite_sweeper.atlas.http import HttpSession, parse_base_url
+from invite_sweeper.atlas.http import HttpSession
+from invite_sweeper.atlas.urls import parse_base_url
 from invite_sweeper.models import DeletionProgress, Outcome, Project, Source
-from invite_sweeper.simulator import SimulatedAtlas, faults, serve
+from invite_sweeper.simulator import SimulatedAtlas, serve
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 READ = {Source.USERS: "*/groups/*/users/*", Source.ORG_USERS: "*/orgs/*/users/*"}

@@ -301,7 +301,7 @@ async def test_list_with_a_fatal_response_stops_the_run(
 
 async def list_projects(connecting, **options):
     async with connecting(BASE, **options) as atlas:
-        return [item async for item in atlas.reader.projects()]
+        return list(await atlas.reader.projects())
 
 
 def page(*numbers, has_next=False):
@@ -351,7 +351,7 @@ async def test_page_of_projects_without_a_new_one_that_names_a_next_ends_the_run
     answering.get(GROUPS + "1", payload=page(1, 2, has_next=True))
     answering.get(GROUPS + "2", payload=page(*last, has_next=True))
 
-    with pytest.raises(AtlasUnavailable, match="to the end: page 2 has no new project"):
+    with pytest.raises(AtlasUnavailable, match="to the end: page 2 has no new entry"):
         await list_projects(connecting)
     assert attempts_sent(answering) == 2
 
@@ -415,7 +415,7 @@ async def test_projects_with_a_malformed_id_are_returned_once(connecting, answer
 async def test_list_of_projects_with_more_pages_than_the_cap_is_an_error(
     connecting, answering, monkeypatch
 ):
-    monkeypatch.setattr("invite_sweeper.atlas.reader.PAGES_CAP", 3)
+    monkeypatch.setattr("invite_sweeper.atlas.pages.MAX_PAGES", 3)
     for number in range(1, 5):
         answering.get(GROUPS + str(number), payload=page(number, has_next=True))
 

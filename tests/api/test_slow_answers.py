@@ -3,12 +3,13 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import faults
 import pytest
 from builders import object_id
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect, read_credentials
-from invite_sweeper.atlas.http import parse_base_url
+from invite_sweeper.atlas.urls import parse_base_url
 from invite_sweeper.models import (
     DeletionProgress,
     ListRef,
@@ -17,7 +18,7 @@ from invite_sweeper.models import (
     Project,
     Source,
 )
-from invite_sweeper.simulator import SimulatedAtlas, faults, serve
+from invite_sweeper.simulator import SimulatedAtlas, serve
 
 
 class NullLog:

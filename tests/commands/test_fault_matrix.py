@@ -2,10 +2,9 @@
 
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in
-
-from invite_sweeper.simulator import faults
 
 DAYS = timedelta(days=1)
 INVITES = "*/invites"
@@ -216,7 +215,7 @@ def test_list_of_projects_that_repeats_a_page_for_ever_ends_the_run_with_6(cli):
     cli.sim.paging.endless = True
     done = cli.sweep()
     assert (done.code, cli.deletes()) == (6, 0)
-    assert "page 2 has no new project and names a next page" in done.err
+    assert "page 2 has no new entry and names a next page" in done.err
 
 
 @pytest.mark.parametrize("status", [500, 410, 406, 302])

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.atlas.responses import (
-    clamp_wait_s,
+from invite_sweeper.atlas.headers import (
+    ServerInfo,
     parse_date_header,
     parse_int_header,
     retry_after_s,
 )
-from invite_sweeper.atlas.server_info import ServerInfo
+from invite_sweeper.atlas.rate_limits import clamp_wait_s
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 

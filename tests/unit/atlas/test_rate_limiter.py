@@ -143,13 +143,10 @@ def test_no_limit_headers_is_true_until_a_header_or_an_advertised_limit():
     assert not with_header.no_limit_headers
 
 
-def test_refill_of_a_bucket_of_undocumented_size_is_unknown_until_it_is_set():
+def test_estimate_of_a_bucket_of_undocumented_size_uses_the_limit_that_was_set():
     limiter = limiter_at()
-    assert not limiter.refill_unknown(KEY)
     exchange(limiter, limit=60, remaining=59)
-    assert limiter.refill_unknown(KEY)
     limiter.set_limit(KEY, BucketLimit(60, 60, 2))
-    assert not limiter.refill_unknown(KEY)
     assert limiter.estimate_s({KEY: 53 + 54 * 10}) == pytest.approx(19.0, abs=1.1)
 
 

@@ -9,7 +9,13 @@ from builders import project
 from multidict import CIMultiDict
 from needs import RECORDINGS
 
-from invite_sweeper.atlas.parsing import parse_invitations, parse_page, parse_project
+from invite_sweeper.atlas.headers import parse_date_header, parse_int_header
+from invite_sweeper.atlas.parsing import (
+    parse_array,
+    parse_group_invitation,
+    parse_page,
+    parse_project,
+)
 from invite_sweeper.atlas.responses import (
     Response,
     describe,
@@ -18,9 +24,7 @@ from invite_sweeper.atlas.responses import (
     is_deleted,
     is_unauthenticated,
     looks_like_atlas,
-    parse_date_header,
     parse_error,
-    parse_int_header,
 )
 from invite_sweeper.atlas.retry import RetryDecision, classify
 from invite_sweeper.models import Project
@@ -47,7 +51,7 @@ def test_list_of_invitations_is_parsed(name):
     response = recorded(name)
     requested = project(1, id=response.body.split(b'"groupId":"')[1][:24].decode())
 
-    (found,) = parse_invitations(response.body, requested)
+    (found,) = parse_array(response.body, lambda item: parse_group_invitation(item, requested)).rows
 
     assert found.project_id == requested.id
     assert found.expires_at - found.created_at == timedelta(days=30)
@@ -65,11 +69,11 @@ def test_list_of_invitations_is_parsed(name):
     ],
 )
 def test_page_of_projects_is_parsed(name, count, has_next):
-    page = parse_page(recorded(name).body)
+    page = parse_page(recorded(name).body, parse_project)
 
     assert page.has_next is has_next
-    assert count is None or len(page.results) == count
-    assert all(isinstance(parse_project(item), Project) for item in page.results)
+    assert count is None or len(page.rows) == count
+    assert all(isinstance(row, Project) for row in page.rows)
 
 
 def test_tags_of_a_project_are_parsed():

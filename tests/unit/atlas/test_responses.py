@@ -7,17 +7,18 @@ from multidict import CIMultiDict
 
 from invite_sweeper.atlas.responses import (
     ApiError,
+    ListIncomplete,
     RequestFailed,
     Response,
     describe,
     fatal_error_for,
-    first_request_error,
     is_already_gone,
     is_deleted,
     is_unauthenticated,
     list_error,
     one_line,
     parse_error,
+    run_list_error,
 )
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import ListRef, Project, Source
@@ -240,19 +241,24 @@ def test_missing_response_does_not_stop_the_run():
     ],
 )
 def test_first_request_that_fails_stops_the_run_with_a_reason(result, error, expected):
-    found = first_request_error(result)
+    found = run_list_error("projects", result, is_first=True)
 
     assert type(found) is error
     assert expected in str(found)
 
 
 @pytest.mark.parametrize(
-    "result", [RequestFailed("name not found: x"), response(302), response(500)]
+    ("result", "hint"),
+    [
+        (RequestFailed("name not found: x"), "Check the base URL"),
+        (response(302), "Check the base URL"),
+        (response(500), "Run the command again"),
+        (ListIncomplete("page 2 has no new entry"), "Run the command again"),
+    ],
 )
-def test_network_and_proxy_errors_have_a_hint_and_errors_of_atlas_have_none(result):
-    from_atlas = isinstance(result, Response) and result.status == 500
-
-    assert bool(first_request_error(result).hint) is not from_atlas
+@pytest.mark.parametrize("is_first", [True, False])
+def test_list_of_projects_that_is_not_read_to_its_end_always_has_a_hint(result, hint, is_first):
+    assert run_list_error("projects", result, is_first=is_first).hint.startswith(hint)
 
 
 def test_target_of_a_redirect_is_not_shown():
@@ -267,7 +273,9 @@ def test_target_of_a_redirect_is_not_shown():
 @pytest.mark.parametrize("code", ["ACCESS_FORBIDDEN", "USER_UNAUTHORIZED", "NOT_ORG_OWNER"])
 def test_missing_role_does_not_send_to_the_access_list(code):
     status = 403 if code == "ACCESS_FORBIDDEN" else 401
-    assert "access list" not in first_request_error(response(status, code)).hint
+    assert (
+        "access list" not in run_list_error("projects", response(status, code), is_first=True).hint
+    )
 
 
 @pytest.mark.parametrize(

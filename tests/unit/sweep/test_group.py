@@ -10,6 +10,7 @@ from builders import NOW, ORG, OTHER_ORG, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
 from invite_sweeper.audit.verify import verify
+from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import AtlasUnavailable, Cancelled, GuardRefused, Interrupted
 from invite_sweeper.models import (
     DeletionEstimate,
@@ -50,8 +51,7 @@ class FakeConnection:
     def __init__(self, atlas):
         self.atlas = self.reader = atlas
         self.clock_skew_s, self.has_responded = 0.0, True
-        self.warnings, self.sunset, self.deprecation, self.sunsets = (), None, None, {}
-        self.prepared_for = []
+        self.sunset, self.deprecation, self.sunsets = None, None, {}
 
     def deleter(self, sources):
         return self.atlas
@@ -61,9 +61,6 @@ class FakeConnection:
 
     async def organization_names(self):
         return {ORG: "Alpha"}
-
-    async def prepare_for(self, deletions):
-        self.prepared_for.append(dict(deletions))
 
     def estimate(self, deletions):
         return DeletionEstimate(float(sum(deletions.values())))
@@ -225,7 +222,7 @@ async def test_run_without_stale_invitations_is_not_swept_and_asks_nothing(path)
     asked = []
     command = Command(path, 0)
     (result,) = await command.run(confirm=asked.append)
-    assert (asked, command.connections[0].prepared_for) == ([], [])
+    assert asked == []
     assert (result.error, command.view.started) == (None, [])
 
 
@@ -329,9 +326,10 @@ async def test_connection_that_never_showed_a_clock_does_not_refuse_the_others(p
 
 async def test_changed_policy_refuses_after_the_limits_and_its_warnings_are_shown(path):
     accepted = []
+    changed = tuple(RunWarning(WarningCode.POLICY_CHANGED, each) for each in ("first", "second"))
     command = Command(path, 1, 1)
     results = await command.run(
-        quarantine=lambda: QuarantineResult(GuardRefused("changed"), ("first", "second")),
+        quarantine=lambda: QuarantineResult(GuardRefused("changed"), changed),
         on_plans_accepted=accepted.append,
     )
     assert (messages(results), command.deleted) == (["changed"] * 2, [0, 0])
@@ -348,7 +346,7 @@ async def test_accepted_plans_are_passed_on_before_the_first_delete(path):
     def accept(plans):
         seen.extend((each.run_id, sum(span.count for span in each.spans)) for each in plans)
         seen.append(command.deleted)
-        return ("saved",)
+        return (RunWarning(WarningCode.PLAN_DIFFERS, "saved", WarningLevel.REMARK),)
 
     await command.run(on_plans_accepted=accept)
     assert seen == [("run-0", 1), ("run-1", 2), [0, 0]]
@@ -512,7 +510,6 @@ async def test_stop_while_projects_are_listed_deletes_nothing(path):
 
     async def projects():
         await hold.wait()
-        yield
 
     command.atlases[0].projects = projects
     (result,) = await command.run()
@@ -535,7 +532,6 @@ async def test_breaker_that_opens_in_one_organization_skips_the_deletions_of_the
     assert command.deleted == [0, 0]
     assert (first.summary.failed, first.summary.skipped) == (5, 1)
     assert (second.summary.skipped, second.summary.exit_code) == (2, 4)
-    assert command.connections[1].prepared_for == []
     assert sum("stopped itself" in each for each in command.view.warnings) == 1
 
 
@@ -602,7 +598,8 @@ async def test_error_of_a_run_with_several_organizations_names_them_all(path):
 
 async def test_remark_about_the_plans_is_shown_with_one_run_too(path):
     command = Command(path, 1)
-    await command.run(on_plans_accepted=lambda _: ("saved",))
+    saved = RunWarning(WarningCode.PLAN_DIFFERS, "saved", WarningLevel.REMARK)
+    await command.run(on_plans_accepted=lambda _: (saved,))
     assert command.view.remarks == ["saved"]
 
 

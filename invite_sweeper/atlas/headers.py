@@ -1,10 +1,61 @@
-"""What response headers say about Atlas: its clock, and the end of the API version."""
+"""What response headers say: dates, numbers, waits, Atlas's clock and the end of an API version.
+
+An unreadable header counts as missing. No input or output.
+"""
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
 
 from invite_sweeper.atlas.endpoints import Endpoint
-from invite_sweeper.atlas.responses import parse_date_header
+from invite_sweeper.atlas.rate_limits import clamp_wait_s
+
+_MAX_DIGITS: Final = 9
+
+
+def parse_date_header(headers: Mapping[str, str], name: str) -> datetime | None:
+    """Parse a date header into UTC; None if it is missing or unreadable.
+
+    Source:
+        The recordings (read 2026-08): the day may have one digit (`Sunset: Thu, 1 Jul 2027
+        00:00:00 GMT`); `Deprecation` is such a date too, not the number of RFC 9745.
+    """
+    raw = headers.get(name)
+    if not raw:
+        return None
+    try:
+        timestamp = parsedate_to_datetime(raw)
+        return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def parse_int_header(headers: Mapping[str, str], name: str) -> int | None:
+    """Parse a header with a number of requests, from 0; None if missing or unreadable."""
+    raw = headers.get(name, "")
+    return int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= _MAX_DIGITS else None
+
+
+def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> float | None:
+    """Parse `Retry-After` into seconds from now, between floor and cap.
+
+    Returns None if the header is missing or unreadable; the caller then uses its own backoff.
+
+    Source:
+        RFC 9110, 10.2.3: seconds or a date. Atlas has sent "Please retry after 0 seconds".
+    """
+    raw = headers.get("Retry-After", "").strip()
+    if not raw:
+        return None
+    try:
+        wait_s = float(raw)
+    except ValueError:
+        timestamp = parse_date_header(headers, "Retry-After")
+        if timestamp is None:
+            return None
+        wait_s = (timestamp - clock()).total_seconds()
+    return clamp_wait_s(wait_s)
 
 
 class ServerInfo:
@@ -15,7 +66,6 @@ class ServerInfo:
             to the second; None before that.
         has_responded: Atlas has sent any response.
         authenticated: Atlas has sent a 2xx response, so it accepts the credentials.
-        warnings: Sentences for the operator.
         sunsets: The `Sunset` date of each endpoint: Atlas may remove it from then on.
         deprecations: The `Deprecation` date of each endpoint.
 
@@ -30,7 +80,6 @@ class ServerInfo:
         self.clock_skew_s: float | None = None
         self.has_responded = False
         self.authenticated = False
-        self.warnings: list[str] = []
         self.sunsets: dict[Endpoint | None, date] = {}
         self.deprecations: dict[Endpoint | None, date] = {}
 
