@@ -9,8 +9,7 @@ import pytest
 from running import cli_in
 
 from invite_sweeper.audit import checkpoint
-from invite_sweeper.keys import read_public_key
-from invite_sweeper.sweep.approval import key_fingerprint
+from invite_sweeper.keys import fingerprint, read_public_key
 
 KEY = "INVITE_SWEEPER_SIGNING_KEY"
 
@@ -171,8 +170,8 @@ def test_report_with_the_public_key_says_that_every_run_is_signed_with_it(cli):
     signed(cli)
     text = report(cli, "--public-key", "key.pub")
     assert "Audit log: sound." in text
-    fingerprint = key_fingerprint(cli.folder / "key.pub")
-    assert f"The end of every run is signed with the key {fingerprint}." in text
+    key = fingerprint(read_public_key(cli.folder / "key.pub"))
+    assert f"The end of every run is signed with the key {key}." in text
     assert "not verified" not in text
 
 
