@@ -149,6 +149,7 @@ def test_every_scenario_has_a_test_here():
         "accepting",
         "federated",
         "nights",
+        "sunset",
         "trouble",
     }
     assert set(SCENARIOS) == names
