@@ -385,7 +385,7 @@ def read_chains(paths: Iterable[Path]) -> tuple[list[list[FileEnds]], list[Path]
     Returns:
         The lists, oldest first, and the files without a complete line.
     """
-    found = {path: _read_ends(path) for path in paths}
+    found = {path: read_ends(path) for path in paths}
     chains = list(_link([ends for ends in found.values() if ends is not None]))
     return sorted(chains, key=_start), [path for path, ends in found.items() if ends is None]
 
@@ -424,7 +424,7 @@ MAX_LINE_BYTES = 1 << 22
 _BLOCK_BYTES = 1 << 16
 
 
-def _read_ends(path: Path) -> FileEnds | None:
+def read_ends(path: Path) -> FileEnds | None:
     """Return the first and the last line of a file; None without a complete line."""
     try:
         with open_log(path) as file:
