@@ -146,15 +146,12 @@ def _accepting(sim: SimulatedAtlas, size: Size) -> None:
     _lists(sim, size)
 
     def accept_first() -> Effect:
-        """Return an effect that makes the first pending user of one project an active one."""
+        """Return an effect that makes the first pending user of a request an active one."""
         accepted: list[str] = []
 
         def accept(context: FaultContext) -> None:
             user = sim.organizations[ORG_ID].users.get(context.item_id)
-            removed = {each.user_id for each in sim.request_log.removed}
-            if accepted or user is None or len(user.group_roles) > 1 or user.id in removed:
-                return
-            if user.status is OrgMembershipStatus.PENDING:
+            if not accepted and user is not None and user.status is OrgMembershipStatus.PENDING:
                 accepted.append(user.id)
                 sim.set_status(user.id, OrgMembershipStatus.ACTIVE)
 
