@@ -28,6 +28,7 @@ from invite_sweeper.audit.reader import LinePosition, open_log, reject_duplicate
 from invite_sweeper.audit.record import GENESIS_HASH
 from invite_sweeper.audit.storage import is_torn_write
 from invite_sweeper.errors import ExitCode, GuardRefused
+from invite_sweeper.notes import is_signed_by
 from invite_sweeper.text import plural_form, pluralize
 
 
@@ -61,7 +62,7 @@ class Evidence(NamedTuple):
             except ValueError:
                 raise GuardRefused("The checkpoint file is not a checkpoint.") from None
             keys = self.public_keys.values()
-            if keys and not any(checkpoint.is_signed_by(self.note, key) for key in keys):
+            if keys and not any(is_signed_by(self.note, key) for key in keys):
                 raise GuardRefused("The checkpoint file is not signed with the public key.")
             found[noted.last_hash] = f"the checkpoint of run {noted.run_id}"
         return found
