@@ -10,7 +10,6 @@ from typing import Annotated, Final
 
 import typer
 
-from invite_sweeper.audit.checkpoint import MAX_NOTE_BYTES
 from invite_sweeper.audit.files import DEFAULT_LOG, in_order
 from invite_sweeper.audit.reader import LineFilter, filter_lines
 from invite_sweeper.audit.record import Record, line_hash
@@ -31,6 +30,7 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.keys import read_public_keys, write_key_pair
 from invite_sweeper.models import Outcome
+from invite_sweeper.notes import MAX_NOTE_BYTES
 from invite_sweeper.report.record_table import RecordTable
 from invite_sweeper.restore.deletions import RestoreOutcome
 from invite_sweeper.text import escape_unprintable, neutralize_formula, pluralize
