@@ -21,7 +21,8 @@ from invite_sweeper.atlas.auth import jwt_expiry
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, documented_limit, endpoint_set_of
 from invite_sweeper.atlas.responses import ACCESS_LIST_HINT, UNAUTHENTICATED_CODES
 from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.audit import RunLock, open_intents, read_runs
+from invite_sweeper.audit import LogPath, RunLock, open_intents, read_runs
+from invite_sweeper.audit.head import check_end
 from invite_sweeper.audit.storage import ensure_private_directory
 from invite_sweeper.errors import (
     AtlasUnavailable,
@@ -56,6 +57,7 @@ __all__ = [
     "failed",
     "list_checks",
     "lock_check",
+    "log_end_checks",
     "note",
     "ok",
     "organization_checks",
@@ -380,6 +382,21 @@ def earlier_run_checks(files: Sequence[Path]) -> Iterator[Check]:
     else:
         code = f"exit code {last.exit_code}"
         yield ok(_RUNS, f"The last run, {last.run_id} ({last.mode}), ended with {code}.")
+
+
+def log_end_checks(log_path: LogPath, path: Path) -> Iterator[Check]:
+    """Check that the log still ends with the line that was written last; nothing if it does.
+
+    Args:
+        path: The file of the next run.
+    """
+    try:
+        missing = check_end(log_path, path)
+    except RunError as error:
+        yield failed(_RUNS, error)
+        return
+    if missing:
+        yield warning(_RUNS, missing, "Move the file back, compressed or not, if it is not lost.")
 
 
 # What Atlas's responses say about the next sweep.

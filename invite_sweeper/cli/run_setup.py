@@ -18,6 +18,7 @@ from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
+from invite_sweeper.keys import fingerprint, read_public_key
 from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.policy.types import population_path_issue
@@ -26,7 +27,7 @@ from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.accepted_policy import save_policy_copy
-from invite_sweeper.sweep.approval import key_fingerprint, require_approval
+from invite_sweeper.sweep.approval import require_approval
 from invite_sweeper.sweep.changes import ChangeTracker, PlanScope, merge_changes
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunPlan
@@ -388,7 +389,7 @@ class CommandSetup:
         if self._saved_plan is not None:
             fields["plan_sha256"] = self._saved_plan.digest
             if (key := context.options.plan and context.options.plan.require_approval) is not None:
-                fields["plan_approved_by"] = key_fingerprint(key)
+                fields["plan_approved_by"] = fingerprint(read_public_key(key))
         return fields
 
     def _decision_steps(self) -> Iterator[Step]:
