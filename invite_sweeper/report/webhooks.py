@@ -230,7 +230,7 @@ def should_notify(channel: Notification, summary: RunSummary) -> bool:
     """
     if channel.kind == "ping" or channel.when == "always" or not summary.succeeded:
         return True
-    return channel.when == "changes" and summary.changed
+    return channel.when == "changes" and summary.has_effect
 
 
 def build_message(

@@ -61,6 +61,7 @@ class OrganizationSummary:
     failed: int = 0
     unknown: int = 0
     skipped: int = 0
+    changed: int = 0
     accepted_before: int = 0
     accepted_during: int = 0
     verified: int = 0
@@ -95,6 +96,7 @@ class RunSummary:
         invitations_by_source: Adds up to `invitations_seen`; only sources that Atlas serves.
         trimmed: Stale, but left for a later run by `over_limit: trim`.
         kept_by_reason: Adds up to `kept`.
+        changed: Read just before the deletion with other facts than in the list; nothing sent.
         accepted_before: Active members when the deletion was due; they were not removed.
         accepted_during: Became active members while the DELETE was in flight.
         verified: Deleted, and no longer in the list that was read again after the sweep.
@@ -137,6 +139,7 @@ class RunSummary:
     failed: int = 0
     unknown: int = 0
     skipped: int = 0
+    changed: int = 0
     accepted_before: int = 0
     accepted_during: int = 0
     verified: int = 0
@@ -181,7 +184,7 @@ class RunSummary:
         return self.estimate_s is not None
 
     @property
-    def changed(self) -> bool:
+    def has_effect(self) -> bool:
         """Whether the run changed something in Atlas, or a dry run found something stale."""
         attempted = any(getattr(self, outcome) for outcome in Outcome)
         return attempted or (self.mode == "dry-run" and self.stale > 0)
