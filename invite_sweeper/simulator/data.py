@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import count
 from re import compile as pattern
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -100,18 +100,48 @@ class User:
     team_ids: tuple[str, ...] = ()
 
 
+class Event(NamedTuple):
+    """One event of an organization's feed: somebody was invited, or joined.
+
+    Attributes:
+        username: Who was invited or joined.
+        actor: An address, or an API key's public key.
+    """
+
+    created_at: datetime
+    type: Literal["INVITED_TO_ORG", "JOINED_ORG"]
+    username: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """The federation that an organization is connected to.
+
+    Attributes:
+        domain_allow_list: Domains whose users can join; None for no restriction.
+    """
+
+    id: str
+    domains: tuple[str, ...] = ()
+    domain_allow_list: tuple[str, ...] | None = None
+
+
 @dataclass(slots=True)
 class Organization:
     """An organization and its users. Its projects refer to it by id.
 
     Attributes:
         federated: New users become active members at once, without an acceptance.
+        events: Oldest first.
     """
 
     id: str
     name: str
     users: dict[str, User] = field(default_factory=dict)
     federated: bool = False
+    federation: Federation | None = None
+    events: list[Event] = field(default_factory=list)
 
 
 class RemovedUser(NamedTuple):
@@ -245,6 +275,9 @@ class Data:
         key = sent_id if isinstance(sent_id, str) else f"#{len(group.invites)}"
         name = username if isinstance(username, str) else ""
         group.invites[key] = GroupInvite(key, name, render_document(fields))
+        self.organizations[group.org_id].events.append(
+            Event(created, "INVITED_TO_ORG", name, inviter)
+        )
         return key
 
     def invitations(self, project_id: str) -> tuple[str, ...]:
@@ -291,6 +324,9 @@ class Data:
             group_roles={key: tuple(roles) for key, roles in (group_roles or {}).items()},
             team_ids=tuple(team_ids),
         )
+        organization.events.append(Event(created_at, "INVITED_TO_ORG", username, inviter))
+        if membership_status is OrgMembershipStatus.ACTIVE:
+            organization.events.append(Event(created_at, "JOINED_ORG", username, username))
         return user_id
 
     def invited_user_count(self) -> int:
@@ -308,6 +344,9 @@ class Data:
                 _change(invite, **{k: format_atlas_time(date) for k, date in moved.items()})
         now = self.clock()
         for organization in self.organizations.values():
+            organization.events = [
+                each._replace(created_at=each.created_at - by) for each in organization.events
+            ]
             for user in organization.users.values():
                 user.created_at -= by
                 if user.expires_at is None:
@@ -340,6 +379,10 @@ class Data:
             user = organization.users.get(user_id)
             if user is not None:
                 user.status = OrgMembershipStatus(status)
+                if user.status is OrgMembershipStatus.ACTIVE:
+                    organization.events.append(
+                        Event(self.clock(), "JOINED_ORG", user.username, user.username)
+                    )
                 if user.status is OrgMembershipStatus.INVITATION_REJECTED:
                     user.expires_at = None
 
