@@ -18,6 +18,7 @@ from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
+from invite_sweeper.keys import fingerprint, read_public_key
 from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.policy.types import population_path_issue
@@ -26,7 +27,7 @@ from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.accepted_policy import save_policy_copy
-from invite_sweeper.sweep.approval import key_fingerprint, require_approval
+from invite_sweeper.sweep.approval import require_approval
 from invite_sweeper.sweep.changes import ChangeTracker, PlanScope, merge_changes
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunPlan
@@ -188,6 +189,29 @@ class CommandContext(NamedTuple):
         )
 
 
+def load_usable_plan(context: CommandContext, previous_runs: PreviousRuns) -> SavedPlan | None:
+    """Return the plan of `--plan`; None without the option.
+
+    Raises:
+        GuardRefused: The plan was edited, is too old, was used, is not approved, or belongs to
+            another organization, host or policy.
+    """
+    if context.options.plan is None:
+        return None
+    path, max_age, key = context.options.plan
+    saved = saved_plan.load(path)
+    check_applicable(saved, context.plan_context, now=context.now, max_age=max_age)
+    if key is not None:
+        require_approval(path, saved, key)
+    if previous_runs.was_applied(saved.digest):
+        raise GuardRefused(
+            f"The plan {path} has already been applied.",
+            hint="Create a new one with: invite-sweeper plan --out FILE",
+            reasons=(Reason.PLAN,),
+        )
+    return saved
+
+
 class RunPart(NamedTuple):
     """One run of a command: the part of the policy for one credential."""
 
@@ -211,7 +235,7 @@ class CommandSetup:
         self._history = self._previous_runs.deletion_history()
         self._accepted_policy = self._previous_runs.accepted_policy(context.log_path)
         self._change = self._detect_policy_change()
-        self._saved_plan = self._load_plan()
+        self._saved_plan = load_usable_plan(context, self._previous_runs)
         self._plan_filter = (
             SavedPlanFilter(self._saved_plan) if self._saved_plan is not None else None
         )
@@ -322,28 +346,6 @@ class CommandSetup:
             return None
         return self._previous_runs.population(policy, self._context.base_url)
 
-    def _load_plan(self) -> SavedPlan | None:
-        context, options = self._context, self._context.options
-        if options.plan is None:
-            return None
-        path, max_age, key = options.plan
-        saved = saved_plan.load(path)
-        check_applicable(
-            saved,
-            context.plan_context,
-            now=context.now,
-            max_age=max_age,
-        )
-        if key is not None:
-            require_approval(path, saved, key)
-        if self._previous_runs.was_applied(saved.digest):
-            raise GuardRefused(
-                f"The plan {path} has already been applied.",
-                hint="Create a new one with: invite-sweeper plan --out FILE",
-                reasons=(Reason.PLAN,),
-            )
-        return saved
-
     def _detect_policy_change(self) -> PolicyChange | None:
         context, accepted = self._context, self._accepted_policy
         unchanged = {accepted.sha256 if accepted is not None else None, self._accept_option}
@@ -380,10 +382,14 @@ class CommandSetup:
             "scope_sha256": scope_sha256(part.policy),
             "quarantine": context.policy.limits.quarantine,
         }
+        if (name := part.policy.organizations[0].credentials) is not None:
+            fields["credentials"] = name
+        if (variable := context.policy.audit.signing_key_env) is not None:
+            fields["signing_key_env"] = variable
         if self._saved_plan is not None:
             fields["plan_sha256"] = self._saved_plan.digest
             if (key := context.options.plan and context.options.plan.require_approval) is not None:
-                fields["plan_approved_by"] = key_fingerprint(key)
+                fields["plan_approved_by"] = fingerprint(read_public_key(key))
         return fields
 
     def _decision_steps(self) -> Iterator[Step]:

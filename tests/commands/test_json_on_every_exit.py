@@ -1,7 +1,6 @@
 """With `--output json`, stdout is one object on every exit, whatever ended the command."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from datetime import timedelta
 import faults
 import pytest
 from result_schemas import fits, schema_name
-from running import Done, cli_in, open_while_read, wait_until
+from running import Done, cli_in, wait_until
 
 from invite_sweeper.cli.streams import json_requested
 
@@ -24,7 +23,7 @@ COMMANDS = {
     "plan": ("plan", *POLICY),
     "explain": ("explain", "ada@example.com", *POLICY),
     "doctor": ("doctor", *POLICY),
-    "restore": ("restore", LOG, "--dry-run"),
+    "restore": ("restore", LOG, "--yes"),
     "validate": ("validate", "policy.yaml"),
     "audit verify": ("audit", "verify", LOG),
     "audit show": ("audit", "show", LOG),
@@ -183,17 +182,6 @@ def test_signal_while_atlas_is_read_is_one_object(cli, name):
     assert "Error: Stopped early: SIGTERM received." in err.decode()
 
 
-@pytest.mark.parametrize("name", ["sweep", "validate"])
-def test_signal_before_a_run_starts_is_one_object(cli, name):
-    os.mkfifo(fifo := cli.folder / f"{name}.yaml")
-    arguments = [{"policy.yaml": str(fifo)}.get(each, each) for each in COMMANDS[name]]
-    process = cli.fork(*arguments, *AS_JSON)
-    with open_while_read(fifo, process):
-        process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=30)
-    assert (process.returncode, json.loads(out)["exit_code"]) == (8, 8)
-
-
 DEFECT = """
 import sys
 from invite_sweeper.cli import main, sweep
@@ -225,6 +213,13 @@ def test_defect_is_one_object_and_its_traceback_is_on_stderr(cli):
     assert (done.code, result["exit_code"]) == (1, 1)
     assert result["error"]["message"] == "Internal error: ZeroDivisionError: by zero."
     assert "Traceback" in done.err
+
+
+def test_signal_before_a_run_starts_is_one_object(cli):
+    signalled = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
+    done = with_defect(cli, signalled, "sweep", *POLICY, *AS_JSON)
+    assert (done.code, json.loads(done.out)["exit_code"]) == (8, 8)
+    assert done.err == "Interrupted. Nothing was deleted.\n"
 
 
 def test_defect_after_the_result_adds_no_second_object(cli):
