@@ -1,7 +1,6 @@
 """The results of commands as JSON on stdout."""
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from invite_sweeper.cli.streams import RESULT
@@ -19,6 +18,6 @@ def json_line(value: object) -> bytes:
     return data + b"\n"
 
 
-def write_json(result: Mapping[str, object]) -> None:
+def write_json(result: object) -> None:
     """Write a result to stdout as one line of JSON."""
     RESULT.write(json_line(result))
