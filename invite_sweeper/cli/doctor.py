@@ -101,7 +101,7 @@ def doctor(
         )
     )
     if output is Output.JSON:
-        write_json(diagnosis.to_json())
+        write_json(diagnosis.result())
     else:
         show(stdout_console(), diagnosis)
     raise typer.Exit(diagnosis.exit_code)
