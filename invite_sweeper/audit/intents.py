@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from invite_sweeper.audit.chain import CHECKSUMMED_EVENT, checksum_ok
 from invite_sweeper.audit.reader import LinePosition, parse_record
-from invite_sweeper.audit.record import CHECKSUMMED_EVENT, checksum_ok
 from invite_sweeper.audit.tampering import Tampering, VerificationError, edited
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Outcome

@@ -11,8 +11,9 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final
 
-from invite_sweeper.audit.reader import LineHeader, LinePosition
-from invite_sweeper.audit.record import checksum_ok, line_hash
+from invite_sweeper.audit.chain import checksum_ok, line_hash
+from invite_sweeper.audit.events import LineHeader
+from invite_sweeper.audit.reader import LinePosition
 
 _PREV_FIELD = re.compile(rb'"prev"\s*:\s*"([0-9a-f]{64})"')
 

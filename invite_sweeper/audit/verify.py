@@ -7,19 +7,19 @@ from itertools import chain
 from pathlib import Path
 
 from invite_sweeper.audit import checkpoint
+from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT, Checkpoint
+from invite_sweeper.audit.events import LineHeader
 from invite_sweeper.audit.evidence import NO_EVIDENCE, Evidence, LogStatus, Proof
 from invite_sweeper.audit.files import FileEnds, LogFiles, RotatedName, order_files
 from invite_sweeper.audit.intents import NO_RUN, IntentTracker, RunState
 from invite_sweeper.audit.reader import (
     READ_BLOCK_BYTES,
-    LineHeader,
     LinePosition,
     open_log,
     parse_record,
     reject_duplicates,
 )
-from invite_sweeper.audit.record import GENESIS_HASH
 from invite_sweeper.audit.storage import is_torn_write
 from invite_sweeper.audit.tampering import (
     ExpectedLine,

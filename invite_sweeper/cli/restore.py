@@ -19,6 +19,7 @@ from invite_sweeper.atlas import read_credentials
 from invite_sweeper.audit import (
     AuditLog,
     LogPath,
+    RunStarted,
     in_order,
     open_intents,
     organization_names,
@@ -449,8 +450,8 @@ class _RestoreSession:
                 report,
                 self._session.stop,
                 InviteRateLimit(time.monotonic, self._sleep),
+                self._run_started(report),
                 self._confirm if Confirmation.is_interactive() and not self._options.yes else None,
-                self._run_started_fields(report),
                 unresolved,
                 self._deletions.max_invitations,
                 self._on_result,
@@ -462,20 +463,20 @@ class _RestoreSession:
         report.duration_s = round(time.monotonic() - self._session.started_s, 3)
         await report.finish(audit, error)
 
-    def _run_started_fields(self, report: RestoreReport) -> Mapping[str, object]:
-        return {
-            "mode": "restore",
-            "tool_version": __version__,
-            "policy_sha256": None,
-            "policy_path": None,
-            "organizations": report.organizations,
-            "base_url": str(self._base_url),
-            "actor": self._credentials.actor,
-            "now": self._session.now.isoformat().replace("+00:00", "Z"),
-            "shard": None,
-            "dry_run": self._options.dry_run,
-            "files": [str(path) for path in self._files],
-        }
+    def _run_started(self, report: RestoreReport) -> RunStarted:
+        return RunStarted(
+            mode="restore",
+            tool_version=__version__,
+            policy_sha256=None,
+            policy_path=None,
+            base_url=str(self._base_url),
+            actor=self._credentials.actor,
+            now=self._session.now.isoformat().replace("+00:00", "Z"),
+            shard=None,
+            organizations=report.organizations,
+            dry_run=self._options.dry_run,
+            files=tuple(str(path) for path in self._files),
+        )
 
     def _on_result(self, deleted: DeletedInvitation, result: RestoreResult) -> None:
         """Report a user who became an active member immediately."""

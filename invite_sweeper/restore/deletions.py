@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
+from invite_sweeper.audit.events import invitation_from_record
 from invite_sweeper.audit.history import open_intents
-from invite_sweeper.audit.reader import open_log, read_records
-from invite_sweeper.audit.record import Record, invitation_from_record
+from invite_sweeper.audit.reader import Record, open_log, read_records
 from invite_sweeper.audit.tampering import Tampering
 from invite_sweeper.audit.verify import ChainStatus, verify
 from invite_sweeper.errors import DamagedLog, GuardRefused, RunError, UsageError
@@ -212,15 +212,10 @@ def _without_duplicates(
     seen: set[tuple[str, ...]] = set()
     for each in sorted(deletions, key=lambda each: bool(each.doubt)):
         invitation = each.invitation
-        key = _key(invitation)
+        key = (invitation.source, invitation.project_id, *invitation.user_key)
         if key not in seen and _matches(invitation.username, username):
             seen.add(key)
             yield each
-
-
-def _key(invitation: Invitation) -> tuple[str, ...]:
-    user = casefold_visible(invitation.username) if invitation.username else f"#{invitation.id}"
-    return (invitation.source, invitation.org_id, invitation.project_id, user)
 
 
 def _matches(username: str | None, glob: str | None) -> bool:

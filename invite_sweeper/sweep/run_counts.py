@@ -2,11 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
-from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit import AuditLog, RunFinished
+from invite_sweeper.audit.events import KeepEntry
 from invite_sweeper.errors import AuditLogError, Reason, RunError
 from invite_sweeper.models import Outcome, Population
 from invite_sweeper.policy import Keep
@@ -114,12 +115,12 @@ class RunCounts:
             invitations={s: n for s, n in plan.seen_by_source.items() if s not in retired},
         )
 
-    def _remaining(self) -> dict[str, object]:
+    def _remaining(self) -> Population:
         """Return what the run leaves, for the comparison of a later run."""
         found = self.population()
         counts = sorted(found.invitations.items())
         left = {source: n - self.removed[source] for source, n in counts}
-        return asdict(replace(found, invitations=left))
+        return replace(found, invitations=left)
 
     def summary(self) -> RunSummary:
         """Return the counts so far."""
@@ -203,7 +204,7 @@ class RunCounts:
         """
         try:
             finished = self._final_summary(error)
-            log.write("run_finished", **finished.to_run_finished(), **self._extra_log_fields())
+            log.write(RunFinished(**finished.to_run_finished(), **self._extra_log_fields()))
             await log.sync()
         except AuditLogError as failure:
             error = error if isinstance(error, AuditLogError) else failure
@@ -211,21 +212,21 @@ class RunCounts:
         summary = replace(finished, audit_last_hash=log.last_hash, checkpoint=log.checkpoint)
         return RunResult(summary, error, self.reached_atlas)
 
-    def _extra_log_fields(self) -> dict[str, object]:
+    def _extra_log_fields(self) -> dict[str, Any]:
         """Return what later runs compare with, evidence, and for the report ages and entries."""
         plan = self.plan
         if plan is None:
             return {}
         entries = [
-            {
-                "name": entry.name,
-                "reason": entry.reason,
-                "until": entry.until.isoformat() if entry.until else None,
-                "matched": plan.kept[f"keep:{entry.name}"],
-            }
+            KeepEntry(
+                name=entry.name,
+                reason=entry.reason,
+                until=entry.until.isoformat() if entry.until else None,
+                matched=plan.kept[f"keep:{entry.name}"],
+            )
             for entry in self._keep
         ]
-        fields: dict[str, object] = {
+        fields: dict[str, Any] = {
             "kept_ages": plan.kept_ages.to_field(),
             "keep_entries": entries,
             "remaining": self._remaining(),

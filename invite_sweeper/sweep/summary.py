@@ -211,7 +211,7 @@ class RunSummary:
             del values[key]
         return values
 
-    def to_run_finished(self) -> dict[str, object]:
+    def to_run_finished(self) -> dict[str, Any]:
         """Return the fields of the `run_finished` line, `exit_code` last."""
         values = {k: v for k, v in self.to_json().items() if k not in _NOT_IN_RUN_FINISHED}
         values["organizations"] = [each.id for each in self.organizations]

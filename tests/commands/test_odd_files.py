@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from running import cli_in
 
-from invite_sweeper.audit.record import line_hash
+from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.simulator import faults
 
 DAYS = timedelta(days=1)

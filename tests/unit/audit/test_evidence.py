@@ -7,9 +7,9 @@ from audit.rotated_logs import KEY, OTHER_KEY, rotate, write_signed_run
 from audit.written_logs import lines_of, write_run
 
 from invite_sweeper.audit import LinePosition
+from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.checkpoint import Checkpoint, sign
 from invite_sweeper.audit.evidence import Evidence
-from invite_sweeper.audit.record import line_hash
 from invite_sweeper.audit.tampering import Tampering, VerificationError
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import GuardRefused

@@ -20,10 +20,11 @@ import asyncio, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit.events import CheckpointLine
 
 async def worker(log, start):
     for number in range(start, start + 100_000):
-        log.write("planned", number=number, padding="x" * 300)
+        log.write(CheckpointLine(note=f"{number} " + "x" * 300))
         await log.sync()
         print(number, flush=True)
 
@@ -39,12 +40,13 @@ import asyncio, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit.events import CheckpointLine
 from invite_sweeper.errors import AuditLogError
 
 async def main():
     log = AuditLog.open(Path(sys.argv[1]), run_id=sys.argv[2], clock=lambda: datetime.now(UTC))
     for number in range(10_000):
-        log.write("planned", number=number)
+        log.write(CheckpointLine(note=f"{number}"))
         await log.sync()
         print(number, flush=True)
 
@@ -73,8 +75,10 @@ def test_every_synced_line_is_in_the_log_after_a_kill_at_any_time(tmp_path):
             )
             process.kill()
             synced |= synced_numbers(process.stdout.read())
-        lines = read_records([path], frozenset({b"planned"}))
-        written = {line["number"] for line in lines if line["run_id"] == f"run-{kill}"}
+        lines = read_records([path], frozenset({b"checkpoint"}))
+        written = {
+            int(line["note"].split()[0]) for line in lines if line["run_id"] == f"run-{kill}"
+        }
         assert synced
         assert synced <= written
     error = verify([path]).error

@@ -20,9 +20,9 @@ from audit.written_logs import (
 from builders import invitation
 
 from invite_sweeper.audit import LinePosition, reader
+from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.evidence import Evidence
 from invite_sweeper.audit.reader import READ_BLOCK_BYTES
-from invite_sweeper.audit.record import line_hash
 from invite_sweeper.audit.tampering import Tampering
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import UsageError

@@ -4,7 +4,6 @@ import pytest
 from builders import NOW, ORG, PROJECT, invitation, object_id, policy, project
 from fakes import FakeAtlas, FakeDeletionLog, ListQueue
 
-from invite_sweeper.audit import invitation_fields, invitation_from_record
 from invite_sweeper.errors import AtlasUnavailable
 from invite_sweeper.models import (
     DeletionResult,
@@ -136,24 +135,6 @@ async def test_run_ends_with_a_hint_when_every_source_is_retired():
     with pytest.raises(AtlasUnavailable) as caught:
         await list_all(atlas, scope, Source.INVITES)
     assert "users and org_users instead of invites" in caught.value.hint
-
-
-# --- the audit log ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("source", ORG_LISTS)
-def test_organization_record_has_no_project_and_can_be_parsed(source):
-    one = org_invitation((A, "Alpha"), source=source, project_roles=((A, "GROUP_OWNER"),))
-    fields = invitation_fields(one, NOW)
-    assert (fields["project_id"], fields["project_name"], fields["org_id"]) == (None, None, ORG)
-    record = {
-        **fields,
-        "rule": "r",
-        "roles": list(one.roles),
-        "reaches": [[A, "Alpha"]],
-        "origin": [[A, "GROUP_OWNER"]],
-    }
-    assert invitation_from_record(record) == (one, "r")
 
 
 # --- duplicate invitations of one user -------------------------------------------------------
